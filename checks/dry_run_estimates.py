@@ -1,12 +1,12 @@
 """Compare what a dry run estimates for 1,000 images with the run: processor time and megabytes.
 
-    python checks/dry_run_estimates.py --quick      200 images, half a minute
+    python checks/dry_run_estimates.py --quick      200 images of two ways of keeping rows, a minute
     python checks/dry_run_estimates.py              1,000 images, some minutes
     python checks/dry_run_estimates.py model=chexnet evaluation.keep=all    another network, one way of keeping rows
 
-The estimate is that of `dry_run=true`, which times batches for half a second, by the processor's clock in place of the
-wall's, so that other programs do not disturb it. Beside it stands five times the
-time of a run of a fifth of the images, without its start.
+The first estimate is that of `dry_run=true` before anything was run, which times batches; the second that of the same
+command once a fifth of the images has been run, which it scales. The run's seconds are those of the processor, from
+its first batch to its summary, so that other programs do not disturb them.
 """
 
 from __future__ import annotations
@@ -23,14 +23,20 @@ from typing import Any
 
 import torch
 
-from dovision.cli.evaluate import main as evaluate
+from dovision.cli import evaluate
 from dovision.evaluation.effects import EffectEvaluation
 from dovision.store.effect_sums import SUMS
 from dovision.store.tables import EFFECTS
-from dovision.sweeps import dry_run, timing
+from dovision.sweeps import dry_run
 
 JOB = ("dataset=phantom", "dataset.shape=[1,64,64]", "dataset.train_images=64", "dataset.val_images=32")
-JOB += ("dataset.test_images=1000", "intervention.rows=7", "intervention.columns=7", "training.classifier.epochs=1")
+JOB += (
+    "dataset.test_images=1000",
+    "intervention.rows=7",
+    "intervention.columns=7",
+    "evaluation.batch_size=16",
+    "training.classifier.epochs=1",
+)
 WITHIN = 0.2  # of the run
 
 
@@ -39,7 +45,7 @@ def run(root: Path, *overrides: str) -> None:
     given = {each.partition("=")[0]: each for each in (*JOB, *overrides)}
     sys.argv = ["dovision-evaluate", f"output_root={root}", *given.values()]
     with contextlib.redirect_stderr(io.StringIO()), contextlib.suppress(SystemExit):
-        evaluate()
+        evaluate.main()
 
 
 @contextlib.contextmanager
@@ -54,67 +60,71 @@ def replaced(owner: Any, name: str, value: Any) -> Iterator[None]:
 
 
 def estimated(root: Path, *overrides: str) -> dry_run.JobEstimate:
-    """The estimate of a dry run, by the processor's clock."""
+    """The estimate of a dry run."""
     found: list[dry_run.JobEstimate] = []
 
     def table(estimates: Sequence[dry_run.JobEstimate], workers: int | None = 1) -> str:
         found.extend(estimates)
         return ""
 
-    with replaced(timing, "_now", time.process_time), replaced(dry_run, "table", table):
+    with replaced(dry_run, "table", table), contextlib.redirect_stdout(io.StringIO()):
         run(root, *overrides, "dry_run=true")
     return found[0]
 
 
 def measured(root: Path, *overrides: str) -> tuple[float, float]:
-    """Seconds of the processor from the first batch to the last, and MB of the tables of effects."""
+    """Seconds of the processor from the first batch to the summary, and MB of the tables of effects."""
     marks: list[float] = []
-    start, end = EffectEvaluation.on_test_start, EffectEvaluation.on_test_end
+    start, summary = EffectEvaluation.on_test_start, evaluate.write_summary
 
     def begun(self: EffectEvaluation, *arguments: Any) -> None:
         marks.append(time.process_time())
         start(self, *arguments)
 
-    def ended(self: EffectEvaluation, *arguments: Any) -> None:
-        end(self, *arguments)
+    def summarised(folder: Path) -> Any:
+        found = summary(folder)
         marks.append(time.process_time())
+        return found
 
-    with replaced(EffectEvaluation, "on_test_start", begun), replaced(EffectEvaluation, "on_test_end", ended):
+    with replaced(EffectEvaluation, "on_test_start", begun), replaced(evaluate, "write_summary", summarised):
         run(root, *overrides)
     folder = max(root.glob("evaluate/*/run.json"), key=lambda path: path.stat().st_mtime).parent
     size = sum((folder / name).stat().st_size for name in (EFFECTS, SUMS) if (folder / name).is_file())
     return marks[1] - marks[0], size / 1e6
 
 
+def compared(root: Path, images: int, *overrides: str) -> tuple[str, int]:
+    """The cells of a row, and how many estimates are further from the run than WITHIN."""
+    whole = f"evaluation.images={images}"
+    timed = estimated(root, *overrides, whole)
+    measured(root, *overrides, f"evaluation.images={images // 5}")
+    scaled = estimated(root, *overrides, whole)
+    seconds, size = measured(root, *overrides, whole)
+    pairs = [(60 * each.time.minutes, seconds) for each in (timed, scaled)] + [((timed.bytes or 0) / 1e6, size)]
+    wrong = sum(abs(got / true - 1) > WITHIN for got, true in pairs) + (scaled.scaled is None)
+    shown = [f"{got:.1f} ({100 * (got / true - 1):+.0f} %)" for got, true in pairs]
+    return " | ".join([f"{images:,}", *shown[:2], f"{seconds:.1f}", shown[2], f"{size:.1f}"]), wrong
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Print estimates beside runs; 1 if one is further from its run than WITHIN."""
+    """Print estimates beside runs; 1 if one is further from its run than WITHIN, or none was scaled."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("overrides", nargs="*", help="of the job")
     asked = parser.parse_args(arguments)
-    images, keeps = (
-        200 if asked.quick else 1000,
-        [each for each in asked.overrides if each.startswith("evaluation.keep=")],
-    )
+    keeps = [each for each in asked.overrides if each.startswith("evaluation.keep=")]
     own = [each for each in asked.overrides if each not in keeps]
     torch.set_num_threads(1)
     far = 0
-    print("| evaluation.keep | images | dry run, s | from a fifth, s | run, s | dry run, MB | run, MB |")
+    print("| evaluation.keep | images | timed batches, s | scaled from a fifth, s | run, s | dry run, MB | run, MB |")
     print("| --- | --- | --- | --- | --- | --- | --- |")
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)
         run(root, *own, "evaluation.images=8")  # fits the network
         for keep in keeps or ("evaluation.keep=all", "evaluation.keep=summary"):
-            whole = f"evaluation.images={images}"
-            estimate = estimated(root, *own, keep, whole)
-            fifth, _ = measured(root, *own, keep, f"evaluation.images={images // 5}")
-            seconds, size = measured(root, *own, keep, whole)
-            known = 60 * estimate.time.minutes, 5 * fifth
-            megabytes = (estimate.bytes or 0) / 1e6
-            numbers = (*known, seconds, megabytes, size)
-            shown = " | ".join(f"{number:.1f}" for number in numbers)
-            print(f"| {keep.partition('=')[2]} | {images:,} | {shown} |", flush=True)
-            far += sum(abs(each / seconds - 1) > WITHIN for each in known) + (abs(megabytes / size - 1) > WITHIN)
+            cells, wrong = compared(root, 200 if asked.quick else 1000, *own, keep)
+            print(f"| {keep.partition('=')[2]} | {cells} |", flush=True)
+            far += wrong
     return int(far > 0)
 
 

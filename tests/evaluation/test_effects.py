@@ -191,6 +191,8 @@ def test_an_approximation_that_agrees_too_little_ends_the_run(tmp_path, monkeypa
     monkeypatch.setitem(globals(), "Sum", Scaled)
     with pytest.raises(ValueError, match="must agree with exact effects"):
         evaluate(tmp_path, approximate="frozen_scales")
+    monkeypatch.setattr(EffectEvaluation, "refuses_approximation", False)  # as in a dry run
+    assert evaluate(tmp_path / "timed", approximate="frozen_scales").forward_passes > 0
 
 
 def test_without_an_origin_nothing_is_resumed_and_no_shard_is_left(tmp_path):

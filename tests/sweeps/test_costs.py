@@ -48,18 +48,43 @@ def test_a_pace_is_what_an_image_takes_without_what_the_first_batch_has_set_up(i
     assert max(sizes) <= 64
 
 
-def test_batches_grow_to_the_configured_size_and_end_after_half_a_second():
+def test_batches_grow_to_the_configured_size_and_end_after_two_seconds():
     assert done(10**6, 1, 16, 0.0, 0.01)[0] == [
         1,
         2,
         4,
         8,
-        16,
-        16,
-        16,
-    ]  # .02, .06, .14, .30, .46, .62 s after the first
-    assert done(10**6, 8, 8, 5.0, 0.1)[0] == [8, 8]
+        *[16] * 12,
+    ]  # .02, .06, .14, .30, ... 2.06 s after the first
+    assert done(10**6, 8, 8, 5.0, 0.1)[0] == [8, 8, 8, 8]
     assert done(10, 1, 16, 0.0, 0.01)[0] == [1, 2, 4, 3]
+
+
+def paced(*images: float, most: int = 64) -> tuple[list[int], float]:
+    """The sizes of the batches after the first one, of which an image takes so many seconds in turn, and the pace."""
+    clock = Clock()
+    batches, sizes = Batches(range(10**6), 1, most, clock), []
+    for batch, image in zip(batches, (images[0], *images, *[images[-1]] * 9), strict=False):
+        sizes.append(len(batch))
+        clock.now += image * len(batch)
+    return sizes[1:], batches.pace.image
+
+
+def test_batches_grow_until_an_image_takes_no_less_in_a_larger_one():
+    assert paced(0.105, 0.096, 0.078, 0.075, 0.072) == ([2, 4, 8, 16, 32], pytest.approx(0.072))
+    assert paced(0.3, 0.3, 0.3) == ([2, 4, 8], pytest.approx(0.3))
+    assert paced(0.3, 0.2, 0.1, most=8) == ([2, 4, 8], pytest.approx(0.1))  # no larger one comes
+    assert paced(4.0, 2.0, 1.0) == ([2, 4, 8], pytest.approx(1.0))  # unsteady, but long enough
+
+
+def test_what_follows_the_images_and_the_merge_of_shards_are_in_the_minutes():
+    pace = Pace(6.0, 0.5, end=0.1, sums=0.2)
+    assert estimate([Work("effects", "", 60)], lambda work: pace) == Estimate(0.7, 0.7)
+    assert estimate([Work("effects", "", 60, blocks=2)], lambda work: pace).minutes == pytest.approx(1.1)
+    of_shard = estimate([Work("effects", "", 60, merged_blocks=3)], lambda work: pace)
+    assert of_shard == Estimate(0.7, 0.7, merge=pytest.approx(0.7))
+    lines = told(("missing", of_shard), ("missing", of_shard), workers=2)
+    assert "about 2.1 minutes on 2 workers, of them 1.4 to merge shards, " in lines[-1]
 
 
 def test_of_a_single_batch_all_is_the_images():

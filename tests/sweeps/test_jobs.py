@@ -31,7 +31,7 @@ pytestmark = pytest.mark.usefixtures("quick_dry_run")
 @pytest.fixture
 def untimed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Take a minute for each job without timing it, where the minutes are not looked at."""
-    monkeypatch.setattr(Timer, "__call__", lambda timer, asked: Estimate(1.0, 1.0))
+    monkeypatch.setattr(Timer, "__call__", lambda timer, asked, recorded=None: Estimate(1.0, 1.0))
 
 
 THREE = ("intervention.rows=1,2,3", "-m")
@@ -226,9 +226,9 @@ def test_timing_leaves_the_generators_and_the_output_root_as_they_were(small, co
     def state() -> list[object]:
         return [torch.get_rng_state().tolist(), random.getstate(), torch.get_num_threads(), os.environ.copy()]
 
-    def timed(self, asked):
+    def timed(self, asked, recorded=None):
         states.append(state())
-        minutes = plain(self, asked)
+        minutes = plain(self, asked, recorded)
         states.append(state())
         return minutes
 

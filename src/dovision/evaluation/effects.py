@@ -100,6 +100,8 @@ class EffectEvaluation(Evaluation):
         torch.Size([4, 10])
     """
 
+    refuses_approximation = True  # one that agrees too little with exact effects; a dry run times it all the same
+
     def __init__(
         self,
         intervention: Intervention,
@@ -139,6 +141,7 @@ class EffectEvaluation(Evaluation):
         self.checkpoint_every = checkpoint_every
         self.origin = origin
         self.merged = merged
+        self.resumed = False  # some images stood in finished shards at the start
 
     @property
     def pass_facts(self) -> dict[str, Any]:
@@ -191,6 +194,7 @@ class EffectEvaluation(Evaluation):
         self.shards = self.opened(
             Shards(self.folder, "effects", self._schemas(), self.checkpoint_every, resumed, *place, merged)
         )
+        self.resumed = self.shards.done > 0
         if self.merged:
             self._adopt(self.merged)
         self._load_state(self.shards.state)
@@ -344,7 +348,8 @@ class EffectEvaluation(Evaluation):
         numbers = len(found.exact), found.rank_correlation.sum().item(), found.top_overlap.sum().item()
         before = self.agreement.get(condition, [0.0, 0.0, 0.0])
         self.agreement[condition] = [one + own for one, own in zip(before, numbers, strict=True)]
-        check_agreement(*_means(self.agreement[condition]))
+        if self.refuses_approximation:
+            check_agreement(*_means(self.agreement[condition]))
 
     def _regions(self, condition: Condition, units: int) -> Regions:
         """Where each unit lies in each image; None where it does not."""

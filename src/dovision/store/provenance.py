@@ -33,9 +33,14 @@ def provenance() -> dict[str, Any]:
         "versions": {"python": platform.python_version(), **{name: version(name) for name in _PACKAGES}},
         "git_commit": git_commit(),
         "code": hashing.code_hash(),
-        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else f"cpu, {platform.machine()}",
+        "device": device_name(),
         "threads": torch.get_num_threads(),
     }
+
+
+def device_name() -> str:
+    """The GPU, or the kind of processor."""
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else f"cpu, {platform.machine()}"
 
 
 def software() -> dict[str, str]:

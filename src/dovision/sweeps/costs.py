@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-SECONDS = 0.5  # for which batches are timed, after the first one
+from dovision.runtime.processor_clock import undisturbed_seconds
+
+SECONDS = 2.0  # for which batches are timed at least, after the first one
+LONGEST = 20.0  # seconds after which they are timed no more, however unsteady
+STEADY = 0.05  # share by which the time of an image changes from a size of batches to the next one, at most
 
 
 class Pace(NamedTuple):
@@ -16,6 +20,8 @@ class Pace(NamedTuple):
     start: float  # once a job: what is set up and tuned before the first image
     image: float  # for each image
     gpu: int = 0  # bytes that were reserved on a GPU meanwhile, at most
+    end: float = 0.0  # for each image, once all are done: tables and summary
+    sums: float = 0.0  # for each image and block of sums that are held at once, likewise
 
 
 class Work(NamedTuple):
@@ -26,6 +32,8 @@ class Work(NamedTuple):
     images: float  # passes over an image, at least
     unknown: str = ""  # why its pace or its passes cannot be known before it runs; empty if they can
     most: float = math.inf  # passes over an image that unknown ones may be
+    blocks: int = 0  # of sums, see `Pace`
+    merged_blocks: int | None = None  # of the run into which a shard is merged; None: it is no shard
 
 
 class Estimate(NamedTuple):
@@ -35,6 +43,13 @@ class Estimate(NamedTuple):
     most: float  # infinite where something has no bound
     unknown: tuple[str, ...] = ()  # what they differ by
     gpu: int = 0  # bytes of a GPU, the most of all parts that were timed
+    merge: float = 0.0  # minutes that the merge of shards takes for this one, once all are done
+
+    def plus(self, other: Estimate) -> Estimate:
+        """With that of more work."""
+        unknown = tuple(dict.fromkeys((*self.unknown, *other.unknown)))
+        minutes = self.minutes + other.minutes, self.most + other.most
+        return Estimate(*minutes, unknown, max(self.gpu, other.gpu), self.merge + other.merge)
 
     @property
     def is_known(self) -> bool:
@@ -44,16 +59,18 @@ class Estimate(NamedTuple):
 
 def estimate(parts: Iterable[Work], pace: Callable[[Work], Pace | None]) -> Estimate:
     """The minutes of all parts; `pace` gives None for what could not be timed."""
-    least, more, unknown, gpu = 0.0, 0.0, [], 0
+    least, more, unknown, gpu, merge = 0.0, 0.0, [], 0, 0.0
     for work in parts:
         own = None if work.unknown and math.isinf(work.most) else pace(work)
         if own is not None:
-            least += own.start + work.images * own.image
+            least += own.start + work.images * (own.image + own.end + work.blocks * own.sums)
             gpu = max(gpu, own.gpu)
+            if work.merged_blocks is not None:
+                merge += work.images * (own.end + work.merged_blocks * own.sums)
         if own is None or work.unknown:
             more += math.inf if own is None else (work.most - work.images) * own.image
             unknown.append(f"{work.kind} ({work.unknown or 'it could not be timed'})")
-    return Estimate(least / 60, (least + more) / 60, tuple(dict.fromkeys(unknown)), gpu)
+    return Estimate(least / 60, (least + more) / 60, tuple(dict.fromkeys(unknown)), gpu, merge / 60)
 
 
 def on_workers(minutes: Sequence[float], workers: int) -> float:
@@ -77,10 +94,12 @@ def fits_of_detectors(supervised: Mapping[str, bool], families: int, hardened: b
 
 
 class Batches:
-    """Batches of samples for a DataLoader, which grow until they take long enough, and the pace at which they are done.
+    """Batches of samples for a DataLoader, which grow until their pace is steady, and the pace at which they are done.
 
-    Each batch is timed from the request for it to that for the next one: reading and all that is done with it. The
-    first one also sets up and tunes what the others use; its excess is the pace's start. With a single batch, none.
+    A pace is steady with batches of the largest size, or once it has changed little from two sizes to the next ones: an
+    image takes less in a large batch. Each batch is timed from the request for it to that for the next one: reading and
+    all that is done with it. The first one also sets up and tunes what the others use; its excess is the pace's start.
+    With a single batch, none.
 
     Args:
         samples: of the split, in order; the batches end with them.
@@ -89,7 +108,7 @@ class Batches:
     """
 
     def __init__(
-        self, samples: Sequence[int], first: int, most: int, clock: Callable[[], float] = time.perf_counter
+        self, samples: Sequence[int], first: int, most: int, clock: Callable[[], float] = undisturbed_seconds
     ) -> None:
         self._samples = samples
         self._first = first
@@ -103,12 +122,21 @@ class Batches:
 
     def __iter__(self) -> Iterator[list[int]]:
         start, images, before = 0, self._first, self._began
-        while start < len(self._samples) and sum(seconds for _, seconds in self._done[1:]) < SECONDS:
+        while start < len(self._samples) and not self._enough:
             batch = list(self._samples[start : start + images])
             yield batch
             now = self._clock()
             self._done.append((len(batch), now - before))
             start, images, before = start + images, min(2 * images, self._most), now
+
+    @property
+    def _enough(self) -> bool:
+        took = sum(seconds for _, seconds in self._done[1:])
+        if took < SECONDS or took >= LONGEST:
+            return took >= LONGEST
+        images = [seconds / size for size, seconds in self._done[1:]][-3:]
+        steady = all(abs(after / before - 1) <= STEADY for before, after in itertools.pairwise(images))
+        return self._done[-1][0] == self._most or (len(images) == 3 and steady)
 
     @property
     def pace(self) -> Pace:

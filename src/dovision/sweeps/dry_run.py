@@ -7,7 +7,7 @@ import logging
 import math
 import shutil
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,17 +20,17 @@ from dovision.config.keep import KEEP_ALL, KEEP_LABELS, KEEP_PREDICTED, KEEP_SUM
 from dovision.config.settings import EvaluateSettings, EvaluationSettings, plain
 from dovision.evaluation import callbacks
 from dovision.evaluation.test_images import first_samples, shard_samples
-from dovision.findings.sweep_summary import facts_of
 from dovision.interfaces import Attack, Detector, Images, Intervention
 from dovision.runtime.fingerprints import Fingerprints
 from dovision.runtime.free_memory import available_memory
+from dovision.store.effect_sums import SUMS_AT_ONCE
 from dovision.store.provenance import peak_memory
 from dovision.store.run_directory import RunDirectory
-from dovision.store.run_files import RUN
 from dovision.sweeps.costs import Estimate, on_workers
 from dovision.sweeps.jobs import Job
 from dovision.sweeps.meta_networks import Networks
 from dovision.sweeps.receipts import DONE
+from dovision.sweeps.recorded_pace import RecordedPace, RecordedPaces, completed_records
 from dovision.sweeps.reuse import decide
 from dovision.sweeps.timing import Asked, Timer
 from dovision.training import model_cache
@@ -56,6 +56,7 @@ class JobEstimate(NamedTuple):
     memory: int | None  # bytes; the most that a run like it has taken, or the batches that were timed until then
     meanwhile: int = 0  # bytes of finished rows that lie beside the tables until the run is completed
     merged: int = 0  # bytes of its part of the run into which it is merged, if it is a shard
+    scaled: RecordedPace | None = None  # the completed run by whose pace the time is estimated; None: by timed batches
 
 
 class Extent(NamedTuple):
@@ -72,7 +73,9 @@ class JobEstimator:
     """Estimates jobs in their order; a dataset that jobs share is opened once, and work that is alike timed once.
 
     The memory is that of completed runs under the same output root with the same network, intervention and attack;
-    where there are none, that of this process once it has timed a batch.
+    where there are none, that of this process once it has timed a batch. The time is that of the completed run there
+    which had the same configuration but for seeds and the number of images, scaled by this number; where there is none,
+    batches are timed.
 
     Args:
         output_root: where to look for them.
@@ -81,7 +84,9 @@ class JobEstimator:
 
     def __init__(self, output_root: Path, threads: int | None = None) -> None:
         self._timer = Timer(threads)
-        self._memory = _memory(output_root)
+        records = completed_records(output_root)
+        self._recorded = RecordedPaces(records, threads)
+        self._memory = _memory(records.values())
         self._prints = Fingerprints(output_root)
         self._meta = Networks()
         self._made: dict[str, Any] = {}  # datasets, interventions and attacks by their configuration
@@ -101,16 +106,18 @@ class JobEstimator:
         if settings.foreign_checkpoint is not None or not settings.fits_classifier:
             lacking = [name for name in lacking if name != CLASSIFIER]
         self._fitted |= {networks[name] for name in lacking}
-        time = self._timer(Asked(settings, images, intervention, attack, extent.samples, networks, lacking))
+        scaled, blocks = self._recorded.like(settings), _blocks(settings, extent, attack)
+        made = settings, images, intervention, attack, extent.samples, networks, lacking
+        time = self._timer(Asked(*made, *blocks), scaled.pace if scaled is not None else None)
         memory = self._memory.get(hashing.work_hash(settings), peak_memory() * 2**20 if time.is_known else None)
         if extent.units is None:
-            return JobEstimate(job, decision.state, len(lacking), None, time, None, memory)
+            return JobEstimate(job, decision.state, len(lacking), None, time, None, memory, scaled=scaled)
         conditions = 1 + len(attack.eps)
         size = table_bytes(settings.evaluation, extent, conditions)
         meanwhile = table_bytes(settings.evaluation, extent._replace(groups=len(extent.samples)), conditions)
         merged = 0 if settings.evaluation.shard is None else size
         passes = len(extent.samples) * conditions * (1 + extent.units)
-        return JobEstimate(job, decision.state, len(lacking), passes, time, size, memory, meanwhile, merged)
+        return JobEstimate(job, decision.state, len(lacking), passes, time, size, memory, meanwhile, merged, scaled)
 
     def _networks(self, settings: EvaluateSettings, images: Images, intervention: Intervention) -> dict[str, Path]:
         detectors: dict[str, Detector] = self._part(settings, "detector")
@@ -195,6 +202,10 @@ def table(estimates: Sequence[JobEstimate], workers: int | None = 1) -> str:
         + (f", {_megabytes(gpu):.0f} MB of a GPU" if gpu else "")
         + ". Nothing was started."
     )
+    scaled = Counter(each.scaled for each in left if each.scaled is not None)
+    lines += [
+        f"minutes of {count} jobs are scaled from {of.run}, of {of.images:,} images" for of, count in scaled.items()
+    ]
     lines += [f"not known of {count} jobs: {what}" for what, count in _unknown(left).items()]
     return "\n".join(lines)
 
@@ -205,10 +216,13 @@ def _total(left: Sequence[JobEstimate], workers: int | None) -> str:
     known = "at least " if math.inf in bounds[1] else "about "
     if not any(each.time.is_known for each in left) and left:
         return "minutes unknown"
+    merge = sum(each.time.merge for each in left)
+    merging = f", of them {_time(merge)} to merge shards" if merge else ""
     if workers is None:
-        return f"{known}{_range([sum(bound) for bound in bounds])} minutes of work for an unknown number of workers"
+        minutes = _range([sum(bound) + merge for bound in bounds])
+        return f"{known}{minutes} minutes of work for an unknown number of workers{merging}"
     shared = f" on {workers} workers" if workers > 1 else ""
-    return f"{known}{_range([on_workers(bound, workers) for bound in bounds])} minutes{shared}"
+    return f"{known}{_range([on_workers(bound, workers) + merge for bound in bounds])} minutes{shared}{merging}"
 
 
 def _unknown(left: Sequence[JobEstimate]) -> Counter[str]:
@@ -262,12 +276,20 @@ def _units(settings: EvaluateSettings, images: Images, intervention: Interventio
     return None  # a layer of a network that is not made here
 
 
-def _memory(root: Path) -> dict[str, int]:
+def _blocks(settings: EvaluateSettings, extent: Extent, attack: Attack) -> tuple[int, int | None]:
+    """Blocks of sums of effects that a job holds one after the other, and the run into which it is merged, if any."""
+    shards, own = settings.evaluation.shards if settings.evaluation.shard is not None else None, 0
+    if settings.evaluation.keep != KEEP_ALL and extent.units is not None:
+        own = extent.groups * extent.units * extent.classes * (1 + len(attack.eps))
+    blocks = [math.ceil(sums / SUMS_AT_ONCE) for sums in (own, own * (shards or 1))]
+    return blocks[0], None if shards is None else blocks[1]
+
+
+def _memory(records: Iterable[Mapping[str, Any]]) -> dict[str, int]:
     """The most bytes that completed runs have taken, by what they were at work on."""
     most: dict[str, int] = {}
-    for path in root.glob(f"*/*/{RUN}"):
-        facts = facts_of(path.parent)
-        if facts.get("state") == COMPLETED and facts.get("work"):
+    for facts in records:
+        if facts.get("work"):
             memory = facts.get("peak_memory_mb", 0) * 2**20
             most[facts["work"]] = max(memory, most.get(facts["work"], 0))
     return most

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import logging
 import tempfile
-import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -32,9 +31,12 @@ from dovision.interfaces import Attack, Classifier, Detector, Images, Interventi
 from dovision.models import checkpoint
 from dovision.models.conv_autoencoder import insert
 from dovision.runtime.process_state import freeing_memory, isolated
+from dovision.runtime.processor_clock import undisturbed_seconds
 from dovision.runtime.progress import DISPLAY
 from dovision.store.detection_tables import NOISE, TEST, VAL
 from dovision.sweeps.costs import Batches, Estimate, Pace, Work, estimate, fits_of_detectors
+from dovision.sweeps.recorded_pace import unseeded
+from dovision.sweeps.table_pace import table_pace
 from dovision.training import model_cache
 from dovision.training.data_module import VALIDATION_BATCH, ImageDataModule
 from dovision.training.fitting import autoencoder_module, classifier_module, laid_out
@@ -60,11 +62,12 @@ class Timer:
         self._threads = threads
         self._paces: dict[str, Pace | None] = {}
 
-    def __call__(self, asked: Asked) -> Estimate:
-        """The minutes of a job that is yet to run."""
+    def __call__(self, asked: Asked, recorded: Pace | None = None) -> Estimate:
+        """The minutes of a job that is yet to run; but for fits, by the pace of a completed run if that is recorded."""
         bench = Bench(asked)
-        times = dict(bench.work())
-        return estimate(times, lambda work: self._pace(work, asked.settings, times[work]))
+        times = dict(bench.work() if recorded is None else bench.fits())
+        found = estimate(times, lambda work: self._pace(work, asked.settings, times[work]))
+        return found if recorded is None else found.plus(bench.scaled(recorded))
 
     def _pace(self, work: Work, settings: EvaluateSettings, timed: Callable[[], Pace]) -> Pace | None:
         if work.key not in self._paces:
@@ -81,7 +84,7 @@ class Timer:
 
 @dataclass(frozen=True)
 class Asked:
-    """A job that is yet to run, and what was made of its configuration."""
+    """A job that is yet to run, what was made of its configuration, and what its extent is."""
 
     settings: EvaluateSettings
     images: Images
@@ -90,6 +93,8 @@ class Asked:
     samples: Sequence[int]  # of the test images
     files: Mapping[str, Path]  # of its networks
     lacking: Collection[str]  # names of those networks that it will fit
+    blocks: int = 0  # of sums of effects, see `Work`
+    merged_blocks: int | None = None
 
 
 class Bench:
@@ -108,14 +113,23 @@ class Bench:
 
     def work(self) -> Iterator[tuple[Work, Callable[[], Pace]]]:
         """Each part of the job, with what times it."""
-        for name in self.asked.lacking:
-            yield from self._fit(name)
+        yield from self.fits()
         yield self._effects()
         yield from self._attack("attack", self.content["attack"], self.asked.attack, len(self.asked.samples))
         if self.content["explainer"]:
             yield from self._maps()
         if self.content["detector"]:
             yield from self._detection()
+
+    def fits(self) -> Iterator[tuple[Work, Callable[[], Pace]]]:
+        """The fits of the networks that are lacking, with what times them."""
+        for name in self.asked.lacking:
+            yield from self._fit(name)
+
+    def scaled(self, recorded: Pace) -> Estimate:
+        """The minutes of all but fits, by the pace of a completed run."""
+        images, merged = len(self.asked.samples), None if self.asked.merged_blocks is None else 0
+        return estimate([Work("all but fits", "", images, merged_blocks=merged)], lambda work: recorded)
 
     @cached_property
     def classifier(self) -> Classifier:
@@ -142,7 +156,7 @@ class Bench:
     def _key(self, kind: str, *parts: Any) -> str:
         """A hash of what a pace depends on besides the network and the data, with both of these."""
         own = {name: self.content[name] for name in ("dataset", "model", "checkpoint", "trainer", "threads")}
-        return hashing.content_hash({"kind": kind, "parts": _unseeded(list(parts)), **_unseeded(own)})
+        return hashing.content_hash({"kind": kind, "parts": unseeded(list(parts)), **unseeded(own)})
 
     # fits
 
@@ -188,14 +202,19 @@ class Bench:
         code = self.content["autoencoder"] if self.asked.intervention.on_code else None
         images = len(self.asked.samples) * (1 + len(self.asked.attack.eps))
         key = self._key("effects", self.content["intervention"], code, own)
-        return Work("effects", key, images), self._effects_pace
+        blocks, merged = self.asked.blocks, self.asked.merged_blocks
+        return Work("effects", key, images, blocks=blocks, merged_blocks=merged), self._effects_pace
 
     def _effects_pace(self) -> Pace:
+        """With that of the tables; an approximation is timed even if it would be refused, as of random weights."""
         with tempfile.TemporaryDirectory() as folder:
             evaluation = callbacks.effect_evaluation(
                 *(self.settings, Path(folder), self.images, self._networks(), self.asked.intervention, NoAttack(), {})
             )
-            return self._test_pace(self.asked.samples, [evaluation])
+            evaluation.refuses_approximation = False
+            pace = self._test_pace(self.asked.samples, [evaluation])
+            of_tables = table_pace(Path(folder), _now)
+            return pace._replace(end=of_tables.joined, sums=of_tables.summed)
 
     def _attack(
         self, kind: str, settings: Mapping[str, Any], attack: Attack, images: int
@@ -326,9 +345,9 @@ class Bench:
 
         def step(batch: Batch) -> None:
             read = self._read(detector, batch).detach()
-            started = time.perf_counter()
+            started = _now()
             self._fitted(detector, read)
-            taken.append(Pace(0.0, (time.perf_counter() - started) / ROWS))
+            taken.append(Pace(0.0, (_now() - started) / ROWS))
 
         self._step_pace(step, images=1)
         return taken[-1]
@@ -389,13 +408,6 @@ def _twice(batch: Batch) -> Batch:
     return doubled._replace(image=(doubled.image + noise).clamp(0, 1))
 
 
-def _unseeded(content: Any) -> Any:
-    """Settings without the seeds, which no time depends on."""
-    if isinstance(content, Mapping):
-        return {key: _unseeded(value) for key, value in content.items() if key != "seed"}
-    return [_unseeded(value) for value in content] if isinstance(content, list) else content
-
-
 def _forget_gpu_peak() -> None:
     """Let `_gpu_peak` count from now on."""
     if torch.cuda.is_available():
@@ -409,7 +421,7 @@ def _gpu_peak() -> int:
 
 
 def _now() -> float:
-    """Seconds, once the device has done its work."""
+    """Undisturbed seconds, once the device has done its work."""
     if torch.cuda.is_available():
         torch.cuda.synchronize()
-    return time.perf_counter()
+    return undisturbed_seconds()

@@ -1,0 +1,62 @@
+"""The pace that a run records, by hand, and a dry run that is scaled from it."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from dovision.sweeps import recorded_pace
+from dovision.sweeps.recorded_pace import PaceRecorder
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """Seconds that pass only where a test says so."""
+    own = SimpleNamespace(now=0.0)
+    monkeypatch.setattr(recorded_pace, "undisturbed_seconds", lambda: own.now)
+    monkeypatch.setattr(recorded_pace, "_key", lambda settings, threads: "key")
+    return own
+
+
+def recorded(clock, seconds, apart=0, end=2.0):
+    """The fact of a test whose batches of 4 images take so many seconds, with a detection of 5 seconds."""
+    recorder = PaceRecorder(apart)
+    recorder.on_test_start(None, None)
+    for took in seconds:
+        clock.now += took
+        recorder.on_test_batch_end(None, None, None, SimpleNamespace(image=[0] * 4), 0)
+    with recorder.fixed():
+        clock.now += 5.0
+    clock.now += end
+    return recorder.facts(None).get("pace")
+
+
+def test_the_first_batch_and_what_is_fixed_are_the_start_and_the_rest_is_by_image(clock):
+    found = recorded(clock, [7.0, 4.0, 4.0, 4.0], end=8.0)
+    assert found == {"key": "key", "images": 16, "start": 3.0 + 5.0, "image": 1.0, "end": 0.5}
+
+
+def test_images_that_take_longer_than_the_others_are_set_apart(clock):
+    found = recorded(clock, [7.0, 8.0, 4.0, 4.0], apart=6)
+    assert (found["start"], found["image"]) == (7.0 + 5.0, 1.0)
+
+
+def test_a_run_of_one_batch_or_of_no_time_has_no_pace(clock):
+    assert recorded(clock, [7.0]) is None
+    assert recorded(clock, [7.0, 4.0], apart=8) is None
+    assert recorded(clock, [7.0, 0.1]) is None
+
+
+@pytest.mark.slow
+def test_a_dry_run_is_scaled_from_a_run_of_fewer_images(small, capsys, monkeypatch):
+    monkeypatch.setattr(recorded_pace, "SECONDS", 1e-9)
+    assert small("evaluation.images=8", "evaluation.keep=labels") == 0
+    (run,) = (path.parent.name for path in small.root.glob("*/run.json"))
+    capsys.readouterr()
+    assert small("evaluation.keep=labels", "dry_run=true") == 0
+    said = capsys.readouterr()
+    assert said.out.splitlines()[-1] == f"minutes of 1 jobs are scaled from {run}, of 8 images"
+    assert "timing a batch" not in said.err
+    assert small("evaluation.keep=all", "dry_run=true") == 0  # other work is timed
+    said = capsys.readouterr()
+    assert "scaled from" not in said.out
+    assert "timing a batch: effects" in said.err
