@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from dovision.store.run_record import read_run
+from made_runs import write_map_run
 
 ROOT = Path(__file__).resolve().parents[1]
 TEXTS = sorted((ROOT / "docs" / "results").glob("*.md.j2"))
@@ -67,8 +68,8 @@ def test_a_name_that_is_not_recorded_is_refused(tables):
         tables.recorded()["phantom_maps"]("gradcam", "energy")
 
 
-def test_the_scores_of_a_run_are_recorded_as_its_summary_has_them(tables, map_run):
-    run = read_run(map_run)
+def test_the_scores_of_a_run_are_recorded_as_its_summary_has_them(tables, tmp_path):
+    run = read_run(write_map_run(tmp_path / "run", images=8).path)
     maps = tables.Maps({"origin": {}, "rows": tables.scores(run.folder, run.facts)})
     whole = [row for row in run.summary["maps"] if row["cases"] == "all" and row["mean"] is not None]
     for metric in tables.METRICS:

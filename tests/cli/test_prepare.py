@@ -30,8 +30,9 @@ def dovision_prepare(nih_root, monkeypatch, tmp_path):
 
 
 @pytest.mark.slow
-def test_films_are_stored_and_found_by_the_same_command(dovision_prepare, nih_root, tmp_path):
+def test_films_are_stored_and_found_by_the_same_command(dovision_prepare, nih_root, tmp_path, capsys):
     dovision_prepare()
+    assert "prepared: images in store 16" in capsys.readouterr().err
     (shard,) = (nih_root / "store-256").glob("*.npy")
     assert np.load(shard, mmap_mode="r").shape == (16, 1, 256, 256)
     assert list((tmp_path / "here").iterdir()) == []

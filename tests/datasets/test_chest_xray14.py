@@ -131,7 +131,7 @@ def test_a_drawn_box_lies_where_its_row_says(nih_root, top, left, size, shape, s
 def test_a_complete_store_is_read_by_any_number_of_processes(nih_root, caplog):
     caplog.set_level(logging.INFO)
     direct, before = open_films(nih_root), open_films(nih_root, store_size=32)
-    assert "has 0 of 1 shards: the files are read until dovision-prepare has made the rest" in caplog.text
+    assert "has 0 of 1 shards: until dovision-prepare has made all of them, the files are read" in caplog.text
     assert before.facts["images_from_store"] is False
     before.prepare()
     images = open_films(nih_root, store_size=32)

@@ -13,6 +13,7 @@ from dovision.runtime.progress import DISPLAY
 from dovision.sweeps import reuse
 from dovision.tracking.loggers import closing_loggers
 from dovision.training import model_cache
+from dovision.training.checkpointing import scores_text
 from dovision.training.model_cache import AUTOENCODER, CLASSIFIER
 
 log = logging.getLogger(__name__)
@@ -34,12 +35,12 @@ def train_networks(settings: TrainSettings) -> float | None:
         DISPLAY.step(CLASSIFIER)
         again = settings.rerun == "all"
         plain = model_cache.classifier(settings, images, again, loggers)
-        log.info("classifier %s: %s", plain.path, plain.scores)
+        log.info("classifier %s: %s", plain.path, scores_text(plain.scores))
         scores = dict(plain.scores)
         if settings.autoencoder is not None:
             DISPLAY.step(AUTOENCODER)
             with_autoencoder = model_cache.with_autoencoder(settings, images, plain, again, loggers)
-            log.info("autoencoder %s: %s", with_autoencoder.path, with_autoencoder.scores)
+            log.info("autoencoder %s: %s", with_autoencoder.path, scores_text(with_autoencoder.scores))
             scores |= {f"autoencoder/{name}": score for name, score in with_autoencoder.scores.items()}
     if settings.optimized_metric is None:
         return None

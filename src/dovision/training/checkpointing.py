@@ -89,8 +89,7 @@ class Epochs(Checkpoint):
         first = trainer.current_epoch + 2 - len(self.scores)  # not 1 where a fit went on from a checkpoint of others
         table = pd.DataFrame(self.scores, index=pd.RangeIndex(first, first + len(self.scores), name="epoch"))
         write_text(self.folder / "epochs.csv", guarded(table).to_csv())
-        text = ", ".join(f"{name} {value:.4g}" for name, value in sorted(self.scores[-1].items()))
-        log.info("epoch %d of %d: %s", trainer.current_epoch + 1, trainer.max_epochs, text)
+        log.info("epoch %d of %d: %s", trainer.current_epoch + 1, trainer.max_epochs, scores_text(self.scores[-1]))
         if self._stopped:
             log.info("the fit ends early, after epoch %d", trainer.current_epoch + 1)
 
@@ -201,3 +200,8 @@ def check_resumable(path: Path, module: pl.LightningModule, epochs: int) -> None
     done = content["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"]
     if done >= epochs:
         raise ValueError(f"training.classifier.epochs must leave an epoch after the {done} of {path}, got {epochs}.")
+
+
+def scores_text(scores: Mapping[str, float]) -> str:
+    """Scores of a fit in a line, in the order of their names."""
+    return ", ".join(f"{name} {value:.4g}" for name, value in sorted(scores.items()))

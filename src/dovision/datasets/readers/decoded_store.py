@@ -175,7 +175,7 @@ class PreparedImages(Images):
         self.store = DecodedStore(folder, shape, keys)
         count = len(self.store.paths)
         made = count - len(self.store.due)
-        use = "it is read" if made == count else "the files are read until dovision-prepare has made the rest"
+        use = "it is read" if made == count else "until dovision-prepare has made all of them, the files are read"
         log.info("%s has %d of %d shards: %s", self.store.folder, made, count, use)
         self._read_from_store = made == count
         self.facts = {**self.facts, "images_from_store": self._read_from_store}
