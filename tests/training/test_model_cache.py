@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -14,11 +15,13 @@ from hydra import compose, initialize_config_dir
 from dovision.cli.train import main as train
 from dovision.config import settings
 from dovision.config.sources import configuration_folder
+from dovision.interfaces import Classifier
 from dovision.io import sealed
 from dovision.models import checkpoint
 from dovision.store.run_record import read_sweep
 from dovision.training import model_cache
 from dovision.training.causal_autoencoder import CausalAutoencoder
+from dovision.types import Task
 
 FEW_STEPS = ("dataset=digits", "dataset.test_fraction=0.75")  # three steps an epoch
 FEW_STEPS += ("training.classifier.batch_size=64", "training.classifier.epochs=10")
@@ -28,6 +31,15 @@ FEW_STEPS += (
     "training.autoencoder.batch_size=64",
     "training.autoencoder.epochs=2",
 )
+
+
+def test_a_checkpoint_of_a_thousand_other_classes_is_refused_in_a_few_lines():
+    names = tuple(f"class {number}" for number in range(1000))
+    classifier = Classifier(torch.nn.Linear(4, 1000), Task("multiclass", names), (0.0,), (1.0,))
+    fitted = model_cache.FittedModel(classifier, Path("x.ckpt"), "", {}, {"shape": [1, 2, 2]}, {})
+    with pytest.raises(ValueError, match=r"2 classes \(multiclass: no, yes\), got 1000 .* and 976 more\)") as refused:
+        model_cache.check_fits(fitted, Task("multiclass", ("no", "yes")), (1, 2, 2))
+    assert len(str(refused.value)) < 500
 
 
 @pytest.mark.long

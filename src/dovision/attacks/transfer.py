@@ -36,8 +36,8 @@ class Transfer(Attack):
         if classifier.task != self.source.task:
             raise ValueError(
                 f"source must have the classes of the classifier, {classifier.task.kind}: "
-                f"{', '.join(classifier.task.classes)}, got {self.source.task.kind}: "
-                f"{', '.join(self.source.task.classes)}. Name a checkpoint of the same data."
+                f"{checks.listed(classifier.task.classes)}, got {self.source.task.kind}: "
+                f"{checks.listed(self.source.task.classes)}. Name a checkpoint of the same data."
             )
         self.attack.check(self.source, shape)
 

@@ -79,7 +79,7 @@ def xrv_model(
     untrained = [label for label in classes if label not in points]  # never trained: without an operating point
     if len(untrained) == len(classes):
         raise ValueError(
-            f"{name} knows none of the classes {', '.join(classes)}; it knows {', '.join(points)}. "
+            f"{name} knows none of the classes {checks.listed(classes)}; it knows {', '.join(points)}. "
             "Set dataset.classes to some of these, or choose another model.name."
         )
     if pretrained and untrained and not new_head:

@@ -17,6 +17,7 @@ import pytorch_lightning as pl
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.utilities.seed import isolate_rng
 
+from dovision import checks
 from dovision.config import hashing
 from dovision.config.component import Component
 from dovision.config.settings import Section, TrainSettings, plain
@@ -404,8 +405,8 @@ def check_fits(model: FittedModel, task: Task, shape: Shape) -> None:
     if (own.kind, own.classes) != (task.kind, task.classes):
         raise ValueError(
             f"the checkpoint {model.path} must have the dataset's {len(task.classes)} classes "
-            f"({task.kind}: {', '.join(task.classes)}), got {len(own.classes)} "
-            f"({own.kind}: {', '.join(own.classes)}). Choose its dataset, or another checkpoint."
+            f"({task.kind}: {checks.listed(task.classes)}), got {len(own.classes)} "
+            f"({own.kind}: {checks.listed(own.classes)}). Choose its dataset, or another checkpoint."
         )
     if fitted != tuple(shape):
         raise ValueError(
