@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
+from scipy.stats import spearmanr
+from sklearn.datasets import load_digits
 from torch import nn
 from torchvision.ops import SqueezeExcitation
 
@@ -81,6 +84,42 @@ def test_a_map_comes_with_its_agreement_and_takes_few_operations(image):
     torch.testing.assert_close(found.effect[measured], exact.effect[measured], rtol=0, atol=1e-6)
     again = dv.effect_map(classifier, image, dv.PixelGrid(CELLS, CELLS), chunk=17, approximate="frozen_scales")
     assert torch.equal(again.effect, found.effect)
+
+
+def fitted_to(images, labels):
+    """A network of the same two kinds of block, fitted to images, (N, 1, 16, 16), in half a second."""
+    torch.manual_seed(0)
+    layers = []
+    for inputs, outputs in ((1, 8), (8, 16)):
+        convolution = nn.Conv2d(inputs, outputs, 3, padding=1, stride=2, bias=False)
+        layers += [convolution, nn.BatchNorm2d(outputs), nn.ReLU(), SqueezeExcitation(outputs, 4)]
+    network = nn.Sequential(*layers, nn.Flatten(), nn.Linear(256, 10))
+    optimizer = torch.optim.AdamW(network.parameters(), lr=0.01)
+    for _ in range(4):
+        for batch in torch.randperm(len(images)).split(64):
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(network(images[batch]), labels[batch]).backward()
+            optimizer.step()
+    return network.eval()
+
+
+@pytest.mark.slow
+def test_a_fitted_network_is_accepted_and_its_estimate_is_close_to_the_agreement_of_all_units():
+    digits = load_digits()
+    images = nn.functional.interpolate(torch.from_numpy(digits.images[:, None] / 16).float(), size=16)
+    labels = torch.from_numpy(digits.target)
+    network = fitted_to(images[400:], labels[400:])
+    with torch.no_grad():
+        predicted = network(images[:400]).argmax(1)
+    assert (predicted == labels[:400]).float().mean() > 0.8
+    classifier, grid = dv.wrap(network, 10), dv.PixelGrid(8, 8)
+    found = dv.effect_map(classifier, images[:12], grid, approximate="frozen_scales")
+    exact = dv.effect_map(classifier, images[:12], grid).effect
+    assert min(found.approximation.means) > 0.9
+    assert not torch.equal(found.effect, exact)
+    pairs = [(found.effect[n, :, label], exact[n, :, label]) for n, label in enumerate(predicted[:12])]
+    agreement = np.mean([spearmanr(*pair).statistic for pair in pairs])
+    assert abs(agreement - found.approximation.means[0]) < 0.05
 
 
 class OfACorner(nn.Module):
