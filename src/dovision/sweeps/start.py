@@ -27,7 +27,7 @@ from dovision.sweeps import receipts
 from dovision.sweeps.jobs import Job
 from dovision.sweeps.receipts import DONE
 from dovision.sweeps.sweep import Sweep, begin, current, watch
-from dovision.sweeps.validation import Checks
+from dovision.sweeps.validation import begin_checks
 
 if TYPE_CHECKING:  # what imports Lightning is imported by the commands with run directories, not by dovision-report
     from dovision.sweeps.dry_run import JobEstimate
@@ -63,7 +63,7 @@ class Start(Callback):
     def _run(self, config: DictConfig) -> Any:
         _refuse_sweep(config)
         planned.compose_again(config)
-        check = Checks(self.command)
+        check = begin_checks(self.command)
         settings = check(config, config.hydra.overrides.task, config.hydra.runtime.choices)
         self.warning = check.warn_of_unused()
         return settings
@@ -79,7 +79,7 @@ class Start(Callback):
     def _checked(
         self, config: DictConfig, overrides: Sequence[Sequence[str]], plan: Callable[[Job, Any], planned.Planned]
     ) -> list[planned.Planned]:
-        check = Checks(self.command)
+        check = begin_checks(self.command)
         plans = planned.checked(planned.compose(config, overrides), check, plan)
         check.warn_of_unused()
         return plans

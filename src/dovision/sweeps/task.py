@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import logging
 import math
 import os
@@ -27,7 +26,7 @@ from dovision.store.run_directory import BeingWritten, RunDirectory
 from dovision.sweeps.interruption import interruptible
 from dovision.sweeps.jobs import check_devices
 from dovision.sweeps.launch import Launch, quieten, stand_in
-from dovision.sweeps.validation import Checks
+from dovision.sweeps.validation import checks_of
 
 log = logging.getLogger(__name__)
 Story = Callable[[Any], float | None]  # of the settings of a command, to the number that they ask to be optimized
@@ -101,7 +100,7 @@ class JobTask:
     def _checked(self, config: DictConfig) -> float | None:
         """The story, after the checks: a sweeper may choose jobs as it goes, and another machine have other devices."""
         hydra = HydraConfig.get()
-        settings = _checks(self.command)(config, hydra.overrides.task, hydra.runtime.choices)
+        settings = checks_of(self.command)(config, hydra.overrides.task, hydra.runtime.choices)
         if config.get("print_config") and is_rank_zero():
             rich.print(config_tree(settings.record()))
         return self.story(settings)
@@ -123,12 +122,6 @@ class JobTask:
             log.error("failed: %s", error_text(error))
             _record(run, config, overrides, error)
             raise JobFailed(str(run.path)) from error
-
-
-@functools.cache
-def _checks(command: str) -> Checks:
-    """The checks of this process, which remember what earlier jobs have shared with a job."""
-    return Checks(command)
 
 
 def _has_run_directory() -> bool:

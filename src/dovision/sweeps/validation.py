@@ -223,3 +223,17 @@ def _check_autoencoder(settings: TrainSettings) -> None:
     if settings.autoencoder is not None and zeroed is not None:
         channels = settings.autoencoder.make().code_channels
         checks.channel("training.autoencoder.zeroed_channel", zeroed, channels)
+
+
+_BEGUN: dict[str, Checks] = {}  # of this process, by command
+
+
+def begin_checks(command: str) -> Checks:
+    """Checks that remember nothing of earlier commands; the jobs of this one take them, too."""
+    _BEGUN[command] = Checks(command)
+    return _BEGUN[command]
+
+
+def checks_of(command: str) -> Checks:
+    """Checks that remember what earlier jobs have shared with a job, in the launching process or in a worker."""
+    return _BEGUN.get(command) or begin_checks(command)
