@@ -21,7 +21,7 @@ def grid_cell(shape: Shape, unit: int, rows: int, columns: int) -> Box:
     if rows > height or columns > width:
         raise ValueError(
             f"a grid must have at most {height} rows and {width} columns on a {height} x {width} image, "
-            f"got {rows} x {columns}."
+            f"got {rows} x {columns}. Lower rows and columns."
         )
     r, c = divmod(unit, columns)
     return Box(r * height // rows, c * width // columns, (r + 1) * height // rows, (c + 1) * width // columns)
