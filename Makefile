@@ -54,7 +54,7 @@ photo: $(VENV)/.base ## what a network of ImageNet's classes uses of your own pi
 test: $(VENV)/.dev ## the tests that take less than 1.5 seconds each, in two processes of one thread each
 	@$(PYTEST) $(TWO) -m "not long"
 
-test-fast: $(VENV)/.dev ## the tests that take less than half a second each
+test-fast: $(VENV)/.dev ## the tests that take less than 0.15 seconds each
 	@$(PYTEST) $(TWO) -m "not slow and not browser and not long"
 
 test-slow: $(VENV)/.dev ## all tests, timed: which are left to make test-long, and left out of make test-fast, in tests/long.txt and slow.txt

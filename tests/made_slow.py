@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-LISTS = {"slow": 0.5, "long": 1.5}  # marker, and list of that name: seconds
+LISTS = {"slow": 0.15, "long": 1.5}  # marker, and list of that name: seconds
 FOLDER = Path(__file__).parent
 
 

@@ -19,8 +19,8 @@ def test_each_name_is_that_of_a_test(marker):
 def test_a_function_is_slow_that_takes_long_with_some_of_its_parameters(tmp_path, monkeypatch):
     monkeypatch.setattr("made_slow.FOLDER", tmp_path)
     recorder = Recorder()
-    ones = [("a.py::one[x]", 0.4), ("a.py::one[y]", 0.2), ("a.py::one[y]", 0.4)]
-    for name, seconds in (*ones, ("a.py::two", 0.5), ("a.py::three", 1.6)):
+    ones = [("a.py::one[x]", 0.12), ("a.py::one[y]", 0.06), ("a.py::one[y]", 0.12)]
+    for name, seconds in (*ones, ("a.py::two", 0.15), ("a.py::three", 1.6)):
         report = pytest.TestReport(name, ("", 0, ""), {}, "passed", None, "call", duration=seconds)
         recorder.pytest_runtest_logreport(report)
     recorder.pytest_sessionfinish()

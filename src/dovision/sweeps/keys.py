@@ -63,10 +63,17 @@ def check_command(command: str, overrides: Sequence[str]) -> None:
     Raises:
         ValueError: names the key.
     """
-    for override in OverridesParser.create().parse_overrides(list(overrides)):
-        group, foreign = override.key_or_group, of_experiments(command)
-        if {name.partition(".")[0] for name in (group, override.package or group)} & foreign:
+    foreign = of_experiments(command)
+    for group, package in map(_names, overrides):
+        if {name.partition(".")[0] for name in (group, package)} & foreign:
             raise ValueError(f"{group} is not a key of dovision-{command}. Set it in dovision-evaluate.")
+
+
+@functools.lru_cache(maxsize=4096)  # jobs of a sweep share most of theirs
+def _names(override: str) -> tuple[str, str]:
+    """The key or group of an override, and the package where it goes."""
+    (own,) = OverridesParser.create().parse_overrides([override])
+    return own.key_or_group, own.package or own.key_or_group
 
 
 def check_target(where: str, node: Mapping[str, Any]) -> None:
