@@ -201,16 +201,17 @@ def selected(shown: int, measured: int) -> str:
 
 
 def setup_sentence(runs: Sequence[Run]) -> str:
-    """Data, model, intervention, attack, seeds and approximation in one sentence; what differs is listed."""
+    """Data, model, intervention, attack, seeds and approximation in one sentence; empty of no run."""
     parts = []
     for key, head in _SETUP.items():
         known = list(dict.fromkeys(_setting(key, run.config[key]) for run in runs if run.config.get(key)))
         more = [f"{len(known) - 3} more"] if len(known) > 3 else []
         parts += [f"{head}: {', or '.join(known[:3] + more)}"] if known else []
     seeds = sorted({run.seed for run in runs})
-    parts.append(f"seed {seeds[0]}" if len(seeds) == 1 else f"{len(seeds)} seeds ({', '.join(map(str, seeds))})")
+    if seeds:
+        parts.append(f"seed {seeds[0]}" if len(seeds) == 1 else f"{len(seeds)} seeds ({', '.join(map(str, seeds))})")
     text = "; ".join([*parts, *_approximation(runs)])
-    return f"{text[:1].upper()}{text[1:]}."
+    return f"{text[:1].upper()}{text[1:]}." if text else ""
 
 
 def _approximation(runs: Sequence[Run]) -> list[str]:

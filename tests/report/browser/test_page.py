@@ -321,6 +321,7 @@ def test_it_prints_in_light_with_everything_unfolded(open_page, page_of_sweep):
     assert not page.locator("nav").is_visible()
     head = "getComputedStyle(document.querySelector('#joblist th'), '::before').content"
     assert page.evaluate(head) == '"job"'  # without a button, which further pages would leave out
+    assert page.evaluate("getComputedStyle(document.querySelector('#joblist th')).boxShadow") == "none"  # bars in a PDF
     page.set_viewport_size({"width": 690, "height": 980})  # A4 within its margins
     assert page.evaluate("document.documentElement.scrollWidth") == 690
     page.evaluate("dispatchEvent(new Event('afterprint'))")
@@ -339,6 +340,14 @@ def test_without_script_it_shows_numbers_and_figures(open_page, page_of_sweep):
 def test_nothing_but_wide_tables_scrolls_sideways_on_a_phone(open_page, page_of_sweep):
     page = open_page(page_of_sweep, viewport={"width": 360, "height": 740})
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
+
+
+def test_the_letters_of_figures_are_no_smaller_on_a_phone_than_in_print(open_page, page_of_sweep):
+    page = open_page(page_of_sweep, viewport={"width": 390, "height": 844})
+    scales = page.evaluate("""[...document.querySelectorAll('.plot svg')].filter((each) => each.checkVisibility()).map(
+        (each) => each.getBoundingClientRect().width / (each.viewBox.baseVal.width * 96 / 72))""")
+    assert len(scales) > 1
+    assert min(scales) >= 0.99
 
 
 def test_every_control_has_a_name(open_page, page_of_sweep):

@@ -71,7 +71,9 @@ class Overlay(FigureComponent):
         text = f"{what}; {SIGN}{f'; {OUTLINES}' if known else ''}{wrong}."
         how = chosen_in_words(run.summary["labels"])
         pictures = f"n = {count} {'picture' if count == 1 else 'pictures'}"
-        words = caption(text, [run], f"{pictures}; {how}; single images, so no interval.")
+        words = caption(
+            text, [run], f"{pictures}{f'; {how}' if len(panels) > 1 else ''}; single images, so no interval."
+        )
         data = pd.DataFrame(
             [
                 {"panel": panel.title, "row": row, "column": column, "value": value}
@@ -153,6 +155,7 @@ def overlay(panels: Sequence[OverlayPanel], limit: float) -> Figure:
     """
     scale, colours = Normalize(-limit, limit), panels[0].colours
     figure = canvas(0.8 + 1.6 * len(panels), 2.0, pictures=True)
+    figure.suppressComposite = True  # one picture of both would be rounded to whole points, and leave a gap
     drawn = figure.subplots(1, len(panels), squeeze=False)[0]
     for axes, panel in zip(drawn, panels, strict=True):
         extent: Any = (0, panel.values.shape[1], panel.values.shape[0], 0)
