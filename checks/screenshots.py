@@ -119,6 +119,7 @@ def brush(page: Any) -> None:
     page.wait_for_selector("#clean-caption[data-done=true]", timeout=120_000)
     page.locator("#eps-slider").fill("4")
     page.wait_for_selector("#attacked-caption[data-done=true]", timeout=120_000)
+    page.locator("#region").scroll_into_view_if_needed()
     frame = page.locator("#region").bounding_box()
     for number, share in enumerate((0.4, 0.45, 0.5, 0.55, 0.6)):
         page.mouse.move(frame["x"] + share * frame["width"], frame["y"] + 0.5 * frame["height"])

@@ -34,6 +34,7 @@ def test_questions_are_answered_and_errors_are_sentences(address, ask):
     status, choices = ask(f"{address}/choices")
     assert (status, choices["network"], len(choices["classes"])) == (200, "example", 10)
     assert choices["fills"]["blur"] == {"sigma": 8.0}
+    assert (choices["names"]["pgd"], choices["names"]["mifgsm"]) == ("PGD", "MI-FGSM")
     assert ask(f"{address}/sample", {"sample": 0})[1]["predicted"] == 1
     assert ask(f"{address}/sample", {"sample": 8}) == (
         400,

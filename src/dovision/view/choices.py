@@ -10,6 +10,7 @@ from typing import Any
 from dovision.config.sources import configuration_folder
 from dovision.io.text_files import read_yaml
 from dovision.notebook.by_name import component
+from dovision.store.display_names import component_name
 from dovision.view.opened_network import OpenedNetwork
 
 _ATTACKS = ("fgsm", "bim", "mifgsm", "pgd", "margin_pgd", "apgd", "random_sign")  # quick ones of the norm linf
@@ -20,7 +21,9 @@ _THUMBNAILS = 16
 def page_choices(own: OpenedNetwork) -> dict[str, Any]:
     """Names that can be chosen on the page, and what is open."""
     names = own.images.table(own.split)["name"].astype(str).tolist()
+    components = (*_names("fill"), *_VALUES, *_ATTACKS)
     return {
+        "names": {name: component_name(name) for name in components},
         "network": own.title,
         "classes": list(own.classifier.task.classes),
         "shape": list(own.shape),

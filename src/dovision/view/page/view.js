@@ -31,8 +31,9 @@ async function waiting(what, work) { // with the reason on the page, if it fails
 
 /* ---- what is open ---- */
 const image = () => (picked("shown") === "attacked" && state.attacked ? state.attacked : state.clean);
+const shown = (name) => state.choices.names[name] ?? name; // of a component, for people
 function setOptions(select, names, chosen) {
-  select.replaceChildren(...names.map((name) => new Option(name.replaceAll("_", " "), name, false, name === chosen)));
+  select.replaceChildren(...names.map((name) => new Option(shown(name), name, false, name === chosen)));
 }
 function settingsOf(place, known) { // number fields for the settings of a component
   place.className = "settings";
@@ -254,7 +255,7 @@ function showRows(rows) {
 }
 function doing() { // in words, what is asked for
   const share = (100 * state.mask.reduce((sum, on) => sum + on, 0) / state.mask.length).toFixed(1);
-  return picked("kind") === "region" ? `Painting ${share} % of the image (${$("fill").value.replaceAll("_", " ")})` : `Setting ${$("unit-kind").value} ${$("unit-number").value} of ${$("site").value} (${$("value").value})`;
+  return picked("kind") === "region" ? `Painting ${share} % of the image (${shown($("fill").value)})` : `Setting ${$("unit-kind").value} ${$("unit-number").value} of ${$("site").value} (${shown($("value").value)})`;
 }
 function sentence(rows) {
   const row = rows.find((each) => each.number === (state.target ?? state.clean.predicted)) ?? rows[0];
