@@ -81,7 +81,7 @@ def test_masks_that_do_not_fit_are_refused_in_a_line(size, white, message, run_c
     images = save(tmp_path / "images", (24, 36), True)
     masks = save(tmp_path / "masks", size, white)
     mask = ("intervention=mask_files", f"intervention.root={masks}", "intervention.files='{folder}/{stem}.png'")
-    data = (*FOLDER, f"dataset.root={images}")
+    data = (*FOLDER, f"dataset.root={images}", "dataset.copies=warn")  # they are all white
     assert run_command(main, *data, *mask, f"output_root={tmp_path / 'out'}") == 1
     said = capsys.readouterr().err
     assert re.search(message, said)

@@ -33,6 +33,7 @@ def open_folder(
     split_folders=None,
     boxes=None,
     masks=None,
+    copies="error",
 ) -> ImageFolder:
     own = {"class_file": class_file, "split_folders": split_folders or SPLIT_FOLDERS, "boxes": boxes}
     cut = {"val_fraction": val, "test_fraction": test, "seed": seed}
@@ -44,6 +45,7 @@ def open_folder(
         group=group,
         masks=masks or {},
         on_bad_file=on_bad_file,
+        copies=copies,
         store=None,
         **own,
         **cut,

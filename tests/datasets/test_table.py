@@ -172,6 +172,34 @@ def test_films_of_12_bits_in_files_of_16_are_warned_of_unless_a_window_is_set(ro
     bright = open_table(root, {"window": [2048, 4096]})
     assert "no value above" not in caplog.text
     assert bright.split("test")[0].image.max() > 10 * dark.split("test")[0].image.max()
+    caplog.clear()
+    open_table(root, {"check": "headers"})
+    assert "12 of 12 images have no value" in caplog.text
+
+
+def test_of_many_files_of_which_headers_are_read_some_are_decoded(root, caplog, monkeypatch):
+    monkeypatch.setattr("dovision.datasets.readers.table_rows._DECODED", 3)
+    for path in (root / "images").glob("*.png"):
+        Image.fromarray(np.asarray(Image.open(path)).astype(np.uint16) * 16).save(path)
+    open_table(root, {"check": "headers"})
+    assert "3 of 3 images have no value above a sixteenth" in caplog.text
+
+
+def test_files_of_equal_bytes_in_two_splits_are_refused_and_of_two_patients_warned_of(root, caplog):
+    images = root / "images"
+    (images / "2.png").write_bytes((images / "0.png").read_bytes())  # both are of train, and of two patients
+    open_table(root)
+    assert "1 images have the same bytes as another one of another group or patient, such as images/0.png and" in (
+        caplog.text
+    )
+    (images / "8.png").write_bytes((images / "0.png").read_bytes())
+    for check in ("pixels", "headers"):
+        assert refusal(root, {"check": check}) == (
+            "an image must be in one split, but 1 of other splits have the same bytes, such as images/0.png (train) "
+            "and images/8.png (test). Remove the copies, or give them one group or patient; or set dataset.copies=warn."
+        )
+    open_table(root, {"copies": "warn"})
+    assert "images are in two splits: 1 of other splits have the same bytes" in caplog.text
 
 
 def test_a_name_in_another_unicode_form_is_found_for_the_error(root):
@@ -306,6 +334,20 @@ def test_a_phone_picture_lies_as_its_orientation_has_it(root):
         image = dataset.split("test")[sample].image[0]
         assert image[:4].min() > 0.9
         assert image[6:].max() < 0.1
+    Image.new("L", (HEIGHT, WIDTH), 1).save(root / "masks" / "8.png")  # of the pixels as stored
+    assert "those of the image lying on its side: images are read as their EXIF orientation shows" in refusal(root)
+
+
+def test_an_orientation_of_a_square_image_with_a_mask_is_warned_of(root, caplog):
+    exif = Image.Exif()
+    exif[274] = 6
+    for number in (8, 9):
+        picture = Image.open(root / "images" / f"{number}.png").resize((WIDTH, WIDTH))
+        picture.save(root / "images" / f"{number}.jpg", exif=exif)
+        Image.new("L", (WIDTH, WIDTH), 1).save(root / "masks" / f"{number}.png")
+        with_cell(root, number + 2, "path", f"images/{number}.jpg")
+    open_table(root)
+    assert "2 images with masks or boxes have an EXIF orientation, such as images/8.jpg: they are read" in caplog.text
 
 
 def test_bad_and_missing_files_are_left_out_and_counted_if_asked(root):

@@ -47,6 +47,7 @@ def pictures(tmp_path: Path) -> ImageFolder:
         test_fraction=0.15,
         seed=0,
         on_bad_file="error",
+        copies="warn",
         store=None,
     )
 

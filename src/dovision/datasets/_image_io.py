@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,7 +38,11 @@ class ImageHeader(NamedTuple):
     height: int
     width: int
     burnt_in: bool = False  # a DICOM file says that names or other text are part of its pixels
-    dark: bool = False  # no value lies above a sixteenth of the range, as of 12 bits in a file of 16
+    dark: bool | None = (
+        None  # no value lies above a sixteenth of the range, as of 12 bits in a file of 16; None: not read
+    )
+    reoriented: bool = False  # by its EXIF orientation
+    digest: bytes = b""  # SHA-256 of the file; empty of a slice or a frame, of which a file has many
 
 
 @dataclass(frozen=True)
@@ -62,10 +67,11 @@ class Decoding:
         if nifti.is_nifti(path.name):
             return ImageHeader(*nifti.slice_size(path, number, self.plane))
         data = _bytes(path)
+        digest = hashlib.sha256(data).digest() if number is None else b""
         if dicom.is_dicom(path.name, data):
-            return ImageHeader(*dicom.dicom_header(data, number))
+            return ImageHeader(*dicom.dicom_header(data, number), digest=digest)
         _one_frame(number)
-        return ImageHeader(*images.upright_size(data))
+        return ImageHeader(*images.upright_size(data), reoriented=images.is_reoriented(data), digest=digest)
 
     def pixels(self, path: Path, channels: int, number: int | None = None) -> Tensor:
         """The image as it is in the file, made grey or RGB, shape (channels, H, W), float in [0, 1].

@@ -19,6 +19,7 @@ import torch
 from dovision import checks
 from dovision.datasets import _checks, _image_io, _splits
 from dovision.datasets.readers.class_folders import class_folders
+from dovision.datasets.readers.copies import check_copies
 from dovision.datasets.readers.decoded_store import check_outside
 from dovision.datasets.readers.file_images import FileImages
 from dovision.datasets.readers.mask_sources import MaskSettings, masks_by_name
@@ -45,6 +46,7 @@ class _Facts(NamedTuple):
 
     height: int
     width: int
+    reoriented: bool  # by its EXIF orientation
     digest: bytes
 
 
@@ -72,6 +74,7 @@ class ImageFolder(FileImages):
         val_fraction, test_fraction: shares of the groups, where the splits are not folders.
         seed: of the cut.
         on_bad_file: error, or skip, which lists them in `bad_files`.
+        copies: error, or warn, where files of two splits have the same bytes.
         store: folder of images that `prepare` decoded once, of 8 bits; read where it is complete. None: read the files.
 
     Raises:
@@ -110,6 +113,7 @@ class ImageFolder(FileImages):
         test_fraction: float,
         seed: int,
         on_bad_file: str,
+        copies: str,
         store: str | None,
     ) -> None:
         self._root = Path(root).resolve()
@@ -142,9 +146,11 @@ class ImageFolder(FileImages):
             else _splits.complete_splits([file.split for file, _ in whole], groups, labels, val_fraction, seed)
         )
         self._check_splits()
+        check_copies([facts.digest for _, facts in whole], self.records, self.rows, copies)
         if boxes is not None:
             self.known_boxes = boxes_of_images(self._root / boxes, self._root, self.records, self.task.classes)
         self.take_masks(masks_by_name(self.records["name"], settings, self._root), settings.missing, decode=True)
+        self.warn_of_reoriented([facts.reoriented for _, facts in whole])
         self.take_store(store, [self._root, class_file, *folders.items()])
         groups_of = dict(enumerate(sorted(set(groups))))
         digests = b"".join(facts.digest for _, facts in whole)
@@ -231,7 +237,8 @@ def _decoded(root: Path, names: Sequence[str]) -> list[_Facts | str]:
     def decode(name: str) -> _Facts | str:
         try:
             data = files.read_bytes(root / name, images.MAX_FILE_BYTES)
-            return _Facts(*_image_io.decoded_size(data, name), hashlib.sha256(data).digest())
+            size, digest = _image_io.decoded_size(data, name), hashlib.sha256(data).digest()
+            return _Facts(*size, images.is_reoriented(data), digest)
         except ValueError as error:
             return f"{name}: {error}"
 

@@ -15,6 +15,7 @@ from dovision.datasets import _checks, _image_io, _splits
 from dovision.datasets.readers import boxes as box_tables
 from dovision.datasets.readers import labels as label_columns
 from dovision.datasets.readers import table_rows
+from dovision.datasets.readers.copies import check_copies
 from dovision.datasets.readers.file_images import FileImages
 from dovision.datasets.readers.manifest import Manifest, read_manifest
 from dovision.datasets.readers.mask_sources import MaskSettings, mask_sources
@@ -49,8 +50,9 @@ class Table(FileImages):
         val_fraction, test_fraction: shares of the patients, where the table has no splits; the first also where it has
             no val.
         seed: of the cut.
-        check: pixels, which decodes each file once at start, or headers.
+        check: pixels, which decodes each file once at start, or headers, which decodes some.
         on_bad_file: error, or skip, which lists them in `bad_files`.
+        copies: error, or warn, where files of two splits have the same bytes.
         store: folder of images that `prepare` decoded once, of 8 bits; read where it is complete. None: read the files.
 
     Raises:
@@ -95,6 +97,7 @@ class Table(FileImages):
         seed: int,
         check: str,
         on_bad_file: str,
+        copies: str,
         store: str | None,
     ) -> None:
         self._root = _folder(root)
@@ -121,9 +124,11 @@ class Table(FileImages):
             else _splits.complete_splits(splits, groups, strata, val_fraction, seed)
         )
         self._check_splits()
+        check_copies([header.digest for header in self._headers], self.records, self.rows, copies)
         self._find_boxes(listed, boxes)
         sources = mask_sources(rows, self._columns.mask, settings, self._root)
         self.take_masks(sources, settings.missing, decode, rows.error)
+        self.warn_of_reoriented([header.reoriented for header in self._headers])
         self.take_store(store, [self._root, self._folder, manifest, where, self._columns])
         tables = [self._root / each for each in (manifest, boxes) if each is not None]
         self.identify(b"", tables, images_read=False)
@@ -173,6 +178,7 @@ class Table(FileImages):
         use = label.has_label.copy()
         use[use] = whole
         rows, headers = rows.chosen(whole), [each for each in found if not isinstance(each, str)]
+        self._headers = headers
         self._warn_of_text(rows, [header.burnt_in for header in headers])
         self._warn_of_dark(rows, [header.dark for header in headers])
         cells = rows.cells
@@ -200,13 +206,15 @@ class Table(FileImages):
                 rows.cells.index[burnt_in.index(True)],
             )
 
-    def _warn_of_dark(self, rows: Manifest, dark: Sequence[bool]) -> None:
-        if 2 * sum(dark) > len(dark):
+    def _warn_of_dark(self, rows: Manifest, looked_at: Sequence[bool | None]) -> None:
+        dark = [each is True for each in looked_at]
+        read = len(dark) - looked_at.count(None)
+        if 2 * sum(dark) > read:
             log.warning(
                 "%d of %d images have no value above a sixteenth of their range, such as %s in row %s: if they are of "
                 "12 bits in files of 16, set 'dataset.window=[2048,4096]', the centre and width of what becomes [0, 1]",
                 sum(dark),
-                len(dark),
+                read,
                 rows.cells[NAME].iloc[dark.index(True)],
                 rows.cells.index[dark.index(True)],
             )

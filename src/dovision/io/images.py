@@ -68,12 +68,25 @@ def upright_size(data: bytes) -> tuple[int, int]:
         raise BadFile("empty")
     try:
         image = _opened(data)
-        turned = _may_be_turned(image, data) and image.getexif().get(ORIENTATION) in TURNED
+        turned = _orientation(image, data) in TURNED
     except BadFile:
         raise
     except Exception as error:  # as in `decode`
         raise BadFile(f"not readable as an image ({str(error).split(' <')[0]})") from error
     return (image.width, image.height) if turned else (image.height, image.width)
+
+
+def is_reoriented(data: bytes) -> bool:
+    """Return whether the EXIF orientation of the image in a file's bytes shows it turned or mirrored, once read."""
+    try:
+        return _orientation(_opened(data), data) != 1
+    except Exception:  # whatever damaged EXIF data lead to; `decode` says so
+        return False
+
+
+def _orientation(image: Image.Image, data: bytes) -> int:
+    found: int = image.getexif().get(ORIENTATION, 1) if _may_be_turned(image, data) else 1
+    return found if found in range(1, 9) else 1
 
 
 def _opened(data: bytes) -> Image.Image:

@@ -119,6 +119,24 @@ class FileImages(PreparedImages):
             if meant and name not in self.task.classes:
                 log.warning("the masks %r have the name of no class, so no map is judged by them.%s", name, meant)
 
+    def warn_of_reoriented(self, reoriented: Sequence[bool]) -> None:
+        """A line in the log about images that their EXIF orientation turns or mirrors, and that have masks or boxes.
+
+        Args:
+            reoriented: of each record, whether its image is turned or mirrored when it is read.
+        """
+        boxed = set(self.known_boxes["row"])
+        masked = [any(source.paths[row] for source in self.mask_sources) for row in range(len(reoriented))]
+        found = [row for row, own in enumerate(reoriented) if own and (masked[row] or row in boxed)]
+        if found:
+            log.warning(
+                "%d images with masks or boxes have an EXIF orientation, such as %s: they are read upright, and masks "
+                "and boxes are taken to lie on the upright image. If they were drawn on the pixels as stored, remove "
+                "the orientation from the images' files",
+                len(found),
+                self.records["name"].iloc[found[0]],
+            )
+
     def identify(self, described: bytes, tables: Sequence[Path], images_read: bool) -> None:
         """Set the content, and the files that are part of it, once all else is there.
 

@@ -14,6 +14,9 @@ from dovision.io import files, images
 from dovision.io.mask_files import ANY, mask_file, mask_numbers, mask_pattern, read_mask_file
 from dovision.types import Shape
 
+_UPRIGHT = (
+    "images are read as their EXIF orientation shows them. Save the mask upright, or the image without EXIF data."
+)
 _SKIP = "Leave such images without masks with dataset.masks.missing=skip."
 
 _BY_NAME = "mask"  # the column that errors name where masks are found by the names of their images
@@ -127,6 +130,8 @@ def check_masks(
             if not geometry.mask_fits(size, sizes[place], shape):
                 height, width = sizes[place]
                 remedy = f"{path} has {size[0]} x {size[1]}. Save the mask as it lies on the whole image."
+                if geometry.mask_fits(size, (width, height), shape):
+                    remedy = f"{path} has {size[0]} x {size[1]}, those of the image lying on its side: {_UPRIGHT}"
                 rule = f"of its image's aspect, {height} x {width} pixels"
                 raise ValueError(error_text(source.column, place, rule, remedy))
             if empty and not skip:
