@@ -17,6 +17,7 @@ from dovision.evaluation.effects import EffectEvaluation, round_to_8_bits
 from dovision.interfaces import Attack, Classifier
 from dovision.interventions.fills import Constant
 from dovision.interventions.pixel_grid import PixelGrid
+from dovision.propagation import propagation
 from dovision.store.thumbnails import PictureChoice, save_image, thumbnail_path
 from dovision.training.image_classifier import ImageClassifier
 from dovision.types import Batch, Box, Task
@@ -85,6 +86,32 @@ def test_effects_are_those_of_the_sigmoid_worked_out_by_hand(tmp_path):
     torch.testing.assert_close(log_odds, torch.tensor([-0.1, -0.2, -0.3, -0.4]), atol=1e-6, rtol=0)
     assert list(bright["unit"]) == ["r0c0", "r0c1", "r1c0", "r1c1"]
     assert bright[["top", "left", "bottom", "right"]].to_numpy().tolist()[2] == [1, 0, 2, 1]
+
+
+class FirstCell(PixelGrid):
+    """Cell number `sample` alone, and none of sample 0."""
+
+    def region(self, shape, unit, sample):
+        return super().region(shape, unit, sample) if unit == sample > 0 else Box(0, 0, 0, 0)
+
+
+@pytest.mark.parametrize("first", [0, 2])
+def test_the_engine_is_chosen_by_the_first_image_of_the_job_that_has_a_unit_wherever_a_shard_begins(
+    tmp_path, monkeypatch, first
+):
+    tried, plain = [], propagation.choose_engine
+
+    def choose(known, whole, intervention, context):
+        tried.append(context.batch.sample.item())
+        return plain(known, whole, intervention, context)
+
+    monkeypatch.setattr(propagation, "choose_engine", choose)
+    monkeypatch.setattr(Rows, "__len__", lambda rows: 3 - first)
+    item = Rows.__getitem__
+    job = DataLoader([item(None, number) for number in range(3)], batch_size=1)
+    monkeypatch.setattr(Rows, "__getitem__", lambda rows, index: item(rows, index + first))
+    evaluate(tmp_path, cells=FirstCell, attack=NoAttack(), all_images=job)
+    assert tried == [0, 1]  # of the shard from image 2 on, too
 
 
 def test_the_attacked_condition_is_measured_on_the_attacked_image(tmp_path):

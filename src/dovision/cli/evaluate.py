@@ -115,7 +115,7 @@ def _evaluate(settings: EvaluateSettings) -> None:
         shards = settings.evaluation.shards
         merged = finished_shards(run.path, shards, rows_depend_on) if settings.evaluation.is_merged else None
         evaluation = callbacks.effect_evaluation(
-            settings, run.path, images, networks, intervention, attack, rows_depend_on, merged
+            settings, run.path, images, networks, intervention, attack, rows_depend_on, merged, of_job
         )
         maps = callbacks.map_evaluation(settings, run.path, images, of_job, networks, rows_depend_on, merged)
         pace = PaceRecorder(settings.explanation["num_sanity_images"] if maps else 0)

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 from pytorch_lightning.loggers import Logger
+from torch.utils.data import DataLoader
 
 from dovision.config.component import make_each
 from dovision.config.settings import EvaluateSettings
@@ -30,6 +31,7 @@ from dovision.training.data_module import ImageDataModule
 from dovision.training.fit_callbacks import callbacks_of_tests
 from dovision.training.model_cache import AUTOENCODER, CLASSIFIER, PERMUTED, FittedModel
 from dovision.training.trainer import limits, make_trainer
+from dovision.types import Batch
 
 
 def networks(
@@ -81,10 +83,12 @@ def effect_evaluation(
     attack: Attack,
     origin: Mapping[str, Any],
     merged: Sequence[FinishedShard] | None = None,
+    samples: Sequence[int] | None = None,
 ) -> EffectEvaluation:
     """The callback that measures effects; `origin` is what its rows depend on besides the configuration.
 
-    `merged` are the shards of which the rows are taken, None: they are measured.
+    `merged` are the shards of which the rows are taken, None: they are measured. `samples` are those of all shards, of
+    which one chooses the engine.
     """
     own, make = settings.evaluation, settings.callbacks["effects"].make()
     evaluation: EffectEvaluation = make(
@@ -104,8 +108,14 @@ def effect_evaluation(
         checkpoint_every=own.checkpoint_every,
         origin=origin,
         merged=merged,
+        all_images=None if samples is None else _one_by_one(images, own.split, samples),
     )
     return evaluation
+
+
+def _one_by_one(images: Images, split: str, samples: Sequence[int]) -> DataLoader[Batch]:
+    """Batches of one image each, read as they are asked for."""
+    return ImageDataModule(images).batched_dataloader(split, [[sample] for sample in samples])
 
 
 def map_evaluation(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +79,9 @@ class EffectEvaluation(Evaluation):
         pictures: chooses the samples of which the image is saved as a picture; None is no sample.
         store_adversarial: whether all attacked images are saved, as they are.
         checkpoint_every: images after which their rows are finished on disk.
+        all_images: batches of the images of all shards of the job, in their order, the first of which that has a unit
+            chooses the engine (see `Propagation.prepare`): else the last bits of rows could depend on where a shard, or
+            what is left of a stopped run, begins. None: the images of the test choose it.
         merged: shards of the job, completed runs that measured the images in their order; their rows are taken, and
             none is measured. None: there are none.
         origin: what the rows depend on besides the configuration; a change of it is the end of finished shards. None:
@@ -124,6 +127,7 @@ class EffectEvaluation(Evaluation):
         checkpoint_every: int = 64,
         origin: Mapping[str, Any] | None = None,
         merged: Sequence[FinishedShard] | None = None,
+        all_images: Iterable[Batch] | None = None,
     ) -> None:
         super().__init__(classifier, task, mean, std)
         self.intervention = checks.instance("intervention", intervention, Intervention, "such as PixelGrid(7, 7)")
@@ -141,6 +145,7 @@ class EffectEvaluation(Evaluation):
         self.checkpoint_every = checkpoint_every
         self.origin = origin
         self.merged = merged
+        self.all_images = all_images
         self.resumed = False  # some images stood in finished shards at the start
 
     @property
@@ -183,6 +188,7 @@ class EffectEvaluation(Evaluation):
             )
         measured = (self.measured or self.classifier).to(pl_module.device)
         self.propagation = Propagation(measured, self.intervention, self.chunk, self.approximate)
+        self._choose_engine(pl_module.device)
         self.agreement: dict[str, list[float]] = {}  # by condition: images, and sums over them of both numbers
         self.has_latents = self.intervention.site == CODE and has_dictionary(measured)
         self.forward_passes = self.skipped_edits = 0
@@ -207,6 +213,12 @@ class EffectEvaluation(Evaluation):
         keeper = Keeper(self.folder, MAIN, self.attack, self.images) if self.store_adversarial else None
         self.keeper = self.opened(keeper) if keeper is not None else None
         self.progress = self.stage("effects", "passes", done=self.forward_passes + self.skipped_edits)
+
+    def _choose_engine(self, device: torch.device) -> None:
+        for batch in self.all_images or ():
+            self.propagation.prepare(batch._replace(image=batch.image.to(device)))
+            if self.propagation.engine is not None:
+                return
 
     def _adopt(self, shards: Sequence[FinishedShard]) -> None:
         """Take the rows and the pictures of shards, of which some pictures give way in the end."""
