@@ -52,9 +52,12 @@ def _grid(run: Run) -> tuple[int, str] | None:
 
 
 def _points(runs: Sequence[Run]) -> pd.DataFrame:
-    """Rows by run and condition; `series` is what else differs. Clean images depend on no attack, and occur once."""
+    """Rows by run and condition; `series` is what else differs but epsilon, which is of the condition.
+
+    Clean images depend on no attack, and occur once.
+    """
     parts = []
-    for attacked, apart_from in ((False, [*FACTORS, "seed", "attack"]), (True, [*FACTORS, "seed"])):
+    for attacked, apart_from in ((False, [*FACTORS, "seed", "attack"]), (True, [*FACTORS, "seed", "attack.eps"])):
         for name, group in alike(runs, apart_from).items():
             part = mean_effect_rows(group)
             parts.append(part[(part["condition"] != CLEAN) == attacked].assign(series=name))
@@ -70,9 +73,11 @@ def _grid_lines(frame: pd.DataFrame) -> Figure:
     figure = canvas(5.0, 0.7 + 1.6 * len(conditions))
     panels = figure.subplots(len(conditions), 2, sharex=True, squeeze=False)
     lines = list(dict.fromkeys(zip(frame["series"], frame["fill"], strict=True)))
+    several = frame["fill"].nunique() > 1
     for (condition, series, fill), rows in frame.groupby(["condition", "series", "fill"], sort=False):
         rows, number = rows.sort_values("cells"), lines.index((series, fill))
-        label = f"{shortened(series, 40)}, {shortened(fill, 40)}" if series else shortened(fill, 40)
+        own = [shortened(series or display_name(condition), 40)] if series or any(frame["series"]) else []
+        label = ", ".join([*own, *([shortened(fill, 40)] if several or not own else [])])
         for axes, scale in zip(panels[conditions.index(condition)], (1, rows["cells"]), strict=True):
             ends = rows[["mean", "low", "high"]].astype(float).mul(scale, axis=0)
             draw_means(axes, rows["cells"], ends, number, label)
