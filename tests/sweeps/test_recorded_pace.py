@@ -48,7 +48,7 @@ def test_a_run_of_one_batch_or_of_no_time_has_no_pace(clock):
 
 @pytest.mark.slow
 def test_a_dry_run_is_scaled_from_a_run_of_fewer_images(small, capsys, monkeypatch):
-    monkeypatch.setattr(recorded_pace, "SECONDS", 1e-9)
+    monkeypatch.setattr(recorded_pace, "_LEAST", 1e-9)
     assert small("evaluation.images=8", "evaluation.keep=labels") == 0
     (run,) = (path.parent.name for path in small.root.glob("*/run.json"))
     capsys.readouterr()

@@ -17,9 +17,10 @@ from dovision.findings.sweep_summary import facts_of
 from dovision.runtime.processor_clock import undisturbed_seconds
 from dovision.store.provenance import device_name, software
 from dovision.store.run_files import RUN
-from dovision.sweeps.costs import SECONDS, Pace
+from dovision.sweeps.costs import Pace
 
 PACE = "pace"  # the fact of run.json
+_LEAST = 0.5  # seconds of batches, after the first one, from which a pace can be had
 _OF_SPEED = ("threads", "num_workers", "dataset.store", "trainer.accelerator", "trainer.devices")
 _IRRELEVANT = (*(set(hashing.IRRELEVANT_TO_RESULTS) - set(_OF_SPEED)), "evaluation.images")
 
@@ -63,7 +64,7 @@ class PaceRecorder(Callback):
         """The fact of a run that ends now; none of a run that is too short for one."""
         now, (images, ended) = undisturbed_seconds(), self._marks[-1]
         first = next((mark for mark in self._marks[1:] if mark[0] >= self._apart), self._marks[-1])
-        if ended - first[1] < SECONDS:
+        if ended - first[1] < _LEAST:
             return {}
         image = (ended - first[1]) / (images - first[0])
         start = max(0.0, first[1] - self._marks[0][1] - image * first[0]) + self._fixed
