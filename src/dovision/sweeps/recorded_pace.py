@@ -20,6 +20,7 @@ from dovision.store.run_files import RUN
 from dovision.sweeps.costs import Pace
 
 PACE = "pace"  # the fact of run.json
+_FIXED_END = 1.5  # seconds of a run's end that do not depend on the number of images, about
 _LEAST = 0.5  # seconds of batches, after the first one, from which a pace can be had
 _OF_SPEED = ("threads", "num_workers", "dataset.store", "trainer.accelerator", "trainer.devices")
 _IRRELEVANT = (*(set(hashing.IRRELEVANT_TO_RESULTS) - set(_OF_SPEED)), "evaluation.images")
@@ -67,8 +68,9 @@ class PaceRecorder(Callback):
         if ended - first[1] < _LEAST:
             return {}
         image = (ended - first[1]) / (images - first[0])
-        start = max(0.0, first[1] - self._marks[0][1] - image * first[0]) + self._fixed
-        numbers = {"start": start, "image": image, "end": (now - ended - self._fixed) / images}
+        end = now - ended - self._fixed
+        start = max(0.0, first[1] - self._marks[0][1] - image * first[0]) + self._fixed + min(end, _FIXED_END)
+        numbers = {"start": start, "image": image, "end": max(0.0, end - _FIXED_END) / images}
         return {PACE: {"key": _key(settings, torch.get_num_threads()), "images": images, **numbers}}
 
 
