@@ -39,6 +39,13 @@ def test_heads_and_levels_are_those_of_the_page_and_what_is_always_equal_has_one
     assert table.rows[1][:6] == ["1", "16/255", "7 x 7", "mean", "none", "0"]
 
 
+def test_a_setting_that_is_said_to_follow_from_another_has_no_column():
+    follows = "intervention.columns=$\\{intervention.rows\\}"
+    table = closing_table([job(n, f"intervention.rows={n}", follows) for n in (2, 4)])
+    assert table.heads[1:3] == ["grid", "state"]
+    assert [row[1] for row in table.rows] == ["2", "4"]
+
+
 def test_settings_of_the_same_display_name_have_their_dotted_names():
     jobs = [job(n, f"model.optimizer.lr={n}", f"training.optimizer.lr={n % 2}") for n in (1, 2, 3)]
     assert closing_table(jobs).heads[1:3] == ["model.optimizer.lr", "training.optimizer.lr"]

@@ -86,7 +86,8 @@ def _typed(overrides: Sequence[str]) -> dict[str, str]:
     for override in overrides:
         key, _, value = override.lstrip("+~").partition("=")
         key = key.rpartition("@")[2].replace("/", ".")
-        if not key.startswith("hydra") and key.partition(".")[0] not in NO_FACTORS:
+        follows = "${" in value.replace("\\", "")  # from another setting
+        if not key.startswith("hydra") and key.partition(".")[0] not in NO_FACTORS and not follows:
             found[key] = value.strip("'\"[]")
     return found
 
