@@ -26,7 +26,6 @@ EXCEPTIONS = {  # file, what is called: why it need not go through dovision.io
     ("store/adversarial_cache.py", "np.lib.format.open_memmap"): "to write",
     ("io/text_files.py", "yaml.load"): "of a text in memory",
     ("io/locking.py", "os.open"): "a lock, of which nothing is read",
-    ("tracking/csv_logger.py", "pd.read_csv"): "of a text in memory",
     ("tracking/wandb_logger.py", "pd.read_csv"): "numbers of the report that the same command has just written",
     ("config/component.py", "OmegaConf.load"): "folders of configuration, which Hydra reads in the same way",
     ("report/page.py", "(_TEMPLATES / 'page.css').read_text"): "this package's own",
@@ -39,6 +38,7 @@ EXCEPTIONS = {  # file, what is called: why it need not go through dovision.io
     ("store/tables.py", "pq.ParquetFile"): "a path that is known to be a file's",
     ("sweeps/interruption.py", "os.open"): "the null device, to write",
     ("runtime/free_memory.py", "path.read_text"): "the system's",
+    ("runtime/processor_clock.py", "_SCHEDULED.read_text"): "the system's",
 }
 READERS = ("files", "input_files", "images", "arrays", "sealed")
 OF_A_RUN = ("read_json", "read_table")  # of io.text_files, which reads through dovision.io, and of store.tables
