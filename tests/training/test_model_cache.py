@@ -234,6 +234,15 @@ def test_later_jobs_share_a_classifier_as_long_as_nothing_changes_it(fitted, cha
     assert all(torch.equal(tensor, state[name]) for name, tensor in own.state_dict().items())
 
 
+def test_later_jobs_choose_the_engines_of_a_shared_classifier_themselves(fitted, monkeypatch):
+    (path,) = (fitted / "checkpoints").glob("classifier-*/classifier.ckpt")
+    with initialize_config_dir(str(configuration_folder()), version_base="1.3"):
+        job = settings.read("evaluate", compose("evaluate", ["dataset=digits", f"output_root={fitted}"]))
+    forgotten = []
+    monkeypatch.setattr(model_cache, "forget_choices", forgotten.append)
+    assert model_cache._shared(job, path).classifier in forgotten
+
+
 def test_a_network_is_made_without_a_random_number_of_the_jobs(fitted):
     (path,) = (fitted / "checkpoints").glob("classifier-*/classifier.ckpt")
     with initialize_config_dir(str(configuration_folder()), version_base="1.3"):

@@ -96,6 +96,17 @@ def known_site(classifier: Classifier, intervention: Intervention, shape: Shape)
     return sites[key]
 
 
+def forget_choices(classifier: Classifier) -> None:
+    """Let the next edits choose the engines of a classifier again, as they would if no others had come before them.
+
+    A choice counts the operations of the edit that is tried, too; what is traced is kept.
+    """
+    _, sites = _KNOWN.get(classifier, (0, OrderedDict()))
+    for known in sites.values():
+        known.chosen.clear()
+        known.saved.clear()
+
+
 def choose_engine(
     known: KnownSite, plain: Plain, intervention: Intervention, context: Context
 ) -> Incremental | Plain | None:

@@ -27,6 +27,7 @@ from dovision.io.files import sha256
 from dovision.io.locking import Lock
 from dovision.io.text_files import read_json, write_json
 from dovision.models import _catalogue, checkpoint
+from dovision.propagation.engine_choice import forget_choices
 from dovision.propagation.weights_stamp import weights_stamp
 from dovision.store import config_diff
 from dovision.store.provenance import files_named, software
@@ -356,7 +357,8 @@ _SHARED: OrderedDict[tuple[str, ...], _Shared] = OrderedDict()  # by all that th
 def _shared(settings: TrainSettings, path: Path) -> FittedModel:
     """`read_model`, or what an earlier job was given for the same bytes, if nothing has changed it since.
 
-    The engines that were chosen for it are found again, too.
+    What was traced for its engines is found again, too; a job chooses them itself, so that the last bits of its tables
+    do not depend on the jobs before it.
     """
     made_of = [None if node is None else plain(node) for node in (settings.model, settings.autoencoder)]
     key = (str(path), sha256(path), repr((made_of, settings.trust_checkpoint)))
@@ -367,6 +369,7 @@ def _shared(settings: TrainSettings, path: Path) -> FittedModel:
         before = _Shared.of(read_model(settings, path))
     elif settings.checkpoint == path:
         _warn_of_limits(path, checkpoint.read_checkpoint(path))
+    forget_choices(before.model.classifier)
     _SHARED[key] = before
     return before.model
 
