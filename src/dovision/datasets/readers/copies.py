@@ -34,7 +34,10 @@ def check_copies(
             places.setdefault(digest, []).append(row)
     copies = [own for own in places.values() if len(own) > 1]
     names, groups = records["name"].tolist(), records["group"].tolist()
-    across = [own for own in copies if len({split[row] for row in own}) > 1]
+    across: list[list[int]] = []
+    together: list[list[int]] = []
+    for own in copies:
+        (across if len({split[row] for row in own}) > 1 else together).append(own)
     if across:
         one = across[0][0]
         other = next(row for row in across[0] if split[row] != split[one])
@@ -48,7 +51,7 @@ def check_copies(
                 "set dataset.copies=warn."
             )
         log.warning("images are in two splits: %s, so that a classifier is tested on what it was fitted to", found)
-    within = [own for own in copies if own not in across and len({groups[row] for row in own}) > 1]
+    within = [own for own in together if len({groups[row] for row in own}) > 1]
     if within:
         log.warning(
             "%d images have the same bytes as another one of another group or patient, such as %s and %s: they count "
