@@ -3,7 +3,10 @@
 from types import SimpleNamespace
 
 import pytest
+from hydra import compose, initialize_config_dir
 
+from dovision.config import settings
+from dovision.config.sources import configuration_folder
 from dovision.sweeps import recorded_pace
 from dovision.sweeps.recorded_pace import PaceRecorder
 
@@ -44,6 +47,18 @@ def test_a_run_of_one_batch_or_of_no_time_has_no_pace(clock):
     assert recorded(clock, [7.0]) is None
     assert recorded(clock, [7.0, 4.0], apart=8) is None
     assert recorded(clock, [7.0, 0.1]) is None
+
+
+def test_a_run_on_other_files_is_not_alike_and_one_with_another_seed_is(tmp_path):
+    def key(*overrides):
+        with initialize_config_dir(str(configuration_folder()), version_base="1.3"):
+            config = compose("evaluate", ["dataset=image_folder", "dataset.classes=[a,b]", *overrides])
+        return recorded_pace._key(settings.read("evaluate", config), 1)
+
+    one = key("dataset.root=one")
+    assert key("dataset.root=one", "seed=1", "evaluation.images=3", "name=again") == one
+    assert key("dataset.root=two") != one
+    assert key("dataset.root=one", "evaluation.batch_size=3") != one
 
 
 @pytest.mark.slow

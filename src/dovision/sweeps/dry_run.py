@@ -74,8 +74,8 @@ class JobEstimator:
 
     The memory is that of completed runs under the same output root with the same network, intervention and attack;
     where there are none, that of this process once it has timed a batch. The time is that of the completed run there
-    which had the same configuration but for seeds and the number of images, scaled by this number; where there is none,
-    batches are timed.
+    which had the same configuration but for its name, seeds and the number of images, scaled by this number; where
+    there is none, batches are timed.
 
     Args:
         output_root: where to look for them.

@@ -22,8 +22,8 @@ from dovision.sweeps.costs import Pace
 PACE = "pace"  # the fact of run.json
 _FIXED_END = 1.5  # seconds of a run's end that do not depend on the number of images, about
 _LEAST = 0.5  # seconds of batches, after the first one, from which a pace can be had
-_OF_SPEED = ("threads", "num_workers", "dataset.store", "trainer.accelerator", "trainer.devices")
-_IRRELEVANT = (*(set(hashing.IRRELEVANT_TO_RESULTS) - set(_OF_SPEED)), "evaluation.images")
+_OF_SPEED = ("threads", "num_workers", "dataset.root", "dataset.store", "trainer.accelerator", "trainer.devices")
+_IRRELEVANT = (*(set(hashing.IRRELEVANT_TO_RESULTS) - set(_OF_SPEED)), "evaluation.images", "name")
 
 
 class RecordedPace(NamedTuple):
@@ -93,7 +93,10 @@ class RecordedPaces:
                     self._found[own["key"]] = RecordedPace(run, own["images"], pace)
 
     def like(self, settings: EvaluateSettings) -> RecordedPace | None:
-        """That of a run with the same configuration but for seeds and the number of images, on the same machine."""
+        """That of a run with the same configuration but for its name, seeds and the number of images.
+
+        It was on the same kind of machine, and read files of the same folder.
+        """
         return self._found.get(_key(settings, settings.threads or self._threads or torch.get_num_threads()))
 
 
