@@ -77,9 +77,9 @@ class ContinuedRows(ExperimentWriter):
 def _merged(text: str) -> str:
     """The rows of a metrics.csv, those of a step merged into one, with the last value of each metric."""
     table = csv.DictReader(StringIO(text))
-    steps: dict[int, dict[str, str]] = {}
+    steps: dict[float, dict[str, str]] = {}
     for row in table:
-        steps.setdefault(int(row["step"]), {}).update({name: value for name, value in row.items() if value})
+        steps.setdefault(float(row["step"]), {}).update({name: value for name, value in row.items() if value})
     merged = StringIO()
     writer = csv.writer(merged, lineterminator="\n")
     names = table.fieldnames or ()
