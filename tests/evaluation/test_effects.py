@@ -114,6 +114,16 @@ def test_the_engine_is_chosen_by_the_first_image_of_the_job_that_has_a_unit_wher
     assert tried == [0, 1]  # of the shard from image 2 on, too
 
 
+def test_a_job_that_is_merged_from_shards_reads_no_image_to_choose_an_engine(tmp_path):
+    def images():
+        raise AssertionError("an image was read")
+        yield
+
+    with pytest.raises(AssertionError, match="an image was read"):
+        evaluate(tmp_path / "measured", attack=NoAttack(), all_images=images())
+    evaluate(tmp_path / "merged", attack=NoAttack(), all_images=images(), merged=[])
+
+
 def test_the_attacked_condition_is_measured_on_the_attacked_image(tmp_path):
     evaluate(tmp_path)
     effects = read(tmp_path, "effects")

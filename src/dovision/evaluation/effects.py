@@ -215,6 +215,8 @@ class EffectEvaluation(Evaluation):
         self.progress = self.stage("effects", "passes", done=self.forward_passes + self.skipped_edits)
 
     def _choose_engine(self, device: torch.device) -> None:
+        if self.merged is not None:  # nothing is measured
+            return
         for batch in self.all_images or ():
             self.propagation.prepare(batch._replace(image=batch.image.to(device)))
             if self.propagation.engine is not None:
