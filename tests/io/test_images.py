@@ -11,7 +11,7 @@ import zlib
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from dovision.io import images
 
@@ -142,6 +142,18 @@ def test_a_png_is_turned_by_its_exif_data_and_without_them_not_decoded_for_its_s
     Image.effect_noise((40, 24), 50).save(plain, "png")
     assert images.upright_size(turned.getvalue()) == (40, 24)
     assert images.upright_size(plain.getvalue()[:100]) == (24, 40)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF", "WEBP"])
+def test_an_exif_orientation_of_any_format_is_found(kind):
+    for orientation in range(10):
+        exif, data = Image.Exif(), io.BytesIO()
+        exif[0x0112] = orientation
+        Image.new("RGB", (40, 24)).save(data, kind, exif=exif)
+        assert images.is_reoriented(data.getvalue()) == (2 <= orientation <= 8)
+        upright = ImageOps.exif_transpose(Image.open(data))
+        upright.load()
+        assert images.upright_size(data.getvalue()) == upright.size[::-1]
 
 
 def test_a_photo_beyond_pillows_own_limit_is_refused_by_ours():

@@ -68,7 +68,7 @@ def upright_size(data: bytes) -> tuple[int, int]:
         raise BadFile("empty")
     try:
         image = _opened(data)
-        turned = _orientation(image, data) in TURNED
+        turned = _may_be_turned(image, data) and _orientation(image) in TURNED
     except BadFile:
         raise
     except Exception as error:  # as in `decode`
@@ -79,13 +79,14 @@ def upright_size(data: bytes) -> tuple[int, int]:
 def is_reoriented(data: bytes) -> bool:
     """Return whether the EXIF orientation of the image in a file's bytes shows it turned or mirrored, once read."""
     try:
-        return _orientation(_opened(data), data) != 1
+        image = _opened(data)
+        return (image.format == "TIFF" or _may_be_turned(image, data)) and _orientation(image) != 1
     except Exception:  # whatever damaged EXIF data lead to; `decode` says so
         return False
 
 
-def _orientation(image: Image.Image, data: bytes) -> int:
-    found: int = image.getexif().get(ORIENTATION, 1) if _may_be_turned(image, data) else 1
+def _orientation(image: Image.Image) -> int:
+    found: int = image.getexif().get(ORIENTATION, 1)
     return found if found in range(1, 9) else 1
 
 
