@@ -1,5 +1,7 @@
 """Effects on one image: the numbers of the notebook and of the commands, from clean values that are kept."""
 
+import threading
+
 import pytest
 import torch
 
@@ -70,6 +72,59 @@ def test_an_attack_of_a_network_that_works_in_place_can_pause(shown):
     attacked = ImageEffects(classifier, shown.batch).attacked(dv.PGD(eps="8/255", steps=2), lambda: pauses.append(1))
     assert torch.equal(attacked.batch.image, dv.PGD(eps="8/255", steps=2)(shown.batch, classifier))
     assert len(pauses) >= 2 * 2 * len(network)
+
+
+class Locked(torch.nn.Sequential):
+    """A network that cannot be copied, as it holds a lock."""
+
+    def __init__(self, *layers):
+        super().__init__(*layers)
+        self.lock = threading.Lock()
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script:DeprecationWarning")
+@pytest.mark.parametrize("made", [Locked, lambda *layers: torch.jit.script(torch.nn.Sequential(*layers))])
+def test_an_attack_of_a_network_without_a_copy_or_hooks_pauses_before_its_passes(made, shown):
+    network = made(torch.nn.Conv2d(1, 4, 3), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(144, 10)).eval()
+    classifier, attack = dv.Classifier(network, shown.task, mean=[0.5], std=[0.5]), dv.PGD(eps="8/255", steps=2)
+    effects, pauses = ImageEffects(classifier, shown.batch), []
+    brush = dv.Brush(torch.ones(8, 8, dtype=torch.bool), dv.Mean())
+    attacked = effects.attacked(attack, lambda: pauses.append(effects.effect(brush).treated))
+    assert torch.equal(attacked.batch.image, attack(shown.batch, classifier))
+    assert len(pauses) == 2
+    assert not classifier._forward_pre_hooks
+
+
+class InAnotherThread(dv.Attack):
+    """Computes gradients in a thread of their own, as torch does on a GPU."""
+
+    def run(self, batch, classifier, eps):
+        loss = classifier(batch.image.clone().requires_grad_()).sum()
+        thread = threading.Thread(target=loss.backward)
+        thread.start()
+        thread.join()
+        return batch.image
+
+
+def test_an_attack_pauses_in_the_thread_alone_that_asked_for_it(shown):
+    threads = set()
+    shown.attacked(InAnotherThread(eps="8/255"), lambda: threads.add(threading.get_ident()))
+    assert threads == {threading.get_ident()}
+
+
+def test_what_a_pause_raises_on_the_way_back_ends_the_attack(shown):
+    calls = []
+    passes = 1 + sum(not any(layer.children()) for layer in shown.classifier.modules())
+
+    def pause():
+        calls.append(1)
+        if len(calls) == passes + 1:  # the first after the pass
+            raise KeyError("another attack")
+
+    frozen = [each.requires_grad for each in shown.classifier.parameters()]
+    with pytest.raises(KeyError, match="another attack"):
+        shown.attacked(dv.FGSM(eps="8/255"), pause)
+    assert [each.requires_grad for each in shown.classifier.parameters()] == frozen
 
 
 def test_an_image_without_a_label_is_attacked_away_from_what_is_predicted():

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import threading
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -111,19 +114,34 @@ class ImageEffects:
 
 
 def _pausing(classifier: Classifier, pause: Callable[[], None]) -> Classifier:
-    """A classifier of the same weights, which it shares, and of hooks that call `pause`; the other is left as it is."""
+    """A classifier of the same weights, which it shares, and of hooks that call `pause`; the other is left as it is.
+
+    A network that cannot be copied, such as one that holds a lock, and one with layers in TorchScript, which take no
+    hooks, pauses before its passes alone. Gradients on a GPU are computed in threads of their own, which do not pause:
+    they would wait for what this one holds.
+    """
+    asking = threading.get_ident()
     shared: dict[int, Any] = {id(value): value for value in (*classifier.parameters(), *classifier.buffers())}
-    own = copy.deepcopy(classifier, shared)
+    scripted = any(isinstance(layer, torch.jit.ScriptModule) for layer in classifier.modules())
+    own, layers = copy.copy(classifier), []
+    own._forward_pre_hooks = OrderedDict(classifier._forward_pre_hooks)  # all else is shared
+    if not scripted:
+        with contextlib.suppress(Exception):  # whatever foreign modules raise
+            own = copy.deepcopy(classifier, shared)
+            layers = [layer for layer in own.modules() if not any(layer.children())]
+
+    def on_the_way_back(gradient: Tensor) -> None:
+        if threading.get_ident() == asking:
+            pause()
 
     def after_layer(module: nn.Module, given: Any, value: Any) -> None:
         if isinstance(value, Tensor) and value.requires_grad:
-            value.register_hook(lambda gradient: pause())  # type: ignore[no-untyped-call]  # on the way back
+            value.register_hook(on_the_way_back)  # type: ignore[no-untyped-call]
         pause()
 
     own.register_forward_pre_hook(lambda module, given: pause())
-    for layer in own.modules():
-        if not any(layer.children()):
-            layer.register_forward_hook(after_layer)
+    for layer in layers:
+        layer.register_forward_hook(after_layer)
     return own
 
 
