@@ -28,6 +28,11 @@ def test_coordinates_are_rounded_and_text_is_not():
     assert lighter(svg) == '<svg><path d="M 1.23 7 L 0.5 2.00"/><text x="1.98">0.123456</text></svg>'
 
 
+def test_a_picture_keeps_the_size_that_the_boxes_over_it_have():
+    svg = '<svg><image transform="matrix(0.148642 0 0 0.148642 11.033062 24.303931)"/></svg>'
+    assert lighter(svg) == svg
+
+
 def test_a_photograph_becomes_a_jpeg_and_a_small_or_a_flat_picture_stays():
     across, down = np.meshgrid(np.linspace(0, 9, 200), np.linspace(0, 9, 200))
     noise = np.random.default_rng(0).normal(0, 3, (200, 200))

@@ -12,7 +12,7 @@ from PIL import Image
 from dovision.io import images
 
 DIGITS = re.compile(r"(\.\d{2})\d+")  # a hundredth of a point is finer than any screen
-GEOMETRY = re.compile(r'\b(d|transform|points|x|y|width|height)="([^"]*)"')
+GEOMETRY = re.compile(r'\b(d|transform|points|x|y|width|height)="(?!matrix|scale)([^"]*)"')  # factors need all digits
 PICTURE = re.compile(r"data:image/png;base64,\s*([A-Za-z0-9+/=\s]+)")
 HEAVY = 6_000  # bytes from which a photograph is worth compressing
 
