@@ -15,7 +15,15 @@ from dovision.report.figures.effects import effect_distribution
 from dovision.report.figures.epsilon import effect_against_epsilon, outstanding, spread_against_epsilon
 from dovision.report.figures.gallery import gallery
 from dovision.report.plots import ecdf, heat_maps, quantile
-from dovision.report.style import DIVERGING, EFFECT_COLOURS, inline_svg, save_figure
+from dovision.report.style import (
+    DIVERGING,
+    EFFECT_COLOURS,
+    WIDTHS,
+    inline_svg,
+    page_width,
+    save_figure,
+    wrap_text,
+)
 from dovision.report.tables import table_figure
 
 AVERAGES = pd.DataFrame(
@@ -143,6 +151,24 @@ def test_the_map_shows_each_unit_where_it_is_on_one_scale_for_all():
     drawn = DRAWN["gallery"]().axes[1].images[0]
     assert drawn.get_array().tolist() == [[0.5, 0.5, -0.5, -0.5]] * 4
     assert drawn.get_clim() == (-0.8, 0.8)
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("count", [1, 3, 4])
+def test_conditions_without_room_side_by_side_stand_in_further_rows(width, count, recwarn):
+    conditions = ["clean", *(f"eps={eps}" for eps in (0.1, 0.2, 0.3))][:count]
+    frame = gallery_frame(placed=True).query("condition == 'clean'")
+    frame = pd.concat([frame.assign(condition=condition) for condition in conditions])
+    shown = {(sample, condition): np.full((4, 4), 100, np.uint8) for sample in (0, 1) for condition in conditions}
+    with page_width(width):
+        drawn = gallery(shown, frame, largest=0.8)
+        wrap_text(drawn)
+    assert not recwarn.list  # matplotlib warns of panels without room
+    panels = [axes for axes in drawn.axes if axes.axison and axes.images]
+    assert len(panels) == 2 * 2 * count
+    assert min(axes.get_window_extent().width for axes in panels) / drawn.dpi > 0.7  # inches
+    titles = [axes.get_title("left") for axes in drawn.axes if axes.get_title("left")]
+    assert titles == ["clean", *(f"epsilon {eps}" for eps in (0.1, 0.2, 0.3))][:count]
 
 
 def test_evidence_for_the_class_is_warm_in_every_picture_of_effects_and_maps():

@@ -45,6 +45,7 @@ from dovision.types import BOX_COLUMNS, Box, Mask
 
 GALLERY = "gallery"  # the figure of saved images, whose numbers are their effect maps
 OUTLINES = "yellow boxes and outlines: objects that speak for the class, light blue ones: others"
+_ROWS = 5  # of pictures, as many as a page holds
 FOR, OTHER = "#F0E442", COLOURS[5]  # boxes that speak for the class (Okabe and Ito's yellow), and the others
 
 
@@ -60,7 +61,9 @@ class Gallery(FigureComponent):
         pictured = samples_in_conditions(run.folder, conditions)
         effects = read_effects(run.folder, pictured)
         measured = set(effects["sample"])
-        chosen = [sample for sample in pictured if sample in measured][: self.most]
+        across = conditions_across(min(len(conditions), self.most))
+        most = max(1, min(self.most, _ROWS // -(-min(len(conditions), self.most) // across)))
+        chosen = [sample for sample in pictured if sample in measured][:most]
         if not chosen:
             return
         shown = effects[effects["sample"].isin(chosen) & effects["condition"].isin(conditions[: self.most])]
@@ -106,6 +109,8 @@ def gallery(
 ) -> Figure:
     """A row per sample; per condition the image and its effects: on the image, or as bars where units have no place.
 
+    Conditions that have no room side by side stand in further rows, below those of all samples.
+
     One colour scale for all: red where the unit is evidence for the class, which do(unit) takes away; blue where it is
     evidence against the class. Where units overlap, the smallest one is on top.
 
@@ -121,12 +126,17 @@ def gallery(
     """
     boxes = pd.DataFrame(columns=BOX_COLUMNS) if boxes is None else boxes
     samples, conditions = list(dict.fromkeys(frame["sample"])), list(dict.fromkeys(frame["condition"]))
-    figure = canvas(0.7 + 2.2 * len(conditions), 0.4 + 1.35 * len(samples), pictures=True)
-    panels = figure.subplots(len(samples), 2 * len(conditions), squeeze=False)
+    across = conditions_across(len(conditions))
+    blocks = -(-len(conditions) // across)
+    figure = canvas(0.7 + 2.2 * across, blocks * (0.4 + 1.35 * len(samples)), pictures=True)
+    panels = figure.subplots(blocks * len(samples), 2 * across, squeeze=False)
+    for axes in panels.flat:
+        axes.set_axis_off()
     scale = Normalize(-largest, largest)
     for (sample, condition), units in frame.groupby(["sample", "condition"], sort=False):
-        row, column = samples.index(sample), 2 * conditions.index(condition)
-        image, effects = panels[row, column : column + 2]
+        block, column = divmod(conditions.index(condition), across)
+        row = block * len(samples) + samples.index(sample)
+        image, effects = panels[row, 2 * column : 2 * column + 2]
         picture, facts = pictures[sample, condition], units.iloc[0]
         _picture(image, picture, extent=_edges(picture))
         text = f"{word}: {shortened(facts['predicted'], 14)} ({short_probability(facts['control'])})"
@@ -136,14 +146,20 @@ def gallery(
         for axes in (image, effects)[: 1 + bool(effects.images)]:
             outline_objects(axes, boxes[boxes["sample"] == sample], objects.get(sample, {}), facts["predicted"])
             axes.set(xlim=_edges(picture)[:2], ylim=_edges(picture)[2:])
-        if row == 0:
+        if sample == samples[0]:
             image.set_title(display_name(condition), weight="bold")
-    for axes in panels.flat:
-        axes.set(xticks=[], yticks=[])
-        axes.spines[:].set(visible=True, color=LINE)
+        for axes in (image, effects):
+            axes.set_axis_on()
+            axes.set(xticks=[], yticks=[])
+            axes.spines[:].set(visible=True, color=LINE)
     colours = ScalarMappable(scale, EFFECT_COLOURS)
     figure.colorbar(colours, ax=panels, label="effect on the likeliest class", shrink=0.9, aspect=30, pad=0.01)
     return figure
+
+
+def conditions_across(conditions: int) -> int:
+    """How many conditions stand side by side, of so many: as many in each row of them."""
+    return -(-conditions // -(-conditions // panels_across(1.95, margin=0.7)))
 
 
 def short_probability(value: float) -> str:
