@@ -11,9 +11,10 @@ import pytest
 
 from dovision.analysis.map_summary import GIVEN_AREA
 from dovision.analysis.object_effects import true_effects
+from dovision.report.figures import maps
 from dovision.report.figures.gallery import map_gallery
 from dovision.report.figures.maps import TITLES, Maps
-from dovision.report.style import FAINT, INK, BestText, wrap_text
+from dovision.report.style import FAINT, INK, WIDTHS, BestText, page_width, wrap_text
 from dovision.store.display_names import display_name
 from dovision.store.map_tables import MAPS_FILE, read_grid
 from dovision.store.run_record import read_sweep
@@ -174,3 +175,28 @@ def test_similarities_are_written_into_a_symmetric_table(shown):
     value = shown["map_similarity"].data["similarity"].iloc[0]
     assert words.count(f"{value:.2f}".replace("0.", ".")) == 2
     assert words.count("1.00") == 3
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_figures_of_many_explainers_are_no_higher_than_a_page(width):
+    explainers = [f"effect_map_{number}" for number in range(14)]
+    numbers = {"mean": 0.5, "low": 0.4, "high": 0.6}
+    rows = [
+        {"explainer": name, "metric": metric, "cases": cases, **numbers}
+        for name in explainers
+        for metric in TITLES
+        for cases in ("all", "correct")
+    ]
+    evidence = np.linspace(-0.2, 1, 20)
+    clouds = [
+        pd.DataFrame({"explainer": name, "kind": "tag", "evidence": evidence, "density": evidence})
+        for name in explainers
+    ]
+    with page_width(width):
+        figures = [maps._score_dots(pd.DataFrame(rows), TITLES, {})]
+        figures.append(maps._estimate_clouds(pd.concat(clouds), {name: f"{name}: 0.50" for name in explainers}))
+        for figure in figures:
+            wrap_text(figure)
+            assert figure.get_figheight() <= 9
+            sizes = [axes.get_window_extent().size / figure.dpi for axes in figure.axes]
+            assert np.min(sizes) > 0.35  # inches

@@ -43,6 +43,7 @@ TITLES = {
     "stability": "stability\n(Spearman) ↑",
 }
 _NAMES, _PANEL = 1.9, 0.88  # inches of the names of explainers, and of a panel of a metric
+_PAGE = 9.0  # inches that a figure is high at most
 COMPARED = (
     "true_effects",
     map_summary.POOLED,
@@ -225,9 +226,10 @@ def _dots(run: Run, scores: pd.DataFrame, frame: pd.DataFrame) -> ReportFigure:
 def _score_dots(frame: pd.DataFrame, titles: Mapping[str, str], chance: Mapping[str, float]) -> Figure:
     """The mean of each metric for each explainer, side by side: filled over all cases, hollow over the correct ones."""
     explainers = list(dict.fromkeys(frame["explainer"]))
-    across = min(len(titles), panels_across(_PANEL, margin=_NAMES))
+    names, panel, letters = (_NAMES, _PANEL, 34) if panels_across(_PANEL, _NAMES) > 1 else (1.25, 0.62, 20)
+    across = min(len(titles), panels_across(panel, margin=names))
     down = -(-len(titles) // across)
-    figure = canvas(_NAMES + _PANEL * across, (0.7 + 0.2 * len(explainers)) * down)
+    figure = canvas(names + panel * across, min(_PAGE, (0.7 + 0.2 * len(explainers)) * down))
     panels = figure.subplots(down, across, sharey=True, squeeze=False)
     for axes in panels.flat[len(titles) :]:
         axes.remove()
@@ -247,7 +249,7 @@ def _score_dots(frame: pd.DataFrame, titles: Mapping[str, str], chance: Mapping[
         axes.locator_params(axis="x", nbins=3)
         axes.margins(x=0.08)
     for axes in panels[:, 0]:
-        name_rows(axes, map(display_name, explainers))
+        name_rows(axes, map(display_name, explainers), letters)
     return figure
 
 
@@ -302,7 +304,11 @@ def _estimate_clouds(frame: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
     """Estimates of maps for objects against the evidence that these give, a point an object, a panel an explainer."""
     kinds = list(dict.fromkeys(frame["kind"]))
     labels = "true evidence: minus the effect", "mean of the map"
-    figure, panels = panel_rows(titles.values(), labels, (1.9, 1.7))
+    width = next((each for each in (1.9, 1.5) if 1.7 * -(-len(titles) // panels_across(each)) < _PAGE), 1.35)
+    rows = -(-len(titles) // panels_across(width))
+    figure, panels = panel_rows(titles.values(), labels, (width, min(1.7, (_PAGE - 0.7) / rows)))
+    for axes in panels[: -panels_across(width)]:
+        axes.set_xlabel("")  # which stands below the last row, for all
     for axes, explainer in zip(panels, titles, strict=True):
         own = frame[frame["explainer"] == explainer]
         for number, kind in enumerate(kinds):
