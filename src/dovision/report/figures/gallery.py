@@ -45,7 +45,7 @@ from dovision.types import BOX_COLUMNS, Box, Mask
 
 GALLERY = "gallery"  # the figure of saved images, whose numbers are their effect maps
 OUTLINES = "yellow boxes and outlines: objects that speak for the class, light blue ones: others"
-_ROWS = 5  # of pictures, as many as a page holds
+_ROWS = 6  # of pictures, as many as a page holds, with two conditions side by side
 FOR, OTHER = "#F0E442", COLOURS[5]  # boxes that speak for the class (Okabe and Ito's yellow), and the others
 
 
@@ -61,8 +61,7 @@ class Gallery(FigureComponent):
         pictured = samples_in_conditions(run.folder, conditions)
         effects = read_effects(run.folder, pictured)
         measured = set(effects["sample"])
-        across = conditions_across(min(len(conditions), self.most))
-        most = max(1, min(self.most, _ROWS // -(-min(len(conditions), self.most) // across)))
+        most = max(1, min(self.most, _ROWS // -(-min(len(conditions), self.most) // 2)))
         chosen = [sample for sample in pictured if sample in measured][:most]
         if not chosen:
             return
@@ -126,9 +125,9 @@ def gallery(
     """
     boxes = pd.DataFrame(columns=BOX_COLUMNS) if boxes is None else boxes
     samples, conditions = list(dict.fromkeys(frame["sample"])), list(dict.fromkeys(frame["condition"]))
-    across = conditions_across(len(conditions))
+    across = _conditions_across(len(conditions))
     blocks = -(-len(conditions) // across)
-    figure = canvas(0.7 + 2.2 * across, blocks * (0.4 + 1.35 * len(samples)), pictures=True)
+    figure = canvas(0.7 + 2.2 * across, blocks * (0.35 + 1.25 * len(samples)), pictures=True)
     panels = figure.subplots(blocks * len(samples), 2 * across, squeeze=False)
     for axes in panels.flat:
         axes.set_axis_off()
@@ -157,7 +156,7 @@ def gallery(
     return figure
 
 
-def conditions_across(conditions: int) -> int:
+def _conditions_across(conditions: int) -> int:
     """How many conditions stand side by side, of so many: as many in each row of them."""
     return -(-conditions // -(-conditions // panels_across(1.95, margin=0.7)))
 
