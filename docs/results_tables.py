@@ -56,19 +56,21 @@ def several(numbers: Sequence[Row], form: str = ".2f", by: str = "\N{NO-BREAK SP
     return by.join(text(each["estimate"] if isinstance(each, Mapping) else each, form) for each in numbers)
 
 
-def listed(numbers: Sequence[Row], form: str = "+.2f", way: int | None = None) -> str:
+def listed(numbers: Sequence[Row], form: str = "+.2f", way: int | Sequence[int] | None = None) -> str:
     """Numbers with their intervals in a sentence.
 
     Args:
         numbers: with intervals.
         form: how each is written.
-        way: 1 or -1 where the sentence says that all lie above or below zero, 0 where that none is shown to.
+        way: 1 or -1 where the sentence says that all lie above or below zero, 0 where that none is shown to; one a
+            number where it says so of each.
 
     Raises:
         ValueError: an interval shows something else.
     """
     ways = [direction(_named(number)) for number in numbers]
-    if way is not None and any(each != way for each in ways):
+    claimed = [way] * len(ways) if isinstance(way, int) else way
+    if claimed is not None and list(claimed) != ways:
         raise ValueError(f"a sentence claims {way} of intervals on the sides {ways} of zero. Mend the sentence.")
     *first, last = [text(number, form) for number in numbers]
     return f"{', '.join(first)} and {last}" if first else last

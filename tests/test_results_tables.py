@@ -50,8 +50,9 @@ def test_the_text_holds_no_measured_number(path):
 def test_a_sentence_cannot_claim_what_an_interval_does_not_show(tables):
     shown, not_shown = [0.16, 0.10, 0.22], [0.04, -0.01, 0.09]
     assert tables.listed([shown, shown], way=1) == "+0.16 [+0.10, +0.22] and +0.16 [+0.10, +0.22]"
+    assert tables.listed([shown, not_shown], way=(1, 0)) == "+0.16 [+0.10, +0.22] and +0.04 [-0.01, +0.09]"
     assert tables.listed([not_shown], way=0) == "+0.04 [-0.01, +0.09]"
-    for numbers, way in (([shown, not_shown], 1), ([shown], 0), ([not_shown], -1)):
+    for numbers, way in (([shown, not_shown], 1), ([shown], 0), ([not_shown], -1), ([shown, not_shown], (1, 1))):
         with pytest.raises(ValueError, match="Mend the sentence"):
             tables.listed(numbers, way=way)
 
