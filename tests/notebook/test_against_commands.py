@@ -185,6 +185,12 @@ def test_comparisons_show_themselves(result, reference, panels, request):
     assert repr(table) == f"ComparedResults(reference={reference!r}, rows={len(table.to_pandas())})"
 
 
+def test_results_may_be_named_by_numbers(measured):
+    shown = dv.compare({4: measured, 8: measured})
+    assert shown.plot().axes[0].get_xlabel().replace("\n", " ") == "difference from 4"
+    assert shown._repr_html_().count("<img") == 1
+
+
 def test_a_comparison_without_a_difference_is_a_table_alone(measured):
     clean = dv.compare({"black": measured, "again": measured})
     clean.table = clean.table.assign(difference=np.nan)

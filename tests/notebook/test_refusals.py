@@ -141,6 +141,7 @@ def test_compare_and_results_refuse():
     attacked = dv.attack(CLASSIFIER, IMAGES, dv.FGSM([0.1, "8/255"]))
     refused = {
         "results must be two or more of one kind, by name, or one of detect or explain, got MeasuredEffects.": (one,),
+        "by name, or one of detect or explain, got none.": ({},),
         "got AttackedImages and MeasuredEffects.": ({"a": one, "b": attacked},),
         "results must be a result of effects(...), got 3.": (3,),
         "results['b'] must be a result of effects(...), got None.": ({"a": one, "b": None},),

@@ -67,7 +67,7 @@ class ComparedResults:
         rows = self._differences()
         if rows.empty:
             raise ValueError(f"there is no difference from {self.reference} to draw. See to_pandas().")
-        return difference_dots(rows, f"difference from {display_name(self.reference)}")
+        return difference_dots(rows, f"difference from {display_name(str(self.reference))}")
 
     def _differences(self) -> pd.DataFrame:
         """A row a difference: panel, name, mean, low, high."""
@@ -91,7 +91,7 @@ class ComparedResults:
         from dovision.notebook.drawing import html
 
         figure = None if self._differences().empty else self.plot()
-        return html(f"compared with {display_name(self.reference)}", figure, self.table)
+        return html(f"compared with {display_name(str(self.reference))}", figure, self.table)
 
     def __repr__(self) -> str:
         return f"ComparedResults(reference={self.reference!r}, rows={len(self.table)})"
@@ -132,7 +132,7 @@ def compare(results: MeasuredImages | Mapping[str, MeasuredImages], reference: s
     named = dict(results) if isinstance(results, Mapping) else {"": results}
     for name, found in named.items():
         checks.instance(f"results[{name!r}]" if name else "results", found, MeasuredImages, "a result of effects(...)")
-    if all(isinstance(found, ExplainedImages) for found in named.values()):
+    if named and all(isinstance(found, ExplainedImages) for found in named.values()):
         return _maps(named, reference)
     kinds = {type(found).__name__ for found in named.values()}
     if len(kinds) > 1 or len(named) < 2 or "DetectedAttacks" in kinds:
@@ -181,9 +181,10 @@ def _fit(detector: str, fitted_on: str, family: str) -> str:
 
 def _titles(table: pd.DataFrame) -> pd.Series[str]:
     """Results of a table of conditions, with the condition where there are several."""
+    names = table["result"].astype(str)
     if table["condition"].nunique() == 1:
-        return table["result"]
-    return table["result"] + ", " + table["condition"].astype(str).map(display_name)
+        return names
+    return names + ", " + table["condition"].astype(str).map(display_name)
 
 
 def _maps(named: Mapping[str, MeasuredImages], reference: str | None) -> ComparedResults:
