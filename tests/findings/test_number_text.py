@@ -22,8 +22,9 @@ def interval(estimate, low=None, high=None, reason="few"):
         (interval(-0.0001, -0.02, 0.02, ""), "0.000 [-0.020, 0.020]"),
         (interval(0.00031, 0.0002, 0.00042, ""), "0.00031 [0.00020, 0.00042]"),
         (interval(0.2, 0.0001, 0.5, ""), "0.200 [0.00010, 0.500]"),
+        (interval(0.073, 3.2e-91, 1.0, ""), "0.073 [0.000, 1.000]"),
         (interval(0.0004, 0.0001, 0.0012, ""), "0.00040 [0.00010, 0.00120]"),
-        (interval(-2.5e-7, -3e-7, 1e-7, ""), "-2.5e-07 [-3.0e-07, 1.0e-07]"),
+        (interval(-2.5e-7, -3e-7, 1e-7, ""), "-2.5e-7 [-3.0e-7, 1.0e-7]"),
     ],
 )
 def test_a_number_has_its_interval_or_a_sign_that_it_has_none(found, text):
@@ -33,6 +34,6 @@ def test_a_number_has_its_interval_or_a_sign_that_it_has_none(found, text):
 def test_small_effects_have_the_places_that_they_need():
     assert metric_text(MEAN_EFFECT, interval(0.0123, 0.01, 0.02, "")) == "0.0123 [0.0100, 0.0200]"
     assert metric_text(MEAN_EFFECT, interval(0.0000123, 0.00001, 0.00002, "")) == "0.000012 [0.000010, 0.000020]"
-    assert metric_text(MEAN_EFFECT, interval(2.5e-7, 1e-7, 4e-7, "")) == "2.5e-07 [1.0e-07, 4.0e-07]"
+    assert metric_text(MEAN_EFFECT, interval(2.5e-7, 1e-7, 4e-7, "")) == "2.5e-7 [1.0e-7, 4.0e-7]"
     assert metric_text("accuracy", interval(0.5, 0.25, 0.75, "")) == "0.500 [0.250, 0.750]"
     assert metric_text("accuracy", None) == "-"

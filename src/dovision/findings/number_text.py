@@ -15,6 +15,7 @@ from dovision.functional.intervals import SATURATED
 from dovision.store.display_names import MEAN_EFFECT
 
 _MOST_PLACES = 6  # behind the point; smaller numbers are written with their power of ten
+_LEAST_END = 1e-6  # of the number, below which the end of an interval has no places of its own
 HEADLINE_METRICS = ("accuracy", *(name for name in METRICS if name not in QUALITY))  # and of attacks
 
 
@@ -22,7 +23,8 @@ def interval_text(interval: Mapping[str, Any] | None, form: str = ".3f") -> str:
     """A number with its interval, as "estimate [low, high]".
 
     "-" stands for what there is not, the number or its interval; "saturated" for an effect that is rounding. A number
-    that has no interval by its nature, an empty reason, stands alone. What is small has more places (`finer`).
+    that has no interval by its nature, an empty reason, stands alone. What is small has more places (`finer`), but for
+    an end that is nothing beside the number.
 
     Args:
         interval: `estimate`, `low`, `high`, and, where it has intervals that are withheld, `reason`; None: no number.
@@ -36,7 +38,7 @@ def interval_text(interval: Mapping[str, Any] | None, form: str = ".3f") -> str:
     if pd.isna(low):
         text = number_text(estimate, finer(form, estimate))
         return text if reason == "" else f"{text} [-]"
-    excludes_zero = low * high > 0
+    excludes_zero = low * high > 0 and min(abs(low), abs(high)) > _LEAST_END * abs(estimate)
     form = finer(form, estimate if excludes_zero else max(map(abs, (estimate, low, high))))
     start, end = (number_text(each, finer(form, each) if excludes_zero else form) for each in (low, high))
     return f"{number_text(estimate, form)} [{start}, {end}]"
@@ -59,8 +61,8 @@ def finer(form: str, size: float) -> str:
 
 
 def number_text(value: float, form: str) -> str:
-    """A number in a format; zero has no sign."""
-    text = f"{value:{form}}"
+    """A number in a format; zero has no sign, and an exponent no zeros before it."""
+    text = f"{value:{form}}".replace("e-0", "e-")
     return text if float(text) else text.lstrip("+-")
 
 
