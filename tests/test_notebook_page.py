@@ -19,7 +19,7 @@ def test_the_quickstart_runs():
     shown = [output.get("data", {}) for output in outputs]
     assert sum("image/png" in data for data in shown) == 2  # of plot(...)
     pages = [data["text/html"] for data in shown if "text/html" in data]
-    assert sum('src="data:image/png' in page for page in pages) == 3  # of results as they are
+    assert sum('src="data:image/png' in page for page in pages) == 4  # of results as they are
     assert any("epsilon 0.1 succeeds on" in page for page in pages)
 
 
