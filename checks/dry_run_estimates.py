@@ -44,8 +44,12 @@ def run(root: Path, *overrides: str) -> None:
     """dovision-evaluate in this process; the last override of a key counts."""
     given = {each.partition("=")[0]: each for each in (*JOB, *overrides)}
     sys.argv = ["dovision-evaluate", f"output_root={root}", *given.values()]
-    with contextlib.redirect_stderr(io.StringIO()), contextlib.suppress(SystemExit):
-        evaluate.main()
+    with contextlib.redirect_stderr(io.StringIO()) as errors:
+        try:
+            evaluate.main()
+        except SystemExit as ended:
+            if ended.code:
+                sys.exit(errors.getvalue())
 
 
 @contextlib.contextmanager

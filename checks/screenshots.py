@@ -45,6 +45,7 @@ RUNS = {
     ),
     "labels": ("dataset=table", "dataset.task=multilabel", "dataset.shape=[1,64,64]", *GRID, "attack=fgsm"),
 }
+KINDS = (*RUNS, "view")
 LABELS = ("Atelectasis", "Cardiomegaly", "Effusion", "Infiltration", "Mass", "Nodule", "Pneumonia")
 LABELS += ("Pneumothorax", "Consolidation", "Edema", "Emphysema", "Fibrosis", "Pleural_Thickening", "Hernia")
 FORMS: dict[str, dict[str, Any]] = {
@@ -149,15 +150,18 @@ def picture(browser: Any, address: str, kind: str, form: str, folder: Path) -> l
 def main() -> int:
     """Make what is not there, and take all pictures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("kinds", nargs="*", help=", ".join([*RUNS, "view"]))
+    parser.add_argument("kinds", nargs="*", help=", ".join(KINDS))
     parser.add_argument("--folder", type=Path, default=Path("outputs/pages"))
     parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--chromium", default="/usr/bin/chromium")
     asked = parser.parse_args()
+    if unknown := set(asked.kinds) - set(KINDS):
+        parser.error(f"kinds must be some of {', '.join(KINDS)}, got {', '.join(sorted(unknown))}")
     asked.folder.mkdir(parents=True, exist_ok=True)
     folder, wrong = asked.folder.resolve(), []
-    kinds = ["classes"] if asked.quick else asked.kinds or [*RUNS, "view"]
+    kinds = ["classes"] if asked.quick else asked.kinds or KINDS
     with sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
+        browser = driver.chromium.launch(executable_path=asked.chromium, args=["--no-sandbox"])
         for kind in kinds:
             with live_view(kind, folder) as address:
                 wrong += [found for form in FORMS for found in picture(browser, address, kind, form, folder)]

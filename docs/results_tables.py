@@ -22,6 +22,7 @@ import jinja2
 
 from dovision.analysis import explanation_metrics, map_summary
 from dovision.findings.finding import direction
+from dovision.findings.map_findings import RIVALS
 from dovision.findings.number_text import interval_text, number_text
 from dovision.store.run_record import read_run
 from dovision.store.schemas import SUMMARY
@@ -30,7 +31,6 @@ ROOT = Path(__file__).resolve().parents[1]
 WIDTH = 150  # of a line of README
 COMMAND = "python docs/results_tables.py"
 METRICS = ("true_effects", "pooled_true_effects", "pooled_true_effects_given_area", "energy", "pointing")
-RIVALS = ("grad_cam", "integrated_gradients")  # from which maps are told apart, those that the runs have
 BLOCK = re.compile(r"(<!-- results, made by `python docs/results_tables.py` -->\n).*?(<!-- end -->)", re.DOTALL)
 Row = Mapping[str, Any] | Sequence[float] | float
 
@@ -217,14 +217,19 @@ def write_record(name: str, found: Mapping[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    match sys.argv[1:]:
-        case ["maps", name, commit, *folders]:
-            write_record(name, scores_of_runs(commit, list(map(Path, folders))))
-        case ["speed", name, table]:
-            write_record(name, {"kind": "speed", **json.loads(Path(table).read_text())})
-        case []:
-            pass
-        case other:
-            sys.exit(f"{__doc__}\ngot {' '.join(other)}")
+    try:
+        match sys.argv[1:]:
+            case ["maps", name, commit, folder, *more]:
+                write_record(name, scores_of_runs(commit, list(map(Path, (folder, *more)))))
+            case ["speed", name, table]:
+                write_record(name, {"kind": "speed", **json.loads(Path(table).read_text())})
+            case []:
+                pass
+            case other:
+                sys.exit(f"{__doc__}\ngot {' '.join(other)}")
+    except OSError as error:
+        sys.exit(
+            f"nothing was recorded: {error}. Give the folder of a completed run, or the table.json of a benchmark."
+        )
     for path, content in pages().items():
         path.write_text(content)

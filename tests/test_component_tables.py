@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 
 import pytest
+
+from programs import program
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -13,10 +14,7 @@ ROOT = Path(__file__).resolve().parents[1]
 @pytest.fixture(scope="module")
 def tables():
     """The program that makes the tables, as a module."""
-    spec = importlib.util.spec_from_file_location("component_tables", ROOT / "docs" / "component_tables.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return program("docs/component_tables.py")
 
 
 @pytest.mark.parametrize(

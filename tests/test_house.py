@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
-
 import pytest
 
-PATH = Path(__file__).resolve().parents[1] / "checks" / "house.py"
+from programs import program
 
 
 @pytest.fixture(scope="module")
 def house():
     """The check, as a module."""
-    spec = importlib.util.spec_from_file_location("house", PATH)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return program("checks/house.py")
 
 
 def test_each_public_name_has_one_meaning(house):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import pytest
 
 from dovision.store.run_record import read_run
 from made_runs import write_map_run
+from programs import program
 
 ROOT = Path(__file__).resolve().parents[1]
 TEXTS = sorted((ROOT / "docs" / "results").glob("*.md.j2"))
@@ -18,10 +18,7 @@ TEXTS = sorted((ROOT / "docs" / "results").glob("*.md.j2"))
 @pytest.fixture(scope="module")
 def tables():
     """The program that makes the pages, as a module."""
-    spec = importlib.util.spec_from_file_location("results_tables", ROOT / "docs" / "results_tables.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return program("docs/results_tables.py")
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/results.md"])

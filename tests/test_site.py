@@ -2,39 +2,30 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 from pathlib import Path
-from types import ModuleType
 
 import nbformat
 import pytest
 
 import dovision
+from programs import program
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
 KEY = re.compile(r"(?P<indent> *)(?P<name>[a-zA-Z][\w@.]*): *(?P<value>[^#\s]?)")
 
 
-def program(name: str) -> ModuleType:
-    """A program of docs/, as a module."""
-    spec = importlib.util.spec_from_file_location(name, DOCS / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 @pytest.fixture(scope="module")
 def site_pages():
     """The program that makes the pages, as a module."""
-    return program("site_pages")
+    return program("docs/site_pages.py")
 
 
 @pytest.fixture(scope="module")
 def run_notebooks():
     """The program that runs the notebooks, as a module."""
-    return program("run_notebooks")
+    return program("docs/run_notebooks.py")
 
 
 def test_every_public_name_is_in_the_api_reference_once(site_pages):

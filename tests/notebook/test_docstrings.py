@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
-
 import pytest
 
 import dovision as dv
+from programs import program
 
-PATH = Path(__file__).resolve().parents[2] / "checks" / "docstrings.py"
-SPEC = importlib.util.spec_from_file_location("docstrings", PATH)
-docstrings = importlib.util.module_from_spec(SPEC)
-SPEC.loader.exec_module(docstrings)
+docstrings = program("checks/docstrings.py")
 PUBLIC = docstrings.public()
 
 

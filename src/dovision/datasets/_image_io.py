@@ -38,9 +38,7 @@ class ImageHeader(NamedTuple):
     height: int
     width: int
     burnt_in: bool = False  # a DICOM file says that names or other text are part of its pixels
-    dark: bool | None = (
-        None  # no value lies above a sixteenth of the range, as of 12 bits in a file of 16; None: not read
-    )
+    dark: bool | None = None  # no value above a sixteenth of the range, as of 12 bits in a file of 16; None: not read
     reoriented: bool = False  # by its EXIF orientation
     digest: bytes = b""  # SHA-256 of the file; empty of a slice or a frame, of which a file has many
 
