@@ -130,6 +130,6 @@ def test_the_photo_experiment_is_two_commands_away(tmp_path, run_command, capsys
     given = (f"dataset.root={flower}", f"output_root={tmp_path}", *GRID)
     assert run_command(main, "experiment=photo", *given) == 0
     text = capsys.readouterr().err
-    assert "1,000 of its 1,000 classes by name" in text
+    assert "kept the head, all of its 1,000 classes by name" in text
     assert "flower.jpg: do(" in text
     assert " P(daisy) = " in text

@@ -107,6 +107,15 @@ def test_sentences_name_the_range_and_count_pairs_that_are_alike_in_all_else(run
     assert "is the same with grid 4 x 4 and with grid 8 x 8 in all 4 pairs" in others[0]
 
 
+def test_a_number_that_is_the_same_everywhere_has_no_range(runs):
+    for each in runs:
+        for condition in each.summary["conditions"].values():
+            if condition["success_rate"] is not None:
+                condition["success_rate"] = {"estimate": 1.0, "low": 0.9, "high": 1.0, "reason": ""}
+    (first, *_) = sweep_sentences(by_factors(runs))
+    assert first.startswith("In all 8 settings, attack success is 1.000 ± 0.000; ± standard deviation over 2 seeds; n")
+
+
 def test_the_level_that_is_above_is_named_first_whatever_its_size(runs):
     falling = [run(rows, "PGD", 0.1, 0, success=1 / rows) for rows in (4, 8)]
     assert sweep_sentences(by_factors(falling))[1] == (

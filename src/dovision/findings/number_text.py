@@ -38,10 +38,17 @@ def interval_text(interval: Mapping[str, Any] | None, form: str = ".3f") -> str:
     if pd.isna(low):
         text = number_text(estimate, finer(form, estimate))
         return text if reason == "" else f"{text} [-]"
-    excludes_zero = low * high > 0 and min(abs(low), abs(high)) > _LEAST_END * abs(estimate)
+    least = _LEAST_END * abs(estimate)
+    excludes_zero = low * high > 0 and min(abs(low), abs(high)) > least
     form = finer(form, estimate if excludes_zero else max(map(abs, (estimate, low, high))))
-    start, end = (number_text(each, finer(form, each) if excludes_zero else form) for each in (low, high))
+    start, end = (number_text(each, _end_form(form, each, excludes_zero, least)) for each in (low, high))
     return f"{number_text(estimate, form)} [{start}, {end}]"
+
+
+def _end_form(form: str, end: float, excludes_zero: bool, least: float) -> str:
+    """The format of an end of an interval: finer where it would be written as zero, and is more than `least`."""
+    hidden = abs(end) > least and float(f"{end:{form}}") == 0
+    return finer(form, end) if excludes_zero or hidden else form
 
 
 def finer(form: str, size: float) -> str:

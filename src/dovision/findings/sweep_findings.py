@@ -144,6 +144,8 @@ def _range(rows: pd.DataFrame, factors: Sequence[str]) -> str:
     numbers = [cell_text(row).partition(" (n = ")[0] if same else cell_text(row) for row in (least, most)]
     where = [", ".join(_setting(name, row[name]) for name in factors) for row in (least, most)]
     head = METRIC_HEADS[least["metric"]].partition(",")[0]
+    if least["estimate"] == most["estimate"] and numbers[0] == numbers[1]:
+        return f"In all {len(rows)} settings, {head} is {numbers[0]}{seeds}; n = {rows['images'].min():,} images."
     note = "; their intervals overlap: no difference shown" if overlap else ""
     ends = " to ".join(f"{number} ({setting})" for number, setting in zip(numbers, where, strict=True))
     return f"Of {len(rows)} settings, {head} ranges from {ends}{seeds}{note}; n = {rows['images'].min():,} images."

@@ -111,7 +111,8 @@ def outputs_of(what: str, known: Sequence[str] | None, count: int, task: Task, n
         _say("%s: a new head for %s classes, drawn at random", what, f"{len(classes):,}")
         return None
     if known is not None and set(classes) <= set(known):
-        _say("%s: kept the head, %s of its %s classes by name", what, f"{len(classes):,}", f"{count:,}")
+        kept = f"{len(classes):,} of its {count:,}" if len(classes) < count else f"all of its {count:,}"
+        _say("%s: kept the head, %s classes by name", what, kept)
         places = {name: number for number, name in enumerate(known)}
         return [places[name] for name in classes]
     numbered = list(classes) == sorted(classes) and all(re.fullmatch(r"n\d{8}", name) for name in classes)
