@@ -279,6 +279,19 @@ def test_boxes_and_masks_lie_in_a_table_and_a_folder_beside_the_classes(folder_o
         open_folder(folder_of_images, masks=masks)
 
 
+def test_images_of_one_name_in_two_folders_are_refused_one_file_of_masks(folder_of_images):
+    (folder_of_images / "test").mkdir()
+    (folder_of_images / "masks").mkdir()
+    for name in ("cat", "dog"):
+        (folder_of_images / name).rename(folder_of_images / "test" / name)
+        own = min((folder_of_images / "test" / name).iterdir())
+        own.rename(own.with_name("1.png"))
+    Image.fromarray(np.ones((20, 30), np.uint8)).save(folder_of_images / "masks" / "1.png")
+    masks = {"folder": "masks", "missing": "skip"}
+    with pytest.raises(ValueError, match=r"own, but test/cat/1.png and test/dog/1.png both have .*/1.png. Set files"):
+        open_folder(folder_of_images, masks=masks)
+
+
 def test_a_group_in_two_splits_is_refused(folder_of_images):
     into_splits(folder_of_images)
     with pytest.raises(

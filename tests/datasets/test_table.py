@@ -19,6 +19,7 @@ from dovision.datasets.table import Table
 from dovision.types import SPLITS, Box
 from made_medical import write_dicom, write_nifti
 from made_tables import HEIGHT, WIDTH, open_table, read_csv, with_cell, write_csv, write_table
+from made_tables import SPLITS as SPLITS_OF_ROWS
 
 
 @pytest.fixture
@@ -278,6 +279,92 @@ def test_masks_come_from_a_folder_by_name_and_by_number(root):
     assert sum(bool(dataset.masks("test", sample)) for sample in range(4)) == 3
 
 
+def test_a_mask_is_turned_as_its_own_orientation_has_it(root):
+    turned = Image.Exif()
+    turned[274] = 6
+    stored = Image.open(root / "masks" / "8.png").transpose(Image.Transpose.ROTATE_90)
+    upright = open_table(root).source_masks("test", 0)
+    stored.save(root / "masks" / "8.png", exif=turned)
+    for check in ("pixels", "headers"):
+        np.testing.assert_array_equal(
+            open_table(root, {"check": check}).source_masks("test", 0)["mask"], upright["mask"]
+        )
+
+
+@pytest.mark.parametrize("files", ["{stem}.PNG", "{folder}/{name}.Tiff"])
+def test_masks_of_a_folder_may_have_suffixes_in_capitals(root, files):
+    for path in (root / "masks").iterdir():
+        own = root / "masks" / files.format(stem=path.stem, folder="images", name=f"images/{path.name}")
+        own.parent.mkdir(parents=True, exist_ok=True)
+        path.rename(own.with_suffix(".png")).rename(own)
+    dataset = open_table(root, {"masks": {"folder": "masks", "files": files}, "columns": {"mask": None}})
+    assert dataset.masks("test", 0)["mask"].sum() == 80
+
+
+@pytest.fixture
+def slices(root):
+    """A volume of twelve slices with one of masks, of 10 pixels in slice 0, 20 in slice 1 and so on."""
+    masks = np.zeros((WIDTH, HEIGHT, len(SPLITS_OF_ROWS)), np.uint8)
+    for number in range(len(SPLITS_OF_ROWS)):
+        masks[5:15, 3 : 4 + number, number] = 1
+    write_nifti(root / "lungs.nii.gz", masks)
+    write_nifti(root / "volume.nii.gz", np.random.default_rng(0).random((WIDTH, HEIGHT, 12)).astype(np.float32))
+    rows = [["path", "slice", "label", "split", "mask"]]
+    rows += [
+        ["volume.nii.gz", str(number), ("cat", "dog")[number % 2], split, "lungs.nii.gz"]
+        for number, split in enumerate(SPLITS_OF_ROWS)
+    ]
+    write_csv(root / "metadata.csv", rows)
+    return root
+
+
+def test_masks_of_a_volume_are_those_of_its_images_slices(slices):
+    dataset = open_table(slices)
+    areas = [int(dataset.source_masks("test", row)["mask"].sum()) for row in range(4)]
+    assert areas == [90, 100, 110, 120]
+    dataset = open_table(slices, {"columns": {"mask": None}, "masks": {"folder": ".", "files": "lungs.nii.gz"}})
+    assert [int(dataset.source_masks("test", row)["mask"].sum()) for row in range(4)] == areas
+
+
+def test_masks_of_slices_have_the_number_in_their_files_names(slices):
+    for number in range(12):
+        Image.fromarray(np.eye(HEIGHT, WIDTH, number, np.uint8)).save(slices / "masks" / f"volume-{number:02d}.png")
+    masks = {"folder": "masks", "files": "{stem}-{slice:02d}.png"}
+    dataset = open_table(slices, {"columns": {"mask": None}, "masks": masks})
+    assert dataset.source_masks("test", 0)["mask"][0].argmax() == 8
+    (slices / "masks" / "volume.png").write_bytes((slices / "masks" / "volume-00.png").read_bytes())
+    message = refusal(slices, {"columns": {"mask": None}, "masks": {"folder": "masks"}})
+    assert (
+        "a mask file of its own, but volume.nii.gz#0 and volume.nii.gz#1 both have masks/volume.png. Set files"
+        in message
+    )
+
+
+def test_a_volume_of_masks_of_other_slices_than_its_images_is_refused(slices):
+    write_nifti(slices / "lungs.nii.gz", np.ones((WIDTH, HEIGHT, 24), np.uint8))
+    assert (
+        "mask in row 2 of metadata.csv must be a volume of 12 axial slices, as its image is, got 'lungs.nii.gz'. "
+        "lungs.nii.gz has 24. Resample it." in refusal(slices)
+    )
+
+
+def test_a_mask_may_be_a_dicom_file_of_numbers(root):
+    own = np.asarray(Image.open(root / "masks" / "8.png"))
+    write_dicom(root / "masks" / "8.DCM", own)
+    with_cell(root, 10, "mask", "masks/8.DCM")
+    np.testing.assert_array_equal(open_table(root).source_masks("test", 0)["mask"], own > 0)
+    write_dicom(root / "masks" / "8.DCM", np.stack([own, own]), Modality="SEG")
+    assert "masks/8.DCM must be a label map, but is of 2 frames" in refusal(root)
+
+
+def test_a_number_that_no_file_of_masks_has_is_told(root, caplog):
+    open_table(root, {"masks": {"units": {"lung": 255, "heart": 7}}})
+    assert "no file of masks has a pixel of 'heart', number 7: see dataset.masks.units" in caplog.text
+    message = refusal(root, {"masks": {"units": {"lung": 1}, "missing": "skip"}})
+    assert "a mask with at least one pixel of lung, got 'masks/0.png'. All are empty. masks/0.png has the" in message
+    assert "has the numbers 0, 255. Set dataset.masks.units." in message
+
+
 def test_a_mask_whose_name_is_nearly_that_of_a_class_is_warned_of(root, caplog):
     classes = open_table(root).task.classes
     masks = {"units": {classes[0]: 255, f"{classes[1]}s": 7, "lung": 3}}
@@ -335,7 +422,7 @@ def test_a_phone_picture_lies_as_its_orientation_has_it(root):
         assert image[:4].min() > 0.9
         assert image[6:].max() < 0.1
     Image.new("L", (HEIGHT, WIDTH), 1).save(root / "masks" / "8.png")  # of the pixels as stored
-    assert "those of the image lying on its side: images are read as their EXIF orientation shows" in refusal(root)
+    assert "those of the image lying on its side: images and masks are read as their EXIF orientation" in refusal(root)
 
 
 def test_an_orientation_of_a_square_image_with_a_mask_is_warned_of(root, caplog):
@@ -385,6 +472,12 @@ def text(change):
 
 def mask_of(pixels):
     return lambda root: Image.fromarray(pixels).save(root / "masks" / "3.png")
+
+
+def with_palette(path, colours):
+    image = Image.fromarray(np.eye(HEIGHT, WIDTH, dtype=np.uint8), "L")
+    image.putpalette(colours)
+    image.save(path)
 
 
 def nothing(root):
@@ -500,6 +593,21 @@ BROKEN = {  # what is broken, the settings, and the sentence
         mask_of(np.stack([EMPTY, EMPTY + 1, EMPTY], -1)),
         {},
         "mask in row 5 of metadata.csv must be a file of masks, got 'masks/3.png'. masks/3.png must be a label map",
+    ),
+    "a mask in JPEG": (
+        lambda root: Image.fromarray(SQUARE[:, :10].repeat(3, 1)).save(root / "masks" / "3.png", "JPEG"),
+        {},
+        "got 'masks/3.png'. masks/3.png must be a label map without loss, such as PNG, got JPEG, which blurs",
+    ),
+    "a mask whose background has a colour": (
+        lambda root: with_palette(root / "masks" / "3.png", [255, 255, 255, 0, 0, 0]),
+        {},
+        "must be a label map in which 0 is the background, but its palette shows 1 in black, and 0 in a colour. Save",
+    ),
+    "a mask by a path of Windows": (
+        cell(5, "mask", "masks\\3.png"),
+        {},
+        "must be a file that is there, got 'masks\\\\3.png'. There is no masks\\3.png. Did you mean 'masks/3.png', rel",
     ),
     "a row that is short": (
         text(lambda old: old.replace(",masks/3.png", "")),

@@ -151,7 +151,22 @@ def test_an_empty_mask_is_refused_or_has_no_units(pictures, tmp_path):
     root = save(tmp_path / "masks", "{stem}.png", pictures, right_half(24, 36, value=3))
     with pytest.raises(ValueError, match=r"masks must have a pixel of right, got an empty file: .*png.*missing=skip"):
         bound(root, pictures)
-    assert bound(root, pictures, missing="skip").region(pictures.shape, 0, 0).area == 0
+    with pytest.raises(ValueError, match=r"a pixel of right in some file, but all 4 are empty, such as .*png. Set int"):
+        bound(root, pictures, missing="skip")
+    right_half(24, 36).save(root / f"{Path(pictures.table('test')['name'][3]).stem}.png")
+    intervention = bound(root, pictures, missing="skip")
+    assert [intervention.region(pictures.shape, 0, sample).area > 0 for sample in (0, 3)] == [False, True]
+
+
+def test_two_images_of_one_name_in_two_folders_are_refused_one_file_of_masks(pictures, tmp_path):
+    root = tmp_path / "masks"
+    root.mkdir()
+    right_half(24, 36).save(root / "0.png")
+    table = pictures.table("test")
+    table["name"] = [f"{Path(name).parent}/{number // 2}.png" for number, name in enumerate(table["name"])]
+    pictures.table = lambda split: table
+    with pytest.raises(ValueError, match=r"a mask file of its own, but test/\w+/0.png and test/\w+/0.png both have "):
+        bound(root, pictures, missing="skip")
 
 
 def test_colours_damage_and_arrays_of_other_types_are_refused(pictures, tmp_path):
@@ -170,7 +185,10 @@ def test_colours_damage_and_arrays_of_other_types_are_refused(pictures, tmp_path
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"files": "mask.jpg"}, r"files must be a pattern of {stem}, {folder}, {name} that ends in .png, .* or .npz"),
+        (
+            {"files": "mask.jpg"},
+            r"files must be a pattern of {stem}, .*, {slice} that ends in .png, .* or .npz",
+        ),
         ({"files": "{sample}.png"}, r"files must be a pattern .* got '{sample}.png'"),
         ({"units": ["lung"]}, r"units must give each mask's number in a label map, such as {lung: 255}"),
         ({"units": {}}, "units must name at least one mask, got none"),

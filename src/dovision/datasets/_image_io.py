@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 import torch.nn.functional as F
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor
 
 from dovision.datasets import _checks
@@ -99,7 +99,7 @@ class Decoding:
 
     def _of_pil(self, image: Image.Image, channels: int) -> Tensor:
         if self.window is not None and _is_deep(image):
-            values = np.asarray(_upright(image), dtype=np.float64)
+            values = np.asarray(images.upright(image), dtype=np.float64)
             return _tensor(dicom.window_values(values, *self.window), channels)
         return _channels(_known(image), channels)
 
@@ -199,20 +199,12 @@ def _one_frame(number: int | None) -> None:
         raise BadFile(f"a file of one image, without slice {number}: leave the column slice empty")
 
 
-def _upright(image: Image.Image) -> Image.Image:
-    """The image turned and mirrored as its EXIF orientation has it."""
-    try:
-        return ImageOps.exif_transpose(image)
-    except Exception as error:  # whatever damaged EXIF data lead to
-        raise BadFile(f"of EXIF data that cannot be read ({error})") from error
-
-
 def _known(image: Image.Image) -> Image.Image:
     """The image upright, unless the range of its numbers is not known."""
     whole = np.asarray(image) if image.mode == "I" else np.zeros(1)
     if image.mode == "F" or whole.min() < 0 or whole.max() > 65535:
         raise BadFile(f"of mode {image.mode}, whose range is not known")
-    return _upright(image)
+    return images.upright(image)
 
 
 def _channels(image: Image.Image, channels: int) -> Tensor:

@@ -13,7 +13,7 @@ from dovision.interfaces import Images
 from dovision.interventions._masks import MaskIntervention
 from dovision.interventions._objects import bound
 from dovision.interventions.fills import Fill
-from dovision.io.mask_files import ANY, mask_file, mask_numbers, mask_pattern, read_mask_file
+from dovision.io.mask_files import ANY, ARRAYS, check_distinct, mask_file, mask_numbers, mask_pattern, read_mask_file
 from dovision.types import OUTSIDE, Mask, Shape
 
 
@@ -28,8 +28,8 @@ class MaskFiles(MaskIntervention):
         units: names of the masks; for PNG, the number that each has in the label maps, such as {lung: 255}.
             None is one mask, of all that is not 0, in an .npz the array "mask"; or all masks of the dataset.
         fill: what a mask is painted with.
-        files: name of an image's file below `root`, of {stem}, {folder} and {name} of the image: its file's name
-            without the suffix, the folder that it is in, and the whole name.
+        files: name of an image's file below `root`, of {stem}, {folder}, {name} and {slice} of the image: its file's
+            name without the suffix, the folder that it is in, the whole name, and the number of a volume's slice.
         missing: error, or skip, by which images without a file, or without a pixel of any unit, have no units.
         outside: whether there is a unit OUTSIDE of all that is in no mask of an image.
         controls, seed, wrap: of control masks, see `MaskIntervention`.
@@ -60,7 +60,7 @@ class MaskFiles(MaskIntervention):
         super().__init__(fill, controls, seed, wrap)
         self.outside = OUTSIDE if checks.switch("outside", outside) else None
         self.files = mask_pattern(files)
-        self.numbers = mask_numbers(units, root is None or self.files.endswith(".npz"))
+        self.numbers = mask_numbers(units, root is None or self.files.lower().endswith(ARRAYS))
         self._known: Callable[[int], Mapping[str, Mask]] | None = None  # masks of a sample, by the dataset
         self._all = units is None
         self.missing = checks.choice("missing", missing, ("error", "skip"))
@@ -96,7 +96,13 @@ class MaskFiles(MaskIntervention):
                 f"{checks.bullet_lines(lacking)}\nSee intervention.files, or leave these images without units with "
                 "intervention.missing=skip."
             )
-        self.masks(next(sample for sample, path in enumerate(self._paths) if path.is_file()))
+        there = [sample for sample, path in enumerate(self._paths) if path.is_file()]
+        check_distinct([table["name"].iloc[sample] for sample in there], [self._paths[sample] for sample in there])
+        if not any(mask.any() for sample in there for mask in self._own_masks(sample).values()):
+            raise ValueError(
+                f"masks must have a pixel of {' or '.join(self.numbers)} in some file, but all {len(there)} are empty, "
+                f"such as {self._paths[there[0]]}. Set intervention.units."
+            )
 
     def names(self) -> tuple[str, ...]:
         own = bound(tuple(self.numbers) if self.root is not None or self._known is not None else ())

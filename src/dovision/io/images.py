@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from pathlib import Path
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from dovision.io import files
 
@@ -56,6 +56,14 @@ def decode(data: bytes) -> Image.Image:
     except Exception as error:  # Pillow's readers raise whatever their format's damage leads to
         raise BadFile(f"not readable as an image ({str(error).split(' <')[0]})") from error
     return image
+
+
+def upright(image: Image.Image) -> Image.Image:
+    """The image turned and mirrored as its EXIF orientation has it; BadFile if its EXIF data cannot be read."""
+    try:
+        return ImageOps.exif_transpose(image)
+    except Exception as error:  # whatever damaged EXIF data lead to
+        raise BadFile(f"of EXIF data that cannot be read ({error})") from error
 
 
 def upright_size(data: bytes) -> tuple[int, int]:

@@ -2,42 +2,78 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 from dovision.io import arrays
-from dovision.io.images import BadFile, open_image
+from dovision.io.images import BadFile, open_image, upright
 
+MaskNumbers = npt.NDArray[np.generic]  # a number a pixel, shape (h, w)
 ANY = -1  # stands for all numbers of a label map but 0
-_SUFFIXES = (".png", ".tif", ".tiff", ".bmp", ".gif", ".npz")  # without loss: a JPEG blurs the numbers of a label map
-_FIELDS = ("stem", "folder", "name")  # of an image's name, in the pattern of a mask file's name
+ARRAYS = ".npz"
+_SUFFIXES = (".png", ".tif", ".tiff", ".bmp", ".gif", ARRAYS)  # without loss: a JPEG blurs the numbers of a label map
+_FIELDS = ("stem", "folder", "name", "slice")  # of an image's name, in the pattern of a mask file's name
+_SLICE = re.compile(r"(.*)#(\d+)", re.DOTALL)  # the name of a volume's slice, or of a frame
+_BLACK = (0, 0, 0)
 
 
-def mask_pattern(files: str) -> str:
+def mask_pattern(files: str, further: Sequence[str] = ()) -> str:
     """Return a pattern of mask files' names if it is one.
 
+    Args:
+        files: with the fields {stem}, {folder}, {name} and {slice}, see `mask_file`.
+        further: suffixes that it may have besides those of images without loss, and of arrays.
+
     Raises:
-        ValueError: it has other fields than {stem}, {folder} and {name}, or another suffix.
+        ValueError: it has other fields, or another suffix.
     """
+    suffixes = (*_SUFFIXES, *further)
     try:
-        example = files.format(stem="a", folder="b", name="b/a.png")
+        example = files.format(stem="a", folder="b", name="b/a.png", slice=0)
     except (AttributeError, KeyError, IndexError, ValueError):
         example = ""
-    if not example.endswith(_SUFFIXES):
+    if not example.lower().endswith(suffixes):
         raise ValueError(
             f"files must be a pattern of {', '.join(f'{{{field}}}' for field in _FIELDS)} that ends in "
-            f"{', '.join(_SUFFIXES[:-1])} or {_SUFFIXES[-1]}, got {files!r}."
+            f"{', '.join(suffixes[:-1])} or {suffixes[-1]}, got {files!r}."
         )
     return files
 
 
 def mask_file(pattern: str, name: str) -> str:
-    """Name of the mask file of an image: {stem}, {folder} and {name} are those of the image's name."""
-    own = PurePosixPath(name)
-    return pattern.format(stem=own.stem, folder=own.parent, name=name)
+    """Name of the mask file of an image: {stem}, {folder} and {name} are those of the image's file.
+
+    {slice} is the number of a volume's slice or of a frame, and 0 for other images.
+    """
+    sliced = _SLICE.fullmatch(name)
+    file, number = (name, "0") if sliced is None else sliced.groups()
+    own = PurePosixPath(file)
+    stem = own.name[: -len(".nii.gz")] if own.name.lower().endswith(".nii.gz") else own.stem
+    return pattern.format(stem=stem, folder=own.parent, name=file, slice=int(number))
+
+
+def check_distinct(names: Sequence[str], files: Iterable[object]) -> None:
+    """Raise where two images have one mask file, as images of one name in two folders have by "{stem}.png".
+
+    Args:
+        names: of the images.
+        files: of each image, in their order; those that may be shared are None.
+
+    Raises:
+        ValueError: two images have one file.
+    """
+    first: dict[object, str] = {}
+    for name, file in zip(names, files, strict=True):
+        if file is not None and first.setdefault(file, name) != name:
+            raise ValueError(
+                f"each image must have a mask file of its own, but {first[file]} and {name} both have {file}. Set "
+                'files, such as "{folder}/{stem}.png", or "{stem}_{slice}.png" for the slices of a volume.'
+            )
 
 
 def mask_numbers(units: Mapping[str, int] | Sequence[str] | None, arrays_only: bool) -> dict[str, int]:
@@ -70,15 +106,54 @@ def read_mask_file(path: Path, numbers: Mapping[str, int]) -> dict[str, npt.NDAr
         FileNotFoundError: there is no such file.
         ValueError: it is damaged, of another kind, or has no array of a name.
     """
-    if path.suffix == ".npz":
+    if path.suffix.lower() == ARRAYS:
         return {name: arrays.member(path, name, bool, (None, None)) for name in numbers}
+    return numbered_masks(label_map(path), numbers)
+
+
+def numbered_masks(labels: MaskNumbers, numbers: Mapping[str, int]) -> dict[str, npt.NDArray[np.bool_]]:
+    """The masks of a label map, by name."""
+    return {name: labels != 0 if number == ANY else labels == number for name, number in numbers.items()}
+
+
+def label_map(path: Path) -> MaskNumbers:
+    """The numbers of an image's pixels, also those of a palette, turned as its EXIF orientation has it.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is damaged, has several channels or a lossy compression, or a palette that shows 0 as the object.
+    """
     try:
-        labels = np.asarray(open_image(path))
+        image = open_image(path)
+        labels = np.asarray(upright(image))
     except BadFile as error:
         raise ValueError(f"{path} must be a whole image, but is {error}.") from error
     if labels.ndim != 2:
-        raise ValueError(f"{path} must be a label map, one number a pixel, got {labels.shape[2]} channels.")
-    return {name: labels != 0 if number == ANY else labels == number for name, number in numbers.items()}
+        raise ValueError(
+            f"{path} must be a label map, one number a pixel, got {labels.shape[2]} channels. Save one of them as "
+            "greyscale."
+        )
+    if image.format in ("JPEG", "MPO"):
+        raise ValueError(
+            f"{path} must be a label map without loss, such as PNG, got JPEG, which blurs the numbers around each "
+            "edge. Set a threshold, and save what is above it as PNG."
+        )
+    _check_palette(path, image, labels)
+    return labels
+
+
+def _check_palette(path: Path, image: Image.Image, labels: MaskNumbers) -> None:
+    """Refuse a palette of which 0, the background, is shown in a colour, and another number in black."""
+    colours = image.getpalette() if image.mode == "P" else None
+    if not colours:
+        return
+    shown = {number: tuple(colours[3 * number : 3 * number + 3]) for number in np.unique(labels).tolist()}
+    black = [number for number, colour in shown.items() if number and colour == _BLACK]
+    if black and shown.get(0, _BLACK) != _BLACK:
+        raise ValueError(
+            f"{path} must be a label map in which 0 is the background, but its palette shows {black[0]} in black, and "
+            "0 in a colour. Save it as greyscale."
+        )
 
 
 def _number(name: str, number: object) -> int:

@@ -14,7 +14,7 @@ from dovision.io.images import PIXELS, BadFile
 
 GreyWindow = tuple[float, float]  # centre and width
 GreyValues = npt.NDArray[np.float64]
-_SUFFIXES = (".dcm", ".dicom", ".dic", ".ima")
+DICOM_SUFFIXES = (".dcm", ".dicom", ".dic", ".ima")
 _REASON = 400  # characters
 _MAGIC = slice(128, 132), b"DICM"
 
@@ -29,7 +29,7 @@ class DicomHeader(NamedTuple):
 
 def is_dicom(name: str, start: bytes) -> bool:
     """True for a file of DICOM's suffixes, or one that begins as DICOM files do."""
-    return name.lower().endswith(_SUFFIXES) or start[_MAGIC[0]] == _MAGIC[1]
+    return name.lower().endswith(DICOM_SUFFIXES) or start[_MAGIC[0]] == _MAGIC[1]
 
 
 def dicom_header(data: bytes, number: int | None) -> DicomHeader:
@@ -90,6 +90,28 @@ def dicom_image(data: bytes, number: int | None, window: GreyWindow | None) -> G
             raise
         raise BadFile(f"a DICOM file whose pixels cannot be decoded ({_reason(error)})") from error
     return 1 - grey if kind == "MONOCHROME1" else grey
+
+
+def dicom_labels(data: bytes, number: int | None) -> npt.NDArray[np.generic]:
+    """The stored numbers of a label map, shape (H, W); arguments as those of `dicom_image`.
+
+    Raises:
+        BadFile: the pixels cannot be decoded, are of colours, or are those of several segments.
+    """
+    dicom_header(data, number)
+    pixels = checks.import_extra("pydicom.pixels", "dicom")
+    file = _read(data, header_only=False)
+    if file.get("Modality") == "SEG" and int(file.get("NumberOfFrames", None) or 1) > 1:
+        raise BadFile("a DICOM segmentation of several frames, each of a segment: save the segment as PNG or NIfTI")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            stored: npt.NDArray[np.generic] = pixels.pixel_array(file, index=number or 0)
+    except Exception as error:  # as in `dicom_image`
+        raise BadFile(f"a DICOM file whose pixels cannot be decoded ({_reason(error)})") from error
+    if stored.ndim != 2:
+        raise BadFile("a DICOM file of colours, and a label map has one number a pixel")
+    return stored
 
 
 def window_values(values: GreyValues, center: float, width: float, function: str = "LINEAR") -> GreyValues:

@@ -16,10 +16,9 @@ from dovision import checks
 from dovision.datasets import _checks, _image_io
 from dovision.datasets.readers import boxes as box_tables
 from dovision.datasets.readers.decoded_store import PreparedImages, stamp
-from dovision.datasets.readers.mask_sources import ErrorText, MaskSource, check_masks, error_by_name
+from dovision.datasets.readers.mask_sources import ErrorText, MaskSource, check_masks, check_volumes, error_by_name
 from dovision.functional import geometry
 from dovision.interfaces import Source
-from dovision.io.mask_files import read_mask_file
 from dovision.types import SOURCE_BOXES, Mask, Shape
 
 log = logging.getLogger(__name__)
@@ -83,8 +82,7 @@ class FileImages(PreparedImages):
         found: dict[str, Mask] = {}
         for source in self.mask_sources:
             if path := source.paths[record]:
-                masks = read_mask_file(Path(path), source.numbers)
-                fitted = {name: self._fitted(mask, size, path) for name, mask in masks.items()}
+                fitted = {name: self._fitted(mask, size, path) for name, mask in source.read(record).items()}
                 found |= {name: mask for name, mask in fitted.items() if mask.any()}
         return found
 
@@ -111,7 +109,12 @@ class FileImages(PreparedImages):
             ValueError: a mask is damaged, empty, or of another aspect than its image.
         """
         sizes = [*self.records[["height", "width"]].itertuples(index=False, name=None)]
-        check_masks(sources, sizes, self.shape, missing == "skip", decode, error or error_by_name(self.records["name"]))
+        slices = [None if number is None else int(number) for number in self.records["number"]]
+        sources = [source._replace(slices=slices, plane=self.decoding.plane) for source in sources]
+        error = error or error_by_name(self.records["name"])
+        check_masks(sources, sizes, self.shape, missing == "skip", decode, error)
+        for source in sources:
+            check_volumes(source, self.records["path"].tolist(), error)
         self.mask_sources = sources
         self.mask_names = tuple(dict.fromkeys(name for source in sources for name in source.numbers))
         for name in self.mask_names:

@@ -2,21 +2,33 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache, partial
 from pathlib import Path
+from types import ModuleType
 from typing import NamedTuple
 
 from dovision import checks
+from dovision.datasets.readers import dicom, nifti
 from dovision.datasets.readers.manifest import Manifest
-from dovision.datasets.readers.table_rows import NAME
+from dovision.datasets.readers.table_rows import NAME, meant_path
 from dovision.functional import geometry
 from dovision.io import files, images
-from dovision.io.mask_files import ANY, mask_file, mask_numbers, mask_pattern, read_mask_file
-from dovision.types import Shape
-
-_UPRIGHT = (
-    "images are read as their EXIF orientation shows them. Save the mask upright, or the image without EXIF data."
+from dovision.io.mask_files import (
+    ANY,
+    ARRAYS,
+    check_distinct,
+    mask_file,
+    mask_numbers,
+    mask_pattern,
+    numbered_masks,
+    read_mask_file,
 )
+from dovision.types import Mask, Shape
+
+log = logging.getLogger(__name__)
+_UPRIGHT = "images and masks are read as their EXIF orientation has it. Save the mask upright, or the image without it."
 _SKIP = "Leave such images without masks with dataset.masks.missing=skip."
 
 _BY_NAME = "mask"  # the column that errors name where masks are found by the names of their images
@@ -30,6 +42,36 @@ class MaskSource(NamedTuple):
     paths: Sequence[str]  # one an image; empty where it has none
     column: str  # that names them, for errors
     numbers: Mapping[str, int]  # of each mask in a label map, by name; see `io.mask_files.mask_numbers`
+    slices: Sequence[int | None] = ()  # of each image, that of its volume, or its frame, which is that of its mask, too
+    plane: str = "axial"  # of slices
+
+    def read(self, row: int) -> dict[str, Mask]:
+        """The masks of an image's file as they are, shape (h, w), by name.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+            ValueError: it is damaged, of another kind, or has no array of a name.
+        """
+        path = Path(self.paths[row])
+        kind = _volume(path)
+        if kind is None:
+            return read_mask_file(path, self.numbers)
+        number = self.slices[row] if self.slices else None
+        try:
+            if kind is nifti:
+                return numbered_masks(nifti.slice_labels(path, number, self.plane), self.numbers)
+            return numbered_masks(
+                dicom.dicom_labels(files.read_bytes(path, images.MAX_FILE_BYTES), number), self.numbers
+            )
+        except images.BadFile as error:
+            raise ValueError(f"{path} must be a label map, but is {error}.") from error
+
+    def size(self, row: int) -> tuple[int, int]:
+        """Height and width of an image's masks, by the header of their file; errors as those of `read`."""
+        path = Path(self.paths[row])
+        if path.suffix.lower() == ARRAYS or _volume(path) is not None:
+            return next(iter(self.read(row).values())).shape
+        return images.upright_size(files.read_bytes(path, images.MAX_FILE_BYTES))
 
 
 class MaskSettings(NamedTuple):
@@ -58,24 +100,37 @@ def mask_sources(
     sources = []
     for own, name in of_columns.items():
         paths = [str(root / cell) if cell else "" for cell in manifest.cells[own]]
-        arrays_only = all(path.endswith(".npz") for path in paths if path)
+        arrays_only = all(path.lower().endswith(ARRAYS) for path in paths if path)
         numbers = {name: ANY} if name else mask_numbers(settings.units, arrays_only)
-        sources.append(_there(MaskSource(paths, own, numbers), settings.missing, manifest.error))
+        sources.append(_there(MaskSource(paths, own, numbers), settings.missing, root, manifest.error))
     return sources
 
 
 def masks_by_name(
     names: Sequence[str], settings: MaskSettings, root: Path, error: ErrorText | None = None
 ) -> list[MaskSource]:
-    """The files of masks in a folder, by the names of the images; errors as those of `mask_sources`."""
+    """The files of masks in a folder, by the names of the images; errors as those of `mask_sources`.
+
+    Raises:
+        ValueError: also if two images have one file.
+    """
     if settings.folder is None:
         return []
-    folder, pattern = root / settings.folder, mask_pattern(settings.files)
+    folder = root / settings.folder
+    pattern = mask_pattern(settings.files, (*nifti.NIFTI_SUFFIXES, *dicom.DICOM_SUFFIXES))
     if not folder.is_dir():
         raise FileNotFoundError(f"masks.folder must be a folder of masks, but {folder} is not one.")
-    paths = [str(folder / mask_file(pattern, name.partition("#")[0])) for name in names]
-    source = MaskSource(paths, _BY_NAME, mask_numbers(settings.units, pattern.endswith(".npz")))
-    return [_there(source, settings.missing, error or error_by_name(names))]
+    paths = [str(folder / mask_file(pattern, name)) for name in names]
+    numbers = mask_numbers(settings.units, pattern.lower().endswith(ARRAYS))
+    source = _there(MaskSource(paths, _BY_NAME, numbers), settings.missing, root, error or error_by_name(names))
+    check_distinct(list(names), map(_own_place, names, source.paths))
+    return [source]
+
+
+def _own_place(name: str, path: str) -> str | None:
+    """What no other image may have: the file or, of a volume of masks, the slice of it; None without a file."""
+    number = name.rpartition("#")[2]
+    return None if not path else f"{path}#{number}" if _volume(Path(path)) and number.isdigit() else path
 
 
 def error_by_name(names: Sequence[str]) -> ErrorText:
@@ -84,7 +139,13 @@ def error_by_name(names: Sequence[str]) -> ErrorText:
     return lambda column, place, rule, remedy: f"{column} of {own[place]} must be {rule}. {remedy}"
 
 
-def _there(source: MaskSource, missing: str, error: ErrorText) -> MaskSource:
+def _volume(path: Path) -> ModuleType | None:
+    """The reader of a label map in a medical format; None of images and arrays."""
+    name = path.name.lower()
+    return nifti if nifti.is_nifti(name) else dicom if name.endswith(dicom.DICOM_SUFFIXES) else None
+
+
+def _there(source: MaskSource, missing: str, root: Path, error: ErrorText) -> MaskSource:
     """The source without the files that are missing, if these may be."""
     skip = checks.choice("masks.missing", missing, ("error", "skip")) == "skip"
     there = [bool(path) and Path(path).is_file() for path in source.paths]
@@ -92,9 +153,9 @@ def _there(source: MaskSource, missing: str, error: ErrorText) -> MaskSource:
     if any(lacking) and (not skip or not any(there)):
         place = lacking.index(True)
         more = f" {sum(lacking) - 1:,} more are missing." if sum(lacking) > 1 else ""
-        raise ValueError(
-            error(source.column, place, "a file that is there", f"There is no {source.paths[place]}.{more} {_SKIP}")
-        )
+        meant = meant_path(source.paths[place], root)
+        remedy = f"There is no {source.paths[place]}.{more} {meant or _SKIP}"
+        raise ValueError(error(source.column, place, "a file that is there", remedy))
     return source._replace(paths=[path if found else "" for path, found in zip(source.paths, there, strict=True)])
 
 
@@ -117,32 +178,81 @@ def check_masks(
         error_text: makes the message about an image's mask.
 
     Raises:
-        ValueError: a mask is wrong; the message names its row.
+        ValueError: a mask is wrong, the message names its row; or all are empty.
     """
     for source in sources:
-        for place, path in enumerate(source.paths):
-            if not path:
-                continue
+        seen: set[str] = set()
+        looked_at = [place for place, path in enumerate(source.paths) if path]
+        for place in looked_at:
+            error = partial(error_text, source.column, place)
             try:
-                size, empty = _looked_at(Path(path), source.numbers, decode)
-            except ValueError as error:
-                raise ValueError(error_text(source.column, place, "a file of masks", str(error))) from error
-            if not geometry.mask_fits(size, sizes[place], shape):
-                height, width = sizes[place]
-                remedy = f"{path} has {size[0]} x {size[1]}. Save the mask as it lies on the whole image."
-                if geometry.mask_fits(size, (width, height), shape):
-                    remedy = f"{path} has {size[0]} x {size[1]}, those of the image lying on its side: {_UPRIGHT}"
-                rule = f"of its image's aspect, {height} x {width} pixels"
-                raise ValueError(error_text(source.column, place, rule, remedy))
-            if empty and not skip:
-                units = "" if len(source.numbers) == 1 else f" of {' or '.join(source.numbers)}"
-                rule, remedy = f"a mask with at least one pixel{units}", f"{path} is empty. {_SKIP}"
-                raise ValueError(error_text(source.column, place, rule, remedy))
+                size, found = _looked_at(source, place, decode)
+            except ValueError as reason:
+                raise ValueError(error("a file of masks", str(reason))) from reason
+            _check_aspect(source.paths[place], size, sizes[place], shape, error)
+            seen |= found
+            if decode and not found and not skip:
+                raise ValueError(error(_rule(source), f"{_numbers(source, place)} {_SKIP}"))
+        if decode and looked_at:
+            _check_units(source, seen, looked_at[0], error_text)
 
 
-def _looked_at(path: Path, numbers: Mapping[str, int], decode: bool) -> tuple[tuple[int, int], bool]:
-    """Height and width of a file's masks, and whether all are empty."""
-    if decode or path.suffix == ".npz":
-        masks = read_mask_file(path, numbers)
-        return next(iter(masks.values())).shape, not any(mask.any() for mask in masks.values())
-    return images.upright_size(files.read_bytes(path, images.MAX_FILE_BYTES)), False
+def _looked_at(source: MaskSource, place: int, decode: bool) -> tuple[tuple[int, int], set[str]]:
+    """Height and width of an image's masks and, if they are decoded, the names of those that have a pixel."""
+    if not decode:
+        return source.size(place), set()
+    masks = source.read(place)
+    return next(iter(masks.values())).shape, {name for name, mask in masks.items() if mask.any()}
+
+
+def _check_aspect(
+    path: str, size: tuple[int, int], image: tuple[int, int], shape: Shape, error: Callable[[str, str], str]
+) -> None:
+    if geometry.mask_fits(size, image, shape):
+        return
+    height, width = image
+    remedy = f"{path} has {size[0]} x {size[1]}. Save the mask as it lies on the whole image."
+    if geometry.mask_fits(size, (width, height), shape):
+        remedy = f"{path} has {size[0]} x {size[1]}, those of the image lying on its side: {_UPRIGHT}"
+    raise ValueError(error(f"of its image's aspect, {height} x {width} pixels", remedy))
+
+
+def check_volumes(source: MaskSource, images: Sequence[str], error_text: ErrorText) -> None:
+    """Refuse a volume of masks that has not as many slices as its image's volume, of which it would show another.
+
+    Raises:
+        ValueError: a volume is wrong; the message names the row.
+    """
+    count = lru_cache(nifti.slice_count)
+    for place, (mask, image) in enumerate(zip(source.paths, images, strict=True)):
+        if nifti.is_nifti(mask) and nifti.is_nifti(image):
+            own, wanted = (count(Path(path), source.plane) for path in (mask, image))
+            if own != wanted:
+                rule = f"a volume of {wanted} {source.plane} slices, as its image is"
+                raise ValueError(error_text(source.column, place, rule, f"{mask} has {own}. Resample it."))
+
+
+def _check_units(source: MaskSource, seen: set[str], place: int, error_text: ErrorText) -> None:
+    """Refuse masks that are all empty, and warn of one that has no pixel in any file."""
+    if not seen:
+        remedy = f"All are empty. {_numbers(source, place)} Set dataset.masks.units."
+        raise ValueError(error_text(source.column, place, _rule(source), remedy))
+    for name in source.numbers:
+        if name not in seen:
+            log.warning(
+                "no file of masks has a pixel of %r, number %s: see dataset.masks.units", name, source.numbers[name]
+            )
+
+
+def _rule(source: MaskSource) -> str:
+    units = "" if [*source.numbers.values()] == [ANY] else f" of {' or '.join(source.numbers)}"
+    return f"a mask with at least one pixel{units}"
+
+
+def _numbers(source: MaskSource, place: int) -> str:
+    """A sentence with the numbers that the file of an image has in place of those that are meant."""
+    path = source.paths[place]
+    if path.lower().endswith(ARRAYS):
+        return f"{path} is empty."
+    present = [number for number in range(256) if source._replace(numbers={"": number}).read(place)[""].any()]
+    return f"{path} has the numbers {checks.listed(list(map(str, present)))}." if any(present) else f"{path} is empty."

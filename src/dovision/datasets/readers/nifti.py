@@ -18,7 +18,8 @@ PLANES = (
     "coronal",
     "axial",
 )  # a slice's normal is the patient's axis from left to right, back to front, feet to head
-_SUFFIXES = (".nii", ".nii.gz")
+NIFTI_SUFFIXES = (".nii", ".nii.gz")
+_NOT_FINITE = "a NIfTI volume with values that are not finite"
 
 
 class _Slice(NamedTuple):
@@ -33,7 +34,7 @@ class _Slice(NamedTuple):
 
 def is_nifti(name: str) -> bool:
     """True for a file of NIfTI's suffixes."""
-    return name.lower().endswith(_SUFFIXES)
+    return name.lower().endswith(NIFTI_SUFFIXES)
 
 
 def slice_size(path: Path, number: int | None, plane: str) -> tuple[int, int]:
@@ -59,23 +60,45 @@ def slice_image(path: Path, number: int | None, plane: str, window: GreyWindow |
     """
     volume = _open(path)
     own = _placed(volume, number, plane)
+    values = _values(volume, own)
     try:
-        index = tuple(own.place if axis == own.axis else slice(None) for axis in range(3))
-        values = np.asarray(volume.dataobj[index + (0,) * (len(volume.shape) - 3)], dtype=np.float64)
         low, high = (float(volume.header[name]) for name in ("cal_min", "cal_max"))
         if window is None and not low < high:
             every = np.asarray(volume.dataobj)
             low, high = float(every.min()), float(every.max())
     except Exception as error:  # whatever a damaged file leads to
         raise BadFile(f"a NIfTI volume that cannot be read ({str(error).splitlines()[0].rstrip('.')})") from error
-    if not np.isfinite(values).all() or not np.isfinite([low, high]).all():
-        raise BadFile("a NIfTI volume with values that are not finite")
+    if not np.isfinite([low, high]).all():
+        raise BadFile(_NOT_FINITE)
+    if window is not None:
+        return window_values(values, *window)
+    return np.clip((values - low) / (high - low), 0, 1) if high > low else np.zeros(own.size)
+
+
+def slice_labels(path: Path, number: int | None, plane: str) -> npt.NDArray[np.float64]:
+    """The numbers of a slice of a label map, shape (H, W), laid as by `slice_image`; arguments and errors likewise."""
+    volume = _open(path)
+    return _values(volume, _placed(volume, number, plane))
+
+
+def slice_count(path: Path, plane: str) -> int:
+    """How many slices a volume has; errors as those of `slice_image`."""
+    volume = _open(path)
+    return int(volume.shape[_placed(volume, 0, plane).axis])
+
+
+def _values(volume: Any, own: _Slice) -> npt.NDArray[np.float64]:
+    """The scaled values of a slice, laid as a viewer shows them."""
+    try:
+        index = tuple(own.place if axis == own.axis else slice(None) for axis in range(3))
+        values = np.asarray(volume.dataobj[index + (0,) * (len(volume.shape) - 3)], dtype=np.float64)
+    except Exception as error:  # whatever a damaged file leads to
+        raise BadFile(f"a NIfTI volume that cannot be read ({str(error).splitlines()[0].rstrip('.')})") from error
+    if not np.isfinite(values).all():
+        raise BadFile(_NOT_FINITE)
     rows, columns = own.rows, own.columns
     upright = values if rows[0] < columns[0] else values.T
-    upright = upright[:: -1 if rows[1] else 1, :: -1 if columns[1] else 1]
-    if window is not None:
-        return window_values(upright, *window)
-    return np.clip((upright - low) / (high - low), 0, 1) if high > low else np.zeros(own.size)
+    return upright[:: -1 if rows[1] else 1, :: -1 if columns[1] else 1]
 
 
 def _placed(volume: Any, number: int | None, plane: str) -> _Slice:

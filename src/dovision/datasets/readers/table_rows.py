@@ -256,8 +256,8 @@ def checked_files(
                 header = header._replace(height=height, width=width, dark=decoding.is_dark(own, image))
             return header
         except FileNotFoundError:
-            meant = _meant(cells[path].iloc[place], root)
-            return manifest.error(path, place, "the path of a file that is there", meant)
+            remedy = meant_path(cells[path].iloc[place], root)
+            return manifest.error(path, place, "the path of a file that is there", remedy)
         except BadFile as error:
             return manifest.error(path, place, "a whole image", f"It is {str(error).rstrip('.')}.")
 
@@ -265,8 +265,8 @@ def checked_files(
         return list(DISPLAY.track(pool.map(checked, range(len(cells))), "checking images", "files", len(cells)))
 
 
-def _meant(cell: str, root: Path) -> str:
-    """A sentence with the file that a path was probably meant to be; "" if there is none."""
+def meant_path(cell: str, root: Path) -> str:
+    """A sentence with the file below a root that a path was probably meant to be; "" if there is none."""
     parts = cell.replace("\\", "/").split("/")
     for start in range(len(parts)):  # a path of another machine, or from the working directory
         found = root.joinpath(*parts[start:])
