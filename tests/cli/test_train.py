@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import torchvision
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
@@ -153,9 +154,14 @@ def test_the_logs_go_to_the_folder_of_the_name(tmp_path, run_command):
 
 @pytest.mark.slow
 def test_a_linear_probe_changes_the_last_layer_and_nothing_else(tmp_path, run_command):
+    torch.manual_seed(0)
+    network = torchvision.models.resnet18(num_classes=10)
+    network.conv1 = torch.nn.Conv2d(1, 64, 7, stride=2, padding=3, bias=False)
+    torch.save(network.state_dict(), tmp_path / "own.pth")
     found = []
     for epochs in (0, 1):
         chosen = ("training=linear_probe", f"training.classifier.epochs={epochs}", "trainer.limit_train_batches=3")
+        chosen += ("model=torchvision_model", f"model.weights={tmp_path / 'own.pth'}")
         assert run_command(train, "dataset=digits", *chosen, f"output_root={tmp_path / str(epochs)}") == 0
         (path,) = fitted(tmp_path / str(epochs))
         found.append(torch.load(path, weights_only=True)["state"])

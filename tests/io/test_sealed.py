@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import zipfile
+from argparse import Namespace
 from pathlib import Path
 
 import numpy as np
@@ -90,6 +91,44 @@ def test_an_archive_that_would_grow_is_not_unpacked(tmp_path):
             smaller.writestr(entry.filename, archive.read(entry))
     assert (tmp_path / "b.pt").stat().st_size < 20_000
     with pytest.raises(ValueError, match=r"b\.pt cannot be read: its .* bytes would unpack to 4,00"):
+        sealed.read_plain(tmp_path / "b.pt", "")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "must be a file of torch.save, but begins with nothing. Copy or download it again."),
+        (b"<!DOCTYPE html><html>Sign in", "but begins with '<!DOCTYPE html>"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:00", "Fetch the file itself: git lfs pull."),
+        (b"PK\x03\x04 cut off", "cannot be read: PytorchStreamReader failed reading zip archive"),
+    ],
+)
+def test_what_torch_has_not_saved_is_named_by_its_beginning(tmp_path, content, message):
+    (tmp_path / "b.pt").write_bytes(content)
+    with pytest.raises(ValueError, match=r"b\.pt") as refused:
+        sealed.read_plain(tmp_path / "b.pt", "")
+    assert message in str(refused.value)
+
+
+def test_a_module_of_torchscript_is_refused_with_the_way_to_its_weights(tmp_path):
+    with zipfile.ZipFile(tmp_path / "b.pt", "w") as archive:
+        for name in ("b/data.pkl", "b/code/__torch__.py", "b/constants.pkl"):
+            archive.writestr(name, "")
+    with pytest.raises(ValueError, match=r"is a module of TorchScript. Save its weights alone: torch.save\("):
+        sealed.read_plain(tmp_path / "b.pt", "")
+
+
+def test_objects_of_other_classes_are_passed_over_and_nothing_of_them_is_run(tmp_path):
+    class Loud:
+        def __reduce__(self):
+            return print, ("run",)
+
+    torch.save({"weight": torch.ones(2), "loud": Loud(), "args": Namespace(lr=1)}, tmp_path / "b.pt")
+    found, unread = sealed.read_tensors(tmp_path / "b.pt", "")
+    assert torch.equal(found["weight"], torch.ones(2))
+    assert isinstance(found["loud"], sealed.Unread)
+    assert unread == ["argparse.Namespace", "builtins.print"]
+    with pytest.raises(ValueError, match="tensors and plain types only"):
         sealed.read_plain(tmp_path / "b.pt", "")
 
 

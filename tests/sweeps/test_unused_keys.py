@@ -25,6 +25,7 @@ SECTIONS: dict[str, tuple[list[list[str]], list[list[str]]]] = {
     "training.autoencoder.loss": ([[*CODE, "autoencoder=topk_sae"]], [CODE]),
     "training.autoencoder.zeroed_channel": ([[*CODE, "autoencoder=topk_sae"]], [CODE]),
     "evaluation.reference": ([[], ["detector=[effect_profile_latent]"]], [CODE]),
+    "training": ([], [[], [CHECKPOINT, *PERMUTED], [CHECKPOINT, "training=none"], [CHECKPOINT, *CODE]]),
     "training.classifier": ([[CHECKPOINT]], [[], [CHECKPOINT, *PERMUTED]]),
     "augmentation": ([[CHECKPOINT]], [[], [CHECKPOINT, *PERMUTED]]),
     "model": ([[CHECKPOINT]], [[], [CHECKPOINT, "model._target_=collections.Counter"]]),
@@ -80,6 +81,14 @@ def test_a_key_is_unused_in_those_jobs_alone_that_lack_its_consumer(section):
         assert list(unused_of(overrides, [f"{key}=x" for key in keys])) == keys
     for overrides in having:
         assert unused_of(overrides, [f"+{key}=x" for key in keys]) == {}
+
+
+@pytest.mark.parametrize("training", ["linear_probe", "fine_tune"])
+def test_a_fit_that_a_checkpoint_makes_idle_is_named_with_the_way_to_go_on_from_a_file(training):
+    asked = [f"training={training}", CHECKPOINT]
+    assert unused_of(asked, asked) == {
+        "training": "a classifier to fit (checkpoint=null; model.weights=FILE goes on from a file)"
+    }
 
 
 def test_a_part_that_is_chosen_at_an_unused_place_is_named():

@@ -90,6 +90,22 @@ def test_every_pretrained_network_is_taken_with_its_own_classes(root, overrides)
     checked("dataset=pictures", f"dataset.root={root}", *overrides)
 
 
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["training=linear_probe"], "fits the last layer alone, but small_cnn begins from random weights, which would"),
+        (["training=linear_probe", "model=torchvision_model"], "but torchvision_model begins from random weights"),
+        (["model=torchvision_model", "model.new_head=true"], "model.new_head=true needs weights to start from, but"),
+        (["model=timm_model", "model.new_head=true", "training=fine_tune"], "timm_model begins from random ones"),
+    ],
+    ids=" ".join,
+)
+def test_a_fit_that_is_to_go_on_from_weights_is_refused_where_there_are_none(overrides, message):
+    with pytest.raises(ValueError, match=message):
+        checked("dataset=digits", *overrides)
+    checked("dataset=digits", "training=linear_probe", "training.classifier.epochs=0")
+
+
 def test_training_none_takes_labelled_images_and_pretrained_weights_alone():
     grey = ["dataset=digits", "training=none"]
     with pytest.raises(

@@ -7,12 +7,14 @@ torch.load reads such a file as any other; `read_sealed` checks the digest first
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pickle
 import re
 import sys
 import zipfile
 from collections import OrderedDict
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -24,6 +26,8 @@ from dovision.io.atomic import replacing
 SEAL_FORMAT = 2  # 1 had no digest
 MARK = re.compile(rb"dovision (\d+) sha256 ([0-9a-f]{64})")
 MARK_LENGTH = len(b"dovision 2 sha256 ") + 64
+_UNREADABLE = "Copy it again, or name a file of torch.save."
+_STARTS = (b"PK", b"\x80")  # of an archive, and of the pickles of before torch 1.6
 END = b"PK\x05\x06"  # begins the last 22 bytes of an archive without a comment, of which the last two are its length
 
 
@@ -58,7 +62,46 @@ def read_plain(path: str | Path, remedy: str) -> Any:
         ValueError: the file holds other objects, with the sentence `remedy`; or cannot be read.
     """
     with require(path).open("rb") as file:
-        return _load(path, file, remedy, "Copy it again, or name a file of torch.save.")
+        return _load(path, file, remedy, _UNREADABLE)
+
+
+class Unread:
+    """Stands for an object of a class that is not read: takes what a pickle hands it, and keeps nothing."""
+
+    def __init__(self, *parts: object) -> None:
+        """Take the arguments of the class."""
+
+    def __new__(cls, *parts: object) -> Unread:
+        return super().__new__(cls)
+
+    def __setstate__(self, state: object) -> None:
+        """Take the object's state."""
+
+
+def read_tensors(path: str | Path, remedy: str) -> tuple[Any, list[str]]:
+    """The content of a file as by `read_plain`, with an `Unread` for each object of another class, and these classes.
+
+    Arguments of a script, numbers of NumPy or paths lie beside the weights in what training scripts save. Nothing that
+    the file names is imported or called.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file cannot be read, or holds what cannot be passed over, with the sentence `remedy`.
+    """
+    found: list[str] = []
+    with require(path).open("rb") as file:
+        with contextlib.suppress(Exception):  # which the reading itself reports
+            found = sorted(torch.serialization.get_unsafe_globals_in_checkpoint(file))
+        with torch.serialization.safe_globals([(Unread, name) for name in found]):
+            return _load(path, file, remedy, _UNREADABLE, found), found
+
+
+def other_objects(path: str | Path, found: str, remedy: str) -> str:
+    """The sentence on a file that holds other objects, `found`, than tensors and plain types."""
+    return (
+        f"the checkpoint {path} must hold tensors and plain types only, but it holds other objects"
+        f"{f' ({found})' if found else ''}, which could run code when read; it was not opened. {remedy}"
+    )
 
 
 def is_foreign(path: str | Path) -> bool:
@@ -110,19 +153,18 @@ def verify(path: str | Path, file: BinaryIO) -> None:
         )
 
 
-def _load(path: str | Path, file: BinaryIO, remedy: str, unreadable: str) -> Any:
+def _load(path: str | Path, file: BinaryIO, remedy: str, unreadable: str, others: Sequence[str] = ()) -> Any:
+    _check_kind(path, file)
     try:
         _check_sizes(file)
         file.seek(0)
         return torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         found = re.search(r"GLOBAL ([\w.]+)", str(error))
-        raise ValueError(
-            f"the checkpoint {path} must hold tensors and plain types only, but it holds other objects"
-            f"{f' ({found[1]})' if found else ''}, which could run code when read; it was not opened. {remedy}"
-        ) from error
+        named = found[1] if found else ", ".join(others[:3])
+        raise ValueError(other_objects(path, named, remedy)) from error
     except Exception as error:  # a damaged archive or pickle raises whatever its bytes lead to
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        reason = " ".join(str(error).split()).partition(". ")[0][:200].rstrip(".") or type(error).__name__
         raise ValueError(f"the checkpoint {path} cannot be read: {reason}. {unreadable}") from error
 
 
@@ -156,6 +198,25 @@ def _seal(file: BinaryIO) -> None:
     digest = files.digest(file, size)
     file.seek(size)
     file.write(f"dovision {SEAL_FORMAT} sha256 {digest}".encode())
+
+
+def _check_kind(path: str | Path, file: BinaryIO) -> None:
+    """Raise if a file is none of torch.save: text, a page, a pointer of Git LFS, or an archive of TorchScript."""
+    file.seek(0)
+    start = file.read(32)
+    if not start.startswith(_STARTS):
+        got = repr(start.decode("ascii", "replace")) if start else "nothing"
+        pointer = "Fetch the file itself: git lfs pull." if start.startswith(b"version https://git-lfs") else ""
+        raise ValueError(
+            f"the checkpoint {path} must be a file of torch.save, but begins with {got}. "
+            f"{pointer or 'Copy or download it again.'}"
+        )
+    with contextlib.suppress(zipfile.BadZipFile), zipfile.ZipFile(file) as archive:
+        if any(name.endswith("/constants.pkl") for name in archive.namelist()):
+            raise ValueError(
+                f"the checkpoint {path} must hold weights, but is a module of TorchScript. Save its weights alone: "
+                "torch.save(torch.jit.load(FILE).state_dict(), 'weights.pth')."
+            )
 
 
 def _check_sizes(file: BinaryIO) -> None:

@@ -19,6 +19,7 @@ from dovision.models._published import has_numbers
 log = logging.getLogger(__name__)
 _COUNTS = "num_batches_tracked"  # of batch-norm, which networks of before torch 0.4.1 do not have, and no pass reads
 _DENSE_LAYER = re.compile(r"(denselayer\d+\.(?:norm|conv))\.(\d\.)")  # torchvision's names of before torch 0.4.1
+_ALONE = "Save its weights alone: read it where you trust it, with weights_only=False, and save its state_dict."
 _State = Mapping[str, Tensor]
 
 
@@ -76,7 +77,7 @@ def matched(
         ValueError: it cannot be read, or has other names or shapes; the sentence names the first ones, and the remedy.
     """
     steps: list[str] = []
-    state = {name: tensor for name, tensor in _tensors(path, _content(path), steps).items() if name not in ignored}
+    state = {name: tensor for name, tensor in _tensors(path, steps).items() if name not in ignored}
     fixed: set[str] = set()
     if mapping is not None:
         state, fixed = _mapped(path, state, mapping, steps)
@@ -108,19 +109,29 @@ def load_weights(
         log.info("%s: %s", path, "; ".join(steps) or "took all of its tensors")
 
 
-def _content(path: str | Path) -> Any:
+def _content(path: str | Path) -> tuple[Any, list[str]]:
+    """What a file holds, and the classes of what was not read of it."""
     if Path(path).suffix != ".safetensors":
-        anyway = "read it where you trust it, with weights_only=False, and save its state_dict"
-        return sealed.read_plain(path, f"Save its weights alone: {anyway}.")
+        return sealed.read_tensors(path, _ALONE)
     torch_files = checks.import_extra("safetensors.torch", "timm")
     try:
-        return torch_files.load_file(sealed.require(path))
+        return torch_files.load_file(sealed.require(path)), []
     except checks.import_extra("safetensors", "timm").SafetensorError as error:
         raise ValueError(f"the checkpoint {path} must be of safetensors: {error}. Copy it again.") from error
 
 
-def _tensors(path: str | Path, content: object, steps: list[str]) -> dict[str, Tensor]:
+def _tensors(path: str | Path, steps: list[str]) -> dict[str, Tensor]:
     """The tensors of a file by their names there; of several entries that hold some, with the entry before the name."""
+    content, unread = _content(path)
+    found = _tensors_of(path, content, unread, steps)
+    if unread:
+        steps.append(f"left objects of {checks.listed(unread, 3)} unread")
+    return found
+
+
+def _tensors_of(path: str | Path, content: object, unread: Sequence[str], steps: list[str]) -> dict[str, Tensor]:
+    if isinstance(content, sealed.Unread):
+        raise ValueError(sealed.other_objects(path, checks.listed(unread, 3), _ALONE))
     if not isinstance(content, Mapping):
         raise ValueError(
             f"the checkpoint {path} must hold a dictionary of tensors by name, got {type(content).__name__}. "
@@ -134,6 +145,8 @@ def _tensors(path: str | Path, content: object, steps: list[str]) -> dict[str, T
     if entries:
         return {f"{name}.{key}": tensor for name, state in entries.items() for key, tensor in state.items()}
     found = {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
+    if not found and any(isinstance(value, sealed.Unread) for value in content.values()):
+        raise ValueError(sealed.other_objects(path, checks.listed(unread, 3), _ALONE))
     if not found:
         got = checks.listed([str(name) for name in content], 6) or "nothing"
         raise ValueError(
@@ -170,11 +183,19 @@ def _mapped(path: str | Path, state: _State, mapping: Path, steps: list[str]) ->
             renamed[new] = tensor
     for pattern in patterns:
         if not used[pattern]:
-            near = checks.suggestion(pattern, state) or f" Its names are {checks.listed(list(state), 3)}."
+            near = _near(pattern, state) or f" Its names are {checks.listed(list(state), 3)}."
             raise ValueError(f"{mapping} names {pattern}, which is no tensor of {path}.{near}")
     left_out = len(state) - len(renamed)
     steps.append(f"named {len(fixed)} tensors by {mapping.name}" + (f", left out {left_out}" if left_out else ""))
     return renamed, fixed
+
+
+def _near(pattern: str, state: _State) -> str:
+    """The name that was probably meant, or, of a pattern with an ending *, what stands before its first dot."""
+    stem, dot, _ = pattern.partition(".")
+    beginnings = {name.partition(".")[0] for name in state}
+    near = checks.suggestion(stem, beginnings) if dot and stem not in beginnings else ""
+    return near or checks.suggestion(pattern, state)
 
 
 def _patterns(mapping: Path) -> dict[str, str | None]:

@@ -76,6 +76,15 @@ CONSUMERS = (
         lambda settings: settings.autoencoder is None or not settings.autoencoder.make().loss_terms,
         "an autoencoder without a loss of its own (autoencoder=conv_1x1)",
     ),
+    Consumer(
+        ("training",),
+        lambda settings: (
+            _fits_classifier(settings)
+            or not settings.training.classifier.fit
+            or (settings.autoencoder is not None and _uses_code(settings))
+        ),
+        "a classifier to fit (checkpoint=null; model.weights=FILE goes on from a file)",
+    ),
     Consumer(("training.classifier", "augmentation"), _fits_classifier, "a classifier to fit (checkpoint=null)"),
     Consumer(
         ("model",),

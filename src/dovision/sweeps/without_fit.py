@@ -1,4 +1,4 @@
-"""Checks of jobs that fit no classifier, by choice or since their images have no labels."""
+"""Checks of jobs that fit no classifier, or its last layer alone, by choice or since their images have no labels."""
 
 from __future__ import annotations
 
@@ -8,20 +8,23 @@ from dovision.config.component import make_each
 from dovision.config.settings import EvaluateSettings, TrainSettings
 from dovision.models.checkpoint import without_weights
 
-_START = (
-    "Choose pretrained weights (model=efficientnet_lite0, model.weights=DEFAULT of model=torchvision_model, "
-    "model.pretrained=true of model=timm_model), or checkpoint=FILE"
+_WEIGHTS = (
+    "Choose pretrained weights (model=efficientnet_lite0, model.weights=DEFAULT or FILE of model=torchvision_model, "
+    "model.pretrained=true of model=timm_model)"
 )
+_START = f"{_WEIGHTS}, or checkpoint=FILE"
 
 
 def check_without_fit(settings: TrainSettings) -> None:
-    """Refuse random weights that nothing would fit, and what needs labels that are not there.
+    """Refuse random weights that nothing would fit or that are not meant, and what needs labels that are not there.
 
     Raises:
         ValueError: names the key and the remedy.
     """
     if settings.checkpoint is None and not settings.fits_classifier:
         _check_start(settings)
+    if settings.checkpoint is None and settings.fits_classifier and _is_random(settings):
+        _check_fit(settings)
     if settings.foreign_checkpoint is not None and settings.model.get("new_head"):
         raise ValueError(
             "model.new_head=true draws a head, but checkpoint=FILE brings its own. Set model.new_head=false."
@@ -36,12 +39,34 @@ def check_without_fit(settings: TrainSettings) -> None:
             )
 
 
+def _is_random(settings: TrainSettings) -> bool:
+    """Return whether a model begins from random weights; one from outside this package is trusted to know its own."""
+    own = settings.model
+    return bool(own["_target_"].startswith("dovision.") and without_weights(own) == dict(own))
+
+
+def _check_fit(settings: TrainSettings) -> None:
+    """Refuse a fit that is meant to go on from weights, where these are drawn at random."""
+    name, own = settings.model["_target_"].rpartition(".")[2], settings.training.classifier
+    if settings.model.get("new_head"):
+        raise ValueError(
+            f"model.new_head=true needs weights to start from, but {name} begins from random ones. {_WEIGHTS}, or "
+            "leave new_head out."
+        )
+    if own.epochs and own.frozen_epochs >= own.epochs:
+        raise ValueError(
+            f"training.classifier.frozen_epochs={own.frozen_epochs} of {own.epochs} epochs (training=linear_probe) "
+            f"fits the last layer alone, but {name} begins from random weights, which would stay. {_WEIGHTS}, or fit "
+            "all of them: training=default."
+        )
+
+
 def _check_start(settings: TrainSettings) -> None:
-    """Refuse weights that are drawn at random; a model from outside this package is trusted to know its own."""
+    """Refuse weights that are drawn at random."""
     why = "training=none" if settings.has_labels else "a dataset without labels"
     fit = ", or fit it: training=linear_probe" if settings.has_labels else ""
     name = settings.model["_target_"].rpartition(".")[2]
-    if settings.model["_target_"].startswith("dovision.") and without_weights(settings.model) == dict(settings.model):
+    if _is_random(settings):
         raise ValueError(
             f"{why} needs a network whose weights are known, but {name} begins from random ones. {_START}{fit}."
         )
