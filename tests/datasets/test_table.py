@@ -86,6 +86,51 @@ def test_without_splits_patients_are_cut(root):
     assert len(set.union(*groups.values())) == 6
 
 
+def test_splits_have_the_names_that_are_set(root):
+    path, before = root / "metadata.csv", names(open_table(root))
+    text = path.read_text().replace("train", "Train").replace("val", "valid", 1).replace("val,", "dev,")
+    path.write_text(text)
+    message = refusal(root, {"splits": {"val": "dev"}})
+    assert "split in row 2 of metadata.csv must be train, dev or test, got 'Train'. 6 more rows are like it." in message
+    assert "Set 'dataset.splits={train: Train, val: valid}', or dataset.columns.split=null to have them cut." in message
+    assert names(open_table(root, {"splits": {"train": "Train", "val": ["valid", "dev"]}})) == before
+    assert "splits must have different names, got 'Train' for train and val." in refusal(
+        root, {"splits": {"train": "Train", "val": ["Train"]}}
+    )
+    assert "splits must be one of train, val, test, got 'valid'." in refusal(root, {"splits": {"valid": "valid"}})
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "sentence"),
+    [
+        (
+            "patient",
+            "Patient ID",
+            "'Patient ID' that is not read: each image counts as a patient of its own. Set 'data",
+        ),
+        ("split", "Split", "'Split' that is not read: splits are cut by a seed. Set 'dataset.columns.split=Split' if"),
+        (
+            "mask",
+            "mask_path",
+            "'mask_path' that is not read: images have no masks. Set 'dataset.columns.mask=mask_path'",
+        ),
+        (
+            "left,top,right,bottom",
+            "x1,y1,w,h",
+            "look like boxes, x1, y1, w, h, and are not read: name the four numbers",
+        ),
+        ("left,top,right,bottom", "bbox,a,b,c", "has columns that look like boxes, bbox, and are not read"),
+    ],
+)
+def test_a_column_by_another_name_that_is_not_read_is_warned_of(root, caplog, old, new, sentence):
+    open_table(root)
+    assert not caplog.text
+    path = root / "metadata.csv"
+    path.write_text(path.read_text().replace(old, new, 1))
+    open_table(root, {"columns": {"label": "label"}})
+    assert sentence in caplog.text
+
+
 def test_val_is_cut_from_train_where_the_table_has_none(tmp_path):
     root = write_table(tmp_path, ["train"] * 8 + ["test"] * 4)
     dataset = open_table(root, {"val_fraction": 0.25})
@@ -512,6 +557,16 @@ BROKEN = {  # what is broken, the settings, and the sentence
         {},
         "label in row 5 of metadata.csv must be 'cat', as in row 4 of the same image, got 'dog'. Further rows",
     ),
+    "a row twice": (
+        text(lambda old: old + old.splitlines()[3] + "\n"),
+        {},
+        "path in row 14 of metadata.csv must be of an image or a box that no other row has, but row 4 is the same, got",
+    ),
+    "a label that became a number with a point": (
+        text(lambda old: old.replace("cat", "1").replace("dog", "2").replace(",1,", ",1.0,")),
+        {"classes": ["1", "2"]},
+        "label in row 2 of metadata.csv must be of the classes 1, 2, got '1.0'. 5 more rows are like it. Did you mean 1",
+    ),
     "an unknown label": (
         cell(5, "label", "dgo"),
         {},
@@ -546,7 +601,7 @@ BROKEN = {  # what is broken, the settings, and the sentence
     "an unknown split": (
         cell(5, "split", "valid"),
         {},
-        "split in row 5 of metadata.csv must be train, val or test, got 'valid'.",
+        "split in row 5 of metadata.csv must be train, val or test, got 'valid'. Set 'dataset.splits={val: valid}', or",
     ),
     "no test": (
         text(lambda old: old.replace("test", "val")),

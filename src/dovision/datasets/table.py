@@ -21,6 +21,7 @@ from dovision.datasets.readers.manifest import Manifest, read_manifest
 from dovision.datasets.readers.mask_sources import MaskSettings, mask_sources
 from dovision.datasets.readers.nifti import PLANES
 from dovision.datasets.readers.table_rows import FILE, NAME, NUMBER, Columns
+from dovision.datasets.readers.unread_columns import warn_of_unread
 from dovision.functional import sample_order
 from dovision.types import SPLITS
 
@@ -40,6 +41,7 @@ class Table(FileImages):
         folder: that paths are relative to, below the root; None: the root.
         task, classes, shape: facts; 1 or 3 channels.
         columns: names of the columns, as of `table_rows.Columns`.
+        splits: names of train, val and test in the column of splits, each one or several.
         separator: between the labels of a cell.
         ignored_labels: names of labels that are no class, such as "No Finding": a multiclass row of one is left out.
         where: columns, and the value or values that a row must have there to be used; None: all rows.
@@ -85,6 +87,7 @@ class Table(FileImages):
         classes: Sequence[str] | None,
         shape: Sequence[int],
         columns: Mapping[str, Any],
+        splits: Mapping[str, str | Sequence[str]],
         separator: str,
         ignored_labels: Sequence[str],
         where: Mapping[str, Any] | None,
@@ -111,17 +114,18 @@ class Table(FileImages):
         settings = _checks.group("masks", MaskSettings, masks)
         listed = table_rows.rows_where(read_manifest(self._root / manifest, "manifest"), where)
         self._columns = table_rows.present_columns(listed, _checks.group("columns", Columns, columns))
+        warn_of_unread(listed, self._columns, self.task.classes, settings.folder is not None, boxes is not None)
         listed = table_rows.named_rows(listed, self._columns.path, self._columns.slice, self._folder)
         rows = table_rows.one_row_an_image(listed, self._columns.path)
         self._listed = frozenset(rows.cells[NAME])
         label = self._label(rows, separator, checks.names("ignored_labels", ignored_labels))
-        splits = table_rows.given_splits(rows, self._columns.split, self._columns.patient)
-        rows, splits = self._used(rows, label, splits, decode, on_bad_file == "skip")
+        given = table_rows.given_splits(rows, self._columns.split, self._columns.patient, splits)
+        rows, given = self._used(rows, label, given, decode, on_bad_file == "skip")
         groups, strata = self.records["group"].tolist(), sample_order.strata(self.labels.numpy()).tolist()
         self.rows = (
             _splits.split_groups(groups, strata, val_fraction, test_fraction, seed)
-            if splits is None
-            else _splits.complete_splits(splits, groups, strata, val_fraction, seed)
+            if given is None
+            else _splits.complete_splits(given, groups, strata, val_fraction, seed)
         )
         self._check_splits()
         check_copies([header.digest for header in self._headers], self.records, self.rows, copies)

@@ -49,7 +49,7 @@ def labels_from_names(manifest: Manifest, column: str, task: Task, separator: st
     for cell, names in whole.items():
         unknown = [name for name in names if name not in number]
         if unknown:
-            near = checks.suggestion(unknown[0], task.classes)
+            near = checks.suggestion(unknown[0].removesuffix(".0"), task.classes)  # of numbers, as pandas writes them
             remedy = f"{near.strip()} Name others in dataset.ignored_labels, or all in dataset.classes.".strip()
             manifest.refuse(column, cells == cell, f"of the classes {legal}", remedy)
         if not task.multilabel and len(names) > 1:

@@ -78,7 +78,7 @@ class Manifest(NamedTuple):
     def error(self, column: str, place: int, rule: str, remedy: str = "", others: int = 0) -> str:
         """The message about a cell, given by its place among `cells`."""
         got = "" if column not in self.cells else f", got {self.cells[column].iloc[place]!r}"
-        more = f" {others:,} more rows are like it." if others else ""
+        more = f" {others:,} more {'row is' if others == 1 else 'rows are'} like it." if others else ""
         own = f" {remedy}" if remedy else ""
         return f"{column} in row {self.cells.index[place]} of {self.path} must be {rule}{got}.{more}{own}"
 

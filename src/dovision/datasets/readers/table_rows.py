@@ -137,6 +137,7 @@ def one_row_an_image(manifest: Manifest, path: str) -> Manifest:
     repeated = manifest.cells[NAME].duplicated()
     if edges is None:
         manifest.refuse(path, repeated, "an image that no other row has", "Leave one of the rows out.")
+    _refuse_equal_rows(manifest, path)
     of_first = first.set_index(NAME).loc[manifest.cells[NAME]]
     for column in manifest.cells.columns.difference([*(edges or ()), NAME, FILE, NUMBER], sort=False):
         other = repeated.to_numpy() & (manifest.cells[column].to_numpy() != of_first[column].to_numpy())
@@ -148,6 +149,16 @@ def one_row_an_image(manifest: Manifest, path: str) -> Manifest:
             )
             manifest.refuse(column, other, rule, "Further rows of an image may have other boxes alone.")
     return manifest._replace(cells=first)
+
+
+def _refuse_equal_rows(manifest: Manifest, path: str) -> None:
+    """Raise where a row repeats another one whole, so that its box would count twice."""
+    cells = manifest.cells.drop(columns=[NUMBER])  # which is in the name
+    equal = cells.duplicated().to_numpy()
+    if equal.any():
+        first = cells.index[(cells == cells.iloc[int(equal.argmax())]).all(axis=1)][0]
+        rule = f"of an image or a box that no other row has, but row {first} is the same"
+        manifest.refuse(path, equal, rule, "Leave one of the rows out.")
 
 
 def boxes_of_images(
@@ -176,6 +187,7 @@ def boxes_of_images(
     number = columns.slice if columns.slice in table.cells else None
     table = named_rows(table, columns.path, number, root)
     names = table.cells[NAME]
+    _refuse_equal_rows(table, columns.path)
     wrong = ~names.isin(records["name"]) & ~names.isin(known or ())
     table.refuse(columns.path, wrong, "the path of an image of the dataset")
     own = columns.label if columns.label in table.cells else None
@@ -185,11 +197,18 @@ def boxes_of_images(
     return file_boxes(table, records, names, labels, classes)
 
 
-def given_splits(manifest: Manifest, split: str | None, patient: str | None) -> list[str] | None:
-    """The split of each row; None where the table has none.
+def given_splits(
+    manifest: Manifest, split: str | None, patient: str | None, names: Mapping[str, str | Sequence[str]]
+) -> list[str] | None:
+    """The split of each row, train, val or test; None where the table has none.
+
+    Args:
+        manifest: rows.
+        split, patient: its columns.
+        names: of train, val and test in the column, each one or several.
 
     Raises:
-        ValueError: a cell is none of train, val and test; a patient is in two of them, or a row has none.
+        ValueError: a cell is none of these names; a patient is in two splits, or a row has none.
     """
     if patient is not None:
         manifest.refuse(
@@ -201,10 +220,18 @@ def given_splits(manifest: Manifest, split: str | None, patient: str | None) -> 
         _refuse_written_otherwise(manifest, patient)
     if split is None:
         return None
-    cells = manifest.cells[split]
-    manifest.refuse(
-        split, ~cells.isin(SPLITS), "train, val or test", "Set dataset.columns.split=null to have them cut."
-    )
+    meant = _split_names(names)
+    written = manifest.cells[split]
+    wrong = ~written.isin(meant)
+    if wrong.any():
+        legal, own = [*meant], _probable_names(written[wrong].unique())
+        manifest.refuse(
+            split,
+            wrong,
+            f"{', '.join(legal[:-1])} or {legal[-1]}",
+            f"Set 'dataset.splits={own}', or dataset.columns.split=null to have them cut.",
+        )
+    cells = written.map(meant)
     if patient is not None:
         people = manifest.cells[patient]
         first = people.drop_duplicates()
@@ -215,6 +242,23 @@ def given_splits(manifest: Manifest, split: str | None, patient: str | None) -> 
             rule = f"{own[wrong[0]]}, the split of patient {person} in row {first.index[first == person][0]}"
             manifest.refuse(split, cells.to_numpy() != own, rule, "A patient must be in one split.")
     return cells.tolist()
+
+
+def _split_names(names: Mapping[str, str | Sequence[str]]) -> dict[str, str]:
+    """The split that is meant by each name of the column."""
+    meant: dict[str, str] = {}
+    for own, theirs in names.items():
+        checks.choice("splits", own, SPLITS)
+        for name in [theirs] if isinstance(theirs, str) else theirs:
+            if meant.setdefault(str(name), own) != own:
+                raise ValueError(f"splits must have different names, got {name!r} for {meant[str(name)]} and {own}.")
+    return meant
+
+
+def _probable_names(cells: Iterable[str]) -> str:
+    """A setting of names of splits, by their first two letters, such as of valid or Test."""
+    found = {own: cell for cell in cells for own in SPLITS if cell[:2].lower() == own[:2]} or {"val": "NAME"}
+    return f"{{{', '.join(f'{own}: {found[own]}' for own in SPLITS if own in found)}}}"
 
 
 def _refuse_written_otherwise(manifest: Manifest, patient: str) -> None:
