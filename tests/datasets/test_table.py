@@ -565,7 +565,7 @@ BROKEN = {  # what is broken, the settings, and the sentence
     "a label that became a number with a point": (
         text(lambda old: old.replace("cat", "1").replace("dog", "2").replace(",1,", ",1.0,")),
         {"classes": ["1", "2"]},
-        "label in row 2 of metadata.csv must be of the classes 1, 2, got '1.0'. 5 more rows are like it. Did you mean 1",
+        "label in row 2 of metadata.csv must be of the classes 1, 2, got '1.0'. 5 more rows are like it. Did you mean",
     ),
     "an unknown label": (
         cell(5, "label", "dgo"),

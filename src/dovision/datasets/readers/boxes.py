@@ -24,13 +24,13 @@ _SIZES = (
     ("x", "y", "w", "h"),
     ("Bbox [x", "y", "w", "h]"),  # of the NIH's table
 )
-BOX_COLUMNS = (*_CORNERS, *_SIZES)
+BOX_LAYOUTS = (*_CORNERS, *_SIZES)
 BOX_FIELDS = ["row", "object", "label", "top", "left", "bottom", "right"]  # of `file_boxes`, in pixels of the file
 
 
 def box_columns(manifest: Manifest) -> tuple[str, ...] | None:
     """The four columns of a table's boxes; None if it has none."""
-    return next((names for names in BOX_COLUMNS if set(names) <= set(manifest.cells)), None)
+    return next((names for names in BOX_LAYOUTS if set(names) <= set(manifest.cells)), None)
 
 
 def file_boxes(
@@ -57,7 +57,7 @@ def file_boxes(
     """
     columns = box_columns(manifest)
     if columns is None:
-        known = "; ".join(", ".join(each) for each in BOX_COLUMNS)
+        known = "; ".join(", ".join(each) for each in BOX_LAYOUTS)
         raise ValueError(f"{manifest.path} must have the four columns of a box, one of {known}; got none of these.")
     edges = np.stack([cell_numbers(manifest, column, "a number of pixels") for column in columns], axis=1)
     for place, column in enumerate(columns):

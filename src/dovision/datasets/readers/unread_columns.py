@@ -6,7 +6,7 @@ import logging
 import re
 from collections.abc import Mapping, Sequence
 
-from dovision.datasets.readers.boxes import BOX_COLUMNS, box_columns
+from dovision.datasets.readers.boxes import BOX_LAYOUTS, box_columns
 from dovision.datasets.readers.manifest import MADE, Manifest
 from dovision.datasets.readers.table_rows import Columns
 
@@ -55,13 +55,13 @@ def warn_of_unread(
             "%s has columns that look like boxes, %s, and are not read: name the four numbers %s",
             manifest.path,
             ", ".join(found),
-            " or ".join(", ".join(each) for each in BOX_COLUMNS),
+            " or ".join(", ".join(each) for each in BOX_LAYOUTS),
         )
 
 
 def _boxes(names: Sequence[str]) -> list[str]:
     """Columns of boxes by another name, or four numbers by a mixture of names."""
-    numbers = {_folded(name) for each in BOX_COLUMNS for name in each}
+    numbers = {_folded(name) for each in BOX_LAYOUTS for name in each}
     mixed = [name for name in names if _folded(name) in numbers]
     return [name for name in names if _folded(name) in _BOXES] or (mixed if len(mixed) >= 4 else [])
 
