@@ -1,13 +1,33 @@
 """Where a run comes from, held against what git, torch and the system say."""
 
+import platform
 import resource
 import subprocess
 from pathlib import Path
 
+import pytest
 import torch
 
 from dovision.config import hashing
-from dovision.store.provenance import git_commit, origin, peak_memory, provenance, software
+from dovision.store.provenance import git_commit, origin, peak_memory, processor_name, provenance, software
+
+
+@pytest.mark.parametrize(
+    ("lines", "name"),
+    [
+        (
+            "processor\t: 0\nmodel name\t: Model 7 @ 3.00GHz\n\nprocessor\t: 1\nmodel name\t: Model 8\n",
+            "Model 7 @ 3.00GHz",
+        ),
+        ("processor\t: 0\nCPU implementer\t: 0x41\nCPU part\t: 0xd0c\n", "0x41 0xd0c"),
+        ("processor\t: 0\n", platform.processor() or platform.machine()),
+        (None, platform.processor() or platform.machine()),
+    ],
+)
+def test_a_processor_has_the_name_of_its_model(tmp_path, lines, name):
+    if lines is not None:
+        (tmp_path / "cpuinfo").write_text(lines)
+    assert processor_name(tmp_path / "cpuinfo") == name
 
 
 def test_the_commit_is_the_checkouts_or_that_of_no_checkout():

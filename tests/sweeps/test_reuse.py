@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import logging
 import os
 import re
 import shutil
@@ -17,6 +18,7 @@ from hydra import compose, initialize_config_dir
 from PIL import Image
 
 from dovision.cli.evaluate import main
+from dovision.cli.session import log_file
 from dovision.cli.train import main as train
 from dovision.config import hashing, settings
 from dovision.config.sources import configuration_folder
@@ -389,3 +391,23 @@ def test_later_jobs_share_a_dataset_as_long_as_its_files_stay_as_they_are(tmp_pa
     assert reuse.open_images(job) is first
     pictures(tmp_path / "data", 1)
     assert reuse.open_images(job).fingerprint != first.fingerprint
+
+
+def test_the_log_of_each_job_has_what_the_dataset_that_it_shares_has_warned_of(tmp_path, monkeypatch, caplog):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(reuse, "SETTLED", -60.0)  # take files for old
+    pictures(tmp_path / "data", 0)
+    shutil.copy(tmp_path / "data/train/dark/0.bmp", tmp_path / "data/test/dark/0.bmp")
+    with initialize_config_dir(str(configuration_folder()), version_base="1.3"):
+        given = [*SMALL, "dataset.root=data", "dataset.copies=warn", "output_root=outputs"]
+        job = settings.read("evaluate", compose("evaluate", given))
+    logs = []
+    for number in range(3):
+        with log_file(tmp_path / f"{number}.log"):
+            reuse.open_images(job)
+            if number == 1:
+                logging.getLogger("dovision.datasets.image_folder").warning("a mask is empty")
+        logs.append((tmp_path / f"{number}.log").read_text())
+    assert [text.count("images are in two splits") for text in logs] == [1, 1, 1]
+    assert [text.count("a mask is empty") for text in logs] == [0, 1, 1]
+    assert caplog.text.count("images are in two splits") == 1  # on the terminal once

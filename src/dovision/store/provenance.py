@@ -17,6 +17,7 @@ import torch
 from dovision.attacks.replay import FOLDER
 from dovision.config import hashing
 from dovision.config.settings import CommandSettings
+from dovision.io import files
 from dovision.io.files import sha256
 from dovision.store.run_directory import RunDirectory
 from dovision.store.run_files import RUN
@@ -24,6 +25,7 @@ from dovision.store.schemas import DIGESTS
 
 _PACKAGES = ("dovision", "torch", "torchvision", "pytorch-lightning", "hydra-core", "numpy", "pandas", "pyarrow")
 version = functools.cache(metadata.version)
+_SYSTEM_TABLE = 1 << 22  # bytes
 _ORIGIN = ("code", "torch", "settings", "components", "files", "dataset_fingerprint", "checkpoints")
 
 
@@ -39,8 +41,24 @@ def provenance() -> dict[str, Any]:
 
 
 def device_name() -> str:
-    """The GPU, or the kind of processor."""
-    return torch.cuda.get_device_name() if torch.cuda.is_available() else f"cpu, {platform.machine()}"
+    """The GPU, or the model of the processor."""
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else f"cpu, {processor_name()}"
+
+
+@functools.cache
+def processor_name(table: Path = Path("/proc/cpuinfo")) -> str:
+    """The model of the processor as Linux names it, elsewhere as Python does.
+
+    Args:
+        table: of Linux: a line for each fact of a processor, of which those of the first one count.
+    """
+    facts: dict[str, str] = {}
+    if table.is_file():
+        for line in files.read_bytes(table, _SYSTEM_TABLE).decode(errors="replace").splitlines():
+            key, _, value = line.partition(":")
+            facts.setdefault(key.strip(), value.strip())
+    named = [facts[key] for key in ("model name", "CPU implementer", "CPU part") if facts.get(key)]
+    return " ".join(named) or platform.processor() or platform.machine()
 
 
 def software() -> dict[str, str]:

@@ -204,7 +204,8 @@ def table(estimates: Sequence[JobEstimate], workers: int | None = 1) -> str:
     )
     scaled = Counter(each.scaled for each in left if each.scaled is not None)
     lines += [
-        f"minutes of {count} jobs are scaled from {of.run}, of {of.images:,} images" for of, count in scaled.items()
+        f"minutes of {count} jobs are scaled from {of.run}, of {of.images:,} images on {of.machine}"
+        for of, count in scaled.items()
     ]
     lines += [f"not known of {count} jobs: {what}" for what, count in _unknown(left).items()]
     return "\n".join(lines)

@@ -15,7 +15,7 @@ from dovision.config import hashing
 from dovision.config.settings import EvaluateSettings
 from dovision.findings.sweep_summary import facts_of
 from dovision.runtime.processor_clock import undisturbed_seconds
-from dovision.store.provenance import device_name, software
+from dovision.store.provenance import device_name, processor_name, software
 from dovision.store.run_files import RUN
 from dovision.sweeps.costs import Pace
 
@@ -32,6 +32,7 @@ class RecordedPace(NamedTuple):
     run: str  # name of its directory
     images: int
     pace: Pace
+    machine: str  # on which it ran, as `machine_name` has it
 
 
 class PaceRecorder(Callback):
@@ -70,8 +71,9 @@ class PaceRecorder(Callback):
         image = (ended - first[1]) / (images - first[0])
         end = now - ended - self._fixed
         start = max(0.0, first[1] - self._marks[0][1] - image * first[0]) + self._fixed + min(end, _FIXED_END)
+        threads = torch.get_num_threads()
         numbers = {"start": start, "image": image, "end": max(0.0, end - _FIXED_END) / images}
-        return {PACE: {"key": _key(settings, torch.get_num_threads()), "images": images, **numbers}}
+        return {PACE: {"key": _key(settings, threads), "machine": machine_name(threads), "images": images, **numbers}}
 
 
 class RecordedPaces:
@@ -86,16 +88,16 @@ class RecordedPaces:
         self._threads = threads
         self._found: dict[str, RecordedPace] = {}
         for run, record in records.items():
-            if own := record.get(PACE):
+            if (own := record.get(PACE)) and "machine" in own:
                 pace = Pace(own["start"], own["image"], end=own["end"])
                 best = self._found.get(own["key"])
                 if best is None or best.images < own["images"]:
-                    self._found[own["key"]] = RecordedPace(run, own["images"], pace)
+                    self._found[own["key"]] = RecordedPace(run, own["images"], pace, own["machine"])
 
     def like(self, settings: EvaluateSettings) -> RecordedPace | None:
         """That of a run with the same configuration but for its name, seeds and the number of images.
 
-        It was on the same kind of machine, and read files of the same folder.
+        It was on a machine of the same name (`machine_name`), and read files of the same folder.
         """
         return self._found.get(_key(settings, settings.threads or self._threads or torch.get_num_threads()))
 
@@ -106,9 +108,15 @@ def completed_records(root: Path) -> dict[str, dict[str, Any]]:
     return {name: facts for name, facts in found.items() if facts.get("state") == "completed"}
 
 
+def machine_name(threads: int) -> str:
+    """The GPU, if there is one, the model of the processor, and the threads of torch."""
+    own = device_name() if processor_name() in device_name() else f"{device_name()}, cpu, {processor_name()}"
+    return f"{own}, {threads} thread{'s' * (threads != 1)}"
+
+
 def _key(settings: EvaluateSettings, threads: int) -> str:
     own = hashing.without_irrelevant(settings.plain(), _IRRELEVANT)
-    return hashing.content_hash({**unseeded(own), **software(), "device": device_name(), "threads": threads})
+    return hashing.content_hash({**unseeded(own), **software(), "machine": machine_name(threads)})
 
 
 def unseeded(content: Any) -> Any:

@@ -150,29 +150,56 @@ class _Opened(NamedTuple):
     key: str
     state: str
     images: Images
+    logged: _DatasetLog
 
 
+class _DatasetLog(logging.Handler):
+    """What datasets log, from when one is opened, once each message."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.INFO)
+        self._records: dict[str, logging.LogRecord] = {}
+        _DATASETS.addHandler(self)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._records.setdefault(record.getMessage(), record)
+
+    def repeat(self) -> None:
+        """Write it into the files to which the log goes now, such as the next job's run.log, and nowhere else."""
+        for handler in logging.getLogger().handlers:
+            for record in self._records.values() if isinstance(handler, logging.FileHandler) else ():
+                handler.handle(record)
+
+
+_DATASETS = logging.getLogger("dovision.datasets")
 _OPENED: list[_Opened] = []  # the last one, or none
 
 
 def open_images(settings: TrainSettings) -> Images:
     """The configured dataset, whose fingerprint is found again by later commands.
 
-    Later jobs of a sweep share it as long as its files stay as they are; each opens its own where the images have no
-    labels, which take their classes from the job's classifier.
+    Later jobs of a sweep share it as long as its files stay as they are, and have in their run.log what it has warned
+    of; each opens its own where the images have no labels, which take their classes from the job's classifier.
     """
     key, began = data_key(settings), time.time()
     for last in _OPENED:
         if last.key == key and stat_files(last.images.files or ()).state == last.state:
+            last.logged.repeat()
             return last.images
+        _DATASETS.removeHandler(last.logged)
     _OPENED.clear()
-    with Fingerprints(settings.output_root) as prints:
-        images = prints.opened(key, settings.dataset.make)
-    if images.files is not None and settings.has_labels:
-        seen = stat_files(images.files)
-        if seen.changed < began - SETTLED:
-            _OPENED.append(_Opened(key, seen.state, images))
-    return images
+    logged = _DatasetLog()
+    try:
+        with Fingerprints(settings.output_root) as prints:
+            images = prints.opened(key, settings.dataset.make)
+        if images.files is not None and settings.has_labels:
+            seen = stat_files(images.files)
+            if seen.changed < began - SETTLED:
+                _OPENED.append(_Opened(key, seen.state, images, logged))
+        return images
+    finally:
+        if not _OPENED:
+            _DATASETS.removeHandler(logged)
 
 
 def data_key(settings: TrainSettings) -> str:
