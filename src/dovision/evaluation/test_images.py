@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from dovision.config.settings import EvaluationSettings
 from dovision.interfaces import Images
+from dovision.training.data_module import check_split
 
 
 def first_samples(images: Images, split: str, most: int | None, boxed: bool = False) -> list[int]:
@@ -31,6 +32,7 @@ def test_samples(settings: EvaluationSettings, images: Images) -> list[int]:
     Raises:
         ValueError: `evaluation.only_with_boxes` asks for boxes where none is known.
     """
+    check_split(images, settings.split, "an evaluation", "Set evaluation.split.")
     samples = first_samples(images, settings.split, settings.images, settings.only_with_boxes)
     if not samples:
         raise ValueError(

@@ -34,6 +34,7 @@ from dovision.sweeps.recorded_pace import RecordedPace, RecordedPaces, completed
 from dovision.sweeps.reuse import decide
 from dovision.sweeps.timing import Asked, Timer
 from dovision.training import model_cache
+from dovision.training.data_module import check_fit
 from dovision.training.model_cache import CLASSIFIER
 from dovision.types import CODE, INPUT
 
@@ -105,6 +106,8 @@ class JobEstimator:
         lacking = [name for name, path in networks.items() if not path.exists() and path not in self._fitted]
         if settings.foreign_checkpoint is not None or not settings.fits_classifier:
             lacking = [name for name in lacking if name != CLASSIFIER]
+        if lacking:
+            check_fit(images)
         self._fitted |= {networks[name] for name in lacking}
         scaled, blocks = self._recorded.like(settings), _blocks(settings, extent, attack)
         made = settings, images, intervention, attack, extent.samples, networks, lacking

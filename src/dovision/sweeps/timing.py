@@ -38,7 +38,7 @@ from dovision.sweeps.costs import Batches, Estimate, Pace, Work, estimate, fits_
 from dovision.sweeps.recorded_pace import unseeded
 from dovision.sweeps.table_pace import table_pace
 from dovision.training import model_cache
-from dovision.training.data_module import VALIDATION_BATCH, ImageDataModule
+from dovision.training.data_module import VALIDATION_BATCH, ImageDataModule, check_detection
 from dovision.training.fitting import autoencoder_module, classifier_module, laid_out
 from dovision.training.model_cache import AUTOENCODER, CLASSIFIER
 from dovision.training.trainer import make_trainer
@@ -277,6 +277,7 @@ class Bench:
         detection_setup = callbacks.detection_setup(self.settings)
         assert detection_setup is not None
         own = self.settings.detection
+        check_detection(self.images)
         val, test = (
             len(first_samples(self.images, split, most))
             for split, most in ((VAL, own.val_images), (TEST, own.test_images))

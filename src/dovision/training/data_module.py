@@ -17,9 +17,32 @@ from dovision.attacks.replay import MAIN, Replay
 from dovision.functional.norms import condition_name
 from dovision.interfaces import Images, Split
 from dovision.training.augmentation import Augmentation
-from dovision.types import Batch, Epsilons
+from dovision.types import SPLITS, Batch, Epsilons
 
 VALIDATION_BATCH = 64  # images; more are slower on a processor, whose caches do not hold their feature maps
+
+
+def check_split(images: Images, split: str, needed_for: str, remedy: str) -> None:
+    """Refuse a dataset without an image in a split, such as one of test images alone.
+
+    Raises:
+        ValueError: says what needs the split, and the remedy, a sentence.
+    """
+    if not len(images.order(split)):
+        there = [name for name in SPLITS if len(images.order(name))]
+        raise ValueError(
+            f"{needed_for} needs {split} images, but this dataset has {' and '.join(there)} alone. {remedy}"
+        )
+
+
+def check_fit(images: Images) -> None:
+    """As `check_split`, of a fit."""
+    check_split(images, "train", "a fit", "Choose pretrained weights with training=none, or checkpoint=FILE.")
+
+
+def check_detection(images: Images) -> None:
+    """As `check_split`, of detectors."""
+    check_split(images, "val", "detection", "Choose another dataset, or leave the detector out.")
 
 
 class ImageDataModule(pl.LightningDataModule):
@@ -114,6 +137,7 @@ class ImageDataModule(pl.LightningDataModule):
 
     def detection_dataloaders(self, val_images: int | None, test_images: int | None) -> list[DataLoader[Batch]]:
         """The first images of val and of test, as many as given, None for all; in batches of `test_batch_size`."""
+        check_detection(self.images)
         return [self.first_dataloader("val", val_images), self.first_dataloader("test", test_images)]
 
     def first_dataloader(self, split: str, most: int | None) -> DataLoader[Batch]:

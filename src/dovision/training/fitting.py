@@ -19,7 +19,7 @@ from dovision.store.provenance import software
 from dovision.training.augmentation import NoAugmentation
 from dovision.training.causal_autoencoder import CausalAutoencoder, logged_terms
 from dovision.training.checkpointing import Epochs, check_resumable
-from dovision.training.data_module import ImageDataModule
+from dovision.training.data_module import ImageDataModule, check_fit
 from dovision.training.fit_callbacks import best_by, make_callbacks, of_fit
 from dovision.training.fitted_module import FittedModule
 from dovision.training.image_classifier import ImageClassifier
@@ -151,6 +151,7 @@ def _augmentation(settings: TrainSettings) -> Callable[..., Any] | None:
 def _data(
     settings: TrainSettings, images: Images, fit: FitSettings, augmentation: Callable[..., Any] | None
 ) -> ImageDataModule:
+    check_fit(images)
     return ImageDataModule(
         images,
         train_batch_size=fit.batch_size,
