@@ -101,8 +101,8 @@ def test_sentences_name_the_range_and_count_pairs_that_are_alike_in_all_else(run
     assert first.startswith("Of 8 settings, attack success ranges from 0.250 ± 0.071 (grid 4 x 4, attack FGSM")
     assert first.endswith("; ± standard deviation over 2 seeds; n = 40 images.")
     assert others[-1] == (
-        "The estimate of attack success is higher with epsilon 0.2 than with epsilon 0.1 in 4 of 4 pairs of settings "
-        "alike in all else, by 0.200 on average."
+        "The estimate of attack success is higher with epsilon 0.2 than with epsilon 0.1 by 0.200 on average, and "
+        "higher in 4 of 4 pairs of settings alike in all else."
     )
     assert "is the same with grid 4 x 4 and with grid 8 x 8 in all 4 pairs" in others[0]
 
@@ -119,9 +119,44 @@ def test_a_number_that_is_the_same_everywhere_has_no_range(runs):
 def test_the_level_that_is_above_is_named_first_whatever_its_size(runs):
     falling = [run(rows, "PGD", 0.1, 0, success=1 / rows) for rows in (4, 8)]
     assert sweep_sentences(by_factors(falling))[1] == (
-        "The estimate of attack success is higher with grid 4 x 4 than with grid 8 x 8 in 1 of 1 pair of settings "
-        "alike in all else, by 0.125 on average."
+        "The estimate of attack success is higher with grid 4 x 4 than with grid 8 x 8 by 0.125."
     )
+
+
+def test_a_level_that_is_above_on_average_alone_is_said_to_be_so(runs):
+    large = [run(rows, attack, 0.1, 0, success) for rows, attack, success in (
+        (4, "FGSM", 0.5), (8, "FGSM", 0.4), (4, "PGD", 0.5), (8, "PGD", 0.9),
+    )]  # fmt: skip
+    assert (
+        "higher with grid 8 x 8 than with grid 4 x 4 by 0.150 on average, and higher in 1 of 2 pairs"
+        in (sweep_sentences(by_factors(large))[1])
+    )
+
+
+def test_sentences_are_of_numbers_that_differ_between_settings(runs):
+    """The grid changes no attack's success, and the attack no effect on clean images."""
+    for each in runs:
+        rows = each.config["intervention"]["rows"]
+        number = {"estimate": 0.1 / rows, "low": 0.0, "high": 0.2, "reason": ""}
+        for condition in each.summary["conditions"].values():
+            condition["mean_abs_expected_effect"] = number
+            if condition["success_rate"] is not None:
+                condition["success_rate"] = number | {"estimate": 0.5}
+    frame = by_factors(runs)
+    assert [table.metric for table in pivots(frame)] == ["mean_abs_expected_effect", "success_rate"]
+    first, grid, attack, epsilon = sweep_sentences(frame)
+    assert first.startswith("Of 12 settings, mean |expected effect| ranges from 0.0125")
+    assert "mean |expected effect| is higher with grid 4 x 4 than with grid 8 x 8 by 0.0125 on average" in grid
+    assert "the same with attack FGSM and with attack PGD in all" in attack
+    assert "the same with epsilon 0.1 and with epsilon 0.2 in all" in epsilon
+
+
+def test_of_one_factor_there_is_one_pair_of_settings(runs):
+    same = [run(rows, "PGD", 0.1, 0, success=0.5) for rows in (4, 8)]
+    assert sweep_sentences(by_factors(same)) == [
+        "In all 2 settings, attack success is 0.500 [0.490, 0.510]; n = 40 images.",
+        "The estimate of attack success is the same with grid 4 x 4 and with grid 8 x 8.",
+    ]
 
 
 def test_ranges_whose_intervals_overlap_show_no_difference(runs):

@@ -1,5 +1,7 @@
 """What is gathered of the jobs of a sweep."""
 
+from pathlib import Path
+
 import pandas as pd
 import pytest
 
@@ -10,7 +12,7 @@ from dovision.store.run_directory import RunDirectory
 
 def job(number, state="completed", seed=0, rows=2, **metrics):
     overrides = (f"intervention.rows={rows}", f"seed={seed}")
-    folder = f"/runs/{number}"
+    folder = Path(f"/runs/{number}")
     return Ended(number, overrides, state, 1.5, "" if metrics else "ValueError: no | grid", folder, "again", metrics)
 
 

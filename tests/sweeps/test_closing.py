@@ -43,7 +43,15 @@ def test_a_setting_that_is_said_to_follow_from_another_has_no_column():
     follows = "intervention.columns=$\\{intervention.rows\\}"
     table = closing_table([job(n, f"intervention.rows={n}", follows) for n in (2, 4)])
     assert table.heads[1:3] == ["grid", "state"]
-    assert [row[1] for row in table.rows] == ["2", "4"]
+    assert [row[1] for row in table.rows] == ["2 x 2", "4 x 4"]
+
+
+def test_levels_are_those_of_the_configurations_also_of_jobs_that_have_not_started():
+    grid = {"_target_": "dovision.interventions.pixel_grid.PixelGrid", "columns": 7}
+    done = [job(n, f"intervention.rows={n}")._replace(config={"intervention": grid | {"rows": n}}) for n in (2, 4)]
+    missing = job(4, "intervention.rows=4", "seed=1", state="missing", metrics={})
+    table = closing_table([*done, missing])
+    assert [row[1] for row in table.rows] == ["2 x 7", "4 x 7", "4 x 7"]
 
 
 def test_settings_of_the_same_display_name_have_their_dotted_names():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -75,30 +75,43 @@ def _words(key: str) -> str:
 
 
 def pivots(frame: pd.DataFrame) -> list[Pivot]:
-    """A table of two ways for each headline number that differs between settings.
+    """A table of two ways for each headline number that differs between settings; last those that are equal in all.
 
     Args:
         frame: from `by_factors`.
     """
     if frame.empty:
         return []
-    order = [name for name in (*_FIRST, *HEADLINE_METRICS) if (frame["metric"] == name).any()]
-    return [found for name in dict.fromkeys(order) if (found := _pivot(frame[frame["metric"] == name], name))]
+    estimates = frame.groupby("metric", sort=False)["estimate"].nunique()
+    order = [name for name in (*_FIRST, *HEADLINE_METRICS) if name in estimates]
+    order.sort(key=lambda name: bool(estimates[name] < 2))
+    return [found for name in dict.fromkeys(order) if (found := _pivot(_of(frame, name), name))]
 
 
 def sweep_sentences(frame: pd.DataFrame) -> list[str]:
     """The range of the first headline number over settings, and for each factor how often one level is above another.
 
+    The number of a factor is the first one that changes with it.
+
     Args:
         frame: from `by_factors`.
     """
-    tables = pivots(frame)
-    if not tables:
+    metrics = [table.metric for table in pivots(frame)]
+    if not metrics:
         return []
-    rows = frame[(frame["metric"] == tables[0].metric) & frame["estimate"].notna()]
+    rows = _of(frame, metrics[0])
     factors = _varying(rows)
-    compared = (text for factor in factors[:_COMPARED] for text in _compared(rows, factors, factor))
-    return [_range(rows, factors), *compared]
+    found = [_range(rows, factors)]
+    for factor in factors[:_COMPARED]:
+        compared = [(metric, pairs) for metric in metrics if len(pairs := _pairs(_of(frame, metric), factor))]
+        if compared:
+            metric, pairs = next((each for each in compared if (each[1]["change"] != 0).any()), compared[0])
+            found.append(_compared(pairs, factor, metric))
+    return found
+
+
+def _of(frame: pd.DataFrame, metric: str) -> pd.DataFrame:
+    return frame[(frame["metric"] == metric) & frame["estimate"].notna()]
 
 
 def cell_text(row: Any) -> str:
@@ -114,7 +127,6 @@ def _varying(rows: pd.DataFrame) -> list[str]:
 
 
 def _pivot(rows: pd.DataFrame, metric: str) -> Pivot | None:
-    rows = rows[rows["estimate"].notna()]
     factors = _varying(rows)
     if not factors:
         return None
@@ -142,10 +154,12 @@ def _range(rows: pd.DataFrame, factors: Sequence[str]) -> str:
     same = rows["seeds"].nunique() == 1
     seeds = f"; ± standard deviation over {least['seeds']} seeds" if same and least["seeds"] > 1 else ""
     numbers = [cell_text(row).partition(" (n = ")[0] if same else cell_text(row) for row in (least, most)]
-    where = [", ".join(_setting(name, row[name]) for name in factors) for row in (least, most)]
     head = METRIC_HEADS[least["metric"]].partition(",")[0]
-    if least["estimate"] == most["estimate"] and numbers[0] == numbers[1]:
-        return f"In all {len(rows)} settings, {head} is {numbers[0]}{seeds}; n = {rows['images'].min():,} images."
+    if least["estimate"] == most["estimate"]:
+        alike = len({cell_text(row) for row in rows.to_dict("records")}) == 1
+        number = f"{numbers[0]}{seeds}" if alike else numbers[0].partition(" ")[0]
+        return f"In all {len(rows)} settings, {head} is {number}; n = {rows['images'].min():,} images."
+    where = [", ".join(_setting(name, row[name]) for name in factors) for row in (least, most)]
     note = "; their intervals overlap: no difference shown" if overlap else ""
     ends = " to ".join(f"{number} ({setting})" for number, setting in zip(numbers, where, strict=True))
     return f"Of {len(rows)} settings, {head} ranges from {ends}{seeds}{note}; n = {rows['images'].min():,} images."
@@ -155,28 +169,34 @@ def _setting(factor: str, level: str) -> str:
     return level if (factor, level) == (_EPSILON, CLEAN) else f"{factor} {level}"
 
 
-def _compared(rows: pd.DataFrame, factors: Sequence[str], factor: str) -> Iterator[str]:
-    """The least and the largest level of a factor, over pairs of settings that differ in nothing else."""
+def _pairs(rows: pd.DataFrame, factor: str) -> pd.DataFrame:
+    """Settings with the least and with the largest level of a factor that are alike in all else.
+
+    Returns:
+        A row a pair: least and most, the levels; change, the second estimate minus the first one.
+    """
     levels = [level for level in sorted(rows[factor].unique(), key=_level) if level != CLEAN]
     if len(levels) < 2:
-        return
-    others = [name for name in factors if name != factor]
+        return pd.DataFrame()
+    others = [name for name in _varying(rows) if name != factor]
     first, last = (rows[rows[factor] == level] for level in (levels[0], levels[-1]))
-    if others:
-        both = first.merge(last, on=others, suffixes=("", "_last"))
-    else:
-        both = first.merge(last, how="cross", suffixes=("", "_last"))
-    if both.empty:
-        return
+    how: Any = {"on": others} if others else {"how": "cross"}
+    both = first.merge(last, suffixes=("", "_last"), **how)
     change = both["estimate_last"] - both["estimate"]
-    head = METRIC_HEADS[rows["metric"].iloc[0]].partition(",")[0]
-    least, most = (f"{factor} {levels[place]}" for place in (0, -1))
-    pairs = f"{len(both)} {'pair' if len(both) == 1 else 'pairs'} of settings alike in all else"
+    return pd.DataFrame({"least": levels[0], "most": levels[-1], "change": change})
+
+
+def _compared(pairs: pd.DataFrame, factor: str, metric: str) -> str:
+    """The level of a factor with which a number is higher on average, and in how many of the pairs of `_pairs`."""
+    change, head = pairs["change"], METRIC_HEADS[metric].partition(",")[0]
+    least, most = (f"{factor} {pairs[name].iloc[0]}" for name in ("least", "most"))
+    alike = f"{len(pairs)} pairs of settings alike in all else"
     if (change == 0).all():
-        yield f"The estimate of {head} is the same with {least} and with {most} in all {pairs}."
-        return
-    if (change > 0).sum() < (change < 0).sum():
+        return (
+            f"The estimate of {head} is the same with {least} and with {most}{f' in all {alike}' * (len(pairs) > 1)}."
+        )
+    if change.mean() < 0:
         change, least, most = -change, most, least
-    mean = f"{change.mean():{number_form(rows['metric'].iloc[0], change.abs().max())}}"
-    above = f"in {(change > 0).sum()} of {pairs}"
-    yield f"The estimate of {head} is higher with {most} than with {least} {above}, by {mean} on average."
+    size = f"by {change.mean():{number_form(metric, change.abs().max())}}"
+    above = f" on average, and higher in {(change > 0).sum()} of {alike}" if len(pairs) > 1 else ""
+    return f"The estimate of {head} is higher with {most} than with {least} {size}{above}."

@@ -19,7 +19,7 @@ from dovision.store.display_names import METRIC_HEADS
 from dovision.store.job_shards import is_shard
 from dovision.store.run_directory import DAMAGED, RunDirectory
 from dovision.store.run_files import RUN
-from dovision.store.run_record import read_run
+from dovision.store.run_record import Run, read_config
 from dovision.store.schemas import read_summary
 from dovision.store.spreadsheet import guarded
 
@@ -42,6 +42,7 @@ class Ended(NamedTuple):
     metrics: Mapping[str, float]
     facts: Mapping[str, Any] = MappingProxyType({})  # run.json
     labels: str = ""  # images by class
+    config: Mapping[str, Any] = MappingProxyType({})  # empty where it cannot be read, as of a job that has not started
 
     def row(self) -> dict[str, Any]:
         """The job as a row of the table."""
@@ -81,8 +82,8 @@ def ended(number: int, overrides: Sequence[str], folder: Path, command: str) -> 
                 metrics |= {f"{condition}/{metric}": estimate for metric, estimate in known.items()}
     except (ValueError, OSError) as error:
         state, reason = DAMAGED, str(error)
-    seconds = facts.get("wall_seconds")
-    return Ended(number, tuple(overrides), state, seconds, reason, folder, command, metrics, facts, labels)
+    seconds, config = facts.get("wall_seconds"), read_config(folder)
+    return Ended(number, tuple(overrides), state, seconds, reason, folder, command, metrics, facts, labels, config)
 
 
 def write_sweep_summary(folder: Path, command: str, jobs: Sequence[Ended]) -> None:
@@ -142,8 +143,8 @@ def _mixed(jobs: Iterable[Ended]) -> list[str]:
 
 def _factors(jobs: Sequence[Ended]) -> pd.DataFrame:
     """Headline numbers of the completed jobs by their factors; empty where no run can be read."""
-    done = [Path(job.folder) for job in jobs if job.state == GOOD]
-    return by_factors([read_run(folder) for folder in done if (folder / RUN).is_file() and not is_shard(folder)])
+    done = [job for job in jobs if job.state == GOOD and (job.folder / RUN).is_file() and not is_shard(job.folder)]
+    return by_factors([Run(job.folder, "", GOOD, job.facts, job.config, read_summary(job.folder)) for job in done])
 
 
 def _by_factors(frame: pd.DataFrame) -> list[str]:

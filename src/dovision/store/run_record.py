@@ -118,6 +118,14 @@ def read_run(path: Path) -> Run:
     return Run(path, "", state, facts, config, read_summary(path) if completed else {})
 
 
+def read_config(path: Path) -> dict[str, Any]:
+    """The configuration of the run in a folder; empty where there is none that can be read."""
+    try:
+        return read_yaml(path / CONFIG)
+    except (OSError, ValueError):
+        return {}
+
+
 def _examined(path: Path) -> Run:
     """The run in a folder, with all its files; or what keeps it from being used."""
     try:

@@ -35,7 +35,7 @@ def next_command(folder: Path) -> str:
 
 def closing_table(jobs: Sequence[Ended]) -> TextTable:
     """A row a job: the factors of the sweep in words, its state, seconds, and headline numbers."""
-    factors = factor_values([{}] * len(jobs), [job.overrides for job in jobs])
+    factors = factor_values([job.config for job in jobs], [job.overrides for job in jobs])
     settings = factors.apply(level_texts).rename(columns=factor_heads(list(factors)))
     found = [headline_numbers(job.metrics) for job in jobs]
     metrics = [name for name in _HEADLINES if any(name in own for own in found)]
