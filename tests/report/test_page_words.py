@@ -6,11 +6,14 @@ import html
 import re
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from dovision.report.report_figure import caption
 
-REPR = re.compile(r"\b[A-Z]\w+\(\w+=|<\w+ object|\{'|\['|_target_|\bNone\b")  # PixelGrid(rows=, a list, a dict
+REPR = re.compile(
+    r"\b[A-Z]\w+\(\w+=|<\w+ object|\{'|\['|_target_|_partial_|\b(?:None|False|True(?! effect))\b"
+)  # PixelGrid(rows=, a list, a dict
 KEY = re.compile(r"\b[a-z]+_[a-z_]+\b|\beps\b|\b(?:attack|dataset|evaluation|training|model)\.[a-z]")  # of a config
 OVERRIDE = re.compile(r"(?<![\w?&/#-])\+{0,2}[a-z_]+(\.[a-z_]+)*=[\w\[]")  # attack.eps=0.1, +a.b=c
 
@@ -24,8 +27,7 @@ def visible(page: str) -> str:
 
 def without_appendix(page: str) -> str:
     """A page without the settings of its runs, which are listed by their keys."""
-    page = re.sub(r'<h2 id="ran">.*?<h2 id="caveats">', " ", page, flags=re.DOTALL)
-    return page.partition('<h2 id="reproduce">')[0]
+    return page.partition('<h2 id="ran">')[0]
 
 
 @pytest.fixture(scope="module", params=["grids", "maps"])
@@ -76,7 +78,10 @@ def test_captions_have_at_most_two_sentences_and_the_rest_is_in_the_method_of_th
 @pytest.mark.slow
 def test_findings_come_before_all_numbers_and_tables_are_tables(page):
     text = page.read_text()
-    assert text.index('<h2 id="findings">') < text.index('<h2 id="results">') < text.index('<h2 id="ran">')
+    places = [
+        text.index(f'<h2 id="{name}">') for name in ("findings", "results", "details", "caveats", "ran", "reproduce")
+    ]
+    assert places == sorted(places)  # settings are an appendix
     tables = re.findall(r'<table class="listing"', text)
     assert tables
     assert "Drawn: the first" not in text or len(tables) > 1
@@ -88,3 +93,14 @@ def test_a_caption_keeps_what_is_shown_the_count_and_the_whiskers_and_leaves_the
     assert found.short == "Mean of it: the largest of 8. n = 3 images; whiskers: 95% intervals."
     assert "off the data" in found
     assert "of t." in found
+
+
+def test_a_count_of_one_is_no_plural_and_intervals_that_are_all_withheld_are_not_spoken_of():
+    single = pd.DataFrame({"mean": [0.1], "low": [None], "high": [None], "reason": ["fewer than 3 groups"]})
+    whiskers = "Whiskers: 95% intervals over groups."
+    for count, shown in (("images in each condition", "image in each condition"), ("pairs of maps", "pair of maps")):
+        assert caption("Mean.", [], f"n = 1 {count}.", whiskers, single).short == f"Mean. n = 1 {shown}."
+    assert "fewer than 3 groups (1)" in caption("Mean.", [], "n = 1 successful attacks.", whiskers, single)
+    assert caption("Mean.", [], "n = 1 to 2 images.").short == "Mean. n = 1 to 2 images."
+    known = caption("Mean.", [], "n = 1, images of each class.", whiskers, single.assign(low=0.0))
+    assert known.short == "Mean. n = 1, images of each class; whiskers: 95% intervals."

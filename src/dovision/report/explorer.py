@@ -19,7 +19,14 @@ from dovision.report.report_figure import label_names
 from dovision.store.display_names import display_name
 from dovision.store.map_tables import known_boxes
 from dovision.store.run_record import Run
-from dovision.store.tables import largest_effect, likeliest_word, read_effects, read_samples, read_task
+from dovision.store.tables import (
+    largest_effect,
+    largest_log_odds_effect,
+    likeliest_word,
+    read_effects,
+    read_samples,
+    read_task,
+)
 from dovision.store.thumbnails import load_thumbnail, samples_in_conditions, thumbnail_path
 from dovision.store.unit_masks import UnitMasks, masks_of, packed, read_masks, read_object_masks
 from dovision.types import Box, Mask
@@ -82,9 +89,7 @@ def _entries(run: Run) -> Iterator[dict[str, Any]]:
     masks, boxes = read_masks(run.folder), known_boxes(run.folder)
     objects = read_object_masks(run.folder, pictured)
     saved = read_effects(run.folder, pictured)
-    likeliest = saved.groupby(["sample", "condition"], sort=False)["control"].transform("max").eq(saved["control"])
-    on_odds = _largest(saved.loc[likeliest, "log_odds_effect"].to_numpy(float))
-    scales = {"scale": largest_effect(saved), "log_scale": on_odds}
+    scales = {"scale": largest_effect(saved), "log_scale": largest_log_odds_effect(saved)}
     for sample in pictured:
         effects = read_effects(run.folder, [sample])
         if len(effects):

@@ -41,6 +41,8 @@ from dovision.store.tables import read_keep
 
 _NOT_LISTED = ("state", "overrides", "exception", "reason", "checkpoint_files", REPORTED, DIGESTS, QUESTIONS)  # facts
 _ELSEWHERE = ("output_root", "note", "reported")  # settings
+_OF_HYDRA = ("._partial_", "._convert_", "._recursive_")
+_WORDS = {"True": "yes", "False": "no"}
 _COLUMN = 5.5  # inches; a wider figure takes the whole width
 _TEMPLATES = Path(__file__).with_name("templates")
 _FIRST_HEAD = "name"  # of a table whose first column has none
@@ -72,6 +74,7 @@ class Shown:
     method: str = ""  # what the caption leaves to the box of its job
     heads: Sequence[str] = ()  # of a table
     rows: Sequence[Sequence[TableCell]] = ()  # of a table
+    left_out: int = 0  # rows of a table that the page does not have
 
     @property
     def size(self) -> str:
@@ -88,7 +91,8 @@ class Shown:
         if (table := report_figure.table) is not None:
             rows = [list(map(TableCell.of, cells)) for cells in table.iloc[:DRAWN].itertuples(name=None)]
             heads = [str(table.index.name or _FIRST_HEAD), *(str(head).replace("\n", " ") for head in table.columns)]
-            return cls(name, report_figure.title, short, Markup(), link, True, method, heads, rows)
+            left_out = len(table) - len(rows)
+            return cls(name, report_figure.title, short, Markup(), link, True, method, heads, rows, left_out)
         drawn = Markup(lighter(inline_svg(svg, name)))
         return cls(name, report_figure.title, short, drawn, link, report_figure.figure.get_figwidth() > _COLUMN, method)
 
@@ -246,4 +250,6 @@ def _recipe(runs: Sequence[Run]) -> dict[str, Any]:
 
 
 def _flat(record: Mapping[str, Any], left_out: Sequence[str]) -> dict[str, str]:
-    return config_diff.flattened({name: value for name, value in record.items() if name not in left_out})
+    """Settings or facts by dotted names, without those that say how Hydra makes an object."""
+    flat = config_diff.flattened({name: value for name, value in record.items() if name not in left_out})
+    return {name: _WORDS.get(value, value) for name, value in flat.items() if not name.endswith(_OF_HYDRA)}

@@ -24,6 +24,7 @@ from dovision.store.display_names import component_text
 from dovision.store.run_record import Run
 
 log = logging.getLogger(__name__)
+_ONE = re.compile(r"\bn = 1 ((?:\w+ )?)(\w+)s\b")  # a count of one, with a plural
 _SETUP = {"dataset": "data", "model": "network", "intervention": "intervention", "attack": "attack"}
 
 
@@ -176,6 +177,9 @@ def caption(
         frame: its numbers, for a remark on intervals that are withheld.
     """
     missing = "" if frame is None else missing_intervals(frame)
+    counted = _ONE.sub(r"n = 1 \1\2", counted)
+    if frame is not None and _without_intervals(frame):
+        intervals = ""
     (first, *_), (count, *_) = _sentences(text) or [""], _sentences(counted) or [""]
     kind = intervals.partition(":")[0]
     level = re.search(r"each is of ([\d.]+%)", intervals)  # see `selected`
@@ -186,6 +190,12 @@ def caption(
     short = f"{'; '.join(filter(None, ends))}."
     whole = " ".join(filter(None, [text, setup_sentence(runs), counted, intervals, missing]))
     return Caption(whole, " ".join(filter(None, [first, short.lstrip(".")])))
+
+
+def _without_intervals(frame: pd.DataFrame) -> bool:
+    """True for a frame with intervals that are all withheld."""
+    lows = [name for name in frame if name == "low" or str(name).endswith("_low")]
+    return bool(lows) and bool(frame[lows].isna().all(axis=None))
 
 
 def _sentences(text: str) -> list[str]:

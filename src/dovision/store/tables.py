@@ -247,6 +247,13 @@ def largest_effect(effects: pd.DataFrame) -> float:
     return max(float(effects["effect"].abs().max()), RESOLUTION) if len(effects) else RESOLUTION
 
 
+def largest_log_odds_effect(effects: pd.DataFrame) -> float:
+    """The size of the largest finite effect on the log-odds of the likeliest class of an image, or 1 if that is 0."""
+    likeliest = effects.groupby(["sample", "condition"], sort=False)["control"].transform("max").eq(effects["control"])
+    sizes = effects.loc[likeliest, "log_odds_effect"].astype(float).abs()
+    return float(sizes[np.isfinite(sizes)].max()) if np.isfinite(sizes).any() and sizes.max() > 0 else 1.0
+
+
 def read_samples(folder: Path, per_class: Sequence[str] = ()) -> pd.DataFrame:
     """samples.parquet, ordered by epsilon (clean first) and sample, with `condition` as text.
 

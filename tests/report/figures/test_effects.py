@@ -28,7 +28,7 @@ def test_the_strongest_channel_stands_on_top_and_firm_effects_have_a_dot(runs, m
     assert [tick.get_text() for tick in axes.get_yticklabels()] == list(order)
     assert [tick.get_text() for tick in axes.get_xticklabels()] == list("0123456789")
     firm = holm(clean["p"].to_numpy())[clean["unit"].isin(order)] < 0.05
-    assert "The adjustment is over 160 units and classes" in report_figure.caption
+    assert "Of 160 units and classes, over which p is adjusted" in report_figure.caption
     assert [text.get_text() for text in axes.texts].count("•") == firm.sum() == 5
     assert "the strongest 5 of 16 units" in report_figure.caption
     assert "activation (value zero)" in report_figure.caption

@@ -46,14 +46,20 @@ def average_effect_maps(run: Run, averaged: pd.DataFrame, most: int) -> Iterator
     height, width = load_thumbnail(thumbnail_path(run.folder, pictured[0], conditions[0])).shape[:2]
     shown = frame[frame["class"].isin(classes)].join(places, on="unit")
     text = (
-        f"Mean over images of the effect of each unit on each class; {SIGN}; a dot: p < .05, two-sided, "
-        f"Holm-adjusted. The adjustment is over {len(frame):,} units, classes and conditions, of which the "
-        f"{len(classes)} of {len(size):,} classes with the largest effects are drawn, without attack and at the last "
-        "epsilon."
+        f"Mean over images of the effect of each unit on each class; {SIGN}{tested(shown['p_holm'])}. Of "
+        f"{len(frame):,} units, classes and conditions, over which p is adjusted, the {len(classes)} of {len(size):,} "
+        "classes with the largest effects are drawn, without attack and at the last epsilon."
     )
     words = caption(text, [run], images(shown["images"]), f"In the numbers: {MEAN_INTERVALS}.", shown)
     figure = average_maps(shown, conditions, classes, (height, width))
     yield ReportFigure("average_effect_maps", "Average effects over the image", words, figure, shown)
+
+
+def tested(p_holm: pd.Series[float]) -> str:
+    """What a dot in a cell is, where there is one; empty where nothing could be tested."""
+    if p_holm.lt(1 - LEVEL).any():
+        return "; a dot: p < .05, two-sided, Holm-adjusted"
+    return "; none has p < .05, two-sided, Holm-adjusted" if p_holm.notna().any() else ""
 
 
 def _places(run: Run, pictured: Sequence[int]) -> pd.DataFrame:

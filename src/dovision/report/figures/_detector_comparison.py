@@ -33,7 +33,7 @@ def comparison_figures(run: Run) -> Iterator[ReportFigure]:
         f"detector was fitted to all other families. All attacks are {NOT_ADAPTIVE}."
     )
     counted = f"n = {span(rows['successful'])} successful attacks."
-    words = caption(text, [run], counted, f"Whiskers, and brackets in the table: {PAIRED_INTERVALS}. One seed.", rows)
+    words = caption(text, [run], counted, f"Whiskers or brackets: {PAIRED_INTERVALS}. One seed.", rows)
     figure, table = _difference_plot(rows), family_table(rows, _AGAINST)
     yield ReportFigure("detection_comparison", f"Detectors against {reference}", words, figure, rows, table)
 

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from dovision.analysis import average_effect
 from dovision.functional.effects import RESOLUTION
 from dovision.functional.intervals import LEVEL, MEAN_INTERVALS, holm, level_of_selected
-from dovision.report.figures._average_maps import average_effect_maps
+from dovision.report.figures._average_maps import average_effect_maps, tested
 from dovision.report.plots import average_effects_plot, draw_ecdf, ecdf, heat_maps, strongest, with_legend
 from dovision.report.report_figure import FigureComponent, ReportFigure, caption, images, selected, span
 from dovision.report.style import EFFECT_COLOURS, FEWEST_FOR_CURVE, SIGN, canvas, logarithmic, series, styled
@@ -126,9 +126,9 @@ def _units_by_class(run: Run, clean: pd.DataFrame, most: int) -> ReportFigure:
     means = tables["mean"][classes]
     dots = tables["p_holm"][classes].lt(1 - LEVEL).replace({True: "•", False: ""})
     text = (
-        f"Mean over clean images of P(class | do(unit)) - P(class); {SIGN}; a dot: p < .05, two-sided, "
-        f"Holm-adjusted. The adjustment is over {len(clean):,} units and classes, of which the strongest {len(means)} "
-        f"of {len(units)} units are drawn."
+        f"Mean over clean images of P(class | do(unit)) - P(class); {SIGN}{tested(tables['p_holm'].stack())}. Of "
+        f"{len(clean):,} units and classes, over which p is adjusted, the strongest {len(means)} of {len(units)} units "
+        "are drawn."
     )
     words = caption(text, [run], images(clean["images"]), f"In the numbers: {MEAN_INTERVALS}.", clean)
     figure = heat_maps({"": means}, {"": dots}, "average effect on the probability", colours=EFFECT_COLOURS)

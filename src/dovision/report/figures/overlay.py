@@ -27,8 +27,17 @@ from dovision.report.style import DIVERGING, EFFECT_COLOURS, LINE, SIGN, SMALL, 
 from dovision.store.display_names import component_name
 from dovision.store.map_tables import AS_IS, MAPS_FILE, known_boxes, read_grid, read_maps
 from dovision.store.run_record import Run
-from dovision.store.tables import CLEAN, boxes_of, likeliest_word, read_effects, read_samples, read_task
-from dovision.store.thumbnails import Picture, chosen_in_words, load_thumbnail, samples_in_conditions, thumbnail_path
+from dovision.store.tables import (
+    CLEAN,
+    boxes_of,
+    largest_effect,
+    largest_log_odds_effect,
+    likeliest_word,
+    read_effects,
+    read_samples,
+    read_task,
+)
+from dovision.store.thumbnails import Picture, load_thumbnail, samples_in_conditions, thumbnail_path
 from dovision.store.unit_masks import masks_of, read_masks, read_object_masks
 from dovision.types import Mask
 
@@ -57,10 +66,10 @@ class Overlay(FigureComponent):
 
     def of_run(self, run: Run) -> Iterator[ReportFigure]:
         if (run.folder / MAPS_FILE).is_file():
-            panels, limit, what = *self._maps(run), "Each map of an explainer over the same image, by its largest value"
-            count = 1
+            panels, how = self._maps(run)
+            what, limit, count = "Each map of an explainer over the same image, by its largest value", 1.0, 1
         else:
-            panels, limit = self._effects(run)
+            panels, how, limit = self._effects(run)
             odds = ", in log-odds since its probability hardly moves" if panels and "odds" in panels[0].of else ""
             what, count = f"Effect of each unit on the likeliest class{odds}, over the image", len(panels)
         if not panels:
@@ -69,11 +78,7 @@ class Overlay(FigureComponent):
         named = any("\ntrue: " in panel.title for panel in panels)
         wrong = "; true: where the predicted class alone is not all that is true" if named else ""
         text = f"{what}; {SIGN}{f'; {OUTLINES}' if known else ''}{wrong}."
-        how = chosen_in_words(run.summary["labels"])
-        pictures = f"n = {count} {'picture' if count == 1 else 'pictures'}"
-        words = caption(
-            text, [run], f"{pictures}{f'; {how}' if len(panels) > 1 else ''}; single images, so no interval."
-        )
+        words = caption(text, [run], f"n = {count} pictures{how}; single images, so no interval.")
         data = pd.DataFrame(
             [
                 {"panel": panel.title, "row": row, "column": column, "value": value}
@@ -83,7 +88,8 @@ class Overlay(FigureComponent):
         )
         yield ReportFigure(OVERLAY, "Over the image", words, overlay(panels, limit), data)
 
-    def _effects(self, run: Run) -> tuple[list[OverlayPanel], float]:
+    def _effects(self, run: Run) -> tuple[list[OverlayPanel], str, float]:
+        """Panels, how their images are chosen, and the size of effect that is deepest: one of all that is saved."""
         samples = read_samples(run.folder)
         clean = samples[samples["condition"] == CLEAN]
         boxes, pictured = known_boxes(run.folder), samples_in_conditions(run.folder, [CLEAN])
@@ -96,10 +102,11 @@ class Overlay(FigureComponent):
         saturated = (
             probability["effect"].abs().max() < SMALL_ON_PROBABILITY and odds["effect"].abs().max() >= CLEAR_ON_LOG_ODDS
         )
+        limit = largest_log_odds_effect(effects) if saturated else largest_effect(effects)
         effects, of = (odds, "effect on its log-odds") if saturated else (probability, "effect on the class")
         measured = [sample for sample in pictured if sample in set(effects["sample"])]
         if not measured:
-            return [], 1.0
+            return [], "", limit
         names = clean.set_index("sample")["name"]
         masks, objects = read_masks(run.folder), read_object_masks(run.folder, pictured)
         known = {*boxes["sample"], *objects}
@@ -117,10 +124,12 @@ class Overlay(FigureComponent):
                 label = f"\n{shortened(names[sample], 26)}"
             own = boxes[boxes["sample"] == sample], objects.get(sample, {})
             panels.append(OverlayPanel(title + label, picture, values, *own, first["predicted"], of))
-        return panels, float(max(np.abs(panel.values).max() for panel in panels)) or 1.0
+        chosen = f", those with the largest effects of {len(measured)} saved ones"
+        chosen += ", with known objects first" if known & {*measured} else ""
+        return panels, chosen if len(measured) > len(panels) else "", limit
 
-    def _maps(self, run: Run) -> tuple[list[OverlayPanel], float]:
-        """The maps of one image, each by its largest value: evidence for the class."""
+    def _maps(self, run: Run) -> tuple[list[OverlayPanel], str]:
+        """The maps of one image, each by its largest value: evidence for the class; and how the image is chosen."""
         maps, boxes, grid = read_maps(run.folder), known_boxes(run.folder), read_grid(run.folder)
         pictured = samples_in_conditions(run.folder, [CLEAN])
         shown = maps[(maps["variant"] == AS_IS) & maps["sample"].isin(pictured) & (maps["state"] == OK)]
@@ -129,7 +138,7 @@ class Overlay(FigureComponent):
         spoken = pd.DataFrame([*object_regions(boxes, masks)], columns=["sample", "class"])
         located = shown.merge(spoken.astype({"sample": int, "class": str}), on=["sample", "class"])
         if shown.empty:
-            return [], 1.0
+            return [], ""
         first = (located if len(located) else shown).iloc[0]
         own = shown[(shown["sample"] == first["sample"]) & (shown["class"] == first["class"])]
         names = list(own["explainer"].astype(str))
@@ -142,7 +151,7 @@ class Overlay(FigureComponent):
             values = _enlarged(cells, grid.height, grid.width) / np.abs(cells).max()
             known = component_name(name), picture, values, *located_objects, first["class"]
             panels.append(OverlayPanel(*known, "evidence, relative to the map's largest", DIVERGING))
-        return panels, 1.0
+        return panels, ", the first one that is saved" + (" with an object of a class" if len(located) else "")
 
 
 @styled
