@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
@@ -33,6 +33,7 @@ DIVERGING = "RdBu_r"  # of a map, and of any signed number: red above 0; in a ma
 EFFECT_COLOURS = "RdBu"  # of an effect, treated - control: red below 0, where do(unit) took away evidence for the class
 SIGN = "red: evidence for the class, which do(unit) takes away; blue: evidence against it"  # the same in a map
 WIDTHS = (3.25, 5.5, 6.75)  # inches: a column of two, the text of a page without columns, and both columns
+PAGE = 9.0  # inches that a figure is high at most
 TYPE, SMALL = 8, 7  # points in print: titles and labels; numbers of axes, legends, tables and notes
 FEWEST_FOR_CURVE = 20  # images; of fewer each is drawn, and no curve
 
@@ -105,13 +106,29 @@ def canvas(width: float, height: float, pictures: bool = False) -> Figure:
         height: in inches.
         pictures: the content keeps its shape, so that the height follows the width.
     """
-    chosen = width_for_print(width)
-    return Figure(figsize=(chosen, height * chosen / width if pictures else height), layout="constrained")
+    high = height_for_print(width, height) if pictures else height
+    return Figure(figsize=(width_for_print(width), high), layout="constrained")
 
 
 def panels_across(width: float, margin: float = 0.5) -> int:
     """How many panels of a width stand side by side, beside a margin; all in inches."""
     return max(1, int((_WIDEST.get() - margin + 0.01) / width))
+
+
+def images_on_a_page(most: int, inches: Callable[[int], tuple[float, float]]) -> int:
+    """How many images a figure of pictures has, of at most so many: as many as a page holds; at least one.
+
+    Args:
+        most: images.
+        inches: width and height at best of the figure of so many images.
+    """
+    fitting = (images for images in range(most, 1, -1) if height_for_print(*inches(images)) <= PAGE)
+    return next(fitting, 1)
+
+
+def height_for_print(width: float, height: float) -> float:
+    """The height of a figure of pictures, in inches, of such a width and height at best."""
+    return height * width_for_print(width) / width
 
 
 @styled

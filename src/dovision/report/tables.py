@@ -12,11 +12,10 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from dovision.report.style import INK, LINE, SMALL, BestText, shortened, styled, width_for_print
+from dovision.report.style import INK, LINE, PAGE, SMALL, BestText, shortened, styled, width_for_print
 
 DRAWN = 100  # rows of a table that its figure has; its CSV and its LaTeX have all
 _LETTER, _LINE, _GAP = 0.058, 0.125, 0.2  # inches of a letter, of a line, and below a block of columns
-_PAGE = 9.0  # inches that a picture of a table is high at most
 Inches = npt.NDArray[np.float64]
 WIDE = 6  # columns from which a table spans both columns of a page
 _FITTED = r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%"  # as it is, or as wide as there is room
@@ -62,7 +61,7 @@ def table_figure(table: pd.DataFrame) -> Figure:
     shown = table.iloc[:DRAWN]
     if sum(_inches(shown)) > width_for_print(np.inf):
         shown = _broken(shown)
-    while len(shown) > 1 and sum(sum(_heights(block)) + _GAP for block in _blocks(shown)) > _PAGE:
+    while len(shown) > 1 and sum(sum(_heights(block)) + _GAP for block in _blocks(shown)) > PAGE:
         shown = shown.iloc[:-1]
     blocks = [(list(_inches(block)), [("head", block.columns), *_lines(block)]) for block in _blocks(shown)]
     width = width_for_print(max(sum(widths) for widths, _ in blocks))

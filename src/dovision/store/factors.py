@@ -33,8 +33,8 @@ def factor_values(configs: Sequence[Mapping[str, Any]], overrides: Sequence[Sequ
     typed = [_typed(own) for own in overrides]
     for record, own in zip(records, typed, strict=True):
         record.update({key: value for key, value in own.items() if key in (*_GROUPS, SEED_KEY) or key not in record})
-    for record, own in zip(records, overrides, strict=True):
-        record.update({key: value for key, value in _following(own, record).items() if key not in record})
+    for record, written in zip(records, overrides, strict=True):
+        record.update({key: value for key, value in _following(written, record).items() if key not in record})
     names = dict.fromkeys(key for own in typed for key in own)
     _, differing = split(records)
     _, of_known = split([record for record, config in zip(records, configs, strict=True) if config])

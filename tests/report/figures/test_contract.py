@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from functools import partial
 from pathlib import Path
 
 import matplotlib.text
@@ -13,8 +14,9 @@ from matplotlib.axis import Axis
 from matplotlib.transforms import Bbox
 
 from dovision.io.paths import file_name
+from dovision.report.figures.gallery import gallery_inches, map_inches
 from dovision.report.report_figure import Catalogue, FigureComponent, ReportFigure
-from dovision.report.style import WIDTHS, page_width, wrap_text
+from dovision.report.style import PAGE, WIDTHS, height_for_print, images_on_a_page, page_width, wrap_text
 from dovision.store.run_record import Run, read_sweep
 
 CONF = Path(__file__).resolve().parents[3] / "conf"
@@ -64,8 +66,9 @@ def test_figures_have_names_words_numbers_and_a_width_of_print_whenever_they_are
         assert "  " not in one.caption
         assert "n = " in one.caption or "n: " in one.caption
         assert len(one.data)
-        assert one.data.equals(again.data)
-        assert one.caption == again.caption
+        assert again.data.equals(one.data[: len(again.data)])
+        assert (one.caption == again.caption) == (len(one.data) == len(again.data))
+        assert one.caption == again.caption or one.name.endswith("gallery")  # of fewer images
 
 
 def check_sizes(figures: list[ReportFigure], most: float) -> None:
@@ -73,6 +76,7 @@ def check_sizes(figures: list[ReportFigure], most: float) -> None:
     for one in figures:
         if one.table is None:
             assert one.figure.get_figwidth() in [width for width in WIDTHS if width <= most]
+            assert one.figure.get_figheight() <= PAGE, one.name
             check_places(one)
         sizes = [text.get_fontsize() for text in one.figure.findobj(matplotlib.text.Text) if text.get_text()]
         assert min(sizes) >= 6.5
@@ -121,3 +125,14 @@ def check_apart(name: str, texts: list[tuple[str, Bbox]]) -> None:
 def test_a_width_that_no_page_has_is_refused():
     with pytest.raises(ValueError, match="figure_width must be one of 3.25, 5.5, 6.75 inches, got 4"), page_width(4):
         pass
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_galleries_have_as_many_images_as_a_page_holds_whatever_stands_beside_them(width):
+    with page_width(width):
+        for count, inches in itertools.product(range(1, 25), (gallery_inches, map_inches)):
+            if inches is map_inches or count <= 4:  # conditions are four at most
+                images = images_on_a_page(4, partial(inches, count))
+                assert 1 <= images <= 4
+                assert height_for_print(*inches(count, images)) <= PAGE, (count, images)
+                assert images == 4 or height_for_print(*inches(count, images + 1)) > PAGE

@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
@@ -27,10 +28,13 @@ from dovision.report.style import (
     EFFECT_COLOURS,
     INK,
     LINE,
+    PAGE,
     PAPER,
     SIGN,
     SMALL,
     canvas,
+    height_for_print,
+    images_on_a_page,
     panels_across,
     shortened,
     styled,
@@ -45,7 +49,6 @@ from dovision.types import BOX_COLUMNS, Box, Mask
 
 GALLERY = "gallery"  # the figure of saved images, whose numbers are their effect maps
 OUTLINES = "yellow boxes and outlines: objects that speak for the class, light blue ones: others"
-_ROWS = 6  # of pictures, as many as a page holds, with two conditions side by side
 FOR, OTHER = "#F0E442", COLOURS[5]  # boxes that speak for the class (Okabe and Ito's yellow), and the others
 
 
@@ -61,7 +64,7 @@ class Gallery(FigureComponent):
         pictured = samples_in_conditions(run.folder, conditions)
         effects = read_effects(run.folder, pictured)
         measured = set(effects["sample"])
-        most = max(1, min(self.most, _ROWS // -(-min(len(conditions), self.most) // 2)))
+        most = images_on_a_page(self.most, partial(gallery_inches, min(len(conditions), self.most)))
         chosen = [sample for sample in pictured if sample in measured][:most]
         if not chosen:
             return
@@ -78,7 +81,8 @@ class Gallery(FigureComponent):
             "One scale for all saved images, conditions and classes of the job."
         )
         how = chosen_in_words(run.summary["labels"])
-        words = caption(text, [run], f"n = {len(chosen)}, {how}; single images, so no interval.")
+        chosen_of = f", {how}" if samples["sample"].nunique() > len(chosen) else ""
+        words = caption(text, [run], f"n = {len(chosen)}{chosen_of}; single images, so no interval.")
         word = likeliest_word(run.folder)
         figure = gallery(pictures, frame, largest_effect(effects), read_masks(run.folder), word, boxes, objects)
         yield ReportFigure(GALLERY, "Images and effect maps", words, figure, frame)
@@ -127,7 +131,7 @@ def gallery(
     samples, conditions = list(dict.fromkeys(frame["sample"])), list(dict.fromkeys(frame["condition"]))
     across = _conditions_across(len(conditions))
     blocks = -(-len(conditions) // across)
-    figure = canvas(0.7 + 2.2 * across, blocks * (0.35 + 1.25 * len(samples)), pictures=True)
+    figure = canvas(*gallery_inches(len(conditions), len(samples)), pictures=True)
     panels = figure.subplots(blocks * len(samples), 2 * across, squeeze=False)
     for axes in panels.flat:
         axes.set_axis_off()
@@ -159,6 +163,12 @@ def gallery(
 def _conditions_across(conditions: int) -> int:
     """How many conditions stand side by side, of so many: as many in each row of them."""
     return -(-conditions // -(-conditions // panels_across(1.95, margin=0.7)))
+
+
+def gallery_inches(conditions: int, images: int) -> tuple[float, float]:
+    """Width and height at best of a gallery of so many conditions and images, in inches."""
+    across = _conditions_across(conditions)
+    return 0.7 + 2.2 * across, -(-conditions // across) * (0.35 + 1.25 * images)
 
 
 def short_probability(value: float) -> str:
@@ -214,7 +224,7 @@ def map_gallery(
     largest = sizes.groupby(frame["explainer"], observed=True).max()
     across = maps_across(len(explainers))
     blocks = [explainers[first : first + across] for first in range(0, len(explainers), across)]
-    figure = canvas(0.6 + 1.15 * (across + 1), len(blocks) * (0.35 + 1.3 * len(pictures)), pictures=True)
+    figure = canvas(*map_inches(len(explainers), len(pictures)), pictures=True)
     panels = figure.subplots(len(blocks) * len(pictures), across + 1, squeeze=False)
     for axes in panels.flat:
         axes.set_axis_off()
@@ -241,9 +251,22 @@ def map_gallery(
 
 
 def maps_across(explainers: int) -> int:
-    """How many maps stand beside an image, of so many explainers: as many in each row of them."""
-    most = max(1, panels_across(1.0, margin=0.2) - 1)
-    return -(-explainers // -(-explainers // most))
+    """How many maps stand beside an image, of so many explainers: as many in each row; small ones if there are many."""
+    for width in (1.0, 0.75):
+        most = max(1, panels_across(width, margin=0.2) - 1)
+        across = -(-explainers // -(-explainers // most))
+        if height_for_print(*_block_inches(explainers, across, images=1)) <= PAGE:
+            break
+    return across
+
+
+def map_inches(explainers: int, images: int) -> tuple[float, float]:
+    """Width and height at best of a gallery of the maps of so many explainers for so many images, in inches."""
+    return _block_inches(explainers, maps_across(explainers), images)
+
+
+def _block_inches(explainers: int, across: int, images: int) -> tuple[float, float]:
+    return 0.6 + 1.15 * (across + 1), -(-explainers // across) * (0.35 + 1.3 * images)
 
 
 def _map(axes: Axes, row: pd.Series, grid: MapGrid, edges: tuple[int, int, int, int], largest: float) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from matplotlib.figure import Figure
 from dovision.analysis import explanation_metrics, map_summary
 from dovision.findings.number_text import bracketed
 from dovision.functional.intervals import LEVEL, MEAN_INTERVALS, SHARE_INTERVALS
-from dovision.report.figures.gallery import map_gallery, maps_across
+from dovision.report.figures.gallery import map_gallery, map_inches
 from dovision.report.plots import (
     REFERENCE_MAPS,
     draw_means,
@@ -23,7 +24,20 @@ from dovision.report.plots import (
     with_legend,
 )
 from dovision.report.report_figure import Caption, FigureComponent, ReportFigure, caption, span
-from dovision.report.style import FAINT, INK, LINE, MARKERS, SMALL, BestText, canvas, panels_across, series, styled
+from dovision.report.style import (
+    FAINT,
+    INK,
+    LINE,
+    MARKERS,
+    PAGE,
+    SMALL,
+    BestText,
+    canvas,
+    images_on_a_page,
+    panels_across,
+    series,
+    styled,
+)
 from dovision.store.display_names import component_text, display_name
 from dovision.store.map_tables import AS_IS, MAPS_FILE, PERMUTED, read_box_table, read_grid, read_maps, read_reference
 from dovision.store.run_record import Run
@@ -43,7 +57,6 @@ TITLES = {
     "stability": "stability\n(Spearman) ↑",
 }
 _NAMES, _PANEL = 1.9, 0.88  # inches of the names of explainers, and of a panel of a metric
-_PAGE = 9.0  # inches that a figure is high at most
 COMPARED = (
     "true_effects",
     map_summary.POOLED,
@@ -52,7 +65,6 @@ COMPARED = (
     "pointing",
 )  # their differences are shown
 LOCALISATION = {"pointing": "pointing game", "energy": "energy", "iou": "IoU"}
-_ROWS = 6  # of images and maps, as many as a page holds
 _SCORE_INTERVALS = f"pointing game, {SHARE_INTERVALS}; others, {MEAN_INTERVALS}"
 
 
@@ -229,7 +241,7 @@ def _score_dots(frame: pd.DataFrame, titles: Mapping[str, str], chance: Mapping[
     names, panel, letters = (_NAMES, _PANEL, 34) if panels_across(_PANEL, _NAMES) > 1 else (1.25, 0.62, 20)
     across = min(len(titles), panels_across(panel, margin=names))
     down = -(-len(titles) // across)
-    figure = canvas(names + panel * across, min(_PAGE, (0.7 + 0.2 * len(explainers)) * down))
+    figure = canvas(names + panel * across, min(PAGE, (0.7 + 0.2 * len(explainers)) * down))
     panels = figure.subplots(down, across, sharey=True, squeeze=False)
     for axes in panels.flat[len(titles) :]:
         axes.remove()
@@ -262,8 +274,7 @@ def _gallery(run: Run, most: int) -> Iterator[ReportFigure]:
     spoken = pd.DataFrame([*explanation_metrics.object_regions(boxes, masks)], columns=["sample", "class"])
     located = shown.merge(spoken.astype({"sample": int, "class": str}), on=["sample", "class"])
     explainers = shown["explainer"].nunique()
-    rows = -(-explainers // maps_across(explainers)) if explainers else 1  # of an image
-    most = max(1, min(most, _ROWS // rows))
+    most = images_on_a_page(most, partial(map_inches, explainers)) if explainers else most
     pairs = pd.concat([located, shown]).drop_duplicates("sample")[["sample", "class"]].iloc[:most]
     if pairs.empty:
         return
@@ -304,9 +315,9 @@ def _estimate_clouds(frame: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
     """Estimates of maps for objects against the evidence that these give, a point an object, a panel an explainer."""
     kinds = list(dict.fromkeys(frame["kind"]))
     labels = "true evidence: minus the effect", "mean of the map"
-    width = next((each for each in (1.9, 1.5) if 1.7 * -(-len(titles) // panels_across(each)) < _PAGE), 1.35)
+    width = next((each for each in (1.9, 1.5) if 1.7 * -(-len(titles) // panels_across(each)) < PAGE), 1.35)
     rows = -(-len(titles) // panels_across(width))
-    figure, panels = panel_rows(titles.values(), labels, (width, min(1.7, (_PAGE - 0.7) / rows)))
+    figure, panels = panel_rows(titles.values(), labels, (width, min(1.7, (PAGE - 0.7) / rows)))
     for axes in panels[: -panels_across(width)]:
         axes.set_xlabel("")  # which stands below the last row, for all
     for axes, explainer in zip(panels, titles, strict=True):
