@@ -124,6 +124,7 @@ def test_splits_have_the_names_that_are_set(root):
 )
 def test_a_column_by_another_name_that_is_not_read_is_warned_of(root, caplog, old, new, sentence):
     open_table(root)
+    open_table(root, {"columns": {"patient": None, "split": None, "mask": None}, "val_fraction": 0.3})
     assert not caplog.text
     path = root / "metadata.csv"
     path.write_text(path.read_text().replace(old, new, 1))

@@ -113,8 +113,10 @@ class Table(FileImages):
         _splits.check_fractions(val_fraction, test_fraction)
         settings = _checks.group("masks", MaskSettings, masks)
         listed = table_rows.rows_where(read_manifest(self._root / manifest, "manifest"), where)
-        self._columns = table_rows.present_columns(listed, _checks.group("columns", Columns, columns))
-        warn_of_unread(listed, self._columns, self.task.classes, settings.folder is not None, boxes is not None)
+        stated = _checks.group("columns", Columns, columns)
+        self._columns = table_rows.present_columns(listed, stated)
+        elsewhere = settings.folder is not None, boxes is not None
+        warn_of_unread(listed, stated, self._columns, self.task.classes, *elsewhere)
         listed = table_rows.named_rows(listed, self._columns.path, self._columns.slice, self._folder)
         rows = table_rows.one_row_an_image(listed, self._columns.path)
         self._listed = frozenset(rows.cells[NAME])

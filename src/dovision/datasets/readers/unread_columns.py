@@ -25,12 +25,18 @@ _BOXES = ("bbox", "bboxes", "box", "boxes", "boundingbox", "boundingboxes")
 
 
 def warn_of_unread(
-    manifest: Manifest, columns: Columns, classes: Sequence[str], other_masks: bool, other_boxes: bool
+    manifest: Manifest,
+    stated: Columns,
+    columns: Columns,
+    classes: Sequence[str],
+    other_masks: bool,
+    other_boxes: bool,
 ) -> None:
     """A line in the log about each role that no column has, though one looks like it.
 
     Args:
         manifest: the table.
+        stated: names of its columns as they are set; None of one that is not to be used.
         columns: those that are used.
         classes: whose names columns may have.
         other_masks, other_boxes: whether masks and boxes come from elsewhere.
@@ -41,7 +47,8 @@ def warn_of_unread(
     folded = {_folded(name): name for name in reversed(names)}
     for role, usual in _USUAL.items():
         own = next((folded[name] for name in usual.split() if name in folded), None)
-        if own is not None and getattr(columns, role) is None and not (role == "mask" and other_masks):
+        absent = getattr(stated, role) is not None and getattr(columns, role) is None
+        if own is not None and absent and not (role == "mask" and other_masks):
             log.warning(
                 "%s has a column %r that is not read: %s. Set 'dataset.columns.%s=%s' if it is meant",
                 manifest.path,
