@@ -10,7 +10,7 @@ import torch
 from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 
 from dovision.analysis.summary import METRICS, label_counts, summarise, write_summary
-from dovision.functional.intervals import ONE_GROUP
+from dovision.functional.intervals import ONE_GROUP, mean_interval
 from dovision.store.schemas import read_summary
 from dovision.store.tables import SAMPLES, TableWriter, samples_schema
 from dovision.store.to_arrow import CleanImages, sample_columns
@@ -52,6 +52,13 @@ def write(folder, right_after, scores_after=(0.4, 0.3, 0.1, 0.1)):
 
 def estimates(found):
     return {metric: found[metric] and found[metric]["estimate"] for metric in METRICS}
+
+
+def test_an_interval_of_sizes_does_not_go_below_zero(tmp_path):
+    folder = write(tmp_path, right_after=[False, False, True, True], scores_after=(0.9, 0.001, 0.002, 0.003))
+    found = summarise(folder)["conditions"]["eps=0.1"]["mean_abs_expected_effect"]
+    assert mean_interval(np.array([0.9, 0.001, 0.002, 0.003]), np.arange(4)).low < 0
+    assert found["low"] == 0 < found["estimate"] < found["high"]
 
 
 def test_shares_are_those_counted_by_hand(tmp_path):

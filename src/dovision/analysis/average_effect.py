@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import functools
+import math
 import operator
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -161,7 +162,12 @@ def at_level(frame: pd.DataFrame, level: float) -> pd.DataFrame:
 
 
 def grouped_means(
-    rows: pd.DataFrame, by: list[str], values: Sequence[str], resolution: float = 0.0, level: float = LEVEL
+    rows: pd.DataFrame,
+    by: list[str],
+    values: Sequence[str],
+    resolution: float = 0.0,
+    level: float = LEVEL,
+    sizes: Collection[str] = (),
 ) -> pd.DataFrame:
     """Means of columns over groups of rows, with intervals over patients.
 
@@ -171,6 +177,7 @@ def grouped_means(
         values: columns of numbers.
         resolution: smaller sizes are rounding, and count as 0.
         level: of the intervals.
+        sizes: those of the values that are absolute ones, so that no interval of them goes below 0.
 
     Returns:
         A row per group of rows, in their order: `by`; clusters (patients), images, objects (rows); and for each of
@@ -182,6 +189,7 @@ def grouped_means(
         counts = {"clusters": own["group"].nunique(), "images": own["sample"].nunique(), "objects": len(own)}
         row = dict(zip(by, key, strict=True)) | counts
         for name in values:
-            row |= mean_interval(own[name].to_numpy(float), groups, resolution, level).columns(name)
+            interval = mean_interval(own[name].to_numpy(float), groups, resolution, level)
+            row |= (interval.within(0.0, math.inf) if name in sizes else interval).columns(name)
         found.append(row)
     return pd.DataFrame(found)

@@ -68,7 +68,7 @@ def mask_contrasts(folder: Path, level: float = LEVEL) -> pd.DataFrame:
     if sizes.empty:
         return pd.DataFrame(columns=MASK_CONTRASTS)
     cells = sizes.groupby(_CELL, sort=False)
-    frame = grouped_means(sizes, _CELL, [*MASK_PLACES, *INSIDE_MINUS], RESOLUTION, level)
+    frame = grouped_means(sizes, _CELL, [*MASK_PLACES, *INSIDE_MINUS], RESOLUTION, level, MASK_PLACES)
     for name in INSIDE_MINUS:
         frame[f"{name}_images"] = cells[name].count().to_numpy()
         frame[f"{name}_p"] = [mean_p_value(own[name].to_numpy(float), own["group"].to_numpy()) for _, own in cells]

@@ -134,7 +134,7 @@ def changes_by_attacks(rows: pd.DataFrame) -> pd.DataFrame:
     change = both["log_odds_effect"] - both["log_odds_effect_clean"]
     rank = both["label"].isna() + (both["label"].isna() & (both["kind"] != TAG)).astype(int)
     both = both.assign(change=change, size=change.abs(), rank=rank).sort_values("rank", kind="stable")
-    return grouped_means(both, CHANGES[:3], ["change", "size"]).reindex(columns=CHANGES)
+    return grouped_means(both, CHANGES[:3], ["change", "size"], sizes=["size"]).reindex(columns=CHANGES)
 
 
 def _relevant(rows: pd.DataFrame) -> pd.DataFrame:

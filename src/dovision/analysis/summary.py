@@ -102,8 +102,8 @@ def _condition(rows: pd.DataFrame, clean: pd.DataFrame, task: Task) -> dict[str,
         "robust_accuracy": np.where(np.isnan(correct), np.nan, held),
     }
     intervals = {name: share_interval(hits, groups) for name, hits in shares.items()}
-    for name, resolution in ((_SIZE, RESOLUTION), ("mean_expected_logit_effect", 0.0)):
-        intervals[name] = mean_interval(rows[name].to_numpy(float), groups, resolution)
+    for name, resolution, least in ((_SIZE, RESOLUTION, 0.0), ("mean_expected_logit_effect", 0.0, -np.inf)):
+        intervals[name] = mean_interval(rows[name].to_numpy(float), groups, resolution).within(least, np.inf)
     intervals["auroc"] = auroc(_scored(rows[success == 1]), _scored(clean))
     label, prediction, probability = (np.stack(rows[n].tolist()) for n in ("label", "prediction", "probabilities"))
     quality = classifier_quality(label, prediction, probability, groups, task)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import textwrap
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -97,13 +98,13 @@ def _energies(strength: float, runs: Sequence[Run]) -> Iterator[dict[str, Any]]:
     for (label, kind), found in maps[maps["label"].isna()].groupby(["class", "kind"], sort=False):
         at = {"class": label, "measure": SHARE, "panel": f"energy on the {kind}", "x": strength}
         for explainer, own in found.groupby("explainer", sort=False):
-            yield at | {"series": explainer} | _point(own, "energy")
-        yield at | {"series": AREA} | _point(own, "area")  # the same for each explainer
+            yield at | {"series": explainer} | _point(own, "energy", 0, 1)
+        yield at | {"series": AREA} | _point(own, "area", 0, 1)  # the same for each explainer
 
 
-def _point(found: pd.DataFrame, value: str) -> dict[str, Any]:
+def _point(found: pd.DataFrame, value: str, least: float = -math.inf, most: float = math.inf) -> dict[str, Any]:
     interval = mean_interval(found[value].to_numpy(float), found["group"].to_numpy(), RESOLUTION)
-    return interval.columns() | {"objects": len(found)}
+    return interval.within(least, most).columns() | {"objects": len(found)}
 
 
 @styled
