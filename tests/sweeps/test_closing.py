@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from dovision.findings.sweep_summary import Ended
-from dovision.sweeps.closing import closing_table, headline_numbers, next_command, print_closing
+from dovision.sweeps.closing import closing_of, closing_table, headline_numbers, next_command
 
 METRICS = {
     "clean/accuracy": 0.9,
@@ -77,7 +77,8 @@ def test_the_next_command_can_be_typed_where_the_user_stands(monkeypatch, tmp_pa
 
 
 def test_below_the_table_there_are_states_and_reasons(capsys):
-    print_closing([job(0, "seed=0"), job(1, "seed=1", state="failed", metrics={})])
+    jobs = [job(0, "seed=0"), job(1, "seed=1", state="failed", metrics={})]
+    closing_of(jobs, Path("sweep_summary.md")).print()
     assert capsys.readouterr().err.splitlines()[1:] == [
         "0    0     completed     12.3     0.900                  0.0123           0.750",
         "1    1     failed        12.3         -                       -               -",
@@ -88,5 +89,5 @@ def test_below_the_table_there_are_states_and_reasons(capsys):
 
 
 def test_a_sweep_without_jobs_has_no_table(capsys):
-    print_closing([])
+    closing_of([], Path("sweep_summary.md")).print()
     assert capsys.readouterr().err.splitlines() == ["0 jobs: ."]

@@ -251,6 +251,87 @@ def test_a_receipt_answers_no_other_command_line(receipt):
         assert not receipt(more), more
 
 
+GRIDS = ("intervention.rows=1,2", "-m")
+
+
+@pytest.fixture(scope="module")
+def original_sweep(original, tmp_path_factory, run_command):
+    """A folder as `original`, with a completed sweep of two jobs."""
+    root = tmp_path_factory.mktemp("sweep") / "original"
+    shutil.copytree(original, root)
+    with pytest.MonkeyPatch.context() as context:
+        context.chdir(root)
+        assert run_command(main, *SMALL, *HERE, *GRIDS) == 0
+    return root
+
+
+@pytest.fixture
+def swept(original_sweep, tmp_path, run_command, monkeypatch, capfd):
+    """A copy of it, in which the command has found all done; asks whether a receipt answers more arguments."""
+    root = tmp_path / "swept"
+    shutil.copytree(original_sweep, root)
+    monkeypatch.chdir(root)
+    monkeypatch.setattr(fingerprints, "SETTLED", -60.0)
+    capfd.readouterr()
+    assert run_command(main, *SMALL, *HERE, *GRIDS) == 0
+    said = capfd.readouterr().err
+
+    def is_answered(*more: str) -> bool:
+        return receipts.is_answered("evaluate", [*SMALL, *HERE, *GRIDS, *more])
+
+    return types.SimpleNamespace(root=root, said=said, is_answered=is_answered)
+
+
+def without_clock(said: str) -> str:
+    return re.sub(r"\[\d\d:\d\d:\d\d\] ", "", said)
+
+
+def a_table_of_one_job(root: Path, context: pytest.MonkeyPatch) -> None:
+    path = sorted(root.glob("outputs/*/*/effects.parquet"))[0]
+    exchange(path, path.read_bytes()[::-1])
+
+
+def another_sweep_in_its_folder(root: Path, context: pytest.MonkeyPatch) -> None:
+    (root / "outputs" / "evaluate" / "sweep_summary.md").write_text("# of other jobs")
+
+
+def no_summary(root: Path, context: pytest.MonkeyPatch) -> None:
+    (root / "outputs" / "evaluate" / "sweep_summary.md").unlink()
+
+
+UNSWEPT = (*OTHER, only_times, a_table_of_one_job, gone_data, receipts_damaged, another_folder, of_a_second_device)
+UNSWEPT += (another_sweep_in_its_folder, no_summary)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("change", UNSWEPT, ids=[change.__name__ for change in UNSWEPT])
+def test_a_receipt_of_a_sweep_says_the_same_until_anything_changes(swept, monkeypatch, change, capfd):
+    assert swept.is_answered()
+    assert without_clock(capfd.readouterr().err) == without_clock(swept.said)
+    assert "all 2 jobs are completed already; none is started" in swept.said
+    assert "1    2 x 2  completed" in swept.said
+    change(swept.root, monkeypatch)
+    assert not swept.is_answered()
+
+
+@pytest.mark.slow
+def test_a_receipt_of_a_sweep_answers_no_other_command_line(swept):
+    for more in ("rerun=all", "dry_run=true", "seed=0,1", "intervention.rows=2,1", "intervention.rows=1", "note=x"):
+        assert not swept.is_answered(more), more
+    assert not receipts.is_answered("evaluate", [*SMALL, *HERE, "intervention.rows=1"])
+    assert not receipts.is_answered("evaluate", [*SMALL, *HERE, "intervention.rows=1,2", "--multirun", "--cfg=job"])
+
+
+@pytest.mark.slow
+def test_a_sweep_over_a_group_and_its_keys_has_a_receipt(condition, run_command, monkeypatch):
+    monkeypatch.setattr(fingerprints, "SETTLED", -60.0)
+    words = [*SMALL, *HERE, "attack=fgsm,bim", "++attack.eps=0.1", "-m"]
+    assert run_command(main, *words) == 0
+    assert not receipts.is_answered("evaluate", words)
+    assert run_command(main, *words) == 0
+    assert receipts.is_answered("evaluate", words)
+
+
 @pytest.mark.slow
 def test_a_command_that_finds_its_run_completed_imports_no_torch(condition, receipt):
     script = (

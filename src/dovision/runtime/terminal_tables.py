@@ -37,6 +37,25 @@ class TextTable(NamedTuple):
     names: int = 1
 
 
+class Closing(NamedTuple):
+    """What a command ends with: its table, text in which states have their colours, and where its files are."""
+
+    table: TextTable | None
+    text: str
+    files: str
+
+    def print(self) -> None:
+        """Print the table and the text on standard error."""
+        if self.table is not None:
+            print_tables([self.table])
+        print_states(self.text)
+
+    def print_files(self) -> None:
+        """Print where the files are, once they are written."""
+        if self.files:
+            print(self.files, file=sys.stderr)
+
+
 def print_tables(*tables: Sequence[TextTable]) -> None:
     """Print tables, each in the first of its layouts that the terminal is wide enough for, or else in the last.
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from dovision.findings.number_text import number_form, number_text
 from dovision.findings.sweep_summary import Ended, closing, findings
-from dovision.runtime.terminal_tables import TextTable, print_states, print_tables
+from dovision.runtime.terminal_tables import Closing, TextTable
 from dovision.store.display_names import MEAN_EFFECT, METRIC_HEADS
 from dovision.store.factors import factor_heads, factor_values, level_texts
 from dovision.store.tables import CLEAN
@@ -20,11 +20,17 @@ _HEADLINES = (
 )  # the last one of the last condition, the others of the clean one
 
 
-def print_closing(jobs: Sequence[Ended]) -> None:
-    """Print what has become of the jobs of a sweep."""
-    if jobs:
-        print_tables([closing_table(jobs)])
-    print_states("\n".join([closing(jobs), *findings(jobs)]))
+def closing_of(jobs: Sequence[Ended], written: Path) -> Closing:
+    """What has become of the jobs of a sweep.
+
+    Args:
+        jobs: at their end.
+        written: their summary.
+    """
+    text = "\n".join([closing(jobs), *findings(jobs)])
+    if not jobs:
+        return Closing(None, text, "")
+    return Closing(closing_table(jobs), text, f"sweep: {written}\n{next_command(written.parent)}")
 
 
 def next_command(folder: Path) -> str:

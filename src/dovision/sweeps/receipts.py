@@ -1,7 +1,8 @@
-"""Receipts of completed runs, by which the same command is answered before torch is imported.
+"""Receipts of completed runs and sweeps, by which the same command is answered before torch is imported.
 
-A receipt is kept once a run was found completed for all that a command asks for. It names the command by its composed
-configuration, its code and its folder, and holds as long as no file that the run depends on has changed on disk.
+A receipt is kept once a run, or each of a sweep, was found completed for all that a command asks for. It names the
+command by its composed configuration, its code and its folder, and holds as long as no file that the runs depend on has
+changed on disk.
 """
 
 from __future__ import annotations
@@ -11,48 +12,96 @@ import json
 import logging
 import os
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
+from typing import NamedTuple
 
 from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.utils import configure_log
+from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from dovision.config import hashing
 from dovision.config.null_choices import without_null
 from dovision.config.sources import configuration_folder, resolved
+from dovision.io import files
 from dovision.runtime.fingerprints import Fingerprints
+from dovision.runtime.terminal_tables import Closing, TextTable
 
 log = logging.getLogger(__name__)
 DONE = "already completed, nothing to do"
 OUTDATED = "outdated"  # the state of a completed run that does not stand for the one that is asked for
+SWEPT = "all %d jobs are completed already; none is started"
+_MULTIRUN = ("-m", "--multirun")
+
+
+class Receipt(NamedTuple):
+    """An answer: the warning of the checks, which may be empty, and how the sweep ended, if it is one."""
+
+    warning: str
+    jobs: int = 1
+    closing: Closing | None = None
+    summary: tuple[str, str] | None = None  # the summary of the sweep, and the hash of its bytes
+
+    def text(self) -> str:
+        """The receipt as JSON."""
+        return json.dumps(self)
+
+    @classmethod
+    def read(cls, text: str) -> Receipt:
+        """The receipt of `text`."""
+        warning, jobs, closing, summary = json.loads(text)
+        if closing is not None:
+            table, *others = closing
+            closing = Closing(None if table is None else TextTable(*table), *others)
+        return cls(warning, jobs, closing, summary)
+
+    def holds(self) -> bool:
+        """Return whether the summary is still that of this sweep, and not of another one in its folder."""
+        if self.summary is None:
+            return True
+        with suppress(OSError):
+            return files.sha256(Path(self.summary[0])) == self.summary[1]
+        return False
 
 
 def is_answered(command: str, words: Sequence[str]) -> bool:
-    """Return whether a receipt answers the command line of a single job, after a line in the log.
+    """Return whether a receipt answers the command line of a job or of a sweep, and print the answer.
 
     Args:
         command: whose configuration is composed.
-        words: the arguments; with an option, such as -m, no receipt answers.
+        words: the arguments; with an option other than -m no receipt answers.
     """
-    if any(word.startswith("-") for word in words) or "LOCAL_RANK" in os.environ:
+    own = [word for word in words if word not in _MULTIRUN]
+    if any(word.startswith("-") for word in own) or "LOCAL_RANK" in os.environ:
         return False
     hashing.register_resolvers()
     with initialize_config_dir(str(configuration_folder()), version_base="1.3"):
-        config = compose(command, without_null(command, words), return_hydra_config=True)
+        config = _first(command, own) if len(own) < len(words) else _composed(command, own)
     HydraConfig.instance().set_config(config)
+    swept = own if len(own) < len(words) else None
     if config.hydra.mode == RunMode.MULTIRUN or not _may_be_answered(config):
         return False
     with Fingerprints(Path(config.output_root)) as prints:
-        warning = prints.completed(_question(config))
-    if warning is None:
+        found = prints.completed(_question(config, swept))
+    receipt = None if found is None else Receipt.read(found)
+    if receipt is None or not receipt.holds():
         return False
     configure_log(config.hydra.hydra_logging, config.hydra.verbose)
-    if warning:
-        log.warning(warning)
-    log.info("%s: %s", DONE, Path(config.hydra.run.dir).absolute())
+    if receipt.warning:
+        log.warning(receipt.warning)
+    if receipt.closing is None:
+        log.info("%s: %s", DONE, Path(config.hydra.run.dir).absolute())
+    else:
+        log.info(SWEPT, receipt.jobs)
+        receipt.closing.print()
+        receipt.closing.print_files()
     return True
 
 
@@ -67,7 +116,44 @@ def keep(config: DictConfig, warning: str, sources: Iterable[Path], prints: Fing
         began: seconds since the epoch, before the first of the sources was read.
     """
     if _may_be_answered(config):
-        prints.keep_completed(_question(config), warning, sources, began)
+        prints.keep_completed(_question(config, None), Receipt(warning).text(), sources, began)
+
+
+def keep_swept(
+    command: str, words: Sequence[str], receipt: Receipt, sources: Iterable[Path], prints: Fingerprints, began: float
+) -> None:
+    """Keep a receipt of a sweep of which all jobs were found completed; there is none of what may not be answered.
+
+    Args:
+        command: whose configuration is composed.
+        words: the arguments of the command line.
+        receipt: the answer.
+        sources: files and folders that the runs depend on, and the runs themselves.
+        prints: of the output root.
+        began: seconds since the epoch, before the first of the sources was read.
+    """
+    own = [word for word in words if word not in _MULTIRUN]
+    if any(word.startswith("-") for word in own) or len(own) == len(words):
+        return
+    with suppress(HydraException, OmegaConfBaseException):  # the first values alone need not be a job
+        config = _first(command, own)
+        if _may_be_answered(config):
+            folders = [Path(source.path) for source in config.hydra.runtime.config_sources if source.schema == "file"]
+            prints.keep_completed(_question(config, own), receipt.text(), [*folders, *sources], began)
+
+
+def _composed(command: str, words: Sequence[str]) -> DictConfig:
+    return compose(command, without_null(command, words), return_hydra_config=True)
+
+
+def _first(command: str, words: Sequence[str]) -> DictConfig:
+    """The configuration of the first of the jobs that the words sweep over."""
+    loader = GlobalHydra.instance().config_loader()
+    first = []
+    for own in OverridesParser.create(config_loader=loader).parse_overrides(without_null(command, words)):
+        value = next(own.sweep_string_iterator(), "") if own.is_discrete_sweep() else None
+        first.append(str(own.input_line) if value is None else f"{own.get_key_element()}={value}")
+    return _composed(command, first)
 
 
 def _may_be_answered(config: DictConfig) -> bool:
@@ -77,13 +163,19 @@ def _may_be_answered(config: DictConfig) -> bool:
     return not (config.dry_run or config.print_config or config.rerun == "all")
 
 
-def _question(config: DictConfig) -> str:
-    """A hash of all that a run is made of and is checked against, but for the content of files."""
+def _question(config: DictConfig, swept: Sequence[str] | None) -> str:
+    """A hash of all that a run is made of and is checked against, but for the content of files.
+
+    Args:
+        config: of the job, or of the first of a sweep.
+        swept: the words of a sweep; None for a single job.
+    """
     content, hydra = resolved(config), config.hydra
     given = [*hydra.overrides.task, *(word for word in hydra.overrides.hydra if not word.startswith("hydra.mode="))]
     made = {
         "content": content,
         "overrides": given,
+        "swept": None if swept is None else [*swept, OmegaConf.to_container(hydra.sweeper), hydra.sweep.dir],
         "choices": OmegaConf.to_container(hydra.runtime.choices),
         "folder": os.getcwd(),  # in which relative paths are meant
         "run": hydra.run.dir,

@@ -16,8 +16,10 @@ from hydra.core.override_parser.types import Quote, QuotedString
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, open_dict, read_write
 
+from dovision.config import hashing
 from dovision.config.errors import error_text
 from dovision.config.settings import EvaluateSettings
+from dovision.io.files import sha256
 from dovision.runtime.fingerprints import Fingerprints
 from dovision.runtime.process_state import is_rank_zero
 from dovision.store.job_shards import check_folder, merged_folder
@@ -81,7 +83,7 @@ class Start(Callback):
     ) -> list[planned.Planned]:
         check = begin_checks(self.command)
         plans = planned.checked(planned.compose(config, overrides), check, plan)
-        check.warn_of_unused()
+        self.warning = check.warn_of_unused()
         return plans
 
     def _or_exit(self, step: Callable[[DictConfig], object], config: DictConfig) -> None:
@@ -145,35 +147,56 @@ class SweepStart(Start):
         if config.dry_run:
             at_once = planned.workers(config)
             _print_plan(root, self._checked(config, overrides, JobEstimator(root, _threads(config, at_once))), at_once)
+        began = time.time()
         with Fingerprints(root) as prints:
             plans = self._checked(config, overrides, functools.partial(_plan, prints=prints, merged={}))
         _check_roots(plans)
         swept = Sweep(config, [plan.job for plan in plans], {plan.job.folder: plan.decision.unlike for plan in plans})
         begin(swept)
         if all(plan.decision.skip == DONE and plan.merged for plan in plans):
-            log.info("all %d jobs are completed already; none is started", len(plans))
-            sys.exit(int(not swept.close()))
+            log.info(receipts.SWEPT, len(plans))
+            closed = swept.close()
+            if closed:
+                self._keep_receipt(swept, plans, root, began)
+            sys.exit(int(not closed))
         warn_of_space(root)
+
+    def _keep_receipt(self, swept: Sweep, plans: Sequence[_Plan], root: Path, began: float) -> None:
+        """Keep a receipt of a sweep whose jobs are all completed, unless what they depend on is not known."""
+        sources = [source for plan in plans for source in plan.sources or ()]
+        code = [plan.foreign for plan in plans]
+        if any(plan.sources is None for plan in plans) or any(names - code[0] for names in code):
+            return
+        summary = str(swept.summary_file), sha256(swept.summary_file)
+        receipt = receipts.Receipt(self.warning, len(plans), swept.closing, summary)
+        with Fingerprints(root) as prints:
+            receipts.keep_swept(self.command, sys.argv[1:], receipt, dict.fromkeys(sources), prints, began)
 
 
 class _Plan(NamedTuple):
-    """A job, what is to be done of it, where its data are, in which runs do not differ, and whether it is merged."""
+    """A job, what is to be done of it, and what a receipt of it depends on."""
 
     job: Job
     decision: Decision
-    root: str | None
+    root: str | None  # of its data, in which runs do not differ
     merged: bool  # that the run into which it is merged is done; true of a job that is no shard
+    sources: Sequence[Path] | None  # of a completed run; None if they are not known
+    foreign: frozenset[str]  # packages of components from elsewhere
 
 
 def _plan(job: Job, settings: EvaluateSettings, prints: Fingerprints, merged: dict[Path, bool]) -> _Plan:
     """Plan a job; `merged` keeps of each run into which shards are merged whether it is done."""
-    from dovision.sweeps.reuse import decide
+    from dovision.sweeps.reuse import decide, sources
 
-    decision = decide(RunDirectory(job.folder), settings, prints)
+    run = RunDirectory(job.folder)
+    decision = decide(run, settings, prints)
     into = merged_folder(job.folder) if settings.evaluation.shard is not None and decision.skip == DONE else None
     if into is not None and into not in merged:
         merged[into] = decide(RunDirectory(into), settings, prints).skip == DONE
-    return _Plan(job, decision, settings.dataset.get("root"), into is None or merged[into])
+    found = sources(settings, run, prints) if decision.skip == DONE and into is None else None
+    foreign = frozenset(hashing.foreign_code(settings.record()))
+    done = into is None or merged[into]
+    return _Plan(job, decision, settings.dataset.get("root"), done, found, foreign)
 
 
 def _check_roots(plans: Sequence[_Plan]) -> None:

@@ -18,10 +18,11 @@ from omegaconf import DictConfig
 from dovision.findings import sweep_summary
 from dovision.findings.sweep_summary import Ended, ended, facts_of, state_of
 from dovision.io.text_files import make_folder
+from dovision.runtime.terminal_tables import Closing
 from dovision.store.job_shards import SHARD_KEY, is_shard, merged_folder
 from dovision.store.run_directory import DAMAGED, MISSING
 from dovision.store.run_files import RUN
-from dovision.sweeps.closing import next_command, print_closing
+from dovision.sweeps.closing import closing_of
 from dovision.sweeps.interruption import Interruption
 from dovision.sweeps.jobs import Job
 from dovision.sweeps.launch import Launch
@@ -102,6 +103,8 @@ class Sweep:
         self, config: DictConfig, jobs: Sequence[Job] | None, outdated: Mapping[Path, str] = MappingProxyType({})
     ) -> None:
         self.folder = Path(config.hydra.sweep.dir).absolute()
+        self.summary_file = self.folder / f"{sweep_summary.SWEEP_SUMMARY}.md"
+        self.closing: Closing | None = None  # once it is closed
         self.rerun: str | None = config.rerun
         self.directory = _configuration_directory(config)
         self._jobs = jobs
@@ -143,11 +146,11 @@ class Sweep:
         self.launch.end(self.folder)
         jobs = self.jobs
         found = [self._ended(job) for job in [*jobs, *merged_jobs(jobs)]]
-        print_closing(found)
+        self.closing = closing_of(found, self.summary_file)
+        self.closing.print()
         if found:
             sweep_summary.write_sweep_summary(self.folder, shlex.join(["dovision-evaluate", *sys.argv[1:]]), found)
-            written = self.folder / f"{sweep_summary.SWEEP_SUMMARY}.md"
-            print(f"sweep: {written}\n{next_command(self.folder)}", file=sys.stderr)
+            self.closing.print_files()
         return all(job.state == sweep_summary.GOOD or job.facts.get("limits") for job in found)
 
     def _ended(self, job: Job) -> Ended:
