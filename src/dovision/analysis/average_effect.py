@@ -53,7 +53,7 @@ def _average_effects(folder: Path, stamps: tuple[tuple[int, ...], ...]) -> pd.Da
     cells = pd.MultiIndex.from_product(names, names=CELL)
     width = max(1, SUMS_AT_ONCE // max(len(groups), 1))
     frames = []
-    for start in range(0, len(cells), width):
+    for start in range(0, max(len(cells), 1), width):  # a shard may have no cell at all
         block = cells[start : start + width]
         totals, counts = np.zeros((2, len(groups) * len(block)))
         for rows in _summed_rows(folder) if summed else _rows(folder, names, group_of):

@@ -20,7 +20,7 @@ from dovision.evaluation import callbacks
 from dovision.evaluation.callback import ClassifierUnderTest
 from dovision.evaluation.effects import EffectEvaluation
 from dovision.evaluation.maps import MapEvaluation
-from dovision.evaluation.test_images import shard_samples, test_samples
+from dovision.evaluation.test_images import check_units, shard_samples, test_samples
 from dovision.findings.headline_numbers import numbers
 from dovision.functional.norms import condition_name
 from dovision.interfaces import Attack, Images, Intervention
@@ -100,6 +100,7 @@ def _evaluate(settings: EvaluateSettings) -> None:
         samples = shard_samples(settings.evaluation, of_job)
         intervention: Intervention = settings.intervention.make()
         intervention.bind(images, settings.evaluation.split)
+        check_units(intervention, images, of_job)
         attack: Attack = settings.attack.make()
         detection_setup = callbacks.detection_setup(settings)
         reported: ReportedNumbers | None = None if settings.reported is None else settings.reported.make()

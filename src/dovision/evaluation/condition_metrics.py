@@ -62,8 +62,8 @@ class ConditionMetrics:
     def add_effects(self, effects: _Rows) -> None:
         """Take images into account in average effects, by all their rows of effects.parquet."""
         frame = effects.select(EFFECT_COLUMNS).to_pandas()
-        for condition, rows in frame.groupby("condition", observed=True):
-            self.average_effects[condition].update(*self._by_unit(rows))
+        for condition, metric in self.average_effects.items():  # also without rows: one that was never updated warns
+            metric.update(*self._by_unit(frame[frame["condition"] == condition]))
 
     def add_sums(self, sums: _Rows) -> None:
         """The same by the sums over all classes, from effect_sums.parquet, where not all rows are kept."""
@@ -90,6 +90,8 @@ class ConditionMetrics:
 
     def _areas(self) -> dict[str, Tensor]:
         """AUROC of the sizes of effects, of successfully attacked images against all clean ones."""
+        if not len(self.clean.value):  # no image has a unit
+            return {}
         clean, found = self.clean.compute().reshape(-1), {}  # torchmetrics makes a number of one image's
         for condition, scores in self.successful.items():
             metric = DetectionAUROC(clean).to(self.clean.device)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dovision.config.settings import EvaluationSettings
-from dovision.interfaces import Images
+from dovision.interfaces import Images, Intervention
 from dovision.training.data_module import check_split
+from dovision.types import INPUT
 
 
 def first_samples(images: Images, split: str, most: int | None, boxed: bool = False) -> list[int]:
@@ -40,6 +41,26 @@ def test_samples(settings: EvaluationSettings, images: Images) -> list[int]:
             "this dataset. Choose another dataset, or evaluation.only_with_boxes=false."
         )
     return samples
+
+
+def check_units(intervention: Intervention, images: Images, samples: Sequence[int]) -> None:
+    """Refuse images of which none has a unit, such as a mask, of an intervention whose units lie in the images.
+
+    Args:
+        intervention: bound to the images.
+        images: the dataset.
+        samples: the images that are evaluated.
+    """
+    if intervention.site != INPUT or type(intervention).bind is Intervention.bind:
+        return
+    units = range(len(intervention.units(images.shape)))
+    regions = (intervention.region(images.shape, unit, sample) for sample in samples for unit in units)
+    if all(region is not None and not region.area for region in regions):
+        raise ValueError(
+            f"an image must have a unit of the intervention, such as a mask or a box, but none of the {len(samples):,} "
+            "that are evaluated has one. Evaluate more (evaluation.images), or those with boxes "
+            "(evaluation.only_with_boxes=true)."
+        )
 
 
 def shard_samples(settings: EvaluationSettings, samples: Sequence[int]) -> Sequence[int]:
