@@ -3,6 +3,7 @@
     python checks/dry_run_estimates.py --quick      200 images of two ways of keeping rows, a minute
     python checks/dry_run_estimates.py              1,000 images, some minutes
     python checks/dry_run_estimates.py model=chexnet evaluation.keep=all    another network, one way of keeping rows
+    python checks/dry_run_estimates.py --shards     shards of many rows, and their merge, two minutes
 
 The first estimate is that of `dry_run=true` before anything was run, which times batches; the second that of the same
 command once a fifth of the images has been run, which it scales. The run's seconds are those of the processor, from
@@ -38,12 +39,15 @@ JOB += (
     "training.classifier.epochs=1",
 )
 WITHIN = 0.2  # of the run
+MANY_ROWS = ("dataset=digits", "dataset.shape=[1,28,28]", "dataset.test_fraction=0.7", "training.classifier.epochs=1")
+MANY_ROWS += ("intervention.rows=14", "intervention.columns=14", "evaluation.batch_size=25")
+SHARDS = 4
 
 
 def run(root: Path, *overrides: str) -> None:
     """dovision-evaluate in this process; the last override of a key counts."""
-    given = {each.partition("=")[0]: each for each in (*JOB, *overrides)}
-    sys.argv = ["dovision-evaluate", f"output_root={root}", *given.values()]
+    given = {each.partition("=")[0]: each for each in overrides}
+    sys.argv = ["dovision-evaluate", *given.values(), f"output_root={root}"]
     with contextlib.redirect_stderr(io.StringIO()) as errors:
         try:
             evaluate.main()
@@ -63,8 +67,8 @@ def replaced(owner: Any, name: str, value: Any) -> Iterator[None]:
         setattr(owner, name, before)
 
 
-def estimated(root: Path, *overrides: str) -> dry_run.JobEstimate:
-    """The estimate of a dry run."""
+def estimated(root: Path, *overrides: str) -> list[dry_run.JobEstimate]:
+    """The estimates of a dry run, of each job."""
     found: list[dry_run.JobEstimate] = []
 
     def table(estimates: Sequence[dry_run.JobEstimate], workers: int | None = 1) -> str:
@@ -73,7 +77,7 @@ def estimated(root: Path, *overrides: str) -> dry_run.JobEstimate:
 
     with replaced(dry_run, "table", table), contextlib.redirect_stdout(io.StringIO()):
         run(root, *overrides, "dry_run=true")
-    return found[0]
+    return found
 
 
 def measured(root: Path, *overrides: str) -> tuple[float, float]:
@@ -100,9 +104,9 @@ def measured(root: Path, *overrides: str) -> tuple[float, float]:
 def compared(root: Path, images: int, *overrides: str) -> tuple[str, int]:
     """The cells of a row, and how many estimates are further from the run than WITHIN."""
     whole = f"evaluation.images={images}"
-    timed = estimated(root, *overrides, whole)
+    timed = estimated(root, *overrides, whole)[0]
     measured(root, *overrides, f"evaluation.images={images // 5}")
-    scaled = estimated(root, *overrides, whole)
+    scaled = estimated(root, *overrides, whole)[0]
     seconds, size = measured(root, *overrides, whole)
     pairs = [(60 * each.time.minutes, seconds) for each in (timed, scaled)] + [((timed.bytes or 0) / 1e6, size)]
     wrong = sum(abs(got / true - 1) > WITHIN for got, true in pairs) + (scaled.scaled is None)
@@ -110,16 +114,53 @@ def compared(root: Path, images: int, *overrides: str) -> tuple[str, int]:
     return " | ".join([f"{images:,}", *shown[:2], f"{seconds:.1f}", shown[2], f"{size:.1f}"]), wrong
 
 
+def in_shards(root: Path, images: int) -> tuple[list[str], bool]:
+    """Seconds of shards and of their merge, timed, scaled and run; and whether an estimate is further than WITHIN."""
+    own = (*MANY_ROWS, f"evaluation.images={images}")
+    cut = ("-m", *own, f"evaluation.shards={SHARDS}", f"evaluation.shard=range({SHARDS})")
+    run(root, *MANY_ROWS, "evaluation.images=25")  # fits the network
+    estimates = [_of_shards(root, *cut)]
+    run(root, *own, f"evaluation.images={max(100, images // 5)}")
+    estimates.append(_of_shards(root, *cut))
+    seconds = [0.0, 0.0]
+    evaluated = evaluate._evaluate
+
+    def timed(settings: Any) -> None:
+        began = time.process_time()
+        evaluated(settings)
+        seconds[settings.evaluation.is_merged] += time.process_time() - began
+
+    with replaced(evaluate, "_evaluate", timed), contextlib.redirect_stdout(io.StringIO()):
+        run(root, *cut)
+    far = any(abs(sum(each) / sum(seconds) - 1) > WITHIN for each in estimates)
+    return [f"{shards:.1f} + {merge:.1f}" for shards, merge in (*estimates, seconds)], far
+
+
+def _of_shards(root: Path, *overrides: str) -> tuple[float, float]:
+    found = [each.time for each in estimated(root, *overrides)]
+    return 60 * sum(each.minutes for each in found), 60 * sum(each.merge for each in found)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print estimates beside runs; 1 if one is further from its run than WITHIN, or none was scaled."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--shards", action="store_true")
     parser.add_argument("overrides", nargs="*", help="of the job")
     asked = parser.parse_args(arguments)
     keeps = [each for each in asked.overrides if each.startswith("evaluation.keep=")]
-    own = [each for each in asked.overrides if each not in keeps]
+    own = [*JOB, *(each for each in asked.overrides if each not in keeps)]
     torch.set_num_threads(1)
     far = 0
+    if asked.shards:
+        print("| images | timed batches, s | scaled from a run of fewer, s | shards and merge, s |")
+        print("| --- | --- | --- | --- |")
+        for images in (200, 1000):
+            with tempfile.TemporaryDirectory() as name:
+                cells, wrong = in_shards(Path(name), images)
+            print(f"| {images:,} | {' | '.join(cells)} |", flush=True)
+            far += wrong
+        return int(far > 0)
     print("| evaluation.keep | images | timed batches, s | scaled from a fifth, s | run, s | dry run, MB | run, MB |")
     print("| --- | --- | --- | --- | --- | --- | --- |")
     with tempfile.TemporaryDirectory() as name:

@@ -12,7 +12,7 @@ from dovision.evaluation import detector_fits
 from dovision.evaluation.detector_fits import Reads
 from dovision.evaluation.fit_protocol import fit_protocol
 from dovision.interfaces import Detector
-from dovision.sweeps.costs import Batches, Estimate, Pace, Work, estimate, fits_of_detectors, on_workers
+from dovision.sweeps.costs import PER_RUN, Batches, Estimate, Pace, Work, estimate, fits_of_detectors, on_workers
 from dovision.sweeps.dry_run import JobEstimate, table
 from dovision.sweeps.jobs import Job
 from dovision.sweeps.timing import Timer
@@ -85,6 +85,14 @@ def test_what_follows_the_images_and_the_merge_of_shards_are_in_the_minutes():
     assert of_shard == Estimate(0.7, 0.7, merge=pytest.approx(0.7))
     lines = told(("missing", of_shard), ("missing", of_shard), workers=2)
     assert "about 2.1 minutes on 2 workers, of them 1.4 to merge shards, " in lines[-1]
+
+
+def test_each_run_takes_a_while_in_any_case_and_shards_share_that_of_the_merged_one():
+    own = Estimate(2.0, 3.0, merge=0.5)
+    assert own.with_runs(None) == Estimate(2.0 + PER_RUN / 60, 3.0 + PER_RUN / 60, merge=0.5)
+    assert own.with_runs(4).merge == 0.5 + PER_RUN / 240
+    unknown = Estimate(0.0, math.inf, ("effects",))
+    assert unknown.with_runs(4) == unknown
 
 
 def test_of_a_single_batch_all_is_the_images():

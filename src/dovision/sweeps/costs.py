@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from dovision.runtime.processor_clock import undisturbed_seconds
 
+PER_RUN = 0.4  # seconds of a run that neither batches nor rows take: its folder, networks, record and memory, about
 SECONDS = 2.0  # for which batches are timed at least, after the first one
 LONGEST = 20.0  # seconds after which they are timed no more, however unsteady
 STEADY = 0.05  # share by which the time of an image changes from a size of batches to the next one, at most
@@ -50,6 +51,13 @@ class Estimate(NamedTuple):
         unknown = tuple(dict.fromkeys((*self.unknown, *other.unknown)))
         minutes = self.minutes + other.minutes, self.most + other.most
         return Estimate(*minutes, unknown, max(self.gpu, other.gpu), self.merge + other.merge)
+
+    def with_runs(self, shards: int | None) -> Estimate:
+        """With what a run takes in any case, also that into which a job is merged as one of so many shards."""
+        if not self.is_known:
+            return self
+        merge = 0.0 if shards is None else PER_RUN / 60 / shards
+        return self.plus(Estimate(PER_RUN / 60, PER_RUN / 60, merge=merge))
 
     @property
     def is_known(self) -> bool:

@@ -20,7 +20,7 @@ from dovision.store.run_files import RUN
 from dovision.sweeps.costs import Pace
 
 PACE = "pace"  # the fact of run.json
-_FIXED_END = 1.5  # seconds of a run's end that do not depend on the number of images, about
+_FIXED_END = 0.1  # seconds of a run's end that do not depend on the number of images, about
 _LEAST = 0.5  # seconds of batches, after the first one, from which a pace can be had
 _OF_SPEED = ("threads", "num_workers", "dataset.root", "dataset.store", "trainer.accelerator", "trainer.devices")
 _IRRELEVANT = (*(set(hashing.IRRELEVANT_TO_RESULTS) - set(_OF_SPEED)), "evaluation.images", "name")

@@ -67,7 +67,9 @@ class Timer:
         bench = Bench(asked)
         times = dict(bench.work() if recorded is None else bench.fits())
         found = estimate(times, lambda work: self._pace(work, asked.settings, times[work]))
-        return found if recorded is None else found.plus(bench.scaled(recorded))
+        own = asked.settings.evaluation
+        whole = found if recorded is None else found.plus(bench.scaled(recorded))
+        return whole.with_runs(None if own.shard is None else own.shards)
 
     def _pace(self, work: Work, settings: EvaluateSettings, timed: Callable[[], Pace]) -> Pace | None:
         if work.key not in self._paces:
