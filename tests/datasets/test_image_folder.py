@@ -204,6 +204,22 @@ def test_missing_splits_and_a_missing_root_are_named(folder_of_images):
         open_folder(folder_of_images)
 
 
+def test_folders_of_splits_by_another_name_are_refused_and_read_once_they_are_named(folder_of_images):
+    into_splits(folder_of_images)
+    (folder_of_images / "val").rename(folder_of_images / "valid")
+    with pytest.raises(ValueError, match=r"got valid. Set 'dataset.split_folders={val: valid}', or, to leave them out"):
+        open_folder(folder_of_images)
+    read = open_folder(folder_of_images, split_folders={"train": "train", "val": "valid", "test": "test"})
+    assert {name.partition("/")[0] for name in read.table("val")["name"]} == {"valid"}
+    cut = open_folder(folder_of_images, split_folders={"train": "train", "val": None, "test": "test"})
+    assert {name.partition("/")[0] for name in cut.table("val")["name"]} == {"train"}
+    shutil.rmtree(folder_of_images / "valid")
+    for name in ("train", "test"):
+        (folder_of_images / name).rename(folder_of_images / name.capitalize())
+    with pytest.raises(ValueError, match=r"got Test, Train. Set 'dataset.split_folders={train: Train, test: Test}'"):
+        open_folder(folder_of_images)
+
+
 def test_val_is_cut_by_group_from_train_where_it_has_no_folder(folder_of_images):
     into_splits(folder_of_images)
     shutil.rmtree(folder_of_images / "val")

@@ -54,3 +54,12 @@ def test_a_damaged_gzip_file_is_named(tmp_path, damage):
     (tmp_path / "a.gz").write_bytes(damage)
     with pytest.raises(ValueError, match="a.gz must be a whole gzip file"):
         files.unzipped(tmp_path / "a.gz", 1000)
+
+
+def test_a_text_is_read_without_its_byte_order_mark_and_in_utf_8_alone(tmp_path):
+    path = tmp_path / "classes.txt"
+    path.write_text("Käfer\n", "utf-8-sig")
+    assert files.read_text(path) == "Käfer\n"
+    path.write_text("Käfer\n", "latin-1")
+    with pytest.raises(ValueError, match=r"classes.txt must be a text in UTF-8: .* position 1: .* Save it as UTF-8."):
+        files.read_text(path)

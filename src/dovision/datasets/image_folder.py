@@ -18,7 +18,7 @@ import torch
 
 from dovision import checks
 from dovision.datasets import _checks, _image_io, _splits
-from dovision.datasets.readers.class_folders import class_folders
+from dovision.datasets.readers.class_folders import check_split_folders, class_folders
 from dovision.datasets.readers.copies import check_copies
 from dovision.datasets.readers.decoded_store import check_outside
 from dovision.datasets.readers.file_images import FileImages
@@ -197,6 +197,7 @@ def _split_folders(root: Path, names: Mapping[str, str | None]) -> dict[str, Pat
     for split in names:
         checks.choice("split_folders", split, SPLITS)
     present = {split: root / name for split in SPLITS if (name := names.get(split)) and (root / name).is_dir()}
+    check_split_folders(root, present, [split for split in SPLITS if names.get(split) and split not in present])
     if present and "test" not in present:
         missing = names.get("test") or "test"
         raise ValueError(

@@ -56,8 +56,15 @@ def read_bytes(path: str | Path, most: int) -> bytes:
 
 
 def read_text(path: str | Path) -> str:
-    """The content of a regular file in UTF-8; errors as those of `regular`."""
-    return read_bytes(path, TEXT).decode("utf-8")
+    """The content of a regular file in UTF-8, without a byte order mark; errors as those of `regular`.
+
+    Raises:
+        ValueError: also if it is in another encoding.
+    """
+    try:
+        return read_bytes(path, TEXT).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} must be a text in UTF-8: {error}. Save it as UTF-8.") from error
 
 
 def sha256(path: str | Path) -> str:

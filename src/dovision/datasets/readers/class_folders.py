@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from dovision import checks
 from dovision.io import files
 
+_USUAL = {  # names of folders of splits, in lower case
+    "train": ("train", "training", "trn"),
+    "val": ("val", "valid", "validation", "dev", "development"),
+    "test": ("test", "testing", "tst"),
+}
 _NUMBERED = re.compile(r"(n\d{8})\s+(.+)")  # of ImageNet, and the names
 
 
@@ -57,6 +62,29 @@ def class_folders(root: Path, parents: Sequence[Path], class_file: str | None) -
         )
     twice = {name for name, count in Counter(each.name for each in listed).items() if count > 1}
     return [each._replace(name=f"{each.name} ({each.folder})") if each.name in twice else each for each in listed]
+
+
+def check_split_folders(root: Path, present: Mapping[str, Path], lacking: Sequence[str]) -> None:
+    """Refuse folders that look like splits by another name, such as valid or Test, and would be left out or be classes.
+
+    Args:
+        root: that holds them.
+        present: the folders of splits that are read.
+        lacking: splits whose folders are not there, though they have a name.
+
+    Raises:
+        ValueError: there is such a folder.
+    """
+    others = [path.name for path in sorted(root.iterdir()) if path.is_dir() and not path.name.startswith(".")]
+    others = [name for name in others if root / name not in present.values()]
+    meant = {split: name for name in others for split in lacking if name.lower() in _USUAL[split]}
+    if meant and (present or len(meant) == len(others)):
+        own = ", ".join(f"{split}: {meant[split]}" for split in lacking if split in meant)
+        unused = ", ".join(f"{split}: null" for split in meant)
+        raise ValueError(
+            f"{root} must hold folders of splits by the names of dataset.split_folders, got {checks.listed(others)}. "
+            f"Set 'dataset.split_folders={{{own}}}', or, to leave them out, 'dataset.split_folders={{{unused}}}'."
+        )
 
 
 def _named(line: str) -> ClassFolder:
