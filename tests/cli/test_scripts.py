@@ -74,6 +74,21 @@ def test_the_three_examples_of_an_evaluation_would_run(run_command, capsys, tmp_
         assert f"{jobs} jobs, {jobs} to do" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("flag", ["-m", "--multirun"])
+@pytest.mark.parametrize("place", [0, 1, 2, 3])
+def test_a_sweep_may_be_asked_for_at_any_place(flag, place):
+    words = ["seed=0,1", "intervention.rows=2", "--config-dir=conf"]
+    given = [*words[:place], flag, *words[place:]]
+    assert scripts.multirun_first(given) == [flag, *words]
+    assert scripts.multirun_first(words) == words
+
+
+def test_a_flag_among_overrides_begins_a_sweep(run_command, capsys, tmp_path):
+    words = ("dataset=digits", "-m", "seed=0,1", "evaluation.keep=sumary", f"output_root={tmp_path}")
+    assert run_command(scripts.evaluate, *words) == 1
+    assert "2 of 2 jobs cannot run, and none was started" in capsys.readouterr().err
+
+
 def test_a_mistaken_value_is_told_in_one_line(run_command, capsys):
     assert run_command(scripts.report, "sweep=nowhere") == 1
     errors = capsys.readouterr().err

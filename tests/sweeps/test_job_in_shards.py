@@ -220,3 +220,12 @@ def test_a_shard_in_a_folder_of_another_name_is_refused(small, tmp_path, capsys,
 def test_what_cannot_be_cut_is_refused(small, capsys, overrides, message):
     assert small(*overrides) == 1
     assert message in capsys.readouterr().err
+    assert not list(small.root.parent.rglob("run.json"))
+
+
+def test_more_shards_than_batches_are_refused_before_any_starts(small, capsys):
+    assert small("evaluation.shards=4", "evaluation.shard=range(4)", "-m") == 1
+    printed = capsys.readouterr().err
+    assert "4 of 4 jobs cannot run, and none was started" in printed
+    assert printed.count("must be at most the number of batches, 3 of 4 images, got 4") == 4
+    assert not list(small.root.parent.rglob("run.json"))

@@ -12,6 +12,7 @@ from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 from yaml.error import MarkedYAMLError
 
+from dovision.cli.scripts import multirun_first
 from dovision.config import hashing
 from dovision.config.errors import error_text
 from dovision.config.null_choices import without_null
@@ -32,7 +33,7 @@ def hydra_main(name: str, story: Story) -> Callable[[], None]:
         os.environ["HYDRA_FULL_ERROR"] = "1"  # hand every error to this function, unprinted
         hashing.register_resolvers()
         quieten()
-        sys.argv[1:] = without_null(name, sys.argv[1:])
+        sys.argv[1:] = without_null(name, multirun_first(sys.argv[1:]))
         task = JobTask(name, story, sweep.begin_command())
         launch = hydra.main(version_base="1.3", config_path=str(configuration_folder()), config_name=name)(task)
         code = _outcome(name, lambda: _launched(launch, task))

@@ -25,7 +25,14 @@ def _run(name: str) -> None:
         sys.exit(130)
 
 
+def multirun_first(words: list[str]) -> list[str]:
+    """The words of a command line with -m before the overrides, among which Hydra's parser does not take it."""
+    flags = [word for word in words if word in ("-m", "--multirun")]
+    return [*flags[:1], *(word for word in words if word not in flags)]
+
+
 def _print_or_run(name: str) -> None:
+    sys.argv[1:] = multirun_first(sys.argv[1:])
     if not PRINTING.isdisjoint(argument.partition("=")[0] for argument in sys.argv[1:]):
         with contextlib.suppress(Exception):  # which the command itself then reports in a sentence
             try:

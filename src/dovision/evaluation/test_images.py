@@ -71,14 +71,25 @@ def shard_samples(settings: EvaluationSettings, samples: Sequence[int]) -> Seque
     """
     if settings.shards == 1:
         return samples
+    batches = check_shards(settings, len(samples))
+    if settings.shard is None:
+        return samples
+    places = settings.shard, settings.shard + 1
+    first, end = (settings.batch_size * (batches * each // settings.shards) for each in places)
+    return samples[first:end]
+
+
+def check_shards(settings: EvaluationSettings, images: int) -> int:
+    """Return the number of batches of so many images.
+
+    Raises:
+        ValueError: there are more shards than batches.
+    """
     size, shards = settings.batch_size, settings.shards
-    batches = -(-len(samples) // size)
+    batches = -(-images // size)
     if batches < shards:
         raise ValueError(
             f"evaluation.shards must be at most the number of batches, {batches} of {size} images, got {shards}. Set "
             "it, or evaluation.batch_size, to less."
         )
-    if settings.shard is None:
-        return samples
-    first, end = (size * (batches * each // shards) for each in (settings.shard, settings.shard + 1))
-    return samples[first:end]
+    return batches

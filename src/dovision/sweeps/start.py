@@ -107,6 +107,7 @@ class SweepStart(Start):
 
             job = Job(0, tuple(config.hydra.overrides.task), Path(config.hydra.run.dir).absolute())
             _print_plan(settings.output_root, [JobEstimator(settings.output_root)(job, settings)], 1)
+        _check_shards(settings, Path(), {})
         if is_rank_zero():
             _keep_receipt(config, settings, self.warning)
         return settings
@@ -149,7 +150,8 @@ class SweepStart(Start):
             _print_plan(root, self._checked(config, overrides, JobEstimator(root, _threads(config, at_once))), at_once)
         began = time.time()
         with Fingerprints(root) as prints:
-            plans = self._checked(config, overrides, functools.partial(_plan, prints=prints, merged={}))
+            plan = functools.partial(_plan, prints=prints, merged={}, images={})
+            plans = self._checked(config, overrides, plan)
         _check_roots(plans)
         swept = Sweep(config, [plan.job for plan in plans], {plan.job.folder: plan.decision.unlike for plan in plans})
         begin(swept)
@@ -184,12 +186,20 @@ class _Plan(NamedTuple):
     foreign: frozenset[str]  # packages of components from elsewhere
 
 
-def _plan(job: Job, settings: EvaluateSettings, prints: Fingerprints, merged: dict[Path, bool]) -> _Plan:
-    """Plan a job; `merged` keeps of each run into which shards are merged whether it is done."""
+def _plan(
+    job: Job, settings: EvaluateSettings, prints: Fingerprints, merged: dict[Path, bool], images: dict[Path, int]
+) -> _Plan:
+    """Plan a job; `merged` keeps of each run into which shards are merged whether it is done, `images` how many it has.
+
+    Raises:
+        ValueError: a job is to be cut into more shards than it has batches.
+    """
     from dovision.sweeps.reuse import decide, sources
 
     run = RunDirectory(job.folder)
     decision = decide(run, settings, prints)
+    if decision.skip != DONE:
+        _check_shards(settings, merged_folder(job.folder), images)
     into = merged_folder(job.folder) if settings.evaluation.shard is not None and decision.skip == DONE else None
     if into is not None and into not in merged:
         merged[into] = decide(RunDirectory(into), settings, prints).skip == DONE
@@ -197,6 +207,18 @@ def _plan(job: Job, settings: EvaluateSettings, prints: Fingerprints, merged: di
     foreign = frozenset(hashing.foreign_code(settings.record()))
     done = into is None or merged[into]
     return _Plan(job, decision, settings.dataset.get("root"), done, found, foreign)
+
+
+def _check_shards(settings: EvaluateSettings, run: Path, images: dict[Path, int]) -> None:
+    """Refuse more shards than batches; `images` keeps of each run how many it has. Nothing without labels is opened."""
+    from dovision.evaluation.test_images import check_shards, test_samples
+    from dovision.sweeps.reuse import open_images
+
+    own = settings.evaluation
+    if own.shards > 1 and settings.has_labels:
+        if run not in images:
+            images[run] = len(test_samples(own, open_images(settings)))
+        check_shards(own, images[run])
 
 
 def _check_roots(plans: Sequence[_Plan]) -> None:
