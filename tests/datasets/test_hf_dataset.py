@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import re
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -63,6 +64,38 @@ def test_splits_that_are_missing_are_cut(tmp_path, made, expected):
     data = opened(tmp_path / "own")
     assert counts(data) == expected
     check(data, parts)
+
+
+@pytest.mark.parametrize(
+    ("made", "splits", "message", "expected"),
+    [
+        (
+            {"train": 20, "valid": 4, "test": 6},
+            {"val": "valid"},
+            "got train, validation, test. Set 'dataset.splits={val: valid}', or, to leave them out, 'dataset.spl",
+            {"train": 20, "val": 4, "test": 6},
+        ),
+        (
+            {"train": 20, "validation": 6},
+            {"val": None, "test": "validation"},
+            "the dataset has train, validation alone. Test on that of val, and have val cut from train: 'dataset",
+            {"train": 16, "val": 4, "test": 6},
+        ),
+    ],
+)
+def test_splits_of_other_names_are_refused_until_they_are_named(tmp_path, made, splits, message, expected):
+    hf_parts(**made).save_to_disk(str(tmp_path / "own"))
+    with pytest.raises(ValueError, match=re.escape(message)):
+        opened(tmp_path / "own")
+    assert counts(opened(tmp_path / "own", splits=splits)) == expected
+
+
+def test_a_row_without_a_group_is_refused(tmp_path):
+    patients = ["a", "a", None, "b"] * 10
+    part = hf_parts(train=40)["train"].remove_columns("patient").add_column("patient", patients)
+    part.save_to_disk(str(tmp_path / "own"))
+    with pytest.raises(ValueError, match="each row must have a group in 'patient', .* but train-2 has None. Set"):
+        opened(tmp_path / "own", columns={"group": "patient"})
 
 
 def test_parquet_files_are_read_one_or_a_folder(tmp_path):

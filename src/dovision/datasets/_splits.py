@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Hashable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from itertools import combinations
 from typing import Any
 
@@ -12,6 +12,24 @@ import torch
 from dovision import checks
 from dovision.functional.rng import generator
 from dovision.types import SPLITS
+
+_USUAL = {  # names of splits, in lower case
+    "train": ("train", "training", "trn"),
+    "val": ("val", "valid", "validation", "dev", "development"),
+    "test": ("test", "testing", "tst"),
+}
+
+
+def probable_splits(names: Iterable[str], lacking: Collection[str] = SPLITS) -> dict[str, str]:
+    """The names that splits which are lacking usually have, such as valid or Test, by the split."""
+    found = list(names)
+    meant = {split: name for split in lacking for name in found if name.lower() in _USUAL[split]}
+    return {split: meant[split] for split in SPLITS if split in meant}
+
+
+def as_setting(names: Mapping[str, str | None]) -> str:
+    """A mapping as it is written in a command, such as {val: valid, test: null}."""
+    return f"{{{', '.join(f'{key}: null' if name is None else f'{key}: {name}' for key, name in names.items())}}}"
 
 
 def check_fractions(val: float, test: float) -> None:

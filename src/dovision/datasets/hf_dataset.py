@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from dovision import checks
-from dovision.datasets import _checks, _image_io
+from dovision.datasets import _checks, _image_io, _splits
 from dovision.datasets.readers.library_images import LibraryImages
 from dovision.io import files, hub
 from dovision.io.images import MAX_FILE_BYTES, BadFile
@@ -82,7 +82,7 @@ class HfDataset(LibraryImages):
         config: str | None,
         revision: str | None,
         columns: Mapping[str, str | None],
-        splits: Mapping[str, str],
+        splits: Mapping[str, str | None],
         task: str,
         classes: Sequence[str] | None,
         shape: Sequence[int],
@@ -98,7 +98,7 @@ class HfDataset(LibraryImages):
         _check_columns(data, image, label, group)
         library = checks.import_extra("datasets", "hf")
         self.labels = _labels(_names(data, str(label)), self.task, names)
-        groups = names if group is None else list(map(str, data[group]))
+        groups = names if group is None else _groups(data[group], str(group), names)
         self.records = pd.DataFrame({"number": range(len(names)), "name": names, "group": groups})
         self.read = HfReader(data.cast_column(image, library.Image(decode=False)), str(image), self.shape)
         self.cut(given, val_fraction, test_fraction, seed)
@@ -124,7 +124,7 @@ class HfDataset(LibraryImages):
 
 
 def _rows(
-    root: str, config: str | None, revision: str | None, splits: Mapping[str, str]
+    root: str, config: str | None, revision: str | None, splits: Mapping[str, str | None]
 ) -> tuple[Any, list[str] | None, list[str]]:
     """All rows that are used, the split of each, None where they are to be cut, and their names."""
     library = checks.import_extra("datasets", "hf")
@@ -132,9 +132,10 @@ def _rows(
     parts = dict(opened) if isinstance(opened, Mapping) else {"train": opened}
     for own in splits:
         checks.choice("splits", own, SPLITS)
-    found = {own: theirs for own, theirs in splits.items() if theirs in parts}
+    found = {own: theirs for own, theirs in splits.items() if theirs is not None and theirs in parts}
     if not found:
         raise ValueError(f"splits must name some of {', '.join(parts)}, got {', '.join(map(str, splits.values()))}.")
+    _check_splits(splits, found, parts)
     if left := [name for name in parts if name not in found.values()]:
         log.info("its splits %s are not used", ", ".join(left))
     lengths = {own: len(parts[theirs]) for own, theirs in found.items()}
@@ -142,6 +143,23 @@ def _rows(
     given = [own for own, length in lengths.items() for _ in range(length)]
     data = library.concatenate_datasets([parts[theirs] for theirs in found.values()])
     return data, None if set(found) == {"train"} else given, names
+
+
+def _check_splits(splits: Mapping[str, str | None], found: Mapping[str, str], parts: Collection[str]) -> None:
+    """Refuse splits of which one has a usual name and would be left out, or of which none is a test."""
+    others = [name for name in parts if name not in found.values()]
+    lacking = [own for own in SPLITS if own not in found and splits.get(own) is not None]
+    if meant := _splits.probable_splits(others, lacking):
+        raise ValueError(
+            f"splits must name those of the dataset, {', '.join(parts)}, got {', '.join(map(str, splits.values()))}. "
+            f"Set 'dataset.splits={_splits.as_setting(meant)}', or, to leave them out, "
+            f"'dataset.splits={_splits.as_setting(dict.fromkeys(meant))}'."
+        )
+    if set(found) == {"train", "val"}:
+        raise ValueError(
+            f"splits must name a test split, but the dataset has {', '.join(parts)} alone. Test on that of val, and "
+            f"have val cut from train: 'dataset.splits={_splits.as_setting({'val': None, 'test': found['val']})}'."
+        )
 
 
 def _opened(library: Any, root: str, config: str | None, revision: str | None) -> Any:
@@ -198,6 +216,17 @@ def _files_of_images(data: Any, column: str) -> list[Path]:
             f"{len(lacking):,} are not, such as {lacking[0]}. Put the bytes into the dataset (save_to_disk does)."
         )
     return list(found)
+
+
+def _groups(cells: Sequence[Any], column: str, names: Sequence[str]) -> list[str]:
+    """The groups as text; an error if a row has none."""
+    for name, cell in zip(names, cells, strict=True):
+        if cell is None or cell != cell or cell == "":
+            raise ValueError(
+                f"each row must have a group in {column!r}, such as the patient, but {name} has {cell!r}. Set "
+                "dataset.columns.group=null where groups are not known."
+            )
+    return list(map(str, cells))
 
 
 def _innermost(feature: Any) -> Any:

@@ -9,13 +9,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from dovision import checks
+from dovision.datasets._splits import as_setting, probable_splits
 from dovision.io import files
 
-_USUAL = {  # names of folders of splits, in lower case
-    "train": ("train", "training", "trn"),
-    "val": ("val", "valid", "validation", "dev", "development"),
-    "test": ("test", "testing", "tst"),
-}
 _NUMBERED = re.compile(r"(n\d{8})\s+(.+)")  # of ImageNet, and the names
 
 
@@ -77,13 +73,12 @@ def check_split_folders(root: Path, present: Mapping[str, Path], lacking: Sequen
     """
     others = [path.name for path in sorted(root.iterdir()) if path.is_dir() and not path.name.startswith(".")]
     others = [name for name in others if root / name not in present.values()]
-    meant = {split: name for name in others for split in lacking if name.lower() in _USUAL[split]}
+    meant = probable_splits(others, lacking)
     if meant and (present or len(meant) == len(others)):
-        own = ", ".join(f"{split}: {meant[split]}" for split in lacking if split in meant)
-        unused = ", ".join(f"{split}: null" for split in meant)
         raise ValueError(
             f"{root} must hold folders of splits by the names of dataset.split_folders, got {checks.listed(others)}. "
-            f"Set 'dataset.split_folders={{{own}}}', or, to leave them out, 'dataset.split_folders={{{unused}}}'."
+            f"Set 'dataset.split_folders={as_setting(meant)}', or, to leave them out, "
+            f"'dataset.split_folders={as_setting(dict.fromkeys(meant))}'."
         )
 
 

@@ -16,6 +16,7 @@ import pandas as pd
 
 from dovision import checks
 from dovision.datasets._image_io import Decoding, ImageHeader
+from dovision.datasets._splits import as_setting, probable_splits
 from dovision.datasets.readers.boxes import box_columns, file_boxes
 from dovision.datasets.readers.manifest import MADE, Manifest, cell_numbers, read_manifest
 from dovision.io.images import BadFile
@@ -224,12 +225,12 @@ def given_splits(
     written = manifest.cells[split]
     wrong = ~written.isin(meant)
     if wrong.any():
-        legal, own = [*meant], _probable_names(written[wrong].unique())
+        legal, own = [*meant], probable_splits(written[wrong].unique()) or {"val": "NAME"}
         manifest.refuse(
             split,
             wrong,
             f"{', '.join(legal[:-1])} or {legal[-1]}",
-            f"Set 'dataset.splits={own}', or dataset.columns.split=null to have them cut.",
+            f"Set 'dataset.splits={as_setting(own)}', or dataset.columns.split=null to have them cut.",
         )
     cells = written.map(meant)
     if patient is not None:
@@ -253,12 +254,6 @@ def _split_names(names: Mapping[str, str | Sequence[str]]) -> dict[str, str]:
             if meant.setdefault(str(name), own) != own:
                 raise ValueError(f"splits must have different names, got {name!r} for {meant[str(name)]} and {own}.")
     return meant
-
-
-def _probable_names(cells: Iterable[str]) -> str:
-    """A setting of names of splits, by their first two letters, such as of valid or Test."""
-    found = {own: cell for cell in cells for own in SPLITS if cell[:2].lower() == own[:2]} or {"val": "NAME"}
-    return f"{{{', '.join(f'{own}: {found[own]}' for own in SPLITS if own in found)}}}"
 
 
 def _refuse_written_otherwise(manifest: Manifest, patient: str) -> None:
