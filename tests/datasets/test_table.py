@@ -271,6 +271,15 @@ def test_rows_that_repeat_an_image_are_further_boxes(root):
     assert sorted(boxes["object"]) == ["cat", "cat", "dog", "dog", "dog2"]
 
 
+def test_the_separator_that_excel_writes_above_the_header_is_obeyed(root):
+    path, before = root / "metadata.csv", names(open_table(root))
+    path.write_text("sep=;\n" + path.read_text().replace(",", ";"), "utf-8-sig")
+    assert names(open_table(root)) == before
+    with_row = path.read_text("utf-8-sig").replace("p1;", ";", 1)
+    path.write_text(with_row)
+    assert "patient in row 5 of metadata.csv must be the name or number of a patient, got ''." in refusal(root)
+
+
 @pytest.mark.parametrize(
     ("columns", "box"),
     [
@@ -732,6 +741,11 @@ BROKEN = {  # what is broken, the settings, and the sentence
         {},
         "got path|label|patient|split|left|top|right|bottom|mask. Set dataset.columns.path. Cells are separated by a",
     ),
+    "a line above the header": (
+        text(lambda old: f"# films\n{old}"),
+        {},
+        "must have as many cells as the header, 1, but row 2 has 9: 'path,label,patient,split,left,top,right,bottom,ma",
+    ),
     "a column in capitals": (
         text(lambda old: old.replace("path", "Path", 1)),
         {},
@@ -853,7 +867,21 @@ def test_the_nihs_table_of_boxes_is_read_as_it_was_published(root, caplog):
     box = dataset.boxes("test").iloc[0]
     assert Box(*box[["top", "left", "bottom", "right"]]) == Box(3, 2, 11, 12)
     assert box["label"] is None
-    assert "boxes.csv has no column 'label': its boxes speak for no class" in caplog.text
+    assert "boxes.csv has no column 'label': its boxes speak for no class. Name that of their labels in" in caplog.text
+    named = open_table(root, {"boxes": "boxes.csv", "columns": {"box_label": "Finding Label"}})
+    assert set(named.boxes("test")["label"]) == {"cat"}
+    message = refusal(root, {"boxes": "boxes.csv", "columns": {"box_label": "Finding"}})
+    assert "boxes.csv must have a column 'Finding' for columns.box_label, got path, Finding Label, Bbox [x" in message
+
+
+def test_rows_of_a_second_table_that_have_no_box_may_be_equal(root):
+    rows = [["path", "label", "x", "y", "w", "h"], *[["images/8.png", "none", *[""] * 4]] * 2]
+    write_csv(root / "boxes.csv", rows)
+    assert len(open_table(root, {"boxes": "boxes.csv"}).known_boxes) == 0
+    write_csv(root / "boxes.csv", [rows[0], *[["images/8.png", "cat", *"2345"]] * 2])
+    assert "path in row 3 of boxes.csv must be of an image or a box that no other row has, but row 2" in refusal(
+        root, {"boxes": "boxes.csv"}
+    )
 
 
 def items_by_name(dataset):

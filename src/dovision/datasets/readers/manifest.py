@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import math
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -22,6 +23,8 @@ from dovision.io import files
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")  # the first four may be gzipped
 MADE = "\0"  # the start of the names of columns that are made here, which no table has
 _SEPARATORS = ",;\t"
+_STATED = re.compile("sep=(.)")  # a line above the header, with which Excel is given the separator
+_ABOVE = "Take what is above the header away."
 _OTHER_FILES = {  # by their first bytes
     b"PK\x03\x04": "a workbook of Excel, or a zip file. Save the sheet as CSV (UTF-8)",
     b"\xd0\xcf\x11\xe0": "a workbook of Excel. Save the sheet as CSV (UTF-8)",
@@ -129,14 +132,15 @@ def cell_numbers(manifest: Manifest, column: str, rule: str, whole: bool = False
 
 def _csv(path: Path, text: str, kind: str) -> pd.DataFrame:
     head = next((line for line in text.splitlines() if line.strip()), "")
-    separator = "\t" if kind == ".tsv" else max(_SEPARATORS, key=head.count)
+    stated = _STATED.fullmatch(head.strip())
+    separator = stated[1] if stated else "\t" if kind == ".tsv" else max(_SEPARATORS, key=head.count)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
     rows, numbers_of = [], []
     header: list[str] | None = None
     number = 0
     try:
         for number, cells in enumerate(reader, 1):
-            if not any(cell.strip() for cell in cells):
+            if not any(cell.strip() for cell in cells) or (stated and header is None and cells[0].startswith("sep=")):
                 continue
             if header is None:
                 cells = _with_names_apart(cells, separator)
@@ -146,7 +150,8 @@ def _csv(path: Path, text: str, kind: str) -> pd.DataFrame:
             if len(cells) != len(header):
                 raise ValueError(
                     f"each row of {path} must have as many cells as the header, {len(header)}, but row {number} has "
-                    f"{len(cells)}: {separator.join(cells)!r}. Quote cells that contain {separator!r}."
+                    f"{len(cells)}: {separator.join(cells)!r}. "
+                    + (f"Quote cells that contain {separator!r}." if len(header) > 1 else _ABOVE)
                 )
             rows.append([cell.strip() for cell in cells])
             numbers_of.append(number)

@@ -37,6 +37,7 @@ class Columns(NamedTuple):
     patient: str | None = "patient"
     split: str | None = "split"
     slice: str | None = "slice"  # of a NIfTI volume, or frame of a DICOM file, from 0
+    box_label: str | None = None  # of labels in a second table, of boxes; None: named as in the first
     mask: str | Mapping[str, str] | None = "mask"  # of paths of masks; or a column for each mask, by the mask's name
 
 
@@ -177,7 +178,7 @@ def boxes_of_images(
         root: that paths in it are relative to.
         records: the images, as of `FileImages`.
         classes: those that a box may speak for.
-        columns: names of the table's columns; of these path, slice and label count.
+        columns: names of the table's columns; of these path, slice, label and box_label count.
         known: names that a box may have, besides those of the records; None: no others.
 
     Raises:
@@ -188,12 +189,20 @@ def boxes_of_images(
     number = columns.slice if columns.slice in table.cells else None
     table = named_rows(table, columns.path, number, root)
     names = table.cells[NAME]
-    _refuse_equal_rows(table, columns.path)
+    edges = list(box_columns(table) or ())
+    _refuse_equal_rows(table.chosen((table.cells[edges] != "").any(axis=1).to_numpy()), columns.path)
     wrong = ~names.isin(records["name"]) & ~names.isin(known or ())
     table.refuse(columns.path, wrong, "the path of an image of the dataset")
-    own = columns.label if columns.label in table.cells else None
-    if own is None:
-        log.warning("%s has no column %r: its boxes speak for no class", path, columns.label)
+    own = columns.label if columns.box_label is None else columns.box_label
+    if columns.box_label is not None:
+        table.column(columns.box_label, "columns.box_label")
+    elif own not in table.cells:
+        log.warning(
+            "%s has no column %r: its boxes speak for no class. Name that of their labels in dataset.columns.box_label",
+            path,
+            own,
+        )
+        own = None
     labels = pd.Series("", names.index) if own is None else table.cells[own]
     return file_boxes(table, records, names, labels, classes)
 
