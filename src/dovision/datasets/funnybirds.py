@@ -16,6 +16,7 @@ from torch import Tensor
 
 from dovision import checks
 from dovision.datasets import _checks, _image_io, _splits
+from dovision.datasets.readers.decoded_store import PreparedImages, StoredRows, stamp
 from dovision.interfaces import Counterfactuals, Source
 from dovision.io import files
 from dovision.runtime.progress import DISPLAY
@@ -28,7 +29,7 @@ BODY = "body"  # the part that every picture keeps
 _BACKGROUND = "background"  # the kind of objects that are part of no bird
 
 
-class FunnyBirds(Counterfactuals):
+class FunnyBirds(PreparedImages, Counterfactuals):
     """The dataset as its authors lay it out; a part of it is enough: fewer classes, pictures or removals.
 
     The root holds train/CLASS/NUMBER.png, test/CLASS/NUMBER.png and the tables classes.json, parts.json,
@@ -46,6 +47,8 @@ class FunnyBirds(Counterfactuals):
         task, classes, shape: facts; classes are named after their numbers, 3 channels.
         val_fraction: share of the training pictures.
         seed: of the cut.
+        store: folder of pictures that `prepare` decoded once, those without some objects, too, of 8 bits; read where
+            it is complete. None: read the files.
 
     Raises:
         FileNotFoundError: a folder, a table or a picture is missing.
@@ -69,6 +72,7 @@ class FunnyBirds(Counterfactuals):
         shape: Sequence[int],
         val_fraction: float,
         seed: int,
+        store: str | None = None,
     ) -> None:
         self._root = Path(root).resolve()
         self.files = (self._root,)
@@ -84,18 +88,28 @@ class FunnyBirds(Counterfactuals):
         self._pictures_of = {name: train.iloc[list(cut[name])].reset_index(drop=True) for name in ("train", "val")}
         self._pictures_of["test"] = test
         drawn = [path for paths in self._removals for path in paths.values()]
-        self.unread = (*(self._root / name for name in [*train["name"], *test["name"]]), *drawn)
-        described = (repr((self.task.classes, self.shape, sorted(self._parts), models)), train.to_csv(), test.to_csv())
-        names = (path.relative_to(self._root).as_posix() for path in self.unread)
+        self._paths = [*(self._root / name for name in [*train["name"], *test["name"]]), *drawn]
+        self.use_store(store, self._keys, [self._root])
+        self.unread = self.files_read(self._paths)
+        if self.store is not None:
+            self.files = (self._root, self.store.folder)
+        described = [repr((self.task.classes, self.shape, sorted(self._parts), models)), train.to_csv(), test.to_csv()]
+        described += [repr(dict(self.facts))] if self.facts else []
+        names = (path.relative_to(self._root).as_posix() for path in self._paths)
         self.content = _checks.fingerprint((text.encode() for text in (*described, *names)), cut)
         counts = {name: len(pictures) for name, pictures in self._pictures_of.items()}
-        self.facts = {"pictures": counts, _PARTS: {name: dict(row.get("parts", {})) for name, row in models.items()}}
+        self.facts = {
+            **self.facts,
+            "pictures": counts,
+            _PARTS: {name: dict(row.get("parts", {})) for name, row in models.items()},
+        }
 
     def source(self, split: str) -> Source:
         pictures = self._pictures_of[split]
-        paths = [str(self._root / name) for name in pictures["name"]]
+        paths = [self._root / name for name in pictures["name"]]
+        stored = None if self._stored is None else self.from_store([self._places[path] for path in paths])
         label, group = (torch.tensor(pictures[column].to_numpy()) for column in ("label", "number"))
-        return Source(_image_io.FromFiles(paths, self._read), label, group)
+        return Source(stored or _image_io.FromFiles(list(map(str, paths)), self._read_file), label, group)
 
     def source_table(self, split: str) -> pd.DataFrame:
         """Besides `name`, the path below the root: `background_objects`, how many the scene has, seen or not."""
@@ -158,9 +172,28 @@ class FunnyBirds(Counterfactuals):
             rows = pool.map(seen, range(len(pictures)))
             return list(DISPLAY.track(rows, "finding parts", "pictures", len(pictures)))
 
+    def read_record(self, place: int) -> Tensor:
+        """The picture at a place among all files, read from its file."""
+        return self._read_file(self._paths[place])
+
+    def _read(self, path: Path) -> Tensor:
+        """A picture, from the store where that is read."""
+        return self._read_file(path) if self._stored is None else self._stored(self._places[path])
+
     @property
-    def _read(self) -> partial[Tensor]:
+    def _read_file(self) -> partial[Tensor]:
         return partial(_image_io.image_from_file, shape=self.shape)
+
+    @cached_property
+    def _stored(self) -> StoredRows | None:
+        return self.from_store(range(len(self._paths)))
+
+    @cached_property
+    def _places(self) -> dict[Path, int]:
+        return {path: place for place, path in enumerate(self._paths)}
+
+    def _keys(self) -> list[str]:
+        return [f"{path.relative_to(self._root).as_posix()} {stamp(path)}" for path in self._paths]
 
     def _table(self, name: str, kind: type[Any] = list) -> Any:
         path = self._root / name

@@ -13,7 +13,8 @@ import torch
 from dovision import checks
 from dovision.datasets import _checks, _image_io
 from dovision.datasets._image_files import decode_files
-from dovision.interfaces import Images, Source
+from dovision.datasets.readers.decoded_store import PreparedImages
+from dovision.interfaces import Source
 from dovision.io import files
 from dovision.types import Task
 
@@ -24,7 +25,7 @@ _LIST = ".txt"  # the ending of a file that lists pictures
 _COLUMNS = ["name", "height", "width", "digest"]  # of the table of pictures
 
 
-class Pictures(Images):
+class Pictures(PreparedImages):
     """Pictures without labels: those of a folder, but not of its subfolders, or those of a list.
 
     BMP, GIF, JPEG, PNG, PPM, TIFF or WebP, in folders known by the ending of their names, of one frame and at most 67
@@ -38,6 +39,7 @@ class Pictures(Images):
         task, classes: of the classifier, in the order of its outputs; both None: its own.
         shape: (C, H, W) that the pictures are brought to, C 1 (grey) or 3 (RGB).
         on_bad_file: error, or skip, which lists them in `bad_files`.
+        store: folder of images that `prepare` decoded once, of 8 bits; read where it is complete. None: read the files.
 
     Raises:
         FileNotFoundError: there is no such file or folder.
@@ -64,6 +66,7 @@ class Pictures(Images):
         classes: Sequence[str] | None,
         shape: Sequence[int],
         on_bad_file: str,
+        store: str | None = None,
     ) -> None:
         checks.choice("on_bad_file", on_bad_file, ("error", "skip"))
         self.shape = _image_io.grey_or_rgb_shape(shape)
@@ -85,7 +88,12 @@ class Pictures(Images):
         digests = (name.encode() + digest for name, digest in self._pictures[["name", "digest"]].to_numpy())
         roots = [Path(each).expanduser().resolve() for each in _given(root)]
         self.files = tuple(roots if all(each.is_dir() for each in roots) else dict.fromkeys([*roots, *found.values()]))
-        self.content = _checks.fingerprint((repr((self._task, self.shape)).encode(), *digests), {})
+        self.use_store(store, self._keys, roots)
+        self.unread = self.files_read(())
+        described = repr((self._task, self.shape, dict(self.facts)) if self.facts else (self._task, self.shape))
+        self.content = _checks.fingerprint((described.encode(), *digests), {})
+        if self.store is not None:
+            self.files = (*self.files, self.store.folder)
 
     @property
     def task(self) -> Task:  # type: ignore[override]
@@ -104,9 +112,18 @@ class Pictures(Images):
     def source(self, split: str) -> Source:
         _only_test(split)
         count = len(self._paths)
-        read = _image_io.FromFiles(self._paths, partial(_image_io.image_from_file, shape=self.shape))
+        from_files = _image_io.FromFiles(self._paths, partial(_image_io.image_from_file, shape=self.shape))
+        read = self.from_store(range(count)) or from_files
         label = torch.full((count,), -1) if self._task is None else self._task.unknown(count)
         return Source(read, label, torch.arange(count))
+
+    def read_record(self, place: int) -> torch.Tensor:
+        """The picture at a place, read from its file."""
+        return _image_io.image_from_file(Path(self._paths[place]), self.shape)
+
+    def _keys(self) -> list[str]:
+        rows = self._pictures[["name", "digest"]].itertuples(index=False)
+        return [f"{name} {digest.hex()}" for name, digest in rows]
 
     def source_table(self, split: str) -> pd.DataFrame:
         """Besides `name` and `group`: `height` and `width` of the picture, in pixels."""

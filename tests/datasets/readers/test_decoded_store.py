@@ -13,7 +13,9 @@ import torch
 from PIL import Image
 
 import dovision as dv
+from dovision.datasets import _image_io
 from dovision.datasets.readers import decoded_store
+from made_birds import write_birds
 from made_libraries import hf_parts, write_films
 from made_medical import write_dicom
 
@@ -86,6 +88,46 @@ def test_a_store_has_the_images_of_the_dataset_to_8_bits(kind, tmp_path, monkeyp
     assert after.fingerprint != plain.fingerprint
     read = pickle.loads(pickle.dumps(after.split("test")))  # as reading processes have it
     assert torch.equal(read[0].image, after.split("test")[0].image)
+
+
+def test_pictures_without_classes_are_stored(tmp_path):
+    root = tmp_path / "photos"
+    root.mkdir()
+    for number in range(10):
+        level = np.full((30, 26, 3), 20 * number, np.uint8)
+        Image.fromarray(level).save(root / f"{number}.png")
+    settings = {"root": str(root), "shape": [3, 20, 20]}
+    plain, stored = (
+        dv.component("dataset", "pictures", {**settings, **more}) for more in ({}, {"store": str(tmp_path)})
+    )
+    stored.prepare()
+    after = dv.component("dataset", "pictures", {**settings, "store": str(tmp_path)})
+    assert after.facts == {"images_from_store": True}
+    for row in range(10):
+        found, expected = after.source("test").image(row), plain.source("test").image(row)
+        torch.testing.assert_close(found, expected, atol=0.5 / 255, rtol=0)
+    assert len({plain.fingerprint, stored.fingerprint, after.fingerprint}) == 3
+    Image.new("RGB", (26, 30), (7, 7, 7)).save(root / "3.png")
+    assert dv.component("dataset", "pictures", {**settings, "store": str(tmp_path)}).facts["images_from_store"] is False
+
+
+def test_birds_are_stored_with_those_that_lack_a_part(tmp_path, monkeypatch):
+    settings = {"root": str(write_birds(tmp_path / "birds")), "classes": ["0", "1"], "shape": [3, 32, 32]}
+    plain, stored = (
+        dv.component("dataset", "funnybirds", {**settings, **more}) for more in ({}, {"store": str(tmp_path / "store")})
+    )
+    stored.prepare()
+    after = dv.component("dataset", "funnybirds", {**settings, "store": str(tmp_path / "store")})
+    assert after.facts["images_from_store"] is True
+    monkeypatch.setattr(_image_io, "image_from_file", lambda *_, **__: pytest.fail("a file is read"))
+    drawn = [(row, obj) for row in range(4) for obj in after.source_objects("test", row)]
+    found = [after.source_counterfactual("test", row, obj) for row, obj in drawn]
+    boxes, pictures = after.source_boxes("test"), images(after)
+    monkeypatch.undo()
+    assert torch.equal(torch.stack(found), torch.stack([plain.source_counterfactual("test", *own) for own in drawn]))
+    assert torch.equal(pictures, images(plain))
+    pd.testing.assert_frame_equal(boxes, plain.source_boxes("test"))
+    assert len({plain.fingerprint, stored.fingerprint, after.fingerprint}) == 3
 
 
 def test_a_kill_loses_a_shard_at_most_and_the_same_command_makes_the_rest(tmp_path, monkeypatch):

@@ -166,7 +166,8 @@ class PreparedImages(Images):
             return
         check_outside(folder, [each for each in origin if isinstance(each, Path)])
         whence = [str(each.resolve() if isinstance(each, Path) else each) for each in origin]
-        own = _digest(self.shape, [type(self).__name__, *self.task.classes, *whence])
+        classes = self.task.classes if self.labelled else ()
+        own = _digest(self.shape, [type(self).__name__, *classes, *whence])
         name = f"{'x'.join(map(str, self.shape))}-{own}"
         self.open_store(Path(folder).resolve() / name, self.shape, keys())
 
