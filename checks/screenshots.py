@@ -82,7 +82,7 @@ def films(folder: Path) -> Sequence[str]:
         names = "|".join(name for name, there in zip(LABELS, own, strict=True) if there)
         split = "train" if number < 70 else "val" if number < 95 else "test"
         rows.append({"path": f"{number:03}.png", "label": names, "patient": number, "split": split})
-    pd.DataFrame(rows).to_csv(folder / "films.csv", index=False)
+    pd.DataFrame(rows).to_csv(folder / "metadata.csv", index=False)
     return (f"dataset.root={folder}", f"dataset.classes=[{','.join(LABELS)}]")
 
 
@@ -93,7 +93,7 @@ def command(module: str, *words: str) -> None:
 
 def drawn(kind: str, folder: Path) -> Path:
     """The page of a kind of run, which is made if it is not there."""
-    if not list((folder / kind).glob("*/run.json")):
+    if not list((folder / kind).glob("*/summary.json")):  # of a run that is completed
         more = films(folder / "films") if kind == "labels" else ()
         command("evaluate", *RUNS[kind], *more, f"name={kind}", f"output_root={folder}")
     command("report", f"sweep={folder / kind}")
