@@ -1,6 +1,6 @@
 import pytest
 
-from dovision.findings.number_text import interval_text, metric_text
+from dovision.findings.number_text import interval_text, level_text, metric_text
 from dovision.functional.intervals import SATURATED
 from dovision.store.display_names import MEAN_EFFECT
 
@@ -38,3 +38,15 @@ def test_small_effects_have_the_places_that_they_need():
     assert metric_text(MEAN_EFFECT, interval(2.5e-7, 1e-7, 4e-7, "")) == "2.5e-7 [1.0e-7, 4.0e-7]"
     assert metric_text("accuracy", interval(0.5, 0.25, 0.75, "")) == "0.500 [0.250, 0.750]"
     assert metric_text("accuracy", None) == "-"
+
+
+def test_levels_have_two_digits_of_what_they_leave():
+    levels = {
+        0.95: "95%",
+        0.975: "97.5%",
+        0.99875: "99.88%",
+        0.9999888: "99.9989%",
+        1 - 0.05 / 128: "99.961%",
+        0.9: "90%",
+    }
+    assert {level: level_text(level) for level in levels} == levels

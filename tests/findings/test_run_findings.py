@@ -39,7 +39,7 @@ def test_the_largest_effect_of_noise_is_shown_to_be_nothing(tmp_path, write_run)
     (largest,) = run_findings(read_run(tmp_path))
     said = "no difference shown" in largest.text
     assert said == (largest.low <= 0 <= largest.high)
-    assert "the largest of 40 average effects, so at 99.875 %" in largest.text
+    assert "the largest of 40 average effects, so at 99.88%" in largest.text
     assert largest.n == 12
 
 
@@ -66,7 +66,7 @@ def test_the_best_of_several_maps_has_a_wider_interval_that_says_so():
     one = map_findings._against(frame, "effect_map_mean", "grad_cam", "energy", 0.95, 1)
     two = map_findings._against(frame, "effect_map_mean", "grad_cam", "energy", 0.975, 2)
     assert two.high - two.low > one.high - one.low
-    assert "the best of 2 effect maps, so at 97.5 %" in two.text
+    assert "the best of 2 effect maps, so at 97.5%" in two.text
     assert "best of" not in one.text
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
+
 from programs import program
 
 CONF = Path(__file__).resolve().parents[2] / "conf"

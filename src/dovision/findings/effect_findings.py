@@ -20,9 +20,8 @@ from dovision.findings.finding import (
     finding,
     images_text,
     in_brackets,
-    level_text,
 )
-from dovision.findings.number_text import finer, number_text
+from dovision.findings.number_text import finer, level_text, number_text
 from dovision.functional.intervals import level_of_selected
 from dovision.store.display_names import component_name, component_text
 from dovision.store.run_record import Run
@@ -58,7 +57,9 @@ def _largest(run: Run) -> Iterator[Finding]:
     row = at_level(clean.loc[[row.name]], level).iloc[0].to_dict()
     what = f"do({row['unit']}{_fill(run)}) on P({row['class']})"
     number, images = in_brackets(row), images_text(row["images"])
-    among = f"the largest of {len(clean):,} average effects, so {level_text(level)}" if len(clean) > 1 else "on average"
+    among = (
+        f"the largest of {len(clean):,} average effects, so at {level_text(level)}" if len(clean) > 1 else "on average"
+    )
     if sign := direction(row):
         verb = next(verb for verb, way in _FORMS.items() if way == sign)
         text = f"{what.replace(' on ', f' {verb} ')} by {in_brackets(_sized(row), form='.3f')} ({among}; {images})."
@@ -99,7 +100,7 @@ def _masks(run: Run) -> Iterator[Finding]:
         frame = frame[frame["condition"] == CLEAN].astype(object)
         rows = frame.where(frame.notna(), None).to_dict("records")
     row = max(rows, key=lambda row: row["inside"] or 0)
-    among = f"the largest of {len(rows):,}, so {level_text(level)}; " if len(rows) > 1 else ""
+    among = f"the largest of {len(rows):,}, so at {level_text(level)}; " if len(rows) > 1 else ""
     size = {name: number_text(row[name], finer(".3f", row[name])) for name in MASK_PLACES if row[name] is not None}
     what = f"The effect of do({row['mask']}{_fill(run)}) on P({row['class']}), {size['inside']} in size,"
     others = {"moved": "the mask moved elsewhere", "outside": "all outside it"}

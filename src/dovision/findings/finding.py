@@ -57,11 +57,6 @@ def in_brackets(row: Mapping[str, Any], column: str = "", form: str = "+.3f") ->
     return text.replace("[-]", "[no interval]")
 
 
-def level_text(level: float) -> str:
-    """The level of an interval that is not the usual one, such as "at 97.5 %"."""
-    return f"at {100 * level:.6g} %"
-
-
 def images_text(count: float) -> str:
     """A count of images, such as "n = 1 image"."""
     return f"n = {count:,} {'image' if count == 1 else 'images'}"

@@ -9,7 +9,8 @@ import pandas as pd
 
 from dovision.analysis.explanation_metrics import agreements
 from dovision.analysis.map_summary import paired_difference
-from dovision.findings.finding import NO_DIFFERENCE, Finding, direction, finding, in_brackets, level_text
+from dovision.findings.finding import NO_DIFFERENCE, Finding, direction, finding, in_brackets
+from dovision.findings.number_text import level_text
 from dovision.functional.intervals import level_of_selected
 from dovision.store.display_names import METRIC_HEADS, component_name
 from dovision.store.map_tables import MAPS_FILE
@@ -50,7 +51,7 @@ def _is_effect_map(name: str, configured: Mapping[str, Any]) -> bool:
 def _against(frame: pd.DataFrame, best: str, rival: str, metric: str, level: float, several: int) -> Finding:
     row = paired_difference(frame, best, rival, metric, level)
     one, other = component_name(best), component_name(rival)
-    chosen = f"the best of {several} effect maps, so {level_text(level)}, " if several > 1 else ""
+    chosen = f"the best of {several} effect maps, so at {level_text(level)}, " if several > 1 else ""
     number = f"{in_brackets(row, 'difference')}, {chosen}n = {row['pairs']:,} maps"
     verdict = {1: f"higher than that of {other}", -1: f"lower than that of {other}"}.get(direction(row, "difference"))
     verdict = verdict or f"not shown to differ from that of {other}"

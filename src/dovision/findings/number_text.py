@@ -73,6 +73,13 @@ def number_text(value: float, form: str) -> str:
     return text if float(text) else text.lstrip("+-")
 
 
+def level_text(level: float) -> str:
+    """The level of intervals, with two digits of what it leaves to 1, such as "95%" or "99.88%"."""
+    rest = 100 * (1 - level)
+    places = max(0, 1 - math.floor(math.log10(rest) + 1e-9))
+    return f"{float(f'{100 - rest:.{places}f}'):.12g}%"
+
+
 def metric_text(metric: str, interval: Mapping[str, Any] | None) -> str:
     """A headline metric with its interval, to as many places as suit the metric."""
     estimate = None if interval is None else interval["estimate"]

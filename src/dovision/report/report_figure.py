@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 
 from dovision import checks
 from dovision.config.component import make_group
+from dovision.findings.number_text import level_text
 from dovision.functional.intervals import MEAN_INTERVALS, NOT_MEASURED, level_of_selected
 from dovision.io import paths
 from dovision.io.text_files import write_text
@@ -206,7 +207,7 @@ def selected(shown: int, measured: int) -> str:
     """A remark on the intervals of the `shown` largest of `measured` numbers, drawn at `level_of_selected`."""
     if shown >= measured:
         return ""
-    level = f"{100 * level_of_selected(shown, measured):.6g}%"
+    level = level_text(level_of_selected(shown, measured))
     return f"; as the {shown:,} largest of {measured:,} are shown, each is of {level} (Benjamini and Yekutieli)"
 
 

@@ -143,7 +143,7 @@ def gallery(
         picture, facts = pictures[sample, condition], units.iloc[0]
         _picture(image, picture, extent=_edges(picture))
         text = f"{word}: {shortened(facts['predicted'], 14)} ({short_probability(facts['control'])})"
-        true = f"\ntrue: {shortened(facts['label'], 18)}" if facts["label"] else ""
+        true = f"\ntrue: {shortened(facts['label'], 40)}" if facts["label"] else ""
         image.set_xlabel(text + true, fontsize=SMALL, loc="left")
         _effects(effects, picture, units, scale, masks)
         for axes in (image, effects)[: 1 + bool(effects.images)]:

@@ -38,7 +38,7 @@ class Grid(FigureComponent):
             "data: where the fills disagree, the effect is partly the fill's."
         )
         words = caption(text, grids, images(pooled["images"]), whiskers(pooled["seeds"]), pooled)
-        title = "Mean |expected effect| against grid and fill"
+        title = f"Mean |expected effect| against grid{' and fill' if frame['fill'].nunique() > 1 else ''}"
         yield ReportFigure("effect_against_grid", title, words, _grid_lines(pooled), pooled)
 
 

@@ -119,7 +119,7 @@ class Overlay(FigureComponent):
             values = stack(height, width, boxes_of(units), units["effect"].tolist(), 0.0, masks_of(units, masks))
             predicted = f"{shortened(first['predicted'], 18)} ({short_probability(first['control'])})"
             title = f"{likeliest_word(run.folder)}: {predicted}"
-            label = f"\ntrue: {shortened(first['label'], 22)}" if first["label"] != first["predicted"] else ""
+            label = f"\ntrue: {shortened(first['label'], 60)}" if first["label"] != first["predicted"] else ""
             if not first["label"]:
                 label = f"\n{shortened(names[sample], 26)}"
             own = boxes[boxes["sample"] == sample], objects.get(sample, {})
