@@ -25,9 +25,9 @@ def test_numbers_stand_condition_by_metric_and_in_narrower_layouts(conditions):
     assert wide.rows[0] == ["clean", "0.500 [0.250, 1.000]", "-"]
     assert turned.rows[1] == ["attack success", "-", "0.250 [0.125, 1.000]"]
     assert [row[:2] for row in beside.rows] == [
-        ["clean", "accuracy"], ["eps=8/255", "accuracy"], ["", "attack success"],
+        ["clean", "accuracy"], ["epsilon 8/255", "accuracy"], ["", "attack success"],
     ]  # fmt: skip
-    assert [row[0] for row in below.rows] == ["clean", "  accuracy", "eps=8/255", "  accuracy", "  attack success"]
+    assert [row[0] for row in below.rows] == ["clean", "  accuracy", "epsilon 8/255", "  accuracy", "  attack success"]
 
 
 def detected(detector, variant, attack, eps, auroc, attacker="not adaptive", family="", fitted_on=""):
@@ -47,7 +47,7 @@ def test_detectors_have_the_variant_that_figures_show_against_attacks_that_know_
         detected("profile", "clean and noise", "worst case", None, 0.65),
     ]
     wide = detection_tables(rows)[0]
-    assert wide.heads == ["detector: AUROC", "pgd, eps=8/255", "worst case, any eps"]
+    assert wide.heads == ["detector: AUROC", "PGD, epsilon 8/255", "worst case, any epsilon"]
     assert wide.rows == [
         ["entropy", "0.500 [-]", "-"],
         ["profile, clean and noise", "0.700 [-]", "0.650 [-]"],
@@ -65,7 +65,7 @@ def test_families_that_a_detector_has_not_seen_come_first():
         detected("net", "supervised", "worst case", None, 0.4, fitted_on="all attacks"),
     ]
     wide = detection_tables(rows)[0]
-    assert wide.heads == ["detector: AUROC", "fgsm", "cw", "worst case, any eps"]
+    assert wide.heads == ["detector: AUROC", "FGSM", "cw", "worst case, any epsilon"]
     assert wide.rows == [
         ["entropy", "0.500 [-]", "0.500 [-]", "-"],
         ["net, supervised, family unseen", "0.700 [-]", "0.600 [-]", "-"],
@@ -84,7 +84,7 @@ def test_a_run_ends_with_its_numbers_and_the_next_command_and_a_job_of_a_sweep_d
     assert lines[-1] == f"next: dovision-report sweep={run}"
     heads = [line.split(" ")[0] for line in lines]
     start = heads.index("condition")
-    assert heads[start : start + 3] == ["condition", "clean", "eps=8/255"]
+    assert heads[start : start + 3] == ["condition", "clean", "epsilon"]
     assert "(n = " in lines[start + 3]  # the first finding
     assert dovision_evaluate(root, "attack=fgsm", "seed=0,1", "-m") == 0
     lines = capsys.readouterr().err.splitlines()

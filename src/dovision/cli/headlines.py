@@ -19,7 +19,7 @@ from dovision.functional.norms import condition_name
 from dovision.runtime.process_state import is_rank_zero
 from dovision.runtime.terminal_tables import TextTable, print_tables
 from dovision.store.detection_tables import DETECTOR, NOISE, detector_label, preferred
-from dovision.store.display_names import METRIC_HEADS
+from dovision.store.display_names import METRIC_HEADS, display_name
 from dovision.store.run_record import read_run
 from dovision.store.schemas import read_summary
 from dovision.sweeps.closing import next_command
@@ -49,8 +49,9 @@ def print_headlines(folder: Path) -> None:
 def condition_tables(conditions: Mapping[str, Mapping[str, Any]]) -> list[TextTable]:
     """Headline numbers with intervals, condition by metric; for a narrow terminal one below the other."""
     metrics = [name for name in HEADLINE_METRICS if any(found[name] is not None for found in conditions.values())]
+    heads = {name: METRIC_HEADS[name].partition(",")[0] for name in metrics}
     cells = {
-        condition: {METRIC_HEADS[name].partition(",")[0]: metric_text(name, found[name]) for name in metrics}
+        display_name(condition): {head: metric_text(name, found[name]) for name, head in heads.items()}
         for condition, found in conditions.items()
     }
     return _layouts("condition", cells)
@@ -66,10 +67,10 @@ def detection_tables(rows: Sequence[Mapping[str, Any]]) -> list[TextTable]:
     others = preferred(frame[(frame["attacker"] == NOT_ADAPTIVE) & (frame["attack"] != NOISE) & ~whole])
     cells: dict[str, dict[str, str]] = {}
     for row in pd.concat([unseen(frame), others]).to_dict("records"):
-        eps = "any eps" if pd.isna(row["eps"]) else condition_name(row["eps"])
+        eps = "any epsilon" if pd.isna(row["eps"]) else condition_name(row["eps"])
         head = row["family"] if row["attack"] == WHOLE_FAMILY else f"{row['attack']}, {eps}"
-        own = cells.setdefault(detector_label(*(row[name] for name in DETECTOR)), {})
-        own[head] = interval_text({key: row[f"auroc{end}"] for key, end in _ENDS.items()})
+        own = cells.setdefault(display_name(detector_label(*(row[name] for name in DETECTOR))), {})
+        own[display_name(head)] = interval_text({key: row[f"auroc{end}"] for key, end in _ENDS.items()})
     return _layouts("detector: AUROC", cells)
 
 

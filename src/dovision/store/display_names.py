@@ -128,7 +128,7 @@ def display_name(name: str) -> str:
     """An explainer, a detector with its variant, an attack or a condition for people, such as "FGSM, epsilon 0.1"."""
     head, comma, rest = name.partition(",")
     head = re.sub(r"^[a-z][a-z0-9_]*(?=$| eps=|: )", lambda found: component_name(found[0]), head)
-    return re.sub(r"\beps=", "epsilon ", head) + comma + rest
+    return re.sub(r"\beps=", "epsilon ", f"{head}{comma}{rest}")
 
 
 def setting_name(key: str) -> str:
