@@ -330,11 +330,15 @@ def test_masks_come_from_a_folder_by_name_and_by_number(root):
     assert "mask in row 10 of metadata.csv must be a file that is there" in refusal(
         root, {"masks": masks, "columns": {"mask": None}}
     )
+    for missing in ("error", "skip"):
+        wrong = {"folder": "masks", "files": "{stem}_lung.png", "missing": missing}
+        message = refusal(root, {"masks": wrong, "columns": {"mask": None}})
+        assert "masks/0_lung.png. 11 more are missing. Set dataset.masks.folder, and" in message
     dataset = open_table(root, {"masks": {**masks, "missing": "skip"}, "columns": {"mask": None}})
     assert sum(bool(dataset.masks("test", sample)) for sample in range(4)) == 3
 
 
-def test_a_mask_is_turned_as_its_own_orientation_has_it(root):
+def test_a_mask_is_turned_as_its_own_orientation_has_it(root, caplog):
     turned = Image.Exif()
     turned[274] = 6
     stored = Image.open(root / "masks" / "8.png").transpose(Image.Transpose.ROTATE_90)
@@ -344,6 +348,13 @@ def test_a_mask_is_turned_as_its_own_orientation_has_it(root):
         np.testing.assert_array_equal(
             open_table(root, {"check": check}).source_masks("test", 0)["mask"], upright["mask"]
         )
+    for folder in ("images", "masks"):  # a photograph whose mask was drawn on the pixels as stored, and says so
+        pixels = Image.open(root / folder / "9.png").transpose(Image.Transpose.ROTATE_90)
+        pixels.save(root / folder / "9.png", exif=turned)
+    without_boxes = {"boxes": "boxes.csv", "copies": "warn"}
+    write_csv(root / "boxes.csv", [["path", "label", "x", "y", "w", "h"], ["images/0.png", "cat", *"2345"]])
+    open_table(root, without_boxes)
+    assert "EXIF" not in caplog.text
 
 
 @pytest.mark.parametrize("files", ["{stem}.PNG", "{folder}/{name}.Tiff"])
@@ -607,6 +618,11 @@ BROKEN = {  # what is broken, the settings, and the sentence
         cell(5, "split", "test"),
         {},
         "split in row 5 of metadata.csv must be train, the split of patient p1 in row 4, got 'test'. A patient must",
+    ),
+    "no split": (
+        cell(5, "split", ""),
+        {},
+        "split in row 5 of metadata.csv must be a split, got ''. Give it one, or leave such rows out with",
     ),
     "an unknown split": (
         cell(5, "split", "valid"),

@@ -203,7 +203,9 @@ def _known(image: Image.Image) -> Image.Image:
     """The image upright, unless the range of its numbers is not known."""
     whole = np.asarray(image) if image.mode == "I" else np.zeros(1)
     if image.mode == "F" or whole.min() < 0 or whole.max() > 65535:
-        raise BadFile(f"of mode {image.mode}, whose range is not known")
+        raise BadFile(
+            f"of mode {image.mode}, whose range is not known: set dataset.window of dataset=table, or convert it"
+        )
     return images.upright(image)
 
 

@@ -90,11 +90,12 @@ class MaskFiles(MaskIntervention):
             table = table.assign(height=images.shape[1], width=images.shape[2])
         self._aspects = [*table[["height", "width"]].itertuples(index=False, name=None)]
         lacking = [str(path) for path in self._paths if not path.is_file()]
+        skip = ", or leave these images without units with intervention.missing=skip"
         if lacking and (self.missing == "error" or len(lacking) == len(self._paths)):
             raise FileNotFoundError(
                 f"each image must have a file of masks, but {len(lacking)} of {len(self._paths)} have none:"
-                f"{checks.bullet_lines(lacking)}\nSee intervention.files, or leave these images without units with "
-                "intervention.missing=skip."
+                f"{checks.bullet_lines(lacking)}\nSee intervention.files"
+                f"{skip if self.missing == 'error' else ''}."
             )
         there = [sample for sample, path in enumerate(self._paths) if path.is_file()]
         check_distinct([table["name"].iloc[sample] for sample in there], [self._paths[sample] for sample in there])

@@ -129,8 +129,11 @@ class FileImages(PreparedImages):
             reoriented: of each record, whether its image is turned or mirrored when it is read.
         """
         boxed = set(self.known_boxes["row"])
-        masked = [any(source.paths[row] for source in self.mask_sources) for row in range(len(reoriented))]
-        found = [row for row, own in enumerate(reoriented) if own and (masked[row] or row in boxed)]
+        found = [
+            row
+            for row, own in enumerate(reoriented)
+            if own and (row in boxed or any(source.is_as_stored(row) for source in self.mask_sources))
+        ]
         if found:
             log.warning(
                 "%d images with masks or boxes have an EXIF orientation, such as %s: they are read upright, and masks "

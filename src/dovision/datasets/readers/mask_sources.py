@@ -30,6 +30,7 @@ from dovision.types import Mask, Shape
 log = logging.getLogger(__name__)
 _UPRIGHT = "images and masks are read as their EXIF orientation has it. Save the mask upright, or the image without it."
 _SKIP = "Leave such images without masks with dataset.masks.missing=skip."
+_NAMES = "Set dataset.masks.folder, and dataset.masks.files, the pattern of their names."
 
 _BY_NAME = "mask"  # the column that errors name where masks are found by the names of their images
 
@@ -65,6 +66,11 @@ class MaskSource(NamedTuple):
             )
         except images.BadFile as error:
             raise ValueError(f"{path} must be a label map, but is {error}.") from error
+
+    def is_as_stored(self, row: int) -> bool:
+        """Return whether an image has a file of masks without an EXIF orientation of its own."""
+        path = self.paths[row]
+        return bool(path) and not images.is_reoriented(files.read_bytes(path, images.MAX_FILE_BYTES))
 
     def size(self, row: int) -> tuple[int, int]:
         """Height and width of an image's masks, by the header of their file; errors as those of `read`."""
@@ -154,7 +160,8 @@ def _there(source: MaskSource, missing: str, root: Path, error: ErrorText) -> Ma
         place = lacking.index(True)
         more = f" {sum(lacking) - 1:,} more are missing." if sum(lacking) > 1 else ""
         meant = meant_path(source.paths[place], root)
-        remedy = f"There is no {source.paths[place]}.{more} {meant or _SKIP}"
+        else_set = _NAMES if source.column == _BY_NAME and not any(there) else _SKIP
+        remedy = f"There is no {source.paths[place]}.{more} {meant or else_set}"
         raise ValueError(error(source.column, place, "a file that is there", remedy))
     return source._replace(paths=[path if found else "" for path, found in zip(source.paths, there, strict=True)])
 

@@ -234,6 +234,8 @@ def given_splits(
     written = manifest.cells[split]
     wrong = ~written.isin(meant)
     if wrong.any():
+        if (written == "").any():
+            manifest.refuse(split, written == "", "a split", "Give it one, or leave such rows out with dataset.where.")
         legal, own = [*meant], probable_splits(written[wrong].unique()) or {"val": "NAME"}
         manifest.refuse(
             split,
