@@ -223,9 +223,12 @@ def test_what_cannot_be_cut_is_refused(small, capsys, overrides, message):
     assert not list(small.root.parent.rglob("run.json"))
 
 
-def test_more_shards_than_batches_are_refused_before_any_starts(small, capsys):
+def test_more_shards_or_devices_than_batches_are_refused_before_any_starts(small, capsys):
+    few = "must be at most the number of batches, 3 of 4 images, got 4"
     assert small("evaluation.shards=4", "evaluation.shard=range(4)", "-m") == 1
     printed = capsys.readouterr().err
     assert "4 of 4 jobs cannot run, and none was started" in printed
-    assert printed.count("must be at most the number of batches, 3 of 4 images, got 4") == 4
+    assert printed.count(f"evaluation.shards {few}") == 4
+    assert small("trainer.devices=4", "trainer.strategy=ddp", "trainer.accelerator=cpu") == 1
+    assert f"trainer.devices {few}" in capsys.readouterr().err
     assert not list(small.root.parent.rglob("run.json"))

@@ -20,7 +20,7 @@ from dovision.evaluation import callbacks
 from dovision.evaluation.callback import ClassifierUnderTest
 from dovision.evaluation.effects import EffectEvaluation
 from dovision.evaluation.maps import MapEvaluation
-from dovision.evaluation.test_images import check_units, shard_samples, test_samples
+from dovision.evaluation.test_images import check_one_device, check_units, shard_samples, test_samples
 from dovision.findings.headline_numbers import numbers
 from dovision.functional.norms import condition_name
 from dovision.interfaces import Attack, Images, Intervention
@@ -127,7 +127,7 @@ def _evaluate(settings: EvaluateSettings) -> None:
             enable_checkpointing=False,
             use_distributed_sampler=False,
         )
-        _check_devices(settings, trainer.world_size)
+        check_one_device(settings.evaluation, trainer.world_size)
         first = samples[: settings.evaluation.batch_size]  # from which the callback knows what there is
         data = callbacks.evaluation_data(settings, images, samples if merged is None else first)
         trainer.test(ClassifierUnderTest(networks[CLASSIFIER]), datamodule=data, verbose=False)
@@ -176,11 +176,6 @@ def _check_shards(run: RunDirectory, settings: EvaluateSettings) -> None:
     except BaseException:
         run.close()
         raise
-
-
-def _check_devices(settings: EvaluateSettings, devices: int) -> None:
-    if settings.evaluation.shards > 1 and devices > 1:
-        raise ValueError(f"evaluation.shards needs one device a job, got {devices}. Set trainer.devices=1.")
 
 
 def _place(

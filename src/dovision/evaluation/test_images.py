@@ -79,6 +79,12 @@ def shard_samples(settings: EvaluationSettings, samples: Sequence[int]) -> Seque
     return samples[first:end]
 
 
+def check_one_device(settings: EvaluationSettings, devices: int) -> None:
+    """Raise ValueError if a shard is to be measured on several devices."""
+    if settings.shards > 1 and devices > 1:
+        raise ValueError(f"evaluation.shards needs one device a job, got {devices}. Set trainer.devices=1.")
+
+
 def check_shards(settings: EvaluationSettings, images: int) -> int:
     """Return the number of batches of so many images.
 

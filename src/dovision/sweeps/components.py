@@ -17,7 +17,7 @@ from dovision.config.component import Component
 from dovision.config.errors import named
 from dovision.config.settings import EvaluateSettings, FitSettings, TrainSettings, components, plain
 from dovision.evaluation.explanation_config import MapSettings
-from dovision.evaluation.test_images import first_samples, test_samples
+from dovision.evaluation.test_images import check_one_device, first_samples, test_samples
 from dovision.functional.rng import generator
 from dovision.interfaces import Attack, Classifier, Context, Detector, Explainer, Images, Intervention
 from dovision.models.checkpoint import read_checkpoint
@@ -65,7 +65,8 @@ class Components:
         dataset, content = settings.dataset, plain(settings)
         self._once(["dataset", content["dataset"]], lambda: _check_dataset(dataset))
         if here:
-            self._once(["trainer", content["trainer"]], lambda: _check_trainer(settings))
+            shards = settings.evaluation.shards if isinstance(settings, EvaluateSettings) else 1
+            self._once(["trainer", content["trainer"], shards], lambda: _check_trainer(settings))
         if dataset["classes"] is None and settings.has_labels:  # which the dataset refuses, since it knows them
             return
         check_without_fit(settings)
@@ -139,7 +140,9 @@ class Components:
 def _check_trainer(settings: TrainSettings) -> None:
     """Make the trainer, which looks for the devices; what it sets of torch is put back."""
     with isolated(settings.seed, None):
-        make_trainer(settings.trainer, [])
+        made = make_trainer(settings.trainer, [])
+    if isinstance(settings, EvaluateSettings):
+        check_one_device(settings.evaluation, made.world_size)
 
 
 def _check_dataset(dataset: Component) -> None:

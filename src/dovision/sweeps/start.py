@@ -107,7 +107,7 @@ class SweepStart(Start):
 
             job = Job(0, tuple(config.hydra.overrides.task), Path(config.hydra.run.dir).absolute())
             _print_plan(settings.output_root, [JobEstimator(settings.output_root)(job, settings)], 1)
-        _check_shards(settings, Path(), {})
+        _check_batches(settings, Path(), {})
         if is_rank_zero():
             _keep_receipt(config, settings, self.warning)
         return settings
@@ -199,7 +199,7 @@ def _plan(
     run = RunDirectory(job.folder)
     decision = decide(run, settings, prints)
     if decision.skip != DONE:
-        _check_shards(settings, merged_folder(job.folder), images)
+        _check_batches(settings, merged_folder(job.folder), images)
     into = merged_folder(job.folder) if settings.evaluation.shard is not None and decision.skip == DONE else None
     if into is not None and into not in merged:
         merged[into] = decide(RunDirectory(into), settings, prints).skip == DONE
@@ -209,16 +209,21 @@ def _plan(
     return _Plan(job, decision, settings.dataset.get("root"), done, found, foreign)
 
 
-def _check_shards(settings: EvaluateSettings, run: Path, images: dict[Path, int]) -> None:
-    """Refuse more shards than batches; `images` keeps of each run how many it has. Nothing without labels is opened."""
+def _check_batches(settings: EvaluateSettings, run: Path, images: dict[Path, int]) -> None:
+    """Refuse more shards, or devices, than batches; `images` keeps of each run how many it has.
+
+    Nothing without labels is opened.
+    """
     from dovision.evaluation.test_images import check_shards, test_samples
     from dovision.sweeps.reuse import open_images
+    from dovision.training.data_module import check_share
 
-    own = settings.evaluation
-    if own.shards > 1 and settings.has_labels:
+    own, devices = settings.evaluation, settings.trainer.get("devices")
+    devices = devices if isinstance(devices, int) else 1  # not known before the trainer has looked for them
+    if (own.shards > 1 or devices > 1) and settings.has_labels:
         if run not in images:
             images[run] = len(test_samples(own, open_images(settings)))
-        check_shards(own, images[run])
+        check_share(check_shards(own, images[run]), own.batch_size, devices)
 
 
 def _check_roots(plans: Sequence[_Plan]) -> None:

@@ -45,6 +45,15 @@ def check_detection(images: Images) -> None:
     check_split(images, "val", "detection", "Choose another dataset, or leave the detector out.")
 
 
+def check_share(batches: int, size: int, devices: int) -> None:
+    """Raise ValueError if so many batches of `size` images leave a device without one."""
+    if batches < devices:
+        raise ValueError(
+            f"trainer.devices must be at most the number of batches, {batches} of {size} images, got {devices}. "
+            "Set it, or evaluation.batch_size, to less."
+        )
+
+
 class ImageDataModule(pl.LightningDataModule):
     """Loaders over the splits of a dataset; each gives batches of class `Batch`.
 
@@ -123,11 +132,7 @@ class ImageDataModule(pl.LightningDataModule):
         split, size = self.images.split(self.test_split), self.test_batch_size
         samples = range(len(split)) if self.test_samples is None else self.test_samples
         batches, (devices, rank) = -(-len(samples) // size), self._place()
-        if batches < devices:
-            raise ValueError(
-                f"trainer.devices must be at most the number of batches, {batches} of {size} images, got {devices}. "
-                "Set it, or evaluation.batch_size, to less."
-            )
+        check_share(batches, size, devices)
         first, end = (size * (batches * each // devices) for each in (rank, rank + 1))
         share: Dataset[Batch] = Subset(split, samples[first:end])
         whole: Any = DistributedSampler(

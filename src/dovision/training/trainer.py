@@ -46,7 +46,10 @@ def make_trainer(
         return plumbing.make(callbacks=[*callbacks, *bars, *reports], logger=list(loggers))
     except ValueError as error:
         got, reason = ", ".join(f"{key}={plumbing[key]}" for key in DEVICES), str(error).removeprefix("trainer: ")
-        raise ValueError(f"trainer is refused by Lightning, got {got}: {reason}") from error.__cause__
+        remedy = "" if "precision" in reason.lower() else " trainer=cpu runs on any machine."
+        raise ValueError(
+            f"trainer is refused by Lightning, got {got}: {reason.rstrip('.!')}.{remedy}"
+        ) from error.__cause__
 
 
 def limits(trainer: Mapping[str, Any]) -> dict[str, Any]:
