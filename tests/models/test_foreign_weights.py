@@ -221,6 +221,16 @@ def test_what_is_not_the_networks_is_refused_in_one_sentence(tmp_path, kind):
         loaded(saved(tmp_path / "own.pt", content))
 
 
+def test_the_log_names_the_classes_of_a_head_that_is_kept_in_their_order(tmp_path, caplog):
+    caplog.set_level("INFO")
+    path = str(saved(tmp_path / "own.pt", small().state_dict()))
+    load_weights(small(), path, classes=["cat", "dog", "owl"])
+    assert caplog.messages == [f"{path}: kept the head, its 3 classes in the order cat, dog, owl"]
+    caplog.clear()
+    load_weights(small(), path, ["fc"], classes=["cat", "dog", "owl"])
+    assert caplog.messages == [f"{path}: left out the head fc, which is drawn at random"]
+
+
 @pytest.mark.parametrize("kind", ["others", "renamed", "both", "lacking"])
 def test_no_mapping_is_advised_where_none_can_be_given(tmp_path, kind):
     with pytest.raises(ValueError, match="save it with the names of this one|Save a file without model") as found:

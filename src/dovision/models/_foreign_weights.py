@@ -101,12 +101,22 @@ def load_weights(
     new_head: Sequence[str] = (),
     ignored: Sequence[str] = (),
     remedies: Remedies = OF_MODEL_WEIGHTS,
+    classes: Sequence[str] = (),
 ) -> None:
-    """Put the tensors of a file into a network, all but those of a new head; arguments and errors as of `matched`."""
+    """Put the tensors of a file into a network, all but those of a new head; arguments and errors as of `matched`.
+
+    The log names the `classes` for which its head is kept, in the order that they are taken to have there.
+    """
     state, steps = matched(path, network.state_dict(), None, new_head, ignored, remedies)
+    steps += [kept_head(classes)] if classes and not new_head else []
     if has_numbers():
         network.load_state_dict(state, strict=False)  # all is there but a new head, and counts of batches
         log.info("%s: %s", path, "; ".join(steps) or "took all of its tensors")
+
+
+def kept_head(classes: Sequence[str]) -> str:
+    """The line of the log on a head that is kept, of which a file does not name the classes."""
+    return f"kept the head, its {len(classes):,} classes in the order {checks.listed(classes, 4)}"
 
 
 def _content(path: str | Path) -> tuple[Any, list[str]]:

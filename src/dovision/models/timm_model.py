@@ -95,7 +95,7 @@ def timm_model(
         for head in heads:
             choose_outputs(network, head, outputs)
     if weights is not None:
-        load_weights(network, weights, heads if new_head else ())
+        load_weights(network, weights, heads if new_head else (), classes=stated.classes)
     fix_same_padding(network, shape)
     mean, std = normalisation(shape[0], mean, std, (facts.mean, facts.std) if pretrained else None)
     classifier = Classifier(network, stated, mean, std, output)

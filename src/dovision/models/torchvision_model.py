@@ -76,7 +76,8 @@ def torchvision_model(
     if shape[0] != 3:
         _replace_first_convolution(network, shape[0], pretrained=own is not None)
     if file is not None:
-        load_weights(network, file, [_head(network, len(stated.classes))[0]] if new_head else ())
+        head = [_head(network, len(stated.classes))[0]] if new_head else ()
+        load_weights(network, file, head, classes=stated.classes)
     known = own.transforms() if own is not None else None
     mean, std = normalisation(shape[0], mean, std, None if known is None else (known.mean, known.std))
     classifier = Classifier(network, stated, mean, std, output)

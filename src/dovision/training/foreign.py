@@ -9,12 +9,11 @@ from pathlib import Path
 
 import torch
 
-from dovision import checks
 from dovision.config.component import Component
 from dovision.config.settings import TrainSettings
 from dovision.interfaces import Classifier
 from dovision.models import checkpoint
-from dovision.models._foreign_weights import matched
+from dovision.models._foreign_weights import kept_head, matched
 from dovision.models.hf_model import ChosenLogits
 from dovision.training.fitting import laid_out
 
@@ -38,8 +37,7 @@ def save_foreign(settings: TrainSettings, path: Path, origin: Mapping[str, str])
     check_order(settings.model, classifier)
     state, steps = matched(settings.foreign_checkpoint, classifier.network.state_dict(), settings.checkpoint_mapping)
     classifier.network.load_state_dict(state)
-    classes = classifier.task.classes
-    steps.append(f"kept the head, its {len(classes):,} classes in the order {checks.listed(classes, 4)}")
+    steps.append(kept_head(classifier.task.classes))
     log.info("%s: %s", settings.foreign_checkpoint, "; ".join(steps))
     facts = {"fit": path.parent.name, "scores": {}, "limits": {}, FOREIGN_WEIGHTS: dict(origin)}
     checkpoint.save_checkpoint(path, laid_out(classifier), settings.model.record(), None, facts)
