@@ -157,13 +157,18 @@ def _one_class(rows: Sequence[Mapping[str, Any]], column: str) -> list[Mapping[s
     return found
 
 
-def _attack(run: Run) -> Iterator[Finding]:
-    """The success of the attack with the largest epsilon, and whether it raises the effects."""
+def _largest_epsilon(run: Run) -> tuple[str, Mapping[str, Any]] | None:
+    """The condition with the largest epsilon of which the success is known, and its numbers."""
     conditions = {name: found for name, found in run.summary["conditions"].items() if name != CLEAN}
     attacked = {name: found for name, found in conditions.items() if found["success_rate"] is not None}
-    if not attacked:
+    return max(attacked.items(), key=lambda item: float(item[1]["eps"])) if attacked else None
+
+
+def attack_success(run: Run) -> Iterator[Finding]:
+    """The success of the attack with the largest epsilon."""
+    if (largest := _largest_epsilon(run)) is None:
         return
-    name, found = max(attacked.items(), key=lambda item: item[1]["eps"])
+    name, found = largest
     attack = component_name(str(run.config.get("attack", {}).get("_target_", "attack")).rpartition(".")[2])
     rate = {end or "mean": found["success_rate"][key] for end, key in _KEYS.items()}
     share = in_brackets(rate, form=".3f")
@@ -173,6 +178,13 @@ def _attack(run: Run) -> Iterator[Finding]:
     else:
         text = f"{attack} at epsilon {eps} succeeds on {share} of the images that were predicted rightly before"
     yield finding("attack_success", f"{text} ({found['images']:,} images in all).", rate, found["images"])
+
+
+def _attack(run: Run) -> Iterator[Finding]:
+    """The success of the attack with the largest epsilon, and whether it raises the effects."""
+    yield from attack_success(run)
+    name, found = _largest_epsilon(run) or ("", {"auroc": None})
+    eps = name.removeprefix("eps=")
     if found["auroc"] is not None:
         area = {end or "mean": found["auroc"][key] for end, key in _KEYS.items()}
         how = {1: "larger than", -1: "smaller than", 0: "not shown to differ from"}[direction(area, middle=0.5)]

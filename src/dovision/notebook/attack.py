@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -12,6 +13,8 @@ from torch import Tensor
 
 from dovision import checks
 from dovision.attacks.replay import FOLDER, KEYS, MAIN, adversarial_path
+from dovision.findings.effect_findings import attack_success
+from dovision.findings.finding import Finding
 from dovision.functional.norms import condition_name
 from dovision.interfaces import Attack, Classifier
 from dovision.interventions.fills import Constant
@@ -28,9 +31,14 @@ from dovision.notebook.measuring import (
 )
 from dovision.notebook.results import MeasuredImages
 from dovision.store.run_record import Run
-from dovision.store.tables import CLEAN
+from dovision.store.tables import CLEAN, read_task
+from dovision.store.thumbnails import samples_in_conditions
 from dovision.types import Batch, Epsilons
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_PICTURES = 4  # side by side
 _SHARES = ("success_rate", "success_8bit", "robust_accuracy", "accuracy")  # of a condition, in its table
 
 
@@ -51,6 +59,8 @@ class AttackedImages(MeasuredImages):
         ['eps=4/255', 'eps=8/255']
     """
 
+    drawing = ("results",)  # there are no effects of units that anyone has asked for
+
     def __init__(self, run: Run, folder: ResultFolder, made: Attack) -> None:
         super().__init__(run, folder)
         self.eps = made.eps
@@ -69,6 +79,18 @@ class AttackedImages(MeasuredImages):
                 columns = {name: number.get(name) for name in ("estimate", "low", "high", "reason")}
                 rows.append({"condition": condition, "metric": metric, **columns, "images": found["images"]})
         return pd.DataFrame(rows)
+
+    def _findings(self) -> Iterable[Finding]:
+        return attack_success(self.run)
+
+    def _first_figure(self) -> Figure | None:
+        """Clean images above the same attacked, with what is predicted; bold where the attack succeeded."""
+        from dovision.notebook.drawing import pictures_by_condition
+
+        samples, names = self.samples, read_task(self.folder).classes
+        conditions = list(samples["condition"].unique())
+        shown = samples[samples["sample"].isin(samples_in_conditions(self.folder, conditions)[:_PICTURES])]
+        return pictures_by_condition(shown, self.folder, names) if len(shown) else None
 
     def images(self, eps: float | str | None = None) -> Tensor:
         """Attacked images, shape (N, C, H, W), in [0, 1], in the order of `samples`; data of the other functions.

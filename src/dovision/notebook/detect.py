@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
+from torch import Tensor
 
 from dovision import checks
 from dovision.analysis.detection_summary import headlines, read_detection
@@ -88,7 +89,7 @@ class DetectedAttacks(MeasuredImages):
         """The rows that a summary names: unseen families, the worst case, noise."""
         return headlines(self.to_pandas())
 
-    def _drawn(self, groups: tuple[str, ...]) -> Iterator[ReportFigure]:
+    def _drawn(self, groups: Sequence[str]) -> Iterator[ReportFigure]:
         from dovision.notebook.results import figure_components
 
         yield from figure_components()["detection"].of_run(self.run)
@@ -174,4 +175,9 @@ def _splits(data: Any) -> tuple[ImageData, ImageData]:
         got = type(data).__name__
         raise ValueError(f"data must be a dataset of dovision, or a pair of validation and test images, got {got}.")
     val, test = data
+    if isinstance(val, Tensor) and isinstance(test, Tensor) and val.ndim == 4 and test.ndim < 3:
+        raise ValueError(
+            "data must be a pair of validation and test images, got images and labels. Give each split as such a pair: "
+            "((images, labels), (images, labels))."
+        )
     return as_image_data(val), as_image_data(test)

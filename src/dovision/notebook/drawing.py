@@ -8,26 +8,31 @@ import html as html_text
 import io
 import textwrap
 from collections.abc import Sequence
+from pathlib import Path
 
 import pandas as pd
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from dovision.report.figures.gallery import short_probability
 from dovision.report.figures.overlay import OverlayPanel, overlay
 from dovision.report.plots import draw_means, name_rows, panel_rows
-from dovision.report.style import LINE, PAPER, styled
+from dovision.report.style import DIVERGING, LINE, PAPER, SMALL, canvas, shortened, styled
+from dovision.store.display_names import display_name
+from dovision.store.thumbnails import load_thumbnail, thumbnail_path
 from dovision.types import BOX_COLUMNS
 
 _ROWS = 10  # of a table in a notebook
 
 
-def maps_over_images(image: Tensor, values: Tensor, titles: Sequence[str]) -> Figure:
-    """Images side by side, each with values over it: red below 0, blue above, the clearer the smaller.
+def maps_over_images(image: Tensor, values: Tensor, titles: Sequence[str], evidence: bool = False) -> Figure:
+    """Images side by side, each with effects over it, or with evidence: red is for the class, the clearer the smaller.
 
     Args:
         image: shape (B, C, H, W), in [0, 1]; of another number of channels than 1 or 3 their mean is shown.
-        values: shape (B, H, W), with the sign of effects.
+        values: shape (B, H, W).
         titles: one an image.
+        evidence: what speaks for the class is above 0, and not below it as an effect.
     """
     shown = image if image.shape[1] in (1, 3) else image.mean(1, keepdim=True)
     pictures = (shown.detach().cpu().float() * 255).round().byte().permute(0, 2, 3, 1).numpy()
@@ -35,8 +40,33 @@ def maps_over_images(image: Tensor, values: Tensor, titles: Sequence[str]) -> Fi
     numbers = values.detach().cpu().double().numpy()
     none = pd.DataFrame(columns=BOX_COLUMNS)
     shown_over = zip(titles, pictures, numbers, strict=False)
-    panels = [OverlayPanel(title, picture, own, none, {}, "") for title, picture, own in shown_over]
+    look = ("relative evidence", DIVERGING) if evidence else ()
+    panels = [OverlayPanel(title, picture, own, none, {}, "", *look) for title, picture, own in shown_over]
     return shown_in_notebooks(overlay(panels, float(abs(numbers).max()) or 1.0))
+
+
+@styled
+def pictures_by_condition(rows: pd.DataFrame, folder: Path, classes: Sequence[str]) -> Figure:
+    """A row of pictures a condition, each with the class that is predicted; bold where the attack succeeded.
+
+    Args:
+        rows: of samples.parquet, of samples of which pictures are saved in each condition.
+        folder: of the run.
+        classes: their names.
+    """
+    conditions, samples = (list(dict.fromkeys(rows[name])) for name in ("condition", "sample"))
+    figure = canvas(0.4 + 1.3 * len(samples), 1.6 * len(conditions), pictures=True)
+    panels = figure.subplots(len(conditions), len(samples), squeeze=False)
+    for row in rows.to_dict("records"):
+        axes = panels[conditions.index(row["condition"]), samples.index(row["sample"])]
+        picture = load_thumbnail(thumbnail_path(folder, row["sample"], row["condition"]))
+        axes.imshow(picture, cmap="gray", vmin=0, vmax=255, interpolation="none")
+        axes.set(xticks=[], yticks=[])
+        predicted = f"{shortened(classes[int(row['prediction'])], 16)} ({short_probability(row['probability'])})"
+        axes.set_xlabel(predicted, fontsize=SMALL, weight="bold" if row["success"] is True else "normal")
+    for axes, condition in zip(panels[:, 0], conditions, strict=True):
+        axes.set_ylabel(display_name(condition), fontsize=SMALL)
+    return figure
 
 
 @styled

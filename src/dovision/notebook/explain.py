@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,8 @@ from dovision.analysis.explanation_metrics import agreements
 from dovision.attacks.none import NoAttack
 from dovision.evaluation.explanation_config import MapSettings
 from dovision.evaluation.maps import MapEvaluation
+from dovision.findings.finding import Finding
+from dovision.findings.map_findings import map_findings
 from dovision.interfaces import Classifier, Explainer, Images, Intervention
 from dovision.interventions.fills import Constant
 from dovision.interventions.pixel_grid import PixelGrid
@@ -68,6 +70,7 @@ class ExplainedImages(MeasuredImages):
         run, folder: as of `MeasuredImages`.
         callback: what has drawn the maps.
         task: the classes.
+        with_effects: effects of units were asked for, beside the maps.
 
     Example:
         >>> import torch, dovision as dv
@@ -81,8 +84,11 @@ class ExplainedImages(MeasuredImages):
         ['explainer', 'metric', 'cases', 'label', 'mean']
     """
 
-    def __init__(self, run: Run, folder: ResultFolder, callback: FullMaps, task: Task) -> None:
+    def __init__(
+        self, run: Run, folder: ResultFolder, callback: FullMaps, task: Task, with_effects: bool = True
+    ) -> None:
         super().__init__(run, folder)
+        self.drawing = () if with_effects else ("results", "overlay", "maps")
         self.task = task
         columns: list[list[Tensor]] = [list(column) for column in zip(*callback.asked, strict=True)]
         self.image, self.sample, self.target = (torch.cat(parts) for parts in columns)
@@ -102,6 +108,9 @@ class ExplainedImages(MeasuredImages):
         `analysis.map_summary.scores`.
         """
         return pd.DataFrame(self.summary["maps"])
+
+    def _findings(self) -> Iterable[Finding]:
+        return map_findings(self.run) if self.drawing else super()._findings()
 
     def to_pandas(self) -> pd.DataFrame:
         """A row per (sample, class, explainer): pointing, energy, iou, deletion, insertion, true_effects, stability."""
@@ -124,7 +133,7 @@ class ExplainedImages(MeasuredImages):
             return super().plot(name)
         size = self.maps[explainer][:most].abs().amax((1, 2), keepdim=True).clamp_min(1e-12)
         titles = [f"{component_name(explainer)}: {label}" for label in self.pairs["class"][:most]]
-        return maps_over_images(self.image[:most], -self.maps[explainer][:most] / size, titles)
+        return maps_over_images(self.image[:most], self.maps[explainer][:most] / size, titles, evidence=True)
 
     def to_npz(self, path: Path | str, explainer: str | None = None) -> Path:
         """Write the images with the maps of one explainer for Quantus: x_batch, y_batch, a_batch, s_batch.
@@ -226,7 +235,7 @@ def explain(
     run = measured_run(classifier, images, [effects, maps], place.path, config)
     if not maps.asked:
         raise ValueError("target must be a class of some image, got none to explain. Choose another target.")
-    return ExplainedImages(run, place, maps, task)
+    return ExplainedImages(run, place, maps, task, with_effects=intervention is not None)
 
 
 def first_shape(images: ImageData) -> tuple[int, ...] | None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from dovision import checks
+from dovision.findings.finding import Finding
 from dovision.findings.run_findings import run_findings
 from dovision.notebook.measuring import ResultFolder
 from dovision.store.run_record import Run
@@ -27,7 +28,8 @@ class MeasuredImages:
         folder: where it lies.
     """
 
-    shown = ("overlay", "effects")  # components of figures, of which the first that draws one is shown
+    shown: Sequence[str] = ("overlay", "effects")  # components of figures: the first that draws one is shown
+    drawing: Sequence[str] = ()  # components whose figures it has; all where there are none
 
     def __init__(self, run: Run, folder: ResultFolder) -> None:
         self.run = run
@@ -53,7 +55,10 @@ class MeasuredImages:
     @property
     def findings(self) -> list[str]:
         """One to three sentences, each with its number, interval and n."""
-        return [found.text for found in run_findings(self.run)]
+        return [found.text for found in self._findings()]
+
+    def _findings(self) -> Iterable[Finding]:
+        return run_findings(self.run)
 
     def to_pandas(self) -> pd.DataFrame:
         """The main table, with intervals."""
@@ -71,10 +76,10 @@ class MeasuredImages:
         from dovision.notebook.drawing import shown_in_notebooks
 
         if name is None:
-            found = next(self._drawn(self.shown), None)
+            found = self._first_figure()
             if found is None:
-                raise ValueError("there is no figure of this result, whose units have no place and no interval.")
-            return shown_in_notebooks(found.figure)
+                raise ValueError("there is no figure of this result, which has no pictures and no intervals.")
+            return shown_in_notebooks(found)
         figures = {each.name: each for each in self._drawn(())}
         return shown_in_notebooks(figures[checks.choice("name", name, figures)].figure)
 
@@ -83,17 +88,20 @@ class MeasuredImages:
         """Names of the figures that `plot` can draw of this result."""
         return [each.name for each in self._drawn(())]
 
-    def _drawn(self, groups: tuple[str, ...]) -> Iterator[ReportFigure]:
+    def _drawn(self, groups: Sequence[str]) -> Iterator[ReportFigure]:
         components = figure_components()
-        for name in groups or components:
+        for name in groups or self.drawing or components:
             yield from components[name].of_run(self.run)
+
+    def _first_figure(self) -> Figure | None:
+        """What a notebook shows; None where it cannot be drawn."""
+        return next((found.figure for found in self._drawn(self.shown)), None)
 
     def _repr_html_(self) -> str:
         from dovision.notebook.drawing import html
 
-        figure = next(self._drawn(self.shown), None)
         text = "\n".join([self._title(), *self.findings])
-        return html(text, None if figure is None else figure.figure, self._first_rows())
+        return html(text, self._first_figure(), self._first_rows())
 
     def _first_rows(self) -> pd.DataFrame:
         """The rows and columns of the main table that a notebook shows, the first of them."""
