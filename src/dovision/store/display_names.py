@@ -27,7 +27,7 @@ METRIC_HEADS = {
     "true_effects": "rank correlation with true effects",
     "pooled_true_effects": "pooled rank correlation with true effects",
     "pooled_true_effects_given_area": "pooled rank correlation with true effects, given the area of the box",
-    "energy": "energy in boxes",
+    "energy": "energy inside",
     "pointing": "pointing game",
     "iou": "IoU at equal area",
     "deletion": "deletion area",

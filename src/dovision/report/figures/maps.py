@@ -47,7 +47,7 @@ from dovision.store.unit_masks import read_object_masks
 
 TITLES = {
     "pointing": "pointing\ngame ↑",
-    "energy": "energy\nin boxes ↑",
+    "energy": "energy\ninside ↑",
     "iou": "IoU at\nequal area ↑",
     "deletion": "deletion\narea ↓",
     "insertion": "insertion\narea ↑",
