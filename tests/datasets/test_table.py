@@ -423,6 +423,14 @@ def test_a_mask_may_be_a_dicom_file_of_numbers(root):
     assert "masks/8.DCM must be a label map, but is of 2 frames" in refusal(root)
 
 
+def test_a_mask_of_many_numbers_is_warned_of(root, caplog):
+    open_table(root)
+    assert "different numbers" not in caplog.text
+    Image.fromarray(np.tile(np.arange(WIDTH, dtype=np.uint8), (HEIGHT, 1))).save(root / "masks" / "0.png")
+    open_table(root)
+    assert "masks/0.png has 30 different numbers, of which all but 0 are the mask: if it has smoothed" in caplog.text
+
+
 def test_a_number_that_no_file_of_masks_has_is_told(root, caplog):
     open_table(root, {"masks": {"units": {"lung": 255, "heart": 7}}})
     assert "no file of masks has a pixel of 'heart', number 7: see dataset.masks.units" in caplog.text

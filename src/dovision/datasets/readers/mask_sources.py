@@ -9,6 +9,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple
 
+import numpy as np
+
 from dovision import checks
 from dovision.datasets.readers import dicom, nifti
 from dovision.datasets.readers.manifest import Manifest
@@ -18,7 +20,9 @@ from dovision.io import files, images
 from dovision.io.mask_files import (
     ANY,
     ARRAYS,
+    MaskNumbers,
     check_distinct,
+    label_map,
     mask_file,
     mask_numbers,
     mask_pattern,
@@ -28,6 +32,7 @@ from dovision.io.mask_files import (
 from dovision.types import Mask, Shape
 
 log = logging.getLogger(__name__)
+_MANY = 16  # numbers of a label map; a smoothed mask has more
 _UPRIGHT = "images and masks are read as their EXIF orientation has it. Save the mask upright, or the image without it."
 _SKIP = "Leave such images without masks with dataset.masks.missing=skip."
 _NAMES = "Set dataset.masks.folder, and dataset.masks.files, the pattern of their names."
@@ -53,17 +58,25 @@ class MaskSource(NamedTuple):
             FileNotFoundError: there is no such file.
             ValueError: it is damaged, of another kind, or has no array of a name.
         """
+        labels = self.labels(row)
+        return (
+            read_mask_file(Path(self.paths[row]), self.numbers)
+            if labels is None
+            else numbered_masks(labels, self.numbers)
+        )
+
+    def labels(self, row: int) -> MaskNumbers | None:
+        """The numbers of an image's label map, shape (h, w); None where masks are arrays; errors as those of `read`."""
         path = Path(self.paths[row])
-        kind = _volume(path)
+        kind, number = _volume(path), self.slices[row] if self.slices else None
+        if path.suffix.lower() == ARRAYS:
+            return None
         if kind is None:
-            return read_mask_file(path, self.numbers)
-        number = self.slices[row] if self.slices else None
+            return label_map(path)
         try:
             if kind is nifti:
-                return numbered_masks(nifti.slice_labels(path, number, self.plane), self.numbers)
-            return numbered_masks(
-                dicom.dicom_labels(files.read_bytes(path, images.MAX_FILE_BYTES), number), self.numbers
-            )
+                return nifti.slice_labels(path, number, self.plane)
+            return dicom.dicom_labels(files.read_bytes(path, images.MAX_FILE_BYTES), number)
         except images.BadFile as error:
             raise ValueError(f"{path} must be a label map, but is {error}.") from error
 
@@ -202,6 +215,7 @@ def check_masks(
                 raise ValueError(error(_rule(source), f"{_numbers(source, place)} {_SKIP}"))
         if decode and looked_at:
             _check_units(source, seen, looked_at[0], error_text)
+            _warn_of_soft(source, looked_at[0])
 
 
 def _looked_at(source: MaskSource, place: int, decode: bool) -> tuple[tuple[int, int], set[str]]:
@@ -258,8 +272,20 @@ def _rule(source: MaskSource) -> str:
 
 def _numbers(source: MaskSource, place: int) -> str:
     """A sentence with the numbers that the file of an image has in place of those that are meant."""
-    path = source.paths[place]
-    if path.lower().endswith(ARRAYS):
+    path, labels = source.paths[place], source.labels(place)
+    if labels is None or not labels.any():
         return f"{path} is empty."
-    present = [number for number in range(256) if source._replace(numbers={"": number}).read(place)[""].any()]
-    return f"{path} has the numbers {checks.listed(list(map(str, present)))}." if any(present) else f"{path} is empty."
+    return f"{path} has the numbers {checks.listed([f'{number:g}' for number in np.unique(labels).tolist()])}."
+
+
+def _warn_of_soft(source: MaskSource, place: int) -> None:
+    """A line in the log where a mask of all that is not 0 has many numbers, as one with smoothed edges has."""
+    labels = source.labels(place) if ANY in source.numbers.values() else None
+    count = 0 if labels is None else len(np.unique(labels))
+    if count > _MANY:
+        log.warning(
+            "%s has %d different numbers, of which all but 0 are the mask: if it has smoothed edges, or is a "
+            "probability, set a threshold, and save what is above it",
+            source.paths[place],
+            count,
+        )
