@@ -27,3 +27,4 @@ def test_one_image_has_tables_sentences_and_figures(call):
     assert "<table" in found._repr_html_()
     assert all(isinstance(sentence, str) for sentence in found.findings)
     found.plot()
+    assert "effect_distribution" not in found.figures  # a curve of one point

@@ -32,7 +32,7 @@ class Effects(FigureComponent):
     def of_run(self, run: Run) -> Iterator[ReportFigure]:
         averaged = average_effect.average_effects(run.folder)
         yield from average_effect_maps(run, averaged, self.maps)
-        yield _distribution(run)
+        yield from _distribution(run)
         yield _averages(run, averaged, self.averages)
         interacting = average_effect.interactions(run.folder)
         if len(interacting):
@@ -50,8 +50,10 @@ def _has_places(run: Run) -> bool:
     return bool(first.null_count < len(first))
 
 
-def _distribution(run: Run) -> ReportFigure:
+def _distribution(run: Run) -> Iterator[ReportFigure]:
     samples = read_samples(run.folder).dropna(subset=[MEAN_EFFECT])  # an image without a unit has none
+    if samples["sample"].nunique() < 2:
+        return
     noise = str(run.config["attack"].get("_target_")).endswith(".RandomSign")  # which is not out to succeed
     chosen = samples[(samples["condition"] == CLEAN) | (samples["success"] == True) | noise]  # noqa: E712  (null is neither)
     groups = chosen.groupby("condition", sort=False)
@@ -68,7 +70,7 @@ def _distribution(run: Run) -> ReportFigure:
     )
     words = caption(text, [run], f"n = {span(frame['images'])} images a line.")
     title = f"Distribution of |expected effect|{', clean against attacked' if attacked else ''}"
-    return ReportFigure("effect_distribution", title, words, effect_distribution(frame), frame)
+    yield ReportFigure("effect_distribution", title, words, effect_distribution(frame), frame)
 
 
 @styled
