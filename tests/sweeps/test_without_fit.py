@@ -103,7 +103,9 @@ def test_every_pretrained_network_is_taken_with_its_own_classes(root, overrides)
 def test_a_fit_that_is_to_go_on_from_weights_is_refused_where_there_are_none(overrides, message):
     with pytest.raises(ValueError, match=message):
         checked("dataset=digits", *overrides)
-    checked("dataset=digits", "training=linear_probe", "training.classifier.epochs=0")
+    for training in ("linear_probe", "fine_tune"):
+        for epochs in (0, 1):  # no fit, and a trial
+            checked("dataset=digits", f"training={training}", f"training.classifier.epochs={epochs}")
 
 
 def test_training_none_takes_labelled_images_and_pretrained_weights_alone():

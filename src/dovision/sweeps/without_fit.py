@@ -53,7 +53,7 @@ def _check_fit(settings: TrainSettings) -> None:
             f"model.new_head=true needs weights to start from, but {name} begins from random ones. {_WEIGHTS}, or "
             "leave new_head out."
         )
-    if own.epochs and own.frozen_epochs >= own.epochs:
+    if own.frozen_epochs >= own.epochs > 1:  # one epoch is a trial, also of a fit that goes on to the other layers
         raise ValueError(
             f"training.classifier.frozen_epochs={own.frozen_epochs} of {own.epochs} epochs (training=linear_probe) "
             f"fits the last layer alone, but {name} begins from random weights, which would stay. {_WEIGHTS}, or fit "
