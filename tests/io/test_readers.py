@@ -24,6 +24,7 @@ EXCEPTIONS = {  # file, what is called: why it need not go through dovision.io
     ("datasets/_download.py", "urllib.request.urlopen"): "the download",
     ("interventions/interchange.py", "pd.read_csv"): "of a text in memory",
     ("store/adversarial_cache.py", "np.lib.format.open_memmap"): "to write",
+    ("io/archives.py", "zipfile.ZipFile"): "of an opened file",
     ("io/text_files.py", "yaml.load"): "of a text in memory",
     ("io/locking.py", "os.open"): "a lock, of which nothing is read",
     ("tracking/wandb_logger.py", "pd.read_csv"): "numbers of the report that the same command has just written",

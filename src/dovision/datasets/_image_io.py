@@ -18,7 +18,7 @@ from torch import Tensor
 from dovision.datasets import _checks
 from dovision.datasets.readers import dicom, nifti
 from dovision.functional import geometry
-from dovision.io import files, images
+from dovision.io import archives, images
 from dovision.io.arrays import FileArray
 from dovision.io.images import BadFile
 from dovision.types import Shape
@@ -189,7 +189,7 @@ def resize_to_cover(value: Tensor, shape: Shape) -> Tensor:
 
 def _bytes(path: Path) -> bytes:
     try:
-        return files.read_bytes(path, images.MAX_FILE_BYTES)
+        return archives.content(path, images.MAX_FILE_BYTES)
     except ValueError as error:
         raise BadFile(str(error)) from error
 

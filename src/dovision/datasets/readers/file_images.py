@@ -19,6 +19,7 @@ from dovision.datasets.readers.decoded_store import PreparedImages, stamp
 from dovision.datasets.readers.mask_sources import ErrorText, MaskSource, check_masks, check_volumes, error_by_name
 from dovision.functional import geometry
 from dovision.interfaces import Source
+from dovision.io.archives import file_of
 from dovision.types import SOURCE_BOXES, Mask, Shape
 
 log = logging.getLogger(__name__)
@@ -152,7 +153,8 @@ class FileImages(PreparedImages):
             images_read: whether `described` has the bytes of all images.
         """
         masks = [path for source in self.mask_sources for path in source.paths if path]
-        images = [] if images_read else [Path(path) for path in dict.fromkeys(self.records["path"])]
+        read = () if images_read else self.records["path"]
+        images = [*dict.fromkeys(file_of(Path(path)) for path in dict.fromkeys(read))]
         self.unread = (*self.files_read(images), *map(Path, dict.fromkeys(masks)))
         stored = [] if self.store is None else [self.store.folder]
         self.files = (*tables, *sorted({path.parent for path in (*images, *self.unread)}), *stored)
@@ -171,7 +173,7 @@ class FileImages(PreparedImages):
     def _keys(self) -> list[str]:
         """What the image of each record depends on."""
         rows = self.records[["name", "path", "number"]].itertuples(index=False)
-        return [f"{name} {number} {self.decoding} {stamp(Path(path))}" for name, path, number in rows]
+        return [f"{name} {number} {self.decoding} {stamp(file_of(Path(path)))}" for name, path, number in rows]
 
     def _fitted(self, mask: Mask, size: tuple[int, int], path: str) -> Mask:
         if not geometry.mask_fits(mask.shape, size, self.shape):

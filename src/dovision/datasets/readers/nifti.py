@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from dovision import checks
 from dovision.datasets.readers.dicom import GreyWindow, window_values
-from dovision.io import files
+from dovision.io import archives, files
 from dovision.io.images import MAX_FILE_BYTES, PIXELS, BadFile
 
 PLANES = (
@@ -131,6 +131,8 @@ def _placed(volume: Any, number: int | None, plane: str) -> _Slice:
 
 def _open(path: Path) -> Any:
     nibabel = checks.import_extra("nibabel", "nifti")
+    if archives.archive_member(path) is not None:
+        raise BadFile("in an archive, where NIfTI volumes are not read: unpack it")
     try:
         files.regular(path, MAX_FILE_BYTES)
         volume = nibabel.load(str(path))

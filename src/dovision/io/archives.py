@@ -1,0 +1,64 @@
+"""Members of ZIP archives, as paths that go on behind the archive's: films.zip/patient/1.png."""
+
+from __future__ import annotations
+
+import functools
+import os
+import zipfile
+import zlib
+from pathlib import Path
+from typing import NamedTuple
+
+from dovision.io import files
+
+_SUFFIX = ".zip"
+
+
+class Member(NamedTuple):
+    """A file in an archive."""
+
+    archive: Path
+    name: str
+
+
+def archive_member(path: Path) -> Member | None:
+    """The member of an archive that a path names; None for a path that goes through no archive."""
+    for parent in path.parents:
+        if parent.name.lower().endswith(_SUFFIX) and parent.is_file():
+            return Member(parent, path.relative_to(parent).as_posix())
+    return None
+
+
+def file_of(path: Path) -> Path:
+    """The file on disk that a path's bytes are in: the archive, or the path itself."""
+    found = archive_member(path)
+    return path if found is None else found.archive
+
+
+def content(path: Path, most: int) -> bytes:
+    """The content of a regular file, or of a member of an archive, of at most `most` bytes.
+
+    Raises:
+        FileNotFoundError: there is no such file, or no such member.
+        ValueError: it is of another kind, larger, encrypted or damaged.
+    """
+    found = archive_member(path)
+    if found is None:
+        return files.read_bytes(path, most)
+    status = found.archive.stat()
+    try:
+        archive = _opened(str(found.archive), status.st_size, status.st_mtime_ns, status.st_ctime_ns, os.getpid())
+        size = archive.getinfo(found.name).file_size
+        if size > most:
+            raise ValueError(files.too_large(path, most, f"{size:,}"))
+        return archive.read(found.name)
+    except KeyError as error:
+        raise FileNotFoundError(f"{found.archive} must have a member {found.name}, but has none.") from error
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:  # the last one if it is encrypted
+        raise ValueError(f"{path} must be a whole member of an archive: {error}. Make the archive again.") from error
+
+
+@functools.lru_cache(8)
+def _opened(path: str, *_: int) -> zipfile.ZipFile:
+    """An archive, opened once for each of its states on disk and each process, which have positions of their own."""
+    return zipfile.ZipFile(files.open_file(path))
