@@ -5,7 +5,7 @@
     python benchmarks/table.py --rows grid --models vgg16 resnet18 --grids 14 --images 1 --threads 1 2
     python benchmarks/table.py --rows grid --models swin_t deit_small_patch16_224 --grids 14 --images 1 --threads 1 \
         --cells 49 --peers "channels_last loop" "ONNX Runtime"
-    python benchmarks/table.py --quick --gate benchmarks/ratios.json     exit code 1 if a ratio fell by 15 %
+    python benchmarks/table.py --quick --gate benchmarks/ratios.json     exit code 1 if a ratio fell by 15%
 
 Written to outputs/bench/table.json, table.md and table.csv, with the machine, the versions and a digest of the code;
 rows of other code are put aside. The headline peer is the loop that a user who knows torch would write: channels_last,
@@ -123,7 +123,7 @@ def main() -> None:
     parser.add_argument("--threads", nargs="+", type=int, default=[1, 2])
     parser.add_argument("--out", type=Path, default=Path("outputs/bench"))
     parser.add_argument("--quick", action="store_true", help="three networks, 49 cells of 14 x 14, against the loops")
-    parser.add_argument("--gate", type=Path, help="an earlier table.json: fail where a ratio has fallen by 15 %%")
+    parser.add_argument("--gate", type=Path, help="an earlier table.json: fail where a ratio has fallen by 15%%")
     options = parser.parse_args()
     if options.quick:
         vars(options).update(QUICK)

@@ -1,4 +1,4 @@
-"""Print the time of leaving out tokens over that of painting cells over, at 25, 50 and 75 % kept of 14 x 14 cells.
+"""Print the time of leaving out tokens over that of painting cells over, at 25, 50 and 75% kept of 14 x 14 cells.
 
 python benchmarks/token_removal.py                     ViT-tiny, DeiT-small and ViT-B/16 of timm, random weights
 python benchmarks/token_removal.py vit_tiny_patch16_224

@@ -110,7 +110,7 @@ def compared(root: Path, images: int, *overrides: str) -> tuple[str, int]:
     seconds, size = measured(root, *overrides, whole)
     pairs = [(60 * each.time.minutes, seconds) for each in (timed, scaled)] + [((timed.bytes or 0) / 1e6, size)]
     wrong = sum(abs(got / true - 1) > WITHIN for got, true in pairs) + (scaled.scaled is None)
-    shown = [f"{got:.1f} ({100 * (got / true - 1):+.0f} %)" for got, true in pairs]
+    shown = [f"{got:.1f} ({100 * (got / true - 1):+.0f}%)" for got, true in pairs]
     return " | ".join([f"{images:,}", *shown[:2], f"{seconds:.1f}", shown[2], f"{size:.1f}"]), wrong
 
 

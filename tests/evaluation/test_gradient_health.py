@@ -42,7 +42,7 @@ def test_a_network_with_masked_gradients_raises_the_warning(hidden, caplog):
     found = health(hidden)
     assert found.compute() == pytest.approx(hidden / 10)
     found.warn()
-    assert f"{10 * hidden} % of the gradients are zero or not finite" in caplog.text
+    assert f"{10 * hidden}% of the gradients are zero or not finite" in caplog.text
     assert "no sign of robustness" in caplog.text
 
 

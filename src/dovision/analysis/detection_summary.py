@@ -83,7 +83,7 @@ def detection(folder: Path) -> pd.DataFrame:
     false_clean_1, ..., false_noise_1, ...  share of clean images, and of that noise, above the threshold
     evasion_1, evasion_5    share of images right when clean on which the attack succeeds and lies below the threshold
     threshold_1, ...        conformal quantiles of clean validation scores (`functional.detection.threshold`): a clean
-                            image exchangeable with these is above with a chance of at most 1 % and 5 %; intervals take
+                            image exchangeable with these is above with a chance of at most 1% and 5%; intervals take
                             them as given; nan, as all that follows from them, where there are too few images
     note                    the reason why a number is missing
 

@@ -34,7 +34,7 @@ def part_protocol(folder: Path, parts: Models) -> pd.DataFrame:
     """Numbers of a run in which objects of birds were taken away or painted over, on clean images.
 
     accuracy                  share of the images whose class is predicted
-    background independence   share of the background's objects without which the class keeps 95 % of its probability
+    background independence   share of the background's objects without which the class keeps 95% of its probability
     target sensitivity        of an image that shares two parts with a second class and two others with a third: whether
                               the two give more evidence for the second against the third (the logarithm of the ratio
                               of their probabilities) than the two others; the mean over all such pairs of classes

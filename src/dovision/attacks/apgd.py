@@ -135,9 +135,9 @@ class StepSizes:
 
 
 def checkpoints(steps: int) -> list[int]:
-    """The steps after which step sizes are reviewed: the first after 22 % of all, then ever shorter gaps.
+    """The steps after which step sizes are reviewed: the first after 22% of all, then ever shorter gaps.
 
-    Each gap is 3 % of all steps shorter than the one before it, but at least 6 %.
+    Each gap is 3% of all steps shorter than the one before it, but at least 6%.
     """
     percent, gap, found = 22, 22, []
     while percent <= 100:

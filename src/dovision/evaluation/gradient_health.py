@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 
 class GradientHealth(ImageMean):
-    """Share of an image's pixels with zero or NaN gradients, the mean over clean images; above 5 % it warns once."""
+    """Share of an image's pixels with zero or NaN gradients, the mean over clean images; above 5% it warns once."""
 
     def update(self, dead: Tensor) -> None:
         """Take clean images into account, by what `dead_gradients` finds of each, shape (B,)."""
@@ -28,7 +28,7 @@ class GradientHealth(ImageMean):
         """A line in the log where an attack by gradient may have failed for want of one."""
         if self.compute() > MASKED:
             log.warning(
-                "%.0f %% of the gradients are zero or not finite: attacks by gradient may fail, which is no sign of "
+                "%.0f%% of the gradients are zero or not finite: attacks by gradient may fail, which is no sign of "
                 "robustness. Try loss@attack.loss=margin, or attack=square, which needs none.",
                 100 * self.compute(),
             )

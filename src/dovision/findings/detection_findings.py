@@ -94,7 +94,7 @@ def _adaptive(frame: pd.DataFrame, detector: str) -> Iterator[Finding]:
     own = rows[rows["detector"] == named]
     row = own.loc[own["eps"].idxmax()].to_dict()
     text = (
-        f"An attacker who knows {component_name(str(named))} succeeds undetected, at the threshold for 5 % of clean "
+        f"An attacker who knows {component_name(str(named))} succeeds undetected, at the threshold for 5% of clean "
         f"images, on {in_brackets(row, 'evasion_5', '.3f')} of the images (epsilon {row['eps']:.3g}, "
         f"{row['images']:,} attacked images)"
     )

@@ -319,7 +319,7 @@ def benjamini_hochberg(p: _Array) -> _Array:
 
 
 def level_of_selected(shown: int, measured: int) -> float:
-    """The level of intervals of the `shown` largest of `measured` estimates at which 95 % of those shown hold.
+    """The level of intervals of the `shown` largest of `measured` estimates at which 95% of those shown hold.
 
     Source: Benjamini and Yekutieli, False discovery rate-adjusted multiple confidence intervals for selected
     parameters, 2005.

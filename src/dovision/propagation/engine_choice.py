@@ -245,7 +245,7 @@ def _log_choice(known: KnownSite, region: _Region) -> None:
         fewest = "with faster kernels" if known.chosen[region] else "in full, which takes fewer operations"
         log.info("edits %s at %s are run %s.", of, _name(known), fewest)
     else:
-        log.info("edits %s at %s are run %s %.0f %% of the operations.", of, _name(known), how, 100 * saved)
+        log.info("edits %s at %s are run %s %.0f%% of the operations.", of, _name(known), how, 100 * saved)
 
 
 def _name(known: KnownSite) -> str:

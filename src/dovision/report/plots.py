@@ -133,7 +133,7 @@ def draw_ecdf(axes: Axes, rows: pd.DataFrame, label: str, look: Mapping[str, Any
 
 
 def quantile(values: pd.Series[float], share: float) -> float:
-    """A quantile; nan where the values are too few to hold it, as the 5 % quantile of fewer than 20."""
+    """A quantile; nan where the values are too few to hold it, as the 5% quantile of fewer than 20."""
     return float(values.quantile(share)) if has_quantile(share, len(values)) else np.nan
 
 

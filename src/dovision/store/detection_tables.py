@@ -106,7 +106,7 @@ def adaptive_schema() -> pa.Schema:
     right                   the label, or each of the labels, was predicted of the clean image
     direction               how the attacker goes up the margin and down the score
     steps                   gradients that each start was given
-    first                   the fewest steps that led to an image that is misclassified and undetected at the 5 %
+    first                   the fewest steps that led to an image that is misclassified and undetected at the 5%
                             threshold, of all starts; 0: a start itself; null: none did
     """
     image = {name: _IMAGE[name] for name in ("sample", "group", "eps")}

@@ -150,7 +150,7 @@ RUN_FILES = (  # run.json first, so that what is left of the others is never tak
     ),
     RunFile(
         SUMMARY,
-        "headline numbers with 95 % intervals, over patients where there are patients, images by class, and the "
+        "headline numbers with 95% intervals, over patients where there are patients, images by class, and the "
         "quality of the classifier as a whole and class by class (accuracy, balanced accuracy, AUROC, sensitivity, "
         "specificity, calibration error, prevalence)",
         ("store.schemas.Summary", "analysis.summary.write_summary", "store.schemas.read_summary"),

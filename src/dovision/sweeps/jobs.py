@@ -290,7 +290,7 @@ class ReadOnce:
     """Hydra's configuration files, read once for all jobs; each job gets copies, since Hydra merges into them.
 
     No entry of a defaults list is optional: a name that does not exist is an error. Only `local` is nothing where the
-    user has no such file. Hydra has no setting for either; read once, hydra.compose takes some 60 % of its time.
+    user has no such file. Hydra has no setting for either; read once, hydra.compose takes some 60% of its time.
     """
 
     def __init__(self, repository: Any) -> None:

@@ -79,7 +79,7 @@ def test_captions_state_counts_thresholds_denominators_intervals_and_seeds(repor
         )
         assert "nan" not in report_figure.caption
     for name in ("table_eps_0.1", "adaptive", "curves"):
-        assert "with a chance of at most 1 % and 5 %" in report_figures[f"detection_{name}"].caption
+        assert "with a chance of at most 1% and 5%" in report_figures[f"detection_{name}"].caption
     for name in ("table_eps_0.1", "adaptive", "epsilon"):
         assert SHARE_INTERVALS in report_figures[f"detection_{name}"].caption
 
@@ -156,7 +156,7 @@ def test_the_unseen_families_are_shown_as_a_picture_and_with_intervals(report_fi
 def test_the_adaptive_attacker_is_shown_for_every_detector_and_epsilon(report_figures):
     report_figure = report_figures["detection_adaptive"]
     assert report_figure.table.index.tolist() == ["effect classifier, supervised, hardened"]
-    measures = ["attack succeeds", "succeeds undetected, 5 %", "success detected, 5 %", "success detected, 1 %"]
+    measures = ["attack succeeds", "succeeds undetected, 5%", "success detected, 5%", "success detected, 1%"]
     assert report_figure.table.columns.tolist() == [f"{name}\nepsilon 0.3" for name in measures]
 
 

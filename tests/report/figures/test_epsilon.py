@@ -46,7 +46,7 @@ def test_the_quantiles_are_those_of_all_images_of_a_condition(runs):
     values = samples.loc[samples["eps"] == 0.2, "mean_abs_expected_effect"]
     shares = [0.25, 0.5, 0.75]
     assert own[["lower", "median", "upper"]].tolist() == pytest.approx(values.quantile(shares).tolist())
-    assert own[["low", "high"]].isna().all()  # 12 images hold no 5 % quantile
+    assert own[["low", "high"]].isna().all()  # 12 images hold no 5% quantile
 
 
 @pytest.mark.slow

@@ -59,7 +59,7 @@ def test_a_rectangle_has_the_effect_of_the_cell_and_the_sentence_says_it(open_vi
         assert effect == pytest.approx(float(whole.effect[0, 0, number]), abs=6e-4)
         assert treated == pytest.approx(control + effect, abs=2e-3)
     text = page.locator("#sentence").inner_text()
-    assert text.startswith("Painting 25.0 % of the image (mean) ")
+    assert text.startswith("Painting 25.0% of the image (mean) ")
     assert "P(1): " in text
     page.get_by_text("log-odds", exact=True).click()
     odds = rows(page)["1"]

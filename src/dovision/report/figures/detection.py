@@ -45,7 +45,7 @@ from dovision.store.run_record import Run, alike
 
 THRESHOLDS = (
     "Thresholds: conformal quantiles of clean validation images of patients that no detector was fitted to, so that a "
-    "clean image exchangeable with these is rejected with a chance of at most 1 % and 5 %; intervals take them as "
+    "clean image exchangeable with these is rejected with a chance of at most 1% and 5%; intervals take them as "
     "given. Numbers: of test images, of the attacked ones those on which the attack succeeded."
 )
 NOISE_CONTROL = (
@@ -62,11 +62,11 @@ _ONE_SEED = "One seed."
 _BEST = "AUROC of detectors on attacks of families that they were not fitted to; bold: the best of a column."
 MEASURES = {
     "success": "attack succeeds",
-    "evasion_5": "succeeds undetected, 5 %",
-    "tpr_5": "success detected, 5 %",
-    "tpr_1": "success detected, 1 %",
+    "evasion_5": "succeeds undetected, 5%",
+    "tpr_5": "success detected, 5%",
+    "tpr_1": "success detected, 1%",
 }
-FAMILY_METRICS = {"clean": "auroc", "noise": "auroc_noise", "TPR 1 %": "tpr_1", "TPR 5 %": "tpr_5"}  # of a cell
+FAMILY_METRICS = {"clean": "auroc", "noise": "auroc_noise", "TPR 1%": "tpr_1", "TPR 5%": "tpr_5"}  # of a cell
 LINES: dict[str, tuple[str, str, dict[str, Any]]] = {  # of what, its column, and its look; those of attacks have a band
     "attacks against clean": ("attacks", "auroc", {"color": COLOURS[0]}),
     "attacks against noise": ("attacks", "auroc_noise", {"color": COLOURS[1], "linestyle": "--"}),
@@ -207,8 +207,8 @@ def _row(own: pd.DataFrame, attacks: Sequence[str], costs: Mapping[str, Mapping[
         _TUNED: own["tuned"].iloc[0].replace(", ", "\n") or "-",
         "passes": passes,
         "ms": milliseconds,
-        "clean images\nrejected, 5 %": cell(own, "false_clean_5"),
-        "noise\nrejected, 5 %": cell(own, "false_noise_5"),
+        "clean images\nrejected, 5%": cell(own, "false_clean_5"),
+        "noise\nrejected, 5%": cell(own, "false_noise_5"),
         "noise against\nclean, AUROC": cell(own[own["attack"] == NOISE], "auroc_all"),
         **{
             f"{display_name(name)}\n{NOT_ADAPTIVE}": cell(own[own["attack"] == name], "auroc", "auroc_noise")
@@ -246,7 +246,7 @@ def _convergence(run: Run) -> Iterator[ReportFigure]:
     data["detector"] = labels + data["eps"].map(", epsilon {:.3g}".format)
     text = (
         f"{KNOWING} Undetected success: share of the images that were right when clean of which one of the first steps "
-        "has led to an image that is misclassified and below the 5 % threshold. Where a line still rises at its end, "
+        "has led to an image that is misclassified and below the 5% threshold. Where a line still rises at its end, "
         f"more steps would evade more. {THRESHOLDS}"
     )
     words = caption(text, [run], f"n = {span(data['images'])} images.", f"Whiskers: {SHARE_INTERVALS}. {_ONE_SEED}")
@@ -257,7 +257,7 @@ def _convergence(run: Run) -> Iterator[ReportFigure]:
 @styled
 def _convergence_curves(frame: pd.DataFrame) -> Figure:
     """Undetected success against the number of steps, a panel a detector and epsilon, a line a direction."""
-    figure, panels = curves.detector_panels(frame["detector"], "steps", "succeeds undetected, 5 %", height=1.7)
+    figure, panels = curves.detector_panels(frame["detector"], "steps", "succeeds undetected, 5%", height=1.7)
     directions = list(dict.fromkeys(frame["direction"]))
     for axes, (_, own) in zip(panels, frame.groupby("detector", sort=False), strict=False):
         for direction, rows in own.groupby("direction", sort=False):
@@ -276,7 +276,7 @@ def _curves(run: Run, frame: pd.DataFrame, scores: pd.DataFrame) -> Iterator[Rep
     last = preferred(shown).groupby(["label", "eps"], sort=False).tail(1)  # the worst case; of one attack, that attack
     operating = curves.operating_points(last)
     text = (
-        "Successful attacks against all clean images; circles and squares: at the thresholds for 1 % and 5 %; dotted: "
+        "Successful attacks against all clean images; circles and squares: at the thresholds for 1% and 5%; dotted: "
         f"chance. {WORST_IS}; it is {NOT_ADAPTIVE}. {_SHOWN} Precision depends on the share of attacked images, here "
         f"{last['prevalence'].min():.2f} to {last['prevalence'].max():.2f}. {THRESHOLDS}"
     )
@@ -357,8 +357,8 @@ def _distributions(run: Run, frame: pd.DataFrame, scores: pd.DataFrame) -> Itera
         return
     text = (
         f"Clean images, random-sign noise and successful attacks at epsilon {data['eps'].iloc[0]:.3g}. {WORST_IS}; it "
-        f"is {NOT_ADAPTIVE}. Vertical: the conformal threshold for 5 %. {_SHOWN} Dots "
-        f"where there are fewer than {FEWEST_FOR_CURVE} images; the lowest and the highest 1 % are not drawn."
+        f"is {NOT_ADAPTIVE}. Vertical: the conformal threshold for 5%. {_SHOWN} Dots "
+        f"where there are fewer than {FEWEST_FOR_CURVE} images; the lowest and the highest 1% are not drawn."
     )
     words = caption(text, [run], f"n = {span(data['images'])} images a line.", _ONE_SEED)
     figure = curves.score_distributions(data, dict(zip(frame["label"], frame["threshold_5"], strict=True)))

@@ -104,7 +104,7 @@ def _spread(runs: Sequence[Run]) -> Iterator[ReportFigure]:
     used = [run for attacks in compared.values() for own in attacks.values() for run in own]
     text = (
         "Mean over units of the absolute expected causal effect of an image, over all images of a condition, whether "
-        "or not the attack succeeded; line: median over images, band: the middle half, dotted: 5 % and 95 %, where "
+        "or not the attack succeeded; line: median over images, band: the middle half, dotted: 5% and 95%, where "
         "there are at least 20. Random-sign noise is as large as the attacks but has no target: "
         "what it changes is no evidence of an attack."
     )

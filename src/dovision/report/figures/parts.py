@@ -26,7 +26,7 @@ class BirdParts(FigureComponent):
             return
         text = (
             "The protocol of FunnyBirds, from effects of taking objects away. Background independence: objects of the "
-            "background without which the class keeps 95 % of its probability. Target sensitivity: the parts that an "
+            "background without which the class keeps 95% of its probability. Target sensitivity: the parts that an "
             "image shares with another class speak more for it, against a third, than those that it shares with that. "
             "Single deletion: (1 + rho) / 2, rho the rank correlation of the map's sums over parts with their evidence."
         )

@@ -255,7 +255,7 @@ function showRows(rows) {
 }
 function doing() { // in words, what is asked for
   const share = (100 * state.mask.reduce((sum, on) => sum + on, 0) / state.mask.length).toFixed(1);
-  return picked("kind") === "region" ? `Painting ${share} % of the image (${shown($("fill").value)})` : `Setting ${$("unit-kind").value} ${$("unit-number").value} of ${$("site").value} (${shown($("value").value)})`;
+  return picked("kind") === "region" ? `Painting ${share}% of the image (${shown($("fill").value)})` : `Setting ${$("unit-kind").value} ${$("unit-number").value} of ${$("site").value} (${shown($("value").value)})`;
 }
 function sentence(rows) {
   const row = rows.find((each) => each.number === (state.target ?? state.clean.predicted)) ?? rows[0];
