@@ -492,3 +492,17 @@ def test_the_log_of_each_job_has_what_the_dataset_that_it_shares_has_warned_of(t
     assert [text.count("images are in two splits") for text in logs] == [1, 1, 1]
     assert [text.count("a mask is empty") for text in logs] == [0, 1, 1]
     assert caplog.text.count("images are in two splits") == 1  # on the terminal once
+
+
+@pytest.mark.slow
+def test_a_receipt_of_a_sweep_answers_only_in_its_environment(condition, run_command, monkeypatch):
+    monkeypatch.setattr(fingerprints, "SETTLED", -60.0)
+    words = [*SMALL, *HERE, "intervention.rows=1", "checkpoint=given.ckpt,${oc.env:SECOND}", "logger=null", "-m"]
+    for name in ("second.ckpt", "third.ckpt"):
+        shutil.copy2("given.ckpt", name)
+    monkeypatch.setenv("SECOND", "second.ckpt")
+    for _ in range(2):
+        assert run_command(main, *words) == 0
+    assert receipts.is_answered("evaluate", words)
+    monkeypatch.setenv("SECOND", "third.ckpt")
+    assert not receipts.is_answered("evaluate", words)

@@ -11,6 +11,7 @@ import hashlib
 import json
 import logging
 import os
+import re
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from importlib.metadata import version
@@ -38,7 +39,8 @@ log = logging.getLogger(__name__)
 DONE = "already completed, nothing to do"
 OUTDATED = "outdated"  # the state of a completed run that does not stand for the one that is asked for
 SWEPT = "all %d jobs are completed already; none is started"
-_MULTIRUN = ("-m", "--multirun")
+_MULTIRUN = {"-m", "--multirun"}
+_VARIABLE = re.compile(r"oc\.env:\s*([^,}\s]*)")
 
 
 class Receipt(NamedTuple):
@@ -78,14 +80,14 @@ def is_answered(command: str, words: Sequence[str]) -> bool:
         command: whose configuration is composed.
         words: the arguments; with an option other than -m no receipt answers.
     """
-    own = [word for word in words if word not in _MULTIRUN]
+    own = _overrides(command, words)
     if any(word.startswith("-") for word in own) or "LOCAL_RANK" in os.environ:
         return False
+    swept = None if _MULTIRUN.isdisjoint(words) else own
     hashing.register_resolvers()
     with initialize_config_dir(str(configuration_folder()), version_base="1.3"):
-        config = _first(command, own) if len(own) < len(words) else _composed(command, own)
+        config = _composed(command, own) if swept is None else _first(command, own)
     HydraConfig.instance().set_config(config)
-    swept = own if len(own) < len(words) else None
     if config.hydra.mode == RunMode.MULTIRUN or not _may_be_answered(config):
         return False
     with Fingerprints(Path(config.output_root)) as prints:
@@ -132,25 +134,47 @@ def keep_swept(
         prints: of the output root.
         began: seconds since the epoch, before the first of the sources was read.
     """
-    own = [word for word in words if word not in _MULTIRUN]
-    if any(word.startswith("-") for word in own) or len(own) == len(words):
+    own = _overrides(command, words)
+    if any(word.startswith("-") for word in own) or _MULTIRUN.isdisjoint(words):
         return
     with suppress(HydraException, OmegaConfBaseException):  # the first values alone need not be a job
         config = _first(command, own)
-        if _may_be_answered(config):
-            folders = [Path(source.path) for source in config.hydra.runtime.config_sources if source.schema == "file"]
-            prints.keep_completed(_question(config, own), receipt.text(), [*folders, *sources], began)
+        if _may_be_answered(config) and not _has_packages(config):
+            prints.keep_completed(_question(config, own), receipt.text(), [*_folders(config), *sources], began)
+
+
+def _overrides(command: str, words: Sequence[str]) -> list[str]:
+    return without_null(command, [word for word in words if word not in _MULTIRUN])
 
 
 def _composed(command: str, words: Sequence[str]) -> DictConfig:
-    return compose(command, without_null(command, words), return_hydra_config=True)
+    return compose(command, list(words), return_hydra_config=True)
+
+
+def _folders(config: DictConfig) -> list[Path]:
+    """The folders that a configuration was composed from."""
+    return [Path(source.path) for source in config.hydra.runtime.config_sources if source.schema == "file"]
+
+
+def _has_packages(config: DictConfig) -> bool:
+    """Return whether a search path of Hydra leads into a package, whose files are not looked at."""
+    sources = config.hydra.runtime.config_sources
+    return any(source.schema == "pkg" and not source.path.startswith("hydra") for source in sources)
+
+
+def _environment(config: DictConfig, words: Sequence[str]) -> dict[str, str | None]:
+    """The variables that any job of a sweep may read by ${oc.env:NAME}; all where a name is composed itself."""
+    written = (path for folder in _folders(config) for path in folder.rglob("*.yaml") if path.is_file())
+    texts = (*words, *(files.read_bytes(path, files.TEXT).decode(errors="replace") for path in written))
+    names = sorted({name for text in texts for name in _VARIABLE.findall(text)})
+    return {name: os.environ.get(name) for name in names} if all(map(str.isidentifier, names)) else {**os.environ}
 
 
 def _first(command: str, words: Sequence[str]) -> DictConfig:
     """The configuration of the first of the jobs that the words sweep over."""
     loader = GlobalHydra.instance().config_loader()
     first = []
-    for own in OverridesParser.create(config_loader=loader).parse_overrides(without_null(command, words)):
+    for own in OverridesParser.create(config_loader=loader).parse_overrides(list(words)):
         value = next(own.sweep_string_iterator(), "") if own.is_discrete_sweep() else None
         first.append(str(own.input_line) if value is None else f"{own.get_key_element()}={value}")
     return _composed(command, first)
@@ -176,6 +200,7 @@ def _question(config: DictConfig, swept: Sequence[str] | None) -> str:
         "content": content,
         "overrides": given,
         "swept": None if swept is None else [*swept, OmegaConf.to_container(hydra.sweeper), hydra.sweep.dir],
+        "environment": None if swept is None else _environment(config, swept),
         "choices": OmegaConf.to_container(hydra.runtime.choices),
         "folder": os.getcwd(),  # in which relative paths are meant
         "run": hydra.run.dir,
