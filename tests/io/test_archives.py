@@ -87,6 +87,18 @@ def test_a_damaged_archive_is_named(films, damage):
         archives.content(films / "patient" / "0.png", MOST)
 
 
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_damage_is_named_by_any_method_of_compression(tmp_path, method):
+    path = tmp_path / "films.zip"
+    with zipfile.ZipFile(path, "w", method) as archive:
+        archive.writestr("0.png", bytes(range(256)) * 20)
+    whole = bytearray(path.read_bytes())
+    whole[60:80] = bytes(20)
+    path.write_bytes(whole)
+    with pytest.raises(ValueError, match="0.png must be a whole member of an archive"):
+        archives.content(path / "0.png", MOST)
+
+
 def test_a_member_that_is_too_large_or_not_there_is_named(films):
     with pytest.raises(ValueError, match=r"0.png must have at most 4,999 bytes, got 5,000"):
         archives.content(films / "patient" / "0.png", 4999)

@@ -94,6 +94,17 @@ def test_an_archive_that_would_grow_is_not_unpacked(tmp_path):
         sealed.read_plain(tmp_path / "b.pt", "")
 
 
+def test_an_archive_that_would_grow_is_not_unpacked_to_look_for_its_classes(tmp_path, monkeypatch):
+    path = tmp_path / "bomb.pt"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("archive/data.pkl", b"\x80\x02" + b"N0" * 1000 + b"N.")
+    looked = []
+    monkeypatch.setattr(torch.serialization, "get_unsafe_globals_in_checkpoint", looked.append)
+    with pytest.raises(ValueError, match=r"bomb\.pt cannot be read: its .* bytes would unpack to 2,00"):
+        sealed.read_tensors(path, "")
+    assert not looked
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [

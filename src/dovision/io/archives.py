@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import functools
+import lzma
 import os
 import zipfile
 import zlib
@@ -12,6 +14,14 @@ from typing import NamedTuple
 from dovision.io import files
 
 _SUFFIX = ".zip"
+_DAMAGED = (  # RuntimeError of an encrypted member, OSError of damaged bzip2 and of a place before the start
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    EOFError,
+    RuntimeError,
+    OSError,
+)
 
 
 class Member(NamedTuple):
@@ -54,7 +64,9 @@ def content(path: Path, most: int) -> bytes:
         return archive.read(found.name)
     except KeyError as error:
         raise FileNotFoundError(f"{found.archive} must have a member {found.name}, but has none.") from error
-    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:  # the last one if it is encrypted
+    except _DAMAGED as error:
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):  # of the disk, not of what is on it
+            raise
         raise ValueError(f"{path} must be a whole member of an archive: {error}. Make the archive again.") from error
 
 

@@ -91,6 +91,8 @@ def read_tensors(path: str | Path, remedy: str) -> tuple[Any, list[str]]:
     found: list[str] = []
     with require(path).open("rb") as file:
         with contextlib.suppress(Exception):  # which the reading itself reports
+            _check_sizes(file)
+            file.seek(0)
             found = sorted(torch.serialization.get_unsafe_globals_in_checkpoint(file))
         with torch.serialization.safe_globals([(Unread, name) for name in found]):
             return _load(path, file, remedy, _UNREADABLE, found), found
