@@ -42,7 +42,7 @@ class Table(FileImages):
         folder: that paths are relative to, or archive that they are members of, below the root; None: the root.
         task, classes, shape: facts; 1 or 3 channels.
         columns: names of the columns, as of `table_rows.Columns`.
-        splits: names of train, val and test in the column of splits, each one or several.
+        splits: names of train, val and test in the column of splits, each one or several; None: it has none.
         separator: between the labels of a cell.
         ignored_labels: names of labels that are no class, such as "No Finding": a multiclass row of one is left out.
         where: columns, and the value or values that a row must have there to be used; None: all rows.
@@ -88,7 +88,7 @@ class Table(FileImages):
         classes: Sequence[str] | None,
         shape: Sequence[int],
         columns: Mapping[str, Any],
-        splits: Mapping[str, str | Sequence[str]],
+        splits: Mapping[str, Any] | None,
         separator: str,
         ignored_labels: Sequence[str],
         where: Mapping[str, Any] | None,

@@ -208,14 +208,14 @@ def boxes_of_images(
 
 
 def given_splits(
-    manifest: Manifest, split: str | None, patient: str | None, names: Mapping[str, str | Sequence[str]]
+    manifest: Manifest, split: str | None, patient: str | None, names: Mapping[str, Any] | None
 ) -> list[str] | None:
     """The split of each row, train, val or test; None where the table has none.
 
     Args:
         manifest: rows.
         split, patient: its columns.
-        names: of train, val and test in the column, each one or several.
+        names: of train, val and test in the column, each one or several, which may be numbers; None: it has none.
 
     Raises:
         ValueError: a cell is none of these names; a patient is in two splits, or a row has none.
@@ -230,7 +230,12 @@ def given_splits(
         _refuse_written_otherwise(manifest, patient)
     if split is None:
         return None
-    meant = _split_names(names)
+    meant = _split_names(names or {})
+    if not meant:
+        raise ValueError(
+            f"splits must name some of train, val and test in the column {split!r}, got {names}. Set "
+            "dataset.columns.split=null to have them cut."
+        )
     written = manifest.cells[split]
     wrong = ~written.isin(meant)
     if wrong.any():
@@ -240,7 +245,7 @@ def given_splits(
         manifest.refuse(
             split,
             wrong,
-            f"{', '.join(legal[:-1])} or {legal[-1]}",
+            " or ".join([*filter(None, [", ".join(legal[:-1])]), legal[-1]]),
             f"Set 'dataset.splits={as_setting(own)}', or dataset.columns.split=null to have them cut.",
         )
     cells = written.map(meant)
@@ -256,13 +261,13 @@ def given_splits(
     return cells.tolist()
 
 
-def _split_names(names: Mapping[str, str | Sequence[str]]) -> dict[str, str]:
+def _split_names(names: Mapping[str, Any]) -> dict[str, str]:
     """The split that is meant by each name of the column."""
     meant: dict[str, str] = {}
     for own, theirs in names.items():
         checks.choice("splits", own, SPLITS)
-        for name in [theirs] if isinstance(theirs, str) else theirs:
-            if meant.setdefault(str(name), own) != own:
+        for name in theirs if isinstance(theirs, (list, tuple)) else [theirs]:
+            if name is not None and meant.setdefault(str(name), own) != own:
                 raise ValueError(f"splits must have different names, got {name!r} for {meant[str(name)]} and {own}.")
     return meant
 
