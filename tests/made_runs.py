@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,14 @@ DIGITS = Task("multiclass", tuple("0123456789"))
 FILMS = Task("multilabel", ("nodule", "opacity"))
 SHAPE = (1, 32, 32)
 WriteRun = Callable[..., RunDirectory]
+KINDS: dict[str, dict[str, Any]] = {  # of pages, by what `write_run` takes
+    "effects": {"eps": ()},
+    "attacked effects": {},
+    "detection": {"detection": True},
+    "pictures without labels": {"eps": (), "labelled": False},
+    "14 labels": {"task": Task("multilabel", tuple(f"finding {number} of the chest" for number in range(14)))},
+    "1,000 classes": {"task": Task("multiclass", tuple(f"class number {number}" for number in range(1000)))},
+}
 
 
 def write_run(
@@ -318,6 +327,19 @@ def page_of_factors(page_of: Callable[..., Path], tmp_path_factory: pytest.TempP
         typed += [f"++attack.eps={eps}", f"seed={seed}"]
         write_run(folder / f"{number:02}", typed, eps=(eps,), grid=grid, images=12, seed=seed, maps=1)
     return page_of(folder, folder / "report", details=1)
+
+
+@pytest.fixture(scope="session")
+def page_of_kind(page_of: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """The function that makes the page of one of KINDS, once."""
+
+    @functools.cache
+    def made(kind: str) -> Path:
+        folder = tmp_path_factory.mktemp("kind")
+        write_run(folder / "run", images=12, **({"grid": 2, "eps": (0.2,)} | KINDS[kind]))
+        return page_of(folder)
+
+    return made
 
 
 @pytest.fixture(scope="session")

@@ -18,6 +18,7 @@ from dovision.functional.detection import Scored, auroc
 from dovision.functional.effects import RESOLUTION
 from dovision.functional.intervals import BOTH_INTERVALS, mean_interval, share_interval, withheld
 from dovision.io.text_files import write_json
+from dovision.store.display_names import display_name
 from dovision.store.map_tables import MAPS_FILE, read_reference
 from dovision.store.schemas import SUMMARY
 from dovision.store.tables import CLEAN, read_samples, read_task
@@ -110,7 +111,7 @@ def _condition(rows: pd.DataFrame, clean: pd.DataFrame, task: Task) -> dict[str,
     intervals |= {name: quality.overall.get(name, withheld(np.nan, 0, "")) for name in OVERALL.values()}
     notes = [] if attacked else list(quality.notes)  # they are true of all conditions
     if attacked and np.isnan(intervals["auroc"].estimate):
-        notes.append(f"No attack in the condition {condition} succeeded, so there is no AUROC.")
+        notes.append(f"No attack in the condition {display_name(condition)} succeeded, so there is no AUROC.")
     return {
         "eps": float(rows["eps"].iloc[0]),
         "images": len(rows),

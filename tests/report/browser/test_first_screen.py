@@ -2,7 +2,7 @@
 
 import pytest
 
-from dovision.types import Task
+from made_runs import KINDS
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -11,24 +11,15 @@ def bottom(page, selector):
     return page.locator(selector).first.evaluate("one => one.getBoundingClientRect().bottom")
 
 
-KINDS = {
-    "effects": {"eps": ()},
-    "attacked effects": {},
-    "detection": {"detection": True},
-    "pictures without labels": {"eps": (), "labelled": False},
-    "14 labels": {"task": Task("multilabel", tuple(f"finding {number} of the chest" for number in range(14)))},
-    "1,000 classes": {"task": Task("multiclass", tuple(f"class number {number}" for number in range(1000)))},
-}
-
-
 @pytest.fixture(scope="module")
-def first_pages(page_of, write_run, map_run, page_of_factors, page_of_sweep, tmp_path_factory):
+def first_pages(page_of, page_of_kind, map_run, page_of_factors, page_of_sweep, tmp_path_factory):
     """A page of each kind."""
-    folder = tmp_path_factory.mktemp("kinds")
-    for kind, settings in KINDS.items():
-        write_run(folder / kind / "run", ["attack=pgd"], images=12, **({"grid": 2, "eps": (0.2,)} | settings))
-    made = {kind: page_of(folder / kind) for kind in KINDS}
-    return made | {"maps": page_of(map_run, folder / "maps"), "factors": page_of_factors, "sweep": page_of_sweep}
+    maps = page_of(map_run, tmp_path_factory.mktemp("maps"))
+    return {kind: page_of_kind(kind) for kind in KINDS} | {
+        "maps": maps,
+        "factors": page_of_factors,
+        "sweep": page_of_sweep,
+    }
 
 
 @pytest.mark.parametrize("kind", [*KINDS, "maps", "factors", "sweep"])

@@ -7,6 +7,7 @@ from dovision.analysis.average_effect import average_effects
 from dovision.functional.intervals import holm
 from dovision.report.figures.effects import Effects
 from dovision.store.run_record import read_sweep
+from dovision.types import Task
 
 pytestmark = pytest.mark.slow  # they share a run that takes seconds to make
 
@@ -46,6 +47,16 @@ def test_interactions_of_sets_are_drawn_where_there_are_any(runs, monkeypatch):
     drawn = {each.name: each for each in Effects(0, averages=10, units=5, maps=3).of_run(runs[2])}
     assert "minus the sum of the effects of each alone" in drawn["interactions"].caption
     assert {"effect", "additive", "interaction"} <= set(drawn["interactions"].data.columns)
+
+
+def test_of_two_classes_that_exclude_each_other_each_effect_is_shown_once(runs, monkeypatch):
+    averaged = average_effects(runs[0].folder)
+    two = averaged[averaged["class"].isin(["0", "1"])]
+    monkeypatch.setattr("dovision.report.figures.effects.read_task", lambda folder: Task("multiclass", ("0", "1")))
+    monkeypatch.setattr("dovision.analysis.average_effect.average_effects", lambda folder: two)
+    figure = {each.name: each for each in Effects(0, averages=10, units=5, maps=3).of_run(runs[0])}["average_effects"]
+    assert set(figure.data["class"]) == {"1"}
+    assert f"P(class) (0: the opposite): the largest of {len(two) // 2}." in figure.caption.short
 
 
 def test_average_effects_lie_where_their_units_do(runs):

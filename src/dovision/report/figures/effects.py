@@ -17,7 +17,7 @@ from dovision.report.report_figure import FigureComponent, ReportFigure, caption
 from dovision.report.style import EFFECT_COLOURS, FEWEST_FOR_CURVE, SIGN, canvas, logarithmic, series, styled
 from dovision.store.display_names import MEAN_EFFECT, display_name
 from dovision.store.run_record import Run
-from dovision.store.tables import CLEAN, EFFECTS, read_samples, row_groups
+from dovision.store.tables import CLEAN, EFFECTS, read_samples, read_task, row_groups
 from dovision.types import INPUT
 
 
@@ -33,10 +33,11 @@ class Effects(FigureComponent):
         averaged = average_effect.average_effects(run.folder)
         yield from average_effect_maps(run, averaged, self.maps)
         yield from _distribution(run)
-        yield _averages(run, averaged, self.averages)
+        opposite = _opposite(run)
+        yield _averages(run, averaged[averaged["class"] != opposite], self.averages, opposite)
         interacting = average_effect.interactions(run.folder)
         if len(interacting):
-            yield _interactions(run, interacting, self.averages)
+            yield _interactions(run, interacting[interacting["class"] != opposite], self.averages, opposite)
         clean = averaged[averaged["condition"] == CLEAN]
         if clean["unit"].nunique() > 1 and not _has_places(run):
             yield _units_by_class(run, clean, self.units)
@@ -48,6 +49,12 @@ def _has_places(run: Run) -> bool:
     if first is None:  # no row of any class is kept
         return run.config.get("intervention", {}).get("site", INPUT) == INPUT
     return bool(first.null_count < len(first))
+
+
+def _opposite(run: Run) -> str | None:
+    """The first of two classes that exclude each other, whose effects are the second's with the other sign."""
+    task = read_task(run.folder)
+    return task.classes[0] if len(task.classes) == 2 and not task.multilabel else None
 
 
 def _distribution(run: Run) -> Iterator[ReportFigure]:
@@ -63,7 +70,7 @@ def _distribution(run: Run) -> Iterator[ReportFigure]:
     attacked = samples["condition"].nunique() > 1
     text = f"All clean images, and {others}." if attacked else "All images."
     if silent := [name for name in samples["condition"].unique() if name not in groups.groups]:
-        text += f" No attack succeeded at {', '.join(silent)}."
+        text += f" No attack succeeded at {', '.join(map(display_name, silent))}."
     text += (
         f" Dots where there are fewer than {FEWEST_FOR_CURVE} images. No interval. The left edge holds values below "
         f"1/10,000 of the largest, or below {RESOLUTION:.0e}, the resolution of float32 probabilities."
@@ -93,23 +100,25 @@ def effect_distribution(frame: pd.DataFrame) -> Figure:
     return with_legend(figure)
 
 
-def _averages(run: Run, frame: pd.DataFrame, most: int) -> ReportFigure:
+def _averages(run: Run, frame: pd.DataFrame, most: int, opposite: str | None) -> ReportFigure:
     shown = len(strongest(frame, most))
     data = average_effect.at_level(frame, level_of_selected(shown, len(frame)))
-    text = f"Mean over images of P(class | do(unit)) - P(class): the largest of {len(frame):,}."
+    other = f" ({opposite}: the opposite)" if opposite else ""
+    text = f"Mean over images of P(class | do(unit)) - P(class){other}: the largest of {len(frame):,}."
     whiskers = f"Whiskers: {MEAN_INTERVALS}{selected(shown, len(frame))}."
     words = caption(text, [run], images(frame["images"]), whiskers, data)
     figure = average_effects_plot(strongest(data, most))
     return ReportFigure("average_effects", "Largest average effects", words, figure, data)
 
 
-def _interactions(run: Run, frame: pd.DataFrame, most: int) -> ReportFigure:
+def _interactions(run: Run, frame: pd.DataFrame, most: int, opposite: str | None) -> ReportFigure:
     named = frame.rename(columns={"interaction": "mean"})
     shown = len(strongest(named, most))
     data = average_effect.at_level(named, level_of_selected(shown, len(named)))
+    other = f" ({opposite}: the opposite)" if opposite else ""
     text = (
-        "Effect of units that are set at once minus the sum of the effects of each alone, mean over images: the "
-        f"largest of {len(frame):,}. 0: the effects add up."
+        "Effect of units that are set at once minus the sum of the effects of each alone, mean over "
+        f"images{other}: the largest of {len(frame):,}. 0: the effects add up."
     )
     words = caption(
         text, [run], images(frame["images"]), f"Whiskers: {MEAN_INTERVALS}{selected(shown, len(frame))}.", data
