@@ -95,7 +95,7 @@ def test_without_a_successful_attack_there_is_no_auroc_but_a_sentence(tmp_path):
     assert condition["success_rate"]["estimate"] == 0
     assert condition["auroc"] is None
     (note,) = condition["notes"]
-    assert "eps=0.1" in note
+    assert "epsilon 0.1" in note
     assert "AUROC" in note
     text = (tmp_path / "summary.json").read_text()
     assert "NaN" not in text
