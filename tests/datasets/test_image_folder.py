@@ -308,6 +308,16 @@ def test_images_of_one_name_in_two_folders_are_refused_one_file_of_masks(folder_
         open_folder(folder_of_images, masks=masks)
 
 
+def test_images_of_a_folder_may_be_meant_to_have_one_file_of_masks(folder_of_images):
+    (folder_of_images / "masks" / "test").mkdir(parents=True)
+    (folder_of_images / "test").mkdir()
+    for name in ("cat", "dog"):
+        (folder_of_images / name).rename(folder_of_images / "test" / name)
+        Image.fromarray(np.eye(20, 30, dtype=np.uint8)).save(folder_of_images / "masks" / "test" / f"{name}.png")
+    dataset = open_folder(folder_of_images, masks={"folder": "masks", "files": "{folder}.png"})
+    assert all(dataset.source_masks("test", row)["mask"].any() for row in range(len(dataset.split("test"))))
+
+
 def test_a_group_in_two_splits_is_refused(folder_of_images):
     into_splits(folder_of_images)
     with pytest.raises(

@@ -98,7 +98,8 @@ class MaskFiles(MaskIntervention):
                 f"{skip if self.missing == 'error' else ''}."
             )
         there = [sample for sample, path in enumerate(self._paths) if path.is_file()]
-        check_distinct([table["name"].iloc[sample] for sample in there], [self._paths[sample] for sample in there])
+        names = [table["name"].iloc[sample] for sample in there]
+        check_distinct(self.files, names, [self._paths[sample] for sample in there])
         if not any(mask.any() for sample in there for mask in self._own_masks(sample).values()):
             raise ValueError(
                 f"masks must have a pixel of {' or '.join(self.numbers)} in some file, but all {len(there)} are empty, "

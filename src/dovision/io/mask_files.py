@@ -18,6 +18,7 @@ ANY = -1  # stands for all numbers of a label map but 0
 ARRAYS = ".npz"
 _SUFFIXES = (".png", ".tif", ".tiff", ".bmp", ".gif", ARRAYS)  # without loss: a JPEG blurs the numbers of a label map
 _FIELDS = ("stem", "folder", "name", "slice")  # of an image's name, in the pattern of a mask file's name
+_OWN = re.compile(r"\{(stem|name|slice)\b")  # a field in which images of one folder differ
 _SLICE = re.compile(r"(.*)#(\d+)", re.DOTALL)  # the name of a volume's slice, or of a frame
 _BLACK = (0, 0, 0)
 
@@ -57,16 +58,21 @@ def mask_file(pattern: str, name: str) -> str:
     return pattern.format(stem=stem, folder=own.parent, name=file, slice=int(number))
 
 
-def check_distinct(names: Sequence[str], files: Iterable[object]) -> None:
+def check_distinct(pattern: str, names: Sequence[str], files: Iterable[object]) -> None:
     """Raise where two images have one mask file, as images of one name in two folders have by "{stem}.png".
 
+    A pattern of no image's own name, such as "{folder}/mask.png", means one file for all images of a folder.
+
     Args:
+        pattern: of the files' names.
         names: of the images.
         files: of each image, in their order; those that may be shared are None.
 
     Raises:
         ValueError: two images have one file.
     """
+    if _OWN.search(pattern) is None:
+        return
     first: dict[object, str] = {}
     for name, file in zip(names, files, strict=True):
         if file is not None and first.setdefault(file, name) != name:

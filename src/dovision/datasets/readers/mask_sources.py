@@ -142,7 +142,7 @@ def masks_by_name(
     paths = [str(folder / mask_file(pattern, name)) for name in names]
     numbers = mask_numbers(settings.units, pattern.lower().endswith(ARRAYS))
     source = _there(MaskSource(paths, _BY_NAME, numbers), settings.missing, root, error or error_by_name(names))
-    check_distinct(list(names), map(_own_place, names, source.paths))
+    check_distinct(pattern, list(names), map(_own_place, names, source.paths))
     return [source]
 
 
