@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -230,9 +231,14 @@ def test_a_checkpoint_of_another_image_shape_is_refused(fitted, copy, dovision_e
 
 
 def test_a_checkpoint_with_code_in_it_is_refused(copy, dovision_evaluate, capsys, tmp_path):
-    torch.save({"format": 1, "state": Path}, tmp_path / "evil.ckpt")
+    class Evil:
+        def __reduce__(self):
+            return os.mkdir, (str(tmp_path / "run"),)
+
+    torch.save({"format": 1, "state": Evil()}, tmp_path / "evil.ckpt")
     assert dovision_evaluate(f"output_root={copy}", f"checkpoint={tmp_path / 'evil.ckpt'}") == 1
-    assert "was not opened. Save its weights alone" in capsys.readouterr().err
+    assert re.search("evil.ckpt .* Save ", capsys.readouterr().err)
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.slow

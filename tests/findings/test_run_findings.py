@@ -49,7 +49,7 @@ def test_maps_are_compared_with_grad_cam_and_then_come_true_effects(map_run):
     assert maps.name == "true_effects_minus_grad_cam"
     assert re.search(r"of the effect map is higher than that of Grad-CAM \(\+0\.\d+ \[\+", maps.text)
     assert maps.low > 0
-    assert "energy in boxes: lower (-" in maps.text
+    assert "energy inside: lower (-" in maps.text
     assert "pointing game: no difference shown" in maps.text
     assert truth.text.startswith("Taking the nodule away changes P(nodule) by -")
     assert f"n = {truth.n} images" in truth.text
