@@ -637,7 +637,7 @@ BROKEN = {  # what is broken, the settings, and the sentence
     "a row twice": (
         text(lambda old: old + old.splitlines()[3] + "\n"),
         {},
-        "path in row 14 of metadata.csv must be of an image or a box that no other row has, but row 4 is the same, got",
+        "path in row 14 of metadata.csv must be of a box that no other row has, but row 4 is the same, got",
     ),
     "a label that became a number with a point": (
         text(lambda old: old.replace("cat", "1").replace("dog", "2").replace(",1,", ",1.0,")),
@@ -946,12 +946,23 @@ def test_the_nihs_table_of_boxes_is_read_as_it_was_published(root, caplog):
     assert "boxes.csv must have a column 'Finding' for columns.box_label, got path, Finding Label, Bbox [x" in message
 
 
+def test_rows_without_a_box_may_be_equal(root):
+    """As those of several readers who have found nothing in a film."""
+    path, before = root / "metadata.csv", open_table(root)
+    head, *rows = [line.split(",") for line in path.read_text().splitlines()]
+    edges = [head.index(name) for name in ("left", "top", "right", "bottom")]
+    without = ["" if place in edges else cell for place, cell in enumerate(rows[2])]
+    write_csv(path, [head, *rows[:2], without, *rows[3:], without])
+    assert names(open_table(root)) == names(before)
+    assert len(open_table(root).known_boxes) == len(before.known_boxes) - 1
+
+
 def test_rows_of_a_second_table_that_have_no_box_may_be_equal(root):
     rows = [["path", "label", "x", "y", "w", "h"], *[["images/8.png", "none", *[""] * 4]] * 2]
     write_csv(root / "boxes.csv", rows)
     assert len(open_table(root, {"boxes": "boxes.csv"}).known_boxes) == 0
     write_csv(root / "boxes.csv", [rows[0], *[["images/8.png", "cat", *"2345"]] * 2])
-    assert "path in row 3 of boxes.csv must be of an image or a box that no other row has, but row 2" in refusal(
+    assert "path in row 3 of boxes.csv must be of a box that no other row has, but row 2" in refusal(
         root, {"boxes": "boxes.csv"}
     )
 

@@ -139,7 +139,8 @@ def one_row_an_image(manifest: Manifest, path: str) -> Manifest:
     repeated = manifest.cells[NAME].duplicated()
     if edges is None:
         manifest.refuse(path, repeated, "an image that no other row has", "Leave one of the rows out.")
-    _refuse_equal_rows(manifest, path)
+    else:
+        _refuse_equal_boxes(manifest, path, edges)
     of_first = first.set_index(NAME).loc[manifest.cells[NAME]]
     for column in manifest.cells.columns.difference([*(edges or ()), NAME, FILE, NUMBER], sort=False):
         other = repeated.to_numpy() & (manifest.cells[column].to_numpy() != of_first[column].to_numpy())
@@ -153,13 +154,14 @@ def one_row_an_image(manifest: Manifest, path: str) -> Manifest:
     return manifest._replace(cells=first)
 
 
-def _refuse_equal_rows(manifest: Manifest, path: str) -> None:
-    """Raise where a row repeats another one whole, so that its box would count twice."""
+def _refuse_equal_boxes(manifest: Manifest, path: str, edges: Sequence[str]) -> None:
+    """Raise where a row with a box repeats another one whole, so that its box would count twice."""
+    manifest = manifest.chosen((manifest.cells[[*edges]] != "").any(axis=1).to_numpy())
     cells = manifest.cells.drop(columns=[NUMBER])  # which is in the name
     equal = cells.duplicated().to_numpy()
     if equal.any():
         first = cells.index[(cells == cells.iloc[int(equal.argmax())]).all(axis=1)][0]
-        rule = f"of an image or a box that no other row has, but row {first} is the same"
+        rule = f"of a box that no other row has, but row {first} is the same"
         manifest.refuse(path, equal, rule, "Leave one of the rows out.")
 
 
@@ -189,8 +191,7 @@ def boxes_of_images(
     number = columns.slice if columns.slice in table.cells else None
     table = named_rows(table, columns.path, number, root)
     names = table.cells[NAME]
-    edges = list(box_columns(table) or ())
-    _refuse_equal_rows(table.chosen((table.cells[edges] != "").any(axis=1).to_numpy()), columns.path)
+    _refuse_equal_boxes(table, columns.path, box_columns(table) or ())
     wrong = ~names.isin(records["name"]) & ~names.isin(known or ())
     table.refuse(columns.path, wrong, "the path of an image of the dataset")
     own = columns.label if columns.box_label is None else columns.box_label
