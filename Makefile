@@ -48,7 +48,7 @@ demo: $(VENV)/.base ## the main job on the built-in phantom, and its report
 photo: $(VENV)/.base ## what a network of ImageNet's classes uses of your own pictures, and its page: PHOTO=my.jpg, or a folder
 	@test -n "$(PHOTO)" || { echo "PHOTO must name a picture or a folder of them: make photo PHOTO=my.jpg"; exit 1; }
 	@$(CONSTRAINED) $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) --editable '.[lite0]'
-	@$(BIN)/dovision-evaluate experiment=photo "dataset.root='$(PHOTO)'"
+	@$(BIN)/dovision-evaluate experiment=photo "dataset.root='$(subst ',\',$(PHOTO))'"
 	@$(BIN)/dovision-report sweep=outputs/photo
 
 test: $(VENV)/.dev ## the tests that take less than 1.5 seconds each, in two processes of one thread each
