@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import zipfile
 from argparse import Namespace
+from collections import defaultdict, deque
 from pathlib import Path
 
 import numpy as np
@@ -141,6 +142,13 @@ def test_objects_of_other_classes_are_passed_over_and_nothing_of_them_is_run(tmp
     assert unread == ["argparse.Namespace", "builtins.print"]
     with pytest.raises(ValueError, match="tensors and plain types only"):
         sealed.read_plain(tmp_path / "b.pt", "")
+
+
+@pytest.mark.parametrize("settings", [defaultdict(list, lr=[1]), deque([1])])
+def test_a_container_of_another_class_is_named(tmp_path, settings):
+    torch.save({"weight": torch.ones(2), "settings": settings}, tmp_path / "b.pt")
+    with pytest.raises(ValueError, match=rf"collections.{type(settings).__name__}.* was not opened. Save them alone."):
+        sealed.read_tensors(tmp_path / "b.pt", "Save them alone.")
 
 
 def test_a_file_of_others_that_is_damaged_anywhere_is_one_sentence_or_read(tmp_path):
