@@ -506,3 +506,20 @@ def test_a_receipt_of_a_sweep_answers_only_in_its_environment(condition, run_com
     assert receipts.is_answered("evaluate", words)
     monkeypatch.setenv("SECOND", "third.ckpt")
     assert not receipts.is_answered("evaluate", words)
+
+
+@pytest.mark.slow
+def test_a_sweep_over_files_of_a_package_has_no_receipt(condition, run_command, monkeypatch):
+    monkeypatch.setattr(fingerprints, "SETTLED", -60.0)
+    folder = condition.root / "own_configuration" / "experiment"
+    folder.mkdir(parents=True)
+    for path in (folder, folder.parent):
+        (path / "__init__.py").touch()
+    for rows in (1, 2):
+        (folder / f"rows_{rows}.yaml").write_text(f"# @package _global_\nintervention: {{rows: {rows}}}\n")
+    monkeypatch.syspath_prepend(condition.root)
+    few = [word for word in SMALL if not word.startswith("intervention.rows")]
+    words = [*few, *HERE, "hydra.searchpath=[pkg://own_configuration]", "experiment=rows_1,rows_2", "-m"]
+    for _ in range(2):
+        assert run_command(main, *words) == 0
+    assert not receipts.is_answered("evaluate", words)
