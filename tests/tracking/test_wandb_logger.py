@@ -19,7 +19,7 @@ from dovision.store.map_tables import write_boxes
 from dovision.store.run_record import read_sweep
 from dovision.store.thumbnails import save_image, thumbnail_path
 from dovision.store.unit_masks import write_masks, write_object_masks
-from dovision.tracking.wandb_logger import _image, layered
+from dovision.tracking.wandb_logger import WandbLogger, _image, layered
 from dovision.training.image_classifier import ImageClassifier
 from dovision.types import BOX_COLUMNS
 
@@ -282,3 +282,10 @@ def test_nothing_of_a_key_is_kept_with_an_offline_run(copy, dovision_evaluate, m
     assert any(path.suffix == ".wandb" for path in files)
     assert not any(KEY.encode() in path.read_bytes() for path in files)
     assert KEY not in capsys.readouterr().err
+
+
+def test_without_wandb_its_logger_names_the_remedy(monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "wandb", None)  # as if it were not installed
+    settings = {"project": "dovision", "mode": "offline", "entity": None, "artifacts": False, "patience": 1.0}
+    with pytest.raises(ImportError, match=r"needs wandb .*pip install wandb\), or choose another logger"):
+        WandbLogger(str(tmp_path), "name", "group", "evaluate", [], **settings)

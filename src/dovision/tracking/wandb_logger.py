@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
@@ -42,6 +43,17 @@ LEVELS = {
 EDGES = (-0.6, -0.2, 0.2, 0.6)  # between the levels 1 to 5, in shares of the largest effect of the job's pictures
 
 
+def _check_installed() -> None:
+    """Raise ImportError, with the remedy, where wandb was taken out of the environment."""
+    try:
+        importlib.import_module("wandb")
+    except ImportError as error:
+        raise ImportError(
+            f"logger=wandb needs wandb ({error}). Install it (pip install wandb), or choose another logger, such as "
+            "logger=csv."
+        ) from error
+
+
 class WandbLogger(pl.loggers.WandbLogger):
     """A W&B run with curves, numbers and configuration, and all that a completed run shows.
 
@@ -77,6 +89,7 @@ class WandbLogger(pl.loggers.WandbLogger):
         patience: float,
     ) -> None:
         os.environ.setdefault("WANDB_ERROR_REPORTING", "false")  # for which the end of a process would wait
+        _check_installed()
         self.service = Service("W&B", patience)
         self.artifacts = checks.switch("logger.wandb.artifacts", artifacts)
         self._open_run = OpenRun(save_dir, "wandb")
