@@ -87,7 +87,7 @@ def test_a_condition_without_success_is_named_and_a_run_without_pictures_has_no_
     captions = {item.name: item.caption for item in Catalogue().of_run(completed(tmp_path)[0])}
     assert captions.keys() >= {"classes", "effect_distribution", "average_effects"}
     assert not captions.keys() & {"overlay", "gallery", "average_effect_maps"}
-    assert "No attack succeeded at eps=0.05." in captions["effect_distribution"]
+    assert "No attack succeeded at epsilon 0.05." in captions["effect_distribution"]
 
 
 def test_several_labels_are_read_as_names():

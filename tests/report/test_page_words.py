@@ -30,7 +30,10 @@ def without_appendix(page: str) -> str:
     return page.partition('<h2 id="ran">')[0]
 
 
-@pytest.fixture(scope="module", params=["grids", "maps", "detection", "14 labels", "1,000 classes"])
+LONG = [pytest.param(kind, marks=pytest.mark.long) for kind in ("detection", "14 labels", "1,000 classes")]
+
+
+@pytest.fixture(scope="module", params=["grids", "maps", *LONG])
 def page(request, tmp_path_factory, page_of, map_run, page_of_kind) -> Path:
     """Pages of a sweep over grids, attacks, epsilons and seeds, of maps, of detection, of many labels and classes."""
     if request.param == "grids":

@@ -299,8 +299,16 @@ def no_summary(root: Path, context: pytest.MonkeyPatch) -> None:
     (root / "outputs" / "evaluate" / "sweep_summary.md").unlink()
 
 
-UNSWEPT = (*OTHER, only_times, a_table_of_one_job, gone_data, receipts_damaged, another_folder, of_a_second_device)
-UNSWEPT += (another_sweep_in_its_folder, no_summary)
+UNSWEPT = (
+    weights,
+    an_image,
+    code,
+    only_times,
+    a_table_of_one_job,
+    another_folder,
+    another_sweep_in_its_folder,
+    no_summary,
+)
 
 
 @pytest.mark.slow
@@ -494,6 +502,7 @@ def test_the_log_of_each_job_has_what_the_dataset_that_it_shares_has_warned_of(t
     assert caplog.text.count("images are in two splits") == 1  # on the terminal once
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_receipt_of_a_sweep_answers_only_in_its_environment(condition, run_command, monkeypatch):
     monkeypatch.setattr(fingerprints, "SETTLED", -60.0)
@@ -508,6 +517,7 @@ def test_a_receipt_of_a_sweep_answers_only_in_its_environment(condition, run_com
     assert not receipts.is_answered("evaluate", words)
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_sweep_over_files_of_a_package_has_no_receipt(condition, run_command, monkeypatch):
     monkeypatch.setattr(fingerprints, "SETTLED", -60.0)
