@@ -36,6 +36,13 @@ def test_a_difference_that_nobody_typed_is_a_factor_unless_others_determine_it()
     assert list(factor_values(jobs, [[], []])) == ["dataset.size"]
 
 
+def test_the_seed_of_a_job_that_never_began_is_no_factor():
+    typed = [[f"intervention.rows={rows}", f"intervention.columns={rows}"] for rows in (2, 4, 8)]
+    assert list(factor_values([job(2), job(4), {}], typed)) == ["intervention.rows"]
+    typed = [[*own, f"seed={seed}"] for seed, own in enumerate(typed)]
+    assert list(factor_values([job(2), job(4, seed=1), {}], typed)) == ["intervention.rows", "seed"]
+
+
 def test_what_changes_with_the_seed_is_a_factor_but_for_seeds_of_parts():
     jobs = [job(seed=0, epochs=10), job(seed=1, epochs=5)]
     assert list(factor_values(jobs, [["seed=0"], ["seed=1"]])) == ["epochs", "seed"]

@@ -44,7 +44,8 @@ def factor_values(configs: Sequence[Mapping[str, Any]], overrides: Sequence[Sequ
         values = [record.get(key, "-") for record in records]
         if values not in columns.values():
             columns[key] = values
-    seeds = {SEED_KEY: [record.get(SEED_KEY, "-") for record in records]} if SEED_KEY in differing else {}
+    seeded = SEED_KEY in of_known or (SEED_KEY in names and SEED_KEY in differing)
+    seeds = {SEED_KEY: [record.get(SEED_KEY, "-") for record in records]} if seeded else {}
     for key in of_known:
         values = [record.get(key, "-") for record in records]
         known = [*columns.values(), *(seeds.values() if key.endswith(f".{SEED_KEY}") else ())]
