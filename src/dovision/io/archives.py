@@ -67,7 +67,9 @@ def content(path: Path, most: int) -> bytes:
     except _DAMAGED as error:
         if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):  # of the disk, not of what is on it
             raise
-        raise ValueError(f"{path} must be a whole member of an archive: {error}. Make the archive again.") from error
+        raise ValueError(
+            f"{path} must be a whole member of an archive: {error}. Make the archive again, without a password."
+        ) from error
 
 
 @functools.lru_cache(8)

@@ -86,8 +86,8 @@ def read_tensors(path: str | Path, remedy: str) -> tuple[Any, list[str]]:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the file cannot be read, or holds what cannot be passed over, such as a subclass of dict or
-            list, with the sentence `remedy`.
+        ValueError: the file cannot be read, or has an object that cannot be left unread, such as one of a subclass of
+            dict or list; with the sentence `remedy`.
     """
     found: list[str] = []
     with require(path).open("rb") as file:
