@@ -10,19 +10,13 @@ import pandas as pd
 import pytest
 
 from dovision.report.report_figure import caption
+from page_text import visible
 
 REPR = re.compile(
     r"\b[A-Z]\w+\(\w+=|<\w+ object|\{'|\['|_target_|_partial_|\b(?:None|False|True(?! effect))\b"
 )  # PixelGrid(rows=, a list, a dict
 KEY = re.compile(r"\b[a-z]+_[a-z_]+\b|\beps\b|\b(?:attack|dataset|evaluation|training|model)\.[a-z]")  # of a config
 OVERRIDE = re.compile(r"(?<![\w?&/#-])\+{0,2}[a-z_]+(\.[a-z_]+)*=[\w\[]")  # attack.eps=0.1, +a.b=c
-
-
-def visible(page: str) -> str:
-    """The text of a page without scripts, styles and the commands that make its runs again."""
-    for left_out in ("script", "style", "pre"):
-        page = re.sub(rf"<{left_out}[ >].*?</{left_out}>", " ", page, flags=re.DOTALL)
-    return html.unescape(re.sub(r"<[^>]+>", " ", page))
 
 
 def without_appendix(page: str) -> str:

@@ -6,12 +6,10 @@ import pandas as pd
 import pytest
 from pytorch_lightning.loggers import Logger
 
-from dovision.analysis.summary import CONDITION_METRICS
 from dovision.cli.train import main as train
 from dovision.config.component import Component
 from dovision.store.run_record import read_sweep
 from dovision.tracking.loggers import closing_loggers, make_loggers
-from dovision.tracking.mlflow_logger import mlflow_name
 from dovision.training.image_classifier import ImageClassifier
 
 SMALL = ("dataset=digits", "training.classifier.epochs=3", "training.autoencoder.epochs=1", "autoencoder=conv_1x1")
@@ -115,43 +113,6 @@ def test_the_csv_has_the_curves_and_the_numbers_of_the_summary(fitted):
         assert rows.loc[0, f"accuracy/{condition}"] == numbers["accuracy"]["estimate"]
     assert rows["train_loss"].dropna().index.tolist() == [67]  # the last step of its one epoch
     assert (rows["val_score"].dropna() == run.facts["scores"]["classifier"]["val_score"]).all()
-
-
-@pytest.mark.slow
-def test_each_number_is_logged_once_under_one_name_at_step_0_of_every_logger(
-    copy, dovision_evaluate, events, offline_run, stored
-):
-    detection = ("detector=[max_softmax]", "+attack@detection.attacks.fgsm=fgsm", "detection.attacks.fgsm.eps=0.1")
-    detection += ("+attack@detection.attacks.bim=bim", "detection.attacks.bim.eps=8/255")
-    few = ("detection.val_images=60", "detection.test_images=20", "attack=fgsm", "attack.eps=0.1")
-    loggers = ("logger=[csv,tensorboard,wandb,mlflow]", "logger.wandb.artifacts=false")
-    assert dovision_evaluate(f"output_root={copy}", *loggers, *detection, *few) == 0
-    (run,) = read_sweep(copy / "evaluate")
-    (row,) = pd.read_csv(run.folder / "csv" / "metrics.csv").to_dict("records")
-    sent = [item["item"] for item in offline_run(run.folder)["history"]]
-    found = events(run.folder / "tensorboard")
-    of_tensorboard = {tag: found.Scalars(tag) for tag in found.Tags()["scalars"]}
-    _, (of_mlflow,) = stored(copy, "evaluate")
-    assert row.pop("step") == 0
-    assert {item["trainer/global_step"] for item in sent} == {0}
-    for name in row.keys() - {"epoch"}:
-        (value,) = (item[name] for item in sent if name in item)
-        (event,) = of_tensorboard.pop(name)
-        assert (value, event.value, event.step) == (pytest.approx(row[name]), pytest.approx(row[name]), 0), name
-        assert of_mlflow.data.metrics[mlflow_name(name)] == pytest.approx(row[name])
-    assert of_tensorboard.keys() <= {"epoch"}
-    assert len(of_mlflow.data.metrics) == len(row)
-    assert len({name.partition("/")[0] for name in row if name.startswith("detection_")}) > 4
-    detected = [row["detection_auroc/max_softmax/worst_case"], run.summary["detection"][0]["auroc"]]
-    assert detected[0] == pytest.approx(detected[1], abs=1e-12)
-    averages = [name for name in row if name.startswith("average_effect/")]
-    assert len(averages) == 2 * 4 * 10
-    for condition, numbers in run.summary["conditions"].items():
-        for metric in CONDITION_METRICS:
-            estimate = numbers[metric] and numbers[metric]["estimate"]
-            assert row.get(f"{metric}/{condition}") == (
-                None if estimate is None else pytest.approx(estimate, abs=1e-12)
-            )
 
 
 @pytest.mark.long

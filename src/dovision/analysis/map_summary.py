@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from dovision.functional.intervals import benjamini_hochberg, holm, mean_interva
 POOLED = "pooled_true_effects"  # a metric that is one number of all maps, and not a mean over maps
 GIVEN_AREA = "pooled_true_effects_given_area"  # the same of what the area of the boxes does not account for
 ALL, CORRECT = "all", "correct"  # cases: every (image, class), or those in which the classifier was right
+LOGGED = ("pointing", "energy")  # metrics that the evaluation of maps itself logs
 _PAIR = ["sample", "class"]
 _OBJECT = [*_PAIR, "object"]
 _SHARES = ("pointing",)  # metrics that are hit or miss
@@ -40,6 +42,12 @@ def scores(frame: pd.DataFrame, parts: pd.DataFrame, controls: pd.DataFrame, com
     """
     table = pd.concat([_table(frame.assign(label=ALL), compared), _truth(frame, parts, controls, compared)])
     return table.assign(p_holm=holm(table["p"].to_numpy(float))).reset_index(drop=True)
+
+
+def whole_scores(summary: Mapping[str, Any]) -> pd.DataFrame:
+    """The rows of a run's summary of `scores` over all cases, without metrics that no map has; empty without maps."""
+    table = pd.DataFrame(summary.get("maps", []))
+    return table[(table["cases"] == ALL) & table["mean"].notna()] if len(table) else table
 
 
 def label_scores(frame: pd.DataFrame, compared: str) -> pd.DataFrame:

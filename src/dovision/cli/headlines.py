@@ -13,7 +13,8 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 
 from dovision.analysis.detection_summary import NOT_ADAPTIVE, WHOLE_FAMILY, unseen
-from dovision.findings.number_text import HEADLINE_METRICS, interval_text, metric_text
+from dovision.analysis.map_summary import whole_scores
+from dovision.findings.number_text import HEADLINE_METRICS, bracketed, interval_text, metric_text
 from dovision.findings.run_findings import run_findings
 from dovision.functional.norms import condition_name
 from dovision.runtime.process_state import is_rank_zero
@@ -38,6 +39,8 @@ def print_headlines(folder: Path) -> None:
     run = replace(read_run(folder), summary=read_summary(folder))  # also of a run that is partial
     summary = run.summary
     tables = [condition_tables(summary["conditions"])]
+    if len(maps := whole_scores(summary)):
+        tables.append(map_tables(maps))
     if summary.get("detection"):
         tables.append(detection_tables(summary["detection"]))
     print_tables(*tables)
@@ -72,6 +75,14 @@ def detection_tables(rows: Sequence[Mapping[str, Any]]) -> list[TextTable]:
         own = cells.setdefault(display_name(detector_label(*(row[name] for name in DETECTOR))), {})
         own[display_name(head)] = interval_text({key: row[f"auroc{end}"] for key, end in _ENDS.items()})
     return _layouts("detector: AUROC", cells)
+
+
+def map_tables(scores: pd.DataFrame) -> list[TextTable]:
+    """Scores of each explainer's maps, in the layouts of `condition_tables`; `scores` are of `whole_scores`."""
+    cells: dict[str, dict[str, str]] = {}
+    for row, text in zip(scores.to_dict("records"), bracketed(scores, ""), strict=True):
+        cells.setdefault(display_name(row["explainer"]), {})[METRIC_HEADS[row["metric"]]] = text
+    return _layouts("maps", cells)
 
 
 def _layouts(head: str, cells: Mapping[str, Mapping[str, str]]) -> list[TextTable]:

@@ -18,7 +18,7 @@ from dovision.findings.run_findings import run_findings
 from dovision.report.report_figure import Catalogue, ReportFigure
 from dovision.store.run_record import Run, read_sweep
 from dovision.tracking.mlflow_logger import MLFlowLogger
-from dovision.tracking.payload import quality
+from dovision.tracking.payload import map_scores, quality
 from dovision.tracking.wandb_logger import WandbLogger
 
 
@@ -104,7 +104,8 @@ def log_run(loggers: Sequence[Logger], folder: Path) -> None:
         folder: the run directory.
     """
     (run,) = read_sweep(folder)
-    numbers = quality(run) | {key: value for found in run_findings(run) for key, value in found.logged().items()}
+    numbers = quality(run) | map_scores(run)
+    numbers |= {key: value for found in run_findings(run) for key, value in found.logged().items()}
     for logger in loggers:
         logger.log_metrics(numbers, step=0)
     with_figures = [logger for logger in loggers if isinstance(logger, FigureLogger)]

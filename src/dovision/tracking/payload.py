@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dovision.analysis.classifier_quality import OVERALL
+from dovision.analysis.map_summary import LOGGED, whole_scores
 from dovision.store.run_record import Run
 from dovision.store.tables import EFFECTS, row_groups
 
@@ -21,15 +22,26 @@ _MOST = 50  # classes up to which the numbers of each are sent
 def quality(run: Run) -> dict[str, float]:
     """What a completed run says of the classifier's quality and its callbacks do not log, without what is not defined.
 
-    The numbers are named metric/condition, and those of a class "metric/condition class".
+    The numbers are named metric/condition, and those of a class "metric/condition class", by the metric of the whole.
     """
     found: dict[str, Any] = {}
     for condition, numbers in run.summary["conditions"].items():
         found |= {f"{metric}/{condition}": numbers[metric] for metric in OVERALL.values()}
         classes = numbers["classes"] if len(numbers["classes"]) <= _MOST else {}
         for name, own in classes.items():
-            found |= {f"{metric}/{condition} {name}": own[metric] for metric in own if metric not in _COUNTS}
+            found |= {
+                f"{OVERALL.get(metric, metric)}/{condition} {name}": own[metric]
+                for metric in own
+                if metric not in _COUNTS
+            }
     return {name: float(interval["estimate"]) for name, interval in found.items() if interval is not None}
+
+
+def map_scores(run: Run) -> dict[str, float]:
+    """Mean scores of the maps of a completed run by metric/explainer, without those that its callback logs."""
+    table = whole_scores(run.summary)
+    rows = table[~table["metric"].isin(LOGGED)] if len(table) else table
+    return {f"{row['metric']}/{row['explainer']}": float(row["mean"]) for row in rows.to_dict("records")}
 
 
 def effect_histogram(folder: Path) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
