@@ -179,6 +179,8 @@ def test_comparisons_show_themselves(result, reference, panels, request):
     shown = table._repr_html_()
     assert shown.count("<img") == 1
     assert "<table" in shown
+    assert table.findings
+    assert all(text in html.unescape(shown) for text in table.findings)
     drawn = table.plot().axes
     assert {axes.get_title("left") for axes in drawn if axes.axison} <= set(panels)
     assert reference.replace("_", " ") in drawn[0].get_xlabel().replace("\n", " ")

@@ -13,6 +13,8 @@ from dovision.analysis.detection_summary import WHOLE_FAMILY
 from dovision.analysis.detector_comparison import DIFFERENCES, detector_differences
 from dovision.analysis.explanation_metrics import MAP_METRICS
 from dovision.analysis.map_summary import paired_difference
+from dovision.findings.comparison_findings import comparison_findings
+from dovision.findings.map_findings import PRIMARY
 from dovision.functional.effects import RESOLUTION
 from dovision.functional.intervals import LEVEL
 from dovision.notebook.detect import DetectedAttacks
@@ -46,11 +48,20 @@ class ComparedResults:
         ComparedResults(reference='fgsm', rows=12)
         >>> sorted(compared.to_pandas()["result"].unique())
         ['fgsm', 'pgd']
+        >>> all(text.startswith("Compared with FGSM, ") for text in compared.findings)
+        True
     """
 
     def __init__(self, table: pd.DataFrame, reference: str) -> None:
         self.table = table
         self.reference = reference
+
+    @property
+    def findings(self) -> list[str]:
+        """One to three sentences, each with its largest difference, interval and n."""
+        counted = "attacked images" if "detector" in self.table else "maps" if "explainer" in self.table else "images"
+        found = comparison_findings(self._differences(), display_name(str(self.reference)), counted)
+        return [each.text for each in found]
 
     def to_pandas(self) -> pd.DataFrame:
         """The table, with intervals."""
@@ -70,7 +81,7 @@ class ComparedResults:
         return difference_dots(rows, f"difference from {display_name(str(self.reference))}")
 
     def _differences(self) -> pd.DataFrame:
-        """A row a difference: panel, name, mean, low, high."""
+        """A row a difference: panel, name, mean, low, high, and n, pairs of images or maps, or attacked images."""
         table = self.table
         if "metric" in table:
             name = table["explainer"].map(display_name) if "explainer" in table else _titles(table)
@@ -83,15 +94,17 @@ class ComparedResults:
             columns = [(pd.Series(head, table.index), name, column) for column, head in heads.items()]
         rows = []
         for panel, name, column in columns:
-            ends = [table.get(f"{column}{end}", pd.Series(index=table.index, dtype=float)) for end in _ENDS]
-            rows.append(pd.concat([panel, name, *ends], axis=1, keys=["panel", "name", "mean", "low", "high"]))
+            numbers = [f"{column}{end}" for end in _ENDS] + ["successful" if "detector" in table else "pairs"]
+            found = [table.get(each, pd.Series(index=table.index, dtype=float)) for each in numbers]
+            rows.append(pd.concat([panel, name, *found], axis=1, keys=["panel", "name", "mean", "low", "high", "n"]))
         return pd.concat(rows, ignore_index=True).dropna(subset="mean")
 
     def _repr_html_(self) -> str:
         from dovision.notebook.drawing import html
 
         figure = None if self._differences().empty else self.plot()
-        return html(f"compared with {display_name(str(self.reference))}", figure, self.table)
+        text = "\n".join([f"compared with {display_name(str(self.reference))}", *self.findings])
+        return html(text, figure, self.table)
 
     def __repr__(self) -> str:
         return f"ComparedResults(reference={self.reference!r}, rows={len(self.table)})"
@@ -107,10 +120,10 @@ def compare(results: MeasuredImages | Mapping[str, MeasuredImages], reference: s
             "NAME: EXPLAINER"); or a detector. None: the first.
 
     Returns:
-        A table that plots itself. Of effects and attacks it has a row per (result, condition, metric): estimate, low,
-        high, and difference from the reference over the images that both have, with difference_low, difference_high,
-        difference_reason, pairs. Of maps a row per (explainer, metric): mean, difference and so on. Of detectors the
-        rows of `analysis.detector_comparison.detector_differences`.
+        A table that plots itself and states its findings. Of effects and attacks it has a row per (result, condition,
+        metric): estimate, low, high, and difference from the reference over the images that both have, with
+        difference_low, difference_high, difference_reason, pairs. Of maps a row per (explainer, metric): mean,
+        difference and so on. Of detectors the rows of `analysis.detector_comparison.detector_differences`.
 
     Raises:
         ValueError: there is nothing to compare; the results are of several kinds; there is no such reference.
@@ -202,7 +215,7 @@ def _maps(named: Mapping[str, MeasuredImages], reference: str | None) -> Compare
     rows = []
     for name in names:
         own = frame[frame["explainer"] == name]
-        for metric in MAP_METRICS:
+        for metric in dict.fromkeys((*PRIMARY, *MAP_METRICS)):
             row: dict[str, Any] = {"explainer": name, "metric": metric, "mean": own[metric].mean()}
             row["maps"] = int(own[metric].count())
             if not row["maps"]:  # as pointing where no box is known

@@ -1,0 +1,58 @@
+"""Findings of results side by side: which are above or below their reference on the same images, or not shown to be."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from dovision.findings.finding import Finding, direction, finding, in_brackets
+
+_MOST = 3  # metrics that have a sentence
+_NAMED = 4  # results that a verdict names
+_WORDS = {1: "higher with", -1: "lower with", 0: "not shown to differ with"}
+
+
+def comparison_findings(differences: pd.DataFrame, reference: str, counted: str) -> list[Finding]:
+    """A sentence a metric, the first three of those with a difference; where there is none, that all are the same.
+
+    Args:
+        differences: a row a metric (`panel`, its display name) and result (`name`): mean, low, high, and n; of the
+            same images as the reference's.
+        reference: display name of what the others are compared with.
+        counted: what n counts, such as "images".
+    """
+    rows = differences.dropna(subset="mean")
+    differing = rows.groupby("panel", sort=False)["mean"].transform(lambda own: (own != 0).any()).astype(bool)
+    if len(rows) and not differing.any():
+        return [_same(rows, reference, counted)]
+    panels = rows[differing].groupby("panel", sort=False)
+    return [_of_metric(str(panel), own, reference, counted) for panel, own in panels][:_MOST]
+
+
+def _of_metric(metric: str, rows: pd.DataFrame, reference: str, counted: str) -> Finding:
+    signs = [direction(row) for row in rows.to_dict("records")]
+    named = {way: [str(name) for name, sign in zip(rows["name"], signs, strict=True) if sign == way] for way in _WORDS}
+    verdicts = ", ".join(f"{word} {_listed(named[way])}" for way, word in _WORDS.items() if named[way])
+    row = rows.loc[rows["mean"].abs().idxmax()].to_dict()
+    number = f"{in_brackets(row)}, {_count(row['n'], counted)}"
+    if len(rows) > 1:
+        number = f"largest difference: {row['name']}, {number}; each interval by itself"
+    text = f"Compared with {reference}, {metric} is {verdicts} ({number})."
+    return finding(f"{metric}_minus_{reference}", text, row, row["n"])
+
+
+def _same(rows: pd.DataFrame, reference: str, counted: str) -> Finding:
+    metrics = _listed(list(dict.fromkeys(map(str, rows["panel"]))))
+    row = rows.iloc[0].to_dict()
+    text = f"Compared with {reference}, no number differs ({metrics}; {_count(rows['n'].min(), counted)})."
+    return finding(f"minus_{reference}", text, row, row["n"])
+
+
+def _count(number: float, counted: str) -> str:
+    return f"n = {int(number):,} {counted if number != 1 else counted.removesuffix('s')}"
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = [f"{len(names) - _NAMED:,} more"] if len(names) > _NAMED else []
+    return "; ".join([*names[:_NAMED], *more])
