@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from dovision.findings.sweep_summary import Ended
 from dovision.sweeps.closing import closing_of, closing_table, headline_numbers, next_command
 
@@ -39,19 +41,16 @@ def test_heads_and_levels_are_those_of_the_page_and_what_is_always_equal_has_one
     assert table.rows[1][:6] == ["1", "16/255", "7 x 7", "mean", "none", "0"]
 
 
-def test_a_setting_that_is_said_to_follow_from_another_has_no_column():
-    follows = "intervention.columns=$\\{intervention.rows\\}"
-    table = closing_table([job(n, f"intervention.rows={n}", follows) for n in (2, 4)])
+@pytest.mark.parametrize("columns", [(7, 7, 7), (2, 4, 8)])  # of the configuration, and ${intervention.rows}
+def test_levels_are_those_of_the_configurations_also_of_jobs_that_have_not_started(columns):
+    grid, jobs = {"_target_": "dovision.interventions.pixel_grid.PixelGrid"}, []
+    for number, width in enumerate(columns):
+        config = {"intervention": grid | {"rows": 2 ** (number + 1), "columns": width}}
+        jobs.append(job(number, f"intervention.rows={2 ** (number + 1)}")._replace(config=config))
+    jobs[2] = jobs[2]._replace(state="missing", metrics={})
+    table = closing_table(jobs)
     assert table.heads[1:3] == ["grid", "state"]
-    assert [row[1] for row in table.rows] == ["2 x 2", "4 x 4"]
-
-
-def test_levels_are_those_of_the_configurations_also_of_jobs_that_have_not_started():
-    grid = {"_target_": "dovision.interventions.pixel_grid.PixelGrid", "columns": 7}
-    done = [job(n, f"intervention.rows={n}")._replace(config={"intervention": grid | {"rows": n}}) for n in (2, 4)]
-    missing = job(4, "intervention.rows=4", "seed=1", state="missing", metrics={})
-    table = closing_table([*done, missing])
-    assert [row[1] for row in table.rows] == ["2 x 7", "4 x 7", "4 x 7"]
+    assert [row[1] for row in table.rows] == [f"2 x {columns[0]}", f"4 x {columns[1]}", f"8 x {columns[2]}"]
 
 
 def test_settings_of_the_same_display_name_have_their_dotted_names():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import signal
 import sys
@@ -98,6 +99,7 @@ def test_a_signal_ends_the_sweep_and_the_same_command_goes_on_where_it_was(
     said = capfd.readouterr().err
     assert said.count(f"interrupted: stopped by {signal.Signals(signum).name}; what is finished is kept") == 1
     assert f"job 1 interrupted: stopped by {signal.Signals(signum).name}" in said
+    assert re.search(r"^2 +3 x 2 +missing", said, re.MULTILINE)
     assert "job 2 missing: not started" in said
     (shards,) = small.root.glob("*/shards/effects/0-of-1")
     assert max(int(path.stem) for path in shards.glob("[0-9]*.json")) == 4

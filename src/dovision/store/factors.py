@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,7 +12,6 @@ from dovision.store.display_names import setting_name, setting_text, value_text
 
 SEED_KEY = "seed"
 NO_FACTORS = ("output_root", "rerun", "on_failure", "threads", "num_workers", "logger", "note", "reported")
-_REFERENCE = re.compile(r"\$\{([\w.]+)\}")  # to another setting
 _GROUPS = ("attack", "autoencoder", "dataset", "intervention", "model")  # of which an override names the component
 
 
@@ -33,8 +31,6 @@ def factor_values(configs: Sequence[Mapping[str, Any]], overrides: Sequence[Sequ
     typed = [_typed(own) for own in overrides]
     for record, own in zip(records, typed, strict=True):
         record.update({key: value for key, value in own.items() if key in (*_GROUPS, SEED_KEY) or key not in record})
-    for record, written in zip(records, overrides, strict=True):
-        record.update({key: value for key, value in _following(written, record).items() if key not in record})
     names = dict.fromkeys(key for own in typed for key in own)
     _, differing = split(records)
     _, of_known = split([record for record, config in zip(records, configs, strict=True) if config])
@@ -79,9 +75,7 @@ def _grids(
     other = f"{key.removesuffix('rows')}columns"
     if not key.endswith(".rows") or other in columns:
         return values
-    pairs = [*zip(values, records, strict=True)]
-    beside = {value: record[other] for value, record in pairs if other in record}  # of jobs that have not started too
-    both = [(value, record.get(other, beside.get(value))) for value, record in pairs]
+    both = [(value, record.get(other)) for value, record in zip(values, records, strict=True)]
     return [value if across is None else f"{value} x {across}" for value, across in both]
 
 
@@ -89,12 +83,6 @@ def _typed(overrides: Sequence[str]) -> dict[str, str]:
     """Values of overrides by their dotted names, without those that are no factors."""
     found = _by_key(overrides)
     return {key: value.strip("'\"[]") for key, value in found.items() if "${" not in value}
-
-
-def _following(overrides: Sequence[str], record: Mapping[str, str]) -> dict[str, str]:
-    """Values of overrides that follow from settings of a record, such as ${intervention.rows}."""
-    found = {key: _REFERENCE.fullmatch(value) for key, value in _by_key(overrides).items()}
-    return {key: record[other[1]] for key, other in found.items() if other and other[1] in record}
 
 
 def _by_key(overrides: Sequence[str]) -> dict[str, str]:

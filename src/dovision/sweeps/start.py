@@ -7,7 +7,7 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -153,7 +153,8 @@ class SweepStart(Start):
             plan = functools.partial(_plan, prints=prints, merged={}, images={})
             plans = self._checked(config, overrides, plan)
         _check_roots(plans)
-        swept = Sweep(config, [plan.job for plan in plans], {plan.job.folder: plan.decision.unlike for plan in plans})
+        unlike = {plan.job.folder: plan.decision.unlike for plan in plans}
+        swept = Sweep(config, [plan.job for plan in plans], unlike, {plan.job.folder: plan.record for plan in plans})
         begin(swept)
         if all(plan.decision.skip == DONE and plan.merged for plan in plans):
             log.info(receipts.SWEPT, len(plans))
@@ -184,6 +185,7 @@ class _Plan(NamedTuple):
     merged: bool  # that the run into which it is merged is done; true of a job that is no shard
     sources: Sequence[Path] | None  # of a completed run; None if they are not known
     foreign: frozenset[str]  # packages of components from elsewhere
+    record: Mapping[str, Any]  # of its configuration; empty of a completed run
 
 
 def _plan(
@@ -204,9 +206,10 @@ def _plan(
     if into is not None and into not in merged:
         merged[into] = decide(RunDirectory(into), settings, prints).skip == DONE
     found = sources(settings, run, prints) if decision.skip == DONE and into is None else None
-    foreign = frozenset(hashing.foreign_code(settings.record()))
-    done = into is None or merged[into]
-    return _Plan(job, decision, settings.dataset.get("root"), done, found, foreign)
+    record, done = settings.record(), into is None or merged[into]
+    foreign = frozenset(hashing.foreign_code(record))
+    own = {} if decision.skip == DONE else record
+    return _Plan(job, decision, settings.dataset.get("root"), done, found, foreign, own)
 
 
 def _check_batches(settings: EvaluateSettings, run: Path, images: dict[Path, int]) -> None:

@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from pathlib import Path
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from omegaconf import DictConfig
 
@@ -97,10 +97,15 @@ class Sweep:
         config: of the sweep.
         jobs: None if they are chosen as the sweep goes.
         outdated: by run directory, in what a completed run differs from the one that is asked for; empty if in nothing.
+        records: by run directory, the configurations of jobs, of which one that is never started leaves none.
     """
 
     def __init__(
-        self, config: DictConfig, jobs: Sequence[Job] | None, outdated: Mapping[Path, str] = MappingProxyType({})
+        self,
+        config: DictConfig,
+        jobs: Sequence[Job] | None,
+        outdated: Mapping[Path, str] = MappingProxyType({}),
+        records: Mapping[Path, Mapping[str, Any]] = MappingProxyType({}),
     ) -> None:
         self.folder = Path(config.hydra.sweep.dir).absolute()
         self.summary_file = self.folder / f"{sweep_summary.SWEEP_SUMMARY}.md"
@@ -108,6 +113,7 @@ class Sweep:
         self.rerun: str | None = config.rerun
         self.directory = _configuration_directory(config)
         self._jobs = jobs
+        self._records = records
         self._outdated = {
             folder: _Outdated(facts_of(folder).get("started"), unlike) for folder, unlike in outdated.items() if unlike
         }
@@ -157,6 +163,7 @@ class Sweep:
         own = [override for override in job.overrides if not override.startswith(OPTIONS)]
         command = shlex.join(["dovision-evaluate", *self.directory, *own])
         found = ended(job.number, own, job.folder, command)
+        found = found._replace(config=found.config or self._records.get(job.folder, {}))
         if self._is_outdated(job.folder):
             return found._replace(state=OUTDATED, reason=self._outdated[job.folder].reason, metrics={})
         return found
