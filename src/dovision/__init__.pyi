@@ -5,10 +5,10 @@ from dovision.api import wrap as wrap
 from dovision.attacks.apgd import APGD as APGD
 from dovision.attacks.apgd_targeted import TargetedAPGD as TargetedAPGD
 from dovision.attacks.autoattack import AutoAttack as AutoAttack
+from dovision.attacks.deepfool import DeepFool as DeepFool
 from dovision.attacks.fab import FAB as FAB
 from dovision.attacks.foolbox_attacks import Boundary as Boundary
 from dovision.attacks.foolbox_attacks import CarliniWagner as CarliniWagner
-from dovision.attacks.foolbox_attacks import DeepFool as DeepFool
 from dovision.attacks.gradient_ascent import BIM as BIM
 from dovision.attacks.gradient_ascent import FGSM as FGSM
 from dovision.attacks.gradient_ascent import MIFGSM as MIFGSM

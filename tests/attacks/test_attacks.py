@@ -16,7 +16,8 @@ from torch import nn
 
 from dovision.attacks._lp_ball import Ball
 from dovision.attacks.apgd import APGD
-from dovision.attacks.foolbox_attacks import Boundary, CarliniWagner, DeepFool
+from dovision.attacks.deepfool import DeepFool
+from dovision.attacks.foolbox_attacks import Boundary, CarliniWagner
 from dovision.attacks.gradient_ascent import BIM, FGSM, MIFGSM, PGD
 from dovision.attacks.losses import margin
 from dovision.attacks.none import NoAttack

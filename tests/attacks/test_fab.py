@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from dovision.attacks.fab import FAB, project
-from dovision.attacks.foolbox_attacks import DeepFool
+from dovision.attacks.deepfool import DeepFool
 from dovision.functional.norms import size
 from dovision.interfaces import Classifier
 from dovision.types import Batch, Task

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from dovision.attacks.apgd import APGD
-from dovision.attacks.foolbox_attacks import Boundary, CarliniWagner, DeepFool
+from dovision.attacks.deepfool import DeepFool
+from dovision.attacks.foolbox_attacks import Boundary, CarliniWagner
 from dovision.attacks.gradient_ascent import BIM, MIFGSM, PGD
 from dovision.attacks.losses import dlr, margin
 from dovision.attacks.random_sign import RandomSign

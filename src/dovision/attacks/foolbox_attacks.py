@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from types import ModuleType
 from typing import Any
 
@@ -33,59 +32,13 @@ class FoolboxAttack(NearestAttack):
 
     def search(self, model: Any, image: Tensor, criterion: Any) -> Tensor:
         """Adversarial images, as near as they are found; model and criterion are foolbox's."""
-        root = logging.getLogger()  # where foolbox's DeepFool repeats `candidates`, batch by batch
-        root.addFilter(_silent)
-        try:
-            return self.peer.run(model, image, criterion)
-        finally:
-            root.removeFilter(_silent)
+        return self.peer.run(model, image, criterion)
 
     def nearest(self, batch: Batch, classifier: Classifier, eps: float) -> Tensor:
         foolbox, question = import_foolbox(), Question(classifier, batch.label, self.objective).eval()
         model = foolbox.PyTorchModel(question, bounds=(0, 1), device=batch.image.device)
         criterion = foolbox.criteria.Misclassification(torch.zeros_like(batch.sample))
         return self.search(model, batch.image.clone(), criterion).detach()
-
-
-class DeepFool(FoolboxAttack):
-    """Steps to the nearest boundary of the classifier as if it were linear.
-
-    Args:
-        eps, norm, target: as of NearestAttack.
-        steps: at most, each a gradient per image and class.
-        overshoot: share by which the step goes beyond the boundary.
-        candidates: only so many classes, the most likely ones, are considered.
-
-    Source: arXiv:1511.04599.
-
-    Example:
-        >>> import dovision as dv
-        >>> classifier, digits = dv.example()
-        >>> attacked = dv.DeepFool(eps="8/255", steps=5)(digits, classifier)
-        >>> attacked.shape
-        torch.Size([8, 1, 8, 8])
-    """
-
-    def __init__(
-        self,
-        eps: Epsilons,
-        steps: int,
-        overshoot: float = 0.02,
-        candidates: int = 10,
-        norm: str = "linf",
-        target: int | str | None = None,
-    ) -> None:
-        super().__init__(eps, norm, target)
-        attacks = import_foolbox().attacks
-        peer = attacks.LinfDeepFoolAttack if norm == "linf" else attacks.L2DeepFoolAttack
-        self.peer = peer(
-            steps=checks.positive_int("steps", steps),
-            candidates=int(checks.at_least("candidates", candidates, 2)),
-            overshoot=checks.at_least("overshoot", overshoot, 0),
-        )
-
-    def most_queries(self, classes: int) -> int:
-        return 3 + self.peer.steps * (min(self.peer.candidates, classes + 1) - 1)
 
 
 class CarliniWagner(FoolboxAttack):
@@ -221,7 +174,3 @@ class Question(nn.Module):
 
 def import_foolbox() -> ModuleType:
     return checks.import_extra("foolbox", "attacks")
-
-
-def _silent(record: logging.LogRecord) -> bool:
-    return False
