@@ -5,9 +5,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+
+from dovision.functional.image_convolution import convolve, is_faster
 
 # Modes, hooks and requires_grad belong to a network, not to a thread, and classifiers can share one.
 _ONE_THREAD = threading.RLock()
@@ -23,11 +26,29 @@ def differentiable(classifier: nn.Module) -> Iterator[None]:
         frozen = {parameter: parameter.requires_grad for parameter in classifier.parameters()}
         try:
             classifier.requires_grad_(False)
-            with torch.inference_mode(False), torch.enable_grad():
+            with torch.inference_mode(False), torch.enable_grad(), _quick_image_gradients(classifier):
                 yield
         finally:
             for parameter, required in frozen.items():
                 parameter.requires_grad_(required)
+
+
+@contextmanager
+def _quick_image_gradients(classifier: nn.Module) -> Iterator[None]:
+    """Run the convolutions of few channels, such as those of an image, with the gradient of `convolve`."""
+    quick = [each for each in classifier.modules() if is_faster(each) and "forward" not in vars(each)]
+    try:
+        for convolution in quick:
+            vars(convolution)["forward"] = partial(_convolved, convolution)
+        yield
+    finally:
+        for convolution in quick:
+            del vars(convolution)["forward"]
+
+
+def _convolved(convolution: nn.Conv2d, image: Tensor) -> Tensor:
+    padding = [int(each) for each in convolution.padding]
+    return convolve(image, convolution.weight, convolution.bias, padding)
 
 
 @contextmanager

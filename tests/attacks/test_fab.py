@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from dovision.attacks.fab import FAB, project
 from dovision.attacks.deepfool import DeepFool
+from dovision.attacks.fab import FAB, project
 from dovision.functional.norms import size
 from dovision.interfaces import Classifier
 from dovision.types import Batch, Task

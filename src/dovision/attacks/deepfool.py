@@ -11,9 +11,9 @@ from dovision.attacks._nearest import NearestAttack
 from dovision.interfaces import Classifier
 from dovision.types import Batch, Epsilons
 
-NEVER = -1e6  # lead of an answer that cannot be reached, such as the right one
-STABLE = 1e-4  # pixel units that each step goes further
-SMALLEST = 1e-8  # added to norms of gradients
+_NEVER = -1e6  # lead of an answer that cannot be reached, such as the right one
+_STABLE = 1e-4  # pixel units that each step goes further
+_SMALLEST = 1e-8  # added to norms of gradients
 
 
 class DeepFool(NearestAttack):
@@ -72,7 +72,7 @@ class DeepFool(NearestAttack):
         return image
 
     def _leads(self, image: Tensor, batch: Batch, classifier: Classifier) -> Tensor:
-        return self.objective.leads(classifier(image), batch.label, classifier.task).clamp(min=NEVER)
+        return self.objective.leads(classifier(image), batch.label, classifier.task).clamp(min=_NEVER)
 
     def _step(self, leads: Tensor, answers: Tensor, leaf: Tensor) -> Tensor:
         """The step to the nearest of the boundaries to the answers, shape (B, C, H, W).
@@ -85,8 +85,8 @@ class DeepFool(NearestAttack):
         chosen = leads.gather(1, answers)
         each = [torch.autograd.grad(lead.sum(), leaf, retain_graph=True)[0] for lead in chosen.unbind(1)]
         gradients = torch.stack(each, 1)  # (B, M, C, H, W)
-        dual = gradients.flatten(2).norm(p=1 if self.norm == "linf" else 2, dim=2) + SMALLEST
+        dual = gradients.flatten(2).norm(p=1 if self.norm == "linf" else 2, dim=2) + _SMALLEST
         distance, nearest = (chosen.detach().abs() / dual).min(1)
-        gradient = gradients[torch.arange(len(leaf), device=leaf.device), nearest]
-        direction = gradient.sign() if self.norm == "linf" else gradient / column(dual.gather(1, nearest[:, None])[:, 0])
-        return column(distance + STABLE) * direction
+        rows = torch.arange(len(leaf), device=leaf.device)
+        gradient, size = gradients[rows, nearest], column(dual[rows, nearest])
+        return column(distance + _STABLE) * (gradient.sign() if self.norm == "linf" else gradient / size)
