@@ -410,6 +410,15 @@ class Passing(Shift):
         return super().run(batch, classifier, eps)
 
 
+def test_workers_give_the_same_bytes(folder, tmp_path):
+    detection = run(tmp_path, {"random_sign": Shift(0.01), "shift": Shift([0.2, 0.01]), "fails": Fails(0.1)}, workers=2)
+    tables = sorted(path.relative_to(folder) for path in folder.rglob("*.parquet"))
+    assert tables == sorted(path.relative_to(tmp_path) for path in tmp_path.rglob("*.parquet"))
+    assert [path for path in tables if (folder / path).read_bytes() != (tmp_path / path).read_bytes()] == []
+    assert detection.record["failed_attacks"] == {"fails": "'out of luck'"}
+    assert detection.health.count == len(VAL) + len(TEST)
+
+
 def test_an_attack_that_failed_for_want_of_something_passing_is_tried_again(tmp_path, monkeypatch):
     def start():
         return run(tmp_path, {"shift": Passing([0.2])}, origin={"code": "1"}, checkpoint_every=1)

@@ -21,6 +21,7 @@ from dovision.functional.detection import (
     threshold,
 )
 from dovision.functional.intervals import Interval, share_interval, withheld
+from dovision.runtime.forks import forked_map
 from dovision.store.detection_tables import (
     ADAPTIVE,
     ALL_ATTACKS,
@@ -62,7 +63,7 @@ HEADLINES = ["auroc", "auroc_noise", "auprc", "tpr_1", "tpr_5", "auroc_all", "fa
 Limits = Mapping[str, float]
 
 
-def detection(folder: Path) -> pd.DataFrame:
+def detection(folder: Path, workers: int = 1) -> pd.DataFrame:
     """A row per (detector, variant, fitted_on, attack, eps, family), of the test images of scores.parquet.
 
     attack                  as there; "whole family": all attacks of a family at all epsilons (eps is nan); "worst
@@ -87,26 +88,32 @@ def detection(folder: Path) -> pd.DataFrame:
                             them as given; nan, as all that follows from them, where there are too few images
     note                    the reason why a number is missing
 
-    Each metric has its interval in NAME_low and NAME_high, NAME_reason says why there is none.
+    Each metric has its interval in NAME_low and NAME_high, NAME_reason says why there is none. `workers` processes
+    share the detectors.
 
     Raises:
         ValueError: a detector has no score of clean images of val or of test.
     """
-    rows, families, tuned = [], read_families(folder), read_tuned(folder)
-    for scored in detectors_of(folder):
-        for key, own in read_scores(folder, scored).groupby(DETECTOR, observed=True, sort=False):
-            limits = _limits(own, scored)
-            test = own[own["split"] == TEST]
-            detector, variant, fitted_on = map(str, key)
-            name = dict(zip(DETECTOR, key, strict=True)) | {"tuned": tuned.get((detector, variant, fitted_on), "")}
-            kinds = _control(test, fitted_on) if fitted_on in CONTROLS else _conditions(test, families, fitted_on)
-            rows += [name | _row(condition, limits) for condition in kinds]
-    return pd.DataFrame(rows)
+    by_detector = forked_map(lambda scored: list(_rows(folder, scored)), detectors_of(folder), workers)
+    return pd.DataFrame([row for rows in by_detector for row in rows])
 
 
-def write_detection(folder: Path) -> pd.DataFrame:
+def _rows(folder: Path, scored: str) -> Iterator[dict[str, Any]]:
+    """Those of a detector."""
+    families, tuned = read_families(folder), read_tuned(folder)
+    for key, own in read_scores(folder, scored).groupby(DETECTOR, observed=True, sort=False):
+        limits = _limits(own, scored)
+        test = own[own["split"] == TEST]
+        detector, variant, fitted_on = map(str, key)
+        name = dict(zip(DETECTOR, key, strict=True)) | {"tuned": tuned.get((detector, variant, fitted_on), "")}
+        kinds = _control(test, fitted_on) if fitted_on in CONTROLS else _conditions(test, families, fitted_on)
+        for condition in kinds:
+            yield name | _row(condition, limits)
+
+
+def write_detection(folder: Path, workers: int = 1) -> pd.DataFrame:
     """Write `detection` of a run's folder as detection.parquet there, and return it."""
-    table = pa.Table.from_pandas(detection(folder), preserve_index=False).replace_schema_metadata(METADATA)
+    table = pa.Table.from_pandas(detection(folder, workers), preserve_index=False).replace_schema_metadata(METADATA)
     with TableWriter(folder / DETECTION, table.schema) as writer:
         for rows in table.to_batches():
             writer.write(rows)

@@ -57,6 +57,7 @@ IRRELEVANT_TO_RESULTS = (  # where and how fast things run, not what comes out
     "evaluation.checkpoint_every",
     "evaluation.shards",
     "evaluation.shard",
+    "detection.workers",
 )
 
 WATCHING = (  # targets of components that look on, and change no number

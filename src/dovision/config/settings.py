@@ -300,6 +300,7 @@ class DetectionSettings(Section):
     reference: Text | None
     val_images: Whole | None
     test_images: Whole | None
+    workers: Threads
     adaptive: AdaptiveSettings
 
 

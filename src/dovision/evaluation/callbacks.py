@@ -198,6 +198,7 @@ def run_detection(
         adaptive=lambda fits: _adaptive(settings, folder, data, fits, with_autoencoder, classifier, origin),
         whole=not limits(settings.trainer),
         checkpoint_every=settings.evaluation.checkpoint_every,
+        workers=own.workers,
         origin=origin,
     )
     one_device = {"devices": 1, "strategy": "auto"}  # so that each table is whole

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -28,6 +30,7 @@ from dovision.evaluation.gradient_health import GradientHealth, Queries, load_pl
 from dovision.functional.norms import condition_name
 from dovision.interfaces import Attack, Classifier, Detector
 from dovision.io.text_files import make_folder
+from dovision.runtime.forks import Forks, check_workers, result_of
 from dovision.runtime.outcomes import ImagesLost
 from dovision.runtime.progress import DISPLAY
 from dovision.store.adversarial_cache import Keeper
@@ -47,8 +50,19 @@ from dovision.store.tables import CLEAN
 from dovision.types import Batch, Task
 
 log = logging.getLogger(__name__)
-TIMED = 0  # the batch on which costs are measured, after a first read
 DETECTION_SPLITS = (VAL, TEST)  # in the order of the dataloaders
+AHEAD = 2  # batches for each worker that are given out before the first of them is awaited
+
+
+class _BatchRead(NamedTuple):
+    """What was done with a batch."""
+
+    images: int
+    rows: dict[str, pa.RecordBatch]  # by table
+    dead: Tensor  # (B,) of `dead_gradients`
+    passes: dict[str, Counter[float]]  # of each attack, by epsilon
+    failed: dict[str, str]  # attacks that have failed on this batch, and why
+    stored: list[Condition]  # of which the images are kept
 
 
 class Detection(Evaluation):
@@ -75,6 +89,7 @@ class Detection(Evaluation):
         adaptive: gives rows of scores.parquet of an attacker who knows the detectors, from how they were fitted.
         whole: whether it is an error if some images of the dataloaders are not tested.
         checkpoint_every: images after which what was read of them is finished on disk, a minute's at the latest.
+        workers: processes that share the batches, the fits and the scores; the tables do not depend on it.
         origin: what that depends on besides the configuration; a change of it is the end of finished rows. None:
             nothing is resumed.
 
@@ -109,6 +124,7 @@ class Detection(Evaluation):
         adaptive: Callable[[Sequence[Fitted]], Iterable[pa.RecordBatch | pa.Table]] = lambda fits: (),
         whole: bool = False,
         checkpoint_every: int = 64,
+        workers: int = 1,
         origin: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(classifier, task, mean, std)
@@ -122,10 +138,13 @@ class Detection(Evaluation):
         self.adaptive = adaptive
         self.whole = whole
         self.checkpoint_every = checkpoint_every
+        self.workers = checks.positive_int("workers", workers)
         self.origin = origin
         self.failed: dict[str, str] = {}
         self.milliseconds: dict[str, float] = {}
         self.health = GradientHealth()
+        self._forks: Forks[_BatchRead] | None = None
+        self._pending: deque[Future[bytes]] = deque()  # batches given out to workers
         self.queries = {name: Queries(attack) for name, attack in attacks.items()}
 
     @property
@@ -145,6 +164,7 @@ class Detection(Evaluation):
     def start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Batch) -> None:
         if trainer.world_size > 1:
             raise ValueError(f"Detection needs one device, got {trainer.world_size}. Set devices=1.")
+        check_workers("detection.workers", self.workers, pl_module.device.type)
         if self.with_autoencoder is not None:
             self.with_autoencoder.to(pl_module.device).eval()
         self._prepare_detectors(trainer)
@@ -169,32 +189,61 @@ class Detection(Evaluation):
 
     def measure(self, batch: Batch, logits: Tensor, batch_idx: int, dataloader_idx: int) -> None:
         done = self.shards.done - self.tested  # images of both dataloaders
-        if done < len(batch.image):
-            rest = slice(max(done, 0), None)
-            left = batch.rows(rest)
-            rows = self._rows(DETECTION_SPLITS[dataloader_idx], left, logits[rest])
-            if batch_idx == TIMED:
-                self.milliseconds |= {name: self._timed(each, left) for name, each in self.detectors.items()}
-            self.shards.add(len(left.image), rows, self._state())
+        if done >= len(batch.image):
+            return
+        rest = slice(max(done, 0), None)
+        work = DETECTION_SPLITS[dataloader_idx], batch.rows(rest), logits[rest]
+        if self.workers == 1 or not self.milliseconds:
+            self._take(self._read_batch(*work))
+            if not self.milliseconds:
+                self.milliseconds |= {name: self._timed(each, work[1]) for name, each in self.detectors.items()}
+            return
+        if self._forks is None:  # engines are chosen by now, and all detectors prepared
+            self._forks = self.opened(Forks(self._read_batch, self.workers))
+        self._pending.append(self._forks.submit(*work))
+        while len(self._pending) > AHEAD * self.workers:
+            self._take_next()
 
-    def _rows(self, split: str, batch: Batch, logits: Tensor) -> dict[str, pa.RecordBatch]:
-        self.health.update(dead_gradients(batch, self.classifier))
-        conditions = list(self._conditions(batch, logits))
+    def _take_next(self) -> None:
+        """Await the batch that was given out first."""
+        read: _BatchRead = result_of(self._pending.popleft())
+        for name, passes in read.passes.items():
+            self.attacks[name].passes.update(passes)
+        self._take(read)
+
+    def _take(self, read: _BatchRead) -> None:
+        """Put what was done with a batch to that of the batches before it."""
+        for name, reason in read.failed.items():
+            if name not in self.failed:
+                log.warning("the attack %s failed, and is left out: %s", name, reason)
+                self.failed[name] = reason
+                self._require_attacks()
+        for condition in read.stored:
+            self.keepers[condition.attack].add(condition.eps, condition.batch)
+        self.health.update(read.dead)
+        for name in self.attacks.keys() - self.failed.keys():
+            self.queries[name].update(read.images)
+        self.progress.advance(read.images)
+        self.shards.add(read.images, read.rows, self._state())
+
+    def _read_batch(self, split: str, batch: Batch, logits: Tensor) -> _BatchRead:
+        """Attack a batch, and let each detector read it in each condition."""
+        before = {name: attack.passes.copy() for name, attack in self.attacks.items()}
+        failed: dict[str, str] = {}
+        conditions = list(self._conditions(batch, logits, failed))
         rows: dict[str, list[pa.RecordBatch]] = {name: [] for name in (ATTACKS, *self.tables.values())}
         for condition in conditions[1:]:
             rounded = self.correct(self.logits(round_to_8_bits(condition.batch.image)), batch)
             rows[ATTACKS].append(attack_rows(split, condition, conditions[0], rounded))
-            if condition.attack in self.keepers:
-                self.keepers[condition.attack].add(condition.eps, condition.batch)
         for name, detector in self.detectors.items():
             for condition in conditions:
                 read = self._read(detector, condition.batch)
                 rows[self.tables[name]].append(read_rows(split, condition, conditions[0], read))
-        for name in self.attacks.keys() - self.failed.keys():
-            self.queries[name].update(len(batch.image))
-        self.progress.advance(len(batch.image))
         schemas = self.shards.schemas
-        return {name: pa.concat_batches(parts or [_no_rows(schemas[name])]) for name, parts in rows.items()}
+        joined = {name: pa.concat_batches(parts or [_no_rows(schemas[name])]) for name, parts in rows.items()}
+        stored = [each for each in conditions[1:] if each.attack in self.keepers]
+        passes = {name: attack.passes - before[name] for name, attack in self.attacks.items()}
+        return _BatchRead(len(batch.image), joined, dead_gradients(batch, self.classifier), passes, failed, stored)
 
     def _state(self) -> dict[str, Any]:
         """What is known of all images so far, from which a later start resumes."""
@@ -217,15 +266,17 @@ class Detection(Evaluation):
     def on_test_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if self.lost and self.whole:
             raise ImagesLost(f"{self.tested} of {self.images} images were read for detection")
+        while self._pending:
+            self._take_next()
         self.close()
         self.shards.join()
         if self.origin is None:
             self.shards.remove()
         self.health.warn()
         DISPLAY.step("detector fits")
-        fits = fit_detectors(self.folder, self.detectors, self.failed, self.protocol)
-        write_scores(self.folder, fits, self.failed, self.protocol, self.adaptive(fits))
-        write_detection(self.folder)
+        fits = fit_detectors(self.folder, self.detectors, self.failed, self.protocol, self.workers)
+        write_scores(self.folder, fits, self.failed, self.protocol, self.adaptive(fits), self.workers)
+        write_detection(self.folder, self.workers)
         if self.reference is not None:
             write_comparison(self.folder, self.reference)
         super().on_test_epoch_end(trainer, pl_module)
@@ -243,18 +294,16 @@ class Detection(Evaluation):
                 found[name] = torch.tensor(row[metric], dtype=torch.float64)
         return found
 
-    def _conditions(self, batch: Batch, logits: Tensor) -> Iterator[Condition]:
+    def _conditions(self, batch: Batch, logits: Tensor, failed: dict[str, str]) -> Iterator[Condition]:
+        """The batch as it is, and in each condition; attacks that fail are put in `failed`."""
         yield self.condition(CLEAN, 0.0, batch, logits)
-        for name, attack in self.attacks.items():
+        for name in [name for name in self.attacks if name not in self.failed]:
+            attack = self.attacks[name]
             for eps in attack.eps:
-                if name in self.failed:
-                    break
                 try:
                     attacked = batch._replace(image=attack(batch, self.classifier, eps))
                 except Exception as error:  # whatever a foreign library raises: the other attacks go on
-                    self.failed[name] = str(error) or type(error).__name__
-                    log.warning("the attack %s failed, and is left out: %s", name, self.failed[name])
-                    self._require_attacks()
+                    failed[name] = str(error) or type(error).__name__
                     break
                 yield self.condition(name, eps, attacked, self.logits(attacked.image))
 

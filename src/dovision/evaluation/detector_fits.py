@@ -17,6 +17,7 @@ from torch import Tensor
 from dovision.evaluation.fit_protocol import FitProtocol
 from dovision.functional.detection import threshold
 from dovision.interfaces import Detector
+from dovision.runtime.forks import forked_map
 from dovision.runtime.progress import DISPLAY
 from dovision.store.detection_tables import (
     ALL_ATTACKS,
@@ -63,8 +64,17 @@ class Fitted(NamedTuple):
         return table.combine_chunks().to_batches()[0]
 
 
+class _Fit(NamedTuple):
+    """One of the fits of a detector, to be made."""
+
+    variant: str
+    fitted_on: str
+    clean: Tensor  # features, (N, F)
+    attacked: Tensor  # (M, F)
+
+
 def fit_detectors(
-    folder: Path, detectors: Mapping[str, Detector], failed: Collection[str], protocol: FitProtocol
+    folder: Path, detectors: Mapping[str, Detector], failed: Collection[str], protocol: FitProtocol, workers: int = 1
 ) -> list[Fitted]:
     """Every detector in its variants, fitted to what was read of the validation images not reserved for thresholds.
 
@@ -83,13 +93,14 @@ def fit_detectors(
         detectors: by name; they stay as they are.
         failed: attacks that are left out.
         protocol: families of attacks, and the epsilons that fits may see.
+        workers: processes that share the fits of a detector.
 
     Raises:
         ValueError: no validation image was read, or one of a patient that is tested on; or all detectors are
             supervised, and no attack succeeded on the images that they would be fitted to.
     """
     each = DISPLAY.track(detectors.items(), "detector fits", "detectors", len(detectors))
-    fits = [fitted for name, detector in each for fitted in _variants(folder, name, detector, failed, protocol)]
+    fits = [fit for name, detector in each for fit in _variants(folder, name, detector, failed, protocol, workers)]
     if not fits:
         raise ValueError(
             f"supervised detectors ({', '.join(detectors)}) need at least 2 validation images on which an attack "
@@ -131,6 +142,7 @@ def write_scores(
     failed: Collection[str],
     protocol: FitProtocol,
     adaptive: Iterable[pa.RecordBatch | pa.Table],
+    workers: int = 1,
 ) -> None:
     """Write scores.parquet: every fit on the test images in each condition, and on clean and noisy ones for thresholds.
 
@@ -140,18 +152,27 @@ def write_scores(
     family = {attack: name for attack, name in protocol.family.items() if attack not in failed}
     tuned = {fitted[:3]: tuned_text(fitted.detector.tuned) for fitted in fits if fitted.detector.tuned}
     with TableWriter(folder / SCORES, scores_schema(family, tuned)) as table:
-        for name in dict.fromkeys(fitted.name for fitted in fits):
-            own = [fitted for fitted in fits if fitted.name == name]
-            for reads in read_reads(folder, name):
-                facts = reads.facts
-                reserved = facts["attack"].isin((CLEAN, NOISE)) & for_thresholds(facts["group"])
-                usable = ((facts["split"] == TEST) | reserved) & ~facts["attack"].isin(failed)
-                for fitted in own:
-                    chosen = usable & _scored_by(fitted.fitted_on, facts["attack"], protocol)
-                    if chosen.any():
-                        table.write(fitted.rows(facts[chosen], fitted.detector.score(reads.chosen(chosen))))
+        names = list(dict.fromkeys(fitted.name for fitted in fits))
+        for scored in forked_map(lambda name: list(_scores(folder, name, fits, failed, protocol)), names, workers):
+            for rows in scored:
+                table.write(rows)
         for rows in adaptive:
             table.write(rows)
+
+
+def _scores(
+    folder: Path, name: str, fits: Collection[Fitted], failed: Collection[str], protocol: FitProtocol
+) -> Iterator[pa.RecordBatch]:
+    """Rows of all fits of a detector."""
+    own = [fitted for fitted in fits if fitted.name == name]
+    for reads in read_reads(folder, name):
+        facts = reads.facts
+        reserved = facts["attack"].isin((CLEAN, NOISE)) & for_thresholds(facts["group"])
+        usable = ((facts["split"] == TEST) | reserved) & ~facts["attack"].isin(failed)
+        for fitted in own:
+            chosen = usable & _scored_by(fitted.fitted_on, facts["attack"], protocol)
+            if chosen.any():
+                yield fitted.rows(facts[chosen], fitted.detector.score(reads.chosen(chosen)))
 
 
 def _scored_by(fitted_on: str, attack: pd.Series[str], protocol: FitProtocol) -> pd.Series[bool]:
@@ -170,29 +191,30 @@ def tuned_text(tuned: Mapping[str, object]) -> str:
 
 
 def _variants(
-    folder: Path, name: str, detector: Detector, failed: Collection[str], protocol: FitProtocol
+    folder: Path, name: str, detector: Detector, failed: Collection[str], protocol: FitProtocol, workers: int
 ) -> Iterator[Fitted]:
     val = _validation(folder, name)
     if not detector.needs_fit:
         yield Fitted(name, UNFITTED, "", detector)
         return
+    fits = _fits(detector, val, failed, protocol)
+    made = forked_map(lambda fit: _fitted(detector, fit.clean, fit.attacked), fits, workers)
+    for fit, own in zip(fits, made, strict=True):
+        yield Fitted(name, fit.variant, fit.fitted_on, own)
+
+
+def _fits(detector: Detector, val: Reads, failed: Collection[str], protocol: FitProtocol) -> list[_Fit]:
     clean, noise = (val.chosen(val.facts["attack"] == attack) for attack in (CLEAN, NOISE))
     hardened = torch.cat([clean, noise]) if len(noise) else None
     if detector.supervised:
-        kinds = [*_supervised_fits(_beaten(val, failed, protocol), clean, hardened)]
-        kinds += _control_fits(val, failed, protocol) if protocol.controls and kinds else []
-        for variant, fitted_on, images, attacked in kinds:
-            yield Fitted(name, variant, fitted_on, _fitted(detector, images, attacked))
-        return
-    yield Fitted(name, CLEAN_ONLY, "", _fitted(detector, clean, clean[:0]))
-    if hardened is not None:
-        yield Fitted(name, HARDENED, "", _fitted(detector, hardened, clean[:0]))
+        fits = list(_supervised_fits(_beaten(val, failed, protocol), clean, hardened))
+        return fits + (list(_control_fits(val, failed, protocol)) if protocol.controls and fits else [])
+    fits = [_Fit(CLEAN_ONLY, "", clean, clean[:0])]
+    return fits if hardened is None else [*fits, _Fit(HARDENED, "", hardened, clean[:0])]
 
 
-def _supervised_fits(
-    beaten: Mapping[str, Tensor], clean: Tensor, hardened: Tensor | None
-) -> Iterator[tuple[str, str, Tensor, Tensor]]:
-    """Variant, name of what it is fitted to, and features, clean and attacked, of each fit of a supervised detector.
+def _supervised_fits(beaten: Mapping[str, Tensor], clean: Tensor, hardened: Tensor | None) -> Iterator[_Fit]:
+    """The fits of a supervised detector.
 
     Args:
         beaten: of the images on which an attack succeeded, by family.
@@ -204,19 +226,18 @@ def _supervised_fits(
     whole = torch.cat(list(beaten.values()))
     several = len(beaten) > 1
     widest_fit = ALL_ATTACKS if several else next(iter(beaten))
-    yield SUPERVISED, widest_fit, clean, whole
+    yield _Fit(SUPERVISED, widest_fit, clean, whole)
     if hardened is not None:
-        yield SUPERVISED_HARDENED, widest_fit, hardened, whole
+        yield _Fit(SUPERVISED_HARDENED, widest_fit, hardened, whole)
     variant, images = (SUPERVISED, clean) if hardened is None else (SUPERVISED_HARDENED, hardened)
     for family, own in beaten.items() if several else ():
-        yield variant, family, images, own
-        yield variant, all_but(family), images, torch.cat([rows for name, rows in beaten.items() if name != family])
+        yield _Fit(variant, family, images, own)
+        others = torch.cat([rows for name, rows in beaten.items() if name != family])
+        yield _Fit(variant, all_but(family), images, others)
 
 
-def _control_fits(
-    val: Reads, failed: Collection[str], protocol: FitProtocol
-) -> Iterator[tuple[str, str, Tensor, Tensor]]:
-    """Variant, name, and features, clean and attacked, of the negative controls; those with too few images left out."""
+def _control_fits(val: Reads, failed: Collection[str], protocol: FitProtocol) -> Iterator[_Fit]:
+    """The negative controls; those with too few images are left out."""
     facts, swapped = val.facts, exchanged(val.facts["group"])
     clean, noise = facts["attack"] == CLEAN, facts["attack"] == NOISE
     beaten = _won(facts, failed, protocol)
@@ -226,7 +247,7 @@ def _control_fits(
     )
     for variant, name, negative, positive in kinds:
         if min(negative.sum(), positive.sum()) > 1:
-            yield variant, name, val.chosen(negative), val.chosen(positive)
+            yield _Fit(variant, name, val.chosen(negative), val.chosen(positive))
 
 
 def _validation(folder: Path, name: str) -> Reads:
