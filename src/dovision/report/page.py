@@ -111,6 +111,11 @@ def style_sheet() -> str:
     return (_TEMPLATES / "page.css").read_text(encoding="utf-8")
 
 
+def number_script() -> str:
+    """The functions by which a page's script writes numbers, as JavaScript."""
+    return (_TEMPLATES / "numbers.js").read_text(encoding="utf-8")
+
+
 def render_page(
     title: str, runs: Sequence[Run], overview: Sequence[Shown], details: Sequence[Details], notes: Sequence[str] = ()
 ) -> str:
@@ -137,7 +142,7 @@ def render_page(
     environment.filters["display"] = display_name
     lead = _lead(overview, details)
     explored = explorer(completed, SizeBudget(PICTURES))
-    scripts = ["page.js", *(["explorer.js"] if explored["entries"] else [])]
+    scripts = ["page.js", *(["numbers.js", "explorer.js"] if explored["entries"] else [])]
     style = Markup(style_sheet())
     script = Markup("".join((_TEMPLATES / name).read_text(encoding="utf-8") for name in scripts))
     return environment.get_template("page.html.j2").render(

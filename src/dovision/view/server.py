@@ -24,7 +24,9 @@ _OPENING = ("network", "sample")  # with `picture` the questions that end an att
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 OWN_HEADER = "x-dovision-view"  # a page of another origin cannot send it, so that it can ask nothing
 MOST_BYTES = 1 << 27  # of what a page sends
-_FILES = {"/view.css": "text/css", "/view.js": "text/javascript"}
+_CSS, _SCRIPT = "text/css", "text/javascript"
+_FILES = {"/view.css": _CSS, "/view.js": _SCRIPT}
+_OF_REPORT = {"/page.css": (report_page.style_sheet, _CSS), "/numbers.js": (report_page.number_script, _SCRIPT)}
 _POLICY = "default-src 'self'; img-src 'self' data: blob:; style-src 'self' 'unsafe-inline'; frame-ancestors 'none'"
 _USE = (ValueError, OSError, ImportError, HydraException, OmegaConfBaseException)  # errors of use
 
@@ -46,7 +48,7 @@ def application(session: ViewSession, worker: Worker, hosts: tuple[str, ...] = L
     middleware = checks.import_extra("starlette.middleware", "view")
     trusted = checks.import_extra("starlette.middleware.trustedhost", "view").TrustedHostMiddleware
     answers = Answers(session, worker)
-    routes = [routing.Route("/", answers.page), *(routing.Route(path, answers.file) for path in ("/page.css", *_FILES))]
+    routes = [routing.Route("/", answers.page), *(routing.Route(path, answers.file) for path in (*_OF_REPORT, *_FILES))]
     routes.append(routing.Route("/thumbnail/{sample:int}", answers.thumbnail))
     routes += [routing.Route(f"/{name}", own, methods=["POST"]) for name, own in answers.questions().items()]
     return applications.Starlette(routes=routes, middleware=[middleware.Middleware(trusted, allowed_hosts=list(hosts))])
@@ -86,11 +88,11 @@ class Answers:
         return self._file("index.html", "text/html")
 
     async def file(self, request: Any) -> Any:
-        """Its styles and its script; the first style is that of the report."""
+        """Its styles and its script; the first of each is the report's."""
         path = request.url.path
-        if path == "/page.css":
-            text = report_page.style_sheet()
-            return self._responses.Response(text, media_type="text/css", headers={"cache-control": "no-cache"})
+        if path in _OF_REPORT:
+            text, kind = _OF_REPORT[path]
+            return self._responses.Response(text(), media_type=kind, headers={"cache-control": "no-cache"})
         return self._file(path[1:], _FILES[path])
 
     async def thumbnail(self, request: Any) -> Any:

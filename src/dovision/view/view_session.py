@@ -15,13 +15,14 @@ import torch
 
 from dovision import checks
 from dovision.api import to_batch
+from dovision.findings.number_text import finer, number_text
 from dovision.functional.effects import SCALES
 from dovision.interfaces import Attack, Intervention
 from dovision.interventions.activation import Activation
 from dovision.interventions.brush import Brush
 from dovision.interventions.pixel_grid import PixelGrid
 from dovision.io import images
-from dovision.types import Batch
+from dovision.types import Batch, Task
 from dovision.view import opened_network
 from dovision.view.background_map import BackgroundMap
 from dovision.view.choices import chosen_component, page_choices
@@ -149,12 +150,12 @@ class ViewSession:
         task, target = image.effects.task, self.target(asked, image)
         source = ImageOrigin(image.network, image.name, image.sample, image.picture is not None)
         contents: dict[str, bytes | str] = {"command.sh": texts["command"] + "\n", "cell.py": texts["cell"]}
-        panels = [Panel(f"x: P = {float(task.probability(image.effects.control)[target]):.3f}", self._pixels(image))]
+        panels = [Panel(f"x: P = {_probability(task, image.effects.control, target)}", self._pixels(image))]
         if asked.get("mask") or asked.get("unit"):
             effects = self._measured(asked, image) if asked.get("unit") else image.effects
             found = effects.effect(self.intervention(asked, image))
             contents["numbers.csv"] = table_of(class_rows(task, found.control, found.treated, target))
-            after = f"do(u): P = {float(task.probability(found.treated)[target]):.3f}"
+            after = f"do(u): P = {_probability(task, found.treated, target)}"
             if found.image is not None:
                 height, width = found.image.shape[1:]
                 region = unpacked(str(asked["mask"]), height, width)
@@ -307,3 +308,8 @@ def _text(asked: Mapping[str, Any], key: str) -> str:
 
 def _plain(rows: list[ClassRow]) -> list[dict[str, Any]]:
     return [row._asdict() for row in rows]
+
+
+def _probability(task: Task, logits: torch.Tensor, target: int) -> str:
+    probability = float(task.probability(logits)[target])
+    return number_text(probability, finer(".3f", probability))

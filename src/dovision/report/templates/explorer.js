@@ -22,7 +22,7 @@
   const chosen = { image: null, class: null, scale: null, order: "as measured", unit: null }; // scale: until one is picked, by saturation
 
   const largestOf = (values) => values.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
-  const signed = (value) => (value < 0 ? "\u2212" : "+") + Math.abs(Math.abs(value) < RESOLUTION ? 0 : value).toPrecision(3);
+  const signed = (value) => signedText(Math.abs(value) < RESOLUTION ? 0 : value);
   const likeliest = (condition) => condition.control.indexOf(Math.max(...condition.control));
   const imagesOf = (job) => entries.filter((entry) => entry.job === job);
   const bytesOf = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
@@ -111,7 +111,7 @@
     const predicted = likeliest(condition);
     find("img").src = pictures[condition.picture];
     find("img").alt = `${entry.image}, ${condition.title}`;
-    find(".seen").textContent = `${entry.image}, ${condition.title}: ${entry.label && `true: ${entry.label}, `}${entry.word}: ${entry.classes[predicted]} (${condition.control[predicted].toFixed(3)})`;
+    find(".seen").textContent = `${entry.image}, ${condition.title}: ${entry.label && `true: ${entry.label}, `}${entry.word}: ${entry.classes[predicted]} (${numberText(condition.control[predicted])})`;
     find(".low").textContent = `${signed(-deepest)} for`;
     find(".high").textContent = `${signed(deepest)} against`;
     const [height, width] = entry.size;
@@ -150,7 +150,7 @@
       const before = condition.control[place];
       const change = effectsOf(entry, condition, chosen.class, "probability")[unit];
       const onOdds = pane.scale === "log-odds" ? ` on log-odds` : "";
-      find(".readout").textContent = `do(${name}) on ${chosen.class}: ${signed(pane.values[unit])}${onOdds}, from P = ${before.toFixed(3)} to ${Math.max(0, before + change).toFixed(3)}`;
+      find(".readout").textContent = `do(${name}) on ${chosen.class}: ${signed(pane.values[unit])}${onOdds}, from P = ${numberText(before)} to ${numberText(Math.max(0, before + change))}`;
     }
   }
 

@@ -233,8 +233,7 @@ async function measure() { // one question at a time; the newest state of the br
 }
 
 /* ---- numbers ---- */
-const number = (value) => (Math.abs(value) < 5e-4 ? "0.000" : value.toFixed(3)).replace("-", "\u2212");
-const signed = (value) => (value > 5e-4 ? "+" : "") + number(value);
+const NOTHING = 1e-6; // a change that is less is rounding
 function showRows(rows) {
   state.rows = rows;
   const odds = picked("scale") === "log_odds";
@@ -247,7 +246,7 @@ function showRows(rows) {
     Object.assign(radio, { type: "radio", name: "target", checked: row.number === (state.target ?? state.clean.predicted) });
     radio.onchange = () => { state.target = row.number; if (state.did) sentence(state.rows); beginMaps(); };
     label.append(radio, row.name); head.scope = "row"; head.append(label);
-    const cells = [number(row[control]), number(row[treated]), signed(row[effect])].map((text) => { const cell = document.createElement("td"); cell.className = "number"; cell.textContent = text; return cell; });
+    const cells = [numberText(row[control]), numberText(row[treated]), signedText(row[effect])].map((text) => { const cell = document.createElement("td"); cell.className = "number"; cell.textContent = text; return cell; });
     const graph = document.createElement("td"), bar = document.createElement("span"), part = document.createElement("i");
     graph.className = "graph"; bar.className = "effect-bar"; part.className = row[effect] < 0 ? "less" : "more"; part.style.width = `${50 * Math.abs(row[effect]) / most}%`;
     bar.append(part); graph.append(bar); line.append(head, ...cells, graph); return line;
@@ -260,10 +259,10 @@ function doing() { // in words, what is asked for
 function sentence(rows) {
   const row = rows.find((each) => each.number === (state.target ?? state.clean.predicted)) ?? rows[0];
   const odds = picked("scale") === "log_odds", change = odds ? row.log_odds_effect : row.effect, what = odds ? "the log-odds of" : "P";
-  const moved = Math.abs(change) < 5e-4 ? `changes nothing of ${what}` : change < 0 ? `takes ${number(-change)} off ${what}` : `adds ${number(change)} to ${what}`;
-  const more = !odds && Math.abs(change) < 5e-4 && Math.abs(row.log_odds_effect) >= .05 ? ` Its log-odds move by ${signed(row.log_odds_effect)}.` : "";
-  const [before, after] = odds ? [row.control_log_odds, row.treated_log_odds] : [row.control, row.treated];
-  $("sentence").textContent = `${state.did} ${moved}${odds ? " " : "("}${row.name}${odds ? "" : ")"}: ${number(before)} to ${number(after)}.${more}`;
+  const moved = Math.abs(change) < NOTHING ? `changes nothing of ${what}` : change < 0 ? `takes ${numberText(-change)} off ${what}` : `adds ${numberText(change)} to ${what}`;
+  const [before, after] = (odds ? [row.control_log_odds, row.treated_log_odds] : [row.control, row.treated]).map(numberText);
+  const more = !odds && before === after && Math.abs(row.log_odds_effect) >= .05 ? ` Its log-odds move by ${signedText(row.log_odds_effect)}.` : "";
+  $("sentence").textContent = `${state.did} ${moved}${odds ? " " : "("}${row.name}${odds ? "" : ")"}: ${before} to ${after}.${more}`;
 }
 
 /* ---- maps and attack ---- */
@@ -295,13 +294,13 @@ function showMaps(found) {
     $(`${name}-map`).src = map.picture;
     const row = own.rows.find((each) => each.name === map.target), left = map.done < map.units;
     const caption = $(`${name}-caption`), bar = document.createElement("progress");
-    caption.textContent = map.problem || `${name === "clean" ? "Clean" : `Attacked, ε = ${$("eps").value}`}: effect on ${map.target}${row ? `, P = ${number(row.treated)}` : ""}`;
+    caption.textContent = map.problem || `${name === "clean" ? "Clean" : `Attacked, ε = ${$("eps").value}`}: effect on ${map.target}${row ? `, P = ${numberText(row.treated)}` : ""}`;
     const sizes = map.values.map((value) => Math.abs(value ?? 0));
     if (!left && picked("scale") === "probability" && Math.max(...sizes) < 5e-4) caption.append(": no cell moves it by 0.001; log-odds show more.");
     if (left && !map.problem) { Object.assign(bar, { value: map.done, max: map.units }); bar.setAttribute("aria-label", "cells measured"); caption.append(bar); }
     caption.dataset.done = String(!left);
   }
-  $("low").textContent = number(-found.limit); $("high").textContent = signed(found.limit);
+  $("low").textContent = numberText(-found.limit); $("high").textContent = signedText(found.limit);
   if ($("over").checked) draw();
 }
 function readCell(name, event) { // the effect of the cell under the pointer
@@ -310,7 +309,7 @@ function readCell(name, event) { // the effect of the cell under the pointer
   const side = Math.round(Math.sqrt(map.units)), at = (share, count) => Math.min(side - 1, Math.floor((Math.floor(share * count) + .5) / count * side));
   const row = at((event.clientY - frame.top) / frame.height, state.height), column = at((event.clientX - frame.left) / frame.width, state.width);
   const value = map.values[row * side + column];
-  $("cell-value").textContent = `r${row}c${column}, ${name}: ${value === null ? "not measured yet" : signed(value)}`;
+  $("cell-value").textContent = `r${row}c${column}, ${name}: ${value === null ? "not measured yet" : signedText(value)}`;
 }
 function fraction(text) { const [above, below] = text.split("/").map(Number); return below ? above / below : above; }
 let attacks = 0;
@@ -336,8 +335,8 @@ function shownAnother() { // the other of the two images, with what is brushed m
 function attackSentence() {
   const rows = state.attacked.rows, before = rows.find((each) => each.number === state.clean.predicted) ?? rows[0];
   const now = rows.find((each) => each.number === state.attacked.predicted) ?? rows[0];
-  const moved = `P(${before.name}) goes from ${number(before.control)} to ${number(before.treated)}`;
-  return now.number === before.number ? `Under attack ${moved}.` : `Under attack ${moved}; predicted: ${now.name} (${number(now.treated)}).`;
+  const moved = `P(${before.name}) goes from ${numberText(before.control)} to ${numberText(before.treated)}`;
+  return now.number === before.number ? `Under attack ${moved}.` : `Under attack ${moved}; predicted: ${now.name} (${numberText(now.treated)}).`;
 }
 
 /* ---- units inside ---- */
