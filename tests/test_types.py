@@ -1,11 +1,11 @@
-"""Layouts of sites."""
+"""Layouts of sites, and tasks."""
 
 from __future__ import annotations
 
 import pytest
 import torch
 
-from dovision.types import Layout
+from dovision.types import Layout, Task
 
 
 @pytest.mark.parametrize(
@@ -24,3 +24,9 @@ def test_a_layout_shows_its_units_on_axis_1_and_restores_the_value(layout, shape
     shown = layout.present(value)
     assert shown.shape == seen
     assert torch.equal(layout.restore(shown), value)
+
+
+def test_of_two_classes_that_exclude_each_other_the_first_is_the_opposite_of_the_second():
+    assert Task("multiclass", ("benign", "malignant")).opposite == "benign"
+    assert Task("multilabel", ("nodule", "opacity")).opposite is None
+    assert Task("multiclass", ("a", "b", "c")).opposite is None

@@ -180,6 +180,11 @@ class Task:
         """True where the classes are independent."""
         return self.kind == "multilabel"
 
+    @property
+    def opposite(self) -> str | None:
+        """The first of two classes that exclude each other, whose effects are the second's with the other sign."""
+        return self.classes[0] if len(self.classes) == 2 and not self.multilabel else None
+
     def number_of(self, target: int | str) -> int:
         """The number of a class that is given by its name or its number, counted from 0.
 

@@ -27,7 +27,7 @@ def mask_sizes(folder: Path) -> pd.DataFrame:
     """Sizes of the effects of each image's masks, of all that is outside them, and of the masks moved elsewhere.
 
     A size is |P(class | do(u)) - P(class)|, so that evidence for a class and against it does not cancel over images.
-    Of two classes that exclude each other only the first is taken, since both have the same sizes.
+    Of two classes that exclude each other only the second is taken, since both have the same sizes.
 
     Returns:
         sample, group, condition, class, mask, inside, outside (nan where it was not measured), moved (the mean over the
@@ -39,9 +39,7 @@ def mask_sizes(folder: Path) -> pd.DataFrame:
     rows = _rows(folder) if measured else pd.DataFrame()
     if rows.empty:
         return pd.DataFrame(columns=["sample", "group", *_CELL, *MASK_PLACES, *INSIDE_MINUS])
-    task = read_task(folder)
-    if len(task.classes) == 2 and not task.multilabel:
-        rows = rows[rows["class"] == task.classes[0]]
+    rows = rows[rows["class"] != read_task(folder).opposite]
     name = rows["unit"].str.partition(MATCHED_CONTROL)
     outside, moved = rows["unit"] == OUTSIDE, name[1] != ""
     keys = [*_IMAGE, "mask"]

@@ -167,8 +167,7 @@ def _effects(folder: Path) -> pd.DataFrame:
     """Effects on clean images, a row per sample and a column per class and unit; 0 where a unit does not act."""
     table = read_table(folder / EFFECTS, ["sample", "condition", "unit", "class", "effect"]).to_pandas()
     clean = table[table["condition"] == CLEAN].astype({"unit": str, "class": str})
-    classes = read_task(folder).classes[1:] if len(read_task(folder).classes) == 2 else read_task(folder).classes
-    clean = clean[clean["class"].isin(classes)]
+    clean = clean[clean["class"] != read_task(folder).opposite]
     samples = np.unique(read_table(folder / SAMPLES, ["sample"])["sample"].to_numpy())
     wide = clean.pivot_table("effect", "sample", ["class", "unit"], observed=True, sort=False)
     return wide.reindex(samples).fillna(0.0)

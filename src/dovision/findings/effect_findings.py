@@ -25,7 +25,7 @@ from dovision.findings.number_text import finer, level_text, number_text
 from dovision.functional.intervals import level_of_selected
 from dovision.store.display_names import component_name, component_text
 from dovision.store.run_record import Run
-from dovision.store.tables import CLEAN, has_rows, read_effects, read_samples
+from dovision.store.tables import CLEAN, has_rows, read_effects, read_samples, read_task
 from dovision.store.thumbnails import samples_in_conditions
 
 _KINDS = 2  # of objects that have a sentence
@@ -49,7 +49,8 @@ def effect_findings(run: Run) -> Iterator[Finding]:
 
 def _largest(run: Run) -> Iterator[Finding]:
     frame = average_effects(run.folder)
-    clean = frame[(frame["condition"] == CLEAN) & frame["mean"].notna()]
+    opposite = read_task(run.folder).opposite
+    clean = frame[(frame["condition"] == CLEAN) & frame["mean"].notna() & (frame["class"] != opposite)]
     if clean.empty:
         return
     row = clean.loc[clean["mean"].abs().idxmax()]

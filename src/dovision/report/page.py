@@ -108,12 +108,16 @@ class Details:
 
 def style_sheet() -> str:
     """Styles of the page, as CSS: colours for light and dark, type, tables."""
-    return (_TEMPLATES / "page.css").read_text(encoding="utf-8")
+    return _template("page.css")
+
+
+def _template(name: str) -> str:
+    return (_TEMPLATES / name).read_text(encoding="utf-8")
 
 
 def number_script() -> str:
     """The functions by which a page's script writes numbers, as JavaScript."""
-    return (_TEMPLATES / "numbers.js").read_text(encoding="utf-8")
+    return _template("numbers.js")
 
 
 def render_page(
@@ -144,7 +148,7 @@ def render_page(
     explored = explorer(completed, SizeBudget(PICTURES))
     scripts = ["page.js", *(["numbers.js", "explorer.js"] if explored["entries"] else [])]
     style = Markup(style_sheet())
-    script = Markup("".join((_TEMPLATES / name).read_text(encoding="utf-8") for name in scripts))
+    script = Markup("".join(map(_template, scripts)))
     return environment.get_template("page.html.j2").render(
         title=title,
         style=style,

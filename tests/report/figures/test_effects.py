@@ -54,9 +54,14 @@ def test_of_two_classes_that_exclude_each_other_each_effect_is_shown_once(runs, 
     two = averaged[averaged["class"].isin(["0", "1"])]
     monkeypatch.setattr("dovision.report.figures.effects.read_task", lambda folder: Task("multiclass", ("0", "1")))
     monkeypatch.setattr("dovision.analysis.average_effect.average_effects", lambda folder: two)
-    figure = {each.name: each for each in Effects(0, averages=10, units=5, maps=3).of_run(runs[0])}["average_effects"]
+    drawn = {each.name: each for each in Effects(0, averages=10, units=5, maps=3).of_run(runs[0])}
+    figure = drawn["average_effects"]
     assert set(figure.data["class"]) == {"1"}
     assert f"P(class) (0: the opposite): the largest of {len(two) // 2}." in figure.caption.short
+    maps = drawn["average_effect_maps"]
+    assert set(maps.data["class"]) == {"1"}
+    assert "on each class (0: the opposite)" in maps.caption
+    assert "all are drawn, without attack" in maps.caption
 
 
 def test_average_effects_lie_where_their_units_do(runs):

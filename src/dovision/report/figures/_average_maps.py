@@ -22,13 +22,16 @@ from dovision.store.unit_masks import read_masks
 from dovision.types import Box
 
 
-def average_effect_maps(run: Run, averaged: pd.DataFrame, most: int) -> Iterator[ReportFigure]:
+def average_effect_maps(
+    run: Run, averaged: pd.DataFrame, most: int, opposite: str | None = None
+) -> Iterator[ReportFigure]:
     """Mean effect of each unit on each class, as maps; none where units move from image to image, or have no place.
 
     Args:
         run: completed.
-        averaged: from `average_effects`.
+        averaged: from `average_effects`, without the effects of `opposite`.
         most: classes that are drawn, those with the largest effects.
+        opposite: see `Task.opposite`.
     """
     samples = read_samples(run.folder)
     conditions = list(samples["condition"].unique())
@@ -45,14 +48,21 @@ def average_effect_maps(run: Run, averaged: pd.DataFrame, most: int) -> Iterator
     classes = [name for name in size.index if name in {*size.nlargest(most, keep="first").index}]
     height, width = load_thumbnail(thumbnail_path(run.folder, pictured[0], conditions[0])).shape[:2]
     shown = frame[frame["class"].isin(classes)].join(places, on="unit")
+    drawn = f"the {len(classes)} of {len(size):,} classes with the largest effects are drawn"
+    drawn = drawn if len(classes) < len(size) else "all are drawn"
     text = (
-        f"Mean over images of the effect of each unit on each class; {SIGN}{tested(shown['p_holm'])}. Of "
-        f"{len(frame):,} units, classes and conditions, over which p is adjusted, the {len(classes)} of {len(size):,} "
-        "classes with the largest effects are drawn, without attack and at the last epsilon."
+        f"Mean over images of the effect of each unit on each class{opposite_note(opposite)}; {SIGN}"
+        f"{tested(shown['p_holm'])}. Of {len(frame):,} units, classes and conditions, over which p is adjusted, "
+        f"{drawn}, without attack and at the last epsilon."
     )
     words = caption(text, [run], images(shown["images"]), f"In the numbers: {MEAN_INTERVALS}.", shown)
     figure = average_maps(shown, conditions, classes, (height, width))
     yield ReportFigure("average_effect_maps", "Average effects over the image", words, figure, shown)
+
+
+def opposite_note(opposite: str | None) -> str:
+    """That a class is left out whose effects are those of the other one with the other sign; empty if none is."""
+    return f" ({opposite}: the opposite)" if opposite else ""
 
 
 def tested(p_holm: pd.Series[float]) -> str:

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from dovision.analysis import average_effect
 from dovision.functional.effects import RESOLUTION
 from dovision.functional.intervals import LEVEL, MEAN_INTERVALS, holm, level_of_selected
-from dovision.report.figures._average_maps import average_effect_maps, tested
+from dovision.report.figures._average_maps import average_effect_maps, opposite_note, tested
 from dovision.report.plots import average_effects_plot, draw_ecdf, ecdf, heat_maps, strongest, with_legend
 from dovision.report.report_figure import FigureComponent, ReportFigure, caption, images, selected, span
 from dovision.report.style import EFFECT_COLOURS, FEWEST_FOR_CURVE, SIGN, canvas, logarithmic, series, styled
@@ -31,16 +31,17 @@ class Effects(FigureComponent):
 
     def of_run(self, run: Run) -> Iterator[ReportFigure]:
         averaged = average_effect.average_effects(run.folder)
-        yield from average_effect_maps(run, averaged, self.maps)
+        opposite = read_task(run.folder).opposite
+        averaged = averaged[averaged["class"] != opposite]
+        yield from average_effect_maps(run, averaged, self.maps, opposite)
         yield from _distribution(run)
-        opposite = _opposite(run)
-        yield _averages(run, averaged[averaged["class"] != opposite], self.averages, opposite)
+        yield _averages(run, averaged, self.averages, opposite)
         interacting = average_effect.interactions(run.folder)
         if len(interacting):
             yield _interactions(run, interacting[interacting["class"] != opposite], self.averages, opposite)
         clean = averaged[averaged["condition"] == CLEAN]
         if clean["unit"].nunique() > 1 and not _has_places(run):
-            yield _units_by_class(run, clean, self.units)
+            yield _units_by_class(run, clean, self.units, opposite)
 
 
 def _has_places(run: Run) -> bool:
@@ -49,12 +50,6 @@ def _has_places(run: Run) -> bool:
     if first is None:  # no row of any class is kept
         return run.config.get("intervention", {}).get("site", INPUT) == INPUT
     return bool(first.null_count < len(first))
-
-
-def _opposite(run: Run) -> str | None:
-    """The first of two classes that exclude each other, whose effects are the second's with the other sign."""
-    task = read_task(run.folder)
-    return task.classes[0] if len(task.classes) == 2 and not task.multilabel else None
 
 
 def _distribution(run: Run) -> Iterator[ReportFigure]:
@@ -103,8 +98,9 @@ def effect_distribution(frame: pd.DataFrame) -> Figure:
 def _averages(run: Run, frame: pd.DataFrame, most: int, opposite: str | None) -> ReportFigure:
     shown = len(strongest(frame, most))
     data = average_effect.at_level(frame, level_of_selected(shown, len(frame)))
-    other = f" ({opposite}: the opposite)" if opposite else ""
-    text = f"Mean over images of P(class | do(unit)) - P(class){other}: the largest of {len(frame):,}."
+    text = (
+        f"Mean over images of P(class | do(unit)) - P(class){opposite_note(opposite)}: the largest of {len(frame):,}."
+    )
     whiskers = f"Whiskers: {MEAN_INTERVALS}{selected(shown, len(frame))}."
     words = caption(text, [run], images(frame["images"]), whiskers, data)
     figure = average_effects_plot(strongest(data, most))
@@ -115,10 +111,9 @@ def _interactions(run: Run, frame: pd.DataFrame, most: int, opposite: str | None
     named = frame.rename(columns={"interaction": "mean"})
     shown = len(strongest(named, most))
     data = average_effect.at_level(named, level_of_selected(shown, len(named)))
-    other = f" ({opposite}: the opposite)" if opposite else ""
     text = (
         "Effect of units that are set at once minus the sum of the effects of each alone, mean over "
-        f"images{other}: the largest of {len(frame):,}. 0: the effects add up."
+        f"images{opposite_note(opposite)}: the largest of {len(frame):,}. 0: the effects add up."
     )
     words = caption(
         text, [run], images(frame["images"]), f"Whiskers: {MEAN_INTERVALS}{selected(shown, len(frame))}.", data
@@ -128,7 +123,7 @@ def _interactions(run: Run, frame: pd.DataFrame, most: int, opposite: str | None
     return ReportFigure("interactions", "Largest interactions of units", words, figure, data)
 
 
-def _units_by_class(run: Run, clean: pd.DataFrame, most: int) -> ReportFigure:
+def _units_by_class(run: Run, clean: pd.DataFrame, most: int, opposite: str | None) -> ReportFigure:
     clean = clean.assign(p_holm=holm(clean["p"].to_numpy(float)))
     sizes = clean["mean"].abs().groupby(clean["unit"], sort=False).max()
     units = sizes.sort_values(ascending=False, kind="stable").index
@@ -137,9 +132,9 @@ def _units_by_class(run: Run, clean: pd.DataFrame, most: int) -> ReportFigure:
     means = tables["mean"][classes]
     dots = tables["p_holm"][classes].lt(1 - LEVEL).replace({True: "•", False: ""})
     text = (
-        f"Mean over clean images of P(class | do(unit)) - P(class); {SIGN}{tested(tables['p_holm'].stack())}. Of "
-        f"{len(clean):,} units and classes, over which p is adjusted, the strongest {len(means)} of {len(units)} units "
-        "are drawn."
+        f"Mean over clean images of P(class | do(unit)) - P(class){opposite_note(opposite)}; {SIGN}"
+        f"{tested(tables['p_holm'].stack())}. Of {len(clean):,} units and classes, over which p is adjusted, the "
+        f"strongest {len(means)} of {len(units)} units are drawn."
     )
     words = caption(text, [run], images(clean["images"]), f"In the numbers: {MEAN_INTERVALS}.", clean)
     figure = heat_maps({"": means}, {"": dots}, "average effect on the probability", colours=EFFECT_COLOURS)
