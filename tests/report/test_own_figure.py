@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import shutil
 
 import pytest
@@ -65,7 +66,7 @@ def test_a_job_sends_it_to_wandb(folder, fitted, tmp_path, dovision_evaluate, of
     assert dovision_evaluate(*words) == 0
     (run,) = read_sweep(tmp_path / "evaluate")
     logged = {key.partition(".")[0] for item in offline_run(run.folder)["history"] for key in item["item"]}
-    assert {"pulse", "tables/pulse", "gallery"} <= logged
+    assert {"figures/pulse", "tables/pulse", "figures/gallery"} <= logged
 
 
 def test_a_yaml_that_is_no_figure_is_named(folder, fitted, run_command, capsys, tmp_path):
@@ -88,17 +89,31 @@ def test_a_job_that_would_send_it_is_refused_before_anything_is_measured(
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("svg_only")
-def test_one_that_raises_is_left_out_and_named(folder, fitted, run_command, capsys, tmp_path):
-    (tmp_path / "own_broken.py").write_text(CODE.replace("return [self", "return [][1], [self"))
-    (folder / "figure" / "pulse.yaml").write_text("_target_: own_broken.Pulse\norder: 5\n")
+@pytest.mark.parametrize(
+    ("module", "right", "wrong", "error"),
+    [
+        ("own_broken", "return [self", "return [][1], [self", "IndexError: list index out of range"),
+        (
+            "own_taking",
+            '"pulse"',
+            '"gallery"',
+            "ValueError: the name of a figure must be no other one's, got 'gallery'. Choose another.",
+        ),
+    ],
+)
+def test_one_that_raises_or_takes_a_name_is_left_out_and_named(
+    module, right, wrong, error, folder, fitted, run_command, capsys, tmp_path
+):
+    (tmp_path / f"{module}.py").write_text(CODE.replace(right, wrong))
+    (folder / "figure" / "pulse.yaml").write_text(f"_target_: {module}.Pulse\norder: 5\n")
     output = tmp_path / "out"
     assert run_command(report, "--config-dir", str(folder), f"sweep={fitted / 'evaluate'}", f"output={output}") == 1
-    left_out = "left out the figure own_broken.Pulse: IndexError: list index out of range"
+    left_out = f"left out the figure {module}.Pulse: {error}"
     errors = capsys.readouterr().err
     assert left_out in errors
     assert "Traceback" not in errors
     text = (output / "index.html").read_text()
-    assert left_out in text
+    assert left_out in html.unescape(text)
     assert "run0-gallery" in text
 
 

@@ -16,7 +16,7 @@ def test_a_job_is_logged_with_its_numbers_figures_and_effects(copy, dovision_eva
         (accuracy,) = {event.value for event in found.Scalars(f"accuracy/{condition}")}
         assert accuracy == pytest.approx(run.summary["conditions"][condition]["accuracy"]["estimate"])
     assert {event.step for tag in found.Tags()["scalars"] for event in found.Scalars(tag)} == {0}
-    assert "gallery" in found.Tags()["images"]
+    assert "figures/gallery" in found.Tags()["images"]
     assert found.Tags()["histograms"] == ["effects"]
 
 

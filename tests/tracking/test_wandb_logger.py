@@ -19,7 +19,7 @@ from dovision.store.map_tables import write_boxes
 from dovision.store.run_record import read_sweep
 from dovision.store.thumbnails import save_image, thumbnail_path
 from dovision.store.unit_masks import write_masks, write_object_masks
-from dovision.tracking.wandb_logger import WandbLogger, _image, layered
+from dovision.tracking.wandb_logger import LEVELS, WandbLogger, _image, layered
 from dovision.training.image_classifier import ImageClassifier
 from dovision.types import BOX_COLUMNS
 
@@ -74,13 +74,15 @@ def test_levels_are_painted_on_the_pixels_of_masks_alone(tmp_path):
     assert found.levels.tolist() == [[1, 0, 2, 2, 0], [0, 1, 2, 2, 0], [3, 3, 4, 4, 0], [3, 3, 4, 4, 0]]
 
 
-def test_masks_of_objects_are_layers_of_the_picture(tmp_path):
+def test_masks_of_objects_are_layers_of_the_picture_whatever_their_names(tmp_path):
     write(tmp_path)
     tumour = np.array([[True, False, True, False, False]] * 4)
-    write_object_masks(tmp_path, [(3, {"tumour": tumour}), (4, {"tumour": ~tumour})])
+    write_object_masks(tmp_path, [(3, {"tumour": tumour, "effect": ~tumour}), (4, {"tumour": ~tumour})])
     (found,) = layered(tmp_path, effects())
     np.testing.assert_array_equal(found.masks["tumour"], tumour)
-    assert set(_image(found)._masks) == {"effect", "tumour"}
+    layers = _image(found)._masks
+    assert set(layers) == {"effect", "object tumour", "object effect"}
+    assert layers["effect"]._val["class_labels"] == LEVELS
 
 
 def test_all_pictures_of_a_job_share_one_scale(tmp_path):
@@ -117,12 +119,12 @@ def test_each_job_of_a_sweep_is_a_run_with_its_state_name_group_and_all_that_it_
     assert config["attack"]["eps"] == 0.1
     logged = history(completed)
     assert {key.partition(".")[0] for key in logged} >= {
-        *("gallery", "tables/gallery", "effect_maps", "effects", "samples")
+        *("figures/gallery", "tables/gallery", "effect_maps", "effects", "samples")
     }
     written = by_state["completed"]
     for condition, numbers in written.summary["conditions"].items():
         assert logged[f"accuracy/{condition}"] == {0: numbers["accuracy"]["estimate"]}
-    assert len(list(written.folder.glob("wandb/offline-run-*/files/media/images/gallery_*.png"))) == 1
+    assert len(list(written.folder.glob("wandb/offline-run-*/files/media/images/figures/gallery_*.png"))) == 1
     weights = f"classifier-{written.facts['checkpoints']['classifier']}"
     files = {artifact["name"]: {entry["path"] for entry in artifact["manifest"]["contents"]}
              for artifact in completed["artifact"] if "manifest" in artifact}  # fmt: skip
@@ -182,15 +184,16 @@ def test_a_training_that_fails_is_marked_as_failed(tmp_path, run_command, offlin
 
 @pytest.mark.slow
 def test_a_finished_sweep_is_sent_as_a_run_of_its_report(finished, reported, offline_run, history):
+    finished = finished.rename(finished.with_name("my digits"))
     assert reported(finished, "log_to=wandb") == 0
     sent = offline_run(finished / "report")
     begun = sent["run"][0]
-    assert (begun["run_group"], begun["display_name"], begun["job_type"]) == ("digits", "report", "report")
+    assert (begun["run_group"], begun["display_name"], begun["job_type"]) == ("my digits", "report", "report")
     assert sent["exit"][0].get("exit_code", 0) == 0
     logged = {key.partition(".")[0] for key in history(sent)}
     (run,) = [path.parent.name for path in finished.glob("*/run.json")]
     assert {"figures/results", "tables/results", f"figures/{run}/gallery"} <= logged
-    assert "report-digits" in {artifact["name"] for artifact in sent["artifact"]}
+    assert "report-my_digits" in {artifact["name"] for artifact in sent["artifact"]}
 
 
 @pytest.mark.slow

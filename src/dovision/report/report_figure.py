@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -119,19 +120,31 @@ class Catalogue:
         return self._drawn(lambda component: component.of_sweep(runs))
 
     def _drawn(self, draw: Callable[[FigureComponent], Iterable[ReportFigure]]) -> list[ReportFigure]:
-        found: list[ReportFigure] = []
-        for component in self.components:
+        found: dict[str, tuple[float, ReportFigure]] = {}  # by name, with its component's place
+        for component in sorted(self.components, key=_is_foreign):  # of which none takes a name of the package's
             try:
-                found += list(draw(component))
+                found |= {each.name: (component.order, each) for each in _of_other_names(list(draw(component)), found)}
             except Exception as error:  # whatever foreign code raises
-                kind = type(component)
-                if kind.__module__.startswith("dovision."):
+                if not _is_foreign(component):
                     raise
+                kind = type(component)
                 message = f"left out the figure {kind.__module__}.{kind.__qualname__}: {type(error).__name__}: {error}"
                 if message not in self.failed:
                     log.error(message)
                     self.failed.append(message)
-        return found
+        return [figure for _, figure in sorted(found.values(), key=lambda each: each[0])]
+
+
+def _is_foreign(component: FigureComponent) -> bool:
+    return not type(component).__module__.startswith("dovision.")
+
+
+def _of_other_names(figures: list[ReportFigure], others: Collection[str]) -> list[ReportFigure]:
+    """The figures, if none has the name of another one, whose file and place it would take."""
+    names = Counter([*others, *(each.name for each in figures)])
+    if twice := [name for name, count in names.items() if count > 1]:
+        raise ValueError(f"the name of a figure must be no other one's, got {twice[0]!r}. Choose another.")
+    return figures
 
 
 def save_report_figure(report_figure: ReportFigure, folder: Path) -> str:

@@ -45,7 +45,7 @@ class TensorBoardLogger(pl.loggers.TensorBoardLogger):
     def log_run(self, run: Run, figures: Sequence[ReportFigure]) -> None:
         """Send what a completed run shows."""
         for item in figures:
-            self.experiment.add_figure(item.name, item.figure, global_step=0)
+            self.experiment.add_figure(f"figures/{item.name}", item.figure, global_step=0)
         if not has_rows(run.folder):
             return
         counts, edges = effect_histogram(run.folder)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import re
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -40,6 +41,7 @@ LEVELS = {
     4: "some evidence against it",
     5: "evidence against the class",
 }
+_FOREIGN = re.compile(r"[^a-zA-Z0-9_.-]")  # in the name of an artifact
 EDGES = (-0.6, -0.2, 0.2, 0.6)  # between the levels 1 to 5, in shares of the largest effect of the job's pictures
 
 
@@ -151,7 +153,7 @@ class WandbLogger(pl.loggers.WandbLogger):
             shown["effects"] = wandb.Histogram(np_histogram=effect_histogram(run.folder))
         shown["samples"] = wandb.Table(dataframe=read_samples(run.folder).head(TABLE_ROWS))
         for item in figures:
-            shown[item.name] = wandb.Image(item.figure, caption=item.caption)
+            shown[f"figures/{item.name}"] = wandb.Image(item.figure, caption=item.caption)
             shown[f"tables/{item.name}"] = wandb.Table(dataframe=item.data.head(TABLE_ROWS), allow_mixed_types=True)
             if item.name == GALLERY:
                 shown["effect_maps"] = [_image(one) for one in layered(run.folder, item.data)]
@@ -169,7 +171,7 @@ class WandbLogger(pl.loggers.WandbLogger):
         for name, picture, numbers in figure_files(folder):
             table = wandb.Table(dataframe=pd.read_csv(numbers).head(TABLE_ROWS))
             self.log_metrics({f"figures/{name}": wandb.Image(str(picture)), f"tables/{name}": table}, step=0)
-        report = wandb.Artifact(f"report-{self.experiment.group}", type="report")
+        report = wandb.Artifact(_FOREIGN.sub("_", f"report-{self.experiment.group}"), type="report")
         report.add_file(str(folder / "index.html"))
         report.add_dir(str(folder / "figures"), name="figures")
         self.experiment.log_artifact(report)
@@ -234,6 +236,6 @@ def _image(layers: Layered) -> Any:
     ]
     drawn = {"objects": {"box_data": boxes, "class_labels": dict(enumerate(objects))}}
     masks = {"effect": {"mask_data": layers.levels, "class_labels": LEVELS}}
-    for name, mask in layers.masks.items():  # each a layer, since they may overlap
-        masks[name] = {"mask_data": mask.astype(np.uint8), "class_labels": {1: name}}
+    for name, mask in layers.masks.items():  # each a layer, since they may overlap, of a name that is no other layer's
+        masks[f"object {name}"] = {"mask_data": mask.astype(np.uint8), "class_labels": {1: name}}
     return wandb.Image(layers.picture, caption=layers.caption, masks=masks, boxes=drawn if boxes else None)
