@@ -79,11 +79,16 @@ def compare(sources: Mapping[str, Source], outputs: Path, locked: Locked) -> Non
     if not drawn:
         reasons = "; ".join(f"{name}: {why}" for name, why in missing.items())
         raise ValueError(f"a comparison needs a figure that can be drawn, got none ({reasons}). Run make figures.")
-    found = {**missing, **changes(locked, drawn)}
-    if found:
-        listed = "; ".join(f"{name} ({why})" for name, why in found.items())
-        raise ValueError(f"{len(found)} of the locked figures differ: {listed}. Look at them, then make figures.")
+    found = changes(locked, drawn)
+    if found or missing:
+        parts = {"of the locked figures differ": found, "could not be drawn": missing}
+        listed = [f"{len(own)} {what}: {_listed(own)}." for what, own in parts.items() if own]
+        raise ValueError(" ".join([*listed, *(["Look at them, then make figures."] if found else [])]))
     print(f"{len(drawn)} figures are as they were locked")
+
+
+def _listed(reasons: Mapping[str, str]) -> str:
+    return "; ".join(f"{name} ({why.removesuffix('.')})" for name, why in reasons.items())
 
 
 def chosen(names: Iterable[str]) -> dict[str, Source]:
