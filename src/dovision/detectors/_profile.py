@@ -18,7 +18,7 @@ from dovision.propagation.edits import Pairs, all_pairs
 from dovision.propagation.plain import CleanPass
 from dovision.types import INPUT, Batch
 
-PAIRS = 512  # edited images that share a pass on the way of a gradient
+PAIRS = 128  # edited images that share a whole pass; more fall out of a processor's cache
 
 
 class Profile:

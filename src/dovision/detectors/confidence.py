@@ -141,7 +141,9 @@ class ODIN(Detector):
         if not self.pairs:
             raise ValueError("ODIN needs a temperature and a step, got none. Give one or several of both.")
         self.supervised = len(self.pairs) > 1
-        self.passes = len(self.temperatures) + len(self.pairs)  # and a backward one for each temperature
+        moving = sum(step > 0 for step in self.steps)
+        still, uphill = moving < len(self.steps), moving > 0
+        self.passes = still + uphill + len(self.temperatures) * moving  # and a backward one for each temperature
 
     @property
     def needs_fit(self) -> bool:
@@ -149,8 +151,13 @@ class ODIN(Detector):
 
     def read_features(self, batch: Batch, classifier: Classifier, with_autoencoder: Classifier | None) -> Tensor:
         image, task = batch.image, classifier.task
-        uphill = {each: self._uphill(image, classifier, each) for each in self.temperatures}
-        stepped = ((each, classifier(image + step * uphill[each])) for each, step in self.pairs)
+        signs = self._uphill(image, classifier) if any(self.steps) else image.new_zeros(len(self.temperatures))
+        uphill = dict(zip(self.temperatures, signs, strict=True))
+        still = logits_of(image, classifier) if 0 in self.steps else None
+        stepped = (
+            (each, classifier(image + step * uphill[each]) if step or still is None else still)
+            for each, step in self.pairs
+        )
         return torch.stack([doubt(logits / temperature, task) for temperature, logits in stepped], 1)
 
     def fit_features(self, clean: Tensor, attacked: Tensor) -> None:
@@ -160,11 +167,11 @@ class ODIN(Detector):
     def score_features(self, features: Tensor) -> Tensor:
         return features[:, self.chosen]
 
-    def _uphill(self, image: Tensor, classifier: Classifier, temperature: float) -> Tensor:
-        """Signs of the gradient, shape (B, C, H, W); constant but for jumps, and so without a gradient of their own."""
+    def _uphill(self, image: Tensor, classifier: Classifier) -> tuple[Tensor, ...]:
+        """Signs of the gradient at each temperature, shape (B, C, H, W); constant but for jumps, and so without one."""
 
-        def log_probability(leaf: Tensor) -> Tensor:
-            return log_likeliest(classifier(leaf) / temperature, classifier.task)
+        def log_probabilities(leaf: Tensor) -> list[Tensor]:
+            logits = classifier(leaf)
+            return [log_likeliest(logits / temperature, classifier.task) for temperature in self.temperatures]
 
-        (sign,) = gradient_signs(image, classifier, lambda leaf: [log_probability(leaf)])
-        return sign
+        return gradient_signs(image, classifier, log_probabilities)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import partial
 
 import torch
@@ -96,7 +96,9 @@ class MahalanobisFeatures(Detector):
         """Distances in each layer after a step towards its nearest class; tensors of shape (B,)."""
         if not step:
             return self._distances(image, classifier)
-        return [self._distances(image - step * sign, classifier)[layer] for layer, sign in enumerate(uphill)]
+        moved = (image - step * sign for sign in uphill)
+        rows = (self.layers.of_layer(number, each, classifier) for number, each in enumerate(moved))
+        return [each.squared_distance(layer) for each, layer in zip(self.gaussians, rows, strict=True)]
 
     def _distances(self, image: Tensor, classifier: Classifier) -> list[Tensor]:
         """To the nearest class, in each layer; tensors of shape (B,)."""
@@ -231,6 +233,10 @@ def penultimate(image: Tensor, classifier: Classifier) -> tuple[nn.Linear, Tenso
     return layer, features, logits
 
 
+class _PassEnds(Exception):
+    """What was wanted of a pass is known."""
+
+
 class LayerFeatures:
     """Outputs of layers, in one pass; a map's are averaged over the cells of a cells x cells grid.
 
@@ -249,6 +255,7 @@ class LayerFeatures:
         self.cells = None if cells is None else checks.positive_int("cells", cells)
         self.every = every
         self.sizes: tuple[int, ...] = ()  # features of each layer, known after the first pass
+        self._read: tuple[str, ...] = ()  # names of the layers, likewise
 
     def check(self, classifier: Classifier, shape: Shape) -> None:
         """Read a blank image of this shape, (C, H, W); errors as those of the first image."""
@@ -271,8 +278,22 @@ class LayerFeatures:
             if len(outputs) != 1:
                 raise ValueError(f"layer {name!r} must run once in a forward pass, got {len(outputs)} runs.")
         features = [outputs[0] for outputs in runs.values()]
-        self.sizes = tuple(each.shape[1] for each in features)
+        self.sizes, self._read = tuple(each.shape[1] for each in features), tuple(runs)
         return torch.cat(features, 1), logits
+
+    def of_layer(self, number: int, image: Tensor, classifier: Classifier) -> Tensor:
+        """The features of one layer alone, shape (B, F), in a pass that ends there; after an image was read."""
+        site = find_site(classifier, self._read[number])
+        assert site is not None
+        outputs: list[Tensor] = []
+
+        def end(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+            self._keep(outputs, layer, inputs, output)
+            raise _PassEnds
+
+        with suppress(_PassEnds), site.module.register_forward_hook(end):
+            classifier(image)
+        return outputs[0]
 
     def split(self, row: Tensor) -> tuple[Tensor, ...]:
         """The features of each layer, from all of them in a row, shape (B, F); after an image was read."""

@@ -11,9 +11,10 @@ from torch import Tensor
 
 from dovision import checks
 from dovision.detectors._estimators import Discriminator, fit_discriminator
-from dovision.detectors._logit_cache import logits_of
+from dovision.detectors._logit_cache import logits_of, remembered
 from dovision.functional.filters import median_filter, non_local_means, reduce_depth
 from dovision.interfaces import Classifier, Detector
+from dovision.propagation.weights_stamp import weights_stamp
 from dovision.types import Batch
 
 _SMOOTHING_KEYS = ("patch_size", "patch_distance", "h")
@@ -55,6 +56,13 @@ class FeatureSqueezing(Detector):
 
     def read_features(self, batch: Batch, classifier: Classifier, with_autoencoder: Classifier | None) -> Tensor:
         image = batch.image
+        if torch.is_grad_enabled():
+            return self._distances(image, classifier)
+        key = ("squeezed", self.bits, self.windows, self.smoothings, weights_stamp(classifier))
+        return remembered(image, key, lambda: self._distances(image, classifier))
+
+    def _distances(self, image: Tensor, classifier: Classifier) -> Tensor:
+        """L1 distances that the probabilities move, shape (B, squeezers)."""
         squeezed = [reduce_depth(image, bits) for bits in self.bits]
         squeezed += [median_filter(image, window) for window in self.windows]
         squeezed += [non_local_means(image, *smoothing) for smoothing in self.smoothings]
