@@ -17,6 +17,7 @@ from dovision.config import hashing
 from dovision.config.errors import error_text
 from dovision.config.null_choices import without_null
 from dovision.config.sources import configuration_folder
+from dovision.runtime.allocator import keep_freed_memory
 from dovision.runtime.outcomes import JobFailed
 from dovision.runtime.signals import Stop, Stopped
 from dovision.sweeps import sweep
@@ -33,6 +34,7 @@ def hydra_main(name: str, story: Story) -> Callable[[], None]:
         os.environ["HYDRA_FULL_ERROR"] = "1"  # hand every error to this function, unprinted
         hashing.register_resolvers()
         quieten()
+        keep_freed_memory()
         sys.argv[1:] = without_null(name, multirun_first(sys.argv[1:]))
         task = JobTask(name, story, sweep.begin_command())
         launch = hydra.main(version_base="1.3", config_path=str(configuration_folder()), config_name=name)(task)

@@ -18,6 +18,7 @@ from omegaconf import DictConfig
 from dovision.config.config_tree import config_tree
 from dovision.config.errors import error_text
 from dovision.config.sources import recorded
+from dovision.runtime.allocator import keep_freed_memory
 from dovision.runtime.outcomes import JobFailed
 from dovision.runtime.process_state import is_rank_zero
 from dovision.runtime.progress import DISPLAY
@@ -53,6 +54,7 @@ class JobTask:
         self.started = True
         if not self.launch.is_here:
             quieten()
+            keep_freed_memory()
             stand_in(self.folder)
             DISPLAY.as_worker()
         overrides = recorded(HydraConfig.get().overrides.task)
