@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from dovision.findings import detection_findings, map_findings
+from dovision.findings.effect_findings import without_opposite
 from dovision.findings.finding import Finding, direction, in_brackets
 from dovision.findings.run_findings import run_findings
 from dovision.store.run_record import read_run
@@ -53,6 +54,13 @@ def test_maps_are_compared_with_grad_cam_and_then_come_true_effects(map_run):
     assert "pointing game: no difference shown" in maps.text
     assert truth.text.startswith("Taking the nodule away changes P(nodule) by -")
     assert f"n = {truth.n} images" in truth.text
+
+
+def test_objects_have_their_effect_on_one_of_two_exclusive_classes_if_it_has_all_of_them():
+    tag, lesion = [{"kind": "tag", "class": name} for name in ("normal", "sick")], {"kind": "lesion", "class": "sick"}
+    assert without_opposite([*tag, lesion], "normal") == [tag[1], lesion]
+    assert without_opposite([*tag, lesion], "sick") == [*tag, lesion]  # the second class is "normal"
+    assert without_opposite([*tag, lesion], None) == [*tag, lesion]
 
 
 def test_the_best_of_several_maps_has_a_wider_interval_that_says_so():

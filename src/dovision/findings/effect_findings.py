@@ -127,6 +127,7 @@ def _objects(run: Run) -> Iterator[Finding]:
     clean = [row for row in rows if row["condition"] == CLEAN and not pd.isna(ends(row, column)[1])]
     if not clean:
         return
+    clean = without_opposite(clean, read_task(run.folder).opposite)
     words = {
         "object_effects": "Taking the {kind} away changes P({label}) by {size}",
         "contrasts": "Painting over the {kind}'s box changes P({label}) by {size} beyond boxes of its size elsewhere",
@@ -139,6 +140,12 @@ def _objects(run: Run) -> Iterator[Finding]:
         shown = "" if direction(row, column) else f", {NO_DIFFERENCE} from 0"
         text = f"{text}{shown} ({images_text(row['images'])})."
         yield finding(f"effect_of_{row['kind']}", text, row, row["images"], column)
+
+
+def without_opposite(rows: Sequence[Mapping[str, Any]], opposite: str | None) -> Sequence[Mapping[str, Any]]:
+    """Rows of objects on classes, without those on `Task.opposite` if the other class has a row of each kind."""
+    others = [row for row in rows if row["class"] != opposite]
+    return others if {row["kind"] for row in others} == {row["kind"] for row in rows} else rows
 
 
 def _over_objects(run: Run) -> Sequence[Mapping[str, Any]]:
