@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 import re
+from functools import partial
 
 import numpy as np
 import pandas as pd
 import pytest
 
+import made_runs
 from dovision.findings import detection_findings, map_findings
 from dovision.findings.effect_findings import without_opposite
 from dovision.findings.finding import Finding, direction, in_brackets
@@ -54,6 +56,28 @@ def test_maps_are_compared_with_grad_cam_and_then_come_true_effects(map_run):
     assert "pointing game: no difference shown" in maps.text
     assert truth.text.startswith("Taking the nodule away changes P(nodule) by -")
     assert f"n = {truth.n} images" in truth.text
+
+
+@pytest.mark.parametrize(
+    ("images", "scale", "text"),
+    [
+        (1, 1.0, "digit_0000.png: do(r0c0 = black) takes 0.016 off P(0) = 0.994, the largest effect of 4 units (one"),
+        (12, 0.0, "No unit = black has an average effect on a class: each of 40 is 0.000 (n = 12 images)."),
+    ],
+)
+def test_one_image_has_no_average_and_nothing_is_said_to_be_nothing(
+    images, scale, text, tmp_path, write_run, monkeypatch
+):
+    monkeypatch.setattr("made_runs._treated", partial(treated, made_runs._treated, scale))
+    write_run(tmp_path / "run", images=images, eps=(), grid=2, maps=1)
+    (found,) = run_findings(read_run(tmp_path / "run"))
+    assert found.text.startswith(text)
+
+
+def treated(made, scale, image, logits, *arguments):
+    """What `made` returns, with so much of each effect on logits."""
+    found, units, regions = made(image, logits, *arguments)
+    return logits.unsqueeze(1) + scale * (found - logits.unsqueeze(1)), units, regions
 
 
 def test_objects_have_their_effect_on_one_of_two_exclusive_classes_if_it_has_all_of_them():

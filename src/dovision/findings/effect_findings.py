@@ -37,10 +37,12 @@ _FORMS = {"lowers": -1, "raises": 1}
 def effect_findings(run: Run) -> Iterator[Finding]:
     """The largest average effect on clean images, those of masks or objects, and the success of the attack.
 
-    Of images without labels it is the largest effect on what is predicted of each of the first ones, if it is kept.
+    Of images without labels, or of one image, it is the largest effect on what is predicted of each of the first ones,
+    if it is kept.
     """
     objects = [*_masks(run)] or [*_objects(run)]
-    if not run.summary["labels"] and has_rows(run.folder):
+    single = run.summary["conditions"][CLEAN]["images"] == 1  # of which nothing is an average
+    if (single or not run.summary["labels"]) and has_rows(run.folder):
         yield from _each_picture(run)
     else:
         yield from objects or _largest(run)
@@ -64,6 +66,10 @@ def _largest(run: Run) -> Iterator[Finding]:
     if sign := direction(row):
         verb = next(verb for verb, way in _FORMS.items() if way == sign)
         text = f"{what.replace(' on ', f' {verb} ')} by {in_brackets(_sized(row), form='.3f')} ({among}; {images})."
+    elif row["mean"] == 0:
+        text = f"No unit{_fill(run)} has an average effect on a class: each of {len(clean):,} is 0.000 ({images})."
+    elif pd.isna(row["low"]):
+        text = f"The average effect of {what} is {number}, the largest of {len(clean):,} ({row['reason']}; {images})."
     else:
         text = f"The average effect of {what} is {number}, {among}: {NO_DIFFERENCE} from 0 ({images})."
     yield finding("largest_effect", text, row, row["images"])
@@ -127,14 +133,13 @@ def _objects(run: Run) -> Iterator[Finding]:
     clean = [row for row in rows if row["condition"] == CLEAN and not pd.isna(ends(row, column)[1])]
     if not clean:
         return
-    clean = without_opposite(clean, read_task(run.folder).opposite)
     words = {
         "object_effects": "Taking the {kind} away changes P({label}) by {size}",
         "contrasts": "Painting over the {kind}'s box changes P({label}) by {size} beyond boxes of its size elsewhere",
         "": "Setting the {unit} over the {kind}{fill} changes P({label}) by {size} on average",
     }[name]
     unit = "cell" if "rows" in run.config.get("intervention", {}) else "unit"
-    for row in _one_class(clean, column)[:_KINDS]:
+    for row in _one_class(without_opposite(clean, read_task(run.folder).opposite), column)[:_KINDS]:
         size, fill = in_brackets(row, column), _fill(run).replace(" = ", " to ")
         text = words.format(kind=row["kind"], label=row["class"], size=size, unit=unit, fill=fill)
         shown = "" if direction(row, column) else f", {NO_DIFFERENCE} from 0"
