@@ -180,6 +180,8 @@ def test_a_page_that_would_be_too_large_names_the_figures_that_it_leaves_out(swe
     text = page_of(sweep, tmp_path).read_text()
     assert "Too large for this page, in figures/3c beside it: " in text
     assert "Numbers: CSV in figures beside this page." in text
+    lead = text.partition('id="run0-overlay-caption"')[2].partition("</figcaption>")[0]
+    assert "Numbers: CSV in figures/1a beside this page." in lead
     assert "explorer-data" not in text.partition("<script>")[0]
 
 

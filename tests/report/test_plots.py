@@ -22,6 +22,7 @@ from dovision.report.style import (
     inline_svg,
     page_width,
     save_figure,
+    shortened_apart,
     wrap_text,
 )
 from dovision.report.tables import table_figure
@@ -145,6 +146,17 @@ def test_the_distribution_is_logarithmic_where_values_differ_tenfold(least, scal
 def test_the_largest_average_effects_come_first():
     axes = plots.average_effects_plot(plots.strongest(AVERAGES, 2)).axes[0]
     assert [label.get_text() for label in axes.get_yticklabels()] == ["do(u1) on $x$ <b>", "do(u0) on cat"]
+
+
+def test_long_names_that_differ_behind_their_beginning_are_told_apart():
+    names = [
+        "consolidation of the left lobe",
+        "consolidation of the right lobe",
+        "effusion",
+        "cardiomegaly of the heart",
+    ]
+    assert shortened_apart(names, 16) == ["…left lobe", "…right lobe", "effusion", "cardiomegaly of…"]
+    assert shortened_apart(["a long name of one class"] * 2, 12) == ["a long name…"] * 2
 
 
 def test_the_map_shows_each_unit_where_it_is_on_one_scale_for_all():

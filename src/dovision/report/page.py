@@ -162,6 +162,7 @@ def render_page(
         findings=_findings(completed),
         lead=lead,
         lead_name=lead.name if lead else "",
+        lead_folder=_folder_of(lead, details),
         pivots=pivots(by_factors(completed)) if len(completed) > 1 else [],
         heads=METRIC_HEADS,
         **_settings(runs),
@@ -180,7 +181,7 @@ def render_page(
         objects_known=any(entry["objects"] for entry in explored["entries"]),
         details=details,
         carried=[shown.name for shown in carried],
-        linked=[shown.name for shown in carried if numbers.take(shown.csv)],
+        linked=[shown.name for shown in _in_order(carried, lead) if numbers.take(shown.csv)],
         **_recipe(runs),
     )
 
@@ -209,6 +210,16 @@ def _lead(overview: Sequence[Shown], details: Sequence[Details]) -> Shown | None
     over = [shown for shown in known if shown.name.endswith(OVERLAY)]
     drawn = [shown for shown in overview if shown.svg]
     return next(iter([*over, *known, *drawn]), None)
+
+
+def _folder_of(lead: Shown | None, details: Sequence[Details]) -> str:
+    """Where the files of the first picture are, beside the page."""
+    return next((one.folder for one in details for shown in one.shown if lead and shown.name == lead.name), "figures")
+
+
+def _in_order(carried: Sequence[Shown], lead: Shown | None) -> list[Shown]:
+    """The figures of the page, the first picture before the others."""
+    return sorted(carried, key=lambda shown: lead is None or shown.name != lead.name)
 
 
 def _link(data: pd.DataFrame) -> str:

@@ -26,7 +26,7 @@ from dovision.report.style import (
     panels_across,
     points,
     series,
-    shortened,
+    shortened_apart,
     styled,
 )
 from dovision.store.display_names import display_name
@@ -102,7 +102,7 @@ def draw_means(
 
 def name_rows(axes: Axes, names: Iterable[str], length: int = 34) -> None:
     """Names from top to bottom, one a row, and a line at no effect."""
-    shown = [shortened(name, length) for name in names]
+    shown = shortened_apart(names, length)
     axes.set_yticks(range(len(shown)), shown)
     axes.set_ylim(len(shown) - 0.5, -0.5)
     axes.grid(axis="x")
@@ -169,7 +169,8 @@ def average_effects_plot(frame: pd.DataFrame, label: str = "average effect on th
         place = np.arange(len(pairs)) + (number - (len(conditions) - 1) / 2) * 0.7 / len(conditions)
         draw_means(axes, place, rows, number - 1, display_name(condition), across=True, **points(number))
     axes.axvline(0, color=INK, linewidth=0.8)
-    name_rows(axes, [f"do({shortened(unit, 24)}) on {shortened(name, 24)}" for unit, name in pairs], 60)
+    units, classes = (shortened_apart((pair[column] for pair in pairs), 24) for column in (0, 1))
+    name_rows(axes, [f"do({unit}) on {name}" for unit, name in zip(units, classes, strict=True)], 60)
     axes.set_xlabel(label)
     return with_legend(figure) if len(conditions) > 1 else figure
 
@@ -222,9 +223,9 @@ def _heat_map_panels(panels: Mapping[str, pd.DataFrame]) -> tuple[Figure, list[A
         figure = canvas(_BESIDE + across * sum(widths), max(2.0, 1.2 + height))
         drawn = list(figure.subplots(1, len(tables), squeeze=False, sharey=True, width_ratios=widths)[0])
     for axes, table in zip(drawn, tables, strict=True):
-        names = [shortened(str(name), 34) for name in table.columns]
+        names = shortened_apart(table.columns, 34)
         axes.set_xticks(np.arange(len(names)) + 0.5, names, rotation=45, ha="right", rotation_mode="anchor")
-    drawn[0].set_yticks(np.arange(len(tables[0])) + 0.5, [shortened(str(name), 34) for name in tables[0].index])
+    drawn[0].set_yticks(np.arange(len(tables[0])) + 0.5, shortened_apart(tables[0].index, 34))
     drawn[0].set_ylim(len(tables[0]), 0)
     return figure, drawn
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import itertools
 import re
 import textwrap
-from collections.abc import Callable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
@@ -225,6 +226,21 @@ def with_best(texts: pd.DataFrame, best: pd.DataFrame) -> pd.DataFrame:
 def shortened(text: str, length: int) -> str:
     """The text, with its end left out where it is longer than `length`."""
     return text if len(text) <= length else text[: length - 1] + "…"
+
+
+def shortened_apart(texts: Iterable[str], length: int) -> list[str]:
+    """The texts `shortened`; of different ones that would read alike, what they have in common is left out in front."""
+    names = list(map(str, texts))
+    alike: defaultdict[str, list[str]] = defaultdict(list)
+    for name in dict.fromkeys(names):
+        alike[shortened(name, length)].append(name)
+    common = {name: _letters_in_common(own) if len(own) > 1 else 0 for own in alike.values() for name in own}
+    return [shortened(f"…{name[common[name] :]}" if common[name] else name, length) for name in names]
+
+
+def _letters_in_common(names: Sequence[str]) -> int:
+    """How many letters all names begin with."""
+    return sum(1 for _ in itertools.takewhile(lambda letters: len(set(letters)) == 1, zip(*names, strict=False)))
 
 
 def series(number: int) -> dict[str, Any]:

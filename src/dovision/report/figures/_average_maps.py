@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from dovision.functional.geometry import stack
 from dovision.functional.intervals import LEVEL, MEAN_INTERVALS, holm
 from dovision.report.report_figure import ReportFigure, caption, images
-from dovision.report.style import EFFECT_COLOURS, INK, LINE, SIGN, SMALL, canvas, shortened, styled
+from dovision.report.style import EFFECT_COLOURS, INK, LINE, SIGN, SMALL, canvas, shortened_apart, styled
 from dovision.store.display_names import display_name
 from dovision.store.run_record import Run
 from dovision.store.tables import boxes_of, read_effects, read_samples
@@ -97,6 +97,7 @@ def average_maps(
     scale = Normalize(-largest, largest)
     figure = canvas(0.8 + 1.1 * max(len(classes), 2), 0.35 + 1.2 * len(conditions), pictures=True)
     panels = figure.subplots(len(conditions), len(classes), squeeze=False)
+    heads = shortened_apart(classes, 16)
     for (row, column), axes in np.ndenumerate(panels):
         own = frame[(frame["condition"] == conditions[row]) & (frame["class"] == classes[column])]
         painted = stack(*size, boxes_of(own), own["mean"].tolist(), np.nan)
@@ -107,7 +108,7 @@ def average_maps(
         axes.set(xticks=[], yticks=[])
         axes.spines[:].set(visible=True, color=LINE)
         if row == 0:
-            axes.set_title(shortened(classes[column], 16), fontsize=SMALL, loc="center")
+            axes.set_title(heads[column], fontsize=SMALL, loc="center")
     for axes, condition in zip(panels[:, 0], conditions, strict=True):
         axes.set_ylabel(display_name(condition), fontsize=SMALL)
     colours = ScalarMappable(scale, EFFECT_COLOURS)

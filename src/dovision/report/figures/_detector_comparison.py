@@ -13,7 +13,7 @@ from dovision.findings.number_text import bracketed
 from dovision.functional.intervals import PAIRED_INTERVALS
 from dovision.report.plots import panel_rows, with_legend
 from dovision.report.report_figure import ReportFigure, caption, span
-from dovision.report.style import LINE, series, shortened, styled
+from dovision.report.style import LINE, series, shortened_apart, styled
 from dovision.store.detection_tables import COMPARISON, all_but, best_variant
 from dovision.store.display_names import display_name
 from dovision.store.run_record import Run
@@ -86,6 +86,6 @@ def _difference_plot(rows: pd.DataFrame) -> Figure:
             look = {"color": series(number)["color"], "label": f"against {head}"}
             axes.errorbar(own[name], places, xerr=whiskers, fmt="o", markersize=3, linewidth=0.9, **look)
         axes.grid(axis="x")
-    panels[0].set_yticks(range(len(labels)), [shortened(display_name(label), 40) for label in labels])
+    panels[0].set_yticks(range(len(labels)), shortened_apart(map(display_name, labels), 40))
     panels[0].set_ylim(len(labels) - 0.4, -0.6)
     return with_legend(figure)

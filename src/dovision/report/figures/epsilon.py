@@ -12,7 +12,7 @@ from dovision.findings.headline_numbers import mean_effect_rows, pool_seeds
 from dovision.functional.effects import RESOLUTION
 from dovision.report.plots import draw_means, panel_rows, quantile, with_legend
 from dovision.report.report_figure import FigureComponent, ReportFigure, caption, images, span, whiskers
-from dovision.report.style import FAINT, MARKERS, canvas, logarithmic, series, shortened, styled
+from dovision.report.style import FAINT, MARKERS, canvas, logarithmic, series, shortened, shortened_apart, styled
 from dovision.store.display_names import MEAN_EFFECT, component_text, display_name
 from dovision.store.factors import SEED_KEY
 from dovision.store.run_record import Run, alike
@@ -151,7 +151,7 @@ def spread_against_epsilon(frame: pd.DataFrame) -> Figure:
     """
     names, attacks = (list(dict.fromkeys(frame[column])) for column in ("panel", "attack"))
     labels = EPSILON, "mean |expected effect| of an image"
-    figure, panels = panel_rows([shortened(name, 44) for name in names], labels, (2.0, 1.9), sharey=True)
+    figure, panels = panel_rows(shortened_apart(names, 44), labels, (2.0, 1.9), sharey=True)
     floor = max(float(frame["high"].max()) / 1e4, RESOLUTION)  # smaller values stand at the lower edge
     bounds = frame.assign(**{end: frame[end].clip(lower=floor) for end in QUANTILES})
     for axes, name in zip(panels, names, strict=True):
