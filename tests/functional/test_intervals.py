@@ -29,6 +29,7 @@ from dovision.functional.intervals import (
     mean_interval,
     mean_p_value,
     means,
+    numbered,
     share_interval,
     withheld,
 )
@@ -286,3 +287,11 @@ def test_an_interval_stays_within_the_range_of_its_quantity_and_a_withheld_one_w
     assert made.within(0, 1) == made._replace(low=0, high=1)
     assert made.within(-1, 2) == made
     assert np.isnan(withheld(0.4, 2, "few").within(0, 1).low)
+
+
+@pytest.mark.parametrize("largest", [3, 40, 10**9])
+def test_groups_are_numbered_as_numpy_does(largest):
+    groups = np.random.default_rng(0).integers(0, largest, 20)
+    for found, expected in zip(numbered(groups), np.unique(groups, return_inverse=True), strict=True):
+        np.testing.assert_array_equal(found, expected)
+    assert [len(each) for each in numbered(groups[:0])] == [0, 0]

@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from dovision.analysis.detection_summary import WHOLE_FAMILY, noise_of
 from dovision.functional.detection import Scored, auroc_difference
+from dovision.runtime.forks import forked_map
 from dovision.store.detection_tables import (
     ADAPTIVE,
     COMPARISON,
@@ -31,7 +32,7 @@ DIFFERENCES = ("auroc", "auroc_noise")
 _IMAGE = ["attack", "eps", "sample"]
 
 
-def detector_differences(folder: Path, reference: str) -> pd.DataFrame:
+def detector_differences(folder: Path, reference: str, workers: int = 1) -> pd.DataFrame:
     """A row per (detector, variant, fitted_on, attack, eps, family) of detectors other than the reference.
 
     attack, eps, family     as of `detection_summary.detection`, with "whole family"; no noise, worst case, adaptive
@@ -42,22 +43,31 @@ def detector_differences(folder: Path, reference: str) -> pd.DataFrame:
     auroc, auroc_noise      AUROC of the detector minus that of the reference, against clean images and against noise,
                             with NAME_low, NAME_high and NAME_reason of the paired interval over groups
 
+    `workers` processes share the detectors.
+
     Raises:
         ValueError: the reference has no scores.
     """
     detectors, families = detectors_of(folder), read_families(folder)
     if reference not in detectors:
         raise ValueError(f"the reference of a comparison must have scores, got none of {reference!r}.")
-    own, rows = _compared(folder, reference), []
-    for detector in detectors:
-        others = own[:0] if detector == reference else _compared(folder, detector)
-        for key, scores in others.groupby(DETECTOR, observed=True, sort=False):
-            same = own[own["fitted_on"] == key[2]]
-            compared = best_variant(same) if len(same) else preferred(own)
-            both = scores.merge(compared[[*_IMAGE, "score"]], on=_IMAGE, suffixes=("", "_reference"))
-            facts = {"reference": reference, "reference_fitted_on": str(compared["fitted_on"].iloc[0])}
-            rows += [dict(zip(DETECTOR, key, strict=True)) | row | facts for row in _differences(both, families)]
-    return pd.DataFrame(rows)
+    own = _compared(folder, reference)
+    others = [detector for detector in detectors if detector != reference]
+    rows = forked_map(lambda name: list(_against(reference, own, _compared(folder, name), families)), others, workers)
+    return pd.DataFrame([row for of_detector in rows for row in of_detector])
+
+
+def _against(
+    reference: str, own: pd.DataFrame, others: pd.DataFrame, families: Mapping[str, str]
+) -> Iterator[dict[str, Any]]:
+    """Rows of the scores of a detector, `others`, beside those of the reference, `own`."""
+    for key, scores in others.groupby(DETECTOR, observed=True, sort=False):
+        same = own[own["fitted_on"] == key[2]]
+        compared = best_variant(same) if len(same) else preferred(own)
+        both = scores.merge(compared[[*_IMAGE, "score"]], on=_IMAGE, suffixes=("", "_reference"))
+        facts = {"reference": reference, "reference_fitted_on": str(compared["fitted_on"].iloc[0])}
+        for row in _differences(both, families):
+            yield dict(zip(DETECTOR, key, strict=True)) | row | facts
 
 
 def _compared(folder: Path, detector: str) -> pd.DataFrame:
@@ -67,9 +77,9 @@ def _compared(folder: Path, detector: str) -> pd.DataFrame:
     return scores[chosen].astype({"attack": str})
 
 
-def write_comparison(folder: Path, reference: str) -> None:
+def write_comparison(folder: Path, reference: str, workers: int = 1) -> None:
     """Write `detector_differences` of a run's folder as comparison.parquet there."""
-    table = pa.Table.from_pandas(detector_differences(folder, reference), preserve_index=False)
+    table = pa.Table.from_pandas(detector_differences(folder, reference, workers), preserve_index=False)
     table = table.replace_schema_metadata(METADATA)
     write_table(folder / COMPARISON, table.schema, [table])
 

@@ -278,7 +278,7 @@ class Detection(Evaluation):
         write_scores(self.folder, fits, self.failed, self.protocol, self.adaptive(fits), self.workers)
         write_detection(self.folder, self.workers)
         if self.reference is not None:
-            write_comparison(self.folder, self.reference)
+            write_comparison(self.folder, self.reference, self.workers)
         super().on_test_epoch_end(trainer, pl_module)
 
     def numbers(self) -> dict[str, Tensor]:

@@ -169,20 +169,37 @@ def _scores(
         facts = reads.facts
         reserved = facts["attack"].isin((CLEAN, NOISE)) & for_thresholds(facts["group"])
         usable = ((facts["split"] == TEST) | reserved) & ~facts["attack"].isin(failed)
+        conditions = _conditions(facts["attack"], protocol)
         for fitted in own:
-            chosen = usable & _scored_by(fitted.fitted_on, facts["attack"], protocol)
+            chosen = usable & _scored_by(fitted.fitted_on, conditions)
             if chosen.any():
                 yield fitted.rows(facts[chosen], fitted.detector.score(reads.chosen(chosen)))
 
 
-def _scored_by(fitted_on: str, attack: pd.Series[str], protocol: FitProtocol) -> pd.Series[bool]:
-    """Mask of the conditions that a fit scores: all but those that say nothing of it."""
-    if fitted_on == PERMUTED_LABELS:
-        return attack != NOISE
-    if fitted_on == NOISE_AS_ATTACK:
-        return attack.isin([CLEAN, NOISE])
+class _Conditions(NamedTuple):
+    """Masks of images by their condition, of all fits alike."""
+
+    clean: pd.Series[bool]
+    noise: pd.Series[bool]
+    unattacked: pd.Series[bool]  # of no family
+    left_out: Mapping[str, pd.Series[bool]]  # of a family, by the name of the fit that leaves it out
+
+
+def _conditions(attack: pd.Series[str], protocol: FitProtocol) -> _Conditions:
     family = attack.map(protocol.family)
-    return family.isna() | (family.map(all_but, na_action="ignore") == fitted_on) | (not leaves_out(fitted_on))
+    left_out = {all_but(name): family == name for name in family.dropna().unique()}
+    return _Conditions(attack == CLEAN, attack == NOISE, family.isna(), left_out)
+
+
+def _scored_by(fitted_on: str, images: _Conditions) -> pd.Series[bool]:
+    """Mask of the images that a fit scores: those of all conditions but of such that say nothing of it."""
+    if fitted_on == PERMUTED_LABELS:
+        return ~images.noise
+    if fitted_on == NOISE_AS_ATTACK:
+        return images.clean | images.noise
+    if not leaves_out(fitted_on):
+        return images.clean | True
+    return images.unattacked | images.left_out.get(fitted_on, False)
 
 
 def tuned_text(tuned: Mapping[str, object]) -> str:

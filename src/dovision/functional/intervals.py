@@ -18,6 +18,7 @@ _Array = npt.NDArray[np.float64]
 Groups = npt.NDArray[np.int64]
 
 LEVEL = 0.95
+_DENSE = 16  # times the number of rows, up to which a table of all numbers is faster than sorting
 MIN_GROUPS = 3  # groups behind the interval of a mean, and groups that must differ from the middle one
 MEAN, SHARE = "t", "Clopper-Pearson"  # the methods; MEAN_INTERVALS and SHARE_INTERVALS describe them in captions
 MEAN_INTERVALS = (
@@ -220,7 +221,7 @@ def stratified_interval(estimate: float, added: _Array, groups: Groups, strata: 
         groups: the group of each row, shape (N,).
         strata: the groups of each stratum's rows; the fewest in one of them bound what is known of the error.
     """
-    names, group = np.unique(groups, return_inverse=True)
+    names, group = numbered(groups)
     fewest = min(map(effective_groups, strata))
     if fewest < 2:
         return withheld(estimate, len(names), ONE_GROUP)
@@ -244,7 +245,7 @@ def difference_interval(
         strata: the groups of each stratum's rows.
         least: groups, of one size, of the smallest stratum, below which no interval is given.
     """
-    names, group = np.unique(groups, return_inverse=True)
+    names, group = numbered(groups)
     fewest, total = min(map(effective_groups, strata)), np.bincount(group, added)
     if fewest < least:
         return withheld(estimate, len(names), f"fewer than {least} groups")
@@ -259,9 +260,23 @@ def difference_interval(
     return Interval(estimate, max(-1.0, float(low[0])), min(1.0, float(high[0])), count, MEAN, "")
 
 
+def numbered(groups: Groups) -> tuple[Groups, Groups]:
+    """The groups that occur, ascending, and the place of each row's group among them, as of numpy.unique.
+
+    Without sorting where the numbers of groups are not much larger than the number of rows.
+    """
+    whole = groups.dtype.kind in "iu" and len(groups) > 0
+    if not whole or groups.min() < 0 or groups.max() >= _DENSE * len(groups):
+        names, place = np.unique(groups, return_inverse=True)
+        return names, place
+    present = np.zeros(int(groups.max()) + 1, dtype=bool)
+    present[groups] = True
+    return np.flatnonzero(present), (np.cumsum(present) - 1)[groups]
+
+
 def effective_groups(groups: Groups) -> float:
     """Number of groups of one size that would weigh as evenly."""
-    sizes = np.unique(groups, return_counts=True)[1].astype(np.float64)
+    sizes = np.bincount(numbered(groups)[1]).astype(np.float64)
     return float(sizes.sum() ** 2 / (sizes**2).sum())
 
 
@@ -330,7 +345,7 @@ def level_of_selected(shown: int, measured: int) -> float:
 def _sums(values: _Array | npt.NDArray[np.bool_], groups: Groups, resolution: float) -> tuple[_Array, _Array]:
     """The sum and the number of each group's finite values, shapes (G, 1)."""
     seen = np.isfinite(values)
-    _, group = np.unique(groups[seen], return_inverse=True)
+    _, group = numbered(groups[seen])
     known = np.where(np.abs(values[seen]) < resolution, 0.0, values[seen])
     totals, counts = np.bincount(group, weights=known), np.bincount(group)
     return totals[:, np.newaxis].astype(np.float64), counts[:, np.newaxis].astype(np.float64)
