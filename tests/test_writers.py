@@ -27,7 +27,7 @@ EXCEPTIONS = {  # file, what is called: why it need not write aside
     ("training/checkpointing.py", "trainer.save_checkpoint"): "by io.sealed, see SealedIO",
     ("store/adversarial_cache.py", "np.lib.format.open_memmap"): "in a folder that is published when it is whole",
     ("store/adversarial_cache.py", "np.save"): "in that folder",
-    ("tracking/csv_logger.py", "yaml.dump"): "to memory",
+    ("io/text_files.py", "yaml.dump"): "to memory",
     ("notebook/drawing.py", "figure.savefig"): "to memory",
     ("report/inline_assets.py", "plain.save"): "to memory",
     ("view/saving.py", "figure.savefig"): "to memory",

@@ -11,11 +11,14 @@ import sys
 import cloudpickle
 import pandas as pd
 import pytest
+from hydra.core.utils import JobReturn
+from omegaconf import OmegaConf
 
 from dovision.cli.evaluate import evaluate_effects
 from dovision.store.run_directory import RunDirectory
 from dovision.store.run_record import read_sweep
 from dovision.sweeps.launch import Launch
+from dovision.sweeps.start import SweepStart
 from dovision.sweeps.task import JobTask
 
 THREE = ("intervention.rows=1,2,3", "-m")
@@ -55,6 +58,14 @@ def test_a_failing_job_neither_hides_nor_stops_the_others(
     assert reason.partition(": ")[2] in (failed.folder / "run.log").read_text()
     assert small(*THREE) == 0
     assert_undisturbed(small.root)
+
+
+def test_of_a_job_of_a_sweep_that_is_over_no_configuration_is_held(monkeypatch):
+    monkeypatch.setattr("dovision.sweeps.start.current", object)
+    config = OmegaConf.create({"seed": 0})
+    over = JobReturn(overrides=["seed=0"], cfg=config, hydra_cfg=config)
+    SweepStart("evaluate").on_job_end(config, over)
+    assert over == JobReturn(overrides=["seed=0"])
 
 
 @pytest.mark.slow

@@ -26,7 +26,9 @@ _T = TypeVar("_T")
 
 
 class ClassifierUnderTest(pl.LightningModule):
-    """A classifier of which the callbacks alone measure something, and log it.
+    """A classifier of which the callbacks alone measure something.
+
+    What they log goes to the loggers as it is, since Lightning takes over a millisecond for each number.
 
     Args:
         classifier: images in [0, 1] to logits.
@@ -35,9 +37,16 @@ class ClassifierUnderTest(pl.LightningModule):
     def __init__(self, classifier: Classifier) -> None:
         super().__init__()
         self.classifier = classifier
+        self.numbers: dict[str, float] = {}  # of the callbacks, by the names under which they are logged
 
     def test_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
         """Leave the batch to the callbacks."""
+
+    def on_test_epoch_end(self) -> None:
+        """Hand the numbers of all callbacks to the loggers, in one row."""
+        for logger in self.loggers if self.numbers else ():
+            logger.log_metrics({**self.numbers, "epoch": self.current_epoch}, step=0)
+            logger.save()
 
 
 class Evaluation(Callback, ABC):
@@ -156,9 +165,12 @@ class Evaluation(Callback, ABC):
         self.tested += len(images.image)
 
     def on_test_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        device = pl_module.device if trainer.world_size > 1 else "cpu"  # from which they are gathered
-        known = {name: value.to(device) for name, value in self.numbers().items() if not value.isnan()}
-        pl_module.log_dict(known, sync_dist=True)
+        known = {name: value for name, value in self.numbers().items() if not value.isnan()}
+        if isinstance(pl_module, ClassifierUnderTest):
+            pl_module.numbers |= {name: float(value) for name, value in known.items()}
+        else:
+            device = pl_module.device if trainer.world_size > 1 else "cpu"  # from which they are gathered
+            pl_module.log_dict({name: value.to(device) for name, value in known.items()}, sync_dist=True)
 
     def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.close()

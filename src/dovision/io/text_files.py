@@ -13,6 +13,7 @@ from dovision.io.atomic import replacing
 from dovision.io.files import read_text
 
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # in C, where PyYAML was built with it
+_Dumper: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
 
 def make_folder(folder: Path, setting: str) -> None:
@@ -40,6 +41,12 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, content: dict[str, Any]) -> None:
     """Put `content`, plain types without nan or infinity, in the place of the file, in one step."""
     write_text(path, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def yaml_text(content: object) -> str:
+    """Plain types as YAML, their keys in the order that they have."""
+    text: str = yaml.dump(content, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
+    return text
 
 
 def read_json(path: Path) -> dict[str, Any]:

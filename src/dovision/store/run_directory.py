@@ -10,12 +10,10 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-import yaml
-
 from dovision import checks
 from dovision.io.atomic import remove_partial
 from dovision.io.locking import Lock, is_locked
-from dovision.io.text_files import make_folder, read_json, write_json, write_text
+from dovision.io.text_files import make_folder, read_json, write_json, write_text, yaml_text
 from dovision.store import run_files
 from dovision.store.run_files import LOCK, RUN
 from dovision.store.schemas import DIGESTS, RunRecord, validated, verified, with_digest
@@ -102,8 +100,7 @@ class RunDirectory:
             remove_partial(self.path)
             (self.path / ".hydra").mkdir(exist_ok=True)
             for name, content in (("config", checks.plain_value("config", config)), ("overrides", list(overrides))):
-                text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
-                write_text(self.path / ".hydra" / f"{name}.yaml", text)
+                write_text(self.path / ".hydra" / f"{name}.yaml", yaml_text(content))
             self._write({"state": "running", "overrides": list(overrides), **facts})
             on_failure.pop_all()
 

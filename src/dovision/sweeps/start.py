@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hydra.core.override_parser.types import Quote, QuotedString
+from hydra.core.utils import JobReturn
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, open_dict, read_write
 
@@ -98,6 +99,11 @@ class Start(Callback):
 
 class SweepStart(Start):
     """The start of a command whose jobs have run directories: a dry run, or a sweep that the same command resumes."""
+
+    def on_job_end(self, config: DictConfig, job_return: JobReturn, **_: Any) -> None:
+        """Drop two copies of the configuration, which Hydra keeps of each job: some 2,000 objects to collect among."""
+        if current() is not None:
+            job_return.cfg = job_return.hydra_cfg = None
 
     def _run(self, config: DictConfig) -> Any:
         settings = super()._run(config)

@@ -8,17 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
-import yaml
 from lightning_fabric.loggers.logger import rank_zero_experiment
 from pytorch_lightning.loggers.csv_logs import ExperimentWriter
 from pytorch_lightning.utilities import rank_zero_only
 
 from dovision import checks
 from dovision.io import files, paths
-from dovision.io.text_files import write_text
+from dovision.io.text_files import write_text, yaml_text
 from dovision.store.spreadsheet import as_text
-
-_Dumper: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)  # in C, where PyYAML was built with it
 
 
 class CSVLogger(pl.loggers.CSVLogger):
@@ -62,8 +59,7 @@ class ContinuedRows(ExperimentWriter):
             super().log_hparams(params)
             return
         self.hparams.update(params)
-        text = yaml.dump(plain, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
-        write_text(Path(self.log_dir) / self.NAME_HPARAMS_FILE, text)
+        write_text(Path(self.log_dir) / self.NAME_HPARAMS_FILE, yaml_text(plain))
 
     def _check_log_dir_exists(self) -> None:
         """Keep the whole rows of an earlier job; called by Lightning when it makes the folder."""

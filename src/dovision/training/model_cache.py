@@ -7,6 +7,7 @@ checkpoints/<kind>-<hash of the key>/<kind>.ckpt    the weights, with the name o
 from __future__ import annotations
 
 import logging
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
@@ -29,6 +30,7 @@ from dovision.io.text_files import read_json, write_json
 from dovision.models import _catalogue, checkpoint
 from dovision.propagation.engine_choice import forget_choices
 from dovision.propagation.weights_stamp import weights_stamp
+from dovision.runtime.fingerprints import SETTLED, stat_files
 from dovision.store import config_diff
 from dovision.store.provenance import files_named, software
 from dovision.training.checkpointing import EPOCH_FILE
@@ -275,7 +277,7 @@ def _cached_or_fitted(
     path.parent.mkdir(parents=True, exist_ok=True)
     with Lock(path.parent / "lock"):
         remove_partial(path.parent)
-        if not again and _is_found(path, networks):
+        if not again and (_is_shared(settings, path) or _is_found(path, networks)):
             log.info("found the %s%s: %s", "fitted " if fits else "", path.stem, path)
         else:
             how, unlike = ("fitting", _unlike(path.parent, key)) if fits else ("taking the given weights for", "")
@@ -342,35 +344,58 @@ class _Shared(NamedTuple):
 
     model: FittedModel
     state: tuple[Any, ...]
+    file: str  # the settled state of its file, when that was last read
 
-    @classmethod
-    def of(cls, model: FittedModel) -> _Shared:
-        """The classifier as it is now: its tensors, modules, hooks, modes, classes and thresholds."""
-        own = model.classifier
-        modes = tuple(module.training for module in own.modules())
-        return cls(model, (weights_stamp(own), own.task, modes, tuple(each.requires_grad for each in own.parameters())))
+    def stands_for(self, path: Path, file: str) -> bool:
+        """Whether neither the file, of that settled state, nor the classifier has changed since it was read."""
+        same = file == self.file if file and self.file else hashing.file_hash(path) == self.model.weights
+        return same and _state(self.model) == self.state
+
+
+def _state(model: FittedModel) -> tuple[Any, ...]:
+    """A classifier as it is now: its tensors, modules, hooks, modes, classes and thresholds."""
+    own = model.classifier
+    modes = tuple(module.training for module in own.modules())
+    return weights_stamp(own), own.task, modes, tuple(each.requires_grad for each in own.parameters())
 
 
 _SHARED: OrderedDict[tuple[str, ...], _Shared] = OrderedDict()  # by all that they are made of
 
 
+def _shared_key(settings: TrainSettings, path: Path) -> tuple[str, ...]:
+    made_of = [None if node is None else plain(node) for node in (settings.model, settings.autoencoder)]
+    return str(path.absolute()), repr((made_of, settings.trust_checkpoint, settings.checkpoint == path))
+
+
+def _settled(path: Path) -> str:
+    """The state of a file; empty if it is so young that it may change again and bear the same time."""
+    now = stat_files([path])
+    return now.state if now.changed < time.time() - SETTLED else ""
+
+
+def _is_shared(settings: TrainSettings, path: Path) -> bool:
+    """Whether an earlier job of this process has found the fitted classifier of the file, which is as it was."""
+    before = _SHARED.get(_shared_key(settings, path))
+    return before is not None and path.exists() and before.stands_for(path, _settled(path))
+
+
 def _shared(settings: TrainSettings, path: Path) -> FittedModel:
-    """`read_model`, or what an earlier job was given for the same bytes, if nothing has changed it since.
+    """`read_model`, or what an earlier job was given for the same file, if nothing has changed it since.
 
     What was traced for its engines is found again, too; a job chooses them itself, so that the last bits of its tables
     do not depend on the jobs before it.
     """
-    made_of = [None if node is None else plain(node) for node in (settings.model, settings.autoencoder)]
-    key = (str(path), sha256(path), repr((made_of, settings.trust_checkpoint)))
-    before = _SHARED.pop(key, None)
-    if before is None or _Shared.of(before.model).state != before.state:
+    key = _shared_key(settings, path)
+    before, file = _SHARED.pop(key, None), _settled(path)
+    if before is None or not before.stands_for(path, file):
         while len(_SHARED) >= _SHARED_MODELS:
             _SHARED.popitem(last=False)
-        before = _Shared.of(read_model(settings, path))
+        model = read_model(settings, path)
+        before = _Shared(model, _state(model), file)
     elif settings.checkpoint == path:
         _warn_of_limits(path, checkpoint.read_checkpoint(path))
     forget_choices(before.model.classifier)
-    _SHARED[key] = before
+    _SHARED[key] = before._replace(file=file)
     return before.model
 
 
