@@ -83,6 +83,18 @@ def test_a_table_of_two_ways_has_the_last_factor_across(runs):
     assert table.rows[0][1] == ["0.250 ± 0.071 (n = 2 seeds)", "0.450 ± 0.071 (n = 2 seeds)"]
 
 
+def test_a_factor_of_many_levels_has_rows_and_so_have_jobs(runs):
+    many = [run(rows, "PGD", 0.1, 0, success=rows / 100) for rows in range(2, 11)]
+    (table,) = pivots(by_factors(many))
+    assert (table.factors, table.across, table.levels) == (["grid"], "", ["attack success"])
+    assert [setting for setting, _ in table.rows][-1] == ("10 x 10",)
+    assert [len(cells) for _, cells in table.rows] == [1] * 9
+    twice = [replace(one, label=f"{one.label} ({name})") for one in many[:2] for name in "ab"]
+    (table,) = pivots(by_factors(twice))
+    assert (table.factors, table.across) == (["job"], "grid")
+    assert "ranges from 0.020 [0.010, 0.030] (job  (a)) to 0.030" in sweep_sentences(by_factors(twice))[0]
+
+
 def test_clean_images_are_not_called_an_epsilon(runs):
     for each in runs:
         number = {"estimate": 0.1, "low": 0.0, "high": 0.2, "reason": ""}

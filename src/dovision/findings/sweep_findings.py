@@ -19,16 +19,17 @@ from dovision.store.tables import CLEAN
 _EPSILON, _JOB = "epsilon", "job"
 _FIRST = ("success_rate", "robust_accuracy", "mean_abs_expected_effect")  # metrics whose tables come first
 _NUMBERS = ["metric", "estimate", "low", "high", "sd", "seeds", "images"]
+_ACROSS = 8  # levels of a factor up to which it has a column each
 _COMPARED = 3  # factors that have a sentence
 
 
 class Pivot(NamedTuple):
-    """A headline number by factors: a row a setting of `factors`, a column a level of the last factor, as text."""
+    """A headline number by factors: a row a setting of `factors`, a column a level of one more factor, as text."""
 
     metric: str
     factors: Sequence[str]  # the heads of the first columns
-    across: str  # the factor of the other columns; "" where there is none
-    levels: Sequence[str]  # of that factor
+    across: str  # the factor of the other columns; "" where each has too many levels for that
+    levels: Sequence[str]  # of that factor; the name of the number where there is none
     rows: Sequence[tuple[Sequence[str], Sequence[str]]]  # values of the factors, and a number a level, "-" for none
 
 
@@ -130,15 +131,18 @@ def _pivot(rows: pd.DataFrame, metric: str) -> Pivot | None:
     factors = _varying(rows)
     if not factors:
         return None
-    across = factors[-1]
+    narrow = [name for name in factors if name != _JOB and rows[name].nunique() <= _ACROSS]
+    across = narrow[-1] if narrow else ""
+    down = [name for name in factors if name != across]
+    rows = rows if across else rows.assign(**{across: METRIC_HEADS[metric]})
     levels = sorted(rows[across].unique(), key=_level)
     cells = {
         key: dict(zip(own[across], [cell_text(row) for row in own.to_dict("records")], strict=True))
-        for key, own in (rows.groupby(factors[:-1], sort=False) if factors[:-1] else [((), rows)])
+        for key, own in (rows.groupby(down, sort=False) if down else [((), rows)])
     }
     ordered = sorted(cells, key=lambda key: [natural(part) for part in key])
     table = [(key, [cells[key].get(level, "-") for level in levels]) for key in ordered]
-    return Pivot(metric, factors[:-1], across, levels, table)
+    return Pivot(metric, down, across, levels, table)
 
 
 def _level(level: str) -> tuple[bool, bool, float, list[str | float]]:
@@ -159,7 +163,8 @@ def _range(rows: pd.DataFrame, factors: Sequence[str]) -> str:
         alike = len({cell_text(row) for row in rows.to_dict("records")}) == 1
         number = f"{numbers[0]}{seeds}" if alike else numbers[0].partition(" ")[0]
         return f"In all {len(rows)} settings, {head} is {number}; n = {rows['images'].min():,} images."
-    where = [", ".join(_setting(name, row[name]) for name in factors) for row in (least, most)]
+    named = [_JOB] if _JOB in factors else factors  # a job is named after its factors
+    where = [", ".join(_setting(name, row[name]) for name in named) for row in (least, most)]
     note = "; their intervals overlap: no difference shown" if overlap else ""
     ends = " to ".join(f"{number} ({setting})" for number, setting in zip(numbers, where, strict=True))
     return f"Of {len(rows)} settings, {head} ranges from {ends}{seeds}{note}; n = {rows['images'].min():,} images."

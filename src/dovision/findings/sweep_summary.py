@@ -152,7 +152,7 @@ def _by_factors(frame: pd.DataFrame) -> list[str]:
     sentences = [f"- {text}" for text in sweep_sentences(frame)]
     tables = []
     for pivot in pivots(frame)[:_PIVOTS]:
-        heads = [*pivot.factors, *(f"{pivot.across} {level}" for level in pivot.levels)]
+        heads = [*pivot.factors, *(f"{pivot.across} {level}".strip() for level in pivot.levels)]
         rows = pd.DataFrame([[*setting, *numbers] for setting, numbers in pivot.rows], columns=heads)
         tables += [f"## {METRIC_HEADS[pivot.metric]}", _markdown(rows)]
     return ["\n".join(sentences), *tables, "## Jobs"] if sentences else []
