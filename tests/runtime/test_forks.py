@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import time
 
 import pytest
 import torch
@@ -34,6 +35,13 @@ def test_threads_are_shared_among_the_copies():
 def test_what_a_copy_raises_is_raised_again():
     with pytest.raises(ZeroDivisionError):
         list(forked_map(lambda number: 1 // number, [1, 0], 2))
+
+
+def test_an_exception_does_not_wait_for_what_copies_are_at():
+    started, forks = time.monotonic(), Forks(time.sleep, 2)
+    forks.submit(60)
+    forks.__exit__(KeyboardInterrupt, KeyboardInterrupt(), None)
+    assert time.monotonic() - started < 30
 
 
 def test_workers_are_refused_where_a_process_cannot_be_copied_or_a_device_computes(monkeypatch):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
 import multiprocessing
 import os
 import pickle
 import signal
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from types import TracebackType
@@ -18,6 +20,7 @@ from dovision import checks
 
 _T = TypeVar("_T")
 _Item = TypeVar("_Item")
+_PARENT_DEATH_SIGNAL = 1  # of Linux's prctl
 _function: Callable[..., Any]  # of a copy
 
 
@@ -39,7 +42,8 @@ def check_workers(name: str, workers: int, device: str = "cpu") -> int:
 class Forks(Generic[_T]):
     """A pool of copies of this process, made at the first call; nothing but arguments and results is sent.
 
-    They share torch's threads, and leave signals to this process. To be used in a `with`, at whose end they are gone.
+    They share torch's threads, leave signals to this process, and end with it. To be used in a `with`, at whose end
+    they are gone; after an exception at once.
 
     Args:
         function: what they call; what it changes stays in its copy.
@@ -62,6 +66,10 @@ class Forks(Generic[_T]):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        processes = list((self._pool._processes or {}).values())  # none after the shutdown
+        if error is not None:  # nobody waits for what they are at
+            for process in processes:
+                process.terminate()
         self._pool.shutdown(wait=True, cancel_futures=True)
 
     def submit(self, *arguments: Any) -> Future[bytes]:
@@ -92,6 +100,8 @@ def _begin(function: Callable[..., Any], threads: int) -> None:
     _function = function
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    if sys.platform == "linux":  # not to outlive a parent that was killed
+        ctypes.CDLL(None).prctl(_PARENT_DEATH_SIGNAL, signal.SIGKILL)
     os.environ["OMP_NUM_THREADS"] = str(threads)
     threadpool_limits(threads)  # of all libraries: a pool of threads does not live on in a copy
     torch.set_num_threads(threads)
