@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn import metrics
 
-from dovision.analysis.classifier_quality import BINS, classifier_quality
+from dovision.analysis.classifier_quality import BINS, OVERALL, classifier_quality
 from dovision.types import Task
 
 
@@ -126,6 +126,15 @@ def test_what_one_class_alone_does_not_define_is_missing_and_noted():
     assert quality.notes == [
         "No image of c2, c3, c4, c5, c6, 1 more, so no sensitivity and no AUROC of it; means leave it out."
     ]
+
+
+def test_a_single_label_keeps_its_intervals():
+    label = np.array([[0.0], [1.0]] * 20)
+    probability = np.linspace(0.1, 0.9, 40)[:, None]
+    found = classifier_quality(label, probability > 0.4, probability, np.arange(40), Task("multilabel", ("nodule",)))
+    for name, whole in OVERALL.items():
+        assert found.overall[whole] == found.classes["nodule"][name]
+    assert found.overall["sensitivity"].low < found.overall["sensitivity"].estimate
 
 
 def test_a_label_that_is_never_known_has_no_numbers():

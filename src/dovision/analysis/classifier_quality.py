@@ -126,7 +126,10 @@ def _multiclass(label: Integers, prediction: Integers, probability: Floats, grou
 
 
 def _means(classes: Mapping[str, Intervals]) -> Intervals:
-    """The mean of each metric over the classes that have it."""
+    """The mean of each metric over the classes that have it; of a single label what it has."""
+    if len(classes) == 1:
+        (only,) = classes.values()
+        return {whole: only[name] for name, whole in OVERALL.items() if name in only}
     means = {}
     for name, whole in OVERALL.items():
         values = [found[name] for found in classes.values() if name in found]
