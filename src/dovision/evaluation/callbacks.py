@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 
 from dovision.config.component import make_each
 from dovision.config.settings import EvaluateSettings
-from dovision.evaluation.adaptive_attack import UNDETECTED, Adaptive, Opponent, adaptive_rows
+from dovision.evaluation.adaptive_attack import UNDETECTED, Adaptive, AdaptiveRows, Opponent, adaptive_rows
 from dovision.evaluation.callback import ClassifierUnderTest
 from dovision.evaluation.detection import Detection
 from dovision.evaluation.detector_fits import Fitted, clean_threshold, shown
@@ -21,6 +21,7 @@ from dovision.evaluation.effects import EffectEvaluation
 from dovision.evaluation.explanation_config import MapSettings
 from dovision.evaluation.maps import MapEvaluation
 from dovision.interfaces import Attack, Classifier, Detector, Explainer, Images, Intervention
+from dovision.runtime.forks import forked_map
 from dovision.runtime.progress import DISPLAY
 from dovision.store.detection_tables import ADAPTIVE_STEPS, SCORES, TEST, adaptive_schema, scores_schema
 from dovision.store.shards import FinishedShard, Shards
@@ -234,11 +235,17 @@ def _adaptive(
     DISPLAY.step("adaptive attack")
     shards = Shards(folder, "adaptive", schemas, settings.evaluation.checkpoint_every, origin)
     done = shards.done
+
+    def against(number: int) -> Iterable[AdaptiveRows]:
+        fitted = named[number]
+        opponent = Opponent(fitted.detector, limits_of[fitted[:3]], with_autoencoder)
+        attack = Adaptive(own.eps, opponent, own.steps, own.restarts, own.draws, settings.seed)
+        rows = adaptive_rows(fitted, attack, batches, classifier, done - number * images)
+        return rows if settings.detection.workers == 1 else list(rows)  # which can be sent
+
     with shards, DISPLAY.stage("adaptive attack", "images", len(named) * images, done) as stage:
-        for number, fitted in enumerate(named):
-            opponent = Opponent(fitted.detector, limits_of[fitted[:3]], with_autoencoder)
-            attack = Adaptive(own.eps, opponent, own.steps, own.restarts, own.draws, settings.seed)
-            for rows in adaptive_rows(fitted, attack, batches, classifier, done - number * images):
+        for found in forked_map(against, range(len(named)), settings.detection.workers):
+            for rows in found:
                 shards.add(rows.scores.num_rows, {ADAPTIVE_STEPS: rows.steps, SCORES: rows.scores}, {})
                 stage.advance(rows.scores.num_rows)
     write_table(folder / ADAPTIVE_STEPS, adaptive_schema(), shards.finished(ADAPTIVE_STEPS))
