@@ -193,12 +193,13 @@ class Detection(Evaluation):
             return
         rest = slice(max(done, 0), None)
         work = DETECTION_SPLITS[dataloader_idx], batch.rows(rest), logits[rest]
-        if self.workers == 1 or not self.milliseconds:
-            self._take(self._read_batch(*work))
-            if not self.milliseconds:
-                self.milliseconds |= {name: self._timed(each, work[1]) for name, each in self.detectors.items()}
+        if self.workers == 1:
+            read = self._read_batch(*work)
+            self._measure_costs(work[1])
+            self._take(read)
             return
-        if self._forks is None:  # engines are chosen by now, and all detectors prepared
+        if self._forks is None:
+            self._measure_costs(work[1])  # by which engines are chosen, for all workers alike
             self._forks = self.opened(Forks(self._read_batch, self.workers))
         self._pending.append(self._forks.submit(*work))
         while len(self._pending) > AHEAD * self.workers:
@@ -331,6 +332,12 @@ class Detection(Evaluation):
     @torch.no_grad()
     def _read(self, detector: Detector, batch: Batch) -> Tensor:
         return detector.read(batch, self.classifier, self.with_autoencoder).detach().float().cpu()
+
+    def _measure_costs(self, batch: Batch) -> None:
+        """Milliseconds that each detector takes for an image, unless they are known; after a first read."""
+        for name, detector in self.detectors.items() if not self.milliseconds else ():
+            self._read(detector, batch.rows([0]))
+            self.milliseconds[name] = self._timed(detector, batch)
 
     def _timed(self, detector: Detector, batch: Batch) -> float:
         """Milliseconds that reading an image takes; on a copy of the images, of which nothing is remembered."""
