@@ -32,7 +32,7 @@ def map_findings(run: Run) -> Iterator[Finding]:
         return
     frame = agreements(run.folder)
     configured: Mapping[str, Any] = run.config.get("explainer", {})
-    maps = [name for name in frame["explainer"].unique() if _is_effect_map(str(name), configured)]
+    maps = [name for name in frame["explainer"].unique() if is_effect_map(str(name), configured)]
     metric = next((name for name in PRIMARY if frame.loc[frame["explainer"].isin(maps), name].notna().any()), None)
     if metric is None:
         return
@@ -43,7 +43,8 @@ def map_findings(run: Run) -> Iterator[Finding]:
             yield _against(frame, best, rival, metric, level, len(means))
 
 
-def _is_effect_map(name: str, configured: Mapping[str, Any]) -> bool:
+def is_effect_map(name: str, configured: Mapping[str, Any]) -> bool:
+    """Whether an explainer is a map of effects, by the components of the configuration, or by its name."""
     target = str(configured.get(name, {}).get("_target_", ""))
     return target.endswith(_EFFECT_MAPS) or (not target and name.startswith("effect_map"))
 

@@ -10,8 +10,9 @@ import pandas as pd
 
 from dovision.findings.headline_numbers import pool_seeds
 from dovision.findings.number_text import HEADLINE_METRICS, finer, metric_text, number_form
+from dovision.findings.sweep_numbers import sweep_numbers, units_counted
 from dovision.store.config_diff import natural
-from dovision.store.display_names import METRIC_HEADS
+from dovision.store.display_names import metric_head
 from dovision.store.factors import SEED_KEY, factor_heads, level_texts
 from dovision.store.run_record import Run, factors_of
 from dovision.store.tables import CLEAN
@@ -34,7 +35,7 @@ class Pivot(NamedTuple):
 
 
 def by_factors(runs: Sequence[Run]) -> pd.DataFrame:
-    """Headline numbers of completed runs by their factors, with seeds pooled and nothing else.
+    """Numbers of completed runs (`sweep_numbers`) by their factors, with seeds pooled and nothing else.
 
     Returns:
         A row a setting and metric: a column a factor, by its display name, of text (by the words of its key where the
@@ -51,11 +52,10 @@ def by_factors(runs: Sequence[Run]) -> pd.DataFrame:
     for run, (_, levels) in zip(runs, factors.iterrows(), strict=True):
         setting = {head: str(levels[key]) for key, head in heads.items()}
         setting |= {_JOB: run.label, SEED_KEY: levels.get(SEED_KEY)}
-        for condition, found in run.summary["conditions"].items():
-            own = setting | ({_EPSILON: condition.removeprefix("eps=")} if attacked else {})
-            for metric in (name for name in HEADLINE_METRICS if found[name] is not None):
-                number = {"mean": found[metric]["estimate"], **{end: found[metric][end] for end in ("low", "high")}}
-                rows.append(own | {"metric": metric, **number, "images": found["images"]})
+        for number in sweep_numbers(run):
+            condition = number.pop("condition")
+            epsilon = {_EPSILON: condition.removeprefix("eps=")} if attacked else {}
+            rows.append(setting | epsilon | number)
     frame = pd.DataFrame(rows)
     if frame.empty:
         return frame
@@ -84,7 +84,8 @@ def pivots(frame: pd.DataFrame) -> list[Pivot]:
     if frame.empty:
         return []
     estimates = frame.groupby("metric", sort=False)["estimate"].nunique()
-    order = [name for name in (*_FIRST, *HEADLINE_METRICS) if name in estimates]
+    special = [name for name in estimates.index if "/" in name]  # of maps and detectors
+    order = [name for name in (*special, *_FIRST, *HEADLINE_METRICS) if name in estimates]
     order.sort(key=lambda name: bool(estimates[name] < 2))
     return [found for name in dict.fromkeys(order) if (found := _pivot(_of(frame, name), name))]
 
@@ -134,7 +135,7 @@ def _pivot(rows: pd.DataFrame, metric: str) -> Pivot | None:
     narrow = [name for name in factors if name != _JOB and rows[name].nunique() <= _ACROSS]
     across = narrow[-1] if narrow else ""
     down = [name for name in factors if name != across]
-    rows = rows if across else rows.assign(**{across: METRIC_HEADS[metric]})
+    rows = rows if across else rows.assign(**{across: metric_head(metric)})
     levels = sorted(rows[across].unique(), key=_level)
     cells = {
         key: dict(zip(own[across], [cell_text(row) for row in own.to_dict("records")], strict=True))
@@ -158,16 +159,17 @@ def _range(rows: pd.DataFrame, factors: Sequence[str]) -> str:
     same = rows["seeds"].nunique() == 1
     seeds = f"; ± standard deviation over {least['seeds']} seeds" if same and least["seeds"] > 1 else ""
     numbers = [cell_text(row).partition(" (n = ")[0] if same else cell_text(row) for row in (least, most)]
-    head = METRIC_HEADS[least["metric"]].partition(",")[0]
+    head = metric_head(least["metric"]).partition(",")[0]
+    count = f"n = {rows['images'].min():,} {units_counted(least['metric'])}"
     if least["estimate"] == most["estimate"]:
         alike = len({cell_text(row) for row in rows.to_dict("records")}) == 1
         number = f"{numbers[0]}{seeds}" if alike else numbers[0].partition(" ")[0]
-        return f"In all {len(rows)} settings, {head} is {number}; n = {rows['images'].min():,} images."
+        return f"In all {len(rows)} settings, {head} is {number}; {count}."
     named = [_JOB] if _JOB in factors else factors  # a job is named after its factors
     where = [", ".join(_setting(name, row[name]) for name in named) for row in (least, most)]
     note = "; their intervals overlap: no difference shown" if overlap else ""
     ends = " to ".join(f"{number} ({setting})" for number, setting in zip(numbers, where, strict=True))
-    return f"Of {len(rows)} settings, {head} ranges from {ends}{seeds}{note}; n = {rows['images'].min():,} images."
+    return f"Of {len(rows)} settings, {head} ranges from {ends}{seeds}{note}; {count}."
 
 
 def _setting(factor: str, level: str) -> str:
@@ -193,7 +195,7 @@ def _pairs(rows: pd.DataFrame, factor: str) -> pd.DataFrame:
 
 def _compared(pairs: pd.DataFrame, factor: str, metric: str) -> str:
     """The level of a factor with which a number is higher on average, and in how many of the pairs of `_pairs`."""
-    change, head = pairs["change"], METRIC_HEADS[metric].partition(",")[0]
+    change, head = pairs["change"], metric_head(metric).partition(",")[0]
     least, most = (f"{factor} {pairs[name].iloc[0]}" for name in ("least", "most"))
     alike = f"{len(pairs)} pairs of settings alike in all else"
     if (change == 0).all():

@@ -15,7 +15,7 @@ from dovision.analysis.summary import METRICS, label_counts
 from dovision.findings.sweep_findings import by_factors, pivots, sweep_sentences
 from dovision.io.atomic import replacing
 from dovision.io.text_files import write_text
-from dovision.store.display_names import METRIC_HEADS
+from dovision.store.display_names import metric_head
 from dovision.store.job_shards import is_shard
 from dovision.store.run_directory import DAMAGED, RunDirectory
 from dovision.store.run_files import RUN
@@ -154,7 +154,7 @@ def _by_factors(frame: pd.DataFrame) -> list[str]:
     for pivot in pivots(frame)[:_PIVOTS]:
         heads = [*pivot.factors, *(f"{pivot.across} {level}".strip() for level in pivot.levels)]
         rows = pd.DataFrame([[*setting, *numbers] for setting, numbers in pivot.rows], columns=heads)
-        tables += [f"## {METRIC_HEADS[pivot.metric]}", _markdown(rows)]
+        tables += [f"## {metric_head(pivot.metric)}", _markdown(rows)]
     return ["\n".join(sentences), *tables, "## Jobs"] if sentences else []
 
 

@@ -32,7 +32,7 @@ from dovision.report.report_figure import Caption, ReportFigure, missing_interva
 from dovision.report.style import CSV, BestText, inline_svg
 from dovision.report.tables import DRAWN
 from dovision.store import config_diff
-from dovision.store.display_names import KEPT_NOTE, METRIC_HEADS, display_name
+from dovision.store.display_names import KEPT_NOTE, METRIC_HEADS, display_name, metric_head
 from dovision.store.factors import factor_heads, level_texts
 from dovision.store.run_record import COPY, FOREIGN, UNREADABLE, Run, factors_of
 from dovision.store.schemas import DIGESTS
@@ -164,7 +164,7 @@ def render_page(
         lead_name=lead.name if lead else "",
         lead_folder=_folder_of(lead, details),
         pivots=pivots(by_factors(completed)) if len(completed) > 1 else [],
-        heads=METRIC_HEADS,
+        metric_head=metric_head,
         **_settings(runs),
         results=results.to_dict("records"),
         texts=result_texts(results) if completed else {},

@@ -10,6 +10,7 @@ from types import MappingProxyType
 from dovision.config.keep import KEEP_LABELS, KEEP_PREDICTED, KEEP_SUMMARY, KEEP_TOP
 
 MEAN_EFFECT = "mean_abs_expected_effect"
+WORST_AUROC = "worst_case_auroc"  # of a detector
 METRIC_HEADS = {
     "images": "images",
     "prevalence": "prevalence",
@@ -33,6 +34,7 @@ METRIC_HEADS = {
     "deletion": "deletion area",
     "insertion": "insertion area",
     "stability": "stability",
+    WORST_AUROC: "worst-case AUROC",
 }
 SETTINGS = {  # by the end of their dotted name
     "attack": "attack",
@@ -122,6 +124,12 @@ def component_name(name: str) -> str:
         return known
     words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", name).replace("_", " ")
     return words if words.isupper() else words.lower()
+
+
+def metric_head(metric: str) -> str:
+    """The head of a metric in words; of "METRIC/NAME" with the display name of its explainer or detector."""
+    name, of, component = metric.partition("/")
+    return f"{METRIC_HEADS[name]} of {display_name(component)}" if of else METRIC_HEADS[name]
 
 
 def display_name(name: str) -> str:
