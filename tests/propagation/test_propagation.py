@@ -391,7 +391,7 @@ def test_do_of_a_wrong_shape_is_refused(painted, classifier_of, batch_of):
         def do(self, value, unit, context):
             return value
 
-    with pytest.raises(ValueError, match=r"shape \(2, 1, 4, 4\), got shape \(2, 1, 16, 16\)"):
+    with pytest.raises(ValueError, match=r"shape \(1, 1, 4, 4\), got shape \(1, 1, 16, 16\)"):
         Propagation(classifier_of(small_network()), Wrong(GRID))(batch_of(1, 1, 16, 16))
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 from collections import OrderedDict
 from collections.abc import MutableMapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -15,7 +16,9 @@ from torch import Tensor
 
 from dovision.functional.estimated_agreement import FROZEN_SCALES
 from dovision.interfaces import Classifier, Context, Intervention
-from dovision.propagation.edits import Pairs, all_pairs, edit_of
+from dovision.propagation.chunking import PassLimits
+from dovision.propagation.edited_passes import EditedPasses
+from dovision.propagation.edits import Edit, Pairs, all_pairs, edit_of
 from dovision.propagation.graph import Graph
 from dovision.propagation.graph_passes import (
     compute_constants,
@@ -26,13 +29,15 @@ from dovision.propagation.graph_passes import (
     lay_out_channels_last,
     take_splits_apart,
 )
-from dovision.propagation.incremental import Incremental
+from dovision.propagation.incremental import Incremental, MadePass
 from dovision.propagation.kernels.packed_linear import can_pack
 from dovision.propagation.kernels.passes import pack_linear, save_products
 from dovision.propagation.layouts import presented_site
 from dovision.propagation.operations import Operations
-from dovision.propagation.plain import Plain
+from dovision.propagation.patch import Background, Patch
+from dovision.propagation.plain import CleanPass, Plain
 from dovision.propagation.sites import Site
+from dovision.propagation.spans import Index
 from dovision.propagation.tracing import NothingSaved, Untraceable, trace
 from dovision.propagation.weights_stamp import weights_stamp
 from dovision.types import INPUT, Shape, Task
@@ -108,7 +113,7 @@ def forget_choices(classifier: Classifier) -> None:
 
 
 def choose_engine(
-    known: KnownSite, plain: Plain, intervention: Intervention, context: Context
+    known: KnownSite, plain: Plain, intervention: Intervention, context: Context, allowance: PassLimits | None = None
 ) -> Incremental | Plain | None:
     """The engine that takes least time by its operations, if it agrees with the plain pass on the middle unit.
 
@@ -123,6 +128,8 @@ def choose_engine(
         plain: whole passes with its value.
         intervention: whose middle unit is tried.
         context: of one image.
+        allowance: limits of the passes that follow, if they are of this image alone: the engine is then tried by the
+            first of these, which is not made again.
 
     Raises:
         ValueError: the classifier's output for an image depends on the other images of its batch.
@@ -139,7 +146,10 @@ def choose_engine(
     region = None if pairs.box is None else tuple(pairs.box[0].tolist())
     if region not in known.chosen:
         value = _clean_value(plain, image) if value is None else value
-        known.chosen[region], known.saved[region] = _try(known, plain, value, pairs, intervention, context)
+        first = None
+        if allowance is not None and plain.site is None and streams[0].box is not None and image.device.type == "cpu":
+            first = _first_pass(streams[0], intervention, context, allowance)
+        known.chosen[region], known.saved[region] = _try(known, plain, value, pairs, intervention, context, first)
         _log_choice(known, region)
     if image.device.type == "cpu":
         plain.bytes_per_row = known.whole.largest
@@ -153,20 +163,62 @@ def _clean_value(plain: Plain, image: Tensor) -> Tensor:
     return clean.site
 
 
+class _FirstPass(NamedTuple):
+    """The first pass over all edits of an image: which these are, and what they make of the image."""
+
+    pairs: Pairs
+    value: Patch | Tensor
+
+
+@dataclass(eq=False)
+class _Edits:
+    """Stands for an engine at the input, to see what it is asked for first."""
+
+    asked: _FirstPass | None = None
+    bytes_per_pair, passes_per_edit = 0, 1
+
+    def edit(self, clean: CleanPass, pairs: Pairs, intervention: Intervention, context: Context) -> Edit:
+        return edit_of(pairs, intervention, clean.site, context, local=True)
+
+    def run(self, clean: CleanPass, pairs: Pairs, value: Patch | Tensor, context: Context) -> Tensor:
+        self.asked = _FirstPass(pairs, value)
+        return clean.control.expand(len(pairs), -1)
+
+
+def _first_pass(
+    stream: Pairs, intervention: Intervention, context: Context, allowance: PassLimits
+) -> _FirstPass | None:
+    """The pass that comes first of those over a stream with regions, at the input; None if no edit changes a bit."""
+    image = context.batch.image.contiguous(memory_format=torch.channels_last)  # as engines on a processor lay it out
+    clean, edits, limits = CleanPass(image, image.new_zeros(1, 1)), _Edits(), copy.copy(allowance)
+    limits.begin()
+    passes = EditedPasses(edits, clean, intervention, context, limits, lambda _: None)  # type: ignore[arg-type]
+    next(passes.logits(stream), None)
+    return edits.asked
+
+
 def _try(
-    known: KnownSite, plain: Plain, value: Tensor, pairs: Pairs, intervention: Intervention, context: Context
+    known: KnownSite,
+    plain: Plain,
+    value: Tensor,
+    pairs: Pairs,
+    intervention: Intervention,
+    context: Context,
+    first: _FirstPass | None,
 ) -> tuple[Incremental | None, float]:
     """The incremental engine if it agrees on a pair, given twice, with the plain pass, and takes less time.
 
     With it comes the share of the operations of whole passes that it saves, or would save. `value` is the site's.
     """
     classifier, image = plain.classifier, context.batch.image
+    if first is not None:
+        pairs = first.pairs.chosen(np.repeat(_tested(first.pairs), 2))
     with Operations() as edit:  # which both engines make
         edited = edit_of(pairs, intervention, value, context, local=False).value
     assert isinstance(edited, Tensor)
     with Operations() as known.whole:
         expected = _in_company(plain, edited[:1], value, image)
-    known.whole.halve()
+    known.whole.scale(1, counted=2)
     if not _is_traced(known, classifier, image):
         _check_company(plain, expected, edited[:1], image)
         return None, known.least or 0.0
@@ -174,9 +226,13 @@ def _try(
         for number, tolerance in enumerate(TOLERANCES):
             engine = _engine(known, classifier, image, number)
             background = engine.clean(image)
-            with Operations() as part:
-                treated = engine.treated(background, pairs, intervention, context)
-            if _agree(treated, expected.expand(2, -1), classifier.task, tolerance):
+            if first is not None and _is_faster(known, classifier, number):
+                treated, part = _tried(engine, background, first, context)
+                part.add(edit)
+            else:
+                with Operations() as part:
+                    treated = engine.treated(background, pairs, intervention, context)
+            if _agree(treated, expected.expand(len(treated), -1), classifier.task, tolerance):
                 engine.recent = image, background
                 whole = max(1, 2 * known.whole.number + edit.number)
                 chosen = engine if part.number - _faster(part, classifier, number) <= WORTH_IT * whole else None
@@ -186,6 +242,30 @@ def _try(
         known.reason = f"{type(error).__name__}: {error}"
     _check_company(plain, expected, edited[:1], image)  # agreement of an engine, whose passes are others, has shown it
     return None, 0.0
+
+
+def _tried(
+    engine: Incremental, background: Background, edits: _FirstPass, context: Context
+) -> tuple[Tensor, Operations]:
+    """Logits of one of the edits, shape (1, K), and the operations of two of them.
+
+    The pass is left to the engine, which is asked for it again.
+    """
+    with Operations() as part:
+        logits = engine.run(background, edits.pairs, edits.value, context)
+    engine.recent_run = MadePass(background, edits.pairs, edits.value, logits)
+    part.scale(2, counted=len(logits))
+    return logits[_tested(edits.pairs)], part
+
+
+def _tested(pairs: Pairs) -> Index:
+    """The number of the pair of a pass on which an engine is tried, shape (1,)."""
+    return np.array([len(pairs) // 2])
+
+
+def _is_faster(known: KnownSite, classifier: Classifier, number: int) -> bool:
+    """Whether the kernels of the engine of a number alone make it worth taking, whatever its passes save."""
+    return _faster(known.whole, classifier, number) >= (1 - WORTH_IT) * known.whole.number
 
 
 def _faster(operations: Operations, classifier: Classifier, number: int) -> float:
@@ -260,8 +340,7 @@ def _engine(known: KnownSite, classifier: Classifier, image: Tensor, number: int
         Untraceable: as `trace`.
     """
     if number == len(known.engines):
-        worth_it = _faster(known.whole, classifier, number) >= (1 - WORTH_IT) * known.whole.number
-        graph = _traced(known, classifier, image, 0.0 if worth_it else 1 - WORTH_IT)
+        graph = _traced(known, classifier, image, 0.0 if _is_faster(known, classifier, number) else 1 - WORTH_IT)
         known.engines.append(_engine_of(graph, classifier, number))
     return known.engines[number]
 

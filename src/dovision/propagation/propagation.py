@@ -94,16 +94,21 @@ class Propagation:
     def __call__(self, batch: Batch, progress: Callable[[int], None] = lambda passes: None) -> Outcome:
         """The outcome on a batch; `progress` counts forward passes (one image each) as they are done."""
         with evaluating(self.classifier):
-            return self._run(self.prepare(batch), batch, progress)
+            alone = len(batch.image) == 1 and self.approximate is None
+            return self._run(self._prepared(batch, self.allowance if alone else None), batch, progress)
 
     @torch.no_grad()
     def prepare(self, batch: Batch) -> Incremental | Plain:
         """The engine, chosen once, by the first image that has a unit."""
+        return self._prepared(batch, None)
+
+    def _prepared(self, batch: Batch, allowance: PassLimits | None) -> Incremental | Plain:
+        """The same; the limits are given if passes over the units of the batch's one image follow."""
         if self.engine is None:
             with evaluating(self.classifier):
                 self.engine = plain = self.plain(batch)
                 if type(plain) is Plain and self._known is not None:  # the others have no faster engine
-                    self.engine = self._chosen(plain, batch)
+                    self.engine = self._chosen(plain, batch, allowance)
                 if self.engine is None:  # no image has a unit
                     return plain
             stored = self.engine.bytes_per_image
@@ -121,12 +126,12 @@ class Propagation:
                 frozen.clean(image)
         return frozen.bytes_per_image
 
-    def _chosen(self, plain: Plain, batch: Batch) -> Incremental | Plain | None:
+    def _chosen(self, plain: Plain, batch: Batch, allowance: PassLimits | None) -> Incremental | Plain | None:
         """The engine, by the first image that has a unit; None if none has."""
         assert self._known is not None
         for row in range(len(batch.image)):
             first = self.context(plain, batch.rows(slice(row, row + 1)))
-            if (found := choose_engine(self._known, plain, self.intervention, first)) is not None:
+            if (found := choose_engine(self._known, plain, self.intervention, first, allowance)) is not None:
                 return found
         return None
 
