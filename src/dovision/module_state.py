@@ -47,6 +47,8 @@ def _quick_image_gradients(classifier: nn.Module) -> Iterator[None]:
 
 
 def _convolved(convolution: nn.Conv2d, image: Tensor) -> Tensor:
+    if image.dim() != 4:  # one image alone, as torch takes it, too
+        return nn.Conv2d.forward(convolution, image)
     padding = [int(each) for each in convolution.padding]
     return convolve(image, convolution.weight, convolution.bias, padding)
 

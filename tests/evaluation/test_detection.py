@@ -419,6 +419,24 @@ def test_workers_give_the_same_bytes(folder, tmp_path):
     assert detection.health.count == len(VAL) + len(TEST)
 
 
+class FailsOnce(Attack):
+    """Fails on one batch of test images, and not on those after it."""
+
+    def run(self, batch, classifier, eps):
+        if batch.group[0] == 100:
+            raise KeyError("out of luck")
+        return batch.image
+
+
+def test_an_attack_that_failed_is_left_out_of_batches_that_workers_read_before_it_was_known(tmp_path):
+    for workers in (1, 2):
+        conditions = {"shift": Shift([0.2]), "fails": FailsOnce(0.1)}
+        detection = run(tmp_path / str(workers), conditions, workers=workers)
+        assert detection.record["failed_attacks"] == {"fails": "'out of luck'"}
+    for table in (tmp_path / "1").rglob("*.parquet"):
+        assert (tmp_path / "2" / table.relative_to(tmp_path / "1")).read_bytes() == table.read_bytes(), table.name
+
+
 def test_an_attack_that_failed_for_want_of_something_passing_is_tried_again(tmp_path, monkeypatch):
     def start():
         return run(tmp_path, {"shift": Passing([0.2])}, origin={"code": "1"}, checkpoint_every=1)

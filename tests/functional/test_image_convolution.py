@@ -32,6 +32,33 @@ def test_the_gradient_has_a_gradient():
     assert torch.autograd.gradgradcheck(lambda each: convolve(each, own.weight, own.bias, (1, 1)).pow(2), [image])
 
 
+def test_transforms_of_torch_func_give_what_they_give_of_torchs_own():
+    own = convolution(1, 2, 3, padding=(1, 1))
+    image, tangent = torch.rand(2, 2, 1, 4, 4, dtype=torch.float64)
+
+    def results(layer):
+        sensitivity = torch.func.vmap(torch.func.grad(lambda each: layer(each[None]).pow(2).sum()))(image)
+        return sensitivity, torch.func.jvp(layer, (image,), (tangent,))[1], torch.func.jacrev(layer)(image)
+
+    torch.testing.assert_close(results(lambda each: convolve(each, own.weight, own.bias, (1, 1))), results(own))
+
+
+def test_gradients_in_batches_are_those_of_torch():
+    own = convolution(1, 2, 3, padding=(1, 1))
+    image = torch.rand(2, 1, 4, 4, dtype=torch.float64, requires_grad=True)
+    into = torch.rand(3, 2, 2, 4, 4, dtype=torch.float64)
+    results = (own(image), convolve(image, own.weight, own.bias, (1, 1)))
+    gradients = [torch.autograd.grad(each, image, into, is_grads_batched=True) for each in results]
+    torch.testing.assert_close(*gradients)
+
+
+def test_a_network_that_takes_images_one_by_one_keeps_its_gradient():
+    layer, image = convolution(1, 2, 3), torch.rand(1, 4, 4, dtype=torch.float64, requires_grad=True)
+    expected = torch.autograd.grad(layer(image).pow(2).sum(), image)
+    with differentiable(layer):
+        torch.testing.assert_close(torch.autograd.grad(layer(image).pow(2).sum(), image), expected)
+
+
 def test_a_network_runs_its_first_convolution_so_for_a_block_in_which_gradients_are_asked_for():
     network = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.Conv2d(2, 8, 3), nn.Conv2d(8, 2, 3))
     image = torch.rand(2, 1, 9, 9, requires_grad=True)

@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -28,8 +30,17 @@ def test_a_map_is_the_same_with_one_process_and_with_several():
         assert torch.equal(torch.stack(found), image * 2)
 
 
-def test_threads_are_shared_among_the_copies():
-    assert list(forked_map(lambda _: torch.get_num_threads(), range(2), 2)) == [1, 1]
+def test_copies_compute_with_one_thread_each_after_their_parent_has_used_several():
+    before = torch.get_num_threads()
+    torch.set_num_threads(4)
+    try:
+        images = torch.rand(300, 300)
+        images @ images  # by all threads
+        with Forks(lambda: (torch.get_num_threads(), (images @ images).sum().isfinite().item()), 2) as forks:
+            assert [forks.submit() for _ in range(2)][1].result(timeout=60)
+            assert result_of(forks.submit()) == (1, True)
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_what_a_copy_raises_is_raised_again():
@@ -37,11 +48,62 @@ def test_what_a_copy_raises_is_raised_again():
         list(forked_map(lambda number: 1 // number, [1, 0], 2))
 
 
-def test_an_exception_does_not_wait_for_what_copies_are_at():
-    started, forks = time.monotonic(), Forks(time.sleep, 2)
-    forks.submit(60)
+def test_an_error_that_cannot_be_sent_is_named():
+    class Odd(Exception):
+        def __init__(self, first, second):
+            super().__init__(f"{first} and {second}")
+
+    def fails(number):
+        raise Odd(number, 2)
+
+    with pytest.raises(RuntimeError, match="Odd: 1 and 2"):
+        list(forked_map(fails, [1, 1], 2))
+
+
+def test_a_killed_copy_is_an_error_that_says_so():
+    with pytest.raises(RuntimeError, match="a worker was killed.*Use fewer workers"):
+        list(forked_map(lambda _: os.kill(os.getpid(), signal.SIGKILL), range(2), 2))
+
+
+def test_copies_end_in_the_middle_of_a_call_when_their_parent_does_not_wait():
+    began, forks = time.monotonic(), Forks(time.sleep, 2)
+    assert forks.submit(0).result(timeout=60)
+    for _ in range(6):
+        forks.submit(60)
     forks.__exit__(KeyboardInterrupt, KeyboardInterrupt(), None)
-    assert time.monotonic() - started < 30
+    assert time.monotonic() - began < 30
+
+
+def test_copies_end_with_a_parent_that_is_killed(tmp_path):
+    started = tmp_path / "started"
+
+    def parent():  # which is killed
+        forks = Forks(lambda: started.write_text(str(os.getpid())) and time.sleep(60), 1)
+        forks.submit()
+        time.sleep(60)
+
+    process = multiprocessing.get_context("fork").Process(target=parent)
+    process.start()
+    wait_for(lambda: started.is_file() and started.read_text() != "")
+    process.kill()
+    process.join()
+    wait_for(lambda: not is_running(int(started.read_text())))
+
+
+def wait_for(condition):
+    ends = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < ends
+        time.sleep(0.05)
+
+
+def is_running(process):
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    stat = Path(f"/proc/{process}/stat")
+    return not stat.is_file() or stat.read_text().rpartition(")")[2].split()[0] != "Z"
 
 
 def test_workers_are_refused_where_a_process_cannot_be_copied_or_a_device_computes(monkeypatch):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
@@ -63,6 +64,13 @@ class _BatchRead(NamedTuple):
     passes: dict[str, Counter[float]]  # of each attack, by epsilon
     failed: dict[str, str]  # attacks that have failed on this batch, and why
     stored: list[Condition]  # of which the images are kept
+
+    def without(self, attacks: Collection[str]) -> _BatchRead:
+        """The same without attacks that have failed on a batch before, which a worker cannot know."""
+        rows = self.rows
+        for name in attacks:
+            rows = {table: each.filter(pc.not_equal(each["attack"], name)) for table, each in rows.items()}
+        return self._replace(rows=rows, stored=[each for each in self.stored if each.attack not in attacks])
 
 
 class Detection(Evaluation):
@@ -214,6 +222,7 @@ class Detection(Evaluation):
 
     def _take(self, read: _BatchRead) -> None:
         """Put what was done with a batch to that of the batches before it."""
+        read = read.without(self.failed)
         for name, reason in read.failed.items():
             if name not in self.failed:
                 log.warning("the attack %s failed, and is left out: %s", name, reason)

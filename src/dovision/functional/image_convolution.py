@@ -45,16 +45,28 @@ def convolve(image: Tensor, weight: Tensor, bias: Tensor | None, padding: Sequen
 
 
 class _Convolution(torch.autograd.Function):
+    generate_vmap_rule = True  # for torch.func, and gradients in batches
+
     @staticmethod
-    def forward(ctx: Any, image: Tensor, weight: Tensor, bias: Tensor | None, padding: Sequence[int]) -> Tensor:
-        ctx.save_for_backward(weight)
-        ctx.shape, ctx.padding = tuple(image.shape), padding
+    def forward(image: Tensor, weight: Tensor, bias: Tensor | None, padding: Sequence[int]) -> Tensor:
         return F.conv2d(image, weight, bias, 1, tuple(padding))
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        image, weight, _, ctx.padding = inputs
+        ctx.save_for_backward(weight)
+        ctx.save_for_forward(weight)
+        ctx.shape = tuple(image.shape)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
         (weight,) = ctx.saved_tensors
         return _spread(gradients[0], weight, ctx.shape, ctx.padding), None, None, None
+
+    @staticmethod
+    def jvp(ctx: Any, *tangents: Any) -> Tensor:
+        (weight,) = ctx.saved_tensors
+        return F.conv2d(tangents[0], weight, None, 1, tuple(ctx.padding))
 
 
 def _spread(gradient: Tensor, weight: Tensor, shape: Shape, padding: Sequence[int]) -> Tensor:
@@ -69,5 +81,6 @@ def _spread(gradient: Tensor, weight: Tensor, shape: Shape, padding: Sequence[in
     whole = gradient.new_zeros(channels, images, height + 2 * down, width + 2 * across)
     for top in range(weight.shape[2]):
         for left in range(weight.shape[3]):
-            whole[:, :, top : top + rows, left : left + columns] += parts[:, top, left]
-    return whole[:, :, down : down + height, across : across + width].movedim(0, 1)
+            moved = whole.narrow(2, top, rows).narrow(3, left, columns)  # `:` has no rule for gradients in batches
+            moved += parts.select(1, top).select(1, left)
+    return whole.narrow(2, down, height).narrow(3, across, width).movedim(0, 1)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import ctypes
 import multiprocessing
 import os
 import pickle
 import signal
-import sys
+import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from multiprocessing.connection import Connection
 from types import TracebackType
 from typing import Any, Generic, TypeVar
 
@@ -20,8 +23,10 @@ from dovision import checks
 
 _T = TypeVar("_T")
 _Item = TypeVar("_Item")
-_PARENT_DEATH_SIGNAL = 1  # of Linux's prctl
+_LOOK = 1.0  # seconds after which a copy looks whether its parent is there
 _function: Callable[..., Any]  # of a copy
+_calls: list[bool] = []  # of a copy: the one that runs
+_state = threading.Lock()  # of `_calls`
 
 
 def check_workers(name: str, workers: int, device: str = "cpu") -> int:
@@ -42,8 +47,8 @@ def check_workers(name: str, workers: int, device: str = "cpu") -> int:
 class Forks(Generic[_T]):
     """A pool of copies of this process, made at the first call; nothing but arguments and results is sent.
 
-    They share torch's threads, leave signals to this process, and end with it. To be used in a `with`, at whose end
-    they are gone; after an exception at once.
+    Each computes with one thread, since OpenMP's threads cannot be started again in a copy, and leaves signals to this
+    process. To be used in a `with`, at whose end they are gone, as they are if this process is killed.
 
     Args:
         function: what they call; what it changes stays in its copy.
@@ -55,10 +60,10 @@ class Forks(Generic[_T]):
 
     def __init__(self, function: Callable[..., _T], workers: int) -> None:
         self.workers = check_workers("workers", workers)
-        threads = max(torch.get_num_threads() // workers, 1)
-        self._pool = ProcessPoolExecutor(
-            workers, multiprocessing.get_context("fork"), initializer=_begin, initargs=(function, threads)
-        )
+        context = multiprocessing.get_context("fork")
+        heard, self._end = context.Pipe(duplex=False)
+        own = (function, os.getpid(), heard)
+        self._pool = ProcessPoolExecutor(workers, context, initializer=_begin, initargs=own)
 
     def __enter__(self) -> Forks[_T]:
         return self
@@ -66,11 +71,9 @@ class Forks(Generic[_T]):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        processes = list((self._pool._processes or {}).values())  # none after the shutdown
-        if error is not None:  # nobody waits for what they are at
-            for process in processes:
-                process.terminate()
+        self._end.send_bytes(b"end")  # also of what is not finished, for which nobody waits any more
         self._pool.shutdown(wait=True, cancel_futures=True)
+        self._end.close()
 
     def submit(self, *arguments: Any) -> Future[bytes]:
         """Call the function with these arguments in the next copy that is free; `result_of` waits for it."""
@@ -78,8 +81,17 @@ class Forks(Generic[_T]):
 
 
 def result_of(future: Future[bytes]) -> Any:
-    """What the function has returned; what it has raised is raised again."""
-    return pickle.loads(future.result())
+    """What the function has returned; what it has raised is raised again.
+
+    Raises:
+        RuntimeError: the copy was killed, or what it raised cannot be sent.
+    """
+    try:
+        return pickle.loads(future.result())
+    except BrokenProcessPool as error:
+        raise RuntimeError(
+            "a worker was killed, as the system does when memory runs out. Use fewer workers, or smaller batches."
+        ) from error
 
 
 def forked_map(function: Callable[[_Item], _T], items: Sequence[_Item], workers: int) -> Iterator[_T]:
@@ -95,17 +107,53 @@ def forked_map(function: Callable[[_Item], _T], items: Sequence[_Item], workers:
             yield result_of(future)
 
 
-def _begin(function: Callable[..., Any], threads: int) -> None:
+def _begin(function: Callable[..., Any], parent: int, heard: Connection) -> None:
     global _function
     _function = function
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    if sys.platform == "linux":  # not to outlive a parent that was killed
-        ctypes.CDLL(None).prctl(_PARENT_DEATH_SIGNAL, signal.SIGKILL)
-    os.environ["OMP_NUM_THREADS"] = str(threads)
-    threadpool_limits(threads)  # of all libraries: a pool of threads does not live on in a copy
-    torch.set_num_threads(threads)
+    os.environ["OMP_NUM_THREADS"] = "1"
+    threadpool_limits(1)  # of all libraries: a pool of threads does not live on in a copy
+    torch.set_num_threads(1)
+    threading.Thread(target=_end_with, args=(parent, heard), daemon=True).start()
+
+
+def _end_with(parent: int, heard: Connection) -> None:
+    """End this copy when its parent is gone, or has sent word and a call runs: not while a result is being sent."""
+    while os.getppid() == parent:
+        if heard.poll(_LOOK):
+            with _state:
+                if _calls:
+                    break
+            time.sleep(_LOOK / 100)
+    os._exit(0)
 
 
 def _call(arguments: bytes) -> bytes:
-    return pickle.dumps(_function(*pickle.loads(arguments)))
+    with _called():
+        try:
+            return pickle.dumps(_function(*pickle.loads(arguments)))
+        except Exception as error:
+            if _can_be_sent(error):
+                raise
+            raise RuntimeError(f"{type(error).__name__}: {error}") from None
+
+
+@contextmanager
+def _called() -> Iterator[None]:
+    with _state:
+        _calls.append(True)
+    try:
+        yield
+    finally:
+        with _state:
+            _calls.pop()
+
+
+def _can_be_sent(error: Exception) -> bool:
+    """Whether the parent can make the same error of what it is sent."""
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception:
+        return False
+    return True
