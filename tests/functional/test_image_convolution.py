@@ -74,6 +74,7 @@ def test_a_network_runs_its_first_convolution_so_for_a_block_in_which_gradients_
     "other",
     [
         nn.Conv2d(4, 2, 3),
+        nn.Conv2d(2, 2, (3, 9)),
         nn.Conv2d(2, 2, 3, stride=2),
         nn.Conv2d(2, 2, 3, dilation=2),
         nn.Conv2d(2, 2, 3, groups=2),

@@ -106,10 +106,14 @@ def is_running(process):
     return not stat.is_file() or stat.read_text().rpartition(")")[2].split()[0] != "Z"
 
 
-def test_workers_are_refused_where_a_process_cannot_be_copied_or_a_device_computes(monkeypatch):
+@pytest.mark.parametrize("system", ["spawn", "darwin"])
+def test_workers_are_refused_where_a_process_cannot_be_copied_or_a_device_computes(monkeypatch, system):
     with pytest.raises(ValueError, match=r"detection.workers shares processors, got 2 for the device cuda"):
         check_workers("detection.workers", 2, "cuda")
-    monkeypatch.setattr(multiprocessing, "get_all_start_methods", lambda: ["spawn"])
+    if system == "darwin":
+        monkeypatch.setattr("sys.platform", system)
+    else:
+        monkeypatch.setattr(multiprocessing, "get_all_start_methods", lambda: [system])
     with pytest.raises(ValueError, match=r"detection.workers needs a system that can copy a process.*got 2"):
         check_workers("detection.workers", 2)
     assert check_workers("detection.workers", 1, "cuda") == 1

@@ -12,13 +12,15 @@ from torch import Tensor, nn
 from dovision.types import Shape
 
 MOST_CHANNELS = 3  # of the image; with more, torch's own gradient is as fast
+LARGEST_FILTER = 7  # pixels a side; larger ones were slower
 
 
 def is_faster(convolution: nn.Module) -> TypeGuard[nn.Conv2d]:
-    """Return whether `convolve` has the faster gradient: few channels in, stride 1, on a processor, weights frozen."""
+    """Return whether `convolve` has the faster gradient: few channels in, small, stride 1, not fitted, on a CPU."""
     return (
         type(convolution) is nn.Conv2d
         and convolution.in_channels <= MOST_CHANNELS
+        and max(convolution.kernel_size) <= LARGEST_FILTER
         and convolution.groups == 1
         and convolution.stride == convolution.dilation == (1, 1)
         and convolution.padding_mode == "zeros"
@@ -31,8 +33,8 @@ def is_faster(convolution: nn.Module) -> TypeGuard[nn.Conv2d]:
 def convolve(image: Tensor, weight: Tensor, bias: Tensor | None, padding: Sequence[int]) -> Tensor:
     """The convolution of stride 1, shape (B, K, H', W'), of images, shape (B, C, H, W); differentiable in these alone.
 
-    Values are those of `torch.nn.functional.conv2d`. Gradients are equal but for rounding: of one channel up to several
-    times as fast, of three with filters larger than 3 x 3 and few channels out they can take twice as long.
+    Values are those of `torch.nn.functional.conv2d`. Gradients are equal but for rounding. Where freed memory is kept,
+    as in the commands, both take 2.5 to 4.4 times less time of one channel, and 1.2 to 2.1 times less of three.
 
     Args:
         image: shape (B, C, H, W).

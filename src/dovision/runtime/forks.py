@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import pickle
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -37,7 +38,7 @@ def check_workers(name: str, workers: int, device: str = "cpu") -> int:
     """
     if checks.positive_int(name, workers) == 1:
         return workers
-    if "fork" not in multiprocessing.get_all_start_methods():
+    if "fork" not in multiprocessing.get_all_start_methods() or sys.platform == "darwin":  # whose libraries forbid it
         raise ValueError(f"{name} needs a system that can copy a process, such as Linux, got {workers}. Set {name}=1.")
     if device != "cpu":
         raise ValueError(f"{name} shares processors, got {workers} for the device {device}. Set {name}=1.")
