@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from dovision.evaluation.callback import Evaluation
+from dovision.evaluation.callback import ClassifierUnderTest, Evaluation
 from dovision.interfaces import Classifier
 from dovision.training.image_classifier import ImageClassifier
 from dovision.types import Batch, Task
@@ -161,13 +161,21 @@ def test_the_classifier_is_found_in_anybodys_module(module, settings):
     assert logged == {"images/all": 5.0}
 
 
-def test_numbers_reach_loggers_and_the_metrics_of_the_trainer(tmp_path):
-    callback, logger = Collects(**NORMALISED), pl.loggers.CSVLogger(tmp_path)
+CLASSIFIER = Classifier(Sum(), Task("multiclass", ("few", "many")), [0.0], [1.0])
+
+
+@pytest.mark.parametrize(
+    ("module", "settings"),
+    [(Foreign(), NORMALISED), (ClassifierUnderTest(CLASSIFIER), {"classifier": CLASSIFIER, **NORMALISED})],
+    ids=["anybody's", "own"],
+)
+def test_numbers_reach_loggers_and_the_metrics_of_the_trainer(tmp_path, module, settings):
+    callback, logger = Collects(**settings), pl.loggers.CSVLogger(tmp_path)
     trainer = pl.Trainer(
         accelerator="cpu", logger=logger, enable_checkpointing=False, enable_progress_bar=False,
         enable_model_summary=False, inference_mode=False, callbacks=[callback],
     )  # fmt: skip
-    trainer.test(Foreign(), DataLoader(TensorDataset((IMAGE - 0.5) / 0.25, torch.zeros(5).long())), verbose=False)
+    trainer.test(module, DataLoader(TensorDataset((IMAGE - 0.5) / 0.25, torch.zeros(5).long())), verbose=False)
     assert trainer.callback_metrics["images/all"] == 5
     logger.save()
     assert "images/all" in (tmp_path / "lightning_logs" / "version_0" / "metrics.csv").read_text()

@@ -87,7 +87,9 @@ def test_copies_end_with_a_parent_that_is_killed(tmp_path):
     wait_for(lambda: started.is_file() and started.read_text() != "")
     process.kill()
     process.join()
-    wait_for(lambda: not is_running(int(started.read_text())))
+    copy = int(started.read_text())
+    wait_for(lambda: not is_running(copy))
+    assert not is_running(copy)
 
 
 def wait_for(condition):

@@ -151,11 +151,9 @@ class ODIN(Detector):
 
     def read_features(self, batch: Batch, classifier: Classifier, with_autoencoder: Classifier | None) -> Tensor:
         image, task = batch.image, classifier.task
-        signs = self._uphill(image, classifier) if any(self.steps) else image.new_zeros(len(self.temperatures))
-        uphill = dict(zip(self.temperatures, signs, strict=True))
-        still = logits_of(image, classifier) if 0 in self.steps else None
+        uphill = dict(zip(self.temperatures, self._uphill(image, classifier), strict=True)) if any(self.steps) else {}
         stepped = (
-            (each, classifier(image + step * uphill[each]) if step or still is None else still)
+            (each, classifier(image + step * uphill[each]) if step else logits_of(image, classifier))
             for each, step in self.pairs
         )
         return torch.stack([doubt(logits / temperature, task) for temperature, logits in stepped], 1)

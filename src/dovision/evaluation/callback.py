@@ -43,7 +43,8 @@ class ClassifierUnderTest(pl.LightningModule):
         """Leave the batch to the callbacks."""
 
     def on_test_epoch_end(self) -> None:
-        """Hand the numbers of all callbacks to the loggers, in one row."""
+        """Hand the numbers of all callbacks to the loggers, in one row, and to trainer.callback_metrics."""
+        self.trainer.callback_metrics.update({name: torch.tensor(value) for name, value in self.numbers.items()})
         for logger in self.loggers if self.numbers else ():
             logger.log_metrics({**self.numbers, "epoch": self.current_epoch}, step=0)
             logger.save()

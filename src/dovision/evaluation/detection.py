@@ -97,7 +97,8 @@ class Detection(Evaluation):
         adaptive: gives rows of scores.parquet of an attacker who knows the detectors, from how they were fitted.
         whole: whether it is an error if some images of the dataloaders are not tested.
         checkpoint_every: images after which what was read of them is finished on disk, a minute's at the latest.
-        workers: processes that share the batches, the fits and the scores; the tables do not depend on it.
+        workers: processes, each of one thread, that share the batches, the fits and the scores; the tables are those of
+            one of them.
         origin: what that depends on besides the configuration; a change of it is the end of finished rows. None:
             nothing is resumed.
 
@@ -201,13 +202,11 @@ class Detection(Evaluation):
             return
         rest = slice(max(done, 0), None)
         work = DETECTION_SPLITS[dataloader_idx], batch.rows(rest), logits[rest]
+        self._measure_costs(work[1])  # by which engines are chosen, for all workers alike
         if self.workers == 1:
-            read = self._read_batch(*work)
-            self._measure_costs(work[1])
-            self._take(read)
+            self._take(self._read_batch(*work))
             return
         if self._forks is None:
-            self._measure_costs(work[1])  # by which engines are chosen, for all workers alike
             self._forks = self.opened(Forks(self._read_batch, self.workers))
         self._pending.append(self._forks.submit(*work))
         while len(self._pending) > AHEAD * self.workers:

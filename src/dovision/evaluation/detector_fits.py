@@ -191,14 +191,14 @@ def _conditions(attack: pd.Series[str], protocol: FitProtocol) -> _Conditions:
     return _Conditions(attack == CLEAN, attack == NOISE, family.isna(), left_out)
 
 
-def _scored_by(fitted_on: str, images: _Conditions) -> pd.Series[bool]:
-    """Mask of the images that a fit scores: those of all conditions but of such that say nothing of it."""
+def _scored_by(fitted_on: str, images: _Conditions) -> pd.Series[bool] | bool:
+    """Mask of the images that a fit scores, True for all: those of conditions that say something of it."""
     if fitted_on == PERMUTED_LABELS:
         return ~images.noise
     if fitted_on == NOISE_AS_ATTACK:
         return images.clean | images.noise
     if not leaves_out(fitted_on):
-        return images.clean | True
+        return True
     return images.unattacked | images.left_out.get(fitted_on, False)
 
 

@@ -27,6 +27,7 @@ from dovision.propagation.edits import all_pairs
 from dovision.propagation.plain import Plain
 from dovision.propagation.shortened import Shortened
 from dovision.propagation.sites import find_site
+from dovision.runtime.forks import check_workers
 from dovision.runtime.process_state import isolated
 from dovision.store.run_directory import RunDirectory
 from dovision.store.run_files import RUN
@@ -65,8 +66,8 @@ class Components:
         dataset, content = settings.dataset, plain(settings)
         self._once(["dataset", content["dataset"]], lambda: _check_dataset(dataset))
         if here:
-            shards = settings.evaluation.shards if isinstance(settings, EvaluateSettings) else 1
-            self._once(["trainer", content["trainer"], shards], lambda: _check_trainer(settings))
+            shared = isinstance(settings, EvaluateSettings) and (settings.evaluation.shards, settings.detection.workers)
+            self._once(["trainer", content["trainer"], shared], lambda: _check_trainer(settings))
         if dataset["classes"] is None and settings.has_labels:  # which the dataset refuses, since it knows them
             return
         check_without_fit(settings)
@@ -143,6 +144,7 @@ def _check_trainer(settings: TrainSettings) -> None:
         made = make_trainer(settings.trainer, [])
     if isinstance(settings, EvaluateSettings):
         check_one_device(settings.evaluation, made.world_size)
+        check_workers("detection.workers", settings.detection.workers, made.strategy.root_device.type)
 
 
 def _check_dataset(dataset: Component) -> None:

@@ -22,7 +22,15 @@ from dovision.sweeps.costs import Pace
 PACE = "pace"  # the fact of run.json
 _FIXED_END = 0.1  # seconds of a run's end that do not depend on the number of images, about
 _LEAST = 0.5  # seconds of batches, after the first one, from which a pace can be had
-_OF_SPEED = ("threads", "num_workers", "dataset.root", "dataset.store", "trainer.accelerator", "trainer.devices")
+_OF_SPEED = (
+    "threads",
+    "num_workers",
+    "dataset.root",
+    "dataset.store",
+    "trainer.accelerator",
+    "trainer.devices",
+    "detection.workers",
+)
 _IRRELEVANT = (*(set(hashing.IRRELEVANT_TO_RESULTS) - set(_OF_SPEED)), "evaluation.images", "name")
 
 
