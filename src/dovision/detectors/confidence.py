@@ -152,11 +152,10 @@ class ODIN(Detector):
     def read_features(self, batch: Batch, classifier: Classifier, with_autoencoder: Classifier | None) -> Tensor:
         image, task = batch.image, classifier.task
         uphill = dict(zip(self.temperatures, self._uphill(image, classifier), strict=True)) if any(self.steps) else {}
-        stepped = (
-            (each, classifier(image + step * uphill[each]) if step else logits_of(image, classifier))
-            for each, step in self.pairs
-        )
-        return torch.stack([doubt(logits / temperature, task) for temperature, logits in stepped], 1)
+        found = {(each, step): classifier(image + step * uphill[each]) for each, step in self.pairs if step}
+        if 0 in self.steps:
+            found |= dict.fromkeys(((each, 0.0) for each in self.temperatures), logits_of(image, classifier))
+        return torch.stack([doubt(found[each, step] / each, task) for each, step in self.pairs], 1)
 
     def fit_features(self, clean: Tensor, attacked: Tensor) -> None:
         self.chosen = best_column(clean, attacked)
