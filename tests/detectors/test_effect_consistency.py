@@ -129,9 +129,8 @@ def fitted() -> EffectConsistency:
     return detector
 
 
-def test_the_score_is_that_of_scikit_learns_boosting_under_constraints(fitted):
-    rows = np.concatenate([rows_of(300, 0, seed=0), rows_of(80, 3, seed=1)])
-    boosting = HistGradientBoostingClassifier(
+def boosting_of(clean: torch.Tensor, attacked: torch.Tensor) -> HistGradientBoostingClassifier:
+    trees = HistGradientBoostingClassifier(
         max_iter=80,
         learning_rate=0.08,
         max_leaf_nodes=8,
@@ -139,11 +138,26 @@ def test_the_score_is_that_of_scikit_learns_boosting_under_constraints(fitted):
         monotonic_cst=[1] * 4,
         class_weight="balanced",
         early_stopping=False,
-    ).fit(np.arcsinh(rows / 0.01), np.repeat([0, 1], [300, 80]))
-    other = rows_of(50, 1, seed=2)
-    np.testing.assert_allclose(
-        fitted.score(other).numpy(), boosting.decision_function(np.arcsinh(other.numpy() / 0.01)), rtol=1e-9
     )
+    rows = torch.cat([clean, attacked]).numpy()
+    return trees.fit(np.arcsinh(rows / 0.01), np.repeat([0, 1], [len(clean), len(attacked)]))
+
+
+def test_the_score_is_that_of_scikit_learns_boosting_under_constraints():
+    clean, attacked = rows_of(300, 0, seed=0).round(decimals=1), rows_of(80, 3, seed=1).round(decimals=1)
+    detector = consistency({"transform": TRANSFORM})
+    detector.fit(clean, attacked)
+    other = rows_of(50, 1, seed=2)
+    expected = boosting_of(clean, attacked).decision_function(np.arcsinh(other.numpy() / 0.01))
+    np.testing.assert_allclose(detector.score(other).numpy(), expected, rtol=1e-9)
+
+
+def test_of_more_values_than_bins_the_score_is_nearly_that_of_scikit_learn():
+    clean, attacked, other = rows_of(2000, 0, seed=0), rows_of(5000, 1, seed=1), rows_of(2000, 0.5, seed=2)
+    detector = consistency({"transform": TRANSFORM})
+    detector.fit(clean, attacked)
+    expected = boosting_of(clean, attacked).decision_function(np.arcsinh(other.numpy() / 0.01))
+    assert np.corrcoef(detector.score(other).numpy(), expected)[0, 1] > 0.995
 
 
 @settings(max_examples=60, deadline=None)

@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from sklearn.ensemble import HistGradientBoostingClassifier
@@ -15,6 +16,7 @@ from torch import Tensor
 from dovision.functional.filters import straight_through
 from dovision.functional.rng import generator
 
+Column = npt.NDArray[np.float64]
 ADAM_STEP = 0.03  # of Adam, on the network's parameters
 WEIGHT_PENALTY = 1e-3  # penalty on the network's squared weights
 
@@ -76,9 +78,23 @@ def fit_monotone(
     """
     rows = torch.cat([clean, attacked]).double().cpu()
     attack = np.repeat([0, 1], [len(clean), len(attacked)])
-    trees = trees.set_params(monotonic_cst=[1] * rows.shape[1]).fit(rows.numpy(), attack)
-    weight = torch.from_numpy(len(rows) / (2 * np.bincount(attack)))[torch.from_numpy(attack)]
-    return MonotoneScore(trees, rows, weight, hidden, steps, seed)
+    weight = (len(rows) / (2 * np.bincount(attack)))[attack]
+    rounded = np.stack([_rounded(column, weight, trees.max_bins) for column in rows.T.numpy()], 1)
+    trees = trees.set_params(monotonic_cst=[1] * rows.shape[1]).fit(rounded, attack)
+    return MonotoneScore(trees, rows, torch.from_numpy(weight), hidden, steps, seed)
+
+
+def _rounded(column: Column, weight: Column, bins: int) -> Column:
+    """Numbers, shape (N,), as they are if at most `bins` of them differ, else each the nearest of as many quantiles.
+
+    The trees put thresholds halfway between the numbers that they are fitted to, so rounding changes nothing in how
+    they read others. Of more numbers with weights they would sort a feature for each of the quantiles anew, which takes
+    ten times as long as the rest of a fit.
+    """
+    if len(np.unique(column)) <= bins:
+        return column
+    quantiles = np.unique(np.quantile(column, np.linspace(0, 1, bins), weights=weight, method="inverted_cdf"))
+    return quantiles[np.searchsorted((quantiles[1:] + quantiles[:-1]) / 2, column)]
 
 
 @torch.enable_grad()
