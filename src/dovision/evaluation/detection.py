@@ -37,10 +37,13 @@ from dovision.runtime.progress import DISPLAY
 from dovision.store.adversarial_cache import Keeper
 from dovision.store.detection_tables import (
     ATTACKS,
+    NOISE,
     READS,
     READS_ROW_GROUP,
     TEST,
+    TOGETHER,
     VAL,
+    attack_rates,
     attacks_schema,
     preferred,
     reads_path,
@@ -52,6 +55,7 @@ from dovision.types import Batch, Task
 
 log = logging.getLogger(__name__)
 DETECTION_SPLITS = (VAL, TEST)  # in the order of the dataloaders
+WEAK = 0.05  # share of the images that were right on which an attack succeeds; below it, it is warned of
 AHEAD = 2  # batches for each worker that are given out before the first of them is awaited
 
 
@@ -282,6 +286,7 @@ class Detection(Evaluation):
         if self.origin is None:
             self.shards.remove()
         self.health.warn()
+        self._warn_of_weak_attacks()
         DISPLAY.step("detector fits")
         fits = fit_detectors(self.folder, self.detectors, self.failed, self.protocol, self.workers)
         write_scores(self.folder, fits, self.failed, self.protocol, self.adaptive(fits), self.workers)
@@ -320,6 +325,18 @@ class Detection(Evaluation):
         if len(self.failed) == len(self.attacks):
             got = "; ".join(f"{name}: {reason}" for name, reason in self.failed.items())
             raise ValueError(f"detection needs an attack that runs, got failures alone ({got}). Choose other attacks.")
+
+    def _warn_of_weak_attacks(self) -> None:
+        rates = attack_rates(self.folder)
+        strongest = rates[~rates["attack"].isin([NOISE, TOGETHER])].groupby("attack", sort=False)["success"].max()
+        if len(weak := strongest[strongest < WEAK]):
+            found = ", ".join(f"{name} {100 * success:.1f}%" for name, success in weak.items())
+            log.warning(
+                "attacks that succeed on less than %.0f%% of the test images at every eps (%s): detection of them is "
+                "measured on few images. Raise their eps or steps, or leave them out.",
+                100 * WEAK,
+                found,
+            )
 
     def _prepare_detectors(self, trainer: pl.Trainer) -> None:
         """Show clean validation images, those that detectors are fitted to, to the detectors that ask for them."""
