@@ -1,8 +1,9 @@
 """Write docs/results.md and the results of README.md from the numbers recorded in docs/results/:
 
-python docs/results_tables.py                                write both
-python docs/results_tables.py maps NAME COMMIT RUN [RUN..]   record the scores of maps of runs, before that
-python docs/results_tables.py speed NAME TABLE               record the table of a benchmark, before that
+python docs/results_tables.py                                    write both
+python docs/results_tables.py maps NAME COMMIT RUN [RUN..]       record the scores of maps of runs, before that
+python docs/results_tables.py detection NAME COMMIT RUN [RUN..]  record the scores of detectors of runs, before that
+python docs/results_tables.py speed NAME TABLE                   record the table of a benchmark, before that
 
 The text lies in docs/results/*.md.j2. It names numbers and never holds them; a number is written as in the findings of
 a run, and a sentence that claims a lead cannot be made of an interval that does not show one.
@@ -14,23 +15,33 @@ import json
 import re
 import sys
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import jinja2
+import numpy as np
 
 from dovision.analysis import explanation_metrics, map_summary
+from dovision.analysis.detection_summary import WHOLE_FAMILY, negative_controls, read_detection
+from dovision.analysis.detector_comparison import read_comparison
 from dovision.findings.finding import direction
 from dovision.findings.map_findings import RIVALS
 from dovision.findings.number_text import interval_text, number_text
+from dovision.store.detection_tables import ADAPTIVE, all_but, best_variant
 from dovision.store.run_record import read_run
 from dovision.store.schemas import SUMMARY
 
 ROOT = Path(__file__).resolve().parents[1]
 WIDTH = 150  # of a line of README
 COMMAND = "python docs/results_tables.py"
+ENDS = ("", "_low", "_high")
+PLACES = 6  # of a recorded number
 METRICS = ("true_effects", "pooled_true_effects", "pooled_true_effects_given_area", "energy", "pointing")
+DETECTION_METRICS = ("auroc", "auroc_noise", "tpr_1")
+COMPARED = ("auroc", "auroc_noise")
+ALL_BUT = "all but the family"
+FITTED_ON = ("fgsm", "pgd")  # beside all but the family
 BLOCK = re.compile(r"(<!-- results, made by `python docs/results_tables.py` -->\n).*?(<!-- end -->)", re.DOTALL)
 Row = Mapping[str, Any] | Sequence[float] | float
 
@@ -81,27 +92,60 @@ def _named(number: Row) -> dict[str, Any]:
     return dict(zip(("mean", "low", "high"), numbers, strict=True))
 
 
-class Maps:
-    """Recorded scores of maps: called with what names rows, gives these in the order of the trainings.
+class Rows:
+    """Recorded rows: called with what names some of them, gives these in the order of the trainings.
 
     Args:
-        recorded: from `scores_of_runs`.
+        recorded: origin, and rows, one a seed.
     """
+
+    names: tuple[str, ...]  # columns, in the order of the arguments; the last may be left out, and is then ""
 
     def __init__(self, recorded: Mapping[str, Any]) -> None:
         self.origin, self.rows = recorded["origin"], recorded["rows"]
 
-    def __call__(self, explainer: str, metric: str, minus: str = "") -> list[dict[str, Any]]:
-        """Rows of an explainer and a metric, or of its difference to another explainer.
+    def __call__(self, *words: str, **others: str) -> list[dict[str, Any]]:
+        """The rows of these words.
 
         Raises:
             ValueError: there are none.
         """
-        key = {"explainer": explainer, "metric": metric, "minus": minus}
+        key = {self.names[-1]: "", **dict(zip(self.names, words, strict=False)), **others}
         found = [row for row in self.rows if all(row[name] == value for name, value in key.items())]
         if not found:
             raise ValueError(f"no number is recorded of {key}. Record it, or mend the text.")
         return sorted(found, key=lambda row: row["seed"])
+
+
+class Maps(Rows):
+    """Scores of maps, and their differences to another map, from `map_scores`."""
+
+    names = ("explainer", "metric", "minus")
+
+
+class Detectors(Rows):
+    """Scores of detectors on families of attacks, and their differences to another, from `detector_scores`."""
+
+    names = ("detector", "fitted_on", "family", "metric", "minus")
+
+    def families(self) -> list[str]:
+        """Families of attacks, in their order."""
+        return list(dict.fromkeys(row["family"] for row in self.rows if row["fitted_on"] == ALL_BUT))
+
+    def mean(self, *words: str) -> float:
+        """Mean over the trainings."""
+        return float(np.mean([row["estimate"] for row in self(*words)]))
+
+    def on_side(self, way: int, detector: str, fitted_on: str, metric: str, minus: str) -> list[str]:
+        """Families on which the differences of all trainings lie above zero (1), below it (-1), or on no side (0)."""
+        sides = {each: self._sides(detector, fitted_on, each, metric, minus) for each in self._unseen(fitted_on)}
+        return [family for family, of in sides.items() if of == {way}]
+
+    def _sides(self, *words: str) -> set[int]:
+        return {direction(_named(row)) for row in self(*words)}
+
+    def _unseen(self, fitted_on: str) -> list[str]:
+        return [family for family in self.families() if family != fitted_on]
 
 
 class Speed:
@@ -126,7 +170,7 @@ class Speed:
 def recorded() -> dict[str, Any]:
     """What the text can name: each file of docs/results/ by its name."""
     files = {path.stem: json.loads(path.read_text()) for path in sorted((ROOT / "docs/results").glob("*.json"))}
-    kinds = {"maps": Maps, "speed": Speed}
+    kinds = {"maps": Maps, "detection": Detectors, "speed": Speed}
     return {name: kinds[found["kind"]](found) if found["kind"] in kinds else found for name, found in files.items()}
 
 
@@ -154,16 +198,19 @@ def filled(items: str) -> str:
     return "".join(f"{textwrap.fill(' '.join(item.split()), **width)}\n" for item in re.split(r"\n(?=- )", items))
 
 
-def scores_of_runs(commit: str, folders: Sequence[Path]) -> dict[str, Any]:
-    """Scores of the maps of runs of several seeds, and what they are of.
+def of_runs(
+    kind: str,
+    scores: Callable[[Path, Mapping[str, Any]], Iterable[dict[str, Any]]],
+    commit: str,
+    folders: Sequence[Path],
+) -> dict[str, Any]:
+    """Scores of runs of several seeds, and what they are of.
 
     Args:
-        commit: of the code that drew the maps.
+        kind: of the file.
+        scores: rows of a run, from its folder and facts.
+        commit: of the code of the runs.
         folders: of completed runs.
-
-    Returns:
-        origin, and a row a seed, explainer and metric, and, of differences, explainer that it is compared with:
-        estimate, low, high.
     """
     runs = [read_run(folder) for folder in folders]
     facts = [run.facts for run in runs]
@@ -176,37 +223,69 @@ def scores_of_runs(commit: str, folders: Sequence[Path]) -> dict[str, Any]:
         "images": facts[0]["images"],
         "digests": [of["digests"][SUMMARY]["sha256"][:12] for of in facts],
     }
-    rows = [row for run in runs for row in scores(run.folder, run.facts)]
-    return {"kind": "maps", "origin": origin, "rows": rows}
+    rows = [{"seed": run.facts["seed"], **row} for run in runs for row in scores(run.folder, run.facts)]
+    return {"kind": kind, "origin": origin, "rows": rows}
 
 
-def scores(folder: Path, facts: Mapping[str, Any]) -> list[dict[str, Any]]:
+def map_scores(folder: Path, facts: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """Rows of a run: passes, scores, their differences from each rival, and agreement where maps agree and differ."""
     frame, parts = explanation_metrics.agreements(folder), explanation_metrics.estimates(folder)
     controls = explanation_metrics.control_estimates(folder)
-    seed, rows = facts["seed"], []
     for name, passes in facts["passes_per_map"].items():
-        rows.append(_recorded(seed, name, "passes", "", [passes, None, None]))
+        yield {"explainer": name, "metric": "passes", "minus": "", **_interval([passes, None, None])}
     for rival in [name for name in RIVALS if (frame["explainer"] == name).any()]:
         table = map_summary.scores(frame, parts, controls, rival)
-        for row in table[(table["cases"] == "all") & table["metric"].isin(METRICS) & table["mean"].notna()].to_dict(
-            "records"
-        ):
-            name, metric = row["explainer"], row["metric"]
+        shown = (table["cases"] == "all") & table["metric"].isin(METRICS) & table["mean"].notna()
+        for row in table[shown].to_dict("records"):
+            names = {"explainer": row["explainer"], "metric": row["metric"]}
             if rival == RIVALS[0]:
-                rows.append(_recorded(seed, name, metric, "", [row["mean"], row["low"], row["high"]]))
-            if name != rival:
-                ends = [row[f"difference{end}"] for end in ("", "_low", "_high")]
-                rows.append(_recorded(seed, name, metric, rival, ends))
+                yield {**names, "minus": "", **_interval([row["mean"], row["low"], row["high"]])}
+            if row["explainer"] != rival:
+                yield {**names, "minus": rival, **_interval(_numbers(row, "difference"))}
     for row in map_summary.reliability(parts).to_dict("records"):
-        rows.append(_recorded(seed, row["explainer"], row["half"], "", [row["mean"], row["low"], row["high"]]))
-    return rows
+        names = {"explainer": row["explainer"], "metric": row["half"], "minus": ""}
+        yield {**names, **_interval([row["mean"], row["low"], row["high"]])}
 
 
-def _recorded(seed: int, explainer: str, metric: str, minus: str, numbers: Sequence[float | None]) -> dict[str, Any]:
-    known = [None if number is None or number != number else round(number, 6) for number in numbers]
-    names = {"seed": seed, "explainer": explainer, "metric": metric, "minus": minus}
-    return names | dict(zip(("estimate", "low", "high"), known, strict=True))
+def detector_scores(folder: Path, facts: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Rows of a run: scores of detectors on whole families, fitted to nothing or to one of FITTED_ON; differences.
+
+    Beside them how often attacks of a family succeed (of detector ""), what an attacker who knows the detector reaches
+    at each epsilon, negative controls, and each detector's passes.
+    """
+    frame = read_detection(folder)
+
+    def made(detector: str, fitted_on: str, family: str, metric: str, numbers: Any, minus: str = "") -> dict[str, Any]:
+        names = (detector, fitted_on, family, metric, minus)
+        return {**dict(zip(Detectors.names, names, strict=True)), **_interval(numbers)}
+
+    for name, cost in facts["detector_costs"].items():
+        yield made(name, "", "", "passes", [cost["passes"], None, None])
+    families = best_variant(frame[frame["attack"] == WHOLE_FAMILY])
+    for row in families.drop_duplicates("family").to_dict("records"):
+        yield made("", "", row["family"], "success", _numbers(row, "success"))
+    compared = best_variant(read_comparison(folder).query("attack == @WHOLE_FAMILY"))
+    for table, metrics in ((families, DETECTION_METRICS), (compared, COMPARED)):
+        for row in table.to_dict("records"):
+            fitted_on = ALL_BUT if row["fitted_on"] == all_but(row["family"]) else row["fitted_on"]
+            for metric in metrics if fitted_on in ("", ALL_BUT, *FITTED_ON) else ():
+                if row[metric] == row[metric]:
+                    numbers, minus = _numbers(row, metric), row.get("reference", "")
+                    yield made(row["detector"], fitted_on, row["family"], metric, numbers, minus)
+    for row in frame[frame["attack"] == ADAPTIVE].to_dict("records"):
+        numbers = _numbers(row, "evasion_5")
+        yield made(row["detector"], row["fitted_on"], ADAPTIVE, f"evasion at {row['eps']:g}", numbers)
+    for row in negative_controls(frame).to_dict("records"):
+        yield made(row["detector"], row["fitted_on"], "", "auroc", _numbers(row, "auroc"))
+
+
+def _numbers(row: Mapping[str, Any], metric: str) -> list[float]:
+    return [row[f"{metric}{end}"] for end in ENDS]
+
+
+def _interval(numbers: Sequence[float | None]) -> dict[str, float | None]:
+    known = [None if number is None or number != number else round(number, PLACES) for number in numbers]
+    return dict(zip(("estimate", "low", "high"), known, strict=True))
 
 
 def write_record(name: str, found: Mapping[str, Any]) -> None:
@@ -220,7 +299,9 @@ if __name__ == "__main__":
     try:
         match sys.argv[1:]:
             case ["maps", name, commit, folder, *more]:
-                write_record(name, scores_of_runs(commit, list(map(Path, (folder, *more)))))
+                write_record(name, of_runs("maps", map_scores, commit, list(map(Path, (folder, *more)))))
+            case ["detection", name, commit, folder, *more]:
+                write_record(name, of_runs("detection", detector_scores, commit, list(map(Path, (folder, *more)))))
             case ["speed", name, table]:
                 write_record(name, {"kind": "speed", **json.loads(Path(table).read_text())})
             case []:

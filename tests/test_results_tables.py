@@ -7,8 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from dovision.analysis.detection_summary import WHOLE_FAMILY, write_detection
+from dovision.analysis.detector_comparison import read_comparison, write_comparison
 from dovision.store.run_record import read_run
 from made_runs import write_map_run
+from made_scores import write_scores
 from programs import program
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -68,7 +71,8 @@ def test_a_name_that_is_not_recorded_is_refused(tables):
 
 def test_the_scores_of_a_run_are_recorded_as_its_summary_has_them(tables, tmp_path):
     run = read_run(write_map_run(tmp_path / "run", images=8).path)
-    maps = tables.Maps({"origin": {}, "rows": tables.scores(run.folder, run.facts)})
+    rows = [{"seed": 0, **row} for row in tables.map_scores(run.folder, run.facts)]
+    maps = tables.Maps({"origin": {}, "rows": rows})
     whole = [row for row in run.summary["maps"] if row["cases"] == "all" and row["mean"] is not None]
     for metric in tables.METRICS:
         known = {row["explainer"]: row["mean"] for row in whole if row["metric"] == metric}
@@ -77,3 +81,46 @@ def test_the_scores_of_a_run_are_recorded_as_its_summary_has_them(tables, tmp_pa
     (found,) = maps("effect_map", "energy", minus="grad_cam")
     assert found["low"] == pytest.approx(energy["difference_low"], abs=1e-6)
     assert maps("effect_map", "passes")[0]["estimate"] == 65
+
+
+def test_the_scores_of_detectors_are_recorded_as_their_tables_have_them(tables, tmp_path):
+    write_scores(tmp_path, images=240)
+    frame = write_detection(tmp_path)
+    write_comparison(tmp_path, "feature_squeezing")
+    costs = {"detector_costs": {"effect_classifier": {"passes": 51}}}
+    rows = [{"seed": 0, **row} for row in tables.detector_scores(tmp_path, costs)]
+    detectors = tables.Detectors({"origin": {}, "rows": rows})
+    assert detectors.families() == ["fgsm", "pgd"]
+    assert detectors("effect_classifier", "", "", "passes")[0]["estimate"] == 51
+    fits = {"": "", "fgsm": "fgsm", tables.ALL_BUT: "all but pgd"}
+    for name, fitted_on in [("max_softmax", ""), ("effect_classifier", "fgsm"), ("effect_classifier", tables.ALL_BUT)]:
+        (whole,) = frame[
+            (frame["detector"] == name)
+            & (frame["fitted_on"] == fits[fitted_on])
+            & (frame["attack"] == WHOLE_FAMILY)
+            & (frame["family"] == "pgd")
+        ].to_dict("records")
+        for metric in tables.DETECTION_METRICS:
+            (found,) = detectors(name, fitted_on, "pgd", metric)
+            assert [found["estimate"], found["low"], found["high"]] == pytest.approx(
+                [whole[metric], whole[f"{metric}_low"], whole[f"{metric}_high"]], abs=1e-6
+            )
+    (evaded,) = detectors("effect_classifier", "all attacks", "adaptive", "evasion at 0.3")
+    assert 0 <= evaded["low"] <= evaded["estimate"] <= evaded["high"] <= 1
+
+
+def test_families_are_named_by_the_side_on_which_the_differences_of_all_trainings_lie(tables, tmp_path):
+    write_scores(tmp_path)
+    write_detection(tmp_path)
+    write_comparison(tmp_path, "feature_squeezing")
+    rows = list(tables.detector_scores(tmp_path, {"detector_costs": {}}))
+    whole = read_comparison(tmp_path).query("attack == @WHOLE_FAMILY and detector == 'max_softmax'")
+    low = dict(zip(whole["family"], whole["auroc_low"], strict=True))
+    high = dict(zip(whole["family"], whole["auroc_high"], strict=True))
+    detectors = tables.Detectors({"origin": {}, "rows": [{"seed": seed, **row} for seed in (0, 1) for row in rows]})
+    of = ("max_softmax", "", "auroc", "feature_squeezing")
+    assert detectors.on_side(-1, *of) == [family for family in low if high[family] < 0]
+    assert detectors.on_side(1, *of) == [family for family in low if low[family] > 0]
+    (other,) = [row for row in detectors("max_softmax", "", "pgd", "auroc", "feature_squeezing") if row["seed"] == 1]
+    other |= {"estimate": 0.01, "low": -0.01, "high": 0.03}
+    assert all("pgd" not in detectors.on_side(way, *of) for way in (1, -1, 0))
