@@ -128,24 +128,30 @@ class Detectors(Rows):
 
     names = ("detector", "fitted_on", "family", "metric", "minus")
 
-    def families(self) -> list[str]:
-        """Families of attacks, in their order."""
-        return list(dict.fromkeys(row["family"] for row in self.rows if row["fitted_on"] == ALL_BUT))
+    def families(self, fitted_on: str = "") -> list[str]:
+        """Families of attacks, in their order, but the one that a fit has seen."""
+        named = dict.fromkeys(row["family"] for row in self.rows if row["metric"] == "success")
+        return [family for family in named if family != fitted_on]
 
     def mean(self, *words: str) -> float:
         """Mean over the trainings."""
         return float(np.mean([row["estimate"] for row in self(*words)]))
 
     def on_side(self, way: int, detector: str, fitted_on: str, metric: str, minus: str) -> list[str]:
-        """Families on which the differences of all trainings lie above zero (1), below it (-1), or on no side (0)."""
-        sides = {each: self._sides(detector, fitted_on, each, metric, minus) for each in self._unseen(fitted_on)}
-        return [family for family, of in sides.items() if of == {way}]
+        """Unseen families on which the differences of all trainings lie above zero (1), below it (-1) or on neither."""
+        rows = {family: self(detector, fitted_on, family, metric, minus) for family in self.families(fitted_on)}
+        return [family for family, of in rows.items() if {direction(_named(row)) for row in of} == {way}]
 
-    def _sides(self, *words: str) -> set[int]:
-        return {direction(_named(row)) for row in self(*words)}
+    def ends(self, families: Sequence[str], *words: str) -> list[float]:
+        """The smallest and the largest number of some families in all trainings.
 
-    def _unseen(self, fitted_on: str) -> list[str]:
-        return [family for family in self.families() if family != fitted_on]
+        Args:
+            families: some of them.
+            words: detector, fitted_on, metric and minus.
+        """
+        detector, fitted_on, *rest = words
+        numbers = [row["estimate"] for family in families for row in self(detector, fitted_on, family, *rest)]
+        return [min(numbers), max(numbers)]
 
 
 class Speed:

@@ -120,6 +120,13 @@ def test_minutes_of_passes_that_may_be_more_are_bounded():
     assert found == Estimate((60 + 6 + 6) / 60, (60 + 6 + 60) / 60, ("attack (it stops early)",))
 
 
+def test_workers_of_a_job_share_its_images_but_not_what_is_set_up_before_the_first_one():
+    parts = [Work("reads", "a", 10, workers=2), Work("attack", "b", 4, "it stops early", 40, workers=4)]
+    paces = {"a": Pace(6.0, 6.0), "b": Pace(0.0, 2.0)}
+    found = estimate(parts, lambda work: paces[work.key])
+    assert found[:2] == pytest.approx(((6 + 30 + 2) / 60, (6 + 30 + 20) / 60))
+
+
 def test_work_whose_pace_cannot_be_known_is_not_timed():
     def timed(work: Work) -> Pace:
         raise AssertionError(work)

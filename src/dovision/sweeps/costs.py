@@ -35,6 +35,7 @@ class Work(NamedTuple):
     most: float = math.inf  # passes over an image that unknown ones may be
     blocks: int = 0  # of sums, see `Pace`
     merged_blocks: int | None = None  # of the run into which a shard is merged; None: it is no shard
+    workers: int = 1  # processes, each of one thread, that share the images
 
 
 class Estimate(NamedTuple):
@@ -71,12 +72,12 @@ def estimate(parts: Iterable[Work], pace: Callable[[Work], Pace | None]) -> Esti
     for work in parts:
         own = None if work.unknown and math.isinf(work.most) else pace(work)
         if own is not None:
-            least += own.start + work.images * (own.image + own.end + work.blocks * own.sums)
+            least += own.start + work.images * (own.image + own.end + work.blocks * own.sums) / work.workers
             gpu = max(gpu, own.gpu)
             if work.merged_blocks is not None:
                 merge += work.images * (own.end + work.merged_blocks * own.sums)
         if own is None or work.unknown:
-            more += math.inf if own is None else (work.most - work.images) * own.image
+            more += math.inf if own is None else (work.most - work.images) * own.image / work.workers
             unknown.append(f"{work.kind} ({work.unknown or 'it could not be timed'})")
     return Estimate(least / 60, (least + more) / 60, tuple(dict.fromkeys(unknown)), gpu, merge / 60)
 

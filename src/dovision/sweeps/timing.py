@@ -60,7 +60,7 @@ class Timer:
 
     def __init__(self, threads: int | None = None) -> None:
         self._threads = threads
-        self._paces: dict[str, Pace | None] = {}
+        self._paces: dict[tuple[str, int | None], Pace | None] = {}
 
     def __call__(self, asked: Asked, recorded: Pace | None = None) -> Estimate:
         """The minutes of a job that is yet to run; but for fits, by the pace of a completed run if that is recorded."""
@@ -72,16 +72,18 @@ class Timer:
         return whole.with_runs(None if own.shard is None else own.shards)
 
     def _pace(self, work: Work, settings: EvaluateSettings, timed: Callable[[], Pace]) -> Pace | None:
-        if work.key not in self._paces:
+        threads = 1 if work.workers > 1 else settings.threads or self._threads
+        key = work.key, threads
+        if key not in self._paces:
             log.info("timing a batch: %s", work.kind)
             try:
-                with freeing_memory(), isolated(settings.seed, settings.threads or self._threads), DISPLAY.silenced():
+                with freeing_memory(), isolated(settings.seed, threads), DISPLAY.silenced():
                     _forget_gpu_peak()
-                    self._paces[work.key] = timed()._replace(gpu=_gpu_peak())
+                    self._paces[key] = timed()._replace(gpu=_gpu_peak())
             except Exception as error:  # whatever a job would raise once it came to it
                 log.warning("%s could not be timed: %s", work.kind, error_text(error))
-                self._paces[work.key] = None
-        return self._paces[work.key]
+                self._paces[key] = None
+        return self._paces[key]
 
 
 @dataclass(frozen=True)
@@ -121,7 +123,8 @@ class Bench:
         if self.content["explainer"]:
             yield from self._maps()
         if self.content["detector"]:
-            yield from self._detection()
+            workers = self.settings.detection.workers
+            yield from ((work._replace(workers=workers), timed) for work, timed in self._detection())
 
     def fits(self) -> Iterator[tuple[Work, Callable[[], Pace]]]:
         """The fits of the networks that are lacking, with what times them."""
