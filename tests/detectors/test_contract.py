@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import pickle
 from functools import cache
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import torch
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from omegaconf import DictConfig
-from torch import Tensor
+from torch import Tensor, nn
 
 from dovision.interfaces import Classifier, Detector
 from dovision.module_state import differentiable
@@ -117,6 +118,19 @@ def test_what_is_read_of_a_batch_is_what_is_read_of_each_image_alone(detector, k
     assert together.isfinite().all()
     assert not together.requires_grad
     torch.testing.assert_close(together, alone, rtol=0, atol=1e-5)
+
+
+def test_a_fitted_detector_that_has_read_can_be_sent_to_another_process(detector):
+    classifiers = made("multiclass")
+    for classifier in classifiers:
+        classifier.network.relu2 = nn.MaxPool2d(1)  # which a traced network calls by a function that cannot be pickled
+    with torch.no_grad():
+        rows = read(detector, images(12), classifiers)
+    detector.fit(rows, rows + 1 if detector.supervised else rows[:0])
+    sent = pickle.loads(pickle.dumps(detector))
+    torch.testing.assert_close(sent.score(rows), detector.score(rows), rtol=0, atol=0)
+    with torch.no_grad():
+        torch.testing.assert_close(sent.read(batch_of(images(12)), *classifiers), rows)
 
 
 def test_a_single_label_is_enough(detector):

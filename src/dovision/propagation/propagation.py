@@ -285,6 +285,10 @@ class CachedPropagation:
             self._cached, self.stamp = Propagation(classifier, self.intervention, self.chunk), stamp
         return self._cached
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Without what is made of the classifier, which would be copied too and may hold nameless functions."""
+        return {**self.__dict__, "_cached": None}
+
 
 def _refuse_batch_statistics(classifier: Classifier) -> None:
     """Raise if a batch-norm of the classifier normalises with the batch's own statistics in eval mode."""
