@@ -68,6 +68,17 @@ def test_all_figures_are_drawn(report_figures):
     assert list(report_figures) == [*families, *tables, *(f"detection_{name}" for name in others)]
 
 
+def test_a_difference_of_a_hundredth_is_seen_beside_one_of_a_half(report_figures):
+    panels = report_figures["detection_comparison"].figure.axes
+    assert len({axes.get_xlim() for axes in panels}) == 1
+    for axes in panels:
+        left, right = axes.get_xlim()
+        assert left <= -0.01
+        assert right >= 0.01
+        near, far = axes.transScale.transform([(0.01, 0), (right, 0)])[:, 0]
+        assert near > far / 4
+
+
 def test_captions_state_counts_thresholds_denominators_intervals_and_seeds(report_figures):
     for name, report_figure in report_figures.items():
         assert "n = " in report_figure.caption or "n, successful of attacked images" in report_figure.caption

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator
 
 from dovision.analysis.detection_summary import NOT_ADAPTIVE, WHOLE_FAMILY
 from dovision.analysis.detector_comparison import read_comparison
@@ -18,6 +19,8 @@ from dovision.store.detection_tables import COMPARISON, all_but, best_variant
 from dovision.store.display_names import display_name
 from dovision.store.run_record import Run
 
+LINEAR = 0.01  # up to this difference an axis is linear: a small lead is to be seen beside those who are far behind
+TICKS = (-1, -0.1, -0.01, 0, 0.01, 0.1, 1)
 _AGAINST = {"clean": "auroc", "noise": "auroc_noise"}
 
 
@@ -29,7 +32,8 @@ def comparison_figures(run: Run) -> Iterator[ReportFigure]:
     reference = display_name(rows["reference"].iloc[0])
     text = (
         f"AUROC of each detector minus that of {reference} on the same images, of successful attacks of a family at "
-        f"all epsilons together, against clean images and against noise; above 0: ahead of {reference}. A supervised "
+        f"all epsilons together, against clean images and against noise; above 0: ahead of {reference}. Beyond "
+        f"{LINEAR} the axis is logarithmic. A supervised "
         f"detector was fitted to all other families. All attacks are {NOT_ADAPTIVE}."
     )
     counted = f"n = {span(rows['successful'])} successful attacks."
@@ -76,6 +80,8 @@ def _difference_plot(rows: pd.DataFrame) -> Figure:
     figure, panels = panel_rows(
         map(display_name, families), ("difference of AUROC", ""), (1.9, 0.8 + 0.2 * len(labels)), sharey=True
     )
+    lowest, highest = _limits(rows[[f"{name}{end}" for name in _AGAINST.values() for end in ("", "_low", "_high")]])
+    ticks = [each for each in TICKS if lowest <= each <= highest]
     for axes, family in zip(panels, families, strict=True):
         own = rows[rows["family"] == family]
         axes.axvline(0, color=LINE, linewidth=0.9)
@@ -86,6 +92,15 @@ def _difference_plot(rows: pd.DataFrame) -> Figure:
             look = {"color": series(number)["color"], "label": f"against {head}"}
             axes.errorbar(own[name], places, xerr=whiskers, fmt="o", markersize=3, linewidth=0.9, **look)
         axes.grid(axis="x")
+        axes.set_xscale("symlog", linthresh=LINEAR)
+        axes.set_xlim(lowest, highest)
+        axes.set_xticks(ticks, [f"{each:g}" for each in ticks])
+        axes.xaxis.set_minor_locator(NullLocator())
     panels[0].set_yticks(range(len(labels)), shortened_apart(map(display_name, labels), 40))
     panels[0].set_ylim(len(labels) - 0.4, -0.6)
     return with_legend(figure)
+
+
+def _limits(differences: pd.DataFrame) -> tuple[float, float]:
+    """Of an axis that holds all of them, and a tick on both sides of zero."""
+    return 1.3 * min(differences.min().min(), -LINEAR), 1.3 * max(differences.max().max(), LINEAR)
