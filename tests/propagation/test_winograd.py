@@ -46,6 +46,16 @@ def test_tiles_of_a_window_have_the_bits_of_the_map(filters):
     assert torch.equal(kernel.of_tiles(window.movedim(1, -1)).movedim(-1, 1), whole)
 
 
+@pytest.mark.parametrize("channels", [(128, 128), (160, 128), (256, 512)])
+def test_a_product_of_few_tiles_has_the_bits_of_one_of_many(channels):
+    random = torch.Generator().manual_seed(2)
+    kernel = Winograd(torch.randn(channels[1], channels[0], 3, 3, generator=random), None, (0, 0))
+    read = torch.randn(40, 6, 6, channels[0], generator=random)  # a tile an image
+    whole = kernel.of_tiles(read)
+    for count in (1, 2, 3, 6, 7, 15, 16, 17, 39):
+        assert torch.equal(kernel.of_tiles(read[:count]), whole[:count]), count
+
+
 def network_of():
     torch.manual_seed(0)
     return nn.Sequential(

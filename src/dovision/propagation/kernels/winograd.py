@@ -19,6 +19,7 @@ from torch import Tensor
 TILE_SIDE = 4  # results a side
 _READ = TILE_SIDE + 2  # values that they are computed from
 _POINTS = (0.0, 0.65, -0.65, 1.5, -1.5)  # half the rounding of 0, 1, -1, 2, -2
+LEAST_ROWS = 16  # of a product; the libraries of some processors round products of fewer rows in another order
 LEAST_CHANNELS = 128  # below, the transforms take as long as the products that are saved
 
 
@@ -50,7 +51,7 @@ class Winograd:
 
     def __init__(self, weight: Tensor, bias: Tensor | None, padding: tuple[int, int]) -> None:
         transformed = _OF_FILTER @ weight.reshape(-1, 9).T
-        self.weight = transformed.view(_READ**2, *weight.shape[:2]).transpose(1, 2)
+        self.weight = transformed.view(_READ**2, *weight.shape[:2]).transpose(1, 2).contiguous()
         self.bias = bias
         self.padding = padding
 
@@ -73,7 +74,9 @@ class Winograd:
             read.storage_offset(),
         )
         transformed = (_OF_READ @ tiles.reshape(_READ**2, -1)).view(_READ**2, -1, channels)
-        products = torch.bmm(transformed, self.weight).view(_READ**2, -1)
+        count = transformed.shape[1]
+        rows = F.pad(transformed, (0, 0, 0, max(0, LEAST_ROWS - count)))
+        products = torch.bmm(rows, self.weight)[:, :count].reshape(_READ**2, -1)
         results = (_BACK @ products).view(TILE_SIDE, TILE_SIDE, images, down, across, -1)
         joined = results.permute(2, 3, 0, 4, 1, 5).contiguous().view(images, TILE_SIDE * down, TILE_SIDE * across, -1)
         return joined if self.bias is None else joined.add_(self.bias)
