@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -65,14 +66,24 @@ def mask_folder(phantom: Phantom, tmp_path_factory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="module", params=CHOICES, ids=lambda choice: " ".join(choice).replace("intervention", ""))
-def intervention(request, phantom: Phantom, mask_folder: Path) -> Intervention:
-    config = composed(*request.param).intervention
+def made(choice: list[str], mask_folder: Path) -> Intervention:
+    config = composed(*choice).intervention
     if "root" in config:
         config = {**config, "root": str(mask_folder), "units": {"triangle": 255, "square": 1}, "files": "{name}.png"}
-    intervention = instantiate(config)
+    return instantiate(config)
+
+
+@pytest.fixture(scope="module", params=CHOICES, ids=lambda choice: " ".join(choice).replace("intervention", ""))
+def intervention(request, phantom: Phantom, mask_folder: Path) -> Intervention:
+    intervention = made(request.param, mask_folder)
     intervention.bind(phantom, "test")
     return intervention
+
+
+@pytest.mark.parametrize("name", names("intervention"))
+def test_it_can_be_sent_to_another_process_before_it_has_images(name, mask_folder):
+    intervention = made([f"+intervention={name}", *NEEDED.get(name, [])], mask_folder)
+    assert type(pickle.loads(pickle.dumps(intervention))) is type(intervention)
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,7 @@ from hydra.plugins.config_source import ConfigResult
 from omegaconf import OmegaConf, open_dict
 
 from dovision.config.sources import configuration_folder
-from dovision.sweeps.costs import Estimate
+from dovision.sweeps.costs import Estimate, Pace, Work
 from dovision.sweeps.dry_run import JobEstimate, warn_of_space
 from dovision.sweeps.jobs import BASIC, JOBLIB, LOCAL, SLURM, Job, ReadOnce, overrides_of_jobs, read_once, workers
 from dovision.sweeps.timing import Timer
@@ -273,6 +273,24 @@ def test_a_dry_run_times_maps_detection_and_all_fits(dovision_evaluate, tmp_path
         *("fits of effect_profile_latent", "fits of effect_classifier", "adaptive attack on max_softmax"),
     ]
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_a_dry_run_divides_by_the_workers_of_detection_what_they_share(dovision_evaluate, tmp_path, monkeypatch):
+    shared = {}
+
+    def pace(timer: Timer, work: Work, settings: object, timed: object) -> Pace:
+        shared[work.kind] = work.workers
+        return Pace(0.0, 1.0)
+
+    monkeypatch.setattr(Timer, "_pace", pace)
+    words = "detector=[effect_profile,max_softmax] detection.adaptive.detectors=[max_softmax] detection.workers=3 "
+    words += "+attack@detection.attacks.pgd=pgd detection.val_images=8 detection.test_images=4 dry_run=true"
+    assert dovision_evaluate(*words.split(), f"output_root={tmp_path}") == 0
+    assert {kind: count for kind, count in shared.items() if not kind.startswith("fit of")} == {
+        **{"effects": 1, "attack pgd": 3, "what detectors read": 3},
+        **{"fits of effect_profile": 1, "adaptive attack on max_softmax": 1},  # one fit, one detector
+    }
 
 
 def test_effects_larger_than_the_free_disk_are_warned_of(tmp_path, caplog, monkeypatch):

@@ -88,12 +88,15 @@ def _rounded(column: Column, weight: Column, bins: int) -> Column:
     """Numbers, shape (N,), as they are if at most `bins` of them differ, else each the nearest of as many quantiles.
 
     The trees put thresholds halfway between the numbers that they are fitted to, so rounding changes nothing in how
-    they read others. Of more numbers with weights they would sort a feature for each of the quantiles anew, which takes
-    ten times as long as the rest of a fit.
+    they read others. Of more numbers with weights they would sort a feature once for each quantile, which takes ten
+    times as long as the rest of a fit.
     """
     if len(np.unique(column)) <= bins:
         return column
-    quantiles = np.unique(np.quantile(column, np.linspace(0, 1, bins), weights=weight, method="inverted_cdf"))
+    order = np.argsort(column)
+    share = np.cumsum(weight[order])
+    places = np.searchsorted(share, np.linspace(0, share[-1], bins)).clip(max=len(column) - 1)
+    quantiles = np.unique(column[order][places])
     return quantiles[np.searchsorted((quantiles[1:] + quantiles[:-1]) / 2, column)]
 
 

@@ -328,12 +328,13 @@ class Detection(Evaluation):
 
     def _warn_of_weak_attacks(self) -> None:
         rates = attack_rates(self.folder)
-        strongest = rates[~rates["attack"].isin([NOISE, TOGETHER])].groupby("attack", sort=False)["success"].max()
+        others = rates[~rates["attack"].isin([NOISE, TOGETHER, *self.failed])]
+        strongest = others.groupby("attack", sort=False)["success"].max()
         if len(weak := strongest[strongest < WEAK]):
             found = ", ".join(f"{name} {100 * success:.1f}%" for name, success in weak.items())
             log.warning(
-                "attacks that succeed on less than %.0f%% of the test images at every eps (%s): detection of them is "
-                "measured on few images. Raise their eps or steps, or leave them out.",
+                "attacks that succeed on less than %.0f%% of the images that are right when clean, at every eps (%s): "
+                "the numbers of their detection rest on these alone. Raise their eps or steps, or leave them out.",
                 100 * WEAK,
                 found,
             )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -60,6 +60,14 @@ class MaskIntervention(Intervention):
         self.suffixes = ("", *(f"{MATCHED_CONTROL}{number}" for number in range(checks.count("controls", controls))))
         self.seed = checks.count("seed", seed)
         self._objects: dict[int, list[Box]] = {}
+        self._forget()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """All but the cache, which cannot be sent to another process."""
+        return {name: value for name, value in self.__dict__.items() if name != "_placed"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
         self._forget()
 
     @abstractmethod

@@ -6,6 +6,7 @@ import copy
 import logging
 import tempfile
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback
+from threadpoolctl import threadpool_limits
 from torch import Tensor
 from torch.utils.data import DataLoader
 
@@ -77,7 +79,8 @@ class Timer:
         if key not in self._paces:
             log.info("timing a batch: %s", work.kind)
             try:
-                with freeing_memory(), isolated(settings.seed, threads), DISPLAY.silenced():
+                alone = threadpool_limits(1) if work.workers > 1 else nullcontext()
+                with freeing_memory(), isolated(settings.seed, threads), alone, DISPLAY.silenced():
                     _forget_gpu_peak()
                     self._paces[key] = timed()._replace(gpu=_gpu_peak())
             except Exception as error:  # whatever a job would raise once it came to it
@@ -123,8 +126,7 @@ class Bench:
         if self.content["explainer"]:
             yield from self._maps()
         if self.content["detector"]:
-            workers = self.settings.detection.workers
-            yield from ((work._replace(workers=workers), timed) for work, timed in self._detection())
+            yield from self._detection()
 
     def fits(self) -> Iterator[tuple[Work, Callable[[], Pace]]]:
         """The fits of the networks that are lacking, with what times them."""
@@ -289,26 +291,27 @@ class Bench:
         )
         for name, attack in detection_setup.attacks.items():
             settings = self.content["detection"]["attacks"][name]
-            yield from self._attack(f"attack {name}", settings, attack, val + test)
+            for work, timed in self._attack(f"attack {name}", settings, attack, val + test):
+                yield work._replace(workers=own.workers), timed
         conditions = 1 + sum(len(attack.eps) for attack in detection_setup.attacks.values())
-        detectors, code = self.content["detector"], self.content["autoencoder"]
-        reads = Work("what detectors read", self._key("reads", detectors, code), conditions * (val + test))
-        yield reads, lambda: self._step_pace(lambda batch: self._read_all(detection_setup.detectors, batch))
-        learning = {n: d.supervised for n, d in detection_setup.detectors.items() if d.needs_fit}
+        detectors, code, made = self.content["detector"], self.content["autoencoder"], detection_setup.detectors
+        key, rows = self._key("reads", detectors, code), conditions * (val + test)
+        reads = Work("what detectors read", key, rows, workers=own.workers)
+        yield reads, lambda: self._step_pace(lambda batch: self._read_all(made, batch))
+        learning = {n: d.supervised for n, d in made.items() if d.needs_fit}
         protocol = fit_protocol({n: a.eps for n, a in detection_setup.attacks.items()}, own.families, own.seen)
         families, hardened = len(set(protocol.family.values())), NOISE in detection_setup.attacks
         for name, fits in fits_of_detectors(learning, families, hardened, own.controls).items():
-            work = Work(f"fits of {name}", self._key("fits", detectors[name], code), fits * FITTED_SHARE * val)
-            yield work, partial(self._detector_pace, detection_setup.detectors[name])
-        adaptive = own.adaptive
+            key, shared = self._key("fits", detectors[name], code), min(own.workers, fits)
+            work = Work(f"fits of {name}", key, fits * FITTED_SHARE * val, workers=shared)
+            yield work, partial(self._detector_pace, made[name])
+        adaptive, attacked = own.adaptive, self.settings.adaptively_attacked
         images = len(first_samples(self.images, TEST, adaptive.images))
-        for name in self.settings.adaptively_attacked:
+        for name in attacked:
             runs = len(adaptive.eps) * len(DIRECTIONS) * adaptive.restarts
             key, passes = self._key("adaptive", detectors[name], code), images * runs * (1 + adaptive.steps) / 2
-            yield (
-                Work(f"adaptive attack on {name}", key, passes),
-                partial(self._adaptive_pace, detection_setup.detectors[name]),
-            )
+            work = Work(f"adaptive attack on {name}", key, passes, workers=min(own.workers, len(attacked)))
+            yield work, partial(self._adaptive_pace, made[name])
 
     def _read(self, detector: Detector, batch: Batch) -> Tensor:
         device = batch.image.device

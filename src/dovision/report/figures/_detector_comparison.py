@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
@@ -103,4 +104,4 @@ def _difference_plot(rows: pd.DataFrame) -> Figure:
 
 def _limits(differences: pd.DataFrame) -> tuple[float, float]:
     """Of an axis that holds all of them, and a tick on both sides of zero."""
-    return 1.3 * min(differences.min().min(), -LINEAR), 1.3 * max(differences.max().max(), LINEAR)
+    return 1.3 * np.nanmin([differences.min().min(), -LINEAR]), 1.3 * np.nanmax([differences.max().max(), LINEAR])
