@@ -72,7 +72,7 @@ def test_a_name_that_is_not_recorded_is_refused(tables):
 def test_the_scores_of_a_run_are_recorded_as_its_summary_has_them(tables, tmp_path):
     run = read_run(write_map_run(tmp_path / "run", images=8).path)
     rows = [{"seed": 0, **row} for row in tables.map_scores(run.folder, run.facts)]
-    maps = tables.Maps({"origin": {}, "rows": rows})
+    maps = tables.Maps({"kind": "maps", "origin": {}, "rows": rows})
     whole = [row for row in run.summary["maps"] if row["cases"] == "all" and row["mean"] is not None]
     for metric in tables.METRICS:
         known = {row["explainer"]: row["mean"] for row in whole if row["metric"] == metric}
@@ -89,7 +89,7 @@ def test_the_scores_of_detectors_are_recorded_as_their_tables_have_them(tables, 
     write_comparison(tmp_path, "feature_squeezing")
     costs = {"detector_costs": {"effect_classifier": {"passes": 51}}}
     rows = [{"seed": 0, **row} for row in tables.detector_scores(tmp_path, costs)]
-    detectors = tables.Detectors({"origin": {}, "rows": rows})
+    detectors = tables.Detectors({"kind": "detection", "origin": {}, "rows": rows})
     assert detectors.families() == ["fgsm", "pgd"]
     assert detectors("effect_classifier", "", "", "passes")[0]["estimate"] == 51
     fits = {"": "", "fgsm": "fgsm", tables.ALL_BUT: "all but pgd"}
@@ -105,6 +105,11 @@ def test_the_scores_of_detectors_are_recorded_as_their_tables_have_them(tables, 
             assert [found["estimate"], found["low"], found["high"]] == pytest.approx(
                 [whole[metric], whole[f"{metric}_low"], whole[f"{metric}_high"]], abs=1e-6
             )
+    whole = read_comparison(tmp_path).query("attack == @WHOLE_FAMILY and detector == 'effect_classifier'")
+    (least,) = detectors("effect_classifier", tables.LEAST, "pgd", "auroc", "feature_squeezing")
+    single = whole[(whole["family"] == "pgd") & (whole["fitted_on"] == "fgsm")]
+    assert least["estimate"] == pytest.approx(single["auroc"].item(), abs=1e-6)
+    assert detectors.controls() == []
     (evaded,) = detectors("effect_classifier", "all attacks", "adaptive", "evasion at 0.3")
     assert 0 <= evaded["low"] <= evaded["estimate"] <= evaded["high"] <= 1
 
@@ -117,7 +122,8 @@ def test_families_are_named_by_the_side_on_which_the_differences_of_all_training
     whole = read_comparison(tmp_path).query("attack == @WHOLE_FAMILY and detector == 'max_softmax'")
     low = dict(zip(whole["family"], whole["auroc_low"], strict=True))
     high = dict(zip(whole["family"], whole["auroc_high"], strict=True))
-    detectors = tables.Detectors({"origin": {}, "rows": [{"seed": seed, **row} for seed in (0, 1) for row in rows]})
+    twice = [{"seed": seed, **row} for seed in (0, 1) for row in rows]
+    detectors = tables.Detectors({"kind": "detection", "origin": {}, "rows": twice})
     of = ("max_softmax", "", "auroc", "feature_squeezing")
     assert detectors.on_side(-1, *of) == [family for family in low if high[family] < 0]
     assert detectors.on_side(1, *of) == [family for family in low if low[family] > 0]

@@ -52,7 +52,7 @@ def test_a_product_of_few_tiles_has_the_bits_of_one_of_many(channels):
     kernel = Winograd(torch.randn(channels[1], channels[0], 3, 3, generator=random), None, (0, 0))
     read = torch.randn(40, 6, 6, channels[0], generator=random)  # a tile an image
     whole = kernel.of_tiles(read)
-    for count in (1, 2, 3, 6, 7, 15, 16, 17, 39):
+    for count in (1, 2, 3, 6, 7, 16, 39):
         assert torch.equal(kernel.of_tiles(read[:count]), whole[:count]), count
 
 

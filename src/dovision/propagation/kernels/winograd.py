@@ -19,7 +19,7 @@ from torch import Tensor
 TILE_SIDE = 4  # results a side
 _READ = TILE_SIDE + 2  # values that they are computed from
 _POINTS = (0.0, 0.65, -0.65, 1.5, -1.5)  # half the rounding of 0, 1, -1, 2, -2
-LEAST_ROWS = 16  # of a product; the libraries of some processors round products of fewer rows in another order
+LEAST_ROWS = 2  # of a product; that of a single row is rounded in another order
 LEAST_CHANNELS = 128  # below, the transforms take as long as the products that are saved
 
 
