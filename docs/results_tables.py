@@ -15,7 +15,7 @@ import json
 import re
 import sys
 import textwrap
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +28,8 @@ from dovision.analysis.detector_comparison import read_comparison
 from dovision.findings.finding import direction
 from dovision.findings.map_findings import RIVALS
 from dovision.findings.number_text import interval_text, number_text
-from dovision.store.detection_tables import ADAPTIVE, all_but, best_variant
-from dovision.store.run_record import read_run
+from dovision.store.detection_tables import ADAPTIVE, CONTROLS, DETECTOR, all_but, best_variant, read_adaptive
+from dovision.store.run_record import Run, read_run
 from dovision.store.schemas import SUMMARY
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -42,6 +42,7 @@ DETECTION_METRICS = ("auroc", "auroc_noise", "tpr_1")
 COMPARED = ("auroc", "auroc_noise")
 ALL_BUT = "all but the family"
 FITTED_ON = ("fgsm", "pgd")  # beside all but the family
+LEAST = "the single family with the least difference"
 BLOCK = re.compile(r"(<!-- results, made by `python docs/results_tables.py` -->\n).*?(<!-- end -->)", re.DOTALL)
 Row = Mapping[str, Any] | Sequence[float] | float
 
@@ -102,7 +103,7 @@ class Rows:
     names: tuple[str, ...]  # columns, in the order of the arguments; the last may be left out, and is then ""
 
     def __init__(self, recorded: Mapping[str, Any]) -> None:
-        self.origin, self.rows = recorded["origin"], recorded["rows"]
+        self.kind, self.origin, self.rows = recorded["kind"], recorded["origin"], recorded["rows"]
 
     def __call__(self, *words: str, **others: str) -> list[dict[str, Any]]:
         """The rows of these words.
@@ -142,6 +143,10 @@ class Detectors(Rows):
         rows = {family: self(detector, fitted_on, family, metric, minus) for family in self.families(fitted_on)}
         return [family for family, of in rows.items() if {direction(_named(row)) for row in of} == {way}]
 
+    def controls(self) -> list[dict[str, Any]]:
+        """Negative controls, whose AUROC is to be one half."""
+        return [row for row in self.rows if row["fitted_on"] in CONTROLS]
+
     def ends(self, families: Sequence[str], *words: str) -> list[float]:
         """The smallest and the largest number of some families in all trainings.
 
@@ -175,7 +180,7 @@ class Speed:
 
 def recorded() -> dict[str, Any]:
     """What the text can name: each file of docs/results/ by its name."""
-    files = {path.stem: json.loads(path.read_text()) for path in sorted((ROOT / "docs/results").glob("*.json"))}
+    files = {path.stem: read_record(path) for path in sorted((ROOT / "docs/results").glob("*.json"))}
     kinds = {"maps": Maps, "detection": Detectors, "speed": Speed}
     return {name: kinds[found["kind"]](found) if found["kind"] in kinds else found for name, found in files.items()}
 
@@ -204,20 +209,15 @@ def filled(items: str) -> str:
     return "".join(f"{textwrap.fill(' '.join(item.split()), **width)}\n" for item in re.split(r"\n(?=- )", items))
 
 
-def of_runs(
-    kind: str,
-    scores: Callable[[Path, Mapping[str, Any]], Iterable[dict[str, Any]]],
-    commit: str,
-    folders: Sequence[Path],
-) -> dict[str, Any]:
+def of_runs(kind: str, commit: str, folders: Sequence[Path]) -> dict[str, Any]:
     """Scores of runs of several seeds, and what they are of.
 
     Args:
-        kind: of the file.
-        scores: rows of a run, from its folder and facts.
+        kind: maps or detection.
         commit: of the code of the runs.
         folders: of completed runs.
     """
+    scores, images = RECORDED[kind]
     runs = [read_run(folder) for folder in folders]
     facts = [run.facts for run in runs]
     origin = {
@@ -226,7 +226,7 @@ def of_runs(
         "started": [of["started"][:10] for of in facts],
         "device": f"{facts[0]['device']}, {facts[0]['threads']} thread",
         "versions": facts[0]["versions"],
-        "images": facts[0]["images"],
+        "images": images(runs[0]),
         "digests": [of["digests"][SUMMARY]["sha256"][:12] for of in facts],
     }
     rows = [{"seed": run.facts["seed"], **row} for run in runs for row in scores(run.folder, run.facts)]
@@ -278,11 +278,31 @@ def detector_scores(folder: Path, facts: Mapping[str, Any]) -> Iterator[dict[str
                 if row[metric] == row[metric]:
                     numbers, minus = _numbers(row, metric), row.get("reference", "")
                     yield made(row["detector"], fitted_on, row["family"], metric, numbers, minus)
+    single = compared[compared["fitted_on"].isin(compared["family"]) & (compared["fitted_on"] != compared["family"])]
+    for metric in COMPARED:
+        least = single.groupby(["detector", "family"], sort=False)[metric].idxmin()
+        for row in single.loc[least.dropna()].to_dict("records"):
+            yield made(row["detector"], LEAST, row["family"], metric, _numbers(row, metric), row["reference"])
     for row in frame[frame["attack"] == ADAPTIVE].to_dict("records"):
         numbers = _numbers(row, "evasion_5")
         yield made(row["detector"], row["fitted_on"], ADAPTIVE, f"evasion at {row['eps']:g}", numbers)
+    wins = read_adaptive(folder).groupby([*DETECTOR[::2], "eps", "sample"])["first"].min().dropna()
+    for (detector, fitted_on, eps), steps in wins.groupby(level=[0, 1, 2]):
+        yield made(detector, fitted_on, ADAPTIVE, f"latest step at {eps:g}", [int(steps.max()), None, None])
     for row in negative_controls(frame).to_dict("records"):
         yield made(row["detector"], row["fitted_on"], "", "auroc", _numbers(row, "auroc"))
+
+
+def attacked_images(run: Run) -> int:
+    """Number of images that each attack was tried on."""
+    frame = read_detection(run.folder)
+    return int(frame[frame["attack"].isin(frame["family"])]["images"].max())
+
+
+RECORDED = {
+    "maps": (map_scores, lambda run: run.facts["images"]),
+    "detection": (detector_scores, attacked_images),
+}
 
 
 def _numbers(row: Mapping[str, Any], metric: str) -> list[float]:
@@ -294,20 +314,29 @@ def _interval(numbers: Sequence[float | None]) -> dict[str, float | None]:
     return dict(zip(("estimate", "low", "high"), known, strict=True))
 
 
+def read_record(path: Path) -> dict[str, Any]:
+    """A file of docs/results/; each of its rows by the names of the columns."""
+    found: dict[str, Any] = json.loads(path.read_text())
+    columns = found.pop("columns", None)
+    return (
+        found if columns is None else {**found, "rows": [dict(zip(columns, row, strict=True)) for row in found["rows"]]}
+    )
+
+
 def write_record(name: str, found: Mapping[str, Any]) -> None:
-    """Write a file of docs/results/, a row a line."""
-    head = json.dumps({key: value for key, value in found.items() if key != "rows"}, indent=1)
-    rows = ",\n".join(f"  {json.dumps(row)}" for row in found["rows"])
+    """Write a file of docs/results/, a row a line, without the names of the columns that all rows have."""
+    columns = list(found["rows"][0]) if len({tuple(row) for row in found["rows"]}) == 1 else None
+    named = {} if columns is None else {"columns": columns}
+    head = json.dumps({**{key: value for key, value in found.items() if key != "rows"}, **named}, indent=1)
+    rows = ",\n".join(f"  {json.dumps(row if columns is None else list(row.values()))}" for row in found["rows"])
     (ROOT / "docs/results" / f"{name}.json").write_text(f'{head[:-2]},\n "rows": [\n{rows}\n ]\n}}\n')
 
 
 if __name__ == "__main__":
     try:
         match sys.argv[1:]:
-            case ["maps", name, commit, folder, *more]:
-                write_record(name, of_runs("maps", map_scores, commit, list(map(Path, (folder, *more)))))
-            case ["detection", name, commit, folder, *more]:
-                write_record(name, of_runs("detection", detector_scores, commit, list(map(Path, (folder, *more)))))
+            case [("maps" | "detection") as kind, name, commit, folder, *more]:
+                write_record(name, of_runs(kind, commit, list(map(Path, (folder, *more)))))
             case ["speed", name, table]:
                 write_record(name, {"kind": "speed", **json.loads(Path(table).read_text())})
             case []:
