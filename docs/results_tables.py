@@ -109,9 +109,11 @@ class Rows:
         """The rows of these words.
 
         Raises:
-            ValueError: there are none.
+            ValueError: there are none, or the words are not one a column.
         """
         key = {self.names[-1]: "", **dict(zip(self.names, words, strict=False)), **others}
+        if set(key) != set(self.names) or len(words) > len(self.names):
+            raise ValueError(f"a number is named by {', '.join(self.names)}, got {words} {others}. Name each once.")
         found = [row for row in self.rows if all(row[name] == value for name, value in key.items())]
         if not found:
             raise ValueError(f"no number is recorded of {key}. Record it, or mend the text.")
@@ -194,7 +196,7 @@ def pages() -> dict[Path, str]:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    names = {"text": text, "several": several, "listed": listed, **recorded()}
+    names = {"text": text, "several": several, "listed": listed, "ALL_BUT": ALL_BUT, "LEAST": LEAST, **recorded()}
     made = {name: environment.get_template(f"{name}.md.j2").render(names) for name in ("results", "readme")}
     readme = (ROOT / "README.md").read_text()
     return {
@@ -344,8 +346,7 @@ if __name__ == "__main__":
             case other:
                 sys.exit(f"{__doc__}\ngot {' '.join(other)}")
     except OSError as error:
-        sys.exit(
-            f"nothing was recorded: {error}. Give the folder of a completed run, or the table.json of a benchmark."
-        )
+        remedy = "Give the folder of a completed run, or the table.json of a benchmark."
+        sys.exit(f"nothing was recorded: {str(error).rstrip('.')}. {remedy}")
     for path, content in pages().items():
         path.write_text(content)

@@ -65,8 +65,12 @@ def test_a_recorded_number_is_written_as_in_findings_and_a_printed_one_as_it_was
 
 
 def test_a_name_that_is_not_recorded_is_refused(tables):
+    maps = tables.recorded()["phantom_maps"]
     with pytest.raises(ValueError, match=r"no number is recorded of .*'gradcam'"):
-        tables.recorded()["phantom_maps"]("gradcam", "energy")
+        maps("gradcam", "energy")
+    for words in (("grad_cam",), ("grad_cam", "energy", "", "rise")):
+        with pytest.raises(ValueError, match="a number is named by explainer, metric, minus, got"):
+            maps(*words)
 
 
 def test_the_scores_of_a_run_are_recorded_as_its_summary_has_them(tables, tmp_path):
