@@ -100,6 +100,11 @@ def test_a_part_that_is_chosen_at_an_unused_place_is_named():
     }
 
 
+def test_the_key_that_leaves_a_consumer_out_is_not_named():
+    overrides = ["detector=[max_softmax]", "detection.adaptive.detectors=[]", "detection.adaptive.steps=3"]
+    assert unused_of(overrides, overrides) == {"detection.adaptive.steps": "detection.adaptive.detectors=[NAME,...]"}
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("command", "consumer", "needed"),

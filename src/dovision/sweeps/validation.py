@@ -133,7 +133,8 @@ def unused(settings: TrainSettings, overrides: Iterable[str], mode: RunMode) -> 
         section = key.rpartition("@")[2]
         for consumer in consumers:
             is_own = any(f"{section}.".startswith(f"{own}.") for own in consumer.sections)
-            if is_own and key not in found and not consumer.is_there(settings):
+            switches = key == consumer.name.partition("=")[0]  # the consumer itself, on or off
+            if is_own and not switches and key not in found and not consumer.is_there(settings):
                 found[key] = consumer.name
     return found
 
