@@ -1,4 +1,4 @@
-"""Linear layers with packed weights give what torch's give, and an activation behind them is part of the call."""
+"""Layers with packed weights give what torch's give, and an activation behind them is part of the call."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import nn
 from dovision.interventions.fills import Constant
 from dovision.interventions.pixel_grid import PixelGrid
 from dovision.propagation import Propagation
-from dovision.propagation.kernels.packed_linear import PackedLinear, can_pack
+from dovision.propagation.kernels.packed_linear import PackedConvolution, PackedLinear, can_pack
 
 pytestmark = pytest.mark.skipif(not can_pack(), reason="torch has no such kernel here")
 
@@ -29,6 +29,17 @@ class Block(nn.Module):
         return x + self.narrow(self.activation(self.wide(self.norm(self.spatial(x).permute(0, 2, 3, 1))))).permute(
             0, 3, 1, 2
         )
+
+
+def inverted(activation, **settings):
+    """As MobileNet's block: a convolution of one place, a depthwise one, and one of one place again."""
+    return nn.Sequential(
+        nn.Conv2d(16, 48, 1, bias=False, **settings),
+        nn.BatchNorm2d(48),
+        activation,
+        nn.Conv2d(48, 48, 3, padding=1, groups=48),
+        nn.Conv2d(48, 16, 1),
+    )
 
 
 def hooked(activation):
@@ -62,13 +73,63 @@ def test_edits_are_as_in_whole_passes(activation, joined, classifier_of, batch_o
         assert torch.equal(Propagation(classifier, PixelGrid(4, 4), chunk)(batch).treated, outcome.treated)
 
 
+@pytest.mark.parametrize(
+    ("activation", "settings", "joined"),
+    [
+        (nn.SiLU(inplace=True), {}, [True, False]),
+        (nn.Hardswish(), {"padding": "same"}, [True, False]),
+        (nn.GELU(), {"padding": "valid"}, [True, False]),
+        (nn.ReLU(inplace=True), {}, [False, False]),
+        (nn.SiLU(), {"stride": 2}, [False]),
+        (nn.SiLU(), {"padding": 1}, [False]),
+        (nn.SiLU(), {"groups": 2}, [False]),
+    ],
+    ids=["silu", "hardswish, same", "gelu, valid", "relu", "stride", "padding", "groups"],
+)
+def test_convolutions_of_one_place_are_linear_layers(
+    activation, settings, joined, classifier_of, batch_of, expected_outcome, assert_equal
+):
+    torch.manual_seed(0)
+    network = nn.Sequential(
+        nn.Conv2d(3, 16, 4, stride=4),
+        inverted(activation, **settings),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(16, 5),
+    )
+    classifier, batch = classifier_of(network), batch_of(2, 3, 56, 56)
+    propagation = Propagation(classifier, PixelGrid(4, 4))
+    outcome = propagation(batch)
+    assert_equal(outcome, expected_outcome(classifier, PixelGrid(4, 4), batch))
+    steps = [step.function for step in propagation.engine.graph.steps]
+    packed = [kernel for kernel in steps if isinstance(kernel, PackedConvolution)]
+    assert [kernel.activation != ("none", "") for kernel in packed] == joined
+    for chunk in (3, 17):
+        assert torch.equal(Propagation(classifier, PixelGrid(4, 4), chunk)(batch).treated, outcome.treated)
+
+
 @pytest.mark.parametrize("rows", [1, 3, 15, 17])
-def test_other_rows_change_no_bit(rows):
+@pytest.mark.parametrize("channels", [48, 1152])
+def test_other_rows_change_no_bit(rows, channels):
     random = torch.Generator().manual_seed(0)
-    weight, bias, value = (torch.randn(shape, generator=random) for shape in ((64, 48), (64,), (32, 9, 48)))
+    weight, bias, value = (torch.randn(shape, generator=random) for shape in ((64, channels), (64,), (32, 9, channels)))
+    weight /= channels**0.5
     kernel = PackedLinear(weight, bias)
     assert torch.equal(kernel(value[:rows]), kernel(value)[:rows])
+    assert torch.equal(kernel(value[0, :rows]), kernel(value)[0, :rows])
     torch.testing.assert_close(kernel(value), nn.functional.linear(value, weight, bias), rtol=0, atol=1e-5)
+
+
+def test_a_convolution_of_one_place_keeps_bits_in_a_window():
+    random = torch.Generator().manual_seed(0)
+    weight, value = torch.randn(64, 1152, 1, 1, generator=random), torch.randn(3, 1152, 7, 6, generator=random)
+    weight /= 1152**0.5
+    kernel = PackedConvolution(weight, None)
+    whole = kernel(value.contiguous(memory_format=torch.channels_last))
+    torch.testing.assert_close(whole, nn.functional.conv2d(value, weight), rtol=0, atol=1e-5)
+    for size in (1, 2, 5):
+        assert torch.equal(kernel(value[:, :, 2 : 2 + size, 1 : 1 + size]), whole[:, :, 2 : 2 + size, 1 : 1 + size])
+        assert torch.equal(kernel(value[:1, :, :size, :1]), whole[:1, :, :size, :1])
 
 
 class ByNorm(nn.Module):

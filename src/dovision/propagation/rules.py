@@ -20,7 +20,7 @@ import torchvision.ops
 from torch import Tensor, nn
 
 from dovision.propagation.graph import Method, PartOf, Step
-from dovision.propagation.kernels.packed_linear import PackedLinear
+from dovision.propagation.kernels.packed_linear import PackedConvolution, PackedLinear
 from dovision.propagation.kernels.winograd import TILE_SIDE, Winograd
 from dovision.propagation.patch import Map, Padding, Patch, gather, paste
 from dovision.propagation.spans import Index, Span, Window
@@ -368,6 +368,7 @@ RULES: dict[Any, Rule] = dict.fromkeys(POINTWISE, pointwise) | {
     F.channel_shuffle: mixes_channels(1),
     F.linear: mixes_channels(3),
     PackedLinear: mixes_channels(3),
+    PackedConvolution: mixes_channels(1),
     F.layer_norm: layer_norm,
     F.pad: pad,
     F.interpolate: interpolate,

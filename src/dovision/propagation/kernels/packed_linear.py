@@ -1,4 +1,4 @@
-"""Linear layers of fixed weights, packed for the processor, with the activation that follows.
+"""Linear layers, and convolutions of one place, of fixed weights, packed for the processor, with what follows.
 
 torch's own call packs the weights in each pass again, and writes each result before an activation reads it again.
 """
@@ -17,9 +17,12 @@ from torch.utils.flop_counter import register_flop_formula
 _OPS = torch.ops.mkldnn
 _NAMES = ("_reorder_linear_weight", "_linear_pointwise")
 _ROWS = 1024  # that the packing is made for; others are as exact
-JOINED_ACTIVATIONS: dict[Any, tuple[str, str]] = dict.fromkeys(
-    (F.gelu, nn.GELU), ("gelu", "none")
-)  # as oneDNN has them
+_LEAST_ROWS = 2  # of a product; that of a single row is rounded in another order
+JOINED_ACTIVATIONS: dict[Any, tuple[str, str]] = {  # as oneDNN has them
+    **dict.fromkeys((F.gelu, nn.GELU), ("gelu", "none")),
+    **dict.fromkeys((F.silu, nn.SiLU), ("swish", "")),
+    **dict.fromkeys((F.hardswish, nn.Hardswish), ("hardswish", "")),
+}
 
 
 class PackedLinear:
@@ -37,11 +40,28 @@ class PackedLinear:
 
     def __call__(self, input: Tensor) -> Tensor:
         name, algorithm = self.activation
-        result: Tensor = _OPS._linear_pointwise(input, self.weight, self.bias, name, [], algorithm)
-        return result
+        rows = input.reshape(-1, input.shape[-1])
+        enough = F.pad(rows, (0, 0, 0, _LEAST_ROWS - len(rows))) if len(rows) < _LEAST_ROWS else rows
+        result: Tensor = _OPS._linear_pointwise(enough, self.weight, self.bias, name, [], algorithm)
+        return result[: len(rows)].view(*input.shape[:-1], -1)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> PackedLinear:
         return self  # which nothing changes; packed weights cannot be copied
+
+
+class PackedConvolution(PackedLinear):
+    """A convolution of one place, on maps of shape (N, C, H, W): a linear layer on the channels of each place.
+
+    Args:
+        weight: shape (K, C, 1, 1), float32.
+        bias: shape (K,).
+    """
+
+    def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
+        super().__init__(weight.flatten(1), bias)
+
+    def __call__(self, input: Tensor) -> Tensor:
+        return super().__call__(input.movedim(1, -1)).movedim(-1, 1)
 
 
 def can_pack() -> bool:

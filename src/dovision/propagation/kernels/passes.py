@@ -11,7 +11,12 @@ from torch import Tensor, nn
 
 from dovision.propagation.graph import Graph, Step
 from dovision.propagation.graph_passes import CONVOLUTION, named_arguments
-from dovision.propagation.kernels.packed_linear import JOINED_ACTIVATIONS, PackedLinear, can_pack
+from dovision.propagation.kernels.packed_linear import (
+    JOINED_ACTIVATIONS,
+    PackedConvolution,
+    PackedLinear,
+    can_pack,
+)
 from dovision.propagation.kernels.winograd import LEAST_CHANNELS, Winograd
 
 _ONCE = (1, (1, 1))
@@ -36,14 +41,13 @@ def save_products(graph: Graph) -> Graph:
 
 
 def pack_linear(graph: Graph) -> Graph:
-    """The graph with linear layers by `PackedLinear`, each with the activation that alone reads its result."""
+    """The graph with linear layers and convolutions of one place packed, with the activation that alone reads them."""
     for step in graph.steps if can_pack() else ():
-        settings = {"bias": None} | named_arguments(step, ("input", "weight", "bias"))
+        kind, settings = _packable(step)
         weight: Any = settings.get("weight")
-        bias: Any = settings["bias"]
-        dense = step.function is F.linear and _is_fixed(weight) and weight.ndim == 2
-        if dense and (bias is None or (_is_fixed(bias) and bias.shape == weight.shape[:1])):
-            step.function = PackedLinear(weight.detach(), None if bias is None else bias.detach())
+        bias: Any = settings.get("bias")
+        if kind is not None and (bias is None or (_is_fixed(bias) and bias.shape == weight.shape[:1])):
+            step.function = kind(weight.detach(), None if bias is None else bias.detach())
             step.args, step.kwargs = (settings["input"],), {}
     readers = graph.readers()
     joined: dict[Step, Step] = {}
@@ -57,6 +61,21 @@ def pack_linear(graph: Graph) -> Graph:
             kernel.activation = activation
             joined[step] = source
     return replace(graph, steps=tuple(step for step in graph.steps if step not in joined))
+
+
+def _packable(step: Step) -> tuple[type[PackedLinear] | None, dict[str, Any]]:
+    """How a step's weights are packed, None where they cannot be, and its arguments by their names."""
+    if step.function is F.linear:
+        settings = named_arguments(step, ("input", "weight", "bias"))
+        weight: Any = settings["weight"]
+        return (PackedLinear if _is_fixed(weight) and weight.ndim == 2 else None), settings
+    if step.function is F.conv2d:
+        settings = {"stride": 1, "padding": 0, "groups": 1} | named_arguments(step, CONVOLUTION)
+        weight = settings["weight"]
+        single = _is_fixed(weight) and weight.shape[2:] == (1, 1) and settings["groups"] == 1
+        alone = single and settings["stride"] in _ONCE and settings["padding"] in (0, (0, 0), "valid", "same")
+        return (PackedConvolution if alone else None), settings
+    return None, {}
 
 
 def _is_fixed(weight: Any) -> bool:
