@@ -197,6 +197,24 @@ def check(overrides: list[str]) -> None:
     Checks("evaluate")(config, overrides, config.hydra.runtime.choices)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("experiment", "group", "chosen"),
+    [
+        ("phantom_detection", "detector", "feature_squeezing_photographs"),
+        ("phantom_maps", "explainer", "effect_map_combined"),
+    ],
+)
+def test_what_an_experiment_sets_of_a_component_that_is_not_chosen_is_left_out(experiment, group, chosen):
+    overrides = [f"experiment={experiment}", f"{group}=[{chosen}]", "detection.adaptive.detectors=[]"]
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        config = compose("evaluate", overrides, return_hydra_config=True)
+        job = Checks("evaluate")(config, overrides, config.hydra.runtime.choices)
+    assert len(config[group]) > 1
+    assert list(getattr(job, group)) == [chosen]
+    assert job.record()[group] == {chosen: OmegaConf.to_container(config[group][chosen], resolve=True)}
+
+
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
@@ -210,6 +228,10 @@ def check(overrides: list[str]) -> None:
         (["++model._target_=dovision.nowhere"], "model._target_ must be a class or function, got dovision.nowhere: "),
         (["++detector.mine.temperature=3"], "detector.mine has no _target_, so that nothing reads it."),
         (["explainer=[grad_cam]", "++explainer.edge_map.sigma=3"], "remove it: '~explainer.edge_map'"),
+        (
+            ["experiment=phantom_detection", "detector=[margin]", "detector.feature_squeezing.bits=[3]"],
+            "remove it: '~detector.feature_squeezing'",
+        ),
         (["~model.shape"], "model.shape must be given, got nothing."),
         (["evaluation.store_adversarial=maybe"], "evaluation.store_adversarial must be true or false, got 'maybe'."),
         (["attack=[none,random_sign]"], "attack takes one name, got a list. For a job with each of them: -m attack="),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import functools
 import inspect
@@ -11,7 +12,7 @@ from typing import Any
 
 import hydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 from dovision import checks
 from dovision.config.import_target import import_target
@@ -67,6 +68,32 @@ def check_command(command: str, overrides: Sequence[str]) -> None:
     for group, package in map(_names, overrides):
         if {name.partition(".")[0] for name in (group, package)} & foreign:
             raise ValueError(f"{group} is not a key of dovision-{command}. Set it in dovision-evaluate.")
+
+
+def without_left_out(command: str, config: DictConfig, overrides: Sequence[str]) -> DictConfig:
+    """The configuration without what an experiment sets of components that the command line does not choose.
+
+    Settings that the command line itself gives to one that it does not choose stay, and are refused.
+    """
+    names = [_names(override) for override in overrides]
+    rechosen = {group for group, _ in names} & set(of_user(command))
+    left_out = [
+        (group, name)
+        for group in rechosen
+        for name, node in (config.get(group) or {}).items()
+        if OmegaConf.is_dict(node) and "_target_" not in node and not _is_named(f"{group}.{name}", names)
+    ]
+    if not left_out:
+        return config
+    chosen = copy.deepcopy(config)
+    with open_dict(chosen):
+        for group, name in left_out:
+            del chosen[group][name]
+    return chosen
+
+
+def _is_named(key: str, names: Sequence[tuple[str, str]]) -> bool:
+    return any(f"{package}.".startswith(f"{key}.") for _, package in names)
 
 
 @functools.lru_cache(maxsize=4096)  # jobs of a sweep share most of theirs

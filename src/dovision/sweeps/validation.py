@@ -22,7 +22,14 @@ from dovision.functional.norms import condition_name
 from dovision.interfaces import Attack
 from dovision.io import sealed
 from dovision.store.tables import CLEAN
-from dovision.sweeps.keys import check_choices, check_command, check_hydra, check_target, declared
+from dovision.sweeps.keys import (
+    check_choices,
+    check_command,
+    check_hydra,
+    check_target,
+    declared,
+    without_left_out,
+)
 
 if TYPE_CHECKING:
     from dovision.sweeps.components import Components
@@ -171,7 +178,7 @@ class Checks:
         check_choices(self._command, config, overrides, choices)
         if "hydra" in config:
             check_hydra(config.hydra, declared(self._command).hydra, self._passed)
-        job = settings.read(self._command, config)
+        job = settings.read(self._command, without_left_out(self._command, config, overrides))
         for component in settings.components(job):
             check_target(component.where, component)
         if isinstance(job, TrainSettings) and job.composes_networks:
