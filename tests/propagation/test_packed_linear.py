@@ -32,7 +32,7 @@ class Block(nn.Module):
 
 
 def inverted(activation, **settings):
-    """As MobileNet's block: a convolution of one place, a depthwise one, and one of one place again."""
+    """As MobileNet's block: a 1 x 1 convolution, a depthwise one, and one of 1 x 1 again."""
     return nn.Sequential(
         nn.Conv2d(16, 48, 1, bias=False, **settings),
         nn.BatchNorm2d(48),
@@ -86,7 +86,7 @@ def test_edits_are_as_in_whole_passes(activation, joined, classifier_of, batch_o
     ],
     ids=["silu", "hardswish, same", "gelu, valid", "relu", "stride", "padding", "groups"],
 )
-def test_convolutions_of_one_place_are_linear_layers(
+def test_pointwise_convolutions_are_linear_layers(
     activation, settings, joined, classifier_of, batch_of, expected_outcome, assert_equal
 ):
     torch.manual_seed(0)
@@ -108,7 +108,7 @@ def test_convolutions_of_one_place_are_linear_layers(
         assert torch.equal(Propagation(classifier, PixelGrid(4, 4), chunk)(batch).treated, outcome.treated)
 
 
-@pytest.mark.parametrize("rows", [1, 3, 15, 17])
+@pytest.mark.parametrize("rows", [0, 1, 3, 15, 17])
 @pytest.mark.parametrize("channels", [48, 1152])
 def test_other_rows_change_no_bit(rows, channels):
     random = torch.Generator().manual_seed(0)
@@ -120,7 +120,7 @@ def test_other_rows_change_no_bit(rows, channels):
     torch.testing.assert_close(kernel(value), nn.functional.linear(value, weight, bias), rtol=0, atol=1e-5)
 
 
-def test_a_convolution_of_one_place_keeps_bits_in_a_window():
+def test_a_pointwise_convolution_keeps_bits_in_a_window():
     random = torch.Generator().manual_seed(0)
     weight, value = torch.randn(64, 1152, 1, 1, generator=random), torch.randn(3, 1152, 7, 6, generator=random)
     weight /= 1152**0.5

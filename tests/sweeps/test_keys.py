@@ -16,7 +16,7 @@ from dovision.config import settings
 from dovision.config.errors import error_text
 from dovision.config.sources import configuration_folder
 from dovision.sweeps import jobs
-from dovision.sweeps.keys import check_hydra, check_target, declared
+from dovision.sweeps.keys import check_hydra, check_target, declared, without_unchosen
 from dovision.sweeps.validation import Checks
 
 CONF = configuration_folder()
@@ -197,6 +197,30 @@ def check(overrides: list[str]) -> None:
     Checks("evaluate")(config, overrides, config.hydra.runtime.choices)
 
 
+def chosen_alone(experiment, group, name, *more):
+    """The nodes of a group of which the command line chooses one, before and after the others are left out."""
+    overrides = [f"experiment={experiment}", f"{group}=[{name}]", *more]
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        config = compose("evaluate", overrides, return_hydra_config=True)
+        return config[group], without_unchosen("evaluate", config, overrides)[group]
+
+
+def chosen_by_experiments():
+    for path in sorted((CONF / "experiment").glob("*.yaml")):
+        for line in OmegaConf.load(path).get("defaults", []):
+            for group in ("detector", "explainer"):
+                for name in line.get(f"override /{group}") or []:
+                    yield path.stem, group, name
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(("experiment", "group", "name"), list(chosen_by_experiments()))
+def test_each_component_of_an_experiment_can_be_chosen_alone(experiment, group, name):
+    before, after = chosen_alone(experiment, group, name)
+    assert list(after) == [name]
+    assert OmegaConf.to_container(after[name], resolve=True) == OmegaConf.to_container(before[name], resolve=True)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("experiment", "group", "chosen"),
@@ -205,7 +229,7 @@ def check(overrides: list[str]) -> None:
         ("phantom_maps", "explainer", "effect_map_combined"),
     ],
 )
-def test_what_an_experiment_sets_of_a_component_that_is_not_chosen_is_left_out(experiment, group, chosen):
+def test_a_job_has_nothing_of_the_components_that_are_not_chosen(experiment, group, chosen):
     overrides = [f"experiment={experiment}", f"{group}=[{chosen}]", "detection.adaptive.detectors=[]"]
     with initialize_config_dir(str(CONF), version_base="1.3"):
         config = compose("evaluate", overrides, return_hydra_config=True)
@@ -213,6 +237,21 @@ def test_what_an_experiment_sets_of_a_component_that_is_not_chosen_is_left_out(e
     assert len(config[group]) > 1
     assert list(getattr(job, group)) == [chosen]
     assert job.record()[group] == {chosen: OmegaConf.to_container(config[group][chosen], resolve=True)}
+
+
+@pytest.mark.parametrize(
+    ("name", "override"),
+    [
+        ("feature_squeezing", "detector.feature_squeezing.bits=[3]"),
+        ("feature_squeezing", "++detector={feature_squeezing: {bits: [3]}}"),
+        ("feature_squeezin", "++detector.feature_squeezin.bits=[3]"),
+        ("margn", "++detector={margn: {x: 3}}"),
+        ("odin", "+transform@detector.odin.interventions.transform.transforms.jpeg=jpeg"),
+    ],
+)
+def test_what_the_command_line_sets_of_a_component_that_is_not_chosen_stays(name, override):
+    before, after = chosen_alone("phantom_detection", "detector", "margin", override)
+    assert after[name] == before[name]
 
 
 @pytest.mark.parametrize(
@@ -226,6 +265,9 @@ def test_what_an_experiment_sets_of_a_component_that_is_not_chosen_is_left_out(e
         (["++evaluation.images.first=3"], "evaluation.images takes a value, got keys: first."),
         (["++evaluation=3"], "evaluation must have keys (split, images, "),
         (["++model._target_=dovision.nowhere"], "model._target_ must be a class or function, got dovision.nowhere: "),
+        (["++detector={margin: {x: 3}}"], "detector.margin has no _target_, so that nothing reads it."),
+        (["++explainer={grad_cam: {layer: conv1}}"], "explainer.grad_cam has no _target_"),
+        (["++logger={mlflow: {x: 1}}"], "logger.mlflow has no _target_"),
         (["++detector.mine.temperature=3"], "detector.mine has no _target_, so that nothing reads it."),
         (["explainer=[grad_cam]", "++explainer.edge_map.sigma=3"], "remove it: '~explainer.edge_map'"),
         (

@@ -47,7 +47,7 @@ log = logging.getLogger(__name__)
 SITES = 4  # of a classifier that are kept; each holds copies of the convolutions' weights
 WORTH_IT = 0.9  # the share of the operations of whole passes up to which incremental ones are taken
 TUNED = 0.8  # time of a traced convolution, in channels_last and with its batch-norm, over the classifier's own
-PACKED = 0.87  # time of a linear layer with packed weights and its GELU, likewise
+PACKED = 0.87  # time of a linear layer with packed weights and its activation, likewise
 TOLERANCES = (1e-5, 1e-5, 1.0)  # of an engine, in probability: with all graph passes, without other kernels, with none
 _Region = tuple[int, ...] | None
 

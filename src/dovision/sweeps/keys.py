@@ -11,6 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import hydra
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf, open_dict
 
@@ -70,30 +71,39 @@ def check_command(command: str, overrides: Sequence[str]) -> None:
             raise ValueError(f"{group} is not a key of dovision-{command}. Set it in dovision-evaluate.")
 
 
-def without_left_out(command: str, config: DictConfig, overrides: Sequence[str]) -> DictConfig:
+def without_unchosen(command: str, config: DictConfig, overrides: Sequence[str]) -> DictConfig:
     """The configuration without what an experiment sets of components that the command line does not choose.
 
-    Settings that the command line itself gives to one that it does not choose stay, and are refused.
+    What the command line itself sets of them stays, and names that their group does not have; both are refused.
     """
-    names = [_names(override) for override in overrides]
-    rechosen = {group for group, _ in names} & set(of_user(command))
-    left_out = [
+    groups = set(of_user(command))
+    choices = {override for override in overrides if _is_choice(override) and set(_names(override)) <= groups}
+    named = [_names(override)[1] for override in overrides if override not in choices]
+    unchosen = [
         (group, name)
-        for group in rechosen
-        for name, node in (config.get(group) or {}).items()
-        if OmegaConf.is_dict(node) and "_target_" not in node and not _is_named(f"{group}.{name}", names)
+        for group in {_names(override)[0] for override in choices}
+        for name in GlobalHydra.instance().config_loader().get_group_options(group)
+        if OmegaConf.is_dict(node := OmegaConf.select(config, f"{group}.{name}")) and "_target_" not in node
+        if not any(_is_within(f"{group}.{name}", key) or _is_within(key, f"{group}.{name}") for key in named)
     ]
-    if not left_out:
+    if not unchosen:
         return config
     chosen = copy.deepcopy(config)
     with open_dict(chosen):
-        for group, name in left_out:
+        for group, name in unchosen:
             del chosen[group][name]
     return chosen
 
 
-def _is_named(key: str, names: Sequence[tuple[str, str]]) -> bool:
-    return any(f"{package}.".startswith(f"{key}.") for _, package in names)
+def _is_within(key: str, other: str) -> bool:
+    return f"{key}.".startswith(f"{other}.")
+
+
+@functools.lru_cache(maxsize=4096)
+def _is_choice(override: str) -> bool:
+    """Return whether a name, or a list of names, is given, if to a group."""
+    (own,) = OverridesParser.create().parse_overrides([override])
+    return isinstance(own.value(), (str, list))
 
 
 @functools.lru_cache(maxsize=4096)  # jobs of a sweep share most of theirs

@@ -26,6 +26,7 @@ from dovision.runtime.signals import Stopped
 from dovision.store.run_directory import BeingWritten, RunDirectory
 from dovision.sweeps.interruption import interruptible
 from dovision.sweeps.jobs import check_devices
+from dovision.sweeps.keys import without_unchosen
 from dovision.sweeps.launch import Launch, quieten, stand_in
 from dovision.sweeps.validation import checks_of
 
@@ -122,7 +123,7 @@ class JobTask:
             raise
         except (Exception, SystemExit) as error:  # before the run was started, or from its very end
             log.error("failed: %s", error_text(error))
-            _record(run, config, overrides, error)
+            _record(run, self.command, config, overrides, error)
             raise JobFailed(str(run.path)) from error
 
 
@@ -131,10 +132,10 @@ def _has_run_directory() -> bool:
     return "sweep" in (HydraConfig.get().callbacks or {})
 
 
-def _record(run: RunDirectory, config: DictConfig, overrides: list[str], error: BaseException) -> None:
+def _record(run: RunDirectory, command: str, config: DictConfig, overrides: list[str], error: BaseException) -> None:
     try:
         if run.state != "completed":
-            run.start(recorded(config), overrides, {})
+            run.start(recorded(without_unchosen(command, config, overrides)), overrides, {})
             run.fail(error)
     except (OSError, ValueError) as second:  # such as that of a full disk, which may be the first one, too
         log.error("and that could not be recorded: %s", error_text(second))

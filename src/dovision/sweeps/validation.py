@@ -28,7 +28,7 @@ from dovision.sweeps.keys import (
     check_hydra,
     check_target,
     declared,
-    without_left_out,
+    without_unchosen,
 )
 
 if TYPE_CHECKING:
@@ -178,7 +178,7 @@ class Checks:
         check_choices(self._command, config, overrides, choices)
         if "hydra" in config:
             check_hydra(config.hydra, declared(self._command).hydra, self._passed)
-        job = settings.read(self._command, without_left_out(self._command, config, overrides))
+        job = settings.read(self._command, without_unchosen(self._command, config, overrides))
         for component in settings.components(job):
             check_target(component.where, component)
         if isinstance(job, TrainSettings) and job.composes_networks:

@@ -1,4 +1,4 @@
-"""Linear layers, and convolutions of one place, of fixed weights, packed for the processor, with what follows.
+"""Linear layers and 1 x 1 convolutions with weights packed for the processor, and an activation behind them.
 
 torch's own call packs the weights in each pass again, and writes each result before an activation reads it again.
 """
@@ -43,14 +43,14 @@ class PackedLinear:
         rows = input.reshape(-1, input.shape[-1])
         enough = F.pad(rows, (0, 0, 0, _LEAST_ROWS - len(rows))) if len(rows) < _LEAST_ROWS else rows
         result: Tensor = _OPS._linear_pointwise(enough, self.weight, self.bias, name, [], algorithm)
-        return result[: len(rows)].view(*input.shape[:-1], -1)
+        return result[: len(rows)].view(*input.shape[:-1], result.shape[-1])
 
     def __deepcopy__(self, memo: dict[int, Any]) -> PackedLinear:
         return self  # which nothing changes; packed weights cannot be copied
 
 
 class PackedConvolution(PackedLinear):
-    """A convolution of one place, on maps of shape (N, C, H, W): a linear layer on the channels of each place.
+    """A 1 x 1 convolution, on maps of shape (N, C, H, W): a linear layer on the channels of each place.
 
     Args:
         weight: shape (K, C, 1, 1), float32.

@@ -41,7 +41,7 @@ def save_products(graph: Graph) -> Graph:
 
 
 def pack_linear(graph: Graph) -> Graph:
-    """The graph with linear layers and convolutions of one place packed, with the activation that alone reads them."""
+    """The graph with packed linear layers and 1 x 1 convolutions, each with the activation that alone reads it."""
     for step in graph.steps if can_pack() else ():
         kind, settings = _packable(step)
         weight: Any = settings.get("weight")
@@ -64,7 +64,7 @@ def pack_linear(graph: Graph) -> Graph:
 
 
 def _packable(step: Step) -> tuple[type[PackedLinear] | None, dict[str, Any]]:
-    """How a step's weights are packed, None where they cannot be, and its arguments by their names."""
+    """The packed form of a step, None where it has none, and its arguments by their names."""
     if step.function is F.linear:
         settings = named_arguments(step, ("input", "weight", "bias"))
         weight: Any = settings["weight"]
