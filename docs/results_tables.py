@@ -196,7 +196,10 @@ def pages() -> dict[Path, str]:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    names = {"text": text, "several": several, "listed": listed, "ALL_BUT": ALL_BUT, "LEAST": LEAST, **recorded()}
+    found = recorded()
+    records = {name: each for name, each in found.items() if isinstance(each, Rows)}
+    names = {"text": text, "several": several, "listed": listed, "ALL_BUT": ALL_BUT, "LEAST": LEAST}
+    names |= {**found, "records": records}
     made = {name: environment.get_template(f"{name}.md.j2").render(names) for name in ("results", "readme")}
     readme = (ROOT / "README.md").read_text()
     return {

@@ -11,6 +11,7 @@ from scipy import stats
 from sklearn.ensemble import HistGradientBoostingClassifier
 from torch import Tensor, nn
 
+import dovision as dv
 from dovision.detectors._monotone import _rounded
 from dovision.detectors._profile import compressed
 from dovision.detectors.effect_consistency import EffectConsistency, LogOddsEffect, log_odds_loss, probability_distance
@@ -33,6 +34,17 @@ class FirstPixels(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         return 10 * (image.flatten(1)[:, :3] - 0.5)
+
+
+@pytest.mark.parametrize("suffix", ["", "_photographs"])
+def test_distances_are_those_of_the_feature_squeezing_that_it_is_compared_with(suffix):
+    classifier, digits = dv.example()
+    consistency, squeezing, supervised = (
+        dv.component("detector", f"{name}{suffix}").read(digits, classifier, None)
+        for name in ("effect_consistency", "feature_squeezing", "feature_squeezing_supervised")
+    )
+    torch.testing.assert_close(consistency[:, : supervised.shape[1]], supervised)
+    torch.testing.assert_close(squeezing, supervised)
 
 
 def of_pixels(task: Task) -> Classifier:
