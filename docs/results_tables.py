@@ -28,7 +28,15 @@ from dovision.analysis.detector_comparison import read_comparison
 from dovision.findings.finding import direction
 from dovision.findings.map_findings import RIVALS
 from dovision.findings.number_text import interval_text, number_text
-from dovision.store.detection_tables import ADAPTIVE, CONTROLS, DETECTOR, all_but, best_variant, read_adaptive
+from dovision.store.detection_tables import (
+    ADAPTIVE,
+    COMPARISON,
+    CONTROLS,
+    DETECTOR,
+    all_but,
+    best_variant,
+    read_adaptive,
+)
 from dovision.store.run_record import Run, read_run
 from dovision.store.schemas import SUMMARY
 
@@ -275,7 +283,8 @@ def detector_scores(folder: Path, facts: Mapping[str, Any]) -> Iterator[dict[str
     families = best_variant(frame[frame["attack"] == WHOLE_FAMILY])
     for row in families.drop_duplicates("family").to_dict("records"):
         yield made("", "", row["family"], "success", _numbers(row, "success"))
-    compared = best_variant(read_comparison(folder).query("attack == @WHOLE_FAMILY"))
+    comparison = read_comparison(folder) if (folder / COMPARISON).is_file() else frame[:0]
+    compared = best_variant(comparison.query("attack == @WHOLE_FAMILY"))
     for table, metrics in ((families, DETECTION_METRICS), (compared, COMPARED)):
         for row in table.to_dict("records"):
             fitted_on = ALL_BUT if row["fitted_on"] == all_but(row["family"]) else row["fitted_on"]

@@ -9,6 +9,7 @@ import pytest
 
 from dovision.analysis.detection_summary import WHOLE_FAMILY, write_detection
 from dovision.analysis.detector_comparison import read_comparison, write_comparison
+from dovision.store.detection_tables import COMPARISON
 from dovision.store.run_record import read_run
 from made_runs import write_map_run
 from made_scores import write_scores
@@ -116,6 +117,9 @@ def test_the_scores_of_detectors_are_recorded_as_their_tables_have_them(tables, 
     assert detectors.controls() == []
     (evaded,) = detectors("effect_classifier", "all attacks", "adaptive", "evasion at 0.3")
     assert 0 <= evaded["low"] <= evaded["estimate"] <= evaded["high"] <= 1
+    (tmp_path / COMPARISON).unlink()  # as of a run without a reference
+    alone = [row for row in rows if not row["minus"]]
+    assert [{"seed": 0, **row} for row in tables.detector_scores(tmp_path, costs)] == alone
 
 
 def test_families_are_named_by_the_side_on_which_the_differences_of_all_trainings_lie(tables, tmp_path):
