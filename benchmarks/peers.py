@@ -91,11 +91,21 @@ def classifier_of(name: str) -> Classifier:
             module.layer_scale.data.fill_(0.5)
     task = Task("multiclass", tuple(str(number) for number in range(1000)))
     classifier = Classifier(network, task, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)).eval().requires_grad_(False)
-    head = [module for module in network.modules() if isinstance(module, nn.Linear)][-1]
-    spread = SPREAD / classifier(batch_of(1).image).std()
-    head.weight.mul_(spread)
-    head.bias.mul_(spread)
+    spread_logits(classifier, batch_of(1).image)
     return classifier
+
+
+def spread_logits(classifier: Classifier, image: Tensor) -> None:
+    """Scale the last layer with one output a class, so that the logits of an image have a deviation of `SPREAD`."""
+    classes = len(classifier.task.classes)
+    layers = [module for module in classifier.modules() if isinstance(module, (nn.Linear, nn.Conv2d))]
+    head = [layer for layer in layers if len(layer.weight) == classes][-1]
+    if not head.weight.any():  # as torchvision leaves those of its transformers
+        nn.init.normal_(head.weight, std=0.02)
+    spread = SPREAD / classifier(image).std()
+    head.weight.mul_(spread)
+    if head.bias is not None:
+        head.bias.mul_(spread)
 
 
 def batch_of(images: int) -> Batch:

@@ -1,10 +1,16 @@
 from __future__ import annotations
 
+import importlib
 import json
 import sys
 from pathlib import Path
 
 import pytest
+import torch
+from torch import nn
+
+from dovision.interfaces import Classifier
+from dovision.types import Task
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -80,3 +86,39 @@ def test_the_digest_is_of_the_content_of_the_code(recorded, tmp_path, place):
     assert recorded.code_digest(tmp_path) != one
     file.write_text("one")
     assert recorded.code_digest(tmp_path) == one
+
+
+@pytest.fixture
+def peers(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    return importlib.import_module("peers")
+
+
+@pytest.mark.parametrize("kind", ["linear", "without bias", "zeros", "convolution", "before another"])
+def test_logits_of_every_kind_of_head_are_as_far_apart(peers, kind):
+    torch.manual_seed(0)
+    head = nn.Linear(8, 20, bias=kind != "without bias")
+    if kind == "zeros":
+        nn.init.zeros_(head.weight)
+        nn.init.zeros_(head.bias)
+    layers = [nn.Conv2d(3, 8, 4, stride=4), nn.AdaptiveAvgPool2d(1), nn.Flatten(), head]
+    if kind == "convolution":
+        layers[2:] = [nn.Conv2d(8, 20, 1), nn.Flatten()]
+    if kind == "before another":
+        layers.append(Shortened(20))
+    task = Task("multiclass", tuple(map(str, range(20))))
+    classifier = Classifier(nn.Sequential(*layers), task, (0.5,) * 3, (0.5,) * 3).eval().requires_grad_(False)
+    image = torch.rand(1, 3, 16, 16)
+    peers.spread_logits(classifier, image)
+    assert classifier(image).std() == pytest.approx(peers.SPREAD, rel=1e-4)
+
+
+class Shortened(nn.Module):
+    """Ends with the logits, but holds a layer of another size that is not used."""
+
+    def __init__(self, classes):
+        super().__init__()
+        self.other = nn.Linear(classes, 3)
+
+    def forward(self, logits):
+        return logits
