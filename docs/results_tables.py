@@ -112,6 +112,9 @@ class Rows:
 
     def __init__(self, recorded: Mapping[str, Any]) -> None:
         self.kind, self.origin, self.rows = recorded["kind"], recorded["origin"], recorded["rows"]
+        self._named: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+        for row in sorted(self.rows, key=lambda row: row["seed"]):
+            self._named.setdefault(tuple(row[name] for name in self.names), []).append(row)
 
     def __call__(self, *words: str, **others: str) -> list[dict[str, Any]]:
         """The rows of these words.
@@ -122,10 +125,10 @@ class Rows:
         key = {self.names[-1]: "", **dict(zip(self.names, words, strict=False)), **others}
         if set(key) != set(self.names) or len(words) > len(self.names):
             raise ValueError(f"a number is named by {', '.join(self.names)}, got {words} {others}. Name each once.")
-        found = [row for row in self.rows if all(row[name] == value for name, value in key.items())]
+        found = self._named.get(tuple(key[name] for name in self.names))
         if not found:
             raise ValueError(f"no number is recorded of {key}. Record it, or mend the text.")
-        return sorted(found, key=lambda row: row["seed"])
+        return found
 
 
 class Maps(Rows):
