@@ -15,7 +15,7 @@ import json
 import re
 import sys
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -112,9 +112,10 @@ class Rows:
 
     def __init__(self, recorded: Mapping[str, Any]) -> None:
         self.kind, self.origin, self.rows = recorded["kind"], recorded["origin"], recorded["rows"]
-        self._named: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+        self.seeds = sorted({row["seed"] for row in self.rows})
+        self._by_names: dict[tuple[str, ...], list[dict[str, Any]]] = {}
         for row in sorted(self.rows, key=lambda row: row["seed"]):
-            self._named.setdefault(tuple(row[name] for name in self.names), []).append(row)
+            self._by_names.setdefault(tuple(row[name] for name in self.names), []).append(row)
 
     def __call__(self, *words: str, **others: str) -> list[dict[str, Any]]:
         """The rows of these words.
@@ -125,7 +126,7 @@ class Rows:
         key = {self.names[-1]: "", **dict(zip(self.names, words, strict=False)), **others}
         if set(key) != set(self.names) or len(words) > len(self.names):
             raise ValueError(f"a number is named by {', '.join(self.names)}, got {words} {others}. Name each once.")
-        found = self._named.get(tuple(key[name] for name in self.names))
+        found = self._by_names.get(tuple(key[name] for name in self.names))
         if not found:
             raise ValueError(f"no number is recorded of {key}. Record it, or mend the text.")
         return found
@@ -231,7 +232,10 @@ def of_runs(kind: str, commit: str, folders: Sequence[Path]) -> dict[str, Any]:
     Args:
         kind: maps or detection.
         commit: of the code of the runs.
-        folders: of completed runs.
+        folders: of completed runs; those of one seed may have different detectors or maps.
+
+    Raises:
+        ValueError: two runs of a seed have different numbers of the same.
     """
     scores, images = RECORDED[kind]
     runs = [read_run(folder) for folder in folders]
@@ -245,8 +249,22 @@ def of_runs(kind: str, commit: str, folders: Sequence[Path]) -> dict[str, Any]:
         "images": images(runs[0]),
         "digests": [of["digests"][SUMMARY]["sha256"][:12] for of in facts],
     }
-    rows = [{"seed": run.facts["seed"], **row} for run in runs for row in scores(run.folder, run.facts)]
+    rows = agreeing({"seed": run.facts["seed"], **row} for run in runs for row in scores(run.folder, run.facts))
     return {"kind": kind, "origin": origin, "rows": rows}
+
+
+def agreeing(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Rows of all runs, once where two runs of a seed have the same.
+
+    Raises:
+        ValueError: they have different numbers of the same.
+    """
+    found: dict[tuple[Any, ...], dict[str, Any]] = {}
+    for row in rows:
+        names = tuple(value for name, value in row.items() if name not in ("estimate", "low", "high"))
+        if found.setdefault(names, row) != row:
+            raise ValueError(f"two of the runs have different numbers of {names}. Record one of each seed.")
+    return list(found.values())
 
 
 def map_scores(folder: Path, facts: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
@@ -360,7 +378,7 @@ if __name__ == "__main__":
                 pass
             case other:
                 sys.exit(f"{__doc__}\ngot {' '.join(other)}")
-    except OSError as error:
+    except (OSError, ValueError) as error:
         remedy = "Give the folder of a completed run, or the table.json of a benchmark."
         sys.exit(f"nothing was recorded: {str(error).rstrip('.')}. {remedy}")
     for path, content in pages().items():

@@ -86,6 +86,24 @@ def test_the_scores_of_a_run_are_recorded_as_its_summary_has_them(tables, tmp_pa
     (found,) = maps("effect_map", "energy", minus="grad_cam")
     assert found["low"] == pytest.approx(energy["difference_low"], abs=1e-6)
     assert maps("effect_map", "passes")[0]["estimate"] == 65
+    assert maps.seeds == [0]
+
+
+def test_two_runs_of_a_seed_are_recorded_only_where_they_agree(tables):
+    row = {
+        "seed": 0,
+        "explainer": "effect_map",
+        "metric": "energy",
+        "minus": "",
+        "estimate": 0.5,
+        "low": 0.4,
+        "high": 0.6,
+    }
+    other = {**row, "explainer": "grad_cam", "estimate": 0.3}
+    another_seed = {**row, "seed": 1, "estimate": 0.2}
+    assert tables.agreeing([row, other, dict(row), another_seed]) == [row, other, another_seed]
+    with pytest.raises(ValueError, match=r"different numbers of \(0, 'effect_map', 'energy', ''\)"):
+        tables.agreeing([row, {**row, "estimate": 0.2}])
 
 
 def test_the_scores_of_detectors_are_recorded_as_their_tables_have_them(tables, tmp_path):

@@ -10,6 +10,7 @@ from torch import nn
 from dovision.interventions.pixel_grid import PixelGrid
 from dovision.propagation import Propagation
 from dovision.propagation.incremental import Incremental
+from dovision.propagation.kernels.rows import LEAST_ROWS, enough_rows
 from dovision.propagation.kernels.winograd import TILE_SIDE, Winograd
 
 
@@ -84,3 +85,12 @@ def test_the_chunk_changes_no_bit(convolving):
     expected = Propagation(classifier, PixelGrid(5, 5))(batch)
     for chunk in (3, 8, 17):
         assert torch.equal(Propagation(classifier, PixelGrid(5, 5), chunk)(batch).treated, expected.treated)
+
+
+@pytest.mark.parametrize("rows", [0, 1, 2, 3])
+def test_rows_are_added_where_they_are_too_few_and_else_nothing_is_copied(rows):
+    value = torch.rand(3, rows, 4)
+    enough = enough_rows(value)
+    assert torch.equal(enough[:, :rows], value)
+    assert enough.shape == (3, max(rows, LEAST_ROWS), 4)
+    assert (enough is value) == (rows >= LEAST_ROWS)

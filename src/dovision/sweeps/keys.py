@@ -13,6 +13,7 @@ from typing import Any
 import hydra
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from dovision import checks
@@ -48,7 +49,7 @@ def check_choices(command: str, config: DictConfig, overrides: Sequence[str], ch
         for group in declared(command).hydra.runtime.choices
         if group not in choices and OmegaConf.is_dict(OmegaConf.select(config, group.rpartition("@")[2]))
     ]
-    for override in OverridesParser.create().parse_overrides([each for each in overrides if "=[" in each]):
+    for override in map(_parsed, [each for each in overrides if "=[" in each]):
         group = override.key_or_group
         if (configuration_folder() / group).is_dir() and (
             override.package is not None or group not in of_user(command)
@@ -74,14 +75,13 @@ def check_command(command: str, overrides: Sequence[str]) -> None:
 def without_unchosen(command: str, config: DictConfig, overrides: Sequence[str]) -> DictConfig:
     """The configuration without what an experiment sets of components that the command line does not choose.
 
-    What the command line itself sets of them stays, and names that their group does not have; both are refused.
+    What the command line itself sets of them stays, as do names that their group does not have; both are refused.
     """
-    groups = set(of_user(command))
-    choices = {override for override in overrides if _is_choice(override) and set(_names(override)) <= groups}
+    choices = {override: group for override in overrides if (group := _chosen_group(override)) in of_user(command)}
     named = [_names(override)[1] for override in overrides if override not in choices]
     unchosen = [
         (group, name)
-        for group in {_names(override)[0] for override in choices}
+        for group in set(choices.values())
         for name in GlobalHydra.instance().config_loader().get_group_options(group)
         if OmegaConf.is_dict(node := OmegaConf.select(config, f"{group}.{name}")) and "_target_" not in node
         if not any(_is_within(f"{group}.{name}", key) or _is_within(key, f"{group}.{name}") for key in named)
@@ -99,18 +99,22 @@ def _is_within(key: str, other: str) -> bool:
     return f"{key}.".startswith(f"{other}.")
 
 
-@functools.lru_cache(maxsize=4096)
-def _is_choice(override: str) -> bool:
-    """Return whether a name, or a list of names, is given, if to a group."""
-    (own,) = OverridesParser.create().parse_overrides([override])
-    return isinstance(own.value(), (str, list))
+def _chosen_group(override: str) -> str:
+    """The group from which an override chooses names, if it is one; else its key, or nothing."""
+    group, package = _names(override)
+    return group if package == group and isinstance(_parsed(override).value(), (str, list)) else ""
+
+
+def _names(override: str) -> tuple[str, str]:
+    """The key or group of an override, and the package where it goes."""
+    own = _parsed(override)
+    return own.key_or_group, own.package or own.key_or_group
 
 
 @functools.lru_cache(maxsize=4096)  # jobs of a sweep share most of theirs
-def _names(override: str) -> tuple[str, str]:
-    """The key or group of an override, and the package where it goes."""
+def _parsed(override: str) -> Override:
     (own,) = OverridesParser.create().parse_overrides([override])
-    return own.key_or_group, own.package or own.key_or_group
+    return own
 
 
 def check_target(where: str, node: Mapping[str, Any]) -> None:

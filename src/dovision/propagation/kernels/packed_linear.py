@@ -14,10 +14,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.flop_counter import register_flop_formula
 
+from dovision.propagation.kernels.rows import enough_rows
+
 _OPS = torch.ops.mkldnn
 _NAMES = ("_reorder_linear_weight", "_linear_pointwise")
 _ROWS = 1024  # that the packing is made for; others are as exact
-_LEAST_ROWS = 2  # of a product; that of a single row is rounded in another order
 JOINED_ACTIVATIONS: dict[Any, tuple[str, str]] = {  # as oneDNN has them
     **dict.fromkeys((F.gelu, nn.GELU), ("gelu", "none")),
     **dict.fromkeys((F.silu, nn.SiLU), ("swish", "")),
@@ -41,8 +42,7 @@ class PackedLinear:
     def __call__(self, input: Tensor) -> Tensor:
         name, algorithm = self.activation
         rows = input.reshape(-1, input.shape[-1])
-        enough = F.pad(rows, (0, 0, 0, _LEAST_ROWS - len(rows))) if len(rows) < _LEAST_ROWS else rows
-        result: Tensor = _OPS._linear_pointwise(enough, self.weight, self.bias, name, [], algorithm)
+        result: Tensor = _OPS._linear_pointwise(enough_rows(rows), self.weight, self.bias, name, [], algorithm)
         return result[: len(rows)].view(*input.shape[:-1], result.shape[-1])
 
     def __deepcopy__(self, memo: dict[int, Any]) -> PackedLinear:

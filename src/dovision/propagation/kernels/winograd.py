@@ -16,10 +16,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from dovision.propagation.kernels.rows import enough_rows
+
 TILE_SIDE = 4  # results a side
 _READ = TILE_SIDE + 2  # values that they are computed from
 _POINTS = (0.0, 0.65, -0.65, 1.5, -1.5)  # half the rounding of 0, 1, -1, 2, -2
-LEAST_ROWS = 2  # of a product; that of a single row is rounded in another order
 LEAST_CHANNELS = 128  # below, the transforms take as long as the products that are saved
 
 
@@ -75,8 +76,7 @@ class Winograd:
         )
         transformed = (_OF_READ @ tiles.reshape(_READ**2, -1)).view(_READ**2, -1, channels)
         count = transformed.shape[1]
-        rows = F.pad(transformed, (0, 0, 0, max(0, LEAST_ROWS - count)))
-        products = torch.bmm(rows, self.weight)[:, :count].reshape(_READ**2, -1)
+        products = torch.bmm(enough_rows(transformed), self.weight)[:, :count].reshape(_READ**2, -1)
         results = (_BACK @ products).view(TILE_SIDE, TILE_SIDE, images, down, across, -1)
         joined = results.permute(2, 3, 0, 4, 1, 5).contiguous().view(images, TILE_SIDE * down, TILE_SIDE * across, -1)
         return joined if self.bias is None else joined.add_(self.bias)

@@ -1,0 +1,14 @@
+"""Rows of a product whose bits do not depend on how many there are."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor
+
+LEAST_ROWS = 2  # of a product; that of a single row is rounded in another order
+
+
+def enough_rows(value: Tensor) -> Tensor:
+    """Rows, shape (..., N, C), with zeros behind them where they are too few; else as they are, not copied."""
+    lacking = LEAST_ROWS - value.shape[-2]
+    return F.pad(value, (0, 0, 0, lacking)) if lacking > 0 else value
