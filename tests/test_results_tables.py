@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
 
 import pytest
+from hydra import compose, initialize_config_dir
 
 from dovision.analysis.detection_summary import WHOLE_FAMILY, write_detection
 from dovision.analysis.detector_comparison import read_comparison, write_comparison
+from dovision.config import settings
+from dovision.config.sources import configuration_folder
 from dovision.store.detection_tables import COMPARISON
 from dovision.store.run_record import read_run
+from dovision.sweeps.keys import check_choices, check_target, without_unchosen
 from made_runs import write_map_run
 from made_scores import write_scores
 from programs import program
@@ -156,3 +161,22 @@ def test_families_are_named_by_the_side_on_which_the_differences_of_all_training
     (other,) = [row for row in detectors("max_softmax", "", "pgd", "auroc", "feature_squeezing") if row["seed"] == 1]
     other |= {"estimate": 0.01, "low": -0.01, "high": 0.03}
     assert all("pgd" not in detectors.on_side(way, *of) for way in (1, -1, 0))
+
+
+def commands():
+    for block in re.findall(r"```sh\n(.*?)```", (ROOT / "docs/results.md").read_text(), re.DOTALL):
+        for line in block.replace("\\\n", " ").splitlines():
+            program, *words = shlex.split(line)
+            assert program == "dovision-evaluate"
+            yield [word for word in words if word != "-m"]
+
+
+@pytest.mark.parametrize("words", list(commands()), ids=lambda words: " ".join(words)[:60])
+def test_a_command_of_the_page_is_one_of_this_version(words):
+    words = [re.sub(r"^seed=(\d),.*", r"seed=\1", word) for word in words]
+    with initialize_config_dir(str(configuration_folder()), version_base="1.3"):
+        config = compose("evaluate", words, return_hydra_config=True)
+        check_choices("evaluate", config, words, config.hydra.runtime.choices)
+        job = settings.read("evaluate", without_unchosen("evaluate", config, words))
+    for component in settings.components(job):
+        check_target(component.where, component)
