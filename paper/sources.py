@@ -60,7 +60,7 @@ FIGURES: Mapping[str, Source] = {
     "shortcut": FromSweep("phantom_shortcut", "shortcut"),
     "detection_table": FromSweep("mnist_detection", "detection_table_eps_0.2"),
     "detection_curves": FromSweep("mnist_detection", "detection_curves"),
-    "detection_matrix": FromSweep("mnist_detection", "detection_matrix_effect_classifier"),
+    "detection_matrix": FromSweep("mnist_detection", "detection_matrix_effect_consistency"),
     "detection_scores": FromSweep("mnist_detection", "detection_scores"),
     "detection_epsilon": FromSweep("mnist_detection", "detection_epsilon"),
     "latent_channels": FromSweep("mnist_detection", "channels_by_class"),

@@ -30,8 +30,8 @@ MADE = [
     ("feature_squeezing", "as is", 2.0, 0.6),
     ("effect_profile", "clean only", 2.2, 1.8),
     ("effect_profile", "clean and noise", 2.0, 0.3),
-    ("effect_classifier", "supervised", 3.5, 2.5),
-    ("effect_classifier", "supervised, hardened", 3.2, 0.2),
+    ("effect_consistency", "supervised", 3.5, 2.5),
+    ("effect_consistency", "supervised, hardened", 3.2, 0.2),
 ]
 ATTACKS = ("fgsm", "pgd")
 

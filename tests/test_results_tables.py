@@ -115,13 +115,17 @@ def test_the_scores_of_detectors_are_recorded_as_their_tables_have_them(tables, 
     write_scores(tmp_path, images=240)
     frame = write_detection(tmp_path)
     write_comparison(tmp_path, "feature_squeezing")
-    costs = {"detector_costs": {"effect_classifier": {"passes": 51}}}
+    costs = {"detector_costs": {"effect_consistency": {"passes": 51}}}
     rows = [{"seed": 0, **row} for row in tables.detector_scores(tmp_path, costs)]
     detectors = tables.Detectors({"kind": "detection", "origin": {}, "rows": rows})
     assert detectors.families() == ["fgsm", "pgd"]
-    assert detectors("effect_classifier", "", "", "passes")[0]["estimate"] == 51
+    assert detectors("effect_consistency", "", "", "passes")[0]["estimate"] == 51
     fits = {"": "", "fgsm": "fgsm", tables.ALL_BUT: "all but pgd"}
-    for name, fitted_on in [("max_softmax", ""), ("effect_classifier", "fgsm"), ("effect_classifier", tables.ALL_BUT)]:
+    for name, fitted_on in [
+        ("max_softmax", ""),
+        ("effect_consistency", "fgsm"),
+        ("effect_consistency", tables.ALL_BUT),
+    ]:
         (whole,) = frame[
             (frame["detector"] == name)
             & (frame["fitted_on"] == fits[fitted_on])
@@ -133,12 +137,12 @@ def test_the_scores_of_detectors_are_recorded_as_their_tables_have_them(tables, 
             assert [found["estimate"], found["low"], found["high"]] == pytest.approx(
                 [whole[metric], whole[f"{metric}_low"], whole[f"{metric}_high"]], abs=1e-6
             )
-    whole = read_comparison(tmp_path).query("attack == @WHOLE_FAMILY and detector == 'effect_classifier'")
-    (least,) = detectors("effect_classifier", tables.LEAST, "pgd", "auroc", "feature_squeezing")
+    whole = read_comparison(tmp_path).query("attack == @WHOLE_FAMILY and detector == 'effect_consistency'")
+    (least,) = detectors("effect_consistency", tables.LEAST, "pgd", "auroc", "feature_squeezing")
     single = whole[(whole["family"] == "pgd") & (whole["fitted_on"] == "fgsm")]
     assert least["estimate"] == pytest.approx(single["auroc"].item(), abs=1e-6)
     assert detectors.controls() == []
-    (evaded,) = detectors("effect_classifier", "all attacks", "adaptive", "evasion at 0.3")
+    (evaded,) = detectors("effect_consistency", "all attacks", "adaptive", "evasion at 0.3")
     assert 0 <= evaded["low"] <= evaded["estimate"] <= evaded["high"] <= 1
     (tmp_path / COMPARISON).unlink()  # as of a run without a reference
     alone = [row for row in rows if not row["minus"]]

@@ -40,8 +40,7 @@ from dovision.detectors.confidence import Margin as Margin
 from dovision.detectors.confidence import MaxSoftmax as MaxSoftmax
 from dovision.detectors.effect_consistency import EffectConsistency as EffectConsistency
 from dovision.detectors.effect_consistency import LogOddsEffect as LogOddsEffect
-from dovision.detectors.effect_detectors import EffectClassifier as EffectClassifier
-from dovision.detectors.effect_detectors import EffectProfile as EffectProfile
+from dovision.detectors.effect_profile import EffectProfile as EffectProfile
 from dovision.detectors.feature_detectors import LocalIntrinsicDimensionality as LocalIntrinsicDimensionality
 from dovision.detectors.feature_detectors import MahalanobisFeatures as MahalanobisFeatures
 from dovision.detectors.feature_squeezing import FeatureSqueezing as FeatureSqueezing

@@ -259,7 +259,9 @@ def test_the_minutes_of_an_attack_that_stops_early_are_bounded_until_the_classif
 
 @pytest.mark.slow
 def test_a_dry_run_times_maps_detection_and_all_fits(dovision_evaluate, tmp_path, capsys):
-    words = "detector=[effect_profile_latent,effect_classifier,max_softmax] detection.adaptive.detectors=[max_softmax] "
+    words = (
+        "detector=[effect_profile_latent,effect_consistency,max_softmax] detection.adaptive.detectors=[max_softmax] "
+    )
     words += "explainer=[grad_cam] explanation.num_sanity_images=2 explanation.cells=4 evaluation.permuted_labels=true "
     words += "+attack@detection.attacks.pgd=pgd detection.val_images=8 detection.test_images=4 dry_run=true"
     assert dovision_evaluate(*words.split(), f"output_root={tmp_path}") == 0
@@ -270,7 +272,7 @@ def test_a_dry_run_times_maps_detection_and_all_fits(dovision_evaluate, tmp_path
         *("fit of the classifier", "fit of the classifier, validation"),
         *("fit of the autoencoder", "fit of the autoencoder, validation"),
         *("effects", "maps", "maps of sanity", "attack pgd", "what detectors read"),
-        *("fits of effect_profile_latent", "fits of effect_classifier", "adaptive attack on max_softmax"),
+        *("fits of effect_profile_latent", "fits of effect_consistency", "adaptive attack on max_softmax"),
     ]
     assert list(tmp_path.iterdir()) == []
 

@@ -1,4 +1,4 @@
-"""Estimators of scikit-learn's: Gaussians a class and a classifier, exported to torch, and a choice by AUROC."""
+"""Estimators of scikit-learn's, exported to torch: Gaussians a class, a logistic regression; and a choice by AUROC."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ from sklearn.covariance import LedoitWolf
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
-from sklearn.neural_network import MLPClassifier
-from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
@@ -52,40 +51,31 @@ def fit_gaussians(features: Tensor, classes: Tensor) -> Gaussians:
     return Gaussians(*map(torch.from_numpy, (centre, (means - centre) @ whitening, whitening)))
 
 
-class Discriminator(NamedTuple):
-    """Linear layers with a ReLU between, on standardised features; a logistic regression has a single layer."""
+class Regression(NamedTuple):
+    """A logistic regression on standardised features."""
 
     mean: Tensor  # (F,)
     scale: Tensor  # (F,) standard deviation; 1 of what never varied
-    layers: tuple[tuple[Tensor, Tensor], ...]  # weights (inputs, outputs) and biases
+    weights: Tensor  # (F,)
+    bias: Tensor  # ()
 
     def logit(self, features: Tensor) -> Tensor:
         """Log-odds of attacked, shape (B,), from features, shape (B, F); differentiable."""
-        hidden = (features - self.mean.to(features)) / self.scale.to(features)
-        for number, (weights, bias) in enumerate(self.layers):
-            hidden = (hidden.relu() if number else hidden) @ weights.to(features) + bias.to(features)
-        return hidden.squeeze(1)
+        standardised = (features - self.mean.to(features)) / self.scale.to(features)
+        return standardised @ self.weights.to(features) + self.bias.to(features)
 
 
-def fit_discriminator(clean: Tensor, attacked: Tensor, estimator: LogisticRegression | MLPClassifier) -> Discriminator:
-    """Standardise the rows of both, shapes (N, F) and (M, F), fit the estimator, and export it."""
+def fit_regression(clean: Tensor, attacked: Tensor) -> Regression:
+    """The regression of scikit-learn on rows of both, shapes (N, F) and (M, F), of which each kind weighs the same."""
     rows = torch.cat([clean, attacked]).double().cpu().numpy()
     attack = np.repeat([0, 1], [len(clean), len(attacked)])
+    pipeline = make_pipeline(StandardScaler(), LogisticRegression(class_weight="balanced"))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # the number of steps is chosen, not found
-        pipeline = make_pipeline(StandardScaler(), estimator).fit(rows, attack)
-    return export(pipeline)
-
-
-def export(pipeline: Pipeline) -> Discriminator:
-    """The same function in torch, of a fitted StandardScaler and LogisticRegression or MLPClassifier with ReLUs."""
+        pipeline.fit(rows, attack)
     scaler, estimator = (step for _, step in pipeline.steps)
-    if isinstance(estimator, MLPClassifier):
-        layers = zip(estimator.coefs_, estimator.intercepts_, strict=True)
-    else:
-        layers = zip([estimator.coef_.T], [estimator.intercept_], strict=True)
-    exported = tuple((torch.from_numpy(weights), torch.from_numpy(bias)) for weights, bias in layers)
-    return Discriminator(torch.from_numpy(scaler.mean_), torch.from_numpy(scaler.scale_), exported)
+    fitted = (scaler.mean_, scaler.scale_, estimator.coef_[0], estimator.intercept_[0])
+    return Regression(*map(torch.as_tensor, fitted))
 
 
 def best_column(clean: Tensor, attacked: Tensor) -> int:
@@ -99,14 +89,14 @@ def best_column(clean: Tensor, attacked: Tensor) -> int:
     return int(np.argmax([roc_auc_score(attack, candidate) for candidate in rows.T]))
 
 
-def fit_best_regression(clean: Tensor, attacked: Tensor) -> tuple[int, Discriminator]:
+def fit_best_regression(clean: Tensor, attacked: Tensor) -> tuple[int, Regression]:
     """The candidate whose logistic regression separates its own rows best, by AUROC, and that regression.
 
     Args:
         clean, attacked: the features of each candidate, shapes (N, candidates, F) and (M, candidates, F).
     """
     candidates = list(zip(clean.unbind(1), attacked.unbind(1), strict=True))
-    fits = [fit_discriminator(*rows, LogisticRegression(class_weight="balanced")) for rows in candidates]
+    fits = [fit_regression(*rows) for rows in candidates]
     scores = ([fit.logit(rows[kind]) for fit, rows in zip(fits, candidates, strict=True)] for kind in (0, 1))
     best = best_column(*(torch.stack(each, 1) for each in scores))
     return best, fits[best]

@@ -148,8 +148,3 @@ def compressed(effect: Tensor, resolution: float) -> Tensor:
     Effects range over orders of magnitude, and the small ones are as informative as the large ones.
     """
     return (effect / resolution).asinh()
-
-
-def magnitude(effect: Tensor, resolution: float) -> Tensor:
-    """Sizes of effects on a logarithmic scale, 0 below the resolution; smooth, of the same shape."""
-    return (effect / resolution).square().log1p() / 2

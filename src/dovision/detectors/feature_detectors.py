@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dovision import checks
-from dovision.detectors._estimators import Discriminator, Gaussians, fit_best_regression, fit_gaussians
+from dovision.detectors._estimators import Gaussians, Regression, fit_best_regression, fit_gaussians
 from dovision.detectors._input_step import gradient_signs
 from dovision.interfaces import Classifier, Detector
 from dovision.module_state import evaluating
@@ -48,7 +48,7 @@ class MahalanobisFeatures(Detector):
     supervised = True
     gaussians: tuple[Gaussians, ...]
     step: int  # the number of the chosen one
-    discriminator: Discriminator
+    regression: Regression
 
     def __init__(self, layers: Sequence[str] | None, steps: Sequence[float | str]) -> None:
         self.layers = LayerFeatures(layers, cells=1)
@@ -77,11 +77,11 @@ class MahalanobisFeatures(Detector):
         return torch.stack([distance for distances in read for distance in distances], 1)
 
     def fit_features(self, clean: Tensor, attacked: Tensor) -> None:
-        self.step, self.discriminator = fit_best_regression(*(self._by_step(rows) for rows in (clean, attacked)))
+        self.step, self.regression = fit_best_regression(*(self._by_step(rows) for rows in (clean, attacked)))
         self.tuned = {"step": self.steps[self.step]}
 
     def score_features(self, features: Tensor) -> Tensor:
-        return self.discriminator.logit(self._by_step(features)[:, self.step])
+        return self.regression.logit(self._by_step(features)[:, self.step])
 
     def _by_step(self, features: Tensor) -> Tensor:
         return features.reshape(len(features), len(self.steps), -1)
@@ -135,7 +135,7 @@ class LocalIntrinsicDimensionality(Detector):
     references: tuple[Tensor, ...]  # (R, F) of each layer
     groups: Tensor  # (R,) of the reference
     chosen: int  # of the numbers of neighbours
-    discriminator: Discriminator
+    regression: Regression
 
     def __init__(
         self, layers: Sequence[str] | None, cells: int | None, neighbours: Sequence[int], reference: int
@@ -171,11 +171,11 @@ class LocalIntrinsicDimensionality(Detector):
         return torch.stack(found, 2).flatten(1)
 
     def fit_features(self, clean: Tensor, attacked: Tensor) -> None:
-        self.chosen, self.discriminator = fit_best_regression(*(self._by_number(rows) for rows in (clean, attacked)))
+        self.chosen, self.regression = fit_best_regression(*(self._by_number(rows) for rows in (clean, attacked)))
         self.tuned = {"neighbours": self.neighbours[self.chosen]}
 
     def score_features(self, features: Tensor) -> Tensor:
-        return self.discriminator.logit(self._by_number(features)[:, self.chosen])
+        return self.regression.logit(self._by_number(features)[:, self.chosen])
 
     def _by_number(self, features: Tensor) -> Tensor:
         return features.reshape(len(features), len(self.neighbours), -1)

@@ -6,11 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
 from dovision import checks
-from dovision.detectors._estimators import Discriminator, fit_discriminator
+from dovision.detectors._estimators import Regression, fit_regression
 from dovision.detectors._logit_cache import logits_of, remembered
 from dovision.functional.filters import median_filter, non_local_means, reduce_depth
 from dovision.interfaces import Classifier, Detector
@@ -93,13 +92,13 @@ class SupervisedFeatureSqueezing(FeatureSqueezing):
     """
 
     supervised = True
-    discriminator: Discriminator
+    regression: Regression
 
     def fit_features(self, clean: Tensor, attacked: Tensor) -> None:
-        self.discriminator = fit_discriminator(clean, attacked, LogisticRegression(class_weight="balanced"))
+        self.regression = fit_regression(clean, attacked)
 
     def score_features(self, features: Tensor) -> Tensor:
-        return self.discriminator.logit(features)
+        return self.regression.logit(features)
 
 
 def _smoothing(settings: Mapping[str, Any]) -> tuple[int, int, float]:

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from dovision import checks
-from dovision.detectors._estimators import Discriminator, fit_discriminator
+from dovision.detectors._estimators import Regression, fit_regression
 from dovision.detectors._profile import deviation
 from dovision.detectors.feature_detectors import LayerFeatures
 from dovision.interfaces import Classifier, Context, Detector, Intervention
@@ -39,7 +38,7 @@ class MLLOO(Detector):
     """
 
     supervised = True
-    discriminator: Discriminator
+    regression: Regression
 
     def __init__(self, intervention: Intervention, layers: Sequence[str] | None) -> None:
         self.intervention = checks.instance("intervention", intervention, Intervention, "an intervention on the image")
@@ -58,10 +57,10 @@ class MLLOO(Detector):
         return torch.cat([self._dispersions(each) for each in images])
 
     def fit_features(self, clean: Tensor, attacked: Tensor) -> None:
-        self.discriminator = fit_discriminator(clean, attacked, LogisticRegression(class_weight="balanced"))
+        self.regression = fit_regression(clean, attacked)
 
     def score_features(self, features: Tensor) -> Tensor:
-        return self.discriminator.logit(features)
+        return self.regression.logit(features)
 
     def _dispersions(self, context: Context) -> Tensor:
         """Of each neuron of an image, over the units, shape (1, 3 neurons)."""

@@ -31,7 +31,7 @@ DETECTORS = Detectors(order=0)
 COSTS = {
     "max_softmax": {"passes": 1, "milliseconds": 0.21},
     "feature_squeezing": {"passes": 3, "milliseconds": 0.74},
-    "effect_classifier": {"passes": 50, "milliseconds": 8.4},
+    "effect_consistency": {"passes": 50, "milliseconds": 8.4},
 }
 
 
@@ -63,7 +63,7 @@ def texts(report_figure):
 
 def test_all_figures_are_drawn(report_figures):
     tables = [f"detection_table_eps_{eps}" for eps in ("0.1", "0.2", "0.3")]
-    others = ["adaptive", "convergence", "curves", "epsilon", "matrix_effect_classifier", "scores"]
+    others = ["adaptive", "convergence", "curves", "epsilon", "matrix_effect_consistency", "scores"]
     families = ["detection_unseen", "detection_families", "detection_comparison"]
     assert list(report_figures) == [*families, *tables, *(f"detection_{name}" for name in others)]
 
@@ -126,7 +126,7 @@ def test_the_tables_are_set_by_latex_and_fit_the_page(report_figures, typeset):
 
 
 def test_the_matrix_has_the_unseen_above_the_fits_to_each_attack(report_figures):
-    axes = report_figures["detection_matrix_effect_classifier"].figure.axes[0]
+    axes = report_figures["detection_matrix_effect_consistency"].figure.axes[0]
     names = [label.get_text() for label in axes.get_yticklabels()]
     assert names[:3] == ["maximum softmax probability", "feature squeezing", "effect profile"]
     hardened = ["FGSM", "PGD", "all attacks", "all others"]
@@ -138,7 +138,7 @@ def test_the_comparison_has_a_panel_a_family_and_a_row_a_detector(report_figures
     panels = report_figure.figure.axes
     assert [axes.get_title("left") for axes in panels] == ["FGSM", "PGD"]
     names = [label.get_text() for label in panels[0].get_yticklabels()]
-    assert names == ["maximum softmax probability", "effect profile", "effect classifier"]
+    assert names == ["maximum softmax probability", "effect profile", "effect consistency"]
     assert "minus that of feature squeezing" in report_figure.caption
     data = report_figure.data
     own = data[(data["detector"] == "max_softmax") & (data["family"] == "pgd")].iloc[0]
@@ -155,9 +155,9 @@ def test_the_unseen_families_are_shown_as_a_picture_and_with_intervals(report_fi
     assert names[:2] == ["maximum softmax probability", "feature squeezing"]
     assert len(names) == 4  # of each detector the preferred variant
     table = report_figures["detection_families"].table
-    assert table.index.tolist()[-1] == "effect classifier, supervised, hardened, family unseen"
+    assert table.index.tolist()[-1] == "effect consistency, supervised, hardened, family unseen"
     data = report_figures["detection_families"].data
-    own = data[(data["detector"] == "effect_classifier") & (data["family"] == "pgd")].iloc[0]
+    own = data[(data["detector"] == "effect_consistency") & (data["family"] == "pgd")].iloc[0]
     assert own["fitted_on"] == all_but("pgd")
     lines = table.loc[table.index[-1], "PGD"].splitlines()
     assert lines[0].startswith(f"clean {own['auroc']:.3f} [".replace("0.", "."))
@@ -166,7 +166,7 @@ def test_the_unseen_families_are_shown_as_a_picture_and_with_intervals(report_fi
 
 def test_the_adaptive_attacker_is_shown_for_every_detector_and_epsilon(report_figures):
     report_figure = report_figures["detection_adaptive"]
-    assert report_figure.table.index.tolist() == ["effect classifier, supervised, hardened"]
+    assert report_figure.table.index.tolist() == ["effect consistency, supervised, hardened"]
     measures = ["attack succeeds", "succeeds undetected, 5%", "success detected, 5%", "success detected, 1%"]
     assert report_figure.table.columns.tolist() == [f"{name}\nepsilon 0.3" for name in measures]
 

@@ -1,4 +1,4 @@
-"""Features and scores of the effect detectors, against known answers."""
+"""Effects as detectors read them, and the distance of effect profiles, against known answers."""
 
 from __future__ import annotations
 
@@ -7,16 +7,12 @@ import pytest
 import torch
 from scipy.spatial.distance import mahalanobis
 from sklearn.covariance import LedoitWolf
-from sklearn.linear_model import LogisticRegression
-from sklearn.neural_network import MLPClassifier
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 from torch import nn
 
 from dovision.detectors import _profile
-from dovision.detectors._estimators import export, fit_gaussians
-from dovision.detectors._profile import Profile, compressed, flatten_effects, magnitude, summaries
-from dovision.detectors.effect_detectors import EffectClassifier, EffectProfile
+from dovision.detectors._estimators import fit_gaussians
+from dovision.detectors._profile import Profile, compressed, flatten_effects, summaries
+from dovision.detectors.effect_profile import EffectProfile
 from dovision.interfaces import Classifier
 from dovision.interventions.activation import Activation
 from dovision.interventions.fills import Blur
@@ -177,42 +173,6 @@ def test_the_logarithmic_scale_is_linear_below_the_resolution_and_keeps_the_sign
     effect = torch.tensor([1e-6, 1.0, -1.0, 100.0, 0.0], dtype=torch.float64)
     expected = torch.tensor([1e-4, np.log(200), -np.log(200), np.log(20_000), 0], dtype=torch.float64)
     torch.testing.assert_close(compressed(effect, 0.01), expected, rtol=1e-5, atol=0)
-    sizes = torch.tensor([0.0, np.log(100), np.log(100), np.log(10_000), 0], dtype=torch.float64)
-    torch.testing.assert_close(magnitude(effect, 0.01), sizes, rtol=1e-4, atol=1e-8)
-
-
-def test_the_classifier_sees_through_a_pattern_that_no_single_effect_shows():
-    """Attacked where the signs of two effects agree."""
-    rows = torch.randn(400, 2, generator=torch.Generator().manual_seed(0))
-    agree = rows.prod(1) > 0
-    detector = EffectClassifier({"grid": GRID}, "log_odds", False, 0.01, [16], 0.0, 100, seed=0)
-    detector.fit(rows[:300][~agree[:300]], rows[:300][agree[:300]])
-    assert ((detector.score(rows[300:]) > 0) == agree[300:]).float().mean() > 0.95
-
-
-@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-@pytest.mark.parametrize(
-    "estimator",
-    [LogisticRegression(), MLPClassifier((), max_iter=300), MLPClassifier((8, 4), max_iter=300)],
-    ids=["logistic", "no hidden layer", "two hidden layers"],
-)
-def test_the_exported_network_says_what_scikit_learn_says(estimator):
-    random = np.random.default_rng(0)
-    rows, attack = random.normal(size=(120, 5)) * [1, 10, 0, 3, 1], np.arange(120) % 2
-    pipeline = make_pipeline(StandardScaler(), estimator.set_params(random_state=0)).fit(rows + attack[:, None], attack)
-    other = random.normal(size=(40, 5)) * 2
-    logit = export(pipeline).logit(torch.from_numpy(other))
-    np.testing.assert_allclose(logit.sigmoid().numpy(), pipeline.predict_proba(other)[:, 1], rtol=0, atol=1e-9)
-    single = export(pipeline).logit(torch.from_numpy(other).float())
-    np.testing.assert_allclose(single.sigmoid().numpy(), pipeline.predict_proba(other)[:, 1], rtol=0, atol=1e-5)
-
-
-def test_clean_and_attacked_rows_of_different_features_are_refused():
-    detector = EffectClassifier({"grid": GRID}, "probability", False, 0.01, [4], 0.0, 5, seed=0)
-    with pytest.raises(
-        ValueError, match=r"needs the same features of clean and attacked images, got \(3,\) and \(4,\)"
-    ):
-        detector.fit(torch.rand(5, 3), torch.rand(5, 4))
 
 
 def test_wrong_arguments_are_refused():
@@ -222,7 +182,5 @@ def test_wrong_arguments_are_refused():
         ValueError, match="scale must be one of probability, log_odds, got 'logodds'. Did you mean log_odds"
     ):
         Profile({"grid": GRID}, "logodds")
-    with pytest.raises(ValueError, match="epochs must be a whole number of at least 1, got 0"):
-        EffectClassifier({"grid": GRID}, "log_odds", True, 0.01, [4], 0.0, 0, seed=0)
     with pytest.raises(ValueError, match="resolution must be above 0, got 0"):
         EffectProfile({"grid": GRID}, "log_odds", True, 0)
