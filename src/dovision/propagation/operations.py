@@ -51,7 +51,9 @@ class Operations(TorchDispatchMode):  # type: ignore[no-untyped-call]
         packet = getattr(func, "_overloadpacket", None)
         count = flop_registry.get(packet)
         if packet is _ATTENTION:
-            self.number += _of_attention(*args)
+            projections, others = _of_attention(*args)
+            self.products += projections
+            self.number += projections + others
         elif count is not None:
             number = _number(count, args, kwargs, result)
             self.number += number
@@ -75,7 +77,7 @@ _PRODUCTS = ("addmm", "mm", "_linear_pointwise")
 _CONVOLUTIONS = (torch.ops.aten.convolution, torch.ops.aten._convolution)
 
 
-def _of_attention(query: Tensor, key: Tensor, value: Tensor, width: int, *others: Any) -> int:
-    """Of the projections of tokens, shape (B, T, C), to queries, keys, values and back, and of both products."""
+def _of_attention(query: Tensor, key: Tensor, value: Tensor, width: int, *others: Any) -> tuple[int, int]:
+    """Of the projections of tokens, shape (B, T, C), to queries, keys, values and back; of the products of these."""
     images, tokens = query.shape[:2]
-    return 2 * images * tokens * width * (4 * width + 2 * key.shape[1])
+    return 8 * images * tokens * width**2, 4 * images * tokens * width * key.shape[1]

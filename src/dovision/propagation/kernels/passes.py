@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import operator
 from dataclasses import replace
 from typing import Any
 
@@ -11,6 +13,7 @@ from torch import Tensor, nn
 
 from dovision.propagation.graph import Graph, Step
 from dovision.propagation.graph_passes import CONVOLUTION, named_arguments
+from dovision.propagation.kernels.packed_attention import PackedAttention, PackedWindowAttention
 from dovision.propagation.kernels.packed_linear import (
     JOINED_ACTIVATIONS,
     PackedConvolution,
@@ -20,6 +23,7 @@ from dovision.propagation.kernels.packed_linear import (
 from dovision.propagation.kernels.winograd import LEAST_CHANNELS, Winograd
 
 _ONCE = (1, (1, 1))
+_WINDOWS = ("torchvision.models.swin_transformer", "shifted_window_attention")
 _OPTIONS = {"inplace": (True, False), "approximate": ("none",)}  # of activations that are packed, and their values
 
 
@@ -61,6 +65,58 @@ def pack_linear(graph: Graph) -> Graph:
             kernel.activation = activation
             joined[step] = source
     return replace(graph, steps=tuple(step for step in graph.steps if step not in joined))
+
+
+def pack_attention(graph: Graph) -> Graph:
+    """The graph with packed attention: torch's module, where tokens attend to each other, and torchvision's windows."""
+    readers, results = graph.readers(), _attention_results(graph)
+    joined: dict[Step, Step] = {}
+    for step in graph.steps if can_pack() else ():
+        step.args, step.kwargs = step.arguments(lambda each: joined.get(each, each))
+        kernel: PackedAttention | None = None
+        if type(step.function) is nn.MultiheadAttention:
+            tokens, weights = results.get(step, ([], []))
+            alone = readers[step] == len(tokens) + len(weights) and not any(readers[each] for each in weights)
+            if alone and graph.output not in tokens:
+                kernel = _token_attention(step, step.function)
+                joined.update(dict.fromkeys([] if kernel is None else [*tokens, *weights], step))
+        elif (getattr(step.function, "__module__", ""), getattr(step.function, "__name__", "")) == _WINDOWS:
+            kernel = _window_attention(step)
+        if kernel is not None:
+            step.function, step.args, step.kwargs, step.images_first = kernel, step.args[:1], {}, True
+    return replace(graph, steps=tuple(step for step in graph.steps if step not in joined))
+
+
+def _attention_results(graph: Graph) -> dict[Step, tuple[list[Step], list[Step]]]:
+    """By the step of a tuple: the steps that take its first result, and those that take the second."""
+    found: dict[Step, tuple[list[Step], list[Step]]] = {}
+    for step in graph.steps:
+        if step.function is operator.getitem and isinstance(step.args[0], Step) and step.args[1] in (0, 1):
+            found.setdefault(step.args[0], ([], []))[step.args[1]].append(step)
+    return found
+
+
+def _token_attention(step: Step, module: nn.MultiheadAttention) -> PackedAttention | None:
+    """The packed form of torch's module in eval mode, where it has neither masks nor other keys than the tokens."""
+    options = {name: each for name, each in step.kwargs.items() if name not in ("need_weights", "average_attn_weights")}
+    alone = len(step.args) == 3 and len(set(step.args)) == 1 and all(each in (None, False) for each in options.values())
+    usual = module.batch_first and module.bias_k is None and not module.add_zero_attn and not module.training
+    hooked = any((*each._forward_hooks, *each._forward_pre_hooks) for each in module.modules())
+    weights = (module.in_proj_weight, module.out_proj.weight)  # the former is None where keys have another width
+    return PackedAttention.of(module) if alone and usual and not hooked and all(map(_is_fixed, weights)) else None
+
+
+def _window_attention(step: Step) -> PackedAttention | None:
+    """The packed form of torchvision's function, where its scores are products of queries and keys."""
+    bound = inspect.signature(step.function).bind(*step.args, **step.kwargs)
+    bound.apply_defaults()
+    settings = bound.arguments
+    weights = [settings[name] for name in ("qkv_weight", "proj_weight", "relative_position_bias")]
+    if settings["logit_scale"] is not None or settings["training"] or not all(map(_is_fixed, weights)):
+        return None
+    into, back = ((settings[f"{name}_weight"], settings[f"{name}_bias"]) for name in ("qkv", "proj"))
+    of_windows = (settings["relative_position_bias"], settings["window_size"], settings["shift_size"])
+    return PackedWindowAttention(into, back, settings["num_heads"], *of_windows)
 
 
 def _packable(step: Step) -> tuple[type[PackedLinear] | None, dict[str, Any]]:
