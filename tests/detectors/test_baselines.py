@@ -28,6 +28,7 @@ from dovision.interventions.activation import Activation
 from dovision.interventions.fills import Constant
 from dovision.interventions.pixel_grid import PixelGrid
 from dovision.interventions.transform import Transform
+from dovision.module_state import differentiable
 from dovision.types import Task
 
 from .conftest import batch_of, images, made
@@ -273,6 +274,18 @@ def test_what_is_dispersed_are_values_of_neurons_when_a_pixel_is_left_out():
     treated.view(2, 196, 196)[:, range(196), range(196)] = 0
     logits = classifier(treated.flatten(0, 1)).detach().view(2, 196, 3)
     torch.testing.assert_close(got, dispersion(torch.cat([logits, logits.softmax(-1)], -1)))
+    alone = MLLOO(PixelGrid(14, 14, Constant(0.0)), [])
+    with torch.no_grad():
+        torch.testing.assert_close(alone.read(batch_of(image), classifier, None), dispersion(logits.softmax(-1)))
+    with differentiable(classifier):
+        read = alone.read(batch_of(image.requires_grad_()), classifier, None)
+    torch.testing.assert_close(read.detach(), dispersion(logits.softmax(-1)))
+    assert read.requires_grad
+
+
+def test_no_layers_at_all_are_refused():
+    with pytest.raises(ValueError, match="layers must name at least one layer, got none. Leave them out to read all"):
+        LayerFeatures([], cells=1)
 
 
 def test_units_of_a_layer_are_refused_where_the_image_is_changed():

@@ -247,10 +247,12 @@ class LayerFeatures:
             for each image, is left out.
 
     Raises:
-        ValueError: at the first image, if there is no such layer, or it does not run exactly once.
+        ValueError: no layer is named; at the first image, if there is no such layer, or it does not run exactly once.
     """
 
     def __init__(self, names: Sequence[str] | None, cells: int | None, every: bool = False) -> None:
+        if names is not None and not len(names):
+            raise ValueError("layers must name at least one layer, got none. Leave them out to read all.")
         self.names = None if names is None else tuple(names)
         self.cells = None if cells is None else checks.positive_int("cells", cells)
         self.every = every

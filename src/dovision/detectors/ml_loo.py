@@ -10,7 +10,7 @@ from torch.utils.checkpoint import checkpoint
 
 from dovision import checks
 from dovision.detectors._estimators import Regression, fit_regression
-from dovision.detectors._profile import deviation
+from dovision.detectors._profile import Profile, deviation
 from dovision.detectors.feature_detectors import LayerFeatures
 from dovision.interfaces import Classifier, Context, Detector, Intervention
 from dovision.types import INPUT, Batch, Shape
@@ -25,7 +25,8 @@ class MLLOO(Detector):
 
     Args:
         intervention: on the image, whose units are left out, such as PixelGrid(28, 28) for all pixels of MNIST.
-        layers: names of layers; None: all convolutions and linear layers.
+        layers: names of layers; None: all convolutions and linear layers; none named: the class probabilities alone,
+            whose effects are measured once for all detectors that read them.
 
     Source: Yang, Chen, Hsieh, Wang and Jordan, AAAI 2020, arXiv:1906.03499.
 
@@ -44,17 +45,24 @@ class MLLOO(Detector):
         self.intervention = checks.instance("intervention", intervention, Intervention, "an intervention on the image")
         if intervention.site != INPUT:
             raise ValueError(f"ML-LOO leaves out parts of the image (site input), got site {intervention.site!r}.")
-        self.layers = LayerFeatures(layers, cells=1)
+        self.layers = LayerFeatures(layers, cells=1) if layers is None or len(layers) else None
+        self.profile = Profile({"parts": intervention}, "probability")
 
     def check(self, classifier: Classifier, shape: Shape) -> None:
-        self.layers.check(classifier, shape)
+        if self.layers is not None:
+            self.layers.check(classifier, shape)
 
     def read_features(self, batch: Batch, classifier: Classifier, with_autoencoder: Classifier | None) -> Tensor:
+        if self.layers is None:
+            _, (outcome,) = self.profile.outcomes(batch, classifier, with_autoencoder)
+            self.passes = self.profile.passes
+            return dispersion(classifier.task.probability(outcome.treated))
         self.passes = len(self.intervention.units(tuple(batch.image.shape[1:])))
+        layers = self.layers
         images = [Context(batch.rows([row]), classifier) for row in range(len(batch.image))]
         if batch.image.requires_grad and torch.is_grad_enabled():  # one image's passes in memory at a time
-            return torch.cat([checkpoint(self._dispersions, each, use_reentrant=False) for each in images])
-        return torch.cat([self._dispersions(each) for each in images])
+            return torch.cat([checkpoint(self._dispersions, each, layers, use_reentrant=False) for each in images])
+        return torch.cat([self._dispersions(each, layers) for each in images])
 
     def fit_features(self, clean: Tensor, attacked: Tensor) -> None:
         self.regression = fit_regression(clean, attacked)
@@ -62,11 +70,11 @@ class MLLOO(Detector):
     def score_features(self, features: Tensor) -> Tensor:
         return self.regression.logit(features)
 
-    def _dispersions(self, context: Context) -> Tensor:
+    def _dispersions(self, context: Context, layers: LayerFeatures) -> Tensor:
         """Of each neuron of an image, over the units, shape (1, 3 neurons)."""
         image, classifier = context.batch.image, context.classifier
         treated = torch.cat([self.intervention.apply(image, unit, context) for unit in range(self.passes)])
-        features, logits = self.layers(treated, classifier)
+        features, logits = layers(treated, classifier)
         return dispersion(torch.cat([features, classifier.task.probability(logits)], 1).unsqueeze(0))
 
 
