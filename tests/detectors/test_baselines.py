@@ -283,6 +283,13 @@ def test_what_is_dispersed_are_values_of_neurons_when_a_pixel_is_left_out():
     assert read.requires_grad
 
 
+def test_clean_and_attacked_rows_of_different_features_are_refused():
+    with pytest.raises(
+        ValueError, match=r"needs the same features of clean and attacked images, got \(3,\) and \(4,\)"
+    ):
+        SupervisedFeatureSqueezing([1], [2]).fit(torch.rand(5, 3), torch.rand(5, 4))
+
+
 def test_no_layers_at_all_are_refused():
     with pytest.raises(ValueError, match="layers must name at least one layer, got none. Leave them out to read all"):
         LayerFeatures([], cells=1)

@@ -10,8 +10,13 @@ from torchvision.models.swin_transformer import SwinTransformerBlockV2, shifted_
 
 from dovision.interventions.pixel_grid import PixelGrid
 from dovision.propagation import Propagation
+from dovision.propagation.graph_passes import compute_constants
+from dovision.propagation.incremental import Incremental
 from dovision.propagation.kernels.packed_attention import PackedAttention, PackedWindowAttention
 from dovision.propagation.kernels.packed_linear import can_pack
+from dovision.propagation.kernels.passes import pack_attention, pack_linear
+from dovision.propagation.operations import Operations
+from dovision.propagation.tracing import trace
 
 pytestmark = pytest.mark.skipif(not can_pack(), reason="torch has no such kernel here")
 
@@ -23,6 +28,12 @@ def made(*shapes, seed=0):
     return [each / each.shape[1] ** 0.5 if each.ndim == 2 else each for each in tensors]
 
 
+def packed(module):
+    return PackedAttention(
+        (module.in_proj_weight, module.in_proj_bias), (module.out_proj.weight, module.out_proj.bias), module.num_heads
+    )
+
+
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize(("tokens", "channels", "heads"), [(1, 8, 2), (17, 48, 3), (197, 64, 1)])
 def test_tokens_attend_to_each_other_as_in_torchs_module(tokens, channels, heads, bias):
@@ -30,7 +41,7 @@ def test_tokens_attend_to_each_other_as_in_torchs_module(tokens, channels, heads
     module = nn.MultiheadAttention(channels, heads, bias=bias, batch_first=True).eval()
     nn.init.normal_(module.out_proj.weight)
     (value,) = made((5, tokens, channels))
-    kernel = PackedAttention.of(module)
+    kernel = packed(module)
     with torch.no_grad():
         torch.testing.assert_close(kernel(value), module(value, value, value)[0], rtol=1e-5, atol=1e-5)
         for rows in (1, 2, 4):
@@ -38,14 +49,14 @@ def test_tokens_attend_to_each_other_as_in_torchs_module(tokens, channels, heads
 
 
 @pytest.mark.parametrize("shift", [(0, 0), (1, 2), (2, 0), (3, 1)])
-@pytest.mark.parametrize(("height", "width"), [(12, 8), (9, 7), (4, 8), (3, 2)])  # of windows, padded, of one, of less
+@pytest.mark.parametrize(("height", "width"), [(12, 6), (9, 7), (4, 6), (3, 2)])  # of windows, padded, of one, of less
 def test_windows_of_a_map_attend_as_torchvision_has_them(height, width, shift):
     value, into, into_bias, back, back_bias, bias = made(
-        (3, height, width, 24), (72, 24), (72,), (24, 24), (24,), (1, 3, 16, 16)
+        (3, height, width, 24), (72, 24), (72,), (24, 24), (24,), (1, 3, 12, 12)
     )
-    kernel = PackedWindowAttention((into, into_bias), (back, back_bias), 3, bias, [4, 4], shift)
+    kernel = PackedWindowAttention((into, into_bias), (back, back_bias), 3, bias, [4, 3], shift)
     expected = shifted_window_attention(
-        *(value, into, back, bias, [4, 4], 3, list(shift)), qkv_bias=into_bias, proj_bias=back_bias, training=False
+        *(value, into, back, bias, [4, 3], 3, list(shift)), qkv_bias=into_bias, proj_bias=back_bias, training=False
     )
     torch.testing.assert_close(kernel(value), expected, rtol=1e-5, atol=1e-5)
     for rows in (1, 2):
@@ -64,7 +75,7 @@ def test_a_map_of_another_size_has_scores_of_its_own():
 def test_what_is_no_number_stays_in_its_image():
     (value,) = made((2, 5, 8))
     value[0, 3, 2] = torch.nan
-    read = PackedAttention.of(nn.MultiheadAttention(8, 2, batch_first=True).eval())(value)
+    read = packed(nn.MultiheadAttention(8, 2, batch_first=True).eval())(value)
     assert read[0].isnan().all()
     assert read[1].isfinite().all()
 
@@ -77,70 +88,169 @@ class OfTokens(nn.Module):
         self.patches, self.attend = nn.Conv2d(3, 16, 8, stride=8), attend
         self.attention = nn.MultiheadAttention(16, 2, **{"batch_first": True} | settings)
         self.head = nn.Linear(16, 5)
+        self.register_buffer("order", torch.arange(49).flip(0))
+        self.register_buffer("later", torch.triu(torch.ones(49, 49, dtype=torch.bool), 1))
 
     def forward(self, x):
         tokens = self.patches(x).flatten(2).transpose(1, 2)
-        return self.head(tokens + self.attend(self.attention, tokens)).mean(1)
+        return self.head(tokens + self.attend(self, tokens)).mean(1)
 
 
-def alone(attention, x):
-    return attention(x, x, x, need_weights=False)[0]
+def alone(self, x):
+    return self.attention(x, x, x, need_weights=False)[0]
 
 
-def with_its_weights(attention, x):
-    read, weights = attention(x, x, x)
+def with_its_weights(self, x):
+    read, weights = self.attention(x, x, x)
     return read * weights.sum(-1, keepdim=True)
 
 
-def weights_unread(attention, x):
-    read, _ = attention(x, x, x)
+def weights_unread(self, x):
+    read, _ = self.attention(x, x, x)
     return read
 
 
-def to_others(attention, x):
-    return attention(x, 2 * x, x, need_weights=False)[0]
+def to_others(self, x):
+    return self.attention(x, 2 * x, x, need_weights=False)[0]
 
 
-def masked(attention, x):
-    mask = torch.triu(torch.ones(49, 49, dtype=torch.bool), 1)
-    return attention(x, x, x, attn_mask=mask, need_weights=False)[0]
+def by_name(self, x):
+    return self.attention(query=x, key=x, value=x, need_weights=False)[0]
+
+
+def masked(self, x):
+    return self.attention(x, x, x, attn_mask=self.later, need_weights=False)[0]
+
+
+def in_another_order(self, x):
+    return self.attention(x, x, x, need_weights=False)[0].transpose(0, 1)[self.order].transpose(0, 1)
+
+
+class Windows(nn.Module):
+    """torchvision's attention in windows, of which a test chooses how it is called."""
+
+    def __init__(self, attend):
+        super().__init__()
+        self.patches, self.attend = nn.Conv2d(3, 16, 8, stride=8), attend
+        self.into, self.back, self.head = nn.Linear(16, 48), nn.Linear(16, 16), nn.Linear(16, 5)
+        self.scores = nn.Parameter(torch.zeros(1, 2, 12, 12))
+
+    def forward(self, x):
+        maps = self.patches(x).permute(0, 2, 3, 1)
+        return self.head(maps + self.attend(self, maps)).mean((1, 2))
+
+    def settings(self, **others):
+        weights = {"qkv_weight": self.into.weight, "proj_weight": self.back.weight, "qkv_bias": self.into.bias}
+        sizes = {"window_size": [4, 3], "shift_size": [2, 1], "num_heads": 2, "training": False}
+        return weights | sizes | {"relative_position_bias": self.scores} | others
+
+
+def in_windows(self, maps):
+    return shifted_window_attention(maps, **self.settings(proj_bias=self.back.bias))
+
+
+def in_windows_by_name(self, maps):
+    return shifted_window_attention(input=maps, **self.settings())
+
+
+def with_a_bias_of_the_image(self, maps):
+    return shifted_window_attention(maps, **self.settings(proj_bias=maps.mean((0, 1, 2))))
+
+
+def by_cosine(self, maps):
+    return shifted_window_attention(maps, **self.settings(logit_scale=torch.ones(2, 1, 1)))
+
+
+torch.fx.wrap("shifted_window_attention")
 
 
 def hooked(network):
-    network.attention.register_forward_hook(lambda module, args, output: (2 * output[0], output[1]))
+    network.attention.register_forward_hook(lambda module, args, output: None)
     return network
 
 
-@pytest.mark.parametrize(
-    ("network", "packed"),
-    [
-        (OfTokens(alone), 1),
-        (OfTokens(weights_unread), 1),
-        (OfTokens(with_its_weights), 0),
-        (OfTokens(to_others), 0),
-        (OfTokens(masked), 0),
-        (OfTokens(alone, add_zero_attn=True), 0),
-        (OfTokens(alone, add_bias_kv=True), 0),
-        (OfTokens(alone, bias=False), 1),
-        (hooked(OfTokens(alone)), 0),
-        (VisionTransformer(56, 8, 2, 2, 16, 32, num_classes=5), 2),
-        (SwinTransformer([4, 4], 16, [2, 2], [2, 4], [4, 4], num_classes=5), 4),
-        (SwinTransformer([4, 4], 16, [2], [2], [4, 4], num_classes=5, block=SwinTransformerBlockV2), 0),
-    ],
-    ids=[
-        *("alone", "weights unread", "with its weights", "to others", "masked", "zero key", "learnt keys", "no bias"),
-        *("hooked", "vit", "swin", "swin v2"),
-    ],
-)
-def test_edits_are_as_in_whole_passes(network, packed, classifier_of, batch_of, expected_outcome, assert_equal):
+NETWORKS = {
+    "alone": (OfTokens(alone), 1),
+    "weights unread": (OfTokens(weights_unread), 1),
+    "in another order": (OfTokens(in_another_order), 1),
+    "no bias": (OfTokens(alone, bias=False), 1),
+    "with its weights": (OfTokens(with_its_weights), 0),
+    "to others": (OfTokens(to_others), 0),
+    "by name": (OfTokens(by_name), 0),
+    "masked": (OfTokens(masked), 0),
+    "zero key": (OfTokens(alone, add_zero_attn=True), 0),
+    "learnt keys": (OfTokens(alone, add_bias_kv=True), 0),
+    "keys of a width": (OfTokens(alone, kdim=16, vdim=16), 1),
+    "hooked": (hooked(OfTokens(alone)), 0),
+    "windows": (Windows(in_windows), 1),
+    "windows by name": (Windows(in_windows_by_name), 1),
+    "windows by cosine": (Windows(by_cosine), 0),
+    "vit": (VisionTransformer(56, 8, 2, 2, 16, 32, num_classes=5), 2),
+    "swin": (SwinTransformer([4, 4], 16, [2, 2], [2, 4], [4, 4], num_classes=5), 4),
+    "swin v2": (SwinTransformer([4, 4], 16, [2], [2], [4, 4], num_classes=5, block=SwinTransformerBlockV2), 0),
+}
+
+
+def with_weights(network):
     torch.manual_seed(0)
     for parameter in network.parameters():
         nn.init.normal_(parameter, std=0.2)
-    classifier, batch = classifier_of(network), batch_of(2, 3, 56, 56)
+    return network
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_attention_is_packed_where_it_may_be(name, classifier_of, batch_of):
+    network, expected = NETWORKS[name]
+    classifier, image = classifier_of(with_weights(network)), batch_of(2, 3, 56, 56).image
+    graph = pack_attention(compute_constants(trace(classifier, None, image, 0, 0.0)))
+    kernels = [step for step in graph.steps if isinstance(step.function, PackedAttention)]
+    assert len(kernels) == expected
+    values = {graph.image: image}
+    with torch.no_grad():
+        for step in graph.steps[1:]:
+            args, kwargs = step.arguments(values.__getitem__)
+            values[step] = step.function(*args, **kwargs)
+        torch.testing.assert_close(values[graph.output], classifier(image), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_edits_are_as_in_whole_passes(name, classifier_of, batch_of, expected_outcome, assert_equal):
+    classifier, batch = classifier_of(with_weights(NETWORKS[name][0])), batch_of(2, 3, 56, 56)
     propagation = Propagation(classifier, PixelGrid(4, 4))
     outcome = propagation(batch)
+    assert isinstance(propagation.engine, Incremental)
     assert_equal(outcome, expected_outcome(classifier, PixelGrid(4, 4), batch))
-    steps = propagation.engine.graph.steps if hasattr(propagation.engine, "graph") else ()
-    assert sum(isinstance(step.function, PackedAttention) for step in steps) == packed
     for chunk in (3, 17):
         assert torch.equal(Propagation(classifier, PixelGrid(4, 4), chunk)(batch).treated, outcome.treated)
+
+
+def test_a_bias_that_follows_from_the_images_is_left_to_torchvision(classifier_of, batch_of):
+    classifier, image = classifier_of(with_weights(Windows(with_a_bias_of_the_image))), batch_of(2, 3, 56, 56).image
+    graph = pack_attention(compute_constants(trace(classifier, None, image, 0, 0.0)))
+    assert not any(isinstance(step.function, PackedAttention) for step in graph.steps)
+
+
+def test_attention_of_what_is_no_image_a_row_is_not_taken_for_it(classifier_of, batch_of):
+    """Windows of an image on the batch axis: what attends to each other there is a window, not an image."""
+
+    def of_windows(self, x):
+        windows = x.reshape(-1, 7, 16)
+        return self.attention(windows, windows, windows, need_weights=False)[0].reshape(x.shape)
+
+    classifier, image = classifier_of(with_weights(OfTokens(of_windows))), batch_of(2, 3, 56, 56).image
+    graph = pack_attention(compute_constants(trace(classifier, None, image, 0, 0.0)))
+    (kernel,) = [step for step in graph.steps if isinstance(step.function, PackedAttention)]
+    assert not kernel.images_first
+
+
+@pytest.mark.parametrize("name", ["vit", "swin"])
+def test_operations_are_counted_as_those_of_the_classifier(name, classifier_of, batch_of):
+    classifier, image = classifier_of(with_weights(NETWORKS[name][0])), batch_of(2, 3, 56, 56).image
+    engine = Incremental(pack_linear(pack_attention(compute_constants(trace(classifier, None, image, 0, 0.0)))), True)
+    with torch.no_grad(), Operations() as whole:
+        classifier(image)
+    with torch.no_grad(), Operations() as packed:
+        engine.clean(image)
+    assert packed.number == pytest.approx(whole.number, rel=1e-3)
+    assert packed.products == packed.packed == pytest.approx(whole.products, rel=1e-3)
+    assert whole.packed == 0

@@ -66,12 +66,12 @@ class Regression(NamedTuple):
 
 
 def fit_regression(clean: Tensor, attacked: Tensor) -> Regression:
-    """The regression of scikit-learn on rows of both, shapes (N, F) and (M, F), of which each kind weighs the same."""
+    """The regression that scikit-learn fits to rows of both, shapes (N, F) and (M, F), with balanced class weights."""
     rows = torch.cat([clean, attacked]).double().cpu().numpy()
     attack = np.repeat([0, 1], [len(clean), len(attacked)])
     pipeline = make_pipeline(StandardScaler(), LogisticRegression(class_weight="balanced"))
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # the number of steps is chosen, not found
+        warnings.simplefilter("ignore", ConvergenceWarning)  # lbfgs ends after scikit-learn's 100 steps
         pipeline.fit(rows, attack)
     scaler, estimator = (step for _, step in pipeline.steps)
     fitted = (scaler.mean_, scaler.scale_, estimator.coef_[0], estimator.intercept_[0])

@@ -235,7 +235,8 @@ def _try(
             if _agree(treated, expected.expand(len(treated), -1), classifier.task, tolerance):
                 engine.recent = image, background
                 whole = max(1, 2 * known.whole.number + edit.number)
-                chosen = engine if part.number - _faster(part, classifier, number) <= WORTH_IT * whole else None
+                saved = _faster(part.convolutions, part.packed, classifier, number)
+                chosen = engine if part.number - saved <= WORTH_IT * whole else None
                 return chosen, 1 - part.number / whole
         known.reason = "the traced model gives other logits"
     except Exception as error:  # the plain pass has succeeded, so the model is sound and only the engine is at a loss
@@ -265,15 +266,16 @@ def _tested(pairs: Pairs) -> Index:
 
 def _is_faster(known: KnownSite, classifier: Classifier, number: int) -> bool:
     """Whether the kernels of the engine of a number alone make it worth taking, whatever its passes save."""
-    return _faster(known.whole, classifier, number) >= (1 - WORTH_IT) * known.whole.number
+    whole = known.whole
+    return _faster(whole.convolutions, whole.products, classifier, number) >= (1 - WORTH_IT) * whole.number
 
 
-def _faster(operations: Operations, classifier: Classifier, number: int) -> float:
-    """Multiply-adds, of these, whose time the kernels of the engine of a number save."""
+def _faster(convolutions: int, products: int, classifier: Classifier, number: int) -> float:
+    """Multiply-adds whose time the kernels of an engine save, of those of convolutions and of products with weights."""
     if classifier.mean.device.type != "cpu":
         return 0.0
     packed = _other_kernels(classifier, number) and can_pack()
-    return (1 - TUNED) * operations.convolutions + ((1 - PACKED) * operations.products if packed else 0.0)
+    return (1 - TUNED) * convolutions + ((1 - PACKED) * products if packed else 0.0)
 
 
 def _other_kernels(classifier: Classifier, number: int) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import flop_registry
+from torch.utils.flop_counter import flop_registry, register_flop_formula, sdpa_flop_count
 
 
 class Operations(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -17,6 +17,7 @@ class Operations(TorchDispatchMode):  # type: ignore[no-untyped-call]
         number: of all of them.
         convolutions: those of convolutions.
         products: those of a matrix of weights with one of values, as linear layers make them.
+        packed: those of linear layers with packed weights.
         largest: bytes of the largest of their results.
     """
 
@@ -24,17 +25,19 @@ class Operations(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.number = self.convolutions = self.products = self.largest = 0
+        self.number = self.convolutions = self.products = self.packed = self.largest = 0
 
     def scale(self, rows: int, counted: int) -> None:
         """Of so many rows, where that many were counted."""
         self.number, self.convolutions = self.number * rows // counted, self.convolutions * rows // counted
-        self.products, self.largest = self.products * rows // counted, self.largest * rows // counted
+        self.products, self.packed = self.products * rows // counted, self.packed * rows // counted
+        self.largest = self.largest * rows // counted
 
     def add(self, other: Operations) -> None:
         """Those of another block, too."""
         self.number, self.convolutions = self.number + other.number, self.convolutions + other.convolutions
-        self.products, self.largest = self.products + other.products, max(self.largest, other.largest)
+        self.products, self.packed = self.products + other.products, self.packed + other.packed
+        self.largest = max(self.largest, other.largest)
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -58,7 +61,9 @@ class Operations(TorchDispatchMode):  # type: ignore[no-untyped-call]
             number = _number(count, args, kwargs, result)
             self.number += number
             self.convolutions += number if packet in _CONVOLUTIONS else 0
-            self.products += number if getattr(packet, "__name__", "") in _PRODUCTS else 0
+            name = getattr(packet, "__name__", "")
+            self.products += number if name in _PRODUCTS else 0
+            self.packed += number if name == _PACKED else 0
             self.largest = max(self.largest, result.nbytes if isinstance(result, Tensor) else 0)
         return result
 
@@ -73,7 +78,8 @@ def _number(count: Any, args: Any, kwargs: Any, result: Any) -> int:
 
 
 _ATTENTION = torch.ops.aten._native_multi_head_attention  # torch's own counter leaves it out
-_PRODUCTS = ("addmm", "mm", "_linear_pointwise")
+_PACKED = "_linear_pointwise"
+_PRODUCTS = ("addmm", "mm", _PACKED)
 _CONVOLUTIONS = (torch.ops.aten.convolution, torch.ops.aten._convolution)
 
 
@@ -81,3 +87,11 @@ def _of_attention(query: Tensor, key: Tensor, value: Tensor, width: int, *others
     """Of the projections of tokens, shape (B, T, C), to queries, keys, values and back; of the products of these."""
     images, tokens = query.shape[:2]
     return 8 * images * tokens * width**2, 4 * images * tokens * width * key.shape[1]
+
+
+def _of_scores(query: Any, key: Any, value: Any, *others: Any, out_shape: Any = None, **options: Any) -> int:
+    return int(sdpa_flop_count(query, key, value))  # type: ignore[no-untyped-call]
+
+
+if torch.ops.aten._scaled_dot_product_flash_attention_for_cpu not in flop_registry:  # as torch 2.13 has it
+    register_flop_formula([torch.ops.aten._scaled_dot_product_flash_attention_for_cpu])(_of_scores)

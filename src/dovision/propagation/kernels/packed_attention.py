@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from dovision.propagation.kernels.packed_linear import PackedLinear
 
@@ -15,7 +15,9 @@ _FAR = -100.0  # added to the score of tokens of a window that are no neighbours
 
 
 class PackedAttention:
-    """Attention of tokens, shape (N, T, C), among themselves, with as many channels a head.
+    """Self-attention of tokens, shape (N, T, C), as torch's `nn.MultiheadAttention` without masks.
+
+    Scores that overflow give other numbers than nan here.
 
     Args:
         into: weights of the projection to queries, keys and values, shape (3 C, C), and bias, shape (3 C,).
@@ -26,12 +28,6 @@ class PackedAttention:
     def __init__(self, into: tuple[Tensor, Tensor | None], back: tuple[Tensor, Tensor | None], heads: int) -> None:
         self.into, self.back = (PackedLinear(weight.detach(), _detached(bias)) for weight, bias in (into, back))
         self.heads = heads
-
-    @staticmethod
-    def of(module: nn.MultiheadAttention) -> PackedAttention:
-        """The same attention as a module's in eval mode, of one width, without masks and without weights returned."""
-        into, back = (module.in_proj_weight, module.in_proj_bias), (module.out_proj.weight, module.out_proj.bias)
-        return PackedAttention(into, back, module.num_heads)
 
     def __call__(self, tokens: Tensor) -> Tensor:
         query, key, value = self._of_heads(tokens)
@@ -87,7 +83,7 @@ class PackedWindowAttention(PackedAttention):
         if not any(shift):
             return self.back(_merged(F.scaled_dot_product_attention(query, key, value, self.bias)))
         if size not in self._scores:
-            self._scores[size] = self.bias + _far(size, self.window, shift).unsqueeze(1)
+            self._scores[size] = self.bias + _far(size, self.window, shift, self.bias.dtype).unsqueeze(1)
         added = self._scores[size]
         read = [  # the windows of one map at a time, which have these scores in common
             _merged(F.scaled_dot_product_attention(query[own], key[own], value[own], added))
@@ -96,7 +92,7 @@ class PackedWindowAttention(PackedAttention):
         return self.back(torch.cat(read))
 
 
-def _far(size: _Size, window: _Size, shift: _Size) -> Tensor:
+def _far(size: _Size, window: _Size, shift: _Size, dtype: torch.dtype) -> Tensor:
     """A score for each two tokens of each window, shape (windows, T, T), of maps that were moved around their ends."""
     down, across = (
         (torch.arange(side) >= side - window[axis]).long() + (torch.arange(side) >= side - shift[axis]).long()
@@ -105,7 +101,8 @@ def _far(size: _Size, window: _Size, shift: _Size) -> Tensor:
     part = 3 * down[:, None] + across  # of the map, among the nine that the moved windows cut
     tiles = part.view(size[0] // window[0], window[0], size[1] // window[1], window[1]).transpose(1, 2)
     of_window = tiles.reshape(-1, window[0] * window[1])
-    return torch.where(of_window.unsqueeze(1) == of_window.unsqueeze(2), 0.0, _FAR)
+    apart = of_window.unsqueeze(1) != of_window.unsqueeze(2)
+    return torch.zeros(apart.shape, dtype=dtype).masked_fill(apart, _FAR)
 
 
 def _merged(of_heads: Tensor) -> Tensor:

@@ -79,44 +79,53 @@ def pack_attention(graph: Graph) -> Graph:
             alone = readers[step] == len(tokens) + len(weights) and not any(readers[each] for each in weights)
             if alone and graph.output not in tokens:
                 kernel = _token_attention(step, step.function)
-                joined.update(dict.fromkeys([] if kernel is None else [*tokens, *weights], step))
+            if kernel is not None:
+                joined.update(dict.fromkeys([*tokens, *weights], step))
+                step.function, step.args, step.kwargs = kernel, step.args[:1], {}
+                step.images_first = all(each.images_first for each in tokens)
         elif (getattr(step.function, "__module__", ""), getattr(step.function, "__name__", "")) == _WINDOWS:
-            kernel = _window_attention(step)
-        if kernel is not None:
-            step.function, step.args, step.kwargs, step.images_first = kernel, step.args[:1], {}, True
+            _pack_window_attention(step)
     return replace(graph, steps=tuple(step for step in graph.steps if step not in joined))
 
 
 def _attention_results(graph: Graph) -> dict[Step, tuple[list[Step], list[Step]]]:
-    """By the step of a tuple: the steps that take its first result, and those that take the second."""
+    """The steps that take the first result of a step, and those that take the second, by that step."""
     found: dict[Step, tuple[list[Step], list[Step]]] = {}
     for step in graph.steps:
-        if step.function is operator.getitem and isinstance(step.args[0], Step) and step.args[1] in (0, 1):
-            found.setdefault(step.args[0], ([], []))[step.args[1]].append(step)
+        source, number = step.args if step.function is operator.getitem else (None, None)
+        if isinstance(source, Step) and isinstance(number, int) and number in (0, 1):
+            found.setdefault(source, ([], []))[number].append(step)
     return found
 
 
 def _token_attention(step: Step, module: nn.MultiheadAttention) -> PackedAttention | None:
     """The packed form of torch's module in eval mode, where it has neither masks nor other keys than the tokens."""
     options = {name: each for name, each in step.kwargs.items() if name not in ("need_weights", "average_attn_weights")}
-    alone = len(step.args) == 3 and len(set(step.args)) == 1 and all(each in (None, False) for each in options.values())
+    alone = len(step.args) == 3 and step.args[0] is step.args[1] is step.args[2]
+    alone = alone and all(each is None or each is False for each in options.values())
     usual = module.batch_first and module.bias_k is None and not module.add_zero_attn and not module.training
     hooked = any((*each._forward_hooks, *each._forward_pre_hooks) for each in module.modules())
-    weights = (module.in_proj_weight, module.out_proj.weight)  # the former is None where keys have another width
-    return PackedAttention.of(module) if alone and usual and not hooked and all(map(_is_fixed, weights)) else None
+    into, back = (module.in_proj_weight, module.in_proj_bias), (module.out_proj.weight, module.out_proj.bias)
+    fixed = _are_fixed(into) and _are_fixed(back)  # there are no joint weights where keys have another width
+    return PackedAttention(into, back, module.num_heads) if alone and usual and not hooked and fixed else None
 
 
-def _window_attention(step: Step) -> PackedAttention | None:
-    """The packed form of torchvision's function, where its scores are products of queries and keys."""
+def _pack_window_attention(step: Step) -> None:
+    """Give the step the packed form of torchvision's function, where its scores are products of queries and keys."""
     bound = inspect.signature(step.function).bind(*step.args, **step.kwargs)
     bound.apply_defaults()
     settings = bound.arguments
-    weights = [settings[name] for name in ("qkv_weight", "proj_weight", "relative_position_bias")]
-    if settings["logit_scale"] is not None or settings["training"] or not all(map(_is_fixed, weights)):
-        return None
     into, back = ((settings[f"{name}_weight"], settings[f"{name}_bias"]) for name in ("qkv", "proj"))
-    of_windows = (settings["relative_position_bias"], settings["window_size"], settings["shift_size"])
-    return PackedWindowAttention(into, back, settings["num_heads"], *of_windows)
+    scores, usual = settings["relative_position_bias"], settings["logit_scale"] is None and not settings["training"]
+    if usual and _is_fixed(scores) and _are_fixed(into) and _are_fixed(back):
+        of_windows = (settings["num_heads"], scores, settings["window_size"], settings["shift_size"])
+        step.function, step.args, step.kwargs = PackedWindowAttention(into, back, *of_windows), (settings["input"],), {}
+
+
+def _are_fixed(projection: tuple[Any, Any]) -> bool:
+    """Whether weights, and the bias if there is one, are numbers that do not follow from the image."""
+    weight, bias = projection
+    return _is_fixed(weight) and (bias is None or (_is_fixed(bias) and bias.shape == weight.shape[:1]))
 
 
 def _packable(step: Step) -> tuple[type[PackedLinear] | None, dict[str, Any]]:
