@@ -21,6 +21,7 @@ from dovision.propagation.edited_passes import EditedPasses
 from dovision.propagation.edits import Edit, Pairs, all_pairs, edit_of
 from dovision.propagation.graph import Graph
 from dovision.propagation.graph_passes import (
+    clamp_before_products,
     compute_constants,
     drop_identities,
     fold_batch_norm,
@@ -375,7 +376,7 @@ def _engine_of(graph: Graph, classifier: Classifier, number: int) -> Incremental
     if number < len(TOLERANCES) - 1:
         graph = fold_batch_norm(graph)
     if _other_kernels(classifier, number):
-        graph = pack_linear(pack_attention(save_products(graph)))
+        graph = pack_linear(pack_attention(save_products(clamp_before_products(graph))))
     if on_processor:
         graph = lay_out_channels_last(graph)
     return Incremental(graph, on_processor)

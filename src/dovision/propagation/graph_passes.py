@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import operator
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -115,6 +115,53 @@ def fold_batch_norm(graph: Graph) -> Graph:
         norm.function, norm.args, norm.kwargs = F.conv2d, (settings.pop("input"),), settings
         folded.add(convolution)
     return replace(graph, steps=tuple(step for step in graph.steps if step not in folded))
+
+
+def clamp_before_products(graph: Graph) -> Graph:
+    """The graph with each batch-norm and ReLU before a 1 x 1 convolution as one clamp, the rest in its weights.
+
+    With a scale s and a shift b, relu(s x + b) is s max(x, -b / s) + b where s is above 0, and s min(x, -b / s) + b
+    where it is below. That holds for no convolution that pads: zeros are not what a clamp gives of a zero.
+    """
+    readers = graph.readers()
+    clamped: set[Step] = set()
+    for convolution in graph.steps:
+        relu, settings = _operand(convolution), named_arguments(convolution, CONVOLUTION)
+        norm = None if relu is None else _operand(relu)
+        if convolution.function is not F.conv2d or relu is None or norm is None:
+            continue
+        fixed = all(len(step.inputs()) == 1 for step in (convolution, relu, norm))
+        if not fixed or relu.function not in (F.relu, torch.relu) or readers[relu] != 1 or readers[norm] != 1:
+            continue
+        weight, statistics = settings["weight"], {"eps": 1e-5} | named_arguments(norm, BATCH_NORM)
+        single = weight.shape[2:] == (1, 1) and settings.get("groups", 1) == 1
+        alone = single and settings.get("padding", 0) in (0, (0, 0), "valid", "same")
+        if norm.function is not F.batch_norm or statistics.get("training") or not alone:
+            continue
+        low, high, settings["weight"], settings["bias"] = _clamp(statistics, weight, settings.get("bias"))
+        relu.function, relu.args, relu.kwargs = torch.clamp, (norm.args[0], low, high), {}
+        convolution.args, convolution.kwargs = (settings.pop("input"),), settings
+        clamped.add(norm)
+    return replace(graph, steps=tuple(step for step in graph.steps if step not in clamped))
+
+
+def _clamp(statistics: Mapping[str, Any], weight: Tensor, bias: Tensor | None) -> tuple[Tensor, ...]:
+    """Lowest and highest values, shape (C, 1, 1), and weights and bias behind them; in double precision on the way."""
+    mean, variance = statistics["running_mean"].double(), statistics["running_var"].double()
+    scale = (variance + statistics["eps"]).rsqrt()
+    if statistics.get("weight") is not None:
+        scale = scale * statistics["weight"].double()
+    shift = -mean * scale
+    if statistics.get("bias") is not None:
+        shift = shift + statistics["bias"].double()
+    border = torch.where(scale == 0, 0.0, -shift / scale)  # a channel of scale 0 is its shift, whatever comes in
+    low = torch.where(scale < 0, -torch.inf, border)
+    high = torch.where(scale > 0, torch.inf, border)
+    shift = torch.where(scale == 0, shift.relu(), shift)
+    moved = torch.einsum("kcij,c->k", weight.double(), shift) + (0.0 if bias is None else bias.double())
+    scaled = weight.double() * scale.view(-1, 1, 1)
+    kept = (low.view(-1, 1, 1), high.view(-1, 1, 1), scaled, moved)
+    return tuple(each.detach().to(weight.dtype) for each in kept)
 
 
 def drop_identities(graph: Graph) -> Graph:

@@ -1,0 +1,88 @@
+"""A graph that was made faster gives what the classifier gives."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from dovision.interventions.pixel_grid import PixelGrid
+from dovision.propagation import Propagation
+from dovision.propagation.graph_passes import clamp_before_products, compute_constants
+from dovision.propagation.incremental import Incremental
+from dovision.propagation.tracing import trace
+
+
+class ReadTwice(nn.Module):
+    """What a batch-norm gives, read by a ReLU and by a sum."""
+
+    def __init__(self):
+        super().__init__()
+        self.norm, self.mix = nn.BatchNorm2d(8), nn.Conv2d(8, 8, 1)
+
+    def forward(self, x):
+        normed = self.norm(x)
+        return normed + self.mix(normed.relu())
+
+
+def after(*layers):
+    return nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.MaxPool2d(2), *layers, nn.AdaptiveAvgPool2d(1), nn.Flatten())
+
+
+def with_statistics(network):
+    """Scales of either sign, near zero, and zero; shifts of either sign."""
+    torch.manual_seed(0)
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.running_mean.normal_()
+            module.running_var.uniform_(0.5, 1.5)
+            if module.affine:
+                module.weight.data.copy_(torch.tensor([1.0, -1.0, 2.0, -0.5, 1e-6, -1e-6, 0.0, 0.0]))
+                module.bias.data.copy_(torch.tensor([0.5, -0.5, -1.0, 1.0, 0.3, -0.3, 0.4, -0.4]))
+    return network
+
+
+RELU = nn.ReLU()
+CLAMPED = {
+    "one": (after(nn.BatchNorm2d(8), RELU, nn.Conv2d(8, 5, 1)), 1),
+    "without a bias": (after(nn.BatchNorm2d(8), RELU, nn.Conv2d(8, 5, 1, bias=False)), 1),
+    "of stride 2": (after(nn.BatchNorm2d(8), nn.ReLU(inplace=True), nn.Conv2d(8, 5, 1, stride=2)), 1),
+    "without weights": (after(nn.BatchNorm2d(8, affine=False), RELU, nn.Conv2d(8, 5, 1)), 1),
+    "behind a convolution": (after(nn.Conv2d(8, 8, 1), nn.ReLU(), nn.BatchNorm2d(8), RELU, nn.Conv2d(8, 5, 1)), 1),
+    "padded": (after(nn.BatchNorm2d(8), RELU, nn.Conv2d(8, 5, 1, padding=1)), 0),
+    "of 3 x 3": (after(nn.BatchNorm2d(8), RELU, nn.Conv2d(8, 5, 3)), 0),
+    "in groups": (after(nn.BatchNorm2d(8), RELU, nn.Conv2d(8, 8, 1, groups=2), nn.Conv2d(8, 5, 1)), 0),
+    "another activation": (after(nn.BatchNorm2d(8), nn.SiLU(), nn.Conv2d(8, 5, 1)), 0),
+    "read twice": (after(ReadTwice(), nn.Conv2d(8, 5, 1)), 0),
+}
+
+
+@pytest.mark.parametrize("name", CLAMPED)
+def test_a_batch_norm_before_a_convolution_of_one_place_becomes_a_clamp(name, classifier_of, batch_of):
+    network, clamped = CLAMPED[name]
+    classifier, image = classifier_of(with_statistics(network)), batch_of(2, 3, 24, 24).image
+    graph = clamp_before_products(compute_constants(trace(classifier, None, image, 0, 0.0)))
+    functions = [step.function for step in graph.steps]
+    assert functions.count(torch.clamp) == clamped
+    with torch.no_grad():
+        found = Incremental(graph, False).clean(image).control
+        torch.testing.assert_close(found, classifier(image), rtol=1e-5, atol=1e-5)
+
+
+def test_edits_before_a_clamp_are_as_in_whole_passes(classifier_of, batch_of, expected_outcome, assert_equal):
+    network = after(nn.BatchNorm2d(8), RELU, nn.Conv2d(8, 8, 1), nn.BatchNorm2d(8), RELU, nn.Conv2d(8, 5, 3))
+    classifier, batch = classifier_of(with_statistics(network)), batch_of(2, 3, 24, 24)
+    propagation = Propagation(classifier, PixelGrid(4, 4))
+    assert_equal(propagation(batch), expected_outcome(classifier, PixelGrid(4, 4), batch))
+    assert any(step.function is torch.clamp for step in propagation.engine.graph.steps)
+
+
+def test_what_is_no_number_stays_so_behind_a_clamp(classifier_of, batch_of):
+    classifier = classifier_of(with_statistics(after(nn.BatchNorm2d(8), RELU, nn.Conv2d(8, 5, 1))))
+    image = batch_of(2, 3, 24, 24).image
+    image[0, 0, 3, 3] = torch.nan
+    graph = clamp_before_products(compute_constants(trace(classifier, None, image[1:], 0, 0.0)))
+    with torch.no_grad():
+        found = Incremental(graph, False).clean(image).control
+    assert found[0].isnan().all()
+    assert found[1].isfinite().all()
