@@ -277,6 +277,7 @@ def test_what_is_dispersed_are_values_of_neurons_when_a_pixel_is_left_out():
     alone = MLLOO(PixelGrid(14, 14, Constant(0.0)), [])
     with torch.no_grad():
         torch.testing.assert_close(alone.read(batch_of(image), classifier, None), dispersion(logits.softmax(-1)))
+    assert alone.passes == 196 + 2
     with differentiable(classifier):
         read = alone.read(batch_of(image.requires_grad_()), classifier, None)
     torch.testing.assert_close(read.detach(), dispersion(logits.softmax(-1)))
@@ -291,7 +292,9 @@ def test_clean_and_attacked_rows_of_different_features_are_refused():
 
 
 def test_no_layers_at_all_are_refused():
-    with pytest.raises(ValueError, match="layers must name at least one layer, got none. Leave them out to read all"):
+    with pytest.raises(
+        ValueError, match="layers must name at least one layer, got none. Set layers to null to read all"
+    ):
         LayerFeatures([], cells=1)
 
 

@@ -6,11 +6,13 @@ import pytest
 import torch
 from torch import nn
 
-from dovision.interventions.pixel_grid import PixelGrid
 from dovision.propagation import Propagation
 from dovision.propagation.graph_passes import clamp_before_products, compute_constants
 from dovision.propagation.incremental import Incremental
 from dovision.propagation.tracing import trace
+from dovision.types import INPUT, Box
+
+from .conftest import Painted
 
 
 class ReadTwice(nn.Module):
@@ -22,7 +24,33 @@ class ReadTwice(nn.Module):
 
     def forward(self, x):
         normed = self.norm(x)
-        return normed + self.mix(normed.relu())
+        return normed + self.mix(torch.relu(normed))
+
+
+class ReluReadTwice(ReadTwice):
+    """What a ReLU gives, read by a convolution and by a sum."""
+
+    def forward(self, x):
+        positive = torch.relu(self.norm(x))
+        return positive + self.mix(positive)
+
+
+class Functional(ReadTwice):
+    """A batch-norm by its function, of which the smallest variance is that of its default eps."""
+
+    def forward(self, x):
+        mean, variance = 1e-3 * self.norm.running_mean, 1e-5 * self.norm.running_var
+        return self.mix(torch.relu(nn.functional.batch_norm(x, mean, variance)))
+
+
+class Large(nn.BatchNorm2d):
+    """A batch-norm with shifts beside which nothing of a value is left."""
+
+    def __init__(self):
+        super().__init__(8)
+
+    def forward(self, x):
+        return nn.functional.batch_norm(x, self.running_mean, self.running_var, self.weight, 1e4 * self.bias)
 
 
 def after(*layers):
@@ -37,8 +65,8 @@ def with_statistics(network):
             module.running_mean.normal_()
             module.running_var.uniform_(0.5, 1.5)
             if module.affine:
-                module.weight.data.copy_(torch.tensor([1.0, -1.0, 2.0, -0.5, 1e-6, -1e-6, 0.0, 0.0]))
-                module.bias.data.copy_(torch.tensor([0.5, -0.5, -1.0, 1.0, 0.3, -0.3, 0.4, -0.4]))
+                module.weight.data.copy_(torch.tensor([1.0, -1.0, 2.0, -0.5, 1e-40, -1e-40, 0.0, 0.0]))
+                module.bias.data.copy_(torch.tensor([0.5, -0.5, -1.0, 1.0, -0.3, -0.3, 0.4, -0.4]))
     return network
 
 
@@ -54,6 +82,11 @@ CLAMPED = {
     "in groups": (after(nn.BatchNorm2d(8), RELU, nn.Conv2d(8, 8, 1, groups=2), nn.Conv2d(8, 5, 1)), 0),
     "another activation": (after(nn.BatchNorm2d(8), nn.SiLU(), nn.Conv2d(8, 5, 1)), 0),
     "read twice": (after(ReadTwice(), nn.Conv2d(8, 5, 1)), 0),
+    "relu read twice": (after(ReluReadTwice(), nn.Conv2d(8, 5, 1)), 0),
+    "by its function": (after(Functional(), nn.Conv2d(8, 5, 1)), 1),
+    "of the same size": (after(nn.BatchNorm2d(8), RELU, nn.Conv2d(8, 5, 1, padding="same")), 1),
+    "valid": (after(nn.BatchNorm2d(8), RELU, nn.Conv2d(8, 5, 1, padding="valid")), 1),
+    "of large shifts": (after(Large(), RELU, nn.Conv2d(8, 5, 1)), 0),
 }
 
 
@@ -69,12 +102,18 @@ def test_a_batch_norm_before_a_convolution_of_one_place_becomes_a_clamp(name, cl
         torch.testing.assert_close(found, classifier(image), rtol=1e-5, atol=1e-5)
 
 
-def test_edits_before_a_clamp_are_as_in_whole_passes(classifier_of, batch_of, expected_outcome, assert_equal):
-    network = after(nn.BatchNorm2d(8), RELU, nn.Conv2d(8, 8, 1), nn.BatchNorm2d(8), RELU, nn.Conv2d(8, 5, 3))
-    classifier, batch = classifier_of(with_statistics(network)), batch_of(2, 3, 24, 24)
-    propagation = Propagation(classifier, PixelGrid(4, 4))
-    assert_equal(propagation(batch), expected_outcome(classifier, PixelGrid(4, 4), batch))
-    assert any(step.function is torch.clamp for step in propagation.engine.graph.steps)
+@pytest.mark.parametrize(("site", "clamped"), [(INPUT, 1), ("2", 0), ("3", 0), ("4", 1)])
+def test_edits_are_as_in_whole_passes(site, clamped, classifier_of, batch_of, expected_outcome, assert_equal):
+    layers = [nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 8, 1), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 5, 3)]
+    classifier, batch = classifier_of(with_statistics(after(*layers))), batch_of(2, 3, 24, 24)
+    intervention = Painted([[Box(0, 0, 4, 4)], [Box(4, 2, 8, 9)], [None]], site)
+    propagation = Propagation(classifier, intervention)
+    outcome = propagation(batch)
+    assert_equal(outcome, expected_outcome(classifier, intervention, batch))
+    steps = propagation.engine.graph.steps if isinstance(propagation.engine, Incremental) else ()
+    assert sum(step.function is torch.clamp for step in steps) == clamped
+    for chunk in (3, 17):
+        assert torch.equal(Propagation(classifier, intervention, chunk)(batch).treated, outcome.treated)
 
 
 def test_what_is_no_number_stays_so_behind_a_clamp(classifier_of, batch_of):

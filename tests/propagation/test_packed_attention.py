@@ -114,6 +114,10 @@ def to_others(self, x):
     return self.attention(x, 2 * x, x, need_weights=False)[0]
 
 
+def to_narrow(self, x):
+    return self.attention(x, x[..., :8], x, need_weights=False)[0]
+
+
 def by_name(self, x):
     return self.attention(query=x, key=x, value=x, need_weights=False)[0]
 
@@ -180,7 +184,7 @@ NETWORKS = {
     "masked": (OfTokens(masked), 0),
     "zero key": (OfTokens(alone, add_zero_attn=True), 0),
     "learnt keys": (OfTokens(alone, add_bias_kv=True), 0),
-    "keys of a width": (OfTokens(alone, kdim=16, vdim=16), 1),
+    "keys of another width": (OfTokens(to_narrow, kdim=8), 0),
     "hooked": (hooked(OfTokens(alone)), 0),
     "windows": (Windows(in_windows), 1),
     "windows by name": (Windows(in_windows_by_name), 1),

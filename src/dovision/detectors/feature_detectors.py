@@ -252,7 +252,7 @@ class LayerFeatures:
 
     def __init__(self, names: Sequence[str] | None, cells: int | None, every: bool = False) -> None:
         if names is not None and not len(names):
-            raise ValueError("layers must name at least one layer, got none. Leave them out to read all.")
+            raise ValueError("layers must name at least one layer, got none. Set layers to null to read all.")
         self.names = None if names is None else tuple(names)
         self.cells = None if cells is None else checks.positive_int("cells", cells)
         self.every = every

@@ -25,8 +25,8 @@ class MLLOO(Detector):
 
     Args:
         intervention: on the image, whose units are left out, such as PixelGrid(28, 28) for all pixels of MNIST.
-        layers: names of layers; None: all convolutions and linear layers; none named: the class probabilities alone,
-            whose effects are measured once for all detectors that read them.
+        layers: names of layers; None: all convolutions and linear layers; an empty list: the class probabilities
+            alone, by two passes more, all of them shared with other detectors that use an equal intervention.
 
     Source: Yang, Chen, Hsieh, Wang and Jordan, AAAI 2020, arXiv:1906.03499.
 
@@ -46,19 +46,20 @@ class MLLOO(Detector):
         if intervention.site != INPUT:
             raise ValueError(f"ML-LOO leaves out parts of the image (site input), got site {intervention.site!r}.")
         self.layers = LayerFeatures(layers, cells=1) if layers is None or len(layers) else None
-        self.profile = Profile({"parts": intervention}, "probability")
+        self.profile = Profile({"parts": intervention}, "probability") if self.layers is None else None
 
     def check(self, classifier: Classifier, shape: Shape) -> None:
         if self.layers is not None:
             self.layers.check(classifier, shape)
 
     def read_features(self, batch: Batch, classifier: Classifier, with_autoencoder: Classifier | None) -> Tensor:
-        if self.layers is None:
+        layers = self.layers
+        if layers is None:
+            assert self.profile is not None
             _, (outcome,) = self.profile.outcomes(batch, classifier, with_autoencoder)
             self.passes = self.profile.passes
             return dispersion(classifier.task.probability(outcome.treated))
         self.passes = len(self.intervention.units(tuple(batch.image.shape[1:])))
-        layers = self.layers
         images = [Context(batch.rows([row]), classifier) for row in range(len(batch.image))]
         if batch.image.requires_grad and torch.is_grad_enabled():  # one image's passes in memory at a time
             return torch.cat([checkpoint(self._dispersions, each, layers, use_reentrant=False) for each in images])

@@ -1,4 +1,4 @@
-"""The same graph, faster: batch-norm folded, splits taken apart, weights laid out, activations in place."""
+"""The same graph, faster: batch-norm folded or clamped, splits taken apart, weights laid out, activations in place."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import copy
 import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -24,6 +24,7 @@ _TRANSPOSES = (torch.transpose, Method("transpose"))
 _SCALINGS = (operator.mul, torch.mul, Method("mul"))
 _VIEWS = (torch.reshape, Method("reshape"), Method("view"))
 MAKE_NEW = (F.conv2d, F.batch_norm, F.linear, operator.add)  # their results share no memory with their operands
+_MOST_SHIFT = 50.0  # sum of the shifts that a convolution adds up: its rounding is then below 1e-5 in single precision
 _ONE_MORE = (0, 0, 0, 0, 0, 1)  # channel, as of F.pad
 CONVOLUTION = ("input", "weight", "bias", "stride", "padding", "dilation", "groups")
 BATCH_NORM = ("input", "running_mean", "running_var", "weight", "bias", "training", "momentum", "eps")
@@ -120,8 +121,9 @@ def fold_batch_norm(graph: Graph) -> Graph:
 def clamp_before_products(graph: Graph) -> Graph:
     """The graph with each batch-norm and ReLU before a 1 x 1 convolution as one clamp, the rest in its weights.
 
-    With a scale s and a shift b, relu(s x + b) is s max(x, -b / s) + b where s is above 0, and s min(x, -b / s) + b
-    where it is below. That holds for no convolution that pads: zeros are not what a clamp gives of a zero.
+    With a scale s and a shift b, relu(s x + b) is s max(x, -b / s) + b where s is above 0, s min(x, -b / s) + b where
+    it is below, and relu(b) where it is 0. A convolution with padding is left as it is: its zeros stand for
+    relu(s x + b) = 0, which after folding is another number. So is one in which large shifts would cancel.
     """
     readers = graph.readers()
     clamped: set[Step] = set()
@@ -138,15 +140,26 @@ def clamp_before_products(graph: Graph) -> Graph:
         alone = single and settings.get("padding", 0) in (0, (0, 0), "valid", "same")
         if norm.function is not F.batch_norm or statistics.get("training") or not alone:
             continue
-        low, high, settings["weight"], settings["bias"] = _clamp(statistics, weight, settings.get("bias"))
-        relu.function, relu.args, relu.kwargs = torch.clamp, (norm.args[0], low, high), {}
-        convolution.args, convolution.kwargs = (settings.pop("input"),), settings
-        clamped.add(norm)
+        clamp = _clamp(statistics, weight, settings.get("bias"))
+        if clamp is not None:
+            relu.function, relu.args, relu.kwargs = torch.clamp, (norm.args[0], clamp.low, clamp.high), {}
+            settings |= {"weight": clamp.weight, "bias": clamp.bias}
+            convolution.args, convolution.kwargs = (settings.pop("input"),), settings
+            clamped.add(norm)
     return replace(graph, steps=tuple(step for step in graph.steps if step not in clamped))
 
 
-def _clamp(statistics: Mapping[str, Any], weight: Tensor, bias: Tensor | None) -> tuple[Tensor, ...]:
-    """Lowest and highest values, shape (C, 1, 1), and weights and bias behind them; in double precision on the way."""
+class _Clamp(NamedTuple):
+    """A clamp of C channels, and the convolution behind it."""
+
+    low: Tensor  # (C, 1, 1)
+    high: Tensor  # (C, 1, 1)
+    weight: Tensor  # (K, C, 1, 1)
+    bias: Tensor  # (K,)
+
+
+def _clamp(statistics: Mapping[str, Any], weight: Tensor, bias: Tensor | None) -> _Clamp | None:
+    """What stands for a batch-norm, a ReLU and a convolution; None where their shifts are too large to be summed."""
     mean, variance = statistics["running_mean"].double(), statistics["running_var"].double()
     scale = (variance + statistics["eps"]).rsqrt()
     if statistics.get("weight") is not None:
@@ -154,14 +167,18 @@ def _clamp(statistics: Mapping[str, Any], weight: Tensor, bias: Tensor | None) -
     shift = -mean * scale
     if statistics.get("bias") is not None:
         shift = shift + statistics["bias"].double()
-    border = torch.where(scale == 0, 0.0, -shift / scale)  # a channel of scale 0 is its shift, whatever comes in
+    border = -shift / scale
+    scale = torch.where(border.to(weight.dtype).isfinite(), scale, 0.0)  # so small a scale changes nothing
+    border = torch.where(scale == 0, 0.0, border)
     low = torch.where(scale < 0, -torch.inf, border)
     high = torch.where(scale > 0, torch.inf, border)
     shift = torch.where(scale == 0, shift.relu(), shift)
-    moved = torch.einsum("kcij,c->k", weight.double(), shift) + (0.0 if bias is None else bias.double())
-    scaled = weight.double() * scale.view(-1, 1, 1)
-    kept = (low.view(-1, 1, 1), high.view(-1, 1, 1), scaled, moved)
-    return tuple(each.detach().to(weight.dtype) for each in kept)
+    shifts = weight.double().flatten(1) * shift
+    if shifts.abs().sum(1).max() > _MOST_SHIFT:
+        return None
+    moved = shifts.sum(1) + (0.0 if bias is None else bias.double())
+    kept = (low.view(-1, 1, 1), high.view(-1, 1, 1), weight.double() * scale.view(-1, 1, 1), moved)
+    return _Clamp(*(each.detach().to(weight.dtype) for each in kept))
 
 
 def drop_identities(graph: Graph) -> Graph:
