@@ -187,9 +187,14 @@ class Speed:
         (row,) = [row for row in self.rows if row["what"].split(",")[0] == network and row["peer"] == peer]
         return float(row[column])
 
+    def has(self, network: str, peer: str) -> bool:
+        """Whether the network could be run by the peer."""
+        rows = [row for row in self.rows if row["what"].split(",")[0] == network and row["peer"] == peer]
+        return any(row["ratio"] is not None for row in rows)
+
     def largest(self, column: str) -> float:
         """The largest number of a column."""
-        return max(row[column] for row in self.rows)
+        return max(row[column] for row in self.rows if row[column] is not None)
 
 
 def recorded() -> dict[str, Any]:
