@@ -42,7 +42,7 @@ def only_run(root: Path) -> Path:
 
 def test_a_run_that_detects_records_costs_queries_gradients_and_failures(detected):
     facts = json.loads((detected / "run.json").read_text())
-    assert facts["detector_costs"]["effect_consistency_grid"]["passes"] == 1 + 1 + 49
+    assert facts["detector_costs"]["effect_consistency_grid"]["passes"] == 1 + 1 + 2 + 49
     assert facts["condition_queries"]["fgsm"] == {"0.2": 1, "0.3": 1}
     assert 0 <= facts["condition_dead_gradients"] < 1
     assert facts["failed_attacks"] == {}
