@@ -16,7 +16,6 @@ import torch
 import torchvision
 from captum.attr import FeatureAblation, Occlusion
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
 import runtimes
 from dovision.attacks.gradient_ascent import PGD
@@ -26,6 +25,7 @@ from dovision.interventions.pixel_grid import PixelGrid
 from dovision.models.conv_autoencoder import ConvAutoencoder, insert
 from dovision.propagation import Propagation, presented_site
 from dovision.propagation.edits import all_pairs
+from dovision.propagation.operations import Operations
 from dovision.propagation.plain import Plain
 from dovision.types import Batch, Box, Shape, Task
 
@@ -382,6 +382,6 @@ def medians(
 
 def counted(run: Callable[[], Tensor]) -> tuple[Tensor, int]:
     """What the run returned, and its floating-point operations."""
-    with FlopCounterMode(display=False) as counter:
+    with Operations() as counter:
         found = run()
-    return found, counter.get_total_flops()
+    return found, counter.number

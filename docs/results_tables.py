@@ -184,13 +184,15 @@ class Speed:
         self.origin, self.rows = recorded["origin"], recorded["rows"]
 
     def __call__(self, network: str, peer: str = "channels_last loop", column: str = "ratio") -> float:
-        (row,) = [row for row in self.rows if row["what"].split(",")[0] == network and row["peer"] == peer]
-        return float(row[column])
+        return float(self._row(network, peer)[column])
 
     def has(self, network: str, peer: str) -> bool:
-        """Whether the network could be run by the peer."""
-        rows = [row for row in self.rows if row["what"].split(",")[0] == network and row["peer"] == peer]
-        return any(row["ratio"] is not None for row in rows)
+        """Whether the peer could run the network."""
+        return self._row(network, peer)["ratio"] is not None
+
+    def _row(self, network: str, peer: str) -> Mapping[str, Any]:
+        (row,) = [row for row in self.rows if row["what"].split(",")[0] == network and row["peer"] == peer]
+        return row
 
     def largest(self, column: str) -> float:
         """The largest number of a column."""

@@ -17,7 +17,7 @@ _FAR = -100.0  # added to the score of tokens of a window that are no neighbours
 class PackedAttention:
     """Self-attention of tokens, shape (N, T, C), as torch's `nn.MultiheadAttention` without masks.
 
-    Scores that overflow give other numbers than nan here.
+    Where scores overflow, torch's module gives nan, and this one numbers.
 
     Args:
         into: weights of the projection to queries, keys and values, shape (3 C, C), and bias, shape (3 C,).
