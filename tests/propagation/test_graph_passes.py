@@ -9,6 +9,7 @@ from torch import nn
 from dovision.propagation import Propagation
 from dovision.propagation.graph_passes import clamp_before_products, compute_constants
 from dovision.propagation.incremental import Incremental
+from dovision.propagation.kernels.passes import sum_of_parts
 from dovision.propagation.tracing import trace
 from dovision.types import INPUT, Box
 
@@ -125,3 +126,37 @@ def test_what_is_no_number_stays_so_behind_a_clamp(classifier_of, batch_of):
         found = Incremental(graph, False).clean(image).control
     assert found[0].isnan().all()
     assert found[1].isfinite().all()
+
+
+class Branches(nn.Module):
+    """As of ResNeSt: parts of the channels, summed, and how many of them are above zero."""
+
+    def __init__(self, parts, **options):
+        super().__init__()
+        self.parts, self.options = parts, options
+
+    def forward(self, x):
+        parts = x.view(x.shape[0], self.parts, -1, x.shape[2], x.shape[3])
+        summed = parts.sum(dim=1, **self.options)
+        return torch.relu(summed.flatten(1, -3)) + (parts > 0).sum(1) + torch.sum(parts, (1,))
+
+
+@pytest.mark.parametrize(("parts", "options", "added"), [(2, {}, 2), (4, {}, 2), (8, {}, 2), (2, {"keepdim": True}, 1)])
+def test_a_sum_of_parts_is_that_of_torch(
+    parts, options, added, classifier_of, batch_of, expected_outcome, assert_equal
+):
+    network = nn.Sequential(*after(Branches(parts, **options)), nn.Linear(8 // parts, 5))
+    classifier, batch = classifier_of(with_statistics(network)), batch_of(2, 3, 24, 24)
+    propagation = Propagation(classifier, Painted([[Box(2, 3, 5, 4)]]))
+    assert_equal(propagation(batch), expected_outcome(classifier, propagation.intervention, batch))
+    assert isinstance(propagation.engine, Incremental)
+    assert sum(step.function is sum_of_parts for step in propagation.engine.graph.steps) == added
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.int64, torch.bool])
+def test_parts_of_any_type_are_summed_as_torch_sums_them(dtype):
+    value = torch.randint(0, 2, (3, 2, 5), generator=torch.Generator().manual_seed(0)).to(dtype)
+    for axis in (0, 1, -1):
+        summed, expected = sum_of_parts(value, axis), value.sum(axis)
+        assert summed.dtype == expected.dtype
+        assert torch.equal(summed, expected)

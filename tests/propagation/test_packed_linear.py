@@ -11,9 +11,20 @@ from torch import nn
 from dovision.interventions.fills import Constant
 from dovision.interventions.pixel_grid import PixelGrid
 from dovision.propagation import Propagation
+from dovision.propagation.kernels import packed_linear
 from dovision.propagation.kernels.packed_linear import PackedConvolution, PackedLinear, can_pack
+from dovision.propagation.operations import Operations
 
 pytestmark = pytest.mark.skipif(not can_pack(), reason="torch has no such kernel here")
+
+
+@pytest.fixture(autouse=True, params=["oneDNN", "MKL"])
+def library(request, monkeypatch):
+    """Which library makes the products, whatever the processor."""
+    if request.param == "MKL" and not torch.backends.mkl.is_available():
+        pytest.skip("torch has no MKL here")
+    monkeypatch.setattr(packed_linear, "onednn_is_faster", lambda: request.param == "oneDNN")
+    return request.param
 
 
 class Block(nn.Module):
@@ -68,7 +79,7 @@ def test_edits_are_as_in_whole_passes(activation, joined, classifier_of, batch_o
     outcome = propagation(batch)
     assert_equal(outcome, expected_outcome(classifier, PixelGrid(4, 4), batch))
     packed = [step.function for step in propagation.engine.graph.steps if isinstance(step.function, PackedLinear)]
-    assert [kernel.activation != ("none", "") for kernel in packed] == [joined, False, False]
+    assert [kernel.joins for kernel in packed] == [joined, False, False]
     for chunk in (3, 17):
         assert torch.equal(Propagation(classifier, PixelGrid(4, 4), chunk)(batch).treated, outcome.treated)
 
@@ -103,12 +114,42 @@ def test_pointwise_convolutions_are_linear_layers(
     assert_equal(outcome, expected_outcome(classifier, PixelGrid(4, 4), batch))
     steps = [step.function for step in propagation.engine.graph.steps]
     packed = [kernel for kernel in steps if isinstance(kernel, PackedConvolution)]
-    assert [kernel.activation != ("none", "") for kernel in packed] == joined
+    assert [kernel.joins for kernel in packed] == joined
     for chunk in (3, 17):
         assert torch.equal(Propagation(classifier, PixelGrid(4, 4), chunk)(batch).treated, outcome.treated)
 
 
-@pytest.mark.parametrize("rows", [0, 1, 3, 15, 17])
+def test_the_products_are_of_the_chosen_library_and_counted_as_torchs(library):
+    random = torch.Generator().manual_seed(0)
+    weight, value = torch.randn(64, 48, generator=random), torch.randn(7, 9, 48, generator=random)
+    kernel = PackedLinear(weight, None)
+    assert kernel.by_onednn == (library == "oneDNN")
+    with Operations() as packed:
+        kernel(value)
+    with Operations() as own:
+        nn.functional.linear(value, weight)
+    assert packed.number == packed.products == packed.packed == own.number == 2 * 7 * 9 * 48 * 64
+    assert own.packed == 0
+
+
+@pytest.mark.parametrize("activation", list(packed_linear.JOINED_ACTIVATIONS), ids=lambda each: each.__name__)
+def test_a_joined_activation_is_torchs(activation):
+    random = torch.Generator().manual_seed(0)
+    weight, value = torch.randn(64, 48, generator=random), torch.randn(30, 48, generator=random)
+    kernel = PackedLinear(weight, None)
+    kernel.activation = packed_linear.JOINED_ACTIVATIONS[activation]
+    function = activation() if isinstance(activation, type) else activation
+    torch.testing.assert_close(kernel(value), function(nn.functional.linear(value, weight)), rtol=0, atol=2e-5)
+
+
+@pytest.mark.parametrize(("capability", "expected"), [("AVX512", True), ("AVX2", False), ("DEFAULT", False)])
+def test_the_library_goes_by_the_processor(capability, expected, monkeypatch):
+    monkeypatch.undo()
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
+    assert packed_linear.onednn_is_faster() == (expected or not torch.backends.mkl.is_available())
+
+
+@pytest.mark.parametrize("rows", [0, 1, 2, 3, 4, 15, 17])
 @pytest.mark.parametrize("channels", [48, 1152])
 def test_other_rows_change_no_bit(rows, channels):
     random = torch.Generator().manual_seed(0)

@@ -275,6 +275,7 @@ def test_batch_norm_that_cannot_be_folded_accurately_is_not_folded(
     painted, classifier_of, batch_of, expected_outcome, assert_equal
 ):
     network = small_network()
+    network[0] = nn.Conv2d(1, 4, 5, padding=2)  # for which torch takes one kernel, however many images there are
     network[1].running_mean.fill_(3e4)  # folded, the convolution's bias would swallow its result
     network[0].bias.data.fill_(3e4)
     classifier, batch = classifier_of(network), batch_of(1, 1, 16, 16)

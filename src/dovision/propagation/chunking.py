@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+from functools import cache
 
 import torch
 
@@ -18,6 +19,7 @@ BLOCK = 16 * 2**20  # for the largest value of part of a pass, which the process
 _PART_ROWS = 4  # of a part, and up to 7, where `ENOUGH_ROWS` would be larger than a block
 _MAX_PAIRS = 1024  # pairs
 ENOUGH_ROWS = 16  # of a pass, from which on the bits of a row do not depend on how many there are
+_LARGEST_BLOCK = 32 * 2**20 - 2**16  # bytes; glibc raises its threshold for blocks of up to 32 MiB, with its own header
 _COMPARED = 4  # times the pairs of a pass, whose edits are compared with the value at a time where they are local
 
 
@@ -95,6 +97,16 @@ def in_parts(rows: int, bytes_per_row: int) -> list[slice]:
         suitable = _PART_ROWS
     edges = [rows * number // max(1, rows // suitable) for number in range(max(1, rows // suitable) + 1)]
     return [slice(first, last) for first, last in itertools.pairwise(edges)]
+
+
+@cache
+def keep_freed_blocks() -> None:
+    """Let glibc keep freed blocks of up to 32 MiB for those that follow, as it does once it has freed one as large.
+
+    Until then it returns many of them to the kernel, and each tensor in their place starts with a page fault for each
+    4 KiB: up to a quarter of the processor time of a pass. Elsewhere this changes nothing.
+    """
+    torch.empty(_LARGEST_BLOCK, dtype=torch.uint8)  # of which no byte is touched
 
 
 def _budget(useful: int, device: torch.device) -> int:

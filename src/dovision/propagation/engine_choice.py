@@ -32,7 +32,7 @@ from dovision.propagation.graph_passes import (
 )
 from dovision.propagation.incremental import Incremental, MadePass
 from dovision.propagation.kernels.packed_linear import can_pack
-from dovision.propagation.kernels.passes import pack_attention, pack_linear, save_products
+from dovision.propagation.kernels.passes import add_parts, pack_attention, pack_linear, save_products
 from dovision.propagation.layouts import presented_site
 from dovision.propagation.operations import Operations
 from dovision.propagation.patch import Background, Patch
@@ -376,7 +376,7 @@ def _engine_of(graph: Graph, classifier: Classifier, number: int) -> Incremental
     if number < len(TOLERANCES) - 1:
         graph = fold_batch_norm(graph)
     if _other_kernels(classifier, number):
-        graph = pack_linear(pack_attention(save_products(clamp_before_products(graph))))
+        graph = pack_linear(pack_attention(save_products(add_parts(clamp_before_products(graph)))))
     if on_processor:
         graph = lay_out_channels_last(graph)
     return Incremental(graph, on_processor)

@@ -63,7 +63,7 @@ class Operations(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self.convolutions += number if packet in _CONVOLUTIONS else 0
             name = getattr(packet, "__name__", "")
             self.products += number if name in _PRODUCTS else 0
-            self.packed += number if name == _PACKED else 0
+            self.packed += number if name in _PACKED else 0
             self.largest = max(self.largest, result.nbytes if isinstance(result, Tensor) else 0)
         return result
 
@@ -78,8 +78,8 @@ def _number(count: Any, args: Any, kwargs: Any, result: Any) -> int:
 
 
 _ATTENTION = torch.ops.aten._native_multi_head_attention  # torch's own counter leaves it out
-_PACKED = "_linear_pointwise"
-_PRODUCTS = ("addmm", "mm", _PACKED)
+_PACKED = ("_linear_pointwise", "_mkl_linear")
+_PRODUCTS = ("addmm", "mm", *_PACKED)
 _CONVOLUTIONS = (torch.ops.aten.convolution, torch.ops.aten._convolution)
 
 

@@ -13,7 +13,7 @@ from dovision import checks
 from dovision.functional.estimated_agreement import FROZEN_SCALES, Approximation, agreement, units_to_check
 from dovision.interfaces import Classifier, Context, Intervention
 from dovision.module_state import evaluating
-from dovision.propagation.chunking import FIRST, PassLimits
+from dovision.propagation.chunking import FIRST, PassLimits, keep_freed_blocks
 from dovision.propagation.edited_passes import EditedPasses
 from dovision.propagation.edits import all_pairs
 from dovision.propagation.engine_choice import KnownSite, choose_engine, frozen_engine, known_site
@@ -89,6 +89,7 @@ class Propagation:
                 )
         self._reference_passes: int | None = None  # not counted yet; None before they were made
         _refuse_batch_statistics(classifier)
+        keep_freed_blocks()
 
     @torch.no_grad()
     def __call__(self, batch: Batch, progress: Callable[[int], None] = lambda passes: None) -> Outcome:

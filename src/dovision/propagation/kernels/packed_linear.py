@@ -1,13 +1,16 @@
-"""Linear layers and 1 x 1 convolutions with weights packed for the processor, and an activation behind them.
+"""Linear layers and 1 x 1 convolutions as one product of rows, and an activation behind them.
 
-torch's own call packs the weights in each pass again, and writes each result before an activation reads it again.
+With AVX-512 the product is oneDNN's, with weights packed once, and has the activation in the same call: torch's own
+call packs the weights in each pass again, and writes each result before an activation reads it again. Elsewhere MKL's
+is faster, with an activation in place behind it.
 """
 
 from __future__ import annotations
 
 import math
 import platform
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -16,13 +19,25 @@ from torch.utils.flop_counter import register_flop_formula
 
 from dovision.propagation.kernels.rows import enough_rows
 
-_OPS = torch.ops.mkldnn
+_ONEDNN, _MKL = torch.ops.mkldnn, torch.ops.mkl
 _NAMES = ("_reorder_linear_weight", "_linear_pointwise")
-_ROWS = 1024  # that the packing is made for; others are as exact
-JOINED_ACTIVATIONS: dict[Any, tuple[str, str]] = {  # as oneDNN has them
-    **dict.fromkeys((F.gelu, nn.GELU), ("gelu", "none")),
-    **dict.fromkeys((F.silu, nn.SiLU), ("swish", "")),
-    **dict.fromkeys((F.hardswish, nn.Hardswish), ("hardswish", "")),
+_ROWS = 1024  # that oneDNN's packing is made for; others are as exact
+_NOT_PACKED = 0  # rows: with weights that MKL has packed, the bits of a few outputs depend on the number of rows
+
+
+class JoinedActivation(NamedTuple):
+    """An activation that a product takes with it."""
+
+    name: str  # as oneDNN has it
+    algorithm: str = ""
+    in_place: Callable[[Tensor], Tensor] | None = None
+
+
+_NO_ACTIVATION = JoinedActivation("none")
+JOINED_ACTIVATIONS: dict[Any, JoinedActivation] = {
+    **dict.fromkeys((F.gelu, nn.GELU), JoinedActivation("gelu", "none", torch.ops.aten.gelu_)),
+    **dict.fromkeys((F.silu, nn.SiLU), JoinedActivation("swish", "", torch.ops.aten.silu_)),
+    **dict.fromkeys((F.hardswish, nn.Hardswish), JoinedActivation("hardswish", "", torch.ops.aten.hardswish_)),
 }
 
 
@@ -32,18 +47,35 @@ class PackedLinear:
     Args:
         weight: shape (K, C), float32.
         bias: shape (K,).
+        by_onednn: the library that makes the product, if not MKL; the faster one here if None.
     """
 
-    def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
-        self.weight = _OPS._reorder_linear_weight(weight, _ROWS)
+    def __init__(self, weight: Tensor, bias: Tensor | None, by_onednn: bool | None = None) -> None:
+        self.by_onednn = onednn_is_faster() if by_onednn is None else by_onednn
+        self.weight = weight.contiguous()
+        if self.by_onednn:
+            self.weight = _ONEDNN._reorder_linear_weight(self.weight, _ROWS)
         self.bias = None if bias is None else bias.contiguous()  # of which the kernel reads the memory
-        self.activation = ("none", "")
+        self.activation = _NO_ACTIVATION
 
     def __call__(self, input: Tensor) -> Tensor:
-        name, algorithm = self.activation
         rows = input.reshape(-1, input.shape[-1])
-        result: Tensor = _OPS._linear_pointwise(enough_rows(rows), self.weight, self.bias, name, [], algorithm)
+        result = self._product(enough_rows(rows))
         return result[: len(rows)].view(*input.shape[:-1], result.shape[-1])
+
+    def _product(self, rows: Tensor) -> Tensor:
+        name, algorithm, in_place = self.activation
+        result: Tensor
+        if self.by_onednn:
+            result = _ONEDNN._linear_pointwise(rows, self.weight, self.bias, name, [], algorithm)
+            return result
+        result = _MKL._mkl_linear(rows, self.weight, self.weight, self.bias, _NOT_PACKED)
+        return result if in_place is None else in_place(result)
+
+    @property
+    def joins(self) -> bool:
+        """Whether an activation is part of the call."""
+        return self.activation != _NO_ACTIVATION
 
     def __deepcopy__(self, memo: dict[int, Any]) -> PackedLinear:
         return self  # which nothing changes; packed weights cannot be copied
@@ -57,8 +89,8 @@ class PackedConvolution(PackedLinear):
         bias: shape (K,).
     """
 
-    def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
-        super().__init__(weight.flatten(1), bias)
+    def __init__(self, weight: Tensor, bias: Tensor | None, by_onednn: bool | None = None) -> None:
+        super().__init__(weight.flatten(1), bias, by_onednn)
 
     def __call__(self, input: Tensor) -> Tensor:
         return super().__call__(input.movedim(1, -1)).movedim(-1, 1)
@@ -67,12 +99,23 @@ class PackedConvolution(PackedLinear):
 def can_pack() -> bool:
     """Return whether torch has this kernel here and may use it."""
     usable = torch._C._has_mkldnn and torch._C._get_mkldnn_enabled()
-    return usable and platform.machine() in ("x86_64", "AMD64") and all(hasattr(_OPS, name) for name in _NAMES)
+    return usable and platform.machine() in ("x86_64", "AMD64") and all(hasattr(_ONEDNN, name) for name in _NAMES)
 
 
-def _operations(input: Any, weight: Any, *others: Any, out_shape: Any) -> int:
+def onednn_is_faster() -> bool:
+    """Return whether oneDNN's product is the faster one on this processor, or the only one."""
+    return torch.backends.cpu.get_cpu_capability() == "AVX512" or not hasattr(_MKL, "_mkl_linear")
+
+
+def _by_onednn(input: Any, weight: Any, *others: Any, out_shape: Any) -> int:
+    return 2 * math.prod(input) * int(weight[0])
+
+
+def _by_mkl(input: Any, packed: Any, weight: Any, *others: Any, out_shape: Any) -> int:
     return 2 * math.prod(input) * int(weight[0])
 
 
 if can_pack():
-    register_flop_formula([_OPS._linear_pointwise])(_operations)
+    register_flop_formula([_ONEDNN._linear_pointwise])(_by_onednn)
+    if hasattr(_MKL, "_mkl_linear"):
+        register_flop_formula([_MKL._mkl_linear])(_by_mkl)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import operator
 from dataclasses import replace
@@ -11,11 +12,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dovision.propagation.graph import Graph, Step
+from dovision.propagation.graph import Graph, Method, Step
 from dovision.propagation.graph_passes import CONVOLUTION, named_arguments
 from dovision.propagation.kernels.packed_attention import PackedAttention, PackedWindowAttention
 from dovision.propagation.kernels.packed_linear import (
     JOINED_ACTIVATIONS,
+    JoinedActivation,
     PackedConvolution,
     PackedLinear,
     can_pack,
@@ -23,6 +25,8 @@ from dovision.propagation.kernels.packed_linear import (
 from dovision.propagation.kernels.winograd import LEAST_CHANNELS, Winograd
 
 _ONCE = (1, (1, 1))
+_SUMS = (torch.sum, Method("sum"))
+_FEW_PARTS = 4
 _WINDOWS = ("torchvision.models.swin_transformer", "shifted_window_attention")
 _OPTIONS = {"inplace": (True, False), "approximate": ("none",)}  # of activations that are packed, and their values
 
@@ -44,6 +48,23 @@ def save_products(graph: Graph) -> Graph:
     return graph
 
 
+def add_parts(graph: Graph) -> Graph:
+    """The graph with each sum over an axis as sums of its parts, where these are few, see `sum_of_parts`."""
+    for step in graph.steps:
+        if step.function in _SUMS:
+            settings = named_arguments(step, ("input", "dim"))
+            if set(settings) == {"input", "dim"} and isinstance(settings["dim"], int):
+                step.function, step.args, step.kwargs = sum_of_parts, (settings["input"], settings["dim"]), {}
+    return graph
+
+
+def sum_of_parts(value: Tensor, axis: int) -> Tensor:
+    """The sum over an axis; a few parts are added one by one, where torch's own takes ten times as long."""
+    if value.shape[axis] > _FEW_PARTS or not value.is_floating_point():
+        return value.sum(axis)
+    return functools.reduce(torch.add, value.unbind(axis))
+
+
 def pack_linear(graph: Graph) -> Graph:
     """The graph with packed linear layers and 1 x 1 convolutions, each with the activation that alone reads it."""
     for step in graph.steps if can_pack() else ():
@@ -61,7 +82,7 @@ def pack_linear(graph: Graph) -> Graph:
         if activation is None or not isinstance(source, Step) or readers[source] > 1:
             continue
         kernel = source.function
-        if isinstance(kernel, PackedLinear) and kernel.activation == ("none", "") and step is not graph.output:
+        if isinstance(kernel, PackedLinear) and not kernel.joins and step is not graph.output:
             kernel.activation = activation
             joined[step] = source
     return replace(graph, steps=tuple(step for step in graph.steps if step not in joined))
@@ -147,8 +168,8 @@ def _is_fixed(weight: Any) -> bool:
     return isinstance(weight, Tensor) and weight.dtype == torch.float32 and weight.layout is torch.strided
 
 
-def _activation(step: Step) -> tuple[str, str] | None:
-    """What a step is to oneDNN, if it is an activation with the usual settings."""
+def _activation(step: Step) -> JoinedActivation | None:
+    """What a product can take with it, if the step is such an activation with the usual settings."""
     function, options = step.function, dict(step.kwargs)
     if not isinstance(function, nn.Module):
         kind: Any = function

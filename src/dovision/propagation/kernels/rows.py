@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
-LEAST_ROWS = 2  # of a product; that of a single row is rounded in another order
+LEAST_ROWS = 4  # of a product; that of fewer is rounded in another order: of 1 with AVX-512, of 1 to 3 with AVX2
 
 
 def enough_rows(value: Tensor) -> Tensor:
