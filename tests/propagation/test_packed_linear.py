@@ -23,7 +23,7 @@ def library(request, monkeypatch):
     """Which library makes the products, whatever the processor."""
     if request.param == "MKL" and not torch.backends.mkl.is_available():
         pytest.skip("torch has no MKL here")
-    monkeypatch.setattr(packed_linear, "onednn_is_faster", lambda: request.param == "oneDNN")
+    monkeypatch.setattr(packed_linear, "onednn_is_faster", lambda weight: request.param == "oneDNN")
     return request.param
 
 
@@ -142,11 +142,21 @@ def test_a_joined_activation_is_torchs(activation):
     torch.testing.assert_close(kernel(value), function(nn.functional.linear(value, weight)), rtol=0, atol=2e-5)
 
 
-@pytest.mark.parametrize(("capability", "expected"), [("AVX512", True), ("AVX2", False), ("DEFAULT", False)])
-def test_the_library_goes_by_the_processor(capability, expected, monkeypatch):
+@pytest.mark.parametrize(
+    ("capability", "shape", "by_onednn"),
+    [
+        ("AVX512", (768, 192), True),
+        ("AVX2", (768, 192), False),
+        ("AVX2", (96, 96), False),
+        ("AVX2", (768, 95), True),
+        ("AVX2", (24, 144), True),
+    ],
+)
+def test_the_library_goes_by_the_processor_and_the_channels(capability, shape, by_onednn, monkeypatch):
     monkeypatch.undo()
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
-    assert packed_linear.onednn_is_faster() == (expected or not torch.backends.mkl.is_available())
+    chosen = PackedLinear(torch.zeros(shape), None).by_onednn
+    assert chosen == (by_onednn or not torch.backends.mkl.is_available())
 
 
 @pytest.mark.parametrize("rows", [0, 1, 2, 3, 4, 15, 17])

@@ -1,8 +1,8 @@
 """Linear layers and 1 x 1 convolutions as one product of rows, and an activation behind them.
 
-With AVX-512 the product is oneDNN's, with weights packed once, and has the activation in the same call: torch's own
-call packs the weights in each pass again, and writes each result before an activation reads it again. Elsewhere MKL's
-is faster, with an activation in place behind it.
+The product is oneDNN's, with weights packed once, and has the activation in the same call: torch's own call packs the
+weights in each pass again, and writes each result before an activation reads it again. Without AVX-512 that of many
+channels is MKL's, which is faster there, with the activation in place behind it.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from dovision.propagation.kernels.rows import enough_rows
 _ONEDNN, _MKL = torch.ops.mkldnn, torch.ops.mkl
 _NAMES = ("_reorder_linear_weight", "_linear_pointwise")
 _ROWS = 1024  # that oneDNN's packing is made for; others are as exact
+_MANY_CHANNELS = 96  # of both sides of a product, from which on MKL's is faster than oneDNN's without AVX-512
 _NOT_PACKED = 0  # rows: with weights that MKL has packed, the bits of a few outputs depend on the number of rows
 
 
@@ -51,7 +52,7 @@ class PackedLinear:
     """
 
     def __init__(self, weight: Tensor, bias: Tensor | None, by_onednn: bool | None = None) -> None:
-        self.by_onednn = onednn_is_faster() if by_onednn is None else by_onednn
+        self.by_onednn = onednn_is_faster(weight) if by_onednn is None else by_onednn
         self.weight = weight.contiguous()
         if self.by_onednn:
             self.weight = _ONEDNN._reorder_linear_weight(self.weight, _ROWS)
@@ -102,9 +103,10 @@ def can_pack() -> bool:
     return usable and platform.machine() in ("x86_64", "AMD64") and all(hasattr(_ONEDNN, name) for name in _NAMES)
 
 
-def onednn_is_faster() -> bool:
-    """Return whether oneDNN's product is the faster one on this processor, or the only one."""
-    return torch.backends.cpu.get_cpu_capability() == "AVX512" or not hasattr(_MKL, "_mkl_linear")
+def onednn_is_faster(weight: Tensor) -> bool:
+    """Return whether oneDNN's product with weights of shape (K, C) is the faster one here, or the only one."""
+    wide = torch.backends.cpu.get_cpu_capability() == "AVX512" or not hasattr(_MKL, "_mkl_linear")
+    return wide or min(weight.shape) < _MANY_CHANNELS
 
 
 def _by_onednn(input: Any, weight: Any, *others: Any, out_shape: Any) -> int:
