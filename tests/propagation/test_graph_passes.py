@@ -131,21 +131,29 @@ def test_what_is_no_number_stays_so_behind_a_clamp(classifier_of, batch_of):
 class Branches(nn.Module):
     """As of ResNeSt: parts of the channels, summed, and how many of them are above zero."""
 
-    def __init__(self, parts, **options):
+    def __init__(self, parts, *args, **options):
         super().__init__()
-        self.parts, self.options = parts, options
+        self.parts, self.args, self.options = parts, args, options
 
     def forward(self, x):
         parts = x.view(x.shape[0], self.parts, -1, x.shape[2], x.shape[3])
-        summed = parts.sum(dim=1, **self.options)
+        summed = parts.sum(*self.args, **self.options)
         return torch.relu(summed.flatten(1, -3)) + (parts > 0).sum(1) + torch.sum(parts, (1,))
 
 
-@pytest.mark.parametrize(("parts", "options", "added"), [(2, {}, 2), (4, {}, 2), (8, {}, 2), (2, {"keepdim": True}, 1)])
-def test_a_sum_of_parts_is_that_of_torch(
-    parts, options, added, classifier_of, batch_of, expected_outcome, assert_equal
-):
-    network = nn.Sequential(*after(Branches(parts, **options)), nn.Linear(8 // parts, 5))
+@pytest.mark.parametrize(
+    ("branches", "added"),
+    [
+        (Branches(2, dim=1), 2),
+        (Branches(2, 1), 2),
+        (Branches(4, dim=1), 2),
+        (Branches(2, 1, True), 1),
+        (Branches(2, 1, keepdim=True), 1),
+        (Branches(2, dim=1, dtype=torch.float32), 1),
+    ],
+)
+def test_a_sum_of_parts_is_that_of_torch(branches, added, classifier_of, batch_of, expected_outcome, assert_equal):
+    network = nn.Sequential(*after(branches), nn.Linear(8 // branches.parts, 5))
     classifier, batch = classifier_of(with_statistics(network)), batch_of(2, 3, 24, 24)
     propagation = Propagation(classifier, Painted([[Box(2, 3, 5, 4)]]))
     assert_equal(propagation(batch), expected_outcome(classifier, propagation.intervention, batch))
@@ -154,8 +162,9 @@ def test_a_sum_of_parts_is_that_of_torch(
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.int64, torch.bool])
-def test_parts_of_any_type_are_summed_as_torch_sums_them(dtype):
-    value = torch.randint(0, 2, (3, 2, 5), generator=torch.Generator().manual_seed(0)).to(dtype)
+@pytest.mark.parametrize("parts", [0, 1, 2, 3])
+def test_parts_of_any_type_and_number_are_summed_as_torch_sums_them(dtype, parts):
+    value = torch.randint(0, 2, (parts, 4, parts), generator=torch.Generator().manual_seed(0)).to(dtype)
     for axis in (0, 1, -1):
         summed, expected = sum_of_parts(value, axis), value.sum(axis)
         assert summed.dtype == expected.dtype

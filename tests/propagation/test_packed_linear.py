@@ -149,6 +149,7 @@ def test_a_joined_activation_is_torchs(activation):
         ("AVX2", (768, 192), False),
         ("AVX2", (96, 96), False),
         ("AVX2", (768, 95), True),
+        ("AVX2", (341, 128), True),
         ("AVX2", (24, 144), True),
     ],
 )
@@ -169,6 +170,21 @@ def test_other_rows_change_no_bit(rows, channels):
     assert torch.equal(kernel(value[:rows]), kernel(value)[:rows])
     assert torch.equal(kernel(value[0, :rows]), kernel(value)[0, :rows])
     torch.testing.assert_close(kernel(value), nn.functional.linear(value, weight, bias), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("activation", packed_linear.JOINED_ACTIVATIONS.values(), ids=lambda each: each.name)
+@pytest.mark.parametrize("outputs", [1, 10, 96, 100, 341, 768])
+def test_other_rows_change_no_bit_behind_an_activation(outputs, activation, library, monkeypatch):
+    monkeypatch.undo()  # as chosen for these channels
+    capability = {"oneDNN": "AVX512", "MKL": "AVX2"}[library]
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
+    random = torch.Generator().manual_seed(0)
+    kernel = PackedLinear(torch.randn(outputs, 128, generator=random) / 10, torch.randn(outputs, generator=random))
+    kernel.activation = activation
+    value = torch.randn(64, 128, generator=random)
+    whole = kernel(value)
+    for rows in (4, 7, 16, 17, 31, 63):
+        assert torch.equal(kernel(value[:rows]), whole[:rows])
 
 
 def test_a_pointwise_convolution_keeps_bits_in_a_window():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+from contextlib import suppress
 from functools import cache
 
 import torch
@@ -104,9 +105,10 @@ def keep_freed_blocks() -> None:
     """Let glibc keep freed blocks of up to 32 MiB for those that follow, as it does once it has freed one as large.
 
     Until then it returns many of them to the kernel, and each tensor in their place starts with a page fault for each
-    4 KiB: up to a quarter of the processor time of a pass. Elsewhere this changes nothing.
+    4 KiB: up to a quarter of the processor time of a pass. Elsewhere, or without room for it, this changes nothing.
     """
-    torch.empty(_LARGEST_BLOCK, dtype=torch.uint8)  # of which no byte is touched
+    with suppress(RuntimeError):
+        torch.UntypedStorage(_LARGEST_BLOCK, device="cpu")  # type: ignore[no-untyped-call]  # no byte is touched
 
 
 def _budget(useful: int, device: torch.device) -> int:

@@ -33,6 +33,8 @@ from dovision.propagation.graph_passes import (
 from dovision.propagation.incremental import Incremental, MadePass
 from dovision.propagation.kernels.packed_linear import can_pack
 from dovision.propagation.kernels.passes import add_parts, pack_attention, pack_linear, save_products
+from dovision.propagation.kernels.rows import LEAST_ROWS
+from dovision.propagation.kernels.token_selection import select_token
 from dovision.propagation.layouts import presented_site
 from dovision.propagation.operations import Operations
 from dovision.propagation.patch import Background, Patch
@@ -48,7 +50,7 @@ log = logging.getLogger(__name__)
 SITES = 4  # of a classifier that are kept; each holds copies of the convolutions' weights
 WORTH_IT = 0.9  # the share of the operations of whole passes up to which incremental ones are taken
 TUNED = 0.8  # time of a traced convolution, in channels_last and with its batch-norm, over the classifier's own
-PACKED = 0.87  # time of a linear layer with packed weights and its activation, likewise
+PACKED = 0.87  # time of a linear layer with packed weights and its activation, likewise; with MKL .9 to 1
 TOLERANCES = (1e-5, 1e-5, 1.0)  # of an engine, in probability: with all graph passes, without other kernels, with none
 _Region = tuple[int, ...] | None
 
@@ -143,13 +145,14 @@ def choose_engine(
     streams = all_pairs(intervention, intervention.units(shape), context.batch.sample.tolist(), shape)
     if not streams:
         return None
-    pairs = streams[0].chosen(np.full(2, len(streams[0]) // 2))  # twice, so that edits outnumber the images
+    pairs = streams[0].chosen(np.full(LEAST_ROWS, len(streams[0]) // 2))  # as many as need no rows beside them
     region = None if pairs.box is None else tuple(pairs.box[0].tolist())
     if region not in known.chosen:
         value = _clean_value(plain, image) if value is None else value
         first = None
         if allowance is not None and plain.site is None and streams[0].box is not None and image.device.type == "cpu":
             first = _first_pass(streams[0], intervention, context, allowance)
+            first = first if first is None or len(first.pairs) >= LEAST_ROWS else None
         known.chosen[region], known.saved[region] = _try(known, plain, value, pairs, intervention, context, first)
         _log_choice(known, region)
     if image.device.type == "cpu":
@@ -207,13 +210,13 @@ def _try(
     context: Context,
     first: _FirstPass | None,
 ) -> tuple[Incremental | None, float]:
-    """The incremental engine if it agrees on a pair, given twice, with the plain pass, and takes less time.
+    """The incremental engine if it agrees on a pair, given several times, with the plain pass, and takes less time.
 
     With it comes the share of the operations of whole passes that it saves, or would save. `value` is the site's.
     """
     classifier, image = plain.classifier, context.batch.image
     if first is not None:
-        pairs = first.pairs.chosen(np.repeat(_tested(first.pairs), 2))
+        pairs = first.pairs.chosen(np.repeat(_tested(first.pairs), LEAST_ROWS))
     with Operations() as edit:  # which both engines make
         edited = edit_of(pairs, intervention, value, context, local=False).value
     assert isinstance(edited, Tensor)
@@ -235,7 +238,7 @@ def _try(
                     treated = engine.treated(background, pairs, intervention, context)
             if _agree(treated, expected.expand(len(treated), -1), classifier.task, tolerance):
                 engine.recent = image, background
-                whole = max(1, 2 * known.whole.number + edit.number)
+                whole = max(1, LEAST_ROWS * known.whole.number + edit.number)
                 saved = _faster(part.convolutions, part.packed, classifier, number)
                 chosen = engine if part.number - saved <= WORTH_IT * whole else None
                 return chosen, 1 - part.number / whole
@@ -249,14 +252,14 @@ def _try(
 def _tried(
     engine: Incremental, background: Background, edits: _FirstPass, context: Context
 ) -> tuple[Tensor, Operations]:
-    """Logits of one of the edits, shape (1, K), and the operations of two of them.
+    """Logits of one of the edits, shape (1, K), and the operations of `LEAST_ROWS` of them.
 
     The pass is left to the engine, which is asked for it again.
     """
     with Operations() as part:
         logits = engine.run(background, edits.pairs, edits.value, context)
     engine.recent_run = MadePass(background, edits.pairs, edits.value, logits)
-    part.scale(2, counted=len(logits))
+    part.scale(LEAST_ROWS, counted=len(logits))
     return logits[_tested(edits.pairs)], part
 
 
@@ -377,6 +380,8 @@ def _engine_of(graph: Graph, classifier: Classifier, number: int) -> Incremental
         graph = fold_batch_norm(graph)
     if _other_kernels(classifier, number):
         graph = pack_linear(pack_attention(save_products(add_parts(clamp_before_products(graph)))))
+    if number < len(TOLERANCES) - 1:
+        graph = select_token(graph)
     if on_processor:
         graph = lay_out_channels_last(graph)
     return Incremental(graph, on_processor)

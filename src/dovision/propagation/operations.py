@@ -17,7 +17,7 @@ class Operations(TorchDispatchMode):  # type: ignore[no-untyped-call]
         number: of all of them.
         convolutions: those of convolutions.
         products: those of a matrix of weights with one of values, as linear layers make them.
-        packed: those of linear layers with packed weights.
+        packed: those of the engine's linear layers, see `packed_linear`.
         largest: bytes of the largest of their results.
     """
 

@@ -101,7 +101,9 @@ class ShapedTracer(fx.Tracer):
         proxy = super().create_proxy(kind, target, args, kwargs, *others, **options)
         if isinstance(proxy, ShapedProxy):
             proxy.like = like = self._like(kind, target, args, kwargs)
-            proxy.node.meta["images_first"] = isinstance(like, Tensor) and like.shape[:1] == (BATCH,)
+            images_first = isinstance(like, Tensor) and like.shape[:1] == (BATCH,)
+            proxy.node.meta["images_first"] = images_first
+            proxy.node.meta["shape"] = tuple(like.shape[1:]) if images_first else None
         if kind == "placeholder":
             self._input = proxy
         return proxy

@@ -172,7 +172,7 @@ class _Reader:
         function, settings = self._function(node)
         kwargs |= settings
         pure, in_place = _without_edit(function, kwargs)
-        step = Step(node.name, pure, args, kwargs, bool(node.meta.get("images_first")))
+        step = Step(node.name, pure, args, kwargs, bool(node.meta.get("images_first")), node.meta.get("shape"))
         self.steps.append(step)
         if in_place and args and isinstance(args[0], Step):
             self.renewed[args[0]] = step

@@ -1,1 +1,1 @@
-"""Kernels of a processor that are faster than those torch chooses, exact but for rounding."""
+"""Faster ways to compute the same graph, exact but for rounding: kernels of a processor, and what is not needed."""

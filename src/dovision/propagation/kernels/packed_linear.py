@@ -2,7 +2,7 @@
 
 The product is oneDNN's, with weights packed once, and has the activation in the same call: torch's own call packs the
 weights in each pass again, and writes each result before an activation reads it again. Without AVX-512 that of many
-channels is MKL's, which is faster there, with the activation in place behind it.
+channels is MKL's, as torch's own, which is faster there, with the activation in place behind it.
 """
 
 from __future__ import annotations
@@ -23,11 +23,12 @@ _ONEDNN, _MKL = torch.ops.mkldnn, torch.ops.mkl
 _NAMES = ("_reorder_linear_weight", "_linear_pointwise")
 _ROWS = 1024  # that oneDNN's packing is made for; others are as exact
 _MANY_CHANNELS = 96  # of both sides of a product, from which on MKL's is faster than oneDNN's without AVX-512
+_AT_A_TIME = 16  # values of an activation in torch's kernels; those left over at the end have other bits
 _NOT_PACKED = 0  # rows: with weights that MKL has packed, the bits of a few outputs depend on the number of rows
 
 
 class JoinedActivation(NamedTuple):
-    """An activation that a product takes with it."""
+    """An activation that is computed with the product before it."""
 
     name: str  # as oneDNN has it
     algorithm: str = ""
@@ -105,8 +106,9 @@ def can_pack() -> bool:
 
 def onednn_is_faster(weight: Tensor) -> bool:
     """Return whether oneDNN's product with weights of shape (K, C) is the faster one here, or the only one."""
-    wide = torch.backends.cpu.get_cpu_capability() == "AVX512" or not hasattr(_MKL, "_mkl_linear")
-    return wide or min(weight.shape) < _MANY_CHANNELS
+    if torch.backends.cpu.get_cpu_capability() == "AVX512" or not hasattr(_MKL, "_mkl_linear"):
+        return True
+    return min(weight.shape) < _MANY_CHANNELS or len(weight) % _AT_A_TIME > 0
 
 
 def _by_onednn(input: Any, weight: Any, *others: Any, out_shape: Any) -> int:

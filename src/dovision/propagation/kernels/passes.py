@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import inspect
 import operator
 from dataclasses import replace
@@ -26,7 +25,6 @@ from dovision.propagation.kernels.winograd import LEAST_CHANNELS, Winograd
 
 _ONCE = (1, (1, 1))
 _SUMS = (torch.sum, Method("sum"))
-_FEW_PARTS = 4
 _WINDOWS = ("torchvision.models.swin_transformer", "shifted_window_attention")
 _OPTIONS = {"inplace": (True, False), "approximate": ("none",)}  # of activations that are packed, and their values
 
@@ -49,20 +47,21 @@ def save_products(graph: Graph) -> Graph:
 
 
 def add_parts(graph: Graph) -> Graph:
-    """The graph with each sum over an axis as sums of its parts, where these are few, see `sum_of_parts`."""
+    """The graph with each sum over an axis as that of its parts, where these are two, see `sum_of_parts`."""
     for step in graph.steps:
         if step.function in _SUMS:
-            settings = named_arguments(step, ("input", "dim"))
+            settings = named_arguments(step, ("input", "dim", "keepdim", "dtype"))
             if set(settings) == {"input", "dim"} and isinstance(settings["dim"], int):
                 step.function, step.args, step.kwargs = sum_of_parts, (settings["input"], settings["dim"]), {}
     return graph
 
 
 def sum_of_parts(value: Tensor, axis: int) -> Tensor:
-    """The sum over an axis; a few parts are added one by one, where torch's own takes ten times as long."""
-    if value.shape[axis] > _FEW_PARTS or not value.is_floating_point():
+    """The sum over an axis; two parts are added, where torch's sum takes ten times as long with channels last."""
+    if value.shape[axis] != 2 or not value.is_floating_point():
         return value.sum(axis)
-    return functools.reduce(torch.add, value.unbind(axis))
+    first, second = value.unbind(axis)
+    return first + second
 
 
 def pack_linear(graph: Graph) -> Graph:
@@ -104,6 +103,7 @@ def pack_attention(graph: Graph) -> Graph:
                 joined.update(dict.fromkeys([*tokens, *weights], step))
                 step.function, step.args, step.kwargs = kernel, step.args[:1], {}
                 step.images_first = all(each.images_first for each in tokens)
+                step.shape = tokens[0].shape
         elif (getattr(step.function, "__module__", ""), getattr(step.function, "__name__", "")) == _WINDOWS:
             _pack_window_attention(step)
     return replace(graph, steps=tuple(step for step in graph.steps if step not in joined))
@@ -169,7 +169,7 @@ def _is_fixed(weight: Any) -> bool:
 
 
 def _activation(step: Step) -> JoinedActivation | None:
-    """What a product can take with it, if the step is such an activation with the usual settings."""
+    """What can be computed with the product before the step, if it is such an activation with the usual settings."""
     function, options = step.function, dict(step.kwargs)
     if not isinstance(function, nn.Module):
         kind: Any = function

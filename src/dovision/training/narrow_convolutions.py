@@ -1,0 +1,46 @@
+"""Keep oneDNN's gradients of convolutions within their memory.
+
+The gradient of the weights of a 1 x 1 convolution that skips places, of fewer channels than oneDNN takes at a time, is
+written past its memory where channels lie last: a fit crashes, or learns something else.
+
+Source: oneDNN's issue 6035.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from dovision.models.timm_model import PaddedConvolution
+
+_AT_A_TIME = 16  # channels with AVX-512; 8 with AVX2
+
+
+@contextmanager
+def channels_first_where_narrow(module: nn.Module) -> Iterator[None]:
+    """Let such convolutions of a module read maps and weights with channels first, for a block."""
+    with ExitStack() as hooks:
+        for layer in filter(_is_narrow, module.modules()):
+            layer.weight.data = _channels_first(layer.weight.data)  # type: ignore[arg-type]
+            hooks.enter_context(layer.register_forward_pre_hook(_read_channels_first))
+        yield
+
+
+def _is_narrow(module: nn.Module) -> bool:
+    if not isinstance(module, (nn.Conv2d, PaddedConvolution)) or module.groups > 1:
+        return False
+    single = tuple(module.weight.shape[2:]) == (1, 1) and tuple(module.stride) != (1, 1)
+    return single and module.weight.shape[1] < _AT_A_TIME
+
+
+def _read_channels_first(module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    return (_channels_first(inputs[0]), *inputs[1:])
+
+
+def _channels_first(value: Tensor) -> Tensor:
+    """A copy, since a map of one place counts as laid out in either way."""
+    return value.clone(memory_format=torch.contiguous_format)

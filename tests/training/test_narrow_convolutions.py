@@ -1,0 +1,67 @@
+"""Gradients of narrow convolutions that skip places are right, and stay within their memory, with channels last."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from dovision.models.timm_model import PaddedConvolution
+from dovision.training.narrow_convolutions import channels_first_where_narrow
+
+
+def network(inputs, kernel=1, stride=2, groups=1, padded=False):
+    narrow = nn.Conv2d(inputs, 16, kernel, stride, groups=groups)
+    narrow = PaddedConvolution(narrow, (16, 16)) if padded else narrow
+    spatial = nn.Conv2d(3, inputs, 3, padding=1)
+    end = (nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(64, 2))
+    return nn.Sequential(spatial, nn.BatchNorm2d(inputs), narrow, *end)
+
+
+@pytest.mark.parametrize("laid_out", [torch.channels_last, torch.contiguous_format])
+@pytest.mark.parametrize("padded", [False, True])
+@pytest.mark.parametrize("channels", [1, 2, 3, 4, 7, 8, 12, 16])
+def test_gradients_are_those_in_double_precision(channels, padded, laid_out):
+    torch.manual_seed(0)
+    own, image = network(channels, padded=padded), torch.rand(64, 3, 16, 16).to(memory_format=torch.channels_last)
+    exact = copy.deepcopy(own).double()
+    own.to(memory_format=laid_out)
+    with channels_first_where_narrow(own):
+        own(image).square().sum().backward()
+    exact(image.double()).square().sum().backward()
+    for mine, expected in zip(own.parameters(), exact.parameters(), strict=True):
+        largest = max(1.0, expected.grad.abs().max().item())
+        torch.testing.assert_close(mine.grad.double(), expected.grad, rtol=0, atol=1e-4 * largest)
+
+
+@pytest.mark.parametrize(
+    ("settings", "changed"),
+    [
+        ({"inputs": 4}, True),
+        ({"inputs": 15, "stride": (1, 2)}, True),
+        ({"inputs": 4, "padded": True}, True),
+        ({"inputs": 16}, False),
+        ({"inputs": 4, "groups": 2}, False),
+        ({"inputs": 4, "stride": 1}, False),
+        ({"inputs": 4, "kernel": 3}, False),
+    ],
+    ids=str,
+)
+def test_other_convolutions_are_left_alone_and_all_after_the_block(settings, changed):
+    own = network(**settings).to(memory_format=torch.channels_last)
+    layouts = []
+    own[2].register_forward_hook(lambda module, inputs, output: layouts.append(inputs[0].stride(1)))
+    image = torch.rand(2, 3, 16, 16).to(memory_format=torch.channels_last)
+    with channels_first_where_narrow(own):
+        own(image)
+    own(image)
+    assert [stride > 1 for stride in layouts] == [changed, False]
+
+
+def test_the_block_ends_where_a_fit_fails():
+    own = network(4)
+    with pytest.raises(RuntimeError), channels_first_where_narrow(own):
+        raise RuntimeError
+    assert not own[2]._forward_pre_hooks
