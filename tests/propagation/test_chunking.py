@@ -9,8 +9,12 @@ import sys
 
 import pytest
 import torch
+from torch import nn
 
-from dovision.propagation import chunking
+import dovision as dv
+from dovision.interventions.pixel_grid import PixelGrid
+from dovision.propagation import Propagation, chunking
+from dovision.types import Batch
 
 PROGRAM = """
 import resource
@@ -41,10 +45,16 @@ def test_blocks_are_kept_once_an_effect_was_asked_for():
     assert int(done.stdout) < PAGES / 10
 
 
-def test_an_effect_is_measured_where_memory_has_no_room_for_a_block(monkeypatch):
-    def refused(*args, **options):
+def test_where_memory_has_no_room_for_a_block_an_effect_is_measured(monkeypatch):
+    asked = []
+
+    def refused(size, **options):
+        asked.append(size)
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
 
     monkeypatch.setattr(torch, "UntypedStorage", refused)
     chunking.keep_freed_blocks.cache_clear()
-    chunking.keep_freed_blocks()
+    propagation = Propagation(dv.wrap(nn.Sequential(nn.Flatten(), nn.Linear(4, 2)), 2), PixelGrid(2, 2))
+    image = torch.rand(1, 1, 2, 2)
+    assert propagation(Batch(image, *[torch.zeros(1, dtype=torch.int64)] * 3)).treated.isfinite().all()
+    assert asked

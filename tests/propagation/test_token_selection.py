@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from dovision.interventions.activation import Activation
 from dovision.interventions.pixel_grid import PixelGrid
 from dovision.propagation import Propagation, engine_choice
 from dovision.propagation.graph_passes import compute_constants
@@ -38,6 +39,39 @@ class Causal(Fused):
         query = self.qkv(x).unflatten(2, (3, 2, -1)).permute(2, 0, 3, 1, 4)
         read = nn.functional.scaled_dot_product_attention(query[0], query[1], query[2], is_causal=True)
         return self.proj(read.transpose(1, 2).flatten(2))
+
+
+class KeyFirst(Fused):
+    """Attention whose key is named before its query."""
+
+    def forward(self, x):
+        read = nn.functional.scaled_dot_product_attention
+        query, key, value = self.qkv(x).unflatten(2, (3, 2, -1)).permute(2, 0, 3, 1, 4).unbind(0)
+        found = read(key=key, query=query, value=value)
+        return self.proj(found.transpose(1, 2).reshape(*x.shape))
+
+
+class Latent(KeyFirst):
+    """Attention of constant queries."""
+
+    def __init__(self):
+        super().__init__()
+        self.query = nn.Parameter(torch.randn(1, 2, TOKENS, WIDTH // 2))
+
+    def forward(self, x):
+        _, key, value = self.qkv(x).unflatten(2, (3, 2, -1)).permute(2, 0, 3, 1, 4).unbind(0)
+        found = nn.functional.scaled_dot_product_attention(self.query, key, value)
+        return self.proj(found.transpose(1, 2).reshape(*x.shape))
+
+
+class Masked(KeyFirst):
+    """Attention to tokens that are not far."""
+
+    def forward(self, x):
+        query, key, value = self.qkv(x).unflatten(2, (3, 2, -1)).permute(2, 0, 3, 1, 4).unbind(0)
+        mask = torch.ones(TOKENS, TOKENS).tril(3).triu(-3)
+        found = nn.functional.scaled_dot_product_attention(query, key, value, mask)
+        return self.proj(found.transpose(1, 2).reshape(*x.shape))
 
 
 class OfTorch(nn.MultiheadAttention):
@@ -88,6 +122,9 @@ NETWORKS = {  # and whether one token is taken early
     "torch's attention": (lambda: Transformer(lambda x: x[:, 0], OfTorch), True),
     "relu": (lambda: Transformer(lambda x: x[:, 2], activation=nn.ReLU(inplace=True)), True),
     "causal": (lambda: Transformer(lambda x: x[:, 2], Causal), True),
+    "key first": (lambda: Transformer(lambda x: x[:, 2], KeyFirst), True),
+    "constant query": (lambda: Transformer(lambda x: x[:, 2], Latent), True),
+    "masked": (lambda: Transformer(lambda x: x[:, 2], Masked), True),
     "last": (lambda: Transformer(lambda x: x[:, -1]), False),
     "two": (lambda: Transformer(lambda x: x[:, 0] + x[:, 1]), False),
     "mean": (lambda: Transformer(lambda x: x.mean(1)), False),
@@ -110,6 +147,19 @@ def test_edits_are_as_in_whole_passes(name, monkeypatch, classifier_of, batch_of
     monkeypatch.setattr(engine_choice, "select_token", lambda graph: graph)
     whole = Propagation(classifier_of(classifier.network), PixelGrid(4, 4))(batch)
     torch.testing.assert_close(outcome.treated, whole.treated, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("site", ["blocks.1", "blocks.1.norms.0", "blocks.1.attention.proj", "blocks.1.mlp", "norm"])
+def test_edits_inside_the_last_block_are_as_without_a_selection(site, monkeypatch, classifier_of, batch_of):
+    torch.manual_seed(0)
+    network, batch = Transformer(lambda x: x[:, 3]), batch_of(2, 3, 16, 16)
+    outcome = Propagation(classifier_of(network), Activation(site))(batch)
+    monkeypatch.setattr(engine_choice, "select_token", lambda graph: graph)
+    propagation = Propagation(classifier_of(network), Activation(site))
+    whole = propagation(batch)
+    assert isinstance(propagation.engine, Incremental)
+    torch.testing.assert_close(outcome.treated, whole.treated, rtol=0, atol=1e-5)
+    assert (whole.treated - whole.control.unsqueeze(1)).abs().max() > 1e-2
 
 
 def test_a_hook_that_reads_all_tokens_still_does(classifier_of, batch_of, expected_outcome, assert_equal):

@@ -60,6 +60,13 @@ def test_other_convolutions_are_left_alone_and_all_after_the_block(settings, cha
     assert [stride > 1 for stride in layouts] == [changed, False]
 
 
+def test_maps_may_be_named_and_lazy_layers_wait():
+    narrow = nn.Conv2d(4, 16, 1, 2)
+    image = torch.rand(2, 4, 8, 8).to(memory_format=torch.channels_last)
+    with channels_first_where_narrow(nn.Sequential(narrow, nn.LazyConv2d(3, 1, 2))):
+        assert torch.equal(narrow(input=image), narrow(image))
+
+
 def test_the_block_ends_where_a_fit_fails():
     own = network(4)
     with pytest.raises(RuntimeError), channels_first_where_narrow(own):

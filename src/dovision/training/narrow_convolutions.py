@@ -3,6 +3,8 @@
 The gradient of the weights of a 1 x 1 convolution that skips places, of fewer channels than oneDNN takes at a time, is
 written past its memory where channels lie last: a fit crashes, or learns something else.
 
+Only layers of `nn.Conv2d` and of `PaddedConvolution` are known here, not calls of the function in a module's own code.
+
 Source: oneDNN's issue 6035.
 """
 
@@ -14,6 +16,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from dovision.models.timm_model import PaddedConvolution
 
@@ -26,19 +29,20 @@ def channels_first_where_narrow(module: nn.Module) -> Iterator[None]:
     with ExitStack() as hooks:
         for layer in filter(_is_narrow, module.modules()):
             layer.weight.data = _channels_first(layer.weight.data)  # type: ignore[arg-type]
-            hooks.enter_context(layer.register_forward_pre_hook(_read_channels_first))
+            hooks.enter_context(layer.register_forward_pre_hook(_read_channels_first, with_kwargs=True))
         yield
 
 
 def _is_narrow(module: nn.Module) -> bool:
-    if not isinstance(module, (nn.Conv2d, PaddedConvolution)) or module.groups > 1:
+    if not isinstance(module, (nn.Conv2d, PaddedConvolution)) or is_lazy(module.weight) or module.groups > 1:
         return False
     single = tuple(module.weight.shape[2:]) == (1, 1) and tuple(module.stride) != (1, 1)
     return single and module.weight.shape[1] < _AT_A_TIME
 
 
-def _read_channels_first(module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
-    return (_channels_first(inputs[0]), *inputs[1:])
+def _read_channels_first(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any]:
+    named = {name: _channels_first(value) for name, value in kwargs.items()}
+    return tuple(map(_channels_first, args)), named
 
 
 def _channels_first(value: Tensor) -> Tensor:

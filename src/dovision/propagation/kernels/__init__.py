@@ -1,1 +1,1 @@
-"""Faster ways to compute the same graph, exact but for rounding: kernels of a processor, and what is not needed."""
+"""Faster ways to compute the same graph, exact but for rounding: other kernels of a processor, and fewer tokens."""

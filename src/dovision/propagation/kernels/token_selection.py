@@ -8,6 +8,7 @@ from __future__ import annotations
 import operator
 from collections import defaultdict
 from dataclasses import replace
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -26,7 +27,7 @@ _Operands = dict[Step, int]  # the axis of the tokens in each
 
 
 def select_token(graph: Graph) -> Graph:
-    """The graph in which a token that alone is read is taken as early as it can be."""
+    """The graph with the pick of one token moved before every step that treats tokens separately."""
     for pick in graph.steps:
         source, token = _picked(pick)
         if source is not None:
@@ -58,16 +59,16 @@ def _taken_early(graph: Graph, pick: Step, token: int) -> Graph:
                 operands[step] = found
     if len(operands) == 1:
         return graph
-    taken: dict[Step, Step] = {}
+    taken: dict[tuple[Step, int], Step] = {}
     for axes_of in operands.values():
         for operand, axis in axes_of.items():
             if operand not in operands:
-                narrowed = (operand, axis, token, 1)
-                taken[operand] = Step(
-                    f"{operand.name}_token", torch.narrow, narrowed, images_first=operand.images_first
-                )
+                one = Step(f"{operand.name}_token_{axis}", torch.narrow, (operand, axis, token, 1))
+                one.images_first = operand.images_first
+                taken[operand, axis] = one
     for step, axes_of in operands.items():
-        step.args, step.kwargs = step.arguments(lambda each, of=axes_of: taken.get(each, each) if each in of else each)  # type: ignore[misc]
+        ones = {operand: taken.get((operand, axis), operand) for operand, axis in axes_of.items()}
+        step.args, step.kwargs = step.arguments(lambda each, ones=ones: ones.get(each, each))  # type: ignore[misc]
         if step is pick:
             step.args = (step.args[0], (slice(None), 0))
         elif isinstance(step.function, PackedAttention):
@@ -75,7 +76,8 @@ def _taken_early(graph: Graph, pick: Step, token: int) -> Graph:
         elif step.function in _SHAPES:
             step.args = (*step.args[:2], 1, step.args[3])
         step.shape = None
-    return replace(graph, steps=tuple(each for step in graph.steps for each in (step, taken.get(step)) if each))
+    behind = {step: [one for (operand, _), one in taken.items() if operand is step] for step in graph.steps}
+    return replace(graph, steps=tuple(each for step in graph.steps for each in (step, *behind[step])))
 
 
 def _operands(step: Step, axis: int | None) -> _Operands | None:
@@ -85,7 +87,8 @@ def _operands(step: Step, axis: int | None) -> _Operands | None:
         return None
     first, shape, before = inputs[0], step.shape, inputs[0].shape
     if axis == _OF_HEADS:
-        return {first: _OF_HEADS} if _is_attention(step) else None
+        query = _query(step)
+        return None if query is None else {query: _OF_HEADS}
     if len(shape) == 3:
         swapped = step.function in _TRANSPOSES and step.args[1:] == (1, 2)
         return {first: _OF_HEADS} if swapped else None
@@ -97,14 +100,16 @@ def _operands(step: Step, axis: int | None) -> _Operands | None:
     return dict.fromkeys(inputs, _OF_TOKENS) if _is_of_each_token(step, shape) else None
 
 
-def _is_attention(step: Step) -> bool:
-    """Whether a step is attention without masks, to keys and values that are other steps than its queries."""
+def _query(step: Step) -> Step | None:
+    """The queries of attention without masks, to keys and values that are other steps; else None."""
     settings = {"attn_mask": None, "is_causal": False, "dropout_p": 0.0} | named_arguments(
         step, ("query", "key", "value", "attn_mask", "dropout_p", "is_causal")
     )
     plain = settings["attn_mask"] is None and not settings["is_causal"] and not settings["dropout_p"]
-    others = (settings.get("key"), settings.get("value"))
-    return step.function is F.scaled_dot_product_attention and plain and settings.get("query") not in others
+    query: Any = settings.get("query")
+    others = any(query is settings.get(name) for name in ("key", "value"))
+    found = step.function is F.scaled_dot_product_attention and plain and isinstance(query, Step) and not others
+    return query if found else None
 
 
 def _is_of_each_token(step: Step, shape: tuple[int, ...]) -> bool:
