@@ -191,12 +191,24 @@ class Speed:
         return self._row(network, peer)["ratio"] is not None
 
     def _row(self, network: str, peer: str) -> Mapping[str, Any]:
-        (row,) = [row for row in self.rows if row["what"].split(",")[0] == network and row["peer"] == peer]
+        (row,) = [row for row in self.usual(peer) if row["what"].split(",")[0] == network]
         return row
+
+    def usual(self, peer: str) -> list[Mapping[str, Any]]:
+        """The rows of a peer on one image, a grid of 14 x 14 cells, and one thread."""
+        return [row for row in self.rows if row["peer"] == peer and _is_usual(row)]
+
+    def unusual(self, peer: str) -> list[Mapping[str, Any]]:
+        """All other rows of a peer that could be measured."""
+        return [row for row in self.rows if row["peer"] == peer and not _is_usual(row) and row["ratio"] is not None]
 
     def largest(self, column: str) -> float:
         """The largest number of a column."""
         return max(row[column] for row in self.rows if row[column] is not None)
+
+
+def _is_usual(row: Mapping[str, Any]) -> bool:
+    return ", 14 x 14" in row["what"] and (row["images"], row["threads"]) == (1, 1)
 
 
 def recorded() -> dict[str, Any]:
