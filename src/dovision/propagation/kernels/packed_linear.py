@@ -49,11 +49,10 @@ class PackedLinear:
     Args:
         weight: shape (K, C), float32.
         bias: shape (K,).
-        by_onednn: the library that makes the product, if not MKL; the faster one here if None.
     """
 
-    def __init__(self, weight: Tensor, bias: Tensor | None, by_onednn: bool | None = None) -> None:
-        self.by_onednn = onednn_is_faster(weight) if by_onednn is None else by_onednn
+    def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
+        self.by_onednn = onednn_is_faster(weight)
         self.weight = weight.contiguous()
         if self.by_onednn:
             self.weight = _ONEDNN._reorder_linear_weight(self.weight, _ROWS)
@@ -91,8 +90,8 @@ class PackedConvolution(PackedLinear):
         bias: shape (K,).
     """
 
-    def __init__(self, weight: Tensor, bias: Tensor | None, by_onednn: bool | None = None) -> None:
-        super().__init__(weight.flatten(1), bias, by_onednn)
+    def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
+        super().__init__(weight.flatten(1), bias)
 
     def __call__(self, input: Tensor) -> Tensor:
         return super().__call__(input.movedim(1, -1)).movedim(-1, 1)
@@ -111,15 +110,11 @@ def onednn_is_faster(weight: Tensor) -> bool:
     return min(weight.shape) < _MANY_CHANNELS or len(weight) % _AT_A_TIME > 0
 
 
-def _by_onednn(input: Any, weight: Any, *others: Any, out_shape: Any) -> int:
-    return 2 * math.prod(input) * int(weight[0])
-
-
-def _by_mkl(input: Any, packed: Any, weight: Any, *others: Any, out_shape: Any) -> int:
+def _operations(input: Any, weight: Any, *others: Any, out_shape: Any) -> int:
     return 2 * math.prod(input) * int(weight[0])
 
 
 if can_pack():
-    register_flop_formula([_ONEDNN._linear_pointwise])(_by_onednn)
+    register_flop_formula([_ONEDNN._linear_pointwise])(_operations)
     if hasattr(_MKL, "_mkl_linear"):
-        register_flop_formula([_MKL._mkl_linear])(_by_mkl)
+        register_flop_formula([_MKL._mkl_linear])(_operations)
