@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+from contextlib import nullcontext
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -11,6 +14,7 @@ from dovision.functional.geometry import grid_cell
 from dovision.propagation import Propagation, engine_choice
 from dovision.propagation.incremental import Incremental
 from dovision.propagation.plain import Plain
+from dovision.propagation.tracing import Untraceable, trace
 
 SIZE, CHANNELS = 24, 8
 GRID = [[grid_cell((1, SIZE, SIZE), unit, 4, 4)] for unit in range(16)]
@@ -199,3 +203,53 @@ def test_an_identity_with_a_hook_is_kept(painted, classifier_of, batch_of, expec
     functions = [type(step.function) for step in propagation.engine.graph.steps]
     assert nn.Dropout not in functions
     assert functions.count(nn.Identity) == 1
+
+
+class Queried(nn.Module):
+    """Fewer queries than keys, and values of another width; or values that are shared by the heads."""
+
+    def __init__(self, shared):
+        super().__init__()
+        self.shared = shared
+
+    def forward(self, x):
+        keys, values = x, x[..., :5]  # a head for each channel
+        if self.shared:
+            values = values[:, :1]
+        x = F.scaled_dot_product_attention(x[:, :, :7], keys, values)
+        return x.reshape(x.shape[0], CHANNELS, 7, 5)
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_the_sizes_of_attention_are_those_that_it_gives(shared, classifier_of, batch_of):
+    classifier = classifier_of(nn.Sequential(nn.Conv2d(1, CHANNELS, 3, padding=1), Queried(shared), nn.Flatten()))
+    with torch.no_grad():
+        graph = trace(classifier, None, batch_of(2, 1, SIZE, SIZE).image)
+    shapes = [step.shape for step in graph.steps if step.function is F.scaled_dot_product_attention]
+    assert shapes == [(CHANNELS, 7, 5)]
+
+
+@pytest.mark.parametrize("enabled", [False, True])
+@pytest.mark.parametrize("traceable", [False, True])
+def test_tracing_leaves_garbage_collection_as_it_was(enabled, traceable, classifier_of, batch_of):
+    class Branching(nn.Module):
+        def forward(self, x):
+            return x if x.sum() > 0 else -x
+
+    during = []
+
+    class Watching(nn.Module):
+        def forward(self, x):
+            during.append(gc.isenabled())
+            return x
+
+    classifier = classifier_of(network_of(nn.Sequential(Watching(), nn.Identity() if traceable else Branching())))
+    before = gc.isenabled()
+    try:
+        gc.enable() if enabled else gc.disable()
+        with nullcontext() if traceable else pytest.raises(Untraceable):
+            trace(classifier, None, batch_of(1, 1, SIZE, SIZE).image)
+        assert during == [False]
+        assert gc.isenabled() == enabled
+    finally:
+        gc.enable() if before else gc.disable()

@@ -167,6 +167,8 @@ class ShapedTracer(fx.Tracer):
         self._following = True
         try:
             function = self._function(kind, target)
+            if kind == "get_attr":
+                return self._without_numbers(function())
             args, kwargs = fx.node.map_aggregate((args, kwargs), _value)
             same = type(function) if isinstance(function, nn.Module) else function
             if args and isinstance(args[0], Tensor) and not self._mixed:
@@ -175,6 +177,8 @@ class ShapedTracer(fx.Tracer):
                 if same is nn.Linear and not self.counts:
                     sizes = (*args[0].shape[:-1], len(function.weight))
                     return torch.empty(sizes, dtype=args[0].dtype, device="meta")
+                if same is F.scaled_dot_product_attention and not self.counts and _are_heads(*args):
+                    return torch.empty(*args[0].shape[:-1], args[2].shape[-1], dtype=args[0].dtype, device="meta")
             return self._followed(function, args, kwargs)
         except Exception:  # whatever the step raises when it is shown a value without numbers
             return _UNKNOWN
@@ -236,6 +240,16 @@ class ShapedTracer(fx.Tracer):
 
 def _are_alike(one: Tensor, other: object) -> bool:
     return isinstance(other, Tensor) and (one.shape, one.dtype) == (other.shape, other.dtype)
+
+
+def _are_heads(*arguments: Any) -> bool:
+    """Return whether the arguments begin with queries, keys and values of the same images, heads and type."""
+    tensors = arguments[:3]
+    return (
+        len(tensors) == 3
+        and all(isinstance(each, Tensor) and each.ndim > 2 for each in tensors)
+        and len({(each.shape[:-2], each.dtype) for each in tensors}) == 1
+    )
 
 
 def _value(leaf: Any) -> Any:
