@@ -7,14 +7,16 @@ import copy
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils import parametrizations
 
 from dovision.models.timm_model import PaddedConvolution
 from dovision.training.narrow_convolutions import channels_first_where_narrow
 
 
-def network(inputs, kernel=1, stride=2, groups=1, padded=False):
+def network(inputs, kernel=1, stride=2, groups=1, padded=False, normed=None):
     narrow = nn.Conv2d(inputs, 16, kernel, stride, groups=groups)
     narrow = PaddedConvolution(narrow, (16, 16)) if padded else narrow
+    narrow = narrow if normed is None else normed(narrow)
     spatial = nn.Conv2d(3, inputs, 3, padding=1)
     end = (nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(64, 2))
     return nn.Sequential(spatial, nn.BatchNorm2d(inputs), narrow, *end)
@@ -34,6 +36,32 @@ def test_gradients_are_those_in_double_precision(channels, padded, laid_out):
     for mine, expected in zip(own.parameters(), exact.parameters(), strict=True):
         largest = max(1.0, expected.grad.abs().max().item())
         torch.testing.assert_close(mine.grad.double(), expected.grad, rtol=0, atol=1e-4 * largest)
+
+
+NORMED = (parametrizations.spectral_norm, parametrizations.weight_norm, nn.utils.spectral_norm)
+
+
+@pytest.mark.parametrize("normed", NORMED)
+@pytest.mark.parametrize("channels", [1, 2, 3, 5, 8])
+def test_computed_weights_have_their_gradients_too(channels, normed):
+    torch.manual_seed(0)
+    own, image = network(channels, normed=normed), torch.rand(64, 3, 16, 16).to(memory_format=torch.channels_last)
+    exact = copy.deepcopy(own).double()
+    own.to(memory_format=torch.channels_last)
+    seen = []
+    with channels_first_where_narrow(own):
+        convolve = own[2]._conv_forward
+        own[2]._conv_forward = lambda value, weight, bias: seen.append(weight) or convolve(value, weight, bias)
+        own(image).square().sum().backward()
+        own[2]._conv_forward = convolve
+    assert len(seen) == 1  # in training a look at the weight changes it
+    assert "_conv_forward" not in vars(own[2])
+    exact(image.double()).square().sum().backward()
+    for mine, expected in zip(own.parameters(), exact.parameters(), strict=True):
+        largest = max(1.0, expected.grad.abs().max().item())
+        torch.testing.assert_close(mine.grad.double(), expected.grad, rtol=0, atol=1e-4 * largest)
+    for mine, expected in zip(own.buffers(), exact.buffers(), strict=True):
+        torch.testing.assert_close(mine.double(), expected.double(), rtol=0, atol=1e-4)
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.parameter import is_lazy
 
 from dovision.models.timm_model import PaddedConvolution
 
@@ -28,16 +27,33 @@ def channels_first_where_narrow(module: nn.Module) -> Iterator[None]:
     """Let such convolutions of a module read maps and weights with channels first, for a block."""
     with ExitStack() as hooks:
         for layer in filter(_is_narrow, module.modules()):
-            layer.weight.data = _channels_first(layer.weight.data)  # type: ignore[arg-type]
+            if "weight" in layer._parameters:
+                layer.weight.data = _channels_first(layer.weight.data)  # type: ignore[arg-type]
+            else:  # computed in each pass, as by spectral_norm
+                hooks.enter_context(_computed_weight_channels_first(layer))
             hooks.enter_context(layer.register_forward_pre_hook(_read_channels_first, with_kwargs=True))
         yield
 
 
+@contextmanager
+def _computed_weight_channels_first(layer: Any) -> Iterator[None]:
+    convolve = layer._conv_forward
+    layer._conv_forward = lambda value, weight, bias: convolve(value, _channels_first(weight), bias)
+    try:
+        yield
+    finally:
+        del layer._conv_forward
+
+
 def _is_narrow(module: nn.Module) -> bool:
-    if not isinstance(module, (nn.Conv2d, PaddedConvolution)) or is_lazy(module.weight) or module.groups > 1:
+    if isinstance(module, PaddedConvolution):
+        channels, size = module.weight.shape[1], tuple(module.weight.shape[2:])
+    elif isinstance(module, nn.Conv2d):  # whose weight may be computed, and another one each time
+        channels, size = module.in_channels, tuple(module.kernel_size)
+    else:
         return False
-    single = tuple(module.weight.shape[2:]) == (1, 1) and tuple(module.stride) != (1, 1)
-    return single and module.weight.shape[1] < _AT_A_TIME
+    skips = size == (1, 1) and tuple(module.stride) != (1, 1)
+    return skips and module.groups == 1 and 0 < channels < _AT_A_TIME  # a lazy layer has none yet
 
 
 def _read_channels_first(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any]:
