@@ -6,13 +6,17 @@ import copy
 import gc
 import weakref
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
+import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 import dovision as dv
 from dovision.functional.geometry import grid_cell
+from dovision.interfaces import Classifier
 from dovision.models.conv_autoencoder import ConvAutoencoder, insert
 from dovision.propagation import Propagation, engine_choice, incremental
 from dovision.propagation.graph import Step
@@ -21,6 +25,7 @@ from dovision.propagation.kernels.packed_linear import PackedLinear, can_pack
 from dovision.propagation.plain import Plain
 from dovision.propagation.tracing import trace
 from dovision.propagation.weights_stamp import weights_stamp
+from dovision.types import Task
 
 GRID = [[grid_cell((1, 16, 16), unit, 4, 4)] for unit in range(16)]
 
@@ -115,6 +120,61 @@ def test_a_changed_classifier_gets_a_new_engine(change, traced, painted, classif
     fresh = Propagation(copy.deepcopy(classifier), painted(GRID))(batch)
     assert torch.equal(after.treated, fresh.treated)
     assert not torch.equal(after.treated, before.treated)
+
+
+class Configured(nn.Module):
+    """A network with attributes of all kinds, each of which decides the logits."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.conv, self.head = nn.Conv2d(1, 4, 3, padding=1), nn.Linear(4 * 256, 5)
+        self.act, self.scaled = F.relu, partial(torch.mul, other=0.5)
+        self.numbers, self.by_name, self.nested, self.signs = [0.5, 2.0], {"scale": 1.5}, (1, ({"scale": 2.0},)), {1, 2}
+        self.tensors, self.array = [torch.ones(1, 4, 1, 1)], np.full((4, 1, 1), 0.25)
+
+    def forward(self, x):
+        x = self.scaled(self.act(self.conv(x))) * self.numbers[1] * self.by_name["scale"] * self.nested[1][0]["scale"]
+        x = (x * self.tensors[0] + float(self.array[0, 0, 0])) * sum(self.signs)
+        return self.head(x.flatten(1))
+
+
+def setting(network):
+    """A change of every attribute, by its name."""
+    return {
+        "a function": lambda: setattr(network, "act", torch.tanh),
+        "a partial function": lambda: setattr(network, "scaled", partial(torch.mul, other=2.0)),
+        "a list of numbers": lambda: network.numbers.__setitem__(1, 3.0),
+        "a dictionary": lambda: network.by_name.update(scale=-1.0),
+        "a dictionary in a tuple": lambda: network.nested[1][0].update(scale=-1.0),
+        "a set": lambda: network.signs.add(5),
+        "a list of tensors": lambda: network.tensors.__setitem__(0, torch.full((1, 4, 1, 1), 2.0)),
+        "a tensor in a list": lambda: network.tensors[0].mul_(3),
+        "an array": lambda: network.array.fill(2.0),
+        "a method of an instance": lambda: setattr(network.conv, "forward", lambda x: x.expand(-1, 4, -1, -1)),
+    }
+
+
+@pytest.mark.parametrize("change", setting(nn.Identity()))
+def test_a_change_of_any_attribute_gets_a_new_engine(change, traced, painted, classifier_of, batch_of):
+    classifier, batch = classifier_of(Configured()), batch_of(2, 1, 16, 16)
+    before = Propagation(classifier, painted(GRID))(batch)
+    assert isinstance(Propagation(classifier, painted(GRID)).prepare(batch), Incremental)
+    assert len(traced) == 1
+    setting(classifier.network)[change]()
+    after = Propagation(classifier, painted(GRID))(batch)
+    fresh = Propagation(copy.deepcopy(classifier), painted(GRID))(batch)
+    assert torch.equal(after.treated, fresh.treated)
+    assert not torch.equal(after.treated, before.treated)
+
+
+def test_no_two_objects_have_the_same_number():
+    module, stamps = nn.Identity(), set()
+    classifier = Classifier(module, Task("multiclass", ("0", "1")), (0.5,), (0.5,))
+    for factor in range(50):  # each is freed before the next is made, often at the same address
+        module.scaled = lambda value, factor=factor: value * factor
+        stamps.add(weights_stamp(classifier))
+    assert len(stamps) == 50
 
 
 def test_an_engine_is_kept_for_all_interventions_at_a_site(traced, painted, classifier_of, batch_of):

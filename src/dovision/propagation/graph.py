@@ -19,6 +19,7 @@ class Step:
     args: tuple[Any, ...] = ()
     kwargs: dict[str, Any] = field(default_factory=dict)
     images_first: bool = False  # whether its result is known to have the images on its first axis
+    shared: bool = False  # whether its result is known to be one for all images
     shape: tuple[int, ...] | None = None  # of its result for one image, where that is known
 
     def inputs(self) -> list[Step]:

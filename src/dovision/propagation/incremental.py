@@ -225,6 +225,8 @@ class _Pass:
         if step in self.background.sizes:
             return self._resized(step)
         clean: Any = self.background.values[step]
+        if step.shared:
+            return clean
         rows = torch.from_numpy(self.image)
         full: Any = fx.node.map_aggregate(clean, lambda leaf: leaf[rows] if isinstance(leaf, Tensor) else leaf)
         return full

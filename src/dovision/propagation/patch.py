@@ -122,9 +122,12 @@ class Map:
 
 
 def gather(pixels: Tensor, image: Index, rows: Span, columns: Span) -> Tensor:
-    """A window for each of N edited images, shape (N, h, w, C), from a table of pixels, shape (B, H, W, C)."""
-    _, height, width, channels = pixels.shape
-    corner = (image * height + rows.start) * width + columns.start
+    """A window for each of N edited images, shape (N, h, w, C), from a table of pixels, shape (B, H, W, C).
+
+    A table of one image, (1, H, W, C), is that of all.
+    """
+    images, height, width, channels = pixels.shape
+    corner = (image * (images > 1) * height + rows.start) * width + columns.start
     index = _rectangles(corner, (rows.size, columns.size), width, pixels.device)
     return pixels.view(-1, channels).index_select(0, index).view(len(image), rows.size, columns.size, channels)
 

@@ -42,7 +42,8 @@ class Propagation:
     An edit that leaves the site's value as it is, bit for bit, takes no pass: its logits are those of the control.
     The first call chooses the engine (see `engine_choice`), which traces the classifier and makes folded copies of its
     weights; a Propagation of the same classifier and site takes what an earlier one has chosen. After a change of the
-    classifier's weights, its layers or its device, make a new Propagation. The classifier itself is left as it is.
+    classifier's weights, its layers or its device, make a new Propagation. Images of another size or type get an
+    engine of their own. The classifier itself is left as it is.
 
     Args:
         classifier: put into eval mode while it runs, and back; calls from several threads take turns.
@@ -52,13 +53,15 @@ class Propagation:
             give a row the same bits from 16 rows on. In whole passes of a network with squeeze-excitation they
             may not (seen with MaxViT): there, and of a batch of few images, the last bits may be others.
         approximate: "frozen_scales" leaves the scales of squeeze-excitation as they are on the image without an edit.
-            The units of the top decile, by the approximate effect on the most probable class, and one in twenty others
-            are measured exactly; from these the outcome's `approximation` is estimated. None: all is exact.
+            The units of the top decile, by the approximate effect on the most probable class, and of the others a
+            twentieth of all units, 10 at least, are measured exactly; from these the outcome's `approximation` is
+            estimated. None: all is exact.
 
     Raises:
         ValueError: the site is not in the classifier (the error lists the nearest names), or runs more than once; the
             layout of its value is not known, or has no such units; the classifier's output for an image depends on
-            the batch; a region lies outside the site's value; or the network cannot be approximated so.
+            the batch; a region lies outside the site's value; a batch has no image; or the network cannot be
+            approximated so.
     """
 
     def __init__(
@@ -76,6 +79,7 @@ class Propagation:
         self.allowance = PassLimits(None if chunk == "auto" else checks.positive_int("chunk", chunk))
         self.engine: Incremental | Plain | None = None
         self._known: KnownSite | None = None
+        self._made_for: tuple[object, ...] | None = None  # shape, type and device of an image
         self._reference: Tensor | None = None
         self.approximate = approximate
         if approximate is not None:
@@ -105,6 +109,7 @@ class Propagation:
 
     def _prepared(self, batch: Batch, allowance: PassLimits | None) -> Incremental | Plain:
         """The same; the limits are given if passes over the units of the batch's one image follow."""
+        self._fit(batch.image)
         if self.engine is None:
             with evaluating(self.classifier):
                 self.engine = plain = self.plain(batch)
@@ -117,6 +122,16 @@ class Propagation:
                 stored = max(stored, self._stored_by_approximation(batch.image[:1]))
             self.allowance.fit_images(stored, batch.image.device)
         return self.engine
+
+    def _fit(self, image: Tensor) -> None:
+        """Forget what was found for images of another size, type or device."""
+        if len(image) == 0:
+            raise ValueError(f"batch must hold at least one image, got images of shape {tuple(image.shape)}.")
+        made_for = tuple(image.shape[1:]), image.dtype, image.device
+        if made_for != self._made_for:
+            self.site = find_site(self.classifier, self.intervention.site)
+            self.engine = self._known = self._reference = self._reference_passes = None
+            self._made_for = made_for
 
     def _stored_by_approximation(self, image: Tensor) -> int:
         """Bytes per image."""
@@ -137,7 +152,8 @@ class Propagation:
         return None
 
     def plain(self, batch: Batch) -> Plain:
-        """Whole forward passes, with the site's value as the intervention sees it, found by the first batch."""
+        """Whole forward passes, with the site's value as the intervention sees it."""
+        self._fit(batch.image)
         if self._known is None:
             with evaluating(self.classifier):
                 self._known = known_site(self.classifier, self.intervention, tuple(batch.image.shape[1:]))

@@ -35,6 +35,8 @@ ALMOST_ALL = 0.8  # the share of a map from which on a patch costs more than it 
 def rule_of(step: Step) -> Rule | None:
     """The rule of a step's operator, if there is one that knows its arguments by the names they are given."""
     function = step.function
+    if isinstance(function, nn.Module) and (function._forward_hooks or function._forward_pre_hooks):
+        return None  # which expect whole maps
     rule = RULES.get(type(function) if isinstance(function, _KINDS) else function)
     if rule is None:
         return None
@@ -277,12 +279,15 @@ def interpolate(
     size: Any = None,
     scale_factor: Any = None,
     mode: str = "nearest",
-    *args: Any,
-    **kwargs: Any,
+    align_corners: bool | None = None,
+    recompute_scale_factor: bool | None = None,
+    antialias: bool = False,
 ) -> Patch | None:
     """Each value of the patch so many times over; only a whole number of times, without mixing neighbours."""
     down, across = output.size[0] // input.size[0], output.size[1] // input.size[1]
     whole = output.size == (down * input.size[0], across * input.size[1])
+    if scale_factor is not None and not recompute_scale_factor:  # places are then found by the factor, not by sizes
+        whole = whole and tuple(np.broadcast_to(scale_factor, 2)) == (down, across)
     if not mode.startswith("nearest") or not whole or input.patch is None or input.channel_axis != 1:
         return None
     value = input.patch.value.repeat_interleave(down, 2).repeat_interleave(across, 3)

@@ -157,6 +157,8 @@ class _Reader:
         self.root = classifier
         self.results: dict[fx.Node, Any] = {}
         self.renewed: dict[Step, Step] = {}  # edited in place, and the step that did it: what is read afterwards
+        self.views: dict[Step, Step] = {}  # and what they are views of
+        self.stale: set[Step] = set()  # whose memory was edited through a view of it, or of which they are one
         self.steps: list[Step] = []
 
     def read(self, graph: fx.Graph) -> Graph:
@@ -178,6 +180,8 @@ class _Reader:
             result = self.results[leaf] if isinstance(leaf, fx.Node) else leaf
             while isinstance(result, Step) and result in self.renewed:
                 result = self.renewed[result]
+            if isinstance(result, Step) and result in self.stale:
+                raise Untraceable(f"{result.name} is read after an edit in place of a view of it, or of its base")
             return result
 
         return fx.node.map_aggregate(argument, look_up)
@@ -187,11 +191,31 @@ class _Reader:
         function, settings = self._function(node)
         kwargs |= settings
         pure, in_place = _without_edit(function, kwargs)
-        step = Step(node.name, pure, args, kwargs, bool(node.meta.get("images_first")), node.meta.get("shape"))
+        known = {name: node.meta[name] for name in ("images_first", "shared", "shape") if name in node.meta}
+        step = Step(node.name, pure, args, kwargs, **known)
         self.steps.append(step)
-        if in_place and args and isinstance(args[0], Step):
-            self.renewed[args[0]] = step
+        if args and isinstance(args[0], Step):
+            if in_place:
+                self._note_edit(args[0], step)
+            elif _is_view(pure):
+                self.views[step] = args[0]
         return step
+
+    def _note_edit(self, edited: Step, result: Step) -> None:
+        """Read the result from now on, and no more what the edited step is a view of, or the views of it."""
+        self.renewed[edited] = result
+        self.stale.update(base for base in self._bases(edited) if _name(base.function) not in _SPLITS)
+        self.stale.update(view for view in self.views if edited in self._bases(view))
+        if edited in self.views:
+            self.views[result] = self.views[edited]
+
+    def _bases(self, step: Step) -> list[Step]:
+        """What a step is a view of, and what that is one of, and so on."""
+        found = []
+        while step in self.views:
+            step = self.views[step]
+            found.append(step)
+        return found
 
     def _function(self, node: fx.Node) -> tuple[Callable[..., Any], dict[str, Any]]:
         if node.op == "call_module":
@@ -229,6 +253,25 @@ PURE: dict[Any, Callable[..., Any]] = {
 }
 
 
+_SPLITS = ("chunk", "split", "tensor_split", "unbind")
+_VIEWS = (  # functions and methods that return the memory of their first argument, or may do so
+    *(*_SPLITS, "getitem", "narrow", "select", "diagonal", "detach", "dropout"),
+    *("view", "view_as", "reshape", "flatten", "unflatten", "squeeze", "unsqueeze", "expand", "expand_as"),
+    *("transpose", "permute", "movedim", "moveaxis", "swapaxes", "swapdims", "t"),
+)
+
+
+def _is_view(function: Callable[..., Any]) -> bool:
+    """Return whether a result may be a view of the first argument, or that argument itself."""
+    if isinstance(function, nn.Module):
+        return isinstance(function, (nn.Identity, nn.Flatten, nn.Unflatten, nn.Dropout, nn.Dropout2d))
+    return _name(function) in _VIEWS
+
+
+def _name(function: Callable[..., Any]) -> str:
+    return function.name if isinstance(function, Method) else getattr(function, "__name__", "")
+
+
 def _without_edit(function: Callable[..., Any], kwargs: dict[str, Any]) -> tuple[Callable[..., Any], bool]:
     """The same operation with a result of its own, and whether the original writes into its first argument."""
     if kwargs.pop("inplace", False):
@@ -239,7 +282,7 @@ def _without_edit(function: Callable[..., Any], kwargs: dict[str, Any]) -> tuple
         return function, True
     if function in PURE:
         return PURE[function], True
-    name = function.name if isinstance(function, Method) else getattr(function, "__name__", "")
+    name = _name(function)
     if not name.endswith("_") or name.endswith("__"):
         return function, False
     pure = Method(name[:-1]) if isinstance(function, Method) else getattr(torch, name[:-1], None)

@@ -1,0 +1,231 @@
+"""What the image by which an engine was tried does not show: other sizes, other contents, other units."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+import dovision as dv
+from dovision.functional.geometry import grid_cell
+from dovision.propagation import Propagation, engine_choice
+from dovision.propagation.incremental import Incremental
+from dovision.propagation.plain import Plain
+from dovision.types import Box
+
+GRID = [[grid_cell((1, 16, 16), unit, 4, 4)] for unit in range(16)]
+
+
+def convolutions(*between, end=None):
+    torch.manual_seed(0)
+    end = nn.AdaptiveAvgPool2d(4) if end is None else end
+    layers = (nn.Conv2d(1, 4, 3, padding=1), *between, nn.Conv2d(4, 4, 3, padding=1), end)
+    return nn.Sequential(*layers, nn.Flatten(), nn.LazyLinear(5))
+
+
+@torch.no_grad()
+def ready(network, side=16):
+    network(torch.zeros(1, 1, side, side))
+    return network.eval()
+
+
+class MeanBySize(nn.Module):
+    """A mean for which the size is read, so that a trace holds it as a number."""
+
+    def forward(self, x):
+        return x.sum((2, 3)) / (x.shape[2] * x.shape[3])
+
+
+@pytest.mark.parametrize("site", ["input", "0"])
+def test_images_of_another_size_get_an_engine_of_their_own(
+    site, painted, classifier_of, batch_of, expected_outcome, assert_equal
+):
+    classifier = classifier_of(ready(convolutions(nn.ReLU(), end=MeanBySize())))
+    propagation = Propagation(classifier, painted(GRID, site))
+    for side in (16, 24, 16):
+        batch = batch_of(2, 1, side, side)
+        assert_equal(propagation(batch), expected_outcome(classifier, propagation.intervention, batch))
+        assert isinstance(propagation.engine, Incremental)
+
+
+def test_an_explainer_that_is_used_again_gives_the_map_of_each_size(classifier_of, batch_of):
+    classifier, kept = classifier_of(ready(convolutions(nn.ReLU(), end=MeanBySize()))), dv.EffectMap(dv.PixelGrid(4, 4))
+    for side in (16, 24):
+        batch, target = batch_of(2, 1, side, side), torch.tensor([1, 2])
+        new = dv.EffectMap(dv.PixelGrid(4, 4))
+        assert torch.equal(kept(batch, target, classifier), new(batch, target, classifier))
+
+
+def test_a_batch_without_images_is_refused(painted, classifier_of, batch_of):
+    propagation = Propagation(classifier_of(ready(convolutions())), painted(GRID))
+    with pytest.raises(ValueError, match=r"batch must hold at least one image, got images of shape \(0, 1, 16, 16\)"):
+        propagation(batch_of(0, 1, 16, 16))
+
+
+class Attending(nn.Module):
+    """Places that attend to each other, of which an engine saves little."""
+
+    def forward(self, x):
+        tokens = x.flatten(2)
+        return ((tokens.transpose(1, 2) @ tokens).softmax(-1) @ tokens.transpose(1, 2)).transpose(1, 2).view(x.shape)
+
+
+@pytest.mark.parametrize("prepared", [False, True])
+@pytest.mark.parametrize("also_refused", [False, True])
+def test_images_in_the_same_memory_get_passes_of_their_own(
+    prepared, also_refused, painted, classifier_of, batch_of, expected_outcome, assert_equal, monkeypatch
+):
+    monkeypatch.setattr(engine_choice, "WORTH_IT", 0.95)
+    classifier, batch = classifier_of(ready(convolutions(Attending()))), batch_of(1, 1, 16, 16)
+    for power in (1, 2, 3):
+        batch.image.copy_(torch.rand(1, 1, 16, 16) ** power)
+        propagation = Propagation(classifier, painted(GRID))
+        if prepared:
+            propagation.prepare(batch)
+            batch.image.mul_(0.3)
+        assert_equal(propagation(batch), expected_outcome(classifier, propagation.intervention, batch))
+        if also_refused:
+            Propagation(classifier, painted([[Box(0, 0, 16, 15)]]))(batch)
+
+
+def clipped(module, inputs, output):
+    """Scaled down to a norm that few images have."""
+    return output * (4.0 / output.flatten(1).norm(dim=1).view(-1, 1, 1, 1)).clamp(max=1)
+
+
+@pytest.mark.parametrize("before", [False, True])
+def test_a_hook_sees_whole_maps(before, painted, classifier_of, batch_of, expected_outcome, assert_equal):
+    network = ready(convolutions(nn.ReLU()))
+    shapes = []
+    if before:
+        network[1].register_forward_pre_hook(lambda module, inputs: shapes.append(inputs[0].shape[1:]))
+    else:
+        network[1].register_forward_hook(clipped)
+        network[1].register_forward_hook(lambda module, inputs, output: shapes.append(output.shape[1:]))
+    classifier, batch = classifier_of(network), batch_of(2, 1, 16, 16)
+    batch.image[0] *= 0.1
+    propagation = Propagation(classifier, painted(GRID))
+    assert_equal(propagation(batch), expected_outcome(classifier, propagation.intervention, batch))
+    assert isinstance(propagation.engine, Incremental)
+    assert set(shapes) == {(4, 16, 16)}
+
+
+@pytest.mark.parametrize("mode", ["nearest", "nearest-exact"])
+@pytest.mark.parametrize("factor", [2.1, (2, 2.1), 2.0, (1, 3)])
+@pytest.mark.parametrize("recomputed", [None, True])
+def test_places_of_an_enlarged_map_are_found_as_torch_finds_them(
+    mode, factor, recomputed, painted, classifier_of, batch_of, expected_outcome, assert_equal
+):
+    enlarged = nn.Upsample(scale_factor=factor, mode=mode, recompute_scale_factor=recomputed)
+    network = convolutions(enlarged, end=nn.Identity())
+    classifier, batch = classifier_of(ready(network, side=8)), batch_of(2, 1, 8, 8)
+    each = [[grid_cell((1, 8, 8), unit, 8, 8)] for unit in range(64)]
+    propagation = Propagation(classifier, painted(each))
+    assert_equal(propagation(batch), expected_outcome(classifier, propagation.intervention, batch))
+
+
+class Shared(nn.Module):
+    """Adds a map that is one for all images, though it takes its type, or its device, from them."""
+
+    def __init__(self, made):
+        super().__init__()
+        self.register_buffer("places", torch.rand(1, 4, 16, 16))
+        self.made = made
+
+    def forward(self, x):
+        return F.relu(x + self.made(self.places, x))
+
+
+@pytest.mark.parametrize("site", ["input", "0", "2"])
+@pytest.mark.parametrize(
+    "made",
+    [
+        lambda places, x: places.type_as(x),
+        lambda places, x: places.to(x),
+        lambda places, x: x.new_zeros(1, 4, 1, 1) + places,
+        lambda places, x: x.new_ones(16),
+        lambda places, x: x.new_full((), 2.0),
+    ],
+    ids=["type_as", "to", "new_zeros", "new_ones", "new_full"],
+)
+@pytest.mark.parametrize("images", [1, 3])
+def test_a_value_that_all_images_share_is_that_of_each(
+    site, made, images, painted, classifier_of, batch_of, expected_outcome, assert_equal
+):
+    classifier, batch = classifier_of(ready(convolutions(Shared(made), nn.ReLU()))), batch_of(images, 1, 16, 16)
+    regions = GRID if site == "input" else [[grid_cell((4, 16, 16), unit, 4, 4)] for unit in range(16)]
+    propagation = Propagation(classifier, painted(regions, site))
+    assert_equal(propagation(batch), expected_outcome(classifier, propagation.intervention, batch))
+    assert isinstance(propagation.engine, Incremental)
+
+
+class EditedThroughAView(nn.Module):
+    """Edits part of a map in place, of which a trace knows the part alone."""
+
+    def __init__(self, kind):
+        super().__init__()
+        self.kind = kind
+
+    def forward(self, x):
+        x = F.relu(x)
+        if self.kind == "part":
+            x[:, :2].mul_(0.5)
+        elif self.kind == "method":
+            x.narrow(1, 0, 2).mul_(0.5)
+        elif self.kind == "view of a view":
+            x.view(x.shape[0], -1).view(x.shape)[:, :2].mul_(0.5)
+        else:
+            flat = x.flatten(2)
+            x.mul_(0.5)
+            x = x + flat.view(x.shape)
+        return x
+
+
+class Masked(nn.Module):
+    def forward(self, x):
+        return x.masked_fill(torch.tensor([False, False, True, False, False]), -1e4)
+
+
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("kind", ["part", "method", "view of a view", "base"])
+def test_an_edit_in_place_through_a_view_is_not_lost(
+    kind, masked, painted, classifier_of, batch_of, expected_outcome, caplog
+):
+    network = nn.Sequential(*convolutions(EditedThroughAView(kind)), Masked() if masked else nn.Identity())
+    classifier, batch = classifier_of(ready(network)), batch_of(2, 1, 16, 16)
+    propagation = Propagation(classifier, painted(GRID))
+    expected = expected_outcome(classifier, propagation.intervention, batch)
+    torch.testing.assert_close(propagation(batch).treated, expected.treated, rtol=1e-5, atol=1e-5)
+    assert "is read after an edit in place" in caplog.text
+
+
+@pytest.mark.parametrize("halves", ["chunk", "split"])
+def test_halves_may_be_edited_in_place_where_the_whole_is_not_read(
+    halves, painted, classifier_of, batch_of, expected_outcome, assert_equal
+):
+    class Gated(nn.Module):
+        def forward(self, x):
+            one, other = x.chunk(2, 1) if halves == "chunk" else torch.split(x, 2, 1)
+            one.sigmoid_()
+            return torch.cat([one * other, other], 1)
+
+    classifier, batch = classifier_of(ready(convolutions(Gated()))), batch_of(2, 1, 16, 16)
+    propagation = Propagation(classifier, painted(GRID))
+    assert_equal(propagation(batch), expected_outcome(classifier, propagation.intervention, batch))
+    assert isinstance(propagation.engine, Incremental)
+
+
+@pytest.mark.parametrize("huge", [-1e4, 1e4, -1e30, -torch.inf])
+def test_a_huge_logit_does_not_hide_wrong_ones(huge, painted, classifier_of, batch_of, monkeypatch):
+    class Saturated(nn.Module):
+        def forward(self, x):
+            return torch.cat([x[:, :4], torch.full_like(x[:, 4:], huge)], 1)
+
+    network = nn.Sequential(*convolutions(nn.ReLU()), Saturated())
+    classifier, batch = classifier_of(ready(network)), batch_of(1, 1, 16, 16)
+    assert isinstance(Propagation(classifier, painted(GRID)).prepare(batch), Incremental)
+    run = Incremental.run
+    monkeypatch.setattr(Incremental, "run", lambda *arguments: run(*arguments) + 1e-2)
+    engine_choice.forget_choices(classifier)
+    assert type(Propagation(classifier, painted(GRID)).prepare(batch)) is Plain
