@@ -1,11 +1,11 @@
-"""Time that is saved by edits that change nothing: black cells on the digits of MNIST.
+"""Time that is saved where an intervention changes nothing: black cells on the digits of MNIST.
 
     python benchmarks/skipping.py --mnist data/mnist --images 64 --grid 7
     python benchmarks/skipping.py --mnist data/mnist --images 64 --tables
 
-Prints the share of edits that took no pass, the seconds with and without it, alternating, and fails unless both
-outcomes are equal to the bit. With --tables it prints the SHA-256 of the tables that an evaluation writes, with and
-without skipping, in batches of each of --batch-sizes images.
+Prints the share of edits that took no pass, the seconds with and without skipping, alternating, and fails unless the
+logits of all other edits are equal to the bit. With --tables it prints the SHA-256 of the tables that an evaluation
+writes, with and without skipping, in batches of each of --batch-sizes images.
 """
 
 from __future__ import annotations
@@ -81,8 +81,8 @@ def time_both(classifier: Classifier, grid: int, batch: Batch, rounds: int) -> N
     share = outcome.skipped / made.numel()
     print(
         f"{len(batch.image)} images: {share:.2f} of {made.numel()} edits skipped, {skipping:.4f} s, without "
-        f"{all_run:.4f} s ({all_run / skipping:.2f} x), equal to the bit; largest change of a logit by an edit that "
-        f"changes nothing, if it is run: {(whole.treated - outcome.treated).abs().max().item():.1e}"
+        f"{all_run:.4f} s ({all_run / skipping:.2f} x), the others equal to the bit; largest change of a logit by an "
+        f"edit that changes nothing, if it is run: {(whole.treated - outcome.treated).abs().max().item():.1e}"
     )
 
 

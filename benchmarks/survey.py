@@ -3,9 +3,9 @@
     python benchmarks/survey.py                                  about 15 minutes on one core
     python benchmarks/survey.py --models swin_t tf_efficientnet_b0
 
-Random weights and one image; each edit paints one cell in the middle of a grid of 14 x 14. Written to
-outputs/bench/survey.csv, a row a network. `saved` is the share of the multiply-adds of a whole pass; 0 with a reason
-where the network cannot be traced.
+Random weights and one image, of which the central cell of a grid of 13 x 13 is painted. Written to
+outputs/bench/survey.csv, a row a network. `saved` is the share of the multiply-adds of a whole pass; where tracing
+ended early, what was saved until then; 0 with a reason where the network cannot be traced.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from dovision.propagation.engine_choice import known_site
 from dovision.types import Batch, Task
 from peers import Cells
 
-GRID = 14
+GRID = 13  # odd, so that the unit in the middle of the list, on which an engine is tried, is the central cell
 MOST_PARAMETERS = 60e6
 TORCHVISION = (
     *("alexnet", "vgg11", "resnet18", "resnext50_32x4d", "wide_resnet50_2", "densenet121", "squeezenet1_1"),

@@ -5,7 +5,8 @@
     python benchmarks/table.py --rows grid --models vgg16 resnet18 --grids 14 --images 1 --threads 1 2
     python benchmarks/table.py --rows grid --models swin_t deit_small_patch16_224 --grids 14 --images 1 --threads 1 \
         --cells 49 --peers "channels_last loop" "ONNX Runtime"
-    python benchmarks/table.py --quick --gate benchmarks/ratios.json     exit code 1 if a ratio fell by 15%
+    python benchmarks/table.py --quick --gate benchmarks/ratios.json     exit code 1 if a ratio fell by 15%; the table
+                                                                         must be of this machine
 
 Written to outputs/bench/table.json, table.md and table.csv, with the machine, the versions and a digest of the code;
 rows of other code are put aside. The headline peer is the loop that a user who knows torch would write: channels_last,
@@ -23,6 +24,7 @@ import sys
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -81,9 +83,10 @@ def _memory(name: str, cells: int) -> str:
 
 def memory_row(name: str, cells: int, images: int) -> Row:
     """Peak memory of a fresh process that measures a grid on this many images."""
-    peak = [sys.executable, str(Path(__file__).with_name("peak.py")), name, str(cells), str(images)]
+    threads = torch.get_num_threads()
+    peak = [sys.executable, str(Path(__file__).with_name("peak.py")), name, *map(str, (cells, images, threads))]
     done = subprocess.run(peak, capture_output=True, text=True, check=True)
-    return Row(_memory(name, cells), images, torch.get_num_threads(), "2 GiB", peak_gib=float(done.stdout) / 2**20)
+    return Row(_memory(name, cells), images, threads, "none", peak_gib=float(done.stdout) / 2**20)
 
 
 def origin() -> dict[str, str]:
@@ -96,6 +99,18 @@ def origin() -> dict[str, str]:
         "versions": ", ".join([*versions, f"Python {platform.python_version()}"]),
         "code": code_digest(Path(__file__).resolve().parent.parent),
     }
+
+
+def earlier_rows(gate: Path, machine: str) -> list[dict[str, Any]]:
+    """The rows of an earlier table of this machine; exits for one of another, whose ratios are others."""
+    earlier = read(gate)
+    if earlier["origin"].get("machine") != machine:
+        sys.exit(
+            f"--gate must be a table of this machine ({machine}), got one of {earlier['origin'].get('machine')}. "
+            "Make one from the earlier version: check it out, run the same command without --gate, keep its table.json."
+        )
+    rows: list[dict[str, Any]] = earlier["rows"]
+    return rows
 
 
 def _version(package: str) -> str:
@@ -126,9 +141,13 @@ def main() -> None:
     parser.add_argument("--gate", type=Path, help="an earlier table.json: fail where a ratio has fallen by 15%%")
     options = parser.parse_args()
     if options.quick:
+        given = [name for name in QUICK if getattr(options, name) != parser.get_default(name)]
+        if given:
+            parser.error(f"--quick sets --{', --'.join(given)} itself. Leave out --quick, or these options.")
         vars(options).update(QUICK)
-    earlier = read(options.gate)["rows"] if options.gate else []
-    table = Table(options.out, origin())
+    here = origin()
+    earlier = earlier_rows(options.gate, here["machine"]) if options.gate else []
+    table = Table(options.out, here)
     for row in rows(options, table):
         table.add(row._asdict())
         print(row, flush=True)

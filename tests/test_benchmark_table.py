@@ -24,6 +24,12 @@ def recorded(monkeypatch):
     return recorded
 
 
+@pytest.fixture
+def peers(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    return importlib.import_module("peers")
+
+
 def row(peer: str = "plain loop", ratio: float | None = 2.0) -> dict[str, object]:
     return {"what": "resnet18, 7 x 7", "images": 1, "threads": 1, "peer": peer, "ratio": ratio}
 
@@ -76,6 +82,30 @@ def test_a_gate_without_a_row_of_both_tables_is_refused(recorded):
         recorded.slower([row("captum")], [row("plain loop")])
 
 
+def test_a_gate_of_another_machine_is_refused(peers, tmp_path):
+    table = importlib.import_module("table")
+    gate = tmp_path / "ratios.json"
+    gate.write_text(json.dumps({"origin": ORIGIN, "rows": [row()]}))
+    assert table.earlier_rows(gate, "one") == [row()]
+    with pytest.raises(SystemExit, match=r"of this machine \(another\), got one of one"):
+        table.earlier_rows(gate, "another")
+
+
+def test_quick_does_not_pass_over_other_options(peers, monkeypatch, capsys):
+    table = importlib.import_module("table")
+    monkeypatch.setattr(sys, "argv", ["table.py", "--quick", "--models", "vgg16", "--threads", "2"])
+    with pytest.raises(SystemExit):
+        table.main()
+    assert "--quick sets --models, --threads itself" in capsys.readouterr().err
+
+
+def test_the_chunk_of_a_peer_is_the_fastest_of_those_that_it_can_make(peers, monkeypatch):
+    monkeypatch.setattr(peers, "seconds", lambda run: peers.Seconds(run(), run()))
+    assert peers.best_chunk(lambda chunk: abs(chunk - 9.0)) == 8
+    assert peers.best_chunk(float) == 4
+    assert peers.best_chunk(float, least=8) == 8
+
+
 @pytest.mark.parametrize("place", ["src/dovision/functional", "src/dovision/propagation", "benchmarks"])
 def test_the_digest_is_of_the_content_of_the_code(recorded, tmp_path, place):
     (tmp_path / place).mkdir(parents=True)
@@ -86,12 +116,6 @@ def test_the_digest_is_of_the_content_of_the_code(recorded, tmp_path, place):
     assert recorded.code_digest(tmp_path) != one
     file.write_text("one")
     assert recorded.code_digest(tmp_path) == one
-
-
-@pytest.fixture
-def peers(monkeypatch):
-    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
-    return importlib.import_module("peers")
 
 
 @pytest.mark.parametrize("kind", ["linear", "without bias", "zeros", "convolution", "before another"])

@@ -1,4 +1,4 @@
-"""The pace of each kind of work that jobs hold, measured on a batch; nothing is written, and no generator is moved."""
+"""The pace of each kind of work that jobs hold, measured on batches; nothing is written, and no generator is moved."""
 
 from __future__ import annotations
 
