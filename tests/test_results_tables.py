@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from pathlib import Path
@@ -45,6 +46,23 @@ def test_a_changed_number_changes_both_pages(tables, monkeypatch):
     pages = tables.pages()
     assert "9.9 times less time" in pages[ROOT / "README.md"]
     assert "| ResNet-50 | 9.87 |" in pages[ROOT / "docs/results.md"]
+
+
+def benchmark_table(path, code, machine="a machine", **ratios):
+    rows = [{"what": what, "images": 1, "threads": 1, "peer": "loop", "ratio": ratio} for what, ratio in ratios.items()]
+    path.write_text(json.dumps({"origin": {"machine": machine, "versions": "torch 2", "code": code}, "rows": rows}))
+    return path
+
+
+def test_tables_of_a_benchmark_are_joined_with_the_code_of_each_row(tables, tmp_path):
+    first = benchmark_table(tmp_path / "first.json", "old", one=1.0, two=2.0)
+    later = benchmark_table(tmp_path / "later.json", "new", two=2.5, three=3.0)
+    found = tables.joined([first, later])
+    ratios = {row["what"]: (row["ratio"], row["code"]) for row in found["rows"]}
+    assert ratios == {"one": (1.0, "old"), "two": (2.5, "new"), "three": (3.0, "new")}
+    assert found["origin"]["code"] == "old and new"
+    with pytest.raises(ValueError, match="several origins"):
+        tables.joined([first, benchmark_table(tmp_path / "other.json", "new", machine="another", one=1.0)])
 
 
 @pytest.mark.parametrize("path", TEXTS, ids=lambda path: path.name)

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import copy
 import gc
+import logging
+import math
 import weakref
+from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
+from fractions import Fraction
 from functools import partial
 
 import numpy as np
@@ -166,6 +170,67 @@ def test_a_change_of_any_attribute_gets_a_new_engine(change, traced, painted, cl
     fresh = Propagation(copy.deepcopy(classifier), painted(GRID))(batch)
     assert torch.equal(after.treated, fresh.treated)
     assert not torch.equal(after.treated, before.treated)
+
+
+class Held:
+    """An object with a method."""
+
+    def double(self, value):
+        return 2 * value
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *(-1, True, 0.5, math.nan, "a", b"a", 2 + 1j, None, Fraction(1, 3), range(3), slice(2), np.float32(0.5)),
+        *(torch.float32, torch.device("cpu"), torch.Size([2]), np.ones(3), torch.ones(3), torch.ones(3).to_sparse()),
+        *([1, -1], (1, (2, 3)), {"a": [1]}, {1, 2}, OrderedDict(a=1), [torch.ones(2)], [torch.ones(2).to_sparse()]),
+        *(F.relu, torch.tanh, Held(), Held().double, partial(torch.mul, other=2), nn.ReLU, logging.getLogger("a")),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_an_attribute_of_any_kind_leaves_the_stamp_as_it_is(value):
+    module = nn.Identity()
+    classifier = Classifier(module, Task("multiclass", ("0", "1")), (0.5,), (0.5,))
+    module.value = value
+    stamp = weights_stamp(classifier)
+    assert weights_stamp(classifier) == stamp
+    module.value = Held()
+    assert weights_stamp(classifier) != stamp
+    module.value = value
+    assert weights_stamp(classifier) == stamp
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (-1, -2),
+        ([1, -1], [1, -2]),
+        (1, True),
+        (0.0, -0.0),
+        ((1,), [1]),
+        ({"a": 1}, {"a": 2}),
+        ("1", 1),
+        (1, np.int64(1)),
+    ],
+)
+def test_like_attributes_have_stamps_of_their_own(one, other):
+    module, stamps = nn.Identity(), set()
+    classifier = Classifier(module, Task("multiclass", ("0", "1")), (0.5,), (0.5,))
+    for value in (one, other):
+        module.value = value
+        stamps.add(weights_stamp(classifier))
+    assert len(stamps) == 2
+
+
+def test_lists_that_hold_each_other_end(classifier_of):
+    module, nested = nn.Identity(), [F.relu]
+    for _ in range(40):
+        nested = [nested, nested]
+    module.nested, module.circular = nested, [F.relu]
+    module.circular.append(module.circular)
+    classifier = Classifier(module, Task("multiclass", ("0", "1")), (0.5,), (0.5,))
+    assert weights_stamp(classifier) == weights_stamp(classifier)
 
 
 def test_no_two_objects_have_the_same_number():

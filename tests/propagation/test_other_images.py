@@ -175,6 +175,20 @@ class EditedThroughAView(nn.Module):
             x.narrow(1, 0, 2).mul_(0.5)
         elif self.kind == "view of a view":
             x.view(x.shape[0], -1).view(x.shape)[:, :2].mul_(0.5)
+        elif self.kind == "part of a split":
+            x.chunk(2, 1)[0].mul_(0.5)
+        elif self.kind == "same memory":
+            F.dropout(x.contiguous(), training=False).float().mul_(0.5)
+        elif self.kind == "sibling":
+            one, other = x.flatten(2), x.flatten(2)
+            one.mul_(0.5)
+            x = other.view(x.shape)
+        elif self.kind == "tuple":
+            halves = x.split(2, 1)
+            halves[0].mul_(0.5)
+            x = torch.cat(halves, 1)
+        elif self.kind == "out":
+            torch.mul(x, 0.5, out=x)
         else:
             flat = x.flatten(2)
             x.mul_(0.5)
@@ -188,7 +202,10 @@ class Masked(nn.Module):
 
 
 @pytest.mark.parametrize("masked", [False, True])
-@pytest.mark.parametrize("kind", ["part", "method", "view of a view", "base"])
+@pytest.mark.parametrize(
+    "kind",
+    ["part", "method", "view of a view", "part of a split", "same memory", "sibling", "tuple", "out", "base"],
+)
 def test_an_edit_in_place_through_a_view_is_not_lost(
     kind, masked, painted, classifier_of, batch_of, expected_outcome, caplog
 ):
@@ -197,7 +214,8 @@ def test_an_edit_in_place_through_a_view_is_not_lost(
     propagation = Propagation(classifier, painted(GRID))
     expected = expected_outcome(classifier, propagation.intervention, batch)
     torch.testing.assert_close(propagation(batch).treated, expected.treated, rtol=1e-5, atol=1e-5)
-    assert "is read after an edit in place" in caplog.text
+    assert type(propagation.engine) is Plain
+    assert "is read after an edit in place" in caplog.text or "out=" in caplog.text
 
 
 @pytest.mark.parametrize("halves", ["chunk", "split"])
@@ -214,6 +232,47 @@ def test_halves_may_be_edited_in_place_where_the_whole_is_not_read(
     propagation = Propagation(classifier, painted(GRID))
     assert_equal(propagation(batch), expected_outcome(classifier, propagation.intervention, batch))
     assert isinstance(propagation.engine, Incremental)
+
+
+def test_a_copy_may_be_edited_in_place(painted, classifier_of, batch_of, expected_outcome, assert_equal):
+    class Copied(nn.Module):
+        def forward(self, x):
+            x = F.relu(x)
+            chosen = x[:, [0, 1]]
+            chosen.clamp_(max=0.1)
+            x.clone().mul_(3)
+            return torch.cat([x[:, 2:], chosen], 1)
+
+    classifier, batch = classifier_of(ready(convolutions(Copied()))), batch_of(2, 1, 16, 16)
+    propagation = Propagation(classifier, painted(GRID))
+    assert_equal(propagation(batch), expected_outcome(classifier, propagation.intervention, batch))
+    assert isinstance(propagation.engine, Incremental)
+
+
+@pytest.mark.parametrize(
+    "chosen",
+    [
+        lambda tokens, rows: tokens[rows, 0],
+        lambda tokens, rows: tokens.index_select(0, rows)[:, 0],
+        lambda tokens, rows: tokens[rows + 0, rows * 0],
+    ],
+    ids=["indexed", "index_select", "computed"],
+)
+@pytest.mark.parametrize("site", ["input", "0", "2"])
+@pytest.mark.parametrize("images", [1, 3])
+def test_rows_may_be_named_by_their_numbers(
+    chosen, site, images, painted, classifier_of, batch_of, expected_outcome, assert_equal
+):
+    class Numbered(nn.Module):
+        def forward(self, x):
+            tokens = x.flatten(2).transpose(1, 2)
+            return chosen(tokens, torch.arange(tokens.shape[0]))
+
+    classifier = classifier_of(ready(convolutions(nn.ReLU(), end=Numbered())))
+    batch = batch_of(images, 1, 16, 16)
+    regions = GRID if site == "input" else [[grid_cell((4, 16, 16), unit, 4, 4)] for unit in range(16)]
+    propagation = Propagation(classifier, painted(regions, site))
+    assert_equal(propagation(batch), expected_outcome(classifier, propagation.intervention, batch))
 
 
 @pytest.mark.parametrize("huge", [-1e4, 1e4, -1e30, -torch.inf])

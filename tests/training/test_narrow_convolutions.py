@@ -41,11 +41,13 @@ def test_gradients_are_those_in_double_precision(channels, padded, laid_out):
 NORMED = (parametrizations.spectral_norm, parametrizations.weight_norm, nn.utils.spectral_norm)
 
 
+@pytest.mark.parametrize("padded", [False, True])
 @pytest.mark.parametrize("normed", NORMED)
 @pytest.mark.parametrize("channels", [1, 2, 3, 5, 8])
-def test_computed_weights_have_their_gradients_too(channels, normed):
+def test_computed_weights_have_their_gradients_too(channels, normed, padded):
     torch.manual_seed(0)
-    own, image = network(channels, normed=normed), torch.rand(64, 3, 16, 16).to(memory_format=torch.channels_last)
+    own = network(channels, padded=padded, normed=normed)
+    image = torch.rand(64, 3, 16, 16).to(memory_format=torch.channels_last)
     exact = copy.deepcopy(own).double()
     own.to(memory_format=torch.channels_last)
     seen = []
@@ -79,13 +81,9 @@ def test_computed_weights_have_their_gradients_too(channels, normed):
 )
 def test_other_convolutions_are_left_alone_and_all_after_the_block(settings, changed):
     own = network(**settings).to(memory_format=torch.channels_last)
-    layouts = []
-    own[2].register_forward_hook(lambda module, inputs, output: layouts.append(inputs[0].stride(1)))
-    image = torch.rand(2, 3, 16, 16).to(memory_format=torch.channels_last)
     with channels_first_where_narrow(own):
-        own(image)
-    own(image)
-    assert [stride > 1 for stride in layouts] == [changed, False]
+        assert ("_conv_forward" in vars(own[2])) == changed
+    assert "_conv_forward" not in vars(own[2])
 
 
 def test_maps_may_be_named_and_lazy_layers_wait():
@@ -99,4 +97,29 @@ def test_the_block_ends_where_a_fit_fails():
     own = network(4)
     with pytest.raises(RuntimeError), channels_first_where_narrow(own):
         raise RuntimeError
-    assert not own[2]._forward_pre_hooks
+    assert "_conv_forward" not in vars(own[2])
+
+
+def test_a_layer_keeps_its_own_convolution_and_blocks_may_be_nested():
+    own, image = network(4), torch.rand(2, 3, 16, 16)
+    convolve = own[2]._conv_forward
+    own[2]._conv_forward = lambda value, weight, bias: 2 * convolve(value, weight, bias)
+    before, outcome = own[2]._conv_forward, own.eval()(image)
+    with channels_first_where_narrow(own):
+        with channels_first_where_narrow(own):
+            torch.testing.assert_close(own(image), outcome)
+        torch.testing.assert_close(own(image), outcome)
+    assert own[2]._conv_forward is before
+
+
+@pytest.mark.parametrize("padded", [False, True])
+def test_a_network_may_be_copied_and_saved_inside_the_block(padded, tmp_path):
+    own, image = network(4, padded=padded).eval(), torch.rand(2, 3, 16, 16)
+    with channels_first_where_narrow(own):
+        copied = copy.deepcopy(own)
+        torch.save(own, tmp_path / "network.pt")
+    saved = torch.load(tmp_path / "network.pt", weights_only=False)
+    for other in (copied, saved):
+        assert torch.equal(other(image), own(image))
+        other[2].weight.data.zero_()
+        assert not torch.equal(other(image), own(image))

@@ -122,12 +122,16 @@ class PaddedConvolution(nn.Module):
     def __init__(self, layer: nn.Conv2d, size: tuple[int, ...]) -> None:
         super().__init__()
         self.weight, self.bias = layer.weight, layer.bias
+        self.in_channels, self.kernel_size = layer.in_channels, layer.kernel_size
         self.stride, self.dilation, self.groups = layer.stride, layer.dilation, layer.groups
         self.border = _border(layer, size)  # left, right, top, bottom
 
     def forward(self, value: Tensor) -> Tensor:
-        padded = F.pad(value, self.border)
-        return F.conv2d(padded, self.weight, self.bias, self.stride, 0, self.dilation, self.groups)
+        return self._conv_forward(F.pad(value, self.border), self.weight, self.bias)
+
+    def _conv_forward(self, value: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        """As that of `nn.Conv2d`."""
+        return F.conv2d(value, weight, bias, self.stride, 0, self.dilation, self.groups)
 
 
 def fix_same_padding(network: nn.Module, shape: Shape) -> None:

@@ -98,7 +98,8 @@ class Incremental:
                 values[step] = step.function(*args, **kwargs)
             if isinstance(values[step], Tensor):
                 shapes[step] = values[step].shape
-            elif _is_size(values[step]):
+            inputs = step.inputs()
+            if _is_size(values[step]) or (inputs and sizes.issuperset(inputs)):
                 sizes.add(step)
             for dead in self.clean_last_use.get(position, ()):
                 if dead not in self.stored and dead not in sizes:
@@ -211,6 +212,8 @@ class _Pass:
 
         if any(len(self.background.shapes.get(source, ())) != 4 for source in (step, *self.engine.inputs[step])):
             return None
+        if not self.background.sizes.isdisjoint(self.engine.inputs[step]):
+            return None
         args, kwargs = self.engine.arguments[step].filled(operand)
         return rule(Map(self.background, step, self.image, None, channel_axis), *args, **kwargs)
 
@@ -232,7 +235,7 @@ class _Pass:
         return full
 
     def _resized(self, step: Step) -> Any:
-        """A size, or a number computed from sizes, as it is with N images; no value of a map is looked at."""
+        """What follows from sizes alone, as it is with N images; no value of a map is looked at."""
 
         def shape_only(source: Step) -> Any:
             if source in self.background.sizes:

@@ -55,7 +55,7 @@ class Background:
 
     values: dict[Step, object]
     shapes: Mapping[Step, torch.Size]  # of every tensor of the pass, also of those that were not kept
-    sizes: frozenset[Step]  # the steps whose results are no tensors but shapes, or numbers computed from shapes
+    sizes: frozenset[Step]  # the steps whose results are shapes, or follow from shapes alone
     site: Tensor  # the value that edits change
     control: Tensor  # (B, K) logits
     _framed: dict[tuple[Step, float], tuple[Tensor, Padding]] = field(default_factory=dict)

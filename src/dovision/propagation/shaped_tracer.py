@@ -24,8 +24,12 @@ _PLAIN = (bool, int, float, str, torch.dtype, torch.device, torch.layout)
 _OF_DEVICE = ("device", "is_cpu", "is_cuda", "is_meta", "is_mps", "is_xpu")  # attributes of tensors
 _SAME_SIZES: tuple[Any, ...] = (  # as of their first argument; torch takes its time to find that out
     *(nn.BatchNorm2d, nn.LayerNorm, nn.GroupNorm, F.batch_norm, F.layer_norm, F.group_norm),
-    *(nn.ReLU, nn.ReLU6, nn.GELU, nn.SiLU, nn.Hardswish, nn.Hardsigmoid, nn.Sigmoid, nn.Dropout, nn.Identity),
-    *(F.relu, F.relu6, F.gelu, F.silu, F.hardswish, F.hardsigmoid, F.dropout),
+    *(nn.ReLU, nn.ReLU6, nn.GELU, nn.SiLU, nn.Hardswish, nn.Hardsigmoid, nn.Sigmoid),
+    *(F.relu, F.relu6, F.gelu, F.silu, F.hardswish, F.hardsigmoid),
+)
+_SAME: tuple[Any, ...] = (  # as their first argument
+    *(nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout),
+    *(F.dropout, F.dropout1d, F.dropout2d, F.dropout3d, F.alpha_dropout, F.feature_alpha_dropout),
 )
 _SUMS = (operator.add, operator.sub, operator.mul)  # the same, where both arguments have the same sizes
 
@@ -102,6 +106,7 @@ class ShapedTracer(fx.Tracer):
         if isinstance(proxy, ShapedProxy):
             proxy.like = like = self._like(kind, target, args, kwargs)
             images_first = isinstance(like, Tensor) and like.shape[:1] == (BATCH,)
+            proxy.node.meta["like"] = like
             proxy.node.meta["images_first"] = images_first
             proxy.node.meta["shared"] = isinstance(like, Tensor) and all(size % BATCH for size in like.shape)
             proxy.node.meta["shape"] = tuple(like.shape[1:]) if images_first else None
@@ -173,6 +178,8 @@ class ShapedTracer(fx.Tracer):
             args, kwargs = fx.node.map_aggregate((args, kwargs), _value)
             same = type(function) if isinstance(function, nn.Module) else function
             if args and isinstance(args[0], Tensor) and not self._mixed:
+                if same in _SAME:
+                    return args[0]
                 if same in _SAME_SIZES or (same in _SUMS and _are_alike(*args)):
                     return torch.empty(args[0].shape, dtype=args[0].dtype, device="meta")
                 if same is nn.Linear and not self.counts:

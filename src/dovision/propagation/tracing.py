@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import gc
 import operator
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -157,8 +158,9 @@ class _Reader:
         self.root = classifier
         self.results: dict[fx.Node, Any] = {}
         self.renewed: dict[Step, Step] = {}  # edited in place, and the step that did it: what is read afterwards
-        self.views: dict[Step, Step] = {}  # and what they are views of
-        self.stale: set[Step] = set()  # whose memory was edited through a view of it, or of which they are one
+        self.likes: dict[Step, list[Tensor]] = {}  # values without numbers, as the model's own pass lays them out
+        self.memory: defaultdict[int, list[tuple[Step, Tensor]]] = defaultdict(list)  # the same, by their memory
+        self.stale: set[Step] = set()  # whose memory was edited by another name
         self.steps: list[Step] = []
 
     def read(self, graph: fx.Graph) -> Graph:
@@ -181,7 +183,7 @@ class _Reader:
             while isinstance(result, Step) and result in self.renewed:
                 result = self.renewed[result]
             if isinstance(result, Step) and result in self.stale:
-                raise Untraceable(f"{result.name} is read after an edit in place of a view of it, or of its base")
+                raise Untraceable(f"{result.name} is read after an edit in place of its memory by another name")
             return result
 
         return fx.node.map_aggregate(argument, look_up)
@@ -194,28 +196,15 @@ class _Reader:
         known = {name: node.meta[name] for name in ("images_first", "shared", "shape") if name in node.meta}
         step = Step(node.name, pure, args, kwargs, **known)
         self.steps.append(step)
-        if args and isinstance(args[0], Step):
-            if in_place:
-                self._note_edit(args[0], step)
-            elif _is_view(pure):
-                self.views[step] = args[0]
+        if in_place and args and isinstance(args[0], Step):
+            self.renewed[args[0]] = step
+            for own in self.likes.get(args[0], ()):
+                self.stale.update(other for other, like in self.memory[_storage(own)] if _overlap(like, own))
+        like = node.meta.get("like")
+        self.likes[step] = [each for each in (like if isinstance(like, tuple) else [like]) if isinstance(each, Tensor)]
+        for own in self.likes[step]:
+            self.memory[_storage(own)].append((step, own))
         return step
-
-    def _note_edit(self, edited: Step, result: Step) -> None:
-        """Read the result from now on, and no more what the edited step is a view of, or the views of it."""
-        self.renewed[edited] = result
-        self.stale.update(base for base in self._bases(edited) if _name(base.function) not in _SPLITS)
-        self.stale.update(view for view in self.views if edited in self._bases(view))
-        if edited in self.views:
-            self.views[result] = self.views[edited]
-
-    def _bases(self, step: Step) -> list[Step]:
-        """What a step is a view of, and what that is one of, and so on."""
-        found = []
-        while step in self.views:
-            step = self.views[step]
-            found.append(step)
-        return found
 
     def _function(self, node: fx.Node) -> tuple[Callable[..., Any], dict[str, Any]]:
         if node.op == "call_module":
@@ -253,27 +242,33 @@ PURE: dict[Any, Callable[..., Any]] = {
 }
 
 
-_SPLITS = ("chunk", "split", "tensor_split", "unbind")
-_VIEWS = (  # functions and methods that return the memory of their first argument, or may do so
-    *(*_SPLITS, "getitem", "narrow", "select", "diagonal", "detach", "dropout"),
-    *("view", "view_as", "reshape", "flatten", "unflatten", "squeeze", "unsqueeze", "expand", "expand_as"),
-    *("transpose", "permute", "movedim", "moveaxis", "swapaxes", "swapdims", "t"),
-)
+def _overlap(one: Tensor, other: Tensor) -> bool:
+    """Return whether two values in one memory share places, as different channels of one map do not."""
+    if not (one.numel() and other.numel()):
+        return False
+    if one.stride()[:1] == other.stride()[:1] and one.shape[:1] == other.shape[:1] == (BATCH,):
+        (first, last), (start, end) = _extent(one[0]), _extent(other[0])
+        if max(last, end) - min(first, start) < one.stride(0):  # images lie one after the other
+            return first <= end and start <= last
+    (first, last), (start, end) = _extent(one), _extent(other)
+    return first <= end and start <= last
 
 
-def _is_view(function: Callable[..., Any]) -> bool:
-    """Return whether a result may be a view of the first argument, or that argument itself."""
-    if isinstance(function, nn.Module):
-        return isinstance(function, (nn.Identity, nn.Flatten, nn.Unflatten, nn.Dropout, nn.Dropout2d))
-    return _name(function) in _VIEWS
+def _storage(value: Tensor) -> int:
+    """A number of the memory of a value, while it is held."""
+    return value.untyped_storage()._cdata
 
 
-def _name(function: Callable[..., Any]) -> str:
-    return function.name if isinstance(function, Method) else getattr(function, "__name__", "")
+def _extent(value: Tensor) -> tuple[int, int]:
+    """The first and the last place of a value in its memory."""
+    first = int(value.storage_offset())
+    return first, first + sum((size - 1) * step for size, step in zip(value.shape, value.stride(), strict=True))
 
 
 def _without_edit(function: Callable[..., Any], kwargs: dict[str, Any]) -> tuple[Callable[..., Any], bool]:
     """The same operation with a result of its own, and whether the original writes into its first argument."""
+    if "out" in kwargs:
+        raise Untraceable("a function writes its result into another value, out=")
     if kwargs.pop("inplace", False):
         return function, True
     if isinstance(function, nn.Module) and getattr(function, "inplace", False):
@@ -282,7 +277,7 @@ def _without_edit(function: Callable[..., Any], kwargs: dict[str, Any]) -> tuple
         return function, True
     if function in PURE:
         return PURE[function], True
-    name = _name(function)
+    name = function.name if isinstance(function, Method) else getattr(function, "__name__", "")
     if not name.endswith("_") or name.endswith("__"):
         return function, False
     pure = Method(name[:-1]) if isinstance(function, Method) else getattr(torch, name[:-1], None)

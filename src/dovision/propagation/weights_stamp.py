@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import itertools
 import weakref
-from collections.abc import Hashable, Iterator
+from collections.abc import Iterator
 from functools import lru_cache
+from hashlib import blake2b
+from numbers import Number
+from pathlib import PurePath
+from threading import RLock
+from types import MethodType
 from typing import Any
 
 import numpy as np
@@ -15,10 +20,12 @@ from torch import Tensor, nn
 from dovision.interfaces import Classifier
 
 _ROW = 4096  # numbers that are weighted and summed at a time
-_PLAIN = (bool, int, float, complex, str, bytes, type(None))
+_BY_VALUE = (Number, str, bytes, type(None), np.generic, range, slice, PurePath, torch.device, torch.dtype)
+_PLAIN = {bool, int, float, str, type(None)}
 _OWN = frozenset(vars(nn.Module()))  # attributes that every module has
 _NUMBERS = itertools.count(1)
 _NUMBERED: dict[int, tuple[weakref.ref[Any], int]] = {}  # objects by their id, while they live
+_LOCK = RLock()
 
 
 @torch.no_grad()
@@ -28,16 +35,18 @@ def weights_stamp(classifier: Classifier) -> int:
     Noticed are edits in place, also through `.data`; new weights; another device or type; modules and hooks that were
     added, removed or replaced; and attributes of modules: numbers, strings, arrays and tensors by their content, also
     in tuples, lists, sets and dictionaries, and functions and all other objects by which they are. What such an
-    object holds is not looked at. It takes about as long as reading the weights once.
+    object holds is not looked at. An attribute that a forward pass changes makes the number another one after each.
+    It takes about as long as reading the weights once.
     """
     tensors: list[Tensor] = []
     parts: list[Any] = [_number(classifier), _number(classifier.output), tuple(classifier.sites.items())]
     for name, module in classifier.named_modules():
-        parts += [name, _number(module), type(module), tuple(_settings(module, tensors))]
+        parts += [name, _number(module), _number(type(module)), tuple(_settings(module, tensors))]
         tensors += [each for each in (*module._parameters.values(), *module._buffers.values()) if each is not None]
     parts += [(each.data_ptr(), _version(each), each.dtype, each.device, tuple(each.shape)) for each in tensors]
     prints = [each.cpu() for each in map(_fingerprint, tensors) if each is not None]
-    return hash((*parts, *(torch.stack(prints).tolist() if prints else ())))
+    parts += torch.stack(prints).tolist() if prints else []
+    return int.from_bytes(blake2b(repr(parts).encode(), digest_size=8).digest(), "big")  # hash() takes -1 for -2
 
 
 def _version(tensor: Tensor) -> int:
@@ -45,41 +54,48 @@ def _version(tensor: Tensor) -> int:
     return 0 if tensor.is_inference() else tensor._version
 
 
-def _settings(module: nn.Module, tensors: list[Tensor]) -> Iterator[Hashable]:
+def _settings(module: nn.Module, tensors: list[Tensor]) -> Iterator[object]:
     """What stands for a module's own attributes and hooks; tensors among them are added to the list."""
+    seen: dict[int, int] = {}
     for name, value in vars(module).items():
         if name not in _OWN:
-            yield name, _content(value, tensors, ())
+            yield name, _content(value, tensors, seen)
     yield tuple(module._forward_hooks), tuple(module._forward_pre_hooks)
 
 
-def _content(value: object, tensors: list[Tensor], around: tuple[int, ...]) -> Hashable:
-    """What stands for a value: its content where that is plain, else its number; `around` are what holds it."""
-    if isinstance(value, _PLAIN):
-        return type(value), value
-    if isinstance(value, Tensor):
+def _content(value: object, tensors: list[Tensor], seen: dict[int, int]) -> object:
+    """What stands for a value: its content where that is plain, else its number; `seen` are containers."""
+    if isinstance(value, _BY_VALUE):
+        return value
+    if isinstance(value, Tensor) and value.layout is torch.strided and not value.is_nested:
         tensors.append(value)
-        return Tensor
+        return "tensor"
     if isinstance(value, np.ndarray) and not value.dtype.hasobject:
         return value.dtype.str, value.shape, value.tobytes()
-    if isinstance(value, (tuple, list, set, frozenset, dict)) and id(value) not in around:
-        each = value.items() if isinstance(value, dict) else value
-        found = tuple(_content(one, tensors, (*around, id(value))) for one in each)
-        return type(value), frozenset(found) if isinstance(value, (set, frozenset)) else found
-    return _number(value)
+    if isinstance(value, MethodType):  # a new object each time
+        return _number(value.__self__), _number(value.__func__)
+    if not isinstance(value, (tuple, list, set, frozenset, dict)):
+        return _number(value)
+    if id(value) in seen:
+        return "seen", seen[id(value)]
+    seen[id(value)] = len(seen)
+    each = [*value.keys(), *value.values()] if isinstance(value, dict) else list(value)
+    plain = set(map(type, each)) <= _PLAIN  # of thousands of names
+    return type(value).__name__, each if plain else [_content(one, tensors, seen) for one in each]
 
 
 def _number(value: object) -> int:
     """A number of an object that no other one has, unlike its id, which one that is made later can have again."""
     key = id(value)
-    if key in _NUMBERED and _NUMBERED[key][0]() is value:
-        return _NUMBERED[key][1]
-    number = next(_NUMBERS)
-    try:
-        _NUMBERED[key] = weakref.ref(value, lambda _: _NUMBERED.pop(key, None)), number
-    except TypeError:  # such as torch.dtype, of which there is one of each kind
-        return key
-    return number
+    with _LOCK:
+        if key in _NUMBERED and _NUMBERED[key][0]() is value:
+            return _NUMBERED[key][1]
+        number = next(_NUMBERS)
+        try:
+            _NUMBERED[key] = weakref.ref(value, lambda _: _NUMBERED.pop(key, None)), number
+        except TypeError:  # such as None, of which there is one
+            return -key
+        return number
 
 
 def _fingerprint(tensor: Tensor) -> Tensor | None:

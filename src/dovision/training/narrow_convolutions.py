@@ -10,8 +10,8 @@ Source: oneDNN's issue 6035.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -25,40 +25,36 @@ _AT_A_TIME = 16  # channels with AVX-512; 8 with AVX2
 @contextmanager
 def channels_first_where_narrow(module: nn.Module) -> Iterator[None]:
     """Let such convolutions of a module read maps and weights with channels first, for a block."""
-    with ExitStack() as hooks:
-        for layer in filter(_is_narrow, module.modules()):
-            if "weight" in layer._parameters:
-                layer.weight.data = _channels_first(layer.weight.data)  # type: ignore[arg-type]
-            else:  # computed in each pass, as by spectral_norm
-                hooks.enter_context(_computed_weight_channels_first(layer))
-            hooks.enter_context(layer.register_forward_pre_hook(_read_channels_first, with_kwargs=True))
-        yield
-
-
-@contextmanager
-def _computed_weight_channels_first(layer: Any) -> Iterator[None]:
-    convolve = layer._conv_forward
-    layer._conv_forward = lambda value, weight, bias: convolve(value, _channels_first(weight), bias)
+    layers: list[Any] = [layer for layer in module.modules() if _is_narrow(layer)]
+    own = [vars(layer).get("_conv_forward") for layer in layers]
+    for layer in layers:
+        layer._conv_forward = _ChannelsFirst(layer._conv_forward)
     try:
         yield
     finally:
-        del layer._conv_forward
+        for layer, before in zip(layers, own, strict=True):
+            if before is None:
+                del layer._conv_forward
+            else:
+                layer._conv_forward = before
+
+
+class _ChannelsFirst:
+    """A convolution of copies with channels first, which can be copied and pickled with its layer."""
+
+    def __init__(self, convolve: Callable[[Tensor, Tensor, Tensor | None], Tensor]) -> None:
+        self.convolve = convolve
+
+    def __call__(self, value: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        return self.convolve(_channels_first(value), _channels_first(weight), bias)
 
 
 def _is_narrow(module: nn.Module) -> bool:
-    if isinstance(module, PaddedConvolution):
-        channels, size = module.weight.shape[1], tuple(module.weight.shape[2:])
-    elif isinstance(module, nn.Conv2d):  # whose weight may be computed, and another one each time
-        channels, size = module.in_channels, tuple(module.kernel_size)
-    else:
+    """By its settings alone: a look at a weight that is computed may change it."""
+    if not isinstance(module, (nn.Conv2d, PaddedConvolution)):
         return False
-    skips = size == (1, 1) and tuple(module.stride) != (1, 1)
-    return skips and module.groups == 1 and 0 < channels < _AT_A_TIME  # a lazy layer has none yet
-
-
-def _read_channels_first(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any]:
-    named = {name: _channels_first(value) for name, value in kwargs.items()}
-    return tuple(map(_channels_first, args)), named
+    skips = tuple(module.kernel_size) == (1, 1) and tuple(module.stride) != (1, 1)
+    return skips and module.groups == 1 and 0 < module.in_channels < _AT_A_TIME  # a lazy layer has none yet
 
 
 def _channels_first(value: Tensor) -> Tensor:
