@@ -39,11 +39,15 @@ def _quick_image_gradients(classifier: nn.Module) -> Iterator[None]:
     quick = [each for each in classifier.modules() if is_faster(each) and "forward" not in vars(each)]
     try:
         for convolution in quick:
-            vars(convolution)["forward"] = partial(_convolved, convolution)
+            vars(convolution)["forward"] = QuickGradient(_convolved, convolution)
         yield
     finally:
         for convolution in quick:
             del vars(convolution)["forward"]
+
+
+class QuickGradient(partial[Tensor]):
+    """A forward pass of a module with another gradient; its result is the module's own."""
 
 
 def _convolved(convolution: nn.Conv2d, image: Tensor) -> Tensor:

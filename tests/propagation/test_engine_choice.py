@@ -22,6 +22,7 @@ import dovision as dv
 from dovision.functional.geometry import grid_cell
 from dovision.interfaces import Classifier
 from dovision.models.conv_autoencoder import ConvAutoencoder, insert
+from dovision.module_state import differentiable
 from dovision.propagation import Propagation, engine_choice, incremental
 from dovision.propagation.graph import Step
 from dovision.propagation.incremental import Arguments, Incremental
@@ -221,6 +222,14 @@ def test_like_attributes_have_stamps_of_their_own(one, other):
         module.value = value
         stamps.add(weights_stamp(classifier))
     assert len(stamps) == 2
+
+
+def test_the_stamp_is_the_same_where_gradients_are_taken(classifier_of):
+    classifier = classifier_of(network_of())
+    stamp = weights_stamp(classifier)
+    with differentiable(classifier):
+        assert "forward" in vars(classifier.network[0])
+        assert weights_stamp(classifier) == stamp
 
 
 def test_lists_that_hold_each_other_end(classifier_of):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import weakref
 from collections.abc import Iterator
-from functools import lru_cache
+from functools import lru_cache, partial
 from hashlib import blake2b
 from numbers import Number
 from pathlib import PurePath
@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from dovision.interfaces import Classifier
+from dovision.module_state import QuickGradient
 
 _ROW = 4096  # numbers that are weighted and summed at a time
 _BY_VALUE = (Number, str, bytes, type(None), np.generic, range, slice, PurePath, torch.device, torch.dtype)
@@ -58,7 +59,7 @@ def _settings(module: nn.Module, tensors: list[Tensor]) -> Iterator[object]:
     """What stands for a module's own attributes and hooks; tensors among them are added to the list."""
     seen: dict[int, int] = {}
     for name, value in vars(module).items():
-        if name not in _OWN:
+        if name not in _OWN and not isinstance(value, QuickGradient):
             yield name, _content(value, tensors, seen)
     yield tuple(module._forward_hooks), tuple(module._forward_pre_hooks)
 
@@ -74,6 +75,8 @@ def _content(value: object, tensors: list[Tensor], seen: dict[int, int]) -> obje
         return value.dtype.str, value.shape, value.tobytes()
     if isinstance(value, MethodType):  # a new object each time
         return _number(value.__self__), _number(value.__func__)
+    if isinstance(value, partial):
+        return _number(value.func), _content(value.args, tensors, seen), _content(value.keywords, tensors, seen)
     if not isinstance(value, (tuple, list, set, frozenset, dict)):
         return _number(value)
     if id(value) in seen:
