@@ -288,3 +288,83 @@ def test_a_huge_logit_does_not_hide_wrong_ones(huge, painted, classifier_of, bat
     monkeypatch.setattr(Incremental, "run", lambda *arguments: run(*arguments) + 1e-2)
     engine_choice.forget_choices(classifier)
     assert type(Propagation(classifier, painted(GRID)).prepare(batch)) is Plain
+
+
+class Recurrent(nn.Module):
+    """An LSTM over the rows of a channel, whose last state is edited in place where it is large."""
+
+    def __init__(self):
+        super().__init__()
+        self.lstm, self.head = nn.LSTM(16, 8, batch_first=True), nn.Linear(8, 5)
+
+    def forward(self, x):
+        out = self.lstm(x[:, 0])
+        out[1][0].clamp_(max=0.05)
+        return self.head(out[1][0][0])
+
+
+class Aliased(nn.Module):
+    """Edits a map, of a name that is read later, by another one, where its values are large."""
+
+    def __init__(self, kind):
+        super().__init__()
+        self.kind = kind
+
+    def forward(self, x):
+        if self.kind == "assignment":
+            y = x
+            y -= F.relu(x - 0.5)
+        elif self.kind == "same device":
+            x.to(x.device).clamp_(max=0.5)
+        elif self.kind == "by name":
+            torch.clamp_(input=x, max=0.5)
+        else:
+            x = F.relu(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+            x.flatten(1).clamp_(max=0.5)
+        return x * 1
+
+
+@pytest.mark.parametrize("kind", ["assignment", "same device", "by name", "flat"])
+def test_an_edit_that_the_image_tried_does_not_show_is_made(
+    kind, painted, classifier_of, batch_of, expected_outcome, assert_equal
+):
+    classifier, batch = classifier_of(ready(convolutions(Aliased(kind)))), batch_of(2, 1, 16, 16)
+    batch.image[0] *= 0.01
+    propagation = Propagation(classifier, painted(GRID))
+    assert_equal(propagation(batch), expected_outcome(classifier, propagation.intervention, batch))
+    assert isinstance(propagation.engine, Incremental) == (kind == "assignment")
+
+
+def test_so_is_one_of_the_state_of_an_lstm(painted, classifier_of, batch_of, expected_outcome, assert_equal):
+    classifier, batch = classifier_of(nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), Recurrent())), batch_of(2, 1, 16, 16)
+    batch.image[0] *= 0.01
+    propagation = Propagation(classifier, painted(GRID))
+    with torch.no_grad():
+        assert_equal(propagation(batch), expected_outcome(classifier, propagation.intervention, batch))
+
+
+def test_under_autocast_too(painted, classifier_of, batch_of, expected_outcome):
+    classifier, batch = classifier_of(ready(convolutions(EditedThroughAView("part")))), batch_of(2, 1, 16, 16)
+    propagation = Propagation(classifier, painted(GRID))
+    with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
+        got, expected = propagation(batch), expected_outcome(classifier, propagation.intervention, batch)
+    torch.testing.assert_close(got.treated, expected.treated, rtol=0.02, atol=0.02)
+    assert type(propagation.engine) is Plain
+
+
+def test_an_edit_of_a_value_that_follows_from_sizes_is_made(
+    painted, classifier_of, batch_of, expected_outcome, assert_equal
+):
+    class Queried(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.token, self.query = nn.Parameter(torch.rand(1, 4, 16, 16)), nn.Conv2d(4, 4, 1)
+
+        def forward(self, x):
+            return x * self.query(self.token.expand(x.shape[0], -1, -1, -1))
+
+    classifier, batch = classifier_of(ready(convolutions(Queried()))), batch_of(2, 1, 16, 16)
+    regions = [[grid_cell((4, 16, 16), unit, 4, 4)] for unit in range(16)]
+    propagation = Propagation(classifier, painted(regions, "1.query"))
+    assert_equal(propagation(batch), expected_outcome(classifier, propagation.intervention, batch))
+    assert isinstance(propagation.engine, Incremental)

@@ -130,7 +130,7 @@ class PaddedConvolution(nn.Module):
         return self._conv_forward(F.pad(value, self.border), self.weight, self.bias)
 
     def _conv_forward(self, value: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        """As that of `nn.Conv2d`."""
+        """Convolve without padding; named as the method of `nn.Conv2d`."""
         return F.conv2d(value, weight, bias, self.stride, 0, self.dilation, self.groups)
 
 

@@ -145,9 +145,7 @@ def choose_engine(
     streams = all_pairs(intervention, intervention.units(shape), context.batch.sample.tolist(), shape)
     if not streams:
         return None
-    rows = np.full(LEAST_ROWS, len(streams[0]) // 2)  # as many as need no rows beside them
-    rows[0] = 0  # another one, which would show if rows were exchanged
-    pairs = streams[0].chosen(rows)
+    pairs = _several(streams[0])
     region = None if pairs.box is None else tuple(pairs.box[-1].tolist())
     if region not in known.chosen:
         value = _clean_value(plain, image) if value is None else value
@@ -219,7 +217,7 @@ def _try(
     """
     classifier, image = plain.classifier, context.batch.image
     if first is not None:
-        pairs = first.pairs.chosen(np.repeat(_tested(first.pairs), LEAST_ROWS))
+        pairs = _several(first.pairs)
     with Operations() as edit:  # which both engines make
         edited = edit_of(pairs, intervention, value, context, local=False).value
     assert isinstance(edited, Tensor)
@@ -266,6 +264,19 @@ def _tried(
     engine.recent_run = MadePass(background, edits.pairs, edits.value, logits)
     part.scale(LEAST_ROWS, counted=len(logits))
     return logits[_tested(edits.pairs)], part
+
+
+def _several(pairs: Pairs) -> Pairs:
+    """The pair in the middle, as often as needs no rows beside it, behind another one with a region as large.
+
+    The latter would show if rows were exchanged.
+    """
+    rows, alike = np.full(LEAST_ROWS, len(pairs) // 2), np.ones(len(pairs), dtype=bool)
+    if pairs.box is not None:
+        size = pairs.box[:, 2:] - pairs.box[:, :2]
+        alike = (size == size[len(pairs) // 2]).all(1)
+    rows[0] = np.flatnonzero(alike)[0]
+    return pairs.chosen(rows)
 
 
 def _tested(pairs: Pairs) -> Index:

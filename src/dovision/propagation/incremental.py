@@ -99,7 +99,8 @@ class Incremental:
             if isinstance(values[step], Tensor):
                 shapes[step] = values[step].shape
             inputs = step.inputs()
-            if _is_size(values[step]) or (inputs and sizes.issuperset(inputs)):
+            by_size = _is_size(values[step]) or (inputs and sizes.issuperset(inputs))
+            if by_size and step is not self.graph.site:  # what follows from the site follows from the edit, too
                 sizes.add(step)
             for dead in self.clean_last_use.get(position, ()):
                 if dead not in self.stored and dead not in sizes:
@@ -235,7 +236,7 @@ class _Pass:
         return full
 
     def _resized(self, step: Step) -> Any:
-        """What follows from sizes alone, as it is with N images; no value of a map is looked at."""
+        """The result of a step that follows from sizes alone, for N images; no value of a map is looked at."""
 
         def shape_only(source: Step) -> Any:
             if source in self.background.sizes:

@@ -44,6 +44,21 @@ class ShapedProxy(fx.Proxy):
         return tracer.attribute(self, k)
 
 
+def _edit(function: Callable[..., Any]) -> Callable[[ShapedProxy, Any], Any]:
+    """The method of an assignment such as +=, which edits a tensor in place, also by its other names."""
+
+    def edit(self: ShapedProxy, other: Any) -> Any:
+        if not isinstance(self.like, Tensor):
+            return NotImplemented  # a number is not edited
+        return self.tracer.create_proxy("call_function", function, (self, other), {})
+
+    return edit
+
+
+for _function in (operator.iadd, operator.isub, operator.imul, operator.itruediv):
+    setattr(ShapedProxy, f"__{_function.__name__}__", _edit(_function))
+
+
 class ShapedTracer(fx.Tracer):
     """Follows tensors without values along with the graph, so that the model's code sees sizes as numbers.
 
@@ -203,9 +218,24 @@ class ShapedTracer(fx.Tracer):
             except Exception:  # no kernel of the meta device, or tensors of two devices
                 pass
         with self._fake:
-            args, kwargs = fx.node.map_aggregate((args, kwargs), self._faked)
+            owners: dict[int, Tensor] = {}  # by the memory of what stands for them
+
+            def faked(leaf: Any) -> Any:
+                fake = self._faked(leaf)
+                if fake is not leaf:
+                    owners[fake.untyped_storage()._cdata] = leaf
+                return fake
+
+            args, kwargs = fx.node.map_aggregate((args, kwargs), faked)
             result = function(*args, **kwargs)
-        return fx.node.map_aggregate(result, self._without_numbers)
+
+        def followed(leaf: Any) -> Any:
+            owner = owners.get(leaf.untyped_storage()._cdata) if isinstance(leaf, Tensor) else None
+            if owner is None or owner.dtype != leaf.dtype:
+                return self._without_numbers(leaf)
+            return owner.as_strided(leaf.size(), leaf.stride(), owner.storage_offset() + leaf.storage_offset())
+
+        return fx.node.map_aggregate(result, followed)
 
     def _function(self, kind: str, target: Any) -> Any:
         if kind == "get_attr":

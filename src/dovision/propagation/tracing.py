@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import gc
+import itertools
 import operator
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -131,7 +132,7 @@ class _Tracer(ShapedTracer):
         if node.op == "call_method":
             return Method(str(node.target))
         if node.op != "call_module":
-            return node.target
+            return PURE.get(node.target, node.target)
         kind = type(self.root.get_submodule(str(node.target)))
         return AS_FUNCTIONS[kind][0] if kind in AS_FUNCTIONS else kind
 
@@ -160,6 +161,7 @@ class _Reader:
         self.renewed: dict[Step, Step] = {}  # edited in place, and the step that did it: what is read afterwards
         self.likes: dict[Step, list[Tensor]] = {}  # values without numbers, as the model's own pass lays them out
         self.memory: defaultdict[int, list[tuple[Step, Tensor]]] = defaultdict(list)  # the same, by their memory
+        self.joined: defaultdict[int, set[int]] = defaultdict(set)  # memories that are one in some layouts
         self.stale: set[Step] = set()  # whose memory was edited by another name
         self.steps: list[Step] = []
 
@@ -196,15 +198,31 @@ class _Reader:
         known = {name: node.meta[name] for name in ("images_first", "shared", "shape") if name in node.meta}
         step = Step(node.name, pure, args, kwargs, **known)
         self.steps.append(step)
-        if in_place and args and isinstance(args[0], Step):
+        if in_place:
+            if not (args and isinstance(args[0], Step) and self.likes[args[0]]):
+                raise Untraceable(f"{node.name} edits in place a value whose memory is not known")
             self.renewed[args[0]] = step
-            for own in self.likes.get(args[0], ()):
-                self.stale.update(other for other, like in self.memory[_storage(own)] if _overlap(like, own))
-        like = node.meta.get("like")
-        self.likes[step] = [each for each in (like if isinstance(like, tuple) else [like]) if isinstance(each, Tensor)]
-        for own in self.likes[step]:
+            for own in self.likes[args[0]]:
+                self._note_edit(own)
+        self.likes[step] = own_likes = _tensors(node.meta.get("like"))
+        for own in own_likes:
             self.memory[_storage(own)].append((step, own))
+        if args and isinstance(args[0], Step) and _may_view(pure):
+            for one, other in itertools.product(own_likes, self.likes[args[0]]):
+                self.joined[_storage(one)].add(_storage(other))
+                self.joined[_storage(other)].add(_storage(one))
         return step
+
+    def _note_edit(self, own: Tensor) -> None:
+        """Read no more what shares places with an edited value, or may do so."""
+        first = _storage(own)
+        self.stale.update(other for other, like in self.memory[first] if _overlap(like, own))
+        found, left = {first}, [first]
+        while left:
+            new = self.joined[left.pop()] - found
+            self.stale.update(other for each in new for other, _ in self.memory[each])
+            found |= new
+            left += new
 
     def _function(self, node: fx.Node) -> tuple[Callable[..., Any], dict[str, Any]]:
         if node.op == "call_module":
@@ -252,6 +270,22 @@ def _overlap(one: Tensor, other: Tensor) -> bool:
             return first <= end and start <= last
     (first, last), (start, end) = _extent(one), _extent(other)
     return first <= end and start <= last
+
+
+_MAY_VIEW = ("reshape", "reshape_as", "flatten", "ravel", "contiguous", "to")  # by the layout of their argument
+
+
+def _may_view(function: Callable[..., Any]) -> bool:
+    """Return whether a result is a view of the first argument in some layouts, and a copy in others."""
+    name = function.name if isinstance(function, Method) else getattr(function, "__name__", "")
+    return isinstance(function, nn.Flatten) or name in _MAY_VIEW
+
+
+def _tensors(value: Any) -> list[Tensor]:
+    """The tensors of a value, also of one that holds others."""
+    found: list[Any] = []
+    fx.node.map_aggregate(value, found.append)
+    return [each for each in found if isinstance(each, Tensor)]
 
 
 def _storage(value: Tensor) -> int:

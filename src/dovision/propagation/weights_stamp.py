@@ -34,8 +34,8 @@ def weights_stamp(classifier: Classifier) -> int:
     """A number that another classifier, or a change of this one, would change; the mode of its modules does not.
 
     Noticed are edits in place, also through `.data`; new weights; another device or type; modules and hooks that were
-    added, removed or replaced; and attributes of modules: numbers, strings, arrays and tensors by their content, also
-    in tuples, lists, sets and dictionaries, and functions and all other objects by which they are. What such an
+    added, removed or replaced; and attributes of modules: numbers, strings, arrays and dense tensors by their content,
+    also in tuples, lists, sets and dictionaries, and functions and all other objects by which they are. What such an
     object holds is not looked at. An attribute that a forward pass changes makes the number another one after each.
     It takes about as long as reading the weights once.
     """
@@ -56,7 +56,7 @@ def _version(tensor: Tensor) -> int:
 
 
 def _settings(module: nn.Module, tensors: list[Tensor]) -> Iterator[object]:
-    """What stands for a module's own attributes and hooks; tensors among them are added to the list."""
+    """Stand-ins for a module's own attributes and hooks; tensors among them are added to the list."""
     seen: dict[int, int] = {}
     for name, value in vars(module).items():
         if name not in _OWN and not isinstance(value, QuickGradient):
@@ -65,14 +65,14 @@ def _settings(module: nn.Module, tensors: list[Tensor]) -> Iterator[object]:
 
 
 def _content(value: object, tensors: list[Tensor], seen: dict[int, int]) -> object:
-    """What stands for a value: its content where that is plain, else its number; `seen` are containers."""
+    """A stand-in for a value: its content where that is plain, else its number; `seen` are containers."""
     if isinstance(value, _BY_VALUE):
         return value
     if isinstance(value, Tensor) and value.layout is torch.strided and not value.is_nested:
         tensors.append(value)
         return "tensor"
     if isinstance(value, np.ndarray) and not value.dtype.hasobject:
-        return value.dtype.str, value.shape, value.tobytes()
+        return value.dtype.str, value.shape, blake2b(value.tobytes()).hexdigest()
     if isinstance(value, MethodType):  # a new object each time
         return _number(value.__self__), _number(value.__func__)
     if isinstance(value, partial):

@@ -11,7 +11,7 @@ Source: oneDNN's issue 6035.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from dovision.models.timm_model import PaddedConvolution
 
+_KNOWN = (nn.Conv2d.forward, PaddedConvolution.forward)
 _AT_A_TIME = 16  # channels with AVX-512; 8 with AVX2
 
 
@@ -30,7 +31,11 @@ def channels_first_where_narrow(module: nn.Module) -> Iterator[None]:
     for layer in layers:
         layer._conv_forward = _ChannelsFirst(layer._conv_forward)
     try:
-        yield
+        with ExitStack() as hooks:
+            for layer in layers:
+                if type(layer).forward not in _KNOWN:  # one of its own, which may call the function itself
+                    hooks.enter_context(layer.register_forward_pre_hook(_read_channels_first, with_kwargs=True))
+            yield
     finally:
         for layer, before in zip(layers, own, strict=True):
             if before is None:
@@ -50,11 +55,16 @@ class _ChannelsFirst:
 
 
 def _is_narrow(module: nn.Module) -> bool:
-    """By its settings alone: a look at a weight that is computed may change it."""
+    """Return whether a layer is narrow, by its settings alone: reading a weight that is computed may change it."""
     if not isinstance(module, (nn.Conv2d, PaddedConvolution)):
         return False
     skips = tuple(module.kernel_size) == (1, 1) and tuple(module.stride) != (1, 1)
     return skips and module.groups == 1 and 0 < module.in_channels < _AT_A_TIME  # a lazy layer has none yet
+
+
+def _read_channels_first(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any]:
+    named = {name: _channels_first(value) for name, value in kwargs.items()}
+    return tuple(map(_channels_first, args)), named
 
 
 def _channels_first(value: Tensor) -> Tensor:
