@@ -3,7 +3,7 @@
 python docs/results_tables.py                                    write both
 python docs/results_tables.py maps NAME COMMIT RUN [RUN..]       record the scores of maps of runs, before that
 python docs/results_tables.py detection NAME COMMIT RUN [RUN..]  record the scores of detectors of runs, before that
-python docs/results_tables.py speed NAME TABLE                   record the table of a benchmark, before that
+python docs/results_tables.py speed NAME TABLE [TABLE..]         record the tables of a benchmark, before that
 
 The text lies in docs/results/*.md.j2. It names numbers and never holds them; a number is written as in the findings of
 a run, and a sentence that claims a lead cannot be made of an interval that does not show one.
@@ -50,6 +50,7 @@ DETECTION_METRICS = ("auroc", "auroc_noise", "tpr_1")
 COMPARED = ("auroc", "auroc_noise")
 ALL_BUT = "all but the family"
 FITTED_ON = ("fgsm", "pgd")  # beside all but the family
+USUAL = ("14 x 14", 1, 1)  # grid, images and threads of the tables of speed
 LEAST = "the single family with the least difference"
 BLOCK = re.compile(r"(<!-- results, made by `python docs/results_tables.py` -->\n).*?(<!-- end -->)", re.DOTALL)
 Row = Mapping[str, Any] | Sequence[float] | float
@@ -191,24 +192,31 @@ class Speed:
         return self._row(network, peer)["ratio"] is not None
 
     def _row(self, network: str, peer: str) -> Mapping[str, Any]:
-        (row,) = [row for row in self.usual(peer) if row["what"].split(",")[0] == network]
+        (row,) = [row for row in self.usual(peer) if network_of(row) == network]
         return row
 
     def usual(self, peer: str) -> list[Mapping[str, Any]]:
         """The rows of a peer on one image, a grid of 14 x 14 cells, and one thread."""
-        return [row for row in self.rows if row["peer"] == peer and _is_usual(row)]
+        return [row for row in self.rows if row["peer"] == peer and _setting(row) == USUAL]
 
-    def unusual(self, peer: str) -> list[Mapping[str, Any]]:
-        """All other rows of a peer that could be measured."""
-        return [row for row in self.rows if row["peer"] == peer and not _is_usual(row) and row["ratio"] is not None]
+    def others(self, peer: str) -> dict[tuple[str, Any], Mapping[str, Any]]:
+        """All other rows of a peer that could be measured, by the network and the setting."""
+        found = [row for row in self.rows if row["peer"] == peer and row["ratio"] is not None]
+        return {(network_of(row), _setting(row)): row for row in found if _setting(row) != USUAL}
 
     def largest(self, column: str) -> float:
         """The largest number of a column."""
         return max(row[column] for row in self.rows if row[column] is not None)
 
 
-def _is_usual(row: Mapping[str, Any]) -> bool:
-    return ", 14 x 14" in row["what"] and (row["images"], row["threads"]) == (1, 1)
+def network_of(row: Mapping[str, Any]) -> str:
+    """The name of a row's network, without the tag of its weights."""
+    return row["what"].split(",")[0].partition(".")[0]
+
+
+def _setting(row: Mapping[str, Any]) -> tuple[str, int, int]:
+    """The grid, the number of images and that of threads."""
+    return row["what"].split(", ")[1], row["images"], row["threads"]
 
 
 def recorded() -> dict[str, Any]:
@@ -230,7 +238,7 @@ def pages() -> dict[Path, str]:
     found = recorded()
     records = {name: each for name, each in found.items() if isinstance(each, Rows)}
     names = {"text": text, "several": several, "listed": listed, "ALL_BUT": ALL_BUT, "LEAST": LEAST}
-    names |= {**found, "records": records}
+    names |= {**found, "records": records, "network_of": network_of}
     made = {name: environment.get_template(f"{name}.md.j2").render(names) for name in ("results", "readme")}
     readme = (ROOT / "README.md").read_text()
     return {
@@ -377,6 +385,22 @@ def read_record(path: Path) -> dict[str, Any]:
     )
 
 
+def joined(tables: Sequence[Path]) -> dict[str, Any]:
+    """Rows of tables of a benchmark, each with the code that it was measured on; of two of the same, the later one's.
+
+    Raises:
+        ValueError: the tables are of several machines, or of several versions of packages.
+    """
+    found = [json.loads(table.read_text()) for table in tables]
+    origins = [each["origin"] for each in found]
+    if len({(origin["machine"], origin["versions"]) for origin in origins}) > 1:
+        raise ValueError(f"the tables have several origins: {origins}")
+    rows = [{**row, "code": each["origin"]["code"]} for each in found for row in each["rows"]]
+    named = {tuple(row[part] for part in ("what", "images", "threads", "peer")): row for row in rows}
+    codes = " and ".join(dict.fromkeys(row["code"] for row in named.values()))
+    return {"origin": {**origins[0], "code": codes}, "rows": list(named.values())}
+
+
 def write_record(name: str, found: Mapping[str, Any]) -> None:
     """Write a file of docs/results/, a row a line, without the names of the columns that all rows have."""
     columns = list(found["rows"][0]) if len({tuple(row) for row in found["rows"]}) == 1 else None
@@ -391,8 +415,8 @@ if __name__ == "__main__":
         match sys.argv[1:]:
             case [("maps" | "detection") as kind, name, commit, folder, *more]:
                 write_record(name, of_runs(kind, commit, list(map(Path, (folder, *more)))))
-            case ["speed", name, table]:
-                write_record(name, {"kind": "speed", **json.loads(Path(table).read_text())})
+            case ["speed", name, table, *more]:
+                write_record(name, {"kind": "speed", **joined(list(map(Path, (table, *more))))})
             case []:
                 pass
             case other:
