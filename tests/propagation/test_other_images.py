@@ -237,7 +237,7 @@ def test_halves_may_be_edited_in_place_where_the_whole_is_not_read(
 def test_a_copy_may_be_edited_in_place(painted, classifier_of, batch_of, expected_outcome, assert_equal):
     class Copied(nn.Module):
         def forward(self, x):
-            x = F.relu(x)
+            x = torch.mul(F.relu(x), 2.0, out=None)
             chosen = x[:, [0, 1]]
             chosen.clamp_(max=0.1)
             x.clone().mul_(3)

@@ -301,7 +301,7 @@ def _extent(value: Tensor) -> tuple[int, int]:
 
 def _without_edit(function: Callable[..., Any], kwargs: dict[str, Any]) -> tuple[Callable[..., Any], bool]:
     """The same operation with a result of its own, and whether the original writes into its first argument."""
-    if "out" in kwargs:
+    if kwargs.get("out") is not None:
         raise Untraceable("a function writes its result into another value, out=")
     if kwargs.pop("inplace", False):
         return function, True
