@@ -389,9 +389,12 @@ def joined(tables: Sequence[Path]) -> dict[str, Any]:
     """Rows of tables of a benchmark, each with the code that it was measured on; of two of the same, the later one's.
 
     Raises:
-        ValueError: the tables are of several machines, or of several versions of packages.
+        ValueError: a file is no such table, or they are of several machines, or of several versions of packages.
     """
     found = [json.loads(table.read_text()) for table in tables]
+    for table, each in zip(tables, found, strict=True):
+        if not (isinstance(each, dict) and {"origin", "rows"} <= each.keys()):
+            raise ValueError(f"{table} must be the table.json of a benchmark, with 'origin' and 'rows'")
     origins = [each["origin"] for each in found]
     if len({(origin["machine"], origin["versions"]) for origin in origins}) > 1:
         raise ValueError(f"the tables have several origins: {origins}")

@@ -61,6 +61,9 @@ def test_tables_of_a_benchmark_are_joined_with_the_code_of_each_row(tables, tmp_
     ratios = {row["what"]: (row["ratio"], row["code"]) for row in found["rows"]}
     assert ratios == {"one": (1.0, "old"), "two": (2.5, "new"), "three": (3.0, "new")}
     assert found["origin"]["code"] == "old and new"
+    (tmp_path / "none.json").write_text("[]")
+    with pytest.raises(ValueError, match=r"none\.json must be the table\.json of a benchmark"):
+        tables.joined([first, tmp_path / "none.json"])
     with pytest.raises(ValueError, match="several origins"):
         tables.joined([first, benchmark_table(tmp_path / "other.json", "new", machine="another", one=1.0)])
 

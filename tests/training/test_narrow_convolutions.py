@@ -6,6 +6,7 @@ import copy
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 from torch.nn.utils import parametrizations
 
@@ -20,6 +21,28 @@ def network(inputs, kernel=1, stride=2, groups=1, padded=False, normed=None):
     spatial = nn.Conv2d(3, inputs, 3, padding=1)
     end = (nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(64, 2))
     return nn.Sequential(spatial, nn.BatchNorm2d(inputs), narrow, *end)
+
+
+class OwnForward(nn.Conv2d):
+    """Calls the function itself, as layers do that standardise their weights."""
+
+    def forward(self, input):
+        return F.conv2d(input, self.weight, self.bias, self.stride, self.padding)
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 5, 8])
+def test_a_subclass_with_a_forward_of_its_own_has_its_gradients_too(channels):
+    torch.manual_seed(0)
+    own = network(channels)
+    own[2] = OwnForward(channels, 16, 1, 2)
+    image = torch.rand(64, 3, 16, 16).to(memory_format=torch.channels_last)
+    exact = copy.deepcopy(own).double()
+    own.to(memory_format=torch.channels_last)
+    with channels_first_where_narrow(own):
+        assert own[2].weight.stride() == (channels, 1, 1, 1)
+        own(image).square().sum().backward()
+    exact(image.double()).square().sum().backward()
+    torch.testing.assert_close(own[2].weight.grad.double(), exact[2].weight.grad, rtol=1e-4, atol=1e-3)
 
 
 @pytest.mark.parametrize("laid_out", [torch.channels_last, torch.contiguous_format])

@@ -18,6 +18,20 @@ from torch.fx.proxy import Attribute
 from dovision.propagation.operations import Operations
 
 BATCH = 10007  # images of the values that are followed: a prime, so that sizes that depend on it are its multiples
+PURE: dict[Any, Callable[..., Any]] = {  # of an assignment that edits a tensor in place, the operation without it
+    operator.iadd: operator.add,
+    operator.isub: operator.sub,
+    operator.imul: operator.mul,
+    operator.itruediv: operator.truediv,
+    operator.ifloordiv: operator.floordiv,
+    operator.imod: operator.mod,
+    operator.ipow: operator.pow,
+    operator.iand: operator.and_,
+    operator.ior: operator.or_,
+    operator.ixor: operator.xor,
+    operator.ilshift: operator.lshift,
+    operator.irshift: operator.rshift,
+}
 _UNKNOWN = object()
 _SIZES = ("size", "dim", "ndimension")  # methods of tensors
 _PLAIN = (bool, int, float, str, torch.dtype, torch.device, torch.layout)
@@ -55,7 +69,7 @@ def _edit(function: Callable[..., Any]) -> Callable[[ShapedProxy, Any], Any]:
     return edit
 
 
-for _function in (operator.iadd, operator.isub, operator.imul, operator.itruediv):
+for _function in PURE:
     setattr(ShapedProxy, f"__{_function.__name__}__", _edit(_function))
 
 

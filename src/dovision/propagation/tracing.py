@@ -18,7 +18,7 @@ from torch import Tensor, fx, nn
 from dovision.interfaces import Classifier
 from dovision.propagation.graph import Graph, Method, Step
 from dovision.propagation.rules import RULES
-from dovision.propagation.shaped_tracer import BATCH, ShapedTracer
+from dovision.propagation.shaped_tracer import BATCH, PURE, ShapedTracer
 from dovision.propagation.sites import Site
 
 GIVE_UP = 0.2  # the share of the operations, computed in full one after the other, after which tracing ends early
@@ -250,13 +250,6 @@ AS_FUNCTIONS: dict[type[nn.Module], tuple[Callable[..., Any], str]] = {
     nn.ZeroPad2d: (F.pad, "pad=padding value"),
     nn.Linear: (F.linear, "weight bias"),
     nn.LayerNorm: (F.layer_norm, "normalized_shape weight bias eps"),
-}
-
-PURE: dict[Any, Callable[..., Any]] = {
-    operator.iadd: operator.add,
-    operator.isub: operator.sub,
-    operator.imul: operator.mul,
-    operator.itruediv: operator.truediv,
 }
 
 

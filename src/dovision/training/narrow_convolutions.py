@@ -3,7 +3,8 @@
 The gradient of the weights of a 1 x 1 convolution that skips places, of fewer channels than oneDNN takes at a time, is
 written past its memory where channels lie last: a fit crashes, or learns something else.
 
-Only layers of `nn.Conv2d` and of `PaddedConvolution` are known here, not calls of the function in a module's own code.
+Only layers of `nn.Conv2d`, of its subclasses and of `PaddedConvolution` are known here, not calls of the function in
+other modules, nor weights that a subclass computes in a `forward` of its own.
 
 Source: oneDNN's issue 6035.
 """
@@ -34,6 +35,8 @@ def channels_first_where_narrow(module: nn.Module) -> Iterator[None]:
         with ExitStack() as hooks:
             for layer in layers:
                 if type(layer).forward not in _KNOWN:  # one of its own, which may call the function itself
+                    if "weight" in layer._parameters:
+                        layer.weight.data = _channels_first(layer.weight.data)
                     hooks.enter_context(layer.register_forward_pre_hook(_read_channels_first, with_kwargs=True))
             yield
     finally:
