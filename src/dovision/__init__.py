@@ -1,4 +1,4 @@
-"""Causal effects of interventions on image classifiers: do-calculus for vision models.
+"""Causal effects of interventions on image classifiers.
 
 In a notebook, with any torch module:
 

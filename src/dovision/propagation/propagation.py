@@ -48,10 +48,9 @@ class Propagation:
     Args:
         classifier: put into eval mode while it runs, and back; calls from several threads take turns.
         intervention: what is done, and at which site.
-        chunk: (image, unit) pairs that share one pass, at least 16; "auto" follows from the shapes of the values. On
-            a processor, the outcome is the same to the bit with any chunk and with any edits skipped, where the kernels
-            give a row the same bits from 16 rows on. In whole passes of a network with squeeze-excitation they
-            may not (seen with MaxViT): there, and of a batch of few images, the last bits may be others.
+        chunk: (image, unit) pairs that share one pass, at least 16; "auto" follows from the shapes of the values. The
+            outcome does not depend on it but in the last bits, where a kernel rounds a row differently in a pass of
+            another size: logits of ResNet-18 and DenseNet-121 differ by up to 3e-6. So the chunk is part of a run.
         approximate: "frozen_scales" leaves the scales of squeeze-excitation as they are on the image without an edit.
             The units of the top decile, by the approximate effect on the most probable class, and of the others a
             twentieth of all units, 10 at least, are measured exactly; from these the outcome's `approximation` is
