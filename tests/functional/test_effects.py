@@ -85,3 +85,13 @@ def test_the_terms_of_the_divergence_are_torchs_in_nats():
 def test_shapes_that_differ_are_refused_rather_than_broadcast(measure):
     with pytest.raises(ValueError, match=r"must have the same shape, got .*\(3, 2\), .*\(1, 2\)"):
         measure(torch.zeros(3, 2), torch.zeros(1, 2))
+
+
+@pytest.mark.parametrize("batch", [1, 3, 7])
+def test_the_other_images_of_a_batch_do_not_move_the_mean_over_units(batch):
+    random, task = torch.Generator().manual_seed(0), Task("multiclass", tuple("0123456789"))
+    treated = torch.randn(64, 16, 10, generator=random)
+    control = torch.randn(64, 1, 10, generator=random).expand_as(treated)
+    pairs = [(treated, control), *zip(treated.split(batch), control.split(batch), strict=True)]
+    whole, *rest = (effects.mean_over_units(effects.expected_logit_effect(*pair, task)) for pair in pairs)
+    assert torch.equal(torch.cat(rest), whole)

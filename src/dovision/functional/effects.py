@@ -104,12 +104,15 @@ def expected_effect(effect: Tensor, control: Tensor, task: Task) -> Tensor:
 def mean_over_units(values: Tensor, done: Tensor | None = None) -> Tensor:
     """Mean over classes and over the units that act on an image, shape (B,); nan if none does.
 
+    It is summed in double precision, so that the other images of a batch do not move its last bits.
+
     Args:
         values: shape (B, U, K).
         done: True where the unit acts on the image, shape (B, U) bool; None is everywhere.
     """
-    of_units = values.mean(2)
-    return of_units.mean(1) if done is None else of_units.masked_fill(~done, torch.nan).nanmean(1)
+    of_units = values.double().mean(2)
+    means = of_units.mean(1) if done is None else of_units.masked_fill(~done, torch.nan).nanmean(1)
+    return means.to(values.dtype)
 
 
 def above_resolution(effect: Tensor) -> Tensor:
