@@ -19,8 +19,7 @@ from dovision.io.atomic import PARTIAL
 from dovision.runtime import fingerprints
 from dovision.runtime.fingerprints import Fingerprints
 from dovision.store.provenance import surroundings
-from dovision.store.run_directory import RunDirectory
-from dovision.sweeps.receipts import DONE
+from dovision.store.run_directory import DONE, RunDirectory
 from dovision.sweeps.reuse import decide
 
 pytestmark = pytest.mark.slow

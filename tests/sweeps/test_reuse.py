@@ -7,8 +7,6 @@ import logging
 import os
 import re
 import shutil
-import subprocess
-import sys
 import types
 from pathlib import Path
 
@@ -27,11 +25,10 @@ from dovision.models import checkpoint
 from dovision.runtime import fingerprints
 from dovision.runtime.fingerprints import Fingerprints
 from dovision.store import provenance
-from dovision.store.run_directory import RunDirectory
+from dovision.store.run_directory import DONE, RunDirectory
 from dovision.store.run_files import digested_files
 from dovision.store.run_record import read_sweep
-from dovision.sweeps import receipts, reuse
-from dovision.sweeps.receipts import DONE
+from dovision.sweeps import reuse
 from dovision.sweeps.reuse import decide
 
 pytestmark = pytest.mark.slow  # they share a run that takes seconds to make
@@ -149,8 +146,7 @@ def code(root: Path, context: pytest.MonkeyPatch) -> None:
 
 
 def torch(root: Path, context: pytest.MonkeyPatch) -> None:
-    for module in (provenance, receipts):
-        context.setattr(module, "version", lambda name: "99.0")
+    context.setattr(provenance, "version", lambda name: "99.0")
 
 
 SAME = (nothing, only_times)
@@ -197,158 +193,6 @@ def test_another_origin_does_not_stand_and_is_named(condition, monkeypatch, chan
 def test_rerun_chooses_jobs_by_their_state(tmp_path, state, rerun, skip):
     found = composed(*SMALL, *HERE, f"rerun={rerun}")
     assert decide(types.SimpleNamespace(state=state), found, Fingerprints(tmp_path)).skip == skip
-
-
-@pytest.fixture
-def receipt(condition, run_command, monkeypatch):
-    """The same, with a receipt of the run; asks whether it answers the command with more arguments."""
-    monkeypatch.setattr(fingerprints, "SETTLED", -60.0)
-    assert run_command(main, *SMALL, *HERE) == 0
-    return lambda *more: receipts.is_answered("evaluate", [*SMALL, *HERE, *more])
-
-
-def table_and_digest(root: Path, context: pytest.MonkeyPatch) -> None:
-    (path,) = root.glob("outputs/*/*/effects.parquet")
-    exchange(path, path.read_bytes()[::-1])
-
-
-def gone_data(root: Path, context: pytest.MonkeyPatch) -> None:
-    (root / "data").rename(root / "gone")
-
-
-def receipts_damaged(root: Path, context: pytest.MonkeyPatch) -> None:
-    path = root / "outputs" / fingerprints.CACHE_FILE
-    path.write_text(path.read_text().replace("completed", "complete"))
-
-
-def another_folder(root: Path, context: pytest.MonkeyPatch) -> None:
-    (root / "elsewhere").mkdir()
-    context.chdir(root / "elsewhere")
-
-
-def of_a_second_device(root: Path, context: pytest.MonkeyPatch) -> None:
-    context.setenv("LOCAL_RANK", "1")
-
-
-UNANSWERED = (*OTHER, only_times, table_and_digest, gone_data, receipts_damaged, another_folder, of_a_second_device)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("change", UNANSWERED, ids=[change.__name__ for change in UNANSWERED])
-def test_a_receipt_answers_until_anything_changes(condition, receipt, monkeypatch, change, capsys):
-    capsys.readouterr()
-    assert receipt()
-    said = capsys.readouterr().err
-    assert "model.width has no effect without a classifier to fit" in said
-    assert f"{DONE}: {condition.folder}" in said
-    change(condition.root, monkeypatch)
-    assert not receipt()
-
-
-@pytest.mark.slow
-def test_a_receipt_answers_no_other_command_line(receipt):
-    for more in ("rerun=all", "dry_run=true", "print_config=true", "-m", "seed=1", "note=x", "+hydra.x=1"):
-        assert not receipt(more), more
-
-
-GRIDS = ("intervention.rows=1,2", "-m")
-
-
-@pytest.fixture(scope="module")
-def original_sweep(original, tmp_path_factory, run_command):
-    """A folder as `original`, with a completed sweep of two jobs."""
-    root = tmp_path_factory.mktemp("sweep") / "original"
-    shutil.copytree(original, root)
-    with pytest.MonkeyPatch.context() as context:
-        context.chdir(root)
-        assert run_command(main, *SMALL, *HERE, *GRIDS) == 0
-    return root
-
-
-@pytest.fixture
-def swept(original_sweep, tmp_path, run_command, monkeypatch, capfd):
-    """A copy of it, in which the command has found all done; asks whether a receipt answers more arguments."""
-    root = tmp_path / "swept"
-    shutil.copytree(original_sweep, root)
-    monkeypatch.chdir(root)
-    monkeypatch.setattr(fingerprints, "SETTLED", -60.0)
-    capfd.readouterr()
-    assert run_command(main, *SMALL, *HERE, *GRIDS) == 0
-    said = capfd.readouterr().err
-
-    def is_answered(*more: str) -> bool:
-        return receipts.is_answered("evaluate", [*SMALL, *HERE, *GRIDS, *more])
-
-    return types.SimpleNamespace(root=root, said=said, is_answered=is_answered)
-
-
-def without_clock(said: str) -> str:
-    return re.sub(r"\[\d\d:\d\d:\d\d\] ", "", said)
-
-
-def a_table_of_one_job(root: Path, context: pytest.MonkeyPatch) -> None:
-    path = sorted(root.glob("outputs/*/*/effects.parquet"))[0]
-    exchange(path, path.read_bytes()[::-1])
-
-
-def another_sweep_in_its_folder(root: Path, context: pytest.MonkeyPatch) -> None:
-    (root / "outputs" / "evaluate" / "sweep_summary.md").write_text("# of other jobs")
-
-
-def no_summary(root: Path, context: pytest.MonkeyPatch) -> None:
-    (root / "outputs" / "evaluate" / "sweep_summary.md").unlink()
-
-
-UNSWEPT = (
-    weights,
-    an_image,
-    code,
-    only_times,
-    a_table_of_one_job,
-    another_folder,
-    another_sweep_in_its_folder,
-    no_summary,
-)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("change", UNSWEPT, ids=[change.__name__ for change in UNSWEPT])
-def test_a_receipt_of_a_sweep_says_the_same_until_anything_changes(swept, monkeypatch, change, capfd):
-    assert swept.is_answered()
-    assert without_clock(capfd.readouterr().err) == without_clock(swept.said)
-    assert "all 2 jobs are completed already; none is started" in swept.said
-    assert "1    2 x 2  completed" in swept.said
-    change(swept.root, monkeypatch)
-    assert not swept.is_answered()
-
-
-@pytest.mark.slow
-def test_a_receipt_of_a_sweep_answers_no_other_command_line(swept):
-    for more in ("rerun=all", "dry_run=true", "seed=0,1", "intervention.rows=2,1", "intervention.rows=1", "note=x"):
-        assert not swept.is_answered(more), more
-    assert not receipts.is_answered("evaluate", [*SMALL, *HERE, "intervention.rows=1"])
-    assert not receipts.is_answered("evaluate", [*SMALL, *HERE, "intervention.rows=1,2", "--multirun", "--cfg=job"])
-
-
-@pytest.mark.slow
-def test_a_sweep_over_a_group_and_its_keys_has_a_receipt(condition, run_command, monkeypatch):
-    monkeypatch.setattr(fingerprints, "SETTLED", -60.0)
-    words = [*SMALL, *HERE, "attack=fgsm,bim", "++attack.eps=0.1", "-m"]
-    assert run_command(main, *words) == 0
-    assert not receipts.is_answered("evaluate", words)
-    assert run_command(main, *words) == 0
-    assert receipts.is_answered("evaluate", words)
-
-
-@pytest.mark.slow
-def test_a_command_that_finds_its_run_completed_imports_no_torch(condition, receipt):
-    script = (
-        f"import sys\nfrom dovision.cli.scripts import evaluate\nsys.argv = ['dovision-evaluate', *{[*SMALL, *HERE]}]\n"
-        "evaluate()\nprint(*{each.partition('.')[0] for each in sys.modules})"
-    )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=condition.root)
-    assert DONE in done.stderr
-    assert not {"torch", "pytorch_lightning", "torchmetrics", "numpy", "pandas", "pyarrow"} & set(done.stdout.split())
 
 
 def test_data_may_be_moved_and_are_compared_by_content(condition):
@@ -500,36 +344,3 @@ def test_the_log_of_each_job_has_what_the_dataset_that_it_shares_has_warned_of(t
     assert [text.count("images are in two splits") for text in logs] == [1, 1, 1]
     assert [text.count("a mask is empty") for text in logs] == [0, 1, 1]
     assert caplog.text.count("images are in two splits") == 1  # on the terminal once
-
-
-@pytest.mark.long
-@pytest.mark.slow
-def test_a_receipt_of_a_sweep_answers_only_in_its_environment(condition, run_command, monkeypatch):
-    monkeypatch.setattr(fingerprints, "SETTLED", -60.0)
-    words = [*SMALL, *HERE, "intervention.rows=1", "checkpoint=given.ckpt,${oc.env:SECOND}", "logger=null", "-m"]
-    for name in ("second.ckpt", "third.ckpt"):
-        shutil.copy2("given.ckpt", name)
-    monkeypatch.setenv("SECOND", "second.ckpt")
-    for _ in range(2):
-        assert run_command(main, *words) == 0
-    assert receipts.is_answered("evaluate", words)
-    monkeypatch.setenv("SECOND", "third.ckpt")
-    assert not receipts.is_answered("evaluate", words)
-
-
-@pytest.mark.long
-@pytest.mark.slow
-def test_a_sweep_over_files_of_a_package_has_no_receipt(condition, run_command, monkeypatch):
-    monkeypatch.setattr(fingerprints, "SETTLED", -60.0)
-    folder = condition.root / "own_configuration" / "experiment"
-    folder.mkdir(parents=True)
-    for path in (folder, folder.parent):
-        (path / "__init__.py").touch()
-    for rows in (1, 2):
-        (folder / f"rows_{rows}.yaml").write_text(f"# @package _global_\nintervention: {{rows: {rows}}}\n")
-    monkeypatch.syspath_prepend(condition.root)
-    few = [word for word in SMALL if not word.startswith("intervention.rows")]
-    words = [*few, *HERE, "hydra.searchpath=[pkg://own_configuration]", "experiment=rows_1,rows_2", "-m"]
-    for _ in range(2):
-        assert run_command(main, *words) == 0
-    assert not receipts.is_answered("evaluate", words)

@@ -1,4 +1,4 @@
-"""The console scripts: help, and what is completed already, at once, without torch; the rest is the commands' own."""
+"""The console scripts: help without torch; the rest is the commands' own."""
 
 from __future__ import annotations
 
@@ -41,8 +41,6 @@ def _print_or_run(name: str) -> None:
             except BrokenPipeError:  # the reader, such as head, has what it wanted
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return
-    if name == "evaluate" and _is_answered(name):
-        return
     _imported(f"dovision.cli.{name}").main()
 
 
@@ -63,26 +61,13 @@ def _free_triton() -> None:
         gc.unfreeze()
 
 
-def _is_answered(name: str) -> bool:
-    with contextlib.suppress(Exception):  # which the command itself then reports in a sentence
-        from dovision.sweeps.receipts import is_answered
-
-        return is_answered(name, sys.argv[1:])
-    return False
-
-
 def _print_only(name: str) -> None:
     import hydra
 
-    from dovision.cli.component_help import component_help
     from dovision.config.hashing import register_resolvers
     from dovision.config.null_choices import without_null
     from dovision.config.sources import configuration_folder
 
-    text = "" if {"--help", "-h"}.isdisjoint(sys.argv) else component_help(sys.argv[1:])
-    if text:
-        print(text)
-        return
     os.environ["HYDRA_FULL_ERROR"] = "1"  # hand every error to this function, unprinted
     register_resolvers()
     sys.argv[1:] = without_null(name, sys.argv[1:])

@@ -94,26 +94,6 @@ class Fingerprints(AbstractContextManager["Fingerprints"]):
             self._keep(f"data {key}", images.files, images.identified(self.many), began)
         return images
 
-    def data_sources(self, key: str) -> list[Path] | None:
-        """Files and folders that the fingerprint of a dataset was computed from; None if it is not kept."""
-        entry = self._new.get(f"data {key}") or self._known.get(f"data {key}")
-        return None if entry is None else list(map(Path, entry.sources))
-
-    def completed(self, question: str) -> str | None:
-        """The warning of `keep_completed` with this question; None if any of its sources has changed since."""
-        return self._found(f"completed {question}")
-
-    def keep_completed(self, question: str, warning: str, sources: Iterable[Path], began: float) -> None:
-        """Keep that a run is completed, as long as files and folders stay as they are.
-
-        Args:
-            question: a hash of all that the run depends on, but for the content of files.
-            warning: of the checks of its command line; may be empty.
-            sources: the run, its data, its weights, and all other files that it depends on.
-            began: seconds since the epoch, before the first of these was read.
-        """
-        self._keep(f"completed {question}", sources, warning, began)
-
     def _found(self, name: str) -> str | None:
         entry = self._new.get(name) or self._known.get(name)
         same = entry is not None and stat_files(map(Path, entry.sources)).state == entry.state

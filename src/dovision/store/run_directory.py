@@ -19,6 +19,8 @@ from dovision.store.run_files import LOCK, RUN
 from dovision.store.schemas import DIGESTS, RunRecord, validated, verified, with_digest
 from dovision.store.shards import SHARDS_FOLDER
 
+DONE = "already completed, nothing to do"
+OUTDATED = "outdated"  # the state of a completed run that does not stand for the one that is asked for
 MISSING, DAMAGED = "missing", "damaged"  # where there is no run.json, and where it names no state of a run
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 LOCK_PATIENCE = 1.0  # seconds to wait for the lock, which is held for an instant by who looks whether it is

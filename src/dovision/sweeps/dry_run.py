@@ -25,11 +25,10 @@ from dovision.runtime.fingerprints import Fingerprints
 from dovision.runtime.free_memory import available_memory
 from dovision.store.effect_sums import SUMS_AT_ONCE
 from dovision.store.provenance import peak_memory
-from dovision.store.run_directory import RunDirectory
+from dovision.store.run_directory import DONE, RunDirectory
 from dovision.sweeps.costs import Estimate, on_workers
 from dovision.sweeps.jobs import Job
 from dovision.sweeps.meta_networks import Networks
-from dovision.sweeps.receipts import DONE
 from dovision.sweeps.recorded_pace import RecordedPace, RecordedPaces, completed_records
 from dovision.sweeps.reuse import decide
 from dovision.sweeps.timing import Asked, Timer

@@ -20,9 +20,8 @@ from dovision.runtime.process_state import is_rank_zero
 from dovision.store import run_files
 from dovision.store.job_shards import shard_folders
 from dovision.store.provenance import software, surroundings
-from dovision.store.run_directory import DAMAGED, RunDirectory
+from dovision.store.run_directory import DAMAGED, DONE, OUTDATED, RunDirectory
 from dovision.store.run_files import RUN
-from dovision.sweeps.receipts import DONE, OUTDATED
 from dovision.training import model_cache
 
 log = logging.getLogger(__name__)
@@ -129,19 +128,6 @@ def _outdated(settings: EvaluateSettings, run: RunDirectory, prints: Fingerprint
         if run.state == "completed":
             raise
         return ""
-
-
-def sources(settings: EvaluateSettings, run: RunDirectory, prints: Fingerprints) -> list[Path] | None:
-    """Files and folders that `differences` of a completed run depends on; None if those of its data are not known."""
-    data = prints.data_sources(data_key(settings))
-    if data is None:
-        return None
-    facts = run.facts()
-    fingerprint, fitted = facts["dataset_fingerprint"], facts["checkpoints"]
-    weights = [
-        model_cache.file(settings, name, fingerprint, fitted[model_cache.CLASSIFIER], prints.file) for name in fitted
-    ]
-    return [run.path, *data, *weights, *hashing.paths_named(hashing.relevant_settings(settings)).values()]
 
 
 class _Opened(NamedTuple):

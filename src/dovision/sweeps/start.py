@@ -6,7 +6,6 @@ import functools
 import logging
 import os
 import sys
-import time
 from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,18 +16,13 @@ from hydra.core.utils import JobReturn
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, open_dict, read_write
 
-from dovision.config import hashing
 from dovision.config.errors import error_text
 from dovision.config.settings import EvaluateSettings
-from dovision.io.files import sha256
 from dovision.runtime.fingerprints import Fingerprints
-from dovision.runtime.process_state import is_rank_zero
 from dovision.store.job_shards import check_folder, merged_folder
-from dovision.store.run_directory import RunDirectory
+from dovision.store.run_directory import DONE, RunDirectory
 from dovision.sweeps import jobs as planned
-from dovision.sweeps import receipts
 from dovision.sweeps.jobs import Job
-from dovision.sweeps.receipts import DONE
 from dovision.sweeps.sweep import Sweep, begin, current, watch
 from dovision.sweeps.validation import begin_checks
 
@@ -114,8 +108,6 @@ class SweepStart(Start):
             job = Job(0, tuple(config.hydra.overrides.task), Path(config.hydra.run.dir).absolute())
             _print_plan(settings.output_root, [JobEstimator(settings.output_root)(job, settings)], 1)
         _check_batches(settings, Path(), {})
-        if is_rank_zero():
-            _keep_receipt(config, settings, self.warning)
         return settings
 
     def _sweep(self, config: DictConfig) -> None:
@@ -154,7 +146,6 @@ class SweepStart(Start):
         if config.dry_run:
             at_once = planned.workers(config)
             _print_plan(root, self._checked(config, overrides, JobEstimator(root, _threads(config, at_once))), at_once)
-        began = time.time()
         with Fingerprints(root) as prints:
             plan = functools.partial(_plan, prints=prints, merged={}, images={})
             plans = self._checked(config, overrides, plan)
@@ -163,34 +154,18 @@ class SweepStart(Start):
         swept = Sweep(config, [plan.job for plan in plans], unlike, {plan.job.folder: plan.record for plan in plans})
         begin(swept)
         if all(plan.decision.skip == DONE and plan.merged for plan in plans):
-            log.info(receipts.SWEPT, len(plans))
-            closed = swept.close()
-            if closed:
-                self._keep_receipt(swept, plans, root, began)
-            sys.exit(int(not closed))
+            log.info("all %d jobs are completed already; none is started", len(plans))
+            sys.exit(int(not swept.close()))
         warn_of_space(root)
-
-    def _keep_receipt(self, swept: Sweep, plans: Sequence[_Plan], root: Path, began: float) -> None:
-        """Keep a receipt of a sweep whose jobs are all completed, unless what they depend on is not known."""
-        sources = [source for plan in plans for source in plan.sources or ()]
-        code = [plan.foreign for plan in plans]
-        if any(plan.sources is None for plan in plans) or any(names - code[0] for names in code):
-            return
-        summary = str(swept.summary_file), sha256(swept.summary_file)
-        receipt = receipts.Receipt(self.warning, len(plans), swept.closing, summary)
-        with Fingerprints(root) as prints:
-            receipts.keep_swept(self.command, sys.argv[1:], receipt, dict.fromkeys(sources), prints, began)
 
 
 class _Plan(NamedTuple):
-    """A job, what is to be done of it, and what a receipt of it depends on."""
+    """A job, and what is to be done of it."""
 
     job: Job
     decision: Decision
     root: str | None  # of its data, in which runs do not differ
     merged: bool  # that the run into which it is merged is done; true of a job that is no shard
-    sources: Sequence[Path] | None  # of a completed run; None if they are not known
-    foreign: frozenset[str]  # packages of components from elsewhere
     record: Mapping[str, Any]  # of its configuration; empty of a completed run
 
 
@@ -202,7 +177,7 @@ def _plan(
     Raises:
         ValueError: a job is to be cut into more shards than it has batches.
     """
-    from dovision.sweeps.reuse import decide, sources
+    from dovision.sweeps.reuse import decide
 
     run = RunDirectory(job.folder)
     decision = decide(run, settings, prints)
@@ -211,11 +186,8 @@ def _plan(
     into = merged_folder(job.folder) if settings.evaluation.shard is not None and decision.skip == DONE else None
     if into is not None and into not in merged:
         merged[into] = decide(RunDirectory(into), settings, prints).skip == DONE
-    found = sources(settings, run, prints) if decision.skip == DONE and into is None else None
-    record, done = settings.record(), into is None or merged[into]
-    foreign = frozenset(hashing.foreign_code(record))
-    own = {} if decision.skip == DONE else record
-    return _Plan(job, decision, settings.dataset.get("root"), done, found, foreign, own)
+    record = {} if decision.skip == DONE else settings.record()
+    return _Plan(job, decision, settings.dataset.get("root"), into is None or merged[into], record)
 
 
 def _check_batches(settings: EvaluateSettings, run: Path, images: dict[Path, int]) -> None:
@@ -253,19 +225,6 @@ def _threads(config: DictConfig, workers: int | None) -> int | None:
     if workers is None or config.hydra.launcher.get("_target_") not in (planned.JOBLIB, planned.LOCAL):
         return None
     return max(1, (os.cpu_count() or 1) // workers)
-
-
-def _keep_receipt(config: DictConfig, settings: EvaluateSettings, warning: str) -> None:
-    """Keep a receipt of a completed run, by which the same command is answered at once; the job itself finds it so."""
-    from dovision.sweeps.reuse import decide, sources
-
-    run, began = RunDirectory(Path(config.hydra.run.dir).absolute()), time.time()
-    if run.state != "completed" or settings.evaluation.shard is not None:  # which is still to be merged
-        return
-    with Fingerprints(settings.output_root) as prints:
-        found = sources(settings, run, prints) if decide(run, settings, prints).skip == DONE else None
-        if found is not None:
-            receipts.keep(config, warning, found, prints, began)
 
 
 def _print_plan(root: Path, estimates: Sequence[JobEstimate], workers: int | None) -> None:

@@ -18,16 +18,14 @@ from omegaconf import DictConfig
 from dovision.findings import sweep_summary
 from dovision.findings.sweep_summary import Ended, ended, facts_of, state_of
 from dovision.io.text_files import make_folder
-from dovision.runtime.terminal_tables import Closing
 from dovision.store.job_shards import SHARD_KEY, is_shard, merged_folder
-from dovision.store.run_directory import DAMAGED, MISSING
+from dovision.store.run_directory import DAMAGED, MISSING, OUTDATED
 from dovision.store.run_files import RUN
 from dovision.sweeps.closing import closing_of
 from dovision.sweeps.interruption import Interruption
 from dovision.sweeps.jobs import Job
 from dovision.sweeps.launch import Launch
 from dovision.sweeps.progress import Progress
-from dovision.sweeps.receipts import OUTDATED
 
 log = logging.getLogger(__name__)
 OPTIONS = ("rerun=", "on_failure=", "dry_run=")  # of a command, not of its jobs
@@ -108,8 +106,6 @@ class Sweep:
         records: Mapping[Path, Mapping[str, Any]] = MappingProxyType({}),
     ) -> None:
         self.folder = Path(config.hydra.sweep.dir).absolute()
-        self.summary_file = self.folder / f"{sweep_summary.SWEEP_SUMMARY}.md"
-        self.closing: Closing | None = None  # once it is closed
         self.rerun: str | None = config.rerun
         self.directory = _configuration_directory(config)
         self._jobs = jobs
@@ -152,11 +148,11 @@ class Sweep:
         self.launch.end(self.folder)
         jobs = self.jobs
         found = [self._ended(job) for job in [*jobs, *merged_jobs(jobs)]]
-        self.closing = closing_of(found, self.summary_file)
-        self.closing.print()
+        closing = closing_of(found, self.folder / f"{sweep_summary.SWEEP_SUMMARY}.md")
+        closing.print()
         if found:
             sweep_summary.write_sweep_summary(self.folder, shlex.join(["dovision-evaluate", *sys.argv[1:]]), found)
-            self.closing.print_files()
+            closing.print_files()
         return all(job.state == sweep_summary.GOOD or job.facts.get("limits") for job in found)
 
     def _ended(self, job: Job) -> Ended:
