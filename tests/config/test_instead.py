@@ -12,7 +12,6 @@ from omegaconf import OmegaConf
 from dovision.config.errors import error_text
 from dovision.config.instead import INSTEAD, replacement
 from dovision.config.sources import configuration_folder
-from dovision.sweeps import jobs
 from dovision.sweeps.validation import Checks
 
 CONF = configuration_folder()
@@ -30,7 +29,6 @@ def composed():
 def refusal(command: str, override: str) -> str:
     """The sentence with which an override is refused before anything starts."""
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        jobs.read_once()
         try:
             config = compose(command, [override], return_hydra_config=True)
             Checks(command)(config, [override], config.hydra.runtime.choices)

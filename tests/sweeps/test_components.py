@@ -22,7 +22,6 @@ from dovision.config.sources import configuration_folder
 from dovision.interfaces import Classifier
 from dovision.store import schemas
 from dovision.store.adversarial_cache import Keeper
-from dovision.sweeps import jobs
 from dovision.sweeps.components import Components
 from dovision.types import Batch, Task
 from made_hf import save_network
@@ -38,7 +37,6 @@ def parts(group: str, *without: str) -> list[str]:
 
 def composed(*overrides: str, command: str = "evaluate") -> DictConfig:
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        jobs.read_once()
         return compose(command, list(overrides))
 
 

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-import pickle
 import random
 import re
-from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -16,13 +14,12 @@ from hydra import compose, initialize_config_dir
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.plugins.config_source import ConfigResult
 from omegaconf import OmegaConf, open_dict
 
 from dovision.config.sources import configuration_folder
 from dovision.sweeps.costs import Estimate, Pace, Work
 from dovision.sweeps.dry_run import JobEstimate, warn_of_space
-from dovision.sweeps.jobs import BASIC, JOBLIB, LOCAL, SLURM, Job, ReadOnce, overrides_of_jobs, read_once, workers
+from dovision.sweeps.jobs import BASIC, JOBLIB, LOCAL, SLURM, Job, overrides_of_jobs, workers
 from dovision.sweeps.timing import Timer
 
 pytestmark = pytest.mark.usefixtures("quick_dry_run")
@@ -97,61 +94,6 @@ def test_the_launcher_of_a_swept_experiment_which_hydra_passes_over_is_refused(s
 
 
 @pytest.mark.slow
-def test_files_that_are_read_once_compose_to_the_same_configuration():
-    from dovision.sweeps.jobs import read_once
-
-    jobs = (["experiment=demo"], ["attack=pgd", "intervention=latent_channel"], ["experiment=phantom_maps"])
-    with initialize_config_dir(str(configuration_folder()), version_base="1.3"):
-        plain = [compose("evaluate", job) for job in jobs]
-        read_once()
-        assert [compose("evaluate", job) for job in (*jobs, *jobs)] == plain * 2
-
-
-SWEPT = (
-    ["attack=fgsm", "attack.eps=0.1", "seed=1"],
-    ["attack=fgsm", "attack.eps=[0.1,0.2]", "seed=2"],
-    ["attack=fgsm", "attack.eps=0.1", "seed=1"],
-    ["attack=pgd", "attack.eps=0.1", "seed=1"],
-    ["attack=pgd", "attack.eps=0.1", "+attack.loss={a: 1}"],
-    ["attack=pgd", "attack.eps=0.1", "+attack.loss={b: 1}"],
-)
-
-
-@pytest.mark.slow
-def test_a_job_that_is_launched_after_others_is_the_job_composed_alone():
-    from hydra.core.global_hydra import GlobalHydra
-
-    from dovision.sweeps.jobs import Launched
-
-    swept = (*SWEPT, ["attack=pgd", "attack.eps=0.1", "hydra.job.chdir=true"], ["seed=3", "name=run-${seed}"])
-    with initialize_config_dir(str(configuration_folder()), version_base="1.3"):
-        sweep = compose("evaluate", return_hydra_config=True)
-        loader = GlobalHydra.instance().config_loader()
-        launched = Launched(loader).config
-        for overrides in swept:
-            own, alone = launched(sweep, overrides), loader.load_sweep_config(sweep, overrides)
-            assert OmegaConf.to_yaml(own) == OmegaConf.to_yaml(alone), overrides
-            assert own.hydra.job.override_dirname == alone.hydra.job.override_dirname
-            assert OmegaConf.is_readonly(own.hydra) == OmegaConf.is_readonly(alone.hydra)
-            assert OmegaConf.is_struct(own) == OmegaConf.is_struct(alone)
-
-
-@pytest.mark.slow
-def test_a_job_composed_after_others_is_the_job_composed_alone():
-    from hydra.core.global_hydra import GlobalHydra
-
-    from dovision.sweeps.jobs import Composer
-
-    with initialize_config_dir(str(configuration_folder()), version_base="1.3"):
-        sweep = compose("evaluate", return_hydra_config=True)
-        composer, loader = Composer(sweep), GlobalHydra.instance().config_loader()
-        for overrides in SWEPT:
-            own, alone = composer(overrides), loader.load_sweep_config(sweep, overrides)
-            for key in alone:
-                if key != "hydra":
-                    assert OmegaConf.select(own, key) == OmegaConf.select(alone, key), (overrides, key)
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("autoencoder", "units"), [("conv_1x1", 16), ("topk_sae autoencoder.after=relu1 autoencoder.channels=32", 256)]
@@ -342,27 +284,3 @@ def test_the_jobs_of_a_sweep_are_those_of_hydras_basic_sweeper(params, task, job
         parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
         parsed = parser.parse_overrides([*given, *task])
     assert own == jobs == [tuple(job) for job in BasicSweeper.split_arguments(parsed, None)[0]]
-
-
-def test_a_launcher_can_send_the_files_that_were_read_once_to_its_workers():
-    with initialize_config_dir(str(configuration_folder()), version_base="1.3"):
-        read_once()
-        loader = pickle.loads(pickle.dumps(GlobalHydra.instance().config_loader()))
-        loaded = loader.repository.load_config("attack/pgd").config
-        assert loaded._target_ == compose("evaluate", ["attack=pgd"]).attack._target_
-
-
-@dataclass
-class Node:
-    """A node of Hydra's own, whose class it knows."""
-
-    value: int = 1
-
-
-def test_nodes_are_copied_whose_class_a_worker_has_imported_again(monkeypatch):
-    result = ConfigResult("main", "node", OmegaConf.structured(Node), {})
-    read = ReadOnce(SimpleNamespace(load_config=lambda path: result))
-    monkeypatch.setitem(globals(), "Node", type("Node", (), {}))
-    first, second = read.load_config("node"), read.load_config("node")
-    first.config.value = 2
-    assert second.config.value == 1

@@ -95,7 +95,6 @@ def test_a_name_that_does_not_exist_is_refused(command, overrides, run_command, 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_name_that_does_not_exist_is_refused_in_a_list_and_in_a_sweep(command):
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        jobs.read_once()
         sweep = declared.__wrapped__(command)
         for name in groups(command):
             for value in ("[xyzzy]", "xyzzy"):
@@ -136,7 +135,6 @@ def nodes(node, where=""):
 def known() -> dict[str, DictConfig]:
     """What each command declares."""
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        jobs.read_once()
         known = {command: declared.__wrapped__(command) for command in COMMANDS}
     known["report"].sweep = "outputs"  # which must be given
     return known
@@ -297,10 +295,9 @@ def test_what_the_command_line_sets_of_a_component_that_is_not_chosen_stays(name
     ids=lambda value: value if isinstance(value, str) else " ".join(value),
 )
 def test_what_is_wrong_with_a_command_line_is_said_in_a_sentence(overrides, message):
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        jobs.read_once()
-        with pytest.raises((ValueError, HydraException, OmegaConfBaseException)) as raised:
-            check(overrides)
+    refusal = pytest.raises((ValueError, HydraException, OmegaConfBaseException))
+    with initialize_config_dir(str(CONF), version_base="1.3"), refusal as raised:
+        check(overrides)
     assert message in error_text(raised.value)
     assert len(error_text(raised.value).splitlines()) == 1
 
@@ -422,7 +419,6 @@ def local(mine):
 def threads(folder: str, *words: str) -> int | None:
     """Of a composed job, whose files lie in a folder of the user's."""
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        jobs.read_once()
         return compose("evaluate", [f"hydra.searchpath=[{folder}]", *words]).threads
 
 

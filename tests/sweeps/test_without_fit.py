@@ -8,7 +8,6 @@ from PIL import Image
 
 from dovision.config import settings
 from dovision.config.sources import configuration_folder
-from dovision.sweeps import jobs
 from dovision.sweeps.components import Components
 
 
@@ -21,7 +20,6 @@ def root(tmp_path_factory):
 
 def checked(*overrides: str, command: str = "evaluate") -> None:
     with initialize_config_dir(str(configuration_folder()), version_base="1.3"):
-        jobs.read_once()
         config = compose(command, list(overrides))
     COMPONENTS.check(settings.read(command, config), here=False)
 

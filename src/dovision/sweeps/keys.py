@@ -23,6 +23,7 @@ from dovision.config.settings import of_experiments, of_user, unchosen
 from dovision.config.sources import configuration_folder
 
 _PLUMBING = ("torchmetrics.",)  # packages whose **kwargs are for synchronisation alone, which nobody configures
+MACHINE = "local"  # the group of settings of the user's machine, an optional entry, of which Hydra takes any name
 OF_HYDRA = ("_target_", "_args_", "_partial_", "_recursive_", "_convert_")  # keys that no target takes
 
 
@@ -49,6 +50,9 @@ def check_choices(command: str, config: DictConfig, overrides: Sequence[str], ch
         for group in declared(command).hydra.runtime.choices
         if group not in choices and OmegaConf.is_dict(OmegaConf.select(config, group.rpartition("@")[2]))
     ]
+    names = GlobalHydra.instance().config_loader().get_group_options(MACHINE)
+    if (chosen := choices.get(MACHINE, "default")) not in (*names, "default", None):
+        raise ValueError(f"{MACHINE} has no component {chosen!r}.{checks.suggestion(chosen, names)}")
     for override in map(_parsed, [each for each in overrides if "=[" in each]):
         group = override.key_or_group
         if (configuration_folder() / group).is_dir() and (

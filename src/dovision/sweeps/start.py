@@ -59,7 +59,6 @@ class Start(Callback):
 
     def _run(self, config: DictConfig) -> Any:
         _refuse_sweep(config)
-        planned.compose_again(config)
         check = begin_checks(self.command)
         settings = check(config, config.hydra.overrides.task, config.hydra.runtime.choices)
         self.warning = check.warn_of_unused()
@@ -84,7 +83,6 @@ class Start(Callback):
     def _or_exit(self, step: Callable[[DictConfig], object], config: DictConfig) -> None:
         """Hydra turns the exceptions of callbacks into warnings, and goes on; an exit it lets pass."""
         try:
-            planned.read_once()
             step(config)
         except Exception as error:
             print(f"dovision-{self.command}: {error_text(error)}", file=sys.stderr)
@@ -222,7 +220,7 @@ def _check_roots(plans: Sequence[_Plan]) -> None:
 
 def _threads(config: DictConfig, workers: int | None) -> int | None:
     """Torch's threads in a worker that shares this machine's cores with others; None: as many as torch takes."""
-    if workers is None or config.hydra.launcher.get("_target_") not in (planned.JOBLIB, planned.LOCAL):
+    if workers is None or planned.plugin(config, "launcher") not in (planned.JOBLIB, planned.LOCAL):
         return None
     return max(1, (os.cpu_count() or 1) // workers)
 
@@ -253,7 +251,7 @@ def _check_plugins(config: DictConfig) -> None:
 
 
 def _watch_workers(config: DictConfig) -> None:
-    if config.hydra.launcher.get("_target_") != planned.BASIC:
+    if planned.plugin(config, "launcher") != planned.BASIC:
         watch(Path(config.hydra.sweep.dir).absolute())
 
 
@@ -266,7 +264,7 @@ def _fix_folder(config: DictConfig) -> None:
 
 def _limit_jobs(config: DictConfig) -> None:
     """Submitit's local launcher starts all jobs of a batch at once: let a batch be no more than there are cores."""
-    if config.hydra.launcher.get("_target_") == planned.LOCAL and config.hydra.sweeper.get("max_batch_size", 1) is None:
+    if planned.plugin(config, "launcher") == planned.LOCAL and config.hydra.sweeper.get("max_batch_size", 1) is None:
         cores = os.cpu_count() or 1
         log.info("at most %d jobs at once; for more or fewer: hydra.sweeper.max_batch_size=...", cores)
         with read_write(config.hydra), open_dict(config.hydra):
@@ -275,5 +273,5 @@ def _limit_jobs(config: DictConfig) -> None:
 
 def share_cores(config: DictConfig) -> None:
     """Share the cores out among the processes of submitit's local launcher, as joblib does, unless the user has."""
-    if config.hydra.launcher.get("_target_") == planned.LOCAL:
+    if planned.plugin(config, "launcher") == planned.LOCAL:
         os.environ.setdefault("OMP_NUM_THREADS", str(_threads(config, planned.workers(config))))
