@@ -14,6 +14,7 @@ from yaml.error import MarkedYAMLError
 
 from dovision.cli.scripts import multirun_first
 from dovision.config import hashing
+from dovision.config.choices import HYDRA_DEFAULTS
 from dovision.config.errors import error_text
 from dovision.config.null_choices import without_null
 from dovision.config.sources import configuration_folder
@@ -37,7 +38,7 @@ def hydra_main(name: str, story: Story) -> Callable[[], None]:
         keep_freed_memory()
         sys.argv[1:] = without_null(name, multirun_first(sys.argv[1:]))
         task = JobTask(name, story, sweep.begin_command())
-        launch = hydra.main(version_base="1.3", config_path=str(configuration_folder()), config_name=name)(task)
+        launch = hydra.main(config_path=str(configuration_folder()), config_name=name, **HYDRA_DEFAULTS)(task)
         code = _outcome(name, lambda: _launched(launch, task))
         swept = sweep.current()
         if swept is not None:

@@ -64,6 +64,7 @@ def _free_triton() -> None:
 def _print_only(name: str) -> None:
     import hydra
 
+    from dovision.config.choices import HYDRA_DEFAULTS
     from dovision.config.hashing import register_resolvers
     from dovision.config.null_choices import without_null
     from dovision.config.sources import configuration_folder
@@ -71,7 +72,7 @@ def _print_only(name: str) -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # hand every error to this function, unprinted
     register_resolvers()
     sys.argv[1:] = without_null(name, sys.argv[1:])
-    hydra.main(version_base="1.3", config_path=str(configuration_folder()), config_name=name)(_nothing)()
+    hydra.main(config_path=str(configuration_folder()), config_name=name, **HYDRA_DEFAULTS)(_nothing)()
 
 
 def _nothing(config: DictConfig) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.metadata import version
 from typing import Any
 
 import hydra
@@ -14,6 +15,8 @@ from omegaconf.errors import InterpolationToMissingValueError, MissingMandatoryV
 from dovision.config.component import Component
 from dovision.config.component_names import configuration_folder
 
+# Hydra 1.3 takes other defaults unless it is told its own version; from 1.4 on it deprecates to be told.
+HYDRA_DEFAULTS: dict[str, Any] = {"version_base": "1.3"} if version("hydra-core").startswith("1.3.") else {}
 _AROUND = ("autoencoder.after",)  # settings of a command that components refer to, and that are given here by hand
 
 
@@ -26,7 +29,7 @@ def composed_component(group: str, name: str, seed: int, several: bool) -> Compo
         several: whether a command takes several of the group, each by its name.
     """
     around = [f"+{key}=???" for key in _AROUND]
-    with _own_hydra(), hydra.initialize_config_dir(str(configuration_folder()), version_base="1.3"):
+    with _own_hydra(), hydra.initialize_config_dir(str(configuration_folder()), **HYDRA_DEFAULTS):
         config = hydra.compose(overrides=[f"+{group}={f'[{name}]' if several else name}", f"+seed={seed}", *around])
     node = config[group][name] if several else config[group]
     return Component(f"{group}.{name}", {str(key): _plain(node, key) for key in node})

@@ -52,7 +52,8 @@ def check_choices(command: str, config: DictConfig, overrides: Sequence[str], ch
     ]
     names = GlobalHydra.instance().config_loader().get_group_options(MACHINE)
     if (chosen := choices.get(MACHINE, "default")) not in (*names, "default", None):
-        raise ValueError(f"{MACHINE} has no component {chosen!r}.{checks.suggestion(chosen, names)}")
+        it_has = ", ".join(names) or "none"
+        raise ValueError(f"{MACHINE} has no component {chosen!r}.{checks.suggestion(chosen, names)} It has: {it_has}.")
     for override in map(_parsed, [each for each in overrides if "=[" in each]):
         group = override.key_or_group
         if (configuration_folder() / group).is_dir() and (
