@@ -127,11 +127,8 @@ class PaddedConvolution(nn.Module):
         self.border = _border(layer, size)  # left, right, top, bottom
 
     def forward(self, value: Tensor) -> Tensor:
-        return self._conv_forward(F.pad(value, self.border), self.weight, self.bias)
-
-    def _conv_forward(self, value: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        """Convolve without padding; named as the method of `nn.Conv2d`."""
-        return F.conv2d(value, weight, bias, self.stride, 0, self.dilation, self.groups)
+        padded = F.pad(value, self.border)
+        return F.conv2d(padded, self.weight, self.bias, self.stride, 0, self.dilation, self.groups)
 
 
 def fix_same_padding(network: nn.Module, shape: Shape) -> None:

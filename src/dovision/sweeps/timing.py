@@ -43,7 +43,6 @@ from dovision.training import model_cache
 from dovision.training.data_module import VALIDATION_BATCH, ImageDataModule, check_detection
 from dovision.training.fitting import autoencoder_module, classifier_module, laid_out
 from dovision.training.model_cache import AUTOENCODER, CLASSIFIER
-from dovision.training.narrow_convolutions import channels_first_where_narrow
 from dovision.training.trainer import make_trainer
 from dovision.types import Batch
 
@@ -190,8 +189,7 @@ class Bench:
     def _fit_pace(self, kind: str, batch_size: int) -> Pace:
         def run(trainer: pl.Trainer, loader: DataLoader[Any]) -> None:
             module = self._module(kind)
-            with channels_first_where_narrow(module):
-                trainer.fit(module, loader)
+            trainer.fit(module, loader)
 
         train = range(len(self.images.source("train").label))
         return self._pace(run, "train", train, batch_size, batch_size, limit_val_batches=0)
