@@ -89,6 +89,7 @@ check: $(VENV)/.dev ## style, types and layers
 	@$(BIN)/ruff format --check
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+	@$(BIN)/python checks/house.py --strict
 
 figures: $(addprefix experiment-,$(EXPERIMENTS)) ## the experiments on digits and on the phantom (only what is missing), their reports, the figures; -j 2: two at once
 	@$(BIN)/python -m paper

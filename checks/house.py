@@ -1,8 +1,9 @@
-"""Figures of the source tree: lines, files per folder, names with two meanings, words that docs/glossary.md replaces.
+"""Figures of the source tree: lines by package, names with two meanings, words that docs/glossary.md replaces.
 
 python checks/house.py            a row a figure
 python checks/house.py --verbose  names each place
-python checks/house.py --strict   exits with 1 if a name has two meanings, or a replaced word is left
+python checks/house.py --strict   exits with 1 if a name has two meanings, a replaced word is left, or a package is
+                                  longer than its budget in pyproject.toml
 """
 
 from __future__ import annotations
@@ -17,9 +18,15 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
+try:
+    import tomllib
+except ModuleNotFoundError:  # Python 3.10, where pytest brings it
+    import tomli as tomllib
+
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "src" / "dovision"
 CONF = ROOT / "conf"
+BESIDE = ("tests", "checks", "benchmarks")  # folders that have budgets, too
 REPLACED = ("told", "tells?", "said", "lends?", "anew", "stranger", "exhibits?")  # docs/glossary.md
 WORDS = re.compile(rf"\b({'|'.join(REPLACED)})\b|\bkept\b(?= (image|run)s?\b)", re.IGNORECASE)
 QUESTION = re.compile(r"(What|How|Where|Whether|When|Who|Which|Why)\b")
@@ -74,6 +81,26 @@ def _dotted(path: Path) -> str:
     return ".".join(path.with_suffix("").parts)
 
 
+def lines() -> Counter[str]:
+    """Lines of each package, as `wc -l` counts, with single modules under "modules"; and of the folders beside src."""
+    count = Counter({name: sum(map(_lines, (ROOT / name).rglob("*.py"))) for name in BESIDE})
+    for path in modules():
+        first, *rest = path.relative_to(PACKAGE).parts
+        count[first if rest else "modules"] += _lines(path)
+    return count
+
+
+def _lines(path: Path) -> int:
+    return path.read_bytes().count(b"\n")
+
+
+def over_budget() -> dict[str, str]:
+    """Packages that are longer than their budget, or have none."""
+    budgets = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["house"]["lines"]
+    over = {name: f"{count:,} of {budgets.get(name, 0):,}" for name, count in lines().items()}
+    return {name: text for name, text in over.items() if lines()[name] > budgets.get(name, 0)}
+
+
 def first_lines() -> dict[str, str]:
     """The first line of each module's docstring."""
     found = {}
@@ -103,9 +130,12 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="changes nothing; the other checks have it")
     asked_for = parser.parse_args()
     folders = folder_sizes()
-    words, twice, asked = list(replaced_words()), homonyms(), questions()
+    words, twice, asked, over = list(replaced_words()), homonyms(), questions(), over_budget()
     longest, count = folders.most_common(1)[0]
     print(f"lines under src: {sum(len(path.read_text().splitlines()) for path in modules())}")
+    print(
+        *(f"lines of {name}, over its budget: {text}" for name, text in over.items()), sep="\n", end="\n" * bool(over)
+    )
     print(f"modules: {len(modules())}; at the top: {folders['.']}")
     print(f"longest folder, besides components: {longest}, {count}")
     print(f"public names with two meanings: {len(twice)}")
@@ -117,7 +147,7 @@ def main() -> None:
         print(*(f"{name}: {', '.join(places)}" for name, places in sorted(twice.items())), sep="\n")
         print(*(f"{path}:{line}: {word}" for path, line, word in words), sep="\n")
         print(*(f"{path}: {line}" for path, line in asked.items()), sep="\n")
-    sys.exit(int(asked_for.strict and bool(twice or words or asked)))
+    sys.exit(int(asked_for.strict and bool(twice or words or asked or over)))
 
 
 if __name__ == "__main__":

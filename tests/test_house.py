@@ -25,5 +25,9 @@ def test_the_first_line_of_a_module_does_not_ask(house):
     assert house.questions() == {}
 
 
+def test_no_package_is_longer_than_its_budget(house):
+    assert house.over_budget() == {}
+
+
 def test_no_folder_is_long_besides_its_components(house):
     assert max(house.folder_sizes().values()) <= 22

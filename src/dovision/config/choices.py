@@ -15,7 +15,7 @@ from omegaconf.errors import InterpolationToMissingValueError, MissingMandatoryV
 from dovision.config.component import Component
 from dovision.config.component_names import configuration_folder
 
-# Hydra 1.3 takes other defaults unless it is told its own version; from 1.4 on it deprecates to be told.
+# Hydra 1.3 warns where version_base is not given, Hydra 1.4 where it is.
 HYDRA_DEFAULTS: dict[str, Any] = {"version_base": "1.3"} if version("hydra-core").startswith("1.3.") else {}
 _AROUND = ("autoencoder.after",)  # settings of a command that components refer to, and that are given here by hand
 
