@@ -201,6 +201,15 @@ def test_data_may_be_moved_and_are_compared_by_content(condition):
     assert condition.differs("dataset.root=moved") == ""
 
 
+def test_a_link_to_the_data_that_leads_elsewhere_is_another_origin(condition, monkeypatch):
+    monkeypatch.setattr(fingerprints, "SETTLED", -60.0)
+    link = condition.root / "link"
+    for folder, unlike in (("data", ""), ("other", "other data"), ("data", "")):
+        link.unlink(missing_ok=True)
+        link.symlink_to(folder)
+        assert condition.differs("dataset.root=link").partition(" (")[0] == unlike
+
+
 def test_a_run_of_other_settings_does_not_stand_wherever_it_lies(condition):
     """As where a run was copied under the name of another, or hydra.run.dir is that of another."""
     told = condition.differs("intervention.rows=4")

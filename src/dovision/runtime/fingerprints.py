@@ -36,7 +36,7 @@ class _Entry(NamedTuple):
 
 
 class Fingerprints(AbstractContextManager["Fingerprints"]):
-    """Values that are computed from files, by path, size and time, kept in a small file of the output root.
+    """Values that are computed from files, by path, real path, inode, size and time, kept in a small file.
 
     Two times count: that of a file's content, and that of its entry, which changes too when a file takes the place of
     another one of the same size and time. What changed less than two seconds before it was read is not kept. If the
@@ -111,7 +111,7 @@ def _name(path: Path) -> str:
 
 
 class FileState(NamedTuple):
-    """Files and folders as they are now: a hash of all names, sizes and times, and the last time in seconds."""
+    """Files and folders as they are now: a hash of all names, inodes, sizes and times; the last time in seconds."""
 
     state: str
     changed: float
@@ -121,9 +121,10 @@ def stat_files(paths: Iterable[Path]) -> FileState:
     """State of files, and of folders with all that lies below them, now; links are followed."""
     digest, changed = hashlib.sha256(), 0.0
     for path in paths:
+        digest.update(os.path.realpath(path).encode("utf-8", "surrogateescape"))
         for name, status in _walk(str(path), set()):
-            facts = None if status is None else (status.st_size, status.st_mtime_ns, status.st_ctime_ns)
-            digest.update(repr((name, facts)).encode("utf-8", "surrogateescape"))
+            state = (status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns) if status else None
+            digest.update(repr((name, state)).encode("utf-8", "surrogateescape"))
             if status is not None:
                 changed = max(changed, status.st_mtime, status.st_ctime)
     return FileState(digest.hexdigest(), changed)

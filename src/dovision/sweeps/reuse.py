@@ -189,11 +189,12 @@ def open_images(settings: TrainSettings) -> Images:
 
 
 def data_key(settings: TrainSettings) -> str:
-    """A hash of all that a dataset is made of but the content of its files."""
+    """A hash of all that a dataset is made of but the content of its files; a link counts as what it leads to."""
     content = plain(settings.dataset)
     libraries = hashing.reading_libraries()
+    real = {name: os.path.realpath(path) for name, path in hashing.paths_named(content).items()}
     made = {"settings": content, **software(), "libraries": libraries, "components": hashing.foreign_code(content)}
-    return hashing.content_hash({**made, "folder": os.getcwd()})  # in which relative paths are meant
+    return hashing.content_hash({**made, "real": real, "folder": os.getcwd()})  # in which relative paths are meant
 
 
 def _weights(settings: EvaluateSettings, facts: Mapping[str, Any], data: str, prints: Fingerprints) -> Iterator[str]:
