@@ -273,13 +273,53 @@ def test_components_and_files_of_the_user_are_code_too(condition, monkeypatch):
     hashing._package_hash.cache_clear()
     config = composed("intervention._target_=mine.PixelGrid", "+intervention.file=fill.txt")
     before = provenance.surroundings(config)
-    assert set(before["components"]) >= {"mine", "torch"}
+    assert set(before["components"]) >= {"mine", "torch", "torchvision"}
     assert set(before["files"]) == {"intervention.file"}
     (condition.root / "mine.py").write_text("from dovision.interventions.pixel_grid import PixelGrid  # changed\n")
     hashing._package_hash.cache_clear()
     assert provenance.surroundings(config)["components"] != before["components"]
     (condition.root / "fill.txt").write_text("two")
     assert provenance.surroundings(config)["files"] != before["files"]
+
+
+def test_modules_that_a_component_of_the_user_imports_are_code_too(condition, monkeypatch):
+    monkeypatch.syspath_prepend(condition.root)
+    (condition.root / "mine.py").write_text(
+        "import other_file\nfrom dovision.interventions.pixel_grid import PixelGrid\n"
+    )
+    hashes = []
+    for text in ("a = 1", "a = 2"):
+        (condition.root / "other_file.py").write_text(text)
+        for cache in (hashing._package_hash, hashing._imports):
+            cache.cache_clear()
+        hashes.append(hashing.foreign_code({"_target_": "mine.PixelGrid"}))
+    assert hashes[0].keys() == hashes[1].keys() >= {"mine", "other_file"}
+    assert [name for name in hashes[0] if hashes[0][name] != hashes[1][name]] == ["other_file"]
+
+
+@pytest.mark.parametrize(
+    ("component", "package"),
+    [
+        ("interventions.segments.Segments", "skimage"),
+        ("attacks.foolbox_attacks.DeepFool", "foolbox"),
+        ("explainers.attributions.Occlusion", "captum"),
+        ("explainers.class_activation_maps.GradCAMPlusPlus", "pytorch_grad_cam"),
+        ("models.timm_model.TimmModel", "timm"),
+        ("models.torchvision_model.TorchvisionModel", "torchvision"),
+        ("models.xrv_model.XrvModel", "torchxrayvision"),
+        ("models.hf_model.HfModel", "transformers"),
+        ("detectors.feature_detectors.Mahalanobis", "sklearn"),
+        ("detectors.pytorch_ood.Detector", "pytorch_ood"),
+        ("datasets.hf_dataset.HfDataset", "datasets"),
+        ("datasets.image_folder.ImageFolder", "PIL"),
+    ],
+)
+def test_an_upgrade_of_a_package_that_a_component_computes_with_is_another_origin(component, package, monkeypatch):
+    before = hashing.foreign_code({"_target_": f"dovision.{component}"})
+    hashing._package_hash.cache_clear()
+    monkeypatch.setattr(hashing, "version", lambda name: "99.0")
+    assert hashing.foreign_code({"_target_": f"dovision.{component}"})[package] == "99.0" != before[package]
+    hashing._package_hash.cache_clear()
 
 
 @pytest.mark.slow

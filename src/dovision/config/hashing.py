@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import ast
 import functools
 import hashlib
 import json
 import os
-from collections.abc import Collection, Mapping
+import sys
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
-from importlib.metadata import PackageNotFoundError, version
+from importlib.machinery import ModuleSpec
+from importlib.metadata import PackageNotFoundError, packages_distributions, version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +26,7 @@ if TYPE_CHECKING:  # it takes torch to import, for which the help of a command d
     from dovision.config.settings import CommandSettings, EvaluateSettings
 
 PACKAGE = "dovision"
+PLUMBING = ("filelock", "rich", "yaml")  # packages that change no number
 # Packages of dovision through which no model is fitted.
 NOT_IN_A_FIT = (
     *("analysis", "attacks", "cli", "detectors", "evaluation", "explainers", "interventions", "metrics", "report"),
@@ -119,34 +123,83 @@ def reading_libraries() -> dict[str, str]:
 
 
 def foreign_code(config: Mapping[str, Any]) -> dict[str, str]:
-    """The code of components from outside this package: a version if it is installed, else a hash of its files.
+    """The code from outside this package that components run: a version if it is installed, else a hash of its files.
+
+    The imports of the components' modules are read, and of all that these import in turn, in this package and in those
+    that are not installed. Nothing is run, and a name that is computed is not seen.
 
     Args:
         config: a configuration with `_target_`, in plain types.
+
+    Returns:
+        By the name of the package, as it is imported.
     """
-    targets = (value for key, value in leaves(config) if key.rpartition(".")[2] == "_target_")
-    packages = sorted({str(target).partition(".")[0] for target in targets} - {PACKAGE})
-    return {package: _package_hash(package) for package in packages}
+    due = {str(value) for key, value in leaves(config) if key.rpartition(".")[2] == "_target_"}
+    seen: set[str] = set()
+    while due := due - seen:
+        seen |= due
+        due = {name for module in due for name in _imports(module)}
+    packages = {name.partition(".")[0] for name in seen} - {PACKAGE, *PLUMBING}
+    return {package: _package_hash(package) for package in sorted(packages)}
+
+
+@functools.cache
+def _imports(name: str) -> frozenset[str]:
+    """The full names that a module imports; none of an installed package.
+
+    Args:
+        name: of the module or of what is defined in it; of another package all modules count.
+    """
+    top, *inside = name.split(".")
+    if top == PACKAGE:
+        path = Path(__file__).parents[1].joinpath(*inside)
+        places = [place for place in (path, path.parent) if place.name != PACKAGE]
+        files = [file for place in places for file in (place.with_suffix(".py"), place / "__init__.py")]
+    else:
+        files = list(_own_files(top).values())
+    modules = [file for file in files if file.suffix == ".py" and file.is_file()]
+    names = {name for file in modules for name in _imports_of(file, top)}
+    return frozenset(name for name in names if name.partition(".")[0] not in sys.stdlib_module_names)
+
+
+def _imports_of(file: Path, package: str) -> Iterator[str]:
+    """Full names that a file imports, by statements and by `checks.import_extra`."""
+    for node in ast.walk(ast.parse(file.read_bytes())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield from (f"{node.module}.{alias.name}" if not node.level else package for alias in node.names)
+        elif isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "import_extra":
+            yield from (str(word.value) for word in node.args[:1] if isinstance(word, ast.Constant))
 
 
 @functools.cache
 def _package_hash(name: str) -> str:
-    try:
-        spec = find_spec(name)
-    except ImportError:
-        spec = None
-    if spec is None:
-        return "missing"  # which the component's own error reports
-    if spec.origin is not None and not {"site-packages", "dist-packages"}.isdisjoint(Path(spec.origin).parts):
-        try:
-            return version(name)
-        except PackageNotFoundError:
-            return file_hash(Path(spec.origin))
+    """The version of an installed package, a hash of the files of another one, or "missing"."""
+    if files := _own_files(name):
+        return content_hash({place: file_hash(path) for place, path in files.items()})
+    for distribution in packages_distributions().get(name, ()):
+        return version(distribution)
+    origin = getattr(_spec(name), "origin", None)
+    return file_hash(Path(origin)) if origin else "missing"  # which the component's own error reports
+
+
+def _own_files(package: str) -> dict[str, Path]:
+    """The modules of a package that is not installed, by their paths in it."""
+    spec = _spec(package)
+    if spec is None or not {"site-packages", "dist-packages"}.isdisjoint(Path(str(spec.origin)).parts):
+        return {}
     if spec.submodule_search_locations is None:
-        return file_hash(Path(str(spec.origin)))
+        return {package: Path(str(spec.origin))}
     folders = [Path(folder) for folder in spec.submodule_search_locations]
-    files = {path.relative_to(folder).as_posix(): path for folder in folders for path in folder.rglob("*.py")}
-    return content_hash({name: file_hash(path) for name, path in files.items()})
+    return {path.relative_to(folder).as_posix(): path for folder in folders for path in folder.rglob("*.py")}
+
+
+def _spec(package: str) -> ModuleSpec | None:
+    try:
+        return find_spec(package)
+    except (ImportError, ValueError):  # such as that of a module without a spec
+        return None
 
 
 def paths_named(config: Mapping[str, Any]) -> dict[str, Path]:

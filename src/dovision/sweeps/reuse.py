@@ -214,4 +214,8 @@ def _weights(settings: EvaluateSettings, facts: Mapping[str, Any], data: str, pr
 
 
 def _changed(name: str, before: object, now: object) -> str:
+    """A difference in words; of mappings, that of their first key that differs."""
+    if isinstance(before, Mapping) and isinstance(now, Mapping):
+        key = next(key for key in [*before, *now] if before.get(key) != now.get(key))
+        return f"other {name}: {key} ({before.get(key)}, now {now.get(key)})"
     return f"other {name} ({before}, now {now})"
