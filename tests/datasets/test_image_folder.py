@@ -34,6 +34,7 @@ def open_folder(
     boxes=None,
     masks=None,
     copies="error",
+    leaking="refuse",
 ) -> ImageFolder:
     own = {"class_file": class_file, "split_folders": split_folders or SPLIT_FOLDERS, "boxes": boxes}
     cut = {"val_fraction": val, "test_fraction": test, "seed": seed}
@@ -46,6 +47,7 @@ def open_folder(
         masks=masks or {},
         on_bad_file=on_bad_file,
         copies=copies,
+        leaking=leaking,
         store=None,
         **own,
         **cut,
@@ -171,7 +173,7 @@ def test_bad_files_are_left_out_and_counted_if_asked(spoiled):
         ({"group": "person[0-9]+"}, "group must match each file's name, but .* does not match cat/patient0-cat-0.png"),
         ({"group": "("}, "group must be a regular expression, got '\\('"),
         ({"on_bad_file": "ignore"}, "on_bad_file must be one of error, skip, got 'ignore'"),
-        ({"val": 0.01}, "each class must have an image in each split, but cat has none in val"),
+        ({"val": 0.01}, "each split must have an image, but val has none of 20"),
     ],
 )
 def test_wrong_arguments_are_refused(folder_of_images, wrong, message):
@@ -187,7 +189,7 @@ def test_a_folder_of_one_class_is_refused(folder_of_images):
 
 def test_an_empty_class_is_refused(folder_of_images):
     (folder_of_images / "eel").mkdir()
-    with pytest.raises(ValueError, match="each class must have an image in each split, but eel has none in train"):
+    with pytest.raises(ValueError, match="each class must have an image in train, but eel has none"):
         open_folder(folder_of_images, classes=["cat", "dog", "eel"])
 
 

@@ -176,4 +176,7 @@ def test_the_official_tables_are_joined_labelled_and_split_by_patient(tmp_path):
     assert (labels.sum(axis=1) == 0).sum() == 60361
     patients = {name: set(table["patient"][split == name]) for name in ("train", "val", "test")}
     assert sum(map(len, patients.values())) == 30805  # so that they are disjoint
-    assert len(patients["val"]) / len(patients["train"] | patients["val"]) == pytest.approx(0.1, abs=1e-3)
+    of_val = labels[split == "val"]
+    assert len(of_val) / (split != "test").sum() == pytest.approx(0.1, abs=1e-3)
+    assert of_val.sum(0) / labels[split != "test"].sum(0) == pytest.approx(0.1, abs=0.02)  # each of the 14 labels
+    assert of_val.any(1).mean() == pytest.approx(labels[split != "test"].any(1).mean(), abs=0.02)

@@ -673,7 +673,7 @@ BROKEN = {  # what is broken, the settings, and the sentence
     "a patient in two splits": (
         cell(5, "split", "test"),
         {},
-        "split in row 5 of metadata.csv must be train, the split of patient p1 in row 4, got 'test'. A patient must",
+        "a group must be in train or in test, but 1 are in both, such as group p1. Choose other groups or splits, or",
     ),
     "no split": (
         cell(5, "split", ""),

@@ -48,6 +48,7 @@ def pictures(tmp_path: Path) -> ImageFolder:
         seed=0,
         on_bad_file="error",
         copies="warn",
+        leaking="refuse",
         store=None,
     )
 

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+import logging
+import re
+from collections import Counter, defaultdict
 from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import combinations
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
+import numpy.typing as npt
 import torch
+from torch import Tensor
 
 from dovision import checks
 from dovision.functional.rng import generator
 from dovision.types import SPLITS
 
+log = logging.getLogger(__name__)
+_ATTEMPTS = 10  # at shares of rows within a point
+_COMMON = 0.05  # share from which on a split has each label
+_ALL = -1  # the label of all rows
 _USUAL = {  # names of splits, in lower case
     "train": ("train", "training", "trn"),
     "val": ("val", "valid", "validation", "dev", "development"),
@@ -40,30 +50,231 @@ def check_fractions(val: float, test: float) -> None:
         raise ValueError(f"val_fraction + test_fraction must be below 1, got {val:g} + {test:g}.")
 
 
+def groups_by_pattern(names: Sequence[str], pattern: str | None) -> list[str]:
+    """The group of each file: the match in its name, or, of a pattern with a slash, in its path; None: the path.
+
+    Raises:
+        ValueError: the pattern is no regular expression, or does not match.
+    """
+    try:
+        expression = re.compile(pattern or "")
+    except re.error as error:
+        raise ValueError(f"group must be a regular expression, got {pattern!r}: {error}.") from error
+    if pattern is None:
+        return list(names)
+    matches = [expression.search(name if "/" in pattern else name.rpartition("/")[2]) for name in names]
+    if None in matches:
+        name = names[matches.index(None)]
+        raise ValueError(f"group must match each file's name, but {pattern!r} does not match {name}.")
+    return [match[0] for match in matches if match is not None]
+
+
+class _Stratum(NamedTuple):
+    """Groups that have the same labels in as many rows."""
+
+    groups: list[Hashable]
+    images: Counter[int]  # of a group, by label, and in all
+
+
 def split_groups(
-    groups: Sequence[Hashable], labels: Sequence[int], val: float, test: float, seed: int
+    groups: Sequence[Hashable], labels: npt.ArrayLike, val: float, test: float, seed: int
 ) -> dict[str, tuple[int, ...]]:
-    """Row numbers of each split; whole groups stay together, and each split has its share of each label.
+    """Row numbers of each split; whole groups stay together, and each split has its share of rows and of each label.
+
+    Iterative stratification: groups go to the split that lacks most images of their rarest label, those of the rarest
+    label first. A label of three groups or more gets into each split of a share of .05 or more, unless other labels of
+    its groups forbid it. Where images or those of a label are more than a point off, other orders are tried, and the
+    best one taken. Rows that are groups of their own, with one label, are cut label by label, rounded, where that is
+    within a point and leaves no label out. Rows in another order can be cut otherwise.
 
     Args:
         groups: the group (patient) of each row.
-        labels: the label of each row; groups with the same set of labels are cut in the same proportions.
-        val, test: shares of the groups, in [0, 1]; train takes the rest.
+        labels: the label of each row, shape (N,), or for multilabel ones and others, shape (N, K).
+        val, test: shares of the rows, in [0, 1]; train takes the rest.
+        seed: of the order and of the groups within each stratum.
+
+    Source: Sechidis et al., On the stratification of multi-label data, ECML PKDD 2011.
     """
-    rows, kinds = defaultdict(list), defaultdict(set)
-    for row, (group, label) in enumerate(zip(groups, labels, strict=True)):
-        rows[group].append(row)
-        kinds[group].add(label)
-    strata = defaultdict(list)
-    for group, present in kinds.items():
-        strata[tuple(sorted(present))].append(group)
+    strata, rows = _strata(groups, np.asarray(labels))
+    shares = {name: share for name, share in zip(SPLITS, (1 - val - test, val, test), strict=True) if share > 0}
+    near = max(1, len(groups) / 100)
+    cuts: list[list[Counter[str]]] = []
+    if len(rows) == len(groups) and np.ndim(labels) == 1:
+        ends = [(round(len(stratum.groups) * val), round(len(stratum.groups) * (val + test))) for stratum in strata]
+        sizes = [len(stratum.groups) for stratum in strata]
+        rounded = [
+            Counter(train=n - second, val=first, test=second - first)
+            for n, (first, second) in zip(sizes, ends, strict=True)
+        ]
+        common = [name for name in shares if shares[name] >= _COMMON]
+        whole = all(count[name] or sum(count.values()) < len(SPLITS) for count in rounded for name in common)
+        cuts = [rounded] if whole else []
+    while len(cuts) < _ATTEMPTS and (not cuts or _error(strata, cuts[-1], shares, near) > (near, near)):
+        cuts.append(_cut(strata, shares, generator(seed, len(cuts), 0), slack=len(cuts) % 2))
+    cut = min(cuts, key=lambda cut: _error(strata, cut, shares, near))
     chosen: dict[str, list[int]] = {name: [] for name in SPLITS}
-    for number, (_, members) in enumerate(sorted(strata.items())):
-        order = torch.randperm(len(members), generator=generator(seed, number)).tolist()
-        first, second = round(len(order) * val), round(len(order) * (val + test))
-        for name, part in (("val", order[:first]), ("test", order[first:second]), ("train", order[second:])):
-            chosen[name] += [row for place in part for row in rows[members[place]]]
+    for number, (stratum, count) in enumerate(zip(strata, cut, strict=True)):
+        order = torch.randperm(len(stratum.groups), generator=generator(seed, number)).tolist()
+        ends = count["val"], count["val"] + count["test"]
+        for name, places in (("val", order[: ends[0]]), ("test", order[slice(*ends)]), ("train", order[ends[1] :])):
+            chosen[name] += [row for place in places for row in rows[stratum.groups[place]]]
+    for name, share in shares.items():
+        if abs(len(chosen[name]) - share * len(groups)) > near:
+            got = len(chosen[name]) / len(groups)
+            log.warning("%s gets %.3f of the images, not %.3f: groups are large, or labels rare", name, got, share)
     return {name: tuple(sorted(part)) for name, part in chosen.items()}
+
+
+def _strata(groups: Sequence[Hashable], labels: npt.NDArray[Any]) -> tuple[list[_Stratum], dict[Hashable, list[int]]]:
+    """The strata, in the order of their labels, and the rows of each group."""
+    several = labels.ndim == 2
+    sets, numbers = np.unique(labels == 1 if several else labels, axis=0, return_inverse=True)
+    none = labels.shape[1] if several else 0  # the label of rows without one, so that they are cut as well
+    present = [np.flatnonzero(row).tolist() or [none] if several else [place] for place, row in enumerate(sets)]
+    rows, content, alike = defaultdict(list), defaultdict(list), defaultdict(list)
+    for row, (group, number) in enumerate(zip(groups, numbers.ravel().tolist(), strict=True)):
+        rows[group].append(row)
+        content[group].append(number)
+    for group, members in content.items():
+        alike[tuple(sorted(members))].append(group)
+    counted = {key: Counter(label for number in key for label in (_ALL, *present[number])) for key in alike}
+    return [_Stratum(alike[key], counted[key]) for key in sorted(alike)], rows
+
+
+def _lacked(
+    strata: Sequence[_Stratum], cut: Sequence[Counter[str]], shares: Mapping[str, float]
+) -> dict[int, dict[str, float]]:
+    """Images of each label that each split lacks of its share."""
+    lacked: dict[int, dict[str, float]] = defaultdict(lambda: dict.fromkeys(shares, 0.0))
+    for stratum, count in zip(strata, cut, strict=True):
+        for label, images in stratum.images.items():
+            for name, share in shares.items():
+                lacked[label][name] += images * (share * len(stratum.groups) - count[name])
+    return lacked
+
+
+def _error(
+    strata: Sequence[_Stratum], cut: Sequence[Counter[str]], shares: Mapping[str, float], near: float
+) -> tuple[float, float]:
+    """By how many images a split is off its share, beyond `near`; and the same of images of a label, not beyond it."""
+    lacked = _lacked(strata, cut, shares)
+    off = {label: max(map(abs, names.values())) for label, names in lacked.items()}
+    return max(near, off.get(_ALL, 0)), max(off.values(), default=0)
+
+
+def _cut(
+    strata: Sequence[_Stratum], shares: Mapping[str, float], random: torch.Generator, slack: int
+) -> list[Counter[str]]:
+    """How many groups of each stratum each split gets: one cut, whose order and ties are drawn."""
+    cut: list[Counter[str]] = [Counter() for _ in strata]
+    lacked = _lacked(strata, cut, shares)
+    having = {label: [place for place, stratum in enumerate(strata) if label in stratum.images] for label in lacked}
+    waiting = {label: sum(len(strata[place].groups) for place in places) for label, places in having.items()}
+    absent = {label: {name for name in shares if shares[name] >= _COMMON} for label in lacked}
+    draw = torch.rand(len(strata), generator=random).tolist()
+    for label in sorted(having, key=lambda label: (sum(lacked[label].values()), label)):
+        for place in sorted(having[label], key=lambda place: (-strata[place].images[label].bit_length(), draw[place])):
+            images = strata[place].images
+            while left := len(strata[place].groups) - sum(cut[place].values()):
+                names = list(shares) if draw[place] < 0.5 else [*reversed(shares)]
+                for other in images:  # of which all that are left are needed
+                    if waiting[other] <= len(absent[other]):
+                        names = [name for name in names if name in absent[other]] or names
+                names = [name for name in names if 2 * lacked[_ALL][name] >= images[_ALL]] or names
+                least = max(lacked[label][name] for name in names) - slack * images[label] - 1e-6
+                names = [name for name in names if lacked[label][name] >= least]
+                chosen = max(names, key=lambda name: round(lacked[_ALL][name] / (shares[name] if slack else 1), 6))
+                count = 1 + left // 100
+                cut[place][chosen] += count
+                for other in images:
+                    lacked[other][chosen] -= count * images[other]
+                    waiting[other] -= count
+                    absent[other].discard(chosen)
+    return cut
+
+
+@dataclass(frozen=True)
+class Cut:
+    """How rows become train, val and test.
+
+    Args:
+        val, test: shares of the rows, where rows have no such split.
+        seed: of the cut.
+        leaking: refuse, warn or drop, of groups with rows in two splits; drop leaves them in the later one.
+    """
+
+    val: float
+    test: float
+    seed: int
+    leaking: str = "refuse"
+
+    def __post_init__(self) -> None:
+        check_fractions(self.val, self.test)
+        checks.choice("leaking", self.leaking, ("refuse", "warn", "drop"))
+
+
+def split_rows(
+    given: Sequence[str] | None,
+    groups: Sequence[str],
+    labels: Tensor,
+    classes: Sequence[str],
+    cut: Cut,
+    needed: Collection[str],
+) -> dict[str, tuple[int, ...]]:
+    """Row numbers of each split: as given, with val cut from train where no row has it, or all cut by group.
+
+    Args:
+        given: the split of each row; None: they are cut.
+        groups, labels: of each row, as of `split_groups`.
+        classes: names of the labels.
+        cut: its shares, its seed, and whether groups may lie in two given splits.
+        needed: splits in which each class must have a row; of others, classes without one are named in the log.
+
+    Raises:
+        ValueError: a split is empty or lacks a class, a group lies in two, or the given splits are not complete.
+    """
+    if given is None:
+        rows = split_groups(groups, labels.numpy(), cut.val, cut.test, cut.seed)
+    else:
+        rows = _without_leaks(
+            {name: [row for row, own in enumerate(given) if own == name] for name in SPLITS}, groups, cut
+        )
+        rows = _complete(rows, groups, labels, cut)
+    check_classes(rows, labels, classes, needed)
+    return rows
+
+
+def check_classes(
+    rows: Mapping[str, Sequence[int]], labels: Tensor, classes: Sequence[str], needed: Collection[str] = ()
+) -> None:
+    """Say in the log how many rows each split has and which classes have none there; arguments as of `split_rows`."""
+    total = sum(map(len, rows.values()))
+    counts = ", ".join(f"{name} {len(rows[name]):,} ({len(rows[name]) / max(1, total):.3f})" for name in SPLITS)
+    log.info("splits: %s of %s images", counts, f"{total:,}")
+    for name in SPLITS if rows["train"] else ("test",):
+        if not rows[name]:
+            raise ValueError(
+                f"each split must have an image, but {name} has none of {total:,}. Set dataset.val_fraction and "
+                "dataset.test_fraction, or give each image its split."
+            )
+    for name, absent in split_facts(rows, labels, classes)["absent_classes"].items():
+        if name in needed:
+            raise ValueError(
+                f"each class must have an image in {name}, but {checks.listed(absent)} has none. Leave it out of "
+                "dataset.classes, or give its images other splits."
+            )
+        log.warning("%s has no image of %s", name, checks.listed(absent))
+
+
+def split_facts(rows: Mapping[str, Sequence[int]], labels: Tensor, classes: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Number of images of each split, and the classes without one there, as a run records them."""
+    absent = {}
+    for name, places in rows.items():
+        label = labels[list(places)]
+        count = (label == 1).sum(0) if label.ndim == 2 else label.bincount(minlength=len(classes))
+        absent[name] = [label for label, images in zip(classes, count.tolist(), strict=True) if not images]
+    absent = {name: names for name, names in absent.items() if names and rows[name]}
+    return {"images": {name: len(places) for name, places in rows.items()}, "absent_classes": absent}
 
 
 def check_disjoint(groups: Mapping[str, Collection[Any]], what: str, remedy: str) -> None:
@@ -83,34 +294,48 @@ def check_disjoint(groups: Mapping[str, Collection[Any]], what: str, remedy: str
             )
 
 
-def complete_splits(
-    given: Sequence[str], groups: Sequence[Hashable], labels: Sequence[int], val: float, seed: int
+def _without_leaks(rows: Mapping[str, Sequence[int]], groups: Sequence[str], cut: Cut) -> dict[str, tuple[int, ...]]:
+    """The rows of each split, without those of groups that also are in a later one where these are dropped."""
+    if cut.leaking == "refuse":
+        remedy = "Choose other groups or splits, or leave them in one with dataset.leaking=drop."
+        check_disjoint({name: {groups[row] for row in places} for name, places in rows.items()}, "group", remedy)
+    kept, later = {}, set[str]()
+    for name in reversed(SPLITS):
+        shared = {groups[row] for row in rows[name]} & later
+        kept[name] = tuple(row for row in rows[name] if groups[row] not in shared or cut.leaking != "drop")
+        later |= {groups[row] for row in rows[name]}
+        if shared:
+            log.warning(
+                "%s has %d images of %d groups that are in later splits, too, such as %s: %s",
+                name,
+                sum(groups[row] in shared for row in rows[name]),
+                len(shared),
+                min(shared),
+                "they are left out" if cut.leaking == "drop" else "a classifier is tested on what it was fitted to",
+            )
+    return {name: kept[name] for name in SPLITS}
+
+
+def _complete(
+    rows: dict[str, tuple[int, ...]], groups: Sequence[str], labels: Tensor, cut: Cut
 ) -> dict[str, tuple[int, ...]]:
-    """Row numbers of each split, from the split that each row has; val is cut from train where no row has it.
+    """The given splits, with val cut from train where no row has it.
 
     Rows of test alone leave train and val empty: they can be measured, but nothing can be fitted.
-
-    Args:
-        given: of each row, train, val or test.
-        groups, labels, val, seed: of the cut, see `split_groups`.
-
-    Raises:
-        ValueError: no row is of test, or a val split has no train beside it.
     """
-    rows = {name: tuple(row for row, own in enumerate(given) if own == name) for name in SPLITS}
     if not rows["test"] or (rows["val"] and not rows["train"]):
-        found = ", ".join(name for name in SPLITS if rows[name])
+        present = ", ".join(name for name in SPLITS if rows[name])
         raise ValueError(
-            f"splits must be train, val and test, train and test, or test alone, got {found}. Give each image one of "
+            f"splits must be train, val and test, train and test, or test alone, got {present}. Give each image one of "
             "these, or none to have them cut."
         )
     if rows["train"] and not rows["val"]:
         train = rows["train"]
-        cut = split_groups([groups[row] for row in train], [labels[row] for row in train], val, 0, seed)
-        rows |= {name: tuple(train[row] for row in cut[name]) for name in ("train", "val")}
+        fitted = split_groups([groups[row] for row in train], labels.numpy()[list(train)], cut.val, 0, cut.seed)
+        rows = rows | {name: tuple(train[row] for row in fitted[name]) for name in ("train", "val")}
         if not rows["val"]:
             raise ValueError(
-                f"val must have an image, but a share of {val:g} of {len(set(groups[row] for row in train)):,} groups "
-                "is none. Set dataset.val_fraction."
+                f"val must have an image, but a share of {cut.val:g} of {len(set(groups[row] for row in train)):,} "
+                "groups is none. Set dataset.val_fraction."
             )
     return rows

@@ -40,8 +40,8 @@ class ChestXray14(FileImages):
         root: the folder.
         task, classes, shape: facts; classes are some or all of the 14 labels, channels 1 or 3 (grey, repeated).
         split: official, by the lists, with val cut from train_val by patient; or patients, which cuts all by patient.
-        val_fraction: share of the patients, of those in train_val for the official split.
-        test_fraction: share of the patients, where split is patients.
+        val_fraction: share of the films, cut by patient, of those in train_val for the official split.
+        test_fraction: share of the films, where split is patients.
         seed: of the cut.
         store_size: height and width in pixels of the films decoded once by `prepare`, at least the shape's; read where
             it is complete. None: read the files.
@@ -162,7 +162,7 @@ def split_films(
 ) -> npt.NDArray[np.object_]:
     """The split of each entry: by the official lists, with val cut by patient from train_val, or all cut by patient.
 
-    Each split that is cut has its share of the patients with and without a finding.
+    Each split that is cut has its share of the films and of each of the 14 findings.
 
     Raises:
         ValueError: a film is in none of the lists, or a patient in both.
@@ -179,8 +179,11 @@ def split_films(
         patients = {name: entries["patient"].iloc[rows] for name, rows in zip(_nih_tables.LISTS, listed, strict=True)}
         _splits.check_disjoint(patients, "patient", "Take the lists as they were released.")
         cut, test_fraction = listed[0], 0
-    patient, sick = entries["patient"].iloc[cut], entries["findings"].iloc[cut] != _nih_tables.HEALTHY
-    rows = _splits.split_groups(patient.tolist(), sick.tolist(), val_fraction, test_fraction, seed)
+    patient, labels = (
+        entries["patient"].iloc[cut],
+        _nih_tables.label_matrix(entries["findings"].iloc[cut], _nih_tables.FINDINGS),
+    )
+    rows = _splits.split_groups(patient.tolist(), labels, val_fraction, test_fraction, seed)
     splits = np.full(len(entries), "test", dtype=object)
     for name, own in rows.items():
         splits[cut[list(own)]] = name

@@ -59,8 +59,9 @@ class HfDataset(LibraryImages):
         splits: its names of train, val and test; those that it does not have are cut.
         task, classes, shape: facts; multilabel if a label is a list; 1 or 3 channels; images are resized to cover the
             shape.
-        val_fraction, test_fraction: shares of the groups, where there are no such splits.
+        val_fraction, test_fraction: shares of the images, where there are no such splits.
         seed: of the cut.
+        leaking: refuse, warn or drop, of groups with rows in two splits; as of `_splits.Cut`.
         store: folder of images that `prepare` decoded once, of 8 bits; read where it is complete. None: read the files.
 
     Raises:
@@ -89,6 +90,7 @@ class HfDataset(LibraryImages):
         val_fraction: float,
         test_fraction: float,
         seed: int,
+        leaking: str,
         store: str | None,
     ) -> None:
         self.task = _checks.task(task, classes, ("multiclass", "multilabel"), "a dataset of Hugging Face")
@@ -101,7 +103,7 @@ class HfDataset(LibraryImages):
         groups = names if group is None else _groups(data[group], str(group), names)
         self.records = pd.DataFrame({"number": range(len(names)), "name": names, "group": groups})
         self.read = HfReader(data.cast_column(image, library.Image(decode=False)), str(image), self.shape)
-        self.cut(given, val_fraction, test_fraction, seed)
+        self.cut(given, _splits.Cut(val_fraction, test_fraction, seed, leaking))
         self.read(0)
         named = _files_of_images(data, str(image))
         local = Path(root)

@@ -6,7 +6,6 @@ import hashlib
 import itertools
 import logging
 import os
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -66,14 +65,15 @@ class ImageFolder(FileImages):
         class_file: a file below the root with a line a class, its folder and, behind a tab, or behind an ImageNet
             number such as n01440764, its name; None: folders are named after their classes.
         split_folders: names of the folders of train, val and test; None for a split that has none.
-        group: regular expression found in each file's name, such as "person[0-9]+|IM-[0-9]+"; files of one match
-            belong together. None: each file is its own group.
+        group: regular expression found in each file's name, such as "person[0-9]+|IM-[0-9]+", or, if it has a slash,
+            in its path below the root; files of one match belong together. None: each file is its own group.
         boxes: a table below the root with a row a box: path (of the image, below the root), label, and four numbers as
             of `readers.boxes`. None: none.
         masks: files of masks in a folder, as of `mask_sources.MaskSettings`.
-        val_fraction, test_fraction: shares of the groups, where the splits are not folders.
+        val_fraction, test_fraction: shares of the images, where the splits are not folders.
         seed: of the cut.
         on_bad_file: error, or skip, which lists them in `bad_files`.
+        leaking: refuse, warn or drop, where folders of two splits have files of one group; as of `_splits.Cut`.
         copies: error, or warn, where files of two splits have the same bytes.
         store: folder of images that `prepare` decoded once, of 8 bits; read where it is complete. None: read the files.
 
@@ -113,12 +113,13 @@ class ImageFolder(FileImages):
         test_fraction: float,
         seed: int,
         on_bad_file: str,
+        leaking: str,
         copies: str,
         store: str | None,
     ) -> None:
         self._root = Path(root).resolve()
         checks.choice("on_bad_file", on_bad_file, ("error", "skip"))
-        _splits.check_fractions(val_fraction, test_fraction)
+        cut = _splits.Cut(val_fraction, test_fraction, seed, leaking)
         self.shape = _image_io.grey_or_rgb_shape(shape)
         settings = _checks.group("masks", MaskSettings, masks)
         folders = _split_folders(self._root, split_folders)
@@ -139,13 +140,9 @@ class ImageFolder(FileImages):
             )
         whole = [(file, facts) for file, facts in zip(listed, read, strict=True) if not isinstance(facts, str)]
         self._hold(whole)
-        groups, labels = self.records["group"].tolist(), self.labels.tolist()
-        self.rows = (
-            _splits.split_groups(groups, labels, val_fraction, test_fraction, seed)
-            if FLAT in folders
-            else _splits.complete_splits([file.split for file, _ in whole], groups, labels, val_fraction, seed)
-        )
-        self._check_splits()
+        given = None if FLAT in folders else [file.split for file, _ in whole]
+        groups = self.records["group"].tolist()
+        self.rows = _splits.split_rows(given, groups, self.labels, self.task.classes, cut, ("train", "val"))
         check_copies([facts.digest for _, facts in whole], self.records, self.rows, copies)
         if boxes is not None:
             self.known_boxes = boxes_of_images(self._root / boxes, self._root, self.records, self.task.classes)
@@ -177,18 +174,6 @@ class ImageFolder(FileImages):
             }
         )
 
-    def _check_splits(self) -> None:
-        for split in SPLITS if len(self.rows["train"]) else ("test",):
-            own = list(self.rows[split])
-            present = set(self.labels[own].tolist())
-            missing = [name for label, name in enumerate(self.task.classes) if label not in present]
-            if missing and split != "test":
-                raise ValueError(f"each class must have an image in each split, but {missing[0]} has none in {split}.")
-            if missing:
-                log.warning("%s has no image of %s", split, checks.listed(missing))
-        groups = {split: set(self.records["group"].iloc[list(own)]) for split, own in self.rows.items()}
-        _splits.check_disjoint(groups, "group", "Choose another dataset.group, or move the files.")
-
 
 def _split_folders(root: Path, names: Mapping[str, str | None]) -> dict[str, Path]:
     """The folder of each split that there is, or of everything, under the name FLAT."""
@@ -212,18 +197,15 @@ def _split_folders(root: Path, names: Mapping[str, str | None]) -> dict[str, Pat
 
 def _listed(
     root: Path, folders: Mapping[str, Path], classes: Sequence[tuple[str, int]], group: str | None
-) -> Iterator[_Listed]:
+) -> list[_Listed]:
     """Every file that is not hidden."""
-    try:
-        expression = re.compile("" if group is None else group)
-    except re.error as error:
-        raise ValueError(f"group must be a regular expression, got {group!r}: {error}.") from error
-    for (split, folder), (inner, label) in itertools.product(folders.items(), classes):
-        for path in _visible(folder / inner):
-            name, match = path.relative_to(root).as_posix(), expression.search(path.name)
-            if match is None:
-                raise ValueError(f"group must match each file's name, but {group!r} does not match {name}.")
-            yield _Listed(name, label, name if group is None else match[0], split)
+    files = [
+        (path.relative_to(root).as_posix(), label, split)
+        for (split, folder), (inner, label) in itertools.product(folders.items(), classes)
+        for path in _visible(folder / inner)
+    ]
+    groups = _splits.groups_by_pattern([name for name, _, _ in files], group)
+    return [_Listed(name, label, own, split) for (name, label, split), own in zip(files, groups, strict=True)]
 
 
 def _visible(folder: Path) -> Iterator[Path]:

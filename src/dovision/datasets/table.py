@@ -22,8 +22,6 @@ from dovision.datasets.readers.mask_sources import MaskSettings, mask_sources
 from dovision.datasets.readers.nifti import PLANES
 from dovision.datasets.readers.table_rows import FILE, NAME, NUMBER, Columns
 from dovision.datasets.readers.unread_columns import warn_of_unread
-from dovision.functional import sample_order
-from dovision.types import SPLITS
 
 log = logging.getLogger(__name__)
 
@@ -46,15 +44,17 @@ class Table(FileImages):
         separator: between the labels of a cell.
         ignored_labels: names of labels that are no class, such as "No Finding": a multiclass row of one is left out.
         where: columns, and the value or values that a row must have there to be used; None: all rows.
+        group: regular expression found in each path, as of `ImageFolder`, where there is no column of patients.
         boxes: a second table, below the root, with a row a box: the image's path, its four numbers, a label.
             None: the boxes are in the manifest, if it has such columns.
         masks: files of masks, as of `mask_sources.MaskSettings`.
         window, plane: of DICOM, NIfTI and 16-bit files, as of `_image_io.Decoding`.
-        val_fraction, test_fraction: shares of the patients, where the table has no splits; the first also where it has
+        val_fraction, test_fraction: shares of the images, where the table has no splits; the first also where it has
             no val.
         seed: of the cut.
         check: pixels, which decodes each file once at start, or headers, which decodes some.
         on_bad_file: error, or skip, which lists them in `bad_files`.
+        leaking: refuse, warn or drop, where patients or groups have rows in two splits; as of `_splits.Cut`.
         copies: error, or warn, where files of two splits have the same bytes.
         store: folder of images that `prepare` decoded once, of 8 bits; read where it is complete. None: read the files.
 
@@ -92,6 +92,7 @@ class Table(FileImages):
         separator: str,
         ignored_labels: Sequence[str],
         where: Mapping[str, Any] | None,
+        group: str | None,
         boxes: str | None,
         masks: Mapping[str, Any],
         window: Sequence[float] | None,
@@ -101,6 +102,7 @@ class Table(FileImages):
         seed: int,
         check: str,
         on_bad_file: str,
+        leaking: str,
         copies: str,
         store: str | None,
     ) -> None:
@@ -111,7 +113,7 @@ class Table(FileImages):
         self.decoding = _image_io.Decoding(_window(window), checks.choice("plane", plane, PLANES))
         decode = checks.choice("check", check, ("pixels", "headers")) == "pixels"
         checks.choice("on_bad_file", on_bad_file, ("error", "skip"))
-        _splits.check_fractions(val_fraction, test_fraction)
+        cut = _splits.Cut(val_fraction, test_fraction, seed, leaking)
         settings = _checks.group("masks", MaskSettings, masks)
         listed = table_rows.rows_where(read_manifest(self._root / manifest, "manifest"), where)
         stated = _checks.group("columns", Columns, columns)
@@ -123,14 +125,9 @@ class Table(FileImages):
         self._listed = frozenset(rows.cells[NAME])
         label = self._label(rows, separator, checks.names("ignored_labels", ignored_labels))
         given = table_rows.given_splits(rows, self._columns.split, self._columns.patient, splits)
-        rows, given = self._used(rows, label, given, decode, on_bad_file == "skip")
-        groups, strata = self.records["group"].tolist(), sample_order.strata(self.labels.numpy()).tolist()
-        self.rows = (
-            _splits.split_groups(groups, strata, val_fraction, test_fraction, seed)
-            if given is None
-            else _splits.complete_splits(given, groups, strata, val_fraction, seed)
-        )
-        self._check_splits()
+        rows, given = self._used(rows, label, given, decode, on_bad_file == "skip", group)
+        groups = self.records["group"].tolist()
+        self.rows = _splits.split_rows(given, groups, self.labels, self.task.classes, cut, ("train",))
         check_copies([header.digest for header in self._headers], self.records, self.rows, copies)
         self._find_boxes(listed, boxes)
         sources = mask_sources(rows, self._columns.mask, settings, self._root)
@@ -165,7 +162,13 @@ class Table(FileImages):
         return label_columns.labels_from_names(rows, self._columns.label, self.task, separator, ignored)
 
     def _used(
-        self, rows: Manifest, label: label_columns.Labels, splits: list[str] | None, decode: bool, skip: bool
+        self,
+        rows: Manifest,
+        label: label_columns.Labels,
+        splits: list[str] | None,
+        decode: bool,
+        skip: bool,
+        group: str | None,
     ) -> tuple[Manifest, list[str] | None]:
         """Take the rows that have a label and a whole file as records; returns them, and their splits."""
         if not label.has_label.all():
@@ -189,13 +192,15 @@ class Table(FileImages):
         self._warn_of_text(rows, [header.burnt_in for header in headers])
         self._warn_of_dark(rows, [header.dark for header in headers])
         cells = rows.cells
-        group = cells[NAME] if self._columns.patient is None else cells[self._columns.patient]
+        names = cells[NAME].tolist()
+        patient = self._columns.patient
+        groups = _splits.groups_by_pattern(names, group) if patient is None else cells[patient].tolist()
         self.records = pd.DataFrame(
             {
-                "name": cells[NAME].to_numpy(),
+                "name": names,
                 "path": cells[FILE].to_numpy(),
                 "number": cells[NUMBER].to_numpy(),
-                "group": group.to_numpy(),
+                "group": groups,
                 "height": [header.height for header in headers],
                 "width": [header.width for header in headers],
             }
@@ -225,26 +230,6 @@ class Table(FileImages):
                 rows.cells[NAME].iloc[dark.index(True)],
                 rows.cells.index[dark.index(True)],
             )
-
-    def _check_splits(self) -> None:
-        counts = {name: len(self.rows[name]) for name in SPLITS}
-        log.info("table: %s", ", ".join(f"{name} {count:,}" for name, count in counts.items()))
-        for name in SPLITS if counts["train"] else ("test",):
-            if not counts[name]:
-                raise ValueError(
-                    f"each split must have an image, but {name} has none. Set dataset.val_fraction and "
-                    "dataset.test_fraction, or give each row its split."
-                )
-            label = self.labels[list(self.rows[name])]
-            count = (label == 1).sum(0) if self.task.multilabel else label.bincount(minlength=len(self.task.classes))
-            missing = [own for own, some in zip(self.task.classes, count.tolist(), strict=True) if not some]
-            if missing and name == "train":
-                raise ValueError(
-                    f"each class must have an image in train, but {checks.listed(missing)} has none. Leave it out of "
-                    "dataset.classes, or give its rows another split."
-                )
-            if missing:
-                log.warning("%s has no image of %s", name, checks.listed(missing))
 
     def _find_boxes(self, listed: Manifest, second: str | None) -> None:
         """The boxes of the second table, or those in the manifest's rows."""

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from dovision import checks
-from dovision.datasets import _checks, _image_io
+from dovision.datasets import _checks, _image_io, _splits
 from dovision.datasets.readers.library_images import LibraryImages
 from dovision.functional import geometry
 from dovision.types import Mask, Shape
@@ -54,7 +54,7 @@ class Xrv(LibraryImages):
         task, classes, shape: facts; any of its pathologies, 1 or 3 channels; films are resized to cover the shape.
         unknown_labels: error, leave_out or absent, of films for which the collection does not say whether a class is
             there.
-        val_fraction, test_fraction: shares of the patients; a film without a patient is one of its own.
+        val_fraction, test_fraction: shares of the films, cut by patient; a film without a patient is one of its own.
         seed: of the cut.
         store: folder of images that `prepare` decoded once, of 8 bits; read where it is complete. None: read the files.
 
@@ -100,7 +100,7 @@ class Xrv(LibraryImages):
         self.labels = torch.from_numpy(np.nan_to_num(labels[used]))
         self.records = _records(library.csv, used)
         self.mask_names = self.task.classes if arguments.get("pathology_masks") else ()
-        self.cut(None, val_fraction, test_fraction, seed)
+        self.cut(None, _splits.Cut(val_fraction, test_fraction, seed))
         self.read(int(used[0]))
         options = {key: value for key, value in arguments.items() if not _is_path(value)}
         described = [name, version("torchxrayvision"), sorted(options.items())]

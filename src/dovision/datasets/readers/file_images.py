@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from dovision import checks
-from dovision.datasets import _checks, _image_io
+from dovision.datasets import _checks, _image_io, _splits
 from dovision.datasets.readers import boxes as box_tables
 from dovision.datasets.readers.decoded_store import PreparedImages, stamp
 from dovision.datasets.readers.mask_sources import ErrorText, MaskSource, check_masks, check_volumes, error_by_name
@@ -163,6 +163,7 @@ class FileImages(PreparedImages):
         records = self.records.drop(columns="path").to_csv(index=False)
         texts = (facts, records, self.known_boxes.to_csv(index=False), of_masks)
         self.content = _checks.fingerprint((described, *(text.encode() for text in texts)), self.rows)
+        self.facts = {**self.facts, **_splits.split_facts(self.rows, self.labels, self.task.classes)}
 
     def _files(self, places: Sequence[int]) -> Callable[[int], Tensor]:
         """Images at these places, each read from its file."""

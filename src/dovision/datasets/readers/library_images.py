@@ -13,7 +13,6 @@ from torch import Tensor
 
 from dovision.datasets import _checks, _splits
 from dovision.datasets.readers.decoded_store import PreparedImages, stamp
-from dovision.functional import sample_order
 from dovision.interfaces import Source
 
 
@@ -56,31 +55,10 @@ class LibraryImages(PreparedImages):
         """The image of a record, read by the library."""
         return self.read(int(self.records["number"].iloc[place]))
 
-    def cut(self, given: Sequence[str] | None, val: float, test: float, seed: int) -> None:
-        """Set the splits: those that rows have, with val cut from train where none has it, or all cut by group.
-
-        Args:
-            given: of each record, train, val or test; None: they are cut.
-            val, test: shares of the groups.
-            seed: of the cut.
-
-        Raises:
-            ValueError: the splits cannot be made, or share a group.
-        """
-        _splits.check_fractions(val, test)
-        groups, strata = self.records["group"].tolist(), sample_order.strata(self.labels.numpy()).tolist()
-        if given is None:
-            self.rows = _splits.split_groups(groups, strata, val, test, seed)
-        else:
-            self.rows = _splits.complete_splits(given, groups, strata, val, seed)
-        for name, rows in self.rows.items():
-            if not rows and (name == "test" or self.rows["train"]):
-                raise ValueError(
-                    f"each split must have an image, but {name} has none of {len(groups):,}. Set dataset.val_fraction "
-                    "and dataset.test_fraction."
-                )
-        own = {name: {groups[row] for row in rows} for name, rows in self.rows.items()}
-        _splits.check_disjoint(own, "group", "Choose other splits.")
+    def cut(self, given: Sequence[str] | None, cut: _splits.Cut) -> None:
+        """Set the splits; arguments and errors as those of `_splits.split_rows`."""
+        groups = self.records["group"].tolist()
+        self.rows = _splits.split_rows(given, groups, self.labels, self.task.classes, cut, needed=())
 
     def identify(
         self, described: Iterable[object], files: Sequence[Path], store: str | None, origin: Sequence[object]
@@ -112,3 +90,4 @@ class LibraryImages(PreparedImages):
             self.records.values.tolist(),
         )
         self.content = _checks.fingerprint((repr(each).encode() for each in own), self.rows)
+        self.facts = {**self.facts, **_splits.split_facts(self.rows, self.labels, self.task.classes)}
