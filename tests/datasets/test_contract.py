@@ -17,6 +17,7 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 from torch.utils.data import default_collate
 
+from dovision.config.inferred_settings import with_inferred_settings
 from dovision.functional.sample_order import RARE_SHARE, strata
 from dovision.interfaces import Counterfactuals, Images
 from dovision.types import BOX_COLUMNS, SOURCE_BOXES, Batch
@@ -97,7 +98,8 @@ def config(request, shared_folder, birds, table, libraries):
         **libraries,
         "funnybirds": {"root": str(birds), "classes": ["0", "1"], "shape": [3, 32, 32], "val_fraction": 0.3},
     }
-    return OmegaConf.merge(OmegaConf.load(request.param), overrides.get(stem, {}))
+    settings = OmegaConf.merge(OmegaConf.load(request.param), overrides.get(stem, {}))
+    return with_inferred_settings(OmegaConf.create({"dataset": settings})).dataset
 
 
 @pytest.fixture(scope="module")

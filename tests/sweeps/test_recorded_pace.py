@@ -54,10 +54,13 @@ def test_a_run_of_one_batch_or_of_no_time_has_no_pace(clock):
     assert recorded(clock, [7.0, 0.1]) is None
 
 
+STATED = ("dataset.classes=[a,b]", "dataset.shape=[1,64,64]")  # since the files are not there
+
+
 def test_a_run_on_other_files_is_not_alike_and_one_with_another_seed_is(tmp_path):
     def key(*overrides):
         with initialize_config_dir(str(configuration_folder()), version_base="1.3"):
-            config = compose("evaluate", ["dataset=image_folder", "dataset.classes=[a,b]", *overrides])
+            config = compose("evaluate", ["dataset=image_folder", *STATED, *overrides])
         return recorded_pace._key(settings.read("evaluate", config), 1)
 
     one = key("dataset.root=one")

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, PlainValidator, PrivateAttr, Validat
 from dovision import checks
 from dovision.config.component import Component
 from dovision.config.errors import elsewhere, is_listed, readable
-from dovision.config.found_classes import with_found_classes
+from dovision.config.inferred_settings import with_inferred_settings
 from dovision.config.instead import replacement
 from dovision.config.keep import KEEPS
 from dovision.config.sources import configuration_folder, leaves, recorded, resolved
@@ -452,7 +452,7 @@ def read(command: str, config: DictConfig) -> Any:
     Raises:
         ValueError: a key is unknown or missing, or a value is empty or not as its field declares; the error names it.
     """
-    config, foreign = with_found_classes(config), of_experiments(command)
+    config, foreign = with_inferred_settings(config), of_experiments(command)
     content, record = resolved(config, foreign), recorded(config, foreign)
     kind = OF_COMMAND[command]
     for key, value in leaves(content):

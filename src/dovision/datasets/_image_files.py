@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,13 +11,12 @@ from dovision.io import files, images
 from dovision.runtime.progress import DISPLAY
 
 
-def decode_files(paths: Sequence[Path], names: Sequence[str]) -> list[tuple[int, int, bytes] | str]:
-    """Height, width and SHA-256 of each file, or what is wrong with it, by its name; with a progress bar."""
+def decode_files(paths: Sequence[Path], names: Sequence[str]) -> list[_image_io.ImageHeader | str]:
+    """The header of each file, or what is wrong with it, by its name; with a progress bar."""
 
-    def decode(path: Path, name: str) -> tuple[int, int, bytes] | str:
+    def decode(path: Path, name: str) -> _image_io.ImageHeader | str:
         try:
-            data = files.read_bytes(path, images.MAX_FILE_BYTES)
-            return *_image_io.decoded_size(data, name), hashlib.sha256(data).digest()
+            return _image_io.decoded_header(files.read_bytes(path, images.MAX_FILE_BYTES), name)
         except ValueError as error:
             return f"{name}: {error}"
 

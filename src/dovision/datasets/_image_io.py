@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +24,11 @@ from dovision.io import archives, images
 from dovision.io.arrays import FileArray
 from dovision.io.images import BadFile
 from dovision.types import Shape
+
+log = logging.getLogger(__name__)
+_Image = TypeVar("_Image")
+_SAMPLE = 32  # images that are looked at for their channels
+_GREY_MODES = ("1", "L", "LA", "I", "I;16")
 
 
 def grey_or_rgb_shape(stated: Sequence[int]) -> Shape:
@@ -40,6 +47,7 @@ class ImageHeader(NamedTuple):
     burnt_in: bool = False  # a DICOM file says that names or other text are part of its pixels
     dark: bool | None = None  # no value above a sixteenth of the range, as of 12 bits in a file of 16; None: not read
     reoriented: bool = False  # by its EXIF orientation
+    colour: bool | None = None  # its channels differ; None: not read
     digest: bytes = b""  # SHA-256 of the file; empty of a slice or a frame, of which a file has many
 
 
@@ -108,8 +116,8 @@ def _is_deep(image: Image.Image) -> bool:
     return image.mode == "F" or image.mode.startswith("I")
 
 
-def decoded_size(data: bytes, name: str = "") -> tuple[int, int]:
-    """Height and width of the image in a file's bytes, which is decoded to its end; BadFile if it cannot be.
+def decoded_header(data: bytes, name: str = "") -> ImageHeader:
+    """The header of the image in a file's bytes, which is decoded to its end; BadFile if it cannot be.
 
     Args:
         data: of the file.
@@ -117,11 +125,42 @@ def decoded_size(data: bytes, name: str = "") -> tuple[int, int]:
     """
     if nifti.is_nifti(name):
         raise BadFile("a NIfTI volume, of which an image is a slice: name the slices in a table (dataset=table)")
+    digest = hashlib.sha256(data).digest()
     if dicom.is_dicom(name, data):
-        height, width = dicom.dicom_image(data, None, None).shape[:2]
-        return height, width
+        values = dicom.dicom_image(data, None, None)
+        height, width = values.shape[:2]
+        return ImageHeader(height, width, digest=digest, colour=is_colour(_tensor(values, 3)))
     image = _known(images.decode(data))
-    return image.height, image.width
+    values = np.zeros((1, 1, 3), np.uint8) if image.mode in _GREY_MODES else np.array(image.convert("RGB"))
+    colour, turned = is_colour(torch.from_numpy(values).movedim(-1, 0), white=255), images.is_reoriented(data)
+    return ImageHeader(image.height, image.width, reoriented=turned, digest=digest, colour=colour)
+
+
+def is_colour(image: Tensor, white: float = 1) -> bool:
+    """Return whether the channels of an image, shape (3, H, W), differ by more than 2 of 255 anywhere."""
+    return bool((image.amax(0) - image.amin(0)).max() > 2.5 / 255 * white)
+
+
+def channels_of(images: Sequence[_Image], read: Callable[[_Image], Tensor]) -> int:
+    """3 if an image of a seeded sample is in colour, 1 if all are grey; a mixture is named in the log.
+
+    `read` gives an image as RGB; those that cannot be read are passed over, since the dataset checks them itself.
+    """
+    colour = []
+    for place in np.random.default_rng(0).permutation(len(images))[:_SAMPLE].tolist():
+        with suppress(ValueError, OSError):
+            colour.append(is_colour(read(images[place])))
+    if any(colour) and not all(colour):
+        text = "%d of %d images that were looked at are in colour, the others grey: all are read as RGB"
+        log.info(text, sum(colour), len(colour))
+    return 3 if any(colour) else 1
+
+
+def warn_of_lost_colour(colour: Sequence[bool | None], shape: Shape) -> None:
+    """Warn of images in colour that are read as grey; None: not known."""
+    if shape[0] == 1 and any(colour):
+        text = "%d of %d images are in colour and are read as grey. Set 'dataset.shape=[3,%d,%d]' to keep their colours"
+        log.warning(text, sum(own is True for own in colour), len(colour), *shape[1:])
 
 
 def image_from_file(path: Path, shape: Shape, decoding: Decoding | None = None, number: int | None = None) -> Tensor:

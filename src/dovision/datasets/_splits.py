@@ -100,12 +100,10 @@ def split_groups(
     near = max(1, len(groups) / 100)
     cuts: list[list[Counter[str]]] = []
     if len(rows) == len(groups) and np.ndim(labels) == 1:
-        ends = [(round(len(stratum.groups) * val), round(len(stratum.groups) * (val + test))) for stratum in strata]
-        sizes = [len(stratum.groups) for stratum in strata]
-        rounded = [
-            Counter(train=n - second, val=first, test=second - first)
-            for n, (first, second) in zip(sizes, ends, strict=True)
-        ]
+        rounded: list[Counter[str]] = []
+        for size in (len(stratum.groups) for stratum in strata):
+            first, second = round(size * val), round(size * (val + test))
+            rounded.append(Counter(train=size - second, val=first, test=second - first))
         common = [name for name in shares if shares[name] >= _COMMON]
         whole = all(count[name] or sum(count.values()) < len(SPLITS) for count in rounded for name in common)
         cuts = [rounded] if whole else []
@@ -115,8 +113,9 @@ def split_groups(
     chosen: dict[str, list[int]] = {name: [] for name in SPLITS}
     for number, (stratum, count) in enumerate(zip(strata, cut, strict=True)):
         order = torch.randperm(len(stratum.groups), generator=generator(seed, number)).tolist()
-        ends = count["val"], count["val"] + count["test"]
-        for name, places in (("val", order[: ends[0]]), ("test", order[slice(*ends)]), ("train", order[ends[1] :])):
+        val_end, test_end = count["val"], count["val"] + count["test"]
+        parts = {"val": order[:val_end], "test": order[val_end:test_end], "train": order[test_end:]}
+        for name, places in parts.items():
             chosen[name] += [row for place in places for row in rows[stratum.groups[place]]]
     for name, share in shares.items():
         if abs(len(chosen[name]) - share * len(groups)) > near:
@@ -176,7 +175,7 @@ def _cut(
         for place in sorted(having[label], key=lambda place: (-strata[place].images[label].bit_length(), draw[place])):
             images = strata[place].images
             while left := len(strata[place].groups) - sum(cut[place].values()):
-                names = list(shares) if draw[place] < 0.5 else [*reversed(shares)]
+                names = list(shares)[:: 1 if draw[place] < 0.5 else -1]
                 for other in images:  # of which all that are left are needed
                     if waiting[other] <= len(absent[other]):
                         names = [name for name in names if name in absent[other]] or names
@@ -272,19 +271,13 @@ def split_facts(rows: Mapping[str, Sequence[int]], labels: Tensor, classes: Sequ
     for name, places in rows.items():
         label = labels[list(places)]
         count = (label == 1).sum(0) if label.ndim == 2 else label.bincount(minlength=len(classes))
-        absent[name] = [label for label, images in zip(classes, count.tolist(), strict=True) if not images]
-    absent = {name: names for name, names in absent.items() if names and rows[name]}
+        if names := [one for one, images in zip(classes, count.tolist(), strict=True) if places and not images]:
+            absent[name] = names
     return {"images": {name: len(places) for name, places in rows.items()}, "absent_classes": absent}
 
 
 def check_disjoint(groups: Mapping[str, Collection[Any]], what: str, remedy: str) -> None:
-    """Raise if a group, such as a patient, is in two splits.
-
-    Args:
-        groups: of each split, by its name.
-        what: a group is, for the error.
-        remedy: a sentence.
-    """
+    """Raise if a group, `what` in the error, is in two splits; `groups` has those of each, `remedy` a sentence."""
     for one, other in combinations(groups, 2):
         shared = sorted(set(groups[one]) & set(groups[other]))
         if shared:
@@ -319,10 +312,7 @@ def _without_leaks(rows: Mapping[str, Sequence[int]], groups: Sequence[str], cut
 def _complete(
     rows: dict[str, tuple[int, ...]], groups: Sequence[str], labels: Tensor, cut: Cut
 ) -> dict[str, tuple[int, ...]]:
-    """The given splits, with val cut from train where no row has it.
-
-    Rows of test alone leave train and val empty: they can be measured, but nothing can be fitted.
-    """
+    """The given splits, with val cut from train where no row has it; of test alone, nothing can be fitted to it."""
     if not rows["test"] or (rows["val"] and not rows["train"]):
         present = ", ".join(name for name in SPLITS if rows[name])
         raise ValueError(

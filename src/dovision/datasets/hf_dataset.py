@@ -124,6 +124,16 @@ class HfDataset(LibraryImages):
             return list(feature.names)
         return sorted({name for row in _names(data, columns["label"]) for name in row})
 
+    @classmethod
+    def found_channels(cls, settings: Mapping[str, Any]) -> int:
+        """The channels of the images, where the configuration has none: as of `_image_io.channels_of`."""
+        data, _, _ = _rows(settings["root"], settings["config"], settings["revision"], settings["splits"])
+        columns = settings["columns"]
+        _check_columns(data, columns.get("image"), columns.get("label"), columns.get("group"))
+        image = checks.import_extra("datasets", "hf").Image(decode=False)
+        read = HfReader(data.cast_column(columns["image"], image), columns["image"], (3, 64, 64))
+        return _image_io.channels_of(range(len(data)), read)
+
 
 def _rows(
     root: str, config: str | None, revision: str | None, splits: Mapping[str, str | None]

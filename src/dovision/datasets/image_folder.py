@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,14 +15,13 @@ import torch
 
 from dovision import checks
 from dovision.datasets import _checks, _image_io, _splits
+from dovision.datasets._image_files import decode_files
 from dovision.datasets.readers.class_folders import check_split_folders, class_folders
 from dovision.datasets.readers.copies import check_copies
 from dovision.datasets.readers.decoded_store import check_outside
 from dovision.datasets.readers.file_images import FileImages
 from dovision.datasets.readers.mask_sources import MaskSettings, masks_by_name
 from dovision.datasets.readers.table_rows import boxes_of_images
-from dovision.io import files, images
-from dovision.runtime.progress import DISPLAY
 from dovision.types import SPLITS
 
 log = logging.getLogger(__name__)
@@ -38,15 +35,6 @@ class _Listed(NamedTuple):
     label: int
     group: str
     split: str
-
-
-class _Facts(NamedTuple):
-    """What is known of a file that is a whole image."""
-
-    height: int
-    width: int
-    reoriented: bool  # by its EXIF orientation
-    digest: bytes
 
 
 class ImageFolder(FileImages):
@@ -130,7 +118,7 @@ class ImageFolder(FileImages):
         self.task = _checks.task(task, classes, ("multiclass",), "an image folder")
         label = {name: number for number, name in enumerate(self.task.classes)}
         listed = sorted(_listed(self._root, folders, [(each.folder, label[each.name]) for each in known], group))
-        read = _decoded(self._root, [file.name for file in listed])
+        read = decode_files([self._root / file.name for file in listed], [file.name for file in listed])
         self.bad_files = tuple(facts for facts in read if isinstance(facts, str))
         if self.bad_files and on_bad_file == "error":
             raise ValueError(
@@ -147,6 +135,7 @@ class ImageFolder(FileImages):
         if boxes is not None:
             self.known_boxes = boxes_of_images(self._root / boxes, self._root, self.records, self.task.classes)
         self.take_masks(masks_by_name(self.records["name"], settings, self._root), settings.missing, decode=True)
+        _image_io.warn_of_lost_colour([facts.colour for _, facts in whole], self.shape)
         self.warn_of_reoriented([facts.reoriented for _, facts in whole])
         self.take_store(store, [self._root, class_file, *folders.items()])
         groups_of = dict(enumerate(sorted(set(groups))))
@@ -160,7 +149,16 @@ class ImageFolder(FileImages):
         folders = _split_folders(root, settings["split_folders"])
         return [each.name for each in class_folders(root, list(folders.values()), settings["class_file"])]
 
-    def _hold(self, whole: Sequence[tuple[_Listed, _Facts]]) -> None:
+    @classmethod
+    def found_channels(cls, settings: Mapping[str, Any]) -> int:
+        """The channels of the images, where the configuration has none: as of `_image_io.channels_of`."""
+        root = Path(settings["root"]).resolve()
+        folders = list(_split_folders(root, settings["split_folders"]).values())
+        known = class_folders(root, folders, settings["class_file"])
+        paths = [path for parent in folders for each in known for path in _visible(parent / each.folder)]
+        return _image_io.channels_of(paths, lambda path: _image_io.pixels(path, 3))
+
+    def _hold(self, whole: Sequence[tuple[_Listed, _image_io.ImageHeader]]) -> None:
         """The records and labels of the files that are used."""
         self.labels = torch.tensor([file.label for file, _ in whole], dtype=torch.int64)
         self.records = pd.DataFrame(
@@ -212,18 +210,3 @@ def _visible(folder: Path) -> Iterator[Path]:
     for where, inner, names in os.walk(folder):
         inner[:] = sorted(name for name in inner if not name.startswith("."))
         yield from (Path(where, name) for name in sorted(names) if not name.startswith("."))
-
-
-def _decoded(root: Path, names: Sequence[str]) -> list[_Facts | str]:
-    """Size and SHA-256 of each file, or what is wrong with it; with a progress bar."""
-
-    def decode(name: str) -> _Facts | str:
-        try:
-            data = files.read_bytes(root / name, images.MAX_FILE_BYTES)
-            size, digest = _image_io.decoded_size(data, name), hashlib.sha256(data).digest()
-            return _Facts(*size, images.is_reoriented(data), digest)
-        except ValueError as error:
-            return f"{name}: {error}"
-
-    with ThreadPoolExecutor() as pool:  # decoding leaves Python's lock
-        return list(DISPLAY.track(pool.map(decode, names), "checking images", "files", len(names)))

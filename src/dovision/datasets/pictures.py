@@ -82,7 +82,8 @@ class Pictures(PreparedImages):
             )
         pairs = zip(found, read, strict=True)
         self._pictures = pd.DataFrame(
-            [(name, *facts) for name, facts in pairs if not isinstance(facts, str)], columns=_COLUMNS
+            [(name, own.height, own.width, own.digest) for name, own in pairs if not isinstance(own, str)],
+            columns=_COLUMNS,
         )
         self._paths = [str(found[name]) for name in self._pictures["name"]]
         digests = (name.encode() + digest for name, digest in self._pictures[["name", "digest"]].to_numpy())

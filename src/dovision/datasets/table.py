@@ -151,6 +151,17 @@ class Table(FileImages):
         }
         return sorted(names - {"", *settings["ignored_labels"]})
 
+    @classmethod
+    def found_channels(cls, settings: Mapping[str, Any]) -> int:
+        """The channels of the images, where the configuration has none: as of `_image_io.channels_of`."""
+        root, columns = _folder(settings["root"]), _checks.group("columns", Columns, settings["columns"])
+        rows = table_rows.rows_where(read_manifest(root / settings["manifest"], "manifest"), settings["where"])
+        columns = table_rows.present_columns(rows, columns)
+        cells = table_rows.named_rows(rows, columns.path, columns.slice, root / (settings["folder"] or "")).cells
+        decoding = _image_io.Decoding(_window(settings["window"]), checks.choice("plane", settings["plane"], PLANES))
+        images = [*zip(cells[FILE], cells[NUMBER], strict=True)]
+        return _image_io.channels_of(images, lambda image: _image_io.pixels(Path(image[0]), 3, decoding, image[1]))
+
     def _label(self, rows: Manifest, separator: str, ignored: Sequence[str]) -> label_columns.Labels:
         if self._columns.label is None:
             return label_columns.labels_from_columns(rows, self.task)
@@ -174,7 +185,7 @@ class Table(FileImages):
         if not label.has_label.all():
             log.info("%d rows of ignored labels are left out", (~label.has_label).sum())
         rows = rows.chosen(label.has_label)
-        found = table_rows.checked_files(rows, self._columns.path, self.shape[0], self.decoding, decode, self._folder)
+        found = table_rows.checked_files(rows, self._columns.path, self.decoding, decode, self._folder)
         self.bad_files = tuple(each for each in found if isinstance(each, str))
         if self.bad_files and not skip:
             raise ValueError(
@@ -189,6 +200,7 @@ class Table(FileImages):
         use[use] = whole
         rows, headers = rows.chosen(whole), [each for each in found if not isinstance(each, str)]
         self._headers = headers
+        _image_io.warn_of_lost_colour([header.colour for header in headers], self.shape)
         self._warn_of_text(rows, [header.burnt_in for header in headers])
         self._warn_of_dark(rows, [header.dark for header in headers])
         cells = rows.cells

@@ -99,6 +99,19 @@ def hf_model(
     return classifier
 
 
+def _trained_pixels(settings: Mapping[str, Any]) -> int | None:
+    """Height and width that the chosen weights were trained at; None: not known."""
+    library = checks.import_extra("transformers", "hf")
+    source, revision = settings["source"], settings["revision"]
+    with fetching(f"of {source}", source, _REMEDY, _on_hub(source, revision)):
+        config = library.AutoConfig.from_pretrained(source, revision=revision or "main", trust_remote_code=False)
+    size = getattr(config, "image_size", None)
+    return size if isinstance(size, int) else None
+
+
+hf_model.trained_pixels = _trained_pixels  # type: ignore[attr-defined]
+
+
 class ChosenLogits:
     """Reading of some of a network's logits, by number."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any
 
@@ -129,6 +129,15 @@ class PaddedConvolution(nn.Module):
     def forward(self, value: Tensor) -> Tensor:
         padded = F.pad(value, self.border)
         return F.conv2d(padded, self.weight, self.bias, self.stride, 0, self.dilation, self.groups)
+
+
+def _trained_pixels(settings: Mapping[str, Any]) -> int | None:
+    """Height and width that the chosen weights were trained at; None: not known."""
+    config = checks.import_extra("timm", "timm").get_pretrained_cfg(settings["name"])
+    return int(config.input_size[-1]) if settings["pretrained"] else None
+
+
+timm_model.trained_pixels = _trained_pixels  # type: ignore[attr-defined]
 
 
 def fix_same_padding(network: nn.Module, shape: Shape) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 import torchvision
@@ -83,6 +84,17 @@ def torchvision_model(
     classifier = Classifier(network, stated, mean, std, output)
     classifier.arguments = {"task": stated.kind, "classes": list(stated.classes), "mean": list(mean), "std": list(std)}
     return classifier
+
+
+def _trained_pixels(settings: Mapping[str, Any]) -> int | None:
+    """Height and width that the chosen weights were trained at; None: not known."""
+    weights = settings["weights"]
+    if weights is None or weights.endswith(_FILE_ENDINGS):
+        return None
+    return int(torchvision.models.get_model_weights(settings["name"])[weights].transforms().crop_size[0])
+
+
+torchvision_model.trained_pixels = _trained_pixels  # type: ignore[attr-defined]
 
 
 def _network(name: str, weights: WeightsEnum | None, task: Task, names: Task | None, new_head: bool) -> nn.Module:

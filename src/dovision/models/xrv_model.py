@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -101,6 +101,14 @@ def xrv_model(
     classifier = XrvClassifier(network, replace(stated, thresholds=tuple(thresholds)), untrained)
     classifier.arguments = {"task": stated.kind, "classes": list(classes)}
     return classifier
+
+
+def _trained_pixels(settings: Mapping[str, Any]) -> int:
+    """Height and width that the network takes."""
+    return int(checks.import_extra("torchxrayvision", "xrv").models.model_urls[settings["name"]]["input_resolution"])
+
+
+xrv_model.trained_pixels = _trained_pixels  # type: ignore[attr-defined]
 
 
 def _facts(library: Any, name: str, shape: Shape) -> dict[str, Any]:

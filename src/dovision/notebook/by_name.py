@@ -42,6 +42,7 @@ def component(group: str, name: str, settings: Mapping[str, Any] = MappingProxyT
         (1, 32, 32)
     """
     from dovision.config.choices import composed_component
+    from dovision.config.inferred_settings import inferred_settings
     from dovision.config.sources import leaves
 
     checks.choice("group", group, GROUPS)
@@ -54,7 +55,8 @@ def component(group: str, name: str, settings: Mapping[str, Any] = MappingProxyT
     missing = [where for where, value in leaves(found) if value == "???" and where.split(".")[0] not in settings]
     if missing:
         raise ValueError(f"{group} {name} must be given {', '.join(missing)}, got no value. Add it to settings.")
-    return found.make(**settings)
+    inferred = inferred_settings({**found, **settings}) if group == "dataset" else {}
+    return found.make(**{**settings, **inferred})
 
 
 def named_components(

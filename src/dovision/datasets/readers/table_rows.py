@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from dovision import checks
-from dovision.datasets._image_io import Decoding, ImageHeader
+from dovision.datasets._image_io import Decoding, ImageHeader, is_colour
 from dovision.datasets._splits import as_setting, probable_splits
 from dovision.datasets.readers.boxes import box_columns, file_boxes
 from dovision.datasets.readers.manifest import MADE, Manifest, cell_numbers, read_manifest
@@ -276,14 +276,14 @@ def _refuse_written_otherwise(manifest: Manifest, patient: str) -> None:
 
 
 def checked_files(
-    manifest: Manifest, path: str, channels: int, decoding: Decoding, decode: bool, root: Path
+    manifest: Manifest, path: str, decoding: Decoding, decode: bool, root: Path
 ) -> list[ImageHeader | str]:
     """Size of each row's image, or what is wrong with its file; with a progress bar.
 
     Args:
         manifest: rows with their files.
         path: the column of paths.
-        channels, decoding: as they are read.
+        decoding: as they are read.
         decode: whether files are decoded to their end; if not, some are, all over the table.
         root: that paths are relative to.
     """
@@ -297,9 +297,11 @@ def checked_files(
         try:
             header = decoding.header(own, number)
             if place % step == 0:
-                image = decoding.pixels(own, channels, number)
+                image = decoding.pixels(own, 3, number)
                 height, width = image.shape[1:]
-                header = header._replace(height=height, width=width, dark=decoding.is_dark(own, image))
+                header = header._replace(
+                    height=height, width=width, dark=decoding.is_dark(own, image), colour=is_colour(image)
+                )
             return header
         except FileNotFoundError:
             remedy = meant_path(cells[path].iloc[place], root)

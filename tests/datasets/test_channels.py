@@ -1,0 +1,160 @@
+"""Channels follow from the files, for every dataset of files, and grey is what is asked for."""
+
+from __future__ import annotations
+
+import io
+import logging
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+from PIL import Image
+
+import dovision as dv
+from dovision.config import settings
+from dovision.config.inferred_settings import inferred_settings
+from dovision.config.sources import configuration_folder
+from dovision.datasets import _image_io
+
+SIZE = (12, 10)
+GREY = np.arange(120, dtype=np.uint8).reshape(12, 10) * 2
+HUE = np.stack([GREY, GREY, 255 - GREY], axis=-1)
+
+
+def encoded(mode: str, colour: bool, kind: str = "PNG") -> bytes:
+    """An image of a mode whose pixels are grey or in colour."""
+    image = Image.fromarray(HUE if colour else np.repeat(GREY[..., None], 3, axis=-1))
+    deep = Image.fromarray(GREY.astype(np.uint16) * 257)
+    data = io.BytesIO()
+    (deep if mode == "I;16" else image.quantize() if mode == "P" else image.convert(mode)).save(data, kind)
+    return data.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("mode", "kind", "colour"),
+    [
+        *((mode, "PNG", False) for mode in ("1", "L", "LA", "I;16", "RGB", "RGBA", "P")),
+        *((mode, kind, False) for mode in ("L", "RGB", "CMYK") for kind in ("JPEG", "TIFF")),
+        *((mode, "PNG", True) for mode in ("RGB", "RGBA", "P")),
+        *((mode, "JPEG", True) for mode in ("RGB", "CMYK")),
+        ("RGB", "WEBP", True),
+        ("RGB", "WEBP", False),
+    ],
+)
+def test_pixels_of_any_mode_decide_what_is_in_colour(tmp_path, mode, kind, colour):
+    data = encoded(mode, colour, kind)
+    assert _image_io.decoded_header(data).colour is colour
+    (tmp_path / "a.png").write_bytes(data)
+    assert _image_io.channels_of([tmp_path / "a.png"], lambda path: _image_io.pixels(path, 3)) == (3 if colour else 1)
+
+
+def write(root: Path, coloured: float) -> Path:
+    """Two classes of 20 files, of which a share is in colour, with a table beside them."""
+    rows = ["path,label"]
+    for number in range(40):
+        name = f"{('cat', 'dog')[number % 2]}/{number}.png"
+        (root / name).parent.mkdir(exist_ok=True, parents=True)
+        pixels = (HUE if number < 40 * coloured else GREY) + np.uint8(number)
+        Image.fromarray(pixels).convert("RGB").save(root / name)
+        rows.append(f"{name},{name[:3]}")
+    (root / "metadata.csv").write_text("\n".join(rows))
+    return root
+
+
+def hf(root: Path, coloured: float) -> dict[str, object]:
+    library = pytest.importorskip("datasets")
+    paths = sorted(write(root / "files", coloured).glob("*/*.png"))
+    cells = {"image": [str(path) for path in paths], "label": [path.parent.name for path in paths]}
+    data = library.Dataset.from_dict(cells).cast_column("image", library.Image())
+    data.save_to_disk(str(root / "saved"))
+    return {"root": str(root / "saved")}
+
+
+DATASETS = {
+    "image_folder": lambda root, coloured: {"root": str(write(root, coloured))},
+    "table": lambda root, coloured: {"root": str(write(root, coloured)), "classes": ["cat", "dog"]},
+    "hf_dataset": hf,
+}
+
+
+@pytest.mark.parametrize("name", DATASETS)
+@pytest.mark.parametrize(("coloured", "channels"), [(0, 1), (1, 3), (0.5, 3)], ids=["grey", "colour", "mixture"])
+def test_datasets_of_files_have_the_channels_of_their_files(tmp_path, caplog, name, coloured, channels):
+    caplog.set_level(logging.INFO)
+    images = dv.component("dataset", name, {**DATASETS[name](tmp_path, coloured), "shape": [None, *SIZE]})
+    assert images.shape == images.split("test")[0].image.shape == (channels, *SIZE)
+    mixed = [text for text in caplog.messages if "that were looked at are in colour" in text]
+    assert bool(mixed) == (coloured == 0.5)
+
+
+@pytest.mark.parametrize("name", ["image_folder", "table"])
+def test_colour_that_is_read_as_grey_is_said(tmp_path, caplog, name):
+    asked = {**DATASETS[name](tmp_path, 0.25), "shape": [1, *SIZE]}
+    assert dv.component("dataset", name, asked).shape == (1, *SIZE)
+    assert "10 of 40 images are in colour and are read as grey. Set 'dataset.shape=[3,12,10]'" in caplog.text
+
+
+def test_grey_and_colour_are_other_data(tmp_path):
+    own = {"root": str(write(tmp_path, 1))}
+    fingerprints = {
+        dv.component("dataset", "image_folder", {**own, "shape": shape}).fingerprint
+        for shape in ([None, *SIZE], [3, *SIZE], [1, *SIZE])
+    }
+    assert len(fingerprints) == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "shape"),
+    [
+        ((), [3, 224, 224]),
+        (("dataset.shape=[null,64,48]",), [3, 64, 48]),
+        (("dataset.shape=[1,64,64]",), [1, 64, 64]),
+        (("model=torchvision_model", "model.name=inception_v3", "model.weights=DEFAULT"), [3, 299, 299]),
+        (("model=torchvision_model", "model.name=inception_v3", "model.weights=best.pth"), [3, 224, 224]),
+        (("model=timm_model", "model.name=vit_base_patch16_384", "model.pretrained=true"), [3, 384, 384]),
+        (("model=timm_model", "model.name=vit_base_patch16_384"), [3, 224, 224]),
+        (("model=xrv_model", "model.name=resnet50-res512-all"), [3, 512, 512]),
+    ],
+)
+@pytest.mark.slow
+def test_the_command_records_the_shape_of_files_and_weights(tmp_path, words, shape):
+    write(tmp_path, 1)
+    with initialize_config_dir(str(configuration_folder()), version_base=None):
+        config = compose("evaluate", overrides=["dataset=image_folder", f"dataset.root={tmp_path}", *words])
+    read = settings.read("evaluate", config)
+    assert read.record()["dataset"]["shape"] == read.dataset["shape"] == read.model["shape"] == shape
+
+
+def test_a_model_of_hugging_face_says_its_size(tmp_path):
+    library = pytest.importorskip("transformers")
+    library.ViTConfig(image_size=96).save_pretrained(tmp_path)
+    model = {"_target_": "dovision.models.hf_model.hf_model", "source": str(tmp_path), "revision": None}
+    pictures = {"_target_": "dovision.datasets.pictures.Pictures", "root": "x", "shape": [3, None, None]}
+    assert inferred_settings(pictures, OmegaConf.create(model)) == {"shape": [3, 96, 96]}
+
+
+@pytest.mark.long
+def test_classes_that_differ_in_hue_alone_are_told_apart_by_default(tmp_path):
+    random = np.random.default_rng(0)
+    for number in range(60):  # of one luma; the class is the channel that is raised
+        label = number % 3
+        pixels = np.repeat(random.uniform(40, 90, (28, 28, 1)), 3, axis=-1)
+        pixels[..., label] += 12 / (0.299, 0.587, 0.114)[label]
+        (tmp_path / f"class{label}").mkdir(exist_ok=True)
+        Image.fromarray(pixels.astype(np.uint8)).save(tmp_path / f"class{label}" / f"{number}.png")
+    images = dv.component("dataset", "image_folder", {"root": str(tmp_path), "shape": [None, 28, 28]})
+    torch.manual_seed(0)
+    network = dv.small_cnn(images.shape, "multiclass", images.task.classes, [0.3], [0.3])
+    optimizer = torch.optim.Adam(network.parameters(), 1e-3)
+    x, y = (
+        torch.stack(part) for part in zip(*((item.image, item.label) for item in images.split("train")), strict=True)
+    )
+    for _ in range(30):
+        optimizer.zero_grad()
+        torch.nn.functional.cross_entropy(network(x), y).backward()
+        optimizer.step()
+    network.eval()
+    assert all(network(item.image[None]).argmax() == item.label for item in images.split("test"))
