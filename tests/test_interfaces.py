@@ -13,10 +13,14 @@ from torch import nn
 from dovision.functional.norms import condition_name, size
 from dovision.functional.rng import generator
 from dovision.interfaces import Attack, Classifier, Context, Images, Intervention
+from dovision.interventions._masks import MaskIntervention
+from dovision.interventions.fills import Constant
+from dovision.propagation import Propagation
 from dovision.types import INPUT, Batch, Box, Task, object_kind
 
 MULTICLASS = Task("multiclass", ("a", "b", "c"))
 MULTILABEL = Task("multilabel", ("a", "b", "c"))
+TWO = Task("multiclass", ("a", "b"))
 
 
 def batch(count: int = 3) -> Batch:
@@ -269,3 +273,111 @@ def test_the_kind_of_an_object_is_its_name_without_the_number():
 )
 def test_a_condition_is_named_as_its_epsilon_is_written(eps, name):
     assert condition_name(eps) == name
+
+
+class Unit(Intervention):
+    """One unit on the upper left quarter of an image of 8 x 8; a test has one of its methods return what it likes."""
+
+    site = INPUT
+
+    def __init__(self, **wrong):
+        self.wrong = wrong
+
+    def units(self, shape):
+        return ("quarter",)
+
+    def region(self, shape, unit, sample):
+        return self.wrong.get("region", Box(0, 0, 4, 4))
+
+    def mask(self, shape, unit, sample):
+        return self.wrong.get("mask", np.ones((4, 4), dtype=bool))
+
+    def do(self, value, unit, context):
+        return self.wrong.get("do", torch.zeros(len(value), 1, 4, 4))
+
+
+WRONG = {
+    "region": [
+        (0, 0, 4, 4),
+        [0, 0, 4, 4],
+        torch.zeros(4),
+        Box(0.0, 0, 4, 4),
+        Box(0, 0, 9, 4),
+        Box(-1, 0, 4, 4),
+        Box(4, 0, 0, 4),
+        Box(4, 4, 0, 0),
+        Box(0, 0, 4, math.nan),
+        4,
+    ],
+    "mask": [
+        torch.ones(4, 4, dtype=torch.bool),
+        np.ones((4, 4)),
+        np.ones((8, 8), dtype=bool),
+        np.ones((1, 4), dtype=bool),
+        [[True] * 4] * 4,
+        True,
+    ],
+    "do": [
+        np.zeros((1, 1, 4, 4), dtype=np.float32),
+        torch.zeros(1, 1, 8, 8),
+        torch.zeros(1, 1, 1, 1),
+        torch.zeros(1, 4, 4),
+        torch.zeros(1, 1, 4, 4, dtype=torch.uint8),
+        torch.zeros(1, 1, 4, 4, dtype=torch.float64),
+        torch.zeros(1, 1, 4, 4, dtype=torch.bool),
+        torch.zeros(1, 1, 4, 4, device="meta"),
+        torch.full((1, 1, 4, 4), torch.nan),
+        None,
+        0.0,
+    ],
+}
+
+
+@pytest.mark.parametrize(("method", "value"), [(method, value) for method, many in WRONG.items() for value in many])
+def test_what_a_users_unit_returns_of_another_type_or_shape_is_refused_by_name(method, value):
+    network = nn.Sequential(nn.Flatten(), nn.Linear(64, 2))
+    shown, linear = batch(1)._replace(image=torch.rand(1, 1, 8, 8)), Classifier(network, TWO, [0.0], [1.0]).eval()
+    with pytest.raises(ValueError, match=rf"Unit\.{method}\(\) of unit 'quarter' must be .* got "):
+        Propagation(linear, Unit(**{method: value}))(shown)
+    if method == "do":
+        with pytest.raises(ValueError, match=r"Unit\.do\(\) of unit 'quarter' must be .* got "):
+            Unit(do=value).apply(shown.image, 0, Context(shown, linear))
+    else:
+        with pytest.raises(ValueError, match=rf"Unit\.({method}|on_image)\(\) of unit 'quarter' must be .* got "):
+            Unit(**{method: value}).on_pixels((1, 8, 8), 0, [1.0])
+
+
+def test_what_a_users_unit_returns_as_it_should_is_taken():
+    unit = Unit(region=Box(*np.array([0, 0, 4, 4])))
+    assert unit.on_pixels((1, 8, 8), 0, [2.0]).sum() == 32
+    assert Unit(region=Box(0, 0, 0, 0), mask=np.ones((0, 0), dtype=bool)).on_pixels((1, 8, 8), 0, [2.0]).sum() == 0
+    minus = torch.full((1, 1, 4, 4), -torch.inf)  # as of attention that is masked
+    assert Unit(do=minus).apply(torch.rand(1, 1, 8, 8), 0, Context(batch(1), None)).isinf().sum() == 16
+
+
+@pytest.mark.parametrize("mask", WRONG["mask"])
+def test_masks_that_a_users_dataset_or_intervention_returns_wrongly_are_refused_by_name(mask):
+    class Masked(MaskIntervention):
+        def names(self):
+            return ("m",)
+
+        def masks(self, sample):
+            return {"m": mask}
+
+    class Own(Images):
+        shape, mask_names = (1, 4, 5), ("m",)
+
+        def order(self, split):
+            return np.arange(1)
+
+        def source(self, split): ...
+
+        def source_table(self, split): ...
+
+        def source_masks(self, split, row):
+            return {"m": mask}
+
+    with pytest.raises(ValueError, match=r"Masked\.masks\(\): 'm' must be a NumPy array of bool, shape \(4, 5\), got "):
+        Masked(Constant(0.0), 0, 0).region((1, 4, 5), 0, 0)
+    with pytest.raises(ValueError, match=r"Own\.source_masks\(\): 'm' must be a NumPy array of bool, shape \(4, 5\), "):
+        Own().masks("test", 0)

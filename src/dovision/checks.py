@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import ModuleType
 from typing import Any, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -338,6 +339,23 @@ def bullet_lines(items: Sequence[str], most: int = 20) -> str:
     """The first items of a list, each in a line of its own, and how many more there are; starts with a line break."""
     more = [f"and {len(items) - most} more"] if len(items) > most else []
     return "".join(f"\n  {item}" for item in [*items[:most], *more])
+
+
+def mask(name: str, value: _T, size: Sequence[int]) -> _T:
+    """Return `value` if it is an array of NumPy, bool, of this height and width."""
+    if not isinstance(value, np.ndarray) or value.dtype != bool or value.shape != tuple(size):
+        got = getattr(value, "dtype", ""), tuple(getattr(value, "shape", ()))
+        raise ValueError(
+            f"{name} must be a NumPy array of bool, shape {tuple(size)}, got {type(value).__name__} {got[0]} {got[1]}."
+        )
+    return value
+
+
+def none_wrong(name: str, errors: Sequence[str], count: int) -> None:
+    """Raise a single error as it is, and several of `count` values as one that lists the first."""
+    if errors:
+        several = f"{len(errors)} of {count} {name} are wrong:{bullet_lines(errors, 5)}"
+        raise ValueError(several if len(errors) > 1 else errors[0])
 
 
 def _is_number(value: object) -> bool:

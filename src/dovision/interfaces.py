@@ -291,9 +291,12 @@ class Images(ABC):
         """Masks of known objects of an image, each of shape (H, W), by name; a name that it does not have is left out.
 
         Raises:
-            ValueError: a file of masks is damaged, or not of its image's aspect.
+            ValueError: a file of masks is damaged, or not of its image's aspect; a mask is of another type or shape.
         """
-        return self.source_masks(split, int(self.order(split)[sample])) if self.mask_names else {}
+        found = self.source_masks(split, int(self.order(split)[sample])) if self.mask_names else {}
+        for name, mask in found.items():
+            checks.mask(f"{type(self).__name__}.source_masks(): {name!r}", mask, self.shape[1:])
+        return found
 
     @final
     def strata(self, split: str) -> npt.NDArray[np.int64]:
@@ -445,13 +448,63 @@ class Intervention(ABC):
 
     def apply(self, value: Tensor, unit: int, context: Context) -> Tensor:
         """The site's whole value after do(unit), shape (B, C, H, W), for samples of one region."""
-        new = self.do(value, unit, context)
-        region = self.region(tuple(value.shape[1:]), unit, int(context.batch.sample[0]))
+        region = self.checked_box(self.region, tuple(value.shape[1:]), unit, int(context.batch.sample[0]))
+        new = self.checked_do(value, unit, context, region)
         if region is None:
             return new
         treated = value.clone()
         region.crop(treated).copy_(new)
         return treated
+
+    @final
+    def checked_box(
+        self, where: Callable[[Shape, int, int], Box | None], shape: Shape, unit: int, sample: int
+    ) -> Box | None:
+        """What `where`, `region` or `on_image`, returns; ValueError unless it is None or lies inside the value."""
+        box = where(shape, unit, sample)
+        if box is None:
+            return None
+        height, width = shape[-2:] if len(shape) > 1 else (0, 0)
+        whole = isinstance(box, Box) and isinstance(sum(box), (int, np.integer))
+        if not whole or not (0 <= box.top <= box.bottom <= height and 0 <= box.left <= box.right <= width):
+            raise ValueError(
+                f"{self._result(where, shape, unit)} must be None or a Box of whole numbers inside the {height} x "
+                f"{width} value of site {self.site!r}, got {box!r}."
+            )
+        return box
+
+    @final
+    def checked_mask(self, shape: Shape, unit: int, sample: int, region: Box | None) -> Mask | None:
+        """What `mask` returns; ValueError unless it is None, or a mask of the region's shape."""
+        mask = self.mask(shape, unit, sample)
+        if mask is None:
+            return None
+        size = shape[-2:] if region is None else (region.height, region.width)
+        return checks.mask(self._result(self.mask, shape, unit), mask, size)
+
+    @final
+    def checked_do(self, value: Tensor, unit: int, context: Context, region: Box | None) -> Tensor:
+        """What `do` returns; ValueError unless it has the region's shape, the value's type and device, and no nan.
+
+        Of nan only on a CPU, where the look takes no time; elsewhere the logits show it.
+        """
+        new = self.do(value, unit, context)
+        shape = tuple(value.shape) if region is None else (*value.shape[:-2], region.height, region.width)
+        if self.shortens and isinstance(new, Tensor):
+            shape = (*shape[:2], *new.shape[2:3], *shape[3:])
+        like = shape, value.dtype, value.device
+        got = (tuple(new.shape), new.dtype, new.device) if isinstance(new, Tensor) else (type(new).__name__,)
+        if got == like and value.device.type == "cpu" and new.detach().sum().isnan() and not value.isnan().any():
+            got = ("nan",)
+        if got != like:
+            raise ValueError(
+                f"{self._result(self.do, tuple(value.shape[1:]), unit)} must be its region's new value, shape "
+                f"{', '.join(map(str, like))}, got {', '.join(map(str, got))}."
+            )
+        return new
+
+    def _result(self, method: Callable[..., object], shape: Shape, unit: int) -> str:
+        return f"{type(self).__name__}.{method.__name__}() of unit {self.units(shape)[unit]!r}"
 
     @final
     def on_pixels(self, shape: Shape, sample: int, values: Sequence[float]) -> npt.NDArray[np.float64]:
@@ -464,8 +517,8 @@ class Intervention(ABC):
             sample: the row in the split.
             values: one a unit.
         """
-        regions = [self.on_image(shape, unit, sample) for unit in range(len(values))]
-        masks = [self.mask(shape, unit, sample) for unit in range(len(values))]
+        regions = [self.checked_box(self.on_image, shape, unit, sample) for unit in range(len(values))]
+        masks = [self.checked_mask(shape, unit, sample, region) for unit, region in enumerate(regions)]
         return geometry.paint(shape[1], shape[2], regions, values, masks)
 
 

@@ -452,6 +452,18 @@ def test_a_number_that_no_file_of_masks_has_is_told(root, caplog):
     assert "has the numbers 0, 255. Set dataset.masks.units." in message
 
 
+def test_all_wrong_files_of_masks_are_named_at_once(root):
+    Image.new("L", (WIDTH, HEIGHT)).save(root / "masks" / "0.png")
+    Image.new("L", (WIDTH, 2 * WIDTH), 255).save(root / "masks" / "4.png")
+    (root / "masks" / "9.png").write_bytes(b"no picture")
+    lines = refusal(root).splitlines()
+    assert "3 of 12 files of masks are wrong:" in lines[0]
+    reasons = {2: "at least one pixel", 6: "aspect", 11: "a whole"}
+    for line, (number, reason) in zip(lines[1:], reasons.items(), strict=True):
+        assert f"mask in row {number} of metadata.csv must be" in line
+        assert reason in line
+
+
 def test_a_mask_whose_name_is_nearly_that_of_a_class_is_warned_of(root, caplog):
     classes = open_table(root).task.classes
     masks = {"units": {classes[0]: 255, f"{classes[1]}s": 7, "lung": 3}}

@@ -13,6 +13,8 @@ from PIL import Image
 from dovision.config.sources import configuration_folder
 from dovision.datasets.image_folder import ImageFolder
 from dovision.datasets.table import Table
+from dovision.evaluation.test_images import check_units
+from dovision.interventions import joint
 from dovision.interventions.fills import Constant
 from dovision.interventions.mask_files import MaskFiles
 from dovision.types import OUTSIDE
@@ -250,3 +252,57 @@ def test_a_dataset_without_masks_is_refused(lungs, pictures):
         MaskFiles(None, None, BLACK).bind(pictures, "test")
     with pytest.raises(ValueError, match="units must be one of mask, got 'heart'"):
         MaskFiles(None, ["heart"], BLACK).bind(lungs[0], "test")
+
+
+EMPTY, WHOLE, RIGHT = np.zeros((24, 36), bool), np.ones((24, 36), bool), np.arange(36) + np.zeros((24, 1)) >= 18
+TINY, CUT = EMPTY.copy(), EMPTY.copy()
+TINY[2, 8], CUT[:, :2] = True, True  # between the pixels that are taken, and in the border that is cut off
+
+
+@pytest.mark.parametrize(
+    ("masks", "units"),
+    [
+        ({"a": EMPTY, "b": EMPTY}, set()),
+        ({"a": TINY, "b": EMPTY}, set()),
+        ({"a": CUT, "b": TINY}, set()),
+        ({"a": RIGHT, "b": EMPTY}, {"a", "a control 0", "outside"}),
+        ({"a": EMPTY, "b": RIGHT}, {"b", "b control 0", "outside"}),
+        ({"a": RIGHT, "b": ~RIGHT}, {"a", "a control 0", "b", "b control 0"}),
+        ({"a": WHOLE, "b": EMPTY}, {"a"}),
+        ({"a": WHOLE, "b": RIGHT}, {"a", "b", "b control 0"}),
+    ],
+)
+@pytest.mark.parametrize("wrap", [False, True])
+def test_an_image_has_the_units_whose_masks_have_a_pixel_and_what_is_outside_of_these(
+    pictures, tmp_path, caplog, masks, units, wrap
+):
+    """Of four images the first three have a mask of each, which each show half, and the last has these."""
+    root = tmp_path / "masks"
+    root.mkdir()
+    for sample, name in enumerate(pictures.table("test")["name"]):
+        own = masks if sample == 3 else {"a": RIGHT, "b": ~RIGHT}
+        np.savez_compressed(root / f"{Path(name).stem}.npz", **own)
+    intervention = bound(
+        root, pictures, ["a", "b"], files="{stem}.npz", missing="skip", outside=True, controls=1, wrap=wrap
+    )
+    names = intervention.units(pictures.shape)
+    there = {name for unit, name in enumerate(names) if intervention.region(pictures.shape, unit, 3).area}
+    assert there == units
+    intervention.check_files(range(4))
+    assert ("1 of 4 images have no mask, and so no unit" in caplog.text) == (not units)
+
+
+def test_all_wrong_files_of_masks_are_named_at_once_before_anything_is_fitted(pictures, tmp_path):
+    root = save(tmp_path / "masks", "{stem}.png", pictures, right_half(24, 36))
+    names = [root / f"{Path(name).stem}.png" for name in pictures.table("test")["name"]]
+    right_half(24, 24).save(names[1])
+    right_half(24, 36, value=0).save(names[2])
+    names[3].write_bytes(b"no picture")
+    intervention = bound(root, pictures)  # the first one is right
+    lines = rf"3 of 4 files .*wrong:\n.*aspect.*{names[1]}.*\n.*empty file: {names[2]}.*\n.*{names[3]} must be a whole"
+    for check in (check_units, lambda own, *rest: check_units(joint.Path(own, "relu"), *rest)):
+        with pytest.raises(ValueError, match=lines):
+            check(intervention, pictures, range(4))
+    right_half(24, 24).save(names[0])
+    with pytest.raises(ValueError, match=r"4 of 4 files of masks are wrong:"):
+        bound(root, pictures)

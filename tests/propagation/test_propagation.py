@@ -336,7 +336,10 @@ def test_other_errors_are_not_taken_for_a_lack_of_memory(painted, classifier_of,
 
 def test_a_region_outside_the_value_is_refused(painted, classifier_of, batch_of):
     propagation = Propagation(classifier_of(small_network()), painted([[Box(10, 0, 17, 4)]]))
-    with pytest.raises(ValueError, match=r"region of unit 'u0' must lie inside the 16 x 16 value of site 'input'"):
+    with pytest.raises(
+        ValueError,
+        match=r"region\(\) of unit 'u0' must be None or a Box of whole numbers inside the 16 x 16 value",
+    ):
         propagation(batch_of(1, 1, 16, 16))
 
 
@@ -392,7 +395,7 @@ def test_do_of_a_wrong_shape_is_refused(painted, classifier_of, batch_of):
         def do(self, value, unit, context):
             return value
 
-    with pytest.raises(ValueError, match=r"shape \(1, 1, 4, 4\), got shape \(1, 1, 16, 16\)"):
+    with pytest.raises(ValueError, match=r"shape \(1, 1, 4, 4\), torch.float32, cpu, got \(1, 1, 16, 16\)"):
         Propagation(classifier_of(small_network()), Wrong(GRID))(batch_of(1, 1, 16, 16))
 
 

@@ -31,7 +31,7 @@ from dovision.store.map_tables import write_boxes
 from dovision.store.provenance import origin, surroundings
 from dovision.store.run_directory import BeingWritten, RunDirectory
 from dovision.store.schemas import read_summary
-from dovision.store.tables import CLEAN, measured_samples
+from dovision.store.tables import CLEAN, images_without_units, measured_samples
 from dovision.store.thumbnails import pictured_samples
 from dovision.store.unit_masks import write_object_masks
 from dovision.sweeps import reuse, sweep
@@ -136,7 +136,8 @@ def _evaluate(settings: EvaluateSettings) -> None:
             _write_objects(run.path, images, settings.evaluation.split, samples, bool(maps))
             passes = {**evaluation.pass_facts, **evaluation.attack_facts}
             found = measured_samples(run.path, [CLEAN, *map(condition_name, attack.eps)])
-            run.record({**passes, **facts, "images": len(found), **_place(settings, evaluation, maps)})
+            counts = {"images": len(found), "images_without_units": images_without_units(run.path)}
+            run.record({**passes, **facts, **counts, **_place(settings, evaluation, maps)})
             if not limits(settings.trainer) and (found != set(samples) or any(each.lost for each in maps)):
                 least = min([len(found), *(each.tested for each in maps)])
                 raise ImagesLost(f"{least} of {len(samples)} test images were measured")

@@ -369,7 +369,7 @@ class EffectEvaluation(Evaluation):
         """Where each unit lies in each image; None where it does not."""
         shape = tuple(condition.batch.image.shape[1:])
         return [
-            [self.intervention.on_image(shape, unit, sample) for unit in range(units)]
+            [self.intervention.checked_box(self.intervention.on_image, shape, unit, sample) for unit in range(units)]
             for sample in condition.batch.sample.tolist()
         ]
 
@@ -445,7 +445,8 @@ class EffectEvaluation(Evaluation):
         units = self.intervention.units(self.shape) if self.intervention.site == INPUT else ()
         for sample in sorted(pictured_samples(self.folder)):
             for unit, name in enumerate(units):
-                mask = self.intervention.mask(self.shape, unit, sample)
+                box = self.intervention.on_image(self.shape, unit, sample)
+                mask = self.intervention.checked_mask(self.shape, unit, sample, box)
                 if mask is not None and mask.any():
                     yield sample, name, mask
 

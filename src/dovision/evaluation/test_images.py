@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from dovision.config.settings import EvaluationSettings
 from dovision.interfaces import Images, Intervention
+from dovision.interventions.mask_files import MaskFiles
 from dovision.training.data_module import check_split
 from dovision.types import INPUT
 
@@ -44,17 +45,21 @@ def test_samples(settings: EvaluationSettings, images: Images) -> list[int]:
 
 
 def check_units(intervention: Intervention, images: Images, samples: Sequence[int]) -> None:
-    """Refuse images of which none has a unit, such as a mask, of an intervention whose units lie in the images.
+    """Refuse wrong files of masks, and images of which none has a unit of an intervention that lies in the images.
 
     Args:
         intervention: bound to the images.
         images: the dataset.
         samples: the images that are evaluated.
     """
+    first = getattr(intervention, "first", intervention)
+    if isinstance(first, MaskFiles):
+        first.check_files(samples)
     if intervention.site != INPUT or type(intervention).bind is Intervention.bind:
         return
     units = range(len(intervention.units(images.shape)))
-    regions = (intervention.region(images.shape, unit, sample) for sample in samples for unit in units)
+    region = intervention.region
+    regions = (intervention.checked_box(region, images.shape, unit, sample) for sample in samples for unit in units)
     if all(region is not None and not region.area for region in regions):
         raise ValueError(
             f"an image must have a unit of the intervention, such as a mask or a box, but none of the {len(samples):,} "

@@ -107,13 +107,11 @@ class MaskIntervention(Intervention):
 
     def _place(self, shape: Shape, sample: int) -> dict[int, PlacedMask]:
         """The masks of a sample and their controls, by unit."""
-        masks = {name: mask for name, mask in self.masks(sample).items() if mask.any()}
-        for name, mask in masks.items():
-            if mask.shape != shape[1:]:
-                raise ValueError(
-                    f"each mask must have the size of its image, {shape[1]} x {shape[2]} pixels, got "
-                    f"{' x '.join(map(str, mask.shape))} for {name!r}. Resize it, without smoothing it."
-                )
+        masks = {
+            name: mask
+            for name, mask in self.masks(sample).items()
+            if checks.mask(f"{type(self).__name__}.masks(): {name!r}", mask, shape[1:]).any()
+        }
         placed: dict[int, PlacedMask] = {}
         names = self.names()
         for name, mask in masks.items():
@@ -123,7 +121,7 @@ class MaskIntervention(Intervention):
             if name != self.outside:
                 inside = {other: each for other, each in masks.items() if other != self.outside}
                 controls = list(self._controls((sample, number), own.mask, self._taken(shape, sample, mask, inside)))
-                several += controls or (self._wrapped((sample, number), mask) if self.wrap else [])
+                several += controls or (self._wrapped((sample, number), mask) if self.wrap and not mask.all() else [])
             placed |= {number * len(self.suffixes) + control: each for control, each in enumerate(several)}
         return placed
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from dovision.interventions._objects import bound
 from dovision.interventions.fills import Fill
 from dovision.io.mask_files import ANY, ARRAYS, check_distinct, mask_file, mask_numbers, mask_pattern, read_mask_file
 from dovision.types import OUTSIDE, Mask, Shape
+
+log = logging.getLogger(__name__)
 
 
 class MaskFiles(MaskIntervention):
@@ -31,7 +34,7 @@ class MaskFiles(MaskIntervention):
         files: name of an image's file below `root`, of {stem}, {folder}, {name} and {slice} of the image: its file's
             name without the suffix, the folder that it is in, the whole name, and the number of a volume's slice.
         missing: error, or skip, by which images without a file, or without a pixel of any unit, have no units.
-        outside: whether there is a unit OUTSIDE of all that is in no mask of an image.
+        outside: whether there is a unit OUTSIDE of all that is in no mask of an image; one without a mask has none.
         controls, seed, wrap: of control masks, see `MaskIntervention`.
 
     Raises:
@@ -74,17 +77,18 @@ class MaskFiles(MaskIntervention):
             )
 
     def bind(self, images: Images, split: str) -> None:
-        """Find the file of each image of a split, and try the first one.
+        """Find the file of each image of a split, and try the first one; see also `check_files`.
 
         Raises:
             FileNotFoundError: an image has none, and `missing` is error.
             ValueError: as of the class.
         """
         super().bind(images, split)
+        self._shape = images.shape
         if self.root is None:
             self._bind_to_masks(images, split)
             return
-        table, self._shape = images.table(split), images.shape
+        table = images.table(split)
         self._paths = [self.root / mask_file(self.files, name) for name in table["name"]]
         if "height" not in table:
             table = table.assign(height=images.shape[1], width=images.shape[2])
@@ -100,11 +104,32 @@ class MaskFiles(MaskIntervention):
         there = [sample for sample, path in enumerate(self._paths) if path.is_file()]
         names = [table["name"].iloc[sample] for sample in there]
         check_distinct(self.files, names, [self._paths[sample] for sample in there])
-        if not any(mask.any() for sample in there for mask in self._own_masks(sample).values()):
+        try:
+            empty = not any(mask.any() for sample in there for mask in self._own_masks(sample).values())
+        except ValueError:
+            self.check_files(there)
+            raise
+        if empty:
             raise ValueError(
                 f"masks must have a pixel of {' or '.join(self.numbers)} in some file, but all {len(there)} are empty, "
                 f"such as {self._paths[there[0]]}. Set intervention.units."
             )
+
+    def check_files(self, samples: Sequence[int]) -> None:
+        """Read the masks of samples, and count those without any in the log.
+
+        Raises:
+            ValueError: as of the class; the message lists all samples' errors.
+        """
+        wrong, bare = [], 0
+        for sample in samples:
+            try:
+                bare += not self._placed(self._shape, sample)
+            except ValueError as error:
+                wrong.append(str(error))
+        checks.none_wrong("files of masks", wrong, len(samples))
+        if bare:
+            log.warning("%d of %d images have no mask, and so no unit", bare, len(samples))
 
     def names(self) -> tuple[str, ...]:
         own = bound(tuple(self.numbers) if self.root is not None or self._known is not None else ())
@@ -112,7 +137,7 @@ class MaskFiles(MaskIntervention):
 
     def masks(self, sample: int) -> Mapping[str, Mask]:
         found = self._own_masks(sample) if self.root is not None else bound(self._known)(sample)
-        if self.outside is None or not found:
+        if self.outside is None or not any(mask.any() for mask in found.values()):
             return found
         return {**found, self.outside: ~np.any([*found.values()], axis=0)}
 

@@ -65,21 +65,17 @@ def all_pairs(intervention: Intervention, units: tuple[str, ...], sample: list[i
     """The pairs of a batch, those with a region and those without apart; a pair with an empty region is no edit.
 
     Raises:
-        ValueError: a region reaches outside the value.
+        ValueError: a region, or the mask of a unit of the first image, is of another type or reaches outside the value.
     """
-    height, width = shape[-2:] if len(shape) > 1 else (0, 0)
     local, whole = [], []
-    for unit, name in enumerate(units):
+    for unit in range(len(units)):
         for row, number in enumerate(sample):
-            region = intervention.region(shape, unit, number)
+            region = intervention.checked_box(intervention.region, shape, unit, number)
+            if row == 0:
+                intervention.checked_mask(shape, unit, number, region)
             if region is None:
                 whole.append((row, unit))
             elif region.height > 0 and region.width > 0:
-                if min(region) < 0 or region.bottom > height or region.right > width:
-                    raise ValueError(
-                        f"the region of unit {name!r} must lie inside the {height} x {width} value of site "
-                        f"{intervention.site!r}, got {tuple(region)} (top, left, bottom, right)."
-                    )
                 local.append((row, unit, *region))
     streams = []
     if local:
@@ -154,11 +150,5 @@ def _done(
     image, unit = pairs.image[group], int(pairs.unit[group[0]])
     everything = len(image) == len(value) and (image == np.arange(len(image))).all()
     index = slice(None) if everything else torch.from_numpy(image)
-    new = intervention.do(value[index], unit, context.rows(index))
     box = None if pairs.box is None else Box(*pairs.box[group[0]].tolist())
-    expected = (
-        (len(image), *value.shape[1:]) if box is None else (len(image), *value.shape[1:-2], box.height, box.width)
-    )
-    if new.shape != expected:
-        raise ValueError(f"do() must return its region's new value, shape {expected}, got shape {tuple(new.shape)}.")
-    return new.to(value.dtype), box
+    return intervention.checked_do(value[index], unit, context.rows(index), box), box

@@ -43,7 +43,7 @@ class Shortened(Plain):
         values = []
         for group in pairs.groups():
             image = torch.from_numpy(pairs.image[group])
-            new = intervention.do(clean.site[image], int(pairs.unit[group[0]]), context.rows(image))
+            new = intervention.checked_do(clean.site[image], int(pairs.unit[group[0]]), context.rows(image), None)
             values.append((group, new))
         return ShorterValues(values, torch.ones(len(pairs), dtype=torch.bool))
 

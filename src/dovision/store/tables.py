@@ -275,6 +275,12 @@ def measured_samples(folder: Path, conditions: Sequence[str]) -> set[int]:
     return set.intersection(*(set(rows.loc[rows["condition"] == condition, "sample"]) for condition in conditions))
 
 
+def images_without_units(folder: Path) -> int:
+    """The number of clean images that no unit lies in, such as those with an empty mask."""
+    rows = read_table(folder / SAMPLES, ["condition", "mean_abs_expected_effect"]).to_pandas()
+    return int(rows.loc[rows["condition"] == CLEAN, "mean_abs_expected_effect"].isna().sum())
+
+
 def read_task(folder: Path) -> Task:
     """The classes of samples.parquet, and for multilabel the thresholds from which on they were predicted."""
     stated = json.loads(read_schema(folder / SAMPLES).metadata[TASK.encode()])

@@ -192,7 +192,7 @@ def _check_intervention(intervention: Intervention, classifier: Classifier, shap
         inside = tuple(value.shape[1:])
         units = intervention.units(inside)
         for unit in (0, len(units) - 1) if units and intervention.site == INPUT else ():
-            intervention.region(inside, unit, 0)
+            intervention.checked_box(intervention.region, inside, unit, 0)
         if intervention.shortens:
             number = torch.zeros(1, dtype=torch.int64)
             with evaluating(classifier):

@@ -198,31 +198,38 @@ def check_masks(
         error_text: makes the message about an image's mask.
 
     Raises:
-        ValueError: a mask is wrong, the message names its row; or all are empty.
+        ValueError: masks are wrong, the message names the first rows; or all are empty.
     """
     for source in sources:
         seen: set[str] = set()
+        wrong: list[str] = []
         looked_at = [place for place, path in enumerate(source.paths) if path]
         for place in looked_at:
             error = partial(error_text, source.column, place)
             try:
-                size, found = _looked_at(source, place, decode)
+                size, found = _looked_at(source, place, decode, error)
+                _check_aspect(source.paths[place], size, sizes[place], shape, error)
+                if decode and not found and not skip:
+                    raise ValueError(error(_rule(source), f"{_numbers(source, place)} {_SKIP}"))
+                seen |= found
             except ValueError as reason:
-                raise ValueError(error("a file of masks", str(reason))) from reason
-            _check_aspect(source.paths[place], size, sizes[place], shape, error)
-            seen |= found
-            if decode and not found and not skip:
-                raise ValueError(error(_rule(source), f"{_numbers(source, place)} {_SKIP}"))
+                wrong.append(str(reason))
+        checks.none_wrong("files of masks", wrong, len(looked_at))
         if decode and looked_at:
             _check_units(source, seen, looked_at[0], error_text)
             _warn_of_soft(source, looked_at[0])
 
 
-def _looked_at(source: MaskSource, place: int, decode: bool) -> tuple[tuple[int, int], set[str]]:
+def _looked_at(
+    source: MaskSource, place: int, decode: bool, error: Callable[[str, str], str]
+) -> tuple[tuple[int, int], set[str]]:
     """Height and width of an image's masks and, if they are decoded, the names of those that have a pixel."""
-    if not decode:
-        return source.size(place), set()
-    masks = source.read(place)
+    try:
+        if not decode:
+            return source.size(place), set()
+        masks = source.read(place)
+    except ValueError as reason:
+        raise ValueError(error("a file of masks", str(reason))) from reason
     return next(iter(masks.values())).shape, {name for name, mask in masks.items() if mask.any()}
 
 
