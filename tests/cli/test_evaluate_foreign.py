@@ -17,6 +17,7 @@ from torch import nn
 import dovision
 from dovision.cli.evaluate import main
 from dovision.config.component import Component
+from dovision.report.report_figure import setup_sentence
 from dovision.store.run_record import read_sweep
 from dovision.training.foreign import check_order, unread
 
@@ -55,6 +56,7 @@ def test_the_tables_are_those_of_the_network_called_directly(measured):
     with torch.no_grad():
         expected = resnet(0)((batch.image - 0.4) / 0.2).softmax(1)
     table = pq.read_table(run_of(root).folder / "samples.parquet").to_pandas().sort_values("sample")
+    assert "network: torchvision model (name resnet18), weights of own.pt;" in setup_sentence([run_of(root)])
     probability, prediction = expected.max(1)
     assert table["prediction"].tolist() == prediction.tolist()
     torch.testing.assert_close(torch.tensor(table["probability"].tolist()), probability, atol=1e-5, rtol=1e-4)

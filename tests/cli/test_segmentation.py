@@ -11,6 +11,8 @@ import torch
 from dovision.cli.evaluate import main
 from dovision.functional.outputs import ClassShare
 from dovision.models.checkpoint import save_checkpoint
+from dovision.report.report_figure import setup_sentence
+from dovision.store.run_record import read_sweep
 from dovision.store.tables import EFFECTS
 from dovision.store.thumbnails import save_image
 
@@ -69,6 +71,7 @@ def evaluate(run_command, folder: Path, *more: str) -> int:
 
 def test_an_effect_is_the_change_of_the_share_of_a_class_in_the_region(folder, run_command):
     assert evaluate(run_command, folder, "trust_checkpoint=true") == 0
+    assert "network: segmenter, weights of segmenter.ckpt;" in setup_sentence(read_sweep(folder))
     (file,) = folder.rglob(EFFECTS)
     effects = pd.read_parquet(file).set_index(["unit", "class"])
     assert effects.loc["r1c0", "effect"].tolist() == [0, 0]  # painted beside the region

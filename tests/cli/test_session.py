@@ -1,5 +1,7 @@
 """Names of jobs in a dashboard."""
 
+from pathlib import Path
+
 import pytest
 from hydra.conf import HydraConf
 from hydra.core.hydra_config import HydraConfig
@@ -28,4 +30,5 @@ def test_a_job_of_a_sweep_is_named_by_its_factors(overrides, shared, expected, m
     monkeypatch.setattr(HydraConfig, "get", lambda: hydra)
     found = session.run_name()
     assert found == expected
+    assert session.run_name(Path("runs/own.ckpt")) == expected.replace("small_cnn", "own")
     assert len(found) <= 60

@@ -59,7 +59,8 @@ def test_a_photograph_is_opened_and_other_networks_can_be_chosen_or_are_refused(
     code, given = look(f"output_root={tmp_path}", during=during)
     assert code == 0
     choices, shown = given["answer"]
-    assert (choices["network"], choices["shape"], shown["name"]) == ("classifier.ckpt", [1, 32, 32], "flower.jpg")
+    assert choices["network"] == "small_cnn (classifier.ckpt)"
+    assert (choices["shape"], shown["name"]) == ([1, 32, 32], "flower.jpg")
     assert given["hosts"] == view.LOOPBACK
     assert capsys.readouterr().out.startswith("http://127.0.0.1:")
 

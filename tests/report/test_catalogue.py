@@ -1,5 +1,6 @@
 """What the captions say, and which numbers stand behind the figures."""
 
+import json
 import re
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 from dovision.report.figures.results import results_frame
 from dovision.report.report_figure import Catalogue, label_names, setup_sentence
 from dovision.store.run_record import read_sweep
+from dovision.store.schemas import with_digest
 from dovision.store.tables import read_effects, read_samples
 from dovision.types import Task
 
@@ -36,6 +38,26 @@ def test_captions_state_fill_grid_count_and_interval(sweep):
     for name in ("results", "classifier_quality", "classes", "effect_against_epsilon", "average_effects"):
         assert "n = 40 images in each condition" in captions[name]
         assert "95% intervals over groups" in captions[name]
+
+
+@pytest.mark.parametrize(
+    ("checkpoint", "model", "network"),
+    [
+        (None, {"_target_": "any.small_cnn"}, "small CNN;"),
+        ("/away/own.ckpt", {"_target_": "dovision.small_resnet"}, "small ResNet, weights of own.ckpt;"),
+        ("b.pt", {"_target_": "my.segmenter", "name": "deep"}, "segmenter (name deep), weights of b.pt;"),
+        ("b.pt", None, "small CNN, weights of b.pt;"),  # of a run before models were recorded
+    ],
+)
+def test_the_network_is_that_of_the_checkpoint_and_not_the_configured_one(
+    checkpoint, model, network, write_run, tmp_path
+):
+    facts = write_run(tmp_path, images=3).facts() | ({} if model is None else {"model": model})
+    (tmp_path / "run.json").write_text(json.dumps(with_digest(facts)))
+    config = tmp_path / ".hydra/config.yaml"
+    config.write_text(f"{config.read_text()}\ncheckpoint: {checkpoint or 'null'}\n")
+    (run,) = completed(tmp_path)
+    assert setup_sentence([run]).startswith(f"Data: MNIST; network: {network} intervention: ")
 
 
 def test_a_sweep_names_what_differs(sweep):

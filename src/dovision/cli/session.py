@@ -21,6 +21,7 @@ from dovision.config import hashing
 from dovision.config.errors import error_text
 from dovision.config.settings import EvaluateSettings, TrainSettings
 from dovision.config.sources import recorded
+from dovision.models.checkpoint import read_checkpoint
 from dovision.runtime.outcomes import ImagesLost, JobFailed
 from dovision.runtime.process_state import freeing_memory, is_rank_zero, isolated
 from dovision.runtime.progress import DISPLAY
@@ -28,6 +29,7 @@ from dovision.runtime.signals import Stop, Stopped
 from dovision.store.job_shards import SHARD_KEY, merged_folder
 from dovision.store.provenance import peak_memory, provenance
 from dovision.store.run_directory import BeingWritten, RunDirectory
+from dovision.store.run_record import MODEL
 from dovision.tracking.loggers import closing_loggers, log_run, make_loggers
 from dovision.training.trainer import limits, limits_in_words
 
@@ -152,10 +154,12 @@ def loggers_of(settings: TrainSettings, job_type: str) -> list[Logger]:
         job_type: train or evaluate.
     """
     record, folder = settings.record(), Path(HydraConfig.get().runtime.output_dir)
+    if settings.checkpoint is not None and settings.foreign_checkpoint is None:  # which names its own model
+        record = {**record, MODEL: read_checkpoint(settings.checkpoint)[MODEL]}
     return make_loggers(
         settings.logger,
         folder,
-        name=run_name(),
+        name=run_name(settings.checkpoint),
         group=settings.name,
         job_type=job_type,
         tags=settings.tags,
@@ -163,8 +167,11 @@ def loggers_of(settings: TrainSettings, job_type: str) -> list[Logger]:
     )
 
 
-def run_name() -> str:
-    """A readable name of this job: the factors that its sweep varies, or the components of a single job."""
+def run_name(checkpoint: Path | None = None) -> str:
+    """A readable name of this job: the factors that its sweep varies, or the components of a single job.
+
+    A checkpoint's file stands in place of the configured model.
+    """
     hydra = HydraConfig.get()
     shared = hydra.job.config.override_dirname.exclude_keys
     given = [override.lstrip("+~").partition("=") for override in recorded(hydra.overrides.task)]
@@ -172,7 +179,8 @@ def run_name() -> str:
     if hydra.mode == RunMode.MULTIRUN and own:
         name = " ".join(f"{key}={value}" for key, value in own.items())
     else:
-        name = "-".join(str(hydra.runtime.choices[group]) for group in NAMED if hydra.runtime.choices.get(group))
+        choices = {**hydra.runtime.choices, **({} if checkpoint is None else {MODEL: checkpoint.stem})}
+        name = "-".join(str(choices[group]) for group in NAMED if choices.get(group))
     return name if len(name) <= _LONGEST else f"{name[: _LONGEST - 7]}-{sha256(name.encode()).hexdigest()[:6]}"
 
 

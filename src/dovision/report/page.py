@@ -34,13 +34,13 @@ from dovision.report.tables import DRAWN
 from dovision.store import config_diff
 from dovision.store.display_names import KEPT_NOTE, METRIC_HEADS, display_name, metric_head
 from dovision.store.factors import factor_heads, level_texts
-from dovision.store.run_record import COPY, FOREIGN, UNREADABLE, Run, factors_of
+from dovision.store.run_record import COPY, FOREIGN, MODEL, UNREADABLE, Run, factors_of
 from dovision.store.schemas import DIGESTS
 from dovision.store.spreadsheet import guarded
 from dovision.store.tables import read_keep
 
-_NOT_LISTED = ("state", "overrides", "exception", "reason", "checkpoint_files", REPORTED, DIGESTS, QUESTIONS)  # facts
-_ELSEWHERE = ("output_root", "note", "reported")  # settings
+_NOT_LISTED = ("state", "overrides", "exception", "reason", "checkpoint_files", REPORTED, DIGESTS, QUESTIONS, MODEL)
+_ELSEWHERE = ("output_root", "note", "reported")  # settings, those above are facts
 _OF_HYDRA = ("._partial_", "._convert_", "._recursive_")
 _WORDS = {"True": "yes", "False": "no"}
 _COLUMN = 5.5  # inches; a wider figure takes the whole width

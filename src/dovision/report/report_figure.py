@@ -23,7 +23,7 @@ from dovision.io.text_files import write_text
 from dovision.report.style import WIDTHS, save_figure
 from dovision.report.tables import DRAWN, latex_figure, latex_table, table_figure
 from dovision.store.display_names import component_text
-from dovision.store.run_record import Run
+from dovision.store.run_record import MODEL, Run
 
 log = logging.getLogger(__name__)
 _ONE = re.compile(r"\bn = 1 ((?:\w+ )?)(\w+)s\b")  # a count of one, with a plural
@@ -228,7 +228,7 @@ def setup_sentence(runs: Sequence[Run]) -> str:
     """Data, model, intervention, attack, seeds and approximation in one sentence; empty of no run."""
     parts = []
     for key, head in _SETUP.items():
-        known = list(dict.fromkeys(_setting(key, run.config[key]) for run in runs if run.config.get(key)))
+        known = list(dict.fromkeys(_setting(key, run) for run in runs if run.config.get(key)))
         more = [f"{len(known) - 3} more"] if len(known) > 3 else []
         parts += [f"{head}: {', or '.join(known[:3] + more)}"] if known else []
     seeds = sorted({run.seed for run in runs})
@@ -282,8 +282,10 @@ def label_names(label: Any, classes: Sequence[str]) -> str:
     return ", ".join(name for name, is_set in zip(classes, label, strict=True) if is_set == 1) or "none"
 
 
-def _setting(key: str, part: Any) -> str:
-    """Interventions and attacks with their numbers, data and models by their names."""
+def _setting(key: str, run: Run) -> str:
+    """Interventions and attacks with their numbers, data and models by their names, with a checkpoint's file."""
+    part, file = run.config[key], run.config.get("checkpoint") if key == MODEL else None
     if key in ("intervention", "attack"):
         return component_text(part)
-    return component_text({name: part[name] for name in ("_target_", "name") if name in part})
+    named = component_text({name: part[name] for name in ("_target_", "name") if name in part})
+    return f"{named}, weights of {Path(file).name}" if file else named

@@ -21,6 +21,7 @@ from dovision.store.run_files import RUN
 from dovision.store.schemas import STATES, read_summary
 from dovision.store.tables import EFFECTS, SAMPLES, read_schema
 
+MODEL = "model"  # of the facts: the component of the classifier that was measured, as its checkpoint has it
 CONFIG = ".hydra/config.yaml"
 UNREADABLE, FOREIGN, COPY = "unreadable", "foreign", "copy"  # states of what cannot be used; see `survey`
 SAME = ("settings", "dataset_fingerprint", "checkpoints")  # of two runs that answer one question
@@ -37,7 +38,7 @@ class Run:
     label: str
     state: str
     facts: Mapping[str, Any]  # run.json
-    config: Mapping[str, Any]  # .hydra/config.yaml; empty where there is none
+    config: Mapping[str, Any]  # .hydra/config.yaml, with a checkpoint's own model; empty where there is none
     summary: Mapping[str, Any]  # summary.json; empty unless the run is completed
     problem: str = ""  # why the run cannot be read; see `survey`
 
@@ -115,6 +116,8 @@ def read_run(path: Path) -> Run:
         raise ValueError(
             f"{file} must hold the run's config, got damaged content. Delete the folder {path} and run again."
         ) from error
+    if config.get("checkpoint") and MODEL in facts:  # the configured one, which is not used
+        config = {**config, MODEL: facts[MODEL]}
     return Run(path, "", state, facts, config, read_summary(path) if completed else {})
 
 

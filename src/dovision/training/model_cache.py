@@ -33,6 +33,7 @@ from dovision.propagation.weights_stamp import weights_stamp
 from dovision.runtime.fingerprints import SETTLED, stat_files
 from dovision.store import config_diff
 from dovision.store.provenance import files_named, software
+from dovision.store.run_record import MODEL
 from dovision.training.checkpointing import EPOCH_FILE
 from dovision.training.fit_callbacks import of_fit
 from dovision.training.fitting import (
@@ -182,10 +183,11 @@ def checkpoint_paths(settings: TrainSettings, data: str, names: Collection[str])
 
 
 def facts(images: Images, models: Mapping[str, FittedModel]) -> dict[str, Any]:
-    """Record of a run's data and of the networks that it used, by their names (see `file`)."""
+    """Record of a run's data, of the model that it measured, and of the networks that it used, by `file`'s names."""
     foreign = dict(models[CLASSIFIER].foreign)
     return {
         "dataset_fingerprint": images.fingerprint,
+        MODEL: dict(models[CLASSIFIER].model),
         "dataset": dict(images.facts),
         "bad_files": list(images.bad_files),
         "checkpoints": {name: model.weights for name, model in models.items()},

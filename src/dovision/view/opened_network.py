@@ -104,8 +104,9 @@ def of_settings(settings: ViewSettings) -> OpenedNetwork:
     fitted = {CLASSIFIER: model_cache.classifier(settings, images)}
     if settings.autoencoder is not None:
         fitted[AUTOENCODER] = model_cache.with_autoencoder(settings, images, fitted[CLASSIFIER])
-    own = settings.model if settings.checkpoint is None else {"name": settings.checkpoint.name}
+    own = fitted[CLASSIFIER].model
     title = str(own.get("name") or own["_target_"].rpartition(".")[2])
+    title += f" ({settings.checkpoint.name})" if settings.checkpoint else ""
     return OpenedNetwork(title, settings, images, settings.split if settings.has_labels else "test", fitted)
 
 
