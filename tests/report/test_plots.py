@@ -59,21 +59,9 @@ def gallery_frame(placed):
         for condition in ("clean", "eps=0.1"):
             for unit in range(2):
                 box = (0, 2 * unit, 4, 2 * unit + 2) if placed else (np.nan,) * 4
-                rows.append((sample, condition, f"u{unit}", "cat", 0.9, "dog", 0.5 - unit, *box))
-    columns = [
-        "sample",
-        "condition",
-        "unit",
-        "predicted",
-        "control",
-        "label",
-        "effect",
-        "top",
-        "left",
-        "bottom",
-        "right",
-    ]
-    return pd.DataFrame(rows, columns=columns)
+                rows.append((sample, condition, f"u{unit}", "cat", 0.9, "cat", 0.9, "dog", 0.5 - unit, *box))
+    columns = ["sample", "condition", "unit", "explained", "control", "predicted", "probability", "label", "effect"]
+    return pd.DataFrame(rows, columns=[*columns, "top", "left", "bottom", "right"])
 
 
 def pictures(shape):

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
@@ -12,12 +13,13 @@ import pytest
 from dovision.analysis.map_summary import GIVEN_AREA
 from dovision.analysis.object_effects import true_effects
 from dovision.report.figures import maps
-from dovision.report.figures.gallery import map_gallery
-from dovision.report.figures.maps import TITLES, Maps
+from dovision.report.figures.gallery import Gallery, map_gallery, short_probability
+from dovision.report.figures.maps import TITLES, Maps, _gallery
 from dovision.report.style import FAINT, INK, WIDTHS, BestText, page_width, wrap_text
 from dovision.store.display_names import display_name
-from dovision.store.map_tables import MAPS_FILE, read_grid
-from dovision.store.run_record import read_sweep
+from dovision.store.map_tables import MAPS_FILE, maps_schema, read_grid, write_boxes
+from dovision.store.run_record import Run, read_sweep
+from dovision.store.tables import TableWriter, read_samples
 from dovision.types import BOX_COLUMNS
 
 NAMES = ("map_scores", "map_differences", "map_score_dots", "map_gallery", "map_estimates", "map_scores_by_label")
@@ -112,7 +114,8 @@ def test_the_gallery_draws_boxes_and_names_a_zero_map(shown):
 def test_many_maps_stand_in_rows_and_keep_their_size(map_run):
     names = [f"map {number}" for number in range(13)]
     cells = np.linspace(-1, 1, 64)
-    facts = {"sample": 0, "class": "nodule", "correct": True, "state": "ok", "cells": cells}
+    facts = {"sample": 0, "state": "ok", "cells": cells, "explained": "nodule", "predicted": "nodule", "label": ""}
+    facts |= {"control": 0.7, "probability": 0.7}
     frame = pd.DataFrame([facts | {"explainer": name} for name in names])
     boxes = pd.DataFrame(columns=BOX_COLUMNS)
     figure = map_gallery({0: np.zeros((32, 32), np.uint8)}, frame, boxes, read_grid(map_run))
@@ -200,3 +203,51 @@ def test_figures_of_many_explainers_are_no_higher_than_a_page(width):
             assert figure.get_figheight() <= 9
             sizes = [axes.get_window_extent().size / figure.dpi for axes in figure.axes]
             assert np.min(sizes) > 0.35  # inches
+
+
+@pytest.fixture(scope="module")
+def digits_with_maps(tmp_path_factory, write_run) -> Run:
+    """Digits with maps of their labels, and those wrongly predicted with maps of nothing else."""
+    folder = tmp_path_factory.mktemp("digits")
+    write_run(folder, images=40, maps=40)
+    samples = read_samples(folder)
+    clean = samples[samples["condition"] == "clean"]
+    wrong = clean["sample"][~clean["correct"].astype(bool)].tolist()
+    assert 0 < len(wrong) < 40
+    schema = maps_schema(4, 4, 8, 8, 1, "grad_cam")
+    facts = {"group": 0, "explainer": "grad_cam", "variant": "as is", "state": "ok", "cells": np.linspace(-1, 1, 16)}
+    rows = [
+        facts | {"sample": row.sample, "class": str(row.label), "correct": bool(row.correct)}
+        for row in clean.itertuples()
+    ]
+    with TableWriter(folder / MAPS_FILE, schema) as table:
+        table.write(pa.RecordBatch.from_pylist(rows, schema=schema))
+    write_boxes(folder, pd.DataFrame(columns=BOX_COLUMNS))
+    (run,) = read_sweep(folder)
+    return run
+
+
+def test_both_galleries_of_a_run_explain_one_class_of_an_image_and_say_which(digits_with_maps):
+    run = digits_with_maps
+    (effects,) = Gallery(0, most=12).of_run(run)
+    (maps,) = _gallery(run, 12)
+    chosen = {}
+    for figure in (effects, maps):
+        data = figure.data
+        clean = data[data["condition"] == "clean"] if "condition" in data else data
+        assert (clean["explained"] == clean["label"]).all()
+        chosen[figure.name] = clean.drop_duplicates("sample").set_index("sample")
+        for row in chosen[figure.name].itertuples():
+            named = f"predicted: {row.predicted} ({row.probability:.2f})\ntrue: {row.label}"
+            other = "" if row.predicted == row.label else f"explained: {row.label} ({short_probability(row.control)})\n"
+            assert f"{other}{named}" in [axes.get_xlabel() for axes in figure.figure.axes]
+    both = chosen["gallery"].join(chosen["map_gallery"], rsuffix="_of_map", how="inner")
+    assert (both["explained"] == both["explained_of_map"]).all()
+    assert (both["predicted"] == both["predicted_of_map"]).all()
+    assert (both["explained"] != both["predicted"]).any()
+
+
+def test_attacked_images_are_shown_with_effects_on_what_is_predicted_there(digits_with_maps):
+    (effects,) = Gallery(0, most=12).of_run(digits_with_maps)
+    attacked = effects.data[effects.data["condition"] != "clean"]
+    assert (attacked["explained"] == attacked["predicted"]).all()

@@ -34,3 +34,12 @@ def test_the_caption_says_how_images_are_chosen_and_the_scale_is_that_of_all_sav
     assert deepest == pytest.approx(largest_effect(read_effects(run.folder, pictured)))
     (every,) = Overlay(order=0, most=len(pictured)).of_run(run)
     assert f"n = {len(pictured)} pictures; single images" in every.caption.short
+
+
+@pytest.mark.parametrize("kind", ["effects", "maps"])
+def test_each_picture_names_its_class_with_the_probability_and_the_label(sweep, map_run, kind):
+    (shown,) = Overlay(order=0, most=2).of_run(read_sweep(sweep if kind == "effects" else map_run)[0])
+    titles = [axes.get_title("left") or axes.get_title() for axes in shown.figure.axes[:-1]]
+    assert titles
+    for title in titles:
+        assert re.search(r"(^|\n)predicted: \w+ \(0\.\d+\)\ntrue: \w+", title)

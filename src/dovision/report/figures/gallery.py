@@ -18,6 +18,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from dovision.analysis.explanation_metrics import object_regions
 from dovision.findings.number_text import finer, number_text
 from dovision.functional.agreement import OK
 from dovision.functional.geometry import cell_edges, stack
@@ -40,9 +41,17 @@ from dovision.report.style import (
     styled,
 )
 from dovision.store.display_names import display_name
-from dovision.store.map_tables import MapGrid, known_boxes
+from dovision.store.map_tables import AS_IS, MAPS_FILE, MapGrid, known_boxes, read_maps
 from dovision.store.run_record import Run
-from dovision.store.tables import boxes_of, largest_effect, likeliest_word, read_effects, read_samples, read_task
+from dovision.store.tables import (
+    CLEAN,
+    boxes_of,
+    largest_effect,
+    likeliest_word,
+    read_effects,
+    read_samples,
+    read_task,
+)
 from dovision.store.thumbnails import Picture, chosen_in_words, load_thumbnail, samples_in_conditions, thumbnail_path
 from dovision.store.unit_masks import ObjectMasks, UnitMasks, masks_of, read_masks, read_object_masks
 from dovision.types import BOX_COLUMNS, Box, Mask
@@ -69,14 +78,15 @@ class Gallery(FigureComponent):
         if not chosen:
             return
         shown = effects[effects["sample"].isin(chosen) & effects["condition"].isin(conditions[: self.most])]
-        frame = on_likeliest(shown, samples, read_task(run.folder).classes)
+        explained = dict(explained_classes(run)[["sample", "class"]].itertuples(index=False, name=None))
+        frame = on_likeliest(shown, samples, read_task(run.folder).classes, explained)
         frame = frame.sort_values("sample", key=lambda sample: sample.map(chosen.index), kind="stable")
         keys = [(sample, condition) for sample in chosen for condition in conditions[: self.most]]
         pictures = {key: load_thumbnail(thumbnail_path(run.folder, *key)) for key in keys}
         boxes, objects = known_boxes(run.folder), read_object_masks(run.folder, chosen)
         boxes = boxes[boxes["sample"].isin(chosen)]
         text = (
-            f"Images and the effect of each unit on the likeliest class; {SIGN}"
+            f"Images and the effect of each unit on the {'class of maps' if explained else 'likeliest class'}; {SIGN}"
             f"{f'; {OUTLINES}' if len(boxes) or objects else ''}. "
             "One scale for all saved images, conditions and classes of the job."
         )
@@ -88,16 +98,68 @@ class Gallery(FigureComponent):
         yield ReportFigure(GALLERY, "Images and effect maps", words, figure, frame)
 
 
-def on_likeliest(effects: pd.DataFrame, samples: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame:
-    """Per (sample, condition, unit) the effect on the likeliest of the kept classes there, and the image's label."""
-    key = ["sample", "condition"]
-    highest = effects.groupby(key)["control"].transform("max")
-    found = (
-        effects[effects["control"] == highest].drop_duplicates([*key, "unit"]).rename(columns={"class": "predicted"})
+def explained_classes(run: Run) -> pd.DataFrame:
+    """The class of each saved image that maps are shown of, and the columns of `class_lines`; no rows without maps.
+
+    Of the classes with maps the likeliest, of those that a known object speaks for (`located`) if there are any;
+    images with such an object first.
+    """
+    if not (run.folder / MAPS_FILE).is_file():
+        return pd.DataFrame(columns=["sample", "class"])
+    pictured, classes = samples_in_conditions(run.folder, [CLEAN]), read_task(run.folder).classes
+    maps = read_maps(run.folder)
+    pairs = maps.loc[(maps["variant"] == AS_IS) & maps["sample"].isin(pictured), ["sample", "class"]].drop_duplicates()
+    samples = read_samples(run.folder, ["probabilities"])
+    found = pairs.merge(samples.loc[samples["condition"] == CLEAN, ["sample", "label", "probabilities"]], on="sample")
+    spoken = {*object_regions(known_boxes(run.folder), read_object_masks(run.folder, pictured))}
+    found = found.assign(
+        located=[pair in spoken for pair in zip(found["sample"], found["class"], strict=True)],
+        explained=found["class"],
+        control=[own[classes.index(name)] for own, name in zip(found["probabilities"], found["class"], strict=True)],
+        predicted=[classes[own.argmax()] for own in found["probabilities"]],
+        probability=found.pop("probabilities").map(max),
+        label=[label_names(label, classes) for label in found["label"]],
+        place=found["sample"].map(pictured.index),
     )
+    order = ["located", "place", "control"]
+    return found.sort_values(order, ascending=[False, True, False]).drop(columns="place").drop_duplicates("sample")
+
+
+def on_likeliest(
+    effects: pd.DataFrame,
+    samples: pd.DataFrame,
+    classes: Sequence[str],
+    explained: Mapping[int, str] = MappingProxyType({}),
+) -> pd.DataFrame:
+    """Per (sample, condition, unit) the effect on one class, and the image's prediction and label.
+
+    The class is the one that is explained of the clean image, where its effects are kept; else the likeliest.
+    """
+    key = ["sample", "condition"]
+    likeliest = effects["control"] == effects.groupby(key)["control"].transform("max")
+    chosen = (effects["class"] == effects["sample"].map(explained)) & (effects["condition"] == CLEAN)
+    chosen |= likeliest & ~chosen.groupby([effects[name] for name in key]).transform("any")
+    found = effects[chosen].drop_duplicates([*key, "unit"]).rename(columns={"class": "explained"})
+    top = effects.loc[likeliest, [*key, "class", "control"]].drop_duplicates(key)
+    found = found.merge(top.set_axis([*key, "predicted", "probability"], axis=1), on=key)
     found = found.merge(samples[[*key, "label"]], on=key, how="left")
     found["label"] = [label_names(label, classes) for label in found["label"]]
-    return found[[*key, "unit", "predicted", "control", "label", "effect", *Box._fields]]
+    named = ["explained", "control", "predicted", "probability", "label"]
+    return found[[*key, "unit", *named, "effect", *Box._fields]]
+
+
+def class_lines(row: pd.Series, word: str = "predicted", most: int = 14) -> str:
+    """The class that a picture explains and its probability, the predicted class if that is another, and the label.
+
+    Args:
+        row: explained, control (its probability), predicted, probability, label ("" if it is not known).
+        word: before the predicted class.
+        most: letters of a class.
+    """
+    lines = [f"{word}: {shortened(row['predicted'], most)} ({short_probability(row['probability'])})"]
+    if row["explained"] != row["predicted"]:
+        lines.insert(0, f"explained: {shortened(row['explained'], most)} ({short_probability(row['control'])})")
+    return "\n".join([*lines, *([f"true: {shortened(row['label'], 40)}"] if row["label"] else [])])
 
 
 @styled
@@ -119,8 +181,8 @@ def gallery(
 
     Args:
         pictures: the image of each (sample, condition), shape (H, W) or (H, W, 3), 8 bits.
-        frame: a row per (sample, condition, unit): predicted (the likeliest class), control (its probability), label
-            ("" where there is none), effect (on that class), top, left, bottom, right (pixels of the image, or nan).
+        frame: a row per (sample, condition, unit): the columns of `class_lines`, effect (on the class that is
+            explained), top, left, bottom, right (pixels of the image, or nan).
         largest: the size of effect that has the deepest colour.
         masks: the pixels that units touch, where these are not all of the box.
         word: before the likeliest class.
@@ -142,12 +204,10 @@ def gallery(
         image, effects = panels[row, 2 * column : 2 * column + 2]
         picture, facts = pictures[sample, condition], units.iloc[0]
         _picture(image, picture, extent=_edges(picture))
-        text = f"{word}: {shortened(facts['predicted'], 14)} ({short_probability(facts['control'])})"
-        true = f"\ntrue: {shortened(facts['label'], 40)}" if facts["label"] else ""
-        image.set_xlabel(text + true, fontsize=SMALL, loc="left")
+        image.set_xlabel(class_lines(facts, word), fontsize=SMALL, loc="left")
         _effects(effects, picture, units, scale, masks)
         for axes in (image, effects)[: 1 + bool(effects.images)]:
-            outline_objects(axes, boxes[boxes["sample"] == sample], objects.get(sample, {}), facts["predicted"])
+            outline_objects(axes, boxes[boxes["sample"] == sample], objects.get(sample, {}), facts["explained"])
             axes.set(xlim=_edges(picture)[:2], ylim=_edges(picture)[2:])
         if sample == samples[0]:
             image.set_title(display_name(condition), weight="bold")
@@ -156,7 +216,7 @@ def gallery(
             axes.set(xticks=[], yticks=[])
             axes.spines[:].set(visible=True, color=LINE)
     colours = ScalarMappable(scale, EFFECT_COLOURS)
-    figure.colorbar(colours, ax=panels, label="effect on the likeliest class", shrink=0.9, aspect=30, pad=0.01)
+    figure.colorbar(colours, ax=panels, label="effect on the class", shrink=0.9, aspect=30, pad=0.01)
     return figure
 
 
@@ -214,7 +274,7 @@ def map_gallery(
 
     Args:
         pictures: the image of each sample, shape (H, W) or (H, W, 3), 8 bits.
-        frame: a row per (sample, explainer): class, correct (None without a label), state, cells.
+        frame: a row per (sample, explainer): the columns of `class_lines`, state, cells.
         boxes: of these samples, with label.
         grid: what the cells and the boxes lie on.
         masks: of objects of these samples.
@@ -231,10 +291,9 @@ def map_gallery(
     for block, own in zip(panels.reshape(len(blocks), len(pictures), across + 1), blocks, strict=True):
         for row, (sample, picture) in zip(block, pictures.items(), strict=True):
             maps = frame[frame["sample"] == sample].set_index("explainer")
-            label, edges = maps["class"].iloc[0], _edges(picture)
+            label, edges = maps["explained"].iloc[0], _edges(picture)
             _picture(row[0], picture, extent=edges)
-            judged = {True: " (right)", False: " (wrong)"}.get(maps["correct"].iloc[0], "")
-            row[0].set_xlabel(f"{shortened(label, 14)}{judged}", fontsize=SMALL)
+            row[0].set_xlabel(class_lines(maps.iloc[0]), fontsize=SMALL, loc="left")
             for axes, explainer in zip(row[1:], own, strict=False):
                 _map(axes, maps.loc[explainer], grid, edges, largest.get(explainer, 1.0))
             for axes in row[: len(own) + 1]:

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from dovision.analysis import explanation_metrics, map_summary
 from dovision.findings.number_text import bracketed
 from dovision.functional.intervals import LEVEL, MEAN_INTERVALS, SHARE_INTERVALS
-from dovision.report.figures.gallery import map_gallery, map_inches
+from dovision.report.figures.gallery import explained_classes, map_gallery, map_inches
 from dovision.report.plots import (
     REFERENCE_MAPS,
     draw_means,
@@ -42,7 +42,7 @@ from dovision.store.display_names import component_text, display_name
 from dovision.store.map_tables import AS_IS, MAPS_FILE, PERMUTED, read_box_table, read_grid, read_maps, read_reference
 from dovision.store.run_record import Run
 from dovision.store.tables import CLEAN
-from dovision.store.thumbnails import chosen_in_words, load_thumbnail, samples_in_conditions, thumbnail_path
+from dovision.store.thumbnails import chosen_in_words, load_thumbnail, thumbnail_path
 from dovision.store.unit_masks import read_object_masks
 
 TITLES = {
@@ -267,22 +267,18 @@ def _score_dots(frame: pd.DataFrame, titles: Mapping[str, str], chance: Mapping[
 
 def _gallery(run: Run, most: int) -> Iterator[ReportFigure]:
     maps, boxes = read_maps(run.folder), read_box_table(run.folder)
-    pictured = samples_in_conditions(run.folder, [CLEAN])
-    shown = maps[(maps["variant"] == AS_IS) & maps["sample"].isin(pictured)]
-    shown = shown.sort_values("sample", key=lambda sample: sample.map(pictured.index), kind="stable")
-    masks = read_object_masks(run.folder, pictured)
-    spoken = pd.DataFrame([*explanation_metrics.object_regions(boxes, masks)], columns=["sample", "class"])
-    located = shown.merge(spoken.astype({"sample": int, "class": str}), on=["sample", "class"])
-    explainers = shown["explainer"].nunique()
-    most = images_on_a_page(most, partial(map_inches, explainers)) if explainers else most
-    pairs = pd.concat([located, shown]).drop_duplicates("sample")[["sample", "class"]].iloc[:most]
+    pairs = explained_classes(run)
     if pairs.empty:
         return
+    shown = maps[maps["variant"] == AS_IS]
+    pairs = pairs.iloc[: images_on_a_page(most, partial(map_inches, shown["explainer"].nunique()))]
+    masks = read_object_masks(run.folder, pairs["sample"])
     frame = pairs.merge(shown, on=["sample", "class"], how="left")
     pictures = {int(sample): load_thumbnail(thumbnail_path(run.folder, sample, CLEAN)) for sample in pairs["sample"]}
     text = (
-        "Red: evidence for the class; blue: evidence against it; one scale for all maps of an explainer; yellow: boxes "
-        "and masks that speak for the class; light blue: other objects. Images with one come first."
+        "Red: evidence for the class that is explained; blue: evidence against it; one scale for all maps of an "
+        "explainer; yellow: boxes and masks that speak for the class; light blue: other objects. Images with one come "
+        "first."
     )
     how = chosen_in_words(run.summary["labels"])
     words = _map_caption(run, text, f"n = {len(pictures)}, {how}; single images, so no interval.")

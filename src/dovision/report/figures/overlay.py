@@ -15,12 +15,17 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
-from dovision.analysis.explanation_metrics import object_regions
 from dovision.findings.map_findings import RIVALS
 from dovision.functional.agreement import OK
 from dovision.functional.effects import CLEAR_ON_LOG_ODDS, SMALL_ON_PROBABILITY
 from dovision.functional.geometry import stack
-from dovision.report.figures.gallery import OUTLINES, on_likeliest, outline_objects, short_probability
+from dovision.report.figures.gallery import (
+    OUTLINES,
+    class_lines,
+    explained_classes,
+    on_likeliest,
+    outline_objects,
+)
 from dovision.report.plots import REFERENCE_MAPS
 from dovision.report.report_figure import FigureComponent, ReportFigure, caption
 from dovision.report.style import DIVERGING, EFFECT_COLOURS, LINE, SIGN, SMALL, canvas, shortened, styled
@@ -75,9 +80,7 @@ class Overlay(FigureComponent):
         if not panels:
             return
         known = any(len(panel.boxes) or panel.masks for panel in panels)
-        named = any("\ntrue: " in panel.title for panel in panels)
-        wrong = "; true: where the predicted class alone is not all that is true" if named else ""
-        text = f"{what}; {SIGN}{f'; {OUTLINES}' if known else ''}{wrong}."
+        text = f"{what}; {SIGN}{f'; {OUTLINES}' if known else ''}."
         words = caption(text, [run], f"n = {count} pictures{how}; single images, so no interval.")
         data = pd.DataFrame(
             [
@@ -117,13 +120,10 @@ class Overlay(FigureComponent):
             picture, first = load_thumbnail(thumbnail_path(run.folder, sample, CLEAN)), units.iloc[0]
             height, width = picture.shape[:2]
             values = stack(height, width, boxes_of(units), units["effect"].tolist(), 0.0, masks_of(units, masks))
-            predicted = f"{shortened(first['predicted'], 18)} ({short_probability(first['control'])})"
-            title = f"{likeliest_word(run.folder)}: {predicted}"
-            label = f"\ntrue: {shortened(first['label'], 60)}" if first["label"] != first["predicted"] else ""
-            if not first["label"]:
-                label = f"\n{shortened(names[sample], 26)}"
+            title = class_lines(first, likeliest_word(run.folder), 18)
+            title += "" if first["label"] else f"\n{shortened(names[sample], 26)}"
             own = boxes[boxes["sample"] == sample], objects.get(sample, {})
-            panels.append(OverlayPanel(title + label, picture, values, *own, first["predicted"], of))
+            panels.append(OverlayPanel(title, picture, values, *own, first["explained"], of))
         chosen = f", those with the largest effects of {len(measured)} saved ones"
         chosen += ", with known objects first" if known & {*measured} else ""
         return panels, chosen if len(measured) > len(panels) else "", limit
@@ -131,16 +131,13 @@ class Overlay(FigureComponent):
     def _maps(self, run: Run) -> tuple[list[OverlayPanel], str]:
         """The maps of one image, each by its largest value: evidence for the class; and how the image is chosen."""
         maps, boxes, grid = read_maps(run.folder), known_boxes(run.folder), read_grid(run.folder)
-        pictured = samples_in_conditions(run.folder, [CLEAN])
-        shown = maps[(maps["variant"] == AS_IS) & maps["sample"].isin(pictured) & (maps["state"] == OK)]
-        shown = shown[~shown["explainer"].isin(REFERENCE_MAPS)]
-        masks = read_object_masks(run.folder, pictured)
-        spoken = pd.DataFrame([*object_regions(boxes, masks)], columns=["sample", "class"])
-        located = shown.merge(spoken.astype({"sample": int, "class": str}), on=["sample", "class"])
+        shown = maps[(maps["variant"] == AS_IS) & (maps["state"] == OK) & ~maps["explainer"].isin(REFERENCE_MAPS)]
+        shown = explained_classes(run).merge(shown, on=["sample", "class"])
         if shown.empty:
             return [], ""
-        first = (located if len(located) else shown).iloc[0]
-        own = shown[(shown["sample"] == first["sample"]) & (shown["class"] == first["class"])]
+        own = shown[shown["sample"] == shown["sample"].iloc[0]]
+        first = own.iloc[0]
+        masks = read_object_masks(run.folder, [first["sample"]])
         names = list(own["explainer"].astype(str))
         chosen = [name for name in names if name not in RIVALS][:1] + [name for name in RIVALS if name in names]
         picture = load_thumbnail(thumbnail_path(run.folder, int(first["sample"]), CLEAN))
@@ -149,9 +146,10 @@ class Overlay(FigureComponent):
         for name in chosen[: self.most]:
             cells = own.loc[own["explainer"] == name, "cells"].iloc[0].reshape(grid.rows, grid.columns)
             values = _enlarged(cells, grid.height, grid.width) / np.abs(cells).max()
-            known = component_name(name), picture, values, *located_objects, first["class"]
+            title = f"{component_name(name)}\n{class_lines(first, most=18)}"
+            known = title, picture, values, *located_objects, first["class"]
             panels.append(OverlayPanel(*known, "evidence, relative to the map's largest", DIVERGING))
-        return panels, ", the first one that is saved" + (" with an object of a class" if len(located) else "")
+        return panels, ", the first one that is saved" + (" with an object of a class" if first["located"] else "")
 
 
 @styled
