@@ -9,6 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
+import dovision as dv
 from dovision.datasets import _image_io
 
 COLOURS = np.array([[[255, 0, 0], [0, 255, 0]], [[0, 0, 255], [51, 102, 153]]], np.uint8)
@@ -115,3 +116,48 @@ def test_a_file_that_goes_bad_after_the_start_is_named(tmp_path):
     path.write_bytes(b"")
     with pytest.raises(ValueError, match=r"late.png must be a whole image, but is empty"):
         _image_io.image_from_file(path, (1, 2, 2))
+
+
+@pytest.mark.parametrize("count", [1, 7, 8, 9, 100])
+@pytest.mark.parametrize(
+    ("ending", "type_", "most", "warned"),
+    [
+        (".png", np.uint16, 4095, True),  # 12 bits in a file of 16: all within .062 of black
+        (".tif", np.uint16, 4095, True),
+        (".png", np.uint16, 65535, False),
+        (".png", np.uint16, 65535 // 8 + 1, False),
+        (".png", np.uint8, 15, False),  # no window applies to it
+        (".jpg", np.uint8, 15, False),
+    ],
+)
+def test_a_folder_whose_images_fill_little_of_their_range_is_warned_of_once(
+    tmp_path, caplog, count, ending, type_, most, warned
+):
+    file = tmp_path / f"film{ending}"
+    Image.fromarray(np.linspace(0, most, 64).reshape(8, 8).astype(type_)).save(file)
+    _image_io.warn_of_dark([f"film{number}" for number in range(count)], [file] * count)
+    read = len(range(0, count, -(-count // 8)))
+    text = f"{read} of {read} images fill less than an eighth of their range, such as film0: if"
+    assert caplog.text.count(text) == warned
+    assert ("list them in a table (dataset=table), and set 'dataset.window=[2048,4096]'" in caplog.text) == warned
+    assert len(caplog.records) == warned
+
+
+def test_a_dark_image_among_others_is_no_dark_folder(tmp_path, caplog):
+    for number, most in enumerate((4095, 65535)):
+        Image.fromarray(np.linspace(0, most, 64).reshape(8, 8).astype(np.uint16)).save(tmp_path / f"{number}.png")
+    _image_io.warn_of_dark(["0", "1"], [tmp_path / "0.png", tmp_path / "1.png"])
+    assert not caplog.records
+
+
+@pytest.mark.parametrize("group", ["image_folder", "pictures"])
+def test_datasets_of_folders_warn_of_files_of_16_bits_that_hold_12(tmp_path, caplog, group):
+    settings = {"root": str(tmp_path), "shape": [1, 8, 8]}
+    for name in ("cat", "dog"):
+        for number in range(8):
+            folder = tmp_path / name if group == "image_folder" else tmp_path
+            folder.mkdir(exist_ok=True)
+            own = np.linspace(0, 4000 + number + 10 * (name == "cat"), 64).reshape(8, 8).astype(np.uint16)
+            Image.fromarray(own).save(folder / f"{name}{number}.png")
+    dv.component("dataset", group, settings | ({"classes": ["cat", "dog"]} if group == "image_folder" else {}))
+    assert caplog.text.count("8 of 8 images fill less than an eighth of their range, such as ") == 1

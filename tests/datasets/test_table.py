@@ -227,14 +227,15 @@ def test_films_of_12_bits_in_files_of_16_are_warned_of_unless_a_window_is_set(ro
     for path in (root / "images").glob("*.png"):
         Image.fromarray(np.asarray(Image.open(path)).astype(np.uint16) * 16).save(path)
     dark = open_table(root)
-    assert "12 of 12 images have no value above a sixteenth of their range, such as images/0.png" in caplog.text
+    assert "12 of 12 images fill less than an eighth of their range, such as images/0.png" in caplog.text
+    assert "set 'dataset.window=[2048,4096]', the centre and width of" in caplog.text
     caplog.clear()
     bright = open_table(root, {"window": [2048, 4096]})
-    assert "no value above" not in caplog.text
+    assert "an eighth" not in caplog.text
     assert bright.split("test")[0].image.max() > 10 * dark.split("test")[0].image.max()
     caplog.clear()
     open_table(root, {"check": "headers"})
-    assert "12 of 12 images have no value" in caplog.text
+    assert "12 of 12 images fill less" in caplog.text
 
 
 def test_of_many_files_of_which_headers_are_read_some_are_decoded(root, caplog, monkeypatch):
@@ -242,7 +243,26 @@ def test_of_many_files_of_which_headers_are_read_some_are_decoded(root, caplog, 
     for path in (root / "images").glob("*.png"):
         Image.fromarray(np.asarray(Image.open(path)).astype(np.uint16) * 16).save(path)
     open_table(root, {"check": "headers"})
-    assert "3 of 3 images have no value above a sixteenth" in caplog.text
+    assert "3 of 3 images fill less than an eighth" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("values", "bits", "tags", "warned"),
+    [
+        (range(0, 2000, 2000 // WIDTH), 16, {}, True),  # within .03 of black
+        (range(0, 2000, 2000 // WIDTH), 16, {"PhotometricInterpretation": "MONOCHROME1"}, True),  # of white
+        (range(0, 2000, 2000 // WIDTH), 12, {}, False),
+        (range(0, 2000, 2000 // WIDTH), 16, {"WindowCenter": 1000, "WindowWidth": 2000}, False),
+    ],
+)
+def test_dicom_files_that_fill_little_of_their_range_are_warned_of_once(root, caplog, values, bits, tags, warned):
+    pixels = np.tile(np.array(values, np.uint16)[:WIDTH], (HEIGHT, 1))
+    for path in sorted((root / "images").glob("*.png")):
+        write_dicom(path.with_suffix(".dcm"), pixels, bits, **tags)
+    manifest = root / "metadata.csv"
+    manifest.write_text(manifest.read_text().replace(".png", ".dcm"))
+    open_table(root, {"columns": {"mask": None}, "copies": "warn"})
+    assert caplog.text.count("12 of 12 images fill less than an eighth of their range, such as images/0.dcm") == warned
 
 
 def test_files_of_equal_bytes_in_two_splits_are_refused_and_of_two_patients_warned_of(root, caplog):

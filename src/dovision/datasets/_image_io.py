@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 _Image = TypeVar("_Image")
 _SAMPLE = 32  # images that are looked at for their channels
 _GREY_MODES = ("1", "L", "LA", "I", "I;16")
+_LOOKED_AT = 8  # images of a folder, all over it
+_DEEP = (".png", ".tif", ".tiff", *dicom.DICOM_SUFFIXES)  # of files that may have more than 8 bits
 
 
 def grey_or_rgb_shape(stated: Sequence[int]) -> Shape:
@@ -45,7 +47,7 @@ class ImageHeader(NamedTuple):
     height: int
     width: int
     burnt_in: bool = False  # a DICOM file says that names or other text are part of its pixels
-    dark: bool | None = None  # no value above a sixteenth of the range, as of 12 bits in a file of 16; None: not read
+    dark: bool | None = None  # see `Decoding.is_dark`; None: not read
     reoriented: bool = False  # by its EXIF orientation
     colour: bool | None = None  # its channels differ; None: not read
     digest: bytes = b""  # SHA-256 of the file; empty of a slice or a frame, of which a file has many
@@ -99,17 +101,43 @@ class Decoding:
         return self._of_pil(images.decode(data), channels)
 
     def is_dark(self, path: Path, image: Tensor) -> bool:
-        """Return whether no pixel of a file of 16 bits, read without a window, lies above a sixteenth of the range."""
-        if self.window is not None or image.max() > 1 / 16 or nifti.is_nifti(path.name):
+        """Return whether a file that a window applies to, read without, fills less than an eighth of the range."""
+        if self.window is not None or image.max() - image.min() >= 1 / 8 or nifti.is_nifti(path.name):
             return False
         data = _bytes(path)
-        return not dicom.is_dicom(path.name, data) and _is_deep(images.decode(data))
+        return dicom.is_dicom(path.name, data) or _is_deep(images.decode(data))
 
     def _of_pil(self, image: Image.Image, channels: int) -> Tensor:
         if self.window is not None and _is_deep(image):
             values = np.asarray(images.upright(image), dtype=np.float64)
             return _tensor(dicom.window_values(values, *self.window), channels)
         return _channels(_known(image), channels)
+
+
+def warn_of_dark(names: Sequence[str], paths: Sequence[str | Path], dark: Sequence[bool | None] | None = None) -> None:
+    """A line in the log where most images fill less than an eighth of the range, as 12 bits in a file of 16 do.
+
+    Args:
+        names, paths: of the images.
+        dark: of each, by `Decoding.is_dark`; None: some are read, all over the list, and no window can be set.
+    """
+    remedy = "set 'dataset.window=[2048,4096]', the centre and width of what becomes [0, 1] (of 12 bits)"
+    if dark is None:
+        remedy, own = f"list them in a table (dataset=table), and {remedy}", Decoding()
+        chosen = range(0, len(paths), -(-len(paths) // _LOOKED_AT))
+        files = [Path(paths[place]) for place in chosen]
+        names = [names[place] for place in chosen]
+        dark = [file.suffix.lower() in _DEEP and own.is_dark(file, own.pixels(file, 1)) for file in files]
+    found = [name for name, each in zip(names, dark, strict=True) if each]
+    if 2 * len(found) > (read := len(dark) - list(dark).count(None)):
+        log.warning(
+            "%d of %d images fill less than an eighth of their range, such as %s: if their bits are more than their "
+            "values need, %s",
+            len(found),
+            read,
+            found[0],
+            remedy,
+        )
 
 
 def _is_deep(image: Image.Image) -> bool:

@@ -138,6 +138,7 @@ class ImageFolder(FileImages):
         _image_io.warn_of_lost_colour([facts.colour for _, facts in whole], self.shape)
         self.warn_of_reoriented([facts.reoriented for _, facts in whole])
         self.take_store(store, [self._root, class_file, *folders.items()])
+        _image_io.warn_of_dark(self.records["name"].tolist(), self.records["path"].tolist())
         groups_of = dict(enumerate(sorted(set(groups))))
         digests = b"".join(facts.digest for _, facts in whole)
         self.identify(repr(groups_of).encode() + digests, [self._root], images_read=True)

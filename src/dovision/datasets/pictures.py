@@ -90,6 +90,7 @@ class Pictures(PreparedImages):
         roots = [Path(each).expanduser().resolve() for each in _given(root)]
         self.files = tuple(roots if all(each.is_dir() for each in roots) else dict.fromkeys([*roots, *found.values()]))
         self.use_store(store, self._keys, roots)
+        _image_io.warn_of_dark(self._pictures["name"].tolist(), self._paths)
         self.unread = self.files_read(())
         described = repr((self._task, self.shape, dict(self.facts)) if self.facts else (self._task, self.shape))
         self.content = _checks.fingerprint((described.encode(), *digests), {})

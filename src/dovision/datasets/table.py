@@ -202,7 +202,7 @@ class Table(FileImages):
         self._headers = headers
         _image_io.warn_of_lost_colour([header.colour for header in headers], self.shape)
         self._warn_of_text(rows, [header.burnt_in for header in headers])
-        self._warn_of_dark(rows, [header.dark for header in headers])
+        _image_io.warn_of_dark(rows.cells[NAME].tolist(), rows.cells[FILE].tolist(), [each.dark for each in headers])
         cells = rows.cells
         names = cells[NAME].tolist()
         patient = self._columns.patient
@@ -228,19 +228,6 @@ class Table(FileImages):
                 sum(burnt_in),
                 rows.cells[NAME].iloc[burnt_in.index(True)],
                 rows.cells.index[burnt_in.index(True)],
-            )
-
-    def _warn_of_dark(self, rows: Manifest, looked_at: Sequence[bool | None]) -> None:
-        dark = [each is True for each in looked_at]
-        read = len(dark) - looked_at.count(None)
-        if 2 * sum(dark) > read:
-            log.warning(
-                "%d of %d images have no value above a sixteenth of their range, such as %s in row %s: if they are of "
-                "12 bits in files of 16, set 'dataset.window=[2048,4096]', the centre and width of what becomes [0, 1]",
-                sum(dark),
-                read,
-                rows.cells[NAME].iloc[dark.index(True)],
-                rows.cells.index[dark.index(True)],
             )
 
     def _find_boxes(self, listed: Manifest, second: str | None) -> None:
