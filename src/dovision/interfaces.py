@@ -484,16 +484,15 @@ class Intervention(ABC):
 
     @final
     def checked_do(self, value: Tensor, unit: int, context: Context, region: Box | None) -> Tensor:
-        """What `do` returns; ValueError unless it has the region's shape, the value's type and device, and no nan.
-
-        Of nan only on a CPU, where the look takes no time; elsewhere the logits show it.
-        """
+        """What `do` returns; ValueError unless it is like the region's value and, on a CPU, without nan."""
         new = self.do(value, unit, context)
         shape = tuple(value.shape) if region is None else (*value.shape[:-2], region.height, region.width)
         if self.shortens and isinstance(new, Tensor):
             shape = (*shape[:2], *new.shape[2:3], *shape[3:])
         like = shape, value.dtype, value.device
-        got = (tuple(new.shape), new.dtype, new.device) if isinstance(new, Tensor) else (type(new).__name__,)
+        got: tuple[object, ...] = (type(new).__name__,)
+        if isinstance(new, Tensor):
+            got = tuple(new.shape), new.dtype, new.device
         if got == like and value.device.type == "cpu" and new.detach().sum().isnan() and not value.isnan().any():
             got = ("nan",)
         if got != like:

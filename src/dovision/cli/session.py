@@ -168,10 +168,7 @@ def loggers_of(settings: TrainSettings, job_type: str) -> list[Logger]:
 
 
 def run_name(checkpoint: Path | None = None) -> str:
-    """A readable name of this job: the factors that its sweep varies, or the components of a single job.
-
-    A checkpoint's file stands in place of the configured model.
-    """
+    """A readable name of this job: the factors that its sweep varies, or its components, with a checkpoint's file."""
     hydra = HydraConfig.get()
     shared = hydra.job.config.override_dirname.exclude_keys
     given = [override.lstrip("+~").partition("=") for override in recorded(hydra.overrides.task)]
@@ -179,7 +176,7 @@ def run_name(checkpoint: Path | None = None) -> str:
     if hydra.mode == RunMode.MULTIRUN and own:
         name = " ".join(f"{key}={value}" for key, value in own.items())
     else:
-        choices = {**hydra.runtime.choices, **({} if checkpoint is None else {MODEL: checkpoint.stem})}
+        choices = hydra.runtime.choices if checkpoint is None else {**hydra.runtime.choices, MODEL: checkpoint.stem}
         name = "-".join(str(choices[group]) for group in NAMED if choices.get(group))
     return name if len(name) <= _LONGEST else f"{name[: _LONGEST - 7]}-{sha256(name.encode()).hexdigest()[:6]}"
 

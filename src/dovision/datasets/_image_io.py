@@ -115,12 +115,7 @@ class Decoding:
 
 
 def warn_of_dark(names: Sequence[str], paths: Sequence[str | Path], dark: Sequence[bool | None] | None = None) -> None:
-    """A line in the log where most images fill less than an eighth of the range, as 12 bits in a file of 16 do.
-
-    Args:
-        names, paths: of the images.
-        dark: of each, by `Decoding.is_dark`; None: some are read, all over the list, and no window can be set.
-    """
+    """A line in the log where most images are dark, as of 12 bits in a file of 16; None reads a few of a folder."""
     remedy = "set 'dataset.window=[2048,4096]', the centre and width of what becomes [0, 1] (of 12 bits)"
     if dark is None:
         remedy, own = f"list them in a table (dataset=table), and {remedy}", Decoding()

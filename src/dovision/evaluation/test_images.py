@@ -58,8 +58,8 @@ def check_units(intervention: Intervention, images: Images, samples: Sequence[in
     if intervention.site != INPUT or type(intervention).bind is Intervention.bind:
         return
     units = range(len(intervention.units(images.shape)))
-    region = intervention.region
-    regions = (intervention.checked_box(region, images.shape, unit, sample) for sample in samples for unit in units)
+    checked, where = intervention.checked_box, intervention.region
+    regions = (checked(where, images.shape, unit, sample) for sample in samples for unit in units)
     if all(region is not None and not region.area for region in regions):
         raise ValueError(
             f"an image must have a unit of the intervention, such as a mask or a box, but none of the {len(samples):,} "

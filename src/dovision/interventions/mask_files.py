@@ -116,11 +116,7 @@ class MaskFiles(MaskIntervention):
             )
 
     def check_files(self, samples: Sequence[int]) -> None:
-        """Read the masks of samples, and count those without any in the log.
-
-        Raises:
-            ValueError: as of the class; the message lists all samples' errors.
-        """
+        """Read the masks of samples, and count those without any in the log; a ValueError lists all that are wrong."""
         wrong, bare = [], 0
         for sample in samples:
             try:
