@@ -11,28 +11,28 @@ from dovision.findings.sweep_findings import by_factors, pivots, sweep_sentences
 from dovision.store.run_record import Run
 
 
-def run(rows, attack, eps, seed, success):
+def run(width, attack, eps, seed, success):
     kind = {"_target_": f"dovision.attacks.gradient_ascent.{attack}", "eps": [eps]}
-    grid = {"_target_": "dovision.interventions.pixel_grid.PixelGrid", "rows": rows, "columns": rows}
+    network = {"_target_": "dovision.models.small_cnn.small_cnn", "width": width}
     names = ("accuracy", "success_8bit", "robust_accuracy", "mean_abs_expected_effect", "auroc")
     nothing = dict.fromkeys(names) | {"images": 40}
     number = {"estimate": success, "low": success - 0.01, "high": success + 0.01, "reason": ""}
     conditions = {"clean": nothing | {"success_rate": None}, f"eps={eps}": nothing | {"success_rate": number}}
-    overrides = (f"intervention.rows={rows}", f"attack={attack.lower()}", f"attack.eps={eps}", f"seed={seed}")
-    config = {"seed": seed, "attack": kind, "intervention": grid}
+    overrides = (f"model.width={width}", f"attack={attack.lower()}", f"attack.eps={eps}", f"seed={seed}")
+    config = {"seed": seed, "attack": kind, "model": network}
     return Run(None, "", "completed", {"overrides": overrides}, config, {"conditions": conditions})
 
 
 @pytest.fixture
 def runs():
-    """Two grids, two attacks, two epsilons, two seeds; success grows with epsilon alone, and by .1 with the seed."""
+    """Two networks, two attacks, two epsilons, two seeds; success grows with epsilon alone, and by .1 with the seed."""
     levels = itertools.product((4, 8), ("FGSM", "PGD"), (0.1, 0.2), (0, 1))
     return [run(*each, success=2 * each[2] + 0.1 * each[3]) for each in levels]
 
 
 def test_seeds_are_pooled_with_their_number_and_spread_and_nothing_else(runs):
     frame = by_factors(runs)
-    assert list(frame)[:4] == ["grid", "attack", "epsilon", "metric"]
+    assert list(frame)[:4] == ["width", "attack", "epsilon", "metric"]
     assert len(frame) == 8
     assert set(frame["seeds"]) == {2}
     assert frame["estimate"].tolist() == pytest.approx([0.25, 0.45] * 4)
@@ -46,7 +46,7 @@ def test_clean_images_of_jobs_that_differ_in_epsilon_alone_count_once(runs):
         each.summary["conditions"]["clean"]["accuracy"] = number
     frame = by_factors(runs)
     clean = frame[frame["metric"] == "accuracy"]
-    assert len(clean) == 4
+    assert len(clean) == 2
     assert set(clean["seeds"]) == {2}
 
 
@@ -75,23 +75,23 @@ def test_jobs_of_one_seed_that_differ_in_no_factor_stand_by_themselves(runs):
 
 def test_a_table_of_two_ways_has_the_last_factor_across(runs):
     (table,) = pivots(by_factors(runs))
-    assert (table.metric, table.factors, table.across) == ("success_rate", ["grid", "attack"], "epsilon")
+    assert (table.metric, table.factors, table.across) == ("success_rate", ["width", "attack"], "epsilon")
     assert list(table.levels) == ["0.1", "0.2"]
     assert [setting for setting, _ in table.rows] == [
-        ("4 x 4", "FGSM"), ("4 x 4", "PGD"), ("8 x 8", "FGSM"), ("8 x 8", "PGD"),
+        ("4", "FGSM"), ("4", "PGD"), ("8", "FGSM"), ("8", "PGD"),
     ]  # fmt: skip
     assert table.rows[0][1] == ["0.250 ± 0.071 (n = 2 seeds)", "0.450 ± 0.071 (n = 2 seeds)"]
 
 
 def test_a_factor_of_many_levels_has_rows_and_so_have_jobs(runs):
-    many = [run(rows, "PGD", 0.1, 0, success=rows / 100) for rows in range(2, 11)]
+    many = [run(width, "PGD", 0.1, 0, success=width / 100) for width in range(2, 11)]
     (table,) = pivots(by_factors(many))
-    assert (table.factors, table.across, table.levels) == (["grid"], "", ["attack success"])
-    assert [setting for setting, _ in table.rows][-1] == ("10 x 10",)
+    assert (table.factors, table.across, table.levels) == (["width"], "", ["attack success"])
+    assert [setting for setting, _ in table.rows][-1] == ("10",)
     assert [len(cells) for _, cells in table.rows] == [1] * 9
     twice = [replace(one, label=f"{one.label} ({name})") for one in many[:2] for name in "ab"]
     (table,) = pivots(by_factors(twice))
-    assert (table.factors, table.across) == (["job"], "grid")
+    assert (table.factors, table.across) == (["job"], "width")
     assert "ranges from 0.020 [0.010, 0.030] (job  (a)) to 0.030" in sweep_sentences(by_factors(twice))[0]
 
 
@@ -100,7 +100,7 @@ def test_clean_images_are_not_called_an_epsilon(runs):
         number = {"estimate": 0.1, "low": 0.0, "high": 0.2, "reason": ""}
         each.summary["conditions"]["clean"]["success_rate"] = number
     (first, *_) = sweep_sentences(by_factors(runs))
-    assert "ranges from 0.100 ± 0.000 (grid 4 x 4, attack FGSM, clean) to " in first
+    assert "ranges from 0.100 ± 0.000 (width 4, clean) to " in first
 
 
 def test_one_seed_has_its_interval(runs):
@@ -110,13 +110,13 @@ def test_one_seed_has_its_interval(runs):
 
 def test_sentences_name_the_range_and_count_pairs_that_are_alike_in_all_else(runs):
     first, *others = sweep_sentences(by_factors(runs))
-    assert first.startswith("Of 8 settings, attack success ranges from 0.250 ± 0.071 (grid 4 x 4, attack FGSM")
+    assert first.startswith("Of 8 settings, attack success ranges from 0.250 ± 0.071 (width 4, attack FGSM")
     assert first.endswith("; ± standard deviation over 2 seeds; n = 40 images.")
     assert others[-1] == (
         "The estimate of attack success is higher with epsilon 0.2 than with epsilon 0.1 by 0.200 on average, and "
         "higher in 4 of 4 pairs of settings alike in all else."
     )
-    assert "is the same with grid 4 x 4 and with grid 8 x 8 in all 4 pairs" in others[0]
+    assert "is the same with width 4 and with width 8 in all 4 pairs" in others[0]
 
 
 def test_a_number_that_is_the_same_everywhere_has_no_range(runs):
@@ -129,26 +129,26 @@ def test_a_number_that_is_the_same_everywhere_has_no_range(runs):
 
 
 def test_the_level_that_is_above_is_named_first_whatever_its_size(runs):
-    falling = [run(rows, "PGD", 0.1, 0, success=1 / rows) for rows in (4, 8)]
+    falling = [run(width, "PGD", 0.1, 0, success=1 / width) for width in (4, 8)]
     assert sweep_sentences(by_factors(falling))[1] == (
-        "The estimate of attack success is higher with grid 4 x 4 than with grid 8 x 8 by 0.125."
+        "The estimate of attack success is higher with width 4 than with width 8 by 0.125."
     )
 
 
 def test_a_level_that_is_above_on_average_alone_is_said_to_be_so(runs):
-    large = [run(rows, attack, 0.1, 0, success) for rows, attack, success in (
+    large = [run(width, attack, 0.1, 0, success) for width, attack, success in (
         (4, "FGSM", 0.5), (8, "FGSM", 0.4), (4, "PGD", 0.5), (8, "PGD", 0.9),
     )]  # fmt: skip
     assert (
-        "higher with grid 8 x 8 than with grid 4 x 4 by 0.150 on average, and higher in 1 of 2 pairs"
+        "higher with width 8 than with width 4 by 0.150 on average, and higher in 1 of 2 pairs"
         in (sweep_sentences(by_factors(large))[1])
     )
 
 
 def test_sentences_are_of_numbers_that_differ_between_settings(runs):
-    """The grid changes no attack's success, and the attack no effect on clean images."""
+    """The network changes no attack's success, and the attack no effect on clean images."""
     for each in runs:
-        rows = each.config["intervention"]["rows"]
+        rows = each.config["model"]["width"]
         number = {"estimate": 0.1 / rows, "low": 0.0, "high": 0.2, "reason": ""}
         for condition in each.summary["conditions"].values():
             condition["mean_abs_expected_effect"] = number
@@ -156,26 +156,60 @@ def test_sentences_are_of_numbers_that_differ_between_settings(runs):
                 condition["success_rate"] = number | {"estimate": 0.5}
     frame = by_factors(runs)
     assert [table.metric for table in pivots(frame)] == ["mean_abs_expected_effect", "success_rate"]
-    first, grid, attack, epsilon = sweep_sentences(frame)
-    assert first.startswith("Of 12 settings, mean |expected effect| ranges from 0.0125")
-    assert "mean |expected effect| is higher with grid 4 x 4 than with grid 8 x 8 by 0.0125 on average" in grid
+    first, width, attack, epsilon = sweep_sentences(frame)
+    assert first.startswith("Of 10 settings, mean |expected effect| ranges from 0.0125")
+    assert "mean |expected effect| is higher with width 4 than with width 8 by 0.0125 on average" in width
     assert "the same with attack FGSM and with attack PGD in all" in attack
     assert "the same with epsilon 0.1 and with epsilon 0.2 in all" in epsilon
 
 
 def test_of_one_factor_there_is_one_pair_of_settings(runs):
-    same = [run(rows, "PGD", 0.1, 0, success=0.5) for rows in (4, 8)]
+    same = [run(width, "PGD", 0.1, 0, success=0.5) for width in (4, 8)]
     assert sweep_sentences(by_factors(same)) == [
         "In all 2 settings, attack success is 0.500 [0.490, 0.510]; n = 40 images.",
-        "The estimate of attack success is the same with grid 4 x 4 and with grid 8 x 8.",
+        "The estimate of attack success is the same with width 4 and with width 8.",
     ]
 
 
 def test_ranges_whose_intervals_overlap_show_no_difference(runs):
-    near = [run(rows, "PGD", 0.1, 0, success=0.5 + rows / 1000) for rows in (4, 8)]
+    near = [run(width, "PGD", 0.1, 0, success=0.5 + width / 1000) for width in (4, 8)]
     assert "their intervals overlap: no difference shown" in sweep_sentences(by_factors(near))[0]
 
 
 def test_a_sweep_without_factors_has_no_table(runs):
     assert pivots(by_factors(runs[:1])) == []
     assert sweep_sentences(by_factors([])) == []
+
+
+def grid(rows, attack, eps, success, effect):
+    """A job of which the grid changes the mean effect, and the attack nothing on clean images."""
+    one = run(4, attack, eps, 0, success)
+    part = {"_target_": "dovision.interventions.pixel_grid.PixelGrid", "rows": rows, "columns": rows}
+    of_clean, of_attacked = ({"estimate": size, "low": size / 2, "high": 1.0, "reason": ""} for size in effect)
+    one.summary["conditions"]["clean"]["mean_abs_expected_effect"] = of_clean
+    one.summary["conditions"][f"eps={eps}"]["mean_abs_expected_effect"] = of_attacked
+    overrides = (f"intervention.rows={rows}", f"attack={attack.lower()}", f"attack.eps={eps}")
+    return replace(one, facts={"overrides": overrides}, config=one.config | {"intervention": part})
+
+
+def test_attack_success_is_not_cut_by_the_grid_and_clean_images_count_once():
+    jobs = [
+        grid(rows, attack, eps, success=eps * (1 + (attack == "PGD")), effect=(1 / rows, 2 / rows))
+        for rows, attack, eps in itertools.product((4, 8), ("FGSM", "PGD"), (0.1, 0.2))
+    ]
+    frame = by_factors(jobs)
+    assert frame["metric"].value_counts().to_dict() == {"success_rate": 4, "mean_abs_expected_effect": 10}
+    success, effect = (
+        next(table for table in pivots(frame) if table.metric == name) for name in frame["metric"].unique()[::-1]
+    )
+    assert (success.factors, success.across) == (["attack"], "epsilon")
+    assert [setting for setting, _ in effect.rows if "" in setting] == [("4 x 4", ""), ("8 x 8", "")]  # clean images
+    first, of_grid, of_attack, of_epsilon = sweep_sentences(frame)
+    assert first.startswith("Of 4 settings, attack success ranges from 0.100 [0.090, 0.110] (attack FGSM, epsilon 0.1)")
+    assert (
+        "effect| is higher with grid 4 x 4 than with grid 8 x 8 by 0.2250 on average, and higher in 5 of 5" in of_grid
+    )
+    assert "attack success is higher with attack PGD" in of_attack
+    assert "in 2 of 2 pairs" in of_attack
+    assert "attack success is higher with epsilon 0.2" in of_epsilon
+    assert "in 2 of 2 pairs" in of_epsilon

@@ -6,9 +6,11 @@ from dataclasses import replace
 
 import pytest
 
+from dovision.findings.map_findings import PRIMARY
+from dovision.findings.number_text import HEADLINE_METRICS
 from dovision.findings.sweep_findings import by_factors, pivots, sweep_sentences
-from dovision.findings.sweep_numbers import sweep_numbers
-from dovision.store.display_names import metric_head
+from dovision.findings.sweep_numbers import MOVED_BY, can_move, sweep_numbers
+from dovision.store.display_names import MEAN_EFFECT, WORST_AUROC, metric_head
 from dovision.store.run_record import Run
 
 CLEAN = dict.fromkeys(("success_rate", "robust_accuracy", "mean_abs_expected_effect", "auroc", "success_8bit"))
@@ -39,13 +41,13 @@ def test_maps_come_first_by_their_first_metric_and_effect_maps_before_others():
     assert metric_head("energy/grad_cam") == "energy inside of Grad-CAM"
 
 
-def test_a_detector_has_its_worst_case_and_the_claimed_one_comes_first():
+def test_a_detector_has_its_worst_case():
     rows = [detected("feature_squeezing", 0.9), detected("feature_squeezing", 0.8), detected("effect_consistency", 0.7)]
     rows += [detected("effect_consistency", 0.1, attack="whole family"), detected("margin", 0.2, attacker="adaptive")]
     found = [(each["metric"], each["mean"]) for each in sweep_numbers(run("Mean", detection=rows))]
     assert found == [
-        ("worst_case_auroc/effect_consistency", 0.7),
         ("worst_case_auroc/feature_squeezing", 0.8),
+        ("worst_case_auroc/effect_consistency", 0.7),
         ("accuracy", 0.9),
     ]
 
@@ -57,6 +59,40 @@ def test_a_sweep_of_maps_is_stated_by_their_scores(least):
     assert first.startswith(f"Of 2 settings, energy inside of effect map ranges from {least:.3f} [")
     assert first.endswith("n = 24 maps.")
     assert ("their intervals overlap" in first) == (least == 0.7)
-    assert [table.metric for table in pivots(by_factors(jobs))] == ["energy/effect_map", "accuracy"]
+    assert [table.metric for table in pivots(by_factors(jobs))] == ["energy/effect_map"]
     without = [replace(each, summary=each.summary | {"maps": []}) for each in jobs]
-    assert [table.metric for table in pivots(by_factors(without))] == ["accuracy"]
+    assert pivots(by_factors(without)) == []
+
+
+MOVED = {  # by hand: whether a factor can change attack success, mean effect, a map's score, and a detector's AUROC
+    "dataset.shortcut": "yyyyy",
+    "training.classifier.epochs": "yyyyy",
+    "model": "yyyyy",
+    "evaluation.images": "yyyyy",
+    "attack": "yynnn",
+    "attack.steps": "yynnn",
+    "intervention": "nynyn",
+    "intervention.rows": "nynyn",
+    "intervention.fill": "nynyn",
+    "autoencoder": "nynyy",
+    "training.autoencoder.epochs": "nynyy",
+    "explainer.effect_map.intervention.rows": "nnyyn",
+    "explainer.rise.cells": "nnnnn",
+    "explanation.fill": "nnyyn",
+    "detector.max_softmax.order": "nnnny",
+    "detector.feature_squeezing.bits": "nnnnn",
+    "detection.attacks.pgd.steps": "nnnny",
+}
+NUMBERS = ("success_rate", MEAN_EFFECT, "energy/effect_map", "true_effects/effect_map", f"{WORST_AUROC}/max_softmax")
+
+
+@pytest.mark.parametrize("factor", MOVED)
+def test_a_number_is_changed_by_what_it_depends_on_alone(factor):
+    assert "".join("ny"[can_move(factor, number, "eps=0.1")] for number in NUMBERS) == MOVED[factor]
+
+
+@pytest.mark.parametrize("number", [*HEADLINE_METRICS, *PRIMARY, WORST_AUROC])
+def test_no_attack_changes_clean_images_and_all_numbers_are_declared(number):
+    assert number in MOVED_BY
+    assert not can_move("attack.eps", number, "clean")
+    assert can_move("dataset", number, "clean")

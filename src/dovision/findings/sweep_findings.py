@@ -10,7 +10,7 @@ import pandas as pd
 
 from dovision.findings.headline_numbers import pool_seeds
 from dovision.findings.number_text import HEADLINE_METRICS, finer, metric_text, number_form
-from dovision.findings.sweep_numbers import sweep_numbers, units_counted
+from dovision.findings.sweep_numbers import can_move, sweep_numbers, units_counted
 from dovision.store.config_diff import natural
 from dovision.store.display_names import metric_head
 from dovision.store.factors import SEED_KEY, factor_heads, level_texts
@@ -22,6 +22,7 @@ _FIRST = ("success_rate", "robust_accuracy", "mean_abs_expected_effect")  # metr
 _NUMBERS = ["metric", "estimate", "low", "high", "sd", "seeds", "images"]
 _ACROSS = 8  # levels of a factor up to which it has a column each
 _COMPARED = 3  # factors that have a sentence
+_ANY = ""  # the level of a factor that cannot change a number
 
 
 class Pivot(NamedTuple):
@@ -39,7 +40,8 @@ def by_factors(runs: Sequence[Run]) -> pd.DataFrame:
 
     Returns:
         A row a setting and metric: a column a factor, by its display name, of text (by the words of its key where the
-        name is that of a number below, such as images); "job" where jobs have the same factors and the same seed;
+        name is that of a number below, such as images), empty where the factor cannot change the number, which then
+        counts once; "job" where jobs have the same factors and the same seed;
         "epsilon" ("clean" for clean images) where a run has attacked images; metric;
         estimate, low and high (of one seed, with its interval; of several, their mean, without one); sd over seeds;
         seeds, how many; images, the fewest of a run.
@@ -53,8 +55,7 @@ def by_factors(runs: Sequence[Run]) -> pd.DataFrame:
         setting = {head: str(levels[key]) for key, head in heads.items()}
         setting |= {_JOB: run.label, SEED_KEY: levels.get(SEED_KEY)}
         for number in sweep_numbers(run):
-            condition = number.pop("condition")
-            epsilon = {_EPSILON: condition.removeprefix("eps=")} if attacked else {}
+            epsilon = {_EPSILON: number["condition"].removeprefix("eps=")} if attacked else {}
             rows.append(setting | epsilon | number)
     frame = pd.DataFrame(rows)
     if frame.empty:
@@ -63,12 +64,14 @@ def by_factors(runs: Sequence[Run]) -> pd.DataFrame:
     of_attacks = frame[frame[_EPSILON] != CLEAN] if attacked else frame
     if of_attacks.duplicated([*names, "metric", SEED_KEY]).any():
         names.insert(len(heads), _JOB)
+    for key, head in heads.items():
+        moved = [can_move(key, *number) for number in frame[["metric", "condition"]].itertuples(index=False)]
+        frame[head] = level_texts(frame[head]).where(moved, _ANY)
     frame = frame.astype(dict.fromkeys(("mean", "low", "high"), float)).assign(reason="")
     found = pool_seeds(frame, [*names, "metric"]).rename(columns={"mean": "estimate"})
     found = found[[*names, "metric", "estimate", "low", "high", "sd", "seeds", "images"]]
     several = found["seeds"] > 1
-    shown = {head: level_texts(found[head]) for head in heads.values()}
-    return found.assign(low=found["low"].mask(several), high=found["high"].mask(several), **shown)
+    return found.assign(low=found["low"].mask(several), high=found["high"].mask(several))
 
 
 def _words(key: str) -> str:
@@ -102,9 +105,8 @@ def sweep_sentences(frame: pd.DataFrame) -> list[str]:
     if not metrics:
         return []
     rows = _of(frame, metrics[0])
-    factors = _varying(rows)
-    found = [_range(rows, factors)]
-    for factor in factors[:_COMPARED]:
+    found = [_range(rows, _varying(rows))]
+    for factor in _varying(frame)[:_COMPARED]:
         compared = [(metric, pairs) for metric in metrics if len(pairs := _pairs(_of(frame, metric), factor))]
         if compared:
             metric, pairs = next((each for each in compared if (each[1]["change"] != 0).any()), compared[0])
@@ -166,7 +168,7 @@ def _range(rows: pd.DataFrame, factors: Sequence[str]) -> str:
         number = f"{numbers[0]}{seeds}" if alike else numbers[0].partition(" ")[0]
         return f"In all {len(rows)} settings, {head} is {number}; {count}."
     named = [_JOB] if _JOB in factors else factors  # a job is named after its factors
-    where = [", ".join(_setting(name, row[name]) for name in named) for row in (least, most)]
+    where = [", ".join(_setting(name, row[name]) for name in named if row[name] != _ANY) for row in (least, most)]
     note = "; their intervals overlap: no difference shown" if overlap else ""
     ends = " to ".join(f"{number} ({setting})" for number, setting in zip(numbers, where, strict=True))
     return f"Of {len(rows)} settings, {head} ranges from {ends}{seeds}{note}; {count}."
@@ -182,7 +184,7 @@ def _pairs(rows: pd.DataFrame, factor: str) -> pd.DataFrame:
     Returns:
         A row a pair: least and most, the levels; change, the second estimate minus the first one.
     """
-    levels = [level for level in sorted(rows[factor].unique(), key=_level) if level != CLEAN]
+    levels = [level for level in sorted(rows[factor].unique(), key=_level) if level not in (CLEAN, _ANY)]
     if len(levels) < 2:
         return pd.DataFrame()
     others = [name for name in _varying(rows) if name != factor]

@@ -9,16 +9,36 @@ import pandas as pd
 
 from dovision.analysis.detection_summary import NOT_ADAPTIVE, WHOLE_FAMILY
 from dovision.analysis.map_summary import whole_scores
-from dovision.findings.detection_findings import CLAIMED
 from dovision.findings.map_findings import PRIMARY, is_effect_map
 from dovision.findings.number_text import HEADLINE_METRICS
 from dovision.store.detection_tables import NOISE, preferred
-from dovision.store.display_names import WORST_AUROC
+from dovision.store.display_names import MEAN_EFFECT, WORST_AUROC
 from dovision.store.run_record import Run
 from dovision.store.tables import CLEAN
 
 Number = dict[str, Any]  # metric, condition, mean, low, high, images
 _ENDS = ("low", "high")
+MOVED_BY = {  # of the groups that say what is measured, those that can change a number; data and training change all
+    **dict.fromkeys(("accuracy", "success_rate", "success_8bit", "robust_accuracy"), ("attack",)),
+    **dict.fromkeys((MEAN_EFFECT, "auroc"), ("attack", "intervention", "autoencoder")),
+    **dict.fromkeys(("energy", "insertion"), ("explainer", "explanation")),
+    "true_effects": ("explainer", "explanation", "intervention", "autoencoder"),
+    WORST_AUROC: ("detector", "detection", "autoencoder"),
+}
+_MEASURING = {group for groups in MOVED_BY.values() for group in groups}
+
+
+def can_move(key: str, metric: str, condition: str) -> bool:
+    """Whether a setting, by its dotted name, can change a number of `sweep_numbers`.
+
+    No attack changes a number of clean images, no explainer or detector that of another one.
+    """
+    name, _, component = metric.partition("/")
+    group, _, rest = key.removeprefix("training.").partition(".")
+    if group not in _MEASURING:
+        return True
+    of_another = component and group in ("explainer", "detector") and rest.partition(".")[0] not in ("", component)
+    return group in MOVED_BY[name] and not of_another and (group, condition) != ("attack", CLEAN)
 
 
 def sweep_numbers(run: Run) -> Iterator[Number]:
@@ -56,8 +76,7 @@ def _of_detectors(run: Run) -> Iterator[Number]:
         return
     attacks = (frame["attacker"] == NOT_ADAPTIVE) & ~frame["attack"].isin([NOISE, WHOLE_FAMILY])
     rows = preferred(frame[attacks & frame["auroc"].notna()])
-    least = rows.loc[rows.groupby("detector", sort=False)["auroc"].idxmin()].to_dict("records")
-    for row in sorted(least, key=lambda row: not row["detector"].startswith(CLAIMED)):
+    for row in rows.loc[rows.groupby("detector", sort=False)["auroc"].idxmin()].to_dict("records"):
         ends = {end: row[f"auroc_{end}"] for end in _ENDS}
         metric = f"{WORST_AUROC}/{row['detector']}"
         yield {"metric": metric, "condition": CLEAN, "mean": row["auroc"], **ends, "images": row["successful"]}
