@@ -199,7 +199,7 @@ def heat_maps(
         numbers = values.to_numpy(float)
         axes.pcolormesh(numbers, cmap=colours, norm=scale, edgecolor=LINE, linewidth=0.4)
         for (row, column), text in np.ndenumerate(texts[title].to_numpy()):
-            look: Any = {"color": _ink(colormaps[colours](scale(numbers[row, column]))), "fontsize": _CELL_TYPE}
+            look: Any = {"color": contrasting(colormaps[colours](scale(numbers[row, column]))), "fontsize": _CELL_TYPE}
             look["weight"] = "bold" if isinstance(text, BestText) else "normal"
             axes.text(column + 0.5, row + 0.5, text, ha="center", va="center", **look)
         axes.set_title(title)
@@ -230,7 +230,7 @@ def _heat_map_panels(panels: Mapping[str, pd.DataFrame]) -> tuple[Figure, list[A
     return figure, drawn
 
 
-def _ink(background: tuple[float, float, float, float]) -> str:
+def contrasting(background: tuple[float, float, float, float]) -> str:
     """Black or white, whichever stands out more from a background, RGBA in [0, 1]: by WCAG 2, 4.5 times at least."""
     linear = [value / 12.92 if value <= 0.04045 else ((value + 0.055) / 1.055) ** 2.4 for value in background[:3]]
     luminance = float(np.dot(linear, [0.2126, 0.7152, 0.0722]))

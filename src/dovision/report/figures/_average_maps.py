@@ -6,14 +6,16 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pandas as pd
+from matplotlib import colormaps
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from dovision.functional.geometry import stack
 from dovision.functional.intervals import LEVEL, MEAN_INTERVALS, holm
+from dovision.report.plots import contrasting
 from dovision.report.report_figure import ReportFigure, caption, images
-from dovision.report.style import EFFECT_COLOURS, INK, LINE, SIGN, SMALL, canvas, shortened_apart, styled
+from dovision.report.style import EFFECT_COLOURS, LINE, SIGN, SMALL, canvas, shortened_apart, styled
 from dovision.store.display_names import display_name
 from dovision.store.run_record import Run
 from dovision.store.tables import boxes_of, read_effects, read_samples
@@ -43,7 +45,7 @@ def average_effect_maps(
     if len(places) < 2:
         return
     frame = averaged[averaged["condition"].isin(conditions) & averaged["unit"].isin(places.index)]
-    frame = frame.assign(p_holm=holm(frame["p"].to_numpy(float)))
+    frame = frame.assign(p_holm=holm(frame.get("log_odds_p", frame["p"]).to_numpy(float)))
     size = frame["mean"].abs().groupby(frame["class"], sort=False).max()
     classes = [name for name in size.index if name in {*size.nlargest(most, keep="first").index}]
     height, width = load_thumbnail(thumbnail_path(run.folder, pictured[0], conditions[0])).shape[:2]
@@ -104,7 +106,8 @@ def average_maps(
         axes.imshow(painted, cmap=EFFECT_COLOURS, norm=scale, interpolation="none", extent=(0, size[1], size[0], 0))
         sure = own[own["p_holm"] < 1 - LEVEL]
         middle = (sure["left"] + sure["right"]) / 2, (sure["top"] + sure["bottom"]) / 2
-        axes.plot(*middle, linestyle="none", marker=".", markersize=2, color=INK)
+        on = colormaps[EFFECT_COLOURS](scale(sure["mean"].to_numpy(float)))
+        axes.scatter(*middle, s=4, linewidths=0, color=[contrasting(tuple(colour)) for colour in on])
         axes.set(xticks=[], yticks=[])
         axes.spines[:].set(visible=True, color=LINE)
         if row == 0:
