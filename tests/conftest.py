@@ -9,13 +9,15 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from hypothesis import settings
+
+from dovision.functional import estimates
 
 pytest_plugins = ["made_runs", "made_once", "made_slow", "made_browser"]
 ROOT = Path(__file__).resolve().parents[1]
@@ -43,6 +45,14 @@ def real_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no folder {folder}; set DOVISION_TEST_DATA")
     return folder
+
+
+@pytest.fixture(scope="module")
+def few_images() -> Iterator[None]:
+    """Let estimates of a module's tests be of few images, so that their answers can be worked out by hand."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(estimates, "MIN_IMAGES", 1)
+        yield
 
 
 def command_code(main: Callable[[], None], *arguments: str) -> int:

@@ -13,6 +13,7 @@ from dovision.functional.intervals import FEW_GROUPS, SATURATED, mean_interval, 
 from dovision.store import tables
 from dovision.store.tables import EFFECTS, read_effects, read_samples
 
+pytestmark = pytest.mark.usefixtures("few_images")
 CELL = ["condition", "unit", "class"]
 
 

@@ -25,6 +25,7 @@ from dovision.functional.intervals import ONE_GROUP
 from dovision.store.detection_tables import NOISE_AS_ATTACK, PERMUTED_LABELS, SCORES, exchanged, scores_schema
 from dovision.store.tables import TableWriter
 
+pytestmark = pytest.mark.usefixtures("few_images")
 VAL = [float(score) for score in range(99)]  # conformal quantiles: the 99th and the 95th smallest of 99
 CLEAN = (10.0, 20.0, 30.0, 96.0)  # scores of the four test images; the last one is wrong when clean
 NOISE = (15.0, 95.0, 35.0, 40.0)

@@ -13,6 +13,7 @@ from dovision.analysis.detector_comparison import detector_differences, read_com
 from dovision.store.detection_tables import SCORES, scores_schema
 from dovision.store.tables import TableWriter
 
+pytestmark = pytest.mark.usefixtures("few_images")
 CLEAN = np.array([10.0, 20.0, 30.0, 96.0])
 NOISE = np.array([15.0, 95.0, 35.0, 40.0])
 PGD = np.array([97.0, 25.0, 99.0, 50.0])

@@ -17,6 +17,8 @@ from dovision.analysis.map_summary import GIVEN_AREA, POOLED, label_scores, reli
 from dovision.analysis.map_summary import scores as all_scores
 from dovision.functional.intervals import holm, mean_interval, mean_p_value, share_interval
 
+pytestmark = pytest.mark.usefixtures("few_images")
+
 
 def scores(frame, parts=None, controls=None):
     none, compared = pd.DataFrame(), "grad_cam" if "grad_cam" in set(frame["explainer"]) else "a"
@@ -158,7 +160,8 @@ def test_maps_that_agree_are_more_reliable_where_the_spread_is_the_error():
     random = np.random.default_rng(0)
     evidence, error = random.normal(size=400), np.repeat([0.1, 3.0], 200)
     density = evidence + error * random.normal(size=400)
-    parts = pd.DataFrame({"explainer": "a", "group": np.arange(400) % 50, "density": density, "evidence": evidence})
+    parts = pd.DataFrame({"explainer": "a", "sample": np.arange(400), "density": density, "evidence": evidence})
+    parts["group"] = parts["sample"] % 50
     parts["spread"] = error * np.abs(density)
     table = reliability(pd.concat([parts, parts.assign(explainer="b", spread=np.nan)])).set_index("half")
     assert table["explainer"].tolist() == ["a", "a"]

@@ -15,6 +15,7 @@ from dovision.store.map_tables import write_boxes
 from dovision.store.tables import EFFECTS, METADATA, SAMPLES, TASK, write_table
 from dovision.types import BOX_COLUMNS, Task
 
+pytestmark = pytest.mark.usefixtures("few_images")
 TWO = Task("multiclass", ("healthy", "disease"))
 IMAGES = 16
 TAGGED = np.arange(IMAGES) % 4 < 2

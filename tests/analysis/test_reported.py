@@ -7,6 +7,8 @@ import pytest
 from dovision.analysis.reported import ReportedNumber, ReportedNumbers, comparison, comparison_lines
 from dovision.store.tables import read_effects, read_samples
 
+pytestmark = pytest.mark.usefixtures("few_images")
+
 
 @pytest.fixture(scope="module")
 def folder(write_run, tmp_path_factory):

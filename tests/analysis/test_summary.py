@@ -16,6 +16,7 @@ from dovision.store.tables import SAMPLES, TableWriter, samples_schema
 from dovision.store.to_arrow import CleanImages, sample_columns
 from dovision.types import Batch, Task
 
+pytestmark = pytest.mark.usefixtures("few_images")
 TASK = Task("multiclass", ("cat", "dog"))
 ALL_CATS = dict.fromkeys(("balanced_accuracy", "classifier_auroc", "sensitivity"))  # of the images of `write`
 SURE = 1 / (1 + math.exp(-3))  # the probability of what is predicted there, right or wrong

@@ -77,7 +77,7 @@ def test_no_number_that_needs_a_label_is_anywhere(measured):
     for condition in summary["conditions"].values():
         assert [name for name in (*WITHOUT_LABELS, "robust_accuracy") if condition[name] is not None] == []
         assert condition["classes"] == {}
-        assert condition["notes"] == [] or "No attack" in condition["notes"][0]
+        assert all("fewer than 5 images" in note or "No attack" in note for note in condition["notes"])
     logged = pd.read_csv(run / "csv" / "metrics.csv")
     assert "mean_abs_expected_effect/clean" in logged
     assert not [name for name in logged if name.partition("/")[0] in (*WITHOUT_LABELS, "robust_accuracy")]
@@ -112,7 +112,7 @@ def test_each_picture_has_a_sentence(measured):
     found = [each.text for each in effect_findings(run)]
     assert {text.partition(":")[0] for text in found[:3]} == {f"photo{number}.png" for number in range(3)}
     assert all("the largest effect of 4 units (one picture, no interval)" in text for text in found[:3])
-    assert "changes the predicted class of" in found[3]
+    assert found[3:] == []  # the attack's success would be a rate of 3 images
 
 
 def test_a_dry_run_knows_the_classes_of_the_network(photos, tmp_path, run_command, capsys, quick_dry_run):

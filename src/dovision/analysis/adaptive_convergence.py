@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from dovision.functional.intervals import share_interval
+from dovision.functional.estimates import share_of_images
 from dovision.store.detection_tables import DETECTOR
 
 COMPARED_STEPS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)  # numbers of steps that are compared
@@ -34,5 +34,5 @@ def evasion_by_steps(frame: pd.DataFrame) -> pd.DataFrame:
         most = int(own["steps"].max())
         for steps in [*(each for each in COMPARED_STEPS if each < most), most]:
             row = dict(zip([*key, "direction"], names, strict=True)) | {"steps": steps, "images": len(own)}
-            rows.append(row | share_interval(first <= steps, groups).columns())
+            rows.append(row | share_of_images(first <= steps, groups).columns())
     return pd.DataFrame(rows)

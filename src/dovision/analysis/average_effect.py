@@ -14,6 +14,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from dovision.functional.effects import RESOLUTION
+from dovision.functional.estimates import without_few
 from dovision.functional.intervals import LEVEL, Means, mean_interval, means
 from dovision.store.effect_sums import CELL, QUANTUM, SUMS, SUMS_AT_ONCE, has_sums, read_cells, sum_rows
 from dovision.store.tables import EFFECTS, SAMPLES, has_all_rows, read_groups, row_groups
@@ -38,9 +39,8 @@ def average_effects(folder: Path) -> pd.DataFrame:
     """
     files = [folder / name for name in (SAMPLES, EFFECTS, SUMS)]
     stamps = [path.stat() for path in files if path.is_file()]
-    return _average_effects(
-        folder, tuple((own.st_ino, own.st_size, own.st_mtime_ns, own.st_ctime_ns) for own in stamps)
-    ).copy()
+    stamped = tuple((own.st_ino, own.st_size, own.st_mtime_ns, own.st_ctime_ns) for own in stamps)
+    return without_few(_average_effects(folder, stamped))
 
 
 @functools.lru_cache(maxsize=4)
@@ -97,7 +97,7 @@ def interactions(folder: Path) -> pd.DataFrame:
         measured = difference.columns[difference.notna().any()]
         of_set, of_units = (each[measured].mean().to_numpy() for each in (effect, additive))
         frames.append(found.rename(columns={"mean": "interaction"}).assign(effect=of_set, additive=of_units))
-    return pd.concat(frames, ignore_index=True)[INTERACTIONS]
+    return without_few(pd.concat(frames, ignore_index=True)[INTERACTIONS])
 
 
 def _by_unit(folder: Path, units: pd.Index[str]) -> pd.DataFrame:
@@ -192,4 +192,4 @@ def grouped_means(
             interval = mean_interval(own[name].to_numpy(float), groups, resolution, level)
             row |= (interval.within(0.0, math.inf) if name in sizes else interval).columns(name)
         found.append(row)
-    return pd.DataFrame(found)
+    return without_few(pd.DataFrame(found))

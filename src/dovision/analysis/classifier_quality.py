@@ -10,6 +10,7 @@ import numpy.typing as npt
 import torch
 
 from dovision.functional.detection import Flags, Floats, Integers, Scored, auroc
+from dovision.functional.estimates import FEW_IMAGES, of_images
 from dovision.functional.intervals import Interval, balanced_interval, share_interval, withheld
 from dovision.types import Task
 
@@ -50,6 +51,8 @@ def classifier_quality(
     as are all metrics of a multilabel task. Means over classes have no interval, but for the balanced accuracy of a
     multiclass task; nor has the calibration error, which is biased upwards in small samples.
 
+    Nothing is estimated from fewer than MIN_IMAGES images; a mean over classes is of the images of all.
+
     Of each class: images, prevalence, sensitivity, specificity, auroc; accuracy, which is the sensitivity or, of a
     label, the share predicted rightly; and of a label balanced_accuracy and calibration_error.
 
@@ -77,13 +80,25 @@ def classifier_quality(
         if not task.multilabel and "sensitivity" in classes[name]:
             classes[name]["accuracy"] = classes[name]["sensitivity"]
     if len(classes) == 2 and not task.multilabel:
-        second = classes[task.classes[1]]
+        second = _of_enough(classes[task.classes[1]], len(label))
         overall = {whole: second[name] for name, whole in OVERALL.items() if name in second}
     else:
         overall = _means(classes)
     if not task.multilabel:
         overall |= _multiclass(label, prediction, probability, group)
+    images = known.any(axis=1).sum()
+    overall = {name: of_images(found, images) for name, found in overall.items()}
+    classes = {name: _of_enough(classes[name], int(known[:, k].sum())) for k, name in enumerate(task.classes)}
     return Quality(overall, classes, _notes(classes))
+
+
+def _of_enough(found: Intervals, known: int) -> Intervals:
+    """Metrics of a class, each of enough of its images, of all others, of both, or of all whose label is known."""
+    of_class = int(found["images"].estimate)
+    sets = {"sensitivity": (of_class,), "specificity": (known - of_class,)}
+    sets |= dict.fromkeys(("auroc", "balanced_accuracy"), (of_class, known - of_class))
+    sets |= {"accuracy": sets["sensitivity"]} if found.get("accuracy") is found.get("sensitivity") else {}
+    return {name: own if name == "images" else of_images(own, *sets.get(name, (known,))) for name, own in found.items()}
 
 
 def _of_class(true: Flags, predicted: Flags, probability: Floats, group: Integers) -> Intervals:
@@ -121,7 +136,11 @@ def _multiclass(label: Integers, prediction: Integers, probability: Floats, grou
     error = multiclass_calibration_error(*answers, num_classes=probability.shape[1], n_bins=BINS)
     found = {"calibration_error": _number(float(error), group)}
     if len(np.unique(label)) > 1:
-        found["balanced_accuracy"] = balanced_interval(prediction == label, label, group)
+        counts = np.unique(label, return_counts=True)[1]
+        of_one = counts if len(counts) == 2 else counts[:0]  # either decides half of it
+        found["balanced_accuracy"] = of_images(
+            balanced_interval(prediction == label, label, group), len(label), *of_one
+        )
     return found
 
 
@@ -147,11 +166,14 @@ def _number(value: float, group: Integers) -> Interval:
 def _notes(classes: Mapping[str, Intervals]) -> list[str]:
     absent = [name for name, found in classes.items() if "sensitivity" not in found]
     every = [name for name, found in classes.items() if "specificity" not in found and name not in absent]
+    few = [name for name, found in classes.items() if found.get("auroc", found["images"]).reason == FEW_IMAGES]
     notes = []
     if absent:
         notes.append(f"No image of {_named(absent)}, so no sensitivity and no AUROC of it; means leave it out.")
     if every:
         notes.append(f"All images are of {_named(every)}, so no specificity and no AUROC of it.")
+    if few:
+        notes.append(f"AUROC, and sensitivity or specificity, of {_named(few)} by itself: {FEW_IMAGES}.")
     return notes
 
 

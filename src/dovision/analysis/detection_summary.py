@@ -20,7 +20,8 @@ from dovision.functional.detection import (
     pooled_auroc,
     threshold,
 )
-from dovision.functional.intervals import Interval, share_interval, withheld
+from dovision.functional.estimates import of_images, share_of_images
+from dovision.functional.intervals import Interval, withheld
 from dovision.runtime.forks import forked_map
 from dovision.store.detection_tables import (
     ADAPTIVE,
@@ -279,7 +280,7 @@ def _metrics(rows: pd.DataFrame, clean: pd.DataFrame, noise: pd.DataFrame, limit
     """The metrics of a condition by name; `noise` has the images with noise of all epsilons."""
     tried = rows[rows["success"].notna()]
     success, scored = tried["success"].to_numpy() == 1, _scored(tried)
-    found = {"success": share_interval(success, scored.group)}
+    found = {"success": share_of_images(success, scored.group)}
     by_eps = [(own, noise_of(noise, eps)) for eps, own in rows.groupby("eps", sort=False)]
     same = pd.concat([others for _, others in by_eps]).drop_duplicates(["sample", "eps"])
     for name, limit in limits.items():
@@ -289,11 +290,10 @@ def _metrics(rows: pd.DataFrame, clean: pd.DataFrame, noise: pd.DataFrame, limit
     against = [] if (rows["attack"] == NOISE).all() else by_eps  # noise is not held against itself
     for end, among in (("", rows["success"] == 1), (_ALL, rows["score"].notna())):
         scored = _scored(rows[among])
-        found[f"auroc{end}"] = auroc(scored, _scored(clean))
-        found[f"auprc{end}"] = average_precision(scored, _scored(clean))
-        found[f"auroc_noise{end}"] = pooled_auroc(
-            [(_scored(own[among[own.index]]), _scored(others)) for own, others in against]
-        )
+        for name, area in (("auroc", auroc), ("auprc", average_precision)):
+            found[f"{name}{end}"] = of_images(area(scored, _scored(clean)), len(scored.score), len(clean))
+        pairs = [(_scored(own[among[own.index]]), _scored(others)) for own, others in against]
+        found[f"auroc_noise{end}"] = of_images(pooled_auroc(pairs), len(scored.score), len(same))
         for name, limit in limits.items():
             found[f"tpr_{name}{end}"] = _beyond(limit, scored.score > limit, scored.group)
     return found
@@ -309,7 +309,7 @@ def _beyond(limit: float, hits: Flags, group: Integers) -> Interval:
     """The share of images on one side of a limit; nan where there is no limit."""
     if np.isnan(limit):
         return withheld(np.nan, len(np.unique(group)), TOO_FEW)
-    return share_interval(hits, group)
+    return share_of_images(hits, group)
 
 
 def _scored(rows: pd.DataFrame) -> Scored:

@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from dovision.analysis.detection_summary import WHOLE_FAMILY, noise_of
 from dovision.functional.detection import Scored, auroc_difference
+from dovision.functional.estimates import of_images
 from dovision.runtime.forks import forked_map
 from dovision.store.detection_tables import (
     ADAPTIVE,
@@ -107,7 +108,8 @@ def _differences(both: pd.DataFrame, families: Mapping[str, str]) -> Iterator[di
                 [(_scored(attacked, end), _scored(negative, end)) for attacked, negative in against[column]]
                 for end in ("", "_reference")
             ]
-            row |= auroc_difference(*strata).columns(column)
+            images = (sum(len(pair[of].score) for pair in strata[0]) for of in (0, 1))
+            row |= of_images(auroc_difference(*strata), *images).columns(column)
         yield row
 
 

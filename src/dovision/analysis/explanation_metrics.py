@@ -11,7 +11,8 @@ import pandas as pd
 
 from dovision.analysis.object_effects import true_effects
 from dovision.functional import agreement
-from dovision.functional.intervals import mean_interval
+from dovision.functional.estimates import of_images
+from dovision.functional.intervals import mean_interval, withheld
 from dovision.store.map_tables import (
     AS_IS,
     PERMUTED,
@@ -195,8 +196,10 @@ def explainer_similarity(folder: Path) -> pd.DataFrame:
     of = {name: _sound(maps[maps["explainer"] == name])[[*_PAIR, "cells"]] for name in maps["explainer"].unique()}
     rows = []
     for first, second in combinations(of, 2):
-        found = pd.Series(_spearman(of[first].merge(of[second], on=_PAIR, suffixes=("", "_other"))))
-        rows.append([first, second, found.mean(), found.count()])
+        both = of[first].merge(of[second], on=_PAIR, suffixes=("", "_other")).assign(found=lambda own: _spearman(own))
+        known = both.dropna(subset="found")
+        mean = of_images(withheld(known["found"].mean(), 0, ""), known["sample"].nunique()).estimate
+        rows.append([first, second, mean, len(known)])
     return pd.DataFrame(rows, columns=["explainer", "other", "similarity", "maps"])
 
 
@@ -217,6 +220,7 @@ def sanity(folder: Path) -> pd.DataFrame:
         for explainer in maps["explainer"].unique():
             found = similar[similar["explainer"] == explainer]
             interval = mean_interval(found["similarity"].to_numpy(), found["group"].to_numpy()).within(*CORRELATION)
+            interval = of_images(interval, found.loc[found["similarity"].notna(), "sample"].nunique())
             counts = {"clusters": interval.clusters, "maps": found["similarity"].count()}
             rows.append({"explainer": explainer, "variant": variant} | interval.columns() | counts)
     return pd.DataFrame(rows)

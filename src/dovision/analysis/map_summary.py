@@ -11,6 +11,7 @@ import pandas as pd
 
 from dovision.analysis.explanation_metrics import BOX_AREA, CORRELATION, MAP_METRICS, RANGES, truth_ranks
 from dovision.functional.agreement import OK, pooled_spearman
+from dovision.functional.estimates import of_images
 from dovision.functional.intervals import benjamini_hochberg, holm, mean_interval, mean_p_value, share_interval
 
 POOLED = "pooled_true_effects"  # a metric that is one number of all maps, and not a mean over maps
@@ -102,8 +103,9 @@ def paired_difference(frame: pd.DataFrame, explainer: str, other: str, metric: s
     own, theirs = (frame.loc[frame["explainer"] == name, [*_PAIR, "group", metric]] for name in (explainer, other))
     both = own.merge(theirs.drop(columns="group"), on=_PAIR, suffixes=("", "_other"))
     values = (both[metric] - both[f"{metric}_other"]).to_numpy(float)
+    known = np.isfinite(values)
     interval = mean_interval(values, both["group"].to_numpy(), level=level)
-    return interval.columns("difference") | {"pairs": int(np.isfinite(values).sum())}
+    return of_images(interval, both.loc[known, "sample"].nunique()).columns("difference") | {"pairs": int(known.sum())}
 
 
 def reliability(parts: pd.DataFrame) -> pd.DataFrame:
@@ -124,6 +126,7 @@ def reliability(parts: pd.DataFrame) -> pd.DataFrame:
         for half, chosen in (("agree", own[agree]), ("differ", own[~agree])):
             of_groups = _correlation(chosen, "density")
             interval = mean_interval(of_groups, np.arange(len(of_groups))).within(*CORRELATION)
+            interval = of_images(interval, chosen["sample"].nunique())
             counts = {"clusters": interval.clusters, "objects": len(chosen)}
             rows.append({"explainer": explainer, "half": half, **interval.columns(), **counts})
     return pd.DataFrame(rows)
@@ -133,14 +136,16 @@ def _pooled(own: pd.DataFrame, itself: bool, given: str | None) -> dict[str, Any
     """The correlation over all objects, and that minus the reference's over the objects that both have."""
     of_groups = _correlation(own, "density", given)
     interval = mean_interval(of_groups, np.arange(len(of_groups))).within(*CORRELATION)
+    interval = of_images(interval, own.loc[own["density"].notna(), "sample"].nunique())
     found = {**interval.columns(), "clusters": interval.clusters, "scored": own["density"].count()}
     common = own.dropna(subset="density_reference")
     if itself or common.empty:
         return {**found, **dict.fromkeys(_DIFFERENCE, np.nan), "pairs": 0, "p": np.nan}
     difference = _correlation(common, "density", given) - _correlation(common, "density_reference", given)
     groups = np.arange(len(difference))
+    interval = of_images(mean_interval(difference, groups), common["sample"].nunique())
     counts = {"pairs": len(common), "p": mean_p_value(difference, groups)}
-    return {**found, **mean_interval(difference, groups).columns("difference"), **counts}
+    return {**found, **interval.columns("difference"), **counts}
 
 
 def _correlation(own: pd.DataFrame, column: str, given: str | None = None) -> npt.NDArray[np.float64]:
@@ -165,6 +170,7 @@ def _score(rows: pd.DataFrame, metric: str) -> dict[str, Any]:
     values = rows[metric].to_numpy(float)
     measure = share_interval if metric in _SHARES else mean_interval
     interval = measure(values, rows["group"].to_numpy()).within(*RANGES[metric])
+    interval = of_images(interval, rows.loc[np.isfinite(values), "sample"].nunique())
     counts = {"scored": np.isfinite(values).sum(), "maps": len(rows), "flagged": (rows["state"] != OK).sum()}
     return {**interval.columns(), "clusters": interval.clusters, **counts}
 
@@ -173,5 +179,7 @@ def _difference(rows: pd.DataFrame, metric: str, itself: bool) -> dict[str, Any]
     if itself:
         return {**dict.fromkeys(_DIFFERENCE, np.nan), "pairs": 0, "p": np.nan}
     values, groups = (rows[metric] - rows[f"{metric}_reference"]).to_numpy(float), rows["group"].to_numpy()
-    counts = {"pairs": np.isfinite(values).sum(), "p": mean_p_value(values, groups)}
-    return {**mean_interval(values, groups).columns("difference"), **counts}
+    known = np.isfinite(values)
+    interval = of_images(mean_interval(values, groups), rows.loc[known, "sample"].nunique())
+    p = np.nan if np.isnan(interval.estimate) else mean_p_value(values, groups)
+    return {**interval.columns("difference"), "pairs": known.sum(), "p": p}

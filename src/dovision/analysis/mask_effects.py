@@ -8,6 +8,7 @@ import pandas as pd
 
 from dovision.analysis.average_effect import grouped_means
 from dovision.functional.effects import RESOLUTION
+from dovision.functional.estimates import without_few
 from dovision.functional.intervals import LEVEL, holm, mean_p_value
 from dovision.store.map_tables import BOXES_FILE, read_box_table
 from dovision.store.tables import EFFECTS, has_all_rows, read_groups, read_task, row_groups
@@ -72,7 +73,7 @@ def mask_contrasts(folder: Path, level: float = LEVEL) -> pd.DataFrame:
         frame[f"{name}_p"] = [mean_p_value(own[name].to_numpy(float), own["group"].to_numpy()) for _, own in cells]
         adjusted = frame.groupby("condition", sort=False)[f"{name}_p"]
         frame[f"{name}_p_holm"] = adjusted.transform(lambda p: holm(p.to_numpy(float)))
-    return frame[MASK_CONTRASTS]
+    return without_few(frame[MASK_CONTRASTS])
 
 
 def _rows(folder: Path) -> pd.DataFrame:

@@ -8,6 +8,7 @@ import pandas as pd
 
 from dovision.analysis.average_effect import grouped_means
 from dovision.functional.effects import RESOLUTION
+from dovision.functional.estimates import without_few
 from dovision.functional.intervals import LEVEL, holm, mean_p_value
 from dovision.store.map_tables import BOXES_FILE, read_box_table
 from dovision.store.tables import CLEAN, EFFECTS, has_all_rows, read_groups, row_groups
@@ -106,7 +107,7 @@ def contrasts(folder: Path, level: float = LEVEL) -> pd.DataFrame:
     frame = grouped_means(cells.obj, _CELL, ["box", "control", "difference"], RESOLUTION, level)
     frame["p"] = [mean_p_value(own["difference"].to_numpy(float), own["group"].to_numpy()) for _, own in cells]
     frame["p_holm"] = frame.groupby("condition")["p"].transform(lambda p: holm(p.to_numpy(float)))
-    return frame[CONTRASTS]
+    return without_few(frame[CONTRASTS])
 
 
 def cause_and_tag(rows: pd.DataFrame) -> pd.DataFrame:

@@ -13,9 +13,10 @@ from scipy import stats
 
 from dovision.analysis.average_effect import grouped_means
 from dovision.analysis.object_effects import TRUE, object_rows, true_effects
+from dovision.functional import estimates
 from dovision.functional.detection import Scored, auroc
 from dovision.functional.effects import RESOLUTION
-from dovision.functional.intervals import share_interval
+from dovision.functional.estimates import of_images, share_of_images
 from dovision.store.activity import read_activity
 from dovision.store.map_tables import BOXES_FILE, read_box_table
 from dovision.store.tables import (
@@ -154,7 +155,8 @@ def latent_places(folder: Path, shape: Shape) -> pd.DataFrame:
         score = largest[unit].to_numpy(float)
         scored = [Scored(score[chosen & rest], groups.to_numpy()[chosen & rest]) for chosen in (present, ~present)]
         hits, shares = _pointing(activity[activity["unit"] == unit], own, samples[present & rest], shape)
-        found = {"auroc": auroc(*scored), "pointing": share_interval(hits, groups[samples[present & rest]].to_numpy())}
+        found = {"auroc": of_images(auroc(*scored), *(len(own.score) for own in scored))}
+        found["pointing"] = share_of_images(hits, groups[samples[present & rest]].to_numpy())
         numbers: dict[str, Any] = {"kind": kind, "unit": unit, "area": float(np.mean(shares))}
         for name, interval in found.items():
             numbers |= {name: interval.estimate, f"{name}_low": interval.low, f"{name}_high": interval.high}
@@ -181,7 +183,9 @@ def _match(truth: pd.Series[float], measured: pd.DataFrame, half: pd.Series[bool
     found |= {"true": true[present].mean(), "measured": own[present].mean()}
     found |= {"elsewhere": np.abs(own[~present]).mean() if (~present).any() else np.nan}
     found |= {"images": int(present.sum()), "others": int((~present).sum())}
-    if len(own) < 4 or not np.ptp(own) or not np.ptp(np.nan_to_num(true)):
+    if present.sum() < estimates.MIN_IMAGES:
+        found |= dict.fromkeys(("true", "measured"), np.nan)
+    if len(own) < estimates.MIN_IMAGES or not np.ptp(own) or not np.ptp(np.nan_to_num(true)):
         return {**found, "r": np.nan, "r_low": np.nan, "r_high": np.nan}
     correlation = stats.pearsonr(own, np.nan_to_num(true))
     low, high = correlation.confidence_interval()

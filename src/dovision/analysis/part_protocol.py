@@ -18,6 +18,7 @@ import pandas as pd
 from dovision.analysis.explanation_metrics import object_scores
 from dovision.analysis.object_effects import object_rows
 from dovision.functional.agreement import spearman
+from dovision.functional.estimates import of_images
 from dovision.functional.intervals import Interval, mean_interval, share_interval
 from dovision.store.map_tables import MAPS_FILE
 from dovision.store.tables import CLEAN, EFFECTS, SAMPLES, read_groups, read_table
@@ -68,7 +69,7 @@ def part_protocol(folder: Path, parts: Models) -> pd.DataFrame:
 
 def _row(measure: str, method: str, interval: Interval, images: int) -> dict[str, object]:
     counts = {"clusters": interval.clusters, "images": images}
-    return {"measure": measure, "method": method, **interval.columns(), **counts}
+    return {"measure": measure, "method": method, **of_images(interval, images).columns(), **counts}
 
 
 def _accuracy(folder: Path) -> tuple[Interval, int]:

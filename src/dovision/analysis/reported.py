@@ -6,10 +6,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from dovision import checks
 from dovision.functional.effects import RESOLUTION
+from dovision.functional.estimates import FEW_IMAGES, of_images
 from dovision.functional.intervals import NOT_MEASURED, Interval, mean_interval, share_interval, withheld
 from dovision.store.tables import CLEAN, EFFECTS, effects_schema, has_all_rows, read_samples, row_groups, samples_schema
 from dovision.types import Task
@@ -55,8 +57,10 @@ class ReportedNumber:
         rows = samples if self.column in PER_SAMPLE else self._effects(folder, samples)
         values, groups = rows[self.column].to_numpy(float), rows["group"].to_numpy()
         if self.column in YES_OR_NO:
-            return share_interval(values, groups)
-        return mean_interval(values, groups, RESOLUTION if self.column in EFFECTS_ON_P else 0.0)
+            interval = share_interval(values, groups)
+        else:
+            interval = mean_interval(values, groups, RESOLUTION if self.column in EFFECTS_ON_P else 0.0)
+        return of_images(interval, rows.loc[np.isfinite(values), "sample"].nunique())
 
     def _effects(self, folder: Path, samples: pd.DataFrame) -> pd.DataFrame:
         """The rows of effects.parquet of these samples, with the group of each."""
@@ -110,6 +114,6 @@ def comparison_lines(compared: Mapping[str, Any]) -> Sequence[str]:
 
 def _text(found: Mapping[str, Any]) -> str:
     if found["estimate"] is None:
-        return "- (no such row was measured)"
+        return f"- ({found['reason'] if found['reason'] == FEW_IMAGES else 'no such row was measured'})"
     interval = f" [-: {found['reason']}]" if found["low"] is None else f" [{found['low']:.4g}, {found['high']:.4g}]"
     return f"{found['estimate']:.4g}{interval}"

@@ -16,9 +16,10 @@ from dovision.analysis.mask_effects import mask_contrasts
 from dovision.analysis.object_effects import contrasts, object_effects
 from dovision.functional.detection import Scored, auroc
 from dovision.functional.effects import RESOLUTION
-from dovision.functional.intervals import BOTH_INTERVALS, mean_interval, share_interval, withheld
+from dovision.functional.estimates import FEW_IMAGES, of_images, share_of_images
+from dovision.functional.intervals import BOTH_INTERVALS, mean_interval, withheld
 from dovision.io.text_files import write_json
-from dovision.store.display_names import display_name
+from dovision.store.display_names import METRIC_HEADS, display_name
 from dovision.store.map_tables import MAPS_FILE, read_reference
 from dovision.store.schemas import SUMMARY
 from dovision.store.tables import CLEAN, read_samples, read_task
@@ -52,11 +53,11 @@ def summarise(folder: Path) -> dict[str, Any]:
     auroc                     of |expected effect|, all clean images against successfully attacked ones; > 0.5 if
                               attacks raise it
 
-    `method` and `reason` are those of `Interval`. What has no meaning in a condition is None, with a sentence in
-    `notes` where that may surprise; `classes` has the quality of the classifier class by class, without what is not
-    defined. Beside `conditions`, where the run has them: `maps`, the rows of `map_summary.scores`;
-    `object_effects`, `contrasts` and `mask_contrasts`, those of the functions named so; `detection`, those of
-    `headlines`.
+    `method` and `reason` are those of `Interval`. What has no meaning in a condition, or is of fewer than MIN_IMAGES
+    images, is None, with a sentence in `notes` where that may surprise; `classes` has the quality of the classifier
+    class by class, without what is not defined. Beside `conditions`, where the run has them: `maps`, the rows of
+    `map_summary.scores`; `object_effects`, `contrasts` and `mask_contrasts`, those of the functions named so;
+    `detection`, those of `headlines`.
     """
     samples, task = read_samples(folder, ["probabilities"]), read_task(folder)
     clean = samples[samples["condition"] == CLEAN]
@@ -102,15 +103,20 @@ def _condition(rows: pd.DataFrame, clean: pd.DataFrame, task: Task) -> dict[str,
         "success_8bit": rows["success_8bit"].to_numpy(float),
         "robust_accuracy": np.where(np.isnan(correct), np.nan, held),
     }
-    intervals = {name: share_interval(hits, groups) for name, hits in shares.items()}
+    intervals = {name: share_of_images(hits, groups) for name, hits in shares.items()}
     for name, resolution, least in ((_SIZE, RESOLUTION, 0.0), ("mean_expected_logit_effect", 0.0, -np.inf)):
-        intervals[name] = mean_interval(rows[name].to_numpy(float), groups, resolution).within(least, np.inf)
-    intervals["auroc"] = auroc(_scored(rows[success == 1]), _scored(clean))
+        interval = mean_interval(rows[name].to_numpy(float), groups, resolution).within(least, np.inf)
+        intervals[name] = of_images(interval, rows[name].count())
+    scored = _scored(rows[success == 1]), _scored(clean)
+    intervals["auroc"] = of_images(auroc(*scored), *(len(own.score) for own in scored))
     label, prediction, probability = (np.stack(rows[n].tolist()) for n in ("label", "prediction", "probabilities"))
     quality = classifier_quality(label, prediction, probability, groups, task)
     intervals |= {name: quality.overall.get(name, withheld(np.nan, 0, "")) for name in OVERALL.values()}
     notes = [] if attacked else list(quality.notes)  # they are true of all conditions
-    if attacked and np.isnan(intervals["auroc"].estimate):
+    few = [METRIC_HEADS[name].partition(",")[0] for name in METRICS if intervals[name].reason == FEW_IMAGES]
+    if few:
+        notes.append(f"{display_name(condition)}, no {', '.join(few)}: {FEW_IMAGES}.")
+    if attacked and not (success == 1).any():
         notes.append(f"No attack in the condition {display_name(condition)} succeeded, so there is no AUROC.")
     return {
         "eps": float(rows["eps"].iloc[0]),

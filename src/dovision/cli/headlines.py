@@ -16,6 +16,7 @@ from dovision.analysis.detection_summary import NOT_ADAPTIVE, WHOLE_FAMILY, unse
 from dovision.analysis.map_summary import whole_scores
 from dovision.findings.number_text import HEADLINE_METRICS, bracketed, interval_text, metric_text
 from dovision.findings.run_findings import run_findings
+from dovision.functional.estimates import FEW_IMAGES
 from dovision.functional.norms import condition_name
 from dovision.runtime.process_state import is_rank_zero
 from dovision.runtime.terminal_tables import TextTable, print_tables
@@ -44,6 +45,9 @@ def print_headlines(folder: Path) -> None:
     if summary.get("detection"):
         tables.append(detection_tables(summary["detection"]))
     print_tables(*tables)
+    for note in (note for condition in summary["conditions"].values() for note in condition["notes"]):
+        if FEW_IMAGES in note:
+            print(note, file=sys.stderr)
     for found in run_findings(run):
         print(found.text, file=sys.stderr)
     print(next_command(folder), file=sys.stderr)

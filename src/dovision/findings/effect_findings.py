@@ -22,6 +22,7 @@ from dovision.findings.finding import (
     in_brackets,
 )
 from dovision.findings.number_text import finer, level_text, number_text
+from dovision.functional.estimates import MIN_IMAGES
 from dovision.functional.intervals import level_of_selected
 from dovision.store.display_names import component_name, component_text
 from dovision.store.run_record import Run
@@ -37,11 +38,11 @@ _FORMS = {"lowers": -1, "raises": 1}
 def effect_findings(run: Run) -> Iterator[Finding]:
     """The largest average effect on clean images, those of masks or objects, and the success of the attack.
 
-    Of images without labels, or of one image, it is the largest effect on what is predicted of each of the first ones,
-    if it is kept.
+    Of images without labels, or of fewer than MIN_IMAGES, it is the largest effect on what is predicted of each of the
+    first ones, if it is kept.
     """
     objects = [*_masks(run)] or [*_objects(run)]
-    single = run.summary["conditions"][CLEAN]["images"] == 1  # of which nothing is an average
+    single = run.summary["conditions"][CLEAN]["images"] < MIN_IMAGES  # of which nothing is an average
     if (single or not run.summary["labels"]) and has_rows(run.folder):
         yield from _each_picture(run)
     else:
@@ -98,7 +99,9 @@ def _each_picture(run: Run) -> Iterator[Finding]:
 
 def _masks(run: Run) -> Iterator[Finding]:
     """Whether the evidence is inside the mask of the largest effect: paired with all outside, and the mask moved."""
-    rows = [row for row in run.summary.get("mask_contrasts", []) if row["condition"] == CLEAN]
+    rows = [
+        row for row in run.summary.get("mask_contrasts", []) if row["condition"] == CLEAN and row["inside"] is not None
+    ]
     if not rows:
         return
     level = level_of_selected(1, len(rows))

@@ -19,7 +19,7 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
-from dovision.functional.intervals import share_interval
+from dovision.functional.estimates import share_of_images
 from dovision.store.tables import METADATA, NAME, read_schema, read_table, row_groups
 
 SCORES = "scores.parquet"
@@ -240,7 +240,7 @@ def _row(attack: str, eps: float, rows: pd.DataFrame, linf: float, l2: float) ->
     shares = success, rows["success_8bit"].to_numpy(float), (success == 0).astype(float)
     row = {"attack": attack, "eps": eps, "images": len(rows), "right": int(np.isfinite(success).sum())}
     for name, values in zip(SHARES, shares, strict=True):
-        row |= share_interval(values, groups).columns(name)
+        row |= share_of_images(values, groups).columns(name)
     return row | {"linf": linf, "l2": l2}
 
 

@@ -115,9 +115,9 @@ class RunRecord(Record):
 
 
 class HeadlineNumber(Record):
-    """A headline number with its interval, or the reason why it has none."""
+    """A headline number with its interval, or the reason why it has none; of a class, None of too few images."""
 
-    estimate: float
+    estimate: float | None
     low: float | None
     high: float | None
     clusters: NonNegativeInt

@@ -34,7 +34,11 @@ def quality(run: Run) -> dict[str, float]:
                 for metric in own
                 if metric not in _COUNTS
             }
-    return {name: float(interval["estimate"]) for name, interval in found.items() if interval is not None}
+    return {
+        name: float(interval["estimate"])
+        for name, interval in found.items()
+        if interval and interval["estimate"] is not None
+    }
 
 
 def map_scores(run: Run) -> dict[str, float]:

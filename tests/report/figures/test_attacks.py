@@ -37,6 +37,7 @@ def folder(tmp_path):
     return tmp_path
 
 
+@pytest.mark.usefixtures("few_images")
 def test_a_label_counts_where_it_is_known_and_was_right(folder):
     frame = label_success(folder).set_index("class")
     assert frame[["known", "right"]].to_numpy().tolist() == [[4, 4], [3, 2]]

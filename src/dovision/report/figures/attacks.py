@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 
 from dovision.findings.number_text import bracketed
-from dovision.functional.intervals import SHARE_INTERVALS, share_interval
+from dovision.functional.estimates import share_of_images
+from dovision.functional.intervals import SHARE_INTERVALS
 from dovision.report.report_figure import FigureComponent, ReportFigure, caption, span
 from dovision.store.detection_tables import ATTACKS, MASKED, SHARES, attack_rates
 from dovision.store.display_names import display_name
@@ -88,7 +89,7 @@ def label_success(folder: Path) -> pd.DataFrame:
             held = right & (after == truth[:, number])
             row: dict[str, Any] = {"class": label, "condition": condition, "known": known.sum(), "right": right.sum()}
             for name, over, hit in (("success", right, ~held), ("robust_accuracy", known, held)):
-                row |= share_interval(hit[over], groups[over]).columns(name)
+                row |= share_of_images(hit[over], groups[over]).columns(name)
             rows.append(row)
     return pd.DataFrame(rows)
 

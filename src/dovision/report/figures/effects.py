@@ -32,7 +32,10 @@ class Effects(FigureComponent):
     def of_run(self, run: Run) -> Iterator[ReportFigure]:
         averaged = average_effect.average_effects(run.folder)
         opposite = read_task(run.folder).opposite
-        averaged = averaged[averaged["class"] != opposite]
+        averaged = averaged[(averaged["class"] != opposite) & averaged["mean"].notna()]
+        if averaged.empty:  # too few images for an average
+            yield from _distribution(run)
+            return
         yield from average_effect_maps(run, averaged, self.maps, opposite)
         yield from _distribution(run)
         yield _averages(run, averaged, self.averages, opposite)

@@ -59,7 +59,9 @@ class Latents(FigureComponent):
 def _average_effects(run: Run) -> pd.DataFrame:
     """Class and average effect of each unit where it is largest, by unit, the largest first."""
     frame = average_effects(run.folder)
-    means = frame.loc[frame["condition"] == CLEAN, ["unit", "class", "mean"]].rename(columns={"mean": "effect"})
+    means = (
+        frame.loc[frame["condition"] == CLEAN, ["unit", "class", "mean"]].rename(columns={"mean": "effect"}).dropna()
+    )
     ordered = means.reindex(means["effect"].abs().sort_values(ascending=False, kind="stable").index)
     return ordered.drop_duplicates("unit").set_index("unit")
 

@@ -82,10 +82,11 @@ class Maps(FigureComponent):
         scores = map_summary.scores(frame, *truth, read_reference(run.folder))
         for cost in ("seconds", "passes"):
             scores[cost] = scores["explainer"].map(run.facts.get(f"{cost}_per_map", {})).astype(float)
-        yield _table(run, scores)
-        yield from _differences(run, scores)
-        yield from _reliability(run, truth[0])
-        yield _dots(run, scores, frame)
+        if scores["mean"].notna().any():  # there are enough images
+            yield _table(run, scores)
+            yield from _differences(run, scores)
+            yield from _reliability(run, truth[0])
+            yield _dots(run, scores, frame)
         yield from _gallery(run, self.gallery)
         yield from _estimates(run, scores)
         yield from _labels(run, frame)

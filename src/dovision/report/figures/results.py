@@ -9,6 +9,7 @@ import pandas as pd
 from dovision.analysis import summary
 from dovision.findings.headline_numbers import INTERVAL_FIELDS, intervals_of, result_texts, results_frame
 from dovision.findings.number_text import HEADLINE_METRICS, bracketed
+from dovision.functional.estimates import FEW_IMAGES
 from dovision.functional.intervals import BOTH_INTERVALS, SHARE_INTERVALS
 from dovision.report.report_figure import FigureComponent, ReportFigure, caption, images
 from dovision.store.display_names import METRIC_HEADS, display_name
@@ -61,7 +62,7 @@ class Results(FigureComponent):
         frame = frame.astype({name: float for name in frame.columns[2:] if not name.endswith("_reason")})
         heads = {name: head for name, head in CLASS_HEADS.items() if frame[name].notna().any()}
         if frame["accuracy"].equals(frame["sensitivity"]):
-            del heads["accuracy"]
+            heads.pop("accuracy", None)
         columns = {"class": frame["class"]} | {head: bracketed(frame, name) for name, head in heads.items()}
         table = pd.DataFrame(columns | {"images": frame["images"].map("{:,.0f}".format)}).set_axis(
             frame["condition"].map(display_name)
@@ -69,7 +70,7 @@ class Results(FigureComponent):
         text = (
             "Each class against all others. Sensitivity: the share of its images for which it is predicted. A label is "
             "predicted if its probability reaches its threshold; its accuracy is the share of right predictions. "
-            "-: not defined on these images."
+            f"-: not defined on these images, or {FEW_IMAGES} of the class, or of the others."
         )
         counted = f"n = {max(found['images'] for found in conditions.values()):,} images in each condition."
         words = caption(text, [run], counted, f"In brackets: {SHARE_INTERVALS}.", frame)
