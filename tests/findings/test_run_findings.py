@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -14,8 +15,10 @@ import made_runs
 from dovision.findings import detection_findings, map_findings
 from dovision.findings.effect_findings import without_opposite
 from dovision.findings.finding import Finding, direction, in_brackets
+from dovision.findings.number_text import HEADLINE_METRICS
 from dovision.findings.run_findings import run_findings
-from dovision.store.run_record import read_run
+from dovision.findings.sweep_findings import by_factors, sweep_sentences
+from dovision.store.run_record import Run, read_run
 
 
 @pytest.mark.parametrize(
@@ -48,7 +51,10 @@ def test_the_largest_effect_of_noise_is_shown_to_be_nothing(tmp_path, write_run)
 
 @pytest.mark.slow
 def test_maps_are_compared_with_grad_cam_and_then_come_true_effects(map_run):
-    maps, truth = run_findings(read_run(map_run))
+    run = read_run(map_run)
+    for own in run.summary["conditions"]["clean"]["classes"].values():
+        own["auroc"] = {"estimate": 0.9, "low": 0.8, "high": 1.0}
+    maps, truth = run_findings(run)
     assert maps.name == "true_effects_minus_grad_cam"
     assert re.search(r"of the effect map is higher than that of Grad-CAM \(\+0\.\d+ \[\+", maps.text)
     assert maps.low > 0
@@ -124,3 +130,51 @@ def test_a_detector_is_ahead_only_on_families_whose_interval_says_so():
     assert "higher on PGD, lower on FGSM, not shown to differ on Square (ahead on 1 of 3 " in found.text
     assert "least on FGSM, -0.030 [-0.050, -0.010], n = 50 attacked images" in found.text
     assert (found.name, found.estimate) == ("effect_consistency_minus_feature_squeezing_noise", -0.03)
+
+
+def of_quality(number, labels=("a", "b"), **classes):
+    """A run of maps by the quality of its classifier: (low, high) of the balanced accuracy, or of AUROC by label."""
+    plain = {name: {"estimate": sum(ends) / 2, "low": ends[0], "high": ends[1]} for name, ends in classes.items()}
+    clean = {"accuracy": None, "images": 40, "balanced_accuracy": None}
+    clean["classes"] = {name: {"auroc": own, "balanced_accuracy": {}} for name, own in plain.items()}
+    if number:
+        clean["balanced_accuracy"] = {"estimate": sum(number) / 2, "low": number[0], "high": number[1]}
+    summary = {"conditions": {"clean": clean}, "labels": dict.fromkeys(labels, 20), "maps": []}
+    return Run(None, "job", "completed", {}, {}, summary)
+
+
+@pytest.mark.parametrize(
+    ("run", "said"),
+    [
+        (of_quality((0.4, 0.6)), "balanced accuracy 0.500 [0.400, 0.600], chance 0.5; n = 40 images"),
+        (of_quality((0.2, 0.4)), "balanced accuracy 0.300 [0.200, 0.400], chance 0.5"),  # below it
+        (of_quality((0.51, 0.7)), None),
+        (of_quality((0.24, 0.5), "abcd"), "chance 0.25"),
+        (of_quality((0.26, 0.5), "abcd"), None),
+        (of_quality(None), None),  # without labels
+        (of_quality(None, a=(0.4, 0.6)), "(AUROC 0.500 [0.400, 0.600], chance 0.5"),
+        (of_quality(None, a=(0.4, 0.6), b=(0.45, 0.65)), "(largest AUROC of a label 0.550 [0.450, 0.650], chance 0.5"),
+        (of_quality(None, a=(0.4, 0.6), b=(0.55, 0.65)), None),
+    ],
+)
+def test_of_a_classifier_at_chance_no_map_is_said_to_be_better(run, said):
+    found = map_findings.at_chance(run)
+    assert (found is None) == (said is None)
+    assert found is None or said in found.text
+    maps = [{"explainer": "m", "metric": "energy", "cases": "all", "mean": 0.5, "low": 0.4, "high": 0.6, "scored": 40}]
+    numbers = dict.fromkeys(HEADLINE_METRICS)
+    clean = numbers | run.summary["conditions"]["clean"]
+    jobs = [replace(run, summary=run.summary | {"maps": maps, "conditions": {"clean": clean}})]
+    frame = by_factors(jobs)
+    assert len(frame) == (said is None)
+    assert len(frame) == 1 or "job" in " ".join(sweep_sentences(frame))
+
+
+@pytest.mark.slow
+def test_a_run_of_maps_at_chance_has_one_sentence_on_them(map_run):
+    run = read_run(map_run)
+    for own in run.summary["conditions"]["clean"]["classes"].values():
+        own["auroc"] = {"estimate": 0.5, "low": 0.4, "high": 0.6}
+    first, truth = run_findings(run)
+    assert first.name == "classifier_at_chance"
+    assert truth.text.startswith("Taking the nodule away")

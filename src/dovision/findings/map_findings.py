@@ -15,6 +15,7 @@ from dovision.functional.intervals import level_of_selected
 from dovision.store.display_names import METRIC_HEADS, component_name
 from dovision.store.map_tables import MAPS_FILE
 from dovision.store.run_record import Run
+from dovision.store.tables import CLEAN
 
 RIVALS = ("grad_cam", "integrated_gradients")  # that the best effect map is compared with, those that the run has
 PRIMARY = ("true_effects", "energy", "insertion")  # the metric that maps are ranked by: the first that the run has
@@ -25,10 +26,14 @@ _EFFECT_MAPS = (".EffectMap", ".CombinedMap")  # classes of explainers
 def map_findings(run: Run) -> Iterator[Finding]:
     """A sentence a rival: the best effect map minus the rival, with what else is ahead, behind, or not shown to differ.
 
+    Of a classifier at chance there is one that says so, as a map of what it has not learnt is neither good nor bad.
     The best of several effect maps is chosen on the same images, so its intervals are of the level at which those of
     the best of so many hold.
     """
     if not (run.folder / MAPS_FILE).is_file():
+        return
+    if (chance := at_chance(run)) is not None:
+        yield chance
         return
     frame = agreements(run.folder)
     configured: Mapping[str, Any] = run.config.get("explainer", {})
@@ -40,7 +45,30 @@ def map_findings(run: Run) -> Iterator[Finding]:
     best, level = str(means.idxmax()), level_of_selected(1, len(means))
     for rival in RIVALS:
         if (frame["explainer"] == rival).any():
-            yield _against(frame, best, rival, metric, level, len(means))
+            found = _against(frame, best, rival, metric, level, len(means))
+            if not pd.isna(found.estimate):  # of enough images
+                yield found
+
+
+def at_chance(run: Run) -> Finding | None:
+    """That the classifier is not shown to be better than chance on clean images; None where it is, or nothing is known.
+
+    Chance is a balanced accuracy of 1 / classes; of several labels an AUROC of one half, of each of them.
+    """
+    clean, labels = run.summary["conditions"][CLEAN], run.summary.get("labels")
+    classes = clean.get("classes", {}).values()
+    of_labels = [own.get("auroc") for own in classes if "balanced_accuracy" in own]
+    numbers = of_labels or [clean.get("balanced_accuracy") or clean["accuracy"]]
+    known = [number for number in numbers if number and number["low"] is not None]
+    chance = 0.5 if of_labels or not labels else 1 / len(labels)
+    if not labels or not known or any(number["low"] > chance for number in known):
+        return None
+    best = max(known, key=lambda number: number["estimate"])
+    row = {"mean": best["estimate"], "low": best["low"], "high": best["high"]}
+    name = "largest AUROC of a label" if len(of_labels) > 1 else "AUROC" if of_labels else "balanced accuracy"
+    number = f"{name} {in_brackets(row, form='.3f')}, chance {chance:.3g}; n = {clean['images']:,} images"
+    text = f"The classifier is not shown to be better than chance ({number}), so no map of it is said to be better."
+    return finding("classifier_at_chance", text, row, clean["images"])
 
 
 def is_effect_map(name: str, configured: Mapping[str, Any]) -> bool:

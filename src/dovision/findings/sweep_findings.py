@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from dovision.findings.headline_numbers import pool_seeds
+from dovision.findings.map_findings import at_chance
 from dovision.findings.number_text import HEADLINE_METRICS, finer, metric_text, number_form
 from dovision.findings.sweep_numbers import can_move, sweep_numbers, units_counted
 from dovision.store.config_diff import natural
@@ -22,6 +23,7 @@ _FIRST = ("success_rate", "robust_accuracy", "mean_abs_expected_effect")  # metr
 _NUMBERS = ["metric", "estimate", "low", "high", "sd", "seeds", "images"]
 _ACROSS = 8  # levels of a factor up to which it has a column each
 _COMPARED = 3  # factors that have a sentence
+_AT_CHANCE = "at_chance"  # the attribute of a table that names the runs of classifiers at chance
 _ANY = ""  # the level of a factor that cannot change a number
 
 
@@ -58,6 +60,7 @@ def by_factors(runs: Sequence[Run]) -> pd.DataFrame:
             epsilon = {_EPSILON: number["condition"].removeprefix("eps=")} if attacked else {}
             rows.append(setting | epsilon | number)
     frame = pd.DataFrame(rows)
+    frame.attrs[_AT_CHANCE] = [run.label for run in runs if run.summary.get("maps") and at_chance(run) is not None]
     if frame.empty:
         return frame
     names = [*heads.values(), *([_EPSILON] if attacked else [])]
@@ -71,7 +74,9 @@ def by_factors(runs: Sequence[Run]) -> pd.DataFrame:
     found = pool_seeds(frame, [*names, "metric"]).rename(columns={"mean": "estimate"})
     found = found[[*names, "metric", "estimate", "low", "high", "sd", "seeds", "images"]]
     several = found["seeds"] > 1
-    return found.assign(low=found["low"].mask(several), high=found["high"].mask(several))
+    found = found.assign(low=found["low"].mask(several), high=found["high"].mask(several))
+    found.attrs = frame.attrs
+    return found
 
 
 def _words(key: str) -> str:
@@ -102,8 +107,10 @@ def sweep_sentences(frame: pd.DataFrame) -> list[str]:
         frame: from `by_factors`.
     """
     metrics = [table.metric for table in pivots(frame)]
+    jobs = "; ".join(frame.attrs.get(_AT_CHANCE, ()))
+    chance = [f"Not shown to be better than chance, so that nothing is said of its maps: {jobs}."] if jobs else []
     if not metrics:
-        return []
+        return chance
     rows = _of(frame, metrics[0])
     found = [_range(rows, _varying(rows))]
     for factor in _varying(frame)[:_COMPARED]:
@@ -111,7 +118,7 @@ def sweep_sentences(frame: pd.DataFrame) -> list[str]:
         if compared:
             metric, pairs = next((each for each in compared if (each[1]["change"] != 0).any()), compared[0])
             found.append(_compared(pairs, factor, metric))
-    return found
+    return [*found, *chance]
 
 
 def _of(frame: pd.DataFrame, metric: str) -> pd.DataFrame:

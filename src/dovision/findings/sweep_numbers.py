@@ -9,7 +9,7 @@ import pandas as pd
 
 from dovision.analysis.detection_summary import NOT_ADAPTIVE, WHOLE_FAMILY
 from dovision.analysis.map_summary import whole_scores
-from dovision.findings.map_findings import PRIMARY, is_effect_map
+from dovision.findings.map_findings import PRIMARY, at_chance, is_effect_map
 from dovision.findings.number_text import HEADLINE_METRICS
 from dovision.store.detection_tables import NOISE, preferred
 from dovision.store.display_names import MEAN_EFFECT, WORST_AUROC
@@ -59,8 +59,8 @@ def units_counted(metric: str) -> str:
 
 
 def _of_maps(run: Run) -> Iterator[Number]:
-    """The mean score of each explainer by the first of PRIMARY that the run has; effect maps first."""
-    scores = whole_scores(run.summary)
+    """The mean score of each explainer by the first of PRIMARY that the run has; none of a classifier at chance."""
+    scores = whole_scores(run.summary) if at_chance(run) is None else pd.DataFrame()
     metric = next((name for name in PRIMARY if len(scores) and (scores["metric"] == name).any()), "")
     rows = scores[scores["metric"] == metric].to_dict("records") if metric else []
     configured: Mapping[str, Any] = run.config.get("explainer", {})

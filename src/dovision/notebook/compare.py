@@ -14,9 +14,10 @@ from dovision.analysis.detector_comparison import DIFFERENCES, detector_differen
 from dovision.analysis.explanation_metrics import MAP_METRICS
 from dovision.analysis.map_summary import paired_difference
 from dovision.findings.comparison_findings import comparison_findings
-from dovision.findings.map_findings import PRIMARY
+from dovision.findings.map_findings import PRIMARY, at_chance
 from dovision.functional.effects import RESOLUTION
-from dovision.functional.intervals import LEVEL
+from dovision.functional.estimates import of_images
+from dovision.functional.intervals import LEVEL, withheld
 from dovision.notebook.detect import DetectedAttacks
 from dovision.notebook.explain import ExplainedImages
 from dovision.notebook.results import MeasuredImages
@@ -37,6 +38,7 @@ class ComparedResults:
     Args:
         table: of `compare`.
         reference: the name of what the others are compared with.
+        chance: that the classifier of the maps is at chance, in place of all sentences on them; "" where it is not.
 
     Example:
         >>> import torch, dovision as dv
@@ -52,13 +54,16 @@ class ComparedResults:
         True
     """
 
-    def __init__(self, table: pd.DataFrame, reference: str) -> None:
+    def __init__(self, table: pd.DataFrame, reference: str, chance: str = "") -> None:
         self.table = table
         self.reference = reference
+        self.chance = chance
 
     @property
     def findings(self) -> list[str]:
         """One to three sentences, each with its largest difference, interval and n."""
+        if self.chance:
+            return [self.chance]
         counted = "attacked images" if "detector" in self.table else "maps" if "explainer" in self.table else "images"
         found = comparison_findings(self._differences(), display_name(str(self.reference)), counted)
         return [each.text for each in found]
@@ -216,9 +221,11 @@ def _maps(named: Mapping[str, MeasuredImages], reference: str | None) -> Compare
     for name in names:
         own = frame[frame["explainer"] == name]
         for metric in dict.fromkeys((*PRIMARY, *MAP_METRICS)):
-            row: dict[str, Any] = {"explainer": name, "metric": metric, "mean": own[metric].mean()}
+            mean = of_images(withheld(own[metric].mean(), 0, ""), own.dropna(subset=metric)["sample"].nunique())
+            row: dict[str, Any] = {"explainer": name, "metric": metric, "mean": mean.estimate}
             row["maps"] = int(own[metric].count())
             if not row["maps"]:  # as pointing where no box is known
                 continue
             rows.append(row if name == compared else row | paired_difference(frame, name, compared, metric, LEVEL))
-    return ComparedResults(pd.DataFrame(rows), compared)
+    chance = (found.text for result in named.values() if (found := at_chance(result.run)) is not None)
+    return ComparedResults(pd.DataFrame(rows), compared, next(chance, ""))
