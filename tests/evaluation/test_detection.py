@@ -31,6 +31,7 @@ from dovision.store.detection_tables import (
 from dovision.training.image_classifier import ImageClassifier
 from dovision.types import Batch, Task
 
+pytestmark = pytest.mark.usefixtures("few_images")
 TASK = Task("multiclass", ("dark", "bright"))
 
 

@@ -258,6 +258,6 @@ def test_the_text_of_a_cell_stands_out_from_any_colour_as_wcag_asks(colours):
     cells = colormaps[colours](np.linspace(0, 1, 256))
     shares = np.where(cells[:, :3] <= 0.04045, cells[:, :3] / 12.92, ((cells[:, :3] + 0.055) / 1.055) ** 2.4)
     luminance = shares @ [0.2126, 0.7152, 0.0722]
-    black = np.array([plots._ink(tuple(cell)) == "#000000" for cell in cells])
+    black = np.array([plots.contrasting(tuple(cell)) == "#000000" for cell in cells])
     contrast = np.where(black, (luminance + 0.05) / 0.05, 1.04 / (luminance + 0.05))
     assert contrast.min() >= 4.5

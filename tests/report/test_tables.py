@@ -2,13 +2,14 @@
 
 import re
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from dovision.report.figures.maps import Maps
 from dovision.report.figures.results import Results
 from dovision.report.report_figure import save_report_figure
-from dovision.report.style import WIDTHS, page_width
+from dovision.report.style import WIDTHS, BestText, page_width, with_best
 from dovision.report.tables import SPOKEN, escaped, latex_figure, latex_table, table_figure
 from dovision.store.run_record import read_sweep
 
@@ -86,3 +87,20 @@ def test_a_figure_and_every_special_character_are_set(sweep, typeset, tmp_path):
     report_figure, _ = Results(0).of_sweep(read_sweep(sweep)[:1])
     save_report_figure(report_figure, tmp_path)
     typeset(latex_figure(report_figure.name, "".join(SPOKEN), wide=True), (tmp_path / "results.tex").read_text())
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "bold"),
+    [
+        ((0.85, 0.6), (0.95, 0.8), [True, False]),
+        ((0.75, 0.6), (0.95, 0.8), [False, False]),  # they overlap
+        ((0.8, 0.6), (0.95, 0.8), [False, False]),
+        ((np.nan, 0.6), (np.nan, 0.8), [False, False]),  # without an interval
+        ((0.85, np.nan), (0.95, np.nan), [False, False]),
+    ],
+)
+def test_the_best_is_bold_only_where_its_interval_is_above_the_others(low, high, bold):
+    numbers, *ends = (pd.DataFrame({"PGD": values}) for values in ((0.9, 0.7), low, high))
+    shown = with_best(numbers.astype(str), numbers, *ends)["PGD"]
+    assert [isinstance(text, BestText) for text in shown] == bold
+    assert not any(isinstance(text, BestText) for text in with_best(numbers * 0, numbers * 0, *ends)["PGD"])  # equal

@@ -215,8 +215,14 @@ class BestText(str):
     """The text of the best number of a column, which figures, LaTeX and the page write in bold."""
 
 
-def with_best(texts: pd.DataFrame, best: pd.DataFrame) -> pd.DataFrame:
-    """The texts with the best as `BestText`, in columns of objects: those of strings would make plain text of it."""
+def with_best(texts: pd.DataFrame, numbers: pd.DataFrame, low: pd.DataFrame, high: pd.DataFrame) -> pd.DataFrame:
+    """The texts, in columns of objects, as `BestText` where a column's largest number has an interval above all others.
+
+    Args:
+        texts, numbers, low, high: tables of one shape: what is written, the numbers, and the ends of their intervals.
+    """
+    first = numbers.eq(numbers.max())
+    best = first & (first.sum() == 1) & (low > high.mask(first).max())
     cells = np.empty(texts.shape, dtype=object)
     for place, text in np.ndenumerate(texts.to_numpy(dtype=object)):
         cells[place] = BestText(text) if best.iat[place] else str(text)

@@ -27,6 +27,7 @@ from made_scores import ATTACKS, MADE, write_scores, write_steps
 
 pytestmark = pytest.mark.slow  # they share a run that takes seconds to make
 
+pytestmark = pytest.mark.usefixtures("few_images")
 DETECTORS = Detectors(order=0)
 COSTS = {
     "max_softmax": {"passes": 1, "milliseconds": 0.21},
@@ -171,7 +172,6 @@ def test_the_adaptive_attacker_is_shown_for_every_detector_and_epsilon(report_fi
     assert report_figure.table.columns.tolist() == [f"{name}\nepsilon 0.3" for name in measures]
 
 
-@pytest.mark.usefixtures("few_images")
 def test_undetected_success_is_drawn_against_the_number_of_steps(report_figures):
     report_figure = report_figures["detection_convergence"]
     (axes,) = report_figure.figure.axes

@@ -59,7 +59,8 @@ KNOWING = (
 WORST_IS = "In the worst case the attacker picks, image by image, the successful attack with the lowest score"
 _SHOWN = "One variant of each detector: supervised before unsupervised, hardened before not."
 _ONE_SEED = "One seed."
-_BEST = "AUROC of detectors on attacks of families that they were not fitted to; bold: the best of a column."
+_BOLD = "bold: the best of a column, where its interval lies above those of all others"
+_BEST = f"AUROC of detectors on attacks of families that they were not fitted to; {_BOLD}."
 MEASURES = {
     "success": "attack succeeds",
     "evasion_5": "succeeds undetected, 5%",
@@ -143,12 +144,12 @@ def _panels(
     """By title of the panel: areas minus one half, rows of `index` by families; and the areas as text."""
     panels, texts = {}, {}
     for title, column in columns.items():
-        table = rows.pivot(index=index, columns="family", values=column)
-        table = table.loc[list(dict.fromkeys(rows[index])), list(dict.fromkeys(rows["family"]))]
-        table = table.rename(index=display_name, columns=display_name)
+        tables = (rows.pivot(index=index, columns="family", values=f"{column}{end}") for end in ("", "_low", "_high"))
+        order = list(dict.fromkeys(rows[index])), list(dict.fromkeys(rows["family"]))
+        table, *ends = (own.loc[order].rename(index=display_name, columns=display_name) for own in tables)
         panels[title] = table - 0.5
         text = table.map(lambda value: "-" if pd.isna(value) else f"{value:.3f}".replace("0.", "."))
-        texts[title] = with_best(text, table.eq(table.max()))
+        texts[title] = with_best(text, table, *ends)
     return panels, texts
 
 
@@ -340,7 +341,7 @@ def _matrices(run: Run, frame: pd.DataFrame) -> Iterator[ReportFigure]:
         text = (
             "Rows: detectors that have seen no attack, then the family of attacks that "
             f"{display_name(str(name))} was fitted to on validation images; columns: the family of the test images; "
-            "bold: the best of a column. AUROC of successful attacks at all epsilons together, against all clean "
+            f"{_BOLD}. AUROC of successful attacks at all epsilons together, against all clean "
             "images and against random-sign noise of the same epsilon; intervals are in the file. "
             f"{NOISE_CONTROL} All attacks are {NOT_ADAPTIVE}. {_SHOWN}"
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -12,6 +12,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from dovision.analysis import explanation_metrics, map_summary
+from dovision.findings.finding import direction
 from dovision.findings.number_text import bracketed
 from dovision.functional.intervals import LEVEL, MEAN_INTERVALS, SHARE_INTERVALS
 from dovision.report.figures.gallery import explained_classes, map_gallery, map_inches
@@ -83,7 +84,7 @@ class Maps(FigureComponent):
         for cost in ("seconds", "passes"):
             scores[cost] = scores["explainer"].map(run.facts.get(f"{cost}_per_map", {})).astype(float)
         if scores["mean"].notna().any():  # there are enough images
-            yield _table(run, scores)
+            yield _table(run, scores, frame)
             yield from _differences(run, scores)
             yield from _reliability(run, truth[0])
             yield _dots(run, scores, frame)
@@ -127,10 +128,10 @@ def _counts(scores: pd.DataFrame) -> str:
     )
 
 
-def _table(run: Run, scores: pd.DataFrame) -> ReportFigure:
+def _table(run: Run, scores: pd.DataFrame, frame: pd.DataFrame) -> ReportFigure:
     titles = {map_summary.ALL: "all cases", map_summary.CORRECT: "cases that the classifier got right"}
     rows = {}
-    best = _best(scores)
+    best = _best(scores, frame)
     ordered = scores.sort_values("cases", kind="stable")  # controls, which come last, with the maps of their cases
     for (cases, explainer), found in ordered.groupby(["cases", "explainer"], sort=False):
         cells = dict(zip(found["metric"], _cells(found, best), strict=True))
@@ -147,7 +148,8 @@ def _table(run: Run, scores: pd.DataFrame) -> ReportFigure:
     compared = display_name(read_reference(run.folder))
     text = (
         f"Mean of each metric; a star: differs from {compared} on the same images and classes (p < .05, two-sided, "
-        "Holm-adjusted over the table); bold: the best of a column, controls left out. Pooled: over all objects of all "
+        "Holm-adjusted over the table); bold: the best of a column, controls left out, where the 95% interval of its "
+        "paired difference from the second one, or else their two intervals, say so. Pooled: over all objects of all "
         "images, of which the jackknife over groups gives the interval; given area: what the area of the boxes leaves "
         "of it. Passes: forward passes of one image that a map took. A map that finds the boxes need not be faithful "
         "to the classifier, nor the reverse."
@@ -208,15 +210,32 @@ def _titles(scores: pd.DataFrame) -> Mapping[str, str]:
     return {metric: title for metric, title in TITLES.items() if known.get(metric, False)}
 
 
-def _best(scores: pd.DataFrame) -> pd.Index:
-    """The rows of the explainer with the best mean of each metric and cases; none of the controls."""
-    signed = scores["mean"].where(~scores["metric"].map(TITLES).str.endswith("↓"), -scores["mean"])
-    controls = [*explanation_metrics.TRUTH_CONTROLS, *REFERENCE_MAPS]
-    mapped = signed[~scores["explainer"].isin(controls)].dropna()
-    return pd.Index(mapped.groupby([scores["cases"], scores["metric"]]).idxmax())
+def _best(scores: pd.DataFrame, frame: pd.DataFrame) -> set[int]:
+    """The rows of the explainer that is shown to have the best mean of each metric and cases; none of the controls.
+
+    Args:
+        scores: from `map_summary.scores`.
+        frame: from `agreements`, of which the paired difference from the second best decides; of pooled metrics the two
+            intervals.
+    """
+    best = set()
+    mapped = scores[~scores["explainer"].isin([*explanation_metrics.TRUTH_CONTROLS, *REFERENCE_MAPS])]
+    for (cases, name), own in mapped.dropna(subset="mean").groupby(["cases", "metric"]):
+        falls = TITLES[str(name)].endswith("↓")
+        ordered = own.sort_values("mean", ascending=falls, kind="stable")[:2]
+        if len(ordered) < 2:
+            continue
+        (one, low, high), (other, least, most) = ordered[["explainer", "low", "high"]].itertuples(index=False)
+        apart = high < least if falls else low > most
+        if name in explanation_metrics.MAP_METRICS:
+            of_cases = frame[frame["correct"].eq(True) | (cases == map_summary.ALL)]
+            difference = map_summary.paired_difference(of_cases, one, other, str(name), LEVEL)
+            apart = direction(difference, "difference") == (-1 if falls else 1)
+        best |= {ordered.index[0]} if apart else set()
+    return best
 
 
-def _cells(rows: pd.DataFrame, best: pd.Index) -> list[str]:
+def _cells(rows: pd.DataFrame, best: Collection[int]) -> list[str]:
     """Each mean with its interval below it, and with a star where it differs from the reference."""
     stars = rows["p_holm"].lt(1 - LEVEL).map({True: "*", False: ""})
     texts = (text.replace(" ", f"{star}\n", 1) for text, star in zip(bracketed(rows, ""), stars, strict=True))
