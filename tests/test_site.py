@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import re
 from pathlib import Path
 
 import nbformat
+import numpy as np
 import pytest
+from PIL import Image
 
 import dovision
 from programs import program
@@ -96,6 +100,26 @@ def test_a_notebook_is_stored_with_its_outputs():
             assert '"output_type"' in path.read_text(), f"{path.name}: run make gallery"
             assert '"output_type": "error"' not in path.read_text(), path.name
             assert path.stat().st_size < 1_000_000, path.name
+
+
+def test_pictures_of_notebooks_have_all_their_colours():
+    """A palette of few colours would falsify the scales that effects are read from."""
+    for path in DOCS.rglob("*.ipynb"):
+        outputs = [output for cell in nbformat.read(path, as_version=4).cells for output in cell.get("outputs", [])]
+        stored = [output.data["image/png"] for output in outputs if "image/png" in output.get("data", {})]
+        beside = [picture.read_bytes() for picture in [path.with_suffix(".png")] if picture.is_file()]
+        for png in [*map(base64.b64decode, stored), *beside]:
+            with Image.open(io.BytesIO(png)) as picture:
+                assert picture.mode != "P", path.name
+            assert len(png) < 300_000, path.name
+
+
+def test_a_large_picture_loses_pixels_and_no_colours(run_notebooks):
+    held = io.BytesIO()
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (360, 360, 3), np.uint8)).save(held, "png")
+    assert len(held.getvalue()) > run_notebooks.MOST_BYTES
+    with Image.open(io.BytesIO(run_notebooks.within_size(held.getvalue()))) as picture:
+        assert (picture.mode, picture.size) == ("RGB", (288, 288))
 
 
 def test_a_notebook_shows_no_clock_time_no_duration_and_no_place_on_a_disk(run_notebooks):

@@ -25,7 +25,9 @@ from dovision.types import BOX_COLUMNS
 _ROWS = 10  # of a table in a notebook
 
 
-def maps_over_images(image: Tensor, values: Tensor, titles: Sequence[str], evidence: bool = False) -> Figure:
+def maps_over_images(
+    image: Tensor, values: Tensor, titles: Sequence[str], evidence: bool = False, colour: bool = False
+) -> Figure:
     """Images side by side, each with effects over it, or with evidence: red is for the class, the clearer the smaller.
 
     Args:
@@ -33,6 +35,7 @@ def maps_over_images(image: Tensor, values: Tensor, titles: Sequence[str], evide
         values: shape (B, H, W).
         titles: one an image.
         evidence: what speaks for the class is above 0, and not below it as an effect.
+        colour: show the images in colour, and not in grey.
     """
     shown = image if image.shape[1] in (1, 3) else image.mean(1, keepdim=True)
     pictures = (shown.detach().cpu().float() * 255).round().byte().permute(0, 2, 3, 1).numpy()
@@ -42,7 +45,7 @@ def maps_over_images(image: Tensor, values: Tensor, titles: Sequence[str], evide
     shown_over = zip(titles, pictures, numbers, strict=False)
     look = ("relative evidence", DIVERGING) if evidence else ()
     panels = [OverlayPanel(title, picture, own, none, {}, "", *look) for title, picture, own in shown_over]
-    return shown_in_notebooks(overlay(panels, float(abs(numbers).max()) or 1.0))
+    return shown_in_notebooks(overlay(panels, float(abs(numbers).max()) or 1.0, colour))
 
 
 @styled

@@ -70,11 +70,12 @@ class EffectResult:
         columns = {name: value.reshape(images * units * classes).cpu().numpy() for name, value in numbers.items()}
         return names.to_frame(index=False).assign(**columns)
 
-    def plot(self, most: int = 4) -> Figure:
+    def plot(self, most: int = 4, colour: bool = False) -> Figure:
         """The first images with the map over each: red where do(u) takes evidence for the class away.
 
         Args:
             most: images side by side.
+            colour: show the images in colour, and not in grey.
         """
         from dovision.notebook.drawing import maps_over_images
 
@@ -82,7 +83,7 @@ class EffectResult:
             f"image {number}, {self.classes[target]} ({self.control[number, target]:.2f})"
             for number, target in enumerate(self.target.tolist())
         ]
-        return maps_over_images(self.image[:most], self.map[:most], titles)
+        return maps_over_images(self.image[:most], self.map[:most], titles, colour=colour)
 
     def _repr_html_(self) -> str:
         from dovision.notebook.drawing import html

@@ -2,13 +2,30 @@
 
 import re
 
+import numpy as np
 import pytest
+import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 
+from dovision.notebook.drawing import maps_over_images
 from dovision.report.figures import overlay
 from dovision.report.figures.overlay import Overlay
 from dovision.store.run_record import read_sweep
 from dovision.store.tables import largest_effect, read_effects
 from dovision.store.thumbnails import samples_in_conditions
+
+
+@pytest.mark.parametrize("colour", [False, True])
+def test_a_photograph_is_grey_below_the_colours_of_effects(colour):
+    """Read back from the pixels, where no effect covers them; in colour where that is asked for."""
+    photograph = torch.tensor([0.9, 0.2, 0.1]).reshape(1, 3, 1, 1).expand(1, 3, 8, 8)
+    figure = maps_over_images(photograph, torch.zeros(1, 8, 8), [""], colour=colour)
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    axes = figure.axes[0]
+    x, y = axes.transData.transform((4, 4))
+    pixel = np.asarray(canvas.buffer_rgba())[int(figure.bbox.height) - 1 - int(y), int(x), :3]
+    assert pixel.tolist() == ([230, 51, 26] if colour else [102] * 3)  # .299 R + .587 G + .114 B
 
 
 def test_log_odds_lie_over_the_image_where_probability_is_saturated(sweep, monkeypatch):

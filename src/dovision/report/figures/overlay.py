@@ -26,7 +26,7 @@ from dovision.report.figures.gallery import (
     on_likeliest,
     outline_objects,
 )
-from dovision.report.plots import REFERENCE_MAPS
+from dovision.report.plots import REFERENCE_MAPS, in_grey
 from dovision.report.report_figure import FigureComponent, ReportFigure, caption
 from dovision.report.style import DIVERGING, EFFECT_COLOURS, LINE, SIGN, SMALL, canvas, shortened, styled
 from dovision.store.display_names import component_name
@@ -68,6 +68,7 @@ class Overlay(FigureComponent):
     """Clean saved images, those with a box and a large effect first; none where nothing has a place in the image."""
 
     most: int  # images, or maps, side by side
+    colour: bool = False  # the images as they are, and not in grey
 
     def of_run(self, run: Run) -> Iterator[ReportFigure]:
         if (run.folder / MAPS_FILE).is_file():
@@ -89,7 +90,7 @@ class Overlay(FigureComponent):
                 for (row, column), value in np.ndenumerate(_coarse(panel.values))
             ]
         )
-        yield ReportFigure(OVERLAY, "Over the image", words, overlay(panels, limit), data)
+        yield ReportFigure(OVERLAY, "Over the image", words, overlay(panels, limit, self.colour), data)
 
     def _effects(self, run: Run) -> tuple[list[OverlayPanel], str, float]:
         """Panels, how their images are chosen, and the size of effect that is deepest: one of all that is saved."""
@@ -153,12 +154,13 @@ class Overlay(FigureComponent):
 
 
 @styled
-def overlay(panels: Sequence[OverlayPanel], limit: float) -> Figure:
+def overlay(panels: Sequence[OverlayPanel], limit: float, colour: bool = False) -> Figure:
     """Images side by side, each with values over it, the clearer the smaller, and boxes: red is evidence for the class.
 
     Args:
         panels: images of 8 bits, (H, W) or (H, W, 3), with values, and boxes and masks on the scale of these.
         limit: the size of value that has the deepest colour.
+        colour: show the images in colour, which is easily taken for that of the values, and not in grey.
     """
     scale, colours = Normalize(-limit, limit), panels[0].colours
     figure = canvas(0.8 + 1.6 * len(panels), 2.0, pictures=True)
@@ -166,7 +168,14 @@ def overlay(panels: Sequence[OverlayPanel], limit: float) -> Figure:
     drawn = figure.subplots(1, len(panels), squeeze=False)[0]
     for axes, panel in zip(drawn, panels, strict=True):
         extent: Any = (0, panel.values.shape[1], panel.values.shape[0], 0)
-        axes.imshow(panel.picture, cmap="gray", vmin=0, vmax=255, interpolation="none", extent=extent)
+        axes.imshow(
+            panel.picture if colour else in_grey(panel.picture),
+            cmap="gray",
+            vmin=0,
+            vmax=255,
+            interpolation="none",
+            extent=extent,
+        )
         axes.imshow(painted_effects(panel.values, limit, panel.colours), interpolation="none", extent=extent)
         outline_objects(axes, panel.boxes, panel.masks, panel.label)
         _frame(axes, panel.title)
