@@ -15,6 +15,7 @@ from nbclient import NotebookClient
 from PIL import Image
 
 HERE = Path(__file__).parent
+MOST_BYTES = 300_000  # of a picture
 CLOCK = re.compile(r"^\[\d\d:\d\d:\d\d\] ", re.MULTILINE)  # before each line of a log
 TAKEN = re.compile(r"(\bcompleted) in [\d.]+ s\b")
 OF_A_MACHINE = re.compile(
@@ -30,7 +31,7 @@ def run(path: Path) -> None:
 
 
 def store(path: Path, notebook: Any) -> None:
-    """Write what was run, without times, what libraries warn of, and colours of a terminal; pictures in few colours."""
+    """Write what was run, without times, what libraries warn of, and colours of a terminal."""
     first = None
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)  # the times of its start and end
@@ -40,7 +41,7 @@ def store(path: Path, notebook: Any) -> None:
                 plain = re.sub(r"\x1b\[[0-9;]*m", "", printed["text"])
                 printed["text"] = TAKEN.sub(r"\1", CLOCK.sub("", plain))
         for data in (each.data for each in cell.get("outputs", []) if "image/png" in each.get("data", {})):
-            data["image/png"] = base64.b64encode(lighter(base64.b64decode(data["image/png"]))).decode()
+            data["image/png"] = base64.b64encode(within_size(base64.b64decode(data["image/png"]))).decode()
             first = first or data["image/png"]
     if left := of_a_machine(notebook):
         raise ValueError(f"{path.name} must print nothing of this machine or this hour, got {left}. Leave it out.")
@@ -58,12 +59,16 @@ def of_a_machine(notebook: Any) -> list[str]:
     return [found for text in shown for found in OF_A_MACHINE.findall(re.sub(r'"data:[^"]*"', "", text))]
 
 
-def lighter(png: bytes) -> bytes:
-    """The same picture in 160 colours."""
+def within_size(png: bytes) -> bytes:
+    """The same picture in all its colours, with fewer pixels where it takes more than MOST_BYTES."""
     held = io.BytesIO()
     with Image.open(io.BytesIO(png)) as picture:
-        picture.convert("RGB").quantize(160).save(held, "png", optimize=True)
-    return held.getvalue()
+        whole = picture.convert("RGB")
+    whole.save(held, "png", optimize=True)
+    if len(held.getvalue()) <= MOST_BYTES:
+        return held.getvalue()
+    whole.resize([round(0.8 * side) for side in whole.size], Image.Resampling.LANCZOS).save(held := io.BytesIO(), "png")
+    return within_size(held.getvalue())
 
 
 def main() -> None:
