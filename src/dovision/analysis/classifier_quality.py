@@ -95,7 +95,7 @@ def classifier_quality(
 def _of_enough(found: Intervals, known: int) -> Intervals:
     """Metrics of a class, each of enough of its images, of all others, of both, or of all whose label is known."""
     of_class = int(found["images"].estimate)
-    sets = {"sensitivity": (of_class,), "specificity": (known - of_class,)}
+    sets: dict[str, tuple[int, ...]] = {"sensitivity": (of_class,), "specificity": (known - of_class,)}
     sets |= dict.fromkeys(("auroc", "balanced_accuracy"), (of_class, known - of_class))
     sets |= {"accuracy": sets["sensitivity"]} if found.get("accuracy") is found.get("sensitivity") else {}
     return {name: own if name == "images" else of_images(own, *sets.get(name, (known,))) for name, own in found.items()}
@@ -138,9 +138,8 @@ def _multiclass(label: Integers, prediction: Integers, probability: Floats, grou
     if len(np.unique(label)) > 1:
         counts = np.unique(label, return_counts=True)[1]
         of_one = counts if len(counts) == 2 else counts[:0]  # either decides half of it
-        found["balanced_accuracy"] = of_images(
-            balanced_interval(prediction == label, label, group), len(label), *of_one
-        )
+        balanced = balanced_interval(prediction == label, label, group)
+        found["balanced_accuracy"] = of_images(balanced, len(label), *of_one)
     return found
 
 
@@ -173,7 +172,9 @@ def _notes(classes: Mapping[str, Intervals]) -> list[str]:
     if every:
         notes.append(f"All images are of {_named(every)}, so no specificity and no AUROC of it.")
     if few:
-        notes.append(f"AUROC, and sensitivity or specificity, of {_named(few)} by itself: {FEW_IMAGES}.")
+        notes.append(
+            f"Of {_named(few)}, or of the others, {FEW_IMAGES}, so no sensitivity or specificity and no AUROC."
+        )
     return notes
 
 

@@ -144,7 +144,8 @@ def _pooled(own: pd.DataFrame, itself: bool, given: str | None) -> dict[str, Any
     difference = _correlation(common, "density", given) - _correlation(common, "density_reference", given)
     groups = np.arange(len(difference))
     interval = of_images(mean_interval(difference, groups), common["sample"].nunique())
-    counts = {"pairs": len(common), "p": mean_p_value(difference, groups)}
+    p = np.nan if np.isnan(interval.estimate) else mean_p_value(difference, groups)
+    counts = {"pairs": len(common), "p": p}
     return {**found, **interval.columns("difference"), **counts}
 
 

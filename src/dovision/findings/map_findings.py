@@ -67,7 +67,9 @@ def at_chance(run: Run) -> Finding | None:
     row = {"mean": best["estimate"], "low": best["low"], "high": best["high"]}
     name = "largest AUROC of a label" if len(of_labels) > 1 else "AUROC" if of_labels else "balanced accuracy"
     number = f"{name} {in_brackets(row, form='.3f')}, chance {chance:.3g}; n = {clean['images']:,} images"
-    text = f"The classifier is not shown to be better than chance ({number}), so no map of it is said to be better."
+    text = (
+        f"The classifier is not shown to be better than chance ({number}), so none of its maps is named the better one."
+    )
     return finding("classifier_at_chance", text, row, clean["images"])
 
 

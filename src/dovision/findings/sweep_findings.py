@@ -24,7 +24,7 @@ _NUMBERS = ["metric", "estimate", "low", "high", "sd", "seeds", "images"]
 _ACROSS = 8  # levels of a factor up to which it has a column each
 _COMPARED = 3  # factors that have a sentence
 _AT_CHANCE = "at_chance"  # the attribute of a table that names the runs of classifiers at chance
-_ANY = ""  # the level of a factor that cannot change a number
+_ANY = "any"  # the level of a factor that cannot change a number
 
 
 class Pivot(NamedTuple):
@@ -42,7 +42,7 @@ def by_factors(runs: Sequence[Run]) -> pd.DataFrame:
 
     Returns:
         A row a setting and metric: a column a factor, by its display name, of text (by the words of its key where the
-        name is that of a number below, such as images), empty where the factor cannot change the number, which then
+        name is that of a number below, such as images), "any" where the factor cannot change the number, which then
         counts once; "job" where jobs have the same factors and the same seed;
         "epsilon" ("clean" for clean images) where a run has attacked images; metric;
         estimate, low and high (of one seed, with its interval; of several, their mean, without one); sd over seeds;
@@ -108,7 +108,11 @@ def sweep_sentences(frame: pd.DataFrame) -> list[str]:
     """
     metrics = [table.metric for table in pivots(frame)]
     jobs = "; ".join(frame.attrs.get(_AT_CHANCE, ()))
-    chance = [f"Not shown to be better than chance, so that nothing is said of its maps: {jobs}."] if jobs else []
+    chance = (
+        [f"Classifiers not shown to be better than chance, so that their maps are not compared: {jobs}."]
+        if jobs
+        else []
+    )
     if not metrics:
         return chance
     rows = _of(frame, metrics[0])

@@ -15,6 +15,7 @@ from dovision import checks
 from dovision.attacks.replay import FOLDER, KEYS, MAIN, adversarial_path
 from dovision.findings.effect_findings import attack_success
 from dovision.findings.finding import Finding
+from dovision.functional.estimates import FEW_IMAGES
 from dovision.functional.norms import condition_name
 from dovision.interfaces import Attack, Classifier
 from dovision.interventions.fills import Constant
@@ -75,7 +76,8 @@ class AttackedImages(MeasuredImages):
         rows = []
         for condition, found in self.summary["conditions"].items():
             for metric in _SHARES if condition != CLEAN else ():
-                number = found[metric] or dict.fromkeys(("estimate", "low", "high"), np.nan)
+                few = next((FEW_IMAGES for note in found["notes"] if FEW_IMAGES in note), None)
+                number = found[metric] or dict.fromkeys(("estimate", "low", "high"), np.nan) | {"reason": few}
                 columns = {name: number.get(name) for name in ("estimate", "low", "high", "reason")}
                 rows.append({"condition": condition, "metric": metric, **columns, "images": found["images"]})
         return pd.DataFrame(rows)

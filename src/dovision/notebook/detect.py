@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from dovision.report.report_figure import ReportFigure
 
-_SHOWN = ["detector", "fitted_on", "attack", "eps", "auroc", "auroc_low", "auroc_high", "tpr_5", "successful"]
+_SHOWN = ["detector", "fitted_on", "attack", "eps", "auroc", "auroc_low", "auroc_high", "auroc_reason", "successful"]
 
 
 class DetectedAttacks(MeasuredImages):

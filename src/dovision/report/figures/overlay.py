@@ -168,14 +168,8 @@ def overlay(panels: Sequence[OverlayPanel], limit: float, colour: bool = False) 
     drawn = figure.subplots(1, len(panels), squeeze=False)[0]
     for axes, panel in zip(drawn, panels, strict=True):
         extent: Any = (0, panel.values.shape[1], panel.values.shape[0], 0)
-        axes.imshow(
-            panel.picture if colour else in_grey(panel.picture),
-            cmap="gray",
-            vmin=0,
-            vmax=255,
-            interpolation="none",
-            extent=extent,
-        )
+        picture = panel.picture if colour else in_grey(panel.picture)
+        axes.imshow(picture, cmap="gray", vmin=0, vmax=255, interpolation="none", extent=extent)
         axes.imshow(painted_effects(panel.values, limit, panel.colours), interpolation="none", extent=extent)
         outline_objects(axes, panel.boxes, panel.masks, panel.label)
         _frame(axes, panel.title)
