@@ -5,11 +5,12 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from scipy import stats
 
 from dovision.analysis import average_effect
-from dovision.analysis.average_effect import INTERACTIONS, at_level, average_effects, interactions
+from dovision.analysis.average_effect import BEYOND, INTERACTIONS, at_level, average_effects, interactions
 from dovision.functional.effects import RESOLUTION
-from dovision.functional.intervals import FEW_GROUPS, SATURATED, mean_interval, mean_p_value
+from dovision.functional.intervals import EFFECT, FEW_GROUPS, SATURATED, mean_interval, mean_p_value
 from dovision.store import tables
 from dovision.store.tables import EFFECTS, read_effects, read_samples
 
@@ -22,10 +23,13 @@ def run(tmp_path_factory, write_run):
     return write_run(tmp_path_factory.mktemp("run"), eps=(0.2,), grid=2, images=300, maps=0).path
 
 
-def test_means_are_those_of_pandas(run):
-    found = average_effects(run)
-    truth = read_effects(run, range(300)).astype({"effect": float}).groupby(CELL, sort=False)["effect"].mean()
-    pd.testing.assert_series_equal(found.set_index(CELL)["mean"], truth, check_names=False)
+def test_means_are_those_of_the_means_of_patients_by_pandas(run):
+    found = average_effects(run).set_index(CELL)
+    rows = read_effects(run, range(300)).merge(read_samples(run)[["sample", "condition", "group"]])
+    rows = rows.astype({"effect": float, "log_odds_effect": float})
+    for name, column in (("mean", "effect"), ("log_odds", "log_odds_effect")):
+        truth = rows.groupby([*CELL, "group"], sort=False)[column].mean().groupby(CELL, sort=False).mean()
+        pd.testing.assert_series_equal(found[name], truth, check_names=False)
     assert (found["images"] == 300).all()
     assert (found["clusters"] == 150).all()
     assert len(found) == 2 * 4 * 10
@@ -37,11 +41,20 @@ def test_intervals_are_those_of_each_mean_by_itself(run):
     found = found.set_index(CELL)
     rows = read_effects(run, range(300)).merge(read_samples(run)[["sample", "condition", "group"]])
     for cell, values in list(rows.groupby(CELL))[::11]:
-        effect, group = values["effect"].to_numpy(float), values["group"].to_numpy()
+        effect, log_odds = (values[name].to_numpy(float) for name in ("effect", "log_odds_effect"))
+        group = values["group"].to_numpy()
+        alone = mean_interval(effect, group, RESOLUTION, bounds=EFFECT)
+        assert tuple(found.loc[cell, ["low", "high"]]) == pytest.approx((alone.low, alone.high))
+        assert (found.loc[cell, "p"] < 0.05) == (not alone.low <= 0 <= alone.high)
         for frame, level in ((found, 0.95), (wide, 0.999)):
-            alone = mean_interval(effect, group, RESOLUTION, level)
-            assert tuple(frame.loc[cell, ["low", "high"]]) == pytest.approx((alone.low, alone.high))
-        assert found.loc[cell, "p"] == pytest.approx(mean_p_value(effect, group))
+            alone = mean_interval(log_odds, group, level=level)
+            assert tuple(frame.loc[cell, ["log_odds_low", "log_odds_high"]]) == pytest.approx((alone.low, alone.high))
+            row = frame.loc[cell]
+            beyond = values.groupby("group")["effect"].mean() * np.sign(row["log_odds"]) > BEYOND
+            exact = stats.binomtest(int(beyond.sum()), 150).proportion_ci(level)
+            shares = row[["share_beyond", "share_beyond_low", "share_beyond_high"]].tolist()
+            assert shares == pytest.approx((beyond.mean(), exact.low, exact.high))
+        assert found.loc[cell, "log_odds_p"] == pytest.approx(mean_p_value(log_odds, group))
 
 
 @pytest.mark.slow
@@ -75,8 +88,8 @@ def test_one_group_has_a_mean_and_no_interval(tmp_path, write_run):
     run = write_run(tmp_path, eps=(), grid=2, images=2, maps=0)  # both images of one patient
     found = average_effects(run.path)
     assert found["mean"].notna().all()
-    assert found[["low", "high", "p"]].isna().all(axis=None)
-    assert set(found["reason"]) == {FEW_GROUPS}
+    assert found[["low", "high", "p", "log_odds_low", "log_odds_p"]].isna().all(axis=None)
+    assert {*found["reason"], *found["log_odds_reason"]} == {FEW_GROUPS}
 
 
 def test_effects_that_are_rounding_have_no_interval(tmp_path, write_run):
@@ -88,6 +101,7 @@ def test_effects_that_are_rounding_have_no_interval(tmp_path, write_run):
     assert (found["mean"] == 0).all()
     assert found[["low", "high", "p"]].isna().all(axis=None)
     assert set(found["reason"]) == {SATURATED}
+    assert (found["log_odds_reason"] == "").all()
 
 
 @pytest.fixture(scope="module")
@@ -122,7 +136,7 @@ def test_an_interaction_is_the_effect_of_a_set_minus_the_sum_of_its_units(of_set
         additive = effect[unit.split("+")].sum(axis=1)
         difference = (effect[unit] - additive).to_numpy()
         group = cell.drop_duplicates("sample").set_index("sample")["group"].loc[effect.index].to_numpy()
-        alone = mean_interval(difference, group, RESOLUTION)
+        alone = mean_interval(difference, group, RESOLUTION, bounds=(-2, 2))
         assert (row["effect"], row["additive"]) == pytest.approx((effect[unit].mean(), additive.mean()))
         assert (row["interaction"], row["low"], row["high"]) == pytest.approx(
             (difference.mean(), alone.low, alone.high)

@@ -15,7 +15,7 @@ from dovision.analysis.object_effects import (
     paired,
     true_effects,
 )
-from dovision.functional.intervals import CONSTANT, holm, mean_interval
+from dovision.functional.intervals import CONSTANT, EFFECT, holm, mean_interval
 from dovision.report.figures.objects import Objects
 from dovision.store.run_record import Run, read_sweep
 from dovision.store.tables import read_effects
@@ -47,12 +47,12 @@ def test_the_mean_true_effect_is_that_of_the_rows(map_run):
     assert len(frame) == 8
     effects = read_effects(map_run, range(24))
     values = effects[(effects["unit"] == "nodule1") & (effects["class"] == "nodule")]
-    interval = mean_interval(values["effect"].to_numpy(float), values["sample"].to_numpy() // 2)
+    interval = mean_interval(values["effect"].to_numpy(float), values["sample"].to_numpy() // 2, bounds=EFFECT)
     found = frame.loc[("clean", "nodule", "nodule")]
     assert tuple(found[["mean", "low", "high", "clusters"]]) == pytest.approx(interval[:4])
     assert (found["images"], found["objects"]) == (18, 18)
     assert frame.loc[("clean", "rib", "nodule"), "low"] < 0 < frame.loc[("clean", "rib", "nodule"), "high"]
-    assert frame.loc[("clean", "tag", "opacity"), "high"] < -0.2
+    assert frame.loc[("clean", "tag", "opacity"), "log_odds_high"] < -0.2
 
 
 def test_painted_boxes_are_no_true_effects(painted_run):
@@ -75,9 +75,10 @@ def test_a_box_without_controls_is_not_compared():
         "object": ["a", "a", "a"],
         "control": [False, True, False],
         "effect": [-0.4, -0.1, -0.9],
+        "log_odds_effect": [-4.0, -1.0, -9.0],
     }
     frame = pd.DataFrame(rows).assign(condition="clean", kind="a", label=None, group=0, **{"class": "x"})
-    assert paired(frame)[["sample", "difference"]].to_numpy().tolist() == [[0, pytest.approx(-0.3)]]
+    assert paired(frame)[["sample", "difference", "log_odds"]].to_numpy().tolist() == [[0, pytest.approx(-0.3), -3]]
 
 
 def test_a_labelled_object_is_judged_on_its_class_and_any_other_on_each(painted_run):
@@ -88,7 +89,7 @@ def test_a_labelled_object_is_judged_on_its_class_and_any_other_on_each(painted_
     np.testing.assert_allclose(frame["difference"], frame["box"] - frame["control"], atol=1e-12)
     np.testing.assert_allclose(frame["p_holm"], holm(frame["p"].to_numpy()))
     by_kind = frame.set_index(["kind", "class"])
-    assert by_kind.loc[("nodule", "nodule"), "difference_high"] < -0.2
+    assert by_kind.loc[("nodule", "nodule"), "log_odds_high"] < -0.2
     assert by_kind.loc[("rib", "nodule"), "p_holm"] > 0.05
     assert (by_kind["clusters"] == 12).all()
 

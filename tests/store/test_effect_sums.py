@@ -5,7 +5,15 @@ import pyarrow as pa
 import pytest
 
 from dovision.store import effect_sums
-from dovision.store.effect_sums import QUANTUM, Cells, cells_of, merged_sums, sums_columns, sums_schema
+from dovision.store.effect_sums import (
+    LOG_ODDS_QUANTUM,
+    QUANTUM,
+    Cells,
+    cells_of,
+    merged_sums,
+    sums_columns,
+    sums_schema,
+)
 
 CELLS = Cells(("clean", "eps=0.1"), ("r0c0", "r0c1", "r1c0"), ("no", "yes"))
 
@@ -17,7 +25,7 @@ def table(*batches):
 def drawn(images, seed=0):
     random = np.random.default_rng(seed)
     effect = (random.random((images, *CELLS.shape)) - 0.5).astype(np.float32)
-    return random.integers(0, 7, images), effect, random.random((images, *CELLS.shape[:2])) < 0.8
+    return random.integers(0, 7, images), effect, 9 * effect, random.random((images, *CELLS.shape[:2])) < 0.8
 
 
 def test_sums_and_counts_by_hand():
@@ -25,25 +33,27 @@ def test_sums_and_counts_by_hand():
     effect[:, 0, 1, 1] = 0.25, -0.5, 2**-30  # the last one is rounding
     done = np.zeros((3, 2, 3), bool)
     done[:, 0, 1] = True
-    rows = sums_columns(CELLS, np.array([5, 3, 5]), effect, done).to_pylist()
+    log_odds = np.where(effect == 0.25, np.float32(np.inf), 8 * effect)
+    rows = sums_columns(CELLS, np.array([5, 3, 5]), effect, log_odds, done).to_pylist()
     found = [(row["group"], row["condition"], row["unit"], row["class"], row["images"]) for row in rows]
     assert found == [(group, "clean", "r0c1", name, images) for group, images in ((3, 1), (5, 2)) for name in CELLS[2]]
     assert [row["total"] * QUANTUM for row in rows] == [0, -0.5, 0, 0.25]
+    assert [row["log_odds"] * LOG_ODDS_QUANTUM for row in rows] == [0, -4, 0, 1e4]  # infinite log-odds are cut
 
 
 def test_the_smallest_effect_that_counts_is_summed_exactly():
     effect = np.full((1, *CELLS.shape), np.nextafter(np.float32(2**-24), np.float32(1)), np.float32)
-    rows = sums_columns(CELLS, np.array([0]), effect, np.ones((1, 2, 3), bool))
+    rows = sums_columns(CELLS, np.array([0]), effect, effect, np.ones((1, 2, 3), bool))
     assert (rows["total"].to_numpy() * QUANTUM == effect.reshape(-1)).all()
 
 
 @pytest.mark.parametrize("at_once", [1, 30, 10**6])
 def test_merged_sums_do_not_depend_on_the_parts(monkeypatch, at_once):
-    group, effect, done = drawn(40)
-    whole = table(sums_columns(CELLS, group, effect, done))
+    images = drawn(40)
+    whole = table(sums_columns(CELLS, *images))
     order = np.random.default_rng(1).permutation(40)
     parts = [
-        table(*(sums_columns(CELLS, group[[row]], effect[[row]], done[[row]]) for row in some))
+        table(*(sums_columns(CELLS, *(column[[row]] for column in images)) for row in some))
         for some in np.split(order, [3, 3, 21])
     ]
     monkeypatch.setattr(effect_sums, "SUMS_AT_ONCE", at_once)

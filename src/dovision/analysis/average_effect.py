@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import functools
-import math
 import operator
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -15,15 +15,40 @@ import pandas as pd
 
 from dovision.functional.effects import RESOLUTION
 from dovision.functional.estimates import without_few
-from dovision.functional.intervals import LEVEL, Means, mean_interval, means
-from dovision.store.effect_sums import CELL, QUANTUM, SUMS, SUMS_AT_ONCE, has_sums, read_cells, sum_rows
+from dovision.functional.intervals import (
+    EFFECT,
+    LEVEL,
+    UNBOUNDED,
+    BoundedMeans,
+    Bounds,
+    Means,
+    bounded_means,
+    mean_interval,
+    means,
+    share_of,
+)
+from dovision.store.effect_sums import (
+    CELL,
+    LOG_ODDS,
+    LOG_ODDS_QUANTUM,
+    QUANTUM,
+    SUMS,
+    SUMS_AT_ONCE,
+    has_sums,
+    read_cells,
+    sum_rows,
+    whole_log_odds,
+)
 from dovision.store.tables import EFFECTS, SAMPLES, has_all_rows, read_groups, row_groups
 from dovision.types import MATCHED_CONTROL, SET_JOIN
 
 _Array = npt.NDArray[np.float64]
 _Places = npt.NDArray[np.int64]
-INTERVAL_COLUMNS = ("low", "high", "reason", "p", "error", "skewness", "effective", "clusters", "images")
-INTERACTIONS = [*CELL, "effect", "additive", "interaction", *INTERVAL_COLUMNS]
+INTERACTIONS = [*CELL, "effect", "additive", "interaction", "low", "high", "reason", "p", "clusters", "images"]
+BEYOND = 0.1  # size of an effect on a probability, fixed beforehand, beyond which groups are counted
+NOT_RECORDED = "log-odds were not recorded by this version"
+_OF_T = ("log_odds", "log_odds_error", "log_odds_skewness", "clusters", "log_odds_reason")  # what `at_level` needs
+_INTERACTION: Bounds = (-2.0, 2.0)  # P(u, v) - P(u) - P(v) + P
 
 
 def average_effects(folder: Path) -> pd.DataFrame:
@@ -32,10 +57,17 @@ def average_effects(folder: Path) -> pd.DataFrame:
     The table is read row group by row group, once for every SUMS_AT_ONCE sums of a group's effects. It is that of sums
     where the run has one, since it keeps the rows of some classes alone; the numbers are the same.
 
+    Whether an effect differs from 0 is decided in log-odds, of which Student's t holds; the average of effects on the
+    probability, decided by few images, has an interval that holds by a theorem, and is wide for few groups.
+
     Returns:
-        Columns condition, unit, class, mean, low, high, reason (why there is no interval), p (two-sided, of "the mean
-        is 0"), error, skewness, effective, clusters (as of `Means`), images, in the order of the table; effects below
-        RESOLUTION count as 0. The last few tables are remembered, as long as their files stay as they are.
+        Columns condition, unit, class; mean (over groups of the group's mean effect on the probability), low, high,
+        reason (why there is no interval), p (two-sided, of "the mean is 0"); log_odds (the same mean of effects in
+        log-odds), log_odds_low, log_odds_high, log_odds_reason, log_odds_p, and log_odds_error and log_odds_skewness,
+        as of `Means`; share_beyond (of the groups whose effect on the probability is larger than BEYOND, with the sign
+        of the average effect in log-odds), share_beyond_low, share_beyond_high (Clopper and Pearson's); clusters
+        (groups), images; in the order of the table. Effects below RESOLUTION count as 0. The last few tables are
+        remembered, as long as their files stay as they are.
     """
     files = [folder / name for name in (SAMPLES, EFFECTS, SUMS)]
     stamps = [path.stat() for path in files if path.is_file()]
@@ -55,17 +87,17 @@ def _average_effects(folder: Path, stamps: tuple[tuple[int, ...], ...]) -> pd.Da
     frames = []
     for start in range(0, max(len(cells), 1), width):  # a shard may have no cell at all
         block = cells[start : start + width]
-        totals, counts = np.zeros((2, len(groups) * len(block)))
+        sums = np.zeros((3, len(groups) * len(block)))
         for rows in _summed_rows(folder) if summed else _rows(folder, names, group_of):
             here = (rows.cell >= start) & (rows.cell < start + len(block))
             place = np.searchsorted(groups, rows.group[here]) * len(block) + rows.cell[here] - start
-            np.add.at(totals, place, rows.effect[here])
-            np.add.at(counts, place, rows.images[here])
-        frames.append(_frame(block, totals.reshape(len(groups), -1), counts.reshape(len(groups), -1)))
+            for added, values in zip(sums, rows[2:], strict=True):
+                np.add.at(added, place, values[here])
+        frames.append(_frame(block, *sums.reshape(3, len(groups), -1)))
     return pd.concat(frames, ignore_index=True)
 
 
-def interactions(folder: Path) -> pd.DataFrame:
+def interactions(folder: Path, level: float = LEVEL) -> pd.DataFrame:
     """Interaction of each set of units, its effect minus the sum of its units' own, e(u, v) - e(u) - e(v): means.
 
     A set is a unit that is named after others of the run, such as c1+c4; its matched controls set other units, and have
@@ -73,9 +105,8 @@ def interactions(folder: Path) -> pd.DataFrame:
 
     Returns:
         Columns condition, unit (the set), class, effect (mean of the set's), additive (mean of the sum of its units'),
-        interaction (mean of the difference), and low, high, reason, p, error, skewness, effective, clusters, images of
-        the interaction as of `average_effects`; no rows where the run has no sets of units, or not the rows of all
-        classes.
+        interaction (mean of the difference), and low, high, reason, p, clusters, images of the interaction as of
+        `average_effects`; no rows where the run has no sets of units, or not the rows of all classes.
     """
     if not has_all_rows(folder):
         return pd.DataFrame(columns=INTERACTIONS)
@@ -91,12 +122,15 @@ def interactions(folder: Path) -> pd.DataFrame:
         effect, additive = wide[name], functools.reduce(operator.add, (wide[member] for member in members))
         difference = effect - additive
         difference = difference.mask(difference.abs() < RESOLUTION, 0.0)
-        by_group = difference.groupby(groups.to_numpy())
+        effect, additive = (each.where(difference.notna()) for each in (effect, additive))
+        of_groups = [each.groupby(groups.to_numpy()) for each in (difference, effect, additive)]
+        count = of_groups[0].count().to_numpy()
+        found = bounded_means(of_groups[0].sum().to_numpy(), count, _INTERACTION, RESOLUTION, level)
+        of_set, of_units = (each.mean().mean().to_numpy() for each in of_groups[1:])
         cells = pd.MultiIndex.from_tuples([(condition, name, label) for condition, label in wide[name]], names=CELL)
-        found = _frame(cells, by_group.sum().to_numpy(), by_group.count().to_numpy())
-        measured = difference.columns[difference.notna().any()]
-        of_set, of_units = (each[measured].mean().to_numpy() for each in (effect, additive))
-        frames.append(found.rename(columns={"mean": "interaction"}).assign(effect=of_set, additive=of_units))
+        columns = {"effect": of_set, "additive": of_units, "interaction": found.estimate, **_interval_columns(found)}
+        frame = cells.to_frame(index=False).assign(**columns, clusters=found.clusters, images=count.sum(axis=0))
+        frames.append(frame[frame["images"] > 0])
     return without_few(pd.concat(frames, ignore_index=True)[INTERACTIONS])
 
 
@@ -117,48 +151,69 @@ def _names(folder: Path, column: str) -> pd.Index[str]:
 
 
 class _Rows(NamedTuple):
-    """Number of the cell, group, effect or sum of effects, and images, of each row; shapes (N,)."""
+    """Number of the cell, group, sum of effects, the same in log-odds, and images, of each row; shapes (N,)."""
 
     cell: _Places
     group: _Places
     effect: _Array
+    log_odds: _Array
     images: _Places
 
 
 def _rows(folder: Path, names: Sequence[pd.Index[str]], group_of: pd.Series[int]) -> Iterator[_Rows]:
     """The rows of effects, a row group at a time."""
-    for table in row_groups(folder / EFFECTS, ["sample", *CELL, "effect"]):
+    for table in row_groups(folder / EFFECTS, ["sample", *CELL, "effect", "log_odds_effect"]):
         rows = table.to_pandas()
         columns = [rows[name].cat for name in CELL]
         codes = [known.get_indexer(own.categories)[own.codes] for known, own in zip(names, columns, strict=True)]
         cell = np.ravel_multi_index(codes, [len(known) for known in names])
         effect = rows["effect"].to_numpy(float)
         rounded = np.where(np.abs(effect) < RESOLUTION, 0.0, effect)
-        yield _Rows(cell, group_of.loc[rows["sample"]].to_numpy(), rounded, np.ones(len(rows), np.int64))
+        log_odds = whole_log_odds(rows["log_odds_effect"].to_numpy()) * LOG_ODDS_QUANTUM
+        yield _Rows(cell, group_of.loc[rows["sample"]].to_numpy(), rounded, log_odds, np.ones(len(rows), np.int64))
 
 
 def _summed_rows(folder: Path) -> Iterator[_Rows]:
-    """The rows of sums, a row group at a time."""
+    """The rows of sums, a row group at a time; without log-odds, nan, of a run of an earlier version."""
     cells = read_cells(folder)
     for table in sum_rows(folder):
         group, total, images = (table[name].to_numpy() for name in ("group", "total", "images"))
-        yield _Rows(cells.places(table), group, total * QUANTUM, images)
+        summed = LOG_ODDS in table.column_names
+        log_odds = table[LOG_ODDS].to_numpy() * LOG_ODDS_QUANTUM if summed else np.full(len(group), np.nan)
+        yield _Rows(cells.places(table), group, total * QUANTUM, log_odds, images)
 
 
-def _frame(cells: pd.MultiIndex, totals: _Array, counts: _Array) -> pd.DataFrame:
-    found = means(totals, counts, RESOLUTION)
-    low, high = found.ends()
-    columns = {"mean": found.estimate, "low": low, "high": high, "reason": found.reason, "p": found.p_values()}
-    columns |= {name: getattr(found, name) for name in ("error", "skewness", "effective", "clusters")}
+def _frame(cells: pd.MultiIndex, totals: _Array, log_odds: _Array, counts: _Array) -> pd.DataFrame:
+    found = bounded_means(totals, counts, EFFECT, RESOLUTION)
+    recorded = ~np.isnan(log_odds).any(axis=0)
+    of_t = means(np.nan_to_num(log_odds), counts)
+    of_t = of_t._replace(
+        estimate=np.where(recorded, of_t.estimate, np.nan), reason=np.where(recorded, of_t.reason, NOT_RECORDED)
+    )
+    low, high = of_t.ends()
+    columns = {"mean": found.estimate, **_interval_columns(found)}
+    columns |= {"log_odds": of_t.estimate, "log_odds_low": low, "log_odds_high": high, "log_odds_reason": of_t.reason}
+    columns |= {"log_odds_p": of_t.p_values(), "log_odds_error": of_t.error, "log_odds_skewness": of_t.skewness}
+    sign = np.sign(np.where(recorded, of_t.estimate, found.estimate))
+    hits = (totals * sign > BEYOND * np.maximum(counts, 1)).sum(axis=0)
+    with np.errstate(invalid="ignore"):
+        columns["share_beyond"] = hits / found.clusters
+    columns["share_beyond_low"], columns["share_beyond_high"] = share_of(hits, found.clusters)
     images = counts.sum(axis=0).astype(np.int64)
-    return cells.to_frame(index=False).assign(**columns, images=images)[images > 0]
+    return cells.to_frame(index=False).assign(**columns, clusters=found.clusters, images=images)[images > 0]
+
+
+def _interval_columns(found: BoundedMeans) -> dict[str, npt.NDArray[Any]]:
+    return {name: getattr(found, name) for name in ("low", "high", "reason", "p")}
 
 
 def at_level(frame: pd.DataFrame, level: float) -> pd.DataFrame:
-    """The result of `average_effects` with intervals of another level."""
-    columns = ["mean", "error", "skewness", "effective", "clusters", "reason"]
-    low, high = Means(*(frame[name].to_numpy() for name in columns)).ends(level)
-    return frame.assign(low=low.clip(-1, 1), high=high.clip(-1, 1))  # as any effect on a probability
+    """The result of `average_effects` with the intervals in log-odds, and of the shares, of another level."""
+    low, high = Means(*(frame[name].to_numpy() for name in _OF_T)).ends(level)
+    clusters = frame["clusters"].to_numpy()
+    share_low, share_high = share_of(np.rint(frame["share_beyond"].to_numpy() * clusters), clusters, level)
+    ends = {"log_odds_low": low, "log_odds_high": high, "share_beyond_low": share_low, "share_beyond_high": share_high}
+    return frame.assign(**ends)
 
 
 def grouped_means(
@@ -167,7 +222,7 @@ def grouped_means(
     values: Sequence[str],
     resolution: float = 0.0,
     level: float = LEVEL,
-    sizes: Collection[str] = (),
+    bounds: Mapping[str, Bounds] = MappingProxyType({}),
 ) -> pd.DataFrame:
     """Means of columns over groups of rows, with intervals over patients.
 
@@ -175,9 +230,9 @@ def grouped_means(
         rows: columns of `by` and `values`; sample; group, the patient.
         by: columns whose values name a group of rows.
         values: columns of numbers.
-        resolution: smaller sizes are rounding, and count as 0.
+        resolution: smaller sizes are rounding, and count as 0, of values between bounds, which are of probabilities.
         level: of the intervals.
-        sizes: those of the values that are absolute ones, so that no interval of them goes below 0.
+        bounds: of some of the values, as of `mean_interval`; the others have none.
 
     Returns:
         A row per group of rows, in their order: `by`; clusters (patients), images, objects (rows); and for each of
@@ -189,7 +244,8 @@ def grouped_means(
         counts = {"clusters": own["group"].nunique(), "images": own["sample"].nunique(), "objects": len(own)}
         row = dict(zip(by, key, strict=True)) | counts
         for name in values:
-            interval = mean_interval(own[name].to_numpy(float), groups, resolution, level)
-            row |= (interval.within(0.0, math.inf) if name in sizes else interval).columns(name)
+            between = bounds.get(name, UNBOUNDED)
+            known = resolution if np.isfinite(between).all() else 0.0
+            row |= mean_interval(own[name].to_numpy(float), groups, known, level, between).columns(name)
         found.append(row)
     return without_few(pd.DataFrame(found))

@@ -9,7 +9,7 @@ import pandas as pd
 from dovision.analysis.average_effect import grouped_means
 from dovision.functional.effects import RESOLUTION
 from dovision.functional.estimates import without_few
-from dovision.functional.intervals import LEVEL, holm, mean_p_value
+from dovision.functional.intervals import EFFECT, LEVEL, SIZE, holm, mean_p_value
 from dovision.store.map_tables import BOXES_FILE, read_box_table
 from dovision.store.tables import EFFECTS, has_all_rows, read_groups, read_task, row_groups
 from dovision.types import MATCHED_CONTROL, OUTSIDE
@@ -18,9 +18,12 @@ _IMAGE = ["sample", "condition", "class"]
 _CELL = ["condition", "mask", "class"]
 MASK_PLACES = ("inside", "outside", "moved")
 INSIDE_MINUS = {"minus_outside": "outside", "minus_moved": "moved"}  # of the size inside
+_BOUNDS = dict.fromkeys(MASK_PLACES, SIZE) | dict.fromkeys(INSIDE_MINUS, EFFECT)
+_IN_LOG_ODDS = {name: f"{name}_log_odds" for name in INSIDE_MINUS}
+_SCALES = {"effect": "", "log_odds_effect": "_log_odds"}
 _ENDS = ("", "_low", "_high", "_reason")
 MASK_CONTRASTS = [*_CELL, "clusters", "images"]
-MASK_CONTRASTS += [f"{name}{end}" for name in (*MASK_PLACES, *INSIDE_MINUS) for end in _ENDS]
+MASK_CONTRASTS += [f"{name}{end}" for name in (*_BOUNDS, *_IN_LOG_ODDS.values()) for end in _ENDS]
 MASK_CONTRASTS += [f"{name}_{end}" for name in INSIDE_MINUS for end in ("images", "p", "p_holm")]
 
 
@@ -32,24 +35,33 @@ def mask_sizes(folder: Path) -> pd.DataFrame:
 
     Returns:
         sample, group, condition, class, mask, inside, outside (nan where it was not measured), moved (the mean over the
-        controls of the mask, nan without one), minus_outside and minus_moved (inside minus each); no rows where the
+        controls of the mask, nan without one), minus_outside and minus_moved (inside minus each), and all five of
+        the effects in log-odds, such as inside_log_odds; no rows where the
         units of the run are no masks with controls or an outside, or are known objects (`object_effects.contrasts` has
         these), or where not all classes have rows.
     """
     measured = (folder / EFFECTS).is_file() and has_all_rows(folder)
     rows = _rows(folder) if measured else pd.DataFrame()
     if rows.empty:
-        return pd.DataFrame(columns=["sample", "group", *_CELL, *MASK_PLACES, *INSIDE_MINUS])
+        names = [f"{name}{end}" for end in _SCALES.values() for name in _BOUNDS]
+        return pd.DataFrame(columns=["sample", "group", *_CELL, *names])
     rows = rows[rows["class"] != read_task(folder).opposite]
     name = rows["unit"].str.partition(MATCHED_CONTROL)
     outside, moved = rows["unit"] == OUTSIDE, name[1] != ""
     keys = [*_IMAGE, "mask"]
-    rows = rows.assign(mask=name[0], size=rows["effect"].abs())
-    sizes = rows[~outside & ~moved].rename(columns={"size": "inside"})[[*keys, "inside"]]
-    elsewhere = rows[moved].groupby(keys, as_index=False)["size"].mean().rename(columns={"size": "moved"})
-    rest = rows[outside].rename(columns={"size": "outside"})[[*_IMAGE, "outside"]]
-    sizes = sizes.merge(rest, on=_IMAGE, how="left").merge(elsewhere, on=keys, how="left")
-    differences = {name: sizes["inside"] - sizes[other] for name, other in INSIDE_MINUS.items()}
+    rows = rows.assign(mask=name[0], **{name: rows[name].abs() for name in _SCALES})
+    inside, outer, elsewhere = (
+        {name: f"{where}{end}" for name, end in _SCALES.items()} for where in ("inside", "outside", "moved")
+    )
+    sizes = rows[~outside & ~moved].rename(columns=inside)[[*keys, *inside.values()]]
+    means = rows[moved].groupby(keys, as_index=False)[list(_SCALES)].mean().rename(columns=elsewhere)
+    rest = rows[outside].rename(columns=outer)[[*_IMAGE, *outer.values()]]
+    sizes = sizes.merge(rest, on=_IMAGE, how="left").merge(means, on=keys, how="left")
+    differences = {
+        f"{name}{end}": sizes[f"inside{end}"] - sizes[f"{other}{end}"]
+        for end in _SCALES.values()
+        for name, other in INSIDE_MINUS.items()
+    }
     return sizes.assign(**differences, group=sizes["sample"].map(read_groups(folder)))
 
 
@@ -59,18 +71,19 @@ def mask_contrasts(folder: Path, level: float = LEVEL) -> pd.DataFrame:
     The mask moved has the mask's own area and shape; all that is outside has another area.
 
     Returns:
-        condition, mask, class; inside, outside, moved, minus_outside and minus_moved (see `mask_sizes`), each with
-        _low, _high and _reason; clusters, images; of both differences _images (how many have both), _p, the two-sided
-        p-value, and _p_holm, adjusted over the rows of the condition.
+        condition, mask, class; inside, outside, moved, minus_outside, minus_moved, minus_outside_log_odds and
+        minus_moved_log_odds (see `mask_sizes`), each with _low, _high and _reason; clusters, images; of both
+        differences _images (how many have both), _p, the two-sided p-value in log-odds, and _p_holm, adjusted over the
+        rows of the condition.
     """
     sizes = mask_sizes(folder)
     if sizes.empty:
         return pd.DataFrame(columns=MASK_CONTRASTS)
     cells = sizes.groupby(_CELL, sort=False)
-    frame = grouped_means(sizes, _CELL, [*MASK_PLACES, *INSIDE_MINUS], RESOLUTION, level, MASK_PLACES)
-    for name in INSIDE_MINUS:
+    frame = grouped_means(sizes, _CELL, [*_BOUNDS, *_IN_LOG_ODDS.values()], RESOLUTION, level, _BOUNDS)
+    for name, log_odds in _IN_LOG_ODDS.items():
         frame[f"{name}_images"] = cells[name].count().to_numpy()
-        frame[f"{name}_p"] = [mean_p_value(own[name].to_numpy(float), own["group"].to_numpy()) for _, own in cells]
+        frame[f"{name}_p"] = [mean_p_value(own[log_odds].to_numpy(float), own["group"].to_numpy()) for _, own in cells]
         adjusted = frame.groupby("condition", sort=False)[f"{name}_p"]
         frame[f"{name}_p_holm"] = adjusted.transform(lambda p: holm(p.to_numpy(float)))
     return without_few(frame[MASK_CONTRASTS])
@@ -79,7 +92,7 @@ def mask_contrasts(folder: Path, level: float = LEVEL) -> pd.DataFrame:
 def _rows(folder: Path) -> pd.DataFrame:
     """The rows of masks; none where the first row group shows that the units are others."""
     found: list[pd.DataFrame] = []
-    for table in row_groups(folder / EFFECTS, [*_IMAGE, "unit", "effect", "top"]):
+    for table in row_groups(folder / EFFECTS, [*_IMAGE, "unit", *_SCALES, "top"]):
         rows = table.to_pandas()
         units = rows["unit"].cat.categories if hasattr(rows["unit"], "cat") else rows["unit"].unique()
         if not found and not any(unit == OUTSIDE or MATCHED_CONTROL in unit for unit in units):

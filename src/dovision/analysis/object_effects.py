@@ -9,7 +9,7 @@ import pandas as pd
 from dovision.analysis.average_effect import grouped_means
 from dovision.functional.effects import RESOLUTION
 from dovision.functional.estimates import without_few
-from dovision.functional.intervals import LEVEL, holm, mean_p_value
+from dovision.functional.intervals import EFFECT, LEVEL, UNBOUNDED, holm, mean_p_value
 from dovision.store.map_tables import BOXES_FILE, read_box_table
 from dovision.store.tables import CLEAN, EFFECTS, has_all_rows, read_groups, row_groups
 from dovision.types import MATCHED_CONTROL, object_kind
@@ -18,9 +18,10 @@ TAG = "tag"  # the kind of object that is only correlated with the class
 _KEY = ["sample", "condition", "class", "object"]
 _CELL = ["condition", "kind", "class"]
 _ENDS = ("", "_low", "_high", "_reason")
-TRUE = [*_CELL, "mean", "low", "high", "reason", "clusters", "images", "objects"]
+_LOG_ODDS = [f"log_odds{end}" for end in _ENDS]
+TRUE = [*_CELL, "mean", "low", "high", "reason", *_LOG_ODDS, "clusters", "images", "objects"]
 CONTRASTS = [*_CELL, "clusters", "images", "objects", "p", "p_holm"]
-CONTRASTS += [f"{name}{end}" for name in ("box", "control", "difference") for end in _ENDS]
+CONTRASTS += [f"{name}{end}" for name in ("box", "control", "difference") for end in _ENDS] + _LOG_ODDS
 CHANGES = ["condition", "class", "kind", "objects", "clusters"]
 CHANGES += [f"{name}{end}" for name in ("change", "size") for end in _ENDS]
 
@@ -65,10 +66,16 @@ def object_effects(folder: Path, level: float = LEVEL) -> pd.DataFrame:
     """Mean true effect of taking away an object of each kind on each class, in each condition.
 
     Returns:
-        condition, kind, class, mean, low, high, reason (why there is no interval), clusters, images, objects (how many
-        effects there are).
+        condition, kind, class, mean, low, high, reason (why there is no interval), the same in log-odds (log_odds,
+        log_odds_low, ...), clusters, images, objects (how many effects there are).
     """
-    means = grouped_means(true_effects(folder), _CELL, ["effect"], RESOLUTION, level)
+    return mean_effects(true_effects(folder), level)
+
+
+def mean_effects(rows: pd.DataFrame, level: float = LEVEL) -> pd.DataFrame:
+    """The result of `object_effects`, from rows with condition, kind, class, sample, group, effect, log_odds_effect."""
+    rows = rows.rename(columns={"log_odds_effect": "log_odds"})
+    means = grouped_means(rows, _CELL, ["effect", "log_odds"], RESOLUTION, level, {"effect": EFFECT})
     names = dict(zip((f"effect{end}" for end in _ENDS), ("mean", "low", "high", "reason"), strict=True))
     return means.rename(columns=names).reindex(columns=TRUE)
 
@@ -80,12 +87,18 @@ def paired(rows: pd.DataFrame) -> pd.DataFrame:
         rows: from `object_rows`.
 
     Returns:
-        sample, group, condition, class, object, kind, label, box, control, difference.
+        sample, group, condition, class, object, kind, label, box, control, difference, and the same in log-odds,
+        log_odds.
     """
-    controls = rows[rows["control"].astype(bool)].groupby(_KEY, as_index=False)["effect"].mean()
-    own = rows[~rows["control"].astype(bool)].drop(columns="control").rename(columns={"effect": "box"})
-    both = own.merge(controls.rename(columns={"effect": "control"}), on=_KEY)
-    return both.assign(difference=both["box"] - both["control"])
+    names = ["effect", "log_odds_effect"]
+    is_control = rows["control"].astype(bool)
+    controls = rows[is_control].groupby(_KEY, as_index=False)[names].mean()
+    both = rows[~is_control].drop(columns="control").merge(controls, on=_KEY, suffixes=("", "_control"))
+    difference, log_odds = (both[name] - both[f"{name}_control"] for name in names)
+    both = both.rename(columns={"effect": "box", "effect_control": "control"})
+    return both.drop(columns=["log_odds_effect", "log_odds_effect_control"]).assign(
+        difference=difference, log_odds=log_odds
+    )
 
 
 def contrasts(folder: Path, level: float = LEVEL) -> pd.DataFrame:
@@ -95,17 +108,18 @@ def contrasts(folder: Path, level: float = LEVEL) -> pd.DataFrame:
     effects of an object's controls are averaged first; then objects are paired with their controls.
 
     Returns:
-        condition, kind, class; box, control and difference (box minus control), each with _low, _high and _reason;
-        clusters, images, objects; p, the two-sided p-value of the difference, and p_holm, adjusted over the rows of the
-        condition.
+        condition, kind, class; box, control, difference (box minus control) and log_odds (the difference in log-odds),
+        each with _low, _high and _reason; clusters, images, objects; p, the two-sided p-value of the difference in
+        log-odds, and p_holm, adjusted over the rows of the condition.
     """
     rows = object_rows(folder)
     if not rows["control"].any():
         return pd.DataFrame(columns=CONTRASTS)
     both = paired(rows)
     cells = both[both["label"].isna() | (both["label"] == both["class"])].groupby(_CELL, sort=False)
-    frame = grouped_means(cells.obj, _CELL, ["box", "control", "difference"], RESOLUTION, level)
-    frame["p"] = [mean_p_value(own["difference"].to_numpy(float), own["group"].to_numpy()) for _, own in cells]
+    bounds = dict.fromkeys(("box", "control", "difference"), EFFECT)
+    frame = grouped_means(cells.obj, _CELL, [*bounds, "log_odds"], RESOLUTION, level, bounds)
+    frame["p"] = [mean_p_value(own["log_odds"].to_numpy(float), own["group"].to_numpy()) for _, own in cells]
     frame["p_holm"] = frame.groupby("condition")["p"].transform(lambda p: holm(p.to_numpy(float)))
     return without_few(frame[CONTRASTS])
 
@@ -135,7 +149,8 @@ def changes_by_attacks(rows: pd.DataFrame) -> pd.DataFrame:
     change = both["log_odds_effect"] - both["log_odds_effect_clean"]
     rank = both["label"].isna() + (both["label"].isna() & (both["kind"] != TAG)).astype(int)
     both = both.assign(change=change, size=change.abs(), rank=rank).sort_values("rank", kind="stable")
-    return grouped_means(both, CHANGES[:3], ["change", "size"], sizes=["size"]).reindex(columns=CHANGES)
+    bounds = {"size": (0.0, UNBOUNDED[1])}
+    return grouped_means(both, CHANGES[:3], ["change", "size"], bounds=bounds).reindex(columns=CHANGES)
 
 
 def _relevant(rows: pd.DataFrame) -> pd.DataFrame:

@@ -11,11 +11,9 @@ import numpy.typing as npt
 import pandas as pd
 from scipy import stats
 
-from dovision.analysis.average_effect import grouped_means
-from dovision.analysis.object_effects import TRUE, object_rows, true_effects
+from dovision.analysis.object_effects import TRUE, mean_effects, object_rows, true_effects
 from dovision.functional import estimates
 from dovision.functional.detection import Scored, auroc
-from dovision.functional.effects import RESOLUTION
 from dovision.functional.estimates import of_images, share_of_images
 from dovision.store.activity import read_activity
 from dovision.store.map_tables import BOXES_FILE, read_box_table
@@ -101,7 +99,7 @@ def effects_over_objects(folder: Path) -> pd.DataFrame:
         As `object_effects.object_effects`, by condition, kind and class; no row where no object is known, where units
         have no place in the image, or where they are objects, or where not all classes have rows.
     """
-    columns = ["sample", "condition", "unit", "class", "effect", *Box._fields]
+    columns = ["sample", "condition", "unit", "class", "effect", "log_odds_effect", *Box._fields]
     boxes = read_box_table(folder) if (folder / BOXES_FILE).is_file() else pd.DataFrame()
     if boxes.empty or not has_all_rows(folder) or len(object_rows(folder)):
         return pd.DataFrame(columns=TRUE)
@@ -109,8 +107,7 @@ def effects_over_objects(folder: Path) -> pd.DataFrame:
     rows = rows.assign(kind=rows["object"].map(object_kind), group=rows["sample"].map(read_groups(folder)))
     spoken = rows["label"].dropna().unique()
     rows = rows[rows["class"].isin(spoken) & (rows["label"].isna() | (rows["label"] == rows["class"]))]
-    means = grouped_means(rows, ["condition", "kind", "class"], ["effect"], RESOLUTION)
-    return means.rename(columns={"effect": "mean"} | {f"effect_{end}": end for end in ("low", "high", "reason")})
+    return mean_effects(rows)
 
 
 def _over(effects: pd.DataFrame, boxes: pd.DataFrame) -> pd.DataFrame:

@@ -12,7 +12,7 @@ import pandas as pd
 from dovision import checks
 from dovision.functional.effects import RESOLUTION
 from dovision.functional.estimates import FEW_IMAGES, of_images
-from dovision.functional.intervals import NOT_MEASURED, Interval, mean_interval, share_interval, withheld
+from dovision.functional.intervals import EFFECT, NOT_MEASURED, Interval, mean_interval, share_interval, withheld
 from dovision.store.tables import CLEAN, EFFECTS, effects_schema, has_all_rows, read_samples, row_groups, samples_schema
 from dovision.types import Task
 
@@ -47,7 +47,7 @@ class ReportedNumber:
             checks.choice("where", name, known)
 
     def measure(self, folder: Path) -> Interval:
-        """The mean of the rows in the tables of a run directory, with its interval; nan where there is no such row.
+        """The mean over groups of the rows in the tables of a run, with its interval; nan where there is no such row.
 
         A number of effects is nan, too, where the run has not kept the rows of all classes (evaluation.keep).
         """
@@ -58,8 +58,10 @@ class ReportedNumber:
         values, groups = rows[self.column].to_numpy(float), rows["group"].to_numpy()
         if self.column in YES_OR_NO:
             interval = share_interval(values, groups)
+        elif self.column in EFFECTS_ON_P:
+            interval = mean_interval(values, groups, RESOLUTION, bounds=EFFECT)
         else:
-            interval = mean_interval(values, groups, RESOLUTION if self.column in EFFECTS_ON_P else 0.0)
+            interval = mean_interval(values, groups)
         return of_images(interval, rows.loc[np.isfinite(values), "sample"].nunique())
 
     def _effects(self, folder: Path, samples: pd.DataFrame) -> pd.DataFrame:

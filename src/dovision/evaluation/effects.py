@@ -33,7 +33,7 @@ from dovision.models.conv_autoencoder import code_of, has_dictionary
 from dovision.propagation import Outcome, Propagation
 from dovision.store.activity import ACTIVITY, activity_columns, activity_schema
 from dovision.store.adversarial_cache import Keeper
-from dovision.store.effect_sums import SUMS, Cells, merged_sums, sums_columns, sums_schema
+from dovision.store.effect_sums import SUMMED, SUMS, Cells, merged_sums, sums_columns, sums_schema
 from dovision.store.shards import FinishedShard, Shards, by_sample
 from dovision.store.tables import CLEAN, EFFECTS, SAMPLES, effects_schema, row_groups, samples_schema
 from dovision.store.thumbnails import (
@@ -415,8 +415,8 @@ class EffectEvaluation(Evaluation):
         """
         if self.keep == KEEP_ALL:
             return {EFFECTS: done_rows(every)}
-        effect = every["effect"].to_numpy().reshape(len(done), *self.cells.shape)
-        sums = sums_columns(self.cells, batch.group.cpu().numpy(), effect, done.numpy())
+        effect, log_odds = (every[name].to_numpy().reshape(len(done), *self.cells.shape) for name in SUMMED)
+        sums = sums_columns(self.cells, batch.group.cpu().numpy(), effect, log_odds, done.numpy())
         kept = kept_classes(self.keep, self.top_k, self.classifier.task, batch.label, controls)
         chosen = done.unsqueeze(-1) & kept[:, None, None]
         return {EFFECTS: every.filter(pa.array(chosen.view(-1).numpy())), SUMS: sums}

@@ -1,8 +1,8 @@
-"""Intervals over groups (patients or images) that hold from few groups on, and tests that agree with them.
+"""Intervals over groups (patients or images), and tests that agree with them.
 
-Each estimate is a sum over groups, so its error follows from what each group adds to it: nothing is drawn at random.
-An interval that would not hold is withheld, with the reason; `checks/interval_coverage.py` measures what the others
-cover.
+A mean is the mean over groups of each group's mean. Of values with bounds, such as effects on a probability, its
+interval holds by a theorem; of others, such as effects in log-odds, it is Student's t, and withheld, with the reason,
+where it would not hold. `checks/interval_coverage.py` measures what they cover on recorded effects.
 """
 
 from __future__ import annotations
@@ -20,21 +20,33 @@ Groups = npt.NDArray[np.int64]
 LEVEL = 0.95
 _DENSE = 16  # times the number of rows, up to which a table of all numbers is faster than sorting
 MIN_GROUPS = 3  # groups behind the interval of a mean, and groups that must differ from the middle one
-MEAN, SHARE = "t", "Clopper-Pearson"  # the methods; MEAN_INTERVALS and SHARE_INTERVALS describe them in captions
+MEAN, BOUNDED, SHARE = "t", "betting", "Clopper-Pearson"  # the methods; the constants below describe them in captions
 MEAN_INTERVALS = (
     "95% intervals over groups (patients or images), Student's t with half the degrees of freedom, widened on the side "
     "of the skew"
 )
+EFFECT_INTERVALS = (
+    "95% intervals of means over groups (patients or images), by betting, which hold whatever the distribution and are "
+    "wide for few groups"
+)
 SHARE_INTERVALS = "95% intervals over groups (patients or images), Clopper-Pearson at the effective sample size"
 PAIRED_INTERVALS = "95% intervals of paired differences over groups (patients or images), Student's t, widened for skew"
 BOTH_INTERVALS = (
-    f"{SHARE_INTERVALS}; of means that are no shares, Student's t with half the degrees of freedom, widened for skew"
+    f"{SHARE_INTERVALS}; of mean effects on a probability, by betting; of other means, Student's t with half the "
+    "degrees of freedom, widened for skew"
 )
+Bounds = tuple[float, float]
+UNBOUNDED: Bounds = (-np.inf, np.inf)
+EFFECT: Bounds = (-1.0, 1.0)  # an effect on a probability, the difference of two of one control, or of two sizes
+SIZE: Bounds = (0.0, 1.0)  # of such an effect
+_CUT = 0.5  # share of the capital that a bet may lose
+_STEPS = 30  # of bisection, to 1e-9 of the range
+_AT_ONCE = 400_000  # numbers, so that they stay in the processor's cache
+_PRODUCT = 16  # factors of the capital that are multiplied before the logarithm is taken
 
 NOT_MEASURED = "nothing was measured"
 FEW_GROUPS = f"fewer than {MIN_GROUPS} groups"
 ONE_GROUP = "fewer than 2 groups"
-ONE_LARGE = "one group holds most of it"
 CONSTANT = "all groups are equal"
 FEW_DIFFERENT = f"rare: fewer than {MIN_GROUPS} groups differ from the rest"
 SATURATED = "saturated: below the resolution of float32 probabilities"
@@ -77,10 +89,9 @@ def withheld(estimate: float, clusters: int, reason: str) -> Interval:
 class Means(NamedTuple):
     """Means of several quantities, and what their intervals follow from; each an array of shape (C,).
 
-    estimate   total over count
-    error      its standard error, the jackknife's over groups
-    skewness   of what the groups add to it
-    effective  how many groups of one size would weigh as evenly
+    estimate   mean over groups of the group's mean
+    error      its standard error
+    skewness   of the groups' means
     clusters   how many groups there are
     reason     why there is no interval; empty where there is one
     """
@@ -88,8 +99,7 @@ class Means(NamedTuple):
     estimate: _Array
     error: _Array
     skewness: _Array
-    effective: _Array
-    clusters: npt.NDArray[np.int64]
+    clusters: npt.NDArray[Any]
     reason: npt.NDArray[Any]
 
     def ends(self, level: float = LEVEL) -> tuple[_Array, _Array]:
@@ -119,65 +129,194 @@ class Means(NamedTuple):
 
     @property
     def _freedom(self) -> _Array:
-        return np.maximum((self.effective - 1) / 2, 0.5)
+        return np.maximum((self.clusters - 1) / 2, 0.5)
 
     def _slope(self, side: _Array | int) -> _Array:
-        return np.maximum(side * self.skewness, 0) / (2 * np.sqrt(np.maximum(self.effective, 1)))
+        return np.maximum(side * self.skewness, 0) / (2 * np.sqrt(np.maximum(self.clusters, 1)))
 
 
 def means(totals: _Array, counts: _Array, resolution: float = 0.0) -> Means:
-    """Means over groups of C quantities.
+    """Means over groups of C quantities without bounds.
 
     Args:
         totals: the sum of each group's values, shape (G, C).
         counts: how many values it has, shape (G, C); 0 where it has none.
         resolution: a mean size below it is rounding, and gets no interval.
     """
-    if not len(totals):
-        totals = counts = np.zeros((1, totals.shape[1]))
-    present = counts > 0
-    clusters = present.sum(axis=0)
-    count, square = counts.sum(axis=0), np.einsum("gc,gc->c", counts, counts)
+    value, present, clusters = _group_means(totals, counts)
     with np.errstate(divide="ignore", invalid="ignore"):
-        estimate = totals.sum(axis=0) / count
-        added = (totals - estimate * counts) / (count - counts)  # minus the change of the estimate without the group
-        added[~present] = 0.0
-        error = np.sqrt((clusters - 1) / clusters * np.einsum("gc,gc->c", added, added))
-        effective = np.where(clusters > 0, count**2 / square, 0.0)
-        skewness = _skewness(added, present, clusters)
-        apart = _apart(totals / counts, present, clusters)
-    size = np.abs(totals).sum(axis=0) / np.maximum(count, 1)
-    reasons = {  # the first that applies
-        NOT_MEASURED: clusters == 0,
-        SATURATED: size < resolution,
-        FEW_GROUPS: clusters < MIN_GROUPS,
-        ONE_LARGE: effective < 2,
+        estimate = value.sum(axis=0) / clusters
+        centred = np.where(present, value - estimate, 0.0)
+        error = np.sqrt(np.einsum("gc,gc->c", centred, centred) / (clusters * (clusters - 1)))
+        skewness = _skewness(centred, clusters)
+    apart = _apart(np.where(present, value, np.nan), present, clusters)
+    reasons = _few(value, clusters, resolution) | {
         CONSTANT: apart == 0,
         FEW_DIFFERENT: apart < np.minimum(MIN_GROUPS, clusters - 1),
     }
     reason = np.select(list(reasons.values()), list(reasons), default="")
-    return Means(estimate, error, np.where(apart > 0, skewness, 0.0), effective, clusters, reason)
+    return Means(estimate, error, np.where(apart > 0, skewness, 0.0), clusters, reason)
 
 
-def mean_interval(values: _Array, groups: Groups, resolution: float = 0.0, level: float = LEVEL) -> Interval:
-    """The mean of values, shape (N,), with an interval over whole groups; nan and infinite values are left out.
+class BoundedMeans(NamedTuple):
+    """Means of several quantities with bounds, their intervals, and p-values of "the mean is 0"; arrays of shape (C,).
+
+    `p` is below .05 exactly where the interval of level .95 excludes 0.
+    """
+
+    estimate: _Array
+    low: _Array
+    high: _Array
+    p: _Array
+    clusters: npt.NDArray[np.int64]
+    reason: npt.NDArray[Any]
+
+
+def bounded_means(
+    totals: _Array, counts: _Array, bounds: Bounds = EFFECT, resolution: float = 0.0, level: float = LEVEL
+) -> BoundedMeans:
+    """Means over groups of C quantities that lie within bounds, with intervals that hold whatever their distribution.
+
+    The interval has all means m against which a gambler who bets on one group after the other has not multiplied the
+    capital by 1 / (1 - level): half of it is staked on a higher mean, half on a lower one, as much as the groups so far
+    suggest. Groups come in an order drawn once by a fixed seed. The capital after all groups decides. That of any
+    earlier moment could be counted too, but then the interval need not hold the estimate, and is hardly narrower.
+
+    Args:
+        totals: the sum of each group's values, shape (G, C).
+        counts: how many values it has, shape (G, C); 0 where it has none.
+        bounds: of each value, whatever the image.
+        resolution: a mean size below it is rounding, and gets no interval.
+        level: of the intervals.
+
+    Raises:
+        ValueError: the mean of a group lies outside the bounds.
+
+    Source: Waudby-Smith and Ramdas, Estimating means of bounded random variables by betting, 2023, arXiv:2010.09686.
+    """
+    value, present, clusters = _group_means(totals, counts)
+    least, most = bounds
+    _check_bounds(value[present], bounds)
+    order = np.random.default_rng(0).permutation(len(value))
+    scaled = np.where(present, (value - least) / (most - least), 0.5).clip(0, 1)[order]
+    width = max(1, _AT_ONCE // len(value))
+    blocks = [slice(start, start + width) for start in range(0, value.shape[1], width)]
+    found = [_bet(scaled[:, block], present[order, block], (0 - least) / (most - least), level) for block in blocks]
+    low, high, p = np.concatenate(found or [np.zeros((3, 0))], axis=1)
+    with np.errstate(invalid="ignore"):
+        estimate = value.sum(axis=0) / clusters
+    reasons = _few(value, clusters, resolution)
+    reason = np.select(list(reasons.values()), list(reasons), default="")
+    low, high = (least + (most - least) * end for end in (low, high))
+    low, high, p = (
+        np.where(reason == "", each, np.nan) for each in (np.minimum(low, estimate), np.maximum(high, estimate), p)
+    )
+    return BoundedMeans(estimate, low, high, p, clusters, reason)
+
+
+def _bet(value: _Array, present: npt.NDArray[np.bool_], zero: float, level: float) -> npt.NDArray[np.float64]:
+    """Low, high, and the p-value of the mean `zero`, of values in [0, 1] by groups in their order; shape (3, C)."""
+    clusters = np.maximum(present.sum(axis=0), 1)
+    seen = np.cumsum(present, axis=0) + 1
+    middle = (0.5 + np.cumsum(value * present, axis=0)) / seen
+    variance = (0.25 + np.cumsum((value - middle) ** 2 * present, axis=0)) / seen
+    before = np.vstack([np.full((1, value.shape[1]), 0.25), variance[:-1]])
+    unscaled = present / np.sqrt(clusters * before)
+    target, of_p = (np.log(2 / (1 - each)) for each in (level, LEVEL))
+    mean = ((value * present).sum(axis=0) / clusters).clip(0, 1)
+    sides = (value, mean, zero), (1 - value, 1 - mean, 1 - zero)
+    low, high = (_lower_end(side, np.sqrt(2 * target) * unscaled, centre, target) for side, centre, _ in sides)
+    capital = np.maximum(*(_log_capital(side, np.sqrt(2 * of_p) * unscaled, at) for side, _, at in sides))
+    return np.stack([low, 1 - high, np.exp(np.minimum(0, np.log(2) - capital))])
+
+
+def _lower_end(value: _Array, bets: _Array, mean: _Array, target: float) -> _Array:
+    """The largest m up to the mean with a log capital of `target`, which falls with m; 0 if there is none."""
+    low, high = np.zeros_like(mean), mean
+    for _ in range(_STEPS):
+        middle = (low + high) / 2
+        beaten = _log_capital(value, bets, middle) >= target
+        low, high = np.where(beaten, middle, low), np.where(beaten, high, middle)
+    return low
+
+
+def _log_capital(value: _Array, bets: _Array, mean: _Array | float) -> _Array:
+    """The logarithm of what bets on a higher mean than `mean` make of a capital of 1, shape (C,)."""
+    with np.errstate(divide="ignore"):
+        most = np.divide(_CUT, mean)
+    factor = 1 + np.minimum(bets, most) * (value - mean)
+    whole = len(factor) // _PRODUCT * _PRODUCT
+    products = factor[:whole].reshape(-1, _PRODUCT, factor.shape[1]).prod(axis=1)
+    return np.log(products).sum(axis=0) + np.log(factor[whole:].prod(axis=0))
+
+
+def _group_means(totals: _Array, counts: _Array) -> tuple[_Array, npt.NDArray[np.bool_], npt.NDArray[np.int64]]:
+    """The mean of each group, 0 where it has no value; whether it has one, shapes (G, C); and the groups that have."""
+    if not len(totals):
+        totals = counts = np.zeros((1, totals.shape[1]))
+    present = counts > 0
+    return totals / np.where(present, counts, 1), present, present.sum(axis=0)
+
+
+def _few(value: _Array, clusters: Groups, resolution: float) -> dict[str, npt.NDArray[np.bool_]]:
+    """The reasons, the first that applies, for which no mean of values that are 0 where there are none is known."""
+    size = np.abs(value).sum(axis=0) / np.maximum(clusters, 1)
+    return {NOT_MEASURED: clusters == 0, SATURATED: size < resolution, FEW_GROUPS: clusters < MIN_GROUPS}
+
+
+def _check_bounds(values: _Array, bounds: Bounds) -> None:
+    least, most = bounds
+    outside = values[(values < least - 1e-6) | (values > most + 1e-6)]
+    if len(outside):
+        raise ValueError(
+            f"values must lie in [{least:g}, {most:g}], got {outside[0]:g}. Give the bounds of the quantity, or none."
+        )
+
+
+def mean_interval(
+    values: _Array, groups: Groups, resolution: float = 0.0, level: float = LEVEL, bounds: Bounds = UNBOUNDED
+) -> Interval:
+    """The mean over groups of the mean of values, shape (N,), with an interval; nan and infinite values are left out.
 
     Args:
         values: one a row.
         groups: the group of each row, shape (N,).
         resolution: smaller sizes are rounding, and count as 0.
         level: of the interval.
+        bounds: of each value. Between two finite ones the interval holds by a theorem (`bounded_means`), else it is
+            Student's t (`means`), cut at the bounds.
+
+    Raises:
+        ValueError: a value lies outside the bounds.
     """
-    found = means(*_sums(values, groups, resolution), resolution)
-    low, high = found.ends(level)
+    _check_bounds(values[np.isfinite(values)], bounds)
+    sums = _sums(values, groups, resolution)
+    found: Means | BoundedMeans
+    if np.isfinite(bounds).all():
+        found, method = bounded_means(*sums, bounds, resolution, level), BOUNDED
+        low, high = found.low, found.high
+    else:
+        found, method = means(*sums, resolution), MEAN
+        low, high = found.ends(level)
     reason = str(found.reason[0])
-    method = "" if reason else MEAN
-    return Interval(float(found.estimate[0]), float(low[0]), float(high[0]), int(found.clusters[0]), method, reason)
+    ends = float(found.estimate[0]), float(low[0]), float(high[0])
+    return Interval(*ends, int(found.clusters[0]), "" if reason else method, reason).within(*bounds)
 
 
 def mean_p_value(values: _Array, groups: Groups) -> float:
-    """The two-sided p-value of "the mean is 0" that agrees with `mean_interval`; nan where that is withheld."""
+    """The two-sided p-value of "the mean is 0" that agrees with `mean_interval` of values without bounds; nan where
+    that is withheld."""
     return float(means(*_sums(values, groups, 0.0)).p_values()[0])
+
+
+def share_of(hits: npt.ArrayLike, count: npt.ArrayLike, level: float = LEVEL) -> tuple[_Array, _Array]:
+    """The ends of Clopper and Pearson's interval of a share, `hits` of `count` independent groups; nan of none."""
+    alpha = (1 - level) / 2
+    hits, count = np.broadcast_arrays(np.asarray(hits, float), np.asarray(count, float))
+    with np.errstate(invalid="ignore"):
+        low = np.where(hits > 0, special.betaincinv(hits, count - hits + 1, alpha), 0.0)
+        high = np.where(hits < count, special.betaincinv(hits + 1, count - hits, 1 - alpha), 1.0)
+    return np.where(count > 0, low, np.nan), np.where(count > 0, high, np.nan)
 
 
 def share_interval(hits: _Array | npt.NDArray[np.bool_], groups: Groups) -> Interval:
@@ -188,13 +327,15 @@ def share_interval(hits: _Array | npt.NDArray[np.bool_], groups: Groups) -> Inte
     Source: Korn and Graubard, Confidence intervals for proportions with small expected number of positive counts
     estimated from survey data, 1998.
     """
-    totals, counts = _sums(hits, groups, 0.0)
-    found = means(totals, counts)
-    estimate, clusters = float(found.estimate[0]), int(found.clusters[0])
+    totals, counts = (column[:, 0] for column in _sums(hits, groups, 0.0))
+    clusters, rows = len(counts), int(counts.sum())
+    estimate = float(totals.sum() / rows) if rows else np.nan
     if clusters < 2:
         return withheld(estimate, clusters, NOT_MEASURED if clusters == 0 else ONE_GROUP)
-    rows, effective = int(counts.sum()), float(found.effective[0])
-    low, high = unit_ends(estimate, float(found.error[0]), effective, rows, effective, rows)
+    left_out = (totals - estimate * counts) / (rows - counts)  # minus the change of the estimate without the group
+    error = float(np.sqrt((clusters - 1) / clusters * (left_out**2).sum()))  # the jackknife's
+    effective = float(rows**2 / (counts**2).sum())
+    low, high = unit_ends(estimate, error, effective, rows, effective, rows)
     return Interval(estimate, low, high, clusters, SHARE, "")
 
 
@@ -256,7 +397,7 @@ def difference_interval(
     freedom = min(fewest - 1, 2 * count / max(count * fourth / second**2 - 1, 1e-9))
     error, skewness = np.sqrt(fewest / (fewest - 1) * second), np.sqrt(count) * third / second**1.5
     difference, spread, skew, effective = (np.array([each]) for each in (estimate, error, skewness, 2 * freedom + 1))
-    low, high = Means(difference, spread, skew, effective, np.array([count]), np.array([""])).ends()
+    low, high = Means(difference, spread, skew, effective, np.array([""])).ends()
     return Interval(estimate, max(-1.0, float(low[0])), min(1.0, float(high[0])), count, MEAN, "")
 
 
@@ -351,9 +492,8 @@ def _sums(values: _Array | npt.NDArray[np.bool_], groups: Groups, resolution: fl
     return totals[:, np.newaxis].astype(np.float64), counts[:, np.newaxis].astype(np.float64)
 
 
-def _skewness(added: _Array, present: npt.NDArray[np.bool_], clusters: Groups) -> _Array:
-    """The adjusted Fisher-Pearson coefficient of each column's present rows."""
-    centred = np.where(present, added - added.sum(axis=0) / clusters, 0.0)
+def _skewness(centred: _Array, clusters: Groups) -> _Array:
+    """The adjusted Fisher-Pearson coefficient of each column, centred, 0 where a group is missing."""
     square = centred * centred
     second, third = square.sum(axis=0) / clusters, np.einsum("gc,gc->c", square, centred) / clusters
     adjustment = np.sqrt(clusters * (clusters - 1)) / (clusters - 2)

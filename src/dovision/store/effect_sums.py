@@ -10,7 +10,7 @@ import json
 import math
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -21,8 +21,12 @@ from dovision.store.tables import METADATA, NAME, ROW_GROUP, read_schema, row_gr
 
 SUMS = "effect_sums.parquet"
 QUANTUM = 2.0**-47  # of `total`
+LOG_ODDS = "log_odds"  # the column of sums of effects in log-odds, which runs of earlier versions do not have
+LOG_ODDS_QUANTUM = 2.0**-24  # of `log_odds`
+_MOST_LOG_ODDS = 1e4  # as which infinite ones count
 SUMS_AT_ONCE = 8_000_000  # sums of groups that are held at once, of 8 bytes each, and as many counts
 CELL = ("condition", "unit", "class")
+SUMMED = ("effect", "log_odds_effect")  # columns of effects.parquet
 _CELLS = "dovision_cells"  # names of conditions, units and classes in their order, in the metadata
 
 _Whole = npt.NDArray[np.int64]
@@ -66,14 +70,20 @@ def sums_schema(cells: Cells) -> pa.Schema:
     condition, unit, class  as in effects.parquet
     images                  of the group, on which the unit acts
     total                   sum of the effects over these images, a whole number of 2^-47; those below RESOLUTION count
-                            as 0. Sums over all groups, divided, are the average effect: sum(total) / 2^47 / sum(images)
+                            as 0. A group's mean is total / 2^47 / images; the average effect is the mean of these
+    log_odds                the same of effects in log-odds, a whole number of 2^-24
     """
-    columns = {"group": pa.int64(), **dict.fromkeys(CELL, NAME), "images": pa.int32(), "total": pa.int64()}
+    columns = {"group": pa.int64(), **dict.fromkeys(CELL, NAME), "images": pa.int32()}
+    columns |= {"total": pa.int64(), LOG_ODDS: pa.int64()}
     return pa.schema(columns, metadata=METADATA | {_CELLS: json.dumps(cells)})
 
 
 def sums_columns(
-    cells: Cells, group: _Whole, effect: npt.NDArray[np.float32], done: npt.NDArray[np.bool_]
+    cells: Cells,
+    group: _Whole,
+    effect: npt.NDArray[np.float32],
+    log_odds_effect: npt.NDArray[np.float32],
+    done: npt.NDArray[np.bool_],
 ) -> pa.RecordBatch:
     """Rows of effect_sums.parquet for one batch.
 
@@ -81,16 +91,23 @@ def sums_columns(
         cells: their names.
         group: of each image, shape (B,).
         effect: treated minus control, shape (B, C, U, K).
+        log_odds_effect: the same on log-odds.
         done: whether the unit acts on the image in the condition, shape (B, C, U).
     """
     groups, place = np.unique(group, return_inverse=True)
-    counted = done[..., np.newaxis] & (np.abs(effect) >= RESOLUTION)
-    whole = np.where(counted, effect / np.float64(QUANTUM), 0.0).astype(np.int64)
     every = np.broadcast_to(done[..., np.newaxis], effect.shape)
-    total, images = np.zeros((2, len(groups), *cells.shape), np.int64)
-    np.add.at(total, place, whole)
-    np.add.at(images, place, every)
-    return _rows(cells, groups, total.reshape(-1, cells.number), images.reshape(-1, cells.number))
+    counted = every & (np.abs(effect) >= RESOLUTION)
+    whole = np.where(counted, effect / np.float64(QUANTUM), 0.0).astype(np.int64)
+    sums = np.zeros((3, len(groups), *cells.shape), np.int64)
+    for added, values in zip(sums, (whole, whole_log_odds(log_odds_effect) * every, every), strict=True):
+        np.add.at(added, place, values)
+    return _rows(cells, groups, *sums.reshape(3, -1, cells.number))
+
+
+def whole_log_odds(effect: npt.NDArray[Any]) -> _Whole:
+    """Effects in log-odds as whole numbers of LOG_ODDS_QUANTUM, of which sums are exact."""
+    finite = np.nan_to_num(effect.astype(np.float64)).clip(-_MOST_LOG_ODDS, _MOST_LOG_ODDS)
+    return np.rint(finite / LOG_ODDS_QUANTUM).astype(np.int64)
 
 
 def merged_sums(parts: _Parts, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
@@ -103,27 +120,27 @@ def merged_sums(parts: _Parts, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
     cells = cells_of(schema)
     groups = np.unique(np.concatenate([np.zeros(0, np.int64), *(np.unique(part["group"]) for part in parts())]))
     step = max(1, ROW_GROUP // max(cells.number, 1))  # groups of which rows are made at a time
-    for block, total, images in group_blocks(parts, cells, groups):
+    for block, *sums in group_blocks(parts, cells, groups):
         for some in (slice(start, start + step) for start in range(0, len(block), step)):
-            yield _rows(cells, block[some], total[some], images[some])
+            yield _rows(cells, block[some], *(values[some] for values in sums))
 
 
-def group_blocks(parts: _Parts, cells: Cells, groups: _Whole) -> Iterator[tuple[_Whole, _Whole, _Whole]]:
-    """Some groups at a time, with their sums and counts of images by cell, each of shape (G, C * U * K)."""
+def group_blocks(parts: _Parts, cells: Cells, groups: _Whole) -> Iterator[tuple[_Whole, _Whole, _Whole, _Whole]]:
+    """Some groups at a time, with their sums of both kinds and counts of images by cell, of shape (G, C * U * K)."""
     width = cells.number
     high = max(1, SUMS_AT_ONCE // max(width, 1))
     for start in range(0, len(groups), high):
         block = groups[start : start + high]
-        total, images = np.zeros((2, len(block) * width), np.int64)
+        total, log_odds, images = np.zeros((3, len(block) * width), np.int64)
         for part in parts():
             group = part["group"].to_numpy()
             here = (group >= block[0]) & (group <= block[-1])
             if here.any():
                 rows = part.filter(pa.array(here))
                 place = np.searchsorted(block, group[here]) * width + cells.places(rows)
-                np.add.at(total, place, rows["total"].to_numpy())
-                np.add.at(images, place, rows["images"].to_numpy())
-        yield block, total.reshape(len(block), width), images.reshape(len(block), width)
+                for added, name in ((total, "total"), (log_odds, LOG_ODDS), (images, "images")):
+                    np.add.at(added, place, rows[name].to_numpy())
+        yield block, *(values.reshape(len(block), width) for values in (total, log_odds, images))
 
 
 def cells_of(schema: pa.Schema) -> Cells:
@@ -146,7 +163,7 @@ def sum_rows(folder: Path, columns: Sequence[str] | None = None) -> Iterator[pa.
     return row_groups(folder / SUMS, columns)
 
 
-def _rows(cells: Cells, groups: _Whole, total: _Whole, images: _Whole) -> pa.RecordBatch:
+def _rows(cells: Cells, groups: _Whole, total: _Whole, log_odds: _Whole, images: _Whole) -> pa.RecordBatch:
     """Rows from sums and counts, shapes (G, C * U * K), of the cells that were measured."""
     group, cell = np.nonzero(images)
     codes = np.unravel_index(cell, cells.shape)
@@ -155,5 +172,6 @@ def _rows(cells: Cells, groups: _Whole, total: _Whole, images: _Whole) -> pa.Rec
         for code, known in zip(codes, cells, strict=True)
     ]
     columns = dict(zip(CELL, names, strict=True))
-    numbers = {"images": images[group, cell].astype(np.int32), "total": total[group, cell]}
+    sums = {"total": total[group, cell], LOG_ODDS: log_odds[group, cell]}
+    numbers = {"images": images[group, cell].astype(np.int32), **sums}
     return pa.RecordBatch.from_pydict({"group": groups[group], **columns, **numbers}, schema=sums_schema(cells))

@@ -20,7 +20,8 @@ def runs(sweep):
 def test_the_strongest_channel_stands_on_top_and_firm_effects_have_a_dot(runs, monkeypatch):
     averaged = average_effects(runs[2].folder)
     sure = averaged.index[(averaged["condition"] == "clean") & (averaged["class"] == "3")]
-    averaged.loc[sure, "p"] = 1e-6
+    averaged["log_odds_p"] = 0.9
+    averaged.loc[sure, "log_odds_p"] = 1e-6
     monkeypatch.setattr("dovision.analysis.average_effect.average_effects", lambda folder: averaged)
     *_, report_figure = Effects(0, averages=10, units=5, maps=3).of_run(runs[2])
     clean = averaged[averaged["condition"] == "clean"]
@@ -28,7 +29,7 @@ def test_the_strongest_channel_stands_on_top_and_firm_effects_have_a_dot(runs, m
     axes = report_figure.figure.axes[0]
     assert [tick.get_text() for tick in axes.get_yticklabels()] == list(order)
     assert [tick.get_text() for tick in axes.get_xticklabels()] == list("0123456789")
-    firm = holm(clean["p"].to_numpy())[clean["unit"].isin(order)] < 0.05
+    firm = holm(clean["log_odds_p"].to_numpy())[clean["unit"].isin(order)] < 0.05
     assert "Of 160 units and classes, over which p is adjusted" in report_figure.caption
     assert [text.get_text() for text in axes.texts].count("•") == firm.sum() == 5
     assert "the strongest 5 of 16 units" in report_figure.caption
@@ -43,7 +44,7 @@ def test_units_with_a_place_in_the_image_have_maps_instead(runs):
 def test_interactions_of_sets_are_drawn_where_there_are_any(runs, monkeypatch):
     averaged = average_effects(runs[2].folder)
     found = averaged.rename(columns={"mean": "interaction"}).assign(effect=0.1, additive=0.2)
-    monkeypatch.setattr("dovision.analysis.average_effect.interactions", lambda folder: found)
+    monkeypatch.setattr("dovision.analysis.average_effect.interactions", lambda folder, level=0.95: found)
     drawn = {each.name: each for each in Effects(0, averages=10, units=5, maps=3).of_run(runs[2])}
     assert "minus the sum of the effects of each alone" in drawn["interactions"].caption
     assert {"effect", "additive", "interaction"} <= set(drawn["interactions"].data.columns)
@@ -57,7 +58,7 @@ def test_of_two_classes_that_exclude_each_other_each_effect_is_shown_once(runs, 
     drawn = {each.name: each for each in Effects(0, averages=10, units=5, maps=3).of_run(runs[0])}
     figure = drawn["average_effects"]
     assert set(figure.data["class"]) == {"1"}
-    assert f"P(class) (0: the opposite): the largest of {len(two) // 2}." in figure.caption.short
+    assert f"log-odds of the class (0: the opposite): the largest of {len(two) // 2}." in figure.caption.short
     maps = drawn["average_effect_maps"]
     assert set(maps.data["class"]) == {"1"}
     assert "on each class (0: the opposite)" in maps.caption

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from dovision.analysis import average_effect
 from dovision.functional.effects import RESOLUTION
-from dovision.functional.intervals import LEVEL, MEAN_INTERVALS, holm, level_of_selected
+from dovision.functional.intervals import EFFECT_INTERVALS, LEVEL, MEAN_INTERVALS, holm, level_of_selected
 from dovision.report.figures._average_maps import average_effect_maps, opposite_note, tested
 from dovision.report.plots import average_effects_plot, draw_ecdf, ecdf, heat_maps, strongest, with_legend
 from dovision.report.report_figure import FigureComponent, ReportFigure, caption, images, selected, span
@@ -99,27 +99,36 @@ def effect_distribution(frame: pd.DataFrame) -> Figure:
 
 
 def _averages(run: Run, frame: pd.DataFrame, most: int, opposite: str | None) -> ReportFigure:
-    shown = len(strongest(frame, most))
+    """In log-odds; on the probability of a run that did not record them."""
+    recorded = frame["log_odds"].notna().any()
+    ends = ("mean", "low", "high") if not recorded else ("log_odds", "log_odds_low", "log_odds_high")
+    drawn = strongest(frame.assign(mean=frame[ends[0]]), most)
+    shown, scale = len(drawn), "log-odds of the class" if recorded else "class probability"
     data = average_effect.at_level(frame, level_of_selected(shown, len(frame)))
     text = (
-        f"Mean over images of P(class | do(unit)) - P(class){opposite_note(opposite)}: the largest of {len(frame):,}."
+        f"Mean over images of the effect of do(unit) on the {scale}{opposite_note(opposite)}: the largest of "
+        f"{len(frame):,}."
     )
-    whiskers = f"Whiskers: {MEAN_INTERVALS}{selected(shown, len(frame))}."
-    words = caption(text, [run], images(frame["images"]), whiskers, data)
-    figure = average_effects_plot(strongest(data, most))
+    level = f"{MEAN_INTERVALS}{selected(shown, len(frame))}" if recorded else EFFECT_INTERVALS
+    more = f" In the numbers also effects on the probability: {EFFECT_INTERVALS}." if recorded else ""
+    words = caption(text, [run], images(frame["images"]), f"Whiskers: {level}.{more}", data)
+    numbers = data.loc[drawn.index, list(ends)].set_axis(["mean", "low", "high"], axis=1)
+    drawn = drawn[["condition", "unit", "class"]].join(numbers)
+    figure = average_effects_plot(drawn, f"average effect on the {scale}")
     return ReportFigure("average_effects", "Largest average effects", words, figure, data)
 
 
 def _interactions(run: Run, frame: pd.DataFrame, most: int, opposite: str | None) -> ReportFigure:
     named = frame.rename(columns={"interaction": "mean"})
     shown = len(strongest(named, most))
-    data = average_effect.at_level(named, level_of_selected(shown, len(named)))
+    data = average_effect.interactions(run.folder, level_of_selected(shown, len(named))).loc[named.index]
+    data = data.rename(columns={"interaction": "mean"})
     text = (
         "Effect of units that are set at once minus the sum of the effects of each alone, mean over "
         f"images{opposite_note(opposite)}: the largest of {len(frame):,}. 0: the effects add up."
     )
     words = caption(
-        text, [run], images(frame["images"]), f"Whiskers: {MEAN_INTERVALS}{selected(shown, len(frame))}.", data
+        text, [run], images(frame["images"]), f"Whiskers: {EFFECT_INTERVALS}{selected(shown, len(frame))}.", data
     )
     figure = average_effects_plot(strongest(data, most), "interaction effect on the class probability")
     data = data.rename(columns={"mean": "interaction"})
@@ -127,7 +136,7 @@ def _interactions(run: Run, frame: pd.DataFrame, most: int, opposite: str | None
 
 
 def _units_by_class(run: Run, clean: pd.DataFrame, most: int, opposite: str | None) -> ReportFigure:
-    clean = clean.assign(p_holm=holm(clean["p"].to_numpy(float)))
+    clean = clean.assign(p_holm=holm(clean["log_odds_p"].to_numpy(float)))
     sizes = clean["mean"].abs().groupby(clean["unit"], sort=False).max()
     units = sizes.sort_values(ascending=False, kind="stable").index
     classes = list(dict.fromkeys(clean["class"]))
@@ -139,6 +148,6 @@ def _units_by_class(run: Run, clean: pd.DataFrame, most: int, opposite: str | No
         f"{tested(tables['p_holm'].stack())}. Of {len(clean):,} units and classes, over which p is adjusted, the "
         f"strongest {len(means)} of {len(units)} units are drawn."
     )
-    words = caption(text, [run], images(clean["images"]), f"In the numbers: {MEAN_INTERVALS}.", clean)
+    words = caption(text, [run], images(clean["images"]), f"In the numbers: {EFFECT_INTERVALS}.", clean)
     figure = heat_maps({"": means}, {"": dots}, "average effect on the probability", colours=EFFECT_COLOURS)
     return ReportFigure("channels_by_class", "Which unit matters for which class", words, figure, clean)

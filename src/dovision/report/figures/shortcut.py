@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import math
 import textwrap
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -14,8 +13,9 @@ from matplotlib.figure import Figure
 
 from dovision.analysis.explanation_metrics import object_scores
 from dovision.analysis.object_effects import object_rows, paired, true_effects
+from dovision.functional import intervals
 from dovision.functional.effects import RESOLUTION
-from dovision.functional.intervals import MEAN_INTERVALS, mean_interval
+from dovision.functional.intervals import EFFECT_INTERVALS, UNBOUNDED, Bounds, mean_interval
 from dovision.report.plots import REFERENCE_MAPS, draw_means, with_legend
 from dovision.report.report_figure import FigureComponent, ReportFigure, caption, span
 from dovision.report.style import FAINT, INK, canvas, panels_across, shortened, styled
@@ -70,7 +70,7 @@ def _figure(runs: Sequence[Run], own: str, end: str) -> Iterator[ReportFigure]:
     seeds = len({run.seed for run in runs})
     pool = f" The images of {seeds} seeds are pooled." if seeds > 1 else ""
     counted = f"n = {span(frame['objects'])} objects a point.{pool}"
-    words = caption(text, runs, counted, f"Whiskers: {MEAN_INTERVALS}.", frame)
+    words = caption(text, runs, counted, f"Whiskers: {EFFECT_INTERVALS}; of shares of maps, Student's t.", frame)
     title = f"The pull of a shortcut: {own}" if own else "The pull of a shortcut"
     yield ReportFigure(f"shortcut{end}", title, words, _shortcut_lines(frame), frame)
 
@@ -89,7 +89,7 @@ def _effects(strength: float, runs: Sequence[Run]) -> Iterator[dict[str, Any]]:
         for (label, kind, fill), found in clean.groupby(["class", "kind", "fill"], sort=False):
             series = f"{kind}, {fill}" if fill and several else kind
             at = {"class": label, "measure": EFFECT, "panel": panel, "series": series, "x": strength}
-            yield at | _point(found, value)
+            yield at | _point(found, value, intervals.EFFECT)
 
 
 def _energies(strength: float, runs: Sequence[Run]) -> Iterator[dict[str, Any]]:
@@ -98,13 +98,14 @@ def _energies(strength: float, runs: Sequence[Run]) -> Iterator[dict[str, Any]]:
     for (label, kind), found in maps[maps["label"].isna()].groupby(["class", "kind"], sort=False):
         at = {"class": label, "measure": SHARE, "panel": f"energy on the {kind}", "x": strength}
         for explainer, own in found.groupby("explainer", sort=False):
-            yield at | {"series": explainer} | _point(own, "energy", 0, 1)
-        yield at | {"series": AREA} | _point(own, "area", 0, 1)  # the same for each explainer
+            yield at | {"series": explainer} | _point(own, "energy")
+        yield at | {"series": AREA} | _point(own, "area")  # the same for each explainer
 
 
-def _point(found: pd.DataFrame, value: str, least: float = -math.inf, most: float = math.inf) -> dict[str, Any]:
-    interval = mean_interval(found[value].to_numpy(float), found["group"].to_numpy(), RESOLUTION)
-    return interval.within(least, most).columns() | {"objects": len(found)}
+def _point(found: pd.DataFrame, value: str, bounds: Bounds = UNBOUNDED) -> dict[str, Any]:
+    """The mean of a column: of effects with their bounds, of shares of maps within [0, 1]."""
+    interval = mean_interval(found[value].to_numpy(float), found["group"].to_numpy(), RESOLUTION, bounds=bounds)
+    return interval.within(-1 if bounds == intervals.EFFECT else 0, 1).columns() | {"objects": len(found)}
 
 
 @styled
