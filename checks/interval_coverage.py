@@ -1,10 +1,22 @@
-"""Coverage of the intervals of nominal .95 that a run prints: simulated data of a known mean, share or area.
+"""Coverage of the printed intervals of nominal .95: of recorded effects, and of simulated shares and areas.
 
     python checks/interval_coverage.py --quick
 
-A row per kind of number and per count of clusters: the share of samples for which an interval is withheld, how many of
-the printed intervals hold the truth (what a reader relies on), and at the end the most that are wrong among all.
+A row per kind of number and per count of clusters: how many of the printed intervals hold the truth (what a reader
+relies on), the median width of those of effects, and the share of samples for which an interval is withheld. Effects
+are drawn from `populations/`: 1,000 to 1,500 images of digits, MNIST, films of the phantom, and birds, four units each.
 Exit code 1 if printed intervals cover less than .93 somewhere, beyond twice the simulation's own error.
+
+A population is made of a run that kept all rows: python checks/interval_coverage.py --record NAME outputs/NAME/HASH
+    digits   dataset=digits dataset.val_fraction=0.1 dataset.test_fraction=0.56 training.classifier.epochs=8
+    films    dataset=phantom dataset.shape=[1,64,64] dataset.shortcut=0.6 dataset.train_images=1200
+             dataset.test_images=1200 training.classifier.epochs=6
+    mnist    dataset=mnist model=authors_mnist_cnn training.classifier.epochs=2 training.classifier.batch_size=64
+             evaluation.images=1500 intervention.rows=7 intervention.columns=7
+    birds    dataset=funnybirds dataset.shape=[3,64,64] dataset.val_fraction=0.34 evaluation.split=val
+             evaluation.images=1000 model=small_resnet model.width=16 training.classifier.optimizer.lr=0.003
+             training.classifier.epochs=24 training.classifier.batch_size=32 augmentation=flip_crop, of ten classes
+all with intervention=pixel_grid, but for MNIST of 6 x 6 cells, and model=small_cnn where no other is named.
 """
 
 from __future__ import annotations
@@ -12,18 +24,32 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from scipy import integrate, stats
+import torch
+from scipy import integrate, special, stats
 
 from dovision.functional.detection import Scored, auroc, auroc_difference, average_precision
-from dovision.functional.intervals import Interval, balanced_interval, means, share_interval
+from dovision.functional.intervals import (
+    EFFECT,
+    SIZE,
+    Interval,
+    balanced_interval,
+    bounded_means,
+    means,
+    share_interval,
+    share_of,
+)
+from dovision.store.tables import CLEAN, EFFECTS, read_samples, read_table, read_task
 
 Array = npt.NDArray[np.float64]
 Draw = Callable[[np.random.Generator, tuple[int, ...]], Array]
 
+POPULATIONS = Path(__file__).parent / "populations"
+IMAGES = (5, 10, 20, 50, 100, 200)  # drawn of a population
 CLUSTERS = (3, 5, 8, 12, 20, 48, 100)
 LEAST = 0.93
 FEW = 50  # of fewer printed intervals no coverage is given
@@ -37,6 +63,7 @@ class Coverage(NamedTuple):
     samples: int
     printed: int
     held: int
+    width: float = np.nan  # the median of the printed ones
 
     @property
     def covered(self) -> float:
@@ -54,43 +81,114 @@ class Coverage(NamedTuple):
         return self.printed >= FEW and self.covered < LEAST - 2 * self.error
 
 
-def rare(share: float, size: Draw) -> Draw:
-    """A cluster's effect is 0 but for a share of them."""
-    return lambda random, shape: (random.random(shape) < share) * size(random, shape)
-
-
-EFFECTS: dict[str, tuple[Draw, float]] = {  # of clusters, and their mean
+MEANS: dict[str, tuple[Draw, float]] = {  # of what is not an effect on a probability, and its mean
     "normal": (lambda random, shape: random.normal(0.3, 1, shape), 0.3),
-    "uniform": (lambda random, shape: random.random(shape), 0.5),
-    "Student's t, 3 degrees": (lambda random, shape: random.standard_t(3, shape), 0.0),
     "exponential": (lambda random, shape: random.exponential(1, shape), 1.0),
-    "log-normal": (lambda random, shape: random.lognormal(0, 1, shape), float(np.exp(0.5))),
     "correlations (beta)": (lambda random, shape: 2 * random.beta(5, 2, shape) - 1, 10 / 7 - 1),
-    "paired hits and misses": (
-        lambda random, shape: random.choice([-1.0, 0, 1], shape, p=[0.15, 0.75, 0.1]),
-        -0.05,
-    ),
-    "1 in 10 large": (rare(0.1, lambda random, shape: np.ones(shape)), 0.1),
-    "1 in 10 large, normal": (rare(0.1, lambda random, shape: random.normal(1, 0.3, shape)), 0.1),
-    "1 in 10 large, exponential": (rare(0.1, lambda random, shape: random.exponential(1, shape)), 0.1),
-    "1 in 20 large": (rare(0.05, lambda random, shape: np.ones(shape)), 0.05),
-    "3 in 10 large, exponential": (rare(0.3, lambda random, shape: random.exponential(1, shape)), 0.3),
 }
-UNEQUAL = ("normal", "exponential", "log-normal", "1 in 10 large", "1 in 10 large, exponential")
 SHARES = (0.5, 0.9, 0.98)
 BALANCED = ((0.5, 0.9), (0.9, 0.98), (0.9,) * 10)
 AREAS = (0.5, 0.75, 0.9, 0.98)
 DIFFERENCES = ((0.8, 0.7), (0.9, 0.9), (0.98, 0.95), (0.995, 0.99))
 
 
-def of_means(draw: Draw, truth: float, clusters: int, samples: int, unequal: bool, seed: int) -> tuple[int, int]:
-    """How many intervals of means are printed, and how many hold; clusters of 1 to 10 rows if unequal."""
-    random = np.random.default_rng([seed, clusters])
-    counts = random.integers(1, 11, (clusters, samples)).astype(float) if unequal else np.ones((clusters, samples))
-    found = means(counts * draw(random, (clusters, samples)), counts)
-    low, high = found.ends()
-    printed = found.reason == ""
-    return int(printed.sum()), int((printed & (low <= truth) & (truth <= high)).sum())
+class Population(NamedTuple):
+    """Effects of some units on all images of a population, in log-odds.
+
+    control  log-odds of each class, shape (N, K)
+    change   effects of each unit on them, shape (N, U, K)
+    """
+
+    control: Array
+    change: Array
+
+    def quantities(self) -> dict[str, Array]:
+        """What is averaged over images, by name; each of shape (N, C), which have an average each."""
+        before = special.expit(self.control)[:, np.newaxis]
+        effect = special.expit(self.control[:, np.newaxis] + self.change) - before
+        predicted = self.control.argmax(1)[:, np.newaxis, np.newaxis]
+        of_predicted, log_odds = (np.take_along_axis(each, predicted, 2)[..., 0] for each in (effect, self.change))
+        sizes = np.abs(of_predicted)
+        return {
+            "effect on P(predicted class)": of_predicted,
+            "effect on P(class), every class": effect.reshape(len(effect), -1),
+            "expected effect": (effect * before).sum(-1),
+            "size of the effect on P": sizes,
+            "difference of two sizes": sizes[:, :-1] - sizes[:, 1:],
+            "P(predicted class) falls by .1": (of_predicted < -0.1).astype(float),
+            "log-odds of the predicted class": log_odds,
+            "log-odds of a class, every class": self.change.reshape(len(effect), -1),
+        }
+
+
+def populations() -> dict[str, Population]:
+    """The recorded populations, by name."""
+    return {path.stem: Population(**_arrays(path)) for path in sorted(POPULATIONS.glob("*.npz"))}
+
+
+def _arrays(path: Path) -> dict[str, Array]:
+    with np.load(path) as file:
+        return {name: file[name].astype(np.float64) for name in Population._fields}
+
+
+def record(name: str, folder: Path) -> None:
+    """Write a population of a run: the strongest unit, and those at 1/4, 1/2 and 3/4 of the order by strength."""
+    samples, task = read_samples(folder, ["logits"]), read_task(folder)
+    clean = samples[samples["condition"] == CLEAN].set_index("sample")
+    control = task.log_odds(torch.tensor(np.stack(clean["logits"].tolist()))).numpy()
+    rows = read_table(folder / EFFECTS, ["sample", "condition", "unit", "class", "log_odds_effect"]).to_pandas()
+    rows = rows[rows["condition"] == CLEAN].astype({"unit": str, "class": str})
+    wide = rows.pivot(index="sample", columns=["unit", "class"], values="log_odds_effect").reindex(clean.index)
+    units = list(dict.fromkeys(rows["unit"]))
+    change = wide[[(unit, label) for unit in units for label in task.classes]].to_numpy()
+    change = change.reshape(len(wide), len(units), -1)
+    order = np.argsort(-np.abs(change).mean(axis=(0, 2)), kind="stable")
+    chosen = change[:, order[[0, len(units) // 4, len(units) // 2, 3 * len(units) // 4]]]
+    np.savez_compressed(POPULATIONS / name, control=control.astype(np.float32), change=chosen.astype(np.float16))
+
+
+def of_effects(
+    population: Population, what: str, groups: int, samples: int, unequal: bool, seed: int
+) -> tuple[int, int, float]:
+    """How many intervals of averages of a population are printed, how many hold, and their median width.
+
+    Each sample is of one of the quantity's averages, such as that of a unit and a class. Each group is an image, or, if
+    unequal, 1 to 10 images of which one class is predicted. Images are drawn with repetition, so that the truth is the
+    average over the population.
+    """
+    random = np.random.default_rng([seed, groups])
+    values = population.quantities()[what]
+    column = random.integers(values.shape[1], size=samples)
+    images = random.integers(len(values), size=(1, groups, samples))
+    counts = np.ones((groups, samples))
+    if unequal:
+        predicted = population.control.argmax(1)
+        order, label = np.argsort(predicted, kind="stable"), predicted[images[0]]
+        start, size = np.searchsorted(predicted[order], label), np.bincount(predicted)[label]
+        images = order[start + (random.random((10, groups, samples)) * size).astype(int)]
+        counts = random.integers(1, 11, (groups, samples)).astype(float)
+    used = np.arange(len(images))[:, np.newaxis, np.newaxis] < counts
+    low, high = _printed(what, (values[images, column] * used).sum(0), counts)
+    truth, printed = values.mean(0)[column], ~np.isnan(low)
+    held = printed & (low <= truth) & (truth <= high)
+    return int(printed.sum()), int(held.sum()), float(np.median((high - low)[printed])) if printed.any() else np.nan
+
+
+def _printed(what: str, totals: Array, counts: Array) -> tuple[Array, Array]:
+    """The ends of the intervals that a run prints of such a quantity, shapes (C,)."""
+    if "log-odds" in what:
+        return means(totals, counts).ends()
+    if "falls" in what:
+        return share_of((totals > 0).sum(0), len(totals))
+    found = bounded_means(totals, counts, SIZE if what.startswith("size") else EFFECT)
+    return found.low, found.high
+
+
+def of_means(draw: Draw, truth: float, clusters: int, samples: int, seed: int) -> tuple[int, int]:
+    """How many intervals of means are printed, and how many hold."""
+    values = draw(np.random.default_rng([seed, clusters]), (clusters, samples))
+    low, high = means(values, np.ones_like(values)).ends()
+    return int((~np.isnan(low)).sum()), int(((low <= truth) & (truth <= high)).sum())
 
 
 def of_shares(truth: float, clusters: int, samples: int, correlation: float, seed: int) -> Iterator[Interval]:
@@ -160,13 +258,22 @@ def counted(found: Iterator[Interval], truth: float) -> tuple[int, int]:
     return len(printed), sum(interval.low <= truth <= interval.high for interval in printed)
 
 
+def effect_rows(images: Sequence[int], samples: int, seed: int = 0) -> Iterator[Coverage]:
+    """The coverage of the intervals of each quantity of each population, of single images and of unequal groups."""
+    for name, population in populations().items():
+        for what in population.quantities():
+            for unequal in (False, True)[: 1 + ("falls" not in what)]:  # of a share of groups, groups are what counts
+                end = "; groups of 1 to 10" if unequal else ""
+                for count in images:
+                    found = of_effects(population, what, count, samples, unequal, seed)
+                    yield Coverage(f"{name}: {what}{end}", count, samples, *found)
+
+
 def mean_rows(clusters: Sequence[int], samples: int, seed: int = 0) -> Iterator[Coverage]:
-    """The coverage of intervals of means, of each of EFFECTS."""
-    for name, (draw, truth) in EFFECTS.items():
-        for unequal in (False, True)[: 1 + (name in UNEQUAL)]:
-            what = f"{name}; clusters of 1 to 10" if unequal else name
-            for count in clusters:
-                yield Coverage(what, count, samples, *of_means(draw, truth, count, samples, unequal, seed))
+    """The coverage of intervals of means, of each of MEANS."""
+    for name, (draw, truth) in MEANS.items():
+        for count in clusters:
+            yield Coverage(name, count, samples, *of_means(draw, truth, count, samples, seed))
 
 
 def share_rows(clusters: Sequence[int], samples: int, seed: int = 0) -> Iterator[Coverage]:
@@ -216,23 +323,32 @@ def _cell(row: Coverage) -> str:
     withheld = f" ({1 - row.printed / row.samples:.0%} withheld)" if row.printed < row.samples else ""
     if row.printed < FEW:
         return f"-{withheld}"
-    return f"{row.covered:.3f}{' too low' if row.too_low else ''}{withheld}"
+    width = "" if np.isnan(row.width) else f", {row.width:.2g}"
+    return f"{row.covered:.3f}{' too low' if row.too_low else ''}{width}{withheld}"
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--quick", action="store_true", help="2,000 samples for means and 200 for shares, in a minute")
-    parser.add_argument("--samples", type=int, default=20_000, help="for means; a tenth of it for shares and areas")
+    parser.add_argument("--quick", action="store_true", help="a tenth of the samples, in a minute")
+    parser.add_argument(
+        "--samples", type=int, default=20_000, help="for means; a quarter for effects, a tenth for shares"
+    )
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--record", nargs=2, metavar=("NAME", "RUN"), help="make a population of a run's tables")
     options = parser.parse_args()
-    samples = 2_000 if options.quick else options.samples
+    if options.record:
+        record(options.record[0], Path(options.record[1]))
+        return 0
+    samples = options.samples // 10 if options.quick else options.samples
+    effects = [*effect_rows(IMAGES, samples // 4, options.seed)]
     rows = [*mean_rows(CLUSTERS, samples, options.seed)]
     rows += [row for kind in (share_rows, difference_rows) for row in kind(CLUSTERS, samples // 10, options.seed)]
-    print(f"Printed intervals of nominal .95 that hold, of {samples:,} samples (shares and areas: {samples // 10:,})\n")
+    print(f"Printed intervals of nominal .95 that hold, and median widths, of {samples // 4:,} samples of effects:\n")
+    print(f"{table(effects)}\n\nof {samples:,} samples of means, and {samples // 10:,} of shares and areas:\n")
     print(table(rows))
-    low = [row for row in rows if row.too_low]
-    missed = max((row.printed - row.held) / row.samples for row in rows)
-    print(f"\nBelow {LEAST} by more than chance: {len(low)} of {len(rows)}.")
+    low = [row for row in effects + rows if row.too_low]
+    missed = max((row.printed - row.held) / row.samples for row in effects + rows)
+    print(f"\nBelow {LEAST} by more than chance: {len(low)} of {len(effects + rows)}.")
     print(f"Wrong intervals among all samples, those without an interval included: at most {missed:.3f}.")
     return int(bool(low))
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import sys
 
+import numpy as np
 import pytest
 
+from dovision.store.tables import read_effects
 from programs import program
 
 
@@ -14,17 +16,51 @@ def check():
     return program("checks/interval_coverage.py")
 
 
-def test_intervals_of_means_hold_from_three_clusters_on(check):
+QUANTITIES = (
+    "effect on P(class), every class",
+    "expected effect",
+    "size of the effect on P",
+    "P(predicted class) falls by .1",
+    "log-odds of the predicted class",
+)
+
+
+@pytest.mark.parametrize("name", ["birds", "digits", "films", "mnist"])
+def test_intervals_of_recorded_effects_hold_from_five_images_on(check, name):
+    population = check.populations()[name]
+    assert len(population.control) >= 1000
+    for what in QUANTITIES:
+        for images in (5, 50):
+            found = check.of_effects(population, what, images, 200, unequal=False, seed=0)
+            assert not check.Coverage(what, images, 200, *found).too_low
+    assert not check.Coverage("", 20, 200, *check.of_effects(population, what, 20, 200, unequal=True, seed=0)).too_low
+
+
+def test_students_t_of_effects_on_a_probability_does_not_hold_and_the_gate_says_so(check, monkeypatch):
+    monkeypatch.setattr(check, "_printed", lambda what, totals, counts: check.means(totals, counts).ends())
+    found = check.of_effects(check.populations()["mnist"], QUANTITIES[0], 20, 200, unequal=False, seed=0)
+    row = check.Coverage(QUANTITIES[0], 20, 200, *found)
+    assert row.too_low
+    assert row.covered < 0.8
+
+
+def test_intervals_of_other_means_hold_from_three_clusters_on(check):
     rows = list(check.mean_rows((3, 8, 20, 100), 1000))
     assert not [row for row in rows if row.too_low]
-    assert max((row.printed - row.held) / row.samples for row in rows) < 0.08
     even = {row.clusters: row for row in rows if row.what == "normal"}
     assert [row.printed for row in even.values()] == [1000] * 4
     assert even[100].covered < 0.98  # nor are they wide for nothing
-    rare = {row.clusters: row.printed / row.samples for row in rows if row.what == "1 in 10 large"}
-    assert rare[3] == 0
-    assert rare[8] < 0.1
-    assert rare[100] > 0.95
+
+
+def test_a_population_is_recorded_of_a_run(check, monkeypatch, tmp_path, write_run):
+    folder = write_run(tmp_path / "run", eps=(), grid=2, images=12, maps=0).path
+    monkeypatch.setattr(check, "POPULATIONS", tmp_path)
+    check.record("few", folder)
+    recorded = check.populations()["few"].quantities()
+    effects = read_effects(folder, range(12)).astype({"effect": float})
+    found = np.sort(recorded["effect on P(class), every class"].sum(0))
+    every = np.sort(effects.groupby(["unit", "class"])["effect"].sum())
+    np.testing.assert_allclose(found, every, atol=0.01)  # all four units, in half precision
 
 
 @pytest.mark.parametrize(("truth", "clusters"), [(0.9, 8), (0.5, 20), (0.98, 48)])
@@ -60,8 +96,9 @@ def test_paired_intervals_of_differences_of_areas_hold(check, area, other, twins
 
 
 def test_a_coverage_that_is_too_low_ends_with_an_error(check, monkeypatch, capsys):
-    monkeypatch.setattr(check, "EFFECTS", {"shifted": (check.EFFECTS["normal"][0], 0.9)})
+    monkeypatch.setattr(check, "MEANS", {"shifted": (check.MEANS["normal"][0], 0.9)})
     monkeypatch.setattr(check, "CLUSTERS", (20,))
+    monkeypatch.setattr(check, "IMAGES", ())
     monkeypatch.setattr(check, "share_rows", lambda *_: iter(()))
     monkeypatch.setattr(check, "difference_rows", lambda *_: iter(()))
     monkeypatch.setattr(sys, "argv", ["interval_coverage.py", "--samples", "200"])

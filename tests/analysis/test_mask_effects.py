@@ -68,7 +68,7 @@ def test_the_finding_and_the_figure_give_both_differences(of_masks):
     run = dataclasses.replace(of_masks, summary={**of_masks.summary, **summary})
     found = {each.name: each for each in effect_findings(run)}
     assert found["mask_minus_moved"].text.startswith(
-        "The effect of do(lung = mean) on P(opacity), 0.619 in size, is larger"
+        "The effect of painting lung with mean on P(opacity), 0.619 in size, is larger"
     )
     assert "paired; n = 23 images, 12 groups" in found["mask_minus_moved"].text
     assert found["mask_minus_outside"].low > 0  # the size on the probability, by betting

@@ -46,6 +46,8 @@ def test_the_largest_effect_of_noise_is_shown_to_be_nothing(tmp_path, write_run)
     said = "no difference shown" in largest.text
     assert said == (largest.low <= 0 <= largest.high)
     assert "the largest of 40 average effects, so at 99.88%" in largest.text
+    assert largest.text.startswith("Painting cell r")
+    assert re.search(r"P\(\d\) changes by .* by more than 0\.1 on \d of 6 groups \[\d.*\]\. One fill; ", largest.text)
     assert largest.n == 12
 
 
@@ -60,15 +62,25 @@ def test_maps_are_compared_with_grad_cam_and_then_come_true_effects(map_run):
     assert maps.low > 0
     assert "energy inside: lower (-" in maps.text
     assert "pointing game: no difference shown" in maps.text
-    assert truth.text.startswith("Taking the nodule away changes P(nodule) by -")
+    assert re.match(
+        r"Taking the nodule away lowers the log-odds of nodule by \d\.\d+ \[\d.*; P\(nodule\) changes by -0", truth.text
+    )
     assert f"n = {truth.n} images" in truth.text
 
 
 @pytest.mark.parametrize(
     ("images", "scale", "text"),
     [
-        (1, 1.0, "digit_0000.png: do(r0c0 = black) takes 0.016 off P(0) = 0.994, the largest effect of 4 units (one"),
-        (12, 0.0, "No unit = black has an average effect on a class: each of 40 is 0.000 (n = 12 images)."),
+        (
+            1,
+            1.0,
+            "digit_0000.png: painting cell r0c0 black takes 0.016 off P(0) = 0.994, the largest effect of 4 units (one",
+        ),
+        (
+            12,
+            0.0,
+            "No unit painted black has an average effect on a class: each of 40 is 0.000 (n = 12 images). One",
+        ),
     ],
 )
 def test_one_image_has_no_average_and_nothing_is_said_to_be_nothing(

@@ -21,7 +21,6 @@ from dovision.functional.intervals import (
     UNBOUNDED,
     BoundedMeans,
     Bounds,
-    Means,
     bounded_means,
     mean_interval,
     means,
@@ -47,7 +46,6 @@ _Places = npt.NDArray[np.int64]
 INTERACTIONS = [*CELL, "effect", "additive", "interaction", "low", "high", "reason", "p", "clusters", "images"]
 BEYOND = 0.1  # size of an effect on a probability, fixed beforehand, beyond which groups are counted
 NOT_RECORDED = "log-odds were not recorded by this version"
-_OF_T = ("log_odds", "log_odds_error", "log_odds_skewness", "clusters", "log_odds_reason")  # what `at_level` needs
 _INTERACTION: Bounds = (-2.0, 2.0)  # P(u, v) - P(u) - P(v) + P
 
 
@@ -63,37 +61,54 @@ def average_effects(folder: Path) -> pd.DataFrame:
     Returns:
         Columns condition, unit, class; mean (over groups of the group's mean effect on the probability), low, high,
         reason (why there is no interval), p (two-sided, of "the mean is 0"); log_odds (the same mean of effects in
-        log-odds), log_odds_low, log_odds_high, log_odds_reason, log_odds_p, and log_odds_error and log_odds_skewness,
-        as of `Means`; share_beyond (of the groups whose effect on the probability is larger than BEYOND, with the sign
-        of the average effect in log-odds), share_beyond_low, share_beyond_high (Clopper and Pearson's); clusters
-        (groups), images; in the order of the table. Effects below RESOLUTION count as 0. The last few tables are
-        remembered, as long as their files stay as they are.
+        log-odds), log_odds_low, log_odds_high, log_odds_reason, log_odds_p; share_beyond (of the groups whose effect on
+        the probability is larger than BEYOND, with the sign of the average effect in log-odds), share_beyond_low,
+        share_beyond_high (Clopper and Pearson's); clusters (groups), images; in the order of the table. Effects below
+        RESOLUTION count as 0. The last few tables are remembered, as long as their files stay as they are.
     """
+    return without_few(_average_effects(folder, _stamps(folder)).copy())
+
+
+def at_level(folder: Path, rows: pd.DataFrame, level: float) -> pd.DataFrame:
+    """Some rows of `average_effects` with intervals of another level, for which the table is read again."""
+    chosen = tuple(rows[list(CELL)].itertuples(index=False, name=None))
+    return without_few(_average_effects(folder, _stamps(folder), chosen, level).set_index(rows.index))
+
+
+def _stamps(folder: Path) -> tuple[tuple[int, ...], ...]:
+    """What changes with the files of a run's effects."""
     files = [folder / name for name in (SAMPLES, EFFECTS, SUMS)]
     stamps = [path.stat() for path in files if path.is_file()]
-    stamped = tuple((own.st_ino, own.st_size, own.st_mtime_ns, own.st_ctime_ns) for own in stamps)
-    return without_few(_average_effects(folder, stamped))
+    return tuple((own.st_ino, own.st_size, own.st_mtime_ns, own.st_ctime_ns) for own in stamps)
 
 
 @functools.lru_cache(maxsize=4)
-def _average_effects(folder: Path, stamps: tuple[tuple[int, ...], ...]) -> pd.DataFrame:
-    """The average effects of tables with these stamps."""
+def _average_effects(
+    folder: Path,
+    stamps: tuple[tuple[int, ...], ...],
+    chosen: tuple[tuple[str, ...], ...] | None = None,
+    level: float = LEVEL,
+) -> pd.DataFrame:
+    """The average effects of tables with these stamps, in all cells, or in those that are chosen."""
     group_of = read_groups(folder)
     groups = np.unique(group_of.to_numpy())
     summed = has_sums(folder)
     names = [pd.Index(own) for own in read_cells(folder)] if summed else [_names(folder, column) for column in CELL]
-    cells = pd.MultiIndex.from_product(names, names=CELL)
+    every = pd.MultiIndex.from_product(names, names=CELL)
+    cells = every if chosen is None else pd.MultiIndex.from_tuples(chosen, names=CELL)
+    number = cells.get_indexer(every)
     width = max(1, SUMS_AT_ONCE // max(len(groups), 1))
     frames = []
     for start in range(0, max(len(cells), 1), width):  # a shard may have no cell at all
         block = cells[start : start + width]
         sums = np.zeros((3, len(groups) * len(block)))
         for rows in _summed_rows(folder) if summed else _rows(folder, names, group_of):
-            here = (rows.cell >= start) & (rows.cell < start + len(block))
-            place = np.searchsorted(groups, rows.group[here]) * len(block) + rows.cell[here] - start
+            cell = number[rows.cell] - start
+            here = (cell >= 0) & (cell < len(block))
+            place = np.searchsorted(groups, rows.group[here]) * len(block) + cell[here]
             for added, values in zip(sums, rows[2:], strict=True):
                 np.add.at(added, place, values[here])
-        frames.append(_frame(block, *sums.reshape(3, len(groups), -1)))
+        frames.append(_frame(block, *sums.reshape(3, len(groups), -1), level))
     return pd.concat(frames, ignore_index=True)
 
 
@@ -183,37 +198,28 @@ def _summed_rows(folder: Path) -> Iterator[_Rows]:
         yield _Rows(cells.places(table), group, total * QUANTUM, log_odds, images)
 
 
-def _frame(cells: pd.MultiIndex, totals: _Array, log_odds: _Array, counts: _Array) -> pd.DataFrame:
-    found = bounded_means(totals, counts, EFFECT, RESOLUTION)
+def _frame(cells: pd.MultiIndex, totals: _Array, log_odds: _Array, counts: _Array, level: float) -> pd.DataFrame:
+    found = bounded_means(totals, counts, EFFECT, RESOLUTION, level)
     recorded = ~np.isnan(log_odds).any(axis=0)
     of_t = means(np.nan_to_num(log_odds), counts)
     of_t = of_t._replace(
         estimate=np.where(recorded, of_t.estimate, np.nan), reason=np.where(recorded, of_t.reason, NOT_RECORDED)
     )
-    low, high = of_t.ends()
+    low, high = of_t.ends(level)
     columns = {"mean": found.estimate, **_interval_columns(found)}
     columns |= {"log_odds": of_t.estimate, "log_odds_low": low, "log_odds_high": high, "log_odds_reason": of_t.reason}
-    columns |= {"log_odds_p": of_t.p_values(), "log_odds_error": of_t.error, "log_odds_skewness": of_t.skewness}
+    columns["log_odds_p"] = of_t.p_values()
     sign = np.sign(np.where(recorded, of_t.estimate, found.estimate))
     hits = (totals * sign > BEYOND * np.maximum(counts, 1)).sum(axis=0)
     with np.errstate(invalid="ignore"):
         columns["share_beyond"] = hits / found.clusters
-    columns["share_beyond_low"], columns["share_beyond_high"] = share_of(hits, found.clusters)
+    columns["share_beyond_low"], columns["share_beyond_high"] = share_of(hits, found.clusters, level)
     images = counts.sum(axis=0).astype(np.int64)
     return cells.to_frame(index=False).assign(**columns, clusters=found.clusters, images=images)[images > 0]
 
 
 def _interval_columns(found: BoundedMeans) -> dict[str, npt.NDArray[Any]]:
     return {name: getattr(found, name) for name in ("low", "high", "reason", "p")}
-
-
-def at_level(frame: pd.DataFrame, level: float) -> pd.DataFrame:
-    """The result of `average_effects` with the intervals in log-odds, and of the shares, of another level."""
-    low, high = Means(*(frame[name].to_numpy() for name in _OF_T)).ends(level)
-    clusters = frame["clusters"].to_numpy()
-    share_low, share_high = share_of(np.rint(frame["share_beyond"].to_numpy() * clusters), clusters, level)
-    ends = {"log_odds_low": low, "log_odds_high": high, "share_beyond_low": share_low, "share_beyond_high": share_high}
-    return frame.assign(**ends)
 
 
 def grouped_means(

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from dovision.analysis.average_effect import at_level, average_effects
+from dovision.analysis.average_effect import BEYOND, at_level, average_effects
 from dovision.analysis.mask_effects import MASK_PLACES, mask_contrasts
 from dovision.analysis.object_effects import TAG
 from dovision.analysis.object_units import effects_over_objects
@@ -24,7 +24,7 @@ from dovision.findings.finding import (
 from dovision.findings.number_text import finer, level_text, number_text
 from dovision.functional.estimates import MIN_IMAGES
 from dovision.functional.intervals import level_of_selected
-from dovision.store.display_names import component_name, component_text
+from dovision.store.display_names import GREYS, component_name, component_text
 from dovision.store.run_record import Run
 from dovision.store.tables import CLEAN, has_rows, read_effects, read_samples, read_task
 from dovision.store.thumbnails import samples_in_conditions
@@ -32,7 +32,8 @@ from dovision.store.thumbnails import samples_in_conditions
 _KINDS = 2  # of objects that have a sentence
 _PICTURES = 3  # without labels that have one
 _KEYS = {"": "estimate", "low": "low", "high": "high"}  # of a number of the summary
-_FORMS = {"lowers": -1, "raises": 1}
+_PAINTED = {"PixelGrid": "cell ", "SlidingWindow": "window ", "Segments": "segment "}  # words for units
+_ONE_FILL = " One fill; another can have another effect."
 
 
 def effect_findings(run: Run) -> Iterator[Finding]:
@@ -56,24 +57,42 @@ def _largest(run: Run) -> Iterator[Finding]:
     clean = frame[(frame["condition"] == CLEAN) & frame["mean"].notna() & (frame["class"] != opposite)]
     if clean.empty:
         return
-    row = clean.loc[clean["mean"].abs().idxmax()]
+    column = "log_odds" if clean["log_odds"].notna().any() else "mean"
     level = level_of_selected(1, len(clean))
-    row = at_level(clean.loc[[row.name]], level).iloc[0].to_dict()
-    what = f"do({row['unit']}{_fill(run)}) on P({row['class']})"
-    number, images = in_brackets(row), images_text(row["images"])
-    among = (
-        f"the largest of {len(clean):,} average effects, so at {level_text(level)}" if len(clean) > 1 else "on average"
-    )
-    if sign := direction(row):
-        verb = next(verb for verb, way in _FORMS.items() if way == sign)
-        text = f"{what.replace(' on ', f' {verb} ')} by {in_brackets(_sized(row), form='.3f')} ({among}; {images})."
-    elif row["mean"] == 0:
-        text = f"No unit{_fill(run)} has an average effect on a class: each of {len(clean):,} is 0.000 ({images})."
-    elif pd.isna(row["low"]):
-        text = f"The average effect of {what} is {number}, the largest of {len(clean):,} ({row['reason']}; {images})."
+    row = at_level(run.folder, clean.loc[[clean[column].abs().idxmax()]], level).iloc[0].to_dict()
+    images, label = images_text(row["images"]), row["class"]
+    among = "on average"
+    if len(clean) > 1:
+        among = f"the largest of {len(clean):,} average effects, so at {level_text(level)}"
+    if row[column] == 0:
+        fill = f" painted {fill}" if (fill := _fill(run)) else ""
+        text = f"No unit{fill} has an average effect on a class: each of {len(clean):,} is 0.000 ({images})."
+    elif column == "mean":
+        number = in_brackets(row)
+        text = f"{_do(run, row['unit'])} changes P({label}) by {number} ({among}; {images}; {row['log_odds_reason']})."
     else:
-        text = f"The average effect of {what} is {number}, {among}: {NO_DIFFERENCE} from 0 ({images})."
-    yield finding("largest_effect", text, row, row["images"])
+        reason = f"; {row['log_odds_reason']}" if row["log_odds_reason"] else ""
+        text = f"{_do(run, row['unit'])} {_change(row)} ({among}; {images}{reason}). {_on_probability(row)}."
+    yield finding("largest_effect", text + _one_fill(run), row, row["images"], "" if column == "mean" else column)
+
+
+def _change(row: Mapping[str, Any]) -> str:
+    """The change of the log-odds of a class, such as "lowers the log-odds of 7 by 1.2 [0.9, 1.5]"."""
+    if sign := direction(row, "log_odds"):
+        verb = "raises" if sign > 0 else "lowers"
+        return f"{verb} the log-odds of {row['class']} by {in_brackets(_sized(row, 'log_odds'), form='.3f')}"
+    shown = "" if pd.isna(ends(row, "log_odds")[1]) else f", {NO_DIFFERENCE} from 0"
+    return f"changes the log-odds of {row['class']} by {in_brackets(row, 'log_odds')}{shown}"
+
+
+def _on_probability(row: Mapping[str, Any]) -> str:
+    """The average effect on the probability, and on how many groups it is larger than BEYOND, with their intervals."""
+    falls = "falls" if row["log_odds"] < 0 else "rises"
+    count = row["clusters"]
+    groups = "images" if count == row["images"] else "groups"
+    share = f"{falls} by more than {BEYOND:g} on {round(row['share_beyond'] * count):,} of {count:,} {groups}"
+    interval = f"[{row['share_beyond_low']:.2f}, {row['share_beyond_high']:.2f}]"
+    return f"P({row['class']}) changes by {in_brackets(row)} on average, and {share} {interval}"
 
 
 def _each_picture(run: Run) -> Iterator[Finding]:
@@ -93,7 +112,8 @@ def _each_picture(run: Run) -> Iterator[Finding]:
         verb = f"takes {size} off" if row["effect"] < 0 else f"adds {size} to"
         change = f"{verb} P({row['class']}) = {row['control']:.3f}"
         units = f"the largest effect of {len(own):,} units"
-        text = f"{names[sample]}: do({row['unit']}{_fill(run)}) {change}, {units} (one picture, no interval)."
+        do, fills = _do(run, row["unit"]), ", one fill" if _fill(run) else ""
+        text = f"{names[sample]}: {do[:1].lower()}{do[1:]} {change}, {units} (one picture{fills}, no interval)."
         yield finding(f"largest_effect_{number}", text, {"mean": row["effect"]}, 1)
 
 
@@ -112,17 +132,20 @@ def _masks(run: Run) -> Iterator[Finding]:
     row = max(rows, key=lambda row: row["inside"] or 0)
     among = f"the largest of {len(rows):,}, so at {level_text(level)}; " if len(rows) > 1 else ""
     size = {name: number_text(row[name], finer(".3f", row[name])) for name in MASK_PLACES if row[name] is not None}
-    what = f"The effect of do({row['mask']}{_fill(run)}) on P({row['class']}), {size['inside']} in size,"
+    do = _do(run, row["mask"])
+    what = f"The effect of {do[:1].lower()}{do[1:]} on P({row['class']}), {size['inside']} in size,"
     others = {"moved": "the mask moved elsewhere", "outside": "all outside it"}
     for name, words in others.items():
         column = f"minus_{name}"
         if row[name] is None:
             continue
-        is_ = {1: "is larger than", -1: "is smaller than", 0: "is not shown to differ from"}[direction(row, column)]
-        images, number = row[f"{column}_images"], f"inside minus {name} {in_brackets(row, column)}"
+        log_odds = f"{column}_log_odds"
+        is_ = {1: "is larger than", -1: "is smaller than", 0: "is not shown to differ from"}[direction(row, log_odds)]
+        images = row[f"{column}_images"]
+        number = f"inside minus {name} {in_brackets(row, log_odds)} in log-odds, {in_brackets(row, column)} on P"
         text = f"{what} {is_} that of {words}, {size[name]}"
         text = f"{text} ({among}{number}, paired; n = {images:,} images, {row['clusters']:,} groups)."
-        yield finding(f"mask_{column}", text, row, images, column)
+        yield finding(f"mask_{column}", text + _one_fill(run), row, images, log_odds)
 
 
 def _objects(run: Run) -> Iterator[Finding]:
@@ -137,17 +160,17 @@ def _objects(run: Run) -> Iterator[Finding]:
     if not clean:
         return
     words = {
-        "object_effects": "Taking the {kind} away changes P({label}) by {size}",
-        "contrasts": "Painting over the {kind}'s box changes P({label}) by {size} beyond boxes of its size elsewhere",
-        "": "Setting the {unit} over the {kind}{fill} changes P({label}) by {size} on average",
+        "object_effects": "Taking the {kind} away",
+        "contrasts": "Painting the {kind}'s box{fill}, beyond boxes of its size elsewhere,",
+        "": "Painting the {unit} over the {kind}{fill}" if _fill(run) else "Setting the {unit} over the {kind}",
     }[name]
-    unit = "cell" if "rows" in run.config.get("intervention", {}) else "unit"
+    unit, fill = "cell" if "rows" in run.config.get("intervention", {}) else "unit", _fill(run)
     for row in _one_class(without_opposite(clean, read_task(run.folder).opposite), column)[:_KINDS]:
-        size, fill = in_brackets(row, column), _fill(run).replace(" = ", " to ")
-        text = words.format(kind=row["kind"], label=row["class"], size=size, unit=unit, fill=fill)
-        shown = "" if direction(row, column) else f", {NO_DIFFERENCE} from 0"
-        text = f"{text}{shown} ({images_text(row['images'])})."
-        yield finding(f"effect_of_{row['kind']}", text, row, row["images"], column)
+        do = words.format(kind=row["kind"], unit=unit, fill=f" {fill}" if fill else "")
+        probability = f"P({row['class']}) changes by {in_brackets(row, column)} on average"
+        text = f"{do} {_change(row)}; {probability} ({images_text(row['images'])})."
+        mark = "" if name == "object_effects" else _one_fill(run)
+        yield finding(f"effect_of_{row['kind']}", text + mark, row, row["images"], "log_odds")
 
 
 def without_opposite(rows: Sequence[Mapping[str, Any]], opposite: str | None) -> Sequence[Mapping[str, Any]]:
@@ -163,8 +186,8 @@ def _over_objects(run: Run) -> Sequence[Mapping[str, Any]]:
 
 def _one_class(rows: Sequence[Mapping[str, Any]], column: str) -> list[Mapping[str, Any]]:
     """Of each kind of object the row of the class that it changes most, the largest first; the tag before others."""
-    name = column or "mean"
     frame = pd.DataFrame(rows)
+    name = "log_odds" if "log_odds" in frame else column or "mean"
     frame = frame[frame[name].notna()].assign(size=lambda own: own[name].astype(float).abs())
     frame = frame.sort_values(["size"], ascending=False, kind="stable")
     label = frame["class"].iloc[0] if len(frame) else None
@@ -210,12 +233,27 @@ def _attack(run: Run) -> Iterator[Finding]:
         yield finding("effect_auroc", text, area, found["images"])
 
 
+def _do(run: Run, unit: str) -> str:
+    """The intervention on a unit in words, such as "Painting cell r2c3 black"."""
+    if not (fill := _fill(run)):
+        return f"Do({unit})"
+    kind = str(run.config["intervention"].get("_target_", "")).rpartition(".")[2]
+    return f"Painting {_PAINTED.get(kind, '')}{unit} {fill}"
+
+
 def _fill(run: Run) -> str:
+    """What a run paints with, in words, such as "black" or "with blur (sigma 8.0)"; empty where it does not paint."""
     fill = run.config.get("intervention", {}).get("fill")
-    return f" = {component_text(fill)}" if isinstance(fill, Mapping) else ""
+    text = component_text(fill) if isinstance(fill, Mapping) else ""
+    return f"with {text}" if text and text not in GREYS.values() else text
 
 
-def _sized(row: Mapping[str, Any]) -> dict[str, Any]:
-    """The row with the size of its number, of which the interval has one sign, in place of it."""
-    mean, low, high = np.abs([row[name] for name in ("mean", "low", "high")])
-    return dict(row) | {"mean": mean, "low": min(low, high), "high": max(low, high)}
+def _one_fill(run: Run) -> str:
+    """The remark that other fills can have other effects."""
+    return _ONE_FILL if _fill(run) else ""
+
+
+def _sized(row: Mapping[str, Any], column: str) -> dict[str, Any]:
+    """The size of a number, of which the interval has one sign, as mean, low and high."""
+    mean, low, high = np.abs(ends(row, column))
+    return {"mean": mean, "low": min(low, high), "high": max(low, high)}

@@ -43,7 +43,7 @@ class MeasuredEffects(MeasuredImages):
         >>> found.to_pandas()[["condition", "unit", "class"]].iloc[0].tolist()
         ['clean', 'r0c0', 'bright']
         >>> sorted(found.to_pandas().columns)[:5]
-        ['class', 'clusters', 'condition', 'effective', 'error']
+        ['class', 'clusters', 'condition', 'high', 'images']
         >>> len(found.rows([0, 1]))
         16
     """
@@ -53,17 +53,18 @@ class MeasuredEffects(MeasuredImages):
         self.target = target
 
     def to_pandas(self) -> pd.DataFrame:
-        """Average effects: a row per (condition, unit, class) with mean in [-1, 1], low, high, reason, p, images.
+        """Average effects: a row per (condition, unit, class) with mean in [-1, 1], log_odds, share_beyond, images.
 
-        Intervals are over groups (patients), of level .95; `reason` says why there is none. With a target only the rows
-        of that class.
+        Intervals are over groups (patients), of level .95; `reason` says why there is none. Whether an effect differs
+        from 0 is what log_odds_p tests. With a target only the rows of that class. All columns: `average_effects`.
         """
         frame = average_effects(self.folder)
         return frame if self.target is None else frame[frame["class"] == self.target].reset_index(drop=True)
 
     def _first_rows(self) -> pd.DataFrame:
-        frame = self.to_pandas().sort_values("mean", key=abs, ascending=False, kind="stable")
-        return frame[["condition", "unit", "class", "mean", "low", "high", "images"]]
+        frame = self.to_pandas().sort_values("log_odds", key=abs, ascending=False, kind="stable")
+        ends = [f"{name}{end}" for name in ("log_odds", "share_beyond") for end in ("", "_low", "_high")]
+        return frame[["condition", "unit", "class", *ends[:3], "mean", "low", "high", *ends[3:], "images"]]
 
     def rows(self, samples: Collection[int]) -> pd.DataFrame:
         """Rows of effects.parquet of some samples: per (sample, condition, unit, class) control, treated, effect, ...

@@ -100,20 +100,22 @@ def effect_distribution(frame: pd.DataFrame) -> Figure:
 
 def _averages(run: Run, frame: pd.DataFrame, most: int, opposite: str | None) -> ReportFigure:
     """In log-odds; on the probability of a run that did not record them."""
-    recorded = frame["log_odds"].notna().any()
-    ends = ("mean", "low", "high") if not recorded else ("log_odds", "log_odds_low", "log_odds_high")
-    drawn = strongest(frame.assign(mean=frame[ends[0]]), most)
-    shown, scale = len(drawn), "log-odds of the class" if recorded else "class probability"
-    data = average_effect.at_level(frame, level_of_selected(shown, len(frame)))
+    column = "log_odds" if frame["log_odds"].notna().any() else "mean"
+    chosen = strongest(frame.assign(mean=frame[column]), most).index
+    level = level_of_selected(len(chosen), len(frame))
+    drawn = average_effect.at_level(run.folder, frame.loc[chosen], level).assign(level=level)
+    data = pd.concat([drawn, frame.drop(chosen).assign(level=LEVEL)])
+    scale, intervals = "class probability", EFFECT_INTERVALS
+    if column == "log_odds":
+        scale, intervals = "log-odds of the class", MEAN_INTERVALS
+        ends = {"log_odds": "mean", "log_odds_low": "low", "log_odds_high": "high"}
+        drawn = drawn[["condition", "unit", "class", *ends]].rename(columns=ends)
     text = (
         f"Mean over images of the effect of do(unit) on the {scale}{opposite_note(opposite)}: the largest of "
         f"{len(frame):,}."
     )
-    level = f"{MEAN_INTERVALS}{selected(shown, len(frame))}" if recorded else EFFECT_INTERVALS
-    more = f" In the numbers also effects on the probability: {EFFECT_INTERVALS}." if recorded else ""
-    words = caption(text, [run], images(frame["images"]), f"Whiskers: {level}.{more}", data)
-    numbers = data.loc[drawn.index, list(ends)].set_axis(["mean", "low", "high"], axis=1)
-    drawn = drawn[["condition", "unit", "class"]].join(numbers)
+    whiskers = f"Whiskers: {intervals}{selected(len(chosen), len(frame))}. In the numbers also: {EFFECT_INTERVALS}."
+    words = caption(text, [run], images(frame["images"]), whiskers, data)
     figure = average_effects_plot(drawn, f"average effect on the {scale}")
     return ReportFigure("average_effects", "Largest average effects", words, figure, data)
 
