@@ -34,8 +34,8 @@ from scipy import integrate, special, stats
 
 from dovision.functional.detection import Scored, auroc, auroc_difference, average_precision
 from dovision.functional.intervals import (
-    EFFECT,
-    SIZE,
+    EFFECT_BOUNDS,
+    SIZE_BOUNDS,
     Interval,
     balanced_interval,
     bounded_means,
@@ -176,19 +176,18 @@ def of_effects(
 
 def _printed(what: str, totals: Array, counts: Array) -> tuple[Array, Array]:
     """The ends of the intervals that a run prints of such a quantity, shapes (C,)."""
-    if "log-odds" in what:
-        return means(totals, counts).ends()
     if "falls" in what:
         return share_of((totals > 0).sum(0), len(totals))
-    found = bounded_means(totals, counts, SIZE if what.startswith("size") else EFFECT)
+    bounds = SIZE_BOUNDS if what.startswith("size") else EFFECT_BOUNDS
+    found = means(totals, counts) if "log-odds" in what else bounded_means(totals, counts, bounds)
     return found.low, found.high
 
 
 def of_means(draw: Draw, truth: float, clusters: int, samples: int, seed: int) -> tuple[int, int]:
     """How many intervals of means are printed, and how many hold."""
     values = draw(np.random.default_rng([seed, clusters]), (clusters, samples))
-    low, high = means(values, np.ones_like(values)).ends()
-    return int((~np.isnan(low)).sum()), int(((low <= truth) & (truth <= high)).sum())
+    found = means(values, np.ones_like(values))
+    return int((found.reason == "").sum()), int(((found.low <= truth) & (truth <= found.high)).sum())
 
 
 def of_shares(truth: float, clusters: int, samples: int, correlation: float, seed: int) -> Iterator[Interval]:

@@ -1,5 +1,8 @@
 """Average effects over images against pandas and against the interval of each mean by itself."""
 
+import re
+import shutil
+
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -8,11 +11,21 @@ import pytest
 from scipy import stats
 
 from dovision.analysis import average_effect
-from dovision.analysis.average_effect import BEYOND, INTERACTIONS, at_level, average_effects, interactions
+from dovision.analysis.average_effect import (
+    INTERACTIONS,
+    LARGE_EFFECT,
+    NOT_RECORDED,
+    at_level,
+    average_effects,
+    interactions,
+)
+from dovision.findings.effect_findings import effect_findings
 from dovision.functional.effects import RESOLUTION
-from dovision.functional.intervals import EFFECT, FEW_GROUPS, SATURATED, mean_interval, mean_p_value
+from dovision.functional.intervals import EFFECT_BOUNDS, FEW_GROUPS, SATURATED, mean_interval, mean_p_value
 from dovision.store import tables
-from dovision.store.tables import EFFECTS, read_effects, read_samples
+from dovision.store.effect_sums import SUMMED, SUMS, Cells, sums_columns, sums_schema
+from dovision.store.run_record import read_run
+from dovision.store.tables import EFFECTS, read_effects, read_samples, write_table
 
 pytestmark = pytest.mark.usefixtures("few_images")
 CELL = ["condition", "unit", "class"]
@@ -37,7 +50,7 @@ def test_means_are_those_of_the_means_of_patients_by_pandas(run):
 
 def test_intervals_are_those_of_each_mean_by_itself(run):
     found = average_effects(run)
-    wide = at_level(run, found[::11], 0.999).set_index(CELL)
+    wide = at_level(run, found[::27], 0.999).set_index(CELL)
     found = found.set_index(CELL)
     rows = read_effects(run, range(300)).merge(read_samples(run)[["sample", "condition", "group"]])
     for cell, values in rows.groupby(CELL):
@@ -46,14 +59,14 @@ def test_intervals_are_those_of_each_mean_by_itself(run):
         effect, log_odds = (values[name].to_numpy(float) for name in ("effect", "log_odds_effect"))
         group = values["group"].to_numpy()
         for frame, level in ((wide, 0.999), (found, 0.95)):
-            alone = mean_interval(effect, group, RESOLUTION, level, EFFECT)
+            alone = mean_interval(effect, group, RESOLUTION, level, EFFECT_BOUNDS)
             assert tuple(frame.loc[cell, ["low", "high"]]) == pytest.approx((alone.low, alone.high))
         assert (found.loc[cell, "p"] < 0.05) == (not alone.low <= 0 <= alone.high)
         for frame, level in ((found, 0.95), (wide, 0.999)):
             alone = mean_interval(log_odds, group, level=level)
             assert tuple(frame.loc[cell, ["log_odds_low", "log_odds_high"]]) == pytest.approx((alone.low, alone.high))
             row = frame.loc[cell]
-            beyond = values.groupby("group")["effect"].mean() * np.sign(row["log_odds"]) > BEYOND
+            beyond = values.groupby("group")["effect"].mean() * np.sign(row["log_odds"]) > LARGE_EFFECT
             exact = stats.binomtest(int(beyond.sum()), 150).proportion_ci(level)
             shares = row[["share_beyond", "share_beyond_low", "share_beyond_high"]].tolist()
             assert shares == pytest.approx((beyond.mean(), exact.low, exact.high))
@@ -150,3 +163,32 @@ def test_a_run_without_sets_has_no_interactions(run):
     found = interactions(run)
     assert found.empty
     assert list(found.columns) == INTERACTIONS
+
+
+@pytest.fixture
+def of_sums(tmp_path, run):
+    """A copy of the run that has the table of sums as well."""
+    folder = tmp_path / "summed"
+    shutil.copytree(run, folder)
+    rows, samples = read_effects(run, range(300)), read_samples(run)
+    names = [tuple(dict.fromkeys(rows[column])) for column in CELL]
+    cells, group = Cells(*names), samples.drop_duplicates("sample")["group"].to_numpy()
+    effects = [rows[name].to_numpy().reshape(300, *cells.shape) for name in SUMMED]
+    sums = sums_columns(cells, group, *effects, np.ones((300, *cells.shape[:2]), bool))
+    write_table(folder / SUMS, sums_schema(cells), [sums])
+    return folder
+
+
+def test_sums_have_the_averages_of_the_rows(run, of_sums):
+    pd.testing.assert_frame_equal(average_effects(of_sums), average_effects(run))
+
+
+def test_sums_of_an_earlier_version_have_a_reason_in_place_of_log_odds_and_no_verdict(run, of_sums):
+    pq.write_table(pq.read_table(of_sums / SUMS).drop_columns("log_odds"), of_sums / SUMS)
+    found, whole = average_effects(of_sums), average_effects(run)
+    assert set(found["log_odds_reason"]) == {NOT_RECORDED}
+    assert found.filter(like="log_odds").drop(columns="log_odds_reason").isna().all(axis=None)
+    same = ["mean", "low", "high", "p", "clusters", "images"]
+    pd.testing.assert_frame_equal(found[same], whole[same])
+    text = next(iter(effect_findings(read_run(of_sums)))).text
+    assert re.match(r"Painting cell r\dc\d black changes P\(\d\) by .*; n = 300 images; log-odds were not rec", text)

@@ -13,7 +13,7 @@ import pytest
 from dovision.analysis import mask_effects
 from dovision.analysis.mask_effects import mask_contrasts, mask_sizes
 from dovision.findings.effect_findings import effect_findings
-from dovision.functional.intervals import EFFECT, mean_interval
+from dovision.functional.intervals import EFFECT_BOUNDS, mean_interval
 from dovision.report.figures.masks import Masks
 from dovision.store.run_record import Run, read_sweep
 from dovision.store.tables import read_effects
@@ -54,7 +54,7 @@ def test_sizes_are_paired_within_the_image_whatever_the_sign(of_masks):
 def test_the_interval_of_a_difference_is_over_patients(of_masks):
     row = mask_contrasts(of_masks.folder).iloc[0]
     own = np.array([0.41 + 0.01 * (sample % 5 - 1) for sample in range(23)])
-    interval = mean_interval(own, np.arange(23) // 2, bounds=EFFECT)
+    interval = mean_interval(own, np.arange(23) // 2, bounds=EFFECT_BOUNDS)
     assert tuple(row[["minus_moved", "minus_moved_low", "minus_moved_high"]]) == pytest.approx(interval[:3])
     log_odds = mean_interval(5 * own, np.arange(23) // 2)
     names = [f"minus_moved_log_odds{end}" for end in ("", "_low", "_high")]

@@ -15,7 +15,7 @@ from dovision.analysis.object_effects import (
     paired,
     true_effects,
 )
-from dovision.functional.intervals import CONSTANT, EFFECT, holm, mean_interval
+from dovision.functional.intervals import CONSTANT, EFFECT_BOUNDS, holm, mean_interval
 from dovision.report.figures.objects import Objects
 from dovision.store.run_record import Run, read_sweep
 from dovision.store.tables import read_effects
@@ -47,7 +47,7 @@ def test_the_mean_true_effect_is_that_of_the_rows(map_run):
     assert len(frame) == 8
     effects = read_effects(map_run, range(24))
     values = effects[(effects["unit"] == "nodule1") & (effects["class"] == "nodule")]
-    interval = mean_interval(values["effect"].to_numpy(float), values["sample"].to_numpy() // 2, bounds=EFFECT)
+    interval = mean_interval(values["effect"].to_numpy(float), values["sample"].to_numpy() // 2, bounds=EFFECT_BOUNDS)
     found = frame.loc[("clean", "nodule", "nodule")]
     assert tuple(found[["mean", "low", "high", "clusters"]]) == pytest.approx(interval[:4])
     assert (found["images"], found["objects"]) == (18, 18)

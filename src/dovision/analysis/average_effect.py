@@ -7,7 +7,7 @@ import operator
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -16,10 +16,9 @@ import pandas as pd
 from dovision.functional.effects import RESOLUTION
 from dovision.functional.estimates import without_few
 from dovision.functional.intervals import (
-    EFFECT,
+    EFFECT_BOUNDS,
     LEVEL,
     UNBOUNDED,
-    BoundedMeans,
     Bounds,
     bounded_means,
     mean_interval,
@@ -28,8 +27,8 @@ from dovision.functional.intervals import (
 )
 from dovision.store.effect_sums import (
     CELL,
-    LOG_ODDS,
     LOG_ODDS_QUANTUM,
+    LOG_ODDS_SUM,
     QUANTUM,
     SUMS,
     SUMS_AT_ONCE,
@@ -44,7 +43,7 @@ from dovision.types import MATCHED_CONTROL, SET_JOIN
 _Array = npt.NDArray[np.float64]
 _Places = npt.NDArray[np.int64]
 INTERACTIONS = [*CELL, "effect", "additive", "interaction", "low", "high", "reason", "p", "clusters", "images"]
-BEYOND = 0.1  # size of an effect on a probability, fixed beforehand, beyond which groups are counted
+LARGE_EFFECT = 0.1  # size of an effect on a probability, fixed beforehand, beyond which groups are counted
 NOT_RECORDED = "log-odds were not recorded by this version"
 _INTERACTION: Bounds = (-2.0, 2.0)  # P(u, v) - P(u) - P(v) + P
 
@@ -62,7 +61,7 @@ def average_effects(folder: Path) -> pd.DataFrame:
         Columns condition, unit, class; mean (over groups of the group's mean effect on the probability), low, high,
         reason (why there is no interval), p (two-sided, of "the mean is 0"); log_odds (the same mean of effects in
         log-odds), log_odds_low, log_odds_high, log_odds_reason, log_odds_p; share_beyond (of the groups whose effect on
-        the probability is larger than BEYOND, with the sign of the average effect in log-odds), share_beyond_low,
+        the probability is larger than LARGE_EFFECT, with the sign of the average effect in log-odds), share_beyond_low,
         share_beyond_high (Clopper and Pearson's); clusters (groups), images; in the order of the table. Effects below
         RESOLUTION count as 0. The last few tables are remembered, as long as their files stay as they are.
     """
@@ -108,7 +107,7 @@ def _average_effects(
             place = np.searchsorted(groups, rows.group[here]) * len(block) + cell[here]
             for added, values in zip(sums, rows[2:], strict=True):
                 np.add.at(added, place, values[here])
-        frames.append(_frame(block, *sums.reshape(3, len(groups), -1), level))
+        frames.append(_frame(block, sums.reshape(3, len(groups), -1), level))
     return pd.concat(frames, ignore_index=True)
 
 
@@ -143,7 +142,7 @@ def interactions(folder: Path, level: float = LEVEL) -> pd.DataFrame:
         found = bounded_means(of_groups[0].sum().to_numpy(), count, _INTERACTION, RESOLUTION, level)
         of_set, of_units = (each.mean().mean().to_numpy() for each in of_groups[1:])
         cells = pd.MultiIndex.from_tuples([(condition, name, label) for condition, label in wide[name]], names=CELL)
-        columns = {"effect": of_set, "additive": of_units, "interaction": found.estimate, **_interval_columns(found)}
+        columns = found.columns() | {"effect": of_set, "additive": of_units, "interaction": found.estimate}
         frame = cells.to_frame(index=False).assign(**columns, clusters=found.clusters, images=count.sum(axis=0))
         frames.append(frame[frame["images"] > 0])
     return without_few(pd.concat(frames, ignore_index=True)[INTERACTIONS])
@@ -184,7 +183,7 @@ def _rows(folder: Path, names: Sequence[pd.Index[str]], group_of: pd.Series[int]
         cell = np.ravel_multi_index(codes, [len(known) for known in names])
         effect = rows["effect"].to_numpy(float)
         rounded = np.where(np.abs(effect) < RESOLUTION, 0.0, effect)
-        log_odds = whole_log_odds(rows["log_odds_effect"].to_numpy()) * LOG_ODDS_QUANTUM
+        log_odds = whole_log_odds(rows["log_odds_effect"].to_numpy()) * np.float64(LOG_ODDS_QUANTUM)
         yield _Rows(cell, group_of.loc[rows["sample"]].to_numpy(), rounded, log_odds, np.ones(len(rows), np.int64))
 
 
@@ -193,33 +192,26 @@ def _summed_rows(folder: Path) -> Iterator[_Rows]:
     cells = read_cells(folder)
     for table in sum_rows(folder):
         group, total, images = (table[name].to_numpy() for name in ("group", "total", "images"))
-        summed = LOG_ODDS in table.column_names
-        log_odds = table[LOG_ODDS].to_numpy() * LOG_ODDS_QUANTUM if summed else np.full(len(group), np.nan)
+        summed = LOG_ODDS_SUM in table.column_names
+        log_odds = table[LOG_ODDS_SUM].to_numpy() * LOG_ODDS_QUANTUM if summed else np.full(len(group), np.nan)
         yield _Rows(cells.places(table), group, total * QUANTUM, log_odds, images)
 
 
-def _frame(cells: pd.MultiIndex, totals: _Array, log_odds: _Array, counts: _Array, level: float) -> pd.DataFrame:
-    found = bounded_means(totals, counts, EFFECT, RESOLUTION, level)
+def _frame(cells: pd.MultiIndex, sums: _Array, level: float) -> pd.DataFrame:
+    """Rows of `average_effects` of sums of effects, of those in log-odds, and numbers of images, shape (3, G, C)."""
+    totals, log_odds, counts = sums
+    found = bounded_means(totals, counts, EFFECT_BOUNDS, RESOLUTION, level)
     recorded = ~np.isnan(log_odds).any(axis=0)
-    of_t = means(np.nan_to_num(log_odds), counts)
-    of_t = of_t._replace(
-        estimate=np.where(recorded, of_t.estimate, np.nan), reason=np.where(recorded, of_t.reason, NOT_RECORDED)
-    )
-    low, high = of_t.ends(level)
-    columns = {"mean": found.estimate, **_interval_columns(found)}
-    columns |= {"log_odds": of_t.estimate, "log_odds_low": low, "log_odds_high": high, "log_odds_reason": of_t.reason}
-    columns["log_odds_p"] = of_t.p_values()
-    sign = np.sign(np.where(recorded, of_t.estimate, found.estimate))
-    hits = (totals * sign > BEYOND * np.maximum(counts, 1)).sum(axis=0)
-    with np.errstate(invalid="ignore"):
-        columns["share_beyond"] = hits / found.clusters
+    columns = found.columns() | means(np.nan_to_num(log_odds), counts, level=level).columns("log_odds")
+    for name in ("log_odds", "log_odds_low", "log_odds_high", "log_odds_p"):
+        columns[name] = np.where(recorded, columns[name], np.nan)
+    columns["log_odds_reason"] = np.where(recorded, columns["log_odds_reason"], NOT_RECORDED)
+    sign = np.sign(np.where(recorded, columns["log_odds"], found.estimate))
+    hits = (totals * sign > LARGE_EFFECT * np.maximum(counts, 1)).sum(axis=0)
+    columns["share_beyond"] = hits / np.maximum(found.clusters, 1)
     columns["share_beyond_low"], columns["share_beyond_high"] = share_of(hits, found.clusters, level)
     images = counts.sum(axis=0).astype(np.int64)
     return cells.to_frame(index=False).assign(**columns, clusters=found.clusters, images=images)[images > 0]
-
-
-def _interval_columns(found: BoundedMeans) -> dict[str, npt.NDArray[Any]]:
-    return {name: getattr(found, name) for name in ("low", "high", "reason", "p")}
 
 
 def grouped_means(

@@ -9,7 +9,7 @@ import pandas as pd
 from dovision.analysis.average_effect import grouped_means
 from dovision.functional.effects import RESOLUTION
 from dovision.functional.estimates import without_few
-from dovision.functional.intervals import EFFECT, LEVEL, SIZE, holm, mean_p_value
+from dovision.functional.intervals import EFFECT_BOUNDS, LEVEL, SIZE_BOUNDS, holm, mean_p_value
 from dovision.store.map_tables import BOXES_FILE, read_box_table
 from dovision.store.tables import EFFECTS, has_all_rows, read_groups, read_task, row_groups
 from dovision.types import MATCHED_CONTROL, OUTSIDE
@@ -18,7 +18,7 @@ _IMAGE = ["sample", "condition", "class"]
 _CELL = ["condition", "mask", "class"]
 MASK_PLACES = ("inside", "outside", "moved")
 INSIDE_MINUS = {"minus_outside": "outside", "minus_moved": "moved"}  # of the size inside
-_BOUNDS = dict.fromkeys(MASK_PLACES, SIZE) | dict.fromkeys(INSIDE_MINUS, EFFECT)
+_BOUNDS = dict.fromkeys(MASK_PLACES, SIZE_BOUNDS) | dict.fromkeys(INSIDE_MINUS, EFFECT_BOUNDS)
 _IN_LOG_ODDS = {name: f"{name}_log_odds" for name in INSIDE_MINUS}
 _SCALES = {"effect": "", "log_odds_effect": "_log_odds"}
 _ENDS = ("", "_low", "_high", "_reason")

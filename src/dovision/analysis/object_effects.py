@@ -9,7 +9,7 @@ import pandas as pd
 from dovision.analysis.average_effect import grouped_means
 from dovision.functional.effects import RESOLUTION
 from dovision.functional.estimates import without_few
-from dovision.functional.intervals import EFFECT, LEVEL, UNBOUNDED, holm, mean_p_value
+from dovision.functional.intervals import EFFECT_BOUNDS, LEVEL, UNBOUNDED, holm, mean_p_value
 from dovision.store.map_tables import BOXES_FILE, read_box_table
 from dovision.store.tables import CLEAN, EFFECTS, has_all_rows, read_groups, row_groups
 from dovision.types import MATCHED_CONTROL, object_kind
@@ -69,13 +69,13 @@ def object_effects(folder: Path, level: float = LEVEL) -> pd.DataFrame:
         condition, kind, class, mean, low, high, reason (why there is no interval), the same in log-odds (log_odds,
         log_odds_low, ...), clusters, images, objects (how many effects there are).
     """
-    return mean_effects(true_effects(folder), level)
+    return mean_object_effects(true_effects(folder), level)
 
 
-def mean_effects(rows: pd.DataFrame, level: float = LEVEL) -> pd.DataFrame:
+def mean_object_effects(rows: pd.DataFrame, level: float = LEVEL) -> pd.DataFrame:
     """The result of `object_effects`, from rows with condition, kind, class, sample, group, effect, log_odds_effect."""
     rows = rows.rename(columns={"log_odds_effect": "log_odds"})
-    means = grouped_means(rows, _CELL, ["effect", "log_odds"], RESOLUTION, level, {"effect": EFFECT})
+    means = grouped_means(rows, _CELL, ["effect", "log_odds"], RESOLUTION, level, {"effect": EFFECT_BOUNDS})
     names = dict(zip((f"effect{end}" for end in _ENDS), ("mean", "low", "high", "reason"), strict=True))
     return means.rename(columns=names).reindex(columns=TRUE)
 
@@ -117,7 +117,7 @@ def contrasts(folder: Path, level: float = LEVEL) -> pd.DataFrame:
         return pd.DataFrame(columns=CONTRASTS)
     both = paired(rows)
     cells = both[both["label"].isna() | (both["label"] == both["class"])].groupby(_CELL, sort=False)
-    bounds = dict.fromkeys(("box", "control", "difference"), EFFECT)
+    bounds = dict.fromkeys(("box", "control", "difference"), EFFECT_BOUNDS)
     frame = grouped_means(cells.obj, _CELL, [*bounds, "log_odds"], RESOLUTION, level, bounds)
     frame["p"] = [mean_p_value(own["log_odds"].to_numpy(float), own["group"].to_numpy()) for _, own in cells]
     frame["p_holm"] = frame.groupby("condition")["p"].transform(lambda p: holm(p.to_numpy(float)))

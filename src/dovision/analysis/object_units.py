@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 from scipy import stats
 
-from dovision.analysis.object_effects import TRUE, mean_effects, object_rows, true_effects
+from dovision.analysis.object_effects import TRUE, mean_object_effects, object_rows, true_effects
 from dovision.functional import estimates
 from dovision.functional.detection import Scored, auroc
 from dovision.functional.estimates import of_images, share_of_images
@@ -107,7 +107,7 @@ def effects_over_objects(folder: Path) -> pd.DataFrame:
     rows = rows.assign(kind=rows["object"].map(object_kind), group=rows["sample"].map(read_groups(folder)))
     spoken = rows["label"].dropna().unique()
     rows = rows[rows["class"].isin(spoken) & (rows["label"].isna() | (rows["label"] == rows["class"]))]
-    return mean_effects(rows)
+    return mean_object_effects(rows)
 
 
 def _over(effects: pd.DataFrame, boxes: pd.DataFrame) -> pd.DataFrame:

@@ -12,7 +12,7 @@ import pandas as pd
 from dovision import checks
 from dovision.functional.effects import RESOLUTION
 from dovision.functional.estimates import FEW_IMAGES, of_images
-from dovision.functional.intervals import EFFECT, NOT_MEASURED, Interval, mean_interval, share_interval, withheld
+from dovision.functional.intervals import EFFECT_BOUNDS, NOT_MEASURED, Interval, mean_interval, share_interval, withheld
 from dovision.store.tables import CLEAN, EFFECTS, effects_schema, has_all_rows, read_samples, row_groups, samples_schema
 from dovision.types import Task
 
@@ -59,7 +59,7 @@ class ReportedNumber:
         if self.column in YES_OR_NO:
             interval = share_interval(values, groups)
         elif self.column in EFFECTS_ON_P:
-            interval = mean_interval(values, groups, RESOLUTION, bounds=EFFECT)
+            interval = mean_interval(values, groups, RESOLUTION, bounds=EFFECT_BOUNDS)
         else:
             interval = mean_interval(values, groups)
         return of_images(interval, rows.loc[np.isfinite(values), "sample"].nunique())

@@ -17,7 +17,7 @@ from dovision.analysis.object_effects import contrasts, object_effects
 from dovision.functional.detection import Scored, auroc
 from dovision.functional.effects import RESOLUTION
 from dovision.functional.estimates import FEW_IMAGES, of_images, share_of_images
-from dovision.functional.intervals import BOTH_INTERVALS, SIZE, UNBOUNDED, mean_interval, withheld
+from dovision.functional.intervals import BOTH_INTERVALS, SIZE_BOUNDS, UNBOUNDED, mean_interval, withheld
 from dovision.io.text_files import write_json
 from dovision.store.display_names import METRIC_HEADS, display_name
 from dovision.store.map_tables import MAPS_FILE, read_reference
@@ -104,7 +104,7 @@ def _condition(rows: pd.DataFrame, clean: pd.DataFrame, task: Task) -> dict[str,
         "robust_accuracy": np.where(np.isnan(correct), np.nan, held),
     }
     intervals = {name: share_of_images(hits, groups) for name, hits in shares.items()}
-    for name, resolution, bounds in ((_SIZE, RESOLUTION, SIZE), ("mean_expected_logit_effect", 0.0, UNBOUNDED)):
+    for name, resolution, bounds in ((_SIZE, RESOLUTION, SIZE_BOUNDS), ("mean_expected_logit_effect", 0.0, UNBOUNDED)):
         interval = mean_interval(rows[name].to_numpy(float), groups, resolution, bounds=bounds)
         intervals[name] = of_images(interval, rows[name].count())
     scored = _scored(rows[success == 1]), _scored(clean)

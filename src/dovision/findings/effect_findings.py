@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from dovision.analysis.average_effect import BEYOND, at_level, average_effects
+from dovision.analysis.average_effect import LARGE_EFFECT, at_level, average_effects
 from dovision.analysis.mask_effects import MASK_PLACES, mask_contrasts
-from dovision.analysis.object_effects import TAG
+from dovision.analysis.object_effects import TAG, contrasts, object_effects
 from dovision.analysis.object_units import effects_over_objects
 from dovision.findings.finding import (
     NO_DIFFERENCE,
@@ -86,11 +86,11 @@ def _change(row: Mapping[str, Any]) -> str:
 
 
 def _on_probability(row: Mapping[str, Any]) -> str:
-    """The average effect on the probability, and on how many groups it is larger than BEYOND, with their intervals."""
+    """The average effect on the probability, and on how many groups it is larger than LARGE_EFFECT."""
     falls = "falls" if row["log_odds"] < 0 else "rises"
     count = row["clusters"]
     groups = "images" if count == row["images"] else "groups"
-    share = f"{falls} by more than {BEYOND:g} on {round(row['share_beyond'] * count):,} of {count:,} {groups}"
+    share = f"{falls} by more than {LARGE_EFFECT:g} on {round(row['share_beyond'] * count):,} of {count:,} {groups}"
     interval = f"[{row['share_beyond_low']:.2f}, {row['share_beyond_high']:.2f}]"
     return f"P({row['class']}) changes by {in_brackets(row)} on average, and {share} {interval}"
 
@@ -125,10 +125,9 @@ def _masks(run: Run) -> Iterator[Finding]:
     if not rows:
         return
     level = level_of_selected(1, len(rows))
-    if len(rows) > 1:
-        frame = mask_contrasts(run.folder, level)
-        frame = frame[frame["condition"] == CLEAN].astype(object)
-        rows = frame.where(frame.notna(), None).to_dict("records")
+    frame = mask_contrasts(run.folder, level)
+    frame = frame[frame["condition"] == CLEAN].astype(object)
+    rows = frame.where(frame.notna(), None).to_dict("records")
     row = max(rows, key=lambda row: row["inside"] or 0)
     among = f"the largest of {len(rows):,}, so at {level_text(level)}; " if len(rows) > 1 else ""
     size = {name: number_text(row[name], finer(".3f", row[name])) for name in MASK_PLACES if row[name] is not None}
@@ -153,9 +152,12 @@ def _objects(run: Run) -> Iterator[Finding]:
 
     None of a kind of which there are too few images for an interval.
     """
-    tables = {"object_effects": "", "contrasts": "difference"}
+    tables = {"object_effects": object_effects, "contrasts": contrasts}
     name = next((name for name in tables if run.summary.get(name)), "")
-    rows, column = (run.summary[name], tables[name]) if name else (_over_objects(run), "")
+    column = "difference" if name == "contrasts" else ""
+    rows = run.summary[name] if name else effects_over_objects(run.folder).to_dict("records")
+    if name and "log_odds" not in rows[0]:  # the summary of an earlier version
+        rows = tables[name](run.folder).to_dict("records")
     clean = [row for row in rows if row["condition"] == CLEAN and not pd.isna(ends(row, column)[1])]
     if not clean:
         return
@@ -165,7 +167,7 @@ def _objects(run: Run) -> Iterator[Finding]:
         "": "Painting the {unit} over the {kind}{fill}" if _fill(run) else "Setting the {unit} over the {kind}",
     }[name]
     unit, fill = "cell" if "rows" in run.config.get("intervention", {}) else "unit", _fill(run)
-    for row in _one_class(without_opposite(clean, read_task(run.folder).opposite), column)[:_KINDS]:
+    for row in _one_class(without_opposite(clean, read_task(run.folder).opposite))[:_KINDS]:
         do = words.format(kind=row["kind"], unit=unit, fill=f" {fill}" if fill else "")
         probability = f"P({row['class']}) changes by {in_brackets(row, column)} on average"
         text = f"{do} {_change(row)}; {probability} ({images_text(row['images'])})."
@@ -179,16 +181,10 @@ def without_opposite(rows: Sequence[Mapping[str, Any]], opposite: str | None) ->
     return others if {row["kind"] for row in others} == {row["kind"] for row in rows} else rows
 
 
-def _over_objects(run: Run) -> Sequence[Mapping[str, Any]]:
-    rows: list[Mapping[str, Any]] = effects_over_objects(run.folder).to_dict("records")
-    return rows
-
-
-def _one_class(rows: Sequence[Mapping[str, Any]], column: str) -> list[Mapping[str, Any]]:
+def _one_class(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """Of each kind of object the row of the class that it changes most, the largest first; the tag before others."""
     frame = pd.DataFrame(rows)
-    name = "log_odds" if "log_odds" in frame else column or "mean"
-    frame = frame[frame[name].notna()].assign(size=lambda own: own[name].astype(float).abs())
+    frame = frame[frame["log_odds"].notna()].assign(size=lambda own: own["log_odds"].astype(float).abs())
     frame = frame.sort_values(["size"], ascending=False, kind="stable")
     label = frame["class"].iloc[0] if len(frame) else None
     own = frame[frame["class"] == label] if (frame["kind"] == TAG).any() else frame

@@ -37,8 +37,8 @@ BOTH_INTERVALS = (
 )
 Bounds = tuple[float, float]
 UNBOUNDED: Bounds = (-np.inf, np.inf)
-EFFECT: Bounds = (-1.0, 1.0)  # an effect on a probability, the difference of two of one control, or of two sizes
-SIZE: Bounds = (0.0, 1.0)  # of such an effect
+EFFECT_BOUNDS: Bounds = (-1.0, 1.0)  # an effect on a probability, the difference of two of one control, or of two sizes
+SIZE_BOUNDS: Bounds = (0.0, 1.0)  # of such an effect
 _CUT = 0.5  # share of the capital that a bet may lose
 _STEPS = 30  # of bisection, to 1e-9 of the range
 _AT_ONCE = 400_000  # numbers, so that they stay in the processor's cache
@@ -55,7 +55,7 @@ SATURATED = "saturated: below the resolution of float32 probabilities"
 class Interval(NamedTuple):
     """An estimate with its interval; `low` and `high` are nan, and `reason` says why, where none is given.
 
-    `clusters` counts the groups (patients or images), `method` is MEAN or SHARE, or empty.
+    `clusters` counts the groups (patients or images), `method` is MEAN, BOUNDED or SHARE, or empty.
     """
 
     estimate: float
@@ -87,81 +87,10 @@ def withheld(estimate: float, clusters: int, reason: str) -> Interval:
 
 
 class Means(NamedTuple):
-    """Means of several quantities, and what their intervals follow from; each an array of shape (C,).
+    """Means over groups of C quantities, each the mean of the group's mean, with intervals; arrays of shape (C,).
 
-    estimate   mean over groups of the group's mean
-    error      its standard error
-    skewness   of the groups' means
-    clusters   how many groups there are
-    reason     why there is no interval; empty where there is one
-    """
-
-    estimate: _Array
-    error: _Array
-    skewness: _Array
-    clusters: npt.NDArray[Any]
-    reason: npt.NDArray[Any]
-
-    def ends(self, level: float = LEVEL) -> tuple[_Array, _Array]:
-        """The lower and the upper ends, shapes (C,); nan where withheld.
-
-        A quantile q of Student's t with half the degrees of freedom that equal groups of normal effects would have:
-        the standard error of skewed effects is known only so well. Towards the longer tail it is
-        q + slope (1 + 2 q^2), three times the second-order correction for skewness, which few groups show too little.
-
-        Source of the correction: Johnson, Modified t tests and confidence intervals for asymmetrical populations, 1978.
-        """
-        quantile = stats.t.ppf((1 + level) / 2, self._freedom)
-        ends = []
-        for side in (-1, 1):
-            reach = quantile + self._slope(side) * (1 + 2 * quantile**2)
-            ends.append(np.where(self.reason == "", self.estimate + side * self.error * reach, np.nan))
-        return ends[0], ends[1]
-
-    def p_values(self) -> _Array:
-        """Two-sided p-values of "the mean is 0", shape (C,): below 1 - level exactly where `ends(level)` excludes 0."""
-        slope = self._slope(-np.sign(self.estimate))
-        with np.errstate(divide="ignore", invalid="ignore"):
-            distance = np.abs(self.estimate) / self.error - slope
-            quantile = 2 * distance / (1 + np.sqrt(1 + 8 * slope * np.maximum(distance, 0)))
-        p = 2 * stats.t.sf(np.maximum(quantile, 0), self._freedom)
-        return np.where(self.reason == "", p, np.nan)
-
-    @property
-    def _freedom(self) -> _Array:
-        return np.maximum((self.clusters - 1) / 2, 0.5)
-
-    def _slope(self, side: _Array | int) -> _Array:
-        return np.maximum(side * self.skewness, 0) / (2 * np.sqrt(np.maximum(self.clusters, 1)))
-
-
-def means(totals: _Array, counts: _Array, resolution: float = 0.0) -> Means:
-    """Means over groups of C quantities without bounds.
-
-    Args:
-        totals: the sum of each group's values, shape (G, C).
-        counts: how many values it has, shape (G, C); 0 where it has none.
-        resolution: a mean size below it is rounding, and gets no interval.
-    """
-    value, present, clusters = _group_means(totals, counts)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        estimate = value.sum(axis=0) / clusters
-        centred = np.where(present, value - estimate, 0.0)
-        error = np.sqrt(np.einsum("gc,gc->c", centred, centred) / (clusters * (clusters - 1)))
-        skewness = _skewness(centred, clusters)
-    apart = _apart(np.where(present, value, np.nan), present, clusters)
-    reasons = _few(value, clusters, resolution) | {
-        CONSTANT: apart == 0,
-        FEW_DIFFERENT: apart < np.minimum(MIN_GROUPS, clusters - 1),
-    }
-    reason = np.select(list(reasons.values()), list(reasons), default="")
-    return Means(estimate, error, np.where(apart > 0, skewness, 0.0), clusters, reason)
-
-
-class BoundedMeans(NamedTuple):
-    """Means of several quantities with bounds, their intervals, and p-values of "the mean is 0"; arrays of shape (C,).
-
-    `p` is below .05 exactly where the interval of level .95 excludes 0.
+    `p` is the two-sided p-value of "the mean is 0", below .05 exactly where the interval of level .95 excludes 0;
+    `clusters` counts the groups; `reason` says why there is no interval, and low, high and p are nan then.
     """
 
     estimate: _Array
@@ -171,11 +100,38 @@ class BoundedMeans(NamedTuple):
     clusters: npt.NDArray[np.int64]
     reason: npt.NDArray[Any]
 
+    def columns(self, name: str = "") -> dict[str, npt.NDArray[Any]]:
+        """NAME, NAME_low, NAME_high, NAME_reason, NAME_p; without a name mean, low, high, reason, p."""
+        start = f"{name}_" if name else ""
+        ends = {f"{start}{end}": getattr(self, end) for end in ("low", "high", "reason", "p")}
+        return {name or "mean": self.estimate, **ends}
+
+
+def means(totals: _Array, counts: _Array, resolution: float = 0.0, level: float = LEVEL) -> Means:
+    """Means of quantities without bounds, with intervals by Student's t.
+
+    Args:
+        totals: the sum of each group's values, shape (G, C).
+        counts: how many values it has, shape (G, C); 0 where it has none.
+        resolution: a mean size below it is rounding, and gets no interval.
+        level: of the intervals.
+    """
+    value, present, clusters, estimate = _group_means(totals, counts)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        centred = np.where(present, value - estimate, 0.0)
+        error = np.sqrt(np.einsum("gc,gc->c", centred, centred) / (clusters * (clusters - 1)))
+        skewness = _skewness(centred, clusters)
+    apart = _apart(np.where(present, value, np.nan), present, clusters)
+    skewness = np.where(apart > 0, skewness, 0.0)
+    reasons = {CONSTANT: apart == 0, FEW_DIFFERENT: apart < np.minimum(MIN_GROUPS, clusters - 1)}
+    ends = _t_ends(estimate, error, skewness, clusters, level), _t_p_values(estimate, error, skewness, clusters)
+    return _means(value, estimate, (*ends[0], ends[1]), clusters, resolution, reasons)
+
 
 def bounded_means(
-    totals: _Array, counts: _Array, bounds: Bounds = EFFECT, resolution: float = 0.0, level: float = LEVEL
-) -> BoundedMeans:
-    """Means over groups of C quantities that lie within bounds, with intervals that hold whatever their distribution.
+    totals: _Array, counts: _Array, bounds: Bounds = EFFECT_BOUNDS, resolution: float = 0.0, level: float = LEVEL
+) -> Means:
+    """Means of quantities within bounds, with intervals that hold whatever their distribution.
 
     The interval has all means m against which a gambler who bets on one group after the other has not multiplied the
     capital by 1 / (1 - level): half of it is staked on a higher mean, half on a lower one, as much as the groups so far
@@ -183,35 +139,85 @@ def bounded_means(
     earlier moment could be counted too, but then the interval need not hold the estimate, and is hardly narrower.
 
     Args:
-        totals: the sum of each group's values, shape (G, C).
-        counts: how many values it has, shape (G, C); 0 where it has none.
+        totals, counts, resolution, level: as of `means`.
         bounds: of each value, whatever the image.
-        resolution: a mean size below it is rounding, and gets no interval.
-        level: of the intervals.
 
     Raises:
         ValueError: the mean of a group lies outside the bounds.
 
     Source: Waudby-Smith and Ramdas, Estimating means of bounded random variables by betting, 2023, arXiv:2010.09686.
     """
-    value, present, clusters = _group_means(totals, counts)
-    least, most = bounds
+    value, present, clusters, estimate = _group_means(totals, counts)
+    least, span = bounds[0], bounds[1] - bounds[0]
     _check_bounds(value[present], bounds)
     order = np.random.default_rng(0).permutation(len(value))
-    scaled = np.where(present, (value - least) / (most - least), 0.5).clip(0, 1)[order]
+    scaled = np.where(present, (value - least) / span, 0.5).clip(0, 1)[order]
     width = max(1, _AT_ONCE // len(value))
     blocks = [slice(start, start + width) for start in range(0, value.shape[1], width)]
-    found = [_bet(scaled[:, block], present[order, block], (0 - least) / (most - least), level) for block in blocks]
+    found = [_bet(scaled[:, block], present[order, block], (0 - least) / span, level) for block in blocks]
     low, high, p = np.concatenate(found or [np.zeros((3, 0))], axis=1)
+    ends = np.minimum(least + span * low, estimate), np.maximum(least + span * high, estimate), p
+    return _means(value, estimate, ends, clusters, resolution, {})
+
+
+def _group_means(totals: _Array, counts: _Array) -> tuple[_Array, npt.NDArray[np.bool_], npt.NDArray[np.int64], _Array]:
+    """The mean of each group, 0 where it has no value; whether it has one, shapes (G, C); their number, and mean."""
+    if not len(totals):
+        totals = counts = np.zeros((1, totals.shape[1]))
+    present = counts > 0
+    value, clusters = totals / np.where(present, counts, 1), present.sum(axis=0)
     with np.errstate(invalid="ignore"):
-        estimate = value.sum(axis=0) / clusters
-    reasons = _few(value, clusters, resolution)
+        return value, present, clusters, value.sum(axis=0) / clusters
+
+
+def _means(
+    value: _Array,
+    estimate: _Array,
+    ends: tuple[_Array, _Array, _Array],
+    clusters: npt.NDArray[np.int64],
+    resolution: float,
+    more: dict[str, npt.NDArray[np.bool_]],
+) -> Means:
+    """Means with low, high and p where there is no reason, the first that applies, to withhold them."""
+    size = np.abs(value).sum(axis=0) / np.maximum(clusters, 1)
+    reasons = {NOT_MEASURED: clusters == 0, SATURATED: size < resolution, FEW_GROUPS: clusters < MIN_GROUPS} | more
     reason = np.select(list(reasons.values()), list(reasons), default="")
-    low, high = (least + (most - least) * end for end in (low, high))
-    low, high, p = (
-        np.where(reason == "", each, np.nan) for each in (np.minimum(low, estimate), np.maximum(high, estimate), p)
-    )
-    return BoundedMeans(estimate, low, high, p, clusters, reason)
+    low, high, p = (np.where(reason == "", end, np.nan) for end in ends)
+    return Means(estimate, low, high, p, clusters, reason)
+
+
+def _t_ends(
+    estimate: _Array, error: _Array, skewness: _Array, effective: npt.NDArray[Any], level: float = LEVEL
+) -> tuple[_Array, _Array]:
+    """The ends of intervals of means of so many groups of one size.
+
+    A quantile q of Student's t with half the degrees of freedom that equal groups of normal effects would have:
+    the standard error of skewed effects is known only so well. Towards the longer tail it is
+    q + slope (1 + 2 q^2), three times the second-order correction for skewness, which few groups show too little.
+
+    Source of the correction: Johnson, Modified t tests and confidence intervals for asymmetrical populations, 1978.
+    """
+    quantile = stats.t.ppf((1 + level) / 2, _freedom(effective))
+    low, high = (quantile + _slope(side * skewness, effective) * (1 + 2 * quantile**2) for side in (-1, 1))
+    return estimate - error * low, estimate + error * high
+
+
+def _t_p_values(estimate: _Array, error: _Array, skewness: _Array, effective: npt.NDArray[Any]) -> _Array:
+    """Two-sided p-values of "the mean is 0": below 1 - level exactly where the interval of that level excludes 0."""
+    slope = _slope(-np.sign(estimate) * skewness, effective)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        distance = np.abs(estimate) / error - slope
+        quantile = 2 * distance / (1 + np.sqrt(1 + 8 * slope * np.maximum(distance, 0)))
+    p: _Array = 2 * stats.t.sf(np.maximum(quantile, 0), _freedom(effective))
+    return p
+
+
+def _freedom(effective: npt.NDArray[Any]) -> _Array:
+    return np.maximum((effective - 1) / 2, 0.5)
+
+
+def _slope(skewness: _Array, effective: npt.NDArray[Any]) -> _Array:
+    return np.maximum(skewness, 0) / (2 * np.sqrt(np.maximum(effective, 1)))
 
 
 def _bet(value: _Array, present: npt.NDArray[np.bool_], zero: float, level: float) -> npt.NDArray[np.float64]:
@@ -250,20 +256,6 @@ def _log_capital(value: _Array, bets: _Array, mean: _Array | float) -> _Array:
     return np.log(products).sum(axis=0) + np.log(factor[whole:].prod(axis=0))
 
 
-def _group_means(totals: _Array, counts: _Array) -> tuple[_Array, npt.NDArray[np.bool_], npt.NDArray[np.int64]]:
-    """The mean of each group, 0 where it has no value; whether it has one, shapes (G, C); and the groups that have."""
-    if not len(totals):
-        totals = counts = np.zeros((1, totals.shape[1]))
-    present = counts > 0
-    return totals / np.where(present, counts, 1), present, present.sum(axis=0)
-
-
-def _few(value: _Array, clusters: Groups, resolution: float) -> dict[str, npt.NDArray[np.bool_]]:
-    """The reasons, the first that applies, for which no mean of values that are 0 where there are none is known."""
-    size = np.abs(value).sum(axis=0) / np.maximum(clusters, 1)
-    return {NOT_MEASURED: clusters == 0, SATURATED: size < resolution, FEW_GROUPS: clusters < MIN_GROUPS}
-
-
 def _check_bounds(values: _Array, bounds: Bounds) -> None:
     least, most = bounds
     outside = values[(values < least - 1e-6) | (values > most + 1e-6)]
@@ -291,22 +283,16 @@ def mean_interval(
     """
     _check_bounds(values[np.isfinite(values)], bounds)
     sums = _sums(values, groups, resolution)
-    found: Means | BoundedMeans
-    if np.isfinite(bounds).all():
-        found, method = bounded_means(*sums, bounds, resolution, level), BOUNDED
-        low, high = found.low, found.high
-    else:
-        found, method = means(*sums, resolution), MEAN
-        low, high = found.ends(level)
-    reason = str(found.reason[0])
-    ends = float(found.estimate[0]), float(low[0]), float(high[0])
-    return Interval(*ends, int(found.clusters[0]), "" if reason else method, reason).within(*bounds)
+    bounded = np.isfinite(bounds).all()
+    found = bounded_means(*sums, bounds, resolution, level) if bounded else means(*sums, resolution, level)
+    estimate, low, high = (float(column[0]) for column in found[:3])
+    reason, method = str(found.reason[0]), BOUNDED if bounded else MEAN
+    return Interval(estimate, low, high, int(found.clusters[0]), "" if reason else method, reason).within(*bounds)
 
 
 def mean_p_value(values: _Array, groups: Groups) -> float:
-    """The two-sided p-value of "the mean is 0" that agrees with `mean_interval` of values without bounds; nan where
-    that is withheld."""
-    return float(means(*_sums(values, groups, 0.0)).p_values()[0])
+    """The two-sided p-value of "the mean is 0", of values without bounds; nan where `mean_interval` is withheld."""
+    return float(means(*_sums(values, groups, 0.0)).p[0])
 
 
 def share_of(hits: npt.ArrayLike, count: npt.ArrayLike, level: float = LEVEL) -> tuple[_Array, _Array]:
@@ -374,7 +360,7 @@ def stratified_interval(estimate: float, added: _Array, groups: Groups, strata: 
 def difference_interval(
     estimate: float, added: _Array, groups: Groups, strata: Sequence[Groups], least: int = 20
 ) -> Interval:
-    """The interval of a paired difference of two estimates over strata, as `Means.ends` of what each group adds to it.
+    """The interval of a paired difference of two estimates over strata, as of `means`, of what each group adds.
 
     Where few groups make the difference, the error is known as badly as so few groups allow: the degrees of freedom of
     the variance follow from the kurtosis of what the groups add.
@@ -397,7 +383,7 @@ def difference_interval(
     freedom = min(fewest - 1, 2 * count / max(count * fourth / second**2 - 1, 1e-9))
     error, skewness = np.sqrt(fewest / (fewest - 1) * second), np.sqrt(count) * third / second**1.5
     difference, spread, skew, effective = (np.array([each]) for each in (estimate, error, skewness, 2 * freedom + 1))
-    low, high = Means(difference, spread, skew, effective, np.array([""])).ends()
+    low, high = _t_ends(difference, spread, skew, effective)
     return Interval(estimate, max(-1.0, float(low[0])), min(1.0, float(high[0])), count, MEAN, "")
 
 

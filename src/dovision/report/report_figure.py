@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from dovision import checks
 from dovision.config.component import make_group
 from dovision.findings.number_text import level_text
-from dovision.functional.intervals import MEAN_INTERVALS, NOT_MEASURED, level_of_selected
+from dovision.functional.intervals import EFFECT_INTERVALS, NOT_MEASURED, level_of_selected
 from dovision.io import paths
 from dovision.io.text_files import write_text
 from dovision.report.style import WIDTHS, save_figure
@@ -256,15 +256,15 @@ def images(counts: pd.Series) -> str:
 
 
 def whiskers(seeds: pd.Series[int]) -> str:
-    """What the whiskers of means over seeds are, in one sentence.
+    """What the whiskers of mean sizes of effects over seeds are, in one sentence.
 
     Args:
         seeds: how many each point has.
     """
     if seeds.max() == 1:
-        return f"Whiskers: {MEAN_INTERVALS}."
+        return f"Whiskers: {EFFECT_INTERVALS}."
     several = f"standard deviation over {span(seeds[seeds > 1])} seeds"
-    return f"Whiskers: {several}." if seeds.min() > 1 else f"Whiskers: {several}; of one seed {MEAN_INTERVALS}."
+    return f"Whiskers: {several}." if seeds.min() > 1 else f"Whiskers: {several}; of one seed {EFFECT_INTERVALS}."
 
 
 def span(counts: pd.Series) -> str:

@@ -21,7 +21,7 @@ from dovision.store.tables import METADATA, NAME, ROW_GROUP, read_schema, row_gr
 
 SUMS = "effect_sums.parquet"
 QUANTUM = 2.0**-47  # of `total`
-LOG_ODDS = "log_odds"  # the column of sums of effects in log-odds, which runs of earlier versions do not have
+LOG_ODDS_SUM = "log_odds"  # the column of sums of effects in log-odds, which runs of earlier versions do not have
 LOG_ODDS_QUANTUM = 2.0**-24  # of `log_odds`
 _MOST_LOG_ODDS = 1e4  # as which infinite ones count
 SUMS_AT_ONCE = 8_000_000  # sums of groups that are held at once, of 8 bytes each, and as many counts
@@ -74,7 +74,7 @@ def sums_schema(cells: Cells) -> pa.Schema:
     log_odds                the same of effects in log-odds, a whole number of 2^-24
     """
     columns = {"group": pa.int64(), **dict.fromkeys(CELL, NAME), "images": pa.int32()}
-    columns |= {"total": pa.int64(), LOG_ODDS: pa.int64()}
+    columns |= {"total": pa.int64(), LOG_ODDS_SUM: pa.int64()}
     return pa.schema(columns, metadata=METADATA | {_CELLS: json.dumps(cells)})
 
 
@@ -101,7 +101,7 @@ def sums_columns(
     sums = np.zeros((3, len(groups), *cells.shape), np.int64)
     for added, values in zip(sums, (whole, whole_log_odds(log_odds_effect) * every, every), strict=True):
         np.add.at(added, place, values)
-    return _rows(cells, groups, *sums.reshape(3, -1, cells.number))
+    return _rows(cells, groups, sums.reshape(3, -1, cells.number))
 
 
 def whole_log_odds(effect: npt.NDArray[Any]) -> _Whole:
@@ -120,27 +120,27 @@ def merged_sums(parts: _Parts, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
     cells = cells_of(schema)
     groups = np.unique(np.concatenate([np.zeros(0, np.int64), *(np.unique(part["group"]) for part in parts())]))
     step = max(1, ROW_GROUP // max(cells.number, 1))  # groups of which rows are made at a time
-    for block, *sums in group_blocks(parts, cells, groups):
+    for block, sums in group_blocks(parts, cells, groups):
         for some in (slice(start, start + step) for start in range(0, len(block), step)):
-            yield _rows(cells, block[some], *(values[some] for values in sums))
+            yield _rows(cells, block[some], sums[:, some])
 
 
-def group_blocks(parts: _Parts, cells: Cells, groups: _Whole) -> Iterator[tuple[_Whole, _Whole, _Whole, _Whole]]:
-    """Some groups at a time, with their sums of both kinds and counts of images by cell, of shape (G, C * U * K)."""
+def group_blocks(parts: _Parts, cells: Cells, groups: _Whole) -> Iterator[tuple[_Whole, _Whole]]:
+    """Some groups at a time, with both sums and the counts of images by cell, shape (3, G, C * U * K)."""
     width = cells.number
     high = max(1, SUMS_AT_ONCE // max(width, 1))
     for start in range(0, len(groups), high):
         block = groups[start : start + high]
-        total, log_odds, images = np.zeros((3, len(block) * width), np.int64)
+        sums = np.zeros((3, len(block) * width), np.int64)
         for part in parts():
             group = part["group"].to_numpy()
             here = (group >= block[0]) & (group <= block[-1])
             if here.any():
                 rows = part.filter(pa.array(here))
                 place = np.searchsorted(block, group[here]) * width + cells.places(rows)
-                for added, name in ((total, "total"), (log_odds, LOG_ODDS), (images, "images")):
+                for added, name in zip(sums, ("total", LOG_ODDS_SUM, "images"), strict=True):
                     np.add.at(added, place, rows[name].to_numpy())
-        yield block, *(values.reshape(len(block), width) for values in (total, log_odds, images))
+        yield block, sums.reshape(3, len(block), width)
 
 
 def cells_of(schema: pa.Schema) -> Cells:
@@ -163,15 +163,15 @@ def sum_rows(folder: Path, columns: Sequence[str] | None = None) -> Iterator[pa.
     return row_groups(folder / SUMS, columns)
 
 
-def _rows(cells: Cells, groups: _Whole, total: _Whole, log_odds: _Whole, images: _Whole) -> pa.RecordBatch:
-    """Rows from sums and counts, shapes (G, C * U * K), of the cells that were measured."""
-    group, cell = np.nonzero(images)
+def _rows(cells: Cells, groups: _Whole, sums: _Whole) -> pa.RecordBatch:
+    """Rows from both sums and counts, shape (3, G, C * U * K), of the cells that were measured."""
+    group, cell = np.nonzero(sums[2])
     codes = np.unravel_index(cell, cells.shape)
     names = [
         pa.DictionaryArray.from_arrays(code.astype(np.int32), pa.array(list(known), pa.string()))
         for code, known in zip(codes, cells, strict=True)
     ]
     columns = dict(zip(CELL, names, strict=True))
-    sums = {"total": total[group, cell], LOG_ODDS: log_odds[group, cell]}
-    numbers = {"images": images[group, cell].astype(np.int32), **sums}
+    total, log_odds, images = sums[:, group, cell]
+    numbers = {"images": images.astype(np.int32), "total": total, LOG_ODDS_SUM: log_odds}
     return pa.RecordBatch.from_pydict({"group": groups[group], **columns, **numbers}, schema=sums_schema(cells))

@@ -68,8 +68,8 @@ RUN_FILES = (  # run.json first, so that what is left of the others is never tak
     ),
     RunFile(
         SUMS,
-        "unless `evaluation.keep=all`: a row per group (patient or image), condition, unit and class, with the sum of "
-        "the effects over its images, of which averages and intervals are made",
+        "unless `evaluation.keep=all`: a row per group (patient or image), condition, unit and class, with the sums of "
+        "the effects over its images, on the probability and in log-odds, of which averages and intervals are made",
         ("store.effect_sums.sums_schema", "store.shards.Shards", "store.effect_sums.sum_rows"),
     ),
     RunFile(

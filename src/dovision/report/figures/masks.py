@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from dovision.analysis.mask_effects import INSIDE_MINUS, MASK_PLACES, mask_contrasts
-from dovision.functional.intervals import PAIRED_INTERVALS, level_of_selected
+from dovision.functional.intervals import EFFECT_INTERVALS, level_of_selected
 from dovision.report.plots import draw_means, name_rows, with_legend
 from dovision.report.report_figure import FigureComponent, ReportFigure, caption, selected, span
 from dovision.report.style import FAINT, INK, canvas, styled
@@ -43,7 +43,7 @@ class Masks(FigureComponent):
             "elsewhere, which has its area and shape; right: inside minus each, image by image. Positive: more "
             "evidence inside."
         )
-        whiskers = f"Whiskers: {PAIRED_INTERVALS}{selected(shown, len(clean))}."
+        whiskers = f"Whiskers: {EFFECT_INTERVALS}{selected(shown, len(clean))}."
         words = caption(text, [run], f"n = {span(clean['images'])} images.", whiskers, clean)
         yield ReportFigure("mask_contrasts", "Inside the mask against elsewhere", words, _forest(drawn), frame)
 

@@ -18,7 +18,7 @@ from dovision.analysis.object_effects import (
     object_effects,
     true_effects,
 )
-from dovision.functional.intervals import MEAN_INTERVALS, level_of_selected
+from dovision.functional.intervals import EFFECT_INTERVALS, MEAN_INTERVALS, level_of_selected
 from dovision.report.plots import average_effects_plot, draw_means, name_rows, strongest, with_legend
 from dovision.report.report_figure import FigureComponent, ReportFigure, caption, selected, span
 from dovision.report.style import FAINT, INK, MARKERS, PAPER, SMALL, canvas, series, shortened, styled
@@ -49,7 +49,7 @@ class Objects(FigureComponent):
             frame = _clean({run.label: contrasts(run.folder, level) for run in found})
         drawn = _drawn(frame)
         text = "Effect of painting over an object's box minus that of its control boxes, run by run."
-        whiskers = f"Whiskers: {MEAN_INTERVALS}{selected(shown, len(frame))}."
+        whiskers = f"Whiskers: {EFFECT_INTERVALS}{selected(shown, len(frame))}."
         words = caption(text, found, f"n = {span(frame['images'])} images.", whiskers, drawn)
         figure = average_effects_plot(strongest(drawn, self.most), "effect of the box minus that of its controls")
         yield ReportFigure("box_minus_control", "Box minus control, run by run", words, figure, frame)
@@ -85,7 +85,7 @@ def _true_effects(run: Run, most: int) -> Iterator[ReportFigure]:
         "Mean of P(class | the image drawn without the object) - P(class), all else equal: the effect itself, not an "
         "estimate by a mask."
     )
-    whiskers = f"Whiskers: {MEAN_INTERVALS}{selected(shown, len(frame))}."
+    whiskers = f"Whiskers: {EFFECT_INTERVALS}{selected(shown, len(frame))}."
     words = caption(text, [run], f"n = {span(frame['objects'])} objects.", whiskers, frame)
     figure = average_effects_plot(strongest(frame.assign(unit="no " + frame["kind"]), most))
     yield ReportFigure("object_effects", "True effects of the objects", words, figure, frame)
@@ -158,10 +158,10 @@ def _forest(run: Run) -> Iterator[ReportFigure]:
     clean = frame[frame["condition"] == CLEAN].sort_values("difference", kind="stable")
     text = (
         "Painting over an object's box against painting over boxes of its size elsewhere in the same image, on the "
-        "class that the object is evidence for; negative: evidence was taken away. n: images; p: two-sided, "
-        "Holm-adjusted over the rows."
+        "class that the object is evidence for; negative: evidence was taken away. n: images; p: of the "
+        "difference in log-odds, two-sided, Holm-adjusted over the rows."
     )
-    words = caption(text, [run], "", f"Whiskers: {MEAN_INTERVALS}.", clean)
+    words = caption(text, [run], "", f"Whiskers: {EFFECT_INTERVALS}.", clean)
     yield ReportFigure("box_against_control", "Box against control", words, _forest_plot(clean), frame)
 
 

@@ -13,9 +13,8 @@ from matplotlib.figure import Figure
 
 from dovision.analysis.explanation_metrics import object_scores
 from dovision.analysis.object_effects import object_rows, paired, true_effects
-from dovision.functional import intervals
 from dovision.functional.effects import RESOLUTION
-from dovision.functional.intervals import EFFECT_INTERVALS, UNBOUNDED, Bounds, mean_interval
+from dovision.functional.intervals import EFFECT_BOUNDS, EFFECT_INTERVALS, UNBOUNDED, Bounds, mean_interval
 from dovision.report.plots import REFERENCE_MAPS, draw_means, with_legend
 from dovision.report.report_figure import FigureComponent, ReportFigure, caption, span
 from dovision.report.style import FAINT, INK, canvas, panels_across, shortened, styled
@@ -89,7 +88,7 @@ def _effects(strength: float, runs: Sequence[Run]) -> Iterator[dict[str, Any]]:
         for (label, kind, fill), found in clean.groupby(["class", "kind", "fill"], sort=False):
             series = f"{kind}, {fill}" if fill and several else kind
             at = {"class": label, "measure": EFFECT, "panel": panel, "series": series, "x": strength}
-            yield at | _point(found, value, intervals.EFFECT)
+            yield at | _point(found, value, EFFECT_BOUNDS)
 
 
 def _energies(strength: float, runs: Sequence[Run]) -> Iterator[dict[str, Any]]:
@@ -105,7 +104,7 @@ def _energies(strength: float, runs: Sequence[Run]) -> Iterator[dict[str, Any]]:
 def _point(found: pd.DataFrame, value: str, bounds: Bounds = UNBOUNDED) -> dict[str, Any]:
     """The mean of a column: of effects with their bounds, of shares of maps within [0, 1]."""
     interval = mean_interval(found[value].to_numpy(float), found["group"].to_numpy(), RESOLUTION, bounds=bounds)
-    return interval.within(-1 if bounds == intervals.EFFECT else 0, 1).columns() | {"objects": len(found)}
+    return interval.within(-1 if bounds == EFFECT_BOUNDS else 0, 1).columns() | {"objects": len(found)}
 
 
 @styled
