@@ -26,8 +26,8 @@ MEAN_INTERVALS = (
     "of the skew"
 )
 EFFECT_INTERVALS = (
-    "95% intervals of means over groups (patients or images), by betting, which hold whatever the distribution and are "
-    "wide for few groups"
+    "95% intervals over groups (patients or images), by betting, which hold whatever the distribution and are wide for "
+    "few groups"
 )
 SHARE_INTERVALS = "95% intervals over groups (patients or images), Clopper-Pearson at the effective sample size"
 PAIRED_INTERVALS = "95% intervals of paired differences over groups (patients or images), Student's t, widened for skew"
