@@ -263,6 +263,22 @@ def test_adjusted_p_values_keep_their_order_and_holms_are_the_larger(p):
         assert (np.diff(adjusted[np.argsort(p, kind="stable")]) >= -1e-12).all()
 
 
+@pytest.mark.parametrize("count", [3, 8, 20, 100])
+@pytest.mark.parametrize(
+    ("draw", "truth"),
+    [
+        (lambda random, shape: random.normal(0.3, 1, shape), 0.3),
+        (lambda random, shape: random.exponential(1, shape), 1.0),
+        (lambda random, shape: 2 * random.beta(5, 2, shape) - 1, 3 / 7),  # such as correlations of maps
+    ],
+)
+def test_students_t_holds_for_means_that_few_values_do_not_decide(draw, truth, count):
+    values = draw(np.random.default_rng(count), (count, 1000))
+    found = means(values, np.ones_like(values))
+    assert (found.reason == "").all()
+    assert ((found.low <= truth) & (truth <= found.high)).mean() > 0.93
+
+
 def slow_betting(values, alpha):
     """The interval of the hedged capital, by its formulas, on a grid of means of values in [0, 1] in their order."""
     grid = np.linspace(0, 1, 4001)[1:-1]
