@@ -15,7 +15,7 @@ class AverageEffect(Metric):
     """Mean effect of each unit on each class, over the images on which the unit acts (ACE).
 
     compute() has shape (U, K), in [-1, 1], float64; nan for a unit that acted on no image. Effects below the resolution
-    of float32 probabilities, 2^-24, count as 0, as in the tables of a run.
+    of float32 probabilities, 2^-24, count as 0, as in the tables of a run, whose averages count each patient once.
 
     Args:
         num_units: U.

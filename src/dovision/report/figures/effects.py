@@ -147,8 +147,8 @@ def _units_by_class(run: Run, clean: pd.DataFrame, most: int, opposite: str | No
     dots = tables["p_holm"][classes].lt(1 - LEVEL).replace({True: "•", False: ""})
     text = (
         f"Mean over clean images of P(class | do(unit)) - P(class){opposite_note(opposite)}; {SIGN}"
-        f"{tested(tables['p_holm'].stack())}. Of {len(clean):,} units and classes, over which p is adjusted, the "
-        f"strongest {len(means)} of {len(units)} units are drawn."
+        f"{tested(tables['p_holm'].stack())}. Of {len(clean):,} units and classes, over which p is adjusted, of "
+        f"effects in log-odds, the strongest {len(means)} of {len(units)} units are drawn."
     )
     words = caption(text, [run], images(clean["images"]), f"In the numbers: {EFFECT_INTERVALS}.", clean)
     figure = heat_maps({"": means}, {"": dots}, "average effect on the probability", colours=EFFECT_COLOURS)
