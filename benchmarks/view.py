@@ -112,12 +112,12 @@ def main() -> None:
         for name in asked.networks:
             network, worker, own = opened(name), Worker(), listening("127.0.0.1", 0)
             alone = worker.ask(functools.partial(plain_pass, network))
-            app = application(ViewSession(network, worker.pause), worker)
+            app = application(ViewSession(network, worker.pause), worker, "token")
             server = uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan="off"))
             thread = threading.Thread(target=server.run, kwargs={"sockets": [own]})
             thread.start()
             page = browser.new_page()
-            page.goto(f"http://127.0.0.1:{own.getsockname()[1]}")
+            page.goto(f"http://127.0.0.1:{own.getsockname()[1]}/token/")
             print(
                 f"{network.title}, {worker.ask(torch.get_num_threads)} threads: {summary(strokes(page, asked.n))};",
                 end=" ",

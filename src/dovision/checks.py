@@ -9,6 +9,7 @@ import difflib
 import importlib
 import inspect
 import math
+import sys
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import ModuleType
@@ -283,7 +284,7 @@ def number(name: str, value: float | str) -> float:
     parts = str(value).split("/")
     try:
         result = float(parts[0]) / float(parts[1]) if len(parts) == 2 else float(value)
-    except (TypeError, ValueError, ZeroDivisionError):
+    except (TypeError, ValueError, OverflowError, ZeroDivisionError):
         result = math.nan
     if isinstance(value, bool) or not math.isfinite(result):
         raise ValueError(f'{name} must be a number or a fraction such as "8/255", got {value!r}.')
@@ -359,7 +360,8 @@ def none_wrong(name: str, errors: Sequence[str], count: int) -> None:
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    most = sys.float_info.max  # of whole numbers, too, which may be larger
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= most
 
 
 def _sentence(remedy: str) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from dovision import checks
@@ -22,8 +24,8 @@ def look(run_command, monkeypatch, tmp_path):
         def serve(self, sockets):
             given["answer"] = given["worker"].ask(lambda: during(given["session"]))
 
-        def application(session, worker, hosts):
-            given.update(session=session, worker=worker, hosts=hosts)
+        def application(session, worker, token, hosts):
+            given.update(session=session, worker=worker, token=token, hosts=hosts)
 
         monkeypatch.setattr(view, "application", application)
         monkeypatch.setattr(uvicorn.Server, "run", serve)
@@ -62,7 +64,8 @@ def test_a_photograph_is_opened_and_other_networks_can_be_chosen_or_are_refused(
     assert choices["network"] == "small_cnn (classifier.ckpt)"
     assert (choices["shape"], shown["name"]) == ([1, 32, 32], "flower.jpg")
     assert given["hosts"] == view.LOOPBACK
-    assert capsys.readouterr().out.startswith("http://127.0.0.1:")
+    assert re.fullmatch(rf"http://127.0.0.1:\d+/{given['token']}/  .*\n", capsys.readouterr().out)
+    assert len(given["token"]) == 32
 
 
 def test_latents_of_a_data_set_with_an_autoencoder_move_the_numbers(look, copy):
@@ -94,7 +97,7 @@ def test_an_address_that_other_machines_reach_is_warned_of(look, fitted, capsys)
     run = next((fitted / "evaluate").glob("*/run.json")).parent
     code, given = look(f"run={run}", "host=0.0.0.0")
     assert (code, given["hosts"]) == (0, ("*",))
-    assert "host=0.0.0.0 lets other machines in, without a password" in capsys.readouterr().err
+    assert "host=0.0.0.0 lets other machines in, unencrypted" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

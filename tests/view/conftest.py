@@ -21,6 +21,8 @@ from dovision.interfaces import Images, Source
 from dovision.training.model_cache import CLASSIFIER, FittedModel
 from dovision.view.opened_network import OpenedNetwork
 
+TOKEN = "a-token"
+
 
 class Shown(Images):
     """Images of a batch, as a dataset."""
@@ -48,19 +50,20 @@ def opened() -> OpenedNetwork:
 
 @pytest.fixture
 def serve() -> Iterator[Callable[..., str]]:
-    """Serves an application on a free port of this machine, and gives its address."""
+    """Serves a session on a free port of this machine, and gives its address, token included."""
     uvicorn = pytest.importorskip("uvicorn", reason="needs the extra view")
     from dovision.cli.view import listening
+    from dovision.view.server import application
 
     running: list[tuple[Any, threading.Thread]] = []
 
-    def start(application: Any) -> str:
-        own = listening("127.0.0.1", 0)
-        server = uvicorn.Server(uvicorn.Config(application, log_level="warning", lifespan="off"))
+    def start(session: Any, worker: Any) -> str:
+        own, app = listening("127.0.0.1", 0), application(session, worker, TOKEN)
+        server = uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan="off"))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [own]}, daemon=True)
         thread.start()
         running.append((server, thread))
-        return f"http://127.0.0.1:{own.getsockname()[1]}"
+        return f"http://127.0.0.1:{own.getsockname()[1]}/{TOKEN}"
 
     yield start
     for server, thread in running:
@@ -71,7 +74,7 @@ def serve() -> Iterator[Callable[..., str]]:
 def post(address: str, asked: Any = None, **headers: str) -> tuple[int, Any]:
     """Status and answer of a question, from a page that is the server's own."""
     body = asked if isinstance(asked, bytes) else json.dumps(asked or {}).encode()
-    request = urllib.request.Request(address, body, {"x-dovision-view": "1", **headers}, method="POST")
+    request = urllib.request.Request(address, body, headers, method="POST")
     try:
         with urllib.request.urlopen(request) as answer:
             return answer.status, json.load(answer)

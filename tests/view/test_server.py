@@ -6,7 +6,6 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from dovision.view.server import LOOPBACK, application
 from dovision.view.view_session import ViewSession
 from dovision.view.worker import Worker
 
@@ -15,7 +14,7 @@ from dovision.view.worker import Worker
 def address(opened, serve):
     pytest.importorskip("starlette", reason="needs the extra view")
     worker = Worker()
-    yield serve(application(ViewSession(opened, worker.pause), worker, LOOPBACK))
+    yield serve(ViewSession(opened, worker.pause), worker)
     worker.close()
 
 
@@ -27,7 +26,9 @@ def test_the_page_and_its_files_come_from_the_server_alone(address):
         assert "http://" not in text
         assert "https://" not in text
     with urllib.request.urlopen(address) as answer:
+        assert answer.url == f"{address}/"
         assert "default-src 'self'" in answer.headers["content-security-policy"]
+        assert answer.headers["referrer-policy"] == "no-referrer"
 
 
 def test_questions_are_answered_and_errors_are_sentences(address, ask):
@@ -58,7 +59,7 @@ def test_a_map_is_measured_in_the_background(address, ask):
 
 def test_an_attack_lets_a_brush_through_and_is_ended_by_the_next(address, ask):
     image = ask(f"{address}/sample", {"sample": 0})[1]["image"]
-    endless = {"name": "pgd", "eps": "8/255", "settings": {"steps": 10_000_000}}
+    endless = {"name": "pgd", "eps": "8/255", "settings": {"steps": 1000, "restarts": 1000}}
     with ThreadPoolExecutor() as threads:
         first = threads.submit(ask, f"{address}/attack", {"image": image, "attack": endless})
         unit = {"site": "relu", "kind": "channel", "number": 5, "value": {"name": "zero"}}
@@ -69,7 +70,14 @@ def test_an_attack_lets_a_brush_through_and_is_ended_by_the_next(address, ask):
         assert first.result(5) == (409, {"error": "another attack was asked for since, or another image."})
 
 
-def test_another_page_and_another_name_of_this_machine_are_refused(address, ask):
+@pytest.mark.parametrize("given", ["", "/", "/b-token/", "/a-toke/", "/a-token1/", "//a-token/", "/%2e%2e/a-token/"])
+@pytest.mark.parametrize("path", ["", "view.js", "page.css", "thumbnail/0", "choices", "nowhere", "?token=a-token"])
+def test_without_the_token_nothing_is_answered(address, ask, given, path):
+    base = address.removesuffix("/a-token")
     with pytest.raises(urllib.error.HTTPError, match="403"):
-        urllib.request.urlopen(urllib.request.Request(f"{address}/choices", b"{}", method="POST"))
+        urllib.request.urlopen(f"{base}{given or '/'}{path}")
+    assert ask(f"{base}{given or '/'}{path}")[0] == 403
+
+
+def test_another_name_of_this_machine_is_refused(address, ask):
     assert ask(f"{address}/choices", {}, Host="evil.example")[0] == 400

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import secrets
 import socket
 from contextlib import suppress
 
@@ -35,17 +36,18 @@ def view(settings: ViewSettings) -> None:
     with DISPLAY.job(["data", "classifier"]):
         session = ViewSession(worker.ask(lambda: opened_network.of_settings(settings)), worker.pause)
     local = settings.host in LOOPBACK
-    app = application(session, worker, LOOPBACK if local else ("*",))
+    token = secrets.token_urlsafe(24)
+    app = application(session, worker, token, LOOPBACK if local else ("*",))
     with listening(settings.host, settings.port) as own:
         if not local:
             log.warning(
-                "host=%s lets other machines in, without a password: whoever reaches this port can open images, runs "
-                "and checkpoints of this machine. With host=127.0.0.1 only this machine can; from afar use ssh -L.",
+                "host=%s lets other machines in, unencrypted: whoever has the address can open images, runs and "
+                "checkpoints of this machine. With host=127.0.0.1 only this machine can; from afar use ssh -L.",
                 settings.host,
             )
         name = f"[{settings.host}]" if ":" in settings.host else settings.host
-        print(f"http://{name}:{own.getsockname()[1]}  (Ctrl-C ends it)", flush=True)
-        server = uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan="off"))
+        print(f"http://{name}:{own.getsockname()[1]}/{token}/  (Ctrl-C ends it)", flush=True)
+        server = uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan="off", timeout_graceful_shutdown=2))
         with suppress(KeyboardInterrupt, Stopped):  # the usual end
             server.run(sockets=[own])
 

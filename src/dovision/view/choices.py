@@ -13,23 +13,23 @@ from dovision.notebook.by_name import component
 from dovision.store.display_names import component_name
 from dovision.view.opened_network import OpenedNetwork
 
-_ATTACKS = ("fgsm", "bim", "mifgsm", "pgd", "margin_pgd", "apgd", "random_sign")  # quick ones of the norm linf
-_VALUES = ("zero", "mean", "resample", "noise")  # that ask for no other image
+_OFFERED = {
+    "attack": ("fgsm", "bim", "mifgsm", "pgd", "margin_pgd", "apgd", "random_sign"),  # quick ones of the norm linf
+    "value": ("zero", "mean", "resample", "noise"),  # that ask for no other image
+}
 _THUMBNAILS = 16
 
 
 def page_choices(own: OpenedNetwork) -> dict[str, Any]:
     """Names that can be chosen on the page, and what is open."""
     names = own.images.table(own.split)["name"].astype(str).tolist()
-    components = (*_names("fill"), *_VALUES, *_ATTACKS)
+    settings = {group: {name: numbers_of(group, name) for name in offered(group)} for group in ("fill", *_OFFERED)}
     return {
-        "names": {name: component_name(name) for name in components},
+        "names": {name: component_name(name) for names in settings.values() for name in names},
         "network": own.title,
         "classes": list(own.classifier.task.classes),
         "shape": list(own.shape),
-        "fills": {name: _numbers("fill", name) for name in _names("fill")},
-        "values": {name: _numbers("value", name) for name in _VALUES},
-        "attacks": {name: _numbers("attack", name) for name in _ATTACKS},
+        **{f"{group}s": of_names for group, of_names in settings.items()},
         "samples": [{"sample": sample, "name": name} for sample, name in enumerate(names[:_THUMBNAILS])],
         "images": len(names),
         "run": None if own.run is None else str(own.run),
@@ -57,12 +57,13 @@ def _component(group: str, name: str, settings: str, seed: int) -> Any:
 
 
 @functools.cache
-def _names(group: str) -> list[str]:
-    return sorted(path.stem for path in (configuration_folder() / group).glob("*.yaml"))
+def offered(group: str) -> tuple[str, ...]:
+    """The names of the components of a group that can be chosen: some, or all."""
+    return _OFFERED.get(group) or tuple(sorted(path.stem for path in (configuration_folder() / group).glob("*.yaml")))
 
 
 @functools.cache
-def _numbers(group: str, name: str) -> dict[str, float]:
+def numbers_of(group: str, name: str) -> dict[str, float]:
     """The numbers that can be set of a component, with their defaults."""
     content = read_yaml(configuration_folder() / group / f"{name}.yaml")
     return {key: value for key, value in content.items() if type(value) in (int, float)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -13,7 +14,7 @@ from dovision.io.text_files import read_yaml
 from dovision.types import CODE
 from dovision.view.opened_network import PICTURES, OpenedNetwork, quoted
 
-MASKS = "masks"  # the folder of the region, beside the command
+MASKS, PICTURES_FOLDER = "masks", "images"  # folders of the region and of a dropped picture, beside the command
 _PATTERN = "{stem}.png"  # of a mask's file, as intervention=mask_files has it
 
 
@@ -31,7 +32,8 @@ class ImageOrigin:
         self.network = network
         self.name = name
         self.sample = sample
-        self.file: str | None = Path(name).name if dropped else None
+        own_name = re.split(r"[/\\]", name)[-1].strip(".") or "picture"  # of a file that takes no other's place
+        self.file: str | None = f"{PICTURES_FOLDER}/{own_name}" if dropped else None
         root = network.settings.dataset.get("root")
         if not dropped and network.settings.dataset["_target_"] == PICTURES and isinstance(root, str):
             own = Path(root)
@@ -94,7 +96,7 @@ def intervention_words(source: ImageOrigin, asked: Mapping[str, Any]) -> list[st
     """Overrides of dovision-evaluate for what is done."""
     if unit := asked.get("unit"):
         value = [f"value@intervention.value={unit['value']['name']}"]
-        chosen = [f"intervention.unit={unit['kind']}", f"intervention.choose=[{unit['number']}]"]
+        chosen = [f"intervention.unit={quoted(unit['kind'])}", f"intervention.choose=[{unit['number']}]"]
         if unit["site"] == CODE:
             autoencoder = component_words("autoencoder", source.network.settings.code_of)
             return [*autoencoder, "intervention=latent_channel", *chosen, *value]

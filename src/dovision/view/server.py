@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import logging
+import secrets
 from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
@@ -15,28 +15,33 @@ from omegaconf.errors import OmegaConfBaseException
 from dovision import checks
 from dovision.config.errors import error_text
 from dovision.report import page as report_page
+from dovision.view.questions import read_question
 from dovision.view.view_session import ViewSession
 from dovision.view.worker import Overtaken, Worker
 
 log = logging.getLogger(__name__)
 _ATTACK = "attack"
-_OPENING = ("network", "sample")  # with `picture` the questions that end an attack
+_OPENING = ("network", "sample", "picture")  # the questions that end an attack
+_MEDIA = {"save": "application/zip", "thumbnail": "image/png"}  # of answers that are no JSON
+_LONGEST = 1000  # characters of an error
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
-OWN_HEADER = "x-dovision-view"  # a page of another origin cannot send it, so that it can ask nothing
-MOST_BYTES = 1 << 27  # of what a page sends
+MOST_BYTES, MOST_QUESTION = 1 << 27, 1 << 22  # bytes of a picture, and of a question with its region
 _CSS, _SCRIPT = "text/css", "text/javascript"
-_FILES = {"/view.css": _CSS, "/view.js": _SCRIPT}
-_OF_REPORT = {"/page.css": (report_page.style_sheet, _CSS), "/numbers.js": (report_page.number_script, _SCRIPT)}
+_FILES = {"view.css": _CSS, "view.js": _SCRIPT}
+_OF_REPORT = {"page.css": (report_page.style_sheet, _CSS), "numbers.js": (report_page.number_script, _SCRIPT)}
 _POLICY = "default-src 'self'; img-src 'self' data: blob:; style-src 'self' 'unsafe-inline'; frame-ancestors 'none'"
+_NO_TOKEN = "open the address that dovision-view has printed, with its token."
 _USE = (ValueError, OSError, ImportError, HydraException, OmegaConfBaseException)  # errors of use
 
 
-def application(session: ViewSession, worker: Worker, hosts: tuple[str, ...] = LOOPBACK) -> Any:
+def application(session: ViewSession, worker: Worker, token: str, hosts: tuple[str, ...] = LOOPBACK) -> Any:
     """The page as an ASGI application.
 
     Args:
         session: answers the questions, in the worker's thread.
         worker: of that thread.
+        token: the folder of all addresses, by which a user shows that the server is theirs. In a cookie, a browser
+            would send it to every other server of this machine.
         hosts: names by which the server may be addressed, "*" for any. A request by another name is refused: a web
             site could point its own name at this machine.
 
@@ -48,10 +53,25 @@ def application(session: ViewSession, worker: Worker, hosts: tuple[str, ...] = L
     middleware = checks.import_extra("starlette.middleware", "view")
     trusted = checks.import_extra("starlette.middleware.trustedhost", "view").TrustedHostMiddleware
     answers = Answers(session, worker)
-    routes = [routing.Route("/", answers.page), *(routing.Route(path, answers.file) for path in (*_OF_REPORT, *_FILES))]
-    routes.append(routing.Route("/thumbnail/{sample:int}", answers.thumbnail))
+    files = dict.fromkeys((*_OF_REPORT, *_FILES), answers.file)
+    read = {"": answers.page, **files, "thumbnail/{sample}": answers.thumbnail}
+    routes = [routing.Route(f"/{name}", own) for name, own in read.items()]
     routes += [routing.Route(f"/{name}", own, methods=["POST"]) for name, own in answers.questions().items()]
-    return applications.Starlette(routes=routes, middleware=[middleware.Middleware(trusted, allowed_hosts=list(hosts))])
+    guards = [middleware.Middleware(trusted, allowed_hosts=list(hosts)), middleware.Middleware(_Guard, token, answers)]
+    return applications.Starlette(routes=[routing.Mount("/{token}", routes=routes)], middleware=guards)
+
+
+class _Guard:
+    """Refuses each request, before it is read, whose address is not below the token."""
+
+    def __init__(self, app: Any, token: str, answers: Answers) -> None:
+        self._app, self._token, self._answers = app, token.encode(), answers
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        given = scope.get("path", "").split("/")[1:2]
+        known = given and secrets.compare_digest(given[0].encode(), self._token)
+        app = self._app if known else self._answers.error(_NO_TOKEN, 403)
+        await app(scope, receive, send)
 
 
 class Answers:
@@ -69,19 +89,21 @@ class Answers:
         plain: dict[str, Callable[[dict[str, Any]], Any]] = {
             "choices": lambda asked: own.choices(),
             "sites": lambda asked: own.sites(),
-            "units": lambda asked: own.units(str(asked["site"])),
+            "units": lambda asked: own.units(asked["site"]),
             "network": own.open_network,
             "sample": lambda asked: own.open_sample(asked["sample"]),
             "effect": own.effect,
             _ATTACK: own.attacked,
             "texts": own.texts,
             "map": self._begin_map,
-            "maps": lambda asked: own.map_pictures(list(asked["images"]), asked["scale"]),
+            "maps": lambda asked: own.map_pictures(asked["images"], asked["scale"]),
+            "save": own.saved,
         }
-        return {name: partial(self._answer, name, answer) for name, answer in plain.items()} | {
-            "picture": self.picture,
-            "save": self.save,
+        read: dict[str, Callable[[bytes], Any]] = {
+            name: lambda body, answer=answer: answer(read_question(body))  # type: ignore[misc]
+            for name, answer in plain.items()
         }
+        return {name: partial(self._answer, name, answer) for name, answer in read.items()} | {"picture": self.picture}
 
     async def page(self, request: Any) -> Any:
         """The page itself."""
@@ -89,75 +111,58 @@ class Answers:
 
     async def file(self, request: Any) -> Any:
         """Its styles and its script; the first of each is the report's."""
-        path = request.url.path
-        if path in _OF_REPORT:
-            text, kind = _OF_REPORT[path]
+        name = request.url.path.rpartition("/")[2]
+        if name in _OF_REPORT:
+            text, kind = _OF_REPORT[name]
             return self._responses.Response(text(), media_type=kind, headers={"cache-control": "no-cache"})
-        return self._file(path[1:], _FILES[path])
+        return self._file(name, _FILES[name])
 
     async def thumbnail(self, request: Any) -> Any:
         """A small picture of an image of the data."""
-        sample = request.path_params["sample"]
-        return await self._guarded(lambda: self.session.thumbnail(sample), "image/png")
+        text = request.path_params["sample"]
+        sample = int(text[:9]) if text.isascii() and text.isdecimal() else -1  # no image has more digits
+        return await self._answer("thumbnail", lambda _: self.session.thumbnail(sample), request)
 
     async def picture(self, request: Any) -> Any:
         """Open the file that is the body."""
-        if refused := self._refused(request):
-            return refused
-        data, name = await request.body(), request.query_params.get("name", "")
-        self.worker.overtake(_ATTACK)
-        return await self._guarded(lambda: self.session.open_picture(data, name))
+        name = request.query_params.get("name", "")
+        return await self._answer("picture", lambda body: self.session.open_picture(body, name), request)
 
-    async def save(self, request: Any) -> Any:
-        """The archive of what is shown."""
-        if refused := self._refused(request):
-            return refused
-        body = await request.body()
-        return await self._guarded(lambda: self.session.saved(json.loads(body)), "application/zip")
-
-    async def _answer(self, name: str, answer: Callable[[dict[str, Any]], Any], request: Any) -> Any:
-        if refused := self._refused(request):
-            return refused
-        body = await request.body()
+    async def _answer(self, name: str, answer: Callable[[bytes], Any], request: Any) -> Any:
+        most, held = (MOST_BYTES if name == "picture" else MOST_QUESTION), bytearray()
+        async for chunk in request.stream():  # counted as it comes, whatever length its header claims
+            held += chunk
+            if len(held) > most:
+                return self.error(f"what is sent must have at most {most:,} bytes.", 413)
         if name in _OPENING:
             self.worker.overtake(_ATTACK)
+        topic = _ATTACK if name == _ATTACK else ""
+        try:
+            found = await self._in_thread(self.worker.ask, lambda: answer(bytes(held)), topic)
+        except Overtaken:
+            return self.error("another attack was asked for since, or another image.", 409)
+        except KeyError as error:
+            return self.error(f"the question must have {error}, got nothing.", 400)
+        except _USE as error:
+            return self.error(error_text(error), 400)
+        except Exception as error:
+            log.exception("a question of the page has failed")
+            return self.error(f"this has failed: {type(error).__name__}: {error}", 500)
+        if name in _MEDIA:
+            return self._responses.Response(found, media_type=_MEDIA[name])
+        return self._responses.JSONResponse(found)
 
-        def answered() -> Any:
-            asked = json.loads(body or b"{}")
-            return answer(checks.instance("the question", asked, dict, "an object of JSON"))
-
-        return await self._guarded(answered, topic=_ATTACK if name == _ATTACK else "")
+    def error(self, text: str, status: int) -> Any:
+        """An answer that says why there is no other."""
+        return self._responses.JSONResponse({"error": text[:_LONGEST]}, status_code=status)
 
     def _begin_map(self, asked: dict[str, Any]) -> dict[str, Any]:
         name = f"map {'attacked' if self.session.image(asked).clean else 'clean'}"
         self.worker.begin(name, self.session.begin_map(asked))
         return {}
 
-    def _refused(self, request: Any) -> Any:
-        if OWN_HEADER not in request.headers:
-            return self._error("this question must come from the page itself.", 403)
-        if int(request.headers.get("content-length", 0)) > MOST_BYTES:
-            return self._error(f"a file must have at most {MOST_BYTES:,} bytes.", 413)
-        return None
-
-    async def _guarded(self, answer: Callable[[], Any], media_type: str = "", topic: str = "") -> Any:
-        try:
-            found = await self._in_thread(self.worker.ask, answer, topic)
-        except Overtaken:
-            return self._error("another attack was asked for since, or another image.", 409)
-        except (*_USE, KeyError, TypeError) as error:
-            return self._error(error_text(error), 400)
-        except Exception as error:
-            log.exception("a question of the page has failed")
-            return self._error(f"this has failed: {type(error).__name__}: {error}", 500)
-        if media_type:
-            return self._responses.Response(found, media_type=media_type)
-        return self._responses.JSONResponse(found)
-
-    def _error(self, text: str, status: int) -> Any:
-        return self._responses.JSONResponse({"error": text}, status_code=status)
-
     def _file(self, name: str, media_type: str) -> Any:
         text = (Path(__file__).with_name("page") / name).read_text("utf-8")
         headers = {"content-security-policy": _POLICY, "cache-control": "no-cache", "x-content-type-options": "nosniff"}
+        headers["referrer-policy"] = "no-referrer"  # the address has the token
         return self._responses.Response(text, media_type=media_type, headers=headers)

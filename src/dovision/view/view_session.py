@@ -95,8 +95,7 @@ class ViewSession:
     def open_sample(self, sample: int) -> dict[str, Any]:
         """Open an image of the network's data."""
         own = self.network
-        count = len(own.images.order(own.split))
-        checks.bounded("sample", sample, 0, count - 1)
+        checks.bounded("sample", sample, 0, len(own.images.order(own.split)) - 1)
         row = own.images.table(own.split).iloc[sample]
         batch = own.images.split(own.split).batch([sample])
         if own.settings.dataset["_target_"] == opened_network.PICTURES:  # which a command names as a file, its first
@@ -124,6 +123,7 @@ class ViewSession:
     def thumbnail(self, sample: int) -> bytes:
         """A picture of an image of the network's data, as PNG."""
         own = self.network
+        checks.bounded("sample", sample, 0, len(own.images.order(own.split)) - 1)
         return png(image_bytes(own.images.split(own.split)[sample].image))
 
     def effect(self, asked: Mapping[str, Any]) -> dict[str, Any]:

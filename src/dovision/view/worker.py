@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import queue
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
@@ -12,6 +13,7 @@ from typing import Any, NamedTuple, TypeVar
 
 log = logging.getLogger(__name__)
 Answer = TypeVar("Answer")
+_LONGEST = 600.0  # seconds of a question that pauses
 
 
 class Overtaken(Exception):
@@ -37,6 +39,7 @@ class Worker:
         self._newest: Counter[str] = Counter()  # number of the newest question, by topic
         self._lock = threading.Lock()  # of these numbers
         self._current: _Asked | None = None  # the question that can pause
+        self._began = 0.0  # when that was
         self._pausing = False
         self._steps: dict[str, Iterator[Any]] = {}
         self._thread = threading.Thread(target=self._run, name="dovision-view", daemon=True)
@@ -69,10 +72,13 @@ class Worker:
 
         Raises:
             Overtaken: another of the topic of the long question was asked since.
+            TimeoutError: the long question was begun too long ago.
         """
         current = self._current
         if current is None or self._pausing:
             return
+        if time.monotonic() - self._began > _LONGEST:
+            raise TimeoutError(f"an answer must take at most {_LONGEST:g} seconds. Ask for fewer steps.")
         self._pausing = True
         try:
             while not self._is_overtaken(current):
@@ -108,7 +114,7 @@ class Worker:
                 continue
             if asked is None:
                 return
-            self._current = asked
+            self._current, self._began = asked, time.monotonic()
             self._answer(asked)
             self._current = None
 

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from dovision.view.server import application
 from dovision.view.view_session import ViewSession
 from dovision.view.worker import Worker
 
@@ -18,7 +17,7 @@ def open_view(browser: Any, opened: Any, serve: Callable[..., str]) -> Iterator[
     worker, contexts = Worker(), []
     errors: list[str] = []
     requested: list[str] = []
-    address = serve(application(ViewSession(opened, worker.pause), worker))
+    address = serve(ViewSession(opened, worker.pause), worker)
 
     def open_page(**settings: Any) -> Any:
         context = browser.new_context(**settings)
@@ -27,7 +26,7 @@ def open_view(browser: Any, opened: Any, serve: Callable[..., str]) -> Iterator[
         page.set_default_timeout(10_000)
         page.on("pageerror", lambda error: errors.append(str(error)))
         page.on("request", lambda request: requested.append(request.url))
-        page.goto(address)
+        page.goto(f"{address}/")
         page.wait_for_selector("#clean-caption[data-done=true]")
         return page
 

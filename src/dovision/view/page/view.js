@@ -11,11 +11,9 @@ const state = {
 };
 
 /* ---- questions ---- */
-async function ask(question, body, headers = {}) {
+async function ask(question, body) {
   const json = !(body instanceof Blob);
-  const answer = await fetch(question, {
-    method: "POST", body: json ? JSON.stringify(body ?? {}) : body, headers: { "x-dovision-view": "1", ...headers },
-  }).catch(() => { throw new Error("the server does not answer. Is dovision-view still running?"); });
+  const answer = await fetch(question, { method: "POST", body: json ? JSON.stringify(body ?? {}) : body }).catch(() => { throw new Error("the server does not answer. Is dovision-view still running?"); });
   const found = answer.headers.get("content-type")?.includes("json") ? await answer.json() : await answer.blob();
   if (!answer.ok) throw new Error(found.error ?? answer.statusText);
   return found;
@@ -61,7 +59,7 @@ function showChoices(choices) {
   for (const option of $("grid").options) option.disabled = Number(option.value) > small;
   $("samples").replaceChildren(...choices.samples.map(({ sample, name }) => {
     const button = document.createElement("button"), picture = new Image();
-    Object.assign(button, { type: "button", title: name }); Object.assign(picture, { src: `/thumbnail/${sample}?${choices.network}`, alt: name });
+    Object.assign(button, { type: "button", title: name }); Object.assign(picture, { src: `thumbnail/${sample}?${choices.network}`, alt: name });
     button.append(picture); button.onclick = () => openSample(sample); return button;
   }));
   $("canvases").classList.toggle("small", small < 128);

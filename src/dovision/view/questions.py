@@ -1,0 +1,82 @@
+"""Questions of the page: what each key of a request may say, checked before anything is made of it."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from dovision import checks
+from dovision.functional.effects import SCALES
+from dovision.view.choices import numbers_of, offered
+
+MOST_ROWS = 64  # of a grid
+MOST_SETTING = 1000  # of a component: steps, restarts, pixels
+_LINE = re.compile(r"(?!.*\$\{)[^\x00-\x1f]{0,4096}")  # text that refers to no other value
+_Rule = Callable[[str, Any], Any]  # of a key and its value
+
+
+def read_question(body: bytes) -> dict[str, Any]:
+    """The question of a request: numbers within bounds, components that the page offers, and texts.
+
+    Raises:
+        ValueError: the body is no JSON, a key is unknown, or a value is none of these.
+    """
+    try:
+        content = json.loads(body or b"{}")
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"the question must be an object of JSON, got something else: {error}.") from error
+    return _object("the question", content, _QUESTION)
+
+
+def _object(where: str, content: Any, rules: Mapping[str, _Rule]) -> dict[str, Any]:
+    """Its values as their rules return them; null stands for a key that is left out."""
+    given = checks.instance(where, content, dict, "an object of JSON")
+    for key in given:
+        if key not in rules:
+            raise ValueError(checks.unknown_key(where, key[:40], rules))
+    return {key: rules[key](key, value) for key, value in given.items() if value is not None}
+
+
+def _component(group: str, content: Any) -> dict[str, Any]:
+    name = checks.instance(group, content, dict, "an object of JSON").get("name")
+    checks.choice(f"{group}.name", str(name)[:40], offered(group))
+    settings = dict.fromkeys(numbers_of(group, name), _setting)
+    rules = {"name": _text, "settings": lambda key, value: _object(f"{group}.{key}", value, settings)}
+    return _object(group, content, rules | ({"eps": _epsilon} if group == "attack" else {}))
+
+
+def _setting(name: str, value: Any) -> Any:
+    checks.within(name, value, -MOST_SETTING, MOST_SETTING)
+    return value  # a whole number stays one
+
+
+def _epsilon(name: str, value: Any) -> Any:
+    checks.epsilons([value], "linf")
+    return value  # as it is written, such as 8/255
+
+
+def _number(name: str, value: Any) -> int:
+    return checks.bounded(name, value, 0, 2**31 - 1)
+
+
+def _text(name: str, value: Any) -> str:
+    if not isinstance(value, str) or not _LINE.fullmatch(value):
+        raise ValueError(f"{name} must be a line of at most 4096 letters, without ${{, got {str(value)[:80]!r}.")
+    return value
+
+
+_UNIT: Mapping[str, _Rule] = {"site": _text, "kind": _text, "number": _number, "value": _component}
+_QUESTION: Mapping[str, _Rule] = {
+    **dict.fromkeys(("image", "sample", "target"), _number),
+    **dict.fromkeys(("site", "model", "name", "path"), _text),
+    **dict.fromkeys(("fill", "attack"), _component),
+    "unit": lambda name, value: _object(name, value, _UNIT),
+    "mask": lambda name, value: checks.instance(name, value, str, "text in base64"),
+    "images": lambda name, value: [_number(name, own) for own in checks.instance(name, value, list, "a list")[:16]],
+    "rows": lambda name, value: checks.bounded(name, value, 1, MOST_ROWS),
+    "size": lambda name, value: checks.bounded(name, value, 8, 1024),
+    "scale": lambda name, value: checks.choice(name, value, SCALES),
+    "weights": checks.switch,
+}

@@ -1,0 +1,233 @@
+"""What anybody may send to the server: a sentence answers it, nothing runs, and no variable is read."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import json
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
+
+from dovision.view import opened_network
+from dovision.view.questions import read_question
+from dovision.view.server import MOST_BYTES, MOST_QUESTION, application
+from dovision.view.view_session import ViewSession
+from dovision.view.worker import Worker
+from made_view import packed_mask
+
+TOKEN, SECRET = "a-token", "hunter2-of-the-environment"
+REGION = packed_mask(np.ones((8, 8)))
+FILL = {"name": "constant", "settings": {"value": 0.25}}
+UNIT = {"site": "relu", "kind": "channel", "number": 5, "value": {"name": "noise", "settings": {"scale": 1}}}
+ATTACK = {"name": "pgd", "eps": "8/255", "settings": {"steps": 1, "restarts": 1}}
+QUESTIONS: dict[str, list[dict[str, Any]]] = {
+    "choices": [{}],
+    "sites": [{}],
+    "units": [{"site": "relu"}],
+    "sample": [{"sample": 0}],
+    "effect": [{"image": 1, "target": 0, "mask": REGION, "fill": FILL}, {"image": 1, "unit": UNIT}],
+    "attack": [{"image": 1, "target": 0, "attack": ATTACK}],
+    "map": [{"image": 1, "rows": 2, "fill": FILL, "target": 0}],
+    "maps": [{"images": [1], "scale": "probability"}],
+    "texts": [{"image": 1, "rows": 2, "fill": FILL, "scale": "log_odds"}, {"image": 1, "unit": UNIT}],
+    "save": [{"image": 1, "target": 0, "mask": REGION, "fill": FILL, "scale": "probability"}],
+    "network": [
+        {"model": "run", "path": "nowhere"},
+        {"model": "checkpoint", "path": "nowhere.ckpt", "size": 8},
+        {"model": "torchvision_model", "name": "no_such", "size": 8, "weights": False},
+    ],
+}
+WORDS = {"_partial_": True, "_args_": [1], "_convert_": "all", "_recursive_": True}
+HOSTILE = [
+    *("${oc.env:SECRET}", "${ oc.env:SECRET }", "x${oc.decode:'1'}", "8/255${seed}", "${value}"),
+    *([], {}, [[]], [1], {"a": 1}, "", " ", "\x00", "../../../etc/passwd", "/dev/zero", "__class__", "é" * 5000, "a b"),
+    *(True, -1, 1.5, 10**9, 2**63, 10**400, 1e300, "9" * 5000, "1e999", "nan", "-inf", "0/0", "1/1e-320"),
+    *(float("nan"), float("inf"), float("-inf")),  # which Python writes into JSON, and reads
+]
+
+
+def reply(app: Any, path: str, body: bytes | Iterator[bytes] = b"", method: str = "POST") -> tuple[int, bytes]:
+    """Status and body of the answer to a request, whose body comes in pieces and has no length."""
+    sent: list[dict[str, Any]] = []
+    waiting = iter([body]) if isinstance(body, bytes) else body
+
+    async def receive() -> dict[str, Any]:
+        chunk = next(waiting, None)
+        return {"type": "http.request", "body": chunk or b"", "more_body": chunk is not None}
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+
+    scope = {"type": "http", "http_version": "1.1", "method": method, "path": path, "raw_path": path.encode()}
+    scope |= {"query_string": b"", "root_path": "", "scheme": "http", "headers": [(b"host", b"127.0.0.1")]}
+    asyncio.run(app({**scope, "server": ("127.0.0.1", 80), "client": ("127.0.0.1", 1)}, receive, send))
+    return sent[0]["status"], b"".join(message.get("body", b"") for message in sent[1:])
+
+
+@pytest.fixture(scope="module")
+def app(opened):
+    pytest.importorskip("starlette", reason="needs the extra view")
+    worker = Worker()
+    session = ViewSession(opened, worker.pause)
+    session.open_sample(0)
+    yield application(session, worker, TOKEN)
+    worker.close()
+
+
+@pytest.fixture(autouse=True)
+def surroundings(monkeypatch, tmp_path):
+    """A secret in the environment, and no network that is composed, whose words must hold nothing but values."""
+
+    def of_words(words):
+        for override in OverridesParser.create().parse_overrides(words):
+            assert "${" not in str(override.value())
+        raise ValueError("no network is composed here.")
+
+    monkeypatch.setattr(opened_network, "of_words", of_words)
+    monkeypatch.setenv("SECRET", SECRET)
+    monkeypatch.chdir(tmp_path)
+
+
+def leaves(node: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """The path of each value of a question, at any depth, and of a key that is in none."""
+    for key in node if isinstance(node, dict) else range(len(node)):
+        yield (*path, key)
+        if isinstance(node[key], (dict, list)):
+            yield from leaves(node[key], (*path, key))
+    if isinstance(node, dict):
+        yield (*path, "extra")
+
+
+def changed(base: dict[str, Any], path: tuple[Any, ...], value: Any) -> dict[str, Any]:
+    found = copy.deepcopy(base)
+    node: Any = found
+    for key in path[:-1]:
+        node = node[key]
+    node[path[-1]] = value
+    return found
+
+
+def refused(status: int, body: bytes) -> str:
+    """The sentence of an answer, which is an error of use."""
+    assert status in (400, 409, 413), body
+    text = json.loads(body)["error"]
+    assert 10 < len(text) <= 1000
+    assert "\n" not in text
+    return text
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", QUESTIONS)
+def test_the_questions_that_are_changed_are_answered(app, name):
+    for base in QUESTIONS[name] if name != "network" else ():
+        assert reply(app, f"/{TOKEN}/{name}", json.dumps(base).encode())[0] == 200
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "number"), [(name, number) for name, own in QUESTIONS.items() for number in range(len(own))]
+)
+def test_each_value_of_each_question_may_be_anything(app, name, number, tmp_path):
+    base, slowest, tried = QUESTIONS[name][number], 0.0, 0
+    for path in leaves(base):
+        for value in HOSTILE:
+            began = time.monotonic()
+            status, body = reply(app, f"/{TOKEN}/{name}", json.dumps(changed(base, path, value)).encode())
+            slowest, tried = max(slowest, time.monotonic() - began), tried + 1
+            assert SECRET.encode() not in body
+            if status != 200:
+                refused(status, body)
+            elif path[-1] == "extra" or "${" in str(value):
+                pytest.fail(f"{path} = {value!r:.80} was taken")
+    print(f"tried {tried}, slowest {slowest:.2f} s")
+    assert slowest < 10
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", QUESTIONS)
+def test_no_question_makes_what_it_names(app, name, tmp_path):
+    """At each place of a question, at any depth."""
+    node = {"_target_": "torch.utils.collect_env.run", "command": f"touch {tmp_path / 'canary'}"}
+    nodes = [node, [node], {"value": node}, {**node, "_partial_": True}, *({key: own} for key, own in WORDS.items())]
+    for base in QUESTIONS[name]:
+        for path in leaves(base):
+            for value in nodes:
+                text = refused(*reply(app, f"/{TOKEN}/{name}", json.dumps(changed(base, path, value)).encode()))
+                assert "must be" in text or "has no key" in text
+            for key, value in {**WORDS, "_target_": "os.system"}.items() if path[-1] == "extra" else ():
+                refused(*reply(app, f"/{TOKEN}/{name}", json.dumps(changed(base, (*path[:-1], key), value)).encode()))
+    assert not (tmp_path / "canary").exists()
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"[" * 200_000,
+        b'{"a":' * 200_000,
+        b"[[],[]",
+        b"null",
+        b"1",
+        b'"choices"',
+        b"\xff\xfe",
+        b"{'image': 1}",
+        b'{"image": 1',
+        b'{"image": 1e999}',
+        b'{"image": Infinity}',
+        b'{"image": ' + b"9" * 5000 + b"}",
+        b'{"' + b"k" * 100_000 + b'": 1}',
+    ],
+    ids=lambda body: repr(body[:12]),
+)
+@pytest.mark.parametrize("name", ["effect", "save", "network"])
+def test_a_body_that_is_no_question_is_refused(app, name, body):
+    refused(*reply(app, f"/{TOKEN}/{name}", body))
+
+
+@pytest.mark.parametrize(
+    ("name", "most"), [("effect", MOST_QUESTION), ("save", MOST_QUESTION), ("picture", MOST_BYTES)]
+)
+def test_a_body_without_a_length_is_counted_as_it_comes(app, name, most):
+    chunk = bytes(1 << 20)
+    given = iter([chunk] * 10_000)
+    text = refused(*reply(app, f"/{TOKEN}/{name}", given))
+    assert f"{most:,} bytes" in text
+    assert sum(1 for _ in given) >= 10_000 - (most >> 20) - 2  # the rest was not asked for
+
+
+@pytest.mark.parametrize(
+    "sample", ["8", "-1", "99999999999", "9" * 5000, "0,1", '0,"path":"x"', "..", "%2e%2e", "1e1", "\u0663"]
+)
+def test_a_thumbnail_is_one_of_the_images(app, sample):
+    refused(*reply(app, f"/{TOKEN}/thumbnail/{sample}", method="GET"))
+    assert reply(app, f"/{TOKEN}/thumbnail/0", method="GET")[1].startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    "path", ["../server.py", "..%2fserver.py", "page/view.js", "view.js/..", "thumbnail/0/../../x", "%00"]
+)
+def test_no_other_file_is_served(app, path):
+    assert reply(app, f"/{TOKEN}/{path}", method="GET")[0] == 404
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"rows": 10**6}, "rows must be a whole number from 1 to 64"),
+        ({"attack": {**ATTACK, "settings": {"steps": 10**9}}}, r"steps must be a number in \[-1000, 1000\]"),
+        ({"attack": {"name": "replay"}}, "attack.name must be one of fgsm"),
+        ({"fill": {"name": "constant", "settings": {"image": 1}}}, "fill.settings has no key 'image'"),
+        ({"images": "all"}, "images must be a list"),
+        ({"size": "${oc.env:SECRET}"}, "size must be a whole number from 8 to 1024"),
+        ({"path": "a\nb"}, "path must be a line"),
+        ({"unit": {"number": "0]); print(1)"}}, "number must be a whole number"),
+    ],
+)
+def test_a_question_is_refused_by_its_key(asked, message):
+    with pytest.raises(ValueError, match=message):
+        read_question(json.dumps(asked).encode())
