@@ -1,15 +1,17 @@
-"""Components and metrics by the names of their classes, found in the folders without importing any of them."""
+"""Components and metrics by the names of their classes, without an import; and what stored settings may name."""
 
 from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 _PACKAGE = Path(__file__).parents[1]
 _KINDS = ("attacks", "datasets", "detectors", "explainers", "interventions", "models")  # packages of components
 _TARGET = re.compile(rf"^\s*_target_: dovision\.((?:{'|'.join(_KINDS)})\.\w+)\.(\w+)\s*$", re.MULTILINE)
+_ANY_TARGET = re.compile(r"\b_target_: *([\w.]+)")
+_SIGNS = frozenset("=:,{}[]'\"$")  # of overrides, in which a key that was read would set others
 _METRIC = re.compile(r"^class ([A-Z]\w*)\(", re.MULTILINE)
 
 
@@ -27,6 +29,48 @@ def component_homes() -> dict[str, str]:
     """
     found = {name: home for path in configuration_folder().rglob("*.yaml") for home, name in _targets(path)}
     return dict(sorted(found.items()))
+
+
+@functools.cache
+def package_targets() -> frozenset[str]:
+    """The full names that the yamls of `conf/` make components of, but for what Hydra itself is made of."""
+    paths = [path for path in configuration_folder().rglob("*.yaml") if path.parent.parent.name != "hydra"]
+    texts = (path.read_text("utf-8").partition("\nhydra:")[0] for path in paths)
+    return frozenset(target for text in texts for target in _ANY_TARGET.findall(text))
+
+
+def check_stored(settings: object, source: str, trusted_by: str, where: str = "") -> None:
+    """Refuse settings that were read, not typed, and lead out of this package; at any depth, before anything is made.
+
+    They may name the components of `conf/` alone, refer to no other value, such as one of the environment, and trust no
+    checkpoint.
+
+    Args:
+        settings: in plain types.
+        source: what they were read of.
+        trusted_by: what to type if the source and the code that it names are trusted.
+        where: the key of the settings.
+
+    Raises:
+        ValueError: names the target, its key and the source.
+    """
+    values = enumerate(settings) if isinstance(settings, (list, tuple)) else ()
+    for key, value in settings.items() if isinstance(settings, Mapping) else values:
+        place, got = f"{where}.{key}".lstrip("."), ""
+        if not _SIGNS.isdisjoint(str(key)):
+            got = "whose key has signs of an override"
+        elif key == "_target_" and not (isinstance(value, str) and value in package_targets()):
+            got = "which is none of dovision's components"
+        elif isinstance(value, str) and "${" in value:
+            got = "which refers to a value elsewhere"
+        elif key == "trust_checkpoint" and value is not False:
+            got = "which only a command may say"
+        if got:
+            raise ValueError(
+                f"{place} in {source} is {value!r:.200}, {got}. If you trust the file and the code that it names, type "
+                f"{trusted_by}."
+            )
+        check_stored(value, source, trusted_by, place)
 
 
 @functools.cache

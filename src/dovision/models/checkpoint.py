@@ -76,7 +76,7 @@ def rebuilt(path: str | Path, content: Mapping[str, Any], make: Make) -> Classif
     `make` takes settings (`_target_` and arguments) to the classifier or autoencoder.
     """
     try:
-        classifier = make({**without_start(content["model"]), **content["facts"].get("arguments", {})})
+        classifier = make(without_start({**content["model"], **content["facts"].get("arguments", {})}))
         if content["autoencoder"] is not None:
             autoencoder = make(without_start(content["autoencoder"]))
             classifier = insert(classifier, autoencoder, tuple(content["model"]["shape"]))

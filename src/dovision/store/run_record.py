@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from dovision import checks
+from dovision.io.files import sha256
 from dovision.io.text_files import read_json, read_yaml
 from dovision.store import run_files
 from dovision.store.config_diff import natural
@@ -18,7 +19,7 @@ from dovision.store.factors import factor_text, factor_values
 from dovision.store.job_shards import is_shard
 from dovision.store.run_directory import RunDirectory
 from dovision.store.run_files import RUN
-from dovision.store.schemas import STATES, read_summary
+from dovision.store.schemas import DIGESTS, STATES, read_summary
 from dovision.store.tables import EFFECTS, SAMPLES, read_schema
 
 MODEL = "model"  # of the facts: the component of the classifier that was measured, as its checkpoint has it
@@ -105,17 +106,22 @@ def read_run(path: Path) -> Run:
     """The run in a folder, without a label.
 
     Raises:
-        ValueError: its run.json, config, or summary if it is completed, is damaged; the error names the file.
+        ValueError: its run.json, config, or summary if it is completed, is damaged, or the config is not the one that
+            was recorded; the error names the file.
     """
     directory, file = RunDirectory(path), path / CONFIG
     state, facts = directory.state, directory.facts()
     completed = state == "completed"
     try:
         config = read_yaml(file) if completed or file.is_file() else {}
+        recorded = facts.get(DIGESTS, {}).get(CONFIG, {}).get("sha256")
+        whole = recorded is None or sha256(file) == recorded
     except (OSError, ValueError) as error:
         raise ValueError(
             f"{file} must hold the run's config, got damaged content. Delete the folder {path} and run again."
         ) from error
+    if not whole:
+        raise ValueError(f"{file} must be as the run has left it, but has other content. Put it back, or run again.")
     if config.get("checkpoint") and MODEL in facts:  # the configured one, which is not used
         config = {**config, MODEL: facts[MODEL]}
     return Run(path, "", state, facts, config, read_summary(path) if completed else {})

@@ -11,13 +11,15 @@ from typing import Any
 import hydra
 from omegaconf import OmegaConf
 
+from dovision import checks
 from dovision.config import settings as settings_of
+from dovision.config.component_names import check_stored
 from dovision.config.settings import EvaluateSettings, TrainSettings, ViewSettings
 from dovision.interfaces import Classifier, Images
 from dovision.io.sealed import is_foreign
 from dovision.models.checkpoint import read_checkpoint
 from dovision.propagation.site_table import SiteRow, site_shapes, site_table
-from dovision.store.run_record import read_run
+from dovision.store.run_record import CONFIG, read_run
 from dovision.sweeps.validation import Checks
 from dovision.training import model_cache
 from dovision.training.model_cache import AUTOENCODER, CLASSIFIER, FittedModel
@@ -99,7 +101,7 @@ def of_settings(settings: ViewSettings) -> OpenedNetwork:
         FileNotFoundError, ValueError: as of `of_run`, or as dovision-evaluate refuses such settings.
     """
     if settings.run is not None:
-        return of_run(settings.run, settings.split)
+        return of_run(settings.run, settings.split, settings.trust_checkpoint)
     images: Images = settings.dataset.make()
     fitted = {CLASSIFIER: model_cache.classifier(settings, images)}
     if settings.autoencoder is not None:
@@ -110,16 +112,18 @@ def of_settings(settings: ViewSettings) -> OpenedNetwork:
     return OpenedNetwork(title, settings, images, settings.split if settings.has_labels else "test", fitted)
 
 
-def of_run(folder: Path, split: str | None = None) -> OpenedNetwork:
+def of_run(folder: Path, split: str | None = None, trusted: bool = False) -> OpenedNetwork:
     """The images and the networks of a run of dovision-evaluate.
 
     Args:
         folder: the run directory.
         split: of its images; None: the one that was measured.
+        trusted: let its configuration and checkpoints name any function that can be imported, which is then run.
 
     Raises:
         FileNotFoundError: there is no such run, or a checkpoint of it is gone.
-        ValueError: the run is damaged or not finished, or the weights are others than those that it has measured.
+        ValueError: the run is damaged or not finished, the weights are others than those that it has measured, or it
+            names what is no component of this package.
     """
     if not (folder / "run.json").is_file():
         raise FileNotFoundError(f"run must be a folder that dovision-evaluate wrote, got {folder}, without run.json.")
@@ -127,8 +131,10 @@ def of_run(folder: Path, split: str | None = None) -> OpenedNetwork:
     files = run.facts.get("checkpoint_files", {})
     if not run.config or CLASSIFIER not in files:
         raise ValueError(f"run must be one whose networks were fitted, got {folder}, which is {run.state}.")
+    if not trusted:
+        check_stored(run.config, str(folder / CONFIG), f"dovision-view run={folder} trust_checkpoint=true")
     settings: EvaluateSettings = settings_of.read("evaluate", OmegaConf.create(dict(run.config)))
-    settings = settings.model_copy(update={"checkpoint": Path(files[CLASSIFIER])})
+    settings = settings.model_copy(update={"checkpoint": Path(files[CLASSIFIER]), "trust_checkpoint": trusted})
     fitted = {}
     for name in (CLASSIFIER, AUTOENCODER):
         if name in files:
@@ -139,7 +145,8 @@ def of_run(folder: Path, split: str | None = None) -> OpenedNetwork:
                     f"the weights in {files[name]} must be those that the run has measured ({measured}), got "
                     f"{fitted[name].weights[: len(measured)]}. Measure it again, or put the file back."
                 )
-    images: Images = settings.dataset.make()
+    dataset = settings.dataset
+    images: Images = (dataset.replaced(download=False) if "download" in dataset else dataset).make()
     images.take_classes(fitted[CLASSIFIER].classifier.task)
     model_cache.check_fits(fitted[CLASSIFIER], images.task, images.shape)
     return OpenedNetwork(folder.name, settings, images, split or settings.evaluation.split, fitted, folder)
@@ -177,9 +184,12 @@ def published_words(
                 f"{checkpoint} must be a checkpoint of dovision on this page, got another program's. Start with the "
                 "network that it is of: dovision-view model=... checkpoint=..."
             )
-        channels, *own = read_checkpoint(checkpoint)["model"]["shape"]
-        sides = own if size is None else [size, size]
-        return [*words, f"dataset.shape=[{channels},{sides[0]},{sides[1]}]", f"checkpoint={quoted(checkpoint)}"]
+        channels, *own = (checks.positive_int("shape", side) for side in read_checkpoint(checkpoint)["model"]["shape"])
+        return [
+            *words,
+            f"dataset.shape={quoted([channels, *(own if size is None else [size, size])])}",
+            f"checkpoint={quoted(checkpoint)}",
+        ]
     side = size or 224
     words += [f"dataset.shape=[{1 if model == 'xrv_model' else 3},{side},{side}]", f"model={model}"]
     words += [f"model.name={quoted(name)}"] if name and model != "efficientnet_lite0" else []

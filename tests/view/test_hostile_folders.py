@@ -1,0 +1,213 @@
+"""Run directories and checkpoints of somebody else: nothing runs but components of this package."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import yaml
+
+import dovision as dv
+from dovision.config.component_names import check_stored, package_targets
+from dovision.config.config_tree import config_tree
+from dovision.config.sources import configuration_folder
+from dovision.io import sealed
+from dovision.io.text_files import write_json
+from dovision.models.checkpoint import load, read_checkpoint, rebuilt, save_checkpoint
+from dovision.store.run_record import read_sweep, survey
+from dovision.store.schemas import with_digest
+from dovision.view import opened_network
+from made_hostile import Trap
+
+TARGETS = (
+    *("os.system", "os.popen", "os.mkdir", "os.makedirs", "os.rmdir", "os.rename", "subprocess.run", "subprocess.call"),
+    *("subprocess.check_output", "subprocess.getoutput", "builtins.eval", "builtins.exec", "builtins.open", "io.open"),
+    *("runpy.run_path", "cProfile.run", "timeit.timeit", "shutil.rmtree", "shutil.copy", "shutil.move", "joblib.load"),
+    *("pandas.read_pickle", "numpy.load", "torch.load", "torch.hub.load", "torch.utils.collect_env.run"),
+    *("pathlib.Path.touch", "hydra.utils.instantiate", "hydra.utils.call", "dovision.models._catalogue.make_any"),
+    "dovision.checks.import_extra",
+)
+SMALL = {
+    "_target_": "dovision.models.small_cnn.small_cnn",
+    "shape": [1, 28, 28],
+    "task": "multiclass",
+    "classes": ["a", "b"],
+    "mean": [0.5],
+    "std": [0.5],
+}
+
+
+@pytest.fixture(scope="module")
+def network():
+    return dv.small_cnn((1, 28, 28), "multiclass", ["a", "b"], [0.5], [0.5])
+
+
+@pytest.fixture
+def trap(tmp_path):
+    (folder := tmp_path / "trap").mkdir()
+    return Trap(folder)
+
+
+def config_places(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Configurations of runs with a node at different depths, also below components of this package."""
+    pictures = {"_target_": "dovision.datasets.pictures.Pictures", "root": "x"}
+    yield {"dataset": node}
+    yield {"dataset": {**pictures, "root": node}}
+    yield {"dataset": {**pictures, "root": [[{"a": [node]}]]}}
+    yield {"dataset": {**pictures, "_partial_": True, "_args_": [node]}}
+    yield {"dataset": pictures, "model": {**SMALL, "mean": node}}
+    yield {"dataset": pictures, "training": {"classifier": {"optimizer": {**node, "_partial_": True}}}}
+    yield {"dataset": pictures, "detector": {"x": {"_target_": "torch.optim.Adam", "_recursive_": False, "y": node}}}
+    yield {"dataset": {**pictures, "_convert_": "none", "found": {"dataset": {"dataset": node}}}}
+
+
+def write_run(folder, config, **facts):
+    """A run directory as its writer wishes: the digest of run.json is no secret."""
+    (folder / ".hydra").mkdir(parents=True, exist_ok=True)
+    (folder / ".hydra" / "config.yaml").write_text(yaml.safe_dump(config))
+    given = {"state": "partial", "checkpoint_files": {"classifier": "a.ckpt"}, "checkpoints": {"classifier": ""}}
+    write_json(folder / "run.json", with_digest({**given, **facts}))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("target", TARGETS)
+def test_a_run_directory_calls_nothing(trap, tmp_path, target):
+    folder, node = tmp_path / "run", {"_target_": target, **trap.targets()[target]}
+    for config in config_places(node):
+        write_run(folder, config)
+        with pytest.raises(ValueError, match="none of dovision's components") as refused:
+            opened_network.of_run(folder)
+        text = str(refused.value)
+        assert target in text
+        assert str(folder / ".hydra" / "config.yaml") in text
+        assert text.endswith(f"type dovision-view run={folder} trust_checkpoint=true.")
+        for look in (read_sweep, survey):
+            (run,) = look(folder)
+            config_tree(run.config)
+    assert not trap.sprung()
+
+
+@pytest.mark.slow
+def test_the_traps_are_live(tmp_path):
+    """Most of the targets run when Hydra makes them; others it refuses itself."""
+    import hydra
+
+    sprung = []
+    for number, target in enumerate(TARGETS):
+        (folder := tmp_path / str(number)).mkdir()
+        trap = Trap(folder)
+        try:
+            hydra.utils.instantiate({"_target_": target, **trap.targets()[target]}, _convert_="all")
+        except Exception as error:  # whatever the target raises
+            print(target, error)
+        sprung += [target] if trap.sprung() else []
+    assert len(sprung) >= 12, sprung
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "${oc.env:SECRET}",
+        "a-${ oc.env:SECRET }",
+        "${oc.decode:'[1]'}",
+        "${seed}",
+        "${run_hash:}",
+        "\\${x}",
+        "${oc.env:a,${b}}",
+    ],
+)
+@pytest.mark.parametrize("node", [lambda text: text, lambda text: [text], lambda text: {"a": [{"b": text}]}])
+def test_a_run_directory_refers_to_nothing(tmp_path, monkeypatch, text, node):
+    monkeypatch.setenv("SECRET", "hunter2")
+    write_run(tmp_path, {"dataset": {"_target_": "dovision.datasets.digits.Digits", "classes": node(text)}})
+    with pytest.raises(ValueError, match="which refers to a value elsewhere") as refused:
+        opened_network.of_run(tmp_path)
+    assert "hunter2" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"trust_checkpoint": True}, "trust_checkpoint in .* is True, which only a command may say"),
+        ({"attack": {"source": {"trust_checkpoint": "yes"}}}, "attack.source.trust_checkpoint in .* is 'yes'"),
+        ({"a": {"b:1,_target_": "os.system"}}, "whose key has signs of an override"),
+        ({"a": [{"b={x": 1}]}, r"a.0.b=\{x in .* whose key has signs"),
+        ({"a": {"_target_": ["os.system"]}}, "a._target_ in .* is \\['os.system'\\]"),
+        ({"a": {"_target_": {"_target_": "torch.optim.Adam"}}}, "a._target_ in .* none of dovision's"),
+        ({"_target_": "dovision.checks.import_extra"}, "_target_ in .* none of dovision's"),
+        ({"a": {"_target_": "torch.optim.Adam.__init__.__globals__"}}, "none of dovision's"),
+    ],
+)
+def test_what_was_read_is_refused_with_its_key(config, message):
+    with pytest.raises(ValueError, match=message):
+        check_stored(config, "a file", "trust_checkpoint=true")
+
+
+def test_the_closed_list_is_that_of_conf_without_what_hydra_is_made_of():
+    folder = configuration_folder()
+    for path in [
+        path for group in ("attack", "dataset", "model", "intervention") for path in (folder / group).glob("*.yaml")
+    ]:
+        assert set(re.findall(r"^ *_target_: (\S+)", path.read_text(), re.M)) <= package_targets()
+    others = {name.partition(".")[0] for name in package_targets()}
+    assert others == {"dovision", "pytorch_lightning", "torch", "torchmetrics", "torchvision"}
+    assert not any(name.startswith("dovision.sweeps") for name in package_targets())
+
+
+def checkpoint_places(node: dict[str, Any]) -> Iterator[tuple[dict[str, Any], dict[str, Any] | None, dict[str, Any]]]:
+    """Model, autoencoder and facts of checkpoints with a node at different depths."""
+    yield node, None, {}
+    yield SMALL, node, {}
+    yield SMALL, None, {"arguments": node}
+    yield {**SMALL, "classes": node}, None, {}
+    yield {**SMALL, "output": {**node, "_partial_": True}}, None, {}
+    yield {**SMALL, "classes": ["a", {"b": [node]}]}, None, {}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("target", TARGETS)
+def test_a_checkpoint_calls_nothing(trap, tmp_path, network, target):
+    path, node = tmp_path / "a.ckpt", {"_target_": target, **trap.targets()[target]}
+    for model, autoencoder, facts in checkpoint_places(node):
+        save_checkpoint(path, network, model, autoencoder, facts)
+        with pytest.raises(ValueError, match=f"the checkpoint {path} cannot be rebuilt"):
+            load(path)
+    assert not trap.sprung()
+
+
+@pytest.mark.parametrize(
+    ("key", "left"), [("weights", None), ("checkpoint_file", None), ("pretrained", False), ("source", None)]
+)
+def test_the_facts_of_a_checkpoint_open_no_file(tmp_path, network, key, left):
+    save_checkpoint(tmp_path / "a.ckpt", network, SMALL, None, {"arguments": {key: str(tmp_path / "another.pt")}})
+    given = []
+
+    def make(settings):
+        given.append(settings[key])
+        raise ValueError("it is not made.")
+
+    with pytest.raises(ValueError, match="it is not made"):
+        rebuilt(tmp_path / "a.ckpt", read_checkpoint(tmp_path / "a.ckpt"), make)
+    assert given == [left]
+
+
+@pytest.mark.parametrize(
+    "shape", [["1],x=[", 28, 28], ["${oc.env:SECRET}", 28, 28], [{"_target_": "os.mkdir"}, 28, 28], [1, 28, "28"]]
+)
+def test_the_shape_of_a_checkpoint_is_made_of_numbers(tmp_path, network, monkeypatch, opened, shape):
+    """They become words of a command."""
+    monkeypatch.setenv("SECRET", "hunter2")
+    save_checkpoint(tmp_path / "a.ckpt", network, {**SMALL, "shape": shape}, None, {})
+    with pytest.raises(ValueError, match="shape must be a whole number of at least 1"):
+        opened_network.published_words("checkpoint", "", True, None, opened, str(tmp_path / "a.ckpt"))
+
+
+def test_pickles_of_all_sorts_are_read_as_data(trap, tmp_path):
+    for file in (trap.weights, trap.pickle, trap.npy):
+        with pytest.raises(ValueError, match=re.escape(str(file))):
+            sealed.read_sealed(file)
+        with pytest.raises(ValueError, match=re.escape(str(file))):
+            load(file)
+    assert not trap.sprung()
