@@ -20,7 +20,7 @@ from pytorch_lightning.loggers import Logger
 from dovision.config import hashing
 from dovision.config.errors import error_text
 from dovision.config.settings import EvaluateSettings, TrainSettings
-from dovision.config.sources import recorded
+from dovision.config.sources import recorded, without_values
 from dovision.models.checkpoint import read_checkpoint
 from dovision.runtime.outcomes import ImagesLost, JobFailed
 from dovision.runtime.process_state import freeing_memory, is_rank_zero, isolated
@@ -65,13 +65,13 @@ def running(run: RunDirectory, settings: EvaluateSettings) -> Iterator[Session]:
     with closing(run):
         record, overrides = settings.record(), recorded(HydraConfig.get().overrides.task)
         facts = {**provenance(), "seed": settings.seed, "started": datetime.now(timezone.utc).isoformat()}
-        facts |= {"tags": list(settings.tags)}
+        facts |= {"tags": _tags(record)}
         facts |= {"work": hashing.work_hash(settings), "questions": hashing.questions(settings)}
         limited = limits(settings.trainer)
         afresh = bool(limited) or settings.rerun == "all" or run.state == "completed"
         run.start(record, overrides, facts, afresh=afresh)
         with (
-            log_file(run.path / "run.log"),
+            log_file(run.path / "run.log", record),
             _logged(run, settings) as loggers,
             _recorded(run, limited),
             freeing_memory(),
@@ -160,9 +160,9 @@ def loggers_of(settings: TrainSettings, job_type: str) -> list[Logger]:
         settings.logger,
         folder,
         name=run_name(settings.checkpoint),
-        group=settings.name,
+        group=str(record["name"]),
         job_type=job_type,
-        tags=settings.tags,
+        tags=_tags(record),
         config=record,
     )
 
@@ -181,11 +181,27 @@ def run_name(checkpoint: Path | None = None) -> str:
     return name if len(name) <= _LONGEST else f"{name[: _LONGEST - 7]}-{sha256(name.encode()).hexdigest()[:6]}"
 
 
+def _tags(record: Mapping[str, Any]) -> list[str]:
+    """The tags of a job as they may be written out."""
+    return record["tags"] if isinstance(record["tags"], list) else [str(record["tags"])]
+
+
+class _Formatter(logging.Formatter):
+    """Writes lines of the log without values of the environment that the configuration has."""
+
+    def __init__(self, config: Mapping[str, Any]) -> None:
+        super().__init__("[%(asctime)s] %(message)s")
+        self._config = config
+
+    def format(self, record: logging.LogRecord) -> str:
+        return without_values(super().format(record), self._config)
+
+
 @contextmanager
-def log_file(path: Path) -> Iterator[None]:
-    """Keep a copy of the log in a file."""
+def log_file(path: Path, config: Mapping[str, Any]) -> Iterator[None]:
+    """Keep a copy of the log in a file; `config` as it may be written out."""
     handler = logging.FileHandler(path)
-    handler.setFormatter(logging.Formatter("[%(asctime)s] %(message)s"))
+    handler.setFormatter(_Formatter(config))
     logging.getLogger().addHandler(handler)
     try:
         yield

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -10,6 +12,9 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.resolvers import oc
 
 from dovision.config.component_names import configuration_folder as configuration_folder
+
+_VARIABLE = re.compile(r"\$\{oc\.env:([^,{}$]+)")  # as `recorded` writes it
+_SHORTEST = 6  # letters of a value that is looked for in a text
 
 
 def resolved(config: Any, without: Collection[str] = ()) -> Any:
@@ -32,6 +37,19 @@ def recorded(config: Any, without: Collection[str] = ()) -> Any:
     """
     with _environment_unread():
         return resolved(config, without)
+
+
+def without_values(text: str, record: Any) -> str:
+    """A text about a configuration, with ${oc.env:NAME} in place of each value that it has from the environment.
+
+    Args:
+        text: such as the message of an error.
+        record: the configuration as of `recorded`.
+    """
+    for name in {name for _, value in leaves(record) for name in _VARIABLE.findall(str(value))}:
+        value = os.environ.get(name, "")
+        text = text.replace(value, f"${{oc.env:{name}}}") if len(value) >= _SHORTEST else text
+    return text
 
 
 def _value(node: DictConfig, key: Any) -> Any:

@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import Any
 
 from dovision import checks
+from dovision.config.sources import without_values
 from dovision.io.atomic import remove_partial
 from dovision.io.locking import Lock, is_locked
 from dovision.io.text_files import make_folder, read_json, write_json, write_text, yaml_text
@@ -44,6 +45,7 @@ class RunDirectory:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self._lock = Lock(self.path / LOCK)
+        self._config: Mapping[str, Any] = _NOTHING  # of the run that was started
 
     @property
     def state(self) -> str:
@@ -98,6 +100,7 @@ class RunDirectory:
                     f"{self.path} must not hold a completed run, got one. Its tables can be read as they are; "
                     "to run again delete the folder or choose another (output_root=...)."
                 )
+            self._config = config
             run_files.remove_remains(self.path, afresh)
             remove_partial(self.path)
             (self.path / ".hydra").mkdir(exist_ok=True)
@@ -121,9 +124,10 @@ class RunDirectory:
         self._end({**facts, "state": "partial", "reason": reason})
 
     def fail(self, exception: BaseException, facts: Mapping[str, Any] = _NOTHING) -> None:
-        """End with an error, recorded with its traceback."""
+        """End with an error, recorded with its traceback, without the values of environment variables."""
         trace = "".join(traceback.format_exception(type(exception), exception, exception.__traceback__))
-        error = {"type": type(exception).__name__, "message": str(exception), "traceback": trace}
+        message, trace = (without_values(text, self._config) for text in (str(exception), trace))
+        error = {"type": type(exception).__name__, "message": message, "traceback": trace}
         self._end({**facts, "state": "failed", "exception": error})
 
     def interrupt(self, reason: str, facts: Mapping[str, Any] = _NOTHING) -> None:

@@ -14,6 +14,7 @@ from pytorch_lightning.loggers import Logger
 
 from dovision import checks
 from dovision.config.component import Component
+from dovision.config.errors import named
 from dovision.findings.run_findings import run_findings
 from dovision.report.report_figure import Catalogue, ReportFigure
 from dovision.store.run_record import Run, read_sweep
@@ -92,7 +93,11 @@ def check_logger(component: Component) -> None:
 def _made(component: Component, facts: Mapping[str, Any]) -> Logger:
     taken = inspect.signature(pkgutil.resolve_name(component["_target_"])).parameters
     given = {key: value for key, value in facts.items() if key in taken and key not in component}
-    made = component.replaced(_partial_=False).make(**given)
+    make = component.replaced(_partial_=True).make()
+    try:  # with the facts as they are: Hydra would read ${oc.env:NAME} in a name or a tag
+        made = make(**given)
+    except Exception as error:
+        raise ValueError(named(component.where, str(error))) from error
     return checks.instance(component.where, made, Logger, "a logger of Lightning")
 
 
