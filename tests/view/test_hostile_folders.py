@@ -89,6 +89,43 @@ def test_a_run_directory_calls_nothing(trap, tmp_path, target):
     assert not trap.sprung()
 
 
+@pytest.mark.parametrize(
+    ("config", "facts"),
+    [
+        ([], {}),
+        ("text", {}),
+        ({}, {}),
+        ({"dataset": 3}, {}),
+        ({"dataset": {"_target_": "dovision.datasets.digits.Digits"}}, {}),
+        ({"dataset": {"_target_": "pytorch_lightning.Trainer"}, "model": [], "training": None}, {}),
+        ({3: 4, None: True}, {}),
+        ({"dataset": None}, {"checkpoints": {}}),
+        ({"dataset": {"x": "y" * 10_000}}, {"checkpoint_files": {"classifier": "../../../dev/zero"}}),
+        ({"seed": -1}, {"checkpoint_files": ["a"]}),
+        ({"seed": 10**400}, {"state": "excellent"}),
+        ({"seed": 0}, {"checkpoint_files": {"classifier": {"_target_": "os.system"}}}),
+        ({"seed": 0}, {"digests": {".hydra/config.yaml": {"bytes": 1, "sha256": "0"}}}),
+    ],
+)
+def test_a_run_directory_that_is_none_is_refused_in_a_sentence(tmp_path, config, facts):
+    write_run(tmp_path, config, **facts)
+    with pytest.raises((ValueError, OSError)) as refused:
+        opened_network.of_run(tmp_path)
+    assert len(str(refused.value)) > 10
+
+
+@pytest.mark.parametrize(
+    "text", ["!!python/object/apply:os.mkdir [canary]", "a: &a [*a]", "a: !!python/name:os.mkdir", "[" * 5000]
+)
+def test_yaml_makes_plain_types_alone(tmp_path, monkeypatch, text):
+    monkeypatch.chdir(tmp_path)
+    write_run(tmp_path, {})
+    (tmp_path / ".hydra" / "config.yaml").write_text(text)
+    with pytest.raises(ValueError, match=r"config.yaml must hold the run's config"):
+        opened_network.of_run(tmp_path)
+    assert not (tmp_path / "canary").exists()
+
+
 @pytest.mark.slow
 def test_the_traps_are_live(tmp_path):
     """Most of the targets run when Hydra makes them; others it refuses itself."""

@@ -159,7 +159,7 @@ def loggers_of(settings: TrainSettings, job_type: str) -> list[Logger]:
     return make_loggers(
         settings.logger,
         folder,
-        name=run_name(settings.checkpoint),
+        name=run_name(None if settings.checkpoint is None else Path(str(record["checkpoint"]))),
         group=str(record["name"]),
         job_type=job_type,
         tags=_tags(record),

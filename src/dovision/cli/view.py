@@ -15,7 +15,7 @@ from dovision.runtime.signals import Stopped
 from dovision.view import opened_network
 from dovision.view.server import LOOPBACK, application
 from dovision.view.view_session import ViewSession
-from dovision.view.worker import Worker
+from dovision.view.worker import Overtaken, Worker
 
 log = logging.getLogger(__name__)
 
@@ -33,8 +33,14 @@ def view(settings: ViewSettings) -> None:
     except ImportError as error:
         raise ValueError(str(error)) from error
     worker = Worker()
+
+    def pause() -> None:
+        if server.should_exit:  # Ctrl-C ends an attack, too
+            raise Overtaken
+        worker.pause()
+
     with DISPLAY.job(["data", "classifier"]):
-        session = ViewSession(worker.ask(lambda: opened_network.of_settings(settings)), worker.pause)
+        session = ViewSession(worker.ask(lambda: opened_network.of_settings(settings)), pause)
     local = settings.host in LOOPBACK
     token = secrets.token_urlsafe(24)
     app = application(session, worker, token, LOOPBACK if local else ("*",))
@@ -47,7 +53,7 @@ def view(settings: ViewSettings) -> None:
             )
         name = f"[{settings.host}]" if ":" in settings.host else settings.host
         print(f"http://{name}:{own.getsockname()[1]}/{token}/  (Ctrl-C ends it)", flush=True)
-        server = uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan="off", timeout_graceful_shutdown=2))
+        server = uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan="off"))
         with suppress(KeyboardInterrupt, Stopped):  # the usual end
             server.run(sockets=[own])
 

@@ -47,7 +47,9 @@ def inferred_settings(dataset: Mapping[str, Any], model: Any = None) -> dict[str
     inferred: dict[str, Any] = {}
     try:
         if rooted and "classes" in nulls and (find := getattr(kind, "found_classes", None)) is not None:
-            inferred["classes"] = find(dataset)
+            names = inferred["classes"] = find(dataset)
+            if odd := next((name for name in names if "${" in str(name)), ""):  # which would be resolved, as if typed
+                raise ValueError(f"a class must have a name without ${{, got {odd!r}. Rename it, or set classes.")
         if "shape" in nulls:
             channels, *pixels = dataset["shape"] or [None] * 3
             if rooted and channels is None and (count := getattr(kind, "found_channels", None)) is not None:

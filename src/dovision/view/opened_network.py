@@ -26,6 +26,7 @@ from dovision.training.model_cache import AUTOENCODER, CLASSIFIER, FittedModel
 from dovision.types import CODE, INPUT, Shape
 
 PUBLISHED = ("efficientnet_lite0", "torchvision_model", "timm_model", "xrv_model")  # models with weights of their own
+_UNREAD = {"tags": [], "note": None, "logger": {}, "output_root": "outputs"}  # of a run: nothing here reads them
 PICTURES = "dovision.datasets.pictures.Pictures"
 
 
@@ -131,15 +132,16 @@ def of_run(folder: Path, split: str | None = None, trusted: bool = False) -> Ope
     files = run.facts.get("checkpoint_files", {})
     if not run.config or CLASSIFIER not in files:
         raise ValueError(f"run must be one whose networks were fitted, got {folder}, which is {run.state}.")
+    config = {**run.config, **_UNREAD}
     if not trusted:
-        check_stored(run.config, str(folder / CONFIG), f"dovision-view run={folder} trust_checkpoint=true")
-    settings: EvaluateSettings = settings_of.read("evaluate", OmegaConf.create(dict(run.config)))
+        check_stored(config, str(folder / CONFIG), f"dovision-view run={folder} trust_checkpoint=true")
+    settings: EvaluateSettings = settings_of.read("evaluate", OmegaConf.create(config))
     settings = settings.model_copy(update={"checkpoint": Path(files[CLASSIFIER]), "trust_checkpoint": trusted})
     fitted = {}
     for name in (CLASSIFIER, AUTOENCODER):
         if name in files:
             fitted[name] = model_cache.read_model(settings, Path(files[name]))
-            measured = run.facts["checkpoints"][name]
+            measured = run.facts.get("checkpoints", {}).get(name, "none")
             if not fitted[name].weights.startswith(measured):
                 raise ValueError(
                     f"the weights in {files[name]} must be those that the run has measured ({measured}), got "
