@@ -15,6 +15,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from dovision.view import opened_network
 from dovision.view.questions import read_question
+from dovision.view.reproduction import ImageOrigin
 from dovision.view.server import MOST_BYTES, MOST_QUESTION, application
 from dovision.view.view_session import ViewSession
 from dovision.view.worker import Worker
@@ -231,3 +232,20 @@ def test_no_other_file_is_served(app, path):
 def test_a_question_is_refused_by_its_key(asked, message):
     with pytest.raises(ValueError, match=message):
         read_question(json.dumps(asked).encode())
+
+
+@pytest.mark.parametrize(
+    ("name", "file"),
+    [
+        ("ring.png", "ring.png"),
+        ("../../.bashrc", "bashrc"),
+        ("..", "picture"),
+        ("", "picture"),
+        ("/etc/passwd", "passwd"),
+        ("a\\..\\b.png", "b.png"),
+        ("command.sh", "command.sh"),
+        ("masks/ring.png", "ring.png"),
+    ],
+)
+def test_a_dropped_picture_takes_the_place_of_no_other_file(opened, name, file):
+    assert ImageOrigin(opened, name, None, dropped=True).file == f"images/{file}"

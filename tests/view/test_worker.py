@@ -118,3 +118,10 @@ def test_the_worker_closes_after_a_long_question():
     closer.join(5)
     asker.join(5)
     assert ends == [7]
+
+
+def test_a_question_that_takes_too_long_is_ended_at_its_next_pause(worker, monkeypatch):
+    monkeypatch.setattr("dovision.view.worker._LONGEST", 0.0)
+    with pytest.raises(TimeoutError, match="an answer must take at most 0 seconds. Ask for fewer steps"):
+        worker.ask(worker.pause)
+    assert worker.ask(lambda: 2) == 2

@@ -33,8 +33,9 @@ def component_homes() -> dict[str, str]:
 
 @functools.cache
 def package_targets() -> frozenset[str]:
-    """The full names that the yamls of `conf/` make components of, but for what Hydra itself is made of."""
-    paths = [path for path in configuration_folder().rglob("*.yaml") if path.parent.parent.name != "hydra"]
+    """The full names that the yamls of `conf/` make components of, but for loggers and for what Hydra is made of."""
+    folder = configuration_folder()
+    paths = (path for path in folder.rglob("*.yaml") if path.relative_to(folder).parts[0] not in ("hydra", "logger"))
     texts = (path.read_text("utf-8").partition("\nhydra:")[0] for path in paths)
     return frozenset(target for text in texts for target in _ANY_TARGET.findall(text))
 
