@@ -45,9 +45,9 @@ def print_headlines(folder: Path) -> None:
     if summary.get("detection"):
         tables.append(detection_tables(summary["detection"]))
     print_tables(*tables)
-    for note in (note for condition in summary["conditions"].values() for note in condition["notes"]):
-        if FEW_IMAGES in note:
-            print(note, file=sys.stderr)
+    notes = (note for condition in summary["conditions"].values() for note in condition["notes"])
+    for note in (note for note in notes if note.endswith(f": {FEW_IMAGES}.")):  # of numbers of the table
+        print(note, file=sys.stderr)
     for found in run_findings(run):
         print(found.text, file=sys.stderr)
     print(next_command(folder), file=sys.stderr)
