@@ -26,7 +26,8 @@ from dovision.training.model_cache import AUTOENCODER, CLASSIFIER, FittedModel
 from dovision.types import CODE, INPUT, Shape
 
 PUBLISHED = ("efficientnet_lite0", "torchvision_model", "timm_model", "xrv_model")  # models with weights of their own
-_UNREAD = {"tags": [], "note": None, "logger": {}, "output_root": "outputs"}  # of a run: nothing here reads them
+# settings of a run that nothing here reads, and that may refer to the environment
+_UNREAD: Mapping[str, Any] = {"tags": [], "note": None, "logger": {}, "output_root": "outputs"}
 PICTURES = "dovision.datasets.pictures.Pictures"
 
 
