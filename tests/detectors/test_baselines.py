@@ -78,6 +78,14 @@ def test_max_softmax_is_one_minus_the_probability_of_the_likeliest(task):
 
 
 @TASKS
+def test_inverted_max_softmax_ranks_images_the_other_way_round(task):
+    image = (LOGITS * 0.1 + 0.5).view(3, 1, 1, 3)
+    inverted = MaxSoftmax(inverted=True)
+    read = inverted.read(batch_of(image), fixed(task).double(), None)
+    np.testing.assert_allclose(inverted.score(read).numpy(), probabilities(task).max(1) - 1, rtol=1e-6)
+
+
+@TASKS
 def test_the_margin_is_between_the_two_likeliest(task):
     second, first = np.sort(probabilities(task), 1)[:, -2:].T
     np.testing.assert_allclose(closeness(LOGITS, task).numpy(), 1 - (first - second), rtol=1e-12)

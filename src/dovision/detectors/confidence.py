@@ -60,11 +60,14 @@ class _Confidence(Detector):
 
 
 class MaxSoftmax(_Confidence):
-    """One minus the highest class probability.
+    """One minus the highest class probability, or minus that: what the classifier is surest of is then attacked.
 
     Multilabel: one minus the probability of the likeliest combination of labels.
 
-    Source: Hendrycks and Gimpel, arXiv:1610.02136.
+    Args:
+        inverted: whether a sure answer is taken for attacked, as strong attacks leave it, and not an unsure one.
+
+    Source: Hendrycks and Gimpel, arXiv:1610.02136; not the inverted one.
 
     Example:
         >>> import dovision as dv
@@ -75,6 +78,13 @@ class MaxSoftmax(_Confidence):
     """
 
     statistic = staticmethod(doubt)
+
+    def __init__(self, inverted: bool = False) -> None:
+        self.inverted = inverted
+
+    def score_features(self, features: Tensor) -> Tensor:
+        score = super().score_features(features)
+        return -score if self.inverted else score
 
 
 class Margin(_Confidence):
