@@ -150,10 +150,10 @@ def test_feature_squeezing_without_a_squeezer_is_refused():
 
 
 def test_non_local_means_are_a_squeezer():
-    """Logits are 10 (x - .5); the pixels in a row are nearly alike, and h is large: the mean of the three."""
+    """Logits are 10 (x - .5); the pixels in a row are nearly alike, and h is large: the mean of five, mirrored."""
     pixels = torch.tensor([0.5, 0.51, 0.52])
     detector = FeatureSqueezing([], [], [{"patch_size": 1, "patch_distance": 2, "h": "255/255"}])
-    before, after = ((10 * (row - 0.5)).softmax(0) for row in (pixels, torch.full((3,), 0.51)))
+    before, after = ((10 * (row - 0.5)).softmax(0) for row in (pixels, torch.tensor([0.512, 0.51, 0.508])))
     read = detector.read(batch_of(pixels.view(1, 1, 1, 3)), fixed(MULTICLASS), None)
     torch.testing.assert_close(read[0, 0], (after - before).abs().sum(), rtol=1e-2, atol=0)
     assert detector.passes == 2

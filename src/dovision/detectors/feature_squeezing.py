@@ -31,8 +31,7 @@ class FeatureSqueezing(Detector):
     The gradient passes through the rounding as if it were not there, since its own is zero: an adaptive attacker can
     follow it, but it is not the score's derivative.
 
-    Source: Xu, Evans and Qi, NDSS 2018, arXiv:1704.01155, whose non-local means are OpenCV's, with equal weights over a
-    patch and, of colours, in Lab; the gradient: Athalye et al., arXiv:1802.00420.
+    Source: Xu, Evans and Qi, NDSS 2018, arXiv:1704.01155; the gradient: Athalye et al., arXiv:1802.00420.
 
     Example:
         >>> import dovision as dv

@@ -15,6 +15,10 @@ from torch import Tensor
 from torchvision.io import decode_jpeg, encode_jpeg
 
 CUT = 4  # standard deviations at which a Gaussian ends
+LEAST_WEIGHT = 0.001  # of non-local means, of those that count
+_RGB = [[0.412453, 0.357580, 0.180423], [0.212671, 0.715160, 0.072169], [0.019334, 0.119193, 0.950227]]  # to XYZ, D65
+XYZ = np.array(_RGB) / np.sum(_RGB, 1, keepdims=True)  # of linear RGB, white being 1, 1, 1
+DARK, SLOPE, OFFSET = 0.008856, 7.787, 16 / 116  # Lab is linear below: 7.787 times the light and 16 / 116
 
 
 def reduce_depth(image: Tensor, bits: int) -> Tensor:
@@ -61,30 +65,66 @@ def gaussian_weights(sigma: float, start: int, stop: int, length: int) -> Tensor
 def non_local_means(image: Tensor, patch_size: int, patch_distance: int, h: float) -> Tensor:
     """Mean of the pixels nearby, shape (B, C, H, W), each weighted by how much its patch looks like the pixel's own.
 
-    The weight of a pixel is exp(-d / h^2), d the squared difference of the patches, averaged over the channels and by a
-    Gaussian over the patch. Channels share the weights. Mirrored beyond the border.
+    The weight of a pixel is exp(-d / h^2), d the squared difference of the patches, averaged over patch and channels;
+    below .001 it is 0. Mirrored beyond the border. Three channels are RGB and smoothed in Lab, without a gamma and of 8
+    bits: lightness alone, the two others by common weights. Other channels share the weights. Gradient straight-through
+    where values are rounded.
 
     Args:
         patch_size: side of a patch in pixels, odd.
         patch_distance: pixels up to that many rows and columns away are averaged.
         h: difference of patches that is taken for noise, in pixel units; the larger, the smoother.
 
-    Source: Buades, Coll and Morel, CVPR 2005; arguments as of scikit-image's denoise_nl_means, which also leaves out
-    weights below exp(-5).
+    Source: Buades, Coll and Morel, CVPR 2005; numbers as of OpenCV's fastNlMeansDenoising, and of
+    fastNlMeansDenoisingColored with the same h for lightness and colour.
     """
-    reach = patch_size // 2
-    padded = _padded(image, reach, reach, "reflect")
-    bell = _patch_weights(patch_size).to(image) / (image.shape[1] * h * h)
+    if image.shape[1] != 3:
+        return _mean_of_alike(image, patch_size, patch_distance, h).clamp(0, 1)
+    lab = reduce_depth(_lab(image), 8)
+    smooth = [_mean_of_alike(channels, patch_size, patch_distance, h) for channels in (lab[:, :1], lab[:, 1:])]
+    return _rgb(reduce_depth(torch.cat(smooth, 1), 8)).clamp(0, 1)
+
+
+def _mean_of_alike(image: Tensor, patch_size: int, distance: int, h: float) -> Tensor:
+    """Mean of pixels whose patches look alike, shape (B, C, H, W); a weight serves both pixels of a pair."""
+    (height, width), reach = image.shape[2:], patch_size // 2
+    around = _padded(image, distance + reach, distance + reach, "reflect")
+    patch = image.new_full((1, 1, patch_size, patch_size), 1 / (patch_size**2 * image.shape[1] * h * h))
     total, weights = image.clone(), torch.ones_like(image[:, :1])  # the pixel itself
-    for down, across in _half_window(patch_distance, *image.shape[2:]):
-        here, there = _overlap(image, down, across), _overlap(image, -down, -across)
-        difference = _overlap(padded, down, across) - _overlap(padded, -down, -across)
-        likeness = (-F.conv2d(difference.square().sum(1, keepdim=True), bell)).exp()
-        _overlap(weights, down, across).add_(likeness)
-        _overlap(weights, -down, -across).add_(likeness)
-        _overlap(total, down, across).add_(likeness * there)
-        _overlap(total, -down, -across).add_(likeness * here)
-    return (total / weights).clamp(0, 1)
+    steps = [(down, across) for down in range(distance + 1) for across in range(-distance, distance + 1)]
+    for down, across in [step for step in steps if step > (0, 0)]:
+        left, right = max(-across, 0), max(across, 0)
+        size = height + down + 2 * reach, width + left + right + 2 * reach  # with the pixels that a step leads from
+        here = _window(around, distance - down, distance - right, *size)
+        there = _window(around, distance, distance - left, *size)
+        likeness = (-F.conv2d((there - here).square().sum(1, keepdim=True), patch)).exp()
+        likeness = likeness * (likeness >= LEAST_WEIGHT)
+        for row, column, sign in ((down, right, 1), (0, left, -1)):
+            weight = _window(likeness, row, column, height, width)
+            start = distance + reach + sign * down, distance + reach + sign * across
+            total, weights = total + weight * _window(around, *start, height, width), weights + weight
+    return total / weights
+
+
+def _window(image: Tensor, row: int, column: int, height: int, width: int) -> Tensor:
+    return image[:, :, row : row + height, column : column + width]
+
+
+def _lab(image: Tensor) -> Tensor:
+    """Lab of linear RGB, shape (B, 3, H, W), as OpenCV scales it to 8 bits, in [0, 1]."""
+    xyz = torch.einsum("ij,bjhw->bihw", image.new_tensor(XYZ), image)
+    root = torch.where(xyz > DARK, xyz.clamp(min=DARK) ** (1 / 3), SLOPE * xyz + OFFSET)
+    x, y, z = root.unbind(1)
+    return torch.stack([(116 * y - 16) / 100, (500 * (x - y) + 128) / 255, (200 * (y - z) + 128) / 255], 1)
+
+
+def _rgb(lab: Tensor) -> Tensor:
+    """Inverse of `_lab`, shape (B, 3, H, W); outside [0, 1] where no colour has such a Lab."""
+    lightness, a, b = lab.unbind(1)
+    y = (lightness * 100 + 16) / 116
+    root = torch.stack([y + (a * 255 - 128) / 500, y, y - (b * 255 - 128) / 200], 1)
+    xyz = torch.where(root > SLOPE * DARK + OFFSET, root**3, (root - OFFSET) / SLOPE)
+    return torch.einsum("ij,bjhw->bihw", lab.new_tensor(np.linalg.inv(XYZ)), xyz)
 
 
 def jpeg(image: Tensor, quality: int) -> Tensor:
@@ -135,25 +175,3 @@ def _padded(image: Tensor, before: int, after: int, mode: str) -> Tensor:
         for length in image.shape[2:]
     )
     return image[:, :, rows][..., columns]
-
-
-def _patch_weights(size: int) -> Tensor:
-    """Gaussian over a patch, shape (1, 1, size, size) float64, that sums to one; of one pixel a 1."""
-    offset = torch.arange(size, dtype=torch.float64) - size // 2
-    deviation = max(size - 1, 1) / 4
-    bell = (-0.5 * (offset / deviation) ** 2).exp()
-    return (bell.outer(bell) / bell.sum() ** 2).view(1, 1, size, size)
-
-
-def _half_window(distance: int, height: int, width: int) -> list[tuple[int, int]]:
-    """Steps down and across to the pixels of a window of which the opposite step is not listed, within the image."""
-    rows, columns = min(distance, height - 1), min(distance, width - 1)
-    window = [(down, across) for down in range(rows + 1) for across in range(-columns, columns + 1)]
-    return [step for step in window if step > (0, 0)]
-
-
-def _overlap(image: Tensor, down: int, across: int) -> Tensor:
-    """Pixels of an image from which a step leads to another of its pixels; a view."""
-    height, width = image.shape[2:]
-    rows, columns = (slice(max(0, -step), length - max(0, step)) for step, length in ((down, height), (across, width)))
-    return image[:, :, rows, columns]

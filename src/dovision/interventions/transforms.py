@@ -108,7 +108,7 @@ class GaussianFilter:
 
 
 class NonLocalMeans:
-    """Mean of the pixels nearby whose patches look like the pixel's own.
+    """Mean of the pixels nearby whose patches look like the pixel's own; of colours in Lab, as OpenCV has it.
 
     Args:
         patch_size: side of a patch in pixels, odd.
