@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +63,31 @@ def write_scores(
     frame = pd.concat(rows, ignore_index=True)
     write_table(folder, frame)
     return frame
+
+
+def write_detected(folder: Path, detected: Mapping[str, Mapping[str, int]], fitted: Sequence[str] = ()) -> None:
+    """Write scores of which it is known by hand how many are detected, of 50 successful attacks of each family.
+
+    Args:
+        folder: of the run.
+        detected: by detector and attack, how many lie above all clean images; the others lie below all.
+        fitted: detectors that were fitted to all attacks, and to all but each.
+    """
+    parts = []
+    for name, counts in detected.items():
+        seen = fits("supervised, hardened" if name in fitted else "as is", list(counts))
+        for fitted_on in [each for each in seen if each not in counts]:
+            key = dict(zip(DETECTOR, (name, "supervised, hardened" if fitted_on else "as is", fitted_on), strict=True))
+            tested = [attack for attack in counts if not leaves_out(fitted_on) or fitted_on == all_but(attack)]
+            clean = [("val", CLEAN, 0.0, np.arange(1.0, 100.0)), ("test", CLEAN, 0.0, np.arange(1.0, 51.0))]
+            attacked = [
+                ("test", attack, 0.1, np.where(np.arange(50) < counts[attack], 200.0, -1.0)) for attack in tested
+            ]
+            for split, attack, eps, score in clean + attacked:
+                rows = pd.DataFrame({"sample": np.arange(len(score)), "group": np.arange(len(score)), "score": score})
+                won = {"correct": attack == CLEAN, "success": None if attack == CLEAN else True}
+                parts.append(rows.assign(split=split, attack=attack, eps=eps, **key, **won).astype({"success": object}))
+    write_table(folder, pd.concat(parts, ignore_index=True))
 
 
 def fits(variant: str, attacks: Sequence[str]) -> tuple[str, ...]:

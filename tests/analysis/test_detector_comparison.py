@@ -8,10 +8,11 @@ import pyarrow as pa
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from dovision.analysis.detection_summary import WHOLE_FAMILY
+from dovision.analysis.detection_summary import TOO_FEW, WHOLE_FAMILY
 from dovision.analysis.detector_comparison import detector_differences, read_comparison, write_comparison
 from dovision.store.detection_tables import SCORES, scores_schema
 from dovision.store.tables import TableWriter
+from made_scores import write_detected
 
 pytestmark = pytest.mark.usefixtures("few_images")
 CLEAN = np.array([10.0, 20.0, 30.0, 96.0])
@@ -29,6 +30,7 @@ def condition(attack, scores, success, eps, **more):
 def conditions(change=lambda scores: scores, **more):
     return [
         condition("clean", change(CLEAN), [None] * 4, 0.0, **more),
+        condition("clean", change(CLEAN), [None] * 4, 0.0, **more | {"split": "val"}),
         condition("random_sign", change(NOISE), [False] * 3 + [None], 0.1, **more),
         condition("pgd", change(PGD), [True, True, False, None], 0.1, **more),
         condition("fgsm", change(FGSM), [False, True, True, None], 0.1, **more),
@@ -79,6 +81,29 @@ def test_a_reversed_score_has_the_mirrored_area_and_the_other_sign(folder):
     back = back[(back["detector"] == "squeeze") & (back["attack"] == "pgd")].iloc[0]
     assert back["auroc"] == pytest.approx(-net["auroc"])
     assert back["reference_fitted_on"] == "all attacks"
+
+
+def test_a_fitted_detector_is_compared_with_the_fitted_form_of_the_reference(tmp_path):
+    """Of 50 attacks 45 are detected, by squeezing 12, by squeezing fitted to the same attacks 30."""
+    made = {"feature_squeezing_photographs": 12, "feature_squeezing_supervised_photographs": 30, "net": 45, "odin": 20}
+    fitted = ["feature_squeezing_supervised_photographs", "net"]
+    write_detected(tmp_path, {name: {"pgd": count, "fgsm": count} for name, count in made.items()}, fitted)
+    frame = detector_differences(tmp_path, "feature_squeezing_photographs").query("attack == 'pgd'")
+    found = {
+        (row["detector"], row["fitted_on"]): (row["reference"], row["reference_fitted_on"], row["tpr_5"], row["tpr_1"])
+        for row in frame.to_dict("records")
+    }
+    for fit in ("all attacks", "all but pgd"):
+        assert found["net", fit] == pytest.approx((fitted[0], fit, 0.3, 0.3))
+        assert found[fitted[0], fit] == pytest.approx(("feature_squeezing_photographs", "", 0.36, 0.36))
+    assert found["odin", ""] == pytest.approx(("feature_squeezing_photographs", "", 0.16, 0.16))
+    assert (frame["tpr_5_low"] < frame["tpr_5"]).all()
+
+
+def test_without_a_threshold_there_is_no_difference_of_rates(folder):
+    frame = detector_differences(folder, "squeeze")
+    assert frame["tpr_5"].isna().all()
+    assert set(frame["tpr_1_reason"]) == {TOO_FEW}
 
 
 def test_the_table_is_written_and_read_back_and_an_unknown_reference_is_refused(folder):

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 import made_runs
-from dovision.findings import detection_findings, map_findings
+from dovision.findings import map_findings
 from dovision.findings.effect_findings import without_opposite
 from dovision.findings.finding import Finding, direction, in_brackets
 from dovision.findings.number_text import HEADLINE_METRICS
@@ -118,30 +118,6 @@ def test_the_best_of_several_maps_has_a_wider_interval_that_says_so():
     assert two.high - two.low > one.high - one.low
     assert "the best of 2 effect maps, so at 97.5%" in two.text
     assert "best of" not in one.text
-
-
-def difference(family, estimate, low, high):
-    return {
-        "detector": "effect_consistency",
-        "reference": "feature_squeezing",
-        "family": family,
-        "auroc_noise": estimate,
-        "auroc_noise_low": low,
-        "auroc_noise_high": high,
-        "successful": 50,
-    }
-
-
-def test_a_detector_is_ahead_only_on_families_whose_interval_says_so():
-    rows = pd.DataFrame([
-        difference("pgd", 0.05, 0.02, 0.08),
-        difference("square", 0.01, -0.02, 0.04),
-        difference("fgsm", -0.03, -0.05, -0.01),
-    ])  # fmt: skip
-    found = detection_findings._over_families(rows, "auroc_noise", "noise of the same size")
-    assert "higher on PGD, lower on FGSM, not shown to differ on Square (ahead on 1 of 3 " in found.text
-    assert "least on FGSM, -0.030 [-0.050, -0.010], n = 50 attacked images" in found.text
-    assert (found.name, found.estimate) == ("effect_consistency_minus_feature_squeezing_noise", -0.03)
 
 
 def of_quality(number, labels=("a", "b"), **classes):

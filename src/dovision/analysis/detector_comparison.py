@@ -1,4 +1,4 @@
-"""Paired comparison of detectors: differences of AUROC from a reference detector, on the same images."""
+"""Paired comparison of detectors: differences of AUROC and TPR from a reference detector, on the same images."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from dovision.analysis.detection_summary import WHOLE_FAMILY, noise_of
-from dovision.functional.detection import Scored, auroc_difference
+from dovision.analysis.detection_summary import RATES, TOO_FEW, WHOLE_FAMILY, noise_of
+from dovision.functional.detection import Scored, auroc_difference, threshold
 from dovision.functional.estimates import of_images
+from dovision.functional.intervals import mean_interval
 from dovision.runtime.forks import forked_map
 from dovision.store.detection_tables import (
     ADAPTIVE,
@@ -21,6 +22,7 @@ from dovision.store.detection_tables import (
     DETECTOR,
     NOISE,
     TEST,
+    VAL,
     best_variant,
     detectors_of,
     preferred,
@@ -31,6 +33,7 @@ from dovision.store.tables import CLEAN, METADATA, read_table, write_table
 
 DIFFERENCES = ("auroc", "auroc_noise")
 _IMAGE = ["attack", "eps", "sample"]
+_READ = ["score", *(f"above_{end}" for end in RATES)]
 
 
 def detector_differences(folder: Path, reference: str, workers: int = 1) -> pd.DataFrame:
@@ -38,11 +41,14 @@ def detector_differences(folder: Path, reference: str, workers: int = 1) -> pd.D
 
     attack, eps, family     as of `detection_summary.detection`, with "whole family"; no noise, worst case, adaptive
     reference               the detector that is compared with, in its preferred variant: fitted to the same attacks,
-                            or, where it has no such fit, to none or to all
+                            or, where it has no such fit, to none or to all; of detectors fitted to attacks its fitted
+                            form where there is one, the detector of its name with "_supervised" in it
     reference_fitted_on     what it was fitted to
     successful              attacked images, on which the attack succeeded: the same of both detectors
     auroc, auroc_noise      AUROC of the detector minus that of the reference, against clean images and against noise,
                             with NAME_low, NAME_high and NAME_reason of the paired interval over groups
+    tpr_1, tpr_5            the same of the shares of successful attacks above the threshold that each detector has from
+                            clean validation images, as a mean over groups; nan where there is no threshold
 
     `workers` processes share the detectors.
 
@@ -52,28 +58,47 @@ def detector_differences(folder: Path, reference: str, workers: int = 1) -> pd.D
     detectors, families = detectors_of(folder), read_families(folder)
     if reference not in detectors:
         raise ValueError(f"the reference of a comparison must have scores, got none of {reference!r}.")
-    own = _compared(folder, reference)
+    fitted = [name for name in detectors if is_fitted_form(name, reference)]
+    references = {name: _compared(folder, name) for name in (reference, *fitted)}
+
+    def against(detector: str) -> list[dict[str, Any]]:
+        own = {name: scores for name, scores in references.items() if name != detector}
+        return list(_against(own, _compared(folder, detector), families))
+
     others = [detector for detector in detectors if detector != reference]
-    rows = forked_map(lambda name: list(_against(reference, own, _compared(folder, name), families)), others, workers)
-    return pd.DataFrame([row for of_detector in rows for row in of_detector])
+    return pd.DataFrame([row for rows in forked_map(against, others, workers) for row in rows])
+
+
+def is_fitted_form(detector: str, reference: str) -> bool:
+    """Return whether a detector is, by its name, the reference as fitted to attacks: "_supervised" is in it."""
+    return detector.replace("_supervised", "") == reference != detector
 
 
 def _against(
-    reference: str, own: pd.DataFrame, others: pd.DataFrame, families: Mapping[str, str]
+    own: Mapping[str, pd.DataFrame], others: pd.DataFrame, families: Mapping[str, str]
 ) -> Iterator[dict[str, Any]]:
-    """Rows of the scores of a detector, `others`, beside those of the reference, `own`."""
+    """Rows of the scores of a detector, `others`, beside those of the reference, or of its fitted form, the last."""
     for key, scores in others.groupby(DETECTOR, observed=True, sort=False):
-        same = own[own["fitted_on"] == key[2]]
-        compared = best_variant(same) if len(same) else preferred(own)
-        both = scores.merge(compared[[*_IMAGE, "score"]], on=_IMAGE, suffixes=("", "_reference"))
+        reference = list(own)[-1 if key[2] else 0]
+        same = own[reference][own[reference]["fitted_on"] == key[2]]
+        compared = best_variant(same) if len(same) else preferred(own[reference])
+        both = scores.merge(compared[[*_IMAGE, *_READ]], on=_IMAGE, suffixes=("", "_reference"))
         facts = {"reference": reference, "reference_fitted_on": str(compared["fitted_on"].iloc[0])}
         for row in _differences(both, families):
             yield dict(zip(DETECTOR, key, strict=True)) | row | facts
 
 
 def _compared(folder: Path, detector: str) -> pd.DataFrame:
-    """Scores of a detector that are compared: of test images, by fits that are no controls."""
+    """Scores of a detector that are compared: of test images, by fits that are no controls.
+
+    above_1, above_5: whether a score is above the threshold of its detector, 1 or 0; nan where there is none.
+    """
     scores = read_scores(folder, detector)
+    clean = scores["score"].where((scores["split"] == VAL) & (scores["attack"] == CLEAN)).astype(float)
+    fits = clean.groupby([scores[name] for name in DETECTOR], observed=True)
+    for end, rate in RATES.items():
+        limit = fits.transform(lambda own, rate=rate: threshold(own.dropna().to_numpy(), rate))
+        scores[f"above_{end}"] = (scores["score"] > limit).astype(float).where(limit.notna())
     chosen = (scores["split"] == TEST) & (scores["attack"] != ADAPTIVE) & ~scores["fitted_on"].isin(CONTROLS)
     return scores[chosen].astype({"attack": str})
 
@@ -110,6 +135,10 @@ def _differences(both: pd.DataFrame, families: Mapping[str, str]) -> Iterator[di
             ]
             images = (sum(len(pair[of].score) for pair in strata[0]) for of in (0, 1))
             row |= of_images(auroc_difference(*strata), *images).columns(column)
+        for end in RATES:
+            more = (rows[f"above_{end}"] - rows[f"above_{end}_reference"]).to_numpy()
+            found = of_images(mean_interval(more, rows["group"].to_numpy()), np.isfinite(more).sum())
+            row |= (found._replace(reason=TOO_FEW) if np.isnan(more).all() else found).columns(f"tpr_{end}")
         yield row
 
 

@@ -93,7 +93,8 @@ class ComparedResults:
             columns = [(table["metric"].map(METRIC_HEADS), name, "difference")]
         else:
             table = table[table["attack"] == WHOLE_FAMILY] if len(table) else table
-            name = [_fit(*names) for names in table[["detector", "fitted_on", "family"]].itertuples(index=False)]
+            of = ["detector", "fitted_on", "family", "reference"]
+            name = [_fit(*names, self.reference) for names in table[of].itertuples(index=False)]
             name = pd.Series(name, table.index, dtype=object)
             heads = dict(zip(DIFFERENCES, ("AUROC against clean images", "AUROC against noise"), strict=True))
             columns = [(pd.Series(head, table.index), name, column) for column, head in heads.items()]
@@ -191,10 +192,11 @@ def _difference(own: pd.DataFrame, compared: pd.DataFrame, condition: str, metri
     return {name: row[name] for name in row.index if name.startswith("difference")} | {"pairs": len(both)}
 
 
-def _fit(detector: str, fitted_on: str, family: str) -> str:
-    """A detector, what it was fitted to, and a family of attacks, in words."""
+def _fit(detector: str, fitted_on: str, family: str, against: str, reference: str) -> str:
+    """A detector, what it was fitted to, a family of attacks, and what it is compared with if not the reference."""
     fitted = f" fitted to {display_name(fitted_on)}" if fitted_on else ""
-    return f"{display_name(detector)}{fitted}: {display_name(family)}"
+    minus = f" minus {display_name(against)}" if against != reference else ""
+    return f"{display_name(detector)}{fitted}{minus}: {display_name(family)}"
 
 
 def _titles(table: pd.DataFrame) -> pd.Series[str]:

@@ -30,12 +30,15 @@ def comparison_figures(run: Run) -> Iterator[ReportFigure]:
     rows = _compared(read_comparison(run.folder)) if (run.folder / COMPARISON).is_file() else pd.DataFrame()
     if rows.empty:
         return
-    reference = display_name(rows["reference"].iloc[0])
+    apart = (rows["fitted_on"] != "") & (rows["reference_fitted_on"] == "")
+    others = ", ".join(map(display_name, dict.fromkeys(rows.loc[apart, "detector"])))
+    reference = " or ".join(map(display_name, dict.fromkeys(rows["reference"])))
     text = (
         f"AUROC of each detector minus that of {reference} on the same images, of successful attacks of a family at "
-        f"all epsilons together, against clean images and against noise; above 0: ahead of {reference}. Beyond "
-        f"{LINEAR} the axis is logarithmic. A supervised "
-        f"detector was fitted to all other families. All attacks are {NOT_ADAPTIVE}."
+        "all epsilons together, against clean images and against noise; above 0: ahead. Of detectors fitted to attacks "
+        "the reference is its form fitted to the same attacks, where the run has it"
+        f"{f'; fitted against unfitted: {others}' if others else ''}. Beyond {LINEAR} the axis is logarithmic. A "
+        f"supervised detector was fitted to all other families. All attacks are {NOT_ADAPTIVE}."
     )
     counted = f"n = {span(rows['successful'])} successful attacks."
     words = caption(text, [run], counted, f"Whiskers or brackets: {PAIRED_INTERVALS}. One seed.", rows)

@@ -1,0 +1,133 @@
+"""Findings of detectors, from scores of which it is known by hand how many are detected, of 50 a family."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from dovision.analysis.detection_summary import write_detection
+from dovision.analysis.detector_comparison import write_comparison
+from dovision.findings.detection_findings import detection_findings
+from dovision.store.run_record import Run
+from made_scores import MADE, write_detected, write_scores
+
+SQUEEZING = {"feature_squeezing": {"pgd": 12, "square": 20}}
+FITTED_SQUEEZING = {"feature_squeezing_supervised": {"pgd": 30, "square": 32}}
+BETTER = {"entropy": {"pgd": 40, "square": 22}}
+WEAKER = {"effect_profile": {"pgd": 1, "square": 3}}
+LEVEL = {"max_softmax": {"pgd": 12, "square": 20}}
+FITTED = {"effect_consistency": {"pgd": 45, "square": 40}}
+
+
+def headline(folder, reference, *made, fitted=()):
+    write_detected(folder, {name: counts for one in made for name, counts in one.items()}, fitted)
+    write_detection(folder)
+    if reference:
+        write_comparison(folder, reference)
+    (found,) = detection_findings(Run(folder, "", "completed", {}, {}, {}))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("reference", "made", "fitted", "name", "estimate", "text"),
+    [
+        (None, [BETTER], (), "detection", 0.44, "Entropy detects 0.440 "),
+        (None, [WEAKER, BETTER], (), "detection", 0.44, "Entropy detects 0.440 "),
+        (None, [BETTER, FITTED], ("effect_consistency",), "detection", 0.8, "Effect consistency detects 0.800 "),
+        ("feature_squeezing", [SQUEEZING], (), "detection", 0.24, "Feature squeezing detects 0.240 "),
+        (
+            "feature_squeezing",
+            [WEAKER, SQUEEZING, BETTER],
+            (),
+            "entropy_minus_feature_squeezing",
+            0.04,
+            "Entropy detects 0.440 ",
+        ),
+        (
+            "feature_squeezing",
+            [WEAKER, LEVEL, SQUEEZING],
+            (),
+            "max_softmax_minus_feature_squeezing",
+            0.0,
+            "No detector is shown to be ahead of its reference on any family: feature squeezing detects 0.240 ",
+        ),
+        (
+            "feature_squeezing",
+            [WEAKER, SQUEEZING],
+            (),
+            "effect_profile_minus_feature_squeezing",
+            -0.22,
+            "No detector is shown to be ahead of its reference on any family: feature squeezing detects 0.240 ",
+        ),
+        (
+            "feature_squeezing",
+            [FITTED, SQUEEZING],
+            ("effect_consistency",),
+            "effect_consistency_minus_feature_squeezing",
+            0.4,
+            "Minus feature squeezing, fitted against unfitted, paired",
+        ),
+        (
+            "feature_squeezing",
+            [FITTED, SQUEEZING, FITTED_SQUEEZING],
+            ("effect_consistency", "feature_squeezing_supervised"),
+            "effect_consistency_minus_feature_squeezing_supervised",
+            0.16,
+            "Minus feature squeezing supervised fitted to the same attacks, paired",
+        ),
+        (
+            "feature_squeezing",
+            [{"effect_consistency": FITTED_SQUEEZING["feature_squeezing_supervised"]}, SQUEEZING, FITTED_SQUEEZING],
+            ("effect_consistency", "feature_squeezing_supervised"),
+            "feature_squeezing_supervised_minus_feature_squeezing",
+            0.36,
+            "Feature squeezing supervised detects 0.600 ",
+        ),
+    ],
+)
+def test_the_best_detector_is_held_against_the_reference(reference, made, fitted, name, estimate, text, tmp_path):
+    found = headline(tmp_path, reference, *made, fitted=fitted)
+    assert found.name == name
+    assert found.estimate == pytest.approx(estimate)
+    assert text in found.text
+    assert found.text.count("not adaptive") == 1
+    assert found.n == 50
+
+
+def test_the_operating_point_comes_first_and_families_follow(tmp_path):
+    found = headline(tmp_path, "feature_squeezing", SQUEEZING, BETTER)
+    assert re.match(
+        r"Entropy detects 0\.440 \[0\.300, 0\.587\] at 5% and 0\.440 \[0\.300, 0\.587\] at 1% of clean images rejected "
+        r"\(AUROC 0\.440 \[.*\], not shown to be separated from clean images\), of successful attacks by Square, its "
+        r"weakest of 2 families that it was not fitted to \(n = 50 attacked images; best of 1 that are ahead on a "
+        r"family; not adaptive\)\. Minus feature squeezing, paired, on that family: TPR at 5% \+0\.040 ",
+        found.text,
+    )
+    assert "By family, each by itself: TPR at 5% higher on PGD, not shown to differ on Square;" in found.text
+
+
+def test_below_chance_is_said(tmp_path):
+    assert "(AUROC 0.020 [" in headline(tmp_path, None, WEAKER).text
+    assert "], below chance), of successful attacks by PGD" in headline(tmp_path, None, WEAKER).text
+
+
+def test_without_a_threshold_the_area_comes_first(tmp_path):
+    write_scores(tmp_path, images=18, adaptive=False, made=MADE[:2], eps=(0.3,))
+    write_detection(tmp_path)
+    (found,) = detection_findings(Run(tmp_path, "", "completed", {}, {}, {}))
+    assert re.match(r"\w.* has AUROC 0\.\d+ \[", found.text)
+
+
+def test_a_run_of_one_family_says_that_it_was_fitted_to(tmp_path):
+    write_scores(tmp_path, attacks=("pgd",), adaptive=False, made=MADE[-1:], eps=(0.3,))
+    write_detection(tmp_path)
+    (found,) = detection_findings(Run(tmp_path, "", "completed", {}, {}, {}))
+    assert "of successful attacks by PGD that it was fitted to (n = " in found.text
+
+
+def test_the_adaptive_attacker_has_a_norm(tmp_path):
+    write_scores(tmp_path, made=MADE[-1:], eps=(0.3,))
+    write_detection(tmp_path)
+    _, found = detection_findings(Run(tmp_path, "", "completed", {}, {}, {}))
+    assert "(Linf epsilon 0.3, no other norm; 60 attacked images)" in found.text
