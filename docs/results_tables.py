@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
-import numpy as np
 
 from dovision.analysis import explanation_metrics, map_summary
 from dovision.analysis.detection_summary import WHOLE_FAMILY, negative_controls, read_detection
@@ -46,9 +45,10 @@ COMMAND = "python docs/results_tables.py"
 ENDS = ("", "_low", "_high")
 PLACES = 6  # of a recorded number
 METRICS = ("true_effects", "pooled_true_effects", "pooled_true_effects_given_area", "energy", "pointing")
-DETECTION_METRICS = ("auroc", "auroc_noise", "tpr_1")
-COMPARED = ("auroc", "auroc_noise")
+DETECTION_METRICS = ("auroc", "auroc_noise", "tpr_1", "tpr_5")
+COMPARED = DETECTION_METRICS
 ALL_BUT = "all but the family"
+INVERTED = "max_softmax_inverted"
 FITTED_ON = ("fgsm", "pgd")  # beside all but the family
 USUAL = ("14 x 14", 1, 1)  # grid, images and threads of the tables of speed
 LEAST = "the single family with the least difference"
@@ -144,14 +144,37 @@ class Detectors(Rows):
 
     names = ("detector", "fitted_on", "family", "metric", "minus")
 
+    def __init__(self, recorded: Mapping[str, Any]) -> None:
+        """Max-softmax inverted, where it was not run, has one minus the AUROC of max-softmax."""
+        rows = list(recorded["rows"])
+        if not any(row["detector"] == INVERTED for row in rows):
+            of = [row for row in rows if row["detector"] == "max_softmax" and not row["minus"]]
+            rows += [{**row, "detector": INVERTED} for row in of if row["metric"] == "passes"]
+            flipped = [row for row in of if row["metric"] in ("auroc", "auroc_noise")]
+            ends = {"estimate": "estimate", "low": "high", "high": "low"}
+            for row in flipped:
+                numbers = {to: None if row[end] is None else 1 - row[end] for to, end in ends.items()}
+                rows.append({**row, "detector": INVERTED, **numbers})
+        super().__init__({**recorded, "rows": rows})
+
     def families(self, fitted_on: str = "") -> list[str]:
         """Families of attacks, in their order, but the one that a fit has seen."""
         named = dict.fromkeys(row["family"] for row in self.rows if row["metric"] == "success")
         return [family for family in named if family != fitted_on]
 
-    def mean(self, *words: str) -> float:
-        """Mean over the trainings."""
-        return float(np.mean([row["estimate"] for row in self(*words)]))
+    def gaps(self, way: int, detector: str, other: str, fitted_on: str, metric: str) -> dict[str, list[float]]:
+        """Differences of estimates from another detector fitted to the same attacks, one a training.
+
+        Of the unseen families on which all of them are above zero (1) or below it (-1).
+        """
+        found = {}
+        for family in self.families(fitted_on):
+            rows, others = (self(name, fitted_on, family, metric) for name in (detector, other))
+            less = {row["seed"]: row["estimate"] for row in others}
+            differences = [row["estimate"] - less[row["seed"]] for row in rows]
+            if all(way * difference > 0 for difference in differences):
+                found[family] = differences
+        return found
 
     def on_side(self, way: int, detector: str, fitted_on: str, metric: str, minus: str) -> list[str]:
         """Unseen families on which the differences of all trainings lie above zero (1), below it (-1) or on neither."""

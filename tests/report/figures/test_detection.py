@@ -169,7 +169,7 @@ def test_the_adaptive_attacker_is_shown_for_every_detector_and_epsilon(report_fi
     report_figure = report_figures["detection_adaptive"]
     assert report_figure.table.index.tolist() == ["effect consistency, supervised, hardened"]
     measures = ["attack succeeds", "succeeds undetected, 5%", "success detected, 5%", "success detected, 1%"]
-    assert report_figure.table.columns.tolist() == [f"{name}\nepsilon 0.3" for name in measures]
+    assert report_figure.table.columns.tolist() == [f"{name}\nepsilon 0.3, Linf" for name in measures]
 
 
 def test_undetected_success_is_drawn_against_the_number_of_steps(report_figures):

@@ -53,8 +53,9 @@ NOISE_CONTROL = (
     "not attacks from noise, detects that an image was altered and not that it was attacked."
 )
 KNOWING = (
-    "The attacker knows the detector, and raises the classifier's margin and lowers the score by their gradients: both "
-    "at once (weighted), in turns (selective), or in turns along what leaves the other as it is (orthogonal)."
+    "The attacker knows the detector, moves each pixel by at most epsilon (Linf; no other norm was tried), and raises "
+    "the classifier's margin and lowers the score by their gradients: both at once (weighted), in turns (selective), "
+    "or in turns along what leaves the other as it is (orthogonal)."
 )
 WORST_IS = "In the worst case the attacker picks, image by image, the successful attack with the lowest score"
 _SHOWN = "One variant of each detector: supervised before unsupervised, hardened before not."
@@ -190,8 +191,8 @@ def _tables(runs: Sequence[Run], frame: pd.DataFrame, text: str, end: str = "") 
             table = table.drop(columns=_TUNED)
         about = (
             f"AUROC of successful attacks at epsilon {eps:.3g}; upper: against all clean test images; lower: against "
-            f"random-sign noise of the same epsilon. {THRESHOLDS} {WORST_IS}; the adaptive one knows the detector. "
-            f"Passes and milliseconds: for an image. {NOISE_CONTROL}"
+            f"random-sign noise of the same epsilon. {THRESHOLDS} {WORST_IS}; the adaptive one, in Linf, knows the "
+            f"detector. Passes and milliseconds: for an image. {NOISE_CONTROL}"
         )
         counts = _counted(rows[rows["attack"] != NOISE], "attack")
         words = caption(about, runs, f"n, successful of attacked images: {counts}.", text, rows)
@@ -224,7 +225,7 @@ def _adaptive(run: Run, frame: pd.DataFrame) -> Iterator[ReportFigure]:
     if rows.empty:
         return
     cells = {
-        f"{title}\nepsilon {eps:.3g}": own.set_index("label").pipe(bracketed, name)
+        f"{title}\nepsilon {eps:.3g}, Linf": own.set_index("label").pipe(bracketed, name)
         for eps, own in rows.groupby("eps")
         for name, title in MEASURES.items()
     }
