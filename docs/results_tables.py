@@ -365,8 +365,8 @@ def detector_scores(folder: Path, facts: Mapping[str, Any]) -> Iterator[dict[str
                     yield made(row["detector"], fitted_on, row["family"], metric, numbers, minus)
     single = compared[compared["fitted_on"].isin(compared["family"]) & (compared["fitted_on"] != compared["family"])]
     for metric in COMPARED:
-        least = single.groupby(["detector", "family"], sort=False)[metric].idxmin()
-        for row in single.loc[least.dropna()].to_dict("records"):
+        least = single[single[metric].notna()].groupby(["detector", "family"], sort=False)[metric].idxmin()
+        for row in single.loc[least].to_dict("records"):
             yield made(row["detector"], LEAST, row["family"], metric, _numbers(row, metric), row["reference"])
     for row in frame[frame["attack"] == ADAPTIVE].to_dict("records"):
         numbers = _numbers(row, "evasion_5")

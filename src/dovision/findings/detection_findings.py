@@ -79,10 +79,8 @@ def _headline(row: _Row, own: Sequence[_Row], measure: str, chosen: str, unbeate
     fitted = " fitted to the same attacks" if row["reference_fitted_on"] else ", fitted against unfitted"
     reference = f"{component_name(row['reference'])}{fitted if row['fitted_on'] else ''}"
     for weakest in unbeaten:
-        first = (
-            f"no detector is shown to be ahead of its reference on any family: {reference} {_operating_point(weakest)}"
-        )
-        text = f"{first}, its weakest, and is not beaten. Of the others {text}"
+        ahead = f"no detector is shown to be ahead of its reference in {_HEADS[measure]} on any family"
+        text = f"{ahead}: {reference} {_operating_point(weakest)}, its weakest, and is not beaten. Of the others {text}"
     there = ", ".join(f"{head} {in_brackets(row, f'minus_{name}')}" for name, head in _HEADS.items())
     over = "; ".join(f"{_HEADS[name]} {_verdicts(own, f'minus_{name}')}" for name in (measure, "auroc_noise"))
     text = f"{text[0].upper()}{text[1:]}. Minus {reference}, paired, on that family: {there}."

@@ -141,7 +141,7 @@ RUN_FILES = (  # run.json first, so that what is left of the others is never tak
     ),
     RunFile(
         COMPARISON,
-        "with `detection.reference`: AUROC of each detector minus that of the reference on the same images, paired",
+        "with `detection.reference`: AUROC and TPR of each detector minus the reference's on the same images, paired",
         (
             "",
             "analysis.detector_comparison.write_comparison",
