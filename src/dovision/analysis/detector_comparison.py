@@ -58,7 +58,7 @@ def detector_differences(folder: Path, reference: str, workers: int = 1) -> pd.D
     detectors, families = detectors_of(folder), read_families(folder)
     if reference not in detectors:
         raise ValueError(f"the reference of a comparison must have scores, got none of {reference!r}.")
-    fitted = [name for name in detectors if is_fitted_form(name, reference)]
+    fitted = [name for name in detectors if name.replace("_supervised", "") == reference != name]
     references = {name: _compared(folder, name) for name in (reference, *fitted)}
 
     def against(detector: str) -> list[dict[str, Any]]:
@@ -67,11 +67,6 @@ def detector_differences(folder: Path, reference: str, workers: int = 1) -> pd.D
 
     others = [detector for detector in detectors if detector != reference]
     return pd.DataFrame([row for rows in forked_map(against, others, workers) for row in rows])
-
-
-def is_fitted_form(detector: str, reference: str) -> bool:
-    """Return whether a detector is, by its name, the reference as fitted to attacks: "_supervised" is in it."""
-    return detector.replace("_supervised", "") == reference != detector
 
 
 def _against(
