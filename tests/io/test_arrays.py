@@ -117,7 +117,7 @@ def test_a_flipped_bit_is_never_read(tmp_path, how):
 
 def test_a_compressed_array_over_the_budget_is_not_unpacked(tmp_path, monkeypatch):
     monkeypatch.setattr(arrays, "MAX_BYTES", 300)
-    with pytest.raises(ValueError, match="its 320 bytes are more than the 300 that are read of a compressed array"):
+    with pytest.raises(ValueError, match="its 320 bytes are more than the 300 that are read of such an array"):
         read(tmp_path / "a", npy(ARRAY), "compressed")
     assert len(read(tmp_path / "a", npy(ARRAY), "stored")) == 4
 

@@ -23,7 +23,6 @@ from dovision.runtime.progress import DISPLAY
 from dovision.types import SOURCE_BOXES, Box
 
 MIN_CHANGED = 3  # pixels that must change when an object is taken away; fewer count as hidden
-MAX_JSON_BYTES = 1 << 30  # bytes; the published tables have some 10 MB
 _PARTS = "parts"  # of the facts: by class, the number of the model of each part
 BODY = "body"  # the part that every picture keeps
 _BACKGROUND = "background"  # the kind of objects that are part of no bird
@@ -202,8 +201,8 @@ class FunnyBirds(PreparedImages, Counterfactuals):
                 f"root must be a folder as FunnyBirds is published, but {path} is missing. Set dataset.root."
             )
         try:
-            table = json.loads(files.read_bytes(path, MAX_JSON_BYTES))
-        except ValueError as error:
+            table = json.loads(files.read_bytes(path, files.JSON))
+        except (ValueError, RecursionError) as error:
             raise ValueError(f"{path} must be JSON, got {error}. Fetch it again.") from error
         if not isinstance(table, kind) or not table:
             raise ValueError(f"{path} must be a JSON {kind.__name__} with entries, got {type(table).__name__}.")

@@ -195,8 +195,10 @@ def _listed(path: Path) -> list[tuple[str, Path]]:
         raise FileNotFoundError(f"root must be a folder or a picture that exists, but there is no {path}. {_ASK}")
     if path.suffix.lower() != _LIST:
         return [(path.name, path)]
-    lines = files.read_text(path).splitlines()
-    return [found for line in lines if line.strip() for found in _listed(path.parent / line.strip())]
+    lines = [line.strip() for line in files.read_text(path).splitlines() if line.strip()]
+    if lists := [line for line in lines if line.lower().endswith(_LIST)]:
+        raise ValueError(f"{path} must list pictures and folders, got the list {lists[0]}. {_ASK}")
+    return [found for line in lines for found in _listed(path.parent / line)]
 
 
 def _of_folder(folder: Path) -> list[tuple[str, Path]]:

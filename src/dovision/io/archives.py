@@ -61,7 +61,8 @@ def content(path: Path, most: int) -> bytes:
         size = archive.getinfo(found.name).file_size
         if size > most:
             raise ValueError(files.too_large(path, most, f"{size:,}"))
-        return archive.read(found.name)
+        with archive.open(found.name) as inner:
+            return b"".join(iter(functools.partial(inner.read, files.PIECE), b""))
     except KeyError as error:
         raise FileNotFoundError(f"{found.archive} must have a member {found.name}, but has none.") from error
     except _DAMAGED as error:

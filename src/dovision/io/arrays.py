@@ -11,7 +11,7 @@ import math
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
@@ -59,8 +59,10 @@ def mapped(path: Path, dtype: npt.DTypeLike, shape: Lengths, mode: str = "r") ->
     return _map(path, header, mode, header.start)
 
 
-def member(path: Path, name: str, dtype: npt.DTypeLike, shape: Lengths) -> AnyArray:
+def member(path: Path, name: str, dtype: npt.DTypeLike, shape: Lengths, most: int | None = None) -> AnyArray:
     """An array of an .npz file, whose checksum there is compared: memory-mapped if it is not compressed.
+
+    It may have at most `most` bytes; None: MAX_BYTES if it is compressed, else any number.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -74,7 +76,7 @@ def member(path: Path, name: str, dtype: npt.DTypeLike, shape: Lengths) -> AnyAr
                 with archive.open(entry) as inner:
                     header = _header(inner)
                     _check(what, header, dtype, shape)
-                    data = _content(inner, entry, header)
+                    data = _content(inner, entry, header, most)
             start = _data_start(file, entry)
         except _Refused:
             raise
@@ -140,20 +142,22 @@ def _check(what: str, header: Header, dtype: npt.DTypeLike, shape: Lengths) -> N
         )
 
 
-def _content(inner: IO[bytes], entry: zipfile.ZipInfo, header: Header) -> bytes | None:
+def _content(inner: IO[bytes], entry: zipfile.ZipInfo, header: Header, most: int | None) -> bytes | None:
     """Read a member to its end, where its checksum is compared; its bytes, unless they can be mapped."""
     if entry.file_size != header.end:
         raise ValueError(f"its header claims {header.end:,} bytes of {entry.file_size:,}")
-    if entry.compress_type == zipfile.ZIP_STORED:
+    stored = entry.compress_type == zipfile.ZIP_STORED
+    limit = most or (header.end if stored else MAX_BYTES)
+    if header.end > limit:
+        raise ValueError(f"its {header.end:,} bytes are more than the {limit:,} that are read of such an array")
+    if stored:
         while inner.read(_CHUNK_BYTES):
             pass
         return None
-    if header.end > MAX_BYTES:
-        raise ValueError(
-            f"its {header.end:,} bytes are more than the {MAX_BYTES:,} that are read of a compressed array"
-        )
     inner.seek(0)
-    return inner.read()
+    if entry.compress_type == zipfile.ZIP_DEFLATED:
+        return inner.read(header.end)  # no further, whatever is behind it; the checksum is compared there
+    return b"".join(iter(partial(inner.read, files.PIECE), b""))
 
 
 def _data_start(file: IO[bytes], entry: zipfile.ZipInfo) -> int:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import io
 import stat
 import sys
 import zlib
 from pathlib import Path
 from typing import BinaryIO
 
-TEXT = 1 << 28  # bytes of a JSON, YAML or CSV file, unzipped; the largest known, the table of ChestX-ray14, has 2 ** 23
+TEXT = 1 << 28  # bytes of a table, unzipped; the largest known, of ChestX-ray14, has 2 ** 23
+JSON, YAML = 1 << 26, 1 << 22  # bytes: some texts of these take 30 times, and 300 times, as much once they are read
 CHUNK_BYTES = 1 << 20  # bytes hashed at a time
+PIECE = 1 << 14  # bytes read at a time of what zipfile unpacks without a limit: bzip2 makes 400 MB of so many
 FILE_KINDS = {
     stat.S_IFIFO: "a pipe",
     stat.S_IFCHR: "a device",
@@ -55,14 +58,14 @@ def read_bytes(path: str | Path, most: int) -> bytes:
         return file.read(most)
 
 
-def read_text(path: str | Path) -> str:
-    """The content of a regular file in UTF-8, without a byte order mark; errors as those of `regular`.
+def read_text(path: str | Path, most: int = TEXT) -> str:
+    """The content of a regular file in UTF-8, without a byte order mark; arguments and errors as those of `regular`.
 
     Raises:
         ValueError: also if it is in another encoding.
     """
     try:
-        return read_bytes(path, TEXT).decode("utf-8-sig")
+        return read_bytes(path, most).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} must be a text in UTF-8: {error}. Save it as UTF-8.") from error
 
@@ -84,20 +87,22 @@ def digest(file: BinaryIO, length: int | None = None) -> str:
 
 
 def unzipped(path: str | Path, most: int) -> bytes:
-    """The content of a gzip file, which is read no further than `most` bytes.
+    """The content of a gzip file, read to its end, where the checksum stands, or until it exceeds `most` bytes.
 
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: it is no regular file, no whole gzip file, or one of more than `most` bytes.
     """
+    data = io.BytesIO()
     try:
         with open_file(path, most) as file, gzip.GzipFile(fileobj=file) as archive:
-            data = archive.read(most + 1)
+            while piece := archive.read(min(CHUNK_BYTES, most + 1 - data.tell())):  # in one piece, it allocates `most`
+                data.write(piece)
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise ValueError(f"{path} must be a whole gzip file: {error}. Delete it and fetch it again.") from error
-    if len(data) > most:
+    if data.tell() > most:
         raise ValueError(too_large(path, most, "more when unzipped"))
-    return data
+    return data.getvalue()
 
 
 def too_large(path: str | Path, most: int, got: str) -> str:

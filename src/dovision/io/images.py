@@ -11,6 +11,8 @@ from dovision.io import files
 
 PIXELS = 1 << 26  # the most of an image: 67 million, at most 1 GB while it is read
 MAX_FILE_BYTES = 1 << 28  # the most of its file
+DECODED_BYTES = 5 << 28  # the most of a volume, or an image in float64, while it is read; a long CT has 2 ** 30
+_SCANNED = 1 << 33  # the most pixels of a JPEG, times its scans, of which each costs a pass over all pixels
 # Each a plain raster. Pillow reads others, too, some of them by starting a program that interprets the file (EPS).
 IMAGE_FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 _KINDS = f"{', '.join(IMAGE_FORMATS[:-1])} or {IMAGE_FORMATS[-1]}"
@@ -107,6 +109,8 @@ def _opened(data: bytes) -> Image.Image:
     except UnidentifiedImageError as error:
         raise BadFile(f"not readable as an image ({_KINDS}; convert others, such as HEIC)") from error
     _check(image)
+    if image.format in ("JPEG", "MPO") and data.count(b"\xff\xda") * image.width * image.height > _SCANNED:
+        raise BadFile("a JPEG of too many scans: save it again")
     return image
 
 
@@ -121,5 +125,16 @@ def _check(image: Image.Image) -> None:
     for width, height in (image.size, (tags.get(TILE_WIDTH, 0), tags.get(TILE_HEIGHT, 0))):
         if width * height > PIXELS:
             raise BadFile(f"of {height:,} x {width:,} pixels, more than {PIXELS:,} in all: make it smaller")
-    if getattr(image, "is_animated", False) and image.format != "MPO":
-        raise BadFile(f"of {image.n_frames} frames, and an image has one: save them as files of their own")  # type: ignore[attr-defined]
+    if image.format != "MPO" and _is_animated(image):
+        raise BadFile("of several frames, and an image has one: save them as files of their own")
+
+
+def _is_animated(image: Image.Image) -> bool:
+    """Return whether there is a second frame; of TIFF Pillow would look for all of them."""
+    if image.format != "TIFF":
+        return getattr(image, "is_animated", False)
+    try:
+        image.seek(1)
+    except EOFError:
+        return False
+    return True

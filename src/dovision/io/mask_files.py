@@ -11,7 +11,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from dovision.io import arrays
-from dovision.io.images import BadFile, open_image, upright
+from dovision.io.images import PIXELS, BadFile, open_image, upright
 
 MaskNumbers = npt.NDArray[np.generic]  # a number a pixel, shape (h, w)
 ANY = -1  # stands for all numbers of a label map but 0
@@ -113,7 +113,7 @@ def read_mask_file(path: Path, numbers: Mapping[str, int]) -> dict[str, npt.NDAr
         ValueError: it is damaged, of another kind, or has no array of a name.
     """
     if path.suffix.lower() == ARRAYS:
-        return {name: arrays.member(path, name, bool, (None, None)) for name in numbers}
+        return {name: arrays.member(path, name, bool, (None, None), PIXELS) for name in numbers}
     return numbered_masks(label_map(path), numbers)
 
 

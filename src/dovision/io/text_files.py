@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from dovision.io.atomic import replacing
-from dovision.io.files import read_text
+from dovision.io.files import JSON, YAML, read_text
 
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # in C, where PyYAML was built with it
 _Dumper: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
@@ -57,7 +57,7 @@ def read_json(path: Path) -> dict[str, Any]:
         ValueError: the file is not one JSON object; the error names it.
     """
     try:
-        content = json.loads(read_text(path))
+        content = json.loads(read_text(path, JSON))
     except (ValueError, RecursionError) as error:  # broken JSON or broken UTF-8, or no regular file
         content = error
     if not isinstance(content, dict):
@@ -74,7 +74,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         FileNotFoundError: there is no such file.
         ValueError: it is no mapping of plain types without aliases, or larger than other text may be.
     """
-    text = read_text(path)
+    text = read_text(path, YAML)
     try:
         # aliases: of 30 lines, each twice the line before, a reader would see a thousand million
         if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, _Loader)):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+import zlib
 from io import BytesIO
 from typing import Any, NamedTuple
 
@@ -10,12 +11,15 @@ import numpy as np
 import numpy.typing as npt
 
 from dovision import checks
-from dovision.io.images import PIXELS, BadFile
+from dovision.io.images import DECODED_BYTES, MAX_FILE_BYTES, BadFile
 
 GreyWindow = tuple[float, float]  # centre and width
 GreyValues = npt.NDArray[np.float64]
 DICOM_SUFFIXES = (".dcm", ".dicom", ".dic", ".ima")
 _REASON = 400  # characters
+_GREY_BYTES = 32  # while a grey pixel is rescaled and windowed, in four arrays of float64
+_COLOUR_BYTES = 48  # while a pixel of three colours is brought to [0, 1]
+_RLE_RATIO = 64  # the most that a byte of RLE unpacks to
 _MAGIC = slice(128, 132), b"DICM"
 
 
@@ -46,8 +50,9 @@ def dicom_header(data: bytes, number: int | None) -> DicomHeader:
     size = file.get("Rows"), file.get("Columns")
     if not all(isinstance(length, int) and length > 0 for length in size):
         raise BadFile("a DICOM file without pixels (Rows and Columns)")
-    if size[0] * size[1] > PIXELS:
-        raise BadFile(f"of {size[0]:,} x {size[1]:,} pixels, more than {PIXELS:,} in all: make it smaller")
+    most = DECODED_BYTES // (_GREY_BYTES if file.get("SamplesPerPixel", 1) == 1 else _COLOUR_BYTES)
+    if size[0] * size[1] > most:
+        raise BadFile(f"of {size[0]:,} x {size[1]:,} pixels, more than {most:,} in all: make it smaller")
     frames = int(file.get("NumberOfFrames", None) or 1)
     if number is None and frames > 1:
         raise BadFile(f"of {frames} frames, and an image has one: name it in a table's column slice")
@@ -78,7 +83,7 @@ def dicom_image(data: bytes, number: int | None, window: GreyWindow | None) -> G
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of values that are padded, or longer than the standard has it
-            stored = pixels.pixel_array(file, index=number or 0)
+            stored = _stored(file, pixels, number or 0)
             if stored.ndim == 3:
                 return stored / float(2 ** int(file.BitsAllocated) - 1)
             if kind == "PALETTE COLOR":
@@ -106,7 +111,9 @@ def dicom_labels(data: bytes, number: int | None) -> npt.NDArray[np.generic]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            stored: npt.NDArray[np.generic] = pixels.pixel_array(file, index=number or 0)
+            stored: npt.NDArray[np.generic] = _stored(file, pixels, number or 0)
+    except BadFile:
+        raise
     except Exception as error:  # as in `dicom_image`
         raise BadFile(f"a DICOM file whose pixels cannot be decoded ({_reason(error)})") from error
     if stored.ndim != 2:
@@ -131,6 +138,17 @@ def window_values(values: GreyValues, center: float, width: float, function: str
     elif function == "LINEAR":  # a threshold
         return (values > center - 0.5).astype(np.float64)
     return np.clip((values - center) / width + 0.5, 0, 1)
+
+
+def _stored(file: Any, pixels: Any, number: int) -> Any:
+    """The stored values of a frame."""
+    transfer = file.file_meta.TransferSyntaxUID
+    if transfer.is_encapsulated:
+        encaps = checks.import_extra("pydicom.encaps", "dicom")
+        frame = encaps.get_frame(file.PixelData, number, number_of_frames=int(file.get("NumberOfFrames", None) or 1))
+        if transfer.name == "RLE Lossless" and len(frame) * _RLE_RATIO > DECODED_BYTES:
+            raise BadFile(f"of {len(frame):,} bytes of RLE, more than {DECODED_BYTES // _RLE_RATIO:,}: decompress it")
+    return pixels.pixel_array(file, index=number)
 
 
 def _windowed(file: Any, pixels: Any, stored: Any, window: GreyWindow | None) -> GreyValues:
@@ -168,6 +186,13 @@ def _read(data: bytes, header_only: bool) -> Any:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
+            start = BytesIO(data)
+            start.seek(_MAGIC[0].stop)
+            meta = pydicom.filereader.read_dataset(start, False, True, stop_when=lambda tag, *_: tag >> 16 != 2)
+            if meta.get("TransferSyntaxUID") == pydicom.uid.DeflatedExplicitVRLittleEndian:
+                rest = zlib.decompressobj(-zlib.MAX_WBITS).decompress(data[start.tell() :], MAX_FILE_BYTES + 1)
+                if len(rest) > MAX_FILE_BYTES:
+                    raise BadFile(f"of more than {MAX_FILE_BYTES:,} bytes once inflated")
             return pydicom.dcmread(BytesIO(data), stop_before_pixels=header_only)
     except Exception as error:  # whatever a damaged file leads to
         raise BadFile(f"no readable DICOM file ({_reason(error)})") from error

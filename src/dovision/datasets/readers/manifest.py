@@ -8,7 +8,7 @@ import json
 import math
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,6 +22,10 @@ from dovision.io import files
 
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")  # the first four may be gzipped
 MADE = "\0"  # the start of the names of columns that are made here, which no table has
+_ROWS, _COLUMNS, _CELLS = 1 << 22, 1 << 14, 1 << 24  # the most: short texts in all cells take 1.2 GB
+_SHOWN = 1000  # characters of a row, in an error
+_LINE = 1 << 24  # characters, the most of a line
+_BATCH = 128  # rows of parquet that are unpacked together: a text that is stored once may stand in each
 _SEPARATORS = ",;\t"
 _STATED = re.compile("sep=(.)")  # a line above the header, with which Excel is given the separator
 _ABOVE = "Take what is above the header away."
@@ -34,6 +38,10 @@ _OTHER_FILES = {  # by their first bytes
     b"PAR1": "a parquet file. Let its name end in .parquet",
 }
 _Bools = npt.NDArray[np.bool_]
+
+
+class _Refused(ValueError):
+    """A table that is whole, and not as a table must be."""
 
 
 class Manifest(NamedTuple):
@@ -108,8 +116,8 @@ def read_manifest(path: Path, key: str) -> Manifest:
     if kind == ".parquet":
         cells = _parquet(path)
     else:
-        text = _text(path, (files.unzipped if zipped else files.read_bytes)(path, files.TEXT))
-        cells = _json_lines(path, text) if kind in (".jsonl", ".ndjson") else _csv(path, text, kind)
+        data = _utf8(path, (files.unzipped if zipped else files.read_bytes)(path, files.TEXT))
+        cells = _as_text(path, _json_lines(path, data)) if kind in (".jsonl", ".ndjson") else _csv(path, data, kind)
     if cells.empty:
         raise ValueError(f"{path} must have at least one row, got none.")
     return Manifest(path, cells)
@@ -130,11 +138,12 @@ def cell_numbers(manifest: Manifest, column: str, rule: str, whole: bool = False
     return values
 
 
-def _csv(path: Path, text: str, kind: str) -> pd.DataFrame:
-    head = next((line for line in text.splitlines() if line.strip()), "")
+def _csv(path: Path, data: bytes, kind: str) -> pd.DataFrame:
+    head = next((line for line in _lines(path, data) if line.strip()), "").rstrip("\r\n")
     stated = _STATED.fullmatch(head.strip())
     separator = stated[1] if stated else "\t" if kind == ".tsv" else max(_SEPARATORS, key=head.count)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
+    _check_count(path, 1, head.count(separator))
+    reader = csv.reader(_lines(path, data), delimiter=separator, strict=True)
     rows, numbers_of = [], []
     header: list[str] | None = None
     number = 0
@@ -150,11 +159,12 @@ def _csv(path: Path, text: str, kind: str) -> pd.DataFrame:
             if len(cells) != len(header):
                 raise ValueError(
                     f"each row of {path} must have as many cells as the header, {len(header)}, but row {number} has "
-                    f"{len(cells)}: {separator.join(cells)!r}. "
+                    f"{len(cells)}: {separator.join(cells)[:_SHOWN]!r}. "
                     + (f"Quote cells that contain {separator!r}." if len(header) > 1 else _ABOVE)
                 )
             rows.append([cell.strip() for cell in cells])
             numbers_of.append(number)
+            _check_count(path, len(rows), len(header))
     except csv.Error as error:
         raise ValueError(
             f"{path} must be a whole table of cells, but row {number + 1} is not: {error}. Mend it."
@@ -180,49 +190,65 @@ def _header(path: Path, cells: Sequence[str]) -> list[str]:
     names = [cell.strip() for cell in cells]
     twice = [name for name, count in Counter(filter(None, names)).items() if count > 1]
     if twice:
-        raise ValueError(f"columns of {path} must have different names, got {twice[0]!r} twice. Rename one of them.")
+        raise _Refused(f"columns of {path} must have different names, got {twice[0]!r} twice. Rename one of them.")
     return [name or "" for name in names]
 
 
-def _json_lines(path: Path, text: str) -> pd.DataFrame:
-    rows, numbers_of = [], []
-    for number, line in enumerate(text.splitlines(), 1):
+def _json_lines(path: Path, data: bytes) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    for number, line in enumerate(_lines(path, data), 1):
         if not line.strip():
             continue
         try:
             entry = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ValueError(f"each row of {path} must be a JSON object, but row {number} is not: {error}.") from error
         if not isinstance(entry, dict):
             raise ValueError(f"each row of {path} must be a JSON object, got {type(entry).__name__} in row {number}.")
-        rows.append(entry)
-        numbers_of.append(number)
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    return _as_text(path, names, lambda name: [row.get(name) for row in rows], numbers_of)
+        yield number, entry
 
 
 def _parquet(path: Path) -> pd.DataFrame:
     try:
-        table = pq.read_table(files.regular(path))
+        with files.open_file(path) as file, pq.ParquetFile(file, page_checksum_verification=True) as table:
+            _header(path, table.schema_arrow.names)
+            _check_count(path, table.metadata.num_rows, table.metadata.num_columns)
+            groups = [table.metadata.row_group(number) for number in range(table.num_row_groups)]
+            if (size := sum(group.total_byte_size for group in groups)) > files.TEXT:
+                raise _Refused(files.too_large(path, files.TEXT, f"{size:,} unpacked"))
+            rows = (row for batch in table.iter_batches(_BATCH) for row in batch.to_pylist())
+            return _as_text(path, enumerate(rows, 1))
+    except (_Refused, FileNotFoundError):
+        raise
     except Exception as error:  # whatever a damaged file leads to
         raise ValueError(f"{path} must be a whole parquet file: {str(error).splitlines()[0].rstrip('.')}.") from error
-    return _as_text(path, table.column_names, lambda name: table[name].to_pylist(), range(1, len(table) + 1))
 
 
-def _as_text(
-    path: Path, names: Sequence[str], values: Callable[[str], Sequence[Any]], rows: Iterable[int]
-) -> pd.DataFrame:
-    numbers_of = list(rows)
-    found = {}
-    for name in names:
-        cells = []
-        for number, value in zip(numbers_of, values(name), strict=True):
+def _check_count(path: Path, rows: int, columns: int) -> None:
+    """Raise where a table has more cells than are held in memory."""
+    if rows > _ROWS or columns > _COLUMNS or rows * columns > _CELLS:
+        raise _Refused(
+            f"{path} must have at most {_ROWS:,} rows, {_COLUMNS:,} columns and {_CELLS:,} cells, got {columns:,} "
+            f"columns in row {rows:,}. Leave columns out, or cut it into several."
+        )
+
+
+def _as_text(path: Path, entries: Iterable[tuple[int, Mapping[str, Any]]]) -> pd.DataFrame:
+    """Typed values by the number of their row, as text; a row that lacks a value has an empty cell."""
+    found: dict[str, list[str]] = {}
+    numbers_of: list[int] = []
+    for number, entry in entries:
+        for name, value in entry.items():
             if isinstance(value, (dict, bytes)):
-                raise ValueError(
+                raise _Refused(
                     f"{name} in row {number} of {path} must be text, a number or a list, got {type(value).__name__}."
                 )
+            cells = found.setdefault(name, [])
+            cells += [""] * (len(numbers_of) - len(cells))
             cells.append(_cell(value))
-        found[name] = cells
+        numbers_of.append(number)
+        _check_count(path, len(numbers_of), len(found))
+    for cells in found.values():
+        cells += [""] * (len(numbers_of) - len(cells))
     return pd.DataFrame(found, index=numbers_of, dtype=object)
 
 
@@ -237,12 +263,23 @@ def _cell(value: Any) -> str:
     return "|".join(map(_cell, value)) if isinstance(value, (list, tuple)) else str(value).strip()
 
 
-def _text(path: Path, data: bytes) -> str:
+def _utf8(path: Path, data: bytes) -> bytes:
+    """The bytes of a text, if it is UTF-8."""
     kind = next((kind for start, kind in _OTHER_FILES.items() if data.startswith(start)), None)
     if kind is not None:
         raise ValueError(f"{path} must be a text in UTF-8, got {kind}.")
     try:
-        return data.decode("utf-8-sig")
+        data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         row = data.count(b"\n", 0, error.start) + 1
         raise ValueError(f"{path} must be a text in UTF-8: {error}, in row {row}. Save it as UTF-8.") from error
+    return data
+
+
+def _lines(path: Path, data: bytes) -> Iterator[str]:
+    """The lines of a text, one at a time: as one string it takes up to four times its bytes."""
+    text = io.TextIOWrapper(io.BytesIO(data), "utf-8-sig", newline="")
+    while line := text.readline(_LINE):
+        if len(line) == _LINE:
+            raise ValueError(f"{path} must have lines of less than {_LINE:,} characters, got a longer one.")
+        yield line

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
+import io
+import math
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,7 +14,7 @@ import numpy.typing as npt
 from dovision import checks
 from dovision.datasets.readers.dicom import GreyWindow, window_values
 from dovision.io import archives, files
-from dovision.io.images import MAX_FILE_BYTES, PIXELS, BadFile
+from dovision.io.images import DECODED_BYTES, BadFile
 
 PLANES = (
     "sagittal",
@@ -19,7 +22,18 @@ PLANES = (
     "axial",
 )  # a slice's normal is the patient's axis from left to right, back to front, feet to head
 NIFTI_SUFFIXES = (".nii", ".nii.gz")
+_SLICE_BYTES = 32  # a pixel of a slice: four arrays of float64 while it is scaled and windowed
+_HEADER_BYTES = 540  # of NIfTI 2, the longer one
 _NOT_FINITE = "a NIfTI volume with values that are not finite"
+
+
+class _Volume(NamedTuple):
+    """A volume by its header; its numbers are not read yet."""
+
+    path: Path
+    header: Any  # of nibabel, without extensions, which may claim any length
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]  # as stored
 
 
 class _Slice(NamedTuple):
@@ -60,14 +74,11 @@ def slice_image(path: Path, number: int | None, plane: str, window: GreyWindow |
     """
     volume = _open(path)
     own = _placed(volume, number, plane)
-    values = _values(volume, own)
-    try:
-        low, high = (float(volume.header[name]) for name in ("cal_min", "cal_max"))
-        if window is None and not low < high:
-            every = np.asarray(volume.dataobj)
-            low, high = float(every.min()), float(every.max())
-    except Exception as error:  # whatever a damaged file leads to
-        raise BadFile(f"a NIfTI volume that cannot be read ({str(error).splitlines()[0].rstrip('.')})") from error
+    stored = _stored(volume)
+    values = _values(volume, stored, own)
+    low, high = (float(volume.header[name]) for name in ("cal_min", "cal_max"))
+    if window is None and not low < high:  # scaling keeps the order of numbers, or turns it around
+        low, high = sorted(map(float, _scaled(volume, np.array([stored.min(), stored.max()]))))
     if not np.isfinite([low, high]).all():
         raise BadFile(_NOT_FINITE)
     if window is not None:
@@ -78,7 +89,8 @@ def slice_image(path: Path, number: int | None, plane: str, window: GreyWindow |
 def slice_labels(path: Path, number: int | None, plane: str) -> npt.NDArray[np.float64]:
     """The numbers of a slice of a label map, shape (H, W), laid as by `slice_image`; arguments and errors likewise."""
     volume = _open(path)
-    return _values(volume, _placed(volume, number, plane))
+    own = _placed(volume, number, plane)
+    return _values(volume, _stored(volume), own)
 
 
 def slice_count(path: Path, plane: str) -> int:
@@ -87,13 +99,28 @@ def slice_count(path: Path, plane: str) -> int:
     return int(volume.shape[_placed(volume, 0, plane).axis])
 
 
-def _values(volume: Any, own: _Slice) -> npt.NDArray[np.float64]:
-    """The scaled values of a slice, laid as a viewer shows them."""
+def _stored(volume: _Volume) -> npt.NDArray[Any]:
+    """The numbers of a volume as stored: memory-mapped, or unzipped to the end of the file, where its checksum is."""
     try:
-        index = tuple(own.place if axis == own.axis else slice(None) for axis in range(3))
-        values = np.asarray(volume.dataobj[index + (0,) * (len(volume.shape) - 3)], dtype=np.float64)
+        offset, count = volume.header.get_data_offset(), math.prod(volume.shape)
+        if not _is_zipped(volume.path):
+            return np.memmap(volume.path, volume.dtype, "r", offset, volume.shape, order="F")
+        data = files.unzipped(volume.path, DECODED_BYTES)
+        return np.frombuffer(data, volume.dtype, count, offset).reshape(volume.shape, order="F")
     except Exception as error:  # whatever a damaged file leads to
         raise BadFile(f"a NIfTI volume that cannot be read ({str(error).splitlines()[0].rstrip('.')})") from error
+
+
+def _scaled(volume: _Volume, stored: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    """Stored numbers by the slope and intercept of the header."""
+    scale = checks.import_extra("nibabel.volumeutils", "nifti").apply_read_scaling
+    return np.asarray(scale(stored, *volume.header.get_slope_inter()), dtype=np.float64)
+
+
+def _values(volume: _Volume, stored: npt.NDArray[Any], own: _Slice) -> npt.NDArray[np.float64]:
+    """The scaled values of a slice, laid as a viewer shows them."""
+    index = tuple(own.place if axis == own.axis else slice(None) for axis in range(3))
+    values = _scaled(volume, stored[index + (0,) * (len(volume.shape) - 3)])
     if not np.isfinite(values).all():
         raise BadFile(_NOT_FINITE)
     rows, columns = own.rows, own.columns
@@ -101,12 +128,14 @@ def _values(volume: Any, own: _Slice) -> npt.NDArray[np.float64]:
     return upright[:: -1 if rows[1] else 1, :: -1 if columns[1] else 1]
 
 
-def _placed(volume: Any, number: int | None, plane: str) -> _Slice:
+def _placed(volume: _Volume, number: int | None, plane: str) -> _Slice:
     """The slice in the stored array; the header says which way the array lies."""
     shape = volume.shape
-    if len(shape) < 3 or any(length != 1 for length in shape[3:]):
-        raise BadFile(f"a NIfTI file of shape {tuple(shape)}, and a volume has three axes: split it")
-    orientation = checks.import_extra("nibabel", "nifti").io_orientation(volume.affine)
+    if len(shape) < 3 or any(length != 1 for length in shape[3:]) or min(shape) < 1:
+        raise BadFile(f"a NIfTI file of shape {shape}, and a volume has three axes: split it")
+    if volume.dtype.kind not in "iuf":
+        raise BadFile(f"a NIfTI volume of {volume.dtype}, and a voxel has one real number: save a channel of it")
+    orientation = checks.import_extra("nibabel", "nifti").io_orientation(volume.header.get_best_affine())
     if not np.isfinite(orientation).all():
         raise BadFile("a NIfTI volume whose header does not say how it lies in space")
     stored = {int(axis): (index, sign) for index, (axis, sign) in enumerate(orientation)}
@@ -122,22 +151,31 @@ def _placed(volume: Any, number: int | None, plane: str) -> _Slice:
     up_index, up_sign = stored[up]
     across_index, across_sign = stored[across]
     size = shape[up_index], shape[across_index]
-    if size[0] * size[1] > PIXELS:
-        raise BadFile(f"of {size[0]:,} x {size[1]:,} pixels, more than {PIXELS:,} in all: make it smaller")
+    needed = math.prod(shape) * volume.dtype.itemsize + math.prod(size) * _SLICE_BYTES
+    if needed > DECODED_BYTES:
+        raise BadFile(f"a NIfTI volume that takes {needed:,} bytes, more than {DECODED_BYTES:,}: crop it, or split it")
     place = number if sign > 0 else shape[axis] - 1 - number
     # Rows go down from the patient's front or head, columns from the right side or the front: against the axes.
     return _Slice(axis, place, (up_index, up_sign > 0), (across_index, across_sign > 0), size)
 
 
-def _open(path: Path) -> Any:
+def _open(path: Path) -> _Volume:
     nibabel = checks.import_extra("nibabel", "nifti")
     if archives.archive_member(path) is not None:
         raise BadFile("in an archive, where NIfTI volumes are not read: unpack it")
     try:
-        files.regular(path, MAX_FILE_BYTES)
-        volume = nibabel.load(str(path))
+        with files.open_file(path) as file:
+            start = (gzip.GzipFile(fileobj=file) if _is_zipped(path) else file).read(_HEADER_BYTES)
+        kinds = [kind for kind in (nibabel.Nifti1Header, nibabel.Nifti2Header) if kind.may_contain_header(start)]
+        if not kinds:
+            raise BadFile("it begins as none does")
+        header = kinds[0].from_fileobj(io.BytesIO(start[: kinds[0].sizeof_hdr]))
+        return _Volume(path, header, tuple(map(int, header.get_data_shape())), header.get_data_dtype())
     except FileNotFoundError:
         raise
-    except Exception as error:
+    except Exception as error:  # whatever a damaged file leads to
         raise BadFile(f"no readable NIfTI file ({str(error).splitlines()[0].rstrip('.')})") from error
-    return volume
+
+
+def _is_zipped(path: Path) -> bool:
+    return path.name.lower().endswith(".gz")
