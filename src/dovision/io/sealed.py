@@ -51,7 +51,7 @@ def read_sealed(path: str | Path) -> Any:
     """
     with require(path).open("rb") as file:
         verify(path, file)
-        return _load(path, file, "Fit it again.", "Fit it again, or copy it again.")
+        return _load(path, file, "Fit it again.", "Fit it again, or copy it again.", checksums=False)
 
 
 def read_plain(path: str | Path, remedy: str) -> Any:
@@ -156,10 +156,17 @@ def verify(path: str | Path, file: BinaryIO) -> None:
         )
 
 
-def _load(path: str | Path, file: BinaryIO, remedy: str, unreadable: str, others: Sequence[str] = ()) -> Any:
+def _load(
+    path: str | Path,
+    file: BinaryIO,
+    remedy: str,
+    unreadable: str,
+    others: Sequence[str] = (),
+    checksums: bool = True,
+) -> Any:
     _check_kind(path, file)
     try:
-        _check_sizes(file)
+        _check_sizes(file, checksums)
         file.seek(0)
         return torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
@@ -222,8 +229,11 @@ def _check_kind(path: str | Path, file: BinaryIO) -> None:
             )
 
 
-def _check_sizes(file: BinaryIO) -> None:
-    """Raise if an archive would unpack to more than its own size; torch.save compresses nothing."""
+def _check_sizes(file: BinaryIO, checksums: bool = False) -> None:
+    """Raise if an archive would unpack to more than its own size; torch.save compresses nothing.
+
+    With `checksums`, raise also if a member differs from its checksum, at which torch.load does not look.
+    """
     size = file.seek(0, os.SEEK_END)
     file.seek(0)
     if not zipfile.is_zipfile(file):
@@ -231,5 +241,7 @@ def _check_sizes(file: BinaryIO) -> None:
     file.seek(0)
     with zipfile.ZipFile(file) as archive:
         total = sum(entry.file_size for entry in archive.infolist())
-    if total > size:
-        raise ValueError(f"its {size:,} bytes would unpack to {total:,}")
+        if total > size or any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
+            raise ValueError(f"its {size:,} bytes would unpack to {total:,}")
+        if checksums and (damaged := archive.testzip()) is not None:
+            raise ValueError(f"the checksum of its member {damaged} differs")
