@@ -4,6 +4,7 @@ import io
 import re
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
@@ -243,3 +244,15 @@ def test_the_bytes_of_files_that_rows_name_are_part_of_the_content(tmp_path):
     (files / "38.png").unlink()
     with pytest.raises(ValueError, match=r"must have its bytes in the dataset, or be a file .*1 are not, .*38.png"):
         opened(root)
+
+
+def test_a_file_of_an_image_outside_the_dataset_is_refused(tmp_path):
+    outside = tmp_path / "outside.png"
+    Image.new("L", (20, 20)).save(outside)
+    (tmp_path / "own").mkdir()
+    features = datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(names=["cat", "dog"])})
+    rows = {"image": [{"bytes": None, "path": str(outside)}] * 40, "label": [0, 1] * 20}
+    table = pa.table({"image": pa.array(rows["image"]), "label": rows["label"]}, features.arrow_schema)
+    pq.write_table(table, tmp_path / "own" / "train.parquet")
+    with pytest.raises(ValueError, match=r"be a file below .*own, got .*outside\.png"):
+        opened(tmp_path / "own")

@@ -1039,3 +1039,33 @@ def test_the_films_of_the_nih_are_read_by_their_own_table_as_by_their_own_reader
         assert torch.equal(item.image, theirs[name][0].image)
         assert torch.equal(item.label, theirs[name][0].label)
         assert group == theirs[name][1]
+
+
+def a_film_outside(root: Path) -> Path:
+    """A whole image beside the root."""
+    return Path(shutil.copy(root / "images" / "0.png", root.parent / "outside.png"))
+
+
+@pytest.mark.parametrize("column", ["path", "mask"])
+@pytest.mark.parametrize("how", ["upwards", "absolute", "a link to a file", "a link to a folder"])
+def test_a_path_does_not_lead_out_of_the_root(root, column, how):
+    outside = a_film_outside(root)
+    (root / "file.png").symlink_to(outside)
+    (root / "folder").symlink_to(outside.parent)
+    ways = {"upwards": "images/../../outside.png", "absolute": str(outside), "a link to a file": "file.png"}
+    with_cell(root, 4, column, ways.get(how, "folder/outside.png"))
+    assert f"{column} in row 4 of metadata.csv must be " in (message := refusal(root))
+    assert f"a file below {root.resolve()}" in message
+    assert "Traceback" not in message
+
+
+def test_a_folder_that_is_named_may_be_a_link_out_of_the_root(root):
+    before = open_table(root)
+    for name in ("images", "masks"):
+        (root / name).rename(root.parent / name)
+        (root / name).symlink_to(root.parent / name)
+    table = pd.read_csv(root / "metadata.csv", dtype=str)
+    table["path"] = table["path"].str.removeprefix("images/")
+    table.drop(columns="mask").to_csv(root / "metadata.csv", index=False)
+    after = open_table(root, {"folder": "images", "masks": {"folder": "masks"}})
+    assert torch.equal(after.split("test")[0].image, before.split("test")[0].image)

@@ -148,3 +148,13 @@ def test_wrong_arguments_are_refused(films, change, message):
 def test_a_missing_film_is_named(films, tmp_path):
     with pytest.raises(ValueError, match=r"image 0 of NIH_Dataset cannot be read"):
         opened({**films, "imgpath": str(tmp_path)})
+
+
+@pytest.mark.parametrize("path", ["../outside.png", "/etc/outside.png", "a/../../b.png"])
+def test_a_name_that_leads_out_of_the_folder_is_refused(tmp_path, path):
+    films = write_films(tmp_path)
+    table = pd.read_csv(films["csvpath"])
+    table.loc[3, "Image Index"] = path
+    table.to_csv(films["csvpath"], index=False)
+    with pytest.raises(ValueError, match="Image Index of NIH_Dataset must name files below arguments.imgpath, got"):
+        opened(films)

@@ -18,6 +18,7 @@ from dovision.datasets import _checks, _image_io, _splits
 from dovision.datasets.readers.library_images import LibraryImages
 from dovision.io import files, hub
 from dovision.io.images import MAX_FILE_BYTES, BadFile
+from dovision.io.paths import outside
 from dovision.types import SPLITS, Shape
 
 log = logging.getLogger(__name__)
@@ -104,9 +105,10 @@ class HfDataset(LibraryImages):
         self.records = pd.DataFrame({"number": range(len(names)), "name": names, "group": groups})
         self.read = HfReader(data.cast_column(image, library.Image(decode=False)), str(image), self.shape)
         self.cut(given, _splits.Cut(val_fraction, test_fraction, seed, leaking))
+        local, home = Path(root), Path(library.config.HF_CACHE_HOME)
+        homes = [local if local.is_dir() else local.parent] if local.exists() else [home]
+        named = _files_of_images(data, str(image), homes)
         self.read(0)
-        named = _files_of_images(data, str(image))
-        local = Path(root)
         found = [file for file in local.rglob("*") if file.is_file()] if local.is_dir() else [local]
         cached = [Path(each["filename"]) for each in data.cache_files]
         files_read = {each.resolve() for each in (*(found if local.exists() else cached), *named)}
@@ -216,8 +218,8 @@ def _check_columns(data: Any, image: str | None, label: str | None, group: str |
         raise ValueError(f"columns.image must be a column of images, but {image} is of {kind}.")
 
 
-def _files_of_images(data: Any, column: str) -> list[Path]:
-    """The files that cells name in place of the bytes of an image; no image is decoded."""
+def _files_of_images(data: Any, column: str, folders: Sequence[Path]) -> list[Path]:
+    """The files below some folders that cells name in place of the bytes of an image; no image is decoded."""
     found: dict[Path, None] = {}
     for part in data.select_columns([column]).with_format("arrow").iter(_ROWS):
         path, image = (pc.struct_field(part[column], name) for name in ("path", "bytes"))
@@ -226,6 +228,11 @@ def _files_of_images(data: Any, column: str) -> list[Path]:
         raise ValueError(
             f"each image of {column!r} must have its bytes in the dataset, or be a file that is there, but "
             f"{len(lacking):,} are not, such as {lacking[0]}. Put the bytes into the dataset (save_to_disk does)."
+        )
+    if any(wrong := outside(map(str, found), folders)):
+        raise ValueError(
+            f"each image of {column!r} must have its bytes in the dataset, or be a file below {folders[0]}, got "
+            f"{list(found)[wrong.index(True)]}. Put the bytes into the dataset (save_to_disk does)."
         )
     return list(found)
 

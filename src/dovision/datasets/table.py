@@ -29,9 +29,10 @@ log = logging.getLogger(__name__)
 class Table(FileImages):
     """Images that a table lists, a row an image: its path, label, patient, split, boxes and masks.
 
-    Paths are relative to a folder. A file is a usual image (see `ImageFolder`), DICOM, or a slice of a NIfTI volume; it
-    is resized to cover the shape, its centre taken, and its boxes and masks with it. Images and DICOM files may be
-    members of a ZIP archive, which is not unpacked: films.zip/patient/1.png, or folder=films.zip and patient/1.png.
+    Paths are relative to a folder, and lead out of neither it nor the root. A file is a usual image (see
+    `ImageFolder`), DICOM, or a slice of a NIfTI volume; it is resized to cover the shape, its centre taken, and its
+    boxes and masks with it. Images and DICOM files may be members of a ZIP archive, which is not unpacked:
+    films.zip/patient/1.png, or folder=films.zip and patient/1.png.
     Rows that repeat an image, equal but for their box, are further boxes of it.
 
     Args:
@@ -121,6 +122,7 @@ class Table(FileImages):
         elsewhere = settings.folder is not None, boxes is not None
         warn_of_unread(listed, stated, self._columns, self.task.classes, *elsewhere)
         listed = table_rows.named_rows(listed, self._columns.path, self._columns.slice, self._folder)
+        table_rows.refuse_outside(listed, self._columns.path, self._root, self._folder)
         rows = table_rows.one_row_an_image(listed, self._columns.path)
         self._listed = frozenset(rows.cells[NAME])
         label = self._label(rows, separator, checks.names("ignored_labels", ignored_labels))

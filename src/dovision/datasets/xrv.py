@@ -25,6 +25,7 @@ from dovision.types import Mask, Shape
 log = logging.getLogger(__name__)
 _BLACK, _WHITE = -1024, 1024  # of the library's images
 _NOT_PLAIN = ("self", "transform", "data_aug")
+_LEADS_OUT = r"/\S*|(?:\S*/)?\.\.(?:/\S*)?"  # text without spaces, which the library joins to a folder
 _UNKNOWN = ("error", "leave_out", "absent")
 
 
@@ -144,10 +145,17 @@ def _opened(name: str, arguments: Mapping[str, Any]) -> Any:
             raise FileNotFoundError(f"arguments.{key} must be a folder or file that exists, got {value}.")
     try:
         with _numpy_state_restored():
-            return kinds[name](**{key: _plain(value) for key, value in arguments.items()})
+            opened = kinds[name](**{key: _plain(value) for key, value in arguments.items()})
     except Exception as error:  # the library raises bare exceptions, and pandas' own
         reason = f"{type(error).__name__}: {str(error).rstrip('.')}"
         raise ValueError(f"{name} refuses its arguments: {reason}. Set dataset.arguments.") from error
+    for column in opened.csv:
+        cells = opened.csv[column].astype(str)
+        if (wrong := cells.str.fullmatch(_LEADS_OUT)).any():
+            raise ValueError(
+                f"{column} of {name} must name files below arguments.imgpath, got {cells[wrong].iloc[0]!r}."
+            )
+    return opened
 
 
 def _plain(value: Any) -> Any:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from pathlib import Path
 
 FORBIDDEN = re.compile(r"[\x00-\x1f\x7f\\:*?\"<>|]")  # what no file system, or only some, allow in a name
 
@@ -27,6 +31,19 @@ def file_name(what: str, text: str) -> str:
     if "/" in text:
         raise ValueError(f"{what} must be a name without /, got {text!r}. Choose one such as {_example([text])}.")
     return below(what, text)
+
+
+def outside(paths: Iterable[str], folders: Sequence[Path]) -> list[bool]:
+    """Return which paths lead, through links or not, to a place below none of these folders; of an empty one False."""
+    roots = tuple(os.path.join(os.path.realpath(folder), "") for folder in folders)
+    real_folder = lru_cache(None)(os.path.realpath)
+
+    def leads_out(path: str) -> bool:
+        folder, name = os.path.split(path)
+        real = os.path.join(real_folder(folder), name)
+        return not (os.path.realpath(real) if os.path.islink(real) else real).startswith(roots)
+
+    return [bool(path) and leads_out(path) for path in paths]
 
 
 def _example(names: list[str]) -> str:

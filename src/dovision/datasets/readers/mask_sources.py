@@ -29,6 +29,7 @@ from dovision.io.mask_files import (
     numbered_masks,
     read_mask_file,
 )
+from dovision.io.paths import outside
 from dovision.types import Mask, Shape
 
 log = logging.getLogger(__name__)
@@ -121,7 +122,7 @@ def mask_sources(
         paths = [str(root / cell) if cell else "" for cell in manifest.cells[own]]
         arrays_only = all(path.lower().endswith(ARRAYS) for path in paths if path)
         numbers = {name: ANY} if name else mask_numbers(settings.units, arrays_only)
-        sources.append(_there(MaskSource(paths, own, numbers), settings.missing, root, manifest.error))
+        sources.append(_there(MaskSource(paths, own, numbers), settings.missing, root, root, manifest.error))
     return sources
 
 
@@ -141,7 +142,8 @@ def masks_by_name(
         raise FileNotFoundError(f"masks.folder must be a folder of masks, but {folder} is not one.")
     paths = [str(folder / mask_file(pattern, name)) for name in names]
     numbers = mask_numbers(settings.units, pattern.lower().endswith(ARRAYS))
-    source = _there(MaskSource(paths, _BY_NAME, numbers), settings.missing, root, error or error_by_name(names))
+    error = error or error_by_name(names)
+    source = _there(MaskSource(paths, _BY_NAME, numbers), settings.missing, root, folder, error)
     check_distinct(pattern, list(names), map(_own_place, names, source.paths))
     return [source]
 
@@ -164,8 +166,13 @@ def _volume(path: Path) -> ModuleType | None:
     return nifti if nifti.is_nifti(name) else dicom if name.endswith(dicom.DICOM_SUFFIXES) else None
 
 
-def _there(source: MaskSource, missing: str, root: Path, error: ErrorText) -> MaskSource:
-    """The source without the files that are missing, if these may be."""
+def _there(source: MaskSource, missing: str, root: Path, folder: Path, error: ErrorText) -> MaskSource:
+    """The source without the files that are missing, if these may be; none may lie outside the root and the folder."""
+    wrong = outside(source.paths, (root, folder))
+    if any(wrong):
+        place = wrong.index(True)
+        remedy = f"{source.paths[place]} lies elsewhere. Copy it below the root."
+        raise ValueError(error(source.column, place, f"a file below {root}", remedy))
     skip = checks.choice("masks.missing", missing, ("error", "skip")) == "skip"
     there = [bool(path) and Path(path).is_file() for path in source.paths]
     lacking = [bool(path) and not found for path, found in zip(source.paths, there, strict=True)]

@@ -20,6 +20,7 @@ from dovision.datasets._splits import as_setting, probable_splits
 from dovision.datasets.readers.boxes import box_columns, file_boxes
 from dovision.datasets.readers.manifest import MADE, Manifest, cell_numbers, read_manifest
 from dovision.io.images import BadFile
+from dovision.io.paths import outside
 from dovision.runtime.progress import DISPLAY
 from dovision.types import SPLITS
 
@@ -90,7 +91,7 @@ def named_rows(manifest: Manifest, path: str, number: str | None, root: Path) ->
         ValueError: a path is empty or a URL, a number is no whole one.
     """
     cells = manifest.column(path, "columns.path")
-    manifest.refuse(path, cells == "", "the path of an image")
+    manifest.refuse(path, (cells == "") | cells.str.contains("\0", regex=False), "the path of an image")
     manifest.refuse(
         path, cells.str.match(r"[A-Za-z][A-Za-z0-9+.-]+://"), "the path of a file, not a URL", "Fetch the files first."
     )
@@ -103,6 +104,19 @@ def named_rows(manifest: Manifest, path: str, number: str | None, root: Path) ->
     files = [str(root / cell) for cell in cells]
     made = manifest.cells.assign(**{NAME: names, FILE: files, NUMBER: pd.Series(slices, cells.index, dtype=object)})
     return manifest._replace(cells=made)
+
+
+def refuse_outside(manifest: Manifest, path: str, root: Path, folder: Path) -> None:
+    """Raise where the path of an image leads out of the dataset's root and of the folder that paths are relative to.
+
+    Raises:
+        ValueError: one does, by .., as an absolute path, or through a link.
+    """
+    wrong = outside(manifest.cells[FILE], (root, folder))
+    if any(wrong):
+        meant = meant_path(manifest.cells[path].iloc[wrong.index(True)], folder)
+        remedy = meant or "Set dataset.root to a folder that holds all files, or copy them below it."
+        manifest.refuse(path, wrong, f"the path of a file below {root}", remedy)
 
 
 def _names(cells: Iterable[str], root: Path) -> list[str]:
