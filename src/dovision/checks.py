@@ -20,6 +20,10 @@ import torch
 from torch import Tensor
 
 _T = TypeVar("_T")
+MOST = 10**6  # of a count of steps, draws, units or channels, each of which costs work
+MOST_IMAGES = 10**9  # of a limit, which costs none
+MOST_CELLS = 1 << 22  # of a grid: a cell for each pixel of an image of 2,048 x 2,048
+MOST_CONTROLS = 1000  # of each unit, or of each object
 
 
 def instance(name: str, value: _T, kind: type[Any], example: str) -> _T:
@@ -46,11 +50,11 @@ def _described(value: object) -> str:
     return f"{value!r}." if plain else f"an object of class {type(value).__name__}."
 
 
-def positive_int(name: str, value: object) -> int:
-    """Return `value` if it is a whole number above zero."""
+def positive_int(name: str, value: object, most: int = MOST) -> int:
+    """Return `value` if it is a whole number above zero, of at most `most`."""
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}.")
-    return value
+    return _at_most(name, value, most)
 
 
 def bounded(name: str, value: object, low: int, high: int) -> int:
@@ -60,11 +64,16 @@ def bounded(name: str, value: object, low: int, high: int) -> int:
     return value
 
 
-def count(name: str, value: object) -> int:
-    """Return `value` if it is a whole number of at least zero."""
+def count(name: str, value: object, most: int = MOST) -> int:
+    """Return `value` if it is a whole number of at least zero, of at most `most`."""
     if isinstance(value, bool) or not isinstance(value, int) or value < 0:
         raise ValueError(f"{name} must be a whole number of at least 0, got {value!r}.")
-    return value
+    return _at_most(name, value, most)
+
+
+def seed(value: object) -> int:
+    """Return `value` if it is a seed: a whole number of at least zero, below 2 ** 63."""
+    return count("seed", value, 2**63 - 1)
 
 
 def switch(name: str, value: object) -> bool:
@@ -357,6 +366,12 @@ def none_wrong(name: str, errors: Sequence[str], count: int) -> None:
     if errors:
         several = f"{len(errors)} of {count} {name} are wrong:{bullet_lines(errors, 5)}"
         raise ValueError(several if len(errors) > 1 else errors[0])
+
+
+def _at_most(name: str, value: int, most: int) -> int:
+    if value > most:
+        raise ValueError(f"{name} must be at most {most:,}, got {value:,}.")
+    return value
 
 
 def _is_number(value: object) -> bool:

@@ -56,7 +56,7 @@ class FAB(NearestAttack):
         self.steps = checks.positive_int("steps", steps)
         self.targets = None if targets is None else checks.positive_int("targets", targets)
         self.restarts = checks.positive_int("restarts", restarts)
-        self.seed = checks.count("seed", seed)
+        self.seed = checks.seed(seed)
 
     def most_queries(self, classes: int) -> int:
         one_by_one = self.targets is not None and self.objective.target is None

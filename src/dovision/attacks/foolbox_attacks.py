@@ -131,7 +131,7 @@ class Boundary(FoolboxAttack):
             spherical_step=checks.positive("spherical_step", spherical_step),
             source_step=checks.positive("source_step", source_step),
         )
-        self.seed = checks.count("seed", seed)
+        self.seed = checks.seed(seed)
 
     def most_queries(self, classes: int) -> int:
         begin = self.begin.directions + self.begin.steps + 1

@@ -160,7 +160,7 @@ class PGD(BIM):
     ) -> None:
         super().__init__(eps, steps, step_size, norm, loss, target)
         self.restarts = checks.positive_int("restarts", restarts)
-        self.seed = checks.count("seed", seed)
+        self.seed = checks.seed(seed)
 
     def run(self, batch: Batch, classifier: Classifier, eps: float) -> Tensor:
         ball = Ball(batch.image, eps, self.norm)

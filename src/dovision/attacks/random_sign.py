@@ -32,7 +32,7 @@ class RandomSign(Attack):
 
     def __init__(self, eps: Epsilons, norm: str = "linf", seed: int = 0) -> None:
         super().__init__(eps, norm)
-        self.seed = checks.count("seed", seed)
+        self.seed = checks.seed(seed)
 
     def run(self, batch: Batch, classifier: Classifier, eps: float) -> Tensor:
         shape = tuple(batch.image.shape[1:])

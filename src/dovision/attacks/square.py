@@ -55,7 +55,7 @@ class Square(Attack):
         self.objective = Objective(loss, target)
         self.max_queries = checks.positive_int("queries", queries)
         self.area = checks.within("area", checks.positive("area", area), 0, 1)
-        self.seed = checks.count("seed", seed)
+        self.seed = checks.seed(seed)
 
     def check(self, classifier: Classifier, shape: Shape) -> None:
         self.objective.check(classifier.task)

@@ -80,7 +80,7 @@ def _epsilons(name: str, value: Any, norm: str = "linf") -> tuple[float, ...]:
 
 
 def _auto_or_whole(name: str, value: object) -> int | str:
-    return "auto" if value == "auto" else checks.positive_int(name, value)
+    return "auto" if value == "auto" else checks.positive_int(name, value, checks.MOST_IMAGES)
 
 
 def _component(value: object) -> Component:
@@ -92,6 +92,7 @@ def _component(value: object) -> Component:
 
 
 Whole: TypeAlias = Annotated[int, _rule(checks.positive_int)]
+Images: TypeAlias = Annotated[int, _rule(checks.positive_int, checks.MOST_IMAGES)]
 Seed: TypeAlias = Annotated[int, _rule(checks.bounded, 0, 2**32 - 1)]
 Threads: TypeAlias = Annotated[int, _rule(checks.bounded, 1, _MOST_WORKERS)]
 Workers: TypeAlias = Annotated[int, _rule(checks.bounded, 0, _MOST_WORKERS)]
@@ -244,7 +245,7 @@ class EvaluationSettings(Section):
     """Which images are measured, and how."""
 
     split: Annotated[str, _rule(checks.choice, ("test", "val"))]
-    images: Whole | None
+    images: Images | None
     only_with_boxes: Switch
     batch_size: Whole  # images
     chunk: Annotated[int | str, _rule(_auto_or_whole)]  # (image, unit) pairs, or auto
@@ -254,7 +255,7 @@ class EvaluationSettings(Section):
     top_k: Whole  # classes, of keep=top_k
     permuted_labels: Switch
     store_adversarial: Switch
-    checkpoint_every: Whole  # images
+    checkpoint_every: Images  # images
     shards: Whole
     shard: Count | None  # from 0; None: all, or the run that is merged
     num_thumbnails: Count
@@ -283,7 +284,7 @@ class AdaptiveSettings(Section):
     """The attacker who knows the detector."""
 
     detectors: Names | None  # None: all
-    images: Whole | None
+    images: Images | None
     eps: Annotated[tuple[float, ...], _rule(_epsilons)]  # one or several, pixel units
     steps: Whole
     restarts: Whole
@@ -298,8 +299,8 @@ class DetectionSettings(Section):
     seen: EpsilonsByName
     controls: Switch
     reference: Text | None
-    val_images: Whole | None
-    test_images: Whole | None
+    val_images: Images | None
+    test_images: Images | None
     workers: Threads
     adaptive: AdaptiveSettings
 
@@ -395,7 +396,7 @@ class ReportSettings(CommandSettings):
     sweep: Folder
     output: Folder | None
     figure_width: Annotated[float, _rule(checks.within, 3.25, 6.75)]  # inches
-    details: Whole  # runs
+    details: Images  # runs
     log_to: Chosen  # components of the group logger
     export: Annotated[str, _rule(checks.choice, ("hive",))] | None
 

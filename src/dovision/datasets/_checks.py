@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from dovision import checks
+from dovision.io.images import PIXELS
 from dovision.types import Shape, Task
 
 _Group = TypeVar("_Group")
@@ -41,6 +43,8 @@ def image_shape(stated: Sequence[int]) -> Shape:
     if len(whole) != 3 or not all(isinstance(length, int) and length > 0 for length in whole):
         got = list(whole) if whole else stated
         raise ValueError(f"shape must be three whole numbers (channels, height, width), got {got!r}.")
+    if math.prod(whole) > PIXELS:
+        raise ValueError(f"shape must have at most {PIXELS:,} values, got {list(whole)!r}. Make the images smaller.")
     return whole
 
 

@@ -102,7 +102,7 @@ class EffectConsistency(LogOddsEffect):
         }
         self.hidden = checks.positive_int("hidden", hidden)
         self.steps = checks.positive_int("steps", steps)
-        self.seed = checks.count("seed", seed)
+        self.seed = checks.seed(seed)
 
     def read_features(self, batch: Batch, classifier: Classifier, with_autoencoder: Classifier | None) -> Tensor:
         predicted, outcomes = self.profile.outcomes(batch, classifier, with_autoencoder)

@@ -97,7 +97,7 @@ class SmoothGrad(Explainer):
     """
 
     def __init__(self, seed: int, draws: int = 50, sigma: float = 0.15, batch_size: int = 16) -> None:
-        self.seed = checks.count("seed", seed)
+        self.seed = checks.seed(seed)
         self.draws = checks.positive_int("draws", draws)
         self.sigma = checks.positive("sigma", sigma)
         self.batch_size = checks.positive_int("batch_size", batch_size)
@@ -143,7 +143,7 @@ class KernelSHAP(Explainer):
         scale: str = "log_odds",
         batch_size: int = 16,
     ) -> None:
-        self.seed = checks.count("seed", seed)
+        self.seed = checks.seed(seed)
         self.rows, self.columns = checks.positive_int("rows", rows), checks.positive_int("columns", columns)
         self.draws = checks.positive_int("draws", draws)
         self.fill = checks.within("fill", fill, 0, 1, "It is in pixel units.")

@@ -45,7 +45,7 @@ class RISE(Explainer):
         scale: str = "probability",
         batch_size: int = 16,
     ) -> None:
-        self.seed = checks.count("seed", seed)
+        self.seed = checks.seed(seed)
         self.masks = checks.positive_int("masks", masks)
         self.cells = checks.positive_int("cells", cells)
         self.shown = checks.within("shown", shown, 0, 1)

@@ -57,8 +57,9 @@ class MaskIntervention(Intervention):
     def __init__(self, fill: Fill, controls: int, seed: int, wrap: bool = False) -> None:
         self.wrap = checks.switch("wrap", wrap)
         self.fill = checked_fill(fill)
-        self.suffixes = ("", *(f"{MATCHED_CONTROL}{number}" for number in range(checks.count("controls", controls))))
-        self.seed = checks.count("seed", seed)
+        number = checks.count("controls", controls, checks.MOST_CONTROLS)
+        self.suffixes = ("", *(f"{MATCHED_CONTROL}{control}" for control in range(number)))
+        self.seed = checks.seed(seed)
         self._objects: dict[int, list[Box]] = {}
         self._forget()
 

@@ -101,8 +101,8 @@ class Activation(Intervention):
         first = isinstance(choose, int) and range(checks.positive_int("choose", choose))
         self.choose = None if choose is None else _different("choose", first or choose, 1)
         self.sets = _sets(sets)
-        self.controls = checks.count("controls", controls)
-        self.seed = checks.count("seed", seed)
+        self.controls = checks.count("controls", controls, checks.MOST_CONTROLS)
+        self.seed = checks.seed(seed)
         self.layout = (
             None if layout is None else Layout(checks.choice("layout", layout, [each.value for each in Layout]))
         )

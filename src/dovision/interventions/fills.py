@@ -101,7 +101,7 @@ class Noise:
     """
 
     def __init__(self, seed: int) -> None:
-        self.seed = checks.count("seed", seed)
+        self.seed = checks.seed(seed)
 
     def __call__(self, value: Tensor, region: Box, context: Context) -> Tensor:
         shape = (value.shape[1], region.height, region.width)

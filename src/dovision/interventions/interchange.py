@@ -143,7 +143,7 @@ class ClassInterchange(SplitInterchange):
     def __init__(self, source_class: str, seed: int) -> None:
         super().__init__()
         self.source_class = checks.choice("source_class", source_class, SOURCE_CLASSES)
-        self.seed = checks.count("seed", seed)
+        self.seed = checks.seed(seed)
 
     def bind(self, images: Images, split: str) -> None:
         """Find the class and the group of each image of a split.

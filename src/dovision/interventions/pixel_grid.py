@@ -38,6 +38,7 @@ class PixelGrid(Intervention):
     def __init__(self, rows: int, columns: int, fill: Fill = BLACK) -> None:
         self.rows = checks.positive_int("rows", rows)
         self.columns = checks.positive_int("columns", columns)
+        checks.positive_int("rows * columns", rows * columns, checks.MOST_CELLS)
         self.fill = checked_fill(fill)
 
     def units(self, shape: Shape) -> tuple[str, ...]:

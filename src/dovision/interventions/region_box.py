@@ -46,11 +46,9 @@ class RegionBox(Intervention):
 
     def __init__(self, fill: Fill, controls: int, seed: int, objects: Sequence[str] | None = None) -> None:
         self.fill = checked_fill(fill)
-        self.suffixes = (
-            "",
-            *(f"{MATCHED_CONTROL}{number}" for number in range(checks.positive_int("controls", controls))),
-        )
-        self.seed = checks.count("seed", seed)
+        number = checks.positive_int("controls", controls, checks.MOST_CONTROLS)
+        self.suffixes = ("", *(f"{MATCHED_CONTROL}{control}" for control in range(number)))
+        self.seed = checks.seed(seed)
         self.objects = (
             (objects,) if isinstance(objects, str) else objects if objects is None else checks.names("objects", objects)
         )

@@ -41,6 +41,7 @@ class TokenDrop(Intervention):
     def __init__(self, rows: int, columns: int, keep: bool = False, site: str = TOKENS) -> None:
         self.rows = checks.positive_int("rows", rows)
         self.columns = checks.positive_int("columns", columns)
+        checks.positive_int("rows * columns", rows * columns, checks.MOST_CELLS)
         self.keep = checks.instance("keep", keep, bool, "true or false")
         self.site = checks.instance("site", site, str, "the name of a layer, or TOKENS")
 

@@ -179,7 +179,7 @@ class SignNoise:
 
     def __init__(self, eps: float | str, seed: int, draw: int = 0) -> None:
         self.eps = checks.within("eps", checks.number("eps", eps), 0, 1)
-        self.seed = checks.count("seed", seed)
+        self.seed = checks.seed(seed)
         self.draw = checks.count("draw", draw)
 
     def __call__(self, image: Tensor, context: Context) -> Tensor:

@@ -110,7 +110,7 @@ class Resample(ActivationValue):
     """
 
     def __init__(self, seed: int) -> None:
-        self.seed = checks.count("seed", seed)
+        self.seed = checks.seed(seed)
 
     def __call__(self, value: Tensor, unit: SiteUnit, context: Context) -> Tensor:
         positions = _several_positions(value, unit).shape[2]
@@ -146,7 +146,7 @@ class GaussianNoise(ActivationValue):
 
     def __init__(self, scale: float, seed: int) -> None:
         self.scale = checks.positive("scale", scale)
-        self.seed = checks.count("seed", seed)
+        self.seed = checks.seed(seed)
 
     def __call__(self, value: Tensor, unit: SiteUnit, context: Context) -> Tensor:
         own = unit.of(value)

@@ -52,7 +52,7 @@ class ConvAutoencoder(Autoencoder):
     ) -> None:
         super().__init__()
         self.after = after
-        self.channels = tuple(checks.positive_int("autoencoder.channels", c) for c in channels)
+        self.channels = tuple(checks.positive_int("autoencoder.channels", c, 4096) for c in channels)
         if len(self.channels) < 3 or self.channels[0] != self.channels[-1]:
             raise ValueError(
                 "autoencoder.channels must begin and end with the channels of the layer, with the code between, "

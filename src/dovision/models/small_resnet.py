@@ -68,5 +68,5 @@ def small_resnet(
         >>> classifier(torch.rand(2, 1, 32, 32)).shape
         torch.Size([2, 2])
     """
-    network = SmallResNet(shape[0], checks.positive_int("model.width", width), len(classes))
+    network = SmallResNet(shape[0], checks.positive_int("model.width", width, 1024), len(classes))
     return Classifier(network, Task(task, tuple(classes)), mean, std)

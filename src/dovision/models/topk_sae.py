@@ -61,9 +61,9 @@ class TopkSae(Autoencoder):
     ) -> None:
         super().__init__()
         self.after = after
-        self.width = checks.positive_int("autoencoder.channels", channels)
+        self.width = checks.positive_int("autoencoder.channels", channels, 1 << 16)
         self.code_channels = channels * checks.bounded("autoencoder.expansion", expansion, *EXPANSIONS)
-        self.dead_after = checks.positive_int("autoencoder.dead_after", dead_after)
+        self.dead_after = checks.positive_int("autoencoder.dead_after", dead_after, checks.MOST_IMAGES)
         self.k_aux = max(1, channels // 2) if k_aux is None else checks.positive_int("autoencoder.k_aux", k_aux)
         self.auxiliary = checks.at_least("autoencoder.auxiliary", auxiliary, 0)
         self.layout = Layout(checks.choice("autoencoder.layout", layout, LAYOUTS))

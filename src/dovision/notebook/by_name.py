@@ -47,7 +47,7 @@ def component(group: str, name: str, settings: Mapping[str, Any] = MappingProxyT
 
     checks.choice("group", group, GROUPS)
     checks.choice(group, name, sorted(path.stem for path in (configuration_folder() / group).glob("*.yaml")))
-    checks.count("seed", seed)
+    checks.seed(seed)
     found = composed_component(group, name, seed, several=group in _SEVERAL)
     for key in checks.instance("settings", settings, Mapping, "a mapping, such as {'eps': 0.1}"):
         if key not in found or key == "_target_":

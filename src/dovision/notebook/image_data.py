@@ -54,7 +54,7 @@ class ImageData:
         if isinstance(images, (tuple, list)) and not isinstance(images, Batch) and len(images) == 2 and labels is None:
             images, labels = images
         self.split = checks.choice("split", split, SPLITS)
-        self.most = None if most is None else checks.positive_int("most", most)
+        self.most = None if most is None else checks.positive_int("most", most, checks.MOST_IMAGES)
         self.batch_size = checks.positive_int("batch_size", batch_size)
         if isinstance(images, Tensor) or type(images).__module__.startswith("PIL."):
             checks.image_batch(images, "images")

@@ -75,7 +75,9 @@ class Propagation:
         self.site = find_site(classifier, intervention.site)
         self._second = None if intervention.second is None else Propagation(classifier, intervention.second)
         self._through = None if intervention.through is None else find_site(classifier, intervention.through)
-        self.allowance = PassLimits(None if chunk == "auto" else checks.positive_int("chunk", chunk))
+        self.allowance = PassLimits(
+            None if chunk == "auto" else checks.positive_int("chunk", chunk, checks.MOST_IMAGES)
+        )
         self.engine: Incremental | Plain | None = None
         self._known: KnownSite | None = None
         self._made_for: tuple[object, ...] | None = None  # shape, type and device of an image

@@ -86,7 +86,7 @@ class Shards:
         self.run = folder
         self.stage = stage
         self.schemas = schemas
-        self.every = checks.positive_int("evaluation.checkpoint_every", every)
+        self.every = checks.positive_int("evaluation.checkpoint_every", every, checks.MOST_IMAGES)
         self.devices = devices
         self.merged = merged
         self.row_group = row_group

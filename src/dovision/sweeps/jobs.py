@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -19,6 +20,7 @@ from dovision.config.errors import error_text
 from dovision.sweeps.validation import Checks
 
 Planned = TypeVar("Planned")
+_MOST_JOBS = 100_000
 BASIC_SWEEPER, BASIC = "BasicSweeper", "BasicLauncher"  # classes of Hydra and of its plugins
 JOBLIB, LOCAL, SLURM = "JoblibLauncher", "LocalLauncher", "SlurmLauncher"
 HERE = (BASIC, JOBLIB, LOCAL)  # launchers that run jobs on this machine
@@ -68,7 +70,10 @@ def overrides_of_jobs(config: DictConfig) -> list[tuple[str, ...]] | None:
     """The overrides of each job of Hydra's basic sweeper; None for a sweeper that chooses jobs as it goes."""
     if plugin(config, "sweeper") != BASIC_SWEEPER:
         return None
-    return list(itertools.product(*map(_values, _parsed(config).values())))
+    axes = [list(itertools.islice(_values(each), _MOST_JOBS + 1)) for each in _parsed(config).values()]
+    if math.prod(map(len, axes)) > _MOST_JOBS:
+        raise ValueError(f"a sweep must have at most {_MOST_JOBS:,} jobs, got more. Name fewer values.")
+    return list(itertools.product(*axes))
 
 
 def name_by_factors(config: DictConfig) -> None:
@@ -86,7 +91,7 @@ def _parsed(config: DictConfig) -> dict[str, Override]:
     return {override.get_key_element(): override for override in parsed}  # the last one of a key counts
 
 
-def _values(override: Override) -> list[str]:
+def _values(override: Override) -> Iterable[str]:
     """An override for each of the values that it sweeps over."""
     key = override.get_key_element()
     if not override.is_sweep_override():
@@ -95,7 +100,7 @@ def _values(override: Override) -> list[str]:
         raise ValueError(
             f"Hydra's basic sweeper takes values with commas, choice() or range(), got {override.input_line}."
         )
-    return [f"{key}={value}" for value in override.sweep_string_iterator()]
+    return (f"{key}={value}" for value in override.sweep_string_iterator())
 
 
 def _task(config: DictConfig) -> list[str]:

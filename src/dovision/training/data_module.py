@@ -95,7 +95,7 @@ class ImageDataModule(pl.LightningDataModule):
         self.test_split = test_split
         self.num_workers = checks.count("num_workers", num_workers)
         self.augmentation = None if augmentation is None else Augmentation(augmentation, seed)
-        self.shuffling = torch.Generator().manual_seed(checks.count("seed", seed))
+        self.shuffling = torch.Generator().manual_seed(checks.seed(seed))
         self.epoch = 0  # the next one of the training images
 
     def train_dataloader(self) -> DataLoader[Batch]:
