@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 _T = TypeVar("_T")
-MOST = 10**6  # of a count of steps, draws, units or channels, each of which costs work
+MOST_COUNT = 10**6  # of a count of steps, draws, units or channels, each of which costs work
 MOST_IMAGES = 10**9  # of a limit, which costs none
 MOST_CELLS = 1 << 22  # of a grid: a cell for each pixel of an image of 2,048 x 2,048
 MOST_CONTROLS = 1000  # of each unit, or of each object
@@ -50,7 +50,7 @@ def _described(value: object) -> str:
     return f"{value!r}." if plain else f"an object of class {type(value).__name__}."
 
 
-def positive_int(name: str, value: object, most: int = MOST) -> int:
+def positive_int(name: str, value: object, most: int = MOST_COUNT) -> int:
     """Return `value` if it is a whole number above zero, of at most `most`."""
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}.")
@@ -64,7 +64,7 @@ def bounded(name: str, value: object, low: int, high: int) -> int:
     return value
 
 
-def count(name: str, value: object, most: int = MOST) -> int:
+def count(name: str, value: object, most: int = MOST_COUNT) -> int:
     """Return `value` if it is a whole number of at least zero, of at most `most`."""
     if isinstance(value, bool) or not isinstance(value, int) or value < 0:
         raise ValueError(f"{name} must be a whole number of at least 0, got {value!r}.")

@@ -92,7 +92,7 @@ def _component(value: object) -> Component:
 
 
 Whole: TypeAlias = Annotated[int, _rule(checks.positive_int)]
-Images: TypeAlias = Annotated[int, _rule(checks.positive_int, checks.MOST_IMAGES)]
+ImageCount: TypeAlias = Annotated[int, _rule(checks.positive_int, checks.MOST_IMAGES)]
 Seed: TypeAlias = Annotated[int, _rule(checks.bounded, 0, 2**32 - 1)]
 Threads: TypeAlias = Annotated[int, _rule(checks.bounded, 1, _MOST_WORKERS)]
 Workers: TypeAlias = Annotated[int, _rule(checks.bounded, 0, _MOST_WORKERS)]
@@ -245,7 +245,7 @@ class EvaluationSettings(Section):
     """Which images are measured, and how."""
 
     split: Annotated[str, _rule(checks.choice, ("test", "val"))]
-    images: Images | None
+    images: ImageCount | None
     only_with_boxes: Switch
     batch_size: Whole  # images
     chunk: Annotated[int | str, _rule(_auto_or_whole)]  # (image, unit) pairs, or auto
@@ -255,7 +255,7 @@ class EvaluationSettings(Section):
     top_k: Whole  # classes, of keep=top_k
     permuted_labels: Switch
     store_adversarial: Switch
-    checkpoint_every: Images  # images
+    checkpoint_every: ImageCount  # images
     shards: Whole
     shard: Count | None  # from 0; None: all, or the run that is merged
     num_thumbnails: Count
@@ -284,7 +284,7 @@ class AdaptiveSettings(Section):
     """The attacker who knows the detector."""
 
     detectors: Names | None  # None: all
-    images: Images | None
+    images: ImageCount | None
     eps: Annotated[tuple[float, ...], _rule(_epsilons)]  # one or several, pixel units
     steps: Whole
     restarts: Whole
@@ -299,8 +299,8 @@ class DetectionSettings(Section):
     seen: EpsilonsByName
     controls: Switch
     reference: Text | None
-    val_images: Images | None
-    test_images: Images | None
+    val_images: ImageCount | None
+    test_images: ImageCount | None
     workers: Threads
     adaptive: AdaptiveSettings
 
@@ -396,7 +396,7 @@ class ReportSettings(CommandSettings):
     sweep: Folder
     output: Folder | None
     figure_width: Annotated[float, _rule(checks.within, 3.25, 6.75)]  # inches
-    details: Images  # runs
+    details: ImageCount  # runs
     log_to: Chosen  # components of the group logger
     export: Annotated[str, _rule(checks.choice, ("hive",))] | None
 

@@ -145,7 +145,7 @@ def _opened(name: str, arguments: Mapping[str, Any]) -> Any:
             raise FileNotFoundError(f"arguments.{key} must be a folder or file that exists, got {value}.")
     try:
         with _numpy_state_restored():
-            opened = kinds[name](**{key: _plain(value) for key, value in arguments.items()})
+            opened: Any = kinds[name](**{key: _plain(value) for key, value in arguments.items()})
     except Exception as error:  # the library raises bare exceptions, and pandas' own
         reason = f"{type(error).__name__}: {str(error).rstrip('.')}"
         raise ValueError(f"{name} refuses its arguments: {reason}. Set dataset.arguments.") from error

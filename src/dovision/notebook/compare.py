@@ -93,9 +93,9 @@ class ComparedResults:
             columns = [(table["metric"].map(METRIC_HEADS), name, "difference")]
         else:
             table = table[table["attack"] == WHOLE_FAMILY] if len(table) else table
-            of = ["detector", "fitted_on", "family", "reference"]
-            name = [_fit(*names, self.reference) for names in table[of].itertuples(index=False)]
-            name = pd.Series(name, table.index, dtype=object)
+            named = zip(*(table[of] for of in ("detector", "fitted_on", "family", "reference")), strict=True)
+            fits = [_fit(detector, fit, family, against, self.reference) for detector, fit, family, against in named]
+            name = pd.Series(fits, table.index, dtype=object)
             heads = dict(zip(DIFFERENCES, ("AUROC against clean images", "AUROC against noise"), strict=True))
             columns = [(pd.Series(head, table.index), name, column) for column, head in heads.items()]
         rows = []
