@@ -218,7 +218,6 @@ def grouped_means(
     rows: pd.DataFrame,
     by: list[str],
     values: Sequence[str],
-    resolution: float = 0.0,
     level: float = LEVEL,
     bounds: Mapping[str, Bounds] = MappingProxyType({}),
 ) -> pd.DataFrame:
@@ -228,9 +227,9 @@ def grouped_means(
         rows: columns of `by` and `values`; sample; group, the patient.
         by: columns whose values name a group of rows.
         values: columns of numbers.
-        resolution: smaller sizes are rounding, and count as 0, of values between bounds, which are of probabilities.
         level: of the intervals.
-        bounds: of some of the values, as of `mean_interval`; the others have none.
+        bounds: of values that are effects on probabilities, as of `mean_interval`, below RESOLUTION 0, or that are
+            sizes; the others have none.
 
     Returns:
         A row per group of rows, in their order: `by`; clusters (patients), images, objects (rows); and for each of
@@ -243,7 +242,7 @@ def grouped_means(
         row = dict(zip(by, key, strict=True)) | counts
         for name in values:
             between = bounds.get(name, UNBOUNDED)
-            known = resolution if np.isfinite(between).all() else 0.0
-            row |= mean_interval(own[name].to_numpy(float), groups, known, level, between).columns(name)
+            resolution = RESOLUTION if np.isfinite(between).all() else 0.0
+            row |= mean_interval(own[name].to_numpy(float), groups, resolution, level, between).columns(name)
         found.append(row)
     return without_few(pd.DataFrame(found))

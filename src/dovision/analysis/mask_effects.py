@@ -7,7 +7,6 @@ from pathlib import Path
 import pandas as pd
 
 from dovision.analysis.average_effect import grouped_means
-from dovision.functional.effects import RESOLUTION
 from dovision.functional.estimates import without_few
 from dovision.functional.intervals import EFFECT_BOUNDS, LEVEL, SIZE_BOUNDS, holm, mean_p_value
 from dovision.store.map_tables import BOXES_FILE, read_box_table
@@ -80,7 +79,7 @@ def mask_contrasts(folder: Path, level: float = LEVEL) -> pd.DataFrame:
     if sizes.empty:
         return pd.DataFrame(columns=MASK_CONTRASTS)
     cells = sizes.groupby(_CELL, sort=False)
-    frame = grouped_means(sizes, _CELL, [*_BOUNDS, *_IN_LOG_ODDS.values()], RESOLUTION, level, _BOUNDS)
+    frame = grouped_means(sizes, _CELL, [*_BOUNDS, *_IN_LOG_ODDS.values()], level, _BOUNDS)
     for name, log_odds in _IN_LOG_ODDS.items():
         frame[f"{name}_images"] = cells[name].count().to_numpy()
         frame[f"{name}_p"] = [mean_p_value(own[log_odds].to_numpy(float), own["group"].to_numpy()) for _, own in cells]

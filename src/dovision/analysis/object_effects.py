@@ -7,7 +7,6 @@ from pathlib import Path
 import pandas as pd
 
 from dovision.analysis.average_effect import grouped_means
-from dovision.functional.effects import RESOLUTION
 from dovision.functional.estimates import without_few
 from dovision.functional.intervals import EFFECT_BOUNDS, LEVEL, UNBOUNDED, holm, mean_p_value
 from dovision.store.map_tables import BOXES_FILE, read_box_table
@@ -75,7 +74,7 @@ def object_effects(folder: Path, level: float = LEVEL) -> pd.DataFrame:
 def mean_object_effects(rows: pd.DataFrame, level: float = LEVEL) -> pd.DataFrame:
     """The result of `object_effects`, from rows with condition, kind, class, sample, group, effect, log_odds_effect."""
     rows = rows.rename(columns={"log_odds_effect": "log_odds"})
-    means = grouped_means(rows, _CELL, ["effect", "log_odds"], RESOLUTION, level, {"effect": EFFECT_BOUNDS})
+    means = grouped_means(rows, _CELL, ["effect", "log_odds"], level, {"effect": EFFECT_BOUNDS})
     names = dict(zip((f"effect{end}" for end in _ENDS), ("mean", "low", "high", "reason"), strict=True))
     return means.rename(columns=names).reindex(columns=TRUE)
 
@@ -118,7 +117,7 @@ def contrasts(folder: Path, level: float = LEVEL) -> pd.DataFrame:
     both = paired(rows)
     cells = both[both["label"].isna() | (both["label"] == both["class"])].groupby(_CELL, sort=False)
     bounds = dict.fromkeys(("box", "control", "difference"), EFFECT_BOUNDS)
-    frame = grouped_means(cells.obj, _CELL, [*bounds, "log_odds"], RESOLUTION, level, bounds)
+    frame = grouped_means(cells.obj, _CELL, [*bounds, "log_odds"], level, bounds)
     frame["p"] = [mean_p_value(own["log_odds"].to_numpy(float), own["group"].to_numpy()) for _, own in cells]
     frame["p_holm"] = frame.groupby("condition")["p"].transform(lambda p: holm(p.to_numpy(float)))
     return without_few(frame[CONTRASTS])

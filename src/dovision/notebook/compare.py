@@ -15,9 +15,8 @@ from dovision.analysis.explanation_metrics import MAP_METRICS
 from dovision.analysis.map_summary import paired_difference
 from dovision.findings.comparison_findings import comparison_findings
 from dovision.findings.map_findings import PRIMARY, at_chance
-from dovision.functional.effects import RESOLUTION
 from dovision.functional.estimates import of_images
-from dovision.functional.intervals import LEVEL, withheld
+from dovision.functional.intervals import EFFECT_BOUNDS, LEVEL, withheld
 from dovision.notebook.detect import DetectedAttacks
 from dovision.notebook.explain import ExplainedImages
 from dovision.notebook.results import MeasuredImages
@@ -187,8 +186,8 @@ def _difference(own: pd.DataFrame, compared: pd.DataFrame, condition: str, metri
     both = both.dropna(subset="difference")
     if both.empty:
         return {"pairs": 0}
-    resolution = RESOLUTION if metric == "mean_abs_expected_effect" else 0.0
-    row = grouped_means(both, ["condition"], ["difference"], resolution, LEVEL).iloc[0]
+    bounds = {"difference": EFFECT_BOUNDS} if metric == "mean_abs_expected_effect" else {}
+    row = grouped_means(both, ["condition"], ["difference"], LEVEL, bounds).iloc[0]
     return {name: row[name] for name in row.index if name.startswith("difference")} | {"pairs": len(both)}
 
 
