@@ -71,7 +71,9 @@ def test_a_mean_over_classes_is_of_the_images_of_all():
 def scores(attack, count, eps, success):
     start = {"clean": 0, "noise": 100, "pgd": 200}[attack]
     rows = {"attack": attack, "eps": eps, "success": success, "sample": np.arange(count), "group": np.arange(count)}
-    return pd.DataFrame(rows | {"score": np.arange(count) + start, "score_reference": np.arange(count)[::-1] + start})
+    above = {f"above_{rate}{end}": 1.0 for rate in "15" for end in ("", "_reference")}
+    ranks = {"score": np.arange(count) + start, "score_reference": np.arange(count)[::-1] + start}
+    return pd.DataFrame(rows | ranks | above)
 
 
 @pytest.mark.parametrize(("images", "shown"), ENOUGH)

@@ -111,7 +111,7 @@ def test_each_picture_has_a_sentence(measured):
     (run,) = read_sweep(measured / "evaluate")
     found = [each.text for each in effect_findings(run)]
     assert {text.partition(":")[0] for text in found[:3]} == {f"photo{number}.png" for number in range(3)}
-    assert all("the largest effect of 4 units (one picture, no interval)" in text for text in found[:3])
+    assert all("the largest effect of 4 units (one picture, one fill, no interval)" in text for text in found[:3])
     assert found[3:] == []  # the attack's success would be a rate of 3 images
 
 
@@ -131,5 +131,5 @@ def test_the_photo_experiment_is_two_commands_away(tmp_path, run_command, capsys
     assert run_command(main, "experiment=photo", *given) == 0
     text = capsys.readouterr().err
     assert "kept the head, all of its 1,000 classes by name" in text
-    assert "flower.jpg: do(" in text
+    assert "flower.jpg: painting cell " in text
     assert " P(daisy) = " in text

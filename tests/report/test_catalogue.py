@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 import torch
 
+from dovision.io.files import sha256
 from dovision.report.figures.results import results_frame
 from dovision.report.report_figure import Catalogue, label_names, setup_sentence
 from dovision.store.run_record import read_sweep
@@ -53,9 +54,10 @@ def test_the_network_is_that_of_the_checkpoint_and_not_the_configured_one(
     checkpoint, model, network, write_run, tmp_path
 ):
     facts = write_run(tmp_path, images=3).facts() | ({} if model is None else {"model": model})
-    (tmp_path / "run.json").write_text(json.dumps(with_digest(facts)))
     config = tmp_path / ".hydra/config.yaml"
     config.write_text(f"{config.read_text()}\ncheckpoint: {checkpoint or 'null'}\n")
+    facts["digests"][".hydra/config.yaml"]["sha256"] = sha256(config)
+    (tmp_path / "run.json").write_text(json.dumps(with_digest(facts)))
     (run,) = completed(tmp_path)
     assert setup_sentence([run]).startswith(f"Data: MNIST; network: {network} intervention: ")
 
