@@ -160,8 +160,8 @@ def typeset(tmp_path: Path) -> Callable[..., str]:
 
 @pytest.fixture
 def quick_dry_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Time two batches of each kind of work in a dry run, however short they are."""
-    monkeypatch.setattr("dovision.sweeps.costs.SECONDS", 1e-9)
+    """Time a single step of each fit in a dry run."""
+    monkeypatch.setattr("dovision.sweeps.timing.SECONDS", 1e-9)
 
 
 def draw_svg_only(patch: pytest.MonkeyPatch) -> None:

@@ -39,8 +39,6 @@ EXCEPTIONS = {  # file, what is called: why it need not go through dovision.io
     ("datasets/readers/nifti.py", "np.memmap"): "a file of bounded size, that has been opened",
     ("store/tables.py", "pq.ParquetFile"): "a path that is known to be a file's",
     ("sweeps/interruption.py", "os.open"): "the null device, to write",
-    ("runtime/free_memory.py", "path.read_text"): "the system's",
-    ("runtime/processor_clock.py", "_SCHEDULED.read_text"): "the system's",
 }
 READERS = ("files", "input_files", "images", "arrays", "sealed")
 OF_A_RUN = ("read_json", "read_table")  # of io.text_files, which reads through dovision.io, and of store.tables

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import random
 import re
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -17,10 +16,9 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf, open_dict
 
 from dovision.config.sources import configuration_folder
-from dovision.sweeps.costs import Estimate, Pace, Work
 from dovision.sweeps.dry_run import JobEstimate, warn_of_space
 from dovision.sweeps.jobs import BASIC, JOBLIB, LOCAL, SLURM, Job, overrides_of_jobs, workers
-from dovision.sweeps.timing import Timer
+from dovision.sweeps.timing import BatchTimer, Estimate, TimedTask
 
 pytestmark = pytest.mark.usefixtures("quick_dry_run")
 
@@ -28,7 +26,7 @@ pytestmark = pytest.mark.usefixtures("quick_dry_run")
 @pytest.fixture
 def untimed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Take a minute for each job without timing it, where the minutes are not looked at."""
-    monkeypatch.setattr(Timer, "__call__", lambda timer, asked, recorded=None: Estimate(1.0, 1.0))
+    monkeypatch.setattr(BatchTimer, "__call__", lambda timer, job: Estimate(1.0))
 
 
 THREE = ("intervention.rows=1,2,3", "-m")
@@ -134,7 +132,7 @@ def test_a_dry_run_knows_what_is_done_what_is_fitted_and_times_what_is_alike_onc
         ("intervention.rows=2", "seed=1"): ("missing", "0", False),
     }
     timed = sorted(re.findall("timing a batch: (.*)", said.err))  # of two seeds alike, of two grids not
-    assert timed == ["attack", "effects", "effects", "fit of the classifier", "fit of the classifier, validation"]
+    assert timed in (["attack", *["effects"] * count, "fit of the classifier"] for count in (1, 2))  # 1: by its passes
 
 
 @pytest.mark.slow
@@ -163,39 +161,38 @@ def test_the_number_of_workers_is_that_of_the_launcher(launcher, expected, monke
 
 @pytest.mark.slow
 def test_timing_leaves_the_generators_and_the_output_root_as_they_were(small, copy, monkeypatch):
-    states, plain = [], Timer.__call__
+    states, plain = [], BatchTimer.__call__
 
     def state() -> list[object]:
         return [torch.get_rng_state().tolist(), random.getstate(), torch.get_num_threads(), os.environ.copy()]
 
-    def timed(self, asked, recorded=None):
+    def timed(self, job):
         states.append(state())
-        minutes = plain(self, asked, recorded)
+        minutes = plain(self, job)
         states.append(state())
         return minutes
 
-    monkeypatch.setattr(Timer, "__call__", timed)
+    monkeypatch.setattr(BatchTimer, "__call__", timed)
     before = {path: path.stat().st_mtime_ns for path in copy.rglob("*")}
     assert small("seed=1", "threads=2", "dry_run=true") == 0
     assert states[0] == states[1]
     assert {path: path.stat().st_mtime_ns for path in copy.rglob("*")} == before
 
 
-@pytest.mark.long  # two fits; test_costs.py has the arithmetic
+@pytest.mark.long  # two fits; test_timing.py has the arithmetic
 @pytest.mark.slow
-def test_the_minutes_of_an_attack_that_stops_early_are_bounded_until_the_classifier_is_fitted(small, capsys):
+def test_an_attack_that_stops_early_takes_more_at_least_until_the_classifier_is_fitted(small, capsys):
     attack = ("attack=square", "attack.queries=1000", "dry_run=true")
     assert small(*attack) == 0
-    said = capsys.readouterr().out
-    assert "not known of" not in said
-    assert re.search(r"about <?0\.\d+ minutes", said)
+    printed = capsys.readouterr().out
+    assert "not known of" not in printed
+    assert re.search(r"about [\d.]+ minutes", printed)
     assert small(*attack, "seed=1") == 0
-    said = capsys.readouterr().out.splitlines()
-    assert re.search(r" \d\.\d+-\d+\.\d+ ", said[1])
-    least, most = map(float, re.search(r"about (\S+) to (\S+) minutes", said[2]).groups())
-    assert least < most
-    assert said[3] == (
-        "not known of 1 jobs: attack (how soon it stops at an image is known once the classifier is fitted)"
+    printed = capsys.readouterr().out.splitlines()
+    assert re.search(r" \d+\.\d+\+ ", printed[1])
+    assert re.search(r"at least [\d.]+ minutes", printed[2])
+    assert printed[3] == (
+        "not known of 1 jobs: attack (how soon it stops at an image shows once the classifier is fitted)"
     )
 
 
@@ -211,10 +208,8 @@ def test_a_dry_run_times_maps_detection_and_all_fits(dovision_evaluate, tmp_path
     assert "1 jobs, 1 to do: 3 models to fit" in said.out
     assert "not known of" not in said.out
     assert re.findall("timing a batch: (.*)", said.err) == [
-        *("fit of the classifier", "fit of the classifier, validation"),
-        *("fit of the autoencoder", "fit of the autoencoder, validation"),
-        *("effects", "maps", "maps of sanity", "attack pgd", "what detectors read"),
-        *("fits of effect_profile_latent", "fits of effect_consistency", "adaptive attack on max_softmax"),
+        *("fit of the classifier", "fit of the autoencoder", "effects", "maps"),
+        *("attack pgd", "reading of detectors", "adaptive attack on max_softmax"),
     ]
     assert list(tmp_path.iterdir()) == []
 
@@ -223,41 +218,29 @@ def test_a_dry_run_times_maps_detection_and_all_fits(dovision_evaluate, tmp_path
 def test_a_dry_run_divides_by_the_workers_of_detection_what_they_share(dovision_evaluate, tmp_path, monkeypatch):
     shared = {}
 
-    def pace(timer: Timer, work: Work, settings: object, timed: object) -> Pace:
-        shared[work.kind] = work.workers
-        return Pace(0.0, 1.0)
+    def seconds(timer: BatchTimer, task: TimedTask, job: object) -> float:
+        shared[task.name] = task.workers
+        return 1.0
 
-    monkeypatch.setattr(Timer, "_pace", pace)
+    monkeypatch.setattr(BatchTimer, "_seconds", seconds)
     words = "detector=[effect_profile,max_softmax] detection.adaptive.detectors=[max_softmax] detection.workers=3 "
     words += "+attack@detection.attacks.pgd=pgd detection.val_images=8 detection.test_images=4 dry_run=true"
     assert dovision_evaluate(*words.split(), f"output_root={tmp_path}") == 0
     assert {kind: count for kind, count in shared.items() if not kind.startswith("fit of")} == {
-        **{"effects": 1, "attack pgd": 3, "what detectors read": 3},
-        **{"fits of effect_profile": 1, "adaptive attack on max_softmax": 1},  # one fit, one detector
+        **{"effects": 1, "attack pgd": 3, "reading of detectors": 3},
+        **{"adaptive attack on max_softmax": 1},  # one detector
     }
 
 
 def test_effects_larger_than_the_free_disk_are_warned_of(tmp_path, caplog, monkeypatch):
     monkeypatch.setattr("dovision.sweeps.dry_run.shutil.disk_usage", lambda folder: SimpleNamespace(free=3 * 10**9))
-    jobs = [
-        JobEstimate(Job(number, (), tmp_path), "missing", 0, 1, Estimate(1.0, 1.0), 10**9, None) for number in range(4)
-    ]
-    warn_of_space(tmp_path, jobs[:3])
+    jobs = [JobEstimate(Job(number, (), tmp_path), "missing", bytes=10**9) for number in range(3)]
+    warn_of_space(tmp_path, jobs[:2])  # and the rows of one while it runs
     assert caplog.text == ""
     warn_of_space(tmp_path, jobs)
     assert f"the jobs may write 4.0 GB, and {tmp_path} has 3.0 GB free." in caplog.text
-    warn_of_space(tmp_path, [jobs[0]._replace(meanwhile=2 * 10**9, merged=10**9)])
-    assert "the jobs may write 4.0 GB" in caplog.messages[-1]
-
-
-@pytest.mark.skipif(not Path("/proc/meminfo").is_file(), reason="the system does not say what memory is free")
-def test_what_runs_alike_took_of_memory_is_compared_with_what_is_free(tmp_path, caplog):
-    job = Job(0, (), tmp_path)
-    warn_of_space(tmp_path, [JobEstimate(job, "missing", 0, 1, Estimate(1.0, 1.0), 1, 1)])
-    assert "memory" not in caplog.text
-    warn_of_space(tmp_path, [JobEstimate(job, "missing", 0, 1, Estimate(1.0, 1.0), 1, 10**15)])
-    free = re.search(r"a run like these took 1000000\.0 GB of memory, and ([\d.]+) GB are free\.", caplog.text)
-    assert 0 < float(free[1]) < 10**6
+    warn_of_space(tmp_path, [job._replace(merged=10**9) for job in jobs[:2]])
+    assert "the jobs may write 5.0 GB" in caplog.messages[-1]
 
 
 @pytest.mark.parametrize(

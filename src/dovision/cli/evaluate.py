@@ -35,7 +35,6 @@ from dovision.store.tables import CLEAN, images_without_units, measured_samples
 from dovision.store.thumbnails import pictured_samples
 from dovision.store.unit_masks import write_object_masks
 from dovision.sweeps import reuse, sweep
-from dovision.sweeps.recorded_pace import PaceRecorder
 from dovision.training import model_cache
 from dovision.training.fit_callbacks import callbacks_of_tests
 from dovision.training.model_cache import CLASSIFIER
@@ -119,10 +118,9 @@ def _evaluate(settings: EvaluateSettings) -> None:
             settings, run.path, images, networks, intervention, attack, rows_depend_on, merged, of_job
         )
         maps = callbacks.map_evaluation(settings, run.path, images, of_job, networks, rows_depend_on, merged)
-        pace = PaceRecorder(settings.explanation["num_sanity_images"] if maps else 0)
         trainer = make_trainer(
             settings.trainer,
-            [evaluation, *maps, StopAfterBatch(own.stop), *callbacks_of_tests(settings.callbacks), pace],
+            [evaluation, *maps, StopAfterBatch(own.stop), *callbacks_of_tests(settings.callbacks)],
             own.loggers,
             enable_checkpointing=False,
             use_distributed_sampler=False,
@@ -143,17 +141,14 @@ def _evaluate(settings: EvaluateSettings) -> None:
                 raise ImagesLost(f"{least} of {len(samples)} test images were measured")
             if detection_setup is not None:
                 DISPLAY.step("detection")
-                with pace.fixed():
-                    detected = callbacks.run_detection(
-                        settings, run.path, images, networks, detection_setup, own.loggers, rows_depend_on
-                    )
+                detected = callbacks.run_detection(
+                    settings, run.path, images, networks, detection_setup, own.loggers, rows_depend_on
+                )
                 run.record(detected)
             for each in maps:
                 run.record({"seconds_per_map": each.seconds_per_map, "passes_per_map": each.passes_per_map})
             DISPLAY.step("summary")
             write_summary(run.path)
-            if not (evaluation.resumed or limits(settings.trainer)) and merged is None and trainer.world_size == 1:
-                run.record(pace.facts(settings))
             if reported is not None:
                 compared = reported.compare(run.path)
                 run.record({REPORTED: compared})
