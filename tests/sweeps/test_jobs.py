@@ -92,7 +92,6 @@ def test_the_launcher_of_a_swept_experiment_which_hydra_passes_over_is_refused(s
 
 
 @pytest.mark.slow
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("autoencoder", "units"), [("conv_1x1", 16), ("topk_sae autoencoder.after=relu1 autoencoder.channels=32", 256)]
 )

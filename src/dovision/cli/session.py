@@ -66,7 +66,7 @@ def running(run: RunDirectory, settings: EvaluateSettings) -> Iterator[Session]:
         record, overrides = settings.record(), recorded(HydraConfig.get().overrides.task)
         facts = {**provenance(), "seed": settings.seed, "started": datetime.now(timezone.utc).isoformat()}
         facts |= {"tags": _tags(record)}
-        facts |= {"work": hashing.work_hash(settings), "questions": hashing.questions(settings)}
+        facts["questions"] = hashing.questions(settings)
         limited = limits(settings.trainer)
         afresh = bool(limited) or settings.rerun == "all" or run.state == "completed"
         run.start(record, overrides, facts, afresh=afresh)

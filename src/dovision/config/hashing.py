@@ -243,13 +243,6 @@ def relevant_settings(settings: CommandSettings) -> dict[str, Any]:
     return without_irrelevant(settings.plain())
 
 
-def work_hash(settings: EvaluateSettings) -> str:
-    """The hash of what a forward pass of a run costs: network, image shape, intervention and attack."""
-    own = settings.plain()
-    parts = {name: own[name] for name in ("model", "intervention", "attack")}
-    return content_hash({**parts, "shape": own["dataset"]["shape"]})
-
-
 def questions(settings: EvaluateSettings) -> dict[str, str]:
     """Hashes of what is configured of the data, of each network and of files: runs that share one share its origin."""
     own = relevant_to_fits(settings.plain())

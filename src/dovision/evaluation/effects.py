@@ -146,7 +146,6 @@ class EffectEvaluation(Evaluation):
         self.origin = origin
         self.merged = merged
         self.all_images = all_images
-        self.resumed = False  # some images stood in finished shards at the start
 
     @property
     def pass_facts(self) -> dict[str, Any]:
@@ -200,7 +199,6 @@ class EffectEvaluation(Evaluation):
         self.shards = self.opened(
             Shards(self.folder, "effects", self._schemas(), self.checkpoint_every, resumed, *place, merged)
         )
-        self.resumed = self.shards.done > 0
         if self.merged:
             self._adopt(self.merged)
         self._load_state(self.shards.state)
