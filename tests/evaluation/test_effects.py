@@ -184,6 +184,7 @@ def assert_logged_is_the_tables(logged, folder):
     assert {name: value for name, value in logged.items() if name != "test_score"} == pytest.approx(expected, abs=1e-12)
 
 
+@pytest.mark.usefixtures("few_images")
 @pytest.mark.parametrize("cells", [PixelGrid, SomeCells])
 @pytest.mark.parametrize("batch_size", [1, 2, 3])
 def test_the_numbers_of_the_tables_are_logged(tmp_path, batch_size, cells):

@@ -385,7 +385,7 @@ def test_the_log_of_each_job_has_what_the_dataset_that_it_shares_has_warned_of(t
         job = settings.read("evaluate", compose("evaluate", given))
     logs = []
     for number in range(3):
-        with log_file(tmp_path / f"{number}.log"):
+        with log_file(tmp_path / f"{number}.log", {}):
             reuse.open_images(job)
             if number == 1:
                 logging.getLogger("dovision.datasets.image_folder").warning("a mask is empty")

@@ -14,10 +14,9 @@ from yaml.error import MarkedYAMLError
 
 from dovision.cli.scripts import multirun_first
 from dovision.config import hashing
-from dovision.config.choices import HYDRA_DEFAULTS
 from dovision.config.errors import error_text
 from dovision.config.null_choices import without_null
-from dovision.config.sources import configuration_folder
+from dovision.config.sources import HYDRA_DEFAULTS, configuration_folder
 from dovision.runtime.allocator import keep_freed_memory
 from dovision.runtime.outcomes import JobFailed
 from dovision.runtime.signals import Stop, Stopped

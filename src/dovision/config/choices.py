@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.metadata import version
 from typing import Any
 
 import hydra
@@ -14,9 +13,8 @@ from omegaconf.errors import InterpolationToMissingValueError, MissingMandatoryV
 
 from dovision.config.component import Component
 from dovision.config.component_names import configuration_folder
+from dovision.config.sources import HYDRA_DEFAULTS
 
-# Hydra 1.3 warns where version_base is not given, Hydra 1.4 where it is.
-HYDRA_DEFAULTS: dict[str, Any] = {"version_base": "1.3"} if version("hydra-core").startswith("1.3.") else {}
 _AROUND = ("autoencoder.after",)  # settings of a command that components refer to, and that are given here by hand
 
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig, OmegaConf
 
 from dovision.config.sources import leaves, resolved
-from dovision.io import paths
+from dovision.io import files, paths
 from dovision.io.files import sha256
 
 if TYPE_CHECKING:  # it takes torch to import, for which the help of a command does not wait
@@ -100,8 +100,10 @@ def file_hash(path: Path) -> str:
 def code_hash(without: Collection[str] = ()) -> str:
     """Twelve hexadecimal digits of this package's code, but for some of the packages in it."""
     package = Path(__file__).parents[1]
-    files = (path.relative_to(package) for path in package.rglob("*.py"))
-    return content_hash({file.as_posix(): file_hash(package / file) for file in files if file.parts[0] not in without})
+    modules = (path.relative_to(package) for path in package.rglob("*.py"))
+    return content_hash(
+        {path.as_posix(): file_hash(package / path) for path in modules if path.parts[0] not in without}
+    )
 
 
 def fitting_code_hash(attacks: bool = False) -> str:
@@ -154,17 +156,20 @@ def _imports(name: str) -> frozenset[str]:
     if top == PACKAGE:
         path = Path(__file__).parents[1].joinpath(*inside)
         places = [place for place in (path, path.parent) if place.name != PACKAGE]
-        files = [file for place in places for file in (place.with_suffix(".py"), place / "__init__.py")]
+        modules = [file for place in places for file in (place.with_suffix(".py"), place / "__init__.py")]
     else:
-        files = list(_own_files(top).values())
-    modules = [file for file in files if file.suffix == ".py" and file.is_file()]
-    names = {name for file in modules for name in _imports_of(file, top)}
+        modules = list(_own_files(top).values())
+    names = {name for file in modules if file.suffix == ".py" and file.is_file() for name in _imports_of(file, top)}
     return frozenset(name for name in names if name.partition(".")[0] not in sys.stdlib_module_names)
 
 
 def _imports_of(file: Path, package: str) -> Iterator[str]:
     """Full names that a file imports, by statements and by `checks.import_extra`."""
-    for node in ast.walk(ast.parse(file.read_bytes())):
+    try:
+        nodes = ast.walk(ast.parse(files.read_bytes(file, files.TEXT)))
+    except (SyntaxError, ValueError):  # it cannot be imported either
+        return
+    for node in nodes:
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -176,8 +181,8 @@ def _imports_of(file: Path, package: str) -> Iterator[str]:
 @functools.cache
 def _package_hash(name: str) -> str:
     """The version of an installed package, a hash of the files of another one, or "missing"."""
-    if files := _own_files(name):
-        return content_hash({place: file_hash(path) for place, path in files.items()})
+    if modules := _own_files(name):
+        return content_hash({place: file_hash(path) for place, path in modules.items()})
     for distribution in packages_distributions().get(name, ()):
         return version(distribution)
     origin = getattr(_spec(name), "origin", None)

@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
+from importlib.metadata import version
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -13,6 +14,8 @@ from omegaconf.resolvers import oc
 
 from dovision.config.component_names import configuration_folder as configuration_folder
 
+# Hydra 1.3 warns where version_base is not given, Hydra 1.4 where it is.
+HYDRA_DEFAULTS: dict[str, Any] = {"version_base": "1.3"} if version("hydra-core").startswith("1.3.") else {}
 _VARIABLE = re.compile(r"\$\{oc\.env:([^,{}$]+)")  # as `recorded` writes it
 _SHORTEST = 6  # letters of a value that is looked for in a text
 

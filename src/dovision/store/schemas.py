@@ -86,7 +86,6 @@ class RunRecord(Record):
     settings: str | None = None  # hash of all that is configured and can change the numbers
     components: dict[str, str] = {}  # from outside dovision: their version, or a hash of their files
     files: dict[str, str] = {}  # hashes of files that the configuration names
-    work: str | None = None  # hash of what a forward pass costs
     wall_seconds: NonNegativeFloat | None = None
     peak_memory_mb: NonNegativeInt | None = None
     forward_passes: NonNegativeInt | None = None
@@ -94,6 +93,7 @@ class RunRecord(Record):
     chunk_limit: NonNegativeInt | None = None  # pairs a pass since memory ran out
     approximation: dict[str, str | float] | None = None  # of effects, and its mean agreement with exact ones
     images: NonNegativeInt | None = None  # test images that were measured
+    images_without_units: NonNegativeInt | None = None  # since their masks are empty
     digests: dict[str, FileDigest] = {}  # of each file that is read of the run, by its path in the directory
     dead_gradients: NonNegativeFloat | None = None
     queries: dict[str, NonNegativeFloat] = {}
@@ -104,6 +104,7 @@ class RunRecord(Record):
     checkpoint_files: dict[str, str] = {}
     foreign_weights: dict[str, str] = {}  # hashes of the file of another program, and of the mapping of its names
     scores: dict[str, dict[str, Any]] = {}
+    model: dict[str, Any] | None = None  # the component of the classifier that was measured, as its checkpoint has it
     seconds_per_map: dict[str, NonNegativeFloat] = {}
     passes_per_map: dict[str, NonNegativeFloat] = {}
     detector_costs: dict[str, dict[str, NonNegativeFloat]] = {}

@@ -5,8 +5,11 @@ import json
 import pytest
 import yaml
 
+from dovision.io.files import sha256
+from dovision.io.text_files import read_json, write_json
 from dovision.report.figures.grid import Grid
 from dovision.store.run_record import read_sweep
+from dovision.store.schemas import with_digest
 
 
 @pytest.fixture(scope="module")
@@ -20,6 +23,9 @@ def grids(write_run, tmp_path_factory):
     content = yaml.safe_load(config.read_text())
     content["intervention"]["fill"] = {"_target_": "dovision.interventions.fills.Mean"}
     config.write_text(yaml.safe_dump(content))
+    facts = read_json(folder / "c" / "run.json")
+    facts["digests"][".hydra/config.yaml"]["sha256"] = sha256(config)
+    write_json(folder / "c" / "run.json", with_digest(facts))
     return folder
 
 
