@@ -92,9 +92,11 @@ class ComparedResults:
             columns = [(table["metric"].map(METRIC_HEADS), name, "difference")]
         else:
             table = table[table["attack"] == WHOLE_FAMILY] if len(table) else table
-            named = zip(*(table[of] for of in ("detector", "fitted_on", "family", "reference")), strict=True)
-            fits = [_fit(detector, fit, family, against, self.reference) for detector, fit, family, against in named]
-            name = pd.Series(fits, table.index, dtype=object)
+            named = table[["detector", "fitted_on", "family"]].assign(
+                other=table["reference"].replace(self.reference, "")
+            )
+            name = [_fit(*names) for names in named.itertuples(index=False)]
+            name = pd.Series(name, table.index, dtype=object)
             heads = dict(zip(DIFFERENCES, ("AUROC against clean images", "AUROC against noise"), strict=True))
             columns = [(pd.Series(head, table.index), name, column) for column, head in heads.items()]
         rows = []
@@ -191,10 +193,10 @@ def _difference(own: pd.DataFrame, compared: pd.DataFrame, condition: str, metri
     return {name: row[name] for name in row.index if name.startswith("difference")} | {"pairs": len(both)}
 
 
-def _fit(detector: str, fitted_on: str, family: str, against: str, reference: str) -> str:
+def _fit(detector: str, fitted_on: str, family: str, other: str) -> str:
     """A detector, what it was fitted to, a family of attacks, and what it is compared with if not the reference."""
     fitted = f" fitted to {display_name(fitted_on)}" if fitted_on else ""
-    minus = f" minus {display_name(against)}" if against != reference else ""
+    minus = f" minus {display_name(other)}" if other else ""
     return f"{display_name(detector)}{fitted}{minus}: {display_name(family)}"
 
 
