@@ -292,7 +292,10 @@ def of_runs(kind: str, commit: str, folders: Sequence[Path]) -> dict[str, Any]:
     facts = [run.facts for run in runs]
     origin = {
         "commit": commit,
-        "overrides": [[word for word in of["overrides"] if "root=" not in word] for of in facts],
+        "overrides": [
+            [re.sub("^checkpoint=.*", "checkpoint=FILE", word) for word in of["overrides"] if "root=" not in word]
+            for of in facts
+        ],
         "started": [of["started"][:10] for of in facts],
         "device": f"{facts[0]['device']}, {facts[0]['threads']} thread",
         "versions": facts[0]["versions"],
