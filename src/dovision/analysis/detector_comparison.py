@@ -13,7 +13,7 @@ import pyarrow as pa
 from dovision.analysis.detection_summary import RATES, TOO_FEW, WHOLE_FAMILY, noise_of
 from dovision.functional.detection import Scored, auroc_difference, threshold
 from dovision.functional.estimates import of_images
-from dovision.functional.intervals import mean_interval
+from dovision.functional.intervals import EFFECT_BOUNDS, mean_interval
 from dovision.runtime.forks import forked_map
 from dovision.store.detection_tables import (
     ADAPTIVE,
@@ -132,7 +132,8 @@ def _differences(both: pd.DataFrame, families: Mapping[str, str]) -> Iterator[di
             row |= of_images(auroc_difference(*strata), *images).columns(column)
         for end in RATES:
             more = (rows[f"above_{end}"] - rows[f"above_{end}_reference"]).to_numpy()
-            found = of_images(mean_interval(more, rows["group"].to_numpy()), np.isfinite(more).sum())
+            paired = mean_interval(more, rows["group"].to_numpy(), bounds=EFFECT_BOUNDS)
+            found = of_images(paired, np.isfinite(more).sum())
             row |= (found._replace(reason=TOO_FEW) if np.isnan(more).all() else found).columns(f"tpr_{end}")
         yield row
 
