@@ -323,7 +323,7 @@ WRONG = {
         torch.zeros(1, 1, 1, 1),
         torch.zeros(1, 4, 4),
         torch.zeros(1, 1, 4, 4, dtype=torch.uint8),
-        torch.zeros(1, 1, 4, 4, dtype=torch.float64),
+        torch.zeros(1, 1, 4, 4, dtype=torch.int64),
         torch.zeros(1, 1, 4, 4, dtype=torch.bool),
         torch.zeros(1, 1, 4, 4, device="meta"),
         torch.full((1, 1, 4, 4), torch.nan),

@@ -489,6 +489,8 @@ class Intervention(ABC):
         shape = tuple(value.shape) if region is None else (*value.shape[:-2], region.height, region.width)
         if self.shortens and isinstance(new, Tensor):
             shape = (*shape[:2], *new.shape[2:3], *shape[3:])
+        if isinstance(new, Tensor) and new.is_floating_point():
+            new = new.to(value.dtype)
         like = shape, value.dtype, value.device
         got: tuple[object, ...] = (type(new).__name__,)
         if isinstance(new, Tensor):
@@ -498,7 +500,8 @@ class Intervention(ABC):
         if got != like:
             raise ValueError(
                 f"{self._result(self.do, tuple(value.shape[1:]), unit)} must be its region's new value, shape "
-                f"{', '.join(map(str, like))}, got {', '.join(map(str, got))}."
+                f"{', '.join(map(str, like))}, got {', '.join(map(str, got))}. "
+                "Return it like the value that do() is given."
             )
         return new
 

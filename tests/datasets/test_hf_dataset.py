@@ -256,3 +256,10 @@ def test_a_file_of_an_image_outside_the_dataset_is_refused(tmp_path):
     pq.write_table(table, tmp_path / "own" / "train.parquet")
     with pytest.raises(ValueError, match=r"be a file below .*own, got .*outside\.png"):
         opened(tmp_path / "own")
+
+
+def test_files_behind_links_are_looked_at_through_the_folder_that_has_the_links(tmp_path):
+    hf_parts(train=12, test=6)["train"].to_parquet(tmp_path / "a.parquet")
+    (tmp_path / "root").mkdir()
+    (tmp_path / "root" / "train.parquet").symlink_to(tmp_path / "a.parquet")
+    assert tmp_path / "root" in opened(tmp_path / "root").files

@@ -393,3 +393,9 @@ def test_the_log_of_each_job_has_what_the_dataset_that_it_shares_has_warned_of(t
     assert [text.count("images are in two splits") for text in logs] == [1, 1, 1]
     assert [text.count("a mask is empty") for text in logs] == [0, 1, 1]
     assert caplog.text.count("images are in two splits") == 1  # on the terminal once
+
+
+def test_packages_that_change_no_number_and_the_standard_library_are_no_origin():
+    code = hashing.foreign_code({"_target_": "dovision.models.small_cnn.SmallCNN", "b": {"_target_": "builtins.eval"}})
+    assert "torch" in code
+    assert not {"pydantic", "omegaconf", "hydra", "huggingface_hub", "threadpoolctl", "builtins"} & code.keys()

@@ -59,8 +59,8 @@ def config_places(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
     yield {"dataset": {**pictures, "_partial_": True, "_args_": [node]}}
     yield {"dataset": pictures, "model": {**SMALL, "mean": node}}
     yield {"dataset": pictures, "training": {"classifier": {"optimizer": {**node, "_partial_": True}}}}
-    yield {"dataset": pictures, "detector": {"x": {"_target_": "torch.optim.Adam", "_recursive_": False, "y": node}}}
-    yield {"dataset": {**pictures, "_convert_": "none", "found": {"dataset": {"dataset": node}}}}
+    yield {"dataset": pictures, "detector": {"x": {"_target_": "torch.optim.Adam", "y": node}}}
+    yield {"dataset": {**pictures, "found": {"dataset": {"dataset": node}}}}
 
 
 def write_run(folder, config, **facts):

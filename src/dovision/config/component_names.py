@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 _PACKAGE = Path(__file__).parents[1]
 _KINDS = ("attacks", "datasets", "detectors", "explainers", "interventions", "models")  # packages of components
 _TARGET = re.compile(rf"^\s*_target_: dovision\.((?:{'|'.join(_KINDS)})\.\w+)\.(\w+)\s*$", re.MULTILINE)
 _ANY_TARGET = re.compile(r"\b_target_: *([\w.]+)")
 _SIGNS = frozenset("=:,{}[]'\"$")  # of overrides, in which a key that was read would set others
+_OF_HYDRA = ("_args_", "_convert_", "_recursive_")  # keys that change how a component is made; none is in conf/
+_COMPONENT = re.compile(rf"dovision\.({'|'.join(_KINDS)})\.")  # of which none is made in part
 _METRIC = re.compile(r"^class ([A-Z]\w*)\(", re.MULTILINE)
 
 
@@ -55,8 +58,11 @@ def check_stored(settings: object, source: str, trusted_by: str, where: str = ""
     Raises:
         ValueError: names the target, its key and the source.
     """
-    values = enumerate(settings) if isinstance(settings, (list, tuple)) else ()
-    for key, value in settings.items() if isinstance(settings, Mapping) else values:
+    values: Iterable[tuple[Any, Any]] = enumerate(settings) if isinstance(settings, (list, tuple)) else ()
+    target = str(settings.get("_target_")) if isinstance(settings, Mapping) else ""
+    if isinstance(settings, Mapping):
+        values = sorted(settings.items(), key=lambda item: item[0] != "_target_")  # which an error names first
+    for key, value in values:
         place, got = f"{where}.{key}".lstrip("."), ""
         if not _SIGNS.isdisjoint(str(key)):
             got = "whose key has signs of an override"
@@ -66,12 +72,15 @@ def check_stored(settings: object, source: str, trusted_by: str, where: str = ""
             got = "which refers to a value elsewhere"
         elif key == "trust_checkpoint" and value is not False:
             got = "which only a command may say"
+        if not got:
+            check_stored(value, source, trusted_by, place)
+            if key in _OF_HYDRA or (key == "_partial_" and _COMPONENT.match(target)):
+                got = "which only a command may say"
         if got:
             raise ValueError(
                 f"{place} in {source} is {value!r:.200}, {got}. If you trust the file and the code that it names, type "
                 f"{trusted_by}."
             )
-        check_stored(value, source, trusted_by, place)
 
 
 @functools.cache

@@ -26,7 +26,8 @@ if TYPE_CHECKING:  # it takes torch to import, for which the help of a command d
     from dovision.config.settings import CommandSettings, EvaluateSettings
 
 PACKAGE = "dovision"
-PLUMBING = ("filelock", "rich", "yaml")  # packages that change no number
+PLUMBING = ("filelock", "huggingface_hub", "rich", "yaml")  # packages that change no number
+_NOT_COMPUTING = ("config", "runtime", "checks")  # what is in dovision that changes none, either
 # Packages of dovision through which no model is fitted.
 NOT_IN_A_FIT = (
     *("analysis", "attacks", "cli", "detectors", "evaluation", "explainers", "interventions", "metrics", "report"),
@@ -136,7 +137,8 @@ def foreign_code(config: Mapping[str, Any]) -> dict[str, str]:
     Returns:
         By the name of the package, as it is imported.
     """
-    due = {str(value) for key, value in leaves(config) if key.rpartition(".")[2] == "_target_"}
+    targets = {str(value) for key, value in leaves(config) if key.rpartition(".")[2] == "_target_"}
+    due = {target for target in targets if target.partition(".")[0] not in sys.stdlib_module_names}
     seen: set[str] = set()
     while due := due - seen:
         seen |= due
@@ -155,6 +157,8 @@ def _imports(name: str) -> frozenset[str]:
     top, *inside = name.split(".")
     if top == PACKAGE:
         path = Path(__file__).parents[1].joinpath(*inside)
+        if inside[:1] and inside[0] in _NOT_COMPUTING:
+            return frozenset()
         places = [place for place in (path, path.parent) if place.name != PACKAGE]
         modules = [file for place in places for file in (place.with_suffix(".py"), place / "__init__.py")]
     else:

@@ -143,7 +143,7 @@ def of_run(folder: Path, split: str | None = None, trusted: bool = False) -> Ope
         if name in files:
             fitted[name] = model_cache.read_model(settings, Path(files[name]))
             measured = run.facts.get("checkpoints", {}).get(name, "none")
-            if not fitted[name].weights.startswith(measured):
+            if not measured or not fitted[name].weights.startswith(measured):
                 raise ValueError(
                     f"the weights in {files[name]} must be those that the run has measured ({measured}), got "
                     f"{fitted[name].weights[: len(measured)]}. Measure it again, or put the file back."

@@ -73,7 +73,8 @@ class LibraryImages(PreparedImages):
         """
         described = list(described)
         files = sorted(files)
-        self.files = tuple(sorted({file.parent for file in files}))
+        roots = {Path(root).absolute() for root in origin if isinstance(root, (str, Path)) and Path(root).exists()}
+        self.files = tuple(sorted({*(file.parent for file in files), *roots}))  # links in the roots count, too
         names = [file.name for file in files]
         own_files = repr([*described, *(f"{file.name} {stamp(file)}" for file in files)])
         self.use_store(store, lambda: [f"{name} {own_files}" for name in self.records["name"]], (*described, *origin))
