@@ -50,7 +50,7 @@ def headline(folder, reference, *made, fitted=()):
             (),
             "max_softmax_minus_feature_squeezing",
             0.0,
-            "ahead of its reference in TPR at 5% on any family: feature squeezing detects 0.240 ",
+            "No detector is shown to be better than its reference in TPR at 5%. Of all but the reference, the best is ",
         ),
         (
             "feature_squeezing",
@@ -58,7 +58,7 @@ def headline(folder, reference, *made, fitted=()):
             (),
             "effect_profile_minus_feature_squeezing",
             -0.22,
-            "ahead of its reference in TPR at 5% on any family: feature squeezing detects 0.240 ",
+            "No detector is shown to be better than its reference in TPR at 5%. Of all but the reference, the best is ",
         ),
         (
             "feature_squeezing",
@@ -66,7 +66,7 @@ def headline(folder, reference, *made, fitted=()):
             ("effect_consistency",),
             "effect_consistency_minus_feature_squeezing",
             0.4,
-            "Minus feature squeezing, fitted against unfitted, paired",
+            "The reference, feature squeezing (fitted to no attack; the detector to all other families), has a least ",
         ),
         (
             "feature_squeezing",
@@ -74,7 +74,7 @@ def headline(folder, reference, *made, fitted=()):
             ("effect_consistency", "feature_squeezing_supervised"),
             "effect_consistency_minus_feature_squeezing_supervised",
             0.16,
-            "Minus feature squeezing supervised fitted to the same attacks, paired",
+            "The reference, feature squeezing supervised, fitted to the same attacks, has a least TPR at 5% of 0.600 ",
         ),
         (
             "feature_squeezing",
@@ -98,18 +98,48 @@ def test_the_best_detector_is_held_against_the_reference(reference, made, fitted
 def test_the_operating_point_comes_first_and_families_follow(tmp_path):
     found = headline(tmp_path, "feature_squeezing", SQUEEZING, BETTER)
     assert re.match(
-        r"Entropy detects 0\.440 \[0\.300, 0\.587\] at 5% and 0\.440 \[0\.300, 0\.587\] at 1% of clean images rejected "
-        r"\(AUROC 0\.440 \[.*\], not shown to be separated from clean images\), of successful attacks by Square, its "
-        r"weakest of 2 families that it was not fitted to \(n = 50 attacked images; best of 1 that are ahead on a "
-        r"family; not adaptive\)\. Minus feature squeezing, paired, on that family: TPR at 5% \+0\.040 ",
+        r"Entropy detects 0\.440 \[0\.300, 0\.587\] at 5% and 0\.440 \[0\.300, 0\.587\] at 1% of clean images "
+        r"rejected, of successful attacks by Square, its weakest of 2 families that it was not fitted to \(n = 50 "
+        r"attacked images; not adaptive\)\. There its AUROC is 0\.440 \[.*\], not shown to be separated from clean "
+        r"images\. It is the only detector that is ahead of its reference on a family and whose least TPR at 5% is not "
+        r"below the reference's\. The reference, feature squeezing, has a least TPR at 5% of 0\.240 \[.*\], on PGD\. "
+        r"Minus the reference, paired, on Square: TPR at 5% \+0\.040 ",
         found.text,
     )
-    assert "By family, each by itself: TPR at 5% higher on PGD, not shown to differ on Square;" in found.text
+    assert "By family, each by itself: TPR at 5% higher on PGD, not shown to differ on Square." in found.text
+
+
+def test_a_detector_that_is_ahead_on_a_family_and_falls_below_the_least_of_the_reference_is_not_better(tmp_path):
+    """On PGD 40 of 50 against 12, on Square 8 of 50, where the reference has 20, and 12 at the least."""
+    found = headline(tmp_path, "feature_squeezing", SQUEEZING, {"entropy": {"pgd": 40, "square": 8}})
+    assert found.text.startswith(
+        "No detector is shown to be better than its reference in TPR at 5%. Entropy is ahead on PGD, but its least is "
+        "0.160 [0.072, 0.291] on Square, below the reference's least. Of all but the reference, the best is entropy, "
+        "which detects 0.160 "
+    )
+    assert "The reference, feature squeezing, has a least TPR at 5% of 0.240 [0.131, 0.382], on PGD." in found.text
+
+
+def test_a_detector_below_the_least_of_the_reference_does_not_hide_a_better_one(tmp_path):
+    found = headline(tmp_path, "feature_squeezing", SQUEEZING, BETTER, {"margin": {"pgd": 45, "square": 11}})
+    assert found.text.startswith("Entropy detects 0.440 ")
+    assert "It is the only detector that is ahead of its reference on a family and whose" in found.text
+    assert (
+        "best of 2 detectors that are ahead of"
+        in headline(
+            tmp_path / "two", "feature_squeezing", SQUEEZING, BETTER, {"margin": {"pgd": 45, "square": 21}}
+        ).text
+    )
+
+
+def test_what_was_not_measured_has_no_verdict(tmp_path):
+    """There is no noise in these scores."""
+    assert "noise" not in headline(tmp_path, "feature_squeezing", SQUEEZING, BETTER).text
 
 
 def test_below_chance_is_said(tmp_path):
-    assert "(AUROC 0.020 [" in headline(tmp_path, None, WEAKER).text
-    assert "], below chance), of successful attacks by PGD" in headline(tmp_path, None, WEAKER).text
+    assert "There its AUROC is 0.020 [" in headline(tmp_path, None, WEAKER).text
+    assert "], below chance." in headline(tmp_path, None, WEAKER).text
 
 
 def test_without_a_threshold_the_area_comes_first(tmp_path):

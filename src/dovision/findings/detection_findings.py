@@ -10,13 +10,14 @@ import pandas as pd
 from dovision.analysis.detection_summary import DETECTION, NOT_ADAPTIVE, WHOLE_FAMILY, read_detection, unseen
 from dovision.analysis.detector_comparison import read_comparison
 from dovision.findings.finding import Finding, direction, finding, in_brackets
-from dovision.store.detection_tables import ADAPTIVE, COMPARISON, DETECTOR, preferred
-from dovision.store.display_names import component_name
+from dovision.store.detection_tables import ADAPTIVE, COMPARISON, DETECTOR, leaves_out, preferred
+from dovision.store.display_names import component_name, display_name
 from dovision.store.run_record import Run
 
 _HEADS = {"tpr_5": "TPR at 5%", "auroc": "AUROC against clean images", "auroc_noise": "AUROC against noise"}
 _WORDS = {1: "higher on", -1: "lower on", 0: "not shown to differ on"}
 _CAUTION = {0: ", not shown to be separated from clean images", -1: ", below chance"}
+_ROUNDING = 1e-9  # of a difference of two shares
 _Row = Mapping[str, Any]
 
 
@@ -24,7 +25,8 @@ def detection_findings(run: Run) -> Iterator[Finding]:
     """The best detector on its weakest family, and its differences from the reference; the attacker who knows it.
 
     The best has the largest least TPR at 5% of clean images rejected, over the families that it was not fitted to (or
-    AUROC, where there is no threshold): of those that are ahead of the reference on one by the paired interval, if any.
+    AUROC, where there is no threshold): of those that are ahead of the reference on one by the paired interval and not
+    below its least, over the same families; if there is none, that is said.
     """
     if not (run.folder / DETECTION).is_file():
         return
@@ -37,14 +39,47 @@ def detection_findings(run: Run) -> Iterator[Finding]:
         compared = weakest[weakest["reference"].notna()]
         ahead = {row["detector"] for row in rows.to_dict("records") if direction(row, f"minus_{measure}") > 0}
         among = compared if len(compared) else weakest
-        among = among[among["detector"].isin(ahead)] if ahead else among
-        row = among.iloc[-1].to_dict()
+        better = among[[name in ahead and not _is_lower(rows, name, measure) for name in among["detector"]]]
+        row = (better if len(better) else among).iloc[-1].to_dict()
         best = row["detector"]
-        own = rows[rows["detector"] == best].to_dict("records")
-        chosen = f"; best of {len(among)} that are ahead on a family" if ahead else f"; best of {len(among)}"
-        unbeaten = weakest[weakest["detector"] == row["reference"]].to_dict("records") if not ahead else []
-        yield _headline(row, own, measure, chosen if len(weakest) > 1 else "", unbeaten)
+        beaten = pd.isna(row["reference"]) or len(better) > 0
+        chosen = _chosen(len(better) or len(among), len(better) > 0, measure) if len(weakest) > 1 and beaten else ""
+        name = component_name(best)
+        if not beaten:
+            name = _unbeaten(rows, best, [each for each in among["detector"] if each in ahead], measure)
+        yield _headline(rows, row, measure, name, chosen)
     yield from _adaptive(frame, best)
+
+
+def _is_lower(rows: pd.DataFrame, detector: str, measure: str) -> bool:
+    """Whether the least number of a detector over its families is below that of its reference over the same ones."""
+    own = rows[rows["detector"] == detector]
+    return bool(own[measure].min() < (own[measure] - own[f"minus_{measure}"]).min() - _ROUNDING)
+
+
+def _chosen(count: int, ahead: bool, measure: str) -> str:
+    """Among which detectors one was chosen, as a sentence."""
+    if not ahead:
+        return f" It is the best of {count} detectors."
+    of, are, their = ("only detector", "is", "its") if count == 1 else (f"best of {count} detectors", "are", "their")
+    below = f"whose least {_HEADS[measure]} is not below the reference's"
+    return f" It is the {of} that {are} ahead of {their} reference on a family and {below}."
+
+
+def _unbeaten(rows: pd.DataFrame, best: str, ahead: Sequence[str], measure: str) -> str:
+    """That no detector is shown to be better than its reference, and on which families which one is ahead."""
+    text = f"No detector is shown to be better than its reference in {_HEADS[measure]}. "
+    for name in ahead:
+        own = rows[rows["detector"] == name].to_dict("records")
+        families = ", ".join(component_name(one["family"]) for one in own if direction(one, f"minus_{measure}") > 0)
+        least = min(own, key=lambda one: float(one[measure]))
+        number = f"{in_brackets(least, measure, '.3f')} on {component_name(least['family'])}, below the reference's"
+        text = f"{text}{_sentence(component_name(name))} is ahead on {families}, but its least is {number} least. "
+    return f"{text}Of all but the reference, the best is {component_name(best)}, which"
+
+
+def _sentence(text: str) -> str:
+    return f"{text[0].upper()}{text[1:]}"
 
 
 def _families(run: Run, frame: pd.DataFrame) -> pd.DataFrame:
@@ -60,46 +95,73 @@ def _families(run: Run, frame: pd.DataFrame) -> pd.DataFrame:
     return rows.merge(compared[[*names, "reference", "reference_fitted_on", *differences.values()]], "left", names)
 
 
-def _headline(row: _Row, own: Sequence[_Row], measure: str, chosen: str, unbeaten: Sequence[_Row]) -> Finding:
+def _headline(rows: pd.DataFrame, row: _Row, measure: str, name: str, chosen: str) -> Finding:
     """The operating point of a detector on its weakest family, `row`, and its differences from the reference.
 
     Args:
-        row: of the weakest of the families.
-        own: of all families.
-        measure: by which they are ranked.
-        chosen: among how many detectors this one was.
-        unbeaten: the row of the reference's weakest family, if no detector is ahead of its reference on any.
+        rows: of all detectors and families.
+        row: of the weakest family of the detector.
+        measure: by which families are ranked.
+        name: of the detector, as the text begins with it.
+        chosen: a sentence on how the detector was chosen.
     """
+    own = rows[rows["detector"] == row["detector"]].to_dict("records")
     seen = " that it was fitted to" if row["fitted_on"] and len(own) == 1 else ""
     of = f", its weakest of {len(own)} families that it was not fitted to" if len(own) > 1 else seen
-    counted = f"n = {row['successful']:,} attacked images{chosen}; {NOT_ADAPTIVE}"
-    text = f"{component_name(row['detector'])} {_operating_point(row)}{of} ({counted})"
+    text = f"{_sentence(name)} {_operating_point(row)}{of}"
+    text = f"{text} (n = {row['successful']:,} attacked images; {NOT_ADAPTIVE})."
+    there = "" if pd.isna(row["tpr_5"]) else f" There its {_area(row)}."
+    text = f"{text}{there}{chosen}"
     if pd.isna(row["reference"]):
-        return finding("detection", f"{text[0].upper()}{text[1:]}.", row, row["successful"], measure)
-    fitted = " fitted to the same attacks" if row["reference_fitted_on"] else ", fitted against unfitted"
-    reference = f"{component_name(row['reference'])}{fitted if row['fitted_on'] else ''}"
-    for weakest in unbeaten:
-        ahead = f"no detector is shown to be ahead of its reference in {_HEADS[measure]} on any family"
-        text = f"{ahead}: {reference} {_operating_point(weakest)}, its weakest, and is not beaten. Of the others {text}"
-    there = ", ".join(f"{head} {in_brackets(row, f'minus_{name}')}" for name, head in _HEADS.items())
-    over = "; ".join(f"{_HEADS[name]} {_verdicts(own, f'minus_{name}')}" for name in (measure, "auroc_noise"))
-    text = f"{text[0].upper()}{text[1:]}. Minus {reference}, paired, on that family: {there}."
-    text = f"{text} By family, each by itself: {over}."
+        return finding("detection", text, row, row["successful"], measure)
+    text += f" {_reference(rows, row, own, measure)}"
+    known = [name for name in _HEADS if not pd.isna(row[f"minus_{name}"])]
+    there = ", ".join(f"{_HEADS[name]} {in_brackets(row, f'minus_{name}')}" for name in known)
+    verdicts = {name: _verdicts(own, f"minus_{name}") for name in (measure, "auroc_noise")}
+    over = "; ".join(f"{_HEADS[name]} {verdict}" for name, verdict in verdicts.items() if verdict)
+    text = f"{text} Minus the reference, paired, on {component_name(row['family'])}: {there}."
+    text = f"{text} By family, each by itself: {over}." if over else text
     return finding(f"{row['detector']}_minus_{row['reference']}", text, row, row["successful"], f"minus_{measure}")
 
 
+def _reference(rows: pd.DataFrame, row: _Row, own: Sequence[_Row], measure: str) -> str:
+    """The least number of the reference over the families of a detector, and what the two were fitted to."""
+    own = [one for one in own if not pd.isna(one[f"minus_{measure}"])]
+    if not own:
+        return f"The reference is {component_name(row['reference'])}."
+    least = min(own, key=lambda one: float(one[measure] - one[f"minus_{measure}"]))
+    key = {"detector": row["reference"], "family": least["family"], "fitted_on": least["reference_fitted_on"]}
+    same = rows[(rows[list(key)] == pd.Series(key)).all(axis=1)].to_dict("records")
+    there = same[0] if same else {measure: least[measure] - least[f"minus_{measure}"]}
+    apart = [one for one in own if one["fitted_on"] != one["reference_fitted_on"]]
+    how = ", fitted to the same attacks" if row["fitted_on"] else ""
+    if apart:
+        detector, reference = (_fitted_to(str(apart[0][name])) for name in ("fitted_on", "reference_fitted_on"))
+        how = f" (fitted to {reference}; the detector to {detector})"
+    number = f"{in_brackets(there, measure, '.3f')}, on {component_name(least['family'])}"
+    return f"The reference, {component_name(row['reference'])}{how}, has a least {_HEADS[measure]} of {number}."
+
+
+def _fitted_to(fit: str) -> str:
+    return "all other families" if leaves_out(fit) else display_name(fit) or "no attack"
+
+
 def _operating_point(row: _Row) -> str:
-    """The shares detected at the thresholds, and the AUROC, on the attacks of a family."""
+    """The shares detected at the thresholds, or, without any, the AUROC, on the attacks of a family."""
     rates = {"5%": "tpr_5", "1%": "tpr_1"}
     shares = [f"{in_brackets(row, of, '.3f')} at {at}" for at, of in rates.items() if not pd.isna(row[of])]
-    area = f"AUROC {in_brackets(row, 'auroc', '.3f')}{_CAUTION.get(direction(row, 'auroc', middle=0.5), '')}"
-    point = f"detects {' and '.join(shares)} of clean images rejected ({area})" if shares else f"has {area}"
+    point = f"detects {' and '.join(shares)} of clean images rejected" if shares else f"has {_area(row)}"
     return f"{point}, of successful attacks by {component_name(row['family'])}"
 
 
+def _area(row: _Row) -> str:
+    caution = _CAUTION.get(direction(row, "auroc", middle=0.5), "")
+    return f"AUROC {'' if pd.isna(row['tpr_5']) else 'is '}{in_brackets(row, 'auroc', '.3f')}{caution}"
+
+
 def _verdicts(rows: Sequence[_Row], column: str) -> str:
-    """Families on which a difference lies above zero, below it, or on neither side."""
-    signs = {component_name(row["family"]): direction(row, column) for row in rows}
+    """Families on which a difference lies above zero, below it, or on neither side, of those where it was measured."""
+    signs = {component_name(row["family"]): direction(row, column) for row in rows if not pd.isna(row[column])}
     named = {way: ", ".join(family for family, sign in signs.items() if sign == way) for way in _WORDS}
     return ", ".join(f"{words} {named[way]}" for way, words in _WORDS.items() if named[way])
 

@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
-from dovision.analysis.detection_summary import NOT_ADAPTIVE, WHOLE_FAMILY
+from dovision.analysis.detection_summary import WHOLE_FAMILY
 from dovision.analysis.detector_comparison import read_comparison
 from dovision.findings.number_text import bracketed
 from dovision.functional.intervals import PAIRED_INTERVALS
@@ -38,7 +38,7 @@ def comparison_figures(run: Run) -> Iterator[ReportFigure]:
         "all epsilons together, against clean images and against noise; above 0: ahead. Of detectors fitted to attacks "
         "the reference is its form fitted to the same attacks, where the run has it"
         f"{f'; fitted against unfitted: {others}' if others else ''}. Beyond {LINEAR} the axis is logarithmic. A "
-        f"supervised detector was fitted to all other families. All attacks are {NOT_ADAPTIVE}."
+        f"supervised detector was fitted to all other families. No attack is adaptive."
     )
     counted = f"n = {span(rows['successful'])} successful attacks."
     words = caption(text, [run], counted, f"Whiskers or brackets: {PAIRED_INTERVALS}. One seed.", rows)

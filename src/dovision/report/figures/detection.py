@@ -121,7 +121,7 @@ def _families(runs: Sequence[Run], frame: pd.DataFrame, text: str, end: str = ""
     about = (
         "AUROC of successful attacks of a family, at all epsilons together. A supervised detector was fitted to all "
         "families but the one of the column. Against noise: random signs of the epsilon of each attacked image, or of "
-        f"all epsilons where none is measured. {NOISE_CONTROL} All attacks are {NOT_ADAPTIVE}. {THRESHOLDS}"
+        f"all epsilons where none is measured. {NOISE_CONTROL} No attack is adaptive. {THRESHOLDS}"
     )
     counted = f"n, successful of attacked images: {_counted(rows, 'family')}."
     words = caption(f"{_BEST} {about}", runs, counted, text.replace("In brackets", "In the table"), rows)
@@ -170,7 +170,7 @@ def _controls(run: Run, frame: pd.DataFrame) -> Iterator[ReportFigure]:
         "Permuted labels: fitted to clean and successfully attacked validation images that are exchanged for half of "
         "the patients, and tested on test images exchanged likewise. Noise as attack: fitted to the noise of half of "
         "the patients as if it was an attack, the other noise being clean, and tested on noise against noise. "
-        f"The attacks are {NOT_ADAPTIVE}."
+        "No attack is adaptive."
     )
     counted = f"n = {span(rows['images'])} images that count as successful attacks."
     words = caption(text, [run], counted, f"In brackets: {SHARE_INTERVALS}. {_ONE_SEED}", rows)
@@ -306,8 +306,8 @@ def _epsilons(run: Run, frame: pd.DataFrame) -> Iterator[ReportFigure]:
     text = (
         f"AUROC of successful attacks. Coloured: mean over attacks ({names}), bands from the least to the largest; "
         "solid: against all clean images; dashed: against random-sign noise of the same epsilon. Dotted: all noise "
-        f"images against clean ones, which should be one half. {NOISE_CONTROL} {WORST_IS}. All attacks are "
-        f"{NOT_ADAPTIVE}. {_SHOWN}"
+        f"images against clean ones, which should be one half. {NOISE_CONTROL} {WORST_IS}. No attack is "
+        f"adaptive. {_SHOWN}"
     )
     words = caption(text, [run], _n(attacks), f"Whiskers: {SHARE_INTERVALS}. {_ONE_SEED}", data)
     yield ReportFigure("detection_epsilon", "AUROC against epsilon", words, _auroc_against_epsilon(data), data)
@@ -344,7 +344,7 @@ def _matrices(run: Run, frame: pd.DataFrame) -> Iterator[ReportFigure]:
             f"{display_name(str(name))} was fitted to on validation images; columns: the family of the test images; "
             f"{_BOLD}. AUROC of successful attacks at all epsilons together, against all clean "
             "images and against random-sign noise of the same epsilon; intervals are in the file. "
-            f"{NOISE_CONTROL} All attacks are {NOT_ADAPTIVE}. {_SHOWN}"
+            f"{NOISE_CONTROL} No attack is adaptive. {_SHOWN}"
         )
         words = caption(text, [run], _n(own), _ONE_SEED)
         figure = heat_maps(panels, texts, "AUROC minus one half", limit=0.5)
