@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import shutil
 from pathlib import Path
 
@@ -67,13 +68,31 @@ def test_the_finding_and_the_figure_give_both_differences(of_masks):
     summary = {"mask_contrasts": mask_contrasts(of_masks.folder).to_dict("records"), "labels": {"opacity": 24}}
     run = dataclasses.replace(of_masks, summary={**of_masks.summary, **summary})
     found = {each.name: each for each in effect_findings(run)}
-    assert found["mask_minus_moved"].text.startswith(
-        "The effect of painting lung with mean on P(opacity), 0.619 in size, is larger"
+    assert re.fullmatch(
+        r"The effect of painting lung with mean on the log-odds of opacity is larger than that of the mask moved "
+        r"elsewhere \(inside minus moved, in size, \+2\.094 \[.*\], paired; n = 23 images, 12 groups\)\. "
+        r"On P\(opacity\): inside 0\.619, moved 0\.200, difference \+0\.419 \[-.*\]\. "
+        r"One fill; another can have another effect\.",
+        found["mask_minus_moved"].text,
     )
-    assert "paired; n = 23 images, 12 groups" in found["mask_minus_moved"].text
     assert found["mask_minus_outside"].low > 0  # the size on the probability, by betting
     (figure,) = Masks(0).of_run(run)
     assert figure.data["minus_outside"].tolist() == pytest.approx([0.37], abs=0.01)
+
+
+def test_a_mask_that_is_larger_in_log_odds_alone_is_not_said_to_be_larger_on_the_probability(of_masks, monkeypatch):
+    """Inside .01 and 3 in log-odds, near saturation; outside .3 and 1."""
+    made = rows()[lambda frame: ~frame["unit"].str.contains("control")]
+    inside = made["unit"] == "lung"
+    effect, log_odds = np.where(inside, -0.01, 0.3), np.where(inside, -3, 1) + 0.01 * (made["sample"] % 5)
+    monkeypatch.setattr(mask_effects, "_rows", lambda folder: made.assign(effect=effect, log_odds_effect=log_odds))
+    summary = {"mask_contrasts": mask_contrasts(of_masks.folder).to_dict("records"), "labels": {"opacity": 24}}
+    run = dataclasses.replace(of_masks, summary={**of_masks.summary, **summary})
+    text = next(each.text for each in effect_findings(run) if each.name == "mask_minus_outside")
+    assert (
+        "on the log-odds of opacity is larger than that of all outside it (inside minus outside, in size, +1.9" in text
+    )
+    assert "On P(opacity): inside 0.010, outside 0.300, difference -0.290 [" in text
 
 
 def test_units_of_a_run_without_masks_are_not_compared(painted_run, map_run, write_run, tmp_path):

@@ -1,6 +1,6 @@
 import pytest
 
-from dovision.findings.number_text import interval_text, level_text, metric_text
+from dovision.findings.number_text import interval_text, level_text, metric_text, number_text
 from dovision.functional.intervals import SATURATED
 from dovision.store.display_names import MEAN_EFFECT
 
@@ -25,6 +25,7 @@ def interval(estimate, low=None, high=None, reason="few"):
         (interval(0.2, -0.0001, 0.5, ""), "0.200 [-0.00010, 0.500]"),
         (interval(0.073, 3.2e-91, 1.0, ""), "0.073 [0.000, 1.000]"),
         (interval(0.0004, 0.0001, 0.0012, ""), "0.00040 [0.00010, 0.00120]"),
+        (interval(4.4e-6, 0.0, 9e-6, ""), "4.4e-6 [0.0, 9.0e-6]"),
         (interval(-2.5e-7, -3e-7, 1e-7, ""), "-2.5e-7 [-3.0e-7, 1.0e-7]"),
     ],
 )
@@ -50,3 +51,10 @@ def test_levels_have_two_digits_of_what_they_leave():
         0.9: "90%",
     }
     assert {level: level_text(level) for level in levels} == levels
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(0.0, "0.0"), (-0.0, "0.0"), (1.0, "1.0"), (-1.6e-2, "-1.6e-2"), (2.5e11, "2.5e11")]
+)
+def test_an_exponent_has_no_zeros_and_zero_has_none(value, text):
+    assert number_text(value, "+.1e").lstrip("+") == text

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections import defaultdict
 from dataclasses import replace
 from functools import partial
 
@@ -12,13 +13,14 @@ import pandas as pd
 import pytest
 
 import made_runs
-from dovision.findings import map_findings
+from dovision.findings import effect_findings, map_findings, sweep_numbers
 from dovision.findings.effect_findings import without_opposite
 from dovision.findings.finding import Finding, direction, in_brackets
 from dovision.findings.number_text import HEADLINE_METRICS
 from dovision.findings.run_findings import run_findings
 from dovision.findings.sweep_findings import by_factors, sweep_sentences
 from dovision.store.run_record import Run, read_run
+from dovision.store.tables import read_samples
 
 
 @pytest.mark.parametrize(
@@ -127,7 +129,11 @@ def of_quality(number, labels=("a", "b"), **classes):
     clean["classes"] = {name: {"auroc": own, "balanced_accuracy": {}} for name, own in plain.items()}
     if number:
         clean["balanced_accuracy"] = {"estimate": sum(number) / 2, "low": number[0], "high": number[1]}
-    summary = {"conditions": {"clean": clean}, "labels": dict.fromkeys(labels, 20), "maps": []}
+    summary = {
+        "conditions": {"clean": clean},
+        "labels": labels if isinstance(labels, dict) else dict.fromkeys(labels, 20),
+        "maps": [],
+    }
     return Run(None, "job", "completed", {}, {}, summary)
 
 
@@ -143,9 +149,13 @@ def of_quality(number, labels=("a", "b"), **classes):
         (of_quality(None, a=(0.4, 0.6)), "(AUROC 0.500 [0.400, 0.600], chance 0.5"),
         (of_quality(None, a=(0.4, 0.6), b=(0.45, 0.65)), "(largest AUROC of a label 0.550 [0.450, 0.650], chance 0.5"),
         (of_quality(None, a=(0.4, 0.6), b=(0.55, 0.65)), None),
+        (of_quality(None, **dict.fromkeys("bc", (0.4, 0.6)), a=(0.51, 0.7)), "0.5, above it on 1 of 3 labels; n = 40"),
+        (of_quality(None, **dict.fromkeys("bc", (0.51, 0.7)), a=(0.4, 0.6)), None),
+        (of_quality((0.4, 0.6), {"a": 20, "b": 20, "c": 0}), "balanced accuracy 0.500 [0.400, 0.600], chance 0.5"),
     ],
 )
-def test_of_a_classifier_at_chance_no_map_is_said_to_be_better(run, said):
+def test_of_a_classifier_at_chance_no_map_is_said_to_be_better(run, said, monkeypatch):
+    monkeypatch.setattr(sweep_numbers, "counted_images", lambda run: defaultdict(dict))
     found = map_findings.at_chance(run)
     assert (found is None) == (said is None)
     assert found is None or said in found.text
@@ -166,3 +176,52 @@ def test_a_run_of_maps_at_chance_has_one_sentence_on_them(map_run):
     first, truth = run_findings(run)
     assert first.name == "classifier_at_chance"
     assert truth.text.startswith("Taking the nodule away")
+
+
+@pytest.mark.parametrize(
+    ("attack", "norm"),
+    [
+        ({"norm": "l2"}, "L2"),
+        ({"norm": "linf"}, "Linf"),
+        ({"attack": {"norm": "l2"}}, "L2"),  # transferred
+        ({}, "Linf"),  # as it is measured: each pixel moves by .2
+    ],
+)
+def test_an_attack_has_its_norm_and_the_images_that_it_is_a_share_of(attack, norm, tmp_path, write_run):
+    write_run(tmp_path, images=20, eps=(0.2,), grid=2, maps=0)
+    run = read_run(tmp_path)
+    part = {"_target_": "dovision.attacks.gradient_ascent.PGD"} | attack
+    success = read_samples(tmp_path).query("condition == 'eps=0.2'")["success"]
+    of, won = int(success.count()), int((success == 1).sum())
+    assert won < of < 20
+    found = {each.name: each for each in effect_findings._attack(replace(run, config={**run.config, "attack": part}))}
+    assert found["attack_success"].text.startswith(f"PGD at {norm} epsilon 0.2 succeeds on ")
+    assert found["attack_success"].text.endswith(f"predicted rightly before (n = {of} of 20 images).")
+    assert f"{norm} epsilon 0.2, n = {won} successfully attacked images against 20 clean ones" in (
+        found["effect_auroc"].text
+    )
+    assert (found["attack_success"].n, found["effect_auroc"].n) == (of, won)
+    assert {
+        each["metric"]: each["images"] for each in sweep_numbers.sweep_numbers(run) if each["condition"] != "clean"
+    }.items() >= {"success_rate": of, "auroc": won, "mean_abs_expected_effect": 20}.items()
+
+
+def test_the_class_that_an_object_changes_most_has_an_interval_of_the_level_of_the_chosen(monkeypatch):
+    """One of four classes: 1 - .05 / 4, with intervals of half a width of 1 at 95%, of 2 at that level."""
+
+    def table(folder, level=0.95):
+        half = {0.95: 1.0, 0.9875: 2.0}[level]
+        sizes = {"a": 0.1, "b": -1.5, "c": 0.2, "d": 0.3}
+        key = {"condition": "clean", "kind": "nodule", "images": 40, "mean": -0.1, "low": -0.2, "high": -0.05}
+        ends = {"log_odds": 0.0, "log_odds_low": -half, "log_odds_high": half}
+        rows = ({end: size + own for end, own in ends.items()} | {"class": name} for name, size in sizes.items())
+        return pd.DataFrame([key | own for own in rows])
+
+    monkeypatch.setattr(effect_findings, "object_effects", table)
+    monkeypatch.setattr(effect_findings, "read_task", lambda folder: made_runs.DIGITS)
+    run = Run(None, "", "completed", {}, {}, {"object_effects": table(None).to_dict("records")})
+    (found,) = effect_findings._objects(run)
+    assert found.text == (
+        "Taking the nodule away changes the log-odds of b by -1.500 [-3.500, +0.500], no difference shown from 0; P(b) "
+        "changes by -0.100 [-0.200, -0.050] on average (chosen among 4 effects, so at 98.8%; n = 40 images)."
+    )

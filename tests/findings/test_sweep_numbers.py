@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import replace
 
 import pytest
 
+from dovision.findings import sweep_numbers as sweep_numbers_module
 from dovision.findings.map_findings import PRIMARY
 from dovision.findings.number_text import HEADLINE_METRICS
 from dovision.findings.sweep_findings import by_factors, pivots, sweep_sentences
@@ -15,6 +17,12 @@ from dovision.store.run_record import Run
 
 CLEAN = dict.fromkeys(("success_rate", "robust_accuracy", "mean_abs_expected_effect", "auroc", "success_8bit"))
 CLEAN |= {"accuracy": {"estimate": 0.9, "low": 0.8, "high": 1.0}, "images": 40}
+
+
+@pytest.fixture(autouse=True)
+def without_samples(monkeypatch):
+    """These runs have no tables: each number is of all images of its condition."""
+    monkeypatch.setattr(sweep_numbers_module, "counted_images", lambda run: defaultdict(dict))
 
 
 def score(explainer, mean, metric="energy", cases="all"):

@@ -97,10 +97,14 @@ def test_a_figure_and_every_special_character_are_set(sweep, typeset, tmp_path):
         ((0.8, 0.6), (0.95, 0.8), [False, False]),
         ((np.nan, 0.6), (np.nan, 0.8), [False, False]),  # without an interval
         ((0.85, np.nan), (0.95, np.nan), [False, False]),
+        ((0.85, 0.6, np.nan), (0.95, 0.8, np.nan), [False, False, False]),  # one of two rivals has none
     ],
 )
 def test_the_best_is_bold_only_where_its_interval_is_above_the_others(low, high, bold):
-    numbers, *ends = (pd.DataFrame({"PGD": values}) for values in ((0.9, 0.7), low, high))
+    numbers, *ends = (pd.DataFrame({"PGD": values}) for values in ((0.9, 0.7, 0.6)[: len(low)], low, high))
     shown = with_best(numbers.astype(str), numbers, *ends)["PGD"]
     assert [isinstance(text, BestText) for text in shown] == bold
+    absent = pd.DataFrame({"PGD": [np.nan]})  # a rival without a number is none
+    shown = with_best(*(pd.concat([table, absent]) for table in (numbers.astype(str), numbers, *ends)))["PGD"]
+    assert [isinstance(text, BestText) for text in shown] == [*bold, False]
     assert not any(isinstance(text, BestText) for text in with_best(numbers * 0, numbers * 0, *ends)["PGD"])  # equal

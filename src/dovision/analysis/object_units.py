@@ -15,6 +15,7 @@ from dovision.analysis.object_effects import TRUE, mean_object_effects, object_r
 from dovision.functional import estimates
 from dovision.functional.detection import Scored, auroc
 from dovision.functional.estimates import of_images, share_of_images
+from dovision.functional.intervals import LEVEL
 from dovision.store.activity import read_activity
 from dovision.store.map_tables import BOXES_FILE, read_box_table
 from dovision.store.tables import (
@@ -92,7 +93,7 @@ def best_unit(truth: pd.Series[float], measured: pd.DataFrame, half: pd.Series[b
     return str(correlation.idxmax()) if correlation.notna().any() else str(measured.columns[0])
 
 
-def effects_over_objects(folder: Path) -> pd.DataFrame:
+def effects_over_objects(folder: Path, level: float = LEVEL) -> pd.DataFrame:
     """Mean effect on clean images of the unit that lies over an object: of each, the unit that covers most of its box.
 
     Returns:
@@ -107,7 +108,7 @@ def effects_over_objects(folder: Path) -> pd.DataFrame:
     rows = rows.assign(kind=rows["object"].map(object_kind), group=rows["sample"].map(read_groups(folder)))
     spoken = rows["label"].dropna().unique()
     rows = rows[rows["class"].isin(spoken) & (rows["label"].isna() | (rows["label"] == rows["class"]))]
-    return mean_object_effects(rows)
+    return mean_object_effects(rows, level)
 
 
 def _over(effects: pd.DataFrame, boxes: pd.DataFrame) -> pd.DataFrame:

@@ -26,7 +26,7 @@ def detection_findings(run: Run) -> Iterator[Finding]:
 
     The best has the largest least TPR at 5% of clean images rejected, over the families that it was not fitted to (or
     AUROC, where there is no threshold): of those that are ahead of the reference on one by the paired interval and not
-    below its least, over the same families; if there is none, that is said.
+    below its least, over the same families; if there is none, the sentence names that.
     """
     if not (run.folder / DETECTION).is_file():
         return

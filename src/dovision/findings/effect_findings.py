@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from dovision.analysis.average_effect import LARGE_EFFECT, at_level, average_eff
 from dovision.analysis.mask_effects import MASK_PLACES, mask_contrasts
 from dovision.analysis.object_effects import TAG, contrasts, object_effects
 from dovision.analysis.object_units import effects_over_objects
+from dovision.findings.counted_images import counted_images
 from dovision.findings.finding import (
     NO_DIFFERENCE,
     Finding,
@@ -29,10 +31,13 @@ from dovision.store.run_record import Run
 from dovision.store.tables import CLEAN, has_rows, read_effects, read_samples, read_task
 from dovision.store.thumbnails import samples_in_conditions
 
+_KEY = ["condition", "kind", "class"]
 _KINDS = 2  # of objects that have a sentence
 _PICTURES = 3  # without labels that have one
 _KEYS = {"": "estimate", "low": "low", "high": "high"}  # of a number of the summary
 _PAINTED = {"PixelGrid": "cell ", "SlidingWindow": "window ", "Segments": "segment "}  # words for units
+_NORMS = {"linf": "Linf", "l2": "L2"}
+_ROUNDING = 1 + 1e-4  # of sizes of perturbations, in float32
 _ONE_FILL = " One fill; another can have another effect."
 
 
@@ -129,10 +134,10 @@ def _masks(run: Run) -> Iterator[Finding]:
     frame = frame[frame["condition"] == CLEAN].astype(object)
     rows = frame.where(frame.notna(), None).to_dict("records")
     row = max(rows, key=lambda row: row["inside"] or 0)
-    among = f"the largest of {len(rows):,}, so at {level_text(level)}; " if len(rows) > 1 else ""
+    among = f"the largest on P of {len(rows):,}, so at {level_text(level)}; " if len(rows) > 1 else ""
     size = {name: number_text(row[name], finer(".3f", row[name])) for name in MASK_PLACES if row[name] is not None}
     do = _do(run, row["mask"])
-    what = f"The effect of {do[:1].lower()}{do[1:]} on P({row['class']}), {size['inside']} in size,"
+    what = f"The effect of {do[:1].lower()}{do[1:]} on the log-odds of {row['class']}"
     others = {"moved": "the mask moved elsewhere", "outside": "all outside it"}
     for name, words in others.items():
         column = f"minus_{name}"
@@ -141,9 +146,10 @@ def _masks(run: Run) -> Iterator[Finding]:
         log_odds = f"{column}_log_odds"
         is_ = {1: "is larger than", -1: "is smaller than", 0: "is not shown to differ from"}[direction(row, log_odds)]
         images = row[f"{column}_images"]
-        number = f"inside minus {name} {in_brackets(row, log_odds)} in log-odds, {in_brackets(row, column)} on P"
-        text = f"{what} {is_} that of {words}, {size[name]}"
-        text = f"{text} ({among}{number}, paired; n = {images:,} images, {row['clusters']:,} groups)."
+        number = f"inside minus {name}, in size, {in_brackets(row, log_odds)}"
+        text = f"{what} {is_} that of {words} ({among}{number}, paired; n = {images:,} images, "
+        sizes = f"inside {size['inside']}, {name} {size[name]}, difference {in_brackets(row, column)}"
+        text = f"{text}{row['clusters']:,} groups). On P({row['class']}): {sizes}."
         yield finding(f"mask_{column}", text + _one_fill(run), row, images, log_odds)
 
 
@@ -167,10 +173,19 @@ def _objects(run: Run) -> Iterator[Finding]:
         "": "Painting the {unit} over the {kind}{fill}" if _fill(run) else "Setting the {unit} over the {kind}",
     }[name]
     unit, fill = "cell" if "rows" in run.config.get("intervention", {}) else "unit", _fill(run)
-    for row in _one_class(without_opposite(clean, read_task(run.folder).opposite))[:_KINDS]:
+    clean = without_opposite(clean, read_task(run.folder).opposite)
+    shown = _one_class(clean)[:_KINDS]
+    among = ""
+    if len(clean) > len(shown):  # chosen by the size of their estimates
+        level = level_of_selected(len(shown), len(clean))
+        wider = tables.get(name, effects_over_objects)(run.folder, level).to_dict("records")
+        wider_of = {itemgetter(*_KEY)(row): row for row in wider}
+        shown = [wider_of[itemgetter(*_KEY)(row)] for row in shown]
+        among = f"chosen among {len(clean):,} effects, so at {level_text(level)}; "
+    for row in shown:
         do = words.format(kind=row["kind"], unit=unit, fill=f" {fill}" if fill else "")
         probability = f"P({row['class']}) changes by {in_brackets(row, column)} on average"
-        text = f"{do} {_change(row)}; {probability} ({images_text(row['images'])})."
+        text = f"{do} {_change(row)}; {probability} ({among}{images_text(row['images'])})."
         mark = "" if name == "object_effects" else _one_fill(run)
         yield finding(f"effect_of_{row['kind']}", text + mark, row, row["images"], "log_odds")
 
@@ -207,12 +222,26 @@ def attack_success(run: Run) -> Iterator[Finding]:
     attack = component_name(str(run.config.get("attack", {}).get("_target_", "attack")).rpartition(".")[2])
     rate = {end or "mean": found["success_rate"][key] for end, key in _KEYS.items()}
     share = in_brackets(rate, form=".3f")
-    eps = name.removeprefix("eps=")
+    eps, counts = name.removeprefix("eps="), counted_images(run)[name]
+    attack = f"{attack} at {_norm(run, name, found['eps'])} epsilon {eps}"
     if found["accuracy"] is None:  # without labels
-        text = f"{attack} at epsilon {eps} changes the predicted class of {share} of the images"
+        text = f"{attack} changes the predicted class of {share} of the images"
     else:
-        text = f"{attack} at epsilon {eps} succeeds on {share} of the images that were predicted rightly before"
-    yield finding("attack_success", f"{text} ({found['images']:,} images in all).", rate, found["images"])
+        text = f"{attack} succeeds on {share} of the images that were predicted rightly before"
+    images = counts["success_rate"]
+    text = f"{text} (n = {images:,} of {found['images']:,} images)."
+    yield finding("attack_success", text, rate, images)
+
+
+def _norm(run: Run, condition: str, eps: float) -> str:
+    """The norm of the attack's epsilon, as it is configured or, if it is not, as its perturbations have it."""
+    attack = run.config.get("attack", {})
+    for part in (attack, attack.get("attack")):  # that of a transferred attack
+        if isinstance(part, Mapping) and "norm" in part:
+            return _NORMS[part["norm"]]
+    samples = read_samples(run.folder)
+    within = samples.loc[samples["condition"] == condition, "l2"].max() <= eps * _ROUNDING
+    return _NORMS["l2" if within else "linf"]
 
 
 def _attack(run: Run) -> Iterator[Finding]:
@@ -223,10 +252,12 @@ def _attack(run: Run) -> Iterator[Finding]:
     if found["auroc"] is not None:
         area = {end or "mean": found["auroc"][key] for end, key in _KEYS.items()}
         how = {1: "larger than", -1: "smaller than", 0: "not shown to differ from"}[direction(area, middle=0.5)]
-        number = f"AUROC {in_brackets(area, form='.3f')}, epsilon {eps}, {found['images']:,} images"
+        images, clean = counted_images(run)[name]["auroc"], run.summary["conditions"][CLEAN]["images"]
+        number = f"AUROC {in_brackets(area, form='.3f')}, {_norm(run, name, found['eps'])} epsilon {eps}"
+        number = f"{number}, n = {images:,} successfully attacked images against {clean:,} clean ones"
         text = f"On successfully attacked images |expected effect| is {how} that on clean ones"
         text = f"{text} ({number}, no control for noise)."
-        yield finding("effect_auroc", text, area, found["images"])
+        yield finding("effect_auroc", text, area, images)
 
 
 def _do(run: Run, unit: str) -> str:

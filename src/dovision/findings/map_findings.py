@@ -53,20 +53,27 @@ def map_findings(run: Run) -> Iterator[Finding]:
 def at_chance(run: Run) -> Finding | None:
     """That the classifier is not shown to be better than chance on clean images; None where it is, or nothing is known.
 
-    Chance is a balanced accuracy of 1 / classes; of several labels an AUROC of one half, of each of them.
+    Chance is a balanced accuracy of 1 / classes that have images; of several labels an AUROC of one half, which that of
+    at least half of them must be above: so many intervals of 95% lie above it in 5% of classifiers at chance at most,
+    however labels depend on each other.
     """
     clean, labels = run.summary["conditions"][CLEAN], run.summary.get("labels")
     classes = clean.get("classes", {}).values()
     of_labels = [own.get("auroc") for own in classes if "balanced_accuracy" in own]
     numbers = of_labels or [clean.get("balanced_accuracy") or clean["accuracy"]]
     known = [number for number in numbers if number and number["low"] is not None]
-    chance = 0.5 if of_labels or not labels else 1 / len(labels)
-    if not labels or not known or any(number["low"] > chance for number in known):
+    if not labels or not known:
+        return None
+    present = sum(images > 0 for images in labels.values()) if clean.get("balanced_accuracy") else len(labels)
+    chance = 0.5 if of_labels else 1 / present
+    above = sum(number["low"] > chance for number in known)
+    if above >= len(known) / 2:
         return None
     best = max(known, key=lambda number: number["estimate"])
     row = {"mean": best["estimate"], "low": best["low"], "high": best["high"]}
     name = "largest AUROC of a label" if len(of_labels) > 1 else "AUROC" if of_labels else "balanced accuracy"
-    number = f"{name} {in_brackets(row, form='.3f')}, chance {chance:.3g}; n = {clean['images']:,} images"
+    shown = f", above it on {above} of {len(known)} labels" if len(known) > 1 else ""
+    number = f"{name} {in_brackets(row, form='.3f')}, chance {chance:.3g}{shown}; n = {clean['images']:,} images"
     text = (
         f"The classifier is not shown to be better than chance ({number}), so none of its maps is named the better one."
     )

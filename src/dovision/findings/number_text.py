@@ -68,8 +68,9 @@ def finer(form: str, size: float) -> str:
 
 
 def number_text(value: float, form: str) -> str:
-    """A number in a format; zero has no sign, and an exponent no zeros before it."""
-    text = f"{value:{form}}".replace("e-0", "e-")
+    """A number in a format; zero has no sign and no exponent, and an exponent no plus and no zeros before it."""
+    text, _, power = f"{value:{form}}".partition("e")
+    text = f"{text}e{int(power)}" if int(power or 0) else text
     return text if float(text) else text.lstrip("+-")
 
 

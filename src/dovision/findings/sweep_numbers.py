@@ -9,6 +9,7 @@ import pandas as pd
 
 from dovision.analysis.detection_summary import NOT_ADAPTIVE, WHOLE_FAMILY
 from dovision.analysis.map_summary import whole_scores
+from dovision.findings.counted_images import counted_images
 from dovision.findings.map_findings import PRIMARY, at_chance, is_effect_map
 from dovision.findings.number_text import HEADLINE_METRICS
 from dovision.store.detection_tables import NOISE, preferred
@@ -45,10 +46,12 @@ def sweep_numbers(run: Run) -> Iterator[Number]:
     """The numbers of a completed run, each with its condition; "METRIC/NAME" of an explainer or a detector."""
     yield from _of_maps(run)
     yield from _of_detectors(run)
+    counts = counted_images(run)
     for condition, found in run.summary["conditions"].items():
         for metric in (name for name in HEADLINE_METRICS if found[name] is not None):
             number = {"mean": found[metric]["estimate"], **{end: found[metric][end] for end in _ENDS}}
-            yield {"metric": metric, "condition": condition, **number, "images": found["images"]}
+            images = counts[condition].get(metric, found["images"])
+            yield {"metric": metric, "condition": condition, **number, "images": images}
 
 
 def units_counted(metric: str) -> str:

@@ -218,11 +218,14 @@ class BestText(str):
 def with_best(texts: pd.DataFrame, numbers: pd.DataFrame, low: pd.DataFrame, high: pd.DataFrame) -> pd.DataFrame:
     """The texts, in columns of objects, as `BestText` where a column's largest number has an interval above all others.
 
+    A number without an interval is not shown to be below it.
+
     Args:
         texts, numbers, low, high: tables of one shape: what is written, the numbers, and the ends of their intervals.
     """
     first = numbers.eq(numbers.max())
-    best = first & (first.sum() == 1) & (low > high.mask(first).max())
+    others = high.where(high.notna() | numbers.isna(), np.inf).mask(first)
+    best = first & (first.sum() == 1) & (low > others.max())
     cells = np.empty(texts.shape, dtype=object)
     for place, text in np.ndenumerate(texts.to_numpy(dtype=object)):
         cells[place] = BestText(text) if best.iat[place] else str(text)
