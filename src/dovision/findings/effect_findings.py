@@ -173,7 +173,7 @@ def _objects(run: Run) -> Iterator[Finding]:
         "": "Painting the {unit} over the {kind}{fill}" if _fill(run) else "Setting the {unit} over the {kind}",
     }[name]
     unit, fill = "cell" if "rows" in run.config.get("intervention", {}) else "unit", _fill(run)
-    clean = without_opposite(clean, read_task(run.folder).opposite)
+    clean = [*without_opposite(clean, read_task(run.folder).opposite)]
     shown = _one_class(clean)[:_KINDS]
     among = ""
     if len(clean) > len(shown):  # chosen by the size of their estimates
