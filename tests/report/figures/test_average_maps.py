@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-from dovision.report.figures._average_maps import average_maps
+from dovision.report.figures._average_maps import average_maps, deciding, dots_text
 from dovision.report.style import inline_svg
 
 EFFECTS = np.linspace(-1, 1, 21)
@@ -30,10 +30,36 @@ def luminance(colour):
 @pytest.fixture(scope="module")
 def figure():
     """A row of cells from the largest effect against the class to the largest for it, all significant."""
-    left = np.arange(len(EFFECTS)) * 8
+    effects = np.where(np.arange(len(EFFECTS)) == 10, 1e-9, EFFECTS)  # of a size 0 there is no sign
+    return drawn(cells(effects, effects))
+
+
+def cells(effects, log_odds, p_holm=0.01):
+    """A row of cells of one class, 8 pixels wide."""
+    left = np.arange(len(effects)) * 8
     boxes = {"top": 0, "left": left, "bottom": 8, "right": left + 8}
-    frame = pd.DataFrame({"condition": "clean", "unit": left, "class": "a", "mean": EFFECTS, "p_holm": 0.01, **boxes})
-    return average_maps(frame, ["clean"], ["a"], (8, 8 * len(EFFECTS)))
+    values = {"mean": effects, "log_odds": log_odds, "p_holm": p_holm}
+    return pd.DataFrame({"condition": "clean", "unit": left, "class": "a", **values, **boxes})
+
+
+def drawn(frame):
+    return average_maps(frame, ["clean"], ["a"], (8, 8 * len(frame)))
+
+
+def test_a_dot_is_where_the_log_odds_differ_from_zero_with_the_sign_of_the_colour():
+    frame = cells(
+        [0.3, 0.3, -0.3, -0.3, 0.3, 0.3], [1.0, -1.0, -1.0, 1.0, 1.0, np.nan], [0.01, 0.01, 0.01, 0.01, 0.2, np.nan]
+    )
+    (dots,) = drawn(frame).axes[0].collections
+    assert dots.get_offsets().tolist() == [[4, 4], [20, 4]]
+    assert "; a dot: the effect in log-odds differs from 0, with the same sign (p < .05" in dots_text(frame)
+    assert dots_text(frame.iloc[[1, 3, 4]]).startswith("; none is shown to differ from 0 in log-odds")
+    assert dots_text(frame.iloc[5:]) == ""
+
+
+def test_log_odds_decide_which_effects_are_the_largest_where_they_were_recorded():
+    assert deciding(cells([0.3], [1.0])) == "log_odds"
+    assert deciding(cells([0.3], [np.nan])) == "mean"
 
 
 def test_every_dot_stands_out_from_its_cell(figure):

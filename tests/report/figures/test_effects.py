@@ -22,17 +22,21 @@ def test_the_strongest_channel_stands_on_top_and_firm_effects_have_a_dot(runs, m
     sure = averaged.index[(averaged["condition"] == "clean") & (averaged["class"] == "3")]
     averaged["log_odds_p"] = 0.9
     averaged.loc[sure, "log_odds_p"] = 1e-6
+    strongest = averaged.loc[averaged[averaged["condition"] == "clean"]["mean"].abs().idxmax(), "unit"]
+    opposite = (averaged["unit"] == strongest) & (averaged["class"] == "3")
+    averaged["log_odds"] = averaged["mean"].mask(opposite, -averaged["mean"])
     monkeypatch.setattr("dovision.analysis.average_effect.average_effects", lambda folder: averaged)
     *_, report_figure = Effects(0, averages=10, units=5, maps=3).of_run(runs[2])
     clean = averaged[averaged["condition"] == "clean"]
-    order = clean.groupby("unit")["mean"].apply(lambda means: means.abs().max()).sort_values(ascending=False).index[:5]
+    order = clean["log_odds"].abs().groupby(clean["unit"]).max().sort_values(ascending=False).index[:5]
     axes = report_figure.figure.axes[0]
     assert [tick.get_text() for tick in axes.get_yticklabels()] == list(order)
     assert [tick.get_text() for tick in axes.get_xticklabels()] == list("0123456789")
-    firm = holm(clean["log_odds_p"].to_numpy())[clean["unit"].isin(order)] < 0.05
+    firm = holm(clean["log_odds_p"].to_numpy()) < 0.05
+    firm = (firm & (clean["log_odds"] * clean["mean"] > 0))[clean["unit"].isin(order)]
     assert "Of 160 units and classes, over which p is adjusted" in report_figure.caption
-    assert [text.get_text() for text in axes.texts].count("•") == firm.sum() == 5
-    assert "the strongest 5 of 16 units" in report_figure.caption
+    assert [text.get_text() for text in axes.texts].count("•") == firm.sum() == 4
+    assert "the 5 of 16 units with the largest effects in log-odds" in report_figure.caption
     assert "activation (value zero)" in report_figure.caption
 
 

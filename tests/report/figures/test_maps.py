@@ -32,8 +32,11 @@ def texts(figure):
 
 @pytest.fixture(scope="module")
 def shown(map_run):
+    """As if the classifier were better than chance, which it is not shown to be."""
     (run,) = read_sweep(map_run)
-    return {report_figure.name: report_figure for report_figure in Maps(0, gallery=4).of_run(run)}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(maps, "at_chance", lambda run: None)
+        return {report_figure.name: report_figure for report_figure in Maps(0, gallery=4).of_run(run)}
 
 
 def test_a_run_with_maps_has_all_figures_and_one_without_has_none(shown, sweep):
@@ -133,6 +136,16 @@ def test_the_best_is_bold_where_it_is_apart_and_no_control_is(shown):
     assert set(table.loc[np.any(rows, axis=1), "explainer"]) <= {"Grad-CAM", "effect map"}
     texts = shown["map_scores"].figure.axes[0].texts
     assert sum(text.get_weight() == "bold" for text in texts) > np.sum(rows)  # and heads and names of groups
+
+
+def test_of_a_classifier_at_chance_nothing_is_bold_or_starred(map_run):
+    (run,) = read_sweep(map_run)
+    drawn = {report_figure.name: report_figure for report_figure in Maps(0, gallery=4).of_run(run)}
+    assert not any(isinstance(cell, BestText) for row in drawn["map_scores"].table.to_numpy() for cell in row)
+    for name in ("map_scores", "map_scores_by_label"):
+        assert not any("*" in text for text in texts(drawn[name].figure))
+        assert maps.at_chance(run).text in drawn[name].caption
+        assert "star" not in drawn[name].caption
 
 
 @pytest.mark.parametrize("metric", TITLES)

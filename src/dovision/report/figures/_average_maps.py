@@ -12,7 +12,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from dovision.functional.geometry import stack
-from dovision.functional.intervals import LEVEL, MEAN_INTERVALS, holm
+from dovision.functional.intervals import EFFECT_INTERVALS, LEVEL, holm
 from dovision.report.plots import contrasting
 from dovision.report.report_figure import ReportFigure, caption, images
 from dovision.report.style import EFFECT_COLOURS, LINE, SIGN, SMALL, canvas, shortened_apart, styled
@@ -23,6 +23,9 @@ from dovision.store.thumbnails import load_thumbnail, samples_in_conditions, thu
 from dovision.store.unit_masks import read_masks
 from dovision.types import Box
 
+SCALES = {"log_odds": "log-odds", "mean": "probability"}  # by the column that decides which effects are the largest
+IN_THE_NUMBERS = f"In the numbers: {EFFECT_INTERVALS}; in log-odds, Student's t, widened for skew."
+
 
 def average_effect_maps(
     run: Run, averaged: pd.DataFrame, most: int, opposite: str | None = None
@@ -32,7 +35,7 @@ def average_effect_maps(
     Args:
         run: completed.
         averaged: from `average_effects`, without the effects of `opposite`.
-        most: classes that are drawn, those with the largest effects.
+        most: classes that are drawn, those with the largest effects by `deciding`.
         opposite: see `Task.opposite`.
     """
     samples = read_samples(run.folder)
@@ -45,19 +48,21 @@ def average_effect_maps(
     if len(places) < 2:
         return
     frame = averaged[averaged["condition"].isin(conditions) & averaged["unit"].isin(places.index)]
-    frame = frame.assign(p_holm=holm(frame.get("log_odds_p", frame["p"]).to_numpy(float)))
-    size = frame["mean"].abs().groupby(frame["class"], sort=False).max()
+    frame = frame.assign(p_holm=holm(frame["log_odds_p"].to_numpy(float)))
+    size = frame[deciding(frame)].abs().groupby(frame["class"], sort=False).max()
     classes = [name for name in size.index if name in {*size.nlargest(most, keep="first").index}]
     height, width = load_thumbnail(thumbnail_path(run.folder, pictured[0], conditions[0])).shape[:2]
     shown = frame[frame["class"].isin(classes)].join(places, on="unit")
-    drawn = f"the {len(classes)} of {len(size):,} classes with the largest effects are drawn"
+    drawn = (
+        f"the {len(classes)} of {len(size):,} classes with the largest effects in {SCALES[deciding(frame)]} are drawn"
+    )
     drawn = drawn if len(classes) < len(size) else "all are drawn"
     text = (
         f"Mean over images of the effect of each unit on each class{opposite_note(opposite)}; {SIGN}"
-        f"{tested(shown['p_holm'])}. Of {len(frame):,} units, classes and conditions, over which p is adjusted, "
+        f"{dots_text(shown)}. Of {len(frame):,} units, classes and conditions, over which p is adjusted, "
         f"{drawn}, without attack and at the last epsilon."
     )
-    words = caption(text, [run], images(shown["images"]), f"In the numbers: {MEAN_INTERVALS}.", shown)
+    words = caption(text, [run], images(shown["images"]), IN_THE_NUMBERS, shown)
     figure = average_maps(shown, conditions, classes, (height, width))
     yield ReportFigure("average_effect_maps", "Average effects over the image", words, figure, shown)
 
@@ -67,11 +72,22 @@ def opposite_note(opposite: str | None) -> str:
     return f" ({opposite}: the opposite)" if opposite else ""
 
 
-def tested(p_holm: pd.Series[float]) -> str:
+def deciding(frame: pd.DataFrame) -> str:
+    """The column that decides which effects are the largest: log_odds, or mean where log-odds were not recorded."""
+    return "log_odds" if frame["log_odds"].notna().any() else "mean"
+
+
+def dotted(frame: pd.DataFrame) -> pd.Series[bool]:
+    """Whether a cell has a dot: its effect in log-odds differs from 0, with the sign of `mean`, which is its colour."""
+    return (frame["p_holm"] < 1 - LEVEL) & (frame["log_odds"] * frame["mean"] > 0)
+
+
+def dots_text(frame: pd.DataFrame) -> str:
     """What a dot in a cell is, where there is one; empty where nothing could be tested."""
-    if p_holm.lt(1 - LEVEL).any():
-        return "; a dot: p < .05, two-sided, Holm-adjusted"
-    return "; none has p < .05, two-sided, Holm-adjusted" if p_holm.notna().any() else ""
+    how = "with the same sign (p < .05, two-sided, Holm-adjusted)"
+    if dotted(frame).any():
+        return f"; a dot: the effect in log-odds differs from 0, {how}"
+    return f"; none is shown to differ from 0 in log-odds, {how}" if frame["p_holm"].notna().any() else ""
 
 
 def _places(run: Run, pictured: Sequence[int]) -> pd.DataFrame:
@@ -90,7 +106,8 @@ def average_maps(
     """A row per condition, a column per class; one colour scale.
 
     Args:
-        frame: a row per (condition, unit, class): mean, p_holm, and top, left, bottom, right in pixels.
+        frame: a row per (condition, unit, class): mean, log_odds and its p_holm, and top, left, bottom, right in
+            pixels.
         conditions: rows.
         classes: columns.
         size: height and width of the images, in pixels.
@@ -104,7 +121,7 @@ def average_maps(
         own = frame[(frame["condition"] == conditions[row]) & (frame["class"] == classes[column])]
         painted = stack(*size, boxes_of(own), own["mean"].tolist(), np.nan)
         axes.imshow(painted, cmap=EFFECT_COLOURS, norm=scale, interpolation="none", extent=(0, size[1], size[0], 0))
-        sure = own[own["p_holm"] < 1 - LEVEL]
+        sure = own[dotted(own)]
         middle = (sure["left"] + sure["right"]) / 2, (sure["top"] + sure["bottom"]) / 2
         on = colormaps[EFFECT_COLOURS](scale(sure["mean"].to_numpy(float)))
         axes.scatter(*middle, s=4, linewidths=0, color=[contrasting(tuple(colour)) for colour in on])

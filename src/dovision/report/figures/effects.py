@@ -11,7 +11,15 @@ from matplotlib.figure import Figure
 from dovision.analysis import average_effect
 from dovision.functional.effects import RESOLUTION
 from dovision.functional.intervals import EFFECT_INTERVALS, LEVEL, MEAN_INTERVALS, holm, level_of_selected
-from dovision.report.figures._average_maps import average_effect_maps, opposite_note, tested
+from dovision.report.figures._average_maps import (
+    IN_THE_NUMBERS,
+    SCALES,
+    average_effect_maps,
+    deciding,
+    dots_text,
+    dotted,
+    opposite_note,
+)
 from dovision.report.plots import average_effects_plot, draw_ecdf, ecdf, heat_maps, strongest, with_legend
 from dovision.report.report_figure import FigureComponent, ReportFigure, caption, images, selected, span
 from dovision.report.style import EFFECT_COLOURS, FEWEST_FOR_CURVE, SIGN, canvas, logarithmic, series, styled
@@ -100,7 +108,7 @@ def effect_distribution(frame: pd.DataFrame) -> Figure:
 
 def _averages(run: Run, frame: pd.DataFrame, most: int, opposite: str | None) -> ReportFigure:
     """In log-odds; on the probability of a run that did not record them."""
-    column = "log_odds" if frame["log_odds"].notna().any() else "mean"
+    column = deciding(frame)
     chosen = strongest(frame.assign(mean=frame[column]), most).index
     level = level_of_selected(len(chosen), len(frame))
     drawn = average_effect.at_level(run.folder, frame.loc[chosen], level).assign(level=level)
@@ -139,17 +147,19 @@ def _interactions(run: Run, frame: pd.DataFrame, most: int, opposite: str | None
 
 def _units_by_class(run: Run, clean: pd.DataFrame, most: int, opposite: str | None) -> ReportFigure:
     clean = clean.assign(p_holm=holm(clean["log_odds_p"].to_numpy(float)))
-    sizes = clean["mean"].abs().groupby(clean["unit"], sort=False).max()
+    sizes = clean[deciding(clean)].abs().groupby(clean["unit"], sort=False).max()
     units = sizes.sort_values(ascending=False, kind="stable").index
     classes = list(dict.fromkeys(clean["class"]))
-    tables = clean.pivot(index="unit", columns="class", values=["mean", "p_holm"]).loc[units[:most]]
-    means = tables["mean"][classes]
-    dots = tables["p_holm"][classes].lt(1 - LEVEL).replace({True: "•", False: ""})
+    drawn = clean.assign(dot=dotted(clean).map({True: "•", False: ""}))
+    means, dots = (
+        drawn.pivot(index="unit", columns="class", values=name).loc[units[:most], classes] for name in ("mean", "dot")
+    )
     text = (
         f"Mean over clean images of P(class | do(unit)) - P(class){opposite_note(opposite)}; {SIGN}"
-        f"{tested(tables['p_holm'].stack())}. Of {len(clean):,} units and classes, over which p is adjusted, of "
-        f"effects in log-odds, the strongest {len(means)} of {len(units)} units are drawn."
+        f"{dots_text(clean[clean['unit'].isin(means.index)])}. Of {len(clean):,} units and classes, over which p is "
+        f"adjusted, the {len(means)} of {len(units)} units with the largest effects in {SCALES[deciding(clean)]} are "
+        "drawn."
     )
-    words = caption(text, [run], images(clean["images"]), f"In the numbers: {EFFECT_INTERVALS}.", clean)
+    words = caption(text, [run], images(clean["images"]), IN_THE_NUMBERS, clean)
     figure = heat_maps({"": means}, {"": dots}, "average effect on the probability", colours=EFFECT_COLOURS)
     return ReportFigure("channels_by_class", "Which unit matters for which class", words, figure, clean)

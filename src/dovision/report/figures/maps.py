@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 
 from dovision.analysis import explanation_metrics, map_summary
 from dovision.findings.finding import direction
+from dovision.findings.map_findings import at_chance
 from dovision.findings.number_text import bracketed
 from dovision.functional.intervals import LEVEL, MEAN_INTERVALS, SHARE_INTERVALS
 from dovision.report.figures.gallery import explained_classes, map_gallery, map_inches
@@ -131,8 +132,10 @@ def _counts(scores: pd.DataFrame) -> str:
 def _table(run: Run, scores: pd.DataFrame, frame: pd.DataFrame) -> ReportFigure:
     titles = {map_summary.ALL: "all cases", map_summary.CORRECT: "cases that the classifier got right"}
     rows = {}
-    best = _best(scores, frame)
-    ordered = scores.sort_values("cases", kind="stable")  # controls, which come last, with the maps of their cases
+    chance = at_chance(run)
+    best = _best(scores, frame) if chance is None else set()
+    tested = scores if chance is None else scores.assign(p_holm=np.nan)
+    ordered = tested.sort_values("cases", kind="stable")  # controls, which come last, with the maps of their cases
     for (cases, explainer), found in ordered.groupby(["cases", "explainer"], sort=False):
         cells = dict(zip(found["metric"], _cells(found, best), strict=True))
         counts = {
@@ -146,11 +149,14 @@ def _table(run: Run, scores: pd.DataFrame, frame: pd.DataFrame) -> ReportFigure:
     names = pd.Index([title for title, _ in rows], name="cases")
     table = pd.DataFrame(rows.values(), names, dtype=object)  # of strings, it would lose which is the best
     compared = display_name(read_reference(run.folder))
+    marks = (
+        f"A star: differs from {compared} on the same images and classes (p < .05, two-sided, Holm-adjusted over the "
+        "table); bold: the best of a column, controls left out, where the 95% interval of its paired difference from "
+        "the second one, or else their two intervals, say so."
+    )
     text = (
-        f"Mean of each metric; a star: differs from {compared} on the same images and classes (p < .05, two-sided, "
-        "Holm-adjusted over the table); bold: the best of a column, controls left out, where the 95% interval of its "
-        "paired difference from the second one, or else their two intervals, say so. Pooled: over all objects of all "
-        "images, of which the jackknife over groups gives the interval; given area: what the area of the boxes leaves "
+        f"Mean of each metric. {chance.text if chance else marks} Pooled: over all objects of all images, of "
+        "which the jackknife over groups gives the interval; given area: what the area of the boxes leaves "
         "of it. Passes: forward passes of one image that a map took. A map that finds the boxes need not be faithful "
         "to the classifier, nor the reverse."
     )
@@ -353,7 +359,7 @@ def _estimate_clouds(frame: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
 
 
 def _labels(run: Run, frame: pd.DataFrame) -> Iterator[ReportFigure]:
-    compared = read_reference(run.folder)
+    compared, chance = read_reference(run.folder), at_chance(run)
     scores = map_summary.label_scores(frame, compared)
     chosen = scores[(scores["cases"] == map_summary.ALL) & (scores["explainer"] != compared)]
     panels, texts = {}, {}
@@ -361,14 +367,15 @@ def _labels(run: Run, frame: pd.DataFrame) -> Iterator[ReportFigure]:
         known = chosen[chosen["metric"] == metric].dropna(subset=["difference"])
         table, p = (known.pivot(index="label", columns="explainer", values=name) for name in ("difference", "p_holm"))
         order = known["explainer"].unique()
-        stars = p[order].lt(1 - LEVEL).replace({True: "*", False: ""})
+        stars = (p[order].lt(1 - LEVEL) & (chance is None)).replace({True: "*", False: ""})
         panels[title], texts[title] = (own.rename(columns=display_name) for own in (table[order], stars))
     if len(panels["energy"]) < 2:
         return
     compared = display_name(compared)
+    star = "A star: p < .05, two-sided, Holm-adjusted over the explainers and classes of a metric."
     text = (
-        f"Score minus that of {compared} on the same images and classes, class by class; a star: p < .05, two-sided, "
-        "Holm-adjusted over the explainers and classes of a metric. Intervals are in the numbers."
+        f"Score minus that of {compared} on the same images and classes, class by class. "
+        f"{chance.text if chance else star} Intervals are in the numbers."
     )
     words = _map_caption(run, text, f"n = {span(chosen['pairs'])} pairs.")
     figure = heat_maps(panels, texts, f"difference to {compared}")
