@@ -136,14 +136,14 @@ def interactions(folder: Path, level: float = LEVEL) -> pd.DataFrame:
         effect, additive = wide[name], functools.reduce(operator.add, (wide[member] for member in members))
         difference = effect - additive
         difference = difference.mask(difference.abs() < RESOLUTION, 0.0)
-        effect, additive = (each.where(difference.notna()) for each in (effect, additive))
-        of_groups = [each.groupby(groups.to_numpy()) for each in (difference, effect, additive)]
+        effect, additive = (effects.where(difference.notna()) for effects in (effect, additive))
+        of_groups = [effects.groupby(groups.to_numpy()) for effects in (difference, effect, additive)]
         count = of_groups[0].count().to_numpy()
-        found = bounded_means(of_groups[0].sum().to_numpy(), count, _INTERACTION, RESOLUTION, level)
-        of_set, of_units = (each.mean().mean().to_numpy() for each in of_groups[1:])
+        interaction = bounded_means(of_groups[0].sum().to_numpy(), count, _INTERACTION, RESOLUTION, level)
+        of_set, of_units = (by_group.mean().mean().to_numpy() for by_group in of_groups[1:])
         cells = pd.MultiIndex.from_tuples([(condition, name, label) for condition, label in wide[name]], names=CELL)
-        columns = found.columns() | {"effect": of_set, "additive": of_units, "interaction": found.estimate}
-        frame = cells.to_frame(index=False).assign(**columns, clusters=found.clusters, images=count.sum(axis=0))
+        columns = interaction.columns() | {"effect": of_set, "additive": of_units, "interaction": interaction.estimate}
+        frame = cells.to_frame(index=False).assign(**columns, clusters=interaction.clusters, images=count.sum(axis=0))
         frames.append(frame[frame["images"] > 0])
     return without_few(pd.concat(frames, ignore_index=True)[INTERACTIONS])
 

@@ -154,8 +154,8 @@ def bounded_means(
     scaled = np.where(present, (value - least) / span, 0.5).clip(0, 1)[order]
     width = max(1, _AT_ONCE // len(value))
     blocks = [slice(start, start + width) for start in range(0, value.shape[1], width)]
-    found = [_bet(scaled[:, block], present[order, block], (0 - least) / span, level) for block in blocks]
-    low, high, p = np.concatenate(found or [np.zeros((3, 0))], axis=1)
+    ends_and_p = [_bet(scaled[:, block], present[order, block], (0 - least) / span, level) for block in blocks]
+    low, high, p = np.concatenate(ends_and_p or [np.zeros((3, 0))], axis=1)
     ends = np.minimum(least + span * low, estimate), np.maximum(least + span * high, estimate), p
     return _means(value, estimate, ends, clusters, resolution, {})
 
@@ -228,7 +228,7 @@ def _bet(value: _Array, present: npt.NDArray[np.bool_], zero: float, level: floa
     variance = (0.25 + np.cumsum((value - middle) ** 2 * present, axis=0)) / seen
     before = np.vstack([np.full((1, value.shape[1]), 0.25), variance[:-1]])
     unscaled = present / np.sqrt(clusters * before)
-    target, of_p = (np.log(2 / (1 - each)) for each in (level, LEVEL))
+    target, of_p = (np.log(2 / (1 - of_level)) for of_level in (level, LEVEL))
     mean = ((value * present).sum(axis=0) / clusters).clip(0, 1)
     sides = (value, mean, zero), (1 - value, 1 - mean, 1 - zero)
     low, high = (_lower_end(side, np.sqrt(2 * target) * unscaled, centre, target) for side, centre, _ in sides)
