@@ -11,6 +11,7 @@ from dovision.analysis.detection_summary import (
     TOO_FEW,
     WHOLE_FAMILY,
     WORST,
+    _text,
     detection,
     detection_over_seeds,
     headlines,
@@ -293,15 +294,29 @@ def test_a_detector_that_knows_the_permuted_labels_would_be_caught(tmp_path):
     assert found["auroc_low"] > 0.9
 
 
-def test_over_seeds_is_the_mean_with_the_range(tmp_path):
+def test_over_seeds_is_the_number_of_each_training_and_their_range(tmp_path):
     folders = [write(tmp_path / name, conditions()) for name in "ab"]
     better = [part.assign(score=part["score"] + 100 * (part["attack"] == "pgd")) for part in conditions()]
     folders.append(write(tmp_path / "c", better))
     for folder in folders:
         write_detection(folder)
     pgd = row(detection_over_seeds(folders), "pgd")
-    assert pgd[["auroc", "auroc_low", "auroc_high"]].tolist() == pytest.approx([(0.75 + 0.75 + 1) / 3, 0.75, 1])
+    assert pgd[["auroc", "auroc_low", "auroc_high"]].tolist() == ["0.750, 0.750, 1.000", 0.75, 1]
     assert pgd[["seeds", "images", "successful", "attacker"]].tolist() == [3, 12, 6, NOT_ADAPTIVE]
+
+
+def test_over_seeds_a_training_that_lacks_a_number_has_a_dash_in_its_place(tmp_path):
+    folders = [write(tmp_path / "a", [part for part in conditions() if (part["attack"] != "pgd").all()])]
+    folders.append(write(tmp_path / "b", conditions()))
+    for folder in folders:
+        write_detection(folder)
+    pgd = row(detection_over_seeds(folders), "pgd")
+    assert pgd[["auroc", "auroc_low", "seeds"]].tolist() == ["-, 0.750", 0.75, 1]
+
+
+@pytest.mark.parametrize(("share", "text"), [(0.1684, "0.168"), (0.00042, "0.00042"), (0.0, "0.000"), (np.nan, "-")])
+def test_a_small_share_over_seeds_is_not_written_as_zero(share, text):
+    assert _text(share) == text
 
 
 def test_the_worst_case_leaves_out_noise_and_the_adaptive_attacker():

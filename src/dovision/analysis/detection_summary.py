@@ -164,18 +164,25 @@ def unseen(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def detection_over_seeds(folders: Sequence[Path]) -> pd.DataFrame:
-    """Runs that differ in their seed alone: each metric's mean over the runs, its range in NAME_low and NAME_high.
+    """Runs that differ in their seed alone: each metric of each run, as text, and the range in NAME_low and NAME_high.
 
-    A row per row of `detection`; `seeds` counts the runs that have it; images and successful are sums over them.
+    A row per row of `detection`; NAME is such as "0.303, 0.168, -", in the order of the folders, "-" where a run has no
+    number; `seeds` counts the runs that have the row; images and successful are sums over them.
     """
-    frame = pd.concat([read_detection(folder) for folder in folders])
+    tables = [read_detection(folder) for folder in folders]
+    frame = pd.concat([table.set_index(pd.Index([number] * len(table))) for number, table in enumerate(tables)])
     rows = frame.groupby(_KEY, sort=False, dropna=False)
     counts = rows.agg(seeds=("attacker", "size"), attacker=("attacker", "first"))
     counts["tuned"] = rows["tuned"].agg(lambda texts: "; ".join(dict.fromkeys(texts)))
     sums = rows[["images", "successful"]].sum()
-    ends = {"": "mean", "_low": "min", "_high": "max"}
-    parts = [rows[DETECTION_METRICS].agg(how).add_suffix(end) for end, how in ends.items()]
-    return pd.concat([counts, sums, *parts], axis=1).reset_index()
+    texts = rows[DETECTION_METRICS].agg(lambda values: ", ".join(map(_text, values.reindex(range(len(tables))))))
+    ends = [rows[DETECTION_METRICS].agg(how).add_suffix(end) for end, how in {"_low": "min", "_high": "max"}.items()]
+    return pd.concat([counts, sums, texts, *ends], axis=1).reset_index()
+
+
+def _text(share: float) -> str:
+    """A share to three places, to two digits where these would be zeros; "-" for nan."""
+    return "-" if pd.isna(share) else f"{share:.2g}" if 0 < share < 0.0015 else f"{share:.3f}"
 
 
 def matrix(frame: pd.DataFrame) -> pd.DataFrame:

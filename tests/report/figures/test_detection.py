@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dovision.analysis.detection_summary import write_detection
+from dovision.analysis.detection_summary import read_detection, write_detection
 from dovision.analysis.detector_comparison import write_comparison
 from dovision.functional.intervals import SHARE_INTERVALS
 from dovision.report.figures._detection_curves import distributions, operating_curves, spaced
@@ -201,16 +201,23 @@ def test_where_no_attack_succeeds_the_figures_say_so(tmp_path):
     assert "-\n-" in texts(drawn["detection_table_eps_0.1"])
 
 
-def test_runs_of_several_seeds_have_a_table_with_the_range(tmp_path):
+def test_runs_of_several_seeds_have_tables_with_the_number_of_each_training(tmp_path):
     small = {"eps": (0.1,), "attacks": ("pgd",), "adaptive": False, "made": MADE[:2], "images": 40}
     runs = [make_run(tmp_path / str(seed), seed, **small) for seed in range(3)]
     (table,) = DETECTORS.of_sweep([*runs, Run(tmp_path, "", "completed", {}, {}, {})])
     assert table.name == "detection_table_seeds_eps_0.1"
-    assert "over 3 seeds (0, 1, 2); n is summed over them." in table.caption
+    assert "In the tables: numbers of each training, seeds 0, 1, 2 in this order; n is summed" in table.caption
+    aurocs = [read_detection(run.folder).query("attack == 'pgd'")["auroc"].iloc[0] for run in runs]
+    shown = ", ".join(f"{auroc:.3f}" for auroc in aurocs).replace("0.", ".")
+    assert any(text.startswith(f"{shown}\n") for text in texts(table))
     assert list(DETECTORS.of_sweep(runs[:1])) == []
     runs = [make_run(tmp_path / f"two {seed}", seed, **small | {"attacks": ATTACKS}) for seed in range(2)]
-    names = [one.name for one in DETECTORS.of_sweep(runs)]
+    drawn = list(DETECTORS.of_sweep(runs))
+    names = [one.name for one in drawn]
     assert names == ["detection_unseen_seeds", "detection_families_seeds", "detection_table_seeds_eps_0.1"]
+    assert "the lowest of the trainings; bold" in drawn[0].caption
+    assert f"{drawn[0].data['auroc_low'].iloc[0]:.3f}".replace("0.", ".") in texts(drawn[0])
+    assert not any("mean" in one.caption.lower() for one in drawn)
 
 
 def test_operating_curves_rise_and_perfect_detection_is_a_corner(tmp_path):

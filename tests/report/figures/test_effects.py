@@ -36,7 +36,7 @@ def test_the_strongest_channel_stands_on_top_and_firm_effects_have_a_dot(runs, m
     firm = (firm & (clean["log_odds"] * clean["mean"] > 0))[clean["unit"].isin(order)]
     assert "Of 160 units and classes, over which p is adjusted" in report_figure.caption
     assert [text.get_text() for text in axes.texts].count("•") == firm.sum() == 4
-    assert "the 5 of 16 units with the largest effects in log-odds" in report_figure.caption
+    assert "the 5 of 16 units with the largest effects, in log-odds" in report_figure.caption
     assert "activation (value zero)" in report_figure.caption
 
 

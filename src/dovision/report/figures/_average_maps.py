@@ -23,7 +23,7 @@ from dovision.store.thumbnails import load_thumbnail, samples_in_conditions, thu
 from dovision.store.unit_masks import read_masks
 from dovision.types import Box
 
-SCALES = {"log_odds": "log-odds", "mean": "probability"}  # by the column that decides which effects are the largest
+LARGEST = "largest effects, in log-odds where they were recorded,"
 IN_THE_NUMBERS = f"In the numbers: {EFFECT_INTERVALS}; in log-odds, Student's t, widened for skew."
 
 
@@ -53,14 +53,11 @@ def average_effect_maps(
     classes = [name for name in size.index if name in {*size.nlargest(most, keep="first").index}]
     height, width = load_thumbnail(thumbnail_path(run.folder, pictured[0], conditions[0])).shape[:2]
     shown = frame[frame["class"].isin(classes)].join(places, on="unit")
-    drawn = (
-        f"the {len(classes)} of {len(size):,} classes with the largest effects in {SCALES[deciding(frame)]} are drawn"
-    )
-    drawn = drawn if len(classes) < len(size) else "all are drawn"
+    drawn = f"the {len(classes)} of {len(size):,} classes with the {LARGEST}" if len(classes) < len(size) else "all"
     text = (
         f"Mean over images of the effect of each unit on each class{opposite_note(opposite)}; {SIGN}"
         f"{dots_text(shown)}. Of {len(frame):,} units, classes and conditions, over which p is adjusted, "
-        f"{drawn}, without attack and at the last epsilon."
+        f"{drawn} are drawn, without attack and at the last epsilon."
     )
     words = caption(text, [run], images(shown["images"]), IN_THE_NUMBERS, shown)
     figure = average_maps(shown, conditions, classes, (height, width))
@@ -77,7 +74,7 @@ def deciding(frame: pd.DataFrame) -> str:
     return "log_odds" if frame["log_odds"].notna().any() else "mean"
 
 
-def dotted(frame: pd.DataFrame) -> pd.Series[bool]:
+def has_dot(frame: pd.DataFrame) -> pd.Series[bool]:
     """Whether a cell has a dot: its effect in log-odds differs from 0, with the sign of `mean`, which is its colour."""
     return (frame["p_holm"] < 1 - LEVEL) & (frame["log_odds"] * frame["mean"] > 0)
 
@@ -85,7 +82,7 @@ def dotted(frame: pd.DataFrame) -> pd.Series[bool]:
 def dots_text(frame: pd.DataFrame) -> str:
     """What a dot in a cell is, where there is one; empty where nothing could be tested."""
     how = "with the same sign (p < .05, two-sided, Holm-adjusted)"
-    if dotted(frame).any():
+    if has_dot(frame).any():
         return f"; a dot: the effect in log-odds differs from 0, {how}"
     return f"; none is shown to differ from 0 in log-odds, {how}" if frame["p_holm"].notna().any() else ""
 
@@ -106,8 +103,7 @@ def average_maps(
     """A row per condition, a column per class; one colour scale.
 
     Args:
-        frame: a row per (condition, unit, class): mean, log_odds and its p_holm, and top, left, bottom, right in
-            pixels.
+        frame: a row per (condition, unit, class): mean, log_odds with p_holm, and the box in pixels.
         conditions: rows.
         classes: columns.
         size: height and width of the images, in pixels.
@@ -121,7 +117,7 @@ def average_maps(
         own = frame[(frame["condition"] == conditions[row]) & (frame["class"] == classes[column])]
         painted = stack(*size, boxes_of(own), own["mean"].tolist(), np.nan)
         axes.imshow(painted, cmap=EFFECT_COLOURS, norm=scale, interpolation="none", extent=(0, size[1], size[0], 0))
-        sure = own[dotted(own)]
+        sure = own[has_dot(own)]
         middle = (sure["left"] + sure["right"]) / 2, (sure["top"] + sure["bottom"]) / 2
         on = colormaps[EFFECT_COLOURS](scale(sure["mean"].to_numpy(float)))
         axes.scatter(*middle, s=4, linewidths=0, color=[contrasting(tuple(colour)) for colour in on])

@@ -63,8 +63,9 @@ def family_table(rows: pd.DataFrame, metrics: Mapping[str, str]) -> pd.DataFrame
 
 
 def cell(rows: pd.DataFrame, *columns: str) -> str:
-    """The numbers of the first row, each with its interval in a line of its own."""
-    return "\n".join(text for name in columns for text in bracketed(rows[:1], name)).replace("0.", ".") or "-"
+    """The numbers of the first row, each with its interval in a line of its own; over seeds those of each training."""
+    texts = (rows[name].iloc[:1] if "seeds" in rows else bracketed(rows[:1], name) for name in columns)
+    return "\n".join(text for of_name in texts for text in of_name).replace("0.", ".") or "-"
 
 
 def _compared(frame: pd.DataFrame) -> pd.DataFrame:

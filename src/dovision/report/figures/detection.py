@@ -62,6 +62,7 @@ _SHOWN = "One variant of each detector: supervised before unsupervised, hardened
 _ONE_SEED = "One seed."
 _BOLD = "bold: the best of a column, where its interval lies above those of all others"
 _BEST = f"AUROC of detectors on attacks of families that they were not fitted to; {_BOLD}."
+_LOWEST = "the lowest of the trainings; bold: the best of a column, where it lies above the highest of all others"
 MEASURES = {
     "success": "attack succeeds",
     "evasion_5": "succeeds undetected, 5%",
@@ -104,7 +105,7 @@ class Detectors(FigureComponent):
         several = (group for group in detecting.values() if len({run.seed for run in group}) == len(group) > 1)
         for number, group in enumerate(several):
             seeds = ", ".join(str(run.seed) for run in group)
-            text = f"Mean, and in brackets the range, over {len(group)} seeds ({seeds}); n is summed over them."
+            text = f"In the tables: numbers of each training, seeds {seeds} in this order; n is summed over them."
             frame = detection_over_seeds([run.folder for run in group])
             yield from _families(group, frame, text, f"_seeds{number or ''}")
             yield from _tables(group, frame, text, f"_seeds{number or ''}")
@@ -124,7 +125,8 @@ def _families(runs: Sequence[Run], frame: pd.DataFrame, text: str, end: str = ""
         f"all epsilons where none is measured. {NOISE_CONTROL} No attack is adaptive. {THRESHOLDS}"
     )
     counted = f"n, successful of attacked images: {_counted(rows, 'family')}."
-    words = caption(f"{_BEST} {about}", runs, counted, text.replace("In brackets", "In the table"), rows)
+    best = _BEST.replace(_BOLD, _LOWEST) if end else _BEST
+    words = caption(f"{best} {about}", runs, counted, text.replace("In brackets", "In the table"), rows)
     panels, texts = _panels(rows, "detector", {"against clean": "auroc", "against noise": "auroc_noise"})
     figure = heat_maps(panels, texts, "AUROC minus one half", limit=0.5)
     yield ReportFigure(f"detection_unseen{end}", "Detection of unseen families", words, figure, rows)
@@ -142,10 +144,11 @@ def _counted(rows: pd.DataFrame, column: str) -> str:
 def _panels(
     rows: pd.DataFrame, index: str, columns: Mapping[str, str]
 ) -> tuple[dict[str, pd.DataFrame], dict[str, pd.DataFrame]]:
-    """By title of the panel: areas minus one half, rows of `index` by families; and the areas as text."""
+    """By title of the panel: areas minus one half, the lowest over seeds, rows of `index` by families; and as text."""
     panels, texts = {}, {}
     for title, column in columns.items():
-        tables = (rows.pivot(index=index, columns="family", values=f"{column}{end}") for end in ("", "_low", "_high"))
+        names = (f"{column}{end}" for end in ("_low" if "seeds" in rows else "", "_low", "_high"))
+        tables = (rows.pivot(index=index, columns="family", values=name) for name in names)
         order = list(dict.fromkeys(rows[index])), list(dict.fromkeys(rows["family"]))
         table, *ends = (own.loc[order].rename(index=display_name, columns=display_name) for own in tables)
         panels[title] = table - 0.5

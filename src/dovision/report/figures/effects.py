@@ -11,15 +11,7 @@ from matplotlib.figure import Figure
 from dovision.analysis import average_effect
 from dovision.functional.effects import RESOLUTION
 from dovision.functional.intervals import EFFECT_INTERVALS, LEVEL, MEAN_INTERVALS, holm, level_of_selected
-from dovision.report.figures._average_maps import (
-    IN_THE_NUMBERS,
-    SCALES,
-    average_effect_maps,
-    deciding,
-    dots_text,
-    dotted,
-    opposite_note,
-)
+from dovision.report.figures import _average_maps as cells
 from dovision.report.plots import average_effects_plot, draw_ecdf, ecdf, heat_maps, strongest, with_legend
 from dovision.report.report_figure import FigureComponent, ReportFigure, caption, images, selected, span
 from dovision.report.style import EFFECT_COLOURS, FEWEST_FOR_CURVE, SIGN, canvas, logarithmic, series, styled
@@ -44,7 +36,7 @@ class Effects(FigureComponent):
         if averaged.empty:  # too few images for an average
             yield from _distribution(run)
             return
-        yield from average_effect_maps(run, averaged, self.maps, opposite)
+        yield from cells.average_effect_maps(run, averaged, self.maps, opposite)
         yield from _distribution(run)
         yield _averages(run, averaged, self.averages, opposite)
         interacting = average_effect.interactions(run.folder)
@@ -108,7 +100,7 @@ def effect_distribution(frame: pd.DataFrame) -> Figure:
 
 def _averages(run: Run, frame: pd.DataFrame, most: int, opposite: str | None) -> ReportFigure:
     """In log-odds; on the probability of a run that did not record them."""
-    column = deciding(frame)
+    column = cells.deciding(frame)
     chosen = strongest(frame.assign(mean=frame[column]), most).index
     level = level_of_selected(len(chosen), len(frame))
     drawn = average_effect.at_level(run.folder, frame.loc[chosen], level).assign(level=level)
@@ -119,7 +111,7 @@ def _averages(run: Run, frame: pd.DataFrame, most: int, opposite: str | None) ->
         ends = {"log_odds": "mean", "log_odds_low": "low", "log_odds_high": "high"}
         drawn = drawn[["condition", "unit", "class", *ends]].rename(columns=ends)
     text = (
-        f"Mean over images of the effect of do(unit) on the {scale}{opposite_note(opposite)}: the largest of "
+        f"Mean over images of the effect of do(unit) on the {scale}{cells.opposite_note(opposite)}: the largest of "
         f"{len(frame):,}."
     )
     whiskers = f"Whiskers: {intervals}{selected(len(chosen), len(frame))}. In the numbers also: {EFFECT_INTERVALS}."
@@ -135,7 +127,7 @@ def _interactions(run: Run, frame: pd.DataFrame, most: int, opposite: str | None
     data = data.rename(columns={"interaction": "mean"})
     text = (
         "Effect of units that are set at once minus the sum of the effects of each alone, mean over "
-        f"images{opposite_note(opposite)}: the largest of {len(frame):,}. 0: the effects add up."
+        f"images{cells.opposite_note(opposite)}: the largest of {len(frame):,}. 0: the effects add up."
     )
     words = caption(
         text, [run], images(frame["images"]), f"Whiskers: {EFFECT_INTERVALS}{selected(shown, len(frame))}.", data
@@ -147,19 +139,16 @@ def _interactions(run: Run, frame: pd.DataFrame, most: int, opposite: str | None
 
 def _units_by_class(run: Run, clean: pd.DataFrame, most: int, opposite: str | None) -> ReportFigure:
     clean = clean.assign(p_holm=holm(clean["log_odds_p"].to_numpy(float)))
-    sizes = clean[deciding(clean)].abs().groupby(clean["unit"], sort=False).max()
+    sizes = clean[cells.deciding(clean)].abs().groupby(clean["unit"], sort=False).max()
     units = sizes.sort_values(ascending=False, kind="stable").index
     classes = list(dict.fromkeys(clean["class"]))
-    drawn = clean.assign(dot=dotted(clean).map({True: "•", False: ""}))
-    means, dots = (
-        drawn.pivot(index="unit", columns="class", values=name).loc[units[:most], classes] for name in ("mean", "dot")
-    )
+    drawn = clean.assign(dot=cells.has_dot(clean).map({True: "•", False: ""})).set_index(["unit", "class"])
+    means, dots = (drawn[name].unstack().loc[units[:most], classes] for name in ("mean", "dot"))
     text = (
-        f"Mean over clean images of P(class | do(unit)) - P(class){opposite_note(opposite)}; {SIGN}"
-        f"{dots_text(clean[clean['unit'].isin(means.index)])}. Of {len(clean):,} units and classes, over which p is "
-        f"adjusted, the {len(means)} of {len(units)} units with the largest effects in {SCALES[deciding(clean)]} are "
-        "drawn."
+        f"Mean over clean images of P(class | do(unit)) - P(class){cells.opposite_note(opposite)}; {SIGN}"
+        f"{cells.dots_text(clean[clean['unit'].isin(means.index)])}. Of {len(clean):,} units and classes, over which p "
+        f"is adjusted, the {len(means)} of {len(units)} units with the {cells.LARGEST} are drawn."
     )
-    words = caption(text, [run], images(clean["images"]), IN_THE_NUMBERS, clean)
+    words = caption(text, [run], images(clean["images"]), cells.IN_THE_NUMBERS, clean)
     figure = heat_maps({"": means}, {"": dots}, "average effect on the probability", colours=EFFECT_COLOURS)
     return ReportFigure("channels_by_class", "Which unit matters for which class", words, figure, clean)

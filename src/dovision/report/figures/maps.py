@@ -131,13 +131,11 @@ def _counts(scores: pd.DataFrame) -> str:
 
 def _table(run: Run, scores: pd.DataFrame, frame: pd.DataFrame) -> ReportFigure:
     titles = {map_summary.ALL: "all cases", map_summary.CORRECT: "cases that the classifier got right"}
-    rows = {}
-    chance = at_chance(run)
-    best = _best(scores, frame) if chance is None else set()
-    tested = scores if chance is None else scores.assign(p_holm=np.nan)
-    ordered = tested.sort_values("cases", kind="stable")  # controls, which come last, with the maps of their cases
+    rows, chance = {}, at_chance(run)
+    best = set() if chance else _best(scores, frame)
+    ordered = scores.sort_values("cases", kind="stable")  # controls, which come last, with the maps of their cases
     for (cases, explainer), found in ordered.groupby(["cases", "explainer"], sort=False):
-        cells = dict(zip(found["metric"], _cells(found, best), strict=True))
+        cells = dict(zip(found["metric"], _cells(found, best, chance is None), strict=True))
         counts = {
             "explainer": display_name(str(explainer)),
             "maps": f"{found['maps'].iloc[0]:,}",
@@ -148,17 +146,16 @@ def _table(run: Run, scores: pd.DataFrame, frame: pd.DataFrame) -> ReportFigure:
         }
     names = pd.Index([title for title, _ in rows], name="cases")
     table = pd.DataFrame(rows.values(), names, dtype=object)  # of strings, it would lose which is the best
-    compared = display_name(read_reference(run.folder))
     marks = (
-        f"A star: differs from {compared} on the same images and classes (p < .05, two-sided, Holm-adjusted over the "
-        "table); bold: the best of a column, controls left out, where the 95% interval of its paired difference from "
-        "the second one, or else their two intervals, say so."
+        f"A star: differs from {display_name(read_reference(run.folder))} on the same images and classes (p < .05, "
+        "two-sided, Holm-adjusted over the table); bold: the best of a column, controls left out, where the 95% "
+        "interval of its paired difference from the second one, or else their two intervals, say so."
     )
     text = (
-        f"Mean of each metric. {chance.text if chance else marks} Pooled: over all objects of all images, of "
-        "which the jackknife over groups gives the interval; given area: what the area of the boxes leaves "
-        "of it. Passes: forward passes of one image that a map took. A map that finds the boxes need not be faithful "
-        "to the classifier, nor the reverse."
+        f"Mean of each metric. {chance.text if chance else marks} Pooled: over all objects of all images, of which the "
+        "jackknife over groups gives the interval; given area: what the area of the boxes leaves of it. Passes: "
+        "forward passes of one image that a map took. A map that finds the boxes need not be faithful to the "
+        "classifier, nor the reverse."
     )
     words = _map_caption(run, text, _counts(scores), f"In brackets: {_SCORE_INTERVALS}.", scores)
     return ReportFigure.of_table("map_scores", "Explainers and metrics", words, scores, table)
@@ -241,9 +238,9 @@ def _best(scores: pd.DataFrame, frame: pd.DataFrame) -> set[int]:
     return best
 
 
-def _cells(rows: pd.DataFrame, best: Collection[int]) -> list[str]:
-    """Each mean with its interval below it, and with a star where it differs from the reference."""
-    stars = rows["p_holm"].lt(1 - LEVEL).map({True: "*", False: ""})
+def _cells(rows: pd.DataFrame, best: Collection[int], starred: bool) -> list[str]:
+    """Each mean with its interval below it, and, if starred, with a star where it differs from the reference."""
+    stars = (rows["p_holm"].lt(1 - LEVEL) & starred).map({True: "*", False: ""})
     texts = (text.replace(" ", f"{star}\n", 1) for text, star in zip(bracketed(rows, ""), stars, strict=True))
     return [BestText(text) if row in best else text for row, text in zip(rows.index, texts, strict=True)]
 
