@@ -69,6 +69,7 @@ def test_the_settings_of_authors_mnist_are_those_of_the_notebook():
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("few_images")
 def test_authors_mnist_measures_one_channel_against_the_classifier_without_the_autoencoder(run):
     plain, measured = (
         checkpoint.load(next(file for file in run.facts["checkpoint_files"].values() if kind in file))

@@ -89,6 +89,7 @@ def test_a_module_of_ones_own_has_the_effects_of_the_command(devices, fitted, tm
     for condition, found in made.summary["conditions"].items():
         for metric, interval in found.items():
             if f"{metric}/{condition}" in logged:
-                assert logged[f"{metric}/{condition}"] == pytest.approx(interval["estimate"], abs=1e-6)
                 compared += 1
+                if interval is not None:  # as that of fewer than 5 attacked images is
+                    assert logged[f"{metric}/{condition}"] == pytest.approx(interval["estimate"], abs=1e-6)
     assert compared == len([name for name in logged if not name.startswith("average_effect/")]) > 12

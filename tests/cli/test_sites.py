@@ -33,7 +33,7 @@ def test_the_code_of_an_autoencoder_is_a_site(run_command, capsys):
 
 @pytest.mark.slow
 def test_tokens_and_heads_of_a_transformer_are_counted(run_command, capsys):
-    data = ["dataset=image_folder", "dataset.classes=[a,b]", "dataset.root=none"]
+    data = ["dataset=image_folder", "dataset.classes=[a,b]", "dataset.root=none", "dataset.shape=[3,224,224]"]
     assert run_command(main, *data, "model=timm_model", "model.name=vit_tiny_patch16_224") == 0
     found = rows(capsys.readouterr().out)
     assert found["blocks.0"] == ["NTC", "197x192", "192 channels, 197 tokens"]

@@ -46,7 +46,7 @@ def wait(process, end):
 
 
 def test_bars_stand_below_the_log_and_are_gone_when_the_run_ends(copy):
-    with started(copy, "evaluation.images=128", "attack=pgd") as (process, end):
+    with started(copy, "evaluation.images=400", "attack=pgd") as (process, end):
         end.wait_for("effects  ")
         text = end.screen().text()
         assert text[-2].startswith("job      ━")

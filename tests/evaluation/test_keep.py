@@ -29,6 +29,7 @@ def every(tmp_path_factory, cells):
     return folder, evaluate(folder, eps=EPS, cells=cells).logged
 
 
+@pytest.mark.usefixtures("few_images")
 @pytest.mark.parametrize("keep", CLASSES)
 def test_rows_are_a_filter_of_all_and_averages_are_the_same(tmp_path, every, cells, keep):
     whole, logged = every
