@@ -18,3 +18,8 @@ def test_they_do_not_say_how_a_component_is_made(key):
 def test_an_optimizer_is_made_in_part():
     optimizer = {"_target_": "torch.optim.Adam", "_partial_": True, "lr": 0.1}
     check_stored({"dataset": PICTURES, "optimizer": optimizer}, "run", "trust_checkpoint=true")
+
+
+def test_a_loss_of_an_attack_is_made_in_part():
+    loss = {"_target_": "dovision.attacks.losses.task_loss", "_partial_": True}
+    check_stored({"attack": {"_target_": "dovision.attacks.gradient_ascent.PGD", "loss": loss}}, "run", "")

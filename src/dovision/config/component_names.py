@@ -14,7 +14,7 @@ _TARGET = re.compile(rf"^\s*_target_: dovision\.((?:{'|'.join(_KINDS)})\.\w+)\.(
 _ANY_TARGET = re.compile(r"\b_target_: *([\w.]+)")
 _SIGNS = frozenset("=:,{}[]'\"$")  # of overrides, in which a key that was read would set others
 _OF_HYDRA = ("_args_", "_convert_", "_recursive_")  # keys that change how a component is made; none is in conf/
-_COMPONENT = re.compile(rf"dovision\.({'|'.join(_KINDS)})\.")  # of which none is made in part
+_COMPONENT = re.compile(rf"dovision\.({'|'.join(_KINDS)})\.\w+\.[A-Z]")  # classes, of which none is made in part
 _METRIC = re.compile(r"^class ([A-Z]\w*)\(", re.MULTILINE)
 
 
