@@ -47,7 +47,7 @@ def wait(process, end):
 
 def test_bars_stand_below_the_log_and_are_gone_when_the_run_ends(copy):
     with started(copy, "evaluation.images=400", "attack=pgd") as (process, end):
-        end.wait_for("effects  ")
+        end.wait_for("effects  ━")  # the row of the job names the step before there is one of its stage
         text = end.screen().text()
         assert text[-2].startswith("job      ━")
         assert "step 3/4: effects" in text[-2]
