@@ -167,7 +167,7 @@ def is_colour(image: Tensor, white: float = 1) -> bool:
 def channels_of(images: Sequence[_Image], read: Callable[[_Image], Tensor]) -> int:
     """3 if an image of a seeded sample is in colour, 1 if all are grey; a mixture is named in the log.
 
-    `read` gives an image as RGB; those that cannot be read are passed over, since the dataset checks them itself.
+    `read` gives an image as RGB; those that cannot be read are skipped, since the dataset checks them itself.
     """
     colour = []
     for place in np.random.default_rng(0).permutation(len(images))[:_SAMPLE].tolist():
