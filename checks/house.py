@@ -1,9 +1,9 @@
-"""Figures of the source tree: lines by package, names with two meanings, words that docs/glossary.md replaces.
+"""Figures of the source tree: lines and words against their budgets in pyproject.toml, shape, names with two meanings.
 
 python checks/house.py            a row a figure
 python checks/house.py --verbose  names each place
-python checks/house.py --strict   exits with 1 if a name has two meanings, a replaced word is left, or a package is
-                                  longer than its budget in pyproject.toml
+python checks/house.py --strict   exits with 1 if a package is longer or a word is more frequent than its budget, a
+                                  name has two meanings, or the first line of a module asks
 """
 
 from __future__ import annotations
@@ -12,11 +12,13 @@ import argparse
 import ast
 import io
 import re
+import statistics
 import sys
 import tokenize
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
+from typing import Any, NamedTuple
 
 try:
     import tomllib
@@ -27,58 +29,132 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "src" / "dovision"
 CONF = ROOT / "conf"
 BESIDE = ("tests", "checks", "benchmarks")  # folders that have budgets, too
-REPLACED = ("told", "tells?", "said", "lends?", "anew", "stranger", "exhibits?")  # docs/glossary.md
-WORDS = re.compile(rf"\b({'|'.join(REPLACED)})\b|\bkept\b(?= (image|run)s?\b)", re.IGNORECASE)
 QUESTION = re.compile(r"(What|How|Where|Whether|When|Who|Which|Why)\b")
+SHORT, SMALL, MANY = 3, 40, 8  # lines of a function that may be inlined, of a file that may be merged; arguments
+
+# Identifiers that say nothing, besides the words of docs/glossary.md.
+VAGUE = ("own", "found", "each", "known", "kind", "facts", "place", "asked", "parts", "plain", "told")
+# Packages in which an identifier has the sense that docs/glossary.md replaces; elsewhere its other sense is right.
+SENSE = {
+    "edit": "attacks datasets detectors interventions models explainers evaluation store analysis report",
+    "layer": "interventions evaluation store analysis findings report",  # of any node; a layer of a network is one
+    "group": "attacks detectors",  # of attacks; a config group and the group of an image are their names
+    "before": "functional metrics analysis",  # of an intervention; before a point in time is its name
+    "after": "functional metrics analysis",
+}
+INFLECTED = {"tell": "tells?", "say": "says?", "lends a hand": "lends?", "exhibit": "exhibits?"} | {
+    "pass over": "pass(?:ed|ing) over",  # a pass over the images is a noun
+    "kept images": "kept (?:image|run)s?",
+    "take up": "(?:take[sn]?|taking|took) up(?! to)",
+}
 
 
-def modules() -> list[Path]:
-    """All modules of the package, in the order of their names."""
-    return sorted(PACKAGE.rglob("*.py"))
+class Identifier(NamedTuple):
+    """A name in the source, where it stands, and whether another package gives it."""
+
+    name: str
+    path: Path
+    line: int
+    foreign: bool
 
 
-def public_names() -> dict[str, list[str]]:
-    """Where each public function, class and constant of a module is defined, by its name."""
-    found = defaultdict(list)
-    for path in modules():
-        for node in ast.parse(path.read_text()).body:
-            for name in _defined(node):
-                if not name.startswith("_") and name not in ("log", "main"):
-                    found[name].append(path.relative_to(PACKAGE).as_posix())
-    return dict(found)
+@cache
+def modules() -> dict[Path, ast.Module]:
+    """The syntax tree of each module of the package, in the order of their names."""
+    return {path: ast.parse(path.read_text()) for path in sorted(PACKAGE.rglob("*.py"))}
 
 
-def homonyms() -> dict[str, list[str]]:
-    """Public names that are defined in more than one module, and where."""
-    return {name: places for name, places in public_names().items() if len(places) > 1}
+@cache
+def budgets() -> dict[str, dict[str, int]]:
+    """The tables of lines and of words in pyproject.toml."""
+    return tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["house"]
 
 
-def replaced_words() -> Iterator[tuple[str, int, str]]:
-    """(file, line, word) of each replaced word in names, docstrings, comments, messages and configs."""
-    for path in modules():
-        before = ""
-        for token in tokenize.generate_tokens(io.StringIO(path.read_text()).readline):
-            own = token.type == tokenize.NAME and before != "."  # file.tell() is no name of this package
-            before = token.string
-            if own or token.type in (tokenize.STRING, tokenize.COMMENT):
-                for match in WORDS.finditer(token.string.replace("_", " ")):
-                    yield path.relative_to(ROOT).as_posix(), token.start[0], match[0]
+# Words
+
+
+@cache
+def identifiers() -> list[Identifier]:
+    """All names: variables (of comprehensions, too), arguments, keywords, attributes, functions, classes, imports."""
+    return [
+        Identifier(name, path, getattr(node, "lineno", 0), _is_foreign(node, field))
+        for path, tree in modules().items()
+        for node in ast.walk(tree)
+        for field, value in ast.iter_fields(node)
+        if field in ("id", "attr", "arg", "name", "asname", "names", "rest")
+        for name in (
+            [value] if isinstance(value, str) else value if isinstance(node, ast.Global | ast.Nonlocal) else []
+        )
+    ]
+
+
+def _is_foreign(node: ast.AST, field: str) -> bool:
+    """True for a name that torch, NumPy or the standard library gives, and of which we write no definition."""
+    if isinstance(node, ast.Attribute):  # dtype.kind, parameter.kind, file.tell()
+        owner = node.value.attr if isinstance(node.value, ast.Attribute) else getattr(node.value, "id", "")
+        return (node.attr == "kind" and owner in ("dtype", "parameter")) or node.attr in ("tell", "world_size")
+    if isinstance(node, ast.keyword):  # sort_values(kind="stable")
+        return node.arg == "kind" and isinstance(node.value, ast.Constant) and node.value.value == "stable"
+    return False
+
+
+@cache
+def texts() -> list[tuple[Path, int, str]]:
+    """(file, line, text) of all docstrings, messages and comments of the package, and of all lines of conf/."""
+    lines = []
+    for path, tree in modules().items():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                lines += [(path, node.lineno + row, line) for row, line in enumerate(node.value.split("\n"))]
+        tokens = tokenize.generate_tokens(io.StringIO(path.read_text()).readline)
+        lines += [(path, token.start[0], token.string) for token in tokens if token.type == tokenize.COMMENT]
     for path in sorted(CONF.rglob("*.yaml")):
-        for number, line in enumerate(path.read_text().splitlines(), 1):
-            for match in WORDS.finditer(line):
-                yield path.relative_to(ROOT).as_posix(), number, match[0]
+        lines += [(path, number, line) for number, line in enumerate(path.read_text().splitlines(), 1)]
+    return lines
 
 
-def folder_sizes() -> Counter[str]:
-    """Modules of each folder, without components: those of a catalogue grow by use, and conf/ lists them."""
-    named = set(re.findall(r"\bdovision(?:\.\w+)+", "\n".join(path.read_text() for path in CONF.rglob("*.yaml"))))
-    chosen = {name.rpartition(".")[0] for name in named}  # without the class
-    own = (path.relative_to(PACKAGE) for path in modules() if path.name != "__init__.py")
-    return Counter(path.parent.as_posix() for path in own if f"dovision.{_dotted(path)}" not in chosen)
+def replaced() -> tuple[list[str], list[str]]:
+    """Words of the right column of docs/glossary.md: not to be used at all; and, with (remark), not as identifiers."""
+    rows = re.findall(r"^\|.*\|.*\|(.*)\|$", (ROOT / "docs" / "glossary.md").read_text(), re.MULTILINE)
+    words = {word.strip() for row in rows for word in re.findall(r"[^,(]+(?:\([^)]*\))?", row)} - {"", "not", "---"}
+    names = {word.partition(" (")[0] for word in words if "(" in word}
+    return sorted(word for word in words if "(" not in word and word not in names), sorted(names)
 
 
-def _dotted(path: Path) -> str:
-    return ".".join(path.with_suffix("").parts)
+@cache
+def words() -> dict[str, list[str]]:
+    """The places of each word that has a budget, or would need one."""
+    banned, names = replaced()
+    places: dict[str, list[str]] = {}
+    for word in dict.fromkeys([*VAGUE, *names]):
+        packages = SENSE.get(word, "").split()
+        places[word] = [
+            f"{each.path.relative_to(ROOT)}:{each.line}: {each.name}"
+            for each in identifiers()
+            if each.name.strip("_").lower() == word and not each.foreign
+            if not packages or each.path.relative_to(PACKAGE).parts[0] in packages
+        ]
+    everything = [
+        *((each.path, each.line, each.name.replace("_", " ")) for each in identifiers() if not each.foreign),
+        *texts(),
+    ]
+    for word in banned:
+        pattern = re.compile(rf"\b{INFLECTED.get(word, re.escape(word))}\b(?!_)", re.IGNORECASE)
+        hits = [(path, line) for path, line, text in everything for _ in pattern.finditer(text)]
+        places[word] = places.get(word, []) + [f"{path.relative_to(ROOT)}:{line}: {word}" for path, line in hits]
+    return places
+
+
+def words_over_budget() -> dict[str, str]:
+    """Words that stand in more places than their budget, which is 0 if it is not given."""
+    return {
+        word: f"{len(places):,} of {budgets()['words'].get(word, 0):,}"
+        for word, places in words().items()
+        if len(places) > budgets()["words"].get(word, 0)
+    }
+
+
+# Lines
 
 
 def lines() -> Counter[str]:
@@ -96,23 +172,107 @@ def _lines(path: Path) -> int:
 
 def over_budget() -> dict[str, str]:
     """Packages that are longer than their budget, or have none."""
-    budgets = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["house"]["lines"]
-    over = {name: f"{count:,} of {budgets.get(name, 0):,}" for name, count in lines().items()}
-    return {name: text for name, text in over.items() if lines()[name] > budgets.get(name, 0)}
+    limits = budgets()["lines"]
+    return {
+        name: f"{count:,} of {limits.get(name, 0):,}" for name, count in lines().items() if count > limits.get(name, 0)
+    }
 
 
-def first_lines() -> dict[str, str]:
-    """The first line of each module's docstring."""
-    found = {}
-    for path in modules():
-        doc = ast.get_docstring(ast.parse(path.read_text())) or ""
-        found[path.relative_to(PACKAGE).as_posix()] = doc.partition("\n")[0]
-    return found
+def code_lines(path: Path) -> set[int]:
+    """Lines of a module that are neither blank, nor comment, nor docstring."""
+    skipped = (tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER)
+    tokens = tokenize.generate_tokens(io.StringIO(path.read_text()).readline)
+    code = {line for token in tokens if token.type not in skipped for line in range(token.start[0], token.end[0] + 1)}
+    for node in ast.walk(modules()[path]):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
+            code -= set(range(node.body[0].lineno, (node.body[0].end_lineno or 0) + 1))
+    return code
 
 
-def questions() -> dict[str, str]:
-    """First lines that begin with a question word or no capital, by module."""
-    return {path: line for path, line in first_lines().items() if QUESTION.match(line) or not line[:1].isupper()}
+# Shape
+
+
+@cache
+def functions() -> list[tuple[str, ast.FunctionDef, int]]:
+    """(place, syntax tree, lines of code below its head) of each function and method."""
+    rows = []
+    for path, tree in modules().items():
+        code = code_lines(path)
+        for node in ast.walk(tree):
+            if isinstance(node, ast.FunctionDef):
+                body = range(node.body[0].lineno, (node.end_lineno or 0) + 1)
+                rows.append((f"{short(path)}: {node.name}", node, len(code & set(body))))
+    return rows
+
+
+def many_arguments() -> list[str]:
+    """Functions and methods that take more than `MANY` arguments, without self."""
+    rows = []
+    for place, node, _ in functions():
+        names = {name.arg for name in [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]} - {"self"}
+        rows += [f"{place}, {len(names)}"] if len(names) > MANY else []
+    return rows
+
+
+def short_and_called_once() -> list[str]:
+    """Functions of up to `SHORT` lines of code, without a decorator, that src names once besides their definition."""
+    count = Counter(
+        each.name for each in identifiers() if not each.name.startswith("__")
+    )  # the definition itself is one of them
+    for _, _, text in texts():  # _target_ of a config, a name that is looked up
+        count.update(re.findall(r"\w+", text) if re.fullmatch(r"[\w.: ]*", text) else [])
+    return [
+        place
+        for place, node, length in functions()
+        if length <= SHORT and not node.decorator_list and count[node.name] == 2
+    ]
+
+
+def with_one_importer() -> dict[Path, Path]:
+    """The importer of each module that one other imports, and no config or text names."""
+    importers = defaultdict(set)
+    for path, tree in modules().items():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("dovision"):
+                for name in (node.module, *(f"{node.module}.{alias.name}" for alias in node.names)):
+                    importers[name].add(path)
+    named = " ".join(text for _, _, text in texts())  # configs, and modules that are imported late
+    homes = {path: f"dovision.{_dotted(path)}" for path in modules() if path.name != "__init__.py"}
+    return {
+        path: next(iter(importers[home]))
+        for path, home in homes.items()
+        if len(importers[home]) == 1 and not re.search(rf"{re.escape(home)}\b", named)
+    }
+
+
+def folder_sizes() -> Counter[str]:
+    """Modules of each folder, without components: those of a catalogue grow by use, and conf/ lists them."""
+    named = set(re.findall(r"\bdovision(?:\.\w+)+", "\n".join(path.read_text() for path in CONF.rglob("*.yaml"))))
+    chosen = {name.rpartition(".")[0] for name in named}  # without the class
+    paths = [path for path in modules() if path.name != "__init__.py" and f"dovision.{_dotted(path)}" not in chosen]
+    return Counter(path.relative_to(PACKAGE).parent.as_posix() for path in paths)
+
+
+def short(path: Path) -> str:
+    """The path of a module below the package."""
+    return path.relative_to(PACKAGE).as_posix()
+
+
+def _dotted(path: Path) -> str:
+    return ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
+
+
+# Names and first lines
+
+
+def homonyms() -> dict[str, list[str]]:
+    """Public names that are defined in more than one module, and where."""
+    homes = defaultdict(list)
+    for path, tree in modules().items():
+        for name in (name for node in tree.body for name in _defined(node)):
+            if not name.startswith("_") and name not in ("log", "main"):
+                homes[name].append(short(path))
+    return {name: paths for name, paths in homes.items() if len(paths) > 1}
 
 
 def _defined(node: ast.stmt) -> list[str]:
@@ -122,32 +282,51 @@ def _defined(node: ast.stmt) -> list[str]:
     return [target.id for target in targets if isinstance(target, ast.Name)]
 
 
+def questions() -> dict[str, str]:
+    """First lines of modules that begin with a question word or no capital, by module."""
+    heads = {path: (ast.get_docstring(tree) or "").partition("\n")[0] for path, tree in modules().items()}
+    return {short(path): line for path, line in heads.items() if QUESTION.match(line) or not line[:1].isupper()}
+
+
 def main() -> None:
     """Print a row a figure."""
     parser = argparse.ArgumentParser(description="Figures of the source tree.")
     parser.add_argument("--verbose", action="store_true", help="name each place")
-    parser.add_argument("--strict", action="store_true", help="exit with 1 if anything is left")
+    parser.add_argument("--strict", action="store_true", help="exit with 1 if anything is over its budget")
     parser.add_argument("--quick", action="store_true", help="changes nothing; the other checks have it")
-    asked_for = parser.parse_args()
-    folders = folder_sizes()
-    words, twice, asked, over = list(replaced_words()), homonyms(), questions(), over_budget()
-    longest, count = folders.most_common(1)[0]
-    print(f"lines under src: {sum(len(path.read_text().splitlines()) for path in modules())}")
-    print(
-        *(f"lines of {name}, over its budget: {text}" for name, text in over.items()), sep="\n", end="\n" * bool(over)
-    )
-    print(f"modules: {len(modules())}; at the top: {folders['.']}")
-    print(f"longest folder, besides components: {longest}, {count}")
-    print(f"public names with two meanings: {len(twice)}")
-    print(f"replaced words: {len(words)}")
-    print(f"modules whose first line asks: {len(asked)}")
+    options = parser.parse_args()
+    longest, count = folder_sizes().most_common(1)[0]
+    lengths = [length for _, _, length in functions()]
+    code = sum(len(code_lines(path)) for path in modules())
+    print(f"lines under src: {sum(map(_lines, modules())):,}; of code: {code:,}")
+    print(f"modules: {len(modules())}; at the top: {folder_sizes()['.']}; longest folder: {longest}, {count}")
+    print(f"functions: {len(lengths):,}; lines of code in one, median: {statistics.median(lengths):g}")
     contracts = (ROOT / "pyproject.toml").read_text().count("[[tool.importlinter.contracts]]")
     print(f"contracts of import-linter: {contracts}")
-    if asked_for.verbose:
-        print(*(f"{name}: {', '.join(places)}" for name, places in sorted(twice.items())), sep="\n")
-        print(*(f"{path}:{line}: {word}" for path, line, word in words), sep="\n")
-        print(*(f"{path}: {line}" for path, line in asked.items()), sep="\n")
-    sys.exit(int(asked_for.strict and bool(twice or words or asked or over)))
+    print("words:", ", ".join(f"{word} {len(places)}" for word, places in words().items() if places))
+    listed: dict[str, Any] = {
+        f"functions with more than {MANY} arguments": many_arguments(),
+        f"functions of up to {SHORT} lines that are called once": short_and_called_once(),
+        "files with one importer": [f"{short(path)}, by {short(one)}" for path, one in with_one_importer().items()],
+        f"files below {SMALL} lines with one importer": [
+            short(path) for path in with_one_importer() if _lines(path) < SMALL
+        ],
+    }
+    wrong: dict[str, Any] = {
+        "packages over their budget of lines": [f"{name}: {text}" for name, text in over_budget().items()],
+        "words over their budget": [f"{word}: {text}" for word, text in words_over_budget().items()],
+        "public names with two meanings": [f"{name}: {', '.join(paths)}" for name, paths in homonyms().items()],
+        "modules whose first line asks": [f"{path}: {line}" for path, line in questions().items()],
+    }
+    for title, rows in (listed | wrong).items():
+        print(f"{title}: {len(rows)}")
+        if options.verbose or title in wrong:
+            print(*(f"  {row}\n" for row in rows), sep="", end="")
+    if options.verbose:
+        print(*(f"{place}\n" for places in words().values() for place in places), sep="", end="")
+    elif any(words_over_budget()):
+        print(*(f"  {row}\n" for word in words_over_budget() for row in words()[word][-5:]), sep="", end="")
+    sys.exit(int(options.strict and any(wrong.values())))
 
 
 if __name__ == "__main__":
