@@ -1,0 +1,24 @@
+"""The components, one file each, and what each promises to the others."""
+
+from dovision.interfaces.attack import Attack
+from dovision.interfaces.classifier import Autoencoder, Classifier, ClassifierComponent
+from dovision.interfaces.dataset import Counterfactuals, Images, Source, Split
+from dovision.interfaces.detector import Detector
+from dovision.interfaces.explainer import Explainer, Explanation
+from dovision.interfaces.intervention import Context, Intervention
+
+__all__ = [
+    "Attack",
+    "Autoencoder",
+    "Classifier",
+    "ClassifierComponent",
+    "Context",
+    "Counterfactuals",
+    "Detector",
+    "Explainer",
+    "Explanation",
+    "Images",
+    "Intervention",
+    "Source",
+    "Split",
+]

@@ -1,0 +1,84 @@
+"""Attacks: adversarial images within a budget."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections import Counter
+
+from torch import Tensor, nn
+
+from dovision import checks
+from dovision.functional.norms import check_budget
+from dovision.interfaces.classifier import Classifier, ClassifierComponent
+from dovision.module_state import differentiable
+from dovision.types import Batch, Epsilons
+
+
+class Attack(ClassifierComponent, ABC):
+    """An adversarial condition: x -> x + delta, with |delta| <= eps in pixel units, for each epsilon of a list.
+
+    A subclass writes `run`; this class guards the range, the budget and the classifier's state, and counts queries:
+    `passes` are forward passes of one image each so far, by epsilon.
+
+    Args:
+        eps: one epsilon or several, numbers or fractions such as "8/255".
+        norm: linf or l2.
+
+    Example:
+        >>> import dovision as dv
+        >>> class Brighter(dv.Attack):
+        ...     def run(self, batch, classifier, eps):
+        ...         return (batch.image + eps).clamp(0, 1)
+        >>> classifier, digits = dv.example()
+        >>> Brighter(eps="8/255")(digits, classifier).shape
+        torch.Size([8, 1, 8, 8])
+    """
+
+    def __init__(self, eps: Epsilons, norm: str = "linf") -> None:
+        self.norm = checks.choice("norm", norm, ("linf", "l2"))
+        self.eps = checks.epsilons(eps, norm)
+        self._attacked: Counter[float] = Counter()  # images, by epsilon
+        self.passes: Counter[float] = Counter()
+
+    @property
+    def queries(self) -> dict[float, float]:
+        """Forward passes that an image has cost, by epsilon: the mean of all images attacked so far."""
+        return {eps: self.passes[eps] / images for eps, images in self._attacked.items()}
+
+    def most_queries(self, classes: int) -> int | None:
+        """Forward passes that an image of so many classes may cost, where the attack stops once its aim is reached.
+
+        None: all images cost the same.
+        """
+        return None
+
+    @abstractmethod
+    def run(self, batch: Batch, classifier: Classifier, eps: float) -> Tensor:
+        """Attacked images, shape (B, C, H, W); called with gradients enabled and the classifier in eval mode."""
+
+    def __call__(self, batch: Batch, classifier: Classifier, eps: float | None = None) -> Tensor:
+        """Attacked images in [0, 1], within eps of `batch.image`; the image itself, bit for bit, at eps = 0.
+
+        Leaves no gradient in the parameters, and the mode of every submodule as it was.
+
+        Args:
+            batch: images in [0, 1], shape (B, C, H, W), and their labels.
+            classifier: the one under attack.
+            eps: in pixel units; None: that of the attack, if it has a single one.
+
+        Raises:
+            ValueError: eps is None and the attack has several; the images or labels are not those of the classifier.
+        """
+        eps = checks.single_epsilon(self.eps) if eps is None else eps
+        checks.image_batch(batch.image)
+        checks.labels(batch.label, len(batch.image), len(classifier.task.classes), classifier.task.multilabel)
+        if eps == 0:
+            return batch.image
+
+        def count(module: nn.Module, images: tuple[Tensor, ...], logits: Tensor) -> None:
+            self.passes[eps] += len(logits)
+
+        with differentiable(classifier), classifier.register_forward_hook(count):
+            attacked = self.run(batch.detached(), classifier, eps).detach()
+            self._attacked[eps] += len(batch.image)
+        return check_budget(type(self).__name__, attacked, batch.image, eps, self.norm)

@@ -1,0 +1,234 @@
+"""Datasets: images in three splits, each in one order, with what is known of them."""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from types import MappingProxyType
+from typing import NamedTuple, final
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset, default_collate
+
+from dovision import checks
+from dovision.functional import sample_order
+from dovision.io.files import sha256
+from dovision.types import BOX_COLUMNS, SOURCE_BOXES, SPLITS, Batch, Mask, Shape, Task
+
+
+class Source(NamedTuple):
+    """The images of a split, row by row, in whatever order the dataset holds them."""
+
+    image: Callable[[int], Tensor]  # of a row, shape (C, H, W) float in [0, 1]; is pickled for reading processes
+    label: Tensor  # (N,) int64, or (N, K) float for multilabel
+    group: Tensor  # (N,) int64, the patient, or a number of the row's own; the same one in no other split
+    images: Callable[[Tensor], Tensor] | None = None  # of rows, shape (R,), where that is faster than one by one
+
+
+class Split(Dataset[Batch]):
+    """A split in its order; each item is a Batch without the leading axis.
+
+    Args:
+        source: the images.
+        order: the row of each sample, shape (N,).
+    """
+
+    def __init__(self, source: Source, order: npt.NDArray[np.int64]) -> None:
+        self.source = source
+        self.order = order
+
+    def __len__(self) -> int:
+        return len(self.order)
+
+    def __getitem__(self, sample: int) -> Batch:
+        if not 0 <= sample < len(self):
+            raise IndexError(f"sample must be in [0, {len(self)}), got {sample}.")
+        row = int(self.order[sample])
+        return Batch(self.source.image(row), self.source.label[row], torch.tensor(sample), self.source.group[row])
+
+    def batch(self, samples: Sequence[int]) -> Batch:
+        """Several samples as a Batch, equal to their items stacked."""
+        if self.source.images is None:
+            return default_collate([self[sample] for sample in samples])
+        rows = torch.from_numpy(self.order[samples])
+        image = self.source.images(rows)
+        return Batch(image, self.source.label[rows], torch.tensor(samples), self.source.group[rows])
+
+
+class Images(ABC):
+    """A dataset: its task, the shape of its images, and its splits train, val and test.
+
+    A subclass says what its splits hold, row by row, in `source`, `source_table` and `source_boxes`; this class puts
+    each split into its order (see `sample_order`), in which the first N samples stand for all of it.
+
+    `content` is a hash of the data (not of where they lie); `bad_files` names the files left out; `facts` is what else
+    a run should record, in plain types. `unread` are files whose bytes are data as well, and were not read for
+    `content`, since that takes long; they are read when the fingerprint is asked for. `files` are all files, and
+    folders with what is below them, that the fingerprint depends on: as long as none has changed it is not computed
+    again. None where they are not known.
+
+    Example:
+        >>> import dovision as dv
+        >>> digits = dv.component("dataset", "digits")
+        >>> digits.task.classes[:3], digits.table("test").columns.tolist()
+        (('0', '1', '2'), ['sample', 'name', 'group'])
+        >>> digits.split("test").batch([0, 1]).image.shape
+        torch.Size([2, 1, 32, 32])
+    """
+
+    task: Task
+    labelled: bool = True  # False: nothing can be fitted to the images, and their classes may be those of a classifier
+    shape: Shape
+    content: str
+    unread: tuple[Path, ...] = ()
+    files: tuple[Path, ...] | None = None
+    bad_files: tuple[str, ...] = ()
+    facts: Mapping[str, object] = MappingProxyType({})
+    mask_names: tuple[str, ...] = ()  # of all that `masks` gives
+
+    @abstractmethod
+    def source(self, split: str) -> Source:
+        """The images of a split, with their labels and groups."""
+
+    @abstractmethod
+    def source_table(self, split: str) -> pd.DataFrame:
+        """Facts of each image of a split: at least `name`, which the split has once, and `group` (as text)."""
+
+    def source_boxes(self, split: str) -> pd.DataFrame:
+        """As `boxes`, with the column `row` in place of `sample`."""
+        return pd.DataFrame(columns=SOURCE_BOXES)
+
+    def source_masks(self, split: str, row: int) -> Mapping[str, Mask]:
+        """As `masks`, of a row; none by default."""
+        return {}
+
+    def take_classes(self, task: Task) -> None:  # noqa: B027
+        """Take over the classes of the classifier that sees them, where images have none; nothing by default."""
+
+    def prepare(self) -> None:  # noqa: B027
+        """Make, once, what reads faster than the files as they come; nothing by default. May be stopped and resumed."""
+
+    @final
+    @property
+    def fingerprint(self) -> str:
+        """A hash of the content, of the bytes of `unread`, and of how the splits are put into order."""
+        return self.identified(lambda paths: [sha256(path) for path in paths])
+
+    @final
+    def identified(self, hashes: Callable[[Sequence[Path]], Sequence[str]]) -> str:
+        """The fingerprint.
+
+        Args:
+            hashes: gives the SHA-256 of each of some files; asked for each file once in this object's life.
+        """
+        due = [path for path in self.unread if path not in self._hashes]
+        self._hashes.update(zip(due, hashes(due), strict=True))
+        read = "".join(self._hashes[path] for path in self.unread)
+        return hashlib.sha256(f"{self.content}, order {sample_order.ORDER_VERSION}{read}".encode()).hexdigest()
+
+    @final
+    def order(self, split: str) -> npt.NDArray[np.int64]:
+        """The row of each sample, shape (N,); it depends on names, labels and groups alone, not on the rows' order."""
+        if split not in self._orders:
+            checks.choice("split", split, SPLITS)
+            source = self.source(split)
+            rows = self.source_table(split)["name"].argsort(kind="stable").to_numpy()
+            order = sample_order.sample_order(source.label.numpy()[rows], source.group.numpy()[rows])
+            self._orders[split] = rows[order]
+        return self._orders[split]
+
+    @final
+    def split(self, name: str) -> Split:
+        """The samples of a split in its order, as a map-style dataset."""
+        order = self.order(name)
+        return Split(self.source(name), order)
+
+    @final
+    def table(self, name: str) -> pd.DataFrame:
+        """Facts of each sample, in the split's order: at least `sample`, `name` and `group` (as text)."""
+        order = self.order(name)
+        table = self.source_table(name).iloc[order].reset_index(drop=True)
+        table.insert(0, "sample", range(len(table)))
+        return table
+
+    @final
+    def boxes(self, name: str) -> pd.DataFrame:
+        """Boxes of known objects, in pixels of the images, by sample; no row where nothing is known.
+
+        `sample`; `object`, a name that the sample has once; `label`, the class that the object speaks for, or None;
+        `top`, `left`, `bottom`, `right`.
+        """
+        sample = np.argsort(self.order(name))
+        boxes = self.source_boxes(name)
+        if boxes.empty:
+            return pd.DataFrame(columns=BOX_COLUMNS)
+        boxes.insert(0, "sample", sample[boxes.pop("row").to_numpy(np.int64)])
+        return boxes.sort_values("sample", kind="stable", ignore_index=True)
+
+    @final
+    def masks(self, split: str, sample: int) -> Mapping[str, Mask]:
+        """Masks of known objects of an image, each of shape (H, W), by name; a name that it does not have is left out.
+
+        Raises:
+            ValueError: a file of masks is damaged, or not of its image's aspect; a mask is of another type or shape.
+        """
+        found = self.source_masks(split, int(self.order(split)[sample])) if self.mask_names else {}
+        for name, mask in found.items():
+            checks.mask(f"{type(self).__name__}.source_masks(): {name!r}", mask, self.shape[1:])
+        return found
+
+    @final
+    def strata(self, split: str) -> npt.NDArray[np.int64]:
+        """The class that each sample is stratified by, shape (N,); see `sample_order.strata`."""
+        order = self.order(split)
+        return sample_order.strata(self.source(split).label.numpy())[order]
+
+    @cached_property
+    def _orders(self) -> dict[str, npt.NDArray[np.int64]]:
+        return {}
+
+    @cached_property
+    def _hashes(self) -> dict[Path, str]:
+        return {}
+
+
+class Counterfactuals(Images):
+    """A dataset that can draw an image again with all equal but for some of its objects."""
+
+    @abstractmethod
+    def source_objects(self, split: str, row: int) -> tuple[str, ...]:
+        """As `objects`, of a row."""
+
+    @abstractmethod
+    def source_counterfactual(self, split: str, row: int, *objects: str) -> Tensor:
+        """As `counterfactual`, of a row."""
+
+    def source_has_counterfactual(self, split: str, row: int, *objects: str) -> bool:
+        """As `has_counterfactual`, of a row; always true by default."""
+        return True
+
+    @final
+    def objects(self, split: str, sample: int) -> tuple[str, ...]:
+        """Objects that can be left out of an image."""
+        return self.source_objects(split, int(self.order(split)[sample]))
+
+    @final
+    def has_counterfactual(self, split: str, sample: int, *objects: str) -> bool:
+        """Return whether there is an image without just these of its objects."""
+        return self.source_has_counterfactual(split, int(self.order(split)[sample]), *objects)
+
+    @final
+    def counterfactual(self, split: str, sample: int, *objects: str) -> Tensor:
+        """The image without these objects, shape (C, H, W).
+
+        Raises:
+            ValueError: the image has no such object, or there is no image without just these.
+        """
+        return self.source_counterfactual(split, int(self.order(split)[sample]), *objects)

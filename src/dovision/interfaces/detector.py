@@ -1,0 +1,132 @@
+"""Detectors: scores that separate attacked images from clean ones."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+from typing import final
+
+import torch
+from torch import Tensor
+
+from dovision import checks
+from dovision.interfaces.classifier import Classifier, ClassifierComponent
+from dovision.module_state import outside_inference_mode
+from dovision.types import Batch
+
+
+class Detector(ClassifierComponent, ABC):
+    """Separates attacked images from clean ones in three steps: features of an image, a fit, and a score.
+
+    All in torch, so that an adaptive attacker can follow the gradient from the score to the image. An unsupervised
+    detector is fitted to clean images only. One whose features depend on clean images is prepared with these first.
+
+    Example:
+        >>> import dovision as dv
+        >>> class Darkness(dv.Detector):
+        ...     passes = 0
+        ...     def read_features(self, batch, classifier, with_autoencoder):
+        ...         return 1 - batch.image.mean((2, 3))
+        >>> classifier, digits = dv.example()
+        >>> detector = Darkness()
+        >>> detector.score(detector.read(digits, classifier, None)).shape
+        torch.Size([8])
+    """
+
+    supervised = False  # is fitted to attacked images as well
+    passes: int  # forward passes that reading an image takes; known once one was read
+    reads_code = False  # needs the classifier with its autoencoder
+    tuned: Mapping[str, object] = MappingProxyType({})  # settings that the fit has chosen, in plain types
+    prepared = False
+    _fitted = False
+
+    def prepare_features(
+        self, clean: Iterable[Batch], classifier: Classifier, with_autoencoder: Classifier | None
+    ) -> None:
+        """Learn what features depend on, from clean validation images that the detector is also fitted to.
+
+        Without gradients; assigns new attributes and edits none. By default there is nothing to learn.
+        """
+
+    @abstractmethod
+    def read_features(self, batch: Batch, classifier: Classifier, with_autoencoder: Classifier | None) -> Tensor:
+        """Features that the score is a function of, shape (B, F) float32; of each image alone.
+
+        Args:
+            batch: images; their labels are not to be looked at.
+            classifier: the one under attack, in eval mode.
+            with_autoencoder: the same with its autoencoder, for what is read of the code; None if there is none.
+        """
+
+    def fit_features(self, clean: Tensor, attacked: Tensor) -> None:
+        """Learn from at least two finite rows a kind, shapes (N, F) and (M, F); M is 0 for an unsupervised detector.
+
+        Assigns new attributes and edits none, so that shallow copies can be fitted to different images. A setting that
+        is chosen by these rows, such as a step size, is read for all its candidates, and the choice is put in `tuned`.
+        """
+
+    def score_features(self, features: Tensor) -> Tensor:
+        """The higher, the likelier attacked; shape (B,) from (B, F). By default the first feature."""
+        return features[:, 0]
+
+    @property
+    def needs_fit(self) -> bool:
+        """Return whether there is something to fit."""
+        return type(self).fit_features is not Detector.fit_features
+
+    @property
+    def needs_preparation(self) -> bool:
+        """Return whether features depend on clean images, with which `prepare` is to be called first."""
+        return type(self).prepare_features is not Detector.prepare_features
+
+    @final
+    def prepare(self, clean: Iterable[Batch], classifier: Classifier, with_autoencoder: Classifier | None) -> None:
+        """Learn what features depend on from batches of clean images, if anything; see `prepare_features`."""
+        if self.needs_preparation:
+            with outside_inference_mode(), torch.no_grad():
+                self.prepare_features(clean, classifier, with_autoencoder)
+        self.prepared = True
+
+    @final
+    def read(self, batch: Batch, classifier: Classifier, with_autoencoder: Classifier | None) -> Tensor:
+        """Features of images, shape (B, F), with a gradient if the images require one; see `read_features`.
+
+        Raises:
+            ValueError: the detector was not prepared.
+        """
+        if self.needs_preparation and not self.prepared:
+            raise ValueError(
+                f"{type(self).__name__} must be prepared before it reads. Call prepare with clean validation images."
+            )
+        with outside_inference_mode():
+            return self.read_features(
+                batch.detached() if batch.image.is_inference() else batch, classifier, with_autoencoder
+            )
+
+    @final
+    def fit(self, clean: Tensor, attacked: Tensor) -> None:
+        """Fit to features of validation images, shapes (N, F) and (M, F); see `fit_features`.
+
+        Raises:
+            ValueError: there are fewer than two images of a kind, or any attacked ones for an unsupervised detector;
+                the kinds were read differently; a number is not finite.
+        """
+        if self.needs_fit:
+            checks.fit_rows(type(self).__name__, clean, attacked, self.supervised)
+            with outside_inference_mode():
+                self.fit_features(clean.detach().clone(), attacked.detach().clone())
+        self._fitted = True
+
+    @final
+    def score(self, features: Tensor) -> Tensor:
+        """The higher, the likelier attacked; shape (B,) from (B, F); B may be 0.
+
+        Raises:
+            ValueError: the detector was not fitted.
+        """
+        if self.needs_fit and not self._fitted:
+            raise ValueError(
+                f"{type(self).__name__} must be fitted before it scores. Fit it to clean validation images."
+            )
+        return self.score_features(features) if len(features) else features.new_zeros(0)

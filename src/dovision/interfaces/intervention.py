@@ -1,0 +1,193 @@
+"""Interventions: edits at a site of the network, each a finite family of units."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, final
+
+import numpy as np
+import numpy.typing as npt
+from torch import Tensor
+
+from dovision import checks
+from dovision.functional import geometry
+from dovision.interfaces.classifier import Classifier
+from dovision.interfaces.dataset import Images
+from dovision.types import CODE, INPUT, Batch, Box, Layout, Mask, Shape
+
+
+class Context(NamedTuple):
+    """The condition in which an intervention is made."""
+
+    batch: Batch
+    classifier: Classifier
+    source: Tensor | None = None  # the site's value for the images of `Intervention.sources`, as shaped as `value`
+    reference: Tensor | None = None  # the mean of the site's value over `Intervention.references`, without axis 0
+
+    def rows(self, index: slice | Tensor | Sequence[int]) -> Context:
+        """The chosen rows, as a Context."""
+        source = None if self.source is None else self.source[index]
+        return Context(self.batch.rows(index), self.classifier, source, self.reference)
+
+
+class Intervention(ABC):
+    """do(u): an edit at one node of the classifier's computation graph, with a finite, named family of units.
+
+    Example:
+        >>> import dovision as dv
+        >>> class Negative(dv.Intervention):
+        ...     site = dv.INPUT
+        ...     def units(self, shape):
+        ...         return ("negative",)
+        ...     def do(self, value, unit, context):
+        ...         return 1 - value
+        >>> classifier, digits = dv.example()
+        >>> dv.effect_map(classifier, digits.image, Negative()).effect.shape
+        torch.Size([8, 1, 10])
+    """
+
+    site: str  # INPUT, CODE, or the name of a layer of the network, whose output is edited
+    unit: str | None = None  # channel, token, position or head of the site's value; None: the value as it comes
+    layout: Layout | None = None  # of the site's value, if `unit` is given; None: found by probing the network
+    shortens = False  # whether do() leaves out positions of the value: it returns fewer rows than it is given
+    second: Intervention | None = None  # one of a single unit, made at a later site of the same pass (see `has_second`)
+    through: str | None = None  # a later site, which alone passes on what the edit changes; None: all do
+
+    @property
+    def on_code(self) -> bool:
+        """True if an inserted autoencoder's code is one of its sites."""
+        return CODE in (self.site, self.through) or (self.second is not None and self.second.on_code)
+
+    def bind(self, images: Images, split: str) -> None:  # noqa: B027
+        """Learn what the units need to know of a split's images, before the first edit; nothing by default.
+
+        Raises:
+            ValueError: the dataset does not know what the units need.
+        """
+
+    def for_images(self, batch: Batch) -> Intervention:
+        """The intervention on images that belong to no dataset; itself, unless its units depend on the images."""
+        return self
+
+    def sources(self, batch: Batch) -> Tensor | None:
+        """Images of which `Context.source` is to be the site's value, one for each of the batch; None: not needed."""
+        return None
+
+    def references(self) -> Tensor | None:
+        """Images over which `Context.reference` is to be the mean of the site's value; None: not needed."""
+        return None
+
+    @abstractmethod
+    def units(self, shape: Shape) -> tuple[str, ...]:
+        """Names of the units of a value of this shape, in the order of their numbers."""
+
+    def region(self, shape: Shape, unit: int, sample: int) -> Box | None:
+        """All that do(unit) can touch on this sample; None is everything, an empty box nothing."""
+        return None
+
+    def on_image(self, shape: Shape, unit: int, sample: int) -> Box | None:
+        """Where the unit lies in an image of shape (C, H, W); None if nowhere, as units of a layer do."""
+        return self.region(shape, unit, sample) if self.site == INPUT else None
+
+    def mask(self, shape: Shape, unit: int, sample: int) -> Mask | None:
+        """Pixels of the region that do(unit) can touch, of the region's shape (h, w); None is all of them."""
+        return None
+
+    @abstractmethod
+    def do(self, value: Tensor, unit: int, context: Context) -> Tensor:
+        """The region's new value, shape (B, C, h, w), from the site's whole value, shape (B, C, H, W).
+
+        An intervention with a `unit` sees a value of any layout as `Layout.present` shows it, with its channels, or its
+        heads, on axis 1.
+        Pure: `value` is not changed, and random numbers come from `generator(seed, sample, ...)` only.
+        All samples of the context have the same region for this unit.
+        """
+
+    def unchanged(self, value: Tensor) -> Tensor | None:
+        """Edits that are known, without being made, to leave the site's value as it is, bit for bit; shape (B, U) bool.
+
+        The value is as `do` sees it, shape (B, ...). None: none is known; all are made, and compared with the value.
+        """
+        return None
+
+    def has_second(self, shape: Shape, unit: int) -> bool:
+        """Return whether do(unit) is made together with that of `second`; never by default."""
+        return False
+
+    def apply(self, value: Tensor, unit: int, context: Context) -> Tensor:
+        """The site's whole value after do(unit), shape (B, C, H, W), for samples of one region."""
+        region = self.checked_box(self.region, tuple(value.shape[1:]), unit, int(context.batch.sample[0]))
+        new = self.checked_do(value, unit, context, region)
+        if region is None:
+            return new
+        treated = value.clone()
+        region.crop(treated).copy_(new)
+        return treated
+
+    @final
+    def checked_box(
+        self, where: Callable[[Shape, int, int], Box | None], shape: Shape, unit: int, sample: int
+    ) -> Box | None:
+        """What `where`, `region` or `on_image`, returns; ValueError unless it is None or lies inside the value."""
+        box = where(shape, unit, sample)
+        if box is None:
+            return None
+        height, width = shape[-2:] if len(shape) > 1 else (0, 0)
+        whole = isinstance(box, Box) and isinstance(sum(box), (int, np.integer))
+        if not whole or not (0 <= box.top <= box.bottom <= height and 0 <= box.left <= box.right <= width):
+            raise ValueError(
+                f"{self._result(where, shape, unit)} must be None or a Box of whole numbers inside the {height} x "
+                f"{width} value of site {self.site!r}, got {box!r}."
+            )
+        return box
+
+    @final
+    def checked_mask(self, shape: Shape, unit: int, sample: int, region: Box | None) -> Mask | None:
+        """What `mask` returns; ValueError unless it is None, or a mask of the region's shape."""
+        mask = self.mask(shape, unit, sample)
+        if mask is None:
+            return None
+        size = shape[-2:] if region is None else (region.height, region.width)
+        return checks.mask(self._result(self.mask, shape, unit), mask, size)
+
+    @final
+    def checked_do(self, value: Tensor, unit: int, context: Context, region: Box | None) -> Tensor:
+        """What `do` returns; ValueError unless it is like the region's value and, on a CPU, without nan."""
+        new = self.do(value, unit, context)
+        shape = tuple(value.shape) if region is None else (*value.shape[:-2], region.height, region.width)
+        if self.shortens and isinstance(new, Tensor):
+            shape = (*shape[:2], *new.shape[2:3], *shape[3:])
+        if isinstance(new, Tensor) and new.is_floating_point():
+            new = new.to(value.dtype)
+        like = shape, value.dtype, value.device
+        got: tuple[object, ...] = (type(new).__name__,)
+        if isinstance(new, Tensor):
+            got = tuple(new.shape), new.dtype, new.device
+        if got == like and value.device.type == "cpu" and new.detach().sum().isnan() and not value.isnan().any():
+            got = ("nan",)
+        if got != like:
+            raise ValueError(
+                f"{self._result(self.do, tuple(value.shape[1:]), unit)} must be its region's new value, shape "
+                f"{', '.join(map(str, like))}, got {', '.join(map(str, got))}. "
+                "Return it like the value that do() is given."
+            )
+        return new
+
+    def _result(self, method: Callable[..., object], shape: Shape, unit: int) -> str:
+        return f"{type(self).__name__}.{method.__name__}() of unit {self.units(shape)[unit]!r}"
+
+    @final
+    def on_pixels(self, shape: Shape, sample: int, values: Sequence[float]) -> npt.NDArray[np.float64]:
+        """Each unit's value on what it can touch of a sample, shape (H, W).
+
+        The mean where units overlap, zero where there is none; a unit without a region is left out.
+
+        Args:
+            shape: (C, H, W) of the images.
+            sample: the row in the split.
+            values: one a unit.
+        """
+        regions = [self.checked_box(self.on_image, shape, unit, sample) for unit in range(len(values))]
+        masks = [self.checked_mask(shape, unit, sample, region) for unit, region in enumerate(regions)]
+        return geometry.paint(shape[1], shape[2], regions, values, masks)
