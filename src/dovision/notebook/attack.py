@@ -16,17 +16,14 @@ from dovision.attacks.replay import FOLDER, KEYS, MAIN, adversarial_path
 from dovision.findings.effect_findings import attack_success
 from dovision.findings.finding import Finding
 from dovision.functional.estimates import FEW_IMAGES
-from dovision.functional.norms import condition_name
 from dovision.interfaces import Attack, Classifier
-from dovision.interventions.fills import Constant
-from dovision.interventions.pixel_grid import PixelGrid
 from dovision.io import arrays
 from dovision.notebook.image_data import as_image_data
 from dovision.notebook.measuring import (
+    WHOLE_IMAGE,
     ResultFolder,
+    check_components,
     checked_classifier,
-    component_settings,
-    effect_callback,
     measured_run,
     one_attack,
 )
@@ -74,18 +71,18 @@ class AttackedImages(MeasuredImages):
         rounding to 8 bits; robust_accuracy: share right before and after; accuracy: share right after.
         """
         rows = []
-        for condition, found in self.summary["conditions"].items():
+        for condition, numbers in self.summary["conditions"].items():
+            few = next((FEW_IMAGES for note in numbers["notes"] if FEW_IMAGES in note), None)
             for metric in _SHARES if condition != CLEAN else ():
-                few = next((FEW_IMAGES for note in found["notes"] if FEW_IMAGES in note), None)
-                number = found[metric] or dict.fromkeys(("estimate", "low", "high"), np.nan) | {"reason": few}
-                columns = {name: number.get(name) for name in ("estimate", "low", "high", "reason")}
-                rows.append({"condition": condition, "metric": metric, **columns, "images": found["images"]})
+                share = numbers[metric] or dict.fromkeys(("estimate", "low", "high"), np.nan) | {"reason": few}
+                columns = {name: share.get(name) for name in ("estimate", "low", "high", "reason")}
+                rows.append({"condition": condition, "metric": metric, **columns, "images": numbers["images"]})
         return pd.DataFrame(rows)
 
     def _findings(self) -> Iterable[Finding]:
         return attack_success(self.run)
 
-    def _first_figure(self) -> Figure | None:
+    def _figure(self) -> Figure | None:
         """Clean images above the same attacked, with what is predicted; bold where the attack succeeded."""
         from dovision.notebook.drawing import pictures_by_condition
 
@@ -116,15 +113,11 @@ class AttackedImages(MeasuredImages):
         return Batch(self.images(eps), label if label.ndim == 1 else label.float(), sample, group)
 
     def _chosen(self, eps: float | str | None) -> float:
-        if eps is None:
-            if len(self.eps) > 1:
-                known = ", ".join(map(condition_name, self.eps))
-                raise ValueError(f"eps must name one of the attack's epsilons, {known}, got None.")
-            return self.eps[0]
-        wanted = checks.number("eps", eps)
-        if wanted not in self.eps:
-            known = ", ".join(f"{each:g}" for each in self.eps)
-            raise ValueError(f"eps must be one of the attack's epsilons, {known}, got {eps!r}.")
+        wanted = self.eps[0] if eps is None else checks.number("eps", eps)
+        if wanted not in self.eps or (eps is None and len(self.eps) > 1):
+            rule = "name" if eps is None else "be"
+            names = ", ".join(f"{epsilon:g}" for epsilon in self.eps)
+            raise ValueError(f"eps must {rule} one of the attack's epsilons, {names}, got {eps!r}.")
         return wanted
 
 
@@ -166,10 +159,7 @@ def attack(
     images, made = as_image_data(data), one_attack(attack, eps, seed)
     if not made.eps:
         raise ValueError("attack must have an epsilon, got none. Name an attack, such as 'pgd'.")
-    first = images.first()
-    if first is not None:
-        made.check(checked_classifier(classifier), tuple(first.shape))
-    whole, place = PixelGrid(1, 1, fill=Constant(0.0)), ResultFolder(folder)
-    callback = effect_callback(checked_classifier(classifier), images, whole, made, place.path, store_adversarial=True)
-    config = {"intervention": component_settings(whole), "attack": component_settings(made)}
-    return AttackedImages(measured_run(classifier, images, [callback], place.path, config), place, made)
+    check_components(checked_classifier(classifier), images.shape, made)
+    written = ResultFolder(folder)
+    run = measured_run(classifier, images, WHOLE_IMAGE, made, written, store_adversarial=True)
+    return AttackedImages(run, written, made)

@@ -48,15 +48,17 @@ def component(group: str, name: str, settings: Mapping[str, Any] = MappingProxyT
     checks.choice("group", group, GROUPS)
     checks.choice(group, name, sorted(path.stem for path in (configuration_folder() / group).glob("*.yaml")))
     checks.seed(seed)
-    found = composed_component(group, name, seed, several=group in _SEVERAL)
+    chosen = composed_component(group, name, seed, several=group in _SEVERAL)
     for key in checks.instance("settings", settings, Mapping, "a mapping, such as {'eps': 0.1}"):
-        if key not in found or key == "_target_":
-            raise ValueError(checks.unknown_key(f"{group} {name}", str(key), [own for own in found if own[0] != "_"]))
-    missing = [where for where, value in leaves(found) if value == "???" and where.split(".")[0] not in settings]
+        if key not in chosen or key == "_target_":
+            raise ValueError(
+                checks.unknown_key(f"{group} {name}", str(key), [option for option in chosen if option[0] != "_"])
+            )
+    missing = [where for where, value in leaves(chosen) if value == "???" and where.split(".")[0] not in settings]
     if missing:
         raise ValueError(f"{group} {name} must be given {', '.join(missing)}, got no value. Add it to settings.")
-    inferred = inferred_settings({**found, **settings}) if group == "dataset" else {}
-    return found.make(**{**settings, **inferred})
+    inferred = inferred_settings({**chosen, **settings}) if group == "dataset" else {}
+    return chosen.make(**{**settings, **inferred})
 
 
 def named_components(
@@ -73,17 +75,17 @@ def named_components(
         ValueError: none is given; one is neither a name nor a component of the group; two have one name.
     """
     if isinstance(given, Mapping):
-        pairs = [(str(name), each) for name, each in given.items()]
+        pairs = [(str(name), item) for name, item in given.items()]
     else:
         listed = list(given) if isinstance(given, (list, tuple)) else [given]
-        pairs = [(each if isinstance(each, str) else snake_case(type(each).__name__), each) for each in listed]
+        pairs = [(item if isinstance(item, str) else snake_case(type(item).__name__), item) for item in listed]
     if not pairs:
         raise ValueError(f"{group} must name at least one, got none.")
     names = [name for name, _ in pairs]
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
         raise ValueError(f"{group} must have different names, got {twice!r} twice. Name them: {{'NAME': ...}}.")
-    return {name: one_component(group, each, seed, settings) for name, each in pairs}
+    return {name: one_component(group, item, seed, settings) for name, item in pairs}
 
 
 def one_component(group: str, given: object, seed: int = 0, settings: Mapping[str, Any] = MappingProxyType({})) -> Any:
@@ -96,9 +98,9 @@ def one_component(group: str, given: object, seed: int = 0, settings: Mapping[st
 
     if isinstance(given, str):
         return component(group, given, settings, seed)
-    kind = getattr(interfaces, group.capitalize())
     article = "an" if group[0] in "aei" else "a"
-    return checks.instance(group, given, kind, f"{article} {group}, or the name of one, such as {_SUCH_AS[group]!r}")
+    base = getattr(interfaces, group.capitalize())
+    return checks.instance(group, given, base, f"{article} {group}, or the name of one, such as {_SUCH_AS[group]!r}")
 
 
 def snake_case(name: str) -> str:

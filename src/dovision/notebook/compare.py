@@ -19,7 +19,7 @@ from dovision.functional.estimates import of_images
 from dovision.functional.intervals import EFFECT_BOUNDS, LEVEL, withheld
 from dovision.notebook.detect import DetectedAttacks
 from dovision.notebook.explain import ExplainedImages
-from dovision.notebook.results import MeasuredImages
+from dovision.notebook.results import MeasuredImages, Result
 from dovision.store.display_names import METRIC_HEADS, display_name
 
 if TYPE_CHECKING:
@@ -28,10 +28,9 @@ if TYPE_CHECKING:
 _HEADLINES = ("accuracy", "success_rate", "robust_accuracy", "mean_abs_expected_effect")
 _PAIRED = {"accuracy": "correct", "success_rate": "success", "mean_abs_expected_effect": "mean_abs_expected_effect"}
 _SAME = ["sample", "condition"]
-_ENDS = ("", "_low", "_high")
 
 
-class ComparedResults:
+class ComparedResults(Result):
     """Results side by side, each against a reference on the same images, with paired intervals.
 
     Args:
@@ -64,8 +63,8 @@ class ComparedResults:
         if self.chance:
             return [self.chance]
         counted = "attacked images" if "detector" in self.table else "maps" if "explainer" in self.table else "images"
-        found = comparison_findings(self._differences(), display_name(str(self.reference)), counted)
-        return [each.text for each in found]
+        findings = comparison_findings(self._differences(), display_name(str(self.reference)), counted)
+        return [finding.text for finding in findings]
 
     def to_pandas(self) -> pd.DataFrame:
         """The table, with intervals."""
@@ -86,35 +85,32 @@ class ComparedResults:
 
     def _differences(self) -> pd.DataFrame:
         """A row a difference: panel, name, mean, low, high, and n, pairs of images or maps, or attacked images."""
-        table = self.table
+        table, count = self.table, "pairs"
         if "metric" in table:
             name = table["explainer"].map(display_name) if "explainer" in table else _titles(table)
-            columns = [(table["metric"].map(METRIC_HEADS), name, "difference")]
+            drawn = {"difference": table["metric"].map(METRIC_HEADS)}
         else:
-            table = table[table["attack"] == WHOLE_FAMILY] if len(table) else table
-            named = table[["detector", "fitted_on", "family"]].assign(
-                other=table["reference"].replace(self.reference, "")
-            )
-            name = [_fit(*names) for names in named.itertuples(index=False)]
-            name = pd.Series(name, table.index, dtype=object)
-            heads = dict(zip(DIFFERENCES, ("AUROC against clean images", "AUROC against noise"), strict=True))
-            columns = [(pd.Series(head, table.index), name, column) for column, head in heads.items()]
+            table, count = (table[table["attack"] == WHOLE_FAMILY] if len(table) else table), "successful"
+            others = table["reference"].replace(self.reference, "")
+            columns = (table["detector"], table["fitted_on"], table["family"], others)
+            name = pd.Series([_fit(*names) for names in zip(*columns, strict=True)], table.index, dtype=object)
+            heads = zip(DIFFERENCES, ("AUROC against clean images", "AUROC against noise"), strict=True)
+            drawn = {column: pd.Series(head, table.index) for column, head in heads}
         rows = []
-        for panel, name, column in columns:
-            numbers = [f"{column}{end}" for end in _ENDS] + ["successful" if "detector" in table else "pairs"]
-            found = [table.get(each, pd.Series(index=table.index, dtype=float)) for each in numbers]
-            rows.append(pd.concat([panel, name, *found], axis=1, keys=["panel", "name", "mean", "low", "high", "n"]))
+        for column, panel in drawn.items():
+            numbers = table.reindex(columns=[column, f"{column}_low", f"{column}_high", count])
+            named = numbers.set_axis(["mean", "low", "high", "n"], axis=1)
+            rows.append(pd.concat([panel.rename("panel"), name.rename("name"), named], axis=1))
         return pd.concat(rows, ignore_index=True).dropna(subset="mean")
 
-    def _repr_html_(self) -> str:
-        from dovision.notebook.drawing import html
+    def _figure(self) -> Figure | None:
+        return None if self._differences().empty else self.plot()
 
-        figure = None if self._differences().empty else self.plot()
-        text = "\n".join([f"compared with {display_name(str(self.reference))}", *self.findings])
-        return html(text, figure, self.table)
+    def _title(self) -> str:
+        return f"compared with {display_name(str(self.reference))}"
 
-    def __repr__(self) -> str:
-        return f"ComparedResults(reference={self.reference!r}, rows={len(self.table)})"
+    def _counts(self) -> dict[str, object]:
+        return {"reference": self.reference, "rows": len(self.table)}
 
 
 def compare(results: MeasuredImages | Mapping[str, MeasuredImages], reference: str | None = None) -> ComparedResults:
@@ -150,13 +146,13 @@ def compare(results: MeasuredImages | Mapping[str, MeasuredImages], reference: s
         chosen = names[0] if reference is None else checks.choice("reference", reference, names)
         return ComparedResults(detector_differences(results.folder, chosen), chosen)
     named = dict(results) if isinstance(results, Mapping) else {"": results}
-    for name, found in named.items():
-        checks.instance(f"results[{name!r}]" if name else "results", found, MeasuredImages, "a result of effects(...)")
-    if named and all(isinstance(found, ExplainedImages) for found in named.values()):
+    for name, result in named.items():
+        checks.instance(f"results[{name!r}]" if name else "results", result, MeasuredImages, "a result of effects(...)")
+    if named and all(isinstance(result, ExplainedImages) for result in named.values()):
         return _maps(named, reference)
-    kinds = {type(found).__name__ for found in named.values()}
-    if len(kinds) > 1 or len(named) < 2 or "DetectedAttacks" in kinds:
-        got = " and ".join(sorted(kinds)) or "none"
+    classes = {type(result).__name__ for result in named.values()}
+    if len(classes) > 1 or len(named) < 2 or "DetectedAttacks" in classes:
+        got = " and ".join(sorted(classes)) or "none"
         raise ValueError(f"results must be two or more of one kind, by name, or one of detect or explain, got {got}.")
     chosen = next(iter(named)) if reference is None else checks.choice("reference", reference, named)
     return ComparedResults(_conditions(named, chosen), chosen)
@@ -166,29 +162,27 @@ def _conditions(named: Mapping[str, MeasuredImages], reference: str) -> pd.DataF
     """Headline numbers of each result by condition, and their difference from the reference's over the same images."""
     compared, rows = named[reference].samples, []
     for name, result in named.items():
-        own = result.samples
-        for condition, found in result.summary["conditions"].items():
+        samples = result.samples
+        for condition, numbers in result.summary["conditions"].items():
             for metric in _HEADLINES:
-                if (number := found[metric]) is None:
+                if (number := numbers[metric]) is None:
                     continue
-                key: dict[str, Any] = {"result": name, "condition": condition, "metric": metric}
-                key |= {end: number[end] for end in ("estimate", "low", "high")} | {"images": found["images"]}
-                rows.append(key | ({} if name == reference else _difference(own, compared, condition, metric)))
+                row: dict[str, Any] = {"result": name, "condition": condition, "metric": metric}
+                row |= {end: number[end] for end in ("estimate", "low", "high")} | {"images": numbers["images"]}
+                if name != reference and metric in _PAIRED:
+                    row |= _difference(samples[samples["condition"] == condition], compared, _PAIRED[metric])
+                rows.append(row)
     return pd.DataFrame(rows)
 
 
-def _difference(own: pd.DataFrame, compared: pd.DataFrame, condition: str, metric: str) -> dict[str, Any]:
-    column = _PAIRED.get(metric)
-    if column is None:
-        return {}
-    columns = [*_SAME, "group", column]
-    here = own.loc[own["condition"] == condition, columns]
-    both = here.merge(compared[[*_SAME, column]], on=_SAME, suffixes=("", "_reference"))
+def _difference(samples: pd.DataFrame, compared: pd.DataFrame, column: str) -> dict[str, Any]:
+    """The mean difference of a column over the images of a condition that both tables have, with its interval."""
+    both = samples[[*_SAME, "group", column]].merge(compared[[*_SAME, column]], on=_SAME, suffixes=("", "_reference"))
     both = both.assign(difference=both[column].astype(float) - both[f"{column}_reference"].astype(float))
     both = both.dropna(subset="difference")
     if both.empty:
         return {"pairs": 0}
-    bounds = {"difference": EFFECT_BOUNDS} if metric == "mean_abs_expected_effect" else {}
+    bounds = {"difference": EFFECT_BOUNDS} if column == "mean_abs_expected_effect" else {}
     row = grouped_means(both, ["condition"], ["difference"], LEVEL, bounds).iloc[0]
     return {name: row[name] for name in row.index if name.startswith("difference")} | {"pairs": len(both)}
 
@@ -213,8 +207,8 @@ def _maps(named: Mapping[str, MeasuredImages], reference: str | None) -> Compare
     frames = []
     for name, result in named.items():
         frame = result.to_pandas()
-        several = f"{name}: " if len(named) > 1 else ""
-        frames.append(frame.assign(explainer=[f"{several}{each}" for each in frame["explainer"]]))
+        prefix = f"{name}: " if len(named) > 1 else ""
+        frames.append(frame.assign(explainer=prefix + frame["explainer"].astype(str)))
     frame = pd.concat(frames, ignore_index=True)
     names = list(frame["explainer"].unique())
     if len(names) < 2:
@@ -222,13 +216,13 @@ def _maps(named: Mapping[str, MeasuredImages], reference: str | None) -> Compare
     compared = names[0] if reference is None else checks.choice("reference", reference, names)
     rows = []
     for name in names:
-        own = frame[frame["explainer"] == name]
+        maps = frame[frame["explainer"] == name]
         for metric in dict.fromkeys((*PRIMARY, *MAP_METRICS)):
-            mean = of_images(withheld(own[metric].mean(), 0, ""), own.dropna(subset=metric)["sample"].nunique())
-            row: dict[str, Any] = {"explainer": name, "metric": metric, "mean": mean.estimate}
-            row["maps"] = int(own[metric].count())
-            if not row["maps"]:  # as pointing where no box is known
+            scored = maps.dropna(subset=metric)
+            if scored.empty:  # as pointing where no box is known
                 continue
+            mean = of_images(withheld(scored[metric].mean(), 0, ""), scored["sample"].nunique()).estimate
+            row: dict[str, Any] = {"explainer": name, "metric": metric, "mean": mean, "maps": len(scored)}
             rows.append(row if name == compared else row | paired_difference(frame, name, compared, metric, LEVEL))
-    chance = (found.text for result in named.values() if (found := at_chance(result.run)) is not None)
+    chance = (finding.text for result in named.values() if (finding := at_chance(result.run)) is not None)
     return ComparedResults(pd.DataFrame(rows), compared, next(chance, ""))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,10 +13,17 @@ from dovision import checks
 from dovision.analysis.detection_summary import headlines, read_detection
 from dovision.evaluation.detection import Detection
 from dovision.findings.detection_findings import detection_findings
+from dovision.findings.finding import Finding
 from dovision.interfaces import Attack, Classifier, Detector, Images
 from dovision.notebook.by_name import named_components
 from dovision.notebook.image_data import ImageData, as_image_data
-from dovision.notebook.measuring import ResultFolder, attacks_by_name, checked_classifier, run_callbacks
+from dovision.notebook.measuring import (
+    ResultFolder,
+    attacks_by_name,
+    check_components,
+    checked_classifier,
+    run_callbacks,
+)
 from dovision.notebook.results import MeasuredImages
 from dovision.store.detection_tables import TEST, VAL, read_scores
 from dovision.store.display_names import component_name
@@ -24,11 +31,7 @@ from dovision.store.run_record import Run
 from dovision.types import Epsilons
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from dovision.report.report_figure import ReportFigure
-
-_SHOWN = ["detector", "fitted_on", "attack", "eps", "auroc", "auroc_low", "auroc_high", "auroc_reason", "successful"]
+    from matplotlib.figure import Figure
 
 
 class DetectedAttacks(MeasuredImages):
@@ -49,14 +52,18 @@ class DetectedAttacks(MeasuredImages):
         ['sample', 'split', 'group', 'attack']
     """
 
+    columns = (
+        *("detector", "fitted_on", "attack", "eps"),
+        *("auroc", "auroc_low", "auroc_high", "auroc_reason", "successful"),
+    )
+    drawing = ("detection",)
+
     def __init__(self, run: Run, folder: ResultFolder, record: Mapping[str, Any]) -> None:
         super().__init__(run, folder)
         self.record = dict(record)
 
-    @property
-    def findings(self) -> list[str]:
-        """One to three sentences, each with its number, interval and n."""
-        return [found.text for found in detection_findings(self.run)]
+    def _findings(self) -> Iterable[Finding]:
+        return detection_findings(self.run)
 
     @property
     def samples(self) -> pd.DataFrame:
@@ -89,28 +96,23 @@ class DetectedAttacks(MeasuredImages):
         """The rows that a summary names: unseen families, the worst case, noise."""
         return headlines(self.to_pandas())
 
-    def _drawn(self, groups: Sequence[str]) -> Iterator[ReportFigure]:
-        from dovision.notebook.results import figure_components
+    def _figure(self) -> Figure | None:
+        drawn = {report_figure.name: report_figure.figure for report_figure in self._drawn()}
+        return drawn.get("detection_curves", next(iter(drawn.values()), None))
 
-        yield from figure_components()["detection"].of_run(self.run)
-
-    def _repr_html_(self) -> str:
-        from dovision.notebook.drawing import html
-
-        figure = next((each for each in self._drawn(()) if each.name == "detection_curves"), None)
-        rows = self.headlines()
-        return html("\n".join([self._title(), *self.findings]), None if figure is None else figure.figure, rows[_SHOWN])
+    def _rows(self) -> pd.DataFrame:
+        return self.headlines()
 
     def _title(self) -> str:
         detectors = self.to_pandas()["detector"].unique()
         attacks = ", ".join(map(component_name, self.record["condition_queries"]))
         return f"detectors: {', '.join(map(component_name, detectors))}; attacks: {attacks}"
 
-    def __repr__(self) -> str:
-        frame = self.to_pandas()
-        return (
-            f"DetectedAttacks(detectors={frame['detector'].nunique()}, attacks={len(self.record['condition_queries'])})"
-        )
+    def _counts(self) -> dict[str, object]:
+        return {
+            "detectors": self.to_pandas()["detector"].nunique(),
+            "attacks": len(self.record["condition_queries"]),
+        }
 
 
 def detect(
@@ -158,14 +160,12 @@ def detect(
     attacking = attacks_by_name(attacks, eps)
     if reading := [name for name, detector in made.items() if detector.reads_code]:
         raise ValueError(f"detectors must read the classifier alone, got {', '.join(reading)}, which reads a code.")
-    first = test.first()
-    for each in [*made.values(), *attacking.values()] if first is not None else []:
-        each.check(classifier, tuple(first.shape))  # type: ignore[union-attr]
-    place = ResultFolder(folder)
-    callback = Detection(place.path, attacking, made, classifier, reference=reference)
+    check_components(classifier, test.shape, *made.values(), *attacking.values())
+    written = ResultFolder(folder)
+    callback = Detection(written.path, attacking, made, classifier, reference=reference)
     run_callbacks(classifier, [callback], [val.loader(classifier), test.loader(classifier, first_group=2**40)])
-    run = Run(place.path, place.path.name, "completed", callback.record, {}, {})
-    return DetectedAttacks(run, place, callback.record)
+    run = Run(written.path, written.path.name, "completed", callback.record, {}, {})
+    return DetectedAttacks(run, written, callback.record)
 
 
 def _splits(data: Any) -> tuple[ImageData, ImageData]:

@@ -10,6 +10,8 @@ import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 from matplotlib.figure import Figure
 from torch import Tensor
@@ -37,15 +39,21 @@ def maps_over_images(
         evidence: what speaks for the class is above 0, and not below it as an effect.
         colour: show the images in colour, and not in grey.
     """
-    shown = image if image.shape[1] in (1, 3) else image.mean(1, keepdim=True)
-    pictures = (shown.detach().cpu().float() * 255).round().byte().permute(0, 2, 3, 1).numpy()
-    pictures = pictures[..., 0] if pictures.shape[-1] == 1 else pictures
     numbers = values.detach().cpu().double().numpy()
     none = pd.DataFrame(columns=BOX_COLUMNS)
-    shown_over = zip(titles, pictures, numbers, strict=False)
     look = ("relative evidence", DIVERGING) if evidence else ()
-    panels = [OverlayPanel(title, picture, own, none, {}, "", *look) for title, picture, own in shown_over]
+    panels = [
+        OverlayPanel(title, image_bytes(picture), over, none, {}, "", *look)
+        for title, picture, over in zip(titles, image, numbers, strict=False)
+    ]
     return shown_in_notebooks(overlay(panels, float(abs(numbers).max()) or 1.0, colour))
+
+
+def image_bytes(image: Tensor) -> npt.NDArray[np.uint8]:
+    """An image, shape (C, H, W) in [0, 1], as bytes, (H, W) or (H, W, 3); of other channels than 1 or 3 their mean."""
+    shown = image if image.shape[0] in (1, 3) else image.mean(0, keepdim=True)
+    values = (shown.detach().cpu().float() * 255).round().byte().permute(1, 2, 0).numpy()
+    return values[..., 0] if values.shape[-1] == 1 else values
 
 
 @styled
@@ -84,9 +92,9 @@ def difference_dots(rows: pd.DataFrame, label: str) -> Figure:
     panels = list(dict.fromkeys(rows["panel"]))
     figure, drawn = panel_rows(panels, (textwrap.fill(label, 30), ""), (2.4, 0.7 + 0.22 * len(names)), sharey=True)
     for axes, panel in zip(drawn, panels, strict=True):
-        own = rows[rows["panel"] == panel]
+        shown = rows[rows["panel"] == panel]
         axes.axvline(0, color=LINE, linewidth=0.9)
-        draw_means(axes, own["name"].map(names.index), own, 0, across=True)
+        draw_means(axes, shown["name"].map(names.index), shown, 0, across=True)
         axes.grid(axis="x")
     name_rows(drawn[0], names)
     return shown_in_notebooks(figure)
@@ -106,16 +114,15 @@ def html(text: str, figure: Figure | None, table: pd.DataFrame) -> str:
         figure: None where there is none.
         table: of which the first rows are shown.
     """
-    words = "".join(f"<p>{html_text.escape(line)}</p>" for line in text.splitlines())
+    first, *more = (html_text.escape(line) for line in text.splitlines())
+    paragraphs = "".join(f"<p>{line}</p>" for line in (first, *more))
     rows = table.head(_ROWS).to_html(index=False, border=0, float_format="{:.4g}".format, na_rep="")
-    more = f"<p>{_ROWS} of {len(table):,} rows; the whole table: .to_pandas()</p>" if len(table) > _ROWS else ""
-    picture = "" if figure is None else _picture(figure, text.partition("\n")[0])
-    return f"<div>{words}{picture}{rows}{more}</div>"
-
-
-def _picture(figure: Figure, words: str) -> str:
-    alt, source = html_text.escape(f"figure of {words}"), base64.b64encode(_png(figure)).decode()
-    return f'<img alt="{alt}" src="data:image/png;base64,{source}">'
+    if len(table) > _ROWS:
+        rows += f"<p>{_ROWS} of {len(table):,} rows; the whole table: .to_pandas()</p>"
+    if figure is not None:
+        source = base64.b64encode(_png(figure)).decode()
+        paragraphs += f'<img alt="figure of {first}" src="data:image/png;base64,{source}">'
+    return f"<div>{paragraphs}{rows}</div>"
 
 
 def _png(figure: Figure) -> bytes:

@@ -6,6 +6,7 @@ import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import pandas as pd
 import torch
 from torch import Tensor
 
@@ -14,18 +15,18 @@ from dovision.api import AT_A_TIME, checked_logits
 from dovision.functional import effects, logit_checks
 from dovision.functional.estimated_agreement import Approximation, check_agreement
 from dovision.interfaces import Classifier, Intervention
+from dovision.notebook.results import Result
 from dovision.propagation import Propagation
 from dovision.types import Batch, Task
 
 if TYPE_CHECKING:
-    import pandas as pd
     from matplotlib.figure import Figure
 
 ENDINGS = {"softmax": "sum to 1", "sigmoid": "lie in [0, 1]"}  # how outputs show what a network ends in
 
 
-@dataclass(frozen=True)
-class EffectResult:
+@dataclass(frozen=True, repr=False)
+class EffectResult(Result):
     """Effects of an intervention on some images.
 
     Args:
@@ -61,8 +62,6 @@ class EffectResult:
 
     def to_pandas(self) -> pd.DataFrame:
         """A row per (image, unit, class): image (its number), unit, class, control, treated, effect."""
-        import pandas as pd
-
         images, units, classes = self.effect.shape
         names = pd.MultiIndex.from_product([range(images), self.units, self.classes], names=["image", "unit", "class"])
         control = self.control.unsqueeze(1).expand_as(self.effect)
@@ -85,21 +84,25 @@ class EffectResult:
         ]
         return maps_over_images(self.image[:most], self.map[:most], titles, colour=colour)
 
-    def _repr_html_(self) -> str:
-        from dovision.notebook.drawing import html
+    def _figure(self) -> Figure:
+        return self.plot()
 
-        images, units, classes = self.effect.shape
-        text = f"{images:,} images, {units:,} units, {classes:,} classes"
-        text += "" if self.approximation is None else f"; {self.approximation}"
+    def _title(self) -> str:
+        return ", ".join(f"{number:,} {name}" for name, number in self._counts().items()) + self._agreement()
+
+    def _rows(self) -> pd.DataFrame:
         frame = self.to_pandas()
         targets = frame["image"].map(lambda image: self.classes[int(self.target[image])])
-        own = frame[frame["class"] == targets].sort_values("effect", key=abs, ascending=False, kind="stable")
-        return html(text, self.plot(), own)
+        return frame[frame["class"] == targets].sort_values("effect", key=abs, ascending=False, kind="stable")
+
+    def _counts(self) -> dict[str, int]:
+        return dict(zip(("images", "units", "classes"), self.effect.shape, strict=True))
+
+    def _agreement(self) -> str:
+        return "" if self.approximation is None else f"; {self.approximation}"
 
     def __repr__(self) -> str:
-        images, units, classes = self.effect.shape
-        found = "" if self.approximation is None else f"; {self.approximation}"
-        return f"EffectResult(images={images}, units={units}, classes={classes}{found})"
+        return f"{super().__repr__()[:-1]}{self._agreement()})"
 
 
 def effect_map(
@@ -154,19 +157,18 @@ def effect_map(
         chosen = None if target is None else _targets(target, len(image), task)
         logits = checked_logits(classifier, image)
         if ending := _ending(classifier, image, logits):
-            what, own = ENDINGS[ending], "sigmoid" if task.multilabel else "softmax"
+            last = "sigmoid" if task.multilabel else "softmax"
             warnings.warn(
-                f"the network's outputs {what}, as if it ended in a {ending}: the classifier's own {own} follows, "
-                f"and effects are measured behind both. Wrap the network without its {ending}.",
+                f"the network's outputs {ENDINGS[ending]}, as if it ended in a {ending}: the classifier's own {last} "
+                f"follows, and effects are measured behind both. Wrap the network without its {ending}.",
                 stacklevel=2,
             )
         predicted = task.prediction(task.probability(logits))
         batch = batch._replace(label=task.label_or_prediction(batch.label, predicted))
         intervention = intervention.for_images(batch)
         outcome = Propagation(classifier, intervention, chunk, approximate)(batch)
-        found = outcome.approximation
-        if found is not None:
-            check_agreement(*found.means)
+        if outcome.approximation is not None:
+            check_agreement(*outcome.approximation.means)
             if chosen is not None and not torch.equal(chosen.to(predicted), outcome.control.argmax(-1).to(predicted)):
                 raise ValueError(
                     f"approximate={approximate} is checked on the most probable class alone, got another target. "
@@ -178,7 +180,7 @@ def effect_map(
         chosen = (control.argmax(-1) if chosen is None else chosen).to(effect.device)
         of_target = effect.take_along_dim(chosen.view(-1, 1, 1), dim=2).squeeze(2)
         painted = _paint(batch, intervention, of_target)
-        return EffectResult(painted, effect, control, outcome.units, image, chosen, task.classes, found)
+        return EffectResult(painted, effect, control, outcome.units, image, chosen, task.classes, outcome.approximation)
 
 
 def _ending(classifier: Classifier, image: Tensor, logits: Tensor) -> str:
@@ -197,8 +199,7 @@ def _batch_of(image: Tensor | Batch, label: Tensor | None, task: Task) -> Batch:
     copied = checks.image_batch(image.image).detach().clone()
     if label is not None:
         checks.labels(label, len(copied), len(task.classes), task.multilabel)
-    known = image.label if label is None else label
-    return image._replace(image=copied, label=known.to(copied.device))
+    return image._replace(image=copied, label=(image.label if label is None else label).to(copied.device))
 
 
 def _targets(target: int | str | Tensor, images: int, task: Task) -> Tensor:

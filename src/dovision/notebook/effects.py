@@ -15,14 +15,7 @@ from dovision.config.keep import KEEP_ALL, KEEPS
 from dovision.interfaces import Attack, Classifier, Intervention
 from dovision.notebook.by_name import one_component
 from dovision.notebook.image_data import as_image_data
-from dovision.notebook.measuring import (
-    ResultFolder,
-    checked_classifier,
-    component_settings,
-    effect_callback,
-    measured_run,
-    one_attack,
-)
+from dovision.notebook.measuring import ResultFolder, checked_classifier, measured_run, one_attack
 from dovision.notebook.results import MeasuredImages
 from dovision.store.run_record import Run
 from dovision.store.tables import read_effects
@@ -48,6 +41,11 @@ class MeasuredEffects(MeasuredImages):
         16
     """
 
+    columns = (
+        *("condition", "unit", "class", "log_odds", "log_odds_low", "log_odds_high", "mean", "low", "high"),
+        *("share_beyond", "share_beyond_low", "share_beyond_high", "images"),
+    )
+
     def __init__(self, run: Run, folder: ResultFolder, target: str | None = None) -> None:
         super().__init__(run, folder)
         self.target = target
@@ -61,10 +59,8 @@ class MeasuredEffects(MeasuredImages):
         frame = average_effects(self.folder)
         return frame if self.target is None else frame[frame["class"] == self.target].reset_index(drop=True)
 
-    def _first_rows(self) -> pd.DataFrame:
-        frame = self.to_pandas().sort_values("log_odds", key=abs, ascending=False, kind="stable")
-        ends = [f"{name}{end}" for name in ("log_odds", "share_beyond") for end in ("", "_low", "_high")]
-        return frame[["condition", "unit", "class", *ends[:3], "mean", "low", "high", *ends[3:], "images"]]
+    def _rows(self) -> pd.DataFrame:
+        return self.to_pandas().sort_values("log_odds", key=abs, ascending=False, kind="stable")
 
     def rows(self, samples: Collection[int]) -> pd.DataFrame:
         """Rows of effects.parquet of some samples: per (sample, condition, unit, class) control, treated, effect, ...
@@ -130,7 +126,6 @@ def effects(
     name = None if target is None else task.classes[task.number_of(target)]
     images, made = as_image_data(data), one_component("intervention", intervention)
     attacking = NoAttack() if attack is None and eps is None else one_attack(attack, eps)
-    place = ResultFolder(folder)
-    callback = effect_callback(classifier, images, made, attacking, place.path, keep=keep, top_k=top_k)
-    config = {"intervention": component_settings(made), "attack": component_settings(attacking)}
-    return MeasuredEffects(measured_run(classifier, images, [callback], place.path, config), place, name)
+    written = ResultFolder(folder)
+    run = measured_run(classifier, images, made, attacking, written, rows=(keep, top_k))
+    return MeasuredEffects(run, written, name)

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
@@ -18,22 +19,17 @@ from dovision.evaluation.explanation_config import MapSettings
 from dovision.evaluation.maps import MapEvaluation
 from dovision.findings.finding import Finding
 from dovision.findings.map_findings import map_findings
+from dovision.functional.geometry import paint
 from dovision.interfaces import Classifier, Explainer, Images, Intervention
-from dovision.interventions.fills import Constant
-from dovision.interventions.pixel_grid import PixelGrid
+from dovision.io.atomic import replacing
 from dovision.notebook.by_name import named_components, one_component
-from dovision.notebook.image_data import ImageData, as_image_data
-from dovision.notebook.measuring import (
-    ResultFolder,
-    checked_classifier,
-    component_settings,
-    effect_callback,
-    measured_run,
-)
+from dovision.notebook.image_data import as_image_data
+from dovision.notebook.measuring import WHOLE_IMAGE, ResultFolder, check_components, checked_classifier, measured_run
 from dovision.notebook.results import MeasuredImages
 from dovision.store.display_names import component_name
 from dovision.store.map_tables import read_box_table
 from dovision.store.run_record import Run
+from dovision.store.tables import boxes_of
 from dovision.types import Batch, Task
 
 if TYPE_CHECKING:
@@ -55,11 +51,11 @@ class FullMaps(MapEvaluation):
     ) -> None:
         super().__init__(folder, explainers, settings, classifier, boxes=boxes)
         self.maps: defaultdict[str, list[Tensor]] = defaultdict(list)
-        self.asked: list[tuple[Tensor, Tensor, Tensor]] = []
+        self.explained: list[tuple[Tensor, Tensor, Tensor]] = []
 
     def see(self, name: str, batch: Batch, target: Tensor, maps: Tensor) -> None:
         if name == next(iter(self.explainers)):
-            self.asked.append((batch.image.cpu(), batch.sample.cpu(), target.cpu()))
+            self.explained.append((batch.image.cpu(), batch.sample.cpu(), target.cpu()))
         self.maps[name].append(maps.cpu())
 
 
@@ -84,15 +80,17 @@ class ExplainedImages(MeasuredImages):
         ['explainer', 'metric', 'cases', 'label', 'mean']
     """
 
+    columns = ("explainer", "metric", "mean", "low", "high", "scored")
+
     def __init__(
         self, run: Run, folder: ResultFolder, callback: FullMaps, task: Task, with_effects: bool = True
     ) -> None:
         super().__init__(run, folder)
         self.drawing = () if with_effects else ("results", "overlay", "maps")
         self.task = task
-        columns: list[list[Tensor]] = [list(column) for column in zip(*callback.asked, strict=True)]
-        self.image, self.sample, self.target = (torch.cat(parts) for parts in columns)
-        self.maps = {name: torch.cat(parts) for name, parts in callback.maps.items()}
+        columns: list[list[Tensor]] = [list(column) for column in zip(*callback.explained, strict=True)]
+        self.image, self.sample, self.target = map(torch.cat, columns)
+        self.maps = {name: torch.cat(batches) for name, batches in callback.maps.items()}
 
     @property
     def pairs(self) -> pd.DataFrame:
@@ -152,26 +150,32 @@ class ExplainedImages(MeasuredImages):
         Raises:
             ValueError: there is no such explainer.
         """
-        from dovision.notebook.quantus import box_masks, write_quantus
-
         name = next(iter(self.maps)) if explainer is None else checks.choice("explainer", explainer, self.maps)
-        height, width = self.image.shape[2:]
-        masks = box_masks(self.pairs, read_box_table(self.folder), height, width)
-        return write_quantus(path, self.image.numpy(), self.target.numpy(), self.maps[name].numpy(), masks)
+        arrays = {"x_batch": self.image.numpy(), "y_batch": self.target.numpy()}
+        arrays["a_batch"] = self.maps[name].numpy()[:, np.newaxis]
+        boxes = read_box_table(self.folder)
+        if not boxes.empty:
+            spoken = {key: boxes_of(rows) for key, rows in boxes.groupby(["sample", "label"])}
+            of_maps = [spoken.get(key, []) for key in self.pairs.itertuples(index=False, name=None)]
+            height, width = self.image.shape[2:]
+            masks = [paint(height, width, inside, [1.0] * len(inside), [None] * len(inside)) > 0 for inside in of_maps]
+            arrays["s_batch"] = np.stack(masks)[:, np.newaxis]
+        written = Path(path) if str(path).endswith(".npz") else Path(f"{path}.npz")
+        with replacing(written) as partial, open(partial, "wb") as file:
+            np.savez_compressed(file, **arrays)  # type: ignore[arg-type]  # names of arrays are arguments
+        return written
 
-    def _repr_html_(self) -> str:
-        from dovision.notebook.drawing import html
+    def _figure(self) -> Figure:
+        return self.plot()
 
-        scores = self.scores
-        rows = scores[scores["cases"] == "all"].dropna(subset="mean")
-        text = "\n".join([self._title(), *self.findings])
-        return html(text, self.plot(), rows[["explainer", "metric", "mean", "low", "high", "scored"]])
+    def _rows(self) -> pd.DataFrame:
+        return self.scores[self.scores["cases"] == "all"].dropna(subset="mean")
 
     def _title(self) -> str:
         return f"{len(self.target):,} maps each of {', '.join(map(component_name, self.maps))}"
 
-    def __repr__(self) -> str:
-        return f"ExplainedImages(maps={len(self.target)}, explainers={list(self.maps)})"
+    def _counts(self) -> dict[str, object]:
+        return {"maps": len(self.target), "explainers": list(self.maps)}
 
 
 def explain(
@@ -216,32 +220,18 @@ def explain(
     """
     task, images = checked_classifier(classifier).task, as_image_data(data)
     made: dict[str, Explainer] = named_components("explainer", explainers)
-    shape = first_shape(images)
-    chosen = _settings(settings, target, task, shape)
-    whole = PixelGrid(1, 1, fill=Constant(0.0))
-    painted = whole if intervention is None else one_component("intervention", intervention)
-    for explainer in made.values():
-        if isinstance(images.images, Images):
+    chosen = _settings(settings, target, task, images.shape)
+    painted = WHOLE_IMAGE if intervention is None else one_component("intervention", intervention)
+    if isinstance(images.images, Images):
+        for explainer in made.values():
             explainer.bind(images.images, images.split)
-        if shape is not None:
-            explainer.check(classifier, shape)
-    if shape is not None:
-        chosen.check(classifier, shape)
-    place = ResultFolder(folder)
-    effects = effect_callback(classifier, images, painted, NoAttack(), place.path)
-    maps = FullMaps(place.path, made, chosen, classifier, images.boxes())
-    config = {"intervention": component_settings(painted), "attack": component_settings(NoAttack())}
-    config |= {"explainer": {name: component_settings(each) for name, each in made.items()}}
-    run = measured_run(classifier, images, [effects, maps], place.path, config)
-    if not maps.asked:
+    check_components(classifier, images.shape, *made.values(), chosen)
+    written = ResultFolder(folder)
+    maps = FullMaps(written.path, made, chosen, classifier, images.boxes())
+    run = measured_run(classifier, images, painted, NoAttack(), written, maps=maps)
+    if not maps.explained:
         raise ValueError("target must be a class of some image, got none to explain. Choose another target.")
-    return ExplainedImages(run, place, maps, task, with_effects=intervention is not None)
-
-
-def first_shape(images: ImageData) -> tuple[int, ...] | None:
-    """Shape (C, H, W) of the images; None where it is not known before the first batch."""
-    found = images.first()
-    return None if found is None else tuple(found.shape)
+    return ExplainedImages(run, written, maps, task, with_effects=intervention is not None)
 
 
 def _settings(
@@ -252,5 +242,5 @@ def _settings(
             raise ValueError(f"target must be given once, got {target!r} beside settings. Set it in settings.")
         return checks.instance("settings", settings, MapSettings, "a MapSettings")
     named = isinstance(target, str) and target in ("label", "prediction")
-    asked = "prediction" if target is None else target if named else task.classes[task.number_of(target)]
-    return MapSettings(str(asked), cells=CELLS if shape is None else min(CELLS, *shape[1:]))
+    explained = "prediction" if target is None else target if named else task.classes[task.number_of(target)]
+    return MapSettings(str(explained), cells=CELLS if shape is None else min(CELLS, *shape[1:]))

@@ -15,7 +15,7 @@ from dovision.api import checked_logits
 from dovision.functional.sample_order import strata
 from dovision.interfaces import Classifier, Images
 from dovision.training.data_module import ImageDataModule
-from dovision.types import BOX_COLUMNS, SPLITS, Batch
+from dovision.types import BOX_COLUMNS, SPLITS, Batch, Shape
 
 _LEGAL = "a tensor, a pair of images and labels, a Batch, a dataset or dataloader of PyTorch, or a dataset of dovision"
 
@@ -61,8 +61,8 @@ class ImageData:
         elif not isinstance(images, (Batch, DataLoader, Dataset, Images)):
             raise ValueError(f"images must be {_LEGAL}, got an object of class {type(images).__name__}.")
         elif labels is not None:
-            kind = type(images).__name__
-            raise ValueError(f"labels must come with a tensor of images; {kind} has its own. Leave them out.")
+            name = type(images).__name__
+            raise ValueError(f"labels must come with a tensor of images; {name} has its own. Leave them out.")
         if most is not None and isinstance(images, DataLoader):
             raise ValueError("most must be None for a DataLoader, whose batches come as they are. Give its dataset.")
         if isinstance(images, Dataset) and not hasattr(images, "__len__"):
@@ -71,12 +71,12 @@ class ImageData:
         self.labels = labels
 
     def __repr__(self) -> str:
-        kind = "tensor" if isinstance(self.images, Tensor) else type(self.images).__name__
+        name = "tensor" if isinstance(self.images, Tensor) else type(self.images).__name__
         try:
             count = len(self.images.order(self.split)) if isinstance(self.images, Images) else self._count()
         except TypeError:
-            return f"ImageData({kind})"
-        return f"ImageData({kind}, images={count if self.most is None else min(count, self.most)})"
+            return f"ImageData({name})"
+        return f"ImageData({name}, images={count if self.most is None else min(count, self.most)})"
 
     def loader(self, classifier: Classifier, first_group: int = 0) -> DataLoader[Any]:
         """A loader of batches: of class Batch, or pairs of images and labels.
@@ -115,24 +115,19 @@ class ImageData:
         checks.labels(self.labels, len(self.images), len(task.classes), task.multilabel, "labels")
         return Batch(image, self.labels[: self.most], sample, group)
 
-    def first(self) -> Tensor | None:
-        """The first image, shape (C, H, W); None where it is not known before the first batch."""
+    @property
+    def shape(self) -> Shape | None:
+        """(C, H, W) of the first image; None where it is not known before the first batch."""
         if isinstance(self.images, Images):
-            return self.images.split(self.split)[0].image
+            return tuple(self.images.split(self.split)[0].image.shape)
         if isinstance(self.images, (Tensor, Batch)):
-            return (self.images if isinstance(self.images, Tensor) else self.images.image)[0]
+            return tuple((self.images if isinstance(self.images, Tensor) else self.images.image).shape[1:])
         dataset: Any = self.images.dataset if isinstance(self.images, DataLoader) else self.images
         try:
             image = dataset[0][0]
         except (TypeError, IndexError, KeyError, NotImplementedError):
             return None
-        return image if isinstance(image, Tensor) else None
-
-    @property
-    def channels(self) -> int | None:
-        """Channels of the images; None where they are not known before the first batch."""
-        first = self.first()
-        return None if first is None else int(first.shape[0])
+        return tuple(image.shape) if isinstance(image, Tensor) else None
 
     def names(self) -> list[str] | None:
         """The name of each sample; None where it is its number."""

@@ -19,9 +19,13 @@ from torch.utils.data import DataLoader
 from dovision import checks
 from dovision.analysis.summary import write_summary
 from dovision.config.keep import KEEP_ALL
-from dovision.evaluation.callback import ClassifierUnderTest, Evaluation
+from dovision.evaluation.callback import ClassifierUnderTest
 from dovision.evaluation.effects import EffectEvaluation
-from dovision.interfaces import Attack, Classifier, Images, Intervention
+from dovision.evaluation.explanation_config import MapSettings
+from dovision.evaluation.maps import MapEvaluation
+from dovision.interfaces import Attack, Classifier, Detector, Explainer, Images, Intervention
+from dovision.interventions.fills import Constant
+from dovision.interventions.pixel_grid import PixelGrid
 from dovision.io.text_files import make_folder
 from dovision.module_state import evaluating
 from dovision.notebook.by_name import named_components
@@ -29,10 +33,11 @@ from dovision.notebook.image_data import ImageData
 from dovision.store.map_tables import write_boxes
 from dovision.store.run_record import Run
 from dovision.store.thumbnails import PictureChoice
-from dovision.types import Epsilons
+from dovision.types import Epsilons, Shape
 
 THUMBNAILS = 8  # images of which a picture is saved with the tables
-PICTURED = (None, 1, 3)  # channels of images that are
+PICTURED = (1, 3)  # channels of images that are
+WHOLE_IMAGE = PixelGrid(1, 1, fill=Constant(0.0))  # of which effects are measured where none is named
 
 
 class ResultFolder:
@@ -71,7 +76,7 @@ def attacks_by_name(attacks: Any, eps: Epsilons | None, seed: int = 0) -> dict[s
     """
     several = attacks.values() if isinstance(attacks, Mapping) else attacks
     listed = list(several) if isinstance(several, Iterable) and not isinstance(several, str) else [several]
-    if eps is not None and not any(isinstance(each, str) for each in listed):
+    if eps is not None and not any(isinstance(item, str) for item in listed):
         got = "without an attack. Name one, such as 'pgd'." if attacks is None else "beside one that has its own."
         raise ValueError(f"eps must be given once, with the name of an attack, got {eps!r} {got}")
     return named_components("attack", attacks, seed, {} if eps is None else {"eps": eps})
@@ -85,48 +90,58 @@ def one_attack(attack: Any, eps: Epsilons | None, seed: int = 0) -> Attack:
     return made
 
 
-def bound_intervention(intervention: Intervention, data: ImageData, classifier: Classifier) -> Intervention:
-    """The intervention with what it needs to know of the images."""
-    if isinstance(data.images, Images):
-        intervention.bind(data.images, data.split)
-        return intervention
-    batch = data.batch(classifier)
-    return intervention if batch is None else intervention.for_images(batch)
+def check_components(
+    classifier: Classifier, shape: Shape | None, *components: Attack | Detector | Explainer | MapSettings
+) -> None:
+    """Raise ValueError if one does not fit the network or images of this shape; None: it is not known yet."""
+    for component in components if shape is not None else ():
+        component.check(classifier, shape)  # type: ignore[arg-type]
 
 
-def effect_callback(
+def measured_run(
     classifier: Classifier,
     data: ImageData,
     intervention: Intervention,
     attack: Attack,
-    folder: Path,
+    folder: ResultFolder,
     *,
-    keep: str = KEEP_ALL,
-    top_k: int = 5,
+    rows: tuple[str, int] = (KEEP_ALL, 5),
     store_adversarial: bool = False,
-) -> EffectEvaluation:
-    """The callback of dovision-evaluate that measures effects, with the pictures of a few images."""
-    most = THUMBNAILS if data.channels in PICTURED else 0
-    return EffectEvaluation(
-        bound_intervention(intervention, data, classifier),
-        folder,
+    maps: MapEvaluation | None = None,
+) -> Run:
+    """The run that a report would read of dovision-evaluate, with its effects, and with maps if they are given.
+
+    Args:
+        classifier: of the images.
+        data: the images.
+        intervention, attack: of which effects are measured, with pictures of a few images.
+        folder: where tables and pictures go.
+        rows: which rows of effects are kept, and of how many classes, as `effects` takes them: keep and top_k.
+        store_adversarial: whether attacked images are stored.
+        maps: what evaluates explainers, too.
+    """
+    config = {"intervention": component_settings(intervention), "attack": component_settings(attack)}
+    if isinstance(data.images, Images):
+        intervention.bind(data.images, data.split)
+    elif (batch := data.batch(classifier)) is not None:
+        intervention = intervention.for_images(batch)
+    pictures = THUMBNAILS if data.shape is None or data.shape[0] in PICTURED else 0
+    effects = EffectEvaluation(
+        intervention,
+        folder.path,
         attack,
         classifier,
-        keep=keep,
-        top_k=top_k,
+        keep=rows[0],
+        top_k=rows[1],
         names=data.names(),
-        pictures=PictureChoice(most, data.classes_of_samples()),
+        pictures=PictureChoice(pictures, data.classes_of_samples()),
         store_adversarial=store_adversarial,
     )
-
-
-def measured_run(
-    classifier: Classifier, data: ImageData, callbacks: Sequence[Evaluation], folder: Path, config: Mapping[str, Any]
-) -> Run:
-    """Test with the callbacks, and summarise; the run that a report would read of a command."""
-    run_callbacks(classifier, callbacks, data.loader(classifier))
-    write_boxes(folder, data.boxes())
-    return Run(folder, folder.name, "completed", {}, config, write_summary(folder))
+    if maps is not None:
+        config["explainer"] = {name: component_settings(explainer) for name, explainer in maps.explainers.items()}
+    run_callbacks(classifier, [effects] if maps is None else [effects, maps], data.loader(classifier))
+    write_boxes(folder.path, data.boxes())
+    return Run(folder.path, folder.path.name, "completed", {}, config, write_summary(folder.path))
 
 
 def run_callbacks(
@@ -155,23 +170,23 @@ def run_callbacks(
 
 def component_settings(component: object) -> dict[str, Any]:
     """The class and the plain settings of a component, as a configuration has them, for captions."""
-    plain = {name: value for name, value in vars(component).items() if isinstance(value, (bool, int, float, str))}
-    nested = {name: component_settings(value) for name, value in vars(component).items() if _is_component(value)}
-    kind = type(component)
-    settings = {name: value for name, value in {**plain, **nested}.items() if not name.startswith("_")}
-    return {"_target_": f"{kind.__module__}.{kind.__qualname__}", **settings}
+    attributes = {name: value for name, value in vars(component).items() if not name.startswith("_")}
+    numbers = {name: value for name, value in attributes.items() if isinstance(value, (bool, int, float, str))}
+    nested = {name: component_settings(value) for name, value in attributes.items() if _is_component(value)}
+    home = type(component)
+    return {"_target_": f"{home.__module__}.{home.__qualname__}", **numbers, **nested}
 
 
 def _is_component(value: object) -> bool:
-    own = not isinstance(value, (Tensor, type)) and type(value).__module__.startswith("dovision.")
-    return own and hasattr(value, "__dict__") and not isinstance(value, (Classifier, Images))
+    foreign = isinstance(value, (Tensor, type, Classifier, Images)) or not hasattr(value, "__dict__")
+    return not foreign and type(value).__module__.startswith("dovision.")
 
 
 @contextmanager
 def _silence() -> Iterator[None]:
     """Lightning's remarks on devices and workers left out for a block; its warnings stay."""
     log = logging.getLogger("pytorch_lightning")
-    before = log.level
+    level = log.level
     log.setLevel(logging.WARNING)
     try:
         with warnings.catch_warnings():
@@ -180,4 +195,4 @@ def _silence() -> Iterator[None]:
             warnings.filterwarnings("ignore", module=r"pytorch_lightning\.utilities\._pytree")
             yield
     finally:
-        log.setLevel(before)
+        log.setLevel(level)

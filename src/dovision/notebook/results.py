@@ -1,26 +1,67 @@
-"""Results of a notebook: tables that the commands would write, sentences, and the figures of the page."""
+"""Results of a notebook: each is a table, sentences and a figure, which the notebook shows together."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from dovision import checks
-from dovision.findings.finding import Finding
-from dovision.findings.run_findings import run_findings
-from dovision.notebook.measuring import ResultFolder
-from dovision.store.run_record import Run
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from dovision.report.report_figure import FigureComponent, ReportFigure
+    from dovision.findings.finding import Finding
+    from dovision.notebook.measuring import ResultFolder
+    from dovision.report.report_figure import ReportFigure
+    from dovision.store.run_record import Run
 
 
-class MeasuredImages:
+class Result(ABC):
+    """A table with sentences and a figure."""
+
+    columns: Sequence[str] = ()  # of the table that a notebook shows; all where none is named
+
+    @abstractmethod
+    def to_pandas(self) -> pd.DataFrame:
+        """The main table, with intervals."""
+
+    @property
+    def findings(self) -> list[str]:
+        """One to three sentences, each with its number, interval and n."""
+        return []
+
+    @abstractmethod
+    def _title(self) -> str:
+        """The first line that a notebook shows."""
+
+    @abstractmethod
+    def _counts(self) -> Mapping[str, object]:
+        """Numbers and names by which `repr` describes the result."""
+
+    @abstractmethod
+    def _figure(self) -> Figure | None:
+        """The figure that a notebook shows; None where there is nothing to draw."""
+
+    def _rows(self) -> pd.DataFrame:
+        """The table that a notebook shows, of which the first rows are the ones to look at."""
+        return self.to_pandas()
+
+    def _repr_html_(self) -> str:
+        from dovision.notebook.drawing import html
+
+        rows = self._rows()
+        text = "\n".join([self._title(), *self.findings])
+        return html(text, self._figure(), rows[list(self.columns)] if self.columns else rows)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in self._counts().items())})"
+
+
+class MeasuredImages(Result):
     """Measurements of some images: tables, sentences and figures, those of a run of dovision-evaluate.
 
     Args:
@@ -55,14 +96,12 @@ class MeasuredImages:
     @property
     def findings(self) -> list[str]:
         """One to three sentences, each with its number, interval and n."""
-        return [found.text for found in self._findings()]
+        return [finding.text for finding in self._findings()]
 
     def _findings(self) -> Iterable[Finding]:
-        return run_findings(self.run)
+        from dovision.findings.run_findings import run_findings
 
-    def to_pandas(self) -> pd.DataFrame:
-        """The main table, with intervals."""
-        return self.samples
+        return run_findings(self.run)
 
     def plot(self, name: str | None = None) -> Figure:
         """A figure of the page, drawn of this result.
@@ -75,52 +114,35 @@ class MeasuredImages:
         """
         from dovision.notebook.drawing import shown_in_notebooks
 
-        if name is None:
-            found = self._first_figure()
-            if found is None:
-                raise ValueError("there is no figure of this result, which has no pictures and no intervals.")
-            return shown_in_notebooks(found)
-        figures = {each.name: each for each in self._drawn(())}
-        return shown_in_notebooks(figures[checks.choice("name", name, figures)].figure)
+        figure = self._figure() if name is None else None
+        if name is not None:
+            drawn = {report_figure.name: report_figure for report_figure in self._drawn()}
+            figure = drawn[checks.choice("name", name, drawn)].figure
+        if figure is None:
+            raise ValueError("there is no figure of this result, which has no pictures and no intervals.")
+        return shown_in_notebooks(figure)
 
     @property
     def figures(self) -> list[str]:
         """Names of the figures that `plot` can draw of this result."""
-        return [each.name for each in self._drawn(())]
+        return [report_figure.name for report_figure in self._drawn()]
 
-    def _drawn(self, groups: Sequence[str]) -> Iterator[ReportFigure]:
-        components = figure_components()
-        for name in groups or self.drawing or components:
-            yield from components[name].of_run(self.run)
+    def _drawn(self, components: Sequence[str] = ()) -> Iterator[ReportFigure]:
+        """The figures of some components, in the order of the page; by default of those of the result."""
+        from dovision.config.component import make_group
 
-    def _first_figure(self) -> Figure | None:
-        """What a notebook shows; None where it cannot be drawn."""
-        return next((found.figure for found in self._drawn(self.shown)), None)
+        by_name = dict(sorted(make_group("figure").items(), key=lambda item: item[1].order))
+        for name in components or self.drawing or by_name:
+            yield from by_name[name].of_run(self.run)
 
-    def _repr_html_(self) -> str:
-        from dovision.notebook.drawing import html
-
-        text = "\n".join([self._title(), *self.findings])
-        return html(text, self._first_figure(), self._first_rows())
-
-    def _first_rows(self) -> pd.DataFrame:
-        """The rows and columns of the main table that a notebook shows, the first of them."""
-        return self.to_pandas()
+    def _figure(self) -> Figure | None:
+        return next((report_figure.figure for report_figure in self._drawn(self.shown)), None)
 
     def _title(self) -> str:
-        """Images and conditions, in words."""
-        found = self.run.summary["conditions"]
-        images = max(each["images"] for each in found.values())
-        return f"{images:,} images; conditions: {', '.join(name.replace('eps=', 'epsilon ') for name in found)}"
+        names = ", ".join(name.replace("eps=", "epsilon ") for name in self.summary["conditions"])
+        return f"{self._counts()['images']:,} images; conditions: {names}"
 
-    def __repr__(self) -> str:
-        conditions = self.run.summary.get("conditions", {})
-        images = max((found["images"] for found in conditions.values()), default=0)
-        return f"{type(self).__name__}(images={images}, conditions={list(conditions)})"
-
-
-def figure_components() -> dict[str, FigureComponent]:
-    """The components that draw figures, by name, in their order on the page."""
-    from dovision.config.component import make_group
-
-    return dict(sorted(make_group("figure").items(), key=lambda item: item[1].order))
+    def _counts(self) -> Mapping[str, object]:
+        conditions = self.summary.get("conditions", {})
+        images = max((numbers["images"] for numbers in conditions.values()), default=0)
+        return {"images": images, "conditions": list(conditions)}

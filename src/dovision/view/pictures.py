@@ -8,17 +8,9 @@ import io
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
-from torch import Tensor
 
 from dovision.report.figures.overlay import painted_effects
 from dovision.types import Mask
-
-
-def image_bytes(image: Tensor) -> npt.NDArray[np.uint8]:
-    """An image, shape (C, H, W) in [0, 1], as bytes, (H, W) or (H, W, 3); of other channels than 1 or 3 their mean."""
-    shown = image if image.shape[0] in (1, 3) else image.mean(0, keepdim=True)
-    values = (shown.detach().cpu().float() * 255).round().byte().permute(1, 2, 0).numpy()
-    return values[..., 0] if values.shape[-1] == 1 else values
 
 
 def png(values: npt.NDArray[np.uint8]) -> bytes:

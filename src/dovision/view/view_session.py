@@ -22,13 +22,14 @@ from dovision.interventions.activation import Activation
 from dovision.interventions.brush import Brush
 from dovision.interventions.pixel_grid import PixelGrid
 from dovision.io import images
+from dovision.notebook.drawing import image_bytes
 from dovision.types import Batch, Task
 from dovision.view import opened_network
 from dovision.view.background_map import BackgroundMap
 from dovision.view.choices import chosen_component, page_choices
 from dovision.view.image_effects import ClassRow, ImageEffects, class_rows
 from dovision.view.opened_network import PUBLISHED, OpenedNetwork
-from dovision.view.pictures import effects_link, image_bytes, link, png, unpacked
+from dovision.view.pictures import effects_link, link, png, unpacked
 from dovision.view.reproduction import MASKS, ImageOrigin, evaluate_command, notebook_cell
 from dovision.view.saving import Panel, archive, mask_png, picture_of, table_of
 
