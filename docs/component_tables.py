@@ -64,20 +64,25 @@ def table(columns: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
     return "".join(f"| {' | '.join(row)} |\n" for row in cells).replace("|  |", "| |")
 
 
-def components(group: str) -> list[Path]:
-    return sorted((ROOT / "conf" / group).glob("*.yaml"))
+def components(group: str) -> list[tuple[str, str]]:
+    """Name and summary of each component of a group: a file each, or all in one file, each below its summary."""
+    whole = ROOT / "conf" / f"{group}.yaml"
+    if whole.is_file():
+        return sorted((name, text) for text, name in re.findall(r"^# (.+)\n(\w+):$", whole.read_text(), re.MULTILINE))
+    return [(path.stem, summary(path)) for path in sorted((ROOT / "conf" / group).glob("*.yaml"))]
 
 
 def all_groups() -> str:
     """docs/configuration.md: each component of each group, and what it is."""
-    groups = sorted(folder.name for folder in (ROOT / "conf").iterdir() if folder.is_dir() and folder.name != "hydra")
-    rows = {group: [(f"`{path.stem}`", summary(path)) for path in components(group)] for group in groups}
+    folders = {folder.name for folder in (ROOT / "conf").iterdir() if folder.is_dir() and folder.name != "hydra"}
+    groups = sorted(folders | {"figure"})
+    rows = {group: [(f"`{name}`", text) for name, text in components(group)] for group in groups}
     return "\n".join([HEAD, *(f"## {group}\n\n{table(['component', ''], rows[group])}" for group in groups)])
 
 
 def names() -> str:
     """The table of docs/reference/components.md: the names of each group's components."""
-    named = {group: ", ".join(f"`{path.stem}`" for path in components(group)) for group in KINDS | PIECES}
+    named = {group: ", ".join(f"`{name}`" for name, _ in components(group)) for group in KINDS | PIECES}
     rows = [(f"`{group}`", what, named[group]) for group, what in (KINDS | PIECES).items()]
     return table(["group", "what it is", "components"], rows)
 

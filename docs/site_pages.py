@@ -65,6 +65,7 @@ def configuration_pages() -> dict[str, str]:
     groups = sorted(path for path in (ROOT / "conf").iterdir() if path.is_dir() and any(path.glob("*.yaml")))
     pages = {path.name: _yamls(f"{path.name}", sorted(path.glob("*.yaml"))) for path in groups}
     commands = [ROOT / "conf" / f"{command}.yaml" for command in COMMANDS]
+    pages["figure"] = _yamls("figure", [ROOT / "conf" / "figure.yaml"])
     launchers = sorted((ROOT / "conf" / "hydra" / "launcher").glob("*.yaml"))
     return pages | {"commands": _yamls("commands", commands), "launcher": _yamls("hydra/launcher", launchers)}
 

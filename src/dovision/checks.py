@@ -26,9 +26,9 @@ MOST_CELLS = 1 << 22  # of a grid: a cell for each pixel of an image of 2,048 x 
 MOST_CONTROLS = 1000  # of each unit, or of each object
 
 
-def instance(name: str, value: _T, kind: type[Any], example: str) -> _T:
+def instance(name: str, value: _T, base: type[Any], example: str) -> _T:
     """Return `value` if it is a `kind`; the error names a class or a function, which is to be called."""
-    if not isinstance(value, kind):
+    if not isinstance(value, base):
         raise ValueError(f"{name} must be {example}, got {_described(value)}")
     return value
 
@@ -43,11 +43,11 @@ def function(name: str, value: Callable[..., Any], example: str) -> Callable[...
 def _described(value: object) -> str:
     """A value in a sentence, which it ends; with the remedy for what is to be called first."""
     if inspect.isclass(value) or inspect.isroutine(value):
-        kind, call = ("class" if inspect.isclass(value) else "function"), getattr(value, "__name__", "it")
-        return f"the {kind} {call} itself. Call it: {call}(...)."
+        noun, call = ("class" if inspect.isclass(value) else "function"), getattr(value, "__name__", "it")
+        return f"the {noun} {call} itself. Call it: {call}(...)."
     several = value if isinstance(value, (list, tuple)) else [value]
-    plain = all(each is None or isinstance(each, (bool, int, float, str)) for each in several)
-    return f"{value!r}." if plain else f"an object of class {type(value).__name__}."
+    shown = all(item is None or isinstance(item, (bool, int, float, str)) for item in several)
+    return f"{value!r}." if shown else f"an object of class {type(value).__name__}."
 
 
 def positive_int(name: str, value: object, most: int = MOST_COUNT) -> int:
@@ -92,14 +92,14 @@ def at_least(name: str, value: float, low: float, remedy: str = "") -> float:
 
 def names(name: str, value: Sequence[str]) -> tuple[str, ...]:
     """Return `value` if it is a list of names."""
-    if isinstance(value, str) or not isinstance(value, Sequence) or not all(isinstance(each, str) for each in value):
+    if isinstance(value, str) or not isinstance(value, Sequence) or not all(isinstance(item, str) for item in value):
         raise ValueError(f"{name} must be a list of names, got {_described(value)}")
     return tuple(value)
 
 
 def channels(name: str, value: Sequence[int]) -> tuple[int, ...]:
     """Return `value` if it names different channels, at least one, counted from 0."""
-    numbers = tuple(count(name, each) for each in value) if isinstance(value, Sequence) else ()
+    numbers = tuple(count(name, item) for item in value) if isinstance(value, Sequence) else ()
     if not numbers or len(set(numbers)) < len(numbers):
         raise ValueError(f"{name} must name different channels, at least one, got {value!r}.")
     return numbers
@@ -216,10 +216,10 @@ def maps(explainer: str, maps: Tensor, images: int) -> None:
 def pixel_units(name: str, value: float | Iterable[float]) -> tuple[float, ...]:
     """Read one number in [0, 1], or one a channel."""
     try:
-        numbers = tuple(float(each) for each in (value if isinstance(value, Iterable) else (value,)))
+        numbers = tuple(float(number) for number in (value if isinstance(value, Iterable) else (value,)))
     except (TypeError, ValueError):
         numbers = ()
-    if not numbers or isinstance(value, (str, bool)) or not all(0 <= each <= 1 for each in numbers):
+    if not numbers or isinstance(value, (str, bool)) or not all(0 <= number <= 1 for number in numbers):
         raise ValueError(
             f"{name} must be in [0, 1], one number or one a channel, got {value!r}. "
             "White is 1: divide what is meant for 8-bit pixels by 255."
@@ -275,24 +275,24 @@ def fit_rows(name: str, clean: Tensor, attacked: Tensor, supervised: bool) -> No
     if supervised and clean.shape[1:] != attacked.shape[1:]:
         got = f"{tuple(clean.shape[1:])} and {tuple(attacked.shape[1:])}"
         raise ValueError(f"{name} needs the same features of clean and attacked images, got {got}.")
-    for kind, rows in (("clean", clean), ("attacked", attacked))[: 1 + supervised]:
+    for condition, rows in (("clean", clean), ("attacked", attacked))[: 1 + supervised]:
         if len(rows) < 2:
-            raise ValueError(f"{name} is fitted to at least 2 {kind} images, got {len(rows)}.")
+            raise ValueError(f"{name} is fitted to at least 2 {condition} images, got {len(rows)}.")
         bad = ~rows.isfinite()
         if bad.any():
             features = bad.any(0).nonzero().flatten().tolist()
             raise ValueError(
                 f"features that {name} is fitted to must be finite, got nan or infinity in {int(bad.any(1).sum())} of "
-                f"{len(rows)} {kind} images, in feature {listed(list(map(str, features)), 5)} of 0 to "
+                f"{len(rows)} {condition} images, in feature {listed(list(map(str, features)), 5)} of 0 to "
                 f"{rows.shape[1] - 1}."
             )
 
 
 def number(name: str, value: float | str) -> float:
     """Read a finite number or a fraction written as "8/255"."""
-    parts = str(value).split("/")
+    numbers = str(value).split("/")
     try:
-        result = float(parts[0]) / float(parts[1]) if len(parts) == 2 else float(value)
+        result = float(numbers[0]) / float(numbers[1]) if len(numbers) == 2 else float(value)
     except (TypeError, ValueError, OverflowError, ZeroDivisionError):
         result = math.nan
     if isinstance(value, bool) or not math.isfinite(result):
@@ -327,11 +327,11 @@ def epsilons(value: float | str | Sequence[float | str], norm: str) -> tuple[flo
     return parsed
 
 
-def single_epsilon(known: Sequence[float]) -> float:
+def single_epsilon(values: Sequence[float]) -> float:
     """Return the epsilon of an attack that has a single one."""
-    if len(known) != 1:
-        raise ValueError(f"eps must be one of the attack's, {', '.join(f'{eps:g}' for eps in known)}, got None.")
-    return known[0]
+    if len(values) != 1:
+        raise ValueError(f"eps must be one of the attack's, {', '.join(f'{eps:g}' for eps in values)}, got None.")
+    return values[0]
 
 
 def plain_value(name: str, value: object) -> object:

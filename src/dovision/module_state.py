@@ -36,7 +36,7 @@ def differentiable(classifier: nn.Module) -> Iterator[None]:
 @contextmanager
 def _quick_image_gradients(classifier: nn.Module) -> Iterator[None]:
     """Run the convolutions of few channels, such as those of an image, with the gradient of `convolve`."""
-    quick = [each for each in classifier.modules() if is_faster(each) and "forward" not in vars(each)]
+    quick = [module for module in classifier.modules() if is_faster(module) and "forward" not in vars(module)]
     try:
         for convolution in quick:
             vars(convolution)["forward"] = QuickGradient(_convolved, convolution)
@@ -53,7 +53,7 @@ class QuickGradient(partial[Tensor]):
 def _convolved(convolution: nn.Conv2d, image: Tensor) -> Tensor:
     if image.dim() != 4:  # one image alone, as torch takes it, too
         return nn.Conv2d.forward(convolution, image)
-    padding = [int(each) for each in convolution.padding]
+    padding = [int(pixels) for pixels in convolution.padding]
     return convolve(image, convolution.weight, convolution.bias, padding)
 
 

@@ -219,9 +219,9 @@ class Task:
     def loss(self, logits: Tensor, label: Tensor) -> Tensor:
         """Cross-entropy, or the sum of the known labels' binary cross-entropies, in nats; shape (B,)."""
         if self.multilabel:
-            known = label.isfinite()
-            each = F.binary_cross_entropy_with_logits(logits, label.nan_to_num().to(logits), reduction="none")
-            return (each * known).sum(-1)
+            is_known = label.isfinite()
+            loss = F.binary_cross_entropy_with_logits(logits, label.nan_to_num().to(logits), reduction="none")
+            return (loss * is_known).sum(-1)
         return F.cross_entropy(logits, label, reduction="none")
 
     def unknown(self, count: int) -> Tensor:
@@ -234,8 +234,8 @@ class Task:
 
     def label_or_prediction(self, label: Tensor, prediction: Tensor) -> Tensor:
         """The label of each image, and of images without one what is predicted, as shaped as `label`."""
-        known = self.is_known(label)
-        return torch.where(known.unsqueeze(-1) if self.multilabel else known, label, prediction.to(label))
+        labelled = self.is_known(label)
+        return torch.where(labelled.unsqueeze(-1) if self.multilabel else labelled, label, prediction.to(label))
 
     def prediction(self, probability: Tensor) -> Tensor:
         """The predicted label: (B,) int64, or (B, K) int64 of zeros and ones, at the thresholds, for multilabel."""

@@ -12,8 +12,8 @@ from dovision.attacks.square import (
     bump,
     first_candidates,
     next_candidates,
-    place,
     side_of_square,
+    whole_number,
 )
 from dovision.functional.norms import size
 from dovision.functional.rng import uniform
@@ -99,8 +99,8 @@ def test_linf_starts_with_stripes():
 
 
 def test_windows_may_lie_anywhere_inside_the_image():
-    assert place(torch.tensor([0.0, 0.24, 0.25, 0.999]), 3).tolist() == [0, 0, 1, 3]
-    assert place(torch.tensor([1 - 2**-24]), 224).item() == 224
+    assert whole_number(torch.tensor([0.0, 0.24, 0.25, 0.999]), 3).tolist() == [0, 0, 1, 3]
+    assert whole_number(torch.tensor([1 - 2**-24]), 224).item() == 224
     inside = Windows(torch.tensor([0.0, 0.99]), torch.tensor([0.5, 0.99]), 3, GREY[:2]).inside
     assert inside.shape == (2, 1, 9, 11)
     assert inside.sum((1, 2, 3)).tolist() == [9, 9]

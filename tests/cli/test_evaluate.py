@@ -160,7 +160,7 @@ def test_a_failed_job_keeps_its_reason_and_the_exit_code_is_1(copy, dovision_eva
         ("+evaluation.chunks=3", "evaluation has no key 'chunks'. Did you mean chunk?"),
         ("+trainer.max_epoch=3", "trainer has no key 'max_epoch'. Its keys are: "),
         ("+trainer.max_epochs=3", "trainer.max_epochs is not a key here. Set training.classifier.epochs"),
-        ("attack=pgdd", "attack has no component 'pgdd'. Did you mean pgd or apgd or l2_pgd?"),
+        ("attack=pgdd", "attack has no component 'pgdd'. Did you mean pgd or apgd or fgsm?"),
         ("intervention.rows=[", "cannot be read at 'intervention.rows=['"),
         ("intervention.site=relu#1", "a value with # must be in quotes: 'intervention.site=\"relu#1\"'"),
     ],

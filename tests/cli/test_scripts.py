@@ -59,7 +59,7 @@ def test_the_groups_of_an_evaluation_are_listed(run_command, capsys):
     assert run_command(scripts.evaluate, "--help") == 0
     text = capsys.readouterr().out
     for group in configuration_folder().iterdir():
-        if group.is_dir() and group.name not in ("hydra", "figure", "local"):
+        if group.is_dir() and group.name not in ("hydra", "local"):
             assert f"{group.name}: " in text
 
 

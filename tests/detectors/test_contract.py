@@ -20,11 +20,15 @@ from dovision.module_state import differentiable
 from .conftest import SHAPE, Condition, batch_of, images, made
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
-DETECTORS = sorted(path.stem for path in (CONF / "detector").glob("*.yaml"))
-OOD = {name for name in DETECTORS if name.startswith("ood_")}
+YAMLS = sorted(path.stem for path in (CONF / "detector").glob("*.yaml"))
+OOD = {  # by the method
+    *("ASH", "DICE", "fDBD", "GradNorm", "KLMatching", "KNN", "LTS", "MaxLogit", "NCI", "NNGuide", "OpenMax", "PNML"),
+    *("ReAct", "RMD", "SCALE", "SHE", "ViM", "VRA"),
+}
+DETECTORS = sorted({*YAMLS, *OOD})
 SQUEEZING = {name for name in DETECTORS if name.startswith("feature_squeezing")}
 # Rounding and trees have no gradient; the library of the others computes in single precision.
-STAND_IN = {name for name in DETECTORS if name.startswith("effect_consistency")} | SQUEEZING | OOD
+STAND_IN = {name for name in DETECTORS if name.startswith("effect_consistency")} | SQUEEZING | OOD | {"pytorch_ood"}
 KINDS = ("multiclass", "multilabel")
 MOSTLY = ("multiclass", pytest.param("multilabel", marks=pytest.mark.long))  # of what reads both kinds alike
 
@@ -33,7 +37,10 @@ MOSTLY = ("multiclass", pytest.param("multilabel", marks=pytest.mark.long))  # o
 def config() -> DictConfig:
     """All detectors at once, which takes as long as one."""
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        return compose(overrides=[f"+detector=[{','.join(DETECTORS)}]", "+seed=3"]).detector
+        methods = [word for method in OOD for word in (
+            f"+detector@detector.{method}=pytorch_ood", f"detector.{method}.method={method}"
+        )]  # fmt: skip
+        return compose(overrides=[f"+detector=[{','.join(YAMLS)}]", "+seed=3", *methods]).detector
 
 
 def composed(name: str) -> Detector:

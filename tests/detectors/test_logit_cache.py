@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from dovision.detectors._logit_cache import logits_of, remembered
+from dovision.detectors._logit_cache import cached, logits_of
 from dovision.detectors.confidence import Entropy, MaxSoftmax
 
 from .conftest import batch_of, images, made
@@ -50,5 +50,5 @@ def test_with_gradients_nothing_is_remembered(counted):
 
 def test_an_answer_is_kept_under_its_own_key():
     image = images(1)
-    assert [remembered(image, key, lambda key=key: key.upper()) for key in ("a", "b")] == ["A", "B"]
-    assert remembered(image, "a", lambda: "another") == "A"
+    assert [cached(image, key, lambda key=key: key.upper()) for key in ("a", "b")] == ["A", "B"]
+    assert cached(image, "a", lambda: "another") == "A"

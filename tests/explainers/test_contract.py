@@ -36,10 +36,8 @@ def composed(tmp_path_factory) -> DictConfig:
     settings = [f"explainer.{name}.intervention.{axis}=4" for name in grids for axis in ("rows", "columns")]
     settings += ["explainer.effect_map_segments.intervention.segments=12"]
     settings += ["explainer.occlusion.window=8", "explainer.occlusion.stride=8"]
-    settings += ["explainer.integrated_gradients.steps=8", "explainer.integrated_gradients_two.steps=8"]
-    settings += [
-        f"explainer.{name}.steps=8" for name in ("integrated_gradients_cells", "effect_map_combined.explainers.fading")
-    ]
+    gradients = ("integrated_gradients", "integrated_gradients_two", "effect_map_combined.explainers.fading")
+    settings += [f"explainer.{name}.steps=8" for name in gradients]
     settings += ["explainer.grad_cam.layer=stage2", "explainer.smooth_grad.draws=4", "explainer.rise.masks=40"]
     settings += ["explainer.kernel_shap.rows=3", "explainer.kernel_shap.columns=4", "explainer.kernel_shap.draws=20"]
     with initialize_config_dir(str(folder), version_base="1.3"):

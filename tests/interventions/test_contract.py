@@ -32,7 +32,6 @@ def names(group: str) -> list[str]:
 NEEDED = {
     "add": ["intervention.value.direction=[1,0,2,0,-1]"],
     "interchange_pairs": ["intervention.value.pairs={test-0:test-4,test-2:test-7,test-3:test-0,test-7:test-1}"],
-    "interchange_same_class": ["intervention.value.source_class=other"],  # one film has no other of its class
     "layer_channel": ["intervention.site=code"],
 }
 SETS = ["intervention.sets=pairs", "intervention.controls=1"]

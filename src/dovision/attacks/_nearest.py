@@ -41,10 +41,10 @@ class NearestAttack(Attack):
         if len(rows) == 0:
             return batch.image
         wanting = batch.rows(rows)
-        found = self.nearest(wanting, classifier, eps)
-        within = size(found - wanting.image, self.norm) <= eps
-        budgeted = torch.where(column(within), found, Ball(wanting.image, eps, self.norm).project(found))
-        reached = self.reached(found, wanting, classifier)
+        nearest = self.nearest(wanting, classifier, eps)
+        within = size(nearest - wanting.image, self.norm) <= eps
+        budgeted = torch.where(column(within), nearest, Ball(wanting.image, eps, self.norm).project(nearest))
+        reached = self.reached(nearest, wanting, classifier)
         return batch.image.index_copy(0, rows, torch.where(column(reached), budgeted, wanting.image))
 
     @torch.no_grad()

@@ -64,30 +64,30 @@ class APGD(PGD):
         self, ball: Ball, batch: Batch, classifier: Classifier, objective: Objective, restart: int
     ) -> Candidates:
         now = highest = _stand(ball.draw(batch.sample, self.seed, restart), batch, classifier, objective)
-        best, before = now.found, now.found.image
-        pace = StepSizes(self.steps, 2 * ball.eps, now.found.loss)
+        best, before = now.candidates, now.candidates.image
+        pace = StepSizes(self.steps, 2 * ball.eps, now.candidates.loss)
         for step in range(1, self.steps + 1):
-            image = ahead = ball.project(now.found.image + column(pace.size) * ball.steepest(now.gradient))
+            image = ahead = ball.project(now.candidates.image + column(pace.size) * ball.steepest(now.gradient))
             if step > 1:
-                moved = MOMENTUM * (ahead - now.found.image) + (1 - MOMENTUM) * (now.found.image - before)
-                image = ball.project(now.found.image + moved)
-            before, now = now.found.image, _stand(image, batch, classifier, objective)
-            best = best.or_better(now.found)
-            highest = highest.replaced(now.found.loss > highest.found.loss, now)
-            now = now.replaced(pace.halve(step, now.found.loss), highest)
+                moved = MOMENTUM * (ahead - now.candidates.image) + (1 - MOMENTUM) * (now.candidates.image - before)
+                image = ball.project(now.candidates.image + moved)
+            before, now = now.candidates.image, _stand(image, batch, classifier, objective)
+            best = best.or_better(now.candidates)
+            highest = highest.replaced(now.candidates.loss > highest.candidates.loss, now)
+            now = now.replaced(pace.halve(step, now.candidates.loss), highest)
         return best
 
 
 class _AscentState(NamedTuple):
     """Current images of the attack, and the gradient there."""
 
-    found: Candidates
+    candidates: Candidates
     gradient: Tensor  # (B, C, H, W)
 
     def replaced(self, where: Tensor, other: _AscentState) -> _AscentState:
         """The other's in the rows of `where`, shape (B,) bool."""
         gradient = torch.where(column(where), other.gradient, self.gradient)
-        return _AscentState(self.found.replaced(where, other.found), gradient)
+        return _AscentState(self.candidates.replaced(where, other.candidates), gradient)
 
 
 def _stand(image: Tensor, batch: Batch, classifier: Classifier, objective: Objective) -> _AscentState:
@@ -139,9 +139,9 @@ def checkpoints(steps: int) -> list[int]:
 
     Each gap is 3% of all steps shorter than the one before it, but at least 6%.
     """
-    percent, gap, found = 22, 22, []
+    percent, gap, steps_reviewed = 22, 22, []
     while percent <= 100:
-        found.append(-(-percent * steps // 100))  # rounded up
+        steps_reviewed.append(-(-percent * steps // 100))  # rounded up
         gap = max(gap - 3, 6)
         percent += gap
-    return sorted(set(found))
+    return sorted(set(steps_reviewed))

@@ -55,8 +55,8 @@ class AutoAttack(Attack):
         self.square = Square(eps, queries, norm=norm, seed=seed)
 
     def most_queries(self, classes: int) -> int:
-        parts = self.targeted.most_queries(classes), self.fab.most_queries(classes), self.square.max_queries
-        return 1 + self.apgd.steps + sum(parts) + 1 + 4  # the clean image, and what each attack has made of it
+        of_others = self.targeted.most_queries(classes), self.fab.most_queries(classes), self.square.max_queries
+        return 1 + self.apgd.steps + sum(of_others) + 1 + 4  # the clean image, and what each attack has made of it
 
     def run(self, batch: Batch, classifier: Classifier, eps: float) -> Tensor:
         image, reached = batch.image, self._reached(batch, classifier)
@@ -65,9 +65,9 @@ class AutoAttack(Attack):
             if len(rows) == 0:
                 break
             standing = batch.rows(rows)
-            found = attack.run(standing, classifier, eps)
-            beaten = self._reached(standing._replace(image=found), classifier)
-            image = image.index_copy(0, rows[beaten], found[beaten])
+            attacked = attack.run(standing, classifier, eps)
+            beaten = self._reached(standing._replace(image=attacked), classifier)
+            image = image.index_copy(0, rows[beaten], attacked[beaten])
             reached = reached.index_fill(0, rows[beaten], True)
         return image
 

@@ -83,8 +83,8 @@ class DeepFool(NearestAttack):
             leaf: the images.
         """
         chosen = leads.gather(1, answers)
-        each = [torch.autograd.grad(lead.sum(), leaf, retain_graph=True)[0] for lead in chosen.unbind(1)]
-        gradients = torch.stack(each, 1)  # (B, M, C, H, W)
+        by_answer = [torch.autograd.grad(lead.sum(), leaf, retain_graph=True)[0] for lead in chosen.unbind(1)]
+        gradients = torch.stack(by_answer, 1)  # (B, M, C, H, W)
         dual = gradients.flatten(2).norm(p=1 if self.norm == "linf" else 2, dim=2) + _SMALLEST
         distance, nearest = (chosen.detach().abs() / dual).min(1)
         rows = torch.arange(len(leaf), device=leaf.device)

@@ -90,10 +90,10 @@ class FAB(NearestAttack):
         for _ in range(self.steps):
             lead, normal = self._plane(image, answer, batch, classifier)
             offset = lead - (normal * image).flatten(1).sum(1)
-            own, clean = (project(each, normal, offset, self.norm) - each for each in (image, centre))
-            reach, clean_reach = size(own, self.norm), size(clean, self.norm)
+            step, clean_step = (project(point, normal, offset, self.norm) - point for point in (image, centre))
+            reach, clean_reach = size(step, self.norm), size(clean_step, self.norm)
             bias = column((reach / (reach + clean_reach).clamp(min=1e-12)).clamp(max=MOST_BIAS))
-            image = (1 - bias) * (image + OVERSHOOT * own) + bias * (centre + OVERSHOOT * clean)
+            image = (1 - bias) * (image + OVERSHOOT * step) + bias * (centre + OVERSHOOT * clean_step)
             image = image.clamp(0, 1)
             reached = self.reached(image, batch, classifier)
             best = best.or_nearer(image, size(image - centre, self.norm), reached)
@@ -109,8 +109,8 @@ class FAB(NearestAttack):
         if answer is not None:
             (gradient,) = torch.autograd.grad(leads.gather(1, answer.unsqueeze(1)).sum(), leaf)
             return leads.detach().gather(1, answer.unsqueeze(1)).squeeze(1), gradient.nan_to_num(0, 0, 0)
-        found = [torch.autograd.grad(each.sum(), leaf, retain_graph=True)[0] for each in leads.unbind(1)]
-        gradients = torch.stack(found, 1).nan_to_num(0, 0, 0)
+        by_answer = [torch.autograd.grad(lead.sum(), leaf, retain_graph=True)[0] for lead in leads.unbind(1)]
+        gradients = torch.stack(by_answer, 1).nan_to_num(0, 0, 0)
         dual = 1 if self.norm == "linf" else 2
         steep = gradients.flatten(2).norm(p=dual, dim=2).clamp(min=1e-12)
         chosen = (leads.detach().abs() / steep).argmin(1)
@@ -169,7 +169,7 @@ def _length(until: Tensor, slope: Tensor, wanted: Tensor) -> Tensor:
     slopes = slope.gather(1, order)
     still = slopes.flip(1).cumsum(1).flip(1)  # of those that have not stopped before this time
     gained = (still * torch.diff(times, dim=1, prepend=torch.zeros_like(times[:, :1]))).cumsum(1)
-    place = torch.searchsorted(gained, wanted.unsqueeze(1)).clamp(max=times.shape[1] - 1)
-    short = (gained.gather(1, place) - wanted.unsqueeze(1)).clamp(min=0)  # what is gained too much by then
-    rate = still.gather(1, place).clamp(min=torch.finfo(slope.dtype).tiny)
-    return (times.gather(1, place) - short / rate).clamp(min=0).squeeze(1)
+    segment = torch.searchsorted(gained, wanted.unsqueeze(1)).clamp(max=times.shape[1] - 1)
+    short = (gained.gather(1, segment) - wanted.unsqueeze(1)).clamp(min=0)  # what is gained too much by then
+    rate = still.gather(1, segment).clamp(min=torch.finfo(slope.dtype).tiny)
+    return (times.gather(1, segment) - short / rate).clamp(min=0).squeeze(1)

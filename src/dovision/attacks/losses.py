@@ -95,5 +95,5 @@ def leads(logits: Tensor, label: Tensor, task: Task) -> Tensor:
         threshold = torch.logit(logits.new_tensor(task.thresholds or 0.5), eps=1e-6)
         lead = (logits - threshold) * (1 - 2 * label.nan_to_num().to(logits))
         return lead.masked_fill(~label.isfinite(), -torch.inf)
-    own = label.unsqueeze(1)
-    return (logits - logits.gather(1, own)).scatter(1, own, -torch.inf)
+    index = label.unsqueeze(1)
+    return (logits - logits.gather(1, index)).scatter(1, index, -torch.inf)

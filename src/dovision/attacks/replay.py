@@ -51,12 +51,12 @@ class Replay(Attack):
         for name, value in (("run", run), ("attack", attack)):
             checks.instance(name, value, str, "text, a run directory and the name of its attack")
         self.folder = Path(run) / FOLDER / paths.file_name("attack", attack)
-        facts = _facts(self.folder)
-        super().__init__(facts["eps"] if eps is None else eps, facts["norm"])
-        missing = [wanted for wanted in self.eps if wanted not in facts["eps"]]
+        stored = _facts(self.folder)
+        super().__init__(stored["eps"] if eps is None else eps, stored["norm"])
+        missing = [wanted for wanted in self.eps if wanted not in stored["eps"]]
         if missing:
-            stored = ", ".join(f"{each:g}" for each in facts["eps"])
-            raise ValueError(f"eps must be one that {self.folder} has, which are {stored}, got {missing[0]:g}.")
+            stored_eps = ", ".join(f"{eps:g}" for eps in stored["eps"])
+            raise ValueError(f"eps must be one that {self.folder} has, which are {stored_eps}, got {missing[0]:g}.")
         keys = arrays.mapped(self.folder / KEYS, np.int64, (None, 2))
         self._rows = {(int(sample), int(group)): row for row, (sample, group) in enumerate(keys)}
 
@@ -91,15 +91,15 @@ class Replay(Attack):
         Raises:
             ValueError: some image is not stored.
         """
-        found = []
+        rows = []
         for key in zip(sample.tolist(), group.tolist(), strict=True):
             if key not in self._rows:
                 raise ValueError(
                     f"{self.folder} must hold each image that is attacked, got none of sample {key[0]}. Keep the "
                     "images of a run over at least as many."
                 )
-            found.append(self._rows[key])
-        return found
+            rows.append(self._rows[key])
+        return rows
 
     def _others(self, got: str) -> str:
         return f"{self.folder} must hold images of this dataset, split and size, got {got}. Choose the run's dataset."
@@ -112,15 +112,15 @@ def adversarial_path(folder: Path, eps: float) -> Path:
 
 def _facts(folder: Path) -> dict[str, Any]:
     try:
-        facts = read_json(folder / FACTS)
+        stored = read_json(folder / FACTS)
     except FileNotFoundError as error:
         beside = sorted(path.parent.name for path in folder.parent.glob(f"*/{FACTS}"))
         there = f"; it has {', '.join(beside)}" if beside else ""
         raise FileNotFoundError(
             f"{folder} must hold attacked images, got none{there}. Keep them: evaluation.store_adversarial=true."
         ) from error
-    if not isinstance(facts.get("norm"), str) or not isinstance(facts.get("eps"), list):
+    if not isinstance(stored.get("norm"), str) or not isinstance(stored.get("eps"), list):
         raise ValueError(
             f"{folder / FACTS} must say the norm and the epsilons, got something else. Attack and store them again."
         )
-    return facts
+    return stored

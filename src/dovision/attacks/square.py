@@ -160,7 +160,7 @@ class Windows:
     def __init__(self, down: Tensor, across: Tensor, side: int, image: Tensor) -> None:
         self.side = side
         self.row, self.column = (
-            torch.arange(length, device=image.device) - place(share, length - side).unsqueeze(1)
+            torch.arange(length, device=image.device) - whole_number(share, length - side).unsqueeze(1)
             for share, length in ((down, image.shape[2]), (across, image.shape[3]))
         )  # (B, H) and (B, W), counted from the window's corner
         rows, columns = ((index >= 0) & (index < side) for index in (self.row, self.column))
@@ -172,7 +172,7 @@ class Windows:
         return value[row[:, :, None], column[:, None, :]].unsqueeze(1) * self.inside
 
 
-def place(share: Tensor, last: int) -> Tensor:
+def whole_number(share: Tensor, last: int) -> Tensor:
     """Numbers in [0, 1) as whole numbers from 0 to `last`, equally likely."""
     return (share * (last + 1)).long().clamp(max=last)  # rounding may reach last + 1
 

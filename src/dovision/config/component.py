@@ -86,7 +86,7 @@ def make_group(group: str) -> dict[str, Any]:
 def read_group(group: str, **around: Any) -> dict[str, Component]:
     """Every component of a group by its name: the package's, and those of a folder that was given to the command.
 
-    Of two with one name it is the first that counts, as in Hydra.
+    Of two with one name it is the first that counts, as in Hydra. The package has its figures in one file.
 
     Args:
         group: the name of its folder.
@@ -97,5 +97,8 @@ def read_group(group: str, **around: Any) -> dict[str, Component]:
         sources = HydraConfig.get().runtime.config_sources
         folders += [Path(source.path) for source in sources if source.schema == "file"]
     files = {path.stem: path for folder in reversed(folders) for path in sorted((folder / group).glob("*.yaml"))}
-    nodes = resolved(OmegaConf.create({**around, group: {name: OmegaConf.load(path) for name, path in files.items()}}))
-    return {name: Component(f"{group}.{name}", node) for name, node in nodes[group].items()}
+    packaged = configuration_folder() / f"{group}.yaml"
+    nodes: dict[Any, Any] = {**OmegaConf.load(packaged)} if packaged.is_file() else {}
+    nodes |= {name: OmegaConf.load(path) for name, path in files.items()}
+    nodes = resolved(OmegaConf.create({**around, group: nodes}))[group]
+    return {name: Component(f"{group}.{name}", node) for name, node in nodes.items()}

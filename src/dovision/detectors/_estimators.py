@@ -15,6 +15,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
+from dovision.interfaces import Detector
+
 
 class Gaussians(NamedTuple):
     """Gaussians of one covariance, a mean a class, of features that share a unit: they are shrunk to one variance."""
@@ -78,6 +80,19 @@ def fit_regression(clean: Tensor, attacked: Tensor) -> Regression:
     return Regression(*map(torch.as_tensor, fitted))
 
 
+class RegressionDetector(Detector):
+    """A detector whose score is the log-odds of attacked, by a logistic regression on all of its features."""
+
+    supervised = True
+    regression: Regression
+
+    def fit_features(self, clean: Tensor, attacked: Tensor) -> None:
+        self.regression = fit_regression(clean, attacked)
+
+    def score_features(self, features: Tensor) -> Tensor:
+        return self.regression.logit(features)
+
+
 def best_column(clean: Tensor, attacked: Tensor) -> int:
     """The first of the columns that separate best, by AUROC, the attacked rows from the clean ones.
 
@@ -97,6 +112,6 @@ def fit_best_regression(clean: Tensor, attacked: Tensor) -> tuple[int, Regressio
     """
     candidates = list(zip(clean.unbind(1), attacked.unbind(1), strict=True))
     fits = [fit_regression(*rows) for rows in candidates]
-    scores = ([fit.logit(rows[kind]) for fit, rows in zip(fits, candidates, strict=True)] for kind in (0, 1))
-    best = best_column(*(torch.stack(each, 1) for each in scores))
+    scores = ([fit.logit(rows[half]) for fit, rows in zip(fits, candidates, strict=True)] for half in (0, 1))
+    best = best_column(*(torch.stack(columns, 1) for columns in scores))
     return best, fits[best]

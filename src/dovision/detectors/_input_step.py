@@ -23,5 +23,5 @@ def gradient_signs(
     """
     with differentiable(classifier):
         leaf = image.detach().clone().requires_grad_()
-        found = values(leaf)
-        return tuple(torch.autograd.grad(each.sum(), leaf, retain_graph=True)[0].sign() for each in found)
+        leaves = values(leaf)
+        return tuple(torch.autograd.grad(value.sum(), leaf, retain_graph=True)[0].sign() for value in leaves)

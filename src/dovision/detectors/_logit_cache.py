@@ -16,15 +16,15 @@ _T = TypeVar("_T")
 _KNOWN = WeakTensorKeyDictionary()  # by images, then by what was asked
 
 
-def remembered(image: Tensor, key: Hashable, compute: Callable[[], _T]) -> _T:
-    """Result of `compute`, from memory if it was computed under this key, for these very images, before."""
+def cached(image: Tensor, key: Hashable, compute: Callable[[], _T]) -> _T:
+    """Result of `compute`, from memory where it was computed under this key, for these very images, before."""
     if image not in _KNOWN:
         _KNOWN[image] = {}
-    known: dict[Hashable, Any] = _KNOWN[image]
+    results: dict[Hashable, Any] = _KNOWN[image]
     key = (image._version, key)
-    if key not in known:
-        known[key] = compute()
-    answer: _T = known[key]
+    if key not in results:
+        results[key] = compute()
+    answer: _T = results[key]
     return answer
 
 
@@ -32,4 +32,4 @@ def logits_of(image: Tensor, classifier: Classifier) -> Tensor:
     """The classifier's logits, shape (B, K), of images, shape (B, C, H, W); with gradients they are computed again."""
     if torch.is_grad_enabled():
         return classifier(image)
-    return remembered(image, ("logits", weights_stamp(classifier)), lambda: classifier(image))
+    return cached(image, ("logits", weights_stamp(classifier)), lambda: classifier(image))

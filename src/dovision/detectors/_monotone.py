@@ -34,7 +34,7 @@ class MonotoneNetwork(NamedTuple):
 
     def logit(self, features: Tensor) -> Tensor:
         """Log-odds of attacked, shape (B,), from features, shape (B, F); differentiable, and nowhere flat."""
-        mean, scale, direct, inner, shift, outer, bias = (each.to(features) for each in self)
+        mean, scale, direct, inner, shift, outer, bias = (tensor.to(features) for tensor in self)
         rows = (features - mean) / scale
         return rows @ direct + (rows @ inner + shift).tanh() @ outer + bias
 
@@ -120,11 +120,13 @@ def fit_network(
     for _ in range(steps):
         network = _constrained(mean, scale, free)
         loss = F.binary_cross_entropy_with_logits(network.logit(rows), probability, weight)
-        size = sum((each.square().sum() for each in (network.direct, network.inner, network.outer)), loss.new_zeros(()))
+        size = sum(
+            (weights.square().sum() for weights in (network.direct, network.inner, network.outer)), loss.new_zeros(())
+        )
         optimizer.zero_grad()
         torch.autograd.backward(loss + WEIGHT_PENALTY * size)
         optimizer.step()
-    return MonotoneNetwork(*(each.detach() for each in _constrained(mean, scale, free)))
+    return MonotoneNetwork(*(tensor.detach() for tensor in _constrained(mean, scale, free)))
 
 
 def _constrained(mean: Tensor, scale: Tensor, free: dict[str, Tensor]) -> MonotoneNetwork:

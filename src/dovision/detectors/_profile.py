@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from dovision import checks
-from dovision.detectors._logit_cache import logits_of, remembered
+from dovision.detectors._logit_cache import cached, logits_of
 from dovision.functional.effects import SCALES, evidence
 from dovision.interfaces import Classifier, Intervention
 from dovision.propagation import CachedPropagation, Outcome, Propagation
@@ -41,10 +41,14 @@ class Profile:
         if not self.interventions:
             raise ValueError("an effect profile needs an intervention, got none. Name one or several.")
         self.scale = checks.choice("scale", scale, SCALES)
-        self.reads_code = any(each.on_code for each in self.interventions.values())
+        self.reads_code = any(intervention.on_code for intervention in self.interventions.values())
         self.passes = 0  # forward passes an image, known after the first
-        self._propagations = {name: CachedPropagation(each) for name, each in self.interventions.items()}
-        self._kinds = {name: pickle.dumps(each) for name, each in self.interventions.items()}  # equal for equal parts
+        self._propagations = {
+            name: CachedPropagation(intervention) for name, intervention in self.interventions.items()
+        }
+        self._kinds = {
+            name: pickle.dumps(intervention) for name, intervention in self.interventions.items()
+        }  # equal for equal parts
 
     def __call__(self, batch: Batch, classifier: Classifier, with_autoencoder: Classifier | None) -> list[Tensor]:
         """Effects, shape (B, units, 1), or (B, units, K) for multilabel, of each intervention."""
@@ -56,7 +60,7 @@ class Profile:
         ]
         if task.multilabel:
             return changes
-        return [each.take_along_dim(predicted.view(-1, 1, 1), dim=2) for each in changes]
+        return [change.take_along_dim(predicted.view(-1, 1, 1), dim=2) for change in changes]
 
     def outcomes(
         self, batch: Batch, classifier: Classifier, with_autoencoder: Classifier | None
@@ -85,9 +89,9 @@ class Profile:
             return whole_passes(batch, propagation, control)
         key = (self._kinds[name], self._propagations[name].stamp, *batch.sample.tolist())
         if control is None:
-            return remembered(batch.image, key, lambda: propagation(batch))
+            return cached(batch.image, key, lambda: propagation(batch))
         with torch.no_grad():
-            return remembered(batch.image, key, lambda: whole_passes(batch, propagation, control))
+            return cached(batch.image, key, lambda: whole_passes(batch, propagation, control))
 
 
 def edits_whole_images(intervention: Intervention, batch: Batch) -> bool:

@@ -54,14 +54,14 @@ class BEYOND(Detector):
         units = len(self.intervention.units(tuple(batch.image.shape[1:])))
         self.passes = 1 + units
         context = Context(batch, classifier)
-        _, own, logits = penultimate(batch.image, classifier)
+        _, reference, logits = penultimate(batch.image, classifier)
         predicted = classifier.task.prediction(classifier.task.probability(logits.detach()))
-        found = []
+        agreements = []
         for unit in range(units):
             _, features, logits = penultimate(self.intervention.apply(batch.image, unit, context), classifier)
             agreement = _agreement(classifier.task.probability(logits), predicted)
-            found.append(torch.stack([agreement, F.cosine_similarity(features, own)], 1))
-        return torch.stack(found).mean(0)
+            agreements.append(torch.stack([agreement, F.cosine_similarity(features, reference)], 1))
+        return torch.stack(agreements).mean(0)
 
     def fit_features(self, clean: Tensor, attacked: Tensor) -> None:
         self.mean, self.deviation = clean.mean(0), clean.std(0).clamp(min=1e-6)

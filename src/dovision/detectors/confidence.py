@@ -145,8 +145,8 @@ class ODIN(Detector):
     chosen = 0  # of the pairs
 
     def __init__(self, temperatures: Sequence[float], steps: Sequence[float | str]) -> None:
-        self.temperatures = [checks.positive("temperatures", each) for each in temperatures]
-        self.steps = [checks.at_least("steps", checks.number("steps", each), 0) for each in steps]
+        self.temperatures = [checks.positive("temperatures", temperature) for temperature in temperatures]
+        self.steps = [checks.at_least("steps", checks.number("steps", step), 0) for step in steps]
         self.pairs = list(itertools.product(self.temperatures, self.steps))
         if not self.pairs:
             raise ValueError("ODIN needs a temperature and a step, got none. Give one or several of both.")
@@ -162,10 +162,18 @@ class ODIN(Detector):
     def read_features(self, batch: Batch, classifier: Classifier, with_autoencoder: Classifier | None) -> Tensor:
         image, task = batch.image, classifier.task
         uphill = dict(zip(self.temperatures, self._uphill(image, classifier), strict=True)) if any(self.steps) else {}
-        found = {(each, step): classifier(image + step * uphill[each]) for each, step in self.pairs if step}
+        logits = {
+            (temperature, step): classifier(image + step * uphill[temperature])
+            for temperature, step in self.pairs
+            if step
+        }
         if 0 in self.steps:
-            found |= dict.fromkeys(((each, 0.0) for each in self.temperatures), logits_of(image, classifier))
-        return torch.stack([doubt(found[each, step] / each, task) for each, step in self.pairs], 1)
+            logits |= dict.fromkeys(
+                ((temperature, 0.0) for temperature in self.temperatures), logits_of(image, classifier)
+            )
+        return torch.stack(
+            [doubt(logits[temperature, step] / temperature, task) for temperature, step in self.pairs], 1
+        )
 
     def fit_features(self, clean: Tensor, attacked: Tensor) -> None:
         self.chosen = best_column(clean, attacked)

@@ -40,7 +40,7 @@ class LogOddsEffect(Detector):
         predicted, outcomes = self.profile.outcomes(batch, classifier, with_autoencoder)
         self.passes = self.profile.passes
         task = classifier.task
-        return torch.cat([log_odds_loss(each.treated, each.control, predicted, task) for each in outcomes], 1)
+        return torch.cat([log_odds_loss(outcome.treated, outcome.control, predicted, task) for outcome in outcomes], 1)
 
     def score_features(self, features: Tensor) -> Tensor:
         return features.amax(1)
@@ -119,7 +119,7 @@ class EffectConsistency(LogOddsEffect):
 
     def fit_features(self, clean: Tensor, attacked: Tensor) -> None:
         trees = HistGradientBoostingClassifier(**self.boosting, early_stopping=False, class_weight="balanced")
-        rows, others = (compressed(each.double(), self.resolution) for each in (clean, attacked))
+        rows, others = (compressed(features.double(), self.resolution) for features in (clean, attacked))
         self.fitted = fit_monotone(rows, others, trees, self.hidden, self.steps, self.seed)
 
     def score_features(self, features: Tensor) -> Tensor:

@@ -52,7 +52,7 @@ class MahalanobisFeatures(Detector):
 
     def __init__(self, layers: Sequence[str] | None, steps: Sequence[float | str]) -> None:
         self.layers = LayerFeatures(layers, cells=1)
-        self.steps = [checks.at_least("steps", checks.number("steps", each), 0) for each in steps]
+        self.steps = [checks.at_least("steps", checks.number("steps", step), 0) for step in steps]
         if not self.steps:
             raise ValueError("steps must be one or several, got none. Give [0] for no step.")
 
@@ -63,7 +63,7 @@ class MahalanobisFeatures(Detector):
         self, clean: Iterable[Batch], classifier: Classifier, with_autoencoder: Classifier | None
     ) -> None:
         rows, logits = (
-            torch.cat(each) for each in zip(*(self.layers(b.image, classifier) for b in clean), strict=True)
+            torch.cat(tensors) for tensors in zip(*(self.layers(b.image, classifier) for b in clean), strict=True)
         )
         predicted = logits.argmax(1) * (not classifier.task.multilabel)
         self.gaussians = tuple(fit_gaussians(layer, predicted) for layer in self.layers.split(rows.double()))
@@ -72,7 +72,9 @@ class MahalanobisFeatures(Detector):
         """Distances of each step and layer, shape (B, steps * layers)."""
         still, moving = 0.0 in self.steps, any(self.steps)
         self.passes = still + moving * (1 + len(self.gaussians) * sum(step > 0 for step in self.steps))
-        uphill = self._uphill(batch.image, classifier) if moving else ()
+        uphill: tuple[Tensor, ...] = ()  # signs of the gradient of each layer's distance, shape (B, C, H, W) each
+        if moving:
+            uphill = gradient_signs(batch.image, classifier, lambda leaf: self._distances(leaf, classifier))
         read = (self._stepped(batch.image, classifier, step, uphill) for step in self.steps)
         return torch.stack([distance for distances in read for distance in distances], 1)
 
@@ -86,10 +88,6 @@ class MahalanobisFeatures(Detector):
     def _by_step(self, features: Tensor) -> Tensor:
         return features.reshape(len(features), len(self.steps), -1)
 
-    def _uphill(self, image: Tensor, classifier: Classifier) -> tuple[Tensor, ...]:
-        """Signs of the gradient of each layer's distance, shape (B, C, H, W) each."""
-        return gradient_signs(image, classifier, lambda leaf: self._distances(leaf, classifier))
-
     def _stepped(
         self, image: Tensor, classifier: Classifier, step: float, uphill: Sequence[Tensor]
     ) -> Sequence[Tensor]:
@@ -97,8 +95,8 @@ class MahalanobisFeatures(Detector):
         if not step:
             return self._distances(image, classifier)
         moved = (image - step * sign for sign in uphill)
-        rows = (self.layers.of_layer(number, each, classifier) for number, each in enumerate(moved))
-        return [each.squared_distance(layer) for each, layer in zip(self.gaussians, rows, strict=True)]
+        rows = (self.layers.of_layer(number, image, classifier) for number, image in enumerate(moved))
+        return [gaussians.squared_distance(layer) for gaussians, layer in zip(self.gaussians, rows, strict=True)]
 
     def _distances(self, image: Tensor, classifier: Classifier) -> list[Tensor]:
         """To the nearest class, in each layer; tensors of shape (B,)."""
@@ -141,7 +139,7 @@ class LocalIntrinsicDimensionality(Detector):
         self, layers: Sequence[str] | None, cells: int | None, neighbours: Sequence[int], reference: int
     ) -> None:
         self.layers = LayerFeatures(layers, cells, every=True)
-        self.neighbours = [int(checks.at_least("neighbours", each, 2)) for each in neighbours]
+        self.neighbours = [int(checks.at_least("neighbours", number, 2)) for number in neighbours]
         if not self.neighbours:
             raise ValueError("neighbours must be one number or several, got none.")
         self.reference = checks.positive_int("reference", reference)
@@ -165,10 +163,12 @@ class LocalIntrinsicDimensionality(Detector):
 
     def read_features(self, batch: Batch, classifier: Classifier, with_autoencoder: Classifier | None) -> Tensor:
         """Dimensions of each number of neighbours and layer, shape (B, neighbours * layers)."""
-        own = batch.group.unsqueeze(1) == self.groups.to(batch.group)
+        same_group = batch.group.unsqueeze(1) == self.groups.to(batch.group)
         layers = self.layers.split(self.layers(batch.image, classifier)[0])
-        found = [self._dimensions(layer, near, own) for layer, near in zip(layers, self.references, strict=True)]
-        return torch.stack(found, 2).flatten(1)
+        dimensions = [
+            self._dimensions(layer, near, same_group) for layer, near in zip(layers, self.references, strict=True)
+        ]
+        return torch.stack(dimensions, 2).flatten(1)
 
     def fit_features(self, clean: Tensor, attacked: Tensor) -> None:
         self.chosen, self.regression = fit_best_regression(*(self._by_number(rows) for rows in (clean, attacked)))
@@ -180,10 +180,10 @@ class LocalIntrinsicDimensionality(Detector):
     def _by_number(self, features: Tensor) -> Tensor:
         return features.reshape(len(features), len(self.neighbours), -1)
 
-    def _dimensions(self, layer: Tensor, reference: Tensor, own: Tensor) -> Tensor:
+    def _dimensions(self, layer: Tensor, reference: Tensor, same_group: Tensor) -> Tensor:
         """Of each number of neighbours, shape (B, neighbours)."""
         distance = torch.cdist(layer, reference.to(layer), compute_mode="use_mm_for_euclid_dist")
-        nearest = distance.masked_fill(own, torch.inf).sort(1).values
+        nearest = distance.masked_fill(same_group, torch.inf).sort(1).values
         return torch.stack([dimension(nearest[:, :number]) for number in self.neighbours], 1)
 
 
@@ -197,11 +197,11 @@ def dimension(nearest: Tensor) -> Tensor:
 
     Source: Amsaleg et al., KDD 2015.
     """
-    known = nearest.isfinite()
+    finite = nearest.isfinite()
     tiny = torch.finfo(nearest.dtype).tiny
-    distance = torch.where(known, nearest, 0).clamp(min=tiny)
-    logs = (distance / distance.amax(1, keepdim=True)).log() * known
-    return -1 / (logs.sum(1) / known.sum(1).clamp(min=1)).clamp(max=-1e-6)
+    distance = torch.where(finite, nearest, 0).clamp(min=tiny)
+    logs = (distance / distance.amax(1, keepdim=True)).log() * finite
+    return -1 / (logs.sum(1) / finite.sum(1).clamp(min=1)).clamp(max=-1e-6)
 
 
 def penultimate(image: Tensor, classifier: Classifier) -> tuple[nn.Linear, Tensor, Tensor]:
@@ -280,7 +280,7 @@ class LayerFeatures:
             if len(outputs) != 1:
                 raise ValueError(f"layer {name!r} must run once in a forward pass, got {len(outputs)} runs.")
         features = [outputs[0] for outputs in runs.values()]
-        self.sizes, self._read = tuple(each.shape[1] for each in features), tuple(runs)
+        self.sizes, self._read = tuple(layer.shape[1] for layer in features), tuple(runs)
         return torch.cat(features, 1), logits
 
     def of_layer(self, number: int, image: Tensor, classifier: Classifier) -> Tensor:
@@ -316,7 +316,7 @@ class LayerFeatures:
 
     def _keep(self, outputs: list[Tensor], layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         """From a copy, since the next layer may write into the output."""
-        own = output.clone()
-        if own.ndim == 4 and self.cells is not None:
-            own = F.adaptive_avg_pool2d(own, self.cells)
-        outputs.append(own.flatten(1))
+        copied = output.clone()
+        if copied.ndim == 4 and self.cells is not None:
+            copied = F.adaptive_avg_pool2d(copied, self.cells)
+        outputs.append(copied.flatten(1))

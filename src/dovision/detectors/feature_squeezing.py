@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from dovision import checks
-from dovision.detectors._estimators import Regression, fit_regression
-from dovision.detectors._logit_cache import logits_of, remembered
+from dovision.detectors._estimators import RegressionDetector
+from dovision.detectors._logit_cache import cached, logits_of
 from dovision.functional.filters import median_filter, non_local_means, reduce_depth
 from dovision.interfaces import Classifier, Detector
 from dovision.propagation.weights_stamp import weights_stamp
@@ -44,9 +44,9 @@ class FeatureSqueezing(Detector):
     def __init__(
         self, bits: Sequence[int], windows: Sequence[int], smoothings: Sequence[Mapping[str, Any]] = ()
     ) -> None:
-        self.bits = tuple(checks.positive_int("bits", each) for each in bits)
-        self.windows = tuple(checks.positive_int("windows", each) for each in windows)
-        self.smoothings = tuple(_smoothing(each) for each in smoothings)
+        self.bits = tuple(checks.positive_int("bits", number) for number in bits)
+        self.windows = tuple(checks.positive_int("windows", number) for number in windows)
+        self.smoothings = tuple(_smoothing(smoothing) for smoothing in smoothings)
         squeezers = len(self.bits) + len(self.windows) + len(self.smoothings)
         if not squeezers:
             raise ValueError("feature squeezing needs a squeezer, got none. Give bits, windows or smoothings.")
@@ -57,7 +57,7 @@ class FeatureSqueezing(Detector):
         if torch.is_grad_enabled():
             return self._distances(image, classifier)
         key = ("squeezed", self.bits, self.windows, self.smoothings, weights_stamp(classifier))
-        return remembered(image, key, lambda: self._distances(image, classifier))
+        return cached(image, key, lambda: self._distances(image, classifier))
 
     def _distances(self, image: Tensor, classifier: Classifier) -> Tensor:
         """L1 distances that the probabilities move, shape (B, squeezers)."""
@@ -65,14 +65,14 @@ class FeatureSqueezing(Detector):
         squeezed += [median_filter(image, window) for window in self.windows]
         squeezed += [non_local_means(image, *smoothing) for smoothing in self.smoothings]
         probability = classifier.task.probability(logits_of(image, classifier))
-        moved = (classifier.task.probability(classifier(each)) for each in squeezed)
-        return torch.stack([(each - probability).abs().sum(1) for each in moved], 1)
+        moved = (classifier.task.probability(classifier(image)) for image in squeezed)
+        return torch.stack([(changed - probability).abs().sum(1) for changed in moved], 1)
 
     def score_features(self, features: Tensor) -> Tensor:
         return features.amax(1)
 
 
-class SupervisedFeatureSqueezing(FeatureSqueezing):
+class SupervisedFeatureSqueezing(RegressionDetector, FeatureSqueezing):
     """Log-odds of attacked, by a logistic regression on the distances of feature squeezing.
 
     Not of its source: it gives feature squeezing the attacked validation images that supervised detectors are given.
@@ -89,15 +89,6 @@ class SupervisedFeatureSqueezing(FeatureSqueezing):
         >>> detector.score(features).shape
         torch.Size([8])
     """
-
-    supervised = True
-    regression: Regression
-
-    def fit_features(self, clean: Tensor, attacked: Tensor) -> None:
-        self.regression = fit_regression(clean, attacked)
-
-    def score_features(self, features: Tensor) -> Tensor:
-        return self.regression.logit(features)
 
 
 def _smoothing(settings: Mapping[str, Any]) -> tuple[int, int, float]:

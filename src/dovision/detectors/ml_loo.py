@@ -9,14 +9,14 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from dovision import checks
-from dovision.detectors._estimators import Regression, fit_regression
+from dovision.detectors._estimators import RegressionDetector
 from dovision.detectors._profile import Profile, deviation
 from dovision.detectors.feature_detectors import LayerFeatures
-from dovision.interfaces import Classifier, Context, Detector, Intervention
+from dovision.interfaces import Classifier, Context, Intervention
 from dovision.types import INPUT, Batch, Shape
 
 
-class MLLOO(Detector):
+class MLLOO(RegressionDetector):
     """Log-odds of attacked, by a logistic regression on the dispersion of leave-one-out attributions of each neuron.
 
     The attribution of a neuron to a part of the image is minus the effect on it of leaving the part out. Neurons are
@@ -37,9 +37,6 @@ class MLLOO(Detector):
         >>> detector.read(digits, classifier, None).shape
         torch.Size([8, 78])
     """
-
-    supervised = True
-    regression: Regression
 
     def __init__(self, intervention: Intervention, layers: Sequence[str] | None) -> None:
         self.intervention = checks.instance("intervention", intervention, Intervention, "an intervention on the image")
@@ -62,14 +59,10 @@ class MLLOO(Detector):
         self.passes = len(self.intervention.units(tuple(batch.image.shape[1:])))
         images = [Context(batch.rows([row]), classifier) for row in range(len(batch.image))]
         if batch.image.requires_grad and torch.is_grad_enabled():  # one image's passes in memory at a time
-            return torch.cat([checkpoint(self._dispersions, each, layers, use_reentrant=False) for each in images])
-        return torch.cat([self._dispersions(each, layers) for each in images])
-
-    def fit_features(self, clean: Tensor, attacked: Tensor) -> None:
-        self.regression = fit_regression(clean, attacked)
-
-    def score_features(self, features: Tensor) -> Tensor:
-        return self.regression.logit(features)
+            return torch.cat(
+                [checkpoint(self._dispersions, context, layers, use_reentrant=False) for context in images]
+            )
+        return torch.cat([self._dispersions(context, layers) for context in images])
 
     def _dispersions(self, context: Context, layers: LayerFeatures) -> Tensor:
         """Of each neuron of an image, over the units, shape (1, 3 neurons)."""

@@ -23,6 +23,19 @@ _FITS = {  # name of the method that fits, by that of the method that scores
     "predict_features": "fit_features",
     "predict_feature_maps": "fit_feature_maps",
 }
+CANDIDATES: Mapping[str, Mapping[str, object]] = {  # settings by method, where none are given
+    "ASH": {"percentile": [0.65, 0.75, 0.85, 0.95]},  # share of activations that are removed
+    "DICE": {"p": [0.1, 0.3, 0.5, 0.7, 0.9]},  # share of weights of the last layer that are left out
+    "KNN": {"k": [1, 3, 5, 10]},  # number of the neighbour
+    "LTS": {"p": [0.05, 0.1, 0.2]},  # share of activations that are the largest
+    "NCI": {"alpha": [0.0, 0.001, 0.01, 0.1]},  # weight of the size of features
+    "NNGuide": {"k": [1, 3, 5, 10]},  # nearest images
+    "OpenMax": {"tailsize": 10, "alpha": 3},  # images of a class in the tail, classes revised; its fit is slow
+    "ReAct": {"percentile": [0.85, 0.9, 0.95, 0.99]},  # share of activations below the cut
+    "SCALE": {"percentile": [0.65, 0.75, 0.85, 0.95]},  # share of activations that are not among the largest
+    "ViM": {"d": [16, 32, 64, 128]},  # dimensions of the principal subspace
+    "VRA": {"lower_percentile": [0.01, 0.05, 0.1], "upper_percentile": [0.9, 0.95, 0.99]},  # shares below the cuts
+}
 _OF_WEIGHTS = ("GradNorm",)  # score inputs of a network by `predict`; the last layer is the network here
 _MULTILABEL = ("KNN", "MaxLogit")  # all others take one of the classes to be true
 _STEP = 1e-2  # of a central difference, in the mean size of a feature
@@ -39,7 +52,8 @@ class PytorchOOD(Detector):
 
     Args:
         method: name of a class of pytorch_ood.detector that scores logits, features or feature maps, or GradNorm.
-        settings: arguments of that class by name, each with one value or a list of candidates.
+        settings: arguments of that class by name, each with one value or a list of candidates. None: those of
+            CANDIDATES, or the class's own.
 
     Raises:
         ImportError: the extra `ood` is not installed.
@@ -51,7 +65,7 @@ class PytorchOOD(Detector):
     Example:
         >>> import dovision as dv
         >>> classifier, digits = dv.example()
-        >>> detector = dv.PytorchOOD("EnergyBased", {"t": [1.0]})
+        >>> detector = dv.PytorchOOD("EnergyBased")
         >>> detector.read(digits, classifier, None).shape
         torch.Size([8, 10])
     """
@@ -60,21 +74,22 @@ class PytorchOOD(Detector):
     linear: nn.Linear | None = None  # the last layer, known once an image was read
     fitted: Any  # the library's detector, as it is picked
 
-    def __init__(self, method: str, settings: Mapping[str, object]) -> None:
+    def __init__(self, method: str, settings: Mapping[str, object] | None = None) -> None:
         library = vars(checks.import_extra("pytorch_ood.detector", "ood"))
-        methods = [name for name, kind in library.items() if inspect.isclass(kind) and _scoring(kind)]
+        methods = [name for name, value in library.items() if inspect.isclass(value) and _scoring(value)]
         self.method = checks.choice("method", method, methods)
-        self.kind = library[method]
-        self.scoring = _scoring(self.kind)
+        self.library_class = library[method]
+        self.scoring = _scoring(self.library_class)
+        settings = CANDIDATES.get(method, {}) if settings is None else settings
         for name in settings:
-            checks.choice(f"settings of {method}", name, inspect.signature(self.kind).parameters)
+            checks.choice(f"settings of {method}", name, inspect.signature(self.library_class).parameters)
         values = [value if isinstance(value, (list, tuple)) else [value] for value in settings.values()]
         self.candidates = [dict(zip(settings, chosen, strict=True)) for chosen in itertools.product(*values)]
         self.supervised = len(self.candidates) > 1
 
     @property
     def needs_fit(self) -> bool:
-        return bool(self.kind.requires_fit) or self.supervised
+        return bool(self.library_class.requires_fit) or self.supervised
 
     def check(self, classifier: Classifier, shape: Shape) -> None:
         with evaluating(classifier), torch.no_grad():
@@ -85,12 +100,11 @@ class PytorchOOD(Detector):
 
     def fit_features(self, clean: Tensor, attacked: Tensor) -> None:
         made = [self._made(settings, clean) for settings in self.candidates]
-        chosen = 0
+        self.fitted = made[0]
         if self.supervised:
-            scores = (torch.stack([self._score(each, rows) for each in made], 1) for rows in (clean, attacked))
+            scores = (torch.stack([self._score(fitted, rows) for fitted in made], 1) for rows in (clean, attacked))
             chosen = best_column(*scores)
-            self.tuned = self.candidates[chosen]
-        self.fitted = made[chosen]
+            self.fitted, self.tuned = made[chosen], self.candidates[chosen]
 
     def score_features(self, features: Tensor) -> Tensor:
         fitted = self.fitted if self.needs_fit else self._made(self.candidates[0], features)
@@ -119,23 +133,25 @@ class PytorchOOD(Detector):
                 head = _copy(self.linear, present)
             if self.task.multilabel:
                 label = torch.zeros_like(label)
-        made = self.kind(**self._parts(head), **settings)
-        if self.kind.requires_fit:
+        made = self.library_class(**self._network_arguments(head), **settings)
+        if self.library_class.requires_fit:
             getattr(made, _FITS[self.scoring])(self._shaped(rows), label)
         return made
 
-    def _parts(self, head: nn.Linear | None) -> dict[str, Any]:
+    def _network_arguments(self, head: nn.Linear | None) -> dict[str, Any]:
         """Arguments of the class that are parts of a network; None for those of which only the output is needed."""
-        parts: dict[str, Any] = {"model": None, "encoder": None, "backbone": None}
+        arguments: dict[str, Any] = {"model": None, "encoder": None, "backbone": None}
         if head is not None:
             maps = self.scoring == "predict_feature_maps"
-            parts |= {"head": nn.Sequential(nn.Flatten(), head) if maps else head, "w": head.weight, "b": head.bias}
-            parts |= {"model": head} if self.method in _OF_WEIGHTS else {}
-        return {name: part for name, part in parts.items() if name in inspect.signature(self.kind).parameters}
+            arguments |= {"head": nn.Sequential(nn.Flatten(), head) if maps else head, "w": head.weight, "b": head.bias}
+            arguments |= {"model": head} if self.method in _OF_WEIGHTS else {}
+        return {
+            name: value for name, value in arguments.items() if name in inspect.signature(self.library_class).parameters
+        }
 
     def _score(self, made: Any, rows: Tensor) -> Tensor:
         """Of the library, by the method below its guards against gradients, shape (N,) from (N, F)."""
-        score = inspect.unwrap(getattr(self.kind, self.scoring))
+        score = inspect.unwrap(getattr(self.library_class, self.scoring))
         return score(made, self._shaped(rows.float().cpu())).to(rows)
 
     def _shaped(self, rows: Tensor) -> Tensor:
@@ -173,9 +189,9 @@ def _copy(linear: nn.Linear, rows: Tensor | None = None) -> nn.Linear:
     return copy
 
 
-def _scoring(kind: type[Any]) -> str:
+def _scoring(library_class: type[Any]) -> str:
     """Name of the class's method that scores; empty if it is none of those that can be called here."""
-    own = [name for name in _FITS if any(name in vars(each) for each in kind.__mro__ if "detector" in each.__module__)]
-    if kind.__name__ in _OF_WEIGHTS:
+    if library_class.__name__ in _OF_WEIGHTS:
         return "predict"
-    return own[0] if own else ""
+    bases = [vars(base) for base in library_class.__mro__ if "detector" in base.__module__]
+    return next((name for name in _FITS if any(name in base for base in bases)), "")

@@ -75,8 +75,9 @@ def default_layer(classifier: Classifier, image: Tensor) -> str:
         name = _known(module)
         if name is not None:
             return f"{prefix}.{name}" if prefix else name
-    kind = type(classifier.network).__name__
-    raise ValueError(f"the default layer of a {kind} is not known.{_advice(classifier, image)}")
+    raise ValueError(
+        f"the default layer of a {type(classifier.network).__name__} is not known.{_advice(classifier, image)}"
+    )
 
 
 def as_map(value: Any, layer: str, classifier: Classifier, image: Tensor) -> Tensor:
@@ -121,28 +122,28 @@ def _moved(value: Any, layer: str, classifier: Classifier, shape: Shape) -> Any:
 @torch.no_grad()
 def candidates(classifier: Classifier, image: Tensor) -> list[str]:
     """The layers whose output is a map of the image, in the order in which they finish."""
-    found: dict[str, None] = {}
+    names: dict[str, None] = {}
 
     def note(name: str, module: nn.Module, inputs: tuple[Tensor, ...], output: Any) -> None:
         if is_map(output, image):
-            found[name] = None
+            names[name] = None
 
     with ExitStack() as hooks:
         for name, module in classifier.network.named_modules():
             hooks.enter_context(module.register_forward_hook(partial(note, name)))
         classifier(image[:1])
-    return [name for name in found if name]
+    return [name for name in names if name]
 
 
 def _known(module: nn.Module) -> str | None:
     has = dict(module.named_modules())
-    for kind in type(module).__mro__:
-        for name in LAYERS.get(kind.__name__, ()):
+    for base in type(module).__mro__:
+        for name in LAYERS.get(base.__name__, ()):
             if name in has:
                 return name
-        if kind.__name__ == "VisionTransformer":
+        if base.__name__ == "VisionTransformer":
             return [name for name in has if name.rpartition(".")[2] in BEFORE_LAST_ATTENTION][-1]
-        if kind.__name__ in END_IN_A_POOL:
+        if base.__name__ in END_IN_A_POOL:
             return f"features.{len(module.features) - 2}"  # type: ignore[arg-type]
     stages = getattr(module, "feature_info", None)  # timm's own table of its networks
     last = stages[-1]["module"] if isinstance(stages, list) and stages else ""

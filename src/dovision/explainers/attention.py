@@ -51,8 +51,8 @@ class AttentionRollout(Explainer):
 
     def _relevance(self, weights: Sequence[Tensor], score: Tensor) -> Tensor:
         relevance = _identity(weights[0])
-        for each in weights:
-            relevance = (each.mean(1) + _identity(each)) / 2 @ relevance
+        for weight in weights:
+            relevance = (weight.mean(1) + _identity(weight)) / 2 @ relevance
         return relevance
 
 
@@ -78,8 +78,8 @@ class GradientAttention(AttentionRollout):
 
     def _relevance(self, weights: Sequence[Tensor], score: Tensor) -> Tensor:
         relevance = _identity(weights[0])
-        for each, gradient in zip(weights, torch.autograd.grad(score, list(weights)), strict=True):
-            relevance = relevance + (each * gradient).relu().mean(1) @ relevance
+        for weight, gradient in zip(weights, torch.autograd.grad(score, list(weights)), strict=True):
+            relevance = relevance + (weight * gradient).relu().mean(1) @ relevance
         return relevance - _identity(relevance)
 
 
@@ -104,7 +104,7 @@ def checked_grid(weights: Sequence[Tensor], classifier: Classifier, shape: Shape
             "a map of attention needs a transformer, but no attention ran in the network. Choose another explainer, "
             "such as grad_cam."
         )
-    sizes = {tuple(each.shape[:1] + each.shape[2:]) for each in weights}
+    sizes = {tuple(attention.shape[:1] + attention.shape[2:]) for attention in weights}
     if len(sizes) > 1 or weights[0].shape[2] != weights[0].shape[3]:
         raise ValueError(
             "a map of attention needs blocks that all attend over all tokens, got a network that attends over windows "
@@ -157,8 +157,8 @@ class _Recorder(TorchFunctionMode):
             raise ValueError("a map of attention needs plain self-attention, got one with masks or added keys.")
         biases = (None,) * 3 if in_bias is None else in_bias.chunk(3)
         inner = [
-            F.linear(each, weight, bias).view(*each.shape[:2], heads, -1).permute(1, 2, 0, 3)  # (B, heads, T, D)
-            for each, weight, bias in zip((query, key, value), in_weight.chunk(3), biases, strict=True)
+            F.linear(tokens, weight, bias).view(*tokens.shape[:2], heads, -1).permute(1, 2, 0, 3)  # (B, heads, T, D)
+            for tokens, weight, bias in zip((query, key, value), in_weight.chunk(3), biases, strict=True)
         ]
         return F.linear(self._attend(inner[0], inner[1], inner[2]).permute(2, 0, 1, 3).flatten(2), out_weight, out_bias)
 

@@ -45,7 +45,7 @@ class IntegratedGradients(Explainer):
         self, steps: int = 50, baselines: Sequence[float] = (0.0,), cells: int | None = None, batch_size: int = 16
     ) -> None:
         self.steps = checks.positive_int("steps", steps)
-        self.baselines = [checks.within("baselines", each, 0, 1, "It is in pixel units.") for each in baselines]
+        self.baselines = [checks.within("baselines", level, 0, 1, "It is in pixel units.") for level in baselines]
         if not self.baselines:
             raise ValueError("baselines must be at least one, got none. Name one, such as 0.0, which is black.")
         self.cells = None if cells is None else checks.positive_int("cells", cells)

@@ -41,34 +41,34 @@ class CombinedMap(Explainer):
 
     def __init__(self, explainers: Mapping[str, Explainer]) -> None:
         self.explainers = {
-            name: checks.instance(f"explainers.{name}", each, Explainer, "an explainer such as EffectMap")
-            for name, each in explainers.items()
+            name: checks.instance(f"explainers.{name}", explainer, Explainer, "an explainer such as EffectMap")
+            for name, explainer in explainers.items()
         }
         if len(self.explainers) < 2:
             raise ValueError(f"explainers must be at least two, got {len(self.explainers)}. Name another one.")
-        for name, each in self.explainers.items():
-            if (scale := getattr(each, "scale", LOG_ODDS)) != LOG_ODDS:
+        for name, explainer in self.explainers.items():
+            if (scale := getattr(explainer, "scale", LOG_ODDS)) != LOG_ODDS:
                 raise ValueError(
                     f"explainers.{name}.scale must be {LOG_ODDS}, as that of all maps that are combined, got {scale}."
                 )
 
     @property
     def passes(self) -> float:
-        return 1 + sum(each.passes for each in self.explainers.values())
+        return 1 + sum(explainer.passes for explainer in self.explainers.values())
 
     def bind(self, images: Images, split: str) -> None:
-        for each in self.explainers.values():
-            each.bind(images, split)
+        for explainer in self.explainers.values():
+            explainer.bind(images, split)
 
     def check(self, classifier: Classifier, shape: Shape) -> None:
-        for each in self.explainers.values():
-            each.check(classifier, shape)
+        for explainer in self.explainers.values():
+            explainer.check(classifier, shape)
 
     def run(self, batch: Batch, target: Tensor, classifier: Classifier) -> Tensor:
         return self.run_each(batch, target, classifier).mean(1)
 
     def run_each(self, batch: Batch, target: Tensor, classifier: Classifier) -> Tensor:
-        maps = torch.stack([each(batch, target, classifier) for each in self.explainers.values()], 1).double()
+        maps = torch.stack([explainer(batch, target, classifier) for explainer in self.explainers.values()], 1).double()
         size = maps.abs().amax((2, 3), keepdim=True)
         maps = maps / torch.where(size == 0, 1, size)
         mean = maps.mean(1, keepdim=True)

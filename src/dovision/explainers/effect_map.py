@@ -69,5 +69,5 @@ class EffectMap(Explainer):
                 raise ValueError(
                     f"each unit of intervention must have a region to be painted on, got none for {name!r}."
                 )
-        maps = [intervention.on_pixels(shape, *each) for each in zip(samples, lost, strict=True)]
+        maps = [intervention.on_pixels(shape, *pair) for pair in zip(samples, lost, strict=True)]
         return torch.from_numpy(np.stack(maps)).to(batch.image)

@@ -55,7 +55,7 @@ class RISE(Explainer):
     @torch.no_grad()
     def run(self, batch: Batch, target: Tensor, classifier: Classifier) -> Tensor:
         pairs = zip(batch.image, batch.sample.tolist(), target.tolist(), strict=True)
-        return torch.stack([self._map(*each, classifier) for each in pairs])
+        return torch.stack([self._map(*item, classifier) for item in pairs])
 
     def _map(self, image: Tensor, sample: int, wanted: int, classifier: Classifier) -> Tensor:
         masks = self._masks(sample, image)
@@ -75,7 +75,7 @@ class RISE(Explainer):
         grids = (torch.rand(self.masks, 1, self.cells, self.cells, generator=random) < self.shown).float()
         cell = -(-height // self.cells), -(-width // self.cells)  # pixels
         size = height + cell[0], width + cell[1]
-        down, across = (torch.randint(each, (self.masks,), generator=random).tolist() for each in cell)
+        down, across = (torch.randint(pixels, (self.masks,), generator=random).tolist() for pixels in cell)
         large = F.interpolate(grids.to(image), size=size, mode="bilinear", align_corners=False)
         shifted = zip(large, down, across, strict=True)
         return torch.stack([one[:, y : y + height, x : x + width] for one, y, x in shifted])

@@ -60,7 +60,7 @@ class Classifier(nn.Module):
         self.output = reading(output)
         self.arguments: Mapping[str, Any] = {}  # plain ones, with which its factory makes it without the files it read
         self.sites: dict[str, str] = {}  # names for sites, such as CODE, and the submodules that they stand for
-        like = next((each for each in network.parameters() if each.is_floating_point()), torch.zeros(()))
+        like = next((parameter for parameter in network.parameters() if parameter.is_floating_point()), torch.zeros(()))
         for name, numbers in (("mean", mean), ("std", std)):
             self.register_buffer(name, torch.tensor(numbers, dtype=like.dtype, device=like.device).reshape(-1, 1, 1))
 

@@ -179,10 +179,10 @@ class Images(ABC):
         Raises:
             ValueError: a file of masks is damaged, or not of its image's aspect; a mask is of another type or shape.
         """
-        found = self.source_masks(split, int(self.order(split)[sample])) if self.mask_names else {}
-        for name, mask in found.items():
+        masks = self.source_masks(split, int(self.order(split)[sample])) if self.mask_names else {}
+        for name, mask in masks.items():
             checks.mask(f"{type(self).__name__}.source_masks(): {name!r}", mask, self.shape[1:])
-        return found
+        return masks
 
     @final
     def strata(self, split: str) -> npt.NDArray[np.int64]:

@@ -89,9 +89,9 @@ class Explainer(ClassifierComponent, ABC):
 
         counting = nullcontext() if self.counts_passes else classifier.register_forward_hook(count)
         with differentiable(classifier), counting:
-            own = batch.detached()
-            own.image.requires_grad_()
-            maps = self.run_each(own, target.clone(), classifier).detach().float()
+            detached = batch.detached()
+            detached.image.requires_grad_()
+            maps = self.run_each(detached, target.clone(), classifier).detach().float()
         checks.maps(type(self).__name__, maps[:, 0], len(batch.image))
         self._drawn += len(maps)
         spread = maps.std(1, correction=0) if maps.shape[1] > 1 else torch.full_like(maps[:, 0], torch.nan)

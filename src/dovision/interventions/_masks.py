@@ -117,23 +117,25 @@ class MaskIntervention(Intervention):
         names = self.names()
         for name, mask in masks.items():
             number, box = names.index(name), geometry.bounding_box(mask)
-            own = PlacedMask(box, np.ascontiguousarray(mask[box.slices]))
-            several = [own]
+            placed_mask = PlacedMask(box, np.ascontiguousarray(mask[box.slices]))
+            several = [placed_mask]
             if name != self.outside:
-                inside = {other: each for other, each in masks.items() if other != self.outside}
-                controls = list(self._controls((sample, number), own.mask, self._taken(shape, sample, mask, inside)))
+                inside = {other: mask_inside for other, mask_inside in masks.items() if other != self.outside}
+                controls = list(
+                    self._controls((sample, number), placed_mask.mask, self._taken(shape, sample, mask, inside))
+                )
                 several += controls or (self._wrapped((sample, number), mask) if self.wrap and not mask.all() else [])
-            placed |= {number * len(self.suffixes) + control: each for control, each in enumerate(several)}
+            placed |= {number * len(self.suffixes) + control: item for control, item in enumerate(several)}
         return placed
 
-    def _taken(self, shape: Shape, sample: int, own: Mask, masks: Mapping[str, Mask]) -> Iterator[Mask]:
+    def _taken(self, shape: Shape, sample: int, mask: Mask, masks: Mapping[str, Mask]) -> Iterator[Mask]:
         """Pixels that controls of a mask must not overlap, fewer each time."""
         objects = np.zeros(shape[1:], dtype=bool)
         for box in self._objects.get(sample, []):
             objects[box.slices] = True
         yield objects | np.any([*masks.values()], axis=0)
-        yield objects | own
-        yield own
+        yield objects | mask
+        yield mask
 
     def _controls(self, keys: tuple[int, int], mask: Mask, taken: Iterator[Mask]) -> Iterator[PlacedMask]:
         wanted = len(self.suffixes) - 1
@@ -163,7 +165,7 @@ def _places(mask: Mask, taken: Iterator[Mask]) -> tuple[list[Mask], npt.NDArray[
     shapes = geometry.orientations(mask)
     for forbidden in taken:
         for numbers in ([0], range(1, len(shapes))):
-            found = [np.insert(geometry.mask_places(shapes[number], forbidden), 0, number, 1) for number in numbers]
-            if any(map(len, found)):
-                return shapes, np.concatenate(found)
+            places = [np.insert(geometry.mask_places(shapes[number], forbidden), 0, number, 1) for number in numbers]
+            if any(map(len, places)):
+                return shapes, np.concatenate(places)
     return shapes, np.empty((0, 3), np.int64)

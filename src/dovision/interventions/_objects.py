@@ -24,25 +24,25 @@ Known = Mapping[int, Mapping[str, ImageObject]]  # by sample, then by name; samp
 
 def known_objects(images: Images, split: str) -> Known:
     """All objects of a split that lie at least partly inside their images, of which there must be one."""
-    known: dict[int, dict[str, ImageObject]] = {}
+    objects_by_sample: dict[int, dict[str, ImageObject]] = {}
     boxes = images.boxes(split)
     for sample, obj, labelled, *edges in zip(
         boxes["sample"], boxes["object"], boxes["label"].notna(), *(boxes[edge] for edge in Box._fields), strict=True
     ):
         box = Box(*map(int, edges))
         if box.area:
-            known.setdefault(int(sample), {})[obj] = ImageObject(box, bool(labelled))
-    if not known:
+            objects_by_sample.setdefault(int(sample), {})[obj] = ImageObject(box, bool(labelled))
+    if not objects_by_sample:
         raise ValueError(
             f"an intervention on objects needs a dataset that knows where they lie, got {type(images).__name__}, which "
             f"has no boxes in its {split} split. Choose another one, such as dataset=phantom."
         )
-    return known
+    return objects_by_sample
 
 
-def object_names(known: Known) -> tuple[str, ...]:
+def object_names(objects_by_sample: Known) -> tuple[str, ...]:
     """Names of all objects, those that speak for a class first; each group in alphabetical order."""
-    objects = [(name, obj.labelled) for of_sample in known.values() for name, obj in of_sample.items()]
+    objects = [(name, obj.labelled) for of_sample in objects_by_sample.values() for name, obj in of_sample.items()]
     labelled = {name for name, labelled in objects if labelled}
     return tuple(sorted(dict(objects), key=lambda name: (name not in labelled, name)))
 

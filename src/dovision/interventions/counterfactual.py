@@ -62,14 +62,14 @@ class Counterfactual(Intervention):
                 "intervention=counterfactual needs a dataset that can draw an image without one of its objects, "
                 f"got {type(images).__name__}. Use dataset=phantom or dataset=funnybirds."
             )
-        known = known_objects(images, split)
+        objects_by_sample = known_objects(images, split)
         drawn = partial(images.has_counterfactual, split)
         self._absences = {
-            sample: {name: each for name, each in _absences(objects) if drawn(sample, *each.objects)}
-            for sample, objects in known.items()
+            sample: {name: absence for name, absence in _absences(objects) if drawn(sample, *absence.objects)}
+            for sample, objects in objects_by_sample.items()
         }
         everything = (_ALL_LABELLED,) if any(_ALL_LABELLED in absences for absences in self._absences.values()) else ()
-        self._units = (*object_names(known), *everything)
+        self._units = (*object_names(objects_by_sample), *everything)
         self._drawn = lru_cache(_CACHE_BYTES // (4 * math.prod(images.shape)))(partial(images.counterfactual, split))
 
     def units(self, shape: Shape) -> tuple[str, ...]:
@@ -81,7 +81,7 @@ class Counterfactual(Intervention):
     def do(self, value: Tensor, unit: int, context: Context) -> Tensor:
         samples = context.batch.sample.tolist()
         absences = [self._absence(unit, sample) for sample in samples]
-        return torch.stack([self._without(*each) for each in zip(value, samples, absences, strict=True)])
+        return torch.stack([self._without(*row) for row in zip(value, samples, absences, strict=True)])
 
     def images_without(self, batch: Batch, unit: int) -> Tensor:
         """The images without the unit's objects, shape (B, C, H, W); as they are where there are none."""
@@ -97,8 +97,8 @@ class Counterfactual(Intervention):
     def _without(self, image: Tensor, sample: int, absence: Absence) -> Tensor:
         """The region's new value, (C, h, w); exactly the counterfactual's where the image is exactly the original."""
         shown, original, treated = (
-            absence.region.crop(each.to(image))
-            for each in (image, self._drawn(sample), self._drawn(sample, *absence.objects))
+            absence.region.crop(image_of.to(image))
+            for image_of in (image, self._drawn(sample), self._drawn(sample, *absence.objects))
         )
         return torch.where(shown == original, treated, (shown + (treated - original)).clamp(0, 1))
 

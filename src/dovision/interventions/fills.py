@@ -135,8 +135,8 @@ class Inpaint:
             )
         # The equations are (rows' differences + columns' differences) surface = neighbours: a Sylvester equation,
         # solved where both differences are diagonal.
-        down, modes_down = (each.to(value.device) for each in _differences(region.height, *ends[:2]))
-        across, modes_across = (each.to(value.device) for each in _differences(region.width, *ends[2:]))
+        down, modes_down = (factor.to(value.device) for factor in _differences(region.height, *ends[:2]))
+        across, modes_across = (factor.to(value.device) for factor in _differences(region.width, *ends[2:]))
         spectrum = modes_down.T @ _neighbours(value, region) @ modes_across
         surface = modes_down @ (spectrum / (down.unsqueeze(1) + across)) @ modes_across.T
         return surface.clamp(0, 1).to(value.dtype)

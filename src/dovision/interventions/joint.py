@@ -30,10 +30,10 @@ class FirstOfTwo(Intervention):
         self.first.bind(images, split)
 
     def for_images(self, batch: Batch) -> Intervention:
-        own = copy.copy(self)
-        own.first = self.first.for_images(batch)
-        own.second = None if self.second is None else self.second.for_images(batch)
-        return own
+        bound_copy = copy.copy(self)
+        bound_copy.first = self.first.for_images(batch)
+        bound_copy.second = None if self.second is None else self.second.for_images(batch)
+        return bound_copy
 
     def sources(self, batch: Batch) -> Tensor | None:
         return self.first.sources(batch)
@@ -85,16 +85,16 @@ class Joint(FirstOfTwo):
         self.second.bind(images, split)
 
     def units(self, shape: Shape) -> tuple[str, ...]:
-        own = self.first.units(shape)
-        return (*own, HELD, *(f"{unit}{SET_JOIN}{HELD}" for unit in own))
+        units = self.first.units(shape)
+        return (*units, HELD, *(f"{unit}{SET_JOIN}{HELD}" for unit in units))
 
     def has_second(self, shape: Shape, unit: int) -> bool:
         return unit >= len(self.first.units(shape))
 
     def region(self, shape: Shape, unit: int, sample: int) -> Box | None:
         """That of a unit of the first intervention; everything with the other one, if that unit touches anything."""
-        own = self._own(shape, unit)
-        region = None if own is None else self.first.region(shape, own, sample)
+        first_unit = self._own(shape, unit)
+        region = None if first_unit is None else self.first.region(shape, first_unit, sample)
         touches = region is None or region.area > 0
         return None if touches and self.has_second(shape, unit) else region
 
@@ -103,15 +103,15 @@ class Joint(FirstOfTwo):
 
     def do(self, value: Tensor, unit: int, context: Context) -> Tensor:
         shape = tuple(value.shape[1:])
-        own = self._own(shape, unit)
-        if own is None:
+        first_unit = self._own(shape, unit)
+        if first_unit is None:
             return value
-        return (self.first.apply if self.has_second(shape, unit) else self.first.do)(value, own, context)
+        return (self.first.apply if self.has_second(shape, unit) else self.first.do)(value, first_unit, context)
 
     def _own(self, shape: Shape, unit: int) -> int | None:
         """The unit of the first intervention; None for the other one by itself."""
-        own = len(self.first.units(shape))
-        return None if unit == own else unit if unit < own else unit - own - 1
+        count = len(self.first.units(shape))
+        return None if unit == count else unit if unit < count else unit - count - 1
 
 
 class Path(FirstOfTwo):

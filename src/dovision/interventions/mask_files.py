@@ -128,14 +128,14 @@ class MaskFiles(MaskIntervention):
             log.warning("%d of %d images have no mask, and so no unit", bare, len(samples))
 
     def names(self) -> tuple[str, ...]:
-        own = bound(tuple(self.numbers) if self.root is not None or self._known is not None else ())
-        return (*own, *([] if self.outside is None else [self.outside]))
+        names = bound(tuple(self.numbers) if self.root is not None or self._known is not None else ())
+        return (*names, *([] if self.outside is None else [self.outside]))
 
     def masks(self, sample: int) -> Mapping[str, Mask]:
-        found = self._own_masks(sample) if self.root is not None else bound(self._known)(sample)
-        if self.outside is None or not any(mask.any() for mask in found.values()):
-            return found
-        return {**found, self.outside: ~np.any([*found.values()], axis=0)}
+        masks = self._own_masks(sample) if self.root is not None else bound(self._known)(sample)
+        if self.outside is None or not any(mask.any() for mask in masks.values()):
+            return masks
+        return {**masks, self.outside: ~np.any([*masks.values()], axis=0)}
 
     def _bind_to_masks(self, images: Images, split: str) -> None:
         """Take the masks that the dataset has."""
@@ -148,23 +148,23 @@ class MaskFiles(MaskIntervention):
             self.numbers = dict.fromkeys(images.mask_names, ANY)
         chosen = [checks.choice("units", name, images.mask_names) for name in self.numbers]
 
-        def known(sample: int) -> Mapping[str, Mask]:
+        def masks_of(sample: int) -> Mapping[str, Mask]:
             masks = images.masks(split, sample)
             return {name: masks[name] for name in chosen if name in masks}
 
-        self._known = known
+        self._known = masks_of
 
     def _own_masks(self, sample: int) -> Mapping[str, Mask]:
         path = bound(self._paths)[sample]
         if not path.is_file():
             return {}
-        found = read_mask_file(path, self.numbers)
-        if self.missing == "error" and not any(mask.any() for mask in found.values()):
+        masks = read_mask_file(path, self.numbers)
+        if self.missing == "error" and not any(mask.any() for mask in masks.values()):
             raise ValueError(
                 f"masks must have a pixel of {' or '.join(self.numbers)}, got an empty file: {path}. Leave such images "
                 "without units with intervention.missing=skip."
             )
-        return {name: self._fitted(mask, self._aspects[sample], path) for name, mask in found.items()}
+        return {name: self._fitted(mask, self._aspects[sample], path) for name, mask in masks.items()}
 
     def _fitted(self, mask: Mask, size: tuple[int, int], path: Path) -> Mask:
         """The mask as it lies on the image of the dataset, shape (H, W); its image's file has, or had, this size."""

@@ -61,13 +61,14 @@ class RegionBox(Intervention):
         Raises:
             ValueError: the dataset knows no boxes, or none of the chosen kind.
         """
-        known = known_objects(images, split)
-        chosen = self._chosen(object_names(known))
+        objects_by_sample = known_objects(images, split)
+        chosen = self._chosen(object_names(objects_by_sample))
         self._units = tuple(f"{obj}{suffix}" for obj in chosen for suffix in self.suffixes)
         self._regions = {
-            sample: dict(self._placed(sample, objects, chosen, images.shape)) for sample, objects in known.items()
+            sample: dict(self._placed(sample, objects, chosen, images.shape))
+            for sample, objects in objects_by_sample.items()
         }
-        boxes = sum(obj in chosen for objects in known.values() for obj in objects)
+        boxes = sum(obj in chosen for objects in objects_by_sample.values() for obj in objects)
         missing = boxes * len(self.suffixes) - sum(map(len, self._regions.values()))
         if missing:
             log.warning("%d control boxes are left out: beside their objects there is no room for them", missing)
@@ -82,12 +83,12 @@ class RegionBox(Intervention):
         region = self.region(tuple(value.shape[1:]), unit, int(context.batch.sample[0]))
         return self.fill(value, region, context)
 
-    def _chosen(self, found: tuple[str, ...]) -> tuple[str, ...]:
+    def _chosen(self, names: tuple[str, ...]) -> tuple[str, ...]:
         if not self.objects:
-            return found
-        kinds = sorted(set(map(object_kind, found)))
+            return names
+        kinds = sorted(set(map(object_kind, names)))
         wanted = {checks.choice("objects", obj, kinds) for obj in self.objects}
-        return tuple(obj for obj in found if object_kind(obj) in wanted)
+        return tuple(obj for obj in names if object_kind(obj) in wanted)
 
     def _placed(
         self, sample: int, objects: Mapping[str, ImageObject], chosen: Sequence[str], shape: Shape
@@ -99,12 +100,12 @@ class RegionBox(Intervention):
                 controls = self._controls((sample, number), obj.box, boxes, shape)
                 yield from zip((f"{name}{suffix}" for suffix in self.suffixes), (obj.box, *controls), strict=False)
 
-    def _controls(self, keys: tuple[int, int], own: Box, boxes: Sequence[Box], shape: Shape) -> Iterator[Box]:
-        size = own.height, own.width
+    def _controls(self, keys: tuple[int, int], box: Box, boxes: Sequence[Box], shape: Shape) -> Iterator[Box]:
+        size = box.height, box.width
         corners = geometry.places(*size, shape, boxes)
         if not len(corners):
-            corners = geometry.places(*size, shape, [own])
+            corners = geometry.places(*size, shape, [box])
         for control in range(len(self.suffixes) - 1 if len(corners) else 0):
             drawn = torch.randint(len(corners), (), generator=generator(self.seed, *keys, control))
             top, left = corners[int(drawn)].tolist()
-            yield Box(top, left, top + own.height, left + own.width)
+            yield Box(top, left, top + box.height, left + box.width)

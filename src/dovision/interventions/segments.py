@@ -77,10 +77,10 @@ class Segments(MaskIntervention):
 
     def _labels(self, image: Tensor) -> LabelMap:
         colours = image.expand(3, -1, -1) if len(image) == 1 else image
-        found = self.slic(
+        labels = self.slic(
             colours.permute(1, 2, 0).double().numpy(), self.segments, self.compactness, start_label=0, channel_axis=-1
         )
-        return merged(np.unique(found, return_inverse=True)[1].reshape(found.shape), self.segments)
+        return merged(np.unique(labels, return_inverse=True)[1].reshape(labels.shape), self.segments)
 
 
 def merged(labels: LabelMap, most: int) -> LabelMap:

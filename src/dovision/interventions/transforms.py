@@ -35,7 +35,7 @@ def checked_transforms(name: str, transforms: Mapping[str, ImageTransform]) -> d
         raise ValueError(
             f'{name} must be transforms by name, such as {{"median2": MedianFilter(2)}}, got {transforms!r}.'
         )
-    return {checks.names(name, (key,))[0]: checked_transform(each) for key, each in transforms.items()}
+    return {checks.names(name, (key,))[0]: checked_transform(transform) for key, transform in transforms.items()}
 
 
 class BitDepth:

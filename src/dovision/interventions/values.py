@@ -89,9 +89,11 @@ class SampleMean(ActivationValue):
     """
 
     def __call__(self, value: Tensor, unit: SiteUnit, context: Context) -> Tensor:
-        own = unit.of(value)
+        content = unit.of(value)
         return (
-            _several_positions(own if unit.axis == CHANNEL_AXIS else value, unit).mean(2, keepdim=True).expand_as(own)
+            _several_positions(content if unit.axis == CHANNEL_AXIS else value, unit)
+            .mean(2, keepdim=True)
+            .expand_as(content)
         )
 
 
@@ -149,15 +151,15 @@ class GaussianNoise(ActivationValue):
         self.seed = checks.seed(seed)
 
     def __call__(self, value: Tensor, unit: SiteUnit, context: Context) -> Tensor:
-        own = unit.of(value)
-        if own[0].numel() < 2:
+        content = unit.of(value)
+        if content[0].numel() < 2:
             raise ValueError(
                 "noise of the unit's own standard deviation needs a unit of several numbers, got one number per unit. "
                 "Set the unit to zero instead."
             )
-        random = [generator(self.seed, sample, unit.number) for sample in context.batch.sample.tolist()]
-        noise = torch.stack([torch.randn(own.shape[1:], generator=each) for each in random]).to(own)
-        return own + self.scale * own.std((1, 2, 3), correction=0, keepdim=True) * noise
+        generators = [generator(self.seed, sample, unit.number) for sample in context.batch.sample.tolist()]
+        noise = torch.stack([torch.randn(content.shape[1:], generator=random) for random in generators]).to(content)
+        return content + self.scale * content.std((1, 2, 3), correction=0, keepdim=True) * noise
 
 
 class Steering(ActivationValue):
@@ -216,8 +218,10 @@ class ReferenceMean(ActivationValue):
         self.images = None if images is None else checks.image_batch(images, "images")
 
     def bind(self, images: Images, split: str) -> None:
-        own = images.split(self.split)
-        self.images = torch.stack([own[sample].image for sample in range(min(self.count, len(own)))])
+        reference_split = images.split(self.split)
+        self.images = torch.stack(
+            [reference_split[sample].image for sample in range(min(self.count, len(reference_split)))]
+        )
 
     def references(self) -> Tensor:
         if self.images is None:

@@ -32,15 +32,15 @@ def factories() -> Mapping[str, Factory]:
     small_cnn.py has the function small_cnn, conv_autoencoder.py the class ConvAutoencoder; whatever else lies in a
     file, or is imported there, is none.
     """
-    found: dict[str, Factory] = {}
+    factory_by_name: dict[str, Factory] = {}
     for file in pkgutil.iter_modules(models.__path__):
         module = import_module(f"{models.__name__}.{file.name}")
         for name in (file.name, file.name.title().replace("_", "")):
             factory: Any = vars(module).get(name)
             network = inspect.isclass(factory) and issubclass(factory, nn.Module)
             if (network or inspect.isfunction(factory)) and factory.__module__ == module.__name__:
-                found[f"{module.__name__}.{name}"] = factory
-    return MappingProxyType(found)
+                factory_by_name[f"{module.__name__}.{name}"] = factory
+    return MappingProxyType(factory_by_name)
 
 
 def build(settings: Mapping[str, Any]) -> Any:
@@ -64,16 +64,16 @@ def make_any(settings: Mapping[str, Any]) -> Any:
     return _call(_imported, settings, _imported)
 
 
-def _listed(known: Mapping[str, Factory], what: str) -> Callable[[str], Factory]:
+def _listed(legal: Mapping[str, Factory], what: str) -> Callable[[str], Factory]:
     """Finds a target in a closed list."""
 
     def find(target: str) -> Factory:
-        if target not in known:
+        if target not in legal:
             raise ValueError(
-                f"it names {target}, which is not one of dovision's {what}.{checks.suggestion(target, known)} "
+                f"it names {target}, which is not one of dovision's {what}.{checks.suggestion(target, legal)} "
                 "If you trust the file and the code that it names, say so: trust_checkpoint=true."
             )
-        return known[target]
+        return legal[target]
 
     return find
 

@@ -52,7 +52,7 @@ OF_MODEL_WEIGHTS = Remedies(  # to which no mapping can be given
 
 def matched(
     path: str | Path,
-    own: _State,
+    wanted: _State,
     mapping: Path | None = None,
     new_head: Sequence[str] = (),
     ignored: Sequence[str] = (),
@@ -65,7 +65,7 @@ def matched(
 
     Args:
         path: of torch.save (.pt, .pth, .ckpt), or .safetensors.
-        own: what `network.state_dict()` gives; may be on the meta device.
+        wanted: what `network.state_dict()` gives; may be on the meta device.
         mapping: a yaml of their name: our name, in which `*` stands for any text, and null leaves a tensor out; of
             several patterns the first counts, and names that have none stay as they are.
         new_head: names of layers of which the tensors are not taken from the file.
@@ -81,16 +81,16 @@ def matched(
     fixed: set[str] = set()
     if mapping is not None:
         state, fixed = _mapped(path, state, mapping, steps)
-    state = _without_prefix(path, state, own, fixed, steps, remedies)
-    state = _with_names_of_today(path, state, own, steps)
+    state = _without_prefix(path, state, wanted, fixed, steps, remedies)
+    state = _with_names_of_today(path, state, wanted, steps)
     if new_head:
         head = tuple(f"{layer}." for layer in new_head)
         state = {name: tensor for name, tensor in state.items() if not name.startswith(head)}
-        own = {name: tensor for name, tensor in own.items() if not name.startswith(head)}
+        wanted = {name: tensor for name, tensor in wanted.items() if not name.startswith(head)}
         steps.append(f"left out the head {' and '.join(new_head)}, which is drawn at random")
-    _check_names(path, state, own, remedies)
-    _check_shapes(path, state, own, remedies)
-    if halved := sorted({str(each.dtype) for name, each in state.items() if each.dtype != own[name].dtype}):
+    _check_names(path, state, wanted, remedies)
+    _check_shapes(path, state, wanted, remedies)
+    if halved := sorted({str(tensor.dtype) for name, tensor in state.items() if tensor.dtype != wanted[name].dtype}):
         steps.append(f"made {', '.join(halved)} into the model's numbers")
     return state, steps
 
@@ -133,10 +133,10 @@ def _content(path: str | Path) -> tuple[Any, list[str]]:
 def _tensors(path: str | Path, steps: list[str]) -> dict[str, Tensor]:
     """The tensors of a file by their names there; of several entries that hold some, with the entry before the name."""
     content, unread = _content(path)
-    found = _tensors_of(path, content, unread, steps)
+    tensors = _tensors_of(path, content, unread, steps)
     if unread:
         steps.append(f"left objects of {checks.listed(unread, 3)} unread")
-    return found
+    return tensors
 
 
 def _tensors_of(path: str | Path, content: object, unread: Sequence[str], steps: list[str]) -> dict[str, Tensor]:
@@ -154,22 +154,22 @@ def _tensors_of(path: str | Path, content: object, unread: Sequence[str], steps:
         return dict(state)
     if entries:
         return {f"{name}.{key}": tensor for name, state in entries.items() for key, tensor in state.items()}
-    found = {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
-    if not found and any(isinstance(value, sealed.Unread) for value in content.values()):
+    tensors = {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
+    if not tensors and any(isinstance(value, sealed.Unread) for value in content.values()):
         raise ValueError(sealed.other_objects(path, checks.listed(unread, 3), _ALONE))
-    if not found:
+    if not tensors:
         got = checks.listed([str(name) for name in content], 6) or "nothing"
         raise ValueError(
             f"the checkpoint {path} must hold tensors by name, alone or in one of its entries, got the entries {got}. "
             "Save the state_dict of the network."
         )
-    if others := [str(name) for name in content if str(name) not in found]:
+    if others := [str(name) for name in content if str(name) not in tensors]:
         steps.append(f"left out {checks.listed(others, 6)}, which are no tensors")
-    return found
+    return tensors
 
 
 def _is_state(value: object) -> bool:
-    return isinstance(value, Mapping) and bool(value) and all(isinstance(each, Tensor) for each in value.values())
+    return isinstance(value, Mapping) and bool(value) and all(isinstance(tensor, Tensor) for tensor in value.values())
 
 
 def _mapped(path: str | Path, state: _State, mapping: Path, steps: list[str]) -> tuple[dict[str, Tensor], set[str]]:
@@ -179,7 +179,7 @@ def _mapped(path: str | Path, state: _State, mapping: Path, steps: list[str]) ->
     fixed: set[str] = set()
     used: Counter[str] = Counter()
     for name, tensor in state.items():
-        pattern = next((each for each in patterns if _expression(each).fullmatch(name)), None)
+        pattern = next((candidate for candidate in patterns if _expression(candidate).fullmatch(name)), None)
         new = name if pattern is None else _renamed(name, pattern, patterns[pattern])
         if pattern is not None:
             used[pattern] += 1
@@ -227,26 +227,28 @@ def _expression(pattern: str) -> re.Pattern[str]:
 
 def _renamed(name: str, pattern: str, new: str | None) -> str | None:
     """The new name, with what each * of the pattern stands for."""
-    found = _expression(pattern).fullmatch(name)
-    if new is None or found is None:
+    match = _expression(pattern).fullmatch(name)
+    if new is None or match is None:
         return None
     first, *rest = new.split("*")
-    return first + "".join(f"{found[number]}{text}" for number, text in enumerate(rest, 1))
+    return first + "".join(f"{match[number]}{text}" for number, text in enumerate(rest, 1))
 
 
 def _without_prefix(
-    path: str | Path, state: _State, own: _State, fixed: set[str], steps: list[str], remedies: Remedies
+    path: str | Path, state: _State, wanted: _State, fixed: set[str], steps: list[str], remedies: Remedies
 ) -> dict[str, Tensor]:
     """The tensors without the one prefix under which most of the network's names stand."""
-    known: Counter[str] = Counter()
+    prefixes: Counter[str] = Counter()
     for name in state:
-        parts = name.split(".")
+        words = name.split(".")
         if name not in fixed:
-            known.update(
-                ".".join([*parts[:cut], ""]) if cut else "" for cut in range(len(parts)) if ".".join(parts[cut:]) in own
+            prefixes.update(
+                ".".join([*words[:cut], ""]) if cut else ""
+                for cut in range(len(words))
+                if ".".join(words[cut:]) in wanted
             )
-    ranked = known.most_common(2)
-    if not ranked or known[""] == ranked[0][1]:
+    ranked = prefixes.most_common(2)
+    if not ranked or prefixes[""] == ranked[0][1]:
         return dict(state)
     prefix, most = ranked[0]
     if len(ranked) > 1 and ranked[1][1] == most:
@@ -255,54 +257,54 @@ def _without_prefix(
             f"{ranked[1][0][:-1]}, so that it is not known which are meant. "
             f"{remedies.leave_out.format(there=ranked[1][0])}"
         )
-    found = {name if name in fixed else name.removeprefix(prefix): tensor for name, tensor in state.items()}
-    if len(found) < len(state):
+    renamed = {name if name in fixed else name.removeprefix(prefix): tensor for name, tensor in state.items()}
+    if len(renamed) < len(state):
         raise ValueError(
             f"the checkpoint {path} has some names both with and without {prefix}, so that it is not known which are "
             f"meant. {remedies.leave_out.format(there=prefix)}"
         )
     steps.append(f"took off the prefix {prefix}")
-    return found
+    return renamed
 
 
-def _with_names_of_today(path: str | Path, state: _State, own: _State, steps: list[str]) -> dict[str, Tensor]:
+def _with_names_of_today(path: str | Path, state: _State, wanted: _State, steps: list[str]) -> dict[str, Tensor]:
     """The tensors of torchvision's published DenseNets, whose files have the names of an older version."""
     renamed = {name: _DENSE_LAYER.sub(r"\1\2", name) for name in state}
-    changed = [name for name, new in renamed.items() if name != new and name not in own and new in own]
+    changed = [name for name, new in renamed.items() if name != new and name not in wanted and new in wanted]
     if not changed:
         return dict(state)
     steps.append(f"gave {len(changed)} tensors the names that torchvision has for them today")
     return {renamed[name] if name in changed else name: tensor for name, tensor in state.items()}
 
 
-def _check_names(path: str | Path, state: _State, own: _State, remedies: Remedies) -> None:
-    lacking = [name for name in own if name not in state and not name.endswith(_COUNTS)]
-    others = [name for name in state if name not in own]
+def _check_names(path: str | Path, state: _State, wanted: _State, remedies: Remedies) -> None:
+    lacking = [name for name in wanted if name not in state and not name.endswith(_COUNTS)]
+    others = [name for name in state if name not in wanted]
     if not lacking and not others:
         return
-    found = [f"lacks {len(lacking)}: {checks.listed(lacking, 3)}"] if lacking else []
-    found += [f"has {len(others)} others: {checks.listed(others, 3)}"] if others else []
+    differences = [f"lacks {len(lacking)}: {checks.listed(lacking, 3)}"] if lacking else []
+    differences += [f"has {len(others)} others: {checks.listed(others, 3)}"] if others else []
     line = remedies.extra.format(there=others[0], here=[*lacking, "null"][0]) if others else ""
     raise ValueError(
-        f"the checkpoint {path} must have the {len(own)} tensors of the model, but {' and '.join(found)}. "
+        f"the checkpoint {path} must have the {len(wanted)} tensors of the model, but {' and '.join(differences)}. "
         f"{remedies.names}{line}."
     )
 
 
-def _check_shapes(path: str | Path, state: _State, own: _State, remedies: Remedies) -> None:
-    unlike = [name for name in state if state[name].shape != own[name].shape]
+def _check_shapes(path: str | Path, state: _State, wanted: _State, remedies: Remedies) -> None:
+    unlike = [name for name in state if state[name].shape != wanted[name].shape]
     if unlike:
         name = unlike[0]
         raise ValueError(
             f"the checkpoint {path} must have the shapes of the model's tensors, but differs in {len(unlike)}, such as "
-            f"{name}, {list(state[name].shape)} where the model has {list(own[name].shape)}. "
-            f"{_shape_remedy(state[name], own[name], remedies)}"
+            f"{name}, {list(state[name].shape)} where the model has {list(wanted[name].shape)}. "
+            f"{_shape_remedy(state[name], wanted[name], remedies)}"
         )
     for name, tensor in state.items():
-        if tensor.is_floating_point() != own[name].is_floating_point():
+        if tensor.is_floating_point() != wanted[name].is_floating_point():
             raise ValueError(
                 f"the checkpoint {path} must have numbers of the model's kind, but {name} is of {tensor.dtype} where "
-                f"the model has {own[name].dtype}. Save it as the model has it."
+                f"the model has {wanted[name].dtype}. Save it as the model has it."
             )
 
 

@@ -63,14 +63,14 @@ def check_size(name: str, shape: Shape, least: int) -> Shape:
     return shape
 
 
-def stated_or_own(what: str, kind: str | None, classes: Sequence[str] | None, task: Task | None) -> Task:
+def stated_or_own(what: str, task_kind: str | None, classes: Sequence[str] | None, task: Task | None) -> Task:
     """The stated task, or that of the weights of a network, `what`, where neither kind nor classes are stated.
 
     Raises:
         ValueError: nothing is stated, and the weights have no names for their outputs.
     """
-    if kind is not None and classes is not None:
-        return Task(kind, tuple(classes))
+    if task_kind is not None and classes is not None:
+        return Task(task_kind, tuple(classes))
     if task is None:
         raise ValueError(
             f"{what} names no classes of its own, so that they must be given. Set dataset.classes and dataset.task, or "
@@ -91,14 +91,14 @@ def of_names(names: Sequence[str] | None) -> Task | None:
     return Task("multiclass", tuple(distinct))
 
 
-def outputs_of(what: str, known: Sequence[str] | None, count: int, task: Task, new_head: bool) -> list[int] | None:
+def outputs_of(what: str, names: Sequence[str] | None, count: int, task: Task, new_head: bool) -> list[int] | None:
     """The output of each class, of a head of which the outputs have these names; None for a new head.
 
     Without names, or for ImageNet's identifiers in their order (n01440764, ...), outputs are taken in theirs.
 
     Args:
         what: the weights, for the log and the error.
-        known: names of the outputs; None: they have none.
+        names: of the outputs; None: they have none.
         count: of the outputs.
         task: the classes.
         new_head: whether the head is to be drawn at random.
@@ -110,20 +110,20 @@ def outputs_of(what: str, known: Sequence[str] | None, count: int, task: Task, n
     if new_head:
         _say("%s: a new head for %s classes, drawn at random", what, f"{len(classes):,}")
         return None
-    if known is not None and set(classes) <= set(known):
+    if names is not None and set(classes) <= set(names):
         kept = f"{len(classes):,} of its {count:,}" if len(classes) < count else f"all of its {count:,}"
         _say("%s: kept the head, %s classes by name", what, kept)
-        places = {name: number for number, name in enumerate(known)}
-        return [places[name] for name in classes]
+        number_of = {name: number for number, name in enumerate(names)}
+        return [number_of[name] for name in classes]
     numbered = list(classes) == sorted(classes) and all(re.fullmatch(r"n\d{8}", name) for name in classes)
-    if len(classes) == count and (known is None or numbered):
+    if len(classes) == count and (names is None or numbered):
         _say("%s: kept the head, its %s classes in their order", what, f"{count:,}")
         return list(range(count))
-    if known is None:
+    if names is None:
         rule, near = f"as many as the {count:,} outputs of {what}, got {len(classes):,}", ""
     else:
-        name = next(each for each in classes if each not in known)
-        rule, near = f"among the {count:,} names of the outputs of {what}, got {name!r}", checks.suggestion(name, known)
+        name = next(label for label in classes if label not in names)
+        rule, near = f"among the {count:,} names of the outputs of {what}, got {name!r}", checks.suggestion(name, names)
     raise ValueError(
         f"classes must be {rule}.{near} Name them so in dataset.classes, or fit a new head: model.new_head=true."
     )
@@ -133,14 +133,14 @@ def normalisation(
     channels: int,
     mean: Sequence[float] | None,
     std: Sequence[float] | None,
-    own: tuple[Sequence[float], Sequence[float]] | None,
+    trained: tuple[Sequence[float], Sequence[float]] | None,
 ) -> tuple[Sequence[float], Sequence[float]]:
     """Mean and std in pixel units: as given, or those of the weights, averaged over colours unless there are three."""
-    if own is None:
-        own = GREY_MEAN, GREY_STD
+    if trained is None:
+        trained = GREY_MEAN, GREY_STD
     elif channels != 3:
-        own = [fmean(own[0])], [fmean(own[1])]
-    return (own[0] if mean is None else mean), (own[1] if std is None else std)
+        trained = [fmean(trained[0])], [fmean(trained[1])]
+    return (trained[0] if mean is None else mean), (trained[1] if std is None else std)
 
 
 def choose_outputs(network: nn.Module, head: str, outputs: Sequence[int | None]) -> None:
@@ -157,10 +157,10 @@ def choose_outputs(network: nn.Module, head: str, outputs: Sequence[int | None])
         return
     new = head_like(old, len(outputs))
     with torch.no_grad():
-        for place, output in enumerate(outputs):
-            new.weight[place] = 0 if output is None else old.weight[output]
+        for row, output in enumerate(outputs):
+            new.weight[row] = 0 if output is None else old.weight[output]
             if old.bias is not None and new.bias is not None:
-                new.bias[place] = 0 if output is None else old.bias[output]
+                new.bias[row] = 0 if output is None else old.bias[output]
     network.set_submodule(head, new)
 
 

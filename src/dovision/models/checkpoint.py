@@ -95,8 +95,10 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         ValueError: the file is no checkpoint of this package, or is damaged.
     """
     content = sealed.read_sealed(path)
-    known = isinstance(content, dict) and all(isinstance(content.get(name), kind) for name, kind in _CONTENT.items())
-    if not known or not all(isinstance(tensor, Tensor) for tensor in content["state"].values()):
+    complete = isinstance(content, dict) and all(
+        isinstance(content.get(name), expected) for name, expected in _CONTENT.items()
+    )
+    if not complete or not all(isinstance(tensor, Tensor) for tensor in content["state"].values()):
         raise ValueError(
             f"the checkpoint {path} must hold {', '.join(_CONTENT)}, got something else. Name another file."
         )
@@ -115,5 +117,5 @@ def without_weights(model: Mapping[str, Any]) -> dict[str, Any]:
 
 def _own_facts(classifier: Classifier) -> dict[str, Any]:
     """What a classifier adds to the facts of its checkpoint."""
-    own = {"thresholds": classifier.task.thresholds, "arguments": classifier.arguments}
-    return {name: value for name, value in own.items() if value}
+    added = {"thresholds": classifier.task.thresholds, "arguments": classifier.arguments}
+    return {name: value for name, value in added.items() if value}

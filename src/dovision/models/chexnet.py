@@ -45,8 +45,8 @@ def chexnet(checkpoint_file: str | None, shape: Shape, task: str | None, classes
         >>> dv.chexnet(None, (1, 32, 32), "multilabel", ["Atelectasis", "Effusion"]).task.classes
         ('Atelectasis', 'Effusion')
     """
-    own = None if checkpoint_file is None else Task("multilabel", CHECKPOINT_LABELS)
-    stated = stated_or_own("chexnet", task, classes, own)
+    public = None if checkpoint_file is None else Task("multilabel", CHECKPOINT_LABELS)
+    stated = stated_or_own("chexnet", task, classes, public)
     task, classes = stated.kind, stated.classes
     if task != "multilabel":
         raise ValueError(f"chexnet's task must be multilabel, got {task!r}. Choose model=torchvision_model for it.")

@@ -94,10 +94,10 @@ def insert(classifier: Classifier, autoencoder: Autoencoder, shape: Shape) -> Cl
     checks.choice("autoencoder.after", after, names)
     with_autoencoder = copy.deepcopy(classifier)
     layer = with_autoencoder.network.get_submodule(after)
-    found = _width(with_autoencoder, autoencoder, shape)
-    if found != autoencoder.width:
+    width = _width(with_autoencoder, autoencoder, shape)
+    if width != autoencoder.width:
         raise ValueError(
-            f"autoencoder.channels must agree with the {found} channels of layer {after!r}, got {autoencoder.width}."
+            f"autoencoder.channels must agree with the {width} channels of layer {after!r}, got {autoencoder.width}."
         )
     pair = nn.Sequential(OrderedDict(layer=layer, autoencoder=autoencoder.train(with_autoencoder.training)))
     with_autoencoder.network.set_submodule(after, pair)
@@ -118,15 +118,15 @@ def has_dictionary(classifier: Classifier) -> bool:
 @torch.no_grad()
 def code_of(classifier: Classifier, image: Tensor) -> Tensor:
     """The code of images, presented with its channels on axis 1; the pass ends there."""
-    autoencoder, found = inserted_autoencoder(classifier), []
+    autoencoder, codes = inserted_autoencoder(classifier), []
 
     def stop(module: nn.Module, args: tuple[Tensor], code: Tensor) -> None:
-        found.append(autoencoder.layout.present(code))
+        codes.append(autoencoder.layout.present(code))
         raise Reached
 
     with autoencoder.encoder.register_forward_hook(stop), suppress(Reached):
         classifier(image)
-    return found[0]
+    return codes[0]
 
 
 class Reached(Exception):

@@ -67,35 +67,39 @@ def hf_model(
         raise ValueError(f"model.source must be a folder that exists, or a name on the hub, but there is no {source}.")
     files = {"revision": revision or "main", "trust_remote_code": False}
     if config is not None:
-        own = library.AutoConfig.for_model(**_plain(config))
+        model_config = library.AutoConfig.for_model(**_plain(config))
     elif source is None:
         raise ValueError("model.source must be a name on the Hugging Face hub, or a folder, got null.")
     else:
         with fetching(f"of {source}", source, _REMEDY, _on_hub(source, revision)):
-            own = library.AutoConfig.from_pretrained(source, **files)
+            model_config = library.AutoConfig.from_pretrained(source, **files)
             if mean is None or std is None:
                 mean, std = _normalisation(library.AutoImageProcessor.from_pretrained(source, **files), source)
     if mean is None or std is None:
         raise ValueError("model.mean and model.std must be given where a configuration is, got null.")
-    _check_kind(library, own, shape)
-    stated = stated_or_own(str(source), task, classes, _own_task(own))
+    _check_kind(library, model_config, shape)
+    stated = stated_or_own(str(source), task, classes, _own_task(model_config))
     if classes is None:
-        own = _labelled(own, stated.classes)  # some labels may have had one name
+        model_config = _labelled(model_config, stated.classes)  # some labels may have had one name
     classes = stated.classes
     fresh = config is None and (new_head or not pretrained)
     if fresh:
-        own = _labelled(own, classes)
-    rows = _rows(list(own.id2label.values()), classes)
+        model_config = _labelled(model_config, classes)
+    rows = _rows(list(model_config.id2label.values()), classes)
     if pretrained and has_numbers():
         with fetching(f"of {source}", str(source), _REMEDY, _on_hub(str(source), revision)):
-            network = _trained(library, own, source, files, new_head)
+            network = _trained(library, model_config, source, files, new_head)
     else:
-        network = _made(library, own)
-    output = None if rows == list(range(len(own.id2label))) else ChosenLogits(rows)
+        network = _made(library, model_config)
+    output = None if rows == list(range(len(model_config.id2label))) else ChosenLogits(rows)
     classifier = Classifier(network, stated, mean, std, output)
-    known = {"config": _plain(json.loads(own.to_json_string(use_diff=False))), "mean": list(mean), "std": list(std)}
-    known |= {"task": stated.kind, "classes": list(classes)}
-    classifier.arguments = {**known, "revision": getattr(own, "_commit_hash", None) or revision}
+    arguments = {
+        "config": _plain(json.loads(model_config.to_json_string(use_diff=False))),
+        "mean": list(mean),
+        "std": list(std),
+    }
+    arguments |= {"task": stated.kind, "classes": list(classes)}
+    classifier.arguments = {**arguments, "revision": getattr(model_config, "_commit_hash", None) or revision}
     return classifier
 
 
@@ -147,15 +151,15 @@ def _plain(config: Mapping[str, Any]) -> dict[str, Any]:
 
 def _check_kind(library: ModuleType, config: Any, shape: Shape) -> None:
     """Refuse what classifies no images, or those of other channels."""
-    kind = config.model_type
-    if kind == "timm_wrapper":
+    model_type = config.model_type
+    if model_type == "timm_wrapper":
         raise ValueError(f"model.source is a network of timm, {config.architecture}. Choose model=timm_model for it.")
     if type(config) not in library.MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING:
-        raise ValueError(f"model.source must be a classifier of images, got one of the kind {kind}.")
+        raise ValueError(f"model.source must be a classifier of images, got one of the kind {model_type}.")
     channels = getattr(config, "num_channels", 3)
     if shape[0] not in (1, channels):
         raise ValueError(
-            f"{kind} takes images of 1 or {channels} channels, got shape {list(shape)}. Set dataset.shape."
+            f"{model_type} takes images of 1 or {channels} channels, got shape {list(shape)}. Set dataset.shape."
         )
 
 
@@ -192,7 +196,7 @@ def _trained(
 ) -> nn.Module:
     """The network with the weights of `source`, with a head for the classes of the configuration if it is new."""
     head = _head(library, config) if new_head else set()
-    network, found = library.AutoModelForImageClassification.from_pretrained(
+    network, report = library.AutoModelForImageClassification.from_pretrained(
         source,
         config=config,
         dtype=torch.float32,
@@ -200,7 +204,7 @@ def _trained(
         output_loading_info=True,
         **files,
     )
-    if missing := sorted(set(found["missing_keys"]) - head):
+    if missing := sorted(set(report["missing_keys"]) - head):
         raise ValueError(
             f"the weights of {source} must be those of a classifier, but {checks.listed(missing)} are not among them. "
             "Fit a new head: model.new_head=true."
@@ -214,8 +218,8 @@ def _head(library: ModuleType, config: Any) -> set[str]:
     """Names of the tensors whose shape depends on the number of classes."""
     more = _labelled(config, [*config.id2label.values(), "one more"])
     with torch.device("meta"):
-        own, other = (_made(library, each).state_dict() for each in (config, more))
-    return {name for name, tensor in own.items() if tensor.shape != other[name].shape}
+        tensors, other = (_made(library, each_config).state_dict() for each_config in (config, more))
+    return {name for name, tensor in tensors.items() if tensor.shape != other[name].shape}
 
 
 def _normalisation(processor: Any, source: str) -> tuple[list[float], list[float]]:
@@ -230,4 +234,4 @@ def _normalisation(processor: Any, source: str) -> tuple[list[float], list[float
     normalises = getattr(processor, "do_normalize", False)
     mean, std = (processor.image_mean, processor.image_std) if normalises else ([0.0], [1.0])
     twice = getattr(processor, "include_top", False)  # EfficientNet's is divided by the standard deviation twice
-    return [each / unit for each in mean], [(each**2 if twice else each) / unit for each in std]
+    return [value / unit for value in mean], [(value**2 if twice else value) / unit for value in std]

@@ -64,51 +64,53 @@ def timm_model(
         ('a', 'b')
     """
     timm = checks.import_extra("timm", "timm")
-    known = [*timm.list_models(), *timm.list_models(pretrained=True)]
-    if name not in known:
-        raise ValueError(f"model.name must be one of timm.list_models(), got {name!r}.{checks.suggestion(name, known)}")
+    listed = [*timm.list_models(), *timm.list_models(pretrained=True)]
+    if name not in listed:
+        raise ValueError(
+            f"model.name must be one of timm.list_models(), got {name!r}.{checks.suggestion(name, listed)}"
+        )
     if pretrained and not timm.is_model_pretrained(name):
         raise ValueError(f"timm has no weights of {name}. Start from random ones: model.pretrained=false.")
     if pretrained and weights is not None:
         raise ValueError(
             f"model.weights must be null with model.pretrained=true, got {weights}. Set one of them alone."
         )
-    facts = timm.get_pretrained_cfg(name)
-    names = of_names(_class_names(facts)) if pretrained else None
+    pretrained_cfg = timm.get_pretrained_cfg(name)
+    names = of_names(_class_names(pretrained_cfg)) if pretrained else None
     stated = stated_or_own(f"{name} with pretrained={str(pretrained).lower()}", task, classes, names)
     outputs = None
     if pretrained:
-        own = None if names is None else names.classes
-        outputs = outputs_of(f"timm's weights of {name}", own, facts.num_classes, stated, new_head)
+        known_classes = None if names is None else names.classes
+        outputs = outputs_of(f"timm's weights of {name}", known_classes, pretrained_cfg.num_classes, stated, new_head)
     keeps = outputs is not None and has_numbers()
     settings: dict[str, Any] = {"in_chans": shape[0]}
-    settings["num_classes"] = facts.num_classes if keeps else len(stated.classes)
-    if facts.fixed_input_size:
+    settings["num_classes"] = pretrained_cfg.num_classes if keeps else len(stated.classes)
+    if pretrained_cfg.fixed_input_size:
         settings["img_size"] = tuple(shape[1:])
     remedy = "Fetch them once where there is a network and copy the cache (the folder HF_HOME) here, name a file, "
     remedy += "model.weights=FILE, or start from random weights, model.pretrained=false."
-    on_hub = facts.hf_hub_id if pretrained and has_numbers() else None
-    with fetching(f"of {name}", facts.hf_hub_id or facts.url, remedy, on_hub):
+    on_hub = pretrained_cfg.hf_hub_id if pretrained and has_numbers() else None
+    with fetching(f"of {name}", pretrained_cfg.hf_hub_id or pretrained_cfg.url, remedy, on_hub):
         network = timm.create_model(name, pretrained=pretrained and has_numbers(), **settings)
-    heads = [facts.classifier] if isinstance(facts.classifier, str) else facts.classifier
+    heads = [pretrained_cfg.classifier] if isinstance(pretrained_cfg.classifier, str) else pretrained_cfg.classifier
     if keeps and outputs is not None:
         for head in heads:
             choose_outputs(network, head, outputs)
     if weights is not None:
         load_weights(network, weights, heads if new_head else (), classes=stated.classes)
     fix_same_padding(network, shape)
-    mean, std = normalisation(shape[0], mean, std, (facts.mean, facts.std) if pretrained else None)
+    mean, std = normalisation(shape[0], mean, std, (pretrained_cfg.mean, pretrained_cfg.std) if pretrained else None)
     classifier = Classifier(network, stated, mean, std, output)
     classifier.arguments = {"task": stated.kind, "classes": list(stated.classes), "mean": list(mean), "std": list(std)}
     return classifier
 
 
-def _class_names(facts: Any) -> list[str] | None:
+def _class_names(pretrained_cfg: Any) -> list[str] | None:
     """The names of a network's outputs, short ones where these differ; None where timm does not know them."""
     data = checks.import_extra("timm.data", "timm")
-    subset = data.infer_imagenet_subset(facts.to_dict())
+    subset = data.infer_imagenet_subset(pretrained_cfg.to_dict())
     if not subset:
-        return None if facts.label_names is None else list(facts.label_names)
+        return None if pretrained_cfg.label_names is None else list(pretrained_cfg.label_names)
     info = data.ImageNetInfo(subset)
     return [info.index_to_description(number).partition(",")[0] for number in range(info.num_classes())]
 

@@ -11,7 +11,7 @@ from dovision.interfaces import Autoencoder
 from dovision.types import Layout
 
 EXPANSIONS = (4, 32)  # least and largest size of a dictionary, in widths of the layer
-LAYOUTS = [each.value for each in Layout if each is not Layout.NHTC]
+LAYOUTS = [layout.value for layout in Layout if layout is not Layout.NHTC]
 
 
 class TopkSae(Autoencoder):
@@ -103,8 +103,8 @@ class TopkSae(Autoencoder):
     def after_fit(self) -> None:
         """Put the latents into the order of their activity."""
         order = self.activity.argsort(descending=True, stable=True)
-        for own in (self.encoder.weight, self.idle, self.activity):
-            own.copy_(own[order])
+        for values in (self.encoder.weight, self.idle, self.activity):
+            values.copy_(values[order])
         self.decoder.weight.copy_(self.decoder.weight[:, order])
 
     @torch.no_grad()

@@ -69,18 +69,18 @@ def torchvision_model(
     file = weights if weights is not None and weights.endswith(_FILE_ENDINGS) else None
     if weights is not None and file is None:
         checks.choice("model.weights", weights, ["DEFAULT", *(choice.name for choice in choices)])
-    own = None if weights is None or file is not None else choices[weights]
-    names = of_names(None if own is None else own.meta.get("categories"))
+    published = None if weights is None or file is not None else choices[weights]
+    names = of_names(None if published is None else published.meta.get("categories"))
     stated = stated_or_own(f"{name} with weights={weights or 'null'}", task, classes, names)
-    network = _network(name, own, stated, names, new_head)
+    network = _network(name, published, stated, names, new_head)
     _drop_auxiliary_heads(network)
     if shape[0] != 3:
-        _replace_first_convolution(network, shape[0], pretrained=own is not None)
+        _replace_first_convolution(network, shape[0], pretrained=published is not None)
     if file is not None:
         head = [_head(network, len(stated.classes))[0]] if new_head else ()
         load_weights(network, file, head, classes=stated.classes)
-    known = own.transforms() if own is not None else None
-    mean, std = normalisation(shape[0], mean, std, None if known is None else (known.mean, known.std))
+    preset = published.transforms() if published is not None else None
+    mean, std = normalisation(shape[0], mean, std, None if preset is None else (preset.mean, preset.std))
     classifier = Classifier(network, stated, mean, std, output)
     classifier.arguments = {"task": stated.kind, "classes": list(stated.classes), "mean": list(mean), "std": list(std)}
     return classifier
@@ -129,7 +129,7 @@ def _random(name: str, classes: int) -> nn.Module:
 def _head(network: nn.Module, count: int) -> tuple[str, nn.Linear | nn.Conv2d]:
     """The last layer of so many outputs, and its name."""
     layers = [(name, layer) for name, layer in network.named_modules() if isinstance(layer, nn.Conv2d | nn.Linear)]
-    return [each for each in layers if len(each[1].weight) == count][-1]
+    return [layer for layer in layers if len(layer[1].weight) == count][-1]
 
 
 def _drop_auxiliary_heads(network: nn.Module) -> None:

@@ -72,8 +72,8 @@ def xrv_model(
     if task not in ("multilabel", None):
         raise ValueError(f"xrv_model's task must be multilabel, got {task!r}. Choose model=torchvision_model for it.")
     library = checks.import_extra("torchxrayvision", "xrv").models
-    facts = _facts(library, name, shape)
-    points = {label: at for label, at in zip(facts["labels"], facts["op_threshs"], strict=True) if math.isfinite(at)}
+    entry = _facts(library, name, shape)
+    points = {label: at for label, at in zip(entry["labels"], entry["op_threshs"], strict=True) if math.isfinite(at)}
     stated = stated_or_own(name, task, classes, Task("multilabel", tuple(points)))
     classes = stated.classes
     untrained = [label for label in classes if label not in points]  # never trained: without an operating point
@@ -87,15 +87,15 @@ def xrv_model(
             f"{name} has no trained output for {', '.join(untrained)}: the collections it was trained on do not label "
             "them. Leave them out of dataset.classes, choose another model.name, or fit them: model.new_head=true."
         )
-    network = _random(name, len(facts["labels"]))
+    network = _random(name, len(entry["labels"]))
     if weights is not None:
-        whole = f"If it is the head, save all its {len(facts['labels'])} outputs, as {name} has them, for any classes."
+        whole = f"If it is the head, save all its {len(entry['labels'])} outputs, as {name} has them, for any classes."
         load_weights(network, weights, ignored=[_POINTS], remedies=OF_MODEL_WEIGHTS._replace(head=whole))
     elif pretrained and has_numbers():
         network.load_state_dict(_weights(library, name))
         if untrained:
             log.warning("%s has no trained head for %s: the logits start as 0.", name, ", ".join(untrained))
-    names = [label if label in points else "" for label in facts["labels"]]
+    names = [label if label in points else "" for label in entry["labels"]]
     choose_outputs(network, "classifier" if name.startswith("densenet") else "fc", output_numbers(names, classes))
     thresholds = [points.get(label, 0.5) for label in classes] if pretrained and weights is None else []
     classifier = XrvClassifier(network, replace(stated, thresholds=tuple(thresholds)), untrained)
@@ -114,14 +114,14 @@ xrv_model.trained_pixels = _trained_pixels  # type: ignore[attr-defined]
 def _facts(library: Any, name: str, shape: Shape) -> dict[str, Any]:
     families = ("densenet121-", "resnet50-")  # the library's full names
     checks.choice("model.name", name, [key for key in library.model_urls if key.startswith(families)])
-    facts: dict[str, Any] = library.model_urls[name]
-    size = facts["input_resolution"]
+    entry: dict[str, Any] = library.model_urls[name]
+    size = entry["input_resolution"]
     if tuple(shape) != (1, size, size):
         raise ValueError(
             f"{name} takes grey images of {size} x {size} pixels, got shape {list(shape)}. "
             f"Set dataset.shape=[1,{size},{size}]."
         )
-    return facts
+    return entry
 
 
 def _random(name: str, outputs: int) -> nn.Module:
