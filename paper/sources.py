@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 
 from dovision import checks
-from dovision.analysis.mixed_origins import mixed
+from dovision.identity.differences import mixed
 from dovision.report.report_figure import Catalogue, ReportFigure
 from dovision.report.style import WIDTHS
 from dovision.store.run_record import UNREADABLE, survey

@@ -15,12 +15,13 @@ from hydra import compose, initialize_config_dir
 from dovision.cli.evaluate import main
 from dovision.config import settings
 from dovision.config.sources import configuration_folder
+from dovision.identity import digests
+from dovision.identity.digests import Digests
+from dovision.identity.plans import surroundings
+from dovision.identity.shared import Shared
 from dovision.io.atomic import PARTIAL
-from dovision.runtime import fingerprints
-from dovision.runtime.fingerprints import Fingerprints
-from dovision.store.provenance import surroundings
 from dovision.store.run_directory import DONE, RunDirectory
-from dovision.sweeps.reuse import decide
+from dovision.sweeps.run_status import run_status
 
 pytestmark = pytest.mark.slow
 SMALL = ("dataset=digits", "training.classifier.epochs=1", "training.autoencoder.epochs=1", "evaluation.images=12")
@@ -70,7 +71,7 @@ def condition(original, tmp_path, monkeypatch):
     """A copy of it, to change."""
     shutil.copytree(original[0], tmp_path / "condition")
     monkeypatch.chdir(tmp_path / "condition")
-    monkeypatch.setattr(fingerprints, "SETTLED", -60.0)
+    monkeypatch.setattr(digests, "SETTLED", -60.0)
     return tmp_path / "condition"
 
 
@@ -81,10 +82,11 @@ def composed(*overrides: str):
 
 
 def unlike() -> str:
-    with Fingerprints(Path()) as prints:
-        decision = decide(RunDirectory("user"), composed(*SMALL, *USER), prints)
-    assert (decision.skip == DONE) == (decision.unlike == "")
-    return decision.unlike
+    job, of_command = composed(*SMALL, *USER), Shared()
+    plan = of_command.plan(job, of_command.images(job.dataset), Path("user"))
+    status = run_status(RunDirectory("user"), plan, None, of_command.digests(Path()))
+    assert (status.skip == DONE) == (status.unlike == "")
+    return status.unlike
 
 
 def flipped(path: Path) -> None:
@@ -149,8 +151,8 @@ def test_images_without_the_record_of_their_run_count_too(tmp_path, monkeypatch)
         Path("source", "attacked", "attack").mkdir(parents=True, exist_ok=True)
         Path("source", "attacked", "attack", name).write_bytes(b"of images")
     run.complete({})
-    before = surroundings(composed(*SMALL, *USER))["files"]
+    before = surroundings(composed(*SMALL, *USER), Digests(tmp_path))["files"]
     Path("source", "run.json").unlink()
-    assert surroundings(composed(*SMALL, *USER))["files"] == before
+    assert surroundings(composed(*SMALL, *USER), Digests(tmp_path))["files"] == before
     flipped(Path("source", "attacked", "attack", "keys.npy"))
-    assert surroundings(composed(*SMALL, *USER))["files"] != before
+    assert surroundings(composed(*SMALL, *USER), Digests(tmp_path))["files"] != before

@@ -8,8 +8,7 @@ from hydra import compose, initialize_config_dir
 from dovision.config import settings
 from dovision.config.sources import configuration_folder
 from dovision.datasets.phantom import Phantom
-from dovision.evaluation.test_images import first_samples
-from dovision.evaluation.test_images import test_samples as evaluated
+from dovision.identity.samples import evaluated_samples, first_samples
 
 
 @pytest.fixture(scope="module")
@@ -32,15 +31,16 @@ def test_any_number_of_images_is_the_beginning_of_the_splits_order(films, split)
 
 @pytest.mark.slow
 def test_boxed_images_are_taken_in_the_splits_order_too(films):
-    boxed = evaluated(configured("evaluation.only_with_boxes=true").evaluation, films)
+    boxed = evaluated_samples(configured("evaluation.only_with_boxes=true").evaluation, films)
     table = films.table("test")
     assert boxed == table["sample"][table["disease"] == 1].tolist()
     assert (
-        evaluated(configured("evaluation.only_with_boxes=true", "evaluation.images=5").evaluation, films) == boxed[:5]
+        evaluated_samples(configured("evaluation.only_with_boxes=true", "evaluation.images=5").evaluation, films)
+        == boxed[:5]
     )
     unknown = films.source_boxes
     films.source_boxes = lambda split: unknown(split).iloc[:0]
     with pytest.raises(
         ValueError, match="evaluation.only_with_boxes needs test images with a box that speaks for a class"
     ):
-        evaluated(configured("evaluation.only_with_boxes=true").evaluation, films)
+        evaluated_samples(configured("evaluation.only_with_boxes=true").evaluation, films)

@@ -30,6 +30,7 @@ MATCHED_CONTROL = " control "  # between the name of a unit, or a set, and the n
 OUTSIDE = "outside"  # the unit of all that is in no mask of an image
 TOKENS = "tokens"  # the site of a vision transformer's tokens, behind their position embedding
 CODE = "code"  # the site of an edit of an inserted autoencoder's code
+ATTACKED_FOLDER = "attacked"  # in a run directory: a folder an attack, with all attacked images
 
 
 class Box(NamedTuple):

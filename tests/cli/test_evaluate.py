@@ -17,7 +17,7 @@ from hydra import compose, initialize_config_dir
 
 from dovision.cli.evaluate import main
 from dovision.config.sources import configuration_folder
-from dovision.runtime import fingerprints
+from dovision.identity import digests
 from dovision.store.run_record import read_sweep
 
 ATTACKED = ("attack=fgsm", "attack.eps=[0.1,16/255]")
@@ -62,7 +62,7 @@ def test_a_run_leaves_its_tables_and_says_all_about_itself(fitted):
 
 def test_the_same_command_again_does_nothing_and_says_so(fitted, dovision_evaluate, capsys):
     def times():
-        written = {path for path in fitted.rglob("*") if path.is_file()} - {fitted / fingerprints.CACHE_FILE}
+        written = {path for path in fitted.rglob("*") if path.is_file()} - {fitted / digests.CACHE_FILE}
         return {path: path.stat().st_mtime_ns for path in written}
 
     before = times()

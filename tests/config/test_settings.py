@@ -14,7 +14,7 @@ from dovision.config import settings
 from dovision.config.sources import configuration_folder
 
 PACKAGE = Path(settings.__file__).parents[1]
-KNOW_HYDRA = ("cli", "config", "sweeps", "view")  # packages in which a configuration is composed and read
+KNOW_HYDRA = ("cli", "config", "identity", "sweeps", "view")  # packages in which a configuration is composed and read
 
 
 def composed(*overrides: str, command: str = "evaluate"):

@@ -14,10 +14,13 @@ from omegaconf import OmegaConf
 from PIL import Image
 from torchvision.datasets import CIFAR10
 
-from dovision.datasets import digits
+from dovision.config.component import Component
+from dovision.config.sources import resolved
+from dovision.datasets import digits as digits_dataset
+from dovision.identity import digests, shared
+from dovision.identity.digests import Digests, stat_files
+from dovision.identity.shared import Shared
 from dovision.interfaces import Images
-from dovision.runtime import fingerprints
-from dovision.runtime.fingerprints import CACHE_FILE, MANY, Fingerprints, stat_files
 from made_birds import write_birds
 from made_libraries import hf_parts, write_cifar10, write_films
 from made_tables import write_table
@@ -32,7 +35,8 @@ FILM = Path("images_002", "images", "00000008_001.png")
 @pytest.fixture(autouse=True)
 def settled(monkeypatch):
     """Let a file count as settled at once."""
-    monkeypatch.setattr(fingerprints, "SETTLED", -60.0)
+    for module in (digests, shared):
+        monkeypatch.setattr(module, "SETTLED", -60.0)
 
 
 def exchange(path: Path, flip) -> None:
@@ -144,8 +148,8 @@ class Digits(Case):
         """The file is scikit-learn's own."""
         data = sklearn.datasets.load_digits()
         data.images[5, 3, 3] += 1
-        self.monkeypatch.setattr(digits, "load_digits", lambda: data)
-        self.monkeypatch.setattr(fingerprints, "stat_files", lambda paths: stat_files(paths)._replace(state="other"))
+        self.monkeypatch.setattr(digits_dataset, "load_digits", lambda: data)
+        self.monkeypatch.setattr(shared, "stat_files", lambda paths: stat_files(paths)._replace(digest="other"))
 
 
 class Phantom(Case):
@@ -235,13 +239,14 @@ def test_an_exchanged_pixel_is_other_data(path, tmp_path, monkeypatch, nih_root)
     folder.mkdir(exist_ok=True)
     case = CASES[path.stem](folder, monkeypatch)
 
-    def opened() -> Images:
-        return instantiate(OmegaConf.merge(OmegaConf.load(path), case.settings))
+    jobs = Shared()
 
     def found() -> set[str]:
-        """At first, and as it is remembered."""
-        with Fingerprints(tmp_path) as prints:
-            return {opened().fingerprint, prints.data(str(case.settings), opened)}
+        """By itself, as jobs share it, and from the digests that are kept."""
+        dataset = Component("dataset", resolved(OmegaConf.merge(OmegaConf.load(path), case.settings)))
+        images = jobs.images(dataset)
+        assert images.files is None or not images.labelled or jobs.images(dataset) is images
+        return {dataset.make().fingerprint, *(images.identified(Digests(tmp_path).many) for _ in range(2))}
 
     (before,) = found()
     assert found() == {before}
@@ -290,20 +295,15 @@ def test_a_pixel_of_a_store_counts(nih_root):
 def test_films_are_read_for_their_hashes_once_and_then_only_what_has_changed(nih_root, tmp_path, caplog, monkeypatch):
     caplog.set_level("INFO")
     read = []
-    sha256 = fingerprints.files.sha256
-    monkeypatch.setattr(fingerprints.files, "sha256", lambda path: read.append(Path(path).name) or sha256(path))
+    sha256 = digests.files.sha256
+    monkeypatch.setattr(digests.files, "sha256", lambda path: read.append(Path(path).name) or sha256(path))
 
     def found() -> str:
-        with Fingerprints(tmp_path) as prints:
-            return prints.opened("key", lambda: prepared(nih_root, None)).fingerprint
+        return prepared(nih_root, None).identified(Digests(tmp_path).many)
 
     before = found()
     assert len(read) == len(set(read)) == 16
     assert "reading 16 of 16 files of the dataset for their hashes" in caplog.text
-    assert (tmp_path / MANY).exists()
-    assert (
-        len((tmp_path / CACHE_FILE).read_text()) < 1000
-    )  # bytes: what each command reads does not grow with the dataset
     assert found() == before
     assert len(read) == 16
     flat(nih_root / FILM)

@@ -11,11 +11,12 @@ from torch.nn.functional import linear
 
 import dovision as dv
 from dovision.config.component import Component
+from dovision.identity.plans import files_named
+from dovision.io.files import sha256
 from dovision.models import checkpoint
 from dovision.models.hf_model import hf_model
 from dovision.propagation import Propagation
 from dovision.propagation.site_table import site_table
-from dovision.store.provenance import files_named
 from dovision.training.foreign import check_order, unread
 from made_hf import LABELS, MEAN, NETWORKS, STD, save_network
 
@@ -154,9 +155,9 @@ def test_mean_and_std_are_those_of_the_image_processor(tmp_path, facts, mean, st
 def test_all_files_of_a_folder_are_part_of_the_identity(tmp_path):
     save_network(tmp_path)
     settings = {"model": {"source": str(tmp_path)}}
-    (before,) = files_named(settings).values()
+    (before,) = files_named(settings, sha256).values()
     (tmp_path / "preprocessor_config.json").write_text("{}")
-    (after,) = files_named(settings).values()
+    (after,) = files_named(settings, sha256).values()
     assert before != after
 
 

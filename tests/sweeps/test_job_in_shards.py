@@ -8,11 +8,11 @@ import signal
 
 import pytest
 
-from dovision.store import provenance
+from dovision.cli import evaluate
+from dovision.identity import code as code_of
 from dovision.store.job_shards import merged_folder, shard_folders
 from dovision.store.run_directory import RunDirectory
 from dovision.store.run_record import survey
-from dovision.sweeps import reuse
 
 FIVE = ("evaluation.batch_size=2", "evaluation.shards=5", "evaluation.shard=range(5)", "-m")
 THREE = ("evaluation.shards=3", "evaluation.shard=0,1,2", "-m")
@@ -172,7 +172,7 @@ def test_a_shard_of_something_else_is_refused(small, three, capsys, change):
 
 def test_after_a_change_of_code_the_same_command_measures_and_merges_again(small, three, monkeypatch, capsys):
     before = completed(small, *THREE)
-    monkeypatch.setattr(provenance, "software", lambda: {"code": "0123456789ab", "torch": before["torch"]})
+    monkeypatch.setattr(code_of, "software", lambda: {"code": "0123456789ab", "torch": before["torch"]})
     assert small("evaluation.shards=3") == 1  # leaves the merged run as it is
     after = completed(small, "evaluation.shards=3", "evaluation.shard=0")
     assert after == before
@@ -185,7 +185,7 @@ def test_after_a_change_of_code_the_same_command_measures_and_merges_again(small
 def test_who_tried_to_merge_too_early_looks_again(small, three, monkeypatch):
     assert small("evaluation.shards=3", "evaluation.shard=0,1", "-m") == 1
     looks = iter([{}, {1: "other code"}])  # by the second, under the lock, shard 1 is outdated; then it is not
-    monkeypatch.setattr(reuse, "outdated_shards", lambda *_: next(looks, {}))
+    monkeypatch.setattr(evaluate, "outdated_shards", lambda *_: next(looks, {}))
     assert tables(completed(small, "evaluation.shards=3", "evaluation.shard=2")) == three
     assert next(looks, None) is None
 

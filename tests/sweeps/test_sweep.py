@@ -121,7 +121,7 @@ def test_a_signal_ends_the_sweep_and_the_same_command_goes_on_where_it_was(
     assert_undisturbed(small.root)
 
 
-@pytest.mark.long  # test_reuse.py decides on each of these, without sweeps
+@pytest.mark.long  # test_run_status.py decides on each of these, without sweeps
 @pytest.mark.slow
 def test_rerun_says_which_jobs_are_done_again(small, assert_undisturbed, in_batch, states, capsys):
     in_batch(4, fail(RuntimeError("no")))

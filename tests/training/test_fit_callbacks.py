@@ -7,9 +7,10 @@ import pytest
 from pytorch_lightning.callbacks import DeviceStatsMonitor, Timer
 
 from dovision.config.component import Component, read_group
+from dovision.identity.plans import callbacks_of_fit
 from dovision.store.run_record import read_sweep
 from dovision.training import fit_callbacks
-from dovision.training.fit_callbacks import callbacks_of_tests, check_callbacks, of_fit
+from dovision.training.fit_callbacks import callbacks_of_tests, check_callbacks
 
 OWN = Component("callbacks.own", {"_target_": "pytorch_lightning.callbacks.Timer"})
 SAVES = Component("callbacks.saves", {"_target_": "pytorch_lightning.callbacks.ModelCheckpoint", "every_n_epochs": 1})
@@ -26,8 +27,8 @@ def test_a_test_gets_what_neither_monitors_nor_saves_epochs(configured):
 
 
 def test_a_fit_gets_all_but_what_measures_and_that_of_the_autoencoder_no_monitors(configured):
-    assert set(configured) - set(of_fit(configured, monitors=True)) == {"effects", "maps", "detection"}
-    left = set(of_fit(configured, monitors=True)) - set(of_fit(configured, monitors=False))
+    assert set(configured) - set(callbacks_of_fit(configured, monitors=True)) == {"effects", "maps", "detection"}
+    left = set(callbacks_of_fit(configured, monitors=True)) - set(callbacks_of_fit(configured, monitors=False))
     assert left == {"early_stopping", "model_checkpoint"}
 
 

@@ -3,7 +3,6 @@ from __future__ import annotations
 import itertools
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -22,6 +21,7 @@ from dovision.models import checkpoint
 from dovision.store.run_record import read_sweep
 from dovision.training import model_cache
 from dovision.training.causal_autoencoder import CausalAutoencoder
+from dovision.training.networks import architecture_of
 from dovision.types import Task
 
 FEW_STEPS = ("dataset=digits", "dataset.test_fraction=0.75")  # three steps an epoch
@@ -213,65 +213,10 @@ def test_a_damaged_file_among_the_fitted_models_is_fitted_again(cached, tmp_path
     assert cached.read_bytes() == whole
 
 
-@pytest.mark.parametrize("change", ["weight", "hook", "mode", "gradient"])
-def test_later_jobs_share_a_classifier_as_long_as_nothing_changes_it(fitted, change):
-    (path,) = (fitted / "checkpoints").glob("classifier-*/classifier.ckpt")
-    with initialize_config_dir(str(configuration_folder()), version_base="1.3"):
-        job = settings.read("evaluate", compose("evaluate", ["dataset=digits", f"output_root={fitted}"]))
-    first = model_cache._shared(job, path).classifier
-    assert model_cache._shared(job, path).classifier is first
-    parameter = next(first.parameters())
-    if change == "weight":
-        parameter.data.flatten()[0] += 1
-    elif change == "hook":
-        first.network.register_forward_hook(lambda *_: None)
-    elif change == "mode":
-        first.network.train()
-    else:
-        parameter.requires_grad_(False)
-    own = model_cache._shared(job, path).classifier
-    assert own is not first
-    state = checkpoint.read_checkpoint(path)["state"]
-    assert all(torch.equal(tensor, state[name]) for name, tensor in own.state_dict().items())
-
-
-def test_a_file_is_read_again_by_a_later_job_only_if_it_has_changed(fitted, tmp_path, monkeypatch):
-    (found,) = (fitted / "checkpoints").glob("classifier-*/classifier.ckpt")
-    path = tmp_path / found.parent.name / found.name
-    shutil.copytree(found.parent, path.parent)
-    os.utime(path, (1, 1))
-    monkeypatch.setattr(model_cache, "SETTLED", -60.0)  # the copy's entry is young
-    with initialize_config_dir(str(configuration_folder()), version_base="1.3"):
-        job = settings.read("evaluate", compose("evaluate", ["dataset=digits", f"output_root={fitted}"]))
-    read = []
-    plain = sealed.read_sealed
-    monkeypatch.setattr(sealed, "read_sealed", lambda name: read.append(name) or plain(name))
-    assert not model_cache._is_shared(job, path)
-    first = model_cache._shared(job, path).classifier
-    assert model_cache._is_shared(job, path)
-    assert model_cache._shared(job, path).classifier is first
-    assert len(read) == 1
-    whole = path.read_bytes()
-    path.write_bytes(whole[:5000] + bytes([whole[5000] ^ 1]) + whole[5001:])
-    os.utime(path, (1, 1))
-    assert not model_cache._is_shared(job, path)
-    with pytest.raises(ValueError, match="is damaged"):
-        model_cache._shared(job, path)
-
-
-def test_later_jobs_choose_the_engines_of_a_shared_classifier_themselves(fitted, monkeypatch):
-    (path,) = (fitted / "checkpoints").glob("classifier-*/classifier.ckpt")
-    with initialize_config_dir(str(configuration_folder()), version_base="1.3"):
-        job = settings.read("evaluate", compose("evaluate", ["dataset=digits", f"output_root={fitted}"]))
-    forgotten = []
-    monkeypatch.setattr(model_cache, "forget_choices", forgotten.append)
-    assert model_cache._shared(job, path).classifier in forgotten
-
-
 def test_a_network_is_made_without_a_random_number_of_the_jobs(fitted):
     (path,) = (fitted / "checkpoints").glob("classifier-*/classifier.ckpt")
     with initialize_config_dir(str(configuration_folder()), version_base="1.3"):
         job = settings.read("evaluate", compose("evaluate", ["dataset=digits", f"output_root={fitted}"]))
     before = torch.get_rng_state()
-    model_cache.read_model(job, path)
+    model_cache.read_model(path, architecture_of(job))
     assert torch.equal(torch.get_rng_state(), before)

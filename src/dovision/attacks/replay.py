@@ -14,9 +14,9 @@ from dovision.functional.norms import in_budget, size
 from dovision.interfaces import Attack, Classifier
 from dovision.io import arrays, paths
 from dovision.io.text_files import read_json
-from dovision.types import Batch, Epsilons
+from dovision.types import ATTACKED_FOLDER, Batch, Epsilons
 
-FOLDER = "attacked"  # in the run directory: a folder an attack, in which there are
+# in `ATTACKED_FOLDER` of the run directory, a folder an attack, there are
 FACTS = "facts.json"  # norm and epsilons of the attack, and
 KEYS = "keys.npy"  # sample and group of each image, (N, 2) int64;
 MAIN = "attack"  # name of the attack under which effects are measured; those of detection have their own
@@ -50,7 +50,7 @@ class Replay(Attack):
     def __init__(self, run: str, attack: str = MAIN, eps: Epsilons | None = None) -> None:
         for name, value in (("run", run), ("attack", attack)):
             checks.instance(name, value, str, "text, a run directory and the name of its attack")
-        self.folder = Path(run) / FOLDER / paths.file_name("attack", attack)
+        self.folder = Path(run) / ATTACKED_FOLDER / paths.file_name("attack", attack)
         stored = _facts(self.folder)
         super().__init__(stored["eps"] if eps is None else eps, stored["norm"])
         missing = [wanted for wanted in self.eps if wanted not in stored["eps"]]

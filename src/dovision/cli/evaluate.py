@@ -20,24 +20,27 @@ from dovision.evaluation import callbacks
 from dovision.evaluation.callback import ClassifierUnderTest
 from dovision.evaluation.effects import EffectEvaluation
 from dovision.evaluation.maps import MapEvaluation
-from dovision.evaluation.test_images import check_one_device, check_units, shard_samples, test_samples
+from dovision.evaluation.test_images import check_one_device, check_units
 from dovision.findings.headline_numbers import numbers
 from dovision.functional.norms import condition_name
+from dovision.identity.digests import Digests
+from dovision.identity.plans import CLASSIFIER, Plan
+from dovision.identity.shared import shared
 from dovision.interfaces import Attack, Images, Intervention
 from dovision.runtime.outcomes import ImagesLost
 from dovision.runtime.progress import DISPLAY
 from dovision.store.job_shards import SHARD, ShardsLacking, check_complete, finished_shards, missing_shards
 from dovision.store.map_tables import write_boxes
-from dovision.store.provenance import origin, surroundings
 from dovision.store.run_directory import BeingWritten, RunDirectory
 from dovision.store.schemas import read_summary
 from dovision.store.tables import CLEAN, images_without_units, measured_samples
 from dovision.store.thumbnails import pictured_samples
 from dovision.store.unit_masks import write_object_masks
-from dovision.sweeps import reuse, sweep
+from dovision.sweeps import sweep
+from dovision.sweeps.run_status import open_run, outdated_shards
 from dovision.training import model_cache
 from dovision.training.fit_callbacks import callbacks_of_tests
-from dovision.training.model_cache import CLASSIFIER
+from dovision.training.networks import JobNetworks
 from dovision.training.trainer import StopAfterBatch, limits, make_trainer
 
 log = logging.getLogger(__name__)
@@ -81,43 +84,43 @@ def _awaited(settings: EvaluateSettings, folder: Path) -> str:
     shards = settings.evaluation.shards
     if missing := missing_shards(folder, shards):
         return f"{len(missing)} of {shards} shards are not completed yet"
-    if outdated := reuse.outdated_shards(settings, folder):
+    images = shared().images(settings.dataset)
+    plan, digests = shared().plan(settings, images, folder), shared().digests(settings.output_root)
+    if outdated := outdated_shards(plan, shards, digests):
         numbers = ", ".join(map(str, outdated))
         return f"shards {numbers} of {shards} are of other code, data or weights, and are to be measured again"
     return ""
 
 
 def _evaluate(settings: EvaluateSettings) -> None:
-    run = reuse.open_run(settings)
+    images = shared().images(settings.dataset)
+    plan = shared().plan(settings, images, Path(HydraConfig.get().runtime.output_dir))
+    digests = shared().digests(settings.output_root)
+    run = open_run(plan, settings.rerun, digests)
     if run is None:
         return
     if settings.evaluation.is_merged:
-        _check_shards(run, settings)
-    with session.running(run, settings) as own, DISPLAY.job(_steps(settings), sweep.job_name(run.path)):
-        images = reuse.open_images(settings)
-        of_job = test_samples(settings.evaluation, images)
-        samples = shard_samples(settings.evaluation, of_job)
+        _check_shards(run, plan, settings.evaluation.shards, digests)
+    with session.running(run, settings, plan) as own, DISPLAY.job(_steps(settings), sweep.job_name(run.path)):
         intervention: Intervention = settings.intervention.make()
         intervention.bind(images, settings.evaluation.split)
-        check_units(intervention, images, of_job)
+        check_units(intervention, images, plan.merged_samples)
         attack: Attack = settings.attack.make()
         detection_setup = callbacks.detection_setup(settings)
         reported: ReportedNumbers | None = None if settings.reported is None else settings.reported.make()
-        code = intervention.on_code or (detection_setup is not None and detection_setup.reads_code)
-        around = surroundings(settings)  # refuses changed files before anything is fitted
         DISPLAY.step("fits")
-        fitted = callbacks.networks(settings, images, code, own.loggers)
-        networks = {name: stage.classifier for name, stage in fitted.items()}
-        facts = {**around, **model_cache.facts(images, fitted)}
-        rows_depend_on = origin(facts)
+        job = JobNetworks(settings, plan, images, digests, own.loggers)
+        networks = {name: model.classifier for name, model in job.all().items()}
+        plan = job.plan  # with the weights of all networks
+        facts = {**plan.surroundings, **model_cache.facts(images, job.fitted)}
 
         DISPLAY.step("effects")
         shards = settings.evaluation.shards
-        merged = finished_shards(run.path, shards, rows_depend_on) if settings.evaluation.is_merged else None
+        merged = finished_shards(run.path, shards, plan.origin) if settings.evaluation.is_merged else None
         evaluation = callbacks.effect_evaluation(
-            settings, run.path, images, networks, intervention, attack, rows_depend_on, merged, of_job
+            settings, run.path, images, networks, intervention, attack, plan.origin, merged, plan.merged_samples
         )
-        maps = callbacks.map_evaluation(settings, run.path, images, of_job, networks, rows_depend_on, merged)
+        maps = callbacks.map_evaluation(settings, run.path, images, plan.merged_samples, networks, plan.origin, merged)
         trainer = make_trainer(
             settings.trainer,
             [evaluation, *maps, StopAfterBatch(own.stop), *callbacks_of_tests(settings.callbacks)],
@@ -126,23 +129,23 @@ def _evaluate(settings: EvaluateSettings) -> None:
             use_distributed_sampler=False,
         )
         check_one_device(settings.evaluation, trainer.world_size)
-        first = samples[: settings.evaluation.batch_size]  # from which the callback knows what there is
-        data = callbacks.evaluation_data(settings, images, samples if merged is None else first)
+        first = plan.samples[: settings.evaluation.batch_size]  # from which the callback knows what there is
+        data = callbacks.evaluation_data(settings, images, plan.samples if merged is None else first)
         trainer.test(ClassifierUnderTest(networks[CLASSIFIER]), datamodule=data, verbose=False)
 
         if trainer.is_global_zero:
-            _write_objects(run.path, images, settings.evaluation.split, samples, bool(maps))
+            _write_objects(run.path, images, settings.evaluation.split, plan.samples, bool(maps))
             passes = {**evaluation.pass_facts, **evaluation.attack_facts}
             found = measured_samples(run.path, [CLEAN, *map(condition_name, attack.eps)])
             counts = {"images": len(found), "images_without_units": images_without_units(run.path)}
             run.record({**passes, **facts, **counts, **_place(settings, evaluation, maps)})
-            if not limits(settings.trainer) and (found != set(samples) or any(each.lost for each in maps)):
+            if not limits(settings.trainer) and (found != set(plan.samples) or any(each.lost for each in maps)):
                 least = min([len(found), *(each.tested for each in maps)])
-                raise ImagesLost(f"{least} of {len(samples)} test images were measured")
+                raise ImagesLost(f"{least} of {len(plan.samples)} test images were measured")
             if detection_setup is not None:
                 DISPLAY.step("detection")
                 detected = callbacks.run_detection(
-                    settings, run.path, images, networks, detection_setup, own.loggers, rows_depend_on
+                    settings, run.path, images, networks, detection_setup, own.loggers, plan.origin
                 )
                 run.record(detected)
             for each in maps:
@@ -165,10 +168,10 @@ def _write_objects(folder: Path, images: Images, split: str, samples: Sequence[i
     write_object_masks(folder, ((sample, images.masks(split, sample)) for sample in masked))
 
 
-def _check_shards(run: RunDirectory, settings: EvaluateSettings) -> None:
+def _check_shards(run: RunDirectory, plan: Plan, shards: int, digests: Digests) -> None:
     """Refuse to merge into a run, and let go of it as it is, as long as shards are missing or outdated."""
     try:
-        check_complete(run.path, settings.evaluation.shards, reuse.outdated_shards(settings, run.path))
+        check_complete(run.path, shards, outdated_shards(plan, shards, digests))
     except BaseException:
         run.close()
         raise

@@ -13,10 +13,11 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml.error import MarkedYAMLError
 
 from dovision.cli.scripts import multirun_first
-from dovision.config import hashing
 from dovision.config.errors import error_text
 from dovision.config.null_choices import without_null
 from dovision.config.sources import HYDRA_DEFAULTS, configuration_folder
+from dovision.identity import shared
+from dovision.identity.relevance import register_resolvers
 from dovision.runtime.allocator import keep_freed_memory
 from dovision.runtime.outcomes import JobFailed
 from dovision.runtime.signals import Stop, Stopped
@@ -32,10 +33,11 @@ def hydra_main(name: str, story: Story) -> Callable[[], None]:
 
     def main() -> None:
         os.environ["HYDRA_FULL_ERROR"] = "1"  # hand every error to this function, unprinted
-        hashing.register_resolvers()
+        register_resolvers()
         quieten()
         keep_freed_memory()
         sys.argv[1:] = without_null(name, multirun_first(sys.argv[1:]))
+        shared.begin_sharing()
         task = JobTask(name, story, sweep.begin_command())
         launch = hydra.main(config_path=str(configuration_folder()), config_name=name, **HYDRA_DEFAULTS)(task)
         code = _outcome(name, lambda: _launched(launch, task))

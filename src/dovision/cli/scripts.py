@@ -64,9 +64,9 @@ def _free_triton() -> None:
 def _print_only(name: str) -> None:
     import hydra
 
-    from dovision.config.hashing import register_resolvers
     from dovision.config.null_choices import without_null
     from dovision.config.sources import HYDRA_DEFAULTS, configuration_folder
+    from dovision.identity.relevance import register_resolvers
 
     os.environ["HYDRA_FULL_ERROR"] = "1"  # hand every error to this function, unprinted
     register_resolvers()

@@ -17,17 +17,17 @@ from hydra.types import RunMode
 from omegaconf import read_write
 from pytorch_lightning.loggers import Logger
 
-from dovision.config import hashing
 from dovision.config.errors import error_text
 from dovision.config.settings import EvaluateSettings, TrainSettings
 from dovision.config.sources import recorded, without_values
+from dovision.identity.plans import QUESTIONS, Plan
+from dovision.identity.provenance import peak_memory, provenance
 from dovision.models.checkpoint import read_checkpoint
 from dovision.runtime.outcomes import ImagesLost, JobFailed
 from dovision.runtime.process_state import freeing_memory, is_rank_zero, isolated
 from dovision.runtime.progress import DISPLAY
 from dovision.runtime.signals import Stop, Stopped
 from dovision.store.job_shards import SHARD_KEY, merged_folder
-from dovision.store.provenance import peak_memory, provenance
 from dovision.store.run_directory import BeingWritten, RunDirectory
 from dovision.store.run_record import MODEL
 from dovision.tracking.loggers import closing_loggers, log_run, make_loggers
@@ -46,7 +46,7 @@ class Session(NamedTuple):
 
 
 @contextmanager
-def running(run: RunDirectory, settings: EvaluateSettings) -> Iterator[Session]:
+def running(run: RunDirectory, settings: EvaluateSettings, plan: Plan) -> Iterator[Session]:
     """Record a run from `running` to its end, with its log, wall time and peak memory.
 
     The configured loggers receive the configuration, what a completed run shows, and the end in any case. The process
@@ -66,7 +66,7 @@ def running(run: RunDirectory, settings: EvaluateSettings) -> Iterator[Session]:
         record, overrides = settings.record(), recorded(HydraConfig.get().overrides.task)
         facts = {**provenance(), "seed": settings.seed, "started": datetime.now(timezone.utc).isoformat()}
         facts |= {"tags": _tags(record)}
-        facts["questions"] = hashing.questions(settings)
+        facts[QUESTIONS] = plan.questions
         limited = limits(settings.trainer)
         afresh = bool(limited) or settings.rerun == "all" or run.state == "completed"
         run.start(record, overrides, facts, afresh=afresh)

@@ -7,13 +7,12 @@ import pandas as pd
 from dovision.cli.hydra_main import hydra_main
 from dovision.config.settings import SitesSettings
 from dovision.propagation.site_table import site_table
-from dovision.sweeps.meta_networks import Networks
+from dovision.sweeps.meta_networks import meta_classifier, meta_classifier_with_autoencoder
 
 
 def list_sites(settings: SitesSettings) -> None:
     """Print a row for each site of the model, or of the model with its autoencoder."""
-    networks = Networks()
-    make = networks.plain if settings.autoencoder is None else networks.with_autoencoder
+    make = meta_classifier if settings.autoencoder is None else meta_classifier_with_autoencoder
     rows = site_table(make(settings), tuple(settings.dataset["shape"]))
     table = pd.DataFrame(rows).assign(shape=["x".join(map(str, row.shape)) for row in rows])
     left = {name: f"{{:<{table[name].str.len().max()}}}".format for name in table}

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
+
+from hydra.core.hydra_config import HydraConfig
 
 from dovision import checks
 from dovision.cli import session
 from dovision.cli.hydra_main import hydra_main
 from dovision.config.settings import TrainSettings
+from dovision.identity.plans import AUTOENCODER, CLASSIFIER
+from dovision.identity.shared import shared
 from dovision.io.text_files import make_folder
 from dovision.runtime.progress import DISPLAY
-from dovision.sweeps import reuse
 from dovision.tracking.loggers import closing_loggers
-from dovision.training import model_cache
 from dovision.training.checkpointing import scores_text
-from dovision.training.model_cache import AUTOENCODER, CLASSIFIER
+from dovision.training.networks import JobNetworks
 
 log = logging.getLogger(__name__)
 
@@ -31,17 +34,18 @@ def train_networks(settings: TrainSettings) -> float | None:
     make_folder(settings.output_root, setting="output_root")
     loggers = session.loggers_of(settings, "train")
     with closing_loggers(loggers), DISPLAY.job(["data", CLASSIFIER, *([AUTOENCODER] if settings.autoencoder else [])]):
-        images = reuse.open_images(settings)
-        DISPLAY.step(CLASSIFIER)
-        again = settings.rerun == "all"
-        plain = model_cache.classifier(settings, images, again, loggers)
-        log.info("classifier %s: %s", plain.path, scores_text(plain.scores))
-        scores = dict(plain.scores)
-        if settings.autoencoder is not None:
-            DISPLAY.step(AUTOENCODER)
-            with_autoencoder = model_cache.with_autoencoder(settings, images, plain, again, loggers)
-            log.info("autoencoder %s: %s", with_autoencoder.path, scores_text(with_autoencoder.scores))
-            scores |= {f"autoencoder/{name}": score for name, score in with_autoencoder.scores.items()}
+        images = shared().images(settings.dataset)
+        plan = shared().plan(settings, images, Path(HydraConfig.get().runtime.output_dir))
+        digests, again = shared().digests(settings.output_root), settings.rerun == "all"
+        networks = JobNetworks(settings, plan, images, digests, loggers, again)
+        scores: dict[str, float] = {}
+        for name in plan.network_keys:
+            DISPLAY.step(name)
+            fitted = networks.fit(name)
+            log.info("%s %s: %s", name, fitted.path, scores_text(fitted.scores))
+            scores |= {
+                score if name == CLASSIFIER else f"{name}/{score}": value for score, value in fitted.scores.items()
+            }
     if settings.optimized_metric is None:
         return None
     return scores[checks.choice("optimized_metric", settings.optimized_metric, scores)]

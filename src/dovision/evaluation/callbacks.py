@@ -20,6 +20,7 @@ from dovision.evaluation.detector_fits import Fitted, clean_threshold, shown
 from dovision.evaluation.effects import EffectEvaluation
 from dovision.evaluation.explanation_config import MapSettings
 from dovision.evaluation.maps import MapEvaluation
+from dovision.identity.plans import AUTOENCODER, CLASSIFIER, PERMUTED
 from dovision.interfaces import Attack, Classifier, Detector, Explainer, Images, Intervention
 from dovision.runtime.forks import forked_map
 from dovision.runtime.progress import DISPLAY
@@ -27,37 +28,10 @@ from dovision.store.detection_tables import ADAPTIVE_STEPS, SCORES, TEST, adapti
 from dovision.store.shards import FinishedShard, Shards
 from dovision.store.tables import write_table
 from dovision.store.thumbnails import PictureChoice
-from dovision.training import model_cache
 from dovision.training.data_module import ImageDataModule
 from dovision.training.fit_callbacks import callbacks_of_tests
-from dovision.training.model_cache import AUTOENCODER, CLASSIFIER, PERMUTED, FittedModel
 from dovision.training.trainer import limits, make_trainer
 from dovision.types import Batch
-
-
-def networks(
-    settings: EvaluateSettings, images: Images, code: bool, loggers: Sequence[Logger]
-) -> dict[str, FittedModel]:
-    """The networks of a run by their names, fitted if need be.
-
-    Args:
-        settings: of the run.
-        images: which they are fitted to.
-        code: whether the code of an autoencoder is edited or read.
-        loggers: of the curves of fits.
-    """
-    found = {CLASSIFIER: model_cache.classifier(settings, images, loggers=loggers)}
-    if AUTOENCODER in (names := needed(settings, code)):
-        found[AUTOENCODER] = model_cache.with_autoencoder(settings, images, found[CLASSIFIER], loggers=loggers)
-    if PERMUTED in names:
-        found[PERMUTED] = model_cache.permuted(settings, images, loggers=loggers)
-    return found
-
-
-def needed(settings: EvaluateSettings, code: bool) -> list[str]:
-    """The names of a run's networks, in the order in which they are fitted; `code` as of `networks`."""
-    permuted = settings.explainer and settings.evaluation.permuted_labels
-    return [CLASSIFIER, *([AUTOENCODER] if code else []), *([PERMUTED] if permuted else [])]
 
 
 def evaluation_data(

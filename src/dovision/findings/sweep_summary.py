@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from dovision.analysis.mixed_origins import mixed
 from dovision.analysis.summary import METRICS, label_counts
 from dovision.findings.sweep_findings import by_factors, pivots, sweep_sentences
+from dovision.identity.differences import mixed
 from dovision.io.atomic import replacing
 from dovision.io.text_files import write_text
 from dovision.store.display_names import metric_head

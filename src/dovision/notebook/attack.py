@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from dovision import checks
-from dovision.attacks.replay import FOLDER, KEYS, MAIN, adversarial_path
+from dovision.attacks.replay import KEYS, MAIN, adversarial_path
 from dovision.findings.effect_findings import attack_success
 from dovision.findings.finding import Finding
 from dovision.functional.estimates import FEW_IMAGES
@@ -31,7 +31,7 @@ from dovision.notebook.results import MeasuredImages
 from dovision.store.run_record import Run
 from dovision.store.tables import CLEAN, read_task
 from dovision.store.thumbnails import samples_in_conditions
-from dovision.types import Batch, Epsilons
+from dovision.types import ATTACKED_FOLDER, Batch, Epsilons
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -100,13 +100,13 @@ class AttackedImages(MeasuredImages):
         Raises:
             ValueError: the attack had no such epsilon, or several and none is named.
         """
-        path = adversarial_path(self.folder / FOLDER / MAIN, self._chosen(eps))
+        path = adversarial_path(self.folder / ATTACKED_FOLDER / MAIN, self._chosen(eps))
         return torch.from_numpy(np.array(arrays.mapped(path, np.float32, (None, None, None, None))))
 
     def batch(self, eps: float | str | None = None) -> Batch:
         """The same with their labels, sample numbers and groups; arguments and errors as of `images`."""
         sample, group = torch.from_numpy(
-            np.array(arrays.mapped(self.folder / FOLDER / MAIN / KEYS, np.int64, (None, 2)))
+            np.array(arrays.mapped(self.folder / ATTACKED_FOLDER / MAIN / KEYS, np.int64, (None, 2)))
         ).unbind(1)
         clean = self.samples[self.samples["condition"] == CLEAN].set_index("sample")["label"]
         label = torch.tensor(np.stack(clean.loc[sample.numpy()].tolist()))

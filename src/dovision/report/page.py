@@ -15,7 +15,6 @@ import jinja2
 import pandas as pd
 from markupsafe import Markup
 
-from dovision.analysis.mixed_origins import QUESTIONS, mixed
 from dovision.analysis.reported import REPORTED, comparison
 from dovision.analysis.summary import QUALITY
 from dovision.config.keep import KEEP_ALL
@@ -24,6 +23,7 @@ from dovision.findings.number_text import HEADLINE_METRICS
 from dovision.findings.run_findings import run_findings
 from dovision.findings.sweep_findings import by_factors, pivots, sweep_sentences
 from dovision.functional.intervals import BOTH_INTERVALS
+from dovision.identity.differences import mixed
 from dovision.report.explorer import explorer
 from dovision.report.figures.overlay import OVERLAY
 from dovision.report.figures.results import MEANING
@@ -39,7 +39,7 @@ from dovision.store.schemas import DIGESTS
 from dovision.store.spreadsheet import guarded
 from dovision.store.tables import read_keep
 
-_NOT_LISTED = ("state", "overrides", "exception", "reason", "checkpoint_files", REPORTED, DIGESTS, QUESTIONS, MODEL)
+_NOT_LISTED = ("state", "overrides", "exception", "reason", "checkpoint_files", REPORTED, DIGESTS, "questions", MODEL)
 _ELSEWHERE = ("output_root", "note", "reported")  # settings, those above are facts
 _OF_HYDRA = ("._partial_", "._convert_", "._recursive_")
 _WORDS = {"True": "yes", "False": "no"}

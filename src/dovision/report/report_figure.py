@@ -60,7 +60,7 @@ class ReportFigure:
     figure: Figure
     data: pd.DataFrame
     table: pd.DataFrame | None = None  # what the figure shows, where it is a table
-    mixture: str = ""  # in what its runs differ that they should share; see `mixed_origins.mixed`
+    mixture: str = ""  # in what its runs differ that they should share; see `differences.mixed`
     on_page: bool = True  # False: only in files, as the page has its numbers elsewhere
 
     @classmethod

@@ -1,1 +1,1 @@
-"""The process and the machine: signals, process-wide state, provenance, fingerprints."""
+"""The process and the machine: signals, process-wide state, progress."""

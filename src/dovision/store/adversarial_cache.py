@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from dovision.attacks.replay import FACTS, FOLDER, KEYS, adversarial_path
+from dovision.attacks.replay import FACTS, KEYS, adversarial_path
 from dovision.interfaces import Attack
 from dovision.io import paths
 from dovision.io.atomic import PARTIAL, publish
 from dovision.io.text_files import make_folder, write_text
-from dovision.types import Batch
+from dovision.types import ATTACKED_FOLDER, Batch
 
 
 class Keeper(AbstractContextManager["Keeper"]):
@@ -32,7 +32,7 @@ class Keeper(AbstractContextManager["Keeper"]):
     """
 
     def __init__(self, run: Path, name: str, attack: Attack, images: int) -> None:
-        self.folder = run / FOLDER / paths.file_name("the name of an attack", name)
+        self.folder = run / ATTACKED_FOLDER / paths.file_name("the name of an attack", name)
         self.attack = attack
         self.images = images
         self._partial = self.folder.with_name(name + PARTIAL)

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from dovision.config.hashing import shard_name
+from dovision.identity.relevance import shard_name
 from dovision.store import run_files
 from dovision.store.run_directory import RunDirectory
 from dovision.store.shards import FinishedShard
@@ -86,7 +86,7 @@ def finished_shards(merged: Path, shards: int, origin: Mapping[str, Any]) -> lis
     Args:
         merged: the run directory of the job in one piece.
         shards: how many there are.
-        origin: what the rows depend on, as `provenance.origin` has it of the run that is merged.
+        origin: what the rows depend on, as `Plan.origin` has it of the run that is merged.
 
     Raises:
         ValueError: some are missing, were changed since, or are of other code, configuration, data or weights.

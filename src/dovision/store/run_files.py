@@ -11,7 +11,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from dovision.attacks.replay import FOLDER
 from dovision.io.files import sha256
 from dovision.store.activity import ACTIVITY
 from dovision.store.detection_tables import ADAPTIVE_STEPS, ATTACKS, COMPARISON, READS, SCORES
@@ -22,6 +21,7 @@ from dovision.store.shards import SHARDS_FOLDER
 from dovision.store.tables import EFFECTS, SAMPLES
 from dovision.store.thumbnails import EFFECT_MAPS_FOLDER
 from dovision.store.unit_masks import MASKS_FILE, OBJECT_MASKS_FILE
+from dovision.types import ATTACKED_FOLDER
 
 RUN = "run.json"
 LOCK = ".run.lock"
@@ -162,7 +162,7 @@ RUN_FILES = (  # run.json first, so that what is left of the others is never tak
         restart=RESUMED,
     ),
     RunFile(
-        f"{FOLDER}/*/*",
+        f"{ATTACKED_FOLDER}/*/*",
         "all attacked images, with `evaluation.store_adversarial=true`, to be shown again by `attack=replay`",
         ("", "store.adversarial_cache.Keeper", "attacks.replay.Replay"),
     ),

@@ -17,8 +17,9 @@ from dovision.config.component import Component
 from dovision.config.errors import named
 from dovision.config.settings import EvaluateSettings, FitSettings, TrainSettings, components, plain
 from dovision.evaluation.explanation_config import MapSettings
-from dovision.evaluation.test_images import check_one_device, first_samples, test_samples
+from dovision.evaluation.test_images import check_one_device
 from dovision.functional.rng import generator
+from dovision.identity.samples import evaluated_samples, first_samples
 from dovision.interfaces import Attack, Classifier, Context, Detector, Explainer, Images, Intervention
 from dovision.models.checkpoint import read_checkpoint
 from dovision.module_state import evaluating
@@ -31,7 +32,7 @@ from dovision.runtime.forks import check_workers
 from dovision.runtime.process_state import isolated
 from dovision.store.run_directory import RunDirectory
 from dovision.store.run_files import RUN
-from dovision.sweeps.meta_networks import Networks
+from dovision.sweeps.meta_networks import meta_classifier, meta_classifier_with_autoencoder
 from dovision.sweeps.without_fit import check_without_fit
 from dovision.tracking.loggers import check_logger
 from dovision.training.augmentation import Augmentation
@@ -49,7 +50,6 @@ class Components:
     """Checks of all parts that a job is made of; what several jobs share is made and checked once."""
 
     def __init__(self) -> None:
-        self._networks = Networks()
         self._checked: dict[str, Exception | None] = {}
 
     def check(self, settings: TrainSettings, here: bool) -> None:
@@ -73,7 +73,7 @@ class Components:
         check_without_fit(settings)
         facts = [dataset[name] for name in ("task", "classes", "shape")]
         network = [content["model"], _file(settings.checkpoint), _file(settings.checkpoint_mapping), facts]
-        self._once(network, lambda: self._networks.plain(settings))
+        self._once(network, lambda: meta_classifier(settings))
         network.append(content["autoencoder"])
         for component in components(settings):
             if component.where not in COSTLY:
@@ -86,11 +86,11 @@ class Components:
         if isinstance(settings, EvaluateSettings) and (approximate := settings.evaluation.approximate) is not None:
             approximation = functools.partial(self._check_approximation, settings, approximate)
             self._once(["approximate", approximate, content["intervention"], network], approximation)
-        fit = functools.partial(_check_fits, settings, self._networks)
+        fit = functools.partial(_check_fits, settings)
         asked = [content[name] for name in ("training", "callbacks", "optimized_metric")]
         self._once(["fits", network, asked, _file(settings.ckpt_path)], fit)
         if settings.autoencoder is not None and not isinstance(settings, EvaluateSettings):  # dovision-train fits it
-            self._once(["with_autoencoder", network], lambda: self._networks.with_autoencoder(settings))
+            self._once(["with_autoencoder", network], lambda: meta_classifier_with_autoencoder(settings))
 
     def _once(self, key: Any, check: Callable[[], object]) -> None:
         written = json.dumps(key)
@@ -119,10 +119,10 @@ class Components:
         made, shape = component.make(), tuple(settings.dataset["shape"])
         if isinstance(made, Intervention):
             on_code = made.on_code
-            network = (self._networks.with_autoencoder if on_code else self._networks.plain)(settings)
+            network = (meta_classifier_with_autoencoder if on_code else meta_classifier)(settings)
             _check_intervention(made, network, shape)
         elif isinstance(made, (Attack, Explainer, Detector, MapSettings)):
-            made.check(self._networks.plain(settings), shape)
+            made.check(meta_classifier(settings), shape)
         elif component.where.endswith(".optimizer"):
             _check_optimizer(made)
         elif component.where == "augmentation":
@@ -133,7 +133,7 @@ class Components:
     def _check_approximation(self, settings: EvaluateSettings, approximate: str) -> None:
         """By the network with weights of no meaning, since one without any cannot be traced."""
         intervention: Intervention = settings.intervention.make()
-        own = self._networks.with_autoencoder if intervention.on_code else self._networks.plain
+        own = meta_classifier_with_autoencoder if intervention.on_code else meta_classifier
         classifier = copy.deepcopy(own(settings)).to_empty(device="cpu")
         check_approximation(classifier, intervention, approximate, tuple(settings.dataset["shape"]))
 
@@ -166,7 +166,7 @@ def _check_stored(component: Component, settings: Any) -> None:
     if dataset.get("download") and not Path(dataset["root"]).is_dir():  # the job downloads it
         return
     images: Images = dataset.make()
-    samples = {settings.evaluation.split: test_samples(settings.evaluation, images)}
+    samples = {settings.evaluation.split: evaluated_samples(settings.evaluation, images)}
     if component.where != "attack":
         most = {"val": settings.detection.val_images, "test": settings.detection.test_images}
         samples = {split: first_samples(images, split, number) for split, number in most.items()}
@@ -208,13 +208,13 @@ def _check_optimizer(partial: Any) -> None:
         raise ValueError(f"{str(error).splitlines()[0]}.") from error
 
 
-def _check_fits(settings: TrainSettings, networks: Networks) -> None:
+def _check_fits(settings: TrainSettings) -> None:
     """Refuse metrics and frozen layers that the network does not have, and names of what no fit logs."""
     if settings.checkpoint is None and not settings.fits_classifier:
         return
     own = settings.training
     try:
-        module = classifier_module(own, networks.plain(settings))
+        module = classifier_module(own, meta_classifier(settings))
     except ValueError as error:
         raise ValueError(named("training.classifier", str(error))) from error
     check_callbacks(settings.callbacks, module.logged)

@@ -2,31 +2,26 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import shutil
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 
-from dovision.config.component import Component, make_each
 from dovision.config.keep import KEEP_ALL, KEEP_LABELS, KEEP_PREDICTED, KEEP_SUMMARY, KEEP_TOP
-from dovision.config.settings import EvaluateSettings, EvaluationSettings, plain
-from dovision.evaluation import callbacks
-from dovision.evaluation.test_images import first_samples, shard_samples
+from dovision.config.settings import EvaluateSettings, EvaluationSettings
+from dovision.identity.plans import CLASSIFIER
+from dovision.identity.shared import shared
 from dovision.interfaces import Images, Intervention
-from dovision.runtime.fingerprints import Fingerprints
 from dovision.store.run_directory import DONE, RunDirectory
 from dovision.sweeps.jobs import Job
-from dovision.sweeps.meta_networks import Networks
-from dovision.sweeps.reuse import decide
+from dovision.sweeps.meta_networks import meta_classifier
+from dovision.sweeps.run_status import run_status
 from dovision.sweeps.timing import BatchTimer, Estimate, JobTasks
-from dovision.training import model_cache
 from dovision.training.data_module import check_fit
-from dovision.training.model_cache import CLASSIFIER
 from dovision.types import CODE, INPUT
 
 log = logging.getLogger(__name__)
@@ -51,50 +46,37 @@ class JobEstimator:
     """Estimates jobs in their order; a dataset that jobs share is opened once, and a task that they share timed once.
 
     Args:
-        output_root: of their runs.
         threads: of torch, in a job that sets none; None: as many as torch takes.
     """
 
-    def __init__(self, output_root: Path, threads: int | None = None) -> None:
+    def __init__(self, threads: int | None = None) -> None:
         self._timer = BatchTimer(threads)
-        self._prints = Fingerprints(output_root)
-        self._networks = Networks()
-        self._made: dict[str, Any] = {}  # datasets and other components by their configuration
         self._fitted: set[Path] = set()
 
     def __call__(self, job: Job, settings: EvaluateSettings) -> JobEstimate:
-        decision, evaluation = decide(RunDirectory(job.folder), settings, self._prints), settings.evaluation
-        if decision.skip == DONE:
-            return JobEstimate(job, decision.state)
-        groups = "dataset", "intervention", "attack", "detector"
-        images, intervention, attack, detectors = (self._component(getattr(settings, group)) for group in groups)
+        images, evaluation = shared().images(settings.dataset), settings.evaluation
+        plan = shared().plan(settings, images, job.folder)
+        status = run_status(RunDirectory(job.folder), plan, settings.rerun, shared().digests(settings.output_root))
+        if status.skip == DONE:
+            return JobEstimate(job, status.state)
+        intervention, attack = settings.intervention.make(), settings.attack.make()
         if not images.labelled:
-            images.take_classes(self._networks.plain(settings).task)
+            images.take_classes(meta_classifier(settings).task)
         units = _units(settings, images, intervention)
-        chosen = first_samples(images, evaluation.split, evaluation.images, evaluation.only_with_boxes)
-        samples = list(shard_samples(evaluation, chosen))
-        code = intervention.on_code or any(detector.reads_code for detector in detectors.values())
-        files = model_cache.checkpoint_paths(settings, images.fingerprint, callbacks.needed(settings, code))
+        samples, files = list(plan.samples), {name: network.path for name, network in plan.network_keys.items()}
         missing = [name for name, path in files.items() if not path.exists() and path not in self._fitted]
-        if settings.foreign_checkpoint is not None or not settings.fits_classifier:
-            missing = [name for name in missing if name != CLASSIFIER]
+        missing = [name for name in missing if name != CLASSIFIER or plan.network_keys[name].fits]
         if missing:
             check_fit(images)
         self._fitted |= {files[name] for name in missing}
         time = self._timer(JobTasks(settings, images, intervention, attack, samples, units, files, missing))
         if units is None:
-            return JobEstimate(job, decision.state, len(missing), None, time, None)
+            return JobEstimate(job, status.state, len(missing), None, time, None)
         conditions = 1 + len(attack.eps)
         size = table_bytes(evaluation, images, samples, conditions, units)
         passes = len(samples) * conditions * (1 + units)
         merged = 0 if evaluation.shard is None else size
-        return JobEstimate(job, decision.state, len(missing), passes, time, size, merged)
-
-    def _component(self, configured: Component | Mapping[str, Component]) -> Any:
-        key = json.dumps(plain(configured))
-        if key not in self._made:
-            self._made[key] = configured.make() if isinstance(configured, Component) else make_each(configured)
-        return self._made[key]
+        return JobEstimate(job, status.state, len(missing), passes, time, size, merged)
 
 
 def _units(settings: EvaluateSettings, images: Images, intervention: Intervention) -> int | None:

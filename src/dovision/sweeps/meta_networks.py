@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import warnings
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,78 +10,67 @@ import torch
 
 from dovision.config.component import Component
 from dovision.config.settings import SitesSettings, TrainSettings
+from dovision.identity.digests import stat_files
+from dovision.identity.shared import shared
 from dovision.interfaces import Classifier
 from dovision.models import checkpoint
 from dovision.models._foreign_weights import matched
 from dovision.models.conv_autoencoder import insert
 from dovision.module_state import evaluating
-from dovision.training import model_cache
 from dovision.training.foreign import check_order
+from dovision.training.model_cache import check_fits, read_model
+from dovision.training.networks import architecture_of
 from dovision.types import Shape, Task
 
 
-class Networks:
-    """Classifiers on the meta device, where nothing is computed; one that several jobs share is made once.
+def meta_classifier(settings: SitesSettings) -> Classifier:
+    """The classifier of a job on the meta device, which has been run on a blank image; jobs that share it make it once.
 
     A network that asks for numbers while it is made or run, such as torchvision's RegNet, is made with random weights
     on the processor instead.
+
+    Raises:
+        ValueError: there is no such network; it does not take the dataset's images, or has other outputs than the
+            dataset has classes; the checkpoint is of another dataset.
+        FileNotFoundError: there is no such checkpoint.
     """
+    return shared().once(_key(settings), lambda: _made(settings))
 
-    def __init__(self) -> None:
-        self._made: dict[str, Classifier] = {}
 
-    def plain(self, settings: SitesSettings) -> Classifier:
-        """The classifier of a job, which has been run on a blank image.
+def meta_classifier_with_autoencoder(settings: SitesSettings) -> Classifier:
+    """The same with its autoencoder.
 
-        Raises:
-            ValueError: there is no such network; it does not take the dataset's images, or has other outputs than the
-                dataset has classes; the checkpoint is of another dataset.
-            FileNotFoundError: there is no such checkpoint.
-        """
+    Raises:
+        ValueError: none is configured, or it does not fit to the layer that it is to stand behind.
+    """
+    autoencoder, classifier = settings.code_of, meta_classifier(settings)
 
-        def made() -> Classifier:
-            if isinstance(settings, TrainSettings) and settings.foreign_checkpoint is not None:
-                classifier = _unfitted(settings)
-                check_order(settings.model, classifier)
-                matched(settings.foreign_checkpoint, classifier.network.state_dict(), settings.checkpoint_mapping)
-                return classifier
-            if isinstance(settings, TrainSettings) and settings.checkpoint is not None:
-                return _fitted(settings, settings.checkpoint)
-            return _unfitted(settings)
+    def made() -> Classifier:
+        with torch.device(classifier.mean.device):
+            return insert(classifier, autoencoder.make(), tuple(settings.dataset["shape"]))
 
-        return self._once(_key(settings), made)
-
-    def with_autoencoder(self, settings: SitesSettings) -> Classifier:
-        """The same with its autoencoder.
-
-        Raises:
-            ValueError: none is configured, or it does not fit to the layer that it is to stand behind.
-        """
-        autoencoder, plain = settings.code_of, self.plain(settings)
-
-        def made() -> Classifier:
-            with torch.device(plain.mean.device):
-                return insert(plain, autoencoder.make(), tuple(settings.dataset["shape"]))
-
-        return self._once([_key(settings), dict(autoencoder)], made)
-
-    def _once(self, key: Any, made: Callable[[], Classifier]) -> Classifier:
-        written = json.dumps(key)
-        if written not in self._made:
-            self._made[written] = made()
-        return self._made[written]
+    return shared().once([*_key(settings), dict(autoencoder)], made)
 
 
 def _key(settings: SitesSettings) -> list[Any]:
     """What a network depends on."""
-    facts = [settings.dataset[name] for name in ("task", "classes", "shape")]
+    key = ["meta network", *(settings.dataset[name] for name in ("task", "classes", "shape"))]
     if not isinstance(settings, TrainSettings) or settings.checkpoint is None:
-        return [dict(settings.model), facts]
-    file = settings.checkpoint.stat()
-    own = [str(settings.checkpoint), file.st_mtime_ns, file.st_size, facts]
-    return (
-        own if settings.foreign_checkpoint is None else [*own, dict(settings.model), str(settings.checkpoint_mapping)]
-    )
+        return [*key, dict(settings.model)]
+    key += [str(settings.checkpoint), stat_files([settings.checkpoint]).digest]
+    given = settings.foreign_checkpoint is None
+    return key if given else [*key, dict(settings.model), str(settings.checkpoint_mapping)]
+
+
+def _made(settings: SitesSettings) -> Classifier:
+    if not isinstance(settings, TrainSettings) or settings.checkpoint is None:
+        return _unfitted(settings)
+    if settings.foreign_checkpoint is None:
+        return _fitted(settings, settings.checkpoint)
+    classifier = _unfitted(settings)
+    check_order(settings.model, classifier)
+    matched(settings.foreign_checkpoint, classifier.network.state_dict(), settings.checkpoint_mapping)
+    return classifier
 
 
 def _unfitted(settings: SitesSettings) -> Classifier:
@@ -131,8 +118,8 @@ def _fitted(settings: TrainSettings, file: Path) -> Classifier:
     """The classifier of the checkpoint, which must be of this dataset."""
     with torch.device("meta"), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*copying from a non-meta parameter")
-        stage = model_cache.read_model(settings, file)
+        model = read_model(file, architecture_of(settings))
     named = settings.dataset["classes"]
-    task = stage.classifier.task if named is None else Task(settings.dataset["task"], tuple(named))
-    model_cache.check_fits(stage, task, tuple(settings.dataset["shape"]))
-    return stage.classifier
+    task = model.classifier.task if named is None else Task(settings.dataset["task"], tuple(named))
+    check_fits(model, task, tuple(settings.dataset["shape"]))
+    return model.classifier

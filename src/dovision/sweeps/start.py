@@ -18,7 +18,7 @@ from omegaconf import DictConfig, open_dict, read_write
 
 from dovision.config.errors import error_text
 from dovision.config.settings import EvaluateSettings
-from dovision.runtime.fingerprints import Fingerprints
+from dovision.identity.shared import shared
 from dovision.store.job_shards import check_folder, merged_folder
 from dovision.store.run_directory import DONE, RunDirectory
 from dovision.sweeps import jobs as planned
@@ -28,7 +28,7 @@ from dovision.sweeps.validation import begin_checks
 
 if TYPE_CHECKING:  # what imports Lightning is imported by the commands with run directories, not by dovision-report
     from dovision.sweeps.dry_run import JobEstimate
-    from dovision.sweeps.reuse import Decision
+    from dovision.sweeps.run_status import RunStatus
 
 log = logging.getLogger(__name__)
 AGAIN = "rerun=unfinished"  # of a command that is launched again, after its launcher has failed
@@ -104,7 +104,7 @@ class SweepStart(Start):
             from dovision.sweeps.dry_run import JobEstimator
 
             job = Job(0, tuple(config.hydra.overrides.task), Path(config.hydra.run.dir).absolute())
-            _print_plan(settings.output_root, [JobEstimator(settings.output_root)(job, settings)], 1)
+            _print_plan(settings.output_root, [JobEstimator()(job, settings)], 1)
         _check_batches(settings, Path(), {})
         return settings
 
@@ -143,15 +143,13 @@ class SweepStart(Start):
         root = Path(config.output_root)
         if config.dry_run:
             at_once = planned.workers(config)
-            _print_plan(root, self._checked(config, overrides, JobEstimator(root, _threads(config, at_once))), at_once)
-        with Fingerprints(root) as prints:
-            plan = functools.partial(_plan, prints=prints, merged={}, images={})
-            plans = self._checked(config, overrides, plan)
+            _print_plan(root, self._checked(config, overrides, JobEstimator(_threads(config, at_once))), at_once)
+        plans = self._checked(config, overrides, functools.partial(_plan, merged={}, images={}))
         _check_roots(plans)
-        unlike = {plan.job.folder: plan.decision.unlike for plan in plans}
+        unlike = {plan.job.folder: plan.status.unlike for plan in plans}
         swept = Sweep(config, [plan.job for plan in plans], unlike, {plan.job.folder: plan.record for plan in plans})
         begin(swept)
-        if all(plan.decision.skip == DONE and plan.merged for plan in plans):
+        if all(plan.status.skip == DONE and plan.merged for plan in plans):
             log.info("all %d jobs are completed already; none is started", len(plans))
             sys.exit(int(not swept.close()))
         warn_of_space(root)
@@ -161,31 +159,36 @@ class _Plan(NamedTuple):
     """A job, and what is to be done of it."""
 
     job: Job
-    decision: Decision
+    status: RunStatus
     root: str | None  # of its data, in which runs do not differ
     merged: bool  # that the run into which it is merged is done; true of a job that is no shard
     record: Mapping[str, Any]  # of its configuration; empty of a completed run
 
 
-def _plan(
-    job: Job, settings: EvaluateSettings, prints: Fingerprints, merged: dict[Path, bool], images: dict[Path, int]
-) -> _Plan:
+def _plan(job: Job, settings: EvaluateSettings, merged: dict[Path, bool], images: dict[Path, int]) -> _Plan:
     """Plan a job; `merged` keeps of each run into which shards are merged whether it is done, `images` how many it has.
 
     Raises:
         ValueError: a job is to be cut into more shards than it has batches.
     """
-    from dovision.sweeps.reuse import decide
-
-    run = RunDirectory(job.folder)
-    decision = decide(run, settings, prints)
-    if decision.skip != DONE:
+    status = _status(settings, job.folder)
+    if status.skip != DONE:
         _check_batches(settings, merged_folder(job.folder), images)
-    into = merged_folder(job.folder) if settings.evaluation.shard is not None and decision.skip == DONE else None
+    into = merged_folder(job.folder) if settings.evaluation.shard is not None and status.skip == DONE else None
     if into is not None and into not in merged:
-        merged[into] = decide(RunDirectory(into), settings, prints).skip == DONE
-    record = {} if decision.skip == DONE else settings.record()
-    return _Plan(job, decision, settings.dataset.get("root"), into is None or merged[into], record)
+        merged[into] = _status(settings, into).skip == DONE
+    record = {} if status.skip == DONE else settings.record()
+    return _Plan(job, status, settings.dataset.get("root"), into is None or merged[into], record)
+
+
+def _status(settings: EvaluateSettings, folder: Path) -> RunStatus:
+    """The status of a run directory; data and weights are looked at only if the run in it is completed."""
+    from dovision.sweeps.run_status import run_status
+
+    run, of_command, plan = RunDirectory(folder), shared(), None
+    if run.state == "completed" and settings.rerun != "all":
+        plan = of_command.plan(settings, of_command.images(settings.dataset), folder)
+    return run_status(run, plan, settings.rerun, of_command.digests(settings.output_root))
 
 
 def _check_batches(settings: EvaluateSettings, run: Path, images: dict[Path, int]) -> None:
@@ -193,15 +196,14 @@ def _check_batches(settings: EvaluateSettings, run: Path, images: dict[Path, int
 
     Nothing without labels is opened.
     """
-    from dovision.evaluation.test_images import check_shards, test_samples
-    from dovision.sweeps.reuse import open_images
+    from dovision.identity.samples import check_shards, evaluated_samples
     from dovision.training.data_module import check_share
 
     own, devices = settings.evaluation, settings.trainer.get("devices")
     devices = devices if isinstance(devices, int) else 1  # not known before the trainer has looked for them
     if (own.shards > 1 or devices > 1) and settings.has_labels:
         if run not in images:
-            images[run] = len(test_samples(own, open_images(settings)))
+            images[run] = len(evaluated_samples(own, shared().images(settings.dataset)))
         check_share(check_shards(own, images[run]), own.batch_size, devices)
 
 

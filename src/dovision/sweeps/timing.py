@@ -29,16 +29,17 @@ from dovision.config.settings import EvaluateSettings
 from dovision.evaluation import callbacks
 from dovision.evaluation.adaptive_attack import Adaptive, Opponent
 from dovision.evaluation.callback import ClassifierUnderTest, Evaluation
+from dovision.identity.plans import AUTOENCODER, CLASSIFIER
 from dovision.interfaces import Attack, Classifier, Detector, Images, Intervention
 from dovision.models import checkpoint
 from dovision.models.conv_autoencoder import insert
 from dovision.runtime.process_state import isolated
 from dovision.runtime.progress import DISPLAY
-from dovision.training import model_cache
 from dovision.training.augmentation import NoAugmentation
 from dovision.training.data_module import ImageDataModule, check_detection
 from dovision.training.fitting import autoencoder_module, classifier_module, laid_out
-from dovision.training.model_cache import AUTOENCODER, CLASSIFIER
+from dovision.training.model_cache import read_model
+from dovision.training.networks import architecture_of
 from dovision.training.sanity_checks import DEPTHS
 from dovision.training.trainer import make_trainer
 from dovision.types import Batch
@@ -164,7 +165,7 @@ class JobTasks:
     def classifier(self) -> Classifier:
         """With the weights of its file, or, if it is not fitted, without those that a fit starts from."""
         path = self.files[CLASSIFIER]
-        classifier = model_cache.read_model(self.settings, path).classifier if path.exists() else self._unfitted()
+        classifier = read_model(path, architecture_of(self.settings)).classifier if path.exists() else self._unfitted()
         return classifier.to(self._trainer().strategy.root_device).eval()
 
     @cached_property
@@ -174,7 +175,7 @@ class JobTasks:
         if path is None:
             return self.classifier
         if path.exists():
-            return model_cache.read_model(self.settings, path).classifier.to(self.classifier.mean.device).eval()
+            return read_model(path, architecture_of(self.settings)).classifier.to(self.classifier.mean.device).eval()
         inserted = insert(self.classifier, self.settings.code_of.make(), self.images.shape)
         return laid_out(inserted.to(self.classifier.mean.device)).eval()
 

@@ -15,24 +15,12 @@ from torchvision.tv_tensors import BoundingBoxes, BoundingBoxFormat, Mask
 from dovision import checks
 from dovision.attacks.replay import MAIN, Replay
 from dovision.functional.norms import condition_name
+from dovision.identity.samples import check_split
 from dovision.interfaces import Images, Split
 from dovision.training.augmentation import Augmentation
-from dovision.types import SPLITS, Batch, Epsilons
+from dovision.types import Batch, Epsilons
 
 VALIDATION_BATCH = 64  # images; more are slower on a processor, whose caches do not hold their feature maps
-
-
-def check_split(images: Images, split: str, needed_for: str, remedy: str) -> None:
-    """Refuse a dataset without an image in a split, such as one of test images alone.
-
-    Raises:
-        ValueError: says what needs the split, and the remedy, a sentence.
-    """
-    if not len(images.order(split)):
-        there = [name for name in SPLITS if len(images.order(name))]
-        raise ValueError(
-            f"{needed_for} needs {split} images, but this dataset has {' and '.join(there)} alone. {remedy}"
-        )
 
 
 def check_fit(images: Images) -> None:

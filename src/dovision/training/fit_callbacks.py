@@ -12,27 +12,16 @@ import torch
 from pytorch_lightning.callbacks import Checkpoint, DeviceStatsMonitor, LearningRateMonitor, ModelCheckpoint
 
 from dovision.config.component import Component, make_each
+from dovision.identity.plans import callbacks_of_fit
 from dovision.training.schedule import check_monitor
 
 log = logging.getLogger(__name__)
-OF_TESTS = "dovision.evaluation."  # begins the targets of callbacks that no fit gets
 NEED_LOGGERS = (LearningRateMonitor, DeviceStatsMonitor)
-
-
-def of_fit(callbacks: Mapping[str, Component], monitors: bool) -> dict[str, Component]:
-    """Those of the configured callbacks that a fit gets, by name.
-
-    Args:
-        callbacks: all that are configured.
-        monitors: whether those that monitor a metric are among them, which belong to the classifier's fit.
-    """
-    own = {name: each for name, each in callbacks.items() if not each["_target_"].startswith(OF_TESTS)}
-    return {name: each for name, each in own.items() if monitors or "monitor" not in each}
 
 
 def callbacks_of_tests(callbacks: Mapping[str, Component]) -> list[pl.Callback]:
     """Those that the trainer of a test gets beside its own, made: all that neither monitor a metric nor save epochs."""
-    made = make_each(of_fit(callbacks, monitors=False)).values()
+    made = make_each(callbacks_of_fit(callbacks, monitors=False)).values()
     return [each for each in made if not isinstance(each, Checkpoint)]
 
 
@@ -40,7 +29,7 @@ def make_callbacks(callbacks: Mapping[str, Component], folder: Path, has_loggers
     """The callbacks of a fit by name; without loggers, those that only log are left out.
 
     Args:
-        callbacks: as `of_fit` gives them.
+        callbacks: as `callbacks_of_fit` gives them.
         folder: of the fitted model, in which checkpoints are written.
         has_loggers: whether the fit has loggers.
     """
@@ -65,7 +54,7 @@ def check_callbacks(callbacks: Mapping[str, Component], logged: Collection[str])
     Raises:
         ValueError: names the callback, and the metrics that there are.
     """
-    for name, made in make_each(of_fit(callbacks, monitors=True)).items():
+    for name, made in make_each(callbacks_of_fit(callbacks, monitors=True)).items():
         if "dirpath" in callbacks[name] and isinstance(made, ModelCheckpoint):
             raise ValueError(f"callbacks.{name}.dirpath is not obeyed here. Checkpoints lie beside the fitted model.")
         if isinstance(made, DeviceStatsMonitor) and _looks_at_cpu(callbacks[name]) and find_spec("psutil") is None:

@@ -13,16 +13,17 @@ from torch import nn
 
 from dovision.config.component import Component, make_each
 from dovision.config.settings import FitSettings, TrainingSettings, TrainSettings, plain
+from dovision.identity.code import software
+from dovision.identity.plans import callbacks_of_fit
 from dovision.interfaces import Classifier, Images
 from dovision.models import checkpoint
 from dovision.models.conv_autoencoder import insert, inserted_autoencoder
 from dovision.models.timm_model import PaddedConvolution
-from dovision.store.provenance import software
 from dovision.training.augmentation import NoAugmentation
 from dovision.training.causal_autoencoder import CausalAutoencoder, logged_terms
 from dovision.training.checkpointing import Epochs, check_resumable
 from dovision.training.data_module import ImageDataModule, check_fit
-from dovision.training.fit_callbacks import best_by, make_callbacks, of_fit
+from dovision.training.fit_callbacks import best_by, make_callbacks
 from dovision.training.fitted_module import FittedModule
 from dovision.training.image_classifier import ImageClassifier
 from dovision.training.schedule import Schedule
@@ -51,7 +52,7 @@ def fit_classifier(
     if start is not None:
         check_resumable(start, module, own.epochs)
     data = _data(settings, images, own, _augmentation(settings))
-    callbacks = of_fit(settings.callbacks, monitors=True)
+    callbacks = callbacks_of_fit(settings.callbacks, monitors=True)
     facts = _fit(settings, data, module, own, path.parent, callbacks, start, loggers)
     network.task = module.fitted_task
     checkpoint.save_checkpoint(path, network, settings.model.record(), None, facts)
@@ -81,7 +82,7 @@ def fit_autoencoder(
     with_autoencoder = laid_out(insert(plain, autoencoder, images.shape))
     module = autoencoder_module(settings.training, plain, with_autoencoder)
     data = _data(settings, images, settings.training.autoencoder, None)
-    callbacks = of_fit(settings.callbacks, monitors=False)
+    callbacks = callbacks_of_fit(settings.callbacks, monitors=False)
     facts = _fit(settings, data, module, settings.training.autoencoder, path.parent, callbacks, None, loggers)
     autoencoder.after_fit()
     model = checkpoint.read_checkpoint(fitted)["model"]

@@ -11,6 +11,7 @@ import torch
 
 from dovision.config.component import Component
 from dovision.config.settings import TrainSettings
+from dovision.identity.plans import FOREIGN_WEIGHTS
 from dovision.interfaces import Classifier
 from dovision.models import checkpoint
 from dovision.models._foreign_weights import kept_head, matched
@@ -18,7 +19,6 @@ from dovision.models.hf_model import ChosenLogits
 from dovision.training.fitting import laid_out
 
 log = logging.getLogger(__name__)
-FOREIGN_WEIGHTS = "foreign_weights"  # of the facts of a checkpoint, and of a run
 
 
 def save_foreign(settings: TrainSettings, path: Path, origin: Mapping[str, str]) -> None:

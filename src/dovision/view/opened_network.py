@@ -15,14 +15,16 @@ from dovision import checks
 from dovision.config import settings as settings_of
 from dovision.config.component_names import check_stored
 from dovision.config.settings import EvaluateSettings, TrainSettings, ViewSettings
+from dovision.identity.plans import AUTOENCODER, CLASSIFIER
+from dovision.identity.shared import shared
 from dovision.interfaces import Classifier, Images
 from dovision.io.sealed import is_foreign
 from dovision.models.checkpoint import read_checkpoint
 from dovision.propagation.site_table import SiteRow, site_shapes, site_table
 from dovision.store.run_record import CONFIG, read_run
 from dovision.sweeps.validation import Checks
-from dovision.training import model_cache
-from dovision.training.model_cache import AUTOENCODER, CLASSIFIER, FittedModel
+from dovision.training.model_cache import FittedModel, check_fits, read_model
+from dovision.training.networks import JobNetworks, architecture_of
 from dovision.types import CODE, INPUT, Shape
 
 PUBLISHED = ("efficientnet_lite0", "torchvision_model", "timm_model", "xrv_model")  # models with weights of their own
@@ -104,10 +106,9 @@ def of_settings(settings: ViewSettings) -> OpenedNetwork:
     """
     if settings.run is not None:
         return of_run(settings.run, settings.split, settings.trust_checkpoint)
-    images: Images = settings.dataset.make()
-    fitted = {CLASSIFIER: model_cache.classifier(settings, images)}
-    if settings.autoencoder is not None:
-        fitted[AUTOENCODER] = model_cache.with_autoencoder(settings, images, fitted[CLASSIFIER])
+    images = shared().images(settings.dataset)
+    plan = shared().plan(settings, images, settings.output_root)
+    fitted = JobNetworks(settings, plan, images, shared().digests(settings.output_root)).all()
     own = fitted[CLASSIFIER].model
     title = str(own.get("name") or own["_target_"].rpartition(".")[2])
     title += f" ({settings.checkpoint.name})" if settings.checkpoint else ""
@@ -141,7 +142,7 @@ def of_run(folder: Path, split: str | None = None, trusted: bool = False) -> Ope
     fitted = {}
     for name in (CLASSIFIER, AUTOENCODER):
         if name in files:
-            fitted[name] = model_cache.read_model(settings, Path(files[name]))
+            fitted[name] = read_model(Path(files[name]), architecture_of(settings))
             measured = run.facts.get("checkpoints", {}).get(name, "none")
             if not measured or not fitted[name].weights.startswith(measured):
                 raise ValueError(
@@ -151,7 +152,7 @@ def of_run(folder: Path, split: str | None = None, trusted: bool = False) -> Ope
     dataset = settings.dataset
     images: Images = (dataset.replaced(download=False) if "download" in dataset else dataset).make()
     images.take_classes(fitted[CLASSIFIER].classifier.task)
-    model_cache.check_fits(fitted[CLASSIFIER], images.task, images.shape)
+    check_fits(fitted[CLASSIFIER], images.task, images.shape)
     return OpenedNetwork(folder.name, settings, images, split or settings.evaluation.split, fitted, folder)
 
 

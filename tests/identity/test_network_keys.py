@@ -13,21 +13,30 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf, open_dict
 
 from dovision.cli.train import main as train
-from dovision.config import hashing, settings
-from dovision.config.hashing import IRRELEVANT_TO_FITS, IRRELEVANT_TO_RESULTS
+from dovision.config import settings
 from dovision.config.sources import configuration_folder
-from dovision.store import provenance
-from dovision.training import model_cache
+from dovision.identity import code, plans
+from dovision.identity.plans import AUTOENCODER, CLASSIFIER, PERMUTED
+from dovision.identity.relevance import IRRELEVANT_TO_FITS, IRRELEVANT_TO_RESULTS
+from dovision.io.files import sha256
 
 QUICK = ("dataset=digits", "training.classifier.epochs=0")
-NETWORKS = (model_cache.CLASSIFIER, model_cache.PERMUTED, model_cache.AUTOENCODER)
+NETWORKS = (CLASSIFIER, PERMUTED, AUTOENCODER)
 TRAINER = [name for name in inspect.signature(pl.Trainer.__init__).parameters if name != "self"]
 
 
 @pytest.fixture(scope="module")
 def config():
     with initialize_config_dir(str(configuration_folder()), version_base="1.3"):
-        composed = compose("evaluate", ["dataset=digits"])
+        composed = compose(
+            "evaluate",
+            [
+                "dataset=digits",
+                "intervention=latent_channel",
+                "explainer=[random_map]",
+                "evaluation.permuted_labels=true",
+            ],
+        )
     OmegaConf.resolve(composed)
     return composed
 
@@ -39,7 +48,9 @@ def found(config, data="data", classifier="weights", **changes):
         for name, value in changes.items():
             OmegaConf.update(changed, name.replace("__", "."), value)
     own = settings.read("evaluate", changed)
-    return [model_cache.file(own, name, data, classifier) for name in NETWORKS]
+    keys = plans._network_keys(own, data, sha256)
+    keys[AUTOENCODER] = keys[AUTOENCODER].behind(classifier, sha256)
+    return [keys[name].path for name in NETWORKS]
 
 
 def leaves(node, prefix):
@@ -87,10 +98,10 @@ def test_data_seed_code_and_torch_are_part_of_every_fit(config, monkeypatch):
     seen = [found(config), found(config, data="others"), found(config, seed=1)]
     assert found(config, classifier="others")[2] != seen[0][2]
     with monkeypatch.context() as context:
-        context.setattr(hashing, "fitting_code_hash", lambda attacks=False: "changed")
+        context.setattr(code, "fitting_code_hash", lambda attacks=False: "changed")
         seen.append(found(config))
     with monkeypatch.context() as context:
-        context.setattr(provenance, "version", lambda name: "99.0")
+        context.setattr(code, "version", lambda name: "99.0")
         seen.append(found(config))
     assert all(len(set(paths)) == len(seen) for paths in zip(*seen, strict=True))
 
@@ -99,7 +110,7 @@ def test_an_attack_and_its_code_are_part_of_an_adversarial_fit(config):
     pgd = {"_target_": "dovision.attacks.gradient_ascent.PGD", "eps": 0.1, "steps": 7}
     seen = [found(config), *(found(config, training__classifier__attack=pgd | more) for more in ({}, {"eps": 0.2}))]
     assert len({paths[0] for paths in seen}) == 3
-    assert hashing.fitting_code_hash(attacks=True) != hashing.fitting_code_hash()
+    assert code.fitting_code_hash(attacks=True) != code.fitting_code_hash()
 
 
 def test_the_content_of_a_file_that_training_starts_from_is_part_of_the_fit(config, tmp_path):
@@ -112,9 +123,9 @@ def test_the_content_of_a_file_that_training_starts_from_is_part_of_the_fit(conf
 
 
 def test_code_through_which_no_model_is_fitted_is_no_part_of_a_fit(tmp_path):
-    package = Path(hashing.__file__).parents[1]
-    assert all((package / name).is_dir() for name in hashing.NOT_IN_A_FIT)
-    assert hashing.fitting_code_hash() != hashing.code_hash()
+    package = Path(code.__file__).parents[1]
+    assert all((package / name).is_dir() for name in code.NOT_IN_A_FIT)
+    assert code.fitting_code_hash() != code.code_hash()
 
 
 def imported(package: Path, module: str) -> set[str]:
@@ -134,7 +145,7 @@ def test_no_fit_runs_through_what_is_left_out():
 
     But for writing files, and for stored adversarial images, of which nothing is fitted.
     """
-    package = Path(hashing.__file__).parents[1]
+    package = Path(code.__file__).parents[1]
     todo = [
         f"training/{name}"
         for name in ("image_classifier", "causal_autoencoder", "checkpointing", "data_module", "sanity_checks")
@@ -147,7 +158,7 @@ def test_no_fit_runs_through_what_is_left_out():
         if module not in reached:
             reached.add(module)
             todo += [] if module.startswith("store/") else imported(package, module)
-    assert {name for name in reached if name.partition("/")[0] in hashing.NOT_IN_A_FIT} <= {
+    assert {name for name in reached if name.partition("/")[0] in code.NOT_IN_A_FIT} <= {
         "store/spreadsheet",
         "attacks/replay",
     }

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from omegaconf import OmegaConf
 
-from dovision.config.hashing import content_hash, run_hash, without_irrelevant
+from dovision.identity.relevance import content_hash, run_hash, without_irrelevant
 
 CONFIG = {
     "seed": 0,

@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from dovision.config import hashing
-from dovision.store.provenance import git_commit, origin, peak_memory, processor_name, provenance, software
+from dovision.identity.provenance import git_commit, peak_memory, processor_name, provenance
 
 
 @pytest.mark.parametrize(
@@ -34,13 +33,6 @@ def test_the_commit_is_the_checkouts_or_that_of_no_checkout():
     found = git_commit()
     head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=Path(__file__).parent, capture_output=True, text=True)
     assert found is None or found.removesuffix("+") == head.stdout.strip()
-
-
-def test_rows_depend_on_code_torch_settings_data_and_weights_and_on_nothing_else():
-    around = {**software(), "settings": "0", "components": {"mine": "1"}, "files": {"attack.table": "2"}}
-    data = {"dataset_fingerprint": "abc", "checkpoints": {"classifier": "def"}}
-    assert origin({**around, **data, "bad_files": [], "device": "cpu"}) == {**around, **data}
-    assert software() == {"code": hashing.code_hash(), "torch": torch.__version__}
 
 
 def test_versions_are_those_that_run():

@@ -9,29 +9,31 @@ from concurrent.futures import ProcessPoolExecutor
 
 import pytest
 
+from dovision.identity import digests
+from dovision.identity.digests import CACHE_FILE, SETTLED, Digests, stat_files
 from dovision.io.files import sha256
-from dovision.runtime import fingerprints
-from dovision.runtime.fingerprints import CACHE_FILE, SETTLED, Fingerprints, stat_files
 
 
 @pytest.fixture(autouse=True)
 def settled(monkeypatch):
     """Let a file count as settled at once."""
-    monkeypatch.setattr(fingerprints, "SETTLED", -60.0)
+    monkeypatch.setattr(digests, "SETTLED", -60.0)
 
 
 @pytest.fixture
 def computed(monkeypatch):
     """The files of which the bytes were read."""
     read = []
-    monkeypatch.setattr(fingerprints.files, "sha256", lambda path: read.append(path.name) or sha256(path))
+    monkeypatch.setattr(digests.files, "sha256", lambda path: read.append(path.name) or sha256(path))
     return read
 
 
 def hashed(root, path):
     """By a process of its own, as it were."""
-    with Fingerprints(root) as prints:
-        return prints.file(path)
+    kept = Digests(root)
+    digest = kept(path)
+    kept.save()
+    return digest
 
 
 def rewritten(path):
@@ -76,7 +78,7 @@ def test_a_changed_file_is_read_again(tmp_path, change):
 
 
 def test_what_changed_just_now_is_not_remembered(tmp_path, monkeypatch, computed):
-    monkeypatch.setattr(fingerprints, "SETTLED", SETTLED)
+    monkeypatch.setattr(digests, "SETTLED", SETTLED)
     path = tmp_path / "file"
     path.write_bytes(b"one")
     hashed(tmp_path, path)
@@ -93,14 +95,13 @@ def flipped(path):
 
 
 def with_another_value(path):
-    content = json.loads(path.read_text())
-    (entry,) = content["entries"].values()
-    entry[2] = "0" * 64
-    path.write_text(json.dumps(content))
+    seal, content = path.read_text().split("\n")
+    entries = {name: [state, "0" * 64] for name, (state, _) in json.loads(content).items()}
+    path.write_text(f"{seal}\n{json.dumps(entries)}")
 
 
 DAMAGE = [flipped, with_another_value]
-DAMAGE += [lambda path, text=text: path.write_text(text) for text in ("", "{", "null", "[]", '{"entries": {}}')]
+DAMAGE += [lambda path, text=text: path.write_text(text) for text in ("", "\n", "{", "null", "[]", "{}\n{}")]
 
 
 @pytest.mark.parametrize("damage", DAMAGE)
@@ -125,7 +126,7 @@ def test_a_folder_that_cannot_be_written_costs_time_only(tmp_path):
 
 def at_once(arguments):
     root, path = arguments
-    fingerprints.SETTLED = -60.0
+    digests.SETTLED = -60.0
     return hashed(root, path)
 
 
@@ -137,30 +138,9 @@ def test_processes_that_write_at_once_leave_a_file_that_is_whole(tmp_path):
     with ProcessPoolExecutor(4) as pool:
         found = list(pool.map(at_once, [(tmp_path, path) for path in paths]))
     assert found == [sha256(path) for path in paths]
-    entries = json.loads((tmp_path / CACHE_FILE).read_text())["entries"]
-    assert {name: entry[2] for name, entry in entries.items()}.items() <= {
-        f"file {path}": sha256(path) for path in paths
-    }.items()
+    entries = json.loads((tmp_path / CACHE_FILE).read_text().split("\n")[1])
+    assert {name: digest for name, (_, digest) in entries.items()}.items() <= {str(p): sha256(p) for p in paths}.items()
     assert not list(tmp_path.glob(f"{CACHE_FILE}.*"))
-
-
-class Data:
-    """A dataset that counts how often it is made."""
-
-    def __init__(self, files):
-        self.files = files
-        self.made = 0
-
-    def __call__(self):
-        self.made += 1
-        return self
-
-    def identified(self, hashes):
-        return stat_files(self.files or ()).state
-
-    @property
-    def fingerprint(self):
-        return self.identified(None)
 
 
 def tree(folder):
@@ -168,11 +148,6 @@ def tree(folder):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(b"one")
     return folder
-
-
-def fingerprint(root, data):
-    with Fingerprints(root) as prints:
-        return prints.data("key", data)
 
 
 @pytest.mark.parametrize(
@@ -185,13 +160,11 @@ def fingerprint(root, data):
         lambda folder: (folder / "c").mkdir(),
     ],
 )
-def test_data_are_made_again_if_anything_below_their_folder_has_changed(tmp_path, change):
-    data = Data((tree(tmp_path / "data"),))
-    assert fingerprint(tmp_path, data) == fingerprint(tmp_path, data)
-    assert data.made == 1
+def test_the_state_of_a_folder_is_that_of_all_below_it(tmp_path, change):
+    before = stat_files([tree(tmp_path / "data")])
+    assert stat_files([tmp_path / "data"]) == before
     change(tmp_path / "data")
-    fingerprint(tmp_path, data)
-    assert data.made == 2
+    assert stat_files([tmp_path / "data"]).digest != before.digest
 
 
 def test_what_is_behind_a_link_counts_too(tmp_path):
@@ -203,19 +176,28 @@ def test_what_is_behind_a_link_counts_too(tmp_path):
     before = stat_files([tmp_path / "data"])
     assert stat_files([tmp_path / "data"]) == before
     rewritten(tmp_path / "elsewhere" / "a" / "2.png")
-    assert stat_files([tmp_path / "data"]).state != before.state
+    assert stat_files([tmp_path / "data"]).digest != before.digest
 
 
-def test_data_that_do_not_name_their_files_are_made_once_a_command(tmp_path):
-    data = Data(None)
-    with Fingerprints(tmp_path) as prints:
-        assert prints.data("key", data) == prints.data("key", data)
-    assert data.made == 1
-    fingerprint(tmp_path, data)
-    assert data.made == 2
+@pytest.mark.parametrize("target", ["file", "folder"])
+def test_a_link_that_is_switched_leads_to_another_digest(tmp_path, target):
+    link = tmp_path / "link"
+    for name, content in (("a", b"one"), ("b", b"two")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "file").write_bytes(content)
+        os.utime(tmp_path / name / "file", (1, 1))
+        link.unlink(missing_ok=True)
+        link.symlink_to(tmp_path / name / ("file" if target == "file" else ""))
+        path = link if target == "file" else link / "file"
+        assert hashed(tmp_path, path) == sha256(tmp_path / name / "file")
+        assert hashed(tmp_path, path) == sha256(tmp_path / name / "file")
 
 
-def test_data_without_files_are_made_once(tmp_path):
-    data = Data(())
-    assert fingerprint(tmp_path, data) == fingerprint(tmp_path, data)
-    assert data.made == 1
+def test_of_many_files_those_are_read_that_are_not_kept(tmp_path, computed):
+    paths = [tmp_path / str(number) for number in range(5)]
+    for path in paths:
+        path.write_bytes(path.name.encode())
+    hashed(tmp_path, paths[3])
+    assert Digests(tmp_path).many([*paths, paths[0]]) == [sha256(path) for path in [*paths, paths[0]]]
+    assert sorted(computed) == ["0", "1", "2", "3", "4"]
+    assert Digests(tmp_path).many([]) == []

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import logging
 import os
 import re
 import shutil
@@ -16,20 +15,21 @@ from hydra import compose, initialize_config_dir
 from PIL import Image
 
 from dovision.cli.evaluate import main
-from dovision.cli.session import log_file
 from dovision.cli.train import main as train
-from dovision.config import hashing, settings
+from dovision.config import settings
 from dovision.config.sources import configuration_folder
+from dovision.identity import code as code_of
+from dovision.identity import digests, shared
+from dovision.identity.digests import Digests
+from dovision.identity.plans import surroundings
+from dovision.identity.shared import Shared
 from dovision.io import sealed
+from dovision.io.files import sha256
 from dovision.models import checkpoint
-from dovision.runtime import fingerprints
-from dovision.runtime.fingerprints import Fingerprints
-from dovision.store import provenance
 from dovision.store.run_directory import DONE, RunDirectory
 from dovision.store.run_files import digested_files
 from dovision.store.run_record import read_sweep
-from dovision.sweeps import reuse
-from dovision.sweeps.reuse import decide
+from dovision.sweeps.run_status import run_status
 
 pytestmark = pytest.mark.slow  # they share a run that takes seconds to make
 
@@ -83,10 +83,11 @@ def condition(original, tmp_path, monkeypatch):
     (run,) = read_sweep(root / "outputs" / "evaluate")
 
     def differs(*overrides: str) -> str:
-        with Fingerprints(root / "outputs") as prints:
-            decision = decide(RunDirectory(run.folder), composed(*SMALL, *HERE, *overrides), prints)
-        assert (decision.skip == DONE) == (decision.unlike == "")
-        return decision.unlike
+        job, of_command = composed(*SMALL, *HERE, *overrides), Shared()
+        plan = of_command.plan(job, of_command.images(job.dataset), run.folder)
+        status = run_status(RunDirectory(run.folder), plan, None, of_command.digests(root / "outputs"))
+        assert (status.skip == DONE) == (status.unlike == "")
+        return status.unlike
 
     return types.SimpleNamespace(root=root, folder=run.folder, differs=differs)
 
@@ -142,11 +143,11 @@ def one_image_more(root: Path, context: pytest.MonkeyPatch) -> None:
 
 
 def code(root: Path, context: pytest.MonkeyPatch) -> None:
-    context.setattr(hashing, "code_hash", lambda without=(): "0" * 12)
+    context.setattr(code_of, "code_hash", lambda without=(): "0" * 12)
 
 
 def torch(root: Path, context: pytest.MonkeyPatch) -> None:
-    context.setattr(provenance, "version", lambda name: "99.0")
+    context.setattr(code_of, "version", lambda name: "99.0")
 
 
 SAME = (nothing, only_times)
@@ -171,7 +172,7 @@ def test_an_equal_origin_stands(condition, monkeypatch, change):
 @pytest.mark.parametrize(("change", "told"), OTHER.items(), ids=[change.__name__ for change in OTHER])
 @pytest.mark.parametrize("known", [False, True], ids=["at first", "remembered"])
 def test_another_origin_does_not_stand_and_is_named(condition, monkeypatch, change, told, known):
-    monkeypatch.setattr(fingerprints, "SETTLED", -60.0)
+    monkeypatch.setattr(digests, "SETTLED", -60.0)
     if known:
         assert condition.differs() == ""
     change(condition.root, monkeypatch)
@@ -191,8 +192,8 @@ def test_another_origin_does_not_stand_and_is_named(condition, monkeypatch, chan
     ],
 )
 def test_rerun_chooses_jobs_by_their_state(tmp_path, state, rerun, skip):
-    found = composed(*SMALL, *HERE, f"rerun={rerun}")
-    assert decide(types.SimpleNamespace(state=state), found, Fingerprints(tmp_path)).skip == skip
+    rerun = composed(*SMALL, *HERE, f"rerun={rerun}").rerun
+    assert run_status(types.SimpleNamespace(state=state), None, rerun, Digests(tmp_path)).skip == skip
 
 
 def test_data_may_be_moved_and_are_compared_by_content(condition):
@@ -202,7 +203,7 @@ def test_data_may_be_moved_and_are_compared_by_content(condition):
 
 
 def test_a_link_to_the_data_that_leads_elsewhere_is_another_origin(condition, monkeypatch):
-    monkeypatch.setattr(fingerprints, "SETTLED", -60.0)
+    monkeypatch.setattr(digests, "SETTLED", -60.0)
     link = condition.root / "link"
     for folder, unlike in (("data", ""), ("other", "other data"), ("data", "")):
         link.unlink(missing_ok=True)
@@ -270,16 +271,16 @@ def test_components_and_files_of_the_user_are_code_too(condition, monkeypatch):
     (condition.root / "mine.py").write_text("from dovision.interventions.pixel_grid import PixelGrid\n")
     (condition.root / "fill.txt").write_text("one")
     monkeypatch.syspath_prepend(condition.root)
-    hashing._package_hash.cache_clear()
+    code_of._package_state.cache_clear()
     config = composed("intervention._target_=mine.PixelGrid", "+intervention.file=fill.txt")
-    before = provenance.surroundings(config)
+    before = surroundings(config, sha256)
     assert set(before["components"]) >= {"mine", "torch", "torchvision"}
     assert set(before["files"]) == {"intervention.file"}
     (condition.root / "mine.py").write_text("from dovision.interventions.pixel_grid import PixelGrid  # changed\n")
-    hashing._package_hash.cache_clear()
-    assert provenance.surroundings(config)["components"] != before["components"]
+    code_of._package_state.cache_clear()
+    assert surroundings(config, sha256)["components"] != before["components"]
     (condition.root / "fill.txt").write_text("two")
-    assert provenance.surroundings(config)["files"] != before["files"]
+    assert surroundings(config, sha256)["files"] != before["files"]
 
 
 def test_modules_that_a_component_of_the_user_imports_are_code_too(condition, monkeypatch):
@@ -290,9 +291,9 @@ def test_modules_that_a_component_of_the_user_imports_are_code_too(condition, mo
     hashes = []
     for text in ("a = 1", "a = 2"):
         (condition.root / "other_file.py").write_text(text)
-        for cache in (hashing._package_hash, hashing._imports):
+        for cache in (code_of._package_state, code_of._imports):
             cache.cache_clear()
-        hashes.append(hashing.foreign_code({"_target_": "mine.PixelGrid"}))
+        hashes.append(code_of.third_party_code({"_target_": "mine.PixelGrid"}))
     assert hashes[0].keys() == hashes[1].keys() >= {"mine", "other_file"}
     assert [name for name in hashes[0] if hashes[0][name] != hashes[1][name]] == ["other_file"]
 
@@ -315,11 +316,11 @@ def test_modules_that_a_component_of_the_user_imports_are_code_too(condition, mo
     ],
 )
 def test_an_upgrade_of_a_package_that_a_component_computes_with_is_another_origin(component, package, monkeypatch):
-    before = hashing.foreign_code({"_target_": f"dovision.{component}"})
-    hashing._package_hash.cache_clear()
-    monkeypatch.setattr(hashing, "version", lambda name: "99.0")
-    assert hashing.foreign_code({"_target_": f"dovision.{component}"})[package] == "99.0" != before[package]
-    hashing._package_hash.cache_clear()
+    before = code_of.third_party_code({"_target_": f"dovision.{component}"})
+    code_of._package_state.cache_clear()
+    monkeypatch.setattr(code_of, "version", lambda name: "99.0")
+    assert code_of.third_party_code({"_target_": f"dovision.{component}"})[package] == "99.0" != before[package]
+    code_of._package_state.cache_clear()
 
 
 @pytest.mark.slow
@@ -365,37 +366,20 @@ def test_jobs_of_one_run_directory_with_other_data_are_refused(condition, run_co
 
 def test_later_jobs_share_a_dataset_as_long_as_its_files_stay_as_they_are(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(reuse, "SETTLED", -60.0)  # take files for old
+    monkeypatch.setattr(shared, "SETTLED", -60.0)  # take files for old
     pictures(tmp_path / "data", 0)
     with initialize_config_dir(str(configuration_folder()), version_base="1.3"):
         job = settings.read("evaluate", compose("evaluate", [*SMALL, "dataset.root=data", "output_root=outputs"]))
-    first = reuse.open_images(job)
-    assert reuse.open_images(job) is first
+    jobs = Shared()
+    first = jobs.images(job.dataset)
+    assert jobs.images(job.dataset) is first
     pictures(tmp_path / "data", 1)
-    assert reuse.open_images(job).fingerprint != first.fingerprint
-
-
-def test_the_log_of_each_job_has_what_the_dataset_that_it_shares_has_warned_of(tmp_path, monkeypatch, caplog):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(reuse, "SETTLED", -60.0)  # take files for old
-    pictures(tmp_path / "data", 0)
-    shutil.copy(tmp_path / "data/train/dark/0.bmp", tmp_path / "data/test/dark/0.bmp")
-    with initialize_config_dir(str(configuration_folder()), version_base="1.3"):
-        given = [*SMALL, "dataset.root=data", "dataset.copies=warn", "output_root=outputs"]
-        job = settings.read("evaluate", compose("evaluate", given))
-    logs = []
-    for number in range(3):
-        with log_file(tmp_path / f"{number}.log", {}):
-            reuse.open_images(job)
-            if number == 1:
-                logging.getLogger("dovision.datasets.image_folder").warning("a mask is empty")
-        logs.append((tmp_path / f"{number}.log").read_text())
-    assert [text.count("images are in two splits") for text in logs] == [1, 1, 1]
-    assert [text.count("a mask is empty") for text in logs] == [0, 1, 1]
-    assert caplog.text.count("images are in two splits") == 1  # on the terminal once
+    assert jobs.images(job.dataset).fingerprint != first.fingerprint
 
 
 def test_packages_that_change_no_number_and_the_standard_library_are_no_origin():
-    code = hashing.foreign_code({"_target_": "dovision.models.small_cnn.SmallCNN", "b": {"_target_": "builtins.eval"}})
+    code = code_of.third_party_code(
+        {"_target_": "dovision.models.small_cnn.SmallCNN", "b": {"_target_": "builtins.eval"}}
+    )
     assert "torch" in code
     assert not {"pydantic", "omegaconf", "hydra", "huggingface_hub", "threadpoolctl", "builtins"} & code.keys()

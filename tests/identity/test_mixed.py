@@ -4,15 +4,16 @@ import re
 
 import pytest
 
-from dovision.analysis.mixed_origins import mixed
 from dovision.findings.sweep_summary import Ended, closing, write_sweep_summary
+from dovision.identity.differences import mixed
 
 ONE = {
     "code": "c0de",
-    "versions": {"torch": "2.13.0"},
+    "torch": "2.13.0",
     "questions": {"data": "digits", "classifier": "cnn", "autoencoder": "conv", "attack.run": "outputs/a"},
     "dataset_fingerprint": "0123456789abcdef",
     "checkpoints": {"classifier": "aaaa", "autoencoder": "bbbb"},
+    "checkpoint_files": {"classifier": "a.ckpt", "autoencoder": "b.ckpt"},
     "components": {"torchvision": "0.28.0"},
     "files": {"attack.run": "abcd"},
 }
@@ -26,7 +27,7 @@ def runs(**changes):
     ("changes", "pattern"),
     [
         ({"code": "other"}, "differ in the code, .*(c0de: seed=0; other: seed=1)"),
-        ({"versions": {"torch": "2.14.0"}}, "differ in the torch, .*2.13.0: seed=0; 2.14.0: seed=1"),
+        ({"torch": "2.14.0"}, "differ in the torch, .*2.13.0: seed=0; 2.14.0: seed=1"),
         ({"dataset_fingerprint": "f" * 16}, "differ in the data, .*0123456789ab: seed=0; f{12}: seed=1"),
         (
             {"checkpoints": {"classifier": "x", "autoencoder": "bbbb"}},

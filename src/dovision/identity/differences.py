@@ -1,0 +1,89 @@
+"""Differences between plans in words: of a completed run and the one that is asked for, and among completed runs."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from dovision.identity.plans import NetworkKey, Plan
+
+_FEW = 3  # runs that are named
+
+
+def differences(before: Plan, now: Plan) -> list[str]:
+    """In what a completed run differs from the one that is asked for now; empty if it stands for it.
+
+    Data and weights are named only if all else is equal, since code and settings shape them. A network whose
+    checkpoint is gone is the same if all that shapes its fit is.
+
+    Args:
+        before: as recorded.
+        now: as configured.
+    """
+    if before.rows_key == now.rows_key:
+        return []
+    pairs = [(name, before.surroundings.get(name), value) for name, value in now.surroundings.items()]
+    if unlike := [_changed(name, earlier, value) for name, earlier, value in pairs if earlier != value]:
+        return unlike
+    if before.data_key != now.data_key:
+        return [_changed("data", before.data_key[:12], now.data_key[:12])]
+    networks = [(network, now.network_keys.get(name)) for name, network in before.network_keys.items()]
+    return [sentence for earlier, network in networks if (sentence := _other_weights(earlier, network))]
+
+
+def mixed(runs: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """A sentence on each origin that completed runs should share and do not; none if their numbers may be compared.
+
+    All should be of the same code and torch; those that are configured alike, of the same data and weights.
+
+    Args:
+        runs: by name, the run.json of each completed run.
+    """
+    origins: dict[tuple[str, str], dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
+    for name, facts in runs.items():
+        for what, question, origin in _origins(Plan.recorded(Path(), facts)) if facts.get("questions") else ():
+            origins[what, question][origin].append(name)
+    return [
+        f"These runs differ in the {what}, which their settings do not say, and cannot be compared "
+        f"({'; '.join(f'{origin}: {_named(names)}' for origin, names in several.items())}). "
+        "The same command measures again what is not of the present origin."
+        for (what, _), several in origins.items()
+        if len(several) > 1
+    ]
+
+
+def _origins(plan: Plan) -> Iterator[tuple[str, str, str]]:
+    """Dependencies of a run: their sort, which runs should have the same, and the value."""
+    questions, surroundings = plan.questions or {}, plan.surroundings
+    yield "code", "", surroundings["code"]
+    yield "torch", "", surroundings["torch"]
+    yield "data", questions["data"], plan.data_key[:12]
+    for name, network in plan.network_keys.items():
+        yield f"weights of the {name.replace('_', ' ')}", questions[name], str(network.weights)
+    for package, state in (surroundings["components"] or {}).items():
+        yield f"code of {package}", "", state
+    for setting, content in (surroundings["files"] or {}).items():
+        yield f"content of {setting}", questions.get(setting, ""), content[:12]
+
+
+def _other_weights(before: NetworkKey, now: NetworkKey | None) -> str:
+    """In what a network differs; empty if it does not."""
+    what = f"weights of the {before.name.replace('_', ' ')}"
+    if now is not None and now.weights is not None:
+        return "" if now.weights == before.weights else f"{_changed(what, before.weights, now.weights)} in {now.path}"
+    same_fit = now is not None and now.path.parent.name == before.path.parent.name
+    return "" if same_fit else f"other {what}"
+
+
+def _changed(name: str, before: object, now: object) -> str:
+    """A difference in words; of mappings, that of their first key that differs."""
+    if isinstance(before, Mapping) and isinstance(now, Mapping):
+        key = next(key for key in [*before, *now] if before.get(key) != now.get(key))
+        return f"other {name}: {key} ({before.get(key)}, now {now.get(key)})"
+    return f"other {name} ({before}, now {now})"
+
+
+def _named(names: Sequence[str]) -> str:
+    return ", ".join(names[:_FEW]) + (f" and {len(names) - _FEW} more" if len(names) > _FEW else "")

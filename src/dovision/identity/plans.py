@@ -1,0 +1,322 @@
+"""Plan of a job: what its numbers depend on, by content, and where it writes; made once, at the door of a command."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from dovision.config.component import Component, make_each
+from dovision.config.settings import EvaluateSettings, TrainSettings, plain
+from dovision.identity import code
+from dovision.identity.relevance import content_hash, paths_named, relevant_to_fits, without_irrelevant
+from dovision.identity.samples import evaluated_samples, shard_samples
+from dovision.interfaces import Images
+from dovision.io.text_files import read_json
+from dovision.types import ATTACKED_FOLDER
+
+CLASSIFIER, PERMUTED, AUTOENCODER = "classifier", "permuted_classifier", "autoencoder"  # the networks of a run
+CHECKPOINTS = "checkpoints"  # the folder of fitted networks in an output root, and what run.json calls their weights
+DATA = "dataset_fingerprint"  # what run.json calls the data
+FOREIGN_WEIGHTS = "foreign_weights"  # of the facts of a checkpoint, and of a run
+QUESTIONS = "questions"  # in run.json: a hash of what the configuration says of the data, each network, each file
+OF_TESTS = "dovision.evaluation."  # begins the targets of callbacks that no fit gets
+_SURROUNDINGS = ("code", "torch", "settings", "components", "files")
+# Settings whose files are identified by the data's fingerprint and by the hashes of the weights.
+_OF_DATA_AND_WEIGHTS = (
+    *("dataset", "checkpoint", "checkpoint_mapping", "model", "autoencoder", "training", "augmentation", "callbacks"),
+    *("ckpt_path", "trainer"),
+)
+Digest = Callable[[Path], str]
+
+
+@dataclass(frozen=True)
+class NetworkKey:
+    """A network of a job: where its checkpoint is, or is to be written, and all that shapes its fit.
+
+    That is all but the device and the number of threads, so that the weights of two fits of one key may differ in
+    their last bits. They are identified by their bytes as soon as these are there.
+    """
+
+    name: str  # classifier, permuted_classifier or autoencoder
+    path: Path
+    weights: str | None  # twelve digits of the checkpoint's bytes; None: it is not there
+    settings: str = ""  # a hash of the settings that shape the fit; empty of a checkpoint that is given
+    record: Mapping[str, Any] | None = None  # these settings as they may be written out
+    surroundings: Mapping[str, Any] | None = (
+        None  # code, torch, data, seed, files, and the classifier of an autoencoder
+    )
+
+    @property
+    def is_given(self) -> bool:
+        """True of a checkpoint that the job names, which is read where it lies."""
+        return self.surroundings is None
+
+    @property
+    def fits(self) -> bool:
+        """False if the weights are given, by a checkpoint or by the model."""
+        return self.surroundings is not None and bool(self.surroundings.get("fit", True))
+
+    @property
+    def content(self) -> dict[str, Any]:
+        """All that shapes the fit, as it is written."""
+        return {**(self.record or {}), **(self.surroundings or {})}
+
+    def behind(self, classifier: str, digest: Digest) -> NetworkKey:
+        """The key of this autoencoder, fitted to a classifier of these weights."""
+        surroundings = {**(self.surroundings or {}), "classifier": classifier}
+        path = _checkpoint(self.path.parents[1], self.path.stem, self.settings, surroundings)
+        return replace(self, path=path, surroundings=surroundings, weights=_weights(path, digest))
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A job by content: two jobs with one `rows_key` have the same rows."""
+
+    run_dir: Path
+    data_key: str  # the fingerprint of the dataset
+    network_keys: Mapping[str, NetworkKey]  # by name, in the order in which they are fitted
+    surroundings: Mapping[str, Any]  # code, torch, settings, components, files: what the rows depend on besides
+    samples: tuple[int, ...] = ()  # of the images that are measured
+    merged_samples: tuple[int, ...] = ()  # the same of the run into which it is merged, if it is a shard
+    questions: Mapping[str, str] | None = None  # a hash of what is configured of the data, each network, each file
+
+    @property
+    def origin(self) -> dict[str, Any]:
+        """All that the rows depend on, under the names that run.json gives it."""
+        weights = {name: network.weights for name, network in self.network_keys.items()}
+        return {**self.surroundings, DATA: self.data_key, CHECKPOINTS: weights}
+
+    @property
+    def rows_key(self) -> str:
+        """A hash of all that the rows depend on; of networks that are yet to be fitted, None stands for the weights."""
+        return content_hash(self.origin)
+
+    def with_weights(self, name: str, weights: str, digest: Digest) -> Plan:
+        """The plan once a network is fitted, or read; the key of an autoencoder follows from the classifier's weights.
+
+        Args:
+            name: of the network.
+            weights: twelve digits of its checkpoint.
+            digest: of a file.
+        """
+        keys = {**self.network_keys, name: replace(self.network_keys[name], weights=weights)}
+        if name == CLASSIFIER and AUTOENCODER in keys:
+            keys[AUTOENCODER] = keys[AUTOENCODER].behind(weights, digest)
+        return replace(self, network_keys=keys)
+
+    @classmethod
+    def recorded(cls, run_dir: Path, facts: Mapping[str, Any]) -> Plan:
+        """The plan that a completed run has carried out, as its run.json records it."""
+        networks = {
+            name: NetworkKey(name, Path(facts["checkpoint_files"][name]), weights)
+            for name, weights in facts[CHECKPOINTS].items()
+        }
+        surroundings = {name: facts.get(name) for name in _SURROUNDINGS}
+        return cls(run_dir, facts[DATA], networks, surroundings, questions=facts.get(QUESTIONS))
+
+
+def plan(settings: TrainSettings, images: Images, digest: Digest, run_dir: Path, data: str) -> Plan:
+    """The plan of a job.
+
+    Args:
+        settings: of dovision-evaluate, or of a command that fits alone.
+        images: the dataset.
+        digest: of a file.
+        run_dir: where the job writes.
+        data: the fingerprint of the dataset.
+
+    Raises:
+        ValueError: the dataset has none of the images that are to be measured; attacked images are not those that
+            their run has recorded.
+    """
+    keys = _network_keys(settings, data, digest)
+    if not isinstance(settings, EvaluateSettings):
+        return Plan(run_dir, data, keys, code.software())
+    samples = evaluated_samples(settings.evaluation, images)
+    return Plan(
+        run_dir,
+        data,
+        keys,
+        surroundings(settings, digest),
+        tuple(shard_samples(settings.evaluation, samples)),
+        tuple(samples),
+        _questions(settings),
+    )
+
+
+def data_key(dataset: Component) -> str:
+    """A hash of all that a dataset is made of but the content of its files; a link counts as what it leads to."""
+    content = plain(dataset)
+    real = {name: os.path.realpath(path) for name, path in paths_named(content).items()}
+    made = {"settings": content, **code.software(), "libraries": code.reading_libraries()}
+    components = code.third_party_code(content)
+    return content_hash({**made, "components": components, "real": real, "folder": os.getcwd()})
+
+
+def surroundings(settings: EvaluateSettings, digest: Digest) -> dict[str, Any]:
+    """Dependencies of a run besides data and weights: code, the configuration, the digests of files that it names."""
+    relevant = without_irrelevant(settings.plain())
+    others = {name: value for name, value in relevant.items() if name not in _OF_DATA_AND_WEIGHTS}
+    made = {"settings": content_hash(relevant), "components": code.third_party_code(relevant)}
+    return {**code.software(), **made, "files": files_named(others, digest)}
+
+
+def files_named(config: Mapping[str, Any], digest: Digest) -> dict[str, str]:
+    """The digest of each file that a configuration, in plain types, names, by the name of the setting.
+
+    A run directory stands for the attacked images in it, and the folder that is a component's `root`, or of which a
+    model is read, for all below it.
+
+    Raises:
+        ValueError: attacked images are not those that their run has recorded.
+    """
+    contents = {}
+    for name, path in paths_named(config).items():
+        if path.is_file():
+            contents[name] = digest(path)
+        elif (path / ATTACKED_FOLDER).is_dir():
+            contents[name] = content_hash(_attacked(path, digest))
+        elif name.endswith((".root", "model.source")):
+            files = sorted(file for file in path.rglob("*") if file.is_file())
+            contents[name] = content_hash({file.relative_to(path).as_posix(): digest(file) for file in files})
+    return contents
+
+
+def callbacks_of_fit(callbacks: Mapping[str, Component], monitors: bool) -> dict[str, Component]:
+    """Those of the configured callbacks that a fit gets, by name.
+
+    Args:
+        callbacks: all that are configured.
+        monitors: whether those that monitor a metric are among them, which belong to the classifier's fit.
+    """
+    fitting = {name: callback for name, callback in callbacks.items() if not callback["_target_"].startswith(OF_TESTS)}
+    return {name: callback for name, callback in fitting.items() if monitors or "monitor" not in callback}
+
+
+def _attacked(run: Path, digest: Digest) -> dict[str, str]:
+    """The digest of each file of attacked images in a run directory, by its name there."""
+    files = sorted(path for path in run.glob(f"{ATTACKED_FOLDER}/*/*") if path.is_file())
+    digests = {path.relative_to(run).as_posix(): digest(path) for path in files}
+    record = run / "run.json"
+    recorded = read_json(record).get("digests") if record.is_file() else None  # none until it is completed
+    for name, value in digests.items():
+        if recorded and recorded.get(name, {}).get("sha256") != value:
+            raise ValueError(
+                f"{run / name} must be as its run has recorded it, got other bytes. Run that run's command again, "
+                "which measures it again."
+            )
+    return digests
+
+
+def _network_keys(settings: TrainSettings, data: str, digest: Digest) -> dict[str, NetworkKey]:
+    """The networks of a job by their names, in the order in which they are fitted."""
+    keys = {CLASSIFIER: _classifier_key(settings, data, digest, permuted=False)}
+    if _reads_code(settings):
+        classifier = keys[CLASSIFIER].weights or keys[CLASSIFIER].path.parent.name  # a name that is no hash of weights
+        keys[AUTOENCODER] = _autoencoder_key(settings, data, digest, classifier)
+    if isinstance(settings, EvaluateSettings) and settings.explainer and settings.evaluation.permuted_labels:
+        keys[PERMUTED] = _classifier_key(settings, data, digest, permuted=True)
+    return keys
+
+
+def _reads_code(settings: TrainSettings) -> bool:
+    """Return whether a job needs an autoencoder: one that measures, only if its code is edited or read."""
+    if not isinstance(settings, EvaluateSettings):
+        return settings.autoencoder is not None
+    return settings.intervention.make().on_code or any(
+        detector.reads_code for detector in make_each(settings.detector).values()
+    )
+
+
+def _classifier_key(settings: TrainSettings, data: str, digest: Digest, permuted: bool) -> NetworkKey:
+    model = {"model": settings.model}
+    if settings.foreign_checkpoint is not None and not permuted:
+        named = {"checkpoint": settings.checkpoint, "checkpoint_mapping": settings.checkpoint_mapping}
+        weights = {FOREIGN_WEIGHTS: {name: digest(path) for name, path in named.items() if path is not None}}
+        return _key(settings, CLASSIFIER, model, digest, {"fit": False, **weights})
+    if settings.checkpoint is not None and not permuted:
+        return NetworkKey(CLASSIFIER, settings.checkpoint, _weights(settings.checkpoint, digest))
+    if not settings.fits_classifier:
+        return _key(settings, CLASSIFIER, model, digest, {"labels": "none", "fit": False})
+    shapes = {
+        **model,
+        "training": settings.training.classifier,
+        "augmentation": settings.augmentation,
+        "callbacks": callbacks_of_fit(settings.callbacks, monitors=True),
+        "trainer": settings.trainer,
+        "ckpt_path": None if permuted else settings.ckpt_path,
+    }
+    fit = {"data": data, "labels": "permuted" if permuted else "as they are", "seed": settings.seed}
+    attacked = settings.training.classifier.attack is not None
+    return _key(settings, PERMUTED if permuted else CLASSIFIER, shapes, digest, fit, attacked)
+
+
+def _autoencoder_key(settings: TrainSettings, data: str, digest: Digest, classifier: str) -> NetworkKey:
+    shapes = {
+        "autoencoder": settings.code_of,
+        "training": settings.training.autoencoder,
+        "callbacks": callbacks_of_fit(settings.callbacks, monitors=False),
+        "trainer": settings.trainer,
+    }
+    return _key(settings, AUTOENCODER, shapes, digest, {"data": data, "classifier": classifier, "seed": settings.seed})
+
+
+def _key(
+    settings: TrainSettings,
+    name: str,
+    shapes: Mapping[str, Any],
+    digest: Digest,
+    more: Mapping[str, Any],
+    attacked: bool = False,
+) -> NetworkKey:
+    """The key of a network.
+
+    Args:
+        settings: of the job.
+        name: of the network.
+        shapes: the settings that shape it.
+        digest: of a file.
+        more: what else shapes it.
+        attacked: whether it is fitted to attacked images.
+    """
+    configured = relevant_to_fits(plain(shapes))
+    around = {
+        **code.software(),
+        "code": code.fitting_code_hash(attacked),
+        **more,
+        "components": code.third_party_code(configured),
+        "files": files_named(configured, digest),
+    }
+    stem, hashed = (AUTOENCODER if name == AUTOENCODER else CLASSIFIER), content_hash(configured)
+    path = _checkpoint(settings.output_root / CHECKPOINTS, stem, hashed, around)
+    record = relevant_to_fits(plain(shapes, record=True))
+    return NetworkKey(name, path, _weights(path, digest), hashed, record, around)
+
+
+def _checkpoint(folder: Path, stem: str, settings: str, around: Mapping[str, Any]) -> Path:
+    return folder / f"{stem}-{content_hash({'settings': settings, **around})}" / f"{stem}.ckpt"
+
+
+def _weights(path: Path, digest: Digest) -> str | None:
+    return digest(path)[:12] if path.exists() else None
+
+
+def _questions(settings: EvaluateSettings) -> dict[str, str]:
+    """Hashes of what is configured of the data, of each network and of files: runs that share one share its origin."""
+    relevant = relevant_to_fits(settings.plain())
+    names = ("model", "augmentation", "callbacks", "ckpt_path", "trainer", "seed", "checkpoint", "checkpoint_mapping")
+    training = relevant["training"]
+    fit = {"data": relevant["dataset"], **{name: relevant[name] for name in names}}
+    classifier = content_hash({**fit, "training": training["classifier"]})
+    with_autoencoder = {"into": classifier, "what": relevant["autoencoder"], "training": training["autoencoder"]}
+    others = {name: value for name, value in relevant.items() if name not in _OF_DATA_AND_WEIGHTS}
+    return {
+        **{name: content_hash({name: str(path)}) for name, path in paths_named(others).items()},
+        "data": content_hash(relevant["dataset"]),
+        CLASSIFIER: classifier,
+        PERMUTED: classifier,
+        AUTOENCODER: content_hash(with_autoencoder),
+    }

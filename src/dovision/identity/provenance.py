@@ -1,0 +1,70 @@
+"""Provenance of a run: versions, commit, machine and device, and the memory that it took."""
+
+from __future__ import annotations
+
+import functools
+import platform
+import resource
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from dovision.identity.code import code_hash
+from dovision.io import files
+
+_PACKAGES = ("dovision", "torch", "torchvision", "pytorch-lightning", "hydra-core", "numpy", "pandas", "pyarrow")
+version = functools.cache(metadata.version)
+_SYSTEM_TABLE = 1 << 22  # bytes
+
+
+def provenance() -> dict[str, Any]:
+    """Versions, commit, machine and device."""
+    return {
+        "versions": {"python": platform.python_version(), **{name: version(name) for name in _PACKAGES}},
+        "git_commit": git_commit(),
+        "code": code_hash(),
+        "device": device_name(),
+        "threads": torch.get_num_threads(),
+    }
+
+
+def device_name() -> str:
+    """The GPU, or the model of the processor."""
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else f"cpu, {processor_name()}"
+
+
+@functools.cache
+def processor_name(table: Path = Path("/proc/cpuinfo")) -> str:
+    """The model of the processor as Linux names it, elsewhere as Python does.
+
+    Args:
+        table: of Linux: a line for each fact of a processor, of which those of the first one count.
+    """
+    first: dict[str, str] = {}
+    if table.is_file():
+        for line in files.read_bytes(table, _SYSTEM_TABLE).decode(errors="replace").splitlines():
+            key, _, value = line.partition(":")
+            first.setdefault(key.strip(), value.strip())
+    named = [first[key] for key in ("model name", "CPU implementer", "CPU part") if first.get(key)]
+    return " ".join(named) or platform.processor() or platform.machine()
+
+
+def git_commit() -> str | None:
+    """The commit of the checkout that the package is run from, with a + if it was changed; None if installed."""
+    folder = Path(__file__).resolve().parent
+    git = functools.partial(subprocess.run, cwd=folder, capture_output=True, text=True, check=True)
+    try:
+        git(["git", "ls-files", "--error-unmatch", __file__])
+        return git(["git", "describe", "--always", "--exclude=*", "--abbrev=40", "--dirty=+"]).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def peak_memory() -> int:
+    """Peak resident memory of this process in MiB."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak // (1024 if sys.platform != "darwin" else 1024 * 1024)

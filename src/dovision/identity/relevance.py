@@ -1,0 +1,130 @@
+"""The settings that can change a run's numbers, their hashes, and the resolvers that name folders by these."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from dovision.config.sources import leaves, resolved
+from dovision.io import paths
+
+IRRELEVANT_TO_RESULTS = (  # where and how fast things run, not what comes out
+    "hydra",
+    "output_root",
+    "logger",
+    "num_workers",
+    "trust_checkpoint",
+    "threads",
+    "on_failure",
+    "rerun",
+    "dry_run",
+    "note",
+    "tags",
+    "print_config",
+    "optimized_metric",
+    "dataset.root",
+    "dataset.store",
+    "dataset.download",
+    "dataset.verify",
+    "dataset.workers",
+    "trainer.accelerator",
+    "trainer.devices",
+    "trainer.strategy",
+    "trainer.enable_model_summary",
+    "trainer.num_sanity_val_steps",
+    "trainer.log_every_n_steps",
+    "trainer.profiler",
+    "evaluation.checkpoint_every",
+    "evaluation.shards",
+    "evaluation.shard",
+    "detection.workers",
+)
+
+WATCHING = (  # targets of components that look on, and change no number
+    "pytorch_lightning.callbacks.LearningRateMonitor",
+    "pytorch_lightning.callbacks.DeviceStatsMonitor",
+    "dovision.training.fit_progress.FitProgress",
+)
+IRRELEVANT_TO_FITS = ("trainer.limit_test_batches",)
+
+# Settings whose files are identified by the data's fingerprint and by the hashes of the weights.
+OF_DATA_AND_WEIGHTS = (
+    "dataset",
+    "checkpoint",
+    "checkpoint_mapping",
+    "model",
+    "autoencoder",
+    "training",
+    "augmentation",
+    "callbacks",
+    "ckpt_path",
+    "trainer",
+)
+
+
+def content_hash(content: Mapping[str, Any]) -> str:
+    """Twelve hexadecimal digits that depend on the content, not on the order of keys."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def paths_named(config: Mapping[str, Any]) -> dict[str, Path]:
+    """The files and folders that a configuration in plain types names, by the name of the setting."""
+    named = {name: value for name, value in leaves(config) if isinstance(value, str) and value}
+    return {name: Path(value) for name, value in named.items() if os.path.exists(value)}
+
+
+def register_resolvers() -> None:
+    """Let a configuration use ${run_hash:}, ${below:KEY}, a folder below another, and ${groups:NAME,...} in a help."""
+    OmegaConf.register_new_resolver("groups", _groups, replace=True)
+    OmegaConf.register_new_resolver("run_hash", run_hash, replace=True)
+    OmegaConf.register_new_resolver("below", _below, replace=True)
+
+
+def _groups(*names: str, _root_: DictConfig) -> str:
+    """A line for each of these groups, with its components."""
+    folders = [Path(source.path) for source in _root_.hydra.runtime.config_sources if source.schema == "file"]
+    components = {name: {path.stem for folder in folders for path in (folder / name).glob("*.yaml")} for name in names}
+    return "\n".join(f"{name}: {', '.join(sorted(stems))}" for name, stems in components.items())
+
+
+def _below(key: str, _root_: DictConfig) -> str:
+    return paths.below(key, OmegaConf.select(_root_, key))
+
+
+def run_hash(_root_: DictConfig) -> str:
+    """The hash that names a run's directory, with the number of a shard; the resolver `run_hash`."""
+    content = resolved(_root_)
+    name, evaluation = content_hash(without_irrelevant(content)), content.get("evaluation", {})
+    return name if evaluation.get("shard") is None else shard_name(name, evaluation["shard"], evaluation["shards"])
+
+
+def shard_name(run: str, number: int, shards: int) -> str:
+    """The name of the directory of a shard of a run, such as 0123456789ab-3-of-64."""
+    return f"{run}-{number}-of-{shards}"
+
+
+def relevant_to_fits(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The configuration without what cannot change the weights of a fitted model."""
+    return without_irrelevant(config, (*IRRELEVANT_TO_RESULTS, *IRRELEVANT_TO_FITS))
+
+
+def without_irrelevant(
+    config: Mapping[str, Any], irrelevant: Collection[str] = IRRELEVANT_TO_RESULTS
+) -> dict[str, Any]:
+    """The configuration without what cannot change its numbers."""
+
+    def relevant(node: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+        return {
+            key: relevant(value, f"{prefix}{key}.") if isinstance(value, Mapping) else value
+            for key, value in node.items()
+            if f"{prefix}{key}" not in irrelevant
+            and not (isinstance(value, Mapping) and value.get("_target_") in WATCHING)
+        }
+
+    return relevant(config, "")

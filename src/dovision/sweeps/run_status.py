@@ -1,0 +1,113 @@
+"""Status of a run directory: whether the run in it stands for the plan of now, and whether `rerun` skips it."""
+
+from __future__ import annotations
+
+import logging
+from typing import NamedTuple
+
+from dovision.identity.differences import differences
+from dovision.identity.digests import Digests
+from dovision.identity.plans import CLASSIFIER, Plan
+from dovision.models.checkpoint import read_checkpoint
+from dovision.runtime.process_state import is_rank_zero
+from dovision.store import run_files
+from dovision.store.job_shards import shard_folders
+from dovision.store.run_directory import DAMAGED, DONE, OUTDATED, RunDirectory
+from dovision.store.run_files import RUN
+
+log = logging.getLogger(__name__)
+
+
+class RunStatus(NamedTuple):
+    """What there is of a run, and whether it is left as it is."""
+
+    state: str  # that of the run directory, or OUTDATED
+    skip: str = ""  # why it is left; empty if it is to be done
+    unlike: str = ""  # in what a completed run differs from the one that is asked for
+
+
+def open_run(plan: Plan, rerun: str | None, digests: Digests) -> RunDirectory | None:
+    """The run directory of a job, locked; None, and a line in the log, if `rerun` leaves the job as it is.
+
+    Raises:
+        BeingWritten: another process is at work on this run.
+        FileNotFoundError, ValueError: there is a completed run, but the checkpoint that is configured now cannot be
+            read, so that nobody knows whether it is of that.
+    """
+    run = RunDirectory(plan.run_dir)
+    if not is_rank_zero():
+        return run
+    status = run_status(run, plan, rerun, digests)
+    if not status.skip:  # so that skipping needs no lock
+        run.hold()
+        try:
+            status = run_status(run, plan, rerun, digests)  # another process may have completed it meanwhile
+        except BaseException:
+            run.close()
+            raise
+    if status.skip:
+        run.close()
+        log.info("%s: %s", status.skip, run.path)
+        return None
+    if status.unlike:
+        log.warning("measured again, since the completed run has %s: %s", status.unlike, run.path)
+    if status.state == DAMAGED:
+        log.warning("%s cannot be read, and the run is taken for interrupted", run.path / RUN)
+    return run
+
+
+def run_status(run: RunDirectory, plan: Plan | None, rerun: str | None, digests: Digests) -> RunStatus:
+    """The status of a run, which is final under the run's lock.
+
+    Args:
+        run: its directory.
+        plan: of the job; None if the run is not completed, so that it need not be known.
+        rerun: failed, all or unfinished; None: what is not completed.
+        digests: of files.
+
+    Raises:
+        FileNotFoundError, ValueError: see `open_run`.
+    """
+    state = run.state
+    if rerun == "all":
+        return RunStatus(state)
+    unlike = _unlike(run, plan, digests) if state == "completed" and plan is not None else ""
+    state = OUTDATED if unlike else state
+    skip = ""
+    if state == "completed":
+        skip = DONE
+    elif rerun == "failed" and state != "failed":
+        skip = f"skipped (state: {state}, rerun=failed)"
+    elif rerun == "unfinished" and state == "failed":
+        skip = "skipped (state: failed, rerun=unfinished)"
+    return RunStatus(state, skip, unlike)
+
+
+def outdated_shards(plan: Plan, shards: int, digests: Digests) -> dict[int, str]:
+    """In what completed shards of a run differ from those that its plan asks for, by their numbers.
+
+    Raises:
+        FileNotFoundError, ValueError: see `open_run`.
+    """
+    runs = enumerate(map(RunDirectory, shard_folders(plan.run_dir, shards)))
+    unlike = {number: _unlike(run, plan, digests) for number, run in runs if run.state == "completed"}
+    return {number: difference for number, difference in unlike.items() if difference}
+
+
+def _unlike(run: RunDirectory, plan: Plan, digests: Digests) -> str:
+    """In what a completed run differs from the one that the plan asks for, in words; empty if it stands for it.
+
+    The name of a directory is no proof of what is in it: a run may have been copied there, or made to write there.
+    """
+    try:
+        facts = run.facts()
+        before = Plan.recorded(run.path, facts)
+        unlike = [*differences(before, plan), *run_files.digest_differences(run.path, facts, digests)]
+    except FileNotFoundError:
+        if run.state == "completed":
+            raise
+        return ""  # another process measures it again
+    classifier = plan.network_keys[CLASSIFIER]
+    if classifier.is_given and classifier.weights != before.network_keys[CLASSIFIER].weights:
+        read_checkpoint(classifier.path)  # raises if missing or damaged, before a completed run is given up for it
+    return "; ".join(unlike)
