@@ -31,7 +31,7 @@ EXCEPTIONS = {  # file, what is called: why it need not write aside
     ("io/text_files.py", "yaml.dump"): "to memory",
     ("notebook/drawing.py", "figure.savefig"): "to memory",
     ("report/inline_assets.py", "plain.save"): "to memory",
-    ("view/saving.py", "figure.savefig"): "to memory",
+    ("view/pictures.py", "figure.savefig"): "to memory",
     ("view/pictures.py", "Image.fromarray(values).save"): "to memory",
     ("store/hive_dataset.py", "pq.ParquetWriter"): "a file that is written aside",
     ("store/hive_dataset.py", "files[condition].write_table"): "by a writer to such a file",

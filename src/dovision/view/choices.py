@@ -20,35 +20,35 @@ _OFFERED = {
 _THUMBNAILS = 16
 
 
-def page_choices(own: OpenedNetwork) -> dict[str, Any]:
+def page_choices(network: OpenedNetwork) -> dict[str, Any]:
     """Names that can be chosen on the page, and what is open."""
-    names = own.images.table(own.split)["name"].astype(str).tolist()
+    names = network.images.table(network.split)["name"].astype(str).tolist()
     settings = {group: {name: numbers_of(group, name) for name in offered(group)} for group in ("fill", *_OFFERED)}
     return {
         "names": {name: component_name(name) for names in settings.values() for name in names},
-        "network": own.title,
-        "classes": list(own.classifier.task.classes),
-        "shape": list(own.shape),
+        "network": network.title,
+        "classes": list(network.classifier.task.classes),
+        "shape": list(network.shape),
         **{f"{group}s": of_names for group, of_names in settings.items()},
         "samples": [{"sample": sample, "name": name} for sample, name in enumerate(names[:_THUMBNAILS])],
         "images": len(names),
-        "run": None if own.run is None else str(own.run),
+        "run": None if network.run is None else str(network.run),
     }
 
 
-def chosen_component(group: str, asked: Mapping[str, Any], seed: int) -> Any:
+def chosen_component(group: str, chosen: Mapping[str, Any], seed: int) -> Any:
     """A component as the commands make it; made once.
 
     Args:
         group: such as fill.
-        asked: its name, and perhaps settings.
+        chosen: its name, and perhaps settings.
         seed: of what it draws.
 
     Raises:
         ValueError: there is no such component or setting.
     """
-    settings = json.dumps(dict(asked.get("settings") or {}), sort_keys=True)
-    return _component(group, str(asked["name"]), settings, seed)
+    settings = json.dumps(dict(chosen.get("settings") or {}), sort_keys=True)
+    return _component(group, str(chosen["name"]), settings, seed)
 
 
 @functools.lru_cache(maxsize=64)

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
-import copy
-import threading
-from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
+import numpy as np
+import numpy.typing as npt
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from dovision import checks
 from dovision.functional import logit_checks
+from dovision.functional.effects import evidence
 from dovision.interfaces import Attack, Classifier, Context, Intervention
 from dovision.module_state import evaluating
 from dovision.propagation import Propagation
@@ -68,11 +67,11 @@ class ImageEffects:
     def effect(self, intervention: Intervention) -> BrushEffect:
         """Outcome of an intervention of one unit; errors as those of `Propagation`."""
         (treated,) = (logits for _, logits in self.map_steps(intervention))
-        seen = None
+        edited = None
         if intervention.site == INPUT:
-            own = intervention.for_images(self.batch)
-            seen = own.apply(self.batch.image, 0, Context(self.batch, self.classifier))[0]
-        return BrushEffect(self.control, treated[0], seen)
+            context = Context(self.batch, self.classifier)
+            edited = intervention.for_images(self.batch).apply(self.batch.image, 0, context)[0]
+        return BrushEffect(self.control, treated[0], edited)
 
     def map_steps(
         self, intervention: Intervention, at_a_time: int = UNITS_A_STEP
@@ -95,54 +94,26 @@ class ImageEffects:
             yield untouched, self.control.expand(len(untouched), -1)
         for pairs in streams:
             for first in range(0, len(pairs), at_a_time):
-                part = pairs.chosen(torch.arange(first, min(first + at_a_time, len(pairs))).numpy())
+                few = pairs.chosen(np.arange(first, min(first + at_a_time, len(pairs))))
                 with evaluating(self.classifier), torch.no_grad():
-                    treated = engine.treated(clean, part, intervention, context)
-                yield part.unit.tolist(), logit_checks.measurable(treated, "logits after the intervention")
+                    treated = engine.treated(clean, few, intervention, context)
+                yield few.unit.tolist(), logit_checks.measurable(treated, "logits after the intervention")
 
     def attacked(self, attack: Attack, pause: Callable[[], None]) -> ImageEffects:
         """The same of the image that an attack of one epsilon makes of this one; errors as of `Attack`.
 
         Args:
             attack: of one epsilon.
-            pause: called before each pass, and after each layer of it, forward and backward; may itself measure
-                effects; what it raises ends the attack.
+            pause: called before each pass; may itself measure effects, whose passes call it, too; what it raises ends
+                the attack.
         """
         attack.check(self.classifier, tuple(self.batch.image.shape[1:]))
-        image = attack(self.batch, _pausing(self.classifier, pause))
+        hook = self.classifier.register_forward_pre_hook(lambda module, given: pause())
+        try:
+            image = attack(self.batch, self.classifier)
+        finally:
+            hook.remove()
         return ImageEffects(self.classifier, self.batch._replace(image=image))
-
-
-def _pausing(classifier: Classifier, pause: Callable[[], None]) -> Classifier:
-    """A classifier of the same weights, which it shares, and of hooks that call `pause`; the other is left as it is.
-
-    A network that cannot be copied, such as one that holds a lock, and one with layers in TorchScript, which take no
-    hooks, pauses before its passes alone. Gradients on a GPU are computed in threads of their own, which do not pause:
-    they would wait for what this one holds.
-    """
-    asking = threading.get_ident()
-    shared: dict[int, Any] = {id(value): value for value in (*classifier.parameters(), *classifier.buffers())}
-    scripted = any(isinstance(layer, torch.jit.ScriptModule) for layer in classifier.modules())
-    own, layers = copy.copy(classifier), []
-    own._forward_pre_hooks = OrderedDict(classifier._forward_pre_hooks)  # all else is shared
-    if not scripted:
-        with contextlib.suppress(Exception):  # whatever foreign modules raise
-            own = copy.deepcopy(classifier, shared)
-            layers = [layer for layer in own.modules() if not any(layer.children())]
-
-    def on_the_way_back(gradient: Tensor) -> None:
-        if threading.get_ident() == asking:
-            pause()
-
-    def after_layer(module: nn.Module, given: Any, value: Any) -> None:
-        if isinstance(value, Tensor) and value.requires_grad:
-            value.register_hook(on_the_way_back)  # type: ignore[no-untyped-call]
-        pause()
-
-    own.register_forward_pre_hook(lambda module, given: pause())
-    for layer in layers:
-        layer.register_forward_hook(after_layer)
-    return own
 
 
 class ClassRow(NamedTuple):
@@ -166,21 +137,56 @@ def class_rows(task: Task, control: Tensor, treated: Tensor, shown: int | None =
         control, treated: logits, shape (K,), of P(y | x) and P(y | do(u), x).
         shown: the number of a class that is always there.
     """
-    before, after = task.probability(control.double()), task.probability(treated.double())
-    odds_before, odds_after = task.log_odds(control.double()), task.log_odds(treated.double())
+    logits = torch.stack([control, treated]).double()
+    probability, odds = task.probability(logits), task.log_odds(logits)
     count = min(_FEW, len(task.classes))
-    top = before.topk(count).indices.tolist() + after.topk(count).indices.tolist()[:2]
+    top = probability[0].topk(count).indices.tolist() + probability[1].topk(count).indices.tolist()[:2]
     numbers = dict.fromkeys([*top, *([] if shown is None else [shown])])
-    return [
-        ClassRow(
-            number,
-            task.classes[number],
-            float(before[number]),
-            float(after[number]),
-            float(after[number] - before[number]),
-            float(odds_before[number]),
-            float(odds_after[number]),
-            float(odds_after[number] - odds_before[number]),
-        )
-        for number in numbers
-    ]
+    columns = torch.stack([*probability, probability[1] - probability[0], *odds, odds[1] - odds[0]], 1).tolist()
+    return [ClassRow(number, task.classes[number], *columns[number]) for number in numbers]
+
+
+class BackgroundMap:
+    """Effects of the units of an intervention on one class of an image, as far as they are measured.
+
+    Args:
+        effects: of the image.
+        intervention: whose units have places in the image.
+        target: number of the class.
+
+    Raises:
+        ValueError: the image has no room for the units.
+    """
+
+    def __init__(self, effects: ImageEffects, intervention: Intervention, target: int) -> None:
+        self.effects = effects
+        self.intervention = intervention
+        self.target = target
+        self.shape = tuple(effects.batch.image.shape[1:])
+        self.units = len(intervention.units(self.shape))
+        intervention.region(self.shape, 0, 0)  # refuses more cells than pixels
+        self.treated: dict[int, Tensor] = {}  # logits by unit
+        self.problem = ""
+
+    def measure(self) -> Iterator[None]:
+        """Measure the units, a few a step; an error ends it, and is the `problem` of the map."""
+        try:
+            for units, treated in self.effects.map_steps(self.intervention):
+                self.treated.update(zip(units, treated, strict=True))
+                yield
+        except ValueError as error:
+            self.problem = str(error)
+
+    def values(self, scale: str) -> list[float | None]:
+        """The effect of each unit, on the scale probability or log_odds; None of those that are not measured yet."""
+        task = self.effects.task
+        values: list[float | None] = [None] * self.units
+        control = evidence(self.effects.control.double(), task, scale)[self.target]
+        for unit, treated in self.treated.items():
+            values[unit] = float(evidence(treated.double(), task, scale)[self.target] - control)
+        return values
+
+    def painted(self, scale: str) -> npt.NDArray[np.float64]:
+        """The same where the units lie, shape (H, W); 0 where nothing is measured yet."""
+        values = [value or 0.0 for value in self.values(scale)]
+        return self.intervention.on_pixels(self.shape, int(self.effects.batch.sample[0]), values)

@@ -51,8 +51,8 @@ class OpenedNetwork:
     @property
     def with_autoencoder(self) -> Classifier | None:
         """The classifier with its autoencoder, None without one."""
-        found = self.fitted.get(AUTOENCODER)
-        return None if found is None else found.classifier
+        autoencoder = self.fitted.get(AUTOENCODER)
+        return None if autoencoder is None else autoencoder.classifier
 
     @property
     def shape(self) -> Shape:
@@ -62,8 +62,8 @@ class OpenedNetwork:
     @property
     def checkpoint(self) -> Path | None:
         """The file of a classifier that was fitted, or that was given by a file; None for published weights."""
-        is_own = self.settings.checkpoint is not None or self.settings.fits_classifier
-        return self.fitted[CLASSIFIER].path if is_own else None
+        has_file = self.settings.checkpoint is not None or self.settings.fits_classifier
+        return self.fitted[CLASSIFIER].path if has_file else None
 
     def with_site(self, name: str) -> Classifier:
         """The classifier that has a site: with its autoencoder for the code.
@@ -79,10 +79,10 @@ class OpenedNetwork:
 
     def sites(self) -> dict[str, Shape]:
         """Sites inside the network, with the shape of their values for an image; found without running it."""
+        coded = {} if self.with_autoencoder is None else site_shapes(self.with_autoencoder, self.shape)
+        code = {CODE: coded[CODE]} if CODE in coded else {}
         shapes = site_shapes(self.classifier, self.shape)
-        code = {} if self.with_autoencoder is None else site_shapes(self.with_autoencoder, self.shape)
-        first = {name: shape for name, shape in code.items() if name == CODE}
-        return {**first, **{name: shape for name, shape in shapes.items() if name != INPUT}}
+        return code | {name: shape for name, shape in shapes.items() if name != INPUT}
 
     def site(self, name: str) -> SiteRow:
         """Layout and units of a site.
@@ -109,8 +109,8 @@ def of_settings(settings: ViewSettings) -> OpenedNetwork:
     images = shared().images(settings.dataset)
     plan = shared().plan(settings, images, settings.output_root)
     fitted = JobNetworks(settings, plan, images, shared().digests(settings.output_root)).all()
-    own = fitted[CLASSIFIER].model
-    title = str(own.get("name") or own["_target_"].rpartition(".")[2])
+    model = fitted[CLASSIFIER].model
+    title = str(model.get("name") or model["_target_"].rpartition(".")[2])
     title += f" ({settings.checkpoint.name})" if settings.checkpoint else ""
     return OpenedNetwork(title, settings, images, settings.split if settings.has_labels else "test", fitted)
 
@@ -143,11 +143,11 @@ def of_run(folder: Path, split: str | None = None, trusted: bool = False) -> Ope
     for name in (CLASSIFIER, AUTOENCODER):
         if name in files:
             fitted[name] = read_model(Path(files[name]), architecture_of(settings))
-            measured = run.facts.get("checkpoints", {}).get(name, "none")
-            if not measured or not fitted[name].weights.startswith(measured):
+            recorded = run.facts.get("checkpoints", {}).get(name, "none")
+            if not recorded or not fitted[name].weights.startswith(recorded):
                 raise ValueError(
-                    f"the weights in {files[name]} must be those that the run has measured ({measured}), got "
-                    f"{fitted[name].weights[: len(measured)]}. Measure it again, or put the file back."
+                    f"the weights in {files[name]} must be those that the run has measured ({recorded}), got "
+                    f"{fitted[name].weights[: len(recorded)]}. Measure it again, or put the file back."
                 )
     dataset = settings.dataset
     images: Images = (dataset.replaced(download=False) if "download" in dataset else dataset).make()
@@ -188,12 +188,9 @@ def published_words(
                 f"{checkpoint} must be a checkpoint of dovision on this page, got another program's. Start with the "
                 "network that it is of: dovision-view model=... checkpoint=..."
             )
-        channels, *own = (checks.positive_int("shape", side) for side in read_checkpoint(checkpoint)["model"]["shape"])
-        return [
-            *words,
-            f"dataset.shape={quoted([channels, *(own if size is None else [size, size])])}",
-            f"checkpoint={quoted(checkpoint)}",
-        ]
+        shape = [checks.positive_int("shape", side) for side in read_checkpoint(checkpoint)["model"]["shape"]]
+        shape[1:] = shape[1:] if size is None else [size, size]
+        return [*words, f"dataset.shape={quoted(shape)}", f"checkpoint={quoted(checkpoint)}"]
     side = size or 224
     words += [f"dataset.shape=[{1 if model == 'xrv_model' else 3},{side},{side}]", f"model={model}"]
     words += [f"model.name={quoted(name)}"] if name and model != "efficientnet_lite0" else []
@@ -207,13 +204,12 @@ def quoted(value: Any) -> str:
     if value is None or isinstance(value, bool):
         return "null" if value is None else str(value).lower()
     if isinstance(value, Mapping):
-        return "{" + ",".join(f"{key}:{quoted(each)}" for key, each in value.items()) + "}"
+        return "{" + ",".join(f"{key}:{quoted(item)}" for key, item in value.items()) + "}"
     if isinstance(value, (list, tuple)):
         return "[" + ",".join(map(quoted, value)) + "]"
     if isinstance(value, (int, float)):
         return repr(value)
     text = str(value)
-    word = text and all(each.isalnum() or each in "_./-" for each in text) and not text[0].isdigit()
-    escaped = text.replace("\\", "\\\\").replace("'", "\\'")
-    plain = (word and text.lower() not in ("null", "true", "false")) or re.fullmatch(r"\d+/\d+", text)
-    return text if plain else f"'{escaped}'"
+    if re.fullmatch(r"(?!(null|true|false)$)[^\W\d][\w./-]*|[./-][\w./-]*|\d+/\d+", text, re.IGNORECASE):
+        return text
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"

@@ -1,16 +1,26 @@
-"""Images and maps as pictures that a page shows."""
+"""Images and maps as pictures that a page shows, and as files that it saves in one archive."""
 
 from __future__ import annotations
 
 import base64
 import io
+import zipfile
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
+from matplotlib import colormaps
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
 from PIL import Image
 
 from dovision.report.figures.overlay import painted_effects
+from dovision.report.style import EFFECT_COLOURS, LINE, SMALL, canvas, shortened, styled
+from dovision.store.spreadsheet import guarded
 from dovision.types import Mask
+from dovision.view.image_effects import ClassRow
 
 
 def png(values: npt.NDArray[np.uint8]) -> bytes:
@@ -43,3 +53,60 @@ def unpacked(text: str, height: int, width: int) -> Mask:
     if not mask.any():
         raise ValueError("the region must have a pixel. Brush over the image first.")
     return mask
+
+
+class Panel(NamedTuple):
+    """An image of the picture, with what lies over it."""
+
+    title: str
+    image: npt.NDArray[np.uint8]  # (H, W) or (H, W, 3)
+    effects: npt.NDArray[np.float64] | None = None  # (H, W)
+    region: Mask | None = None  # (H, W)
+
+
+@styled
+def picture_of(panels: Sequence[Panel], limit: float, target: str, note: str) -> bytes:
+    """The panels side by side, as PNG at 200 dots an inch.
+
+    Args:
+        panels: one or several.
+        limit: size of the effect that has the deepest colour.
+        target: name of the class whose effects are shown.
+        note: put into the file's description, such as the command that makes the numbers again.
+    """
+    figure = canvas(0.8 + 1.6 * len(panels), 2.0, pictures=True)
+    drawn = figure.subplots(1, len(panels), squeeze=False)[0]
+    for axes, panel in zip(drawn, panels, strict=True):
+        axes.imshow(panel.image, cmap="gray", vmin=0, vmax=255, interpolation="none")
+        if panel.effects is not None:
+            axes.imshow(painted_effects(panel.effects, limit), interpolation="none")
+        if panel.region is not None and not panel.region.all():
+            axes.contour(panel.region, levels=[0.5], colors=["#E69F00"], linewidths=0.9)
+        axes.set(xticks=[], yticks=[])
+        axes.set_title(panel.title, fontsize=SMALL)
+        axes.spines[:].set(visible=True, color=LINE)
+    if any(panel.effects is not None for panel in panels):
+        scale = ScalarMappable(Normalize(-limit, limit), colormaps[EFFECT_COLOURS])
+        figure.colorbar(scale, ax=list(drawn), label=shortened(f"effect on {target}", 30), aspect=20, pad=0.02)
+    held = io.BytesIO()
+    figure.savefig(held, format="png", dpi=200, metadata={"Software": None, "Description": note})
+    return held.getvalue()
+
+
+def table_of(rows: Sequence[ClassRow]) -> str:
+    """The numbers of the classes as CSV."""
+    return str(guarded(pd.DataFrame(rows, columns=ClassRow._fields)).to_csv(index=False, lineterminator="\n"))
+
+
+def mask_png(mask: Mask) -> bytes:
+    """A region as PNG: 255 inside, 0 outside."""
+    return png(mask.astype(np.uint8) * 255)
+
+
+def archive(contents: Mapping[str, bytes | str]) -> bytes:
+    """A zip file of files by their names; the same contents give the same bytes."""
+    held = io.BytesIO()
+    with zipfile.ZipFile(held, "w", zipfile.ZIP_DEFLATED) as file:
+        for name, content in contents.items():
+            file.writestr(zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0)), content)
+    return held.getvalue()

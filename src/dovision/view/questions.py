@@ -74,7 +74,7 @@ _QUESTION: Mapping[str, _Rule] = {
     **dict.fromkeys(("fill", "attack"), _component),
     "unit": lambda name, value: _object(name, value, _UNIT),
     "mask": lambda name, value: checks.instance(name, value, str, "text in base64"),
-    "images": lambda name, value: [_number(name, own) for own in checks.instance(name, value, list, "a list")[:16]],
+    "images": lambda name, value: [_number(name, item) for item in checks.instance(name, value, list, "a list")[:16]],
     "rows": lambda name, value: checks.bounded(name, value, 1, MOST_ROWS),
     "size": lambda name, value: checks.bounded(name, value, 8, 1024),
     "scale": lambda name, value: checks.choice(name, value, SCALES),

@@ -32,12 +32,12 @@ class ImageOrigin:
         self.network = network
         self.name = name
         self.sample = sample
-        own_name = re.split(r"[/\\]", name)[-1].strip(".") or "picture"  # of a file that takes no other's place
-        self.file: str | None = f"{PICTURES_FOLDER}/{own_name}" if dropped else None
+        last = re.split(r"[/\\]", name)[-1].strip(".") or "picture"  # a file of this name leaves all others alone
+        self.file: str | None = f"{PICTURES_FOLDER}/{last}" if dropped else None
         root = network.settings.dataset.get("root")
         if not dropped and network.settings.dataset["_target_"] == PICTURES and isinstance(root, str):
-            own = Path(root)
-            self.file = str((own / name if own.is_dir() else own).absolute())
+            path = Path(root)
+            self.file = str((path / name if path.is_dir() else path).absolute())
 
     @property
     def number(self) -> int:
@@ -51,74 +51,76 @@ class ImageOrigin:
 
     def words(self) -> list[str]:
         """Overrides of dovision-evaluate for the image and the network."""
-        own, settings = self.network, self.network.settings
+        network, settings = self.network, self.network.settings
         if self.file is not None:
-            words = ["dataset=pictures", f"dataset.root={quoted(self.file)}", f"dataset.shape={quoted(own.shape)}"]
+            words = ["dataset=pictures", f"dataset.root={quoted(self.file)}", f"dataset.shape={quoted(network.shape)}"]
         else:
             words = component_words("dataset", settings.dataset)
-            words += [f"evaluation.split={own.split}", f"evaluation.images={(self.sample or 0) + 1}"]
-        if own.checkpoint is not None:
-            words.append(f"checkpoint={quoted(str(own.checkpoint.absolute()))}")
+            words += [f"evaluation.split={network.split}", f"evaluation.images={(self.sample or 0) + 1}"]
+        if network.checkpoint is not None:
+            words.append(f"checkpoint={quoted(str(network.checkpoint.absolute()))}")
         else:
             words += component_words("model", settings.model, settings.dataset)
         return [*words, f"seed={settings.seed}"]
 
     def lines(self) -> Iterator[str]:
         """Lines of a cell that make `image`, and `label` where it is known."""
-        own, settings = self.network, self.network.settings
+        network, settings = self.network, self.network.settings
         if self.file is not None:
-            size = f"size={own.shape[1:]}, channels={own.shape[0]}"
+            size = f"size={network.shape[1:]}, channels={network.shape[0]}"
             yield f"image, label = dv.to_batch(Image.open({self.file!r}), {size}), None"
             return
         (first, *rest) = component_words("dataset", settings.dataset)
         changed = {word.partition("=")[0].partition(".")[2].partition(".")[0] for word in rest}
         given = {key: settings.dataset[key] for key in sorted(changed)}
         made = f"dv.component('dataset', {first.partition('=')[2]!r}, {given!r}, seed={settings.seed})"
-        yield f"batch = {made}.split({own.split!r}).batch([{self.sample}])"
+        yield f"batch = {made}.split({network.split!r}).batch([{self.sample}])"
         yield "image, label = batch.image, batch.label"
 
 
-def evaluate_command(source: ImageOrigin, asked: Mapping[str, Any], attack: Mapping[str, Any] | None) -> str:
+def evaluate_command(source: ImageOrigin, question: Mapping[str, Any], attack: Mapping[str, Any] | None) -> str:
     """The command that measures it: dovision-evaluate and its words.
 
     Args:
         source: of the image.
-        asked: what is done to it, as `ViewSession.intervention` takes it.
+        question: what is done to it, as `ViewSession.intervention` takes it.
         attack: name, settings and eps; None: the image is clean.
     """
-    words = [*source.words(), *intervention_words(source, asked)]
+    words = [*source.words(), *intervention_words(source, question)]
     if attack is not None:
         words += [f"attack={attack['name']}", *_set("attack", {**attack.get("settings", {}), "eps": attack["eps"]})]
     return shlex.join(["dovision-evaluate", *words, "name=view"])
 
 
-def intervention_words(source: ImageOrigin, asked: Mapping[str, Any]) -> list[str]:
+def intervention_words(source: ImageOrigin, question: Mapping[str, Any]) -> list[str]:
     """Overrides of dovision-evaluate for what is done."""
-    if unit := asked.get("unit"):
+    if unit := question.get("unit"):
         value = [f"value@intervention.value={unit['value']['name']}"]
         chosen = [f"intervention.unit={quoted(unit['kind'])}", f"intervention.choose=[{unit['number']}]"]
         if unit["site"] == CODE:
             autoencoder = component_words("autoencoder", source.network.settings.code_of)
             return [*autoencoder, "intervention=latent_channel", *chosen, *value]
         return ["intervention=activation", f"intervention.site={quoted(unit['site'])}", *chosen, *value]
-    fill = asked["fill"]
+    fill = question["fill"]
     painted = [f"fill@intervention.fill={fill['name']}", *_set("intervention.fill", fill.get("settings") or {})]
-    if rows := asked.get("rows"):
+    if rows := question.get("rows"):
         return ["intervention=pixel_grid", f"intervention.rows={rows}", f"intervention.columns={rows}", *painted]
     skip = [] if source.file is not None else ["intervention.missing=skip"]  # the other images have no region
     return ["intervention=mask_files", f"intervention.root={MASKS}", "intervention.controls=0", *skip, *painted]
 
 
-def notebook_cell(source: ImageOrigin, asked: Mapping[str, Any], attack: Mapping[str, Any] | None, target: str) -> str:
+def notebook_cell(
+    source: ImageOrigin, question: Mapping[str, Any], attack: Mapping[str, Any] | None, target: str
+) -> str:
     """A notebook cell that measures it; arguments as those of `evaluate_command`, and the name of the class."""
-    coded = bool(asked.get("unit")) and asked["unit"]["site"] == CODE
+    coded = bool(question.get("unit")) and question["unit"]["site"] == CODE
     lines = [f"classifier = {_classifier(source.network, coded)}", *source.lines()]
     if attack is not None:
         lines += _attack_lines(attack, source)
-    lines.append(f"intervention = {_made(source, asked)}")
+    lines.append(f"intervention = {_made(source, question)}")
     # with its sample number, which seeds what the intervention draws
-    own = "image" if source.file is not None else "batch._replace(image=image)"
-    lines += [f"found = dv.effect_map(classifier, {own}, intervention, target={target!r})", "found.to_pandas()"]
+    batch = "image" if source.file is not None else "batch._replace(image=image)"
+    lines += [f"found = dv.effect_map(classifier, {batch}, intervention, target={target!r})", "found.to_pandas()"]
     text = "\n".join(lines)
     third = [f"import {name}" for name, sign in (("numpy as np", "np."), ("torch", "torch.")) if sign in text]
     third += ["from PIL import Image"] if "Image." in text else []
@@ -134,15 +136,15 @@ def _attack_lines(attack: Mapping[str, Any], source: ImageOrigin) -> Iterator[st
     yield "image = attack(dv.Batch(image, label, number, number), classifier)"
 
 
-def _made(source: ImageOrigin, asked: Mapping[str, Any]) -> str:
+def _made(source: ImageOrigin, question: Mapping[str, Any]) -> str:
     """An expression of the intervention."""
     seed = source.network.settings.seed
-    if unit := asked.get("unit"):
+    if unit := question.get("unit"):
         value = f"dv.component('value', {unit['value']['name']!r}, seed={seed})"
         return f"dv.Activation({unit['site']!r}, {unit['kind']!r}, {value}, choose=[{unit['number']}])"
-    fill = asked["fill"]
+    fill = question["fill"]
     painted = f"dv.component('fill', {fill['name']!r}, {dict(fill.get('settings') or {})!r}, seed={seed})"
-    if rows := asked.get("rows"):
+    if rows := question.get("rows"):
         return f"dv.PixelGrid({rows}, {rows}, {painted})"
     mask = f"torch.from_numpy(np.array(Image.open({f'{MASKS}/{source.mask_file}'!r})) > 0)"
     return f"dv.Brush({mask}, {painted})"
@@ -166,20 +168,20 @@ def component_words(group: str, component: Mapping[str, Any], around: Mapping[st
         component: its settings.
         around: settings of the dataset, from which its file takes what it does not state.
     """
-    found = []
+    choices = []
     for path in sorted((configuration_folder() / group).glob("*.yaml")):
         content = read_yaml(path)
         if content.get("_target_") == component["_target_"]:
-            found.append([f"{group}={path.stem}", *_differences(group, content, component, around or {})])
-    if not found:
+            choices.append([f"{group}={path.stem}", *_differences(group, content, component, around or {})])
+    if not choices:
         raise ValueError(f"no file of conf/{group} makes {component['_target_']}, so that no command can name it.")
-    return min(found, key=len)
+    return min(choices, key=len)
 
 
 def _differences(
-    where: str, content: Mapping[str, Any], own: Mapping[str, Any], around: Mapping[str, Any]
+    where: str, content: Mapping[str, Any], settings: Mapping[str, Any], around: Mapping[str, Any]
 ) -> Iterator[str]:
-    for key, value in own.items():
+    for key, value in settings.items():
         default = content.get(key)
         taken = isinstance(default, str) and default.startswith("${")
         if key == "_target_" or (taken and (key not in around or around[key] == value)) or default == value:

@@ -55,8 +55,8 @@ def application(session: ViewSession, worker: Worker, token: str, hosts: tuple[s
     answers = Answers(session, worker)
     files = dict.fromkeys((*_OF_REPORT, *_FILES), answers.file)
     read = {"": answers.page, **files, "thumbnail/{sample}": answers.thumbnail}
-    routes = [routing.Route(f"/{name}", own) for name, own in read.items()]
-    routes += [routing.Route(f"/{name}", own, methods=["POST"]) for name, own in answers.questions().items()]
+    routes = [routing.Route(f"/{name}", answer) for name, answer in read.items()]
+    routes += [routing.Route(f"/{name}", answer, methods=["POST"]) for name, answer in answers.questions().items()]
     guards = [middleware.Middleware(trusted, allowed_hosts=list(hosts)), middleware.Middleware(_Guard, token, answers)]
     return applications.Starlette(routes=[routing.Mount("/{token}", routes=routes)], middleware=guards)
 
@@ -69,8 +69,8 @@ class _Guard:
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         given = scope.get("path", "").split("/")[1:2]
-        known = given and secrets.compare_digest(given[0].encode(), self._token)
-        app = self._app if known else self._answers.error(_NO_TOKEN, 403)
+        is_user = given and secrets.compare_digest(given[0].encode(), self._token)
+        app = self._app if is_user else self._answers.error(_NO_TOKEN, 403)
         await app(scope, receive, send)
 
 
@@ -85,25 +85,26 @@ class Answers:
 
     def questions(self) -> dict[str, Callable[[Any], Awaitable[Any]]]:
         """The questions of the page by their names."""
-        own = self.session
-        plain: dict[str, Callable[[dict[str, Any]], Any]] = {
-            "choices": lambda asked: own.choices(),
-            "sites": lambda asked: own.sites(),
-            "units": lambda asked: own.units(asked["site"]),
-            "network": own.open_network,
-            "sample": lambda asked: own.open_sample(asked["sample"]),
-            "effect": own.effect,
-            _ATTACK: own.attacked,
-            "texts": own.texts,
+        session = self.session
+        answers: dict[str, Callable[[dict[str, Any]], Any]] = {
+            "choices": lambda question: session.choices(),
+            "sites": lambda question: session.sites(),
+            "units": lambda question: session.units(question["site"]),
+            "network": session.open_network,
+            "sample": lambda question: session.open_sample(question["sample"]),
+            "effect": session.effect,
+            _ATTACK: session.attacked,
+            "texts": session.texts,
             "map": self._begin_map,
-            "maps": lambda asked: own.map_pictures(asked["images"], asked["scale"]),
-            "save": own.saved,
+            "maps": lambda question: session.map_pictures(question["images"], question["scale"]),
+            "save": session.saved,
         }
-        read: dict[str, Callable[[bytes], Any]] = {
-            name: lambda body, answer=answer: answer(read_question(body))  # type: ignore[misc]
-            for name, answer in plain.items()
-        }
-        return {name: partial(self._answer, name, answer) for name, answer in read.items()} | {"picture": self.picture}
+
+        def read(answer: Callable[[dict[str, Any]], Any], body: bytes) -> Any:
+            return answer(read_question(body))
+
+        routes = {name: partial(self._answer, name, partial(read, answer)) for name, answer in answers.items()}
+        return routes | {"picture": self.picture}
 
     async def page(self, request: Any) -> Any:
         """The page itself."""
@@ -113,8 +114,8 @@ class Answers:
         """Its styles and its script; the first of each is the report's."""
         name = request.url.path.rpartition("/")[2]
         if name in _OF_REPORT:
-            text, kind = _OF_REPORT[name]
-            return self._responses.Response(text(), media_type=kind, headers={"cache-control": "no-cache"})
+            text, media_type = _OF_REPORT[name]
+            return self._responses.Response(text(), media_type=media_type, headers={"cache-control": "no-cache"})
         return self._file(name, _FILES[name])
 
     async def thumbnail(self, request: Any) -> Any:
@@ -138,7 +139,7 @@ class Answers:
             self.worker.overtake(_ATTACK)
         topic = _ATTACK if name == _ATTACK else ""
         try:
-            found = await self._in_thread(self.worker.ask, lambda: answer(bytes(held)), topic)
+            content = await self._in_thread(self.worker.ask, lambda: answer(bytes(held)), topic)
         except Overtaken:
             return self.error("another attack was asked for since, or another image.", 409)
         except KeyError as error:
@@ -149,16 +150,16 @@ class Answers:
             log.exception("a question of the page has failed")
             return self.error(f"this has failed: {type(error).__name__}: {error}", 500)
         if name in _MEDIA:
-            return self._responses.Response(found, media_type=_MEDIA[name])
-        return self._responses.JSONResponse(found)
+            return self._responses.Response(content, media_type=_MEDIA[name])
+        return self._responses.JSONResponse(content)
 
     def error(self, text: str, status: int) -> Any:
         """An answer that says why there is no other."""
         return self._responses.JSONResponse({"error": text[:_LONGEST]}, status_code=status)
 
-    def _begin_map(self, asked: dict[str, Any]) -> dict[str, Any]:
-        name = f"map {'attacked' if self.session.image(asked).clean else 'clean'}"
-        self.worker.begin(name, self.session.begin_map(asked))
+    def _begin_map(self, question: dict[str, Any]) -> dict[str, Any]:
+        name = f"map {'attacked' if self.session.image(question).clean else 'clean'}"
+        self.worker.begin(name, self.session.begin_map(question))
         return {}
 
     def _file(self, name: str, media_type: str) -> Any:

@@ -25,15 +25,13 @@ from dovision.io import images
 from dovision.notebook.drawing import image_bytes
 from dovision.types import Batch, Task
 from dovision.view import opened_network
-from dovision.view.background_map import BackgroundMap
 from dovision.view.choices import chosen_component, page_choices
-from dovision.view.image_effects import ClassRow, ImageEffects, class_rows
+from dovision.view.image_effects import BackgroundMap, BrushEffect, ClassRow, ImageEffects, class_rows
 from dovision.view.opened_network import PUBLISHED, OpenedNetwork
-from dovision.view.pictures import effects_link, link, png, unpacked
+from dovision.view.pictures import Panel, archive, effects_link, link, mask_png, picture_of, png, table_of, unpacked
 from dovision.view.reproduction import MASKS, ImageOrigin, evaluate_command, notebook_cell
-from dovision.view.saving import Panel, archive, mask_png, picture_of, table_of
 
-_KEPT = 8  # images, the last ones
+_HELD = 8  # images, the last ones
 
 
 @dataclass
@@ -56,7 +54,7 @@ class ViewSession:
 
     Args:
         network: the first one.
-        pause: called between the layers of an attack's passes; what it raises ends the attack.
+        pause: called before each pass of an attack; what it raises ends the attack.
     """
 
     def __init__(self, network: OpenedNetwork, pause: Callable[[], None] = lambda: None) -> None:
@@ -76,18 +74,18 @@ class ViewSession:
 
     def units(self, site: str) -> dict[str, int]:
         """How many units of each kind a site has."""
-        counted = (each.split() for each in self.network.site(site).units.split(", "))
-        return {kind.removesuffix("s"): int(count) for count, kind in counted}
+        counted = (text.split() for text in self.network.site(site).units.split(", "))
+        return {unit.removesuffix("s"): int(count) for count, unit in counted}
 
-    def open_network(self, asked: Mapping[str, Any]) -> dict[str, Any]:
+    def open_network(self, question: Mapping[str, Any]) -> dict[str, Any]:
         """Open a published network, a checkpoint or a run, and say what can be chosen of it."""
-        kind = checks.choice("model", _text(asked, "model"), (*PUBLISHED, "checkpoint", "run"))
-        if kind == "run":
-            self.network = opened_network.of_run(Path(_text(asked, "path")))
+        model = checks.choice("model", _text(question, "model"), (*PUBLISHED, "checkpoint", "run"))
+        if model == "run":
+            self.network = opened_network.of_run(Path(_text(question, "path")))
         else:
-            file = _text(asked, "path") if kind == "checkpoint" else ""
-            name, weights = str(asked.get("name") or ""), asked.get("weights") is not False
-            words = opened_network.published_words(kind, name, weights, asked.get("size"), self.network, file)
+            file = _text(question, "path") if model == "checkpoint" else ""
+            name, weights = str(question.get("name") or ""), question.get("weights") is not False
+            words = opened_network.published_words(model, name, weights, question.get("size"), self.network, file)
             self.network = opened_network.of_words(words)
         self.images.clear()
         self.maps.clear()
@@ -95,16 +93,13 @@ class ViewSession:
 
     def open_sample(self, sample: int) -> dict[str, Any]:
         """Open an image of the network's data."""
-        own = self.network
-        checks.bounded("sample", sample, 0, len(own.images.order(own.split)) - 1)
-        row = own.images.table(own.split).iloc[sample]
-        batch = own.images.split(own.split).batch([sample])
-        if own.settings.dataset["_target_"] == opened_network.PICTURES:  # which a command names as a file, its first
+        network, batch = self.network, self._sample(sample)
+        row = network.images.table(network.split).iloc[sample]
+        if network.settings.dataset["_target_"] == opened_network.PICTURES:  # a command names it as a file, its first
             batch = batch._replace(sample=torch.zeros(1, dtype=torch.int64))
         whole = (int(row["height"]), int(row["width"])) if "height" in row else None
-        return self._opened(
-            OpenedImage(ImageEffects(own.classifier, batch), own, str(row["name"]), sample=sample, whole=whole)
-        )
+        effects = ImageEffects(network.classifier, batch)
+        return self._opened(OpenedImage(effects, network, str(row["name"]), sample=sample, whole=whole))
 
     def open_picture(self, data: bytes, name: str) -> dict[str, Any]:
         """Open a file that was dropped on the page."""
@@ -112,103 +107,98 @@ class ViewSession:
             decoded = images.decode(data)
         except images.BadFile as error:
             raise ValueError(f"{name or 'the file'} must be a whole image, but is {error}.") from error
-        own = self.network
-        image = to_batch(decoded, size=(own.shape[1], own.shape[2]), channels=own.shape[0])
+        network = self.network
+        image = to_batch(decoded, size=(network.shape[1], network.shape[2]), channels=network.shape[0])
         number = torch.zeros(1, dtype=torch.int64)
-        batch = Batch(image, own.classifier.task.unknown(1), number, number)
+        effects = ImageEffects(network.classifier, Batch(image, network.classifier.task.unknown(1), number, number))
         whole = images.upright_size(data)
-        return self._opened(
-            OpenedImage(ImageEffects(own.classifier, batch), own, name or "picture", picture=data, whole=whole)
-        )
+        return self._opened(OpenedImage(effects, network, name or "picture", picture=data, whole=whole))
 
     def thumbnail(self, sample: int) -> bytes:
         """A picture of an image of the network's data, as PNG."""
-        own = self.network
-        checks.bounded("sample", sample, 0, len(own.images.order(own.split)) - 1)
-        return png(image_bytes(own.images.split(own.split)[sample].image))
+        return png(image_bytes(self._sample(sample).image[0]))
 
-    def effect(self, asked: Mapping[str, Any]) -> dict[str, Any]:
+    def _sample(self, sample: int) -> Batch:
+        images_of_split = self.network.images.split(self.network.split)
+        checks.bounded("sample", sample, 0, len(images_of_split) - 1)
+        return images_of_split.batch([sample])
+
+    def effect(self, question: Mapping[str, Any]) -> dict[str, Any]:
         """P(y) before and after do(brushed region = fill) or do(unit = value)."""
-        image = self.image(asked)
-        effects = self._measured(asked, image) if asked.get("unit") else image.effects
-        found = effects.effect(self.intervention(asked, image))
-        target = self.target(asked, image)
-        rows = class_rows(image.effects.task, found.control, found.treated, target)
-        seen = None if found.image is None else link(image_bytes(found.image))
-        return {"rows": _plain(rows), "seen": seen}
+        image = self.image(question)
+        effect = self._measured_effect(question, image)
+        rows = class_rows(image.effects.task, effect.control, effect.treated, self.target(question, image))
+        edited = None if effect.image is None else link(image_bytes(effect.image))
+        return {"rows": _dicts(rows), "seen": edited}
 
-    def texts(self, asked: Mapping[str, Any]) -> dict[str, str]:
+    def texts(self, question: Mapping[str, Any]) -> dict[str, str]:
         """The command and the notebook cell that measure again what is asked for, as `intervention` takes it."""
-        image = self.image(asked)
+        image = self.image(question)
         source = ImageOrigin(image.network, image.name, image.sample, image.picture is not None)
-        target = image.effects.task.classes[self.target(asked, image)]
-        command = evaluate_command(source, asked, image.attack)
-        return {"command": command, "cell": notebook_cell(source, asked, image.attack, target)}
+        target = image.effects.task.classes[self.target(question, image)]
+        command = evaluate_command(source, question, image.attack)
+        return {"command": command, "cell": notebook_cell(source, question, image.attack, target)}
 
-    def saved(self, asked: Mapping[str, Any]) -> bytes:
+    def saved(self, question: Mapping[str, Any]) -> bytes:
         """A zip file of the picture, the numbers, the region, the command and the notebook cell."""
-        image, texts = self.image(asked), self.texts(asked)
-        task, target = image.effects.task, self.target(asked, image)
+        image, texts = self.image(question), self.texts(question)
+        task, target = image.effects.task, self.target(question, image)
         source = ImageOrigin(image.network, image.name, image.sample, image.picture is not None)
         contents: dict[str, bytes | str] = {"command.sh": texts["command"] + "\n", "cell.py": texts["cell"]}
-        panels = [Panel(f"x: P = {_probability(task, image.effects.control, target)}", self._pixels(image))]
-        if asked.get("mask") or asked.get("unit"):
-            effects = self._measured(asked, image) if asked.get("unit") else image.effects
-            found = effects.effect(self.intervention(asked, image))
-            contents["numbers.csv"] = table_of(class_rows(task, found.control, found.treated, target))
-            after = f"do(u): P = {_probability(task, found.treated, target)}"
-            if found.image is not None:
-                height, width = found.image.shape[1:]
-                region = unpacked(str(asked["mask"]), height, width)
+        panels = [Panel(f"x: P = {_probability(task, image.effects.control, target)}", _pixels(image))]
+        if question.get("mask") or question.get("unit"):
+            effect = self._measured_effect(question, image)
+            contents["numbers.csv"] = table_of(class_rows(task, effect.control, effect.treated, target))
+            if effect.image is not None:
+                region = unpacked(str(question["mask"]), *effect.image.shape[1:])
                 contents[f"{MASKS}/{source.mask_file}"] = mask_png(region)
-                panels.append(Panel(after, image_bytes(found.image), region=region))
-        maps = self._map_panels(int(asked["image"]), str(asked.get("scale", "probability")))
+                title = f"do(u): P = {_probability(task, effect.treated, target)}"
+                panels.append(Panel(title, image_bytes(effect.image), region=region))
+        maps = self._map_panels(int(question["image"]), str(question.get("scale", "probability")))
         limit = max((float(abs(panel.effects).max()) for panel in maps if panel.effects is not None), default=0) or 1.0
         contents["picture.png"] = picture_of([*panels, *maps], limit, task.classes[target], texts["command"])
         if image.picture is not None and source.file is not None:
             contents[source.file] = image.picture
         return archive(contents)
 
-    def intervention(self, asked: Mapping[str, Any], image: OpenedImage) -> Intervention:
+    def intervention(self, question: Mapping[str, Any], image: OpenedImage) -> Intervention:
         """What the page asks to be done: a unit set to a value, a grid, or a brushed region painted.
 
         Raises:
             ValueError: there is no such fill, value, site or unit; the region has no pixel.
         """
-        if unit := asked.get("unit"):
-            value = self.component("value", unit["value"])
-            kind, number = str(unit["kind"]), checks.count("number", unit["number"])
-            return Activation(str(unit["site"]), kind, value, choose=[number])
-        fill = self.component("fill", asked["fill"])
-        if rows := asked.get("rows"):
+        if unit := question.get("unit"):
+            value, number = self.component("value", unit["value"]), checks.count("number", unit["number"])
+            return Activation(str(unit["site"]), str(unit["kind"]), value, choose=[number])
+        fill = self.component("fill", question["fill"])
+        if rows := question.get("rows"):
             return PixelGrid(rows, rows, fill)
-        height, width = image.effects.batch.image.shape[2:]
-        return Brush(torch.from_numpy(unpacked(str(asked["mask"]), height, width)), fill)
+        mask = unpacked(str(question["mask"]), *image.effects.batch.image.shape[2:])
+        return Brush(torch.from_numpy(mask), fill)
 
-    def component(self, group: str, asked: Mapping[str, Any]) -> Any:
+    def component(self, group: str, chosen: Mapping[str, Any]) -> Any:
         """A component as the commands make it, by its name and perhaps settings."""
-        return chosen_component(group, asked, self.network.settings.seed)
+        return chosen_component(group, chosen, self.network.settings.seed)
 
-    def attacked(self, asked: Mapping[str, Any]) -> dict[str, Any]:
+    def attacked(self, question: Mapping[str, Any]) -> dict[str, Any]:
         """Open the image that an attack makes of a clean one; without epsilon the clean one itself."""
-        image, attack = self.image(asked), dict(asked["attack"])
-        eps = checks.number("eps", attack["eps"])
+        image, attack = self.image(question), dict(question["attack"])
+        eps, number = checks.number("eps", attack["eps"]), int(question["image"])
         settings = {**dict(attack.get("settings") or {}), "eps": [attack["eps"]]}
         made: Attack = self.component("attack", {"name": attack["name"], "settings": settings})
         if eps == 0:
-            return self._shown(int(asked["image"]), image)
-        number = int(asked["image"])
+            return self._shown(number, image)
         effects = image.effects.attacked(made, self.pause)
-        self.image(asked)  # which may have been closed in a pause
+        self.image(question)  # which may have been closed in a pause
         return self._opened(replace(image, effects=effects, attack=attack, clean=number, coded=None))
 
-    def begin_map(self, asked: Mapping[str, Any]) -> Iterator[None]:
+    def begin_map(self, question: Mapping[str, Any]) -> Iterator[None]:
         """Begin the map of a grid; the iterator measures it, a few cells a step."""
-        image = self.image(asked)
-        rows = checks.positive_int("rows", asked["rows"])
-        grid = self.intervention({"fill": asked["fill"], "rows": rows}, image)
-        found = self.maps[int(asked["image"])] = BackgroundMap(image.effects, grid, self.target(asked, image))
-        return found.measure()
+        image = self.image(question)
+        rows = checks.positive_int("rows", question["rows"])
+        grid = self.intervention({"fill": question["fill"], "rows": rows}, image)
+        begun = self.maps[int(question["image"])] = BackgroundMap(image.effects, grid, self.target(question, image))
+        return begun.measure()
 
     def map_pictures(self, numbers: list[int], scale: str) -> dict[str, Any]:
         """The maps of images so far, in one scale of colours, by the number of the image.
@@ -219,74 +209,72 @@ class ViewSession:
         """
         checks.choice("scale", scale, SCALES)
         shown = {number: self.maps[number] for number in numbers if number in self.maps}
-        sizes = [abs(value or 0.0) for found in shown.values() for value in found.values(scale)]
-        limit = max(sizes, default=0.0) or 1.0
-        answer = {}
-        for number, found in shown.items():
-            answer[str(number)] = {
-                "picture": effects_link(found.painted(scale), limit),
-                "values": found.values(scale),
-                "done": len(found.treated),
-                "units": found.units,
-                "target": found.effects.task.classes[found.target],
-                "problem": found.problem,
+        values = {number: background.values(scale) for number, background in shown.items()}
+        limit = max((abs(value or 0.0) for effects in values.values() for value in effects), default=0.0) or 1.0
+        maps = {
+            str(number): {
+                "picture": effects_link(background.painted(scale), limit),
+                "values": values[number],
+                "done": len(background.treated),
+                "units": background.units,
+                "target": background.effects.task.classes[background.target],
+                "problem": background.problem,
             }
-        return {"limit": limit, "maps": answer}
+            for number, background in shown.items()
+        }
+        return {"limit": limit, "maps": maps}
 
-    def target(self, asked: Mapping[str, Any], image: OpenedImage) -> int:
+    def target(self, question: Mapping[str, Any], image: OpenedImage) -> int:
         """The number of the class that is looked at; by default the one that is predicted of the clean image."""
-        if asked.get("target") is not None:
-            return image.effects.task.number_of(int(asked["target"]))
+        if question.get("target") is not None:
+            return image.effects.task.number_of(int(question["target"]))
         return (image if image.clean is None else self.images[image.clean]).effects.predicted
 
     def _map_panels(self, number: int, scale: str) -> list[Panel]:
         """The maps of an image, and of the clean one if it is attacked, as far as they are measured."""
-        clean, panels = self.images[number].clean, []
-        for own in (number,) if clean is None else (clean, number):
-            if own in self.maps and own in self.images:
-                image = self.images[own]
+        panels = []
+        for shown in (self.images[number].clean, number):
+            if shown in self.maps and shown in self.images:
+                image = self.images[shown]
                 title = "clean" if image.attack is None else f"{image.attack['name']}, ε = {image.attack['eps']}"
-                panels.append(Panel(f"map, {title}", self._pixels(image), self.maps[own].painted(scale)))
+                panels.append(Panel(f"map, {title}", _pixels(image), self.maps[shown].painted(scale)))
         return panels
 
-    def _pixels(self, image: OpenedImage) -> npt.NDArray[np.uint8]:
-        return image_bytes(image.effects.batch.image[0])
-
-    def image(self, asked: Mapping[str, Any]) -> OpenedImage:
+    def image(self, question: Mapping[str, Any]) -> OpenedImage:
         """The image that is asked about.
 
         Raises:
             ValueError: it is not open any more.
         """
-        number = int(asked.get("image") or 0)
-        found = self.images.get(number)
-        if found is None:
+        number = int(question.get("image") or 0)
+        if number not in self.images:
             raise ValueError("this image is not open any more. Open it again.")
-        for own in (found.clean, number):  # the last that are asked about are held, and the clean image of each
-            if own is not None and own in self.images:
-                self.images.move_to_end(own)
-        return found
+        image = self.images[number]
+        for used in (image.clean, number):  # the last that are asked about are held, and the clean image of each
+            if used is not None and used in self.images:
+                self.images.move_to_end(used)
+        return image
 
-    def _measured(self, asked: Mapping[str, Any], image: OpenedImage) -> ImageEffects:
-        """The image in front of the classifier that has the unit."""
-        classifier = image.network.with_site(str(asked["unit"]["site"]))
-        if classifier is image.effects.classifier:
-            return image.effects
-        if image.coded is None:
-            image.coded = ImageEffects(classifier, image.effects.batch)
-        return image.coded
+    def _measured_effect(self, question: Mapping[str, Any], image: OpenedImage) -> BrushEffect:
+        """The effect that is asked for, in front of the classifier that has the unit."""
+        effects = image.effects
+        if question.get("unit"):
+            classifier = image.network.with_site(str(question["unit"]["site"]))
+            if classifier is not effects.classifier:
+                image.coded = effects = image.coded or ImageEffects(classifier, effects.batch)
+        return effects.effect(self.intervention(question, image))
 
     def _opened(self, image: OpenedImage) -> dict[str, Any]:
         number = next(self._numbers)
         self.images[number] = image
-        while len(self.images) > _KEPT:
+        while len(self.images) > _HELD:
             gone, _ = self.images.popitem(last=False)
             self.maps.pop(gone, None)
         return self._shown(number, image)
 
     def _shown(self, number: int, image: OpenedImage) -> dict[str, Any]:
         effects = image.effects
-        before = effects.control if image.clean is None else self.images[image.clean].effects.control
+        clean = effects.control if image.clean is None else self.images[image.clean].effects.control
         return {
             "image": number,
             "name": image.name,
@@ -294,21 +282,25 @@ class ViewSession:
             "height": effects.batch.image.shape[2],
             "width": effects.batch.image.shape[3],
             "whole": image.whole,
-            "rows": _plain(class_rows(effects.task, before, effects.control, int(before.argmax()))),
+            "rows": _dicts(class_rows(effects.task, clean, effects.control, int(clean.argmax()))),
             "predicted": effects.predicted,
-            "target": int(before.argmax()),
+            "target": int(clean.argmax()),
         }
 
 
-def _text(asked: Mapping[str, Any], key: str) -> str:
-    text = str(asked.get(key) or "").strip()
+def _text(question: Mapping[str, Any], key: str) -> str:
+    text = str(question.get(key) or "").strip()
     if not text:
         raise ValueError(f"{key} must be given, got nothing.")
     return text
 
 
-def _plain(rows: list[ClassRow]) -> list[dict[str, Any]]:
+def _dicts(rows: list[ClassRow]) -> list[dict[str, Any]]:
     return [row._asdict() for row in rows]
+
+
+def _pixels(image: OpenedImage) -> npt.NDArray[np.uint8]:
+    return image_bytes(image.effects.batch.image[0])
 
 
 def _probability(task: Task, logits: torch.Tensor, target: int) -> str:

@@ -20,8 +20,8 @@ class Overtaken(Exception):
     """Another question of the same topic was asked before this one was answered."""
 
 
-class _Asked(NamedTuple):
-    question: Callable[[], Any]
+class _Question(NamedTuple):
+    answer: Callable[[], Any]
     future: Future[Any]
     topic: str
     number: int  # among the questions of its topic
@@ -35,10 +35,10 @@ class Worker:
     """
 
     def __init__(self) -> None:
-        self._asked: queue.Queue[_Asked | None] = queue.Queue()
+        self._questions: queue.Queue[_Question | None] = queue.Queue()
         self._newest: Counter[str] = Counter()  # number of the newest question, by topic
         self._lock = threading.Lock()  # of these numbers
-        self._current: _Asked | None = None  # the question that can pause
+        self._current: _Question | None = None  # the question that can pause
         self._began = 0.0  # when that was
         self._pausing = False
         self._steps: dict[str, Iterator[Any]] = {}
@@ -56,7 +56,7 @@ class Worker:
             Overtaken: another of the topic was asked before this one was answered.
         """
         future: Future[Answer] = Future()
-        self._asked.put(_Asked(question, future, topic, self.overtake(topic) if topic else 0))
+        self._questions.put(_Question(question, future, topic, self.overtake(topic) if topic else 0))
         return future.result()
 
     def overtake(self, topic: str) -> int:
@@ -82,11 +82,11 @@ class Worker:
         self._pausing = True
         try:
             while not self._is_overtaken(current):
-                asked = self._asked.get_nowait()
-                if asked is None or (asked.topic and asked.topic == current.topic):
-                    self._asked.put(asked)  # for after the long question
+                question = self._questions.get_nowait()
+                if question is None or (question.topic and question.topic == current.topic):
+                    self._questions.put(question)  # for after the long question
                     return
-                self._answer(asked)
+                self._answer(question)
         except queue.Empty:
             return
         finally:
@@ -102,33 +102,33 @@ class Worker:
 
     def close(self) -> None:
         """End the thread after what was asked for so far."""
-        self._asked.put(None)
+        self._questions.put(None)
         self._thread.join()
 
     def _run(self) -> None:
         while True:
             try:
-                asked = self._asked.get(block=not self._steps)
+                question = self._questions.get(block=not self._steps)
             except queue.Empty:
                 self._step()
                 continue
-            if asked is None:
+            if question is None:
                 return
-            self._current, self._began = asked, time.monotonic()
-            self._answer(asked)
+            self._current, self._began = question, time.monotonic()
+            self._answer(question)
             self._current = None
 
-    def _is_overtaken(self, asked: _Asked) -> bool:
+    def _is_overtaken(self, question: _Question) -> bool:
         with self._lock:
-            return bool(asked.topic) and asked.number != self._newest[asked.topic]
+            return bool(question.topic) and question.number != self._newest[question.topic]
 
-    def _answer(self, asked: _Asked) -> None:
+    def _answer(self, question: _Question) -> None:
         try:
-            if self._is_overtaken(asked):
+            if self._is_overtaken(question):
                 raise Overtaken
-            asked.future.set_result(asked.question())
+            question.future.set_result(question.answer())
         except BaseException as error:  # handed on to the thread that has asked
-            asked.future.set_exception(error)
+            question.future.set_exception(error)
 
     def _step(self) -> None:
         name, steps = next(iter(self._steps.items()))
