@@ -26,7 +26,7 @@ from torch.utils.data import DataLoader
 
 from dovision.config import settings
 from dovision.config.settings import TrainSettings
-from dovision.config.sources import configuration_folder
+from dovision.config.sources import HYDRA_DEFAULTS, configuration_folder
 from dovision.interfaces import Classifier, Images
 from dovision.training.data_module import VALIDATION_BATCH
 from dovision.training.fitting import fit_classifier, laid_out
@@ -51,7 +51,7 @@ def main() -> None:
 def configured(overrides: Sequence[str], epochs: int) -> TrainSettings:
     """The settings of dovision-train on digits of 28 x 28 pixels, on the processor."""
     own = ["dataset=digits", "dataset.shape=[1,28,28]", f"training.classifier.epochs={epochs}", "trainer=cpu"]
-    with initialize_config_dir(str(configuration_folder()), version_base="1.3"):
+    with initialize_config_dir(str(configuration_folder()), **HYDRA_DEFAULTS):
         return settings.read("train", compose("train", [*own, *overrides]))
 
 

@@ -13,7 +13,7 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
 from dovision.cli.evaluate import main
-from dovision.config.sources import configuration_folder
+from dovision.config.sources import HYDRA_DEFAULTS, configuration_folder
 from dovision.models import checkpoint
 from dovision.report import page
 from dovision.store.run_record import read_sweep
@@ -49,7 +49,7 @@ def run(mnist_root, run_command, tmp_path_factory):
 
 
 def test_the_settings_of_authors_mnist_are_those_of_the_notebook():
-    with initialize_config_dir(str(configuration_folder()), version_base="1.3"):
+    with initialize_config_dir(str(configuration_folder()), **HYDRA_DEFAULTS):
         config = compose("evaluate", ["experiment=authors_mnist"])
     assert (config.model.mean, config.model.std) == ([0.1307], [0.3081])
     weights = list(torch.nn.Linear(1, 1).parameters())
@@ -145,7 +145,7 @@ def test_authors_chest_runs_on_made_films_and_its_page_says_that_nothing_was_sho
 
 
 def test_authors_chest_is_swept_over_the_loss_as_coded_and_as_meant():
-    with initialize_config_dir(str(configuration_folder()), version_base="1.3"):
+    with initialize_config_dir(str(configuration_folder()), **HYDRA_DEFAULTS):
         config = compose("evaluate", ["experiment=authors_chest"], return_hydra_config=True)
     losses = config.hydra.sweeper.params["training.autoencoder.loss._target_"].split(",")
     made = [instantiate(OmegaConf.merge(config.training.autoencoder.loss, {"_target_": name})) for name in losses]

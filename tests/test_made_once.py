@@ -13,14 +13,14 @@ from hydra.types import RunMode
 from omegaconf import OmegaConf
 from yaml.error import MarkedYAMLError
 
-from dovision.config.sources import configuration_folder
+from dovision.config.sources import HYDRA_DEFAULTS, configuration_folder
 
 WORDS = ["dataset=digits", "attack=pgd", "attack.eps=0.1"]
 
 
 @pytest.mark.parametrize("mode", RunMode)
 def test_a_configuration_composed_once_is_the_one_composed_in_its_mode(mode):
-    with initialize_config_dir(str(configuration_folder()), version_base="1.3"):
+    with initialize_config_dir(str(configuration_folder()), **HYDRA_DEFAULTS):
         loader = GlobalHydra.instance().config_loader()
         for_mode = loader.load_configuration("evaluate", WORDS, RunMode.MULTIRUN, validate_sweep_overrides=False)
         assert loader.load_configuration("evaluate", WORDS, mode) is for_mode
@@ -35,7 +35,7 @@ def test_a_configuration_composed_once_is_the_one_composed_in_its_mode(mode):
 
 def test_values_with_commas_are_refused_without_a_sweep():
     words = [*WORDS, "seed=1,2"]
-    with initialize_config_dir(str(configuration_folder()), version_base="1.3"):
+    with initialize_config_dir(str(configuration_folder()), **HYDRA_DEFAULTS):
         loader = GlobalHydra.instance().config_loader()
         loader.load_configuration("evaluate", words, RunMode.MULTIRUN, validate_sweep_overrides=False)
         with pytest.raises(ConfigCompositionException, match="--multirun"):
@@ -56,7 +56,7 @@ def test_a_text_is_parsed_once_and_each_configuration_is_its_own():
 @pytest.mark.parametrize("last", ["seed=1", "attack@detection.attacks.typo=pgd", "explainer=[grad_cam]"])
 def test_defaults_that_are_listed_once_are_those_of_a_folder_of_ones_own(last, tmp_path):
     def composed(folder):
-        with initialize_config_dir(str(folder), version_base="1.3"):
+        with initialize_config_dir(str(folder), **HYDRA_DEFAULTS):
             loader = GlobalHydra.instance().config_loader()
             words = [*WORDS, "~logger", "+attack@detection.attacks.pgd=pgd", last]
             try:

@@ -14,7 +14,7 @@ from hydra import compose, initialize_config_dir
 
 from dovision.cli.evaluate import main
 from dovision.config import settings
-from dovision.config.sources import configuration_folder
+from dovision.config.sources import HYDRA_DEFAULTS, configuration_folder
 from dovision.identity import digests
 from dovision.identity.digests import Digests
 from dovision.identity.plans import surroundings
@@ -76,7 +76,7 @@ def condition(original, tmp_path, monkeypatch):
 
 
 def composed(*overrides: str):
-    with initialize_config_dir(str(configuration_folder()), version_base="1.3"):
+    with initialize_config_dir(str(configuration_folder()), **HYDRA_DEFAULTS):
         config = compose("evaluate", [each for each in overrides if not each.startswith("hydra.")])
     return settings.read("evaluate", config)
 

@@ -12,6 +12,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 
 from dovision.config.errors import configuration_folder
+from dovision.config.sources import HYDRA_DEFAULTS
 
 ROOT = Path(__file__).resolve().parents[1]
 OUTER = ["README.md", "CONTRIBUTING.md", "CODE_OF_CONDUCT.md", "CHANGELOG.md", "SECURITY.md"]
@@ -74,7 +75,7 @@ def test_every_command_composes(command):
     launchers = {item.value() for item in overrides if item.key_or_group == "hydra/launcher"}
     assert launchers <= {path.stem for path in (ROOT / "conf" / "hydra" / "launcher").glob("*.yaml")}
     asked = [first(item) for item in overrides if not item.key_or_group.startswith("hydra")]
-    with initialize_config_dir(str(configuration_folder()), version_base="1.3"):
+    with initialize_config_dir(str(configuration_folder()), **HYDRA_DEFAULTS):
         assert compose(name.removeprefix("dovision-"), asked)
 
 

@@ -13,7 +13,7 @@ from hydra import compose, initialize_config_dir
 from dovision.analysis.detection_summary import WHOLE_FAMILY, write_detection
 from dovision.analysis.detector_comparison import read_comparison, write_comparison
 from dovision.config import settings
-from dovision.config.sources import configuration_folder
+from dovision.config.sources import HYDRA_DEFAULTS, configuration_folder
 from dovision.store.detection_tables import COMPARISON
 from dovision.store.run_record import read_run
 from dovision.sweeps.keys import check_choices, check_target, without_unchosen
@@ -199,7 +199,7 @@ def commands():
 @pytest.mark.parametrize("words", list(commands()), ids=lambda words: " ".join(words)[:60])
 def test_a_command_of_the_page_is_one_of_this_version(words):
     words = [re.sub(r"^seed=(\d),.*", r"seed=\1", word) for word in words]
-    with initialize_config_dir(str(configuration_folder()), version_base="1.3"):
+    with initialize_config_dir(str(configuration_folder()), **HYDRA_DEFAULTS):
         config = compose("evaluate", words, return_hydra_config=True)
         check_choices("evaluate", config, words, config.hydra.runtime.choices)
         job = settings.read("evaluate", without_unchosen("evaluate", config, words))

@@ -6,7 +6,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 
 from dovision.config import settings
-from dovision.config.sources import configuration_folder
+from dovision.config.sources import HYDRA_DEFAULTS, configuration_folder
 from dovision.datasets.phantom import Phantom
 from dovision.identity.samples import evaluated_samples, first_samples
 
@@ -18,7 +18,7 @@ def films() -> Phantom:
 
 
 def configured(*overrides: str):
-    with initialize_config_dir(str(configuration_folder()), version_base="1.3"):
+    with initialize_config_dir(str(configuration_folder()), **HYDRA_DEFAULTS):
         return settings.read("evaluate", compose("evaluate", list(overrides)))
 
 

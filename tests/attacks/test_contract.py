@@ -15,6 +15,7 @@ from omegaconf import DictConfig
 from dovision.attacks.foolbox_attacks import Boundary
 from dovision.attacks.random_sign import RandomSign
 from dovision.attacks.transfer import Transfer
+from dovision.config.sources import HYDRA_DEFAULTS
 from dovision.functional.norms import size
 from dovision.interfaces import Attack, Classifier
 from dovision.store.adversarial_cache import Keeper
@@ -30,7 +31,7 @@ QUICK = {"steps": 5, "searches": 3, "queries": 20, "starts": 5}  # instead of wh
 
 @cache
 def configured(name: str, *overrides: str) -> DictConfig:
-    with initialize_config_dir(str(CONF), version_base="1.3"):
+    with initialize_config_dir(str(CONF), **HYDRA_DEFAULTS):
         config = compose(overrides=[f"+attack={name}", "+seed=3", *overrides])
     config.attack.update({key: value for key, value in QUICK.items() if key in config.attack})
     return config.attack

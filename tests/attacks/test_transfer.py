@@ -9,6 +9,7 @@ from hydra.utils import instantiate
 
 from dovision.attacks.gradient_ascent import PGD
 from dovision.attacks.transfer import Transfer
+from dovision.config.sources import HYDRA_DEFAULTS
 from dovision.interfaces import Classifier
 from dovision.models.checkpoint import save_checkpoint
 from dovision.models.small_cnn import small_cnn
@@ -43,7 +44,7 @@ def test_the_source_is_read_from_a_checkpoint(tmp_path):
     save_checkpoint(
         tmp_path / "a.ckpt", network, {"_target_": "dovision.models.small_cnn.small_cnn", **model}, None, {}
     )
-    with initialize_config_dir(str(CONF), version_base="1.3"):
+    with initialize_config_dir(str(CONF), **HYDRA_DEFAULTS):
         config = compose(overrides=["+attack=transfer", f"attack.source.path={tmp_path / 'a.ckpt'}", "+seed=0"])
     attack = instantiate(config.attack)
     assert attack.eps == attack.attack.eps

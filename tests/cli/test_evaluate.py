@@ -16,7 +16,7 @@ import yaml
 from hydra import compose, initialize_config_dir
 
 from dovision.cli.evaluate import main
-from dovision.config.sources import configuration_folder
+from dovision.config.sources import HYDRA_DEFAULTS, configuration_folder
 from dovision.identity import digests
 from dovision.store.run_record import read_sweep
 
@@ -284,7 +284,7 @@ def test_every_experiment_composes_to_what_it_chooses(path):
         for group, part in choice.items()
         if group.startswith("override /") and isinstance(part, str)
     }
-    with initialize_config_dir(str(configuration_folder()), version_base="1.3"):
+    with initialize_config_dir(str(configuration_folder()), **HYDRA_DEFAULTS):
         composed = compose("evaluate", [f"experiment={path.stem}"], return_hydra_config=True)
     assert composed.name == path.stem
     chosen = composed.hydra.runtime.choices

@@ -12,7 +12,7 @@ from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from PIL import Image
 
-from dovision.config.sources import configuration_folder
+from dovision.config.sources import HYDRA_DEFAULTS, configuration_folder
 from dovision.functional.geometry import paint
 from dovision.report.explorer import explorer
 from dovision.report.inline_assets import SizeBudget
@@ -108,7 +108,7 @@ def write_masks_of_digits(folder: Path, size: int = 32) -> Path:
     rows, columns = np.indices((size, size)) - size / 2
     disc = Image.fromarray(((rows**2 + columns**2 < size**2 / 9) * 255).astype(np.uint8))
     folder.mkdir()
-    with initialize_config_dir(str(configuration_folder()), version_base="1.3"):
+    with initialize_config_dir(str(configuration_folder()), **HYDRA_DEFAULTS):
         digits = instantiate(compose(overrides=["+dataset=digits", "+seed=0"]).dataset)
     for name in digits.table("test")["name"]:
         disc.save(folder / f"{Path(name).stem}.png")

@@ -14,7 +14,7 @@ from hydra import compose, initialize_config_dir
 
 import dovision
 from dovision.cli import scripts
-from dovision.config.sources import configuration_folder
+from dovision.config.sources import HYDRA_DEFAULTS, configuration_folder
 
 COMMANDS = ("train", "evaluate", "prepare", "report", "sites", "view")
 
@@ -121,7 +121,7 @@ def test_each_name_of_the_package_is_there_under_its_own_name():
 def test_each_group_that_a_help_names_is_a_group_of_its_command(name, others):
     text, _ = helped(name)
     named = text.partition("group=component:\n")[2].partition("\n\n")[0]
-    with initialize_config_dir(str(configuration_folder()), version_base="1.3"):
+    with initialize_config_dir(str(configuration_folder()), **HYDRA_DEFAULTS):
         choices = compose(name, return_hydra_config=True).hydra.runtime.choices
     groups = {key.partition("@")[0] for key in choices if not key.startswith("hydra/")} - {"local"}
     if name == "train":

@@ -13,7 +13,7 @@ from omegaconf import OmegaConf
 
 from dovision.cli.train import main as train
 from dovision.config import settings
-from dovision.config.sources import configuration_folder
+from dovision.config.sources import HYDRA_DEFAULTS, configuration_folder
 from dovision.models import checkpoint
 
 CONF = configuration_folder()
@@ -28,7 +28,7 @@ def names(group: str) -> list[str]:
 
 
 def composed(command: str, *overrides: str):
-    with initialize_config_dir(str(CONF), version_base="1.3"):
+    with initialize_config_dir(str(CONF), **HYDRA_DEFAULTS):
         config = compose(command, list(overrides))
     if OmegaConf.is_missing(config.dataset, "root"):
         config.dataset.root = "."

@@ -9,9 +9,9 @@ from hydra import compose, initialize_config_dir
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
-from dovision.config.errors import error_text
+from dovision.config import composition
 from dovision.config.instead import INSTEAD, replacement
-from dovision.config.sources import configuration_folder
+from dovision.config.sources import HYDRA_DEFAULTS, configuration_folder
 from dovision.sweeps.validation import Checks
 
 CONF = configuration_folder()
@@ -22,18 +22,18 @@ NAMED = re.compile(r"\b(?:[a-z]+_[a-z_]+|[a-z]+(?:\.[a-z_]+)+|name|tags|dataset|
 @pytest.fixture(scope="module")
 def composed():
     """The configuration of each command."""
-    with initialize_config_dir(str(CONF), version_base="1.3"):
+    with initialize_config_dir(str(CONF), **HYDRA_DEFAULTS):
         return {command: compose(command, ["dataset=image_folder"]) for command in COMMANDS}
 
 
 def refusal(command: str, override: str) -> str:
     """The sentence with which an override is refused before anything starts."""
-    with initialize_config_dir(str(CONF), version_base="1.3"):
+    with initialize_config_dir(str(CONF), **HYDRA_DEFAULTS):
         try:
             config = compose(command, [override], return_hydra_config=True)
             Checks(command)(config, [override], config.hydra.runtime.choices)
         except (ValueError, HydraException) as error:
-            return error_text(error)
+            return composition.refusal(error, command, [override])
     return ""
 
 

@@ -11,14 +11,14 @@ from omegaconf import OmegaConf
 from pydantic import BaseModel, ValidationError
 
 from dovision.config import settings
-from dovision.config.sources import configuration_folder
+from dovision.config.sources import HYDRA_DEFAULTS, configuration_folder
 
 PACKAGE = Path(settings.__file__).parents[1]
 KNOW_HYDRA = ("cli", "config", "identity", "sweeps", "view")  # packages in which a configuration is composed and read
 
 
 def composed(*overrides: str, command: str = "evaluate"):
-    with initialize_config_dir(str(configuration_folder()), version_base="1.3"):
+    with initialize_config_dir(str(configuration_folder()), **HYDRA_DEFAULTS):
         return compose(command, list(overrides))
 
 

@@ -14,6 +14,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 from torch import Tensor, nn
 
+from dovision.config.sources import HYDRA_DEFAULTS
 from dovision.interfaces import Classifier, Detector
 from dovision.module_state import differentiable
 
@@ -36,7 +37,7 @@ MOSTLY = ("multiclass", pytest.param("multilabel", marks=pytest.mark.long))  # o
 @cache
 def config() -> DictConfig:
     """All detectors at once, which takes as long as one."""
-    with initialize_config_dir(str(CONF), version_base="1.3"):
+    with initialize_config_dir(str(CONF), **HYDRA_DEFAULTS):
         methods = [word for method in OOD for word in (
             f"+detector@detector.{method}=pytorch_ood", f"detector.{method}.method={method}"
         )]  # fmt: skip

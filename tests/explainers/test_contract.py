@@ -14,6 +14,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 from torch import Tensor
 
+from dovision.config.sources import HYDRA_DEFAULTS
 from dovision.interfaces import Classifier, Explainer, Explanation
 from dovision.types import Batch
 
@@ -40,7 +41,7 @@ def composed(tmp_path_factory) -> DictConfig:
     settings += [f"explainer.{name}.steps=8" for name in gradients]
     settings += ["explainer.grad_cam.layer=stage2", "explainer.smooth_grad.draws=4", "explainer.rise.masks=40"]
     settings += ["explainer.kernel_shap.rows=3", "explainer.kernel_shap.columns=4", "explainer.kernel_shap.draws=20"]
-    with initialize_config_dir(str(folder), version_base="1.3"):
+    with initialize_config_dir(str(folder), **HYDRA_DEFAULTS):
         return compose("primary", [f"explainer=[{','.join(EXPLAINERS)}]", *settings])
 
 

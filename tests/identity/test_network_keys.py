@@ -14,7 +14,7 @@ from omegaconf import OmegaConf, open_dict
 
 from dovision.cli.train import main as train
 from dovision.config import settings
-from dovision.config.sources import configuration_folder
+from dovision.config.sources import HYDRA_DEFAULTS, configuration_folder
 from dovision.identity import code, plans
 from dovision.identity.plans import AUTOENCODER, CLASSIFIER, PERMUTED
 from dovision.identity.relevance import IRRELEVANT_TO_FITS, IRRELEVANT_TO_RESULTS
@@ -27,7 +27,7 @@ TRAINER = [name for name in inspect.signature(pl.Trainer.__init__).parameters if
 
 @pytest.fixture(scope="module")
 def config():
-    with initialize_config_dir(str(configuration_folder()), version_base="1.3"):
+    with initialize_config_dir(str(configuration_folder()), **HYDRA_DEFAULTS):
         composed = compose(
             "evaluate",
             [

@@ -15,6 +15,7 @@ from omegaconf import DictConfig
 from PIL import Image
 from torch import Tensor
 
+from dovision.config.sources import HYDRA_DEFAULTS
 from dovision.datasets.phantom import Phantom
 from dovision.interfaces import Classifier, Context, Intervention
 from dovision.propagation import Propagation
@@ -50,7 +51,7 @@ CHOICES = [
 
 @functools.cache
 def composed(*choice: str) -> DictConfig:
-    with initialize_config_dir(str(CONF), version_base="1.3"):
+    with initialize_config_dir(str(CONF), **HYDRA_DEFAULTS):
         return compose(overrides=[*choice, "+seed=3"])
 
 

@@ -7,10 +7,12 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
+from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 
 import dovision as dv
 from dovision.config import component_names
+from dovision.config.sources import HYDRA_DEFAULTS, configuration_folder
 from dovision.notebook.by_name import named_components, snake_case
 
 HOMES = component_names.component_homes() | component_names.metric_homes()
@@ -59,13 +61,10 @@ def test_a_component_has_the_settings_of_its_file_unless_others_are_given():
 
 
 def test_the_hydra_of_a_command_stays_as_it_was():
-    before = GlobalHydra.instance().hydra
-    GlobalHydra.instance().hydra = mark = object()
-    try:
-        dv.component("fill", "blur")
-        assert GlobalHydra.instance().hydra is mark
-    finally:
-        GlobalHydra.instance().hydra = before
+    with initialize_config_dir(str(configuration_folder()), **HYDRA_DEFAULTS):
+        before = GlobalHydra.instance().hydra
+        assert isinstance(dv.component("fill", "blur"), dv.Blur)
+        assert GlobalHydra.instance().hydra is before
 
 
 @pytest.mark.parametrize(("arguments", "message"), REFUSED.values(), ids=REFUSED)

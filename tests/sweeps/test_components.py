@@ -18,7 +18,7 @@ from torch import nn
 from dovision.attacks.random_sign import RandomSign
 from dovision.config import settings
 from dovision.config.errors import error_text
-from dovision.config.sources import configuration_folder
+from dovision.config.sources import HYDRA_DEFAULTS, configuration_folder
 from dovision.interfaces import Classifier
 from dovision.store import schemas
 from dovision.store.adversarial_cache import Keeper
@@ -36,7 +36,7 @@ def parts(group: str, *without: str) -> list[str]:
 
 
 def composed(*overrides: str, command: str = "evaluate") -> DictConfig:
-    with initialize_config_dir(str(CONF), version_base="1.3"):
+    with initialize_config_dir(str(CONF), **HYDRA_DEFAULTS):
         return compose(command, list(overrides))
 
 

@@ -15,7 +15,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf, open_dict
 
-from dovision.config.sources import configuration_folder
+from dovision.config.sources import HYDRA_DEFAULTS, configuration_folder
 from dovision.sweeps.dry_run import JobEstimate, warn_of_space
 from dovision.sweeps.jobs import BASIC, JOBLIB, LOCAL, SLURM, Job, overrides_of_jobs, workers
 from dovision.sweeps.timing import BatchTimer, Estimate, TimedTask
@@ -256,7 +256,7 @@ def test_effects_larger_than_the_free_disk_are_warned_of(tmp_path, caplog, monke
     ],
 )
 def test_the_jobs_of_a_sweep_are_those_of_hydras_basic_sweeper(params, task, jobs):
-    with initialize_config_dir(str(configuration_folder()), version_base="1.3"):
+    with initialize_config_dir(str(configuration_folder()), **HYDRA_DEFAULTS):
         config = compose("evaluate", return_hydra_config=True)
         with open_dict(config):
             config.hydra.sweeper.params = params

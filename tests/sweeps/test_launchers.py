@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from hydra import compose, initialize_config_dir
 
-from dovision.config.sources import configuration_folder
+from dovision.config.sources import HYDRA_DEFAULTS, configuration_folder
 from dovision.sweeps.start import share_cores
 
 FAULTS = Path(__file__).resolve().parents[2] / "checks" / "faults"
@@ -184,7 +184,7 @@ def test_four_shards_on_two_workers_of_which_one_is_killed_have_the_bytes_of_one
 @pytest.mark.parametrize("path", sorted((configuration_folder() / "hydra" / "launcher").glob("*.yaml")))
 @pytest.mark.filterwarnings("ignore:.*ConfigStore schema")
 def test_each_launcher_composes(path):
-    with initialize_config_dir(str(configuration_folder()), version_base="1.3"):
+    with initialize_config_dir(str(configuration_folder()), **HYDRA_DEFAULTS):
         config = compose("evaluate", [f"hydra/launcher={path.stem}"], return_hydra_config=True)
     assert config.hydra.launcher._target_.startswith("hydra_plugins.")
 
@@ -206,6 +206,6 @@ def test_processes_on_one_machine_share_its_cores(launcher, at_once, own, thread
         monkeypatch.delenv("OMP_NUM_THREADS")
     monkeypatch.setattr(os, "cpu_count", lambda: 8)
     overrides = [f"hydra/launcher={launcher}", f"hydra.sweeper.max_batch_size={at_once}"]
-    with initialize_config_dir(str(configuration_folder()), version_base="1.3"):
+    with initialize_config_dir(str(configuration_folder()), **HYDRA_DEFAULTS):
         share_cores(compose("evaluate", overrides, return_hydra_config=True))
     assert os.environ.get("OMP_NUM_THREADS") == threads

@@ -17,7 +17,7 @@ from PIL import Image
 from dovision.cli.evaluate import main
 from dovision.cli.train import main as train
 from dovision.config import settings
-from dovision.config.sources import configuration_folder
+from dovision.config.sources import HYDRA_DEFAULTS, configuration_folder
 from dovision.identity import code as code_of
 from dovision.identity import digests, shared
 from dovision.identity.digests import Digests
@@ -70,7 +70,7 @@ def original(tmp_path_factory, run_command):
 
 @functools.cache
 def composed(*overrides: str) -> settings.EvaluateSettings:
-    with initialize_config_dir(str(configuration_folder()), version_base="1.3"):
+    with initialize_config_dir(str(configuration_folder()), **HYDRA_DEFAULTS):
         return settings.read("evaluate", compose("evaluate", list(overrides)))
 
 
@@ -368,7 +368,7 @@ def test_later_jobs_share_a_dataset_as_long_as_its_files_stay_as_they_are(tmp_pa
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(shared, "SETTLED", -60.0)  # take files for old
     pictures(tmp_path / "data", 0)
-    with initialize_config_dir(str(configuration_folder()), version_base="1.3"):
+    with initialize_config_dir(str(configuration_folder()), **HYDRA_DEFAULTS):
         job = settings.read("evaluate", compose("evaluate", [*SMALL, "dataset.root=data", "output_root=outputs"]))
     jobs = Shared()
     first = jobs.images(job.dataset)

@@ -10,7 +10,7 @@ from omegaconf import OmegaConf
 
 from dovision.cli.evaluate import main
 from dovision.config import settings
-from dovision.config.sources import configuration_folder
+from dovision.config.sources import HYDRA_DEFAULTS, configuration_folder
 from dovision.sweeps.validation import CONSUMERS, SWEEP, Checks, unused
 
 CODE = ["intervention=latent_channel"]
@@ -49,7 +49,7 @@ ALWAYS_USED = {
 
 
 def composed(*overrides: str):
-    with initialize_config_dir(str(configuration_folder()), version_base="1.3"):
+    with initialize_config_dir(str(configuration_folder()), **HYDRA_DEFAULTS):
         return compose("evaluate", list(overrides), return_hydra_config=True)
 
 
@@ -119,7 +119,7 @@ def test_a_sweep_names_what_none_of_its_jobs_uses(command, consumer, needed, cap
     jobs = [["trust_checkpoint=true", "training.autoencoder.epochs=3", *more] for more in ([], [consumer])]
     for chosen, message in ((jobs, always), (jobs[1:], always), (jobs[:1], lacking)):
         caplog.clear()
-        with initialize_config_dir(str(configuration_folder()), version_base="1.3"):
+        with initialize_config_dir(str(configuration_folder()), **HYDRA_DEFAULTS):
             check = Checks(command)
             for overrides in chosen:
                 config = compose(command, overrides, return_hydra_config=True)

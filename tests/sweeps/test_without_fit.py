@@ -7,7 +7,7 @@ from hydra import compose, initialize_config_dir
 from PIL import Image
 
 from dovision.config import settings
-from dovision.config.sources import configuration_folder
+from dovision.config.sources import HYDRA_DEFAULTS, configuration_folder
 from dovision.sweeps.components import Components
 
 
@@ -19,7 +19,7 @@ def root(tmp_path_factory):
 
 
 def checked(*overrides: str, command: str = "evaluate") -> None:
-    with initialize_config_dir(str(configuration_folder()), version_base="1.3"):
+    with initialize_config_dir(str(configuration_folder()), **HYDRA_DEFAULTS):
         config = compose(command, list(overrides))
     COMPONENTS.check(settings.read(command, config), here=False)
 

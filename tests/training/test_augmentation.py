@@ -14,7 +14,7 @@ from torchvision.transforms import v2
 from torchvision.tv_tensors import BoundingBoxes, Mask
 
 from dovision.config.settings import read
-from dovision.config.sources import configuration_folder
+from dovision.config.sources import HYDRA_DEFAULTS, configuration_folder
 from dovision.datasets.digits import Digits
 from dovision.functional.geometry import bounding_box
 from dovision.training.augmentation import Augmentation
@@ -28,7 +28,7 @@ BOX = (40, 30, 110, 120)  # left, top, right, bottom
 
 def transform(name, shape=(1, SIDE, SIDE)):
     height_and_width = f"dataset.shape=[{shape[0]},{shape[1]},{shape[2]}]"
-    with initialize_config_dir(str(configuration_folder()), version_base="1.3"):
+    with initialize_config_dir(str(configuration_folder()), **HYDRA_DEFAULTS):
         composed = compose("train", [f"augmentation={name}", height_and_width])
         return read("train", composed).augmentation.make()
 

@@ -14,7 +14,7 @@ from hydra import compose, initialize_config_dir
 
 from dovision.cli.train import main as train
 from dovision.config import settings
-from dovision.config.sources import configuration_folder
+from dovision.config.sources import HYDRA_DEFAULTS, configuration_folder
 from dovision.interfaces import Classifier
 from dovision.io import sealed
 from dovision.models import checkpoint
@@ -215,7 +215,7 @@ def test_a_damaged_file_among_the_fitted_models_is_fitted_again(cached, tmp_path
 
 def test_a_network_is_made_without_a_random_number_of_the_jobs(fitted):
     (path,) = (fitted / "checkpoints").glob("classifier-*/classifier.ckpt")
-    with initialize_config_dir(str(configuration_folder()), version_base="1.3"):
+    with initialize_config_dir(str(configuration_folder()), **HYDRA_DEFAULTS):
         job = settings.read("evaluate", compose("evaluate", ["dataset=digits", f"output_root={fitted}"]))
     before = torch.get_rng_state()
     model_cache.read_model(path, architecture_of(job))

@@ -18,7 +18,7 @@ from pytorch_lightning.trainer.connectors import callback_connector
 from dovision.config import settings
 from dovision.config.component import Component
 from dovision.config.instead import INSTEAD
-from dovision.config.sources import configuration_folder
+from dovision.config.sources import HYDRA_DEFAULTS, configuration_folder
 from dovision.sweeps.keys import check_target, declared
 from dovision.training import trainer
 from dovision.training.fit_progress import FitProgress
@@ -30,7 +30,7 @@ ALLOWED = set(OmegaConf.load(configuration_folder() / "trainer" / "default.yaml"
 
 @pytest.fixture
 def configured():
-    with initialize_config_dir(str(configuration_folder()), version_base="1.3"):
+    with initialize_config_dir(str(configuration_folder()), **HYDRA_DEFAULTS):
         return settings.read("evaluate", compose("evaluate")).trainer
 
 
@@ -46,7 +46,7 @@ def test_progress_is_shown_by_the_display_unless_a_bar_is_given_whatever_is_inst
 
 @pytest.fixture(scope="module")
 def known():
-    with initialize_config_dir(str(configuration_folder()), version_base="1.3"):
+    with initialize_config_dir(str(configuration_folder()), **HYDRA_DEFAULTS):
         return declared.__wrapped__("evaluate")
 
 
@@ -130,7 +130,7 @@ def test_a_fast_run_takes_a_batch_of_each_kind_for_an_epoch_at_most(value, batch
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in (configuration_folder() / "trainer").glob("*.yaml")))
 def test_every_trainer_is_what_lightning_takes_and_measures_whole_runs(name):
-    with initialize_config_dir(str(configuration_folder()), version_base="1.3"):
+    with initialize_config_dir(str(configuration_folder()), **HYDRA_DEFAULTS):
         configured = settings.read("evaluate", compose("evaluate", [f"trainer={name}"])).trainer
     assert limits(configured) == {}
     there = {"gpu": CUDAAccelerator.is_available(), "mps": MPSAccelerator.is_available()}

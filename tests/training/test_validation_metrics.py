@@ -13,7 +13,7 @@ from sklearn.metrics import accuracy_score, f1_score, roc_auc_score
 
 from dovision.config import settings
 from dovision.config.component import make_each
-from dovision.config.sources import configuration_folder
+from dovision.config.sources import HYDRA_DEFAULTS, configuration_folder
 from dovision.training.validation_metrics import ValidationMetrics
 from dovision.types import Task
 
@@ -23,7 +23,7 @@ MULTICLASS, MULTILABEL = Task("multiclass", ("a", "b", "c")), Task("multilabel",
 
 @pytest.fixture(scope="module")
 def configured():
-    with initialize_config_dir(str(configuration_folder()), version_base="1.3"):
+    with initialize_config_dir(str(configuration_folder()), **HYDRA_DEFAULTS):
         return make_each(settings.read("train", compose("train")).training.classifier.metrics)
 
 

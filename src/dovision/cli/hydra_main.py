@@ -13,9 +13,9 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml.error import MarkedYAMLError
 
 from dovision.cli.scripts import multirun_first
+from dovision.config.composition import refusal, without_null
 from dovision.config.errors import error_text
-from dovision.config.null_choices import without_null
-from dovision.config.sources import HYDRA_DEFAULTS, configuration_folder
+from dovision.config.sources import COMMAND_DEFAULTS, configuration_folder
 from dovision.identity import shared
 from dovision.identity.relevance import register_resolvers
 from dovision.runtime.allocator import keep_freed_memory
@@ -26,6 +26,7 @@ from dovision.sweeps.launch import quieten
 from dovision.sweeps.task import JobTask, Story
 
 log = logging.getLogger(__name__)
+OF_COMPOSITION = (AssertionError, AttributeError, LookupError, TypeError, ValueError)  # such as of a key below a list
 
 
 def hydra_main(name: str, story: Story) -> Callable[[], None]:
@@ -39,8 +40,8 @@ def hydra_main(name: str, story: Story) -> Callable[[], None]:
         sys.argv[1:] = without_null(name, multirun_first(sys.argv[1:]))
         shared.begin_sharing()
         task = JobTask(name, story, sweep.begin_command())
-        launch = hydra.main(config_path=str(configuration_folder()), config_name=name, **HYDRA_DEFAULTS)(task)
-        code = _outcome(name, lambda: _launched(launch, task))
+        launch = hydra.main(config_path=str(configuration_folder()), config_name=name, **COMMAND_DEFAULTS)(task)
+        code = _outcome(name, lambda: _launched(name, launch, task))
         swept = sweep.current()
         if swept is not None:
             code = _finish(name, swept, launch, code)
@@ -50,22 +51,13 @@ def hydra_main(name: str, story: Story) -> Callable[[], None]:
     return main
 
 
-def _launched(launch: Callable[[], None], task: JobTask) -> None:
+def _launched(name: str, launch: Callable[[], None], task: JobTask) -> None:
     try:
         launch()
-    except Exception as error:
+    except (HydraException, OmegaConfBaseException, MarkedYAMLError, *OF_COMPOSITION) as error:
         if task.started or sweep.current() is not None:
             raise
-        if got := [word for word in sys.argv[1:] if word.lstrip("+~").startswith("hydra.sweeper.params")]:
-            raise ValueError(
-                f"hydra.sweeper.params must be set in a configuration file, got {got[0]}. On the command line, sweep "
-                "by -m and values with commas: -m attack=pgd,fgsm."
-            ) from error
-        if not isinstance(error, (AssertionError, AttributeError, IndexError, KeyError, TypeError)):
-            raise
-        # of a configuration that could not be composed, such as one with a key below a list
-        why = error_text(error).rstrip(".")
-        raise ValueError(f"the command line does not fit the configuration: {why}.") from error
+        raise ValueError(refusal(error, name, sys.argv[1:])) from error
     if task.error is not None:
         raise task.error
 

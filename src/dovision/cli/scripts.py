@@ -64,14 +64,14 @@ def _free_triton() -> None:
 def _print_only(name: str) -> None:
     import hydra
 
-    from dovision.config.null_choices import without_null
-    from dovision.config.sources import HYDRA_DEFAULTS, configuration_folder
+    from dovision.config.composition import without_null
+    from dovision.config.sources import COMMAND_DEFAULTS, configuration_folder
     from dovision.identity.relevance import register_resolvers
 
     os.environ["HYDRA_FULL_ERROR"] = "1"  # hand every error to this function, unprinted
     register_resolvers()
     sys.argv[1:] = without_null(name, sys.argv[1:])
-    hydra.main(config_path=str(configuration_folder()), config_name=name, **HYDRA_DEFAULTS)(_nothing)()
+    hydra.main(config_path=str(configuration_folder()), config_name=name, **COMMAND_DEFAULTS)(_nothing)()
 
 
 def _nothing(config: DictConfig) -> None:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import hydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import InstantiationException
 from omegaconf import OmegaConf
 
 from dovision.config.errors import error_text, named
+from dovision.config.import_target import import_target
 from dovision.config.sources import configuration_folder, resolved
+
+OF_HYDRA = ("_target_", "_args_", "_partial_", "_recursive_", "_convert_")  # keys that no target takes
 
 
 class Component(Mapping[str, Any]):
@@ -55,18 +57,37 @@ class Component(Mapping[str, Any]):
         Raises:
             ValueError: it refuses its arguments; the error begins with the name of the component.
         """
-        node: dict[str, Any] = self._content
-        for name in reversed(self.where.split(".")):
-            node = {name: node}
-        try:
-            found = OmegaConf.select(OmegaConf.create(node), self.where)  # with its place, which an error then names
-            return hydra.utils.instantiate(found, _convert_="all", **more)
-        except InstantiationException as error:
-            raise ValueError(error_text(error)) from error.__cause__
-        except Exception as error:  # Hydra 1.4 hands on what the component raised, with its place in a line of its own
-            message, _, where = str(error).partition("\nfull_key: ")
-            own = error_text(error) if isinstance(error, OSError) else message
-            raise ValueError(named(where.strip() or self.where, own)) from error
+        return _made(self._content, self.where, more)
+
+
+def _made(node: Mapping[str, Any], where: str, more: Mapping[str, Any] | None = None) -> Any:
+    """The object of a node, as of `hydra.utils.instantiate`, which names the place of an error in a text alone."""
+    arguments = {key: value for key, value in node.items() if key not in OF_HYDRA}
+    positional = list(node.get("_args_", ()))
+    if node.get("_recursive_", True):
+        arguments = {key: _argument(value, f"{where}.{key}") for key, value in arguments.items()}
+        positional = _argument(positional, where)
+    try:
+        target = import_target(str(node["_target_"]))
+        arguments |= more or {}
+        return (
+            functools.partial(target, *positional, **arguments)
+            if node.get("_partial_")
+            else target(*positional, **arguments)
+        )
+    except Exception as error:
+        raise ValueError(named(where, error_text(error))) from error
+
+
+def _argument(value: Any, where: str) -> Any:
+    """A value of plain types, with the objects of the components in it."""
+    if isinstance(value, Mapping):
+        if "_target_" in value:
+            return _made(value, where)
+        return {key: _argument(item, f"{where}.{key}") for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_argument(item, f"{where}.{number}") for number, item in enumerate(value)]
+    return value
 
 
 def make_each(components: Mapping[str, Component]) -> dict[str, Any]:

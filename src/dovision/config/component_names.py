@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +30,8 @@ def component_homes() -> dict[str, str]:
 
     A module is named below `dovision`, such as attacks.gradient_ascent.
     """
-    found = {name: home for path in configuration_folder().rglob("*.yaml") for home, name in _targets(path)}
-    return dict(sorted(found.items()))
+    texts = [path.read_text("utf-8") for path in configuration_folder().rglob("*.yaml")]
+    return dict(sorted({name: home for text in texts for home, name in _TARGET.findall(text)}.items()))
 
 
 @functools.cache
@@ -40,6 +40,13 @@ def package_targets() -> frozenset[str]:
     folder = configuration_folder()
     paths = (path for path in folder.rglob("*.yaml") if path.relative_to(folder).parts[0] not in ("hydra", "logger"))
     texts = (path.read_text("utf-8").partition("\nhydra:")[0] for path in paths)
+    return frozenset(target for text in texts for target in _ANY_TARGET.findall(text))
+
+
+@functools.cache
+def hydra_targets() -> frozenset[str]:
+    """The full names of what Hydra itself makes for a command, such as its callbacks, by the yamls of `conf/`."""
+    texts = (path.read_text("utf-8").partition("\nhydra:")[2] for path in configuration_folder().rglob("*.yaml"))
     return frozenset(target for text in texts for target in _ANY_TARGET.findall(text))
 
 
@@ -89,7 +96,3 @@ def metric_homes() -> dict[str, str]:
     paths = [path for path in (_PACKAGE / "metrics").glob("*.py") if not path.stem.startswith("_")]
     found = {name: f"metrics.{path.stem}" for path in paths for name in _METRIC.findall(path.read_text("utf-8"))}
     return dict(sorted(found.items()))
-
-
-def _targets(path: Path) -> Iterator[tuple[str, str]]:
-    yield from _TARGET.findall(path.read_text("utf-8"))

@@ -13,9 +13,14 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.resolvers import oc
 
 from dovision.config.component_names import configuration_folder as configuration_folder
+from dovision.config.component_names import hydra_targets
 
-# Hydra 1.3 warns where version_base is not given, Hydra 1.4 where it is.
-HYDRA_DEFAULTS: dict[str, Any] = {"version_base": "1.3"} if version("hydra-core").startswith("1.3.") else {}
+# Hydra 1.3 warns where version_base is not given, Hydra 1.4 where it is, or where no list says what Hydra may make.
+_IS_HYDRA_1_3 = version("hydra-core").startswith("1.3.")
+HYDRA_DEFAULTS: dict[str, Any] = {"version_base": "1.3"} if _IS_HYDRA_1_3 else {}
+COMMAND_DEFAULTS: dict[str, Any] = HYDRA_DEFAULTS if _IS_HYDRA_1_3 else {"execution_whitelist": sorted(hydra_targets())}
+_REGISTER = "register_new_resolver" if version("omegaconf").startswith("2.3.") else "register_resolver"
+register_resolver = getattr(OmegaConf, _REGISTER)  # by the name that is not deprecated
 _VARIABLE = re.compile(r"\$\{oc\.env:([^,{}$]+)")  # as `recorded` writes it
 _SHORTEST = 6  # letters of a value that is looked for in a text
 
@@ -80,8 +85,8 @@ def _environment_unread() -> Iterator[None]:
     def name(*words: object) -> str:
         return f"${{oc.env:{','.join('null' if word is None else str(word) for word in words)}}}"
 
-    OmegaConf.register_new_resolver("oc.env", name, replace=True)
+    register_resolver("oc.env", name, replace=True)
     try:
         yield
     finally:
-        OmegaConf.register_new_resolver("oc.env", oc.env, replace=True)
+        register_resolver("oc.env", oc.env, replace=True)

@@ -11,7 +11,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from dovision.config.sources import leaves, resolved
+from dovision.config.sources import leaves, register_resolver, resolved
 from dovision.io import paths
 
 IRRELEVANT_TO_RESULTS = (  # where and how fast things run, not what comes out
@@ -81,9 +81,9 @@ def paths_named(config: Mapping[str, Any]) -> dict[str, Path]:
 
 def register_resolvers() -> None:
     """Let a configuration use ${run_hash:}, ${below:KEY}, a folder below another, and ${groups:NAME,...} in a help."""
-    OmegaConf.register_new_resolver("groups", _groups, replace=True)
-    OmegaConf.register_new_resolver("run_hash", run_hash, replace=True)
-    OmegaConf.register_new_resolver("below", _below, replace=True)
+    register_resolver("groups", _groups, replace=True)
+    register_resolver("run_hash", run_hash, replace=True)
+    register_resolver("below", _below, replace=True)
 
 
 def _groups(*names: str, _root_: DictConfig) -> str:

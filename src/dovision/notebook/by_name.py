@@ -41,7 +41,7 @@ def component(group: str, name: str, settings: Mapping[str, Any] = MappingProxyT
         >>> dv.component("dataset", "digits").shape
         (1, 32, 32)
     """
-    from dovision.config.choices import composed_component
+    from dovision.config.composition import composed_component
     from dovision.config.inferred_settings import inferred_settings
     from dovision.config.sources import leaves
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -16,6 +16,7 @@ from hydra.core.override_parser.types import Override, Quote, QuotedString
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
+from dovision.config.composition import refusal
 from dovision.config.errors import error_text
 from dovision.sweeps.validation import Checks
 
@@ -87,7 +88,7 @@ def _parsed(config: DictConfig) -> dict[str, Override]:
     """The overrides of a sweep by their keys, those of its configuration before those of the command line."""
     given = [f"{key}={value}" for key, value in parameters(config).items()]
     loader = GlobalHydra.instance().config_loader()
-    parsed = OverridesParser.create(config_loader=loader).parse_overrides([*given, *_task(config)])
+    parsed = OverridesParser.create(config_loader=loader).parse_overrides([*given, *_overrides(config, "task")])
     return {override.get_key_element(): override for override in parsed}  # the last one of a key counts
 
 
@@ -103,10 +104,10 @@ def _values(override: Override) -> Iterable[str]:
     return (f"{key}={value}" for value in override.sweep_string_iterator())
 
 
-def _task(config: DictConfig) -> list[str]:
-    """The overrides of the command line as they are written, with ${...}, which is the job's to resolve."""
-    task: Any = OmegaConf.to_container(config.hydra.overrides.task, resolve=False)
-    return list(task)
+def _overrides(config: DictConfig, node: str) -> list[str]:
+    """The overrides of Hydra or of the task as they are written, with ${...}, which is the job's to resolve."""
+    overrides: Any = OmegaConf.to_container(config.hydra.overrides[node], resolve=False)
+    return list(overrides)
 
 
 def parameters(config: DictConfig) -> dict[str, Any]:
@@ -114,19 +115,23 @@ def parameters(config: DictConfig) -> dict[str, Any]:
     return dict(config.hydra.sweeper.get("params") or {})
 
 
-def compose(config: DictConfig, overrides: Sequence[Sequence[str]]) -> Iterator[Composed]:
-    """Each job as its launcher will compose it."""
-    of_hydra: Any = OmegaConf.to_container(config.hydra.overrides.hydra, resolve=False)
-    shared = set.intersection(*map(set, overrides))
-    for number, every in enumerate(overrides):
-        composed = hydra.compose(config.hydra.job.config_name, [*of_hydra, *every], return_hydra_config=True)
-        OmegaConf.copy_cache(from_config=config, to_config=composed)  # so that ${now:} is the time of the sweep
-        _check_sweep_options(composed, config)
-        with read_write(composed.hydra), open_dict(composed.hydra):
-            composed.hydra.job.num = number  # as the launcher will
-        folder = Path(composed.hydra.sweep.dir) / composed.hydra.sweep.subdir
-        own = tuple(override for override in every if override not in shared)
-        yield Composed(Job(number, tuple(every), folder.absolute(), own), composed)
+def compose(config: DictConfig, job: Job) -> Composed:
+    """A job as its launcher will compose it, in its folder.
+
+    Raises:
+        ValueError: the overrides cannot be composed, or set what Hydra would ignore.
+    """
+    name, of_hydra = config.hydra.job.config_name, _overrides(config, "hydra")
+    try:
+        composed = hydra.compose(name, [*of_hydra, *job.overrides], return_hydra_config=True)
+    except Exception as error:
+        raise ValueError(refusal(error, name, ["-m", *of_hydra, *job.overrides])) from error
+    OmegaConf.copy_cache(from_config=config, to_config=composed)  # so that ${now:} is the time of the sweep
+    _check_sweep_options(composed, config)
+    with read_write(composed.hydra), open_dict(composed.hydra):
+        composed.hydra.job.num = job.number  # as the launcher will
+    folder = Path(composed.hydra.sweep.dir) / composed.hydra.sweep.subdir
+    return Composed(job._replace(folder=folder.absolute()), composed)
 
 
 def _check_sweep_options(job: DictConfig, sweep: DictConfig) -> None:
@@ -149,24 +154,28 @@ def _written(params: Mapping[str, Any]) -> str:
     return " ".join(f"{key}={value}" for key, value in params.items()) or "none"
 
 
-def checked(jobs: Iterable[Composed], check: Checks, plan: Callable[[Job, Any], Planned]) -> list[Planned]:
+def checked(
+    config: DictConfig, overrides: Sequence[Sequence[str]], check: Checks, plan: Callable[[Job, Any], Planned]
+) -> list[Planned]:
     """The plan of each job of a sweep, from the job and its settings, if all pass the checks.
 
     Raises:
         ValueError: names each refused job, and why.
     """
-    plans, refused, count = [], [], 0
-    for count, (job, config) in enumerate(jobs, 1):  # noqa: B007
+    plans, refused, shared = [], list[str](), set.intersection(*map(set, overrides))
+    for number, words in enumerate(overrides):
+        job = Job(number, tuple(words), Path(), tuple(word for word in words if word not in shared))
         try:
-            here = plugin(config, "launcher") in HERE
-            settings = check(config, job.overrides, config.hydra.runtime.choices, here)
-            check_devices(config)
+            job, composed = compose(config, job)
+            here = plugin(composed, "launcher") in HERE
+            settings = check(composed, job.overrides, composed.hydra.runtime.choices, here)
+            check_devices(composed)
             plans.append(plan(job, settings))
         except (ValueError, OSError, OmegaConfBaseException) as error:
             refused.append(f"job {job.number} ({job.name}): {error_text(error)}")
     if refused:
         more = [f"and {len(refused) - SHOWN} more"] if len(refused) > SHOWN else []
-        head = f"{len(refused)} of {count} jobs cannot run, and none was started:"
+        head = f"{len(refused)} of {len(overrides)} jobs cannot run, and none was started:"
         raise ValueError("\n  ".join([head, *refused[:SHOWN], *more]))
     return plans
 

@@ -17,6 +17,8 @@ from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from dovision import checks
+from dovision.config.component import OF_HYDRA
+from dovision.config.composition import one_name
 from dovision.config.import_target import import_target
 from dovision.config.instead import INSTEAD, replacement
 from dovision.config.settings import of_experiments, of_user, unchosen
@@ -24,7 +26,6 @@ from dovision.config.sources import configuration_folder
 
 _PLUMBING = ("torchmetrics.",)  # packages whose **kwargs are for synchronisation alone, which nobody configures
 MACHINE = "local"  # the group of settings of the user's machine, an optional entry, of which Hydra takes any name
-OF_HYDRA = ("_target_", "_args_", "_partial_", "_recursive_", "_convert_")  # keys that no target takes
 
 
 @functools.cache
@@ -61,8 +62,7 @@ def check_choices(command: str, config: DictConfig, overrides: Sequence[str], ch
         ):
             merged.append(override.get_key_element().lstrip("+"))
     if merged:
-        name = merged[0]
-        raise ValueError(f"{name} takes one name, got a list. For a job with each of them: -m {name}=NAME,NAME.")
+        raise ValueError(one_name(merged[0]))
 
 
 def check_command(command: str, overrides: Sequence[str]) -> None:

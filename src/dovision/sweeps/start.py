@@ -76,7 +76,7 @@ class Start(Callback):
         self, config: DictConfig, overrides: Sequence[Sequence[str]], plan: Callable[[Job, Any], planned.Planned]
     ) -> list[planned.Planned]:
         check = begin_checks(self.command)
-        plans = planned.checked(planned.compose(config, overrides), check, plan)
+        plans = planned.checked(config, overrides, check, plan)
         self.warning = check.warn_of_unused()
         return plans
 

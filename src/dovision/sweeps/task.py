@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import rich
+import yaml
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
+from rich.syntax import Syntax
 
-from dovision.config.config_tree import config_tree
 from dovision.config.errors import error_text
 from dovision.config.sources import recorded
 from dovision.runtime.allocator import keep_freed_memory
@@ -105,7 +106,8 @@ class JobTask:
         hydra = HydraConfig.get()
         settings = checks_of(self.command)(config, hydra.overrides.task, hydra.runtime.choices)
         if config.get("print_config") and is_rank_zero():
-            rich.print(config_tree(settings.record()))
+            text = yaml.safe_dump(settings.record(), sort_keys=False, allow_unicode=True)
+            rich.print(Syntax(text.rstrip(), "yaml", background_color="default", word_wrap=True))
         return self.story(settings)
 
     def _keep_error(self, config: DictConfig) -> float | None:

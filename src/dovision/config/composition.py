@@ -1,0 +1,218 @@
+"""Composition by Hydra: the words that it is given, the one that it refuses, and a component outside a command."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import MissingConfigException, OverrideParseException
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import InterpolationToMissingValueError, MissingMandatoryValue
+from yaml.error import MarkedYAMLError
+
+from dovision import checks
+from dovision.config.component import Component
+from dovision.config.errors import (
+    elsewhere,
+    error_text,
+    for_none,
+    group_names,
+    is_listed,
+    readable,
+)
+from dovision.config.instead import replacement
+from dovision.config.sources import HYDRA_DEFAULTS, configuration_folder
+from dovision.io.text_files import read_yaml
+
+_AROUND = ("autoencoder.after",)  # settings of a command that components refer to, and that are given here by hand
+_SHARED = "fitting"  # the configuration that the commands with jobs are made of
+_WITH_VALUE = ("--config-dir", "-cd", "--config-name", "-cn", "--config-path", "-cp", "--package", "-p")  # Hydra's
+
+
+def without_null(command: str, words: Sequence[str]) -> list[str]:
+    """The words of a command line, with GROUP=[] for GROUP=null where a group takes a list: logger=null.
+
+    Where nothing is chosen unless it is asked for, as of experiment, the word is left out; others stay.
+
+    Args:
+        command: whose configuration chooses from groups.
+        words: as they were typed.
+    """
+    chosen: dict[str, Any] = {}
+    for name in (_SHARED, command):
+        for entry in read_yaml(configuration_folder() / f"{name}.yaml")["defaults"]:
+            chosen.update(entry if isinstance(entry, dict) else {})
+    replaced = []
+    for word in words:
+        group, _, value = word.partition("=")
+        if value == "null" and isinstance(chosen.get(group), list):
+            replaced.append(f"{group}=[]")
+        elif value != "null" or group not in chosen or chosen[group] is not None:
+            replaced.append(word)
+    return replaced
+
+
+def hydra_outside() -> AbstractContextManager[Any]:
+    """A block in which `hydra.compose` can be called; that of a command is used if there is one."""
+    if GlobalHydra.instance().is_initialized():
+        return nullcontext()
+    return hydra.initialize_config_dir(str(configuration_folder()), **HYDRA_DEFAULTS)
+
+
+def refusal(error: BaseException, command: str, words: Sequence[str]) -> str:
+    """Explain why a configuration could not be composed, by the override without which it can be.
+
+    Args:
+        error: that Hydra has raised.
+        command: whose configuration it is.
+        words: of the command line.
+    """
+    if isinstance(error, (OverrideParseException, MissingConfigException, MarkedYAMLError)):
+        return error_text(error)
+    folders, typed, rest = [], [], iter(words)
+    for word in rest:
+        flag, _, value = word.partition("=")
+        if not flag.startswith("-"):
+            typed.append(word)
+        elif flag in _WITH_VALUE:
+            value = value or next(rest, "")
+            folders += [str(Path(value).absolute())] * (flag in ("--config-dir", "-cd"))
+    is_sweep = not {"-m", "--multirun"}.isdisjoint(words)
+    try:
+        with hydra_outside():
+            return _refused(command, typed, folders, is_sweep) or error_text(error)
+    except Exception:  # of a configuration that cannot be composed without overrides
+        return error_text(error)
+
+
+def _refused(command: str, words: Sequence[str], folders: Sequence[str], is_sweep: bool) -> str:
+    """Compose with ever more overrides, choices of groups first; the sentence of the first that never fits."""
+    overrides = OverridesParser.create().parse_overrides(list(words))
+    swept = [override for override in overrides if override.is_sweep_override()]
+    left = [override for override in overrides if override not in swept]
+    left.sort(key=lambda override: not _is_group(override.key_or_group))
+    lines = [f"hydra.searchpath=[{','.join(map(repr, folders))}]"] if folders else []
+    config, errors, before = hydra.compose(command, lines, return_hydra_config=True), list[Exception](), -1
+    while left and before != len(left):
+        before, errors = len(left), []
+        for override in list(left):
+            try:
+                config = hydra.compose(command, [*lines, str(override.input_line)], return_hydra_config=True)
+            except Exception as error:  # of whatever type: a key below a list is a TypeError
+                errors.append(error)
+            else:
+                lines.append(str(override.input_line))
+                left.remove(override)
+    if left:
+        return _reason(left[0], swept, config) or error_text(errors[0])
+    for override in swept:
+        if is_sweep and override.key_or_group.startswith("hydra"):
+            return f"{override.key_or_group} takes one value for all jobs, got {override.input_line}."
+        if not is_sweep and config.hydra.mode != RunMode.MULTIRUN:
+            word = override.input_line
+            return f"several values ({word}) make a sweep, which needs -m. For one list, write [...] around them."
+    return ""
+
+
+def _reason(override: Override, swept: Sequence[Override], config: DictConfig) -> str:
+    """Why a configuration does not take an override; empty: unknown."""
+    key, choice = override.key_or_group, override.get_key_element().lstrip("+~")
+    if key.startswith("hydra.sweeper.params"):
+        return (
+            f"hydra.sweeper.params must be set in a configuration file, got {override.input_line}. On the command "
+            "line, sweep by -m and values with commas: -m attack=pgd,fgsm."
+        )
+    for values in swept:
+        if values.key_or_group == key.partition(".")[0] and key != values.key_or_group:
+            return (
+                f"{key} cannot be set before {values.input_line} is split into jobs. Write ++{key}=..., which each job "
+                "takes."
+            )
+    if _is_group(key):
+        return _reason_of_choice(override, choice, config.hydra.runtime.choices)
+    if override.package is not None:
+        return f"there is no group {key!r}.{checks.suggestion(key, group_names())}"
+    return _reason_of_key(override, config)
+
+
+def _reason_of_choice(override: Override, choice: str, choices: DictConfig) -> str:
+    group = override.key_or_group
+    if override.is_delete():
+        return f"{choice} cannot be removed, since it is not chosen."
+    if override.is_add() and choice in choices:
+        return f"{choice} has a value already. Write {choice}=..., without +."
+    value = override.value()
+    if isinstance(value, list):
+        return one_name(choice)
+    if not isinstance(value, str):
+        names = GlobalHydra.instance().config_loader().get_group_options(group)
+        got = str(override.input_line).partition("=")[2]
+        return f"{choice} takes a name, got {got}.{for_none(group, names)} It has: {', '.join(names)}."
+    if choice in choices:
+        return ""
+    if chosen := [name for name in map(str, choices) if name.partition("@")[0] == group]:
+        return f"nothing is chosen at {choice!r}. Did you mean {' or '.join(sorted(chosen))}?"
+    return f"this command has no group {group!r}."
+
+
+def _reason_of_key(override: Override, config: DictConfig) -> str:
+    *parents, key = override.key_or_group.split(".")
+    node: Any = config
+    for number, name in enumerate(parents):
+        if not OmegaConf.is_dict(node) or name not in node:
+            parents, key = parents[:number], name
+            break
+        node = node[name]
+    where = ".".join(parents)
+    if not OmegaConf.is_dict(node):
+        return f"{where} takes a value, got a key below it: {key}."
+    full = f"{where}.{key}".lstrip(".")
+    if key in node:
+        return f"{full} has a value already. Write {full}=..., without +." if override.is_add() else ""
+    if override.is_delete():
+        return f"{full} cannot be removed, since it is not there."
+    if sentence := replacement(override.key_or_group):
+        return sentence
+    if is_listed(full):
+        return f"{full} is not chosen. Choose it by its group, beside others: {where}=[...,{key}]."
+    content: Any = OmegaConf.to_container(config, resolve=False)
+    return checks.unknown_key(where or "the configuration", key, readable(map(str, node)), elsewhere(key, content))
+
+
+def one_name(choice: str) -> str:
+    """The message that a group takes one name."""
+    return f"{choice} takes one name, got a list. For a job with each of them: -m {choice}=NAME,NAME."
+
+
+def _is_group(name: str) -> bool:
+    return (configuration_folder() / name).is_dir()
+
+
+def composed_component(group: str, name: str, seed: int, several: bool) -> Component:
+    """The component of a yaml file.
+
+    Args:
+        group, name: its folder and its name.
+        seed: of the command.
+        several: whether a command takes several of the group, each by its name.
+    """
+    around = [f"+{key}=???" for key in _AROUND]
+    with hydra_outside():
+        config = hydra.compose(overrides=[f"+{group}={f'[{name}]' if several else name}", f"+seed={seed}", *around])
+    node = config[group][name] if several else config[group]
+    return Component(f"{group}.{name}", {str(key): _plain(node, key) for key in node})
+
+
+def _plain(node: DictConfig, key: Any) -> Any:
+    try:
+        value = node[key]
+    except (MissingMandatoryValue, InterpolationToMissingValueError):
+        return "???"
+    return OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
