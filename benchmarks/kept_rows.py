@@ -17,7 +17,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
-from dovision import Classifier, EffectEvaluation, PixelGrid, Task
+from dovision import Classifier, EffectEvaluation, EffectOptions, PixelGrid, Task
 from dovision.config.keep import KEEPS
 from dovision.evaluation.callback import ClassifierUnderTest
 from dovision.store.effect_sums import SUMS
@@ -61,7 +61,8 @@ def table(images: int, patients: int) -> list[str]:
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
             classifier = Classifier(network(), TASK, [0.0], [1.0])
-            effects = EffectEvaluation(PixelGrid(CELLS, CELLS), folder, classifier=classifier, keep=keep)
+            options = EffectOptions(keep=keep)
+            effects = EffectEvaluation(PixelGrid(CELLS, CELLS), folder, classifier=classifier, options=options)
             trainer = pl.Trainer(
                 accelerator="cpu", inference_mode=False, callbacks=[effects], logger=False, enable_progress_bar=False
             )

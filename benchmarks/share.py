@@ -13,9 +13,10 @@ import pytorch_lightning as pl
 from torch.utils.data import DataLoader
 
 from dovision.attacks.gradient_ascent import PGD
-from dovision.evaluation.effects import EffectEvaluation
+from dovision.evaluation.effects import EffectEvaluation, EffectOptions
 from dovision.interventions.pixel_grid import PixelGrid
 from dovision.propagation import Propagation
+from dovision.store.resumable_writer import Resume
 from dovision.training.image_classifier import ImageClassifier
 from peers import batch_of, classifier_of
 
@@ -56,7 +57,9 @@ def share(images: int) -> float:
         patch.object(Propagation, "__call__", watch.timed(Propagation.__call__)),
         patch.object(PGD, "__call__", watch.timed(PGD.__call__)),
     ):
-        evaluation = EffectEvaluation(PixelGrid(14, 14), folder, attack, classifier, checkpoint_every=images)
+        evaluation = EffectEvaluation(
+            PixelGrid(14, 14), folder, attack, classifier, options=EffectOptions(resume=Resume(images))
+        )
         trainer.callbacks.append(evaluation)  # type: ignore[attr-defined]
         started = time.perf_counter()
         trainer.test(ImageClassifier(classifier), DataLoader(items, batch_size=4), verbose=False)

@@ -24,12 +24,13 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from dovision.datasets.mnist import MNIST
-from dovision.evaluation.effects import EffectEvaluation
+from dovision.evaluation.effects import EffectEvaluation, EffectOptions
 from dovision.interfaces import Classifier
 from dovision.interventions.pixel_grid import PixelGrid
 from dovision.io.files import sha256
 from dovision.models.small_cnn import small_cnn
 from dovision.propagation import Outcome, Propagation, edits
+from dovision.store.resumable_writer import Resume
 from dovision.store.tables import EFFECTS, SAMPLES
 from dovision.training.image_classifier import ImageClassifier
 from dovision.types import Batch
@@ -62,7 +63,9 @@ def tables(classifier: Classifier, grid: int, batch: Batch, batch_size: int, ski
     items = [batch.rows(row) for row in range(len(batch.image))]
     with tempfile.TemporaryDirectory() as folder:
         trainer.callbacks.append(  # type: ignore[attr-defined]
-            EffectEvaluation(PixelGrid(grid, grid), folder, None, classifier, checkpoint_every=len(items))
+            EffectEvaluation(
+                PixelGrid(grid, grid), folder, None, classifier, options=EffectOptions(resume=Resume(len(items)))
+            )
         )
         with nullcontext() if skips else patch.object(edits, "_differs", all_changed):
             trainer.test(ImageClassifier(classifier), DataLoader(items, batch_size=batch_size), verbose=False)

@@ -21,10 +21,9 @@ from dovision.functional import geometry
 from dovision.functional.agreement import coverage, state
 from dovision.store.map_tables import MAPS_FILE, maps_schema, write_boxes
 from dovision.store.run_directory import RunDirectory
-from dovision.store.shards import by_sample
 from dovision.store.tables import EFFECTS, SAMPLES, TableWriter, effects_schema, samples_schema
 from dovision.store.thumbnails import save_image, thumbnail_path
-from dovision.store.to_arrow import CleanImages, done_rows, effect_columns, sample_columns
+from dovision.store.to_arrow import CleanImages, by_sample, done_rows, effect_columns, sample_columns
 from dovision.types import BOX_COLUMNS, Batch, Box, Task
 from made_scores import write_scores, write_steps
 

@@ -17,7 +17,6 @@ from dovision.store.detection_tables import (
     DETECTOR,
     NOISE,
     SCORES,
-    adaptive_schema,
     all_but,
     leaves_out,
     scores_schema,
@@ -119,7 +118,7 @@ def write_steps(folder: Path) -> None:
     frame = pd.DataFrame({"sample": range(5), "group": range(5), "right": [True] * 4 + [False], "eps": 0.3, "steps": 8})
     found = {"weighted": [0, 3, None, None, 0], "selective": [6, 4, 5, None, 0]}
     parts = [frame.assign(**names, direction=name, first=first) for name, first in found.items()]
-    schema = adaptive_schema()
+    schema = ADAPTIVE_STEPS.schema()
     with TableWriter(folder / ADAPTIVE_STEPS, schema) as table:
         for part in parts:
             for batch in pa.Table.from_pandas(part[schema.names], schema, preserve_index=False).to_batches():

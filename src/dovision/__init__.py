@@ -29,9 +29,9 @@ _HOMES = {  # of what is no component
     "types": ("CODE", "INPUT", "Batch", "Box", "Task"),
 }
 _WITH_LIGHTNING = {  # which `from dovision import *` leaves alone, as it does metrics
-    "evaluation.detection": ("Detection",),
-    "evaluation.effects": ("EffectEvaluation",),
-    "evaluation.maps": ("MapEvaluation",),
+    "evaluation.detection": ("Detection", "DetectionOptions"),
+    "evaluation.effects": ("EffectEvaluation", "EffectOptions"),
+    "evaluation.maps": ("MapEvaluation", "MapOptions"),
     "evaluation.explanation_config": ("MapSettings",),
     "evaluation.on_validation": ("OnValidation",),
     "notebook.attack": ("AttackedImages", "attack"),

@@ -48,9 +48,12 @@ from dovision.detectors.feature_squeezing import SupervisedFeatureSqueezing as S
 from dovision.detectors.ml_loo import MLLOO as MLLOO
 from dovision.detectors.pytorch_ood import PytorchOOD as PytorchOOD
 from dovision.evaluation.detection import Detection as Detection
+from dovision.evaluation.detection import DetectionOptions as DetectionOptions
 from dovision.evaluation.effects import EffectEvaluation as EffectEvaluation
+from dovision.evaluation.effects import EffectOptions as EffectOptions
 from dovision.evaluation.explanation_config import MapSettings as MapSettings
 from dovision.evaluation.maps import MapEvaluation as MapEvaluation
+from dovision.evaluation.maps import MapOptions as MapOptions
 from dovision.evaluation.on_validation import OnValidation as OnValidation
 from dovision.explainers.attention import AttentionRollout as AttentionRollout
 from dovision.explainers.attention import GradientAttention as GradientAttention

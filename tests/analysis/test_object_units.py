@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from dovision.analysis.object_units import first_half, latent_places, unit_matches
-from dovision.store.activity import ACTIVITY, activity_columns, activity_schema
+from dovision.store.activity import ACTIVITY, activity_columns
 from dovision.store.map_tables import write_boxes
 from dovision.store.tables import EFFECTS, METADATA, SAMPLES, TASK, write_table
 from dovision.types import BOX_COLUMNS, Task
@@ -90,7 +90,7 @@ def test_the_latent_that_is_active_on_the_tag_is_found_with_its_place(judge, tmp
     tagged = np.flatnonzero(TAGGED & ~first_half(folder).to_numpy())
     code[tagged[0], 1, 2, 2] = 3.0  # but for one image
     table_of = activity_columns(torch.arange(IMAGES), ["z0", "z1"], code)
-    write_table(folder / ACTIVITY, activity_schema(), [table_of])
+    write_table(folder / ACTIVITY, ACTIVITY.schema(), [table_of])
     (row,) = latent_places(folder, (1, 12, 12)).to_dict("records")
     assert (row["kind"], row["unit"], row["auroc"]) == ("tag", "z1", 1)
     assert (row["images"], row["others"]) == (len(tagged), IMAGES // 2 - len(tagged))

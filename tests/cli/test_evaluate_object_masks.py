@@ -113,4 +113,4 @@ def test_figures_outline_the_masks(run, svg_only):
 
 
 def test_run_json_has_the_digest_of_the_table(run):
-    assert OBJECT_MASKS_FILE in json.loads((run.folder / "run.json").read_text())["digests"]
+    assert OBJECT_MASKS_FILE.path in json.loads((run.folder / "run.json").read_text())["digests"]

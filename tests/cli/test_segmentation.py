@@ -72,7 +72,7 @@ def evaluate(run_command, folder: Path, *more: str) -> int:
 def test_an_effect_is_the_change_of_the_share_of_a_class_in_the_region(folder, run_command):
     assert evaluate(run_command, folder, "trust_checkpoint=true") == 0
     assert "network: segmenter, weights of segmenter.ckpt;" in setup_sentence(read_sweep(folder))
-    (file,) = folder.rglob(EFFECTS)
+    (file,) = folder.rglob(EFFECTS.path)
     effects = pd.read_parquet(file).set_index(["unit", "class"])
     assert effects.loc["r1c0", "effect"].tolist() == [0, 0]  # painted beside the region
     assert (effects.loc["r0c0", "effect"].abs() > 1e-4).all()

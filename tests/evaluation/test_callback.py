@@ -42,11 +42,11 @@ class Looks(Evaluation):
     def start(self, trainer, pl_module, batch):
         assert self.opened(self.file) is self.file
 
-    def measure(self, batch, logits, batch_idx, dataloader_idx):
-        if batch_idx == self.fails_at:
+    def measure(self, batch, logits, dataloader_idx):
+        if batch.sample.item() == self.fails_at:
             raise ArithmeticError
         torch.testing.assert_close(logits, self.logits(batch.image))
-        self.seen.append(batch_idx)
+        self.seen += batch.sample.tolist()
 
 
 def looked(fails_at: int | None) -> Looks:
@@ -113,7 +113,7 @@ class Collects(Evaluation):
     def start(self, trainer, pl_module, batch):
         self.found: list[tuple[Batch, torch.Tensor]] = []
 
-    def measure(self, batch, logits, batch_idx, dataloader_idx):
+    def measure(self, batch, logits, dataloader_idx):
         self.found.append((batch, logits))
 
     def numbers(self):

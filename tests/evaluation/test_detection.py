@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader
 from dovision.analysis.detection_summary import WHOLE_FAMILY, read_detection
 from dovision.attacks.replay import Replay
 from dovision.evaluation import detection as module
-from dovision.evaluation.detection import Detection
+from dovision.evaluation.detection import Detection, DetectionOptions
 from dovision.evaluation.detector_fits import Fitted, fit_detectors, for_thresholds, shown
 from dovision.evaluation.fit_protocol import fit_protocol
 from dovision.interfaces import Attack, Classifier, Detector
@@ -28,6 +28,7 @@ from dovision.store.detection_tables import (
     read_reads,
     read_scores,
 )
+from dovision.store.resumable_writer import Resume
 from dovision.training.image_classifier import ImageClassifier
 from dovision.types import Batch, Task
 
@@ -131,7 +132,9 @@ def run(
 ) -> Detection:
     classifier = Classifier(Brightness(), TASK, [0.0], [1.0])
     detectors = {"grey": Grey(), "plain": Plain(), "taught": Taught()} | (more or {})
-    detection = Detection(folder, conditions, detectors, classifier, store_adversarial=keep, **settings)
+    resume = Resume(settings.pop("checkpoint_every", 64), settings.pop("origin", None))
+    options = DetectionOptions(store_adversarial=keep, resume=resume, **settings)
+    detection = Detection(folder, conditions, detectors, classifier, options=options)
     trainer = pl.Trainer(
         accelerator="cpu",
         callbacks=[detection],

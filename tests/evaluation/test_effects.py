@@ -13,11 +13,12 @@ from dovision.analysis.average_effect import average_effects
 from dovision.analysis.summary import summarise
 from dovision.attacks.none import NoAttack
 from dovision.attacks.replay import Replay
-from dovision.evaluation.effects import EffectEvaluation, round_to_8_bits
+from dovision.evaluation.effects import EffectEvaluation, EffectOptions, round_to_8_bits
 from dovision.interfaces import Attack, Classifier
 from dovision.interventions.fills import Constant
 from dovision.interventions.pixel_grid import PixelGrid
 from dovision.propagation import propagation
+from dovision.store.resumable_writer import Resume
 from dovision.store.thumbnails import PictureChoice, save_image, thumbnail_path
 from dovision.training.image_classifier import ImageClassifier
 from dovision.types import Batch, Box, Task
@@ -57,10 +58,14 @@ class Rows(torch.utils.data.Dataset):
 def evaluate(folder, batch_size=2, eps=(0.25,), chunk="auto", cells=PixelGrid, attack=None, **options):
     choice = PictureChoice(1, dict.fromkeys(range(3), 0))
     classifier = Classifier(Sum(), TASK, [0.0], [1.0])
+    resume = Resume(1, options.pop("origin", {}), options.pop("shards", None))
     evaluation = EffectEvaluation(
-        cells(2, 2, Constant(0.0)), folder, attack or Darken(list(eps)), classifier, chunk=chunk,
-        **{"pictures": choice, "checkpoint_every": 1, "origin": {}, **options},
-    )  # fmt: skip
+        cells(2, 2, Constant(0.0)),
+        folder,
+        attack or Darken(list(eps)),
+        classifier,
+        options=EffectOptions(**{"pictures": choice, "chunk": chunk, "resume": resume, **options}),
+    )
     trainer = pl.Trainer(
         accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
         enable_model_summary=False, inference_mode=False, callbacks=[evaluation],
@@ -121,7 +126,7 @@ def test_a_job_that_is_merged_from_shards_reads_no_image_to_choose_an_engine(tmp
 
     with pytest.raises(AssertionError, match="an image was read"):
         evaluate(tmp_path / "measured", attack=NoAttack(), all_images=images())
-    evaluate(tmp_path / "merged", attack=NoAttack(), all_images=images(), merged=[])
+    evaluate(tmp_path / "merged", attack=NoAttack(), all_images=images(), shards=[])
 
 
 def test_the_attacked_condition_is_measured_on_the_attacked_image(tmp_path):

@@ -16,12 +16,12 @@ from dovision.analysis.explanation_metrics import agreements
 from dovision.analysis.summary import summarise
 from dovision.evaluation.effects import EffectEvaluation
 from dovision.evaluation.explanation_config import MapSettings
-from dovision.evaluation.maps import MapEvaluation
+from dovision.evaluation.maps import MapEvaluation, MapOptions
 from dovision.interfaces import Classifier, Explainer
 from dovision.interventions.fills import Constant
 from dovision.interventions.pixel_grid import PixelGrid
 from dovision.store.map_tables import read_maps, write_boxes
-from dovision.store.shards import FinishedShard
+from dovision.store.resumable_writer import FinishedShard, Resume
 from dovision.training.image_classifier import ImageClassifier
 from dovision.types import BOX_COLUMNS, Batch, Task
 
@@ -96,8 +96,8 @@ def logged_of(
     options = {"target": "label", "cells": 4, "margin": 0.1, "steps": 4, "fill": Constant(0.0)}
     settings = MapSettings(**{**options, "noise": 0.01, "num_sanity_images": 0, "seed": 0, **changed})
     explainers = {"truth": Truth(), "nothing": Nothing(), "broken": Broken(), "lower_right": LowerRight()}
-    given = {"samples": list(samples), "boxes": boxes(), "merged": merged, "origin": origin, "checkpoint_every": 2}
-    callback = MapEvaluation(folder, explainers, settings, classifier, **given)
+    given = MapOptions(list(samples), boxes=boxes(), resume=Resume(2, origin, merged))
+    callback = MapEvaluation(folder, explainers, settings, classifier, options=given)
     trainer = pl.Trainer(
         accelerator="cpu",
         callbacks=[callback, *more],
@@ -208,7 +208,7 @@ def test_merged_maps_log_the_numbers_of_one_run_and_draw_nothing(tmp_path, monke
         for name in ("truth", "nothing", "broken", "lower_right")
     }
     logged, *_ = (logged_of(*each) for each in zip(folders[:3], (2, 2, 2), ((),) * 3, SPLITS, strict=True))
-    shards = [FinishedShard(folders[1], 4, {}, counts), FinishedShard(folders[2], 2, {}, counts)]
+    shards = [FinishedShard(folders[1], 4, {"maps": counts}), FinishedShard(folders[2], 2, {"maps": counts})]
     monkeypatch.setattr(Truth, "run", None)
     assert logged_of(folders[3], 2, samples=range(2), merged=shards) == pytest.approx(logged)
     assert (folders[3] / "maps.parquet").read_bytes() == (folders[0] / "maps.parquet").read_bytes()

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import torch
 
-from dovision.store.activity import ACTIVITY, activity_columns, activity_schema, read_activity
+from dovision.store.activity import ACTIVITY, activity_columns
 from dovision.store.tables import write_table
 
 CODE = torch.zeros(2, 5, 2, 3)
@@ -12,8 +12,8 @@ CODE[1, 4, 0, 0] = 9.0
 
 
 def written(folder, units, code=CODE):
-    write_table(folder / ACTIVITY, activity_schema(), [activity_columns(torch.tensor([7, 8]), units, code)])
-    return read_activity(folder)
+    write_table(folder / ACTIVITY, ACTIVITY.schema(), [activity_columns(torch.tensor([7, 8]), units, code)])
+    return ACTIVITY.read(folder)
 
 
 def test_latents_that_are_active_on_an_image_have_a_row_with_their_map(tmp_path):

@@ -13,9 +13,9 @@ from dovision.store.job_shards import (
     missing_shards,
     shard_folders,
 )
+from dovision.store.resumable_writer import added
 from dovision.store.run_directory import RunDirectory
 from dovision.store.run_record import run_folders
-from dovision.store.shards import added
 
 
 def test_a_shard_lies_beside_the_run_that_it_is_merged_into():

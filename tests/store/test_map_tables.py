@@ -9,7 +9,6 @@ import pytest
 from dovision.store.map_tables import (
     BOXES_FILE,
     MAPS_FILE,
-    boxes_schema,
     maps_schema,
     read_box_table,
     read_grid,
@@ -83,7 +82,7 @@ def test_a_missing_table_is_named(tmp_path, read):
 
 
 @pytest.mark.parametrize(
-    ("name", "schema", "read"), [(MAPS_FILE, None, read_maps), (BOXES_FILE, boxes_schema(), read_box_table)]
+    ("name", "schema", "read"), [(MAPS_FILE, None, read_maps), (BOXES_FILE, BOXES_FILE.schema(), read_box_table)]
 )
 def test_a_table_of_another_format_is_named(tmp_path, name, schema, read):
     schema = (schema or maps_schema(1, 1, 1, 1, 0, "a")).with_metadata({"dovision_format": "0"})

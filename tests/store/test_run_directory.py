@@ -16,7 +16,7 @@ from dovision.store.tables import EFFECTS
 
 KILLED = """
 import os, signal, sys
-from dovision.interfaces import Task
+from dovision.types import Task
 import torch
 from dovision.io.atomic import PARTIAL
 from dovision.store.run_directory import RunDirectory
@@ -186,7 +186,7 @@ def test_a_run_that_is_killed_while_it_writes_leaves_no_table_and_can_be_started
     killed = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)])
     assert killed.returncode == -9
     assert [path.name for path in tmp_path.glob("*.parquet")] == []
-    (left,) = tmp_path.glob(f"{EFFECTS}{PARTIAL}*")
+    (left,) = tmp_path.glob(f"{EFFECTS.path}{PARTIAL}*")
     assert left.stat().st_size > 1000
     run = RunDirectory(tmp_path)
     assert run.facts()["state"] == "running"

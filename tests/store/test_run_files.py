@@ -1,12 +1,11 @@
 """A run's files against what it has recorded of them."""
 
-import pkgutil
-
 import pytest
 
 from dovision.io.files import sha256
 from dovision.store.run_directory import RunDirectory
 from dovision.store.run_files import RUN_FILES, digest_differences, digested_files, remove_remains
+from dovision.store.tables import RunTable, read_schema
 
 WRITTEN = ("samples.parquet", "effects.parquet", "maps.parquet", "boxes.parquet", "attacks.parquet", "scores.parquet")
 WRITTEN += ("masks.parquet",)
@@ -106,12 +105,12 @@ def test_a_new_start_removes_what_an_earlier_one_has_written(tmp_path):
     assert set(digested_files(tmp_path)) == {".hydra/config.yaml", ".hydra/overrides.yaml"}
 
 
-@pytest.mark.parametrize("file", RUN_FILES, ids=lambda file: file.path)
-def test_what_is_declared_of_a_file_is_there(file):
-    for name in filter(None, file.code):
-        assert pkgutil.resolve_name(f"dovision.{name}") is not None
-    *_, reader = file.code
-    assert reader or not file.digested
+@pytest.mark.slow
+def test_tables_have_their_declared_columns_and_a_row_for_each_key(fitted):
+    (run,) = (path.parent for path in fitted.glob("evaluate/*/run.json"))
+    for table in [file for file in RUN_FILES if isinstance(file, RunTable) and (run / file).is_file()]:
+        assert read_schema(run / table).names == table.schema().names
+        assert not table.read(run).duplicated(list(table.keys)).any(), table.path
 
 
 @pytest.mark.slow

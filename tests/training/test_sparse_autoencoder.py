@@ -18,7 +18,7 @@ from dovision.interfaces import Classifier
 from dovision.models import checkpoint
 from dovision.models.conv_autoencoder import insert, inserted_autoencoder
 from dovision.models.topk_sae import TopkSae
-from dovision.store.activity import read_activity
+from dovision.store.activity import ACTIVITY
 from dovision.store.run_record import read_sweep
 from dovision.store.tables import read_effects
 from dovision.training.sparse_autoencoder import SparseAutoencoder, logged_metrics
@@ -189,7 +189,7 @@ def test_effects_and_activity_of_the_most_active_latents_are_measured_with_the_f
     latents = [f"z{number}" for number in range(4)]
     effects = read_effects(run.folder, range(4))
     assert list(dict.fromkeys(effects["unit"])) == latents
-    activity = read_activity(run.folder)
+    activity = ACTIVITY.read(run.folder)
     assert set(activity["unit"]) <= set(latents)
     active = set(zip(activity["sample"], activity["unit"], strict=True))
     silent = [key not in active for key in zip(effects["sample"], effects["unit"], strict=True)]

@@ -16,7 +16,7 @@ from dovision.functional import estimates
 from dovision.functional.detection import Scored, auroc
 from dovision.functional.estimates import of_images, share_of_images
 from dovision.functional.intervals import LEVEL
-from dovision.store.activity import read_activity
+from dovision.store.activity import ACTIVITY
 from dovision.store.map_tables import BOXES_FILE, read_box_table
 from dovision.store.tables import (
     CLEAN,
@@ -139,7 +139,7 @@ def latent_places(folder: Path, shape: Shape) -> pd.DataFrame:
         its box, and area, the mean share of the positions that do; each but the last with _low, _high and _reason;
         images with the object, and others.
     """
-    boxes, activity, groups = read_box_table(folder), read_activity(folder), read_groups(folder)
+    boxes, activity, groups = read_box_table(folder), ACTIVITY.read(folder), read_groups(folder)
     samples = groups.index.to_numpy()
     largest = activity.pivot_table("largest", "sample", "unit", fill_value=0.0, observed=True)
     largest = largest.reindex(samples, fill_value=0.0)

@@ -31,6 +31,7 @@ from dovision.runtime.outcomes import ImagesLost
 from dovision.runtime.progress import DISPLAY
 from dovision.store.job_shards import SHARD, ShardsLacking, check_complete, finished_shards, missing_shards
 from dovision.store.map_tables import write_boxes
+from dovision.store.resumable_writer import Resume
 from dovision.store.run_directory import BeingWritten, RunDirectory
 from dovision.store.schemas import read_summary
 from dovision.store.tables import CLEAN, images_without_units, measured_samples
@@ -117,10 +118,10 @@ def _evaluate(settings: EvaluateSettings) -> None:
         DISPLAY.step("effects")
         shards = settings.evaluation.shards
         merged = finished_shards(run.path, shards, plan.origin) if settings.evaluation.is_merged else None
-        evaluation = callbacks.effect_evaluation(
-            settings, run.path, images, networks, intervention, attack, plan.origin, merged, plan.merged_samples
-        )
-        maps = callbacks.map_evaluation(settings, run.path, images, plan.merged_samples, networks, plan.origin, merged)
+        resume = Resume(settings.evaluation.checkpoint_every, plan.origin, merged)
+        inputs = callbacks.EvaluationInputs(run.path, images, plan.merged_samples, networks, resume)
+        evaluation = callbacks.effect_evaluation(settings, inputs, intervention, attack)
+        maps = callbacks.map_evaluation(settings, inputs)
         trainer = make_trainer(
             settings.trainer,
             [evaluation, *maps, StopAfterBatch(own.stop), *callbacks_of_tests(settings.callbacks)],
@@ -144,10 +145,7 @@ def _evaluate(settings: EvaluateSettings) -> None:
                 raise ImagesLost(f"{least} of {len(plan.samples)} test images were measured")
             if detection_setup is not None:
                 DISPLAY.step("detection")
-                detected = callbacks.run_detection(
-                    settings, run.path, images, networks, detection_setup, own.loggers, plan.origin
-                )
-                run.record(detected)
+                run.record(callbacks.run_detection(settings, inputs, detection_setup, own.loggers))
             for each in maps:
                 run.record({"seconds_per_map": each.seconds_per_map, "passes_per_map": each.passes_per_map})
             DISPLAY.step("summary")

@@ -19,7 +19,7 @@ from dovision.attacks._lp_ball import Ball, column, unit
 from dovision.attacks.losses import margin
 from dovision.evaluation.detector_fits import Fitted
 from dovision.interfaces import Attack, Classifier, Detector
-from dovision.store.detection_tables import ADAPTIVE, TEST, adaptive_schema
+from dovision.store.detection_tables import ADAPTIVE, ADAPTIVE_STEPS, TEST
 from dovision.types import Batch, Epsilons
 
 UNDETECTED = 0.05  # share of clean validation images above the threshold that scores are brought below
@@ -267,8 +267,7 @@ def _steps(
     ]
     frame = pd.concat(parts).astype({"first": pd.Int32Dtype()})
     frame["first"] = frame["first"].where(frame["first"] >= 0)
-    table = pa.Table.from_pandas(frame[adaptive_schema().names], adaptive_schema(), preserve_index=False)
-    return table.combine_chunks().to_batches()[0]
+    return ADAPTIVE_STEPS.from_frame(frame)
 
 
 @torch.no_grad()

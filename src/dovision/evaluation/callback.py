@@ -83,20 +83,21 @@ class Evaluation(Callback, ABC):
         self._task, self._mean, self._std = task, mean, std
         self.images = 0  # of the dataloaders, on this device
         self.tested = 0  # of these, those that a batch has brought
+        self.resumed = 0  # of these, the first ones, whose rows an earlier start has finished
         self._open = ExitStack()
 
     def start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Batch) -> None:
-        """Prepare for the test, before its first batch, of which one image is enough."""
+        """Prepare for the test, before its first batch, of which one image is enough; set `resumed`."""
 
     @abstractmethod
-    def measure(self, batch: Batch, logits: Tensor, batch_idx: int, dataloader_idx: int) -> None:
-        """Measure a batch, and write the rows.
+    def measure(self, batch: Batch, logits: Tensor, dataloader_idx: int) -> None:
+        """Measure images of a batch of a dataloader, and write the rows; logits, (B, K), of the classifier under test.
 
-        Args:
-            batch: of the dataloader.
-            logits: of the classifier under test, shape (B, K).
-            batch_idx, dataloader_idx: the number of the batch in its dataloader, and that of the dataloader.
+        Images whose rows an earlier start has finished are left out.
         """
+
+    def finish(self) -> None:
+        """Write the tables, on the first device, once all devices have measured their images."""
 
     def numbers(self) -> Mapping[str, Tensor]:
         """Scalars by the names under which they are logged, equal on all devices; nan is left out."""
@@ -136,9 +137,12 @@ class Evaluation(Callback, ABC):
         loaders = dataloaders if isinstance(dataloaders, (list, tuple)) else [dataloaders]
         if len(loaders) != self.dataloaders:
             raise ValueError(f"{type(self).__name__} needs dataloaders: {self.dataloaders}, got {len(loaders)}.")
-        place = trainer.global_rank, trainer.world_size, self._mean, self._std
-        self.batches = [DeviceBatches(loader, *place, number) for number, loader in enumerate(loaders)]
-        self.images, self.tested, self._started = sum(each.images or 0 for each in self.batches), 0, False
+        device = trainer.global_rank, trainer.world_size
+        self.batches = [
+            DeviceBatches(loader, *device, self._mean, self._std, number) for number, loader in enumerate(loaders)
+        ]
+        self.images = sum(loader.images or 0 for loader in self.batches)
+        self.tested, self.resumed, self._started = 0, 0, False
 
     def on_test_batch_end(
         self,
@@ -162,19 +166,26 @@ class Evaluation(Callback, ABC):
             checks.labels(images.label, len(images.label), len(task.classes), task.multilabel, unknown=True)
             with FullPrecision() if first else nullcontext():
                 logits = self.logits(images.image)
-            self.measure(images, measurable(logits, "logits"), batch_idx, dataloader_idx)
+            measurable(logits, "logits")
+            if (finished := max(self.resumed - self.tested, 0)) < len(images.image):
+                rest = slice(finished, None)
+                self.measure(images.rows(rest), logits[rest], dataloader_idx)
         self.tested += len(images.image)
 
     def on_test_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        known = {name: value for name, value in self.numbers().items() if not value.isnan()}
+        numbers = {name: value for name, value in self.numbers().items() if not value.isnan()}
         if isinstance(pl_module, ClassifierUnderTest):
-            pl_module.numbers |= {name: float(value) for name, value in known.items()}
+            pl_module.numbers |= {name: float(value) for name, value in numbers.items()}
         else:
             device = pl_module.device if trainer.world_size > 1 else "cpu"  # from which they are gathered
-            pl_module.log_dict({name: value.to(device) for name, value in known.items()}, sync_dist=True)
+            pl_module.log_dict({name: value.to(device) for name, value in numbers.items()}, sync_dist=True)
 
     def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.close()
+        if trainer.world_size > 1:
+            trainer.strategy.barrier()
+        if trainer.is_global_zero:
+            self.finish()
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
         self._open.__exit__(type(exception), exception, exception.__traceback__)
@@ -204,8 +215,8 @@ class Evaluation(Callback, ABC):
 
     @torch.no_grad()
     def _classifier_of(self, module: pl.LightningModule, image: Tensor) -> Classifier:
-        if isinstance(found := getattr(module, "classifier", None), Classifier):
-            return found
+        if isinstance(classifier := getattr(module, "classifier", None), Classifier):
+            return classifier
         if isinstance(self._task, Task):
             return Classifier(module, self._task, self._mean, self._std)
         classifier = wrap(module, 2, self._mean, self._std, self._task)

@@ -15,17 +15,17 @@ from dovision.config.component import make_each
 from dovision.config.settings import EvaluateSettings
 from dovision.evaluation.adaptive_attack import UNDETECTED, Adaptive, AdaptiveRows, Opponent, adaptive_rows
 from dovision.evaluation.callback import ClassifierUnderTest
-from dovision.evaluation.detection import Detection
+from dovision.evaluation.detection import Detection, DetectionOptions
 from dovision.evaluation.detector_fits import Fitted, clean_threshold, shown
-from dovision.evaluation.effects import EffectEvaluation
+from dovision.evaluation.effects import EffectEvaluation, EffectOptions
 from dovision.evaluation.explanation_config import MapSettings
-from dovision.evaluation.maps import MapEvaluation
+from dovision.evaluation.maps import MapEvaluation, MapOptions
 from dovision.identity.plans import AUTOENCODER, CLASSIFIER, PERMUTED
 from dovision.interfaces import Attack, Classifier, Detector, Explainer, Images, Intervention
 from dovision.runtime.forks import forked_map
 from dovision.runtime.progress import DISPLAY
-from dovision.store.detection_tables import ADAPTIVE_STEPS, SCORES, TEST, adaptive_schema, scores_schema
-from dovision.store.shards import FinishedShard, Shards
+from dovision.store.detection_tables import ADAPTIVE_STEPS, SCORES, TEST
+from dovision.store.resumable_writer import NO_RESUME, ResumableWriter, Resume
 from dovision.store.tables import write_table
 from dovision.store.thumbnails import PictureChoice
 from dovision.training.data_module import ImageDataModule
@@ -38,54 +38,48 @@ def evaluation_data(
     settings: EvaluateSettings, images: Images, samples: Sequence[int] | None = None
 ) -> ImageDataModule:
     """The images of an evaluation, of its split those of these samples, None: all."""
-    own = settings.evaluation
     return ImageDataModule(
         images,
-        test_batch_size=own.batch_size,
+        test_batch_size=settings.evaluation.batch_size,
         test_samples=samples,
-        test_split=own.split,
+        test_split=settings.evaluation.split,
         num_workers=settings.num_workers,
         seed=settings.seed,
     )
 
 
-def effect_evaluation(
-    settings: EvaluateSettings,
-    folder: Path,
-    images: Images,
-    networks: Mapping[str, Classifier],
-    intervention: Intervention,
-    attack: Attack,
-    origin: Mapping[str, Any],
-    merged: Sequence[FinishedShard] | None = None,
-    samples: Sequence[int] | None = None,
-) -> EffectEvaluation:
-    """The callback that measures effects; `origin` is what its rows depend on besides the configuration.
+class EvaluationInputs(NamedTuple):
+    """What the evaluations of a run measure, and the rows that they take over."""
 
-    `merged` are the shards of which the rows are taken, None: they are measured. `samples` are those of all shards, of
-    which one chooses the engine.
-    """
-    own, make = settings.evaluation, settings.callbacks["effects"].make()
-    evaluation: EffectEvaluation = make(
-        intervention,
-        folder,
-        attack,
-        networks[CLASSIFIER],
-        measured=networks[AUTOENCODER if intervention.on_code else CLASSIFIER],
-        reference=own.reference,
-        keep=own.keep,
-        top_k=own.top_k,
-        chunk=own.chunk,
-        approximate=own.approximate,
-        names=images.table(own.split)["name"].tolist(),
-        pictures=PictureChoice(own.num_thumbnails, dict(enumerate(images.strata(own.split).tolist()))),
-        store_adversarial=own.store_adversarial,
-        checkpoint_every=own.checkpoint_every,
-        origin=origin,
-        merged=merged,
-        all_images=None if samples is None else _one_by_one(images, own.split, samples),
+    folder: Path  # the run directory
+    images: Images
+    samples: Sequence[int]  # of all shards of the job, in their order; a first one that has a unit chooses the engine
+    networks: Mapping[str, Classifier]
+    resume: Resume = NO_RESUME
+
+
+def effect_evaluation(
+    settings: EvaluateSettings, inputs: EvaluationInputs, intervention: Intervention, attack: Attack
+) -> EffectEvaluation:
+    """The callback that measures effects."""
+    evaluation, images, networks = settings.evaluation, inputs.images, inputs.networks
+    split = evaluation.split
+    options = EffectOptions(
+        networks[AUTOENCODER if intervention.on_code else CLASSIFIER],
+        evaluation.reference,
+        evaluation.keep,
+        evaluation.top_k,
+        evaluation.chunk,
+        evaluation.approximate,
+        names=images.table(split)["name"].tolist(),
+        pictures=PictureChoice(evaluation.num_thumbnails, dict(enumerate(images.strata(split).tolist()))),
+        store_adversarial=evaluation.store_adversarial,
+        all_images=_one_by_one(images, split, inputs.samples) if inputs.samples else None,
+        resume=inputs.resume,
     )
-    return evaluation
+    make = settings.callbacks["effects"].make()
+    callback: EffectEvaluation = make(intervention, inputs.folder, attack, networks[CLASSIFIER], options=options)
+    return callback
 
 
 def _one_by_one(images: Images, split: str, samples: Sequence[int]) -> DataLoader[Batch]:
@@ -93,31 +87,24 @@ def _one_by_one(images: Images, split: str, samples: Sequence[int]) -> DataLoade
     return ImageDataModule(images).batched_dataloader(split, [[sample] for sample in samples])
 
 
-def map_evaluation(
-    settings: EvaluateSettings,
-    folder: Path,
-    images: Images,
-    samples: Sequence[int],
-    networks: Mapping[str, Classifier],
-    origin: Mapping[str, Any] | None = None,
-    merged: Sequence[FinishedShard] | None = None,
-) -> list[MapEvaluation]:
-    """The callback that draws the maps of the configured explainers; none if there are no explainers.
-
-    `samples` are those of all shards; `origin` and `merged` as of `effect_evaluation`.
-    """
+def map_evaluation(settings: EvaluateSettings, inputs: EvaluationInputs) -> list[MapEvaluation]:
+    """The callback that draws the maps of the configured explainers; none if there are no explainers."""
     explainers: Mapping[str, Explainer] = make_each(settings.explainer)
     if not explainers:
         return []
-    split = settings.evaluation.split
+    images, split = inputs.images, settings.evaluation.split
     for explainer in explainers.values():
         explainer.bind(images, split)
+    options = MapOptions(
+        inputs.samples,
+        inputs.networks.get(PERMUTED),
+        images.boxes(split),
+        functools.partial(images.masks, split) if images.mask_names else None,
+        inputs.resume,
+    )
     explanation: MapSettings = settings.explanation.make()
-    more: dict[str, Any] = {"samples": samples, "permuted": networks.get(PERMUTED), "boxes": images.boxes(split)}
-    more |= {"checkpoint_every": settings.evaluation.checkpoint_every, "origin": origin, "merged": merged}
-    if images.mask_names:
-        more["masks"] = functools.partial(images.masks, split)
-    return [settings.callbacks["maps"].make()(folder, explainers, explanation, networks[CLASSIFIER], **more)]
+    make = settings.callbacks["maps"].make()
+    return [make(inputs.folder, explainers, explanation, inputs.networks[CLASSIFIER], options=options)]
 
 
 class DetectionSetup(NamedTuple):
@@ -140,87 +127,74 @@ def detection_setup(settings: EvaluateSettings) -> DetectionSetup | None:
 
 
 def run_detection(
-    settings: EvaluateSettings,
-    folder: Path,
-    images: Images,
-    networks: Mapping[str, Classifier],
-    setup: DetectionSetup,
-    loggers: Sequence[Logger],
-    origin: Mapping[str, Any],
+    settings: EvaluateSettings, inputs: EvaluationInputs, setup: DetectionSetup, loggers: Sequence[Logger]
 ) -> dict[str, Any]:
     """Fit the detectors on validation images, score test images in every condition, and say what it took.
-
-    `origin` is as of `effect_evaluation`.
 
     Raises:
         ValueError: there is no validation image, or one of a patient that is tested on.
         ImagesLost: some images were not read.
     """
-    classifier = networks[CLASSIFIER]
-    with_autoencoder = networks[AUTOENCODER] if setup.reads_code else None
-    own, data = settings.detection, evaluation_data(settings, images)
-    detection: Detection = settings.callbacks["detection"].make()(
-        folder,
-        setup.attacks,
-        setup.detectors,
-        classifier,
-        with_autoencoder=with_autoencoder,
-        store_adversarial=settings.evaluation.store_adversarial,
-        families=own.families,
-        seen=own.seen,
-        controls=own.controls,
-        reference=own.reference,
-        adaptive=lambda fits: _adaptive(settings, folder, data, fits, with_autoencoder, classifier, origin),
+    detection, data = settings.detection, evaluation_data(settings, inputs.images)
+    options = DetectionOptions(
+        inputs.networks[AUTOENCODER] if setup.reads_code else None,
+        settings.evaluation.store_adversarial,
+        detection.families,
+        detection.seen,
+        detection.controls,
+        detection.reference,
+        lambda fits: _adaptive(settings, inputs, data, fits, options.with_autoencoder),
         whole=not limits(settings.trainer),
-        checkpoint_every=settings.evaluation.checkpoint_every,
-        workers=own.workers,
-        origin=origin,
+        workers=detection.workers,
+        resume=inputs.resume,
     )
+    classifier = inputs.networks[CLASSIFIER]
+    make = settings.callbacks["detection"].make()
+    callback: Detection = make(inputs.folder, setup.attacks, setup.detectors, classifier, options=options)
     one_device = {"devices": 1, "strategy": "auto"}  # so that each table is whole
-    own_and_more = [detection, *callbacks_of_tests(settings.callbacks)]
-    trainer = make_trainer(settings.trainer, own_and_more, loggers, enable_checkpointing=False, **one_device)
-    loaders = data.detection_dataloaders(own.val_images, own.test_images)
+    callbacks = [callback, *callbacks_of_tests(settings.callbacks)]
+    trainer = make_trainer(settings.trainer, callbacks, loggers, enable_checkpointing=False, **one_device)
+    loaders = data.detection_dataloaders(detection.val_images, detection.test_images)
     trainer.test(ClassifierUnderTest(classifier), loaders, verbose=False)
-    return detection.record
+    return callback.record
 
 
 def _adaptive(
     settings: EvaluateSettings,
-    folder: Path,
+    inputs: EvaluationInputs,
     data: ImageDataModule,
     fits: Sequence[Fitted],
     with_autoencoder: Classifier | None,
-    classifier: Classifier,
-    origin: Mapping[str, Any],
 ) -> Iterator[pa.Table]:
     """The adaptive attacker's rows of scores.parquet, against the fit of each named detector that figures show.
 
     The steps that it took are written as adaptive.parquet.
     """
-    own = settings.detection.adaptive
+    adaptive, workers = settings.detection.adaptive, settings.detection.workers
     named = shown([fitted for fitted in fits if fitted.name in settings.adaptively_attacked])
     if not named:
         return
-    batches = data.first_dataloader(TEST, own.images)
-    images = len(own.eps) * len(batches.dataset)  # type: ignore[arg-type]  # it has a length
-    limits_of = {fitted[:3]: clean_threshold(folder, fitted, UNDETECTED) for fitted in named}
-    origin = {**origin, "thresholds": [[*fit, limit] for fit, limit in limits_of.items()]}
-    schemas = {ADAPTIVE_STEPS: adaptive_schema(), SCORES: scores_schema()}
+    batches = data.first_dataloader(TEST, adaptive.images)
+    images = len(adaptive.eps) * len(batches.dataset)  # type: ignore[arg-type]  # it has a length
+    limit_of = {fitted[:3]: clean_threshold(inputs.folder, fitted, UNDETECTED) for fitted in named}
+    thresholds = {"thresholds": [[*fit, limit] for fit, limit in limit_of.items()]}
+    resume = inputs.resume._replace(origin={**(inputs.resume.origin or {}), **thresholds})
+    schemas = {ADAPTIVE_STEPS: ADAPTIVE_STEPS.schema(), SCORES: SCORES.schema()}
     DISPLAY.step("adaptive attack")
-    shards = Shards(folder, "adaptive", schemas, settings.evaluation.checkpoint_every, origin)
-    done = shards.done
+    writer = ResumableWriter(inputs.folder, "adaptive", schemas, resume)
+    done = writer.done
 
     def against(number: int) -> Iterable[AdaptiveRows]:
         fitted = named[number]
-        opponent = Opponent(fitted.detector, limits_of[fitted[:3]], with_autoencoder)
-        attack = Adaptive(own.eps, opponent, own.steps, own.restarts, own.draws, settings.seed)
-        rows = adaptive_rows(fitted, attack, batches, classifier, done - number * images)
-        return rows if settings.detection.workers == 1 else list(rows)  # which can be sent
+        opponent = Opponent(fitted.detector, limit_of[fitted[:3]], with_autoencoder)
+        attack = Adaptive(adaptive.eps, opponent, adaptive.steps, adaptive.restarts, adaptive.draws, settings.seed)
+        rows = adaptive_rows(fitted, attack, batches, inputs.networks[CLASSIFIER], done - number * images)
+        return rows if workers == 1 else list(rows)  # which can be sent
 
-    with shards, DISPLAY.stage("adaptive attack", "images", len(named) * images, done) as stage:
-        for found in forked_map(against, range(len(named)), settings.detection.workers):
-            for rows in found:
-                shards.add(rows.scores.num_rows, {ADAPTIVE_STEPS: rows.steps, SCORES: rows.scores}, {})
+    with writer, DISPLAY.stage("adaptive attack", "images", len(named) * images, done) as stage:
+        for of_detector in forked_map(against, range(len(named)), workers):
+            for rows in of_detector:
+                writer.add(rows.scores.num_rows, {ADAPTIVE_STEPS: rows.steps, SCORES: rows.scores}, {})
                 stage.advance(rows.scores.num_rows)
-    write_table(folder / ADAPTIVE_STEPS, adaptive_schema(), shards.finished(ADAPTIVE_STEPS))
-    yield from shards.finished(SCORES)
+    write_table(inputs.folder / ADAPTIVE_STEPS, schemas[ADAPTIVE_STEPS], writer.finished(ADAPTIVE_STEPS))
+    yield from writer.finished(SCORES)

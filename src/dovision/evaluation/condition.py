@@ -9,7 +9,7 @@ import pyarrow as pa
 from torch import Tensor
 
 from dovision.functional.norms import condition_name, size
-from dovision.store.detection_tables import attacks_schema, reads_schema
+from dovision.store.detection_tables import ATTACKS, READS
 from dovision.store.tables import CLEAN, repeated, success
 from dovision.types import Batch
 
@@ -34,7 +34,7 @@ def read_rows(split: str, condition: Condition, clean: Condition, read: Tensor) 
     columns = _columns(split, condition, clean)
     offsets = np.arange(len(read) + 1, dtype=np.int32) * read.shape[1]
     columns["read"] = pa.ListArray.from_arrays(offsets, read.flatten().numpy())
-    return pa.RecordBatch.from_pydict(columns, schema=reads_schema())
+    return pa.RecordBatch.from_pydict(columns, schema=READS.schema())
 
 
 def attack_rows(split: str, condition: Condition, clean: Condition, correct_8bit: Tensor) -> pa.RecordBatch:
@@ -43,7 +43,7 @@ def attack_rows(split: str, condition: Condition, clean: Condition, correct_8bit
     columns = _columns(split, condition, clean)
     columns["success_8bit"] = success(correct_8bit, clean.correct)
     columns |= {norm: size(delta, norm).float().cpu().numpy() for norm in ("linf", "l2")}
-    schema = attacks_schema()
+    schema = ATTACKS.schema()
     return pa.RecordBatch.from_pydict({name: columns[name] for name in schema.names}, schema=schema)
 
 

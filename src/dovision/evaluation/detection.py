@@ -7,6 +7,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -39,18 +40,16 @@ from dovision.store.detection_tables import (
     ATTACKS,
     NOISE,
     READS,
+    READS_FOLDER,
     READS_ROW_GROUP,
     TEST,
     TOGETHER,
     VAL,
     attack_rates,
-    attacks_schema,
     preferred,
-    reads_path,
-    reads_schema,
 )
-from dovision.store.shards import Shards
-from dovision.store.tables import CLEAN
+from dovision.store.resumable_writer import NO_RESUME, ResumableWriter, Resume
+from dovision.store.tables import CLEAN, RunTable
 from dovision.types import Batch, Task
 
 log = logging.getLogger(__name__)
@@ -63,7 +62,7 @@ class _BatchRead(NamedTuple):
     """What was done with a batch."""
 
     images: int
-    rows: dict[str, pa.RecordBatch]  # by table
+    rows: dict[RunTable, pa.RecordBatch]
     dead: Tensor  # (B,) of `dead_gradients`
     passes: dict[str, Counter[float]]  # of each attack, by epsilon
     failed: dict[str, str]  # attacks that have failed on this batch, and why
@@ -73,8 +72,41 @@ class _BatchRead(NamedTuple):
         """The same without attacks that have failed on a batch before, which a worker cannot know."""
         rows = self.rows
         for name in attacks:
-            rows = {table: each.filter(pc.not_equal(each["attack"], name)) for table, each in rows.items()}
-        return self._replace(rows=rows, stored=[each for each in self.stored if each.attack not in attacks])
+            rows = {table: batch.filter(pc.not_equal(batch["attack"], name)) for table, batch in rows.items()}
+        return self._replace(
+            rows=rows, stored=[condition for condition in self.stored if condition.attack not in attacks]
+        )
+
+
+@dataclass(frozen=True)
+class DetectionOptions:
+    """Options of `Detection` besides attacks, detectors and the classifier.
+
+    Args:
+        with_autoencoder: the classifier with its autoencoder, or None.
+        store_adversarial: whether all attacked images are saved, as they are.
+        families: attacks by family; an attack in none is a family of its own name. Supervised detectors are fitted to
+            each family, to all, and to all but each.
+        seen: by attack, those of its epsilons that detectors are fitted to; all of them if it is not there.
+        controls: whether supervised detectors are fitted to permuted labels, and to noise as an attack, as well.
+        reference: the detector that the others are compared with in comparison.parquet, by name; None: no comparison.
+        adaptive: gives rows of scores.parquet of an attacker who knows the detectors, from how they were fitted.
+        whole: whether it is an error if some images of the dataloaders are not tested.
+        workers: processes, each of one thread, that share the batches, the fits and the scores; the tables are those of
+            one of them.
+        resume: finished rows of earlier starts.
+    """
+
+    with_autoencoder: Classifier | None = None
+    store_adversarial: bool = False
+    families: Mapping[str, Sequence[str]] | None = None
+    seen: Mapping[str, Sequence[float]] | None = None
+    controls: bool = False
+    reference: str | None = None
+    adaptive: Callable[[Sequence[Fitted]], Iterable[pa.RecordBatch | pa.Table]] = lambda fits: ()
+    whole: bool = False
+    workers: int = 1
+    resume: Resume = NO_RESUME
 
 
 class Detection(Evaluation):
@@ -91,20 +123,7 @@ class Detection(Evaluation):
         attacks: by name, each with its epsilons.
         detectors: by name; they stay as they are.
         classifier, task, mean, std: of the classifier under attack, as of `Evaluation`.
-        with_autoencoder: the same with its autoencoder, or None.
-        store_adversarial: whether all attacked images are saved, as they are.
-        families: attacks by family; an attack in none is a family of its own name. Supervised detectors are fitted to
-            each family, to all, and to all but each.
-        seen: by attack, those of its epsilons that detectors are fitted to; all of them if it is not there.
-        controls: whether supervised detectors are fitted to permuted labels, and to noise as an attack, as well.
-        reference: the detector that the others are compared with in comparison.parquet, by name; None: no comparison.
-        adaptive: gives rows of scores.parquet of an attacker who knows the detectors, from how they were fitted.
-        whole: whether it is an error if some images of the dataloaders are not tested.
-        checkpoint_every: images after which what was read of them is finished on disk, a minute's at the latest.
-        workers: processes, each of one thread, that share the batches, the fits and the scores; the tables are those of
-            one of them.
-        origin: what that depends on besides the configuration; a change of it is the end of finished rows. None:
-            nothing is resumed.
+        options: what detectors are fitted to and compared with, and who shares the work.
 
     Example:
         >>> import tempfile
@@ -128,31 +147,19 @@ class Detection(Evaluation):
         task: str | Task = "multiclass",
         mean: Sequence[float] = (0.0,),
         std: Sequence[float] = (1.0,),
-        with_autoencoder: Classifier | None = None,
-        store_adversarial: bool = False,
-        families: Mapping[str, Sequence[str]] | None = None,
-        seen: Mapping[str, Sequence[float]] | None = None,
-        controls: bool = False,
-        reference: str | None = None,
-        adaptive: Callable[[Sequence[Fitted]], Iterable[pa.RecordBatch | pa.Table]] = lambda fits: (),
-        whole: bool = False,
-        checkpoint_every: int = 64,
-        workers: int = 1,
-        origin: Mapping[str, Any] | None = None,
+        options: DetectionOptions | None = None,
     ) -> None:
         super().__init__(classifier, task, mean, std)
         self.folder = Path(folder)
-        self.with_autoencoder = with_autoencoder
         self.attacks = attacks
         self.detectors = detectors
-        self.reference = None if reference is None else checks.choice("reference", reference, detectors)
-        self.protocol = fit_protocol({name: attack.eps for name, attack in attacks.items()}, families, seen, controls)
-        self.store_adversarial = store_adversarial
-        self.adaptive = adaptive
-        self.whole = whole
-        self.checkpoint_every = checkpoint_every
-        self.workers = checks.positive_int("workers", workers)
-        self.origin = origin
+        self.options = options = DetectionOptions() if options is None else options
+        if options.reference is not None:
+            checks.choice("reference", options.reference, detectors)
+        epsilons = {name: attack.eps for name, attack in attacks.items()}
+        self.protocol = fit_protocol(epsilons, options.families, options.seen, options.controls)
+        self.workers = checks.positive_int("workers", options.workers)
+        self.tables = {name: READS.named(name) for name in detectors}
         self.failed: dict[str, str] = {}
         self.milliseconds: dict[str, float] = {}
         self.health = GradientHealth()
@@ -178,35 +185,30 @@ class Detection(Evaluation):
         if trainer.world_size > 1:
             raise ValueError(f"Detection needs one device, got {trainer.world_size}. Set devices=1.")
         check_workers("detection.workers", self.workers, pl_module.device.type)
-        if self.with_autoencoder is not None:
-            self.with_autoencoder.to(pl_module.device).eval()
+        if self.options.with_autoencoder is not None:
+            self.options.with_autoencoder.to(pl_module.device).eval()
         self._prepare_detectors(trainer)
-        make_folder(self.folder / READS, setting="output_root")
+        make_folder(self.folder / READS_FOLDER, setting="output_root")
+        stores = self.options.store_adversarial
         self.keepers = {
             name: self.opened(Keeper(self.folder, name, attack, self.images))
-            for name, attack in self.attacks.items()
-            if self.store_adversarial
+            for name, attack in (self.attacks.items() if stores else ())
         }
-        self.tables = {
-            name: reads_path(self.folder, name).relative_to(self.folder).as_posix() for name in self.detectors
-        }
-        schemas = {ATTACKS: attacks_schema(), **dict.fromkeys(self.tables.values(), reads_schema())}
-        origin = None if self.store_adversarial else self.origin  # else the attacked images must be made again
-        shards = Shards(self.folder, "detection", schemas, self.checkpoint_every, origin, row_group=READS_ROW_GROUP)
-        self.shards = self.opened(shards)
-        if shards.done:
-            self._load_state(shards.state)
+        schemas = {ATTACKS: ATTACKS.schema(), **{table: table.schema() for table in self.tables.values()}}
+        # attacked images that are stored must be made again
+        resume = self.options.resume._replace(origin=None) if stores else self.options.resume
+        writer = ResumableWriter(self.folder, "detection", schemas, resume, row_group=READS_ROW_GROUP)
+        self.writer = self.opened(writer)
+        self.resumed = writer.done
+        if writer.done:
+            self._load_state(writer.state)
             for detector in self.detectors.values():  # which know their passes, and what they read, by a first image
                 self._read(detector, batch.rows([0]))
-        self.progress = self.stage("detection", "images", self.images, done=shards.done)
+        self.progress = self.stage("detection", "images", self.images, done=writer.done)
 
-    def measure(self, batch: Batch, logits: Tensor, batch_idx: int, dataloader_idx: int) -> None:
-        done = self.shards.done - self.tested  # images of both dataloaders
-        if done >= len(batch.image):
-            return
-        rest = slice(max(done, 0), None)
-        work = DETECTION_SPLITS[dataloader_idx], batch.rows(rest), logits[rest]
-        self._measure_costs(work[1])  # by which engines are chosen, for all workers alike
+    def measure(self, batch: Batch, logits: Tensor, dataloader_idx: int) -> None:
+        work = DETECTION_SPLITS[dataloader_idx], batch, logits
+        self._measure_costs(batch)  # by which engines are chosen, for all workers alike
         if self.workers == 1:
             self._take(self._read_batch(*work))
             return
@@ -237,14 +239,14 @@ class Detection(Evaluation):
         for name in self.attacks.keys() - self.failed.keys():
             self.queries[name].update(read.images)
         self.progress.advance(read.images)
-        self.shards.add(read.images, read.rows, self._state())
+        self.writer.add(read.images, read.rows, self._state())
 
     def _read_batch(self, split: str, batch: Batch, logits: Tensor) -> _BatchRead:
         """Attack a batch, and let each detector read it in each condition."""
         before = {name: attack.passes.copy() for name, attack in self.attacks.items()}
         failed: dict[str, str] = {}
         conditions = list(self._conditions(batch, logits, failed))
-        rows: dict[str, list[pa.RecordBatch]] = {name: [] for name in (ATTACKS, *self.tables.values())}
+        rows: dict[RunTable, list[pa.RecordBatch]] = {table: [] for table in self.writer.schemas}
         for condition in conditions[1:]:
             rounded = self.correct(self.logits(round_to_8_bits(condition.batch.image)), batch)
             rows[ATTACKS].append(attack_rows(split, condition, conditions[0], rounded))
@@ -252,9 +254,9 @@ class Detection(Evaluation):
             for condition in conditions:
                 read = self._read(detector, condition.batch)
                 rows[self.tables[name]].append(read_rows(split, condition, conditions[0], read))
-        schemas = self.shards.schemas
-        joined = {name: pa.concat_batches(parts or [_no_rows(schemas[name])]) for name, parts in rows.items()}
-        stored = [each for each in conditions[1:] if each.attack in self.keepers]
+        no_rows = {table: pa.RecordBatch.from_pylist([], schema) for table, schema in self.writer.schemas.items()}
+        joined = {table: pa.concat_batches(batches or [no_rows[table]]) for table, batches in rows.items()}
+        stored = [condition for condition in conditions[1:] if condition.attack in self.keepers]
         passes = {name: attack.passes - before[name] for name, attack in self.attacks.items()}
         return _BatchRead(len(batch.image), joined, dead_gradients(batch, self.classifier), passes, failed, stored)
 
@@ -277,22 +279,20 @@ class Detection(Evaluation):
         self._require_attacks()
 
     def on_test_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if self.lost and self.whole:
+        if self.lost and self.options.whole:
             raise ImagesLost(f"{self.tested} of {self.images} images were read for detection")
         while self._pending:
             self._take_next()
         self.close()
-        self.shards.join()
-        if self.origin is None:
-            self.shards.remove()
+        self.writer.join()
         self.health.warn()
         self._warn_of_weak_attacks()
         DISPLAY.step("detector fits")
         fits = fit_detectors(self.folder, self.detectors, self.failed, self.protocol, self.workers)
-        write_scores(self.folder, fits, self.failed, self.protocol, self.adaptive(fits), self.workers)
+        write_scores(self.folder, fits, self.failed, self.protocol, self.options.adaptive(fits), self.workers)
         write_detection(self.folder, self.workers)
-        if self.reference is not None:
-            write_comparison(self.folder, self.reference, self.workers)
+        if self.options.reference is not None:
+            write_comparison(self.folder, self.options.reference, self.workers)
         super().on_test_epoch_end(trainer, pl_module)
 
     def numbers(self) -> dict[str, Tensor]:
@@ -343,7 +343,7 @@ class Detection(Evaluation):
         """Show clean validation images, those that detectors are fitted to, to the detectors that ask for them."""
         due = {name: detector for name, detector in self.detectors.items() if detector.needs_preparation}
         for detector in DISPLAY.track(due.values(), "detector preparation", "detectors", len(due)):
-            detector.prepare(self._clean_batches(trainer), self.classifier, self.with_autoencoder)
+            detector.prepare(self._clean_batches(trainer), self.classifier, self.options.with_autoencoder)
 
     def _clean_batches(self, trainer: pl.Trainer) -> Iterator[Batch]:
         val = (trainer.test_dataloaders or [])[0]
@@ -357,7 +357,7 @@ class Detection(Evaluation):
 
     @torch.no_grad()
     def _read(self, detector: Detector, batch: Batch) -> Tensor:
-        return detector.read(batch, self.classifier, self.with_autoencoder).detach().float().cpu()
+        return detector.read(batch, self.classifier, self.options.with_autoencoder).detach().float().cpu()
 
     def _measure_costs(self, batch: Batch) -> None:
         """Milliseconds that each detector takes for an image, unless they are known; after a first read."""
@@ -371,7 +371,3 @@ class Detection(Evaluation):
         started = time.perf_counter()
         self._read(detector, copy)
         return 1000 * (time.perf_counter() - started) / len(batch.image)
-
-
-def _no_rows(schema: pa.Schema) -> pa.RecordBatch:
-    return pa.RecordBatch.from_pylist([], schema=schema)

@@ -59,9 +59,7 @@ class Fitted(NamedTuple):
     def rows(self, facts: pd.DataFrame, score: Tensor) -> pa.RecordBatch:
         """Rows of scores.parquet, for images of these facts."""
         columns = dict(zip(DETECTOR, self[:3], strict=True))
-        frame = facts.assign(score=score.double().cpu().numpy(), **columns)
-        table = pa.Table.from_pandas(frame[scores_schema().names], scores_schema(), preserve_index=False)
-        return table.combine_chunks().to_batches()[0]
+        return SCORES.from_frame(facts.assign(score=score.double().cpu().numpy(), **columns))
 
 
 class _Fit(NamedTuple):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,11 +32,11 @@ from dovision.interfaces import Attack, Classifier, Intervention
 from dovision.io.atomic import replacing
 from dovision.models.conv_autoencoder import code_of, has_dictionary
 from dovision.propagation import Outcome, Propagation
-from dovision.store.activity import ACTIVITY, activity_columns, activity_schema
+from dovision.store.activity import ACTIVITY, activity_columns
 from dovision.store.adversarial_cache import Keeper
 from dovision.store.effect_sums import SUMMED, SUMS, Cells, merged_sums, sums_columns, sums_schema
-from dovision.store.shards import FinishedShard, Shards, by_sample
-from dovision.store.tables import CLEAN, EFFECTS, SAMPLES, effects_schema, row_groups, samples_schema
+from dovision.store.resumable_writer import NO_RESUME, FinishedShard, ResumableWriter, Resume
+from dovision.store.tables import CLEAN, EFFECTS, SAMPLES, RunTable, effects_schema, row_groups, samples_schema
 from dovision.store.thumbnails import (
     EFFECT_MAPS_FOLDER,
     PictureChoice,
@@ -44,7 +45,7 @@ from dovision.store.thumbnails import (
     save_image,
     thumbnail_path,
 )
-from dovision.store.to_arrow import CleanImages, done_rows, effect_columns, sample_columns, touched
+from dovision.store.to_arrow import CleanImages, by_sample, done_rows, effect_columns, sample_columns, touched
 from dovision.store.unit_masks import write_masks
 from dovision.types import CODE, INPUT, Batch, Box, Mask, Shape, Task
 
@@ -53,19 +54,11 @@ log = logging.getLogger(__name__)
 Regions = Sequence[Sequence[Box | None]]  # by image and unit
 
 
-class EffectEvaluation(Evaluation):
-    """Measure effects on each test batch, in the clean condition and in that of each epsilon.
-
-    The numbers of each condition in summary.json are logged as METRIC/CONDITION, such as
-    mean_abs_expected_effect/clean and success_rate/eps=8/255; average effects, where a condition has few of them, as
-    average_effect/CONDITION/UNIT/CLASS. Images that stand in finished shards of a run that was stopped are not measured
-    again.
+@dataclass(frozen=True)
+class EffectOptions:
+    """Options of `EffectEvaluation` besides what is measured of which classifier.
 
     Args:
-        intervention: do(u).
-        folder: where samples.parquet, effects.parquet and the maps go.
-        attack: of the classifier under test; its epsilons are the conditions beside `clean`. None: there are none.
-        classifier, task, mean, std: of the classifier under test, as of `Evaluation`.
         measured: the classifier in which the effects are measured, such as that with an autoencoder; None is the one
             under test.
         reference: control network: with_autoencoder, or without_autoencoder (the classifier under test).
@@ -78,14 +71,49 @@ class EffectEvaluation(Evaluation):
         names: a name per sample of the test split; None is its number.
         pictures: chooses the samples of which the image is saved as a picture; None is no sample.
         store_adversarial: whether all attacked images are saved, as they are.
-        checkpoint_every: images after which their rows are finished on disk.
         all_images: batches of the images of all shards of the job, in their order, the first of which that has a unit
             chooses the engine (see `Propagation.prepare`): else the last bits of rows could depend on where a shard, or
             what is left of a stopped run, begins. None: the images of the test choose it.
-        merged: shards of the job, completed runs that measured the images in their order; their rows are taken, and
-            none is measured. None: there are none.
-        origin: what the rows depend on besides the configuration; a change of it is the end of finished shards. None:
-            nothing is resumed.
+        resume: finished rows of earlier starts, and of shards of the job.
+
+    Example:
+        >>> import dovision as dv
+        >>> dv.EffectOptions(keep="labels").keep
+        'labels'
+    """
+
+    measured: Classifier | None = None
+    reference: str = REFERENCES[0]
+    keep: str = KEEP_ALL
+    top_k: int = 5
+    chunk: int | str = "auto"
+    approximate: str | None = None
+    names: Sequence[str] | None = None
+    pictures: PictureChoice | None = None
+    store_adversarial: bool = False
+    all_images: Iterable[Batch] | None = None
+    resume: Resume = NO_RESUME
+
+    def __post_init__(self) -> None:
+        checks.choice("evaluation.reference", self.reference, REFERENCES)
+        checks.choice("evaluation.keep", self.keep, KEEPS)
+        checks.positive_int("evaluation.top_k", self.top_k)
+
+
+class EffectEvaluation(Evaluation):
+    """Measure effects on each test batch, in the clean condition and in that of each epsilon.
+
+    The numbers of each condition in summary.json are logged as METRIC/CONDITION, such as
+    mean_abs_expected_effect/clean and success_rate/eps=8/255; average effects, where a condition has few of them, as
+    average_effect/CONDITION/UNIT/CLASS. Images that stand in finished chunks of a run that was stopped are not measured
+    again.
+
+    Args:
+        intervention: do(u).
+        folder: where samples.parquet, effects.parquet and the maps go.
+        attack: of the classifier under test; its epsilons are the conditions beside `clean`. None: there are none.
+        classifier, task, mean, std: of the classifier under test, as of `Evaluation`.
+        options: how effects are measured and which rows are kept; None: as the defaults of `EffectOptions`.
 
     Example:
         >>> import pytorch_lightning as pl
@@ -115,37 +143,14 @@ class EffectEvaluation(Evaluation):
         task: str | Task = "multiclass",
         mean: Sequence[float] = (0.0,),
         std: Sequence[float] = (1.0,),
-        measured: Classifier | None = None,
-        reference: str = REFERENCES[0],
-        keep: str = KEEP_ALL,
-        top_k: int = 5,
-        chunk: int | str = "auto",
-        approximate: str | None = None,
-        names: Sequence[str] | None = None,
-        pictures: PictureChoice | None = None,
-        store_adversarial: bool = False,
-        checkpoint_every: int = 64,
-        origin: Mapping[str, Any] | None = None,
-        merged: Sequence[FinishedShard] | None = None,
-        all_images: Iterable[Batch] | None = None,
+        options: EffectOptions | None = None,
     ) -> None:
         super().__init__(classifier, task, mean, std)
         self.intervention = checks.instance("intervention", intervention, Intervention, "such as PixelGrid(7, 7)")
         self.folder = Path(folder)
         self.attack = NoAttack() if attack is None else checks.instance("attack", attack, Attack, "such as FGSM(0.1)")
-        self.measured = measured
-        self.reference = checks.choice("evaluation.reference", reference, REFERENCES)
-        self.keep = checks.choice("evaluation.keep", keep, KEEPS)
-        self.top_k = checks.positive_int("evaluation.top_k", top_k)
-        self.chunk = chunk
-        self.approximate = approximate
-        self.names = names
-        self.pictures = PictureChoice(0, {}) if pictures is None else pictures
-        self.store_adversarial = store_adversarial and bool(self.attack.eps)
-        self.checkpoint_every = checkpoint_every
-        self.origin = origin
-        self.merged = merged
-        self.all_images = all_images
+        self.options = EffectOptions() if options is None else options
+        self.pictures = self.options.pictures or PictureChoice(0, {})
 
     @property
     def pass_facts(self) -> dict[str, Any]:
@@ -162,11 +167,11 @@ class EffectEvaluation(Evaluation):
 
     def _approximation(self) -> dict[str, Any]:
         """The approximation, and its mean agreement with exact effects in the condition where that is least."""
-        if self.approximate is None or not self.agreement:
+        if self.options.approximate is None or not self.agreement:
             return {}
         ranks, overlaps = zip(*(_means(sums) for sums in self.agreement.values()), strict=True)
         least = {"rank_correlation": min(ranks), "top_overlap": min(overlaps)}
-        return {"approximation": {"method": self.approximate, **least}}
+        return {"approximation": {"method": self.options.approximate, **least}}
 
     @property
     def attack_facts(self) -> dict[str, Any]:
@@ -181,67 +186,61 @@ class EffectEvaluation(Evaluation):
         return {name: metric.compute() for name, metric in self.metrics.average_effects.items()}
 
     def start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Batch) -> None:
+        options, device = self.options, (trainer.global_rank, trainer.world_size)
+        self.store_adversarial = options.store_adversarial and bool(self.attack.eps)
         if self.store_adversarial and trainer.world_size > 1:
             raise ValueError(
                 f"evaluation.store_adversarial needs one device, got {trainer.world_size}. Set trainer.devices=1."
             )
-        measured = (self.measured or self.classifier).to(pl_module.device)
-        self.propagation = Propagation(measured, self.intervention, self.chunk, self.approximate)
-        self._choose_engine(pl_module.device)
+        measured = (options.measured or self.classifier).to(pl_module.device)
+        self.propagation = Propagation(measured, self.intervention, options.chunk, options.approximate)
+        if options.resume.shards is None:  # else nothing is measured
+            self._choose_engine(pl_module.device)
         self.agreement: dict[str, list[float]] = {}  # by condition: images, and sums over them of both numbers
         self.has_latents = self.intervention.site == CODE and has_dictionary(measured)
         self.forward_passes = self.skipped_edits = 0
         self.queries, self.health = Queries(self.attack), GradientHealth()
-        names = self._condition_names(), self.propagation.units(batch), self.classifier.task.classes
-        self.cells = Cells(*map(tuple, names))
-        place, merged = (trainer.global_rank, trainer.world_size), {SUMS: merged_sums}
-        resumed = None if self.store_adversarial else self.origin  # else the attacked images must be made again
-        self.shards = self.opened(
-            Shards(self.folder, "effects", self._schemas(), self.checkpoint_every, resumed, *place, merged)
+        conditions = [CLEAN, *map(condition_name, self.attack.eps)]
+        self.cells = Cells(tuple(conditions), tuple(self.propagation.units(batch)), tuple(self.classifier.task.classes))
+        # attacked images that are stored must be made again
+        resume = options.resume._replace(origin=None) if self.store_adversarial else options.resume
+        self.writer = self.opened(
+            ResumableWriter(self.folder, "effects", self._schemas(), resume, device, {SUMS: merged_sums})
         )
-        if self.merged:
-            self._adopt(self.merged)
-        self._load_state(self.shards.state)
-        self.pictures.offer_rows(self.shards.finished(SAMPLES))
+        self.resumed = self.writer.done
+        self._copy_pictures(options.resume.shards or ())
+        self._load_state(self.writer.state)
+        self.pictures.offer_rows(self.writer.finished(SAMPLES))
         self.metrics = self._metrics()
         self.shape: Shape = tuple(batch.image.shape[1:])
         if trainer.world_size > 1:
             for metric in (self.metrics, self.queries, self.health):
                 metric.to(pl_module.device)
         keeper = Keeper(self.folder, MAIN, self.attack, self.images) if self.store_adversarial else None
-        self.keeper = self.opened(keeper) if keeper is not None else None
+        self.keeper = None if keeper is None else self.opened(keeper)
         self.progress = self.stage("effects", "passes", done=self.forward_passes + self.skipped_edits)
 
     def _choose_engine(self, device: torch.device) -> None:
-        if self.merged is not None:  # nothing is measured
-            return
-        for batch in self.all_images or ():
+        for batch in self.options.all_images or ():
             self.propagation.prepare(batch._replace(image=batch.image.to(device)))
             if self.propagation.engine is not None:
                 return
 
-    def _adopt(self, shards: Sequence[FinishedShard]) -> None:
-        """Take the rows and the pictures of shards, of which some pictures give way in the end."""
-        self.shards.adopt(shards)
+    def _copy_pictures(self, shards: Sequence[FinishedShard]) -> None:
+        """Take the pictures of shards, some of which give way in the end."""
         for shard in shards:
             for path in sorted((shard.folder / EFFECT_MAPS_FOLDER).glob("*.png")):
-                own = self.folder / EFFECT_MAPS_FOLDER / path.name
-                own.parent.mkdir(exist_ok=True)
-                with replacing(own) as partial:
+                copy = self.folder / EFFECT_MAPS_FOLDER / path.name
+                copy.parent.mkdir(exist_ok=True)
+                with replacing(copy) as partial:
                     shutil.copyfile(path, partial)
 
     @property
     def counted(self) -> Mapping[str, Any]:
         """What was counted over all images, once the test is over, in plain types: the state of a shard of a job."""
-        return self.shards.state
+        return self.writer.state
 
-    def measure(self, batch: Batch, logits: Tensor, batch_idx: int, dataloader_idx: int) -> None:
-        done = self.shards.done - self.tested
-        if done < len(batch.image):
-            rest = slice(max(done, 0), None)
-            self._evaluate(batch.rows(rest), logits[rest])
-
-    def _evaluate(self, batch: Batch, logits: Tensor) -> None:
+    def measure(self, batch: Batch, logits: Tensor, dataloader_idx: int) -> None:
         if self.attack.eps:
             self.health.update(dead_gradients(self.aimed(batch, logits), self.classifier))
         conditions = list(self.conditions(batch, logits))
@@ -270,31 +269,31 @@ class EffectEvaluation(Evaluation):
             self.metrics.add_sums(rows[SUMS])
         else:
             self.metrics.add_effects(rows[EFFECTS])
-        self.shards.add(images, rows, self._state())
+        self.writer.add(images, rows, self._state())
 
     def numbers(self) -> dict[str, Tensor]:
         return self.metrics.compute()
 
     def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        super().on_test_end(trainer, pl_module)
         if self.attack.eps:
             self.health.warn()
             self.queries.compute()  # on all devices; `attack_facts` has it from there
         if trainer.world_size > 1:
             counts = torch.tensor([self.forward_passes, self.skipped_edits], device=pl_module.device)
-            reduced = trainer.strategy.reduce(counts, reduce_op="sum")  # waits for all, too
-            self.forward_passes, self.skipped_edits = reduced.tolist()
+            self.forward_passes, self.skipped_edits = trainer.strategy.reduce(counts, reduce_op="sum").tolist()
             for name, sums in self.agreement.items():
                 agreement = torch.tensor(sums, device=pl_module.device)
                 self.agreement[name] = trainer.strategy.reduce(agreement, reduce_op="sum").tolist()
         for approximation in self._approximation().values():
             log.info("effects are approximate: %s", ", ".join(f"{name} {n}" for name, n in approximation.items()))
-        if trainer.is_global_zero:
-            self.shards.join()
-            self._remove_pictures()
-            write_masks(self.folder, self._masks())
-            if self.origin is None:
-                self.shards.remove()
+        super().on_test_end(trainer, pl_module)
+
+    def finish(self) -> None:
+        self.writer.join()
+        of_all = PictureChoice(self.pictures.most, self.pictures.stratum)  # not of the images of one device
+        of_all.offer_rows(row_groups(self.folder / SAMPLES, ["sample", "condition", "correct"]))
+        remove_images(self.folder, pictured_samples(self.folder) - set(of_all.samples))
+        write_masks(self.folder, self._masks())
 
     def conditions(self, batch: Batch, logits: Tensor) -> Iterator[Condition]:
         """The clean condition, then one for each epsilon of the attack."""
@@ -304,10 +303,11 @@ class EffectEvaluation(Evaluation):
             attacked = aimed._replace(image=self.attack(aimed, self.classifier, eps))
             yield self.condition(MAIN, eps, attacked, self.logits(attacked.image))
 
-    def _schemas(self) -> dict[str, pa.Schema]:
-        activity = {ACTIVITY: activity_schema()} if self.has_latents else {}
-        sums = {} if self.keep == KEEP_ALL else {SUMS: sums_schema(self.cells)}
-        return {EFFECTS: effects_schema(self.keep), SAMPLES: samples_schema(self.classifier.task), **sums, **activity}
+    def _schemas(self) -> dict[RunTable, pa.Schema]:
+        activity = {ACTIVITY: ACTIVITY.schema()} if self.has_latents else {}
+        keep, task = self.options.keep, self.classifier.task
+        sums = {} if keep == KEEP_ALL else {SUMS: sums_schema(self.cells)}
+        return {EFFECTS: effects_schema(keep), SAMPLES: samples_schema(task), **sums, **activity}
 
     def _state(self) -> dict[str, Any]:
         """Counts over all images so far, from which a later start resumes."""
@@ -329,16 +329,13 @@ class EffectEvaluation(Evaluation):
             self.health.update(torch.zeros(0))  # a metric that was never updated warns
             self.queries.update(0)
 
-    def _condition_names(self) -> list[str]:
-        return [CLEAN, *map(condition_name, self.attack.eps)]
-
     def _metrics(self) -> ConditionMetrics:
         """Metrics of all conditions, over the images that stand in finished shards."""
         metrics = ConditionMetrics(self.cells)
-        for rows in self.shards.finished(SAMPLES):
+        for rows in self.writer.finished(SAMPLES):
             metrics.add_samples(rows)
-        summed = SUMS in self.shards.schemas
-        for rows in self.shards.finished(SUMS if summed else EFFECTS):
+        summed = SUMS in self.writer.schemas
+        for rows in self.writer.finished(SUMS if summed else EFFECTS):
             (metrics.add_sums if summed else metrics.add_effects)(rows)
         return metrics
 
@@ -351,7 +348,7 @@ class EffectEvaluation(Evaluation):
         of_edit = 1 if self.intervention.through is None else 2  # forward passes
         self.progress.advance(of_edit * outcome.skipped)
         self.progress.total = self.images * (1 + len(self.attack.eps)) * (1 + of_edit * len(outcome.units))
-        if self.reference == WITHOUT_AUTOENCODER:
+        if self.options.reference == WITHOUT_AUTOENCODER:
             return outcome._replace(control=condition.logits)
         return outcome
 
@@ -374,12 +371,12 @@ class EffectEvaluation(Evaluation):
     def _sample_rows(
         self, condition: Condition, outcome: Outcome, regions: Regions, clean: Condition
     ) -> pa.RecordBatch:
-        attacked = condition is not clean
+        attacked, names = condition is not clean, self.options.names
         return sample_columns(
             condition=condition.name,
             eps=condition.eps,
             batch=condition.batch._replace(label=clean.batch.label),
-            names=[self.names[sample] if self.names else str(sample) for sample in condition.batch.sample.tolist()],
+            names=[names[sample] if names else str(sample) for sample in condition.batch.sample.tolist()],
             task=self.classifier.task,
             logits=condition.logits,
             control_logits=outcome.control,
@@ -402,7 +399,7 @@ class EffectEvaluation(Evaluation):
 
     def _kept_rows(
         self, batch: Batch, every: pa.RecordBatch, controls: Sequence[Tensor], done: Tensor
-    ) -> dict[str, pa.RecordBatch]:
+    ) -> dict[RunTable, pa.RecordBatch]:
         """The rows of effects that are kept and, where these are not all, the sums over all.
 
         Args:
@@ -411,11 +408,11 @@ class EffectEvaluation(Evaluation):
             controls: logits of each condition, shapes (B, K).
             done: whether a unit touches anything, shape (B, C, U) bool.
         """
-        if self.keep == KEEP_ALL:
+        if self.options.keep == KEEP_ALL:
             return {EFFECTS: done_rows(every)}
         effect, log_odds = (every[name].to_numpy().reshape(len(done), *self.cells.shape) for name in SUMMED)
         sums = sums_columns(self.cells, batch.group.cpu().numpy(), effect, log_odds, done.numpy())
-        kept = kept_classes(self.keep, self.top_k, self.classifier.task, batch.label, controls)
+        kept = kept_classes(self.options.keep, self.options.top_k, self.classifier.task, batch.label, controls)
         chosen = done.unsqueeze(-1) & kept[:, None, None]
         return {EFFECTS: every.filter(pa.array(chosen.view(-1).numpy())), SUMS: sums}
 
@@ -431,12 +428,6 @@ class EffectEvaluation(Evaluation):
                 if sample in chosen:
                     save_image(thumbnail_path(self.folder, sample, condition.name), image)
         remove_images(self.folder, left - set(samples))
-
-    def _remove_pictures(self) -> None:
-        """Remove the pictures that a device has chosen of its own images, and that are not chosen of all."""
-        of_all = PictureChoice(self.pictures.most, self.pictures.stratum)
-        of_all.offer_rows(row_groups(self.folder / SAMPLES, ["sample", "condition", "correct"]))
-        remove_images(self.folder, pictured_samples(self.folder) - set(of_all.samples))
 
     def _masks(self) -> Iterator[tuple[int, str, Mask]]:
         """The masks of the units of the images of which there is a picture, where a unit has one."""

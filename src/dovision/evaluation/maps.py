@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -26,7 +27,7 @@ from dovision.functional.rng import generator
 from dovision.interfaces import Classifier, Explainer, Explanation
 from dovision.metrics import EnergyInBox, PointingGame
 from dovision.store.map_tables import AS_IS, MAPS_FILE, PERMUTED, PERTURBED, MapGrid, maps_schema
-from dovision.store.shards import FinishedShard, Shards
+from dovision.store.resumable_writer import NO_RESUME, ResumableWriter, Resume
 from dovision.store.tables import boxes_of
 from dovision.training.sanity_checks import cascade
 from dovision.types import Batch, Box, Mask, Task
@@ -40,6 +41,26 @@ class _Asked(NamedTuple):
     correct: Tensor  # (P,) float, 1 where the classifier is right on this class, nan where the label is not known
 
 
+@dataclass(frozen=True)
+class MapOptions:
+    """Options of `MapEvaluation` besides the explainers and how their maps are drawn.
+
+    Args:
+        samples: those that are evaluated, in order; the first ones get the sanity tests. None: all.
+        permuted: a classifier of the same data that was fitted to permuted labels, or None.
+        boxes: of known objects, as `Images.boxes` has them; None where none is known.
+        masks: of the known objects of a sample, by name; one that has the name of a class is judged in place of its
+            boxes. None where none is known.
+        resume: finished maps of earlier starts, and of shards of the job.
+    """
+
+    samples: Sequence[int] | None = None
+    permuted: Classifier | None = None
+    boxes: pd.DataFrame | None = None
+    masks: Callable[[int], Mapping[str, Mask]] | None = None
+    resume: Resume = NO_RESUME
+
+
 class MapEvaluation(Evaluation):
     """Draw each explainer's maps of the test images, and put them to the tests that need the classifier.
 
@@ -51,16 +72,7 @@ class MapEvaluation(Evaluation):
         explainers: by name.
         settings: the common grid, which classes, and the tests; None is those of the configuration.
         classifier, task, mean, std: of the classifier that is explained, as of `Evaluation`.
-        samples: those that are evaluated, in order; the first ones get the sanity tests. None: all.
-        permuted: a classifier of the same data that was fitted to permuted labels, or None.
-        boxes: of known objects, as `Images.boxes` has them; None where none is known.
-        masks: of the known objects of a sample, by name; one that has the name of a class is judged in place of its
-            boxes. None where none is known.
-        checkpoint_every: images after which their maps are finished on disk, a minute's at the latest.
-        merged: shards of the job, completed runs that explained the images in their order; their maps are taken, and
-            none is drawn. None: there are none.
-        origin: what the maps depend on besides the configuration; a change of it is the end of finished ones. None:
-            nothing is resumed.
+        options: the images, and the known objects in them.
 
     Example:
         >>> import tempfile
@@ -81,29 +93,19 @@ class MapEvaluation(Evaluation):
         task: str | Task = "multiclass",
         mean: Sequence[float] = (0.0,),
         std: Sequence[float] = (1.0,),
-        samples: Sequence[int] | None = None,
-        permuted: Classifier | None = None,
-        boxes: pd.DataFrame | None = None,
-        masks: Callable[[int], Mapping[str, Mask]] | None = None,
-        checkpoint_every: int = 64,
-        origin: Mapping[str, Any] | None = None,
-        merged: Sequence[FinishedShard] | None = None,
+        options: MapOptions | None = None,
     ) -> None:
         super().__init__(classifier, task, mean, std)
         self.folder = Path(folder)
         self.explainers = explainers
         self.settings = MapSettings() if settings is None else settings
+        self.options = options = MapOptions() if options is None else options
         sanity = self.settings.num_sanity_images
-        self.sanity = frozenset(range(sanity) if samples is None else samples[:sanity])
-        self.permuted = permuted
+        self.sanity = frozenset(range(sanity) if options.samples is None else options.samples[:sanity])
         self.token_removal = TokenRemoval()
-        self.masks = masks
-        self.checkpoint_every = checkpoint_every
-        self.origin = origin
-        self.merged = merged
         self._masks_of: dict[int, Mapping[str, Mask]] = {}  # of the samples of a batch
         self.boxes: defaultdict[tuple[int, str], list[Box]] = defaultdict(list)
-        if boxes is not None:
+        if (boxes := options.boxes) is not None:
             for sample, label, box in zip(boxes["sample"], boxes["label"], boxes_of(boxes), strict=True):
                 self.boxes[sample, label].append(box)
 
@@ -132,7 +134,7 @@ class MapEvaluation(Evaluation):
         return found
 
     def start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Batch) -> None:
-        self.sanity_classifiers = {} if self.permuted is None else {PERMUTED: self.permuted}
+        self.sanity_classifiers = {} if self.options.permuted is None else {PERMUTED: self.options.permuted}
         if self.sanity:
             self.sanity_classifiers |= cascade(self.classifier, self.settings.seed)
         for classifier in self.sanity_classifiers.values():
@@ -150,24 +152,27 @@ class MapEvaluation(Evaluation):
                 metric.to(pl_module.device)
         self.seconds: defaultdict[str, float] = defaultdict(float)
         self.drawn: defaultdict[str, int] = defaultdict(int)
-        place, schemas = (trainer.global_rank, trainer.world_size), {MAPS_FILE: self.schema}
-        self.shards = self.opened(Shards(self.folder, "maps", schemas, self.checkpoint_every, self.origin, *place))
-        if self.merged:
-            self.shards.adopt([shard._replace(state=shard.maps) for shard in self.merged])
-        self._before = self.shards.state
-        for rows in self.shards.finished(MAPS_FILE):
+        schemas, device = {MAPS_FILE: self.schema}, (trainer.global_rank, trainer.world_size)
+        self.writer = self.opened(ResumableWriter(self.folder, "maps", schemas, self.options.resume, device))
+        self.resumed = self.writer.done
+        self._before = self.writer.state
+        for rows in self.writer.finished(MAPS_FILE):
             self._judge_finished(rows)
-        self.progress = self.stage("maps", "images", self.images, done=self.shards.done)
+        self.progress = self.stage("maps", "images", self.images, done=self.resumed)
 
     def _judge_finished(self, rows: pa.Table) -> None:
         """Hold maps of an earlier start against boxes and masks."""
         judged = rows.filter(pc.equal(rows["variant"], AS_IS)).select(["explainer", "sample", "class", "cells"])
         frame = judged.to_pandas()
-        self._masks_of = {} if self.masks is None else {sample: self.masks(sample) for sample in set(frame["sample"])}
+        self._read_masks(frame["sample"])
         for name, each in frame.groupby("explainer", observed=True):
             cells = torch.from_numpy(np.stack(each["cells"].tolist()))
             keys = list(zip(each["sample"], each["class"], strict=True))
             self._judge(name, cells.view(-1, self.settings.cells, self.settings.cells), keys)
+
+    def _read_masks(self, samples: Iterable[int]) -> None:
+        masks = self.options.masks
+        self._masks_of = {} if masks is None else {sample: masks(sample) for sample in set(samples)}
 
     def _judge(self, name: str, maps: Tensor, keys: Sequence[tuple[int, str]]) -> None:
         """Hold an explainer's maps, shape (B, rows, columns), of samples and classes, against boxes and masks."""
@@ -176,23 +181,17 @@ class MapEvaluation(Evaluation):
         for metrics in self.metrics.values():
             metrics[name].update(maps, boxes, masks)
 
-    def measure(self, batch: Batch, logits: Tensor, batch_idx: int, dataloader_idx: int) -> None:
-        done = self.shards.done - self.tested
-        if done < len(batch.image):
-            rest = slice(max(done, 0), None)
-            self._draw(batch.rows(rest), logits[rest])
-
-    def _draw(self, batch: Batch, logits: Tensor) -> None:
+    def measure(self, batch: Batch, logits: Tensor, dataloader_idx: int) -> None:
         images, asked = len(batch.image), self._asked(batch, logits)
         samples = batch.sample.tolist()
-        self._masks_of = {} if self.masks is None else {sample: self.masks(sample) for sample in samples}
+        self._read_masks(samples)
         sanity = self.sanity_classifiers if self.sanity.intersection(samples) else ()
         self._drawing = images / len(self.explainers) / (1 + bool(self.settings.noise) + len(sanity))
         rows = [row for name in self.explainers for row in self._rows(name, asked)] if len(asked.target) else []
         rows.sort(key=lambda row: (row["sample"], row["class"]))
         if not rows:
             self.progress.advance(images)
-        self.shards.add(images, {MAPS_FILE: pa.RecordBatch.from_pylist(rows, schema=self.schema)}, self.counted)
+        self.writer.add(images, {MAPS_FILE: pa.RecordBatch.from_pylist(rows, schema=self.schema)}, self.counted)
 
     def numbers(self) -> dict[str, Tensor]:
         return {
@@ -201,14 +200,8 @@ class MapEvaluation(Evaluation):
             for name, own in metrics.items()
         }
 
-    def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        super().on_test_end(trainer, pl_module)
-        if trainer.world_size > 1:
-            trainer.strategy.barrier()
-        if trainer.is_global_zero:
-            self.shards.join()
-            if self.origin is None:
-                self.shards.remove()
+    def finish(self) -> None:
+        self.writer.join()
 
     def _asked(self, batch: Batch, logits: Tensor) -> _Asked:
         task = self.classifier.task

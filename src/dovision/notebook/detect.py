@@ -11,7 +11,7 @@ from torch import Tensor
 
 from dovision import checks
 from dovision.analysis.detection_summary import headlines, read_detection
-from dovision.evaluation.detection import Detection
+from dovision.evaluation.detection import Detection, DetectionOptions
 from dovision.findings.detection_findings import detection_findings
 from dovision.findings.finding import Finding
 from dovision.interfaces import Attack, Classifier, Detector, Images
@@ -162,7 +162,8 @@ def detect(
         raise ValueError(f"detectors must read the classifier alone, got {', '.join(reading)}, which reads a code.")
     check_components(classifier, test.shape, *made.values(), *attacking.values())
     written = ResultFolder(folder)
-    callback = Detection(written.path, attacking, made, classifier, reference=reference)
+    options = DetectionOptions(reference=reference)
+    callback = Detection(written.path, attacking, made, classifier, options=options)
     run_callbacks(classifier, [callback], [val.loader(classifier), test.loader(classifier, first_group=2**40)])
     run = Run(written.path, written.path.name, "completed", callback.record, {}, {})
     return DetectedAttacks(run, written, callback.record)

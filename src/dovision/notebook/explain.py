@@ -16,7 +16,7 @@ from dovision import checks
 from dovision.analysis.explanation_metrics import agreements
 from dovision.attacks.none import NoAttack
 from dovision.evaluation.explanation_config import MapSettings
-from dovision.evaluation.maps import MapEvaluation
+from dovision.evaluation.maps import MapEvaluation, MapOptions
 from dovision.findings.finding import Finding
 from dovision.findings.map_findings import map_findings
 from dovision.functional.geometry import paint
@@ -49,7 +49,7 @@ class FullMaps(MapEvaluation):
         classifier: Classifier,
         boxes: pd.DataFrame,
     ) -> None:
-        super().__init__(folder, explainers, settings, classifier, boxes=boxes)
+        super().__init__(folder, explainers, settings, classifier, options=MapOptions(boxes=boxes))
         self.maps: defaultdict[str, list[Tensor]] = defaultdict(list)
         self.explained: list[tuple[Tensor, Tensor, Tensor]] = []
 

@@ -20,7 +20,7 @@ from dovision import checks
 from dovision.analysis.summary import write_summary
 from dovision.config.keep import KEEP_ALL
 from dovision.evaluation.callback import ClassifierUnderTest
-from dovision.evaluation.effects import EffectEvaluation
+from dovision.evaluation.effects import EffectEvaluation, EffectOptions
 from dovision.evaluation.explanation_config import MapSettings
 from dovision.evaluation.maps import MapEvaluation
 from dovision.interfaces import Attack, Classifier, Detector, Explainer, Images, Intervention
@@ -131,11 +131,13 @@ def measured_run(
         folder.path,
         attack,
         classifier,
-        keep=rows[0],
-        top_k=rows[1],
-        names=data.names(),
-        pictures=PictureChoice(pictures, data.classes_of_samples()),
-        store_adversarial=store_adversarial,
+        options=EffectOptions(
+            keep=rows[0],
+            top_k=rows[1],
+            names=data.names(),
+            pictures=PictureChoice(pictures, data.classes_of_samples()),
+            store_adversarial=store_adversarial,
+        ),
     )
     if maps is not None:
         config["explainer"] = {name: component_settings(explainer) for name, explainer in maps.explainers.items()}

@@ -4,31 +4,26 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from pathlib import Path
 
-import pandas as pd
 import pyarrow as pa
 import torch
 from torch import Tensor
 
-from dovision.store.tables import METADATA, NAME, read_table
+from dovision.store.tables import INTEGER, NAME, NUMBER, NUMBERS, RunTable
 
-ACTIVITY = "activity.parquet"
-_LATENT = re.compile(r"[a-z](\d+)")  # the name of a single latent, of whatever kind of unit
-
-
-def activity_schema() -> pa.Schema:
-    """Columns of activity.parquet, a row per clean image and measured latent that is active on it.
-
-    sample, unit            the row in the split, the name of the latent as in effects.parquet
-    mean, largest           of the latent over the positions
-    rows, columns           of the map
-    map                     the latent at each position, row by row
-    """
-    fields = {"sample": pa.int64(), "unit": NAME, "mean": pa.float32(), "largest": pa.float32()}
-    return pa.schema(
-        fields | {"rows": pa.int32(), "columns": pa.int32(), "map": pa.list_(pa.float32())}, metadata=METADATA
-    )
+ACTIVITY = RunTable(
+    "activity.parquet",
+    "with a dictionary of latents as the code: a row per image and latent that is active on it, with its map",
+    keys=("sample", "unit"),
+    columns={
+        "sample": (INTEGER, "the row in the split, of the clean image"),
+        "unit": (NAME, "the name of the latent as in effects.parquet"),
+        "mean largest": (NUMBER, "of the latent over the positions"),
+        "rows columns": (pa.int32(), "of the map"),
+        "map": (NUMBERS, "the latent at each position, row by row"),
+    },
+)
+_LATENT = re.compile(r"[a-z](\d+)")  # the name of a single latent
 
 
 def activity_columns(sample: Tensor, units: Sequence[str], code: Tensor) -> pa.RecordBatch:
@@ -47,18 +42,11 @@ def activity_columns(sample: Tensor, units: Sequence[str], code: Tensor) -> pa.R
     active, names = values[image, latent], list(single.values())
     columns = {
         "sample": sample.cpu()[image].numpy(),
-        "unit": pa.array([names[each] for each in latent.tolist()], pa.string()).dictionary_encode(),
+        "unit": pa.array([names[number] for number in latent.tolist()], pa.string()).dictionary_encode(),
         "mean": active.mean(-1).numpy(),
         "largest": active.amax(-1).numpy() if len(active) else active.new_zeros(0).numpy(),
         "rows": [height] * len(active),
         "columns": [width] * len(active),
         "map": list(active.numpy()),
     }
-    schema = activity_schema()
-    return pa.RecordBatch.from_arrays([pa.array(columns[name], type=schema.field(name).type) if name != "unit"
-        else columns[name].cast(schema.field(name).type) for name in schema.names], schema=schema)  # fmt: skip
-
-
-def read_activity(folder: Path) -> pd.DataFrame:
-    """activity.parquet, with `unit` as text and `map` as arrays, shape (rows * columns,); errors as of `read_table`."""
-    return read_table(folder / ACTIVITY).to_pandas().astype({"unit": str})
+    return pa.RecordBatch.from_pydict(columns, schema=ACTIVITY.schema())

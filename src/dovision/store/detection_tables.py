@@ -1,9 +1,6 @@
-"""Three tables of a run that detects: success of attacks, features that detectors read, and their scores.
+"""Tables of a run that detects: success of attacks, features that detectors read, their scores, adaptive attacks.
 
-Rows may come in any order; readers rely on the columns alone. All tables begin with
-
-    sample, split, group    the row in the split, "val" or "test", the patient
-    attack, eps             the condition: "clean", "random_sign", "pgd", ...; its epsilon in pixel units, 0 for clean
+Rows may come in any order; readers rely on the columns alone.
 """
 
 from __future__ import annotations
@@ -20,11 +17,18 @@ import torch
 from torch import Tensor
 
 from dovision.functional.estimates import share_of_images
-from dovision.store.tables import METADATA, NAME, read_schema, read_table, row_groups
-
-SCORES = "scores.parquet"
-COMPARISON = "comparison.parquet"
-ADAPTIVE_STEPS = "adaptive.parquet"
+from dovision.store.tables import (
+    FLAG,
+    INTEGER,
+    NAME,
+    NUMBER,
+    NUMBERS,
+    RunFile,
+    RunTable,
+    read_schema,
+    read_table,
+    row_groups,
+)
 
 VAL, TEST = "val", "test"  # splits: thresholds come from the one, all else from the other
 NOISE = "random_sign"  # the condition of noise as large as an attack's, which must not be detected
@@ -39,15 +43,77 @@ CONTROLS = (PERMUTED_LABELS, NOISE_AS_ATTACK)
 DETECTOR = ["detector", "variant", "fitted_on"]  # columns that name one detector as it was fitted
 CONDITION = ["attack", "eps"]  # columns that name a condition
 VARIANTS = (SUPERVISED_HARDENED, HARDENED, SUPERVISED, CLEAN_ONLY, UNFITTED)  # the first there is of these is shown
-ATTACKS = "attacks.parquet"
 TOGETHER = "all together"  # an image is beaten if one of the attacks of an epsilon beats it
 FAMILIES, TUNED = "dovision_families", "dovision_tuned"  # the family of each attack, what fits chose: in the metadata
 MASKED = 0.05  # share of dead gradients above which attacks by gradient may fail for want of one
 SHARES = ("success", "success_8bit", "robust_accuracy")
-READS = "reads"  # the folder of the tables, in the run directory
+READS_FOLDER = "reads"
 READS_ROW_GROUP = 4096  # rows, each of up to some thousand numbers
-_IMAGE = {"sample": pa.int64(), "split": NAME, "group": pa.int64(), "attack": NAME, "eps": pa.float64()}
-_WON = {"correct": pa.bool_(), "success": pa.bool_()}
+_IMAGE = {
+    "sample": (INTEGER, "the row in the split"),
+    "split": (NAME, '"val" or "test"'),
+    "group": (INTEGER, "the patient"),
+    "attack": (NAME, 'the condition: "clean", "random_sign", "pgd", ...'),
+    "eps": (pa.float64(), "its epsilon in pixel units, 0 for clean"),
+}
+_WON = {
+    "correct": (FLAG, "the label, or each of the labels, was predicted in this condition"),
+    "success": (FLAG, "right when clean and wrong in this condition; null for clean, and for images wrong when clean"),
+}
+_FIT = {
+    "detector": (NAME, "its name in the configuration"),
+    "variant": (NAME, '"as is", "clean only", "clean and noise", "supervised" or "supervised, hardened"'),
+    "fitted_on": (
+        NAME,
+        'the family of attacks whose images it was fitted to, "all attacks", or "all but FAMILY"; "" for the '
+        "unsupervised",
+    ),
+}
+ATTACKS = RunTable(
+    "attacks.parquet",
+    "with detectors: a row per attacked image: success, also at 8 bits, and norms",
+    keys=("split", "sample", "attack", "eps"),
+    columns={
+        **_IMAGE,
+        "success": (FLAG, "right when clean and wrong in this condition; null for images wrong when clean"),
+        "success_8bit": (FLAG, "the same after the attacked image was rounded to 8 bits"),
+        "linf l2": (NUMBER, "norms of attacked minus clean image, pixel units"),
+    },
+)
+READS = RunTable(
+    f"{READS_FOLDER}/*.parquet",
+    "what a detector read of each image in each condition",
+    keys=("split", "sample", "attack", "eps"),
+    columns={**_IMAGE, **_WON, "read": (NUMBERS, "what the detector's score is a function of")},
+)
+SCORES = RunTable(  # of val there are clean images and noise, of patients that no detector was fitted to
+    "scores.parquet",
+    "the score of each detector, as it was fitted, of each image in each condition",
+    keys=("split", "sample", "attack", "eps", *DETECTOR),
+    columns={**_IMAGE, **_FIT, **_WON, "score": (NUMBER, "the higher, the likelier attacked")},
+)
+ADAPTIVE_STEPS = RunTable(
+    "adaptive.parquet",
+    "with `detection.adaptive`: the step at which the attacker who knows a detector evades it, a row per image, "
+    "epsilon, detector and direction",
+    keys=("sample", "eps", *DETECTOR, "direction"),
+    columns={
+        **{name: _IMAGE[name] for name in ("sample", "group", "eps")},
+        **_FIT,
+        "right": (FLAG, "the label, or each of the labels, was predicted of the clean image"),
+        "direction": (NAME, "the way up the margin and down the score"),
+        "steps": (pa.int32(), "gradients that each start was given"),
+        "first": (
+            pa.int32(),
+            "the fewest steps that led to an image that is misclassified and undetected at the 5% threshold, of all "
+            "starts; 0: a start itself; null: none did",
+        ),
+    },
+)
+COMPARISON = RunFile(
+    "comparison.parquet",
+    "with `detection.reference`: AUROC and TPR of each detector minus the reference's on the same images, paired",
+)
 
 
 def all_but(family: str) -> str:
@@ -63,28 +129,13 @@ def leaves_out(fitted_on: str) -> bool:
 def scores_schema(
     families: Mapping[str, str] | None = None, tuned: Mapping[tuple[str, str, str], str] | None = None
 ) -> pa.Schema:
-    """Columns of scores.parquet, a row per (split, sample, attack, eps, detector, variant, fitted_on).
+    """Columns of scores.parquet.
 
     In the metadata are the family of each attack, here given by attack (one that is not there is its own), and the
     settings that each fit has chosen, as text, by (detector, variant, fitted_on).
-
-    attack                  also "adaptive", of one who knows the detector of the row
-    detector                its name in the configuration
-    variant                 "as is", "clean only", "clean and noise", "supervised" or "supervised, hardened"
-    fitted_on               the family of attacks whose images it was fitted to, "all attacks", or "all but FAMILY"; ""
-                            for the unsupervised
-    correct                 the label, or each of the labels, was predicted in this condition
-    success                 right when clean and wrong in this condition; null for clean, and for images wrong when
-                            clean
-    score                   the higher, the likelier attacked
-
-    Of val there are the rows of clean images and of noise, of patients that no detector was fitted to. A fit to all but
-    one family has scores of clean images, of noise, and of that family.
     """
-    columns = _IMAGE | dict.fromkeys(DETECTOR, NAME) | _WON | {"score": pa.float32()}
     chosen = [[*names, text] for names, text in (tuned or {}).items()]
-    more = {FAMILIES: json.dumps(dict(families or {})), TUNED: json.dumps(chosen)}
-    return pa.schema(columns, metadata=METADATA | more)
+    return SCORES.schema({FAMILIES: json.dumps(dict(families or {})), TUNED: json.dumps(chosen)})
 
 
 def read_families(folder: Path) -> dict[str, str]:
@@ -99,31 +150,14 @@ def read_tuned(folder: Path) -> dict[tuple[str, str, str], str]:
     return {(detector, variant, fitted_on): text for detector, variant, fitted_on, text in stored}
 
 
-def adaptive_schema() -> pa.Schema:
-    """Columns of adaptive.parquet, a row per (sample, eps, detector, variant, fitted_on, direction).
-
-    detector, variant, fitted_on  as those of scores.parquet, of the detector that was attacked
-    right                   the label, or each of the labels, was predicted of the clean image
-    direction               how the attacker goes up the margin and down the score
-    steps                   gradients that each start was given
-    first                   the fewest steps that led to an image that is misclassified and undetected at the 5%
-                            threshold, of all starts; 0: a start itself; null: none did
-    """
-    image = {name: _IMAGE[name] for name in ("sample", "group", "eps")}
-    columns = {"right": pa.bool_(), "direction": NAME, "steps": pa.int32(), "first": pa.int32()}
-    return pa.schema(image | dict.fromkeys(DETECTOR, NAME) | columns, metadata=METADATA)
-
-
 def read_adaptive(folder: Path) -> pd.DataFrame:
     """adaptive.parquet, with names as text and `first` as nullable whole numbers; empty where nobody attacked so.
 
     Errors are those of `tables.row_groups`.
     """
-    path = folder / ADAPTIVE_STEPS
-    if not path.is_file():
-        return adaptive_schema().empty_table().to_pandas()
-    frame: pd.DataFrame = read_table(path).to_pandas(types_mapper={pa.int32(): pd.Int32Dtype()}.get)
-    return frame.astype(dict.fromkeys([*DETECTOR, "direction"], str))
+    if not (folder / ADAPTIVE_STEPS).is_file():
+        return ADAPTIVE_STEPS.schema().empty_table().to_pandas()
+    return ADAPTIVE_STEPS.read(folder, types_mapper={pa.int32(): pd.Int32Dtype()}.get)
 
 
 def exchanged(group: pd.Series[int]) -> pd.Series[bool]:
@@ -196,17 +230,6 @@ def read_scores(folder: Path, detector: str | None = None) -> pd.DataFrame:
     return frame.assign(success=frame["success"].to_numpy(float, na_value=np.nan))
 
 
-def attacks_schema() -> pa.Schema:
-    """Columns of attacks.parquet, a row per (split, sample, attack, eps).
-
-    success                 right when clean and wrong in this condition; null for images wrong when clean
-    success_8bit            the same after the attacked image was rounded to 8 bits
-    linf, l2                norms of attacked minus clean image, pixel units
-    """
-    columns = dict.fromkeys(("success", "success_8bit"), pa.bool_()) | dict.fromkeys(("linf", "l2"), pa.float32())
-    return pa.schema(_IMAGE | columns, metadata=METADATA)
-
-
 def attack_rates(folder: Path) -> pd.DataFrame:
     """A row per (attack, eps) of the test images, and per epsilon one for all attacks together, noise left out.
 
@@ -220,8 +243,8 @@ def attack_rates(folder: Path) -> pd.DataFrame:
     The shares have their intervals in NAME_low and NAME_high, NAME_reason says why there is none. Errors are those of
     `tables.row_groups`.
     """
-    rows = read_table(folder / ATTACKS).to_pandas()
-    test = rows[rows["split"] == TEST].astype({"attack": str, "success": float, "success_8bit": float})
+    rows = ATTACKS.read(folder)
+    test = rows[rows["split"] == TEST].astype({"success": float, "success_8bit": float})
     count = test.groupby(["attack", "eps"])["sample"].transform("size")
     return pd.DataFrame(_rates(test[count == test["sample"].nunique()]))
 
@@ -255,23 +278,9 @@ class Reads(NamedTuple):
         return self.read[torch.tensor(rows.to_numpy(bool))]
 
 
-def reads_path(folder: Path, detector: str) -> Path:
-    """Path of the table of the features that a detector read."""
-    return folder / READS / f"{detector}.parquet"
-
-
-def reads_schema() -> pa.Schema:
-    """Columns of the table of what a detector read, a row per (split, sample, attack, eps).
-
-    correct, success        as those of scores.parquet
-    read                    what the detector's score is a function of
-    """
-    return pa.schema(_IMAGE | _WON | {"read": pa.list_(pa.float32())}, metadata=METADATA)
-
-
 def read_reads(folder: Path, detector: str) -> Iterator[Reads]:
     """The table, some thousand rows at a time; errors as those of `tables.row_groups`."""
-    for table in row_groups(reads_path(folder, detector)):
+    for table in row_groups(folder / READS.named(detector)):
         read = table["read"].combine_chunks()
         values = torch.from_numpy(np.array(read.values.to_numpy(zero_copy_only=False))).reshape(len(table), -1)
         facts = table.drop_columns(["read"]).to_pandas()

@@ -17,9 +17,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from dovision.functional.effects import RESOLUTION
-from dovision.store.tables import METADATA, NAME, ROW_GROUP, read_schema, row_groups
+from dovision.store.tables import INTEGER, NAME, ROW_GROUP, RunTable, read_schema, row_groups
 
-SUMS = "effect_sums.parquet"
 QUANTUM = 2.0**-47  # of `total`
 LOG_ODDS_SUM = "log_odds"  # the column of sums of effects in log-odds, which runs of earlier versions do not have
 LOG_ODDS_QUANTUM = 2.0**-24  # of `log_odds`
@@ -28,6 +27,24 @@ SUMS_AT_ONCE = 8_000_000  # sums of groups that are held at once, of 8 bytes eac
 CELL = ("condition", "unit", "class")
 SUMMED = ("effect", "log_odds_effect")  # columns of effects.parquet
 _CELLS = "dovision_cells"  # names of conditions, units and classes in their order, in the metadata
+
+SUMS = RunTable(
+    "effect_sums.parquet",
+    "unless `evaluation.keep=all`: a row per group (patient or image), condition, unit and class, with the sums of the "
+    "effects over its images, on the probability and in log-odds, of which averages and intervals are made",
+    keys=("group", *CELL),
+    columns={
+        "group": (INTEGER, "the patient, or the image where no patients are known"),
+        " ".join(CELL): (NAME, "as in effects.parquet"),
+        "images": (pa.int32(), "of the group, on which the unit acts"),
+        "total": (
+            INTEGER,
+            "sum of the effects over these images, a whole number of 2^-47; those below 2^-24 count as 0. A group's "
+            "mean is total / 2^47 / images; the average effect is the mean of these",
+        ),
+        LOG_ODDS_SUM: (INTEGER, "the same of effects in log-odds, a whole number of 2^-24"),
+    },
+)
 
 _Whole = npt.NDArray[np.int64]
 _Parts = Callable[[], Iterator[pa.Table]]
@@ -64,18 +81,8 @@ class Cells(NamedTuple):
 
 
 def sums_schema(cells: Cells) -> pa.Schema:
-    """Columns of effect_sums.parquet, a row per (group, condition, unit, class) that was measured.
-
-    group                   the patient, or the image where no patients are known
-    condition, unit, class  as in effects.parquet
-    images                  of the group, on which the unit acts
-    total                   sum of the effects over these images, a whole number of 2^-47; those below RESOLUTION count
-                            as 0. A group's mean is total / 2^47 / images; the average effect is the mean of these
-    log_odds                the same of effects in log-odds, a whole number of 2^-24
-    """
-    columns = {"group": pa.int64(), **dict.fromkeys(CELL, NAME), "images": pa.int32()}
-    columns |= {"total": pa.int64(), LOG_ODDS_SUM: pa.int64()}
-    return pa.schema(columns, metadata=METADATA | {_CELLS: json.dumps(cells)})
+    """Columns of effect_sums.parquet, with the names of conditions, units and classes in the metadata."""
+    return SUMS.schema({_CELLS: json.dumps(cells)})
 
 
 def sums_columns(

@@ -8,22 +8,17 @@ samples/run=...
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import quote
 
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
+from pyarrow import dataset
 
-from dovision.io.atomic import replacing
+from dovision.io.atomic import PARTIAL, publish
 from dovision.io.text_files import make_folder
 from dovision.store.effect_sums import SUMS
-from dovision.store.tables import EFFECTS, SAMPLES, read_schema, row_groups
-
-TABLES = (SAMPLES, EFFECTS, SUMS)
-_PART = "part-0.parquet"
+from dovision.store.tables import EFFECTS, NAME, SAMPLES, read_schema, row_groups
 
 
 def write_hive(runs: Sequence[Path], output: Path) -> list[Path]:
@@ -43,21 +38,6 @@ def write_hive(runs: Sequence[Path], output: Path) -> list[Path]:
         FileNotFoundError, ValueError: a table of a run is not there, or damaged.
         ValueError: two runs have one name, by which the rows of one would replace those of the other.
     """
-    _check_names(runs)
-    make_folder(output, setting="output")
-    written = []
-    for name in TABLES:
-        folder = output / Path(name).stem
-        for run in runs:
-            place = folder / f"run={quote(run.name, safe='')}"
-            shutil.rmtree(place, ignore_errors=True)
-            if name != SUMS or (run / name).is_file():
-                _write(run / name, place)
-        written += [folder] if folder.is_dir() else []
-    return written
-
-
-def _check_names(runs: Sequence[Path]) -> None:
     first: dict[str, Path] = {}
     for run in runs:
         if first.setdefault(run.name, run) is not run:
@@ -65,33 +45,34 @@ def _check_names(runs: Sequence[Path]) -> None:
                 f"the runs of an export must have folders of different names, got {first[run.name]} and {run}. Export "
                 "each to an output=... of its own, or rename one."
             )
+    make_folder(output, setting="output")
+    folders = {table: output / Path(table).stem for table in (SAMPLES, EFFECTS, SUMS)}
+    for table, folder in folders.items():
+        for run in runs:
+            target = folder / f"run={quote(run.name, safe='')}"
+            shutil.rmtree(target, ignore_errors=True)
+            if table is not SUMS or (run / table).is_file():
+                _write(run / table, target)
+    return [folder for folder in folders.values() if folder.is_dir()]
 
 
-def _write(path: Path, place: Path) -> None:
-    """The rows of a table, a row group at a time, each to the file of its condition."""
-    schema = _plain(read_schema(path)).remove(read_schema(path).get_field_index("condition"))
-    with ExitStack() as stack:
-        files: dict[str, pq.ParquetWriter] = {}
-        for table in row_groups(path):
-            for condition, rows in _by_condition(table):
-                if condition not in files:
-                    folder = place / f"condition={quote(condition, safe='')}"
-                    folder.mkdir(parents=True, exist_ok=True)
-                    partial = stack.enter_context(replacing(folder / _PART))
-                    files[condition] = stack.enter_context(pq.ParquetWriter(partial, schema, compression="zstd"))
-                files[condition].write_table(rows.cast(schema))
-
-
-def _by_condition(table: pa.Table) -> Iterator[tuple[str, pa.Table]]:
-    condition = table["condition"].cast(pa.string())
-    rest = table.drop_columns(["condition"])
-    for name in pc.unique(condition).to_pylist():
-        yield name, rest.filter(pc.equal(condition, name))
-
-
-def _plain(schema: pa.Schema) -> pa.Schema:
-    """The columns with names as text: categories of one file are not those of another."""
-    fields = [
-        field.with_type(field.type.value_type) if pa.types.is_dictionary(field.type) else field for field in schema
-    ]
-    return pa.schema(fields, metadata=schema.metadata)
+def _write(path: Path, folder: Path) -> None:
+    """Write the rows of a table, a row group at a time, each to the file of its condition."""
+    stored = read_schema(path)  # its categories are not those of another file
+    texts = [field.with_type(pa.string()) if field.type == NAME else field for field in stored]
+    schema = pa.schema(texts, stored.metadata)
+    partial = folder.parents[1] / f".{folder.name}{PARTIAL}"  # where no reader of the dataset looks
+    shutil.rmtree(partial, ignore_errors=True)
+    dataset.write_dataset(
+        (rows for table in row_groups(path) for rows in table.cast(schema).to_batches()),
+        partial,
+        basename_template="part-{i}.parquet",
+        format="parquet",
+        schema=schema,
+        partitioning=["condition"],
+        partitioning_flavor="hive",
+        file_options=dataset.ParquetFileFormat().make_write_options(compression="zstd"),
+        use_threads=False,
+    )
+    folder.parent.mkdir(exist_ok=True)
+    publish(partial, folder)

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 from dovision.identity.relevance import shard_name
 from dovision.store import run_files
+from dovision.store.resumable_writer import FinishedShard
 from dovision.store.run_directory import RunDirectory
-from dovision.store.shards import FinishedShard
 
 _COMPLETED = "completed"
 SHARD_KEY = "evaluation.shard="  # begins the override that chooses it
-SHARD = "shard"  # the fact of run.json by which a run is a shard of another one
+SHARD = "shard"  # the key of run.json by which a run is a shard of another one
 _NAME = re.compile(r"(?P<run>[0-9a-f]{12})-\d+-of-\d+")
 
 
@@ -31,8 +31,8 @@ def is_shard(folder: Path) -> bool:
 
 def merged_folder(folder: Path) -> Path:
     """The run directory into which the shard of a run directory is merged: that of the job in one piece."""
-    found = _NAME.fullmatch(folder.name)
-    return folder.with_name(found["run"]) if found else folder
+    match = _NAME.fullmatch(folder.name)
+    return folder.with_name(match["run"]) if match else folder
 
 
 def shard_folders(merged: Path, shards: int) -> list[Path]:
@@ -92,23 +92,18 @@ def finished_shards(merged: Path, shards: int, origin: Mapping[str, Any]) -> lis
         ValueError: some are missing, were changed since, or are of other code, configuration, data or weights.
     """
     check_complete(merged, shards)
-    return [_finished(folder, (number, shards), origin) for number, folder in enumerate(shard_folders(merged, shards))]
-
-
-def _finished(folder: Path, place: Sequence[int], origin: Mapping[str, Any]) -> FinishedShard:
-    facts = RunDirectory(folder).facts()
-    own = facts.get(SHARD, {})
-    unlike = [name for name, value in origin.items() if _plain(facts.get(name)) != _plain(value)]
-    if (own.get("number"), own.get("of")) != tuple(place):
-        unlike.append("place among the shards")
-    wrong = [f"other {', '.join(unlike)}"] if unlike else run_files.digest_differences(folder, facts)
-    if wrong:
-        raise ValueError(
-            f"shard {place[0]} of {place[1]} must be of the run that it is merged into, got {'; '.join(wrong)} in "
-            f"{folder}. Run the sweep again, which measures it again."
-        )
-    return FinishedShard(folder, int(facts["images"]), own["state"], own["maps"])
-
-
-def _plain(value: object) -> str:
-    return json.dumps(value, sort_keys=True)
+    finished = []
+    for number, folder in enumerate(shard_folders(merged, shards)):
+        record = RunDirectory(folder).facts()
+        shard = record.get(SHARD, {})
+        unlike = [name for name, value in origin.items() if json.loads(json.dumps(value)) != record.get(name)]
+        if (shard.get("number"), shard.get("of")) != (number, shards):
+            unlike.append("place among the shards")
+        if wrong := [f"other {', '.join(unlike)}"] if unlike else run_files.digest_differences(folder, record):
+            raise ValueError(
+                f"shard {number} of {shards} must be of the run that it is merged into, got {'; '.join(wrong)} in "
+                f"{folder}. Run the sweep again, which measures it again."
+            )
+        states = {"effects": shard["state"], "maps": shard["maps"]}
+        finished.append(FinishedShard(folder, int(record["images"]), states))
+    return finished

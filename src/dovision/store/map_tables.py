@@ -11,15 +11,47 @@ from typing import NamedTuple
 import pandas as pd
 import pyarrow as pa
 
-from dovision.store.tables import METADATA, NAME, read_schema, read_table, write_table
+from dovision.store.tables import FLAG, INTEGER, NAME, NUMBER, NUMBERS, RunTable, read_schema, write_table
 from dovision.types import BOX_COLUMNS
 
-MAPS_FILE = "maps.parquet"
-BOXES_FILE = "boxes.parquet"
 AS_IS = "as is"  # the variant of the map that is shown and judged
 PERTURBED = "perturbed"  # of the image with a little noise
 PERMUTED = "permuted labels"  # of a classifier fitted to permuted labels
 RANDOMISED = "randomised "  # "randomised k of n": of the classifier with k of its n uppermost layers randomised
+
+
+MAPS_FILE = RunTable(
+    "maps.parquet",
+    "with explainers: a row per map, on one grid of cells, and how it was judged",
+    keys=("sample", "class", "explainer", "variant"),
+    columns={
+        "sample group": (INTEGER, "the row in the split, the patient"),
+        "explainer class": (NAME, "whose map it is, and the class that it speaks for"),
+        "variant": (NAME, '"as is", "perturbed", "randomised 1 of 3", ..., "permuted labels"'),
+        "correct": (FLAG, "whether the classifier is right about that class on that image; null without a label"),
+        "state": (NAME, '"ok", "zero" (no positive cell) or "not finite"'),
+        "cells": (NUMBERS, "the map: rows * columns area means, row by row"),
+        "spread": (
+            NUMBERS,
+            "the standard deviation over the maps of which the map is the mean, cell by cell, as of several "
+            'interventions; null where it is one map, and but for "as is"',
+        ),
+        "deletion insertion": (
+            NUMBER,
+            'areas under the curves of the class probability, in [0, 1]; null but for "as is"',
+        ),
+    },
+)
+BOXES_FILE = RunTable(
+    "boxes.parquet",
+    "a row per object of the images that has a box",
+    keys=("sample", "object", "top", "left", "bottom", "right"),
+    columns={
+        "sample": (INTEGER, "the row in the split, of those that are evaluated"),
+        "object label": (pa.string(), "the name of the object, and the class that it speaks for, or null"),
+        "top left bottom right": (pa.int32(), "its box, in pixels of the image"),
+    },
+)
 
 
 class MapGrid(NamedTuple):
@@ -33,30 +65,9 @@ class MapGrid(NamedTuple):
 
 
 def maps_schema(rows: int, columns: int, height: int, width: int, margin: float, reference: str) -> pa.Schema:
-    """Columns of maps.parquet, a row per (sample, class, explainer, variant); the arguments travel as its metadata.
-
-    sample, group           the row in the split, the patient
-    explainer, class        whose map it is, and the class that it speaks for
-    variant                 "as is", "perturbed", "randomised 1 of 3", ..., "permuted labels"
-    correct                 whether the classifier is right about that class on that image; null without a label
-    state                   "ok", "zero" (no positive cell) or "not finite"
-    cells                   the map: rows * columns area means, row by row
-    spread                  the standard deviation over the maps of which the map is the mean, cell by cell, as of
-                            several interventions; null where it is one map, and but for "as is"
-    deletion, insertion     areas under the curves of the class probability, in [0, 1]; null but for "as is"
-    """
+    """Columns of maps.parquet; the grid, and the explainer that others are compared with, travel as its metadata."""
     grid = MapGrid(rows, columns, height, width, margin)
-    fields = {"sample": pa.int64(), "group": pa.int64(), **dict.fromkeys(("explainer", "class", "variant"), NAME)}
-    fields |= {"correct": pa.bool_(), "state": NAME, "cells": pa.list_(pa.float32()), "spread": pa.list_(pa.float32())}
-    fields |= dict.fromkeys(("deletion", "insertion"), pa.float32())
-    settings = {name: f"{value:g}" for name, value in grid._asdict().items()}
-    return pa.schema(fields, metadata=METADATA | settings | {"reference": reference})
-
-
-def boxes_schema() -> pa.Schema:
-    """Columns of boxes.parquet, a row per (sample, object) of the samples explained: those of `Images.boxes`."""
-    kinds = [pa.int64(), pa.string(), pa.string(), *[pa.int32()] * 4]
-    return pa.schema(list(zip(BOX_COLUMNS, kinds, strict=True)), metadata=METADATA)
+    return MAPS_FILE.schema({**{name: f"{value:g}" for name, value in grid._asdict().items()}, "reference": reference})
 
 
 def read_maps(folder: Path) -> pd.DataFrame:
@@ -64,8 +75,7 @@ def read_maps(folder: Path) -> pd.DataFrame:
 
     Errors are those of `tables.read_table`.
     """
-    names = ("explainer", "class", "variant", "state")
-    return read_table(folder / MAPS_FILE).to_pandas().astype(dict.fromkeys(names, str))
+    return MAPS_FILE.read(folder)
 
 
 def read_grid(folder: Path) -> MapGrid:
@@ -82,13 +92,12 @@ def read_reference(folder: Path) -> str:
 
 def write_boxes(folder: Path, boxes: pd.DataFrame) -> None:
     """Write boxes.parquet, from rows of `Images.boxes`."""
-    rows = pa.Table.from_pandas(boxes, boxes_schema(), preserve_index=False)
-    write_table(folder / BOXES_FILE, boxes_schema(), [rows])
+    write_table(folder / BOXES_FILE, BOXES_FILE.schema(), [BOXES_FILE.from_frame(boxes)])
 
 
 def read_box_table(folder: Path) -> pd.DataFrame:
     """boxes.parquet; `label` is None where an object speaks for no class; errors as those of `tables.read_table`."""
-    boxes = read_table(folder / BOXES_FILE).to_pandas()
+    boxes = BOXES_FILE.read(folder)
     return boxes.assign(label=boxes["label"].astype(object).where(boxes["label"].notna(), None))
 
 

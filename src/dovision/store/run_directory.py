@@ -16,9 +16,9 @@ from dovision.io.atomic import remove_partial
 from dovision.io.locking import Lock, is_locked
 from dovision.io.text_files import make_folder, read_json, write_json, write_text, yaml_text
 from dovision.store import run_files
+from dovision.store.resumable_writer import SHARDS_FOLDER
 from dovision.store.run_files import LOCK, RUN
 from dovision.store.schemas import DIGESTS, RunRecord, validated, verified, with_digest
-from dovision.store.shards import SHARDS_FOLDER
 
 DONE = "already completed, nothing to do"
 OUTDATED = "outdated"  # the state of a completed run that does not stand for the one that is asked for

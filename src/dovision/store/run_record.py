@@ -154,7 +154,7 @@ def _check_files(run: Run) -> None:
             f"the files in {run.folder} must be as the run has left them, but {'; '.join(found)}. Run its command "
             "again, which measures them again, or put the files back."
         )
-    for name in {SAMPLES, EFFECTS, *run_files.digested_files(run.folder)}:
+    for name in {SAMPLES.path, EFFECTS.path, *run_files.digested_files(run.folder)}:
         if name.endswith(".parquet"):
             read_schema(run.folder / name)
 

@@ -1,4 +1,4 @@
-"""The two tables of a run: their columns, how they are written as the run goes, and how they are read.
+"""Tables of a run: their declarations, the one writer, and the one reader.
 
 Rows come image by image, within an image condition by condition, unit by unit, class by class; readers rely on the
 columns alone.
@@ -7,10 +7,11 @@ columns alone.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -25,17 +26,153 @@ from dovision.functional.effects import RESOLUTION
 from dovision.io.atomic import replacing
 from dovision.types import Box, Task
 
-SAMPLES = "samples.parquet"
-EFFECTS = "effects.parquet"
 TABLE_FORMAT = "4"  # raised whenever a column changes its name, type or meaning
 ROW_GROUP = 100_000  # rows
 CLEAN = "clean"  # the condition of the images as they are
 
 NAME = pa.dictionary(pa.int32(), pa.string())  # few names, each many times
+INTEGER, NUMBER, FLAG, NUMBERS = pa.int64(), pa.float32(), pa.bool_(), pa.list_(pa.float32())  # types of columns
 METADATA = {"dovision_format": TABLE_FORMAT}
 KEPT = "dovision_keep"  # which classes have rows, in the metadata of effects.parquet, unless all have
 TASK = "dovision_task"  # the classes, in the metadata of samples.parquet
 PER_CLASS = ("probabilities", "logits")  # columns of samples.parquet with a list of numbers, one a class
+REMOVED, RESUMED, STAYS = "measured again", "resumed", "continued"  # a file of an unfinished run, by a new start
+
+
+@dataclass(frozen=True, eq=False)
+class RunFile:
+    """A file of a run directory, or several that are named alike; `folder / file` is its path.
+
+    Args:
+        path: in the run directory, with * for names.
+        meaning: the content, for docs/reference/run_directory.md.
+        digested: whether run.json records its digest once the run is completed.
+        restart: what a new start makes of it, REMOVED, RESUMED or STAYS.
+    """
+
+    path: str
+    meaning: str
+    digested: bool = True
+    restart: str = REMOVED
+
+    def __fspath__(self) -> str:
+        return self.path
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, RunFile) and self.path == other.path
+
+    def __hash__(self) -> int:
+        return hash(self.path)
+
+    def find(self, folder: Path) -> list[Path]:
+        """Its paths in a run directory."""
+        return sorted(folder.glob(self.path))
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class RunTable(RunFile):
+    """A table of a run: its file, its columns, and those that name a row.
+
+    Args:
+        columns: type and meaning by names, those of columns that share both separated by blanks.
+        keys: names of the columns by which rows differ.
+    """
+
+    columns: Mapping[str, tuple[pa.DataType, str]]
+    keys: tuple[str, ...]
+
+    def schema(
+        self,
+        metadata: Mapping[str, str] = MappingProxyType({}),
+        types: Mapping[str, pa.DataType] = MappingProxyType({}),
+    ) -> pa.Schema:
+        """The columns, some of another type than declared, and the metadata besides the format."""
+        declared = {name: column for names, (column, _) in self.columns.items() for name in names.split()}
+        return pa.schema(declared | dict(types), metadata=METADATA | dict(metadata))
+
+    def named(self, name: str) -> RunTable:
+        """The table of this name, of several that are named alike."""
+        return replace(self, path=self.path.replace("*", name))
+
+    def from_frame(self, frame: pd.DataFrame) -> pa.RecordBatch:
+        """Rows of the table, from a frame with its columns in whatever order."""
+        schema = self.schema()
+        rows = pa.Table.from_pandas(frame[schema.names], schema, preserve_index=False).combine_chunks().to_batches()
+        return rows[0] if rows else pa.RecordBatch.from_pylist([], schema)
+
+    def read(
+        self, folder: Path, samples: Collection[int] | None = None, types_mapper: Callable[..., Any] | None = None
+    ) -> pd.DataFrame:
+        """The table of a run, or the rows of some samples, with names as text; errors are those of `row_groups`."""
+        table = read_table(folder / self, samples=samples)
+        names = [field.name for field in table.schema if pa.types.is_dictionary(field.type)]
+        frame: pd.DataFrame = table.to_pandas(types_mapper=types_mapper).astype(dict.fromkeys(names, str))
+        return frame
+
+
+SAMPLES = RunTable(
+    "samples.parquet",
+    "a row per image and condition: label, prediction, all probabilities and logits, entropy, margin, success of the "
+    "attack",
+    keys=("sample", "condition"),
+    columns={
+        "sample": (INTEGER, "the place in the split's order"),
+        "name": (pa.string(), "the file or name of the image"),
+        "group": (INTEGER, "the patient"),
+        "condition": (NAME, '"clean", or such as "eps=0.1" and "eps=8/255"'),
+        "eps": (pa.float64(), "the epsilon in pixel units, 0 for clean"),
+        "label prediction": (INTEGER, "a class number; for multilabel a list of zeros and ones; -1 where not known"),
+        "probability": (NUMBER, "the highest class probability"),
+        "entropy": (NUMBER, "nats; for multilabel the sum of the labels' binary entropies"),
+        "margin": (NUMBER, "highest minus second-highest probability; for multilabel the smallest 2 |P - threshold|"),
+        "correct": (FLAG, "the label, or each of the known labels, was predicted; null where none is known"),
+        "success": (
+            FLAG,
+            "right before the attack and wrong after it; null for clean and for images wrong before. Of an image "
+            "without a label: the prediction is another",
+        ),
+        "success_8bit": (FLAG, "the same after the attacked image was rounded to 8 bits"),
+        "linf l2": (NUMBER, "norms of attacked minus clean image, pixel units"),
+        "mean_abs_expected_effect": (NUMBER, "mean of |expected effect| over units; for multilabel also over labels"),
+        "mean_expected_logit_effect": (NUMBER, "mean of expected_logit_effect of effects.parquet, over the same"),
+        " ".join(PER_CLASS): (NUMBERS, "P(y_k given x) and the logit of each class"),
+    },
+)
+EFFECTS = RunTable(
+    "effects.parquet",
+    "a row per image, condition, unit and class: control, treated, effect, log-odds effect, expected effect, the same "
+    "of logits (change of the logits weighted by P(y given x)), and the divergence by class",
+    keys=("sample", "condition", "unit", "class"),
+    columns={
+        "sample": (INTEGER, "as in samples.parquet"),
+        "condition unit class": (NAME, "names; of the classes that `evaluation.keep` chooses"),
+        "control treated": (NUMBER, "P(y_k given x) and P(y_k given do(u), x) in the condition"),
+        "effect": (NUMBER, "treated minus control"),
+        "log_odds_effect": (NUMBER, "the same on log P / (1 - P)"),
+        "expected_effect": (NUMBER, "effect weighted by P(y_k given x); for multiclass one number of the unit"),
+        "expected_logit_effect": (NUMBER, "the same of logits: their change weighted by P(y_k given x)"),
+        "divergence": (
+            NUMBER,
+            "the class's term of KL(P(y given x) || P(y given do(u), x)), nats, which is their sum; for multilabel the "
+            "KL of the label",
+        ),
+        "top left bottom right": (
+            pa.int32(),
+            "what the unit touches, in pixels of the image; null if it has no place in the image",
+        ),
+    },
+)
+
+
+def samples_schema(task: Task) -> pa.Schema:
+    """Columns of samples.parquet, with the classes in the metadata."""
+    numbers = dict.fromkeys(("label", "prediction"), pa.list_(pa.int8())) if task.multilabel else {}
+    return SAMPLES.schema({TASK: json.dumps(asdict(task))}, numbers)
+
+
+def effects_schema(keep: str = KEEP_ALL) -> pa.Schema:
+    """Columns of effects.parquet, with the classes that have rows in the metadata."""
+    return EFFECTS.schema({} if keep == KEEP_ALL else {KEPT: keep})
 
 
 def repeated(name: str, count: int) -> pa.DictionaryArray:
@@ -51,53 +188,6 @@ def success(correct: Tensor, before: Tensor) -> pa.Array:
 def boxes_of(rows: pd.DataFrame) -> list[Box]:
     """The boxes of rows with columns top, left, bottom, right, whole numbers."""
     return [Box(*map(int, edges)) for edges in rows[list(Box._fields)].to_numpy()]
-
-
-def samples_schema(task: Task) -> pa.Schema:
-    """Columns of samples.parquet, a row per (sample, condition).
-
-    sample, name, group     the place in the split's order, the file or name of the image, the patient
-    condition, eps                "clean", or such as "eps=0.1" and "eps=8/255"; the epsilon in pixel units, 0 for clean
-    label, prediction       a class number; for multilabel a list of zeros and ones; -1 where not known
-    probability             the highest class probability
-    entropy                 nats; for multilabel the sum of the labels' binary entropies
-    probabilities, logits   P(y_k | x) and the logit of each class, a list
-    margin                  highest minus second-highest probability; for multilabel the smallest 2 |P - threshold|
-    correct                 the label, or each of the known labels, was predicted; null where none is known
-    success                 right before the attack and wrong after it; null for clean and for images wrong before.
-                            Of an image without a label: the prediction is another
-    success_8bit            the same after the attacked image was rounded to 8 bits
-    linf, l2                norms of attacked minus clean image, pixel units
-    mean_abs_expected_effect  mean of |expected effect| over units; for multilabel over units and labels
-    mean_expected_logit_effect  mean of expected_logit_effect of effects.parquet, over the same
-    """
-    number = pa.list_(pa.int8()) if task.multilabel else pa.int64()
-    columns = {"sample": pa.int64(), "name": pa.string(), "group": pa.int64(), "condition": NAME, "eps": pa.float64()}
-    columns |= {"label": number, "prediction": number}
-    columns |= dict.fromkeys(("probability", "entropy", "margin"), pa.float32())
-    columns |= dict.fromkeys(("correct", "success", "success_8bit"), pa.bool_())
-    columns |= dict.fromkeys(("linf", "l2", "mean_abs_expected_effect", "mean_expected_logit_effect"), pa.float32())
-    columns |= dict.fromkeys(PER_CLASS, pa.list_(pa.float32()))
-    return pa.schema(columns, metadata=METADATA | {TASK: json.dumps(asdict(task))})
-
-
-def effects_schema(keep: str = KEEP_ALL) -> pa.Schema:
-    """Columns of effects.parquet, a row per (sample, condition, unit, class), of the classes that `keep` names.
-
-    control, treated        P(y_k | x) and P(y_k | do(u), x) in the condition
-    effect                  treated minus control
-    log_odds_effect         the same on log P / (1 - P)
-    expected_effect         effect weighted by P(y_k | x); for multiclass one number of the unit, in each row of it
-    expected_logit_effect   the same of logits: their change weighted by P(y_k | x)
-    divergence              the class's term of KL(P(y | x) || P(y | do(u), x)), nats, which is their sum; multilabel:
-                            the KL of the label
-    top, left, bottom, right  what the unit touches, in pixels of the image; null if it has no place in the image
-    """
-    columns = {"sample": pa.int64(), **dict.fromkeys(("condition", "unit", "class"), NAME)}
-    numbers = ("control", "treated", "effect", "log_odds_effect", "expected_effect", "expected_logit_effect")
-    columns |= dict.fromkeys((*numbers, "divergence"), pa.float32())
-    columns |= dict.fromkeys(("top", "left", "bottom", "right"), pa.int32())
-    return pa.schema(columns, metadata=METADATA | ({} if keep == KEEP_ALL else {KEPT: keep}))
 
 
 class TableWriter:
@@ -316,5 +406,4 @@ def read_groups(folder: Path) -> pd.Series[int]:
 
 def read_effects(folder: Path, samples: Collection[int]) -> pd.DataFrame:
     """The rows of effects.parquet of a few samples, with `condition`, `unit` and `class` as text."""
-    rows: pd.DataFrame = read_table(folder / EFFECTS, samples=samples).to_pandas()
-    return rows.astype(dict.fromkeys(("condition", "unit", "class"), str))
+    return EFFECTS.read(folder, samples=samples)

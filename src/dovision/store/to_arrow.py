@@ -130,6 +130,20 @@ def done_rows(rows: pa.RecordBatch) -> pa.RecordBatch:
     return rows if placed.false_count == 0 else rows.filter(placed)
 
 
+def by_sample(conditions: Sequence[pa.RecordBatch], images: int) -> pa.RecordBatch:
+    """The rows of the same images in several conditions, image by image, and condition by condition within an image.
+
+    Args:
+        conditions: for each condition its rows, image by image, the same number for each image.
+        images: how many images there are.
+    """
+    ends = np.cumsum([len(rows) for rows in conditions])
+    places = [rows.reshape(images, -1) for rows in np.split(np.arange(ends[-1]), ends[:-1])]
+    order = np.concatenate(places, axis=1).reshape(-1)
+    table = pa.Table.from_batches(conditions).unify_dictionaries().combine_chunks().take(order)
+    return table.combine_chunks().to_batches()[0]
+
+
 def task_entropy(probability: Tensor, task: Task) -> Tensor:
     """Entropy of the prediction in nats, shape (B,); for multilabel the sum of the labels' binary entropies."""
     total = torch.special.entr(probability).sum(-1)

@@ -214,13 +214,14 @@ class JobTasks:
 
     def _effects(self, folder: Path) -> Evaluation:
         networks = {CLASSIFIER: self.classifier, AUTOENCODER: self.with_autoencoder}
-        where = self.settings, folder, self.images, networks, self.intervention
-        evaluation = callbacks.effect_evaluation(*where, NoAttack(), {})
+        inputs = callbacks.EvaluationInputs(folder, self.images, [], networks)
+        evaluation = callbacks.effect_evaluation(self.settings, inputs, self.intervention, NoAttack())
         evaluation.refuses_approximation = False  # as that of random weights would be
         return evaluation
 
     def _maps(self, folder: Path) -> Evaluation:
-        (evaluation,) = callbacks.map_evaluation(self.settings, folder, self.images, [], {CLASSIFIER: self.classifier})
+        inputs = callbacks.EvaluationInputs(folder, self.images, [], {CLASSIFIER: self.classifier})
+        (evaluation,) = callbacks.map_evaluation(self.settings, inputs)
         return evaluation
 
     def _attack(self, attack: Attack, settings: Mapping[str, Any], images: float) -> TimedTask:

@@ -5,7 +5,7 @@ import pyarrow as pa
 import pytest
 
 from dovision.report.figures.latents import Latents
-from dovision.store.activity import ACTIVITY, activity_schema
+from dovision.store.activity import ACTIVITY
 from dovision.store.run_record import read_sweep
 from dovision.store.tables import write_table
 from made_runs import write_run
@@ -25,8 +25,8 @@ def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("latents")
     write_run(folder / "1a", ["intervention=latent"], eps=(), grid=None)
     rows = [active(0, 3, 1.0), active(0, 15, 2.0), active(1, 15, 5.0), active(2, 15, 3.0), active(9, 15, 8.0)]
-    table = pa.Table.from_pylist(rows, schema=activity_schema())
-    write_table(folder / "1a" / ACTIVITY, activity_schema(), [table])
+    table = pa.Table.from_pylist(rows, schema=ACTIVITY.schema())
+    write_table(folder / "1a" / ACTIVITY, ACTIVITY.schema(), [table])
     return read_sweep(folder)[0]
 
 

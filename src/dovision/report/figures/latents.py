@@ -15,7 +15,7 @@ from dovision.findings.number_text import bracketed
 from dovision.report.plots import in_grey
 from dovision.report.report_figure import FigureComponent, ReportFigure, caption, span
 from dovision.report.style import LINE, SMALL, canvas, styled
-from dovision.store.activity import ACTIVITY, read_activity
+from dovision.store.activity import ACTIVITY
 from dovision.store.map_tables import known_boxes
 from dovision.store.run_record import Run
 from dovision.store.tables import CLEAN
@@ -32,7 +32,7 @@ class Latents(FigureComponent):
     def of_run(self, run: Run) -> Iterator[ReportFigure]:
         if not (run.folder / ACTIVITY).is_file():
             return
-        activity = read_activity(run.folder)
+        activity = ACTIVITY.read(run.folder)
         pictured = samples_in_conditions(run.folder, [CLEAN])
         frame = self._top_images(activity[activity["sample"].isin(pictured)], _average_effects(run))
         if len(frame):

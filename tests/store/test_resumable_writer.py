@@ -7,21 +7,24 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from dovision.store import shards as module
-from dovision.store.shards import Shards, by_sample
-from dovision.store.tables import METADATA, NAME
+from dovision.store import resumable_writer as module
+from dovision.store.resumable_writer import FinishedShard, ResumableWriter, Resume
+from dovision.store.tables import INTEGER, NAME, RunTable
+from dovision.store.to_arrow import by_sample
 
-SCHEMA = pa.schema({"sample": pa.int64(), "unit": NAME}, metadata=METADATA)
+TABLE = RunTable("t.parquet", "", columns={"sample": (INTEGER, ""), "unit": (NAME, "")}, keys=("sample",))
+SCHEMA = TABLE.schema()
 UNITS = ["b", "a", "c"]
 
 
 def rows(*samples):
     units = pa.array([UNITS[sample % 3] for sample in samples]).dictionary_encode()
-    return {"t.parquet": pa.RecordBatch.from_pydict({"sample": list(samples), "unit": units}, schema=SCHEMA)}
+    return {TABLE: pa.RecordBatch.from_pydict({"sample": list(samples), "unit": units}, schema=SCHEMA)}
 
 
-def opened(folder, every=2, origin=(("code", "1"),), **ranks):
-    return Shards(folder, "effects", {"t.parquet": SCHEMA}, every, dict(origin), **ranks)
+def opened(folder, every=2, origin=(("code", "1"),), shards=None, **options):
+    resume = Resume(every, None if origin is None else dict(origin), shards)
+    return ResumableWriter(folder, "effects", {TABLE: SCHEMA}, resume, **options)
 
 
 def test_what_was_finished_is_found_again_and_the_table_is_the_same_to_the_byte(tmp_path):
@@ -42,7 +45,7 @@ def test_what_was_finished_is_found_again_and_the_table_is_the_same_to_the_byte(
     assert first.read_bytes() == second.read_bytes()
 
 
-def test_parts_of_other_code_data_or_weights_are_not_used(tmp_path, caplog):
+def test_chunks_of_other_code_data_or_weights_are_not_used(tmp_path, caplog):
     opened(tmp_path, every=1).add(1, rows(0), {})
     with caplog.at_level("INFO"):
         again = opened(tmp_path, origin=(("code", "2"),))
@@ -50,7 +53,7 @@ def test_parts_of_other_code_data_or_weights_are_not_used(tmp_path, caplog):
     assert "measured again, since these differ: code" in caplog.text
 
 
-def test_a_part_without_its_last_file_is_not_finished(tmp_path):
+def test_a_chunk_without_its_last_file_is_not_finished(tmp_path):
     opened(tmp_path, every=1).add(1, rows(0), {})
     (tmp_path / "shards" / "effects" / "0-of-1" / "1.json").unlink()
     assert opened(tmp_path).done == 0
@@ -58,56 +61,58 @@ def test_a_part_without_its_last_file_is_not_finished(tmp_path):
 
 def test_slow_rows_are_finished_before_the_images_are_enough(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "_SECONDS", 0)
-    parts = opened(tmp_path, every=100)
-    parts.add(1, rows(0), {})
-    assert parts.done == 1
+    writer = opened(tmp_path, every=100)
+    writer.add(1, rows(0), {})
+    assert writer.done == 1
 
 
 def test_tables_may_lie_in_a_folder_of_the_run(tmp_path):
     (tmp_path / "reads").mkdir()
-    for own in ({"reads/t.parquet": SCHEMA}, {"reads/t.parquet": SCHEMA}):
-        parts = Shards(tmp_path, "detection", own, 1, {})
-        if not parts.done:
-            parts.add(1, {"reads/t.parquet": rows(0)["t.parquet"]}, {})
-    parts.join()
+    table = RunTable("reads/*.parquet", "", columns=TABLE.columns, keys=()).named("t")
+    for done in (0, 1):
+        writer = ResumableWriter(tmp_path, "detection", {table: SCHEMA}, Resume(1, {}))
+        assert writer.done == done
+        if not done:
+            writer.add(1, {table: rows(0)[TABLE]}, {})
+    writer.join()
     assert pq.read_table(tmp_path / "reads" / "t.parquet")["sample"].to_pylist() == [0]
 
 
-def test_no_start_resumes_from_shards_without_an_origin(tmp_path):
-    Shards(tmp_path, "maps", {"t.parquet": SCHEMA}, 1, None).add(1, rows(0), {})
-    again = Shards(tmp_path, "maps", {"t.parquet": SCHEMA}, 1, None)
+def test_no_start_resumes_from_chunks_without_an_origin_and_none_is_left(tmp_path):
+    opened(tmp_path, 1, origin=None).add(1, rows(0), {})
+    again = opened(tmp_path, origin=None)
     assert again.done == 0
-    again.remove()
-    assert not list(tmp_path.iterdir())
+    again.join()
+    assert [path.name for path in tmp_path.iterdir()] == ["t.parquet"]
 
 
 def test_many_rows_are_finished_before_the_images_are_enough(tmp_path):
-    parts = opened(tmp_path, every=100, row_group=3)
-    parts.add(1, rows(0, 0), {})
-    assert parts.done == 0
-    parts.add(1, rows(1, 1), {})
-    assert parts.done == 2
+    writer = opened(tmp_path, every=100, row_group=3)
+    writer.add(1, rows(0, 0), {})
+    assert writer.done == 0
+    writer.add(1, rows(1, 1), {})
+    assert writer.done == 2
 
 
-def test_the_parts_of_several_devices_are_joined_in_their_order(tmp_path):
-    second, first = (opened(tmp_path, rank=rank, devices=2) for rank in (1, 0))
+def test_the_chunks_of_several_devices_are_joined_in_their_order(tmp_path):
+    second, first = (opened(tmp_path, device=(rank, 2)) for rank in (1, 0))
     second.add(2, rows(2, 3), {})
     first.add(2, rows(0, 1), {})
     first.join()
     assert pq.read_table(tmp_path / "t.parquet")["sample"].to_pylist() == [0, 1, 2, 3]
 
 
-def test_a_part_without_images_is_not_adopted(tmp_path):
-    parts = []
+def test_a_shard_without_images_is_not_adopted(tmp_path):
+    shards = []
     for name, samples in (("one", (0, 1)), ("none", ())):
-        part = opened(tmp_path / name)
-        part.add(2 * bool(samples), rows(*samples), {"passes": len(samples)})
-        part.flush()
-        part.join()
-        parts.append(module.FinishedShard(tmp_path / name, len(samples), {"passes": len(samples)}))
-    whole = opened(tmp_path / "whole")
-    whole.adopt(parts)
+        shard = opened(tmp_path / name)
+        shard.add(2 * bool(samples), rows(*samples), {"passes": len(samples)})
+        shard.flush()
+        shard.join()
+        shards.append(FinishedShard(tmp_path / name, len(samples), {"effects": {"passes": len(samples)}}))
+    whole = opened(tmp_path / "whole", shards=shards)
     whole.join()
+    assert (whole.done, whole.state) == (2, {"passes": 2})
     assert pq.read_table(tmp_path / "whole" / "t.parquet")["sample"].to_pylist() == [0, 1]
 
 
@@ -135,7 +140,7 @@ def interrupted(folder, line):
 
     def trace(frame, event, argument):
         nonlocal left
-        if not frame.f_code.co_filename.endswith("store/shards.py"):
+        if not frame.f_code.co_filename.endswith("store/resumable_writer.py"):
             return None
         if event == "line":
             left -= 1

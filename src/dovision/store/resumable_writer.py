@@ -1,0 +1,284 @@
+"""Tables in finished chunks, from which a stopped run resumes, and in one order, by sample, on any number of devices.
+
+shards/effects/<rank>-of-<devices>/origin.json          what the rows depend on
+                                  64.json              written last: the first 64 images are finished
+                                  64.samples.parquet   the rows since the chunk before
+                                  64.effects.parquet
+shards/{maps,detection,adaptive}/                       the same of maps, of what detectors read, of adaptive attacks
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext, suppress
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, NamedTuple, TypeAlias
+from uuid import uuid4
+
+import numpy as np
+import pyarrow as pa
+
+from dovision import checks
+from dovision.io.atomic import remove_partial, replacing
+from dovision.io.text_files import read_json, write_json
+from dovision.store.tables import ROW_GROUP, RunTable, row_groups, write_table
+
+log = logging.getLogger(__name__)
+SHARDS_FOLDER = "shards"
+_ORIGIN = "origin.json"
+_SECONDS = 60.0  # after which a chunk is finished however few its images are
+Merge: TypeAlias = Callable[[Callable[[], Iterator[pa.Table]], pa.Schema], Iterator[pa.RecordBatch]]
+
+
+class FinishedShard(NamedTuple):
+    """A completed run that measured a shard of a job's images: its directory, and how many there are.
+
+    `states` have what was counted over them, by the name of the evaluation, "effects" or "maps".
+    """
+
+    folder: Path
+    images: int
+    states: Mapping[str, Mapping[str, Any]]
+
+
+class Resume(NamedTuple):
+    """The rows that an evaluation takes over from earlier starts of its run, or from shards of its job.
+
+    Args:
+        every: images after which their rows are finished on disk; or earlier, after a minute, or when there are enough
+            rows.
+        origin: all that the rows depend on, in plain types; a change of it is the end of finished rows. None: no other
+            start resumes from them.
+        shards: completed runs that measured all images in their order; their rows are taken, and none is measured.
+            None: there are none.
+    """
+
+    every: int = 64
+    origin: Mapping[str, Any] | None = None
+    shards: Sequence[FinishedShard] | None = None
+
+
+NO_RESUME = Resume()
+
+
+class _Waiting(NamedTuple):
+    """Rows that are in no finished chunk yet; replaced as one, so that a signal finds it whole at any moment."""
+
+    done: int  # images that are finished, the first ones
+    images: int  # those that wait
+    rows: Mapping[RunTable, tuple[pa.RecordBatch, ...]]
+    state: Mapping[str, Any]
+
+
+class ResumableWriter:
+    """Rows of the images of one device, in order, written in finished chunks and joined at the end.
+
+    Chunks of another origin are removed: rows of other code, data or weights never stand beside these.
+
+    Args:
+        folder: the run directory.
+        name: of the evaluation, and of the folder of its chunks.
+        schemas: of its tables.
+        resume: what is taken over of an earlier start.
+        device: its rank, and how many there are.
+        merges: by table, what makes one table of all chunks, from a function that gives them and the schema, where that
+            is more than their rows one after the other.
+        row_group: rows that are held in memory, and written together.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        name: str,
+        schemas: Mapping[RunTable, pa.Schema],
+        resume: Resume,
+        device: tuple[int, int] = (0, 1),
+        merges: Mapping[RunTable, Merge] = MappingProxyType({}),
+        row_group: int = ROW_GROUP,
+    ) -> None:
+        self.run = folder
+        self.name = name
+        self.schemas = schemas
+        self.every = checks.positive_int("evaluation.checkpoint_every", resume.every, checks.MOST_IMAGES)
+        self.origin = resume.origin
+        self.merges = merges
+        self.row_group = row_group
+        rank, self.devices = device
+        self.folder = self._folder(rank)
+        self._begin()
+        self._flushed = time.monotonic()
+        self._waiting = self._resumed()
+        if resume.shards:
+            self._adopt([shard for shard in resume.shards if shard.images])
+
+    def __enter__(self) -> ResumableWriter:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        """Finish what waits, at an exception as well; where that fails, it is the first exception that counts."""
+        with suppress(OSError) if kind else nullcontext():  # the disk may be full
+            self.flush()
+
+    @property
+    def done(self) -> int:
+        """Number of finished images, the first ones."""
+        return self._waiting.done
+
+    @property
+    def state(self) -> Mapping[str, Any]:
+        """As given to `add` with the last images; empty if there are none."""
+        return self._waiting.state
+
+    def add(self, images: int, rows: Mapping[RunTable, pa.RecordBatch], state: Mapping[str, Any]) -> None:
+        """Add the rows of the next images, and the state after all images so far, in plain types."""
+        before = self._waiting
+        batches = {table: (*before.rows[table], rows[table]) for table in self.schemas}
+        self._waiting = _Waiting(before.done, before.images + images, batches, dict(state))
+        late = time.monotonic() - self._flushed >= _SECONDS
+        if (
+            late
+            or self._waiting.images >= self.every
+            or any(sum(map(len, waiting)) >= self.row_group for waiting in batches.values())
+        ):
+            self.flush()
+
+    def flush(self) -> None:
+        """Finish a chunk with the rows that wait."""
+        done, images, rows, state = self._waiting
+        if not images:
+            return
+        end = done + images
+        for table, schema in self.schemas.items():
+            write_table(_chunk(self.folder, end, table), schema, rows[table], self.row_group)
+        write_json(self.folder / f"{end}.json", dict(state))
+        self._waiting = _Waiting(end, 0, dict.fromkeys(self.schemas, ()), state)
+        self._flushed = time.monotonic()
+
+    def finished(self, table: RunTable) -> Iterator[pa.Table]:
+        """The rows of a table that this device has finished, some images at a time, with all rows of theirs."""
+        return _whole_images(_finished(self.folder, table), self.schemas[table])
+
+    def join(self) -> None:
+        """Write the tables, from the chunks of all devices; the same bytes however the rows were cut into chunks.
+
+        The chunks are removed if no other start resumes from them.
+        """
+        folders = [self._folder(rank) for rank in range(self.devices)]
+        for table, schema in self.schemas.items():
+
+            def chunks(table: RunTable = table) -> Iterator[pa.Table]:
+                return itertools.chain.from_iterable(_finished(folder, table) for folder in folders)
+
+            merge = self.merges.get(table)
+            write_table(self.run / table, schema, merge(chunks, schema) if merge else chunks(), self.row_group)
+        if self.origin is None:
+            shutil.rmtree(self.folder.parent)
+            with suppress(OSError):  # those of another evaluation lie there, too
+                self.folder.parent.parent.rmdir()
+
+    def _folder(self, rank: int) -> Path:
+        return self.run / SHARDS_FOLDER / self.name / f"{rank}-of-{self.devices}"
+
+    def _begin(self) -> None:
+        """Make the folder of the chunks, without those of another origin."""
+        origin: Any = {"start": uuid4().hex} if self.origin is None else checks.plain_value("origin", self.origin)
+        if self.folder.exists():
+            try:
+                recorded = read_json(self.folder / _ORIGIN)
+                differing = [name for name in {**recorded, **origin} if recorded.get(name) != origin.get(name)]
+            except (FileNotFoundError, ValueError):
+                differing = ["their recorded origin"]
+            if not differing:
+                remove_partial(self.folder)
+                return
+            log.info("the images measured before are measured again, since these differ: %s", ", ".join(differing))
+            shutil.rmtree(self.folder)
+        self.folder.mkdir(parents=True)
+        write_json(self.folder / _ORIGIN, origin)
+
+    def _resumed(self) -> _Waiting:
+        """No rows, after those of the last chunk."""
+        done = max(_ends(self.folder), default=0)
+        state = read_json(self.folder / f"{done}.json") if done else {}
+        return _Waiting(done, 0, dict.fromkeys(self.schemas, ()), state)
+
+    def _adopt(self, shards: Sequence[FinishedShard]) -> None:
+        """Take the tables of shards, in their order, as finished chunks.
+
+        Those that are finished here already stay, if they are all of them; else they give way.
+        """
+        ends = np.cumsum([shard.images for shard in shards]).tolist()
+        if self.done == ends[-1]:
+            return
+        for path in self.folder.glob("*"):
+            if path.name != _ORIGIN:
+                path.unlink()
+        for number, (shard, end) in enumerate(zip(shards, ends, strict=True), 1):
+            for table in self.schemas:
+                _link(shard.folder / table, _chunk(self.folder, end, table))
+            write_json(self.folder / f"{end}.json", added([before.states[self.name] for before in shards[:number]]))
+        self._waiting = self._resumed()
+
+
+def _ends(folder: Path) -> list[int]:
+    return sorted(int(path.stem) for path in folder.glob("*.json") if path.stem.isdigit())
+
+
+def _finished(folder: Path, table: RunTable) -> Iterator[pa.Table]:
+    for end in _ends(folder):
+        yield from row_groups(_chunk(folder, end, table))
+
+
+def _chunk(folder: Path, end: int, table: RunTable) -> Path:
+    """The rows of a table, which may lie in a folder of the run directory, in the chunk that ends there."""
+    return folder / f"{end}.{table.path.replace('/', '.')}"
+
+
+def _whole_images(tables: Iterable[pa.Table], schema: pa.Schema) -> Iterator[pa.Table]:
+    """The rows of tables, cut between images where rows have a sample; equal ones come one after the other."""
+    waiting = schema.empty_table()
+    for table in tables:
+        rows = pa.concat_tables([waiting, table])
+        cut = len(rows)
+        if "sample" in schema.names and len(rows):
+            sample = rows["sample"].to_numpy()
+            cut = int(np.argmax(sample == sample[-1]))
+        if cut:
+            yield rows.slice(0, cut)
+        waiting = rows.slice(cut)
+    if len(waiting):
+        yield waiting
+
+
+def _link(source: Path, path: Path) -> None:
+    """Give a file a second name, or copy it where the file system has no such thing."""
+    with replacing(path) as partial:
+        try:
+            os.link(source, partial)
+        except OSError:
+            shutil.copyfile(source, partial)
+
+
+def added(states: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The sum of what was counted over the images of several shards, number by number.
+
+    `chunk_limit`, which is no count, is the smallest that there is.
+    """
+    limits = [state["chunk_limit"] for state in states if state.get("chunk_limit") is not None]
+    counts = [{name: count for name, count in state.items() if name != "chunk_limit"} for state in states]
+    return {**_sum(counts), **({"chunk_limit": min(limits, default=None)} if "chunk_limit" in states[0] else {})}
+
+
+def _sum(values: Sequence[Any]) -> Any:
+    first = values[0]
+    if isinstance(first, Mapping):
+        return {name: _sum([value[name] for value in values]) for name in first}
+    if isinstance(first, list):
+        return [_sum(numbers) for numbers in zip(*values, strict=True)]
+    return sum(values)
