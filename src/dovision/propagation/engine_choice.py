@@ -21,7 +21,6 @@ from dovision.propagation.edited_passes import EditedPasses
 from dovision.propagation.edits import Edit, Pairs, all_pairs, edit_of
 from dovision.propagation.graph import Graph
 from dovision.propagation.graph_passes import (
-    clamp_before_products,
     compute_constants,
     drop_identities,
     fold_batch_norm,
@@ -31,10 +30,8 @@ from dovision.propagation.graph_passes import (
     take_splits_apart,
 )
 from dovision.propagation.incremental import Incremental, MadePass
-from dovision.propagation.kernels.packed_linear import can_pack
-from dovision.propagation.kernels.passes import add_parts, pack_attention, pack_linear, save_products
-from dovision.propagation.kernels.rows import LEAST_ROWS
-from dovision.propagation.kernels.token_selection import select_token
+from dovision.propagation.kernels.packed_linear import LEAST_ROWS, can_pack
+from dovision.propagation.kernels.passes import pack_attention, pack_linear
 from dovision.propagation.layouts import presented_site
 from dovision.propagation.operations import Operations
 from dovision.propagation.patch import Background, Patch
@@ -395,9 +392,7 @@ def _engine_of(graph: Graph, classifier: Classifier, number: int) -> Incremental
     if number < len(TOLERANCES) - 1:
         graph = fold_batch_norm(graph)
     if _other_kernels(classifier, number):
-        graph = pack_linear(pack_attention(save_products(add_parts(clamp_before_products(graph)))))
-    if number < len(TOLERANCES) - 1:
-        graph = select_token(graph)
+        graph = pack_linear(pack_attention(graph))
     if on_processor:
         graph = lay_out_channels_last(graph)
     return Incremental(graph, on_processor)

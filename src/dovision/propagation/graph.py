@@ -20,7 +20,6 @@ class Step:
     kwargs: dict[str, Any] = field(default_factory=dict)
     images_first: bool = False  # whether its result is known to have the images on its first axis
     shared: bool = False  # whether its result is known to be one for all images
-    shape: tuple[int, ...] | None = None  # of its result for one image, where that is known
 
     def inputs(self) -> list[Step]:
         """The steps whose results it takes, each once."""

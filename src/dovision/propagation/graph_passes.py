@@ -1,12 +1,12 @@
-"""The same graph, faster: batch-norm folded or clamped, splits taken apart, weights laid out, activations in place."""
+"""The same graph, faster: batch-norm folded, splits taken apart, weights laid out, activations in place."""
 
 from __future__ import annotations
 
 import copy
 import operator
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -16,7 +16,6 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights
 from dovision.functional.estimated_agreement import FROZEN_SCALES
 from dovision.propagation.graph import Graph, Method, PartOf, Step, frozen
 from dovision.propagation.kernels.packed_linear import PackedLinear
-from dovision.propagation.kernels.winograd import Winograd
 
 _SPLITS = (torch.split, torch.chunk, Method("split"), Method("chunk"))
 _IDENTITIES = (nn.Identity, nn.Dropout, nn.Dropout2d)  # in eval mode
@@ -24,7 +23,6 @@ _TRANSPOSES = (torch.transpose, Method("transpose"))
 _SCALINGS = (operator.mul, torch.mul, Method("mul"))
 _VIEWS = (torch.reshape, Method("reshape"), Method("view"))
 MAKE_NEW = (F.conv2d, F.batch_norm, F.linear, operator.add)  # their results share no memory with their operands
-_MOST_SHIFT = 50.0  # sum of the shifts that a convolution adds up: its rounding is then below 1e-5 in single precision
 _ONE_MORE = (0, 0, 0, 0, 0, 1)  # channel, as of F.pad
 CONVOLUTION = ("input", "weight", "bias", "stride", "padding", "dilation", "groups")
 BATCH_NORM = ("input", "running_mean", "running_var", "weight", "bias", "training", "momentum", "eps")
@@ -116,69 +114,6 @@ def fold_batch_norm(graph: Graph) -> Graph:
         norm.function, norm.args, norm.kwargs = F.conv2d, (settings.pop("input"),), settings
         folded.add(convolution)
     return replace(graph, steps=tuple(step for step in graph.steps if step not in folded))
-
-
-def clamp_before_products(graph: Graph) -> Graph:
-    """The graph with each batch-norm and ReLU before a 1 x 1 convolution as one clamp, the rest in its weights.
-
-    With a scale s and a shift b, relu(s x + b) is s max(x, -b / s) + b where s is above 0, s min(x, -b / s) + b where
-    it is below, and relu(b) where it is 0. A convolution with padding is left as it is: its zeros stand for
-    relu(s x + b) = 0, which after folding is another number. So is one in which large shifts would cancel.
-    """
-    readers = graph.readers()
-    clamped: set[Step] = set()
-    for convolution in graph.steps:
-        relu, settings = _operand(convolution), named_arguments(convolution, CONVOLUTION)
-        norm = None if relu is None else _operand(relu)
-        if convolution.function is not F.conv2d or relu is None or norm is None:
-            continue
-        fixed = all(len(step.inputs()) == 1 for step in (convolution, relu, norm))
-        if not fixed or relu.function not in (F.relu, torch.relu) or readers[relu] != 1 or readers[norm] != 1:
-            continue
-        weight, statistics = settings["weight"], {"eps": 1e-5} | named_arguments(norm, BATCH_NORM)
-        single = weight.shape[2:] == (1, 1) and settings.get("groups", 1) == 1
-        alone = single and settings.get("padding", 0) in (0, (0, 0), "valid", "same")
-        if norm.function is not F.batch_norm or statistics.get("training") or not alone:
-            continue
-        clamp = _clamp(statistics, weight, settings.get("bias"))
-        if clamp is not None:
-            relu.function, relu.args, relu.kwargs = torch.clamp, (norm.args[0], clamp.low, clamp.high), {}
-            settings |= {"weight": clamp.weight, "bias": clamp.bias}
-            convolution.args, convolution.kwargs = (settings.pop("input"),), settings
-            clamped.add(norm)
-    return replace(graph, steps=tuple(step for step in graph.steps if step not in clamped))
-
-
-class _Clamp(NamedTuple):
-    """A clamp of C channels, and the convolution behind it."""
-
-    low: Tensor  # (C, 1, 1)
-    high: Tensor  # (C, 1, 1)
-    weight: Tensor  # (K, C, 1, 1)
-    bias: Tensor  # (K,)
-
-
-def _clamp(statistics: Mapping[str, Any], weight: Tensor, bias: Tensor | None) -> _Clamp | None:
-    """What stands for a batch-norm, a ReLU and a convolution; None where their shifts are too large to be summed."""
-    mean, variance = statistics["running_mean"].double(), statistics["running_var"].double()
-    scale = (variance + statistics["eps"]).rsqrt()
-    if statistics.get("weight") is not None:
-        scale = scale * statistics["weight"].double()
-    shift = -mean * scale
-    if statistics.get("bias") is not None:
-        shift = shift + statistics["bias"].double()
-    border = -shift / scale
-    scale = torch.where(border.to(weight.dtype).isfinite(), scale, 0.0)  # so small a scale changes nothing
-    border = torch.where(scale == 0, 0.0, border)
-    low = torch.where(scale < 0, -torch.inf, border)
-    high = torch.where(scale > 0, torch.inf, border)
-    shift = torch.where(scale == 0, shift.relu(), shift)
-    shifts = weight.double().flatten(1) * shift
-    if shifts.abs().sum(1).max() > _MOST_SHIFT:
-        return None
-    moved = shifts.sum(1) + (0.0 if bias is None else bias.double())
-    kept = (low.view(-1, 1, 1), high.view(-1, 1, 1), weight.double() * scale.view(-1, 1, 1), moved)
-    return _Clamp(*(each.detach().to(weight.dtype) for each in kept))
 
 
 def drop_identities(graph: Graph) -> Graph:
@@ -289,7 +224,7 @@ def use_in_place(graph: Graph, stored: set[Step]) -> None:
         source = step.args[0] if step.args else None
         if not isinstance(source, Step) or source in stored or readers[source] > 1:
             continue
-        if source.function not in MAKE_NEW and not isinstance(source.function, (Winograd, PackedLinear)):
+        if source.function not in MAKE_NEW and not isinstance(source.function, PackedLinear):
             continue
         if step.function is F.relu:
             step.function = torch.relu_

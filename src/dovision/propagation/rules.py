@@ -21,14 +21,13 @@ from torch import Tensor, nn
 
 from dovision.propagation.graph import Method, PartOf, Step
 from dovision.propagation.kernels.packed_linear import PackedConvolution, PackedLinear
-from dovision.propagation.kernels.winograd import TILE_SIDE, Winograd
 from dovision.propagation.patch import Map, Padding, Patch, gather, paste
 from dovision.propagation.spans import Index, Span, Window
 
 Rule = Callable[..., "Patch | None"]
 Pair = int | tuple[int, int]
 
-_KINDS = (nn.Module, PartOf, Winograd, PackedLinear)  # of functions whose rule goes by their type
+_KINDS = (nn.Module, PartOf, PackedLinear)  # of functions whose rule goes by their type
 ALMOST_ALL = 0.8  # the share of a map from which on a patch costs more than it saves
 
 
@@ -63,24 +62,6 @@ def conv2d(
     return _slide(
         output, input, sliding, 0.0, lambda window: F.conv2d(window, weight, bias, stride, 0, dilation, groups)
     )
-
-
-def winograd(output: Map, input: Map) -> Patch | None:
-    """The same by whole tiles, of which the outputs that the patch reaches are kept."""
-    kernel = output.step.function
-    assert isinstance(kernel, Winograd)
-    assert input.patch is not None
-    down, across = (Window(3, 1, padding, 1) for padding in kernel.padding)
-    rows = down.outputs(input.patch.rows, output.size[0])
-    columns = across.outputs(input.patch.columns, output.size[1])
-    tall, wide = rows.of_tiles(TILE_SIDE, output.size[0]), columns.of_tiles(TILE_SIDE, output.size[1])
-    grid = [-(-length // TILE_SIDE) * TILE_SIDE for length in output.size]
-    if input.channel_axis != 1 or almost_all(grid, tall, wide):
-        return None
-    margin = (*down.margin(input.size[0], grid[0]), *across.margin(input.size[1], grid[1]))
-    made = kernel.of_tiles(input.window(down.inputs(tall), across.inputs(wide), Padding(*margin)).movedim(1, -1))
-    inside = Span(rows.start - tall.start, rows.size), Span(columns.start - wide.start, columns.size)
-    return Patch(gather(made, np.arange(len(made)), *inside).movedim(-1, 1), rows, columns)
 
 
 def max_pool2d(
@@ -365,7 +346,6 @@ POINTWISE: tuple[Any, ...] = (
 
 RULES: dict[Any, Rule] = dict.fromkeys(POINTWISE, pointwise) | {
     F.conv2d: conv2d,
-    Winograd: winograd,
     F.max_pool2d: max_pool2d,
     F.avg_pool2d: avg_pool2d,
     F.batch_norm: mixes_channels(1),

@@ -134,11 +134,9 @@ class ShapedTracer(fx.Tracer):
         proxy = super().create_proxy(kind, target, args, kwargs, *others, **options)
         if isinstance(proxy, ShapedProxy):
             proxy.like = like = self._like(kind, target, args, kwargs)
-            images_first = isinstance(like, Tensor) and like.shape[:1] == (BATCH,)
             proxy.node.meta["like"] = like
-            proxy.node.meta["images_first"] = images_first
+            proxy.node.meta["images_first"] = isinstance(like, Tensor) and like.shape[:1] == (BATCH,)
             proxy.node.meta["shared"] = isinstance(like, Tensor) and all(size % BATCH for size in like.shape)
-            proxy.node.meta["shape"] = tuple(like.shape[1:]) if images_first else None
         if kind == "placeholder":
             self._input = proxy
         return proxy

@@ -42,12 +42,6 @@ class Span(NamedTuple):
         """Position when each place has become so many."""
         return Span(self.start * factor, self.size * factor)
 
-    def of_tiles(self, tile: int, length: int) -> Span:
-        """Whole tiles of a grid that hold the intervals; the last tile may reach beyond `length`."""
-        start = self.start - self.start % tile
-        size = -(-int((self.stop - start).max()) // tile) * tile
-        return Span(np.minimum(start, -(-length // tile) * tile - size), size)
-
     def equals(self, other: Span) -> bool:
         return self.size == other.size and bool((self.start == other.start).all())
 

@@ -195,7 +195,7 @@ class _Reader:
         function, settings = self._function(node)
         kwargs |= settings
         pure, in_place = _without_edit(function, kwargs)
-        known = {name: node.meta[name] for name in ("images_first", "shared", "shape") if name in node.meta}
+        known = {name: node.meta[name] for name in ("images_first", "shared") if name in node.meta}
         step = Step(node.name, pure, args, kwargs, **known)
         self.steps.append(step)
         if in_place:

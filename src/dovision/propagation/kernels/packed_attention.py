@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 
 import torch
@@ -29,18 +28,9 @@ class PackedAttention:
     def __init__(self, into: tuple[Tensor, Tensor | None], back: tuple[Tensor, Tensor | None], heads: int) -> None:
         self.into, self.back = (PackedLinear(weight.detach(), _detached(bias)) for weight, bias in (into, back))
         self.heads = heads
-        self.token: int | None = None  # the only one that attends to all; None: each does
-
-    def of_token(self, number: int) -> PackedAttention:
-        """What one token reads, shape (N, 1, C)."""
-        found = copy.copy(self)
-        found.token = number
-        return found
 
     def __call__(self, tokens: Tensor) -> Tensor:
         query, key, value = self._of_heads(tokens)
-        if self.token is not None:
-            query = query.narrow(2, self.token, 1)
         return self.back(_merged(F.scaled_dot_product_attention(query, key, value)))
 
     def _of_heads(self, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:

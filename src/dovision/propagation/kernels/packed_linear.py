@@ -17,8 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.flop_counter import register_flop_formula
 
-from dovision.propagation.kernels.rows import enough_rows
-
+LEAST_ROWS = 4  # of a product; that of fewer is rounded in another order: of 1 with AVX-512, of 1 to 3 with AVX2
 _ONEDNN, _MKL = torch.ops.mkldnn, torch.ops.mkl
 _NAMES = ("_reorder_linear_weight", "_linear_pointwise")
 _ROWS = 1024  # that oneDNN's packing is made for; others are as exact
@@ -61,7 +60,8 @@ class PackedLinear:
 
     def __call__(self, input: Tensor) -> Tensor:
         rows = input.reshape(-1, input.shape[-1])
-        result = self._product(enough_rows(rows))
+        lacking = max(0, LEAST_ROWS - len(rows))
+        result = self._product(F.pad(rows, (0, 0, 0, lacking)) if lacking else rows)
         return result[: len(rows)].view(*input.shape[:-1], result.shape[-1])
 
     def _product(self, rows: Tensor) -> Tensor:

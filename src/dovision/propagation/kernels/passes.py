@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dovision.propagation.graph import Graph, Method, Step
+from dovision.propagation.graph import Graph, Step
 from dovision.propagation.graph_passes import CONVOLUTION, named_arguments
 from dovision.propagation.kernels.packed_attention import PackedAttention, PackedWindowAttention
 from dovision.propagation.kernels.packed_linear import (
@@ -21,47 +21,10 @@ from dovision.propagation.kernels.packed_linear import (
     PackedLinear,
     can_pack,
 )
-from dovision.propagation.kernels.winograd import LEAST_CHANNELS, Winograd
 
 _ONCE = (1, (1, 1))
-_SUMS = (torch.sum, Method("sum"))
 _WINDOWS = ("torchvision.models.swin_transformer", "shifted_window_attention")
 _OPTIONS = {"inplace": (True, False), "approximate": ("none",)}  # of activations that are packed, and their values
-
-
-def save_products(graph: Graph) -> Graph:
-    """The graph with convolutions of 3 x 3 places and many channels by fewer products, see `winograd`."""
-    for step in graph.steps:
-        if step.function is F.conv2d:
-            settings = {"bias": None, "stride": 1, "padding": 0, "dilation": 1, "groups": 1} | named_arguments(
-                step, CONVOLUTION
-            )
-            weight, padding = settings["weight"], settings["padding"]
-            single = settings["groups"] == 1 and settings["stride"] in _ONCE and settings["dilation"] in _ONCE
-            dense = _is_fixed(weight) and weight.shape[2:] == (3, 3) and min(weight.shape[:2]) >= LEAST_CHANNELS
-            if single and dense and padding in (0, (0, 0), *_ONCE):
-                padding = (padding, padding) if isinstance(padding, int) else padding
-                step.function = Winograd(weight.detach(), settings["bias"], padding)
-                step.args, step.kwargs = (settings["input"],), {}
-    return graph
-
-
-def add_parts(graph: Graph) -> Graph:
-    """The graph with each sum over an axis as that of its parts, where these are two, see `sum_of_parts`."""
-    for step in graph.steps:
-        if step.function in _SUMS:
-            settings = named_arguments(step, ("input", "dim", "keepdim", "dtype"))
-            if set(settings) == {"input", "dim"} and isinstance(settings["dim"], int):
-                step.function, step.args, step.kwargs = sum_of_parts, (settings["input"], settings["dim"]), {}
-    return graph
-
-
-def sum_of_parts(value: Tensor, axis: int) -> Tensor:
-    """The sum over an axis; two parts are added, where torch's sum takes ten times as long with channels last."""
-    if value.shape[axis] != 2 or not value.is_floating_point():
-        return value.sum(axis)
-    first, second = value.unbind(axis)
-    return first + second
 
 
 def pack_linear(graph: Graph) -> Graph:
@@ -103,7 +66,6 @@ def pack_attention(graph: Graph) -> Graph:
                 joined.update(dict.fromkeys([*tokens, *weights], step))
                 step.function, step.args, step.kwargs = kernel, step.args[:1], {}
                 step.images_first = all(each.images_first for each in tokens)
-                step.shape = tokens[0].shape
         elif (getattr(step.function, "__module__", ""), getattr(step.function, "__name__", "")) == _WINDOWS:
             _pack_window_attention(step)
     return replace(graph, steps=tuple(step for step in graph.steps if step not in joined))
