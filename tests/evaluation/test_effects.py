@@ -106,9 +106,9 @@ def test_the_engine_is_chosen_by_the_first_image_of_the_job_that_has_a_unit_wher
 ):
     tried, plain = [], propagation.choose_engine
 
-    def choose(known, whole, intervention, context, allowance):
+    def choose(engines, whole, intervention, context):
         tried.append(context.batch.sample.item())
-        return plain(known, whole, intervention, context, allowance)
+        return plain(engines, whole, intervention, context)
 
     monkeypatch.setattr(propagation, "choose_engine", choose)
     monkeypatch.setattr(Rows, "__len__", lambda rows: 3 - first)

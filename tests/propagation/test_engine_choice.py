@@ -23,7 +23,7 @@ from dovision.functional.geometry import grid_cell
 from dovision.interfaces import Classifier
 from dovision.models.conv_autoencoder import ConvAutoencoder, insert
 from dovision.module_state import differentiable
-from dovision.propagation import Propagation, engine_choice, incremental
+from dovision.propagation import Propagation, engine_choice
 from dovision.propagation.graph import Step
 from dovision.propagation.incremental import Arguments, Incremental
 from dovision.propagation.kernels.packed_linear import PackedLinear, can_pack
@@ -262,20 +262,6 @@ def test_an_engine_is_kept_for_all_interventions_at_a_site(traced, painted, clas
     assert len(traced) == 1
     Propagation(classifier, painted([[None]], "2"))(batch)
     assert len(traced) == 2
-
-
-def test_the_pass_of_an_image_by_which_an_engine_is_tried_is_not_made_again(
-    painted, classifier_of, batch_of, monkeypatch
-):
-    cells = [[grid_cell((1, 16, 16), unit, 8, 8)] for unit in range(64)]
-    made, plain = [], incremental._Pass.run
-    monkeypatch.setattr(incremental._Pass, "run", lambda own, edit: made.append(len(own.image)) or plain(own, edit))
-    batch, propagation = batch_of(1, 1, 16, 16), Propagation(classifier_of(network_of()), painted(cells))
-    first, rows = propagation(batch), list(made)
-    later = propagation(batch)
-    assert made == [*rows, *rows]
-    assert sum(rows) == 64
-    assert torch.equal(first.treated, later.treated)
 
 
 def costly(value, region, context):

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import copy
 import logging
 from collections import OrderedDict
 from collections.abc import MutableMapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -16,9 +15,7 @@ from torch import Tensor
 
 from dovision.functional.estimated_agreement import FROZEN_SCALES
 from dovision.interfaces import Classifier, Context, Intervention
-from dovision.propagation.chunking import PassLimits
-from dovision.propagation.edited_passes import EditedPasses
-from dovision.propagation.edits import Edit, Pairs, all_pairs, edit_of
+from dovision.propagation.edits import Pairs, all_pairs, edit_of
 from dovision.propagation.graph import Graph
 from dovision.propagation.graph_passes import (
     compute_constants,
@@ -29,15 +26,13 @@ from dovision.propagation.graph_passes import (
     lay_out_channels_last,
     take_splits_apart,
 )
-from dovision.propagation.incremental import Incremental, MadePass
+from dovision.propagation.incremental import Incremental
 from dovision.propagation.kernels.packed_linear import LEAST_ROWS, can_pack
 from dovision.propagation.kernels.passes import pack_attention, pack_linear
 from dovision.propagation.layouts import presented_site
 from dovision.propagation.operations import Operations
-from dovision.propagation.patch import Background, Patch
-from dovision.propagation.plain import CleanPass, Plain
+from dovision.propagation.plain import Plain
 from dovision.propagation.sites import Site
-from dovision.propagation.spans import Index
 from dovision.propagation.tracing import NothingSaved, Untraceable, trace
 from dovision.propagation.weights_stamp import weights_stamp
 from dovision.types import INPUT, Shape, Task
@@ -53,12 +48,12 @@ _Region = tuple[int, ...] | None
 
 
 @dataclass(eq=False)
-class KnownSite:
+class SiteEngines:
     """A site of a classifier as an intervention sees it, and the engines that were chosen for edits there."""
 
     site: Site | None  # with its layout; None: the input
     shape: Shape | None = None  # of its value, once an engine was chosen
-    engines: list[Incremental] = field(default_factory=list)
+    made: list[Incremental] = field(default_factory=list)
     chosen: dict[_Region, Incremental | None] = field(default_factory=dict)  # by the region edited; None: whole passes
     saved: dict[_Region, float] = field(default_factory=dict)  # share of the operations of whole passes, likewise
     reason: str = ""  # why no incremental engine could be made for the region tried last
@@ -67,10 +62,10 @@ class KnownSite:
     frozen: Incremental | None = None  # approximate passes, see `freeze_scales`
 
 
-_KNOWN: MutableMapping[Classifier, tuple[int, OrderedDict[Any, KnownSite]]] = WeakKeyDictionary()
+_ENGINES: MutableMapping[Classifier, tuple[int, OrderedDict[Any, SiteEngines]]] = WeakKeyDictionary()
 
 
-def known_site(classifier: Classifier, intervention: Intervention, shape: Shape) -> KnownSite:
+def engines_at(classifier: Classifier, intervention: Intervention, shape: Shape) -> SiteEngines:
     """The site of an intervention, from an earlier call if the classifier has not changed since.
 
     A change of weights, buffers, modules, hooks, device or type is noticed, see `weights_stamp`. Called by one thread
@@ -85,7 +80,7 @@ def known_site(classifier: Classifier, intervention: Intervention, shape: Shape)
         ValueError: as `presented_site`.
     """
     stamp = weights_stamp(classifier)
-    before, sites = _KNOWN.get(classifier, (stamp, OrderedDict()))
+    before, sites = _ENGINES.get(classifier, (stamp, OrderedDict()))
     if before != stamp:
         sites = OrderedDict()
     device = classifier.mean.device.type
@@ -93,11 +88,11 @@ def known_site(classifier: Classifier, intervention: Intervention, shape: Shape)
     autocast = torch.get_autocast_dtype(device) if mixed else None
     key = (intervention.site, intervention.unit, intervention.layout, shape, autocast)
     if key not in sites:
-        sites[key] = KnownSite(presented_site(classifier, intervention, shape))
+        sites[key] = SiteEngines(presented_site(classifier, intervention, shape))
     sites.move_to_end(key)
     while len(sites) > SITES:
         sites.popitem(last=False)
-    _KNOWN[classifier] = stamp, sites
+    _ENGINES[classifier] = stamp, sites
     return sites[key]
 
 
@@ -106,14 +101,14 @@ def forget_choices(classifier: Classifier) -> None:
 
     A choice counts the operations of the edit that is tried, too; what is traced is kept.
     """
-    _, sites = _KNOWN.get(classifier, (0, OrderedDict()))
-    for known in sites.values():
-        known.chosen.clear()
-        known.saved.clear()
+    _, sites = _ENGINES.get(classifier, (0, OrderedDict()))
+    for engines in sites.values():
+        engines.chosen.clear()
+        engines.saved.clear()
 
 
 def choose_engine(
-    known: KnownSite, plain: Plain, intervention: Intervention, context: Context, allowance: PassLimits | None = None
+    engines: SiteEngines, plain: Plain, intervention: Intervention, context: Context
 ) -> Incremental | Plain | None:
     """The engine that takes least time by its operations, if it agrees with the plain pass on the middle unit.
 
@@ -124,88 +119,40 @@ def choose_engine(
     An edit of the same region was tried once for all interventions at the site.
 
     Args:
-        known: the site.
+        engines: the site.
         plain: whole passes with its value.
         intervention: whose middle unit is tried.
         context: of one image.
-        allowance: limits of the passes that follow, if they are of this image alone: the engine is then tried by the
-            first of these, which is not made again.
 
     Raises:
         ValueError: the classifier's output for an image depends on the other images of its batch.
     """
     image = context.batch.image
     value = image if plain.site is None else None
-    if value is None and known.shape is None:
-        value = _clean_value(plain, image)
-    shape = known.shape = tuple(value.shape[1:]) if value is not None else known.shape or ()
+    if value is None and engines.shape is None:
+        value = plain.clean(image).site
+    shape = engines.shape = tuple(value.shape[1:]) if value is not None else engines.shape or ()
     streams = all_pairs(intervention, intervention.units(shape), context.batch.sample.tolist(), shape)
     if not streams:
         return None
     pairs = _several(streams[0])
     region = None if pairs.box is None else tuple(pairs.box[-1].tolist())
-    if region not in known.chosen:
-        value = _clean_value(plain, image) if value is None else value
-        first = None
-        if allowance is not None and plain.site is None and streams[0].box is not None and image.device.type == "cpu":
-            first = _first_pass(streams[0], intervention, context, allowance)
-            first = first if first is None or len(first.pairs) >= LEAST_ROWS else None
-        known.chosen[region], known.saved[region] = _try(known, plain, value, pairs, intervention, context, first)
-        _log_choice(known, region)
+    if region not in engines.chosen:
+        value = plain.clean(image).site if value is None else value
+        engines.chosen[region], engines.saved[region] = _try(engines, plain, value, pairs, intervention, context)
+        _log_choice(engines, region)
     if image.device.type == "cpu":
-        plain.bytes_per_row = known.whole.largest
-    return known.chosen[region] or plain
-
-
-def _clean_value(plain: Plain, image: Tensor) -> Tensor:
-    """The site's value for the image, by a pass that the first batch finds again if it is the only one."""
-    clean = plain.clean(image)
-    plain.recent = image.clone(), clean  # the caller may fill the images' memory with others
-    return clean.site
-
-
-class _FirstPass(NamedTuple):
-    """The first pass over all edits of an image: which these are, and what they make of the image."""
-
-    pairs: Pairs
-    value: Patch | Tensor
-
-
-@dataclass(eq=False)
-class _Edits:
-    """Stands for an engine at the input, to see what it is asked for first."""
-
-    asked: _FirstPass | None = None
-    bytes_per_pair, passes_per_edit = 0, 1
-
-    def edit(self, clean: CleanPass, pairs: Pairs, intervention: Intervention, context: Context) -> Edit:
-        return edit_of(pairs, intervention, clean.site, context, local=True)
-
-    def run(self, clean: CleanPass, pairs: Pairs, value: Patch | Tensor, context: Context) -> Tensor:
-        self.asked = _FirstPass(pairs, value)
-        return clean.control.expand(len(pairs), -1)
-
-
-def _first_pass(
-    stream: Pairs, intervention: Intervention, context: Context, allowance: PassLimits
-) -> _FirstPass | None:
-    """The pass that comes first of those over a stream with regions, at the input; None if no edit changes a bit."""
-    image = context.batch.image.contiguous(memory_format=torch.channels_last)  # as engines on a processor lay it out
-    clean, edits, limits = CleanPass(image, image.new_zeros(1, 1)), _Edits(), copy.copy(allowance)
-    limits.begin()
-    passes = EditedPasses(edits, clean, intervention, context, limits, lambda _: None)  # type: ignore[arg-type]
-    next(passes.logits(stream), None)
-    return edits.asked
+        plain.bytes_per_row = engines.whole.largest
+    return engines.chosen[region] or plain
 
 
 def _try(
-    known: KnownSite,
+    engines: SiteEngines,
     plain: Plain,
     value: Tensor,
     pairs: Pairs,
     intervention: Intervention,
     context: Context,
-    first: _FirstPass | None,
 ) -> tuple[Incremental | None, float]:
     """The incremental engine if it agrees with the plain pass on the last pair, and takes less time.
 
@@ -213,54 +160,31 @@ def _try(
     passes that it saves, or would save. `value` is the site's.
     """
     classifier, image = plain.classifier, context.batch.image
-    if first is not None:
-        pairs = _several(first.pairs)
     with Operations() as edit:  # which both engines make
         edited = edit_of(pairs, intervention, value, context, local=False).value
     assert isinstance(edited, Tensor)
-    with Operations() as known.whole:
+    with Operations() as engines.whole:
         expected = _in_company(plain, edited[-1:], value, image)
-    known.whole.scale(1, counted=2)
-    if not _is_traced(known, classifier, image):
+    engines.whole.scale(1, counted=2)
+    if not _is_traced(engines, classifier, image):
         _check_company(plain, expected, edited[-1:], image)
-        return None, known.least or 0.0
+        return None, engines.least or 0.0
     try:
         for number, tolerance in enumerate(TOLERANCES):
-            engine = _engine(known, classifier, image, number)
+            engine = _engine(engines, classifier, image, number)
             background = engine.clean(image)
-            if first is not None and _is_faster(known, classifier, number):
-                treated, part = _tried(engine, background, first, context)
-                part.add(edit)
-            else:
-                with Operations() as part:
-                    treated = engine.treated(background, pairs, intervention, context)[1:]
+            with Operations() as part:
+                treated = engine.treated(background, pairs, intervention, context)[1:]
             if _agree(treated, expected.expand(len(treated), -1), classifier.task, tolerance):
-                whole = max(1, LEAST_ROWS * known.whole.number + edit.number)
+                whole = max(1, LEAST_ROWS * engines.whole.number + edit.number)
                 saved = _faster(part.convolutions, part.packed, classifier, number)
-                if part.number - saved > WORTH_IT * whole:
-                    engine.recent_run = None
-                    return None, 1 - part.number / whole
-                engine.recent = image.clone(), background  # the caller may fill the images' memory with others
-                return engine, 1 - part.number / whole
-        known.reason = "the traced model gives other logits"
+                is_worth_it = part.number - saved <= WORTH_IT * whole
+                return engine if is_worth_it else None, 1 - part.number / whole
+        engines.reason = "the traced model gives other logits"
     except Exception as error:  # the plain pass has succeeded, so the model is sound and only the engine is at a loss
-        known.reason = f"{type(error).__name__}: {error}"
+        engines.reason = f"{type(error).__name__}: {error}"
     _check_company(plain, expected, edited[-1:], image)  # agreement of an engine, whose passes are others, has shown it
     return None, 0.0
-
-
-def _tried(
-    engine: Incremental, background: Background, edits: _FirstPass, context: Context
-) -> tuple[Tensor, Operations]:
-    """Logits of one of the edits, shape (1, K), and the operations of `LEAST_ROWS` of them.
-
-    The pass is left to the engine, which is asked for it again.
-    """
-    with Operations() as part:
-        logits = engine.run(background, edits.pairs, edits.value, context)
-    engine.recent_run = MadePass(background, edits.pairs, edits.value, logits)
-    part.scale(LEAST_ROWS, counted=len(logits))
-    return logits[_tested(edits.pairs)], part
 
 
 def _several(pairs: Pairs) -> Pairs:
@@ -276,14 +200,9 @@ def _several(pairs: Pairs) -> Pairs:
     return pairs.chosen(rows)
 
 
-def _tested(pairs: Pairs) -> Index:
-    """The number of the pair of a pass on which an engine is tried, shape (1,)."""
-    return np.array([len(pairs) // 2])
-
-
-def _is_faster(known: KnownSite, classifier: Classifier, number: int) -> bool:
+def _is_faster(engines: SiteEngines, classifier: Classifier, number: int) -> bool:
     """Whether the kernels of the engine of a number alone make it worth taking, whatever its passes save."""
-    whole = known.whole
+    whole = engines.whole
     return _faster(whole.convolutions, whole.products, classifier, number) >= (1 - WORTH_IT) * whole.number
 
 
@@ -317,72 +236,72 @@ def _check_company(plain: Plain, expected: Tensor, value: Tensor, image: Tensor)
         )
 
 
-def _is_traced(known: KnownSite, classifier: Classifier, image: Tensor) -> bool:
+def _is_traced(engines: SiteEngines, classifier: Classifier, image: Tensor) -> bool:
     """Return whether there is an engine; if not, the site says why, or that nothing would be saved."""
-    known.reason = ""
+    engines.reason = ""
     try:
-        if known.least is None:
-            _engine(known, classifier, image, 0)
+        if engines.least is None:
+            _engine(engines, classifier, image, 0)
     except NothingSaved as nothing:
-        known.least = nothing.saved
+        engines.least = nothing.saved
     except Exception as error:
-        known.reason = f"{type(error).__name__}: {error}"
-    return known.least is None and not known.reason
+        engines.reason = f"{type(error).__name__}: {error}"
+    return engines.least is None and not engines.reason
 
 
-def _log_choice(known: KnownSite, region: _Region) -> None:
+def _log_choice(engines: SiteEngines, region: _Region) -> None:
     """Say once for a region how its edits are run, and what that saves."""
-    if known.reason:
-        log.warning("the model is run in full for every edit, which is exact but slow: %s.", known.reason)
+    if engines.reason:
+        log.warning("the model is run in full for every edit, which is exact but slow: %s.", engines.reason)
         return
-    saved = known.saved[region]
-    how = "incrementally, which saves" if known.chosen[region] else "in full, since incrementally would save only"
-    if known.chosen[region] and saved < 1 - WORTH_IT:
+    saved = engines.saved[region]
+    how = "incrementally, which saves" if engines.chosen[region] else "in full, since incrementally would save only"
+    if engines.chosen[region] and saved < 1 - WORTH_IT:
         how = "with faster kernels, and incrementally, which saves only"
     of = "of the whole value" if region is None else "of such regions"
     if saved < 0:
-        fewest = "with faster kernels" if known.chosen[region] else "in full, which takes fewer operations"
-        log.info("edits %s at %s are run %s.", of, _name(known), fewest)
+        fewest = "with faster kernels" if engines.chosen[region] else "in full, which takes fewer operations"
+        log.info("edits %s at %s are run %s.", of, _name(engines), fewest)
     else:
-        log.info("edits %s at %s are run %s %.0f%% of the operations.", of, _name(known), how, 100 * saved)
+        log.info("edits %s at %s are run %s %.0f%% of the operations.", of, _name(engines), how, 100 * saved)
 
 
-def _name(known: KnownSite) -> str:
-    return INPUT if known.site is None else repr(known.site.name)
+def _name(engines: SiteEngines) -> str:
+    return INPUT if engines.site is None else repr(engines.site.name)
 
 
-def _engine(known: KnownSite, classifier: Classifier, image: Tensor, number: int) -> Incremental:
+def _engine(engines: SiteEngines, classifier: Classifier, image: Tensor, number: int) -> Incremental:
     """The engine of a number, traced once, with the graph passes of its number.
 
     Raises:
         NothingSaved: most of the operations are neither convolutions nor saved.
         Untraceable: as `trace`.
     """
-    if number == len(known.engines):
-        graph = _traced(known, classifier, image, 0.0 if _is_faster(known, classifier, number) else 1 - WORTH_IT)
-        known.engines.append(_engine_of(graph, classifier, number))
-    return known.engines[number]
+    if number == len(engines.made):
+        graph = _traced(engines, classifier, image, 0.0 if _is_faster(engines, classifier, number) else 1 - WORTH_IT)
+        engines.made.append(_engine_of(graph, classifier, number))
+    return engines.made[number]
 
 
-def frozen_engine(known: KnownSite, classifier: Classifier, image: Tensor) -> Incremental:
+def frozen_engine(engines: SiteEngines, classifier: Classifier, image: Tensor) -> Incremental:
     """The engine whose edits leave the scales of squeeze-excitation as they are, made once.
 
     Raises:
         ValueError: the network cannot be traced, or has none behind the site.
     """
-    if known.frozen is None:
+    if engines.frozen is None:
         try:
-            graph = _traced(known, classifier, image)
+            graph = _traced(engines, classifier, image)
         except Untraceable as error:
             raise ValueError(
                 f"approximate={FROZEN_SCALES} needs a network that can be traced, but: {error}."
             ) from error
-        known.frozen = _engine_of(freeze_scales(graph, image), classifier, 0)
-    return known.frozen
+        engines.frozen = _engine_of(freeze_scales(graph, image), classifier, 0)
+    return engines.frozen
 
 
-def _traced(known: KnownSite, classifier: Classifier, image: Tensor, least_saved: float = 0.0) -> Graph:
-    graph = compute_constants(trace(classifier, known.site, image, known.whole.number, least_saved))
+def _traced(engines: SiteEngines, classifier: Classifier, image: Tensor, least_saved: float = 0.0) -> Graph:
+    graph = compute_constants(trace(classifier, engines.site, image, engines.whole.number, least_saved))
     return drop_identities(join_channel_shuffle(take_splits_apart(graph)))
 
 

@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor, fx
 
@@ -17,33 +16,8 @@ from dovision.propagation.edits import Edit, Pairs, edit_of
 from dovision.propagation.graph import Graph, Step
 from dovision.propagation.graph_passes import use_in_place
 from dovision.propagation.patch import Background, Map, Patch
-from dovision.propagation.plain import same_images
 from dovision.propagation.rules import Rule, almost_all, pointwise, rule_of
-from dovision.propagation.spans import Index, Span
-
-
-class MadePass(NamedTuple):
-    """Logits, shape (P, K), of some edits, and what they were made from."""
-
-    clean: Background
-    pairs: Pairs
-    value: Patch | Tensor
-    logits: Tensor
-
-    def is_of(self, clean: Background, pairs: Pairs, value: Patch | Tensor) -> bool:
-        """Whether a pass from these would give the same, to the bit."""
-        own, other = self.value, value
-        if clean is not self.clean or not np.array_equal(pairs.image, self.pairs.image):
-            return False
-        if isinstance(own, Patch) and isinstance(other, Patch):
-            if not (_alike(own.rows, other.rows) and _alike(own.columns, other.columns)):
-                return False
-            own, other = own.value, other.value
-        return isinstance(own, Tensor) and isinstance(other, Tensor) and torch.equal(own, other)
-
-
-def _alike(one: Span, other: Span) -> bool:
-    return one.size == other.size and np.array_equal(one.start, other.start)
+from dovision.propagation.spans import Index
 
 
 class Incremental:
@@ -66,8 +40,6 @@ class Incremental:
         self.bytes_per_image = 0  # stored by the first clean pass
         self.bytes_per_pair = 0  # at the peak of the last edited pass
         self._largest: list[int] = []
-        self.recent: tuple[Tensor, Background] | None = None  # images and their clean pass, for whoever needs it next
-        self.recent_run: MadePass | None = None  # likewise
 
     def _stored(self) -> set[Step]:
         """Steps whose clean results edits need: context around patches, and other operands.
@@ -85,9 +57,6 @@ class Incremental:
 
     def clean(self, image: Tensor) -> Background:
         """The pass on the images as they are; keeps what edits need and drops the rest on the way."""
-        recent, self.recent = self.recent, None
-        if recent is not None and same_images(recent[0], image):
-            return recent[1]
         layout = torch.channels_last if self.channels_last else torch.contiguous_format
         values: dict[Step, Any] = {self.graph.image: image.contiguous(memory_format=layout)}
         shapes: dict[Step, torch.Size] = {}
@@ -127,9 +96,6 @@ class Incremental:
 
     def run(self, clean: Background, pairs: Pairs, value: Patch | Tensor, context: Context) -> Tensor:
         """Logits, shape (P, K), with this value, or this part of it, at the site."""
-        recent, self.recent_run = self.recent_run, None
-        if recent is not None and recent.is_of(clean, pairs, value):
-            return recent.logits
         edited = _Pass(self, clean, pairs.image)
         logits = edited.run(value)
         self.bytes_per_pair = edited.peak // len(pairs)

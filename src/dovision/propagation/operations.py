@@ -33,12 +33,6 @@ class Operations(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.products, self.packed = self.products * rows // counted, self.packed * rows // counted
         self.largest = self.largest * rows // counted
 
-    def add(self, other: Operations) -> None:
-        """Those of another block, too."""
-        self.number, self.convolutions = self.number + other.number, self.convolutions + other.convolutions
-        self.products, self.packed = self.products + other.products, self.packed + other.packed
-        self.largest = max(self.largest, other.largest)
-
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         if (

@@ -1,17 +1,22 @@
-"""The plain forward pass, with the site's value replaced by a hook: for models that cannot be traced."""
+"""Whole forward passes with the site's value replaced by a hook: at one site, with fewer positions, at two sites."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import ExitStack
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from dovision.interfaces import Classifier, Context, Intervention
-from dovision.propagation.chunking import in_parts
+from dovision.propagation.chunking import in_parts, is_out_of_memory
 from dovision.propagation.edits import Edit, Pairs, edit_of
 from dovision.propagation.patch import Patch
 from dovision.propagation.sites import Site
+from dovision.propagation.spans import Index
+from dovision.types import Shape
 
 
 class CleanPass(NamedTuple):
@@ -31,7 +36,6 @@ class Plain:
     def __init__(self, classifier: Classifier, site: Site | None) -> None:
         self.classifier = classifier
         self.site = site
-        self.recent: tuple[Tensor, CleanPass] | None = None  # images and their clean pass, for whoever needs it next
 
     def clean(self, image: Tensor) -> CleanPass:
         """The pass on the images as they are.
@@ -39,9 +43,6 @@ class Plain:
         Raises:
             ValueError: the site does not run exactly once, or its output is not one tensor.
         """
-        recent, self.recent = self.recent, None
-        if recent is not None and same_images(recent[0], image):
-            return recent[1]
         if self.site is None:
             return CleanPass(image, self.classifier(image))
         values: list[Any] = []
@@ -78,9 +79,162 @@ class Plain:
             return self.classifier(image)
 
 
-def same_images(one: Tensor, other: Tensor) -> bool:
-    """Return whether two tensors of images are equal to the bit, or nearly so: 0 and -0 are."""
-    return one.shape == other.shape and one.dtype == other.dtype and torch.equal(one, other)
+class ShorterValues(NamedTuple):
+    """Values of a site of different lengths, one for each of some pairs."""
+
+    values: list[tuple[Index, Tensor]]  # numbers of the pairs that share a unit, and the value of each of them
+    changed: Tensor  # (P,) bool; all are
+
+    def chosen(self, index: Index) -> ShorterValues:
+        """The values of the pairs with these numbers."""
+        values = []
+        for group, new in self.values:
+            places = np.flatnonzero(np.isin(index, group))
+            if len(places):
+                values.append((places, new[torch.from_numpy(np.searchsorted(group, index[places]))]))
+        return ShorterValues(values, self.changed[torch.from_numpy(index)])
+
+
+class Shortened(Plain):
+    """Plain passes, each over pairs whose edits leave equally many positions."""
+
+    def treated(self, clean: CleanPass, pairs: Pairs, intervention: Intervention, context: Context) -> Tensor:
+        return self.run(clean, pairs, self.edit(clean, pairs, intervention, context), context)
+
+    def edit(  # type: ignore[override]  # of values of several lengths
+        self, clean: CleanPass, pairs: Pairs, intervention: Intervention, context: Context
+    ) -> ShorterValues:
+        values = []
+        for group in pairs.groups():
+            image = torch.from_numpy(pairs.image[group])
+            new = intervention.checked_do(clean.site[image], int(pairs.unit[group[0]]), context.rows(image), None)
+            values.append((group, new))
+        return ShorterValues(values, torch.ones(len(pairs), dtype=torch.bool))
+
+    def run(self, clean: CleanPass, pairs: Pairs, value: Any, context: Context) -> Tensor:
+        """Logits, shape (P, K).
+
+        Raises:
+            ValueError: the network does not take fewer positions.
+        """
+        logits = clean.control.new_empty(len(pairs), clean.control.shape[1])
+        for length in sorted({new.shape[2] for _, new in value.values}):
+            groups, news = zip(*(each for each in value.values if each[1].shape[2] == length), strict=True)
+            index = torch.cat([torch.from_numpy(group) for group in groups])
+            image = context.batch.image[torch.from_numpy(pairs.image)[index]]
+            try:
+                logits[index] = self.forward(image, torch.cat(news))
+            except (RuntimeError, AssertionError) as error:
+                if is_out_of_memory(error):
+                    raise
+                raise ValueError(
+                    f"the network must take any number of tokens, but with {length} of {clean.site.shape[2]} it fails "
+                    f"({str(error).splitlines()[0]}). Paint over the cells instead (intervention=pixel_grid)."
+                ) from error
+        return logits
+
+
+class TwoSitePasses(Plain):
+    """Passes in which a second site is tapped, one that comes after the first."""
+
+    def __init__(self, classifier: Classifier, site: Site | None, second: Site) -> None:
+        super().__init__(classifier, site)
+        self.second = second
+
+    def clean(self, image: Tensor) -> CleanPass:
+        """As `Plain.clean`.
+
+        Raises:
+            ValueError: the second site does not run once, or runs before the first.
+        """
+        seen: dict[str, Shape] = {}  # shapes of values, in the order of the pass
+        with ExitStack() as taps:
+            if self.site is not None:
+                taps.enter_context(self.site.tapped(lambda value: seen.update(first=())))
+            calls = taps.enter_context(self.second.tapped(lambda value: self._see(value, seen)))
+            clean = super().clean(image)
+        self.second.check_calls(len(calls))
+        if self.site is not None and next(iter(seen)) != "first":
+            raise ValueError(
+                f"the second site must come after the first in a forward pass, got {self.second.name!r}, which comes "
+                f"before {self.site.name!r}. Exchange them."
+            )
+        self.check_second(seen["second"])
+        return clean
+
+    def check_second(self, shape: Shape) -> None:
+        """Refuse a second site with a value of this shape; nothing by default."""
+
+    def _see(self, value: Tensor, seen: dict[str, Shape]) -> None:
+        seen["second"] = tuple(self.second.check_value(value, len(value)).shape[1:])
+
+
+class JointPasses(TwoSitePasses):
+    """Passes with do(unit) at a site and the only unit of another intervention, `Intervention.second`, at a later one.
+
+    Args:
+        classifier, site, intervention: as of a Propagation.
+        other: whole passes with the value of the other intervention's site.
+    """
+
+    held_context: Context  # the condition of the other intervention's edits on the batch; set before its passes
+
+    def __init__(
+        self,
+        classifier: Classifier,
+        site: Site | None,
+        intervention: Intervention,
+        other: Plain,
+    ) -> None:
+        assert other.site is not None
+        assert intervention.second is not None
+        super().__init__(classifier, site, other.site)
+        self.intervention, self.held = intervention, intervention.second
+        self.other = other
+
+    def check_second(self, shape: Shape) -> None:
+        """Refuse another intervention of several units."""
+        units = self.held.units(shape)
+        if len(units) != 1:
+            raise ValueError(
+                f"the intervention at {self.held.site!r} must have one unit, got {len(units)}. Choose one, such as "
+                "choose=[5]."
+            )
+
+    def edit(self, clean: CleanPass, pairs: Pairs, intervention: Intervention, context: Context) -> Edit:
+        edit = super().edit(clean, pairs, intervention, context)
+        return edit._replace(changed=edit.changed | self._both(clean, pairs).to(edit.changed.device))
+
+    def run(self, clean: CleanPass, pairs: Pairs, value: Any, context: Context) -> Tensor:
+        rows = self._both(clean, pairs).nonzero().flatten().tolist()
+        own = self.held_context.rows(pairs.image[rows].tolist())
+        with self.second.tapped(lambda current: self._held(current, rows, own) if rows else None):
+            return super().run(clean, pairs, value, context)
+
+    def _both(self, clean: CleanPass, pairs: Pairs) -> Tensor:
+        """Return whether each pair is edited at the second site as well, shape (P,) bool."""
+        shape = tuple(clean.site.shape[1:])
+        return torch.tensor([self.intervention.has_second(shape, unit) for unit in pairs.unit.tolist()])
+
+    def _held(self, value: Tensor, rows: Sequence[int], context: Context) -> Tensor:
+        """The second site's value with its unit set in some rows, of which the context is."""
+        edited = value.clone()
+        for number, row in enumerate(rows):  # regions may differ from sample to sample
+            edited[row] = self.held.apply(value[[row]], 0, context.rows([number]))[0]
+        return edited
+
+
+class PathPasses(TwoSitePasses):
+    """Passes in which the second site has the value that an edit gives it, and all else is as without the edit."""
+
+    passes_per_edit = 2
+
+    def run(self, clean: CleanPass, pairs: Pairs, value: Any, context: Context) -> Tensor:
+        values: list[Tensor] = []
+        with self.second.tapped(lambda current: values.append(current.clone())):
+            super().run(clean, pairs, value, context)
+        with self.second.tapped(lambda current: values[0]):
+            return self.classifier(context.batch.image[torch.from_numpy(pairs.image)])
 
 
 def _whole(value: Tensor, patch: Patch) -> Tensor:

@@ -16,12 +16,10 @@ from dovision.module_state import evaluating
 from dovision.propagation.chunking import FIRST, PassLimits, keep_freed_blocks
 from dovision.propagation.edited_passes import EditedPasses
 from dovision.propagation.edits import all_pairs
-from dovision.propagation.engine_choice import KnownSite, choose_engine, frozen_engine, known_site
+from dovision.propagation.engine_choice import SiteEngines, choose_engine, engines_at, frozen_engine
 from dovision.propagation.incremental import Incremental
-from dovision.propagation.plain import Plain
-from dovision.propagation.shortened import Shortened
+from dovision.propagation.plain import JointPasses, PathPasses, Plain, Shortened
 from dovision.propagation.sites import find_site
-from dovision.propagation.two_sites import JointPasses, PathPasses
 from dovision.propagation.weights_stamp import weights_stamp
 from dovision.types import Batch, Shape
 
@@ -79,7 +77,7 @@ class Propagation:
             None if chunk == "auto" else checks.positive_int("chunk", chunk, checks.MOST_IMAGES)
         )
         self.engine: Incremental | Plain | None = None
-        self._known: KnownSite | None = None
+        self._engines: SiteEngines | None = None
         self._made_for: tuple[object, ...] | None = None  # shape, type and device of an image
         self._reference: Tensor | None = None
         self.approximate = approximate
@@ -100,26 +98,21 @@ class Propagation:
     def __call__(self, batch: Batch, progress: Callable[[int], None] = lambda passes: None) -> Outcome:
         """The outcome on a batch; `progress` counts forward passes (one image each) as they are done."""
         with evaluating(self.classifier):
-            alone = len(batch.image) == 1 and self.approximate is None
-            return self._run(self._prepared(batch, self.allowance if alone else None), batch, progress)
+            return self._run(self.prepare(batch), batch, progress)
 
     @torch.no_grad()
     def prepare(self, batch: Batch) -> Incremental | Plain:
         """The engine, chosen once, by the first image that has a unit."""
-        return self._prepared(batch, None)
-
-    def _prepared(self, batch: Batch, allowance: PassLimits | None) -> Incremental | Plain:
-        """The same; the limits are given if passes over the units of the batch's one image follow."""
         self._fit(batch.image)
         if self.engine is None:
             with evaluating(self.classifier):
-                self.engine = plain = self.plain(batch)
-                if type(plain) is Plain and self._known is not None:  # the others have no faster engine
-                    self.engine = self._chosen(plain, batch, allowance)
+                self.engine = whole_passes = self.plain(batch)
+                if type(whole_passes) is Plain and self._engines is not None:  # the others have no faster engine
+                    self.engine = self._chosen(whole_passes, batch)
                 if self.engine is None:  # no image has a unit
-                    return plain
+                    return whole_passes
             stored = self.engine.bytes_per_image
-            if self.approximate is not None and self._known is not None:
+            if self.approximate is not None and self._engines is not None:
                 stored = max(stored, self._stored_by_approximation(batch.image[:1]))
             self.allowance.fit_images(stored, batch.image.device)
         return self.engine
@@ -131,34 +124,35 @@ class Propagation:
         made_for = tuple(image.shape[1:]), image.dtype, image.device
         if made_for != self._made_for:
             self.site = find_site(self.classifier, self.intervention.site)
-            self.engine = self._known = self._reference = self._reference_passes = None
+            self.engine = self._engines = self._reference = self._reference_passes = None
             self._made_for = made_for
 
     def _stored_by_approximation(self, image: Tensor) -> int:
         """Bytes per image."""
-        assert self._known is not None
-        frozen = frozen_engine(self._known, self.classifier, image)
+        assert self._engines is not None
+        frozen = frozen_engine(self._engines, self.classifier, image)
         if not frozen.bytes_per_image:
             with evaluating(self.classifier):
                 frozen.clean(image)
         return frozen.bytes_per_image
 
-    def _chosen(self, plain: Plain, batch: Batch, allowance: PassLimits | None) -> Incremental | Plain | None:
+    def _chosen(self, whole_passes: Plain, batch: Batch) -> Incremental | Plain | None:
         """The engine, by the first image that has a unit; None if none has."""
-        assert self._known is not None
+        assert self._engines is not None
         for row in range(len(batch.image)):
-            first = self.context(plain, batch.rows(slice(row, row + 1)))
-            if (found := choose_engine(self._known, plain, self.intervention, first, allowance)) is not None:
-                return found
+            first = self.context(whole_passes, batch.rows(slice(row, row + 1)))
+            engine = choose_engine(self._engines, whole_passes, self.intervention, first)
+            if engine is not None:
+                return engine
         return None
 
     def plain(self, batch: Batch) -> Plain:
         """Whole forward passes, with the site's value as the intervention sees it."""
         self._fit(batch.image)
-        if self._known is None:
+        if self._engines is None:
             with evaluating(self.classifier):
-                self._known = known_site(self.classifier, self.intervention, tuple(batch.image.shape[1:]))
-            self.site = self._known.site
+                self._engines = engines_at(self.classifier, self.intervention, tuple(batch.image.shape[1:]))
+            self.site = self._engines.site
         if self._second is not None:
             other = self._second.plain(batch)
             return JointPasses(self.classifier, self.site, self.intervention, other)
@@ -204,9 +198,9 @@ class Propagation:
                 f"got shape {tuple(images.shape)}."
             )
         passes: list[int] = []
-        parts = [self._values(engine, part.to(batch.image), passes.append) for part in torch.split(images, FIRST)]
-        total = torch.stack([part.double().sum(0) for part in parts]).sum(0)
-        return (total / len(images)).to(parts[0].dtype), sum(passes)
+        values = [self._values(engine, some.to(batch.image), passes.append) for some in torch.split(images, FIRST)]
+        total = torch.stack([value.double().sum(0) for value in values]).sum(0)
+        return (total / len(images)).to(values[0].dtype), sum(passes)
 
     def _values(self, engine: Incremental | Plain, images: Tensor, progress: Callable[[int], None]) -> Tensor:
         """The site's value for these images; at the input it is they."""
@@ -223,31 +217,30 @@ class Propagation:
         return self.intervention.units(tuple(clean.site.shape[1:]))
 
     def _run(self, engine: Incremental | Plain, batch: Batch, progress: Callable[[int], None]) -> Outcome:
-        """In parts of as many images as may be stored at a time."""
+        """Outcome on a batch, by as many images at a time as may be stored."""
         self.allowance.begin()
         if isinstance(engine, Plain):
             self.allowance.fit_whole_passes(engine.bytes_per_row, batch.image.device)
         images = len(batch.image)
         rows = np.array_split(np.arange(images), -(-images // self.allowance.images))
-        parts = [self._part(engine, batch.rows(slice(part[0], part[-1] + 1)), progress) for part in rows]
-        units = parts[0].units
-        control, treated = (torch.cat([getattr(p, name) for p in parts]) for name in ("control", "treated"))
-        found = [part.approximation for part in parts if part.approximation is not None]
-        approximation = Approximation(*map(torch.cat, zip(*found, strict=True))) if found else None
-        return Outcome(units, control, treated, sum(part.skipped for part in parts), approximation)
+        outcomes = [self._of_images(engine, batch.rows(slice(some[0], some[-1] + 1)), progress) for some in rows]
+        control, treated = (torch.cat([getattr(one, name) for one in outcomes]) for name in ("control", "treated"))
+        agreements = [one.approximation for one in outcomes if one.approximation is not None]
+        approximation = Approximation(*map(torch.cat, zip(*agreements, strict=True))) if agreements else None
+        return Outcome(outcomes[0].units, control, treated, sum(one.skipped for one in outcomes), approximation)
 
-    def _part(self, engine: Incremental | Plain, batch: Batch, progress: Callable[[int], None]) -> Outcome:
-        if self.approximate is None or self._known is None or self.engine is None:
+    def _of_images(self, engine: Incremental | Plain, batch: Batch, progress: Callable[[int], None]) -> Outcome:
+        if self.approximate is None or self._engines is None or self.engine is None:
             return self._passes(engine, batch, progress)
         task = self.classifier.task
-        rough = self._passes(frozen_engine(self._known, self.classifier, batch.image[:1]), batch, progress)
+        rough = self._passes(frozen_engine(self._engines, self.classifier, batch.image[:1]), batch, progress)
         weight = units_to_check(rough.control, rough.treated, batch.sample, task)
         exact = self._passes(engine, batch, progress, weight > 0)
-        found = agreement(exact.control, rough.treated, exact.treated, weight, task)
+        estimate = agreement(exact.control, rough.treated, exact.treated, weight, task)
         unchanged = (rough.treated == rough.control.unsqueeze(1)).all(-1, keepdim=True)
-        measured = found.exact.to(unchanged.device).unsqueeze(-1) | unchanged
+        measured = estimate.exact.to(unchanged.device).unsqueeze(-1) | unchanged
         treated = torch.where(measured, exact.treated, rough.treated)
-        return Outcome(rough.units, exact.control, treated, rough.skipped, found)
+        return Outcome(rough.units, exact.control, treated, rough.skipped, estimate)
 
     def _passes(
         self,
@@ -256,7 +249,7 @@ class Propagation:
         progress: Callable[[int], None],
         chosen: np.ndarray | None = None,
     ) -> Outcome:
-        """Those of all units of each image, or of some, (B, U) bool."""
+        """Passes of all units of each image, or of the chosen ones, (B, U) bool."""
         clean: Any = engine.clean(batch.image)  # the engine's own
         progress(len(batch.image))
         shape = tuple(clean.site.shape[1:])
@@ -282,7 +275,7 @@ def check_approximation(classifier: Classifier, intervention: Intervention, appr
     """
     Propagation(classifier, intervention, approximate=approximate)
     with evaluating(classifier):
-        frozen_engine(known_site(classifier, intervention, shape), classifier, torch.zeros(1, *shape))
+        frozen_engine(engines_at(classifier, intervention, shape), classifier, torch.zeros(1, *shape))
 
 
 class CachedPropagation:

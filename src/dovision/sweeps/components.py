@@ -25,8 +25,7 @@ from dovision.models.checkpoint import read_checkpoint
 from dovision.module_state import evaluating
 from dovision.propagation import check_approximation, presented_site
 from dovision.propagation.edits import all_pairs
-from dovision.propagation.plain import Plain
-from dovision.propagation.shortened import Shortened
+from dovision.propagation.plain import Plain, Shortened
 from dovision.propagation.sites import find_site
 from dovision.runtime.forks import check_workers
 from dovision.runtime.process_state import isolated
