@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 from contextlib import nullcontext
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -14,7 +13,6 @@ from torch import nn
 from dovision.functional.geometry import grid_cell
 from dovision.propagation import Propagation, engine_choice
 from dovision.propagation.incremental import Incremental
-from dovision.propagation.plain import Plain
 from dovision.propagation.tracing import Untraceable, trace
 
 SIZE, CHANNELS = 24, 8
@@ -160,40 +158,6 @@ def test_images_of_another_size_are_traced_again(painted, classifier_of, batch_o
         assert isinstance(propagation.engine, Incremental)
 
 
-class Attending(nn.Module):
-    """Tokens of a map that attend to each other, again and again."""
-
-    def __init__(self, depth):
-        super().__init__()
-        self.patches = nn.Conv2d(1, 16, 4, 4)
-        self.blocks = nn.ModuleList(nn.MultiheadAttention(16, 2, batch_first=True) for _ in range(depth))
-        self.head = nn.Linear(16, 5)
-        self.called = SimpleNamespace(times=0)  # an attribute of its own would be a setting of the network
-
-    def forward(self, x):
-        x = self.patches(x).flatten(2).transpose(1, 2)
-        for block in self.blocks:
-            self.called.times += 1
-            x = x + block(x, x, x, need_weights=False)[0]
-        return self.head(x.mean(1))
-
-
-def test_tracing_ends_where_nothing_would_be_saved(monkeypatch, painted, classifier_of, batch_of, caplog):
-    monkeypatch.setattr(engine_choice, "WORTH_IT", 0.9)
-    classifier, batch = classifier_of(Attending(20)), batch_of(2, 1, SIZE, SIZE)
-    propagation = Propagation(classifier, painted(GRID))
-    with caplog.at_level("INFO"):
-        outcome = propagation(batch)
-    assert type(propagation.engine) is Plain
-    assert "are run in full, since incrementally would save only" in caplog.text
-    rest = classifier.network.called.times % 20
-    assert 0 < rest < 10  # blocks that the trace has followed
-    before = classifier.network.called.times
-    again = Propagation(classifier, painted(GRID))(batch)
-    assert torch.equal(again.treated, outcome.treated)
-    assert (classifier.network.called.times - before) % 20 == 0
-
-
 def test_an_identity_with_a_hook_is_kept(painted, classifier_of, batch_of, expected_outcome, assert_equal):
     hooked = nn.Sequential(nn.Identity(), nn.Dropout(), nn.Identity())
     hooked[2].register_forward_hook(lambda module, args, output: 2 * output)
@@ -204,30 +168,6 @@ def test_an_identity_with_a_hook_is_kept(painted, classifier_of, batch_of, expec
     functions = [type(step.function) for step in propagation.engine.graph.steps]
     assert nn.Dropout not in functions
     assert functions.count(nn.Identity) == 1
-
-
-class Queried(nn.Module):
-    """Fewer queries than keys, and values of another width; or values that are shared by the heads."""
-
-    def __init__(self, shared):
-        super().__init__()
-        self.shared = shared
-
-    def forward(self, x):
-        keys, values = x, x[..., :5]  # a head for each channel
-        if self.shared:
-            values = values[:, :1]
-        x = F.scaled_dot_product_attention(x[:, :, :7], keys, values)
-        return x.reshape(x.shape[0], CHANNELS, 7, 5)
-
-
-@pytest.mark.parametrize("shared", [False, True])
-def test_the_sizes_of_attention_are_those_that_it_gives(shared, classifier_of, batch_of):
-    classifier = classifier_of(nn.Sequential(nn.Conv2d(1, CHANNELS, 3, padding=1), Queried(shared), nn.Flatten()))
-    with torch.no_grad():
-        graph = trace(classifier, None, batch_of(2, 1, SIZE, SIZE).image)
-    shapes = [step.shape for step in graph.steps if step.function is F.scaled_dot_product_attention]
-    assert shapes == [(CHANNELS, 7, 5)]
 
 
 @pytest.mark.parametrize("enabled", [False, True])

@@ -33,7 +33,7 @@ from dovision.propagation.layouts import presented_site
 from dovision.propagation.operations import Operations
 from dovision.propagation.plain import Plain
 from dovision.propagation.sites import Site
-from dovision.propagation.tracing import NothingSaved, Untraceable, trace
+from dovision.propagation.tracing import Untraceable, trace
 from dovision.propagation.weights_stamp import weights_stamp
 from dovision.types import INPUT, Shape, Task
 
@@ -58,7 +58,6 @@ class SiteEngines:
     saved: dict[_Region, float] = field(default_factory=dict)  # share of the operations of whole passes, likewise
     reason: str = ""  # why no incremental engine could be made for the region tried last
     whole: Operations = field(default_factory=Operations)  # of the classifier's pass on one image
-    least: float | None = None  # share that is saved at most, where tracing ended early
     frozen: Incremental | None = None  # approximate passes, see `freeze_scales`
 
 
@@ -166,9 +165,7 @@ def _try(
     with Operations() as engines.whole:
         expected = _in_company(plain, edited[-1:], value, image)
     engines.whole.scale(1, counted=2)
-    if not _is_traced(engines, classifier, image):
-        _check_company(plain, expected, edited[-1:], image)
-        return None, engines.least or 0.0
+    engines.reason = ""
     try:
         for number, tolerance in enumerate(TOLERANCES):
             engine = _engine(engines, classifier, image, number)
@@ -198,12 +195,6 @@ def _several(pairs: Pairs) -> Pairs:
         alike = (size == size[len(pairs) // 2]).all(1)
     rows[0] = np.flatnonzero(alike)[0]
     return pairs.chosen(rows)
-
-
-def _is_faster(engines: SiteEngines, classifier: Classifier, number: int) -> bool:
-    """Whether the kernels of the engine of a number alone make it worth taking, whatever its passes save."""
-    whole = engines.whole
-    return _faster(whole.convolutions, whole.products, classifier, number) >= (1 - WORTH_IT) * whole.number
 
 
 def _faster(convolutions: int, products: int, classifier: Classifier, number: int) -> float:
@@ -236,19 +227,6 @@ def _check_company(plain: Plain, expected: Tensor, value: Tensor, image: Tensor)
         )
 
 
-def _is_traced(engines: SiteEngines, classifier: Classifier, image: Tensor) -> bool:
-    """Return whether there is an engine; if not, the site says why, or that nothing would be saved."""
-    engines.reason = ""
-    try:
-        if engines.least is None:
-            _engine(engines, classifier, image, 0)
-    except NothingSaved as nothing:
-        engines.least = nothing.saved
-    except Exception as error:
-        engines.reason = f"{type(error).__name__}: {error}"
-    return engines.least is None and not engines.reason
-
-
 def _log_choice(engines: SiteEngines, region: _Region) -> None:
     """Say once for a region how its edits are run, and what that saves."""
     if engines.reason:
@@ -274,12 +252,10 @@ def _engine(engines: SiteEngines, classifier: Classifier, image: Tensor, number:
     """The engine of a number, traced once, with the graph passes of its number.
 
     Raises:
-        NothingSaved: most of the operations are neither convolutions nor saved.
         Untraceable: as `trace`.
     """
     if number == len(engines.made):
-        graph = _traced(engines, classifier, image, 0.0 if _is_faster(engines, classifier, number) else 1 - WORTH_IT)
-        engines.made.append(_engine_of(graph, classifier, number))
+        engines.made.append(_engine_of(_traced(engines, classifier, image), classifier, number))
     return engines.made[number]
 
 
@@ -300,8 +276,8 @@ def frozen_engine(engines: SiteEngines, classifier: Classifier, image: Tensor) -
     return engines.frozen
 
 
-def _traced(engines: SiteEngines, classifier: Classifier, image: Tensor, least_saved: float = 0.0) -> Graph:
-    graph = compute_constants(trace(classifier, engines.site, image, engines.whole.number, least_saved))
+def _traced(engines: SiteEngines, classifier: Classifier, image: Tensor) -> Graph:
+    graph = compute_constants(trace(classifier, engines.site, image))
     return drop_identities(join_channel_shuffle(take_splits_apart(graph)))
 
 

@@ -16,7 +16,6 @@ class Operations(TorchDispatchMode):  # type: ignore[no-untyped-call]
     Attributes:
         number: of all of them.
         convolutions: those of convolutions.
-        products: those of a matrix of weights with one of values, as linear layers make them.
         packed: those of the engine's linear layers, see `packed_linear`.
         largest: bytes of the largest of their results.
     """
@@ -25,13 +24,12 @@ class Operations(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.number = self.convolutions = self.products = self.packed = self.largest = 0
+        self.number = self.convolutions = self.packed = self.largest = 0
 
     def scale(self, rows: int, counted: int) -> None:
         """Of so many rows, where that many were counted."""
         self.number, self.convolutions = self.number * rows // counted, self.convolutions * rows // counted
-        self.products, self.packed = self.products * rows // counted, self.packed * rows // counted
-        self.largest = self.largest * rows // counted
+        self.packed, self.largest = self.packed * rows // counted, self.largest * rows // counted
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -48,16 +46,12 @@ class Operations(TorchDispatchMode):  # type: ignore[no-untyped-call]
         packet = getattr(func, "_overloadpacket", None)
         count = flop_registry.get(packet)
         if packet is _ATTENTION:
-            projections, others = _of_attention(*args)
-            self.products += projections
-            self.number += projections + others
+            self.number += _of_attention(*args)
         elif count is not None:
             number = _number(count, args, kwargs, result)
             self.number += number
             self.convolutions += number if packet in _CONVOLUTIONS else 0
-            name = getattr(packet, "__name__", "")
-            self.products += number if name in _PRODUCTS else 0
-            self.packed += number if name in _PACKED else 0
+            self.packed += number if getattr(packet, "__name__", "") in _PACKED else 0
             self.largest = max(self.largest, result.nbytes if isinstance(result, Tensor) else 0)
         return result
 
@@ -73,14 +67,13 @@ def _number(count: Any, args: Any, kwargs: Any, result: Any) -> int:
 
 _ATTENTION = torch.ops.aten._native_multi_head_attention  # torch's own counter leaves it out
 _PACKED = ("_linear_pointwise", "_mkl_linear")
-_PRODUCTS = ("addmm", "mm", *_PACKED)
 _CONVOLUTIONS = (torch.ops.aten.convolution, torch.ops.aten._convolution)
 
 
-def _of_attention(query: Tensor, key: Tensor, value: Tensor, width: int, *others: Any) -> tuple[int, int]:
-    """Of the projections of tokens, shape (B, T, C), to queries, keys, values and back; of the products of these."""
+def _of_attention(query: Tensor, key: Tensor, value: Tensor, width: int, *others: Any) -> int:
+    """Of the projections of tokens, shape (B, T, C), to queries, keys, values and back, and the products of these."""
     images, tokens = query.shape[:2]
-    return 8 * images * tokens * width**2, 4 * images * tokens * width * key.shape[1]
+    return 8 * images * tokens * width**2 + 4 * images * tokens * width * key.shape[1]
 
 
 def _of_scores(query: Any, key: Any, value: Any, *others: Any, out_shape: Any = None, **options: Any) -> int:

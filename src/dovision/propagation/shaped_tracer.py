@@ -6,7 +6,6 @@ import copy
 import operator
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -14,8 +13,6 @@ import torch.nn.functional as F
 from torch import Tensor, fx, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.fx.proxy import Attribute
-
-from dovision.propagation.operations import Operations
 
 BATCH = 10007  # images of the values that are followed: a prime, so that sizes that depend on it are its multiples
 PURE: dict[Any, Callable[..., Any]] = {  # of an assignment that edits a tensor in place, the operation without it
@@ -36,6 +33,8 @@ _UNKNOWN = object()
 _SIZES = ("size", "dim", "ndimension")  # methods of tensors
 _PLAIN = (bool, int, float, str, torch.dtype, torch.device, torch.layout)
 _OF_DEVICE = ("device", "is_cpu", "is_cuda", "is_meta", "is_mps", "is_xpu")  # attributes of tensors
+
+
 _SAME_SIZES: tuple[Any, ...] = (  # as of their first argument; torch takes its time to find that out
     *(nn.BatchNorm2d, nn.LayerNorm, nn.GroupNorm, F.batch_norm, F.layer_norm, F.group_norm),
     *(nn.ReLU, nn.ReLU6, nn.GELU, nn.SiLU, nn.Hardswish, nn.Hardsigmoid, nn.Sigmoid),
@@ -86,18 +85,15 @@ class ShapedTracer(fx.Tracer):
 
     Args:
         image: shape (B, C, H, W).
-        counts: whether to count operations.
     """
 
-    def __init__(self, image: Tensor, counts: bool) -> None:
+    def __init__(self, image: Tensor) -> None:
         super().__init__()
-        self.counts = counts
         self.thread = threading.get_ident()
         self._fake = FakeTensorMode(allow_non_fake_inputs=True)
         self._following = False
         self._sample = image[:1]
         self._image = torch.empty(BATCH, *image.shape[1:], dtype=image.dtype, device="meta")
-        self.operations = Operations()  # of all steps so far, on `BATCH` images
         self._mixed = torch.is_autocast_enabled(image.device.type)
         self._names: dict[Tensor, str] = {}
         self._weights: dict[Tensor, Tensor] = {}  # of the model, on the meta device
@@ -209,11 +205,9 @@ class ShapedTracer(fx.Tracer):
                     return args[0]
                 if same in _SAME_SIZES or (same in _SUMS and _are_alike(*args)):
                     return torch.empty(args[0].shape, dtype=args[0].dtype, device="meta")
-                if same is nn.Linear and not self.counts:
+                if same is nn.Linear:
                     sizes = (*args[0].shape[:-1], len(function.weight))
                     return torch.empty(sizes, dtype=args[0].dtype, device="meta")
-                if same is F.scaled_dot_product_attention and not self.counts and _are_heads(*args):
-                    return torch.empty(*args[0].shape[:-1], args[2].shape[-1], dtype=args[0].dtype, device="meta")
             return self._followed(function, args, kwargs)
         except Exception:  # whatever the step raises when it is shown a value without numbers
             return _UNKNOWN
@@ -225,8 +219,7 @@ class ShapedTracer(fx.Tracer):
         if not self._mixed:
             try:
                 args_there, kwargs_there = fx.node.map_aggregate((args, kwargs), self._without_numbers)
-                with self.operations if self.counts else nullcontext():
-                    return self._without_weights(function)(*args_there, **kwargs_there)
+                return self._without_weights(function)(*args_there, **kwargs_there)
             except Exception:  # no kernel of the meta device, or tensors of two devices
                 pass
         with self._fake:
@@ -290,16 +283,6 @@ class ShapedTracer(fx.Tracer):
 
 def _are_alike(one: Tensor, other: object) -> bool:
     return isinstance(other, Tensor) and (one.shape, one.dtype) == (other.shape, other.dtype)
-
-
-def _are_heads(*arguments: Any) -> bool:
-    """Return whether the arguments begin with queries, keys and values of the same images, heads and type."""
-    tensors = arguments[:3]
-    return (
-        len(tensors) == 3
-        and all(isinstance(each, Tensor) and each.ndim > 2 for each in tensors)
-        and len({(each.shape[:-2], each.dtype) for each in tensors}) == 1
-    )
 
 
 def _value(leaf: Any) -> Any:

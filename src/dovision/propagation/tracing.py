@@ -17,53 +17,33 @@ from torch import Tensor, fx, nn
 
 from dovision.interfaces import Classifier
 from dovision.propagation.graph import Graph, Method, Step
-from dovision.propagation.rules import RULES
 from dovision.propagation.shaped_tracer import BATCH, PURE, ShapedTracer
 from dovision.propagation.sites import Site
-
-GIVE_UP = 0.2  # the share of the operations, computed in full one after the other, after which tracing ends early
 
 
 class Untraceable(Exception):
     """The tracer cannot follow the model; the message says where."""
 
 
-class NothingSaved(Exception):
-    """Tracing ended early, since incremental passes would save little: `saved` is that share of the operations."""
-
-    def __init__(self, saved: float) -> None:
-        super().__init__(f"{saved:.2g} of the operations would be saved")
-        self.saved = saved
-
-
-def trace(
-    classifier: Classifier, site: Site | None, image: Tensor, operations: int = 0, least_saved: float = 0.0
-) -> Graph:
+def trace(classifier: Classifier, site: Site | None, image: Tensor) -> Graph:
     """Follow the classifier, in eval mode, from the image to the logits; `site` None is the image.
 
     The graph is right for any number of images of the shape of `image`, (B, C, H, W).
 
-    Args:
-        operations: of a pass on one image.
-        least_saved: the share of them that is to be saved.
-
     Raises:
         Untraceable: control flow that depends on values, or the site lies inside a module that is taken as one step.
-        NothingSaved: long stretches are not local and less is saved before them.
     """
-    tracer = _Tracer(site, image, least_saved * operations, GIVE_UP * operations)
-    own = set(vars(classifier))
+    tracer = _Tracer(site, image)
+    attributes = set(vars(classifier))
     try:
         with _without_collection():
             graph = _Reader(classifier).read(tracer.trace(classifier))
-    except (Untraceable, NothingSaved) as error:
-        if isinstance(error, NothingSaved):
-            error.saved /= operations
+    except Untraceable:
         raise
     except Exception as error:  # whatever the model's own code raises when it is shown a proxy
         raise Untraceable(f"{type(error).__name__}: {error}") from error
     finally:
-        for name in set(vars(classifier)) - own:  # the tracer stores tensors that are no parameters on the model
+        for name in set(vars(classifier)) - attributes:  # the tracer stores tensors that are no parameters on the model
             delattr(classifier, name)
     if site is not None and not tracer.marked:
         raise Untraceable("the site lies inside a module that is taken as one step")
@@ -93,48 +73,13 @@ class _Tracer(ShapedTracer):
     Args:
         site: None is the image.
         image: shape (B, C, H, W).
-        least_saved: operations of an image that are to be saved, those before the site or that stay local.
-        give_up: so many that are not, one after the other, end the trace if fewer were saved.
     """
 
-    def __init__(self, site: Site | None, image: Tensor, least_saved: float, give_up: float) -> None:
-        super().__init__(image, counts=least_saved > 0)
+    def __init__(self, site: Site | None, image: Tensor) -> None:
+        super().__init__(image)
         self.site = site
-        self.least_saved, self.give_up = least_saved, give_up
         self.calls = 0  # of the site's module
         self.marked = False
-        self._local: dict[fx.Node, bool] = {}  # of the site's descendants, whether an edit may be local there
-        self._saved = self._in_full = 0.0  # operations; the latter since the last that were saved
-
-    def create_proxy(self, kind: str, target: Any, args: Any, kwargs: Any, *others: Any, **options: Any) -> Any:
-        before = self.operations.number
-        proxy = super().create_proxy(kind, target, args, kwargs, *others, **options)
-        if self.counts and isinstance(proxy, fx.Proxy):
-            self._weigh(proxy.node, (self.operations.number - before) / BATCH)
-        return proxy
-
-    def _weigh(self, node: fx.Node, operations: float) -> None:
-        """Count a step's operations as saved or not, and end the trace where too few are."""
-        sources = [self._local[source] for source in node.all_input_nodes if source in self._local]
-        if node.target is mark_site or (node.op == "placeholder" and self.site is None):
-            self._local[node] = True
-        elif sources:
-            self._local[node] = all(sources) and self._function_of(node) in RULES
-        if self._local.get(node, True):
-            self._saved += operations
-            self._in_full = 0.0 if operations else self._in_full
-        else:
-            self._in_full += operations
-        if self._in_full > self.give_up and self._saved < self.least_saved:
-            raise NothingSaved(self._saved)
-
-    def _function_of(self, node: fx.Node) -> Any:
-        if node.op == "call_method":
-            return Method(str(node.target))
-        if node.op != "call_module":
-            return PURE.get(node.target, node.target)
-        kind = type(self.root.get_submodule(str(node.target)))
-        return AS_FUNCTIONS[kind][0] if kind in AS_FUNCTIONS else kind
 
     def call_module(self, m: nn.Module, forward: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         run = super().call_module
