@@ -23,7 +23,7 @@ def bench_figure(folder: Path) -> ReportFigure:
     path = folder / "table.csv"
     if not path.is_file():
         raise FileNotFoundError(f"{path} must be the table of the benchmark, got no such file. Run make bench.")
-    frame = pd.read_csv(files.regular(path, files.TEXT))
+    frame = pd.read_csv(files.require_regular_file(path, files.TEXT))
     missing = {"what", "images", "peer", "ratio", "seconds"} - set(frame.columns)
     if missing:
         raise ValueError(f"{path} must have a column {min(missing)}, got {', '.join(frame.columns)}. Run make bench.")

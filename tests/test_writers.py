@@ -23,7 +23,6 @@ EXCEPTIONS = {  # file, what is called: why it need not write aside
     ("datasets/mnist.py", "path.write_bytes"): "a temporary file",
     ("training/fitting.py", "checkpoint.save_checkpoint"): "by io.sealed",
     ("training/foreign.py", "checkpoint.save_checkpoint"): "by io.sealed",
-    ("io/arrays.py", "np.memmap"): "of a file that is there; what is written into it are marks of such rows",
     ("datasets/readers/nifti.py", "np.memmap"): "only read",
     ("training/checkpointing.py", "trainer.save_checkpoint"): "by io.sealed, see SealedIO",
     ("store/adversarial_cache.py", "np.lib.format.open_memmap"): "in a folder that is published when it is whole",

@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
@@ -13,6 +14,7 @@ from PIL import Image
 
 from dovision.config import settings
 from dovision.config.sources import configuration_folder
+from dovision.datasets._image_io import ImageHeader
 from dovision.datasets.image_folder import ImageFolder
 
 SPLITS = ("train", "val", "test")
@@ -336,3 +338,17 @@ def test_two_hundred_real_chest_films_are_read(real_data):
     item, path = dataset.split("test")[0], dataset.table("test")["name"][0]
     grey = torch.from_numpy(np.array(Image.open(real_data / "kermany" / path).convert("L")))
     assert torch.equal(item.image[0], grey / 255)
+
+
+def test_copies_in_two_splits_and_within_one_are_each_warned_of_once_also_where_there_are_thousands(caplog):
+    pairs = 20_000  # of each kind: comparing each with each would take a minute
+    dataset = object.__new__(ImageFolder)
+    dataset.headers = [ImageHeader(1, 1, digest=f"{row // 2}".encode()) for row in range(4 * pairs)]
+    dataset.records = pd.DataFrame({"name": [f"{row}.png" for row in range(4 * pairs)], "group": range(4 * pairs)})
+    tested = range(1, 2 * pairs, 2)
+    train = [row for row in range(4 * pairs) if row >= 2 * pairs or row % 2 == 0]
+    dataset.rows = {"train": train, "test": list(tested)}
+    dataset.check_copies("warn")
+    across, within = caplog.messages
+    assert f"{pairs} of other splits have the same bytes, such as 0.png (train) and 1.png (test)" in across
+    assert within.startswith(f"{pairs} images have the same bytes as another one of another group or patient, such as")

@@ -86,9 +86,10 @@ NOISE = Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), d
     ],
     ids=["empty", "text", "truncated JPEG", "truncated PNG", "float TIFF"],
 )
-def test_what_is_no_whole_image_is_a_bad_file(data, message):
+def test_what_is_no_whole_image_is_a_bad_file(data, message, tmp_path):
+    (tmp_path / "a").write_bytes(data)
     with pytest.raises(_image_io.BadFile, match=message):
-        _image_io.decoded_header(data)
+        _image_io.Decoding().header(tmp_path / "a", decode=True)
 
 
 @pytest.mark.parametrize("mode", ["L", "LA", "RGB", "RGBA", "P"])
@@ -107,10 +108,6 @@ def test_a_png_of_which_any_byte_is_changed_is_a_bad_file_or_the_same_image(mode
     assert refused > len(data) / 2
 
 
-def test_a_whole_image_says_its_size():
-    assert _image_io.decoded_header(encoded(NOISE.crop((0, 0, 30, 20)), "JPEG"))[:2] == (20, 30)
-
-
 def test_a_file_that_goes_bad_after_the_start_is_named(tmp_path):
     path = tmp_path / "late.png"
     path.write_bytes(b"")
@@ -118,9 +115,8 @@ def test_a_file_that_goes_bad_after_the_start_is_named(tmp_path):
         _image_io.image_from_file(path, (1, 2, 2))
 
 
-@pytest.mark.parametrize("count", [1, 7, 8, 9, 100])
 @pytest.mark.parametrize(
-    ("ending", "type_", "most", "warned"),
+    ("ending", "type_", "most", "dark"),
     [
         (".png", np.uint16, 4095, True),  # 12 bits in a file of 16: all within .062 of black
         (".tif", np.uint16, 4095, True),
@@ -130,24 +126,22 @@ def test_a_file_that_goes_bad_after_the_start_is_named(tmp_path):
         (".jpg", np.uint8, 15, False),
     ],
 )
-def test_a_folder_whose_images_fill_little_of_their_range_is_warned_of_once(
-    tmp_path, caplog, count, ending, type_, most, warned
-):
-    file = tmp_path / f"film{ending}"
-    Image.fromarray(np.linspace(0, most, 64).reshape(8, 8).astype(type_)).save(file)
-    _image_io.warn_of_dark([f"film{number}" for number in range(count)], [file] * count)
-    read = len(range(0, count, -(-count // 8)))
-    text = f"{read} of {read} images fill less than an eighth of their range, such as film0: if"
-    assert caplog.text.count(text) == warned
-    assert ("list them in a table (dataset=table), and set 'dataset.window=[2048,4096]'" in caplog.text) == warned
-    assert len(caplog.records) == warned
+def test_an_image_to_which_a_window_applies_may_be_dark(tmp_path, ending, type_, most, dark):
+    Image.fromarray(np.linspace(0, most, 64).reshape(8, 8).astype(type_)).save(tmp_path / f"film{ending}")
+    for window, decode, expected in ((None, True, dark), ((2048, 4096), True, False), (None, False, None)):
+        header = _image_io.Decoding(window).header(tmp_path / f"film{ending}", decode=decode)
+        assert header.dark is expected
+        assert header[:2] == (8, 8)
 
 
-def test_a_dark_image_among_others_is_no_dark_folder(tmp_path, caplog):
-    for number, most in enumerate((4095, 65535)):
-        Image.fromarray(np.linspace(0, most, 64).reshape(8, 8).astype(np.uint16)).save(tmp_path / f"{number}.png")
-    _image_io.warn_of_dark(["0", "1"], [tmp_path / "0.png", tmp_path / "1.png"])
-    assert not caplog.records
+@pytest.mark.parametrize(
+    ("dark", "warned"), [([True], "1 of 1"), ([True, False], None), ([True, True, None], "2 of 2")]
+)
+def test_most_of_the_images_that_were_read_must_be_dark_to_be_warned_of(caplog, dark, warned):
+    headers = [_image_io.ImageHeader(8, 8, dark=one) for one in dark]
+    _image_io.warn_of_pixels(["a"] * len(dark), headers, (1, 8, 8), "set")
+    expected = [f"{warned} images fill less than an eighth of their range, such as a: if"] if warned else []
+    assert [text[: len(expected[0])] for text in caplog.messages] == expected
 
 
 @pytest.mark.parametrize("group", ["image_folder", "pictures"])
@@ -157,7 +151,8 @@ def test_datasets_of_folders_warn_of_files_of_16_bits_that_hold_12(tmp_path, cap
         for number in range(8):
             folder = tmp_path / name if group == "image_folder" else tmp_path
             folder.mkdir(exist_ok=True)
-            own = np.linspace(0, 4000 + number + 10 * (name == "cat"), 64).reshape(8, 8).astype(np.uint16)
-            Image.fromarray(own).save(folder / f"{name}{number}.png")
+            pixels = np.linspace(0, 4000 + number + 10 * (name == "cat"), 64).reshape(8, 8).astype(np.uint16)
+            Image.fromarray(pixels).save(folder / f"{name}{number}.png")
     dv.component("dataset", group, settings | ({"classes": ["cat", "dog"]} if group == "image_folder" else {}))
-    assert caplog.text.count("8 of 8 images fill less than an eighth of their range, such as ") == 1
+    assert caplog.text.count("16 of 16 images fill less than an eighth of their range, such as ") == 1
+    assert "list them in a table (dataset=table), and set 'dataset.window=[2048,4096]'" in caplog.text

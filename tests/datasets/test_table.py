@@ -239,7 +239,7 @@ def test_films_of_12_bits_in_files_of_16_are_warned_of_unless_a_window_is_set(ro
 
 
 def test_of_many_files_of_which_headers_are_read_some_are_decoded(root, caplog, monkeypatch):
-    monkeypatch.setattr("dovision.datasets.readers.table_rows._DECODED", 3)
+    monkeypatch.setattr("dovision.datasets.readers.file_images._DECODED", 3)
     for path in (root / "images").glob("*.png"):
         Image.fromarray(np.asarray(Image.open(path)).astype(np.uint16) * 16).save(path)
     open_table(root, {"check": "headers"})
@@ -986,13 +986,13 @@ def test_rows_without_a_box_may_be_equal(root):
     without = ["" if place in edges else cell for place, cell in enumerate(rows[2])]
     write_csv(path, [head, *rows[:2], without, *rows[3:], without])
     assert names(open_table(root)) == names(before)
-    assert len(open_table(root).known_boxes) == len(before.known_boxes) - 1
+    assert len(open_table(root).boxes_in_files) == len(before.boxes_in_files) - 1
 
 
 def test_rows_of_a_second_table_that_have_no_box_may_be_equal(root):
     rows = [["path", "label", "x", "y", "w", "h"], *[["images/8.png", "none", *[""] * 4]] * 2]
     write_csv(root / "boxes.csv", rows)
-    assert len(open_table(root, {"boxes": "boxes.csv"}).known_boxes) == 0
+    assert len(open_table(root, {"boxes": "boxes.csv"}).boxes_in_files) == 0
     write_csv(root / "boxes.csv", [rows[0], *[["images/8.png", "cat", *"2345"]] * 2])
     assert "path in row 3 of boxes.csv must be of a box that no other row has, but row 2" in refusal(
         root, {"boxes": "boxes.csv"}

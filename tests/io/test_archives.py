@@ -30,8 +30,8 @@ def films(tmp_path):
 
 def test_a_path_through_an_archive_names_a_member(films, tmp_path):
     assert archives.archive_member(films / "patient" / "1.png") == (films, "patient/1.png")
-    assert archives.file_of(films / "patient" / "1.png") == films
-    assert archives.content(films / "patient" / "7.png", MOST) == bytes([7]) * 5000
+    assert archives.file_on_disk(films / "patient" / "1.png") == films
+    assert archives.read_path(films / "patient" / "7.png", MOST) == bytes([7]) * 5000
 
 
 def test_other_paths_are_those_of_files(films, tmp_path):
@@ -40,26 +40,26 @@ def test_other_paths_are_those_of_files(films, tmp_path):
     (folder / "1.png").write_bytes(b"plain")
     assert archives.archive_member(folder / "1.png") is None
     assert archives.archive_member(films) is None
-    assert archives.content(folder / "1.png", MOST) == b"plain"
+    assert archives.read_path(folder / "1.png", MOST) == b"plain"
     with pytest.raises(FileNotFoundError):
-        archives.content(tmp_path / "none.zip" / "1.png", MOST)
+        archives.read_path(tmp_path / "none.zip" / "1.png", MOST)
 
 
 @given(st.dictionaries(st.from_regex(r"[a-z]{1,5}(/[a-z]{1,5})?\.png", fullmatch=True), st.binary(), min_size=1))
 def test_every_member_is_what_was_packed(tmp_path_factory, members):
     path = packed(tmp_path_factory.mktemp("random") / "a.zip", members)
-    assert {name: archives.content(path / name, MOST) for name in members} == members
+    assert {name: archives.read_path(path / name, MOST) for name in members} == members
 
 
 def test_an_archive_that_takes_the_place_of_another_is_read_anew(films):
-    assert archives.content(films / "patient" / "1.png", MOST) == bytes([1]) * 5000
+    assert archives.read_path(films / "patient" / "1.png", MOST) == bytes([1]) * 5000
     packed(films.with_name("new"), {"patient/1.png": b"another"})
     os.replace(films.with_name("new"), films)
-    assert archives.content(films / "patient" / "1.png", MOST) == b"another"
+    assert archives.read_path(films / "patient" / "1.png", MOST) == b"another"
 
 
 def numbers_read(films: Path) -> list[int]:
-    return [archives.content(films / "patient" / f"{number}.png", MOST)[-1] for number in range(50)] * 20
+    return [archives.read_path(films / "patient" / f"{number}.png", MOST)[-1] for number in range(50)] * 20
 
 
 @pytest.mark.slow
@@ -84,7 +84,7 @@ def cut(films: Path) -> None:
 def test_a_damaged_archive_is_named(films, damage):
     damage(films)
     with pytest.raises(ValueError, match=r"films.ZIP/patient/0.png must be a whole member of an archive: .* again"):
-        archives.content(films / "patient" / "0.png", MOST)
+        archives.read_path(films / "patient" / "0.png", MOST)
 
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
@@ -96,13 +96,13 @@ def test_damage_is_named_by_any_method_of_compression(tmp_path, method):
     whole[60:80] = bytes(20)
     path.write_bytes(whole)
     with pytest.raises(ValueError, match="0.png must be a whole member of an archive"):
-        archives.content(path / "0.png", MOST)
+        archives.read_path(path / "0.png", MOST)
 
 
 def test_a_member_that_is_too_large_or_not_there_is_named(films):
     with pytest.raises(ValueError, match=r"0.png must have at most 4,999 bytes, got 5,000"):
-        archives.content(films / "patient" / "0.png", 4999)
+        archives.read_path(films / "patient" / "0.png", 4999)
     with pytest.raises(FileNotFoundError, match=r"films.ZIP must have a member patient/51.png, but has none"):
-        archives.content(films / "patient" / "51.png", MOST)
+        archives.read_path(films / "patient" / "51.png", MOST)
     with pytest.raises(FileNotFoundError):
-        archives.content(films / "patient", MOST)
+        archives.read_path(films / "patient", MOST)

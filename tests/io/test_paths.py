@@ -40,12 +40,12 @@ OUTSIDE = [
 @pytest.mark.parametrize("text", OUTSIDE)
 def test_what_leads_out_is_refused(text):
     with pytest.raises(ValueError, match=r"name must be a name, .*got .*Choose one such as [\w.=-]+\."):
-        paths.below("name", text)
+        paths.safe_relative_path("name", text)
 
 
 @pytest.mark.parametrize("text", ["study", "study/first", "a b", "eps=0.1", "..a", "ä", ".hidden", "a.b", 7])
 def test_what_stays_below_is_taken(text):
-    assert paths.below("name", text) == str(text)
+    assert paths.safe_relative_path("name", text) == str(text)
 
 
 def test_a_file_name_has_no_folder():

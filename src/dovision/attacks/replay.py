@@ -57,7 +57,7 @@ class Replay(Attack):
         if missing:
             stored_eps = ", ".join(f"{eps:g}" for eps in stored["eps"])
             raise ValueError(f"eps must be one that {self.folder} has, which are {stored_eps}, got {missing[0]:g}.")
-        keys = arrays.mapped(self.folder / KEYS, np.int64, (None, 2))
+        keys = arrays.npy_memmap(self.folder / KEYS, np.int64, (None, 2))
         self._rows = {(int(sample), int(group)): row for row, (sample, group) in enumerate(keys)}
 
     @property
@@ -76,7 +76,7 @@ class Replay(Attack):
         """
         rows = self.rows(batch.sample, batch.group)
         path = adversarial_path(self.folder, eps)  # read where it is looked at only
-        images = arrays.mapped(path, np.float32, (len(self._rows), None, None, None))
+        images = arrays.npy_memmap(path, np.float32, (len(self._rows), None, None, None))
         if images.shape[1:] != batch.image.shape[1:]:
             raise ValueError(self._others(f"of shape {list(images.shape[1:])} for {list(batch.image.shape[1:])}"))
         attacked = torch.from_numpy(images[np.array(rows)]).to(batch.image)

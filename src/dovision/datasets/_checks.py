@@ -16,24 +16,24 @@ from dovision.types import Shape, Task
 _Group = TypeVar("_Group")
 
 
-def task(kind: str, classes: Sequence[str] | None, possible: Sequence[str], what: str) -> Task:
+def task(stated: str, classes: Sequence[str] | None, possible: Sequence[str], what: str) -> Task:
     """The stated task; an error if a dataset of this sort, `what`, cannot have it."""
-    if kind not in possible:
+    if stated not in possible:
         raise ValueError(
-            f"task must be {' or '.join(possible)} for {what}, got {kind!r}. Use dataset.task={possible[0]}."
+            f"task must be {' or '.join(possible)} for {what}, got {stated!r}. Use dataset.task={possible[0]}."
         )
     if classes is None or isinstance(classes, str):
         raise ValueError(f"classes must be a list of names, got {classes!r}.")
-    return Task(kind, tuple(str(name) for name in classes))
+    return Task(stated, tuple(str(name) for name in classes))
 
 
-def agree(name: str, stated: Sequence[object] | None, found: Sequence[object]) -> None:
+def agree(name: str, stated: Sequence[object] | None, actual: Sequence[object]) -> None:
     """Raise unless a stated fact is what the data say; the remedy can be pasted into the command line."""
-    if stated is None or tuple(stated) != tuple(found):
+    if stated is None or tuple(stated) != tuple(actual):
         got = None if stated is None else list(stated)
-        listed = ",".join(_quoted(item) for item in found)
+        listed = ",".join(_quoted(item) for item in actual)
         raise ValueError(
-            f"{name} must be what the data say, {list(found)!r}, got {got!r}. Use 'dataset.{name}=[{listed}]'."
+            f"{name} must be what the data say, {list(actual)!r}, got {got!r}. Use 'dataset.{name}=[{listed}]'."
         )
 
 
@@ -48,11 +48,11 @@ def image_shape(stated: Sequence[int]) -> Shape:
     return whole
 
 
-def group(name: str, kind: Callable[..., _Group], values: Mapping[str, Any]) -> _Group:
+def group(name: str, form: Callable[..., _Group], values: Mapping[str, Any]) -> _Group:
     """Settings that belong together, a NamedTuple with defaults, from a mapping of some of them."""
     for key in values:
-        checks.choice(name, str(key), kind._fields)  # type: ignore[attr-defined]
-    return kind(**values)
+        checks.choice(name, str(key), form._fields)  # type: ignore[attr-defined]
+    return form(**values)
 
 
 def fingerprint(content: Iterable[bytes], splits: Mapping[str, Sequence[int]]) -> str:
@@ -66,5 +66,5 @@ def fingerprint(content: Iterable[bytes], splits: Mapping[str, Sequence[int]]) -
 
 def _quoted(item: object) -> str:
     text = str(item)
-    plain = isinstance(item, int) or re.fullmatch(r"[A-Za-z_][\w.-]*", text)
-    return text if plain else f'"{text}"'
+    unquoted = isinstance(item, int) or re.fullmatch(r"[A-Za-z_][\w.-]*", text)
+    return text if unquoted else f'"{text}"'

@@ -29,8 +29,6 @@ log = logging.getLogger(__name__)
 _Image = TypeVar("_Image")
 _SAMPLE = 32  # images that are looked at for their channels
 _GREY_MODES = ("1", "L", "LA", "I", "I;16")
-_LOOKED_AT = 8  # images of a folder, all over it
-_DEEP = (".png", ".tif", ".tiff", *dicom.DICOM_SUFFIXES)  # of files that may have more than 8 bits
 
 
 def grey_or_rgb_shape(stated: Sequence[int]) -> Shape:
@@ -47,7 +45,7 @@ class ImageHeader(NamedTuple):
     height: int
     width: int
     burnt_in: bool = False  # a DICOM file says that names or other text are part of its pixels
-    dark: bool | None = None  # see `Decoding.is_dark`; None: not read
+    dark: bool | None = None  # a window applies to it, and it fills little of its range; None: not read
     reoriented: bool = False  # by its EXIF orientation
     colour: bool | None = None  # its channels differ; None: not read
     digest: bytes = b""  # SHA-256 of the file; empty of a slice or a frame, of which a file has many
@@ -70,16 +68,34 @@ class Decoding:
     window: tuple[float, float] | None = None
     plane: str = "axial"
 
-    def header(self, path: Path, number: int | None = None) -> ImageHeader:
-        """Size of the image as `pixels` gives it, read without decoding; arguments and errors as those of `pixels`."""
+    def header(self, path: Path, number: int | None = None, decode: bool = False) -> ImageHeader:
+        """Size of the image as `pixels` gives it, and what else is known; arguments and errors as those of `pixels`.
+
+        With `decode` the image is decoded to its end; without, damage behind its header is not noticed.
+        """
         if nifti.is_nifti(path.name):
-            return ImageHeader(*nifti.slice_size(path, number, self.plane))
+            header = ImageHeader(*nifti.slice_size(path, number, self.plane))
+            value = self.pixels(path, 1, number) if decode else None
+            return header if value is None else header._replace(dark=False, colour=False)
         data = _bytes(path)
         digest = hashlib.sha256(data).digest() if number is None else b""
         if dicom.is_dicom(path.name, data):
-            return ImageHeader(*dicom.dicom_header(data, number), digest=digest)
+            header = ImageHeader(*dicom.dicom_header(data, number), digest=digest)
+            if not decode:
+                return header
+            value = _tensor(dicom.dicom_image(data, number, self.window), 3)
+            return header._replace(dark=self._is_dark(value), colour=is_colour(value))
         _one_frame(number)
-        return ImageHeader(*images.upright_size(data), reoriented=images.is_reoriented(data), digest=digest)
+        header = ImageHeader(*images.upright_size(data), reoriented=images.is_reoriented(data), digest=digest)
+        if not decode:
+            return header
+        image = images.decode(data)
+        if _is_deep(image):
+            return header._replace(dark=self._is_dark(self._of_pil(image, 1)), colour=False)
+        image = images.upright(image)
+        pixels = np.zeros((1, 1, 3), np.uint8) if image.mode in _GREY_MODES else np.array(image.convert("RGB"))
+        colour = is_colour(torch.from_numpy(pixels).movedim(-1, 0), white=255)
+        return header._replace(height=image.height, width=image.width, dark=False, colour=colour)
 
     def pixels(self, path: Path, channels: int, number: int | None = None) -> Tensor:
         """The image as it is in the file, made grey or RGB, shape (channels, H, W), float in [0, 1].
@@ -100,63 +116,51 @@ class Decoding:
         _one_frame(number)
         return self._of_pil(images.decode(data), channels)
 
-    def is_dark(self, path: Path, image: Tensor) -> bool:
+    def _is_dark(self, image: Tensor) -> bool:
         """Return whether a file that a window applies to, read without, fills less than an eighth of the range."""
-        if self.window is not None or image.max() - image.min() >= 1 / 8 or nifti.is_nifti(path.name):
-            return False
-        data = _bytes(path)
-        return dicom.is_dicom(path.name, data) or _is_deep(images.decode(data))
+        return self.window is None and bool(image.max() - image.min() < 1 / 8)
 
     def _of_pil(self, image: Image.Image, channels: int) -> Tensor:
         if self.window is not None and _is_deep(image):
             values = np.asarray(images.upright(image), dtype=np.float64)
             return _tensor(dicom.window_values(values, *self.window), channels)
-        return _channels(_known(image), channels)
+        return _channels(_upright(image), channels)
 
 
-def warn_of_dark(names: Sequence[str], paths: Sequence[str | Path], dark: Sequence[bool | None] | None = None) -> None:
-    """A line in the log where most images are dark, as of 12 bits in a file of 16; None reads a few of a folder."""
-    remedy = "set 'dataset.window=[2048,4096]', the centre and width of what becomes [0, 1] (of 12 bits)"
-    if dark is None:
-        remedy, own = f"list them in a table (dataset=table), and {remedy}", Decoding()
-        chosen = range(0, len(paths), -(-len(paths) // _LOOKED_AT))
-        files = [Path(paths[place]) for place in chosen]
-        names = [names[place] for place in chosen]
-        dark = [file.suffix.lower() in _DEEP and own.is_dark(file, own.pixels(file, 1)) for file in files]
-    found = [name for name, each in zip(names, dark, strict=True) if each]
-    if 2 * len(found) > (read := len(dark) - list(dark).count(None)):
+def warn_of_pixels(names: Sequence[str], headers: Sequence[ImageHeader], shape: Shape, remedy: str) -> None:
+    """Lines in the log about images that lose their colours, are nearly black, or have text in their pixels.
+
+    Args:
+        names, headers: of the images.
+        shape: that they are brought to.
+        remedy: how to set a window, of which the log says what it does.
+    """
+    coloured = [header.colour for header in headers].count(True)
+    if shape[0] == 1 and coloured:
+        text = "%d of %d images are in colour and are read as grey. Set 'dataset.shape=[3,%d,%d]' to keep their colours"
+        log.warning(text, coloured, len(headers), *shape[1:])
+    dark = [name for name, header in zip(names, headers, strict=True) if header.dark]
+    if 2 * len(dark) > (read := sum(header.dark is not None for header in headers)):
         log.warning(
             "%d of %d images fill less than an eighth of their range, such as %s: if their bits are more than their "
-            "values need, %s",
-            len(found),
+            "values need, %s 'dataset.window=[2048,4096]', the centre and width of what becomes [0, 1] (of 12 bits)",
+            len(dark),
             read,
-            found[0],
+            dark[0],
             remedy,
+        )
+    burnt_in = [name for name, header in zip(names, headers, strict=True) if header.burnt_in]
+    if burnt_in:
+        log.warning(
+            "%d DICOM files say that names or other text are burnt into their pixels, such as %s: a classifier can "
+            "read them, and figures show them",
+            len(burnt_in),
+            burnt_in[0],
         )
 
 
 def _is_deep(image: Image.Image) -> bool:
     return image.mode == "F" or image.mode.startswith("I")
-
-
-def decoded_header(data: bytes, name: str = "") -> ImageHeader:
-    """The header of the image in a file's bytes, which is decoded to its end; BadFile if it cannot be.
-
-    Args:
-        data: of the file.
-        name: of the file, whose suffix shows that it is DICOM or NIfTI.
-    """
-    if nifti.is_nifti(name):
-        raise BadFile("a NIfTI volume, of which an image is a slice: name the slices in a table (dataset=table)")
-    digest = hashlib.sha256(data).digest()
-    if dicom.is_dicom(name, data):
-        values = dicom.dicom_image(data, None, None)
-        height, width = values.shape[:2]
-        return ImageHeader(height, width, digest=digest, colour=is_colour(_tensor(values, 3)))
-    image = _known(images.decode(data))
-    values = np.zeros((1, 1, 3), np.uint8) if image.mode in _GREY_MODES else np.array(image.convert("RGB"))
-    colour, turned = is_colour(torch.from_numpy(values).movedim(-1, 0), white=255), images.is_reoriented(data)
-    return ImageHeader(image.height, image.width, reoriented=turned, digest=digest, colour=colour)
 
 
 def is_colour(image: Tensor, white: float = 1) -> bool:
@@ -170,20 +174,13 @@ def channels_of(images: Sequence[_Image], read: Callable[[_Image], Tensor]) -> i
     `read` gives an image as RGB; those that cannot be read are skipped, since the dataset checks them itself.
     """
     colour = []
-    for place in np.random.default_rng(0).permutation(len(images))[:_SAMPLE].tolist():
+    for row in np.random.default_rng(0).permutation(len(images))[:_SAMPLE].tolist():
         with suppress(ValueError, OSError):
-            colour.append(is_colour(read(images[place])))
+            colour.append(is_colour(read(images[row])))
     if any(colour) and not all(colour):
         text = "%d of %d images that were looked at are in colour, the others grey: all are read as RGB"
         log.info(text, sum(colour), len(colour))
     return 3 if any(colour) else 1
-
-
-def warn_of_lost_colour(colour: Sequence[bool | None], shape: Shape) -> None:
-    """Warn of images in colour that are read as grey; None: not known."""
-    if shape[0] == 1 and any(colour):
-        text = "%d of %d images are in colour and are read as grey. Set 'dataset.shape=[3,%d,%d]' to keep their colours"
-        log.warning(text, sum(own is True for own in colour), len(colour), *shape[1:])
 
 
 def image_from_file(path: Path, shape: Shape, decoding: Decoding | None = None, number: int | None = None) -> Tensor:
@@ -201,13 +198,13 @@ def pixels(path: Path, channels: int, decoding: Decoding | None = None, number: 
 
 def image_from_bytes(data: bytes, shape: Shape) -> Tensor:
     """As `image_from_file`, of the bytes of a usual image file; BadFile if they are none."""
-    return resize_to_cover(_channels(_known(images.decode(data)), shape[0]), shape)
+    return resize_to_cover(_channels(_upright(images.decode(data)), shape[0]), shape)
 
 
 def of_pil(image: Image.Image, shape: Shape) -> Tensor:
     """A PIL image, brought to a shape as one from a file is."""
     try:
-        return resize_to_cover(_channels(_known(image), shape[0]), shape)
+        return resize_to_cover(_channels(_upright(image), shape[0]), shape)
     except BadFile as error:
         raise ValueError(f"an image must have pixels of a known range, but is {error}.") from error
 
@@ -217,10 +214,12 @@ class FromFiles:
     """Images, each read from its file when it is asked for."""
 
     paths: list[str]
-    read: Callable[[Path], Tensor]
+    read: Callable[..., Tensor]  # of a path and, if there are numbers, one of these
+    numbers: list[int | None] | None = None  # of slices or frames
 
     def __call__(self, row: int) -> Tensor:
-        return self.read(Path(self.paths[row]))
+        path = Path(self.paths[row])
+        return self.read(path) if self.numbers is None else self.read(path, number=self.numbers[row])
 
 
 @dataclass(frozen=True)
@@ -251,7 +250,7 @@ def resize_to_cover(value: Tensor, shape: Shape) -> Tensor:
 
 def _bytes(path: Path) -> bytes:
     try:
-        return archives.content(path, images.MAX_FILE_BYTES)
+        return archives.read_path(path, images.MAX_FILE_BYTES)
     except ValueError as error:
         raise BadFile(str(error)) from error
 
@@ -261,7 +260,7 @@ def _one_frame(number: int | None) -> None:
         raise BadFile(f"a file of one image, without slice {number}: leave the column slice empty")
 
 
-def _known(image: Image.Image) -> Image.Image:
+def _upright(image: Image.Image) -> Image.Image:
     """The image upright, unless the range of its numbers is not known."""
     whole = np.asarray(image) if image.mode == "I" else np.zeros(1)
     if image.mode == "F" or whole.min() < 0 or whole.max() > 65535:

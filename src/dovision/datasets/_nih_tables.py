@@ -91,18 +91,18 @@ def label_matrix(findings: pd.Series[str], classes: Sequence[str]) -> npt.NDArra
     return np.array(present, dtype=np.float32)[code]
 
 
-def read_finding_boxes(root: Path, known: pd.Series[str]) -> pd.DataFrame:
+def read_finding_boxes(root: Path, image_names: pd.Series[str]) -> pd.DataFrame:
     """A row a box: name, label, object, and top, left, bottom, right to the nearest pixel of the 1024 x 1024 film.
 
     `object` is the label, with a number from 2 on if the image has several boxes of it.
 
     Args:
         root: the folder of the table.
-        known: the names of all images.
+        image_names: of all images.
 
     Raises:
         FileNotFoundError: the table is missing.
-        ValueError: the table lacks a column, or a row has an unknown label, an image that is not known, or a box
+        ValueError: the table lacks a column, or a row has an unknown label, an image that has no entry, or a box
             outside the film.
     """
     path = _locate(root, BOX_TABLES)
@@ -116,7 +116,7 @@ def read_finding_boxes(root: Path, known: pd.Series[str]) -> pd.DataFrame:
     table = table.iloc[:, : len(wanted)].set_axis(wanted, axis=1)
     table["label"] = table["label"].replace("Infiltrate", "Infiltration")
     _refuse(path, table, ~table["label"].isin(FINDINGS), "must have one of the 14 labels")
-    _refuse(path, table, ~table["name"].isin(known), "must be of an image of the entry table")
+    _refuse(path, table, ~table["name"].isin(image_names), "must be of an image of the entry table")
     left, top, width, height = (pd.to_numeric(table[edge], errors="coerce") for edge in _EDGES)
     across = width.between(0, FILM, inclusive="right") & (left < FILM) & (left + width > 0)
     down = height.between(0, FILM, inclusive="right") & (top < FILM) & (top + height > 0)
@@ -167,12 +167,12 @@ def films_on_disk(root: Path) -> pd.DataFrame:
             "folder. Unpack the archives there, or set dataset.root."
         )
     paths = [folder / name for folder in folders for name in os.listdir(folder) if _is_film(name)]
-    found = pd.DataFrame({"name": [path.name for path in paths], "path": list(map(str, paths))}, dtype=object)
-    twice = found["name"].duplicated(keep=False)
+    films = pd.DataFrame({"name": [path.name for path in paths], "path": list(map(str, paths))}, dtype=object)
+    twice = films["name"].duplicated(keep=False)
     if twice.any():
-        one, other = found[twice].sort_values("name", kind="stable")["path"].iloc[:2]
+        one, other = films[twice].sort_values("name", kind="stable")["path"].iloc[:2]
         raise ValueError(f"each film must lie in one folder, but one lies at {one} and {other}. Remove one of them.")
-    return found
+    return films
 
 
 def _is_film(name: str) -> bool:

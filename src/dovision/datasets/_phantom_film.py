@@ -32,8 +32,8 @@ class Chest(NamedTuple):
 
 def removable_objects(patient: Patient) -> tuple[str, ...]:
     """Names of what can be left out: each lesion, the tag if there is one, and one rib."""
-    numbers = {kind: itertools.count() for kind in LESION_KINDS}
-    lesions = [f"{lesion.kind}{next(numbers[lesion.kind])}" for lesion in patient.lesions]
+    numbers = {finding: itertools.count() for finding in LESION_KINDS}
+    lesions = [f"{lesion.finding}{next(numbers[lesion.finding])}" for lesion in patient.lesions]
     return (*lesions, *(("tag",) if patient.tag else ()), "rib")
 
 
@@ -162,19 +162,19 @@ def _clavicles(anatomy: Anatomy, chest: Chest) -> Tensor:
 
 
 def _lesion(anatomy: Anatomy, chest: Chest, lesion: Lesion) -> Tensor:
-    x, y = _place(anatomy, lesion)
+    x, y = _position(anatomy, lesion)
     cos, sin = math.cos(lesion.angle), math.sin(lesion.angle)
     long = ((chest.x - x) * cos + (chest.y - y) * sin) / (lesion.radius * lesion.stretch)
     short = ((chest.y - y) * cos - (chest.x - x) * sin) / (lesion.radius / lesion.stretch)
     inside = (1 - long.square() - short.square()).clamp(min=0)
-    if lesion.kind == "opacity":
+    if lesion.finding == "opacity":
         inside = inside * (1 + 0.6 * _smooth(lesion.texture.unsqueeze(0), chest.x.shape[-1])[0]).clamp(0, 2)
     else:
         inside = inside.sqrt()
     return lesion.contrast * inside * chest.lung
 
 
-def _place(anatomy: Anatomy, lesion: Lesion) -> tuple[float, float]:
+def _position(anatomy: Anatomy, lesion: Lesion) -> tuple[float, float]:
     """Position on the film of a lesion's place in its lung; along first, then across."""
     lateral = torch.tensor(0.34)
     for _ in range(2):  # the dome's height depends on the distance from the midline, which depends on the height

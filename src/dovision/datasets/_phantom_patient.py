@@ -54,7 +54,7 @@ _RANGES = [hint.__metadata__ for hint in get_type_hints(Anatomy, include_extras=
 class Lesion(NamedTuple):
     """A nodule (small, sharp) or an opacity (large, cloudy) in a lung field."""
 
-    kind: str
+    finding: str
     right: bool  # on the film's right
     across: float  # place between the lung's inner (0) and outer (1) border
     along: float  # place between the apex (0) and the diaphragm (1)
@@ -84,9 +84,9 @@ class Patient(NamedTuple):
     rib: tuple[bool, int]  # the rib that is an object of the sample: on the film's right, and its number
     keys: tuple[int, int, int]  # seed, split, sample
 
-    def count(self, kind: str) -> int:
-        """The number of lesions of a kind."""
-        return sum(lesion.kind == kind for lesion in self.lesions)
+    def count(self, finding: str) -> int:
+        """The number of lesions of one finding."""
+        return sum(lesion.finding == finding for lesion in self.lesions)
 
     @property
     def texture(self) -> Tensor:
@@ -122,22 +122,22 @@ def draw_patient(seed: int, split: int, sample: int, shortcut: float) -> Patient
 
 def _anatomy(keys: tuple[int, int, int]) -> Anatomy:
     places = _uniform(keys, _ANATOMY, len(_RANGES))
-    return Anatomy(*(low + (high - low) * place for (low, high), place in zip(_RANGES, places, strict=True)))
+    return Anatomy(*(low + (high - low) * share for (low, high), share in zip(_RANGES, places, strict=True)))
 
 
 def _lesions(keys: tuple[int, int, int]) -> tuple[Lesion, ...]:
     kinds, nodules, opacities = _uniform(keys, _LESIONS, 3)
     counts = {"nodule": 1 + int(nodules * 3), "opacity": 1 + int(opacities * 2)}
     present = (("nodule",), ("opacity",), LESION_KINDS)[int(kinds * 3)]
-    return tuple(_lesion(keys, kind, number) for kind in present for number in range(counts[kind]))
+    return tuple(_lesion(keys, finding, number) for finding in present for number in range(counts[finding]))
 
 
-def _lesion(keys: tuple[int, int, int], kind: str, number: int) -> Lesion:
-    stream = generator(*keys, _LESIONS, LESION_KINDS.index(kind), number)
+def _lesion(keys: tuple[int, int, int], finding: str, number: int) -> Lesion:
+    stream = generator(*keys, _LESIONS, LESION_KINDS.index(finding), number)
     side, across, along, radius, stretch, angle, contrast = torch.rand(7, generator=stream).tolist()
-    small = kind == "nodule"
+    small = finding == "nodule"
     return Lesion(
-        kind=kind,
+        finding=finding,
         right=side < 0.5,
         across=0.2 + 0.65 * across,
         along=0.15 + 0.7 * along,

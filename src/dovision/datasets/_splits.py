@@ -32,8 +32,8 @@ _USUAL = {  # names of splits, in lower case
 
 def probable_splits(names: Iterable[str], lacking: Collection[str] = SPLITS) -> dict[str, str]:
     """The names that splits which are lacking usually have, such as valid or Test, by the split."""
-    found = list(names)
-    meant = {split: name for split in lacking for name in found if name.lower() in _USUAL[split]}
+    listed = list(names)
+    meant = {split: name for split in lacking for name in listed if name.lower() in _USUAL[split]}
     return {split: meant[split] for split in SPLITS if split in meant}
 
 
@@ -114,9 +114,9 @@ def split_groups(
     for number, (stratum, count) in enumerate(zip(strata, cut, strict=True)):
         order = torch.randperm(len(stratum.groups), generator=generator(seed, number)).tolist()
         val_end, test_end = count["val"], count["val"] + count["test"]
-        parts = {"val": order[:val_end], "test": order[val_end:test_end], "train": order[test_end:]}
-        for name, places in parts.items():
-            chosen[name] += [row for place in places for row in rows[stratum.groups[place]]]
+        of_split = {"val": order[:val_end], "test": order[val_end:test_end], "train": order[test_end:]}
+        for name, places in of_split.items():
+            chosen[name] += [row for index in places for row in rows[stratum.groups[index]]]
     for name, share in shares.items():
         if abs(len(chosen[name]) - share * len(groups)) > near:
             got = len(chosen[name]) / len(groups)
@@ -129,7 +129,7 @@ def _strata(groups: Sequence[Hashable], labels: npt.NDArray[Any]) -> tuple[list[
     several = labels.ndim == 2
     sets, numbers = np.unique(labels == 1 if several else labels, axis=0, return_inverse=True)
     none = labels.shape[1] if several else 0  # the label of rows without one, so that they are cut as well
-    present = [np.flatnonzero(row).tolist() or [none] if several else [place] for place, row in enumerate(sets)]
+    present = [np.flatnonzero(row).tolist() or [none] if several else [index] for index, row in enumerate(sets)]
     rows, content, alike = defaultdict(list), defaultdict(list), defaultdict(list)
     for row, (group, number) in enumerate(zip(groups, numbers.ravel().tolist(), strict=True)):
         rows[group].append(row)
@@ -167,15 +167,15 @@ def _cut(
     """How many groups of each stratum each split gets: one cut, whose order and ties are drawn."""
     cut: list[Counter[str]] = [Counter() for _ in strata]
     lacked = _lacked(strata, cut, shares)
-    having = {label: [place for place, stratum in enumerate(strata) if label in stratum.images] for label in lacked}
-    waiting = {label: sum(len(strata[place].groups) for place in places) for label, places in having.items()}
+    having = {label: [index for index, stratum in enumerate(strata) if label in stratum.images] for label in lacked}
+    waiting = {label: sum(len(strata[index].groups) for index in places) for label, places in having.items()}
     absent = {label: {name for name in shares if shares[name] >= _COMMON} for label in lacked}
     draw = torch.rand(len(strata), generator=random).tolist()
     for label in sorted(having, key=lambda label: (sum(lacked[label].values()), label)):
-        for place in sorted(having[label], key=lambda place: (-strata[place].images[label].bit_length(), draw[place])):
-            images = strata[place].images
-            while left := len(strata[place].groups) - sum(cut[place].values()):
-                names = list(shares)[:: 1 if draw[place] < 0.5 else -1]
+        for index in sorted(having[label], key=lambda index: (-strata[index].images[label].bit_length(), draw[index])):
+            images = strata[index].images
+            while left := len(strata[index].groups) - sum(cut[index].values()):
+                names = list(shares)[:: 1 if draw[index] < 0.5 else -1]
                 for other in images:  # of which all that are left are needed
                     if waiting[other] <= len(absent[other]):
                         names = [name for name in names if name in absent[other]] or names
@@ -184,7 +184,7 @@ def _cut(
                 names = [name for name in names if lacked[label][name] >= least]
                 chosen = max(names, key=lambda name: round(lacked[_ALL][name] / (shares[name] if slack else 1), 6))
                 count = 1 + left // 100
-                cut[place][chosen] += count
+                cut[index][chosen] += count
                 for other in images:
                     lacked[other][chosen] -= count * images[other]
                     waiting[other] -= count
@@ -236,7 +236,9 @@ def split_rows(
         rows = split_groups(groups, labels.numpy(), cut.val, cut.test, cut.seed)
     else:
         rows = _without_leaks(
-            {name: [row for row, own in enumerate(given) if own == name] for name in SPLITS}, groups, cut
+            {name: [row for row, given_split in enumerate(given) if given_split == name] for name in SPLITS},
+            groups,
+            cut,
         )
         rows = _complete(rows, groups, labels, cut)
     check_classes(rows, labels, classes, needed)

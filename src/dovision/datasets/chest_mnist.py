@@ -110,11 +110,11 @@ class ChestMNIST(Images):
 
 def _labels(path: Path, split: str, classes: Sequence[str]) -> Tensor:
     """Zeros and ones of the chosen classes, shape (N, K)."""
-    found = arrays.member(path, f"{split}_labels", np.uint8, (None, len(_nih_tables.FINDINGS)))
-    if not np.isin(found, (0, 1)).all():
-        raise ValueError(f"{path} must have {split} labels of zeros and ones, got {found.max()}.")
+    labels = arrays.npz_member(path, f"{split}_labels", np.uint8, (None, len(_nih_tables.FINDINGS)))
+    if not np.isin(labels, (0, 1)).all():
+        raise ValueError(f"{path} must have {split} labels of zeros and ones, got {labels.max()}.")
     columns = [_nih_tables.FINDINGS.index(name) for name in classes]  # MedMNIST's order is that of the 14 labels
-    return torch.from_numpy(found[:, columns].astype(np.float32))
+    return torch.from_numpy(labels[:, columns].astype(np.float32))
 
 
 def _content(path: Path) -> list[tuple[str, int, int]]:

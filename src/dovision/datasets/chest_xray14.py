@@ -90,16 +90,16 @@ class ChestXray14(FileImages):
         self._patients = torch.tensor(films["patient"].to_numpy())
         self.labels = torch.from_numpy(_nih_tables.label_matrix(films["findings"], self.task.classes))
         size = _nih_tables.FILM  # in pixels of which boxes are given, whatever the file has
-        known = films.rename(columns={"findings": "labels"}).assign(number=None, height=size, width=size)
-        self.records = known.assign(group=known["patient"].astype(str))[[*_RECORD, *_FACTS]]
+        records = films.rename(columns={"findings": "labels"}).assign(number=None, height=size, width=size)
+        self.records = records.assign(group=records["patient"].astype(str))[[*_RECORD, *_FACTS]]
         boxes = _nih_tables.read_finding_boxes(folder, entries["name"])
-        self.known_boxes = _boxes_of_films(boxes, films["name"], self.task.classes)
+        self.boxes_in_files = _boxes_of_films(boxes, films["name"], self.task.classes)
         self.facts = {
             "lists_sha256": {} if lists is None else lists.sha256,
             "listed": len(entries),
             "on_disk": len(films),
             "missing": len(entries) - len(films),
-            "boxes": len(self.known_boxes),
+            "boxes": len(self.boxes_in_files),
             "films": {name: len(rows) for name, rows in self.rows.items()},
             "patients": {name: int(films["patient"].iloc[rows].nunique()) for name, rows in self.rows.items()},
         }
@@ -117,7 +117,7 @@ class ChestXray14(FileImages):
                     f"store_size must be at least the height and width of the shape, {max(self.shape[1:])}, got "
                     f"{store_size}."
                 )
-            self.open_store(folder / f"store-{store_size}", self._stored, self._keys())
+            self.open_store(folder / f"store-{store_size}", self._stored, self.store_keys())
         self.identify(b"", [folder], images_read=False)
 
     def source(self, split: str) -> Source:
@@ -127,12 +127,12 @@ class ChestXray14(FileImages):
         """Besides `name`, the file's: `patient`, `age` in years, `sex`, `view` (PA or AP), `labels` joined by "|"."""
         return super().source_table(split).drop(columns=["height", "width"])
 
-    def read_record(self, place: int) -> Tensor:
-        return read_film(Path(self.records["path"].iloc[place]), self._stored)
+    def read_record(self, row: int) -> Tensor:
+        return read_film(Path(self.records["path"].iloc[row]), self._stored)
 
-    def _files(self, places: Sequence[int]) -> Callable[[int], Tensor]:
+    def reader(self, rows: Sequence[int]) -> Callable[[int], Tensor]:
         read = partial(read_film, shape=self.shape)
-        return _image_io.FromFiles(self.records["path"].iloc[list(places)].tolist(), read)
+        return _image_io.FromFiles(self.records["path"].iloc[list(rows)].tolist(), read)
 
 
 def read_film(path: Path, shape: Shape) -> Tensor:
@@ -185,6 +185,6 @@ def split_films(
     )
     rows = _splits.split_groups(patient.tolist(), labels, val_fraction, test_fraction, seed)
     splits = np.full(len(entries), "test", dtype=object)
-    for name, own in rows.items():
-        splits[cut[list(own)]] = name
+    for name, places in rows.items():
+        splits[cut[list(places)]] = name
     return splits

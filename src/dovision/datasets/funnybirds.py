@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property, partial
 from pathlib import Path
@@ -16,7 +16,7 @@ from torch import Tensor
 
 from dovision import checks
 from dovision.datasets import _checks, _image_io, _splits
-from dovision.datasets.readers.decoded_store import PreparedImages, StoredRows, stamp
+from dovision.datasets.readers.decoded_store import PreparedImages, stamp
 from dovision.interfaces import Counterfactuals, Source
 from dovision.io import files
 from dovision.runtime.progress import DISPLAY
@@ -39,7 +39,8 @@ class FunnyBirds(PreparedImages, Counterfactuals):
 
     An object of a test picture is a part, such as wing, which speaks for the class of the bird, or an object of the
     background, such as background0, which speaks for none. One that changes fewer than 3 pixels when it is taken away
-    is hidden, and left out. The box of an object is that of all pixels that change without it.
+    is hidden, and left out. The box of an object is that of all pixels that change without it. The table has
+    `background_objects`, how many the scene has, seen or not.
 
     Args:
         root: the folder, such as FunnyBirds.
@@ -79,15 +80,16 @@ class FunnyBirds(PreparedImages, Counterfactuals):
         self.shape = _image_io.grey_or_rgb_shape(shape)
         _splits.check_fractions(val_fraction, 0)
         models = self._models()
-        known = list(models)
-        _checks.agree("classes", self.task.classes, known)
+        _checks.agree("classes", self.task.classes, list(models))
         self._parts = frozenset(self._table("parts.json", dict)) - {BODY}
-        train, test = (self._pictures(split, len(known)) for split in ("train", "test"))
+        train, test = (self._pictures(split, len(models)) for split in ("train", "test"))
         cut = _splits.split_groups(range(len(train)), train["label"].tolist(), val_fraction, 0, seed)
-        self._pictures_of = {name: train.iloc[list(cut[name])].reset_index(drop=True) for name in ("train", "val")}
-        self._pictures_of["test"] = test
+        pictures = pd.concat([train, test], ignore_index=True)
+        self.records = pictures[["name", "number", "background_objects"]].assign(group=pictures["name"])
+        self.labels = torch.tensor(pictures["label"].to_numpy())
+        self.rows = {**cut, "test": range(len(train), len(pictures))}
         drawn = [path for paths in self._removals for path in paths.values()]
-        self._paths = [*(self._root / name for name in [*train["name"], *test["name"]]), *drawn]
+        self._paths = [*(self._root / name for name in pictures["name"]), *drawn]
         self.use_store(store, self._keys, [self._root])
         self.unread = self.files_read(self._paths)
         if self.store is not None:
@@ -96,30 +98,21 @@ class FunnyBirds(PreparedImages, Counterfactuals):
         described += [repr(dict(self.facts))] if self.facts else []
         names = (path.relative_to(self._root).as_posix() for path in self._paths)
         self.content = _checks.fingerprint((text.encode() for text in (*described, *names)), cut)
-        counts = {name: len(pictures) for name, pictures in self._pictures_of.items()}
         self.facts = {
             **self.facts,
-            "pictures": counts,
-            _PARTS: {name: dict(row.get("parts", {})) for name, row in models.items()},
+            "pictures": {name: len(rows) for name, rows in self.rows.items()},
+            _PARTS: {name: dict(model.get("parts", {})) for name, model in models.items()},
         }
 
     def source(self, split: str) -> Source:
-        pictures = self._pictures_of[split]
-        paths = [self._root / name for name in pictures["name"]]
-        stored = None if self._stored is None else self.from_store([self._places[path] for path in paths])
-        label, group = (torch.tensor(pictures[column].to_numpy()) for column in ("label", "number"))
-        return Source(stored or _image_io.FromFiles(list(map(str, paths)), self._read_file), label, group)
-
-    def source_table(self, split: str) -> pd.DataFrame:
-        """Besides `name`, the path below the root: `background_objects`, how many the scene has, seen or not."""
-        pictures = self._pictures_of[split]
-        return pictures[["name", "background_objects"]].assign(group=pictures["name"])
+        number = self.records["number"].to_numpy()[list(self.rows[split])]
+        return super().source(split)._replace(group=torch.from_numpy(number))
 
     def source_boxes(self, split: str) -> pd.DataFrame:
         """The box of the pixels that change without an object; none in training and validation pictures."""
         rows = []
         for row, objects in enumerate(self._objects if split == "test" else ()):
-            label = self.task.classes[int(self._pictures_of[split]["label"][row])]
+            label = self.task.classes[int(self.labels[self.rows[split][row]])]
             rows += [(row, obj, label if obj in self._parts else None, *box) for obj, box in objects.items()]
         return pd.DataFrame(rows, columns=SOURCE_BOXES)
 
@@ -140,7 +133,7 @@ class FunnyBirds(PreparedImages, Counterfactuals):
         if not self.source_has_counterfactual(split, row, *objects):
             raise ValueError(
                 f"objects must be left out as the files of test_interventions have it, got {', '.join(objects)}, "
-                f"without which {self._pictures_of[split]['name'][row]} was not drawn."
+                f"without which {self._test_names[row]} was not drawn."
             )
         return self._read(self._removals[row][frozenset(objects)])
 
@@ -150,51 +143,51 @@ class FunnyBirds(PreparedImages, Counterfactuals):
     @cached_property
     def _removals(self) -> list[dict[frozenset[str], Path]]:
         """For each test picture its files, by the objects that are left out."""
-        names = [Path(name) for name in self._pictures_of["test"]["name"]]
-        return [
-            dict(_removals(self._root / "test_interventions" / name.parent.name / name.stem, self._parts))
-            for name in names
-        ]
+        folder = self._root / "test_interventions"
+        names = map(Path, self._test_names)
+        return [dict(_removals(folder / name.parent.name / name.stem, self._parts)) for name in names]
+
+    @property
+    def _test_names(self) -> list[str]:
+        return self.records["name"].iloc[list(self.rows["test"])].tolist()
 
     @cached_property
     def _objects(self) -> list[dict[str, Box]]:
         """For each test picture the objects that are seen, and their boxes."""
-        pictures = self._pictures_of["test"]
+        names = self._test_names
 
         def seen(row: int) -> dict[str, Box]:
-            image = self._read(self._root / pictures["name"][row])
+            image = self._read(self._root / names[row])
             single = {next(iter(gone)): path for gone, path in self._removals[row].items() if len(gone) == 1}
             changed = {obj: (self._read(single[obj]) != image).any(0).numpy() for obj in sorted(single)}
             return {obj: _box(mask) for obj, mask in changed.items() if mask.sum() >= MIN_CHANGED}
 
         with ThreadPoolExecutor() as pool:
-            rows = pool.map(seen, range(len(pictures)))
-            return list(DISPLAY.track(rows, "finding parts", "pictures", len(pictures)))
+            rows = pool.map(seen, range(len(names)))
+            return list(DISPLAY.track(rows, "finding parts", "pictures", len(names)))
 
-    def read_record(self, place: int) -> Tensor:
-        """The picture at a place among all files, read from its file."""
-        return self._read_file(self._paths[place])
+    def reader(self, rows: Sequence[int]) -> _image_io.FromFiles:
+        """Pictures, and those without some objects, which come behind the records."""
+        read = partial(_image_io.image_from_file, shape=self.shape)
+        return _image_io.FromFiles([str(self._paths[row]) for row in rows], read)
 
     def _read(self, path: Path) -> Tensor:
         """A picture, from the store where that is read."""
-        return self._read_file(path) if self._stored is None else self._stored(self._places[path])
-
-    @property
-    def _read_file(self) -> partial[Tensor]:
-        return partial(_image_io.image_from_file, shape=self.shape)
+        return self._read_all(self._row_of_path[path])
 
     @cached_property
-    def _stored(self) -> StoredRows | None:
-        return self.from_store(range(len(self._paths)))
+    def _read_all(self) -> Callable[[int], Tensor]:
+        rows = range(len(self._paths))
+        return self.from_store(rows) or self.reader(rows)
 
     @cached_property
-    def _places(self) -> dict[Path, int]:
-        return {path: place for place, path in enumerate(self._paths)}
+    def _row_of_path(self) -> dict[Path, int]:
+        return {path: row for row, path in enumerate(self._paths)}
 
     def _keys(self) -> list[str]:
         return [f"{path.relative_to(self._root).as_posix()} {stamp(path)}" for path in self._paths]
 
-    def _table(self, name: str, kind: type[Any] = list) -> Any:
+    def _table(self, name: str, form: type[Any] = list) -> Any:
         path = self._root / name
         if not path.is_file():
             raise FileNotFoundError(
@@ -204,8 +197,8 @@ class FunnyBirds(PreparedImages, Counterfactuals):
             table = json.loads(files.read_bytes(path, files.JSON))
         except (ValueError, RecursionError) as error:
             raise ValueError(f"{path} must be JSON, got {error}. Fetch it again.") from error
-        if not isinstance(table, kind) or not table:
-            raise ValueError(f"{path} must be a JSON {kind.__name__} with entries, got {type(table).__name__}.")
+        if not isinstance(table, form) or not table:
+            raise ValueError(f"{path} must be a JSON {form.__name__} with entries, got {type(table).__name__}.")
         return table
 
     def _models(self) -> dict[str, Mapping[str, Any]]:
@@ -216,7 +209,7 @@ class FunnyBirds(PreparedImages, Counterfactuals):
         if sorted(numbers) != list(range(len(numbers))):
             got = ", ".join(map(str, sorted(numbers)))
             raise ValueError(f"{path} must number its classes from 0 on, each once, got {got}.")
-        return {str(number): row for number, row in sorted(zip(numbers, table, strict=True), key=lambda each: each[0])}
+        return {str(number): row for number, row in sorted(zip(numbers, table, strict=True), key=lambda pair: pair[0])}
 
     def _pictures(self, split: str, classes: int) -> pd.DataFrame:
         """name, label, number (of all pictures) and background_objects of each picture of a table."""
@@ -226,26 +219,26 @@ class FunnyBirds(PreparedImages, Counterfactuals):
             label = _number(scene, "class_idx", path)
             if label >= classes:
                 raise ValueError(f"{path} must have classes below {classes}, got {label} for picture {number}.")
-            objects = [each for each in str(scene.get("bg_objects", "")).split(",") if each]
+            objects = [name for name in str(scene.get("bg_objects", "")).split(",") if name]
             rows.append((f"{split}/{label}/{number:06d}.png", label, number, len(objects)))
-        found = pd.DataFrame(rows, columns=["name", "label", "number", "background_objects"])
-        missing = [name for name in found["name"] if not (self._root / name).is_file()]
+        pictures = pd.DataFrame(rows, columns=["name", "label", "number", "background_objects"])
+        missing = [name for name in pictures["name"] if not (self._root / name).is_file()]
         if missing:
             raise FileNotFoundError(
-                f"each picture of {path} must be there, but {len(missing):,} of {len(found):,} are missing, such as "
+                f"each picture of {path} must be there, but {len(missing):,} of {len(pictures):,} are missing, such as "
                 f"{self._root / missing[0]}."
             )
-        return found.assign(number=found["number"] * 2 + (split == "test"))  # no picture is in two splits
+        return pictures.assign(number=pictures["number"] * 2 + (split == "test"))  # no picture is in two splits
 
 
-def _removals(folder: Path, parts: frozenset[str]) -> Iterator[tuple[frozenset[str], Path]]:
+def _removals(folder: Path, all_parts: frozenset[str]) -> Iterator[tuple[frozenset[str], Path]]:
     """Objects that are left out, and the file without them, of all files of a test picture."""
     for path in sorted(folder.glob("*.png")):
         kept = frozenset(path.stem.split("_")) - {BODY}
-        if not kept <= parts:
-            raise ValueError(f"{path} must be named after the parts that are left, got {', '.join(kept - parts)}.")
-        if kept != parts:
-            yield parts - kept, path
+        if not kept <= all_parts:
+            raise ValueError(f"{path} must be named after the parts that are left, got {', '.join(kept - all_parts)}.")
+        if kept != all_parts:
+            yield all_parts - kept, path
     for path in sorted((folder / "background_interventions").glob("*.png")):
         if path.stem.isdecimal():
             yield frozenset({f"{_BACKGROUND}{path.stem}"}), path

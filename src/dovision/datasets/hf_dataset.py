@@ -23,7 +23,8 @@ from dovision.types import SPLITS, Shape
 
 log = logging.getLogger(__name__)
 _ROWS = 1000  # looked at together
-_FILE_KINDS = {".parquet": "parquet", ".arrow": "arrow"}
+_ROW_SETTINGS = ("root", "config", "revision", "splits", "columns")  # of `_rows`
+_BUILDERS = {".parquet": "parquet", ".arrow": "arrow"}
 _REMEDY = (
     "Fetch it where there is a network (load_dataset(NAME).save_to_disk(FOLDER)), and name the folder: dataset.root."
 )
@@ -96,9 +97,8 @@ class HfDataset(LibraryImages):
     ) -> None:
         self.task = _checks.task(task, classes, ("multiclass", "multilabel"), "a dataset of Hugging Face")
         self.shape = _image_io.grey_or_rgb_shape(shape)
-        data, given, names = _rows(root, config, revision, splits)
+        data, given, names = _rows(root, config, revision, splits, columns)
         image, label, group = (columns.get(role) for role in ("image", "label", "group"))
-        _check_columns(data, image, label, group)
         library = checks.import_extra("datasets", "hf")
         self.labels = _labels(_names(data, str(label)), self.task, names)
         groups = names if group is None else _groups(data[group], str(group), names)
@@ -109,70 +109,74 @@ class HfDataset(LibraryImages):
         homes = [local if local.is_dir() else local.parent] if local.exists() else [home]
         named = _files_of_images(data, str(image), homes)
         self.read(0)
-        found = [file for file in local.rglob("*") if file.is_file()] if local.is_dir() else [local]
-        cached = [Path(each["filename"]) for each in data.cache_files]
-        files_read = {each.resolve() for each in (*(found if local.exists() else cached), *named)}
+        files_below = [file for file in local.rglob("*") if file.is_file()] if local.is_dir() else [local]
+        cached = [Path(cache_file["filename"]) for cache_file in data.cache_files]
+        files_read = {cache_file.resolve() for cache_file in (*(files_below if local.exists() else cached), *named)}
         origin = [local if local.exists() else root, config, revision, splits]
         self.identify([image, label], sorted(files_read), store, origin)
 
     @classmethod
     def found_classes(cls, settings: Mapping[str, Any]) -> list[str]:
         """The names of the classes, where the configuration has none: those of its label, or all that rows have."""
-        data, _, _ = _rows(settings["root"], settings["config"], settings["revision"], settings["splits"])
-        columns = settings["columns"]
-        _check_columns(data, columns.get("image"), columns.get("label"), columns.get("group"))
-        feature = _innermost(data.features[columns["label"]])
+        data, _, _ = _rows(*(settings[key] for key in _ROW_SETTINGS))
+        label = settings["columns"]["label"]
+        feature = _innermost(data.features[label])
         if hasattr(feature, "names"):
             return list(feature.names)
-        return sorted({name for row in _names(data, columns["label"]) for name in row})
+        return sorted({name for row in _names(data, label) for name in row})
 
     @classmethod
     def found_channels(cls, settings: Mapping[str, Any]) -> int:
         """The channels of the images, where the configuration has none: as of `_image_io.channels_of`."""
-        data, _, _ = _rows(settings["root"], settings["config"], settings["revision"], settings["splits"])
-        columns = settings["columns"]
-        _check_columns(data, columns.get("image"), columns.get("label"), columns.get("group"))
-        image = checks.import_extra("datasets", "hf").Image(decode=False)
-        read = HfReader(data.cast_column(columns["image"], image), columns["image"], (3, 64, 64))
+        data, _, _ = _rows(*(settings[key] for key in _ROW_SETTINGS))
+        image, column = checks.import_extra("datasets", "hf").Image(decode=False), settings["columns"]["image"]
+        read = HfReader(data.cast_column(column, image), column, (3, 64, 64))
         return _image_io.channels_of(range(len(data)), read)
 
 
 def _rows(
-    root: str, config: str | None, revision: str | None, splits: Mapping[str, str | None]
+    root: str,
+    config: str | None,
+    revision: str | None,
+    splits: Mapping[str, str | None],
+    columns: Mapping[str, str | None],
 ) -> tuple[Any, list[str] | None, list[str]]:
-    """All rows that are used, the split of each, None where they are to be cut, and their names."""
+    """All rows that are used, the split of each, None where they are to be cut, and their names; columns are there."""
     library = checks.import_extra("datasets", "hf")
     opened = _opened(library, root, config, revision)
-    parts = dict(opened) if isinstance(opened, Mapping) else {"train": opened}
-    for own in splits:
-        checks.choice("splits", own, SPLITS)
-    found = {own: theirs for own, theirs in splits.items() if theirs is not None and theirs in parts}
-    if not found:
-        raise ValueError(f"splits must name some of {', '.join(parts)}, got {', '.join(map(str, splits.values()))}.")
-    _check_splits(splits, found, parts)
-    if left := [name for name in parts if name not in found.values()]:
+    parts_by_name = dict(opened) if isinstance(opened, Mapping) else {"train": opened}
+    for split in splits:
+        checks.choice("splits", split, SPLITS)
+    chosen = {split: name for split, name in splits.items() if name is not None and name in parts_by_name}
+    if not chosen:
+        raise ValueError(
+            f"splits must name some of {', '.join(parts_by_name)}, got {', '.join(map(str, splits.values()))}."
+        )
+    _check_splits(splits, chosen, parts_by_name)
+    if left := [name for name in parts_by_name if name not in chosen.values()]:
         log.info("its splits %s are not used", ", ".join(left))
-    lengths = {own: len(parts[theirs]) for own, theirs in found.items()}
-    names = [f"{found[own]}-{number}" for own, length in lengths.items() for number in range(length)]
-    given = [own for own, length in lengths.items() for _ in range(length)]
-    data = library.concatenate_datasets([parts[theirs] for theirs in found.values()])
-    return data, None if set(found) == {"train"} else given, names
+    lengths = {split: len(parts_by_name[name]) for split, name in chosen.items()}
+    names = [f"{chosen[split]}-{number}" for split, length in lengths.items() for number in range(length)]
+    given = [split for split, length in lengths.items() for _ in range(length)]
+    data = library.concatenate_datasets([parts_by_name[name] for name in chosen.values()])
+    _check_columns(data, *(columns.get(role) for role in ("image", "label", "group")))
+    return data, None if set(chosen) == {"train"} else given, names
 
 
-def _check_splits(splits: Mapping[str, str | None], found: Mapping[str, str], parts: Collection[str]) -> None:
+def _check_splits(splits: Mapping[str, str | None], chosen: Mapping[str, str], names: Collection[str]) -> None:
     """Refuse splits of which one has a usual name and would be left out, or of which none is a test."""
-    others = [name for name in parts if name not in found.values()]
-    lacking = [own for own in SPLITS if own not in found and splits.get(own) is not None]
+    others = [name for name in names if name not in chosen.values()]
+    lacking = [split for split in SPLITS if split not in chosen and splits.get(split) is not None]
     if meant := _splits.probable_splits(others, lacking):
         raise ValueError(
-            f"splits must name those of the dataset, {', '.join(parts)}, got {', '.join(map(str, splits.values()))}. "
+            f"splits must name those of the dataset, {', '.join(names)}, got {', '.join(map(str, splits.values()))}. "
             f"Set 'dataset.splits={_splits.as_setting(meant)}', or, to leave them out, "
             f"'dataset.splits={_splits.as_setting(dict.fromkeys(meant))}'."
         )
-    if set(found) == {"train", "val"}:
+    if set(chosen) == {"train", "val"}:
         raise ValueError(
-            f"splits must name a test split, but the dataset has {', '.join(parts)} alone. Test on that of val, and "
-            f"have val cut from train: 'dataset.splits={_splits.as_setting({'val': None, 'test': found['val']})}'."
+            f"splits must name a test split, but the dataset has {', '.join(names)} alone. Test on that of val, and "
+            f"have val cut from train: 'dataset.splits={_splits.as_setting({'val': None, 'test': chosen['val']})}'."
         )
 
 
@@ -183,16 +187,16 @@ def _opened(library: Any, root: str, config: str | None, revision: str | None) -
     if any((path / name).is_file() for name in ("dataset_dict.json", "state.json")):
         return library.load_from_disk(root)
     if path.is_file():
-        kind = _FILE_KINDS.get(path.suffix)
-        if kind is None:
-            raise ValueError(f"root must be a file of {' or '.join(_FILE_KINDS)}, got {path.name}.")
-        return library.load_dataset(kind, data_files=str(path))
+        builder = _BUILDERS.get(path.suffix)
+        if builder is None:
+            raise ValueError(f"root must be a file of {' or '.join(_BUILDERS)}, got {path.name}.")
+        return library.load_dataset(builder, data_files=str(path))
     if path.is_dir():
-        kinds = {_FILE_KINDS[file.suffix] for file in path.rglob("*") if file.suffix in _FILE_KINDS}
-        if len(kinds) != 1:
+        builders = {_BUILDERS[file.suffix] for file in path.rglob("*") if file.suffix in _BUILDERS}
+        if len(builders) != 1:
             raise ValueError(
                 f"root must be a folder that save_to_disk has written, or one of parquet or of arrow files, got {root} "
-                f"with {' and '.join(sorted(kinds)) or 'neither'}."
+                f"with {' and '.join(sorted(builders)) or 'neither'}."
             )
         return library.load_dataset(root)
     try:
@@ -213,28 +217,28 @@ def _check_columns(data: Any, image: str | None, label: str | None, group: str |
                 f"columns.{role} must be one of the columns {', '.join(data.features)}, got {column!r}.{near} Set "
                 f"dataset.columns.{role}."
             )
-    kind = type(data.features[image]).__name__
-    if kind != "Image":
-        raise ValueError(f"columns.image must be a column of images, but {image} is of {kind}.")
+    feature = type(data.features[image]).__name__
+    if feature != "Image":
+        raise ValueError(f"columns.image must be a column of images, but {image} is of {feature}.")
 
 
 def _files_of_images(data: Any, column: str, folders: Sequence[Path]) -> list[Path]:
     """The files below some folders that cells name in place of the bytes of an image; no image is decoded."""
-    found: dict[Path, None] = {}
-    for part in data.select_columns([column]).with_format("arrow").iter(_ROWS):
-        path, image = (pc.struct_field(part[column], name) for name in ("path", "bytes"))
-        found |= dict.fromkeys(map(Path, path.filter(pc.and_(path.is_valid(), image.is_null())).to_pylist()))
-    if lacking := [str(path) for path in found if not path.is_file()]:
+    paths: dict[Path, None] = {}
+    for batch in data.select_columns([column]).with_format("arrow").iter(_ROWS):
+        path, image = (pc.struct_field(batch[column], name) for name in ("path", "bytes"))
+        paths |= dict.fromkeys(map(Path, path.filter(pc.and_(path.is_valid(), image.is_null())).to_pylist()))
+    if lacking := [str(path) for path in paths if not path.is_file()]:
         raise ValueError(
             f"each image of {column!r} must have its bytes in the dataset, or be a file that is there, but "
             f"{len(lacking):,} are not, such as {lacking[0]}. Put the bytes into the dataset (save_to_disk does)."
         )
-    if any(wrong := outside(map(str, found), folders)):
+    if any(wrong := outside(map(str, paths), folders)):
         raise ValueError(
             f"each image of {column!r} must have its bytes in the dataset, or be a file below {folders[0]}, got "
-            f"{list(found)[wrong.index(True)]}. Put the bytes into the dataset (save_to_disk does)."
+            f"{list(paths)[wrong.index(True)]}. Put the bytes into the dataset (save_to_disk does)."
         )
-    return list(found)
+    return list(paths)
 
 
 def _groups(cells: Sequence[Any], column: str, names: Sequence[str]) -> list[str]:
@@ -266,21 +270,21 @@ def _names(data: Any, column: str) -> list[list[str]]:
 
 def _labels(rows: Sequence[Sequence[str]], task: Any, names: Sequence[str]) -> Tensor:
     """Numbers, shape (N,), or for multilabel 0 and 1, shape (N, K)."""
-    places = {name: place for place, name in enumerate(task.classes)}
+    index_of = {name: index for index, name in enumerate(task.classes)}
     for name, row in zip(names, rows, strict=True):
         if not task.multilabel and len(row) != 1:
             raise ValueError(
                 f"each row must have one label, but {name} has {len(row)}. Name other splits (dataset.splits), or use "
                 "dataset.task=multilabel."
             )
-        if unknown := [each for each in row if each not in places]:
+        if unknown := [label for label in row if label not in index_of]:
             raise ValueError(
                 f"each label must be one of the classes, but {name} has {unknown[0]!r}."
-                f"{checks.suggestion(unknown[0], places)} Name it in dataset.classes."
+                f"{checks.suggestion(unknown[0], index_of)} Name it in dataset.classes."
             )
     if not task.multilabel:
-        return torch.tensor([places[row[0]] for row in rows])
-    labels = torch.zeros(len(rows), len(places))
+        return torch.tensor([index_of[row[0]] for row in rows])
+    labels = torch.zeros(len(rows), len(index_of))
     for number, row in enumerate(rows):
-        labels[number, [places[name] for name in row]] = 1
+        labels[number, [index_of[name] for name in row]] = 1
     return labels

@@ -2,39 +2,27 @@
 
 from __future__ import annotations
 
-import itertools
-import logging
 import os
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
 import pandas as pd
 import torch
 
 from dovision import checks
 from dovision.datasets import _checks, _image_io, _splits
-from dovision.datasets._image_files import decode_files
-from dovision.datasets.readers.class_folders import check_split_folders, class_folders
-from dovision.datasets.readers.copies import check_copies
 from dovision.datasets.readers.decoded_store import check_outside
-from dovision.datasets.readers.file_images import FileImages
+from dovision.datasets.readers.file_images import LIST_FOR_WINDOW, FileImages
 from dovision.datasets.readers.mask_sources import MaskSettings, masks_by_name
 from dovision.datasets.readers.table_rows import boxes_of_images
+from dovision.io import files
 from dovision.types import SPLITS
 
-log = logging.getLogger(__name__)
 FLAT = ""  # the split of files that are still to be cut
-
-
-class _Listed(NamedTuple):
-    """A file of a class folder."""
-
-    name: str  # path below the root
-    label: int
-    group: str
-    split: str
+_NUMBERED = re.compile(r"(n\d{8})\s+(.+)")  # of ImageNet, and the names
 
 
 class ImageFolder(FileImages):
@@ -106,82 +94,77 @@ class ImageFolder(FileImages):
         store: str | None,
     ) -> None:
         self._root = Path(root).resolve()
-        checks.choice("on_bad_file", on_bad_file, ("error", "skip"))
         cut = _splits.Cut(val_fraction, test_fraction, seed, leaking)
         self.shape = _image_io.grey_or_rgb_shape(shape)
         settings = _checks.group("masks", MaskSettings, masks)
         folders = _split_folders(self._root, split_folders)
         check_outside(store, [self._root])  # before its folder is taken for a class
-        known = class_folders(self._root, list(folders.values()), class_file)
+        class_of = _class_folders(self._root, folders.values(), class_file)
         stated = None if classes is None else sorted(map(str, classes))
-        _checks.agree("classes", stated, sorted(each.name for each in known))
+        _checks.agree("classes", stated, sorted(class_of.values()))
         self.task = _checks.task(task, classes, ("multiclass",), "an image folder")
         label = {name: number for number, name in enumerate(self.task.classes)}
-        listed = sorted(_listed(self._root, folders, [(each.folder, label[each.name]) for each in known], group))
-        read = decode_files([self._root / file.name for file in listed], [file.name for file in listed])
-        self.bad_files = tuple(facts for facts in read if isinstance(facts, str))
-        if self.bad_files and on_bad_file == "error":
-            raise ValueError(
-                f"each file of an image folder must be a whole image, got {len(self.bad_files)} bad:"
-                f"{checks.bullet_lines(self.bad_files)}\n"
-                "Mend or remove them, or leave them out with dataset.on_bad_file=skip."
-            )
-        whole = [(file, facts) for file, facts in zip(listed, read, strict=True) if not isinstance(facts, str)]
-        self._hold(whole)
-        given = None if FLAT in folders else [file.split for file, _ in whole]
+        listed = sorted(
+            (path.relative_to(self._root).as_posix(), str(path), None, label[name], split)
+            for split, folder in folders.items()
+            for inner, name in class_of.items()
+            for path in _visible(folder / inner)
+        )
+        table = pd.DataFrame(listed, columns=["name", "path", "number", "label", "split"], dtype=object)
+        labels, splits = table.pop("label"), table.pop("split")
+        table["group"] = _splits.groups_by_pattern(table["name"].tolist(), group)
+        whole = self.take_files(table, "an image folder", on_bad_file)
+        self.labels = torch.tensor(labels[whole].tolist(), dtype=torch.int64)
+        given = None if FLAT in folders else splits[whole].tolist()
         groups = self.records["group"].tolist()
         self.rows = _splits.split_rows(given, groups, self.labels, self.task.classes, cut, ("train", "val"))
-        check_copies([facts.digest for _, facts in whole], self.records, self.rows, copies)
+        self.check_copies(copies)
         if boxes is not None:
-            self.known_boxes = boxes_of_images(self._root / boxes, self._root, self.records, self.task.classes)
+            self.boxes_in_files = boxes_of_images(self._root / boxes, self._root, self.records, self.task.classes)
         self.take_masks(masks_by_name(self.records["name"], settings, self._root), settings.missing, decode=True)
-        _image_io.warn_of_lost_colour([facts.colour for _, facts in whole], self.shape)
-        self.warn_of_reoriented([facts.reoriented for _, facts in whole])
+        self.warn_of_files(LIST_FOR_WINDOW)
         self.take_store(store, [self._root, class_file, *folders.items()])
-        _image_io.warn_of_dark(self.records["name"].tolist(), self.records["path"].tolist())
-        groups_of = dict(enumerate(sorted(set(groups))))
-        digests = b"".join(facts.digest for _, facts in whole)
-        self.identify(repr(groups_of).encode() + digests, [self._root], images_read=True)
+        numbered = repr(dict(enumerate(sorted(set(groups)))))
+        digests = b"".join(header.digest for header in self.headers)
+        self.identify(numbered.encode() + digests, [self._root], images_read=True)
 
     @classmethod
     def found_classes(cls, settings: Mapping[str, Any]) -> list[str]:
         """The names of the classes, where the configuration has none: those of the class file or of the folders."""
         root = Path(settings["root"]).resolve()
-        folders = _split_folders(root, settings["split_folders"])
-        return [each.name for each in class_folders(root, list(folders.values()), settings["class_file"])]
+        folders = _split_folders(root, settings["split_folders"]).values()
+        return [*_class_folders(root, folders, settings["class_file"]).values()]
 
     @classmethod
     def found_channels(cls, settings: Mapping[str, Any]) -> int:
         """The channels of the images, where the configuration has none: as of `_image_io.channels_of`."""
         root = Path(settings["root"]).resolve()
-        folders = list(_split_folders(root, settings["split_folders"]).values())
-        known = class_folders(root, folders, settings["class_file"])
-        paths = [path for parent in folders for each in known for path in _visible(parent / each.folder)]
+        folders = _split_folders(root, settings["split_folders"]).values()
+        class_of = _class_folders(root, folders, settings["class_file"])
+        paths = [path for folder in folders for name in class_of for path in _visible(folder / name)]
         return _image_io.channels_of(paths, lambda path: _image_io.pixels(path, 3))
-
-    def _hold(self, whole: Sequence[tuple[_Listed, _image_io.ImageHeader]]) -> None:
-        """The records and labels of the files that are used."""
-        self.labels = torch.tensor([file.label for file, _ in whole], dtype=torch.int64)
-        self.records = pd.DataFrame(
-            {
-                "name": [file.name for file, _ in whole],
-                "path": [str(self._root / file.name) for file, _ in whole],
-                "number": np.full(len(whole), None),
-                "group": [file.group for file, _ in whole],
-                "height": [facts.height for _, facts in whole],
-                "width": [facts.width for _, facts in whole],
-            }
-        )
 
 
 def _split_folders(root: Path, names: Mapping[str, str | None]) -> dict[str, Path]:
-    """The folder of each split that there is, or of everything, under the name FLAT."""
+    """The folder of each split that there is, or of everything, under the name FLAT.
+
+    Folders that look like splits by another name, such as valid or Test, are refused: they would be left out.
+    """
     if not root.is_dir():
         raise FileNotFoundError(f"root must be a folder of images, but {root} is not one. Set dataset.root.")
     for split in names:
         checks.choice("split_folders", split, SPLITS)
     present = {split: root / name for split in SPLITS if (name := names.get(split)) and (root / name).is_dir()}
-    check_split_folders(root, present, [split for split in SPLITS if names.get(split) and split not in present])
+    visible = [path for path in sorted(root.iterdir()) if path.is_dir() and not path.name.startswith(".")]
+    others = [path.name for path in visible if path not in present.values()]
+    lacking = [split for split in SPLITS if names.get(split) and split not in present]
+    meant = _splits.probable_splits(others, lacking)
+    if meant and (present or len(meant) == len(others)):
+        raise ValueError(
+            f"{root} must hold folders of splits by the names of dataset.split_folders, got {checks.listed(others)}. "
+            f"Set 'dataset.split_folders={_splits.as_setting(meant)}', or, to leave them out, "
+            f"'dataset.split_folders={_splits.as_setting(dict.fromkeys(meant))}'."
+        )
     if present and "test" not in present:
         missing = names.get("test") or "test"
         raise ValueError(
@@ -194,20 +177,46 @@ def _split_folders(root: Path, names: Mapping[str, str | None]) -> dict[str, Pat
     return present or {FLAT: root}
 
 
-def _listed(
-    root: Path, folders: Mapping[str, Path], classes: Sequence[tuple[str, int]], group: str | None
-) -> list[_Listed]:
-    """Every file that is not hidden."""
-    files = [
-        (path.relative_to(root).as_posix(), label, split)
-        for (split, folder), (inner, label) in itertools.product(folders.items(), classes)
-        for path in _visible(folder / inner)
-    ]
-    groups = _splits.groups_by_pattern([name for name, _, _ in files], group)
-    return [_Listed(name, label, own, split) for (name, label, split), own in zip(files, groups, strict=True)]
-
-
 def _visible(folder: Path) -> Iterator[Path]:
     for where, inner, names in os.walk(folder):
         inner[:] = sorted(name for name in inner if not name.startswith("."))
         yield from (Path(where, name) for name in sorted(names) if not name.startswith("."))
+
+
+def _class_folders(root: Path, parents: Iterable[Path], class_file: str | None) -> dict[str, str]:
+    """Class of each folder: those of the file, in its order, or those of all folders, in alphabetical order.
+
+    A line of the file is the name of a folder; or a folder, a tab and the class's name; or an ImageNet number such as
+    n01440764, spaces and the class's names, of which the first one before a comma counts. Two classes of one name get
+    their folder's beside it. A class of the file may lack its folder.
+
+    Args:
+        root: below which the file lies.
+        parents: folders that hold the classes' folders.
+        class_file: its name; None: none.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: there are fewer than 2 classes, or the file does not name a folder that there is.
+    """
+    names = {path.name for parent in parents for path in parent.iterdir() if path.is_dir()}
+    folders = sorted(name for name in names if not name.startswith("."))
+    if class_file is None:
+        if len(folders) < 2:
+            raise ValueError(f"{root} must hold at least 2 class folders, got {folders!r}.")
+        return {folder: folder for folder in folders}
+    path = root / class_file
+    if not path.is_file():
+        raise FileNotFoundError(f"class_file must be a file, but there is no {path}.")
+    class_of = {}
+    for line in filter(None, map(str.strip, files.read_text(path).splitlines())):
+        numbered = _NUMBERED.fullmatch(line)
+        folder, name = (numbered[1], numbered[2].split(",")[0]) if numbered else line.partition("\t")[::2]
+        class_of[folder.strip()] = name.strip() or folder.strip()
+    if unknown := [folder for folder in folders if folder not in class_of]:
+        raise ValueError(
+            f"{path} must have a line for each class folder, but has none for {checks.listed(unknown)}. Add them, or "
+            "take the folders away."
+        )
+    count = Counter(class_of.values())
+    return {folder: name if count[name] == 1 else f"{name} ({folder})" for folder, name in class_of.items()}

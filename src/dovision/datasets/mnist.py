@@ -75,7 +75,7 @@ class MNIST(ArrayImages):
         self.array, self.label = torch.cat([train, test]).unsqueeze(1), torch.cat([train_label, test_label])
         self.files = (raw,)
         numbers = {**self.rows, "test": range(len(test))}  # in the files
-        self.content = _checks.fingerprint((each.numpy().tobytes() for each in read), numbers)
+        self.content = _checks.fingerprint((file.numpy().tobytes() for file in read), numbers)
 
     def _check(self, stem: str, image: Tensor, label: Tensor) -> None:
         _checks.agree("shape", self.shape, (1, *image.shape[1:]))

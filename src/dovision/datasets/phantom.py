@@ -66,8 +66,8 @@ class Phantom(Counterfactuals):
         test_images: int,
         seed: int,
     ) -> None:
-        kind, names = _TASKS[checks.choice("label", label, _TASKS)]
-        self.task = _checks.task(task, classes, (kind,), f"label={label}")
+        task_name, names = _TASKS[checks.choice("label", label, _TASKS)]
+        self.task = _checks.task(task, classes, (task_name,), f"label={label}")
         _checks.agree("classes", self.task.classes, names)
         self.shape = _checks.image_shape(shape)
         size = int(checks.within("the phantom's height", self.shape[1], 64, 224))
@@ -77,8 +77,8 @@ class Phantom(Counterfactuals):
         self._splits = {}
         for number, (split, images) in enumerate(zip(SPLITS, (train_images, val_images, test_images), strict=True)):
             count = checks.positive_int(f"{split}_images", images)
-            own = test_strength if split == "test" else strength
-            self._splits[split] = Films(seed, number, count, size, own, label)
+            of_split = test_strength if split == "test" else strength
+            self._splits[split] = Films(seed, number, count, size, of_split, label)
         described = [repr((_VERSION, astuple(films))).encode() for films in self._splits.values()]
         self.files = ()
         self.content = _checks.fingerprint(described, {})
@@ -93,11 +93,14 @@ class Phantom(Counterfactuals):
         """Besides the names, the causal variables: `hospital`, `disease`, `tag`, and how many lesions of each kind."""
         patients = self._splits[split].patients
         names = [f"{split}-{row}" for row in range(len(patients))]
-        known = pd.DataFrame(
-            [(each.hospital, each.disease, each.tag is not None, *map(each.count, LESION_KINDS)) for each in patients],
+        variables = pd.DataFrame(
+            [
+                (patient.hospital, patient.disease, patient.tag is not None, *map(patient.count, LESION_KINDS))
+                for patient in patients
+            ],
             columns=["hospital", "disease", "tag", *LESION_KINDS],
         )
-        return pd.DataFrame({"name": names, "group": names}).join(known.astype(int))
+        return pd.DataFrame({"name": names, "group": names}).join(variables.astype(int))
 
     def source_boxes(self, split: str) -> pd.DataFrame:
         """The tight box of each part's own pixels; lesions speak for a class, the tag and the rib for none."""
@@ -154,7 +157,7 @@ class Films:
 
 
 def _label(patient: Patient, label: str) -> Tensor:
-    present = torch.tensor([patient.count(kind) > 0 for kind in LESION_KINDS])
+    present = torch.tensor([patient.count(finding) > 0 for finding in LESION_KINDS])
     if label == "kinds":
         return present.float()
     if label == "kind":
@@ -164,7 +167,7 @@ def _label(patient: Patient, label: str) -> Tensor:
 
 def _spoken_for(obj: str, patient: Patient, label: str) -> str | None:
     """The class that an object is a sign of."""
-    kind = object_kind(obj)
-    if kind not in LESION_KINDS:
+    finding = object_kind(obj)
+    if finding not in LESION_KINDS:
         return None
-    return kind if label == "kinds" else _TASKS[label][1][int(_label(patient, label))]
+    return finding if label == "kinds" else _TASKS[label][1][int(_label(patient, label))]

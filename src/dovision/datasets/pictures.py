@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
-from functools import partial
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -12,8 +12,7 @@ import torch
 
 from dovision import checks
 from dovision.datasets import _checks, _image_io
-from dovision.datasets._image_files import decode_files
-from dovision.datasets.readers.decoded_store import PreparedImages
+from dovision.datasets.readers.file_images import LIST_FOR_WINDOW, FileImages
 from dovision.interfaces import Source
 from dovision.io import files
 from dovision.types import Task
@@ -22,10 +21,9 @@ _ASK = "Set dataset.root to a folder of pictures, a picture, or a list of them."
 log = logging.getLogger(__name__)
 _ENDINGS = (".bmp", ".gif", ".jpeg", ".jpg", ".jpe", ".png", ".pgm", ".pnm", ".ppm", ".dcm", ".tif", ".tiff", ".webp")
 _LIST = ".txt"  # the ending of a file that lists pictures
-_COLUMNS = ["name", "height", "width", "digest"]  # of the table of pictures
 
 
-class Pictures(PreparedImages):
+class Pictures(FileImages):
     """Pictures without labels: those of a folder, but not of its subfolders, or those of a list.
 
     BMP, GIF, JPEG, PNG, PPM, TIFF or WebP, in folders known by the ending of their names, of one frame and at most 67
@@ -68,34 +66,25 @@ class Pictures(PreparedImages):
         on_bad_file: str,
         store: str | None = None,
     ) -> None:
-        checks.choice("on_bad_file", on_bad_file, ("error", "skip"))
         self.shape = _image_io.grey_or_rgb_shape(shape)
         self._task = _stated(task, classes)
-        found = dict(_named(root))
-        read = decode_files(list(found.values()), list(found))
-        self.bad_files = tuple(facts for facts in read if isinstance(facts, str))
-        if self.bad_files and (on_bad_file == "error" or len(self.bad_files) == len(read)):
-            raise ValueError(
-                f"each file must be a whole picture, got {len(self.bad_files)} bad:"
-                f"{checks.bullet_lines(self.bad_files)}\n"
-                "Mend or remove them, or leave them out with dataset.on_bad_file=skip."
-            )
-        pairs = zip(found, read, strict=True)
-        self._pictures = pd.DataFrame(
-            [(name, own.height, own.width, own.digest) for name, own in pairs if not isinstance(own, str)],
-            columns=_COLUMNS,
-        )
-        self._paths = [str(found[name]) for name in self._pictures["name"]]
-        digests = (name.encode() + digest for name, digest in self._pictures[["name", "digest"]].to_numpy())
-        roots = [Path(each).expanduser().resolve() for each in _given(root)]
-        self.files = tuple(roots if all(each.is_dir() for each in roots) else dict.fromkeys([*roots, *found.values()]))
-        self.use_store(store, self._keys, roots)
-        _image_io.warn_of_dark(self._pictures["name"].tolist(), self._paths)
+        entries = _entries(root)
+        paths = _paths_by_name(entries)
+        listed = pd.DataFrame({"name": paths.keys(), "path": map(str, paths.values()), "number": None})
+        self.take_files(listed.assign(group=listed["name"]), "a folder of pictures", on_bad_file)
+        self.records["group"] = self.records.pop("group")  # the last column
+        self.rows = {"train": (), "val": (), "test": range(len(self.records))}
+        roots = [Path(entry).expanduser().resolve() for entry in entries]
+        self.take_store(store, roots)
+        self.warn_of_files(LIST_FOR_WINDOW)
+        self.files = tuple(roots if all(path.is_dir() for path in roots) else dict.fromkeys([*roots, *paths.values()]))
+        self.files += () if self.store is None else (self.store.folder,)
         self.unread = self.files_read(())
-        described = repr((self._task, self.shape, dict(self.facts)) if self.facts else (self._task, self.shape))
-        self.content = _checks.fingerprint((described.encode(), *digests), {})
-        if self.store is not None:
-            self.files = (*self.files, self.store.folder)
+        described = (self._task, self.shape, dict(self.facts)) if self.facts else (self._task, self.shape)
+        digests = [
+            name.encode() + header.digest for name, header in zip(self.records["name"], self.headers, strict=True)
+        ]
+        self.content = _checks.fingerprint((repr(described).encode(), *digests), {})
 
     @property
     def task(self) -> Task:  # type: ignore[override]
@@ -111,34 +100,19 @@ class Pictures(PreparedImages):
     def take_classes(self, task: Task) -> None:
         self._task = self._task or task
 
+    @property
+    def labels(self) -> torch.Tensor:  # type: ignore[override]
+        """No picture's label is known."""
+        count = len(self.records)
+        return torch.full((count,), -1) if self._task is None else self._task.unknown(count)
+
     def source(self, split: str) -> Source:
-        _only_test(split)
-        count = len(self._paths)
-        from_files = _image_io.FromFiles(self._paths, partial(_image_io.image_from_file, shape=self.shape))
-        read = self.from_store(range(count)) or from_files
-        label = torch.full((count,), -1) if self._task is None else self._task.unknown(count)
-        return Source(read, label, torch.arange(count))
-
-    def read_record(self, place: int) -> torch.Tensor:
-        """The picture at a place, read from its file."""
-        return _image_io.image_from_file(Path(self._paths[place]), self.shape)
-
-    def _keys(self) -> list[str]:
-        rows = self._pictures[["name", "digest"]].itertuples(index=False)
-        return [f"{name} {digest.hex()}" for name, digest in rows]
-
-    def source_table(self, split: str) -> pd.DataFrame:
-        """Besides `name` and `group`: `height` and `width` of the picture, in pixels."""
-        _only_test(split)
-        return self._pictures[["name", "height", "width"]].assign(group=self._pictures["name"])
-
-
-def _only_test(split: str) -> None:
-    if split != "test":
-        raise ValueError(
-            f"pictures have the split test alone, since they have no labels to fit anything to, got {split!r}. "
-            "Set evaluation.split=test, or use a dataset with labels, such as dataset=image_folder."
-        )
+        if split != "test":
+            raise ValueError(
+                "pictures have the split test alone, since they have no labels to fit anything to, got "
+                f"{split!r}. Set evaluation.split=test, or use a dataset with labels, such as dataset=image_folder."
+            )
+        return super().source(split)
 
 
 def _stated(task: str | None, classes: Sequence[str] | None) -> Task | None:
@@ -152,60 +126,48 @@ def _stated(task: str | None, classes: Sequence[str] | None) -> Task | None:
     return Task(task, tuple(map(str, classes)))
 
 
-def _given(root: str | Sequence[str]) -> Sequence[str]:
-    """The entries of the root."""
-    given = [root] if isinstance(root, str) else list(root or [])
-    if not given or not all(isinstance(each, str) and each for each in given):
+def _entries(root: str | Sequence[str]) -> Sequence[str]:
+    entries = [root] if isinstance(root, str) else list(root or [])
+    if not entries or not all(isinstance(entry, str) and entry for entry in entries):
         raise ValueError(f"root must name pictures, got {root!r}. {_ASK}")
-    return given
+    return entries
 
 
-def _named(root: str | Sequence[str]) -> Iterator[tuple[str, Path]]:
-    """Name and path of each picture, in alphabetical order of the names.
+def _paths_by_name(entries: Sequence[str]) -> dict[str, Path]:
+    """The path of each picture, in alphabetical order of the names.
 
     A name is that of the file, or its path as it was given where two are of one name.
     """
-    listed = [path for each in _given(root) for path in _listed(Path(each).expanduser())]
+    roots = [Path(entry).expanduser() for entry in entries]
+    listed = [path for root in roots for path in _listed(root)]
     if not listed:
-        raise ValueError(f"root must hold at least one picture, but {root} has none. {_below(root) or _ASK}")
-    short = [name for name, _ in listed]
-    twice = {name for name in short if short.count(name) > 1} if len(set(short)) < len(short) else set()
-    named = {path.as_posix() if name in twice else name: path.resolve() for name, path in listed}
-    if len(set(named.values())) < len(listed):
+        folders = [path for root in roots if root.is_dir() for path in sorted(root.iterdir()) if path.is_dir()]
+        names = [path.as_posix() for path in folders if not path.name.startswith(".")]
+        named = f"dataset.root=[{','.join(names[:2])}{',...' if len(names) > 2 else ''}]"
+        below = f"Folders below it are not read: name them, {named}, or use dataset=image_folder for classes."
+        root = ", ".join(entries)
+        raise ValueError(f"root must hold at least one picture, but {root} has none. {below if names else _ASK}")
+    counts = Counter(path.name for path in listed)
+    paths = {path.name if counts[path.name] == 1 else path.as_posix(): path.resolve() for path in listed}
+    if len(set(paths.values())) < len(listed):
         raise ValueError(f"root must name each picture once, got some twice among {len(listed)}. {_ASK}")
-    yield from sorted(named.items())
+    return dict(sorted(paths.items()))
 
 
-def _below(root: str | Sequence[str]) -> str:
-    """What to do about folders below the root, "" if there are none."""
-    roots = [Path(each).expanduser() for each in _given(root)]
-    below = [each for own in roots if own.is_dir() for each in sorted(own.iterdir()) if each.is_dir()]
-    names = [each.as_posix() for each in below if not each.name.startswith(".")]
-    if not names:
-        return ""
-    named = f"dataset.root=[{','.join(names[:2])}{',...' if len(names) > 2 else ''}]"
-    return f"Folders below it are not read: name them, {named}, or use dataset=image_folder, whose folders are classes."
-
-
-def _listed(path: Path) -> list[tuple[str, Path]]:
-    """Name and path of the pictures that one entry of the root stands for."""
+def _listed(path: Path) -> list[Path]:
+    """The pictures that one entry of the root stands for; other files of a folder are named in the log."""
     if path.is_dir():
-        return _of_folder(path)
+        visible = sorted(file for file in path.iterdir() if file.is_file() and not file.name.startswith("."))
+        others = [file.name for file in visible if file.suffix.lower() not in _ENDINGS]
+        if others:
+            text = "left out, since their endings are none of pictures that can be read: %s"
+            log.warning(text, checks.listed(others, 5))
+        return [file for file in visible if file.suffix.lower() in _ENDINGS]
     if not path.is_file():
         raise FileNotFoundError(f"root must be a folder or a picture that exists, but there is no {path}. {_ASK}")
     if path.suffix.lower() != _LIST:
-        return [(path.name, path)]
+        return [path]
     lines = [line.strip() for line in files.read_text(path).splitlines() if line.strip()]
     if lists := [line for line in lines if line.lower().endswith(_LIST)]:
         raise ValueError(f"{path} must list pictures and folders, got the list {lists[0]}. {_ASK}")
-    return [found for line in lines for found in _listed(path.parent / line)]
-
-
-def _of_folder(folder: Path) -> list[tuple[str, Path]]:
-    """Name and path of the pictures of a folder; other files are named in the log."""
-    visible = sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
-    pictures = [path for path in visible if path.suffix.lower() in _ENDINGS]
-    others = [path.name for path in visible if path.suffix.lower() not in _ENDINGS]
-    if others:
-        log.warning("left out, since their endings are none of pictures that can be read: %s", checks.listed(others, 5))
-    return [(path.name, path) for path in pictures]
+    return [picture for line in lines for picture in _listed(path.parent / line)]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from dovision import checks
@@ -15,13 +15,12 @@ from dovision.datasets import _checks, _image_io, _splits
 from dovision.datasets.readers import boxes as box_tables
 from dovision.datasets.readers import labels as label_columns
 from dovision.datasets.readers import table_rows
-from dovision.datasets.readers.copies import check_copies
 from dovision.datasets.readers.file_images import FileImages
 from dovision.datasets.readers.manifest import Manifest, read_manifest
 from dovision.datasets.readers.mask_sources import MaskSettings, mask_sources
 from dovision.datasets.readers.nifti import PLANES
 from dovision.datasets.readers.table_rows import FILE, NAME, NUMBER, Columns
-from dovision.datasets.readers.unread_columns import warn_of_unread
+from dovision.types import Task
 
 log = logging.getLogger(__name__)
 
@@ -107,36 +106,56 @@ class Table(FileImages):
         copies: str,
         store: str | None,
     ) -> None:
-        self._root = _folder(root)
-        self._folder = self._root if folder is None else self._root / folder
+        base = _folder(root)
+        paths_from = base if folder is None else base / folder
         self.task = _checks.task(task, classes, ("multiclass", "multilabel"), "a table")
         self.shape = _image_io.grey_or_rgb_shape(shape)
-        self.decoding = _image_io.Decoding(_window(window), checks.choice("plane", plane, PLANES))
+        self.decoding = _decoding(window, plane)
         decode = checks.choice("check", check, ("pixels", "headers")) == "pixels"
-        checks.choice("on_bad_file", on_bad_file, ("error", "skip"))
         cut = _splits.Cut(val_fraction, test_fraction, seed, leaking)
         settings = _checks.group("masks", MaskSettings, masks)
-        listed = table_rows.rows_where(read_manifest(self._root / manifest, "manifest"), where)
+        listed = table_rows.rows_where(read_manifest(base / manifest, "manifest"), where)
         stated = _checks.group("columns", Columns, columns)
-        self._columns = table_rows.present_columns(listed, stated)
+        used = table_rows.present_columns(listed, stated)
         elsewhere = settings.folder is not None, boxes is not None
-        warn_of_unread(listed, stated, self._columns, self.task.classes, *elsewhere)
-        listed = table_rows.named_rows(listed, self._columns.path, self._columns.slice, self._folder)
-        table_rows.refuse_outside(listed, self._columns.path, self._root, self._folder)
-        rows = table_rows.one_row_an_image(listed, self._columns.path)
-        self._listed = frozenset(rows.cells[NAME])
-        label = self._label(rows, separator, checks.names("ignored_labels", ignored_labels))
-        given = table_rows.given_splits(rows, self._columns.split, self._columns.patient, splits)
-        rows, given = self._used(rows, label, given, decode, on_bad_file == "skip", group)
-        groups = self.records["group"].tolist()
-        self.rows = _splits.split_rows(given, groups, self.labels, self.task.classes, cut, ("train",))
-        check_copies([header.digest for header in self._headers], self.records, self.rows, copies)
-        self._find_boxes(listed, boxes)
-        sources = mask_sources(rows, self._columns.mask, settings, self._root)
+        table_rows.warn_of_unread(listed, stated, used, self.task.classes, *elsewhere)
+        listed = table_rows.named_rows(listed, used.path, used.slice, paths_from)
+        table_rows.refuse_outside(listed, used.path, base, paths_from)
+        rows = table_rows.one_row_an_image(listed, used.path)
+        all_names = frozenset(rows.cells[NAME])
+        label = _labels(rows, used.label, self.task, separator, checks.names("ignored_labels", ignored_labels))
+        given = table_rows.given_splits(rows, used.split, used.patient, splits)
+        if not label.has_label.all():
+            log.info("%d rows of ignored labels are left out", (~label.has_label).sum())
+        rows = rows.chosen(label.has_label)
+        files = rows.cells[[NAME, FILE, NUMBER]].set_axis(["name", "path", "number"], axis=1).reset_index(drop=True)
+        names = files["name"].tolist()
+        patients = None if used.patient is None else rows.cells[used.patient].tolist()
+        files["group"] = _splits.groups_by_pattern(names, group) if patients is None else patients
+        error = partial(_file_error, rows, used.path, paths_from)
+        whole = self.take_files(files, "a table", on_bad_file, decode, error)
+        rows = rows.chosen(whole)
+        self.labels = label.label[label.has_label][whole]
+        if given is not None:
+            given = pd.Series(given)[label.has_label][whole].tolist()
+        self.rows = _splits.split_rows(
+            given, self.records["group"].tolist(), self.labels, self.task.classes, cut, ("train",)
+        )
+        self.check_copies(copies)
+        if boxes is not None:
+            self.boxes_in_files = table_rows.boxes_of_images(
+                base / boxes, paths_from, self.records, self.task.classes, used, all_names
+            )
+        elif box_tables.box_columns(listed) is not None:
+            labels = pd.Series("", listed.cells.index) if used.label is None else listed.cells[used.label]
+            self.boxes_in_files = box_tables.file_boxes(
+                listed, self.records, listed.cells[NAME], labels, self.task.classes
+            )
+        sources = mask_sources(rows, used.mask, settings, base)
         self.take_masks(sources, settings.missing, decode, rows.error)
-        self.warn_of_reoriented([header.reoriented for header in self._headers])
-        self.take_store(store, [self._root, self._folder, manifest, where, self._columns])
-        tables = [self._root / each for each in (manifest, boxes) if each is not None]
+        self.warn_of_files()
+        self.take_store(store, [base, paths_from, manifest, where, used])
+        tables = [base / table for table in (manifest, boxes) if table is not None]
         self.identify(b"", tables, images_read=False)
 
     @classmethod
@@ -160,90 +179,32 @@ class Table(FileImages):
         rows = table_rows.rows_where(read_manifest(root / settings["manifest"], "manifest"), settings["where"])
         columns = table_rows.present_columns(rows, columns)
         cells = table_rows.named_rows(rows, columns.path, columns.slice, root / (settings["folder"] or "")).cells
-        decoding = _image_io.Decoding(_window(settings["window"]), checks.choice("plane", settings["plane"], PLANES))
+        decoding = _decoding(settings["window"], settings["plane"])
         images = [*zip(cells[FILE], cells[NUMBER], strict=True)]
         return _image_io.channels_of(images, lambda image: _image_io.pixels(Path(image[0]), 3, decoding, image[1]))
 
-    def _label(self, rows: Manifest, separator: str, ignored: Sequence[str]) -> label_columns.Labels:
-        if self._columns.label is None:
-            return label_columns.labels_from_columns(rows, self.task)
-        if self._columns.label not in rows.cells and set(self.task.classes) <= set(rows.cells):
-            raise ValueError(
-                f"{rows.path} must have a column {self._columns.label!r} for labels, but has one for each class. Use "
-                "dataset.columns.label=null."
-            )
-        return label_columns.labels_from_names(rows, self._columns.label, self.task, separator, ignored)
 
-    def _used(
-        self,
-        rows: Manifest,
-        label: label_columns.Labels,
-        splits: list[str] | None,
-        decode: bool,
-        skip: bool,
-        group: str | None,
-    ) -> tuple[Manifest, list[str] | None]:
-        """Take the rows that have a label and a whole file as records; returns them, and their splits."""
-        if not label.has_label.all():
-            log.info("%d rows of ignored labels are left out", (~label.has_label).sum())
-        rows = rows.chosen(label.has_label)
-        found = table_rows.checked_files(rows, self._columns.path, self.decoding, decode, self._folder)
-        self.bad_files = tuple(each for each in found if isinstance(each, str))
-        if self.bad_files and not skip:
-            raise ValueError(
-                f"each file of a table must be a whole image, got {len(self.bad_files)} bad:"
-                f"{checks.bullet_lines(self.bad_files)}\n"
-                "Mend or remove them, or leave them out with dataset.on_bad_file=skip."
-            )
-        whole = np.array([not isinstance(each, str) for each in found], dtype=bool)
-        if not whole.any():
-            raise ValueError(f"{rows.path} must have a row that can be used, got none.")
-        use = label.has_label.copy()
-        use[use] = whole
-        rows, headers = rows.chosen(whole), [each for each in found if not isinstance(each, str)]
-        self._headers = headers
-        _image_io.warn_of_lost_colour([header.colour for header in headers], self.shape)
-        self._warn_of_text(rows, [header.burnt_in for header in headers])
-        _image_io.warn_of_dark(rows.cells[NAME].tolist(), rows.cells[FILE].tolist(), [each.dark for each in headers])
-        cells = rows.cells
-        names = cells[NAME].tolist()
-        patient = self._columns.patient
-        groups = _splits.groups_by_pattern(names, group) if patient is None else cells[patient].tolist()
-        self.records = pd.DataFrame(
-            {
-                "name": names,
-                "path": cells[FILE].to_numpy(),
-                "number": cells[NUMBER].to_numpy(),
-                "group": groups,
-                "height": [header.height for header in headers],
-                "width": [header.width for header in headers],
-            }
+def _labels(
+    rows: Manifest, column: str | None, task: Task, separator: str, ignored: Sequence[str]
+) -> label_columns.Labels:
+    if column is None:
+        return label_columns.labels_from_columns(rows, task)
+    if column not in rows.cells and set(task.classes) <= set(rows.cells):
+        raise ValueError(
+            f"{rows.path} must have a column {column!r} for labels, but has one for each class. Use "
+            "dataset.columns.label=null."
         )
-        self.labels = label.label[use]
-        return rows, None if splits is None else [own for own, used in zip(splits, use, strict=True) if used]
+    return label_columns.labels_from_names(rows, column, task, separator, ignored)
 
-    def _warn_of_text(self, rows: Manifest, burnt_in: Sequence[bool]) -> None:
-        if any(burnt_in):
-            log.warning(
-                "%d DICOM files say that names or other text are burnt into their pixels, such as %s in row %s: a "
-                "classifier can read them, and figures show them",
-                sum(burnt_in),
-                rows.cells[NAME].iloc[burnt_in.index(True)],
-                rows.cells.index[burnt_in.index(True)],
-            )
 
-    def _find_boxes(self, listed: Manifest, second: str | None) -> None:
-        """The boxes of the second table, or those in the manifest's rows."""
-        if second is not None:
-            self.known_boxes = table_rows.boxes_of_images(
-                self._root / second, self._folder, self.records, self.task.classes, self._columns, self._listed
-            )
-        elif box_tables.box_columns(listed) is not None:
-            column = self._columns.label
-            labels = pd.Series("", listed.cells.index) if column is None else listed.cells[column]
-            self.known_boxes = box_tables.file_boxes(
-                listed, self.records, listed.cells[NAME], labels, self.task.classes
-            )
+def _file_error(rows: Manifest, path: str, folder: Path, row: int, reason: Exception) -> str:
+    """The message about a file that cannot be read; paths are relative to the folder."""
+    if Path(rows.cells[FILE].iloc[row]).is_dir():
+        return rows.error(path, row, "the path of a file", "It is a folder.")
+    if isinstance(reason, FileNotFoundError):
+        remedy = table_rows.meant_path(rows.cells[path].iloc[row], folder)
+        return rows.error(path, row, "the path of a file that is there", remedy)
+    return rows.error(path, row, "a whole image", f"It is {str(reason).rstrip('.')}.")
 
 
 def _folder(root: str) -> Path:
@@ -255,9 +216,11 @@ def _folder(root: str) -> Path:
     return folder
 
 
-def _window(window: Sequence[float] | None) -> tuple[float, float] | None:
+def _decoding(window: Sequence[float] | None, plane: str) -> _image_io.Decoding:
+    checks.choice("plane", plane, PLANES)
     if window is None:
-        return None
+        return _image_io.Decoding(None, plane)
     if isinstance(window, str) or not isinstance(window, Sequence) or len(window) != 2:
         raise ValueError(f"window must be a centre and a width, such as [40, 400], got {window!r}.")
-    return checks.number("window", window[0]), checks.at_least("window", checks.number("window", window[1]), 1)
+    center = checks.number("window", window[0])
+    return _image_io.Decoding((center, checks.at_least("window", checks.number("window", window[1]), 1)), plane)

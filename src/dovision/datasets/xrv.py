@@ -92,10 +92,10 @@ class Xrv(LibraryImages):
         self.shape = _image_io.grey_or_rgb_shape(shape)
         library = _opened(name, arguments)
         self.task = _checks.task(task, classes, ("multilabel",), "torchxrayvision")
-        for own in self.task.classes:
-            checks.choice("each class", own, library.pathologies)
+        for pathology in self.task.classes:
+            checks.choice("each class", pathology, library.pathologies)
         self.read = XrvReader(library, self.shape)
-        places = [list(library.pathologies).index(own) for own in self.task.classes]
+        places = [list(library.pathologies).index(pathology) for pathology in self.task.classes]
         labels = np.asarray(library.labels, dtype=np.float32)[:, places]
         used = _used(labels, self.task.classes, unknown_labels)
         self.labels = torch.from_numpy(np.nan_to_num(labels[used]))
@@ -112,32 +112,34 @@ class Xrv(LibraryImages):
     def found_classes(cls, settings: Mapping[str, Any]) -> list[str]:
         """The names of the classes, where the configuration has none: all pathologies of which some label is known."""
         library = _opened(settings["name"], settings["arguments"] or {})
-        known = np.count_nonzero(~np.isnan(np.asarray(library.labels, dtype=np.float32)), axis=0)
-        return [str(own) for own, count in zip(library.pathologies, known.tolist(), strict=True) if count]
+        known_labels = np.count_nonzero(~np.isnan(np.asarray(library.labels, dtype=np.float32)), axis=0)
+        return [
+            str(pathology) for pathology, count in zip(library.pathologies, known_labels.tolist(), strict=True) if count
+        ]
 
     def source_masks(self, split: str, row: int) -> Mapping[str, Mask]:
         """Masks of pathologies, by their names."""
         library = self.read.library  # type: ignore[attr-defined]
         with _numpy_state_restored():
             sample = library[int(self.records["number"].iloc[self.rows[split][row]])]
-        found = {}
-        for place, mask in sample.get("pathology_masks", {}).items():
-            name, whole = library.pathologies[place], np.asarray(mask).reshape(sample["img"].shape[1:]) > 0
+        masks = {}
+        for index, mask in sample.get("pathology_masks", {}).items():
+            name, whole = library.pathologies[index], np.asarray(mask).reshape(sample["img"].shape[1:]) > 0
             if name in self.task.classes and (fitted := geometry.fit_mask(whole, self.shape)).any():
-                found[name] = fitted
-        return found
+                masks[name] = fitted
+        return masks
 
 
 def _opened(name: str, arguments: Mapping[str, Any]) -> Any:
     """The library's dataset."""
     library = checks.import_extra("torchxrayvision", "xrv").datasets
     kinds = {
-        each: kind
-        for each, kind in vars(library).items()
-        if inspect.isclass(kind) and "imgpath" in inspect.signature(kind.__init__).parameters
+        key: form
+        for key, form in vars(library).items()
+        if inspect.isclass(form) and "imgpath" in inspect.signature(form.__init__).parameters
     }
     checks.choice("name", name, sorted(kinds))
-    legal = [each for each in inspect.signature(kinds[name].__init__).parameters if each not in _NOT_PLAIN]
+    legal = [key for key in inspect.signature(kinds[name].__init__).parameters if key not in _NOT_PLAIN]
     for key, value in arguments.items():
         if key not in legal:
             raise ValueError(checks.unknown_key("dataset.arguments", key, legal))
@@ -145,7 +147,7 @@ def _opened(name: str, arguments: Mapping[str, Any]) -> Any:
             raise FileNotFoundError(f"arguments.{key} must be a folder or file that exists, got {value}.")
     try:
         with _numpy_state_restored():
-            opened: Any = kinds[name](**{key: _plain(value) for key, value in arguments.items()})
+            opened: Any = kinds[name](**{key: _as_list(value) for key, value in arguments.items()})
     except Exception as error:  # the library raises bare exceptions, and pandas' own
         reason = f"{type(error).__name__}: {str(error).rstrip('.')}"
         raise ValueError(f"{name} refuses its arguments: {reason}. Set dataset.arguments.") from error
@@ -158,7 +160,7 @@ def _opened(name: str, arguments: Mapping[str, Any]) -> Any:
     return opened
 
 
-def _plain(value: Any) -> Any:
+def _as_list(value: Any) -> Any:
     """A value of which a list is a list, and not one of a configuration."""
     return [*value] if isinstance(value, Sequence) and not isinstance(value, str) else value
 
@@ -193,11 +195,11 @@ def _used(labels: np.ndarray[Any, Any], classes: Sequence[str], unknown: str) ->
 
 def _records(table: pd.DataFrame, used: np.ndarray[Any, Any]) -> pd.DataFrame:
     """Numbers, names and patients: the name is the first column of texts that differ, or the number."""
-    own = table.iloc[used]
-    texts = (column for column in own if own[column].map(type).eq(str).all() and own[column].is_unique)
+    films = table.iloc[used]
+    texts = (column for column in films if films[column].map(type).eq(str).all() and films[column].is_unique)
     column = next(texts, None)
-    names = [f"film {number}" for number in used] if column is None else own[column].tolist()
-    patient = own["patientid"] if "patientid" in own else pd.Series(names)
+    names = [f"film {number}" for number in used] if column is None else films[column].tolist()
+    patient = films["patientid"] if "patientid" in films else pd.Series(names)
     group = patient.astype(str).where(patient.notna().to_numpy(), names)
     return pd.DataFrame({"number": used, "name": names, "group": group.tolist()})
 

@@ -94,7 +94,7 @@ def _groups(*names: str, _root_: DictConfig) -> str:
 
 
 def _below(key: str, _root_: DictConfig) -> str:
-    return paths.below(key, OmegaConf.select(_root_, key))
+    return paths.safe_relative_path(key, OmegaConf.select(_root_, key))
 
 
 def run_hash(_root_: DictConfig) -> str:

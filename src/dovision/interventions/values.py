@@ -15,7 +15,7 @@ from torch import Tensor
 from dovision import checks
 from dovision.functional.rng import generator
 from dovision.interfaces import Context, Images
-from dovision.io.arrays import mapped
+from dovision.io import arrays
 from dovision.types import SPLITS, Batch, Box
 
 CHANNEL_AXIS, POSITION_AXIS = 1, 2  # of a site's value, shape (B, A, P, D)
@@ -255,7 +255,7 @@ def _direction(direction: Tensor | Sequence[float] | str) -> Tensor:
         ValueError: they are no finite numbers, at least one of them not 0.
     """
     if isinstance(direction, str):
-        numbers = torch.from_numpy(np.array(mapped(Path(direction), np.float32, [None])))
+        numbers = torch.from_numpy(np.array(arrays.npy_memmap(Path(direction), np.float32, [None])))
     else:
         try:
             numbers = torch.as_tensor(direction, dtype=torch.float32).flatten()

@@ -39,32 +39,32 @@ def archive_member(path: Path) -> Member | None:
     return None
 
 
-def file_of(path: Path) -> Path:
+def file_on_disk(path: Path) -> Path:
     """The file on disk that a path's bytes are in: the archive, or the path itself."""
-    found = archive_member(path)
-    return path if found is None else found.archive
+    member = archive_member(path)
+    return path if member is None else member.archive
 
 
-def content(path: Path, most: int) -> bytes:
-    """The content of a regular file, or of a member of an archive, of at most `most` bytes.
+def read_path(path: Path, limit: int) -> bytes:
+    """The content of a regular file, or of a member of an archive, of at most `limit` bytes.
 
     Raises:
         FileNotFoundError: there is no such file, or no such member.
         ValueError: it is of another kind, larger, encrypted or damaged.
     """
-    found = archive_member(path)
-    if found is None:
-        return files.read_bytes(path, most)
-    status = found.archive.stat()
+    member = archive_member(path)
+    if member is None:
+        return files.read_bytes(path, limit)
+    status = member.archive.stat()
     try:
-        archive = _opened(str(found.archive), status.st_size, status.st_mtime_ns, status.st_ctime_ns, os.getpid())
-        size = archive.getinfo(found.name).file_size
-        if size > most:
-            raise ValueError(files.too_large(path, most, f"{size:,}"))
-        with archive.open(found.name) as inner:
+        archive = _opened(str(member.archive), status.st_size, status.st_mtime_ns, status.st_ctime_ns, os.getpid())
+        size = archive.getinfo(member.name).file_size
+        if size > limit:
+            raise ValueError(files.too_large(path, limit, f"{size:,}"))
+        with archive.open(member.name) as inner:
             return b"".join(iter(functools.partial(inner.read, files.PIECE), b""))
     except KeyError as error:
-        raise FileNotFoundError(f"{found.archive} must have a member {found.name}, but has none.") from error
+        raise FileNotFoundError(f"{member.archive} must have a member {member.name}, but has none.") from error
     except _DAMAGED as error:
         if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):  # of the disk, not of what is on it
             raise

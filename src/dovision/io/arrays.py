@@ -1,19 +1,17 @@
-"""Arrays of plain numbers in .npy and .npz files, whose headers are checked before a byte of theirs is used.
+"""Arrays of plain numbers in .npy and .npz files, read only if they have the type, shape and length that are expected.
 
 A header may claim anything: numbers that are pointers to objects, which end the process when they are followed, or more
-rows than the file has bytes. An array is read only if its header claims the type and shape that are expected, and the
-file holds exactly that.
+rows than the file has bytes. NumPy is asked to refuse both; what else a header claims is checked here.
 """
 
 from __future__ import annotations
 
-import math
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -21,79 +19,68 @@ import numpy.typing as npt
 from dovision.io import files
 
 AnyArray = npt.NDArray[Any]
-Lengths = Sequence[int | None]  # of a shape; None: any number up to ROWS
+Lengths = Sequence[int | None]  # of a shape; None: any number up to _MAX_ROWS
 _MAX_ROWS = 1 << 24  # the most of a length that nothing else bounds
 MAX_BYTES = 1 << 33  # the most of an array that is read into memory
-_CHUNK_BYTES = 1 << 20  # bytes read at a time
+_HEADER_BYTES = 128  # of an array as NumPy writes it
+_COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # of np.savez; others unpack without a limit
 
 
-class Header(NamedTuple):
-    """Header of an .npy file."""
-
-    dtype: np.dtype[Any]
-    shape: tuple[int, ...]
-    fortran: bool
-    start: int  # where its numbers begin
-
-    @property
-    def end(self) -> int:
-        return self.start + self.dtype.itemsize * math.prod(self.shape)
-
-
-def mapped(path: Path, dtype: npt.DTypeLike, shape: Lengths, mode: str = "r") -> AnyArray:
-    """The array of an .npy file, memory-mapped; mode r+ to write into the file.
+def npy_memmap(path: Path, dtype: npt.DTypeLike, shape: Lengths) -> AnyArray:
+    """The array of an .npy file, memory-mapped, read-only.
 
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: the file is damaged, or of another type or shape.
     """
-    with files.open_file(path) as file:
-        try:
-            header = _header(file)
-            size = file.seek(0, 2)
-        except Exception as error:  # a damaged header raises whatever its bytes lead to
-            raise ValueError(f"{path} must be an .npy file of {_expected(dtype, shape)}: {_reason(error)}.") from error
-    _check(str(path), header, dtype, shape)
-    if header.end != size:
-        raise ValueError(f"{path} must have {header.end:,} bytes, as its header says, got {size:,}. Make it again.")
-    return _map(path, header, mode, header.start)
+    size = files.require_regular_file(path).stat().st_size
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+        end = array.offset + array.nbytes
+    except Exception as error:  # a damaged header raises whatever its bytes lead to
+        expected = _expected(dtype, shape)
+        raise ValueError(f"{path} must be an .npy file of {expected}: {_reason(error)}. Make it again.") from error
+    _check(str(path), array, dtype, shape)
+    if end != size:
+        raise ValueError(f"{path} must have {end:,} bytes, as its header says, got {size:,}. Make it again.")
+    return array
 
 
-def member(path: Path, name: str, dtype: npt.DTypeLike, shape: Lengths, most: int | None = None) -> AnyArray:
-    """An array of an .npz file, whose checksum there is compared: memory-mapped if it is not compressed.
+def npz_member(path: Path, name: str, dtype: npt.DTypeLike, shape: Lengths, limit: int | None = None) -> AnyArray:
+    """An array of an .npz file, read into memory; its checksum there is compared.
 
-    It may have at most `most` bytes; None: MAX_BYTES if it is compressed, else any number.
+    It may have at most `limit` bytes; None: MAX_BYTES.
 
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: the file has no such array, is damaged, or the array is of another type or shape.
     """
-    what = f"{name} in {path}"
+    limit = limit or MAX_BYTES
     with files.open_file(path) as file:
         try:
             with zipfile.ZipFile(file) as archive:
                 entry = archive.getinfo(f"{name}.npy")
-                with archive.open(entry) as inner:
-                    header = _header(inner)
-                    _check(what, header, dtype, shape)
-                    data = _content(inner, entry, header, most)
-            start = _data_start(file, entry)
-        except _Refused:
-            raise
+                if entry.file_size > limit + _HEADER_BYTES:
+                    size = entry.file_size - _HEADER_BYTES
+                    raise ValueError(f"its {size:,} bytes are more than the {limit:,} that are read of such an array")
+                if entry.compress_type not in _COMPRESSIONS:
+                    raise ValueError("it is not compressed as np.savez_compressed does it")
+                with archive.open(entry) as member:
+                    array = np.lib.format.read_array(member, allow_pickle=False)
+                    if member.read(1):  # at the end the checksum is compared
+                        raise ValueError("it has more bytes than its header says")
         except Exception as error:  # a damaged archive raises whatever its bytes lead to
             raise ValueError(f"{path} must be an .npz file with the array {name}: {_reason(error)}.") from error
-    if data is None:
-        return _map(path, header, "r", start + header.start)
-    found = np.frombuffer(data, header.dtype, offset=header.start)
-    return found.reshape(header.shape, order="F" if header.fortran else "C")
+    _check(f"{name} in {path}", array, dtype, shape)
+    return array
 
 
 @dataclass(frozen=True)
 class FileArray:
     """The array of an .npy file, or of a member of an .npz, opened when first asked for.
 
-    It is memory-mapped, and so costs no memory of the process; but for a compressed member, which is read whole, once.
-    What is pickled is the path alone.
+    The first is memory-mapped, and so costs no memory of the process; the second is read whole, once. What is pickled
+    is the path alone.
     """
 
     path: Path  # of the .npy or .npz file
@@ -103,68 +90,23 @@ class FileArray:
 
     @cached_property
     def array(self) -> AnyArray:
-        """The array, read-only; errors as those of `mapped` and `member`."""
+        """The array, read-only; errors as those of `npy_memmap` and `npz_member`."""
         if self.member is None:
-            return mapped(self.path, self.dtype, self.shape)
-        return member(self.path, self.member, self.dtype, self.shape)
+            return npy_memmap(self.path, self.dtype, self.shape)
+        return npz_member(self.path, self.member, self.dtype, self.shape)
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in vars(self).items() if name != "array"}
 
 
-class _Refused(ValueError):
-    """An array that is whole, and another than is expected."""
-
-
-def _map(path: Path, header: Header, mode: Any, start: int) -> AnyArray:
-    if 0 in header.shape:  # which cannot be mapped
-        return np.empty(header.shape, header.dtype)
-    return np.memmap(path, header.dtype, mode, start, header.shape, "F" if header.fortran else "C")
-
-
-def _header(file: IO[bytes]) -> Header:
-    version = np.lib.format.read_magic(file)
-    read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}.get(version)
-    if read is None:
-        raise ValueError(f"it is of version {version}")
-    shape, fortran, dtype = read(file)
-    return Header(dtype, shape, fortran, file.tell())
-
-
-def _check(what: str, header: Header, dtype: npt.DTypeLike, shape: Lengths) -> None:
-    fits = len(header.shape) == len(shape) and all(
-        0 <= got <= _MAX_ROWS if wanted is None else got == wanted
-        for got, wanted in zip(header.shape, shape, strict=True)
+def _check(label: str, array: AnyArray, dtype: npt.DTypeLike, shape: Lengths) -> None:
+    fits = array.ndim == len(shape) and all(
+        got <= _MAX_ROWS if wanted is None else got == wanted for got, wanted in zip(array.shape, shape, strict=True)
     )
-    if header.dtype != np.dtype(dtype) or not fits:
-        raise _Refused(
-            f"{what} must be an array of {_expected(dtype, shape)}, got {header.dtype} of shape {header.shape}."
+    if array.dtype != np.dtype(dtype) or not fits:
+        raise ValueError(
+            f"{label} must be an array of {_expected(dtype, shape)}, got {array.dtype} of shape {array.shape}."
         )
-
-
-def _content(inner: IO[bytes], entry: zipfile.ZipInfo, header: Header, most: int | None) -> bytes | None:
-    """Read a member to its end, where its checksum is compared; its bytes, unless they can be mapped."""
-    if entry.file_size != header.end:
-        raise ValueError(f"its header claims {header.end:,} bytes of {entry.file_size:,}")
-    stored = entry.compress_type == zipfile.ZIP_STORED
-    limit = most or (header.end if stored else MAX_BYTES)
-    if header.end > limit:
-        raise ValueError(f"its {header.end:,} bytes are more than the {limit:,} that are read of such an array")
-    if stored:
-        while inner.read(_CHUNK_BYTES):
-            pass
-        return None
-    inner.seek(0)
-    if entry.compress_type == zipfile.ZIP_DEFLATED:
-        return inner.read(header.end)  # no further, whatever is behind it; the checksum is compared there
-    return b"".join(iter(partial(inner.read, files.PIECE), b""))
-
-
-def _data_start(file: IO[bytes], entry: zipfile.ZipInfo) -> int:
-    """Start of the bytes of a stored member: after its local header, of 30 bytes, a name and an extra field."""
-    file.seek(entry.header_offset + 26)
-    name, extra = (int.from_bytes(file.read(2), "little") for _ in range(2))
-    return entry.header_offset + 30 + name + extra
 
 
 def _expected(dtype: npt.DTypeLike, shape: Lengths) -> str:

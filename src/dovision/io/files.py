@@ -15,7 +15,7 @@ TEXT = 1 << 28  # bytes of a table, unzipped; the largest known, of ChestX-ray14
 JSON, YAML = 1 << 26, 1 << 22  # bytes: some texts of these take 30 times, and 300 times, as much once they are read
 CHUNK_BYTES = 1 << 20  # bytes hashed at a time
 PIECE = 1 << 14  # bytes read at a time of what zipfile unpacks without a limit: bzip2 makes 400 MB of so many
-FILE_KINDS = {
+_NOT_REGULAR = {
     stat.S_IFIFO: "a pipe",
     stat.S_IFCHR: "a device",
     stat.S_IFBLK: "a device",
@@ -24,87 +24,89 @@ FILE_KINDS = {
 }
 
 
-def regular(path: str | Path, most: int | None = None) -> Path:
+def require_regular_file(path: str | Path, limit: int | None = None) -> Path:
     """Return the path if it is that of a regular file, for a library that opens files itself.
 
     Reading from a pipe waits forever, and from a device never ends.
 
     Args:
         path: of the file; links are followed.
-        most: bytes that it may have; None for any number.
+        limit: bytes that it may have; None for any number.
 
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: it is of another kind, or larger.
     """
     path = Path(path)
-    found = path.stat()
-    if not stat.S_ISREG(found.st_mode):
-        kind = FILE_KINDS.get(stat.S_IFMT(found.st_mode), "something else")
-        raise ValueError(f"{path} must be a regular file, got {kind}. Name a file, or take it away.")
-    if most is not None and found.st_size > most:
-        raise ValueError(too_large(path, most, f"{found.st_size:,}"))
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
+        got = _NOT_REGULAR.get(stat.S_IFMT(status.st_mode), "something else")
+        raise ValueError(f"{path} must be a regular file, got {got}. Name a file, or take it away.")
+    if limit is not None and status.st_size > limit:
+        raise ValueError(too_large(path, limit, f"{status.st_size:,}"))
     return path
 
 
-def open_file(path: str | Path, most: int | None = None) -> BinaryIO:
-    """A regular file, opened for reading; arguments and errors as those of `regular`."""
-    return regular(path, most).open("rb")
+def open_file(path: str | Path, limit: int | None = None) -> BinaryIO:
+    """A regular file, opened for reading; arguments and errors as those of `require_regular_file`."""
+    return require_regular_file(path, limit).open("rb")
 
 
-def read_bytes(path: str | Path, most: int) -> bytes:
-    """The content of a regular file of at most `most` bytes; errors as those of `regular`."""
-    with open_file(path, most) as file:
-        return file.read(most)
+def read_bytes(path: str | Path, limit: int) -> bytes:
+    """The content of a regular file of at most `limit` bytes; errors as those of `require_regular_file`."""
+    with open_file(path, limit) as file:
+        return file.read(limit)
 
 
-def read_text(path: str | Path, most: int = TEXT) -> str:
-    """The content of a regular file in UTF-8, without a byte order mark; arguments and errors as those of `regular`.
+def read_text(path: str | Path, limit: int = TEXT) -> str:
+    """The content of a regular file in UTF-8, without a byte order mark; arguments as of `require_regular_file`.
 
     Raises:
         ValueError: also if it is in another encoding.
     """
     try:
-        return read_bytes(path, most).decode("utf-8-sig")
+        return read_bytes(path, limit).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} must be a text in UTF-8: {error}. Save it as UTF-8.") from error
 
 
 def sha256(path: str | Path) -> str:
-    """The SHA-256 of the bytes of a regular file, 64 hexadecimal digits; errors as those of `regular`."""
+    """The SHA-256 of the bytes of a regular file, 64 hexadecimal digits; errors as those of `require_regular_file`."""
     with open_file(path) as file:
         return digest(file)
 
 
 def digest(file: BinaryIO, length: int | None = None) -> str:
     """The SHA-256 of a file's first `length` bytes, or of all."""
-    found, left = hashlib.sha256(), sys.maxsize if length is None else length
+    sha, left = hashlib.sha256(), sys.maxsize if length is None else length
     file.seek(0)
     while piece := file.read(min(CHUNK_BYTES, left)):
-        found.update(piece)
+        sha.update(piece)
         left -= len(piece)
-    return found.hexdigest()
+    return sha.hexdigest()
 
 
-def unzipped(path: str | Path, most: int) -> bytes:
-    """The content of a gzip file, read to its end, where the checksum stands, or until it exceeds `most` bytes.
+def unzipped(path: str | Path, limit: int) -> bytes:
+    """The content of a gzip file, read to its end, where the checksum stands, or until it exceeds `limit` bytes.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is no regular file, no whole gzip file, or one of more than `most` bytes.
+        ValueError: it is no regular file, no whole gzip file, or one of more than `limit` bytes.
     """
     data = io.BytesIO()
     try:
-        with open_file(path, most) as file, gzip.GzipFile(fileobj=file) as archive:
-            while piece := archive.read(min(CHUNK_BYTES, most + 1 - data.tell())):  # in one piece, it allocates `most`
+        with open_file(path, limit) as file, gzip.GzipFile(fileobj=file) as archive:
+            while piece := archive.read(
+                min(CHUNK_BYTES, limit + 1 - data.tell())
+            ):  # in one piece, it allocates `limit`
                 data.write(piece)
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise ValueError(f"{path} must be a whole gzip file: {error}. Delete it and fetch it again.") from error
-    if data.tell() > most:
-        raise ValueError(too_large(path, most, "more when unzipped"))
+    if data.tell() > limit:
+        raise ValueError(too_large(path, limit, "more when unzipped"))
     return data.getvalue()
 
 
-def too_large(path: str | Path, most: int, got: str) -> str:
+def too_large(path: str | Path, limit: int, got: str) -> str:
     """The message about a file that is larger than its budget."""
-    return f"{path} must have at most {most:,} bytes, got {got}. Make it smaller, or take it away."
+    return f"{path} must have at most {limit:,} bytes, got {got}. Make it smaller, or take it away."

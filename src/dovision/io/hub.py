@@ -12,11 +12,11 @@ _SECONDS = 10  # without an answer
 
 
 @contextmanager
-def asked_once(kind: str, name: str, revision: str | None = None) -> Iterator[None]:
+def asked_once(repository: str, name: str, revision: str | None = None) -> Iterator[None]:
     """Read files of the hub inside the block; from the cache alone where the hub does not answer, or not to us.
 
     Args:
-        kind: dataset or model.
+        repository: dataset or model.
         name: on the hub.
         revision: a branch, a tag or a commit; None: main.
 
@@ -25,7 +25,7 @@ def asked_once(kind: str, name: str, revision: str | None = None) -> Iterator[No
             this user, and the files are not in the cache.
         ConnectionError: the hub does not answer, or is not to be asked, and the files are not in the cache.
     """
-    refusal = _refusal(kind, name, revision)
+    refusal = _refusal(repository, name, revision)
     if refusal is None:
         yield
         return
@@ -35,24 +35,24 @@ def asked_once(kind: str, name: str, revision: str | None = None) -> Iterator[No
     except OSError as error:
         raise refusal from error
     if isinstance(refusal, ValueError):
-        log.warning("the %s %s is read from the cache: the hub has none that you may read", kind, name)
+        log.warning("the %s %s is read from the cache: the hub has none that you may read", repository, name)
 
 
-def _refusal(kind: str, name: str, revision: str | None) -> ValueError | ConnectionError | None:
+def _refusal(repository: str, name: str, revision: str | None) -> ValueError | ConnectionError | None:
     """The error to raise if the cache has no files of the name; None if the hub has them."""
     from huggingface_hub import HfApi
     from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
 
-    if kind == "dataset" and getattr(sys.modules.get("datasets.config"), "HF_HUB_OFFLINE", False):
+    if repository == "dataset" and getattr(sys.modules.get("datasets.config"), "HF_HUB_OFFLINE", False):
         return ConnectionError("the hub is not asked, as HF_DATASETS_OFFLINE or HF_HUB_OFFLINE says")
     try:
-        HfApi().repo_info(name, repo_type=kind, revision=revision, timeout=_SECONDS)
+        HfApi().repo_info(name, repo_type=repository, revision=revision, timeout=_SECONDS)
     except RevisionNotFoundError:
-        return ValueError(f"the {kind} {name} of the hub has no revision {revision}. Set {kind}.revision.")
+        return ValueError(f"the {repository} {name} of the hub has no revision {revision}. Set {repository}.revision.")
     except RepositoryNotFoundError:
         return ValueError(
-            f"the hub has no {kind} {name} that you may read. Correct the name; if it is private or gated, ask for "
-            "access on its page, and log in with `hf auth login`."
+            f"the hub has no {repository} {name} that you may read. Correct the name; if it is private or gated, ask "
+            "for access on its page, and log in with `hf auth login`."
         )
     except ValueError as error:  # no name that the hub could have
         raise ValueError(f"{name} is no name that the hub could have: {_first_line(error)}") from error

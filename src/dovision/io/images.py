@@ -96,8 +96,8 @@ def is_reoriented(data: bytes) -> bool:
 
 
 def _orientation(image: Image.Image) -> int:
-    found: int = image.getexif().get(ORIENTATION, 1)
-    return found if found in range(1, 9) else 1
+    orientation: int = image.getexif().get(ORIENTATION, 1)
+    return orientation if orientation in range(1, 9) else 1
 
 
 def _opened(data: bytes) -> Image.Image:

@@ -18,7 +18,7 @@ ANY = -1  # stands for all numbers of a label map but 0
 ARRAYS = ".npz"
 _SUFFIXES = (".png", ".tif", ".tiff", ".bmp", ".gif", ARRAYS)  # without loss: a JPEG blurs the numbers of a label map
 _FIELDS = ("stem", "folder", "name", "slice")  # of an image's name, in the pattern of a mask file's name
-_OWN = re.compile(r"\{(stem|name|slice)\b")  # a field in which images of one folder differ
+_DISTINCT = re.compile(r"\{(stem|name|slice)\b")  # a field in which images of one folder differ
 _SLICE = re.compile(r"(.*)#(\d+)", re.DOTALL)  # the name of a volume's slice, or of a frame
 _BLACK = (0, 0, 0)
 
@@ -53,9 +53,9 @@ def mask_file(pattern: str, name: str) -> str:
     """
     sliced = _SLICE.fullmatch(name)
     file, number = (name, "0") if sliced is None else sliced.groups()
-    own = PurePosixPath(file)
-    stem = own.name[: -len(".nii.gz")] if own.name.lower().endswith(".nii.gz") else own.stem
-    return pattern.format(stem=stem, folder=own.parent, name=file, slice=int(number))
+    image = PurePosixPath(file)
+    stem = image.name[: -len(".nii.gz")] if image.name.lower().endswith(".nii.gz") else image.stem
+    return pattern.format(stem=stem, folder=image.parent, name=file, slice=int(number))
 
 
 def check_distinct(pattern: str, names: Sequence[str], files: Iterable[object]) -> None:
@@ -71,7 +71,7 @@ def check_distinct(pattern: str, names: Sequence[str], files: Iterable[object]) 
     Raises:
         ValueError: two images have one file.
     """
-    if _OWN.search(pattern) is None:
+    if _DISTINCT.search(pattern) is None:
         return
     first: dict[object, str] = {}
     for name, file in zip(names, files, strict=True):
@@ -113,7 +113,7 @@ def read_mask_file(path: Path, numbers: Mapping[str, int]) -> dict[str, npt.NDAr
         ValueError: it is damaged, of another kind, or has no array of a name.
     """
     if path.suffix.lower() == ARRAYS:
-        return {name: arrays.member(path, name, bool, (None, None), PIXELS) for name in numbers}
+        return {name: arrays.npz_member(path, name, bool, (None, None), PIXELS) for name in numbers}
     return numbered_masks(label_map(path), numbers)
 
 

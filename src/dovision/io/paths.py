@@ -11,7 +11,7 @@ from pathlib import Path
 FORBIDDEN = re.compile(r"[\x00-\x1f\x7f\\:*?\"<>|]")  # what no file system, or only some, allow in a name
 
 
-def below(what: str, text: object) -> str:
+def safe_relative_path(what: str, text: object) -> str:
     """Return `text`, the value of a setting, if it is the path of a folder below another, such as study or study/first.
 
     Raises:
@@ -27,10 +27,10 @@ def below(what: str, text: object) -> str:
 
 
 def file_name(what: str, text: str) -> str:
-    """Return `text` if it is a single name; arguments and errors as those of `below`."""
+    """Return `text` if it is a single name; arguments and errors as those of `safe_relative_path`."""
     if "/" in text:
         raise ValueError(f"{what} must be a name without /, got {text!r}. Choose one such as {_example([text])}.")
-    return below(what, text)
+    return safe_relative_path(what, text)
 
 
 def outside(paths: Iterable[str], folders: Sequence[Path]) -> list[bool]:

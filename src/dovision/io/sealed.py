@@ -68,10 +68,10 @@ def read_plain(path: str | Path, remedy: str) -> Any:
 class Unread:
     """Stands for an object of a class that is not read: takes what a pickle hands it, and keeps nothing."""
 
-    def __init__(self, *parts: object) -> None:
+    def __init__(self, *arguments: object) -> None:
         """Take the arguments of the class."""
 
-    def __new__(cls, *parts: object) -> Unread:
+    def __new__(cls, *arguments: object) -> Unread:
         return super().__new__(cls)
 
     def __setstate__(self, state: object) -> None:
@@ -89,21 +89,21 @@ def read_tensors(path: str | Path, remedy: str) -> tuple[Any, list[str]]:
         ValueError: the file cannot be read, or has an object that cannot be left unread, such as one of a subclass of
             dict or list; with the sentence `remedy`.
     """
-    found: list[str] = []
+    classes: list[str] = []
     with require(path).open("rb") as file:
         with contextlib.suppress(Exception):  # which the reading itself reports
             _check_sizes(file)
             file.seek(0)
-            found = sorted(torch.serialization.get_unsafe_globals_in_checkpoint(file))
-        with torch.serialization.safe_globals([(Unread, name) for name in found]):
-            return _load(path, file, remedy, _UNREADABLE, found), found
+            classes = sorted(torch.serialization.get_unsafe_globals_in_checkpoint(file))
+        with torch.serialization.safe_globals([(Unread, name) for name in classes]):
+            return _load(path, file, remedy, _UNREADABLE, classes), classes
 
 
-def other_objects(path: str | Path, found: str, remedy: str) -> str:
-    """The sentence on a file that holds other objects, `found`, than tensors and plain types."""
+def other_objects(path: str | Path, classes: str, remedy: str) -> str:
+    """The sentence on a file that holds other objects, `classes`, than tensors and plain types."""
     return (
         f"the checkpoint {path} must hold tensors and plain types only, but it holds other objects"
-        f"{f' ({found})' if found else ''}, which could run code when read; it was not opened. {remedy}"
+        f"{f' ({classes})' if classes else ''}, which could run code when read; it was not opened. {remedy}"
     )
 
 
@@ -125,7 +125,7 @@ def require(path: str | Path) -> Path:
         ValueError: it is a pipe, a device or a folder.
     """
     try:
-        return files.regular(path)
+        return files.require_regular_file(path)
     except FileNotFoundError:
         raise FileNotFoundError(f"there is no checkpoint {path}. Name a file that exists, or null for none.") from None
 
@@ -170,9 +170,9 @@ def _load(
         file.seek(0)
         return torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        found = re.search(r"GLOBAL ([\w.]+)", str(error))
-        named = found[1] if found else ", ".join(others[:3])
-        raise ValueError(other_objects(path, named, remedy)) from error
+        named = re.search(r"GLOBAL ([\w.]+)", str(error))
+        classes = named[1] if named else ", ".join(others[:3])
+        raise ValueError(other_objects(path, classes, remedy)) from error
     except Exception as error:  # a damaged archive or pickle raises whatever its bytes lead to
         reason = " ".join(str(error).split()).partition(". ")[0][:200].rstrip(".") or type(error).__name__
         raise ValueError(f"the checkpoint {path} cannot be read: {reason}. {unreadable}") from error
@@ -190,10 +190,10 @@ def _unshared(node: Any) -> Any:
         return type(node)(map(_unshared, node))
     if type(node) not in (dict, OrderedDict):
         return node
-    own = type(node)((_unshared(key), _unshared(value)) for key, value in node.items())
+    copy = type(node)((_unshared(key), _unshared(value)) for key, value in node.items())
     if isinstance(node, OrderedDict):  # of torch, with versions of modules as an attribute
-        vars(own).update(_unshared(vars(node)))
-    return own
+        vars(copy).update(_unshared(vars(node)))
+    return copy
 
 
 def _seal(file: BinaryIO) -> None:

@@ -101,12 +101,12 @@ class AttackedImages(MeasuredImages):
             ValueError: the attack had no such epsilon, or several and none is named.
         """
         path = adversarial_path(self.folder / ATTACKED_FOLDER / MAIN, self._chosen(eps))
-        return torch.from_numpy(np.array(arrays.mapped(path, np.float32, (None, None, None, None))))
+        return torch.from_numpy(np.array(arrays.npy_memmap(path, np.float32, (None, None, None, None))))
 
     def batch(self, eps: float | str | None = None) -> Batch:
         """The same with their labels, sample numbers and groups; arguments and errors as of `images`."""
         sample, group = torch.from_numpy(
-            np.array(arrays.mapped(self.folder / ATTACKED_FOLDER / MAIN / KEYS, np.int64, (None, 2)))
+            np.array(arrays.npy_memmap(self.folder / ATTACKED_FOLDER / MAIN / KEYS, np.int64, (None, 2)))
         ).unbind(1)
         clean = self.samples[self.samples["condition"] == CLEAN].set_index("sample")["label"]
         label = torch.tensor(np.stack(clean.loc[sample.numpy()].tolist()))

@@ -29,7 +29,7 @@ class CSVLogger(pl.loggers.CSVLogger):
     """
 
     def __init__(self, save_dir: str, folder: str) -> None:
-        super().__init__(save_dir, name=None, version=paths.below("logger.csv.folder", folder))
+        super().__init__(save_dir, name=None, version=paths.safe_relative_path("logger.csv.folder", folder))
 
     @property
     @rank_zero_experiment

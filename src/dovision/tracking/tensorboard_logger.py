@@ -32,7 +32,7 @@ class TensorBoardLogger(pl.loggers.TensorBoardLogger):
 
     def __init__(self, save_dir: str, folder: str) -> None:
         checks.import_extra("tensorboard", "tensorboard")
-        version = paths.below("logger.tensorboard.folder", folder)
+        version = paths.safe_relative_path("logger.tensorboard.folder", folder)
         super().__init__(save_dir, name=None, version=version, default_hp_metric=False)
 
     @rank_zero_only

@@ -57,11 +57,11 @@ def file_boxes(
     """
     columns = box_columns(manifest)
     if columns is None:
-        known = "; ".join(", ".join(each) for each in BOX_LAYOUTS)
-        raise ValueError(f"{manifest.path} must have the four columns of a box, one of {known}; got none of these.")
+        layouts = "; ".join(", ".join(layout) for layout in BOX_LAYOUTS)
+        raise ValueError(f"{manifest.path} must have the four columns of a box, one of {layouts}; got none of these.")
     edges = np.stack([cell_numbers(manifest, column, "a number of pixels") for column in columns], axis=1)
-    for place, column in enumerate(columns):
-        some = np.isfinite(edges).any(1) & ~np.isfinite(edges[:, place])
+    for index, column in enumerate(columns):
+        some = np.isfinite(edges).any(1) & ~np.isfinite(edges[:, index])
         manifest.refuse(column, some, "a number of pixels, as the box's other numbers are")
     given = np.isfinite(edges).all(1)
     if columns in _SIZES:
@@ -69,16 +69,16 @@ def file_boxes(
     image = pd.Index(records["name"]).get_indexer(names)  # -1: of an image that is not used
     size = np.vstack([records[["height", "width"]].to_numpy(np.float64), [np.inf, np.inf]])[image]
     _check(manifest, columns, edges, size, given & (image >= 0))
-    found = pd.DataFrame({"row": image, "label": labels.to_numpy()}, dtype=object)
-    found["object"] = found["label"].where(found["label"] != "", "object")
-    found["label"] = pd.Series([one if one in classes else None for one in found["label"]], dtype=object)
-    found[["left", "top", "right", "bottom"]] = edges
-    found = found[given & (image >= 0)].reset_index(drop=True)
-    number = found.groupby(["row", "object"]).cumcount() + 1
-    found["object"] += number.astype(str).where(number > 1, "")
+    boxes = pd.DataFrame({"row": image, "label": labels.to_numpy()}, dtype=object)
+    boxes["object"] = boxes["label"].where(boxes["label"] != "", "object")
+    boxes["label"] = pd.Series([one if one in classes else None for one in boxes["label"]], dtype=object)
+    boxes[["left", "top", "right", "bottom"]] = edges
+    boxes = boxes[given & (image >= 0)].reset_index(drop=True)
+    number = boxes.groupby(["row", "object"]).cumcount() + 1
+    boxes["object"] += number.astype(str).where(number > 1, "")
     for edge in Box._fields:
-        found[edge] = found[edge].astype(float).round().astype(np.int64)
-    return found[BOX_FIELDS]
+        boxes[edge] = boxes[edge].astype(float).round().astype(np.int64)
+    return boxes[BOX_FIELDS]
 
 
 def fitted_boxes(boxes: pd.DataFrame, sizes: Sequence[tuple[int, int]], shape: Shape) -> pd.DataFrame:
@@ -111,6 +111,6 @@ def _check(
         for edge, outside in ((start, edges[:, start] < -1), (end, edges[:, end] > length + 1)):
             wrong = np.flatnonzero(given & outside)
             if len(wrong):
-                height, width = (int(each) for each in size[wrong[0]])
+                height, width = (int(edge_length) for edge_length in size[wrong[0]])
                 rule = f"inside its image, {height} x {width} pixels"
                 manifest.refuse(columns[edge], given & outside, rule, "Give boxes in pixels of the files.")

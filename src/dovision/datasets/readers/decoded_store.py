@@ -6,19 +6,20 @@ import hashlib
 import io
 import logging
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 import torch
 from torch import Tensor
 
 from dovision import checks
 from dovision.datasets._image_io import repeat_grey
-from dovision.interfaces import Images
+from dovision.interfaces import Images, Source
 from dovision.io.arrays import FileArray
 from dovision.io.atomic import remove_partial, replacing
 from dovision.io.locking import Lock
@@ -41,7 +42,7 @@ class StoredRows:
     shape: Shape
 
     def __call__(self, row: int) -> Tensor:
-        shard, place = divmod(self.rows[row], self.per_shard)
+        shard, row_of_shard = divmod(self.rows[row], self.per_shard)
         try:
             array = self.shards[shard].array
         except FileNotFoundError as error:
@@ -49,7 +50,7 @@ class StoredRows:
                 f"a store must stay as it was when it was opened, but {self.shards[shard].path} is gone. Run "
                 "dovision-prepare again, or read the files, without a store."
             ) from error
-        image = torch.from_numpy(array[place].astype(np.float32)) / WHITE
+        image = torch.from_numpy(array[row_of_shard].astype(np.float32)) / WHITE
         return image if image.shape == self.shape else repeat_grey(image, self.shape)
 
 
@@ -79,14 +80,18 @@ class DecodedStore:
     def due(self) -> list[int]:
         """Numbers of the shards that are not there, or not whole."""
         sizes = {length: _file_bytes((length, *self.shape)) for length in set(self.lengths)}
-        each = enumerate(zip(self.paths, self.lengths, strict=True))
-        return [number for number, (path, length) in each if not path.is_file() or path.stat().st_size != sizes[length]]
+        shards = enumerate(zip(self.paths, self.lengths, strict=True))
+        return [
+            number for number, (path, length) in shards if not path.is_file() or path.stat().st_size != sizes[length]
+        ]
 
     def images(self, rows: Sequence[int], shape: Shape) -> StoredRows:
         """Images of this shape by their places among `rows`, places in the store."""
-        each = zip(self.paths, self.lengths, strict=True)
-        shards = (FileArray(path, np.uint8, (length, *self.shape)) for path, length in each)
-        return StoredRows(tuple(shards), rows, SHARD_IMAGES, shape)
+        shards = tuple(
+            FileArray(path, np.uint8, (length, *self.shape))
+            for path, length in zip(self.paths, self.lengths, strict=True)
+        )
+        return StoredRows(shards, rows, SHARD_IMAGES, shape)
 
     def fill(self, read: Callable[[int], Tensor], threads: int | None) -> None:
         """Make the shards that are not there, or not whole; with a progress bar.
@@ -117,12 +122,12 @@ class DecodedStore:
                     "decoding images", "images", self.count, self.count - sum(map(len, rows.values()))
                 ) as stage,
             ):
-                for number, own in rows.items():
+                for number, of_shard in rows.items():
                     images: list[_Bytes] = []
-                    for found in pool.map(lambda row: _decoded(read, row), own):
-                        (bad if isinstance(found, str) else images).append(found)  # type: ignore[arg-type]
+                    for image in pool.map(lambda row: _decoded(read, row), of_shard):
+                        (bad if isinstance(image, str) else images).append(image)  # type: ignore[arg-type]
                         stage.advance()
-                    if len(images) == len(own):
+                    if len(images) == len(of_shard):
                         self._write(number, images)
         if bad:
             raise ValueError(
@@ -141,15 +146,41 @@ class DecodedStore:
 
 
 class PreparedImages(Images):
-    """Base of datasets of which `dovision-prepare` can decode the images, once.
+    """Base of datasets with a row an image, which `dovision-prepare` can decode, once.
 
-    A subclass sets `shape`, calls `use_store` or `open_store` in `__init__`, and asks `from_store` before it reads an
-    image itself.
+    A subclass sets `shape` and these, and calls `use_store` or `open_store` in `__init__`.
+
+    Attributes:
+        records: a row an image, with the columns name, which no other row has, group (as text), and what `reader` finds
+            it by, path and number; all other columns are facts of the table.
+        labels: of each record, shape (N,) int64, or (N, K) float for multilabel.
+        rows: of each split, the rows of its records.
     """
 
+    records: pd.DataFrame
+    labels: Tensor
+    rows: Mapping[str, Sequence[int]]
     store: DecodedStore | None = None
     set_store = "dataset.store=data/decoded"  # an example of how to ask for one
     threads: int | None = 1  # that read at once; None: as many as there are processors, and a few
+
+    def source(self, split: str) -> Source:
+        rows = list(self.rows[split])
+        group = pd.factorize(self.records["group"], sort=True)[0][rows]
+        read = self.from_store(rows) or self.reader(rows)
+        return Source(read, self.labels[rows], torch.from_numpy(group.astype(np.int64)))
+
+    def source_table(self, split: str) -> pd.DataFrame:
+        records = self.records.iloc[list(self.rows[split])]
+        return records.drop(columns=["path", "number"], errors="ignore").reset_index(drop=True)
+
+    def reader(self, rows: Sequence[int]) -> Callable[[int], Tensor]:
+        """Images of some records, by their place among these; each is read from its file when it is asked for."""
+        raise NotImplementedError
+
+    def read_record(self, row: int) -> Tensor:
+        """The image of a record, read from its file, of the store's shape."""
+        return self.reader([row])(0)
 
     def use_store(self, folder: str | None, keys: Callable[[], Sequence[str]], origin: Sequence[object]) -> None:
         """Set the store, if there is to be one: below `folder`, apart from those of other shapes and datasets.
@@ -164,11 +195,11 @@ class PreparedImages(Images):
         """
         if folder is None:
             return
-        check_outside(folder, [each for each in origin if isinstance(each, Path)])
-        whence = [str(each.resolve() if isinstance(each, Path) else each) for each in origin]
+        check_outside(folder, [source for source in origin if isinstance(source, Path)])
+        sources = [str(source.resolve() if isinstance(source, Path) else source) for source in origin]
         classes = self.task.classes if self.labelled else ()
-        own = _digest(self.shape, [type(self).__name__, *classes, *whence])
-        name = f"{'x'.join(map(str, self.shape))}-{own}"
+        digest = _digest(self.shape, [type(self).__name__, *classes, *sources])
+        name = f"{'x'.join(map(str, self.shape))}-{digest}"
         self.open_store(Path(folder).resolve() / name, self.shape, keys())
 
     def open_store(self, folder: Path, shape: Shape, keys: Sequence[str]) -> None:
@@ -190,10 +221,6 @@ class PreparedImages(Images):
     def files_read(self, files: Sequence[Path]) -> tuple[Path, ...]:
         """The files whose bytes the images are: those of the store where it is read, else these."""
         return tuple(self.store.paths if self.store is not None and self._read_from_store else files)
-
-    def read_record(self, place: int) -> Tensor:
-        """The image of a record, read from its file, of the store's shape."""
-        raise NotImplementedError
 
     def prepare(self) -> None:
         """Decode each image once into the folder `store`, which is read from then on; may be stopped and resumed.

@@ -79,14 +79,14 @@ def dicom_image(data: bytes, number: int | None, window: GreyWindow | None) -> G
     dicom_header(data, number)
     pixels = checks.import_extra("pydicom.pixels", "dicom")
     file = _read(data, header_only=False)
-    kind = str(file.get("PhotometricInterpretation", ""))
+    photometric = str(file.get("PhotometricInterpretation", ""))
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of values that are padded, or longer than the standard has it
             stored = _stored(file, pixels, number or 0)
             if stored.ndim == 3:
                 return stored / float(2 ** int(file.BitsAllocated) - 1)
-            if kind == "PALETTE COLOR":
+            if photometric == "PALETTE COLOR":
                 coloured = pixels.apply_color_lut(stored, file)
                 return coloured[..., :3] / float(np.iinfo(coloured.dtype).max)
             grey = _windowed(file, pixels, stored, window)
@@ -94,7 +94,7 @@ def dicom_image(data: bytes, number: int | None, window: GreyWindow | None) -> G
         if isinstance(error, BadFile):
             raise
         raise BadFile(f"a DICOM file whose pixels cannot be decoded ({_reason(error)})") from error
-    return 1 - grey if kind == "MONOCHROME1" else grey
+    return 1 - grey if photometric == "MONOCHROME1" else grey
 
 
 def dicom_labels(data: bytes, number: int | None) -> npt.NDArray[np.generic]:

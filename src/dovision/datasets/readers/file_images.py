@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
-import torch
 from torch import Tensor
 
 from dovision import checks
@@ -18,82 +19,108 @@ from dovision.datasets.readers import boxes as box_tables
 from dovision.datasets.readers.decoded_store import PreparedImages, stamp
 from dovision.datasets.readers.mask_sources import ErrorText, MaskSource, check_masks, check_volumes, error_by_name
 from dovision.functional import geometry
-from dovision.interfaces import Source
-from dovision.io.archives import file_of
-from dovision.types import SOURCE_BOXES, Mask, Shape
+from dovision.io.archives import file_on_disk
+from dovision.io.images import BadFile
+from dovision.runtime.progress import DISPLAY
+from dovision.types import SOURCE_BOXES, Mask
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class ReadFiles:
-    """Images, each read from its file when it is asked for."""
-
-    paths: list[str]
-    numbers: list[int | None]  # of slices or frames
-    shape: Shape
-    decoding: _image_io.Decoding
-
-    def __call__(self, row: int) -> Tensor:
-        return _image_io.image_from_file(Path(self.paths[row]), self.shape, self.decoding, self.numbers[row])
+_DECODED = 16  # files that are decoded where only headers are checked, about
+_SET_WINDOW = "set"
+LIST_FOR_WINDOW = "list them in a table (dataset=table), and set"
 
 
 class FileImages(PreparedImages):
-    """Base of datasets of files. A subclass sets `task`, `shape` and `content`, and these:
+    """Base of datasets of files. A subclass sets `task`, `shape`, `labels` and `rows`, calls `take_files` and then
+    `identify`, and may set the others:
 
     Attributes:
-        records: a row an image, with the columns name, path, number (of a slice, or None), group (as text), height and
-            width of the file's image in pixels; all other columns are facts of the table.
-        labels: of each record, shape (N,) int64, or (N, K) float for multilabel.
-        rows: of each split, the places of its records.
-        known_boxes: as `boxes.file_boxes` gives them, `row` being the place of a record.
+        records: as of `PreparedImages`, with path, number (of a slice, or None), height and width of the file's image
+            in pixels.
+        headers: of each record's file.
+        boxes_in_files: as `boxes.file_boxes` gives them, `row` being that of a record.
         mask_sources: files of masks.
         decoding: how files are read.
     """
 
-    records: pd.DataFrame
-    labels: Tensor
-    rows: Mapping[str, Sequence[int]]
-    known_boxes: pd.DataFrame = pd.DataFrame(columns=box_tables.BOX_FIELDS)
+    headers: Sequence[_image_io.ImageHeader] = ()
+    boxes_in_files: pd.DataFrame = pd.DataFrame(columns=box_tables.BOX_FIELDS)
     mask_sources: Sequence[MaskSource] = ()
     decoding = _image_io.Decoding()
     threads: int | None = None
 
-    def source(self, split: str) -> Source:
-        own = list(self.rows[split])
-        read = self.from_store(own) or self._files(own)
-        group = pd.factorize(self.records["group"], sort=True)[0][own]
-        return Source(read, self.labels[own], torch.from_numpy(group.astype(np.int64)))
-
-    def source_table(self, split: str) -> pd.DataFrame:
-        """Besides `name`, the path below the root: `height` and `width` of the file's image, in pixels, and facts."""
-        found = self.records.iloc[list(self.rows[split])]
-        return found.drop(columns=["path", "number"]).reset_index(drop=True)
-
     def source_boxes(self, split: str) -> pd.DataFrame:
-        place = {row: number for number, row in enumerate(self.rows[split])}
-        found = self.known_boxes[self.known_boxes["row"].isin(place)]
-        sizes = [*self.records[["height", "width"]].itertuples(index=False, name=None)]
-        fitted = box_tables.fitted_boxes(found, sizes, self.shape)
-        return fitted.assign(row=fitted["row"].map(place)) if len(fitted) else pd.DataFrame(columns=SOURCE_BOXES)
+        row_in_split = {record: row for row, record in enumerate(self.rows[split])}
+        boxes = self.boxes_in_files[self.boxes_in_files["row"].isin(row_in_split)]
+        fitted = box_tables.fitted_boxes(boxes, self._sizes(), self.shape)
+        if not len(fitted):
+            return pd.DataFrame(columns=SOURCE_BOXES)
+        return fitted.assign(row=fitted["row"].map(row_in_split))
 
     def source_masks(self, split: str, row: int) -> Mapping[str, Mask]:
         record = self.rows[split][row]
         size = tuple(self.records[["height", "width"]].iloc[record])
-        found: dict[str, Mask] = {}
+        masks: dict[str, Mask] = {}
         for source in self.mask_sources:
             if path := source.paths[record]:
                 fitted = {name: self._fitted(mask, size, path) for name, mask in source.read(record).items()}
-                found |= {name: mask for name, mask in fitted.items() if mask.any()}
-        return found
+                masks |= {name: mask for name, mask in fitted.items() if mask.any()}
+        return masks
 
-    def read_record(self, place: int) -> Tensor:
-        """The image of a record, read from its file."""
-        return self._files([place])(0)
+    def reader(self, rows: Sequence[int]) -> Callable[[int], Tensor]:
+        records = self.records.iloc[list(rows)]
+        numbers = [None if number is None else int(number) for number in records["number"]]
+        read = partial(_image_io.image_from_file, shape=self.shape, decoding=self.decoding)
+        return _image_io.FromFiles(records["path"].tolist(), read, numbers)
 
-    def take_store(self, folder: str | None, origin: Sequence[object]) -> None:
-        """Set the store of decoded images, once `records` are there; see `PreparedImages.use_store`."""
-        self.use_store(folder, self._keys, (*origin, self.decoding))
+    def take_files(
+        self,
+        files: pd.DataFrame,
+        dataset: str,
+        on_bad_file: str,
+        decode: bool = True,
+        error: Callable[[int, Exception], str] | None = None,
+    ) -> npt.NDArray[np.bool_]:
+        """Check files, with a progress bar, and set the records and their headers: of those that are whole images.
+
+        Args:
+            files: name, path, number (of a slice, or None) and group of each.
+            dataset: what they are files of, for the error.
+            on_bad_file: error, or skip, which lists them in `bad_files`.
+            decode: whether files are decoded to their end; if not, some are, all over the table.
+            error: makes the message about a file; None names it.
+
+        Returns:
+            Which files are whole, shape (N,).
+
+        Raises:
+            ValueError: a file is bad, and that is an error.
+        """
+        skip = checks.choice("on_bad_file", on_bad_file, ("error", "skip")) == "skip"
+        step = 1 if decode else max(1, len(files) // _DECODED)
+        names, paths, numbers = (files[column].tolist() for column in ("name", "path", "number"))
+
+        def checked(row: int) -> _image_io.ImageHeader | str:
+            try:
+                return self.decoding.header(Path(paths[row]), numbers[row], decode=row % step == 0)
+            except (BadFile, FileNotFoundError) as reason:
+                return error(row, reason) if error else f"{names[row]}: {reason}"
+
+        with ThreadPoolExecutor() as pool:  # decoding leaves Python's lock
+            headers = pool.map(checked, range(len(files)))
+            read = list(DISPLAY.track(headers, "checking images", "files", len(files)))
+        self.bad_files = tuple(header for header in read if isinstance(header, str))
+        self.headers = [header for header in read if not isinstance(header, str)]
+        if self.bad_files and not (skip and self.headers):
+            raise ValueError(
+                f"each file of {dataset} must be a whole image, got {len(self.bad_files)} bad:"
+                f"{checks.bullet_lines(self.bad_files)}\n"
+                "Mend or remove them, or leave them out with dataset.on_bad_file=skip."
+            )
+        whole = np.array([not isinstance(header, str) for header in read], dtype=bool)
+        heights, widths = ([getattr(header, edge) for header in self.headers] for edge in ("height", "width"))
+        self.records = files[whole].reset_index(drop=True).assign(height=heights, width=widths)
+        return whole
 
     def take_masks(
         self, sources: Sequence[MaskSource], missing: str, decode: bool, error: ErrorText | None = None
@@ -109,11 +136,10 @@ class FileImages(PreparedImages):
         Raises:
             ValueError: a mask is damaged, empty, or of another aspect than its image.
         """
-        sizes = [*self.records[["height", "width"]].itertuples(index=False, name=None)]
         slices = [None if number is None else int(number) for number in self.records["number"]]
         sources = [source._replace(slices=slices, plane=self.decoding.plane) for source in sources]
         error = error or error_by_name(self.records["name"])
-        check_masks(sources, sizes, self.shape, missing == "skip", decode, error)
+        check_masks(sources, self._sizes(), self.shape, missing == "skip", decode, error)
         for source in sources:
             check_volumes(source, self.records["path"].tolist(), error)
         self.mask_sources = sources
@@ -123,26 +149,73 @@ class FileImages(PreparedImages):
             if meant and name not in self.task.classes:
                 log.warning("the masks %r have the name of no class, so no map is judged by them.%s", name, meant)
 
-    def warn_of_reoriented(self, reoriented: Sequence[bool]) -> None:
-        """A line in the log about images that their EXIF orientation turns or mirrors, and that have masks or boxes.
-
-        Args:
-            reoriented: of each record, whether its image is turned or mirrored when it is read.
-        """
-        boxed = set(self.known_boxes["row"])
-        found = [
+    def warn_of_files(self, remedy: str = _SET_WINDOW) -> None:
+        """Lines in the log about images, once boxes and masks are there; `remedy` as of `_image_io.warn_of_pixels`."""
+        _image_io.warn_of_pixels(self.records["name"].tolist(), self.headers, self.shape, remedy)
+        boxed = set(self.boxes_in_files["row"])
+        turned = [
             row
-            for row, own in enumerate(reoriented)
-            if own and (row in boxed or any(source.is_as_stored(row) for source in self.mask_sources))
+            for row, header in enumerate(self.headers)
+            if header.reoriented and (row in boxed or any(source.is_as_stored(row) for source in self.mask_sources))
         ]
-        if found:
+        if turned:
             log.warning(
                 "%d images with masks or boxes have an EXIF orientation, such as %s: they are read upright, and masks "
                 "and boxes are taken to lie on the upright image. If they were drawn on the pixels as stored, remove "
                 "the orientation from the images' files",
-                len(found),
-                self.records["name"].iloc[found[0]],
+                len(turned),
+                self.records["name"].iloc[turned[0]],
             )
+
+    def check_copies(self, allowed: str) -> None:
+        """Refuse files of equal bytes in two splits, and warn of those of two groups in one split.
+
+        Args:
+            allowed: error, or warn, of copies in two splits.
+
+        Raises:
+            ValueError: there are copies in two splits.
+        """
+        refuse = checks.choice("copies", allowed, ("error", "warn")) == "error"
+        split = {row: name for name, rows in self.rows.items() for row in rows}
+        by_digest: dict[bytes, list[int]] = {}
+        for row, header in enumerate(self.headers):
+            if header.digest and row in split:
+                by_digest.setdefault(header.digest, []).append(row)
+        names, groups = self.records["name"].tolist(), self.records["group"].tolist()
+        copies = [rows for rows in by_digest.values() if len(rows) > 1]
+        across = [rows for rows in copies if len({split[row] for row in rows}) > 1]
+        if across:
+            one = across[0][0]
+            other = next(row for row in across[0] if split[row] != split[one])
+            text = (
+                f"{len(across)} of other splits have the same bytes, such as {names[one]} ({split[one]}) and "
+                f"{names[other]} ({split[other]})"
+            )
+            if refuse:
+                raise ValueError(
+                    f"an image must be in one split, but {text}. Remove the copies, or give them one group or patient; "
+                    "or set dataset.copies=warn."
+                )
+            log.warning("images are in two splits: %s, so that a classifier is tested on what it was fitted to", text)
+        in_one_split = [rows for rows in copies if len({split[row] for row in rows}) == 1]
+        within = [rows for rows in in_one_split if len({groups[row] for row in rows}) > 1]
+        if within:
+            log.warning(
+                "%d images have the same bytes as another one of another group or patient, such as %s and %s: they "
+                "count as independent in intervals",
+                sum(map(len, within)) - len(within),
+                *(names[row] for row in within[0][:2]),
+            )
+
+    def take_store(self, folder: str | None, origin: Sequence[object]) -> None:
+        """Set the store of decoded images, once `records` are there; see `PreparedImages.use_store`."""
+        self.use_store(folder, self.store_keys, (*origin, self.decoding))
+
+    def store_keys(self) -> list[str]:
+        """What the image of each record depends on."""
+        rows = self.records[["name", "path", "number"]].itertuples(index=False)
+        return [f"{name} {number} {self.decoding} {stamp(file_on_disk(Path(path)))}" for name, path, number in rows]
 
     def identify(self, described: bytes, tables: Sequence[Path], images_read: bool) -> None:
         """Set the content, and the files that are part of it, once all else is there.
@@ -154,27 +227,19 @@ class FileImages(PreparedImages):
         """
         masks = [path for source in self.mask_sources for path in source.paths if path]
         read = () if images_read else self.records["path"]
-        images = [*dict.fromkeys(file_of(Path(path)) for path in dict.fromkeys(read))]
+        images = [*dict.fromkeys(file_on_disk(Path(path)) for path in dict.fromkeys(read))]
         self.unread = (*self.files_read(images), *map(Path, dict.fromkeys(masks)))
         stored = [] if self.store is None else [self.store.folder]
         self.files = (*tables, *sorted({path.parent for path in (*images, *self.unread)}), *stored)
         facts = repr((self.task.classes, self.shape, self.decoding, self.labels.tolist(), dict(self.facts)))
         of_masks = repr([(dict(source.numbers), [bool(path) for path in source.paths]) for source in self.mask_sources])
         records = self.records.drop(columns="path").to_csv(index=False)
-        texts = (facts, records, self.known_boxes.to_csv(index=False), of_masks)
+        texts = (facts, records, self.boxes_in_files.to_csv(index=False), of_masks)
         self.content = _checks.fingerprint((described, *(text.encode() for text in texts)), self.rows)
         self.facts = {**self.facts, **_splits.split_facts(self.rows, self.labels, self.task.classes)}
 
-    def _files(self, places: Sequence[int]) -> Callable[[int], Tensor]:
-        """Images at these places, each read from its file."""
-        found = self.records.iloc[list(places)]
-        numbers = [None if number is None else int(number) for number in found["number"]]
-        return ReadFiles(found["path"].tolist(), numbers, self.shape, self.decoding)
-
-    def _keys(self) -> list[str]:
-        """What the image of each record depends on."""
-        rows = self.records[["name", "path", "number"]].itertuples(index=False)
-        return [f"{name} {number} {self.decoding} {stamp(file_of(Path(path)))}" for name, path, number in rows]
+    def _sizes(self) -> list[tuple[int, int]]:
+        return [*self.records[["height", "width"]].itertuples(index=False, name=None)]
 
     def _fitted(self, mask: Mask, size: tuple[int, int], path: str) -> Mask:
         if not geometry.mask_fits(mask.shape, size, self.shape):

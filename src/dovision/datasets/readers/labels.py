@@ -40,7 +40,7 @@ def labels_from_names(manifest: Manifest, column: str, task: Task, separator: st
         ValueError: a name is unknown, or a multiclass row has none or several.
     """
     cells = manifest.column(column, "columns.label")
-    number = {name: place for place, name in enumerate(task.classes)} | dict.fromkeys(ignored, _IGNORED)
+    number = {name: index for index, name in enumerate(task.classes)} | dict.fromkeys(ignored, _IGNORED)
     if not task.multilabel:
         manifest.refuse(column, cells == "", "the name of a class", "Leave the row out, or give its class.")
     legal = checks.listed(task.classes)
@@ -69,14 +69,14 @@ def labels_from_columns(manifest: Manifest, task: Task) -> Labels:
     Raises:
         ValueError: a class has no column, a cell is something else, or a multiclass row has not exactly one 1.
     """
-    known = []
+    columns = []
     for name in task.classes:
         cells = manifest.column(name, f"the class {name}").str.lower()
         legal = (*_ZERO, *_ONE, *(_UNKNOWN if task.multilabel else ()))
         rule = "0, 1 or, where it is not known, empty or -1" if task.multilabel else "0 or 1"
         manifest.refuse(name, ~cells.isin(legal), rule)
-        known.append(np.select([cells.isin(_ONE), cells.isin(_ZERO)], [1.0, 0.0], np.nan))
-    label = np.stack(known, axis=1)
+        columns.append(np.select([cells.isin(_ONE), cells.isin(_ZERO)], [1.0, 0.0], np.nan))
+    label = np.stack(columns, axis=1)
     if task.multilabel:
         return Labels(torch.from_numpy(label.astype(np.float32)), np.ones(len(label), dtype=bool))
     wrong = label.sum(1) != 1

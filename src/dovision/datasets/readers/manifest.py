@@ -61,12 +61,12 @@ class Manifest(NamedTuple):
             ValueError: there is none of this name.
         """
         if name not in self.cells:
-            found = [own for own in self.cells.columns if not own.startswith(MADE)]
+            names = [column for column in self.cells if not column.startswith(MADE)]
             key = f" Set dataset.{needed_for}." if needed_for.startswith("columns.") else ""
-            cells = " Cells are separated by a comma, semicolon or tab." if len(found) == 1 else ""
+            cells = " Cells are separated by a comma, semicolon or tab." if len(names) == 1 else ""
             raise ValueError(
-                f"{self.path} must have a column {name!r} for {needed_for}, got {checks.listed(found)}."
-                f"{checks.suggestion(name, found)}{key}{cells}"
+                f"{self.path} must have a column {name!r} for {needed_for}, got {checks.listed(names)}."
+                f"{checks.suggestion(name, names)}{key}{cells}"
             )
         return self.cells[name]
 
@@ -82,16 +82,16 @@ class Manifest(NamedTuple):
         Raises:
             ValueError: a row is wrong; the message has the column, the row, the rule, the cell and the remedy.
         """
-        places = np.flatnonzero(np.asarray(wrong))
-        if len(places):
-            raise ValueError(self.error(column, int(places[0]), rule, remedy, len(places) - 1))
+        rows = np.flatnonzero(np.asarray(wrong))
+        if len(rows):
+            raise ValueError(self.error(column, int(rows[0]), rule, remedy, len(rows) - 1))
 
-    def error(self, column: str, place: int, rule: str, remedy: str = "", others: int = 0) -> str:
-        """The message about a cell, given by its place among `cells`."""
-        got = "" if column not in self.cells else f", got {self.cells[column].iloc[place]!r}"
+    def error(self, column: str, row: int, rule: str, remedy: str = "", others: int = 0) -> str:
+        """The message about a cell, given by its position in `cells`."""
+        got = "" if column not in self.cells else f", got {self.cells[column].iloc[row]!r}"
         more = f" {others:,} more {'row is' if others == 1 else 'rows are'} like it." if others else ""
-        own = f" {remedy}" if remedy else ""
-        return f"{column} in row {self.cells.index[place]} of {self.path} must be {rule}{got}.{more}{own}"
+        end = f" {remedy}" if remedy else ""
+        return f"{column} in row {self.cells.index[row]} of {self.path} must be {rule}{got}.{more}{end}"
 
 
 def read_manifest(path: Path, key: str) -> Manifest:
@@ -106,18 +106,17 @@ def read_manifest(path: Path, key: str) -> Manifest:
         ValueError: the file is of another kind, damaged or empty, a row has more or fewer cells than the header, or two
             columns have one name.
     """
-    suffixes = [suffix.lower() for suffix in path.suffixes[-2:]]
-    zipped = suffixes[-1:] == [".gz"]
-    kind = (suffixes[-2:-1] if zipped else suffixes[-1:] or [""])[0] if suffixes else ""
-    if kind not in SUFFIXES or (zipped and kind == ".parquet"):
+    zipped = path.suffix.lower() == ".gz"
+    suffix = (path.with_suffix("") if zipped else path).suffix.lower()
+    if suffix not in SUFFIXES or (zipped and suffix == ".parquet"):
         raise ValueError(f"{key} must be a file that ends in {', '.join(SUFFIXES)} (or .csv.gz), got {path}.")
     if not path.is_file():
         raise FileNotFoundError(f"{key} must be a file, but there is no {path}. Set dataset.root and {key}.")
-    if kind == ".parquet":
+    if suffix == ".parquet":
         cells = _parquet(path)
     else:
         data = _utf8(path, (files.unzipped if zipped else files.read_bytes)(path, files.TEXT))
-        cells = _as_text(path, _json_lines(path, data)) if kind in (".jsonl", ".ndjson") else _csv(path, data, kind)
+        cells = _csv(path, data, suffix) if suffix in (".csv", ".tsv") else _as_text(path, _json_lines(path, data))
     if cells.empty:
         raise ValueError(f"{path} must have at least one row, got none.")
     return Manifest(path, cells)
@@ -138,60 +137,53 @@ def cell_numbers(manifest: Manifest, column: str, rule: str, whole: bool = False
     return values
 
 
-def _csv(path: Path, data: bytes, kind: str) -> pd.DataFrame:
+def _csv(path: Path, data: bytes, suffix: str) -> pd.DataFrame:
     head = next((line for line in _lines(path, data) if line.strip()), "").rstrip("\r\n")
     stated = _STATED.fullmatch(head.strip())
-    separator = stated[1] if stated else "\t" if kind == ".tsv" else max(_SEPARATORS, key=head.count)
+    separator = stated[1] if stated else "\t" if suffix == ".tsv" else max(_SEPARATORS, key=head.count)
     _check_count(path, 1, head.count(separator))
-    reader = csv.reader(_lines(path, data), delimiter=separator, strict=True)
-    rows, numbers_of = [], []
-    header: list[str] | None = None
-    number = 0
+    header: list[str] = []
+    rows, numbers, number = [], [], 0
     try:
-        for number, cells in enumerate(reader, 1):
-            if not any(cell.strip() for cell in cells) or (stated and header is None and cells[0].startswith("sep=")):
+        for number, record in enumerate(csv.reader(_lines(path, data), delimiter=separator, strict=True), 1):
+            cells = [cell.strip() for cell in record]
+            if not any(cells) or (stated and not header and cells[0].startswith("sep=")):
                 continue
-            if header is None:
-                cells = _with_names_apart(cells, separator)
-                header = _header(path, _without_empty_end(cells, 0))
+            width = len(header)
+            while len(cells) > width and not cells[-1]:  # empty cells behind the columns that have a name
+                cells.pop()
+            if not header:
+                header = _distinct(path, _with_names_apart(cells, separator, len(record)))
                 continue
-            cells = _without_empty_end(cells, len(header))
-            if len(cells) != len(header):
+            if len(cells) != width:
                 raise ValueError(
-                    f"each row of {path} must have as many cells as the header, {len(header)}, but row {number} has "
+                    f"each row of {path} must have as many cells as the header, {width}, but row {number} has "
                     f"{len(cells)}: {separator.join(cells)[:_SHOWN]!r}. "
-                    + (f"Quote cells that contain {separator!r}." if len(header) > 1 else _ABOVE)
+                    + (f"Quote cells that contain {separator!r}." if width > 1 else _ABOVE)
                 )
-            rows.append([cell.strip() for cell in cells])
-            numbers_of.append(number)
-            _check_count(path, len(rows), len(header))
+            rows.append(cells)
+            numbers.append(number)
+            _check_count(path, len(rows), width)
     except csv.Error as error:
         raise ValueError(
             f"{path} must be a whole table of cells, but row {number + 1} is not: {error}. Mend it."
         ) from error
-    found = pd.DataFrame(rows, columns=header, index=numbers_of, dtype=object)
-    return found[[name for name in found if name]]
+    table = pd.DataFrame(rows, columns=header, index=numbers, dtype=object)
+    return table[[name for name in table if name]]
 
 
-def _without_empty_end(cells: list[str], width: int) -> list[str]:
-    """The cells without the empty ones at the end, behind the columns that have a name, as some tables have them."""
-    used = next((place for place in range(len(cells), width, -1) if cells[place - 1].strip()), min(width, len(cells)))
-    return cells[:used]
-
-
-def _with_names_apart(cells: list[str], separator: str) -> list[str]:
+def _with_names_apart(header: list[str], separator: str, width: int) -> list[str]:
     """The names of a header of which the last one is that of several columns, as in "Bbox [x,y,w,h]",,, if quoted."""
-    named = _without_empty_end(cells, 0)
-    names = named[-1].split(separator) if "[" in named[-1] else named[-1:]
-    return [*named[:-1], *names] if len(names) - 1 == len(cells) - len(named) else cells
+    names = header[-1].split(separator) if "[" in header[-1] else header[-1:]
+    return [*header[:-1], *names] if len(names) - 1 == width - len(header) else header
 
 
-def _header(path: Path, cells: Sequence[str]) -> list[str]:
-    names = [cell.strip() for cell in cells]
+def _distinct(path: Path, names: list[str]) -> list[str]:
+    """The names of columns, if no two are equal; those without a name are left out later."""
     twice = [name for name, count in Counter(filter(None, names)).items() if count > 1]
     if twice:
         raise _Refused(f"columns of {path} must have different names, got {twice[0]!r} twice. Rename one of them.")
-    return [name or "" for name in names]
+    return names
 
 
 def _json_lines(path: Path, data: bytes) -> Iterator[tuple[int, Mapping[str, Any]]]:
@@ -210,7 +202,7 @@ def _json_lines(path: Path, data: bytes) -> Iterator[tuple[int, Mapping[str, Any
 def _parquet(path: Path) -> pd.DataFrame:
     try:
         with files.open_file(path) as file, pq.ParquetFile(file, page_checksum_verification=True) as table:
-            _header(path, table.schema_arrow.names)
+            _distinct(path, table.schema_arrow.names)
             _check_count(path, table.metadata.num_rows, table.metadata.num_columns)
             groups = [table.metadata.row_group(number) for number in range(table.num_row_groups)]
             if (size := sum(group.total_byte_size for group in groups)) > files.TEXT:
@@ -234,22 +226,22 @@ def _check_count(path: Path, rows: int, columns: int) -> None:
 
 def _as_text(path: Path, entries: Iterable[tuple[int, Mapping[str, Any]]]) -> pd.DataFrame:
     """Typed values by the number of their row, as text; a row that lacks a value has an empty cell."""
-    found: dict[str, list[str]] = {}
-    numbers_of: list[int] = []
+    columns: dict[str, list[str]] = {}
+    numbers: list[int] = []
     for number, entry in entries:
         for name, value in entry.items():
             if isinstance(value, (dict, bytes)):
                 raise _Refused(
                     f"{name} in row {number} of {path} must be text, a number or a list, got {type(value).__name__}."
                 )
-            cells = found.setdefault(name, [])
-            cells += [""] * (len(numbers_of) - len(cells))
+            cells = columns.setdefault(name, [])
+            cells += [""] * (len(numbers) - len(cells))
             cells.append(_cell(value))
-        numbers_of.append(number)
-        _check_count(path, len(numbers_of), len(found))
-    for cells in found.values():
-        cells += [""] * (len(numbers_of) - len(cells))
-    return pd.DataFrame(found, index=numbers_of, dtype=object)
+        numbers.append(number)
+        _check_count(path, len(numbers), len(columns))
+    for cells in columns.values():
+        cells += [""] * (len(numbers) - len(cells))
+    return pd.DataFrame(columns, index=numbers, dtype=object)
 
 
 def _cell(value: Any) -> str:
@@ -265,9 +257,9 @@ def _cell(value: Any) -> str:
 
 def _utf8(path: Path, data: bytes) -> bytes:
     """The bytes of a text, if it is UTF-8."""
-    kind = next((kind for start, kind in _OTHER_FILES.items() if data.startswith(start)), None)
-    if kind is not None:
-        raise ValueError(f"{path} must be a text in UTF-8, got {kind}.")
+    other = next((other for start, other in _OTHER_FILES.items() if data.startswith(start)), None)
+    if other is not None:
+        raise ValueError(f"{path} must be a text in UTF-8, got {other}.")
     try:
         data.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -69,13 +69,13 @@ class MaskSource(NamedTuple):
     def labels(self, row: int) -> MaskNumbers | None:
         """The numbers of an image's label map, shape (h, w); None where masks are arrays; errors as those of `read`."""
         path = Path(self.paths[row])
-        kind, number = _volume(path), self.slices[row] if self.slices else None
+        reader, number = _volume(path), self.slices[row] if self.slices else None
         if path.suffix.lower() == ARRAYS:
             return None
-        if kind is None:
+        if reader is None:
             return label_map(path)
         try:
-            if kind is nifti:
+            if reader is nifti:
                 return nifti.slice_labels(path, number, self.plane)
             return dicom.dicom_labels(files.read_bytes(path, images.MAX_FILE_BYTES), number)
         except images.BadFile as error:
@@ -104,7 +104,7 @@ class MaskSettings(NamedTuple):
 
 
 def mask_sources(
-    manifest: Manifest, column: str | Mapping[str, str] | None, settings: MaskSettings, root: Path
+    manifest: Manifest, columns: str | Mapping[str, str] | None, settings: MaskSettings, root: Path
 ) -> list[MaskSource]:
     """The files of masks of each row, found by the images' names if there is a folder of them, else in the rows.
 
@@ -114,15 +114,15 @@ def mask_sources(
     """
     if settings.folder is not None:
         return masks_by_name(manifest.cells[NAME], settings, root, manifest.error)
-    if column is None:
+    if columns is None:
         return []
-    of_columns = {column: ""} if isinstance(column, str) else {own: str(name) for name, own in column.items()}
+    of_columns = {columns: ""} if isinstance(columns, str) else {column: str(name) for name, column in columns.items()}
     sources = []
-    for own, name in of_columns.items():
-        paths = [str(root / cell) if cell else "" for cell in manifest.cells[own]]
+    for column, name in of_columns.items():
+        paths = [str(root / cell) if cell else "" for cell in manifest.cells[column]]
         arrays_only = all(path.lower().endswith(ARRAYS) for path in paths if path)
         numbers = {name: ANY} if name else mask_numbers(settings.units, arrays_only)
-        sources.append(_there(MaskSource(paths, own, numbers), settings.missing, root, root, manifest.error))
+        sources.append(_there(MaskSource(paths, column, numbers), settings.missing, root, root, manifest.error))
     return sources
 
 
@@ -144,11 +144,11 @@ def masks_by_name(
     numbers = mask_numbers(settings.units, pattern.lower().endswith(ARRAYS))
     error = error or error_by_name(names)
     source = _there(MaskSource(paths, _BY_NAME, numbers), settings.missing, root, folder, error)
-    check_distinct(pattern, list(names), map(_own_place, names, source.paths))
+    check_distinct(pattern, list(names), map(_distinct_file, names, source.paths))
     return [source]
 
 
-def _own_place(name: str, path: str) -> str | None:
+def _distinct_file(name: str, path: str) -> str | None:
     """What no other image may have: the file or, of a volume of masks, the slice of it; None without a file."""
     number = name.rpartition("#")[2]
     return None if not path else f"{path}#{number}" if _volume(Path(path)) and number.isdigit() else path
@@ -156,8 +156,8 @@ def _own_place(name: str, path: str) -> str | None:
 
 def error_by_name(names: Sequence[str]) -> ErrorText:
     """Errors that name an image, where there are no rows."""
-    own = list(names)
-    return lambda column, place, rule, remedy: f"{column} of {own[place]} must be {rule}. {remedy}"
+    listed = list(names)
+    return lambda column, row, rule, remedy: f"{column} of {listed[row]} must be {rule}. {remedy}"
 
 
 def _volume(path: Path) -> ModuleType | None:
@@ -170,20 +170,20 @@ def _there(source: MaskSource, missing: str, root: Path, folder: Path, error: Er
     """The source without the files that are missing, if these may be; none may lie outside the root and the folder."""
     wrong = outside(source.paths, (root, folder))
     if any(wrong):
-        place = wrong.index(True)
-        remedy = f"{source.paths[place]} lies elsewhere. Copy it below the root."
-        raise ValueError(error(source.column, place, f"a file below {root}", remedy))
+        row = wrong.index(True)
+        remedy = f"{source.paths[row]} lies elsewhere. Copy it below the root."
+        raise ValueError(error(source.column, row, f"a file below {root}", remedy))
     skip = checks.choice("masks.missing", missing, ("error", "skip")) == "skip"
     there = [bool(path) and Path(path).is_file() for path in source.paths]
-    lacking = [bool(path) and not found for path, found in zip(source.paths, there, strict=True)]
+    lacking = [bool(path) and not is_there for path, is_there in zip(source.paths, there, strict=True)]
     if any(lacking) and (not skip or not any(there)):
-        place = lacking.index(True)
+        row = lacking.index(True)
         more = f" {sum(lacking) - 1:,} more are missing." if sum(lacking) > 1 else ""
-        meant = meant_path(source.paths[place], root)
+        meant = meant_path(source.paths[row], root)
         else_set = _NAMES if source.column == _BY_NAME and not any(there) else _SKIP
-        remedy = f"There is no {source.paths[place]}.{more} {meant or else_set}"
-        raise ValueError(error(source.column, place, "a file that is there", remedy))
-    return source._replace(paths=[path if found else "" for path, found in zip(source.paths, there, strict=True)])
+        remedy = f"There is no {source.paths[row]}.{more} {meant or else_set}"
+        raise ValueError(error(source.column, row, "a file that is there", remedy))
+    return source._replace(paths=[path if is_there else "" for path, is_there in zip(source.paths, there, strict=True)])
 
 
 def check_masks(
@@ -210,15 +210,15 @@ def check_masks(
     for source in sources:
         seen: set[str] = set()
         wrong: list[str] = []
-        looked_at = [place for place, path in enumerate(source.paths) if path]
-        for place in looked_at:
-            error = partial(error_text, source.column, place)
+        looked_at = [row for row, path in enumerate(source.paths) if path]
+        for row in looked_at:
+            error = partial(error_text, source.column, row)
             try:
-                size, found = _looked_at(source, place, decode, error)
-                _check_aspect(source.paths[place], size, sizes[place], shape, error)
-                if decode and not found and not skip:
-                    raise ValueError(error(_rule(source), f"{_numbers(source, place)} {_SKIP}"))
-                seen |= found
+                size, present = _looked_at(source, row, decode, error)
+                _check_aspect(source.paths[row], size, sizes[row], shape, error)
+                if decode and not present and not skip:
+                    raise ValueError(error(_rule(source), f"{_numbers(source, row)} {_SKIP}"))
+                seen |= present
             except ValueError as reason:
                 wrong.append(str(reason))
         checks.none_wrong("files of masks", wrong, len(looked_at))
@@ -228,13 +228,13 @@ def check_masks(
 
 
 def _looked_at(
-    source: MaskSource, place: int, decode: bool, error: Callable[[str, str], str]
+    source: MaskSource, row: int, decode: bool, error: Callable[[str, str], str]
 ) -> tuple[tuple[int, int], set[str]]:
     """Height and width of an image's masks and, if they are decoded, the names of those that have a pixel."""
     try:
         if not decode:
-            return source.size(place), set()
-        masks = source.read(place)
+            return source.size(row), set()
+        masks = source.read(row)
     except ValueError as reason:
         raise ValueError(error("a file of masks", str(reason))) from reason
     return next(iter(masks.values())).shape, {name for name, mask in masks.items() if mask.any()}
@@ -259,19 +259,19 @@ def check_volumes(source: MaskSource, images: Sequence[str], error_text: ErrorTe
         ValueError: a volume is wrong; the message names the row.
     """
     count = lru_cache(nifti.slice_count)
-    for place, (mask, image) in enumerate(zip(source.paths, images, strict=True)):
+    for row, (mask, image) in enumerate(zip(source.paths, images, strict=True)):
         if nifti.is_nifti(mask) and nifti.is_nifti(image):
-            own, wanted = (count(Path(path), source.plane) for path in (mask, image))
-            if own != wanted:
+            count_of_mask, wanted = (count(Path(path), source.plane) for path in (mask, image))
+            if count_of_mask != wanted:
                 rule = f"a volume of {wanted} {source.plane} slices, as its image is"
-                raise ValueError(error_text(source.column, place, rule, f"{mask} has {own}. Resample it."))
+                raise ValueError(error_text(source.column, row, rule, f"{mask} has {count_of_mask}. Resample it."))
 
 
-def _check_units(source: MaskSource, seen: set[str], place: int, error_text: ErrorText) -> None:
+def _check_units(source: MaskSource, seen: set[str], row: int, error_text: ErrorText) -> None:
     """Refuse masks that are all empty, and warn of one that has no pixel in any file."""
     if not seen:
-        remedy = f"All are empty. {_numbers(source, place)} Set dataset.masks.units."
-        raise ValueError(error_text(source.column, place, _rule(source), remedy))
+        remedy = f"All are empty. {_numbers(source, row)} Set dataset.masks.units."
+        raise ValueError(error_text(source.column, row, _rule(source), remedy))
     for name in source.numbers:
         if name not in seen:
             log.warning(
@@ -284,22 +284,22 @@ def _rule(source: MaskSource) -> str:
     return f"a mask with at least one pixel{units}"
 
 
-def _numbers(source: MaskSource, place: int) -> str:
+def _numbers(source: MaskSource, row: int) -> str:
     """A sentence with the numbers that the file of an image has in place of those that are meant."""
-    path, labels = source.paths[place], source.labels(place)
+    path, labels = source.paths[row], source.labels(row)
     if labels is None or not labels.any():
         return f"{path} is empty."
     return f"{path} has the numbers {checks.listed([f'{number:g}' for number in np.unique(labels).tolist()])}."
 
 
-def _warn_of_soft(source: MaskSource, place: int) -> None:
+def _warn_of_soft(source: MaskSource, row: int) -> None:
     """A line in the log where a mask of all that is not 0 has many numbers, as one with smoothed edges has."""
-    labels = source.labels(place) if ANY in source.numbers.values() else None
+    labels = source.labels(row) if ANY in source.numbers.values() else None
     count = 0 if labels is None else len(np.unique(labels))
     if count > _MANY:
         log.warning(
             "%s has %d different numbers, of which all but 0 are the mask: if it has smoothed edges, or is a "
             "probability, set a threshold, and save what is above it",
-            source.paths[place],
+            source.paths[row],
             count,
         )

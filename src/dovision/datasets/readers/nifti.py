@@ -27,22 +27,17 @@ _HEADER_BYTES = 540  # of NIfTI 2, the longer one
 _NOT_FINITE = "a NIfTI volume with values that are not finite"
 
 
-class _Volume(NamedTuple):
-    """A volume by its header; its numbers are not read yet."""
-
-    path: Path
-    header: Any  # of nibabel, without extensions, which may claim any length
-    shape: tuple[int, ...]
-    dtype: np.dtype[Any]  # as stored
-
-
 class _Slice(NamedTuple):
-    """A slice as it lies in its volume."""
+    """A slice of a volume by the volume's header; its numbers are not read yet."""
 
-    axis: int  # of the stored array, along which slices are counted
-    place: int  # of the slice there
-    rows: tuple[int, bool]  # axis of the slice's array that runs up the image, and whether it must be turned around
-    columns: tuple[int, bool]
+    path: Path  # of the volume
+    header: Any  # of nibabel, without extensions, which may claim any length
+    shape: tuple[int, ...]  # of the volume as stored
+    dtype: np.dtype[Any]  # as stored
+    orientation: npt.NDArray[np.float64]  # of the stored axes, as of nibabel.io_orientation
+    plane: int  # place in PLANES, the axis along which slices are counted once the volume is laid along the patient's
+    number: int
+    slices: int  # of the volume
     size: tuple[int, int]  # height and width
 
 
@@ -53,8 +48,7 @@ def is_nifti(name: str) -> bool:
 
 def slice_size(path: Path, number: int | None, plane: str) -> tuple[int, int]:
     """Height and width of a slice; arguments and errors as those of `slice_image`."""
-    volume = _open(path)
-    return _placed(volume, number, plane).size
+    return _open(path, number, plane).size
 
 
 def slice_image(path: Path, number: int | None, plane: str, window: GreyWindow | None) -> npt.NDArray[np.float64]:
@@ -72,105 +66,96 @@ def slice_image(path: Path, number: int | None, plane: str, window: GreyWindow |
     Raises:
         BadFile: it is no volume of three axes, or has no such slice, or values that are not finite.
     """
-    volume = _open(path)
-    own = _placed(volume, number, plane)
-    stored = _stored(volume)
-    values = _values(volume, stored, own)
-    low, high = (float(volume.header[name]) for name in ("cal_min", "cal_max"))
+    chosen = _open(path, number, plane)
+    stored = _stored(chosen)
+    values = _values(chosen, stored)
+    low, high = (float(chosen.header[name]) for name in ("cal_min", "cal_max"))
     if window is None and not low < high:  # scaling keeps the order of numbers, or turns it around
-        low, high = sorted(map(float, _scaled(volume, np.array([stored.min(), stored.max()]))))
+        low, high = sorted(map(float, _scaled(chosen, np.array([stored.min(), stored.max()]))))
     if not np.isfinite([low, high]).all():
         raise BadFile(_NOT_FINITE)
     if window is not None:
         return window_values(values, *window)
-    return np.clip((values - low) / (high - low), 0, 1) if high > low else np.zeros(own.size)
+    return np.clip((values - low) / (high - low), 0, 1) if high > low else np.zeros(chosen.size)
 
 
 def slice_labels(path: Path, number: int | None, plane: str) -> npt.NDArray[np.float64]:
     """The numbers of a slice of a label map, shape (H, W), laid as by `slice_image`; arguments and errors likewise."""
-    volume = _open(path)
-    own = _placed(volume, number, plane)
-    return _values(volume, _stored(volume), own)
+    chosen = _open(path, number, plane)
+    return _values(chosen, _stored(chosen))
 
 
 def slice_count(path: Path, plane: str) -> int:
     """How many slices a volume has; errors as those of `slice_image`."""
-    volume = _open(path)
-    return int(volume.shape[_placed(volume, 0, plane).axis])
+    return _open(path, 0, plane).slices
 
 
-def _stored(volume: _Volume) -> npt.NDArray[Any]:
+def _stored(chosen: _Slice) -> npt.NDArray[Any]:
     """The numbers of a volume as stored: memory-mapped, or unzipped to the end of the file, where its checksum is."""
     try:
-        offset, count = volume.header.get_data_offset(), math.prod(volume.shape)
-        if not _is_zipped(volume.path):
-            return np.memmap(volume.path, volume.dtype, "r", offset, volume.shape, order="F")
-        data = files.unzipped(volume.path, DECODED_BYTES)
-        return np.frombuffer(data, volume.dtype, count, offset).reshape(volume.shape, order="F")
+        offset, count = chosen.header.get_data_offset(), math.prod(chosen.shape)
+        if not _is_zipped(chosen.path):
+            return np.memmap(chosen.path, chosen.dtype, "r", offset, chosen.shape, order="F")
+        data = files.unzipped(chosen.path, DECODED_BYTES)
+        return np.frombuffer(data, chosen.dtype, count, offset).reshape(chosen.shape, order="F")
     except Exception as error:  # whatever a damaged file leads to
         raise BadFile(f"a NIfTI volume that cannot be read ({str(error).splitlines()[0].rstrip('.')})") from error
 
 
-def _scaled(volume: _Volume, stored: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+def _scaled(chosen: _Slice, stored: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
     """Stored numbers by the slope and intercept of the header."""
     scale = checks.import_extra("nibabel.volumeutils", "nifti").apply_read_scaling
-    return np.asarray(scale(stored, *volume.header.get_slope_inter()), dtype=np.float64)
+    return np.asarray(scale(stored, *chosen.header.get_slope_inter()), dtype=np.float64)
 
 
-def _values(volume: _Volume, stored: npt.NDArray[Any], own: _Slice) -> npt.NDArray[np.float64]:
+def _values(chosen: _Slice, stored: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
     """The scaled values of a slice, laid as a viewer shows them."""
-    index = tuple(own.place if axis == own.axis else slice(None) for axis in range(3))
-    values = _scaled(volume, stored[index + (0,) * (len(volume.shape) - 3)])
+    volume = stored.reshape(stored.shape[:3], order="F")
+    laid = checks.import_extra("nibabel", "nifti").apply_orientation(volume, chosen.orientation)  # a view
+    values = _scaled(chosen, laid.take(chosen.number, chosen.plane))
     if not np.isfinite(values).all():
         raise BadFile(_NOT_FINITE)
-    rows, columns = own.rows, own.columns
-    upright = values if rows[0] < columns[0] else values.T
-    return upright[:: -1 if rows[1] else 1, :: -1 if columns[1] else 1]
+    return values.T[::-1, ::-1]  # rows go down from the front or head, columns from the right side or the front
 
 
-def _placed(volume: _Volume, number: int | None, plane: str) -> _Slice:
-    """The slice in the stored array; the header says which way the array lies."""
-    shape = volume.shape
+def _open(path: Path, number: int | None, plane: str) -> _Slice:
+    """The slice by the header, which is checked; the header says which way the stored array lies."""
+    nibabel = checks.import_extra("nibabel", "nifti")
+    header, shape, dtype = _header(path)
     if len(shape) < 3 or any(length != 1 for length in shape[3:]) or min(shape) < 1:
         raise BadFile(f"a NIfTI file of shape {shape}, and a volume has three axes: split it")
-    if volume.dtype.kind not in "iuf":
-        raise BadFile(f"a NIfTI volume of {volume.dtype}, and a voxel has one real number: save a channel of it")
-    orientation = checks.import_extra("nibabel", "nifti").io_orientation(volume.header.get_best_affine())
+    if dtype.kind not in "iuf":
+        raise BadFile(f"a NIfTI volume of {dtype}, and a voxel has one real number: save a channel of it")
+    orientation = nibabel.io_orientation(header.get_best_affine())
     if not np.isfinite(orientation).all():
         raise BadFile("a NIfTI volume whose header does not say how it lies in space")
-    stored = {int(axis): (index, sign) for index, (axis, sign) in enumerate(orientation)}
+    lengths = [shape[axis] for axis in orientation[:, 0].argsort()]  # along the patient's axes
     normal = PLANES.index(plane)
-    axis, sign = stored[normal]
+    count = lengths.pop(normal)
+    size = lengths[1], lengths[0]
     if number is None:
-        raise BadFile(
-            f"a volume of {shape[axis]} {plane} slices, and an image has one: name it in a table's column slice"
-        )
-    if not 0 <= number < shape[axis]:
-        raise BadFile(f"a volume of {shape[axis]} {plane} slices, 0 to {shape[axis] - 1}, without slice {number}")
-    across, up = (each for each in range(3) if each != normal)
-    up_index, up_sign = stored[up]
-    across_index, across_sign = stored[across]
-    size = shape[up_index], shape[across_index]
-    needed = math.prod(shape) * volume.dtype.itemsize + math.prod(size) * _SLICE_BYTES
+        raise BadFile(f"a volume of {count} {plane} slices, and an image has one: name it in a table's column slice")
+    if not 0 <= number < count:
+        raise BadFile(f"a volume of {count} {plane} slices, 0 to {count - 1}, without slice {number}")
+    needed = math.prod(shape) * dtype.itemsize + math.prod(size) * _SLICE_BYTES
     if needed > DECODED_BYTES:
         raise BadFile(f"a NIfTI volume that takes {needed:,} bytes, more than {DECODED_BYTES:,}: crop it, or split it")
-    place = number if sign > 0 else shape[axis] - 1 - number
-    # Rows go down from the patient's front or head, columns from the right side or the front: against the axes.
-    return _Slice(axis, place, (up_index, up_sign > 0), (across_index, across_sign > 0), size)
+    return _Slice(path, header, shape, dtype, orientation, normal, number, count, size)
 
 
-def _open(path: Path) -> _Volume:
+def _header(path: Path) -> tuple[Any, tuple[int, ...], np.dtype[Any]]:
+    """The header of a volume, its shape and its type."""
     nibabel = checks.import_extra("nibabel", "nifti")
     if archives.archive_member(path) is not None:
         raise BadFile("in an archive, where NIfTI volumes are not read: unpack it")
     try:
         with files.open_file(path) as file:
             start = (gzip.GzipFile(fileobj=file) if _is_zipped(path) else file).read(_HEADER_BYTES)
-        kinds = [kind for kind in (nibabel.Nifti1Header, nibabel.Nifti2Header) if kind.may_contain_header(start)]
-        if not kinds:
+        forms = [form for form in (nibabel.Nifti1Header, nibabel.Nifti2Header) if form.may_contain_header(start)]
+        if not forms:
             raise BadFile("it begins as none does")
-        header = kinds[0].from_fileobj(io.BytesIO(start[: kinds[0].sizeof_hdr]))
-        return _Volume(path, header, tuple(map(int, header.get_data_shape())), header.get_data_dtype())
+        header = forms[0].from_fileobj(io.BytesIO(start[: forms[0].sizeof_hdr]))
+        return header, tuple(map(int, header.get_data_shape())), header.get_data_dtype()
     except FileNotFoundError:
         raise
     except Exception as error:  # whatever a damaged file leads to

@@ -1,12 +1,12 @@
-"""Rows of a manifest: which are used, the file, split and size of each."""
+"""Rows of a manifest: which are used, and the file and split of each."""
 
 from __future__ import annotations
 
 import logging
 import os
+import re
 import unicodedata
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,19 +15,25 @@ import numpy as np
 import pandas as pd
 
 from dovision import checks
-from dovision.datasets._image_io import Decoding, ImageHeader, is_colour
 from dovision.datasets._splits import as_setting, probable_splits
-from dovision.datasets.readers.boxes import box_columns, file_boxes
+from dovision.datasets.readers.boxes import BOX_LAYOUTS, box_columns, file_boxes
 from dovision.datasets.readers.manifest import MADE, Manifest, cell_numbers, read_manifest
-from dovision.io.images import BadFile
 from dovision.io.paths import outside
-from dovision.runtime.progress import DISPLAY
 from dovision.types import SPLITS
 
 log = logging.getLogger(__name__)
-_DECODED = 16  # files that are decoded where only headers are checked, about
 _MISSING = ("", "nan", "none", "null", "na", "n/a", "<na>")
 NAME, FILE, NUMBER = f"{MADE}name", f"{MADE}file", f"{MADE}number"
+_OPTIONAL = {  # role of a column: usual names, without case and signs, and what is done without it
+    "patient": (
+        "patient patients patientid patientnumber patientname subject subjectid participantid personid pid",
+        "each image counts as a patient of its own",
+    ),
+    "split": ("split splits set subset partition phase fold datasplit dataset", "splits are cut by a seed"),
+    "mask": ("mask masks maskpath maskfile maskfilename segmentation segmentationpath", "images have no masks"),
+    "slice": ("", ""),
+}
+_BOXES = ("bbox", "bboxes", "box", "boxes", "boundingbox", "boundingboxes")
 
 
 class Columns(NamedTuple):
@@ -48,22 +54,49 @@ def present_columns(manifest: Manifest, columns: Columns) -> Columns:
     Raises:
         ValueError: a column that was named is not there.
     """
-    absent = {
-        role
-        for role in ("patient", "split", "slice", "mask")
-        if getattr(columns, role) == Columns._field_defaults[role] and role not in manifest.cells
-    }
-    used = columns._replace(
-        patient=None if "patient" in absent else columns.patient,
-        split=None if "split" in absent else columns.split,
-        slice=None if "slice" in absent else columns.slice,
-        mask=None if "mask" in absent else columns.mask,
-    )
-    for role in ("path", "patient", "split", "slice", "mask"):
-        name = getattr(used, role)
-        for own in name.values() if isinstance(name, Mapping) else [name] if name else []:
-            manifest.column(str(own), f"columns.{role}")
+    unset = [role for role in _OPTIONAL if getattr(columns, role) == Columns._field_defaults[role]]
+    absent: dict[str, Any] = {role: None for role in unset if role not in manifest.cells}
+    used = columns._replace(**absent)
+    for role in ("path", *_OPTIONAL):
+        names = getattr(used, role)
+        for name in names.values() if isinstance(names, Mapping) else [names] if names else []:
+            manifest.column(str(name), f"columns.{role}")
     return used
+
+
+def warn_of_unread(
+    manifest: Manifest, stated: Columns, used: Columns, classes: Sequence[str], other_masks: bool, other_boxes: bool
+) -> None:
+    """A line in the log about each role that no column has, though one looks like it.
+
+    Args:
+        manifest: the table.
+        stated: names of its columns as they are set; None of one that is not to be used.
+        used: those that are used.
+        classes: whose names columns may have.
+        other_masks, other_boxes: whether masks and boxes come from elsewhere.
+    """
+    masks = used.mask.values() if isinstance(used.mask, Mapping) else [used.mask]
+    read = {used.path, used.label, used.patient, used.split, used.slice, *masks, *classes}
+    names = [name for name in manifest.cells if name not in read and not name.startswith(MADE)]
+    by_letters = {_letters(name): name for name in reversed(names)}
+    for role, (usual, instead) in _OPTIONAL.items():
+        alike = next((by_letters[letters] for letters in usual.split() if letters in by_letters), None)
+        absent = getattr(stated, role) is not None and getattr(used, role) is None
+        if alike is not None and absent and not (role == "mask" and other_masks):
+            text = "%s has a column %r that is not read: %s. Set 'dataset.columns.%s=%s' if it is meant"
+            log.warning(text, manifest.path, alike, instead, role, alike)
+    edges = {_letters(edge) for layout in BOX_LAYOUTS for edge in layout}
+    mixed = [name for name in names if _letters(name) in edges]
+    boxes = [name for name in names if _letters(name) in _BOXES] or (mixed if len(mixed) >= 4 else [])
+    if boxes and not other_boxes and box_columns(manifest) is None:
+        layouts = " or ".join(map(", ".join, BOX_LAYOUTS))
+        text = "%s has columns that look like boxes, %s, and are not read: name the four numbers %s"
+        log.warning(text, manifest.path, ", ".join(boxes), layouts)
+
+
+def _letters(name: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", name.lower())
 
 
 def rows_where(manifest: Manifest, where: Mapping[str, Any] | None) -> Manifest:
@@ -76,16 +109,16 @@ def rows_where(manifest: Manifest, where: Mapping[str, Any] | None) -> Manifest:
         cells = manifest.column(str(column), "where")
         wanted = {str(value) for value in (values if isinstance(values, (list, tuple)) else [values])}
         if not cells.isin(wanted).any():
-            found = checks.listed(sorted(set(cells)))
+            legal = checks.listed(sorted(set(cells)))
             raise ValueError(
-                f"where.{column} must be a value of that column, {found}, got {checks.listed(sorted(wanted))}."
+                f"where.{column} must be a value of that column, {legal}, got {checks.listed(sorted(wanted))}."
             )
         manifest = manifest.chosen(cells.isin(wanted).to_numpy())
     return manifest
 
 
 def named_rows(manifest: Manifest, path: str, number: str | None, root: Path) -> Manifest:
-    """The rows with the image's name, its file, and the number of its slice in columns of their own.
+    """The rows with the image's name, its file, and the number of its slice in columns NAME, FILE and NUMBER.
 
     Raises:
         ValueError: a path is empty or a URL, a number is no whole one.
@@ -95,15 +128,16 @@ def named_rows(manifest: Manifest, path: str, number: str | None, root: Path) ->
     manifest.refuse(
         path, cells.str.match(r"[A-Za-z][A-Za-z0-9+.-]+://"), "the path of a file, not a URL", "Fetch the files first."
     )
-    numbers = np.full(len(cells), np.nan)
+    slices: list[int | None] = [None] * len(cells)
     if number is not None:
         numbers = cell_numbers(manifest, number, "a whole number from 0 on", whole=True)
-    slices = [None if np.isnan(each) else int(each) for each in numbers]
-    posix = _names(cells, root)
-    names = [name if own is None else f"{name}#{own}" for name, own in zip(posix, slices, strict=True)]
+        slices = [None if np.isnan(value) else int(value) for value in numbers]
+    names = [
+        name if value is None else f"{name}#{value}" for name, value in zip(_names(cells, root), slices, strict=True)
+    ]
     files = [str(root / cell) for cell in cells]
-    made = manifest.cells.assign(**{NAME: names, FILE: files, NUMBER: pd.Series(slices, cells.index, dtype=object)})
-    return manifest._replace(cells=made)
+    made = {NAME: names, FILE: files, NUMBER: pd.Series(slices, cells.index, dtype=object)}
+    return manifest._replace(cells=manifest.cells.assign(**made))
 
 
 def refuse_outside(manifest: Manifest, path: str, root: Path, folder: Path) -> None:
@@ -124,20 +158,19 @@ def _names(cells: Iterable[str], root: Path) -> list[str]:
 
     It is relative to the root, or whole where the path is, and lies elsewhere.
     """
-    base, own = str(root), os.path.realpath(root)
-    folders: dict[str, str] = {}  # where they really lie, by their path
+    real_folder = lru_cache(None)(os.path.realpath)
+    real_root = os.path.realpath(root)
     first: dict[str, str] = {}
     names = []
     for cell in cells:
-        folder, file = os.path.split(os.path.join(base, cell))
-        if folder not in folders:
-            folders[folder] = os.path.realpath(folder)
-        real = os.path.join(folders[folder], file)
+        path = os.path.join(str(root), cell)
+        folder, file = os.path.split(path)
+        real = os.path.join(real_folder(folder), file)
         if real not in first:
-            inside = real.startswith(os.path.join(own, ""))
-            whole = real if inside or ".." in Path(cell).parts else os.path.normpath(os.path.join(base, cell))
-            name = whole if os.path.isabs(cell) and not inside else os.path.relpath(whole, own if inside else base)
-            first[real] = name.replace(os.sep, "/")
+            inside = real.startswith(os.path.join(real_root, ""))
+            whole = real if inside or ".." in Path(cell).parts else os.path.normpath(path)
+            relative = os.path.relpath(whole, real_root if inside else root)
+            first[real] = (whole if os.path.isabs(cell) and not inside else relative).replace(os.sep, "/")
         names.append(first[real])
     return names
 
@@ -150,20 +183,18 @@ def one_row_an_image(manifest: Manifest, path: str) -> Manifest:
     """
     edges = box_columns(manifest)
     first = manifest.cells.groupby(NAME, sort=False).head(1)
-    repeated = manifest.cells[NAME].duplicated()
+    repeated = manifest.cells[NAME].duplicated().to_numpy()
     if edges is None:
         manifest.refuse(path, repeated, "an image that no other row has", "Leave one of the rows out.")
     else:
         _refuse_equal_boxes(manifest, path, edges)
     of_first = first.set_index(NAME).loc[manifest.cells[NAME]]
     for column in manifest.cells.columns.difference([*(edges or ()), NAME, FILE, NUMBER], sort=False):
-        other = repeated.to_numpy() & (manifest.cells[column].to_numpy() != of_first[column].to_numpy())
+        other = repeated & (manifest.cells[column].to_numpy() != of_first[column].to_numpy())
         if other.any():
-            place = int(other.argmax())
-            name = manifest.cells[NAME].iloc[place]
-            rule = (
-                f"{of_first[column].iloc[place]!r}, as in row {first.index[first[NAME] == name][0]} of the same image"
-            )
+            row = int(other.argmax())
+            number = first.index[first[NAME] == manifest.cells[NAME].iloc[row]][0]
+            rule = f"{of_first[column].iloc[row]!r}, as in row {number} of the same image"
             manifest.refuse(column, other, rule, "Further rows of an image may have other boxes alone.")
     return manifest._replace(cells=first)
 
@@ -185,7 +216,7 @@ def boxes_of_images(
     records: pd.DataFrame,
     classes: Sequence[str],
     columns: Columns = Columns(),  # noqa: B008
-    known: Collection[str] | None = None,
+    other_names: Collection[str] = (),
 ) -> pd.DataFrame:
     """The boxes of a table that has a row a box, as of `file_boxes`.
 
@@ -195,7 +226,7 @@ def boxes_of_images(
         records: the images, as of `FileImages`.
         classes: those that a box may speak for.
         columns: names of the table's columns; of these path, slice, label and box_label count.
-        known: names that a box may have, besides those of the records; None: no others.
+        other_names: that a box may have, besides those of the records.
 
     Raises:
         FileNotFoundError: there is no such table.
@@ -206,19 +237,19 @@ def boxes_of_images(
     table = named_rows(table, columns.path, number, root)
     names = table.cells[NAME]
     _refuse_equal_boxes(table, columns.path, box_columns(table) or ())
-    wrong = ~names.isin(records["name"]) & ~names.isin(known or ())
+    wrong = ~names.isin(records["name"]) & ~names.isin(other_names)
     table.refuse(columns.path, wrong, "the path of an image of the dataset")
-    own = columns.label if columns.box_label is None else columns.box_label
+    label = columns.label if columns.box_label is None else columns.box_label
     if columns.box_label is not None:
         table.column(columns.box_label, "columns.box_label")
-    elif own not in table.cells:
+    elif label not in table.cells:
         log.warning(
             "%s has no column %r: its boxes speak for no class. Name that of their labels in dataset.columns.box_label",
             path,
-            own,
+            label,
         )
-        own = None
-    labels = pd.Series("", names.index) if own is None else table.cells[own]
+        label = None
+    labels = pd.Series("", names.index) if label is None else table.cells[label]
     return file_boxes(table, records, names, labels, classes)
 
 
@@ -245,36 +276,31 @@ def given_splits(
         _refuse_written_otherwise(manifest, patient)
     if split is None:
         return None
-    meant = _split_names(names or {})
-    if not meant:
+    split_of: dict[str, str] = {}
+    for meant, written in (names or {}).items():
+        checks.choice("splits", meant, SPLITS)
+        for name in written if isinstance(written, (list, tuple)) else [written]:
+            if name is not None and split_of.setdefault(str(name), meant) != meant:
+                others = f"{split_of[str(name)]} and {meant}"
+                raise ValueError(f"splits must have different names, got {name!r} for {others}.")
+    if not split_of:
         raise ValueError(
             f"splits must name some of train, val and test in the column {split!r}, got {names}. Set "
             "dataset.columns.split=null to have them cut."
         )
-    written = manifest.cells[split]
-    wrong = ~written.isin(meant)
+    cells = manifest.cells[split]
+    wrong = ~cells.isin(split_of)
     if wrong.any():
-        if (written == "").any():
-            manifest.refuse(split, written == "", "a split", "Give it one, or leave such rows out with dataset.where.")
-        legal, own = [*meant], probable_splits(written[wrong].unique()) or {"val": "NAME"}
+        if (cells == "").any():
+            manifest.refuse(split, cells == "", "a split", "Give it one, or leave such rows out with dataset.where.")
+        legal, probable = [*split_of], probable_splits(cells[wrong].unique()) or {"val": "NAME"}
         manifest.refuse(
             split,
             wrong,
             " or ".join([*filter(None, [", ".join(legal[:-1])]), legal[-1]]),
-            f"Set 'dataset.splits={as_setting(own)}', or dataset.columns.split=null to have them cut.",
+            f"Set 'dataset.splits={as_setting(probable)}', or dataset.columns.split=null to have them cut.",
         )
-    return list(written.map(meant))
-
-
-def _split_names(names: Mapping[str, Any]) -> dict[str, str]:
-    """The split that is meant by each name of the column."""
-    meant: dict[str, str] = {}
-    for own, theirs in names.items():
-        checks.choice("splits", own, SPLITS)
-        for name in theirs if isinstance(theirs, (list, tuple)) else [theirs]:
-            if name is not None and meant.setdefault(str(name), own) != own:
-                raise ValueError(f"splits must have different names, got {name!r} for {meant[str(name)]} and {own}.")
-    return meant
+    return list(cells.map(split_of))
 
 
 def _refuse_written_otherwise(manifest: Manifest, patient: str) -> None:
@@ -284,60 +310,22 @@ def _refuse_written_otherwise(manifest: Manifest, patient: str) -> None:
     first = cells.groupby(number, sort=False).transform("first")
     wrong = (cells != first).to_numpy()
     if wrong.any():
-        own = first.iloc[int(wrong.argmax())]
-        rule = f"{own!r}, as in row {first.index[cells == own][0]}, if it is the same patient"
+        written = first.iloc[int(wrong.argmax())]
+        rule = f"{written!r}, as in row {first.index[cells == written][0]}, if it is the same patient"
         manifest.refuse(patient, wrong, rule, "Write each patient's number in one way.")
-
-
-def checked_files(
-    manifest: Manifest, path: str, decoding: Decoding, decode: bool, root: Path
-) -> list[ImageHeader | str]:
-    """Size of each row's image, or what is wrong with its file; with a progress bar.
-
-    Args:
-        manifest: rows with their files.
-        path: the column of paths.
-        decoding: as they are read.
-        decode: whether files are decoded to their end; if not, some are, all over the table.
-        root: that paths are relative to.
-    """
-    cells = manifest.cells
-    step = 1 if decode else max(1, len(cells) // _DECODED)
-
-    def checked(place: int) -> ImageHeader | str:
-        own, number = Path(cells[FILE].iloc[place]), cells[NUMBER].iloc[place]
-        if own.is_dir():
-            return manifest.error(path, place, "the path of a file", "It is a folder.")
-        try:
-            header = decoding.header(own, number)
-            if place % step == 0:
-                image = decoding.pixels(own, 3, number)
-                height, width = image.shape[1:]
-                header = header._replace(
-                    height=height, width=width, dark=decoding.is_dark(own, image), colour=is_colour(image)
-                )
-            return header
-        except FileNotFoundError:
-            remedy = meant_path(cells[path].iloc[place], root)
-            return manifest.error(path, place, "the path of a file that is there", remedy)
-        except BadFile as error:
-            return manifest.error(path, place, "a whole image", f"It is {str(error).rstrip('.')}.")
-
-    with ThreadPoolExecutor() as pool:  # decoding leaves Python's lock
-        return list(DISPLAY.track(pool.map(checked, range(len(cells))), "checking images", "files", len(cells)))
 
 
 def meant_path(cell: str, root: Path) -> str:
     """A sentence with the file below a root that a path was probably meant to be; "" if there is none."""
-    parts = cell.replace("\\", "/").split("/")
-    for start in range(len(parts)):  # a path of another machine, or from the working directory
-        found = root.joinpath(*parts[start:])
-        alike = found.name if found.is_file() else _alike(found.parent, found.name)
-        if alike:
-            own = "/".join([*parts[start:-1], alike])
-            same = unicodedata.normalize("NFC", own) == unicodedata.normalize("NFC", cell)
+    names = cell.replace("\\", "/").split("/")
+    for start in range(len(names)):  # a path of another machine, or from the working directory
+        path = root.joinpath(*names[start:])
+        name = path.name if path.is_file() else _alike(path.parent, path.name)
+        if name:
+            meant = "/".join([*names[start:-1], name])
+            same = unicodedata.normalize("NFC", meant) == unicodedata.normalize("NFC", cell)
             form = " (the same letters in another Unicode form)" if same else ""
-            return f"Did you mean {own!r}{form}, relative to {root}?"
+            return f"Did you mean {meant!r}{form}, relative to {root}?"
     return ""
 
 
@@ -350,8 +338,8 @@ def _alike(folder: Path, name: str) -> str:
 @lru_cache(1)
 def _names_by_folded(folder: Path) -> dict[str, str]:
     """Names of a folder's files, folded, with their suffix and without it."""
-    names = [own for own in sorted(os.listdir(folder)) if (folder / own).is_file()] if folder.is_dir() else []
-    return {_folded(Path(own).stem): own for own in names} | {_folded(own): own for own in names}
+    names = [name for name in sorted(os.listdir(folder)) if (folder / name).is_file()] if folder.is_dir() else []
+    return {_folded(Path(name).stem): name for name in names} | {_folded(name): name for name in names}
 
 
 def _folded(name: str) -> str:
