@@ -12,7 +12,7 @@ import pytest
 @pytest.fixture
 def campaign(monkeypatch):
     """The script, as a module."""
-    monkeypatch.syspath_prepend(Path(__file__).parents[1] / "checks" / "faults")
+    monkeypatch.syspath_prepend(Path(__file__).parents[2] / "checks" / "faults")
     module = importlib.import_module("campaign")
     monkeypatch.setattr(module, "JOBS", [(1, 1), (2, 1), (3, 1)])
     monkeypatch.setattr(module, "SETTINGS", (*module.SETTINGS, "intervention.columns=1"))

@@ -12,7 +12,7 @@ from torch import nn
 from dovision.interfaces import Classifier
 from dovision.types import Task
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
@@ -89,14 +89,6 @@ def test_a_gate_of_another_machine_is_refused(peers, tmp_path):
     assert table.earlier_rows(gate, "one") == [row()]
     with pytest.raises(SystemExit, match=r"of this machine \(another\), got one of one"):
         table.earlier_rows(gate, "another")
-
-
-def test_quick_does_not_pass_over_other_options(peers, monkeypatch, capsys):
-    table = importlib.import_module("table")
-    monkeypatch.setattr(sys, "argv", ["table.py", "--quick", "--models", "vgg16", "--threads", "2"])
-    with pytest.raises(SystemExit):
-        table.main()
-    assert "--quick sets --models, --threads itself" in capsys.readouterr().err
 
 
 def test_the_chunk_of_a_peer_is_the_fastest_of_those_that_it_can_make(peers, monkeypatch):

@@ -13,7 +13,7 @@ import pytest
 
 from dovision.store.run_record import read_sweep
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted((ROOT / "docs" / "extend").glob("[a-z]*.md"))
 BLOCK = re.compile(r"```(?:python|yaml)\n# (\S+\.(?:py|yaml)|in a notebook)\n(.*?)```", re.DOTALL)
 IN_BOTH_MODES = """

@@ -13,7 +13,7 @@ import pytest
 
 from dovision.store.run_record import read_sweep
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "how-to" / "lightning.md").read_text()
 SCRIPT = re.search(r"```python\n(.*?)```", PAGE, re.DOTALL)[1]
 ONE, TWO = 'accelerator="cpu", ', 'accelerator="cpu", devices=2, strategy="ddp", '

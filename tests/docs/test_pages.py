@@ -14,9 +14,9 @@ from hydra.core.override_parser.types import Override
 from dovision.config.errors import configuration_folder
 from dovision.config.sources import HYDRA_DEFAULTS
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 OUTER = ["README.md", "CONTRIBUTING.md", "CODE_OF_CONDUCT.md", "CHANGELOG.md", "SECURITY.md"]
-EXTEND = sorted((ROOT / "docs" / "extend").glob("*.md"))  # whose examples tests/test_docs.py runs
+EXTEND = sorted((ROOT / "docs" / "extend").glob("*.md"))  # whose examples tests/docs/test_extend.py runs
 MADE = re.compile(r"(docs/)?(_build|reference/(api|configuration))/")  # by make docs
 DOCS = [
     path
@@ -52,10 +52,7 @@ def first(override: Override) -> str:
 
 
 def test_the_pages_show_commands_and_python():
-    assert len(COMMANDS) > 30
-    assert len(EXPERIMENTS) > 5
-    assert len(RUN) > 10
-    assert "README.md" in PYTHON
+    assert (len(COMMANDS) > 30, len(EXPERIMENTS) > 5, len(RUN) > 10, "README.md" in PYTHON) == (True,) * 4
 
 
 @pytest.mark.slow
@@ -112,14 +109,3 @@ def test_every_file_that_is_linked_exists(page):
     assert [
         link for link in links if not re.match(r"\w+://", link) and not (here / link).exists() and not MADE.match(link)
     ] == []
-
-
-def test_readme_is_short_and_its_pictures_are_light():
-    assert len(TEXTS["README.md"].splitlines()) <= 150
-    assert all(path.stat().st_size < 300_000 for path in (ROOT / "docs").rglob("*") if path.suffix in (".png", ".svg"))
-
-
-def test_every_question_has_its_page():
-    linked = re.findall(r"\]\((\w+\.md)\)", TEXTS["docs/how-to/index.md"])
-    assert sorted([*linked, "index.md"]) == sorted(path.name for path in (ROOT / "docs" / "how-to").glob("*.md"))
-    assert len(linked) >= 20

@@ -21,7 +21,7 @@ from made_runs import write_map_run
 from made_scores import write_scores
 from programs import program
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 TEXTS = sorted((ROOT / "docs" / "results").glob("*.md.j2"))
 
 
