@@ -13,17 +13,16 @@ def fails():
 
 @pytest.mark.parametrize(("question", "reason"), [(fails, "no route"), (lambda: time.sleep(2), "no answer within 0.1")])
 def test_one_warning_and_no_more_questions(question, reason, caplog):
-    service, asked = Service("W&B", 0.1), []
+    service, answers = Service("W&B", 0.1), []
     assert service.ask(lambda: 3) == 3
     began = time.monotonic()
     assert service.ask(question) is None
-    assert service.ask(asked.append, 1) is None
+    assert service.ask(answers.append, 1) is None
     assert time.monotonic() - began < 1
     assert service.down
-    assert asked == []
-    assert [record.message.partition(":")[0] for record in caplog.records] == [
-        "W&B failed, and the job goes on without it"
-    ]
+    assert answers == []
+    warned = [record.message.partition(":")[0] for record in caplog.records if record.name.startswith("dovision.")]
+    assert warned == ["W&B failed, and the job goes on without it"]  # the threads of other tests may log, too
     assert reason in caplog.text
 
 

@@ -210,18 +210,33 @@ def test_a_job_continues_its_run_until_it_is_completed(job_loggers, tmp_path, of
 
 
 @pytest.mark.slow
-def test_a_run_of_the_user_is_neither_taken_nor_ended(job_loggers, tmp_path):
+@pytest.mark.parametrize("trouble", [None, "fails in the middle", "hangs in the middle", "begins too late"])
+def test_a_run_of_the_user_is_neither_taken_nor_ended_nor_is_ours_given_to_the_user(
+    trouble, job_loggers, tmp_path, monkeypatch
+):
+    """W&B gives a run that is still open to whoever asks for one, so a job must not leave it open, in trouble either."""
     import wandb
 
     with wandb.init(mode="offline", dir=str(tmp_path / "own"), settings={"silent": True}) as own:
         for _ in range(2):
-            (logger,) = job_loggers("wandb")
-            logger.log_metrics({"loss": 0.5}, 1)
+            (logger,) = job_loggers("wandb", **({"patience": 1} if trouble else {}))
+            with monkeypatch.context() as patch:
+                if trouble and "middle" in trouble:
+                    logger.experiment  # noqa: B018  (the run begins)
+                    patch.setattr("wandb.Run.log", lambda *_, **__: init(trouble.split()[0])())
+                elif trouble:
+                    begin = wandb.init
+                    patch.setattr("wandb.init", lambda **settings: (time.sleep(1.5), begin(**settings))[1])
+                logger.log_metrics({"loss": 0.5}, 1)
+                if trouble == "begins too late":
+                    time.sleep(3)
             assert logger.experiment.id != own.id
             logger.finish(failed=False)
         assert wandb.run is own
         own.log({"mine": 1})
         assert own.summary["mine"] == 1
+    with wandb.init(mode="offline", dir=str(tmp_path / "next"), settings={"silent": True}) as following:
+        assert wandb.run is following
 
 
 def init(trouble):
@@ -258,10 +273,12 @@ def test_trouble_neither_fails_nor_stalls_a_job(trouble, copy, dovision_evaluate
 
 @pytest.mark.slow
 def test_a_server_that_cannot_be_reached_is_given_up(job_loggers, monkeypatch, caplog, tmp_path):
-    monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
+    """A closed port of this machine, set for the run itself: W&B reads the environment once in a process."""
     monkeypatch.setenv("WANDB_API_KEY", KEY)
     began = time.monotonic()
-    (logger,) = job_loggers("wandb", mode="online", patience=3, config={"seed": 0})
+    (logger,) = job_loggers("wandb", mode="online", patience=3)
+    logger._wandb_init["settings"]["base_url"] = "http://127.0.0.1:9"
+    logger.log_hyperparams({"seed": 0})
     logger.log_metrics({"loss": 0.5}, step=1)
     logger.finish(failed=False)
     assert time.monotonic() - began < 6

@@ -11,6 +11,7 @@ from typing import Any
 from dovision import checks
 
 log = logging.getLogger(__name__)
+LAST_CALL = 1.0  # seconds that a service which is down may take to end a run
 
 
 class Service:
@@ -28,8 +29,13 @@ class Service:
 
     def ask(self, question: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """The answer; None if there is none, with a warning the first time, or was none before."""
-        if self.down:
-            return None
+        return None if self.down else self._call(self.patience, question, *args, **kwargs)
+
+    def end(self, last_call: Callable[[], Any]) -> None:
+        """Make the last call, which releases what the service's client holds, even where the service is down."""
+        self._call(LAST_CALL if self.down else self.patience, last_call)
+
+    def _call(self, seconds: float, question: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         answers: list[Any] = []
         errors: list[Exception] = []
 
@@ -41,7 +47,7 @@ class Service:
 
         thread = Thread(target=attempt, daemon=True)
         thread.start()
-        thread.join(self.patience)
+        thread.join(seconds)
         if answers or self.down:
             return answers[0] if answers else None
         self.down = True

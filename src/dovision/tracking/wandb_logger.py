@@ -125,7 +125,11 @@ class WandbLogger(pl.loggers.WandbLogger):
         if self._experiment is None:  # Lightning's own property would take any run of this process
             if "x_transaction_log_flush_interval" in wandb.Settings.model_fields:  # from 0.31 on
                 self._wandb_init["settings"]["x_transaction_log_flush_interval"] = FLUSH_INTERVAL
-            self._experiment = wandb.init(**self._wandb_init)
+            begun = wandb.init(**self._wandb_init)
+            if self.service.down:  # it has come too late: a run that stays open would be given to the user's wandb.init
+                begun.finish(exit_code=1)
+                return DummyLogger().experiment
+            self._experiment = begun
             self._experiment.define_metric(STEP)
             self._experiment.define_metric("*", step_metric=STEP, step_sync=True)
             if self._wandb_init["mode"] != "disabled":
@@ -134,14 +138,11 @@ class WandbLogger(pl.loggers.WandbLogger):
 
     def finish(self, failed: bool) -> None:
         """End the run, as failed or finished."""
-        self._finish(failed)
+        run = self._experiment
+        if run is not None:
+            self.service.end(lambda: run.finish(exit_code=int(failed)))
         if not failed:
             self._open_run.close()
-
-    @patient
-    def _finish(self, failed: bool) -> None:
-        if self._experiment is not None:
-            self._experiment.finish(exit_code=int(failed))
 
     @patient
     def log_run(self, run: Run, figures: Sequence[ReportFigure]) -> None:
