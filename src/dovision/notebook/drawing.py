@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from dovision.report.figures.gallery import short_probability
-from dovision.report.figures.overlay import OverlayPanel, overlay
+from dovision.report.image_overlay import OverlayPanel, draw_picture, overlay
 from dovision.report.plots import draw_means, name_rows, panel_rows
 from dovision.report.style import DIVERGING, LINE, PAPER, SMALL, canvas, shortened, styled
 from dovision.store.display_names import display_name
@@ -71,7 +71,7 @@ def pictures_by_condition(rows: pd.DataFrame, folder: Path, classes: Sequence[st
     for row in rows.to_dict("records"):
         axes = panels[conditions.index(row["condition"]), samples.index(row["sample"])]
         picture = load_thumbnail(thumbnail_path(folder, row["sample"], row["condition"]))
-        axes.imshow(picture, cmap="gray", vmin=0, vmax=255, interpolation="none")
+        draw_picture(axes, picture)
         axes.set(xticks=[], yticks=[])
         predicted = f"{shortened(classes[int(row['prediction'])], 16)} ({short_probability(row['probability'])})"
         axes.set_xlabel(predicted, fontsize=SMALL, weight="bold" if row["success"] is True else "normal")

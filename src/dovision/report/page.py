@@ -27,6 +27,7 @@ from dovision.identity.differences import mixed
 from dovision.report.explorer import explorer
 from dovision.report.figures.overlay import OVERLAY
 from dovision.report.figures.results import MEANING
+from dovision.report.image_overlay import page_variables
 from dovision.report.inline_assets import SizeBudget, lighter
 from dovision.report.report_figure import Caption, ReportFigure, missing_intervals, setup_sentence
 from dovision.report.style import CSV, BestText, inline_svg
@@ -107,8 +108,8 @@ class Details:
 
 
 def style_sheet() -> str:
-    """Styles of the page, as CSS: colours for light and dark, type, tables."""
-    return _template("page.css")
+    """Styles of the page, as CSS: colours for light and dark, of effects and outlines, type, tables."""
+    return page_variables() + _template("page.css")
 
 
 def _template(name: str) -> str:

@@ -13,7 +13,6 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
-from PIL import Image
 
 from dovision.functional.intervals import has_quantile
 from dovision.report.style import (
@@ -31,7 +30,6 @@ from dovision.report.style import (
     styled,
 )
 from dovision.store.display_names import display_name
-from dovision.store.thumbnails import Picture
 
 # They know nothing of the classifier; drawn in grey.
 REFERENCE_MAPS = ("random_map", "center_map", "edge_map", "brightness_map")
@@ -230,11 +228,6 @@ def _heat_map_panels(panels: Mapping[str, pd.DataFrame]) -> tuple[Figure, list[A
     drawn[0].set_yticks(np.arange(len(tables[0])) + 0.5, shortened_apart(tables[0].index, 34))
     drawn[0].set_ylim(len(tables[0]), 0)
     return figure, drawn
-
-
-def in_grey(picture: Picture) -> Picture:
-    """The luma (ITU-R BT.601) of an image of 8 bits, shape (H, W), from (H, W) or (H, W, 3)."""
-    return picture if picture.ndim == 2 else np.asarray(Image.fromarray(picture).convert("L"))
 
 
 def contrasting(background: tuple[float, float, float, float]) -> str:

@@ -17,15 +17,15 @@ import pytorch_lightning as pl
 from pytorch_lightning.loggers.logger import DummyLogger
 
 from dovision import checks
-from dovision.functional.geometry import stack
 from dovision.report.figures.gallery import GALLERY
+from dovision.report.image_overlay import unit_values
 from dovision.report.report_figure import ReportFigure
 from dovision.runtime.process_state import is_rank_zero
 from dovision.store.map_tables import read_box_table
 from dovision.store.run_record import Run
-from dovision.store.tables import boxes_of, has_rows, largest_effect, read_samples
+from dovision.store.tables import has_rows, largest_effect, read_samples
 from dovision.store.thumbnails import Picture, load_thumbnail, thumbnail_path
-from dovision.store.unit_masks import UnitMasks, masks_of, read_masks, read_object_masks
+from dovision.store.unit_masks import UnitMasks, read_masks, read_object_masks
 from dovision.tracking.open_run import OpenRun
 from dovision.tracking.patience import Service, patient
 from dovision.tracking.payload import TABLE_ROWS, effect_histogram, figure_files
@@ -215,9 +215,7 @@ def layered(folder: Path, effects: pd.DataFrame) -> Iterator[Layered]:
 
 
 def _levels(picture: Picture, units: pd.DataFrame, largest: float, masks: UnitMasks) -> npt.NDArray[np.uint8]:
-    height, width = picture.shape[:2]
-    shares = (units["effect"] / largest).tolist()
-    share = stack(height, width, boxes_of(units), shares, np.nan, masks_of(units, masks))
+    share = unit_values(units.assign(share=units["effect"] / largest), "share", picture.shape, np.nan, masks)
     return np.where(np.isnan(share), 0, 1 + np.digitize(share, EDGES)).astype(np.uint8)
 
 

@@ -11,13 +11,10 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from matplotlib import colormaps
-from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Normalize
 from PIL import Image
 
-from dovision.report.figures.overlay import painted_effects
-from dovision.report.style import EFFECT_COLOURS, LINE, SMALL, canvas, shortened, styled
+from dovision.report.image_overlay import colour_bar, draw_over, draw_picture, framed, painted_effects
+from dovision.report.style import SMALL, canvas, shortened, styled
 from dovision.store.spreadsheet import guarded
 from dovision.types import Mask
 from dovision.view.image_effects import ClassRow
@@ -77,17 +74,15 @@ def picture_of(panels: Sequence[Panel], limit: float, target: str, note: str) ->
     figure = canvas(0.8 + 1.6 * len(panels), 2.0, pictures=True)
     drawn = figure.subplots(1, len(panels), squeeze=False)[0]
     for axes, panel in zip(drawn, panels, strict=True):
-        axes.imshow(panel.image, cmap="gray", vmin=0, vmax=255, interpolation="none")
+        draw_picture(axes, panel.image)
         if panel.effects is not None:
-            axes.imshow(painted_effects(panel.effects, limit), interpolation="none")
+            draw_over(axes, panel.effects, limit)
         if panel.region is not None and not panel.region.all():
             axes.contour(panel.region, levels=[0.5], colors=["#E69F00"], linewidths=0.9)
-        axes.set(xticks=[], yticks=[])
+        framed(axes)
         axes.set_title(panel.title, fontsize=SMALL)
-        axes.spines[:].set(visible=True, color=LINE)
     if any(panel.effects is not None for panel in panels):
-        scale = ScalarMappable(Normalize(-limit, limit), colormaps[EFFECT_COLOURS])
-        figure.colorbar(scale, ax=list(drawn), label=shortened(f"effect on {target}", 30), aspect=20, pad=0.02)
+        colour_bar(figure, list(drawn), limit, shortened(f"effect on {target}", 30), aspect=20, pad=0.02)
     held = io.BytesIO()
     figure.savefig(held, format="png", dpi=200, metadata={"Software": None, "Description": note})
     return held.getvalue()

@@ -6,19 +6,16 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pandas as pd
-from matplotlib import colormaps
-from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
-from dovision.functional.geometry import stack
 from dovision.functional.intervals import EFFECT_INTERVALS, LEVEL, holm
+from dovision.report.image_overlay import colour_bar, colours_of, draw_beside, edges, framed, unit_values
 from dovision.report.plots import contrasting
 from dovision.report.report_figure import ReportFigure, caption, images
-from dovision.report.style import EFFECT_COLOURS, LINE, SIGN, SMALL, canvas, shortened_apart, styled
+from dovision.report.style import SIGN, SMALL, canvas, shortened_apart, styled
 from dovision.store.display_names import display_name
 from dovision.store.run_record import Run
-from dovision.store.tables import boxes_of, read_effects, read_samples
+from dovision.store.tables import read_effects, read_samples
 from dovision.store.thumbnails import load_thumbnail, samples_in_conditions, thumbnail_path
 from dovision.store.unit_masks import read_masks
 from dovision.types import Box
@@ -109,24 +106,20 @@ def average_maps(
         size: height and width of the images, in pixels.
     """
     largest = float(frame["mean"].abs().max()) or 1.0
-    scale = Normalize(-largest, largest)
     figure = canvas(0.8 + 1.1 * max(len(classes), 2), 0.35 + 1.2 * len(conditions), pictures=True)
     panels = figure.subplots(len(conditions), len(classes), squeeze=False)
     heads = shortened_apart(classes, 16)
     for (row, column), axes in np.ndenumerate(panels):
         own = frame[(frame["condition"] == conditions[row]) & (frame["class"] == classes[column])]
-        painted = stack(*size, boxes_of(own), own["mean"].tolist(), np.nan)
-        axes.imshow(painted, cmap=EFFECT_COLOURS, norm=scale, interpolation="none", extent=(0, size[1], size[0], 0))
+        draw_beside(axes, unit_values(own, "mean", size, np.nan), largest, edges(size))
         sure = own[has_dot(own)]
         middle = (sure["left"] + sure["right"]) / 2, (sure["top"] + sure["bottom"]) / 2
-        on = colormaps[EFFECT_COLOURS](scale(sure["mean"].to_numpy(float)))
+        on = colours_of(sure["mean"].to_numpy(float), largest)
         axes.scatter(*middle, s=4, linewidths=0, color=[contrasting(tuple(colour)) for colour in on])
-        axes.set(xticks=[], yticks=[])
-        axes.spines[:].set(visible=True, color=LINE)
+        framed(axes)
         if row == 0:
             axes.set_title(heads[column], fontsize=SMALL, loc="center")
     for axes, condition in zip(panels[:, 0], conditions, strict=True):
         axes.set_ylabel(display_name(condition), fontsize=SMALL)
-    colours = ScalarMappable(scale, EFFECT_COLOURS)
-    figure.colorbar(colours, ax=panels, label="average effect", aspect=20, pad=0.02)
+    colour_bar(figure, panels, largest, "average effect", aspect=20, pad=0.02)
     return figure

@@ -7,30 +7,32 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
-from typing import Any
 
 import numpy as np
 import pandas as pd
-from matplotlib import colormaps
 from matplotlib.axes import Axes
-from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
 
 from dovision.analysis.explanation_metrics import object_regions
 from dovision.findings.number_text import finer, number_text
 from dovision.functional.agreement import OK
-from dovision.functional.geometry import cell_edges, stack
+from dovision.report.image_overlay import (
+    OUTLINES,
+    colour_bar,
+    colours_of,
+    draw_beside,
+    draw_map_cells,
+    draw_picture,
+    edges,
+    framed,
+    outline_objects,
+    unit_values,
+)
 from dovision.report.report_figure import FigureComponent, ReportFigure, caption, label_names
 from dovision.report.style import (
-    COLOURS,
     DIVERGING,
-    EFFECT_COLOURS,
     INK,
-    LINE,
     PAGE,
-    PAPER,
     SIGN,
     SMALL,
     canvas,
@@ -45,7 +47,6 @@ from dovision.store.map_tables import AS_IS, MAPS_FILE, MapGrid, known_boxes, re
 from dovision.store.run_record import Run
 from dovision.store.tables import (
     CLEAN,
-    boxes_of,
     largest_effect,
     likeliest_word,
     read_effects,
@@ -53,12 +54,10 @@ from dovision.store.tables import (
     read_task,
 )
 from dovision.store.thumbnails import Picture, chosen_in_words, load_thumbnail, samples_in_conditions, thumbnail_path
-from dovision.store.unit_masks import ObjectMasks, UnitMasks, masks_of, read_masks, read_object_masks
-from dovision.types import BOX_COLUMNS, Box, Mask
+from dovision.store.unit_masks import ObjectMasks, UnitMasks, read_masks, read_object_masks
+from dovision.types import BOX_COLUMNS, Box
 
 GALLERY = "gallery"  # the figure of saved images, whose numbers are their effect maps
-OUTLINES = "yellow boxes and outlines: objects that speak for the class, light blue ones: others"
-FOR, OTHER = "#F0E442", COLOURS[5]  # boxes that speak for the class (Okabe and Ito's yellow), and the others
 
 
 @dataclass
@@ -197,26 +196,24 @@ def gallery(
     panels = figure.subplots(blocks * len(samples), 2 * across, squeeze=False)
     for axes in panels.flat:
         axes.set_axis_off()
-    scale = Normalize(-largest, largest)
     for (sample, condition), units in frame.groupby(["sample", "condition"], sort=False):
         block, column = divmod(conditions.index(condition), across)
         row = block * len(samples) + samples.index(sample)
         image, effects = panels[row, 2 * column : 2 * column + 2]
-        picture, facts = pictures[sample, condition], units.iloc[0]
-        _picture(image, picture, extent=_edges(picture))
-        image.set_xlabel(class_lines(facts, word), fontsize=SMALL, loc="left")
-        _effects(effects, picture, units, scale, masks)
+        picture, first = pictures[sample, condition], units.iloc[0]
+        extent = edges(picture.shape)
+        draw_picture(image, picture, extent=extent)
+        image.set_xlabel(class_lines(first, word), fontsize=SMALL, loc="left")
+        _effects(effects, picture, units, largest, masks)
         for axes in (image, effects)[: 1 + bool(effects.images)]:
-            outline_objects(axes, boxes[boxes["sample"] == sample], objects.get(sample, {}), facts["explained"])
-            axes.set(xlim=_edges(picture)[:2], ylim=_edges(picture)[2:])
+            outline_objects(axes, boxes[boxes["sample"] == sample], objects.get(sample, {}), first["explained"])
+            axes.set(xlim=extent[:2], ylim=extent[2:])
         if sample == samples[0]:
             image.set_title(display_name(condition), weight="bold")
         for axes in (image, effects):
             axes.set_axis_on()
-            axes.set(xticks=[], yticks=[])
-            axes.spines[:].set(visible=True, color=LINE)
-    colours = ScalarMappable(scale, EFFECT_COLOURS)
-    figure.colorbar(colours, ax=panels, label="effect on the class", shrink=0.9, aspect=30, pad=0.01)
+            framed(axes)
+    colour_bar(figure, panels, largest, "effect on the class", shrink=0.9, aspect=30, pad=0.01)
     return figure
 
 
@@ -236,27 +233,16 @@ def short_probability(value: float) -> str:
     return number_text(value, finer(".2f", value))
 
 
-def _edges(picture: Picture) -> tuple[int, int, int, int]:
-    """Left, right, bottom and top of a picture, in pixels."""
-    return 0, picture.shape[1], picture.shape[0], 0
-
-
-def _picture(axes: Axes, picture: Picture, **place: Any) -> None:
-    axes.imshow(picture, cmap="gray", vmin=0, vmax=255, interpolation="none", **place)
-
-
-def _effects(axes: Axes, picture: Picture, units: pd.DataFrame, scale: Normalize, masks: UnitMasks) -> None:
+def _effects(axes: Axes, picture: Picture, units: pd.DataFrame, largest: float, masks: UnitMasks) -> None:
     placed = units.dropna(subset=["top"])
     if len(placed):
-        height, width = picture.shape[:2]
-        effects = placed["effect"].tolist()
-        painted = stack(height, width, boxes_of(placed), effects, np.nan, masks_of(placed, masks))
-        axes.imshow(painted, cmap=EFFECT_COLOURS, norm=scale, interpolation="none", extent=_edges(picture))
+        values = unit_values(placed, "effect", picture.shape, np.nan, masks)
+        draw_beside(axes, values, largest, edges(picture.shape))
         return
-    place, effects = np.arange(len(units)), units["effect"].to_numpy()
-    axes.bar(place, effects, width=0.9, color=colormaps[EFFECT_COLOURS](scale(effects)), edgecolor=INK, linewidth=0.3)
+    numbers, effects = np.arange(len(units)), units["effect"].to_numpy()
+    axes.bar(numbers, effects, width=0.9, color=colours_of(effects, largest), edgecolor=INK, linewidth=0.3)
     axes.axhline(0, color=INK, linewidth=0.6)
-    axes.set(ylim=(scale.vmin, scale.vmax), box_aspect=1)
+    axes.set(ylim=(-largest, largest), box_aspect=1)
     axes.set_xlabel(f"units 1 to {len(units)}", fontsize=SMALL, loc="right")
 
 
@@ -291,21 +277,20 @@ def map_gallery(
     for block, own in zip(panels.reshape(len(blocks), len(pictures), across + 1), blocks, strict=True):
         for row, (sample, picture) in zip(block, pictures.items(), strict=True):
             maps = frame[frame["sample"] == sample].set_index("explainer")
-            label, edges = maps["explained"].iloc[0], _edges(picture)
-            _picture(row[0], picture, extent=edges)
+            label, extent = maps["explained"].iloc[0], edges(picture.shape)
+            draw_picture(row[0], picture, extent=extent)
             row[0].set_xlabel(class_lines(maps.iloc[0]), fontsize=SMALL, loc="left")
             for axes, explainer in zip(row[1:], own, strict=False):
-                _map(axes, maps.loc[explainer], grid, edges, largest.get(explainer, 1.0))
+                _map(axes, maps.loc[explainer], grid, extent, largest.get(explainer, 1.0))
             for axes in row[: len(own) + 1]:
                 axes.set_axis_on()
                 outline_objects(axes, boxes[boxes["sample"] == sample], masks.get(sample, {}), label)
-                axes.set(xticks=[], yticks=[], xlim=edges[:2], ylim=edges[2:], aspect="equal")
-                axes.spines[:].set(visible=True, color=LINE)
+                axes.set(xlim=extent[:2], ylim=extent[2:], aspect="equal")
+                framed(axes)
         for axes, title in zip(block[0], ["image", *own], strict=False):
             lines = textwrap.fill(display_name(title), 14, break_long_words=False)
             axes.set_title(lines, fontsize=SMALL, loc="center")
-    colours = ScalarMappable(Normalize(-1, 1), DIVERGING)
-    figure.colorbar(colours, ax=panels, label="evidence, relative to the explainer's largest", aspect=40, pad=0.01)
+    colour_bar(figure, panels, 1, "evidence, relative to the explainer's largest", DIVERGING, aspect=40, pad=0.01)
     return figure
 
 
@@ -328,28 +313,8 @@ def _block_inches(explainers: int, across: int, images: int) -> tuple[float, flo
     return 0.6 + 1.15 * (across + 1), -(-explainers // across) * (0.35 + 1.3 * images)
 
 
-def _map(axes: Axes, row: pd.Series, grid: MapGrid, edges: tuple[int, int, int, int], largest: float) -> None:
+def _map(axes: Axes, row: pd.Series, grid: MapGrid, extent: tuple[int, int, int, int], largest: float) -> None:
     if row["state"] != OK:
-        axes.text(edges[1] / 2, edges[2] / 2, row["state"], ha="center", va="center", fontsize=SMALL, color=INK)
+        axes.text(extent[1] / 2, extent[2] / 2, row["state"], ha="center", va="center", fontsize=SMALL, color=INK)
         return
-    cells = row["cells"].reshape(grid.rows, grid.columns)
-    across, down = cell_edges(grid.width, grid.columns), cell_edges(grid.height, grid.rows)
-    axes.pcolormesh(across, down, cells, cmap=DIVERGING, vmin=-largest, vmax=largest, rasterized=True)
-
-
-def outline_objects(axes: Axes, boxes: pd.DataFrame, masks: Mapping[str, Mask], label: str) -> None:
-    """Draw outlines of objects, those that speak for a class in one colour and the others in another.
-
-    A mask that has the name of a class is drawn in place of the boxes that speak for that class.
-    """
-    below = PAPER if axes.images else INK  # so that they are legible on any image
-    shown = boxes[~boxes["label"].isin(list(masks))]
-    for spoken_for, box in zip(shown["label"], boxes_of(shown), strict=True):
-        for colour, width in ((below, 1.8), (FOR if spoken_for == label else OTHER, 1.0)):
-            place = (box.left, box.top), box.width, box.height
-            axes.add_patch(Rectangle(*place, fill=False, edgecolor=colour, linewidth=width))
-    for name, mask in masks.items():
-        height, width = mask.shape
-        across, down = np.arange(-0.5, width + 1), np.arange(-0.5, height + 1)  # middles of pixels, with a border
-        for colour, line in ((below, 1.8), (FOR if name == label else OTHER, 1.0)):
-            axes.contour(across, down, np.pad(mask, 1), levels=[0.5], colors=[colour], linewidths=line)
+    draw_map_cells(axes, row["cells"].reshape(grid.rows, grid.columns), (grid.height, grid.width), largest)

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from dovision.analysis.average_effect import average_effects
 from dovision.analysis.object_units import latent_places
 from dovision.findings.number_text import bracketed
-from dovision.report.plots import in_grey
+from dovision.report.image_overlay import draw_activity
 from dovision.report.report_figure import FigureComponent, ReportFigure, caption, span
 from dovision.report.style import LINE, SMALL, canvas, styled
 from dovision.store.activity import ACTIVITY
@@ -111,12 +111,8 @@ def latent_images(frame: pd.DataFrame, pictures: Mapping[int, Picture]) -> Figur
             panel.set(xticks=[], yticks=[])
             panel.spines[:].set(visible=place < len(own), color=LINE)
         for panel, found in zip(axes[row], own.itertuples(), strict=False):
-            height, width = pictures[found.sample].shape[:2]
-            panel.imshow(in_grey(pictures[found.sample]), cmap="gray", vmin=0, vmax=255, interpolation="none")
-            values = np.asarray(found.map, np.float32).reshape(found.rows, found.columns)
-            extent = (-0.5, width - 0.5, height - 0.5, -0.5)
-            strength = np.clip(values / max(float(values.max()), 1e-12), 0, 1) * 0.7
-            panel.imshow(values, cmap="inferno", alpha=strength, extent=extent, interpolation="nearest")
+            activity = np.asarray(found.map, np.float32).reshape(found.rows, found.columns)
+            draw_activity(panel, activity, pictures[found.sample])
             panel.set_xlabel(f"image {found.sample}: {found.largest:.2f}", fontsize=SMALL)
         first = own.iloc[0]
         axes[row, 0].set_ylabel(f"{unit}\n{first['class']}: {first['effect']:+.3f}", fontsize=SMALL)

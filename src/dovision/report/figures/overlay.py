@@ -2,39 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from matplotlib import colormaps
-from matplotlib.axes import Axes
-from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Normalize
-from matplotlib.figure import Figure
 
 from dovision.findings.map_findings import RIVALS
 from dovision.functional.agreement import OK
 from dovision.functional.effects import CLEAR_ON_LOG_ODDS, SMALL_ON_PROBABILITY
-from dovision.functional.geometry import stack
 from dovision.report.figures.gallery import (
-    OUTLINES,
     class_lines,
     explained_classes,
     on_likeliest,
-    outline_objects,
 )
-from dovision.report.plots import REFERENCE_MAPS, in_grey
+from dovision.report.image_overlay import OUTLINES, OverlayPanel, overlay, unit_values
+from dovision.report.plots import REFERENCE_MAPS
 from dovision.report.report_figure import FigureComponent, ReportFigure, caption
-from dovision.report.style import DIVERGING, EFFECT_COLOURS, LINE, SIGN, SMALL, canvas, shortened, styled
+from dovision.report.style import DIVERGING, SIGN, shortened
 from dovision.store.display_names import component_name
 from dovision.store.map_tables import AS_IS, MAPS_FILE, known_boxes, read_grid, read_maps
 from dovision.store.run_record import Run
 from dovision.store.tables import (
     CLEAN,
-    boxes_of,
     largest_effect,
     largest_log_odds_effect,
     likeliest_word,
@@ -42,25 +33,10 @@ from dovision.store.tables import (
     read_samples,
     read_task,
 )
-from dovision.store.thumbnails import Picture, load_thumbnail, samples_in_conditions, thumbnail_path
-from dovision.store.unit_masks import masks_of, read_masks, read_object_masks
-from dovision.types import Mask
+from dovision.store.thumbnails import load_thumbnail, samples_in_conditions, thumbnail_path
+from dovision.store.unit_masks import read_masks, read_object_masks
 
 OVERLAY = "overlay"
-_OPAQUE = 0.75  # of the largest value; 0 is clear
-
-
-class OverlayPanel(NamedTuple):
-    """An image with values over it, shape (H', W'), and what is known of its objects."""
-
-    title: str
-    picture: Picture
-    values: npt.NDArray[np.float64]
-    boxes: pd.DataFrame
-    masks: Mapping[str, Mask]
-    label: str  # the class
-    of: str = "effect on the class"  # the values
-    colours: str = EFFECT_COLOURS  # or DIVERGING, of evidence
 
 
 @dataclass
@@ -119,8 +95,7 @@ class Overlay(FigureComponent):
         for sample in sorted(measured, key=lambda each: (each not in known, -size[each]))[: self.most]:
             units = effects[effects["sample"] == sample]
             picture, first = load_thumbnail(thumbnail_path(run.folder, sample, CLEAN)), units.iloc[0]
-            height, width = picture.shape[:2]
-            values = stack(height, width, boxes_of(units), units["effect"].tolist(), 0.0, masks_of(units, masks))
+            values = unit_values(units, "effect", picture.shape, 0.0, masks)
             title = class_lines(first, likeliest_word(run.folder), 18)
             title += "" if first["label"] else f"\n{shortened(names[sample], 26)}"
             own = boxes[boxes["sample"] == sample], objects.get(sample, {})
@@ -151,51 +126,6 @@ class Overlay(FigureComponent):
             known = title, picture, values, *located_objects, first["class"]
             panels.append(OverlayPanel(*known, "evidence, relative to the map's largest", DIVERGING))
         return panels, ", the first one that is saved" + (" with an object of a class" if first["located"] else "")
-
-
-@styled
-def overlay(panels: Sequence[OverlayPanel], limit: float, colour: bool = False) -> Figure:
-    """Images side by side, each with values over it, the clearer the smaller, and boxes: red is evidence for the class.
-
-    Args:
-        panels: images of 8 bits, (H, W) or (H, W, 3), with values, and boxes and masks on the scale of these.
-        limit: the size of value that has the deepest colour.
-        colour: show the images in colour, which is easily taken for that of the values, and not in grey.
-    """
-    scale, colours = Normalize(-limit, limit), panels[0].colours
-    figure = canvas(0.8 + 1.6 * len(panels), 2.0, pictures=True)
-    figure.suppressComposite = True  # one picture of both would be rounded to whole points, and leave a gap
-    drawn = figure.subplots(1, len(panels), squeeze=False)[0]
-    for axes, panel in zip(drawn, panels, strict=True):
-        extent: Any = (0, panel.values.shape[1], panel.values.shape[0], 0)
-        picture = panel.picture if colour else in_grey(panel.picture)
-        axes.imshow(picture, cmap="gray", vmin=0, vmax=255, interpolation="none", extent=extent)
-        axes.imshow(painted_effects(panel.values, limit, panel.colours), interpolation="none", extent=extent)
-        outline_objects(axes, panel.boxes, panel.masks, panel.label)
-        _frame(axes, panel.title)
-    figure.colorbar(ScalarMappable(scale, colours), ax=list(drawn), label=panels[0].of, aspect=20, pad=0.02)
-    return figure
-
-
-def painted_effects(
-    values: npt.NDArray[np.float64], limit: float, colours: str = EFFECT_COLOURS
-) -> npt.NDArray[np.float64]:
-    """Colours of effects, shape (H, W), to lie over an image, shape (H, W, 4) in [0, 1]: the clearer the smaller.
-
-    Args:
-        values: red below 0, blue above; of evidence, for which `colours` is DIVERGING, the reverse.
-        limit: the size of value that has the deepest colour.
-        colours: EFFECT_COLOURS or DIVERGING.
-    """
-    painted: npt.NDArray[np.float64] = colormaps[colours](Normalize(-limit, limit)(values))
-    painted[..., 3] = np.clip(np.abs(values) / limit, 0, 1) ** 0.5 * _OPAQUE
-    return painted
-
-
-def _frame(axes: Axes, title: str) -> None:
-    axes.set(xticks=[], yticks=[])
-    axes.set_title(title, fontsize=SMALL)
-    axes.spines[:].set(visible=True, color=LINE)
 
 
 def _enlarged(cells: npt.NDArray[np.float64], height: int, width: int) -> npt.NDArray[np.float64]:

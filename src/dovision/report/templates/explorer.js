@@ -4,11 +4,9 @@
 // and conditions of a job.
 (() => {
   const byId = (id) => document.getElementById(id);
-  const { pictures, entries, saturated, moved } = JSON.parse(byId("explorer-data").textContent);
+  const { pictures, entries, saturated, moved, look } = JSON.parse(byId("explorer-data").textContent);
   const SVG = "http://www.w3.org/2000/svg";
-  const COLOURS = [[5, 48, 97], [67, 147, 195], [247, 247, 247], [214, 96, 77], [103, 0, 31]];
   const RESOLUTION = 2 ** -24; // of a float32 probability near 1
-  const OPAQUE = 0.75; // of the largest effect; none is clear
   const NOTHING = "nothing";
   const SCALES = { probability: ["effects", "scale"], "log-odds": ["log_effects", "log_scale"] };
   const ADDRESS = "#explore?";
@@ -34,9 +32,9 @@
   }
 
   function colour(share) {
-    const at = ((Math.max(-1, Math.min(1, share)) + 1) / 2) * (COLOURS.length - 1);
-    const [low, part] = [Math.min(Math.floor(at), COLOURS.length - 2), at % 1 || (at >= COLOURS.length - 1 ? 1 : 0)];
-    return `rgb(${COLOURS[low].map((value, i) => Math.round(value + part * (COLOURS[low + 1][i] - value))).join(",")})`;
+    const at = ((Math.max(-1, Math.min(1, share)) + 1) / 2) * (look.colours.length - 1);
+    const [low, part] = [Math.min(Math.floor(at), look.colours.length - 2), at % 1 || (at >= look.colours.length - 1 ? 1 : 0)];
+    return `rgb(${look.colours[low].map((value, i) => Math.round(value + part * (look.colours[low + 1][i] - value))).join(",")})`;
   }
 
   function drawn(name, attributes) {
@@ -125,7 +123,7 @@
       const mask = entry.masks[unit];
       const [d, pixels] = mask ? maskPath(Object.values(place), mask) : [null, place.width * place.height];
       const cell = drawn(mask ? "path" : "rect", { ...place, fill: colour(-share), "data-unit": unit, "data-pixels": pixels, ...(d && { d }) });
-      if (entry.boxes) cell.style.fillOpacity = byId("pick-over").checked ? OPAQUE * Math.sqrt(Math.min(1, Math.abs(share))) : 0;
+      if (entry.boxes) cell.style.fillOpacity = byId("pick-over").checked ? look.opaque * Math.sqrt(Math.min(1, Math.abs(share))) : 0;
       return cell;
     });
     if (entry.boxes) cells.sort((a, b) => b.dataset.pixels - a.dataset.pixels); // the smallest on top: it hides none
