@@ -214,9 +214,10 @@ def test_a_job_continues_its_run_until_it_is_completed(job_loggers, tmp_path, of
 def test_a_run_of_the_user_is_neither_taken_nor_ended_nor_is_ours_given_to_the_user(
     trouble, job_loggers, tmp_path, monkeypatch
 ):
-    """W&B gives a run that is still open to whoever asks for one, so a job must not leave it open, in trouble either."""
+    """W&B gives a run that is still open to whoever asks for one, so that no job must leave it open."""
     import wandb
 
+    begin = wandb.init
     with wandb.init(mode="offline", dir=str(tmp_path / "own"), settings={"silent": True}) as own:
         for _ in range(2):
             (logger,) = job_loggers("wandb", **({"patience": 1} if trouble else {}))
@@ -225,7 +226,6 @@ def test_a_run_of_the_user_is_neither_taken_nor_ended_nor_is_ours_given_to_the_u
                     logger.experiment  # noqa: B018  (the run begins)
                     patch.setattr("wandb.Run.log", lambda *_, **__: init(trouble.split()[0])())
                 elif trouble:
-                    begin = wandb.init
                     patch.setattr("wandb.init", lambda **settings: (time.sleep(1.5), begin(**settings))[1])
                 logger.log_metrics({"loss": 0.5}, 1)
                 if trouble == "begins too late":
