@@ -106,11 +106,7 @@ def test_a_class_without_a_box_is_not_scored_against_boxes(tmp_path, map_run):
 
 def test_two_explainers_are_compared_on_the_same_image_and_class(map_run):
     frame = explainer_similarity(map_run).set_index(["explainer", "other"])
-    assert list(frame.index) == [
-        ("grad_cam", "effect_map"),
-        ("grad_cam", "random_map"),
-        ("effect_map", "random_map"),
-    ]
+    assert list(frame.index) == [("grad_cam", "effect_map"), ("grad_cam", "random_map"), ("effect_map", "random_map")]
     assert frame["maps"].tolist() == [41, 41, 42]  # the zero map is left out
     maps = read_maps(map_run)
     cells = maps[(maps["variant"] == "as is") & (maps["state"] == "ok")].set_index(["explainer", "sample", "class"])

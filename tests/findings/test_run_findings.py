@@ -78,11 +78,7 @@ def test_maps_are_compared_with_grad_cam_and_then_come_true_effects(map_run):
             1.0,
             "digit_0000.png: painting cell r0c0 black takes 0.016 off P(0) = 0.994, the largest effect of 4 units (one",
         ),
-        (
-            12,
-            0.0,
-            "No unit painted black has an average effect on a class: each of 40 is 0.000 (n = 12 images). One",
-        ),
+        (12, 0.0, "No unit painted black has an average effect on a class: each of 40 is 0.000 (n = 12 images). One"),
     ],
 )
 def test_one_image_has_no_average_and_nothing_is_said_to_be_nothing(

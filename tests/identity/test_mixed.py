@@ -29,14 +29,8 @@ def runs(**changes):
         ({"code": "other"}, "differ in the code, .*(c0de: seed=0; other: seed=1)"),
         ({"torch": "2.14.0"}, "differ in the torch, .*2.13.0: seed=0; 2.14.0: seed=1"),
         ({"dataset_fingerprint": "f" * 16}, "differ in the data, .*0123456789ab: seed=0; f{12}: seed=1"),
-        (
-            {"checkpoints": {"classifier": "x", "autoencoder": "bbbb"}},
-            "weights of the classifier, .*aaaa: seed=0; x",
-        ),
-        (
-            {"checkpoints": {"classifier": "aaaa", "autoencoder": "x"}},
-            "weights of the autoencoder, .*bbbb: seed=0; x",
-        ),
+        ({"checkpoints": {"classifier": "x", "autoencoder": "bbbb"}}, "weights of the classifier, .*aaaa: seed=0; x"),
+        ({"checkpoints": {"classifier": "aaaa", "autoencoder": "x"}}, "weights of the autoencoder, .*bbbb: seed=0; x"),
         ({"components": {"torchvision": "1.0"}}, "code of torchvision, .*0.28.0: seed=0; 1.0: seed=1"),
         ({"files": {"attack.run": "ffff"}}, "content of attack.run, .*abcd: seed=0; ffff: seed=1"),
     ],

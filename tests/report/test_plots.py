@@ -14,7 +14,7 @@ from dovision.report.figures._detection_curves import score_distributions
 from dovision.report.figures.effects import effect_distribution
 from dovision.report.figures.epsilon import effect_against_epsilon, outstanding, spread_against_epsilon
 from dovision.report.figures.gallery import gallery
-from dovision.report.plots import ecdf, heat_maps, quantile
+from dovision.report.plots import ecdf, heat_maps
 from dovision.report.style import (
     DIVERGING,
     EFFECT_COLOURS,
@@ -209,13 +209,6 @@ def test_each_point_of_a_distribution_is_a_measured_value_and_its_share(values):
     assert (rows["share"] <= np.asarray(below) + 1e-12).all()
     if len(values) <= 200:
         assert rows.loc[last, "share"].tolist() == pytest.approx(np.asarray(below)[last])
-
-
-@pytest.mark.parametrize(
-    ("images", "share", "known"), [(19, 0.05, False), (20, 0.05, True), (3, 0.25, False), (2, 0.5, True)]
-)
-def test_a_quantile_that_the_sample_cannot_hold_is_not_known(images, share, known):
-    assert np.isfinite(quantile(pd.Series(np.arange(float(images))), share)) == known
 
 
 def test_units_without_a_place_are_drawn_as_bars():

@@ -14,15 +14,7 @@ from dovision.analysis.mask_effects import MASK_PLACES, mask_contrasts
 from dovision.analysis.object_effects import TAG, contrasts, object_effects
 from dovision.analysis.object_units import effects_over_objects
 from dovision.findings.counted_images import counted_images
-from dovision.findings.finding import (
-    NO_DIFFERENCE,
-    Finding,
-    direction,
-    ends,
-    finding,
-    images_text,
-    in_brackets,
-)
+from dovision.findings.finding import NO_DIFFERENCE, Finding, direction, ends, finding, images_text, in_brackets
 from dovision.findings.number_text import finer, level_text, number_text
 from dovision.functional.estimates import MIN_IMAGES
 from dovision.functional.intervals import level_of_selected

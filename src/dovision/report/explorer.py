@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from dovision.functional.effects import CLEAR_ON_LOG_ODDS, SMALL_ON_PROBABILITY
@@ -54,32 +53,26 @@ def explorer(runs: Sequence[Run], allowance: SizeBudget) -> dict[str, Any]:
             control (per class), effects and log_effects (each with its largest, and units x classes, little-endian
             16-bit numbers in base64, in shares of it).
     """
-    pictures: dict[str, int] = {}
-    found: list[dict[str, Any]] = []
+    number_by_picture: dict[str, int] = {}
+    entries: list[dict[str, Any]] = []
     waiting = [_entries(run) for run in runs]
     while waiting:
         fitting = []
-        for own in waiting:
-            entry = next(own, None)
-            if entry is not None and _fits(entry, pictures, allowance):
-                found.append(_numbered(entry, pictures))
-                fitting.append(own)
+        for of_run in waiting:
+            entry = next(of_run, None)
+            if entry is None:
+                continue
+            pictures = [condition["picture"] for condition in entry["conditions"]]
+            added = {*pictures} - number_by_picture.keys()  # which no other entry has shown
+            if allowance.take_bytes(len(json.dumps(entry)) - sum(map(len, pictures)) + sum(map(len, added))):
+                for condition in entry["conditions"]:
+                    picture = condition["picture"]
+                    condition["picture"] = number_by_picture.setdefault(picture, len(number_by_picture))
+                entries.append(entry)
+                fitting.append(of_run)
         waiting = fitting
     limits = {"saturated": SMALL_ON_PROBABILITY, "moved": CLEAR_ON_LOG_ODDS}
-    return {"pictures": list(pictures), **limits, "look": page_look(), "entries": found}
-
-
-def _fits(entry: dict[str, Any], pictures: Mapping[str, int], allowance: SizeBudget) -> bool:
-    """Whether an entry fits, counting the pictures that no other entry has shown."""
-    shown = [condition["picture"] for condition in entry["conditions"]]
-    added = {*shown} - pictures.keys()
-    return allowance.take_bytes(len(json.dumps(entry)) - sum(map(len, shown)) + sum(map(len, added)))
-
-
-def _numbered(entry: dict[str, Any], pictures: dict[str, int]) -> dict[str, Any]:
-    """The entry with the places of its pictures, which are added to `pictures`."""
-    conditions = [one | {"picture": pictures.setdefault(one["picture"], len(pictures))} for one in entry["conditions"]]
-    return entry | {"conditions": conditions}
+    return {"pictures": list(number_by_picture), **limits, "look": page_look(), "entries": entries}
 
 
 def _entries(run: Run) -> Iterator[dict[str, Any]]:
@@ -160,14 +153,9 @@ def _condition(
 
 def _shares(effects: pd.DataFrame, column: str, units: pd.Series[str], classes: list[str]) -> dict[str, Any]:
     table = effects.pivot(index="unit", columns="class", values=column).loc[units, classes].to_numpy(float)
-    largest = _largest(table)
+    largest = float(np.abs(table[np.isfinite(table)]).max(initial=0.0)) or 1.0
     numbers = np.nan_to_num(np.clip(np.round(table / largest * STEPS), -STEPS, STEPS)).astype("<i2")
     return {"largest": float(f"{largest:.6g}"), "shares": _base64(numbers.tobytes())}
-
-
-def _largest(values: npt.NDArray[np.float64]) -> float:
-    """The size of the largest finite value, or 1 if that is 0."""
-    return float(np.abs(values[np.isfinite(values)]).max(initial=0.0)) or 1.0
 
 
 def _known(value: Any) -> bool | None:

@@ -21,17 +21,7 @@ from matplotlib.patches import Rectangle
 from PIL import Image
 
 from dovision.functional.geometry import cell_edges, stack
-from dovision.report.style import (
-    COLOURS,
-    DIVERGING,
-    EFFECT_COLOURS,
-    INK,
-    LINE,
-    PAPER,
-    SMALL,
-    canvas,
-    styled,
-)
+from dovision.report.style import COLOURS, DIVERGING, EFFECT_COLOURS, INK, LINE, PAPER, SMALL, canvas, styled
 from dovision.store.tables import boxes_of
 from dovision.store.thumbnails import Picture
 from dovision.store.unit_masks import UnitMasks, masks_of
@@ -86,11 +76,7 @@ def edges(shape: Sequence[int]) -> tuple[int, int, int, int]:
 
 
 def unit_values(
-    units: pd.DataFrame,
-    column: str,
-    shape: Sequence[int],
-    empty: float,
-    masks: UnitMasks = MappingProxyType({}),
+    units: pd.DataFrame, column: str, shape: Sequence[int], empty: float, masks: UnitMasks = MappingProxyType({})
 ) -> Values:
     """The value of each unit where it lies, shape (H, W); where units overlap the smallest one is on top.
 
@@ -107,8 +93,7 @@ def unit_values(
 
 def colours_of(values: npt.ArrayLike, limit: float, colours: str = EFFECT_COLOURS) -> Values:
     """Opaque colours of values of any shape, with a last axis of RGBA in [0, 1]; the deepest at the size `limit`."""
-    painted: Values = colormaps[colours](Normalize(-limit, limit)(values))
-    return painted
+    return np.asarray(colormaps[colours](Normalize(-limit, limit)(values)))
 
 
 def painted_effects(values: Values, limit: float, colours: str = EFFECT_COLOURS) -> Values:
@@ -126,13 +111,10 @@ def painted_effects(values: Values, limit: float, colours: str = EFFECT_COLOURS)
 
 def draw_picture(axes: Axes, picture: Picture, grey: bool = False, extent: Any = None) -> None:
     """Draw an image as it is, or in grey, below whose values' colours cannot be taken for its own."""
-    shown = in_grey(picture) if grey else picture
+    shown = picture
+    if grey and picture.ndim == 3:
+        shown = np.asarray(Image.fromarray(picture).convert("L"))  # luma, ITU-R BT.601
     axes.imshow(shown, cmap="gray", vmin=0, vmax=255, interpolation="none", extent=extent)
-
-
-def in_grey(picture: Picture) -> Picture:
-    """The luma (ITU-R BT.601) of an image of 8 bits, shape (H, W), from (H, W) or (H, W, 3)."""
-    return picture if picture.ndim == 2 else np.asarray(Image.fromarray(picture).convert("L"))
 
 
 def draw_over(axes: Axes, values: Values, limit: float, colours: str = EFFECT_COLOURS, extent: Any = None) -> None:
@@ -186,7 +168,7 @@ def framed(axes: Axes) -> None:
 
 
 def colour_bar(
-    figure: Figure, panels: Any, limit: float, label: str, colours: str = EFFECT_COLOURS, **place: float
+    figure: Figure, panels: Any, limit: float, label: str, colours: str = EFFECT_COLOURS, **place: Any
 ) -> None:
     """Draw the scale of colours of panels, from -limit to limit; `place` is of `Figure.colorbar`."""
     figure.colorbar(ScalarMappable(Normalize(-limit, limit), colours), ax=panels, label=label, **place)

@@ -7,8 +7,6 @@ import io
 import re
 from dataclasses import dataclass
 
-from PIL import Image
-
 from dovision.io import images
 
 DIGITS = re.compile(r"(\.\d{2})\d+")  # a hundredth of a point is finer than any screen
@@ -46,15 +44,12 @@ def picture_link(png: bytes) -> str:
     """A data: address of a picture: as JPEG where that is much smaller and the picture has no transparency."""
     if len(png) >= HEAVY:
         picture = images.decode(png)
-        plain = picture.convert("RGB") if picture.mode == "RGBA" and _opaque(picture) else picture
-        if plain.mode in ("L", "RGB"):
+        if picture.mode == "RGBA" and picture.getchannel("A").getextrema() == (255, 255):
+            picture = picture.convert("RGB")
+        if picture.mode in ("L", "RGB"):
             buffer = io.BytesIO()
-            plain.save(buffer, "JPEG", quality=85, optimize=True)
+            picture.save(buffer, "JPEG", quality=85, optimize=True)
             jpeg = buffer.getvalue()
             if len(jpeg) < len(png) / 2:
                 return f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}"
     return f"data:image/png;base64,{base64.b64encode(png).decode()}"
-
-
-def _opaque(picture: Image.Image) -> bool:
-    return picture.getchannel("A").getextrema() == (255, 255)

@@ -146,6 +146,8 @@ def render_page(
     )
     environment.filters["display"] = display_name
     lead = _lead(overview, details)
+    lead_name = lead.name if lead else ""
+    lead_first = sorted(carried, key=lambda shown: shown.name != lead_name)
     explored = explorer(completed, SizeBudget(PICTURES))
     scripts = ["page.js", *(["numbers.js", "explorer.js"] if explored["entries"] else [])]
     style = Markup(style_sheet())
@@ -162,8 +164,8 @@ def render_page(
         setup=setup_sentence(completed),
         findings=_findings(completed),
         lead=lead,
-        lead_name=lead.name if lead else "",
-        lead_folder=_folder_of(lead, details),
+        lead_name=lead_name,
+        lead_folder=next((one.folder for one in details for shown in one.shown if shown.name == lead_name), "figures"),
         pivots=pivots(by_factors(completed)) if len(completed) > 1 else [],
         metric_head=metric_head,
         **_settings(runs),
@@ -182,7 +184,7 @@ def render_page(
         objects_known=any(entry["objects"] for entry in explored["entries"]),
         details=details,
         carried=[shown.name for shown in carried],
-        linked=[shown.name for shown in _in_order(carried, lead) if numbers.take(shown.csv)],
+        linked=[shown.name for shown in lead_first if numbers.take(shown.csv)],
         **_recipe(runs),
     )
 
@@ -200,27 +202,16 @@ def _findings(runs: Sequence[Run]) -> list[str]:
     return [f"{of}{found.text}" for found in run_findings(runs[0])] if runs else []
 
 
-def _of_job(shown: Shown, one: Details, details: Sequence[Details]) -> Shown:
-    """A figure that names its job where there are several."""
-    return replace(shown, title=f"{shown.title}: {one.label}") if len(details) > 1 else shown
-
-
 def _lead(overview: Sequence[Shown], details: Sequence[Details]) -> Shown | None:
     """The page's first picture: what the first run has found over its images, or else its first figure."""
-    known = [_of_job(shown, one, details) for one in details for shown in one.shown if shown.svg]
-    over = [shown for shown in known if shown.name.endswith(OVERLAY)]
-    drawn = [shown for shown in overview if shown.svg]
-    return next(iter([*over, *known, *drawn]), None)
-
-
-def _folder_of(lead: Shown | None, details: Sequence[Details]) -> str:
-    """Where the files of the first picture are, beside the page."""
-    return next((one.folder for one in details for shown in one.shown if lead and shown.name == lead.name), "figures")
-
-
-def _in_order(carried: Sequence[Shown], lead: Shown | None) -> list[Shown]:
-    """The figures of the page, the first picture before the others."""
-    return sorted(carried, key=lambda shown: lead is None or shown.name != lead.name)
+    of_runs = [
+        replace(shown, title=f"{shown.title}: {one.label}") if len(details) > 1 else shown  # which names its job
+        for one in details
+        for shown in one.shown
+        if shown.svg
+    ]
+    over = [shown for shown in of_runs if shown.name.endswith(OVERLAY)]
+    return next(iter([*over, *of_runs, *(shown for shown in overview if shown.svg)]), None)
 
 
 def _link(data: pd.DataFrame) -> str:

@@ -14,7 +14,6 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
-from dovision.functional.intervals import has_quantile
 from dovision.report.style import (
     DIVERGING,
     FEWEST_FOR_CURVE,
@@ -81,6 +80,7 @@ def draw_means(
     number: int,
     label: str = "",
     across: bool = False,
+    name: str = "",
     **look: Any,
 ) -> None:
     """Means with whiskers: a line through them, or, across, marks without a line in a list from top to bottom.
@@ -88,13 +88,15 @@ def draw_means(
     Args:
         axes: to draw on.
         place: where each mean stands along x, or, across, along y.
-        rows: columns mean, low, high; nan draws no whisker.
+        rows: columns mean, low, high, or NAME, NAME_low, NAME_high; nan draws no whisker.
         number: of the series, whose look it is; -1 is the clean condition.
         label: for the legend, or empty.
         across: the means lie along x.
+        name: of the number, where it is not "mean".
         look: what differs from that look.
     """
-    mean, low, high = rows[["mean", "low", "high"]].to_numpy(float).T
+    columns = [name, f"{name}_low", f"{name}_high"] if name else ["mean", "low", "high"]
+    mean, low, high = rows[columns].to_numpy(float).T
     style = series(number) | points(number) | ({"linestyle": "none"} if across else {}) | look
     style["xerr" if across else "yerr"] = np.stack([mean - low, high - mean]).clip(min=0)
     axes.errorbar(*((mean, place) if across else (place, mean)), label=label or None, **style)
@@ -130,11 +132,6 @@ def draw_ecdf(axes: Axes, rows: pd.DataFrame, label: str, look: Mapping[str, Any
     if rows["images"].iloc[0] < FEWEST_FOR_CURVE:
         look = {**look, "linestyle": "none", "marker": "o", "markersize": 4}
     axes.plot(rows["value"], rows["share"], label=label, drawstyle="steps-post", **look)
-
-
-def quantile(values: pd.Series[float], share: float) -> float:
-    """A quantile; nan where the values are too few to hold it, as the 5% quantile of fewer than 20."""
-    return float(values.quantile(share)) if has_quantile(share, len(values)) else np.nan
 
 
 def strongest(frame: pd.DataFrame, most: int) -> pd.DataFrame:

@@ -192,7 +192,8 @@ def caption(
     """
     missing = "" if frame is None else missing_intervals(frame)
     counted = _ONE.sub(r"n = 1 \1\2", counted)
-    if frame is not None and _without_intervals(frame):
+    lows = [] if frame is None else [name for name in frame if name == "low" or str(name).endswith("_low")]
+    if frame is not None and lows and frame[lows].isna().all(axis=None):  # all are withheld
         intervals = ""
     (first, *_), (count, *_) = _sentences(text) or [""], _sentences(counted) or [""]
     kind = intervals.partition(":")[0]
@@ -204,12 +205,6 @@ def caption(
     short = f"{'; '.join(filter(None, ends))}."
     whole = " ".join(filter(None, [text, setup_sentence(runs), counted, intervals, missing]))
     return Caption(whole, " ".join(filter(None, [first, short.lstrip(".")])))
-
-
-def _without_intervals(frame: pd.DataFrame) -> bool:
-    """True for a frame with intervals that are all withheld."""
-    lows = [name for name in frame if name == "low" or str(name).endswith("_low")]
-    return bool(lows) and bool(frame[lows].isna().all(axis=None))
 
 
 def _sentences(text: str) -> list[str]:

@@ -154,16 +154,14 @@ def _wrapped(axes: Axes, canvas: BboxBase) -> bool:
         beyond = 1.05 if text in (axes.title, axes._left_title) else 1.15  # type: ignore[attr-defined]
         if text.get_text() and (out or length > beyond * space):
             letters = max(map(len, text.get_text().split("\n"))) * min(1.0, space / length)
-            lines = [_filled(line, max(8, int(letters))) for line in text.get_text().split("\n")]
+            most_letters = max(8, int(letters))
+            lines = []
+            for line in text.get_text().split("\n"):  # broken between words; of a much longer word the end is left out
+                words = (w if len(w) <= 1.3 * most_letters else shortened(w, most_letters) for w in line.split(" "))
+                lines.append(textwrap.fill(" ".join(words), most_letters, break_long_words=False))
             text.set_text("\n".join(lines))
             found = True
     return found
-
-
-def _filled(line: str, letters: int) -> str:
-    """A line in lines of so many letters, broken between words; of a word that is much longer the end is left out."""
-    words = [word if len(word) <= 1.3 * letters else shortened(word, letters) for word in line.split(" ")]
-    return textwrap.fill(" ".join(words), letters, break_long_words=False)
 
 
 def _thinned(axes: Axes) -> bool:
@@ -243,13 +241,11 @@ def shortened_apart(texts: Iterable[str], length: int) -> list[str]:
     alike: defaultdict[str, list[str]] = defaultdict(list)
     for name in dict.fromkeys(names):
         alike[shortened(name, length)].append(name)
-    common = {name: _letters_in_common(own) if len(own) > 1 else 0 for own in alike.values() for name in own}
+    common: dict[str, int] = {}
+    for several in alike.values():
+        letters = itertools.takewhile(lambda column: len(set(column)) == 1, zip(*several, strict=False))
+        common |= dict.fromkeys(several, len(list(letters)) if len(several) > 1 else 0)
     return [shortened(f"…{name[common[name] :]}" if common[name] else name, length) for name in names]
-
-
-def _letters_in_common(names: Sequence[str]) -> int:
-    """How many letters all names begin with."""
-    return sum(1 for _ in itertools.takewhile(lambda letters: len(set(letters)) == 1, zip(*names, strict=False)))
 
 
 def series(number: int) -> dict[str, Any]:

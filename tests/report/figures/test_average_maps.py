@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-from dovision.report.figures._average_maps import average_maps, deciding, dots_text
+from dovision.report.figures.effects import average_maps, deciding, dots_text
 from dovision.report.style import inline_svg
 
 EFFECTS = np.linspace(-1, 1, 21)

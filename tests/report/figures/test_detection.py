@@ -16,11 +16,7 @@ from dovision.report.figures._detection_curves import distributions, operating_c
 from dovision.report.figures.detection import Detectors
 from dovision.report.report_figure import save_report_figure
 from dovision.report.tables import latex_table
-from dovision.store.detection_tables import (
-    NOISE,
-    all_but,
-    read_scores,
-)
+from dovision.store.detection_tables import NOISE, all_but, read_scores
 from dovision.store.run_record import Run
 from dovision.store.tables import CLEAN
 from made_scores import ATTACKS, MADE, write_scores, write_steps

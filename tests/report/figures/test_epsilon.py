@@ -32,10 +32,7 @@ def test_a_panel_for_all_else_and_a_line_an_attack(runs):
     rows = report_figure.data
     assert list(dict.fromkeys(rows["panel"])) == ["grid 2 x 2", "grid 4 x 4"]
     assert set(rows["attack"]) == {"PGD", "FGSM"}
-    assert [axes.get_title("left") for axes in report_figure.figure.axes] == [
-        "grid 2 x 2",
-        "grid 4 x 4",
-    ]
+    assert [axes.get_title("left") for axes in report_figure.figure.axes] == ["grid 2 x 2", "grid 4 x 4"]
     assert "n = 12 images." in report_figure.caption
 
 

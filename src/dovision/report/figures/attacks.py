@@ -42,9 +42,14 @@ def _strength(run: Run) -> ReportFigure:
         "Success: of the test images that are right when clean, the share that is wrong when attacked; with several "
         "labels an image is right if each of its known labels is. Robust accuracy: of all test images, the share that "
         "is right before and after the attack. All together: an image counts if any of the attacks succeeds. Passes: "
-        f"forward passes of the classifier for an image.{_health(run)}"
-        f"{f' Failed, and left out: {failed}.' if failed else ''}"
+        "forward passes of the classifier for an image."
     )
+    if (dead := run.facts.get("condition_dead_gradients")) is not None:
+        text += f" Zero or not finite: {dead:.1%} of the clean images' gradients."
+        text += (
+            " Attacks by gradient may fail for want of one, which is no sign of robustness." if dead > MASKED else ""
+        )
+    text += f" Failed, and left out: {failed}." if failed else ""
     columns = {"epsilon": frame["eps"].map("{:.3g}".format)}
     columns["right of images"] = frame["right"].map("{:,} of ".format) + frame["images"].map("{:,}".format)
     for head, name in zip(("success", "success at 8 bits", "robust accuracy"), SHARES, strict=True):
@@ -54,14 +59,6 @@ def _strength(run: Run) -> ReportFigure:
     table = pd.DataFrame(columns).set_axis(frame["attack"].map(display_name))
     words = caption(text, [run], f"n = {span(frame['images'])} images.", BRACKETS, frame)
     return ReportFigure.of_table("detection_attacks", "The attacks", words, frame, table)
-
-
-def _health(run: Run) -> str:
-    share = run.facts.get("condition_dead_gradients")
-    if share is None:
-        return ""
-    masked = " Attacks by gradient may fail for want of one, which is no sign of robustness." if share > MASKED else ""
-    return f" Zero or not finite: {share:.1%} of the clean images' gradients.{masked}"
 
 
 def label_success(folder: Path) -> pd.DataFrame:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
 from dovision.findings.headline_numbers import mean_effect_rows, pool_seeds
 from dovision.functional.effects import RESOLUTION
-from dovision.report.plots import draw_means, panel_rows, quantile, with_legend
+from dovision.functional.intervals import has_quantile
+from dovision.report.plots import draw_means, panel_rows, with_legend
 from dovision.report.report_figure import FigureComponent, ReportFigure, caption, images, span, whiskers
 from dovision.report.style import FAINT, MARKERS, canvas, logarithmic, series, shortened, shortened_apart, styled
 from dovision.store.display_names import MEAN_EFFECT, component_text, display_name
@@ -138,7 +140,10 @@ def _quantiles(runs: Sequence[Run]) -> Iterator[dict[str, Any]]:
     tables = [read_samples(run.folder).dropna(subset=[MEAN_EFFECT]) for run in runs]
     others = [table[table["condition"] != CLEAN] for table in tables[1:]]
     for eps, rows in pd.concat([tables[0], *others]).groupby("eps"):
-        values = {name: quantile(rows[MEAN_EFFECT], share) for name, share in QUANTILES.items()}
+        values = {  # nan where they are too few, as for the 5% quantile of fewer than 20
+            name: float(rows[MEAN_EFFECT].quantile(share)) if has_quantile(share, len(rows)) else np.nan
+            for name, share in QUANTILES.items()
+        }
         yield {"eps": eps, "images": len(rows), **values}
 
 

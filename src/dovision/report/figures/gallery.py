@@ -45,14 +45,7 @@ from dovision.report.style import (
 from dovision.store.display_names import display_name
 from dovision.store.map_tables import AS_IS, MAPS_FILE, MapGrid, known_boxes, read_maps
 from dovision.store.run_record import Run
-from dovision.store.tables import (
-    CLEAN,
-    largest_effect,
-    likeliest_word,
-    read_effects,
-    read_samples,
-    read_task,
-)
+from dovision.store.tables import CLEAN, largest_effect, likeliest_word, read_effects, read_samples, read_task
 from dovision.store.thumbnails import Picture, chosen_in_words, load_thumbnail, samples_in_conditions, thumbnail_path
 from dovision.store.unit_masks import ObjectMasks, UnitMasks, read_masks, read_object_masks
 from dovision.types import BOX_COLUMNS, Box

@@ -17,14 +17,7 @@ from dovision.findings.map_findings import at_chance
 from dovision.findings.number_text import bracketed
 from dovision.functional.intervals import LEVEL, MEAN_INTERVALS, SHARE_INTERVALS
 from dovision.report.figures.gallery import explained_classes, map_gallery, map_inches
-from dovision.report.plots import (
-    REFERENCE_MAPS,
-    draw_means,
-    heat_maps,
-    name_rows,
-    panel_rows,
-    with_legend,
-)
+from dovision.report.plots import REFERENCE_MAPS, draw_means, heat_maps, name_rows, panel_rows, with_legend
 from dovision.report.report_figure import Caption, FigureComponent, ReportFigure, caption, span
 from dovision.report.style import (
     FAINT,
@@ -101,7 +94,8 @@ def _map_caption(run: Run, text: str, counted: str, intervals: str = "", frame: 
     grid, explanation = read_grid(run.folder), run.config.get("explanation", {})
     words = []
     if run.config.get("explainer"):
-        named = [_explainer(name, component) for name, component in run.config["explainer"].items()]
+        texts = {display_name(name): component_text(made) for name, made in run.config["explainer"].items()}
+        named = (text if text.startswith(shown) else f"{shown}: {text}" for shown, text in texts.items())
         words.append(f"Maps: {'; '.join(named)}.")
     how = f"{grid.rows} x {grid.columns} cells on {grid.height} x {grid.width} pixels; margin of pointing "
     how += f"{grid.margin:g} pixels"
@@ -110,12 +104,6 @@ def _map_caption(run: Run, text: str, counted: str, intervals: str = "", frame: 
         removed = "of tokens" if tokens else f"with {component_text(explanation['fill'])}"
         how += f"; deletion and insertion {removed} in {explanation['steps']} steps"
     return caption(text, [run], counted, intervals, frame).extended(f"{' '.join([*words, how])}.")
-
-
-def _explainer(name: str, component: object) -> str:
-    """The display name of an explainer with its settings."""
-    shown, text = display_name(name), component_text(component)
-    return text if text.startswith(shown) else f"{shown}: {text}"
 
 
 def _counts(scores: pd.DataFrame) -> str:

@@ -55,10 +55,10 @@ def _forest(frame: pd.DataFrame) -> Figure:
     sizes, differences = figure.subplots(1, 2, sharey=True)
     place = np.arange(float(len(frame)))
     for number, name in enumerate(MASK_PLACES):
-        draw_means(sizes, place + 0.2 * (number - 1), _means(frame, name), 0, name, across=True, **_LOOKS[name])
+        draw_means(sizes, place + 0.2 * (number - 1), frame, 0, name, across=True, name=name, **_LOOKS[name])
     for number, (name, other) in enumerate(INSIDE_MINUS.items()):
         look = _LOOKS[other] | {"color": INK}
-        draw_means(differences, place + 0.2 * (number - 0.5), _means(frame, name), 0, across=True, **look)
+        draw_means(differences, place + 0.2 * (number - 0.5), frame, 0, across=True, name=name, **look)
     name_rows(sizes, frame["mask"] + " on " + frame["class"])
     differences.axvline(0, color=INK, linewidth=0.8)
     sizes.set(title="size", xlabel="|effect| on the class probability")
@@ -68,7 +68,3 @@ def _forest(frame: pd.DataFrame) -> Figure:
         axes.grid(axis="x")
         axes.tick_params(axis="y", length=0)
     return with_legend(figure, [sizes])
-
-
-def _means(frame: pd.DataFrame, name: str) -> pd.DataFrame:
-    return frame[[name, f"{name}_low", f"{name}_high"]].set_axis(["mean", "low", "high"], axis=1)

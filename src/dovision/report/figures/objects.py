@@ -11,13 +11,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from dovision.analysis.object_effects import (
-    cause_and_tag,
-    changes_by_attacks,
-    contrasts,
-    object_effects,
-    true_effects,
-)
+from dovision.analysis.object_effects import cause_and_tag, changes_by_attacks, contrasts, object_effects, true_effects
 from dovision.functional.intervals import EFFECT_INTERVALS, MEAN_INTERVALS, level_of_selected
 from dovision.report.plots import average_effects_plot, draw_means, name_rows, strongest, with_legend
 from dovision.report.report_figure import FigureComponent, ReportFigure, caption, selected, span
@@ -127,7 +121,7 @@ def _cause_against_tag(pairs: pd.DataFrame, changes: pd.DataFrame) -> Figure:
             place = np.array([kinds.index(kind) for kind in rows["kind"]], float)
             place += (number - len(conditions) / 2) * 0.5 / len(conditions)
             for axes, name in ((signed, "change"), (sizes, "size")):
-                draw_means(axes, place, _ends(rows, name), number - 1, across=True, marker="o")
+                draw_means(axes, place, rows, number - 1, across=True, name=name, marker="o")
         cloud.set_title(f"effects on {shortened(label, 24)}, a point an image")
         cloud.set(xlabel="effect of taking its causes away (log-odds)", ylabel="... the tag (log-odds)")
         signed.set_title("change by the attack")
@@ -172,9 +166,9 @@ def _forest_plot(frame: pd.DataFrame) -> Figure:
     means, difference = figure.subplots(1, 2, sharey=True, width_ratios=(1, 1))
     place = np.arange(float(len(frame)))
     hollow: dict[str, Any] = {"color": FAINT, "markerfacecolor": "none"}
-    draw_means(means, place - 0.13, _ends(frame, "box"), -1, across=True, marker="o")
-    draw_means(means, place + 0.13, _ends(frame, "control"), 0, across=True, **hollow)
-    draw_means(difference, place, _ends(frame, "difference"), 0, across=True)
+    draw_means(means, place - 0.13, frame, -1, across=True, name="box", marker="o")
+    draw_means(means, place + 0.13, frame, 0, across=True, name="control", **hollow)
+    draw_means(difference, place, frame, 0, across=True, name="difference")
     means.set_title("box (filled) and its controls (hollow)")
     difference.set_title("box minus control")
     name_rows(means, frame["name"])
@@ -188,8 +182,3 @@ def _forest_plot(frame: pd.DataFrame) -> Figure:
         at = (1, height), (6, 0), ("axes fraction", "data"), "offset points"
         difference.annotate(note, *at, va="center", fontsize=SMALL)
     return figure
-
-
-def _ends(frame: pd.DataFrame, name: str) -> pd.DataFrame:
-    """One of the table's numbers as mean, low and high."""
-    return frame[[name, f"{name}_low", f"{name}_high"]].set_axis(["mean", "low", "high"], axis=1)

@@ -12,11 +12,7 @@ import pandas as pd
 from dovision.findings.map_findings import RIVALS
 from dovision.functional.agreement import OK
 from dovision.functional.effects import CLEAR_ON_LOG_ODDS, SMALL_ON_PROBABILITY
-from dovision.report.figures.gallery import (
-    class_lines,
-    explained_classes,
-    on_likeliest,
-)
+from dovision.report.figures.gallery import class_lines, explained_classes, on_likeliest
 from dovision.report.image_overlay import OUTLINES, OverlayPanel, overlay, unit_values
 from dovision.report.plots import REFERENCE_MAPS
 from dovision.report.report_figure import FigureComponent, ReportFigure, caption
@@ -37,6 +33,7 @@ from dovision.store.thumbnails import load_thumbnail, samples_in_conditions, thu
 from dovision.store.unit_masks import read_masks, read_object_masks
 
 OVERLAY = "overlay"
+_NUMBERS = 32  # rows and columns of values, at most, in the numbers behind the figure
 
 
 @dataclass
@@ -59,13 +56,12 @@ class Overlay(FigureComponent):
         known = any(len(panel.boxes) or panel.masks for panel in panels)
         text = f"{what}; {SIGN}{f'; {OUTLINES}' if known else ''}."
         words = caption(text, [run], f"n = {count} pictures{how}; single images, so no interval.")
-        data = pd.DataFrame(
-            [
-                {"panel": panel.title, "row": row, "column": column, "value": value}
-                for panel in panels
-                for (row, column), value in np.ndenumerate(_coarse(panel.values))
-            ]
-        )
+        numbers = []
+        for panel in panels:
+            down, across = (max(1, -(-length // _NUMBERS)) for length in panel.values.shape)
+            for (row, column), value in np.ndenumerate(panel.values[::down, ::across]):
+                numbers.append({"panel": panel.title, "row": row, "column": column, "value": value})
+        data = pd.DataFrame(numbers)
         yield ReportFigure(OVERLAY, "Over the image", words, overlay(panels, limit, self.colour), data)
 
     def _effects(self, run: Run) -> tuple[list[OverlayPanel], str, float]:
@@ -134,9 +130,3 @@ def _enlarged(cells: npt.NDArray[np.float64], height: int, width: int) -> npt.ND
         np.arange(length) * count // length for length, count in zip((height, width), cells.shape, strict=True)
     )
     return cells[np.ix_(down, across)].astype(float)
-
-
-def _coarse(values: npt.NDArray[np.float64], most: int = 32) -> npt.NDArray[np.float64]:
-    """At most so many rows and columns of the values, for the numbers behind the figure."""
-    step = [max(1, -(-length // most)) for length in values.shape]
-    return values[:: step[0], :: step[1]]

@@ -26,14 +26,11 @@ class Sites(FigureComponent):
 
     def of_sweep(self, runs: Sequence[Run]) -> Iterator[ReportFigure]:
         known = [run for run in runs if run.facts.get("dataset_fingerprint") is not None and has_all_rows(run.folder)]
-        judges = {_origin(run): run for run in known if _target(run).endswith(JUDGE)}
+        drawn_again = [run for run in known if run.config.get("intervention", {}).get("_target_", "").endswith(JUDGE)]
+        judges = {_origin(run): run for run in drawn_again}
         judged = {key: [run for run in known if _origin(run) == key and run is not judges[key]] for key in judges}
         for number, (key, found) in enumerate((key, found) for key, found in judged.items() if found):
             yield from _figures(judges[key], found, f"_{number + 1}" if number else "")
-
-
-def _target(run: Run) -> str:
-    return str(run.config.get("intervention", {}).get("_target_", ""))
 
 
 def _origin(run: Run) -> tuple[object, object]:
@@ -43,7 +40,8 @@ def _origin(run: Run) -> tuple[object, object]:
 def _figures(judge: Run, judged: Sequence[Run], end: str) -> Iterator[ReportFigure]:
     names = {run.label: _site(run) for run in judged}
     found = [unit_matches(run.folder, judge.folder).assign(job=run.label, site=names[run.label]) for run in judged]
-    frame = pd.concat(found).sort_values(["class", "kind"], key=_tag_first, kind="stable").reset_index(drop=True)
+    tag_first = {"key": lambda names: names.where(names != TAG, ""), "kind": "stable"}
+    frame = pd.concat(found).sort_values(["class", "kind"], **tag_first).reset_index(drop=True)
     if frame.empty:
         return
     text = (
@@ -74,10 +72,6 @@ def _site(run: Run) -> str:
     name = component_text({"_target_": own.get("_target_", "")}) or "intervention"
     site = own.get("site", INPUT)
     return f"{name} at {'latents' if site == CODE else site}"
-
-
-def _tag_first(column: pd.Series[str]) -> pd.Series[str]:
-    return column.where(column != TAG, "")
 
 
 def _table(frame: pd.DataFrame) -> pd.DataFrame:
