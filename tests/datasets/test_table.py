@@ -638,287 +638,201 @@ def nothing(root):
     """Leave the table as it is."""
 
 
+def at(row, column, rule):
+    """The beginning of the message about a cell."""
+    return f"{column} in row {row} of metadata.csv must be {rule}"
+
+
 SQUARE, EMPTY = np.full((20, 20), 255, np.uint8), np.zeros((HEIGHT, WIDTH), np.uint8)
-BROKEN = {  # what is broken, the settings, and the sentence
-    "no path": (cell(5, "path", ""), {}, "path in row 5 of metadata.csv must be the path of an image, got ''."),
+BROKEN = {  # what is broken, the sentence, and the settings
+    "no path": (cell(5, "path", ""), at(5, "path", "the path of an image, got ''.")),
     "a url": (
         cell(5, "path", "s3://films/3.png"),
-        {},
-        "path in row 5 of metadata.csv must be the path of a file, not a URL, got 's3://films/3.png'. Fetch",
+        at(5, "path", "the path of a file, not a URL, got 's3://films/3.png'. Fetch"),
     ),
-    "no such file": (
-        cell(5, "path", "images/33.png"),
-        {},
-        "path in row 5 of metadata.csv must be the path of a file that is there, got 'images/33.png'.",
-    ),
+    "no such file": (cell(5, "path", "images/33.png"), at(5, "path", "the path of a file that is there, got")),
     "a bad file": (
         lambda root: (root / "images" / "3.png").write_bytes(b"text"),
-        {},
-        "path in row 5 of metadata.csv must be a whole image, got 'images/3.png'. It is not readable as an image",
+        at(5, "path", "a whole image, got 'images/3.png'. It is not readable as an image"),
     ),
-    "a folder for a file": (
-        cell(5, "path", "images"),
-        {},
-        "path in row 5 of metadata.csv must be the path of a file, got 'images'. It is a folder.",
-    ),
-    "an image twice": (
-        cell(5, "path", "images/2.png"),
-        {},
-        "label in row 5 of metadata.csv must be 'cat', as in row 4 of the same image, got 'dog'. Further rows",
-    ),
+    "a folder for a file": (cell(5, "path", "images"), at(5, "path", "the path of a file, got 'images'. It is a")),
+    "an image twice": (cell(5, "path", "images/2.png"), at(5, "label", "'cat', as in row 4 of the same image, got")),
     "a row twice": (
         text(lambda old: old + old.splitlines()[3] + "\n"),
-        {},
-        "path in row 14 of metadata.csv must be of a box that no other row has, but row 4 is the same, got",
+        at(14, "path", "of a box that no other row has, but row 4 is the same, got"),
     ),
     "a label that became a number with a point": (
         text(lambda old: old.replace("cat", "1").replace("dog", "2").replace(",1,", ",1.0,")),
+        at(2, "label", "of the classes 1, 2, got '1.0'. 5 more rows are like it. Did you mean"),
         {"classes": ["1", "2"]},
-        "label in row 2 of metadata.csv must be of the classes 1, 2, got '1.0'. 5 more rows are like it. Did you mean",
     ),
-    "an unknown label": (
-        cell(5, "label", "dgo"),
-        {},
-        "label in row 5 of metadata.csv must be of the classes cat, dog, got 'dgo'. Did you mean dog? Name others in",
-    ),
-    "no label": (cell(5, "label", ""), {}, "label in row 5 of metadata.csv must be the name of a class, got ''."),
-    "two labels": (
-        cell(5, "label", "cat|dog"),
-        {},
-        "label in row 5 of metadata.csv must be one class, since the task is multiclass, got 'cat|dog'. Use",
-    ),
+    "an unknown label": (cell(5, "label", "dgo"), at(5, "label", "of the classes cat, dog, got 'dgo'. Did you mean")),
+    "no label": (cell(5, "label", ""), at(5, "label", "the name of a class, got ''.")),
+    "two labels": (cell(5, "label", "cat|dog"), at(5, "label", "one class, since the task is multiclass, got")),
     "an unknown one of two": (
         cell(5, "label", "cat|cow"),
+        at(5, "label", "of the classes cat, dog, got 'cat|cow'."),
         {"task": "multilabel"},
-        "label in row 5 of metadata.csv must be of the classes cat, dog, got 'cat|cow'.",
     ),
     "a class without an image": (
         nothing,
-        {"classes": ["cat", "dog", "eel"]},
         "each class must have an image in train, but eel has none.",
+        {"classes": ["cat", "dog", "eel"]},
     ),
     "no patient": (
         cell(5, "patient", ""),
-        {},
-        "patient in row 5 of metadata.csv must be the name or number of a patient, got ''. Set dataset.columns.patient",
+        at(5, "patient", "the name or number of a patient, got ''. Set dataset.columns.patient"),
     ),
     "a patient in two splits": (
         cell(5, "split", "test"),
-        {},
         "a group must be in train or in test, but 1 are in both, such as group p1. Choose other groups or splits, or",
     ),
-    "no split": (
-        cell(5, "split", ""),
-        {},
-        "split in row 5 of metadata.csv must be a split, got ''. Give it one, or leave such rows out with",
-    ),
+    "no split": (cell(5, "split", ""), at(5, "split", "a split, got ''. Give it one, or leave such rows out with")),
     "an unknown split": (
         cell(5, "split", "valid"),
-        {},
-        "split in row 5 of metadata.csv must be train, val or test, got 'valid'. Set 'dataset.splits={val: valid}', or",
+        at(5, "split", "train, val or test, got 'valid'. Set 'dataset.splits={val: valid}', or"),
     ),
     "no test": (
         text(lambda old: old.replace("test", "val")),
-        {},
         "splits must be train, val and test, train and test, or test alone, got train, val.",
     ),
     "a slice that is no number": (
         text(lambda old: old.replace("mask\n", "slice\n").replace("mask\r\n", "slice\r\n")),
-        {},
-        "slice in row 2 of metadata.csv must be a whole number from 0 on, got 'masks/0.png'. 11 more rows are like it.",
+        at(2, "slice", "a whole number from 0 on, got 'masks/0.png'. 11 more rows are like it."),
     ),
-    "a box without a side": (
-        cell(5, "right", ""),
-        {},
-        "right in row 5 of metadata.csv must be a number of pixels, as the box's other numbers are, got ''.",
-    ),
-    "a box that is text": (
-        cell(5, "top", "up"),
-        {},
-        "top in row 5 of metadata.csv must be a number of pixels, got 'up'.",
-    ),
-    "a box turned around": (cell(5, "right", "1"), {}, "right in row 5 of metadata.csv must be above left, got '1'."),
-    "a box outside": (
-        cell(5, "bottom", "90"),
-        {},
-        "bottom in row 5 of metadata.csv must be inside its image, 20 x 30 pixels, got '90'. Give boxes in pixels",
-    ),
+    "a box without a side": (cell(5, "right", ""), at(5, "right", "a number of pixels, as the box's other numbers")),
+    "a box that is text": (cell(5, "top", "up"), at(5, "top", "a number of pixels, got 'up'.")),
+    "a box turned around": (cell(5, "right", "1"), at(5, "right", "above left, got '1'.")),
+    "a box outside": (cell(5, "bottom", "90"), at(5, "bottom", "inside its image, 20 x 30 pixels, got '90'. Give")),
     "a mask that is not there": (
         cell(5, "mask", "masks/33.png"),
-        {},
-        "mask in row 5 of metadata.csv must be a file that is there, got 'masks/33.png'. There is no",
+        at(5, "mask", "a file that is there, got 'masks/33.png'. There is no"),
     ),
     "a mask of another size": (
         mask_of(SQUARE),
-        {},
         "must be of its image's aspect, 20 x 30 pixels, got 'masks/3.png'. masks/3.png has 20 x 20. Save the mask",
     ),
-    "an empty mask": (
-        mask_of(EMPTY),
-        {},
-        "mask in row 5 of metadata.csv must be a mask with at least one pixel, got 'masks/3.png'. masks/3.png is empty",
-    ),
+    "an empty mask": (mask_of(EMPTY), at(5, "mask", "a mask with at least one pixel, got 'masks/3.png'. masks/3.png")),
     "a coloured mask": (
         mask_of(np.stack([EMPTY, EMPTY + 1, EMPTY], -1)),
-        {},
-        "mask in row 5 of metadata.csv must be a file of masks, got 'masks/3.png'. masks/3.png must be a label map",
+        at(5, "mask", "a file of masks, got 'masks/3.png'. masks/3.png must be a label map"),
     ),
     "a mask in JPEG": (
         lambda root: Image.fromarray(SQUARE[:, :10].repeat(3, 1)).save(root / "masks" / "3.png", "JPEG"),
-        {},
         "got 'masks/3.png'. masks/3.png must be a label map without loss, such as PNG, got JPEG, which blurs",
     ),
     "a mask whose background has a colour": (
         lambda root: with_palette(root / "masks" / "3.png", [255, 255, 255, 0, 0, 0]),
-        {},
         "must be a label map in which 0 is the background, but its palette shows 1 in black, and 0 in a colour. Save",
     ),
     "a mask by a path of Windows": (
         cell(5, "mask", "masks\\3.png"),
-        {},
         "must be a file that is there, got 'masks\\\\3.png'. There is no masks\\3.png. Did you mean 'masks/3.png', rel",
     ),
     "a row that is short": (
         text(lambda old: old.replace(",masks/3.png", "")),
-        {},
         "each row of metadata.csv must have as many cells as the header, 9, but row 5 has 8:",
     ),
     "a row that is long": (
         text(lambda old: old.replace("images/3.png", "images,3.png")),
-        {},
         "each row of metadata.csv must have as many cells as the header, 9, but row 5 has 10:",
     ),
     "an open quote": (
         text(lambda old: old.replace("images/3.png", '"images/3.png')),
-        {},
         "metadata.csv must be a whole table of cells, but row 5 is not: unexpected end of data.",
     ),
     "a column twice": (
         text(lambda old: old.replace("patient", "label", 1)),
-        {},
         "columns of metadata.csv must have different names, got 'label' twice.",
     ),
     "no column of paths": (
         text(lambda old: old.replace("path", "file", 1)),
-        {},
         "metadata.csv must have a column 'path' for columns.path, got file, label, patient",
     ),
     "no column of labels": (
         text(lambda old: old.replace("label", "finding", 1)),
-        {},
         "metadata.csv must have a column 'label' for columns.label, got path, finding",
     ),
     "a column that was named": (
         nothing,
-        {"columns": {"patient": "pateint"}},
         "metadata.csv must have a column 'pateint' for columns.patient, got",
+        {"columns": {"patient": "pateint"}},
     ),
-    "no column of a class": (
-        nothing,
-        {"columns": {"label": None}},
-        "metadata.csv must have a column 'cat' for the class cat, got",
-    ),
-    "no rows": (text(lambda old: old.splitlines()[0]), {}, "metadata.csv must have at least one row, got none."),
-    "an empty file": (text(lambda old: ""), {}, "metadata.csv must have at least one row, got none."),
-    "not UTF-8": (
-        lambda root: (root / "metadata.csv").write_bytes("path\nß".encode("latin-1")),
-        {},
-        "metadata.csv must be a text in UTF-8:",
-    ),
+    "no column of a class": (nothing, "metadata.csv must have a column 'cat' for the", {"columns": {"label": None}}),
+    "no rows": (text(lambda old: old.splitlines()[0]), "metadata.csv must have at least one row, got none."),
+    "an empty file": (text(lambda old: ""), "metadata.csv must have at least one row, got none."),
+    "not UTF-8": (lambda root: (root / "metadata.csv").write_bytes("path\nß".encode("latin-1")), "metadata.csv must"),
     "a workbook": (
         lambda root: (root / "metadata.csv").write_bytes(b"PK\x03\x04" + bytes(40)),
-        {},
         "metadata.csv must be a text in UTF-8, got a workbook of Excel, or a zip file. Save the sheet as CSV (UTF-8).",
     ),
     "zipped in secret": (
         lambda root: (root / "metadata.csv").write_bytes(gzip.compress(b"path")),
-        {},
         "metadata.csv must be a text in UTF-8, got a gzip file. Let its name end in .gz.",
     ),
     "UTF-16": (
         lambda root: (root / "metadata.csv").write_text("path,label", "utf-16"),
-        {},
         "metadata.csv must be a text in UTF-8, got UTF-16. Save it as UTF-8.",
     ),
     "another separator": (
         text(lambda old: old.replace(",", "|")),
-        {},
         "got path|label|patient|split|left|top|right|bottom|mask. Set dataset.columns.path. Cells are separated by a",
     ),
     "a line above the header": (
         text(lambda old: f"# films\n{old}"),
-        {},
         "must have as many cells as the header, 1, but row 2 has 9: 'path,label,patient,split,left,top,right,bottom,ma",
     ),
     "a column in capitals": (
         text(lambda old: old.replace("path", "Path", 1)),
-        {},
         "Did you mean Path? Set dataset.columns.path.",
     ),
     "a path of Windows": (
         cell(5, "path", "C:\\data\\images\\3.png"),
-        {},
         "a file that is there, got 'C:\\\\data\\\\images\\\\3.png'. Did you mean 'images/3.png', relative to",
     ),
     "a path from elsewhere": (
         cell(5, "path", "/home/bob/data/images/3.PNG"),
-        {},
         "got '/home/bob/data/images/3.PNG'. Did you mean 'images/3.png', relative to",
     ),
-    "a path without its suffix": (
-        cell(5, "path", "images/3"),
-        {},
-        "got 'images/3'. Did you mean 'images/3.png', relative",
-    ),
+    "a path without its suffix": (cell(5, "path", "images/3"), "got 'images/3'. Did you mean 'images/3.png', relative"),
     "an image twice by another path": (
         cell(5, "path", "masks/../images/2.png"),
-        {},
-        "path in row 5 of metadata.csv must be 'images/2.png', as in row 4 of the same image, got 'masks/../images",
+        at(5, "path", "'images/2.png', as in row 4 of the same image, got 'masks/../images"),
     ),
-    "a patient that pandas did not know": (
-        cell(5, "patient", "NaN"),
-        {},
-        "patient in row 5 of metadata.csv must be the name or number of a patient, got 'NaN'.",
-    ),
+    "a patient that pandas did not know": (cell(5, "patient", "NaN"), at(5, "patient", "the name or number of a")),
     "a patient written in two ways": (
         text(lambda old: old.replace("p1,", "07,", 1).replace("p1,", "7.0,", 1)),
-        {},
-        "patient in row 5 of metadata.csv must be '07', as in row 4, if it is the same patient, got '7.0'. Write each",
+        at(5, "patient", "'07', as in row 4, if it is the same patient, got '7.0'. Write each"),
     ),
     "a box in shares of the image": (
         cell(5, "right", "5.2"),
-        {},
-        "right in row 5 of metadata.csv must be such that the box has a pixel, got '5.2'. Give boxes in pixels",
+        at(5, "right", "such that the box has a pixel, got '5.2'. Give boxes in pixels"),
     ),
-    "no table": (nothing, {"manifest": "films.csv"}, "manifest must be a file, but there is no films.csv."),
+    "no table": (nothing, "manifest must be a file, but there is no films.csv.", {"manifest": "films.csv"}),
     "a table of another kind": (
         nothing,
-        {"manifest": "films.xlsx"},
         "manifest must be a file that ends in .csv, .tsv, .jsonl, .ndjson, .parquet (or .csv.gz), got films.xlsx.",
+        {"manifest": "films.xlsx"},
     ),
     "no such value": (
         nothing,
-        {"where": {"split": "trian"}},
         "where.split must be a value of that column, test, train, val, got trian.",
+        {"where": {"split": "trian"}},
     ),
     "an unknown setting": (
         nothing,
-        {"masks": {"foldr": "masks"}},
         "masks must be one of folder, files, units, missing, got 'foldr'. Did you",
+        {"masks": {"foldr": "masks"}},
     ),
-    "a window without a width": (
-        nothing,
-        {"window": [40]},
-        "window must be a centre and a width, such as [40, 400], got",
-    ),
+    "a window without a width": (nothing, "window must be a centre and a width, such as [40, 400],", {"window": [40]}),
 }
 
 
 @pytest.mark.parametrize("case", BROKEN)
 def test_a_broken_table_is_refused_in_a_sentence_with_row_and_column(root, case):
-    spoil, settings, sentence = BROKEN[case]
+    spoil, sentence, *settings = BROKEN[case]
     spoil(root)
-    message = refusal(root, settings)
+    message = refusal(root, *settings)
     assert sentence in message
     assert message.count("\n") == (2 if message.startswith("each file of a table") else 0)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -48,6 +47,7 @@ _COLUMNS = {
     "Patient Sex": "sex",
     "View Position": "view",
 }
+_MEND = "Mend the table."
 _EDGES = ("x", "y", "w", "h")  # of a box: left, top, width, height
 
 
@@ -66,22 +66,22 @@ def read_entries(root: Path) -> pd.DataFrame:
         ValueError: the table lacks a column, or a row has no patient, an unknown label or another row's image.
     """
     path = _locate(root, ENTRY_TABLES)
-    table = read_manifest(path, path.name).cells.rename(columns=_COLUMNS)
-    wanted = list(dict.fromkeys(_COLUMNS.values()))
-    missing = [column for column in wanted if column not in table]
+    table = read_manifest(path, path.name).renamed(_COLUMNS)
+    missing = [column for column in dict.fromkeys(_COLUMNS.values()) if column not in table.cells]
     if missing:
         raise ValueError(f"{path} must have the columns of ChestX-ray14's table, but has none for {missing}.")
-    table = table[wanted]
-    number = table["patient"].str.fullmatch("[0-9]{1,18}")  # what int64 holds exactly
-    _refuse(path, table, ~number, "must have a patient's number")
-    _refuse(path, table, table["name"].duplicated(), "must be the only one of its image")
-    for findings in table["findings"].unique():
-        unknown = [name for name in findings.split("|") if name not in (*FINDINGS, HEALTHY)]
-        if unknown:
-            rule = f"must have labels of ChestX-ray14, got {unknown[0]!r}.{checks.suggestion(unknown[0], FINDINGS)}"
-            _refuse(path, table, table["findings"] == findings, rule.rstrip("."))
-    age = pd.to_numeric(table["age"].str.removesuffix("Y"), errors="coerce")
-    return table.assign(patient=table["patient"].astype(np.int64), age=age).reset_index(drop=True)
+    cells = table.cells[[*dict.fromkeys(_COLUMNS.values())]]
+    number = cells["patient"].str.fullmatch("[0-9]{1,18}")  # what int64 holds exactly
+    table.refuse("patient", ~number, "a patient's number", _MEND)
+    table.refuse("name", cells["name"].duplicated(), "an image that no other row has", _MEND)
+    for findings in cells["findings"].unique():
+        if unknown := [name for name in findings.split("|") if name not in (*FINDINGS, HEALTHY)]:
+            remedy = f"{checks.suggestion(unknown[0], FINDINGS)} {_MEND}".strip()
+            table.refuse(
+                "findings", cells["findings"] == findings, f"labels of ChestX-ray14, not {unknown[0]!r}", remedy
+            )
+    age = pd.to_numeric(cells["age"].str.removesuffix("Y"), errors="coerce")
+    return cells.assign(patient=cells["patient"].astype(np.int64), age=age).reset_index(drop=True)
 
 
 def label_matrix(findings: pd.Series[str], classes: Sequence[str]) -> npt.NDArray[np.float32]:
@@ -106,26 +106,27 @@ def read_finding_boxes(root: Path, image_names: pd.Series[str]) -> pd.DataFrame:
             outside the film.
     """
     path = _locate(root, BOX_TABLES)
-    table = read_manifest(path, path.name).cells
-    wanted = ["name", "label", *_EDGES]
-    if table.shape[1] < len(wanted):
+    table = read_manifest(path, path.name)
+    names = ["name", "label", *_EDGES]
+    if table.cells.shape[1] < len(names):
         raise ValueError(
-            f"{path} must have {len(wanted)} columns, of the image, the label and a box's x, y, w and h, got "
-            f"{checks.listed(list(table))}. Fetch it again from {SOURCE}."
+            f"{path} must have {len(names)} columns, of the image, the label and a box's x, y, w and h, got "
+            f"{checks.listed(list(table.cells))}. Fetch it again from {SOURCE}."
         )
-    table = table.iloc[:, : len(wanted)].set_axis(wanted, axis=1)
-    table["label"] = table["label"].replace("Infiltrate", "Infiltration")
-    _refuse(path, table, ~table["label"].isin(FINDINGS), "must have one of the 14 labels")
-    _refuse(path, table, ~table["name"].isin(image_names), "must be of an image of the entry table")
-    left, top, width, height = (pd.to_numeric(table[edge], errors="coerce") for edge in _EDGES)
+    table = table.renamed(dict(zip(table.cells, names, strict=False)))
+    cells = table.cells[names].assign(label=table.cells["label"].replace("Infiltrate", "Infiltration"))
+    table.refuse("label", ~cells["label"].isin(FINDINGS), "one of the 14 labels", _MEND)
+    table.refuse("name", ~cells["name"].isin(image_names), "an image of the entry table", _MEND)
+    left, top, width, height = (pd.to_numeric(cells[edge], errors="coerce") for edge in _EDGES)
     across = width.between(0, FILM, inclusive="right") & (left < FILM) & (left + width > 0)
     down = height.between(0, FILM, inclusive="right") & (top < FILM) & (top + height > 0)
-    _refuse(path, table, ~(across & down), f"must have a box in the {FILM} x {FILM} film")
-    number = table.groupby(["name", "label"]).cumcount() + 1
-    name = table["label"] + number.astype(str).where(number > 1, "")
+    table.refuse("x", ~across, f"that of a box in the {FILM} x {FILM} film", _MEND)
+    table.refuse("y", ~down, f"that of a box in the {FILM} x {FILM} film", _MEND)
+    number = cells.groupby(["name", "label"]).cumcount() + 1
+    name = cells["label"] + number.astype(str).where(number > 1, "")
     edges = {"top": top, "left": left, "bottom": top + height, "right": left + width}
     whole = {edge: value.round().astype(np.int64) for edge, value in edges.items()}
-    return table[["name", "label"]].assign(object=name, **whole).reset_index(drop=True)
+    return cells[["name", "label"]].assign(object=name, **whole).reset_index(drop=True)
 
 
 class Lists(NamedTuple):
@@ -166,17 +167,14 @@ def films_on_disk(root: Path) -> pd.DataFrame:
             f"{root} must hold the films in images_001/images, images_002/images, ... or in images, but has no such "
             "folder. Unpack the archives there, or set dataset.root."
         )
-    paths = [folder / name for folder in folders for name in os.listdir(folder) if _is_film(name)]
+    paths = [path for folder in folders for path in folder.iterdir() if path.suffix == ".png"]
+    paths = [path for path in paths if not path.name.startswith(".")]
     films = pd.DataFrame({"name": [path.name for path in paths], "path": list(map(str, paths))}, dtype=object)
     twice = films["name"].duplicated(keep=False)
     if twice.any():
         one, other = films[twice].sort_values("name", kind="stable")["path"].iloc[:2]
         raise ValueError(f"each film must lie in one folder, but one lies at {one} and {other}. Remove one of them.")
     return films
-
-
-def _is_film(name: str) -> bool:
-    return name.endswith(".png") and not name.startswith(".")
 
 
 def _locate(root: Path, names: Sequence[str]) -> Path:
@@ -195,14 +193,3 @@ def _text(name: str, data: bytes) -> str:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise ValueError(f"{name} must be a text in UTF-8: {error}. Fetch it again from {SOURCE}.") from error
-
-
-def _refuse(path: Path, table: pd.DataFrame, wrong: pd.Series[bool], rule: str) -> None:
-    """Raise for the first wrong row, named by its line in the file."""
-    rows = np.flatnonzero(wrong)
-    if len(rows):
-        shown = ",".join(map(str, table.iloc[rows[0]]))
-        more = f" {len(rows) - 1} more rows are like it." if len(rows) > 1 else ""
-        raise ValueError(
-            f"each row of {path} {rule}, but line {table.index[rows[0]]} is {shown!r}.{more} Mend the table."
-        )

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dovision.datasets._phantom_patient import LESION_KINDS, Anatomy, Lesion, Patient, Tag
+from dovision.functional import geometry
 from dovision.types import Box
 
 _RIBS = 8  # ribs a side
@@ -53,12 +54,7 @@ def render_film(patient: Patient, size: int, without: Collection[str] = ()) -> T
 def object_boxes(patient: Patient, size: int) -> dict[str, Box]:
     """The tight box of each object's own pixels."""
     layers = _layers(patient, _chest(patient.anatomy, size))
-    return {name: _tight(layer) for name, layer in layers.items()}
-
-
-def _tight(layer: Tensor) -> Box:
-    rows, columns = layer.any(1).nonzero(), layer.any(0).nonzero()
-    return Box(int(rows[0]), int(columns[0]), int(rows[-1]) + 1, int(columns[-1]) + 1)
+    return {name: geometry.bounding_box(layer.bool().numpy()) for name, layer in layers.items()}
 
 
 def _layers(patient: Patient, chest: Chest) -> dict[str, Tensor]:

@@ -93,7 +93,9 @@ class ChestXray14(FileImages):
         records = films.rename(columns={"findings": "labels"}).assign(number=None, height=size, width=size)
         self.records = records.assign(group=records["patient"].astype(str))[[*_RECORD, *_FACTS]]
         boxes = _nih_tables.read_finding_boxes(folder, entries["name"])
-        self.boxes_in_files = _boxes_of_films(boxes, films["name"], self.task.classes)
+        row = pd.Index(films["name"]).get_indexer(boxes["name"])
+        label = boxes["label"].astype(object).where(boxes["label"].isin(self.task.classes), None)
+        self.boxes_in_files = boxes.assign(row=row, label=label)[row >= 0][BOX_FIELDS].reset_index(drop=True)
         self.facts = {
             "lists_sha256": {} if lists is None else lists.sha256,
             "listed": len(entries),
@@ -148,13 +150,6 @@ def read_film(path: Path, shape: Shape) -> Tensor:
             "as it was released, or made smaller as a whole."
         )
     return _image_io.repeat_grey(film, shape)
-
-
-def _boxes_of_films(boxes: pd.DataFrame, names: pd.Series[str], classes: Sequence[str]) -> pd.DataFrame:
-    """The boxes of films on disk; one of a label that is no class has the label None."""
-    row = pd.Index(names).get_indexer(boxes["name"])
-    label = boxes["label"].astype(object).where(boxes["label"].isin(classes), None)
-    return boxes.assign(row=row, label=label)[row >= 0][BOX_FIELDS].reset_index(drop=True)
 
 
 def split_films(

@@ -9,7 +9,6 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
@@ -17,6 +16,7 @@ from torch import Tensor
 from dovision import checks
 from dovision.datasets import _checks, _image_io, _splits
 from dovision.datasets.readers.decoded_store import PreparedImages, stamp
+from dovision.functional import geometry
 from dovision.interfaces import Counterfactuals, Source
 from dovision.io import files
 from dovision.runtime.progress import DISPLAY
@@ -160,7 +160,7 @@ class FunnyBirds(PreparedImages, Counterfactuals):
             image = self._read(self._root / names[row])
             single = {next(iter(gone)): path for gone, path in self._removals[row].items() if len(gone) == 1}
             changed = {obj: (self._read(single[obj]) != image).any(0).numpy() for obj in sorted(single)}
-            return {obj: _box(mask) for obj, mask in changed.items() if mask.sum() >= MIN_CHANGED}
+            return {obj: geometry.bounding_box(mask) for obj, mask in changed.items() if mask.sum() >= MIN_CHANGED}
 
         with ThreadPoolExecutor() as pool:
             rows = pool.map(seen, range(len(names)))
@@ -249,8 +249,3 @@ def _number(row: Mapping[str, Any], key: str, path: Path) -> int:
     if not isinstance(value, int) or value < 0:
         raise ValueError(f"each entry of {path} must have a whole number {key}, got {value!r}.")
     return value
-
-
-def _box(changed: Any) -> Box:
-    rows, columns = np.flatnonzero(changed.any(1)), np.flatnonzero(changed.any(0))
-    return Box(int(rows[0]), int(columns[0]), int(rows[-1]) + 1, int(columns[-1]) + 1)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import warnings
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from io import BytesIO
 from typing import Any, NamedTuple
 
@@ -80,20 +82,14 @@ def dicom_image(data: bytes, number: int | None, window: GreyWindow | None) -> G
     pixels = checks.import_extra("pydicom.pixels", "dicom")
     file = _read(data, header_only=False)
     photometric = str(file.get("PhotometricInterpretation", ""))
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of values that are padded, or longer than the standard has it
-            stored = _stored(file, pixels, number or 0)
-            if stored.ndim == 3:
-                return stored / float(2 ** int(file.BitsAllocated) - 1)
-            if photometric == "PALETTE COLOR":
-                coloured = pixels.apply_color_lut(stored, file)
-                return coloured[..., :3] / float(np.iinfo(coloured.dtype).max)
-            grey = _windowed(file, pixels, stored, window)
-    except Exception as error:  # pydicom's decoders raise whatever their format's damage leads to
-        if isinstance(error, BadFile):
-            raise
-        raise BadFile(f"a DICOM file whose pixels cannot be decoded ({_reason(error)})") from error
+    with _decoding("a DICOM file whose pixels cannot be decoded"):
+        stored = _stored(file, pixels, number or 0)
+        if stored.ndim == 3:
+            return stored / float(2 ** int(file.BitsAllocated) - 1)
+        if photometric == "PALETTE COLOR":
+            coloured = pixels.apply_color_lut(stored, file)
+            return coloured[..., :3] / float(np.iinfo(coloured.dtype).max)
+        grey = _windowed(file, pixels, stored, window)
     return 1 - grey if photometric == "MONOCHROME1" else grey
 
 
@@ -108,14 +104,8 @@ def dicom_labels(data: bytes, number: int | None) -> npt.NDArray[np.generic]:
     file = _read(data, header_only=False)
     if file.get("Modality") == "SEG" and int(file.get("NumberOfFrames", None) or 1) > 1:
         raise BadFile("a DICOM segmentation of several frames, each of a segment: save the segment as PNG or NIfTI")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            stored: npt.NDArray[np.generic] = _stored(file, pixels, number or 0)
-    except BadFile:
-        raise
-    except Exception as error:  # as in `dicom_image`
-        raise BadFile(f"a DICOM file whose pixels cannot be decoded ({_reason(error)})") from error
+    with _decoding("a DICOM file whose pixels cannot be decoded"):
+        stored: npt.NDArray[np.generic] = _stored(file, pixels, number or 0)
     if stored.ndim != 2:
         raise BadFile("a DICOM file of colours, and a label map has one number a pixel")
     return stored
@@ -183,21 +173,26 @@ def _first(value: Any) -> float | None:
 
 def _read(data: bytes, header_only: bool) -> Any:
     pydicom = checks.import_extra("pydicom", "dicom")
+    with _decoding("no readable DICOM file"):
+        start = BytesIO(data)
+        start.seek(_MAGIC[0].stop)
+        meta = pydicom.filereader.read_dataset(start, False, True, stop_when=lambda tag, *_: tag >> 16 != 2)
+        if meta.get("TransferSyntaxUID") == pydicom.uid.DeflatedExplicitVRLittleEndian:
+            rest = zlib.decompressobj(-zlib.MAX_WBITS).decompress(data[start.tell() :], MAX_FILE_BYTES + 1)
+            if len(rest) > MAX_FILE_BYTES:
+                raise BadFile(f"of more than {MAX_FILE_BYTES:,} bytes once inflated")
+        return pydicom.dcmread(BytesIO(data), stop_before_pixels=header_only)
+
+
+@contextmanager
+def _decoding(failure: str) -> Iterator[None]:
+    """Turn whatever a damaged file leads to into a BadFile, and leave out pydicom's warnings of odd values."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            start = BytesIO(data)
-            start.seek(_MAGIC[0].stop)
-            meta = pydicom.filereader.read_dataset(start, False, True, stop_when=lambda tag, *_: tag >> 16 != 2)
-            if meta.get("TransferSyntaxUID") == pydicom.uid.DeflatedExplicitVRLittleEndian:
-                rest = zlib.decompressobj(-zlib.MAX_WBITS).decompress(data[start.tell() :], MAX_FILE_BYTES + 1)
-                if len(rest) > MAX_FILE_BYTES:
-                    raise BadFile(f"of more than {MAX_FILE_BYTES:,} bytes once inflated")
-            return pydicom.dcmread(BytesIO(data), stop_before_pixels=header_only)
-    except Exception as error:  # whatever a damaged file leads to
-        raise BadFile(f"no readable DICOM file ({_reason(error)})") from error
-
-
-def _reason(error: Exception) -> str:
-    """The message of pydicom; behind a colon are the packages that would decode a file."""
-    return " ".join(str(error).split())[:_REASON].rstrip(".:")
+            yield
+    except BadFile:
+        raise
+    except Exception as error:
+        reason = " ".join(str(error).split())[:_REASON].rstrip(".:")  # behind a colon: packages that would decode it
+        raise BadFile(f"{failure} ({reason})") from error

@@ -74,6 +74,10 @@ class Manifest(NamedTuple):
         """The rows that are meant, which keep their numbers."""
         return self._replace(cells=self.cells[rows])
 
+    def renamed(self, names: Mapping[str, str]) -> Manifest:
+        """The table with other names of its columns, by those they have."""
+        return self._replace(cells=self.cells.rename(columns=dict(names)))
+
     def refuse(
         self, column: str, wrong: Sequence[bool] | _Bools | pd.Series[bool], rule: str, remedy: str = ""
     ) -> None:
