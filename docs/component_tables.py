@@ -12,6 +12,7 @@ from pathlib import Path
 
 import dovision
 from dovision.store.run_files import RUN_FILES
+from dovision.store.tables import RunTable
 
 ROOT = Path(__file__).resolve().parents[1]
 COMMAND = "python docs/component_tables.py"
@@ -100,6 +101,14 @@ def run_files() -> str:
     return table(["file", "what it is", "digest in run.json", "if the run was stopped"], rows)
 
 
+def run_columns() -> str:
+    """The table of docs/reference/run_directory.md: the columns of each table of a run."""
+    files = [file for file in RUN_FILES if isinstance(file, RunTable)]
+    columns = [(f"`{file.path}`", names, meaning) for file in files for names, (_, meaning) in file.columns.items()]
+    rows = [(path, ", ".join(f"`{name}`" for name in names.split()), meaning) for path, names, meaning in columns]
+    return table(["table", "columns", "what they are"], rows)
+
+
 def public_names() -> str:
     """src/dovision/__init__.pyi: the home of each public name."""
     homes = sorted(dovision._homes().items(), key=lambda item: (item[1], _isort_key(item[0])))
@@ -112,7 +121,7 @@ def _isort_key(name: str) -> tuple[int, str]:
     return (0 if name.isupper() else 1 if name[0].isupper() else 2), name
 
 
-TABLES = {"groups": names, "kinds": kinds, "files": run_files}
+TABLES = {"groups": names, "kinds": kinds, "files": run_files, "columns": run_columns}
 
 
 def pages() -> dict[Path, str]:

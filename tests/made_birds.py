@@ -18,7 +18,7 @@ from dovision.store.map_tables import MAPS_FILE, maps_schema, write_boxes
 from dovision.store.run_directory import RunDirectory
 from dovision.store.run_record import Run, read_sweep
 from dovision.store.tables import EFFECTS, SAMPLES, TableWriter, effects_schema, samples_schema
-from dovision.store.to_arrow import done_rows, effect_columns, sample_columns
+from dovision.store.to_arrow import done_rows, effect_columns, mean_effects, sample_columns
 from dovision.types import BOX_COLUMNS, Batch, Box, Task
 
 PARTS = {"beak": (2, 4, 6, 8), "foot": (20, 8, 26, 12), "wing": (10, 10, 16, 22)}  # top, left, bottom, right
@@ -111,7 +111,8 @@ def write_bird_run(folder: Path, images: int = 6) -> Run:
     measured = {"task": TASK, "control_logits": control, "treated_logits": treated}
     with TableWriter(folder / SAMPLES, samples_schema(TASK)) as table:
         names = [f"bird {row}" for row in range(images)]
-        table.write(sample_columns(condition="clean", eps=0.0, batch=batch, names=names, logits=control, **measured))
+        images = {"batch": batch, "names": names, "task": TASK, "logits": control}
+        table.write(sample_columns(condition="clean", eps=0.0, **images, means=mean_effects(control, treated, TASK)))
     with TableWriter(folder / EFFECTS, effects_schema()) as table:
         places = [regions] * images
         table.write(

@@ -23,7 +23,7 @@ from dovision.store.map_tables import MAPS_FILE, maps_schema, write_boxes
 from dovision.store.run_directory import RunDirectory
 from dovision.store.tables import EFFECTS, SAMPLES, TableWriter, effects_schema, samples_schema
 from dovision.store.thumbnails import save_image, thumbnail_path
-from dovision.store.to_arrow import CleanImages, by_sample, done_rows, effect_columns, sample_columns
+from dovision.store.to_arrow import CleanImages, by_sample, done_rows, effect_columns, mean_effects, sample_columns
 from dovision.types import BOX_COLUMNS, Batch, Box, Task
 from made_scores import write_scores, write_steps
 
@@ -75,12 +75,9 @@ def write_run(
         treated, units, regions = _treated(batch.image, logits, grid, 1 + 4 * size, random)
         before = task.correct(task.probability(control), clean.label)
         measured = {"task": task, "control_logits": logits, "treated_logits": treated}
-        attacked = {"clean": CleanImages(clean.image, before), "logits_8bit": logits} if size else {}
-        samples.append(
-            sample_columns(
-                condition=condition, eps=size, batch=batch, names=named, logits=logits, **measured, **attacked
-            )
-        )
+        attacked = CleanImages(clean.image, before, logits_8bit=logits) if size else None
+        whole = {"condition": condition, "eps": size, "batch": batch, "names": named, "task": task, "logits": logits}
+        samples.append(sample_columns(**whole, means=mean_effects(logits, treated, task), clean=attacked))
         effects.append(
             effect_columns(condition=condition, sample=batch.sample, units=units, regions=regions, **measured)
         )
@@ -165,8 +162,9 @@ def _write_film_effects(
     measured = {"task": FILMS, "control_logits": control.float(), "treated_logits": treated.float()}
     with TableWriter(folder / SAMPLES, samples_schema(FILMS)) as table:
         names = [f"film {row}" for row in range(len(films))]
-        logits = control.float()
-        table.write(sample_columns(condition="clean", eps=0.0, batch=batch, names=names, logits=logits, **measured))
+        images = {"batch": batch, "names": names, "task": FILMS, "logits": control.float()}
+        means = mean_effects(control.float(), treated.float(), FILMS)
+        table.write(sample_columns(condition="clean", eps=0.0, **images, means=means))
     with TableWriter(folder / EFFECTS, effects_schema()) as table:
         rows = effect_columns(condition="clean", sample=sample, units=units, regions=regions, **measured)
         table.write(done_rows(rows))

@@ -13,7 +13,7 @@ from dovision.analysis.summary import METRICS, label_counts, summarise, write_su
 from dovision.functional.intervals import ONE_GROUP, mean_interval
 from dovision.store.schemas import read_summary
 from dovision.store.tables import SAMPLES, TableWriter, samples_schema
-from dovision.store.to_arrow import CleanImages, sample_columns
+from dovision.store.to_arrow import CleanImages, mean_effects, sample_columns
 from dovision.types import Batch, Task
 
 pytestmark = pytest.mark.usefixtures("few_images")
@@ -34,6 +34,7 @@ def write(folder, right_after, scores_after=(0.4, 0.3, 0.1, 0.1)):
         ]:
             logits = torch.stack([right.float() * 2 - 1, torch.zeros(4)], dim=1) * 3
             attacked = condition != "clean"
+            treated = torch.tensor([[[1 - s, s]] for s in scores]).log()
             table.write(
                 sample_columns(
                     condition=condition,
@@ -42,10 +43,8 @@ def write(folder, right_after, scores_after=(0.4, 0.3, 0.1, 0.1)):
                     names=list("abcd"),
                     task=TASK,
                     logits=logits,
-                    control_logits=torch.tensor([[30.0, 0.0]]).expand(4, 2),
-                    treated_logits=torch.tensor([[[1 - s, s]] for s in scores]).log(),
-                    clean=CleanImages(batch.image, right_before) if attacked else None,
-                    logits_8bit=logits if attacked else None,
+                    means=mean_effects(torch.tensor([[30.0, 0.0]]).expand(4, 2), treated, TASK),
+                    clean=CleanImages(batch.image, right_before, logits_8bit=logits) if attacked else None,
                 )
             )
     return folder

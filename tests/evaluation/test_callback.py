@@ -12,6 +12,7 @@ from dovision.evaluation.callback import ClassifierUnderTest, Evaluation
 from dovision.interfaces import Classifier
 from dovision.training.image_classifier import ImageClassifier
 from dovision.types import Batch, Task
+from tests.evaluation.conftest import quiet_trainer
 
 NUMBER = torch.arange(3)
 ITEMS = [Batch(torch.full((1, 2, 2), 0.5), NUMBER[0], number, number) for number in NUMBER]
@@ -52,10 +53,7 @@ class Looks(Evaluation):
 def looked(fails_at: int | None) -> Looks:
     classifier = Classifier(nn.Sequential(nn.Flatten(), nn.Linear(4, 2)), Task("multiclass", ("a", "b")), [0.0], [1.0])
     looks = Looks(classifier, fails_at)
-    trainer = pl.Trainer(
-        accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
-        enable_model_summary=False, inference_mode=False, callbacks=[looks],
-    )  # fmt: skip
+    trainer = quiet_trainer(looks)
     try:
         trainer.test(ImageClassifier(classifier), DataLoader(ITEMS), verbose=False)
     except ArithmeticError:
@@ -125,10 +123,7 @@ IMAGE = torch.rand(5, 1, 2, 2, generator=torch.Generator().manual_seed(0))
 
 def collected(module, *, loaders=1, inference_mode=False, normalised=True, **settings):
     callback = Collects(**settings)
-    trainer = pl.Trainer(
-        accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
-        enable_model_summary=False, inference_mode=inference_mode, callbacks=[callback],
-    )  # fmt: skip
+    trainer = quiet_trainer(callback, inference_mode=inference_mode)
     image = (IMAGE - 0.5) / 0.25 if normalised else IMAGE
     loader = DataLoader(TensorDataset(image, (IMAGE.sum((1, 2, 3)) > 2).long()), 2)
     logged = trainer.test(module, [loader] * loaders if loaders > 1 else loader, verbose=False)
@@ -171,10 +166,7 @@ CLASSIFIER = Classifier(Sum(), Task("multiclass", ("few", "many")), [0.0], [1.0]
 )
 def test_numbers_reach_loggers_and_the_metrics_of_the_trainer(tmp_path, module, settings):
     callback, logger = Collects(**settings), pl.loggers.CSVLogger(tmp_path)
-    trainer = pl.Trainer(
-        accelerator="cpu", logger=logger, enable_checkpointing=False, enable_progress_bar=False,
-        enable_model_summary=False, inference_mode=False, callbacks=[callback],
-    )  # fmt: skip
+    trainer = quiet_trainer(callback, logger=logger)
     trainer.test(module, DataLoader(TensorDataset((IMAGE - 0.5) / 0.25, torch.zeros(5).long())), verbose=False)
     assert trainer.callback_metrics["images/all"] == 5
     logger.save()

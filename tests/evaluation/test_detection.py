@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-import pytorch_lightning as pl
 import torch
 from torch import nn
 from torch.utils.data import DataLoader
@@ -31,6 +30,7 @@ from dovision.store.detection_tables import (
 from dovision.store.resumable_writer import Resume
 from dovision.training.image_classifier import ImageClassifier
 from dovision.types import Batch, Task
+from tests.evaluation.conftest import quiet_trainer
 
 pytestmark = pytest.mark.usefixtures("few_images")
 TASK = Task("multiclass", ("dark", "bright"))
@@ -135,15 +135,7 @@ def run(
     resume = Resume(settings.pop("checkpoint_every", 64), settings.pop("origin", None))
     options = DetectionOptions(store_adversarial=keep, resume=resume, **settings)
     detection = Detection(folder, conditions, detectors, classifier, options=options)
-    trainer = pl.Trainer(
-        accelerator="cpu",
-        callbacks=[detection],
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        inference_mode=False,
-    )
+    trainer = quiet_trainer(detection)
     loaders = [DataLoader(split(val, 0), 3), DataLoader(split(TEST, first_group), 3)]
     detection.logged = trainer.test(ImageClassifier(classifier), loaders, verbose=False)
     return detection

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pyarrow.parquet as pq
 import pytest
-import pytorch_lightning as pl
 import torch
 from torch import nn
 from torch.utils.data import DataLoader
@@ -22,6 +21,7 @@ from dovision.store.resumable_writer import Resume
 from dovision.store.thumbnails import PictureChoice, save_image, thumbnail_path
 from dovision.training.image_classifier import ImageClassifier
 from dovision.types import Batch, Box, Task
+from tests.evaluation.conftest import quiet_trainer
 
 TASK = Task("multiclass", ("dark", "bright"))
 PIXELS = torch.tensor([[0.1, 0.2, 0.3, 0.4], [0.9, 0.1, 0.0, 0.0], [0.0, 0.0, 0.0, 0.1]])
@@ -66,10 +66,7 @@ def evaluate(folder, batch_size=2, eps=(0.25,), chunk="auto", cells=PixelGrid, a
         classifier,
         options=EffectOptions(**{"pictures": choice, "chunk": chunk, "resume": resume, **options}),
     )
-    trainer = pl.Trainer(
-        accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
-        enable_model_summary=False, inference_mode=False, callbacks=[evaluation],
-    )  # fmt: skip
+    trainer = quiet_trainer(evaluation)
     (evaluation.logged,) = trainer.test(
         ImageClassifier(classifier), DataLoader(Rows(), batch_size=batch_size), verbose=False
     )

@@ -58,24 +58,7 @@ def test_filled_images_are_painted_over_everywhere():
     torch.testing.assert_close(filled, images.image.mean((2, 3), keepdim=True).expand_as(images.image))
 
 
-@pytest.mark.parametrize(
-    ("changed", "message"),
-    [
-        ({"cells": 0}, "explanation.cells must be a whole number of at least 1, got 0"),
-        ({"steps": 2.5}, "explanation.steps must be a whole number of at least 1, got 2.5"),
-        ({"margin": 2}, r"explanation.margin must be a number in \[0, 1\], got 2"),
-        ({"noise": -1}, r"explanation.noise must be a number in \[0, 1\], got -1. It is in pixel units."),
-        ({"num_sanity_images": -1}, "explanation.num_sanity_images must be at least 0, got -1"),
-    ],
-)
-def test_a_number_out_of_its_range_is_refused(changed, message):
-    with pytest.raises(ValueError, match=message):
-        settings(**changed)
-
-
 def test_explainers_are_compared_with_the_one_asked_for_or_the_usual_one_or_the_first():
     assert settings(reference="b").compared(["a", "b", "grad_cam"]) == "b"
     assert settings().compared(["a", "grad_cam"]) == "grad_cam"
     assert settings().compared(["b", "a"]) == "b"
-    with pytest.raises(ValueError, match="explanation.reference must be one of a, grad_cam, got 'grad_camm'"):
-        settings(reference="grad_camm").compared(["a", "grad_cam"])

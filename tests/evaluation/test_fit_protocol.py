@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
-
 from dovision.evaluation.fit_protocol import fit_protocol
 
 EPS = {"random_sign": (0.1,), "fgsm": (0.1, 0.2), "pgd": (0.1,), "margin_pgd": (0.3,)}
@@ -21,22 +19,3 @@ def test_all_epsilons_are_seen_but_those_of_attacks_that_are_named():
     assert protocol.sees("pgd", 0.1)
     assert not protocol.sees("random_sign", 0.1)
     assert not protocol.sees("clean", 0.0)
-
-
-@pytest.mark.parametrize(
-    ("families", "seen", "message"),
-    [
-        ({"pgd": ["pgd", "apgd"]}, {}, "detection.families.pgd must be one of fgsm, pgd, margin_pgd, got 'apgd'"),
-        ({"a": ["random_sign"]}, {}, "detection.families.a must be one of fgsm, pgd, margin_pgd, got 'random_sign'"),
-        ({"a": ["pgd"], "b": ["pgd"]}, {}, "must list an attack once, got pgd in a and in b. Remove it from one."),
-        ({"a": []}, {}, "detection.families.a must list attacks, got none. Leave the family out."),
-        ({"pgd": ["margin_pgd"]}, {}, "pgd must list the attack of its own name, got margin_pgd. Add it, or rename"),
-        ({"all attacks": ["pgd"]}, {}, "must not have a family named 'all attacks', which means something else"),
-        ({"all but x": ["pgd"]}, {}, "must not have a family named 'all but x'"),
-        ({}, {"apgd": [0.1]}, "detection.seen must be one of fgsm, pgd, margin_pgd, got 'apgd'"),
-        ({}, {"fgsm": [0.3]}, r"detection.seen.fgsm must name epsilons that are measured \(0.1, 0.2\), got 0.3. Add"),
-    ],
-)
-def test_what_does_not_fit_the_attacks_is_refused(families, seen, message):
-    with pytest.raises(ValueError, match=message):
-        fit_protocol(EPS, families, seen)

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-import pytorch_lightning as pl
 import torch
 from torch import nn
 from torch.utils.data import DataLoader, Subset
@@ -24,6 +23,7 @@ from dovision.store.map_tables import read_maps, write_boxes
 from dovision.store.resumable_writer import FinishedShard, Resume
 from dovision.training.image_classifier import ImageClassifier
 from dovision.types import BOX_COLUMNS, Batch, Task
+from tests.evaluation.conftest import quiet_trainer
 
 IMAGES = 6
 SPLITS = (range(6), range(4), range(4, 6))  # all images, and two shards of them
@@ -98,15 +98,7 @@ def logged_of(
     explainers = {"truth": Truth(), "nothing": Nothing(), "broken": Broken(), "lower_right": LowerRight()}
     given = MapOptions(list(samples), boxes=boxes(), resume=Resume(2, origin, merged))
     callback = MapEvaluation(folder, explainers, settings, classifier, options=given)
-    trainer = pl.Trainer(
-        accelerator="cpu",
-        callbacks=[callback, *more],
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        inference_mode=False,
-    )
+    trainer = quiet_trainer(callback, *more)
     loader = DataLoader(Subset(items(), samples), batch_size)
     return trainer.test(ImageClassifier(classifier), loader, verbose=False)[0]
 

@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from dovision.evaluation.effects import EffectEvaluation
 from dovision.evaluation.on_validation import OnValidation
 from dovision.interventions.pixel_grid import PixelGrid
+from tests.evaluation.conftest import quiet_trainer
 
 SIZE = "mean_abs_expected_effect/clean"
 SLOPES = (1.0, 3.0, 2.0)  # of the epochs
@@ -53,10 +54,7 @@ def test_a_checkpoint_is_chosen_by_the_effects_of_each_epoch(tmp_path):
     data = DataLoader(TensorDataset(torch.full((3, 1, 2, 2), 0.25), torch.ones(3).long()), 2)
     effects, noted = EffectEvaluation(PixelGrid(1, 1), tmp_path / "effects"), Noted()
     best = ModelCheckpoint(tmp_path, filename="best", monitor=SIZE, mode="max")
-    trainer = pl.Trainer(
-        accelerator="cpu", logger=False, enable_progress_bar=False, enable_model_summary=False, inference_mode=False,
-        max_epochs=3, callbacks=[OnValidation(effects), noted, best], default_root_dir=tmp_path,
-    )  # fmt: skip
+    trainer = quiet_trainer(OnValidation(effects), noted, best, max_epochs=3, default_root_dir=tmp_path)
     trainer.fit(Steps(), data, data)
     control = torch.sigmoid(torch.tensor(SLOPES).double())  # the pixels' sum is 1, and that of a black image 0
     expected = (0.5 - control) * control + (control - 0.5) * (1 - control)

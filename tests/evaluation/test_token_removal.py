@@ -98,8 +98,3 @@ def test_cells_are_at_most_those_of_the_tokens(device):
     MapSettings(cells=4, removal="token_drop").check(classifier, (3, 32, 32))
     with pytest.raises(ValueError, match=r"cells must be at most those of the tokens, 4 x 4, .*, got 5 x 5"):
         MapSettings(cells=5, removal="token_drop").check(classifier, (3, 32, 32))
-
-
-def test_another_way_of_removal_names_those_there_are():
-    with pytest.raises(ValueError, match=r"explanation.removal must be one of paint, token_drop, got 'drop'"):
-        MapSettings(removal="drop")

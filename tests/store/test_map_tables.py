@@ -3,11 +3,8 @@
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
-import pytest
 
 from dovision.store.map_tables import (
-    BOXES_FILE,
     MAPS_FILE,
     maps_schema,
     read_box_table,
@@ -62,30 +59,11 @@ def test_a_table_without_rows_has_its_columns_and_grid(tmp_path):
     assert read_grid(tmp_path).width == 40
 
 
-def test_a_box_without_a_label_has_none(tmp_path):
+def test_a_box_without_a_label_has_none_and_no_boxes_are_a_table_too(tmp_path):
+    write_boxes(tmp_path, pd.DataFrame(columns=BOX_COLUMNS))
+    assert list(read_box_table(tmp_path)) == BOX_COLUMNS
     boxes = [(0, "nodule0", "nodule", 1, 2, 3, 4), (0, "tag", None, 5, 6, 7, 8)]
     write_boxes(tmp_path, pd.DataFrame(boxes, columns=BOX_COLUMNS))
     frame = read_box_table(tmp_path)
     assert frame["label"].tolist() == ["nodule", None]
     assert [tuple(row) for row in frame[["top", "left", "bottom", "right"]].to_numpy()] == [(1, 2, 3, 4), (5, 6, 7, 8)]
-
-
-def test_no_boxes_are_a_table_too(tmp_path):
-    write_boxes(tmp_path, pd.DataFrame(columns=BOX_COLUMNS))
-    assert list(read_box_table(tmp_path)) == BOX_COLUMNS
-
-
-@pytest.mark.parametrize("read", [read_maps, read_grid, read_box_table])
-def test_a_missing_table_is_named(tmp_path, read):
-    with pytest.raises(FileNotFoundError, match=r"(maps|boxes)\.parquet must be a table of a run, got no such file"):
-        read(tmp_path)
-
-
-@pytest.mark.parametrize(
-    ("name", "schema", "read"), [(MAPS_FILE, None, read_maps), (BOXES_FILE, BOXES_FILE.schema(), read_box_table)]
-)
-def test_a_table_of_another_format_is_named(tmp_path, name, schema, read):
-    schema = (schema or maps_schema(1, 1, 1, 1, 0, "a")).with_metadata({"dovision_format": "0"})
-    pq.write_table(schema.empty_table(), tmp_path / name)
-    with pytest.raises(ValueError, match=r"must be of table format \d+, got 0"):
-        read(tmp_path)

@@ -229,14 +229,3 @@ def test_a_run_that_is_being_started_is_not_recorded_as_skipped(tmp_path):
     with pytest.raises(BeingWritten):
         RunDirectory(tmp_path).skip([], "another failed")
     assert starting.state == "missing"
-
-
-def test_a_new_start_removes_the_tables_that_a_dead_run_has_left(tmp_path):
-    run = RunDirectory(tmp_path)
-    run.start({}, [], {})
-    run.fail(ValueError("dead"))
-    tables = [tmp_path / f"{name}.parquet" for name in ("samples", "effects", "maps", "boxes")]
-    for table in tables:
-        table.write_text("left")
-    RunDirectory(tmp_path).start({}, [], {})
-    assert not any(table.exists() for table in tables)

@@ -45,10 +45,12 @@ def one(**changes):
         "names": ["a.png", "b.png"],
         "task": TWO,
         "logits": odds(0.75, 0.75),
-        "control_logits": odds(0.75, 0.75),
-        "treated_logits": odds(0.5, 0.75).unsqueeze(1),
+        "control": odds(0.75, 0.75),
+        "treated": odds(0.5, 0.75).unsqueeze(1),
     }
-    return sample_columns(**(given | changes)).to_pydict()
+    given |= changes
+    means = mean_effects(given.pop("control"), given.pop("treated"), given["task"], given.pop("done", None))
+    return sample_columns(**given, means=means).to_pydict()
 
 
 def test_a_clean_condition_has_hand_worked_numbers_and_no_success():
@@ -68,8 +70,8 @@ def test_a_clean_condition_has_hand_worked_numbers_and_no_success():
 
 
 def test_success_is_right_before_and_wrong_after_and_null_if_wrong_before():
-    clean = CleanImages(torch.full((2, 1, 2, 2), 0.25), torch.tensor([True, False]))
-    rows = one(condition="eps=0.25", eps=0.25, clean=clean, logits=odds(0.25, 0.25), logits_8bit=odds(0.75, 0.25))
+    clean = CleanImages(torch.full((2, 1, 2, 2), 0.25), torch.tensor([True, False]), logits_8bit=odds(0.75, 0.25))
+    rows = one(condition="eps=0.25", eps=0.25, clean=clean, logits=odds(0.25, 0.25))
     assert rows["correct"] == [False, True]
     assert rows["success"] == [True, None]
     assert rows["success_8bit"] == [False, None]
@@ -82,7 +84,7 @@ def test_several_labels_are_right_only_together():
     control = torch.stack([logit(0.9, 0.2), logit(0.9, 0.2)])
     treated = torch.stack([logit(0.4, 0.2), logit(0.9, 0.7)]).unsqueeze(1)
     image = torch.full((2, 1, 2, 2), 0.5)
-    rows = one(task=LABELS, batch=batch(image, label), logits=control, control_logits=control, treated_logits=treated)
+    rows = one(task=LABELS, batch=batch(image, label), logits=control, control=control, treated=treated)
     assert rows["label"] == [[1, 0], [1, 1]]
     assert rows["prediction"] == [[1, 0], [1, 0]]
     assert rows["correct"] == [True, False]
@@ -94,7 +96,7 @@ def test_several_labels_are_right_only_together():
 def test_a_label_that_is_not_known_is_minus_one_and_cannot_be_said_wrongly():
     films = batch(torch.full((2, 1, 2, 2), 0.5), torch.tensor([[1.0, torch.nan], [torch.nan, 1.0]]))
     logits = torch.stack([logit(0.9, 0.2), logit(0.9, 0.2)])
-    rows = one(task=LABELS, batch=films, logits=logits, control_logits=logits, treated_logits=logits.unsqueeze(1))
+    rows = one(task=LABELS, batch=films, logits=logits, control=logits, treated=logits.unsqueeze(1))
     assert rows["label"] == [[1, -1], [-1, 1]]
     assert rows["correct"] == [True, False]
 
@@ -126,7 +128,7 @@ def test_mean_abs_expected_effect_is_that_of_the_units_done_and_of_none_not_a_nu
     done = torch.tensor([[True, True], [False, True], [False, False]])
     found = mean_effects(control, treated, TWO, done)["mean_abs_expected_effect"]
     assert found.tolist() == pytest.approx([0.09, 0.12, math.nan], nan_ok=True)
-    rows = one(treated_logits=odds(0.5, 0.75).unsqueeze(1), done=torch.tensor([[True], [False]]))
+    rows = one(treated=odds(0.5, 0.75).unsqueeze(1), done=torch.tensor([[True], [False]]))
     assert rows["mean_abs_expected_effect"] == pytest.approx([0.125, math.nan], nan_ok=True)
 
 
@@ -138,7 +140,7 @@ def test_the_mean_expected_logit_effect_keeps_the_sign_and_leaves_out_units_not_
     done = torch.tensor([[True, True], [False, True], [False, False]])
     found = mean_effects(control, treated, TWO, done)["mean_expected_logit_effect"]
     assert found.tolist() == pytest.approx([sum(units) / 2, units[1], math.nan], nan_ok=True)
-    rows = one(control_logits=control[:2], treated_logits=treated[:2])
+    rows = one(control=control[:2], treated=treated[:2])
     assert rows["mean_expected_logit_effect"] == pytest.approx([sum(units) / 2] * 2)
 
 

@@ -41,11 +41,3 @@ def test_without_masks_there_is_no_file(tmp_path):
     write_masks(tmp_path, [])
     assert not (tmp_path / MASKS_FILE).exists()
     assert read_masks(tmp_path) == {}
-
-
-def test_equal_masks_give_equal_bytes(tmp_path):
-    written = []
-    for _ in range(2):
-        write_masks(tmp_path, [(0, "u", L_SHAPE)])
-        written.append((tmp_path / MASKS_FILE).read_bytes())
-    assert written[0] == written[1]

@@ -19,7 +19,7 @@ from dovision.attacks._lp_ball import Ball, column, unit
 from dovision.attacks.losses import margin
 from dovision.evaluation.detector_fits import Fitted
 from dovision.interfaces import Attack, Classifier, Detector
-from dovision.store.detection_tables import ADAPTIVE, ADAPTIVE_STEPS, TEST
+from dovision.store.detection_tables import ADAPTIVE, ADAPTIVE_STEPS, DETECTOR, TEST
 from dovision.types import Batch, Epsilons
 
 UNDETECTED = 0.05  # share of clean validation images above the threshold that scores are brought below
@@ -71,7 +71,9 @@ def orthogonal(state: State) -> Tensor:
     return torch.where(column(state.fooled), down, up)
 
 
-DIRECTIONS: dict[str, Callable[[State], Tensor]] = {each.__name__: each for each in (weighted, selective, orthogonal)}
+DIRECTIONS: dict[str, Callable[[State], Tensor]] = {
+    direction.__name__: direction for direction in (weighted, selective, orthogonal)
+}
 
 
 class Adaptive(Attack):
@@ -122,8 +124,8 @@ class Adaptive(Attack):
         best, self.first = Best.of(batch.image), {}
         for name in DIRECTIONS:
             for restart in range(self.restarts):
-                found, first = self._follow(name, restart, ball, batch, classifier)
-                best = best.or_better(found)
+                followed, first = self._follow(name, restart, ball, batch, classifier)
+                best = best.or_better(followed)
                 self.first[name] = earlier(self.first[name], first) if restart else first
         return best.image
 
@@ -176,13 +178,13 @@ class Adaptive(Attack):
     @torch.no_grad()
     def _draw_numbers(self, batch: Batch, classifier: Classifier) -> Sequence[int]:
         """Numbers of the draws that are read: none but the only one, where reads do not depend on it."""
-        own, other = (
+        first, other = (
             self.opponent.detector.read(
                 batch._replace(sample=batch.sample + draw * OTHER_DRAWS), classifier, self.opponent.with_autoencoder
             )
             for draw in (0, 1)
         )
-        return (0,) if torch.equal(own, other) else range(1, self.draws + 1)
+        return (0,) if torch.equal(first, other) else range(1, self.draws + 1)
 
     def _read(self, batch: Batch, classifier: Classifier) -> Tensor:
         detector = self.opponent.detector
@@ -234,7 +236,7 @@ class AdaptiveRows(NamedTuple):
 
 
 def adaptive_rows(
-    fitted: Fitted, attack: Adaptive, batches: Iterable[Batch], classifier: Classifier, known: int = 0
+    fitted: Fitted, attack: Adaptive, batches: Iterable[Batch], classifier: Classifier, finished: int = 0
 ) -> Iterator[AdaptiveRows]:
     """Rows for test images that were attacked with this very detector in mind; without the first `known` ones."""
     opponent = attack.opponent
@@ -243,29 +245,29 @@ def adaptive_rows(
         before = _correct(classifier, batch)
         image = {"sample": batch.sample.tolist(), "group": batch.group.tolist()}
         for eps in attack.eps:
-            known -= len(batch.sample)
-            if known >= 0:
+            finished -= len(batch.sample)
+            if finished >= 0:
                 continue
             attacked = batch._replace(image=attack(batch, classifier, eps))
             after = _correct(classifier, attacked)
             with torch.no_grad():
                 score = fitted.detector.score(fitted.detector.read(attacked, classifier, opponent.with_autoencoder))
-            facts = pd.DataFrame({**image, "split": TEST, "attack": ADAPTIVE, "eps": eps, "correct": after})
-            facts["success"] = (~facts["correct"]).astype("boolean").where(before)
-            yield AdaptiveRows(fitted.rows(facts, score), _steps(fitted, attack, image, eps, before))
+            rows = pd.DataFrame({**image, "split": TEST, "attack": ADAPTIVE, "eps": eps, "correct": after})
+            rows["success"] = (~rows["correct"]).astype("boolean").where(before)
+            yield AdaptiveRows(fitted.rows(rows, score), _steps(fitted, attack, image, eps, before))
 
 
 def _steps(
     fitted: Fitted, attack: Adaptive, image: Mapping[str, list[int]], eps: float, right: npt.NDArray[np.bool_]
 ) -> pa.RecordBatch:
-    known = {"detector": fitted.name, "variant": fitted.variant, "fitted_on": fitted.fitted_on, "eps": eps}
-    parts = [
-        pd.DataFrame({**image, **known, "right": right, "direction": name, "steps": attack.steps}).assign(
+    fit = {**dict(zip(DETECTOR, fitted[:3], strict=True)), "eps": eps}
+    frames = [
+        pd.DataFrame({**image, **fit, "right": right, "direction": name, "steps": attack.steps}).assign(
             first=first.cpu().numpy()
         )
         for name, first in attack.first.items()
     ]
-    frame = pd.concat(parts).astype({"first": pd.Int32Dtype()})
+    frame = pd.concat(frames).astype({"first": pd.Int32Dtype()})
     frame["first"] = frame["first"].where(frame["first"] >= 0)
     return ADAPTIVE_STEPS.from_frame(frame)
 

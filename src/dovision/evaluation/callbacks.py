@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 from pytorch_lightning.loggers import Logger
-from torch.utils.data import DataLoader
 
 from dovision.config.component import make_each
 from dovision.config.settings import EvaluateSettings
@@ -31,7 +30,6 @@ from dovision.store.thumbnails import PictureChoice
 from dovision.training.data_module import ImageDataModule
 from dovision.training.fit_callbacks import callbacks_of_tests
 from dovision.training.trainer import limits, make_trainer
-from dovision.types import Batch
 
 
 def evaluation_data(
@@ -64,6 +62,7 @@ def effect_evaluation(
     """The callback that measures effects."""
     evaluation, images, networks = settings.evaluation, inputs.images, inputs.networks
     split = evaluation.split
+    one_by_one = [[sample] for sample in inputs.samples]  # read as they are asked for
     options = EffectOptions(
         networks[AUTOENCODER if intervention.on_code else CLASSIFIER],
         evaluation.reference,
@@ -74,17 +73,12 @@ def effect_evaluation(
         names=images.table(split)["name"].tolist(),
         pictures=PictureChoice(evaluation.num_thumbnails, dict(enumerate(images.strata(split).tolist()))),
         store_adversarial=evaluation.store_adversarial,
-        all_images=_one_by_one(images, split, inputs.samples) if inputs.samples else None,
+        all_images=ImageDataModule(images).batched_dataloader(split, one_by_one) if one_by_one else None,
         resume=inputs.resume,
     )
     make = settings.callbacks["effects"].make()
     callback: EffectEvaluation = make(intervention, inputs.folder, attack, networks[CLASSIFIER], options=options)
     return callback
-
-
-def _one_by_one(images: Images, split: str, samples: Sequence[int]) -> DataLoader[Batch]:
-    """Batches of one image each, read as they are asked for."""
-    return ImageDataModule(images).batched_dataloader(split, [[sample] for sample in samples])
 
 
 def map_evaluation(settings: EvaluateSettings, inputs: EvaluationInputs) -> list[MapEvaluation]:

@@ -67,38 +67,38 @@ class ConditionMetrics:
 
     def add_sums(self, sums: _Rows) -> None:
         """The same by the sums over all classes, from effect_sums.parquet, where not all rows are kept."""
-        place, shape = self.cells.places(sums), self.cells.shape
+        cell, shape = self.cells.places(sums), self.cells.shape
         total, count = np.zeros((2, self.cells.number))
-        np.add.at(total, place, sums["total"].to_numpy() * QUANTUM)
-        np.add.at(count, place, sums["images"].to_numpy())
+        np.add.at(total, cell, sums["total"].to_numpy() * QUANTUM)
+        np.add.at(count, cell, sums["images"].to_numpy())
         of_units = total.reshape(shape), count.reshape(shape)[..., :1].astype(np.int64)
-        for metric, own, images in zip(self.average_effects.values(), *of_units, strict=True):
+        for metric, totals, images in zip(self.average_effects.values(), *of_units, strict=True):
             metric.update(torch.zeros(0, *shape[1:]))  # a metric that was never updated warns
-            metric.total += torch.from_numpy(own).to(metric.total.device)
+            metric.total += torch.from_numpy(totals).to(metric.total.device)
             metric.count += torch.from_numpy(images).to(metric.count.device)
 
     def compute(self) -> dict[str, Tensor]:
         """Scalars by metric/condition, and average_effect/condition/unit/class where there are few."""
-        found: dict[str, Tensor] = {}
+        numbers: dict[str, Tensor] = {}
         for condition, metrics in self.metrics.items():
-            found |= {f"{name}/{condition}": metric.compute() for name, metric in metrics.items()}
+            numbers |= {f"{name}/{condition}": metric.compute() for name, metric in metrics.items()}
             average = self.average_effects[condition].compute().view(-1)
             cells = itertools.product(self.cells.unit, self.cells.classes)
             names = [f"average_effect/{condition}/{unit}/{label}" for unit, label in cells]
-            found |= dict(zip(names, average, strict=True)) if len(names) <= MOST_NAMED else {}
-        return found | self._areas()
+            numbers |= dict(zip(names, average, strict=True)) if len(names) <= MOST_NAMED else {}
+        return numbers | self._areas()
 
     def _areas(self) -> dict[str, Tensor]:
         """AUROC of the sizes of effects, of successfully attacked images against all clean ones."""
         if not len(self.clean.value):  # no image has a unit
             return {}
-        clean, found = self.clean.compute().reshape(-1), {}  # torchmetrics makes a number of one image's
+        clean, numbers = self.clean.compute().reshape(-1), {}  # torchmetrics makes a number of one image's
         for condition, scores in self.successful.items():
             metric = DetectionAUROC(clean).to(self.clean.device)
             for score in scores:
                 metric.update(score)
-            found[f"auroc/{condition}"] = metric.compute()
-        return found
+            numbers[f"auroc/{condition}"] = metric.compute()
+        return numbers
 
     def _by_unit(self, rows: pd.DataFrame) -> tuple[Tensor, Tensor]:
         """Effects, shape (B, U, K), and where there are any, shape (B, U) bool."""
@@ -115,11 +115,9 @@ class ConditionMetrics:
 
 
 def _metrics(attacked: bool) -> dict[str, Metric]:
-    found: dict[str, Metric] = {"accuracy": _mean(), SIZE: MeanAbsoluteExpectedEffect()}
-    found["mean_expected_logit_effect"] = _mean()
-    if attacked:
-        found |= {"success_rate": AttackSuccess(), "success_8bit": AttackSuccess(), "robust_accuracy": RobustAccuracy()}
-    return found
+    effects = {"accuracy": _mean(), SIZE: MeanAbsoluteExpectedEffect(), "mean_expected_logit_effect": _mean()}
+    attacks = {"success_rate": AttackSuccess(), "success_8bit": AttackSuccess(), "robust_accuracy": RobustAccuracy()}
+    return effects | (attacks if attacked else {})
 
 
 def _mean() -> MeanMetric:
@@ -136,5 +134,5 @@ def _update(metrics: Mapping[str, Metric], values: Mapping[str, Tensor]) -> None
         right = values["success"].isfinite()  # when clean
         metrics["success_rate"].update(right, values["success"] == 0)
         metrics["success_8bit"].update(right, values["success_8bit"] == 0)
-        known = values["correct"].isfinite()
-        metrics["robust_accuracy"].update(right[known], values["success"][known] == 0)
+        labelled = values["correct"].isfinite()
+        metrics["robust_accuracy"].update(right[labelled], values["success"][labelled] == 0)

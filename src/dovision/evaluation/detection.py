@@ -187,7 +187,9 @@ class Detection(Evaluation):
         check_workers("detection.workers", self.workers, pl_module.device.type)
         if self.options.with_autoencoder is not None:
             self.options.with_autoencoder.to(pl_module.device).eval()
-        self._prepare_detectors(trainer)
+        due = [detector for detector in self.detectors.values() if detector.needs_preparation]
+        for detector in DISPLAY.track(due, "detector preparation", "detectors", len(due)):
+            detector.prepare(self._clean_batches(trainer), self.classifier, self.options.with_autoencoder)
         make_folder(self.folder / READS_FOLDER, setting="output_root")
         stores = self.options.store_adversarial
         self.keepers = {
@@ -296,7 +298,7 @@ class Detection(Evaluation):
         super().on_test_epoch_end(trainer, pl_module)
 
     def numbers(self) -> dict[str, Tensor]:
-        found = {}
+        numbers = {}
         frame = read_detection(self.folder)
         single = preferred(frame[frame["attack"] != WHOLE_FAMILY])
         for row in pd.concat([single, unseen(frame)]).to_dict("records"):
@@ -305,8 +307,8 @@ class Detection(Evaluation):
             condition += "" if np.isnan(row["eps"]) else f" {condition_name(row['eps'])}"
             for metric in HEADLINES:
                 name = f"detection_{metric}/{row['detector']}/{condition}"
-                found[name] = torch.tensor(row[metric], dtype=torch.float64)
-        return found
+                numbers[name] = torch.tensor(row[metric], dtype=torch.float64)
+        return numbers
 
     def _conditions(self, batch: Batch, logits: Tensor, failed: dict[str, str]) -> Iterator[Condition]:
         """The batch as it is, and in each condition; attacks that fail are put in `failed`."""
@@ -331,29 +333,24 @@ class Detection(Evaluation):
         others = rates[~rates["attack"].isin([NOISE, TOGETHER, *self.failed])]
         strongest = others.groupby("attack", sort=False)["success"].max()
         if len(weak := strongest[strongest < WEAK]):
-            found = ", ".join(f"{name} {100 * success:.1f}%" for name, success in weak.items())
+            rates_text = ", ".join(f"{name} {100 * success:.1f}%" for name, success in weak.items())
             log.warning(
                 "attacks that succeed on less than %.0f%% of the images that are right when clean, at every eps (%s): "
                 "the numbers of their detection rest on these alone. Raise their eps or steps, or leave them out.",
                 100 * WEAK,
-                found,
+                rates_text,
             )
 
-    def _prepare_detectors(self, trainer: pl.Trainer) -> None:
-        """Show clean validation images, those that detectors are fitted to, to the detectors that ask for them."""
-        due = {name: detector for name, detector in self.detectors.items() if detector.needs_preparation}
-        for detector in DISPLAY.track(due.values(), "detector preparation", "detectors", len(due)):
-            detector.prepare(self._clean_batches(trainer), self.classifier, self.options.with_autoencoder)
-
     def _clean_batches(self, trainer: pl.Trainer) -> Iterator[Batch]:
+        """Clean validation images, those that detectors are fitted to."""
         val = (trainer.test_dataloaders or [])[0]
         batches = DeviceBatches(val, trainer.global_rank, trainer.world_size, self._mean, self._std)
         for got in val:
             batch = batches.take(got)
             reserved = for_thresholds(pd.Series(batch.group.tolist()))
-            own = batch.rows(torch.tensor(reserved.to_numpy()).logical_not())
-            if len(own.image):
-                yield Batch(*(field.to(self.classifier.mean.device) for field in own))
+            fitted = batch.rows(torch.tensor(reserved.to_numpy()).logical_not())
+            if len(fitted.image):
+                yield Batch(*(field.to(self.classifier.mean.device) for field in fitted))
 
     @torch.no_grad()
     def _read(self, detector: Detector, batch: Batch) -> Tensor:
@@ -363,11 +360,7 @@ class Detection(Evaluation):
         """Milliseconds that each detector takes for an image, unless they are known; after a first read."""
         for name, detector in self.detectors.items() if not self.milliseconds else ():
             self._read(detector, batch.rows([0]))
-            self.milliseconds[name] = self._timed(detector, batch)
-
-    def _timed(self, detector: Detector, batch: Batch) -> float:
-        """Milliseconds that reading an image takes; on a copy of the images, of which nothing is remembered."""
-        copy = batch._replace(image=batch.image.clone())
-        started = time.perf_counter()
-        self._read(detector, copy)
-        return 1000 * (time.perf_counter() - started) / len(batch.image)
+            copy = batch._replace(image=batch.image.clone())  # of which no detector remembers anything
+            started = time.perf_counter()
+            self._read(detector, copy)
+            self.milliseconds[name] = 1000 * (time.perf_counter() - started) / len(batch.image)

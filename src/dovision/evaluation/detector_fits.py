@@ -56,10 +56,10 @@ class Fitted(NamedTuple):
     fitted_on: str
     detector: Detector
 
-    def rows(self, facts: pd.DataFrame, score: Tensor) -> pa.RecordBatch:
+    def rows(self, images: pd.DataFrame, score: Tensor) -> pa.RecordBatch:
         """Rows of scores.parquet, for images of these facts."""
         columns = dict(zip(DETECTOR, self[:3], strict=True))
-        return SCORES.from_frame(facts.assign(score=score.double().cpu().numpy(), **columns))
+        return SCORES.from_frame(images.assign(score=score.double().cpu().numpy(), **columns))
 
 
 class _Fit(NamedTuple):
@@ -97,8 +97,8 @@ def fit_detectors(
         ValueError: no validation image was read, or one of a patient that is tested on; or all detectors are
             supervised, and no attack succeeded on the images that they would be fitted to.
     """
-    each = DISPLAY.track(detectors.items(), "detector fits", "detectors", len(detectors))
-    fits = [fit for name, detector in each for fit in _variants(folder, name, detector, failed, protocol, workers)]
+    tracked = DISPLAY.track(detectors.items(), "detector fits", "detectors", len(detectors))
+    fits = [fit for name, detector in tracked for fit in _variants(folder, name, detector, failed, protocol, workers)]
     if not fits:
         raise ValueError(
             f"supervised detectors ({', '.join(detectors)}) need at least 2 validation images on which an attack "
@@ -121,8 +121,8 @@ def clean_threshold(folder: Path, fitted: Fitted, rate: float) -> float:
     """
     scores = []
     for reads in read_reads(folder, fitted.name):
-        facts = reads.facts
-        chosen = (facts["split"] == VAL) & (facts["attack"] == CLEAN) & for_thresholds(facts["group"])
+        images = reads.facts
+        chosen = (images["split"] == VAL) & (images["attack"] == CLEAN) & for_thresholds(images["group"])
         scores.append(fitted.detector.score(reads.chosen(chosen)))
     clean = torch.cat(scores).double().cpu().numpy()
     limit = threshold(clean, rate)
@@ -162,42 +162,26 @@ def _scores(
     folder: Path, name: str, fits: Collection[Fitted], failed: Collection[str], protocol: FitProtocol
 ) -> Iterator[pa.RecordBatch]:
     """Rows of all fits of a detector."""
-    own = [fitted for fitted in fits if fitted.name == name]
     for reads in read_reads(folder, name):
-        facts = reads.facts
-        reserved = facts["attack"].isin((CLEAN, NOISE)) & for_thresholds(facts["group"])
-        usable = ((facts["split"] == TEST) | reserved) & ~facts["attack"].isin(failed)
-        conditions = _conditions(facts["attack"], protocol)
-        for fitted in own:
-            chosen = usable & _scored_by(fitted.fitted_on, conditions)
+        images = reads.facts
+        reserved = images["attack"].isin((CLEAN, NOISE)) & for_thresholds(images["group"])
+        usable = ((images["split"] == TEST) | reserved) & ~images["attack"].isin(failed)
+        for fitted in (fitted for fitted in fits if fitted.name == name):
+            chosen = usable & _scored_by(fitted.fitted_on, images["attack"], protocol)
             if chosen.any():
-                yield fitted.rows(facts[chosen], fitted.detector.score(reads.chosen(chosen)))
+                yield fitted.rows(images[chosen], fitted.detector.score(reads.chosen(chosen)))
 
 
-class _Conditions(NamedTuple):
-    """Masks of images by their condition, of all fits alike."""
-
-    clean: pd.Series[bool]
-    noise: pd.Series[bool]
-    unattacked: pd.Series[bool]  # of no family
-    left_out: Mapping[str, pd.Series[bool]]  # of a family, by the name of the fit that leaves it out
-
-
-def _conditions(attack: pd.Series[str], protocol: FitProtocol) -> _Conditions:
-    family = attack.map(protocol.family)
-    left_out = {all_but(name): family == name for name in family.dropna().unique()}
-    return _Conditions(attack == CLEAN, attack == NOISE, family.isna(), left_out)
-
-
-def _scored_by(fitted_on: str, images: _Conditions) -> pd.Series[bool] | bool:
+def _scored_by(fitted_on: str, attack: pd.Series[str], protocol: FitProtocol) -> pd.Series[bool] | bool:
     """Mask of the images that a fit scores, True for all: those of conditions that say something of it."""
     if fitted_on == PERMUTED_LABELS:
-        return ~images.noise
+        return attack != NOISE
     if fitted_on == NOISE_AS_ATTACK:
-        return images.clean | images.noise
+        return attack.isin((CLEAN, NOISE))
     if not leaves_out(fitted_on):
         return True
-    return images.unattacked | images.left_out.get(fitted_on, False)
+    family = attack.map(protocol.family)
+    return family.isna() | (family.map(all_but, na_action="ignore") == fitted_on)
 
 
 def tuned_text(tuned: Mapping[str, object]) -> str:
@@ -213,9 +197,9 @@ def _variants(
         yield Fitted(name, UNFITTED, "", detector)
         return
     fits = _fits(detector, val, failed, protocol)
-    made = forked_map(lambda fit: _fitted(detector, fit.clean, fit.attacked), fits, workers)
-    for fit, own in zip(fits, made, strict=True):
-        yield Fitted(name, fit.variant, fit.fitted_on, own)
+    copies = forked_map(lambda fit: _fitted(detector, fit.clean, fit.attacked), fits, workers)
+    for fit, fitted in zip(fits, copies, strict=True):
+        yield Fitted(name, fit.variant, fit.fitted_on, fitted)
 
 
 def _fits(detector: Detector, val: Reads, failed: Collection[str], protocol: FitProtocol) -> list[_Fit]:
@@ -245,17 +229,17 @@ def _supervised_fits(beaten: Mapping[str, Tensor], clean: Tensor, hardened: Tens
     if hardened is not None:
         yield _Fit(SUPERVISED_HARDENED, widest_fit, hardened, whole)
     variant, images = (SUPERVISED, clean) if hardened is None else (SUPERVISED_HARDENED, hardened)
-    for family, own in beaten.items() if several else ():
-        yield _Fit(variant, family, images, own)
+    for family, attacked in beaten.items() if several else ():
+        yield _Fit(variant, family, images, attacked)
         others = torch.cat([rows for name, rows in beaten.items() if name != family])
         yield _Fit(variant, all_but(family), images, others)
 
 
 def _control_fits(val: Reads, failed: Collection[str], protocol: FitProtocol) -> Iterator[_Fit]:
     """The negative controls; those with too few images are left out."""
-    facts, swapped = val.facts, exchanged(val.facts["group"])
-    clean, noise = facts["attack"] == CLEAN, facts["attack"] == NOISE
-    beaten = _won(facts, failed, protocol)
+    images, swapped = val.facts, exchanged(val.facts["group"])
+    clean, noise = images["attack"] == CLEAN, images["attack"] == NOISE
+    beaten = _won(images, failed, protocol)
     kinds = (
         (SUPERVISED, PERMUTED_LABELS, (clean & ~swapped) | (beaten & swapped), (beaten & ~swapped) | (clean & swapped)),
         (SUPERVISED_HARDENED, NOISE_AS_ATTACK, clean | (noise & ~swapped), noise & swapped),
@@ -267,15 +251,16 @@ def _control_fits(val: Reads, failed: Collection[str], protocol: FitProtocol) ->
 
 def _validation(folder: Path, name: str) -> Reads:
     """Features of the images to be fitted to; none of them may be of a patient that is tested on."""
-    parts, validated, tested = [], set[int](), set[int]()
+    frames, features, validated, tested = [], [], set[int](), set[int]()
     for reads in read_reads(folder, name):
         val = reads.facts["split"] == VAL
-        own = val & ~for_thresholds(reads.facts["group"])
-        parts.append(Reads(reads.facts[own], reads.chosen(own)))
+        chosen = val & ~for_thresholds(reads.facts["group"])
+        frames.append(reads.facts[chosen])
+        features.append(reads.chosen(chosen))
         validated.update(reads.facts.loc[val, "group"])
         tested.update(reads.facts.loc[~val, "group"])
-    facts = pd.concat([part.facts for part in parts], ignore_index=True)
-    if facts.empty:
+    images = pd.concat(frames, ignore_index=True)
+    if images.empty:
         raise ValueError(
             "a detector is fitted on validation images, got none. Set detection.val_images to at least some hundreds."
         )
@@ -285,14 +270,14 @@ def _validation(folder: Path, name: str) -> Reads:
             f"a detector must not be fitted to whom it is tested on, got {len(shared):,} patients (groups) with images "
             "in val and in test. Cut the splits by patient."
         )
-    return Reads(facts, torch.cat([part.read for part in parts]))
+    return Reads(images, torch.cat(features))
 
 
 def _beaten(val: Reads, failed: Collection[str], protocol: FitProtocol) -> dict[str, Tensor]:
     """Features of the images on which an attack succeeded at an epsilon that fits may see, by family."""
-    facts = val.facts
-    won = _won(facts, failed, protocol)
-    family = facts["attack"].map(protocol.family).where(~facts["attack"].isin(failed))
+    images = val.facts
+    won = _won(images, failed, protocol)
+    family = images["attack"].map(protocol.family).where(~images["attack"].isin(failed))
     beaten = {name: val.chosen(won & (family == name)) for name in family.dropna().unique()}
     for name in [name for name, read in beaten.items() if len(read) < 2]:
         log.warning("the attacks of %s beat fewer than 2 validation images; no detector is fitted to them", name)
@@ -300,14 +285,14 @@ def _beaten(val: Reads, failed: Collection[str], protocol: FitProtocol) -> dict[
     return beaten
 
 
-def _won(facts: pd.DataFrame, failed: Collection[str], protocol: FitProtocol) -> pd.Series[bool]:
+def _won(images: pd.DataFrame, failed: Collection[str], protocol: FitProtocol) -> pd.Series[bool]:
     """Mask of the images on which an attack succeeded at an epsilon that fits may see."""
-    seen = [protocol.sees(attack, eps) for attack, eps in zip(facts["attack"], facts["eps"], strict=True)]
-    won = facts["success"].fillna(False).astype(bool) & ~facts["attack"].isin(failed)
-    return won & pd.Series(seen, facts.index, dtype=bool)
+    seen = [protocol.sees(attack, eps) for attack, eps in zip(images["attack"], images["eps"], strict=True)]
+    won = images["success"].fillna(False).astype(bool) & ~images["attack"].isin(failed)
+    return won & pd.Series(seen, images.index, dtype=bool)
 
 
 def _fitted(detector: Detector, clean: Tensor, attacked: Tensor) -> Detector:
-    own = copy.copy(detector)
-    own.fit(clean, attacked)
-    return own
+    fitted = copy.copy(detector)
+    fitted.fit(clean, attacked)
+    return fitted

@@ -36,13 +36,13 @@ class DeviceBatches:
         devices: int,
         mean: Sequence[float],
         std: Sequence[float],
-        place: int = 0,
+        number: int = 0,
     ) -> None:
         sampler: Any = loader.sampler
-        self.mean, self.std = (torch.tensor(checks.pixel_units("mean and std", each)) for each in (mean, std))
+        self.mean, self.std = (torch.tensor(checks.pixel_units("mean and std", channels)) for channels in (mean, std))
         self.images: int | None = len(sampler) if hasattr(sampler, "__len__") else None  # None: not known
         self.brought = 0
-        self._rank, self._devices, self._first_group = rank, devices, place * _GROUPS
+        self._rank, self._devices, self._first_group = rank, devices, number * _GROUPS
         if isinstance(sampler, DistributedSampler):
             self.images = len(range(sampler.rank, len(sampler.dataset), sampler.num_replicas))  # type: ignore[arg-type]
             if len(sampler.dataset) < sampler.num_replicas:  # type: ignore[arg-type]
@@ -66,12 +66,12 @@ class DeviceBatches:
         if not isinstance(got, (tuple, list)) or len(got) < 2:
             raise ValueError(f"a test batch must be a Batch, or images and labels, got {type(got).__name__}.")
         image, label = got[:2]
-        places = range(self.brought, self.brought + len(image))
-        numbers = [self._rank + self._devices * place for place in places]
+        rows = range(self.brought, self.brought + len(image))
+        numbers = [self._rank + self._devices * row for row in rows]
         if self._numbers is not None:
-            numbers = [self._numbers[place] for place in places]
+            numbers = [self._numbers[row] for row in rows]
         sample = torch.tensor(numbers)
-        mean, std = (each.to(image).view(-1, 1, 1) for each in (self.mean, self.std))
+        mean, std = (channels.to(image).view(-1, 1, 1) for channels in (self.mean, self.std))
         raw = image * std + mean
         unit = raw.clamp(0, 1)
         return Batch(unit if (raw - unit).abs().max() <= _ROUNDING else raw, label, sample, sample + self._first_group)

@@ -45,7 +45,15 @@ from dovision.store.thumbnails import (
     save_image,
     thumbnail_path,
 )
-from dovision.store.to_arrow import CleanImages, by_sample, done_rows, effect_columns, sample_columns, touched
+from dovision.store.to_arrow import (
+    CleanImages,
+    by_sample,
+    done_rows,
+    effect_columns,
+    mean_effects,
+    sample_columns,
+    touched,
+)
 from dovision.store.unit_masks import write_masks
 from dovision.types import CODE, INPUT, Batch, Box, Mask, Shape, Task
 
@@ -352,11 +360,12 @@ class EffectEvaluation(Evaluation):
             return outcome._replace(control=condition.logits)
         return outcome
 
-    def _check_agreement(self, condition: str, found: Approximation) -> None:
+    def _check_agreement(self, condition: str, approximation: Approximation) -> None:
         """Refuse the approximation by all images of the condition so far."""
-        numbers = len(found.exact), found.rank_correlation.sum().item(), found.top_overlap.sum().item()
-        before = self.agreement.get(condition, [0.0, 0.0, 0.0])
-        self.agreement[condition] = [one + own for one, own in zip(before, numbers, strict=True)]
+        numbers = approximation.rank_correlation.sum().item(), approximation.top_overlap.sum().item()
+        images, *before = self.agreement.get(condition, [0.0, 0.0, 0.0])
+        sums = [earlier + number for earlier, number in zip(before, numbers, strict=True)]
+        self.agreement[condition] = [images + len(approximation.exact), *sums]
         if self.refuses_approximation:
             check_agreement(*_means(self.agreement[condition]))
 
@@ -371,7 +380,10 @@ class EffectEvaluation(Evaluation):
     def _sample_rows(
         self, condition: Condition, outcome: Outcome, regions: Regions, clean: Condition
     ) -> pa.RecordBatch:
-        attacked, names = condition is not clean, self.options.names
+        names, before = self.options.names, None
+        if condition is not clean:
+            rounded = self.logits(round_to_8_bits(condition.batch.image))
+            before = CleanImages(clean.batch.image, clean.correct, condition.batch.label, rounded)
         return sample_columns(
             condition=condition.name,
             eps=condition.eps,
@@ -379,11 +391,8 @@ class EffectEvaluation(Evaluation):
             names=[names[sample] if names else str(sample) for sample in condition.batch.sample.tolist()],
             task=self.classifier.task,
             logits=condition.logits,
-            control_logits=outcome.control,
-            treated_logits=outcome.treated,
-            clean=CleanImages(clean.batch.image, clean.correct, condition.batch.label) if attacked else None,
-            logits_8bit=self.logits(round_to_8_bits(condition.batch.image)) if attacked else None,
-            done=touched(regions),
+            means=mean_effects(outcome.control, outcome.treated, self.classifier.task, touched(regions)),
+            clean=before,
         )
 
     def _effect_rows(self, condition: Condition, outcome: Outcome, regions: Regions) -> pa.RecordBatch:
@@ -412,16 +421,14 @@ class EffectEvaluation(Evaluation):
             return {EFFECTS: done_rows(every)}
         effect, log_odds = (every[name].to_numpy().reshape(len(done), *self.cells.shape) for name in SUMMED)
         sums = sums_columns(self.cells, batch.group.cpu().numpy(), effect, log_odds, done.numpy())
-        kept = kept_classes(self.options.keep, self.options.top_k, self.classifier.task, batch.label, controls)
-        chosen = done.unsqueeze(-1) & kept[:, None, None]
+        classes = kept_classes(self.options.keep, self.options.top_k, self.classifier.task, batch.label, controls)
+        chosen = done.unsqueeze(-1) & classes[:, None, None]
         return {EFFECTS: every.filter(pa.array(chosen.view(-1).numpy())), SUMS: sums}
 
     def _keep_pictures(self, conditions: Sequence[Condition]) -> None:
         """Save the images that are chosen, and remove those that give way to them."""
-        clean = conditions[0]
-        samples = clean.batch.sample.tolist()
-        correct = zip(samples, clean.correct.tolist(), strict=True)
-        left = set().union(*(self.pictures.offer(*each) for each in correct))
+        samples, correct = conditions[0].batch.sample.tolist(), conditions[0].correct.tolist()
+        left = set().union(*map(self.pictures.offer, samples, correct))
         chosen = set(self.pictures.samples)
         for condition in conditions:
             for image, sample in zip(condition.batch.image, samples, strict=True):

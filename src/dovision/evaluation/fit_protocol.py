@@ -55,11 +55,11 @@ def fit_protocol(
             family[attack] = name
     for attack, epsilons in (seen or {}).items():
         checks.choice(_SEEN, attack, attacks)
-        for each in epsilons:
-            if each not in eps[attack]:
+        for epsilon in epsilons:
+            if epsilon not in eps[attack]:
                 measured = ", ".join(f"{value:g}" for value in eps[attack])
                 raise ValueError(
-                    f"{_SEEN}.{attack} must name epsilons that are measured ({measured}), got {each:g}. "
+                    f"{_SEEN}.{attack} must name epsilons that are measured ({measured}), got {epsilon:g}. "
                     f"Add it to detection.attacks.{attack}.eps, or leave it out."
                 )
     return FitProtocol({attack: family.get(attack, attack) for attack in attacks}, dict(seen or {}), controls)

@@ -25,16 +25,16 @@ def kept_classes(keep: str, top_k: int, task: Task, label: Tensor, controls: Seq
     shape = controls[0].shape
     if keep in (KEEP_ALL, KEEP_SUMMARY):
         return torch.full(shape, keep == KEEP_ALL)
-    kept = torch.zeros(shape, dtype=torch.bool)
+    mask = torch.zeros(shape, dtype=torch.bool)
     if keep in (KEEP_LABELS, KEEP_PREDICTED):
-        kept |= _present(label.cpu(), task, shape[1])
+        mask |= _present(label.cpu(), task, shape[1])
     for logits in controls if keep != KEEP_LABELS else ():
         probability = task.probability(logits.detach().float().cpu())
         most = min(top_k if keep == KEEP_TOP else 1, shape[1])
-        kept.scatter_(1, probability.topk(most).indices, True)
+        mask.scatter_(1, probability.topk(most).indices, True)
         if keep == KEEP_PREDICTED and task.multilabel:
-            kept |= task.prediction(probability).bool()
-    return kept
+            mask |= task.prediction(probability).bool()
+    return mask
 
 
 def _present(label: Tensor, task: Task, classes: int) -> Tensor:

@@ -33,8 +33,8 @@ from dovision.training.sanity_checks import cascade
 from dovision.types import Batch, Box, Mask, Task
 
 
-class _Asked(NamedTuple):
-    """Images, and the class of each that a map is asked for; an image stands here once for each of its classes."""
+class _Pairs(NamedTuple):
+    """Images, and the class that each is explained for; an image stands here once for each of its classes."""
 
     batch: Batch
     target: Tensor  # (P,) int64
@@ -112,12 +112,12 @@ class MapEvaluation(Evaluation):
     @property
     def seconds_per_map(self) -> dict[str, float]:
         """The mean time that a map took, for each explainer."""
-        return {name: round(own["seconds"] / own["maps"], 4) for name, own in self.counted.items() if own["maps"]}
+        return {name: round(n["seconds"] / n["maps"], 4) for name, n in self.counted.items() if n["maps"]}
 
     @property
     def passes_per_map(self) -> dict[str, float]:
         """The mean number of forward passes of one image that a map took, for each explainer."""
-        return {name: round(own["passes"] / own["all_maps"], 1) for name, own in self.counted.items() if own["maps"]}
+        return {name: round(n["passes"] / n["all_maps"], 1) for name, n in self.counted.items() if n["maps"]}
 
     @property
     def counted(self) -> dict[str, dict[str, float]]:
@@ -126,12 +126,12 @@ class MapEvaluation(Evaluation):
         Its `maps` of images as they are, and the `seconds` that they took; the `passes` of `all_maps`, also of changed
         images and other networks.
         """
-        found = {}
+        counted = {}
         for name, explainer in self.explainers.items():
             passes, all_maps = explainer.counts
-            own = {"maps": self.drawn[name], "seconds": self.seconds[name], "passes": passes, "all_maps": all_maps}
-            found[name] = {count: value + self._before.get(name, {}).get(count, 0) for count, value in own.items()}
-        return found
+            counts = {"maps": self.drawn[name], "seconds": self.seconds[name], "passes": passes, "all_maps": all_maps}
+            counted[name] = {count: value + self._before.get(name, {}).get(count, 0) for count, value in counts.items()}
+        return counted
 
     def start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Batch) -> None:
         self.sanity_classifiers = {} if self.options.permuted is None else {PERMUTED: self.options.permuted}
@@ -165,9 +165,9 @@ class MapEvaluation(Evaluation):
         judged = rows.filter(pc.equal(rows["variant"], AS_IS)).select(["explainer", "sample", "class", "cells"])
         frame = judged.to_pandas()
         self._read_masks(frame["sample"])
-        for name, each in frame.groupby("explainer", observed=True):
-            cells = torch.from_numpy(np.stack(each["cells"].tolist()))
-            keys = list(zip(each["sample"], each["class"], strict=True))
+        for name, rows in frame.groupby("explainer", observed=True):
+            cells = torch.from_numpy(np.stack(rows["cells"].tolist()))
+            keys = list(zip(rows["sample"], rows["class"], strict=True))
             self._judge(name, cells.view(-1, self.settings.cells, self.settings.cells), keys)
 
     def _read_masks(self, samples: Iterable[int]) -> None:
@@ -182,108 +182,106 @@ class MapEvaluation(Evaluation):
             metrics[name].update(maps, boxes, masks)
 
     def measure(self, batch: Batch, logits: Tensor, dataloader_idx: int) -> None:
-        images, asked = len(batch.image), self._asked(batch, logits)
+        images, pairs = len(batch.image), self._pairs(batch, logits)
         samples = batch.sample.tolist()
         self._read_masks(samples)
         sanity = self.sanity_classifiers if self.sanity.intersection(samples) else ()
         self._drawing = images / len(self.explainers) / (1 + bool(self.settings.noise) + len(sanity))
-        rows = [row for name in self.explainers for row in self._rows(name, asked)] if len(asked.target) else []
+        rows = [row for name in self.explainers for row in self._rows(name, pairs)] if len(pairs.target) else []
         rows.sort(key=lambda row: (row["sample"], row["class"]))
         if not rows:
             self.progress.advance(images)
         self.writer.add(images, {MAPS_FILE: pa.RecordBatch.from_pylist(rows, schema=self.schema)}, self.counted)
 
     def numbers(self) -> dict[str, Tensor]:
-        return {
-            f"{metric}/{name}": own.compute()
-            for metric, metrics in self.metrics.items()
-            for name, own in metrics.items()
-        }
+        named = self.metrics.items()
+        return {f"{test}/{name}": metric.compute() for test, metrics in named for name, metric in metrics.items()}
 
     def finish(self) -> None:
         self.writer.join()
 
-    def _asked(self, batch: Batch, logits: Tensor) -> _Asked:
+    def _pairs(self, batch: Batch, logits: Tensor) -> _Pairs:
         task = self.classifier.task
         probability = task.probability(logits)
         image, target = self.settings.pairs(self.aimed(batch, logits), probability, task)
         predicted, label = task.prediction(probability).cpu()[image], batch.label.cpu()[image]
-        known = label.isfinite() if task.multilabel else label >= 0
-        correct = (predicted == label).float().masked_fill(~known, torch.nan)
+        labelled = label.isfinite() if task.multilabel else label >= 0
+        correct = (predicted == label).float().masked_fill(~labelled, torch.nan)
         if task.multilabel:
             correct = correct.gather(1, target.unsqueeze(1))[:, 0]
-        return _Asked(batch.rows(image), target.to(batch.image.device), correct)
+        return _Pairs(batch.rows(image), target.to(batch.image.device), correct)
 
-    def _rows(self, name: str, asked: _Asked) -> Iterator[dict[str, Any]]:
+    def _rows(self, name: str, pairs: _Pairs) -> Iterator[dict[str, Any]]:
         """Rows of one explainer: the maps as they are, then those that they are compared with."""
         started = time.perf_counter()
-        found = self._explained(name, asked, self.classifier)
+        explanation = self._explained(name, pairs, self.classifier)
         self.seconds[name] += time.perf_counter() - started
-        self.see(name, asked.batch, asked.target, found.map)
-        maps, spread = self._cells(found)
+        self.see(name, pairs.batch, pairs.target, explanation.map)
+        maps, spread = self._cells(explanation)
         self.drawn[name] += len(maps)
-        self._judge(name, maps, list(self._keys(asked)))
-        deletion, insertion = zip(*(self._areas(asked, row, cells) for row, cells in enumerate(maps)), strict=True)
+        self._judge(name, maps, list(self._keys(pairs)))
+        deletion, insertion = zip(*(self._areas(pairs, row, cells) for row, cells in enumerate(maps)), strict=True)
         measured = {"deletion": deletion, "insertion": insertion, "spread": spread}
-        yield from self._described(name, AS_IS, asked, maps, measured)
+        yield from self._described(name, AS_IS, pairs, maps, measured)
         if self.settings.noise:
-            perturbed = asked._replace(batch=self._perturbed(asked.batch))
+            perturbed = pairs._replace(batch=self._perturbed(pairs.batch))
             yield from self._described(
-                name, PERTURBED, asked, self._cells(self._explained(name, perturbed, self.classifier))[0]
+                name, PERTURBED, pairs, self._cells(self._explained(name, perturbed, self.classifier))[0]
             )
-        chosen = [row for row, sample in enumerate(asked.batch.sample.tolist()) if sample in self.sanity]
+        chosen = [row for row, sample in enumerate(pairs.batch.sample.tolist()) if sample in self.sanity]
         if chosen:
-            few = _Asked(asked.batch.rows(chosen), asked.target[chosen], asked.correct[chosen])
+            few = _Pairs(pairs.batch.rows(chosen), pairs.target[chosen], pairs.correct[chosen])
             for variant, classifier in self.sanity_classifiers.items():
                 yield from self._described(name, variant, few, self._cells(self._explained(name, few, classifier))[0])
 
-    def _keys(self, asked: _Asked) -> Iterator[tuple[int, str]]:
+    def _keys(self, pairs: _Pairs) -> Iterator[tuple[int, str]]:
         """Sample and class of each map."""
-        for sample, target in zip(asked.batch.sample.tolist(), asked.target.tolist(), strict=True):
+        for sample, target in zip(pairs.batch.sample.tolist(), pairs.target.tolist(), strict=True):
             yield sample, self.classifier.task.classes[target]
 
     def see(self, name: str, batch: Batch, target: Tensor, maps: Tensor) -> None:
         """Look at maps at the images' size, shape (B, H, W), of class target[b] of image b; nothing by default."""
 
-    def _explained(self, name: str, asked: _Asked, classifier: Classifier) -> Explanation:
-        found = self.explainers[name].explain(asked.batch, asked.target, classifier)
+    def _explained(self, name: str, pairs: _Pairs, classifier: Classifier) -> Explanation:
+        explanation = self.explainers[name].explain(pairs.batch, pairs.target, classifier)
         self.progress.advance(self._drawing)
-        return found
+        return explanation
 
-    def _cells(self, found: Explanation) -> tuple[Tensor, list[npt.NDArray[np.float32] | None]]:
+    def _cells(self, explanation: Explanation) -> tuple[Tensor, list[npt.NDArray[np.float32] | None]]:
         """Maps on the common grid, shape (B, rows, columns), and the spread of each, a number a cell, if it has one."""
-        maps, spread = (agreement.to_cells(each, self.settings.cells, self.settings.cells).cpu() for each in found)
+        side = self.settings.cells
+        maps, spread = (agreement.to_cells(pixels, side, side).cpu() for pixels in explanation)
         return maps, [None if cells.isnan().all() else cells.flatten().numpy() for cells in spread]
 
     def _described(
         self,
         name: str,
         variant: str,
-        asked: _Asked,
+        pairs: _Pairs,
         maps: Tensor,
         measured: Mapping[str, Sequence[Any]] = MappingProxyType({}),
     ) -> Iterator[dict[str, Any]]:
-        for row, (cells, (sample, label)) in enumerate(zip(maps.numpy(), self._keys(asked), strict=True)):
+        for row, (cells, (sample, label)) in enumerate(zip(maps.numpy(), self._keys(pairs), strict=True)):
             yield {
                 "sample": sample,
-                "group": int(asked.batch.group[row]),
+                "group": int(pairs.batch.group[row]),
                 "explainer": name,
                 "class": label,
                 "variant": variant,
-                "correct": None if asked.correct[row].isnan() else bool(asked.correct[row]),
+                "correct": None if pairs.correct[row].isnan() else bool(pairs.correct[row]),
                 "state": agreement.state(cells),
                 "cells": cells.reshape(-1),
                 **{column: values[row] for column, values in measured.items()},
             }
 
     @torch.no_grad()
-    def _areas(self, asked: _Asked, row: int, cells: Tensor) -> tuple[float | None, float | None]:
+    def _areas(self, pairs: _Pairs, row: int, cells: Tensor) -> tuple[float | None, float | None]:
         """Areas under P(class) as the map's cells are removed, and as they are put back, most relevant first."""
         if agreement.state(cells.numpy()) != agreement.OK:
             return None, None
-        one = asked.batch.rows(slice(row, row + 1))
+        one = pairs.batch.rows(slice(row, row + 1))
         removed = agreement.removal(cells.numpy(), self.settings.steps)
-        probability = self.classifier.task.probability(self._curves(one, removed))[:, asked.target[row]]
+        probability = self.classifier.task.probability(self._curves(one, removed))[:, pairs.target[row]]
         deletion, insertion = probability.double().cpu().numpy().reshape(2, -1)
         return agreement.area(deletion), agreement.area(insertion)
 

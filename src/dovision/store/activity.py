@@ -34,7 +34,7 @@ def activity_columns(sample: Tensor, units: Sequence[str], code: Tensor) -> pa.R
         units: those of the intervention; sets of latents and controls have no rows.
         code: shape (B, latents), or with positions, (B, latents, H, W).
     """
-    single = {int(found[1]): unit for unit in units if (found := _LATENT.fullmatch(unit))}
+    single = {int(match[1]): unit for unit in units if (match := _LATENT.fullmatch(unit))}
     maps = code.detach().float().cpu().reshape(*code.shape[:2], *(code.shape[2:] or (1, 1)))[:, list(single)]
     height, width = maps.shape[2:]
     values = maps.flatten(2)

@@ -12,23 +12,23 @@ FlatSettings = Mapping[str, str]
 
 def flattened(record: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
     """Nested settings by dotted names, as text; a part by its class's name; without what is empty."""
-    found: dict[str, str] = {}
+    settings: dict[str, str] = {}
     for name, value in record.items():
-        place = prefix + str(name)
+        dotted = prefix + str(name)
         if name == "_target_":
-            found[prefix.rstrip(".")] = str(value).rpartition(".")[2]
+            settings[prefix.rstrip(".")] = str(value).rpartition(".")[2]
         elif isinstance(value, Mapping):
-            found |= flattened(value, f"{place}.")
+            settings |= flattened(value, f"{dotted}.")
         elif value not in ("", [], None):
-            found[place] = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
-    return found
+            settings[dotted] = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    return settings
 
 
 def split(records: Sequence[FlatSettings]) -> tuple[dict[str, str], list[str]]:
     """Settings that all records agree on, and the names of the settings in which they do not, in their order."""
     names = dict.fromkeys(name for record in records for name in record)
     values = {name: {record.get(name, "") for record in records} for name in names}
-    common = {name: next(iter(found)) for name, found in values.items() if len(found) == 1}
+    common = {name: next(iter(levels)) for name, levels in values.items() if len(levels) == 1}
     return common, [name for name in names if name not in common]
 
 
@@ -40,5 +40,5 @@ def counted(records: Sequence[FlatSettings], name: str) -> dict[str, int]:
 
 def natural(text: str) -> list[str | float]:
     """Sort key of text by which rows=8 comes before rows=16."""
-    parts = re.split(r"(\d+(?:\.\d+)?)", text)
-    return [float(part) if place % 2 else part for place, part in enumerate(parts)]
+    pieces = re.split(r"(\d+(?:\.\d+)?)", text)
+    return [float(piece) if index % 2 else piece for index, piece in enumerate(pieces)]

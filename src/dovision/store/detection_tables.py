@@ -140,8 +140,8 @@ def scores_schema(
 
 def read_families(folder: Path) -> dict[str, str]:
     """The families of scores.parquet, by attack."""
-    found: dict[str, str] = json.loads(read_schema(folder / SCORES).metadata[FAMILIES.encode()])
-    return found
+    families: dict[str, str] = json.loads(read_schema(folder / SCORES).metadata[FAMILIES.encode()])
+    return families
 
 
 def read_tuned(folder: Path) -> dict[tuple[str, str, str], str]:
@@ -205,8 +205,8 @@ def _no_rows(folder: Path, of: str = "") -> ValueError:
 
 def preferred_scores(folder: Path) -> pd.DataFrame:
     """Rows of `read_scores` of the preferred variant of each detector, with names as text; read one by one."""
-    parts = (preferred(read_scores(folder, name)) for name in detectors_of(folder))
-    return pd.concat([part.astype(dict.fromkeys(["split", "attack", *DETECTOR], str)) for part in parts])
+    frames = (preferred(read_scores(folder, name)) for name in detectors_of(folder))
+    return pd.concat([frame.astype(dict.fromkeys(["split", "attack", *DETECTOR], str)) for frame in frames])
 
 
 def read_scores(folder: Path, detector: str | None = None) -> pd.DataFrame:
@@ -283,5 +283,5 @@ def read_reads(folder: Path, detector: str) -> Iterator[Reads]:
     for table in row_groups(folder / READS.named(detector)):
         read = table["read"].combine_chunks()
         values = torch.from_numpy(np.array(read.values.to_numpy(zero_copy_only=False))).reshape(len(table), -1)
-        facts = table.drop_columns(["read"]).to_pandas()
-        yield Reads(facts.astype({"split": str, "attack": str}), values)
+        rows = table.drop_columns(["read"]).to_pandas()
+        yield Reads(rows.astype({"split": str, "attack": str}), values)

@@ -56,27 +56,18 @@ COMPONENTS = {  # by their class, or their name in the configuration; others by 
     "l2": "L2",
     "l0": "L0",
     "l1": "L1",
-    "APGD": "APGD",
     "ASH": "ASH",
     "AutoAttack": "AutoAttack",
-    "BIM": "BIM",
-    "CarliniWagner": "Carlini-Wagner",
     "ChestMNIST": "ChestMNIST",
     "ChestXray14": "ChestX-ray14",
     "Constant": "constant",
     "DeepFool": "DeepFool",
-    "FAB": "FAB",
-    "FGSM": "FGSM",
     "FunnyBirds": "FunnyBirds",
     "Inpaint": "inpainting",
-    "KernelSHAP": "KernelSHAP",
     "MIFGSM": "MI-FGSM",
     "MNIST": "MNIST",
     "NoAttack": "no attack",
-    "PGD": "PGD",
     "PixelGrid": "grid of cells",
-    "RISE": "RISE",
-    "RandomSign": "random-sign noise",
     "RegionBox": "boxes of objects",
     "TargetedAPGD": "targeted APGD",
     "apgd": "APGD",
@@ -120,8 +111,8 @@ _PLAIN: Mapping[str, str] = MappingProxyType({"True": "yes", "False": "no", "": 
 def component_name(name: str) -> str:
     """The display name of a component, by its class or by its name in the configuration."""
     spelled = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()  # a class as its name in the configuration
-    if known := COMPONENTS.get(name, COMPONENTS.get(spelled)):
-        return known
+    if display := COMPONENTS.get(name, COMPONENTS.get(spelled)):
+        return display
     words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", name).replace("_", " ")
     return words if words.isupper() else words.lower()
 
@@ -135,15 +126,15 @@ def metric_head(metric: str) -> str:
 def display_name(name: str) -> str:
     """An explainer, a detector with its variant, an attack or a condition for people, such as "FGSM, epsilon 0.1"."""
     head, comma, rest = name.partition(",")
-    head = re.sub(r"^[a-z][a-z0-9_]*(?=$| eps=|: )", lambda found: component_name(found[0]), head)
+    head = re.sub(r"^[a-z][a-z0-9_]*(?=$| eps=|: )", lambda match: component_name(match[0]), head)
     return re.sub(r"\beps=", "epsilon ", f"{head}{comma}{rest}")
 
 
 def setting_name(key: str) -> str:
     """The display name of a setting, by its dotted name."""
     ends = [key.split(".", start)[-1] for start in range(key.count(".") + 1)]
-    known = [SETTINGS[end] for end in ends if end in SETTINGS]
-    return known[0] if known else ends[-1].rpartition("@")[2].replace("_", " ")
+    named = [SETTINGS[end] for end in ends if end in SETTINGS]
+    return named[0] if named else ends[-1].rpartition("@")[2].replace("_", " ")
 
 
 def setting_text(key: str, value: str) -> str:
@@ -157,34 +148,32 @@ def value_text(value: str) -> str:
     """The value of a setting for people: names of components by their display names."""
     if value in _PLAIN:
         return _PLAIN[value]
-    listed = [component_name(each) if re.fullmatch(r"[A-Za-z_]\w*", each) else each for each in value.split(", ")]
+    listed = [component_name(word) if re.fullmatch(r"[A-Za-z_]\w*", word) else word for word in value.split(", ")]
     return ", ".join(listed)
 
 
-def component_text(part: object) -> str:
+def component_text(component: object) -> str:
     """A component of a configuration in words, such as "4 x 4 cells, black" or "PGD (steps 10, restarts 1)".
 
     Long lists, plain mappings, places on somebody's disk and settings of speed are left out.
     """
-    if isinstance(part, list):
-        return ", ".join(map(component_text, part))
-    if isinstance(part, bool) or not isinstance(part, Mapping):
-        return value_text(str(part)) if isinstance(part, bool | str) else f"{part}"
-    name = str(part.get("_target_", "")).rpartition(".")[2]
-    if name == "Constant" and part.get("value") in GREYS:
-        return GREYS[part["value"]]
+    if isinstance(component, list):
+        return ", ".join(map(component_text, component))
+    if isinstance(component, bool) or not isinstance(component, Mapping):
+        return value_text(str(component)) if isinstance(component, bool | str) else f"{component}"
+    name = str(component.get("_target_", "")).rpartition(".")[2]
+    if name == "Constant" and component.get("value") in GREYS:
+        return GREYS[component["value"]]
     if name == "PixelGrid":
-        return f"{part.get('rows')} x {part.get('columns')} cells, {component_text(part.get('fill', {}))}"
-    left_out = {key for key in part if str(key).startswith("_") or key in SPEED}
-    values = {key: value for key, value in part.items() if key not in left_out and _brief(value)}
-    inside = ", ".join(_inner_text(str(key), component_text(value)) for key, value in values.items())
-    return f"{component_name(name)} ({inside})" if inside else component_name(name)
-
-
-def _inner_text(key: str, value: str) -> str:
-    """A setting of a component with its value, or the value alone where it ends in the setting's name."""
-    name = "epsilon" if key == "eps" else setting_name(key)
-    return value if value.endswith(f" {name}") else f"{name} {value}"
+        fill = component_text(component.get("fill", {}))
+        return f"{component.get('rows')} x {component.get('columns')} cells, {fill}"
+    left_out = {key for key in component if str(key).startswith("_") or key in SPEED}
+    values = {key: value for key, value in component.items() if key not in left_out and _brief(value)}
+    inside = []
+    for key, value in values.items():
+        text, setting = component_text(value), "epsilon" if key == "eps" else setting_name(str(key))
+        inside.append(text if text.endswith(f" {setting}") else f"{setting} {text}")
+    return f"{component_name(name)} ({', '.join(inside)})" if inside else component_name(name)
 
 
 def _brief(value: object) -> bool:

@@ -47,7 +47,7 @@ SUMS = RunTable(
 )
 
 _Whole = npt.NDArray[np.int64]
-_Parts = Callable[[], Iterator[pa.Table]]
+_Tables = Callable[[], Iterator[pa.Table]]
 
 
 class Cells(NamedTuple):
@@ -70,13 +70,13 @@ class Cells(NamedTuple):
     def places(self, rows: pa.Table | pa.RecordBatch) -> _Whole:
         """The number of the cell of each row of a table with columns condition, unit, class; shape (N,)."""
         codes = []
-        for name, known in zip(CELL, self, strict=True):
-            column = rows[name]
+        for field, names in zip(CELL, self, strict=True):
+            column = rows[field]
             if isinstance(column, pa.ChunkedArray):
                 column = column.unify_dictionaries().combine_chunks()
-            number = {text: place for place, text in enumerate(known)}
-            own = np.array([number[text] for text in column.dictionary.to_pylist()], np.int64)
-            codes.append(own[column.indices.to_numpy()])
+            number_by_name = {name: number for number, name in enumerate(names)}
+            numbers = np.array([number_by_name[name] for name in column.dictionary.to_pylist()], np.int64)
+            codes.append(numbers[column.indices.to_numpy()])
         return np.ravel_multi_index(tuple(codes), self.shape)
 
 
@@ -101,13 +101,13 @@ def sums_columns(
         log_odds_effect: the same on log-odds.
         done: whether the unit acts on the image in the condition, shape (B, C, U).
     """
-    groups, place = np.unique(group, return_inverse=True)
+    groups, row = np.unique(group, return_inverse=True)
     every = np.broadcast_to(done[..., np.newaxis], effect.shape)
     counted = every & (np.abs(effect) >= RESOLUTION)
     whole = np.where(counted, effect / np.float64(QUANTUM), 0.0).astype(np.int64)
     sums = np.zeros((3, len(groups), *cells.shape), np.int64)
     for added, values in zip(sums, (whole, whole_log_odds(log_odds_effect) * every, every), strict=True):
-        np.add.at(added, place, values)
+        np.add.at(added, row, values)
     return _rows(cells, groups, sums.reshape(3, -1, cells.number))
 
 
@@ -117,7 +117,7 @@ def whole_log_odds(effect: npt.NDArray[Any]) -> _Whole:
     return np.rint(finite / LOG_ODDS_QUANTUM).astype(np.int64)
 
 
-def merged_sums(parts: _Parts, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+def merged_sums(tables: _Tables, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
     """The sums of several tables of such rows as one, ordered by group and cell; the same however they were cut.
 
     Args:
@@ -125,28 +125,28 @@ def merged_sums(parts: _Parts, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
         schema: from `sums_schema`.
     """
     cells = cells_of(schema)
-    groups = np.unique(np.concatenate([np.zeros(0, np.int64), *(np.unique(part["group"]) for part in parts())]))
+    groups = np.unique(np.concatenate([np.zeros(0, np.int64), *(np.unique(table["group"]) for table in tables())]))
     step = max(1, ROW_GROUP // max(cells.number, 1))  # groups of which rows are made at a time
-    for block, sums in group_blocks(parts, cells, groups):
+    for block, sums in group_blocks(tables, cells, groups):
         for some in (slice(start, start + step) for start in range(0, len(block), step)):
             yield _rows(cells, block[some], sums[:, some])
 
 
-def group_blocks(parts: _Parts, cells: Cells, groups: _Whole) -> Iterator[tuple[_Whole, _Whole]]:
+def group_blocks(tables: _Tables, cells: Cells, groups: _Whole) -> Iterator[tuple[_Whole, _Whole]]:
     """Some groups at a time, with both sums and the counts of images by cell, shape (3, G, C * U * K)."""
     width = cells.number
     high = max(1, SUMS_AT_ONCE // max(width, 1))
     for start in range(0, len(groups), high):
         block = groups[start : start + high]
         sums = np.zeros((3, len(block) * width), np.int64)
-        for part in parts():
-            group = part["group"].to_numpy()
+        for table in tables():
+            group = table["group"].to_numpy()
             here = (group >= block[0]) & (group <= block[-1])
             if here.any():
-                rows = part.filter(pa.array(here))
-                place = np.searchsorted(block, group[here]) * width + cells.places(rows)
+                rows = table.filter(pa.array(here))
+                index = np.searchsorted(block, group[here]) * width + cells.places(rows)
                 for added, name in zip(sums, ("total", LOG_ODDS_SUM, "images"), strict=True):
-                    np.add.at(added, place, rows[name].to_numpy())
+                    np.add.at(added, index, rows[name].to_numpy())
         yield block, sums.reshape(3, len(block), width)
 
 
@@ -175,8 +175,8 @@ def _rows(cells: Cells, groups: _Whole, sums: _Whole) -> pa.RecordBatch:
     group, cell = np.nonzero(sums[2])
     codes = np.unravel_index(cell, cells.shape)
     names = [
-        pa.DictionaryArray.from_arrays(code.astype(np.int32), pa.array(list(known), pa.string()))
-        for code, known in zip(codes, cells, strict=True)
+        pa.DictionaryArray.from_arrays(code.astype(np.int32), pa.array(list(names), pa.string()))
+        for code, names in zip(codes, cells, strict=True)
     ]
     columns = dict(zip(CELL, names, strict=True))
     total, log_odds, images = sums[:, group, cell]

@@ -28,10 +28,12 @@ def factor_values(configs: Sequence[Mapping[str, Any]], overrides: Sequence[Sequ
         overrides: of the jobs, as typed.
     """
     records = [flattened({key: value for key, value in config.items() if key not in NO_FACTORS}) for config in configs]
-    typed = [_typed(own) for own in overrides]
-    for record, own in zip(records, typed, strict=True):
-        record.update({key: value for key, value in own.items() if key in (*_GROUPS, SEED_KEY) or key not in record})
-    names = dict.fromkeys(key for own in typed for key in own)
+    typed = [_typed(settings) for settings in overrides]
+    for record, settings in zip(records, typed, strict=True):
+        record.update(
+            {key: value for key, value in settings.items() if key in (*_GROUPS, SEED_KEY) or key not in record}
+        )
+    names = dict.fromkeys(key for settings in typed for key in settings)
     _, differing = split(records)
     _, of_known = split([record for record, config in zip(records, configs, strict=True) if config])
     given = [key for key in names if key in differing and key != SEED_KEY]
@@ -44,8 +46,8 @@ def factor_values(configs: Sequence[Mapping[str, Any]], overrides: Sequence[Sequ
     seeds = {SEED_KEY: [record.get(SEED_KEY, "-") for record in records]} if seeded else {}
     for key in of_known:
         values = [record.get(key, "-") for record in records]
-        known = [*columns.values(), *(seeds.values() if key.endswith(f".{SEED_KEY}") else ())]
-        if key not in (*given, SEED_KEY) and not _determined(values, known):
+        columns_so_far = [*columns.values(), *(seeds.values() if key.endswith(f".{SEED_KEY}") else ())]
+        if key not in (*given, SEED_KEY) and not _determined(values, columns_so_far):
             columns[key] = values
     columns = {key: _grids(key, values, columns, records) for key, values in columns.items()}
     return pd.DataFrame(columns | seeds, index=range(len(records)))
@@ -80,20 +82,14 @@ def _grids(
 
 
 def _typed(overrides: Sequence[str]) -> dict[str, str]:
-    """Values of overrides by their dotted names, without those that are no factors."""
-    found = _by_key(overrides)
-    return {key: value.strip("'\"[]") for key, value in found.items() if "${" not in value}
-
-
-def _by_key(overrides: Sequence[str]) -> dict[str, str]:
-    """Overrides of settings that can be factors: what is behind the sign, by dotted names."""
-    found = {}
+    """Values of overrides by their dotted names, without those that are no factors, or follow from others."""
+    values = {}
     for override in overrides:
         key, _, value = override.lstrip("+~").partition("=")
         key = key.rpartition("@")[2].replace("/", ".")
         if not key.startswith("hydra") and key.partition(".")[0] not in NO_FACTORS:
-            found[key] = value.replace("\\", "")
-    return found
+            values[key] = value.replace("\\", "")
+    return {key: value.strip("'\"[]") for key, value in values.items() if "${" not in value}
 
 
 def _determined(values: Sequence[str], columns: Sequence[Sequence[str]]) -> bool:

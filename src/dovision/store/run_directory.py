@@ -81,7 +81,7 @@ class RunDirectory:
             )
 
     def start(
-        self, config: Mapping[str, Any], overrides: Sequence[str], facts: Mapping[str, Any], afresh: bool = False
+        self, config: Mapping[str, Any], overrides: Sequence[str], entries: Mapping[str, Any], afresh: bool = False
     ) -> None:
         """Begin: remove what a dead run has left but its finished shards, write config, overrides and "running".
 
@@ -106,34 +106,34 @@ class RunDirectory:
             (self.path / ".hydra").mkdir(exist_ok=True)
             for name, content in (("config", checks.plain_value("config", config)), ("overrides", list(overrides))):
                 write_text(self.path / ".hydra" / f"{name}.yaml", yaml_text(content))
-            self._write({"state": "running", "overrides": list(overrides), **facts})
+            self._write({"state": "running", "overrides": list(overrides), **entries})
             on_failure.pop_all()
 
-    def record(self, facts: Mapping[str, Any]) -> None:
+    def record(self, entries: Mapping[str, Any]) -> None:
         """Add facts to run.json, of plain types; a known name takes the new value."""
-        self._write({**self.facts(), **facts})
+        self._write({**self.facts(), **entries})
 
-    def complete(self, facts: Mapping[str, Any]) -> None:
+    def complete(self, entries: Mapping[str, Any]) -> None:
         """End well; call it when all tables have their final names."""
         with closing(self):
-            self.record({**facts, "state": "completed", DIGESTS: run_files.digests(self.path)})
+            self.record({**entries, "state": "completed", DIGESTS: run_files.digests(self.path)})
             shutil.rmtree(self.path / SHARDS_FOLDER, ignore_errors=True)
 
-    def leave_partial(self, reason: str, facts: Mapping[str, Any] = _NOTHING) -> None:
+    def leave_partial(self, reason: str, entries: Mapping[str, Any] = _NOTHING) -> None:
         """End without some of the images; those that are finished are used by the next start."""
-        self._end({**facts, "state": "partial", "reason": reason})
+        self._end({**entries, "state": "partial", "reason": reason})
 
-    def fail(self, exception: BaseException, facts: Mapping[str, Any] = _NOTHING) -> None:
+    def fail(self, exception: BaseException, entries: Mapping[str, Any] = _NOTHING) -> None:
         """End with an error, recorded with its traceback, without the values of environment variables."""
         trace = "".join(traceback.format_exception(type(exception), exception, exception.__traceback__))
         message, trace = (without_values(text, self._config) for text in (str(exception), trace))
         error = {"type": type(exception).__name__, "message": message, "traceback": trace}
-        self._end({**facts, "state": "failed", "exception": error})
+        self._end({**entries, "state": "failed", "exception": error})
 
-    def interrupt(self, reason: str, facts: Mapping[str, Any] = _NOTHING) -> None:
+    def interrupt(self, reason: str, entries: Mapping[str, Any] = _NOTHING) -> None:
         """End for a reason from outside, if not at an end already; what is finished is used by the next start."""
         if self._recorded_state() == "running":
-            self._end({**facts, "state": "interrupted", "reason": reason})
+            self._end({**entries, "state": "interrupted", "reason": reason})
         self.close()
 
     def skip(self, overrides: Sequence[str], reason: str) -> None:
@@ -151,9 +151,9 @@ class RunDirectory:
         """Let go of the lock; a run that has not come to its end is interrupted by that."""
         self._lock.release()
 
-    def _end(self, facts: Mapping[str, Any]) -> None:
+    def _end(self, entries: Mapping[str, Any]) -> None:
         with closing(self):
-            self.record(facts)
+            self.record(entries)
 
     def _recorded_state(self) -> str:
         try:
@@ -163,8 +163,8 @@ class RunDirectory:
         except ValueError:
             return DAMAGED
 
-    def _write(self, facts: Mapping[str, Any]) -> None:
+    def _write(self, entries: Mapping[str, Any]) -> None:
         if not self._lock.held:
             raise BeingWritten(f"{self.path} was taken over by another process, and the run is left to that.")
-        plain = {str(key): checks.plain_value(f"fact {key}", value) for key, value in facts.items()}
-        write_json(self.path / RUN, with_digest(plain))
+        values = {str(key): checks.plain_value(f"fact {key}", value) for key, value in entries.items()}
+        write_json(self.path / RUN, with_digest(values))

@@ -92,8 +92,8 @@ def remove_remains(folder: Path, afresh: bool) -> None:
 
 def digested_files(folder: Path) -> dict[str, Path]:
     """The files of a run that have a digest, by their path in its directory."""
-    found = sorted(path for file in RUN_FILES if file.digested for path in file.find(folder) if path.is_file())
-    return {path.relative_to(folder).as_posix(): path for path in found}
+    paths = sorted(path for file in RUN_FILES if file.digested for path in file.find(folder) if path.is_file())
+    return {path.relative_to(folder).as_posix(): path for path in paths}
 
 
 def digests(folder: Path) -> dict[str, dict[str, Any]]:
@@ -103,21 +103,21 @@ def digests(folder: Path) -> dict[str, dict[str, Any]]:
     }
 
 
-def digest_differences(folder: Path, facts: Mapping[str, Any], digest: Callable[[Path], str] = sha256) -> list[str]:
+def digest_differences(folder: Path, record: Mapping[str, Any], digest: Callable[[Path], str] = sha256) -> list[str]:
     """Files of a completed run that are not those that its run.json records, and in what way; empty if all are.
 
     The SHA-256 is asked of `digest` for files of the recorded size only.
     """
-    recorded, found, unlike = facts.get(DIGESTS), digested_files(folder), []
+    recorded, paths, unlike = record.get(DIGESTS), digested_files(folder), []
     if not recorded:
         return ["run.json records no digests of the tables"]
-    for name in sorted({*recorded, *found}):
-        if name not in found:
+    for name in sorted({*recorded, *paths}):
+        if name not in paths:
             unlike.append(f"{name} is missing")
         elif name not in recorded:
             unlike.append(f"{name} is none of the files that the run has recorded")
-        elif (size := found[name].stat().st_size) != recorded[name]["bytes"]:
+        elif (size := paths[name].stat().st_size) != recorded[name]["bytes"]:
             unlike.append(f"{name} has {size:,} of {recorded[name]['bytes']:,} bytes")
-        elif digest(found[name]) != recorded[name]["sha256"]:
+        elif digest(paths[name]) != recorded[name]["sha256"]:
             unlike.append(f"{name} has other content")
     return unlike

@@ -93,13 +93,13 @@ def run_folders(folder: Path) -> list[Path]:
         beside = [path.name for path in folder.parent.glob("*/")]
         near = checks.suggestion(folder.name, beside)
         raise FileNotFoundError(f"sweep must be a folder of runs, got {folder}, which does not exist.{near}")
-    found = sorted(path.parent for path in folder.rglob(RUN) if path.parent == folder or not is_shard(path.parent))
-    if not found:
+    folders = sorted(path.parent for path in folder.rglob(RUN) if path.parent == folder or not is_shard(path.parent))
+    if not folders:
         raise FileNotFoundError(
             f"sweep must be a folder of runs, got {folder}, which holds no {RUN}. Run dovision-evaluate first, "
             "or name the folder that it wrote to."
         )
-    return found
+    return folders
 
 
 def read_run(path: Path) -> Run:
@@ -110,11 +110,11 @@ def read_run(path: Path) -> Run:
             was recorded; the error names the file.
     """
     directory, file = RunDirectory(path), path / CONFIG
-    state, facts = directory.state, directory.facts()
+    state, record = directory.state, directory.facts()
     completed = state == "completed"
     try:
         config = read_yaml(file) if completed or file.is_file() else {}
-        recorded = facts.get(DIGESTS, {}).get(CONFIG, {}).get("sha256")
+        recorded = record.get(DIGESTS, {}).get(CONFIG, {}).get("sha256")
         whole = recorded is None or sha256(file) == recorded
     except (OSError, ValueError) as error:
         raise ValueError(
@@ -122,9 +122,9 @@ def read_run(path: Path) -> Run:
         ) from error
     if not whole:
         raise ValueError(f"{file} must be as the run has left it, but has other content. Put it back, or run again.")
-    if config.get("checkpoint") and MODEL in facts:  # the configured one, which is not used
-        config = {**config, MODEL: facts[MODEL]}
-    return Run(path, "", state, facts, config, read_summary(path) if completed else {})
+    if config.get("checkpoint") and MODEL in record:  # the configured one, which is not used
+        config = {**config, MODEL: record[MODEL]}
+    return Run(path, "", state, record, config, read_summary(path) if completed else {})
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -149,10 +149,10 @@ def _examined(path: Path) -> Run:
 
 
 def _check_files(run: Run) -> None:
-    if found := run_files.digest_differences(run.folder, run.facts):
+    if differences := run_files.digest_differences(run.folder, run.facts):
         raise ValueError(
-            f"the files in {run.folder} must be as the run has left them, but {'; '.join(found)}. Run its command "
-            "again, which measures them again, or put the files back."
+            f"the files in {run.folder} must be as the run has left them, but {'; '.join(differences)}. Run its "
+            "command again, which measures them again, or put the files back."
         )
     for name in {SAMPLES.path, EFFECTS.path, *run_files.digested_files(run.folder)}:
         if name.endswith(".parquet"):

@@ -181,18 +181,18 @@ def validated(schema: type[Record], content: Mapping[str, Any], path: Path) -> d
         schema.model_validate(content)
     except ValidationError as error:
         first = error.errors()[0]
-        place = ".".join(map(str, first["loc"]))
+        where = ".".join(map(str, first["loc"]))
         got = "" if first["type"] == "missing" else f", got {str(first['input'])[:60]!r}"
         raise ValueError(
-            f"{path} must hold what its run wrote, but {place} is wrong ({first['msg']}{got}). Run the job again."
+            f"{path} must hold what its run wrote, but {where} is wrong ({first['msg']}{got}). Run the job again."
         ) from error
     return dict(content)
 
 
-def with_digest(facts: Mapping[str, Any]) -> dict[str, Any]:
+def with_digest(record: Mapping[str, Any]) -> dict[str, Any]:
     """The facts of a run record with its format and their digest, by which `verified` knows an edited file."""
-    own = {"format": RECORD_FORMAT, **{name: value for name, value in facts.items() if name != DIGEST}}
-    return {**own, DIGEST: _digest(own)}
+    digested = {"format": RECORD_FORMAT, **{name: value for name, value in record.items() if name != DIGEST}}
+    return {**digested, DIGEST: _digest(digested)}
 
 
 def verified(content: Mapping[str, Any], path: Path) -> dict[str, Any]:
@@ -201,16 +201,16 @@ def verified(content: Mapping[str, Any], path: Path) -> dict[str, Any]:
     Raises:
         ValueError: their digest differs, or the file is of another format; the error names it and the remedy.
     """
-    own = {name: value for name, value in content.items() if name != DIGEST}
-    if content.get(DIGEST) != _digest(own):
+    digested = {name: value for name, value in content.items() if name != DIGEST}
+    if content.get(DIGEST) != _digest(digested):
         raise ValueError(f"{path} must hold what its run wrote, got content of another digest. Run the job again.")
-    if (got := own.pop("format", 1)) != RECORD_FORMAT:
+    if (got := digested.pop("format", 1)) != RECORD_FORMAT:
         raise ValueError(
             f"{path} must be of record format {RECORD_FORMAT}, got {got}. Run the job again, or read it with the "
             "version of dovision that wrote it."
         )
-    return own
+    return digested
 
 
-def _digest(facts: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(facts, ensure_ascii=False).encode("utf-8", "surrogatepass")).hexdigest()[:16]
+def _digest(record: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(record, ensure_ascii=False).encode("utf-8", "surrogatepass")).hexdigest()[:16]

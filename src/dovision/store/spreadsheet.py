@@ -27,5 +27,5 @@ def as_text(value: Any) -> Any:
 def guarded(table: pd.DataFrame) -> pd.DataFrame:
     """The table as it may be written as CSV: `as_text` of each cell and column name; numbers stay as they are."""
     table = table.rename(columns=as_text)
-    text = [name for name, kind in table.dtypes.items() if not (is_numeric_dtype(kind) or is_bool_dtype(kind))]
+    text = [name for name, type_ in table.dtypes.items() if not (is_numeric_dtype(type_) or is_bool_dtype(type_))]
     return table.assign(**{str(name): table[name].astype(object).map(as_text) for name in text})

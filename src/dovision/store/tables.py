@@ -241,11 +241,11 @@ class TableWriter:
 
 
 def write_table(
-    path: Path, schema: pa.Schema, parts: Iterable[pa.RecordBatch | pa.Table], row_group: int | None = None
+    path: Path, schema: pa.Schema, batches: Iterable[pa.RecordBatch | pa.Table], row_group: int | None = None
 ) -> None:
     """Write a table whose rows are all there; `row_group` as of `TableWriter`."""
     with TableWriter(path, schema, row_group) as table:
-        for rows in parts:
+        for rows in batches:
             table.write(rows)
 
 
@@ -291,8 +291,8 @@ def row_groups(
 
 def _may_hold(file: pq.ParquetFile, number: int, detector: str) -> bool:
     """Return whether a row group may have rows of this detector, by its statistics."""
-    known = file.metadata.row_group(number).column(file.schema_arrow.get_field_index("detector")).statistics
-    return known is None or not known.has_min_max or known.min <= detector <= known.max
+    statistics = file.metadata.row_group(number).column(file.schema_arrow.get_field_index("detector")).statistics
+    return statistics is None or not statistics.has_min_max or statistics.min <= detector <= statistics.max
 
 
 def read_table(

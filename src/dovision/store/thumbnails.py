@@ -61,8 +61,8 @@ class PictureChoice:
 
     def offer(self, sample: int, correct: bool) -> set[int]:
         """Choose a sample, or do not; returns it, or the one that gives way to it, as what is not to be saved."""
-        own = self.stratum.get(sample, 0)
-        cell = own + self._classes * ((own + (not correct)) % 2)
+        stratum = self.stratum.get(sample, 0)
+        cell = stratum + self._classes * ((stratum + (not correct)) % 2)
         bisect.insort(self._chosen, (self._seen[cell], cell, sample))
         self._seen[cell] += 1
         return {self._chosen.pop()[2]} if len(self._chosen) > self.most else set()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,11 +18,12 @@ from dovision.types import Batch, Box, Task
 
 
 class CleanImages(NamedTuple):
-    """The same images in the clean condition, which an attacked condition is compared with."""
+    """The same images before the attack, with what was attacked, and what 8 bits leave of the attack."""
 
     image: Tensor  # (B, C, H, W) in [0, 1]
     correct: Tensor  # (B,) bool, from Task.correct
     aim: Tensor | None = None  # what is attacked, as shaped as labels: these, or a prediction; None: the labels
+    logits_8bit: Tensor | None = None  # (B, K) of the attacked images rounded to 8 bits
 
 
 def sample_columns(
@@ -33,11 +34,8 @@ def sample_columns(
     names: Sequence[str],
     task: Task,
     logits: Tensor,
-    control_logits: Tensor,
-    treated_logits: Tensor,
+    means: Mapping[str, Tensor],
     clean: CleanImages | None = None,
-    logits_8bit: Tensor | None = None,
-    done: Tensor | None = None,
 ) -> pa.RecordBatch:
     """Rows of samples.parquet for one batch in one condition.
 
@@ -46,18 +44,16 @@ def sample_columns(
         batch: the images of the condition, attacked where it is an attacked one.
         names: a name per image, B of them.
         logits: of the classifier under test, shape (B, K), in the condition.
-        control_logits, treated_logits: of the measured one, shapes (B, K) and (B, U, K), in the same condition.
+        means: from `mean_effects`, in the same condition.
         clean: the same images before the attack; None in the clean condition. The attack on an image without a label
             succeeds if it changes what is predicted.
-        logits_8bit: (B, K), of the attacked images rounded to 8 bits; None in the clean condition.
-        done: (B, U) bool, from `touched`; None is all.
 
     Returns:
         B rows of `samples_schema(task)`.
     """
     probability = task.probability(logits.detach().float().cpu())
     label = batch.label.cpu()
-    known = task.is_known(label)
+    labelled = task.is_known(label)
     aim = label if clean is None or clean.aim is None else clean.aim.cpu()
     delta = torch.zeros_like(batch.image) if clean is None else batch.image - clean.image
     columns = {
@@ -73,13 +69,12 @@ def sample_columns(
         "logits": _listed(logits.detach().float().cpu()),
         "entropy": task_entropy(probability, task).numpy(),
         "margin": probability_margin(probability, task).numpy(),
-        "correct": pa.array(task.correct(probability, label).numpy(), mask=~known.numpy()),
+        "correct": pa.array(task.correct(probability, label).numpy(), mask=~labelled.numpy()),
         "success": _success(logits, aim, task, clean),
-        "success_8bit": _success(logits_8bit, aim, task, clean),
+        "success_8bit": _success(clean and clean.logits_8bit, aim, task, clean),
         "linf": size(delta, "linf").float().cpu().numpy(),
         "l2": size(delta, "l2").float().cpu().numpy(),
     }
-    means = mean_effects(control_logits, treated_logits, task, done)
     columns |= {name: values.numpy() for name, values in means.items()}
     return pa.RecordBatch.from_pydict(columns, schema=samples_schema(task))
 
@@ -113,8 +108,8 @@ def effect_columns(
     if tuple(treated_logits.shape) != expected:
         raise ValueError(f"treated_logits must have shape (B, U, K) = {expected}, got {tuple(treated_logits.shape)}.")
     columns = _names(condition, sample, units, task.classes)
-    found = _effects(control_logits, treated_logits, task)
-    columns |= {name: value.reshape(-1).numpy() for name, value in found.items()}
+    numbers = _effects(control_logits, treated_logits, task)
+    columns |= {name: value.reshape(-1).numpy() for name, value in numbers.items()}
     columns |= _edges(regions, len(task.classes))
     return pa.RecordBatch.from_pydict(columns, schema=effects_schema())
 
@@ -170,10 +165,10 @@ def mean_effects(
     Returns:
         mean_abs_expected_effect, of |expected effect|, and mean_expected_logit_effect, each of shape (B,) float32.
     """
-    found = _effects(control_logits, treated_logits, task)
+    numbers = _effects(control_logits, treated_logits, task)
     return {
-        "mean_abs_expected_effect": effects.mean_over_units(found["expected_effect"].abs(), done),
-        "mean_expected_logit_effect": effects.mean_over_units(found["expected_logit_effect"], done),
+        "mean_abs_expected_effect": effects.mean_over_units(numbers["expected_effect"].abs(), done),
+        "mean_expected_logit_effect": effects.mean_over_units(numbers["expected_logit_effect"], done),
     }
 
 
@@ -194,11 +189,11 @@ def _effects(control_logits: Tensor, treated_logits: Tensor, task: Task) -> dict
 
 
 def _names(condition: str, sample: Tensor, units: Sequence[str], classes: Sequence[str]) -> dict[str, Any]:
-    images, each = len(sample), len(classes)
-    unit = np.tile(np.repeat(np.arange(len(units), dtype=np.int32), each), images)
-    label = np.tile(np.arange(each, dtype=np.int32), images * len(units))
+    images, number = len(sample), len(classes)
+    unit = np.tile(np.repeat(np.arange(len(units), dtype=np.int32), number), images)
+    label = np.tile(np.arange(number, dtype=np.int32), images * len(units))
     return {
-        "sample": np.repeat(sample.cpu().numpy(), len(units) * each),
+        "sample": np.repeat(sample.cpu().numpy(), len(units) * number),
         "condition": repeated(condition, len(label)),
         "unit": pa.DictionaryArray.from_arrays(unit, pa.array(list(units), pa.string())),
         "class": pa.DictionaryArray.from_arrays(label, pa.array(list(classes), pa.string())),

@@ -10,7 +10,7 @@ from dovision.report.figures.attacks import Attacks, label_success
 from dovision.report.tables import latex_table
 from dovision.store.run_record import Run
 from dovision.store.tables import SAMPLES, TableWriter, samples_schema
-from dovision.store.to_arrow import CleanImages, sample_columns
+from dovision.store.to_arrow import CleanImages, mean_effects, sample_columns
 from dovision.types import Batch, Task
 
 TASK = Task("multilabel", ("nodule", "opacity"))
@@ -26,12 +26,10 @@ def folder(tmp_path):
     with TableWriter(tmp_path / SAMPLES, samples_schema(TASK)) as table:
         for condition, answers in (("clean", BEFORE), ("eps=0.1", AFTER)):
             logits = answers * 8.0 - 4
-            attacked = (
-                {"clean": CleanImages(batch.image, before), "logits_8bit": logits} if condition != "clean" else {}
-            )
+            attacked = CleanImages(batch.image, before, logits_8bit=logits) if condition != "clean" else None
             rows = sample_columns(
                 condition=condition, eps=0.1 if attacked else 0.0, batch=batch, names=list("abcd"), task=TASK,
-                logits=logits, control_logits=logits, treated_logits=logits.unsqueeze(1), **attacked,
+                logits=logits, means=mean_effects(logits, logits.unsqueeze(1), TASK), clean=attacked,
             )  # fmt: skip
             table.write(rows)
     return tmp_path
