@@ -218,7 +218,7 @@ def run(arguments: Sequence[str], environment: Mapping[str, str], log: Path) -> 
 def evaluate(settings: EvaluateSettings) -> None:
     """Measure a job, and write each batch to the journal; also in a launcher's worker."""
     _refuse_locks()
-    plain = EffectEvaluation._evaluate
+    plain = EffectEvaluation.measure
     job = {name: int(settings.intervention[name]) for name in ("rows", "columns")}
 
     def evaluated(self: EffectEvaluation, *arguments: object) -> None:
@@ -227,11 +227,11 @@ def evaluate(settings: EvaluateSettings) -> None:
         plain(self, *arguments)  # type: ignore[arg-type]
         _note(job, "end")
 
-    EffectEvaluation._evaluate = evaluated  # type: ignore[method-assign]
+    EffectEvaluation.measure = evaluated  # type: ignore[method-assign]
     try:
         undisturbed_evaluate(settings)
     finally:
-        EffectEvaluation._evaluate = plain  # type: ignore[method-assign]
+        EffectEvaluation.measure = plain  # type: ignore[method-assign]
 
 
 def _note(job: Mapping[str, int], what: str) -> None:

@@ -25,17 +25,17 @@ TABLES = ("samples.parquet", "effects.parquet", "summary.json")
 @pytest.fixture
 def in_batch(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, Callable[[], object]], None]:
     """Let something happen in the n-th batch that is measured from now on, counted over all jobs."""
-    plain = EffectEvaluation._evaluate
+    measure = EffectEvaluation.measure
 
     def arrange(number: int, happen: Callable[[], object]) -> None:
         counted = itertools.count()
 
-        def evaluate(self, batch, logits):
+        def measured(self, *arguments):
             if next(counted) == number:
                 happen()
-            plain(self, batch, logits)
+            measure(self, *arguments)
 
-        monkeypatch.setattr(EffectEvaluation, "_evaluate", evaluate)
+        monkeypatch.setattr(EffectEvaluation, "measure", measured)
 
     return arrange
 

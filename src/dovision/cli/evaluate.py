@@ -129,7 +129,7 @@ def _evaluate(settings: EvaluateSettings) -> None:
             enable_checkpointing=False,
             use_distributed_sampler=False,
         )
-        check_one_device(settings.evaluation, trainer.world_size)
+        check_one_device(settings.evaluation.shards, trainer.world_size)
         first = plan.samples[: settings.evaluation.batch_size]  # from which the callback knows what there is
         data = callbacks.evaluation_data(settings, images, plan.samples if merged is None else first)
         trainer.test(ClassifierUnderTest(networks[CLASSIFIER]), datamodule=data, verbose=False)

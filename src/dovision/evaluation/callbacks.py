@@ -172,7 +172,7 @@ def _adaptive(
     images = len(adaptive.eps) * len(batches.dataset)  # type: ignore[arg-type]  # it has a length
     limit_of = {fitted[:3]: clean_threshold(inputs.folder, fitted, UNDETECTED) for fitted in named}
     thresholds = {"thresholds": [[*fit, limit] for fit, limit in limit_of.items()]}
-    resume = inputs.resume._replace(origin={**(inputs.resume.origin or {}), **thresholds})
+    resume = Resume(inputs.resume.every, {**(inputs.resume.origin or {}), **thresholds})
     schemas = {ADAPTIVE_STEPS: ADAPTIVE_STEPS.schema(), SCORES: SCORES.schema()}
     DISPLAY.step("adaptive attack")
     writer = ResumableWriter(inputs.folder, "adaptive", schemas, resume)

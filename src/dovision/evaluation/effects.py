@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,22 +28,14 @@ from dovision.functional.estimated_agreement import Approximation, check_agreeme
 from dovision.functional.logit_checks import measurable
 from dovision.functional.norms import condition_name
 from dovision.interfaces import Attack, Classifier, Intervention
-from dovision.io.atomic import replacing
 from dovision.models.conv_autoencoder import code_of, has_dictionary
 from dovision.propagation import Outcome, Propagation
 from dovision.store.activity import ACTIVITY, activity_columns
 from dovision.store.adversarial_cache import Keeper
 from dovision.store.effect_sums import SUMMED, SUMS, Cells, merged_sums, sums_columns, sums_schema
-from dovision.store.resumable_writer import NO_RESUME, FinishedShard, ResumableWriter, Resume
+from dovision.store.resumable_writer import NO_RESUME, ResumableWriter, Resume
 from dovision.store.tables import CLEAN, EFFECTS, SAMPLES, RunTable, effects_schema, row_groups, samples_schema
-from dovision.store.thumbnails import (
-    EFFECT_MAPS_FOLDER,
-    PictureChoice,
-    pictured_samples,
-    remove_images,
-    save_image,
-    thumbnail_path,
-)
+from dovision.store.thumbnails import PictureChoice, copy_pictures, pictured_samples
 from dovision.store.to_arrow import (
     CleanImages,
     by_sample,
@@ -216,7 +207,8 @@ class EffectEvaluation(Evaluation):
             ResumableWriter(self.folder, "effects", self._schemas(), resume, device, {SUMS: merged_sums})
         )
         self.resumed = self.writer.done
-        self._copy_pictures(options.resume.shards or ())
+        for shard in options.resume.shards or ():
+            copy_pictures(shard.folder, self.folder)  # some of which give way in the end
         self._load_state(self.writer.state)
         self.pictures.offer_rows(self.writer.finished(SAMPLES))
         self.metrics = self._metrics()
@@ -233,15 +225,6 @@ class EffectEvaluation(Evaluation):
             self.propagation.prepare(batch._replace(image=batch.image.to(device)))
             if self.propagation.engine is not None:
                 return
-
-    def _copy_pictures(self, shards: Sequence[FinishedShard]) -> None:
-        """Take the pictures of shards, some of which give way in the end."""
-        for shard in shards:
-            for path in sorted((shard.folder / EFFECT_MAPS_FOLDER).glob("*.png")):
-                copy = self.folder / EFFECT_MAPS_FOLDER / path.name
-                copy.parent.mkdir(exist_ok=True)
-                with replacing(copy) as partial:
-                    shutil.copyfile(path, partial)
 
     @property
     def counted(self) -> Mapping[str, Any]:
@@ -260,7 +243,8 @@ class EffectEvaluation(Evaluation):
             effects.append(self._effect_rows(condition, outcome, regions))
             controls.append(outcome.control)
             done.append(touched(regions))
-        self._keep_pictures(conditions)
+        pictured = {condition.name: condition.batch.image for condition in conditions}
+        self.pictures.save(self.folder, batch.sample.tolist(), conditions[0].correct.tolist(), pictured)
         if self.keeper is not None:
             for condition in conditions[1:]:
                 self.keeper.add(condition.eps, condition.batch)
@@ -298,9 +282,8 @@ class EffectEvaluation(Evaluation):
 
     def finish(self) -> None:
         self.writer.join()
-        of_all = PictureChoice(self.pictures.most, self.pictures.stratum)  # not of the images of one device
-        of_all.offer_rows(row_groups(self.folder / SAMPLES, ["sample", "condition", "correct"]))
-        remove_images(self.folder, pictured_samples(self.folder) - set(of_all.samples))
+        columns = ["sample", "condition", "correct"]
+        self.pictures.keep_chosen_of_all(self.folder, row_groups(self.folder / SAMPLES, columns))
         write_masks(self.folder, self._masks())
 
     def conditions(self, batch: Batch, logits: Tensor) -> Iterator[Condition]:
@@ -424,17 +407,6 @@ class EffectEvaluation(Evaluation):
         classes = kept_classes(self.options.keep, self.options.top_k, self.classifier.task, batch.label, controls)
         chosen = done.unsqueeze(-1) & classes[:, None, None]
         return {EFFECTS: every.filter(pa.array(chosen.view(-1).numpy())), SUMS: sums}
-
-    def _keep_pictures(self, conditions: Sequence[Condition]) -> None:
-        """Save the images that are chosen, and remove those that give way to them."""
-        samples, correct = conditions[0].batch.sample.tolist(), conditions[0].correct.tolist()
-        left = set().union(*map(self.pictures.offer, samples, correct))
-        chosen = set(self.pictures.samples)
-        for condition in conditions:
-            for image, sample in zip(condition.batch.image, samples, strict=True):
-                if sample in chosen:
-                    save_image(thumbnail_path(self.folder, sample, condition.name), image)
-        remove_images(self.folder, left - set(samples))
 
     def _masks(self) -> Iterator[tuple[int, str, Mask]]:
         """The masks of the units of the images of which there is a picture, where a unit has one."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dovision.config.settings import EvaluationSettings
 from dovision.interfaces import Images, Intervention
 from dovision.interventions.mask_files import MaskFiles
 from dovision.types import INPUT
@@ -34,7 +33,7 @@ def check_units(intervention: Intervention, images: Images, samples: Sequence[in
         )
 
 
-def check_one_device(settings: EvaluationSettings, devices: int) -> None:
+def check_one_device(shards: int, devices: int) -> None:
     """Raise ValueError if a shard is to be measured on several devices."""
-    if settings.shards > 1 and devices > 1:
+    if shards > 1 and devices > 1:
         raise ValueError(f"evaluation.shards needs one device a job, got {devices}. Set trainer.devices=1.")

@@ -121,7 +121,7 @@ def merged_sums(tables: _Tables, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
     """The sums of several tables of such rows as one, ordered by group and cell; the same however they were cut.
 
     Args:
-        parts: gives the tables, as often as it is called: once for every SUMS_AT_ONCE sums.
+        tables: gives them, as often as it is called: once for every SUMS_AT_ONCE sums.
         schema: from `sums_schema`.
     """
     cells = cells_of(schema)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bisect
+import shutil
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -75,6 +76,27 @@ class PictureChoice:
                 self.offer(sample, correct is not False)  # null where there is no label
         return self
 
+    def save(self, folder: Path, samples: Sequence[int], correct: Sequence[bool], images: Mapping[str, Tensor]) -> None:
+        """Offer the samples of a batch, save the chosen ones, and remove the pictures of those that give way.
+
+        Args:
+            folder: the run directory.
+            samples, correct: B of them, and whether each was predicted rightly when clean.
+            images: by condition, shape (B, C, H, W).
+        """
+        left = set().union(*map(self.offer, samples, correct))
+        chosen = set(self.samples)
+        for condition, batch in images.items():
+            for sample, image in zip(samples, batch, strict=True):
+                if sample in chosen:
+                    save_image(thumbnail_path(folder, sample, condition), image)
+        remove_images(folder, left - set(samples))
+
+    def keep_chosen_of_all(self, folder: Path, tables: Iterable[pa.Table]) -> None:
+        """Remove pictures that a device has chosen of its own images, and that are not chosen of all rows of a run."""
+        of_all = PictureChoice(self.most, self.stratum).offer_rows(tables)
+        remove_images(folder, pictured_samples(folder) - set(of_all.samples))
+
 
 def samples_in_conditions(folder: Path, conditions: Sequence[str]) -> list[int]:
     """The samples of which a run has saved a picture in each of the conditions, in the order of a PictureChoice."""
@@ -90,6 +112,15 @@ def samples_in_conditions(folder: Path, conditions: Sequence[str]) -> list[int]:
     stratum = strata(np.array(clean["label"].to_pylist())).tolist()
     choice = PictureChoice(len(pictured), dict(zip(clean["sample"].to_pylist(), stratum, strict=True)))
     return choice.offer_rows([clean.filter(pc.is_in(clean["sample"], pa.array(pictured)))]).samples
+
+
+def copy_pictures(source: Path, folder: Path) -> None:
+    """Copy the pictures of another run directory."""
+    for path in sorted((source / EFFECT_MAPS_FOLDER).glob("*.png")):
+        copy = folder / EFFECT_MAPS_FOLDER / path.name
+        copy.parent.mkdir(exist_ok=True)
+        with replacing(copy) as partial:
+            shutil.copyfile(path, partial)
 
 
 def pictured_samples(folder: Path) -> set[int]:

@@ -142,7 +142,7 @@ def _check_trainer(settings: TrainSettings) -> None:
     with isolated(settings.seed, None):
         made = make_trainer(settings.trainer, [])
     if isinstance(settings, EvaluateSettings):
-        check_one_device(settings.evaluation, made.world_size)
+        check_one_device(settings.evaluation.shards, made.world_size)
         check_workers("detection.workers", settings.detection.workers, made.strategy.root_device.type)
 
 
