@@ -54,7 +54,9 @@ def test_a_checkpoint_is_chosen_by_the_effects_of_each_epoch(tmp_path):
     data = DataLoader(TensorDataset(torch.full((3, 1, 2, 2), 0.25), torch.ones(3).long()), 2)
     effects, noted = EffectEvaluation(PixelGrid(1, 1), tmp_path / "effects"), Noted()
     best = ModelCheckpoint(tmp_path, filename="best", monitor=SIZE, mode="max")
-    trainer = quiet_trainer(OnValidation(effects), noted, best, max_epochs=3, default_root_dir=tmp_path)
+    trainer = quiet_trainer(
+        OnValidation(effects), noted, best, max_epochs=3, default_root_dir=tmp_path, enable_checkpointing=True
+    )
     trainer.fit(Steps(), data, data)
     control = torch.sigmoid(torch.tensor(SLOPES).double())  # the pixels' sum is 1, and that of a black image 0
     expected = (0.5 - control) * control + (control - 0.5) * (1 - control)
