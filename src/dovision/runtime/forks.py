@@ -63,8 +63,7 @@ class Forks(Generic[_T]):
         self.workers = check_workers("workers", workers)
         context = multiprocessing.get_context("fork")
         heard, self._end = context.Pipe(duplex=False)
-        own = (function, os.getpid(), heard)
-        self._pool = ProcessPoolExecutor(workers, context, initializer=_begin, initargs=own)
+        self._pool = ProcessPoolExecutor(workers, context, initializer=_begin, initargs=(function, os.getpid(), heard))
 
     def __enter__(self) -> Forks[_T]:
         return self

@@ -47,7 +47,7 @@ class Stop:
     """
 
     def __init__(self) -> None:
-        self._asked: int | None = None
+        self._signum: int | None = None
         self._process = os.getpid()
         self._before: dict[int, Any] = {}
 
@@ -64,16 +64,16 @@ class Stop:
 
     def check(self) -> None:
         """Raise `Stopped` if a signal has come."""
-        if self._asked is not None:
-            raise Stopped(self._asked)
+        if self._signum is not None:
+            raise Stopped(self._signum)
 
     def _receive(self, signum: int, frame: FrameType | None) -> None:
         if os.getpid() != self._process:
             _leave_to_the_parent(signum)
             return
         meant = _meant.get()
-        self._asked = meant[0] if meant else signum
-        raise Stopped(self._asked)
+        self._signum = meant[0] if meant else signum
+        raise Stopped(self._signum)
 
 
 def _leave_to_the_parent(signum: int) -> None:
