@@ -16,7 +16,7 @@ from dovision.config import settings
 from dovision.config.sources import HYDRA_DEFAULTS, configuration_folder
 from dovision.store.detection_tables import COMPARISON
 from dovision.store.run_record import read_run
-from dovision.sweeps.keys import check_choices, check_target, without_unchosen
+from dovision.sweeps.keys import check_choices, check_target, drop_unselected
 from made_runs import write_map_run
 from made_scores import write_scores
 from programs import program
@@ -202,6 +202,6 @@ def test_a_command_of_the_page_is_one_of_this_version(words):
     with initialize_config_dir(str(configuration_folder()), **HYDRA_DEFAULTS):
         config = compose("evaluate", words, return_hydra_config=True)
         check_choices("evaluate", config, words, config.hydra.runtime.choices)
-        job = settings.read("evaluate", without_unchosen("evaluate", config, words))
+        job = settings.read("evaluate", drop_unselected("evaluate", config, words))
     for component in settings.components(job):
         check_target(component.where, component)

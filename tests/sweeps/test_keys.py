@@ -16,7 +16,7 @@ from dovision.config.composition import refusal
 from dovision.config.errors import error_text
 from dovision.config.sources import HYDRA_DEFAULTS, configuration_folder
 from dovision.sweeps import jobs
-from dovision.sweeps.keys import check_hydra, check_target, declared, without_unchosen
+from dovision.sweeps.keys import check_target, declared, drop_unselected
 from dovision.sweeps.validation import Checks
 
 CONF = configuration_folder()
@@ -184,15 +184,6 @@ def test_a_key_that_is_removed_is_missed(command, known):
                 settings.read(command, config)
 
 
-def test_a_section_of_hydra_that_has_passed_for_one_job_is_not_looked_into_for_another(known):
-    passed, config = set(), known["evaluate"].copy()
-    check_hydra(config.hydra, known["evaluate"].hydra, passed)
-    before = len(passed)
-    config.hydra.job.num = 3
-    check_hydra(config.hydra, known["evaluate"].hydra, passed)
-    assert len(passed) == before + 1
-
-
 def refusal_of(command: str, overrides: list[str]) -> str:
     """The sentence with which a command line of a single job is refused."""
     with initialize_config_dir(str(CONF), **HYDRA_DEFAULTS):
@@ -210,7 +201,7 @@ def chosen_alone(experiment, group, name, *more):
     overrides = [f"experiment={experiment}", f"{group}=[{name}]", *more]
     with initialize_config_dir(str(CONF), **HYDRA_DEFAULTS):
         config = compose("evaluate", overrides, return_hydra_config=True)
-        return config[group], without_unchosen("evaluate", config, overrides)[group]
+        return config[group], drop_unselected("evaluate", config, overrides)[group]
 
 
 def chosen_by_experiments():
@@ -269,7 +260,6 @@ def test_what_the_command_line_sets_of_a_component_that_is_not_chosen_stays(name
         (["epochs=3"], "Did you mean training.classifier.epochs or training.autoencoder.epochs?"),
         (["+batch_size=3"], "or evaluation.batch_size?"),
         (["+model@other=small_cnn"], "the configuration has no key 'other'"),
-        (["++hydra.job.nam=3"], "hydra.job has no key 'nam'. Did you mean name"),
         (["++evaluation.images.first=3"], "evaluation.images takes a value, got keys: first."),
         (["++evaluation=3"], "evaluation must have keys (split, images, "),
         (["++model._target_=dovision.nowhere"], "model._target_ must be a class or function, got dovision.nowhere: "),

@@ -10,7 +10,7 @@ import pytest
 
 from dovision.cli.train import main as train
 from dovision.config.errors import error_text
-from dovision.sweeps.launch import Launch, stand_in
+from dovision.sweeps.launch import Launch, chdir_to
 from dovision.sweeps.task import JobTask
 
 
@@ -18,7 +18,7 @@ def test_relative_paths_are_meant_from_where_the_user_stands(tmp_path, monkeypat
     monkeypatch.chdir(tmp_path)
     task = JobTask("print", print, Launch())
     monkeypatch.chdir("/")
-    stand_in(task.folder)
+    chdir_to(task.folder)
     assert os.getcwd() == str(tmp_path)
 
 
@@ -26,7 +26,7 @@ def test_a_machine_that_does_not_share_the_folder_says_so(tmp_path):
     gone, launch = tmp_path / "home", Launch()
     told = f"must be there on each machine of a cluster, got {gone}, which {platform.node()} does not share"
     with pytest.raises(ValueError, match=re.escape(told)):
-        stand_in(str(gone))
+        chdir_to(str(gone))
     gone.mkdir()  # as Hydra does, before a job
     with pytest.raises(ValueError, match=re.escape(told)):
         launch.check_shared(gone)

@@ -17,7 +17,7 @@ from pytorch_lightning.trainer.connectors import callback_connector
 
 from dovision.config import settings
 from dovision.config.component import Component
-from dovision.config.instead import INSTEAD
+from dovision.config.legacy_keys import LEGACY_KEYS
 from dovision.config.sources import HYDRA_DEFAULTS, configuration_folder
 from dovision.sweeps.keys import check_target, declared
 from dovision.training import trainer
@@ -51,7 +51,7 @@ def known():
 
 
 def test_every_parameter_of_the_trainer_is_a_key_or_has_something_in_its_place():
-    instead = {name.removeprefix("trainer.") for name in INSTEAD if name.startswith("trainer.")}
+    instead = {name.removeprefix("trainer.") for name in LEGACY_KEYS if name.startswith("trainer.")}
     assert ALLOWED | instead == PARAMETERS
     assert ALLOWED & instead == set()
 
@@ -62,7 +62,7 @@ def test_a_parameter_that_is_no_key_is_refused_with_the_key_that_does_its_work(k
     if name in ALLOWED:
         check_target("trainer", node)
         return
-    sentence = re.escape(INSTEAD[f"trainer.{name}"])
+    sentence = re.escape(LEGACY_KEYS[f"trainer.{name}"])
     with pytest.raises(ValueError, match=rf"^trainer\.{name} is not a key here\. {sentence}$"):
         check_target("trainer", node)
 

@@ -48,18 +48,18 @@ def print_headlines(folder: Path) -> None:
     notes = (note for condition in summary["conditions"].values() for note in condition["notes"])
     for note in (note for note in notes if note.endswith(f": {FEW_IMAGES}.")):  # of numbers of the table
         print(note, file=sys.stderr)
-    for found in run_findings(run):
-        print(found.text, file=sys.stderr)
+    for finding in run_findings(run):
+        print(finding.text, file=sys.stderr)
     print(next_command(folder), file=sys.stderr)
 
 
 def condition_tables(conditions: Mapping[str, Mapping[str, Any]]) -> list[TextTable]:
     """Headline numbers with intervals, condition by metric; for a narrow terminal one below the other."""
-    metrics = [name for name in HEADLINE_METRICS if any(found[name] is not None for found in conditions.values())]
+    metrics = [name for name in HEADLINE_METRICS if any(row[name] is not None for row in conditions.values())]
     heads = {name: METRIC_HEADS[name].partition(",")[0] for name in metrics}
     cells = {
-        display_name(condition): {head: metric_text(name, found[name]) for name, head in heads.items()}
-        for condition, found in conditions.items()
+        display_name(condition): {head: metric_text(name, row[name]) for name, head in heads.items()}
+        for condition, row in conditions.items()
     }
     return _layouts("condition", cells)
 
@@ -76,8 +76,8 @@ def detection_tables(rows: Sequence[Mapping[str, Any]]) -> list[TextTable]:
     for row in pd.concat([unseen(frame), others]).to_dict("records"):
         eps = "any epsilon" if pd.isna(row["eps"]) else condition_name(row["eps"])
         head = row["family"] if row["attack"] == WHOLE_FAMILY else f"{row['attack']}, {eps}"
-        own = cells.setdefault(display_name(detector_label(*(row[name] for name in DETECTOR))), {})
-        own[display_name(head)] = interval_text({key: row[f"auroc{end}"] for key, end in _ENDS.items()})
+        cells_of_row = cells.setdefault(display_name(detector_label(*(row[name] for name in DETECTOR))), {})
+        cells_of_row[display_name(head)] = interval_text({key: row[f"auroc{end}"] for key, end in _ENDS.items()})
     return _layouts("detector: AUROC", cells)
 
 
@@ -91,15 +91,15 @@ def map_tables(scores: pd.DataFrame) -> list[TextTable]:
 
 def _layouts(head: str, cells: Mapping[str, Mapping[str, str]]) -> list[TextTable]:
     """From the widest to the narrowest: rows, columns, both below each other in two columns and in one."""
-    names = list(dict.fromkeys(name for own in cells.values() for name in own))
+    names = list(dict.fromkeys(name for texts in cells.values() for name in texts))
     beside, below = [], []
-    for key, own in cells.items():
-        found = [(name, text) for name, text in own.items() if text != "-"]
-        beside += [["" if number else key, name, text] for number, (name, text) in enumerate(found)]
-        below += [[key, ""], *([f"  {name}", text] for name, text in found)]
+    for key, texts in cells.items():
+        present = [(name, text) for name, text in texts.items() if text != "-"]
+        beside += [["" if number else key, name, text] for number, (name, text) in enumerate(present)]
+        below += [[key, ""], *([f"  {name}", text] for name, text in present)]
     return [
-        TextTable([head, *names], [[key, *(own.get(name, "-") for name in names)] for key, own in cells.items()]),
-        TextTable([head, *cells], [[name, *(own.get(name, "-") for own in cells.values())] for name in names]),
+        TextTable([head, *names], [[key, *(texts.get(name, "-") for name in names)] for key, texts in cells.items()]),
+        TextTable([head, *cells], [[name, *(texts.get(name, "-") for texts in cells.values())] for name in names]),
         TextTable([head, "", _ESTIMATE], beside, names=2),
         TextTable([head, _ESTIMATE], below),
     ]

@@ -44,7 +44,7 @@ def view(settings: ViewSettings) -> None:
     local = settings.host in LOOPBACK
     token = secrets.token_urlsafe(24)
     app = application(session, worker, token, LOOPBACK if local else ("*",))
-    with listening(settings.host, settings.port) as own:
+    with listening(settings.host, settings.port) as listener:
         if not local:
             log.warning(
                 "host=%s lets other machines in, unencrypted: whoever has the address can open images, runs and "
@@ -52,10 +52,10 @@ def view(settings: ViewSettings) -> None:
                 settings.host,
             )
         name = f"[{settings.host}]" if ":" in settings.host else settings.host
-        print(f"http://{name}:{own.getsockname()[1]}/{token}/  (Ctrl-C ends it)", flush=True)
+        print(f"http://{name}:{listener.getsockname()[1]}/{token}/  (Ctrl-C ends it)", flush=True)
         server = uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan="off"))
         with suppress(KeyboardInterrupt, Stopped):  # the usual end
-            server.run(sockets=[own])
+            server.run(sockets=[listener])
 
 
 def listening(host: str, port: int) -> socket.socket:
@@ -65,17 +65,17 @@ def listening(host: str, port: int) -> socket.socket:
         OSError: it cannot; the message names the setting.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    own = socket.socket(family, socket.SOCK_STREAM)
-    own.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        own.bind((host, port))
-        own.listen(128)
+        listener.bind((host, port))
+        listener.listen(128)
     except OSError as error:
-        own.close()
+        listener.close()
         raise OSError(
             f"host={host} port={port} cannot be listened to ({error.strerror}). For a free port: port=0."
         ) from error
-    return own
+    return listener
 
 
 main = hydra_main("view", view)

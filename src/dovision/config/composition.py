@@ -27,7 +27,7 @@ from dovision.config.errors import (
     is_listed,
     readable,
 )
-from dovision.config.instead import replacement
+from dovision.config.legacy_keys import replacement
 from dovision.config.sources import HYDRA_DEFAULTS, configuration_folder
 from dovision.io.text_files import read_yaml
 

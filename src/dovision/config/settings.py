@@ -15,8 +15,8 @@ from dovision import checks
 from dovision.config.component import Component
 from dovision.config.errors import elsewhere, is_listed, readable
 from dovision.config.inferred_settings import with_inferred_settings
-from dovision.config.instead import replacement
 from dovision.config.keep import KEEPS
+from dovision.config.legacy_keys import replacement
 from dovision.config.sources import configuration_folder, leaves, recorded, resolved
 from dovision.io.sealed import is_foreign
 

@@ -43,17 +43,17 @@ def closing_table(jobs: Sequence[Ended]) -> TextTable:
     """A row a job: the factors of the sweep in words, its state, seconds, and headline numbers."""
     factors = factor_values([job.config for job in jobs], [job.overrides for job in jobs])
     settings = factors.apply(level_texts).rename(columns=factor_heads(list(factors)))
-    found = [headline_numbers(job.metrics) for job in jobs]
-    metrics = [name for name in _HEADLINES if any(name in own for own in found)]
+    numbers_of_jobs = [headline_numbers(job.metrics) for job in jobs]
+    metrics = [name for name in _HEADLINES if any(name in values for values in numbers_of_jobs)]
     rows = [
         [
             str(job.number),
-            *own,
+            *values,
             job.state,
             "-" if job.seconds is None else f"{job.seconds:,.1f}",
             *(numbers.get(name, "-") for name in metrics),
         ]
-        for job, own, numbers in zip(jobs, settings.to_numpy().tolist(), found, strict=True)
+        for job, values, numbers in zip(jobs, settings.to_numpy().tolist(), numbers_of_jobs, strict=True)
     ]
     heads = ["job", *settings, "state", "seconds", *(METRIC_HEADS[name] for name in metrics)]
     return TextTable(heads, rows, names=len(settings.columns) + 2)
@@ -63,8 +63,8 @@ def headline_numbers(metrics: Mapping[str, float]) -> dict[str, str]:
     """Metrics of a job as text: those of clean images, and the attack's success in the last condition that has one."""
     chosen = {}
     for name in _HEADLINES:
-        found = [key for key in metrics if key.rpartition("/")[2] == name]
-        found = found[-1:] if name == _HEADLINES[-1] else [key for key in found if key == f"{CLEAN}/{name}"]
-        for key in found:
+        keys = [key for key in metrics if key.rpartition("/")[2] == name]
+        keys = keys[-1:] if name == _HEADLINES[-1] else [key for key in keys if key == f"{CLEAN}/{name}"]
+        for key in keys:
             chosen[name] = number_text(metrics[key], number_form(name, metrics[key]))
     return chosen

@@ -70,8 +70,8 @@ class Components:
         if dataset["classes"] is None and settings.has_labels:  # which the dataset refuses, since it knows them
             return
         check_without_fit(settings)
-        facts = [dataset[name] for name in ("task", "classes", "shape")]
-        network = [content["model"], _file(settings.checkpoint), _file(settings.checkpoint_mapping), facts]
+        described = [dataset[name] for name in ("task", "classes", "shape")]
+        network = [content["model"], _file(settings.checkpoint), _file(settings.checkpoint_mapping), described]
         self._once(network, lambda: meta_classifier(settings))
         network.append(content["autoencoder"])
         for component in components(settings):
@@ -86,8 +86,8 @@ class Components:
             approximation = functools.partial(self._check_approximation, settings, approximate)
             self._once(["approximate", approximate, content["intervention"], network], approximation)
         fit = functools.partial(_check_fits, settings)
-        asked = [content[name] for name in ("training", "callbacks", "optimized_metric")]
-        self._once(["fits", network, asked, _file(settings.ckpt_path)], fit)
+        fitted = [content[name] for name in ("training", "callbacks", "optimized_metric")]
+        self._once(["fits", network, fitted, _file(settings.ckpt_path)], fit)
         if settings.autoencoder is not None and not isinstance(settings, EvaluateSettings):  # dovision-train fits it
             self._once(["with_autoencoder", network], lambda: meta_classifier_with_autoencoder(settings))
 
@@ -104,7 +104,7 @@ class Components:
 
     def _check_all(self, component: Component, settings: TrainSettings, network: Any) -> None:
         """A component, and those that it is made of, which others may be made of as well."""
-        for part in _parts(dict(component), component.where):
+        for part in _components_inside(dict(component), component.where):
             check = functools.partial(self._check, part, settings)
             try:
                 self._once(["component", dict(part), network], check)
@@ -132,8 +132,8 @@ class Components:
     def _check_approximation(self, settings: EvaluateSettings, approximate: str) -> None:
         """By the network with weights of no meaning, since one without any cannot be traced."""
         intervention: Intervention = settings.intervention.make()
-        own = meta_classifier_with_autoencoder if intervention.on_code else meta_classifier
-        classifier = copy.deepcopy(own(settings)).to_empty(device="cpu")
+        make = meta_classifier_with_autoencoder if intervention.on_code else meta_classifier
+        classifier = copy.deepcopy(make(settings)).to_empty(device="cpu")
         check_approximation(classifier, intervention, approximate, tuple(settings.dataset["shape"]))
 
 
@@ -211,31 +211,31 @@ def _check_fits(settings: TrainSettings) -> None:
     """Refuse metrics and frozen layers that the network does not have, and names of what no fit logs."""
     if settings.checkpoint is None and not settings.fits_classifier:
         return
-    own = settings.training
+    training = settings.training
     try:
-        module = classifier_module(own, meta_classifier(settings))
+        module = classifier_module(training, meta_classifier(settings))
     except ValueError as error:
         raise ValueError(named("training.classifier", str(error))) from error
     check_callbacks(settings.callbacks, module.logged)
     if settings.ckpt_path is not None:
-        check_resumable(settings.ckpt_path, module, own.classifier.epochs)
+        check_resumable(settings.ckpt_path, module, training.classifier.epochs)
     logged = {"classifier": module.logged, "autoencoder": autoencoder_logs(settings)}
-    for kind, fit in (("classifier", own.classifier), ("autoencoder", own.autoencoder)):
-        _check_schedule(f"training.{kind}.scheduler", fit, logged[kind])
+    for network, fit in (("classifier", training.classifier), ("autoencoder", training.autoencoder)):
+        _check_schedule(f"training.{network}.scheduler", fit, logged[network])
     if settings.optimized_metric is not None and not isinstance(settings, EvaluateSettings):
         checks.choice("optimized_metric", settings.optimized_metric, _scores(settings, logged))
 
 
 def _scores(settings: TrainSettings, logged: Mapping[str, list[str]]) -> list[str]:
     """The names of the scores that a training ends with."""
-    own = settings.training
-    found = scored(own.classifier, logged["classifier"])
+    training = settings.training
+    scores = scored(training.classifier, logged["classifier"])
     if settings.foreign_checkpoint is not None:
-        found = []
+        scores = []
     elif settings.checkpoint is not None:
-        found = list(read_checkpoint(settings.checkpoint)["facts"].get("scores", {}))
-    more = [] if settings.autoencoder is None else scored(own.autoencoder, logged["autoencoder"])
-    return [*found, *(f"autoencoder/{name}" for name in more)]
+        scores = list(read_checkpoint(settings.checkpoint)["facts"].get("scores", {}))
+    more = [] if settings.autoencoder is None else scored(training.autoencoder, logged["autoencoder"])
+    return [*scores, *(f"autoencoder/{name}" for name in more)]
 
 
 def _check_schedule(where: str, fit: FitSettings, logged: Collection[str]) -> None:
@@ -250,13 +250,13 @@ def _check_schedule(where: str, fit: FitSettings, logged: Collection[str]) -> No
         raise ValueError(f"{where}: {str(error).splitlines()[0]}.") from error
 
 
-def _parts(node: Any, where: str) -> Iterator[Component]:
+def _components_inside(node: Any, where: str) -> Iterator[Component]:
     """The component that a node describes, and those that it is made of."""
     if isinstance(node, Mapping) and "_target_" in node:
         yield Component(where, node)
     inner = node.items() if isinstance(node, Mapping) else enumerate(node) if isinstance(node, list) else ()
     for key, value in inner:
-        yield from _parts(value, f"{where}.{key}")
+        yield from _components_inside(value, f"{where}.{key}")
 
 
 def _file(path: Path | None) -> list[Any]:

@@ -42,7 +42,7 @@ class Interruption:
     def __init__(self, launch: Launch, sweep: Path) -> None:
         self.launch = launch
         self.sweep = sweep
-        self._asked: int | None = None
+        self._signum: int | None = None
         self._deadline = 0.0
         self._raises = False
         self._before: dict[int, Any] = {}
@@ -72,8 +72,8 @@ class Interruption:
         signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
         os.close(self._received)
         os.close(self._sent)
-        if self._asked is not None:
-            stopped = Stopped(self._asked)
+        if self._signum is not None:
+            stopped = Stopped(self._signum)
             stopped.reported = True
             raise stopped from error
 
@@ -88,15 +88,15 @@ class Interruption:
             for number in numbers:
                 if number in self._before and not self._raises:
                     self._answer(number)
-            waits = self._asked is not None and not self._raises
+            waits = self._signum is not None and not self._raises
             if waits and (not self.launch.is_at_work(self.sweep) or time.monotonic() > self._deadline):
                 self._end()
 
     def _answer(self, signum: int) -> None:
-        if self._asked is not None:
+        if self._signum is not None:
             self._end()
             return
-        self._asked, self._deadline = signum, time.monotonic() + GRACE
+        self._signum, self._deadline = signum, time.monotonic() + GRACE
         say(f"{signal.Signals(signum).name}: the jobs at work end, and keep what is finished. Once more ends at once.")
         with suppress(OSError):  # such as that of a full disk: then the workers have their time, and are ended after it
             self.launch.stop(self.sweep, signum)
@@ -109,9 +109,9 @@ class Interruption:
             signal.pthread_kill(main, signal.SIGTERM)  # wakes it where it waits
 
     def _receive(self, signum: int, frame: FrameType | None) -> None:
-        if self._raises and self._asked is not None:
+        if self._raises and self._signum is not None:
             self._raises = False
-            raise Stopped(self._asked)
+            raise Stopped(self._signum)
 
 
 @contextmanager

@@ -34,12 +34,12 @@ class Job(NamedTuple):
     number: int
     overrides: tuple[str, ...]
     folder: Path
-    own: tuple[str, ...] = ()
+    differing: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
         """The overrides by which it differs from the others; all of them if there are none."""
-        return " ".join(self.own or self.overrides) or "as configured"
+        return " ".join(self.differing or self.overrides) or "as configured"
 
 
 class Composed(NamedTuple):
@@ -49,9 +49,9 @@ class Composed(NamedTuple):
     config: DictConfig
 
 
-def plugin(config: DictConfig, kind: str) -> str:
+def plugin(config: DictConfig, role: str) -> str:
     """The class of a configuration's launcher or sweeper."""
-    return str(config.hydra[kind].get("_target_", "")).rpartition(".")[2]
+    return str(config.hydra[role].get("_target_", "")).rpartition(".")[2]
 
 
 def workers(config: DictConfig) -> int | None:
@@ -71,7 +71,7 @@ def overrides_of_jobs(config: DictConfig) -> list[tuple[str, ...]] | None:
     """The overrides of each job of Hydra's basic sweeper; None for a sweeper that chooses jobs as it goes."""
     if plugin(config, "sweeper") != BASIC_SWEEPER:
         return None
-    axes = [list(itertools.islice(_values(each), _MOST_JOBS + 1)) for each in _parsed(config).values()]
+    axes = [list(itertools.islice(_values(override), _MOST_JOBS + 1)) for override in _parsed(config).values()]
     if math.prod(map(len, axes)) > _MOST_JOBS:
         raise ValueError(f"a sweep must have at most {_MOST_JOBS:,} jobs, got more. Name fewer values.")
     return list(itertools.product(*axes))
@@ -136,16 +136,16 @@ def compose(config: DictConfig, job: Job) -> Composed:
 
 def _check_sweep_options(job: DictConfig, sweep: DictConfig) -> None:
     """Refuse what Hydra would ignore: it reads the launcher and the sweep's parameters before it composes the jobs."""
-    own, used = (config.hydra.runtime.choices["hydra/launcher"] for config in (job, sweep))
-    if own != used:
+    given, used = (config.hydra.runtime.choices["hydra/launcher"] for config in (job, sweep))
+    if given != used:
         raise ValueError(
-            f"a swept experiment must leave the launcher to the command line, got {own}, where {used} would be used. "
-            f"Write hydra/launcher={own} beside -m."
+            f"a swept experiment must leave the launcher to the command line, got {given}, where {used} would be used. "
+            f"Write hydra/launcher={given} beside -m."
         )
-    own, used = (parameters(config) for config in (job, sweep))
-    if own != used:
+    given, used = (parameters(config) for config in (job, sweep))
+    if given != used:
         raise ValueError(
-            f"an experiment with hydra.sweeper.params cannot be swept itself, got {_written(own)}, where "
+            f"an experiment with hydra.sweeper.params cannot be swept itself, got {_written(given)}, where "
             f"{_written(used)} would be used. Run each such experiment by a command of its own."
         )
 

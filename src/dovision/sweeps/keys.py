@@ -1,12 +1,10 @@
-"""Keys and choices of a configuration that its settings do not declare: those of components, and of Hydra."""
+"""Keys and choices of a configuration that its settings do not declare: those of components."""
 
 from __future__ import annotations
 
 import copy
-import dataclasses
 import functools
 import inspect
-import json
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
@@ -19,8 +17,9 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from dovision import checks
 from dovision.config.component import OF_HYDRA
 from dovision.config.composition import one_name
+from dovision.config.errors import missing_component
 from dovision.config.import_target import import_target
-from dovision.config.instead import INSTEAD, replacement
+from dovision.config.legacy_keys import LEGACY_KEYS, replacement
 from dovision.config.settings import of_experiments, of_user, unchosen
 from dovision.config.sources import configuration_folder
 
@@ -53,9 +52,8 @@ def check_choices(command: str, config: DictConfig, overrides: Sequence[str], ch
     ]
     names = GlobalHydra.instance().config_loader().get_group_options(MACHINE)
     if (chosen := choices.get(MACHINE, "default")) not in (*names, "default", None):
-        it_has = ", ".join(names) or "none"
-        raise ValueError(f"{MACHINE} has no component {chosen!r}.{checks.suggestion(chosen, names)} It has: {it_has}.")
-    for override in map(_parsed, [each for each in overrides if "=[" in each]):
+        raise ValueError(missing_component(MACHINE, str(chosen), names))
+    for override in map(_parsed, [word for word in overrides if "=[" in word]):
         group = override.key_or_group
         if (configuration_folder() / group).is_dir() and (
             override.package is not None or group not in of_user(command)
@@ -77,7 +75,7 @@ def check_command(command: str, overrides: Sequence[str]) -> None:
             raise ValueError(f"{group} is not a key of dovision-{command}. Set it in dovision-evaluate.")
 
 
-def without_unchosen(command: str, config: DictConfig, overrides: Sequence[str]) -> DictConfig:
+def drop_unselected(command: str, config: DictConfig, overrides: Sequence[str]) -> DictConfig:
     """The configuration without what an experiment sets of components that the command line does not choose.
 
     What the command line itself sets of them stays, as do names that their group does not have; both are refused.
@@ -112,14 +110,14 @@ def _chosen_group(override: str) -> str:
 
 def _names(override: str) -> tuple[str, str]:
     """The key or group of an override, and the package where it goes."""
-    own = _parsed(override)
-    return own.key_or_group, own.package or own.key_or_group
+    parsed = _parsed(override)
+    return parsed.key_or_group, parsed.package or parsed.key_or_group
 
 
 @functools.lru_cache(maxsize=4096)  # jobs of a sweep share most of theirs
 def _parsed(override: str) -> Override:
-    (own,) = OverridesParser.create().parse_overrides([override])
-    return own
+    (parsed,) = OverridesParser.create().parse_overrides([override])
+    return parsed
 
 
 def check_target(where: str, node: Mapping[str, Any]) -> None:
@@ -135,8 +133,8 @@ def check_target(where: str, node: Mapping[str, Any]) -> None:
         if (where == "trainer" or not is_legal) and (sentence := replacement(f"{where}.{key}")):
             raise ValueError(sentence)
         if not is_legal:
-            known = [name for name in legal or () if f"{where}.{name}" not in INSTEAD]
-            raise ValueError(checks.unknown_key(where, key, known))
+            suggested = [name for name in legal or () if f"{where}.{name}" not in LEGACY_KEYS]
+            raise ValueError(checks.unknown_key(where, key, suggested))
     if not node.get("_partial_") and "_args_" not in node:
         for key in required:
             if key not in keys:
@@ -147,70 +145,32 @@ def check_target(where: str, node: Mapping[str, Any]) -> None:
 
 def _check_argument(where: str, value: Any) -> None:
     if isinstance(value, list):
-        for number, each in enumerate(value):
-            _check_argument(f"{where}.{number}", each)
+        for number, item in enumerate(value):
+            _check_argument(f"{where}.{number}", item)
     elif _has_target(value):
         check_target(where, value)
     elif isinstance(value, Mapping) and any(map(_has_target, value.values())):
-        for key, each in value.items():
-            if not _has_target(each):
+        for key, item in value.items():
+            if not _has_target(item):
                 raise ValueError(unchosen(f"{where}.{key}"))
-            check_target(f"{where}.{key}", each)
+            check_target(f"{where}.{key}", item)
 
 
 def _has_target(value: object) -> bool:
     return isinstance(value, Mapping) and "_target_" in value
 
 
-def check_hydra(node: DictConfig, known: DictConfig, passed: set[str]) -> None:
-    """Refuse keys of Hydra's own node that it does not read.
-
-    Where it has declared a class for a node, these are those of the class, and those that it adds itself.
-
-    Args:
-        node: of a job.
-        known: that of `declared`.
-        passed: sections that have passed for earlier jobs, as they were written; those of this job are added.
-
-    Raises:
-        ValueError: names the key, and the one that was probably meant.
-    """
-    content: Any = OmegaConf.to_container(node, resolve=False)
-    written = {key: json.dumps([key, value], default=str) for key, value in content.items()}
-    _check_hydra("hydra", node, known, [key for key, text in written.items() if text not in passed])
-    passed.update(written.values())
-
-
-def _check_hydra(where: str, node: DictConfig, known: Any, keys: Collection[str] | None = None) -> None:
-    """A node and those inside; of its own those under `keys` alone, None: all."""
-    kind = OmegaConf.get_type(node)
-    legal = [field.name for field in dataclasses.fields(kind)] if dataclasses.is_dataclass(kind) else None
-    for key in map(str, node):
-        has = OmegaConf.is_dict(known) and key in list(known)  # by its name: `in known` would resolve the value
-        if legal is not None and key not in legal and not has:
-            raise ValueError(checks.unknown_key(where, key, legal))
-        if (keys is None or key in keys) and OmegaConf.is_dict(own := _child(node, key)):
-            _check_hydra(f"{where}.{key}", own, _child(known, key) if has else None)
-
-
-def _child(node: DictConfig, key: Any) -> Any:
-    """A value of a node; None for one that is missing, or that stands elsewhere."""
-    if OmegaConf.is_interpolation(node, key) or OmegaConf.is_missing(node, key):  # an interpolation may miss its target
-        return None
-    return node[key]
-
-
 @functools.cache
 def _parameters(where: str, target: str) -> tuple[Collection[str] | None, Collection[str]]:
     """The arguments that a target takes by name, None if it takes any; and those that it must be given."""
     try:
-        parameters = inspect.signature(import_target(target)).parameters.values()
+        parameters = inspect.signature(import_target(target)).parameters
     except Exception as error:  # whatever the import of a foreign module raises
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         end = "" if reason.endswith((".", "?")) else "."
         raise ValueError(f"{where}._target_ must be a class or function, got {target}: {reason}{end}") from error
     positional, keyword = inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD
-    named = [each for each in parameters if each.kind not in (positional, keyword)]
-    if any(each.kind == keyword for each in parameters) and not target.startswith(_PLUMBING):
+    named = {name: parameter for name, parameter in parameters.items() if parameter.kind not in (positional, keyword)}
+    if any(parameter.kind == keyword for parameter in parameters.values()) and not target.startswith(_PLUMBING):
         return None, ()
-    return [each.name for each in named], [each.name for each in named if each.default is inspect.Parameter.empty]
+    return list(named), [name for name, parameter in named.items() if parameter.default is inspect.Parameter.empty]

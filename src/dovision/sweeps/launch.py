@@ -126,7 +126,7 @@ def _read(path: Path) -> str:
         return ""
 
 
-def stand_in(folder: str) -> None:
+def chdir_to(folder: str) -> None:
     """Go to the folder in which the user stands, from which relative paths are meant.
 
     Raises:
@@ -148,5 +148,5 @@ def quieten() -> None:
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module=r"(pytorch_lightning|lightning_fabric)\..*")
-    warnings.filterwarnings("ignore", message=r"Image size \(\d+ pixels\) exceeds limit")
-    warnings.filterwarnings("ignore", message=r"\s*'hydra/\S+' is validated against ConfigStore schema")
+    warnings.filterwarnings("ignore", module=r"PIL\.")
+    warnings.filterwarnings("ignore", category=UserWarning, module=r"(hydra|dovision\.cli|dovision\.sweeps)\.")

@@ -91,7 +91,7 @@ def _tried(settings: SitesSettings) -> tuple[Classifier, Any]:
     shape = tuple(settings.dataset["shape"])
     try:
         with torch.device("meta"), warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message=".*copying from a non-meta parameter")
+            warnings.filterwarnings("ignore", module=r"torch\.nn\.modules\.")
             classifier: Classifier = settings.model.make()
         return classifier, _output(classifier, shape)
     except Exception as error:  # whatever a network raises that asks for numbers; what it refuses itself is final
@@ -117,7 +117,7 @@ def _output(classifier: Classifier, shape: Shape) -> Any:
 def _fitted(settings: TrainSettings, file: Path) -> Classifier:
     """The classifier of the checkpoint, which must be of this dataset."""
     with torch.device("meta"), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*copying from a non-meta parameter")
+        warnings.filterwarnings("ignore", module=r"torch\.nn\.modules\.")
         model = read_model(file, architecture_of(settings))
     named = settings.dataset["classes"]
     task = model.classifier.task if named is None else Task(settings.dataset["task"], tuple(named))

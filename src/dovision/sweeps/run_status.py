@@ -100,9 +100,9 @@ def _unlike(run: RunDirectory, plan: Plan, digests: Digests) -> str:
     The name of a directory is no proof of what is in it: a run may have been copied there, or made to write there.
     """
     try:
-        facts = run.facts()
-        before = Plan.recorded(run.path, facts)
-        unlike = [*differences(before, plan), *run_files.digest_differences(run.path, facts, digests)]
+        record = run.facts()
+        before = Plan.recorded(run.path, record)
+        unlike = [*differences(before, plan), *run_files.digest_differences(run.path, record, digests)]
     except FileNotFoundError:
         if run.state == "completed":
             raise

@@ -199,12 +199,12 @@ def _check_batches(settings: EvaluateSettings, run: Path, images: dict[Path, int
     from dovision.identity.samples import check_shards, evaluated_samples
     from dovision.training.data_module import check_share
 
-    own, devices = settings.evaluation, settings.trainer.get("devices")
+    evaluation, devices = settings.evaluation, settings.trainer.get("devices")
     devices = devices if isinstance(devices, int) else 1  # not known before the trainer has looked for them
-    if (own.shards > 1 or devices > 1) and settings.has_labels:
+    if (evaluation.shards > 1 or devices > 1) and settings.has_labels:
         if run not in images:
-            images[run] = len(evaluated_samples(own, shared().images(settings.dataset)))
-        check_share(check_shards(own, images[run]), own.batch_size, devices)
+            images[run] = len(evaluated_samples(evaluation, shared().images(settings.dataset)))
+        check_share(check_shards(evaluation, images[run]), evaluation.batch_size, devices)
 
 
 def _check_roots(plans: Sequence[_Plan]) -> None:
@@ -245,11 +245,11 @@ def _refuse_sweep(config: DictConfig) -> None:
 
 
 def _check_plugins(config: DictConfig) -> None:
-    for kind in ("launcher", "sweeper"):
-        target = config.hydra[kind].get("_target_", "")
+    for role in ("launcher", "sweeper"):
+        target = config.hydra[role].get("_target_", "")
         for plugin, extra in EXTRAS.items():
             if f".{plugin}." in target and not (find_spec("hydra_plugins") and find_spec(f"hydra_plugins.{plugin}")):
-                raise ValueError(f"this {kind} needs an extra that is not installed: pip install 'dovision[{extra}]'.")
+                raise ValueError(f"this {role} needs an extra that is not installed: pip install 'dovision[{extra}]'.")
 
 
 def _watch_workers(config: DictConfig) -> None:

@@ -147,22 +147,22 @@ class Sweep:
         self._progress.__exit__()
         self.launch.end(self.folder)
         jobs = self.jobs
-        found = [self._ended(job) for job in [*jobs, *merged_jobs(jobs)]]
-        closing = closing_of(found, self.folder / f"{sweep_summary.SWEEP_SUMMARY}.md")
+        ends = [self._ended(job) for job in [*jobs, *merged_jobs(jobs)]]
+        closing = closing_of(ends, self.folder / f"{sweep_summary.SWEEP_SUMMARY}.md")
         closing.print()
-        if found:
-            sweep_summary.write_sweep_summary(self.folder, shlex.join(["dovision-evaluate", *sys.argv[1:]]), found)
+        if ends:
+            sweep_summary.write_sweep_summary(self.folder, shlex.join(["dovision-evaluate", *sys.argv[1:]]), ends)
             closing.print_files()
-        return all(job.state == sweep_summary.GOOD or job.facts.get("limits") for job in found)
+        return all(job.state == sweep_summary.GOOD or job.facts.get("limits") for job in ends)
 
     def _ended(self, job: Job) -> Ended:
-        own = [override for override in job.overrides if not override.startswith(OPTIONS)]
-        command = shlex.join(["dovision-evaluate", *self.directory, *own])
-        found = ended(job.number, own, job.folder, command)
-        found = found._replace(config=found.config or self._records.get(job.folder, {}))
+        overrides = [override for override in job.overrides if not override.startswith(OPTIONS)]
+        command = shlex.join(["dovision-evaluate", *self.directory, *overrides])
+        end = ended(job.number, overrides, job.folder, command)
+        end = end._replace(config=end.config or self._records.get(job.folder, {}))
         if self._is_outdated(job.folder):
-            return found._replace(state=OUTDATED, reason=self._outdated[job.folder].reason, metrics={})
-        return found
+            return end._replace(state=OUTDATED, reason=self._outdated[job.folder].reason, metrics={})
+        return end
 
     def _is_outdated(self, folder: Path) -> bool:
         """Whether a run that was outdated when the sweep began has not been started since."""
@@ -174,8 +174,12 @@ def merged_jobs(jobs: Sequence[Job]) -> list[Job]:
     """The runs into which shards among the jobs are merged, numbered behind them."""
     first = {merged_folder(job.folder): job for job in reversed(jobs) if is_shard(job.folder)}
     return [
-        Job(len(jobs) + place, tuple(each for each in job.overrides if not each.startswith(SHARD_KEY)), folder)
-        for place, (folder, job) in enumerate(reversed(first.items()))
+        Job(
+            len(jobs) + number,
+            tuple(override for override in job.overrides if not override.startswith(SHARD_KEY)),
+            folder,
+        )
+        for number, (folder, job) in enumerate(reversed(first.items()))
     ]
 
 

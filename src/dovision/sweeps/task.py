@@ -27,8 +27,8 @@ from dovision.runtime.signals import Stopped
 from dovision.store.run_directory import BeingWritten, RunDirectory
 from dovision.sweeps.interruption import interruptible
 from dovision.sweeps.jobs import check_devices
-from dovision.sweeps.keys import without_unchosen
-from dovision.sweeps.launch import Launch, quieten, stand_in
+from dovision.sweeps.keys import drop_unselected
+from dovision.sweeps.launch import Launch, chdir_to, quieten
 from dovision.sweeps.validation import checks_of
 
 log = logging.getLogger(__name__)
@@ -57,7 +57,7 @@ class JobTask:
         if not self.launch.is_here:
             quieten()
             keep_freed_memory()
-            stand_in(self.folder)
+            chdir_to(self.folder)
             DISPLAY.as_worker()
         overrides = recorded(HydraConfig.get().overrides.task)
         if HydraConfig.get().mode == RunMode.RUN:
@@ -137,7 +137,7 @@ def _has_run_directory() -> bool:
 def _record(run: RunDirectory, command: str, config: DictConfig, overrides: list[str], error: BaseException) -> None:
     try:
         if run.state != "completed":
-            run.start(recorded(without_unchosen(command, config, overrides)), overrides, {})
+            run.start(recorded(drop_unselected(command, config, overrides)), overrides, {})
             run.fail(error)
     except (OSError, ValueError) as second:  # such as that of a full disk, which may be the first one, too
         log.error("and that could not be recorded: %s", error_text(second))

@@ -25,10 +25,8 @@ from dovision.store.tables import CLEAN
 from dovision.sweeps.keys import (
     check_choices,
     check_command,
-    check_hydra,
     check_target,
-    declared,
-    without_unchosen,
+    drop_unselected,
 )
 
 if TYPE_CHECKING:
@@ -133,17 +131,17 @@ CONSUMERS = (
 
 def unused(settings: TrainSettings, overrides: Iterable[str], mode: RunMode) -> dict[str, str]:
     """The keys of overrides that a job does not use, with the consumer that each would need."""
-    found = {}
+    lacking = {}
     consumers = (*CONSUMERS, SWEEP) if mode == RunMode.RUN else CONSUMERS
     for override in overrides:
         key = override.lstrip("+").partition("=")[0]
         section = key.rpartition("@")[2]
         for consumer in consumers:
-            is_own = any(f"{section}.".startswith(f"{own}.") for own in consumer.sections)
+            is_inside = any(f"{section}.".startswith(f"{name}.") for name in consumer.sections)
             switches = key == consumer.name.partition("=")[0]  # the consumer itself, on or off
-            if is_own and not switches and key not in found and not consumer.is_there(settings):
-                found[key] = consumer.name
-    return found
+            if is_inside and not switches and key not in lacking and not consumer.is_there(settings):
+                lacking[key] = consumer.name
+    return lacking
 
 
 class Checks:
@@ -155,7 +153,6 @@ class Checks:
 
     def __init__(self, command: str) -> None:
         self._command = command
-        self._passed: set[str] = set()  # sections of Hydra's of which the keys are legal
         self._unused: dict[str, str] = {}  # overridden keys that some job does not use, and what would use them
         self._used: set[str] = set()
 
@@ -176,9 +173,7 @@ class Checks:
         """
         check_command(self._command, overrides)
         check_choices(self._command, config, overrides, choices)
-        if "hydra" in config:
-            check_hydra(config.hydra, declared(self._command).hydra, self._passed)
-        job = settings.read(self._command, without_unchosen(self._command, config, overrides))
+        job = settings.read(self._command, drop_unselected(self._command, config, overrides))
         for component in settings.components(job):
             check_target(component.where, component)
         if isinstance(job, TrainSettings) and job.composes_networks:
@@ -193,9 +188,9 @@ class Checks:
                 raise FileNotFoundError(f"checkpoint_mapping must be a file that exists, got {job.checkpoint_mapping}.")
             self._components.check(job, here)
             _check_families(job)
-            found = unused(job, overrides, OmegaConf.select(config, "hydra.mode"))
-            self._unused |= found
-            self._used |= {override.lstrip("+").partition("=")[0] for override in overrides} - found.keys()
+            lacking = unused(job, overrides, OmegaConf.select(config, "hydra.mode"))
+            self._unused |= lacking
+            self._used |= {override.lstrip("+").partition("=")[0] for override in overrides} - lacking.keys()
         return job
 
     @functools.cached_property
@@ -225,14 +220,14 @@ def _check_optimized(settings: TrainSettings) -> None:
     if settings.optimized_metric is not None and isinstance(settings, EvaluateSettings):
         attack: Attack = settings.attack.make()
         conditions = [CLEAN, *map(condition_name, attack.eps)]
-        known = [f"{metric}/{condition}" for metric in CONDITION_METRICS for condition in conditions]
-        checks.choice("optimized_metric", settings.optimized_metric, known)
+        names = [f"{metric}/{condition}" for metric in CONDITION_METRICS for condition in conditions]
+        checks.choice("optimized_metric", settings.optimized_metric, names)
 
 
 def _check_families(settings: TrainSettings) -> None:
-    if isinstance(settings, EvaluateSettings) and settings.detector and (own := settings.detection).attacks:
-        attacks: dict[str, Attack] = make_each(own.attacks)
-        fit_protocol({name: attack.eps for name, attack in attacks.items()}, own.families, own.seen)
+    if isinstance(settings, EvaluateSettings) and settings.detector and (detection := settings.detection).attacks:
+        attacks: dict[str, Attack] = make_each(detection.attacks)
+        fit_protocol({name: attack.eps for name, attack in attacks.items()}, detection.families, detection.seen)
 
 
 def _check_autoencoder(settings: TrainSettings) -> None:

@@ -41,21 +41,21 @@ def check_without_fit(settings: TrainSettings) -> None:
 
 def _is_random(settings: TrainSettings) -> bool:
     """Return whether a model begins from random weights; one from outside this package is trusted to know its own."""
-    own = settings.model
-    return bool(own["_target_"].startswith("dovision.") and without_weights(own) == dict(own))
+    model = settings.model
+    return bool(model["_target_"].startswith("dovision.") and without_weights(model) == dict(model))
 
 
 def _check_fit(settings: TrainSettings) -> None:
     """Refuse a fit that is meant to go on from weights, where these are drawn at random."""
-    name, own = settings.model["_target_"].rpartition(".")[2], settings.training.classifier
+    name, fit = settings.model["_target_"].rpartition(".")[2], settings.training.classifier
     if settings.model.get("new_head"):
         raise ValueError(
             f"model.new_head=true needs weights to start from, but {name} begins from random ones. {_WEIGHTS}, or "
             "leave new_head out."
         )
-    if own.frozen_epochs >= own.epochs > 1:  # one epoch is a trial, also of a fit that goes on to the other layers
+    if fit.frozen_epochs >= fit.epochs > 1:  # one epoch is a trial, also of a fit that goes on to the other layers
         raise ValueError(
-            f"training.classifier.frozen_epochs={own.frozen_epochs} of {own.epochs} epochs (training=linear_probe) "
+            f"training.classifier.frozen_epochs={fit.frozen_epochs} of {fit.epochs} epochs (training=linear_probe) "
             f"fits the last layer alone, but {name} begins from random weights, which would stay. {_WEIGHTS}, or fit "
             "all of them: training=default."
         )
@@ -87,5 +87,7 @@ def _needs(settings: TrainSettings) -> Iterator[str]:
         yield f"evaluation.split={settings.evaluation.split} needs that split"
     if settings.detector:
         yield "detector is fitted to validation images and their labels"
-    if settings.intervention.make().on_code or any(each.reads_code for each in make_each(settings.detector).values()):
+    if settings.intervention.make().on_code or any(
+        detector.reads_code for detector in make_each(settings.detector).values()
+    ):
         yield "an intervention on an autoencoder's code needs training images to fit the autoencoder to"

@@ -89,6 +89,6 @@ def check_order(model: Component, classifier: Classifier) -> None:
 def _described(model: Component) -> Classifier:
     """The configured model without numbers, for which no weights are read."""
     with torch.device("meta"), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*copying from a non-meta parameter")
+        warnings.filterwarnings("ignore", module=r"torch\.nn\.modules\.")
         made: Classifier = model.make()
     return made

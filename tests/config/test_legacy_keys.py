@@ -10,7 +10,7 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
 from dovision.config import composition
-from dovision.config.instead import INSTEAD, replacement
+from dovision.config.legacy_keys import LEGACY_KEYS, replacement
 from dovision.config.sources import HYDRA_DEFAULTS, configuration_folder
 from dovision.sweeps.validation import Checks
 
@@ -37,7 +37,7 @@ def refusal(command: str, override: str) -> str:
     return ""
 
 
-WAYS = [(word, "evaluate", "") for word in INSTEAD]
+WAYS = [(word, "evaluate", "") for word in LEGACY_KEYS]
 WAYS += [(word, command, plus) for word in ("data", "trainer.max_epochs", "model.optimizer") for command in COMMANDS
          for plus in ("+", "++")]  # fmt: skip
 
@@ -47,9 +47,9 @@ def test_a_word_is_refused_with_what_does_its_work_however_it_is_written(word, c
     assert refusal(command, f"{plus}{word}=3") == replacement(word)
 
 
-@pytest.mark.parametrize("word", INSTEAD)
+@pytest.mark.parametrize("word", LEGACY_KEYS)
 def test_the_keys_of_a_sentence_exist(composed, word):
-    for name in NAMED.findall(INSTEAD[word].replace("{rest}", "")):
+    for name in NAMED.findall(LEGACY_KEYS[word].replace("{rest}", "")):
         groups = {path.stem for path in CONF.rglob("*.yaml")} | {path.name for path in CONF.iterdir()}
         keys = [OmegaConf.select(config, name, default="?") for config in composed.values()]
         assert set(map(str, keys)) != {"?"} or name in groups, name

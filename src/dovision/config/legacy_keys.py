@@ -11,7 +11,7 @@ _COMMANDS = "dovision-train fits a classifier, dovision-evaluate measures one on
 _WHERE = "Set output_root, the folder of everything that is written."
 
 # By the dotted name of a key that does not exist; {rest} stands for what is written below it.
-INSTEAD: Mapping[str, str] = {
+LEGACY_KEYS: Mapping[str, str] = {
     # parameters of pytorch_lightning.Trainer
     "trainer.num_nodes": "A job runs on one machine. For a sweep on several: hydra/launcher=submitit_slurm.",
     "trainer.logger": _LOGGER,
@@ -43,7 +43,7 @@ def replacement(path: str) -> str:
     """
     names = path.split(".")
     for end in range(len(names), 0, -1):
-        sentence = INSTEAD.get(".".join(names[:end]))
+        sentence = LEGACY_KEYS.get(".".join(names[:end]))
         if sentence is not None:
             below = "".join(f".{name}" for name in names[end:])
             return f"{path} is not a key here. {sentence.replace('{rest}', below)}"
