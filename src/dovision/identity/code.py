@@ -35,6 +35,8 @@ NOT_IN_A_FIT = (
     *("store", "sweeps", "tracking", "view"),
 )
 
+_distributions = functools.cache(packages_distributions)
+
 
 def software() -> dict[str, str]:
     """The hash of this package's code, and the version of torch."""
@@ -132,7 +134,7 @@ def _package_state(name: str) -> str:
     """The version of an installed package, a hash of the files of another one, or "missing"."""
     if modules := _uninstalled_files(name):
         return content_hash({place: _digits(path) for place, path in modules.items()})
-    for distribution in packages_distributions().get(name, ()):
+    for distribution in _distributions().get(name, ()):
         return version(distribution)
     origin = getattr(_spec(name), "origin", None)
     return _digits(Path(origin)) if origin else "missing"  # which the component's own error reports

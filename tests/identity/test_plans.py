@@ -1,0 +1,290 @@
+"""All that a run can depend on, changed one by one: its rows have another key, or the same where no number changes."""
+
+from __future__ import annotations
+
+import copy
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hydra import compose, initialize_config_dir
+from omegaconf import open_dict
+from PIL import Image
+
+from dovision.config import settings
+from dovision.config.sources import configuration_folder
+from dovision.functional import sample_order
+from dovision.identity import code, plans
+from dovision.identity.differences import differences
+from dovision.identity.plans import AUTOENCODER, CLASSIFIER, PERMUTED, Plan
+from dovision.identity.relevance import IRRELEVANT_TO_RESULTS, WATCHING
+from dovision.identity.shared import Shared
+from dovision.models import checkpoint
+
+pytestmark = pytest.mark.slow
+COMMAND = ("dataset=image_folder", "dataset.root=data", "dataset.classes=[dark,light]", "dataset.shape=[1,16,16]")
+COMMAND += ("model=small_resnet", "model.width=2", "checkpoint=given.ckpt", "evaluation.images=4")
+COMMAND += ("intervention._target_=mine.Grid", "+intervention.file=fill.txt", "attack=replay", "attack.run=source")
+
+GRID = """import beside
+from dovision.interventions.pixel_grid import PixelGrid
+
+class Grid(PixelGrid):
+    def __init__(self, rows, columns, fill, file):
+        super().__init__(rows, columns, fill)
+"""
+
+CACHES = (code._package_state, code._imports, code.code_hash)
+
+
+def write_pictures(folder: Path, seed: int) -> None:
+    random = np.random.default_rng(seed)
+    for split in ("train", "val", "test"):
+        for label in ("dark", "light"):
+            for number in range(3):
+                path = folder / split / label / f"{number}.bmp"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                Image.fromarray(random.integers(0, 256, (16, 16), dtype=np.uint8)).save(path)
+
+
+def composed(*overrides: str):
+    with initialize_config_dir(str(configuration_folder()), version_base="1.3"):
+        return compose("evaluate", [*COMMAND, *overrides])
+
+
+def forget_code() -> None:
+    """As a new process would."""
+    for cache in CACHES:
+        cache.cache_clear()
+    for name in ("mine", "beside"):
+        sys.modules.pop(name, None)
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory):
+    """A folder with all that a run is made of; the names below are links, which can be switched."""
+    root = tmp_path_factory.mktemp("original")
+    for number in (0, 1):
+        write_pictures(root / f"data-{number}", number)
+    (root / "mine.py").write_text(GRID)
+    (root / "beside.py").write_text("LEVEL = 1\n")
+    (root / "fill.txt").write_text("one")
+    (root / "source" / "attacked" / "attack").mkdir(parents=True)
+    (root / "source" / "attacked" / "attack" / "eps=0.1.npy").write_bytes(b"images")
+    with pytest.MonkeyPatch.context() as context:
+        context.chdir(root)
+        context.setenv("FILL", "0.5")
+        job = settings.read("evaluate", composed())
+        network = job.model.make()
+        for number in (0, 1):
+            checkpoint.save_checkpoint(root / f"given-{number}.ckpt", network, job.model.record(), None, {})
+            next(network.parameters()).data += 1
+    os.symlink("data-0", root / "data")
+    os.symlink("given-0.ckpt", root / "given.ckpt")
+    return root
+
+
+@pytest.fixture
+def condition(original, tmp_path, monkeypatch):
+    """A copy of it, in which the command is given."""
+    root = tmp_path / "condition"
+    shutil.copytree(original, root, symlinks=True)
+    monkeypatch.chdir(root)
+    monkeypatch.syspath_prepend(root)
+    monkeypatch.setenv("FILL", "0.5")
+    forget_code()
+    yield root
+    forget_code()
+
+
+def planned(*overrides: str) -> Plan:
+    config, shared = composed(*overrides), Shared()
+    with open_dict(config):
+        config.intervention.fill.value = "${oc.decode:${ oc.env :FILL}}"
+    job = settings.read("evaluate", config)
+    return shared.plan(job, shared.images(job.dataset), Path("run"))
+
+
+def exchange(path: Path, content: bytes) -> None:
+    """Put another file of the same time in the place of one."""
+    assert path.read_bytes() != content
+    times = path.stat()
+    path.with_name("new").write_bytes(content)
+    os.utime(path.with_name("new"), ns=(times.st_atime_ns, times.st_mtime_ns))
+    os.replace(path.with_name("new"), path)
+
+
+def switch(link: Path, target: str) -> None:
+    link.unlink()
+    link.symlink_to(target)
+
+
+def write(path: Path, text: str) -> None:
+    path.write_text(text)
+    forget_code()
+
+
+def replace_package(context: pytest.MonkeyPatch, package: str) -> None:
+    version = code.version
+    context.setattr(code, "version", lambda name: "99.0" if name.lower() == package else version(name))
+    forget_code()
+
+
+def replace_image(root: Path) -> None:
+    exchange(root / "data-0/test/dark/0.bmp", (root / "data-1/test/dark/0.bmp").read_bytes())
+
+
+CHANGES = {  # what a run can depend on: how it is changed, and the first words of what is told
+    "bytes of an image": (lambda root, context: replace_image(root), "other data"),
+    "label of an image": (
+        lambda root, context: (root / "data-0/test/dark/0.bmp").rename(root / "data-0/test/light/9.bmp"),
+        "other data",
+    ),
+    "an image more": (
+        lambda root, context: shutil.copy(root / "data-1/val/dark/0.bmp", root / "data-0/val/dark/9.bmp"),
+        "other data",
+    ),
+    "link to the data": (lambda root, context: switch(root / "data", "data-1"), "other data"),
+    "order of the splits": (lambda root, context: context.setattr(sample_order, "ORDER_VERSION", 99), "other data"),
+    "bytes of the checkpoint": (
+        lambda root, context: exchange(root / "given-0.ckpt", (root / "given-1.ckpt").read_bytes()),
+        "other weights of the classifier",
+    ),
+    "link to the checkpoint": (
+        lambda root, context: switch(root / "given.ckpt", "given-1.ckpt"),
+        "other weights of the classifier",
+    ),
+    "a file that a component names": (lambda root, context: write(root / "fill.txt", "two"), "other files"),
+    "attacked images of another run": (
+        lambda root, context: exchange(root / "source/attacked/attack/eps=0.1.npy", b"others"),
+        "other files",
+    ),
+    "a component of the user": (
+        lambda root, context: write(root / "mine.py", (root / "mine.py").read_text() + "# changed\n"),
+        "other components: mine",
+    ),
+    "a module that it imports": (
+        lambda root, context: write(root / "beside.py", "LEVEL = 2\n"),
+        "other components: beside",
+    ),
+    **{
+        f"version of {package}": (
+            lambda root, context, package=package: replace_package(context, package),
+            "other components",
+        )
+        for package in ("torchvision", "numpy", "pillow")
+    },
+    "version of torch": (lambda root, context: replace_package(context, "torch"), "other torch"),
+    "code of this package": (
+        lambda root, context: context.setattr(code, "code_hash", lambda without=(): "0" * 12),
+        "other code",
+    ),
+    "a value of the environment": (lambda root, context: context.setenv("FILL", "0.25"), "other settings"),
+}
+IRRELEVANT = {
+    "nothing": lambda root, context: None,
+    "times of all files": lambda root, context: [os.utime(path) for path in root.rglob("*")],
+    "files of equal bytes": lambda root, context: switch(root / "data", shutil.copytree("data-0", "copied")),
+    "a checkpoint of equal bytes": lambda root, context: switch(
+        root / "given.ckpt", shutil.copy("given-0.ckpt", "copied.ckpt")
+    ),
+    "a module of the user that nothing imports": lambda root, context: write(root / "other.py", ""),
+    "a package that computes nothing": lambda root, context: replace_package(context, "rich"),
+    "another value of the environment": lambda root, context: context.setenv("OTHER", "1"),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_whatever_a_run_depends_on_gives_its_rows_another_key(condition, monkeypatch, change):
+    before = planned()
+    step, told = CHANGES[change]
+    step(condition, monkeypatch)
+    after = planned()
+    assert after.rows_key != before.rows_key
+    assert differences(before, after)[0].startswith(told)
+
+
+@pytest.mark.parametrize("change", IRRELEVANT)
+def test_what_changes_no_number_leaves_the_key_as_it_is(condition, monkeypatch, change):
+    before = planned()
+    IRRELEVANT[change](condition, monkeypatch)
+    after = planned()
+    assert after.rows_key == before.rows_key
+    assert differences(before, after) == []
+
+
+def test_a_moved_folder_has_the_rows_of_the_same_key(condition, monkeypatch):
+    before = planned()
+    condition.rename(condition.with_name("moved"))
+    monkeypatch.chdir(condition.with_name("moved"))
+    monkeypatch.syspath_prepend(condition.with_name("moved"))
+    forget_code()
+    assert planned().rows_key == before.rows_key
+
+
+def changed_leaves(node, name=""):
+    """The dotted name of each leaf, with the same configuration in which it has another value."""
+    for key, value in node.items():
+        where = f"{name}.{key}".lstrip(".")
+        if isinstance(value, dict) and value:
+            yield from ((place, {**node, key: inner}) for place, inner in changed_leaves(value, where))
+        else:
+            yield where, {**node, key: ["changed", value]}
+
+
+RICH = ("intervention=latent_channel", "attack=pgd", "detector=[max_softmax,feature_squeezing]", "dataset=digits")
+RICH += (
+    "explainer=[grad_cam,effect_map]",
+    "+attack@detection.attacks.fgsm=fgsm",
+    "callbacks=[early_stopping,lr_monitor]",
+)
+RICH += ("evaluation.permuted_labels=true", "logger=csv")
+
+
+def test_each_setting_counts_but_for_those_that_are_declared_irrelevant(monkeypatch):
+    with initialize_config_dir(str(configuration_folder()), version_base="1.3"):
+        job = settings.read("evaluate", compose("evaluate", list(RICH)))
+    shared, content = Shared(), job.plain()
+    images = shared.images(job.dataset)
+
+    def key(plain) -> str:
+        monkeypatch.setattr(type(job), "plain", lambda self: copy.deepcopy(plain))
+        return shared.plan(job, images, Path("run")).rows_key
+
+    same = set()
+    monkeypatch.setattr(code, "third_party_code", lambda config: {})  # these take long, and are tested above
+    monkeypatch.setattr(plans, "_network_keys", lambda *_: {})
+    before = key(content)
+    for name, changed in changed_leaves(content):
+        if key(changed) == before:
+            same.add(name)
+    watching = {
+        f"callbacks.{name}." for name, callback in content["callbacks"].items() if callback["_target_"] in WATCHING
+    }
+
+    def is_irrelevant(name: str) -> bool:
+        return any(f"{name}.".startswith(f"{prefix.rstrip('.')}.") for prefix in (*IRRELEVANT_TO_RESULTS, *watching))
+
+    everything = {name for name, _ in changed_leaves(content)}
+    assert len(everything) > 150
+    # a monitor whose target is another one is none, and so counts
+    assert same == {
+        name
+        for name in everything
+        if is_irrelevant(name) and not (watching and name.endswith("_target_") and name.startswith("callbacks."))
+    }
+
+
+def test_the_key_of_an_autoencoder_follows_from_the_weights_of_its_classifier(tmp_path):
+    with initialize_config_dir(str(configuration_folder()), version_base="1.3"):
+        job = settings.read("evaluate", compose("evaluate", [*RICH, f"output_root={tmp_path}"]))
+    shared = Shared()
+    plan = shared.plan(job, shared.images(job.dataset), tmp_path)
+    assert list(plan.network_keys) == [CLASSIFIER, AUTOENCODER, PERMUTED]
+    plans = [plan, *(plan.with_weights(CLASSIFIER, weights, shared.digests(tmp_path)) for weights in ("a", "b"))]
+    assert len({each.network_keys[AUTOENCODER].path for each in plans}) == 3
+    assert len({each.rows_key for each in plans}) == 3
+    assert plans[1] == plan.with_weights(CLASSIFIER, "a", shared.digests(tmp_path))
