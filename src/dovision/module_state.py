@@ -5,12 +5,9 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 
 import torch
-from torch import Tensor, nn
-
-from dovision.functional.image_convolution import convolve, is_faster
+from torch import nn
 
 # Modes, hooks and requires_grad belong to a network, not to a thread, and classifiers can share one.
 _ONE_THREAD = threading.RLock()
@@ -26,35 +23,11 @@ def differentiable(classifier: nn.Module) -> Iterator[None]:
         frozen = {parameter: parameter.requires_grad for parameter in classifier.parameters()}
         try:
             classifier.requires_grad_(False)
-            with torch.inference_mode(False), torch.enable_grad(), _quick_image_gradients(classifier):
+            with torch.inference_mode(False), torch.enable_grad():
                 yield
         finally:
             for parameter, required in frozen.items():
                 parameter.requires_grad_(required)
-
-
-@contextmanager
-def _quick_image_gradients(classifier: nn.Module) -> Iterator[None]:
-    """Run the convolutions of few channels, such as those of an image, with the gradient of `convolve`."""
-    quick = [module for module in classifier.modules() if is_faster(module) and "forward" not in vars(module)]
-    try:
-        for convolution in quick:
-            vars(convolution)["forward"] = QuickGradient(_convolved, convolution)
-        yield
-    finally:
-        for convolution in quick:
-            del vars(convolution)["forward"]
-
-
-class QuickGradient(partial[Tensor]):
-    """A forward pass of a module with another gradient; its result is the module's own."""
-
-
-def _convolved(convolution: nn.Conv2d, image: Tensor) -> Tensor:
-    if image.dim() != 4:  # one image alone, as torch takes it, too
-        return nn.Conv2d.forward(convolution, image)
-    padding = [int(pixels) for pixels in convolution.padding]
-    return convolve(image, convolution.weight, convolution.bias, padding)
 
 
 @contextmanager

@@ -130,7 +130,7 @@ class Batch(NamedTuple):
         return Batch(*(field[index] for field in self))
 
     def detached(self) -> Batch:
-        """Copies without a gradient; outside inference mode, ones of which gradients can be had."""
+        """Copies without a gradient history; outside inference mode they can require gradients."""
         return Batch(*(field.detach().clone() for field in self))
 
 
@@ -226,7 +226,7 @@ class Task:
         return F.cross_entropy(logits, label, reduction="none")
 
     def unknown(self, count: int) -> Tensor:
-        """Labels of which nothing is known: (count,) int64 of -1, or (count, K) of nan for multilabel."""
+        """Unknown labels: (count,) int64 of -1, or (count, K) of nan for multilabel."""
         return torch.full((count, len(self.classes)), torch.nan) if self.multilabel else torch.full((count,), -1)
 
     def is_known(self, label: Tensor) -> Tensor:

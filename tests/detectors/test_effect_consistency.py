@@ -217,19 +217,3 @@ def test_every_read_has_a_gradient_also_far_from_what_was_fitted(fitted):
     rows = (rows_of(10, 0, seed=5) * 100).requires_grad_()
     (gradient,) = torch.autograd.grad(fitted.score(rows).sum(), rows)
     assert (gradient > 0).all()
-
-
-@pytest.mark.parametrize(
-    ("name", "value", "message"),
-    [
-        ("trees", 0, "trees must be a whole number of at least 1, got 0"),
-        ("leaves", 1, "leaves must be a whole number from 2"),
-        ("resolution", 0, "resolution must be above 0, got 0"),
-        ("learning_rate", -1, "learning_rate must be above 0"),
-        ("penalty", -1, "penalty must be at least 0"),
-    ],
-)
-def test_bad_arguments_are_named(name, value, message):
-    given = {"resolution": 0.01, "trees": 80, "learning_rate": 0.08, "leaves": 8, "penalty": 1.0}
-    with pytest.raises(ValueError, match=message):
-        EffectConsistency({"transform": TRANSFORM}, **{**given, name: value}, hidden=8, steps=10, seed=0)

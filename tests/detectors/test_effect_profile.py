@@ -163,24 +163,7 @@ def test_an_effect_that_never_varied_does_not_break_the_distance():
     assert near < far < torch.inf
 
 
-def test_clean_images_that_are_all_the_same_are_refused():
-    detector = EffectProfile({"grid": GRID}, "log_odds", summaries=False, resolution=0.01)
-    with pytest.raises(ValueError, match="must differ between clean images of a class, got the same for all"):
-        detector.fit(torch.ones(5, 6), torch.ones(0, 6))
-
-
 def test_the_logarithmic_scale_is_linear_below_the_resolution_and_keeps_the_sign():
     effect = torch.tensor([1e-6, 1.0, -1.0, 100.0, 0.0], dtype=torch.float64)
     expected = torch.tensor([1e-4, np.log(200), -np.log(200), np.log(20_000), 0], dtype=torch.float64)
     torch.testing.assert_close(compressed(effect, 0.01), expected, rtol=1e-5, atol=0)
-
-
-def test_wrong_arguments_are_refused():
-    with pytest.raises(ValueError, match="needs an intervention, got none"):
-        Profile({}, "log_odds")
-    with pytest.raises(
-        ValueError, match="scale must be one of probability, log_odds, got 'logodds'. Did you mean log_odds"
-    ):
-        Profile({"grid": GRID}, "logodds")
-    with pytest.raises(ValueError, match="resolution must be above 0, got 0"):
-        EffectProfile({"grid": GRID}, "log_odds", True, 0)

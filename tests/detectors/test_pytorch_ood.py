@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from dovision.detectors.pytorch_ood import PytorchOOD, central_differences
 from dovision.interfaces import Classifier
 from dovision.module_state import differentiable
-from dovision.types import Task
 
 from .conftest import batch_of, images, made
 
@@ -124,19 +123,6 @@ def test_classes_without_a_clean_image_do_not_matter():
     classifier.network.linear.bias.data[1] = -100.0  # a class that is never predicted
     for method in ("SHE", "RMD", "KLMatching"):
         assert fitted(method, classifier)[1].isfinite().all()
-
-
-def test_what_cannot_be_is_refused():
-    with pytest.raises(ValueError, match="method must be one of"):
-        PytorchOOD("ODINN", {})
-    with pytest.raises(ValueError, match="settings of KNN must be one of"):
-        PytorchOOD("KNN", {"neighbours": 3})
-    with pytest.raises(ValueError, match="got a multilabel task. For such tasks choose KNN or MaxLogit"):
-        PytorchOOD("EnergyBased", {}).read(batch_of(images(2)), made("multilabel")[0], None)
-    network = nn.Sequential(nn.Conv2d(1, 3, 14), nn.Flatten())
-    classifier = Classifier(network, Task("multiclass", ("a", "b", "c")), (0.5,), (0.5,)).double()
-    with pytest.raises(ValueError, match="must end in a linear layer that gives the logits"):
-        PytorchOOD("KNN", {}).read(batch_of(images(2)), classifier, None)
 
 
 def test_the_error_without_the_library_names_the_extra(monkeypatch):

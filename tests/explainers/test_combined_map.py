@@ -95,15 +95,3 @@ def test_passes_are_those_of_all_maps_and_one_of_the_image(convolutional, images
     whole = CombinedMap(grids)
     whole(images(2, 3, 12, 15), TARGET, convolutional())
     assert whole.passes == (1 + 4) + (1 + 9) + 1
-
-
-def test_a_map_in_probability_is_refused():
-    with pytest.raises(ValueError, match=r"explainers\.b\.scale must be log_odds, .* got probability\."):
-        CombinedMap({"a": Painted([1.0]), "b": EffectMap(PixelGrid(2, 2, Constant(0.5)), "probability")})
-
-
-def test_one_map_or_what_is_no_explainer_is_refused():
-    with pytest.raises(ValueError, match="explainers must be at least two, got 1"):
-        CombinedMap({"a": Painted([1.0])})
-    with pytest.raises(ValueError, match=r"explainers\.b must be an explainer such as EffectMap"):
-        CombinedMap({"a": Painted([1.0]), "b": PixelGrid(2, 2)})

@@ -21,11 +21,6 @@ def test_the_bump_is_highest_at_the_centre_and_falls_by_its_sigma(convolutional,
     torch.testing.assert_close(bump, bump.flip(0, 1))
 
 
-def test_sigma_must_be_above_zero():
-    with pytest.raises(ValueError, match="sigma must be above 0, got 0"):
-        CenterMap(sigma=0)
-
-
 def test_the_map_is_the_size_of_scipys_sobel_gradient_of_the_grey_image(convolutional, images):
     batch = images(3, 3, 12, 15)
     grey = batch.image.mean(1).numpy()

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from dovision.explainers.effect_map import EffectMap
 from dovision.interfaces import Context, Intervention
-from dovision.interventions.activation import Activation
 from dovision.interventions.fills import Constant
 from dovision.interventions.pixel_grid import PixelGrid
 from dovision.propagation import propagation
@@ -109,11 +108,6 @@ def test_new_weights_of_the_same_classifier_are_seen(propagations, convolutional
     explainer(batch, TARGET, classifier)
     assert len(propagations) == 3
     assert torch.equal(maps, EffectMap(PixelGrid(2, 2))(batch, TARGET, classifier))
-
-
-def test_an_intervention_on_a_layer_is_refused():
-    with pytest.raises(ValueError, match="intervention must act on the image, .* got site 'code'"):
-        EffectMap(Activation("code"))
 
 
 def test_a_unit_that_touches_everything_is_refused(convolutional, images):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
 import torch
 
 from dovision.explainers.attributions import KernelSHAP
@@ -36,11 +35,3 @@ def test_another_seed_draws_other_coalitions(convolutional, images):
     classifier, batch = convolutional(), images(5, 3, 12, 15)
     first, second = (KernelSHAP(seed, draws=60)(batch, TARGET, classifier) for seed in (0, 1))
     assert not torch.equal(first, second)
-
-
-def test_bad_arguments_are_named_and_a_grid_finer_than_the_image_is_refused(convolutional):
-    for name, value in {"draws": 0, "rows": 0, "fill": 2.0, "scale": "logit"}.items():
-        with pytest.raises(ValueError, match=f"{name} must be"):
-            KernelSHAP(seed=0, **{name: value})
-    with pytest.raises(ValueError, match="rows"):
-        KernelSHAP(seed=0, rows=20).check(convolutional(), (3, 12, 15))

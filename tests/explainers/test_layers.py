@@ -99,9 +99,3 @@ def test_the_default_layer_of_transformers_is_the_last_at_which_the_class_depend
         networks = [torchvision.models.vit_b_32(num_classes=2), torchvision.models.swin_t(num_classes=2)]
     layers = [_layers.default_layer(classifier_of(network), COLOURED) for network in networks]
     assert layers == ["encoder.layers.encoder_layer_11.ln_1", "features"]
-
-
-def test_a_network_without_any_map_says_so():
-    classifier = classifier_of(nn.Sequential(nn.Flatten(), nn.Linear(12, 2)))
-    with pytest.raises(ValueError, match=r"of a Sequential is not known\. No layer of it gives a map of the image\."):
-        _layers.default_layer(classifier, torch.zeros(1, 3, 2, 2))

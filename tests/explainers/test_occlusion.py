@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import captum.attr
-import pytest
 import torch
 
 from dovision.explainers.attributions import Occlusion
@@ -34,18 +33,3 @@ def test_the_usual_window_is_a_fourteenth_of_the_shorter_side(convolutional, ima
     usual, named = (explainer(batch, TARGET[:2], classifier) for explainer in (Occlusion(), Occlusion(2, 2)))
     assert torch.equal(usual, named)
     assert usual[0, 0, 0] == usual[0, 1, 1]
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({"window": 0}, "window must be a whole number of at least 1, got 0"),
-        ({"window": 6}, "window must fit into the 5 x 6 image, got 6 pixels"),
-        ({"window": 2, "stride": 3}, "stride must be at most the window's 2 pixels, .* got 3"),
-        ({"fill": 255}, r"fill must be a number in \[0, 1\], got 255. It is in pixel units"),
-        ({"scale": "logodds"}, "scale must be one of probability, log_odds, got 'logodds'. Did you mean log_odds"),
-    ],
-)
-def test_bad_arguments_are_named(arguments, message, linear, images):
-    with pytest.raises(ValueError, match=message):
-        Occlusion(**arguments)(images(1, 2, 5, 6), TARGET[:1], linear(torch.ones(3, 2, 5, 6)))

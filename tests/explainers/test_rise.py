@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
 import torch
 
 from dovision.explainers.rise import RISE
@@ -25,9 +24,3 @@ def test_another_seed_draws_other_masks(convolutional, images):
     classifier, batch = convolutional(), images(2, 3, 12, 15)
     first, second = (RISE(seed, masks=5)(batch, TARGET, classifier) for seed in (0, 1))
     assert not torch.equal(first, second)
-
-
-@pytest.mark.parametrize("arguments", [{"masks": 0}, {"cells": 0}, {"shown": 2.0}, {"scale": "logit"}])
-def test_bad_arguments_are_named(arguments):
-    with pytest.raises(ValueError, match=f"{next(iter(arguments))} must be"):
-        RISE(seed=0, **arguments)

@@ -30,8 +30,3 @@ def test_masked_images_are_run_in_batches_and_the_map_does_not_depend_on_their_s
     classifier.network[0].register_forward_hook(lambda module, args, output: seen.append(len(output)))
     torch.testing.assert_close(ScoreCAM("3", batch_size=2)(batch, TARGET[:2], classifier), expected)
     assert seen == [2, *(2, 2, 1), *(2, 2, 1)]  # the images, and the five channels of each
-
-
-def test_a_batch_size_must_be_a_whole_number():
-    with pytest.raises(ValueError, match="batch_size must be a whole number of at least 1, got 0"):
-        ScoreCAM(batch_size=0)

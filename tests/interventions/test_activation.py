@@ -102,27 +102,6 @@ def test_chosen_units_keep_their_own_names_and_draws(context):
         assert torch.equal(chosen.do(CODES, unit, context), whole.do(CODES, channel, context))
 
 
-@pytest.mark.parametrize(
-    ("choose", "message"),
-    [
-        ([5], r"choose must be a whole number from 0 to 4, got 5"),
-        ([-1], "choose must be a whole number from 0 to 4, got -1"),
-        (["c7"], "choose must be one of c0, c1, c2, c3, c4, got 'c7'"),
-        ([1, 1], r"choose must be at least 1 different units, by number or name, got \[1, 1\]"),
-        ([], "choose must be at least 1 different units"),
-    ],
-)
-def test_units_that_are_not_there_are_refused(choose, message):
-    with pytest.raises(ValueError, match=message):
-        Activation(CODE, choose=choose).units(SHAPE)
-
-
-@pytest.mark.parametrize("unit", ["token", "position", "head"])
-def test_a_vector_has_channels_alone(unit):
-    with pytest.raises(ValueError, match=f"unit must be one that the site has, got '{unit}' for a value of shape"):
-        Activation("layer", unit).units((5,))
-
-
 def test_zero_silences_a_channel_of_a_code_without_positions(context):
     code = torch.ones(4, 3)
     assert torch.equal(Activation(CODE).apply(code, 1, context), torch.tensor([1.0, 0, 1]).expand(4, 3))
@@ -183,29 +162,6 @@ def test_a_direction_is_read_from_a_file(tmp_path):
     assert Steering(str(tmp_path / "concept.npy"), 1.0).direction.tolist() == [0, 1, 2, 3]
 
 
-@pytest.mark.parametrize("direction", [[0.0, 0.0], [float("nan")], "a few", [[1], [2, 3]], None])
-def test_a_direction_without_direction_is_refused(direction):
-    with pytest.raises((ValueError, FileNotFoundError), match="direction must be finite numbers|a few"):
-        Steering(direction, 1.0)
-
-
-@pytest.mark.parametrize("value", [SampleMean(), Resample(seed=0)], ids=lambda value: type(value).__name__)
-@pytest.mark.parametrize("shape", [(4, 3), (4, 3, 1, 1)])
-def test_a_code_without_positions_has_no_mean_and_no_order(value, shape, context):
-    with pytest.raises(ValueError, match=r"site with several positions, .* got one value per channel. Set .* to zero"):
-        Activation(CODE, value=value).do(torch.ones(shape), 0, context)
-
-
-def test_the_whole_value_has_no_mean_over_positions(context):
-    with pytest.raises(ValueError, match="need a unit, such as unit=channel, got the whole value"):
-        Activation(CODE, None, SampleMean()).do(CODES, 0, context)
-
-
-def test_a_number_is_not_a_value():
-    with pytest.raises(ValueError, match=r"value must be a value such as Zero\(\) or SampleMean\(\), got 0"):
-        Activation(CODE, value=0)
-
-
 def test_an_image_stays_in_its_range(context):
     image = context.batch.image
     steered = Activation(INPUT, None, Steering([5.0, -5.0, 0.0], 1.0)).do(image, 0, context)
@@ -227,29 +183,6 @@ def test_random_sets_differ_and_are_the_same_for_the_same_seed():
     assert sorted(names) == sorted("+".join(each) for each in combinations(drawn.units(SHAPE)[:5], 3))
     assert Activation(CODE, sets={"size": 3, "count": 10}, seed=4).units(SHAPE)[5:] == names
     assert Activation(CODE, sets={"size": 3, "count": 10}, seed=5).units(SHAPE)[5:] != names
-
-
-@pytest.mark.parametrize(
-    ("sets", "message"),
-    [
-        ({"size": 6, "count": 1}, "of 6 of the 5 units there are 0, got count 1"),
-        ({"size": 3, "count": 11}, "of 3 of the 5 units there are 10, got count 11"),
-        ([[0, 5]], "sets must be a whole number from 0 to 4, got 5"),
-        ([[1, "c1"]], "sets must be of different units"),
-        ([["c1"]], "sets must be at least 2 different units"),
-        ("triples", "sets must be pairs, a list of lists of units, or a mapping"),
-        ({"size": 2}, "sets must have the keys size and count, got size"),
-        ({"size": 2, "count": 0}, "sets.count must be a whole number of at least 1"),
-    ],
-)
-def test_sets_that_there_are_not_are_refused(sets, message):
-    with pytest.raises(ValueError, match=message):
-        Activation(CODE, sets=sets).units(SHAPE)
-
-
-def test_pairs_of_one_unit_are_refused():
-    with pytest.raises(ValueError, match="sets must not be larger than the units, got pairs of 1 unit"):
-        Activation(CODE, sets="pairs").units((1, 6, 7))
 
 
 @pytest.mark.parametrize(
@@ -290,13 +223,3 @@ def test_the_control_of_a_unit_that_is_not_changed_changes_nothing(context):
     value = CODES.clone()
     value[:, 1] = 0
     assert torch.equal(Activation("layer", choose=[1], controls=1).do(value, 1, context), value)
-
-
-def test_controls_need_as_many_other_units():
-    with pytest.raises(ValueError, match=r"controls must be 0 where .*, got 1 for c0\+c1\+c2 among 5 units"):
-        Activation("layer", sets=[[0, 1, 2]], controls=1).units(SHAPE)
-
-
-def test_the_whole_value_has_neither_sets_nor_controls():
-    with pytest.raises(ValueError, match="must be without choose, sets and controls"):
-        Activation("layer", None, controls=1)

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import captum.attr
-import pytest
 import torch
 
 import dovision as dv
 from dovision.interventions.brush import Brush
 from dovision.interventions.fills import Constant
 from dovision.interventions.pixel_grid import PixelGrid
-from dovision.types import Batch
 
 
 def test_names_are_those_given_with_their_controls():
@@ -48,26 +46,3 @@ def test_a_change_of_the_tensor_afterwards_changes_nothing():
     brush = Brush(mask)
     mask[:] = False
     assert brush.mask((1, 4, 4), 0, 0).all()
-
-
-@pytest.mark.parametrize(
-    ("masks", "message"),
-    [
-        (torch.zeros(4, 4, dtype=torch.bool), "masks must have a pixel, got an empty one for 'brush'"),
-        (torch.ones(4, 4), r"masks must be bool of shape .*, got torch.float32 of shape \(4, 4\) .* mask > 0.5"),
-        (torch.ones(1, 1, 4, 4, dtype=torch.bool), r"masks must be bool of shape .* got torch.bool of shape \(1, 1, 4"),
-        ({}, "masks must be at least one, got none"),
-        ({"a": 3}, "masks must be bool tensors .* got 3"),
-        ([[True]], r"masks must be bool tensors"),
-    ],
-)
-def test_what_is_no_mask_is_refused(masks, message):
-    with pytest.raises(ValueError, match=message):
-        Brush(masks)
-
-
-def test_more_or_fewer_masks_than_images_are_refused():
-    brush, images = Brush(torch.ones(3, 4, 4, dtype=torch.bool)), torch.rand(2, 1, 4, 4)
-    number = torch.arange(2)
-    with pytest.raises(ValueError, match=r"masks must be one for all images, .* or one for each of the 2, got 3"):
-        brush.for_images(Batch(images, number, number, number))

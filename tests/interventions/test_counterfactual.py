@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
 import torch
 
 from dovision.interfaces import Context
@@ -98,14 +97,3 @@ def test_an_image_is_drawn_once_however_often_it_is_asked_for(lamps):
         for unit in range(3):
             intervention.do(clean, unit, condition(clean, 0))
     assert images.draws == before + 4  # as it is, and without each object
-
-
-def test_a_dataset_that_draws_no_counterfactuals_is_refused(boxed):
-    with pytest.raises(ValueError, match="needs a dataset that can draw .* got Boxed. Use dataset=phantom"):
-        bound(boxed(SCENE))
-
-
-def test_before_the_images_are_known_there_are_no_units():
-    for ask in (lambda: Counterfactual().units((1, 9, 9)), lambda: Counterfactual().region((1, 9, 9), 0, 0)):
-        with pytest.raises(ValueError, match=r"must be bound to a dataset, got none. Call bind\(images, split\) first"):
-            ask()

@@ -136,22 +136,3 @@ def test_inpainting_goes_on_with_a_ramp():
 def test_nothing_flows_over_the_images_border_when_inpainting():
     image = torch.tensor([[0.9, 0.9, 0.9, 0.25], [0.9, 0.9, 0.9, 0.25]]).view(1, 1, 2, 4)
     torch.testing.assert_close(Inpaint()(image, Box(0, 0, 2, 3), None), torch.full((1, 1, 2, 3), 0.25))
-
-
-def test_a_whole_image_has_nothing_to_be_inpainted_from(context):
-    with pytest.raises(ValueError, match="must have pixels around it, got all 14 x 17 .* Make the region smaller"):
-        Inpaint()(context.batch.image, Box(0, 0, 14, 17), context)
-
-
-@pytest.mark.parametrize(
-    ("make", "message"),
-    [
-        (lambda: Constant(255), r"value must be a number in \[0, 1\], got 255\. A fill is in pixel units"),
-        (lambda: Constant("black"), r"value must be a number in \[0, 1\], got 'black'"),
-        (lambda: Blur(0), "sigma must be above 0, got 0"),
-        (lambda: Blur("wide"), "sigma must be a number .* got 'wide'"),
-    ],
-)
-def test_bad_arguments_are_named(make, message):
-    with pytest.raises(ValueError, match=message):
-        make()

@@ -13,7 +13,7 @@ from dovision.interventions.interchange import Interchange
 from dovision.interventions.joint import Joint, Path
 from dovision.interventions.pixel_grid import PixelGrid
 from dovision.propagation import Propagation
-from dovision.types import INPUT, Batch, Task
+from dovision.types import Batch, Task
 
 IMAGES, SOURCES = torch.rand(2, 5, 3, 12, 12, generator=torch.Generator().manual_seed(0))
 GRID = PixelGrid(2, 3)
@@ -104,30 +104,6 @@ def test_the_effect_through_the_only_way_is_the_whole_effect(context):
     whole = Propagation(context.classifier, GRID)(context.batch)
     through = Propagation(context.classifier, Path(GRID, "1"))(context.batch)
     torch.testing.assert_close(through.treated, whole.treated, rtol=0, atol=1e-6)
-
-
-def test_sites_that_come_in_the_other_order_are_refused(context):
-    layers = {"first": Activation("1"), "held": Activation("0", choose=[1])}
-    with pytest.raises(ValueError, match="second site must come after the first in a forward pass, got '0'"):
-        Propagation(context.classifier, Joint(**layers))(context.batch)
-    with pytest.raises(ValueError, match="second site must come after the first in a forward pass, got '0'"):
-        Propagation(context.classifier, Path(Activation("1"), "0"))(context.batch)
-
-
-def test_the_held_intervention_has_one_unit(context):
-    with pytest.raises(ValueError, match="the intervention at '0' must have one unit, got 4. Choose one"):
-        Propagation(context.classifier, Joint(GRID, Activation("0")))(context.batch)
-
-
-def test_two_sites_are_two(context):
-    with pytest.raises(ValueError, match="held must be an intervention at one other site of the network, got site 'in"):
-        Joint(GRID, Activation(INPUT))
-    with pytest.raises(ValueError, match="through must be the name of another site of the network, got 'input'"):
-        Path(GRID, INPUT)
-    with pytest.raises(ValueError, match="first must be an intervention at one site, got Path"):
-        Joint(Path(GRID, "0"), Activation("1"))
-    with pytest.raises(ValueError, match="no site 'nowhere'"):
-        Propagation(context.classifier, Path(GRID, "nowhere"))
 
 
 @torch.no_grad()

@@ -185,35 +185,6 @@ def test_colours_damage_and_arrays_of_other_types_are_refused(pictures, tmp_path
         bound(root, pictures, ["head"], files="{stem}.npz")
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (
-            {"files": "mask.jpg"},
-            r"files must be a pattern of {stem}, .*, {slice} that ends in .png, .* or .npz",
-        ),
-        ({"files": "{sample}.png"}, r"files must be a pattern .* got '{sample}.png'"),
-        ({"units": ["lung"]}, r"units must give each mask's number in a label map, such as {lung: 255}"),
-        ({"units": {}}, "units must name at least one mask, got none"),
-        ({"units": {"lung": "white"}}, "units.lung must be a whole number of at least 0, got 'white'"),
-        ({"missing": "ignore"}, "missing must be one of error, skip, got 'ignore'"),
-    ],
-)
-def test_bad_arguments_are_named(arguments, message, tmp_path):
-    with pytest.raises(ValueError, match=message):
-        MaskFiles(**({"root": str(tmp_path), "units": {"lung": 255}, "fill": BLACK} | arguments))
-
-
-def test_a_folder_that_is_not_there_is_refused(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"root must be a folder of masks, but .*nowhere is not one"):
-        MaskFiles(str(tmp_path / "nowhere"), {"lung": 255}, BLACK)
-
-
-def test_masks_that_are_asked_for_before_the_images_are_known_are_refused(tmp_path):
-    with pytest.raises(ValueError, match="must be bound to a dataset"):
-        MaskFiles(str(tmp_path), {"lung": 255}, BLACK).region((1, 8, 8), 0, 0)
-
-
 @pytest.fixture(scope="module")
 def lungs(tmp_path_factory) -> tuple[Table, MaskFiles]:
     """Films with masks of both lungs, and the intervention of experiment=lung_masks bound to them."""

@@ -129,13 +129,6 @@ def test_results_do_not_depend_on_the_company_of_an_image(context):
         torch.testing.assert_close(alone.effect, together.effect[[row]], rtol=0, atol=1e-6)
 
 
-def test_masks_of_another_size_are_refused(context):
-    with pytest.raises(
-        ValueError, match=r"masks\(\): 'brush' must be .* bool, shape \(14, 17\), got ndarray bool \(9, 9"
-    ):
-        dv.effect_map(context.classifier, context.batch.image, Brush(torch.ones(9, 9, dtype=torch.bool)))
-
-
 def test_an_image_without_a_pixel_of_a_mask_is_not_edited(context):
     size = tuple(context.batch.image.shape[2:])
     masks = torch.stack([placed(size, 2, 3), torch.zeros(size, dtype=torch.bool)] * 2)

@@ -1,9 +1,7 @@
 from __future__ import annotations
 
-import pytest
 import torch
 
-from dovision.attacks.none import NoAttack
 from dovision.interfaces import Attack
 from dovision.interventions.perturbation import Perturbation
 
@@ -24,8 +22,3 @@ def test_do_is_the_attack_on_what_the_image_is_now(context):
     with torch.no_grad():
         treated = Perturbation(Brighten([0.1, 0.25])).apply(value, 1, context)
     assert torch.equal(treated, torch.full_like(value, 0.75))
-
-
-def test_an_attack_without_an_epsilon_does_nothing_and_is_refused():
-    with pytest.raises(ValueError, match="attack must have at least one epsilon, got none in NoAttack"):
-        Perturbation(NoAttack())

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -43,17 +42,3 @@ def test_a_grid_as_fine_as_the_image_paints_pixels():
     treated = PixelGrid(3, 5).apply(white, 7, condition(white))
     assert treated.sum() == 14
     assert treated[0, 0, 1, 2] == 0
-
-
-@pytest.mark.parametrize(
-    ("make", "message"),
-    [
-        (lambda: PixelGrid(0, 3), "rows must be a whole number of at least 1, got 0"),
-        (lambda: PixelGrid(3, 2.5), "columns must be a whole number of at least 1, got 2.5"),
-        (lambda: PixelGrid(3, 3, fill=0.5), r"fill must be a fill such as Constant\(0\.0\) or Blur\(4\.0\), got 0\.5"),
-        (lambda: PixelGrid(5, 3).region((1, 4, 4), 0, 0), "at most 4 rows and 4 columns on a 4 x 4 image, got 5 x 3"),
-    ],
-)
-def test_bad_arguments_are_named(make, message):
-    with pytest.raises(ValueError, match=message):
-        make()

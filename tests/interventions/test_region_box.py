@@ -142,20 +142,3 @@ def test_do_paints_the_box_of_each_sample(boxed):
 @pytest.mark.parametrize("objects", [["nodule"], ListConfig(["nodule"]), "nodule"])
 def test_objects_may_be_chosen_by_their_kind(objects, boxed):
     assert bound(boxed(TWO), controls=1, objects=objects).units((1, 12, 12))[::2] == ("nodule0", "nodule1")
-
-
-def test_bad_arguments_and_datasets_without_boxes_are_named(boxed):
-    with pytest.raises(ValueError, match="objects must be one of nodule, tag, got 'nodul'. Did you mean nodule"):
-        bound(boxed(TWO), objects=["nodul"])
-    with pytest.raises(ValueError, match=r"got Boxed, which has no boxes in its test split. .* dataset=phantom"):
-        bound(boxed([]))
-    with pytest.raises(ValueError, match="controls must be a whole number of at least 1, got 0"):
-        RegionBox(Constant(0.0), 0, 0)
-    with pytest.raises(ValueError, match=r"fill must be a fill such as Constant\(0.0\) or Blur\(4.0\), got 0"):
-        RegionBox(0, 1, 0)
-
-
-@pytest.mark.parametrize("ask", [lambda box: box.units((1, 9, 9)), lambda box: box.region((1, 9, 9), 0, 0)])
-def test_before_the_images_are_known_there_are_no_units(ask):
-    with pytest.raises(ValueError, match=r"must be bound to a dataset, got none. Call bind\(images, split\) first"):
-        ask(RegionBox(Constant(0.0), 1, 0))

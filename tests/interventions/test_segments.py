@@ -91,26 +91,7 @@ def test_an_attacked_image_is_painted_on_the_segments_of_the_clean_one(phantom, 
     assert segments.for_images(noisy) is segments
 
 
-def test_segments_of_no_dataset_and_no_images_are_refused():
-    with pytest.raises(ValueError, match=r"must be bound to a dataset, got none. Call bind\(images, split\) first"):
-        Segments(4).region((1, 8, 8), 0, 0)
-
-
 def test_without_scikit_image_the_error_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "skimage.segmentation", None)
     with pytest.raises(ImportError, match=r"pip install 'dovision\[segments\]'"):
         Segments(4)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({"segments": 0}, "segments must be a whole number of at least 1, got 0"),
-        ({"segments": 4, "compactness": 0}, "compactness must be above 0, got 0"),
-        ({"segments": 4, "controls": -1}, "controls must be a whole number of at least 0, got -1"),
-        ({"segments": 4, "fill": 0.5}, "fill must be a fill such as"),
-    ],
-)
-def test_bad_arguments_are_named(arguments, message):
-    with pytest.raises(ValueError, match=message):
-        Segments(**arguments)

@@ -57,16 +57,3 @@ def test_the_map_is_that_of_captums_occlusion(context, size, stride):
     torch.testing.assert_close(EffectMap(window)(batch, target, classifier), expected, rtol=0, atol=1e-6)
     found = dv.effect_map(classifier, batch.image, window, target)
     torch.testing.assert_close(-found.map, expected, rtol=0, atol=1e-6)
-
-
-@pytest.mark.parametrize(
-    ("window", "stride", "message"),
-    [
-        (0, 1, "window must be a whole number of at least 1, got 0"),
-        (4, 5, "stride must be a whole number from 1 to 4, got 5"),
-        (16, 4, "window must fit into the image, got 16 pixels on a side of 14"),
-    ],
-)
-def test_windows_that_leave_pixels_out_or_the_image_are_refused(window, stride, message, context):
-    with pytest.raises(ValueError, match=message):
-        dv.effect_map(context.classifier, context.batch.image, SlidingWindow(window, stride))

@@ -86,21 +86,3 @@ def test_a_transform_that_leaves_the_image_as_it_is_takes_no_pass():
     outcome = Propagation(classifier.eval(), Transform({"bits1": BitDepth(1), "median3": MedianFilter(3)}))(batch)
     assert outcome.skipped == 4
     assert torch.equal(outcome.treated[0], outcome.control[:1].expand(2, 2))
-
-
-@pytest.mark.parametrize(
-    ("make", "message"),
-    [
-        (lambda: Transform({}), r"transforms must be transforms by name, such as .*median2.*, got \{\}"),
-        (lambda: Transform({"median": MedianFilter}), "got the class MedianFilter itself. Call it: MedianFilter"),
-        (lambda: TransformSequence({}), "steps must be transforms by name"),
-        (lambda: NonLocalMeans(4, 5, 0.1), "patch_size must be odd, got 4"),
-        (lambda: BitDepth(9), "bits must be a whole number from 1 to 8, got 9"),
-        (lambda: JpegCompression(0), "quality must be a whole number from 1 to 100, got 0"),
-        (lambda: SignNoise("9/8", 0), r"eps must be a number in \[0, 1\]"),
-        (lambda: Transformed(3), r"transform must be a transform such as MedianFilter\(2\), got 3"),
-    ],
-)
-def test_bad_arguments_are_named(make, message):
-    with pytest.raises(ValueError, match=message):
-        make()

@@ -51,13 +51,13 @@ class Ball(NamedTuple):
 
 
 def unit(gradient: Tensor) -> Tensor:
-    """Each gradient, shape (B, C, H, W), by its L2 norm; zero where it is zero or not finite."""
+    """Gradients, shape (B, C, H, W), divided by their L2 norm; zero where it is zero or not finite."""
     scaled = scaled_to_one(gradient)  # the squares of a saturated softmax's gradient would underflow
     return scaled / column(size(scaled, "l2").clamp(min=1))
 
 
 def scaled_to_one(gradient: Tensor) -> Tensor:
-    """Each gradient, shape (B, C, H, W), by its largest size, 0 where not finite: no norm leaves the floats."""
+    """Gradients, shape (B, C, H, W), divided by their largest size, 0 where not finite: no norm leaves the floats."""
     gradient = gradient.nan_to_num(0, 0, 0)
     return gradient / column(size(gradient, "linf").clamp(min=torch.finfo(gradient.dtype).tiny))
 

@@ -16,7 +16,7 @@ from dovision.types import Batch, Epsilons, Shape
 
 
 class NearestAttack(Attack):
-    """The nearest image of which the aim is reached where it lies within the budget, else its point clipped to that.
+    """Nearest image that reaches the aim, if it lies within the budget; else that image clipped to the budget.
 
     An image of which the aim is reached already, or for which nothing is found, stays as it is.
 

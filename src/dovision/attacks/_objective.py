@@ -53,7 +53,7 @@ class Objective:
         return correct if self._towards(task) else ~correct
 
     def leads(self, logits: Tensor, label: Tensor, task: Task) -> Tensor:
-        """By how much each answer that the attack wants leads, shape (B, M); reached where one is above zero."""
+        """Lead, in logits, of each answer that the attack wants, shape (B, M); reached where one is above zero."""
         lead = leads(logits, self._subject(label, task), task)
         return -lead.amax(1, keepdim=True) if self._towards(task) else lead
 
@@ -80,7 +80,7 @@ class Candidates(NamedTuple):
     loss: Tensor  # (B,) what is raised
 
     def or_better(self, other: Candidates) -> Candidates:
-        """For each image the one that reaches the aim, and among equals the one of the higher loss."""
+        """Better candidate of each image: the one that reaches the aim, and among equals that of the higher loss."""
         better = (other.reached & ~self.reached) | ((other.reached == self.reached) & (other.loss > self.loss))
         return self.replaced(better, other)
 

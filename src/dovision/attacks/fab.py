@@ -118,7 +118,7 @@ class FAB(NearestAttack):
         return leads.detach()[rows, chosen], gradients[rows, chosen]
 
     def _bisected(self, best: _Nearest, batch: Batch, classifier: Classifier) -> Tensor:
-        """The images moved towards the clean ones as far as they stay adversarial."""
+        """Images moved towards the clean ones by bisection while they stay adversarial, shape (B, C, H, W)."""
         low, high = torch.zeros_like(best.distance), torch.ones_like(best.distance)
         delta = best.image - batch.image
         for _ in range(BISECTIONS):
@@ -159,7 +159,7 @@ def project(point: Tensor, normal: Tensor, offset: Tensor, norm: str) -> Tensor:
 
 
 def _length(until: Tensor, slope: Tensor, wanted: Tensor) -> Tensor:
-    """For how long to move until so much is gained, shape (B,), where each pixel gains `slope` a time `until` it stops.
+    """Time until so much is gained, shape (B,), where each pixel gains `slope` a unit of time `until` it stops.
 
     Args:
         until, slope: shape (B, N).

@@ -175,7 +175,7 @@ class PGD(BIM):
 
 
 def of_length_one(gradient: Tensor) -> Tensor:
-    """Each image's gradient, shape (B, C, H, W), by its L1 norm, so that all weigh alike in a sum.
+    """Gradients, shape (B, C, H, W), divided by their L1 norm, so that all weigh alike in a sum.
 
     Zero where it is not finite.
     """

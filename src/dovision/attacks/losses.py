@@ -32,7 +32,7 @@ def task_loss(logits: Tensor, label: Tensor, task: Task) -> Tensor:
 
 
 def margin(logits: Tensor, label: Tensor, task: Task) -> Tensor:
-    """By how much the label is beaten, shape (B,); its gradient does not vanish where the softmax saturates.
+    """Margin by which the label is beaten, in logits, shape (B,); its gradient does not vanish where softmax saturates.
 
     Multiclass: the best other logit minus the label's. Multilabel: the sum over the known labels of how far the logit
     lies from its threshold, negative on the side of the right answer.
@@ -86,7 +86,7 @@ def dlr(logits: Tensor, label: Tensor, task: Task) -> Tensor:
 
 
 def leads(logits: Tensor, label: Tensor, task: Task) -> Tensor:
-    """By how much each wrong answer leads, shape (B, K); the answer is right where none is above zero.
+    """Lead of each wrong answer, in logits, shape (B, K); the answer is right where none is above zero.
 
     Multiclass: each logit minus the label's, and -inf for the label. Multilabel: how far each logit lies beyond its
     label's threshold, on the wrong side, and -inf for a label that is not known.

@@ -62,7 +62,7 @@ class Replay(Attack):
 
     @property
     def samples(self) -> list[int]:
-        """Numbers of the samples of which images are stored, in their order."""
+        """Numbers of the samples that have a stored image, in ascending order."""
         return sorted({sample for sample, _ in self._rows})
 
     def run(self, batch: Batch, classifier: Classifier, eps: float) -> Tensor:
@@ -86,7 +86,7 @@ class Replay(Attack):
         return attacked
 
     def rows(self, sample: Tensor, group: Tensor) -> list[int]:
-        """Where the images of these samples and groups are stored, each of shape (B,).
+        """Rows in which the images of these samples and groups, each of shape (B,), are stored.
 
         Raises:
             ValueError: some image is not stored.

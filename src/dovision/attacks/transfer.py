@@ -10,7 +10,7 @@ from dovision.types import Batch, Shape
 
 
 class Transfer(Attack):
-    """An attack on a source, of which the images are shown to the classifier; it asks nothing of the classifier.
+    """Images attacked on another classifier, the source, and shown to this one, which is asked nothing.
 
     Args:
         attack: any attack; its epsilons and norm are those of this one.

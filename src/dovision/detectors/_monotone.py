@@ -52,7 +52,7 @@ class MonotoneScore:
 
     @cached_property
     def network(self) -> MonotoneNetwork:
-        """Of the same probabilities as the trees; only an attacker who follows its gradient needs it."""
+        """Network fitted to the trees' probabilities; only an attacker who follows its gradient needs it."""
         probability = torch.from_numpy(self.trees.predict_proba(self.rows.numpy())[:, 1])
         return fit_network(self.rows, probability, self.weight, self.hidden, self.steps, self.seed)
 

@@ -99,7 +99,7 @@ class MahalanobisFeatures(Detector):
         return [gaussians.squared_distance(layer) for gaussians, layer in zip(self.gaussians, rows, strict=True)]
 
     def _distances(self, image: Tensor, classifier: Classifier) -> list[Tensor]:
-        """To the nearest class, in each layer; tensors of shape (B,)."""
+        """Squared distances to the nearest class, in each layer; tensors of shape (B,)."""
         layers = zip(self.gaussians, self.layers.split(self.layers(image, classifier)[0]), strict=True)
         return [gaussians.squared_distance(layer) for gaussians, layer in layers]
 
@@ -181,7 +181,7 @@ class LocalIntrinsicDimensionality(Detector):
         return features.reshape(len(features), len(self.neighbours), -1)
 
     def _dimensions(self, layer: Tensor, reference: Tensor, same_group: Tensor) -> Tensor:
-        """Of each number of neighbours, shape (B, neighbours)."""
+        """Dimension by each number of neighbours, shape (B, neighbours)."""
         distance = torch.cdist(layer, reference.to(layer), compute_mode="use_mm_for_euclid_dist")
         nearest = distance.masked_fill(same_group, torch.inf).sort(1).values
         return torch.stack([dimension(nearest[:, :number]) for number in self.neighbours], 1)
@@ -234,7 +234,7 @@ def penultimate(image: Tensor, classifier: Classifier) -> tuple[nn.Linear, Tenso
 
 
 class _PassEnds(Exception):
-    """What was wanted of a pass is known."""
+    """End of a pass once the layer's output is known."""
 
 
 class LayerFeatures:
@@ -315,7 +315,7 @@ class LayerFeatures:
         return tuple(names)
 
     def _keep(self, outputs: list[Tensor], layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        """From a copy, since the next layer may write into the output."""
+        """Add the features of an output, read from a copy, since the next layer may write into it."""
         copied = output.clone()
         if copied.ndim == 4 and self.cells is not None:
             copied = F.adaptive_avg_pool2d(copied, self.cells)

@@ -65,7 +65,7 @@ class MLLOO(RegressionDetector):
         return torch.cat([self._dispersions(context, layers) for context in images])
 
     def _dispersions(self, context: Context, layers: LayerFeatures) -> Tensor:
-        """Of each neuron of an image, over the units, shape (1, 3 neurons)."""
+        """Dispersion of each neuron of an image over the units, shape (1, 3 neurons)."""
         image, classifier = context.batch.image, context.classifier
         treated = torch.cat([self.intervention.apply(image, unit, context) for unit in range(self.passes)])
         features, logits = layers(treated, classifier)

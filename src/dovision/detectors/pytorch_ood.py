@@ -139,7 +139,7 @@ class PytorchOOD(Detector):
         return made
 
     def _network_arguments(self, head: nn.Linear | None) -> dict[str, Any]:
-        """Arguments of the class that are parts of a network; None for those of which only the output is needed."""
+        """Arguments of the library's class that are parts of a network; None where only the output is needed."""
         arguments: dict[str, Any] = {"model": None, "encoder": None, "backbone": None}
         if head is not None:
             maps = self.scoring == "predict_feature_maps"
@@ -150,7 +150,7 @@ class PytorchOOD(Detector):
         }
 
     def _score(self, made: Any, rows: Tensor) -> Tensor:
-        """Of the library, by the method below its guards against gradients, shape (N,) from (N, F)."""
+        """Score by the library's method below its guards against gradients, shape (N,) from (N, F)."""
         score = inspect.unwrap(getattr(self.library_class, self.scoring))
         return score(made, self._shaped(rows.float().cpu())).to(rows)
 
@@ -190,7 +190,7 @@ def _copy(linear: nn.Linear, rows: Tensor | None = None) -> nn.Linear:
 
 
 def _scoring(library_class: type[Any]) -> str:
-    """Name of the class's method that scores; empty if it is none of those that can be called here."""
+    """Name of the method of a class that scores; empty if it is none of those that can be called here."""
     if library_class.__name__ in _OF_WEIGHTS:
         return "predict"
     bases = [vars(base) for base in library_class.__mro__ if "detector" in base.__module__]

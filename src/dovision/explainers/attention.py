@@ -114,7 +114,7 @@ def checked_grid(weights: Sequence[Tensor], classifier: Classifier, shape: Shape
 
 
 def _identity(weights: Tensor) -> Tensor:
-    """Each token's relevance to itself alone, shape (B, T, T)."""
+    """Identity matrices, shape (B, T, T): each token is relevant to itself alone."""
     size = weights.shape[-1]
     return torch.eye(size, dtype=weights.dtype, device=weights.device).expand(len(weights), size, size)
 
@@ -151,7 +151,7 @@ class _Recorder(TorchFunctionMode):
         out_bias: Tensor | None,
         **others: Any,
     ) -> Tensor:
-        """What `nn.MultiheadAttention` gives for queries, keys and values of shape (T, B, C)."""
+        """Output of `nn.MultiheadAttention` for queries, keys and values of shape (T, B, C)."""
         masked = any(others.get(name) is not None for name in ("attn_mask", "key_padding_mask"))
         if in_weight is None or bias_k is not None or add_zero_attn or masked:
             raise ValueError("a map of attention needs plain self-attention, got one with masks or added keys.")

@@ -172,7 +172,7 @@ class KernelSHAP(Explainer):
 
 
 class Occlusion(Explainer):
-    """By how much the class loses when a window is painted over; the mean where windows overlap.
+    """Loss of evidence for the class when a window is painted over; the mean where windows overlap.
 
     Args:
         window: its side, in pixels; None is a fourteenth of the image's shorter side.

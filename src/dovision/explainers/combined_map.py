@@ -16,7 +16,7 @@ LOG_ODDS = "log_odds"  # the scale of the maps that are combined
 
 
 class CombinedMap(Explainer):
-    """Maps of several explainers, such as effects with several fills and scales, each of which counts alike.
+    """Mean of the maps of several explainers, such as effects with several fills, each with the same weight.
 
     Each map is divided by its largest size. Their mean, times the mean of these sizes, is what the class loses in
     log-odds; the map is what it then loses in probability, so that maps of different images compare as effects do. The

@@ -59,7 +59,7 @@ class EdgeMap(Explainer):
 
 
 class RandomMap(Explainer):
-    """Each pixel drawn uniformly from [0, 1].
+    """Random map: each pixel is drawn uniformly from [0, 1].
 
     Args:
         seed: of the draws; the same seed, sample and class give the same map.

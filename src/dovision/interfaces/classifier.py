@@ -99,13 +99,13 @@ class Autoencoder(nn.Module):
         return {}
 
     def after_step(self) -> None:
-        """Put parameters back to where they may lie, after each step of the optimizer; nothing by default."""
+        """Project parameters back to where they may lie, after each step of the optimizer; nothing by default."""
 
     def after_validation(self, activity: Tensor) -> None:
         """Take note of the mean size of each channel of the code over all positions, shape (code_channels,)."""
 
     def after_fit(self) -> None:
-        """Arrange what was fitted, of which the function stays the same; nothing by default."""
+        """Reorder what was fitted without changing the function; nothing by default."""
 
 
 class ClassifierComponent:

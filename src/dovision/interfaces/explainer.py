@@ -55,7 +55,7 @@ class Explainer(ClassifierComponent, ABC):
 
     @property
     def counts(self) -> tuple[int, int]:
-        """Those forward passes, and the maps, so far."""
+        """Forward passes and maps so far."""
         return self._passes, self._drawn
 
     def bind(self, images: Images, split: str) -> None:
@@ -70,7 +70,7 @@ class Explainer(ClassifierComponent, ABC):
         """
 
     def run_each(self, batch: Batch, target: Tensor, classifier: Classifier) -> Tensor:
-        """The M maps of which `run` is the mean, shape (B, M, h, w), such as one a baseline; called as `run` is."""
+        """The M maps whose mean is `run`, shape (B, M, h, w), such as one a baseline; called as `run` is."""
         return self.run(batch, target, classifier).unsqueeze(1)
 
     def __call__(self, batch: Batch, target: Tensor, classifier: Classifier) -> Tensor:

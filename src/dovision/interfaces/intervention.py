@@ -71,7 +71,7 @@ class Intervention(ABC):
         return self
 
     def sources(self, batch: Batch) -> Tensor | None:
-        """Images of which `Context.source` is to be the site's value, one for each of the batch; None: not needed."""
+        """Images whose value at the site is `Context.source`, one for each of the batch; None: not needed."""
         return None
 
     def references(self) -> Tensor | None:
@@ -83,11 +83,11 @@ class Intervention(ABC):
         """Names of the units of a value of this shape, in the order of their numbers."""
 
     def region(self, shape: Shape, unit: int, sample: int) -> Box | None:
-        """All that do(unit) can touch on this sample; None is everything, an empty box nothing."""
+        """Box of all that do(unit) can touch on this sample; None is everything, an empty box nothing."""
         return None
 
     def on_image(self, shape: Shape, unit: int, sample: int) -> Box | None:
-        """Where the unit lies in an image of shape (C, H, W); None if nowhere, as units of a layer do."""
+        """Box of the unit in an image of shape (C, H, W); None where it has none, as units of a layer."""
         return self.region(shape, unit, sample) if self.site == INPUT else None
 
     def mask(self, shape: Shape, unit: int, sample: int) -> Mask | None:
@@ -129,7 +129,7 @@ class Intervention(ABC):
     def checked_box(
         self, where: Callable[[Shape, int, int], Box | None], shape: Shape, unit: int, sample: int
     ) -> Box | None:
-        """What `where`, `region` or `on_image`, returns; ValueError unless it is None or lies inside the value."""
+        """Check the result of `where`, `region` or `on_image`: None or a box inside the value, else a ValueError."""
         box = where(shape, unit, sample)
         if box is None:
             return None
@@ -144,7 +144,7 @@ class Intervention(ABC):
 
     @final
     def checked_mask(self, shape: Shape, unit: int, sample: int, region: Box | None) -> Mask | None:
-        """What `mask` returns; ValueError unless it is None, or a mask of the region's shape."""
+        """Check the result of `mask`: None, or a mask of the region's shape, else a ValueError."""
         mask = self.mask(shape, unit, sample)
         if mask is None:
             return None
@@ -153,7 +153,7 @@ class Intervention(ABC):
 
     @final
     def checked_do(self, value: Tensor, unit: int, context: Context, region: Box | None) -> Tensor:
-        """What `do` returns; ValueError unless it is like the region's value and, on a CPU, without nan."""
+        """Check the result of `do`: like the region's value and, on a CPU, without nan, else a ValueError."""
         new = self.do(value, unit, context)
         shape = tuple(value.shape) if region is None else (*value.shape[:-2], region.height, region.width)
         if self.shortens and isinstance(new, Tensor):
@@ -179,7 +179,7 @@ class Intervention(ABC):
 
     @final
     def on_pixels(self, shape: Shape, sample: int, values: Sequence[float]) -> npt.NDArray[np.float64]:
-        """Each unit's value on what it can touch of a sample, shape (H, W).
+        """Map of one value a unit, painted where the unit can touch a sample, shape (H, W).
 
         The mean where units overlap, zero where there is none; a unit without a region is left out.
 

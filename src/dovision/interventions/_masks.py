@@ -103,7 +103,7 @@ class MaskIntervention(Intervention):
         return torch.where(meant.unsqueeze(1), self.fill(value, region, context), region.crop(value))
 
     def _forget(self) -> None:
-        """Start with no masks in the cache, of which a copy must have its own."""
+        """Start with an empty cache of masks; a copy of the intervention needs its own."""
         self._placed = lru_cache(_CACHED)(self._place)
 
     def _place(self, shape: Shape, sample: int) -> dict[int, PlacedMask]:

@@ -23,7 +23,7 @@ Known = Mapping[int, Mapping[str, ImageObject]]  # by sample, then by name; samp
 
 
 def known_objects(images: Images, split: str) -> Known:
-    """All objects of a split that lie at least partly inside their images, of which there must be one."""
+    """Objects of a split that lie at least partly inside their images, at least one."""
     objects_by_sample: dict[int, dict[str, ImageObject]] = {}
     boxes = images.boxes(split)
     for sample, obj, labelled, *edges in zip(

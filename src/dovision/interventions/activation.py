@@ -95,8 +95,8 @@ class Activation(Intervention):
         layout: str | None = None,
     ) -> None:
         self.site = checks.instance("site", site, str, "the name of a layer, INPUT or CODE")
-        self.kind = None if unit is None else checks.choice("unit", unit, AXES)
-        self.unit = "channel" if unit == "latent" else self.kind
+        self.unit_type = None if unit is None else checks.choice("unit", unit, AXES)
+        self.unit = "channel" if unit == "latent" else self.unit_type
         self.value = checks.instance("value", value, ActivationValue, "a value such as Zero() or SampleMean()")
         first = isinstance(choose, int) and range(checks.positive_int("choose", choose))
         self.choose = None if choose is None else _different("choose", first or choose, 1)
@@ -104,7 +104,7 @@ class Activation(Intervention):
         self.controls = checks.count("controls", controls, checks.MOST_CONTROLS)
         self.seed = checks.seed(seed)
         self.layout = (
-            None if layout is None else Layout(checks.choice("layout", layout, [each.value for each in Layout]))
+            None if layout is None else Layout(checks.choice("layout", layout, [layout.value for layout in Layout]))
         )
         if unit is None and (choose or sets or controls):
             raise ValueError("the whole value (unit=null) must be without choose, sets and controls. Choose a unit.")
@@ -122,46 +122,53 @@ class Activation(Intervention):
         return tuple(unit.name for unit in self._units(shape))
 
     def region(self, shape: Shape, unit: int, sample: int) -> Box | None:
-        if self.kind is None and self.site == INPUT:
+        if self.unit_type is None and self.site == INPUT:
             return self.value.image_region(shape, sample)
-        if self.kind is None or AXES[self.kind] == CHANNEL_AXIS:
+        if self.unit_type is None or AXES[self.unit_type] == CHANNEL_AXIS:
             return None
-        own = self._units(shape)[unit]
-        places = own.members if own.control is None else self._others(shape, own, sample)[: len(own.members)]
+        target = self._units(shape)[unit]
+        positions = (
+            target.members if target.control is None else self._others(shape, target, sample)[: len(target.members)]
+        )
         width = shape[-1]
-        if self.kind == "token":
-            return Box(min(places), 0, max(places) + 1, width)
-        rows, columns = [place // width for place in places], [place % width for place in places]
+        if self.unit_type == "token":
+            return Box(min(positions), 0, max(positions) + 1, width)
+        rows, columns = [position // width for position in positions], [position % width for position in positions]
         return Box(min(rows), min(columns), max(rows) + 1, max(columns) + 1)
 
     def unchanged(self, value: Tensor) -> Tensor | None:
         """Channels, latents and heads that are to be zero and are, such as the inactive latents of a dictionary."""
-        if self.kind is None or AXES[self.kind] != CHANNEL_AXIS or self.site == INPUT or type(self.value) is not Zero:
+        if (
+            self.unit_type is None
+            or AXES[self.unit_type] != CHANNEL_AXIS
+            or self.site == INPUT
+            or type(self.value) is not Zero
+        ):
             return None
         seen = self._seen(value).flatten(2)
         silent = ((seen == 0) & ~seen.signbit()).all(2)  # (B, A); minus zero has other bits
         units = self._units(tuple(value.shape[1:]))
-        known = silent[:, [unit.members[0] for unit in units]]
+        silent_units = silent[:, [unit.members[0] for unit in units]]
         for number, unit in enumerate(units):
             if unit.control is not None:
-                known[:, number] = False  # of other units
+                silent_units[:, number] = False  # of other units
             elif len(unit.members) > 1:
-                known[:, number] = silent[:, unit.members].all(1)
-        return known
+                silent_units[:, number] = silent[:, unit.members].all(1)
+        return silent_units
 
     def do(self, value: Tensor, unit: int, context: Context) -> Tensor:
         shape = tuple(value.shape[1:])
-        own = self._units(shape)[unit]
+        target = self._units(shape)[unit]
         source = None if context.source is None else self._seen(context.source)
         reference = None if context.reference is None else self._seen(context.reference.unsqueeze(0))
         context = context._replace(source=source, reference=reference)
         seen = self._seen(value)
-        treated = self._set(seen, own.members, context)
-        if own.control is not None:
+        treated = self._set(seen, target.members, context)
+        if target.control is not None:
             norms = torch.linalg.vector_norm((treated - seen).flatten(1), dim=1)
             rows = range(len(seen))
             treated = torch.cat(
-                [self._control(seen[[row]], own, norms[row], context.rows([row]), shape) for row in rows]
+                [self._control(seen[[row]], target, norms[row], context.rows([row]), shape) for row in rows]
             )
         if self.site == INPUT:
             treated = treated.clamp(0, 1)
@@ -170,34 +177,34 @@ class Activation(Intervention):
         return treated if region is None else region.crop(treated)
 
     def _units(self, shape: Shape) -> tuple[NamedUnit, ...]:
-        if self.kind is None:
+        if self.unit_type is None:
             return (NamedUnit("all", ()),)
-        return _units(self.kind, shape, self.choose, self.sets, self.controls, self.seed)
+        return _units(self.unit_type, shape, self.choose, self.sets, self.controls, self.seed)
 
     def _seen(self, value: Tensor) -> Tensor:
         """A value as of SiteUnit, shape (B, A, P, D)."""
-        if self.kind in ("token", "head"):
+        if self.unit_type in ("token", "head"):
             return value
         return value.flatten(2).unsqueeze(-1) if value.ndim > 2 else value[..., None, None]
 
     def _set(self, value: Tensor, members: Sequence[int], context: Context) -> Tensor:
         """The value with all members set, each to what it becomes of the value as it is."""
         treated = value.clone()
-        for unit in (SiteUnit(AXES[self.kind], each) for each in members) if self.kind else (WHOLE,):
+        for unit in (SiteUnit(AXES[self.unit_type], member) for member in members) if self.unit_type else (WHOLE,):
             unit.of(treated).copy_(self.value(value, unit, context))
         return treated
 
     def _control(self, value: Tensor, unit: NamedUnit, norm: Tensor, context: Context, shape: Shape) -> Tensor:
         """The value of one sample after a control: other units, changed by this norm."""
         others = self._others(shape, unit, int(context.batch.sample[0]))
-        if self.kind and AXES[self.kind] == CHANNEL_AXIS:
+        if self.unit_type and AXES[self.unit_type] == CHANNEL_AXIS:
             others = [other for other, _ in zip(self._changing(value, others, context), unit.members, strict=False)]
         change = self._set(value, others[: len(unit.members)], context) - value
         scale = norm / torch.linalg.vector_norm(change)
         return torch.where(change == 0, value, value + scale * change)
 
     def _changing(self, value: Tensor, others: Sequence[int], context: Context) -> Iterator[int]:
-        """Those of the units that are changed by being set."""
+        """Numbers of the units that being set would change."""
         for other in others:
             unit = SiteUnit(CHANNEL_AXIS, other)
             if (self.value(value, unit, context) != unit.of(value)).any():
@@ -205,23 +212,23 @@ class Activation(Intervention):
 
     def _others(self, shape: Shape, unit: NamedUnit, sample: int) -> list[int]:
         """The numbers of all units that are no members, in an order drawn for the sample and the control."""
-        assert self.kind is not None
+        assert self.unit_type is not None
         assert unit.control is not None
-        rest = sorted(set(range(_count(self.kind, shape))) - set(unit.members))
+        rest = sorted(set(range(_count(self.unit_type, shape))) - set(unit.members))
         random = generator(self.seed, sample, unit.control, *unit.members)
-        return [rest[place] for place in torch.randperm(len(rest), generator=random).tolist()]
+        return [rest[index] for index in torch.randperm(len(rest), generator=random).tolist()]
 
 
 @lru_cache(maxsize=64)
 def _units(
-    kind: str, shape: Shape, choose: tuple[UnitReference, ...] | None, sets: SetsOfUnits, controls: int, seed: int
+    unit_type: str, shape: Shape, choose: tuple[UnitReference, ...] | None, sets: SetsOfUnits, controls: int, seed: int
 ) -> tuple[NamedUnit, ...]:
     """The single units, then the sets, each followed by its controls."""
-    names = _names(kind, shape)
-    chosen = range(len(names)) if choose is None else [_number("choose", each, names) for each in choose]
+    names = _names(unit_type, shape)
+    chosen = range(len(names)) if choose is None else [_number("choose", unit, names) for unit in choose]
     members = dict.fromkeys([*((number,) for number in chosen), *_members(sets, chosen, names, seed)])
-    found = [NamedUnit(SET_JOIN.join(names[each] for each in own), own) for own in members]
-    for unit in found if controls else ():
+    units = [NamedUnit(SET_JOIN.join(names[number] for number in numbers), numbers) for numbers in members]
+    for unit in units if controls else ():
         if 2 * len(unit.members) > len(names):
             raise ValueError(
                 f"controls must be 0 where there are not as many other units, got {controls} for {unit.name} among "
@@ -230,26 +237,28 @@ def _units(
     suffixes = [NamedUnit(f"{MATCHED_CONTROL}{number}", (), number) for number in range(controls)]
     return tuple(
         NamedUnit(unit.name + suffix.name, unit.members, suffix.control)
-        for unit in found
+        for unit in units
         for suffix in (NamedUnit("", ()), *suffixes)
     )
 
 
-def _names(kind: str, shape: Shape) -> tuple[str, ...]:
+def _names(unit_type: str, shape: Shape) -> tuple[str, ...]:
     """Names of all units of a kind that a value of this shape has, by number."""
-    numbers = range(_count(kind, shape))
-    if kind == "position":
+    numbers = range(_count(unit_type, shape))
+    if unit_type == "position":
         return tuple("r{}c{}".format(*divmod(number, shape[2])) for number in numbers)
-    letter = "z" if kind == "latent" else kind[0]
+    letter = "z" if unit_type == "latent" else unit_type[0]
     return tuple(f"{letter}{number}" for number in numbers)
 
 
-def _count(kind: str, shape: Shape) -> int:
+def _count(unit_type: str, shape: Shape) -> int:
     """The number of units of a kind that a value of this shape, without the batch axis, has."""
-    axes = {"channel": 1, "latent": 1}.get(kind, 3)
+    axes = {"channel": 1, "latent": 1}.get(unit_type, 3)
     if len(shape) < axes:
-        raise ValueError(f"unit must be one that the site has, got {kind!r} for a value of shape {shape}. Use channel.")
-    return shape[0] if AXES[kind] == CHANNEL_AXIS else shape[1] if kind == "token" else math.prod(shape[1:])
+        raise ValueError(
+            f"unit must be one that the site has, got {unit_type!r} for a value of shape {shape}. Use channel."
+        )
+    return shape[0] if AXES[unit_type] == CHANNEL_AXIS else shape[1] if unit_type == "token" else math.prod(shape[1:])
 
 
 def _number(argument: str, unit: UnitReference, names: Sequence[str]) -> int:
@@ -277,27 +286,27 @@ def _members(sets: SetsOfUnits, chosen: Sequence[int], names: Sequence[str], see
             raise ValueError(f"sets must not be larger than the units, got pairs of {len(chosen)} unit.")
         yield from combinations(chosen, 2)
     else:
-        for each in sets or ():
-            assert not isinstance(each, str)
-            own = tuple(_number("sets", unit, names) for unit in each)
-            if len(set(own)) < len(own):
-                raise ValueError(f"sets must be of different units, got {each!r}.")
-            yield own
+        for members in sets or ():
+            assert not isinstance(members, str)
+            numbers = tuple(_number("sets", unit, names) for unit in members)
+            if len(set(numbers)) < len(numbers):
+                raise ValueError(f"sets must be of different units, got {members!r}.")
+            yield numbers
 
 
 def _drawn(sets: Coalitions, chosen: Sequence[int], seed: int) -> tuple[tuple[int, ...], ...]:
     """Different random sets, in the order in which they were drawn."""
-    random, found = generator(seed, sets.size), dict[tuple[int, ...], None]()
-    while len(found) < sets.count:
-        places = torch.randperm(len(chosen), generator=random)[: sets.size].sort().values.tolist()
-        found[tuple(chosen[place] for place in places)] = None
-    return tuple(found)
+    random, coalitions = generator(seed, sets.size), dict[tuple[int, ...], None]()
+    while len(coalitions) < sets.count:
+        indices = torch.randperm(len(chosen), generator=random)[: sets.size].sort().values.tolist()
+        coalitions[tuple(chosen[index] for index in indices)] = None
+    return tuple(coalitions)
 
 
 def _different(name: str, units: object, least: int) -> tuple[UnitReference, ...]:
     """Return units that are given by number or name if they differ and are at least so many."""
     given = tuple(units) if isinstance(units, Sequence) and not isinstance(units, str) else ()
-    fit = all(isinstance(each, (str, int)) and not isinstance(each, bool) for each in given)
+    fit = all(isinstance(unit, (str, int)) and not isinstance(unit, bool) for unit in given)
     if not fit or len(given) < least or len(set(given)) < len(given):
         raise ValueError(f"{name} must be at least {least} different units, by number or name, got {units!r}.")
     return given
@@ -313,4 +322,4 @@ def _sets(sets: object) -> SetsOfUnits:
         return Coalitions(*(checks.positive_int(f"sets.{name}", sets[name]) for name in names))
     if isinstance(sets, str) or not isinstance(sets, Sequence) or not sets:
         raise ValueError(f"sets must be pairs, a list of lists of units, or a mapping of size and count, got {sets!r}.")
-    return tuple(_different("sets", each, 2) for each in sets)
+    return tuple(_different("sets", members, 2) for members in sets)

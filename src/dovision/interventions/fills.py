@@ -17,7 +17,7 @@ from dovision.types import Box
 
 
 class Fill(Protocol):
-    """From whole images, shape (B, C, H, W) in [0, 1], to the region's new content, shape (B, C, h, w) in [0, 1]."""
+    """New content of a region, shape (B, C, h, w), from whole images, shape (B, C, H, W), both in [0, 1]."""
 
     def __call__(self, value: Tensor, region: Box, context: Context) -> Tensor: ...
 
@@ -164,7 +164,7 @@ class Transformed:
 
 
 def _neighbours(value: Tensor, region: Box) -> Tensor:
-    """For each pixel of the region the sum of its neighbours outside, which are known; shape (B, C, h, w)."""
+    """Sum of the known neighbours outside the region, for each of its pixels; shape (B, C, h, w)."""
     top, left, bottom, right = region
     # The slice of a neighbouring line is empty, and its sum zero, where the region ends at the image's border.
     total = torch.zeros_like(region.crop(value), dtype=torch.float64)

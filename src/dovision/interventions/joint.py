@@ -92,8 +92,8 @@ class Joint(FirstOfTwo):
         return unit >= len(self.first.units(shape))
 
     def region(self, shape: Shape, unit: int, sample: int) -> Box | None:
-        """That of a unit of the first intervention; everything with the other one, if that unit touches anything."""
-        first_unit = self._own(shape, unit)
+        """Region of the first intervention's unit; everything with the other one, if that unit touches anything."""
+        first_unit = self._first_unit(shape, unit)
         region = None if first_unit is None else self.first.region(shape, first_unit, sample)
         touches = region is None or region.area > 0
         return None if touches and self.has_second(shape, unit) else region
@@ -103,12 +103,12 @@ class Joint(FirstOfTwo):
 
     def do(self, value: Tensor, unit: int, context: Context) -> Tensor:
         shape = tuple(value.shape[1:])
-        first_unit = self._own(shape, unit)
+        first_unit = self._first_unit(shape, unit)
         if first_unit is None:
             return value
         return (self.first.apply if self.has_second(shape, unit) else self.first.do)(value, first_unit, context)
 
-    def _own(self, shape: Shape, unit: int) -> int | None:
+    def _first_unit(self, shape: Shape, unit: int) -> int | None:
         """The unit of the first intervention; None for the other one by itself."""
         count = len(self.first.units(shape))
         return None if unit == count else unit if unit < count else unit - count - 1

@@ -64,7 +64,7 @@ class MaskFiles(MaskIntervention):
         self.outside = OUTSIDE if checks.switch("outside", outside) else None
         self.files = mask_pattern(files)
         self.numbers = mask_numbers(units, root is None or self.files.lower().endswith(ARRAYS))
-        self._known: Callable[[int], Mapping[str, Mask]] | None = None  # masks of a sample, by the dataset
+        self._masks_of: Callable[[int], Mapping[str, Mask]] | None = None  # masks of a sample, by the dataset
         self._all = units is None
         self.missing = checks.choice("missing", missing, ("error", "skip"))
         self.root = None if root is None else Path(checks.instance("root", root, str, "a folder"))
@@ -105,7 +105,7 @@ class MaskFiles(MaskIntervention):
         names = [table["name"].iloc[sample] for sample in there]
         check_distinct(self.files, names, [self._paths[sample] for sample in there])
         try:
-            empty = not any(mask.any() for sample in there for mask in self._own_masks(sample).values())
+            empty = not any(mask.any() for sample in there for mask in self._masks_in_file(sample).values())
         except ValueError:
             self.check_files(there)
             raise
@@ -128,11 +128,11 @@ class MaskFiles(MaskIntervention):
             log.warning("%d of %d images have no mask, and so no unit", bare, len(samples))
 
     def names(self) -> tuple[str, ...]:
-        names = bound(tuple(self.numbers) if self.root is not None or self._known is not None else ())
+        names = bound(tuple(self.numbers) if self.root is not None or self._masks_of is not None else ())
         return (*names, *([] if self.outside is None else [self.outside]))
 
     def masks(self, sample: int) -> Mapping[str, Mask]:
-        masks = self._own_masks(sample) if self.root is not None else bound(self._known)(sample)
+        masks = self._masks_in_file(sample) if self.root is not None else bound(self._masks_of)(sample)
         if self.outside is None or not any(mask.any() for mask in masks.values()):
             return masks
         return {**masks, self.outside: ~np.any([*masks.values()], axis=0)}
@@ -152,9 +152,9 @@ class MaskFiles(MaskIntervention):
             masks = images.masks(split, sample)
             return {name: masks[name] for name in chosen if name in masks}
 
-        self._known = masks_of
+        self._masks_of = masks_of
 
-    def _own_masks(self, sample: int) -> Mapping[str, Mask]:
+    def _masks_in_file(self, sample: int) -> Mapping[str, Mask]:
         path = bound(self._paths)[sample]
         if not path.is_file():
             return {}

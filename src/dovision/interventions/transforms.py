@@ -16,7 +16,7 @@ FARTHEST = 2**15  # pixels that an image is shifted by, either way
 
 
 class ImageTransform(Protocol):
-    """From images to images, both of shape (B, C, H, W) in [0, 1], each alone; differentiable, see `filters`.
+    """Function from images to images, shape (B, C, H, W) in [0, 1], each alone; differentiable, see `filters`.
 
     Random numbers depend on a seed and `context.batch.sample` alone.
     """
@@ -49,9 +49,8 @@ class BitDepth:
     Example:
         >>> import dovision as dv
         >>> classifier, digits = dv.example()
-        >>> transform = dv.BitDepth(1)
-        >>> dv.effect_map(classifier, digits.image, dv.Transform({"own": transform})).units
-        ('own',)
+        >>> dv.effect_map(classifier, digits.image, dv.Transform({"changed": dv.BitDepth(1)})).units
+        ('changed',)
     """
 
     def __init__(self, bits: int) -> None:
@@ -72,9 +71,8 @@ class MedianFilter:
     Example:
         >>> import dovision as dv
         >>> classifier, digits = dv.example()
-        >>> transform = dv.MedianFilter(2)
-        >>> dv.effect_map(classifier, digits.image, dv.Transform({"own": transform})).units
-        ('own',)
+        >>> dv.effect_map(classifier, digits.image, dv.Transform({"changed": dv.MedianFilter(2)})).units
+        ('changed',)
     """
 
     def __init__(self, window: int) -> None:
@@ -95,9 +93,8 @@ class GaussianFilter:
     Example:
         >>> import dovision as dv
         >>> classifier, digits = dv.example()
-        >>> transform = dv.GaussianFilter(0.7)
-        >>> dv.effect_map(classifier, digits.image, dv.Transform({"own": transform})).units
-        ('own',)
+        >>> dv.effect_map(classifier, digits.image, dv.Transform({"changed": dv.GaussianFilter(0.7)})).units
+        ('changed',)
     """
 
     def __init__(self, sigma: float) -> None:
@@ -121,8 +118,8 @@ class NonLocalMeans:
         >>> import dovision as dv
         >>> classifier, digits = dv.example()
         >>> transform = dv.NonLocalMeans(patch_size=3, patch_distance=2, h="10/255")
-        >>> dv.effect_map(classifier, digits.image, dv.Transform({"own": transform})).units
-        ('own',)
+        >>> dv.effect_map(classifier, digits.image, dv.Transform({"changed": transform})).units
+        ('changed',)
     """
 
     def __init__(self, patch_size: int, patch_distance: int, h: float | str) -> None:
@@ -147,9 +144,8 @@ class JpegCompression:
     Example:
         >>> import dovision as dv
         >>> classifier, digits = dv.example()
-        >>> transform = dv.JpegCompression(50)
-        >>> dv.effect_map(classifier, digits.image, dv.Transform({"own": transform})).units
-        ('own',)
+        >>> dv.effect_map(classifier, digits.image, dv.Transform({"changed": dv.JpegCompression(50)})).units
+        ('changed',)
     """
 
     def __init__(self, quality: int) -> None:
@@ -160,7 +156,7 @@ class JpegCompression:
 
 
 class SignNoise:
-    """Each pixel up or down by the same amount, by the toss of a coin, and clipped to [0, 1].
+    """Noise that moves each pixel up or down by eps, by the toss of a coin, clipped to [0, 1].
 
     Args:
         eps: the amount, in pixel units; a number or a fraction such as "8/255".
@@ -172,9 +168,8 @@ class SignNoise:
     Example:
         >>> import dovision as dv
         >>> classifier, digits = dv.example()
-        >>> transform = dv.SignNoise(eps="8/255", seed=0)
-        >>> dv.effect_map(classifier, digits.image, dv.Transform({"own": transform})).units
-        ('own',)
+        >>> dv.effect_map(classifier, digits.image, dv.Transform({"changed": dv.SignNoise(eps="8/255", seed=0)})).units
+        ('changed',)
     """
 
     def __init__(self, eps: float | str, seed: int, draw: int = 0) -> None:
@@ -198,9 +193,8 @@ class Shift:
     Example:
         >>> import dovision as dv
         >>> classifier, digits = dv.example()
-        >>> transform = dv.Shift(rows=1, columns=0)
-        >>> dv.effect_map(classifier, digits.image, dv.Transform({"own": transform})).units
-        ('own',)
+        >>> dv.effect_map(classifier, digits.image, dv.Transform({"changed": dv.Shift(rows=1, columns=0)})).units
+        ('changed',)
     """
 
     def __init__(self, rows: int, columns: int) -> None:
@@ -222,9 +216,8 @@ class Rotation:
     Example:
         >>> import dovision as dv
         >>> classifier, digits = dv.example()
-        >>> transform = dv.Rotation(8.0)
-        >>> dv.effect_map(classifier, digits.image, dv.Transform({"own": transform})).units
-        ('own',)
+        >>> dv.effect_map(classifier, digits.image, dv.Transform({"changed": dv.Rotation(8.0)})).units
+        ('changed',)
     """
 
     def __init__(self, degrees: float) -> None:
@@ -245,9 +238,8 @@ class Resampling:
     Example:
         >>> import dovision as dv
         >>> classifier, digits = dv.example()
-        >>> transform = dv.Resampling(0.5)
-        >>> dv.effect_map(classifier, digits.image, dv.Transform({"own": transform})).units
-        ('own',)
+        >>> dv.effect_map(classifier, digits.image, dv.Transform({"changed": dv.Resampling(0.5)})).units
+        ('changed',)
     """
 
     def __init__(self, factor: float) -> None:
@@ -267,8 +259,8 @@ class TransformSequence:
         >>> import dovision as dv
         >>> classifier, digits = dv.example()
         >>> transform = dv.TransformSequence({"blur": dv.GaussianFilter(0.8), "bits": dv.BitDepth(1)})
-        >>> dv.effect_map(classifier, digits.image, dv.Transform({"own": transform})).units
-        ('own',)
+        >>> dv.effect_map(classifier, digits.image, dv.Transform({"changed": transform})).units
+        ('changed',)
     """
 
     def __init__(self, steps: Mapping[str, ImageTransform]) -> None:

@@ -51,7 +51,7 @@ class ActivationValue(ABC):
         return None
 
     def image_region(self, image: tuple[int, ...], sample: int) -> Box | None:
-        """All that can change of an image, shape (C, H, W), which is a whole unit; None is everything."""
+        """Box that can change of an image, shape (C, H, W), which is a whole unit; None is everything."""
         return None
 
     @abstractmethod

@@ -86,7 +86,7 @@ def _imported(target: str) -> Factory:
 
 
 def _call(find: Callable[[str], Factory], settings: Mapping[str, Any], find_part: Callable[[str], Factory]) -> Any:
-    """What the target of some settings returns; an argument with a target of its own is made first.
+    """Call the target of settings; an argument with a target of its own is made first.
 
     Args:
         find: the function that a target names.
@@ -105,7 +105,7 @@ def _call(find: Callable[[str], Factory], settings: Mapping[str, Any], find_part
 
 
 def _part(find: Callable[[str], Factory], settings: Mapping[str, Any]) -> Any:
-    """What an argument with a target is, or with `_partial_` the function that the target names, with its arguments."""
+    """Make an argument that has a target; with `_partial_` it is the function itself, with its arguments."""
     rest = {name: value for name, value in settings.items() if name != "_partial_"}
     if not settings.get("_partial_"):
         return _call(find, rest, find)

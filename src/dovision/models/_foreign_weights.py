@@ -24,7 +24,7 @@ _State = Mapping[str, Tensor]
 
 
 class Remedies(NamedTuple):
-    """What to do about a file of other tensors; {there} and {here} stand for names, {count} for classes of a head."""
+    """Remedies for a file of other tensors; {there} and {here} stand for names, {count} for classes of a head."""
 
     names: str
     extra: str
@@ -115,12 +115,12 @@ def load_weights(
 
 
 def kept_head(classes: Sequence[str]) -> str:
-    """The line of the log on a head that is kept, of which a file does not name the classes."""
+    """Line for the log on a head that is kept although the file does not name its classes."""
     return f"kept the head, its {len(classes):,} classes in the order {checks.listed(classes, 4)}"
 
 
 def _content(path: str | Path) -> tuple[Any, list[str]]:
-    """What a file holds, and the classes of what was not read of it."""
+    """Content of a file, and the names of the classes that were left unread."""
     if Path(path).suffix != ".safetensors":
         return sealed.read_tensors(path, _ALONE)
     torch_files = checks.import_extra("safetensors.torch", "timm")
@@ -309,7 +309,7 @@ def _check_shapes(path: str | Path, state: _State, wanted: _State, remedies: Rem
 
 
 def _shape_remedy(there: Tensor, here: Tensor, remedies: Remedies) -> str:
-    """What to do about a tensor of another shape: it is of a head, of a first convolution, or of another network."""
+    """Remedy for a tensor of another shape: it is of a head, of a first convolution, or of another network."""
     if there.shape[1:] == here.shape[1:]:
         return remedies.head.format(count=len(there))
     if there.dim() == here.dim() == 4 and len(there) == len(here) and there.shape[2:] == here.shape[2:]:

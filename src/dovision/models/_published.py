@@ -27,7 +27,7 @@ def has_numbers() -> bool:
 
 @contextmanager
 def fetching(weights: str, source: str, remedy: str, on_hub: str | None = None) -> Iterator[None]:
-    """Say of weights that are neither on this machine nor can be downloaded what to do.
+    """Raise with the remedy where weights are not on this machine and cannot be downloaded.
 
     Args:
         weights, source, remedy: what, from where, and what to do.
@@ -92,7 +92,7 @@ def of_names(names: Sequence[str] | None) -> Task | None:
 
 
 def outputs_of(what: str, names: Sequence[str] | None, count: int, task: Task, new_head: bool) -> list[int] | None:
-    """The output of each class, of a head of which the outputs have these names; None for a new head.
+    """Number of the output of each class in a head whose outputs have these names; None for a new head.
 
     Without names, or for ImageNet's identifiers in their order (n01440764, ...), outputs are taken in theirs.
 

@@ -42,7 +42,7 @@ def save_checkpoint(
         "format": sealed.SEAL_FORMAT,
         "model": checks.plain_value("model", model),
         "autoencoder": checks.plain_value("autoencoder", autoencoder),
-        "facts": checks.plain_value("facts", {**facts, **_own_facts(classifier)}),
+        "facts": checks.plain_value("facts", {**facts, **_added_facts(classifier)}),
         "state": {name: tensor.detach().cpu().clone() for name, tensor in classifier.state_dict().items()},
     }
     sealed.write_sealed(path, content)
@@ -115,7 +115,7 @@ def without_weights(model: Mapping[str, Any]) -> dict[str, Any]:
     return {name: WEIGHTS.get(name, value) for name, value in model.items()}
 
 
-def _own_facts(classifier: Classifier) -> dict[str, Any]:
-    """What a classifier adds to the facts of its checkpoint."""
+def _added_facts(classifier: Classifier) -> dict[str, Any]:
+    """Thresholds and arguments that a classifier adds to the facts of its checkpoint."""
     added = {"thresholds": classifier.task.thresholds, "arguments": classifier.arguments}
     return {name: value for name, value in added.items() if value}

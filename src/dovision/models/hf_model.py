@@ -78,7 +78,7 @@ def hf_model(
     if mean is None or std is None:
         raise ValueError("model.mean and model.std must be given where a configuration is, got null.")
     _check_kind(library, model_config, shape)
-    stated = stated_or_own(str(source), task, classes, _own_task(model_config))
+    stated = stated_or_own(str(source), task, classes, _labelled_task(model_config))
     if classes is None:
         model_config = _labelled(model_config, stated.classes)  # some labels may have had one name
     classes = stated.classes
@@ -130,7 +130,7 @@ def _on_hub(source: str, revision: str | None) -> str | None:
     return None if Path(source).expanduser().is_dir() else f"{source}@{revision or ''}"
 
 
-def _own_task(config: Any) -> Task | None:
+def _labelled_task(config: Any) -> Task | None:
     """The labels of a configuration; None where it gives them numbers alone, as LABEL_0."""
     labels = list(config.id2label.values())
     if _nameless(labels):

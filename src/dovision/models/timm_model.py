@@ -161,7 +161,7 @@ def fix_same_padding(network: nn.Module, shape: Shape) -> None:
 
 
 def _border(layer: nn.Conv2d, size: tuple[int, ...]) -> tuple[int, int, int, int]:
-    """As many zeros as make the output ceil(size / stride); the odd one comes after."""
+    """Numbers of zeros that make the output ceil(size / stride); the odd one comes after."""
     total = checks.import_extra("timm.layers", "timm").get_same_padding
     rows, columns = map(total, size, layer.kernel_size, layer.stride, layer.dilation)
     return columns // 2, columns - columns // 2, rows // 2, rows - rows // 2

@@ -15,7 +15,7 @@ LAYOUTS = [layout.value for layout in Layout if layout is not Layout.NHTC]
 
 
 class TopkSae(Autoencoder):
-    """At each position of a layer's output the k largest of many latents, whose atoms add up to the activation.
+    """Sparse autoencoder: at each position the k largest of many latents, whose atoms add up to the activation.
 
         z = TopK(ReLU(E (h - b)))    h' = D z + b    E is (latents, channels); the columns of D, the atoms, have norm 1
 
@@ -125,7 +125,7 @@ class TopkSae(Autoencoder):
 
 
 class _Encoder(nn.Module):
-    """From a layer's output to the code: the channels become latents, all other axes stay."""
+    """Encoder from a layer's output to the code: the channels become latents, all other axes stay."""
 
     def __init__(self, weight: Tensor, bias: nn.Parameter, k: int, axis: int) -> None:
         super().__init__()
@@ -153,7 +153,7 @@ class _Encoder(nn.Module):
 
 
 class _Decoder(nn.Module):
-    """From the code to a value as shaped as the layer's output."""
+    """Decoder from the code to a value as shaped as the layer's output."""
 
     def __init__(self, weight: Tensor, bias: nn.Parameter, axis: int) -> None:
         super().__init__()

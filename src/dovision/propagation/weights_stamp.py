@@ -18,7 +18,6 @@ import torch
 from torch import Tensor, nn
 
 from dovision.interfaces import Classifier
-from dovision.module_state import QuickGradient
 
 _ROW = 4096  # numbers that are weighted and summed at a time
 _BY_VALUE = (Number, str, bytes, type(None), np.generic, range, slice, PurePath, torch.device, torch.dtype)
@@ -59,7 +58,7 @@ def _settings(module: nn.Module, tensors: list[Tensor]) -> Iterator[object]:
     """Stand-ins for a module's own attributes and hooks; tensors among them are added to the list."""
     seen: dict[int, int] = {}
     for name, value in vars(module).items():
-        if name not in _OWN and not isinstance(value, QuickGradient):
+        if name not in _OWN:
             yield name, _content(value, tensors, seen)
     yield tuple(module._forward_hooks), tuple(module._forward_pre_hooks)
 
