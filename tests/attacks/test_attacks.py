@@ -234,20 +234,3 @@ def test_the_margin_loss_finds_its_way_out_of_a_saturated_softmax():
 
 def test_without_an_attack_there_is_no_epsilon():
     assert NoAttack().eps == ()
-
-
-@pytest.mark.parametrize(
-    ("make", "message"),
-    [
-        (lambda: FGSM(-1), r"eps must be in \[0, 1\] pixel units, got -1\."),
-        (lambda: FGSM(300), r"eps must be in \[0, 1\] pixel units, got 300\. .* such as \"8/255\""),
-        (lambda: FGSM(0.1, norm="linff"), "norm must be one of linf, l2, got 'linff'. Did you mean linf"),
-        (lambda: BIM(0.1, steps=0), "steps must be a whole number of at least 1, got 0"),
-        (lambda: BIM(0.1, steps=3, step_size=0), "step_size must be above 0, got 0"),
-        (lambda: PGD(0.1, steps=3, step_size="-1/255"), "step_size must be above 0, got '-1/255'"),
-        (lambda: PGD(0.1, steps=3, restarts=0), "restarts must be a whole number of at least 1, got 0"),
-    ],
-)
-def test_bad_arguments_are_named(make, message):
-    with pytest.raises(ValueError, match=message):
-        make()

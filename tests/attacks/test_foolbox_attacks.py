@@ -182,17 +182,3 @@ def test_without_foolbox_the_error_says_how_to_install_it(make, monkeypatch):
     monkeypatch.setitem(sys.modules, "foolbox", None)
     with pytest.raises(ImportError, match=r"needs foolbox .* Install it: pip install 'dovision\[attacks\]'"):
         make(0.5, steps=5)
-
-
-@pytest.mark.parametrize(
-    ("make", "message"),
-    [
-        (lambda: DeepFool(0.1, steps=5, candidates=1), "candidates must be at least 2, got 1"),
-        (lambda: DeepFool(0.1, steps=5, overshoot=-1), "overshoot must be at least 0, got -1"),
-        (lambda: CarliniWagner(0.1, steps=0), "steps must be a whole number of at least 1, got 0"),
-        (lambda: Boundary(0.1, steps=5, source_step=0), "source_step must be above 0, got 0"),
-    ],
-)
-def test_bad_arguments_are_named(make, message):
-    with pytest.raises(ValueError, match=message):
-        make()

@@ -39,10 +39,3 @@ def test_dlr_is_the_margin_by_the_distance_from_first_to_third_whatever_the_scal
 
 def test_dlr_of_equal_logits_is_zero():
     assert dlr(torch.ones(1, 3), torch.tensor([0]), MULTICLASS).item() == 0
-
-
-@pytest.mark.parametrize("task", [Task("multiclass", ("no", "yes")), MULTILABEL])
-def test_dlr_needs_a_third_class_to_compare_with(task):
-    message = rf"dlr needs a multiclass task of at least 3 classes, got a {task.kind} one of .*Take the loss margin"
-    with pytest.raises(ValueError, match=message):
-        dlr(LOGITS, torch.tensor([1, 0]), task)

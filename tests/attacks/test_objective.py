@@ -74,16 +74,3 @@ def test_a_targeted_attack_on_one_of_several_labels_makes_its_answer_wrong(multi
     label, task = multilabel_batch.label, multilabel_classifier.task
     attacked = PGD(0.5, steps=20, target="b")(multilabel_batch, multilabel_classifier, 0.5)
     assert objective.reached(multilabel_classifier(attacked), label, task).all()
-
-
-@pytest.mark.parametrize(
-    ("target", "message"),
-    [
-        ("dig", "target must be one of cat, dog, eel, got 'dig'. Did you mean dog"),
-        (3, r"target must be the name of a class or its number, 0 to 2, got 3\."),
-        (-1, "target must be a whole number of at least 0, got -1"),
-    ],
-)
-def test_a_target_that_is_no_class_is_named(target, message):
-    with pytest.raises(ValueError, match=message):
-        Objective(margin, target)(LOGITS, LABEL, MULTICLASS)

@@ -106,16 +106,3 @@ def test_windows_may_lie_anywhere_inside_the_image():
     assert inside.sum((1, 2, 3)).tolist() == [9, 9]
     assert inside[0, 0, :3, 4:7].all()
     assert inside[1, 0, -3:, -3:].all()
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({"queries": 0}, "queries must be a whole number of at least 1, got 0"),
-        ({"queries": 5, "area": 0}, "area must be above 0, got 0"),
-        ({"queries": 5, "area": 1.5}, r"area must be a number in \[0, 1\], got 1.5"),
-    ],
-)
-def test_bad_arguments_are_named(arguments, message):
-    with pytest.raises(ValueError, match=message):
-        Square(0.1, **arguments)

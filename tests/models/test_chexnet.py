@@ -126,21 +126,3 @@ def test_a_file_without_a_state_dict_is_named(tmp_path, content, got):
     torch.save(content, tmp_path / "a.pth")
     with pytest.raises(ValueError, match=f"a.pth must hold a dictionary with a state_dict, got {got}"):
         chexnet(str(tmp_path / "a.pth"), SHAPE, "multilabel", CHECKPOINT_LABELS)
-
-
-def test_a_file_that_is_not_there_is_named():
-    with pytest.raises(FileNotFoundError, match="there is no checkpoint nowhere.pth"):
-        chexnet("nowhere.pth", SHAPE, "multilabel", CHECKPOINT_LABELS)
-
-
-@pytest.mark.parametrize(
-    ("shape", "task", "message"),
-    [
-        (SHAPE, "multiclass", "task must be multilabel, got 'multiclass'"),
-        ((4, 64, 64), "multilabel", "1 or 3 channels"),
-        ((1, 28, 64), "multilabel", "height must be at least 32, got 28"),
-    ],
-)
-def test_what_it_cannot_take_is_refused(shape, task, message):
-    with pytest.raises(ValueError, match=message):
-        chexnet(None, shape, task, ["a", "b"])

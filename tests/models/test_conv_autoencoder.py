@@ -72,29 +72,3 @@ def test_without_activation_the_autoencoder_is_linear_and_its_code_takes_both_si
     torch.testing.assert_close(linear(a + b) - zero, linear(a) + linear(b) - 2 * zero, atol=1e-5, rtol=1e-4)
     assert (linear.encoder(a) < 0).any()
     assert not (ConvAutoencoder(**settings).encoder(a) < 0).any()
-
-
-@pytest.mark.parametrize(
-    ("changed", "message"),
-    [
-        ({"channels": [32, 16, 64]}, "must begin and end with the channels of the layer"),
-        ({"channels": [32, 32]}, "with the code between"),
-        ({"channels": [32, 0, 32]}, "must be a whole number of at least 1, got 0"),
-        ({"code": 3}, r"autoencoder.code must lie in \[1, 2\], got 3"),
-        ({"kernel_size": 2}, "kernel_size must be odd, got 2"),
-        ({"activation": "relus"}, r"autoencoder.activation must be one of .*Did you mean relu\?"),
-    ],
-)
-def test_settings_that_make_no_autoencoder_are_refused(changed, message):
-    with pytest.raises(ValueError, match=message):
-        ConvAutoencoder(**{**MNIST, **changed})
-
-
-def test_a_layer_that_does_not_exist_names_the_nearest(classifier):
-    with pytest.raises(ValueError, match=r"got 'relu_1'. Did you mean relu1"):
-        insert(classifier, ConvAutoencoder(**{**MNIST, "after": "relu_1"}), SHAPE)
-
-
-def test_a_layer_of_other_channels_says_how_many_it_has(classifier):
-    with pytest.raises(ValueError, match="with the 64 channels of layer 'relu2', got 32"):
-        insert(classifier, ConvAutoencoder(**{**MNIST, "after": "relu2"}), SHAPE)

@@ -29,8 +29,3 @@ def test_averaging_changes_nothing_on_28_pixels():
 def test_any_size_from_28_on_gives_a_logit_per_class(shape, classes):
     classifier = small_cnn(shape, "multilabel", [f"k{k}" for k in range(classes)], [0.5], [0.5])
     assert classifier(torch.rand(2, *shape)).shape == (2, classes)
-
-
-def test_a_smaller_image_is_refused_with_the_size_it_needs():
-    with pytest.raises(ValueError, match="height must be at least 28, got 8"):
-        small_cnn((1, 8, 28), "multiclass", DIGITS, [0.5], [0.5])

@@ -48,16 +48,6 @@ def test_classes_by_name_keep_their_part_of_the_head(monkeypatch):
         timm_model("resnet18", True, (3, 64, 64), "multiclass", ["goldfish", "cat"], None, None)
 
 
-def test_an_unknown_network_names_the_nearest():
-    with pytest.raises(ValueError, match=r"timm.list_models\(\), got 'resnet_18'. Did you mean resnet18"):
-        make("resnet_18")
-
-
-def test_a_network_without_weights_is_named():
-    with pytest.raises(ValueError, match="timm has no weights of coatnet_0_224.*model.pretrained=false"):
-        make("coatnet_0_224", pretrained=True)
-
-
 def test_weights_that_cannot_be_downloaded_name_their_place_and_the_remedy(monkeypatch):
     def refuse(*args, **kwargs):
         raise OSError("no network")

@@ -254,28 +254,6 @@ def test_no_edit_is_made_of_a_latent_that_is_not_active(of_tokens, monkeypatch):
     assert not {outcome.units.index(name) for name in silent} & set(done)
 
 
-@pytest.mark.parametrize(
-    ("changed", "message"),
-    [
-        ({"expansion": 3}, "autoencoder.expansion must be a whole number from 4 to 32, got 3"),
-        ({"k": 0}, "autoencoder.k must be a whole number from 1 to 128, got 0"),
-        ({"k": 129}, "autoencoder.k must be a whole number from 1 to 128, got 129"),
-        ({"dead_after": 0}, "autoencoder.dead_after must be a whole number of at least 1, got 0"),
-        ({"k_aux": 0}, "autoencoder.k_aux must be a whole number of at least 1, got 0"),
-        ({"auxiliary": -1.0}, "autoencoder.auxiliary must be at least 0"),
-        ({"layout": "NHTC"}, "autoencoder.layout must be one of NCHW, NHWC, NTC"),
-    ],
-)
-def test_settings_that_make_no_dictionary_are_refused(changed, message):
-    with pytest.raises(ValueError, match=message):
-        TopkSae(**{**RELU1, **changed})
-
-
-def test_a_layer_of_other_channels_is_refused(classifier):
-    with pytest.raises(ValueError, match="with the 64 channels of layer 'relu2', got 32"):
-        insert(classifier, TopkSae(**{**RELU1, "after": "relu2"}), SHAPE)
-
-
 def test_code_output_and_loss_are_those_of_overcomplete(monkeypatch):
     monkeypatch.setattr("matplotlib.cm.get_cmap", colormaps.__getitem__, raising=False)  # which Overcomplete still uses
     overcomplete = pytest.importorskip("overcomplete.sae", reason="Overcomplete is not installed")

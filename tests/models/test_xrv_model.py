@@ -84,36 +84,6 @@ def test_the_residual_network_says_the_same_and_a_label_without_operating_point_
     assert classifier.untrained == ("Lung Lesion",)
 
 
-@pytest.mark.parametrize("classes", [CLASSES, ["Pneumonia", ""], ["Pneumonia", "Lung Lesion"]])
-def test_a_class_without_a_trained_output_is_refused_with_the_reason(classes):
-    name = "resnet50-res512-all" if classes[1] == "Lung Lesion" else CHEX
-    size = 512 if classes[1] == "Lung Lesion" else 224
-    unknown = "Hernia, Fibrosis" if classes is CLASSES else classes[1]
-    with pytest.raises(ValueError, match=f"has no trained output for {unknown}: .* model.new_head=true"):
-        xrv_model(name, True, (1, size, size), "multilabel", classes)
-
-
-def test_classes_that_it_does_not_know_at_all_are_answered_by_those_that_it_does():
-    message = r"densenet121-res224-rsna knows none of the classes cat, dog; it knows Pneumonia, Lung Opacity\."
-    with pytest.raises(ValueError, match=message):
-        xrv_model("densenet121-res224-rsna", False, (1, 224, 224), "multilabel", ["cat", "dog"])
-
-
-@pytest.mark.parametrize(
-    ("name", "shape", "task", "message"),
-    [
-        (CHEX, (3, 224, 224), "multilabel", r"grey images of 224 x 224 pixels, got shape \[3, 224, 224\]"),
-        (CHEX, (1, 256, 256), "multilabel", r"Set dataset.shape=\[1,224,224\]"),
-        ("resnet50-res512-all", (1, 224, 224), "multilabel", "grey images of 512 x 512"),
-        ("densenet121-chex", (1, 224, 224), "multilabel", "Did you mean densenet121-res224-chex"),
-        (CHEX, (1, 224, 224), "multiclass", "must be multilabel"),
-    ],
-)
-def test_what_it_cannot_take_is_refused(name, shape, task, message):
-    with pytest.raises(ValueError, match=message):
-        xrv_model(name, False, shape, task, ["Pneumonia", "Edema"])
-
-
 def test_weights_that_cannot_be_downloaded_name_the_address_and_the_folder(monkeypatch, tmp_path):
     def refuse(*args, **kwargs):
         raise OSError("no network")

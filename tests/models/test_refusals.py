@@ -1,0 +1,126 @@
+"""Errors of models: the call, and what its message says."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import pytest
+
+from dovision.interfaces import Classifier
+from dovision.models.authors_mnist_cnn import authors_mnist_cnn
+from dovision.models.chexnet import chexnet
+from dovision.models.conv_autoencoder import ConvAutoencoder, insert
+from dovision.models.efficientnet_lite0 import efficientnet_lite0
+from dovision.models.small_cnn import small_cnn
+from dovision.models.timm_model import timm_model
+from dovision.models.topk_sae import TopkSae
+from dovision.models.torchvision_model import torchvision_model
+from dovision.models.xrv_model import xrv_model
+
+AB = ["a", "b"]
+COLOURED = (3, 64, 64)
+CHEX, RSNA, RESNET = "densenet121-res224-chex", "densenet121-res224-rsna", "resnet50-res512-all"
+
+
+@cache
+def small() -> Classifier:
+    return small_cnn((1, 28, 28), "multiclass", AB, [0.5], [0.5])
+
+
+def plain(make, height: int) -> Classifier:
+    return make((1, height, 28), "multiclass", AB, [0.5], [0.5])
+
+
+def torchvision(name: str, weights: str | None, classes: list[str]) -> Classifier:
+    return torchvision_model(name, weights, COLOURED, "multiclass", classes, None, None)
+
+
+def timm(name: str, pretrained: bool) -> Classifier:
+    pytest.importorskip("timm")
+    return timm_model(name, pretrained, COLOURED, "multiclass", AB, None, None)
+
+
+def xrv(
+    name: str, *classes: str, shape=(1, 224, 224), pretrained: bool = False, task: str = "multilabel"
+) -> Classifier:
+    pytest.importorskip("torchxrayvision")
+    return xrv_model(name, pretrained, shape, task, list(classes))
+
+
+def lite0() -> Classifier:
+    pytest.importorskip("timm")
+    return efficientnet_lite0(False, (2, 224, 224), "multiclass", AB)
+
+
+def conv(**changed: object) -> ConvAutoencoder:
+    return ConvAutoencoder(**({"after": "relu1", "channels": [32, 16, 64, 32], "code": 1, "kernel_size": 1} | changed))
+
+
+def topk(**changed: object) -> TopkSae:
+    return TopkSae(**({"after": "relu1", "channels": 32, "expansion": 4, "k": 4, "dead_after": 100} | changed))
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: plain(small_cnn, 8), "height must be at least 28, got 8"),
+        (lambda: plain(authors_mnist_cnn, 9), "height must be at least 10, got 9"),
+        (
+            lambda: torchvision("resnet_18", None, AB),
+            "model.name must be one of .* got 'resnet_18'. Did you mean resnet18",
+        ),
+        (lambda: torchvision("resnet18", "imagenet", AB), "DEFAULT, IMAGENET1K_V1, got 'imagenet'"),
+        (
+            lambda: torchvision("resnet18", "DEFAULT", ["tench", "cat"]),
+            "IMAGENET1K_V1 of resnet18, got 'cat'.*new_head=true",
+        ),
+        (lambda: timm("resnet_18", False), r"timm.list_models\(\), got 'resnet_18'. Did you mean resnet18"),
+        (lambda: timm("coatnet_0_224", True), "timm has no weights of coatnet_0_224.*model.pretrained=false"),
+        (lambda: lite0(), "efficientnet_lite0 takes images of 1 or 3 channels"),
+        (lambda: chexnet(None, COLOURED, "multiclass", AB), "task must be multilabel, got 'multiclass'"),
+        (
+            lambda: chexnet(None, (4, 64, 64), "multilabel", AB),
+            r"chexnet takes images of 1 or 3 channels, got shape \[4, ",
+        ),
+        (lambda: chexnet(None, (1, 28, 64), "multilabel", AB), "height must be at least 32, got 28"),
+        (
+            lambda: xrv(CHEX, "Edema", shape=(3, 224, 224)),
+            r"grey images of 224 x 224 pixels, got shape \[3, 224, 224\]",
+        ),
+        (lambda: xrv(CHEX, "Edema", shape=(1, 256, 256)), r"Set dataset.shape=\[1,224,224\]"),
+        (lambda: xrv(RESNET, "Edema"), "grey images of 512 x 512"),
+        (lambda: xrv("densenet121-chex", "Edema"), "Did you mean densenet121-res224-chex"),
+        (lambda: xrv(CHEX, "Edema", task="multiclass"), "must be multilabel"),
+        (lambda: xrv(RSNA, "cat", "dog"), "knows none of the classes cat, dog; it knows Pneumonia, Lung Opacity"),
+        (lambda: xrv(CHEX, "Edema", "Hernia", "Fibrosis", pretrained=True), "no trained output for Hernia, Fibrosis: "),
+        (lambda: xrv(CHEX, "Edema", "", pretrained=True), "no trained output for : .* model.new_head=true"),
+        (
+            lambda: xrv(RESNET, "Edema", "Lung Lesion", shape=(1, 512, 512), pretrained=True),
+            "no trained output for Lung Lesion: .* model.new_head=true",
+        ),
+        (lambda: conv(channels=[32, 16, 64]), "must begin and end with the channels of the layer"),
+        (lambda: conv(channels=[32, 32]), "with the code between"),
+        (lambda: conv(channels=[32, 0, 32]), "must be a whole number of at least 1, got 0"),
+        (lambda: conv(code=3), r"autoencoder.code must lie in \[1, 2\], got 3"),
+        (lambda: conv(kernel_size=2), "kernel_size must be odd, got 2"),
+        (lambda: conv(activation="relus"), r"autoencoder.activation must be one of .*Did you mean relu\?"),
+        (lambda: insert(small(), conv(after="relu_1"), (1, 28, 28)), "got 'relu_1'. Did you mean relu1"),
+        (lambda: insert(small(), conv(after="relu2"), (1, 28, 28)), "with the 64 channels of layer 'relu2', got 32"),
+        (lambda: topk(expansion=3), "autoencoder.expansion must be a whole number from 4 to 32, got 3"),
+        (lambda: topk(k=0), "autoencoder.k must be a whole number from 1 to 128, got 0"),
+        (lambda: topk(k=129), "autoencoder.k must be a whole number from 1 to 128, got 129"),
+        (lambda: topk(dead_after=0), "autoencoder.dead_after must be a whole number of at least 1, got 0"),
+        (lambda: topk(k_aux=0), "autoencoder.k_aux must be a whole number of at least 1, got 0"),
+        (lambda: topk(auxiliary=-1.0), "autoencoder.auxiliary must be at least 0"),
+        (lambda: topk(layout="NHTC"), "autoencoder.layout must be one of NCHW, NHWC, NTC"),
+        (lambda: insert(small(), topk(after="relu2"), (1, 28, 28)), "with the 64 channels of layer 'relu2', got 32"),
+    ],
+)
+def test_it_is_refused(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+def test_a_file_that_is_not_there_is_named():
+    with pytest.raises(FileNotFoundError, match="there is no checkpoint nowhere.pth"):
+        chexnet("nowhere.pth", COLOURED, "multilabel", ["Mass"])
