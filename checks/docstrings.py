@@ -67,10 +67,10 @@ def methods(found: object) -> Iterator[tuple[str, object]]:
 
 
 def failures(name: str) -> str:
-    """What the examples of a public name print instead of what they should; empty if they run as shown."""
+    """What the examples of a public name print instead of what they should; empty if they run as shown, with `dv`."""
     printed: list[str] = []
     runner = doctest.DocTestRunner(verbose=False, optionflags=doctest.ELLIPSIS)
-    for each in doctest.DocTestFinder(recurse=False).find(public()[name], name, globs={}):
+    for each in doctest.DocTestFinder(recurse=False).find(public()[name], name, globs={"dv": dovision}):
         runner.run(each, out=printed.append)
     return "".join(printed)
 

@@ -25,7 +25,7 @@ API = {  # packages below dovision, in the order of the reference, and the title
     "types": "Types",
 }
 LEADS = {
-    "api": """All names below are attributes of `dovision`, imported as `dv`: `dv.PixelGrid(7, 7)`.
+    "api": """All names below are attributes of `dovision`; examples begin after `import dovision as dv`.
 `dv.component(group, name)` makes any component with the settings of its yaml file.""",
     "configuration": """Each file of `conf/` as it stands: the first comment says what the component is, the others
 what a key is and in which unit. `group=component` chooses a file, `group.key=value` overrides a key.""",

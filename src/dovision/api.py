@@ -48,7 +48,6 @@ def wrap(
 
     Example:
         >>> import torch
-        >>> import dovision as dv
         >>> network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 2))
         >>> classifier = dv.wrap(network, ["dark", "bright"], mean=[0.5], std=[0.25], shape=(1, 8, 8))
         >>> classifier(torch.rand(5, 1, 8, 8)).shape
@@ -80,7 +79,6 @@ def to_batch(images: Image.Image | Sequence[Image.Image], size: int | tuple[int,
 
     Example:
         >>> from PIL import Image
-        >>> import dovision as dv
         >>> dv.to_batch([Image.new("L", (40, 30)), Image.new("RGB", (20, 20))], size=16).shape
         torch.Size([2, 3, 16, 16])
     """

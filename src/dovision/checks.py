@@ -327,13 +327,6 @@ def epsilons(value: float | str | Sequence[float | str], norm: str) -> tuple[flo
     return parsed
 
 
-def single_epsilon(values: Sequence[float]) -> float:
-    """Return the epsilon of an attack that has a single one."""
-    if len(values) != 1:
-        raise ValueError(f"eps must be one of the attack's, {', '.join(f'{eps:g}' for eps in values)}, got None.")
-    return values[0]
-
-
 def plain_value(name: str, value: object) -> object:
     """Return `value` if it is made of dict, list, str, int, float, bool and None only."""
     if isinstance(value, Mapping):

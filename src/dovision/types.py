@@ -37,7 +37,6 @@ class Box(NamedTuple):
     """Rows top <= r < bottom and columns left <= c < right of an image or a feature map.
 
     Example:
-        >>> import dovision as dv
         >>> box = dv.Box(top=1, left=2, bottom=4, right=8)
         >>> box.height, box.width, box.area
         (3, 6, 18)
@@ -114,7 +113,6 @@ class Batch(NamedTuple):
     """Images and what is known of each; one item of a dataset is a Batch without the leading axis.
 
     Example:
-        >>> import dovision as dv
         >>> classifier, digits = dv.example()
         >>> digits.rows(slice(0, 3)).image.shape
         torch.Size([3, 1, 8, 8])
@@ -155,7 +153,6 @@ class Task:
         ValueError: there are too few classes, or two of one name; the thresholds are not one for each label.
 
     Example:
-        >>> import dovision as dv
         >>> task = dv.Task("multiclass", ("cat", "dog"))
         >>> task.number_of("dog"), task.multilabel
         (1, False)

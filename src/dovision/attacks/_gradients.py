@@ -11,11 +11,6 @@ from dovision.module_state import differentiable
 from dovision.types import Batch
 
 
-def input_gradient(image: Tensor, label: Tensor, classifier: Classifier, loss: Loss) -> Tensor:
-    """Gradient of each image's own loss with respect to its pixels, shape (B, C, H, W)."""
-    return logits_and_gradient(image, label, classifier, loss)[1]
-
-
 def logits_and_gradient(image: Tensor, label: Tensor, classifier: Classifier, loss: Loss) -> tuple[Tensor, Tensor]:
     """Logits, shape (B, K), and the gradient of each image's own loss, shape (B, C, H, W).
 
@@ -39,6 +34,6 @@ def dead_gradients(batch: Batch, classifier: Classifier) -> Tensor:
     """
     with differentiable(classifier):
         image, label, *_ = batch.detached()
-        gradient = input_gradient(image, label, classifier, task_loss)
+        _, gradient = logits_and_gradient(image, label, classifier, task_loss)
     dead = (gradient == 0) | ~gradient.isfinite()
     return dead.flatten(1).float().mean(1)

@@ -8,14 +8,14 @@ import torch
 from torch import Tensor
 
 from dovision.attacks._lp_ball import Ball, column
-from dovision.attacks._objective import Objective
+from dovision.attacks._objective import ObjectiveAttack
 from dovision.attacks.losses import margin
 from dovision.functional.norms import size
-from dovision.interfaces import Attack, Classifier
-from dovision.types import Batch, Epsilons, Shape
+from dovision.interfaces import Classifier
+from dovision.types import Batch, Epsilons
 
 
-class NearestAttack(Attack):
+class NearestAttack(ObjectiveAttack):
     """Nearest image that reaches the aim, if it lies within the budget; else that image clipped to the budget.
 
     An image of which the aim is reached already, or for which nothing is found, stays as it is.
@@ -26,11 +26,7 @@ class NearestAttack(Attack):
     """
 
     def __init__(self, eps: Epsilons, norm: str, target: int | str | None) -> None:
-        super().__init__(eps, norm)
-        self.objective = Objective(margin, target)
-
-    def check(self, classifier: Classifier, shape: Shape) -> None:
-        self.objective.check(classifier.task)
+        super().__init__(eps, norm, margin, target)
 
     @abstractmethod
     def nearest(self, batch: Batch, classifier: Classifier, eps: float) -> Tensor:
@@ -46,8 +42,3 @@ class NearestAttack(Attack):
         budgeted = torch.where(column(within), nearest, Ball(wanting.image, eps, self.norm).project(nearest))
         reached = self.reached(nearest, wanting, classifier)
         return batch.image.index_copy(0, rows, torch.where(column(reached), budgeted, wanting.image))
-
-    @torch.no_grad()
-    def reached(self, image: Tensor, batch: Batch, classifier: Classifier) -> Tensor:
-        """Return whether images, shape (B, C, H, W), of a batch's labels are answered as wanted; shape (B,) bool."""
-        return self.objective.reached(classifier(image), batch.label, classifier.task)

@@ -10,8 +10,8 @@ from torch import Tensor
 from dovision import checks
 from dovision.attacks._lp_ball import column
 from dovision.attacks.losses import Loss, leads
-from dovision.interfaces import Classifier
-from dovision.types import Batch, Task
+from dovision.interfaces import Attack, Classifier
+from dovision.types import Batch, Epsilons, Shape, Task
 
 
 class Objective:
@@ -70,6 +70,28 @@ class Objective:
         alone = torch.full_like(label, torch.nan, dtype=torch.float32)
         alone[:, chosen] = label[:, chosen].float()
         return alone
+
+
+class ObjectiveAttack(Attack):
+    """An attack that raises an objective.
+
+    Args:
+        eps, norm: as of Attack.
+        loss: what is raised.
+        target: a class, name or number, as of `Objective`; None for any wrong answer.
+    """
+
+    def __init__(self, eps: Epsilons, norm: str, loss: Loss, target: int | str | None) -> None:
+        super().__init__(eps, norm)
+        self.objective = Objective(loss, target)
+
+    def check(self, classifier: Classifier, shape: Shape) -> None:
+        self.objective.check(classifier.task)
+
+    @torch.no_grad()
+    def reached(self, image: Tensor, batch: Batch, classifier: Classifier) -> Tensor:
+        """Return whether images, shape (B, C, H, W), of a batch's labels are answered as wanted; shape (B,) bool."""
+        return self.objective.reached(classifier(image), batch.label, classifier.task)
 
 
 class Candidates(NamedTuple):

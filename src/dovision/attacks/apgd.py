@@ -31,7 +31,6 @@ class APGD(PGD):
     Source: arXiv:2003.01690, algorithm 1; the attack that AutoAttack begins with.
 
     Example:
-        >>> import dovision as dv
         >>> classifier, digits = dv.example()
         >>> attacked = dv.APGD(eps="8/255", steps=5)(digits, classifier)
         >>> attacked.shape

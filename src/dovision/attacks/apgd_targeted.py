@@ -29,7 +29,6 @@ class TargetedAPGD(APGD):
     Source: arXiv:2003.01690, equation 7; the attack APGD-T of AutoAttack.
 
     Example:
-        >>> import dovision as dv
         >>> classifier, digits = dv.example()
         >>> attacked = dv.TargetedAPGD(eps="8/255", steps=5, targets=2)(digits, classifier)
         >>> attacked.shape

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
-from dovision.attacks._objective import Objective
+from dovision.attacks._objective import ObjectiveAttack
 from dovision.attacks.apgd import APGD
 from dovision.attacks.apgd_targeted import TargetedAPGD
 from dovision.attacks.fab import FAB
 from dovision.attacks.losses import margin
 from dovision.attacks.square import Square
-from dovision.interfaces import Attack, Classifier
+from dovision.interfaces import Classifier
 from dovision.types import Batch, Epsilons
 
 
-class AutoAttack(Attack):
+class AutoAttack(ObjectiveAttack):
     """APGD on the loss of the task, targeted APGD, targeted FAB and Square, each on what still stands.
 
     An image that stands against all of them, or is wrong when clean, stays as it is. With the defaults it is the
@@ -31,7 +30,6 @@ class AutoAttack(Attack):
     Source: arXiv:2003.01690.
 
     Example:
-        >>> import dovision as dv
         >>> classifier, digits = dv.example()
         >>> attacked = dv.AutoAttack(eps="8/255", steps=3, targets=2, queries=20)(digits, classifier)
         >>> attacked.shape
@@ -47,8 +45,7 @@ class AutoAttack(Attack):
         norm: str = "linf",
         seed: int = 0,
     ) -> None:
-        super().__init__(eps, norm)
-        self.objective = Objective(margin, None)
+        super().__init__(eps, norm, margin, None)
         self.apgd = APGD(eps, steps, norm=norm, seed=seed)
         self.targeted = TargetedAPGD(eps, steps, targets, norm=norm, seed=seed)
         self.fab = FAB(eps, steps, targets, norm=norm, seed=seed)
@@ -59,18 +56,14 @@ class AutoAttack(Attack):
         return 1 + self.apgd.steps + sum(of_others) + 1 + 4  # the clean image, and what each attack has made of it
 
     def run(self, batch: Batch, classifier: Classifier, eps: float) -> Tensor:
-        image, reached = batch.image, self._reached(batch, classifier)
+        image, reached = batch.image, self.reached(batch.image, batch, classifier)
         for attack in (self.apgd, self.targeted, self.fab, self.square):
             rows = (~reached).nonzero().squeeze(1)
             if len(rows) == 0:
                 break
             standing = batch.rows(rows)
             attacked = attack.run(standing, classifier, eps)
-            beaten = self._reached(standing._replace(image=attacked), classifier)
+            beaten = self.reached(attacked, standing, classifier)
             image = image.index_copy(0, rows[beaten], attacked[beaten])
             reached = reached.index_fill(0, rows[beaten], True)
         return image
-
-    @torch.no_grad()
-    def _reached(self, batch: Batch, classifier: Classifier) -> Tensor:
-        return self.objective.reached(classifier(batch.image), batch.label, classifier.task)

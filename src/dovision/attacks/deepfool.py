@@ -28,7 +28,6 @@ class DeepFool(NearestAttack):
     Source: Moosavi-Dezfooli, Fawzi and Frossard, arXiv:1511.04599.
 
     Example:
-        >>> import dovision as dv
         >>> classifier, digits = dv.example()
         >>> attacked = dv.DeepFool(eps="8/255", steps=5)(digits, classifier)
         >>> attacked.shape

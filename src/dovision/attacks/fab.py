@@ -35,7 +35,6 @@ class FAB(NearestAttack):
     Source: Croce and Hein, arXiv:1907.02044; with 9 targets FAB-T of arXiv:2003.01690.
 
     Example:
-        >>> import dovision as dv
         >>> classifier, digits = dv.example()
         >>> attacked = dv.FAB(eps="8/255", steps=3, targets=2)(digits, classifier)
         >>> attacked.shape

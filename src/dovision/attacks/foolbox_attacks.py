@@ -55,7 +55,6 @@ class CarliniWagner(FoolboxAttack):
     Source: arXiv:1608.04644.
 
     Example:
-        >>> import dovision as dv
         >>> classifier, digits = dv.example()
         >>> attacked = dv.CarliniWagner(eps=0.5, steps=5, searches=2)(digits, classifier)
         >>> attacked.shape
@@ -104,7 +103,6 @@ class Boundary(FoolboxAttack):
     Source: arXiv:1712.04248.
 
     Example:
-        >>> import dovision as dv
         >>> classifier, digits = dv.example()
         >>> attacked = dv.Boundary(eps=0.5, steps=10)(digits, classifier)
         >>> attacked.shape

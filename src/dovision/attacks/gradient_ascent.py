@@ -6,15 +6,15 @@ import torch
 from torch import Tensor
 
 from dovision import checks
-from dovision.attacks._gradients import input_gradient
+from dovision.attacks._gradients import logits_and_gradient
 from dovision.attacks._lp_ball import Ball, column, scaled_to_one
-from dovision.attacks._objective import Objective, classify
+from dovision.attacks._objective import ObjectiveAttack, classify
 from dovision.attacks.losses import Loss, task_loss
-from dovision.interfaces import Attack, Classifier
-from dovision.types import Batch, Epsilons, Shape
+from dovision.interfaces import Classifier
+from dovision.types import Batch, Epsilons
 
 
-class BIM(Attack):
+class BIM(ObjectiveAttack):
     """The basic iterative method: steps of steepest ascent from the image itself, each brought back into the budget.
 
     Args:
@@ -27,7 +27,6 @@ class BIM(Attack):
     Source: arXiv:1607.02533; the step rule is that of arXiv:1706.06083, appendix.
 
     Example:
-        >>> import dovision as dv
         >>> classifier, digits = dv.example()
         >>> attacked = dv.BIM(eps="8/255", steps=5)(digits, classifier)
         >>> attacked.shape
@@ -46,13 +45,9 @@ class BIM(Attack):
         loss: Loss = task_loss,
         target: int | str | None = None,
     ) -> None:
-        super().__init__(eps, norm)
-        self.objective = Objective(loss, target)
+        super().__init__(eps, norm, loss, target)
         self.steps = checks.positive_int("steps", steps)
         self.step_size = None if step_size is None else checks.positive("step_size", step_size)
-
-    def check(self, classifier: Classifier, shape: Shape) -> None:
-        self.objective.check(classifier.task)
 
     def run(self, batch: Batch, classifier: Classifier, eps: float) -> Tensor:
         return self.climb(batch.image, Ball(batch.image, eps, self.norm), batch, classifier)
@@ -62,7 +57,7 @@ class BIM(Attack):
         step_size = self.reach * ball.eps / self.steps if self.step_size is None else self.step_size
         image, direction = start, torch.zeros_like(start)
         for _ in range(self.steps):
-            gradient = input_gradient(image, batch.label, classifier, self.objective)
+            _, gradient = logits_and_gradient(image, batch.label, classifier, self.objective)
             direction = self.momentum * direction + of_length_one(gradient) if self.momentum else gradient
             image = ball.project(image + step_size * ball.steepest(direction))
         return image
@@ -78,7 +73,6 @@ class FGSM(BIM):
     Source: arXiv:1412.6572.
 
     Example:
-        >>> import dovision as dv
         >>> classifier, digits = dv.example()
         >>> attacked = dv.FGSM(eps="8/255")(digits, classifier)
         >>> attacked.shape
@@ -104,7 +98,6 @@ class MIFGSM(BIM):
     Source: arXiv:1710.06081.
 
     Example:
-        >>> import dovision as dv
         >>> classifier, digits = dv.example()
         >>> attacked = dv.MIFGSM(eps="8/255", steps=5)(digits, classifier)
         >>> attacked.shape
@@ -140,7 +133,6 @@ class PGD(BIM):
     Source: arXiv:1706.06083.
 
     Example:
-        >>> import dovision as dv
         >>> classifier, digits = dv.example()
         >>> attacked = dv.PGD(eps="8/255", steps=5)(digits, classifier)
         >>> round(float(255 * (attacked - digits.image).abs().max()), 3)

@@ -24,7 +24,6 @@ def task_loss(logits: Tensor, label: Tensor, task: Task) -> Tensor:
 
     Example:
         >>> import torch
-        >>> import dovision as dv
         >>> dv.task_loss(torch.zeros(1, 4), torch.tensor([0]), dv.Task("multiclass", ("a", "b", "c", "d")))
         tensor([1.3863])
     """
@@ -46,7 +45,6 @@ def margin(logits: Tensor, label: Tensor, task: Task) -> Tensor:
 
     Example:
         >>> import torch
-        >>> import dovision as dv
         >>> dv.margin(torch.tensor([[2.0, 1.0, 0.0]]), torch.tensor([0]), dv.Task("multiclass", ("a", "b", "c")))
         tensor([-1.])
     """
@@ -71,7 +69,6 @@ def dlr(logits: Tensor, label: Tensor, task: Task) -> Tensor:
 
     Example:
         >>> import torch
-        >>> import dovision as dv
         >>> dv.dlr(torch.tensor([[2.0, 1.0, 0.0, 0.0]]), torch.tensor([0]), dv.Task("multiclass", ("a", "b", "c", "d")))
         tensor([-0.5000])
     """

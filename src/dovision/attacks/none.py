@@ -12,7 +12,6 @@ class NoAttack(Attack):
     """The clean condition alone: no epsilon, and every image as it is.
 
     Example:
-        >>> import dovision as dv
         >>> dv.NoAttack().eps
         ()
     """

@@ -23,7 +23,6 @@ class RandomSign(Attack):
         seed: of the tosses; they depend on (seed, sample) alone.
 
     Example:
-        >>> import dovision as dv
         >>> classifier, digits = dv.example()
         >>> attacked = dv.RandomSign(eps="8/255", seed=0)(digits, classifier)
         >>> attacked.shape

@@ -39,7 +39,6 @@ class Replay(Attack):
 
     Example:
         >>> import tempfile
-        >>> import dovision as dv
         >>> classifier, digits = dv.example()
         >>> folder = tempfile.mkdtemp()
         >>> stored = dv.attack(classifier, digits, dv.FGSM(eps="8/255"), folder=folder)
@@ -51,7 +50,7 @@ class Replay(Attack):
         for name, value in (("run", run), ("attack", attack)):
             checks.instance(name, value, str, "text, a run directory and the name of its attack")
         self.folder = Path(run) / ATTACKED_FOLDER / paths.file_name("attack", attack)
-        stored = _facts(self.folder)
+        stored = _read_stored(self.folder)
         super().__init__(stored["eps"] if eps is None else eps, stored["norm"])
         missing = [wanted for wanted in self.eps if wanted not in stored["eps"]]
         if missing:
@@ -110,7 +109,7 @@ def adversarial_path(folder: Path, eps: float) -> Path:
     return folder / f"eps={eps:g}.npy"
 
 
-def _facts(folder: Path) -> dict[str, Any]:
+def _read_stored(folder: Path) -> dict[str, Any]:
     try:
         stored = read_json(folder / FACTS)
     except FileNotFoundError as error:

@@ -7,11 +7,11 @@ from torch import Tensor
 
 from dovision import checks
 from dovision.attacks._lp_ball import Ball
-from dovision.attacks._objective import Objective, classify
+from dovision.attacks._objective import ObjectiveAttack, classify
 from dovision.attacks.losses import Loss, margin
 from dovision.functional.rng import as_signs, uniform
-from dovision.interfaces import Attack, Classifier
-from dovision.types import Batch, Epsilons, Shape
+from dovision.interfaces import Classifier
+from dovision.types import Batch, Epsilons
 
 # Queries out of 10,000 at which the area of the squares is halved.
 HALVED_AT = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
@@ -19,7 +19,7 @@ HALVED_AT = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
 DRAWS = 5  # numbers that a step needs, besides one a channel
 
 
-class Square(Attack):
+class Square(ObjectiveAttack):
     """Squares at random places, kept if they raise the loss; no gradient is used.
 
     An image is done once its aim is reached, so that easy ones cost few queries.
@@ -34,7 +34,6 @@ class Square(Attack):
     Source: arXiv:1912.00049.
 
     Example:
-        >>> import dovision as dv
         >>> classifier, digits = dv.example()
         >>> attacked = dv.Square(eps="8/255", queries=20)(digits, classifier)
         >>> attacked.shape
@@ -51,14 +50,10 @@ class Square(Attack):
         target: int | str | None = None,
         seed: int = 0,
     ) -> None:
-        super().__init__(eps, norm)
-        self.objective = Objective(loss, target)
+        super().__init__(eps, norm, loss, target)
         self.max_queries = checks.positive_int("queries", queries)
         self.area = checks.within("area", checks.positive("area", area), 0, 1)
         self.seed = checks.seed(seed)
-
-    def check(self, classifier: Classifier, shape: Shape) -> None:
-        self.objective.check(classifier.task)
 
     def most_queries(self, classes: int) -> int:
         return self.max_queries

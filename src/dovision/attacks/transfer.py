@@ -19,7 +19,6 @@ class Transfer(Attack):
     Source: Papernot et al., arXiv:1605.07277.
 
     Example:
-        >>> import dovision as dv
         >>> classifier, digits = dv.example()
         >>> attack = dv.Transfer(dv.FGSM(eps="8/255"), source=classifier)
         >>> attack(digits, classifier).shape

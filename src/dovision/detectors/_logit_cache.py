@@ -13,14 +13,14 @@ from dovision.interfaces import Classifier
 from dovision.propagation.weights_stamp import weights_stamp
 
 _T = TypeVar("_T")
-_KNOWN = WeakTensorKeyDictionary()  # by images, then by what was asked
+_RESULTS = WeakTensorKeyDictionary()  # by images, then by what was asked
 
 
 def cached(image: Tensor, key: Hashable, compute: Callable[[], _T]) -> _T:
     """Result of `compute`, from memory where it was computed under this key, for these very images, before."""
-    if image not in _KNOWN:
-        _KNOWN[image] = {}
-    results: dict[Hashable, Any] = _KNOWN[image]
+    if image not in _RESULTS:
+        _RESULTS[image] = {}
+    results: dict[Hashable, Any] = _RESULTS[image]
     key = (image._version, key)
     if key not in results:
         results[key] = compute()

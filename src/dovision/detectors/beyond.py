@@ -30,7 +30,6 @@ class BEYOND(Detector):
     Source: He, Yang, Chen, Xu and Ho, ICML 2024, arXiv:2209.00005.
 
     Example:
-        >>> import dovision as dv
         >>> classifier, digits = dv.example()
         >>> detector = dv.BEYOND(dv.Transform({"bits": dv.BitDepth(1), "median": dv.MedianFilter(2)}))
         >>> detector.read(digits, classifier, None).shape

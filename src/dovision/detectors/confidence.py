@@ -70,7 +70,6 @@ class MaxSoftmax(_Confidence):
     Source: Hendrycks and Gimpel, arXiv:1610.02136; not the inverted one.
 
     Example:
-        >>> import dovision as dv
         >>> classifier, digits = dv.example()
         >>> detector = dv.MaxSoftmax()
         >>> detector.score(detector.read(digits, classifier, None)).shape
@@ -94,7 +93,6 @@ class Margin(_Confidence):
     label that is least sure.
 
     Example:
-        >>> import dovision as dv
         >>> classifier, digits = dv.example()
         >>> detector = dv.Margin()
         >>> detector.score(detector.read(digits, classifier, None)).shape
@@ -110,7 +108,6 @@ class Entropy(_Confidence):
     Multilabel: the sum of the labels' entropies, which is that of the combination of labels.
 
     Example:
-        >>> import dovision as dv
         >>> classifier, digits = dv.example()
         >>> detector = dv.Entropy()
         >>> detector.score(detector.read(digits, classifier, None)).shape
@@ -135,7 +132,6 @@ class ODIN(Detector):
     Source: Liang, Li and Srikant, ICLR 2018, arXiv:1706.02690, there for images of other classes.
 
     Example:
-        >>> import dovision as dv
         >>> classifier, digits = dv.example()
         >>> detector = dv.ODIN(temperatures=[1.0, 10.0], steps=[0.0, "1/255"])
         >>> detector.read(digits, classifier, None).shape

@@ -25,7 +25,6 @@ class LogOddsEffect(Detector):
         interventions: by name, such as {"transform": Transform({"median3": MedianFilter(3)})}.
 
     Example:
-        >>> import dovision as dv
         >>> classifier, digits = dv.example()
         >>> detector = dv.component("detector", "log_odds_effect")
         >>> detector.score(detector.read(digits, classifier, None)).shape
@@ -68,7 +67,6 @@ class EffectConsistency(LogOddsEffect):
     arXiv:1704.01155; trees under constraints, Ke et al., NeurIPS 2017.
 
     Example:
-        >>> import dovision as dv
         >>> classifier, digits = dv.example()
         >>> detector = dv.component("detector", "effect_consistency")
         >>> features = detector.read(digits, classifier, None)
@@ -111,7 +109,7 @@ class EffectConsistency(LogOddsEffect):
         reads = []
         for intervention, outcome in zip(self.profile.interventions.values(), outcomes, strict=True):
             loss = log_odds_loss(outcome.treated, outcome.control, predicted, classifier.task)
-            if _lies_in_image(intervention, shape, sample):
+            if intervention.site == INPUT and intervention.on_image(shape, 0, sample) is not None:  # units have a place
                 reads.append(loss.sort(1, descending=True).values)
             else:
                 reads += [probability_distance(outcome.treated, outcome.control, classifier.task), loss]
@@ -147,8 +145,3 @@ def probability_distance(treated: Tensor, control: Tensor, task: Task) -> Tensor
     Args: as of `log_odds_loss`.
     """
     return (task.probability(treated) - task.probability(control).unsqueeze(1)).abs().sum(2)
-
-
-def _lies_in_image(intervention: Intervention, shape: tuple[int, ...], sample: int) -> bool:
-    """Return whether units of an intervention on images of this shape have a place in the image."""
-    return intervention.site == INPUT and intervention.on_image(shape, 0, sample) is not None

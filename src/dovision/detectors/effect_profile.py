@@ -26,7 +26,6 @@ class EffectProfile(Detector):
     Source: the idea, arXiv:1902.03380; the distance with a shrunk covariance, Ledoit and Wolf, 2004.
 
     Example:
-        >>> import dovision as dv
         >>> classifier, digits = dv.example()
         >>> detector = dv.component("detector", "effect_profile")
         >>> features = detector.read(digits, classifier, None)

@@ -21,7 +21,31 @@ from dovision.types import Batch, Shape
 LEARNED = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
 
 
-class MahalanobisFeatures(Detector):
+class _BestCandidate(Detector):
+    """A logistic regression on the features of layers, read for several candidates of a setting; the fit picks one."""
+
+    supervised = True
+    setting: str  # name of what is chosen
+    candidates: Sequence[float]  # its values
+    chosen: int  # number of the one that is picked
+    layers: LayerFeatures
+    regression: Regression
+
+    def check(self, classifier: Classifier, shape: Shape) -> None:
+        self.layers.check(classifier, shape)
+
+    def fit_features(self, clean: Tensor, attacked: Tensor) -> None:
+        self.chosen, self.regression = fit_best_regression(*(self._by_candidate(rows) for rows in (clean, attacked)))
+        self.tuned = {self.setting: self.candidates[self.chosen]}
+
+    def score_features(self, features: Tensor) -> Tensor:
+        return self.regression.logit(self._by_candidate(features)[:, self.chosen])
+
+    def _by_candidate(self, features: Tensor) -> Tensor:
+        return features.reshape(len(features), len(self.candidates), -1)
+
+
+class MahalanobisFeatures(_BestCandidate):
     """Log-odds of attacked, by a logistic regression on each layer's squared distance to the nearest class.
 
     Each layer has a Gaussian a class, of one covariance, fitted to clean images with the class that the classifier
@@ -37,7 +61,6 @@ class MahalanobisFeatures(Detector):
     their covariance is not shrunk.
 
     Example:
-        >>> import dovision as dv
         >>> classifier, digits = dv.example()
         >>> detector = dv.MahalanobisFeatures(layers=["relu"], steps=[0.0])
         >>> detector.prepare([digits], classifier, None)
@@ -45,19 +68,15 @@ class MahalanobisFeatures(Detector):
         torch.Size([8, 1])
     """
 
-    supervised = True
+    setting = "step"
     gaussians: tuple[Gaussians, ...]
-    step: int  # the number of the chosen one
-    regression: Regression
 
     def __init__(self, layers: Sequence[str] | None, steps: Sequence[float | str]) -> None:
         self.layers = LayerFeatures(layers, cells=1)
         self.steps = [checks.at_least("steps", checks.number("steps", step), 0) for step in steps]
         if not self.steps:
             raise ValueError("steps must be one or several, got none. Give [0] for no step.")
-
-    def check(self, classifier: Classifier, shape: Shape) -> None:
-        self.layers.check(classifier, shape)
+        self.candidates = self.steps
 
     def prepare_features(
         self, clean: Iterable[Batch], classifier: Classifier, with_autoencoder: Classifier | None
@@ -78,16 +97,6 @@ class MahalanobisFeatures(Detector):
         read = (self._stepped(batch.image, classifier, step, uphill) for step in self.steps)
         return torch.stack([distance for distances in read for distance in distances], 1)
 
-    def fit_features(self, clean: Tensor, attacked: Tensor) -> None:
-        self.step, self.regression = fit_best_regression(*(self._by_step(rows) for rows in (clean, attacked)))
-        self.tuned = {"step": self.steps[self.step]}
-
-    def score_features(self, features: Tensor) -> Tensor:
-        return self.regression.logit(self._by_step(features)[:, self.step])
-
-    def _by_step(self, features: Tensor) -> Tensor:
-        return features.reshape(len(features), len(self.steps), -1)
-
     def _stepped(
         self, image: Tensor, classifier: Classifier, step: float, uphill: Sequence[Tensor]
     ) -> Sequence[Tensor]:
@@ -104,7 +113,7 @@ class MahalanobisFeatures(Detector):
         return [gaussians.squared_distance(layer) for gaussians, layer in layers]
 
 
-class LocalIntrinsicDimensionality(Detector):
+class LocalIntrinsicDimensionality(_BestCandidate):
     """Log-odds of attacked, by a logistic regression on each layer's dimension around the image.
 
     The dimension is estimated from the distances to the nearest of a minibatch of clean images, the reference. Images
@@ -120,7 +129,6 @@ class LocalIntrinsicDimensionality(Detector):
     Source: Ma et al., ICLR 2018, arXiv:1801.02613; there each minibatch that is read has a reference of its own.
 
     Example:
-        >>> import dovision as dv
         >>> classifier, digits = dv.example()
         >>> detector = dv.LocalIntrinsicDimensionality(layers=["relu"], cells=1, neighbours=[2], reference=8)
         >>> detector.prepare([digits], classifier, None)
@@ -128,12 +136,10 @@ class LocalIntrinsicDimensionality(Detector):
         torch.Size([8, 1])
     """
 
-    supervised = True
+    setting = "neighbours"
     passes = 1
     references: tuple[Tensor, ...]  # (R, F) of each layer
     groups: Tensor  # (R,) of the reference
-    chosen: int  # of the numbers of neighbours
-    regression: Regression
 
     def __init__(
         self, layers: Sequence[str] | None, cells: int | None, neighbours: Sequence[int], reference: int
@@ -142,10 +148,8 @@ class LocalIntrinsicDimensionality(Detector):
         self.neighbours = [int(checks.at_least("neighbours", number, 2)) for number in neighbours]
         if not self.neighbours:
             raise ValueError("neighbours must be one number or several, got none.")
+        self.candidates = self.neighbours
         self.reference = checks.positive_int("reference", reference)
-
-    def check(self, classifier: Classifier, shape: Shape) -> None:
-        self.layers.check(classifier, shape)
 
     def prepare_features(
         self, clean: Iterable[Batch], classifier: Classifier, with_autoencoder: Classifier | None
@@ -169,16 +173,6 @@ class LocalIntrinsicDimensionality(Detector):
             self._dimensions(layer, near, same_group) for layer, near in zip(layers, self.references, strict=True)
         ]
         return torch.stack(dimensions, 2).flatten(1)
-
-    def fit_features(self, clean: Tensor, attacked: Tensor) -> None:
-        self.chosen, self.regression = fit_best_regression(*(self._by_number(rows) for rows in (clean, attacked)))
-        self.tuned = {"neighbours": self.neighbours[self.chosen]}
-
-    def score_features(self, features: Tensor) -> Tensor:
-        return self.regression.logit(self._by_number(features)[:, self.chosen])
-
-    def _by_number(self, features: Tensor) -> Tensor:
-        return features.reshape(len(features), len(self.neighbours), -1)
 
     def _dimensions(self, layer: Tensor, reference: Tensor, same_group: Tensor) -> Tensor:
         """Dimension by each number of neighbours, shape (B, neighbours)."""

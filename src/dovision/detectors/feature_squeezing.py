@@ -34,7 +34,6 @@ class FeatureSqueezing(Detector):
     Source: Xu, Evans and Qi, NDSS 2018, arXiv:1704.01155; the gradient: Athalye et al., arXiv:1802.00420.
 
     Example:
-        >>> import dovision as dv
         >>> classifier, digits = dv.example()
         >>> detector = dv.FeatureSqueezing(bits=[1], windows=[2])
         >>> detector.score(detector.read(digits, classifier, None)).shape
@@ -81,7 +80,6 @@ class SupervisedFeatureSqueezing(RegressionDetector, FeatureSqueezing):
         bits, windows, smoothings: as of FeatureSqueezing.
 
     Example:
-        >>> import dovision as dv
         >>> classifier, digits = dv.example()
         >>> detector = dv.SupervisedFeatureSqueezing(bits=[1], windows=[2])
         >>> features = detector.read(digits, classifier, None)

@@ -31,7 +31,6 @@ class MLLOO(RegressionDetector):
     Source: Yang, Chen, Hsieh, Wang and Jordan, AAAI 2020, arXiv:1906.03499.
 
     Example:
-        >>> import dovision as dv
         >>> classifier, digits = dv.example()
         >>> detector = dv.MLLOO(dv.PixelGrid(2, 2), layers=["relu"])
         >>> detector.read(digits, classifier, None).shape

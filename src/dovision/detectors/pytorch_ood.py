@@ -63,7 +63,6 @@ class PytorchOOD(Detector):
     Source: Kirchheim, Filax and Ortmeier, PyTorch-OOD, CVPR workshops 2022; each class names the work that it follows.
 
     Example:
-        >>> import dovision as dv
         >>> classifier, digits = dv.example()
         >>> detector = dv.PytorchOOD("EnergyBased")
         >>> detector.read(digits, classifier, None).shape

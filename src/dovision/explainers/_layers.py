@@ -72,7 +72,7 @@ def check_layer(classifier: Classifier, layer: str | None, shape: Shape) -> None
 def default_layer(classifier: Classifier, image: Tensor) -> str:
     """The last layer of a known network that still separates places; also of one that is wrapped in another module."""
     for prefix, module in classifier.network.named_modules():
-        name = _known(module)
+        name = _usual_layer(module)
         if name is not None:
             return f"{prefix}.{name}" if prefix else name
     raise ValueError(
@@ -135,7 +135,7 @@ def candidates(classifier: Classifier, image: Tensor) -> list[str]:
     return [name for name in names if name]
 
 
-def _known(module: nn.Module) -> str | None:
+def _usual_layer(module: nn.Module) -> str | None:
     has = dict(module.named_modules())
     for base in type(module).__mro__:
         for name in LAYERS.get(base.__name__, ()):

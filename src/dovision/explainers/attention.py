@@ -27,7 +27,6 @@ class AttentionRollout(Explainer):
     Example:
         >>> import torch
         >>> import torchvision
-        >>> import dovision as dv
         >>> sizes = {"image_size": 8, "patch_size": 4, "hidden_dim": 8, "mlp_dim": 8, "num_classes": 2}
         >>> network = torchvision.models.VisionTransformer(num_layers=2, num_heads=2, **sizes)
         >>> classifier = dv.wrap(network, 2)
@@ -66,7 +65,6 @@ class GradientAttention(AttentionRollout):
     Example:
         >>> import torch
         >>> import torchvision
-        >>> import dovision as dv
         >>> sizes = {"image_size": 8, "patch_size": 4, "hidden_dim": 8, "mlp_dim": 8, "num_classes": 2}
         >>> network = torchvision.models.VisionTransformer(num_layers=2, num_heads=2, **sizes)
         >>> classifier = dv.wrap(network, 2)

@@ -35,7 +35,6 @@ class IntegratedGradients(Explainer):
     Source: Sundararajan et al., arXiv:1703.01365.
 
     Example:
-        >>> import dovision as dv
         >>> classifier, digits = dv.example()
         >>> dv.IntegratedGradients(steps=5)(digits, digits.label, classifier).shape
         torch.Size([8, 8, 8])
@@ -90,7 +89,6 @@ class SmoothGrad(Explainer):
     Source: Smilkov et al., arXiv:1706.03825.
 
     Example:
-        >>> import dovision as dv
         >>> classifier, digits = dv.example()
         >>> dv.SmoothGrad(seed=0, draws=4)(digits, digits.label, classifier).shape
         torch.Size([8, 8, 8])
@@ -127,7 +125,6 @@ class KernelSHAP(Explainer):
     Source: Lundberg and Lee, arXiv:1705.07874.
 
     Example:
-        >>> import dovision as dv
         >>> classifier, digits = dv.example()
         >>> dv.KernelSHAP(seed=0, rows=2, columns=2, draws=20)(digits, digits.label, classifier).shape
         torch.Size([8, 8, 8])
@@ -184,7 +181,6 @@ class Occlusion(Explainer):
     Source: Zeiler and Fergus, arXiv:1311.2901.
 
     Example:
-        >>> import dovision as dv
         >>> classifier, digits = dv.example()
         >>> dv.Occlusion(window=2, stride=2)(digits, digits.label, classifier).shape
         torch.Size([8, 8, 8])

@@ -24,7 +24,6 @@ class GradCAM(Explainer):
     Source: Selvaraju et al., Grad-CAM, arXiv:1610.02391.
 
     Example:
-        >>> import dovision as dv
         >>> classifier, digits = dv.example()
         >>> dv.GradCAM(layer="relu")(digits, digits.label, classifier).shape
         torch.Size([8, 8, 8])
@@ -86,7 +85,6 @@ class GradCAMPlusPlus(GradCAM):
     Source: Chattopadhyay et al., Grad-CAM++, arXiv:1710.11063.
 
     Example:
-        >>> import dovision as dv
         >>> classifier, digits = dv.example()
         >>> dv.GradCAMPlusPlus(layer="relu")(digits, digits.label, classifier).shape
         torch.Size([8, 8, 8])
@@ -118,7 +116,6 @@ class ScoreCAM(GradCAM):
     Source: Wang et al., Score-CAM, arXiv:1910.01279.
 
     Example:
-        >>> import dovision as dv
         >>> classifier, digits = dv.example()
         >>> dv.ScoreCAM(layer="relu")(digits, digits.label, classifier).shape
         torch.Size([8, 8, 8])

@@ -29,7 +29,6 @@ class CombinedMap(Explainer):
         ValueError: there are fewer than two, one is no explainer, or its maps are in probability.
 
     Example:
-        >>> import dovision as dv
         >>> classifier, digits = dv.example()
         >>> fills = {"black": dv.Constant(0.0), "mean": dv.Mean()}
         >>> parts = {name: dv.EffectMap(dv.PixelGrid(4, 4, fill), scale="log_odds") for name, fill in fills.items()}

@@ -21,7 +21,6 @@ class CenterMap(Explainer):
         sigma: standard deviation along each axis, as a share of the image's side.
 
     Example:
-        >>> import dovision as dv
         >>> classifier, digits = dv.example()
         >>> dv.CenterMap()(digits, digits.label, classifier).shape
         torch.Size([8, 8, 8])
@@ -46,7 +45,6 @@ class EdgeMap(Explainer):
     Source of the control: Adebayo et al., Sanity checks for saliency maps, arXiv:1810.03292.
 
     Example:
-        >>> import dovision as dv
         >>> classifier, digits = dv.example()
         >>> dv.EdgeMap()(digits, digits.label, classifier).shape
         torch.Size([8, 8, 8])
@@ -65,7 +63,6 @@ class RandomMap(Explainer):
         seed: of the draws; the same seed, sample and class give the same map.
 
     Example:
-        >>> import dovision as dv
         >>> classifier, digits = dv.example()
         >>> dv.RandomMap(seed=0)(digits, digits.label, classifier).shape
         torch.Size([8, 8, 8])
@@ -85,7 +82,6 @@ class BrightnessMap(Explainer):
     """The mean over the image's channels, whatever the class: bright objects have large values.
 
     Example:
-        >>> import dovision as dv
         >>> classifier, digits = dv.example()
         >>> dv.BrightnessMap()(digits, digits.label, classifier).shape
         torch.Size([8, 8, 8])

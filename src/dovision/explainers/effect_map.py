@@ -29,7 +29,6 @@ class EffectMap(Explainer):
     Source: arXiv:1902.03380.
 
     Example:
-        >>> import dovision as dv
         >>> classifier, digits = dv.example()
         >>> dv.EffectMap(dv.PixelGrid(4, 4))(digits, digits.label, classifier).shape
         torch.Size([8, 8, 8])

@@ -30,7 +30,6 @@ class RISE(Explainer):
     Source: Petsiuk et al., arXiv:1806.07421.
 
     Example:
-        >>> import dovision as dv
         >>> classifier, digits = dv.example()
         >>> dv.RISE(seed=0, masks=20, cells=4)(digits, digits.label, classifier).shape
         torch.Size([8, 8, 8])

@@ -25,7 +25,6 @@ class Attack(ClassifierComponent, ABC):
         norm: linf or l2.
 
     Example:
-        >>> import dovision as dv
         >>> class Brighter(dv.Attack):
         ...     def run(self, batch, classifier, eps):
         ...         return (batch.image + eps).clamp(0, 1)
@@ -69,7 +68,10 @@ class Attack(ClassifierComponent, ABC):
         Raises:
             ValueError: eps is None and the attack has several; the images or labels are not those of the classifier.
         """
-        eps = checks.single_epsilon(self.eps) if eps is None else eps
+        if eps is None:
+            if len(self.eps) != 1:
+                raise ValueError(f"eps must be one of the attack's, {', '.join(f'{e:g}' for e in self.eps)}, got None.")
+            (eps,) = self.eps
         checks.image_batch(batch.image)
         checks.labels(batch.label, len(batch.image), len(classifier.task.classes), classifier.task.multilabel)
         if eps == 0:

@@ -31,7 +31,6 @@ class Classifier(nn.Module):
 
     Example:
         >>> import torch
-        >>> import dovision as dv
         >>> network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 2))
         >>> classifier = dv.Classifier(network, dv.Task("multiclass", ("dark", "bright")), mean=[0.5], std=[0.25])
         >>> classifier(torch.rand(3, 1, 8, 8)).shape

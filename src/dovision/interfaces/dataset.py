@@ -75,7 +75,6 @@ class Images(ABC):
     again. None where they are not known.
 
     Example:
-        >>> import dovision as dv
         >>> digits = dv.component("dataset", "digits")
         >>> digits.task.classes[:3], digits.table("test").columns.tolist()
         (('0', '1', '2'), ['sample', 'name', 'group'])

@@ -23,7 +23,6 @@ class Detector(ClassifierComponent, ABC):
     detector is fitted to clean images only. One whose features depend on clean images is prepared with these first.
 
     Example:
-        >>> import dovision as dv
         >>> class Darkness(dv.Detector):
         ...     passes = 0
         ...     def read_features(self, batch, classifier, with_autoencoder):

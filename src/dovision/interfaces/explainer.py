@@ -32,7 +32,6 @@ class Explainer(ClassifierComponent, ABC):
     classifier's state, brings maps to the image's size, and counts forward passes.
 
     Example:
-        >>> import dovision as dv
         >>> class Bright(dv.Explainer):
         ...     def run(self, batch, target, classifier):
         ...         return batch.image.mean(1)

@@ -35,7 +35,6 @@ class Intervention(ABC):
     """do(u): an edit at one node of the classifier's computation graph, with a finite, named family of units.
 
     Example:
-        >>> import dovision as dv
         >>> class Negative(dv.Intervention):
         ...     site = dv.INPUT
         ...     def units(self, shape):

@@ -19,10 +19,10 @@ class ImageObject(NamedTuple):
     labelled: bool
 
 
-Known = Mapping[int, Mapping[str, ImageObject]]  # by sample, then by name; samples without objects are left out
+ObjectsBySample = Mapping[int, Mapping[str, ImageObject]]  # by sample, then by name; only samples with objects
 
 
-def known_objects(images: Images, split: str) -> Known:
+def known_objects(images: Images, split: str) -> ObjectsBySample:
     """Objects of a split that lie at least partly inside their images, at least one."""
     objects_by_sample: dict[int, dict[str, ImageObject]] = {}
     boxes = images.boxes(split)
@@ -40,7 +40,7 @@ def known_objects(images: Images, split: str) -> Known:
     return objects_by_sample
 
 
-def object_names(objects_by_sample: Known) -> tuple[str, ...]:
+def object_names(objects_by_sample: ObjectsBySample) -> tuple[str, ...]:
     """Names of all objects, those that speak for a class first; each group in alphabetical order."""
     objects = [(name, obj.labelled) for of_sample in objects_by_sample.values() for name, obj in of_sample.items()]
     labelled = {name for name, labelled in objects if labelled}

@@ -77,7 +77,6 @@ class Activation(Intervention):
             than there are.
 
     Example:
-        >>> import dovision as dv
         >>> classifier, digits = dv.example()
         >>> dv.effect_map(classifier, digits.image, dv.Activation("relu", value=dv.Zero())).units[:3]
         ('c0', 'c1', 'c2')

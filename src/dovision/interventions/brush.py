@@ -31,7 +31,6 @@ class Brush(MaskIntervention):
 
     Example:
         >>> import torch
-        >>> import dovision as dv
         >>> classifier, digits = dv.example()
         >>> left = torch.zeros(8, 8, dtype=torch.bool)
         >>> left[:, :4] = True

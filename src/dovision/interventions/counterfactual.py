@@ -36,7 +36,6 @@ class Counterfactual(Intervention):
     clean one would: x + (counterfactual - original), cut off at 0 and 1.
 
     Example:
-        >>> import dovision as dv
         >>> films = dv.component("dataset", "phantom", {"train_images": 4, "val_images": 4, "test_images": 4})
         >>> without = dv.Counterfactual()
         >>> without.bind(films, "test")

@@ -34,7 +34,6 @@ class Constant:
         value: in [0, 1], pixel units.
 
     Example:
-        >>> import dovision as dv
         >>> classifier, digits = dv.example()
         >>> grid = dv.PixelGrid(2, 2, fill=dv.Constant(0.0))
         >>> dv.effect_map(classifier, digits.image, grid).effect.shape
@@ -52,7 +51,6 @@ class Mean:
     """The mean of the image itself, channel by channel.
 
     Example:
-        >>> import dovision as dv
         >>> classifier, digits = dv.example()
         >>> grid = dv.PixelGrid(2, 2, fill=dv.Mean())
         >>> dv.effect_map(classifier, digits.image, grid).effect.shape
@@ -70,7 +68,6 @@ class Blur:
         sigma: the Gaussian's standard deviation, in pixels.
 
     Example:
-        >>> import dovision as dv
         >>> classifier, digits = dv.example()
         >>> grid = dv.PixelGrid(2, 2, fill=dv.Blur(sigma=2.0))
         >>> dv.effect_map(classifier, digits.image, grid).effect.shape
@@ -93,7 +90,6 @@ class Noise:
         seed: of the draws; the same seed, sample and region give the same noise.
 
     Example:
-        >>> import dovision as dv
         >>> classifier, digits = dv.example()
         >>> grid = dv.PixelGrid(2, 2, fill=dv.Noise(seed=0))
         >>> dv.effect_map(classifier, digits.image, grid).effect.shape
@@ -118,7 +114,6 @@ class Inpaint:
         ValueError: the region is the whole image.
 
     Example:
-        >>> import dovision as dv
         >>> classifier, digits = dv.example()
         >>> grid = dv.PixelGrid(2, 2, fill=dv.Inpaint())
         >>> dv.effect_map(classifier, digits.image, grid).effect.shape
@@ -149,7 +144,6 @@ class Transformed:
         transform: of whole images, such as MedianFilter(2).
 
     Example:
-        >>> import dovision as dv
         >>> classifier, digits = dv.example()
         >>> grid = dv.PixelGrid(2, 2, fill=dv.Transformed(dv.MedianFilter(2)))
         >>> dv.effect_map(classifier, digits.image, grid).effect.shape

@@ -35,7 +35,7 @@ class Interchange(ActivationValue):
         images: the source of each sample, shape (N, C, H, W) in [0, 1], or one source for all, shape (1, C, H, W).
 
     Example:
-        >>> import torch, dovision as dv
+        >>> import torch
         >>> network = torch.nn.Sequential(torch.nn.Conv2d(1, 4, 3), torch.nn.Flatten(), torch.nn.Linear(4 * 36, 2))
         >>> image, source = torch.rand(2, 1, 1, 8, 8)
         >>> swapped = dv.Activation("0", value=dv.Interchange(source))
@@ -92,7 +92,6 @@ class PairedInterchange(SplitInterchange):
         pairs: the name of the source of each image by the image's name, or a CSV file with the columns name and source.
 
     Example:
-        >>> import dovision as dv
         >>> dv.Activation("relu", value=dv.PairedInterchange({"a.png": "b.png"})).site
         'relu'
     """
@@ -135,7 +134,6 @@ class ClassInterchange(SplitInterchange):
         seed: of the draws; the same seed and sample give the same source.
 
     Example:
-        >>> import dovision as dv
         >>> dv.Activation("relu", value=dv.ClassInterchange("other", seed=0)).site
         'relu'
     """
@@ -180,7 +178,6 @@ class CounterfactualInterchange(Interchange):
         without: the object that is left out, a unit of intervention=counterfactual, such as tag or "all labelled".
 
     Example:
-        >>> import dovision as dv
         >>> dv.Activation("relu", value=dv.CounterfactualInterchange(without="tag")).site
         'relu'
     """

@@ -65,7 +65,6 @@ class Joint(FirstOfTwo):
         held: an intervention of one unit at another site, which comes later in the pass.
 
     Example:
-        >>> import dovision as dv
         >>> classifier, digits = dv.example()
         >>> both = dv.Joint(dv.PixelGrid(2, 2), held=dv.Activation("relu", choose=[0]))
         >>> dv.effect_map(classifier, digits.image, both).units[:3]
@@ -128,7 +127,6 @@ class Path(FirstOfTwo):
         through: the name of a site that comes later in the pass.
 
     Example:
-        >>> import dovision as dv
         >>> classifier, digits = dv.example()
         >>> through = dv.Path(dv.PixelGrid(2, 2), through="relu")
         >>> dv.effect_map(classifier, digits.image, through).units

@@ -43,7 +43,6 @@ class MaskFiles(MaskIntervention):
 
     Example:
         >>> import tempfile
-        >>> import dovision as dv
         >>> dv.MaskFiles(tempfile.mkdtemp(), {"left lung": 1, "right lung": 2}, dv.Mean()).units((1, 8, 8))
         ('left lung', 'right lung')
     """

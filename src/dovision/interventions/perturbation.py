@@ -17,7 +17,6 @@ class Perturbation(Intervention):
         attack: with at least one epsilon.
 
     Example:
-        >>> import dovision as dv
         >>> classifier, digits = dv.example()
         >>> dv.effect_map(classifier, digits.image, dv.Perturbation(dv.FGSM(eps=["4/255", "8/255"]))).units
         ('eps=4/255', 'eps=8/255')

@@ -27,7 +27,6 @@ class PixelGrid(Intervention):
         fill: what a cell is painted with.
 
     Example:
-        >>> import dovision as dv
         >>> classifier, digits = dv.example()
         >>> dv.effect_map(classifier, digits.image, dv.PixelGrid(2, 3)).units
         ('r0c0', 'r0c1', 'r0c2', 'r1c0', 'r1c1', 'r1c2')

@@ -34,7 +34,6 @@ class RegionBox(Intervention):
         objects: the kinds of objects (their names without the number at the end) that are painted over; none is all.
 
     Example:
-        >>> import dovision as dv
         >>> films = dv.component("dataset", "phantom", {"train_images": 4, "val_images": 4, "test_images": 4})
         >>> boxes = dv.RegionBox(dv.Mean(), controls=1, seed=0)
         >>> boxes.bind(films, "test")

@@ -39,7 +39,6 @@ class Segments(MaskIntervention):
     Source: Achanta et al., IEEE TPAMI 34(11), 2012.
 
     Example:
-        >>> import dovision as dv
         >>> classifier, digits = dv.example()
         >>> len(dv.effect_map(classifier, digits.image, dv.Segments(4)).units) > 0
         True

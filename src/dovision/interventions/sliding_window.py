@@ -30,7 +30,6 @@ class SlidingWindow(Intervention):
     Source: Zeiler and Fergus, arXiv:1311.2901.
 
     Example:
-        >>> import dovision as dv
         >>> classifier, digits = dv.example()
         >>> dv.effect_map(classifier, digits.image, dv.SlidingWindow(4, stride=4)).units
         ('r0c0', 'r0c1', 'r1c0', 'r1c1')

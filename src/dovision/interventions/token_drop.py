@@ -30,7 +30,6 @@ class TokenDrop(Intervention):
     Source: Jain et al., Missingness bias in model debugging, arXiv:2204.08945.
 
     Example:
-        >>> import dovision as dv
         >>> dv.TokenDrop(2, 2).units((1, 32, 32))
         ('r0c0', 'r0c1', 'r1c0', 'r1c1')
     """

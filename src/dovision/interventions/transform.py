@@ -18,7 +18,6 @@ class Transform(Intervention):
         transforms: by the names of the units, such as {"median2": MedianFilter(2)}.
 
     Example:
-        >>> import dovision as dv
         >>> classifier, digits = dv.example()
         >>> transforms = dv.Transform({"1 bit": dv.BitDepth(1), "turned": dv.Rotation(8.0)})
         >>> dv.effect_map(classifier, digits.image, transforms).units

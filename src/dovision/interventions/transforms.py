@@ -47,7 +47,6 @@ class BitDepth:
     Source: Xu, Evans and Qi, NDSS 2018, arXiv:1704.01155.
 
     Example:
-        >>> import dovision as dv
         >>> classifier, digits = dv.example()
         >>> dv.effect_map(classifier, digits.image, dv.Transform({"changed": dv.BitDepth(1)})).units
         ('changed',)
@@ -69,7 +68,6 @@ class MedianFilter:
     Source: Xu, Evans and Qi, NDSS 2018, arXiv:1704.01155.
 
     Example:
-        >>> import dovision as dv
         >>> classifier, digits = dv.example()
         >>> dv.effect_map(classifier, digits.image, dv.Transform({"changed": dv.MedianFilter(2)})).units
         ('changed',)
@@ -91,7 +89,6 @@ class GaussianFilter:
     Source: smoothing as a test for attacks, Liang et al., arXiv:1705.08378.
 
     Example:
-        >>> import dovision as dv
         >>> classifier, digits = dv.example()
         >>> dv.effect_map(classifier, digits.image, dv.Transform({"changed": dv.GaussianFilter(0.7)})).units
         ('changed',)
@@ -115,7 +112,6 @@ class NonLocalMeans:
     Source: Buades, Coll and Morel, CVPR 2005; as a test for attacks, Xu, Evans and Qi, NDSS 2018, arXiv:1704.01155.
 
     Example:
-        >>> import dovision as dv
         >>> classifier, digits = dv.example()
         >>> transform = dv.NonLocalMeans(patch_size=3, patch_distance=2, h="10/255")
         >>> dv.effect_map(classifier, digits.image, dv.Transform({"changed": transform})).units
@@ -142,7 +138,6 @@ class JpegCompression:
     Source: Dziugaite, Ghahramani and Roy, 2016, arXiv:1608.00853.
 
     Example:
-        >>> import dovision as dv
         >>> classifier, digits = dv.example()
         >>> dv.effect_map(classifier, digits.image, dv.Transform({"changed": dv.JpegCompression(50)})).units
         ('changed',)
@@ -166,7 +161,6 @@ class SignNoise:
     Source: answers to noise as a test for attacks, Roth, Kilcher and Hofmann, ICML 2019, arXiv:1902.04818.
 
     Example:
-        >>> import dovision as dv
         >>> classifier, digits = dv.example()
         >>> dv.effect_map(classifier, digits.image, dv.Transform({"changed": dv.SignNoise(eps="8/255", seed=0)})).units
         ('changed',)
@@ -191,7 +185,6 @@ class Shift:
     Source: as a test for attacks, Tian, Yang and Cai, AAAI 2018.
 
     Example:
-        >>> import dovision as dv
         >>> classifier, digits = dv.example()
         >>> dv.effect_map(classifier, digits.image, dv.Transform({"changed": dv.Shift(rows=1, columns=0)})).units
         ('changed',)
@@ -214,7 +207,6 @@ class Rotation:
     Source: as a test for attacks, Tian, Yang and Cai, AAAI 2018.
 
     Example:
-        >>> import dovision as dv
         >>> classifier, digits = dv.example()
         >>> dv.effect_map(classifier, digits.image, dv.Transform({"changed": dv.Rotation(8.0)})).units
         ('changed',)
@@ -236,7 +228,6 @@ class Resampling:
     Source: Guo, Rana, Cisse and van der Maaten, ICLR 2018, arXiv:1711.00117, who crop and rescale.
 
     Example:
-        >>> import dovision as dv
         >>> classifier, digits = dv.example()
         >>> dv.effect_map(classifier, digits.image, dv.Transform({"changed": dv.Resampling(0.5)})).units
         ('changed',)
@@ -256,7 +247,6 @@ class TransformSequence:
         steps: by any names, in their order.
 
     Example:
-        >>> import dovision as dv
         >>> classifier, digits = dv.example()
         >>> transform = dv.TransformSequence({"blur": dv.GaussianFilter(0.8), "bits": dv.BitDepth(1)})
         >>> dv.effect_map(classifier, digits.image, dv.Transform({"changed": transform})).units

@@ -66,7 +66,6 @@ class Zero(ActivationValue):
     """The unit is silent.
 
     Example:
-        >>> import dovision as dv
         >>> classifier, digits = dv.example()
         >>> edit = dv.Activation("relu", value=dv.Zero())
         >>> dv.effect_map(classifier, digits.image, edit).effect.shape
@@ -81,7 +80,6 @@ class SampleMean(ActivationValue):
     """The mean over all positions of the sample, channel by channel: every position of the unit is the same.
 
     Example:
-        >>> import dovision as dv
         >>> classifier, digits = dv.example()
         >>> edit = dv.Activation("relu", value=dv.SampleMean())
         >>> dv.effect_map(classifier, digits.image, edit).effect.shape
@@ -104,7 +102,6 @@ class Resample(ActivationValue):
         seed: of the draws; the same seed, sample and unit give the same order.
 
     Example:
-        >>> import dovision as dv
         >>> classifier, digits = dv.example()
         >>> edit = dv.Activation("relu", value=dv.Resample(seed=0))
         >>> dv.effect_map(classifier, digits.image, edit).effect.shape
@@ -139,7 +136,6 @@ class GaussianNoise(ActivationValue):
         seed: of the draws; the same seed, sample and unit give the same noise.
 
     Example:
-        >>> import dovision as dv
         >>> classifier, digits = dv.example()
         >>> edit = dv.Activation("relu", value=dv.GaussianNoise(scale=0.1, seed=0))
         >>> dv.effect_map(classifier, digits.image, edit).effect.shape
@@ -174,7 +170,6 @@ class Steering(ActivationValue):
         ValueError: there are other numbers than channels.
 
     Example:
-        >>> import dovision as dv
         >>> classifier, digits = dv.example()
         >>> along = dv.Steering([1.0] + [0.0] * 15, strength=0.5)
         >>> dv.effect_map(classifier, digits.image, dv.Activation("relu", unit=None, value=along)).effect.shape
@@ -205,7 +200,6 @@ class ReferenceMean(ActivationValue):
         images: the reference images themselves, shape (N, C, H, W) in [0, 1], in place of a dataset's.
 
     Example:
-        >>> import dovision as dv
         >>> classifier, digits = dv.example()
         >>> mean = dv.ReferenceMean(images=digits.image)
         >>> dv.effect_map(classifier, digits.image, dv.Activation("relu", value=mean)).effect.shape

@@ -8,11 +8,13 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from statistics import fmean
+from typing import Any
 
 import torch
 from torch import nn
 
 from dovision import checks
+from dovision.interfaces import Classifier
 from dovision.io.hub import asked_once
 from dovision.types import Shape, Task
 
@@ -170,6 +172,12 @@ def head_like(old: nn.Linear | nn.Conv2d, outputs: int) -> nn.Linear | nn.Conv2d
         kernel, stride = old.kernel_size, old.stride
         return nn.Conv2d(old.in_channels, outputs, kernel, stride, bias=old.bias is not None)  # type: ignore[arg-type]
     return nn.Linear(old.in_features, outputs, bias=old.bias is not None)
+
+
+def described(classifier: Classifier, **more: Any) -> Classifier:
+    """The classifier with the arguments from which its factory makes it again without the files that it has read."""
+    classifier.arguments = {"task": classifier.task.kind, "classes": list(classifier.task.classes), **more}
+    return classifier
 
 
 def output_numbers(names: Sequence[str], classes: Sequence[str]) -> list[int | None]:

@@ -26,7 +26,6 @@ def authors_mnist_cnn(
     Source: arXiv:1902.03380, mnist.ipynb of the authors' notebooks (jjaacckkyy63/Causal-Intervention-AE-wAdvImg).
 
     Example:
-        >>> import dovision as dv
         >>> classes = [str(digit) for digit in range(10)]
         >>> dv.authors_mnist_cnn((1, 28, 28), "multiclass", classes, mean=[0.5], std=[0.5]).task.kind
         'multiclass'

@@ -38,11 +38,12 @@ def save_checkpoint(
         facts: anything plain that is worth keeping: scores, seed, data; the task's thresholds are added, and the
             classifier's own `arguments`.
     """
+    added = {"thresholds": classifier.task.thresholds, "arguments": classifier.arguments}
     content = {
         "format": sealed.SEAL_FORMAT,
         "model": checks.plain_value("model", model),
         "autoencoder": checks.plain_value("autoencoder", autoencoder),
-        "facts": checks.plain_value("facts", {**facts, **_added_facts(classifier)}),
+        "facts": checks.plain_value("facts", {**facts, **{name: value for name, value in added.items() if value}}),
         "state": {name: tensor.detach().cpu().clone() for name, tensor in classifier.state_dict().items()},
     }
     sealed.write_sealed(path, content)
@@ -61,7 +62,6 @@ def load(path: str | Path, trust_checkpoint: bool = False) -> Classifier:
         ValueError: the file is no checkpoint of this package, is damaged, or names what is none of its models.
 
     Example:
-        >>> import dovision as dv
         >>> dv.load("nowhere.ckpt")
         Traceback (most recent call last):
             ...
@@ -113,9 +113,3 @@ def without_start(model: Mapping[str, Any]) -> dict[str, Any]:
 def without_weights(model: Mapping[str, Any]) -> dict[str, Any]:
     """The settings of a model with random weights, which may read what it is."""
     return {name: WEIGHTS.get(name, value) for name, value in model.items()}
-
-
-def _added_facts(classifier: Classifier) -> dict[str, Any]:
-    """Thresholds and arguments that a classifier adds to the facts of its checkpoint."""
-    added = {"thresholds": classifier.task.thresholds, "arguments": classifier.arguments}
-    return {name: value for name, value in added.items() if value}

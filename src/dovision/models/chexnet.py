@@ -12,7 +12,14 @@ from torchvision.models import densenet121
 from dovision import checks
 from dovision.interfaces import Classifier
 from dovision.io import sealed
-from dovision.models._published import check_colours, check_size, choose_outputs, output_numbers, stated_or_own
+from dovision.models._published import (
+    check_colours,
+    check_size,
+    choose_outputs,
+    described,
+    output_numbers,
+    stated_or_own,
+)
 from dovision.types import Shape, Task
 
 # The outputs of the public checkpoint, in its order.
@@ -41,7 +48,6 @@ def chexnet(checkpoint_file: str | None, shape: Shape, task: str | None, classes
     Source: Rajpurkar et al., CheXNet, arXiv:1711.05225.
 
     Example:
-        >>> import dovision as dv
         >>> dv.chexnet(None, (1, 32, 32), "multilabel", ["Atelectasis", "Effusion"]).task.classes
         ('Atelectasis', 'Effusion')
     """
@@ -53,9 +59,7 @@ def chexnet(checkpoint_file: str | None, shape: Shape, task: str | None, classes
     check_colours("chexnet", shape)
     check_size("chexnet", shape, 32)
     network = densenet121(num_classes=len(classes)) if checkpoint_file is None else _public(checkpoint_file, classes)
-    classifier = Classifier(network, stated, MEAN, STD)
-    classifier.arguments = {"task": task, "classes": list(classes)}
-    return classifier
+    return described(Classifier(network, stated, MEAN, STD))
 
 
 def _public(path: str, classes: Sequence[str]) -> nn.Module:

@@ -41,7 +41,6 @@ class ConvAutoencoder(Autoencoder):
 
     Example:
         >>> import torch
-        >>> import dovision as dv
         >>> autoencoder = dv.ConvAutoencoder("relu", channels=[16, 4, 16], code=1, kernel_size=3)
         >>> autoencoder(torch.rand(2, 16, 6, 6)).shape
         torch.Size([2, 16, 6, 6])

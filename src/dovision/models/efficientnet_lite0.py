@@ -10,7 +10,7 @@ from torchvision.models import EfficientNet_B0_Weights
 from dovision import checks
 from dovision.interfaces import Classifier
 from dovision.io import sealed
-from dovision.models._published import check_colours, choose_outputs, of_names, outputs_of, stated_or_own
+from dovision.models._published import check_colours, choose_outputs, described, of_names, outputs_of, stated_or_own
 from dovision.models.timm_model import fix_same_padding
 from dovision.types import Shape, Task
 
@@ -37,7 +37,6 @@ def efficientnet_lite0(
     Source: Tan and Le, EfficientNet, arXiv:1905.11946; the lite variant and its weights are TensorFlow's.
 
     Example:
-        >>> import dovision as dv
         >>> dv.efficientnet_lite0(False, (3, 32, 32), "multiclass", ["a", "b"]).task.classes
         ('a', 'b')
     """
@@ -46,9 +45,7 @@ def efficientnet_lite0(
     stated = stated_or_own(f"efficientnet_lite0 with pretrained={str(pretrained).lower()}", task, classes, names)
     network = _network(pretrained, stated, new_head)
     fix_same_padding(network, (3, *shape[1:]))
-    classifier = Classifier(network, stated, MEAN, STD)
-    classifier.arguments = {"task": stated.kind, "classes": list(stated.classes)}
-    return classifier
+    return described(Classifier(network, stated, MEAN, STD))
 
 
 def _network(pretrained: bool, task: Task, new_head: bool) -> nn.Module:

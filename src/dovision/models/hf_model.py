@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from dovision import checks
 from dovision.interfaces import Classifier
-from dovision.models._published import fetching, has_numbers, of_names, stated_or_own
+from dovision.models._published import described, fetching, has_numbers, of_names, stated_or_own
 from dovision.types import Shape, Task
 
 NOT_PLAIN = ("auto_map", "attn_implementation", "quantization_config")  # of a configuration: they may name code to run
@@ -56,7 +56,6 @@ def hf_model(
         ConnectionError: the files are not on this machine, and cannot be downloaded.
 
     Example:
-        >>> import dovision as dv
         >>> dv.hf_model(None, False, (3, 32, 32), "multiclass", ["a", "b"])
         Traceback (most recent call last):
             ...
@@ -92,15 +91,13 @@ def hf_model(
     else:
         network = _made(library, model_config)
     output = None if rows == list(range(len(model_config.id2label))) else ChosenLogits(rows)
-    classifier = Classifier(network, stated, mean, std, output)
-    arguments = {
-        "config": _plain(json.loads(model_config.to_json_string(use_diff=False))),
-        "mean": list(mean),
-        "std": list(std),
-    }
-    arguments |= {"task": stated.kind, "classes": list(classes)}
-    classifier.arguments = {**arguments, "revision": getattr(model_config, "_commit_hash", None) or revision}
-    return classifier
+    return described(
+        Classifier(network, stated, mean, std, output),
+        config=_plain(json.loads(model_config.to_json_string(use_diff=False))),
+        mean=list(mean),
+        std=list(std),
+        revision=getattr(model_config, "_commit_hash", None) or revision,
+    )
 
 
 def _trained_pixels(settings: Mapping[str, Any]) -> int | None:

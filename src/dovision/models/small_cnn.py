@@ -54,7 +54,6 @@ def small_cnn(
 
     Example:
         >>> import torch
-        >>> import dovision as dv
         >>> classifier = dv.small_cnn((1, 28, 28), "multiclass", ["a", "b"], mean=[0.5], std=[0.5]).eval()
         >>> classifier(torch.rand(2, 1, 28, 28)).shape
         torch.Size([2, 2])

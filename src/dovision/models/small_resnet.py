@@ -63,7 +63,6 @@ def small_resnet(
 
     Example:
         >>> import torch
-        >>> import dovision as dv
         >>> classifier = dv.small_resnet(8, (1, 32, 32), "multiclass", ["a", "b"], mean=[0.5], std=[0.5]).eval()
         >>> classifier(torch.rand(2, 1, 32, 32)).shape
         torch.Size([2, 2])

@@ -16,6 +16,7 @@ from dovision.interfaces import Classifier
 from dovision.models._foreign_weights import load_weights
 from dovision.models._published import (
     choose_outputs,
+    described,
     fetching,
     has_numbers,
     normalisation,
@@ -59,7 +60,6 @@ def timm_model(
         ConnectionError: the weights are not on this machine, and cannot be downloaded.
 
     Example:
-        >>> import dovision as dv
         >>> dv.timm_model("resnet10t", False, (3, 32, 32), "multiclass", ["a", "b"], [0.5], [0.5]).task.classes
         ('a', 'b')
     """
@@ -100,9 +100,7 @@ def timm_model(
         load_weights(network, weights, heads if new_head else (), classes=stated.classes)
     fix_same_padding(network, shape)
     mean, std = normalisation(shape[0], mean, std, (pretrained_cfg.mean, pretrained_cfg.std) if pretrained else None)
-    classifier = Classifier(network, stated, mean, std, output)
-    classifier.arguments = {"task": stated.kind, "classes": list(stated.classes), "mean": list(mean), "std": list(std)}
-    return classifier
+    return described(Classifier(network, stated, mean, std, output), mean=list(mean), std=list(std))
 
 
 def _class_names(pretrained_cfg: Any) -> list[str] | None:

@@ -37,7 +37,6 @@ class TopkSae(Autoencoder):
 
     Example:
         >>> import torch
-        >>> import dovision as dv
         >>> autoencoder = dv.TopkSae("relu", channels=16, expansion=4, k=4, dead_after=100)
         >>> autoencoder(torch.rand(2, 16, 3, 3)).shape
         torch.Size([2, 16, 3, 3])
@@ -86,7 +85,7 @@ class TopkSae(Autoencoder):
         code = self.encoder.largest(latents, self.encoder.k)
         left = positions - self.decoder.atoms_sum(code) - self.decoder.bias
         if self.training:
-            self._count_idle(code, len(activation))
+            self.idle.add_(len(activation)).masked_fill_((code > 0).any(0), 0)
         variance = (positions - positions.mean(0)).square().sum().clamp_min(torch.finfo(positions.dtype).tiny)
         dead = self._left_by_the_dead(latents, left.detach())
         return {"reconstruction": left.square().sum() / variance, "auxiliary": self.auxiliary * dead / variance}
@@ -111,9 +110,6 @@ class TopkSae(Autoencoder):
     def _start(self, positions: Tensor) -> None:
         self.decoder.bias.copy_(positions.mean(0))
         self.started.fill_(True)
-
-    def _count_idle(self, code: Tensor, images: int) -> None:
-        self.idle.add_(images).masked_fill_((code > 0).any(0), 0)
 
     def _left_by_the_dead(self, latents: Tensor, left: Tensor) -> Tensor:
         """Squares, summed, of what the largest dead latents leave of the residual, shape (positions, channels)."""

@@ -16,6 +16,7 @@ from dovision.interfaces import Classifier
 from dovision.models._foreign_weights import load_weights
 from dovision.models._published import (
     choose_outputs,
+    described,
     fetching,
     has_numbers,
     head_like,
@@ -60,7 +61,6 @@ def torchvision_model(
         ConnectionError: the weights are not on this machine, and cannot be downloaded.
 
     Example:
-        >>> import dovision as dv
         >>> dv.torchvision_model("resnet18", None, (3, 32, 32), "multiclass", ["a", "b"], [0.5], [0.5]).task.classes
         ('a', 'b')
     """
@@ -81,9 +81,7 @@ def torchvision_model(
         load_weights(network, file, head, classes=stated.classes)
     preset = published.transforms() if published is not None else None
     mean, std = normalisation(shape[0], mean, std, None if preset is None else (preset.mean, preset.std))
-    classifier = Classifier(network, stated, mean, std, output)
-    classifier.arguments = {"task": stated.kind, "classes": list(stated.classes), "mean": list(mean), "std": list(std)}
-    return classifier
+    return described(Classifier(network, stated, mean, std, output), mean=list(mean), std=list(std))
 
 
 def _trained_pixels(settings: Mapping[str, Any]) -> int | None:

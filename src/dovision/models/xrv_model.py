@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from dovision import checks
 from dovision.interfaces import Classifier
 from dovision.models._foreign_weights import OF_MODEL_WEIGHTS, load_weights
-from dovision.models._published import choose_outputs, fetching, has_numbers, output_numbers, stated_or_own
+from dovision.models._published import choose_outputs, described, fetching, has_numbers, output_numbers, stated_or_own
 from dovision.types import Shape, Task
 
 log = logging.getLogger(__name__)
@@ -65,14 +65,13 @@ def xrv_model(
     Source: Cohen et al., TorchXRayVision, arXiv:2111.00595.
 
     Example:
-        >>> import dovision as dv
         >>> dv.xrv_model("densenet121-res224-nih", False, (1, 224, 224), "multilabel", ["Effusion"]).task.classes
         ('Effusion',)
     """
     if task not in ("multilabel", None):
         raise ValueError(f"xrv_model's task must be multilabel, got {task!r}. Choose model=torchvision_model for it.")
     library = checks.import_extra("torchxrayvision", "xrv").models
-    entry = _facts(library, name, shape)
+    entry = _model_entry(library, name, shape)
     points = {label: at for label, at in zip(entry["labels"], entry["op_threshs"], strict=True) if math.isfinite(at)}
     stated = stated_or_own(name, task, classes, Task("multilabel", tuple(points)))
     classes = stated.classes
@@ -99,7 +98,7 @@ def xrv_model(
     choose_outputs(network, "classifier" if name.startswith("densenet") else "fc", output_numbers(names, classes))
     thresholds = [points.get(label, 0.5) for label in classes] if pretrained and weights is None else []
     classifier = XrvClassifier(network, replace(stated, thresholds=tuple(thresholds)), untrained)
-    classifier.arguments = {"task": stated.kind, "classes": list(classes)}
+    described(classifier)
     return classifier
 
 
@@ -111,7 +110,7 @@ def _trained_pixels(settings: Mapping[str, Any]) -> int:
 xrv_model.trained_pixels = _trained_pixels  # type: ignore[attr-defined]
 
 
-def _facts(library: Any, name: str, shape: Shape) -> dict[str, Any]:
+def _model_entry(library: Any, name: str, shape: Shape) -> dict[str, Any]:
     families = ("densenet121-", "resnet50-")  # the library's full names
     checks.choice("model.name", name, [key for key in library.model_urls if key.startswith(families)])
     entry: dict[str, Any] = library.model_urls[name]
