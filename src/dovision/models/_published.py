@@ -174,7 +174,7 @@ def head_like(old: nn.Linear | nn.Conv2d, outputs: int) -> nn.Linear | nn.Conv2d
     return nn.Linear(old.in_features, outputs, bias=old.bias is not None)
 
 
-def described(classifier: Classifier, **more: Any) -> Classifier:
+def with_arguments(classifier: Classifier, **more: Any) -> Classifier:
     """The classifier with the arguments from which its factory makes it again without the files that it has read."""
     classifier.arguments = {"task": classifier.task.kind, "classes": list(classifier.task.classes), **more}
     return classifier

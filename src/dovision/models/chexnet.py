@@ -16,9 +16,9 @@ from dovision.models._published import (
     check_colours,
     check_size,
     choose_outputs,
-    described,
     output_numbers,
     stated_or_own,
+    with_arguments,
 )
 from dovision.types import Shape, Task
 
@@ -59,7 +59,7 @@ def chexnet(checkpoint_file: str | None, shape: Shape, task: str | None, classes
     check_colours("chexnet", shape)
     check_size("chexnet", shape, 32)
     network = densenet121(num_classes=len(classes)) if checkpoint_file is None else _public(checkpoint_file, classes)
-    return described(Classifier(network, stated, MEAN, STD))
+    return with_arguments(Classifier(network, stated, MEAN, STD))
 
 
 def _public(path: str, classes: Sequence[str]) -> nn.Module:

@@ -10,7 +10,14 @@ from torchvision.models import EfficientNet_B0_Weights
 from dovision import checks
 from dovision.interfaces import Classifier
 from dovision.io import sealed
-from dovision.models._published import check_colours, choose_outputs, described, of_names, outputs_of, stated_or_own
+from dovision.models._published import (
+    check_colours,
+    choose_outputs,
+    of_names,
+    outputs_of,
+    stated_or_own,
+    with_arguments,
+)
 from dovision.models.timm_model import fix_same_padding
 from dovision.types import Shape, Task
 
@@ -45,7 +52,7 @@ def efficientnet_lite0(
     stated = stated_or_own(f"efficientnet_lite0 with pretrained={str(pretrained).lower()}", task, classes, names)
     network = _network(pretrained, stated, new_head)
     fix_same_padding(network, (3, *shape[1:]))
-    return described(Classifier(network, stated, MEAN, STD))
+    return with_arguments(Classifier(network, stated, MEAN, STD))
 
 
 def _network(pretrained: bool, task: Task, new_head: bool) -> nn.Module:

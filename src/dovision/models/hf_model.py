@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from dovision import checks
 from dovision.interfaces import Classifier
-from dovision.models._published import described, fetching, has_numbers, of_names, stated_or_own
+from dovision.models._published import fetching, has_numbers, of_names, stated_or_own, with_arguments
 from dovision.types import Shape, Task
 
 NOT_PLAIN = ("auto_map", "attn_implementation", "quantization_config")  # of a configuration: they may name code to run
@@ -91,7 +91,7 @@ def hf_model(
     else:
         network = _made(library, model_config)
     output = None if rows == list(range(len(model_config.id2label))) else ChosenLogits(rows)
-    return described(
+    return with_arguments(
         Classifier(network, stated, mean, std, output),
         config=_plain(json.loads(model_config.to_json_string(use_diff=False))),
         mean=list(mean),

@@ -16,13 +16,13 @@ from dovision.interfaces import Classifier
 from dovision.models._foreign_weights import load_weights
 from dovision.models._published import (
     choose_outputs,
-    described,
     fetching,
     has_numbers,
     normalisation,
     of_names,
     outputs_of,
     stated_or_own,
+    with_arguments,
 )
 from dovision.module_state import evaluating
 from dovision.types import Shape
@@ -100,7 +100,7 @@ def timm_model(
         load_weights(network, weights, heads if new_head else (), classes=stated.classes)
     fix_same_padding(network, shape)
     mean, std = normalisation(shape[0], mean, std, (pretrained_cfg.mean, pretrained_cfg.std) if pretrained else None)
-    return described(Classifier(network, stated, mean, std, output), mean=list(mean), std=list(std))
+    return with_arguments(Classifier(network, stated, mean, std, output), mean=list(mean), std=list(std))
 
 
 def _class_names(pretrained_cfg: Any) -> list[str] | None:

@@ -16,7 +16,6 @@ from dovision.interfaces import Classifier
 from dovision.models._foreign_weights import load_weights
 from dovision.models._published import (
     choose_outputs,
-    described,
     fetching,
     has_numbers,
     head_like,
@@ -24,6 +23,7 @@ from dovision.models._published import (
     of_names,
     outputs_of,
     stated_or_own,
+    with_arguments,
 )
 from dovision.types import Shape, Task
 
@@ -81,7 +81,7 @@ def torchvision_model(
         load_weights(network, file, head, classes=stated.classes)
     preset = published.transforms() if published is not None else None
     mean, std = normalisation(shape[0], mean, std, None if preset is None else (preset.mean, preset.std))
-    return described(Classifier(network, stated, mean, std, output), mean=list(mean), std=list(std))
+    return with_arguments(Classifier(network, stated, mean, std, output), mean=list(mean), std=list(std))
 
 
 def _trained_pixels(settings: Mapping[str, Any]) -> int | None:

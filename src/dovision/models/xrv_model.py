@@ -14,7 +14,14 @@ from torch import Tensor, nn
 from dovision import checks
 from dovision.interfaces import Classifier
 from dovision.models._foreign_weights import OF_MODEL_WEIGHTS, load_weights
-from dovision.models._published import choose_outputs, described, fetching, has_numbers, output_numbers, stated_or_own
+from dovision.models._published import (
+    choose_outputs,
+    fetching,
+    has_numbers,
+    output_numbers,
+    stated_or_own,
+    with_arguments,
+)
 from dovision.types import Shape, Task
 
 log = logging.getLogger(__name__)
@@ -98,7 +105,7 @@ def xrv_model(
     choose_outputs(network, "classifier" if name.startswith("densenet") else "fc", output_numbers(names, classes))
     thresholds = [points.get(label, 0.5) for label in classes] if pretrained and weights is None else []
     classifier = XrvClassifier(network, replace(stated, thresholds=tuple(thresholds)), untrained)
-    described(classifier)
+    with_arguments(classifier)
     return classifier
 
 
