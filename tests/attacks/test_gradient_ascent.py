@@ -1,13 +1,231 @@
+"""Attacks by gradient against foolbox and against classifiers solved by hand, and the budget of all attacks."""
+
 from __future__ import annotations
 
+from functools import partial
+
+import eagerpy
 import foolbox
 import pytest
 import torch
+import torch.nn.functional as F
 from foolbox.attacks.gradient_descent_base import normalize_lp_norms
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.datasets import load_digits
+from torch import nn
 
-from dovision.attacks.gradient_ascent import BIM, MIFGSM
+from dovision.attacks._lp_ball import Ball
+from dovision.attacks.apgd import APGD
+from dovision.attacks.deepfool import DeepFool
+from dovision.attacks.foolbox_attacks import Boundary, CarliniWagner
+from dovision.attacks.gradient_ascent import BIM, FGSM, MIFGSM, PGD
+from dovision.attacks.losses import margin
+from dovision.attacks.none import NoAttack
+from dovision.attacks.random_sign import RandomSign
+from dovision.attacks.square import Square
+from dovision.functional.norms import size
+from dovision.interfaces import Classifier
+from dovision.types import Batch, Task
 
+NORMS = ["linf", "l2"]
 EPS = {"linf": 0.05, "l2": 0.5}
+LARGEST = {"linf": 1.0, "l2": 4.0}
+MAKERS = {
+    "fgsm": lambda eps, norm: FGSM(eps, norm),
+    "bim": lambda eps, norm: BIM(eps, steps=3, norm=norm),
+    "pgd": lambda eps, norm: PGD(eps, steps=3, norm=norm, restarts=2),
+}
+BUDGETED = {
+    **MAKERS,
+    "mifgsm": lambda eps, norm: MIFGSM(eps, steps=3, norm=norm),
+    "apgd": lambda eps, norm: APGD(eps, steps=5, norm=norm),
+    "square": lambda eps, norm: Square(eps, queries=10, norm=norm),
+    "deepfool": lambda eps, norm: DeepFool(eps, steps=5, norm=norm),
+    "random_sign": lambda eps, norm: RandomSign(eps, norm=norm),
+}
+L2_ONLY = {
+    "carlini_wagner": lambda eps, norm: CarliniWagner(eps, steps=5, searches=3, step_size=0.1),
+    "boundary": lambda eps, norm: Boundary(eps, steps=5, starts=5),
+}
+
+
+def batch_of(image: torch.Tensor, label: torch.Tensor) -> Batch:
+    return Batch(image, label, torch.arange(len(image)), torch.arange(len(image)))
+
+
+def linear_classifier(weight: torch.Tensor, mean: float = 0.3, std: float = 0.5) -> Classifier:
+    """Logits (0, weight * normalised image): class 1 where the sum is above 0."""
+    layer = nn.Linear(weight.numel(), 2, bias=False)
+    layer.weight.data = torch.stack([torch.zeros_like(weight), weight])
+    return Classifier(nn.Sequential(nn.Flatten(), layer), Task("multiclass", ("no", "yes")), (mean,), (std,))
+
+
+def by_foolbox(attack: foolbox.attacks.base.Attack, batch: Batch, classifier: Classifier, eps: float) -> torch.Tensor:
+    model = foolbox.PyTorchModel(classifier, bounds=(0, 1))
+    return attack.run(model, batch.image, foolbox.criteria.Misclassification(batch.label), epsilon=eps)
+
+
+FOOLBOX_FAST = {"linf": foolbox.attacks.LinfFastGradientAttack, "l2": foolbox.attacks.L2FastGradientAttack}
+FOOLBOX_BASIC = {"linf": foolbox.attacks.LinfBasicIterativeAttack, "l2": foolbox.attacks.L2BasicIterativeAttack}
+FOOLBOX_PGD = {"linf": foolbox.attacks.LinfPGD, "l2": foolbox.attacks.L2PGD}
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_fgsm_equals_foolbox(norm, classifier, batch):
+    expected = by_foolbox(FOOLBOX_FAST[norm](), batch, classifier, EPS[norm])
+    torch.testing.assert_close(FGSM(EPS[norm], norm)(batch, classifier, EPS[norm]), expected, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("peer", [FOOLBOX_BASIC, FOOLBOX_PGD])
+def test_bim_equals_foolbox_without_a_random_start(norm, peer, classifier, batch):
+    theirs = peer[norm](steps=10, abs_stepsize=EPS[norm] / 4, random_start=False)
+    ours = BIM(EPS[norm], steps=10, step_size=EPS[norm] / 4, norm=norm)
+    expected = by_foolbox(theirs, batch, classifier, EPS[norm])
+    torch.testing.assert_close(ours(batch, classifier, EPS[norm]), expected, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_pgd_equals_foolbox_from_the_same_start(norm, classifier, batch):
+    eps = EPS[norm]
+    theirs = FOOLBOX_PGD[norm](steps=10, rel_stepsize=0.25, random_start=True)
+    start = Ball(batch.image, eps, norm).draw(batch.sample, seed=5, restart=0)
+    theirs.get_random_start = lambda image, epsilon: eagerpy.astensor(start)
+    expected = by_foolbox(theirs, batch, classifier, eps)
+    ours = PGD(eps, steps=10, norm=norm, seed=5)  # 2.5 / 10 of eps is the default step
+    torch.testing.assert_close(ours(batch, classifier, eps), expected, rtol=0, atol=1e-6)
+
+
+def test_multilabel_bim_equals_foolbox_with_the_labels_cross_entropies(multilabel_classifier, multilabel_batch):
+    def loss(image: eagerpy.Tensor) -> eagerpy.Tensor:
+        logits = multilabel_classifier(image.raw)
+        return eagerpy.astensor(F.binary_cross_entropy_with_logits(logits, multilabel_batch.label, reduction="sum"))
+
+    theirs = foolbox.attacks.LinfBasicIterativeAttack(steps=10, abs_stepsize=0.0125)
+    theirs.get_loss_fn = lambda model, labels: loss
+    dummy = multilabel_batch._replace(label=torch.zeros(8, dtype=torch.long))
+    expected = by_foolbox(theirs, dummy, multilabel_classifier, 0.05)
+    ours = BIM(0.05, steps=10)(multilabel_batch, multilabel_classifier, 0.05)
+    torch.testing.assert_close(ours, expected, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize(
+    "attack",
+    [
+        FGSM,
+        partial(BIM, steps=40),
+        partial(MIFGSM, steps=40),
+        partial(PGD, steps=40, step_size=0.05),
+        partial(APGD, steps=40),
+    ],
+    ids=["fgsm", "bim", "mifgsm", "pgd", "apgd"],
+)
+def test_a_linear_classifier_is_moved_by_epsilon_times_the_dual_norm_of_its_weight(norm, attack):
+    weight = torch.randn(16, generator=torch.Generator().manual_seed(0))
+    classifier = linear_classifier(weight, std=0.5)
+    grey = batch_of(torch.full((1, 1, 4, 4), 0.5), torch.tensor([1]))
+    moved = classifier(attack(0.1, norm=norm)(grey, classifier, 0.1)) - classifier(grey.image)
+    expected = -0.1 * (weight / 0.5).norm(p=1 if norm == "linf" else 2)
+    torch.testing.assert_close(moved[0, 1], expected, rtol=1e-4, atol=0)
+
+
+ANY = {"share": st.floats(1e-4, 1), "mean": st.floats(0, 1), "std": st.floats(1e-3, 1)}
+
+
+@pytest.mark.slow
+@settings(max_examples=150, deadline=None)
+@given(name=st.sampled_from(sorted(BUDGETED)), norm=st.sampled_from(NORMS), seed=st.integers(0, 1000), **ANY)
+def test_budget_and_range_hold_for_any_normalisation(name, norm, share, mean, std, seed):
+    check_budget_and_range(BUDGETED[name], norm, share, mean, std, seed)
+
+
+@pytest.mark.filterwarnings("ignore:LinearSearchBlendedUniformNoiseAttack failed to draw")
+@settings(max_examples=25, deadline=None)
+@given(name=st.sampled_from(sorted(L2_ONLY)), seed=st.integers(0, 1000), **ANY)
+def test_they_hold_for_the_attacks_that_know_l2_only(name, share, mean, std, seed):
+    check_budget_and_range(L2_ONLY[name], "l2", share, mean, std, seed)
+
+
+def check_budget_and_range(make, norm, share, mean, std, seed):
+    random = torch.Generator().manual_seed(seed)
+    image = (torch.rand(3, 1, 4, 4, generator=random) * 2 - 0.5).clamp(0, 1)  # half of the pixels at a bound
+    classifier = linear_classifier(torch.randn(16, generator=random), mean, std)
+    eps = share * LARGEST[norm]
+    attacked = make(eps, norm)(batch_of(image, torch.tensor([0, 1, 1])), classifier, eps)
+    assert (size(attacked - image, norm) <= eps * (1 + 1e-5) + 1e-6).all()
+    assert attacked.min() >= 0
+    assert attacked.max() <= 1
+
+
+@pytest.fixture(scope="module")
+def linear_digits() -> tuple[Classifier, Batch]:
+    """Scikit-learn's handwritten digits, and the linear classifier that fits them best in least squares."""
+    pixels, label = (torch.tensor(column) for column in load_digits(return_X_y=True))
+    pixels = pixels.float() / 16
+    layer = nn.Linear(64, 10, bias=False)
+    layer.weight.data = 20 * torch.linalg.lstsq(pixels, F.one_hot(label).float(), driver="gelsd").solution.T
+    classifier = Classifier(nn.Sequential(nn.Flatten(), layer), Task("multiclass", tuple("0123456789")), (0.0,), (1.0,))
+    return classifier, batch_of(pixels[:300].view(-1, 1, 8, 8), label[:300])
+
+
+def test_more_steps_and_restarts_never_lower_the_loss_that_is_kept(linear_digits):
+    classifier, batch = linear_digits
+
+    def losses(restarts: int) -> torch.Tensor:
+        attacked = PGD(0.1, steps=1, restarts=restarts)(batch, classifier, 0.1)
+        correct = classifier.task.correct(classifier(attacked), batch.label)
+        return classifier.task.loss(classifier(attacked), batch.label) + 1000 * ~correct
+
+    one, four = losses(1), losses(4)
+    assert (four >= one).all()
+    assert (four > one).any()
+
+
+class Rigid(nn.Module):
+    """A network whose gradient is zero everywhere: an attack is left with its random starts."""
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        pixels = image.flatten(1)[:, :2]
+        return (40 * (pixels - 0.5)).detach() + 0 * pixels
+
+
+def test_restarts_keep_the_misclassified_start_and_then_the_highest_loss():
+    task = Task("multilabel", ("a", "b"))
+    classifier = Classifier(Rigid(), task, (0.0,), (1.0,))
+    image = torch.full((12, 1, 2, 2), 0.52)
+    batch = batch_of(image, torch.tensor([1.0, 1.0]).expand(12, 2))  # right at first, by a hair
+    starts = [Ball(image, 0.03, "linf").draw(batch.sample, seed=0, restart=r) for r in range(5)]
+    best = PGD(0.03, steps=1, restarts=5, seed=0)(batch, classifier, 0.03)
+    for row in range(12):
+        outcome = []
+        for start in starts:
+            logits = classifier(start[row : row + 1])
+            fooled = not task.correct(task.probability(logits), batch.label[:1]).item()
+            outcome.append((fooled, task.loss(logits, batch.label[:1]).item()))
+        assert torch.equal(best[row], starts[outcome.index(max(outcome))][row])
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_images_stay_put_where_the_gradient_is_zero(norm):
+    classifier = Classifier(Rigid(), Task("multilabel", ("a", "b")), (0.0,), (1.0,))
+    batch = batch_of(torch.rand(4, 1, 2, 2), torch.ones(4, 2))
+    assert torch.equal(BIM(0.1, steps=3, norm=norm)(batch, classifier, 0.1), batch.image)
+
+
+def test_the_margin_loss_finds_its_way_out_of_a_saturated_softmax():
+    classifier = linear_classifier(torch.full((16,), 1e4), mean=0.5)
+    batch = batch_of(torch.full((1, 1, 4, 4), 0.6), torch.tensor([1]))
+    assert torch.equal(FGSM(0.2)(batch, classifier, 0.2), batch.image)
+    attacked = FGSM(0.2, loss=margin)(batch, classifier, 0.2)
+    assert classifier(attacked).argmax(1).item() == 0
+
+
+def test_without_an_attack_there_is_no_epsilon():
+    assert NoAttack().eps == ()
+
+
 FOOLBOX = {
     "linf": foolbox.attacks.LinfMomentumIterativeFastGradientMethod,
     "l2": foolbox.attacks.L2MomentumIterativeFastGradientMethod,
@@ -30,8 +248,3 @@ def test_it_equals_foolbox_with_the_sources_normalisation_of_gradients(norm, mom
 def test_without_momentum_it_is_bim(norm, classifier, batch):
     ours = MIFGSM(0.1, steps=10, momentum=0, norm=norm)(batch, classifier, 0.1)
     assert torch.equal(ours, BIM(0.1, steps=10, norm=norm)(batch, classifier, 0.1))
-
-
-def test_a_negative_momentum_is_refused():
-    with pytest.raises(ValueError, match="momentum must be at least 0, got -1"):
-        MIFGSM(0.1, steps=10, momentum=-1)

@@ -8,7 +8,7 @@ import torch
 from dovision.attacks._objective import Objective
 from dovision.attacks.deepfool import DeepFool
 from dovision.attacks.foolbox_attacks import Boundary, CarliniWagner
-from dovision.attacks.gradient_ascent import BIM, FGSM, PGD
+from dovision.attacks.gradient_ascent import BIM, FGSM, MIFGSM, PGD
 from dovision.attacks.losses import dlr, margin
 from dovision.attacks.square import Square
 from dovision.types import Task
@@ -26,6 +26,7 @@ PETS = Task("multiclass", ("cat", "dog", "eel"))
         (lambda: BIM(0.1, steps=3, step_size=0), "step_size must be above 0, got 0"),
         (lambda: PGD(0.1, steps=3, step_size="-1/255"), "step_size must be above 0, got '-1/255'"),
         (lambda: PGD(0.1, steps=3, restarts=0), "restarts must be a whole number of at least 1, got 0"),
+        (lambda: MIFGSM(0.1, steps=3, momentum=-1), "momentum must be at least 0, got -1"),
         (lambda: DeepFool(0.1, steps=5, candidates=1), "candidates must be at least 2, got 1"),
         (lambda: DeepFool(0.1, steps=5, overshoot=-1), "overshoot must be at least 0, got -1"),
         (lambda: CarliniWagner(0.1, steps=0), "steps must be a whole number of at least 1, got 0"),

@@ -1,11 +1,14 @@
-"""Grad-CAM, Grad-CAM++ and Score-CAM: where they take a layer's output, and which layers they refuse."""
+"""Grad-CAM, Grad-CAM++ and Score-CAM: as the libraries have them, and which layers they take or refuse."""
 
 from __future__ import annotations
 
 import copy
+import sys
 
 import pytest
 import torch
+import torch.nn.functional as F
+from captum.attr import LayerGradCam
 from torch import nn
 from torchvision.models import DenseNet
 
@@ -94,3 +97,54 @@ def test_maps_of_zeros_and_of_nan_are_passed_on_as_they_are(kind, convolutional,
     assert kind("2")(batch, TARGET, blind).count_nonzero() == 0
     nn.init.constant_(blind.network[2].bias, torch.nan)
     assert kind("2")(batch, TARGET, blind).isnan().all()
+
+
+def test_the_map_is_captums_own(convolutional, images):
+    classifier, batch = convolutional(), images(3, 3, 14, 14)
+    captum = LayerGradCam(classifier, classifier.network[2])
+    small = captum.attribute(batch.image, TARGET, relu_attributions=True)
+    expected = F.interpolate(small, size=(14, 14), mode="bilinear", align_corners=False)[:, 0]
+    torch.testing.assert_close(GradCAM("2")(batch, TARGET, classifier), expected.detach(), rtol=0, atol=1e-5)
+
+
+def test_on_a_densenet_the_channels_are_taken_before_its_last_relu_which_writes_in_place(convolutional, images):
+    torch.manual_seed(0)
+    network = DenseNet(growth_rate=4, block_config=(2, 2), num_init_features=8, num_classes=3).eval()
+    classifier = Classifier(network, convolutional().task, (0.5,), (0.25,))
+    batch = images(3, 3, 64, 64)
+    features = network.features((batch.image - 0.5) / 0.25).detach().requires_grad_()
+    logits = network.classifier(features.relu().mean((2, 3)))
+    (gradient,) = torch.autograd.grad(logits[torch.arange(3), TARGET].sum(), features)
+    small = (gradient.mean((2, 3), keepdim=True) * features).sum(1, keepdim=True).relu()
+    expected = F.interpolate(small, size=(64, 64), mode="bilinear", align_corners=False)[:, 0].detach()
+    assert expected.amax() > 0
+    torch.testing.assert_close(GradCAM()(batch, TARGET, classifier), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_without_the_extra_the_error_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pytorch_grad_cam", None)
+    with pytest.raises(ImportError, match=r"needs pytorch_grad_cam .* Install it: pip install 'dovision\[cam\]'"):
+        GradCAMPlusPlus()
+
+
+def test_masked_images_are_run_in_batches_and_the_map_does_not_depend_on_their_size(convolutional, images):
+    classifier, batch = convolutional(), images(2, 3, 14, 14)
+    expected = ScoreCAM("3")(batch, TARGET[:2], classifier)
+    seen: list[int] = []
+    classifier.network[0].register_forward_hook(lambda module, args, output: seen.append(len(output)))
+    torch.testing.assert_close(ScoreCAM("3", batch_size=2)(batch, TARGET[:2], classifier), expected)
+    assert seen == [2, *(2, 2, 1), *(2, 2, 1)]  # the images, and the five channels of each
+
+
+@pytest.mark.parametrize("layer", ["2", "3"])
+def test_the_map_is_the_grad_cam_packages_own_but_for_its_stretching(kind, layer, convolutional, images):
+    package = pytest.importorskip("pytorch_grad_cam", reason="the extra cam is not installed")
+    from pytorch_grad_cam.utils.image import scale_cam_image
+    from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
+
+    classifier, batch = convolutional(), images(3, 3, 14, 14)
+    with vars(package)[kind.__name__](classifier, [classifier.network.get_submodule(layer)]) as cam:
+        expected = cam(batch.image, [ClassifierOutputTarget(wanted) for wanted in TARGET.tolist()])
+    got = scale_cam_image(kind(layer)(batch, TARGET, classifier).numpy())
+    assert expected.max() > 0
+    torch.testing.assert_close(torch.from_numpy(got), torch.from_numpy(expected), rtol=0, atol=1e-5)

@@ -131,6 +131,13 @@ def test_the_same_map_whatever_was_drawn_before(seen, explainer, classifier, bat
     assert torch.equal(explainer(batch, target, classifier), seen.found.map)
 
 
+@ONE_KIND
+@pytest.mark.parametrize("name", ["kernel_shap", "random_map", "rise", "smooth_grad"])
+def test_another_seed_gives_another_map(seen, composed, name, classifier, batch, target):
+    other = instantiate(composed.explainer[name], seed=4)
+    assert not torch.equal(other(batch, target, classifier), seen.found.map)
+
+
 def test_another_class_has_another_map_unless_the_map_is_blind_to_it(name, explainer, classifier, batch):
     maps = [explainer(batch, torch.full((4,), wanted), classifier) for wanted in range(3)]
     assert torch.equal(maps[0], maps[1]) == torch.equal(maps[1], maps[2]) == (name in BLIND)

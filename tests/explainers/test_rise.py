@@ -18,9 +18,3 @@ def test_a_pixel_has_what_is_left_where_it_is_shown_minus_what_is_left_on_averag
     assert corner.min() > 0.2
     assert opposite.abs().max() < 0.05
     assert maps[:, 5:7, 5:7].mean() < corner.mean()
-
-
-def test_another_seed_draws_other_masks(convolutional, images):
-    classifier, batch = convolutional(), images(2, 3, 12, 15)
-    first, second = (RISE(seed, masks=5)(batch, TARGET, classifier) for seed in (0, 1))
-    assert not torch.equal(first, second)

@@ -120,15 +120,6 @@ def test_places_depend_on_the_seed_and_the_sample_alone(boxed):
     assert not np.array_equal(touched(first, shape, "brush control 0"), touched(first, shape, "brush control 0", 1))
 
 
-def test_results_do_not_depend_on_the_company_of_an_image(context):
-    size = tuple(context.batch.image.shape[2:])
-    masks = torch.stack([placed(size, 2, 3 + row) for row in range(4)])
-    together = dv.effect_map(context.classifier, context.batch.image, Brush(masks))
-    for row in range(4):
-        alone = dv.effect_map(context.classifier, context.batch.image[[row]], Brush(masks[row]))
-        torch.testing.assert_close(alone.effect, together.effect[[row]], rtol=0, atol=1e-6)
-
-
 def test_an_image_without_a_pixel_of_a_mask_is_not_edited(context):
     size = tuple(context.batch.image.shape[2:])
     masks = torch.stack([placed(size, 2, 3), torch.zeros(size, dtype=torch.bool)] * 2)
