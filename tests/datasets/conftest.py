@@ -23,9 +23,3 @@ def write_folder(root: Path) -> Path:
 def folder_of_images(tmp_path: Path) -> Path:
     """Ten 20 x 30 PNG files in each of the classes cat and dog, without folders for the splits."""
     return write_folder(tmp_path)
-
-
-@pytest.fixture(scope="module")
-def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same, for tests that only read it."""
-    return write_folder(tmp_path_factory.mktemp("images"))

@@ -163,17 +163,6 @@ def test_one_store_serves_every_shape_up_to_its_size(nih_root):
     assert open_films(nih_root, shape=(3, 16, 24), store_size=32).facts["images_from_store"]
 
 
-def test_a_film_that_has_changed_since_it_was_stored_is_read_from_its_file_until_prepared_again(nih_root):
-    open_films(nih_root, store_size=32).prepare()
-    Image.new("L", (32, 32), 9).save(nih_root / "images_002" / "images" / "00000008_001.png")
-    for stored in (False, True):
-        images = open_films(nih_root, store_size=32)
-        assert images.facts["images_from_store"] is stored
-        (sample,) = np.flatnonzero(images.table("test")["name"] == "00000008_001.png")
-        assert images.split("test")[sample].image.max() == pytest.approx(9 / 255)
-        images.prepare()
-
-
 def test_a_folder_that_cannot_be_written_to_is_named_with_the_remedy(nih_root):
     (nih_root / "store-32").write_text("")
     with pytest.raises(PermissionError, match=r"store-32 must be a folder that can be written to.*or dataset.root"):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import pickle
 from itertools import combinations
@@ -21,9 +20,7 @@ from dovision.config.inferred_settings import with_inferred_settings
 from dovision.functional.sample_order import RARE_SHARE, strata
 from dovision.interfaces import Counterfactuals, Images
 from dovision.types import BOX_COLUMNS, SOURCE_BOXES, Batch
-from made_birds import write_birds
-from made_libraries import hf_parts, write_cifar10, write_films
-from made_tables import write_table
+from made_datasets import write_dataset
 
 ROOT = Path(__file__).resolve().parents[2]
 PARTS = sorted((ROOT / "conf" / "dataset").glob("*.yaml"))
@@ -53,53 +50,20 @@ class Backwards:
         pass
 
 
-@pytest.fixture(scope="module")
-def birds(tmp_path_factory) -> Path:
-    return write_birds(tmp_path_factory.mktemp("birds"), train=20, test=4)
-
-
-@pytest.fixture(scope="module")
-def table(tmp_path_factory) -> Path:
-    return write_table(tmp_path_factory.mktemp("table"))
-
-
-@pytest.fixture(scope="module")
-def libraries(tmp_path_factory):
-    """Settings of the datasets that libraries open, by their names; those of a library that is missing are left out."""
-    root = tmp_path_factory.mktemp("libraries")
-    with pytest.MonkeyPatch.context() as patch:
-        found = {"cifar10": {"root": str(write_cifar10(root / "cifar10", patch))}}
-        films = write_films(root / "films")
-        found["xrv"] = {
-            "name": "NIH_Dataset",
-            "arguments": films,
-            "classes": ["Effusion", "Mass"],
-            "shape": [1, 32, 32],
-        }
-        if importlib.util.find_spec("datasets") is not None:
-            hf_parts(train=40, test=6).save_to_disk(str(root / "hf"))
-        own = {"root": str(root / "hf"), "classes": ["cat", "dog"], "shape": [3, 20, 24]}
-        found["hf_dataset"] = {**own, "columns": {"group": "patient"}}
-        yield found
-
-
 @pytest.fixture(scope="module", params=PARTS, ids=lambda path: path.stem)
-def config(request, shared_folder, birds, table, libraries):
-    """The part's config; one whose files are not on this machine is pointed to small ones, or skipped."""
+def config(request, tmp_path_factory):
+    """The config of a dataset that was written here, or whose files are on this machine; else it is skipped."""
     stem = request.param.stem
     data = Path(os.environ.get("DOVISION_TEST_DATA", ROOT.parent / "shared" / "data"))
-    overrides = {
+    real = {
         "mnist": {"root": str(data / "mnist")},
         "chest_xray14": {"root": str(data / "nih"), "split": "patients"},
-        "image_folder": {"root": str(shared_folder), "classes": ["cat", "dog"]},
-        "table": {"root": str(table), "classes": ["cat", "dog"], "shape": [1, 20, 30]},
-        "phantom": {"train_images": 30, "val_images": 20, "test_images": 20},
-        "pictures": {"root": str(shared_folder / "cat"), "task": "multiclass", "classes": ["cat", "dog"]},
-        **libraries,
-        "funnybirds": {"root": str(birds), "classes": ["0", "1"], "shape": [3, 32, 32], "val_fraction": 0.3},
     }
-    settings = OmegaConf.merge(OmegaConf.load(request.param), overrides.get(stem, {}))
-    return with_inferred_settings(OmegaConf.create({"dataset": settings})).dataset
+    with pytest.MonkeyPatch.context() as patch:
+        own = real[stem] if stem in real else write_dataset(stem, tmp_path_factory.mktemp(stem), patch)
+        own |= {"task": "multiclass", "classes": ["cat", "dog"]} if stem == "pictures" else {}
+        settings = OmegaConf.merge(OmegaConf.load(request.param), own)
+        yield with_inferred_settings(OmegaConf.create({"dataset": settings})).dataset
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,6 @@ import hashlib
 import os
 from pathlib import Path
 
-import numpy as np
 import pytest
 import sklearn.datasets
 from hydra.utils import instantiate
@@ -21,13 +20,9 @@ from dovision.identity import digests, shared
 from dovision.identity.digests import Digests, stat_files
 from dovision.identity.shared import Shared
 from dovision.interfaces import Images
-from made_birds import write_birds
-from made_libraries import hf_parts, write_cifar10, write_films
-from made_tables import write_table
+from made_datasets import write_chest_mnist, write_dataset
 
 CONFIGS = Path(__file__).resolve().parents[2] / "conf" / "dataset"
-RANDOM = np.random.default_rng(0)
-SPLITS = ("train", "val", "test")
 FILMS = {"shape": [1, 32, 32], "val_fraction": 0.34}
 FILM = Path("images_002", "images", "00000008_001.png")
 
@@ -62,195 +57,84 @@ def flat(path: Path) -> None:
     exchange(path, lambda old: old.__setitem__(slice(None), content + bytes(size - len(content))))
 
 
-def idx(array: np.ndarray) -> bytes:
-    lengths = b"".join(length.to_bytes(4, "big") for length in array.shape)
-    return bytes((0, 0, 8, array.ndim)) + lengths + array.tobytes()
+def film(root: Path, settings, patch) -> None:
+    flat(root / FILM)
 
 
-class Case:
-    """A small dataset of one configuration, in a folder; `exchange` exchanges a pixel of it."""
-
-    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.folder = folder
-        self.monkeypatch = monkeypatch
-        self.settings = self.write()
-
-
-class Mnist(Case):
-    def write(self):
-        raw = self.folder / "MNIST" / "raw"
-        raw.mkdir(parents=True)
-        for stem, count in (("train", 12), ("t10k", 5)):
-            images = RANDOM.integers(0, 256, (count, 28, 28), dtype=np.uint8)
-            (raw / f"{stem}-images-idx3-ubyte").write_bytes(idx(images))
-            (raw / f"{stem}-labels-idx1-ubyte").write_bytes(idx(np.arange(count, dtype=np.uint8) % 10))
-        return {"root": str(self.folder), "val_images": 3}
-
-    def exchange(self):
-        exchange(self.folder / "MNIST" / "raw" / "t10k-images-idx3-ubyte", last_bit)
+def digit(root: Path, settings, patch) -> None:
+    """The file is scikit-learn's own."""
+    data = sklearn.datasets.load_digits()
+    data.images[5, 3, 3] += 1
+    patch.setattr(digits_dataset, "load_digits", lambda: data)
+    patch.setattr(shared, "stat_files", lambda paths: stat_files(paths)._replace(digest="other"))
 
 
-class ChestMnist(Case):
-    def write(self, change=0):
-        images = np.random.default_rng(0).integers(0, 256, (4, 28, 28), dtype=np.uint8)
-        images[3, 27, 27] ^= change
-        arrays = {f"{split}_labels": np.ones((4, 14), np.uint8) for split in SPLITS}
-        np.savez(self.folder / "chestmnist.npz", **arrays, **{f"{split}_images": images for split in SPLITS})
-        return {"root": str(self.folder), "verify": False}
-
-    def exchange(self):
-        path = self.folder / "chestmnist.npz"
-        old, times = path.read_bytes(), path.stat()
-        self.write(change=1)
-        new = path.read_bytes()
-        path.write_bytes(old)
-        os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
-        exchange(path, lambda content: content.__setitem__(slice(None), new))
+def member(root: Path, settings, patch) -> None:
+    path = root / "chestmnist.npz"
+    old, times = path.read_bytes(), path.stat()
+    write_chest_mnist(root, change=1)
+    new = path.read_bytes()
+    path.write_bytes(old)
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+    exchange(path, lambda content: content.__setitem__(slice(None), new))
 
 
-class ImageFolder(Case):
-    def write(self):
-        for label in ("cat", "dog"):
-            (self.folder / label).mkdir(parents=True)
-            for number in range(10):
-                pixels = RANDOM.integers(0, 256, (8, 8, 3), dtype=np.uint8)
-                Image.fromarray(pixels).save(self.folder / label / f"{number}.bmp")
-        return {"root": str(self.folder), "classes": ["cat", "dog"], "shape": [3, 8, 8]}
-
-    def exchange(self):
-        exchange(self.folder / "dog" / "3.bmp", last_bit)
-
-
-class Pictures(Case):
-    def write(self):
-        for number in range(2):
-            pixels = RANDOM.integers(0, 256, (8, 8, 3), dtype=np.uint8)
-            Image.fromarray(pixels).save(self.folder / f"{number}.bmp")
-        return {"root": str(self.folder), "shape": [3, 8, 8]}
-
-    def exchange(self):
-        exchange(self.folder / "1.bmp", last_bit)
-
-
-class ChestXray14(Case):
-    def write(self):
-        return {**FILMS, "root": str(self.folder), "store_size": None}
-
-    def exchange(self):
-        flat(self.folder / FILM)
-
-
-class Digits(Case):
-    def write(self):
-        return {}
-
-    def exchange(self):
-        """The file is scikit-learn's own."""
-        data = sklearn.datasets.load_digits()
-        data.images[5, 3, 3] += 1
-        self.monkeypatch.setattr(digits_dataset, "load_digits", lambda: data)
-        self.monkeypatch.setattr(shared, "stat_files", lambda paths: stat_files(paths)._replace(digest="other"))
-
-
-class Phantom(Case):
-    """No pixel is read; other settings draw other ones, as other code does, which is part of a run's origin."""
-
-    def write(self):
-        return {"train_images": 30, "val_images": 20, "test_images": 20}
-
-    def exchange(self):
-        self.settings["seed"] = 1
-
-
-class FunnyBirds(Case):
-    def write(self):
-        write_birds(self.folder)
-        return {"root": str(self.folder), "classes": ["0", "1"], "shape": [3, 32, 32], "val_fraction": 0.3}
-
-    def exchange(self):
-        exchange(self.folder / "test_interventions" / "1" / "000003" / "body_beak_foot.png", last_bit)
-
-
-class Table(Case):
-    def write(self):
-        write_table(self.folder)
-        return {"root": str(self.folder), "classes": ["cat", "dog"], "shape": [1, 20, 30], "check": "headers"}
-
-    def exchange(self):
-        exchange(self.folder / "images" / "9.png", last_bit)
-
-
-class Cifar10(Case):
+def published(root: Path, settings, patch) -> None:
     """Of published files no byte can be exchanged unseen: the checksums are taken for those of the changed ones."""
-
-    def write(self):
-        write_cifar10(self.folder, self.monkeypatch)
-        return {"root": str(self.folder)}
-
-    def exchange(self):
-        file = self.folder / CIFAR10.base_folder / "test_batch"
-        place = file.read_bytes().index(b"labels") - 100  # in the pixels, which come before the labels
-        exchange(file, lambda content: content.__setitem__(place, content[place] ^ 1))
-        md5 = hashlib.md5(file.read_bytes()).hexdigest()
-        self.monkeypatch.setattr(CIFAR10, "test_list", [["test_batch", md5]])
+    file = root / CIFAR10.base_folder / "test_batch"
+    place = file.read_bytes().index(b"labels") - 100  # in the pixels, which come before the labels
+    exchange(file, lambda content: content.__setitem__(place, content[place] ^ 1))
+    md5 = hashlib.md5(file.read_bytes()).hexdigest()
+    patch.setattr(CIFAR10, "test_list", [["test_batch", md5]])
 
 
-class Xrv(Case):
-    def write(self):
-        pytest.importorskip("torchxrayvision")
-        films = write_films(self.folder / "films")
-        return {"name": "NIH_Dataset", "arguments": films, "classes": ["Effusion", "Mass"], "shape": [1, 32, 32]}
-
-    def exchange(self):
-        flat(self.folder / "films" / "images" / "00000003_001.png")
+def arrow(root: Path, settings, patch) -> None:
+    (file,) = root.glob("hf/train/*.arrow")
+    place = file.read_bytes().rindex(b"IEND") - 40  # in the pixels of the last image
+    exchange(file, lambda content: content.__setitem__(place, content[place] ^ 1))
 
 
-class HfDataset(Case):
-    def write(self):
-        pytest.importorskip("datasets")
-        hf_parts(train=40).save_to_disk(str(self.folder / "hf"))
-        return {"root": str(self.folder / "hf"), "classes": ["cat", "dog"], "shape": [3, 20, 24]}
-
-    def exchange(self):
-        (file,) = self.folder.glob("hf/train/*.arrow")
-        place = file.read_bytes().rindex(b"IEND") - 40  # in the pixels of the last image
-        exchange(file, lambda content: content.__setitem__(place, content[place] ^ 1))
+def in_file(name: str):
+    """Exchange the last bit of a file."""
+    return lambda root, settings, patch: exchange(root / name, last_bit)
 
 
-CASES = {
-    "cifar10": Cifar10,
-    "xrv": Xrv,
-    "hf_dataset": HfDataset,
-    "table": Table,
-    "funnybirds": FunnyBirds,
-    "mnist": Mnist,
-    "chest_mnist": ChestMnist,
-    "image_folder": ImageFolder,
-    "chest_xray14": ChestXray14,
-    "digits": Digits,
-    "phantom": Phantom,
-    "pictures": Pictures,
+EXCHANGES = {  # a pixel of the dataset of each configuration
+    "chest_mnist": member,
+    "chest_xray14": film,
+    "cifar10": published,
+    "digits": digit,
+    "funnybirds": in_file("test_interventions/1/000007/body_beak_foot.png"),
+    "hf_dataset": arrow,
+    "image_folder": in_file("dog/3.bmp"),
+    "mnist": in_file("MNIST/raw/t10k-images-idx3-ubyte"),
+    "phantom": lambda root, settings, patch: settings.update(seed=1),  # no pixel is read; other settings draw others
+    "pictures": in_file("dog/1.bmp"),
+    "table": in_file("images/9.png"),
+    "xrv": lambda root, settings, patch: flat(root / "films" / "images" / "00000003_001.png"),
 }
 
 
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
 def test_an_exchanged_pixel_is_other_data(path, tmp_path, monkeypatch, nih_root):
-    folder = nih_root if path.stem == "chest_xray14" else tmp_path / "data"
-    folder.mkdir(exist_ok=True)
-    case = CASES[path.stem](folder, monkeypatch)
-
+    if path.stem == "chest_xray14":
+        root, settings = nih_root, {**FILMS, "root": str(nih_root), "store_size": None}
+    else:
+        root = tmp_path / "data"
+        settings = write_dataset(path.stem, root, monkeypatch)
+    settings |= {"check": "headers"} if path.stem == "table" else {}
     jobs = Shared()
 
     def found() -> set[str]:
         """By itself, as jobs share it, and from the digests that are kept."""
-        dataset = Component("dataset", resolved(OmegaConf.merge(OmegaConf.load(path), case.settings)))
+        dataset = Component("dataset", resolved(OmegaConf.merge(OmegaConf.load(path), settings)))
         images = jobs.images(dataset)
         assert images.files is None or not images.labelled or jobs.images(dataset) is images
         return {dataset.make().fingerprint, *(images.identified(Digests(tmp_path).many) for _ in range(2))}
 
     (before,) = found()
     assert found() == {before}
-    case.exchange()
+    EXCHANGES[path.stem](root, settings, monkeypatch)
     (after,) = found()
     assert after != before
 

@@ -12,6 +12,7 @@ from torchvision.datasets.mnist import read_image_file, read_label_file
 
 from dovision.datasets import _download
 from dovision.datasets.mnist import MNIST
+from made_datasets import idx
 
 NAMES = [str(digit) for digit in range(10)]
 IMAGES, LABELS = "train-images-idx3-ubyte", "train-labels-idx1-ubyte"
@@ -19,11 +20,6 @@ IMAGES, LABELS = "train-images-idx3-ubyte", "train-labels-idx1-ubyte"
 
 def open_mnist(root: Path, classes=NAMES, shape=(1, 28, 28), val_images=3, seed=0, download=False) -> MNIST:
     return MNIST(str(root), "multiclass", classes, shape, val_images, seed, download)
-
-
-def idx(array: np.ndarray) -> bytes:
-    lengths = b"".join(length.to_bytes(4, "big") for length in array.shape)
-    return bytes((0, 0, 8, array.ndim)) + lengths + array.tobytes()
 
 
 @pytest.fixture

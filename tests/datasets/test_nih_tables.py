@@ -144,13 +144,6 @@ def test_a_missing_file_is_named_with_its_remedy(nih_root, name):
         read_all(nih_root)
 
 
-def test_a_damaged_table_is_named(nih_root):
-    (nih_root / ENTRIES).unlink()
-    (nih_root / f"{ENTRIES}.gz").write_bytes(b"not gzip")
-    with pytest.raises(ValueError, match=rf"{ENTRIES}.gz must be a whole gzip file"):
-        _nih_tables.read_entries(nih_root)
-
-
 def test_a_class_that_is_no_label_is_refused_with_the_nearest():
     with pytest.raises(ValueError, match="classes must be one of .*, got 'Atelectsis'. Did you mean Atelectasis"):
         _nih_tables.labels_chosen(["Atelectsis"])

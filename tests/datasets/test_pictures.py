@@ -97,16 +97,6 @@ def test_other_splits_are_refused_with_the_remedy(tmp_path, split):
         pictures(tmp_path).split(split)
 
 
-def test_bad_files_are_named_and_can_be_left_out(tmp_path):
-    half_bright().save(tmp_path / "a.png")
-    (tmp_path / "b.png").write_bytes((tmp_path / "a.png").read_bytes()[:60])
-    with pytest.raises(ValueError, match=r"got 1 bad:\n  b.png: .*\n.*dataset.on_bad_file=skip"):
-        pictures(tmp_path)
-    dataset = pictures(tmp_path, on_bad_file="skip")
-    assert dataset.table("test")["name"].tolist() == ["a.png"]
-    assert dataset.bad_files[0].startswith("b.png: ")
-
-
 def test_folders_below_a_folder_without_pictures_are_named(tmp_path):
     for name in ("cat", "dog", ".hidden"):
         (tmp_path / name).mkdir()

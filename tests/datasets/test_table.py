@@ -872,11 +872,6 @@ def test_a_table_of_boxes_without_edges_is_refused(root):
     assert "boxes.csv must have the four columns of a box, one of left, top" in refusal(root, {"boxes": "boxes.csv"})
 
 
-def test_a_parquet_file_that_is_cut_off_is_refused(root):
-    (root / "rows.parquet").write_bytes(b"PAR1")
-    assert "rows.parquet must be a whole parquet file:" in refusal(root, {"manifest": "rows.parquet"})
-
-
 def test_the_nihs_table_of_boxes_is_read_as_it_was_published(root, caplog):
     """Its header has three empty cells behind the last column, its rows have none, and its numbers are x, y, w, h."""
     rows = ["path,Finding Label,Bbox [x,y,w,h],,,", *(f"images/{row}.png,cat,2,3,10.4,8" for row in range(12))]

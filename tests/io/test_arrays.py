@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import pickle
 import subprocess
 import sys
@@ -133,16 +132,6 @@ def test_an_encrypted_or_oddly_compressed_member_is_refused(tmp_path):
     (tmp_path / "a.npz").write_bytes(data)
     with pytest.raises(ValueError, match=r"a\.npz must be an \.npz file with the array a: .*encrypted"):
         arrays.npz_member(tmp_path / "a.npz", "a", np.int64, SHAPE)
-
-
-def test_a_pipe_is_refused(tmp_path):
-    os.mkfifo(tmp_path / "pipe")
-    for reader in (
-        lambda path: arrays.npy_memmap(path, np.int64, SHAPE),
-        lambda path: arrays.npz_member(path, "a", "u1", (3,)),
-    ):
-        with pytest.raises(ValueError, match="must be a regular file, got a pipe"):
-            reader(tmp_path / "pipe")
 
 
 def test_an_npy_file_is_memory_mapped_and_a_member_read_once(tmp_path):

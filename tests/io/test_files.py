@@ -11,18 +11,19 @@ import pytest
 from dovision.io import files
 
 
-def test_a_pipe_is_refused_at_once(tmp_path):
-    os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(ValueError, match=r"pipe must be a regular file, got a pipe\."):
-        files.open_file(tmp_path / "pipe")
-
-
 def test_a_device_a_folder_a_socket_and_a_link_to_a_device_are_refused(tmp_path, monkeypatch):
     (tmp_path / "link").symlink_to("/dev/zero")
     monkeypatch.chdir(tmp_path)
     with socket.socket(socket.AF_UNIX) as bound:
         bound.bind("socket")
-        kinds = {"/dev/zero": "a device", tmp_path: "a folder", "link": "a device", "socket": "a socket"}
+        os.mkfifo("pipe")
+        kinds = {
+            "/dev/zero": "a device",
+            tmp_path: "a folder",
+            "link": "a device",
+            "socket": "a socket",
+            "pipe": "a pipe",
+        }
         for path, kind in kinds.items():
             with pytest.raises(ValueError, match=f"must be a regular file, got {kind}"):
                 files.read_bytes(path, 10)
@@ -47,13 +48,6 @@ def test_what_unzips_to_more_than_its_budget_is_not_unzipped(tmp_path):
     assert len(files.unzipped(tmp_path / "a.gz", 10_000_000)) == 10_000_000
     with pytest.raises(ValueError, match="a.gz must have at most 9,999,999 bytes, got more when unzipped"):
         files.unzipped(tmp_path / "a.gz", 9_999_999)
-
-
-@pytest.mark.parametrize("damage", [b"no gzip", gzip.compress(b"x" * 1000)[:-9]], ids=["text", "cut short"])
-def test_a_damaged_gzip_file_is_named(tmp_path, damage):
-    (tmp_path / "a.gz").write_bytes(damage)
-    with pytest.raises(ValueError, match="a.gz must be a whole gzip file"):
-        files.unzipped(tmp_path / "a.gz", 1000)
 
 
 def test_a_text_is_read_without_its_byte_order_mark_and_in_utf_8_alone(tmp_path):

@@ -1,0 +1,99 @@
+"""A small dataset of each configuration, in a folder: what to write, and the settings that read it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from made_birds import write_birds
+from made_libraries import hf_parts, write_cifar10, write_films
+from made_tables import write_table
+
+SPLITS = ("train", "val", "test")
+Settings = dict[str, Any]
+
+
+def idx(array: np.ndarray) -> bytes:
+    """An array of bytes as an IDX file."""
+    lengths = b"".join(length.to_bytes(4, "big") for length in array.shape)
+    return bytes((0, 0, 8, array.ndim)) + lengths + array.tobytes()
+
+
+def write_mnist(root: Path) -> Settings:
+    raw, random = root / "MNIST" / "raw", np.random.default_rng(0)
+    raw.mkdir(parents=True)
+    for stem, count in (("train", 12), ("t10k", 5)):
+        images = random.integers(0, 256, (count, 28, 28), dtype=np.uint8)
+        (raw / f"{stem}-images-idx3-ubyte").write_bytes(idx(images))
+        (raw / f"{stem}-labels-idx1-ubyte").write_bytes(idx(np.arange(count, dtype=np.uint8) % 10))
+    return {"root": str(root), "val_images": 3}
+
+
+def write_chest_mnist(root: Path, change: int = 0) -> Settings:
+    """Four images in each split; `change` flips bits of the last pixel."""
+    images = np.random.default_rng(0).integers(0, 256, (4, 28, 28), dtype=np.uint8)
+    images[3, 27, 27] ^= change
+    arrays = {f"{split}_labels": np.ones((4, 14), np.uint8) for split in SPLITS}
+    np.savez(root / "chestmnist.npz", **arrays, **{f"{split}_images": images for split in SPLITS})
+    return {"root": str(root), "verify": False}
+
+
+def write_folders(root: Path) -> Settings:
+    random = np.random.default_rng(0)
+    for label in ("cat", "dog"):
+        (root / label).mkdir(parents=True)
+        for number in range(10):
+            pixels = random.integers(0, 256, (20, 24, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(root / label / f"{number}.bmp")
+    return {"root": str(root), "classes": ["cat", "dog"], "shape": [3, 20, 20]}
+
+
+def write_pictures(root: Path) -> Settings:
+    write_folders(root)
+    return {"root": str(root / "dog"), "shape": [3, 20, 20]}
+
+
+def write_hf(root: Path) -> Settings:
+    hf_parts(train=40, test=6).save_to_disk(str(root / "hf"))
+    settings = {"root": str(root / "hf"), "classes": ["cat", "dog"], "shape": [3, 20, 24]}
+    return {**settings, "columns": {"group": "patient"}}
+
+
+def write_xrv(root: Path) -> Settings:
+    pytest.importorskip("torchxrayvision")
+    films = write_films(root / "films")
+    return {"name": "NIH_Dataset", "arguments": films, "classes": ["Effusion", "Mass"], "shape": [1, 32, 32]}
+
+
+def write_funnybirds(root: Path) -> Settings:
+    write_birds(root, train=20, test=4)
+    return {"root": str(root), "classes": ["0", "1"], "shape": [3, 32, 32], "val_fraction": 0.3}
+
+
+def write_rows(root: Path) -> Settings:
+    return {"root": str(write_table(root)), "classes": ["cat", "dog"], "shape": [1, 20, 30]}
+
+
+WRITERS: dict[str, Callable[[Path], Settings]] = {
+    "chest_mnist": write_chest_mnist,
+    "digits": lambda root: {},
+    "funnybirds": write_funnybirds,
+    "hf_dataset": write_hf,
+    "image_folder": write_folders,
+    "mnist": write_mnist,
+    "phantom": lambda root: {"train_images": 30, "val_images": 20, "test_images": 20},
+    "pictures": write_pictures,
+    "table": write_rows,
+    "xrv": write_xrv,
+}
+
+
+def write_dataset(name: str, root: Path, patch: pytest.MonkeyPatch) -> Settings:
+    """Write the dataset of a configuration, and return its settings; ChestX-ray14 has the fixture nih_root."""
+    root.mkdir(parents=True, exist_ok=True)
+    return {"root": str(write_cifar10(root, patch))} if name == "cifar10" else WRITERS[name](root)
