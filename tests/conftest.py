@@ -19,7 +19,7 @@ from hypothesis import settings
 
 from dovision.functional import estimates
 
-pytest_plugins = ["made_runs", "made_once", "made_slow", "made_browser"]
+pytest_plugins = ["made_runs", "made_slow", "made_browser"]
 ROOT = Path(__file__).resolve().parents[1]
 Command = Callable[..., int]
 
@@ -36,6 +36,14 @@ def pytest_collection_finish() -> None:
     gc.enable()
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_fsync() -> Iterator[None]:
+    """Let no test wait for a disk."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda descriptor: None)
+        yield
 
 
 @pytest.fixture(scope="session")
