@@ -35,8 +35,7 @@ class ChestMNIST(Images):
     is in one split only. For intervals by patient use ChestX-ray14. Never fit on one of the two and test on the other:
     their splits share films.
 
-    Images are memory-mapped; but for those of a compressed file, as MedMNIST's are, which are read when a split is
-    first asked for, and kept.
+    The images of a split are read when it is first asked for, and then held in memory.
 
     Args:
         root: the folder of the file chestmnist.npz, chestmnist_64.npz, chestmnist_128.npz or chestmnist_224.npz.

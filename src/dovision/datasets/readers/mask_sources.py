@@ -6,7 +6,6 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache, partial
 from pathlib import Path
-from types import ModuleType
 from typing import NamedTuple
 
 import numpy as np
@@ -16,19 +15,7 @@ from dovision.datasets.readers import dicom, nifti
 from dovision.datasets.readers.manifest import Manifest
 from dovision.datasets.readers.table_rows import NAME, meant_path
 from dovision.functional import geometry
-from dovision.io import files, images
-from dovision.io.mask_files import (
-    ANY,
-    ARRAYS,
-    MaskNumbers,
-    check_distinct,
-    label_map,
-    mask_file,
-    mask_numbers,
-    mask_pattern,
-    numbered_masks,
-    read_mask_file,
-)
+from dovision.io import files, images, mask_files
 from dovision.io.paths import outside
 from dovision.types import Mask, Shape
 
@@ -60,26 +47,21 @@ class MaskSource(NamedTuple):
             ValueError: it is damaged, of another kind, or has no array of a name.
         """
         labels = self.labels(row)
-        return (
-            read_mask_file(Path(self.paths[row]), self.numbers)
-            if labels is None
-            else numbered_masks(labels, self.numbers)
-        )
+        if labels is None:
+            return mask_files.read_mask_file(Path(self.paths[row]), self.numbers)
+        return mask_files.numbered_masks(labels, self.numbers)
 
-    def labels(self, row: int) -> MaskNumbers | None:
+    def labels(self, row: int) -> mask_files.MaskNumbers | None:
         """The numbers of an image's label map, shape (h, w); None where masks are arrays; errors as those of `read`."""
-        path = Path(self.paths[row])
-        reader, number = _volume(path), self.slices[row] if self.slices else None
-        if path.suffix.lower() == ARRAYS:
-            return None
-        if reader is None:
-            return label_map(path)
+        path, number = Path(self.paths[row]), self.slices[row] if self.slices else None
         try:
-            if reader is nifti:
+            if nifti.is_nifti(path.name):
                 return nifti.slice_labels(path, number, self.plane)
-            return dicom.dicom_labels(files.read_bytes(path, images.MAX_FILE_BYTES), number)
+            if _is_medical(path):
+                return dicom.dicom_labels(files.read_bytes(path, images.MAX_FILE_BYTES), number)
         except images.BadFile as error:
             raise ValueError(f"{path} must be a label map, but is {error}.") from error
+        return None if path.suffix.lower() == mask_files.ARRAYS else mask_files.label_map(path)
 
     def is_as_stored(self, row: int) -> bool:
         """Return whether an image has a file of masks without an EXIF orientation of its own."""
@@ -89,7 +71,7 @@ class MaskSource(NamedTuple):
     def size(self, row: int) -> tuple[int, int]:
         """Height and width of an image's masks, by the header of their file; errors as those of `read`."""
         path = Path(self.paths[row])
-        if path.suffix.lower() == ARRAYS or _volume(path) is not None:
+        if path.suffix.lower() == mask_files.ARRAYS or _is_medical(path):
             return next(iter(self.read(row).values())).shape
         return images.upright_size(files.read_bytes(path, images.MAX_FILE_BYTES))
 
@@ -120,8 +102,8 @@ def mask_sources(
     sources = []
     for column, name in of_columns.items():
         paths = [str(root / cell) if cell else "" for cell in manifest.cells[column]]
-        arrays_only = all(path.lower().endswith(ARRAYS) for path in paths if path)
-        numbers = {name: ANY} if name else mask_numbers(settings.units, arrays_only)
+        arrays_only = all(path.lower().endswith(mask_files.ARRAYS) for path in paths if path)
+        numbers = {name: mask_files.ANY} if name else mask_files.mask_numbers(settings.units, arrays_only)
         sources.append(_there(MaskSource(paths, column, numbers), settings.missing, root, root, manifest.error))
     return sources
 
@@ -137,21 +119,21 @@ def masks_by_name(
     if settings.folder is None:
         return []
     folder = root / settings.folder
-    pattern = mask_pattern(settings.files, (*nifti.NIFTI_SUFFIXES, *dicom.DICOM_SUFFIXES))
+    pattern = mask_files.mask_pattern(settings.files, (*nifti.NIFTI_SUFFIXES, *dicom.DICOM_SUFFIXES))
     if not folder.is_dir():
         raise FileNotFoundError(f"masks.folder must be a folder of masks, but {folder} is not one.")
-    paths = [str(folder / mask_file(pattern, name)) for name in names]
-    numbers = mask_numbers(settings.units, pattern.lower().endswith(ARRAYS))
+    paths = [str(folder / mask_files.mask_file(pattern, name)) for name in names]
+    numbers = mask_files.mask_numbers(settings.units, pattern.lower().endswith(mask_files.ARRAYS))
     error = error or error_by_name(names)
     source = _there(MaskSource(paths, _BY_NAME, numbers), settings.missing, root, folder, error)
-    check_distinct(pattern, list(names), map(_distinct_file, names, source.paths))
+    mask_files.check_distinct(pattern, list(names), map(_distinct_file, names, source.paths))
     return [source]
 
 
 def _distinct_file(name: str, path: str) -> str | None:
     """What no other image may have: the file or, of a volume of masks, the slice of it; None without a file."""
     number = name.rpartition("#")[2]
-    return None if not path else f"{path}#{number}" if _volume(Path(path)) and number.isdigit() else path
+    return None if not path else f"{path}#{number}" if _is_medical(Path(path)) and number.isdigit() else path
 
 
 def error_by_name(names: Sequence[str]) -> ErrorText:
@@ -160,10 +142,8 @@ def error_by_name(names: Sequence[str]) -> ErrorText:
     return lambda column, row, rule, remedy: f"{column} of {listed[row]} must be {rule}. {remedy}"
 
 
-def _volume(path: Path) -> ModuleType | None:
-    """The reader of a label map in a medical format; None of images and arrays."""
-    name = path.name.lower()
-    return nifti if nifti.is_nifti(name) else dicom if name.endswith(dicom.DICOM_SUFFIXES) else None
+def _is_medical(path: Path) -> bool:
+    return nifti.is_nifti(path.name) or path.name.lower().endswith(dicom.DICOM_SUFFIXES)
 
 
 def _there(source: MaskSource, missing: str, root: Path, folder: Path, error: ErrorText) -> MaskSource:
@@ -280,7 +260,7 @@ def _check_units(source: MaskSource, seen: set[str], row: int, error_text: Error
 
 
 def _rule(source: MaskSource) -> str:
-    units = "" if [*source.numbers.values()] == [ANY] else f" of {' or '.join(source.numbers)}"
+    units = "" if [*source.numbers.values()] == [mask_files.ANY] else f" of {' or '.join(source.numbers)}"
     return f"a mask with at least one pixel{units}"
 
 
@@ -294,7 +274,7 @@ def _numbers(source: MaskSource, row: int) -> str:
 
 def _warn_of_soft(source: MaskSource, row: int) -> None:
     """A line in the log where a mask of all that is not 0 has many numbers, as one with smoothed edges has."""
-    labels = source.labels(row) if ANY in source.numbers.values() else None
+    labels = source.labels(row) if mask_files.ANY in source.numbers.values() else None
     count = 0 if labels is None else len(np.unique(labels))
     if count > _MANY:
         log.warning(
