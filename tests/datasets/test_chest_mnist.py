@@ -91,10 +91,7 @@ def test_a_missing_file_names_its_address_and_is_fetched_if_that_is_allowed(tmp_
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (
-            {"test_images": np.zeros((5, 64, 64), np.uint8)},
-            r"test_images in .* must be an array of uint8, shape \(5, 28, 28\), got",
-        ),
+        ({"test_images": np.zeros((5, 64, 64), np.uint8)}, r"test_images in .* must be an array of uint8, shape \(5,"),
         ({"test_images": np.zeros((4, 28, 28), np.uint8)}, r"test_images .* got uint8 of shape \(4, 28, 28\)"),
         ({"test_labels": np.zeros((5, 13), np.uint8)}, r"test_labels in .* must be an array of uint8, shape \(N, 14\)"),
         ({"test_labels": np.full((5, 14), 2, np.uint8)}, r"must have test labels of zeros and ones"),

@@ -125,18 +125,10 @@ def test_what_the_layout_does_not_have_is_refused_with_the_remedy(birds):
     [
         ("classes.json", "[", r"classes.json must be JSON, got .* Fetch it again"),
         ("classes.json", '[{"class_idx": 1}, {"class_idx": 1}]', "from 0 on, each once, got 1, 1"),
-        (
-            "classes.json",
-            '[{"class_idx": 1}, {"class_idx": 2}]',
-            "from 0 on, each once, got 1, 2",
-        ),
+        ("classes.json", '[{"class_idx": 1}, {"class_idx": 2}]', "from 0 on, each once, got 1, 2"),
         ("parts.json", "[1]", r"parts.json must be a JSON dict with entries, got list"),
         ("dataset_test.json", "[{}]", r"dataset_test.json must have a whole number class_idx, got None"),
-        (
-            "dataset_test.json",
-            '[{"class_idx": 7}]',
-            "dataset_test.json must have classes below 2, got 7 for",
-        ),
+        ("dataset_test.json", '[{"class_idx": 7}]', "dataset_test.json must have classes below 2, got 7 for"),
     ],
 )
 def test_a_wrong_table_is_refused(birds, name, content, message):

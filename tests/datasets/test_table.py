@@ -116,22 +116,14 @@ def test_splits_may_be_numbers_or_have_no_name(root):
 @pytest.mark.parametrize(
     ("old", "new", "sentence"),
     [
-        (
-            "patient",
-            "Patient ID",
-            "'Patient ID' that is not read: each image counts as a patient of its own. Set 'data",
-        ),
+        ("patient", "Patient ID", "'Patient ID' that is not read: each image counts as a patient of its own. Set"),
         ("split", "Split", "'Split' that is not read: splits are cut by a seed. Set 'dataset.columns.split=Split' if"),
         (
             "mask",
             "mask_path",
             "'mask_path' that is not read: images have no masks. Set 'dataset.columns.mask=mask_path'",
         ),
-        (
-            "left,top,right,bottom",
-            "x1,y1,w,h",
-            "look like boxes, x1, y1, w, h, and are not read: name the four numbers",
-        ),
+        ("left,top,right,bottom", "x1,y1,w,h", "look like boxes, x1, y1, w, h, and are not read: name the four"),
         ("left,top,right,bottom", "bbox,a,b,c", "has columns that look like boxes, bbox, and are not read"),
     ],
 )
@@ -853,10 +845,7 @@ def test_broken_json_lines_are_refused(root, lines, sentence):
 @pytest.mark.parametrize(
     ("row", "sentence"),
     [
-        (
-            ["images/33.png", "cat", "1", "1", "5", "5"],
-            "path in row 2 of boxes.csv must be the path of an image of",
-        ),
+        (["images/33.png", "cat", "1", "1", "5", "5"], "path in row 2 of boxes.csv must be the path of an image of"),
         (["images/3.png", "cat", "1", "1", "0", "5"], "width in row 2 of boxes.csv must be above 0, got '0'."),
         (["images/3.png", "cat", "25", "1", "9", "5"], "width in row 2 of boxes.csv must be inside its image, 20 x 30"),
         (["images/3.png", "cat", "-5", "1", "9", "5"], "x in row 2 of boxes.csv must be inside its image, 20 x 30"),
