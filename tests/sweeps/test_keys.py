@@ -293,6 +293,8 @@ def test_what_the_command_line_sets_of_a_component_that_is_not_chosen_stays(name
         (["dataset.shape.x=1"], "dataset.shape takes a value, got a key below it: x."),
         (["epochs=3", "batch_size=2", "seed=1"], "Did you mean training.classifier.epochs"),
         (["loss@attack.loss=margin", "attack=fgsm", "+seed=3"], "seed has a value already."),
+        (["attack=[a"], "the command line cannot be read at 'attack=[a': no viable alternative at input"),
+        (["=3"], "the configuration has no key ''."),
         (["~seeds"], "seeds cannot be removed, since it is not there."),
         (["~attack@other"], "attack@other cannot be removed, since it is not chosen."),
         (["attack=fgsm,pgd", "attack.epss=3"], "attack.epss cannot be set before attack=fgsm,pgd is split into jobs."),

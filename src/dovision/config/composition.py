@@ -192,7 +192,7 @@ def one_name(choice: str) -> str:
 
 
 def _is_group(name: str) -> bool:
-    return (configuration_folder() / name).is_dir()
+    return name != "" and (configuration_folder() / name).is_dir()
 
 
 def composed_component(group: str, name: str, seed: int, several: bool) -> Component:

@@ -24,7 +24,8 @@ def error_text(error: BaseException) -> str:
     if isinstance(error, OverrideParseException):
         key, _, value = str(error.override).partition("=")  # names of sites such as relu#1 hold a sign for comments
         quoted = f"a value with # must be in quotes: '{key}=\"{value}\"'"
-        reason = quoted if "#" in value else str(error).splitlines()[0]
+        lines = [line for line in str(error).splitlines()[:-1] if line.strip(" ^")]  # the last one is a link
+        reason = quoted if "#" in value else (lines or [str(error)])[-1].rstrip(".")
         return f"the command line cannot be read at {error.override!r}: {reason}."
     if isinstance(error, MarkedYAMLError) and (mark := error.problem_mark):
         return f"{mark.name} must be YAML, got at line {mark.line + 1}: {error.problem}."
