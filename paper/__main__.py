@@ -79,11 +79,13 @@ def compare(sources: Mapping[str, Source], outputs: Path, locked: Locked) -> Non
     if not drawn:
         reasons = "; ".join(f"{name}: {why}" for name, why in missing.items())
         raise ValueError(f"a comparison needs a figure that can be drawn, got none ({reasons}). Run make figures.")
-    found = changes(locked, drawn)
-    if found or missing:
-        parts = {"of the locked figures differ": found, "could not be drawn": missing}
-        listed = [f"{len(own)} {what}: {_listed(own)}." for what, own in parts.items() if own]
-        raise ValueError(" ".join([*listed, *(["Look at them, then make figures."] if found else [])]))
+    changed = changes(locked, drawn)
+    if changed or missing:
+        problems = {"of the locked figures differ": changed, "could not be drawn": missing}
+        listed = [
+            f"{len(of_problem)} {what}: {_listed(of_problem)}." for what, of_problem in problems.items() if of_problem
+        ]
+        raise ValueError(" ".join([*listed, *(["Look at them, then make figures."] if changed else [])]))
     print(f"{len(drawn)} figures are as they were locked")
 
 
@@ -104,16 +106,18 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--outputs", type=Path, default=Path("outputs"), help="the folder of all sweeps")
     parser.add_argument("--output", type=Path, help="where the figures go; OUTPUTS/figures if not given")
     parser.add_argument("--lock", type=Path, default=LOCK, help="hashes of every figure, to be kept with the figures")
-    asked = parser.parse_args(words)
+    arguments = parser.parse_args(words)
     try:
-        sources = chosen(asked.figure)
-        if asked.check:
-            compare(sources, asked.outputs, read_lock(asked.lock))
+        sources = chosen(arguments.figure)
+        if arguments.check:
+            compare(sources, arguments.outputs, read_lock(arguments.lock))
         else:
-            missing = draw_and_lock(sources, asked.outputs, asked.output or asked.outputs / "figures", asked.lock)
+            missing = draw_and_lock(
+                sources, arguments.outputs, arguments.output or arguments.outputs / "figures", arguments.lock
+            )
             for name, why in missing.items():
-                print(f"not drawn: {name}: {why}", file=sys.stderr if asked.figure else sys.stdout)
-            return int(bool(asked.figure and missing))
+                print(f"not drawn: {name}: {why}", file=sys.stderr if arguments.figure else sys.stdout)
+            return int(bool(arguments.figure and missing))
     except (ValueError, OSError) as error:
         print(f"paper: {error_text(error)}", file=sys.stderr)
         return 1

@@ -49,12 +49,12 @@ def ratio_dots(frame: pd.DataFrame) -> Figure:
     figure = canvas(6.0, 0.8 + 0.17 * len(rows))
     axes = figure.subplots()
     for number, peer in enumerate(peers):
-        own = frame["peer"] == peer
-        place = [rows.index(name) for name in names[own]]
+        of_peer = frame["peer"] == peer
+        positions = [rows.index(name) for name in names[of_peer]]
         style = series(number) | points(number) | {"linestyle": "none"}
         for whiskers in ("elinewidth", "capsize"):
             style.pop(whiskers)
-        axes.plot(frame.loc[own, "ratio"], place, label=peer, **style)
+        axes.plot(frame.loc[of_peer, "ratio"], positions, label=peer, **style)
     axes.axvline(1, color=INK, linewidth=0.8)
     axes.set_xscale("log", base=2)
     axes.xaxis.set_major_formatter("{x:g}")

@@ -50,17 +50,17 @@ def changes(locked: Locked, drawn: Locked) -> dict[str, str]:
 
     "settings" if none of these has changed: then it is what the caption says of the runs.
     """
-    found: dict[str, str] = {}
+    reasons: dict[str, str] = {}
     for name, new in drawn.items():
         old = locked.get(name)
         if old is None:
-            found[name] = "new"
+            reasons[name] = "new"
         elif old["files"] != new["files"]:
             numbers = f"{name}.csv"
             data = ["data"] if old["files"].get(numbers) != new["files"].get(numbers) else []
             around = [part for part in ("code", "style", "versions") if old[part] != new[part]]
-            found[name] = " and ".join([*data, *around]) or "settings"
-    return found
+            reasons[name] = " and ".join([*data, *around]) or "settings"
+    return reasons
 
 
 def _files(folder: Path, name: str) -> dict[str, str]:

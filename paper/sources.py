@@ -43,11 +43,11 @@ class FromSweep:
         drawn = {one.name: one for one in report_of(outputs / self.sweep)}
         if self.name not in drawn:
             raise ValueError(checks.unknown_key(f"the report of {outputs / self.sweep}", self.name, drawn))
-        found = drawn[self.name]
+        report_figure = drawn[self.name]
         if self.width is not None:
-            width, height = found.figure.get_size_inches()
-            found.figure.set_size_inches(self.width, height * max(1.0, self.width / width))
-        return found
+            width, height = report_figure.figure.get_size_inches()
+            report_figure.figure.set_size_inches(self.width, height * max(1.0, self.width / width))
+        return report_figure
 
 
 FIGURES: Mapping[str, Source] = {
@@ -80,13 +80,13 @@ def report_of(sweep: Path) -> Sequence[ReportFigure]:
     if not sweep.is_dir():
         raise FileNotFoundError(f"{sweep} must hold runs, got no such folder. Run {command}.")
     runs = survey(sweep)
-    damaged = [found.problem for found in runs if found.state == UNREADABLE]
+    damaged = [run.problem for run in runs if run.state == UNREADABLE]
     if damaged:
         raise ValueError(f"a run cannot be read: {damaged[0]}")
-    completed = [found for found in runs if found.state == "completed"]
+    completed = [run for run in runs if run.state == "completed"]
     if not completed:
         raise FileNotFoundError(f"{sweep} must hold a completed run, got none. Run {command}.")
-    mixture = " ".join(mixed({found.label: found.facts for found in completed}))
+    mixture = " ".join(mixed({run.label: run.facts for run in completed}))
     catalogue = Catalogue()
     of_sweep = (_remarked(one, mixture) for one in catalogue.of_sweep(completed))
     return [*catalogue.of_run(completed[0]), *of_sweep]

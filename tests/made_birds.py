@@ -111,8 +111,8 @@ def write_bird_run(folder: Path, images: int = 6) -> Run:
     measured = {"task": TASK, "control_logits": control, "treated_logits": treated}
     with TableWriter(folder / SAMPLES, samples_schema(TASK)) as table:
         names = [f"bird {row}" for row in range(images)]
-        images = {"batch": batch, "names": names, "task": TASK, "logits": control}
-        table.write(sample_columns(condition="clean", eps=0.0, **images, means=mean_effects(control, treated, TASK)))
+        columns = {"batch": batch, "names": names, "task": TASK, "logits": control}
+        table.write(sample_columns(condition="clean", eps=0.0, **columns, means=mean_effects(control, treated, TASK)))
     with TableWriter(folder / EFFECTS, effects_schema()) as table:
         places = [regions] * images
         table.write(

@@ -7,10 +7,9 @@ import pandas as pd
 import pytest
 
 from dovision.analysis import map_summary
-from dovision.analysis.adaptive_convergence import evasion_by_steps
 from dovision.analysis.average_effect import average_effects, grouped_means, interactions
 from dovision.analysis.classifier_quality import OVERALL, classifier_quality
-from dovision.analysis.detection_summary import DETECTION_METRICS, _metrics
+from dovision.analysis.detection_summary import DETECTION_METRICS, _metrics, evasion_by_steps
 from dovision.analysis.detector_comparison import DIFFERENCES, _differences
 from dovision.analysis.explanation_metrics import MAP_METRICS
 from dovision.analysis.reported import ReportedNumber, comparison
@@ -103,7 +102,7 @@ def test_each_score_of_maps_needs_five_images_whatever_the_maps(images, shown):
     table = map_summary.scores(frame, pd.DataFrame(), pd.DataFrame(), "r")
     assert (table["mean"].notna() == shown).all()
     assert (table.loc[table["explainer"] == "m", "difference"].notna() == shown).all()
-    difference = map_summary.paired_difference(frame, "m", "r", "energy", 0.95)
+    difference = map_summary.map_difference(frame, "m", "r", "energy", 0.95)
     assert (difference["difference"] == 1) == shown
     assert shown or difference["difference_reason"] == FEW_IMAGES
 

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 import made_runs
-from dovision.findings import effect_findings, map_findings, sweep_numbers
+from dovision.findings import effect_findings, map_findings, sweep_findings
 from dovision.findings.effect_findings import without_opposite
 from dovision.findings.finding import Finding, direction, in_brackets
 from dovision.findings.number_text import HEADLINE_METRICS
@@ -151,7 +151,7 @@ def of_quality(number, labels=("a", "b"), **classes):
     ],
 )
 def test_of_a_classifier_at_chance_no_map_is_said_to_be_better(run, said, monkeypatch):
-    monkeypatch.setattr(sweep_numbers, "counted_images", lambda run: defaultdict(dict))
+    monkeypatch.setattr(sweep_findings, "counted_images", lambda run: defaultdict(dict))
     found = map_findings.at_chance(run)
     assert (found is None) == (said is None)
     assert found is None or said in found.text
@@ -198,7 +198,7 @@ def test_an_attack_has_its_norm_and_the_images_that_it_is_a_share_of(attack, nor
     )
     assert (found["attack_success"].n, found["effect_auroc"].n) == (of, won)
     assert {
-        each["metric"]: each["images"] for each in sweep_numbers.sweep_numbers(run) if each["condition"] != "clean"
+        each["metric"]: each["images"] for each in sweep_findings.sweep_numbers(run) if each["condition"] != "clean"
     }.items() >= {"success_rate": of, "auroc": won, "mean_abs_expected_effect": 20}.items()
 
 

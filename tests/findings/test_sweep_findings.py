@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from dovision.findings import sweep_numbers as sweep_numbers_module
+from dovision.findings import sweep_findings as module
 from dovision.findings.sweep_findings import by_factors, pivots, sweep_sentences
 from dovision.store.run_record import Run
 
@@ -16,7 +16,7 @@ from dovision.store.run_record import Run
 @pytest.fixture(autouse=True)
 def without_samples(monkeypatch):
     """These runs have no tables: each number is of all images of its condition."""
-    monkeypatch.setattr(sweep_numbers_module, "counted_images", lambda run: defaultdict(dict))
+    monkeypatch.setattr(module, "counted_images", lambda run: defaultdict(dict))
 
 
 def run(width, attack, eps, seed, success):

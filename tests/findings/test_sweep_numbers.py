@@ -7,11 +7,10 @@ from dataclasses import replace
 
 import pytest
 
-from dovision.findings import sweep_numbers as sweep_numbers_module
+from dovision.findings import sweep_findings as module
 from dovision.findings.map_findings import PRIMARY
 from dovision.findings.number_text import HEADLINE_METRICS
-from dovision.findings.sweep_findings import by_factors, pivots, sweep_sentences
-from dovision.findings.sweep_numbers import MOVED_BY, can_move, sweep_numbers
+from dovision.findings.sweep_findings import MOVED_BY, by_factors, can_move, pivots, sweep_numbers, sweep_sentences
 from dovision.store.display_names import MEAN_EFFECT, WORST_AUROC, metric_head
 from dovision.store.run_record import Run
 
@@ -22,7 +21,7 @@ CLEAN |= {"accuracy": {"estimate": 0.9, "low": 0.8, "high": 1.0}, "images": 40}
 @pytest.fixture(autouse=True)
 def without_samples(monkeypatch):
     """These runs have no tables: each number is of all images of its condition."""
-    monkeypatch.setattr(sweep_numbers_module, "counted_images", lambda run: defaultdict(dict))
+    monkeypatch.setattr(module, "counted_images", lambda run: defaultdict(dict))
 
 
 def score(explainer, mean, metric="energy", cases="all"):

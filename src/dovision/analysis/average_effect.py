@@ -78,7 +78,7 @@ def _stamps(folder: Path) -> tuple[tuple[int, ...], ...]:
     """What changes with the files of a run's effects."""
     files = [folder / name for name in (SAMPLES, EFFECTS, SUMS)]
     stamps = [path.stat() for path in files if path.is_file()]
-    return tuple((own.st_ino, own.st_size, own.st_mtime_ns, own.st_ctime_ns) for own in stamps)
+    return tuple((stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns) for stat in stamps)
 
 
 @functools.lru_cache(maxsize=4)
@@ -92,7 +92,7 @@ def _average_effects(
     group_of = read_groups(folder)
     groups = np.unique(group_of.to_numpy())
     summed = has_sums(folder)
-    names = [pd.Index(own) for own in read_cells(folder)] if summed else [_names(folder, column) for column in CELL]
+    names = [pd.Index(axis) for axis in read_cells(folder)] if summed else [_names(folder, column) for column in CELL]
     every = pd.MultiIndex.from_product(names, names=CELL)
     cells = every if chosen is None else pd.MultiIndex.from_tuples(chosen, names=CELL)
     number = cells.get_indexer(every)
@@ -104,9 +104,9 @@ def _average_effects(
         for rows in _summed_rows(folder) if summed else _rows(folder, names, group_of):
             cell = number[rows.cell] - start
             here = (cell >= 0) & (cell < len(block))
-            place = np.searchsorted(groups, rows.group[here]) * len(block) + cell[here]
+            position = np.searchsorted(groups, rows.group[here]) * len(block) + cell[here]
             for added, values in zip(sums, rows[2:], strict=True):
-                np.add.at(added, place, values[here])
+                np.add.at(added, position, values[here])
         frames.append(_frame(block, sums.reshape(3, len(groups), -1), level))
     return pd.concat(frames, ignore_index=True)
 
@@ -179,8 +179,8 @@ def _rows(folder: Path, names: Sequence[pd.Index[str]], group_of: pd.Series[int]
     for table in row_groups(folder / EFFECTS, ["sample", *CELL, "effect", "log_odds_effect"]):
         rows = table.to_pandas()
         columns = [rows[name].cat for name in CELL]
-        codes = [known.get_indexer(own.categories)[own.codes] for known, own in zip(names, columns, strict=True)]
-        cell = np.ravel_multi_index(codes, [len(known) for known in names])
+        codes = [axis.get_indexer(column.categories)[column.codes] for axis, column in zip(names, columns, strict=True)]
+        cell = np.ravel_multi_index(codes, [len(axis) for axis in names])
         effect = rows["effect"].to_numpy(float)
         rounded = np.where(np.abs(effect) < RESOLUTION, 0.0, effect)
         log_odds = whole_log_odds(rows["log_odds_effect"].to_numpy()) * np.float64(LOG_ODDS_QUANTUM)
@@ -200,18 +200,18 @@ def _summed_rows(folder: Path) -> Iterator[_Rows]:
 def _frame(cells: pd.MultiIndex, sums: _Array, level: float) -> pd.DataFrame:
     """Rows of `average_effects` of sums of effects, of those in log-odds, and numbers of images, shape (3, G, C)."""
     totals, log_odds, counts = sums
-    found = bounded_means(totals, counts, EFFECT_BOUNDS, RESOLUTION, level)
+    averages = bounded_means(totals, counts, EFFECT_BOUNDS, RESOLUTION, level)
     recorded = ~np.isnan(log_odds).any(axis=0)
-    columns = found.columns() | means(np.nan_to_num(log_odds), counts, level=level).columns("log_odds")
+    columns = averages.columns() | means(np.nan_to_num(log_odds), counts, level=level).columns("log_odds")
     for name in ("log_odds", "log_odds_low", "log_odds_high", "log_odds_p"):
         columns[name] = np.where(recorded, columns[name], np.nan)
     columns["log_odds_reason"] = np.where(recorded, columns["log_odds_reason"], NOT_RECORDED)
-    sign = np.sign(np.where(recorded, columns["log_odds"], found.estimate))
+    sign = np.sign(np.where(recorded, columns["log_odds"], averages.estimate))
     hits = (totals * sign > LARGE_EFFECT * np.maximum(counts, 1)).sum(axis=0)
-    columns["share_beyond"] = hits / np.maximum(found.clusters, 1)
-    columns["share_beyond_low"], columns["share_beyond_high"] = share_of(hits, found.clusters, level)
+    columns["share_beyond"] = hits / np.maximum(averages.clusters, 1)
+    columns["share_beyond_low"], columns["share_beyond_high"] = share_of(hits, averages.clusters, level)
     images = counts.sum(axis=0).astype(np.int64)
-    return cells.to_frame(index=False).assign(**columns, clusters=found.clusters, images=images)[images > 0]
+    return cells.to_frame(index=False).assign(**columns, clusters=averages.clusters, images=images)[images > 0]
 
 
 def grouped_means(
@@ -235,14 +235,14 @@ def grouped_means(
         A row per group of rows, in their order: `by`; clusters (patients), images, objects (rows); and for each of
         `values` NAME, NAME_low, NAME_high, NAME_reason (why there is no interval).
     """
-    found = []
-    for key, own in rows.groupby(by, sort=False):
-        groups = own["group"].to_numpy()
-        counts = {"clusters": own["group"].nunique(), "images": own["sample"].nunique(), "objects": len(own)}
+    averages = []
+    for key, cell in rows.groupby(by, sort=False):
+        groups = cell["group"].to_numpy()
+        counts = {"clusters": cell["group"].nunique(), "images": cell["sample"].nunique(), "objects": len(cell)}
         row = dict(zip(by, key, strict=True)) | counts
         for name in values:
             between = bounds.get(name, UNBOUNDED)
             resolution = RESOLUTION if np.isfinite(between).all() else 0.0
-            row |= mean_interval(own[name].to_numpy(float), groups, resolution, level, between).columns(name)
-        found.append(row)
-    return without_few(pd.DataFrame(found))
+            row |= mean_interval(cell[name].to_numpy(float), groups, resolution, level, between).columns(name)
+        averages.append(row)
+    return without_few(pd.DataFrame(averages))

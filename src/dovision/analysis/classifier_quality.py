@@ -68,14 +68,14 @@ def classifier_quality(
         rows = label >= 0
         label, prediction, probability, group = label[rows], prediction[rows], probability[rows], group[rows]
     number = np.arange(len(task.classes))
-    known, true, predicted = label >= 0, label == 1, prediction == 1
+    labelled, true, predicted = label >= 0, label == 1, prediction == 1
     if not task.multilabel:
-        true, predicted = (each[:, None] == number for each in (label, prediction))
-        known = np.ones_like(true)
+        true, predicted = (numbers[:, None] == number for numbers in (label, prediction))
+        labelled = np.ones_like(true)
     classes = {}
     for k, name in enumerate(task.classes):
-        own = known[:, k]
-        answers = true[own, k], predicted[own, k], probability[own, k].astype(np.float64), group[own]
+        rows = labelled[:, k]
+        answers = (true[rows, k], predicted[rows, k], probability[rows, k].astype(np.float64), group[rows])
         classes[name] = _of_class(*answers) | (_of_label(*answers) if task.multilabel else {})
         if not task.multilabel and "sensitivity" in classes[name]:
             classes[name]["accuracy"] = classes[name]["sensitivity"]
@@ -86,33 +86,36 @@ def classifier_quality(
         overall = _means(classes)
     if not task.multilabel:
         overall |= _multiclass(label, prediction, probability, group)
-    images = known.any(axis=1).sum()
-    overall = {name: of_images(found, images) for name, found in overall.items()}
-    classes = {name: _of_enough(classes[name], int(known[:, k].sum())) for k, name in enumerate(task.classes)}
+    images = labelled.any(axis=1).sum()
+    overall = {name: of_images(interval, images) for name, interval in overall.items()}
+    classes = {name: _of_enough(classes[name], int(labelled[:, k].sum())) for k, name in enumerate(task.classes)}
     return Quality(overall, classes, _notes(classes))
 
 
-def _of_enough(found: Intervals, known: int) -> Intervals:
+def _of_enough(metrics: Intervals, labelled: int) -> Intervals:
     """Metrics of a class, each of enough of its images, of all others, of both, or of all whose label is known."""
-    of_class = int(found["images"].estimate)
-    sets: dict[str, tuple[int, ...]] = {"sensitivity": (of_class,), "specificity": (known - of_class,)}
-    sets |= dict.fromkeys(("auroc", "balanced_accuracy"), (of_class, known - of_class))
-    sets |= {"accuracy": sets["sensitivity"]} if found.get("accuracy") is found.get("sensitivity") else {}
-    return {name: own if name == "images" else of_images(own, *sets.get(name, (known,))) for name, own in found.items()}
+    of_class = int(metrics["images"].estimate)
+    sets: dict[str, tuple[int, ...]] = {"sensitivity": (of_class,), "specificity": (labelled - of_class,)}
+    sets |= dict.fromkeys(("auroc", "balanced_accuracy"), (of_class, labelled - of_class))
+    sets |= {"accuracy": sets["sensitivity"]} if metrics.get("accuracy") is metrics.get("sensitivity") else {}
+    return {
+        name: interval if name == "images" else of_images(interval, *sets.get(name, (labelled,)))
+        for name, interval in metrics.items()
+    }
 
 
 def _of_class(true: Flags, predicted: Flags, probability: Floats, group: Integers) -> Intervals:
     """Metrics of a class, from whether each of N images is of it, and whether that is predicted, shapes (N,)."""
-    found = {"images": _number(true.sum(), group)}
+    metrics = {"images": _number(true.sum(), group)}
     if len(true):
-        found["prevalence"] = _number(true.mean(), group)
+        metrics["prevalence"] = _number(true.mean(), group)
     if true.any():
-        found["sensitivity"] = share_interval(predicted[true], group[true])
+        metrics["sensitivity"] = share_interval(predicted[true], group[true])
     if not true.all():
-        found["specificity"] = share_interval(~predicted[~true], group[~true])
+        metrics["specificity"] = share_interval(~predicted[~true], group[~true])
     if true.any() and not true.all():
-        found["auroc"] = auroc(*(Scored(probability[which], group[which]) for which in (true, ~true)))
-    return found
+        metrics["auroc"] = auroc(*(Scored(probability[which], group[which]) for which in (true, ~true)))
+    return metrics
 
 
 def _of_label(true: Flags, predicted: Flags, probability: Floats, group: Integers) -> Intervals:
@@ -122,10 +125,10 @@ def _of_label(true: Flags, predicted: Flags, probability: Floats, group: Integer
     from torchmetrics.functional.classification import binary_calibration_error  # which no report waits for
 
     error = binary_calibration_error(torch.from_numpy(probability), torch.from_numpy(true).long(), n_bins=BINS)
-    found = {"accuracy": share_interval(predicted == true, group), "calibration_error": _number(float(error), group)}
+    metrics = {"accuracy": share_interval(predicted == true, group), "calibration_error": _number(float(error), group)}
     if true.any() and not true.all():
-        found["balanced_accuracy"] = balanced_interval(predicted == true, true, group)
-    return found
+        metrics["balanced_accuracy"] = balanced_interval(predicted == true, true, group)
+    return metrics
 
 
 def _multiclass(label: Integers, prediction: Integers, probability: Floats, group: Integers) -> Intervals:
@@ -134,13 +137,13 @@ def _multiclass(label: Integers, prediction: Integers, probability: Floats, grou
     from torchmetrics.functional.classification import multiclass_calibration_error
 
     error = multiclass_calibration_error(*answers, num_classes=probability.shape[1], n_bins=BINS)
-    found = {"calibration_error": _number(float(error), group)}
+    metrics = {"calibration_error": _number(float(error), group)}
     if len(np.unique(label)) > 1:
         counts = np.unique(label, return_counts=True)[1]
         of_one = counts if len(counts) == 2 else counts[:0]  # either decides half of it
         balanced = balanced_interval(prediction == label, label, group)
-        found["balanced_accuracy"] = of_images(balanced, len(label), *of_one)
-    return found
+        metrics["balanced_accuracy"] = of_images(balanced, len(label), *of_one)
+    return metrics
 
 
 def _means(classes: Mapping[str, Intervals]) -> Intervals:
@@ -150,7 +153,7 @@ def _means(classes: Mapping[str, Intervals]) -> Intervals:
         return {whole: only[name] for name, whole in OVERALL.items() if name in only}
     means = {}
     for name, whole in OVERALL.items():
-        values = [found[name] for found in classes.values() if name in found]
+        values = [metrics[name] for metrics in classes.values() if name in metrics]
         if values:
             mean = float(np.mean([value.estimate for value in values]))
             means[whole] = withheld(mean, max(value.clusters for value in values), "")
@@ -163,9 +166,9 @@ def _number(value: float, group: Integers) -> Interval:
 
 
 def _notes(classes: Mapping[str, Intervals]) -> list[str]:
-    absent = [name for name, found in classes.items() if "sensitivity" not in found]
-    every = [name for name, found in classes.items() if "specificity" not in found and name not in absent]
-    few = [name for name, found in classes.items() if found.get("auroc", found["images"]).reason == FEW_IMAGES]
+    absent = [name for name, metrics in classes.items() if "sensitivity" not in metrics]
+    every = [name for name, metrics in classes.items() if "specificity" not in metrics and name not in absent]
+    few = [name for name, metrics in classes.items() if metrics.get("auroc", metrics["images"]).reason == FEW_IMAGES]
     notes = []
     if absent:
         notes.append(f"No image of {_named(absent)}, so no sensitivity and no AUROC of it; means leave it out.")

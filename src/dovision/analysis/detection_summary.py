@@ -61,6 +61,9 @@ AT_RATES = [f"{name}_{rate}" for name in ("false_clean", "false_noise", "evasion
 DETECTION_METRICS = ["success", *AGAINST, *AT_RATES]
 HEADLINES = ["auroc", "auroc_noise", "auprc", "tpr_1", "tpr_5", "auroc_all", "false_clean_5", "false_noise_5"]
 
+COMPARED_STEPS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)  # numbers of steps that are compared
+ALL_DIRECTIONS = "all directions"  # an image is evaded if it is in one of them
+
 Limits = Mapping[str, float]
 
 
@@ -102,9 +105,9 @@ def detection(folder: Path, workers: int = 1) -> pd.DataFrame:
 def _rows(folder: Path, scored: str) -> Iterator[dict[str, Any]]:
     """Those of a detector."""
     families, tuned = read_families(folder), read_tuned(folder)
-    for key, own in read_scores(folder, scored).groupby(DETECTOR, observed=True, sort=False):
-        limits = _limits(own, scored)
-        test = own[own["split"] == TEST]
+    for key, scores in read_scores(folder, scored).groupby(DETECTOR, observed=True, sort=False):
+        limits = _limits(scores, scored)
+        test = scores[scores["split"] == TEST]
         detector, variant, fitted_on = map(str, key)
         name = dict(zip(DETECTOR, key, strict=True)) | {"tuned": tuned.get((detector, variant, fitted_on), "")}
         kinds = _control(test, fitted_on) if fitted_on in CONTROLS else _conditions(test, families, fitted_on)
@@ -144,11 +147,11 @@ def headlines(frame: pd.DataFrame) -> pd.DataFrame:
 def negative_controls(frame: pd.DataFrame) -> pd.DataFrame:
     """Negative controls of `detection`: detector, fitted_on, images, and auroc (to be one half) with its interval."""
     rows = frame[frame["fitted_on"].isin(CONTROLS)]
-    found = rows[["detector", "fitted_on", "images"]].copy()
+    controls = rows[["detector", "fitted_on", "images"]].copy()
     for end in ("", "_low", "_high", "_reason"):
         of_noise = rows["fitted_on"] == NOISE_AS_ATTACK
-        found[f"auroc{end}"] = rows[f"auroc_noise{end}"].where(of_noise, rows[f"auroc{end}"])
-    return found.reset_index(drop=True)
+        controls[f"auroc{end}"] = rows[f"auroc_noise{end}"].where(of_noise, rows[f"auroc{end}"])
+    return controls.reset_index(drop=True)
 
 
 def unseen(frame: pd.DataFrame) -> pd.DataFrame:
@@ -209,13 +212,13 @@ def worst_case(rows: pd.DataFrame) -> pd.DataFrame:
     Returns:
         A row a sample: of the attacks that succeed, or else of all, the one with the lowest score.
     """
-    plain = rows[~rows["attack"].isin([CLEAN, NOISE, ADAPTIVE])]
-    order = np.lexsort([plain["score"], plain["success"] != 1])
-    return plain.iloc[order].drop_duplicates("sample")
+    attacked = rows[~rows["attack"].isin([CLEAN, NOISE, ADAPTIVE])]
+    order = np.lexsort([attacked["score"], attacked["success"] != 1])
+    return attacked.iloc[order].drop_duplicates("sample")
 
 
-def _limits(own: pd.DataFrame, detector: str) -> Limits:
-    clean = own[own["attack"] == CLEAN]
+def _limits(scores_of_fit: pd.DataFrame, detector: str) -> Limits:
+    clean = scores_of_fit[scores_of_fit["attack"] == CLEAN]
     for split in (VAL, TEST):
         if not clean["split"].eq(split).any():
             raise ValueError(
@@ -224,6 +227,32 @@ def _limits(own: pd.DataFrame, detector: str) -> Limits:
             )
     scores = clean.loc[clean["split"] == VAL, "score"].to_numpy(float)
     return {name: threshold(scores, rate) for name, rate in RATES.items()}
+
+
+def evasion_by_steps(frame: pd.DataFrame) -> pd.DataFrame:
+    """Share of images that are misclassified and undetected after so many steps, of those that were right when clean.
+
+    A short attack is read off a long one, whose first steps are longer than those of an attack of that many steps.
+
+    Args:
+        frame: of adaptive.parquet.
+
+    Returns:
+        A row per detector, variant, fitted_on, eps, direction (also "all directions") and steps, with `images` (right
+        when clean), mean, low, high and reason.
+    """
+    right = frame[frame["right"]]
+    key = [*DETECTOR, "eps"]
+    best = right.groupby([*key, "sample", "group"], sort=False, observed=True, as_index=False)[["first", "steps"]].min()
+    both = pd.concat([right, best.assign(direction=ALL_DIRECTIONS)], ignore_index=True)
+    rows = []
+    for names, attempts in both.groupby([*key, "direction"], sort=False, observed=True):
+        first, groups = attempts["first"].to_numpy(float, na_value=np.inf), attempts["group"].to_numpy()
+        most = int(attempts["steps"].max())
+        for steps in [*(number for number in COMPARED_STEPS if number < most), most]:
+            row = dict(zip([*key, "direction"], names, strict=True)) | {"steps": steps, "images": len(attempts)}
+            rows.append(row | share_of_images(first <= steps, groups).columns())
+    return pd.DataFrame(rows)
 
 
 class _Condition(NamedTuple):
@@ -240,14 +269,14 @@ class _Condition(NamedTuple):
 def _conditions(test: pd.DataFrame, families: Mapping[str, str], fitted_on: str) -> Iterator[_Condition]:
     """Each attack and epsilon, each family, and the worst cases: those of a fit that has scored all families."""
     clean, attacked = test[test["attack"] == CLEAN], test[test["attack"] != CLEAN]
-    noise, plain = attacked[attacked["attack"] == NOISE], attacked[~attacked["attack"].isin([NOISE, ADAPTIVE])]
+    noise, not_adaptive = attacked[attacked["attack"] == NOISE], attacked[~attacked["attack"].isin([NOISE, ADAPTIVE])]
     for (attack, eps), rows in attacked.groupby(CONDITION, observed=True, sort=False):
         family = "" if attack in (NOISE, ADAPTIVE) else families.get(attack, attack)
         yield _Condition(attack, eps, family, rows, clean, noise)
-    family_of = plain["attack"].astype(str).map(lambda attack: families.get(attack, attack))
-    for family, rows in plain.groupby(family_of, sort=False):
+    family_of = not_adaptive["attack"].astype(str).map(lambda attack: families.get(attack, attack))
+    for family, rows in not_adaptive.groupby(family_of, sort=False):
         yield _Condition(WHOLE_FAMILY, np.nan, str(family), rows, clean, noise)
-    for eps, rows in [*plain.groupby("eps"), (np.nan, plain)]:
+    for eps, rows in [*not_adaptive.groupby("eps"), (np.nan, not_adaptive)]:
         if rows["attack"].nunique() > 1 and not leaves_out(fitted_on):
             yield _Condition(WORST, float(eps), "", worst_case(rows), clean, noise)
 
@@ -277,9 +306,9 @@ def _row(condition: _Condition, limits: Limits) -> dict[str, Any]:
     row |= {"images": len(rows), "right": right, "successful": successful}
     row |= {f"prevalence{end}": n / (n + len(clean)) for end, n in (("", successful), (_ALL, len(rows)))}
     row |= {"note": "" if successful else "No attack succeeded, so there is none to detect."}
-    found = _metrics(rows, clean, condition.noise, limits)
+    metrics = _metrics(rows, clean, condition.noise, limits)
     for name in DETECTION_METRICS:
-        row |= found[name].columns(name)
+        row |= metrics[name].columns(name)
     return row | {f"threshold_{name}": limit for name, limit in limits.items()}
 
 
@@ -287,23 +316,23 @@ def _metrics(rows: pd.DataFrame, clean: pd.DataFrame, noise: pd.DataFrame, limit
     """The metrics of a condition by name; `noise` has the images with noise of all epsilons."""
     tried = rows[rows["success"].notna()]
     success, scored = tried["success"].to_numpy() == 1, _scored(tried)
-    found = {"success": share_of_images(success, scored.group)}
-    by_eps = [(own, noise_of(noise, eps)) for eps, own in rows.groupby("eps", sort=False)]
+    metrics = {"success": share_of_images(success, scored.group)}
+    by_eps = [(attacked, noise_of(noise, eps)) for eps, attacked in rows.groupby("eps", sort=False)]
     same = pd.concat([others for _, others in by_eps]).drop_duplicates(["sample", "eps"])
     for name, limit in limits.items():
-        found[f"evasion_{name}"] = _beyond(limit, success & (scored.score <= limit), scored.group)
+        metrics[f"evasion_{name}"] = _beyond(limit, success & (scored.score <= limit), scored.group)
         for condition, images in (("clean", _scored(clean)), ("noise", _scored(same))):
-            found[f"false_{condition}_{name}"] = _beyond(limit, images.score > limit, images.group)
+            metrics[f"false_{condition}_{name}"] = _beyond(limit, images.score > limit, images.group)
     against = [] if (rows["attack"] == NOISE).all() else by_eps  # noise is not held against itself
     for end, among in (("", rows["success"] == 1), (_ALL, rows["score"].notna())):
         scored = _scored(rows[among])
         for name, area in (("auroc", auroc), ("auprc", average_precision)):
-            found[f"{name}{end}"] = of_images(area(scored, _scored(clean)), len(scored.score), len(clean))
-        pairs = [(_scored(own[among[own.index]]), _scored(others)) for own, others in against]
-        found[f"auroc_noise{end}"] = of_images(pooled_auroc(pairs), len(scored.score), len(same))
+            metrics[f"{name}{end}"] = of_images(area(scored, _scored(clean)), len(scored.score), len(clean))
+        pairs = [(_scored(attacked[among[attacked.index]]), _scored(others)) for attacked, others in against]
+        metrics[f"auroc_noise{end}"] = of_images(pooled_auroc(pairs), len(scored.score), len(same))
         for name, limit in limits.items():
-            found[f"tpr_{name}{end}"] = _beyond(limit, scored.score > limit, scored.group)
-    return found
+            metrics[f"tpr_{name}{end}"] = _beyond(limit, scored.score > limit, scored.group)
+    return metrics
 
 
 def noise_of(noise: pd.DataFrame, eps: float) -> pd.DataFrame:

@@ -11,9 +11,10 @@ import pandas as pd
 import pyarrow as pa
 
 from dovision.analysis.detection_summary import RATES, TOO_FEW, WHOLE_FAMILY, noise_of
+from dovision.analysis.paired_difference import paired_difference
 from dovision.functional.detection import Scored, auroc_difference, threshold
 from dovision.functional.estimates import of_images
-from dovision.functional.intervals import EFFECT_BOUNDS, mean_interval
+from dovision.functional.intervals import EFFECT_BOUNDS
 from dovision.runtime.forks import forked_map
 from dovision.store.detection_tables import (
     ADAPTIVE,
@@ -62,25 +63,25 @@ def detector_differences(folder: Path, reference: str, workers: int = 1) -> pd.D
     references = {name: _compared(folder, name) for name in (reference, *fitted)}
 
     def against(detector: str) -> list[dict[str, Any]]:
-        own = {name: scores for name, scores in references.items() if name != detector}
-        return list(_against(own, _compared(folder, detector), families))
+        others_of = {name: scores for name, scores in references.items() if name != detector}
+        return list(_against(others_of, _compared(folder, detector), families))
 
     others = [detector for detector in detectors if detector != reference]
     return pd.DataFrame([row for rows in forked_map(against, others, workers) for row in rows])
 
 
 def _against(
-    own: Mapping[str, pd.DataFrame], others: pd.DataFrame, families: Mapping[str, str]
+    references: Mapping[str, pd.DataFrame], others: pd.DataFrame, families: Mapping[str, str]
 ) -> Iterator[dict[str, Any]]:
     """Rows of the scores of a detector, `others`, beside those of the reference, or of its fitted form, the last."""
     for key, scores in others.groupby(DETECTOR, observed=True, sort=False):
-        reference = list(own)[-1 if key[2] else 0]
-        same = own[reference][own[reference]["fitted_on"] == key[2]]
-        compared = best_variant(same) if len(same) else preferred(own[reference])
+        reference = list(references)[-1 if key[2] else 0]
+        same = references[reference][references[reference]["fitted_on"] == key[2]]
+        compared = best_variant(same) if len(same) else preferred(references[reference])
         both = scores.merge(compared[[*_IMAGE, *_READ]], on=_IMAGE, suffixes=("", "_reference"))
-        facts = {"reference": reference, "reference_fitted_on": str(compared["fitted_on"].iloc[0])}
+        reference_columns = {"reference": reference, "reference_fitted_on": str(compared["fitted_on"].iloc[0])}
         for row in _differences(both, families):
-            yield dict(zip(DETECTOR, key, strict=True)) | row | facts
+            yield dict(zip(DETECTOR, key, strict=True)) | row | reference_columns
 
 
 def _compared(folder: Path, detector: str) -> pd.DataFrame:
@@ -92,7 +93,7 @@ def _compared(folder: Path, detector: str) -> pd.DataFrame:
     clean = scores["score"].where((scores["split"] == VAL) & (scores["attack"] == CLEAN)).astype(float)
     fits = clean.groupby([scores[name] for name in DETECTOR], observed=True)
     for end, rate in RATES.items():
-        limit = fits.transform(lambda own, rate=rate: threshold(own.dropna().to_numpy(), rate))
+        limit = fits.transform(lambda fit_scores, rate=rate: threshold(fit_scores.dropna().to_numpy(), rate))
         scores[f"above_{end}"] = (scores["score"] > limit).astype(float).where(limit.notna())
     chosen = (scores["split"] == TEST) & (scores["attack"] != ADAPTIVE) & ~scores["fitted_on"].isin(CONTROLS)
     return scores[chosen].astype({"attack": str})
@@ -117,24 +118,26 @@ def _differences(both: pd.DataFrame, families: Mapping[str, str]) -> Iterator[di
     beaten = both[(both["success"] == 1) & ~both["attack"].isin([CLEAN, NOISE])]
     attack = beaten["attack"].astype(str)
     family = attack.map(lambda name: families.get(name, name))
-    conditions = [(*key, family[own.index[0]], own) for key, own in beaten.groupby([attack, "eps"], sort=False)]
-    whole = [(WHOLE_FAMILY, np.nan, name, own) for name, own in beaten.groupby(family, sort=False)]
+    conditions = [
+        (*key, family[chosen.index[0]], chosen) for key, chosen in beaten.groupby([attack, "eps"], sort=False)
+    ]
+    whole = [(WHOLE_FAMILY, np.nan, name, chosen) for name, chosen in beaten.groupby(family, sort=False)]
     for name, eps, of_family, rows in [*conditions, *whole]:
         against = {"auroc": [(rows, clean)]}
-        against["auroc_noise"] = [(own, noise_of(noise, size)) for size, own in rows.groupby("eps", sort=False)]
+        against["auroc_noise"] = [(chosen, noise_of(noise, size)) for size, chosen in rows.groupby("eps", sort=False)]
         row: dict[str, Any] = {"attack": name, "eps": eps, "family": of_family, "successful": len(rows)}
         for column in DIFFERENCES:
             strata = [
                 [(_scored(attacked, end), _scored(negative, end)) for attacked, negative in against[column]]
                 for end in ("", "_reference")
             ]
-            images = (sum(len(pair[of].score) for pair in strata[0]) for of in (0, 1))
-            row |= of_images(auroc_difference(*strata), *images).columns(column)
+            scored = (sum(len(pair[of].score) for pair in strata[0]) for of in (0, 1))
+            row |= of_images(auroc_difference(*strata), *scored).columns(column)
         for end in RATES:
             more = (rows[f"above_{end}"] - rows[f"above_{end}_reference"]).to_numpy()
-            paired = mean_interval(more, rows["group"].to_numpy(), bounds=EFFECT_BOUNDS)
-            found = of_images(paired, np.isfinite(more).sum())
-            row |= (found._replace(reason=TOO_FEW) if np.isnan(more).all() else found).columns(f"tpr_{end}")
+            images, groups = np.arange(len(more)), rows["group"].to_numpy()
+            interval = paired_difference(more, groups, images, bounds=EFFECT_BOUNDS).interval
+            row |= (interval._replace(reason=TOO_FEW) if np.isnan(more).all() else interval).columns(f"tpr_{end}")
         yield row
 
 

@@ -65,18 +65,20 @@ def agreements(folder: Path) -> pd.DataFrame:
     localisation = _localisation(shown, spoken, read_grid(folder))
     stability = variant_similarity(maps, PERTURBED).drop(columns="group").rename(columns={"similarity": "stability"})
     frame = pd.concat([shown.drop(columns=["cells", "spread", "variant"], errors="ignore"), localisation], axis=1)
-    for own in (truth_ranks(estimates(folder)), stability):
-        frame = frame.merge(own, on=_KEY, how="left")
+    for ranks in (truth_ranks(estimates(folder)), stability):
+        frame = frame.merge(ranks, on=_KEY, how="left")
     measured = frame[[*MAP_METRICS, "area"]].where(frame["state"] == agreement.OK, np.nan).astype(float)
     return frame.assign(**measured)
 
 
 def object_regions(boxes: pd.DataFrame, masks: ObjectMasks) -> dict[tuple[int, str], Region]:
     """What speaks for each class of each sample: the mask of its name, if any, or the boxes of its label."""
-    found: dict[tuple[int, str], Region] = {
-        (int(sample), str(label)): boxes_of(own) for (sample, label), own in boxes.groupby(["sample", "label"])
+    regions: dict[tuple[int, str], Region] = {
+        (int(sample), str(label)): boxes_of(rows) for (sample, label), rows in boxes.groupby(["sample", "label"])
     }
-    return found | {(sample, name): mask for sample, own in masks.items() for name, mask in own.items() if mask.any()}
+    return regions | {
+        (sample, name): mask for sample, located in masks.items() for name, mask in located.items() if mask.any()
+    }
 
 
 def _localisation(maps: pd.DataFrame, spoken: Mapping[tuple[int, str], Region], grid: MapGrid) -> pd.DataFrame:
@@ -84,16 +86,16 @@ def _localisation(maps: pd.DataFrame, spoken: Mapping[tuple[int, str], Region], 
     covered: dict[tuple[int, str], agreement.FloatArray] = {}
     rows = []
     for *pair, flat in maps[[*_PAIR, "cells"]].itertuples(index=False):
-        found, key = {}, tuple(pair)
+        scores, key = {}, tuple(pair)
         if key in spoken:
             cells = flat.reshape(grid.rows, grid.columns)
             if key not in covered:
                 covered[key] = _coverage(spoken[key], grid)
-            found["pointing"] = _pointing(cells, spoken[key], grid)
-            found["energy"] = agreement.energy(cells, covered[key])
-            found["area"] = float(covered[key].mean())
-            found["iou"] = agreement.iou(cells, covered[key])
-        rows.append(found)
+            scores["pointing"] = _pointing(cells, spoken[key], grid)
+            scores["energy"] = agreement.energy(cells, covered[key])
+            scores["area"] = float(covered[key].mean())
+            scores["iou"] = agreement.iou(cells, covered[key])
+        rows.append(scores)
     return pd.DataFrame(rows, index=maps.index, columns=["pointing", "energy", "area", "iou"])
 
 
@@ -123,9 +125,9 @@ def object_scores(folder: Path) -> pd.DataFrame:
     pairs = _sound(read_maps(folder)).merge(boxes[["sample", "object", "kind", "label", "coverage"]], on="sample")
     held = [(cells.reshape(share.shape), share) for cells, share in zip(pairs["cells"], pairs["coverage"], strict=True)]
     return pairs[[*_KEY, "group", "correct", "object", "kind", "label"]].assign(
-        energy=[agreement.energy(*each) for each in held],
+        energy=[agreement.energy(*cells_and_share) for cells_and_share in held],
         area=[share.mean() for _, share in held],
-        density=[agreement.density(*each) for each in held],
+        density=[agreement.density(*cells_and_share) for cells_and_share in held],
         spread=[
             np.nan if spread is None else agreement.density(spread.reshape(share.shape), share)
             for spread, share in zip(pairs["spread"], pairs["coverage"], strict=True)
@@ -160,18 +162,18 @@ def _with_evidence(rows: pd.DataFrame, folder: Path) -> pd.DataFrame:
     return both.assign(evidence=-both.pop("effect").astype(float))
 
 
-def truth_ranks(parts: pd.DataFrame) -> pd.DataFrame:
+def truth_ranks(objects: pd.DataFrame) -> pd.DataFrame:
     """Rank correlation of density with evidence over the objects of each image, class and explainer.
 
     Args:
-        parts: rows of `estimates` or `control_estimates`.
+        objects: rows of `estimates` or `control_estimates`.
 
     Returns:
         sample, class, explainer, true_effects.
     """
     ranks = [
-        (*key, float(agreement.spearman(own["density"].to_numpy(float), own["evidence"].to_numpy())))
-        for key, own in parts.groupby(_KEY, sort=False)
+        (*key, float(agreement.spearman(of_map["density"].to_numpy(float), of_map["evidence"].to_numpy())))
+        for key, of_map in objects.groupby(_KEY, sort=False)
     ]
     return pd.DataFrame(ranks, columns=[*_KEY, "true_effects"])
 
@@ -196,10 +198,10 @@ def explainer_similarity(folder: Path) -> pd.DataFrame:
     of = {name: _sound(maps[maps["explainer"] == name])[[*_PAIR, "cells"]] for name in maps["explainer"].unique()}
     rows = []
     for first, second in combinations(of, 2):
-        both = of[first].merge(of[second], on=_PAIR, suffixes=("", "_other")).assign(found=lambda own: _spearman(own))
-        known = both.dropna(subset="found")
-        mean = of_images(withheld(known["found"].mean(), 0, ""), known["sample"].nunique()).estimate
-        rows.append([first, second, mean, len(known)])
+        both = of[first].merge(of[second], on=_PAIR, suffixes=("", "_other"))
+        similar = both.assign(similarity=_spearman(both)).dropna(subset="similarity")
+        mean = of_images(withheld(similar["similarity"].mean(), 0, ""), similar["sample"].nunique()).estimate
+        rows.append([first, second, mean, len(similar)])
     return pd.DataFrame(rows, columns=["explainer", "other", "similarity", "maps"])
 
 
@@ -218,10 +220,10 @@ def sanity(folder: Path) -> pd.DataFrame:
     for variant in [*variants, *maps.loc[maps["variant"] == PERMUTED, "variant"].unique()]:
         similar = variant_similarity(maps, variant)
         for explainer in maps["explainer"].unique():
-            found = similar[similar["explainer"] == explainer]
-            interval = mean_interval(found["similarity"].to_numpy(), found["group"].to_numpy()).within(*CORRELATION)
-            interval = of_images(interval, found.loc[found["similarity"].notna(), "sample"].nunique())
-            counts = {"clusters": interval.clusters, "maps": found["similarity"].count()}
+            chosen = similar[similar["explainer"] == explainer]
+            interval = mean_interval(chosen["similarity"].to_numpy(), chosen["group"].to_numpy()).within(*CORRELATION)
+            interval = of_images(interval, chosen.loc[chosen["similarity"].notna(), "sample"].nunique())
+            counts = {"clusters": interval.clusters, "maps": chosen["similarity"].count()}
             rows.append({"explainer": explainer, "variant": variant} | interval.columns() | counts)
     return pd.DataFrame(rows)
 

@@ -82,7 +82,9 @@ def mask_contrasts(folder: Path, level: float = LEVEL) -> pd.DataFrame:
     frame = grouped_means(sizes, _CELL, [*_BOUNDS, *_IN_LOG_ODDS.values()], level, _BOUNDS)
     for name, log_odds in _IN_LOG_ODDS.items():
         frame[f"{name}_images"] = cells[name].count().to_numpy()
-        frame[f"{name}_p"] = [mean_p_value(own[log_odds].to_numpy(float), own["group"].to_numpy()) for _, own in cells]
+        frame[f"{name}_p"] = [
+            mean_p_value(cell[log_odds].to_numpy(float), cell["group"].to_numpy()) for _, cell in cells
+        ]
         adjusted = frame.groupby("condition", sort=False)[f"{name}_p"]
         frame[f"{name}_p_holm"] = adjusted.transform(lambda p: holm(p.to_numpy(float)))
     return without_few(frame[MASK_CONTRASTS])
@@ -90,15 +92,15 @@ def mask_contrasts(folder: Path, level: float = LEVEL) -> pd.DataFrame:
 
 def _rows(folder: Path) -> pd.DataFrame:
     """The rows of masks; none where the first row group shows that the units are others."""
-    found: list[pd.DataFrame] = []
+    of_masks: list[pd.DataFrame] = []
     for table in row_groups(folder / EFFECTS, [*_IMAGE, "unit", *_SCALES, "top"]):
         rows = table.to_pandas()
         units = rows["unit"].cat.categories if hasattr(rows["unit"], "cat") else rows["unit"].unique()
-        if not found and not any(unit == OUTSIDE or MATCHED_CONTROL in unit for unit in units):
+        if not of_masks and not any(unit == OUTSIDE or MATCHED_CONTROL in unit for unit in units):
             break
-        found.append(
+        of_masks.append(
             rows.dropna(subset="top").drop(columns="top").astype({"unit": str, "condition": str, "class": str})
         )
-    rows = pd.concat(found) if found else pd.DataFrame({"unit": []})
+    rows = pd.concat(of_masks) if of_masks else pd.DataFrame({"unit": []})
     objects = set(read_box_table(folder)["object"]) if (folder / BOXES_FILE).is_file() else set()
     return rows if (rows["unit"] == OUTSIDE).any() or not rows["unit"].isin(objects).any() else rows.iloc[:0]

@@ -39,16 +39,16 @@ def object_rows(folder: Path) -> pd.DataFrame:
     boxes = read_box_table(folder)[["sample", "object", "label"]]
     if boxes.empty:
         return pd.DataFrame(columns=columns)
-    found = []
+    of_objects = []
     for table in row_groups(folder / EFFECTS, ["sample", "condition", "unit", "class", "effect", "log_odds_effect"]):
         rows = table.to_pandas()
         unit = rows.pop("unit")
         rows["object"] = unit.map(lambda name: name.partition(MATCHED_CONTROL)[0]).astype(str)
         rows["control"] = unit.map(lambda name: MATCHED_CONTROL in name).astype(bool)
-        found.append(rows.astype({"condition": str, "class": str}).merge(boxes, on=["sample", "object"]))
-        if found[0].empty:  # an intervention on something else, whose units are the same for all images
+        of_objects.append(rows.astype({"condition": str, "class": str}).merge(boxes, on=["sample", "object"]))
+        if of_objects[0].empty:  # an intervention on something else, whose units are the same for all images
             break
-    frame = pd.concat(found) if found else pd.DataFrame(columns=columns)
+    frame = pd.concat(of_objects) if of_objects else pd.DataFrame(columns=columns)
     return frame.assign(kind=frame["object"].map(object_kind), group=frame["sample"].map(read_groups(folder)))[columns]
 
 
@@ -118,7 +118,7 @@ def contrasts(folder: Path, level: float = LEVEL) -> pd.DataFrame:
     cells = both[both["label"].isna() | (both["label"] == both["class"])].groupby(_CELL, sort=False)
     bounds = dict.fromkeys(("box", "control", "difference"), EFFECT_BOUNDS)
     frame = grouped_means(cells.obj, _CELL, [*bounds, "log_odds"], level, bounds)
-    frame["p"] = [mean_p_value(own["log_odds"].to_numpy(float), own["group"].to_numpy()) for _, own in cells]
+    frame["p"] = [mean_p_value(cell["log_odds"].to_numpy(float), cell["group"].to_numpy()) for _, cell in cells]
     frame["p_holm"] = frame.groupby("condition")["p"].transform(lambda p: holm(p.to_numpy(float)))
     return without_few(frame[CONTRASTS])
 
@@ -155,5 +155,5 @@ def changes_by_attacks(rows: pd.DataFrame) -> pd.DataFrame:
 def _relevant(rows: pd.DataFrame) -> pd.DataFrame:
     """Rows on classes for which objects speak: on its own class for these, on each for others."""
     spoken = rows["label"].dropna().unique()
-    own = (rows["label"] == rows["class"]) | rows["label"].isna()
-    return rows[own & rows["class"].isin(spoken)]
+    on_its_class = (rows["label"] == rows["class"]) | rows["label"].isna()
+    return rows[on_its_class & rows["class"].isin(spoken)]

@@ -53,8 +53,8 @@ def unit_matches(folder: Path, judge: Path) -> pd.DataFrame:
         unit's effect on the others; images and others, how many these are.
     """
     rows = [
-        {"class": label, "kind": kind, **_match(truth, measured, first_half(folder))}
-        for label, kind, truth, measured in matched_effects(folder, judge)
+        {"class": label, "kind": object_name, **_match(truth, measured, first_half(folder))}
+        for label, object_name, truth, measured in matched_effects(folder, judge)
     ]
     return pd.DataFrame(rows, columns=MATCHES)
 
@@ -64,19 +64,19 @@ def matched_effects(folder: Path, judge: Path) -> Iterator[tuple[str, str, pd.Se
 
     Of a run whose units are objects, such as painted boxes, those of the kind are one unit, of which effects add up.
     """
-    own, true = _effects(folder), true_effects(judge)
+    effects, true = _effects(folder), true_effects(judge)
     true = true[true["condition"] == CLEAN]
     of_objects = object_rows(folder)
     of_objects = of_objects[(of_objects["condition"] == CLEAN) & ~of_objects["control"].astype(bool)]
-    for (label, kind), rows in true.groupby(["class", "kind"], sort=False):
-        if label not in own.columns.levels[0]:
+    for (label, object_name), rows in true.groupby(["class", "kind"], sort=False):
+        if label not in effects.columns.levels[0]:
             continue
-        truth = rows.groupby("sample")["effect"].sum().reindex(own.index)
-        measured = own[label]
+        truth = rows.groupby("sample")["effect"].sum().reindex(effects.index)
+        measured = effects[label]
         if len(of_objects):
-            chosen = of_objects[(of_objects["kind"] == kind) & (of_objects["class"] == label)]
-            measured = chosen.groupby("sample")["effect"].sum().reindex(own.index).to_frame(str(kind))
-        yield str(label), str(kind), truth, measured.fillna(0.0)
+            chosen = of_objects[(of_objects["kind"] == object_name) & (of_objects["class"] == label)]
+            measured = chosen.groupby("sample")["effect"].sum().reindex(effects.index).to_frame(str(object_name))
+        yield str(label), str(object_name), truth, measured.fillna(0.0)
 
 
 def first_half(folder: Path) -> pd.Series[bool]:
@@ -144,21 +144,20 @@ def latent_places(folder: Path, shape: Shape) -> pd.DataFrame:
     largest = activity.pivot_table("largest", "sample", "unit", fill_value=0.0, observed=True)
     largest = largest.reindex(samples, fill_value=0.0)
     rest, rows = ~first_half(folder)[samples].to_numpy(), []
-    for kind, own in boxes.groupby(boxes["object"].map(object_kind), sort=False):
-        present = np.isin(samples, own["sample"])
+    for object_name, located in boxes.groupby(boxes["object"].map(object_kind), sort=False):
+        present = np.isin(samples, located["sample"])
         if min((present & ~rest).sum(), (~present & ~rest).sum(), (present & rest).sum(), (~present & rest).sum()) == 0:
             continue
         areas = [_area(largest[unit].to_numpy(float)[~rest], present[~rest]) for unit in largest]
         unit = str(largest.columns[int(np.argmax(areas))])
         score = largest[unit].to_numpy(float)
         scored = [Scored(score[chosen & rest], groups.to_numpy()[chosen & rest]) for chosen in (present, ~present)]
-        hits, shares = _pointing(activity[activity["unit"] == unit], own, samples[present & rest], shape)
-        found = {"auroc": of_images(auroc(*scored), *(len(own.score) for own in scored))}
-        found["pointing"] = share_of_images(hits, groups[samples[present & rest]].to_numpy())
-        numbers: dict[str, Any] = {"kind": kind, "unit": unit, "area": float(np.mean(shares))}
-        for name, interval in found.items():
-            numbers |= {name: interval.estimate, f"{name}_low": interval.low, f"{name}_high": interval.high}
-            numbers[f"{name}_reason"] = interval.reason
+        hits, shares = _pointing(activity[activity["unit"] == unit], located, samples[present & rest], shape)
+        intervals = {"auroc": of_images(auroc(*scored), *(len(located.score) for located in scored))}
+        intervals["pointing"] = share_of_images(hits, groups[samples[present & rest]].to_numpy())
+        numbers: dict[str, Any] = {"kind": object_name, "unit": unit, "area": float(np.mean(shares))}
+        for name, interval in intervals.items():
+            numbers |= interval.columns(name)
         rows.append({**numbers, "images": int((present & rest).sum()), "others": int((~present & rest).sum())})
     return pd.DataFrame(rows, columns=PLACES)
 
@@ -175,19 +174,19 @@ def _effects(folder: Path) -> pd.DataFrame:
 
 def _match(truth: pd.Series[float], measured: pd.DataFrame, half: pd.Series[bool]) -> dict[str, Any]:
     unit = best_unit(truth, measured, half)
-    own, true = measured.loc[~half, unit].to_numpy(float), truth[~half].to_numpy(float)
+    effects, true = measured.loc[~half, unit].to_numpy(float), truth[~half].to_numpy(float)
     present = np.isfinite(true)
-    found: dict[str, Any] = {"unit": unit, "units": len(measured.columns)}
-    found |= {"true": true[present].mean(), "measured": own[present].mean()}
-    found |= {"elsewhere": np.abs(own[~present]).mean() if (~present).any() else np.nan}
-    found |= {"images": int(present.sum()), "others": int((~present).sum())}
+    match: dict[str, Any] = {"unit": unit, "units": len(measured.columns)}
+    match |= {"true": true[present].mean(), "measured": effects[present].mean()}
+    match |= {"elsewhere": np.abs(effects[~present]).mean() if (~present).any() else np.nan}
+    match |= {"images": int(present.sum()), "others": int((~present).sum())}
     if present.sum() < estimates.MIN_IMAGES:
-        found |= dict.fromkeys(("true", "measured"), np.nan)
-    if len(own) < estimates.MIN_IMAGES or not np.ptp(own) or not np.ptp(np.nan_to_num(true)):
-        return {**found, "r": np.nan, "r_low": np.nan, "r_high": np.nan}
-    correlation = stats.pearsonr(own, np.nan_to_num(true))
+        match |= dict.fromkeys(("true", "measured"), np.nan)
+    if len(effects) < estimates.MIN_IMAGES or not np.ptp(effects) or not np.ptp(np.nan_to_num(true)):
+        return {**match, "r": np.nan, "r_low": np.nan, "r_high": np.nan}
+    correlation = stats.pearsonr(effects, np.nan_to_num(true))
     low, high = correlation.confidence_interval()
-    return {**found, "r": correlation.statistic, "r_low": low, "r_high": high}
+    return {**match, "r": correlation.statistic, "r_low": low, "r_high": high}
 
 
 def _area(score: npt.NDArray[np.float64], present: npt.NDArray[np.bool_]) -> float:
@@ -203,13 +202,13 @@ def _pointing(
     maps = activity.drop_duplicates("sample").set_index("sample")
     hits, shares = [], []
     for sample in samples:
-        own = boxes_of(boxes[boxes["sample"] == sample])
+        object_boxes = boxes_of(boxes[boxes["sample"] == sample])
         if sample not in maps.index:
             hits.append(False)
             continue
-        found = maps.loc[sample]
-        cells = _touched(own, int(found["rows"]), int(found["columns"]), shape)
-        hits.append(bool(cells.flat[int(np.argmax(found["map"]))]))
+        activity_map = maps.loc[sample]
+        cells = _touched(object_boxes, int(activity_map["rows"]), int(activity_map["columns"]), shape)
+        hits.append(bool(cells.flat[int(np.argmax(activity_map["map"]))]))
         shares.append(float(cells.mean()))
     return np.array(hits, bool), shares or [float("nan")]
 

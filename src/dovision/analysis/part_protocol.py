@@ -31,7 +31,7 @@ PROTOCOL = ["measure", "method", "mean", "low", "high", "reason", "clusters", "i
 Models = Mapping[str, Mapping[str, int]]  # by class, the number of the model of each part
 
 
-def part_protocol(folder: Path, parts: Models) -> pd.DataFrame:
+def part_protocol(folder: Path, models: Models) -> pd.DataFrame:
     """Numbers of a run in which objects of birds were taken away or painted over, on clean images.
 
     accuracy                  share of the images whose class is predicted
@@ -44,7 +44,7 @@ def part_protocol(folder: Path, parts: Models) -> pd.DataFrame:
 
     Args:
         folder: of the run.
-        parts: as the facts of the dataset have them.
+        models: as the facts of the dataset have them.
 
     Returns:
         measure, method (the explainer, or "effects"), mean, low, high, reason (why there is no interval), clusters,
@@ -54,17 +54,23 @@ def part_protocol(folder: Path, parts: Models) -> pd.DataFrame:
     rows = rows[(rows["condition"] == CLEAN) & ~rows["control"].astype(bool)]
     if rows.empty:
         return pd.DataFrame(columns=PROTOCOL)
-    found = [_row("accuracy", "classifier", *_accuracy(folder))]
-    probabilities = _probabilities(folder)
+    samples = read_table(folder / SAMPLES, ["group", "condition", "correct"]).to_pandas()
+    clean = samples[samples["condition"] == CLEAN]
+    accuracy = share_interval(clean["correct"].to_numpy(float), clean["group"].to_numpy())
+    rows_of_protocol = [_row("accuracy", "classifier", accuracy, len(clean))]
+    columns = ["sample", "condition", "unit", "class", "control", "treated"]
+    table = read_table(folder / EFFECTS, columns).to_pandas()
+    table = table.astype({"condition": str, "unit": str, "class": str}).rename(columns={"unit": "object"})
+    probabilities = table[table.pop("condition") == CLEAN]
     background = _background(rows, probabilities)
     if len(background):
         interval = share_interval(background["kept"].to_numpy(float), background["group"].to_numpy())
-        found.append(_row("background independence", EFFECTS_ROW, interval, background["sample"].nunique()))
-    sensitive = pd.DataFrame(_target_sensitivity(rows, probabilities, parts), columns=["sample", "group", "share"])
+        rows_of_protocol.append(_row("background independence", EFFECTS_ROW, interval, background["sample"].nunique()))
+    sensitive = pd.DataFrame(_target_sensitivity(rows, probabilities, models), columns=["sample", "group", "share"])
     if len(sensitive):
         interval = mean_interval(sensitive["share"].to_numpy(), sensitive["group"].to_numpy()).within(0, 1)
-        found.append(_row("target sensitivity", EFFECTS_ROW, interval, len(sensitive)))
-    return pd.DataFrame([*found, *_single_deletion(folder, rows)], columns=PROTOCOL)
+        rows_of_protocol.append(_row("target sensitivity", EFFECTS_ROW, interval, len(sensitive)))
+    return pd.DataFrame([*rows_of_protocol, *_single_deletion(folder, rows)], columns=PROTOCOL)
 
 
 def _row(measure: str, method: str, interval: Interval, images: int) -> dict[str, object]:
@@ -72,37 +78,29 @@ def _row(measure: str, method: str, interval: Interval, images: int) -> dict[str
     return {"measure": measure, "method": method, **of_images(interval, images).columns(), **counts}
 
 
-def _accuracy(folder: Path) -> tuple[Interval, int]:
-    samples = read_table(folder / SAMPLES, ["group", "condition", "correct"]).to_pandas()
-    clean = samples[samples["condition"] == CLEAN]
-    return share_interval(clean["correct"].to_numpy(float), clean["group"].to_numpy()), len(clean)
-
-
-def _probabilities(folder: Path) -> pd.DataFrame:
-    """sample, object, class, control and treated of clean images."""
-    table = read_table(folder / EFFECTS, ["sample", "condition", "unit", "class", "control", "treated"]).to_pandas()
-    table = table.astype({"condition": str, "unit": str, "class": str}).rename(columns={"unit": "object"})
-    return table[table.pop("condition") == CLEAN]
-
-
 def _background(rows: pd.DataFrame, probabilities: pd.DataFrame) -> pd.DataFrame:
     """Objects that speak for no class, and whether the class of the image keeps its probability without them."""
-    own = rows.loc[rows["label"].isna(), ["sample", "object", "group"]].drop_duplicates()
+    background = rows.loc[rows["label"].isna(), ["sample", "object", "group"]].drop_duplicates()
     label = rows.dropna(subset="label").groupby("sample")["label"].first()
-    both = own.merge(probabilities[probabilities["class"] == probabilities["sample"].map(label)])
+    both = background.merge(probabilities[probabilities["class"] == probabilities["sample"].map(label)])
     return both.assign(kept=both["treated"] >= (1 - IMPORTANT) * both["control"])
 
 
 def _target_sensitivity(
-    rows: pd.DataFrame, probabilities: pd.DataFrame, parts: Models
+    rows: pd.DataFrame, probabilities: pd.DataFrame, models: Models
 ) -> Iterator[tuple[int, int, float]]:
-    known = rows.loc[rows["label"].notna(), ["sample", "group", "label", "object"]].drop_duplicates()
-    both = known.merge(probabilities)
+    spoken = rows.loc[rows["label"].notna(), ["sample", "group", "label", "object"]].drop_duplicates()
+    both = spoken.merge(probabilities)
     before, after = (np.log(both[name].clip(lower=np.finfo(np.float32).tiny)) for name in ("control", "treated"))
     both = both.assign(evidence=before - after)
-    for (sample, group, label), own in both.groupby(["sample", "group", "label"], sort=False):
-        evidence = own.pivot_table("evidence", "object", "class")
-        common = {name: _common(parts, str(label), name, evidence.index) for name in parts if name in evidence.columns}
+    for (sample, group, label), of_image in both.groupby(["sample", "group", "label"], sort=False):
+        evidence = of_image.pivot_table("evidence", "object", "class")
+        of_label = {part: model for part, model in models.get(str(label), {}).items() if part in evidence.index}
+        common = {  # parts of the image that another class has, too
+            name: frozenset(part for part, model in of_label.items() if models[name].get(part) == model)
+            for name in models
+            if name in evidence.columns
+        }
         pairs = combinations([name for name in common if name != label and len(common[name]) == SHARED], 2)
         wins = [
             evidence.loc[list(common[one]), one].sum() - evidence.loc[list(common[one]), other].sum()
@@ -114,12 +112,6 @@ def _target_sensitivity(
             yield int(sample), int(group), float(np.mean(wins))
 
 
-def _common(parts: Models, label: str, other: str, seen: pd.Index) -> frozenset[str]:
-    """Parts of an image of one class that are the same as those of another."""
-    own = parts.get(label, {})
-    return frozenset(part for part in own if part in seen and parts[other].get(part) == own[part])
-
-
 def _single_deletion(folder: Path, rows: pd.DataFrame) -> Iterator[dict[str, object]]:
     if not (folder / MAPS_FILE).is_file():
         return
@@ -127,10 +119,10 @@ def _single_deletion(folder: Path, rows: pd.DataFrame) -> Iterator[dict[str, obj
     truth = spoken[["sample", "class", "object"]].assign(evidence=-spoken["log_odds_effect"].astype(float))
     both = object_scores(folder).merge(truth, on=["sample", "class", "object"])
     groups = read_groups(folder)
-    for explainer, own in both.groupby("explainer", sort=False):
+    for explainer, of_explainer in both.groupby("explainer", sort=False):
         ranks = {
             sample: float(spearman(image["energy"].to_numpy(), image["evidence"].to_numpy()))
-            for sample, image in own.groupby("sample", sort=False)
+            for sample, image in of_explainer.groupby("sample", sort=False)
         }
         rho = pd.Series(ranks, dtype=float).dropna()
         interval = mean_interval((1 + rho.to_numpy()) / 2, groups[rho.index].to_numpy()).within(0, 1)

@@ -42,9 +42,9 @@ class ReportedNumber:
         self.meaning = meaning
         self.column = checks.choice("column", column, [*PER_SAMPLE, *PER_EFFECT])
         self.where = {"condition": CLEAN, **(where or {})}
-        known = SELECTORS if column not in PER_SAMPLE else ("name", "condition")
+        columns = SELECTORS if column not in PER_SAMPLE else ("name", "condition")
         for name in self.where:
-            checks.choice("where", name, known)
+            checks.choice("where", name, columns)
 
     def measure(self, folder: Path) -> Interval:
         """The mean over groups of the rows in the tables of a run, with its interval; nan where there is no such row.
@@ -68,8 +68,8 @@ class ReportedNumber:
         """The rows of effects.parquet of these samples, with the group of each."""
         columns = ["sample", "condition", "unit", "class", self.column]
         tables = row_groups(folder / EFFECTS, columns, samples["sample"].unique())
-        parts = [self._chosen(table.to_pandas()) for table in tables]
-        rows = pd.concat(parts) if parts else effects_schema().empty_table().to_pandas()[columns]
+        chosen = [self._chosen(table.to_pandas()) for table in tables]
+        rows = pd.concat(chosen) if chosen else effects_schema().empty_table().to_pandas()[columns]
         return rows.merge(samples[["sample", "group"]], on="sample")
 
     def _chosen(self, rows: pd.DataFrame) -> pd.DataFrame:
@@ -114,8 +114,8 @@ def comparison_lines(compared: Mapping[str, Any]) -> Sequence[str]:
     return [f"beside {compared['source']}:", *("  ".join(row).rstrip() for row in cells)]
 
 
-def _text(found: Mapping[str, Any]) -> str:
-    if found["estimate"] is None:
-        return f"- ({found['reason'] if found['reason'] == FEW_IMAGES else 'no such row was measured'})"
-    interval = f" [-: {found['reason']}]" if found["low"] is None else f" [{found['low']:.4g}, {found['high']:.4g}]"
-    return f"{found['estimate']:.4g}{interval}"
+def _text(interval: Mapping[str, Any]) -> str:
+    if interval["estimate"] is None:
+        return f"- ({interval['reason'] if interval['reason'] == FEW_IMAGES else 'no such row was measured'})"
+    ends = f"-: {interval['reason']}" if interval["low"] is None else f"{interval['low']:.4g}, {interval['high']:.4g}"
+    return f"{interval['estimate']:.4g} [{ends}]"

@@ -61,8 +61,8 @@ def summarise(folder: Path) -> dict[str, Any]:
     """
     samples, task = read_samples(folder, ["probabilities"]), read_task(folder)
     clean = samples[samples["condition"] == CLEAN]
-    known = np.stack(clean["label"].tolist())
-    images = (known == 1).sum(0) if task.multilabel else np.bincount(known[known >= 0], minlength=len(task.classes))
+    labels = np.stack(clean["label"].tolist())
+    images = (labels == 1).sum(0) if task.multilabel else np.bincount(labels[labels >= 0], minlength=len(task.classes))
     tables = {"object_effects": object_effects(folder), "contrasts": contrasts(folder)}
     tables["mask_contrasts"] = mask_contrasts(folder)
     if (folder / MAPS_FILE).is_file():
@@ -73,7 +73,7 @@ def summarise(folder: Path) -> dict[str, Any]:
         tables["detection"] = headlines(read_detection(folder))
     return {
         "interval": BOTH_INTERVALS,
-        "labels": dict(zip(task.classes, images.tolist(), strict=True)) if (known >= 0).any() else {},
+        "labels": dict(zip(task.classes, images.tolist(), strict=True)) if (labels >= 0).any() else {},
         "conditions": {
             str(name): _condition(rows, clean, task) for name, rows in samples.groupby("condition", sort=False)
         },
@@ -108,7 +108,7 @@ def _condition(rows: pd.DataFrame, clean: pd.DataFrame, task: Task) -> dict[str,
         interval = mean_interval(rows[name].to_numpy(float), groups, resolution, bounds=bounds)
         intervals[name] = of_images(interval, rows[name].count())
     scored = _scored(rows[success == 1]), _scored(clean)
-    intervals["auroc"] = of_images(auroc(*scored), *(len(own.score) for own in scored))
+    intervals["auroc"] = of_images(auroc(*scored), *(len(side.score) for side in scored))
     label, prediction, probability = (np.stack(rows[n].tolist()) for n in ("label", "prediction", "probabilities"))
     quality = classifier_quality(label, prediction, probability, groups, task)
     intervals |= {name: quality.overall.get(name, withheld(np.nan, 0, "")) for name in OVERALL.values()}
@@ -121,14 +121,16 @@ def _condition(rows: pd.DataFrame, clean: pd.DataFrame, task: Task) -> dict[str,
     return {
         "eps": float(rows["eps"].iloc[0]),
         "images": len(rows),
-        **{name: None if np.isnan(found.estimate) else found.plain() for name, found in intervals.items()},
-        "classes": {name: {key: value.plain() for key, value in own.items()} for name, own in quality.classes.items()},
+        **{name: None if np.isnan(interval.estimate) else interval.plain() for name, interval in intervals.items()},
+        "classes": {
+            name: {key: value.plain() for key, value in values.items()} for name, values in quality.classes.items()
+        },
         "notes": notes,
     }
 
 
 def _scored(rows: pd.DataFrame) -> Scored:
     """Sizes of effects as scores; those below RESOLUTION are equal."""
-    known = rows.dropna(subset=[_SIZE])
-    sizes = known[_SIZE].to_numpy(float)
-    return Scored(np.where(sizes < RESOLUTION, 0.0, sizes), known["group"].to_numpy())
+    with_size = rows.dropna(subset=[_SIZE])
+    sizes = with_size[_SIZE].to_numpy(float)
+    return Scored(np.where(sizes < RESOLUTION, 0.0, sizes), with_size["group"].to_numpy())

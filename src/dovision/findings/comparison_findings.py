@@ -23,11 +23,13 @@ def comparison_findings(differences: pd.DataFrame, reference: str, counted: str)
         counted: what n counts, such as "images".
     """
     rows = differences.dropna(subset="mean")
-    differing = rows.groupby("panel", sort=False)["mean"].transform(lambda own: (own != 0).any()).astype(bool)
+    differing = (
+        rows.groupby("panel", sort=False)["mean"].transform(lambda of_metric: (of_metric != 0).any()).astype(bool)
+    )
     if len(rows) and not differing.any():
         return [_same(rows, reference, counted)]
     panels = rows[differing].groupby("panel", sort=False)
-    return [_of_metric(str(panel), own, reference, counted) for panel, own in panels][:_MOST]
+    return [_of_metric(str(panel), of_metric, reference, counted) for panel, of_metric in panels][:_MOST]
 
 
 def _of_metric(metric: str, rows: pd.DataFrame, reference: str, counted: str) -> Finding:

@@ -46,15 +46,17 @@ def detection_findings(run: Run) -> Iterator[Finding]:
         chosen = _chosen(len(better) or len(among), len(better) > 0, measure) if len(weakest) > 1 and beaten else ""
         name = component_name(best)
         if not beaten:
-            name = _unbeaten(rows, best, [each for each in among["detector"] if each in ahead], measure)
+            name = _unbeaten(
+                rows, best, [name_ahead for name_ahead in among["detector"] if name_ahead in ahead], measure
+            )
         yield _headline(rows, row, measure, name, chosen)
     yield from _adaptive(frame, best)
 
 
 def _is_lower(rows: pd.DataFrame, detector: str, measure: str) -> bool:
     """Whether the least number of a detector over its families is below that of its reference over the same ones."""
-    own = rows[rows["detector"] == detector]
-    return bool(own[measure].min() < (own[measure] - own[f"minus_{measure}"]).min() - _ROUNDING)
+    of_detector = rows[rows["detector"] == detector]
+    return bool(of_detector[measure].min() < (of_detector[measure] - of_detector[f"minus_{measure}"]).min() - _ROUNDING)
 
 
 def _chosen(count: int, ahead: bool, measure: str) -> str:
@@ -70,9 +72,11 @@ def _unbeaten(rows: pd.DataFrame, best: str, ahead: Sequence[str], measure: str)
     """That no detector is shown to be better than its reference, and on which families which one is ahead."""
     text = f"No detector is shown to be better than its reference in {_HEADS[measure]}. "
     for name in ahead:
-        own = rows[rows["detector"] == name].to_dict("records")
-        families = ", ".join(component_name(one["family"]) for one in own if direction(one, f"minus_{measure}") > 0)
-        least = min(own, key=lambda one: float(one[measure]))
+        of_detector = rows[rows["detector"] == name].to_dict("records")
+        families = ", ".join(
+            component_name(one["family"]) for one in of_detector if direction(one, f"minus_{measure}") > 0
+        )
+        least = min(of_detector, key=lambda one: float(one[measure]))
         number = f"{in_brackets(least, measure, '.3f')} on {component_name(least['family'])}, below the reference's"
         text = f"{text}{_sentence(component_name(name))} is ahead on {families}, but its least is {number} least. "
     return f"{text}Of all but the reference, the best is {component_name(best)}, which"
@@ -105,35 +109,35 @@ def _headline(rows: pd.DataFrame, row: _Row, measure: str, name: str, chosen: st
         name: of the detector, as the text begins with it.
         chosen: a sentence on how the detector was chosen.
     """
-    own = rows[rows["detector"] == row["detector"]].to_dict("records")
-    seen = " that it was fitted to" if row["fitted_on"] and len(own) == 1 else ""
-    of = f", its weakest of {len(own)} families that it was not fitted to" if len(own) > 1 else seen
+    of_detector = rows[rows["detector"] == row["detector"]].to_dict("records")
+    seen = " that it was fitted to" if row["fitted_on"] and len(of_detector) == 1 else ""
+    of = f", its weakest of {len(of_detector)} families that it was not fitted to" if len(of_detector) > 1 else seen
     text = f"{_sentence(name)} {_operating_point(row)}{of}"
     text = f"{text} (n = {row['successful']:,} attacked images; {NOT_ADAPTIVE})."
     there = "" if pd.isna(row["tpr_5"]) else f" There its {_area(row)}."
     text = f"{text}{there}{chosen}"
     if pd.isna(row["reference"]):
         return finding("detection", text, row, row["successful"], measure)
-    text += f" {_reference(rows, row, own, measure)}"
-    known = [name for name in _HEADS if not pd.isna(row[f"minus_{name}"])]
-    there = ", ".join(f"{_HEADS[name]} {in_brackets(row, f'minus_{name}')}" for name in known)
-    verdicts = {name: _verdicts(own, f"minus_{name}") for name in (measure, "auroc_noise")}
+    text += f" {_reference(rows, row, of_detector, measure)}"
+    compared = [name for name in _HEADS if not pd.isna(row[f"minus_{name}"])]
+    there = ", ".join(f"{_HEADS[name]} {in_brackets(row, f'minus_{name}')}" for name in compared)
+    verdicts = {name: _verdicts(of_detector, f"minus_{name}") for name in (measure, "auroc_noise")}
     over = "; ".join(f"{_HEADS[name]} {verdict}" for name, verdict in verdicts.items() if verdict)
     text = f"{text} Minus the reference, paired, on {component_name(row['family'])}: {there}."
     text = f"{text} By family, each by itself: {over}." if over else text
     return finding(f"{row['detector']}_minus_{row['reference']}", text, row, row["successful"], f"minus_{measure}")
 
 
-def _reference(rows: pd.DataFrame, row: _Row, own: Sequence[_Row], measure: str) -> str:
+def _reference(rows: pd.DataFrame, row: _Row, of_detector: Sequence[_Row], measure: str) -> str:
     """The least number of the reference over the families of a detector, and what the two were fitted to."""
-    own = [one for one in own if not pd.isna(one[f"minus_{measure}"])]
-    if not own:
+    of_detector = [one for one in of_detector if not pd.isna(one[f"minus_{measure}"])]
+    if not of_detector:
         return f"The reference is {component_name(row['reference'])}."
-    least = min(own, key=lambda one: float(one[measure] - one[f"minus_{measure}"]))
+    least = min(of_detector, key=lambda one: float(one[measure] - one[f"minus_{measure}"]))
     key = {"detector": row["reference"], "family": least["family"], "fitted_on": least["reference_fitted_on"]}
     same = rows[(rows[list(key)] == pd.Series(key)).all(axis=1)].to_dict("records")
     there = same[0] if same else {measure: least[measure] - least[f"minus_{measure}"]}
-    apart = [one for one in own if one["fitted_on"] != one["reference_fitted_on"]]
+    apart = [one for one in of_detector if one["fitted_on"] != one["reference_fitted_on"]]
     how = ", fitted to the same attacks" if row["fitted_on"] else ""
     if apart:
         detector, reference = (_fitted_to(str(apart[0][name])) for name in ("fitted_on", "reference_fitted_on"))
@@ -172,8 +176,8 @@ def _adaptive(frame: pd.DataFrame, best: str) -> Iterator[Finding]:
     if rows.empty:
         return
     named = best if (rows["detector"] == best).any() else rows["detector"].iloc[0]
-    own = rows[rows["detector"] == named]
-    row = own.loc[own["eps"].idxmax()].to_dict()
+    of_detector = rows[rows["detector"] == named]
+    row = of_detector.loc[of_detector["eps"].idxmax()].to_dict()
     text = (
         f"An attacker who knows {component_name(str(named))} succeeds undetected, at the threshold for 5% of clean "
         f"images, on {in_brackets(row, 'evasion_5', '.3f')} of the images (Linf epsilon {row['eps']:.3g}, no other "

@@ -13,8 +13,8 @@ from dovision.analysis.average_effect import LARGE_EFFECT, at_level, average_eff
 from dovision.analysis.mask_effects import MASK_PLACES, mask_contrasts
 from dovision.analysis.object_effects import TAG, contrasts, object_effects
 from dovision.analysis.object_units import effects_over_objects
-from dovision.findings.counted_images import counted_images
 from dovision.findings.finding import NO_DIFFERENCE, Finding, direction, ends, finding, images_text, in_brackets
+from dovision.findings.headline_numbers import counted_images
 from dovision.findings.number_text import finer, level_text, number_text
 from dovision.functional.estimates import MIN_IMAGES
 from dovision.functional.intervals import level_of_selected
@@ -100,15 +100,15 @@ def _each_picture(run: Run) -> Iterator[Finding]:
     effects = read_effects(run.folder, pictured)
     effects = effects[effects["condition"] == CLEAN]
     for number, sample in enumerate(pictured):
-        own = effects[effects["sample"] == sample]
-        if own.empty:
+        of_picture = effects[effects["sample"] == sample]
+        if of_picture.empty:
             continue
-        own = own[own["class"] == own.loc[own["control"].idxmax(), "class"]]
-        row = own.loc[own["effect"].abs().idxmax()]
+        of_picture = of_picture[of_picture["class"] == of_picture.loc[of_picture["control"].idxmax(), "class"]]
+        row = of_picture.loc[of_picture["effect"].abs().idxmax()]
         size = number_text(abs(row["effect"]), finer(".3f", row["effect"]))
         verb = f"takes {size} off" if row["effect"] < 0 else f"adds {size} to"
         change = f"{verb} P({row['class']}) = {row['control']:.3f}"
-        units = f"the largest effect of {len(own):,} units"
+        units = f"the largest effect of {len(of_picture):,} units"
         do, fills = _do(run, row["unit"]), ", one fill" if _fill(run) else ""
         text = f"{names[sample]}: {do[:1].lower()}{do[1:]} {change}, {units} (one picture{fills}, no interval)."
         yield finding(f"largest_effect_{number}", text, {"mean": row["effect"]}, 1)
@@ -191,18 +191,18 @@ def without_opposite(rows: Sequence[Mapping[str, Any]], opposite: str | None) ->
 def _one_class(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """Of each kind of object the row of the class that it changes most, the largest first; the tag before others."""
     frame = pd.DataFrame(rows)
-    frame = frame[frame["log_odds"].notna()].assign(size=lambda own: own["log_odds"].astype(float).abs())
+    frame = frame[frame["log_odds"].notna()].assign(size=lambda on_class: on_class["log_odds"].astype(float).abs())
     frame = frame.sort_values(["size"], ascending=False, kind="stable")
     label = frame["class"].iloc[0] if len(frame) else None
-    own = frame[frame["class"] == label] if (frame["kind"] == TAG).any() else frame
-    found: list[Mapping[str, Any]] = own.drop_duplicates("kind").to_dict("records")
-    return found
+    on_class = frame[frame["class"] == label] if (frame["kind"] == TAG).any() else frame
+    strongest: list[Mapping[str, Any]] = on_class.drop_duplicates("kind").to_dict("records")
+    return strongest
 
 
 def _largest_epsilon(run: Run) -> tuple[str, Mapping[str, Any]] | None:
     """The condition with the largest epsilon of which the success is known, and its numbers."""
-    conditions = {name: found for name, found in run.summary["conditions"].items() if name != CLEAN}
-    attacked = {name: found for name, found in conditions.items() if found["success_rate"] is not None}
+    conditions = {name: numbers for name, numbers in run.summary["conditions"].items() if name != CLEAN}
+    attacked = {name: numbers for name, numbers in conditions.items() if numbers["success_rate"] is not None}
     return max(attacked.items(), key=lambda item: float(item[1]["eps"])) if attacked else None
 
 
@@ -210,18 +210,18 @@ def attack_success(run: Run) -> Iterator[Finding]:
     """The success of the attack with the largest epsilon."""
     if (largest := _largest_epsilon(run)) is None:
         return
-    name, found = largest
+    name, numbers = largest
     attack = component_name(str(run.config.get("attack", {}).get("_target_", "attack")).rpartition(".")[2])
-    rate = {end or "mean": found["success_rate"][key] for end, key in _KEYS.items()}
+    rate = {end or "mean": numbers["success_rate"][key] for end, key in _KEYS.items()}
     share = in_brackets(rate, form=".3f")
     eps, counts = name.removeprefix("eps="), counted_images(run)[name]
-    attack = f"{attack} at {_norm(run, name, found['eps'])} epsilon {eps}"
-    if found["accuracy"] is None:  # without labels
+    attack = f"{attack} at {_norm(run, name, numbers['eps'])} epsilon {eps}"
+    if numbers["accuracy"] is None:  # without labels
         text = f"{attack} changes the predicted class of {share} of the images"
     else:
         text = f"{attack} succeeds on {share} of the images that were predicted rightly before"
     images = counts["success_rate"]
-    text = f"{text} (n = {images:,} of {found['images']:,} images)."
+    text = f"{text} (n = {images:,} of {numbers['images']:,} images)."
     yield finding("attack_success", text, rate, images)
 
 
@@ -239,13 +239,13 @@ def _norm(run: Run, condition: str, eps: float) -> str:
 def _attack(run: Run) -> Iterator[Finding]:
     """The success of the attack with the largest epsilon, and whether it raises the effects."""
     yield from attack_success(run)
-    name, found = _largest_epsilon(run) or ("", {"auroc": None})
+    name, numbers = _largest_epsilon(run) or ("", {"auroc": None})
     eps = name.removeprefix("eps=")
-    if found["auroc"] is not None:
-        area = {end or "mean": found["auroc"][key] for end, key in _KEYS.items()}
+    if numbers["auroc"] is not None:
+        area = {end or "mean": numbers["auroc"][key] for end, key in _KEYS.items()}
         how = {1: "larger than", -1: "smaller than", 0: "not shown to differ from"}[direction(area, middle=0.5)]
         images, clean = counted_images(run)[name]["auroc"], run.summary["conditions"][CLEAN]["images"]
-        number = f"AUROC {in_brackets(area, form='.3f')}, {_norm(run, name, found['eps'])} epsilon {eps}"
+        number = f"AUROC {in_brackets(area, form='.3f')}, {_norm(run, name, numbers['eps'])} epsilon {eps}"
         number = f"{number}, n = {images:,} successfully attacked images against {clean:,} clean ones"
         text = f"On successfully attacked images |expected effect| is {how} that on clean ones"
         text = f"{text} ({number}, no control for noise)."
@@ -256,8 +256,8 @@ def _do(run: Run, unit: str) -> str:
     """The intervention on a unit in words, such as "Painting cell r2c3 black"."""
     if not (fill := _fill(run)):
         return f"Do({unit})"
-    kind = str(run.config["intervention"].get("_target_", "")).rpartition(".")[2]
-    return f"Painting {_PAINTED.get(kind, '')}{unit} {fill}"
+    class_name = str(run.config["intervention"].get("_target_", "")).rpartition(".")[2]
+    return f"Painting {_PAINTED.get(class_name, '')}{unit} {fill}"
 
 
 def _fill(run: Run) -> str:

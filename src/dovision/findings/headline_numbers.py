@@ -13,15 +13,22 @@ from dovision.analysis.summary import CONDITION_METRICS
 from dovision.findings.number_text import bracketed, number_form
 from dovision.store.display_names import MEAN_EFFECT
 from dovision.store.run_record import Run
+from dovision.store.tables import read_samples
 
 INTERVAL_FIELDS = {"": "estimate", "_low": "low", "_high": "high", "_reason": "reason"}  # of the columns of an interval
+_SHARES = {
+    "accuracy": "correct",
+    "robust_accuracy": "correct",
+    "success_rate": "success",
+    "success_8bit": "success_8bit",
+}
 
 
 def numbers(summary: Mapping[str, Any]) -> dict[str, float]:
     """The estimates of a summary by METRIC/CONDITION, such as accuracy/clean; nan for one that has no meaning there."""
     return {
-        f"{metric}/{condition}": math.nan if found[metric] is None else float(found[metric]["estimate"])
-        for condition, found in summary["conditions"].items()
+        f"{metric}/{condition}": math.nan if of_condition[metric] is None else float(of_condition[metric]["estimate"])
+        for condition, of_condition in summary["conditions"].items()
         for metric in CONDITION_METRICS
     }
 
@@ -31,9 +38,14 @@ def results_frame(runs: Sequence[Run]) -> pd.DataFrame:
     rows = []
     for run in runs:
         labels = summary.label_counts(run.summary["labels"])
-        for condition, found in run.summary["conditions"].items():
-            of_row = {"job": run.label, "condition": condition, "eps": found["eps"], "images": found["images"]}
-            rows.append(of_row | {"labels": labels} | intervals_of(found, summary.METRICS))
+        for condition, of_condition in run.summary["conditions"].items():
+            of_row = {
+                "job": run.label,
+                "condition": condition,
+                "eps": of_condition["eps"],
+                "images": of_condition["images"],
+            }
+            rows.append(of_row | {"labels": labels} | intervals_of(of_condition, summary.METRICS))
     return pd.DataFrame(rows)
 
 
@@ -71,11 +83,23 @@ def pool_seeds(frame: pd.DataFrame, point: Sequence[str]) -> pd.DataFrame:
 def result_texts(frame: pd.DataFrame) -> dict[str, list[str]]:
     """Each metric of `results_frame` as "estimate [low, high]", by its name."""
     forms = {name: [number_form(name, value) for value in frame[name]] for name in summary.METRICS}
-    return {name: bracketed(frame, name, own) for name, own in forms.items()}
+    return {name: bracketed(frame, name, of_metric) for name, of_metric in forms.items()}
 
 
-def intervals_of(found: Mapping[str, Any], metrics: Iterable[str]) -> dict[str, Any]:
+def intervals_of(interval_by_metric: Mapping[str, Any], metrics: Iterable[str]) -> dict[str, Any]:
     """Each metric with its interval, as columns; None where it is not known."""
     return {
-        f"{name}{end}": (found.get(name) or {}).get(key) for name in metrics for end, key in INTERVAL_FIELDS.items()
+        f"{name}{end}": (interval_by_metric.get(name) or {}).get(key)
+        for name in metrics
+        for end, key in INTERVAL_FIELDS.items()
+    }
+
+
+def counted_images(run: Run) -> Mapping[str, Mapping[str, int]]:
+    """For each condition the images of shares, by their metric, and as "auroc" the successfully attacked images."""
+    samples = read_samples(run.folder)
+    return {
+        str(condition): {metric: int(rows[column].count()) for metric, column in _SHARES.items()}
+        | {"auroc": int((rows["success"] == 1).sum())}
+        for condition, rows in samples.groupby("condition", sort=False)
     }

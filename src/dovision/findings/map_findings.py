@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from dovision.analysis.explanation_metrics import agreements
-from dovision.analysis.map_summary import paired_difference
+from dovision.analysis.map_summary import map_difference
 from dovision.findings.finding import NO_DIFFERENCE, Finding, direction, finding, in_brackets
 from dovision.findings.number_text import level_text
 from dovision.functional.intervals import level_of_selected
@@ -45,9 +45,9 @@ def map_findings(run: Run) -> Iterator[Finding]:
     best, level = str(means.idxmax()), level_of_selected(1, len(means))
     for rival in RIVALS:
         if (frame["explainer"] == rival).any():
-            found = _against(frame, best, rival, metric, level, len(means))
-            if not pd.isna(found.estimate):  # of enough images
-                yield found
+            against_rival = _against(frame, best, rival, metric, level, len(means))
+            if not pd.isna(against_rival.estimate):  # of enough images
+                yield against_rival
 
 
 def at_chance(run: Run) -> Finding | None:
@@ -59,20 +59,20 @@ def at_chance(run: Run) -> Finding | None:
     """
     clean, labels = run.summary["conditions"][CLEAN], run.summary.get("labels")
     classes = clean.get("classes", {}).values()
-    of_labels = [own.get("auroc") for own in classes if "balanced_accuracy" in own]
+    of_labels = [of_class.get("auroc") for of_class in classes if "balanced_accuracy" in of_class]
     numbers = of_labels or [clean.get("balanced_accuracy") or clean["accuracy"]]
-    known = [number for number in numbers if number and number["low"] is not None]
-    if not labels or not known:
+    with_interval = [number for number in numbers if number and number["low"] is not None]
+    if not labels or not with_interval:
         return None
     present = sum(images > 0 for images in labels.values()) if clean.get("balanced_accuracy") else len(labels)
     chance = 0.5 if of_labels else 1 / present
-    above = sum(number["low"] > chance for number in known)
-    if above >= len(known) / 2:
+    above = sum(number["low"] > chance for number in with_interval)
+    if above >= len(with_interval) / 2:
         return None
-    best = max(known, key=lambda number: number["estimate"])
+    best = max(with_interval, key=lambda number: number["estimate"])
     row = {"mean": best["estimate"], "low": best["low"], "high": best["high"]}
     name = "largest AUROC of a label" if len(of_labels) > 1 else "AUROC" if of_labels else "balanced accuracy"
-    shown = f", above it on {above} of {len(known)} labels" if len(known) > 1 else ""
+    shown = f", above it on {above} of {len(with_interval)} labels" if len(with_interval) > 1 else ""
     number = f"{name} {in_brackets(row, form='.3f')}, chance {chance:.3g}{shown}; n = {clean['images']:,} images"
     text = (
         f"The classifier is not shown to be better than chance ({number}), so none of its maps is named the better one."
@@ -87,15 +87,15 @@ def is_effect_map(name: str, configured: Mapping[str, Any]) -> bool:
 
 
 def _against(frame: pd.DataFrame, best: str, rival: str, metric: str, level: float, several: int) -> Finding:
-    row = paired_difference(frame, best, rival, metric, level)
+    row = map_difference(frame, best, rival, metric, level)
     one, other = component_name(best), component_name(rival)
     chosen = f"the best of {several} effect maps, so at {level_text(level)}, " if several > 1 else ""
     number = f"{in_brackets(row, 'difference')}, {chosen}n = {row['pairs']:,} maps"
     verdict = {1: f"higher than that of {other}", -1: f"lower than that of {other}"}.get(direction(row, "difference"))
     verdict = verdict or f"not shown to differ from that of {other}"
     text = f"The {METRIC_HEADS[metric]} of the {one} is {verdict} ({number})"
-    further = {name: paired_difference(frame, best, rival, name, level) for name in _FURTHER if name != metric}
-    ahead = [_further(name, found) for name, found in further.items() if found["pairs"]]
+    further = {name: map_difference(frame, best, rival, name, level) for name in _FURTHER if name != metric}
+    ahead = [_further(name, row_of_metric) for name, row_of_metric in further.items() if row_of_metric["pairs"]]
     text = "; ".join([text, *ahead])
     return finding(f"{metric}_minus_{rival}", f"{text}.", row, row["pairs"], "difference")
 

@@ -41,7 +41,7 @@ def interval_text(interval: Mapping[str, Any] | None, form: str = ".3f") -> str:
     least = _LEAST_END * abs(estimate)
     excludes_zero = low * high > 0 and min(abs(low), abs(high)) > least
     form = finer(form, estimate if excludes_zero else max(map(abs, (estimate, low, high))))
-    start, end = (number_text(each, _end_form(form, each, excludes_zero, least)) for each in (low, high))
+    start, end = (number_text(end, _end_form(form, end, excludes_zero, least)) for end in (low, high))
     return f"{number_text(estimate, form)} [{start}, {end}]"
 
 
@@ -85,6 +85,12 @@ def metric_text(metric: str, interval: Mapping[str, Any] | None) -> str:
     """A headline metric with its interval, to as many places as suit the metric."""
     estimate = None if interval is None else interval["estimate"]
     return interval_text(interval, number_form(metric, estimate))
+
+
+def seeds_text(metric: str, mean: float, sd: float, seeds: int) -> str:
+    """The mean of a headline metric over seeds with its standard deviation, such as "0.912 ± 0.004 (n = 3 seeds)"."""
+    form = finer(number_form(metric, mean), sd if sd > 0 else 0.0)
+    return f"{mean:{form}} ± {sd:{form}} (n = {seeds} seeds)"
 
 
 def number_form(metric: str, value: float | None) -> str:

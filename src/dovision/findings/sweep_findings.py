@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import pandas as pd
 
-from dovision.findings.headline_numbers import pool_seeds
-from dovision.findings.map_findings import at_chance
-from dovision.findings.number_text import HEADLINE_METRICS, finer, metric_text, number_form
-from dovision.findings.sweep_numbers import can_move, sweep_numbers, units_counted
+from dovision.analysis.detection_summary import NOT_ADAPTIVE, WHOLE_FAMILY
+from dovision.analysis.map_summary import whole_scores
+from dovision.findings.headline_numbers import counted_images, pool_seeds
+from dovision.findings.map_findings import PRIMARY, at_chance, is_effect_map
+from dovision.findings.number_text import HEADLINE_METRICS, metric_text, number_form, seeds_text
 from dovision.store.config_diff import natural
-from dovision.store.display_names import metric_head
+from dovision.store.detection_tables import NOISE, preferred
+from dovision.store.display_names import MEAN_EFFECT, WORST_AUROC, metric_head
 from dovision.store.factors import SEED_KEY, factor_heads, level_texts
 from dovision.store.run_record import Run, factors_of
 from dovision.store.tables import CLEAN
@@ -25,6 +27,16 @@ _ACROSS = 8  # levels of a factor up to which it has a column each
 _COMPARED = 3  # factors that have a sentence
 _AT_CHANCE = "at_chance"  # the attribute of a table that names the runs of classifiers at chance
 _ANY = "any"  # the level of a factor that cannot change a number
+Number = dict[str, Any]  # metric, condition, mean, low, high, images
+_ENDS = ("low", "high")
+MOVED_BY = {  # of the groups that say what is measured, those that can change a number; data and training change all
+    **dict.fromkeys(("accuracy", "success_rate", "success_8bit", "robust_accuracy"), ("attack",)),
+    **dict.fromkeys((MEAN_EFFECT, "auroc"), ("attack", "intervention", "autoencoder")),
+    **dict.fromkeys(("energy", "insertion"), ("explainer", "explanation")),
+    "true_effects": ("explainer", "explanation", "intervention", "autoencoder"),
+    WORST_AUROC: ("detector", "detection", "autoencoder"),
+}
+_MEASURING = {group for groups in MOVED_BY.values() for group in groups}
 
 
 class Pivot(NamedTuple):
@@ -51,7 +63,8 @@ def by_factors(runs: Sequence[Run]) -> pd.DataFrame:
     factors = factors_of(runs)
     attacked = any(len(run.summary["conditions"]) > 1 for run in runs)
     keys = [key for key in factors if key != SEED_KEY and not (attacked and key == "attack.eps")]
-    heads = {key: _words(key) if head in _NUMBERS else head for key, head in factor_heads(keys).items()}
+    heads = factor_heads(keys)
+    heads |= {key: " ".join(key.replace("_", " ").split(".")[-2:]) for key in keys if heads[key] in _NUMBERS}
     rows = []
     for run, (_, levels) in zip(runs, factors.iterrows(), strict=True):
         setting = {head: str(levels[key]) for key, head in heads.items()}
@@ -71,16 +84,12 @@ def by_factors(runs: Sequence[Run]) -> pd.DataFrame:
         moved = [can_move(key, *number) for number in frame[["metric", "condition"]].itertuples(index=False)]
         frame[head] = level_texts(frame[head]).where(moved, _ANY)
     frame = frame.astype(dict.fromkeys(("mean", "low", "high"), float)).assign(reason="")
-    found = pool_seeds(frame, [*names, "metric"]).rename(columns={"mean": "estimate"})
-    found = found[[*names, "metric", "estimate", "low", "high", "sd", "seeds", "images"]]
-    several = found["seeds"] > 1
-    found = found.assign(low=found["low"].mask(several), high=found["high"].mask(several))
-    found.attrs = frame.attrs
-    return found
-
-
-def _words(key: str) -> str:
-    return " ".join(key.replace("_", " ").split(".")[-2:])
+    pooled = pool_seeds(frame, [*names, "metric"]).rename(columns={"mean": "estimate"})
+    pooled = pooled[[*names, "metric", "estimate", "low", "high", "sd", "seeds", "images"]]
+    several = pooled["seeds"] > 1
+    pooled = pooled.assign(low=pooled["low"].mask(several), high=pooled["high"].mask(several))
+    pooled.attrs = frame.attrs
+    return pooled
 
 
 def pivots(frame: pd.DataFrame) -> list[Pivot]:
@@ -95,7 +104,7 @@ def pivots(frame: pd.DataFrame) -> list[Pivot]:
     special = [name for name in estimates.index if "/" in name]  # of maps and detectors
     order = [name for name in (*special, *_FIRST, *HEADLINE_METRICS) if name in estimates]
     order.sort(key=lambda name: bool(estimates[name] < 2))
-    return [found for name in dict.fromkeys(order) if (found := _pivot(_of(frame, name), name))]
+    return [pivot for name in dict.fromkeys(order) if (pivot := _pivot(_of(frame, name), name))]
 
 
 def sweep_sentences(frame: pd.DataFrame) -> list[str]:
@@ -108,21 +117,18 @@ def sweep_sentences(frame: pd.DataFrame) -> list[str]:
     """
     metrics = [table.metric for table in pivots(frame)]
     jobs = "; ".join(frame.attrs.get(_AT_CHANCE, ()))
-    chance = (
-        [f"Classifiers not shown to be better than chance, so that their maps are not compared: {jobs}."]
-        if jobs
-        else []
-    )
+    chance = [f"Classifiers not shown to be better than chance, so that their maps are not compared: {jobs}."]
+    chance = chance if jobs else []
     if not metrics:
         return chance
     rows = _of(frame, metrics[0])
-    found = [_range(rows, _varying(rows))]
+    sentences = [_range(rows, _varying(rows))]
     for factor in _varying(frame)[:_COMPARED]:
         compared = [(metric, pairs) for metric in metrics if len(pairs := _pairs(_of(frame, metric), factor))]
         if compared:
-            metric, pairs = next((each for each in compared if (each[1]["change"] != 0).any()), compared[0])
-            found.append(_compared(pairs, factor, metric))
-    return [*found, *chance]
+            metric, pairs = next((one for one in compared if (one[1]["change"] != 0).any()), compared[0])
+            sentences.append(_compared(pairs, factor, metric))
+    return [*sentences, *chance]
 
 
 def _of(frame: pd.DataFrame, metric: str) -> pd.DataFrame:
@@ -132,8 +138,7 @@ def _of(frame: pd.DataFrame, metric: str) -> pd.DataFrame:
 def cell_text(row: Any) -> str:
     """A number of `by_factors`: of one seed with its interval, of several with their standard deviation and number."""
     if row["seeds"] > 1:
-        form = finer(number_form(row["metric"], row["estimate"]), row["sd"] if row["sd"] > 0 else 0.0)
-        return f"{row['estimate']:{form}} ± {row['sd']:{form}} (n = {row['seeds']} seeds)"
+        return seeds_text(row["metric"], row["estimate"], row["sd"], row["seeds"])
     return metric_text(row["metric"], {"estimate": row["estimate"], "low": row["low"], "high": row["high"]})
 
 
@@ -151,8 +156,8 @@ def _pivot(rows: pd.DataFrame, metric: str) -> Pivot | None:
     rows = rows if across else rows.assign(**{across: metric_head(metric)})
     levels = sorted(rows[across].unique(), key=_level)
     cells = {
-        key: dict(zip(own[across], [cell_text(row) for row in own.to_dict("records")], strict=True))
-        for key, own in (rows.groupby(down, sort=False) if down else [((), rows)])
+        key: dict(zip(of_setting[across], [cell_text(row) for row in of_setting.to_dict("records")], strict=True))
+        for key, of_setting in (rows.groupby(down, sort=False) if down else [((), rows)])
     }
     ordered = sorted(cells, key=lambda key: [natural(part) for part in key])
     table = [(key, [cells[key].get(level, "-") for level in levels]) for key in ordered]
@@ -167,7 +172,9 @@ def _level(level: str) -> tuple[bool, bool, float, list[str | float]]:
 
 
 def _range(rows: pd.DataFrame, factors: Sequence[str]) -> str:
-    least, most = (rows.loc[place].to_dict() for place in (rows["estimate"].idxmin(), rows["estimate"].idxmax()))
+    least, most = (
+        rows.loc[row_label].to_dict() for row_label in (rows["estimate"].idxmin(), rows["estimate"].idxmax())
+    )
     overlap = (least["high"] >= most["low"]) if pd.notna(least["high"]) and pd.notna(most["low"]) else False
     same = rows["seeds"].nunique() == 1
     seeds = f"; ± standard deviation over {least['seeds']} seeds" if same and least["seeds"] > 1 else ""
@@ -220,3 +227,59 @@ def _compared(pairs: pd.DataFrame, factor: str, metric: str) -> str:
     size = f"by {change.mean():{number_form(metric, change.abs().max())}}"
     above = f" on average, and higher in {(change > 0).sum()} of {alike}" if len(pairs) > 1 else ""
     return f"The estimate of {head} is higher with {most} than with {least} {size}{above}."
+
+
+def can_move(key: str, metric: str, condition: str) -> bool:
+    """Whether a setting, by its dotted name, can change a number of `sweep_numbers`.
+
+    No attack changes a number of clean images, no explainer or detector that of another one.
+    """
+    name, _, component = metric.partition("/")
+    group, _, rest = key.removeprefix("training.").partition(".")
+    if group not in _MEASURING:
+        return True
+    of_another = component and group in ("explainer", "detector") and rest.partition(".")[0] not in ("", component)
+    return group in MOVED_BY[name] and not of_another and (group, condition) != ("attack", CLEAN)
+
+
+def sweep_numbers(run: Run) -> Iterator[Number]:
+    """The numbers of a completed run, each with its condition; "METRIC/NAME" of an explainer or a detector."""
+    yield from _of_maps(run)
+    yield from _of_detectors(run)
+    counts = counted_images(run)
+    for condition, of_condition in run.summary["conditions"].items():
+        for metric in (name for name in HEADLINE_METRICS if of_condition[name] is not None):
+            number = {"mean": of_condition[metric]["estimate"], **{end: of_condition[metric][end] for end in _ENDS}}
+            images = counts[condition].get(metric, of_condition["images"])
+            yield {"metric": metric, "condition": condition, **number, "images": images}
+
+
+def units_counted(metric: str) -> str:
+    """What the `images` of a number are."""
+    if "/" not in metric:
+        return "images"
+    return "attacked images" if metric.startswith(WORST_AUROC) else "maps"
+
+
+def _of_maps(run: Run) -> Iterator[Number]:
+    """The mean score of each explainer by the first of PRIMARY that the run has; none of a classifier at chance."""
+    scores = whole_scores(run.summary) if at_chance(run) is None else pd.DataFrame()
+    metric = next((name for name in PRIMARY if len(scores) and (scores["metric"] == name).any()), "")
+    rows = scores[scores["metric"] == metric].to_dict("records") if metric else []
+    configured: Mapping[str, Any] = run.config.get("explainer", {})
+    for row in sorted(rows, key=lambda row: not is_effect_map(row["explainer"], configured)):
+        number = {name: row[name] for name in ("mean", *_ENDS)}
+        yield {"metric": f"{metric}/{row['explainer']}", "condition": CLEAN, **number, "images": row["scored"]}
+
+
+def _of_detectors(run: Run) -> Iterator[Number]:
+    """The AUROC of each detector where it is worst, by one variant of each, against attacks that do not know it."""
+    frame = pd.DataFrame(run.summary.get("detection", []))
+    if frame.empty:
+        return
+    attacks = (frame["attacker"] == NOT_ADAPTIVE) & ~frame["attack"].isin([NOISE, WHOLE_FAMILY])
+    rows = preferred(frame[attacks & frame["auroc"].notna()])
+    for row in rows.loc[rows.groupby("detector", sort=False)["auroc"].idxmin()].to_dict("records"):
+        ends = {end: row[f"auroc_{end}"] for end in _ENDS}
+        metric = f"{WORST_AUROC}/{row['detector']}"
+        yield {"metric": metric, "condition": CLEAN, "mean": row["auroc"], **ends, "images": row["successful"]}

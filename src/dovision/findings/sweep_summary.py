@@ -46,10 +46,15 @@ class Ended(NamedTuple):
 
     def row(self) -> dict[str, Any]:
         """The job as a row of the table."""
-        own = {"job": self.number, "overrides": " ".join(self.overrides), "state": self.state, "seconds": self.seconds}
+        columns = {
+            "job": self.number,
+            "overrides": " ".join(self.overrides),
+            "state": self.state,
+            "seconds": self.seconds,
+        }
         if tags := self.facts.get("tags"):
-            own["tags"] = " ".join(tags)
-        return {**own, "reason": self.reason, "images": self.labels, **self.metrics, "dir": str(self.folder)}
+            columns["tags"] = " ".join(tags)
+        return {**columns, "reason": self.reason, "images": self.labels, **self.metrics, "dir": str(self.folder)}
 
 
 def state_of(folder: Path) -> str:
@@ -70,20 +75,22 @@ def facts_of(folder: Path) -> dict[str, Any]:
 
 def ended(number: int, overrides: Sequence[str], folder: Path, command: str) -> Ended:
     """The end of a job, as its run directory records it."""
-    state, facts, labels = state_of(folder), facts_of(folder), ""
+    state, record, labels = state_of(folder), facts_of(folder), ""
     metrics: dict[str, float] = {}
-    reason = _reason(state, facts)
+    reason = _reason(state, record)
     try:
         if state == GOOD:
             summary = read_summary(folder)
             labels = label_counts(summary["labels"])
-            for condition, found in summary["conditions"].items():
-                known = {metric: found[metric]["estimate"] for metric in METRICS if found[metric] is not None}
-                metrics |= {f"{condition}/{metric}": estimate for metric, estimate in known.items()}
+            for condition, of_condition in summary["conditions"].items():
+                estimates = {
+                    metric: of_condition[metric]["estimate"] for metric in METRICS if of_condition[metric] is not None
+                }
+                metrics |= {f"{condition}/{metric}": estimate for metric, estimate in estimates.items()}
     except (ValueError, OSError) as error:
         state, reason = DAMAGED, str(error)
-    seconds, config = facts.get("wall_seconds"), read_config(folder)
-    return Ended(number, tuple(overrides), state, seconds, reason, folder, command, metrics, facts, labels, config)
+    seconds, config = record.get("wall_seconds"), read_config(folder)
+    return Ended(number, tuple(overrides), state, seconds, reason, folder, command, metrics, record, labels, config)
 
 
 def write_sweep_summary(folder: Path, command: str, jobs: Sequence[Ended]) -> None:
@@ -158,12 +165,12 @@ def _by_factors(frame: pd.DataFrame) -> list[str]:
     return ["\n".join(sentences), *tables, "## Jobs"] if sentences else []
 
 
-def _reason(state: str, facts: Mapping[str, Any]) -> str:
-    error, reason = facts.get("exception"), facts.get("reason")
+def _reason(state: str, record: Mapping[str, Any]) -> str:
+    error, reason = record.get("exception"), record.get("reason")
     reasons = {
         "failed": f"{error['type']}: {error['message']}".splitlines()[0] if error else "",
         "interrupted": reason or "its process was killed, or its machine went down",
-        "partial": f"{reason}; {'it is no result' if facts.get('limits') else 'the same command measures the rest'}",
+        "partial": f"{reason}; {'it is no result' if record.get('limits') else 'the same command measures the rest'}",
         "missing": "not started",
         "running": "another process is at work on it",
         "skipped": reason,
@@ -178,8 +185,8 @@ def _table(jobs: Sequence[Ended]) -> pd.DataFrame:
     metrics = dict.fromkeys(name for job in jobs for name in job.metrics)
     conditions = list(dict.fromkeys(name.rpartition("/")[0] for name in metrics))
     together = sorted(metrics, key=lambda name: conditions.index(name.rpartition("/")[0]))
-    own = [name for name in table if name not in metrics and name != "dir"]
-    return table[[*own, *together, "dir"]]
+    columns = [name for name in table if name not in metrics and name != "dir"]
+    return table[[*columns, *together, "dir"]]
 
 
 def _markdown(table: pd.DataFrame) -> str:

@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from dovision import checks
-from dovision.analysis.average_effect import grouped_means
 from dovision.analysis.detection_summary import WHOLE_FAMILY
 from dovision.analysis.detector_comparison import DIFFERENCES, detector_differences
 from dovision.analysis.explanation_metrics import MAP_METRICS
-from dovision.analysis.map_summary import paired_difference
+from dovision.analysis.map_summary import map_difference
+from dovision.analysis.paired_difference import paired_difference
 from dovision.findings.comparison_findings import comparison_findings
 from dovision.findings.map_findings import PRIMARY, at_chance
+from dovision.functional.effects import RESOLUTION
 from dovision.functional.estimates import of_images
-from dovision.functional.intervals import EFFECT_BOUNDS, LEVEL, withheld
+from dovision.functional.intervals import EFFECT_BOUNDS, LEVEL, UNBOUNDED, withheld
 from dovision.notebook.detect import DetectedAttacks
 from dovision.notebook.explain import ExplainedImages
 from dovision.notebook.results import MeasuredImages, Result
@@ -182,9 +183,10 @@ def _difference(samples: pd.DataFrame, compared: pd.DataFrame, column: str) -> d
     both = both.dropna(subset="difference")
     if both.empty:
         return {"pairs": 0}
-    bounds = {"difference": EFFECT_BOUNDS} if column == "mean_abs_expected_effect" else {}
-    row = grouped_means(both, ["condition"], ["difference"], LEVEL, bounds).iloc[0]
-    return {name: row[name] for name in row.index if name.startswith("difference")} | {"pairs": len(both)}
+    of_effects = column == "mean_abs_expected_effect"
+    resolution, bounds = (RESOLUTION, EFFECT_BOUNDS) if of_effects else (0.0, UNBOUNDED)
+    difference, groups, samples = (both[name].to_numpy() for name in ("difference", "group", "sample"))
+    return paired_difference(difference, groups, samples, resolution=resolution, bounds=bounds).columns()
 
 
 def _fit(detector: str, fitted_on: str, family: str, other: str) -> str:
@@ -223,6 +225,6 @@ def _maps(named: Mapping[str, MeasuredImages], reference: str | None) -> Compare
                 continue
             mean = of_images(withheld(scored[metric].mean(), 0, ""), scored["sample"].nunique()).estimate
             row: dict[str, Any] = {"explainer": name, "metric": metric, "mean": mean, "maps": len(scored)}
-            rows.append(row if name == compared else row | paired_difference(frame, name, compared, metric, LEVEL))
+            rows.append(row if name == compared else row | map_difference(frame, name, compared, metric, LEVEL))
     chance = (finding.text for result in named.values() if (finding := at_chance(result.run)) is not None)
     return ComparedResults(pd.DataFrame(rows), compared, next(chance, ""))

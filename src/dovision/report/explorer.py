@@ -88,9 +88,9 @@ def _entries(run: Run) -> Iterator[dict[str, Any]]:
     for sample in pictured:
         effects = read_effects(run.folder, [sample])
         if len(effects):
-            own = samples[samples["sample"] == sample]
+            of_sample = samples[samples["sample"] == sample]
             yield (
-                _entry(run, own, effects, masks)
+                _entry(run, of_sample, effects, masks)
                 | {name: float(f"{size:.6g}") for name, size in scales.items()}
                 | {"objects": _objects(boxes[boxes["sample"] == sample], objects.get(sample, {}))}
             )
@@ -125,14 +125,14 @@ def _entry(run: Run, samples: pd.DataFrame, effects: pd.DataFrame, masks: UnitMa
 def _objects(boxes: pd.DataFrame, masks: Mapping[str, Mask]) -> list[dict[str, Any]]:
     """Known objects; a mask that has the name of a class is in place of the boxes that speak for that class."""
     shown = boxes[~boxes["label"].isin(list(masks))]
-    found: list[dict[str, Any]] = [
+    objects: list[dict[str, Any]] = [
         {"name": name, "label": label, "box": list(map(int, box)), "mask": None}
         for name, label, *box in shown[["object", "label", *Box._fields]].itertuples(index=False)
     ]
     for name, mask in masks.items():
         box = bounding_box(mask)
-        found.append({"name": name, "label": name, "box": list(box), "mask": _base64(packed(mask[box.slices]))})
-    return found
+        objects.append({"name": name, "label": name, "box": list(box), "mask": _base64(packed(mask[box.slices]))})
+    return objects
 
 
 def _condition(
@@ -144,8 +144,8 @@ def _condition(
         "name": str(row["condition"]),
         "title": display_name(str(row["condition"])),
         "picture": picture_link(files.read_bytes(picture, images.MAX_FILE_BYTES)),
-        "correct": _known(row["correct"]),
-        "success": _known(row["success"]),
+        "correct": _true_or_false(row["correct"]),
+        "success": _true_or_false(row["success"]),
         "control": [round(float(control[name]), 7) for name in classes],
         **{name: _shares(effects, column, units, classes) for name, column in _SCALES.items()},
     }
@@ -158,7 +158,7 @@ def _shares(effects: pd.DataFrame, column: str, units: pd.Series[str], classes: 
     return {"largest": float(f"{largest:.6g}"), "shares": _base64(numbers.tobytes())}
 
 
-def _known(value: Any) -> bool | None:
+def _true_or_false(value: Any) -> bool | None:
     return None if pd.isna(value) else bool(value)
 
 

@@ -168,10 +168,10 @@ def framed(axes: Axes) -> None:
 
 
 def colour_bar(
-    figure: Figure, panels: Any, limit: float, label: str, colours: str = EFFECT_COLOURS, **place: Any
+    figure: Figure, panels: Any, limit: float, label: str, colours: str = EFFECT_COLOURS, **layout: Any
 ) -> None:
     """Draw the scale of colours of panels, from -limit to limit; `place` is of `Figure.colorbar`."""
-    figure.colorbar(ScalarMappable(Normalize(-limit, limit), colours), ax=panels, label=label, **place)
+    figure.colorbar(ScalarMappable(Normalize(-limit, limit), colours), ax=panels, label=label, **layout)
 
 
 def page_look() -> dict[str, Any]:

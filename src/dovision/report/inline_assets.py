@@ -35,9 +35,9 @@ class SizeBudget:
 
 def lighter(svg: str) -> str:
     """A drawing with coordinates of two decimals, opaque photographs as JPEG, and no line breaks between its tags."""
-    svg = GEOMETRY.sub(lambda found: f'{found[1]}="{DIGITS.sub(lambda number: number[1], found[2])}"', svg)
+    svg = GEOMETRY.sub(lambda match: f'{match[1]}="{DIGITS.sub(lambda number: number[1], match[2])}"', svg)
     svg = re.sub(r">\s*\n\s*<", "><", svg)
-    return PICTURE.sub(lambda found: picture_link(base64.b64decode(found[1])), svg)
+    return PICTURE.sub(lambda match: picture_link(base64.b64decode(match[1])), svg)
 
 
 def picture_link(png: bytes) -> str:

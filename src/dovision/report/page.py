@@ -199,7 +199,7 @@ def _findings(runs: Sequence[Run]) -> list[str]:
     if len(runs) > 1 and (sentences := sweep_sentences(by_factors(runs))):
         return sentences
     of = f"{runs[0].label}: " if len(runs) > 1 else ""  # of the first run alone, which is named where there are others
-    return [f"{of}{found.text}" for found in run_findings(runs[0])] if runs else []
+    return [f"{of}{finding.text}" for finding in run_findings(runs[0])] if runs else []
 
 
 def _lead(overview: Sequence[Shown], details: Sequence[Details]) -> Shown | None:
@@ -220,13 +220,13 @@ def _link(data: pd.DataFrame) -> str:
 
 def _settings(runs: Sequence[Run]) -> dict[str, Any]:
     """Settings that all runs share by dotted names; the factors in which they differ, by display names."""
-    known = [run for run in runs if run.config]
-    shared, _ = config_diff.split([_flat(run.config, _ELSEWHERE) for run in known])
-    factors = factors_of(known)
+    configured = [run for run in runs if run.config]
+    shared, _ = config_diff.split([_flat(run.config, _ELSEWHERE) for run in configured])
+    factors = factors_of(configured)
     heads = factor_heads(list(factors))
     levels = factors.apply(level_texts).rename(columns=heads).to_dict("records")
     differences = {head: config_diff.counted(levels, head) for head in heads.values()}
-    labels = [run.label for run in known]
+    labels = [run.label for run in configured]
     return {"shared": shared, "differences": differences, "levels": dict(zip(labels, levels, strict=True))}
 
 
@@ -234,12 +234,15 @@ def _notes(runs: Sequence[Run]) -> list[str]:
     """Notes on headline numbers, one for all jobs that it holds for."""
     jobs: dict[str, list[str]] = {}
     for run in runs:
-        own = [run.config["note"]] if run.config.get("note") else []
-        own += [f"Tag: {tag}" for tag in run.facts.get("tags", ())]
-        own += [KEPT_NOTE[keep]] if (keep := read_keep(run.folder)) != KEEP_ALL else []
-        for note in [*own, *(note for found in run.summary["conditions"].values() for note in found["notes"])]:
+        notes = [run.config["note"]] if run.config.get("note") else []
+        notes += [f"Tag: {tag}" for tag in run.facts.get("tags", ())]
+        notes += [KEPT_NOTE[keep]] if (keep := read_keep(run.folder)) != KEEP_ALL else []
+        for note in [*notes, *(note for numbers in run.summary["conditions"].values() for note in numbers["notes"])]:
             jobs.setdefault(str(note), []).append(run.label)
-    return [note if len(runs) == 1 else f"{note} ({_named(labels)})" for note, labels in jobs.items()]
+    if len(runs) == 1:
+        return list(jobs)
+    more = {note: [f"and {len(labels) - _FEW} more jobs"] * (len(labels) > _FEW) for note, labels in jobs.items()}
+    return [f"{note} ({'; '.join([*labels[:_FEW], *more[note]])})" for note, labels in jobs.items()]
 
 
 def _heads(results: pd.DataFrame, metrics: Sequence[str]) -> dict[str, str]:
@@ -247,18 +250,13 @@ def _heads(results: pd.DataFrame, metrics: Sequence[str]) -> dict[str, str]:
     return {name: METRIC_HEADS[name] for name in metrics if name in results and results[name].notna().any()}
 
 
-def _named(labels: Sequence[str]) -> str:
-    more = [f"and {len(labels) - _FEW} more jobs"] if len(labels) > _FEW else []
-    return "; ".join([*labels[:_FEW], *more])
-
-
 def _recipe(runs: Sequence[Run]) -> dict[str, Any]:
     """Instructions to make the runs again: their common facts, and for each its command and its own facts."""
-    known = [run for run in runs if not run.problem]
-    facts = {run.label: _flat(run.facts, _NOT_LISTED) for run in known}
-    common, _ = config_diff.split(list(facts.values()))
-    own = {label: {name: fact for name, fact in one.items() if name not in common} for label, one in facts.items()}
-    return {"common": common, "own": own, "commands": {run.label: rerun_command(run) for run in known}}
+    readable = [run for run in runs if not run.problem]
+    records = {run.label: _flat(run.facts, _NOT_LISTED) for run in readable}
+    common, _ = config_diff.split(list(records.values()))
+    others = {label: {name: fact for name, fact in one.items() if name not in common} for label, one in records.items()}
+    return {"common": common, "own": others, "commands": {run.label: rerun_command(run) for run in readable}}
 
 
 def _flat(record: Mapping[str, Any], left_out: Sequence[str]) -> dict[str, str]:

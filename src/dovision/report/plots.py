@@ -64,18 +64,18 @@ def panel_rows(
 
 def with_legend(figure: Figure, panels: Iterable[Axes] | None = None) -> Figure:
     """The figure with one legend below it for all panels, each name once, in as many columns as fit."""
-    found: dict[str, Any] = {}
+    handle_by_label: dict[str, Any] = {}
     for axes in figure.axes if panels is None else panels:
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
-            found.setdefault(label, handle)
-    columns = max(1, int(figure.get_figwidth() / (0.06 * max(map(len, found)) + 0.5)))
-    figure.legend(list(found.values()), list(found), loc="outside lower center", ncols=columns)
+            handle_by_label.setdefault(label, handle)
+    columns = max(1, int(figure.get_figwidth() / (0.06 * max(map(len, handle_by_label)) + 0.5)))
+    figure.legend(list(handle_by_label.values()), list(handle_by_label), loc="outside lower center", ncols=columns)
     return figure
 
 
 def draw_means(
     axes: Axes,
-    place: npt.ArrayLike,
+    position: npt.ArrayLike,
     rows: pd.DataFrame,
     number: int,
     label: str = "",
@@ -99,7 +99,7 @@ def draw_means(
     mean, low, high = rows[columns].to_numpy(float).T
     style = series(number) | points(number) | ({"linestyle": "none"} if across else {}) | look
     style["xerr" if across else "yerr"] = np.stack([mean - low, high - mean]).clip(min=0)
-    axes.errorbar(*((mean, place) if across else (place, mean)), label=label or None, **style)
+    axes.errorbar(*((mean, position) if across else (position, mean)), label=label or None, **style)
 
 
 def name_rows(axes: Axes, names: Iterable[str], length: int = 34) -> None:
@@ -143,8 +143,8 @@ def strongest(frame: pd.DataFrame, most: int) -> pd.DataFrame:
     """
     size = frame["mean"].abs().groupby([frame["unit"], frame["class"]], sort=False).max()
     pairs = size.sort_values(ascending=False, kind="stable").index[:most]
-    place = pd.MultiIndex.from_frame(frame[["unit", "class"]]).map({pair: rank for rank, pair in enumerate(pairs)})
-    return frame.assign(place=place).dropna(subset=["place"]).sort_values("place", kind="stable").drop(columns="place")
+    rank = pd.MultiIndex.from_frame(frame[["unit", "class"]]).map(dict(zip(pairs, range(most), strict=False)))
+    return frame.assign(place=rank).dropna(subset=["place"]).sort_values("place", kind="stable").drop(columns="place")
 
 
 @styled
@@ -163,8 +163,8 @@ def average_effects_plot(frame: pd.DataFrame, label: str = "average effect on th
     indexed = frame.set_index(["unit", "class"])
     for number, condition in enumerate(conditions):
         rows = indexed[indexed["condition"] == condition].reindex(pairs)
-        place = np.arange(len(pairs)) + (number - (len(conditions) - 1) / 2) * 0.7 / len(conditions)
-        draw_means(axes, place, rows, number - 1, display_name(condition), across=True, **points(number))
+        position = np.arange(len(pairs)) + (number - (len(conditions) - 1) / 2) * 0.7 / len(conditions)
+        draw_means(axes, position, rows, number - 1, display_name(condition), across=True, **points(number))
     axes.axvline(0, color=INK, linewidth=0.8)
     units, classes = (shortened_apart((pair[column] for pair in pairs), 24) for column in (0, 1))
     name_rows(axes, [f"do({unit}) on {name}" for unit, name in zip(units, classes, strict=True)], 60)

@@ -41,9 +41,9 @@ class Caption(str):
     short: str
 
     def __new__(cls, whole: str, short: str) -> Caption:
-        own = super().__new__(cls, whole)
-        own.short = short
-        return own
+        caption = super().__new__(cls, whole)
+        caption.short = short
+        return caption
 
     def extended(self, more: str) -> Caption:
         """The caption with more about how the figure was made."""
@@ -105,9 +105,9 @@ class Catalogue:
     """
 
     def __init__(self) -> None:
-        kind = "a FigureComponent of dovision.report.report_figure"
+        expected = "a FigureComponent of dovision.report.report_figure"
         group = make_group("figure").items()
-        made = [checks.instance(f"figure.{name}", component, FigureComponent, kind) for name, component in group]
+        made = [checks.instance(f"figure.{name}", component, FigureComponent, expected) for name, component in group]
         self.components = sorted(made, key=lambda component: component.order)
         self.failed: list[str] = []
 
@@ -120,19 +120,20 @@ class Catalogue:
         return self._drawn(lambda component: component.of_sweep(runs))
 
     def _drawn(self, draw: Callable[[FigureComponent], Iterable[ReportFigure]]) -> list[ReportFigure]:
-        found: dict[str, tuple[float, ReportFigure]] = {}  # by name, with its component's place
+        drawn: dict[str, tuple[float, ReportFigure]] = {}  # by name, with its component's place
         for component in sorted(self.components, key=_is_foreign):  # of which none takes a name of the package's
             try:
-                found |= {each.name: (component.order, each) for each in _of_other_names(list(draw(component)), found)}
+                figures = _of_other_names(list(draw(component)), drawn)
+                drawn |= {figure.name: (component.order, figure) for figure in figures}
             except Exception as error:  # whatever foreign code raises
                 if not _is_foreign(component):
                     raise
-                kind = type(component)
-                message = f"left out the figure {kind.__module__}.{kind.__qualname__}: {type(error).__name__}: {error}"
+                name = f"{type(component).__module__}.{type(component).__qualname__}"
+                message = f"left out the figure {name}: {type(error).__name__}: {error}"
                 if message not in self.failed:
                     log.error(message)
                     self.failed.append(message)
-        return [figure for _, figure in sorted(found.values(), key=lambda each: each[0])]
+        return [figure for _, figure in sorted(drawn.values(), key=lambda placed: placed[0])]
 
 
 def _is_foreign(component: FigureComponent) -> bool:
@@ -141,7 +142,7 @@ def _is_foreign(component: FigureComponent) -> bool:
 
 def _of_other_names(figures: list[ReportFigure], others: Collection[str]) -> list[ReportFigure]:
     """The figures, if none has the name of another one, whose file and place it would take."""
-    names = Counter([*others, *(each.name for each in figures)])
+    names = Counter([*others, *(figure.name for figure in figures)])
     if twice := [name for name, count in names.items() if count > 1]:
         raise ValueError(f"the name of a figure must be no other one's, got {twice[0]!r}. Choose another.")
     return figures
@@ -196,11 +197,11 @@ def caption(
     if frame is not None and lows and frame[lows].isna().all(axis=None):  # all are withheld
         intervals = ""
     (first, *_), (count, *_) = _sentences(text) or [""], _sentences(counted) or [""]
-    kind = intervals.partition(":")[0]
+    shown_as = intervals.partition(":")[0]
     level = re.search(r"each is of ([\d.]+%)", intervals)  # see `selected`
-    drawn = intervals if kind == "Whiskers" else ""
+    drawn = intervals if shown_as == "Whiskers" else ""
     if "95% intervals" in intervals.partition(";")[0]:
-        drawn = f"{kind}: {level[1] if level else '95%'} intervals"
+        drawn = f"{shown_as}: {level[1] if level else '95%'} intervals"
     ends = [count.rstrip("."), f"{drawn[:1].lower()}{drawn[1:]}".rstrip(".")]
     short = f"{'; '.join(filter(None, ends))}."
     whole = " ".join(filter(None, [text, setup_sentence(runs), counted, intervals, missing]))
@@ -221,26 +222,26 @@ def selected(shown: int, measured: int) -> str:
 
 def setup_sentence(runs: Sequence[Run]) -> str:
     """Data, model, intervention, attack, seeds and approximation in one sentence; empty of no run."""
-    parts = []
+    clauses = []
     for key, head in _SETUP.items():
-        known = list(dict.fromkeys(_setting(key, run) for run in runs if run.config.get(key)))
-        more = [f"{len(known) - 3} more"] if len(known) > 3 else []
-        parts += [f"{head}: {', or '.join(known[:3] + more)}"] if known else []
+        settings = list(dict.fromkeys(_setting(key, run) for run in runs if run.config.get(key)))
+        more = [f"{len(settings) - 3} more"] if len(settings) > 3 else []
+        clauses += [f"{head}: {', or '.join(settings[:3] + more)}"] if settings else []
     seeds = sorted({run.seed for run in runs})
     if seeds:
-        parts.append(f"seed {seeds[0]}" if len(seeds) == 1 else f"{len(seeds)} seeds ({', '.join(map(str, seeds))})")
-    text = "; ".join([*parts, *_approximation(runs)])
+        clauses.append(f"seed {seeds[0]}" if len(seeds) == 1 else f"{len(seeds)} seeds ({', '.join(map(str, seeds))})")
+    text = "; ".join([*clauses, *_approximation(runs)])
     return f"{text[:1].upper()}{text[1:]}." if text else ""
 
 
 def _approximation(runs: Sequence[Run]) -> list[str]:
     """That effects are approximate, and how well those of the runs agree with exact ones at least."""
-    found = [run.facts["approximation"] for run in runs if run.facts.get("approximation")]
-    if not found:
+    records = [run.facts["approximation"] for run in runs if run.facts.get("approximation")]
+    if not records:
         return []
-    ranks, overlap = (min(each[number] for each in found) for number in ("rank_correlation", "top_overlap"))
+    ranks, overlap = (min(record[number] for record in records) for number in ("rank_correlation", "top_overlap"))
     return [
-        f"effects approximate ({found[0]['method']}): estimated rank correlation with exact ones on the most "
+        f"effects approximate ({records[0]['method']}): estimated rank correlation with exact ones on the most "
         f"probable class {ranks:.3f}, overlap of the top decile {overlap:.3f}"
     ]
 

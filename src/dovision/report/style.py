@@ -96,7 +96,7 @@ def page_width(inches: float) -> Iterator[None]:
 def width_for_print(width: float) -> float:
     """The least of WIDTHS, in inches, that holds a width, or else the page's."""
     most = _WIDEST.get()
-    return min((each for each in WIDTHS if width <= each <= most), default=most)
+    return min((inches for inches in WIDTHS if width <= inches <= most), default=most)
 
 
 def canvas(width: float, height: float, pictures: bool = False) -> Figure:
@@ -145,7 +145,7 @@ def wrap_text(figure: Figure) -> None:
 def _wrapped(axes: Axes, canvas: BboxBase) -> bool:
     """Whether a text of the axes was broken into lines."""
     room = axes.get_window_extent()
-    found = False
+    broken = False
     for text in (axes.title, axes._left_title, axes.xaxis.label, axes.yaxis.label):  # type: ignore[attr-defined]
         box, upright = text.get_window_extent(), text is axes.yaxis.label
         least, most, length = (box.y0, box.y1, box.height) if upright else (box.x0, box.x1, box.width)
@@ -160,13 +160,13 @@ def _wrapped(axes: Axes, canvas: BboxBase) -> bool:
                 words = (w if len(w) <= 1.3 * most_letters else shortened(w, most_letters) for w in line.split(" "))
                 lines.append(textwrap.fill(" ".join(words), most_letters, break_long_words=False))
             text.set_text("\n".join(lines))
-            found = True
-    return found
+            broken = True
+    return broken
 
 
 def _thinned(axes: Axes) -> bool:
     """Whether an axis kept only every second of its numbers, or fewer, since they overlapped."""
-    found = False
+    thinned = False
     for axis, along in ((axes.xaxis, 0), (axes.yaxis, 1)):
         if isinstance(axis.get_major_locator(), FixedLocator):  # names, none of which can be left out
             continue
@@ -178,8 +178,8 @@ def _thinned(axes: Axes) -> bool:
         steps = (step for step in range(1, len(ticks)) if _apart(edges[::step], gap))
         if (step := next(steps, max(1, len(ticks)))) > 1:
             axis.set_major_locator(FixedLocator([tick.get_loc() for tick in ticks[::step]]))
-            found = True
-    return found
+            thinned = True
+    return thinned
 
 
 def _apart(edges: Sequence[npt.NDArray[Any]], gap: float) -> bool:
@@ -225,8 +225,8 @@ def with_best(texts: pd.DataFrame, numbers: pd.DataFrame, low: pd.DataFrame, hig
     others = high.where(high.notna() | numbers.isna(), np.inf).mask(first)
     best = first & (first.sum() == 1) & (low > others.max())
     cells = np.empty(texts.shape, dtype=object)
-    for place, text in np.ndenumerate(texts.to_numpy(dtype=object)):
-        cells[place] = BestText(text) if best.iat[place] else str(text)
+    for position, text in np.ndenumerate(texts.to_numpy(dtype=object)):
+        cells[position] = BestText(text) if best.iat[position] else str(text)
     return pd.DataFrame(cells, texts.index, texts.columns, dtype=object)
 
 

@@ -71,9 +71,9 @@ def table_figure(table: pd.DataFrame) -> Figure:
     axes.set_axis_off()
     axes.set(xlim=(0, width), ylim=(figure.get_figheight(), 0))
     top = 0.0
-    for (widths, lines), own in zip(blocks, heights, strict=True):
-        _draw_block(axes, top + np.cumsum([0.0, *own]), np.cumsum([0.0, *widths[:-1]]), lines)
-        top += sum(own) + _GAP
+    for (widths, lines), of_block in zip(blocks, heights, strict=True):
+        _draw_block(axes, top + np.cumsum([0.0, *of_block]), np.cumsum([0.0, *widths[:-1]]), lines)
+        top += sum(of_block) + _GAP
     if more := len(table) - len(shown):
         note = f"{more:,} more {'row' if more == 1 else 'rows'} in the files .csv and .tex of this name"
         axes.text(0, top - _GAP / 2, note, fontsize=SMALL, va="center")
@@ -89,11 +89,11 @@ def _heights(table: pd.DataFrame) -> Iterator[float]:
 def _draw_block(axes: Axes, edges: Inches, left: Inches, lines: Iterable[tuple[str, Sequence[str]]]) -> None:
     """Draw lines of cells between edges from top to bottom, in inches, each cell from its left edge."""
     width = axes.get_xlim()[1]
-    for top, bottom, (kind, cells) in zip(edges, edges[1:], lines, strict=False):
-        for place, cell in zip(left, cells, strict=False):
-            weight = "normal" if kind == "row" and not isinstance(cell, BestText) else "bold"
-            text = shortened(cell, int(width / (1.1 * _LETTER))) if kind == "group" else cell
-            axes.text(place, (top + bottom) / 2, text, fontsize=SMALL, va="center", weight=weight, linespacing=1.15)
+    for top, bottom, (line_kind, cells) in zip(edges, edges[1:], lines, strict=False):
+        for x, cell in zip(left, cells, strict=False):
+            weight = "normal" if line_kind == "row" and not isinstance(cell, BestText) else "bold"
+            text = shortened(cell, int(width / (1.1 * _LETTER))) if line_kind == "group" else cell
+            axes.text(x, (top + bottom) / 2, text, fontsize=SMALL, va="center", weight=weight, linespacing=1.15)
     axes.hlines([edges[0] + 0.01, edges[1], edges[-1] - 0.01], 0, width, colors=[INK, LINE, INK], linewidth=0.9)
 
 
@@ -122,13 +122,13 @@ def _broken(table: pd.DataFrame) -> pd.DataFrame:
 def _blocks(table: pd.DataFrame) -> Iterator[pd.DataFrame]:
     """Columns that fit the page side by side; after the first ones, each time behind the table's first column."""
     widths, page = list(_inches(table)), width_for_print(np.inf)
-    own: list[int] = []
+    columns: list[int] = []
     for column, width in enumerate(widths):
-        if own[1:] and sum(widths[each] for each in own) + width > page:
-            yield table.iloc[:, own]
-            own = [0]
-        own.append(column)
-    yield table.iloc[:, own]
+        if columns[1:] and sum(widths[chosen] for chosen in columns) + width > page:
+            yield table.iloc[:, columns]
+            columns = [0]
+        columns.append(column)
+    yield table.iloc[:, columns]
 
 
 def latex_table(table: pd.DataFrame, caption: str, label: str) -> str:
@@ -140,8 +140,8 @@ def latex_table(table: pd.DataFrame, caption: str, label: str) -> str:
         label: for \\ref, after "tab:".
     """
     count, body = len(table.columns), [r"\hline", _row(table.columns)]
-    for kind, cells in _lines(table):
-        if kind == "group":
+    for line_kind, cells in _lines(table):
+        if line_kind == "group":
             body += [r"\hline", rf"\multicolumn{{{count}}}{{l}}{{\textbf{{{escaped(cells[0])}}}}} \\"]
         else:
             body.append(_row(cells))
@@ -178,14 +178,17 @@ def _lines(table: pd.DataFrame) -> Iterator[tuple[str, Sequence[str]]]:
         yield from (("row", cells) for _, *cells in rows)
 
 
-def _float(kind: str, *lines: str) -> str:
-    return "\n".join([rf"\begin{{{kind}}}", *lines, rf"\end{{{kind}}}", ""])
+def _float(environment: str, *lines: str) -> str:
+    return "\n".join([rf"\begin{{{environment}}}", *lines, rf"\end{{{environment}}}", ""])
 
 
 def _row(cells: Iterable[str]) -> str:
-    lines = [[_set(line, isinstance(cell, BestText)) for line in cell.split("\n")] for cell in cells]
     several = r"\begin{tabular}[t]{@{}l@{}}%s\end{tabular}"
-    return " & ".join(own[0] if len(own) == 1 else several % r" \\ ".join(own) for own in lines) + r" \\"
+    texts = []
+    for cell in cells:
+        lines = [_set(line, isinstance(cell, BestText)) for line in cell.split("\n")]
+        texts.append(lines[0] if len(lines) == 1 else several % r" \\ ".join(lines))
+    return " & ".join(texts) + r" \\"
 
 
 def _set(line: str, bold: bool) -> str:

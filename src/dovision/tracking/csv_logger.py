@@ -54,12 +54,12 @@ class ContinuedRows(ExperimentWriter):
     def log_hparams(self, params: dict[str, Any]) -> None:
         """Write the configuration; of plain types in a tenth of the time that Lightning takes, which copies it."""
         try:
-            plain = checks.plain_value("hparams", {**self.hparams, **params})
+            nested = checks.plain_value("hparams", {**self.hparams, **params})
         except ValueError:
             super().log_hparams(params)
             return
         self.hparams.update(params)
-        write_text(Path(self.log_dir) / self.NAME_HPARAMS_FILE, yaml_text(plain))
+        write_text(Path(self.log_dir) / self.NAME_HPARAMS_FILE, yaml_text(nested))
 
     def _check_log_dir_exists(self) -> None:
         """Keep the whole rows of an earlier job; called by Lightning when it makes the folder."""

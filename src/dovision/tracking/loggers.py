@@ -67,8 +67,8 @@ def make_loggers(
     Raises:
         ValueError: a logger refuses its arguments, or needs a package that is not installed; or a figure is none.
     """
-    facts = {"save_dir": str(folder), "name": name, "group": group, "job_type": job_type, "tags": list(tags)}
-    loggers = [_made(component, facts) for component in components.values()]
+    arguments = {"save_dir": str(folder), "name": name, "group": group, "job_type": job_type, "tags": list(tags)}
+    loggers = [_made(component, arguments) for component in components.values()]
     if any(isinstance(logger, FigureLogger) for logger in loggers):
         Catalogue()  # refuses a wrong figure before the job, not after it
     if config is not None:
@@ -86,13 +86,13 @@ def check_logger(component: Component) -> None:
     if str(component["_target_"]).startswith("dovision."):  # others may begin a run as soon as they are made
         with TemporaryDirectory() as folder:
             store = {"tracking_uri": f"file:{folder}"} if "tracking_uri" in component else {}
-            facts = {"save_dir": folder, "name": "name", "group": "group", "job_type": "evaluate", "tags": []}
-            _made(component.replaced(**store), facts)
+            arguments = {"save_dir": folder, "name": "name", "group": "group", "job_type": "evaluate", "tags": []}
+            _made(component.replaced(**store), arguments)
 
 
-def _made(component: Component, facts: Mapping[str, Any]) -> Logger:
+def _made(component: Component, arguments: Mapping[str, Any]) -> Logger:
     taken = inspect.signature(pkgutil.resolve_name(component["_target_"])).parameters
-    given = {key: value for key, value in facts.items() if key in taken and key not in component}
+    given = {key: value for key, value in arguments.items() if key in taken and key not in component}
     make = component.replaced(_partial_=True).make()
     try:  # with the facts as they are: Hydra would read ${oc.env:NAME} in a name or a tag
         made = make(**given)
@@ -110,7 +110,7 @@ def log_run(loggers: Sequence[Logger], folder: Path) -> None:
     """
     (run,) = read_sweep(folder)
     numbers = quality(run) | map_scores(run)
-    numbers |= {key: value for found in run_findings(run) for key, value in found.logged().items()}
+    numbers |= {key: value for finding in run_findings(run) for key, value in finding.logged().items()}
     for logger in loggers:
         logger.log_metrics(numbers, step=0)
     with_figures = [logger for logger in loggers if isinstance(logger, FigureLogger)]

@@ -35,10 +35,10 @@ def mlflow_name(name: str) -> str:
     "accuracy/eps=0.1" is "accuracy/eps 0.1". Any other sign, as in the name of a class, becomes _, and a hash of the
     whole name follows, so that no two metrics share one.
     """
-    plain = _OF_CONDITION.sub("eps ", name)
-    if _FOREIGN.search(plain) is None:
-        return plain
-    return f"{_FOREIGN.sub('_', plain)}-{sha256(name.encode()).hexdigest()[:6]}"
+    spaced = _OF_CONDITION.sub("eps ", name)
+    if _FOREIGN.search(spaced) is None:
+        return spaced
+    return f"{_FOREIGN.sub('_', spaced)}-{sha256(name.encode()).hexdigest()[:6]}"
 
 
 class MLFlowLogger(pl.loggers.MLFlowLogger):
@@ -112,9 +112,9 @@ class MLFlowLogger(pl.loggers.MLFlowLogger):
     @patient
     def log_hyperparams(self, params: dict[str, Any] | Namespace) -> None:
         """Log nested values as parameters that do not change: of a continued run those that it does not have yet."""
-        known = self.experiment.get_run(self.run_id).data.params
+        logged = self.experiment.get_run(self.run_id).data.params
         given = _flatten_dict(_convert_params(params))
-        super().log_hyperparams({name: value for name, value in given.items() if name not in known})
+        super().log_hyperparams({name: value for name, value in given.items() if name not in logged})
 
     @patient
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:

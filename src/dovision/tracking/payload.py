@@ -24,19 +24,19 @@ def quality(run: Run) -> dict[str, float]:
 
     The numbers are named metric/condition, and those of a class "metric/condition class", by the metric of the whole.
     """
-    found: dict[str, Any] = {}
+    interval_by_name: dict[str, Any] = {}
     for condition, numbers in run.summary["conditions"].items():
-        found |= {f"{metric}/{condition}": numbers[metric] for metric in OVERALL.values()}
+        interval_by_name |= {f"{metric}/{condition}": numbers[metric] for metric in OVERALL.values()}
         classes = numbers["classes"] if len(numbers["classes"]) <= _MOST else {}
-        for name, own in classes.items():
-            found |= {
-                f"{OVERALL.get(metric, metric)}/{condition} {name}": own[metric]
-                for metric in own
+        for name, of_class in classes.items():
+            interval_by_name |= {
+                f"{OVERALL.get(metric, metric)}/{condition} {name}": of_class[metric]
+                for metric in of_class
                 if metric not in _COUNTS
             }
     return {
         name: float(interval["estimate"])
-        for name, interval in found.items()
+        for name, interval in interval_by_name.items()
         if interval and interval["estimate"] is not None
     }
 

@@ -177,11 +177,11 @@ class WandbLogger(pl.loggers.WandbLogger):
         report.add_dir(str(folder / "figures"), name="figures")
         self.experiment.log_artifact(report)
 
-    def _log_files(self, name: str, kind: str, files: Sequence[str | Path]) -> None:
+    def _log_files(self, name: str, artifact_type: str, files: Sequence[str | Path]) -> None:
         """Send files as an artifact, without a copy of them."""
         import wandb
 
-        artifact = wandb.Artifact(name, type=kind)
+        artifact = wandb.Artifact(name, type=artifact_type)
         for file in files:
             artifact.add_file(str(file), policy="immutable")
         self.experiment.log_artifact(artifact)
@@ -208,10 +208,10 @@ def layered(folder: Path, effects: pd.DataFrame) -> Iterator[Layered]:
     boxes, masks, largest = read_box_table(folder), read_masks(folder), largest_effect(effects)
     objects = read_object_masks(folder, set(effects["sample"]))
     for (sample, condition), units in effects.dropna(subset=["top"]).groupby(["sample", "condition"], sort=False):
-        picture, facts = load_thumbnail(thumbnail_path(folder, sample, condition)), units.iloc[0]
-        caption = f"sample {sample}, {condition}: predicted: {facts['predicted']}, true: {facts['label']}"
-        levels, known = _levels(picture, units, largest, masks), boxes[boxes["sample"] == sample]
-        yield Layered(caption, picture, levels, known, objects.get(sample, {}))
+        picture, first = load_thumbnail(thumbnail_path(folder, sample, condition)), units.iloc[0]
+        caption = f"sample {sample}, {condition}: predicted: {first['predicted']}, true: {first['label']}"
+        levels, located = _levels(picture, units, largest, masks), boxes[boxes["sample"] == sample]
+        yield Layered(caption, picture, levels, located, objects.get(sample, {}))
 
 
 def _levels(picture: Picture, units: pd.DataFrame, largest: float, masks: UnitMasks) -> npt.NDArray[np.uint8]:

@@ -25,9 +25,9 @@ _ATTACKED = "attacked"
 
 def spaced(eps: pd.Series[float], most: int = _SHOWN) -> list[float]:
     """The least, the largest and those between, at most so many."""
-    known = np.sort(eps[eps > 0].unique())
-    places = np.unique(np.linspace(0, len(known) - 1, min(most, len(known))).round().astype(int))
-    return [float(size) for size in known[places]]
+    sizes = np.sort(eps[eps > 0].unique())
+    places = np.unique(np.linspace(0, len(sizes) - 1, min(most, len(sizes))).round().astype(int))
+    return [float(size) for size in sizes[places]]
 
 
 def operating_curves(scores: pd.DataFrame) -> pd.DataFrame:
@@ -40,15 +40,15 @@ def operating_curves(scores: pd.DataFrame) -> pd.DataFrame:
         detector, eps, threshold, false (share of clean images at or above it), found (of attacked ones), precision
         (nan where none is found).
     """
-    parts = []
+    curves = []
     test = preferred(scores[scores["split"] == TEST])
-    for key, own in test.groupby(DETECTOR, observed=True, sort=False):
-        clean = own.loc[own["attack"] == CLEAN, "score"].to_numpy(float)
+    for key, of_detector in test.groupby(DETECTOR, observed=True, sort=False):
+        clean = of_detector.loc[of_detector["attack"] == CLEAN, "score"].to_numpy(float)
         for eps in spaced(test["eps"]):
-            attacked = worst_case(own[own["eps"] == eps]).query("success == 1")["score"].to_numpy(float)
+            attacked = worst_case(of_detector[of_detector["eps"] == eps]).query("success == 1")["score"].to_numpy(float)
             if len(attacked):
-                parts.append(_curve(attacked, clean).assign(detector=detector_label(*map(str, key)), eps=eps))
-    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=["detector", "eps"])
+                curves.append(_curve(attacked, clean).assign(detector=detector_label(*map(str, key)), eps=eps))
+    return pd.concat(curves, ignore_index=True) if curves else pd.DataFrame(columns=["detector", "eps"])
 
 
 def distributions(scores: pd.DataFrame) -> pd.DataFrame:
@@ -59,18 +59,18 @@ def distributions(scores: pd.DataFrame) -> pd.DataFrame:
         the score at or below which lies that share.
     """
     test = preferred(scores[scores["split"] == TEST])
-    known = spaced(test["eps"])
-    eps = known[len(known) // 2] if known else np.nan
-    parts = []
-    for key, own in test.groupby(DETECTOR, observed=True, sort=False):
-        same = own[own["eps"] == eps]
-        conditions = {CLEAN: own[own["attack"] == CLEAN], NOISE: same[same["attack"] == NOISE]}
+    sizes = spaced(test["eps"])
+    eps = sizes[len(sizes) // 2] if sizes else np.nan
+    curves = []
+    for key, of_detector in test.groupby(DETECTOR, observed=True, sort=False):
+        same = of_detector[of_detector["eps"] == eps]
+        conditions = {CLEAN: of_detector[of_detector["attack"] == CLEAN], NOISE: same[same["attack"] == NOISE]}
         conditions[_ATTACKED] = worst_case(same).query("success == 1")
         for condition, rows in conditions.items():
             if len(rows):
-                facts = {"detector": detector_label(*map(str, key)), "condition": condition, "eps": eps}
-                parts.append(ecdf(rows["score"]).assign(**facts, images=len(rows)))
-    return pd.concat(parts, ignore_index=True)
+                columns = {"detector": detector_label(*map(str, key)), "condition": condition, "eps": eps}
+                curves.append(ecdf(rows["score"]).assign(**columns, images=len(rows)))
+    return pd.concat(curves, ignore_index=True)
 
 
 def _curve(attacked: Floats, clean: Floats, most: int = 150) -> pd.DataFrame:
@@ -79,20 +79,20 @@ def _curve(attacked: Floats, clean: Floats, most: int = 150) -> pd.DataFrame:
     top = np.unique(np.geomspace(1, len(clean), most).astype(int))
     even = np.unique(np.linspace(0, len(attacked) - 1, most).astype(int))
     thresholds = np.unique(np.concatenate([clean[-top], attacked[even]]))[::-1]
-    found, false = (len(s) - np.searchsorted(s, thresholds, "left") for s in (attacked, clean))
-    shares = {"threshold": thresholds, "false": false / len(clean), "found": found / len(attacked)}
-    return pd.DataFrame(shares | {"precision": np.where(found > 0, found / (found + false), np.nan)})
+    detected, false = (len(s) - np.searchsorted(s, thresholds, "left") for s in (attacked, clean))
+    shares = {"threshold": thresholds, "false": false / len(clean), "found": detected / len(attacked)}
+    return pd.DataFrame(shares | {"precision": np.where(detected > 0, detected / (detected + false), np.nan)})
 
 
 def operating_points(rows: pd.DataFrame) -> pd.DataFrame:
     """Rows of `detection`, with a label, by detector (that label), eps, rate (text), false, found and precision."""
-    parts = []
+    points = []
     for rate in RATE_MARKERS:
-        found, false = rows[f"tpr_{rate}"], rows[f"false_clean_{rate}"]
-        right, wrong = found * rows["prevalence"], false * (1 - rows["prevalence"])
-        measured = {"false": false, "found": found, "precision": right / (right + wrong)}
-        parts.append(pd.DataFrame({"detector": rows["label"], "eps": rows["eps"], "rate": rate, **measured}))
-    return pd.concat(parts)
+        detected, false = rows[f"tpr_{rate}"], rows[f"false_clean_{rate}"]
+        right, wrong = detected * rows["prevalence"], false * (1 - rows["prevalence"])
+        measured = {"false": false, "found": detected, "precision": right / (right + wrong)}
+        points.append(pd.DataFrame({"detector": rows["label"], "eps": rows["eps"], "rate": rate, **measured}))
+    return pd.concat(points)
 
 
 @styled
@@ -103,12 +103,12 @@ def operating_curves_plot(curves: pd.DataFrame, operating: pd.DataFrame) -> Figu
         curves: from `operating_curves`.
         operating: from `operating_points`, the points in use.
     """
-    known, detectors = list(dict.fromkeys(curves["eps"])), list(dict.fromkeys(curves["detector"]))
-    figure = canvas(0.5 + 2.0 * max(len(known), 2), 4.4)
-    panels = figure.subplots(2, len(known), squeeze=False, sharex="row", sharey=True)
+    sizes, detectors = list(dict.fromkeys(curves["eps"])), list(dict.fromkeys(curves["detector"]))
+    figure = canvas(0.5 + 2.0 * max(len(sizes), 2), 4.4)
+    panels = figure.subplots(2, len(sizes), squeeze=False, sharex="row", sharey=True)
     lowest = max(curves.loc[curves["false"] > 0, "false"].min(), 1e-4)
     chance = np.geomspace(lowest, 1)
-    for eps, (roc, precision_recall) in zip(known, panels.T, strict=True):
+    for eps, (roc, precision_recall) in zip(sizes, panels.T, strict=True):
         roc.plot(chance, chance, color=INK, linewidth=0.9, linestyle=":")
         prevalence = curves.loc[(curves["eps"] == eps) & (curves["false"] == 1) & (curves["found"] == 1), "precision"]
         for share in prevalence.unique():
@@ -117,9 +117,9 @@ def operating_curves_plot(curves: pd.DataFrame, operating: pd.DataFrame) -> Figu
             for name, rows in curves[curves["eps"] == eps].groupby("detector", sort=False):
                 look = series(detectors.index(str(name))) | {"drawstyle": "steps-post"}
                 axes.plot(rows[across].clip(lower=lowest), rows[up], label=display_name(str(name)), **look)
-            for name, rate, *place in operating.loc[operating["eps"] == eps, ["detector", "rate", across, up]].values:
+            for name, rate, *point in operating.loc[operating["eps"] == eps, ["detector", "rate", across, up]].values:
                 colour = series(detectors.index(name))["color"]
-                axes.plot(*place, color=colour, marker=RATE_MARKERS[rate], markersize=5, markeredgecolor=PAPER)
+                axes.plot(*point, color=colour, marker=RATE_MARKERS[rate], markersize=5, markeredgecolor=PAPER)
             axes.set_ylim(0, 1.03)
             axes.grid()
         roc.set_title(f"epsilon {eps:.3g}")
@@ -142,11 +142,11 @@ def score_distributions(frame: pd.DataFrame, limits: dict[str, float]) -> Figure
     """
     figure, panels = detector_panels(frame["detector"], "score", "share at or below", height=1.7)
     looks: dict[str, dict[str, Any]] = {CLEAN: series(-1), NOISE: series(0) | {"linestyle": "--"}}
-    for axes, (name, own) in zip(panels, frame.groupby("detector", sort=False), strict=False):
-        for condition, rows in own.groupby("condition", sort=False):
+    for axes, (name, of_detector) in zip(panels, frame.groupby("detector", sort=False), strict=False):
+        for condition, rows in of_detector.groupby("condition", sort=False):
             draw_ecdf(axes, rows, display_name(str(condition)), looks.get(str(condition), series(1)))
         axes.axvline(limits[str(name)], color=FAINT, linewidth=1.2, label="threshold")
-        inner = own[own["share"].between(0.01, 0.99)]["value"]
+        inner = of_detector[of_detector["share"].between(0.01, 0.99)]["value"]
         low, high = float(inner.min()), float(inner.max())
         if low > 0 and high > 30 * low:
             logarithmic(axes, ticks=4)

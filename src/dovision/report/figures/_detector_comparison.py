@@ -54,8 +54,8 @@ def family_table(rows: pd.DataFrame, metrics: Mapping[str, str]) -> pd.DataFrame
         metrics: columns, by the word that stands before the number.
     """
     cells = {
-        key: "\n".join(f"{head} {cell(own, name)}" for head, name in metrics.items())
-        for key, own in rows.groupby(["label", "family"], sort=False)
+        key: "\n".join(f"{head} {cell(of_cell, name)}" for head, name in metrics.items())
+        for key, of_cell in rows.groupby(["label", "family"], sort=False)
     }
     labels, families = (list(dict.fromkeys(rows[name])) for name in ("label", "family"))
     table = pd.Series(cells).unstack(fill_value="-").loc[labels, families]
@@ -75,7 +75,7 @@ def _compared(frame: pd.DataFrame) -> pd.DataFrame:
     rows = frame[frame["attack"] == WHOLE_FAMILY]
     if rows["family"].nunique() > 1:
         rows = rows[(rows["fitted_on"] == "") | (rows["fitted_on"] == rows["family"].map(all_but))]
-    return best_variant(rows).assign(label=lambda own: own["detector"])
+    return best_variant(rows).assign(label=lambda frame: frame["detector"])
 
 
 @styled
@@ -85,27 +85,23 @@ def _difference_plot(rows: pd.DataFrame) -> Figure:
     figure, panels = panel_rows(
         map(display_name, families), ("difference of AUROC", ""), (1.9, 0.8 + 0.2 * len(labels)), sharey=True
     )
-    lowest, highest = _limits(rows[[f"{name}{end}" for name in _AGAINST.values() for end in ("", "_low", "_high")]])
-    ticks = [each for each in TICKS if lowest <= each <= highest]
+    values = rows[[f"{name}{end}" for name in _AGAINST.values() for end in ("", "_low", "_high")]].to_numpy(float)
+    lowest, highest = 1.3 * np.nanmin([*values.flat, -LINEAR]), 1.3 * np.nanmax([*values.flat, LINEAR])
+    ticks = [tick for tick in TICKS if lowest <= tick <= highest]
     for axes, family in zip(panels, families, strict=True):
-        own = rows[rows["family"] == family]
+        of_family = rows[rows["family"] == family]
         axes.axvline(0, color=LINE, linewidth=0.9)
         for number, (head, name) in enumerate(_AGAINST.items()):
-            places = own["label"].map(labels.index).to_numpy(float) + 0.3 * (number - 0.5)
-            ends = own[name] - own[f"{name}_low"], own[f"{name}_high"] - own[name]
+            places = of_family["label"].map(labels.index).to_numpy(float) + 0.3 * (number - 0.5)
+            ends = of_family[name] - of_family[f"{name}_low"], of_family[f"{name}_high"] - of_family[name]
             whiskers = [end.fillna(0).clip(lower=0).to_numpy(float) for end in ends]
             look = {"color": series(number)["color"], "label": f"against {head}"}
-            axes.errorbar(own[name], places, xerr=whiskers, fmt="o", markersize=3, linewidth=0.9, **look)
+            axes.errorbar(of_family[name], places, xerr=whiskers, fmt="o", markersize=3, linewidth=0.9, **look)
         axes.grid(axis="x")
         axes.set_xscale("symlog", linthresh=LINEAR)
         axes.set_xlim(lowest, highest)
-        axes.set_xticks(ticks, [f"{each:g}" for each in ticks])
+        axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
         axes.xaxis.set_minor_locator(NullLocator())
     panels[0].set_yticks(range(len(labels)), shortened_apart(map(display_name, labels), 40))
     panels[0].set_ylim(len(labels) - 0.4, -0.6)
     return with_legend(figure)
-
-
-def _limits(differences: pd.DataFrame) -> tuple[float, float]:
-    """Of an axis that holds all of them, and a tick on both sides of zero."""
-    return 1.3 * np.nanmin([differences.min().min(), -LINEAR]), 1.3 * np.nanmax([differences.max().max(), LINEAR])

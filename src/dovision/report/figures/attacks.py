@@ -77,15 +77,16 @@ def label_success(folder: Path) -> pd.DataFrame:
     truth, before = (np.stack(clean[name]) for name in ("label", "prediction"))
     rows, groups = [], clean["group"].to_numpy()
     for number, label in enumerate(task.classes):
-        known = truth[:, number] >= 0
-        if not known.any():
+        labelled = truth[:, number] >= 0
+        if not labelled.any():
             continue
-        right = known & (before[:, number] == truth[:, number])
-        for condition, own in attacked.groupby("condition", sort=False):
-            after = np.stack(own.loc[clean.index, "prediction"])[:, number]
+        right = labelled & (before[:, number] == truth[:, number])
+        for condition, rows_of in attacked.groupby("condition", sort=False):
+            after = np.stack(rows_of.loc[clean.index, "prediction"])[:, number]
             held = right & (after == truth[:, number])
-            row: dict[str, Any] = {"class": label, "condition": condition, "known": known.sum(), "right": right.sum()}
-            for name, over, hit in (("success", right, ~held), ("robust_accuracy", known, held)):
+            counts = {"known": labelled.sum(), "right": right.sum()}
+            row: dict[str, Any] = {"class": label, "condition": condition, **counts}
+            for name, over, hit in (("success", right, ~held), ("robust_accuracy", labelled, held)):
                 row |= share_of_images(hit[over], groups[over]).columns(name)
             rows.append(row)
     return pd.DataFrame(rows)

@@ -8,13 +8,13 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from dovision.analysis.adaptive_convergence import evasion_by_steps
 from dovision.analysis.detection_summary import (
     DETECTION,
     NOT_ADAPTIVE,
     WHOLE_FAMILY,
     WORST,
     detection_over_seeds,
+    evasion_by_steps,
     matrix,
     negative_controls,
     read_detection,
@@ -150,7 +150,7 @@ def _panels(
         names = (f"{column}{end}" for end in ("_low" if "seeds" in rows else "", "_low", "_high"))
         tables = (rows.pivot(index=index, columns="family", values=name) for name in names)
         order = list(dict.fromkeys(rows[index])), list(dict.fromkeys(rows["family"]))
-        table, *ends = (own.loc[order].rename(index=display_name, columns=display_name) for own in tables)
+        table, *ends = (pivoted.loc[order].rename(index=display_name, columns=display_name) for pivoted in tables)
         panels[title] = table - 0.5
         text = table.map(lambda value: "-" if pd.isna(value) else f"{value:.3f}".replace("0.", "."))
         texts[title] = with_best(text, table, *ends)
@@ -162,7 +162,7 @@ def _controls(run: Run, frame: pd.DataFrame) -> Iterator[ReportFigure]:
     rows = negative_controls(frame)
     if rows.empty:
         return
-    cells = rows.assign(text=[cell(rows[place : place + 1], "auroc") for place in range(len(rows))])
+    cells = rows.assign(text=[cell(rows[row : row + 1], "auroc") for row in range(len(rows))])
     table = (
         cells.pivot(index="detector", columns="fitted_on", values="text")
         .fillna("-")
@@ -186,7 +186,8 @@ def _tables(runs: Sequence[Run], frame: pd.DataFrame, text: str, end: str = "") 
         attacks = [name for name in dict.fromkeys(rows["attack"]) if name not in (NOISE, ADAPTIVE)]
         detectors = list(rows.groupby(DETECTOR, sort=False))
         table = pd.DataFrame(
-            [_row(own, attacks, costs) for _, own in detectors], [display_name(str(key[0])) for key, _ in detectors]
+            [_row(of_detector, attacks, costs) for _, of_detector in detectors],
+            [display_name(str(key[0])) for key, _ in detectors],
         )
         if not (rows["attack"] == ADAPTIVE).any():
             table = table.iloc[:, :-1]
@@ -203,23 +204,23 @@ def _tables(runs: Sequence[Run], frame: pd.DataFrame, text: str, end: str = "") 
         yield ReportFigure.of_table(name, title, words, rows, table)
 
 
-def _row(own: pd.DataFrame, attacks: Sequence[str], costs: Mapping[str, Mapping[str, float]]) -> dict[str, str]:
+def _row(rows: pd.DataFrame, attacks: Sequence[str], costs: Mapping[str, Mapping[str, float]]) -> dict[str, str]:
     """The cells of a detector."""
-    cost = costs.get(own["detector"].iloc[0], {})
+    cost = costs.get(rows["detector"].iloc[0], {})
     passes, milliseconds = (f"{cost[name]:,.3g}" if name in cost else "-" for name in ("passes", "milliseconds"))
     return {
-        "variant": own["variant"].iloc[0],
-        _TUNED: own["tuned"].iloc[0].replace(", ", "\n") or "-",
+        "variant": rows["variant"].iloc[0],
+        _TUNED: rows["tuned"].iloc[0].replace(", ", "\n") or "-",
         "passes": passes,
         "ms": milliseconds,
-        "clean images\nrejected, 5%": cell(own, "false_clean_5"),
-        "noise\nrejected, 5%": cell(own, "false_noise_5"),
-        "noise against\nclean, AUROC": cell(own[own["attack"] == NOISE], "auroc_all"),
+        "clean images\nrejected, 5%": cell(rows, "false_clean_5"),
+        "noise\nrejected, 5%": cell(rows, "false_noise_5"),
+        "noise against\nclean, AUROC": cell(rows[rows["attack"] == NOISE], "auroc_all"),
         **{
-            f"{display_name(name)}\n{NOT_ADAPTIVE}": cell(own[own["attack"] == name], "auroc", "auroc_noise")
+            f"{display_name(name)}\n{NOT_ADAPTIVE}": cell(rows[rows["attack"] == name], "auroc", "auroc_noise")
             for name in attacks
         },
-        ADAPTIVE: cell(own[own["attack"] == ADAPTIVE], "auroc", "auroc_noise"),
+        ADAPTIVE: cell(rows[rows["attack"] == ADAPTIVE], "auroc", "auroc_noise"),
     }
 
 
@@ -228,8 +229,8 @@ def _adaptive(run: Run, frame: pd.DataFrame) -> Iterator[ReportFigure]:
     if rows.empty:
         return
     cells = {
-        f"{title}\nepsilon {eps:.3g}, Linf": own.set_index("label").pipe(bracketed, name)
-        for eps, own in rows.groupby("eps")
+        f"{title}\nepsilon {eps:.3g}, Linf": of_size.set_index("label").pipe(bracketed, name)
+        for eps, of_size in rows.groupby("eps")
         for name, title in MEASURES.items()
     }
     table = pd.DataFrame(cells, [display_name(label) for label in dict.fromkeys(rows["label"])])
@@ -264,8 +265,8 @@ def _convergence_curves(frame: pd.DataFrame) -> Figure:
     """Undetected success against the number of steps, a panel a detector and epsilon, a line a direction."""
     figure, panels = curves.detector_panels(frame["detector"], "steps", "succeeds undetected, 5%", height=1.7)
     directions = list(dict.fromkeys(frame["direction"]))
-    for axes, (_, own) in zip(panels, frame.groupby("detector", sort=False), strict=False):
-        for direction, rows in own.groupby("direction", sort=False):
+    for axes, (_, of_detector) in zip(panels, frame.groupby("detector", sort=False), strict=False):
+        for direction, rows in of_detector.groupby("direction", sort=False):
             draw_means(axes, rows["steps"], rows, directions.index(str(direction)), str(direction))
         logarithmic(axes, ticks=4)
         axes.set_ylim(0, 1.03)
@@ -297,14 +298,14 @@ def _epsilons(run: Run, frame: pd.DataFrame) -> Iterator[ReportFigure]:
         return
     worst = shown[(shown["attack"] == WORST) & shown["eps"].notna()]
     rows = {"attacks": attacks, "worst": worst, "noise": shown[shown["attack"] == NOISE]}
-    parts = []
+    lines = []
     for line, (of, name, _) in LINES.items():
         part = _measured(rows[of], name)
         if of == "attacks":
             over = part.groupby(["detector", "eps"], sort=False, as_index=False)["mean"]
             part = over.agg(mean="mean", low="min", high="max")
-        parts.append(part.assign(line=line))
-    data = pd.concat(parts, ignore_index=True)
+        lines.append(part.assign(line=line))
+    data = pd.concat(lines, ignore_index=True)
     names = ", ".join(map(display_name, dict.fromkeys(attacks["attack"])))
     text = (
         f"AUROC of successful attacks. Coloured: mean over attacks ({names}), bands from the least to the largest; "
@@ -320,10 +321,10 @@ def _epsilons(run: Run, frame: pd.DataFrame) -> Iterator[ReportFigure]:
 def _auroc_against_epsilon(frame: pd.DataFrame) -> Figure:
     """AUROC against epsilon, a panel a detector; LINES with a band for the attacks, with whiskers for others."""
     figure, panels = curves.detector_panels(frame["detector"], "epsilon (pixel units)", "AUROC", height=1.7)
-    for axes, (_, own) in zip(panels, frame.groupby("detector", sort=False), strict=False):
+    for axes, (_, of_detector) in zip(panels, frame.groupby("detector", sort=False), strict=False):
         axes.axhline(0.5, color=LINE, linewidth=0.9)
         for line, (of, _, look) in LINES.items():
-            rows = own[own["line"] == line].sort_values("eps")
+            rows = of_detector[of_detector["line"] == line].sort_values("eps")
             if of == "attacks":
                 axes.fill_between(rows["eps"], rows["low"], rows["high"], color=look["color"], alpha=0.2, linewidth=0)
                 axes.plot(rows["eps"], rows["mean"], label=line, **look)
@@ -336,11 +337,11 @@ def _auroc_against_epsilon(frame: pd.DataFrame) -> Figure:
 
 def _matrices(run: Run, frame: pd.DataFrame) -> Iterator[ReportFigure]:
     means = matrix(frame)
-    plain = preferred(means[means["fitted_on"] == ""])
-    for name, own in means[means["fitted_on"] != ""].groupby("detector", sort=False):
-        seen = own["fitted_on"].where(~own["fitted_on"].map(leaves_out), "all others")
-        own = own.assign(fit=own["variant"].map(_FITTED) + seen.map(display_name))
-        rows = pd.concat([plain.assign(fit=plain["detector"]), own], ignore_index=True)
+    unfitted = preferred(means[means["fitted_on"] == ""])
+    for name, of_detector in means[means["fitted_on"] != ""].groupby("detector", sort=False):
+        seen = of_detector["fitted_on"].where(~of_detector["fitted_on"].map(leaves_out), "all others")
+        of_detector = of_detector.assign(fit=of_detector["variant"].map(_FITTED) + seen.map(display_name))
+        rows = pd.concat([unfitted.assign(fit=unfitted["detector"]), of_detector], ignore_index=True)
         panels, texts = _panels(rows, "fit", {"against clean": "auroc", "against noise": "auroc_noise"})
         text = (
             "Rows: detectors that have seen no attack, then the family of attacks that "
@@ -349,7 +350,7 @@ def _matrices(run: Run, frame: pd.DataFrame) -> Iterator[ReportFigure]:
             "images and against random-sign noise of the same epsilon; intervals are in the file. "
             f"{NOISE_CONTROL} No attack is adaptive. {_SHOWN}"
         )
-        words = caption(text, [run], _n(own), _ONE_SEED)
+        words = caption(text, [run], _n(of_detector), _ONE_SEED)
         figure = heat_maps(panels, texts, "AUROC minus one half", limit=0.5)
         yield ReportFigure(
             f"detection_matrix_{name}", f"Fitted to and tested on: {display_name(str(name))}", words, figure, rows

@@ -78,8 +78,8 @@ def _distribution(run: Run) -> Iterator[ReportFigure]:
     noise = str(run.config["attack"].get("_target_")).endswith(".RandomSign")  # which is not out to succeed
     chosen = samples[(samples["condition"] == CLEAN) | (samples["success"] == True) | noise]  # noqa: E712  (null is neither)
     groups = chosen.groupby("condition", sort=False)
-    parts = [ecdf(rows[MEAN_EFFECT]).assign(condition=condition, images=len(rows)) for condition, rows in groups]
-    frame = pd.concat(parts, ignore_index=True)
+    curves = [ecdf(rows[MEAN_EFFECT]).assign(condition=condition, images=len(rows)) for condition, rows in groups]
+    frame = pd.concat(curves, ignore_index=True)
     others = "all images with noise" if noise else "the attacked images on which the attack succeeded"
     attacked = samples["condition"].nunique() > 1
     text = f"All clean images, and {others}." if attacked else "All images."
@@ -256,9 +256,9 @@ def average_maps(
     panels = figure.subplots(len(conditions), len(classes), squeeze=False)
     heads = shortened_apart(classes, 16)
     for (row, column), axes in np.ndenumerate(panels):
-        own = frame[(frame["condition"] == conditions[row]) & (frame["class"] == classes[column])]
-        draw_beside(axes, unit_values(own, "mean", size, np.nan), largest, edges(size))
-        sure = own[has_dot(own)]
+        of_panel = frame[(frame["condition"] == conditions[row]) & (frame["class"] == classes[column])]
+        draw_beside(axes, unit_values(of_panel, "mean", size, np.nan), largest, edges(size))
+        sure = of_panel[has_dot(of_panel)]
         middle = (sure["left"] + sure["right"]) / 2, (sure["top"] + sure["bottom"]) / 2
         on = colours_of(sure["mean"].to_numpy(float), largest)
         axes.scatter(*middle, s=4, linewidths=0, color=[contrasting(tuple(colour)) for colour in on])

@@ -49,11 +49,11 @@ def _mean(runs: Sequence[Run]) -> Iterator[ReportFigure]:
 
 def _by_setting(runs: Sequence[Run]) -> pd.DataFrame:
     """Mean |expected effect| by what runs differ in besides epsilon and seed, which is `job`, and by epsilon."""
-    parts = []
+    of_settings = []
     for name, group in alike(runs, apart_from=[SEED_KEY, "attack.eps"]).items():
         seeds = pd.Series({run.label: run.seed for run in group}, name="seed")
-        parts.append(mean_effect_rows(group).join(seeds, on="job").assign(job=name or group[0].label))
-    frame = pd.concat(parts).astype(dict.fromkeys(("mean", "low", "high"), float)).dropna(subset="mean")
+        of_settings.append(mean_effect_rows(group).join(seeds, on="job").assign(job=name or group[0].label))
+    frame = pd.concat(of_settings).astype(dict.fromkeys(("mean", "low", "high"), float)).dropna(subset="mean")
     return pool_seeds(frame, ["job", "condition", "eps"])
 
 
@@ -100,10 +100,12 @@ def _spread(runs: Sequence[Run]) -> Iterator[ReportFigure]:
     for key, attacks in compared.items():
         first = next(iter(attacks.values()))[0]
         panel = key or component_text(first.config.get("intervention", {}))
-        rows += [{"panel": panel, "attack": attack} | row for attack, own in attacks.items() for row in _quantiles(own)]
+        rows += [
+            {"panel": panel, "attack": attack} | row for attack, group in attacks.items() for row in _quantiles(group)
+        ]
     frame = pd.DataFrame(rows)
     shown = list(dict.fromkeys(frame["panel"]))
-    used = [run for attacks in compared.values() for own in attacks.values() for run in own]
+    used = [run for attacks in compared.values() for group in attacks.values() for run in group]
     text = (
         "Mean over units of the absolute expected causal effect of an image, over all images of a condition, whether "
         "or not the attack succeeded; line: median over images, band: the middle half, dotted: 5% and 95%, where "
@@ -123,7 +125,7 @@ def _by_attack(runs: Sequence[Run]) -> dict[str, list[Run]]:
 
     The runs of one attack differ in their epsilons alone.
     """
-    found: dict[str, list[Run]] = {}
+    runs_by_attack: dict[str, list[Run]] = {}
     groups = alike(runs, apart_from=["attack.eps"])
     kinds = {
         key: component_text({"_target_": group[0].config.get("attack", {}).get("_target_", "")})
@@ -131,8 +133,8 @@ def _by_attack(runs: Sequence[Run]) -> dict[str, list[Run]]:
     }
     for key, group in groups.items():
         several = list(kinds.values()).count(kinds[key]) > 1
-        found.setdefault(f"{kinds[key]} ({key})" if several else kinds[key], []).extend(group)
-    return found
+        runs_by_attack.setdefault(f"{kinds[key]} ({key})" if several else kinds[key], []).extend(group)
+    return runs_by_attack
 
 
 def _quantiles(runs: Sequence[Run]) -> Iterator[dict[str, Any]]:

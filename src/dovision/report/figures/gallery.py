@@ -102,19 +102,19 @@ def explained_classes(run: Run) -> pd.DataFrame:
     maps = read_maps(run.folder)
     pairs = maps.loc[(maps["variant"] == AS_IS) & maps["sample"].isin(pictured), ["sample", "class"]].drop_duplicates()
     samples = read_samples(run.folder, ["probabilities"])
-    found = pairs.merge(samples.loc[samples["condition"] == CLEAN, ["sample", "label", "probabilities"]], on="sample")
+    shown = pairs.merge(samples.loc[samples["condition"] == CLEAN, ["sample", "label", "probabilities"]], on="sample")
     spoken = {*object_regions(known_boxes(run.folder), read_object_masks(run.folder, pictured))}
-    found = found.assign(
-        located=[pair in spoken for pair in zip(found["sample"], found["class"], strict=True)],
-        explained=found["class"],
-        control=[own[classes.index(name)] for own, name in zip(found["probabilities"], found["class"], strict=True)],
-        predicted=[classes[own.argmax()] for own in found["probabilities"]],
-        probability=found.pop("probabilities").map(max),
-        label=[label_names(label, classes) for label in found["label"]],
-        place=found["sample"].map(pictured.index),
+    shown = shown.assign(
+        located=[pair in spoken for pair in zip(shown["sample"], shown["class"], strict=True)],
+        explained=shown["class"],
+        control=[row[classes.index(name)] for row, name in zip(shown["probabilities"], shown["class"], strict=True)],
+        predicted=[classes[probabilities.argmax()] for probabilities in shown["probabilities"]],
+        probability=shown.pop("probabilities").map(max),
+        label=[label_names(label, classes) for label in shown["label"]],
+        place=shown["sample"].map(pictured.index),
     )
     order = ["located", "place", "control"]
-    return found.sort_values(order, ascending=[False, True, False]).drop(columns="place").drop_duplicates("sample")
+    return shown.sort_values(order, ascending=[False, True, False]).drop(columns="place").drop_duplicates("sample")
 
 
 def on_likeliest(
@@ -131,13 +131,13 @@ def on_likeliest(
     likeliest = effects["control"] == effects.groupby(key)["control"].transform("max")
     chosen = (effects["class"] == effects["sample"].map(explained)) & (effects["condition"] == CLEAN)
     chosen |= likeliest & ~chosen.groupby([effects[name] for name in key]).transform("any")
-    found = effects[chosen].drop_duplicates([*key, "unit"]).rename(columns={"class": "explained"})
+    shown = effects[chosen].drop_duplicates([*key, "unit"]).rename(columns={"class": "explained"})
     top = effects.loc[likeliest, [*key, "class", "control"]].drop_duplicates(key)
-    found = found.merge(top.set_axis([*key, "predicted", "probability"], axis=1), on=key)
-    found = found.merge(samples[[*key, "label"]], on=key, how="left")
-    found["label"] = [label_names(label, classes) for label in found["label"]]
+    shown = shown.merge(top.set_axis([*key, "predicted", "probability"], axis=1), on=key)
+    shown = shown.merge(samples[[*key, "label"]], on=key, how="left")
+    shown["label"] = [label_names(label, classes) for label in shown["label"]]
     named = ["explained", "control", "predicted", "probability", "label"]
-    return found[[*key, "unit", *named, "effect", *Box._fields]]
+    return shown[[*key, "unit", *named, "effect", *Box._fields]]
 
 
 def class_lines(row: pd.Series, word: str = "predicted", most: int = 14) -> str:
@@ -267,20 +267,20 @@ def map_gallery(
     panels = figure.subplots(len(blocks) * len(pictures), across + 1, squeeze=False)
     for axes in panels.flat:
         axes.set_axis_off()
-    for block, own in zip(panels.reshape(len(blocks), len(pictures), across + 1), blocks, strict=True):
+    for block, of_block in zip(panels.reshape(len(blocks), len(pictures), across + 1), blocks, strict=True):
         for row, (sample, picture) in zip(block, pictures.items(), strict=True):
             maps = frame[frame["sample"] == sample].set_index("explainer")
             label, extent = maps["explained"].iloc[0], edges(picture.shape)
             draw_picture(row[0], picture, extent=extent)
             row[0].set_xlabel(class_lines(maps.iloc[0]), fontsize=SMALL, loc="left")
-            for axes, explainer in zip(row[1:], own, strict=False):
+            for axes, explainer in zip(row[1:], of_block, strict=False):
                 _map(axes, maps.loc[explainer], grid, extent, largest.get(explainer, 1.0))
-            for axes in row[: len(own) + 1]:
+            for axes in row[: len(of_block) + 1]:
                 axes.set_axis_on()
                 outline_objects(axes, boxes[boxes["sample"] == sample], masks.get(sample, {}), label)
                 axes.set(xlim=extent[:2], ylim=extent[2:], aspect="equal")
                 framed(axes)
-        for axes, title in zip(block[0], ["image", *own], strict=False):
+        for axes, title in zip(block[0], ["image", *of_block], strict=False):
             lines = textwrap.fill(display_name(title), 14, break_long_words=False)
             axes.set_title(lines, fontsize=SMALL, loc="center")
     colour_bar(figure, panels, 1, "evidence, relative to the explainer's largest", DIVERGING, aspect=40, pad=0.01)

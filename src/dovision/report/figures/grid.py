@@ -56,12 +56,12 @@ def _points(runs: Sequence[Run]) -> pd.DataFrame:
 
     Clean images depend on no attack, and occur once.
     """
-    parts = []
+    of_settings = []
     for attacked, apart_from in ((False, [*FACTORS, "seed", "attack"]), (True, [*FACTORS, "seed", "attack.eps"])):
         for name, group in alike(runs, apart_from).items():
             part = mean_effect_rows(group)
-            parts.append(part[(part["condition"] != CLEAN) == attacked].assign(series=name))
-    frame = pd.concat(parts).astype(dict.fromkeys(("mean", "low", "high"), float)).dropna(subset="mean")
+            of_settings.append(part[(part["condition"] != CLEAN) == attacked].assign(series=name))
+    frame = pd.concat(of_settings).astype(dict.fromkeys(("mean", "low", "high"), float)).dropna(subset="mean")
     of = pd.DataFrame([(*(_grid(run) or ()), run.seed) for run in runs], [run.label for run in runs])
     return frame.join(of.set_axis(["cells", "fill", "seed"], axis=1), on="job")
 
@@ -76,8 +76,8 @@ def _grid_lines(frame: pd.DataFrame) -> Figure:
     several = frame["fill"].nunique() > 1
     for (condition, series, fill), rows in frame.groupby(["condition", "series", "fill"], sort=False):
         rows, number = rows.sort_values("cells"), lines.index((series, fill))
-        own = [shortened(series or display_name(condition), 40)] if series or any(frame["series"]) else []
-        label = ", ".join([*own, *([shortened(fill, 40)] if several or not own else [])])
+        names = [shortened(series or display_name(condition), 40)] if series or any(frame["series"]) else []
+        label = ", ".join([*names, *([shortened(fill, 40)] if several or not names else [])])
         for axes, scale in zip(panels[conditions.index(condition)], (1, rows["cells"]), strict=True):
             ends = rows[["mean", "low", "high"]].astype(float).mul(scale, axis=0)
             draw_means(axes, rows["cells"], ends, number, label)

@@ -50,9 +50,9 @@ class Latents(FigureComponent):
 
     def _top_images(self, activity: pd.DataFrame, effects: pd.DataFrame) -> pd.DataFrame:
         """Rows of the activity of the latents that are drawn, with their average effect; the largest effects first."""
-        own = effects[effects.index.isin(activity["unit"])].head(self.most)
-        chosen = activity[activity["unit"].isin(own.index)].join(own, on="unit")
-        chosen = chosen.assign(place=chosen["unit"].map(list(own.index).index))
+        largest = effects[effects.index.isin(activity["unit"])].head(self.most)
+        chosen = activity[activity["unit"].isin(largest.index)].join(largest, on="unit")
+        chosen = chosen.assign(place=chosen["unit"].map(list(largest.index).index))
         chosen = chosen.sort_values(["place", "largest", "sample"], ascending=[True, False, True])
         return chosen.groupby("place", sort=False).head(self.images).drop(columns="place")
 
@@ -60,9 +60,8 @@ class Latents(FigureComponent):
 def _average_effects(run: Run) -> pd.DataFrame:
     """Class and average effect of each unit where it is largest, by unit, the largest first."""
     frame = average_effects(run.folder)
-    means = (
-        frame.loc[frame["condition"] == CLEAN, ["unit", "class", "mean"]].rename(columns={"mean": "effect"}).dropna()
-    )
+    clean = frame.loc[frame["condition"] == CLEAN, ["unit", "class", "mean"]]
+    means = clean.rename(columns={"mean": "effect"}).dropna()
     ordered = means.reindex(means["effect"].abs().sort_values(ascending=False, kind="stable").index)
     return ordered.drop_duplicates("unit").set_index("unit")
 
@@ -77,9 +76,7 @@ def _places(run: Run) -> Iterator[ReportFigure]:
             "AUROC of its activity": bracketed(frame, "auroc"),
             "points to it": bracketed(frame, "pointing"),
             "area": frame["area"].map("{:.3f}".format).tolist(),
-            "images": [
-                f"{own} of {own + others}" for own, others in zip(frame["images"], frame["others"], strict=True)
-            ],
+            "images": [f"{present} of {present + absent}" for present, absent in frame[["images", "others"]].values],
         },
         index=pd.Index(frame["kind"], name="object"),
     )
@@ -106,14 +103,14 @@ def latent_images(frame: pd.DataFrame, pictures: Mapping[int, Picture]) -> Figur
     most = int(units.size().max())
     figure = canvas(0.8 + 1.1 * most, 0.3 + 1.25 * len(units), pictures=True)
     axes = figure.subplots(len(units), most, squeeze=False)
-    for row, (unit, own) in enumerate(units):
-        for place, panel in enumerate(axes[row]):
+    for row, (unit, of_unit) in enumerate(units):
+        for column, panel in enumerate(axes[row]):
             panel.set(xticks=[], yticks=[])
-            panel.spines[:].set(visible=place < len(own), color=LINE)
-        for panel, found in zip(axes[row], own.itertuples(), strict=False):
-            activity = np.asarray(found.map, np.float32).reshape(found.rows, found.columns)
-            draw_activity(panel, activity, pictures[found.sample])
-            panel.set_xlabel(f"image {found.sample}: {found.largest:.2f}", fontsize=SMALL)
-        first = own.iloc[0]
+            panel.spines[:].set(visible=column < len(of_unit), color=LINE)
+        for panel, image in zip(axes[row], of_unit.itertuples(), strict=False):
+            activity = np.asarray(image.map, np.float32).reshape(image.rows, image.columns)
+            draw_activity(panel, activity, pictures[image.sample])
+            panel.set_xlabel(f"image {image.sample}: {image.largest:.2f}", fontsize=SMALL)
+        first = of_unit.iloc[0]
         axes[row, 0].set_ylabel(f"{unit}\n{first['class']}: {first['effect']:+.3f}", fontsize=SMALL)
     return figure

@@ -122,12 +122,12 @@ def _table(run: Run, scores: pd.DataFrame, frame: pd.DataFrame) -> ReportFigure:
     rows, chance = {}, at_chance(run)
     best = set() if chance else _best(scores, frame)
     ordered = scores.sort_values("cases", kind="stable")  # controls, which come last, with the maps of their cases
-    for (cases, explainer), found in ordered.groupby(["cases", "explainer"], sort=False):
-        cells = dict(zip(found["metric"], _cells(found, best, chance is None), strict=True))
+    for (cases, explainer), of_explainer in ordered.groupby(["cases", "explainer"], sort=False):
+        cells = dict(zip(of_explainer["metric"], _cells(of_explainer, best, chance is None), strict=True))
         counts = {
             "explainer": display_name(str(explainer)),
-            "maps": f"{found['maps'].iloc[0]:,}",
-            "passes": _passes(found),
+            "maps": f"{of_explainer['maps'].iloc[0]:,}",
+            "passes": _passes(of_explainer),
         }
         rows[titles[cases], explainer] = counts | {
             title: cells.get(metric, "") for metric, title in _titles(scores).items()
@@ -150,8 +150,7 @@ def _table(run: Run, scores: pd.DataFrame, frame: pd.DataFrame) -> ReportFigure:
 
 
 def _passes(rows: pd.DataFrame) -> str:
-    passes = rows["passes"].iloc[0]
-    return "" if pd.isna(passes) else f"{passes:,.0f}"
+    return "" if pd.isna(passes := rows["passes"].iloc[0]) else f"{passes:,.0f}"
 
 
 def _differences(run: Run, scores: pd.DataFrame) -> Iterator[ReportFigure]:
@@ -178,8 +177,8 @@ def _differences(run: Run, scores: pd.DataFrame) -> Iterator[ReportFigure]:
     yield ReportFigure.of_table("map_differences", f"Explainers against {compared}", words, chosen, table)
 
 
-def _reliability(run: Run, parts: pd.DataFrame) -> Iterator[ReportFigure]:
-    frame = map_summary.reliability(parts)
+def _reliability(run: Run, objects: pd.DataFrame) -> Iterator[ReportFigure]:
+    frame = map_summary.reliability(objects)
     if frame.empty:
         return
     table = frame.assign(text=bracketed(frame, "")).pivot(index="explainer", columns="half", values="text")
@@ -197,8 +196,8 @@ def _reliability(run: Run, parts: pd.DataFrame) -> Iterator[ReportFigure]:
 
 def _titles(scores: pd.DataFrame) -> Mapping[str, str]:
     """The metrics that have a number in this run."""
-    known = scores.groupby("metric")["mean"].apply(lambda means: means.notna().any())
-    return {metric: title for metric, title in TITLES.items() if known.get(metric, False)}
+    has_number = scores.groupby("metric")["mean"].apply(lambda means: means.notna().any())
+    return {metric: title for metric, title in TITLES.items() if has_number.get(metric, False)}
 
 
 def _best(scores: pd.DataFrame, frame: pd.DataFrame) -> set[int]:
@@ -211,16 +210,16 @@ def _best(scores: pd.DataFrame, frame: pd.DataFrame) -> set[int]:
     """
     best = set()
     mapped = scores[~scores["explainer"].isin([*explanation_metrics.TRUTH_CONTROLS, *REFERENCE_MAPS])]
-    for (cases, name), own in mapped.dropna(subset="mean").groupby(["cases", "metric"]):
+    for (cases, name), of_metric in mapped.dropna(subset="mean").groupby(["cases", "metric"]):
         falls = TITLES[str(name)].endswith("↓")
-        ordered = own.sort_values("mean", ascending=falls, kind="stable")[:2]
+        ordered = of_metric.sort_values("mean", ascending=falls, kind="stable")[:2]
         if len(ordered) < 2:
             continue
         (one, low, high), (other, least, most) = ordered[["explainer", "low", "high"]].itertuples(index=False)
         apart = high < least if falls else low > most
         if name in explanation_metrics.MAP_METRICS:
             of_cases = frame[frame["correct"].eq(True) | (cases == map_summary.ALL)]
-            difference = map_summary.paired_difference(of_cases, one, other, str(name), LEVEL)
+            difference = map_summary.map_difference(of_cases, one, other, str(name), LEVEL)
             apart = direction(difference, "difference") == (-1 if falls else 1)
         best |= {ordered.index[0]} if apart else set()
     return best
@@ -259,11 +258,11 @@ def _score_dots(frame: pd.DataFrame, titles: Mapping[str, str], chance: Mapping[
     for axes, (metric, title) in zip(panels.flat, titles.items(), strict=False):
         for cases, shift in ((map_summary.ALL, -0.12), (map_summary.CORRECT, 0.12)):
             rows = frame[(frame["metric"] == metric) & (frame["cases"] == cases)].set_index("explainer")
-            for place, explainer in enumerate(explainers):
+            for row_number, explainer in enumerate(explainers):
                 compared = explainer in (*REFERENCE_MAPS, *explanation_metrics.TRUTH_CONTROLS)
                 colour = FAINT if compared else INK
                 look = {"color": colour, "markerfacecolor": colour if cases == map_summary.ALL else "none"}
-                draw_means(axes, [place + shift], rows.reindex([explainer]), 0, across=True, capsize=0, **look)
+                draw_means(axes, [row_number + shift], rows.reindex([explainer]), 0, across=True, capsize=0, **look)
         if np.isfinite(chance.get(metric, np.nan)):
             axes.axvline(chance[metric], color=INK, linewidth=0.9, linestyle=":")
         axes.set_title(title, fontsize=SMALL)
@@ -322,23 +321,23 @@ def _estimate_clouds(frame: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
     """Estimates of maps for objects against the evidence that these give, a point an object, a panel an explainer."""
     kinds = list(dict.fromkeys(frame["kind"]))
     labels = "true evidence: minus the effect", "mean of the map"
-    width = next((each for each in (1.9, 1.5) if 1.7 * -(-len(titles) // panels_across(each)) < PAGE), 1.35)
+    width = next((inches for inches in (1.9, 1.5) if 1.7 * -(-len(titles) // panels_across(inches)) < PAGE), 1.35)
     rows = -(-len(titles) // panels_across(width))
     figure, panels = panel_rows(titles.values(), labels, (width, min(1.7, (PAGE - 0.7) / rows)))
     for axes in panels[: -panels_across(width)]:
         axes.set_xlabel("")  # which stands below the last row, for all
     for axes, explainer in zip(panels, titles, strict=True):
-        own = frame[frame["explainer"] == explainer]
-        for number, kind in enumerate(kinds):
-            cloud = own[own["kind"] == kind]
+        of_explainer = frame[frame["explainer"] == explainer]
+        for number, object_name in enumerate(kinds):
+            cloud = of_explainer[of_explainer["kind"] == object_name]
             style = {"s": 5, "color": series(number)["color"], "marker": MARKERS[number % len(MARKERS)]}
             axes.scatter(cloud["evidence"], cloud["density"], alpha=0.5, linewidths=0, rasterized=True, **style)
-            axes.scatter([], [], label=kind, **style)  # for the legend, not faint
-        tenths = own.groupby(pd.qcut(own["evidence"], 10, duplicates="drop"), observed=True)
+            axes.scatter([], [], label=object_name, **style)  # for the legend, not faint
+        tenths = of_explainer.groupby(pd.qcut(of_explainer["evidence"], 10, duplicates="drop"), observed=True)
         means = tenths[["evidence", "density"]].mean()
         axes.plot(means["evidence"], means["density"], color=INK, linewidth=1.2, label="means of tenths")
         axes.axvline(0, color=INK, linewidth=0.6)
-        if own["density"].min() < 0:
+        if of_explainer["density"].min() < 0:
             axes.axhline(0, color=INK, linewidth=0.6)
     return with_legend(figure, panels[:1])
 
@@ -349,11 +348,11 @@ def _labels(run: Run, frame: pd.DataFrame) -> Iterator[ReportFigure]:
     chosen = scores[(scores["cases"] == map_summary.ALL) & (scores["explainer"] != compared)]
     panels, texts = {}, {}
     for metric, title in LOCALISATION.items():
-        known = chosen[chosen["metric"] == metric].dropna(subset=["difference"])
-        table, p = (known.pivot(index="label", columns="explainer", values=name) for name in ("difference", "p_holm"))
-        order = known["explainer"].unique()
+        scored = chosen[chosen["metric"] == metric].dropna(subset=["difference"])
+        table, p = (scored.pivot(index="label", columns="explainer", values=name) for name in ("difference", "p_holm"))
+        order = scored["explainer"].unique()
         stars = (p[order].lt(1 - LEVEL) & (chance is None)).replace({True: "*", False: ""})
-        panels[title], texts[title] = (own.rename(columns=display_name) for own in (table[order], stars))
+        panels[title], texts[title] = (cells.rename(columns=display_name) for cells in (table[order], stars))
     if len(panels["energy"]) < 2:
         return
     compared = display_name(compared)

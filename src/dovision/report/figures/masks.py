@@ -53,12 +53,12 @@ def _forest(frame: pd.DataFrame) -> Figure:
     """A row a mask and class: sizes on the left, paired differences on the right."""
     figure = canvas(6.0, 1.1 + 0.45 * len(frame))
     sizes, differences = figure.subplots(1, 2, sharey=True)
-    place = np.arange(float(len(frame)))
+    position = np.arange(float(len(frame)))
     for number, name in enumerate(MASK_PLACES):
-        draw_means(sizes, place + 0.2 * (number - 1), frame, 0, name, across=True, name=name, **_LOOKS[name])
+        draw_means(sizes, position + 0.2 * (number - 1), frame, 0, name, across=True, name=name, **_LOOKS[name])
     for number, (name, other) in enumerate(INSIDE_MINUS.items()):
         look = _LOOKS[other] | {"color": INK}
-        draw_means(differences, place + 0.2 * (number - 0.5), frame, 0, across=True, name=name, **look)
+        draw_means(differences, position + 0.2 * (number - 0.5), frame, 0, across=True, name=name, **look)
     name_rows(sizes, frame["mask"] + " on " + frame["class"])
     differences.axvline(0, color=INK, linewidth=0.8)
     sizes.set(title="size", xlabel="|effect| on the class probability")

@@ -33,18 +33,18 @@ class Objects(FigureComponent):
 
     def of_sweep(self, runs: Sequence[Run]) -> Iterator[ReportFigure]:
         tables = {run.label: contrasts(run.folder) for run in runs}
-        found = [run for run in runs if len(tables[run.label])]
-        if len(found) < 2:
+        painted = [run for run in runs if len(tables[run.label])]
+        if len(painted) < 2:
             return
         frame = _clean(tables)
         shown = len(strongest(_drawn(frame), self.most))
         if shown < len(frame):
             level = level_of_selected(shown, len(frame))
-            frame = _clean({run.label: contrasts(run.folder, level) for run in found})
+            frame = _clean({run.label: contrasts(run.folder, level) for run in painted})
         drawn = _drawn(frame)
         text = "Effect of painting over an object's box minus that of its control boxes, run by run."
         whiskers = f"Whiskers: {EFFECT_INTERVALS}{selected(shown, len(frame))}."
-        words = caption(text, found, f"n = {span(frame['images'])} images.", whiskers, drawn)
+        words = caption(text, painted, f"n = {span(frame['images'])} images.", whiskers, drawn)
         figure = average_effects_plot(strongest(drawn, self.most), "effect of the box minus that of its controls")
         yield ReportFigure("box_minus_control", "Box minus control, run by run", words, figure, frame)
 
@@ -64,8 +64,8 @@ def _drawn(frame: pd.DataFrame) -> pd.DataFrame:
 
 def _named(frame: pd.DataFrame) -> pd.DataFrame:
     """Contrasts with a name for each row: the kind of the object, and the class where that is another."""
-    kind, label = frame["kind"], frame["class"]
-    return frame.assign(name=kind.where(kind == label, kind + " on " + label))
+    object_name, label = frame["kind"], frame["class"]
+    return frame.assign(name=object_name.where(object_name == label, object_name + " on " + label))
 
 
 def _true_effects(run: Run, most: int) -> Iterator[ReportFigure]:
@@ -113,20 +113,20 @@ def _cause_against_tag(pairs: pd.DataFrame, changes: pd.DataFrame) -> Figure:
     figure = canvas(6.75, 0.6 + 2.0 * len(classes))
     panels = figure.subplots(len(classes), 3, squeeze=False, width_ratios=(1.3, 1, 1))
     for (cloud, signed, sizes), label in zip(panels, classes, strict=True):
-        own = changes[changes["class"] == label]
-        kinds = list(dict.fromkeys(own["kind"]))
+        of_class = changes[changes["class"] == label]
+        kinds = list(dict.fromkeys(of_class["kind"]))
         for number, condition in enumerate(conditions):
             _cloud(cloud, pairs[(pairs["class"] == label) & (pairs["condition"] == condition)], condition, number)
-            rows = own[own["condition"] == condition]
-            place = np.array([kinds.index(kind) for kind in rows["kind"]], float)
-            place += (number - len(conditions) / 2) * 0.5 / len(conditions)
+            rows = of_class[of_class["condition"] == condition]
+            position = np.array([kinds.index(object_name) for object_name in rows["kind"]], float)
+            position += (number - len(conditions) / 2) * 0.5 / len(conditions)
             for axes, name in ((signed, "change"), (sizes, "size")):
-                draw_means(axes, place, rows, number - 1, across=True, name=name, marker="o")
+                draw_means(axes, position, rows, number - 1, across=True, name=name, marker="o")
         cloud.set_title(f"effects on {shortened(label, 24)}, a point an image")
         cloud.set(xlabel="effect of taking its causes away (log-odds)", ylabel="... the tag (log-odds)")
         signed.set_title("change by the attack")
         sizes.set_title("size of the change")
-        sizes.set_xlim(0, 1.05 * own["size_high"].fillna(own["size"]).max())
+        sizes.set_xlim(0, 1.05 * of_class["size_high"].fillna(of_class["size"]).max())
         for axes in (signed, sizes):
             name_rows(axes, kinds, 16)
             axes.set_xlabel("attacked minus clean (log-odds)")
@@ -164,11 +164,11 @@ def _forest_plot(frame: pd.DataFrame) -> Figure:
     """Each object's box against its control boxes, and beside it their difference."""
     figure = canvas(6.0, 0.7 + 0.25 * len(frame))
     means, difference = figure.subplots(1, 2, sharey=True, width_ratios=(1, 1))
-    place = np.arange(float(len(frame)))
+    position = np.arange(float(len(frame)))
     hollow: dict[str, Any] = {"color": FAINT, "markerfacecolor": "none"}
-    draw_means(means, place - 0.13, frame, -1, across=True, name="box", marker="o")
-    draw_means(means, place + 0.13, frame, 0, across=True, name="control", **hollow)
-    draw_means(difference, place, frame, 0, across=True, name="difference")
+    draw_means(means, position - 0.13, frame, -1, across=True, name="box", marker="o")
+    draw_means(means, position + 0.13, frame, 0, across=True, name="control", **hollow)
+    draw_means(difference, position, frame, 0, across=True, name="difference")
     means.set_title("box (filled) and its controls (hollow)")
     difference.set_title("box minus control")
     name_rows(means, frame["name"])

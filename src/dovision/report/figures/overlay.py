@@ -53,8 +53,8 @@ class Overlay(FigureComponent):
             what, count = f"Effect of each unit on the likeliest class{odds}, over the image", len(panels)
         if not panels:
             return
-        known = any(len(panel.boxes) or panel.masks for panel in panels)
-        text = f"{what}; {SIGN}{f'; {OUTLINES}' if known else ''}."
+        has_objects = any(len(panel.boxes) or panel.masks for panel in panels)
+        text = f"{what}; {SIGN}{f'; {OUTLINES}' if has_objects else ''}."
         words = caption(text, [run], f"n = {count} pictures{how}; single images, so no interval.")
         numbers = []
         for panel in panels:
@@ -85,19 +85,19 @@ class Overlay(FigureComponent):
             return [], "", limit
         names = clean.set_index("sample")["name"]
         masks, objects = read_masks(run.folder), read_object_masks(run.folder, pictured)
-        known = {*boxes["sample"], *objects}
+        located = {*boxes["sample"], *objects}
         panels: list[OverlayPanel] = []
         size = effects["effect"].abs().groupby(effects["sample"]).max()
-        for sample in sorted(measured, key=lambda each: (each not in known, -size[each]))[: self.most]:
+        for sample in sorted(measured, key=lambda number: (number not in located, -size[number]))[: self.most]:
             units = effects[effects["sample"] == sample]
             picture, first = load_thumbnail(thumbnail_path(run.folder, sample, CLEAN)), units.iloc[0]
             values = unit_values(units, "effect", picture.shape, 0.0, masks)
             title = class_lines(first, likeliest_word(run.folder), 18)
             title += "" if first["label"] else f"\n{shortened(names[sample], 26)}"
-            own = boxes[boxes["sample"] == sample], objects.get(sample, {})
-            panels.append(OverlayPanel(title, picture, values, *own, first["explained"], of))
+            objects_of_sample = boxes[boxes["sample"] == sample], objects.get(sample, {})
+            panels.append(OverlayPanel(title, picture, values, *objects_of_sample, first["explained"], of))
         chosen = f", those with the largest effects of {len(measured)} saved ones"
-        chosen += ", with known objects first" if known & {*measured} else ""
+        chosen += ", with known objects first" if located & {*measured} else ""
         return panels, chosen if len(measured) > len(panels) else "", limit
 
     def _maps(self, run: Run) -> tuple[list[OverlayPanel], str]:
@@ -107,20 +107,20 @@ class Overlay(FigureComponent):
         shown = explained_classes(run).merge(shown, on=["sample", "class"])
         if shown.empty:
             return [], ""
-        own = shown[shown["sample"] == shown["sample"].iloc[0]]
-        first = own.iloc[0]
+        of_sample = shown[shown["sample"] == shown["sample"].iloc[0]]
+        first = of_sample.iloc[0]
         masks = read_object_masks(run.folder, [first["sample"]])
-        names = list(own["explainer"].astype(str))
+        names = list(of_sample["explainer"].astype(str))
         chosen = [name for name in names if name not in RIVALS][:1] + [name for name in RIVALS if name in names]
         picture = load_thumbnail(thumbnail_path(run.folder, int(first["sample"]), CLEAN))
         located_objects = boxes[boxes["sample"] == first["sample"]], masks.get(int(first["sample"]), {})
         panels: list[OverlayPanel] = []
         for name in chosen[: self.most]:
-            cells = own.loc[own["explainer"] == name, "cells"].iloc[0].reshape(grid.rows, grid.columns)
+            cells = of_sample.loc[of_sample["explainer"] == name, "cells"].iloc[0].reshape(grid.rows, grid.columns)
             values = _enlarged(cells, grid.height, grid.width) / np.abs(cells).max()
             title = f"{component_name(name)}\n{class_lines(first, most=18)}"
-            known = title, picture, values, *located_objects, first["class"]
-            panels.append(OverlayPanel(*known, "evidence, relative to the map's largest", DIVERGING))
+            shown_panel = title, picture, values, *located_objects, first["class"]
+            panels.append(OverlayPanel(*shown_panel, "evidence, relative to the map's largest", DIVERGING))
         return panels, ", the first one that is saved" + (" with an object of a class" if first["located"] else "")
 
 

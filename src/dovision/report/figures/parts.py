@@ -20,8 +20,8 @@ class BirdParts(FigureComponent):
     """Accuracy, background independence, target sensitivity and single deletion; none for a dataset without parts."""
 
     def of_run(self, run: Run) -> Iterator[ReportFigure]:
-        parts = run.facts.get("dataset", {}).get(PARTS)
-        frame = part_protocol(run.folder, parts) if parts else pd.DataFrame()
+        models = run.facts.get("dataset", {}).get(PARTS)
+        frame = part_protocol(run.folder, models) if models else pd.DataFrame()
         if frame.empty:
             return
         text = (

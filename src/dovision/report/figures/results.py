@@ -52,9 +52,9 @@ class Results(FigureComponent):
     def of_run(self, run: Run) -> Iterator[ReportFigure]:
         conditions = run.summary["conditions"]
         rows = [
-            {"condition": condition, "class": name} | intervals_of(own, CLASS_HEADS)
-            for condition, found in conditions.items()
-            for name, own in found["classes"].items()
+            {"condition": condition, "class": name} | intervals_of(metrics, CLASS_HEADS)
+            for condition, numbers in conditions.items()
+            for name, metrics in numbers["classes"].items()
         ]
         if not rows:
             return
@@ -72,6 +72,6 @@ class Results(FigureComponent):
             "predicted if its probability reaches its threshold; its accuracy is the share of right predictions. "
             f"-: not defined on these images, or {FEW_IMAGES} of the class, or of the others."
         )
-        counted = f"n = {max(found['images'] for found in conditions.values()):,} images in each condition."
+        counted = f"n = {max(numbers['images'] for numbers in conditions.values()):,} images in each condition."
         words = caption(text, [run], counted, f"In brackets: {SHARE_INTERVALS}.", frame)
         yield ReportFigure.of_table("classes", "Quality of the classifier, class by class", words, frame, table)

@@ -37,8 +37,8 @@ class Shortcut(FigureComponent):
     """
 
     def of_sweep(self, runs: Sequence[Run]) -> Iterator[ReportFigure]:
-        known = [run for run in runs if isinstance(run.config.get("dataset", {}).get("shortcut"), (int, float))]
-        groups = alike(known, apart_from=[SHORTCUT, "seed", "intervention"])
+        with_shortcut = [run for run in runs if isinstance(run.config.get("dataset", {}).get("shortcut"), (int, float))]
+        groups = alike(with_shortcut, apart_from=[SHORTCUT, "seed", "intervention"])
         drawn = 0
         for name, group in groups.items():
             for report_figure in _figure(group, name, f"_{drawn + 1}" if drawn else ""):
@@ -46,14 +46,14 @@ class Shortcut(FigureComponent):
                 yield report_figure
 
 
-def _figure(runs: Sequence[Run], own: str, end: str) -> Iterator[ReportFigure]:
+def _figure(runs: Sequence[Run], setting: str, end: str) -> Iterator[ReportFigure]:
     by_strength: dict[float, list[Run]] = {}
     for run in runs:
         by_strength.setdefault(float(run.config["dataset"]["shortcut"]), []).append(run)
     rows: list[dict[str, Any]] = []
-    for strength, found in sorted(by_strength.items()):
-        explained = [run for run in found if (run.folder / MAPS_FILE).is_file()]
-        rows += _effects(strength, found)
+    for strength, of_strength in sorted(by_strength.items()):
+        explained = [run for run in of_strength if (run.folder / MAPS_FILE).is_file()]
+        rows += _effects(strength, of_strength)
         rows += _energies(strength, explained) if explained else ()
     if len(by_strength) < 2 or not rows:
         return
@@ -70,7 +70,7 @@ def _figure(runs: Sequence[Run], own: str, end: str) -> Iterator[ReportFigure]:
     pool = f" The images of {seeds} seeds are pooled." if seeds > 1 else ""
     counted = f"n = {span(frame['objects'])} objects a point.{pool}"
     words = caption(text, runs, counted, f"Whiskers: {EFFECT_INTERVALS}; of shares of maps, Student's t.", frame)
-    title = f"The pull of a shortcut: {own}" if own else "The pull of a shortcut"
+    title = f"The pull of a shortcut: {setting}" if setting else "The pull of a shortcut"
     yield ReportFigure(f"shortcut{end}", title, words, _shortcut_lines(frame), frame)
 
 
@@ -85,26 +85,26 @@ def _effects(strength: float, runs: Sequence[Run]) -> Iterator[dict[str, Any]]:
     several = painted["fill"].nunique() > 1
     for frame, panel, value in ((true.assign(fill=""), TRUE, "effect"), (painted, PAINTED, "difference")):
         clean = frame[frame["condition"] == CLEAN]
-        for (label, kind, fill), found in clean.groupby(["class", "kind", "fill"], sort=False):
-            series = f"{kind}, {fill}" if fill and several else kind
+        for (label, object_name, fill), of_series in clean.groupby(["class", "kind", "fill"], sort=False):
+            series = f"{object_name}, {fill}" if fill and several else object_name
             at = {"class": label, "measure": EFFECT, "panel": panel, "series": series, "x": strength}
-            yield at | _point(found, value, EFFECT_BOUNDS)
+            yield at | _point(of_series, value, EFFECT_BOUNDS)
 
 
 def _energies(strength: float, runs: Sequence[Run]) -> Iterator[dict[str, Any]]:
     """Points by explainer, class and kind of object that speaks for no class, and what a uniform map has there."""
     maps = pd.concat([object_scores(run.folder) for run in runs])
-    for (label, kind), found in maps[maps["label"].isna()].groupby(["class", "kind"], sort=False):
-        at = {"class": label, "measure": SHARE, "panel": f"energy on the {kind}", "x": strength}
-        for explainer, own in found.groupby("explainer", sort=False):
-            yield at | {"series": explainer} | _point(own, "energy")
-        yield at | {"series": AREA} | _point(own, "area")  # the same for each explainer
+    for (label, object_name), of_object in maps[maps["label"].isna()].groupby(["class", "kind"], sort=False):
+        at = {"class": label, "measure": SHARE, "panel": f"energy on the {object_name}", "x": strength}
+        for explainer, of_explainer in of_object.groupby("explainer", sort=False):
+            yield at | {"series": explainer} | _point(of_explainer, "energy")
+        yield at | {"series": AREA} | _point(of_explainer, "area")  # the same for each explainer
 
 
-def _point(found: pd.DataFrame, value: str, bounds: Bounds = UNBOUNDED) -> dict[str, Any]:
+def _point(rows: pd.DataFrame, value: str, bounds: Bounds = UNBOUNDED) -> dict[str, Any]:
     """The mean of a column: of effects with their bounds, of shares of maps within [0, 1]."""
-    interval = mean_interval(found[value].to_numpy(float), found["group"].to_numpy(), RESOLUTION, bounds=bounds)
-    return interval.within(-1 if bounds == EFFECT_BOUNDS else 0, 1).columns() | {"objects": len(found)}
+    interval = mean_interval(rows[value].to_numpy(float), rows["group"].to_numpy(), RESOLUTION, bounds=bounds)
+    return interval.within(-1 if bounds == EFFECT_BOUNDS else 0, 1).columns() | {"objects": len(rows)}
 
 
 @styled
@@ -117,23 +117,23 @@ def _shortcut_lines(frame: pd.DataFrame) -> Figure:
     panels = figure.subplots(rows * len(classes), columns, squeeze=False, sharex=True)
     heads = set(frame.drop_duplicates("measure")["panel"])  # the first panel of each measure
     first: dict[str, Axes] = {}  # of each measure
-    for place, (label, title) in enumerate(itertools.product(classes, titles)):
-        row, column = divmod(place % len(titles), columns)
-        axes = panels[place // len(titles) * rows + row, column]
+    for panel_number, (label, title) in enumerate(itertools.product(classes, titles)):
+        row, column = divmod(panel_number % len(titles), columns)
+        axes = panels[panel_number // len(titles) * rows + row, column]
         chosen = frame[(frame["panel"] == title) & (frame["class"] == label)].sort_values("x")
         measure = str(frame.loc[frame["panel"] == title, "measure"].iloc[0])
         axes.sharey(first.setdefault(measure, axes))
         for name, series in chosen.groupby("series", sort=False):
             look: dict[str, Any] = {"color": FAINT, "linestyle": ":" if name == AREA else "-"}
             compared = name in (*REFERENCE_MAPS, AREA)  # series that are there for comparison
-            own = look if compared else {}
-            draw_means(axes, series["x"], series, names.index(name), display_name(str(name)), **own)
+            compared_look = look if compared else {}
+            draw_means(axes, series["x"], series, names.index(name), display_name(str(name)), **compared_look)
         axes.axhline(0, color=INK, linewidth=0.8)
         axes.grid(axis="y")
         axes.set_title(title if len(classes) == 1 else f"{title}\n{shortened(label, 20)}")
-        if column == 0 or titles[place % len(titles)] in heads:
+        if column == 0 or titles[panel_number % len(titles)] in heads:
             axes.set_ylabel(measure)
-        if row == rows - 1 or place % len(titles) + columns >= len(titles):  # no panel of the class below it
+        if row == rows - 1 or panel_number % len(titles) + columns >= len(titles):  # no panel of the class below it
             axes.set_xlabel(textwrap.fill(setting_name(SHORTCUT), 16))
             axes.tick_params(labelbottom=True)
     for axes in panels.flat:

@@ -25,12 +25,12 @@ class Sites(FigureComponent):
     """Runs of one classifier against one that drew each image again without an object; none without such a run."""
 
     def of_sweep(self, runs: Sequence[Run]) -> Iterator[ReportFigure]:
-        known = [run for run in runs if run.facts.get("dataset_fingerprint") is not None and has_all_rows(run.folder)]
-        drawn_again = [run for run in known if run.config.get("intervention", {}).get("_target_", "").endswith(JUDGE)]
+        usable = [run for run in runs if run.facts.get("dataset_fingerprint") is not None and has_all_rows(run.folder)]
+        drawn_again = [run for run in usable if run.config.get("intervention", {}).get("_target_", "").endswith(JUDGE)]
         judges = {_origin(run): run for run in drawn_again}
-        judged = {key: [run for run in known if _origin(run) == key and run is not judges[key]] for key in judges}
-        for number, (key, found) in enumerate((key, found) for key, found in judged.items() if found):
-            yield from _figures(judges[key], found, f"_{number + 1}" if number else "")
+        judged = {key: [run for run in usable if _origin(run) == key and run is not judges[key]] for key in judges}
+        for number, (key, of_origin) in enumerate((key, of_origin) for key, of_origin in judged.items() if of_origin):
+            yield from _figures(judges[key], of_origin, f"_{number + 1}" if number else "")
 
 
 def _origin(run: Run) -> tuple[object, object]:
@@ -39,9 +39,9 @@ def _origin(run: Run) -> tuple[object, object]:
 
 def _figures(judge: Run, judged: Sequence[Run], end: str) -> Iterator[ReportFigure]:
     names = {run.label: _site(run) for run in judged}
-    found = [unit_matches(run.folder, judge.folder).assign(job=run.label, site=names[run.label]) for run in judged]
+    matches = [unit_matches(run.folder, judge.folder).assign(job=run.label, site=names[run.label]) for run in judged]
     tag_first = {"key": lambda names: names.where(names != TAG, ""), "kind": "stable"}
-    frame = pd.concat(found).sort_values(["class", "kind"], **tag_first).reset_index(drop=True)
+    frame = pd.concat(matches).sort_values(["class", "kind"], **tag_first).reset_index(drop=True)
     if frame.empty:
         return
     text = (
@@ -68,9 +68,9 @@ def _figures(judge: Run, judged: Sequence[Run], end: str) -> Iterator[ReportFigu
 
 def _site(run: Run) -> str:
     """Site and units of a run's intervention, in words."""
-    own = run.config.get("intervention", {})
-    name = component_text({"_target_": own.get("_target_", "")}) or "intervention"
-    site = own.get("site", INPUT)
+    intervention = run.config.get("intervention", {})
+    name = component_text({"_target_": intervention.get("_target_", "")}) or "intervention"
+    site = intervention.get("site", INPUT)
     return f"{name} at {'latents' if site == CODE else site}"
 
 
@@ -87,11 +87,13 @@ def _table(frame: pd.DataFrame) -> pd.DataFrame:
 
 def _points(run: Run, judge: Run) -> pd.DataFrame:
     """True effects of the tag and those of the unit that is most like it, on the images that it was not chosen on."""
-    for label, kind, truth, measured in matched_effects(run.folder, judge.folder):
-        if kind == TAG:
+    for label, object_name, truth, measured in matched_effects(run.folder, judge.folder):
+        if object_name == TAG:
             half = first_half(run.folder)
-            own = pd.DataFrame({"true": truth, "measured": measured[best_unit(truth, measured, half)]})[~half]
-            return own.assign(**{"class": label, "has_tag": own["true"].notna()}).fillna({"true": 0.0}).reset_index()
+            cloud = pd.DataFrame({"true": truth, "measured": measured[best_unit(truth, measured, half)]})[~half]
+            return (
+                cloud.assign(**{"class": label, "has_tag": cloud["true"].notna()}).fillna({"true": 0.0}).reset_index()
+            )
     return pd.DataFrame()
 
 
@@ -106,10 +108,10 @@ def site_scatter(points: pd.DataFrame) -> Figure:
     figure = canvas(0.5 + 1.55 * len(panels), 2.2)
     axes = figure.subplots(1, len(panels), squeeze=False, sharex=True, sharey=True)[0]
     ends = np.array([points[["true", "measured"]].min().min(), points[["true", "measured"]].max().max()])
-    for place, (panel, (site, own)) in enumerate(zip(axes, panels.items(), strict=True)):
+    for number, (panel, (site, of_site)) in enumerate(zip(axes, panels.items(), strict=True)):
         panel.plot(ends, ends, color=INK, linewidth=0.8)
-        for has_tag, colour in ((False, FAINT), (True, COLOURS[place % len(COLOURS)])):
-            chosen = own[own["has_tag"] == has_tag]
+        for has_tag, colour in ((False, FAINT), (True, COLOURS[number % len(COLOURS)])):
+            chosen = of_site[of_site["has_tag"] == has_tag]
             panel.scatter(chosen["true"], chosen["measured"], s=9, color=colour, linewidth=0)
         panel.set_title(shortened(str(site), 34))
         panel.set_xlabel("true effect of the tag")
