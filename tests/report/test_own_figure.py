@@ -69,11 +69,21 @@ def test_a_job_sends_it_to_wandb(folder, fitted, tmp_path, dovision_evaluate, of
     assert {"figures/pulse", "tables/pulse", "figures/gallery"} <= logged
 
 
-def test_a_yaml_that_is_no_figure_is_named(folder, fitted, run_command, capsys, tmp_path):
-    (folder / "figure" / "fill.yaml").write_text("_target_: dovision.interventions.fills.Mean\n")
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("yaml", "message"),
+    [
+        ("_target_: dovision.interventions.fills.Mean\n", "figure.pulse must be a FigureComponent"),
+        ("_target_: own_parts.pulse.Pulse\norder: abc\n", "figure.pulse: order must be"),
+    ],
+)
+def test_a_yaml_that_is_no_figure_is_refused_in_a_sentence(
+    yaml, message, folder, fitted, run_command, capsys, tmp_path
+):
+    (folder / "figure" / "pulse.yaml").write_text(yaml)
     sweep, output = fitted / "evaluate", tmp_path / "out"
     assert run_command(report, "--config-dir", str(folder), f"sweep={sweep}", f"output={output}") == 1
-    assert "figure.fill must be a FigureComponent" in capsys.readouterr().err
+    assert message in capsys.readouterr().err
 
 
 @pytest.mark.slow
@@ -115,11 +125,3 @@ def test_one_that_raises_or_takes_a_name_is_left_out_and_named(
     text = (output / "index.html").read_text()
     assert left_out in html.unescape(text)
     assert "run0-gallery" in text
-
-
-@pytest.mark.slow
-def test_an_order_that_is_no_number_is_refused_in_a_sentence(folder, fitted, run_command, capsys, tmp_path):
-    (folder / "figure" / "pulse.yaml").write_text("_target_: own_parts.pulse.Pulse\norder: abc\n")
-    sweep, output = fitted / "evaluate", tmp_path / "out"
-    assert run_command(report, "--config-dir", str(folder), f"sweep={sweep}", f"output={output}") == 1
-    assert "figure.pulse: order must be" in capsys.readouterr().err
