@@ -114,10 +114,14 @@ class MeasuredImages(Result):
         """
         from dovision.notebook.drawing import shown_in_notebooks
 
-        figure = self._figure() if name is None else None
+        names = []
+        for report_figure in self._drawn() if name is not None else ():
+            if report_figure.name == name:
+                return shown_in_notebooks(report_figure.figure)
+            names.append(report_figure.name)
         if name is not None:
-            drawn = {report_figure.name: report_figure for report_figure in self._drawn()}
-            figure = drawn[checks.choice("name", name, drawn)].figure
+            checks.choice("name", name, names)
+        figure = self._figure()
         if figure is None:
             raise ValueError("there is no figure of this result, which has no pictures and no intervals.")
         return shown_in_notebooks(figure)
