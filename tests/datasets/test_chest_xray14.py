@@ -48,7 +48,7 @@ def test_films_come_with_labels_patients_and_facts(nih_root):
 
 def test_what_a_run_records_counts_films_and_hashes_the_lists(nih_root):
     (nih_root / "images_001" / "images" / "00000001_000.png").unlink()
-    known = open_films(nih_root).facts
+    known = open_films(nih_root).recorded
     names = ("train_val_list.txt", "test_list.txt")
     assert known["lists_sha256"] == {name: sha256((nih_root / name).read_bytes()).hexdigest() for name in names}
     assert {name: known[name] for name in ("listed", "on_disk", "missing", "boxes")} == {
@@ -58,7 +58,7 @@ def test_what_a_run_records_counts_films_and_hashes_the_lists(nih_root):
         "boxes": 3,
     }
     assert known["patients"] == {"train": 4, "val": 2, "test": 2}
-    assert open_films(nih_root, split="patients").facts["lists_sha256"] == {}
+    assert open_films(nih_root, split="patients").recorded["lists_sha256"] == {}
 
 
 def test_a_part_of_the_films_keeps_its_splits(nih_root):
@@ -132,11 +132,11 @@ def test_a_complete_store_is_read_by_any_number_of_processes(nih_root, caplog):
     caplog.set_level(logging.INFO)
     direct, before = open_films(nih_root), open_films(nih_root, store_size=32)
     assert "has 0 of 1 shards: until dovision-prepare has made all of them, the files are read" in caplog.text
-    assert before.facts["images_from_store"] is False
+    assert before.recorded["images_from_store"] is False
     before.prepare()
     images = open_films(nih_root, store_size=32)
     assert "has 1 of 1 shards: it is read" in caplog.text
-    assert images.facts["images_from_store"] is True
+    assert images.recorded["images_from_store"] is True
     assert images.fingerprint != direct.fingerprint  # smaller films are kept in bytes: numbers can differ a little
     for path in nih_root.glob("images_*/images/*.png"):
         path.write_bytes(b"")  # the store alone is read from here on
@@ -153,14 +153,14 @@ def test_store_and_files_give_the_same_images_where_the_size_is_kept(nih_root):
     direct = open_films(nih_root, shape=(3, 24, 20), store_size=32)
     direct.prepare()
     stored = open_films(nih_root, shape=(3, 24, 20), store_size=32)
-    assert stored.facts["images_from_store"]
+    assert stored.recorded["images_from_store"]
     for file, item in zip(direct.split("test"), stored.split("test"), strict=True):
         torch.testing.assert_close(item.image, file.image)
 
 
 def test_one_store_serves_every_shape_up_to_its_size(nih_root):
     open_films(nih_root, shape=(1, 32, 32), store_size=32).prepare()
-    assert open_films(nih_root, shape=(3, 16, 24), store_size=32).facts["images_from_store"]
+    assert open_films(nih_root, shape=(3, 16, 24), store_size=32).recorded["images_from_store"]
 
 
 def test_a_folder_that_cannot_be_written_to_is_named_with_the_remedy(nih_root):
@@ -200,7 +200,7 @@ def test_without_a_size_there_is_nothing_to_prepare(nih_root):
 @pytest.mark.real
 def test_real_films_are_joined_split_and_boxed(real_data):
     images = open_films(real_data / "nih", split="patients", shape=(1, 64, 64))
-    assert {name: images.facts[name] for name in ("listed", "on_disk", "missing", "boxes")} == {
+    assert {name: images.recorded[name] for name in ("listed", "on_disk", "missing", "boxes")} == {
         "listed": 66,
         "on_disk": 64,
         "missing": 2,

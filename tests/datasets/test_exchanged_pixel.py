@@ -153,7 +153,7 @@ def test_a_film_exchanged_after_it_was_stored_is_other_data_stored_again_or_not(
     assert images.split("test")[sample].image.max() == 0
     images.prepare()
     again = prepared(nih_root)
-    assert again.facts["images_from_store"]
+    assert again.recorded["images_from_store"]
     assert len({before, images.fingerprint, again.fingerprint}) == 3
     assert again.split("test")[sample].image.max() == 0
 
@@ -163,7 +163,7 @@ def test_films_that_were_only_touched_are_stored_again_as_they_were(nih_root):
     before = prepared(nih_root).fingerprint
     for path in nih_root.glob("images_*/images/*.png"):
         os.utime(path)
-    assert not prepared(nih_root).facts["images_from_store"]
+    assert not prepared(nih_root).recorded["images_from_store"]
     prepared(nih_root).prepare()
     assert prepared(nih_root).fingerprint == before
 

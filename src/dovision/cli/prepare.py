@@ -24,7 +24,7 @@ def prepare_dataset(settings: PrepareSettings) -> None:
             "prepare. Evaluate it as it is."
         )
     images.prepare()
-    log.info("prepared: %s", ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in images.facts.items()))
+    log.info("prepared: %s", ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in images.recorded.items()))
 
 
 main = hydra_main("prepare", prepare_dataset)

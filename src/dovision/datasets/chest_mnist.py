@@ -39,8 +39,8 @@ class ChestMNIST(Images):
 
     Args:
         root: the folder of the file chestmnist.npz, chestmnist_64.npz, chestmnist_128.npz or chestmnist_224.npz.
-        task, classes, shape: facts; classes are some or all of the 14 labels, channels 1 or 3 (grey, repeated), and the
-            height, 28, 64, 128 or 224, chooses the file.
+        task, classes, shape: of the data; classes are some or all of the 14 labels, channels 1 or 3 (grey, repeated);
+            the height, 28, 64, 128 or 224, chooses the file.
         verify: compare the file with MedMNIST's checksum.
         download: fetch the file if it is missing.
 

@@ -38,7 +38,7 @@ class ChestXray14(FileImages):
 
     Args:
         root: the folder.
-        task, classes, shape: facts; classes are some or all of the 14 labels, channels 1 or 3 (grey, repeated).
+        task, classes, shape: of the data; classes are some or all of the 14 labels, channels 1 or 3 (grey, repeated).
         split: official, by the lists, with val cut from train_val by patient; or patients, which cuts all by patient.
         val_fraction: share of the films, cut by patient, of those in train_val for the official split.
         test_fraction: share of the films, where split is patients.
@@ -96,7 +96,7 @@ class ChestXray14(FileImages):
         row = pd.Index(films["name"]).get_indexer(boxes["name"])
         label = boxes["label"].astype(object).where(boxes["label"].isin(self.task.classes), None)
         self.boxes_in_files = boxes.assign(row=row, label=label)[row >= 0][BOX_FIELDS].reset_index(drop=True)
-        self.facts = {
+        self.recorded = {
             "lists_sha256": {} if lists is None else lists.sha256,
             "listed": len(entries),
             "on_disk": len(films),
@@ -111,7 +111,9 @@ class ChestXray14(FileImages):
                     f"each split must have a film on disk, but {name} has none of the {len(films):,} in {folder}. "
                     "Add films, or cut by patient, with larger shares: dataset.split=patients."
                 )
-        log.info("ChestX-ray14: %(on_disk)s of %(listed)s films on disk, %(boxes)s boxes; films %(films)s", self.facts)
+        log.info(
+            "ChestX-ray14: %(on_disk)s of %(listed)s films on disk, %(boxes)s boxes; films %(films)s", self.recorded
+        )
         self._stored = (1, store_size, store_size) if store_size is not None else self.shape
         if store_size is not None:
             if checks.positive_int("store_size", store_size) < max(self.shape[1:]):

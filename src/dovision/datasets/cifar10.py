@@ -20,7 +20,7 @@ class Cifar10(ArrayImages):
 
     Args:
         root: the folder that holds cifar-10-batches-py, or its archive, as published.
-        task, classes, shape: facts.
+        task, classes, shape: of the data.
         val_fraction: share of the training images, the same of each class.
         seed: of the cut.
         download: fetch the archive if it is missing, with a progress bar; otherwise that is an error.

@@ -19,7 +19,7 @@ class Digits(ArrayImages):
     """The 1,797 digits of 8 x 8 pixels, made larger bilinearly; the same share of each digit in each split.
 
     Args:
-        task, classes, shape: facts; any height and width from 8 on.
+        task, classes, shape: of the data; any height and width from 8 on.
         val_fraction, test_fraction: shares of the images.
         seed: of the split.
 

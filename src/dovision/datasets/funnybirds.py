@@ -23,7 +23,7 @@ from dovision.runtime.progress import DISPLAY
 from dovision.types import SOURCE_BOXES, Box
 
 MIN_CHANGED = 3  # pixels that must change when an object is taken away; fewer count as hidden
-_PARTS = "parts"  # of the facts: by class, the number of the model of each part
+_PARTS = "parts"  # of what a run records: by class, the number of the model of each part
 BODY = "body"  # the part that every picture keeps
 _BACKGROUND = "background"  # the kind of objects that are part of no bird
 
@@ -44,7 +44,7 @@ class FunnyBirds(PreparedImages, Counterfactuals):
 
     Args:
         root: the folder, such as FunnyBirds.
-        task, classes, shape: facts; classes are named after their numbers, 3 channels.
+        task, classes, shape: of the data; classes are named after their numbers, 3 channels.
         val_fraction: share of the training pictures.
         seed: of the cut.
         store: folder of pictures that `prepare` decoded once, those without some objects, too, of 8 bits; read where
@@ -95,11 +95,11 @@ class FunnyBirds(PreparedImages, Counterfactuals):
         if self.store is not None:
             self.files = (self._root, self.store.folder)
         described = [repr((self.task.classes, self.shape, sorted(self._parts), models)), train.to_csv(), test.to_csv()]
-        described += [repr(dict(self.facts))] if self.facts else []
+        described += [repr(dict(self.recorded))] if self.recorded else []
         names = (path.relative_to(self._root).as_posix() for path in self._paths)
         self.content = _checks.fingerprint((text.encode() for text in (*described, *names)), cut)
-        self.facts = {
-            **self.facts,
+        self.recorded = {
+            **self.recorded,
             "pictures": {name: len(rows) for name, rows in self.rows.items()},
             _PARTS: {name: dict(model.get("parts", {})) for name, model in models.items()},
         }

@@ -59,8 +59,8 @@ class HfDataset(LibraryImages):
         config, revision: of a name on the hub: one of its configurations, and a branch, a tag or a commit.
         columns: image, label and, if there is one, group, such as the patient; by name.
         splits: its names of train, val and test; those that it does not have are cut.
-        task, classes, shape: facts; multilabel if a label is a list; 1 or 3 channels; images are resized to cover the
-            shape.
+        task, classes, shape: of the data; multilabel if a label is a list; 1 or 3 channels; images are resized to cover
+            the shape.
         val_fraction, test_fraction: shares of the images, where there are no such splits.
         seed: of the cut.
         leaking: refuse, warn or drop, of groups with rows in two splits; as of `_splits.Cut`.

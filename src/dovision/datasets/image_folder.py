@@ -37,7 +37,7 @@ class ImageFolder(FileImages):
 
     Args:
         root: the folder.
-        task, classes, shape: facts; classes in the order of the labels, 1 or 3 channels.
+        task, classes, shape: of the data; classes in the order of the labels, 1 or 3 channels.
         class_file: a file below the root with a line a class, its folder and, behind a tab, or behind an ImageNet
             number such as n01440764, its name; None: folders are named after their classes.
         split_folders: names of the folders of train, val and test; None for a split that has none.

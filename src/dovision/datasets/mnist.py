@@ -26,7 +26,7 @@ class MNIST(ArrayImages):
 
     Args:
         root: the folder that holds MNIST/raw, as torchvision lays it out; files may be gzipped, and are not altered.
-        task, classes, shape: facts.
+        task, classes, shape: of the data.
         val_images: images cut from the training files.
         seed: of the cut.
         download: fetch what is missing, with a progress bar; otherwise that is an error.

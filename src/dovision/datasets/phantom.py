@@ -33,7 +33,7 @@ class Phantom(Counterfactuals):
     drawn when asked for, the same for the same (seed, split, row).
 
     Args:
-        task, classes, shape: facts; (1, S, S) with S from 64 to 224.
+        task, classes, shape: of the data; (1, S, S) with S from 64 to 224.
         label: disease (healthy or not), kinds (a label for each kind of lesion), or kind (one of four classes).
         shortcut: s in [0, 1]; P(disease | tagged) = (1 + s)/2 and P(disease | not tagged) = (1 - s)/2.
         test_shortcut: s of the test split; None is the same s. 0 is the honest test.

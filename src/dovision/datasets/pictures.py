@@ -80,7 +80,7 @@ class Pictures(FileImages):
         self.files = tuple(roots if all(path.is_dir() for path in roots) else dict.fromkeys([*roots, *paths.values()]))
         self.files += () if self.store is None else (self.store.folder,)
         self.unread = self.files_read(())
-        described = (self._task, self.shape, dict(self.facts)) if self.facts else (self._task, self.shape)
+        described = (self._task, self.shape, dict(self.recorded)) if self.recorded else (self._task, self.shape)
         digests = [
             name.encode() + header.digest for name, header in zip(self.records["name"], self.headers, strict=True)
         ]

@@ -38,7 +38,7 @@ class Table(FileImages):
         root: the folder of the table and its images.
         manifest: the table, below the root: .csv, .tsv, .jsonl, .ndjson (each may be gzipped) or .parquet.
         folder: that paths are relative to, or archive that they are members of, below the root; None: the root.
-        task, classes, shape: facts; 1 or 3 channels.
+        task, classes, shape: of the data; 1 or 3 channels.
         columns: names of the columns, as of `table_rows.Columns`.
         splits: names of train, val and test in the column of splits, each one or several; None: it has none.
         separator: between the labels of a cell.

@@ -52,7 +52,7 @@ class Xrv(LibraryImages):
     Args:
         name: of a class of torchxrayvision.datasets, such as CheX_Dataset or COVID19_Dataset.
         arguments: its own, such as imgpath, csvpath and views; with pathology_masks, its masks are known.
-        task, classes, shape: facts; any of its pathologies, 1 or 3 channels; films are resized to cover the shape.
+        task, classes, shape: of the data; any of its pathologies, 1 or 3 channels; films are resized to cover it.
         unknown_labels: error, leave_out or absent, of films for which the collection does not say whether a class is
             there.
         val_fraction, test_fraction: shares of the films, cut by patient; a film without a patient is one of its own.

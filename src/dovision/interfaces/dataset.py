@@ -68,8 +68,8 @@ class Images(ABC):
     A subclass says what its splits hold, row by row, in `source`, `source_table` and `source_boxes`; this class puts
     each split into its order (see `sample_order`), in which the first N samples stand for all of it.
 
-    `content` is a hash of the data (not of where they lie); `bad_files` names the files left out; `facts` is what else
-    a run should record, in plain types. `unread` are files whose bytes are data as well, and were not read for
+    `content` is a hash of the data (not of where they lie); `bad_files` names the files left out; `recorded` is what
+    else a run should record, in plain types. `unread` are files whose bytes are data as well, and were not read for
     `content`, since that takes long; they are read when the fingerprint is asked for. `files` are all files, and
     folders with what is below them, that the fingerprint depends on: as long as none has changed it is not computed
     again. None where they are not known.
@@ -89,7 +89,7 @@ class Images(ABC):
     unread: tuple[Path, ...] = ()
     files: tuple[Path, ...] | None = None
     bad_files: tuple[str, ...] = ()
-    facts: Mapping[str, object] = MappingProxyType({})
+    recorded: Mapping[str, object] = MappingProxyType({})
     mask_names: tuple[str, ...] = ()  # of all that `masks` gives
 
     @abstractmethod

@@ -128,7 +128,7 @@ def facts(images: Images, models: Mapping[str, FittedModel]) -> dict[str, Any]:
     return {
         "dataset_fingerprint": images.fingerprint,
         MODEL: dict(models[CLASSIFIER].model),
-        "dataset": dict(images.facts),
+        "dataset": dict(images.recorded),
         "bad_files": list(images.bad_files),
         "checkpoints": {name: model.weights for name, model in models.items()},
         "checkpoint_files": {name: str(model.path) for name, model in models.items()},

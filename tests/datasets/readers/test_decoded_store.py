@@ -74,11 +74,11 @@ def test_a_store_has_the_images_of_the_dataset_to_8_bits(kind, tmp_path, monkeyp
     plain = dv.component("dataset", kind, settings)
     stored = {**settings, "store": str(tmp_path / "store")}
     before = dv.component("dataset", kind, stored)
-    assert before.facts["images_from_store"] is False
+    assert before.recorded["images_from_store"] is False
     before.prepare()
-    assert before.facts == {"images_in_store": len(plain.records)}
+    assert before.recorded == {"images_in_store": len(plain.records)}
     after = dv.component("dataset", kind, stored)
-    assert after.facts["images_from_store"] is True
+    assert after.recorded["images_from_store"] is True
     count = len(plain.records)
     assert len(list((tmp_path / "store").rglob("*.npy"))) == -(-count // 8) > 1
     torch.testing.assert_close(images(after), images(plain), atol=0.5 / 255 + 1e-6, rtol=0)
@@ -102,13 +102,15 @@ def test_pictures_without_classes_are_stored(tmp_path):
     )
     stored.prepare()
     after = dv.component("dataset", "pictures", {**settings, "store": str(tmp_path)})
-    assert after.facts == {"images_from_store": True}
+    assert after.recorded == {"images_from_store": True}
     for row in range(10):
         found, expected = after.source("test").image(row), plain.source("test").image(row)
         torch.testing.assert_close(found, expected, atol=0.5 / 255, rtol=0)
     assert len({plain.fingerprint, stored.fingerprint, after.fingerprint}) == 3
     Image.new("RGB", (26, 30), (7, 7, 7)).save(root / "3.png")
-    assert dv.component("dataset", "pictures", {**settings, "store": str(tmp_path)}).facts["images_from_store"] is False
+    assert (
+        dv.component("dataset", "pictures", {**settings, "store": str(tmp_path)}).recorded["images_from_store"] is False
+    )
 
 
 def test_birds_are_stored_with_those_that_lack_a_part(tmp_path, monkeypatch):
@@ -118,7 +120,7 @@ def test_birds_are_stored_with_those_that_lack_a_part(tmp_path, monkeypatch):
     )
     stored.prepare()
     after = dv.component("dataset", "funnybirds", {**settings, "store": str(tmp_path / "store")})
-    assert after.facts["images_from_store"] is True
+    assert after.recorded["images_from_store"] is True
     monkeypatch.setattr(_image_io, "image_from_file", lambda *_, **__: pytest.fail("a file is read"))
     drawn = [(row, obj) for row in range(4) for obj in after.source_objects("test", row)]
     found = [after.source_counterfactual("test", row, obj) for row, obj in drawn]
@@ -147,14 +149,14 @@ def test_a_kill_loses_a_shard_at_most_and_the_same_command_makes_the_rest(tmp_pa
     with pytest.raises(KeyboardInterrupt):
         data.prepare()
     again = dv.component("dataset", "table", stored)
-    assert again.facts["images_from_store"] is False
+    assert again.recorded["images_from_store"] is False
     whole = {path: path.stat().st_mtime_ns for path in (tmp_path / "store").rglob("*.npy")}
     assert sorted(path.name[:5] for path in whole) == ["00000", "00001"]
     again.prepare()
     made = list((tmp_path / "store").rglob("*.npy"))
     assert len(made) == 5
     assert all(path.stat().st_mtime_ns == time for path, time in whole.items())
-    assert dv.component("dataset", "table", stored).facts["images_from_store"] is True
+    assert dv.component("dataset", "table", stored).recorded["images_from_store"] is True
 
 
 def test_a_changed_file_is_decoded_again_with_its_shard_alone(tmp_path, caplog):
@@ -169,7 +171,7 @@ def test_a_changed_file_is_decoded_again_with_its_shard_alone(tmp_path, caplog):
     os.utime(path, ns=(old.st_atime_ns, old.st_mtime_ns))
     assert (path.stat().st_size, path.stat().st_mtime_ns) == (old.st_size, old.st_mtime_ns)
     changed = dv.component("dataset", "table", stored)
-    assert changed.facts["images_from_store"] is False
+    assert changed.recorded["images_from_store"] is False
     changed.prepare()
     after = {path.name for path in (tmp_path / "store").rglob("*.npy")}
     assert len(after) == 5
@@ -194,8 +196,8 @@ def test_films_of_dicom_are_stored_through_their_window(tmp_path):
     }
     settings |= {"val_fraction": 0.2, "test_fraction": 0.2}
     dv.component("dataset", "table", {**settings, "window": [2000, 4000]}).prepare()
-    assert dv.component("dataset", "table", settings).facts["images_from_store"] is False
-    assert dv.component("dataset", "table", {**settings, "window": [2000, 4000]}).facts["images_from_store"] is True
+    assert dv.component("dataset", "table", settings).recorded["images_from_store"] is False
+    assert dv.component("dataset", "table", {**settings, "window": [2000, 4000]}).recorded["images_from_store"] is True
 
 
 def test_a_store_that_is_not_named_and_bad_images_are_told(tmp_path):
@@ -228,7 +230,7 @@ def test_a_shard_that_was_cut_off_is_made_again(tmp_path):
     assert path.read_bytes() == whole
     path.write_bytes(whole[:-100])
     again = dv.component("dataset", "table", stored)
-    assert again.facts["images_from_store"] is False
+    assert again.recorded["images_from_store"] is False
     again.prepare()
     assert path.read_bytes() == whole
 
@@ -249,7 +251,7 @@ def test_shapes_and_datasets_of_one_store_leave_each_other_alone(tmp_path):
     for each in several:
         dv.component("dataset", "table", each).prepare()
     opened = [dv.component("dataset", "table", each) for each in several]
-    assert all(data.facts["images_from_store"] for data in opened)
+    assert all(data.recorded["images_from_store"] for data in opened)
     assert len({data.store.folder for data in opened}) == len(several)
     for path in opened[0].store.paths:
         path.unlink()

@@ -152,7 +152,7 @@ class PreparedImages(Images):
 
     Attributes:
         records: a row an image, with the columns name, which no other row has, group (as text), and what `reader` finds
-            it by, path and number; all other columns are facts of the table.
+            it by, path and number; all other columns are those of the table.
         labels: of each record, shape (N,) int64, or (N, K) float for multilabel.
         rows: of each split, the rows of its records.
     """
@@ -210,7 +210,7 @@ class PreparedImages(Images):
         use = "it is read" if made == count else "until dovision-prepare has made all of them, the files are read"
         log.info("%s has %d of %d shards: %s", self.store.folder, made, count, use)
         self._read_from_store = made == count
-        self.facts = {**self.facts, "images_from_store": self._read_from_store}
+        self.recorded = {**self.recorded, "images_from_store": self._read_from_store}
 
     _read_from_store = False
 
@@ -232,7 +232,7 @@ class PreparedImages(Images):
             key = self.set_store.partition("=")[0]
             raise ValueError(f"{key} must be set for images that are prepared, got None. Such as {self.set_store}.")
         self.store.fill(self.read_record, self.threads)
-        self.facts = {"images_in_store": self.store.count}  # of which this object still reads the files
+        self.recorded = {"images_in_store": self.store.count}  # of which this object still reads the files
 
 
 def check_outside(store: str | None, paths: Sequence[Path]) -> None:

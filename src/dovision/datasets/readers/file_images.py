@@ -231,12 +231,12 @@ class FileImages(PreparedImages):
         self.unread = (*self.files_read(images), *map(Path, dict.fromkeys(masks)))
         stored = [] if self.store is None else [self.store.folder]
         self.files = (*tables, *sorted({path.parent for path in (*images, *self.unread)}), *stored)
-        facts = repr((self.task.classes, self.shape, self.decoding, self.labels.tolist(), dict(self.facts)))
+        settings = repr((self.task.classes, self.shape, self.decoding, self.labels.tolist(), dict(self.recorded)))
         of_masks = repr([(dict(source.numbers), [bool(path) for path in source.paths]) for source in self.mask_sources])
         records = self.records.drop(columns="path").to_csv(index=False)
-        texts = (facts, records, self.boxes_in_files.to_csv(index=False), of_masks)
+        texts = (settings, records, self.boxes_in_files.to_csv(index=False), of_masks)
         self.content = _checks.fingerprint((described, *(text.encode() for text in texts)), self.rows)
-        self.facts = {**self.facts, **_splits.split_facts(self.rows, self.labels, self.task.classes)}
+        self.recorded = {**self.recorded, **_splits.split_facts(self.rows, self.labels, self.task.classes)}
 
     def _sizes(self) -> list[tuple[int, int]]:
         return [*self.records[["height", "width"]].itertuples(index=False, name=None)]

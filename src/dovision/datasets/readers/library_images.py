@@ -61,7 +61,7 @@ class LibraryImages(PreparedImages):
             self.files = (*self.files, self.store.folder)
         content = (
             *described,
-            dict(self.facts),
+            dict(self.recorded),
             self.task.classes,
             self.shape,
             self.labels.tolist(),
@@ -69,4 +69,4 @@ class LibraryImages(PreparedImages):
             self.records.values.tolist(),
         )
         self.content = _checks.fingerprint((repr(value).encode() for value in content), self.rows)
-        self.facts = {**self.facts, **_splits.split_facts(self.rows, self.labels, self.task.classes)}
+        self.recorded = {**self.recorded, **_splits.split_facts(self.rows, self.labels, self.task.classes)}
