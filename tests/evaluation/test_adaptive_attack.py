@@ -17,14 +17,7 @@ from dovision.functional.detection import threshold
 from dovision.functional.rng import uniform
 from dovision.interfaces import Classifier, Detector
 from dovision.types import Batch, Task
-
-
-class Brightness(nn.Module):
-    """Logits (0, 20 * (mean - 0.5))."""
-
-    def forward(self, image):
-        value = 20 * (image.mean((1, 2, 3)) - 0.5)
-        return torch.stack([torch.zeros_like(value), value], 1)
+from tests.evaluation.conftest import Brightness
 
 
 class Brighter(Detector):

@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from torch import nn
 from torch.utils.data import DataLoader
 
 from dovision.analysis.detection_summary import WHOLE_FAMILY, read_detection
@@ -30,18 +29,10 @@ from dovision.store.detection_tables import (
 from dovision.store.resumable_writer import Resume
 from dovision.training.image_classifier import ImageClassifier
 from dovision.types import Batch, Task
-from tests.evaluation.conftest import quiet_trainer
+from tests.evaluation.conftest import Brightness, quiet_trainer
 
 pytestmark = pytest.mark.usefixtures("few_images")
 TASK = Task("multiclass", ("dark", "bright"))
-
-
-class Brightness(nn.Module):
-    """Logits (0, 20 * (mean - 0.5))."""
-
-    def forward(self, image):
-        value = 20 * (image.mean((1, 2, 3)) - 0.5)
-        return torch.stack([torch.zeros_like(value), value], 1)
 
 
 class Shift(Attack):
@@ -203,13 +194,9 @@ def test_a_supervised_detector_sees_successful_attacks_only(folder):
     np.testing.assert_allclose(beaten[0], 0.0 - 0.0, atol=1e-6)
 
 
-def test_validation_rows_are_clean_or_noisy(folder):
-    scores = read_scores(folder)
-    assert set(scores[scores["split"] == "val"]["attack"]) == {"clean", "random_sign"}
-
-
 def test_no_detector_is_fitted_to_the_patients_whose_images_make_the_thresholds(folder):
     scores = read_scores(folder)
+    assert set(scores[scores["split"] == "val"]["attack"]) == {"clean", "random_sign"}
     rows = scores[(scores["split"] == "val") & (scores["attack"] == "clean")]
     for _, own in rows.groupby(["detector", "variant", "fitted_on"], observed=True):
         assert own["sample"].tolist() == KEPT

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from dovision.attacks._gradients import dead_gradients
-from dovision.evaluation.gradient_health import GradientHealth, Queries, load_plain_state, plain_state
+from dovision.evaluation.gradient_health import GradientHealth, Queries, load_state, saved_state
 from dovision.interfaces import Attack, Classifier
 from dovision.types import Batch, Task
 
@@ -70,7 +70,7 @@ def test_queries_are_the_mean_over_images_and_go_on_from_the_state_of_an_earlier
     first.update(2)
     assert first.by_epsilon() == {"0.1": 3.0, "0.2": 1.0}
     second = Queries(attack)  # that the attack has done something before does not count
-    load_plain_state(second, json.loads(json.dumps(plain_state(first))))
+    load_state(second, json.loads(json.dumps(saved_state(first))))
     attack(batch.rows(slice(0, 1)), classifier, 0.1)
     second.update(1)
     assert second.by_epsilon() == {"0.1": pytest.approx(9 / 3), "0.2": pytest.approx(2 / 3)}

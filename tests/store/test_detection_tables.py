@@ -2,7 +2,6 @@
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 import pytest
 
 from dovision.store.detection_tables import (
@@ -19,22 +18,15 @@ from dovision.store.detection_tables import (
     scores_schema,
     widest,
 )
-from dovision.store.tables import TableWriter
+from dovision.store.tables import write_table
 
 
 def write(folder, **columns):
     defaults = {"sample": [3, 4, 5], "split": "test", "group": 1, "attack": ["clean", "pgd", "adaptive"]}
-    defaults |= {"eps": [0.0, 0.1, 0.1], "detector": "odin", "variant": "as is"}
-    defaults |= {
-        "fitted_on": "",
-        "correct": [True, True, False],
-        "success": [None, False, True],
-        "score": [0.5, 1.0, 2.0],
-    }
-    frame = pd.DataFrame(defaults | columns)[scores_schema().names]
-    with TableWriter(folder / SCORES, scores_schema()) as table:
-        for batch in pa.Table.from_pandas(frame, scores_schema(), preserve_index=False).to_batches():
-            table.write(batch)
+    defaults |= {"eps": [0.0, 0.1, 0.1], "detector": "odin", "variant": "as is", "fitted_on": ""}
+    defaults |= {"correct": [True, True, False], "success": [None, False, True], "score": [0.5, 1.0, 2.0]}
+    frame = pd.DataFrame(defaults | columns)
+    write_table(folder / SCORES, scores_schema(), [SCORES.from_frame(frame)])
 
 
 def fits(*rows):
@@ -53,28 +45,20 @@ def test_the_scores_of_a_detector_are_read_from_whatever_row_groups(tmp_path):
     names = ["odin", "margin", "odin", "odin", "margin", "zero"]
     rows = {"sample": range(6), "score": np.arange(6.0), "split": "test", "group": range(6), "attack": "clean"}
     facts = {"eps": 0.0, "correct": True, "success": None, "variant": "as is", "fitted_on": ""}
-    frame = pd.DataFrame(rows | facts | {"detector": names})[scores_schema().names]
-    with TableWriter(tmp_path / SCORES, scores_schema(), row_group=2) as table:
-        table.write(pa.Table.from_pandas(frame, scores_schema(), preserve_index=False))
+    frame = pd.DataFrame(rows | facts | {"detector": names})
+    write_table(tmp_path / SCORES, scores_schema(), [SCORES.from_frame(frame)], row_group=2)
     assert detectors_of(tmp_path) == ["odin", "margin", "zero"]
     for name in detectors_of(tmp_path):
         assert read_scores(tmp_path, name)["sample"].tolist() == [n for n in range(6) if names[n] == name]
     assert preferred_scores(tmp_path)["sample"].tolist() == [0, 2, 3, 1, 4, 5]
 
 
-def test_the_families_are_in_the_metadata(tmp_path):
-    with TableWriter(tmp_path / SCORES, scores_schema({"pgd": "strong", "fgsm": "fgsm"})):
-        pass
-    assert read_families(tmp_path) == {"pgd": "strong", "fgsm": "fgsm"}
+def test_families_and_what_fits_have_chosen_are_in_the_metadata(tmp_path):
+    families, tuned = {"pgd": "strong", "fgsm": "fgsm"}, {("odin", "as is", ""): "step=0.002"}
+    write_table(tmp_path / SCORES, scores_schema(families, tuned), [])
+    assert (read_families(tmp_path), read_tuned(tmp_path)) == (families, tuned)
     write(tmp_path)
-    assert read_families(tmp_path) == {}
-    assert read_tuned(tmp_path) == {}
-
-
-def test_what_fits_have_chosen_is_in_the_metadata(tmp_path):
-    with TableWriter(tmp_path / SCORES, scores_schema(tuned={("odin", "as is", ""): "step=0.002"})):
-        pass
-    assert read_tuned(tmp_path) == {("odin", "as is", ""): "step=0.002"}
+    assert (read_families(tmp_path), read_tuned(tmp_path)) == ({}, {})
 
 
 def test_a_missing_score_is_an_error_that_names_the_detector(tmp_path):
@@ -86,8 +70,7 @@ def test_a_missing_score_is_an_error_that_names_the_detector(tmp_path):
 def test_no_table_and_a_table_without_rows_are_errors(tmp_path):
     with pytest.raises(FileNotFoundError, match="Run the evaluation again"):
         read_scores(tmp_path)
-    with TableWriter(tmp_path / SCORES, scores_schema()):
-        pass
+    write_table(tmp_path / SCORES, scores_schema(), [])
     with pytest.raises(ValueError, match=r"must have rows, got none\. Delete the folder"):
         read_scores(tmp_path)
 

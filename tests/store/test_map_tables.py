@@ -12,7 +12,7 @@ from dovision.store.map_tables import (
     read_maps,
     write_boxes,
 )
-from dovision.store.tables import TableWriter
+from dovision.store.tables import write_table
 from dovision.types import BOX_COLUMNS
 
 ROW = {
@@ -34,9 +34,7 @@ def write(folder, rows, **grid):
     schema = maps_schema(
         **({"rows": 1, "columns": 2, "height": 32, "width": 40, "margin": 2.5, "reference": "a"} | grid)
     )
-    with TableWriter(folder / MAPS_FILE, schema) as table:
-        for row in rows:
-            table.write(pa.RecordBatch.from_pylist([row], schema=schema))
+    write_table(folder / MAPS_FILE, schema, [pa.RecordBatch.from_pylist(rows, schema=schema)])
 
 
 def test_a_map_comes_back_with_its_names_as_text_and_its_cells_as_an_array(tmp_path):

@@ -43,15 +43,17 @@ def test_runs_of_equal_overrides_are_told_apart_by_their_paths(tmp_path, write_r
     assert [run.label for run in read_sweep(tmp_path)] == ["x", "y"]
 
 
-def test_a_folder_that_does_not_exist_names_the_nearest_one(tmp_path):
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("mnst_maps", r"mnst_maps, which does not exist. Did you mean mnist_maps\?"),
+        ("mnist_maps", r"which holds no run\.json\. Run dovision-evaluate first, or name the folder that it wrote to"),
+    ],
+)
+def test_a_folder_without_runs_is_refused_with_what_to_do(tmp_path, name, message):
     (tmp_path / "mnist_maps").mkdir()
-    with pytest.raises(FileNotFoundError, match=r"mnst_maps, which does not exist. Did you mean mnist_maps\?"):
-        read_sweep(tmp_path / "mnst_maps")
-
-
-def test_a_folder_without_runs_says_what_to_do(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"which holds no run\.json\. Run dovision-evaluate first"):
-        read_sweep(tmp_path)
+    with pytest.raises(FileNotFoundError, match=message):
+        read_sweep(tmp_path / name)
 
 
 @pytest.mark.parametrize("name", ["run.json", "summary.json", ".hydra/config.yaml"])

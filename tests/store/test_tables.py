@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from dovision.store import tables
-from dovision.store.tables import TableWriter, effects_schema, read_effects, read_samples, row_groups
+from dovision.store.tables import TableWriter, effects_schema, read_effects, read_samples, row_groups, write_table
 from dovision.store.to_arrow import effect_columns
 from dovision.types import Box, Task
 
@@ -30,10 +30,8 @@ def rows(samples, condition="clean"):
     )
 
 
-def write(path, parts):
-    with TableWriter(path, effects_schema()) as table:
-        for part in parts:
-            table.write(part)
+def write(path, batches):
+    write_table(path, effects_schema(), batches)
     return path
 
 
@@ -109,8 +107,7 @@ def test_a_table_of_another_format_is_refused_with_the_remedy(tmp_path, metadata
 
 
 def test_a_table_without_rows_is_refused(tmp_path):
-    with TableWriter(tmp_path / "samples.parquet", tables.samples_schema(TASK)):
-        pass
+    write_table(tmp_path / "samples.parquet", tables.samples_schema(TASK), [])
     with pytest.raises(ValueError, match=r"samples\.parquet must have rows, got none"):
         read_samples(tmp_path)
 

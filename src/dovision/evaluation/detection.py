@@ -28,7 +28,7 @@ from dovision.evaluation.condition import Condition, attack_rows, read_rows
 from dovision.evaluation.detector_fits import Fitted, fit_detectors, for_thresholds, write_scores
 from dovision.evaluation.device_batches import DeviceBatches
 from dovision.evaluation.fit_protocol import fit_protocol
-from dovision.evaluation.gradient_health import GradientHealth, Queries, load_plain_state, plain_state
+from dovision.evaluation.gradient_health import GradientHealth, Queries, load_state, saved_state
 from dovision.functional.norms import condition_name
 from dovision.interfaces import Attack, Classifier, Detector
 from dovision.io.text_files import make_folder
@@ -265,18 +265,16 @@ class Detection(Evaluation):
     def _state(self) -> dict[str, Any]:
         """What is known of all images so far, from which a later start resumes."""
         return {
-            "health": plain_state(self.health),
-            "queries": {name: plain_state(counted) for name, counted in self.queries.items()},
+            "health": saved_state(self.health),
+            "queries": {name: saved_state(counted) for name, counted in self.queries.items()},
             "milliseconds": dict(self.milliseconds),
             "failed": dict(self.failed),
         }
 
     def _load_state(self, state: Mapping[str, Any]) -> None:
-        load_plain_state(self.health, state["health"])
-        self.health.update(torch.zeros(0))  # a metric that was never updated warns
+        load_state(self.health, state["health"])
         for name, counted in self.queries.items():
-            load_plain_state(counted, state["queries"][name])
-            counted.update(0)
+            load_state(counted, state["queries"][name])
         self.milliseconds, self.failed = dict(state["milliseconds"]), dict(state["failed"])
         self._require_attacks()
 

@@ -22,7 +22,7 @@ from dovision.config.settings import REFERENCES, WITHOUT_AUTOENCODER
 from dovision.evaluation.callback import Evaluation, round_to_8_bits
 from dovision.evaluation.condition import Condition
 from dovision.evaluation.condition_metrics import ConditionMetrics
-from dovision.evaluation.gradient_health import GradientHealth, Queries, load_plain_state, plain_state
+from dovision.evaluation.gradient_health import GradientHealth, Queries, load_state, saved_state
 from dovision.evaluation.kept_classes import kept_classes
 from dovision.functional.estimated_agreement import Approximation, check_agreement
 from dovision.functional.logit_checks import measurable
@@ -306,8 +306,8 @@ class EffectEvaluation(Evaluation):
         return {
             **counts,
             "agreement": dict(self.agreement),
-            "health": plain_state(self.health),
-            "queries": plain_state(self.queries),
+            "health": saved_state(self.health),
+            "queries": saved_state(self.queries),
         }
 
     def _load_state(self, state: Mapping[str, Any]) -> None:
@@ -315,10 +315,8 @@ class EffectEvaluation(Evaluation):
             self.forward_passes, self.skipped_edits = state["forward_passes"], state["skipped_edits"]
             self.propagation.allowance.limit = state["chunk_limit"]
             self.agreement = dict(state["agreement"])
-            load_plain_state(self.health, state["health"])
-            load_plain_state(self.queries, state["queries"])
-            self.health.update(torch.zeros(0))  # a metric that was never updated warns
-            self.queries.update(0)
+            load_state(self.health, state["health"])
+            load_state(self.queries, state["queries"])
 
     def _metrics(self) -> ConditionMetrics:
         """Metrics of all conditions, over the images that stand in finished shards."""

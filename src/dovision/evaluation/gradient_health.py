@@ -69,12 +69,14 @@ class Queries(Metric):
         return torch.tensor([self.attack.passes[eps] for eps in self.attack.eps], dtype=torch.int64)
 
 
-def plain_state(metric: Metric) -> dict[str, Any]:
-    """The sums of a metric in plain types, for `load_plain_state` in a later start of the run."""
+def saved_state(metric: Metric) -> dict[str, Any]:
+    """The sums of a metric in plain types, for `load_state` in a later start of the run."""
     return {name: torch.as_tensor(value).tolist() for name, value in metric.metric_state.items()}
 
 
-def load_plain_state(metric: Metric, state: Mapping[str, Any]) -> None:
+def load_state(metric: GradientHealth | Queries, state: Mapping[str, Any]) -> None:
     """Let a metric go on from the state of an earlier start."""
+    nothing: Any = 0 if isinstance(metric, Queries) else torch.zeros(0)
+    metric.update(nothing)  # one that was never updated warns
     for name, value in state.items():
         setattr(metric, name, torch.tensor(value, dtype=getattr(metric, name).dtype))
