@@ -154,7 +154,11 @@ def effect_map(
     with torch.inference_mode(False):  # an attack needs gradients
         batch = _batch_of(image, label, task)
         image = batch.image
-        chosen = None if target is None else _targets(target, len(image), task)
+        chosen = None
+        if isinstance(target, Tensor) and target.ndim:
+            chosen = checks.labels(target, len(image), len(task.classes), multilabel=False, name="target")
+        elif target is not None:
+            chosen = torch.full((len(image),), task.number_of(target))  # type: ignore[arg-type]  # or a tensor of one
         logits = checked_logits(classifier, image)
         if ending := _ending(classifier, image, logits):
             last = "sigmoid" if task.multilabel else "softmax"
@@ -200,13 +204,6 @@ def _batch_of(image: Tensor | Batch, label: Tensor | None, task: Task) -> Batch:
     if label is not None:
         checks.labels(label, len(copied), len(task.classes), task.multilabel)
     return image._replace(image=copied, label=(image.label if label is None else label).to(copied.device))
-
-
-def _targets(target: int | str | Tensor, images: int, task: Task) -> Tensor:
-    """The number of each image's target class, shape (B,)."""
-    if isinstance(target, Tensor) and target.ndim:
-        return checks.labels(target, images, len(task.classes), multilabel=False, name="target")
-    return torch.full((images,), task.number_of(target))  # type: ignore[arg-type]  # a tensor of one number is one
 
 
 def _paint(batch: Batch, intervention: Intervention, effect: Tensor) -> Tensor:

@@ -94,7 +94,7 @@ class ImageData:
             return self.images
         dataset: Any = self.images
         if isinstance(self.images, (Tensor, Batch)):
-            dataset = _InMemory(self.batch(classifier, first_group))
+            dataset = [Batch(*fields) for fields in zip(*self.batch(classifier, first_group) or (), strict=True)]
         elif self.most is not None:
             dataset = Subset(dataset, range(min(self.most, len(dataset))))
         return DataLoader(dataset, self.batch_size)
@@ -151,22 +151,6 @@ class ImageData:
         if isinstance(self.images, DataLoader):
             return len(self.images.dataset)  # type: ignore[arg-type]  # of an iterable dataset a TypeError
         return len(self.images.image) if isinstance(self.images, Batch) else len(self.images)
-
-
-class _InMemory(Dataset[Batch]):
-    """The rows of a batch as items."""
-
-    def __init__(self, batch: Batch | None) -> None:
-        assert batch is not None
-        self.batch = batch
-
-    def __len__(self) -> int:
-        return len(self.batch.image)
-
-    def __getitem__(self, row: int) -> Batch:
-        if not 0 <= row < len(self):
-            raise IndexError(row)
-        return Batch(*(field[row] for field in self.batch))
 
 
 def as_image_data(data: Any) -> ImageData:
