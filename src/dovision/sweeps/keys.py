@@ -52,7 +52,7 @@ def check_choices(command: str, config: DictConfig, overrides: Sequence[str], ch
     ]
     names = GlobalHydra.instance().config_loader().get_group_options(MACHINE)
     if (chosen := choices.get(MACHINE, "default")) not in (*names, "default", None):
-        raise ValueError(missing_component(MACHINE, str(chosen), names))
+        raise ValueError(missing_component(MACHINE, str(chosen), names or ["none"]))  # its folder need not be there
     for override in map(_parsed, [word for word in overrides if "=[" in word]):
         group = override.key_or_group
         if (configuration_folder() / group).is_dir() and (
