@@ -114,5 +114,6 @@ def checked_logits(classifier: Classifier, image: Tensor) -> Tensor:
                 raise
             shape = tuple(image.shape[1:])
             raise ValueError(f"the network must take images of shape {shape}, but: {error}") from error
-        logits = torch.cat([first, *(classifier(part) for part in torch.split(image[1:], AT_A_TIME) if len(part))])
+        rest = torch.split(image[1:], AT_A_TIME) if len(image) > 1 else ()
+        logits = torch.cat([first, *map(classifier, rest)])
     return logit_checks.measurable(logits, "logits")

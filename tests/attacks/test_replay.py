@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from dovision.attacks.random_sign import RandomSign
-from dovision.attacks.replay import FACTS, Replay
+from dovision.attacks.replay import NORM_FILE, Replay
 from dovision.interfaces import Classifier
 from dovision.store.adversarial_cache import Keeper
 from dovision.types import Batch
@@ -73,7 +73,7 @@ def test_nothing_is_left_of_an_attack_that_stopped_in_the_middle(tmp_path, class
     with Keeper(tmp_path, "attack", attack, images=8) as keeper:
         keeper.add(EPS[0], batch)  # and none at the other epsilon
     assert not list(tmp_path.rglob("*.npy"))
-    assert not list(tmp_path.rglob(FACTS))
+    assert not list(tmp_path.rglob(NORM_FILE))
 
 
 def test_images_are_kept_anew_in_place_of_older_ones(run, classifier, batch):

@@ -17,7 +17,7 @@ from dovision.io.text_files import read_json
 from dovision.types import ATTACKED_FOLDER, Batch, Epsilons
 
 # in `ATTACKED_FOLDER` of the run directory, a folder an attack, there are
-FACTS = "facts.json"  # norm and epsilons of the attack, and
+NORM_FILE = "facts.json"  # norm and epsilons of the attack, and
 KEYS = "keys.npy"  # sample and group of each image, (N, 2) int64;
 MAIN = "attack"  # name of the attack under which effects are measured; those of detection have their own
 
@@ -111,15 +111,15 @@ def adversarial_path(folder: Path, eps: float) -> Path:
 
 def _read_stored(folder: Path) -> dict[str, Any]:
     try:
-        stored = read_json(folder / FACTS)
+        stored = read_json(folder / NORM_FILE)
     except FileNotFoundError as error:
-        beside = sorted(path.parent.name for path in folder.parent.glob(f"*/{FACTS}"))
+        beside = sorted(path.parent.name for path in folder.parent.glob(f"*/{NORM_FILE}"))
         there = f"; it has {', '.join(beside)}" if beside else ""
         raise FileNotFoundError(
             f"{folder} must hold attacked images, got none{there}. Keep them: evaluation.store_adversarial=true."
         ) from error
     if not isinstance(stored.get("norm"), str) or not isinstance(stored.get("eps"), list):
         raise ValueError(
-            f"{folder / FACTS} must say the norm and the epsilons, got something else. Attack and store them again."
+            f"{folder / NORM_FILE} must say the norm and the epsilons, got something else. Attack and store them again."
         )
     return stored

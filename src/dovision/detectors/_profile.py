@@ -72,19 +72,19 @@ class Profile:
         outcomes, self.passes = [], 1
         for name, intervention in self.interventions.items():
             on_whole = edits_whole_images(intervention, batch)
-            measured = with_autoencoder if intervention.on_code else classifier
-            outcomes.append(self._outcome(name, unlabelled, measured, control if on_whole else None))
+            network = with_autoencoder if intervention.on_code else classifier
+            outcomes.append(self._outcome(name, unlabelled, network, control if on_whole else None))
             of_edit = 1 if intervention.through is None else 2
             self.passes += of_edit * len(outcomes[-1].units) + (not on_whole)
         return predicted, outcomes
 
-    def _outcome(self, name: str, batch: Batch, measured: Classifier | None, control: Tensor | None) -> Outcome:
-        if measured is None:
+    def _outcome(self, name: str, batch: Batch, network: Classifier | None, control: Tensor | None) -> Outcome:
+        if network is None:
             raise ValueError(
                 f"{name!r} is an intervention on a code, which needs an autoencoder inserted into the classifier, "
                 "got none. Choose one (autoencoder=...)."
             )
-        propagation = self._propagations[name](measured)
+        propagation = self._propagations[name](network)
         if batch.image.requires_grad and torch.is_grad_enabled():
             return whole_passes(batch, propagation, control)
         key = (self._kinds[name], self._propagations[name].stamp, *batch.sample.tolist())

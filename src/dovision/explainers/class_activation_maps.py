@@ -131,7 +131,7 @@ class ScoreCAM(GradCAM):
         activation = _layers.as_map(LayerActivation(classifier, module).attribute(image), name, classifier, image)
         maps = []
         for one, channels, wanted in zip(image, activation, target.tolist(), strict=True):
-            masked = (one * _mask(part, one) for part in channels.split(self.batch_size))
+            masked = (one * _mask(chunk, one) for chunk in channels.split(self.batch_size))
             score = torch.cat([classifier(images)[:, wanted] for images in masked])
             maps.append(torch.einsum("c,chw->hw", score.softmax(0), channels).relu())
         return torch.stack(maps)

@@ -60,8 +60,8 @@ class RISE(Explainer):
         masks = self._masks(sample, image)
         score = torch.cat(
             [
-                evidence(classifier(image * part), classifier.task, self.scale)[:, wanted]
-                for part in torch.split(masks, self.batch_size)
+                evidence(classifier(image * chunk), classifier.task, self.scale)[:, wanted]
+                for chunk in torch.split(masks, self.batch_size)
             ]
         )
         weighted = torch.einsum("n,nhw->hw", score, masks[:, 0])

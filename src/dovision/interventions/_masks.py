@@ -104,9 +104,9 @@ class MaskIntervention(Intervention):
 
     def _forget(self) -> None:
         """Start with an empty cache of masks; a copy of the intervention needs its own."""
-        self._placed = lru_cache(_CACHED)(self._place)
+        self._placed = lru_cache(_CACHED)(self._placed_masks)
 
-    def _place(self, shape: Shape, sample: int) -> dict[int, PlacedMask]:
+    def _placed_masks(self, shape: Shape, sample: int) -> dict[int, PlacedMask]:
         """The masks of a sample and their controls, by unit."""
         masks = {
             name: mask

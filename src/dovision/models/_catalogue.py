@@ -97,14 +97,14 @@ def _call(find: Callable[[str], Factory], settings: Mapping[str, Any], find_part
     arguments = {name: value for name, value in settings.items() if name != "_target_"}
     for name, value in arguments.items():
         if isinstance(value, Mapping) and "_target_" in value:
-            arguments[name] = _part(find_part, value)
+            arguments[name] = _argument(find_part, value)
     try:
         return factory(**arguments)
     except (TypeError, ValueError, RuntimeError, KeyError, IndexError, OverflowError, MemoryError) as error:
         raise ValueError(f"{settings['_target_']} refuses its arguments: {error}") from error
 
 
-def _part(find: Callable[[str], Factory], settings: Mapping[str, Any]) -> Any:
+def _argument(find: Callable[[str], Factory], settings: Mapping[str, Any]) -> Any:
     """Make an argument that has a target; with `_partial_` it is the function itself, with its arguments."""
     rest = {name: value for name, value in settings.items() if name != "_partial_"}
     if not settings.get("_partial_"):

@@ -110,16 +110,16 @@ def outputs_of(what: str, names: Sequence[str] | None, count: int, task: Task, n
     """
     classes = task.classes
     if new_head:
-        _say("%s: a new head for %s classes, drawn at random", what, f"{len(classes):,}")
+        _log("%s: a new head for %s classes, drawn at random", what, f"{len(classes):,}")
         return None
     if names is not None and set(classes) <= set(names):
-        kept = f"{len(classes):,} of its {count:,}" if len(classes) < count else f"all of its {count:,}"
-        _say("%s: kept the head, %s classes by name", what, kept)
+        share = f"{len(classes):,} of its {count:,}" if len(classes) < count else f"all of its {count:,}"
+        _log("%s: kept the head, %s classes by name", what, share)
         number_of = {name: number for number, name in enumerate(names)}
         return [number_of[name] for name in classes]
     numbered = list(classes) == sorted(classes) and all(re.fullmatch(r"n\d{8}", name) for name in classes)
     if len(classes) == count and (names is None or numbered):
-        _say("%s: kept the head, its %s classes in their order", what, f"{count:,}")
+        _log("%s: kept the head, its %s classes in their order", what, f"{count:,}")
         return list(range(count))
     if names is None:
         rule, near = f"as many as the {count:,} outputs of {what}, got {len(classes):,}", ""
@@ -185,7 +185,7 @@ def output_numbers(names: Sequence[str], classes: Sequence[str]) -> list[int | N
     return [names.index(name) if name in names else None for name in classes]
 
 
-def _say(message: str, *values: str) -> None:
+def _log(message: str, *values: str) -> None:
     """A line in the log, of a network that is made to be used, not of one that is only checked."""
     if has_numbers():
         log.info(message, *values)

@@ -66,7 +66,7 @@ def hf_model(
         raise ValueError(f"model.source must be a folder that exists, or a name on the hub, but there is no {source}.")
     files = {"revision": revision or "main", "trust_remote_code": False}
     if config is not None:
-        model_config = library.AutoConfig.for_model(**_plain(config))
+        model_config = library.AutoConfig.for_model(**_without_code(config))
     elif source is None:
         raise ValueError("model.source must be a name on the Hugging Face hub, or a folder, got null.")
     else:
@@ -93,7 +93,7 @@ def hf_model(
     output = None if rows == list(range(len(model_config.id2label))) else ChosenLogits(rows)
     return with_arguments(
         Classifier(network, stated, mean, std, output),
-        config=_plain(json.loads(model_config.to_json_string(use_diff=False))),
+        config=_without_code(json.loads(model_config.to_json_string(use_diff=False))),
         mean=list(mean),
         std=list(std),
         revision=getattr(model_config, "_commit_hash", None) or revision,
@@ -141,7 +141,7 @@ def _nameless(labels: Sequence[str]) -> bool:
     return list(labels) == [f"LABEL_{number}" for number in range(len(labels))]
 
 
-def _plain(config: Mapping[str, Any]) -> dict[str, Any]:
+def _without_code(config: Mapping[str, Any]) -> dict[str, Any]:
     """A configuration without what might name code."""
     return {name: value for name, value in config.items() if name.lstrip("_") not in NOT_PLAIN}
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from dovision.attacks.replay import FACTS, KEYS, adversarial_path
+from dovision.attacks.replay import KEYS, NORM_FILE, adversarial_path
 from dovision.interfaces import Attack
 from dovision.io import paths
 from dovision.io.atomic import PARTIAL, publish
@@ -60,6 +60,6 @@ class Keeper(AbstractContextManager["Keeper"]):
         for array in self._arrays.values():
             array.flush()  # type: ignore[attr-defined]
         np.save(self._partial / KEYS, self._keys)
-        write_text(self._partial / FACTS, json.dumps({"norm": self.attack.norm, "eps": list(self.attack.eps)}))
+        write_text(self._partial / NORM_FILE, json.dumps({"norm": self.attack.norm, "eps": list(self.attack.eps)}))
         shutil.rmtree(self.folder, ignore_errors=True)
         publish(self._partial, self.folder)
