@@ -91,24 +91,13 @@ def test_any_classes_can_be_learned_from_random_weights():
     assert classifier(torch.rand(1, 1, 32, 40)).shape == (1, 2)
 
 
-def test_a_tensor_that_is_missing_unknown_or_of_another_shape_is_named(public, file):
+def test_a_tensor_that_is_missing_or_unknown_is_named(public, file):
     tensors = dict(public[1])
     del tensors["module.densenet121.features.norm5.bias"]
     tensors["module.extra.weight"] = torch.zeros(1)
-    tensors["module.densenet121.classifier.0.bias"] = torch.zeros(15)
-    message = (
-        'Missing key.* "features.norm5.bias".* Unexpected key.* "extra.weight".* size mismatch for classifier.bias'
-    )
+    message = "the 727 tensors of the model, but lacks 1: features.norm5.bias and has 1 others: module.extra.weight"
     with pytest.raises(ValueError, match=message):
         chexnet(file(tensors), SHAPE, "multilabel", CHECKPOINT_LABELS)
-
-
-def test_the_error_of_another_networks_tensors_is_short(file):
-    with pytest.raises(
-        ValueError, match=r"DenseNet-121 of 14 outputs, got others: .*Missing key.*\[\.\.\.\]"
-    ) as raised:
-        chexnet(file(torchvision.models.resnet18().state_dict()), SHAPE, "multilabel", CHECKPOINT_LABELS)
-    assert len(str(raised.value)) < 700
 
 
 @pytest.mark.parametrize("zipped", [True, False])
@@ -116,13 +105,6 @@ def test_a_file_with_other_objects_is_refused_and_they_are_named(tmp_path, zippe
     path = tmp_path / "public.pth.tar"
     content = {"state_dict": {}, "args": argparse.Namespace(lr=1e-3)}
     torch.save(content, path, _use_new_zipfile_serialization=zipped)
-    message = r"other objects \(argparse.Namespace\).*not opened. Save its state_dict alone"
+    message = r"other objects \(argparse.Namespace\).*not opened. Save its weights alone"
     with pytest.raises(ValueError, match=message):
         chexnet(str(path), SHAPE, "multilabel", CHECKPOINT_LABELS)
-
-
-@pytest.mark.parametrize(("content", "got"), [({"model": {}}, r"\['model'\]"), ([1], "list")])
-def test_a_file_without_a_state_dict_is_named(tmp_path, content, got):
-    torch.save(content, tmp_path / "a.pth")
-    with pytest.raises(ValueError, match=f"a.pth must hold a dictionary with a state_dict, got {got}"):
-        chexnet(str(tmp_path / "a.pth"), SHAPE, "multilabel", CHECKPOINT_LABELS)

@@ -268,8 +268,8 @@ def _without_prefix(
 
 
 def _with_names_of_today(path: str | Path, state: _State, wanted: _State, steps: list[str]) -> dict[str, Tensor]:
-    """The tensors of torchvision's published DenseNets, whose files have the names of an older version."""
-    renamed = {name: _DENSE_LAYER.sub(r"\1\2", name) for name in state}
+    """Rename tensors of an older version's DenseNets; CheXNet's head is the first of a pair with a sigmoid."""
+    renamed = {name: _DENSE_LAYER.sub(r"\1\2", name).replace("classifier.0.", "classifier.") for name in state}
     changed = [name for name, new in renamed.items() if name != new and name not in wanted and new in wanted]
     if not changed:
         return dict(state)

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
-from textwrap import shorten
 
-from torch import nn
 from torchvision.models import densenet121
 
 from dovision import checks
 from dovision.interfaces import Classifier
-from dovision.io import sealed
+from dovision.models._foreign_weights import load_weights
 from dovision.models._published import (
     check_colours,
     check_size,
@@ -58,32 +55,10 @@ def chexnet(checkpoint_file: str | None, shape: Shape, task: str | None, classes
         raise ValueError(f"chexnet's task must be multilabel, got {task!r}. Choose model=torchvision_model for it.")
     check_colours("chexnet", shape)
     check_size("chexnet", shape, 32)
-    network = densenet121(num_classes=len(classes)) if checkpoint_file is None else _public(checkpoint_file, classes)
+    network = densenet121(num_classes=len(classes if checkpoint_file is None else CHECKPOINT_LABELS))
+    if checkpoint_file is not None:
+        for name in classes:
+            checks.choice("each class of a chexnet with a checkpoint_file", name, CHECKPOINT_LABELS)
+        load_weights(network, checkpoint_file)
+        choose_outputs(network, "classifier", output_numbers(CHECKPOINT_LABELS, classes))
     return with_arguments(Classifier(network, stated, MEAN, STD))
-
-
-def _public(path: str, classes: Sequence[str]) -> nn.Module:
-    for name in classes:
-        checks.choice("each class of a chexnet with a checkpoint_file", name, CHECKPOINT_LABELS)
-    network = densenet121(num_classes=len(CHECKPOINT_LABELS))
-    content = sealed.read_plain(path, "Save its state_dict alone, as {'state_dict': ...}.")
-    state = content.get("state_dict") if isinstance(content, dict) else None
-    if not isinstance(state, dict):
-        got = sorted(map(str, content)) if isinstance(content, dict) else type(content).__name__
-        raise ValueError(f"the checkpoint {path} must hold a dictionary with a state_dict, got {got}.")
-    try:
-        network.load_state_dict({_today(name): tensor for name, tensor in state.items()})
-    except RuntimeError as error:
-        raise ValueError(
-            f"the checkpoint {path} must hold the tensors of a DenseNet-121 of {len(CHECKPOINT_LABELS)} outputs, got "
-            f"others: {shorten(str(error), 400)}"
-        ) from error
-    choose_outputs(network, "classifier", output_numbers(CHECKPOINT_LABELS, classes))
-    return network
-
-
-def _today(name: str) -> str:
-    """module.densenet121.features.denseblock1.denselayer1.norm.1.weight -> features. ... .norm1.weight, and so on."""
-    name = name.removeprefix("module.").removeprefix("densenet121.")
-    name = re.sub(r"(denselayer\d+\.(?:norm|conv))\.(\d)\.", r"\1\2.", name)
-    return name.replace("classifier.0.", "classifier.")  # the linear layer of a pair with a sigmoid
