@@ -32,8 +32,7 @@ class APGD(PGD):
 
     Example:
         >>> classifier, digits = dv.example()
-        >>> attacked = dv.APGD(eps="8/255", steps=5)(digits, classifier)
-        >>> attacked.shape
+        >>> dv.APGD(eps="8/255", steps=5)(digits, classifier).shape
         torch.Size([8, 1, 8, 8])
     """
 

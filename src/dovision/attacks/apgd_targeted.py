@@ -30,8 +30,7 @@ class TargetedAPGD(APGD):
 
     Example:
         >>> classifier, digits = dv.example()
-        >>> attacked = dv.TargetedAPGD(eps="8/255", steps=5, targets=2)(digits, classifier)
-        >>> attacked.shape
+        >>> dv.TargetedAPGD(eps="8/255", steps=5, targets=2)(digits, classifier).shape
         torch.Size([8, 1, 8, 8])
     """
 

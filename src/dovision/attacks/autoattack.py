@@ -31,8 +31,7 @@ class AutoAttack(ObjectiveAttack):
 
     Example:
         >>> classifier, digits = dv.example()
-        >>> attacked = dv.AutoAttack(eps="8/255", steps=3, targets=2, queries=20)(digits, classifier)
-        >>> attacked.shape
+        >>> dv.AutoAttack(eps="8/255", steps=3, targets=2, queries=20)(digits, classifier).shape
         torch.Size([8, 1, 8, 8])
     """
 

@@ -29,8 +29,7 @@ class DeepFool(NearestAttack):
 
     Example:
         >>> classifier, digits = dv.example()
-        >>> attacked = dv.DeepFool(eps="8/255", steps=5)(digits, classifier)
-        >>> attacked.shape
+        >>> dv.DeepFool(eps="8/255", steps=5)(digits, classifier).shape
         torch.Size([8, 1, 8, 8])
     """
 

@@ -36,8 +36,7 @@ class FAB(NearestAttack):
 
     Example:
         >>> classifier, digits = dv.example()
-        >>> attacked = dv.FAB(eps="8/255", steps=3, targets=2)(digits, classifier)
-        >>> attacked.shape
+        >>> dv.FAB(eps="8/255", steps=3, targets=2)(digits, classifier).shape
         torch.Size([8, 1, 8, 8])
     """
 

@@ -56,8 +56,7 @@ class CarliniWagner(FoolboxAttack):
 
     Example:
         >>> classifier, digits = dv.example()
-        >>> attacked = dv.CarliniWagner(eps=0.5, steps=5, searches=2)(digits, classifier)
-        >>> attacked.shape
+        >>> dv.CarliniWagner(eps=0.5, steps=5, searches=2)(digits, classifier).shape
         torch.Size([8, 1, 8, 8])
     """
 
@@ -104,8 +103,7 @@ class Boundary(FoolboxAttack):
 
     Example:
         >>> classifier, digits = dv.example()
-        >>> attacked = dv.Boundary(eps=0.5, steps=10)(digits, classifier)
-        >>> attacked.shape
+        >>> dv.Boundary(eps=0.5, steps=10)(digits, classifier).shape
         torch.Size([8, 1, 8, 8])
     """
 

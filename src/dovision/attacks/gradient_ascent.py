@@ -28,8 +28,7 @@ class BIM(ObjectiveAttack):
 
     Example:
         >>> classifier, digits = dv.example()
-        >>> attacked = dv.BIM(eps="8/255", steps=5)(digits, classifier)
-        >>> attacked.shape
+        >>> dv.BIM(eps="8/255", steps=5)(digits, classifier).shape
         torch.Size([8, 1, 8, 8])
     """
 
@@ -74,8 +73,7 @@ class FGSM(BIM):
 
     Example:
         >>> classifier, digits = dv.example()
-        >>> attacked = dv.FGSM(eps="8/255")(digits, classifier)
-        >>> attacked.shape
+        >>> dv.FGSM(eps="8/255")(digits, classifier).shape
         torch.Size([8, 1, 8, 8])
     """
 
@@ -99,8 +97,7 @@ class MIFGSM(BIM):
 
     Example:
         >>> classifier, digits = dv.example()
-        >>> attacked = dv.MIFGSM(eps="8/255", steps=5)(digits, classifier)
-        >>> attacked.shape
+        >>> dv.MIFGSM(eps="8/255", steps=5)(digits, classifier).shape
         torch.Size([8, 1, 8, 8])
     """
 

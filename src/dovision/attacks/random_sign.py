@@ -24,8 +24,7 @@ class RandomSign(Attack):
 
     Example:
         >>> classifier, digits = dv.example()
-        >>> attacked = dv.RandomSign(eps="8/255", seed=0)(digits, classifier)
-        >>> attacked.shape
+        >>> dv.RandomSign(eps="8/255", seed=0)(digits, classifier).shape
         torch.Size([8, 1, 8, 8])
     """
 

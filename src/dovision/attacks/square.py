@@ -35,8 +35,7 @@ class Square(ObjectiveAttack):
 
     Example:
         >>> classifier, digits = dv.example()
-        >>> attacked = dv.Square(eps="8/255", queries=20)(digits, classifier)
-        >>> attacked.shape
+        >>> dv.Square(eps="8/255", queries=20)(digits, classifier).shape
         torch.Size([8, 1, 8, 8])
     """
 

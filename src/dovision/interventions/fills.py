@@ -35,8 +35,7 @@ class Constant:
 
     Example:
         >>> classifier, digits = dv.example()
-        >>> grid = dv.PixelGrid(2, 2, fill=dv.Constant(0.0))
-        >>> dv.effect_map(classifier, digits.image, grid).effect.shape
+        >>> dv.effect_map(classifier, digits.image, dv.PixelGrid(2, 2, fill=dv.Constant(0.0))).effect.shape
         torch.Size([8, 4, 10])
     """
 
@@ -52,8 +51,7 @@ class Mean:
 
     Example:
         >>> classifier, digits = dv.example()
-        >>> grid = dv.PixelGrid(2, 2, fill=dv.Mean())
-        >>> dv.effect_map(classifier, digits.image, grid).effect.shape
+        >>> dv.effect_map(classifier, digits.image, dv.PixelGrid(2, 2, fill=dv.Mean())).effect.shape
         torch.Size([8, 4, 10])
     """
 
@@ -69,8 +67,7 @@ class Blur:
 
     Example:
         >>> classifier, digits = dv.example()
-        >>> grid = dv.PixelGrid(2, 2, fill=dv.Blur(sigma=2.0))
-        >>> dv.effect_map(classifier, digits.image, grid).effect.shape
+        >>> dv.effect_map(classifier, digits.image, dv.PixelGrid(2, 2, fill=dv.Blur(sigma=2.0))).effect.shape
         torch.Size([8, 4, 10])
     """
 
@@ -91,8 +88,7 @@ class Noise:
 
     Example:
         >>> classifier, digits = dv.example()
-        >>> grid = dv.PixelGrid(2, 2, fill=dv.Noise(seed=0))
-        >>> dv.effect_map(classifier, digits.image, grid).effect.shape
+        >>> dv.effect_map(classifier, digits.image, dv.PixelGrid(2, 2, fill=dv.Noise(seed=0))).effect.shape
         torch.Size([8, 4, 10])
     """
 
@@ -115,8 +111,7 @@ class Inpaint:
 
     Example:
         >>> classifier, digits = dv.example()
-        >>> grid = dv.PixelGrid(2, 2, fill=dv.Inpaint())
-        >>> dv.effect_map(classifier, digits.image, grid).effect.shape
+        >>> dv.effect_map(classifier, digits.image, dv.PixelGrid(2, 2, fill=dv.Inpaint())).effect.shape
         torch.Size([8, 4, 10])
     """
 

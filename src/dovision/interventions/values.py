@@ -67,8 +67,7 @@ class Zero(ActivationValue):
 
     Example:
         >>> classifier, digits = dv.example()
-        >>> edit = dv.Activation("relu", value=dv.Zero())
-        >>> dv.effect_map(classifier, digits.image, edit).effect.shape
+        >>> dv.effect_map(classifier, digits.image, dv.Activation("relu", value=dv.Zero())).effect.shape
         torch.Size([8, 16, 10])
     """
 
@@ -81,8 +80,7 @@ class SampleMean(ActivationValue):
 
     Example:
         >>> classifier, digits = dv.example()
-        >>> edit = dv.Activation("relu", value=dv.SampleMean())
-        >>> dv.effect_map(classifier, digits.image, edit).effect.shape
+        >>> dv.effect_map(classifier, digits.image, dv.Activation("relu", value=dv.SampleMean())).effect.shape
         torch.Size([8, 16, 10])
     """
 
@@ -103,8 +101,7 @@ class Resample(ActivationValue):
 
     Example:
         >>> classifier, digits = dv.example()
-        >>> edit = dv.Activation("relu", value=dv.Resample(seed=0))
-        >>> dv.effect_map(classifier, digits.image, edit).effect.shape
+        >>> dv.effect_map(classifier, digits.image, dv.Activation("relu", value=dv.Resample(seed=0))).effect.shape
         torch.Size([8, 16, 10])
     """
 
