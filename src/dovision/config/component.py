@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
@@ -54,10 +54,14 @@ class Component(Mapping[str, Any]):
     def make(self, **more: Any) -> Any:
         """The object that it describes, made from plain arguments and from `more`.
 
+        A mapping in `more` changes the settings that it names, at any depth, and leaves the others as they are.
+
         Raises:
             ValueError: it refuses its arguments; the error begins with the name of the component.
         """
-        return _made(self._content, self.where, more)
+        content = OmegaConf.create(self._content, flags={"allow_objects": True})
+        content.merge_with({key: more.pop(key) for key in [*more] if type(more[key]) is dict})
+        return _made(cast(dict[str, Any], OmegaConf.to_container(content)), self.where, more)
 
 
 def _made(node: Mapping[str, Any], where: str, more: Mapping[str, Any] | None = None) -> Any:
