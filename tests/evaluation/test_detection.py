@@ -154,14 +154,14 @@ def test_the_areas_of_the_table_are_logged(tmp_path):
 
 def test_each_condition_is_read_on_both_splits(folder):
     (reads,) = read_reads(folder, "plain")
-    conditions = reads.facts.groupby(["split", "attack", "eps"]).size().to_dict()
+    conditions = reads.images.groupby(["split", "attack", "eps"]).size().to_dict()
     names = [("clean", 0.0), ("random_sign", 0.01), ("shift", 0.01), ("shift", 0.2)]
     whole = {(part, *name): count for part, count in (("val", 7), ("test", 4)) for name in names}
     assert conditions == whole | {("val", "fails", 0.1): 7}  # until it failed
-    strong = (reads.facts["split"] == "test") & (reads.facts["attack"] == "shift") & (reads.facts["eps"] == 0.2)
+    strong = (reads.images["split"] == "test") & (reads.images["attack"] == "shift") & (reads.images["eps"] == 0.2)
     torch.testing.assert_close(reads.chosen(strong)[:, 0], torch.tensor([0.4, 0.65, 0.35, 0.6]))
-    assert reads.facts[strong]["success"].tolist() == [False, True, True, False]
-    assert reads.facts[reads.facts["attack"] == "clean"]["success"].isna().all()
+    assert reads.images[strong]["success"].tolist() == [False, True, True, False]
+    assert reads.images[reads.images["attack"] == "clean"]["success"].isna().all()
 
 
 def test_detectors_are_fitted_in_each_fair_variant(folder):
@@ -445,6 +445,6 @@ def test_kept_images_of_all_conditions_but_those_that_failed_give_the_same_reads
     run(second, {"shift": Replay(str(first), "shift")})
     for name in ("grey", "plain", "taught"):
         (one,), (other,) = read_reads(first, name), read_reads(second, name)
-        same = one.facts["attack"] != "fails"
-        pd.testing.assert_frame_equal(one.facts[same].reset_index(drop=True), other.facts)
+        same = one.images["attack"] != "fails"
+        pd.testing.assert_frame_equal(one.images[same].reset_index(drop=True), other.images)
         assert torch.equal(one.chosen(same), other.read)

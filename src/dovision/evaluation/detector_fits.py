@@ -57,7 +57,7 @@ class Fitted(NamedTuple):
     detector: Detector
 
     def rows(self, images: pd.DataFrame, score: Tensor) -> pa.RecordBatch:
-        """Rows of scores.parquet, for images of these facts."""
+        """Rows of scores.parquet, for images in their conditions."""
         columns = dict(zip(DETECTOR, self[:3], strict=True))
         return SCORES.from_frame(images.assign(score=score.double().cpu().numpy(), **columns))
 
@@ -121,7 +121,7 @@ def clean_threshold(folder: Path, fitted: Fitted, rate: float) -> float:
     """
     scores = []
     for reads in read_reads(folder, fitted.name):
-        images = reads.facts
+        images = reads.images
         chosen = (images["split"] == VAL) & (images["attack"] == CLEAN) & for_thresholds(images["group"])
         scores.append(fitted.detector.score(reads.chosen(chosen)))
     clean = torch.cat(scores).double().cpu().numpy()
@@ -163,7 +163,7 @@ def _scores(
 ) -> Iterator[pa.RecordBatch]:
     """Rows of all fits of a detector."""
     for reads in read_reads(folder, name):
-        images = reads.facts
+        images = reads.images
         reserved = images["attack"].isin((CLEAN, NOISE)) & for_thresholds(images["group"])
         usable = ((images["split"] == TEST) | reserved) & ~images["attack"].isin(failed)
         for fitted in (fitted for fitted in fits if fitted.name == name):
@@ -203,7 +203,7 @@ def _variants(
 
 
 def _fits(detector: Detector, val: Reads, failed: Collection[str], protocol: FitProtocol) -> list[_Fit]:
-    clean, noise = (val.chosen(val.facts["attack"] == attack) for attack in (CLEAN, NOISE))
+    clean, noise = (val.chosen(val.images["attack"] == attack) for attack in (CLEAN, NOISE))
     hardened = torch.cat([clean, noise]) if len(noise) else None
     if detector.supervised:
         fits = list(_supervised_fits(_beaten(val, failed, protocol), clean, hardened))
@@ -237,7 +237,7 @@ def _supervised_fits(beaten: Mapping[str, Tensor], clean: Tensor, hardened: Tens
 
 def _control_fits(val: Reads, failed: Collection[str], protocol: FitProtocol) -> Iterator[_Fit]:
     """The negative controls; those with too few images are left out."""
-    images, swapped = val.facts, exchanged(val.facts["group"])
+    images, swapped = val.images, exchanged(val.images["group"])
     clean, noise = images["attack"] == CLEAN, images["attack"] == NOISE
     beaten = _won(images, failed, protocol)
     kinds = (
@@ -253,12 +253,12 @@ def _validation(folder: Path, name: str) -> Reads:
     """Features of the images to be fitted to; none of them may be of a patient that is tested on."""
     frames, features, validated, tested = [], [], set[int](), set[int]()
     for reads in read_reads(folder, name):
-        val = reads.facts["split"] == VAL
-        chosen = val & ~for_thresholds(reads.facts["group"])
-        frames.append(reads.facts[chosen])
+        val = reads.images["split"] == VAL
+        chosen = val & ~for_thresholds(reads.images["group"])
+        frames.append(reads.images[chosen])
         features.append(reads.chosen(chosen))
-        validated.update(reads.facts.loc[val, "group"])
-        tested.update(reads.facts.loc[~val, "group"])
+        validated.update(reads.images.loc[val, "group"])
+        tested.update(reads.images.loc[~val, "group"])
     images = pd.concat(frames, ignore_index=True)
     if images.empty:
         raise ValueError(
@@ -275,7 +275,7 @@ def _validation(folder: Path, name: str) -> Reads:
 
 def _beaten(val: Reads, failed: Collection[str], protocol: FitProtocol) -> dict[str, Tensor]:
     """Features of the images on which an attack succeeded at an epsilon that fits may see, by family."""
-    images = val.facts
+    images = val.images
     won = _won(images, failed, protocol)
     family = images["attack"].map(protocol.family).where(~images["attack"].isin(failed))
     beaten = {name: val.chosen(won & (family == name)) for name in family.dropna().unique()}

@@ -268,9 +268,9 @@ def _row(attack: str, eps: float, rows: pd.DataFrame, linf: float, l2: float) ->
 
 
 class Reads(NamedTuple):
-    """Rows of a table: their facts, and what was read."""
+    """Rows of a table: the images in their conditions, and what was read of them."""
 
-    facts: pd.DataFrame  # split, sample, group, attack, eps, correct, success
+    images: pd.DataFrame  # split, sample, group, attack, eps, correct, success
     read: Tensor  # (N, F) float32
 
     def chosen(self, rows: pd.Series[bool]) -> Tensor:

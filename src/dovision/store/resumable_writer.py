@@ -120,9 +120,9 @@ class ResumableWriter:
     def __enter__(self) -> ResumableWriter:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+    def __exit__(self, error_type: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         """Finish what waits, at an exception as well; where that fails, it is the first exception that counts."""
-        with suppress(OSError) if kind else nullcontext():  # the disk may be full
+        with suppress(OSError) if error_type else nullcontext():  # the disk may be full
             self.flush()
 
     @property
