@@ -140,14 +140,13 @@ def _reference(rows: pd.DataFrame, row: _Row, of_detector: Sequence[_Row], measu
     apart = [one for one in of_detector if one["fitted_on"] != one["reference_fitted_on"]]
     how = ", fitted to the same attacks" if row["fitted_on"] else ""
     if apart:
-        detector, reference = (_fitted_to(str(apart[0][name])) for name in ("fitted_on", "reference_fitted_on"))
+        fits = (str(apart[0][name]) for name in ("fitted_on", "reference_fitted_on"))
+        detector, reference = (
+            "all other families" if leaves_out(fit) else display_name(fit) or "no attack" for fit in fits
+        )
         how = f" (fitted to {reference}; the detector to {detector})"
     number = f"{in_brackets(there, measure, '.3f')}, on {component_name(least['family'])}"
     return f"The reference, {component_name(row['reference'])}{how}, has a least {_HEADS[measure]} of {number}."
-
-
-def _fitted_to(fit: str) -> str:
-    return "all other families" if leaves_out(fit) else display_name(fit) or "no attack"
 
 
 def _operating_point(row: _Row) -> str:

@@ -77,7 +77,9 @@ def _change(row: Mapping[str, Any]) -> str:
     """The change of the log-odds of a class, such as "lowers the log-odds of 7 by 1.2 [0.9, 1.5]"."""
     if sign := direction(row, "log_odds"):
         verb = "raises" if sign > 0 else "lowers"
-        return f"{verb} the log-odds of {row['class']} by {in_brackets(_sized(row, 'log_odds'), form='.3f')}"
+        mean, *sizes = np.abs(ends(row, "log_odds"))  # the interval has one sign
+        size = {"mean": mean, "low": min(sizes), "high": max(sizes)}
+        return f"{verb} the log-odds of {row['class']} by {in_brackets(size, form='.3f')}"
     shown = "" if pd.isna(ends(row, "log_odds")[1]) else f", {NO_DIFFERENCE} from 0"
     return f"changes the log-odds of {row['class']} by {in_brackets(row, 'log_odds')}{shown}"
 
@@ -270,9 +272,3 @@ def _fill(run: Run) -> str:
 def _one_fill(run: Run) -> str:
     """The remark that other fills can have other effects."""
     return _ONE_FILL if _fill(run) else ""
-
-
-def _sized(row: Mapping[str, Any], column: str) -> dict[str, Any]:
-    """The size of a number, of which the interval has one sign, as mean, low and high."""
-    mean, low, high = np.abs(ends(row, column))
-    return {"mean": mean, "low": min(low, high), "high": max(low, high)}

@@ -94,12 +94,9 @@ def _against(frame: pd.DataFrame, best: str, rival: str, metric: str, level: flo
     verdict = {1: f"higher than that of {other}", -1: f"lower than that of {other}"}.get(direction(row, "difference"))
     verdict = verdict or f"not shown to differ from that of {other}"
     text = f"The {METRIC_HEADS[metric]} of the {one} is {verdict} ({number})"
-    further = {name: map_difference(frame, best, rival, name, level) for name in _FURTHER if name != metric}
-    ahead = [_further(name, row_of_metric) for name, row_of_metric in further.items() if row_of_metric["pairs"]]
-    text = "; ".join([text, *ahead])
+    for name in (name for name in _FURTHER if name != metric):
+        more = map_difference(frame, best, rival, name, level)
+        verdict = {1: "higher", -1: "lower", 0: NO_DIFFERENCE}[direction(more, "difference")]
+        number = f"{in_brackets(more, 'difference')}, n = {more['pairs']:,}"
+        text += f"; {METRIC_HEADS[name]}: {verdict} ({number})" if more["pairs"] else ""
     return finding(f"{metric}_minus_{rival}", f"{text}.", row, row["pairs"], "difference")
-
-
-def _further(metric: str, row: Mapping[str, Any]) -> str:
-    verdict = {1: "higher", -1: "lower", 0: NO_DIFFERENCE}[direction(row, "difference")]
-    return f"{METRIC_HEADS[metric]}: {verdict} ({in_brackets(row, 'difference')}, n = {row['pairs']:,})"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 
 from dovision import checks
@@ -179,14 +180,12 @@ def _conditions(named: Mapping[str, MeasuredImages], reference: str) -> pd.DataF
 def _difference(samples: pd.DataFrame, compared: pd.DataFrame, column: str) -> dict[str, Any]:
     """The mean difference of a column over the images of a condition that both tables have, with its interval."""
     both = samples[[*_SAME, "group", column]].merge(compared[[*_SAME, column]], on=_SAME, suffixes=("", "_reference"))
-    both = both.assign(difference=both[column].astype(float) - both[f"{column}_reference"].astype(float))
-    both = both.dropna(subset="difference")
-    if both.empty:
+    difference = (both[column].astype(float) - both[f"{column}_reference"].astype(float)).to_numpy()
+    if not np.isfinite(difference).any():
         return {"pairs": 0}
-    of_effects = column == "mean_abs_expected_effect"
-    resolution, bounds = (RESOLUTION, EFFECT_BOUNDS) if of_effects else (0.0, UNBOUNDED)
-    difference, groups, samples = (both[name].to_numpy() for name in ("difference", "group", "sample"))
-    return paired_difference(difference, groups, samples, resolution=resolution, bounds=bounds).columns()
+    limits = (RESOLUTION, EFFECT_BOUNDS) if column == "mean_abs_expected_effect" else (0.0, UNBOUNDED)
+    groups, numbers = both["group"].to_numpy(), both["sample"].to_numpy()
+    return paired_difference(difference, groups, numbers, LEVEL, *limits).columns()
 
 
 def _fit(detector: str, fitted_on: str, family: str, other: str) -> str:

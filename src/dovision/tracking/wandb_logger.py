@@ -25,7 +25,7 @@ from dovision.store.map_tables import read_box_table
 from dovision.store.run_record import Run
 from dovision.store.tables import has_rows, largest_effect, read_samples
 from dovision.store.thumbnails import Picture, load_thumbnail, thumbnail_path
-from dovision.store.unit_masks import UnitMasks, read_masks, read_object_masks
+from dovision.store.unit_masks import read_masks, read_object_masks
 from dovision.tracking.open_run import OpenRun
 from dovision.tracking.patience import Service, patient
 from dovision.tracking.payload import TABLE_ROWS, effect_histogram, figure_files
@@ -210,13 +210,9 @@ def layered(folder: Path, effects: pd.DataFrame) -> Iterator[Layered]:
     for (sample, condition), units in effects.dropna(subset=["top"]).groupby(["sample", "condition"], sort=False):
         picture, first = load_thumbnail(thumbnail_path(folder, sample, condition)), units.iloc[0]
         caption = f"sample {sample}, {condition}: predicted: {first['predicted']}, true: {first['label']}"
-        levels, located = _levels(picture, units, largest, masks), boxes[boxes["sample"] == sample]
-        yield Layered(caption, picture, levels, located, objects.get(sample, {}))
-
-
-def _levels(picture: Picture, units: pd.DataFrame, largest: float, masks: UnitMasks) -> npt.NDArray[np.uint8]:
-    share = unit_values(units.assign(share=units["effect"] / largest), "share", picture.shape, np.nan, masks)
-    return np.where(np.isnan(share), 0, 1 + np.digitize(share, EDGES)).astype(np.uint8)
+        share = unit_values(units.assign(share=units["effect"] / largest), "share", picture.shape, np.nan, masks)
+        levels = np.where(np.isnan(share), 0, 1 + np.digitize(share, EDGES)).astype(np.uint8)
+        yield Layered(caption, picture, levels, boxes[boxes["sample"] == sample], objects.get(sample, {}))
 
 
 def _image(layers: Layered) -> Any:
