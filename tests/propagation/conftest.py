@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import pytest
 import torch
 from torch import Tensor, nn
 
 from dovision.interfaces import Classifier, Context, Intervention
-from dovision.propagation import Outcome, engine_choice
+from dovision.propagation import Outcome, Propagation, engine_choice
 from dovision.types import INPUT, Batch, Box, Shape, Task
 
 CLASSES = ("a", "b", "c", "d", "e")
@@ -41,17 +41,17 @@ def _noise(shape: torch.Size, unit: int, sample: int) -> Tensor:
     return torch.rand(shape, generator=torch.Generator().manual_seed(1000 * unit + sample))
 
 
-def _classifier(network: nn.Module) -> Classifier:
+def classifier_of(network: nn.Module) -> Classifier:
     return Classifier(network, Task("multiclass", CLASSES), mean=(0.5,), std=(0.25,)).eval()
 
 
-def _batch(count: int, *shape: int) -> Batch:
+def batch_of(count: int, *shape: int) -> Batch:
     image = torch.rand(count, *shape, generator=torch.Generator().manual_seed(0))
     number = torch.arange(count)
     return Batch(image, torch.zeros(count, dtype=torch.int64), number, number)
 
 
-def _expected(classifier: Classifier, intervention: Intervention, batch: Batch) -> Outcome:
+def expected_outcome(classifier: Classifier, intervention: Intervention, batch: Batch) -> Outcome:
     """One whole forward pass for each image and unit; a site other than the image is replaced by a hook."""
     module = None if intervention.site == INPUT else classifier.network.get_submodule(intervention.site)
     rows = []
@@ -85,7 +85,7 @@ def _each_unit(
     return logits
 
 
-def _assert_equal(got: Outcome, expected: Outcome) -> None:
+def assert_equal(got: Outcome, expected: Outcome) -> None:
     """To 1e-5 in probability and 1e-4 of the largest logit."""
     assert got.units == expected.units
     for name in ("control", "treated"):
@@ -95,49 +95,26 @@ def _assert_equal(got: Outcome, expected: Outcome) -> None:
         assert (ours.softmax(-1) - theirs.softmax(-1)).abs().max() <= 1e-5
 
 
+def agreeing(classifier: Classifier, intervention: Intervention, batch: Batch) -> Propagation:
+    """A propagation whose outcome on the batch is the expected one."""
+    propagation = Propagation(classifier, intervention)
+    assert_equal(propagation(batch), expected_outcome(classifier, intervention, batch))
+    return propagation
+
+
+def with_statistics(network: nn.Module) -> nn.Module:
+    """The network, its batch-norms with running statistics and weights as if it had been trained."""
+    random = torch.Generator().manual_seed(0)
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.running_mean.normal_(0, 0.2, generator=random)
+            module.running_var.uniform_(0.5, 1.5, generator=random)
+            module.weight.data.uniform_(0.5, 1.2, generator=random)
+            module.bias.data.normal_(0, 0.1, generator=random)
+    return network
+
+
 @pytest.fixture(autouse=True)
 def incremental_wherever_it_agrees(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tests of what the incremental engine gives take it also where it saves no operations."""
     monkeypatch.setattr(engine_choice, "WORTH_IT", float("inf"))
-
-
-@pytest.fixture(scope="session")
-def painted() -> type[Painted]:
-    return Painted
-
-
-@pytest.fixture(scope="session")
-def classifier_of() -> Callable[[nn.Module], Classifier]:
-    return _classifier
-
-
-@pytest.fixture(scope="session")
-def batch_of() -> Callable[..., Batch]:
-    return _batch
-
-
-@pytest.fixture(scope="session")
-def expected_outcome() -> Callable[[Classifier, Intervention, Batch], Outcome]:
-    return _expected
-
-
-@pytest.fixture(scope="session")
-def assert_equal() -> Callable[[Outcome, Outcome], None]:
-    return _assert_equal
-
-
-@pytest.fixture(scope="session")
-def with_statistics() -> Callable[[nn.Module], nn.Module]:
-    """Gives every batch-norm running statistics and weights as if it had been trained."""
-
-    def change(network: nn.Module) -> nn.Module:
-        random = torch.Generator().manual_seed(0)
-        for module in network.modules():
-            if isinstance(module, nn.BatchNorm2d):
-                module.running_mean.normal_(0, 0.2, generator=random)
-                module.running_var.uniform_(0.5, 1.5, generator=random)
-                module.weight.data.uniform_(0.5, 1.2, generator=random)
-                module.bias.data.normal_(0, 0.1, generator=random)
-        return network
-
-    return change

@@ -32,6 +32,8 @@ from dovision.propagation.tracing import trace
 from dovision.propagation.weights_stamp import weights_stamp
 from dovision.types import Task
 
+from .conftest import Painted, agreeing, batch_of, classifier_of
+
 GRID = [[grid_cell((1, 16, 16), unit, 4, 4)] for unit in range(16)]
 
 
@@ -113,16 +115,16 @@ CHANGES = [
 
 
 @pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.__name__)
-def test_a_changed_classifier_gets_a_new_engine(change, traced, painted, classifier_of, batch_of):
+def test_a_changed_classifier_gets_a_new_engine(change, traced):
     classifier, batch = classifier_of(network_of()), batch_of(2, 1, 16, 16)
-    before = Propagation(classifier, painted(GRID))(batch)
+    before = Propagation(classifier, Painted(GRID))(batch)
     stamp, traces = weights_stamp(classifier), len(traced)
     change(classifier.network)
     classifier.eval()
     assert weights_stamp(classifier) != stamp
-    after = Propagation(classifier, painted(GRID))(batch)
+    after = Propagation(classifier, Painted(GRID))(batch)
     assert len(traced) > traces
-    fresh = Propagation(copy.deepcopy(classifier), painted(GRID))(batch)
+    fresh = Propagation(copy.deepcopy(classifier), Painted(GRID))(batch)
     assert torch.equal(after.treated, fresh.treated)
     assert not torch.equal(after.treated, before.treated)
 
@@ -161,14 +163,14 @@ def setting(network):
 
 
 @pytest.mark.parametrize("change", setting(nn.Identity()))
-def test_a_change_of_any_attribute_gets_a_new_engine(change, traced, painted, classifier_of, batch_of):
+def test_a_change_of_any_attribute_gets_a_new_engine(change, traced):
     classifier, batch = classifier_of(Configured()), batch_of(2, 1, 16, 16)
-    before = Propagation(classifier, painted(GRID))(batch)
-    assert isinstance(Propagation(classifier, painted(GRID)).prepare(batch), Incremental)
+    before = Propagation(classifier, Painted(GRID))(batch)
+    assert isinstance(Propagation(classifier, Painted(GRID)).prepare(batch), Incremental)
     assert len(traced) == 1
     setting(classifier.network)[change]()
-    after = Propagation(classifier, painted(GRID))(batch)
-    fresh = Propagation(copy.deepcopy(classifier), painted(GRID))(batch)
+    after = Propagation(classifier, Painted(GRID))(batch)
+    fresh = Propagation(copy.deepcopy(classifier), Painted(GRID))(batch)
     assert torch.equal(after.treated, fresh.treated)
     assert not torch.equal(after.treated, before.treated)
 
@@ -224,14 +226,14 @@ def test_like_attributes_have_stamps_of_their_own(one, other):
     assert len(stamps) == 2
 
 
-def test_the_stamp_is_the_same_where_gradients_are_taken(classifier_of):
+def test_the_stamp_is_the_same_where_gradients_are_taken():
     classifier = classifier_of(network_of())
     stamp = weights_stamp(classifier)
     with differentiable(classifier):
         assert weights_stamp(classifier) == stamp
 
 
-def test_lists_that_hold_each_other_end(classifier_of):
+def test_lists_that_hold_each_other_end():
     module, nested = nn.Identity(), [F.relu]
     for _ in range(40):
         nested = [nested, nested]
@@ -250,16 +252,16 @@ def test_no_two_objects_have_the_same_number():
     assert len(stamps) == 50
 
 
-def test_an_engine_is_kept_for_all_interventions_at_a_site(traced, painted, classifier_of, batch_of):
+def test_an_engine_is_kept_for_all_interventions_at_a_site(traced):
     classifier, batch = classifier_of(network_of()), batch_of(2, 1, 16, 16)
-    first = Propagation(classifier, painted(GRID))
+    first = Propagation(classifier, Painted(GRID))
     outcome = first(batch)
     classifier.train()
-    second = Propagation(classifier, painted(GRID[:6]))
+    second = Propagation(classifier, Painted(GRID[:6]))
     torch.testing.assert_close(second(batch).treated, outcome.treated[:, :6], rtol=0, atol=1e-6)
     assert second.engine is first.engine
     assert len(traced) == 1
-    Propagation(classifier, painted([[None]], "2"))(batch)
+    Propagation(classifier, Painted([[None]], "2"))(batch)
     assert len(traced) == 2
 
 
@@ -269,9 +271,7 @@ def costly(value, region, context):
     return torch.zeros(*value.shape[:2], region.height, region.width)
 
 
-def test_choices_that_are_forgotten_are_made_by_the_next_edit_as_if_it_were_the_first(
-    traced, classifier_of, batch_of, monkeypatch
-):
+def test_choices_that_are_forgotten_are_made_by_the_next_edit_as_if_it_were_the_first(traced, monkeypatch):
     monkeypatch.setattr(engine_choice, "WORTH_IT", 0.9)
     classifier, batch = classifier_of(network_of()), batch_of(1, 1, 16, 16)
     quick, slow = dv.PixelGrid(4, 4), dv.PixelGrid(4, 4, fill=costly)
@@ -283,39 +283,39 @@ def test_choices_that_are_forgotten_are_made_by_the_next_edit_as_if_it_were_the_
     assert len(traced) == 1
 
 
-def test_maps_in_a_notebook_are_traced_once(traced, classifier_of, batch_of):
+def test_maps_in_a_notebook_are_traced_once(traced):
     classifier, image = classifier_of(network_of()), batch_of(2, 1, 16, 16).image
     maps = [dv.effect_map(classifier, image, dv.PixelGrid(4, 4)).map for _ in range(3)]
     assert len(traced) == 1
     assert torch.equal(maps[0], maps[2])
 
 
-def test_a_site_with_an_autoencoder_behind_it_is_another_one(traced, painted, classifier_of, batch_of):
+def test_a_site_with_an_autoencoder_behind_it_is_another_one(traced):
     classifier, batch = classifier_of(network_of()), batch_of(2, 1, 16, 16)
-    plain = Propagation(classifier, painted(GRID))(batch)
+    plain = Propagation(classifier, Painted(GRID))(batch)
     autoencoder = ConvAutoencoder("0", (4, 3, 2, 3, 4), code=2, kernel_size=3)
     inserted = insert(classifier, autoencoder, (1, 16, 16)).eval()
-    assert not torch.equal(Propagation(inserted, painted(GRID))(batch).treated, plain.treated)
-    assert torch.equal(Propagation(classifier, painted(GRID))(batch).treated, plain.treated)
+    assert not torch.equal(Propagation(inserted, Painted(GRID))(batch).treated, plain.treated)
+    assert torch.equal(Propagation(classifier, Painted(GRID))(batch).treated, plain.treated)
     assert len(traced) == 2
 
 
-def test_what_is_kept_goes_with_the_classifier(painted, classifier_of, batch_of):
+def test_what_is_kept_goes_with_the_classifier():
     classifier = classifier_of(network_of())
     for site in ("input", "0", "4"):
-        Propagation(classifier, painted([[None]], site))(batch_of(1, 1, 16, 16))
+        Propagation(classifier, Painted([[None]], site))(batch_of(1, 1, 16, 16))
     gone = [weakref.ref(classifier), weakref.ref(classifier.network[4].weight)]
     del classifier
     gc.collect()
     assert [each() for each in gone] == [None, None]
 
 
-def test_threads_share_an_engine(traced, painted, classifier_of, batch_of):
+def test_threads_share_an_engine(traced):
     classifier, batch = classifier_of(network_of()), batch_of(2, 1, 16, 16)
-    expected = Propagation(copy.deepcopy(classifier), painted(GRID))(batch)
+    expected = Propagation(copy.deepcopy(classifier), Painted(GRID))(batch)
     traced.clear()
     with ThreadPoolExecutor(6) as threads:
-        outcomes = list(threads.map(lambda _: Propagation(classifier, painted(GRID))(batch), range(12)))
+        outcomes = list(threads.map(lambda _: Propagation(classifier, Painted(GRID))(batch), range(12)))
     assert len(traced) == 1
     assert all(torch.equal(outcome.treated, expected.treated) for outcome in outcomes)
 
@@ -324,11 +324,9 @@ def test_threads_share_an_engine(traced, painted, classifier_of, batch_of):
     ("regions", "site", "engine"),
     [(GRID, "input", Incremental), ([[None]], "input", Plain), ([[None]], "4", Incremental)],
 )
-def test_whole_passes_are_made_where_little_is_saved(
-    regions, site, engine, monkeypatch, painted, classifier_of, batch_of
-):
+def test_whole_passes_are_made_where_little_is_saved(regions, site, engine, monkeypatch):
     monkeypatch.setattr(engine_choice, "WORTH_IT", 0.9)
-    propagation = Propagation(classifier_of(network_of()), painted(regions, site))
+    propagation = Propagation(classifier_of(network_of()), Painted(regions, site))
     propagation(batch_of(1, 1, 16, 16))
     assert type(propagation.engine) is engine
 
@@ -349,24 +347,21 @@ class Tokens(nn.Module):
 
 
 @pytest.mark.skipif(not can_pack(), reason="torch has no such kernel here")
-def test_a_transformer_runs_with_packed_layers_where_these_take_most_operations(
-    monkeypatch, painted, classifier_of, batch_of, expected_outcome, assert_equal
-):
+def test_a_transformer_runs_with_packed_layers_where_these_take_most_operations(monkeypatch):
     monkeypatch.setattr(engine_choice, "WORTH_IT", 0.9)
     classifier, batch = classifier_of(Tokens()), batch_of(2, 1, 16, 16)
-    propagation = Propagation(classifier, painted(GRID))
-    assert_equal(propagation(batch), expected_outcome(classifier, propagation.intervention, batch))
+    propagation = agreeing(classifier, Painted(GRID), batch)
     assert any(isinstance(step.function, PackedLinear) for step in propagation.engine.graph.steps)
     monkeypatch.setattr(engine_choice, "can_pack", lambda: False)
-    propagation = Propagation(copy.deepcopy(classifier), painted(GRID))
+    propagation = Propagation(copy.deepcopy(classifier), Painted(GRID))
     propagation(batch)
     assert type(propagation.engine) is Plain
 
 
-def test_the_choice_at_the_input_takes_two_rows_of_whole_passes(painted, classifier_of, batch_of):
+def test_the_choice_at_the_input_takes_two_rows_of_whole_passes():
     classifier, rows = classifier_of(network_of()), []
     classifier.register_forward_hook(lambda module, args, logits: rows.append(len(logits)))
-    Propagation(classifier, painted(GRID))(batch_of(2, 1, 16, 16))
+    Propagation(classifier, Painted(GRID))(batch_of(2, 1, 16, 16))
     assert rows == [2]
 
 

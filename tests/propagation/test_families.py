@@ -12,6 +12,8 @@ from dovision.functional.geometry import grid_cell
 from dovision.propagation import Propagation
 from dovision.propagation.incremental import Incremental
 
+from .conftest import Painted, agreeing, assert_equal, batch_of, classifier_of, expected_outcome, with_statistics
+
 SIZE, CELLS = 128, 16
 UNITS = (0, 88, 255)  # a corner, near the middle, the opposite corner
 
@@ -56,8 +58,8 @@ def families(names):
     return [pytest.param(name, marks=pytest.mark.long) if name in LONG else name for name in names]
 
 
-def cells_of(painted, units=UNITS):
-    return painted([[grid_cell((3, SIZE, SIZE), unit, CELLS, CELLS)] for unit in units])
+def cells_of(units=UNITS):
+    return Painted([[grid_cell((3, SIZE, SIZE), unit, CELLS, CELLS)] for unit in units])
 
 
 def built(name):
@@ -80,16 +82,14 @@ def operations(run):
     return counter.get_total_flops()
 
 
-def check_family(network, least, painted, classifier_of, batch_of, expected_outcome, assert_equal):
+def check_family(network, least):
     classifier, batch = classifier_of(network), batch_of(1, 3, SIZE, SIZE)
-    propagation = Propagation(classifier, cells_of(painted))
-    assert_equal(propagation(batch), expected_outcome(classifier, propagation.intervention, batch))
-    assert isinstance(propagation.engine, Incremental)
+    assert isinstance(agreeing(classifier, cells_of(Painted), batch).engine, Incremental)
     full, spent = operations(lambda: classifier(batch.image)), 0
     for unit in UNITS:
         counts = []
         for units in ((unit,), (unit, unit)):  # each with a clean pass, whose operations are the engine's own
-            own = Propagation(classifier, cells_of(painted, units))
+            own = Propagation(classifier, cells_of(Painted, units))
             own(batch)  # chooses the engine
             counts.append(operations(lambda own=own: own(batch)))
         spent += counts[1] - counts[0]
@@ -98,33 +98,28 @@ def check_family(network, least, painted, classifier_of, batch_of, expected_outc
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", families(LOCAL))
-def test_an_edit_of_a_convolutional_family_costs_less_and_changes_nothing(
-    name, painted, classifier_of, batch_of, expected_outcome, assert_equal, with_statistics
-):
+def test_an_edit_of_a_convolutional_family_costs_less_and_changes_nothing(name):
     network = with_statistics(built(name))
-    check_family(network, LOCAL[name], painted, classifier_of, batch_of, expected_outcome, assert_equal)
+    check_family(network, LOCAL[name], Painted, classifier_of, batch_of, expected_outcome, assert_equal)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", families(TIMM))
-def test_an_edit_of_a_timm_model_costs_less_and_changes_nothing(
-    name, painted, classifier_of, batch_of, expected_outcome, assert_equal, with_statistics
-):
+def test_an_edit_of_a_timm_model_costs_less_and_changes_nothing(name):
     timm = pytest.importorskip("timm")
     torch.manual_seed(0)
     network = with_statistics(timm.create_model(name, num_classes=5)).eval()
-    check_family(network, TIMM[name], painted, classifier_of, batch_of, expected_outcome, assert_equal)
+    check_family(network, TIMM[name], Painted, classifier_of, batch_of, expected_outcome, assert_equal)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["vit", "swin_t"])
-def test_families_without_locality_are_run_in_full_and_equal(
-    name, painted, classifier_of, batch_of, expected_outcome, assert_equal
-):
+def test_families_without_locality_are_run_in_full_and_equal(name):
     classifier, batch = classifier_of(built(name)), batch_of(2, 3, 64, 64)
-    propagation = Propagation(classifier, painted([[grid_cell((3, 64, 64), unit, 2, 2)] for unit in range(3)]))
-    assert_equal(propagation(batch), expected_outcome(classifier, propagation.intervention, batch))
-    assert isinstance(propagation.engine, Incremental)
+    assert isinstance(
+        agreeing(classifier, Painted([[grid_cell((3, 64, 64), unit, 2, 2)] for unit in range(3)]), batch).engine,
+        Incremental,
+    )
 
 
 @pytest.mark.slow
@@ -137,11 +132,7 @@ def test_families_without_locality_are_run_in_full_and_equal(
         ("convnext_tiny", "features.3"),
     ],
 )
-def test_a_layer_of_a_large_model_can_be_edited(
-    name, site, painted, classifier_of, batch_of, expected_outcome, assert_equal, with_statistics
-):
+def test_a_layer_of_a_large_model_can_be_edited(name, site):
     network = with_statistics(built(name))
     classifier, batch = classifier_of(network), batch_of(2, 3, 64, 64)
-    propagation = Propagation(classifier, painted([[None], [None]], site))
-    assert_equal(propagation(batch), expected_outcome(classifier, propagation.intervention, batch))
-    assert isinstance(propagation.engine, Incremental)
+    assert isinstance(agreeing(classifier, Painted([[None], [None]], site), batch).engine, Incremental)

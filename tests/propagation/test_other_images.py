@@ -14,6 +14,8 @@ from dovision.propagation.incremental import Incremental
 from dovision.propagation.plain import Plain
 from dovision.types import Box
 
+from .conftest import Painted, agreeing, assert_equal, batch_of, classifier_of, expected_outcome
+
 GRID = [[grid_cell((1, 16, 16), unit, 4, 4)] for unit in range(16)]
 
 
@@ -38,18 +40,16 @@ class MeanBySize(nn.Module):
 
 
 @pytest.mark.parametrize("site", ["input", "0"])
-def test_images_of_another_size_get_an_engine_of_their_own(
-    site, painted, classifier_of, batch_of, expected_outcome, assert_equal
-):
+def test_images_of_another_size_get_an_engine_of_their_own(site):
     classifier = classifier_of(ready(convolutions(nn.ReLU(), end=MeanBySize())))
-    propagation = Propagation(classifier, painted(GRID, site))
+    propagation = Propagation(classifier, Painted(GRID, site))
     for side in (16, 24, 16):
         batch = batch_of(2, 1, side, side)
         assert_equal(propagation(batch), expected_outcome(classifier, propagation.intervention, batch))
         assert isinstance(propagation.engine, Incremental)
 
 
-def test_an_explainer_that_is_used_again_gives_the_map_of_each_size(classifier_of, batch_of):
+def test_an_explainer_that_is_used_again_gives_the_map_of_each_size():
     classifier, kept = classifier_of(ready(convolutions(nn.ReLU(), end=MeanBySize()))), dv.EffectMap(dv.PixelGrid(4, 4))
     for side in (16, 24):
         batch, target = batch_of(2, 1, side, side), torch.tensor([1, 2])
@@ -57,8 +57,8 @@ def test_an_explainer_that_is_used_again_gives_the_map_of_each_size(classifier_o
         assert torch.equal(kept(batch, target, classifier), new(batch, target, classifier))
 
 
-def test_a_batch_without_images_is_refused(painted, classifier_of, batch_of):
-    propagation = Propagation(classifier_of(ready(convolutions())), painted(GRID))
+def test_a_batch_without_images_is_refused():
+    propagation = Propagation(classifier_of(ready(convolutions())), Painted(GRID))
     with pytest.raises(ValueError, match=r"batch must hold at least one image, got images of shape \(0, 1, 16, 16\)"):
         propagation(batch_of(0, 1, 16, 16))
 
@@ -79,21 +79,19 @@ class Attending(nn.Module):
 
 @pytest.mark.parametrize("prepared", [False, True])
 @pytest.mark.parametrize("also_refused", [False, True])
-def test_images_in_the_same_memory_get_passes_of_their_own(
-    prepared, also_refused, painted, classifier_of, batch_of, expected_outcome, assert_equal, monkeypatch
-):
+def test_images_in_the_same_memory_get_passes_of_their_own(prepared, also_refused, monkeypatch):
     monkeypatch.setattr(engine_choice, "WORTH_IT", 0.9)
     classifier, batch = classifier_of(Attending().eval()), batch_of(1, 1, 16, 16)
     for power in (1, 2, 3):
         batch.image.copy_(torch.rand(1, 1, 16, 16) ** power)
-        propagation = Propagation(classifier, painted(GRID))
+        propagation = Propagation(classifier, Painted(GRID))
         if prepared:
             propagation.prepare(batch)
             batch.image.mul_(0.3)
         assert_equal(propagation(batch), expected_outcome(classifier, propagation.intervention, batch))
         assert isinstance(propagation.engine, Incremental)
         if also_refused:
-            refused = Propagation(classifier, painted([[Box(0, 0, 16, 15)]]))
+            refused = Propagation(classifier, Painted([[Box(0, 0, 16, 15)]]))
             refused(batch)
             assert type(refused.engine) is Plain
 
@@ -104,7 +102,7 @@ def clipped(module, inputs, output):
 
 
 @pytest.mark.parametrize("before", [False, True])
-def test_a_hook_sees_whole_maps(before, painted, classifier_of, batch_of, expected_outcome, assert_equal):
+def test_a_hook_sees_whole_maps(before):
     network = ready(convolutions(nn.ReLU()))
     shapes = []
     if before:
@@ -114,24 +112,19 @@ def test_a_hook_sees_whole_maps(before, painted, classifier_of, batch_of, expect
         network[1].register_forward_hook(lambda module, inputs, output: shapes.append(output.shape[1:]))
     classifier, batch = classifier_of(network), batch_of(2, 1, 16, 16)
     batch.image[0] *= 0.1
-    propagation = Propagation(classifier, painted(GRID))
-    assert_equal(propagation(batch), expected_outcome(classifier, propagation.intervention, batch))
-    assert isinstance(propagation.engine, Incremental)
+    assert isinstance(agreeing(classifier, Painted(GRID), batch).engine, Incremental)
     assert set(shapes) == {(4, 16, 16)}
 
 
 @pytest.mark.parametrize("mode", ["nearest", "nearest-exact"])
 @pytest.mark.parametrize("factor", [2.1, (2, 2.1), 2.0, (1, 3)])
 @pytest.mark.parametrize("recomputed", [None, True])
-def test_places_of_an_enlarged_map_are_found_as_torch_finds_them(
-    mode, factor, recomputed, painted, classifier_of, batch_of, expected_outcome, assert_equal
-):
+def test_places_of_an_enlarged_map_are_found_as_torch_finds_them(mode, factor, recomputed):
     enlarged = nn.Upsample(scale_factor=factor, mode=mode, recompute_scale_factor=recomputed)
     network = convolutions(enlarged, end=nn.Identity())
     classifier, batch = classifier_of(ready(network, side=8)), batch_of(2, 1, 8, 8)
     each = [[grid_cell((1, 8, 8), unit, 8, 8)] for unit in range(64)]
-    propagation = Propagation(classifier, painted(each))
-    assert_equal(propagation(batch), expected_outcome(classifier, propagation.intervention, batch))
+    agreeing(classifier, Painted(each), batch)
 
 
 class Shared(nn.Module):
@@ -162,14 +155,10 @@ class OfTheImage(nn.Module):
 @pytest.mark.parametrize("made", [lambda places, x: places.type_as(x), lambda places, x: x.new_ones(1, 4, 16, 16)])
 @pytest.mark.parametrize("site", ["input", "first"])
 @pytest.mark.parametrize("images", [1, 3])
-def test_so_is_one_that_no_edit_reaches(
-    site, made, images, painted, classifier_of, batch_of, expected_outcome, assert_equal
-):
+def test_so_is_one_that_no_edit_reaches(site, made, images):
     classifier, batch = classifier_of(OfTheImage(made).eval()), batch_of(images, 1, 16, 16)
     regions = GRID if site == "input" else [[grid_cell((4, 16, 16), unit, 4, 4)] for unit in range(16)]
-    propagation = Propagation(classifier, painted(regions, site))
-    assert_equal(propagation(batch), expected_outcome(classifier, propagation.intervention, batch))
-    assert isinstance(propagation.engine, Incremental)
+    assert isinstance(agreeing(classifier, Painted(regions, site), batch).engine, Incremental)
 
 
 @pytest.mark.parametrize("site", ["input", "0", "2"])
@@ -185,14 +174,10 @@ def test_so_is_one_that_no_edit_reaches(
     ids=["type_as", "to", "new_zeros", "new_ones", "new_full"],
 )
 @pytest.mark.parametrize("images", [1, 3])
-def test_a_value_that_all_images_share_is_that_of_each(
-    site, made, images, painted, classifier_of, batch_of, expected_outcome, assert_equal
-):
+def test_a_value_that_all_images_share_is_that_of_each(site, made, images):
     classifier, batch = classifier_of(ready(convolutions(Shared(made), nn.ReLU()))), batch_of(images, 1, 16, 16)
     regions = GRID if site == "input" else [[grid_cell((4, 16, 16), unit, 4, 4)] for unit in range(16)]
-    propagation = Propagation(classifier, painted(regions, site))
-    assert_equal(propagation(batch), expected_outcome(classifier, propagation.intervention, batch))
-    assert isinstance(propagation.engine, Incremental)
+    assert isinstance(agreeing(classifier, Painted(regions, site), batch).engine, Incremental)
 
 
 class EditedThroughAView(nn.Module):
@@ -241,12 +226,10 @@ class Masked(nn.Module):
     "kind",
     ["part", "method", "view of a view", "part of a split", "same memory", "sibling", "tuple", "out", "base"],
 )
-def test_an_edit_in_place_through_a_view_is_not_lost(
-    kind, masked, painted, classifier_of, batch_of, expected_outcome, caplog
-):
+def test_an_edit_in_place_through_a_view_is_not_lost(kind, masked, caplog):
     network = nn.Sequential(*convolutions(EditedThroughAView(kind)), Masked() if masked else nn.Identity())
     classifier, batch = classifier_of(ready(network)), batch_of(2, 1, 16, 16)
-    propagation = Propagation(classifier, painted(GRID))
+    propagation = Propagation(classifier, Painted(GRID))
     expected = expected_outcome(classifier, propagation.intervention, batch)
     torch.testing.assert_close(propagation(batch).treated, expected.treated, rtol=1e-5, atol=1e-5)
     assert type(propagation.engine) is Plain
@@ -254,9 +237,7 @@ def test_an_edit_in_place_through_a_view_is_not_lost(
 
 
 @pytest.mark.parametrize("halves", ["chunk", "split"])
-def test_halves_may_be_edited_in_place_where_the_whole_is_not_read(
-    halves, painted, classifier_of, batch_of, expected_outcome, assert_equal
-):
+def test_halves_may_be_edited_in_place_where_the_whole_is_not_read(halves):
     class Gated(nn.Module):
         def forward(self, x):
             one, other = x.chunk(2, 1) if halves == "chunk" else torch.split(x, 2, 1)
@@ -264,12 +245,10 @@ def test_halves_may_be_edited_in_place_where_the_whole_is_not_read(
             return torch.cat([one * other, other], 1)
 
     classifier, batch = classifier_of(ready(convolutions(Gated()))), batch_of(2, 1, 16, 16)
-    propagation = Propagation(classifier, painted(GRID))
-    assert_equal(propagation(batch), expected_outcome(classifier, propagation.intervention, batch))
-    assert isinstance(propagation.engine, Incremental)
+    assert isinstance(agreeing(classifier, Painted(GRID), batch).engine, Incremental)
 
 
-def test_a_copy_may_be_edited_in_place(painted, classifier_of, batch_of, expected_outcome, assert_equal):
+def test_a_copy_may_be_edited_in_place():
     class Copied(nn.Module):
         def forward(self, x):
             x = torch.mul(F.relu(x), 2.0, out=None)
@@ -279,9 +258,7 @@ def test_a_copy_may_be_edited_in_place(painted, classifier_of, batch_of, expecte
             return torch.cat([x[:, 2:], chosen], 1)
 
     classifier, batch = classifier_of(ready(convolutions(Copied()))), batch_of(2, 1, 16, 16)
-    propagation = Propagation(classifier, painted(GRID))
-    assert_equal(propagation(batch), expected_outcome(classifier, propagation.intervention, batch))
-    assert isinstance(propagation.engine, Incremental)
+    assert isinstance(agreeing(classifier, Painted(GRID), batch).engine, Incremental)
 
 
 @pytest.mark.parametrize(
@@ -295,9 +272,7 @@ def test_a_copy_may_be_edited_in_place(painted, classifier_of, batch_of, expecte
 )
 @pytest.mark.parametrize("site", ["input", "0", "2"])
 @pytest.mark.parametrize("images", [1, 3])
-def test_rows_may_be_named_by_their_numbers(
-    chosen, site, images, painted, classifier_of, batch_of, expected_outcome, assert_equal
-):
+def test_rows_may_be_named_by_their_numbers(chosen, site, images):
     class Numbered(nn.Module):
         def forward(self, x):
             tokens = x.flatten(2).transpose(1, 2)
@@ -306,23 +281,22 @@ def test_rows_may_be_named_by_their_numbers(
     classifier = classifier_of(ready(convolutions(nn.ReLU(), end=Numbered())))
     batch = batch_of(images, 1, 16, 16)
     regions = GRID if site == "input" else [[grid_cell((4, 16, 16), unit, 4, 4)] for unit in range(16)]
-    propagation = Propagation(classifier, painted(regions, site))
-    assert_equal(propagation(batch), expected_outcome(classifier, propagation.intervention, batch))
+    agreeing(classifier, Painted(regions, site), batch)
 
 
 @pytest.mark.parametrize("huge", [-1e4, 1e4, -1e30, -torch.inf])
-def test_a_huge_logit_does_not_hide_wrong_ones(huge, painted, classifier_of, batch_of, monkeypatch):
+def test_a_huge_logit_does_not_hide_wrong_ones(huge, monkeypatch):
     class Saturated(nn.Module):
         def forward(self, x):
             return torch.cat([x[:, :4], torch.full_like(x[:, 4:], huge)], 1)
 
     network = nn.Sequential(*convolutions(nn.ReLU()), Saturated())
     classifier, batch = classifier_of(ready(network)), batch_of(1, 1, 16, 16)
-    assert isinstance(Propagation(classifier, painted(GRID)).prepare(batch), Incremental)
+    assert isinstance(Propagation(classifier, Painted(GRID)).prepare(batch), Incremental)
     run = Incremental.run
     monkeypatch.setattr(Incremental, "run", lambda *arguments: run(*arguments) + 1e-2)
     engine_choice.forget_choices(classifier)
-    assert type(Propagation(classifier, painted(GRID)).prepare(batch)) is Plain
+    assert type(Propagation(classifier, Painted(GRID)).prepare(batch)) is Plain
 
 
 class Recurrent(nn.Module):
@@ -366,36 +340,31 @@ class Aliased(nn.Module):
 
 
 @pytest.mark.parametrize("kind", ["assignment", "power", "rest", "same device", "by name", "flat"])
-def test_an_edit_that_the_image_tried_does_not_show_is_made(
-    kind, painted, classifier_of, batch_of, expected_outcome, assert_equal
-):
+def test_an_edit_that_the_image_tried_does_not_show_is_made(kind):
     classifier, batch = classifier_of(ready(convolutions(Aliased(kind)))), batch_of(2, 1, 16, 16)
     batch.image[0] *= 0.01
-    propagation = Propagation(classifier, painted(GRID))
-    assert_equal(propagation(batch), expected_outcome(classifier, propagation.intervention, batch))
+    propagation = agreeing(classifier, Painted(GRID), batch)
     assert isinstance(propagation.engine, Incremental) == (kind in ("assignment", "power", "rest"))
 
 
-def test_so_is_one_of_the_state_of_an_lstm(painted, classifier_of, batch_of, expected_outcome, assert_equal):
+def test_so_is_one_of_the_state_of_an_lstm():
     classifier, batch = classifier_of(nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), Recurrent())), batch_of(2, 1, 16, 16)
     batch.image[0] *= 0.01
-    propagation = Propagation(classifier, painted(GRID))
+    propagation = Propagation(classifier, Painted(GRID))
     with torch.no_grad():
         assert_equal(propagation(batch), expected_outcome(classifier, propagation.intervention, batch))
 
 
-def test_under_autocast_too(painted, classifier_of, batch_of, expected_outcome):
+def test_under_autocast_too():
     classifier, batch = classifier_of(ready(convolutions(EditedThroughAView("part")))), batch_of(2, 1, 16, 16)
-    propagation = Propagation(classifier, painted(GRID))
+    propagation = Propagation(classifier, Painted(GRID))
     with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
         got, expected = propagation(batch), expected_outcome(classifier, propagation.intervention, batch)
     torch.testing.assert_close(got.treated, expected.treated, rtol=0.02, atol=0.02)
     assert type(propagation.engine) is Plain
 
 
-def test_an_edit_of_a_value_that_follows_from_sizes_is_made(
-    painted, classifier_of, batch_of, expected_outcome, assert_equal
-):
+def test_an_edit_of_a_value_that_follows_from_sizes_is_made():
     class Queried(nn.Module):
         def __init__(self):
             super().__init__()
@@ -406,6 +375,4 @@ def test_an_edit_of_a_value_that_follows_from_sizes_is_made(
 
     classifier, batch = classifier_of(ready(convolutions(Queried()))), batch_of(2, 1, 16, 16)
     regions = [[grid_cell((4, 16, 16), unit, 4, 4)] for unit in range(16)]
-    propagation = Propagation(classifier, painted(regions, "1.query"))
-    assert_equal(propagation(batch), expected_outcome(classifier, propagation.intervention, batch))
-    assert isinstance(propagation.engine, Incremental)
+    assert isinstance(agreeing(classifier, Painted(regions, "1.query"), batch).engine, Incremental)

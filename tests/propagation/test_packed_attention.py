@@ -18,6 +18,8 @@ from dovision.propagation.kernels.passes import pack_attention, pack_linear
 from dovision.propagation.operations import Operations
 from dovision.propagation.tracing import trace
 
+from .conftest import assert_equal, batch_of, classifier_of, expected_outcome
+
 pytestmark = pytest.mark.skipif(not can_pack(), reason="torch has no such kernel here")
 
 
@@ -203,7 +205,7 @@ def with_weights(network):
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_attention_is_packed_where_it_may_be(name, classifier_of, batch_of):
+def test_attention_is_packed_where_it_may_be(name):
     network, expected = NETWORKS[name]
     classifier, image = classifier_of(with_weights(network)), batch_of(2, 3, 56, 56).image
     graph = pack_attention(compute_constants(trace(classifier, None, image)))
@@ -218,7 +220,7 @@ def test_attention_is_packed_where_it_may_be(name, classifier_of, batch_of):
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_edits_are_as_in_whole_passes(name, classifier_of, batch_of, expected_outcome, assert_equal):
+def test_edits_are_as_in_whole_passes(name):
     classifier, batch = classifier_of(with_weights(NETWORKS[name][0])), batch_of(2, 3, 56, 56)
     propagation = Propagation(classifier, PixelGrid(4, 4))
     outcome = propagation(batch)
@@ -228,13 +230,13 @@ def test_edits_are_as_in_whole_passes(name, classifier_of, batch_of, expected_ou
         assert torch.equal(Propagation(classifier, PixelGrid(4, 4), chunk)(batch).treated, outcome.treated)
 
 
-def test_a_bias_that_follows_from_the_images_is_left_to_torchvision(classifier_of, batch_of):
+def test_a_bias_that_follows_from_the_images_is_left_to_torchvision():
     classifier, image = classifier_of(with_weights(Windows(with_a_bias_of_the_image))), batch_of(2, 3, 56, 56).image
     graph = pack_attention(compute_constants(trace(classifier, None, image)))
     assert not any(isinstance(step.function, PackedAttention) for step in graph.steps)
 
 
-def test_attention_of_what_is_no_image_a_row_is_not_taken_for_it(classifier_of, batch_of):
+def test_attention_of_what_is_no_image_a_row_is_not_taken_for_it():
     """Windows of an image on the batch axis: what attends to each other there is a window, not an image."""
 
     def of_windows(self, x):
@@ -248,7 +250,7 @@ def test_attention_of_what_is_no_image_a_row_is_not_taken_for_it(classifier_of, 
 
 
 @pytest.mark.parametrize("name", ["vit", "swin"])
-def test_operations_are_counted_as_those_of_the_classifier(name, classifier_of, batch_of):
+def test_operations_are_counted_as_those_of_the_classifier(name):
     classifier, image = classifier_of(with_weights(NETWORKS[name][0])), batch_of(2, 3, 56, 56).image
     engine = Incremental(pack_linear(pack_attention(compute_constants(trace(classifier, None, image)))), True)
     with torch.no_grad(), Operations() as whole:

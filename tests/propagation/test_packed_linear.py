@@ -15,6 +15,8 @@ from dovision.propagation.kernels import packed_linear
 from dovision.propagation.kernels.packed_linear import PackedConvolution, PackedLinear, can_pack
 from dovision.propagation.operations import Operations
 
+from .conftest import assert_equal, batch_of, classifier_of, expected_outcome
+
 pytestmark = pytest.mark.skipif(not can_pack(), reason="torch has no such kernel here")
 
 
@@ -69,7 +71,7 @@ def hooked(activation):
     ],
     ids=["gelu", "relu", "tanh gelu", "hooked", "tanh"],
 )
-def test_edits_are_as_in_whole_passes(activation, joined, classifier_of, batch_of, expected_outcome, assert_equal):
+def test_edits_are_as_in_whole_passes(activation, joined):
     torch.manual_seed(0)
     network = nn.Sequential(
         nn.Conv2d(3, 16, 4, stride=4), Block(activation), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 5)
@@ -97,9 +99,7 @@ def test_edits_are_as_in_whole_passes(activation, joined, classifier_of, batch_o
     ],
     ids=["silu", "hardswish, same", "gelu, valid", "relu", "stride", "padding", "groups"],
 )
-def test_pointwise_convolutions_are_linear_layers(
-    activation, settings, joined, classifier_of, batch_of, expected_outcome, assert_equal
-):
+def test_pointwise_convolutions_are_linear_layers(activation, settings, joined):
     torch.manual_seed(0)
     network = nn.Sequential(
         nn.Conv2d(3, 16, 4, stride=4),
@@ -207,7 +207,7 @@ class ByNorm(nn.Module):
         return x / x.norm(dim=1, keepdim=True)
 
 
-def test_what_is_no_number_stays_so_behind_an_activation(classifier_of, batch_of):
+def test_what_is_no_number_stays_so_behind_an_activation():
     torch.manual_seed(0)
     network = nn.Sequential(
         nn.Conv2d(1, 8, 3, padding=1, bias=False), ByNorm(), nn.Linear(8 * 256, 32), nn.ReLU(), nn.Linear(32, 5)
@@ -223,9 +223,7 @@ def test_what_is_no_number_stays_so_behind_an_activation(classifier_of, batch_of
 @pytest.mark.parametrize(
     "bias", [torch.randn(128)[::2], torch.randn(1).expand(64), torch.randn(1)], ids=["strided", "expanded", "of one"]
 )
-def test_a_bias_of_another_form_is_added_as_torch_adds_it(
-    bias, classifier_of, batch_of, expected_outcome, assert_equal
-):
+def test_a_bias_of_another_form_is_added_as_torch_adds_it(bias):
     class Linear(nn.Module):
         def __init__(self):
             super().__init__()

@@ -16,6 +16,8 @@ from dovision.propagation.incremental import Incremental
 from dovision.propagation.plain import Plain
 from dovision.types import INPUT, Box
 
+from .conftest import Painted, agreeing, assert_equal, batch_of, classifier_of, expected_outcome, with_statistics
+
 GRID = [[grid_cell((1, 16, 16), unit, 4, 4)] for unit in range(16)]
 
 
@@ -56,81 +58,75 @@ class LooksAtValues(nn.Module):
 
 @pytest.mark.parametrize("chunk", ["auto", 1, 7, 16, 1000])
 @pytest.mark.parametrize("count", [1, 3])
-def test_the_outcome_does_not_depend_on_chunk_or_batch(
-    chunk, count, painted, classifier_of, batch_of, expected_outcome, assert_equal, with_statistics
-):
+def test_the_outcome_does_not_depend_on_chunk_or_batch(chunk, count):
     classifier, batch = classifier_of(with_statistics(small_network())), batch_of(count, 1, 16, 16)
-    propagation = Propagation(classifier, painted(GRID), chunk)
+    propagation = Propagation(classifier, Painted(GRID), chunk)
     expected = expected_outcome(classifier, propagation.intervention, batch)
     assert_equal(propagation(batch), expected)
     assert_equal(propagation(batch), expected)  # the second call reuses the engine of the first
 
 
 @pytest.mark.parametrize("site", ["0", "1", "2", "3", "4"])
-def test_each_layer_can_be_edited_in_a_region(
-    site, painted, classifier_of, batch_of, expected_outcome, assert_equal, with_statistics
-):
+def test_each_layer_can_be_edited_in_a_region(site):
     classifier, batch = classifier_of(with_statistics(small_network())), batch_of(2, 1, 16, 16)
-    propagation = Propagation(classifier, painted([[Box(0, 2, 3, 4)], [Box(5, 5, 8, 8)], [None]], site))
-    assert_equal(propagation(batch), expected_outcome(classifier, propagation.intervention, batch))
-    assert isinstance(propagation.engine, Incremental)
+    assert isinstance(
+        agreeing(classifier, Painted([[Box(0, 2, 3, 4)], [Box(5, 5, 8, 8)], [None]], site), batch).engine, Incremental
+    )
 
 
-def test_a_region_of_almost_all_of_a_layer_is_edited(
-    painted, classifier_of, batch_of, expected_outcome, assert_equal, with_statistics
-):
+def test_a_region_of_almost_all_of_a_layer_is_edited():
     classifier, batch = classifier_of(with_statistics(small_network())), batch_of(2, 1, 16, 16)
     for name in ("0", "1", "2"):
-        propagation = Propagation(classifier, painted([[Box(0, 0, 1, 1)], [Box(1, 0, 16, 15)]], name))
-        assert_equal(propagation(batch), expected_outcome(classifier, propagation.intervention, batch))
-        assert isinstance(propagation.engine, Incremental)
+        assert isinstance(
+            agreeing(classifier, Painted([[Box(0, 0, 1, 1)], [Box(1, 0, 16, 15)]], name), batch).engine, Incremental
+        )
 
 
-def test_an_empty_region_leaves_the_control(painted, classifier_of, batch_of):
+def test_an_empty_region_leaves_the_control():
     regions = [[Box(0, 0, 4, 4), Box(0, 0, 0, 0)], [Box(3, 3, 3, 9), Box(2, 2, 6, 6)]]
-    outcome = Propagation(classifier_of(small_network()), painted(regions))(batch_of(2, 1, 16, 16))
+    outcome = Propagation(classifier_of(small_network()), Painted(regions))(batch_of(2, 1, 16, 16))
     assert torch.equal(outcome.treated[1, 0], outcome.control[1])
     assert torch.equal(outcome.treated[0, 1], outcome.control[0])
     assert not torch.equal(outcome.treated[0, 0], outcome.control[0])
 
 
-def test_nothing_to_do_gives_the_control(painted, classifier_of, batch_of):
+def test_nothing_to_do_gives_the_control():
     classifier, batch = classifier_of(small_network()), batch_of(2, 1, 16, 16)
-    outcome = Propagation(classifier, painted([[Box(0, 0, 0, 0)]]))(batch)
+    outcome = Propagation(classifier, Painted([[Box(0, 0, 0, 0)]]))(batch)
     assert torch.equal(outcome.treated[:, 0], outcome.control)
     assert torch.allclose(outcome.control, classifier(batch.image), atol=1e-6)
 
 
-def test_layers_before_the_site_run_once_for_all_units(painted, classifier_of, batch_of):
+def test_layers_before_the_site_run_once_for_all_units():
     network = small_network()
     network[3] = nn.Sequential(Counting(), network[3])
-    propagation = Propagation(classifier_of(network), painted([[None]] * 16, "4"))
+    propagation = Propagation(classifier_of(network), Painted([[None]] * 16, "4"))
     propagation(batch_of(3, 1, 16, 16))
     before = network[3][0].images
     propagation(batch_of(3, 1, 16, 16))
     assert network[3][0].images == before + 3
 
 
-def test_do_is_called_once_for_the_samples_that_share_a_region(painted, classifier_of, batch_of):
-    propagation = Propagation(classifier_of(small_network()), painted(GRID), chunk=1000)
+def test_do_is_called_once_for_the_samples_that_share_a_region():
+    propagation = Propagation(classifier_of(small_network()), Painted(GRID), chunk=1000)
     propagation(batch_of(8, 1, 16, 16))
     before = propagation.intervention.calls
     propagation(batch_of(8, 1, 16, 16))
     assert propagation.intervention.calls == before + len(GRID)
 
 
-def test_progress_counts_every_forward_pass(painted, classifier_of, batch_of):
+def test_progress_counts_every_forward_pass():
     passes: list[int] = []
-    Propagation(classifier_of(small_network()), painted(GRID), chunk=5)(batch_of(2, 1, 16, 16), passes.append)
+    Propagation(classifier_of(small_network()), Painted(GRID), chunk=5)(batch_of(2, 1, 16, 16), passes.append)
     assert sum(passes) == 2 + 2 * len(GRID)
 
 
 @pytest.mark.parametrize("traced", [True, False])
 @pytest.mark.parametrize("regions", [GRID, [[None]] * 3])
-def test_edits_that_change_no_bit_take_no_pass(traced, regions, painted, classifier_of, batch_of):
+def test_edits_that_change_no_bit_take_no_pass(traced, regions):
     """Unit 0 as it is on all images, the others on every second one; in regions and as a whole."""
 
-    class Partly(painted):
+    class Partly(Painted):
         def do(self, value, unit, context):
             new = super().do(value, unit, context)
             region = self.region(tuple(value.shape[1:]), unit, 0)
@@ -141,7 +137,7 @@ def test_edits_that_change_no_bit_take_no_pass(traced, regions, painted, classif
     network = small_network() if traced else nn.Sequential(LooksAtValues(), *small_network())
     classifier, batch, passes = classifier_of(network), batch_of(5, 1, 16, 16), []
     outcome = Propagation(classifier, Partly(regions), chunk=7)(batch, passes.append)
-    plain = Propagation(classifier, painted(regions), chunk=7)(
+    plain = Propagation(classifier, Painted(regions), chunk=7)(
         batch
     )  # but for what is drawn alike, all edits change something
     assert outcome.skipped == 5 + 3 * (len(regions) - 1)
@@ -171,7 +167,7 @@ class Sourced(Intervention):
 
 
 @pytest.mark.parametrize("site", [INPUT, "2", "7"])
-def test_the_sites_value_of_source_images_gives_their_logits(site, classifier_of, batch_of):
+def test_the_sites_value_of_source_images_gives_their_logits(site):
     classifier, batch = classifier_of(small_network()), batch_of(3, 1, 16, 16)
     images, passes = torch.rand(3, 1, 16, 16), []
     outcome = Propagation(classifier, Sourced(site, sources=images))(batch, passes.append)
@@ -179,7 +175,7 @@ def test_the_sites_value_of_source_images_gives_their_logits(site, classifier_of
     torch.testing.assert_close(outcome.treated[:, 0], classifier(images).detach(), rtol=0, atol=1e-6)
 
 
-def test_the_reference_is_the_mean_of_the_sites_value_and_is_found_once(classifier_of, batch_of):
+def test_the_reference_is_the_mean_of_the_sites_value_and_is_found_once():
     network = small_network()
     classifier, batch = classifier_of(network), batch_of(2, 1, 16, 16)
     images, passes = torch.rand(35, 1, 16, 16), []
@@ -199,43 +195,39 @@ def test_the_reference_is_the_mean_of_the_sites_value_and_is_found_once(classifi
         ({"references": torch.rand(0, 1, 16, 16)}, r"references must be images of the shape"),
     ],
 )
-def test_sources_and_references_of_other_shapes_are_refused(wrong, message, classifier_of, batch_of):
+def test_sources_and_references_of_other_shapes_are_refused(wrong, message):
     with pytest.raises(ValueError, match=message):
         Propagation(classifier_of(small_network()), Sourced(INPUT, **wrong))(batch_of(3, 1, 16, 16))
 
 
-def test_the_classifier_is_left_as_it_was(painted, classifier_of, batch_of, with_statistics):
+def test_the_classifier_is_left_as_it_was():
     classifier = classifier_of(with_statistics(small_network())).train()
     classifier.network[1].eval()
     state = {name: value.clone() for name, value in classifier.state_dict().items()}
     modes = [module.training for module in classifier.modules()]
     attributes = set(vars(classifier))
-    Propagation(classifier, painted(GRID))(batch_of(2, 1, 16, 16))
+    Propagation(classifier, Painted(GRID))(batch_of(2, 1, 16, 16))
     assert all(torch.equal(value, state[name]) for name, value in classifier.state_dict().items())
     assert modes == [module.training for module in classifier.modules()]
     assert attributes == set(vars(classifier))
     assert not any(module._forward_hooks for module in classifier.modules())
 
 
-def test_a_network_in_train_mode_gives_the_outcome_of_eval_mode(
-    painted, classifier_of, batch_of, expected_outcome, assert_equal, with_statistics
-):
+def test_a_network_in_train_mode_gives_the_outcome_of_eval_mode():
     network = nn.Sequential(*with_statistics(small_network())[:6], nn.Dropout(0.5), *small_network()[6:])
     classifier, batch = classifier_of(network), batch_of(2, 1, 16, 16)
-    propagation = Propagation(classifier, painted(GRID))
+    propagation = Propagation(classifier, Painted(GRID))
     expected = expected_outcome(classifier, propagation.intervention, batch)
     classifier.train()
     assert_equal(propagation(batch), expected)
 
 
 @pytest.mark.parametrize("site", [INPUT, "0", "5"])
-def test_a_model_that_cannot_be_traced_is_run_in_full_and_said_once(
-    site, painted, classifier_of, batch_of, expected_outcome, assert_equal, with_statistics, caplog
-):
+def test_a_model_that_cannot_be_traced_is_run_in_full_and_said_once(site, caplog):
     network = with_statistics(small_network())
     network[3] = nn.Sequential(network[3], LooksAtValues())
     classifier, batch = classifier_of(network), batch_of(2, 1, 16, 16)
-    propagation = Propagation(classifier, painted([[Box(1, 1, 4, 5)], [None]], site), chunk=3)
+    propagation = Propagation(classifier, Painted([[Box(1, 1, 4, 5)], [None]], site), chunk=3)
     with caplog.at_level(logging.WARNING, "dovision.propagation"):
         outcomes = [propagation(batch) for _ in range(3)]
     assert_equal(outcomes[-1], expected_outcome(classifier, propagation.intervention, batch))
@@ -243,22 +235,18 @@ def test_a_model_that_cannot_be_traced_is_run_in_full_and_said_once(
     assert len([r for r in caplog.records if "in full for every edit" in r.message]) == 1
 
 
-def test_a_site_inside_a_module_that_is_one_step_is_found_by_a_hook(
-    painted, classifier_of, batch_of, expected_outcome, assert_equal
-):
+def test_a_site_inside_a_module_that_is_one_step_is_found_by_a_hook():
     torch.manual_seed(0)
     layer = nn.TransformerEncoderLayer(16, 2, 8, batch_first=True)
     network = nn.Sequential(nn.Flatten(2), layer, nn.Flatten(), nn.Linear(16 * 16, 5)).eval()
     classifier, batch = classifier_of(network), batch_of(2, 16, 4, 4)
-    propagation = Propagation(classifier, painted([[None]], "1.linear1"))
+    propagation = Propagation(classifier, Painted([[None]], "1.linear1"))
     with torch.enable_grad():  # the fused path of the layer would skip its parts
         assert_equal(propagation(batch), expected_outcome(classifier, propagation.intervention, batch))
     assert isinstance(propagation.engine, Plain)
 
 
-def test_an_activation_in_place_is_seen_by_later_readers_of_its_operand(
-    painted, classifier_of, batch_of, expected_outcome, assert_equal
-):
+def test_an_activation_in_place_is_seen_by_later_readers_of_its_operand():
     class Aliased(nn.Module):
         def forward(self, x):
             y = F.relu(x, inplace=True)
@@ -267,25 +255,19 @@ def test_an_activation_in_place_is_seen_by_later_readers_of_its_operand(
     torch.manual_seed(0)
     network = nn.Sequential(nn.Conv2d(1, 3, 3), Aliased(), nn.Flatten(), nn.Linear(3 * 36, 5)).eval()
     classifier, batch = classifier_of(network), batch_of(1, 1, 8, 8)
-    propagation = Propagation(classifier, painted([[Box(2, 2, 4, 4)], [Box(0, 0, 8, 3)]]))
-    assert_equal(propagation(batch), expected_outcome(classifier, propagation.intervention, batch))
+    agreeing(classifier, Painted([[Box(2, 2, 4, 4)], [Box(0, 0, 8, 3)]]), batch)
 
 
-def test_batch_norm_that_cannot_be_folded_accurately_is_not_folded(
-    painted, classifier_of, batch_of, expected_outcome, assert_equal
-):
+def test_batch_norm_that_cannot_be_folded_accurately_is_not_folded():
     network = small_network()
     network[0] = nn.Conv2d(1, 4, 5, padding=2)  # for which torch takes one kernel, however many images there are
     network[1].running_mean.fill_(3e4)  # folded, the convolution's bias would swallow its result
     network[0].bias.data.fill_(3e4)
     classifier, batch = classifier_of(network), batch_of(1, 1, 16, 16)
-    propagation = Propagation(classifier, painted(GRID))
-    assert_equal(propagation(batch), expected_outcome(classifier, propagation.intervention, batch))
+    agreeing(classifier, Painted(GRID), batch)
 
 
-def test_out_of_memory_halves_the_chunk_and_says_so(
-    painted, classifier_of, batch_of, expected_outcome, assert_equal, caplog, monkeypatch
-):
+def test_out_of_memory_halves_the_chunk_and_says_so(caplog, monkeypatch):
     run = Incremental.run
 
     def small_memory(engine, clean, pairs, value, context):
@@ -295,7 +277,7 @@ def test_out_of_memory_halves_the_chunk_and_says_so(
 
     monkeypatch.setattr(Incremental, "run", small_memory)
     classifier, batch = classifier_of(small_network()), batch_of(2, 1, 16, 16)
-    propagation = Propagation(classifier, painted(GRID))
+    propagation = Propagation(classifier, Painted(GRID))
     with caplog.at_level(logging.WARNING, "dovision.propagation"):
         outcome = propagation(batch)
     assert_equal(outcome, expected_outcome(classifier, propagation.intervention, batch))
@@ -304,38 +286,38 @@ def test_out_of_memory_halves_the_chunk_and_says_so(
 
 
 @pytest.mark.parametrize("chunk", ["auto", 8])
-def test_a_chunk_that_was_halved_stays_so(chunk, painted, classifier_of, batch_of):
-    propagation = Propagation(classifier_of(small_network()), painted(GRID), chunk)
+def test_a_chunk_that_was_halved_stays_so(chunk):
+    propagation = Propagation(classifier_of(small_network()), Painted(GRID), chunk)
     propagation.allowance.limit = 2  # as taken up from a run that was stopped
     sizes = []
     propagation(batch_of(2, 1, 16, 16), sizes.append)
     assert max(sizes) == 2
 
 
-def test_the_outcome_does_not_depend_on_the_memory_that_is_free(painted, classifier_of, batch_of, monkeypatch):
+def test_the_outcome_does_not_depend_on_the_memory_that_is_free(monkeypatch):
     """Windows and rows of a pass, and so the last bits, follow from its size."""
     sizes = []
     for pages in (10**9, 40):
         monkeypatch.setattr("os.sysconf", lambda name, pages=pages: pages if name == "SC_AVPHYS_PAGES" else 4096)
         sizes.append([])
-        Propagation(classifier_of(small_network()), painted(GRID * 9))(batch_of(6, 1, 16, 16), sizes[-1].append)
+        Propagation(classifier_of(small_network()), Painted(GRID * 9))(batch_of(6, 1, 16, 16), sizes[-1].append)
     assert sizes[0] == sizes[1]
     assert max(sizes[0]) > 16  # that of the first pass, before anything was measured
 
 
-def test_other_errors_are_not_taken_for_a_lack_of_memory(painted, classifier_of, batch_of, monkeypatch):
+def test_other_errors_are_not_taken_for_a_lack_of_memory(monkeypatch):
     def broken(*args):
         raise RuntimeError("something else")
 
-    propagation = Propagation(classifier_of(small_network()), painted(GRID))
+    propagation = Propagation(classifier_of(small_network()), Painted(GRID))
     propagation(batch_of(1, 1, 16, 16))
     monkeypatch.setattr(Incremental, "run", broken)
     with pytest.raises(RuntimeError, match="something else"):
         propagation(batch_of(1, 1, 16, 16))
 
 
-def test_a_region_outside_the_value_is_refused(painted, classifier_of, batch_of):
-    propagation = Propagation(classifier_of(small_network()), painted([[Box(10, 0, 17, 4)]]))
+def test_a_region_outside_the_value_is_refused():
+    propagation = Propagation(classifier_of(small_network()), Painted([[Box(10, 0, 17, 4)]]))
     with pytest.raises(
         ValueError,
         match=r"region\(\) of unit 'u0' must be None or a Box of whole numbers inside the 16 x 16 value",
@@ -343,21 +325,21 @@ def test_a_region_outside_the_value_is_refused(painted, classifier_of, batch_of)
         propagation(batch_of(1, 1, 16, 16))
 
 
-def test_an_unknown_site_names_the_nearest_ones(painted, classifier_of):
+def test_an_unknown_site_names_the_nearest_ones():
     network = nn.Sequential()
     network.add_module("features", nn.Conv2d(1, 1, 1))
     with pytest.raises(ValueError, match=r"no site 'featurs'. Did you mean features"):
-        Propagation(classifier_of(network), painted(GRID, "featurs"))
+        Propagation(classifier_of(network), Painted(GRID, "featurs"))
 
 
-def test_a_site_that_runs_twice_is_refused(painted, classifier_of, batch_of):
+def test_a_site_that_runs_twice_is_refused():
     network = small_network()
     network[5] = network[2]
     with pytest.raises(ValueError, match="must run once in a forward pass, got 2 runs"):
-        Propagation(classifier_of(network), painted([[None]], "2"))(batch_of(1, 1, 16, 16))
+        Propagation(classifier_of(network), Painted([[None]], "2"))(batch_of(1, 1, 16, 16))
 
 
-def test_a_site_with_several_outputs_is_refused(painted, classifier_of, batch_of):
+def test_a_site_with_several_outputs_is_refused():
     class Two(nn.Module):
         def forward(self, x):
             return x, x
@@ -368,17 +350,17 @@ def test_a_site_with_several_outputs_is_refused(painted, classifier_of, batch_of
 
     network = nn.Sequential(Two(), First(), *small_network())
     with pytest.raises(ValueError, match="must be one tensor with the images on its first axis, got tuple"):
-        Propagation(classifier_of(network), painted([[None]], "0"))(batch_of(1, 1, 16, 16))
+        Propagation(classifier_of(network), Painted([[None]], "0"))(batch_of(1, 1, 16, 16))
 
 
-def test_batch_norm_without_running_statistics_is_refused(painted, classifier_of):
+def test_batch_norm_without_running_statistics_is_refused():
     network = small_network()
     network[1] = nn.BatchNorm2d(4, track_running_stats=False)
     with pytest.raises(ValueError, match=r"must not depend on the other images .* '1' keeps no running statistics"):
-        Propagation(classifier_of(network), painted(GRID))
+        Propagation(classifier_of(network), Painted(GRID))
 
 
-def test_any_other_dependence_on_the_batch_is_refused(painted, classifier_of, batch_of):
+def test_any_other_dependence_on_the_batch_is_refused():
     class Centred(nn.Module):
         def forward(self, x):
             return x - x.mean(0, keepdim=True)
@@ -387,11 +369,11 @@ def test_any_other_dependence_on_the_batch_is_refused(painted, classifier_of, ba
     with pytest.raises(
         ValueError, match="must not depend on the other images of its batch, but it does, by .* in a logit"
     ):
-        Propagation(classifier_of(network), painted(GRID))(batch_of(1, 1, 16, 16))
+        Propagation(classifier_of(network), Painted(GRID))(batch_of(1, 1, 16, 16))
 
 
-def test_do_of_a_wrong_shape_is_refused(painted, classifier_of, batch_of):
-    class Wrong(painted):
+def test_do_of_a_wrong_shape_is_refused():
+    class Wrong(Painted):
         def do(self, value, unit, context):
             return value
 
@@ -400,17 +382,17 @@ def test_do_of_a_wrong_shape_is_refused(painted, classifier_of, batch_of):
 
 
 @pytest.mark.parametrize("chunk", [0, -1, 2.5, "all"])
-def test_a_chunk_is_auto_or_a_whole_number(chunk, painted, classifier_of):
+def test_a_chunk_is_auto_or_a_whole_number(chunk):
     with pytest.raises(ValueError, match="chunk must be a whole number of at least 1"):
-        Propagation(classifier_of(small_network()), painted(GRID), chunk)
+        Propagation(classifier_of(small_network()), Painted(GRID), chunk)
 
 
-def test_under_autocast_the_outcome_is_that_of_autocast(painted, classifier_of, batch_of, expected_outcome):
+def test_under_autocast_the_outcome_is_that_of_autocast():
     network = small_network()
     network.insert(4, nn.AvgPool2d(3, stride=1, padding=1, count_include_pad=False))
     classifier, batch = classifier_of(network), batch_of(2, 1, 16, 16)
     with torch.autocast("cpu", torch.bfloat16):
-        propagation = Propagation(classifier, painted(GRID))
+        propagation = Propagation(classifier, Painted(GRID))
         outcome = propagation(batch)
         expected = expected_outcome(classifier, propagation.intervention, batch)
     assert outcome.treated.dtype == expected.treated.dtype == torch.bfloat16
@@ -418,20 +400,16 @@ def test_under_autocast_the_outcome_is_that_of_autocast(painted, classifier_of, 
     assert isinstance(propagation.engine, Incremental)
 
 
-def test_a_region_of_a_value_that_is_no_map_is_edited_in_full(
-    painted, classifier_of, batch_of, expected_outcome, assert_equal
-):
+def test_a_region_of_a_value_that_is_no_map_is_edited_in_full():
     torch.manual_seed(0)
     network = nn.Sequential(nn.Flatten(2), nn.Linear(16, 8), nn.ReLU(), nn.Flatten(), nn.Linear(32, 5)).eval()
     classifier, batch = classifier_of(network), batch_of(2, 4, 4, 4)
-    propagation = Propagation(classifier, painted([[Box(0, 1, 2, 3)], [Box(1, 0, 4, 8)]] * 3, "1"), chunk=2)
+    propagation = Propagation(classifier, Painted([[Box(0, 1, 2, 3)], [Box(1, 0, 4, 8)]] * 3, "1"), chunk=2)
     assert_equal(propagation(batch), expected_outcome(classifier, propagation.intervention, batch))
     assert isinstance(propagation.engine, Incremental)
 
 
-def test_reshaping_by_the_size_of_the_batch_follows_the_chunk(
-    painted, classifier_of, batch_of, expected_outcome, assert_equal
-):
+def test_reshaping_by_the_size_of_the_batch_follows_the_chunk():
     class Reshaped(nn.Module):
         def __init__(self):
             super().__init__()
@@ -448,7 +426,7 @@ def test_reshaping_by_the_size_of_the_batch_follows_the_chunk(
     torch.manual_seed(0)
     classifier, batch = classifier_of(Reshaped().eval()), batch_of(2, 1, 8, 8)
     for site, regions in (("input", [[Box(2, 2, 4, 4)]] * 5), ("body", [[None]] * 5)):
-        propagation = Propagation(classifier, painted(regions, site), chunk=3)
+        propagation = Propagation(classifier, Painted(regions, site), chunk=3)
         assert_equal(propagation(batch), expected_outcome(classifier, propagation.intervention, batch))
         assert isinstance(propagation.engine, Incremental)
 
@@ -462,7 +440,7 @@ def test_reshaping_by_the_size_of_the_batch_follows_the_chunk(
         (lambda x: x.permute(dims=(0, 2, 3, 1)).permute(0, 3, 1, 2), False),
     ],
 )
-def test_operands_may_be_given_by_name(body, local, painted, classifier_of, batch_of, expected_outcome, assert_equal):
+def test_operands_may_be_given_by_name(body, local):
     class Named(nn.Module):
         def __init__(self):
             super().__init__()
@@ -474,15 +452,14 @@ def test_operands_may_be_given_by_name(body, local, painted, classifier_of, batc
 
     torch.manual_seed(0)
     classifier, batch = classifier_of(Named().eval()), batch_of(2, 1, 16, 16)
-    propagation = Propagation(classifier, painted(GRID))
-    assert_equal(propagation(batch), expected_outcome(classifier, propagation.intervention, batch))
+    propagation = agreeing(classifier, Painted(GRID), batch)
     engine = propagation.engine
     assert isinstance(engine, Incremental)
     in_full = [step.name for step in engine.edited_steps if engine.rules[step] is None]
     assert len(in_full) == (1 if local else 2)  # the mean over places is
 
 
-def test_a_network_of_nans_gives_nans(painted, classifier_of, batch_of):
+def test_a_network_of_nans_gives_nans():
     network = small_network()
     network[-1].bias.data.fill_(torch.nan)
-    assert Propagation(classifier_of(network), painted(GRID))(batch_of(1, 1, 16, 16)).treated.isnan().all()
+    assert Propagation(classifier_of(network), Painted(GRID))(batch_of(1, 1, 16, 16)).treated.isnan().all()

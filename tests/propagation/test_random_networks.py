@@ -14,6 +14,8 @@ from dovision.propagation import Propagation
 from dovision.propagation.incremental import Incremental
 from dovision.types import Box
 
+from .conftest import Painted, assert_equal, batch_of, classifier_of, expected_outcome, with_statistics
+
 sizes = st.integers(1, 3)
 
 
@@ -140,9 +142,7 @@ def works(network: nn.Module, image: Tensor) -> bool:
 @settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 @pytest.mark.slow
-def test_every_outcome_equals_the_plain_forward_pass(
-    data, painted, classifier_of, batch_of, expected_outcome, assert_equal, with_statistics
-):
+def test_every_outcome_equals_the_plain_forward_pass(data):
     network = with_statistics(data.draw(networks())).eval()
     height, width = data.draw(st.integers(7, 19)), data.draw(st.integers(7, 19))
     batch = batch_of(data.draw(st.integers(1, 3)), network.in_channels, height, width)
@@ -155,7 +155,7 @@ def test_every_outcome_equals_the_plain_forward_pass(
         shape = tuple(network[: int(site) + 1](batch.image).shape[2:])
     units = st.lists(boxes(*shape), min_size=len(batch.image), max_size=len(batch.image))
     regions = data.draw(st.lists(units, min_size=1, max_size=4))
-    intervention = painted(regions, site)
+    intervention = Painted(regions, site)
     chunk = data.draw(st.sampled_from(["auto", 1, 2, 5]))
     propagation = Propagation(classifier, intervention, chunk)
     outcome = propagation(batch)

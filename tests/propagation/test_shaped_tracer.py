@@ -11,9 +11,11 @@ import torch.nn.functional as F
 from torch import nn
 
 from dovision.functional.geometry import grid_cell
-from dovision.propagation import Propagation, engine_choice
+from dovision.propagation import engine_choice
 from dovision.propagation.incremental import Incremental
 from dovision.propagation.tracing import Untraceable, trace
+
+from .conftest import Painted, agreeing, batch_of, classifier_of
 
 SIZE, CHANNELS = 24, 8
 GRID = [[grid_cell((1, SIZE, SIZE), unit, 4, 4)] for unit in range(16)]
@@ -128,42 +130,33 @@ def network_of(layer):
 
 
 @pytest.mark.parametrize("name", LOCAL)
-def test_what_is_local_stays_local(name, monkeypatch, painted, classifier_of, batch_of, expected_outcome, assert_equal):
+def test_what_is_local_stays_local(name, monkeypatch):
     monkeypatch.setattr(engine_choice, "WORTH_IT", 0.9)
     classifier = classifier_of(network_of(LOCAL[name]))
     for images in (1, 3):
         batch = batch_of(images, 1, SIZE, SIZE)
-        propagation = Propagation(classifier, painted(GRID))
-        assert_equal(propagation(batch), expected_outcome(classifier, propagation.intervention, batch))
-        assert isinstance(propagation.engine, Incremental)
+        assert isinstance(agreeing(classifier, Painted(GRID), batch).engine, Incremental)
 
 
 @pytest.mark.parametrize("images", [1, 2, 5])
-def test_windows_on_the_axis_of_the_images_are_traced_for_any_number_of_them(
-    images, painted, classifier_of, batch_of, expected_outcome, assert_equal
-):
+def test_windows_on_the_axis_of_the_images_are_traced_for_any_number_of_them(images):
     classifier, batch = classifier_of(network_of(Windowed())), batch_of(images, 1, SIZE, SIZE)
     for site, regions in (("input", GRID), ("0", [[None]] * 3)):
-        propagation = Propagation(classifier, painted(regions, site))
-        assert_equal(propagation(batch), expected_outcome(classifier, propagation.intervention, batch))
-        assert isinstance(propagation.engine, Incremental)
+        assert isinstance(agreeing(classifier, Painted(regions, site), batch).engine, Incremental)
 
 
-def test_images_of_another_size_are_traced_again(painted, classifier_of, batch_of, expected_outcome, assert_equal):
+def test_images_of_another_size_are_traced_again():
     classifier = classifier_of(network_of(PaddedBySize()))
     for size in (SIZE, SIZE + 1):
         batch = batch_of(2, 1, size, size)
-        propagation = Propagation(classifier, painted(GRID))
-        assert_equal(propagation(batch), expected_outcome(classifier, propagation.intervention, batch))
-        assert isinstance(propagation.engine, Incremental)
+        assert isinstance(agreeing(classifier, Painted(GRID), batch).engine, Incremental)
 
 
-def test_an_identity_with_a_hook_is_kept(painted, classifier_of, batch_of, expected_outcome, assert_equal):
+def test_an_identity_with_a_hook_is_kept():
     hooked = nn.Sequential(nn.Identity(), nn.Dropout(), nn.Identity())
     hooked[2].register_forward_hook(lambda module, args, output: 2 * output)
     classifier, batch = classifier_of(network_of(hooked)), batch_of(2, 1, SIZE, SIZE)
-    propagation = Propagation(classifier, painted(GRID))
-    assert_equal(propagation(batch), expected_outcome(classifier, propagation.intervention, batch))
+    propagation = agreeing(classifier, Painted(GRID), batch)
     assert isinstance(propagation.engine, Incremental)
     functions = [type(step.function) for step in propagation.engine.graph.steps]
     assert nn.Dropout not in functions
@@ -172,7 +165,7 @@ def test_an_identity_with_a_hook_is_kept(painted, classifier_of, batch_of, expec
 
 @pytest.mark.parametrize("enabled", [False, True])
 @pytest.mark.parametrize("traceable", [False, True])
-def test_tracing_leaves_garbage_collection_as_it_was(enabled, traceable, classifier_of, batch_of):
+def test_tracing_leaves_garbage_collection_as_it_was(enabled, traceable):
     class Branching(nn.Module):
         def forward(self, x):
             return x if x.sum() > 0 else -x
