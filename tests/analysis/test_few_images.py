@@ -139,5 +139,5 @@ def test_a_run_of_few_images_has_no_average(images, shown, tmp_path, write_run):
     assert interactions(folder).empty
     number = ReportedNumber(0.9, "accuracy", "correct").measure(folder)
     assert np.isfinite(number.estimate) == shown
-    compared = {"numbers": {"accuracy": {"meaning": "accuracy", "reported": 0.9, "here": number.plain()}}}
+    compared = {"numbers": {"accuracy": {"meaning": "accuracy", "reported": 0.9, "here": number.to_dict()}}}
     assert shown or comparison(compared)["here"].item() == f"- ({FEW_IMAGES})"

@@ -7,9 +7,6 @@ import pandas as pd
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from hypothesis.extra import numpy as arrays
 from torchvision.transforms import v2
 from torchvision.tv_tensors import BoundingBoxes, Mask
 
@@ -97,49 +94,9 @@ def test_boxes_and_masks_go_with_their_image(name):
     assert (moved > 20) == (name != "none")
 
 
-def blob(data) -> tuple[np.ndarray, BoundingBoxes, Mask]:
-    """Some pixels of a small image, the box around them, and the same as a mask."""
-    height, width = data.draw(st.integers(6, 24)), data.draw(st.integers(6, 24))
-    mask = data.draw(arrays.arrays(bool, (height, width)).filter(np.any))
-    top, left, bottom, right = bounding_box(mask)
-    box = torch.tensor([[left, top, right, bottom]]).float()
-    boxes = BoundingBoxes(box, format="XYXY", canvas_size=(height, width))
-    return mask, boxes, Mask(torch.from_numpy(mask)[None])
-
-
 def corners(mask: torch.Tensor) -> list[float]:
     top, left, bottom, right = bounding_box(mask[0].numpy())
     return [left, top, right, bottom]
-
-
-@settings(max_examples=60, deadline=None)
-@given(st.data(), st.sampled_from([v2.RandomHorizontalFlip(1.0), v2.RandomVerticalFlip(1.0)]), st.integers(1, 4))
-def test_the_box_around_a_mask_stays_it_under_flips_and_whole_enlargements(data, flip, factor):
-    mask, boxes, masks = blob(data)
-    image, flipped_box, flipped = Augmentation(flip, 0)(torch.from_numpy(mask)[None].float(), 0, 0, boxes, masks)
-    assert flipped_box[0].tolist() == corners(flipped)
-    assert torch.equal(image > 0, flipped)
-    resize = v2.Resize([side * factor for side in mask.shape], interpolation=v2.InterpolationMode.NEAREST_EXACT)
-    larger_box, larger = resize(boxes, masks)
-    assert larger_box[0].tolist() == corners(larger)
-
-
-@settings(max_examples=60, deadline=None)
-@given(st.data(), st.floats(-180, 180), st.sampled_from([0, 90, 180, 270]))
-def test_under_rotation_the_box_covers_the_mask_and_under_right_angles_it_is_its_box(data, angle, right_angle):
-    mask, boxes, masks = blob(data)
-    image = torch.from_numpy(mask)[None].float()
-    _, turned_box, turned = Augmentation(v2.RandomRotation((angle, angle)), 0)(image, 0, 0, boxes, masks)
-    if turned.any():  # it may be turned out of the image
-        left, top, right, bottom = turned_box[0].tolist()
-        found = corners(turned)
-        assert left - 1 <= found[0]
-        assert top - 1 <= found[1]
-        assert right + 1 >= found[2]
-        assert bottom + 1 >= found[3]
-    around = v2.RandomRotation((right_angle, right_angle), expand=True)
-    turned_box, turned = around(boxes, masks)
-    np.testing.assert_allclose(turned_box[0].tolist(), corners(turned), atol=1)
 
 
 class Boxed(Digits):

@@ -72,7 +72,7 @@ def test_labels_without_an_area_are_left_out_of_the_mean():
     metric.update(torch.tensor([[0.1, 0.3], [0.8, 0.6]]), torch.tensor([[0.0, 1.0], [1.0, 1.0]]))
     metric.update(torch.tensor([[0.5, 0.3]]), torch.tensor([[1.0, 1.0]]))
     assert metric.compute() == 1.0
-    assert metric.each().tolist() == pytest.approx([1.0, np.nan], nan_ok=True)
+    assert metric.by_label().tolist() == pytest.approx([1.0, np.nan], nan_ok=True)
 
 
 def test_the_mean_of_no_label_is_not_a_number():

@@ -93,7 +93,7 @@ class ReportedNumbers:
     def compare(self, folder: Path) -> dict[str, Any]:
         """The source, and by name the meaning of each number, the one reported and that of a run, in plain types."""
         numbers = {
-            name: {"meaning": one.meaning, "reported": one.value, "here": one.measure(folder).plain()}
+            name: {"meaning": one.meaning, "reported": one.value, "here": one.measure(folder).to_dict()}
             for name, one in self.numbers.items()
         }
         return {"source": self.source, "numbers": numbers}

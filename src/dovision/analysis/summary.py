@@ -121,9 +121,9 @@ def _condition(rows: pd.DataFrame, clean: pd.DataFrame, task: Task) -> dict[str,
     return {
         "eps": float(rows["eps"].iloc[0]),
         "images": len(rows),
-        **{name: None if np.isnan(interval.estimate) else interval.plain() for name, interval in intervals.items()},
+        **{name: None if np.isnan(interval.estimate) else interval.to_dict() for name, interval in intervals.items()},
         "classes": {
-            name: {key: value.plain() for key, value in values.items()} for name, values in quality.classes.items()
+            name: {key: value.to_dict() for key, value in values.items()} for name, values in quality.classes.items()
         },
         "notes": notes,
     }

@@ -109,7 +109,7 @@ def whole_passes(batch: Batch, propagation: Propagation, control: Tensor | None 
     Args:
         control: logits of the images, shape (B, K), if they are known; for edits of the image alone.
     """
-    engine, intervention = propagation.plain(batch), propagation.intervention
+    engine, intervention = propagation.whole_passes(batch), propagation.intervention
     clean = engine.clean(batch.image) if control is None else CleanPass(batch.image, control)
     shape = tuple(clean.site.shape[1:])
     units = intervention.units(shape)

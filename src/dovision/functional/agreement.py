@@ -92,8 +92,8 @@ def pointing(cells: FloatArray, boxes: Sequence[Box], height: int, width: int, m
     """
     if not boxes:
         return np.nan
-    found = _highest_cells(cells, height, width)
-    return float(np.mean([any(_centre_within(cell, box, margin) for box in boxes) for cell in found]))
+    highest = _highest_cells(cells, height, width)
+    return float(np.mean([any(_centre_within(cell, box, margin) for box in boxes) for cell in highest]))
 
 
 def mask_pointing(cells: FloatArray, mask: Mask, margin: float) -> float:
@@ -138,9 +138,9 @@ def iou(cells: FloatArray, coverage: FloatArray) -> float:
     wanted = coverage.sum()
     if wanted == 0:
         return np.nan
-    _, place, tied = np.unique(-cells.ravel(), return_inverse=True, return_counts=True)
+    _, rank, tied = np.unique(-cells.ravel(), return_inverse=True, return_counts=True)
     chosen_before = np.cumsum(tied) - tied
-    chosen = ((wanted - chosen_before) / tied).clip(0, 1)[place]
+    chosen = ((wanted - chosen_before) / tied).clip(0, 1)[rank]
     shared = (chosen * coverage.ravel()).sum()
     return float(shared / (2 * wanted - shared))
 
@@ -201,8 +201,8 @@ def spearman(a: FloatArray, b: FloatArray) -> FloatArray:
     x, y = (rankdata(values, axis=-1) for values in (a, b))
     x, y = (ranks - ranks.mean(-1, keepdims=True) for ranks in (x, y))
     size = np.sqrt((x**2).sum(-1) * (y**2).sum(-1))
-    known = (size > 0) & (a.shape[-1] >= 3)
-    return np.divide((x * y).sum(-1), size, out=np.full(size.shape, np.nan), where=known)[()]
+    defined = (size > 0) & (a.shape[-1] >= 3)
+    return np.divide((x * y).sum(-1), size, out=np.full(size.shape, np.nan), where=defined)[()]
 
 
 def partial_spearman(a: FloatArray, b: FloatArray, given: FloatArray) -> float:

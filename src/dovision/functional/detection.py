@@ -42,11 +42,11 @@ def pooled_auroc(strata: Sequence[tuple[Scored, Scored]]) -> Interval:
     The mean of the areas of the strata, weighted by their attacked images; strata in which there is nothing to compare
     count for nothing.
     """
-    known = [pair for pair in strata if all(len(each.score) for each in pair)]
-    attacked, clean = (_joined([pair[place] for pair in known or strata]) for place in (0, 1))
-    if not known:
+    comparable = [pair for pair in strata if all(len(scored.score) for scored in pair)]
+    attacked, clean = (_joined([pair[side] for pair in comparable or strata]) for side in (0, 1))
+    if not comparable:
         return _nothing(attacked, clean)
-    return _area(*_areas_of_images(known), attacked, clean)
+    return _area(*_areas_of_images(comparable), attacked, clean)
 
 
 def auroc_difference(first: Sequence[tuple[Scored, Scored]], second: Sequence[tuple[Scored, Scored]]) -> Interval:
@@ -64,11 +64,11 @@ def auroc_difference(first: Sequence[tuple[Scored, Scored]], second: Sequence[tu
     pairs = list(zip(first, second, strict=True))
     if not all(np.array_equal(a.group, b.group) for one, other in pairs for a, b in zip(one, other, strict=True)):
         raise ValueError("a paired difference needs the same images in the same order, got different groups.")
-    known = [pair for pair in pairs if all(len(each.score) for each in pair[0])]
-    attacked, clean = (_joined([pair[0][place] for pair in known]) for place in (0, 1))
-    if not known:
+    comparable = [pair for pair in pairs if all(len(scored.score) for scored in pair[0])]
+    attacked, clean = (_joined([pair[0][side] for pair in comparable]) for side in (0, 1))
+    if not comparable:
         return _nothing(attacked, clean)
-    (area, *of_images), (other, *of_others) = (_areas_of_images([pair[n] for pair in known]) for n in (0, 1))
+    (area, *of_images), (other, *of_others) = (_areas_of_images([pair[n] for pair in comparable]) for n in (0, 1))
     added = np.concatenate(of_images) - np.concatenate(of_others)
     groups = [attacked.group, clean.group]
     return difference_interval(area - other, added, np.concatenate(groups), groups)
@@ -81,7 +81,7 @@ def _areas_of_images(strata: Sequence[tuple[Scored, Scored]]) -> tuple[float, Fl
     lost = [1 - _won(clean.score, attacked.score) for attacked, clean in strata]
     area = float(np.concatenate(won).mean())
     added = [
-        (of_clean - own.mean()) * len(own) / (total * len(of_clean)) for own, of_clean in zip(won, lost, strict=True)
+        (of_clean - wins.mean()) * len(wins) / (total * len(of_clean)) for wins, of_clean in zip(won, lost, strict=True)
     ]
     return area, (np.concatenate(won) - area) / total, np.concatenate(added)
 
@@ -94,13 +94,13 @@ def average_precision(attacked: Scored, clean: Scored) -> Interval:
     if not len(attacked.score) or not len(clean.score):
         return _nothing(attacked, clean)
     count = len(attacked.score)
-    right, wrong = (_at_least(each.score, attacked.score) for each in (attacked, clean))
+    right, wrong = (_at_least(scored.score, attacked.score) for scored in (attacked, clean))
     precision = right / (right + wrong)
     area = float(precision.mean())
     slope = 1 / (count * (right + wrong) ** 2)  # of each attacked image's precision, a share of the area
     gain = _sum_at_most(attacked.score, wrong * slope)  # by an image of weight 1 more, at each attacked score
-    own, others = gain(attacked.score), _sum_at_most(attacked.score, right * slope)(clean.score)
-    return _area(area, (precision - area) / count + own, -others, attacked, clean)
+    of_attacked, others = gain(attacked.score), _sum_at_most(attacked.score, right * slope)(clean.score)
+    return _area(area, (precision - area) / count + of_attacked, -others, attacked, clean)
 
 
 def threshold(clean: Floats, rate: float) -> float:
@@ -156,10 +156,10 @@ def _area(area: float, added: Floats, clean_added: Floats, attacked: Scored, cle
     return stratified_interval(area, np.concatenate([added, clean_added]), np.concatenate(groups), groups)
 
 
-def _joined(parts: Sequence[Scored]) -> Scored:
-    if not parts:
+def _joined(scored: Sequence[Scored]) -> Scored:
+    if not scored:
         return Scored(np.zeros(0), np.zeros(0, np.int64))
-    return Scored(np.concatenate([part.score for part in parts]), np.concatenate([part.group for part in parts]))
+    return Scored(np.concatenate([part.score for part in scored]), np.concatenate([part.group for part in scored]))
 
 
 def _nothing(attacked: Scored, clean: Scored) -> Interval:

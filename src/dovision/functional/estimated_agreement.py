@@ -36,24 +36,24 @@ def weights(effect: _Effects, sample: int) -> _Effects:
     others = np.flatnonzero(~top)
     chosen = min(len(others), max(_LEAST_RANDOM, round(RANDOM * len(effect))))
     order = np.random.default_rng(rng.generator(0, sample).initial_seed()).permutation(len(others))
-    found = top.astype(np.float64)
+    weight = top.astype(np.float64)
     if chosen:
-        found[others[order[:chosen]]] = len(others) / chosen
-    return found
+        weight[others[order[:chosen]]] = len(others) / chosen
+    return weight
 
 
 def in_top(effect: _Effects) -> npt.NDArray[np.bool_]:
     """Return whether each unit is in the top decile by the size of its effect; of equal ones the first are."""
-    found = np.zeros(len(effect), dtype=bool)
-    found[np.argsort(-np.abs(effect), kind="stable")[: -(-len(effect) // round(1 / TOP))]] = True
-    return found
+    is_top = np.zeros(len(effect), dtype=bool)
+    is_top[np.argsort(-np.abs(effect), kind="stable")[: -(-len(effect) // round(1 / TOP))]] = True
+    return is_top
 
 
 def rank_correlation(approximate: _Effects, exact: _Effects, weight: _Effects) -> float:
     """Spearman's, in [-1, 1], of units that stand for so many, each of shape (U,); 1 of effects that are all equal."""
     one, other = _ranks(approximate, weight), _ranks(exact, weight)
-    deviations = [each - np.average(each, weights=weight) for each in (one, other)]
-    spread = [float(weight @ each**2) for each in deviations]
+    deviations = [values - np.average(values, weights=weight) for values in (one, other)]
+    spread = [float(weight @ values**2) for values in deviations]
     if max(spread) == 0:
         return 1.0
     if min(spread) == 0:
@@ -63,9 +63,9 @@ def rank_correlation(approximate: _Effects, exact: _Effects, weight: _Effects) -
 
 def _ranks(values: _Effects, weight: _Effects) -> _Effects:
     """Weight of all that lie below each value, and of half of those that equal it."""
-    _, place = np.unique(values, return_inverse=True)
-    total = np.bincount(place, weights=weight)
-    ranks: _Effects = (np.cumsum(total) - total / 2)[place]
+    _, rank = np.unique(values, return_inverse=True)
+    total = np.bincount(rank, weights=weight)
+    ranks: _Effects = (np.cumsum(total) - total / 2)[rank]
     return ranks
 
 
@@ -123,13 +123,13 @@ def units_to_check(control: Tensor, treated: Tensor, sample: Tensor, task: Task)
 
 def agreement(control: Tensor, approximate: Tensor, exact: Tensor, weight: np.ndarray, task: Task) -> Approximation:
     """Of logits after edits, shapes (B, U, K), of units that stand for so many, (B, U)."""
-    effects = [_effect(control, each, task) for each in (approximate, exact)]
+    effects = [_effect(control, logits, task) for logits in (approximate, exact)]
     ranks, overlaps = [], []
-    for rough, precise, own in zip(*effects, weight, strict=True):
-        some = own > 0
+    for rough, precise, weight_of_image in zip(*effects, weight, strict=True):
+        some = weight_of_image > 0
         top = in_top(rough)[some]
-        ranks.append(rank_correlation(rough[some], precise[some], own[some]))
-        overlaps.append(top_overlap(top, precise[some], own[some]))
+        ranks.append(rank_correlation(rough[some], precise[some], weight_of_image[some]))
+        overlaps.append(top_overlap(top, precise[some], weight_of_image[some]))
     return Approximation(
         torch.tensor(ranks, dtype=torch.float64),
         torch.tensor(overlaps, dtype=torch.float64),
@@ -142,5 +142,5 @@ def _effect(control: Tensor, treated: Tensor, task: Task) -> np.ndarray:
     before = task.probability(control)
     label = before.argmax(-1).view(-1, 1, 1)
     change = task.probability(treated) - before.unsqueeze(1)
-    found: np.ndarray = change.take_along_dim(label, 2).squeeze(2).double().cpu().numpy()
-    return found
+    of_label: np.ndarray = change.take_along_dim(label, 2).squeeze(2).double().cpu().numpy()
+    return of_label

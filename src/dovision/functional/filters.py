@@ -12,7 +12,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torchvision.io import decode_jpeg, encode_jpeg
+from torchvision.transforms.v2 import functional as transforms
 
 CUT = 4  # standard deviations at which a Gaussian ends
 LEAST_WEIGHT = 0.001  # of non-local means, of those that count
@@ -135,8 +135,7 @@ def jpeg(image: Tensor, quality: int) -> Tensor:
         quality: 1 to 100.
     """
     pixels = (image.detach() * 255).round().to(torch.uint8).cpu()
-    decoded = torch.stack([decode_jpeg(encode_jpeg(each, quality)) for each in pixels])
-    return straight_through(image, decoded.to(image) / 255)
+    return straight_through(image, transforms.jpeg(pixels, quality).to(image) / 255)
 
 
 def shift(image: Tensor, rows: int, columns: int) -> Tensor:
@@ -162,10 +161,8 @@ def rotate(image: Tensor, degrees: float) -> Tensor:
 def resample(image: Tensor, factor: float) -> Tensor:
     """Image resized by `factor` and back, shape (B, C, H, W), bilinear with antialiasing; at least one pixel small."""
     height, width = image.shape[2:]
-    size = [max(1, round(length * factor)) for length in (height, width)]
-    resized = F.interpolate(image, size=size, mode="bilinear", align_corners=False, antialias=True)
-    again = F.interpolate(resized, size=(height, width), mode="bilinear", align_corners=False, antialias=True)
-    return again.clamp(0, 1)
+    resized = transforms.resize(image, [max(1, round(length * factor)) for length in (height, width)])
+    return transforms.resize(resized, [height, width]).clamp(0, 1)
 
 
 def _padded(image: Tensor, before: int, after: int, mode: str) -> Tensor:

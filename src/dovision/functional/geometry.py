@@ -154,8 +154,12 @@ def least_overlapping_shifts(mask: Mask, slack: float = 0.01) -> npt.NDArray[np.
 
 def orientations(mask: Mask) -> list[Mask]:
     """The mask as it is, then flipped and turned by right angles; those that look alike once."""
-    turned = [np.ascontiguousarray(np.rot90(each, turns)) for each in (mask, np.fliplr(mask)) for turns in range(4)]
-    return list({(each.shape, each.tobytes()): each for each in turned}.values())
+    turned = [
+        np.ascontiguousarray(np.rot90(turned_mask, turns))
+        for turned_mask in (mask, np.fliplr(mask))
+        for turns in range(4)
+    ]
+    return list({(turned_mask.shape, turned_mask.tobytes()): turned_mask for turned_mask in turned}.values())
 
 
 def bounding_box(mask: Mask) -> Box:

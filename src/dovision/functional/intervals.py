@@ -76,7 +76,7 @@ class Interval(NamedTuple):
         ends = {name or "mean": self.estimate, f"{start}low": self.low, f"{start}high": self.high}
         return {**ends, f"{start}reason": self.reason}
 
-    def plain(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """The fields by name, None in place of nan."""
         return {name: None if value != value else value for name, value in self._asdict().items()}
 
@@ -284,10 +284,10 @@ def mean_interval(
     _check_bounds(values[np.isfinite(values)], bounds)
     sums = _sums(values, groups, resolution)
     bounded = np.isfinite(bounds).all()
-    found = bounded_means(*sums, bounds, resolution, level) if bounded else means(*sums, resolution, level)
-    estimate, low, high = (float(column[0]) for column in found[:3])
-    reason, method = str(found.reason[0]), BOUNDED if bounded else MEAN
-    return Interval(estimate, low, high, int(found.clusters[0]), "" if reason else method, reason).within(*bounds)
+    result = bounded_means(*sums, bounds, resolution, level) if bounded else means(*sums, resolution, level)
+    estimate, low, high = (float(column[0]) for column in result[:3])
+    reason, method = str(result.reason[0]), BOUNDED if bounded else MEAN
+    return Interval(estimate, low, high, int(result.clusters[0]), "" if reason else method, reason).within(*bounds)
 
 
 def mean_p_value(values: _Array, groups: Groups) -> float:
@@ -333,10 +333,10 @@ def balanced_interval(hits: npt.NDArray[np.bool_], stratum: npt.NDArray[Any], gr
         stratum: of each row, shape (N,).
         groups: the group of each row, shape (N,).
     """
-    _, place, count = np.unique(stratum, return_inverse=True, return_counts=True)
-    rate = np.bincount(place, hits) / count
-    added = (hits - rate[place]) / (len(count) * count[place])
-    return stratified_interval(float(rate.mean()), added, groups, [groups[place == each] for each in range(len(count))])
+    _, number, count = np.unique(stratum, return_inverse=True, return_counts=True)
+    rate = np.bincount(number, hits) / count
+    added = (hits - rate[number]) / (len(count) * count[number])
+    return stratified_interval(float(rate.mean()), added, groups, [groups[number == one] for one in range(len(count))])
 
 
 def stratified_interval(estimate: float, added: _Array, groups: Groups, strata: Sequence[Groups]) -> Interval:
@@ -382,7 +382,7 @@ def difference_interval(
     count = len(total)
     freedom = min(fewest - 1, 2 * count / max(count * fourth / second**2 - 1, 1e-9))
     error, skewness = np.sqrt(fewest / (fewest - 1) * second), np.sqrt(count) * third / second**1.5
-    difference, spread, skew, effective = (np.array([each]) for each in (estimate, error, skewness, 2 * freedom + 1))
+    difference, spread, skew, effective = (np.array([value]) for value in (estimate, error, skewness, 2 * freedom + 1))
     low, high = _t_ends(difference, spread, skew, effective)
     return Interval(estimate, max(-1.0, float(low[0])), min(1.0, float(high[0])), count, MEAN, "")
 
@@ -394,8 +394,8 @@ def numbered(groups: Groups) -> tuple[Groups, Groups]:
     """
     whole = groups.dtype.kind in "iu" and len(groups) > 0
     if not whole or groups.min() < 0 or groups.max() >= _DENSE * len(groups):
-        names, place = np.unique(groups, return_inverse=True)
-        return names, place
+        names, number = np.unique(groups, return_inverse=True)
+        return names, number
     present = np.zeros(int(groups.max()) + 1, dtype=bool)
     present[groups] = True
     return np.flatnonzero(present), (np.cumsum(present) - 1)[groups]
@@ -443,8 +443,8 @@ def holm(p: _Array) -> _Array:
     Source: Holm, A simple sequentially rejective multiple test procedure, 1979.
     """
     adjusted = np.full(len(p), np.nan)
-    known = np.flatnonzero(np.isfinite(p))
-    order = known[np.argsort(p[known], kind="stable")]
+    finite = np.flatnonzero(np.isfinite(p))
+    order = finite[np.argsort(p[finite], kind="stable")]
     adjusted[order] = np.maximum.accumulate(p[order] * np.arange(len(order), 0, -1)).clip(max=1)
     return adjusted
 
@@ -455,8 +455,8 @@ def benjamini_hochberg(p: _Array) -> _Array:
     Source: Benjamini and Hochberg, Controlling the false discovery rate, 1995.
     """
     adjusted = np.full(len(p), np.nan)
-    known = np.isfinite(p)
-    adjusted[known] = stats.false_discovery_control(p[known])
+    finite = np.isfinite(p)
+    adjusted[finite] = stats.false_discovery_control(p[finite])
     return adjusted
 
 
@@ -473,8 +473,8 @@ def _sums(values: _Array | npt.NDArray[np.bool_], groups: Groups, resolution: fl
     """The sum and the number of each group's finite values, shapes (G, 1)."""
     seen = np.isfinite(values)
     _, group = numbered(groups[seen])
-    known = np.where(np.abs(values[seen]) < resolution, 0.0, values[seen])
-    totals, counts = np.bincount(group, weights=known), np.bincount(group)
+    clipped = np.where(np.abs(values[seen]) < resolution, 0.0, values[seen])
+    totals, counts = np.bincount(group, weights=clipped), np.bincount(group)
     return totals[:, np.newaxis].astype(np.float64), counts[:, np.newaxis].astype(np.float64)
 
 
@@ -495,9 +495,9 @@ def _apart(value: _Array, present: npt.NDArray[np.bool_], clusters: Groups) -> G
     few = np.take_along_axis(value, first, axis=0) if first.ndim > 1 else value[first]
     ordered = np.sort(np.where(np.isnan(few), np.inf, few), axis=0)
     tolerance = 1e-9 * np.abs(np.where(present, value, 0.0)).max(axis=0, initial=0.0)
-    known = np.minimum(clusters, 5)
+    looked_at = np.minimum(clusters, 5)
     apart = []
-    for place in ((known - 1) // 2, known // 2):
-        middle = np.take_along_axis(ordered, place[np.newaxis], axis=0)
+    for rank in ((looked_at - 1) // 2, looked_at // 2):
+        middle = np.take_along_axis(ordered, rank[np.newaxis], axis=0)
         apart.append((present & (np.abs(value - middle) > tolerance)).sum(axis=0))
     return np.minimum(*apart)

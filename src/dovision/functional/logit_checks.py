@@ -92,17 +92,17 @@ class FullPrecision(TorchDispatchMode):  # type: ignore[no-untyped-call]
         args: Sequence[Any] = (),
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
-        found = func(*args, **(kwargs or {}))
-        got = _narrow(found)
+        result = func(*args, **(kwargs or {}))
+        got = _narrow(result)
         if got is not None and not self._around and _narrow((args, kwargs)) is None:
             _refuse_16_bits("logits", f"{got} from {func} inside its forward")
-        return found
+        return result
 
 
 def _narrow(values: object) -> torch.dtype | None:
     """The type of the first tensor of floats of fewer than 32 bits in a tree of values."""
-    found = (value for value in tree_leaves(values) if isinstance(value, Tensor) and value.is_floating_point())
-    return next((value.dtype for value in found if value.dtype.itemsize < _BYTES), None)
+    floats = (value for value in tree_leaves(values) if isinstance(value, Tensor) and value.is_floating_point())
+    return next((value.dtype for value in floats if value.dtype.itemsize < _BYTES), None)
 
 
 def _refuse_16_bits(name: str, got: object) -> None:

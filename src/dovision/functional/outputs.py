@@ -44,8 +44,8 @@ def own_logits(value: Any) -> Any:
     """What a network returns, or, where this is an object or a mapping with a tensor of `logits`, that tensor."""
     if isinstance(value, Tensor | fx.Proxy):
         return value
-    found = value.get("logits") if isinstance(value, Mapping) else getattr(value, "logits", None)
-    return found if isinstance(found, Tensor | fx.Proxy) else value
+    inner = value.get("logits") if isinstance(value, Mapping) else getattr(value, "logits", None)
+    return inner if isinstance(inner, Tensor | fx.Proxy) else value
 
 
 class Entry:
@@ -212,12 +212,16 @@ class BoxScore:
     """
 
     def __init__(self, boxes: Sequence[Box | Sequence[int]], labels: Sequence[int], iou: float = 0.5) -> None:
-        known: list[Box] = [_as_box(box) for box in boxes or ()]
-        if not known or len(known) != len(labels) or not all(isinstance(box, Box) and box.area for box in known):
+        as_boxes: list[Box] = [_as_box(box) for box in boxes or ()]
+        if (
+            not as_boxes
+            or len(as_boxes) != len(labels)
+            or not all(isinstance(box, Box) and box.area for box in as_boxes)
+        ):
             raise ValueError(
                 f"boxes must be at least one Box of at least a pixel, with a label each, got {boxes!r} and {labels!r}."
             )
-        self.boxes = torch.tensor([(box.left, box.top, box.right, box.bottom) for box in known], dtype=torch.float)
+        self.boxes = torch.tensor([(box.left, box.top, box.right, box.bottom) for box in as_boxes], dtype=torch.float)
         self.labels = torch.tensor([checks.count("labels", label) for label in labels])
         self.iou = checks.within("iou", iou, 0, 1)
 
@@ -231,14 +235,14 @@ class BoxScore:
 
     def _scores(self, boxes: Tensor, labels: Tensor, scores: Tensor) -> Tensor:
         """The score of each known box in one image, shape (K,), from N detections; boxes are x, y, x, y."""
-        known = self.boxes.to(boxes)
-        low = torch.maximum(known[:, None, :2], boxes[None, :, :2])
-        high = torch.minimum(known[:, None, 2:], boxes[None, :, 2:])
+        targets = self.boxes.to(boxes)
+        low = torch.maximum(targets[:, None, :2], boxes[None, :, :2])
+        high = torch.minimum(targets[:, None, 2:], boxes[None, :, 2:])
         common = (high - low).clamp(min=0).prod(-1)
-        area, own = ((each[:, 2:] - each[:, :2]).prod(-1) for each in (known, boxes))
-        matched = common / (area[:, None] + own - common) >= self.iou
+        area, detected_area = ((corners[:, 2:] - corners[:, :2]).prod(-1) for corners in (targets, boxes))
+        matched = common / (area[:, None] + detected_area - common) >= self.iou
         matched &= self.labels.to(labels)[:, None] == labels
-        return torch.cat([(matched * scores), scores.new_zeros(len(known), 1)], 1).amax(1)
+        return torch.cat([(matched * scores), scores.new_zeros(len(targets), 1)], 1).amax(1)
 
 
 def _as_box(region: Any) -> Any:
@@ -262,10 +266,10 @@ def _logit(number: Any) -> Any:
 
 def described(output: object) -> str:
     """What a network returns, in a sentence."""
-    kind = type(output).__name__
+    class_name = type(output).__name__
     if isinstance(output, Mapping):
-        return f"a {kind} with the keys {', '.join(repr(key) for key in output)}"
-    return f"a {kind} of {len(output)}" if isinstance(output, tuple | list) else f"a {kind}"
+        return f"a {class_name} with the keys {', '.join(repr(key) for key in output)}"
+    return f"a {class_name} of {len(output)}" if isinstance(output, tuple | list) else f"a {class_name}"
 
 
 def remedy(output: object) -> str:

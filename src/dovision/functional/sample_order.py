@@ -84,11 +84,11 @@ def _turns(sizes: _Integers) -> _Integers:
     total, given, waiting = int(sizes.sum()), [0] * len(sizes), list[tuple[int, int]]()
     arriving = defaultdict(list, {0: list(range(len(sizes)))})
     turns = np.empty(total, np.int64)
-    for place in range(total):
-        for queue in arriving.pop(place, ()):
+    for turn in range(total):
+        for queue in arriving.pop(turn, ()):
             heapq.heappush(waiting, (-(-(given[queue] + 1) * total // int(sizes[queue])), queue))
-        turns[place] = queue = heapq.heappop(waiting)[1]
+        turns[turn] = queue = heapq.heappop(waiting)[1]
         given[queue] += 1
         if given[queue] < sizes[queue]:
-            arriving[max(place + 1, given[queue] * total // int(sizes[queue]))].append(queue)
+            arriving[max(turn + 1, given[queue] * total // int(sizes[queue]))].append(queue)
     return turns

@@ -24,9 +24,9 @@ class ImageMean(Metric):
 
     def add(self, values: Tensor) -> None:
         """Take images into account, by their numbers, shape (B,); nan is no number."""
-        known = values.isfinite()
-        self.total += values[known].sum(dtype=torch.float64).to(self.total.device)
-        self.count += known.sum().to(self.count.device)
+        finite = values.isfinite()
+        self.total += values[finite].sum(dtype=torch.float64).to(self.total.device)
+        self.count += finite.sum().to(self.count.device)
 
     def compute(self) -> Tensor:
         return self.total / self.count

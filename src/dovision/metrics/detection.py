@@ -56,11 +56,11 @@ class DetectionAUROC(Metric):
         Raises:
             ValueError: it has another number of axes.
         """
-        known = _scores("score", score.double())
-        self.clean = self.clean.to(known.device)
-        lower, not_higher = (torch.searchsorted(self.clean, known, side=side) for side in ("left", "right"))
+        scores = _scores("score", score.double())
+        self.clean = self.clean.to(scores.device)
+        lower, not_higher = (torch.searchsorted(self.clean, scores, side=side) for side in ("left", "right"))
         self.wins += (lower + not_higher).sum().to(self.wins.device)
-        self.count += len(known)
+        self.count += len(scores)
 
     def compute(self) -> Tensor:
         return self.wins.double() / (2 * self.count * len(self.clean))

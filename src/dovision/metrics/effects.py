@@ -62,8 +62,8 @@ class AverageEffect(Metric):
             )
         acts = effect.new_ones(effect.shape[:2], dtype=torch.bool) if done is None else done.to(effect.device)
         checks.same_shape(done=acts, units=effect[..., 0])
-        known = above_resolution(effect).masked_fill(~acts.unsqueeze(-1), 0)
-        self.total += known.sum(0, dtype=torch.float64).to(self.total.device)
+        clipped = above_resolution(effect).masked_fill(~acts.unsqueeze(-1), 0)
+        self.total += clipped.sum(0, dtype=torch.float64).to(self.total.device)
         self.count += acts.sum(0).unsqueeze(-1).to(self.count.device)
 
     def compute(self) -> Tensor:

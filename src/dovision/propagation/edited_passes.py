@@ -48,8 +48,8 @@ class EditedPasses:
 
     def logits(self, stream: Pairs) -> Iterator[tuple[Pairs, Tensor]]:
         """Pairs that are changed, some at a time, and their logits, shape (P, K)."""
-        known = self._unchanged
-        pending = [stream if known is None else stream.chosen(~known[stream.image, stream.unit])]
+        unchanged = self._unchanged
+        pending = [stream if unchanged is None else stream.chosen(~unchanged[stream.image, stream.unit])]
         while pending:
             pairs = pending.pop()
             limit = self.allowance.compared(local=pairs.box is not None and len(self.shape) == 3)

@@ -36,7 +36,7 @@ class Pairs:
         first, second = self.halves(-(-len(self) // limit), shape)
         return self.chosen(first), self.chosen(second)
 
-    def halves(self, parts: int, shape: Shape) -> tuple[Index, Index]:
+    def halves(self, passes: int, shape: Shape) -> tuple[Index, Index]:
         """Numbers of the pairs of two halves, to be split on into so many parts of equal size.
 
         Each is of pairs more alike in what they reach of the maps behind them.
@@ -50,7 +50,7 @@ class Pairs:
             horizontal = np.stack([right - left, np.minimum(left, width - right)])
             traits = np.concatenate([vertical / height, horizontal / width])
             order = np.argsort(traits[np.ptp(traits, axis=1).argmax()], kind="stable")
-        middle = len(self) * (parts // 2) // parts
+        middle = len(self) * (passes // 2) // passes
         return order[:middle], order[middle:]
 
     def groups(self) -> Iterator[Index]:
@@ -99,7 +99,7 @@ class Edit(NamedTuple):
         if isinstance(self.value, Tensor):
             return self.value[chosen.to(self.value.device)]
         patch = self.value
-        rows, columns = (Span(each.start[index], each.size) for each in (patch.rows, patch.columns))
+        rows, columns = (Span(span.start[index], span.size) for span in (patch.rows, patch.columns))
         return Patch(patch.value[chosen.to(patch.value.device)], rows, columns, patch.channel_axis)
 
 
@@ -127,13 +127,13 @@ def edit_of(
     for group in pairs.groups():
         new, box = _done(pairs, group, intervention, value, context)
         index = torch.from_numpy(group).to(value.device)
-        place: tuple[Any, ...] = (index,)
+        region: tuple[Any, ...] = (index,)
         if box is not None:
             down, across = (0, 0) if origin is None else origin[group[0]].tolist()
-            place += (..., slice(box.top - down, box.bottom - down), slice(box.left - across, box.right - across))
+            region += (..., slice(box.top - down, box.bottom - down), slice(box.left - across, box.right - across))
         if compare:
-            changed[index] = _differs(new, content[place])
-        content[place] = new
+            changed[index] = _differs(new, content[region])
+        content[region] = new
     return Edit(Patch(content, rows, columns) if local else content, changed)
 
 

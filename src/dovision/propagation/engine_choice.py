@@ -107,7 +107,7 @@ def forget_choices(classifier: Classifier) -> None:
 
 
 def choose_engine(
-    engines: SiteEngines, plain: Plain, intervention: Intervention, context: Context
+    engines: SiteEngines, whole_passes: Plain, intervention: Intervention, context: Context
 ) -> Incremental | Plain | None:
     """The engine that takes least time by its operations, if it agrees with the plain pass on the middle unit.
 
@@ -127,9 +127,9 @@ def choose_engine(
         ValueError: the classifier's output for an image depends on the other images of its batch.
     """
     image = context.batch.image
-    value = image if plain.site is None else None
+    value = image if whole_passes.site is None else None
     if value is None and engines.shape is None:
-        value = plain.clean(image).site
+        value = whole_passes.clean(image).site
     shape = engines.shape = tuple(value.shape[1:]) if value is not None else engines.shape or ()
     streams = all_pairs(intervention, intervention.units(shape), context.batch.sample.tolist(), shape)
     if not streams:
@@ -137,17 +137,17 @@ def choose_engine(
     pairs = _several(streams[0])
     region = None if pairs.box is None else tuple(pairs.box[-1].tolist())
     if region not in engines.chosen:
-        value = plain.clean(image).site if value is None else value
-        engines.chosen[region], engines.saved[region] = _try(engines, plain, value, pairs, intervention, context)
+        value = whole_passes.clean(image).site if value is None else value
+        engines.chosen[region], engines.saved[region] = _try(engines, whole_passes, value, pairs, intervention, context)
         _log_choice(engines, region)
     if image.device.type == "cpu":
-        plain.bytes_per_row = engines.whole.largest
-    return engines.chosen[region] or plain
+        whole_passes.bytes_per_row = engines.whole.largest
+    return engines.chosen[region] or whole_passes
 
 
 def _try(
     engines: SiteEngines,
-    plain: Plain,
+    whole_passes: Plain,
     value: Tensor,
     pairs: Pairs,
     intervention: Intervention,
@@ -158,12 +158,12 @@ def _try(
     The pair is given several times, behind another one. With the engine comes the share of the operations of whole
     passes that it saves, or would save. `value` is the site's.
     """
-    classifier, image = plain.classifier, context.batch.image
+    classifier, image = whole_passes.classifier, context.batch.image
     with Operations() as edit:  # which both engines make
         edited = edit_of(pairs, intervention, value, context, local=False).value
     assert isinstance(edited, Tensor)
     with Operations() as engines.whole:
-        expected = _in_company(plain, edited[-1:], value, image)
+        expected = _in_company(whole_passes, edited[-1:], value, image)
     engines.whole.scale(1, counted=2)
     engines.reason = ""
     try:
@@ -180,7 +180,9 @@ def _try(
         engines.reason = "the traced model gives other logits"
     except Exception as error:  # the plain pass has succeeded, so the model is sound and only the engine is at a loss
         engines.reason = f"{type(error).__name__}: {error}"
-    _check_company(plain, expected, edited[-1:], image)  # agreement of an engine, whose passes are others, has shown it
+    _check_company(
+        whole_passes, expected, edited[-1:], image
+    )  # agreement of an engine, whose passes are others, has shown it
     return None, 0.0
 
 
@@ -211,15 +213,15 @@ def _other_kernels(classifier: Classifier, number: int) -> bool:
     return number == 0 and classifier.mean.device.type == "cpu" and not usual
 
 
-def _in_company(plain: Plain, value: Tensor, other: Tensor, image: Tensor) -> Tensor:
+def _in_company(whole_passes: Plain, value: Tensor, other: Tensor, image: Tensor) -> Tensor:
     """Logits, shape (1, K), with this value at the site, in a pass with the negative of another one."""
-    return plain.forward(image.repeat(2, 1, 1, 1), torch.cat([value, -other]))[:1]
+    return whole_passes.forward(image.repeat(2, 1, 1, 1), torch.cat([value, -other]))[:1]
 
 
-def _check_company(plain: Plain, expected: Tensor, value: Tensor, image: Tensor) -> None:
+def _check_company(whole_passes: Plain, expected: Tensor, value: Tensor, image: Tensor) -> None:
     """Refuse a classifier that gives other logits for this value alone than the expected ones, in company."""
-    logits = plain.forward(image, value)
-    if not _agree(logits, expected, plain.classifier.task):
+    logits = whole_passes.forward(image, value)
+    if not _agree(logits, expected, whole_passes.classifier.task):
         change = (logits - expected).abs().max().item()
         raise ValueError(
             "the classifier's output for an image must not depend on the other images of its batch, but it does, by "

@@ -23,9 +23,9 @@ class Step:
 
     def inputs(self) -> list[Step]:
         """The steps whose results it takes, each once."""
-        found: dict[Step, None] = {}
-        self.arguments(found.setdefault)
-        return list(found)
+        steps: dict[Step, None] = {}
+        self.arguments(steps.setdefault)
+        return list(steps)
 
     def arguments(self, value: Callable[[Step], Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Positional and keyword arguments, with `value(step)` in the place of each step."""
@@ -78,16 +78,16 @@ class Graph:
 
     def descendants(self, origin: Step) -> set[Step]:
         """The steps that can change with `origin`, itself among them."""
-        found = {origin}
+        reached = {origin}
         for step in self.steps:
-            if step.function is not frozen and not found.isdisjoint(step.inputs()):
-                found.add(step)
-        return found
+            if step.function is not frozen and not reached.isdisjoint(step.inputs()):
+                reached.add(step)
+        return reached
 
     def ancestors(self) -> set[Step]:
         """The steps whose results the logits after an edit depend on."""
-        found = {self.output}
+        reached = {self.output}
         for step in reversed(self.steps):
-            if step in found and step.function is not frozen:
-                found.update(step.inputs())
-        return found
+            if step in reached and step.function is not frozen:
+                reached.update(step.inputs())
+        return reached

@@ -70,7 +70,7 @@ def _shuffled(step: Step) -> tuple[Step, int] | None:
     if transposed.args[1:] != (1, 2) or len(before) != 5 or len(after) != 4 or source is None:
         return None
     _, groups, channels, height, width = before
-    numbers = all(isinstance(each, int) and each > 0 for each in before[1:])
+    numbers = all(isinstance(size, int) and size > 0 for size in before[1:])
     if not numbers or after[1:] not in ((groups * channels, height, width), (-1, height, width)):
         return None
     return source, groups
@@ -187,7 +187,7 @@ def freeze_scales(graph: Graph, image: Tensor) -> Graph:
                 stopped[scale] = Step(f"{scale.name}_frozen", frozen, (scale,), images_first=True)
                 steps.append(stopped[scale])
             operands = {scale: stopped[scale]}
-            step.args, step.kwargs = step.arguments(lambda each, of=operands: of.get(each, each))  # type: ignore[misc]
+            step.args, step.kwargs = step.arguments(lambda operand, of=operands: of.get(operand, operand))  # type: ignore[misc]
         steps.append(step)
     if not stopped:
         raise ValueError(
@@ -199,10 +199,14 @@ def freeze_scales(graph: Graph, image: Tensor) -> Graph:
 
 def _scale(step: Step, shapes: dict[Step, Sequence[int]]) -> Step | None:
     """The operand of a product that has one number a channel, where the other one is a map."""
-    operands = [each for each in step.args if isinstance(each, Step)]
-    if step.function not in _SCALINGS or len(operands) != 2 or any(len(shapes.get(each, ())) != 4 for each in operands):
+    operands = [operand for operand in step.args if isinstance(operand, Step)]
+    if (
+        step.function not in _SCALINGS
+        or len(operands) != 2
+        or any(len(shapes.get(operand, ())) != 4 for operand in operands)
+    ):
         return None
-    small, large = sorted(operands, key=lambda each: shapes[each][2] * shapes[each][3])
+    small, large = sorted(operands, key=lambda operand: shapes[operand][2] * shapes[operand][3])
     single = tuple(shapes[small][2:]) == (1, 1) and tuple(shapes[large][2:]) != (1, 1)
     return small if single and shapes[small][1] == shapes[large][1] else None
 

@@ -83,7 +83,7 @@ class Incremental:
         if not self._largest and self.channels_last:
             images, width = len(clean.control), clean.control.element_size()
             sizes = [clean.shapes[step].numel() // images if step in clean.shapes else 0 for step in self.edited_steps]
-            self._largest = [width * each for each in itertools.accumulate(reversed(sizes), max)][::-1]
+            self._largest = [width * numbers for numbers in itertools.accumulate(reversed(sizes), max)][::-1]
         return self._largest[position] if self._largest else 0
 
     def treated(self, clean: Background, pairs: Pairs, intervention: Intervention, context: Context) -> Tensor:
@@ -129,10 +129,10 @@ class _Pass:
             step = self.engine.edited_steps[position]
             result = self._local(step)
             if result is None:
-                parts = self._parts(position)
-                if parts:
-                    logits = torch.cat([part._from(position) for part in parts])
-                    self.peak = max(self.peak, self.held + max(part.peak for part in parts))
+                passes = self._parts(position)
+                if passes:
+                    logits = torch.cat([part._from(position) for part in passes])
+                    self.peak = max(self.peak, self.held + max(part.peak for part in passes))
                     return logits
                 args, kwargs = self.engine.arguments[step].filled(self._full)
                 result = step.function(*args, **kwargs)
@@ -170,8 +170,10 @@ class _Pass:
         return [self._part(part, values) for part in rows]
 
     def _part(self, rows: slice, values: dict[Step, Any]) -> _Pass:
-        own = {step: value.part(rows) if isinstance(value, Patch) else value[rows] for step, value in values.items()}
-        return _Pass(self.engine, self.background, self.image[rows], own, is_part=True)
+        values_of_rows = {
+            step: value.part(rows) if isinstance(value, Patch) else value[rows] for step, value in values.items()
+        }
+        return _Pass(self.engine, self.background, self.image[rows], values_of_rows, is_part=True)
 
     def _patch(self, step: Step, rule: Rule, channel_axis: int) -> Patch | None:
         def operand(source: Step) -> Any:
@@ -223,9 +225,9 @@ class Arguments(NamedTuple):
     @classmethod
     def of(cls, step: Step) -> Arguments:
         """The places of a step's arguments."""
-        places = tuple(place for place, each in enumerate(step.args) if isinstance(each, Step))
-        names = tuple(name for name, each in step.kwargs.items() if isinstance(each, Step))
-        others = tuple(each for each in (*step.args, *step.kwargs.values()) if not isinstance(each, Step))
+        places = tuple(position for position, argument in enumerate(step.args) if isinstance(argument, Step))
+        names = tuple(name for name, argument in step.kwargs.items() if isinstance(argument, Step))
+        others = tuple(argument for argument in (*step.args, *step.kwargs.values()) if not isinstance(argument, Step))
         deeper = replace(step, args=others, kwargs={}).inputs()
         return cls(step, None if deeper else places, names)
 
@@ -234,8 +236,8 @@ class Arguments(NamedTuple):
         if self.places is None:
             return self.step.arguments(value)
         args, kwargs = list(self.step.args), dict(self.step.kwargs)
-        for place in self.places:
-            args[place] = value(self.step.args[place])
+        for position in self.places:
+            args[position] = value(self.step.args[position])
         for name in self.names:
             kwargs[name] = value(self.step.kwargs[name])
         return tuple(args), kwargs

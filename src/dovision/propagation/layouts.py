@@ -98,8 +98,8 @@ def find_layout(classifier: Classifier, site: Site, shape: Shape, name: str) -> 
     value, seen = _evidence(classifier, site, shape)
     if seen.layout is None:
         raise ValueError(
-            f"the layout of {name} must be known, one of {', '.join(each.value for each in Layout)}: it is of shape "
-            f"{value}, {seen.reason}. Give it (intervention.layout=NTC, for tokens), or choose another layer."
+            f"the layout of {name} must be known, one of {', '.join(choice.value for choice in Layout)}: it is of "
+            f"shape {value}, {seen.reason}. Give it (intervention.layout=NTC, for tokens), or choose another layer."
         )
     return seen.layout
 
@@ -182,15 +182,15 @@ class Probes:
         tensors = [*classifier.named_parameters(), *classifier.named_buffers()]
         self.state = {name: tensor.to("meta") for name, tensor in tensors}
         self.image = image.to("meta")
-        self.plain = self._run(None, 0)
-        if not self.plain.through:
+        self.unchanged = self._run(None, 0)
+        if not self.unchanged.through:
             self.state, self.image = {}, image
-            self.plain = self._run(None, 0)
+            self.unchanged = self._run(None, 0)
 
     def layout(self, site: Site) -> Seen:
         """The first layout that is shown of the value of a module's output, or the reason why none is."""
         call = site.call or 0
-        shapes = self.plain.shapes.get(site.module, [])
+        shapes = self.unchanged.shapes.get(site.module, [])
         value = shapes[call] if call < len(shapes) else None
         if value is None:
             return Seen(None, "which is not one tensor")
@@ -227,7 +227,7 @@ class Probes:
         for layer in dict.fromkeys(maps[:1] + maps[-1:]):
             yield from growth([self._once(layer, axis) for axis in (HEIGHT, WIDTH)])
         for layer in self._outermost(before):
-            shape = self.plain.shapes[layer][0]
+            shape = self.unchanged.shapes[layer][0]
             assert shape is not None
             free = [run for run in (self._once(layer, axis) for axis in range(1, len(shape))) if run.through]
             if len(free) == len(shape) - 2:  # all axes but one
@@ -241,25 +241,25 @@ class Probes:
             return Seen(first, "which has too many axes")
         if followed and set(value[1:-1]) == {1}:
             return Seen(last, "which has too many axes")
-        kind = self._kind(module, value)
-        if kind is not None:
-            return Seen(first if kind == 1 else last, "which has too many axes")
+        channel_axis = self._channel_axis(module, value)
+        if channel_axis is not None:
+            return Seen(first if channel_axis == 1 else last, "which has too many axes")
         reason = (
             "its shape does not follow that of the image" if followed else "the network takes images of one size only"
         )
         return Seen(None, f"and nothing shows what its axes hold: {reason}")
 
-    def _kind(self, module: nn.Module, value: Shape) -> int | None:
+    def _channel_axis(self, module: nn.Module, value: Shape) -> int | None:
         """Axis of the channels by the last layer inside a module that puts out a value of this shape.
 
         A linear layer counts if it reads or writes as many features as some layer norm of the network normalises; one
         that mixes tokens does not.
         """
-        norms = [each for each in self.modules.values() if isinstance(each, nn.LayerNorm)]
+        norms = [module_inside for module_inside in self.modules.values() if isinstance(module_inside, nn.LayerNorm)]
         widths = {norm.normalized_shape[-1] for norm in norms}
         inside = set(module.modules())
-        for layer in reversed(self.plain.order):
-            if layer not in inside or self.plain.shapes[layer][-1] != value:
+        for layer in reversed(self.unchanged.order):
+            if layer not in inside or self.unchanged.shapes[layer][-1] != value:
                 continue
             if isinstance(layer, MAP_LAYERS):
                 return 1
@@ -271,21 +271,21 @@ class Probes:
 
     def _before(self, module: nn.Module, call: int) -> list[nn.Module]:
         """Layers that have finished once the module's call has, itself among them."""
-        ends = [place for place, layer in enumerate(self.plain.order) if layer is module]
-        return self.plain.order[: ends[call] + 1]
+        ends = [position for position, layer in enumerate(self.unchanged.order) if layer is module]
+        return self.unchanged.order[: ends[call] + 1]
 
     def _outermost(self, layers: list[nn.Module]) -> list[nn.Module]:
         """Those that run once and put out maps or tokens of the image, the outermost first and of those the last."""
         depth = {layer: name.count(".") for name, layer in self.modules.items()}
-        found = []
+        candidates = []
         for layer in reversed(layers):
-            shape = self.plain.shapes[layer][0]
-            if len(self.plain.shapes[layer]) == 1 and shape is not None and len(shape) in (3, 4) and shape[0] == 1:
-                found.append(layer)
-        return sorted(found, key=lambda layer: depth[layer])[:MOST_LAYERS]
+            shape = self.unchanged.shapes[layer][0]
+            if len(self.unchanged.shapes[layer]) == 1 and shape is not None and len(shape) in (3, 4) and shape[0] == 1:
+                candidates.append(layer)
+        return sorted(candidates, key=lambda layer: depth[layer])[:MOST_LAYERS]
 
     def _holds_map(self, layer: nn.Module) -> bool:
-        shape = self.plain.shapes[layer][0]
+        shape = self.unchanged.shapes[layer][0]
         whole = shape is not None and len(shape) == 4 and shape[HEIGHT] * shape[WIDTH] > 1
         return whole and isinstance(layer, MAP_LAYERS)
 

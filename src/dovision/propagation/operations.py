@@ -61,7 +61,7 @@ def _number(count: Any, args: Any, kwargs: Any, result: Any) -> int:
     of_shapes = getattr(count, "__wrapped__", None)
     if of_shapes is None or kwargs or not isinstance(result, Tensor):
         return int(count(*args, **kwargs, out_val=result))
-    shapes = (each.shape if isinstance(each, Tensor) else each for each in args)
+    shapes = (argument.shape if isinstance(argument, Tensor) else argument for argument in args)
     return int(of_shapes(*shapes, out_shape=result.shape))
 
 

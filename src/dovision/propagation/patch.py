@@ -45,7 +45,7 @@ class Patch:
 
     def part(self, rows: slice) -> Patch:
         """The same of some of the images."""
-        down, across = (Span(each.start[rows], each.size) for each in (self.rows, self.columns))
+        down, across = (Span(span.start[rows], span.size) for span in (self.rows, self.columns))
         return Patch(self.value[rows], down, across, self.channel_axis)
 
 
@@ -65,9 +65,9 @@ class Background:
 
         It is made once, with the widest margin asked for; one of zeros then stands in for the value itself.
         """
-        pixels, found = self._framed.get((step, fill), (None, NO_MARGIN))
-        widest = Padding(*map(max, found, margin))
-        if pixels is None or widest != found:
+        pixels, present = self._framed.get((step, fill), (None, NO_MARGIN))
+        widest = Padding(*map(max, present, margin))
+        if pixels is None or widest != present:
             value = self.values[step]
             assert isinstance(value, Tensor)
             pixels = F.pad(

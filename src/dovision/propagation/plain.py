@@ -69,8 +69,8 @@ class Plain:
 
     def forward(self, image: Tensor, site: Tensor) -> Tensor:
         """Logits, shape (N, K), of images with these values at the site, shape (N, ...)."""
-        parts = in_parts(len(site), self.bytes_per_row)
-        return torch.cat([self._forward(image[part], site[part]) for part in parts])
+        slices = in_parts(len(site), self.bytes_per_row)
+        return torch.cat([self._forward(image[part], site[part]) for part in slices])
 
     def _forward(self, image: Tensor, site: Tensor) -> Tensor:
         if self.site is None:
@@ -119,7 +119,7 @@ class Shortened(Plain):
         """
         logits = clean.control.new_empty(len(pairs), clean.control.shape[1])
         for length in sorted({new.shape[2] for _, new in value.values}):
-            groups, news = zip(*(each for each in value.values if each[1].shape[2] == length), strict=True)
+            groups, news = zip(*(pair for pair in value.values if pair[1].shape[2] == length), strict=True)
             index = torch.cat([torch.from_numpy(group) for group in groups])
             image = context.batch.image[torch.from_numpy(pairs.image)[index]]
             try:
@@ -207,8 +207,8 @@ class JointPasses(TwoSitePasses):
 
     def run(self, clean: CleanPass, pairs: Pairs, value: Any, context: Context) -> Tensor:
         rows = self._both(clean, pairs).nonzero().flatten().tolist()
-        own = self.held_context.rows(pairs.image[rows].tolist())
-        with self.second.tapped(lambda current: self._held(current, rows, own) if rows else None):
+        context_of_rows = self.held_context.rows(pairs.image[rows].tolist())
+        with self.second.tapped(lambda current: self._held(current, rows, context_of_rows) if rows else None):
             return super().run(clean, pairs, value, context)
 
     def _both(self, clean: CleanPass, pairs: Pairs) -> Tensor:
@@ -240,8 +240,8 @@ class PathPasses(TwoSitePasses):
 def _whole(value: Tensor, patch: Patch) -> Tensor:
     """The value, shape (P, C, H, W), with each pair's patch written into it."""
     places = zip(value, patch.value, patch.rows.start.tolist(), patch.columns.start.tolist(), strict=True)
-    for own, changed, top, left in places:
-        own[:, top : top + patch.rows.size, left : left + patch.columns.size] = changed
+    for whole, changed, top, left in places:
+        whole[:, top : top + patch.rows.size, left : left + patch.columns.size] = changed
     return value
 
 

@@ -106,7 +106,7 @@ class Propagation:
         self._fit(batch.image)
         if self.engine is None:
             with evaluating(self.classifier):
-                self.engine = whole_passes = self.plain(batch)
+                self.engine = whole_passes = self.whole_passes(batch)
                 if type(whole_passes) is Plain and self._engines is not None:  # the others have no faster engine
                     self.engine = self._chosen(whole_passes, batch)
                 if self.engine is None:  # no image has a unit
@@ -146,7 +146,7 @@ class Propagation:
                 return engine
         return None
 
-    def plain(self, batch: Batch) -> Plain:
+    def whole_passes(self, batch: Batch) -> Plain:
         """Whole forward passes, with the site's value as the intervention sees it."""
         self._fit(batch.image)
         if self._engines is None:
@@ -154,7 +154,7 @@ class Propagation:
                 self._engines = engines_at(self.classifier, self.intervention, tuple(batch.image.shape[1:]))
             self.site = self._engines.site
         if self._second is not None:
-            other = self._second.plain(batch)
+            other = self._second.whole_passes(batch)
             return JointPasses(self.classifier, self.site, self.intervention, other)
         if self._through is not None:
             return PathPasses(self.classifier, self.site, self._through)

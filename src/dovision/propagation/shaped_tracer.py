@@ -122,18 +122,18 @@ class ShapedTracer(fx.Tracer):
     def proxy(self, node: fx.Node) -> ShapedProxy:
         return ShapedProxy(node, self)
 
-    def create_proxy(self, kind: str, target: Any, args: Any, kwargs: Any, *others: Any, **options: Any) -> Any:
-        if kind == "call_method" and target in _SIZES and isinstance(args[0], ShapedProxy):
-            known = self._known_size(target, *args, **kwargs)
-            if known is not None:
-                return known
-        proxy = super().create_proxy(kind, target, args, kwargs, *others, **options)
+    def create_proxy(self, op: str, target: Any, args: Any, kwargs: Any, *others: Any, **options: Any) -> Any:
+        if op == "call_method" and target in _SIZES and isinstance(args[0], ShapedProxy):
+            number = self._known_size(target, *args, **kwargs)
+            if number is not None:
+                return number
+        proxy = super().create_proxy(op, target, args, kwargs, *others, **options)
         if isinstance(proxy, ShapedProxy):
-            proxy.like = like = self._like(kind, target, args, kwargs)
+            proxy.like = like = self._like(op, target, args, kwargs)
             proxy.node.meta["like"] = like
             proxy.node.meta["images_first"] = isinstance(like, Tensor) and like.shape[:1] == (BATCH,)
             proxy.node.meta["shared"] = isinstance(like, Tensor) and all(size % BATCH for size in like.shape)
-        if kind == "placeholder":
+        if op == "placeholder":
             self._input = proxy
         return proxy
 
@@ -165,7 +165,10 @@ class ShapedTracer(fx.Tracer):
     def _name(self, tensor: Tensor) -> str | None:
         """A parameter's or buffer's name in the model; torch.fx goes through all of them each time."""
         if not self._names:
-            self._names = {each: name for name, each in (*self.root.named_buffers(), *self.root.named_parameters())}
+            self._names = {
+                tensor_of_model: name
+                for name, tensor_of_model in (*self.root.named_buffers(), *self.root.named_parameters())
+            }
         return self._names.get(tensor)
 
     def _known_size(self, method: str, owner: ShapedProxy, dim: int | None = None) -> Any:
@@ -189,14 +192,14 @@ class ShapedTracer(fx.Tracer):
     def _sizes(self, owner: ShapedProxy) -> tuple[Any, ...]:
         return tuple(owner.size(dim) for dim in range(owner.like.ndim))
 
-    def _like(self, kind: str, target: Any, args: Any, kwargs: Any) -> Any:
+    def _like(self, op: str, target: Any, args: Any, kwargs: Any) -> Any:
         """What a step gives for values without numbers, or unknown."""
-        if kind == "placeholder":
+        if op == "placeholder":
             return self._image
         self._following = True
         try:
-            function = self._function(kind, target)
-            if kind == "get_attr":
+            function = self._function(op, target)
+            if op == "get_attr":
                 return self._without_numbers(function())
             args, kwargs = fx.node.map_aggregate((args, kwargs), _value)
             same = type(function) if isinstance(function, nn.Module) else function
@@ -242,13 +245,13 @@ class ShapedTracer(fx.Tracer):
 
         return fx.node.map_aggregate(result, followed)
 
-    def _function(self, kind: str, target: Any) -> Any:
-        if kind == "get_attr":
+    def _function(self, op: str, target: Any) -> Any:
+        if op == "get_attr":
             value = operator.attrgetter(target)(self.root)
             return lambda: value
-        if kind == "call_module":
+        if op == "call_module":
             return self.root.get_submodule(target)
-        if kind == "call_method":
+        if op == "call_method":
             return lambda owner, *args, **kwargs: getattr(owner, target)(*args, **kwargs)
         return target
 
@@ -270,10 +273,10 @@ class ShapedTracer(fx.Tracer):
             return function
         module = copy.copy(function)
         for tensors in ("_parameters", "_buffers"):
-            own = getattr(function, tensors).items()
-            module.__dict__[tensors] = {name: self._without_numbers(value) for name, value in own}
-        parts = function._modules.items()
-        module.__dict__["_modules"] = {name: part and self._copied(part) for name, part in parts}
+            tensors_by_name = getattr(function, tensors).items()
+            module.__dict__[tensors] = {name: self._without_numbers(value) for name, value in tensors_by_name}
+        modules = function._modules.items()
+        module.__dict__["_modules"] = {name: part and self._copied(part) for name, part in modules}
         return module.forward
 
     def _copied(self, module: nn.Module) -> nn.Module:

@@ -39,9 +39,13 @@ def site_table(classifier: Classifier, shape: Shape, only: Collection[str] | Non
     with evaluating(classifier):
         probes = Probes(classifier, shape)
         return [
-            _row(found.name, found.value, found.seen if found.seen is not None else probes.layout(found.site))
-            for found in _found(classifier, shape, probes)
-            if only is None or found.name in only
+            _row(
+                seen_site.name,
+                seen_site.value,
+                seen_site.seen if seen_site.seen is not None else probes.layout(seen_site.site),
+            )
+            for seen_site in _found(classifier, shape, probes)
+            if only is None or seen_site.name in only
         ]
 
 
@@ -54,7 +58,9 @@ def site_shapes(classifier: Classifier, shape: Shape) -> dict[str, Shape]:
         shape: (C, H, W) of the images.
     """
     with evaluating(classifier):
-        return {found.name: found.value[1:] for found in _found(classifier, shape, Probes(classifier, shape))}
+        return {
+            seen_site.name: seen_site.value[1:] for seen_site in _found(classifier, shape, Probes(classifier, shape))
+        }
 
 
 class _FoundSite(NamedTuple):
@@ -77,7 +83,7 @@ def _found(classifier: Classifier, shape: Shape, probes: Probes) -> Iterator[_Fo
             if value is not None:
                 yield _FoundSite(site.name, site, value, seen if value[0] == 1 else Seen(None, seen.reason))
             continue
-        calls = probes.plain.shapes.get(site.module, [])
+        calls = probes.unchanged.shapes.get(site.module, [])
         for call, value in enumerate(calls):
             if value is not None and len(value) > 1:
                 numbered = len(calls) > 1
@@ -106,5 +112,5 @@ def _row(name: str, value: Shape, seen: Seen) -> SiteRow:
         return SiteRow(name, "unknown", value[1:], seen.reason.removeprefix("and "))
     shown = seen.layout.present(torch.empty(value, device="meta")).shape
     counts = {"channel": shown[1], "head": shown[1], "token": math.prod(shown[2:3]), "position": math.prod(shown[2:])}
-    units = (f"{counts[kind]} {kind}{'s' * (counts[kind] != 1)}" for kind in seen.layout.units)
+    units = (f"{counts[unit]} {unit}{'s' * (counts[unit] != 1)}" for unit in seen.layout.units)
     return SiteRow(name, seen.layout.value, value[1:], ", ".join(units))

@@ -156,7 +156,7 @@ def _heads(name: str, attention: nn.Module | None, call: int | None) -> Site | N
         torchs = _TorchAttention(attention)
         return Site(name, attention, torchs.enter, torchs.leave, call, Layout.NHTC)
     for names in JOINED_HEADS:
-        number, joins = (getattr(attention, each, None) for each in names)
+        number, joins = (getattr(attention, attribute, None) for attribute in names)
         if isinstance(number, int) and isinstance(joins, nn.Linear) and joins.in_features % number == 0:
             return _before(name, joins, number, call)
     return None
@@ -182,19 +182,23 @@ class _TorchAttention:
 
     def enter(self, forward: Forward, query: Any, key: Any, value: Any, *args: Any, **kwargs: Any) -> Any:
         """What the heads give, shape (B, heads, T, D)."""
-        own = self.module
+        module = self.module
         names = ("key_padding_mask", "need_weights", "attn_mask", "average_attn_weights", "is_causal")
         options = dict(zip(names, args, strict=False)) | kwargs
-        if own.bias_k is not None or own.add_zero_attn or any(options.get(name) is not None for name in names[0:3:2]):
+        if (
+            module.bias_k is not None
+            or module.add_zero_attn
+            or any(options.get(name) is not None for name in names[0:3:2])
+        ):
             raise ValueError("heads can be edited in an attention without masks and without added keys, got one with.")
-        if own._qkv_same_embed_dim:
-            weights = own.in_proj_weight.chunk(3)
+        if module._qkv_same_embed_dim:
+            weights = module.in_proj_weight.chunk(3)
         else:
-            weights = (own.q_proj_weight, own.k_proj_weight, own.v_proj_weight)
-        biases = (None, None, None) if own.in_proj_bias is None else own.in_proj_bias.chunk(3)
-        inputs = [each if own.batch_first else each.transpose(0, 1) for each in (query, key, value)]
-        parts = [_split(F.linear(inputs[i], weights[i], biases[i]), own.num_heads) for i in range(3)]
-        return F.scaled_dot_product_attention(*parts)
+            weights = (module.q_proj_weight, module.k_proj_weight, module.v_proj_weight)
+        biases = (None, None, None) if module.in_proj_bias is None else module.in_proj_bias.chunk(3)
+        inputs = [tokens if module.batch_first else tokens.transpose(0, 1) for tokens in (query, key, value)]
+        of_heads = [_split(F.linear(inputs[i], weights[i], biases[i]), module.num_heads) for i in range(3)]
+        return F.scaled_dot_product_attention(*of_heads)
 
     def leave(self, forward: Forward, value: Any) -> tuple[Any, None]:
         """The module's output for these heads, and no attention weights."""

@@ -54,9 +54,9 @@ def token_grid(tokens: int, classifier: Classifier, shape: Shape) -> TokenGrid:
         ValueError: they fill none of the image's aspect.
     """
     prefixes = [getattr(module, "num_prefix_tokens", None) for module in classifier.modules()]  # timm's networks say it
-    known = [each for each in prefixes if isinstance(each, int)]
+    declared = [number for number in prefixes if isinstance(number, int)]
     height, width = shape[1:]
-    for prefix in known[:1] or range(MOST_PREFIX_TOKENS + 1):
+    for prefix in declared[:1] or range(MOST_PREFIX_TOKENS + 1):
         rows = round((max(tokens - prefix, 0) * height / width) ** 0.5)
         if rows and rows * rows * width == (tokens - prefix) * height:
             return TokenGrid(prefix, rows, (tokens - prefix) // rows)

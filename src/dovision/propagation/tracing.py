@@ -140,33 +140,33 @@ class _Reader:
         function, settings = self._function(node)
         kwargs |= settings
         pure, in_place = _without_edit(function, kwargs)
-        known = {name: node.meta[name] for name in ("images_first", "shared") if name in node.meta}
-        step = Step(node.name, pure, args, kwargs, **known)
+        properties = {name: node.meta[name] for name in ("images_first", "shared") if name in node.meta}
+        step = Step(node.name, pure, args, kwargs, **properties)
         self.steps.append(step)
         if in_place:
             if not (args and isinstance(args[0], Step) and self.likes[args[0]]):
                 raise Untraceable(f"{node.name} edits in place a value whose memory is not known")
             self.renewed[args[0]] = step
-            for own in self.likes[args[0]]:
-                self._note_edit(own)
-        self.likes[step] = own_likes = _tensors(node.meta.get("like"))
-        for own in own_likes:
-            self.memory[_storage(own)].append((step, own))
+            for like in self.likes[args[0]]:
+                self._note_edit(like)
+        self.likes[step] = likes = _tensors(node.meta.get("like"))
+        for like in likes:
+            self.memory[_storage(like)].append((step, like))
         if args and isinstance(args[0], Step) and _may_view(pure):
-            for one, other in itertools.product(own_likes, self.likes[args[0]]):
+            for one, other in itertools.product(likes, self.likes[args[0]]):
                 self.joined[_storage(one)].add(_storage(other))
                 self.joined[_storage(other)].add(_storage(one))
         return step
 
-    def _note_edit(self, own: Tensor) -> None:
+    def _note_edit(self, edited: Tensor) -> None:
         """Read no more what shares places with an edited value, or may do so."""
-        first = _storage(own)
-        self.stale.update(other for other, like in self.memory[first] if _overlap(like, own))
-        found, left = {first}, [first]
+        first = _storage(edited)
+        self.stale.update(other for other, like in self.memory[first] if _overlap(like, edited))
+        reached, left = {first}, [first]
         while left:
-            new = self.joined[left.pop()] - found
-            self.stale.update(other for each in new for other, _ in self.memory[each])
-            found |= new
+            new = self.joined[left.pop()] - reached
+            self.stale.update(other for memory in new for other, _ in self.memory[memory])
+            reached |= new
             left += new
 
     def _function(self, node: fx.Node) -> tuple[Callable[..., Any], dict[str, Any]]:
@@ -221,9 +221,9 @@ def _may_view(function: Callable[..., Any]) -> bool:
 
 def _tensors(value: Any) -> list[Tensor]:
     """The tensors of a value, also of one that holds others."""
-    found: list[Any] = []
-    fx.node.map_aggregate(value, found.append)
-    return [each for each in found if isinstance(each, Tensor)]
+    leaves: list[Any] = []
+    fx.node.map_aggregate(value, leaves.append)
+    return [leaf for leaf in leaves if isinstance(leaf, Tensor)]
 
 
 def _storage(value: Tensor) -> int:

@@ -28,21 +28,21 @@ class AutoencoderModule(FittedModule):
 
     def __init__(
         self,
-        plain: Classifier,
+        reference_classifier: Classifier,
         with_autoencoder: Classifier,
         optimizer: MakeOptimizer,
         schedule: Schedule | None = None,
         warmup_steps: int = 0,
     ) -> None:
         super().__init__(optimizer, schedule, warmup_steps)
-        self.plain = plain.eval().requires_grad_(False)
+        self.reference_classifier = reference_classifier.eval().requires_grad_(False)
         self.with_autoencoder = with_autoencoder.eval().requires_grad_(False)
         self.autoencoder = inserted_autoencoder(with_autoencoder).requires_grad_(True)
 
     def train(self: Self, mode: bool = True) -> Self:
         """Only the autoencoder is ever in train mode: batch-norm and dropout of the classifier never are."""
         super().train(mode)
-        self.plain.eval()
+        self.reference_classifier.eval()
         self.with_autoencoder.eval()
         self.autoencoder.train(mode)
         return self

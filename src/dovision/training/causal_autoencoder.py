@@ -41,7 +41,7 @@ class CausalAutoencoder(AutoencoderModule):
 
     def __init__(
         self,
-        plain: Classifier,
+        reference_classifier: Classifier,
         with_autoencoder: Classifier,
         optimizer: MakeOptimizer,
         loss: AutoencoderLoss,
@@ -49,7 +49,7 @@ class CausalAutoencoder(AutoencoderModule):
         schedule: Schedule | None = None,
         warmup_steps: int = 0,
     ) -> None:
-        super().__init__(plain, with_autoencoder, optimizer, schedule, warmup_steps)
+        super().__init__(reference_classifier, with_autoencoder, optimizer, schedule, warmup_steps)
         self.loss = loss
         self.zeroed_channel = zeroed_channel
         if zeroed_channel is not None:
@@ -71,8 +71,8 @@ class CausalAutoencoder(AutoencoderModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         terms = self.terms(batch.image)
-        own = {f"val_{name}": value for name, value in {**terms, "loss": self._weighed(terms)}.items()}
-        self.log_dict(own, on_step=False, on_epoch=True, batch_size=len(batch.image))
+        metrics = {f"val_{name}": value for name, value in {**terms, "loss": self._weighed(terms)}.items()}
+        self.log_dict(metrics, on_step=False, on_epoch=True, batch_size=len(batch.image))
 
     def _weighed(self, terms: dict[str, Tensor]) -> Tensor:
         return torch.stack([self.loss.weights[name] * term for name, term in terms.items()]).sum()
@@ -92,8 +92,8 @@ class CausalAutoencoder(AutoencoderModule):
         with zeroing, self.autoencoder.register_forward_hook(measure):
             logits = self.with_autoencoder(image)
         with torch.no_grad():
-            target = self.plain(image)
-        terms["deep"] = effects.divergence(target, logits, self.plain.task).sum(-1).mean()
+            target = self.reference_classifier(image)
+        terms["deep"] = effects.divergence(target, logits, self.reference_classifier.task).sum(-1).mean()
         return terms
 
     def _zero(self, encoder: nn.Module, args: tuple[Tensor], code: Tensor) -> Tensor:

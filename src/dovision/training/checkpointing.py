@@ -145,8 +145,8 @@ class Epochs(Checkpoint):
                 pl_module.lr_scheduler_step(config.scheduler, torch.tensor(self.scores[-1][config.monitor]))
 
     def _is_better(self, new: Mapping[str, float], old: Mapping[str, float]) -> bool:
-        known = old[self.monitor] == old[self.monitor]  # not nan
-        return not known or self.sign * new[self.monitor] > self.sign * old[self.monitor]
+        is_number = old[self.monitor] == old[self.monitor]
+        return not is_number or self.sign * new[self.monitor] > self.sign * old[self.monitor]
 
 
 class SealedIO(TorchCheckpointIO):
@@ -182,20 +182,20 @@ def check_resumable(path: Path, module: pl.LightningModule, epochs: int) -> None
         ValueError: it is no checkpoint of Lightning, of another model, or has no epoch left.
     """
     content = read_epoch(path)
-    found = content.get("state_dict") if isinstance(content, dict) else None
-    if not isinstance(found, dict) or "loops" not in content:
+    weights = content.get("state_dict") if isinstance(content, dict) else None
+    if not isinstance(weights, dict) or "loops" not in content:
         raise ValueError(
             f"ckpt_path must be a checkpoint of a training that Lightning wrote, got {path}. "
             "To measure a fitted classifier: checkpoint=FILE."
         )
-    own = {name: tuple(value.shape) for name, value in module.state_dict().items()}
-    there = {name: tuple(value.shape) for name, value in found.items()}
-    unlike = sorted(name for name in own.keys() | there.keys() if own.get(name) != there.get(name))
+    shapes = {name: tuple(value.shape) for name, value in module.state_dict().items()}
+    there = {name: tuple(value.shape) for name, value in weights.items()}
+    unlike = sorted(name for name in shapes.keys() | there.keys() if shapes.get(name) != there.get(name))
     if unlike:
         name = unlike[0]
         raise ValueError(
-            f"ckpt_path must be of the configured model, got {path}, which differs in {len(unlike)} of {len(own)} "
-            f"tensors, such as {name} (shape {there.get(name, 'none')}, here {own.get(name, 'none')})."
+            f"ckpt_path must be of the configured model, got {path}, which differs in {len(unlike)} of {len(shapes)} "
+            f"tensors, such as {name} (shape {there.get(name, 'none')}, here {shapes.get(name, 'none')})."
         )
     done = content["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"]
     if done >= epochs:

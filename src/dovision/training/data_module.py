@@ -101,11 +101,11 @@ class ImageDataModule(pl.LightningDataModule):
         image, boxes = self.images.split("train")[sample].image, self.images.boxes("train")
         corners = boxes.loc[boxes["sample"] == sample, ["left", "top", "right", "bottom"]].to_numpy(float)
         size = (image.shape[1], image.shape[2])
-        known: list[Tensor] = [BoundingBoxes(torch.tensor(corners), format=BoundingBoxFormat.XYXY, canvas_size=size)]
+        objects: list[Tensor] = [BoundingBoxes(torch.tensor(corners), format=BoundingBoxFormat.XYXY, canvas_size=size)]
         if self.images.mask_names:
             masks = [torch.from_numpy(mask) for mask in self.images.masks("train", sample).values()]
-            known.append(Mask(torch.stack(masks) if masks else torch.zeros((0, *size), dtype=torch.bool)))
-        return (image, *known) if self.augmentation is None else self.augmentation(image, epoch, sample, *known)
+            objects.append(Mask(torch.stack(masks) if masks else torch.zeros((0, *size), dtype=torch.bool)))
+        return (image, *objects) if self.augmentation is None else self.augmentation(image, epoch, sample, *objects)
 
     def val_dataloader(self) -> DataLoader[Batch]:
         """All validation images, in their order."""
@@ -121,7 +121,7 @@ class ImageDataModule(pl.LightningDataModule):
         samples = range(len(split)) if self.test_samples is None else self.test_samples
         batches, (devices, rank) = -(-len(samples) // size), self._place()
         check_share(batches, size, devices)
-        first, end = (size * (batches * each // devices) for each in (rank, rank + 1))
+        first, end = (size * (batches * number // devices) for number in (rank, rank + 1))
         share: Dataset[Batch] = Subset(split, samples[first:end])
         whole: Any = DistributedSampler(
             share, num_replicas=1, rank=0, shuffle=False
@@ -159,8 +159,10 @@ class ImageDataModule(pl.LightningDataModule):
         stored, split = Replay(str(run), attack, eps), self.images.split(self.test_split)
         samples = stored.samples if self.test_samples is None else self.test_samples
         return {
-            condition_name(each): self._loader(Subset(_Attacked(split, stored, each), samples), self.test_batch_size)
-            for each in stored.eps
+            condition_name(epsilon): self._loader(
+                Subset(_Attacked(split, stored, epsilon), samples), self.test_batch_size
+            )
+            for epsilon in stored.eps
         }
 
     def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
@@ -180,18 +182,18 @@ class ImageDataModule(pl.LightningDataModule):
         """The number of devices, and this one's."""
         return (1, 0) if self.trainer is None else (self.trainer.world_size, self.trainer.global_rank)
 
-    def _fit_loader(self, split: _Augmented, batch_size: int, **own: Any) -> DataLoader[Batch]:
+    def _fit_loader(self, split: _Augmented, batch_size: int, **options: Any) -> DataLoader[Batch]:
         """A loader that moves no generator but its own, since a fit draws from the global one."""
         workers = {"persistent_workers": self.num_workers > 0, "generator": torch.Generator().manual_seed(0)}
-        return self._loader(split, batch_size, collate_fn=_collated, **workers, **own)
+        return self._loader(split, batch_size, collate_fn=_collated, **workers, **options)
 
-    def _loader(self, dataset: Dataset[Batch], batch_size: int, **own: Any) -> DataLoader[Batch]:
+    def _loader(self, dataset: Dataset[Batch], batch_size: int, **options: Any) -> DataLoader[Batch]:
         return DataLoader(
             dataset,
             batch_size=batch_size,
             num_workers=self.num_workers,
             pin_memory=torch.cuda.is_available(),  # so that copies to the device overlap with its work
-            **own,
+            **options,
         )
 
 

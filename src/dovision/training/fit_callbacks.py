@@ -22,7 +22,7 @@ NEED_LOGGERS = (LearningRateMonitor, DeviceStatsMonitor)
 def callbacks_of_tests(callbacks: Mapping[str, Component]) -> list[pl.Callback]:
     """Those that the trainer of a test gets beside its own, made: all that neither monitor a metric nor save epochs."""
     made = make_each(callbacks_of_fit(callbacks, monitors=False)).values()
-    return [each for each in made if not isinstance(each, Checkpoint)]
+    return [callback for callback in made if not isinstance(callback, Checkpoint)]
 
 
 def make_callbacks(callbacks: Mapping[str, Component], folder: Path, has_loggers: bool) -> dict[str, pl.Callback]:
@@ -34,9 +34,9 @@ def make_callbacks(callbacks: Mapping[str, Component], folder: Path, has_loggers
         has_loggers: whether the fit has loggers.
     """
     made = make_each(callbacks)
-    for name in [name for name, each in made.items() if isinstance(each, ModelCheckpoint)]:
+    for name in [name for name, callback in made.items() if isinstance(callback, ModelCheckpoint)]:
         made[name] = callbacks[name].make(dirpath=folder, enable_version_counter=False)
-    for name in [name for name, each in made.items() if isinstance(each, NEED_LOGGERS) and not has_loggers]:
+    for name in [name for name, callback in made.items() if isinstance(callback, NEED_LOGGERS) and not has_loggers]:
         log.warning("callbacks.%s has no effect without a logger", name)
         del made[name]
     return made
@@ -44,8 +44,10 @@ def make_callbacks(callbacks: Mapping[str, Component], folder: Path, has_loggers
 
 def best_by(callbacks: Iterable[pl.Callback], otherwise: tuple[str, str]) -> tuple[str, str]:
     """The metric by which the best epoch is chosen, and its mode: those of a ModelCheckpoint, if there is one."""
-    found = [each for each in callbacks if isinstance(each, ModelCheckpoint) and each.monitor is not None]
-    return (str(found[0].monitor), found[0].mode) if found else otherwise
+    monitors = [
+        callback for callback in callbacks if isinstance(callback, ModelCheckpoint) and callback.monitor is not None
+    ]
+    return (str(monitors[0].monitor), monitors[0].mode) if monitors else otherwise
 
 
 def check_callbacks(callbacks: Mapping[str, Component], logged: Collection[str]) -> None:

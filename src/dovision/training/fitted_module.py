@@ -109,9 +109,9 @@ class FittedModule(pl.LightningModule):
         if not self.trainer.loggers or (self.trainer.global_step + 1) % every:
             return
         rate = float(optimizer.param_groups[0]["lr"])
-        own = {"train_loss_step": self._epoch.last.item(), "lr": rate, "images_per_second": self._epoch.pace()}
+        metrics = {"train_loss_step": self._epoch.last.item(), "lr": rate, "images_per_second": self._epoch.pace()}
         for logger in self.trainer.loggers:
-            logger.log_metrics(own, step=self.trainer.global_step)
+            logger.log_metrics(metrics, step=self.trainer.global_step)
 
     def on_train_epoch_end(self) -> None:
         self.log_dict({f"train_{name}": value for name, value in self._epoch.means().items()})
@@ -129,9 +129,9 @@ def plain_argument(value: object) -> Any:
         return {"_target_": plain_argument(value.func), **plain_argument(value.keywords)}
     if isinstance(value, type) or inspect.isroutine(value):
         return f"{value.__module__}.{value.__qualname__}"
-    own = {key: item for key, item in vars(value).items() if not key.startswith("_") and key != "training"}
-    plain = {key: plain_argument(item) for key, item in own.items() if isinstance(item, _PLAIN)}
-    return {"_target_": plain_argument(type(value)), **plain}
+    attributes = {key: item for key, item in vars(value).items() if not key.startswith("_") and key != "training"}
+    described = {key: plain_argument(item) for key, item in attributes.items() if isinstance(item, _PLAIN)}
+    return {"_target_": plain_argument(type(value)), **described}
 
 
 class EpochMeans:
@@ -146,8 +146,8 @@ class EpochMeans:
         self.last = loss.detach()
         self._images += images
         for name, value in {**terms, "loss": loss}.items():
-            own = value.detach() * images
-            self._sums[name] = self._sums[name] + own if name in self._sums else own
+            total = value.detach() * images
+            self._sums[name] = self._sums[name] + total if name in self._sums else total
 
     def means(self) -> dict[str, Tensor]:
         return {name: total / self._images for name, total in self._sums.items()}

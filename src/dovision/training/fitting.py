@@ -48,24 +48,29 @@ def fit_classifier(
     """
     network = laid_out(settings.model.make())
     module = classifier_module(settings.training, network)
-    own = settings.training.classifier
+    fit = settings.training.classifier
     if start is not None:
-        check_resumable(start, module, own.epochs)
-    data = _data(settings, images, own, _augmentation(settings))
+        check_resumable(start, module, fit.epochs)
+    data = _data(settings, images, fit, _augmentation(settings))
     callbacks = callbacks_of_fit(settings.callbacks, monitors=True)
-    facts = _fit(settings, data, module, own, path.parent, callbacks, start, loggers)
+    record = _fit(settings, data, module, fit, path.parent, callbacks, start, loggers)
     network.task = module.fitted_task
-    checkpoint.save_checkpoint(path, network, settings.model.record(), None, facts)
+    checkpoint.save_checkpoint(path, network, settings.model.record(), None, record)
 
 
 def save_as_given(settings: TrainSettings, path: Path) -> None:
     """Write the checkpoint of the configured model with the weights that it begins from, and without scores."""
-    facts = {"fit": path.parent.name, "scores": {}, "limits": {}}
-    checkpoint.save_checkpoint(path, laid_out(settings.model.make()), settings.model.record(), None, facts)
+    record = {"fit": path.parent.name, "scores": {}, "limits": {}}
+    checkpoint.save_checkpoint(path, laid_out(settings.model.make()), settings.model.record(), None, record)
 
 
 def fit_autoencoder(
-    settings: TrainSettings, images: Images, plain: Classifier, fitted: Path, path: Path, loggers: Sequence[Logger]
+    settings: TrainSettings,
+    images: Images,
+    reference_classifier: Classifier,
+    fitted: Path,
+    path: Path,
+    loggers: Sequence[Logger],
 ) -> None:
     """Insert the configured autoencoder into a fitted classifier, fit it as well, and write a checkpoint of both.
 
@@ -79,47 +84,49 @@ def fit_autoencoder(
     """
     configured = settings.code_of
     autoencoder = configured.make()
-    with_autoencoder = laid_out(insert(plain, autoencoder, images.shape))
-    module = autoencoder_module(settings.training, plain, with_autoencoder)
+    with_autoencoder = laid_out(insert(reference_classifier, autoencoder, images.shape))
+    module = autoencoder_module(settings.training, reference_classifier, with_autoencoder)
     data = _data(settings, images, settings.training.autoencoder, None)
     callbacks = callbacks_of_fit(settings.callbacks, monitors=False)
-    facts = _fit(settings, data, module, settings.training.autoencoder, path.parent, callbacks, None, loggers)
+    record = _fit(settings, data, module, settings.training.autoencoder, path.parent, callbacks, None, loggers)
     autoencoder.after_fit()
     model = checkpoint.read_checkpoint(fitted)["model"]
-    checkpoint.save_checkpoint(path, with_autoencoder, model, configured.record(), facts)
+    checkpoint.save_checkpoint(path, with_autoencoder, model, configured.record(), record)
 
 
 def classifier_module(training: TrainingSettings, network: Classifier) -> ImageClassifier:
     """The configured training of a network."""
-    own = training.classifier
+    fit = training.classifier
     return ImageClassifier(
         network,
-        own.optimizer.make(),
-        make_schedule(own),
-        own.warmup_steps,
-        own.loss.make(),
-        make_each(own.metrics),
-        own.frozen_epochs,
-        None if own.attack is None else own.attack.make(),
+        fit.optimizer.make(),
+        make_schedule(fit),
+        fit.warmup_steps,
+        fit.loss.make(),
+        make_each(fit.metrics),
+        fit.frozen_epochs,
+        None if fit.attack is None else fit.attack.make(),
     )
 
 
 def autoencoder_module(
-    training: TrainingSettings, plain: Classifier, with_autoencoder: Classifier
+    training: TrainingSettings, reference_classifier: Classifier, with_autoencoder: Classifier
 ) -> CausalAutoencoder | SparseAutoencoder:
     """The configured training of the autoencoder in `with_autoencoder`, by its own loss if it has one."""
-    own = training.autoencoder
+    fit = training.autoencoder
     if inserted_autoencoder(with_autoencoder).loss_terms:
-        schedule = make_schedule(own)
-        return SparseAutoencoder(plain, with_autoencoder, own.optimizer.make(), schedule, own.warmup_steps)
+        schedule = make_schedule(fit)
+        return SparseAutoencoder(
+            reference_classifier, with_autoencoder, fit.optimizer.make(), schedule, fit.warmup_steps
+        )
     return CausalAutoencoder(
-        plain,
+        reference_classifier,
         with_autoencoder,
-        own.optimizer.make(),
-        own.loss.make(),
-        own.zeroed_channel,
-        make_schedule(own),
-        own.warmup_steps,
+        fit.optimizer.make(),
+        fit.loss.make(),
+        fit.zeroed_channel,
+        make_schedule(fit),
+        fit.warmup_steps,
     )
 
 
@@ -199,10 +206,10 @@ def _fit(
         trainer.fit(module, datamodule=data, ckpt_path=epochs.last() or start)
         module.load_state_dict(epochs.best_weights)
         scores = epochs.best_scores
-    own = {
+    record = {
         "fit": folder.name,
         "seed": settings.seed,
         "data": data.images.fingerprint,
         "limits": limits(settings.trainer),
     }
-    return {**own, "scores": scores}
+    return {**record, "scores": scores}

@@ -39,8 +39,8 @@ def save_foreign(settings: TrainSettings, path: Path, origin: Mapping[str, str])
     classifier.network.load_state_dict(state)
     steps.append(kept_head(classifier.task.classes))
     log.info("%s: %s", settings.foreign_checkpoint, "; ".join(steps))
-    facts = {"fit": path.parent.name, "scores": {}, "limits": {}, FOREIGN_WEIGHTS: dict(origin)}
-    checkpoint.save_checkpoint(path, laid_out(classifier), settings.model.record(), None, facts)
+    record = {"fit": path.parent.name, "scores": {}, "limits": {}, FOREIGN_WEIGHTS: dict(origin)}
+    checkpoint.save_checkpoint(path, laid_out(classifier), settings.model.record(), None, record)
 
 
 def unread(model: Component) -> Classifier:
@@ -48,8 +48,8 @@ def unread(model: Component) -> Classifier:
     if checkpoint.without_start(dict(model)) == dict(model):
         return model.make()
     described = _described(model)
-    own = {**checkpoint.without_start(dict(model)), **described.arguments}
-    classifier: Classifier = Component(model.where, own).make()
+    arguments = {**checkpoint.without_start(dict(model)), **described.arguments}
+    classifier: Classifier = Component(model.where, arguments).make()
     classifier.task = described.task
     return classifier
 
@@ -70,18 +70,18 @@ def check_order(model: Component, classifier: Classifier) -> None:
     if not start or isinstance(classifier.output, ChosenLogits):  # which reads a head of all outputs by their names
         return
     try:
-        own = _described(model.replaced(task=None, classes=None)).task.classes
+        of_weights = _described(model.replaced(task=None, classes=None)).task.classes
     except ValueError:  # the weights name no classes
         return
     classes = classifier.task.classes
-    ordered = [name for name in own if name in set(classes)]
-    differing = [each for each in zip(classes, ordered, strict=False) if each[0] != each[1]]
+    ordered = [name for name in of_weights if name in set(classes)]
+    differing = [pair for pair in zip(classes, ordered, strict=False) if pair[0] != pair[1]]
     if len(ordered) == len(classes) and differing:
-        found, expected = differing[0]
+        first, expected = differing[0]
         given = "false" if isinstance(model[start[0]], bool) else "null"
         raise ValueError(
             f"dataset.classes must be in the order of model.{start[0]}, since checkpoint=FILE brings its own head, "
-            f"but has {found!r} where these weights have {expected!r}. Put them into that order; or, if they are in "
+            f"but has {first!r} where these weights have {expected!r}. Put them into that order; or, if they are in "
             f"the order of the file, set model.{start[0]}={given} and the normalisation that it was fitted with."
         )
 

@@ -18,7 +18,7 @@ class FrozenBackbone:
     """
 
     def __init__(self, classifier: Classifier) -> None:
-        layers = [each for each in classifier.network.modules() if list(each.parameters(recurse=False))]
+        layers = [module for module in classifier.network.modules() if list(module.parameters(recurse=False))]
         classes, weight = len(classifier.task.classes), getattr(layers[-1], "weight", None) if layers else None
         if weight is None or len(weight) != classes:
             got = f"{type(layers[-1]).__name__}" if layers else "none"
@@ -27,16 +27,18 @@ class FrozenBackbone:
                 f"{got}. Set it to 0."
             )
         head = layers[-1]
-        around = [each for each in classifier.modules() if head in each.modules()]
-        self._parameters = [p for p in classifier.parameters() if all(p is not own for own in head.parameters())]
-        self._modules = [each for each in classifier.modules() if each not in around]
+        around = [module for module in classifier.modules() if head in module.modules()]
+        self._parameters = [
+            p for p in classifier.parameters() if all(p is not parameter for parameter in head.parameters())
+        ]
+        self._modules = [module for module in classifier.modules() if module not in around]
         self._before: tuple[list[nn.Parameter], list[nn.Module]] | None = None
 
     def freeze(self) -> None:
         """Freeze what is not frozen yet."""
         if self._before is None:
-            fitted = [each for each in self._parameters if each.requires_grad]
-            self._before = fitted, [each for each in self._modules if each.training]
+            fitted = [member for member in self._parameters if member.requires_grad]
+            self._before = fitted, [member for member in self._modules if member.training]
             self._set(*self._before, False)
 
     def release(self) -> None:

@@ -75,8 +75,8 @@ class ImageClassifier(FittedModule):
         self.val_metrics = ValidationMetrics(classifier.task, metrics or {})
         labels = len(classifier.task.classes) if classifier.task.multilabel else 0
         self.register_buffer("thresholds", torch.full((labels,), 0.5))
-        own = {"loss": plain_argument(self.loss), "metrics": plain_argument(metrics or {})}
-        arguments = {**self.hparams["arguments"], **own}
+        described = {"loss": plain_argument(self.loss), "metrics": plain_argument(metrics or {})}
+        arguments = {**self.hparams["arguments"], **described}
         self.save_hyperparameters({"frozen_epochs": frozen_epochs, "arguments": arguments}, logger=False)
 
     @property
@@ -136,14 +136,14 @@ class ImageClassifier(FittedModule):
         if not isinstance(self.val_score, LabelAUROC):
             return
         self.thresholds.copy_(self.val_score.thresholds())
-        area = dict(zip(self.classifier.task.classes, self.val_score.each(), strict=True))
-        known = {name: value for name, value in area.items() if value.isfinite()}
-        if not known and not self.trainer.sanity_checking:
+        area = dict(zip(self.classifier.task.classes, self.val_score.by_label(), strict=True))
+        finite = {name: value for name, value in area.items() if value.isfinite()}
+        if not finite and not self.trainer.sanity_checking:
             raise ValueError(
                 "the validation images must show both values of at least one label, or no epoch can be chosen, "
                 f"got one value alone for each of {', '.join(area)}. Use more validation images."
             )
-        self.log_dict({f"val_auroc/{name}": value for name, value in known.items()})
+        self.log_dict({f"val_auroc/{name}": value for name, value in finite.items()})
 
     def test_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> Tensor:
         logits = self._evaluate(batch, self.test_score)

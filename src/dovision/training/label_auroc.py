@@ -49,10 +49,10 @@ def thresholds(probability: Tensor, label: Tensor) -> Tensor:
 def _known_labels(probability: Tensor, label: Tensor) -> Iterator[tuple[int, Tensor, Tensor]]:
     """Number, probabilities and values of each label of which both values are known."""
     for k in range(label.shape[1]):
-        known = label[:, k].isfinite()
-        true = label[known, k].long()
+        is_known = label[:, k].isfinite()
+        true = label[is_known, k].long()
         if 0 < true.sum() < len(true):
-            yield k, probability[known, k], true
+            yield k, probability[is_known, k], true
 
 
 class LabelAUROC(Metric):
@@ -76,9 +76,9 @@ class LabelAUROC(Metric):
         self.label.append(F.one_hot(label, probability.shape[1]).float() if label.ndim == 1 else label)
 
     def compute(self) -> Tensor:
-        return self.each().nanmean()
+        return self.by_label().nanmean()
 
-    def each(self) -> Tensor:
+    def by_label(self) -> Tensor:
         """AUROC of each label, shape (K,); nan where one value alone of the label was seen."""
         return label_auroc(dim_zero_cat(self.probability), dim_zero_cat(self.label))
 

@@ -27,5 +27,5 @@ class ClassificationLoss(nn.Module):
         if not label.is_floating_point():
             return F.cross_entropy(logits, label, reduction="none", label_smoothing=smoothing).mean()
         target = (label * (1 - smoothing) + smoothing / 2).nan_to_num().to(logits)
-        each = F.binary_cross_entropy_with_logits(logits, target, reduction="none")
-        return (each * label.isfinite()).sum(-1).mean()
+        of_labels = F.binary_cross_entropy_with_logits(logits, target, reduction="none")
+        return (of_labels * label.isfinite()).sum(-1).mean()

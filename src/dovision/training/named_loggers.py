@@ -48,8 +48,8 @@ class NamedLogger(Logger):
 
     def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:
         """Log the hyperparameters below the network's name."""
-        own = vars(params) if isinstance(params, Namespace) else params
-        self.logger.log_hyperparams({self.network: own}, *args, **kwargs)
+        values = vars(params) if isinstance(params, Namespace) else params
+        self.logger.log_hyperparams({self.network: values}, *args, **kwargs)
 
     def save(self) -> None:
         """Write what is not written yet."""

@@ -52,8 +52,8 @@ class Schedule:
 
     def of(self, optimizer: Optimizer) -> dict[str, Any]:
         """What `configure_optimizers` returns of it."""
-        own = {"scheduler": self.scheduler(optimizer), "interval": self.interval, "frequency": self.frequency}
-        return {**own, "monitor": self.monitor, "strict": False, "name": "lr"}
+        config = {"scheduler": self.scheduler(optimizer), "interval": self.interval, "frequency": self.frequency}
+        return {**config, "monitor": self.monitor, "strict": False, "name": "lr"}
 
 
 def check_monitor(where: str, monitor: object, logged: Collection[str]) -> None:

@@ -37,13 +37,13 @@ class SparseAutoencoder(AutoencoderModule):
 
     def __init__(
         self,
-        plain: Classifier,
+        reference_classifier: Classifier,
         with_autoencoder: Classifier,
         optimizer: MakeOptimizer,
         schedule: Schedule | None = None,
         warmup_steps: int = 0,
     ) -> None:
-        super().__init__(plain, with_autoencoder, optimizer, schedule, warmup_steps)
+        super().__init__(reference_classifier, with_autoencoder, optimizer, schedule, warmup_steps)
         self.quality = ReconstructionQuality(self.autoencoder.width, self.autoencoder.code_channels)
 
     @property
@@ -63,30 +63,30 @@ class SparseAutoencoder(AutoencoderModule):
         values = (activation, self.autoencoder.decoder(code), code)
         self.quality.update(*(_positions(value, self.autoencoder.layout) for value in values))
         terms = self.autoencoder.losses(activation)
-        control, treated = self.plain(batch.image), self.with_autoencoder(batch.image)
-        kl = effects.divergence(control, treated, self.plain.task).sum(-1).mean()
-        own = {"loss": torch.stack(list(terms.values())).sum(), **terms, "kl": kl}
-        named = {f"val_{name}": value for name, value in own.items()}
+        control, treated = self.reference_classifier(batch.image), self.with_autoencoder(batch.image)
+        kl = effects.divergence(control, treated, self.reference_classifier.task).sum(-1).mean()
+        metrics = {"loss": torch.stack(list(terms.values())).sum(), **terms, "kl": kl}
+        named = {f"val_{name}": value for name, value in metrics.items()}
         self.log_dict(named, on_step=False, on_epoch=True, batch_size=len(batch.image))
 
     def on_validation_epoch_end(self) -> None:
-        own = zip(self.quality.names, self.quality.compute().float(), strict=True)
-        self.log_dict({f"val_{name}": value for name, value in own})
+        metrics = zip(self.quality.names, self.quality.compute().float(), strict=True)
+        self.log_dict({f"val_{name}": value for name, value in metrics})
         self.autoencoder.after_validation(self.quality.activity())
         self.quality.reset()
 
     @torch.no_grad()
     def activation(self, image: Tensor) -> Tensor:
         """The output of the layer before the autoencoder; the pass ends there."""
-        found: list[Tensor] = []
+        activations: list[Tensor] = []
 
         def stop(module: nn.Module, args: tuple[Tensor]) -> None:
-            found.append(args[0])
+            activations.append(args[0])
             raise Reached
 
         with self.autoencoder.register_forward_pre_hook(stop), suppress(Reached):
             self.with_autoencoder(image)
-        return found[0]
+        return activations[0]
 
 
 def _positions(value: Tensor, layout: Layout) -> Tensor:

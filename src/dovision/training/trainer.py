@@ -38,7 +38,7 @@ def make_trainer(
     Raises:
         ValueError: Lightning refuses a setting, as that of an accelerator that is not there; or a limit leaves nothing.
     """
-    bars: list[Callback] = [] if any(isinstance(each, ProgressBar) for each in callbacks) else [FitProgress()]
+    bars: list[Callback] = [] if any(isinstance(callback, ProgressBar) for callback in callbacks) else [FitProgress()]
     reports: list[Callback] = [ProfileReport()] if configured.get("profiler") else []
     _check_limits(configured)
     plumbing = _few_batches(configured.replaced(**settings))
@@ -54,14 +54,14 @@ def make_trainer(
 
 def limits(trainer: Mapping[str, Any]) -> dict[str, Any]:
     """The settings of a trainer that let a fit or a test take fewer batches than there are, by their full names."""
-    found = {key: trainer[key] for key in LIMITS if key in trainer and not _is_whole(trainer[key])}
-    found |= {key: trainer[key] for key in OFF_AT_ZERO if trainer.get(key)}
-    return {f"trainer.{key}": value for key, value in found.items()}
+    limiting = {key: trainer[key] for key in LIMITS if key in trainer and not _is_whole(trainer[key])}
+    limiting |= {key: trainer[key] for key in OFF_AT_ZERO if trainer.get(key)}
+    return {f"trainer.{key}": value for key, value in limiting.items()}
 
 
-def limits_in_words(found: Mapping[str, Any]) -> str:
+def limits_in_words(limiting: Mapping[str, Any]) -> str:
     """Those limits as they are set on a command line."""
-    return " ".join(f"{key}={value}" for key, value in found.items())
+    return " ".join(f"{key}={value}" for key, value in limiting.items())
 
 
 class ProfileReport(Callback):

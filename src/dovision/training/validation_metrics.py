@@ -45,7 +45,7 @@ class ValidationMetrics(nn.Module):
     @property
     def names(self) -> list[str]:
         """The names under which `compute` may return a value."""
-        return [name for own, metric in self.metrics.items() for name in self._names(own, metric)]
+        return [name for key, metric in self.metrics.items() for name in self._names(key, metric)]
 
     def update(self, probability: Tensor, label: Tensor) -> None:
         """Add images with P(y | x), shape (B, K), and labels, shape (B,), or (B, K), nan where not known."""
@@ -54,11 +54,11 @@ class ValidationMetrics(nn.Module):
 
     def compute(self) -> dict[str, Tensor]:
         """Finite values by name; by name/class those of a metric that does not average over classes."""
-        found: dict[str, Tensor] = {}
+        values: dict[str, Tensor] = {}
         for name, metric in self.metrics.items():
             value = metric.compute()
-            found |= dict(zip(self._names(name, metric), value.reshape(-1), strict=True))
-        return {name: value for name, value in found.items() if value.isfinite()}
+            values |= dict(zip(self._names(name, metric), value.reshape(-1), strict=True))
+        return {name: value for name, value in values.items() if value.isfinite()}
 
     def reset(self) -> None:
         for metric in self.metrics.values():
@@ -89,14 +89,14 @@ class ValidationMetrics(nn.Module):
 
     def _names(self, name: str, metric: Metric) -> list[str]:
         """The names of a metric's values: one for each class where it does not average over them."""
-        return [f"{name}/{each}" for each in self.task.classes] if _is_by_class(metric) else [name]
+        return [f"{name}/{class_name}" for class_name in self.task.classes] if _is_by_class(metric) else [name]
 
 
 def _made(name: str, make: MakeMetric, task: Task) -> Metric:
     count = len(task.classes)
-    known = {"num_classes": count, "num_labels": count, **({"ignore_index": UNKNOWN} if task.multilabel else {})}
-    for kind in (task.kind, "binary") if task.multilabel else (task.kind,):
-        given = {key: value for key, value in {"task": kind, **known}.items() if key in _parameters(make)}
+    arguments = {"num_classes": count, "num_labels": count, **({"ignore_index": UNKNOWN} if task.multilabel else {})}
+    for task_kind in (task.kind, "binary") if task.multilabel else (task.kind,):
+        given = {key: value for key, value in {"task": task_kind, **arguments}.items() if key in _parameters(make)}
         try:
             return make(**given)
         except (TypeError, ValueError) as error:

@@ -80,7 +80,7 @@ class ImageEffects:
         intervention = intervention.for_images(self.batch)
         with evaluating(self.classifier), torch.no_grad():
             propagation = Propagation(self.classifier, intervention)
-            engine = propagation.plain(self.batch)
+            engine = propagation.whole_passes(self.batch)
             key = (intervention.site, intervention.unit)
             if key not in self._values:
                 self._values[key] = engine.clean(self.batch.image)

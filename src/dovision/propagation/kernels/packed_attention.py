@@ -86,8 +86,8 @@ class PackedWindowAttention(PackedAttention):
             self._scores[size] = self.bias + _far(size, self.window, shift, self.bias.dtype).unsqueeze(1)
         added = self._scores[size]
         read = [  # the windows of one map at a time, which have these scores in common
-            _merged(F.scaled_dot_product_attention(query[own], key[own], value[own], added))
-            for own in (slice(first, first + len(added)) for first in range(0, len(tokens), len(added)))
+            _merged(F.scaled_dot_product_attention(query[windows], key[windows], value[windows], added))
+            for windows in (slice(first, first + len(added)) for first in range(0, len(tokens), len(added)))
         ]
         return self.back(torch.cat(read))
 

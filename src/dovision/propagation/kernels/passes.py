@@ -30,16 +30,16 @@ _OPTIONS = {"inplace": (True, False), "approximate": ("none",)}  # of activation
 def pack_linear(graph: Graph) -> Graph:
     """The graph with packed linear layers and 1 x 1 convolutions, each with the activation that alone reads it."""
     for step in graph.steps if can_pack() else ():
-        kind, settings = _packable(step)
+        kernel_class, settings = _packable(step)
         weight: Any = settings.get("weight")
         bias: Any = settings.get("bias")
-        if kind is not None and (bias is None or (_is_fixed(bias) and bias.shape == weight.shape[:1])):
-            step.function = kind(weight.detach(), None if bias is None else bias.detach())
+        if kernel_class is not None and (bias is None or (_is_fixed(bias) and bias.shape == weight.shape[:1])):
+            step.function = kernel_class(weight.detach(), None if bias is None else bias.detach())
             step.args, step.kwargs = (settings["input"],), {}
     readers = graph.readers()
     joined: dict[Step, Step] = {}
     for step in graph.steps:
-        step.args, step.kwargs = step.arguments(lambda each: joined.get(each, each))
+        step.args, step.kwargs = step.arguments(lambda operand: joined.get(operand, operand))
         source, activation = (step.args or (None,))[0], _activation(step)
         if activation is None or not isinstance(source, Step) or readers[source] > 1:
             continue
@@ -55,17 +55,17 @@ def pack_attention(graph: Graph) -> Graph:
     readers, results = graph.readers(), _attention_results(graph)
     joined: dict[Step, Step] = {}
     for step in graph.steps if can_pack() else ():
-        step.args, step.kwargs = step.arguments(lambda each: joined.get(each, each))
+        step.args, step.kwargs = step.arguments(lambda operand: joined.get(operand, operand))
         kernel: PackedAttention | None = None
         if type(step.function) is nn.MultiheadAttention:
             tokens, weights = results.get(step, ([], []))
-            alone = readers[step] == len(tokens) + len(weights) and not any(readers[each] for each in weights)
+            alone = readers[step] == len(tokens) + len(weights) and not any(readers[operand] for operand in weights)
             if alone and graph.output not in tokens:
                 kernel = _token_attention(step, step.function)
             if kernel is not None:
                 joined.update(dict.fromkeys([*tokens, *weights], step))
                 step.function, step.args, step.kwargs = kernel, step.args[:1], {}
-                step.images_first = all(each.images_first for each in tokens)
+                step.images_first = all(operand.images_first for operand in tokens)
         elif (getattr(step.function, "__module__", ""), getattr(step.function, "__name__", "")) == _WINDOWS:
             _pack_window_attention(step)
     return replace(graph, steps=tuple(step for step in graph.steps if step not in joined))
@@ -73,21 +73,23 @@ def pack_attention(graph: Graph) -> Graph:
 
 def _attention_results(graph: Graph) -> dict[Step, tuple[list[Step], list[Step]]]:
     """The steps that take the first result of a step, and those that take the second, by that step."""
-    found: dict[Step, tuple[list[Step], list[Step]]] = {}
+    results: dict[Step, tuple[list[Step], list[Step]]] = {}
     for step in graph.steps:
         source, number = step.args if step.function is operator.getitem else (None, None)
         if isinstance(source, Step) and isinstance(number, int) and number in (0, 1):
-            found.setdefault(source, ([], []))[number].append(step)
-    return found
+            results.setdefault(source, ([], []))[number].append(step)
+    return results
 
 
 def _token_attention(step: Step, module: nn.MultiheadAttention) -> PackedAttention | None:
     """The packed form of torch's module in eval mode, where it has neither masks nor other keys than the tokens."""
-    options = {name: each for name, each in step.kwargs.items() if name not in ("need_weights", "average_attn_weights")}
+    options = {
+        name: value for name, value in step.kwargs.items() if name not in ("need_weights", "average_attn_weights")
+    }
     alone = len(step.args) == 3 and step.args[0] is step.args[1] is step.args[2]
-    alone = alone and all(each is None or each is False for each in options.values())
+    alone = alone and all(value is None or value is False for value in options.values())
     usual = module.batch_first and module.bias_k is None and not module.add_zero_attn and not module.training
-    hooked = any((*each._forward_hooks, *each._forward_pre_hooks) for each in module.modules())
+    hooked = any((*value._forward_hooks, *value._forward_pre_hooks) for value in module.modules())
     into, back = (module.in_proj_weight, module.in_proj_bias), (module.out_proj.weight, module.out_proj.bias)
     fixed = _are_fixed(into) and _are_fixed(back)  # there are no joint weights where keys have another width
     return PackedAttention(into, back, module.num_heads) if alone and usual and not hooked and fixed else None
@@ -134,11 +136,11 @@ def _activation(step: Step) -> JoinedActivation | None:
     """What can be computed with the product before the step, if it is such an activation with the usual settings."""
     function, options = step.function, dict(step.kwargs)
     if not isinstance(function, nn.Module):
-        kind: Any = function
+        activation_class: Any = function
     elif function._forward_hooks or function._forward_pre_hooks:
         return None
     else:
-        kind = type(function)
+        activation_class = type(function)
         options = {name: getattr(function, name) for name in _OPTIONS if hasattr(function, name)}
     usual = len(step.args) == 1 and all(value in _OPTIONS.get(name, ()) for name, value in options.items())
-    return JOINED_ACTIVATIONS.get(kind) if usual else None
+    return JOINED_ACTIVATIONS.get(activation_class) if usual else None
