@@ -163,12 +163,15 @@ def _try(
         edited = edit_of(pairs, intervention, value, context, local=False).value
     assert isinstance(edited, Tensor)
     with Operations() as engines.whole:
-        expected = _in_company(whole_passes, edited[-1:], value, image)
+        company = torch.cat([edited[-1:], -value])
+        expected = whole_passes.forward(image.repeat(2, 1, 1, 1), company)[:1]
     engines.whole.scale(1, counted=2)
     engines.reason = ""
     try:
         for number, tolerance in enumerate(TOLERANCES):
-            engine = _engine(engines, classifier, image, number)
+            if number == len(engines.made):
+                engines.made.append(_engine_of(_traced(engines, classifier, image), classifier, number))
+            engine = engines.made[number]
             background = engine.clean(image)
             with Operations() as part:
                 treated = engine.treated(background, pairs, intervention, context)[1:]
@@ -213,11 +216,6 @@ def _other_kernels(classifier: Classifier, number: int) -> bool:
     return number == 0 and classifier.mean.device.type == "cpu" and not usual
 
 
-def _in_company(whole_passes: Plain, value: Tensor, other: Tensor, image: Tensor) -> Tensor:
-    """Logits, shape (1, K), with this value at the site, in a pass with the negative of another one."""
-    return whole_passes.forward(image.repeat(2, 1, 1, 1), torch.cat([value, -other]))[:1]
-
-
 def _check_company(whole_passes: Plain, expected: Tensor, value: Tensor, image: Tensor) -> None:
     """Refuse a classifier that gives other logits for this value alone than the expected ones, in company."""
     logits = whole_passes.forward(image, value)
@@ -234,31 +232,16 @@ def _log_choice(engines: SiteEngines, region: _Region) -> None:
     if engines.reason:
         log.warning("the model is run in full for every edit, which is exact but slow: %s.", engines.reason)
         return
-    saved = engines.saved[region]
+    saved, site = engines.saved[region], INPUT if engines.site is None else repr(engines.site.name)
     how = "incrementally, which saves" if engines.chosen[region] else "in full, since incrementally would save only"
     if engines.chosen[region] and saved < 1 - WORTH_IT:
         how = "with faster kernels, and incrementally, which saves only"
     of = "of the whole value" if region is None else "of such regions"
     if saved < 0:
         fewest = "with faster kernels" if engines.chosen[region] else "in full, which takes fewer operations"
-        log.info("edits %s at %s are run %s.", of, _name(engines), fewest)
+        log.info("edits %s at %s are run %s.", of, site, fewest)
     else:
-        log.info("edits %s at %s are run %s %.0f%% of the operations.", of, _name(engines), how, 100 * saved)
-
-
-def _name(engines: SiteEngines) -> str:
-    return INPUT if engines.site is None else repr(engines.site.name)
-
-
-def _engine(engines: SiteEngines, classifier: Classifier, image: Tensor, number: int) -> Incremental:
-    """The engine of a number, traced once, with the graph passes of its number.
-
-    Raises:
-        Untraceable: as `trace`.
-    """
-    if number == len(engines.made):
-        engines.made.append(_engine_of(_traced(engines, classifier, image), classifier, number))
-    return engines.made[number]
+        log.info("edits %s at %s are run %s %.0f%% of the operations.", of, site, how, 100 * saved)
 
 
 def frozen_engine(engines: SiteEngines, classifier: Classifier, image: Tensor) -> Incremental:

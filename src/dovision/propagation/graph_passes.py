@@ -200,11 +200,8 @@ def freeze_scales(graph: Graph, image: Tensor) -> Graph:
 def _scale(step: Step, shapes: dict[Step, Sequence[int]]) -> Step | None:
     """The operand of a product that has one number a channel, where the other one is a map."""
     operands = [operand for operand in step.args if isinstance(operand, Step)]
-    if (
-        step.function not in _SCALINGS
-        or len(operands) != 2
-        or any(len(shapes.get(operand, ())) != 4 for operand in operands)
-    ):
+    maps = [operand for operand in operands if len(shapes.get(operand, ())) == 4]
+    if step.function not in _SCALINGS or len(operands) != 2 or len(maps) != 2:
         return None
     small, large = sorted(operands, key=lambda operand: shapes[operand][2] * shapes[operand][3])
     single = tuple(shapes[small][2:]) == (1, 1) and tuple(shapes[large][2:]) != (1, 1)

@@ -83,7 +83,7 @@ class Incremental:
         if not self._largest and self.channels_last:
             images, width = len(clean.control), clean.control.element_size()
             sizes = [clean.shapes[step].numel() // images if step in clean.shapes else 0 for step in self.edited_steps]
-            self._largest = [width * numbers for numbers in itertools.accumulate(reversed(sizes), max)][::-1]
+            self._largest = [width * size for size in itertools.accumulate(reversed(sizes), max)][::-1]
         return self._largest[position] if self._largest else 0
 
     def treated(self, clean: Background, pairs: Pairs, intervention: Intervention, context: Context) -> Tensor:
@@ -170,10 +170,8 @@ class _Pass:
         return [self._part(part, values) for part in rows]
 
     def _part(self, rows: slice, values: dict[Step, Any]) -> _Pass:
-        values_of_rows = {
-            step: value.part(rows) if isinstance(value, Patch) else value[rows] for step, value in values.items()
-        }
-        return _Pass(self.engine, self.background, self.image[rows], values_of_rows, is_part=True)
+        part = {step: value.part(rows) if isinstance(value, Patch) else value[rows] for step, value in values.items()}
+        return _Pass(self.engine, self.background, self.image[rows], part, is_part=True)
 
     def _patch(self, step: Step, rule: Rule, channel_axis: int) -> Patch | None:
         def operand(source: Step) -> Any:

@@ -223,14 +223,11 @@ def _repeated_border(output: Map, input: Map, pad: tuple[int, ...], mode: Litera
         source[span.start[:, None] + np.arange(span.size)]
         for source, span in zip(sources, (rows, columns), strict=True)
     )
-    read = [
-        Span.covering(index_of_axis.min(1), index_of_axis.max(1) + 1, input.size[axis])
-        for axis, index_of_axis in enumerate((down, across))
-    ]
+    read = [Span.covering(line.min(1), line.max(1) + 1, input.size[axis]) for axis, line in enumerate((down, across))]
     window = input.window(read[0], read[1])
     pixel = (down - read[0].start[:, None])[:, :, None], (across - read[1].start[:, None])[:, None, :]
     index = (np.arange(len(down))[:, None, None], *pixel)
-    value = window.movedim(1, -1)[tuple(torch.from_numpy(index_of_axis).to(window.device) for index_of_axis in index)]
+    value = window.movedim(1, -1)[tuple(torch.from_numpy(line).to(window.device) for line in index)]
     return Patch(value.movedim(-1, 1), rows, columns)
 
 

@@ -165,10 +165,7 @@ class ShapedTracer(fx.Tracer):
     def _name(self, tensor: Tensor) -> str | None:
         """A parameter's or buffer's name in the model; torch.fx goes through all of them each time."""
         if not self._names:
-            self._names = {
-                tensor_of_model: name
-                for name, tensor_of_model in (*self.root.named_buffers(), *self.root.named_parameters())
-            }
+            self._names = {weight: name for name, weight in (*self.root.named_buffers(), *self.root.named_parameters())}
         return self._names.get(tensor)
 
     def _known_size(self, method: str, owner: ShapedProxy, dim: int | None = None) -> Any:

@@ -39,13 +39,9 @@ def site_table(classifier: Classifier, shape: Shape, only: Collection[str] | Non
     with evaluating(classifier):
         probes = Probes(classifier, shape)
         return [
-            _row(
-                seen_site.name,
-                seen_site.value,
-                seen_site.seen if seen_site.seen is not None else probes.layout(seen_site.site),
-            )
-            for seen_site in _found(classifier, shape, probes)
-            if only is None or seen_site.name in only
+            _row(row.name, row.value, probes.layout(row.site) if row.seen is None else row.seen)
+            for row in _found(classifier, shape, probes)
+            if only is None or row.name in only
         ]
 
 
@@ -58,9 +54,7 @@ def site_shapes(classifier: Classifier, shape: Shape) -> dict[str, Shape]:
         shape: (C, H, W) of the images.
     """
     with evaluating(classifier):
-        return {
-            seen_site.name: seen_site.value[1:] for seen_site in _found(classifier, shape, Probes(classifier, shape))
-        }
+        return {row.name: row.value[1:] for row in _found(classifier, shape, Probes(classifier, shape))}
 
 
 class _FoundSite(NamedTuple):
@@ -112,5 +106,5 @@ def _row(name: str, value: Shape, seen: Seen) -> SiteRow:
         return SiteRow(name, "unknown", value[1:], seen.reason.removeprefix("and "))
     shown = seen.layout.present(torch.empty(value, device="meta")).shape
     counts = {"channel": shown[1], "head": shown[1], "token": math.prod(shown[2:3]), "position": math.prod(shown[2:])}
-    units = (f"{counts[unit]} {unit}{'s' * (counts[unit] != 1)}" for unit in seen.layout.units)
+    units = (f"{counts[thing]} {thing}{'s' * (counts[thing] != 1)}" for thing in seen.layout.units)
     return SiteRow(name, seen.layout.value, value[1:], ", ".join(units))

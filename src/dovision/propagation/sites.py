@@ -185,11 +185,8 @@ class _TorchAttention:
         module = self.module
         names = ("key_padding_mask", "need_weights", "attn_mask", "average_attn_weights", "is_causal")
         options = dict(zip(names, args, strict=False)) | kwargs
-        if (
-            module.bias_k is not None
-            or module.add_zero_attn
-            or any(options.get(name) is not None for name in names[0:3:2])
-        ):
+        masked = any(options.get(name) is not None for name in names[0:3:2])
+        if masked or module.bias_k is not None or module.add_zero_attn:
             raise ValueError("heads can be edited in an attention without masks and without added keys, got one with.")
         if module._qkv_same_embed_dim:
             weights = module.in_proj_weight.chunk(3)
@@ -197,8 +194,8 @@ class _TorchAttention:
             weights = (module.q_proj_weight, module.k_proj_weight, module.v_proj_weight)
         biases = (None, None, None) if module.in_proj_bias is None else module.in_proj_bias.chunk(3)
         inputs = [tokens if module.batch_first else tokens.transpose(0, 1) for tokens in (query, key, value)]
-        of_heads = [_split(F.linear(inputs[i], weights[i], biases[i]), module.num_heads) for i in range(3)]
-        return F.scaled_dot_product_attention(*of_heads)
+        heads = [_split(F.linear(inputs[i], weights[i], biases[i]), module.num_heads) for i in range(3)]
+        return F.scaled_dot_product_attention(*heads)
 
     def leave(self, forward: Forward, value: Any) -> tuple[Any, None]:
         """The module's output for these heads, and no attention weights."""

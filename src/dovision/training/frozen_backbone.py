@@ -28,9 +28,7 @@ class FrozenBackbone:
             )
         head = layers[-1]
         around = [module for module in classifier.modules() if head in module.modules()]
-        self._parameters = [
-            p for p in classifier.parameters() if all(p is not parameter for parameter in head.parameters())
-        ]
+        self._parameters = [p for p in classifier.parameters() if all(p is not other for other in head.parameters())]
         self._modules = [module for module in classifier.modules() if module not in around]
         self._before: tuple[list[nn.Parameter], list[nn.Module]] | None = None
 

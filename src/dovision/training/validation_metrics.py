@@ -6,10 +6,11 @@ import copy
 import inspect
 import warnings
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torchmetrics import Metric
+from torchmetrics import Metric, MetricCollection
 
 from dovision.training.label_auroc import LabelAUROC
 from dovision.types import Task
@@ -37,10 +38,10 @@ class ValidationMetrics(nn.Module):
     def __init__(self, task: Task, metrics: Mapping[str, MakeMetric]) -> None:
         super().__init__()
         self.task = task
-        self.metrics = {name: _made(name, make, task) for name, make in metrics.items()}
+        made: dict[str, Any] = {name: _made(name, make, task) for name, make in metrics.items()}
+        self.metrics = MetricCollection(made, compute_groups=False)  # whose members differ in the labels that they take
         for name, metric in self.metrics.items():
             self._try(name, copy.deepcopy(metric))
-        self._modules |= {name: metric for name, metric in self.metrics.items()}  # so that they are moved to a device
 
     @property
     def names(self) -> list[str]:
@@ -61,8 +62,7 @@ class ValidationMetrics(nn.Module):
         return {name: value for name, value in values.items() if value.isfinite()}
 
     def reset(self) -> None:
-        for metric in self.metrics.values():
-            metric.reset()
+        self.metrics.reset()
 
     def _update(self, metric: Metric, probability: Tensor, label: Tensor) -> None:
         keeps_nan = isinstance(metric, LabelAUROC) or not self.task.multilabel

@@ -83,13 +83,11 @@ def _attention_results(graph: Graph) -> dict[Step, tuple[list[Step], list[Step]]
 
 def _token_attention(step: Step, module: nn.MultiheadAttention) -> PackedAttention | None:
     """The packed form of torch's module in eval mode, where it has neither masks nor other keys than the tokens."""
-    options = {
-        name: value for name, value in step.kwargs.items() if name not in ("need_weights", "average_attn_weights")
-    }
+    options = {name: item for name, item in step.kwargs.items() if name not in ("need_weights", "average_attn_weights")}
     alone = len(step.args) == 3 and step.args[0] is step.args[1] is step.args[2]
-    alone = alone and all(value is None or value is False for value in options.values())
+    alone = alone and all(item is None or item is False for item in options.values())
     usual = module.batch_first and module.bias_k is None and not module.add_zero_attn and not module.training
-    hooked = any((*value._forward_hooks, *value._forward_pre_hooks) for value in module.modules())
+    hooked = any((*item._forward_hooks, *item._forward_pre_hooks) for item in module.modules())
     into, back = (module.in_proj_weight, module.in_proj_bias), (module.out_proj.weight, module.out_proj.bias)
     fixed = _are_fixed(into) and _are_fixed(back)  # there are no joint weights where keys have another width
     return PackedAttention(into, back, module.num_heads) if alone and usual and not hooked and fixed else None
