@@ -11,7 +11,7 @@ from dovision.functional.effects import divergence
 from dovision.interfaces import Classifier
 from dovision.models.conv_autoencoder import ConvAutoencoder, insert
 from dovision.training.autoencoder_loss import AutoencoderLoss, AutoencoderLossAsCoded, variation_mismatch
-from dovision.training.causal_autoencoder import CausalAutoencoder
+from dovision.training.autoencoder_module import CausalAutoencoder
 from dovision.types import Batch, Task
 
 THREE = Task("multiclass", ("a", "b", "c"))

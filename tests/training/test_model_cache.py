@@ -20,7 +20,7 @@ from dovision.io import sealed
 from dovision.models import checkpoint
 from dovision.store.run_record import read_sweep
 from dovision.training import model_cache
-from dovision.training.causal_autoencoder import CausalAutoencoder
+from dovision.training.autoencoder_module import CausalAutoencoder
 from dovision.training.networks import architecture_of
 from dovision.types import Task
 

@@ -21,7 +21,7 @@ from dovision.models.topk_sae import TopkSae
 from dovision.store.activity import ACTIVITY
 from dovision.store.run_record import read_sweep
 from dovision.store.tables import read_effects
-from dovision.training.sparse_autoencoder import SparseAutoencoder, logged_metrics
+from dovision.training.autoencoder_module import SparseAutoencoder, logged_metrics
 from dovision.types import Batch, Task
 
 DIGITS = ("dataset=digits", "dataset.test_fraction=0.75", "training.classifier.epochs=1")

@@ -119,7 +119,7 @@ def choose_engine(
 
     Args:
         engines: the site.
-        plain: whole passes with its value.
+        whole_passes: with its value.
         intervention: whose middle unit is tried.
         context: of one image.
 

@@ -122,18 +122,18 @@ class ShapedTracer(fx.Tracer):
     def proxy(self, node: fx.Node) -> ShapedProxy:
         return ShapedProxy(node, self)
 
-    def create_proxy(self, op: str, target: Any, args: Any, kwargs: Any, *others: Any, **options: Any) -> Any:
-        if op == "call_method" and target in _SIZES and isinstance(args[0], ShapedProxy):
+    def create_proxy(self, kind: str, target: Any, args: Any, kwargs: Any, *others: Any, **options: Any) -> Any:
+        if kind == "call_method" and target in _SIZES and isinstance(args[0], ShapedProxy):
             number = self._known_size(target, *args, **kwargs)
             if number is not None:
                 return number
-        proxy = super().create_proxy(op, target, args, kwargs, *others, **options)
+        proxy = super().create_proxy(kind, target, args, kwargs, *others, **options)
         if isinstance(proxy, ShapedProxy):
-            proxy.like = like = self._like(op, target, args, kwargs)
+            proxy.like = like = self._like(kind, target, args, kwargs)
             proxy.node.meta["like"] = like
             proxy.node.meta["images_first"] = isinstance(like, Tensor) and like.shape[:1] == (BATCH,)
             proxy.node.meta["shared"] = isinstance(like, Tensor) and all(size % BATCH for size in like.shape)
-        if op == "placeholder":
+        if kind == "placeholder":
             self._input = proxy
         return proxy
 

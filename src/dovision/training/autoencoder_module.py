@@ -1,16 +1,23 @@
-"""The part that fits of autoencoders share: a frozen classifier, with the autoencoder inserted and without."""
+"""Fits of an autoencoder that is inserted into a frozen classifier: causal, or by a loss of its own."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TypeVar
+from contextlib import suppress
+from typing import Any, TypeVar
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
-from dovision.interfaces import Classifier
-from dovision.models.conv_autoencoder import inserted_autoencoder
+from dovision import checks
+from dovision.functional import effects
+from dovision.interfaces import Autoencoder, Classifier
+from dovision.metrics.reconstruction import ReconstructionQuality
+from dovision.models.conv_autoencoder import Reached, inserted_autoencoder
+from dovision.training.autoencoder_loss import AutoencoderLoss
 from dovision.training.fitted_module import FittedModule, MakeOptimizer
 from dovision.training.schedule import Schedule
+from dovision.types import Batch, Layout
 
 Self = TypeVar("Self", bound="AutoencoderModule")
 
@@ -19,7 +26,7 @@ class AutoencoderModule(FittedModule):
     """Fit an autoencoder alone; the classifier's parameters, buffers and eval mode stay as they are.
 
     Args:
-        plain: the classifier without the autoencoder.
+        reference_classifier: without the autoencoder, whose answers are to be preserved.
         with_autoencoder: the same classifier with the autoencoder.
         optimizer: from parameters to an optimizer.
         schedule: of the step size; None: as the optimizer has it.
@@ -49,3 +56,171 @@ class AutoencoderModule(FittedModule):
 
     def fitted_parameters(self) -> Iterable[nn.Parameter]:
         return self.autoencoder.parameters()
+
+
+class CausalAutoencoder(AutoencoderModule):
+    """Fit the autoencoder of a classifier; the classifier's parameters, buffers and eval mode stay as they are.
+
+    Args:
+        reference_classifier, with_autoencoder, optimizer, schedule, warmup_steps: as of AutoencoderModule.
+        loss: of its terms; one of weight 0 is not computed, but for the deep one, which is always logged.
+        zeroed_channel: of the code, set to 0 all through the fit, so that the autoencoder learns to do without it; None
+            for none.
+
+    Raises:
+        ValueError: the weight of interpretability is not 0, and the first feature maps of encoder and decoder differ
+            in shape; or the code has no such channel.
+
+    Source: arXiv:1902.03380; arXiv:1802.00541, section 3.
+    """
+
+    best_by = ("val_loss", "min")
+
+    def __init__(
+        self,
+        reference_classifier: Classifier,
+        with_autoencoder: Classifier,
+        optimizer: MakeOptimizer,
+        loss: AutoencoderLoss,
+        zeroed_channel: int | None = None,
+        schedule: Schedule | None = None,
+        warmup_steps: int = 0,
+    ) -> None:
+        super().__init__(reference_classifier, with_autoencoder, optimizer, schedule, warmup_steps)
+        self.loss = loss
+        self.zeroed_channel = zeroed_channel
+        if zeroed_channel is not None:
+            checks.channel("training.autoencoder.zeroed_channel", zeroed_channel, self.autoencoder.code_channels)
+        first, last = self.autoencoder.first_channels or (0, -1)
+        if loss.weights["interpretability"] and first != last:
+            raise ValueError(
+                "training.autoencoder.loss.interpretability must be 0 unless the first feature maps of encoder and "
+                f"decoder have the same channels, got {first} and {last}."
+            )
+
+    @property
+    def logged(self) -> list[str]:
+        return logged_terms(self.loss)
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        terms = self.terms(batch.image)
+        return self.logged_loss(batch, self._weighed(terms), **terms)
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        terms = self.terms(batch.image)
+        metrics = {f"val_{name}": value for name, value in {**terms, "loss": self._weighed(terms)}.items()}
+        self.log_dict(metrics, on_step=False, on_epoch=True, batch_size=len(batch.image))
+
+    def _weighed(self, terms: dict[str, Tensor]) -> Tensor:
+        return torch.stack([self.loss.weights[name] * term for name, term in terms.items()]).sum()
+
+    def terms(self, image: Tensor) -> dict[str, Tensor]:
+        """The three terms of the loss, each a scalar; `deep` always, the others where their weight is not 0."""
+        terms: dict[str, Tensor] = {}
+
+        def measure(module: Any, args: tuple[Tensor], output: Tensor) -> None:
+            if self.loss.weights["shallow"]:
+                terms["shallow"] = self.loss.reconstruction(output, args[0])
+            if self.loss.weights["interpretability"]:
+                first = module.encoder[0](args[0]), module.decoder[0](module.encoder(args[0]))
+                terms["interpretability"] = self.loss.variation(*first)
+
+        zeroing = self.autoencoder.encoder.register_forward_hook(self._zero)
+        with zeroing, self.autoencoder.register_forward_hook(measure):
+            logits = self.with_autoencoder(image)
+        with torch.no_grad():
+            target = self.reference_classifier(image)
+        terms["deep"] = effects.divergence(target, logits, self.reference_classifier.task).sum(-1).mean()
+        return terms
+
+    def _zero(self, encoder: nn.Module, args: tuple[Tensor], code: Tensor) -> Tensor:
+        """The code, shape (B, C, H, W), with its zeroed channel set to 0."""
+        if self.zeroed_channel is None:
+            return code
+        return code.index_fill(1, torch.tensor(self.zeroed_channel, device=code.device), 0.0)
+
+
+def logged_terms(loss: AutoencoderLoss) -> list[str]:
+    """The names under which a fit logs the loss and its terms: those that train, and the deep one."""
+    terms = [name for name, weight in loss.weights.items() if weight or name == "deep"]
+    return [f"{stage}_{name}" for stage in ("train", "val") for name in ("loss", *terms)]
+
+
+VALIDATED = ("loss", "kl", *ReconstructionQuality.names)
+
+
+class SparseAutoencoder(AutoencoderModule):
+    """Fit an autoencoder that has `loss_terms`; the classifier stays as it is, and no gradient passes through it.
+
+    Logged of the validation images are, besides the loss, val_explained_variance, val_l0 and val_dead_share (see
+    `ReconstructionQuality`), and val_kl, the divergence of P(y | x) with the autoencoder from that without, in nats.
+
+    Args:
+        reference_classifier, with_autoencoder, optimizer, schedule, warmup_steps: as of AutoencoderModule.
+    """
+
+    best_by = ("val_explained_variance", "max")
+
+    def __init__(
+        self,
+        reference_classifier: Classifier,
+        with_autoencoder: Classifier,
+        optimizer: MakeOptimizer,
+        schedule: Schedule | None = None,
+        warmup_steps: int = 0,
+    ) -> None:
+        super().__init__(reference_classifier, with_autoencoder, optimizer, schedule, warmup_steps)
+        self.quality = ReconstructionQuality(self.autoencoder.width, self.autoencoder.code_channels)
+
+    @property
+    def logged(self) -> list[str]:
+        return logged_metrics(self.autoencoder)
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        terms = self.autoencoder.losses(self.activation(batch.image))
+        return self.logged_loss(batch, torch.stack(list(terms.values())).sum(), **terms)
+
+    def on_train_batch_end(self, outputs: object, batch: Batch, batch_idx: int) -> None:
+        self.autoencoder.after_step()
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        activation = self.activation(batch.image)
+        code = self.autoencoder.encoder(activation)
+        values = (activation, self.autoencoder.decoder(code), code)
+        self.quality.update(*(_positions(value, self.autoencoder.layout) for value in values))
+        terms = self.autoencoder.losses(activation)
+        control, treated = self.reference_classifier(batch.image), self.with_autoencoder(batch.image)
+        kl = effects.divergence(control, treated, self.reference_classifier.task).sum(-1).mean()
+        metrics = {"loss": torch.stack(list(terms.values())).sum(), **terms, "kl": kl}
+        named = {f"val_{name}": value for name, value in metrics.items()}
+        self.log_dict(named, on_step=False, on_epoch=True, batch_size=len(batch.image))
+
+    def on_validation_epoch_end(self) -> None:
+        metrics = zip(self.quality.names, self.quality.compute().float(), strict=True)
+        self.log_dict({f"val_{name}": value for name, value in metrics})
+        self.autoencoder.after_validation(self.quality.activity())
+        self.quality.reset()
+
+    @torch.no_grad()
+    def activation(self, image: Tensor) -> Tensor:
+        """The output of the layer before the autoencoder; the pass ends there."""
+        activations: list[Tensor] = []
+
+        def stop(module: nn.Module, args: tuple[Tensor]) -> None:
+            activations.append(args[0])
+            raise Reached
+
+        with self.autoencoder.register_forward_pre_hook(stop), suppress(Reached):
+            self.with_autoencoder(image)
+        return activations[0]
+
+
+def _positions(value: Tensor, layout: Layout) -> Tensor:
+    """All positions of a value of this layout, shape (positions, channels)."""
+    return layout.present(value).movedim(1, -1).flatten(0, -2)
+
+
+def logged_metrics(autoencoder: Autoencoder) -> list[str]:
+    """The names under which the fit of an autoencoder with `loss_terms` logs its metrics."""
+    train = [f"train_{name}" for name in ("loss", *autoencoder.loss_terms)]
+    return [*train, *(f"val_{name}" for name in (*VALIDATED, *autoencoder.loss_terms))]

@@ -20,14 +20,13 @@ from dovision.models import checkpoint
 from dovision.models.conv_autoencoder import insert, inserted_autoencoder
 from dovision.models.timm_model import PaddedConvolution
 from dovision.training.augmentation import NoAugmentation
-from dovision.training.causal_autoencoder import CausalAutoencoder, logged_terms
+from dovision.training.autoencoder_module import CausalAutoencoder, SparseAutoencoder, logged_metrics, logged_terms
 from dovision.training.checkpointing import Epochs, check_resumable
 from dovision.training.data_module import ImageDataModule, check_fit
 from dovision.training.fit_callbacks import best_by, make_callbacks
 from dovision.training.fitted_module import FittedModule
 from dovision.training.image_classifier import ImageClassifier
 from dovision.training.schedule import Schedule
-from dovision.training.sparse_autoencoder import SparseAutoencoder, logged_metrics
 from dovision.training.trainer import limits, make_trainer
 
 log = logging.getLogger(__name__)
@@ -77,7 +76,7 @@ def fit_autoencoder(
     Args:
         settings: of the job.
         images: whose training images it is fitted to.
-        plain: the classifier, whose answers are to be preserved.
+        reference_classifier: the classifier, whose answers are to be preserved.
         fitted: the classifier's checkpoint.
         path: where the checkpoint of both goes.
         loggers: of the curves.
