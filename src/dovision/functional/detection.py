@@ -132,7 +132,7 @@ def fewest_for_threshold(rate: float) -> int:
 
 
 def _won(scores: Floats, others: Floats) -> Floats:
-    """Of each score, the share of others that are lower, ties counted half."""
+    """Share of others that are lower than each score, ties counted half."""
     ordered = np.sort(others)
     left, right = (np.searchsorted(ordered, scores, side) for side in ("left", "right"))
     return (left + right) / (2 * len(others))
@@ -144,7 +144,7 @@ def _at_least(scores: Floats, limits: Floats) -> Floats:
 
 
 def _sum_at_most(scores: Floats, values: Floats) -> Callable[[Floats], Floats]:
-    """From limits to the sum of the values whose scores are at most these."""
+    """Function from limits to the sum of the values whose scores are at most these."""
     order = np.argsort(scores, kind="stable")
     ordered, running = scores[order], np.concatenate([[0.0], np.cumsum(values[order])])
     return lambda limits: running[np.searchsorted(ordered, limits, "right")]

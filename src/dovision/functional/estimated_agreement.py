@@ -26,7 +26,7 @@ _LEAST_RANDOM = 10  # units
 
 
 def weights(effect: _Effects, sample: int) -> _Effects:
-    """How many units each one stands for, shape (U,): 1 in the top decile, 0 where a unit is not measured exactly.
+    """Number of units that each one stands for, shape (U,): 1 in the top decile, 0 where it is not measured exactly.
 
     Args:
         effect: approximate effects, shape (U,).
@@ -115,14 +115,21 @@ def _sentence(rank_correlation: float, top_overlap: float) -> str:
 
 
 def units_to_check(control: Tensor, treated: Tensor, sample: Tensor, task: Task) -> np.ndarray:
-    """How many units each one stands for, shape (B, U), as of `weights`."""
+    """Number of units that each one stands for, shape (B, U), as of `weights`."""
     effect = _effect(control, treated, task)
     rows = zip(effect, sample.tolist(), strict=True)
     return np.stack([weights(each, number) for each, number in rows])
 
 
 def agreement(control: Tensor, approximate: Tensor, exact: Tensor, weight: np.ndarray, task: Task) -> Approximation:
-    """Of logits after edits, shapes (B, U, K), of units that stand for so many, (B, U)."""
+    """Estimate rank correlation and top-decile overlap from the exactly measured units.
+
+    Args:
+        control: logits without an edit, shape (B, K).
+        approximate, exact: logits after each edit, shape (B, U, K).
+        weight: number of units that each one stands for, shape (B, U); 0 where it is not measured exactly.
+        task: of the classifier.
+    """
     effects = [_effect(control, logits, task) for logits in (approximate, exact)]
     ranks, overlaps = [], []
     for rough, precise, weight_of_image in zip(*effects, weight, strict=True):

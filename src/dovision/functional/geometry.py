@@ -40,7 +40,7 @@ def clip(box: Box, height: int, width: int) -> Box:
 
 
 def places(height: int, width: int, shape: Shape, taken: Iterable[Box]) -> npt.NDArray[np.int64]:
-    """Each place inside an image of `shape` where a box of this size overlaps none of those that are taken.
+    """Top and left edges inside an image of `shape` where a box of this size overlaps none of those that are taken.
 
     Returns:
         Top and left edges, shape (N, 2), row by row.
@@ -117,7 +117,7 @@ def windows(length: int, window: int, stride: int) -> list[tuple[int, int]]:
 
 
 def mask_places(mask: Mask, taken: Mask) -> npt.NDArray[np.int64]:
-    """Each place inside an image where a mask overlaps no pixel that is taken.
+    """Top and left edges inside an image where a mask overlaps no pixel that is taken.
 
     Args:
         mask: shape (h, w), True in its first and last row and column somewhere.
@@ -136,7 +136,7 @@ def mask_places(mask: Mask, taken: Mask) -> npt.NDArray[np.int64]:
 
 
 def least_overlapping_shifts(mask: Mask, slack: float = 0.01) -> npt.NDArray[np.int64]:
-    """Each cyclic shift by which a mask overlaps itself least, give or take a share `slack` of its pixels.
+    """Cyclic shifts by which a mask overlaps itself least, give or take a share `slack` of its pixels.
 
     What leaves the image on one side comes back on the other, so that the area stays and any mask can be moved.
 
@@ -175,7 +175,7 @@ def paint(
     values: Sequence[float],
     masks: Sequence[Mask | None] | None = None,
 ) -> npt.NDArray[np.float64]:
-    """Each value on its box; the mean where boxes overlap, zero where there is none; shape (height, width).
+    """Paint each value on its box, shape (height, width); the mean where boxes overlap, zero where there is none.
 
     Args:
         height, width: of the image, pixels.
@@ -200,7 +200,7 @@ def stack(
     background: float,
     masks: Sequence[Mask | None] | None = None,
 ) -> npt.NDArray[np.float64]:
-    """Each value on its box; where boxes overlap the smallest one is on top, the background where there is none.
+    """Stack each value on its box; where boxes overlap the smallest is on top, the background where there is none.
 
     For display: a box around several others hides none of them, and changes none of their values. Arguments and result
     are those of `paint`.

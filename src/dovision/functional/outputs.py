@@ -41,7 +41,7 @@ def reading(output: str | Sequence[int] | Reading | None) -> Reading:
 
 
 def own_logits(value: Any) -> Any:
-    """What a network returns, or, where this is an object or a mapping with a tensor of `logits`, that tensor."""
+    """Tensor of `logits` of an object or a mapping that a network returns, or else what it returns."""
     if isinstance(value, Tensor | fx.Proxy):
         return value
     inner = value.get("logits") if isinstance(value, Mapping) else getattr(value, "logits", None)
@@ -265,7 +265,7 @@ def _logit(number: Any) -> Any:
 
 
 def described(output: object) -> str:
-    """What a network returns, in a sentence."""
+    """Description of what a network returns, for a sentence."""
     class_name = type(output).__name__
     if isinstance(output, Mapping):
         return f"a {class_name} with the keys {', '.join(repr(key) for key in output)}"

@@ -67,7 +67,7 @@ class DetectionAUROC(Metric):
 
 
 def _scores(name: str, score: Tensor) -> Tensor:
-    """Those of the images that have one."""
+    """Scores of the images that have one."""
     if score.ndim != 1:
         raise ValueError(f"{name} must have shape (B,), a score an image, got {tuple(score.shape)}.")
     return score[~score.isnan()]

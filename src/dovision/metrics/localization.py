@@ -55,11 +55,11 @@ class _AgainstBoxes(ImageMean):
 
     @abstractmethod
     def score(self, cells: agreement.FloatArray, boxes: Sequence[Box]) -> float:
-        """Of a map, shape (rows, columns), against its boxes."""
+        """Score of a map, shape (rows, columns), against its boxes."""
 
     @abstractmethod
     def mask_score(self, cells: agreement.FloatArray, mask: Mask) -> float:
-        """Of a map, shape (rows, columns), against its mask."""
+        """Score of a map, shape (rows, columns), against its mask."""
 
 
 class PointingGame(_AgainstBoxes):

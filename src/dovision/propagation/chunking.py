@@ -44,18 +44,18 @@ class PassLimits:
         self._largest = 1  # bytes per pair seen so far
 
     def fit_images(self, bytes_per_image: int, device: torch.device) -> None:
-        """As many images as the store has room for; at least one."""
+        """Set the images at a time to as many as the store has room for; at least one."""
         if bytes_per_image > 0:
             self.images = max(1, _budget(STORE, device) // bytes_per_image)
 
     def fit_pairs(self, bytes_per_pair: int, device: torch.device) -> None:
-        """As many pairs as a chunk has room for, by the largest so far; at least one. No change if a number is set."""
+        """Set the pairs of a pass to as many as a chunk has room for, by the largest so far; not if a number is set."""
         self._largest = max(self._largest, bytes_per_pair)
         if self.chunk is None and self.limit is None and bytes_per_pair > 0:
             self.pairs = min(max(1, _budget(_CHUNK_BYTES, device) // self._largest), _MAX_PAIRS)
 
     def fit_whole_passes(self, bytes_per_pair: int, device: torch.device) -> None:
-        """As many pairs as suit whole passes, at least some; no change if a number is set or the size is not known."""
+        """Set the pairs to as many as suit whole passes; not if a number is set or the size is not known."""
         if self.chunk is None and self.limit is None and bytes_per_pair > 0:
             useful = _budget(WHOLE_BYTES, device) // bytes_per_pair
             self.pairs = min(max(FIRST, useful), _MAX_PAIRS)
@@ -79,7 +79,7 @@ class PassLimits:
         return min(ENOUGH_ROWS, pairs // self.passes(pairs))
 
     def halve(self, pairs: int) -> None:
-        """After running out of memory with this many pairs; for good."""
+        """Halve the pairs of a pass for good, once memory has run out with so many."""
         self.pairs = self.limit = pairs // 2
         log.warning(
             "out of memory with %d pairs in a pass; going on with %d. The last bits of what follows depend on it.",

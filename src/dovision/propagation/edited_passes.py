@@ -19,7 +19,7 @@ from dovision.propagation.spans import Index
 
 @dataclass(eq=False)
 class EditedPasses:
-    """Makes the edits of some images, but for those that change no bit of the site's value.
+    """Passes over the edits of some images, but for those that change no bit of the site's value.
 
     Those are left out before passes are filled. Passes that become short repeat rows, so that the others keep their
     bits; repeated rows do not count as forward passes.
@@ -65,7 +65,7 @@ class EditedPasses:
                     yield from self._run(pairs, edit, len(stream))
 
     def _run(self, pairs: Pairs, edit: Edit, stream: int) -> Iterator[tuple[Pairs, Tensor]]:
-        """The same of pairs with the edits of these; so many are in their stream, with those that were left out."""
+        """Run the changed ones of these pairs, of a stream of so many with those that were left out."""
         pending = [edit.changed.nonzero().flatten().cpu().numpy()]
         fewer = self._unchanged is not None or len(pending[0]) < len(pairs)
         while pending:

@@ -88,7 +88,7 @@ def all_pairs(intervention: Intervention, units: tuple[str, ...], sample: list[i
 
 
 class Edit(NamedTuple):
-    """What the edits of some pairs make of the site's value."""
+    """The site's value after the edits of some pairs."""
 
     value: Patch | Tensor  # (P, ...) the whole value, or what has changed of it
     changed: Tensor  # (P,) bool, whether any bit of it differs from the value as it was

@@ -12,7 +12,7 @@ from torch import fx
 
 @dataclass(eq=False)
 class Step:
-    """One operation. Its arguments hold other steps where their results are meant."""
+    """Operation of a graph. Its arguments hold other steps where their results are meant."""
 
     name: str
     function: Callable[..., Any]
@@ -47,7 +47,7 @@ class Method:
 
 @dataclass(frozen=True)
 class PartOf:
-    """One of the parts that a function splits a tensor into."""
+    """Part of the several that a function splits a tensor into."""
 
     split: Callable[..., Any]
     number: int
@@ -57,7 +57,7 @@ class PartOf:
 
 
 def frozen(value: Any) -> Any:
-    """Stands in the graph for a value that no edit changes, though it follows from the site's."""
+    """Mark a value that no edit changes, though it follows from the site's."""
     return value
 
 

@@ -209,7 +209,7 @@ def _scale(step: Step, shapes: dict[Step, Sequence[int]]) -> Step | None:
 
 
 def _shapes(graph: Graph, image: Tensor) -> dict[Step, Sequence[int]]:
-    """Of the results for an image."""
+    """Shapes of the results for an image."""
     values: dict[Step, object] = {graph.image: image}
     for step in graph.steps:
         if step is not graph.image:

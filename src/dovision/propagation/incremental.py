@@ -21,7 +21,7 @@ from dovision.propagation.spans import Index
 
 
 class Incremental:
-    """Runs a graph; every result agrees with the plain forward pass."""
+    """Engine that runs a graph; every result agrees with the plain forward pass."""
 
     passes_per_edit = 1
 
@@ -91,7 +91,7 @@ class Incremental:
         return self.run(clean, pairs, self.edit(clean, pairs, intervention, context).value, context)
 
     def edit(self, clean: Background, pairs: Pairs, intervention: Intervention, context: Context) -> Edit:
-        """What the edits make of the site's value."""
+        """The site's value after the edits, or the part of it that they change."""
         return edit_of(pairs, intervention, clean.site, context, pairs.box is not None and clean.site.ndim == 4)
 
     def run(self, clean: Background, pairs: Pairs, value: Patch | Tensor, context: Context) -> Tensor:
@@ -104,7 +104,7 @@ class Incremental:
 
 @dataclass(eq=False)
 class _Pass:
-    """One pass over the descendants of the site, for N edited images."""
+    """Pass over the descendants of the site, for N edited images."""
 
     engine: Incremental
     background: Background
@@ -149,7 +149,7 @@ class _Pass:
         self.values[step] = value
 
     def _local(self, step: Step) -> Any:
-        """By the operator's rule if the edit is still local there; None if the step must be run in full."""
+        """Result by the operator's rule if the edit is still local there; None if the step must be run in full."""
         if step in self.background.sizes:
             return self._resized(step)
         changed = [self.values[source] for source in self.engine.inputs[step] if source in self.values]
@@ -251,7 +251,7 @@ def _is_size(value: Any) -> bool:
 
 
 def _last_use(steps: Sequence[Step]) -> dict[int, list[Step]]:
-    """For a position in `steps`, the steps whose results are read there for the last time."""
+    """Steps whose results are read for the last time at a position in `steps`, by the position."""
     last = {source: position for position, step in enumerate(steps) for source in (step, *step.inputs())}
     dead: dict[int, list[Step]] = {}
     for source, position in last.items():

@@ -151,7 +151,7 @@ def require_channels(classifier: Classifier, name: str, shape: Shape) -> int:
 
 
 def _shape(classifier: Classifier, site: Site, shape: Shape) -> Shape:
-    """Of the site's value for a blank image."""
+    """Shape of the site's value for a blank image."""
     image = torch.zeros(1, *shape, device=classifier.mean.device, dtype=classifier.mean.dtype)
     return tuple(Plain(classifier, site).clean(image).site.shape)
 
@@ -211,7 +211,7 @@ class Probes:
         """Growth of a value with the image, with maps inside the network, and with values before it."""
 
         def growth(runs: Sequence[_Run]) -> Iterator[Growth]:
-            """By which axes the value differs in two runs; nothing if the network did not get to the site."""
+            """Axes by which the value differs in two runs; nothing if the network did not get to the site."""
             grown = [run.shapes.get(module, [])[call : call + 1] for run in runs]
             axes = [
                 frozenset(axis for axis, size in enumerate(shape) if size != value[axis])
@@ -234,7 +234,7 @@ class Probes:
                 yield from growth((free * 2)[:2])
 
     def _of_sizes(self, module: nn.Module, value: Shape, followed: bool) -> Seen:
-        """By sizes of 1, for what was pooled over all positions; at last by the kind of the layer."""
+        """Layout by sizes of 1, for what was pooled over all positions; at last by the kind of the layer."""
         first = {2: Layout.NC, 3: Layout.NCT, 4: Layout.NCHW}.get(len(value))
         last = {2: Layout.NC, 3: Layout.NTC, 4: Layout.NHWC}.get(len(value))
         if len(value) == 2 or (followed and set(value[2:]) == {1}):
@@ -275,7 +275,7 @@ class Probes:
         return self.unchanged.order[: ends[call] + 1]
 
     def _outermost(self, layers: list[nn.Module]) -> list[nn.Module]:
-        """Those that run once and put out maps or tokens of the image, the outermost first and of those the last."""
+        """Layers that run once and put out maps or tokens of the image, the outermost first and of those the last."""
         depth = {layer: name.count(".") for name, layer in self.modules.items()}
         candidates = []
         for layer in reversed(layers):

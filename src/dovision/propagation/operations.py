@@ -27,7 +27,7 @@ class Operations(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.number = self.convolutions = self.packed = self.largest = 0
 
     def scale(self, rows: int, counted: int) -> None:
-        """Of so many rows, where that many were counted."""
+        """Scale the counts to so many rows, where that many were counted."""
         self.number, self.convolutions = self.number * rows // counted, self.convolutions * rows // counted
         self.packed, self.largest = self.packed * rows // counted, self.largest * rows // counted
 
@@ -71,7 +71,7 @@ _CONVOLUTIONS = (torch.ops.aten.convolution, torch.ops.aten._convolution)
 
 
 def _of_attention(query: Tensor, key: Tensor, value: Tensor, width: int, *others: Any) -> int:
-    """Of the projections of tokens, shape (B, T, C), to queries, keys, values and back, and the products of these."""
+    """Count projections of tokens, shape (B, T, C), to queries, keys, values and back, and the products of these."""
     images, tokens = query.shape[:2]
     return 8 * images * tokens * width**2 + 4 * images * tokens * width * key.shape[1]
 

@@ -32,7 +32,7 @@ NO_MARGIN = Padding()
 
 @dataclass(frozen=True)
 class Patch:
-    """All that differs from the clean map in each of N edited images.
+    """Part of the map that differs from the clean one in each of N edited images.
 
     value: shape (N, C, h, w), or (N, h, w, C) where `channel_axis` is 3.
     rows, columns: where it lies in the map of each image.
@@ -44,7 +44,7 @@ class Patch:
     channel_axis: int = 1
 
     def part(self, rows: slice) -> Patch:
-        """The same of some of the images."""
+        """Patch of some of the images."""
         down, across = (Span(span.start[rows], span.size) for span in (self.rows, self.columns))
         return Patch(self.value[rows], down, across, self.channel_axis)
 
@@ -94,7 +94,7 @@ class Map:
 
     @property
     def shape(self) -> torch.Size:
-        """Of the clean value, with its first axis."""
+        """Shape of the clean value, with its first axis."""
         return self.background.shapes[self.step]
 
     @property

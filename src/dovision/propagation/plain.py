@@ -27,7 +27,7 @@ class CleanPass(NamedTuple):
 
 
 class Plain:
-    """Runs the classifier itself; `site` None is the image."""
+    """Engine that runs the classifier itself; `site` None is the image."""
 
     bytes_per_image = bytes_per_pair = 0  # not known
     bytes_per_row = 0  # the largest value of a pass, if it was measured
@@ -57,7 +57,7 @@ class Plain:
         return self.run(clean, pairs, edit.value, context)
 
     def edit(self, clean: CleanPass, pairs: Pairs, intervention: Intervention, context: Context) -> Edit:
-        """What the edits make of the site's value."""
+        """The site's value after the edits, or the part of it that they change."""
         return edit_of(pairs, intervention, clean.site, context, pairs.box is not None and clean.site.ndim == 4)
 
     def run(self, clean: CleanPass, pairs: Pairs, value: Any, context: Context) -> Tensor:
@@ -142,7 +142,7 @@ class TwoSitePasses(Plain):
         self.second = second
 
     def clean(self, image: Tensor) -> CleanPass:
-        """As `Plain.clean`.
+        """The pass on the images as they are, as `Plain.clean`.
 
         Raises:
             ValueError: the second site does not run once, or runs before the first.

@@ -279,7 +279,7 @@ def check_approximation(classifier: Classifier, intervention: Intervention, appr
 
 
 class CachedPropagation:
-    """Gives the Propagation of the last call if the classifier is still the same, since it takes a while to set up.
+    """Cache of the Propagation of the last call, reused as long as the classifier is the same.
 
     Changes of the classifier are noticed, see `weights_stamp`.
     """

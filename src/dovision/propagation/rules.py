@@ -112,7 +112,7 @@ def avg_pool2d(
 
 
 def pointwise(output: Map, *args: Any, **kwargs: Any) -> Patch | None:
-    """Each value of the result comes from the values at the same place, of maps and of constants that vary over it.
+    """Apply an operator place by place, to maps and to constants that vary over them.
 
     A map of one place that no edit changes is such a constant of each image.
     """
@@ -171,7 +171,7 @@ def mixes_channels(channel_axis: int) -> Rule:
 
 
 def layer_norm(output: Map, input: Map, normalized_shape: Sequence[int], *args: Any, **kwargs: Any) -> Patch | None:
-    """Over the last axis alone, where the channels are; over places as well it needs the whole map."""
+    """Normalise over the last axis alone, where the channels are; over places as well it needs the whole map."""
     if len(normalized_shape) > 1:
         return None
     return mixes_channels(3)(output, input, normalized_shape, *args, **kwargs)
@@ -188,7 +188,7 @@ def permute(output: Map, input: Map, *dims: Any) -> Patch | None:
 
 
 def movedim(output: Map, input: Map, source: int, destination: int) -> Patch | None:
-    """The same, of one axis."""
+    """Move the channel axis to the end or back."""
     order = [axis for axis in range(4) if axis != source % 4]
     order.insert(destination % 4, source % 4)
     return permute(output, input, order)
@@ -238,7 +238,7 @@ def _coming_from(source: Index, changed: Span) -> Span:
 
 
 def channel_slice(output: Map, input: Map, index: Any) -> Patch | None:
-    """Some of the channels, of all images and places."""
+    """Take some of the channels, of all images and places."""
     axes = index if isinstance(index, tuple) else (index,)
     whole = all(part == slice(None) for axis, part in enumerate(axes) if axis != input.channel_axis)
     if not all(isinstance(part, slice) for part in axes) or not whole or input.patch is None:
@@ -247,7 +247,7 @@ def channel_slice(output: Map, input: Map, index: Any) -> Patch | None:
 
 
 def part_of_split(output: Map, input: Map, sections: Any, dim: int = 0) -> Patch | None:
-    """The same, of what splits the channels."""
+    """Take one part of a split of the channels."""
     if dim % 4 != input.channel_axis or input.patch is None:
         return None
     value = output.step.function(input.patch.value, sections, dim)
@@ -264,7 +264,7 @@ def interpolate(
     recompute_scale_factor: bool | None = None,
     antialias: bool = False,
 ) -> Patch | None:
-    """Each value of the patch so many times over; only a whole number of times, without mixing neighbours."""
+    """Repeat each value of the patch a whole number of times, without mixing neighbours."""
     down, across = output.size[0] // input.size[0], output.size[1] // input.size[1]
     whole = output.size == (down * input.size[0], across * input.size[1])
     if scale_factor is not None and not recompute_scale_factor:  # places are then found by the factor, not by sizes

@@ -73,7 +73,7 @@ for _function in PURE:
 
 
 class ShapedTracer(fx.Tracer):
-    """Follows tensors without values along with the graph, so that the model's code sees sizes as numbers.
+    """Tracer that follows tensors without values along with the graph, so that the model's code sees sizes as numbers.
 
     Sizes that depend on the number of images stay symbols; comparisons of them are made as for many images. So
     paddings, windows and checks that look at sizes leave constants in the graph, which is for images of this size
@@ -169,7 +169,7 @@ class ShapedTracer(fx.Tracer):
         return self._names.get(tensor)
 
     def _known_size(self, method: str, owner: ShapedProxy, dim: int | None = None) -> Any:
-        """What size() and dim() give; None where they are to be steps."""
+        """Result of size() and dim(); None where they are to be steps."""
         if not isinstance(owner.like, Tensor):
             return None
         if method != "size":
@@ -180,7 +180,7 @@ class ShapedTracer(fx.Tracer):
         return self._images(images) if images and not rest else owner.like.shape[dim]
 
     def _images(self, times: int) -> Any:
-        """So many times the number of images, read off the classifier's input."""
+        """Multiple of the number of images, read off the classifier's input."""
         if self._number is None:
             self._number = super().create_proxy("call_method", "size", (self._input, 0), {})
             self._number.like = BATCH
@@ -190,7 +190,7 @@ class ShapedTracer(fx.Tracer):
         return tuple(owner.size(dim) for dim in range(owner.like.ndim))
 
     def _like(self, op: str, target: Any, args: Any, kwargs: Any) -> Any:
-        """What a step gives for values without numbers, or unknown."""
+        """Result of a step for values without numbers, or unknown."""
         if op == "placeholder":
             return self._image
         self._following = True

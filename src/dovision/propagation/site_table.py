@@ -17,7 +17,7 @@ from dovision.types import INPUT, Layout, Shape
 
 
 class SiteRow(NamedTuple):
-    """One line of the table."""
+    """Row of the table."""
 
     site: str
     layout: str  # unknown, if nothing shows it

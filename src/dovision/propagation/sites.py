@@ -36,7 +36,7 @@ class Site:
     layout: Layout | None = None  # of the value before it was presented; None: it is taken as it comes
 
     def presented(self, layout: Layout) -> Site:
-        """The same site, with its value as `Layout.present` shows it."""
+        """Site with its value as `Layout.present` shows it."""
         return replace(
             self,
             enter=lambda forward, *args, **kwargs: layout.present(self.enter(forward, *args, **kwargs)),
@@ -181,7 +181,7 @@ class _TorchAttention:
     module: nn.MultiheadAttention
 
     def enter(self, forward: Forward, query: Any, key: Any, value: Any, *args: Any, **kwargs: Any) -> Any:
-        """What the heads give, shape (B, heads, T, D)."""
+        """Output of the heads, shape (B, heads, T, D)."""
         module = self.module
         names = ("key_padding_mask", "need_weights", "attn_mask", "average_attn_weights", "is_causal")
         options = dict(zip(names, args, strict=False)) | kwargs

@@ -11,7 +11,7 @@ Index = npt.NDArray[np.int64]
 
 
 class Span(NamedTuple):
-    """One interval for each of N edited images, all of one size, on the rows or the columns of a map."""
+    """Interval for each of N edited images, all of one size, on the rows or the columns of a map."""
 
     start: Index  # (N,)
     size: int

@@ -36,7 +36,7 @@ class TokenGrid(NamedTuple):
         return (row[:, None] * columns + _cells(self.columns, shape[2], columns)).flatten()
 
     def kept(self, tokens: Tensor, stays: Tensor) -> Tensor:
-        """Those of all tokens, shape (B, C, T), that stand for no patch, or for one that stays, bool (patches,)."""
+        """Select tokens, of shape (B, C, T), that stand for no patch, or for one that stays, bool (patches,)."""
         all_stay = torch.ones(self.prefix, dtype=torch.bool)
         return tokens.index_select(2, torch.cat([all_stay, stays]).nonzero().flatten().to(tokens.device))
 

@@ -63,12 +63,12 @@ def _without_collection() -> Iterator[None]:
 
 
 def mark_site(value: Any) -> Any:
-    """Stands in the graph for the place of the edit."""
+    """Mark the edit's position in the graph."""
     return value
 
 
 class _Tracer(ShapedTracer):
-    """Puts `mark_site` where the site's value is entered and left, or behind the image.
+    """Tracer that puts `mark_site` where the site's value is entered and left, or behind the image.
 
     Args:
         site: None is the image.
@@ -98,7 +98,7 @@ class _Tracer(ShapedTracer):
 
 
 class _Reader:
-    """Turns the tracer's nodes into steps."""
+    """Reader of the tracer's nodes, which become steps."""
 
     def __init__(self, classifier: Classifier) -> None:
         self.root = classifier
@@ -238,7 +238,7 @@ def _extent(value: Tensor) -> tuple[int, int]:
 
 
 def _without_edit(function: Callable[..., Any], kwargs: dict[str, Any]) -> tuple[Callable[..., Any], bool]:
-    """The same operation with a result of its own, and whether the original writes into its first argument."""
+    """Operation with a result of its own, and whether the original writes into its first argument."""
     if kwargs.get("out") is not None:
         raise Untraceable("a function writes its result into another value, out=")
     if kwargs.pop("inplace", False):

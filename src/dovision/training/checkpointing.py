@@ -24,7 +24,7 @@ EPOCH_FILE = "epoch.ckpt"
 
 
 class Epochs(Checkpoint):
-    """Keeps the last epoch of a training in a file, from which it goes on bit for bit, and the weights of the best one.
+    """Checkpoint of the last epoch of a training, from which it goes on bit for bit, with the weights of the best one.
 
     Lightning's checkpoint holds the weights, the optimizer and the count; this adds what the next epochs draw from, the
     scores so far and the best weights. A ModelCheckpoint can stand beside it, but not in its place: it keeps the best

@@ -24,12 +24,12 @@ VALIDATION_BATCH = 64  # images; more are slower on a processor, whose caches do
 
 
 def check_fit(images: Images) -> None:
-    """As `check_split`, of a fit."""
+    """Refuse a dataset without training images, as `check_split`."""
     check_split(images, "train", "a fit", "Choose pretrained weights with training=none, or checkpoint=FILE.")
 
 
 def check_detection(images: Images) -> None:
-    """As `check_split`, of detectors."""
+    """Refuse a dataset without validation images, as `check_split`."""
     check_split(images, "val", "detection", "Choose another dataset, or leave the detector out.")
 
 

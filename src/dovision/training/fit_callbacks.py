@@ -20,7 +20,7 @@ NEED_LOGGERS = (LearningRateMonitor, DeviceStatsMonitor)
 
 
 def callbacks_of_tests(callbacks: Mapping[str, Component]) -> list[pl.Callback]:
-    """Those that the trainer of a test gets beside its own, made: all that neither monitor a metric nor save epochs."""
+    """Make the callbacks of a test's trainer: all that neither monitor a metric nor save epochs."""
     made = make_each(callbacks_of_fit(callbacks, monitors=False)).values()
     return [callback for callback in made if not isinstance(callback, Checkpoint)]
 

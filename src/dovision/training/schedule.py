@@ -51,7 +51,7 @@ class Schedule:
             check_monitor(where, self.monitor, logged)
 
     def of(self, optimizer: Optimizer) -> dict[str, Any]:
-        """What `configure_optimizers` returns of it."""
+        """Configuration as `configure_optimizers` returns it."""
         config = {"scheduler": self.scheduler(optimizer), "interval": self.interval, "frequency": self.frequency}
         return {**config, "monitor": self.monitor, "strict": False, "name": "lr"}
 

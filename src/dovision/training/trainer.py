@@ -60,7 +60,7 @@ def limits(trainer: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def limits_in_words(limiting: Mapping[str, Any]) -> str:
-    """Those limits as they are set on a command line."""
+    """Limits as they are set on a command line."""
     return " ".join(f"{key}={value}" for key, value in limiting.items())
 
 
@@ -72,7 +72,7 @@ class ProfileReport(Callback):
 
 
 def _is_whole(share: object) -> bool:
-    """Whether it is all batches: 1.0 is, and 1 is a single batch."""
+    """Return whether it is all batches: 1.0 is, and 1 is a single batch."""
     return isinstance(share, float) and share == 1
 
 
@@ -85,7 +85,7 @@ def _check_limits(trainer: Mapping[str, Any]) -> None:
 
 
 def _few_batches(trainer: Component) -> Component:
-    """The same trainer with `fast_dev_run` spelled out, since Lightning's own would also switch off checkpoints."""
+    """Spell out `fast_dev_run` in a trainer's keys, since Lightning's own would also switch off checkpoints."""
     batches = int(trainer.get("fast_dev_run") or 0)
     if not batches:
         return trainer

@@ -78,7 +78,7 @@ class PackedWindowAttention(PackedAttention):
         return back[:, :height, :width].contiguous()
 
     def _read(self, tokens: Tensor, size: _Size, shift: _Size) -> Tensor:
-        """What the tokens of all windows become, of the same shape."""
+        """Attend inside all windows; tokens of the same shape."""
         query, key, value = self._of_heads(tokens)
         if not any(shift):
             return self.back(_merged(F.scaled_dot_product_attention(query, key, value, self.bias)))

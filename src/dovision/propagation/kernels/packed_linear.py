@@ -75,7 +75,7 @@ class PackedLinear:
 
     @property
     def joins(self) -> bool:
-        """Whether an activation is part of the call."""
+        """Return whether an activation is part of the call."""
         return self.activation != _NO_ACTIVATION
 
     def __deepcopy__(self, memo: dict[int, Any]) -> PackedLinear:

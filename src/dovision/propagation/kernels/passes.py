@@ -106,7 +106,7 @@ def _pack_window_attention(step: Step) -> None:
 
 
 def _are_fixed(projection: tuple[Any, Any]) -> bool:
-    """Whether weights, and the bias if there is one, are numbers that do not follow from the image."""
+    """Return whether weights, and the bias if there is one, are numbers that do not follow from the image."""
     weight, bias = projection
     return _is_fixed(weight) and (bias is None or (_is_fixed(bias) and bias.shape == weight.shape[:1]))
 
@@ -131,7 +131,7 @@ def _is_fixed(weight: Any) -> bool:
 
 
 def _activation(step: Step) -> JoinedActivation | None:
-    """What can be computed with the product before the step, if it is such an activation with the usual settings."""
+    """Activation to compute with the product before the step; None unless it has the usual settings."""
     function, options = step.function, dict(step.kwargs)
     if not isinstance(function, nn.Module):
         activation_class: Any = function
