@@ -83,7 +83,7 @@ def composed(*overrides: str):
 
 def unlike() -> str:
     job, of_command = composed(*SMALL, *USER), Shared()
-    plan = of_command.plan(job, of_command.images(job.dataset), Path("user"))
+    plan = of_command.job(job, Path("user")).plan
     status = run_status(RunDirectory("user"), plan, None, of_command.digests(Path()))
     assert (status.skip == DONE) == (status.unlike == "")
     return status.unlike

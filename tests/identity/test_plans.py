@@ -105,7 +105,7 @@ def planned(*overrides: str) -> Plan:
     with open_dict(config):
         config.intervention.fill.value = "${oc.decode:${ oc.env :FILL}}"
     job = settings.read("evaluate", config)
-    return shared.plan(job, shared.images(job.dataset), Path("run"))
+    return shared.job(job, Path("run")).plan
 
 
 def exchange(path: Path, content: bytes) -> None:
@@ -248,11 +248,10 @@ def test_each_setting_counts_but_for_those_that_are_declared_irrelevant(monkeypa
     with initialize_config_dir(str(configuration_folder()), version_base="1.3"):
         job = settings.read("evaluate", compose("evaluate", list(RICH)))
     shared, content = Shared(), job.plain()
-    images = shared.images(job.dataset)
 
     def key(plain) -> str:
         monkeypatch.setattr(type(job), "plain", lambda self: copy.deepcopy(plain))
-        return shared.plan(job, images, Path("run")).rows_key
+        return shared.job(job, Path("run")).plan.rows_key
 
     same = set()
     monkeypatch.setattr(code, "third_party_code", lambda config: {})  # these take long, and are tested above
@@ -282,7 +281,7 @@ def test_the_key_of_an_autoencoder_follows_from_the_weights_of_its_classifier(tm
     with initialize_config_dir(str(configuration_folder()), version_base="1.3"):
         job = settings.read("evaluate", compose("evaluate", [*RICH, f"output_root={tmp_path}"]))
     shared = Shared()
-    plan = shared.plan(job, shared.images(job.dataset), tmp_path)
+    plan = shared.job(job, tmp_path).plan
     assert list(plan.network_keys) == [CLASSIFIER, AUTOENCODER, PERMUTED]
     plans = [plan, *(plan.with_weights(CLASSIFIER, weights, shared.digests(tmp_path)) for weights in ("a", "b"))]
     assert len({each.network_keys[AUTOENCODER].path for each in plans}) == 3

@@ -265,24 +265,6 @@ def test_an_engine_is_kept_for_all_interventions_at_a_site(traced):
     assert len(traced) == 2
 
 
-def costly(value, region, context):
-    """A fill whose operations are many more than those of the network."""
-    _ = torch.ones(2, 256, 256) @ torch.ones(2, 256, 256)
-    return torch.zeros(*value.shape[:2], region.height, region.width)
-
-
-def test_choices_that_are_forgotten_are_made_by_the_next_edit_as_if_it_were_the_first(traced, monkeypatch):
-    monkeypatch.setattr(engine_choice, "WORTH_IT", 0.9)
-    classifier, batch = classifier_of(network_of()), batch_of(1, 1, 16, 16)
-    quick, slow = dv.PixelGrid(4, 4), dv.PixelGrid(4, 4, fill=costly)
-    assert isinstance(Propagation(copy.deepcopy(classifier), slow).prepare(batch), Plain)
-    traced.clear()
-    assert isinstance(Propagation(classifier, quick).prepare(batch), Incremental)
-    engine_choice.forget_choices(classifier)
-    assert isinstance(Propagation(classifier, slow).prepare(batch), Plain)
-    assert len(traced) == 1
-
-
 def test_maps_in_a_notebook_are_traced_once(traced):
     classifier, image = classifier_of(network_of()), batch_of(2, 1, 16, 16).image
     maps = [dv.effect_map(classifier, image, dv.PixelGrid(4, 4)).map for _ in range(3)]

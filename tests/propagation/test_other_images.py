@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -295,8 +297,7 @@ def test_a_huge_logit_does_not_hide_wrong_ones(huge, monkeypatch):
     assert isinstance(Propagation(classifier, Painted(GRID)).prepare(batch), Incremental)
     run = Incremental.run
     monkeypatch.setattr(Incremental, "run", lambda *arguments: run(*arguments) + 1e-2)
-    engine_choice.forget_choices(classifier)
-    assert type(Propagation(classifier, Painted(GRID)).prepare(batch)) is Plain
+    assert type(Propagation(copy.deepcopy(classifier), Painted(GRID)).prepare(batch)) is Plain
 
 
 class Recurrent(nn.Module):

@@ -84,7 +84,7 @@ def condition(original, tmp_path, monkeypatch):
 
     def differs(*overrides: str) -> str:
         job, of_command = composed(*SMALL, *HERE, *overrides), Shared()
-        plan = of_command.plan(job, of_command.images(job.dataset), run.folder)
+        plan = of_command.job(job, run.folder).plan
         status = run_status(RunDirectory(run.folder), plan, None, of_command.digests(root / "outputs"))
         assert (status.skip == DONE) == (status.unlike == "")
         return status.unlike

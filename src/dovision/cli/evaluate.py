@@ -23,9 +23,8 @@ from dovision.evaluation.maps import MapEvaluation
 from dovision.evaluation.test_images import check_one_device, check_units
 from dovision.findings.headline_numbers import numbers
 from dovision.functional.norms import condition_name
-from dovision.identity.digests import Digests
 from dovision.identity.plans import CLASSIFIER, Plan
-from dovision.identity.shared import shared
+from dovision.identity.shared import PlannedJob, shared
 from dovision.interfaces import Attack, Images, Intervention
 from dovision.runtime.outcomes import ImagesLost
 from dovision.runtime.progress import DISPLAY
@@ -85,77 +84,97 @@ def _awaited(settings: EvaluateSettings, folder: Path) -> str:
     shards = settings.evaluation.shards
     if missing := missing_shards(folder, shards):
         return f"{len(missing)} of {shards} shards are not completed yet"
-    images = shared().images(settings.dataset)
-    plan, digests = shared().plan(settings, images, folder), shared().digests(settings.output_root)
-    if outdated := outdated_shards(plan, shards, digests):
+    if outdated := outdated_shards(shared().job(settings, folder), shards):
         numbers = ", ".join(map(str, outdated))
         return f"shards {numbers} of {shards} are of other code, data or weights, and are to be measured again"
     return ""
 
 
 def _evaluate(settings: EvaluateSettings) -> None:
-    images = shared().images(settings.dataset)
-    plan = shared().plan(settings, images, Path(HydraConfig.get().runtime.output_dir))
-    digests = shared().digests(settings.output_root)
-    run = open_run(plan, settings.rerun, digests)
+    """Measure a run from its plan to its summary, unless it is completed already."""
+    job = shared().job(settings, Path(HydraConfig.get().runtime.output_dir))
+    run = open_run(job, settings.rerun)
     if run is None:
         return
     if settings.evaluation.is_merged:
-        _check_shards(run, plan, settings.evaluation.shards, digests)
-    with session.running(run, settings, plan) as own, DISPLAY.job(_steps(settings), sweep.job_name(run.path)):
+        _check_shards(run, job, settings.evaluation.shards)
+    with (
+        session.running(run, settings, job.plan) as (stop, loggers),
+        DISPLAY.job(_steps(settings), sweep.job_name(run.path)),
+    ):
+        images, evaluation = job.images, settings.evaluation
         intervention: Intervention = settings.intervention.make()
-        intervention.bind(images, settings.evaluation.split)
-        check_units(intervention, images, plan.merged_samples)
+        intervention.bind(images, evaluation.split)
+        check_units(intervention, images, job.plan.merged_samples)
         attack: Attack = settings.attack.make()
-        detection_setup = callbacks.detection_setup(settings)
+        detection = callbacks.detection_setup(settings)
         reported: ReportedNumbers | None = None if settings.reported is None else settings.reported.make()
+
         DISPLAY.step("fits")
-        job = JobNetworks(settings, plan, images, digests, own.loggers)
-        networks = {name: model.classifier for name, model in job.all().items()}
-        plan = job.plan  # with the weights of all networks
-        facts = {**plan.surroundings, **model_cache.facts(images, job.fitted)}
+        fits = JobNetworks(settings, job, loggers)
+        networks = {name: fitted.classifier for name, fitted in fits.all().items()}
+        plan = fits.plan  # with the weights of all networks
 
         DISPLAY.step("effects")
-        shards = settings.evaluation.shards
-        merged = finished_shards(run.path, shards, plan.origin) if settings.evaluation.is_merged else None
-        resume = Resume(settings.evaluation.checkpoint_every, plan.origin, merged)
+        merged = finished_shards(run.path, evaluation.shards, plan.origin) if evaluation.is_merged else None
+        resume = Resume(evaluation.checkpoint_every, plan.origin, merged)
         inputs = callbacks.EvaluationInputs(run.path, images, plan.merged_samples, networks, resume)
-        evaluation = callbacks.effect_evaluation(settings, inputs, intervention, attack)
+        effects = callbacks.effect_evaluation(settings, inputs, intervention, attack)
         maps = callbacks.map_evaluation(settings, inputs)
         trainer = make_trainer(
             settings.trainer,
-            [evaluation, *maps, StopAfterBatch(own.stop), *callbacks_of_tests(settings.callbacks)],
-            own.loggers,
+            [effects, *maps, StopAfterBatch(stop), *callbacks_of_tests(settings.callbacks)],
+            loggers,
             enable_checkpointing=False,
             use_distributed_sampler=False,
         )
-        check_one_device(settings.evaluation.shards, trainer.world_size)
-        first = plan.samples[: settings.evaluation.batch_size]  # from which the callback knows what there is
+        check_one_device(evaluation.shards, trainer.world_size)
+        first = plan.samples[: evaluation.batch_size]  # from which the callback knows what there is
         data = callbacks.evaluation_data(settings, images, plan.samples if merged is None else first)
         trainer.test(ClassifierUnderTest(networks[CLASSIFIER]), datamodule=data, verbose=False)
 
         if trainer.is_global_zero:
-            _write_objects(run.path, images, settings.evaluation.split, plan.samples, bool(maps))
-            passes = {**evaluation.pass_facts, **evaluation.attack_facts}
-            found = measured_samples(run.path, [CLEAN, *map(condition_name, attack.eps)])
-            counts = {"images": len(found), "images_without_units": images_without_units(run.path)}
-            run.record({**passes, **facts, **counts, **_place(settings, evaluation, maps)})
-            if not limits(settings.trainer) and (found != set(plan.samples) or any(each.lost for each in maps)):
-                least = min([len(found), *(each.tested for each in maps)])
-                raise ImagesLost(f"{least} of {len(plan.samples)} test images were measured")
-            if detection_setup is not None:
+            _write_objects(run.path, images, evaluation.split, plan.samples, bool(maps))
+            run.record({**plan.surroundings, **model_cache.facts(images, fits.fitted)})
+            _record_measured(run, settings, plan, effects, maps)
+            if detection is not None:
                 DISPLAY.step("detection")
-                run.record(callbacks.run_detection(settings, inputs, detection_setup, own.loggers))
-            for each in maps:
-                run.record({"seconds_per_map": each.seconds_per_map, "passes_per_map": each.passes_per_map})
+                run.record(callbacks.run_detection(settings, inputs, detection, loggers))
+            for drawn in maps:
+                run.record({"seconds_per_map": drawn.seconds_per_map, "passes_per_map": drawn.passes_per_map})
             DISPLAY.step("summary")
             write_summary(run.path)
             if reported is not None:
-                compared = reported.compare(run.path)
-                run.record({REPORTED: compared})
-                for line in comparison_lines(compared):
-                    log.info(line)
+                _compare(run, reported)
     print_headlines(run.path)
+
+
+def _record_measured(
+    run: RunDirectory,
+    settings: EvaluateSettings,
+    plan: Plan,
+    effects: EffectEvaluation,
+    maps: Sequence[MapEvaluation],
+) -> None:
+    """Record what the effects took, and of which images they are.
+
+    Raises:
+        ImagesLost: some were not measured, or not explained.
+    """
+    measured = measured_samples(run.path, [CLEAN, *map(condition_name, effects.attack.eps)])
+    counts = {"images": len(measured), "images_without_units": images_without_units(run.path)}
+    run.record({**effects.pass_facts, **effects.attack_facts, **counts, **_place(settings, effects, maps)})
+    if not limits(settings.trainer) and (measured != set(plan.samples) or any(drawn.lost for drawn in maps)):
+        least = min([len(measured), *(drawn.tested for drawn in maps)])
+        raise ImagesLost(f"{least} of {len(plan.samples)} test images were measured")
+
+
+def _compare(run: RunDirectory, reported: ReportedNumbers) -> None:
+    """Compare the summary with numbers that were reported elsewhere."""
+    compared = reported.compare(run.path)
+    run.record({REPORTED: compared})
+    for line in comparison_lines(compared):
+        log.info(line)
 
 
 def _write_objects(folder: Path, images: Images, split: str, samples: Sequence[int], explained: bool) -> None:
@@ -166,10 +185,10 @@ def _write_objects(folder: Path, images: Images, split: str, samples: Sequence[i
     write_object_masks(folder, ((sample, images.masks(split, sample)) for sample in masked))
 
 
-def _check_shards(run: RunDirectory, plan: Plan, shards: int, digests: Digests) -> None:
+def _check_shards(run: RunDirectory, job: PlannedJob, shards: int) -> None:
     """Refuse to merge into a run, and let go of it as it is, as long as shards are missing or outdated."""
     try:
-        check_complete(run.path, shards, outdated_shards(plan, shards, digests))
+        check_complete(run.path, shards, outdated_shards(job, shards))
     except BaseException:
         run.close()
         raise
@@ -179,11 +198,11 @@ def _place(
     settings: EvaluateSettings, effects: EffectEvaluation, maps: Sequence[MapEvaluation]
 ) -> dict[str, dict[str, Any]]:
     """The fact by which a shard is merged; nothing of other runs."""
-    own = settings.evaluation
-    if own.shard is None:
+    shard, shards = settings.evaluation.shard, settings.evaluation.shards
+    if shard is None:
         return {}
-    counted = {name: count for each in maps for name, count in each.counted.items()}
-    return {SHARD: {"number": own.shard, "of": own.shards, "state": dict(effects.counted), "maps": counted}}
+    counted = {name: count for drawn in maps for name, count in drawn.counted.items()}
+    return {SHARD: {"number": shard, "of": shards, "state": dict(effects.counted), "maps": counted}}
 
 
 def _steps(settings: EvaluateSettings) -> list[str]:

@@ -34,12 +34,10 @@ def train_networks(settings: TrainSettings) -> float | None:
     make_folder(settings.output_root, setting="output_root")
     loggers = session.loggers_of(settings, "train")
     with closing_loggers(loggers), DISPLAY.job(["data", CLASSIFIER, *([AUTOENCODER] if settings.autoencoder else [])]):
-        images = shared().images(settings.dataset)
-        plan = shared().plan(settings, images, Path(HydraConfig.get().runtime.output_dir))
-        digests, again = shared().digests(settings.output_root), settings.rerun == "all"
-        networks = JobNetworks(settings, plan, images, digests, loggers, again)
+        job = shared().job(settings, Path(HydraConfig.get().runtime.output_dir))
+        networks = JobNetworks(settings, job, loggers, again=settings.rerun == "all")
         scores: dict[str, float] = {}
-        for name in plan.network_keys:
+        for name in job.plan.network_keys:
             DISPLAY.step(name)
             fitted = networks.fit(name)
             log.info("%s %s: %s", name, fitted.path, scores_text(fitted.scores))

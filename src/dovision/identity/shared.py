@@ -27,6 +27,14 @@ class _Opened(NamedTuple):
     images: Images
 
 
+class PlannedJob(NamedTuple):
+    """A job at its door: its plan, and the dataset and the digests that it was made from."""
+
+    plan: Plan
+    images: Images
+    digests: Digests
+
+
 class Shared:
     """Objects that the jobs of one command share in a process; each worker has its own."""
 
@@ -56,12 +64,12 @@ class Shared:
                 self._opened = _Opened(key, state.digest, images)
         return images
 
-    def plan(self, settings: TrainSettings, images: Images, run_dir: Path) -> Plan:
-        """The plan of a job; see `plans.plan`."""
-        digests = self.digests(settings.output_root)
+    def job(self, settings: TrainSettings, run_dir: Path) -> PlannedJob:
+        """A job with its plan; see `plans.plan`."""
+        images, digests = self.images(settings.dataset), self.digests(settings.output_root)
         plan = plans.plan(settings, images, digests, run_dir, images.identified(digests.many))
         digests.save()
-        return plan
+        return PlannedJob(plan, images, digests)
 
     def once(self, key: Any, make: Callable[[], _T]) -> _T:
         """What `make` gives, made once for all that is of one key, in plain types."""

@@ -95,17 +95,6 @@ def engines_at(classifier: Classifier, intervention: Intervention, shape: Shape)
     return sites[key]
 
 
-def forget_choices(classifier: Classifier) -> None:
-    """Let the next edits choose the engines of a classifier again, as they would if no others had come before them.
-
-    A choice counts the operations of the edit that is tried, too; what is traced is kept.
-    """
-    _, sites = _ENGINES.get(classifier, (0, OrderedDict()))
-    for engines in sites.values():
-        engines.chosen.clear()
-        engines.saved.clear()
-
-
 def choose_engine(
     engines: SiteEngines, whole_passes: Plain, intervention: Intervention, context: Context
 ) -> Incremental | Plain | None:

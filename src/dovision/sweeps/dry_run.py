@@ -54,9 +54,8 @@ class JobEstimator:
         self._fitted: set[Path] = set()
 
     def __call__(self, job: Job, settings: EvaluateSettings) -> JobEstimate:
-        images, evaluation = shared().images(settings.dataset), settings.evaluation
-        plan = shared().plan(settings, images, job.folder)
-        status = run_status(RunDirectory(job.folder), plan, settings.rerun, shared().digests(settings.output_root))
+        evaluation, (plan, images, digests) = settings.evaluation, shared().job(settings, job.folder)
+        status = run_status(RunDirectory(job.folder), plan, settings.rerun, digests)
         if status.skip == DONE:
             return JobEstimate(job, status.state)
         intervention, attack = settings.intervention.make(), settings.attack.make()

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from dovision.identity.differences import differences
 from dovision.identity.digests import Digests
 from dovision.identity.plans import CLASSIFIER, Plan
+from dovision.identity.shared import PlannedJob
 from dovision.models.checkpoint import read_checkpoint
 from dovision.runtime.process_state import is_rank_zero
 from dovision.store import run_files
@@ -26,7 +27,7 @@ class RunStatus(NamedTuple):
     unlike: str = ""  # in what a completed run differs from the one that is asked for
 
 
-def open_run(plan: Plan, rerun: str | None, digests: Digests) -> RunDirectory | None:
+def open_run(job: PlannedJob, rerun: str | None) -> RunDirectory | None:
     """The run directory of a job, locked; None, and a line in the log, if `rerun` leaves the job as it is.
 
     Raises:
@@ -34,14 +35,14 @@ def open_run(plan: Plan, rerun: str | None, digests: Digests) -> RunDirectory | 
         FileNotFoundError, ValueError: there is a completed run, but the checkpoint that is configured now cannot be
             read, so that nobody knows whether it is of that.
     """
-    run = RunDirectory(plan.run_dir)
+    run = RunDirectory(job.plan.run_dir)
     if not is_rank_zero():
         return run
-    status = run_status(run, plan, rerun, digests)
+    status = run_status(run, job.plan, rerun, job.digests)
     if not status.skip:  # so that skipping needs no lock
         run.hold()
         try:
-            status = run_status(run, plan, rerun, digests)  # another process may have completed it meanwhile
+            status = run_status(run, job.plan, rerun, job.digests)  # another process may have completed it meanwhile
         except BaseException:
             run.close()
             raise
@@ -83,14 +84,14 @@ def run_status(run: RunDirectory, plan: Plan | None, rerun: str | None, digests:
     return RunStatus(state, skip, unlike)
 
 
-def outdated_shards(plan: Plan, shards: int, digests: Digests) -> dict[int, str]:
+def outdated_shards(job: PlannedJob, shards: int) -> dict[int, str]:
     """In what completed shards of a run differ from those that its plan asks for, by their numbers.
 
     Raises:
         FileNotFoundError, ValueError: see `open_run`.
     """
-    runs = enumerate(map(RunDirectory, shard_folders(plan.run_dir, shards)))
-    unlike = {number: _unlike(run, plan, digests) for number, run in runs if run.state == "completed"}
+    runs = enumerate(map(RunDirectory, shard_folders(job.plan.run_dir, shards)))
+    unlike = {number: _unlike(run, job.plan, job.digests) for number, run in runs if run.state == "completed"}
     return {number: difference for number, difference in unlike.items() if difference}
 
 

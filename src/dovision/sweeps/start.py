@@ -187,7 +187,7 @@ def _status(settings: EvaluateSettings, folder: Path) -> RunStatus:
 
     run, of_command, plan = RunDirectory(folder), shared(), None
     if run.state == "completed" and settings.rerun != "all":
-        plan = of_command.plan(settings, of_command.images(settings.dataset), folder)
+        plan = of_command.job(settings, folder).plan
     return run_status(run, plan, settings.rerun, of_command.digests(settings.output_root))
 
 

@@ -9,9 +9,8 @@ from pathlib import Path
 from pytorch_lightning.loggers import Logger
 
 from dovision.config.settings import TrainSettings
-from dovision.identity.digests import Digests
-from dovision.identity.plans import AUTOENCODER, CLASSIFIER, FOREIGN_WEIGHTS, PERMUTED, NetworkKey, Plan
-from dovision.interfaces import Images
+from dovision.identity.plans import AUTOENCODER, CLASSIFIER, FOREIGN_WEIGHTS, PERMUTED, NetworkKey
+from dovision.identity.shared import PlannedJob
 from dovision.training.fitting import fit_autoencoder, fit_classifier, save_as_given
 from dovision.training.foreign import save_foreign
 from dovision.training.model_cache import (
@@ -37,9 +36,7 @@ class JobNetworks:
 
     Args:
         settings: of the job.
-        plan: of the job.
-        images: which the networks are fitted to; those without labels take the classes of the classifier.
-        digests: of files.
+        job: with its plan, and the images, which take the classes of the classifier if they have no labels.
         loggers: of the curves of fits.
         again: fit what is found, too.
     """
@@ -47,16 +44,12 @@ class JobNetworks:
     def __init__(
         self,
         settings: TrainSettings,
-        plan: Plan,
-        images: Images,
-        digests: Digests,
+        job: PlannedJob,
         loggers: Sequence[Logger] = (),
         again: bool = False,
     ) -> None:
         self.settings = settings
-        self.plan = plan
-        self.images = images
-        self.digests = digests
+        self.plan, self.images, self.digests = job
         self.loggers = loggers
         self.again = again
         self.architecture = architecture_of(settings)

@@ -106,9 +106,8 @@ def of_settings(settings: ViewSettings) -> OpenedNetwork:
     """
     if settings.run is not None:
         return of_run(settings.run, settings.split, settings.trust_checkpoint)
-    images = shared().images(settings.dataset)
-    plan = shared().plan(settings, images, settings.output_root)
-    fitted = JobNetworks(settings, plan, images, shared().digests(settings.output_root)).all()
+    job = shared().job(settings, settings.output_root)
+    images, fitted = job.images, JobNetworks(settings, job).all()
     model = fitted[CLASSIFIER].model
     title = str(model.get("name") or model["_target_"].rpartition(".")[2])
     title += f" ({settings.checkpoint.name})" if settings.checkpoint else ""
