@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from dovision.evaluation.test_images import check_one_device, check_units
 from dovision.findings.headline_numbers import numbers
 from dovision.functional.norms import condition_name
 from dovision.identity.plans import CLASSIFIER, Plan
-from dovision.identity.shared import PlannedJob, shared
+from dovision.identity.shared import shared
 from dovision.interfaces import Attack, Images, Intervention
 from dovision.runtime.outcomes import ImagesLost
 from dovision.runtime.progress import DISPLAY
@@ -97,7 +98,10 @@ def _evaluate(settings: EvaluateSettings) -> None:
     if run is None:
         return
     if settings.evaluation.is_merged:
-        _check_shards(run, job, settings.evaluation.shards)
+        with ExitStack() as unless_complete:  # let go of the run as it is, as long as shards are missing or outdated
+            unless_complete.callback(run.close)
+            check_complete(run.path, settings.evaluation.shards, outdated_shards(job, settings.evaluation.shards))
+            unless_complete.pop_all()
     with (
         session.running(run, settings, job.plan) as (stop, loggers),
         DISPLAY.job(_steps(settings), sweep.job_name(run.path)),
@@ -145,7 +149,10 @@ def _evaluate(settings: EvaluateSettings) -> None:
             DISPLAY.step("summary")
             write_summary(run.path)
             if reported is not None:
-                _compare(run, reported)
+                compared = reported.compare(run.path)
+                run.record({REPORTED: compared})
+                for line in comparison_lines(compared):
+                    log.info(line)
     print_headlines(run.path)
 
 
@@ -169,29 +176,12 @@ def _record_measured(
         raise ImagesLost(f"{least} of {len(plan.samples)} test images were measured")
 
 
-def _compare(run: RunDirectory, reported: ReportedNumbers) -> None:
-    """Compare the summary with numbers that were reported elsewhere."""
-    compared = reported.compare(run.path)
-    run.record({REPORTED: compared})
-    for line in comparison_lines(compared):
-        log.info(line)
-
-
 def _write_objects(folder: Path, images: Images, split: str, samples: Sequence[int], explained: bool) -> None:
     """Write the boxes of known objects of samples, and their masks: of all that are explained, or of those pictured."""
     boxes = images.boxes(split)
     write_boxes(folder, boxes[boxes["sample"].isin(samples)])
     masked = (samples if explained else sorted(pictured_samples(folder))) if images.mask_names else ()
     write_object_masks(folder, ((sample, images.masks(split, sample)) for sample in masked))
-
-
-def _check_shards(run: RunDirectory, job: PlannedJob, shards: int) -> None:
-    """Refuse to merge into a run, and let go of it as it is, as long as shards are missing or outdated."""
-    try:
-        check_complete(run.path, shards, outdated_shards(job, shards))
-    except BaseException:
-        run.close()
-        raise
 
 
 def _place(

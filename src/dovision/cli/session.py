@@ -64,12 +64,11 @@ def running(run: RunDirectory, settings: EvaluateSettings, plan: Plan) -> Iterat
         return
     with closing(run):
         record, overrides = settings.record(), recorded(HydraConfig.get().overrides.task)
-        facts = {**provenance(), "seed": settings.seed, "started": datetime.now(timezone.utc).isoformat()}
-        facts |= {"tags": _tags(record)}
-        facts[QUESTIONS] = plan.questions
+        started = {"seed": settings.seed, "started": datetime.now(timezone.utc).isoformat()}
+        origin = {**provenance(), **started, "tags": _tags(record), QUESTIONS: plan.questions}
         limited = limits(settings.trainer)
         afresh = bool(limited) or settings.rerun == "all" or run.state == "completed"
-        run.start(record, overrides, facts, afresh=afresh)
+        run.start(record, overrides, origin, afresh=afresh)
         with (
             log_file(run.path / "run.log", record),
             _logged(run, settings) as loggers,
@@ -85,17 +84,17 @@ def running(run: RunDirectory, settings: EvaluateSettings, plan: Plan) -> Iterat
 @contextmanager
 def merged_job(settings: EvaluateSettings) -> Iterator[EvaluateSettings]:
     """A block in which this job is the run into which its shard is merged; gives the settings of that."""
-    own: Any = HydraConfig.instance().cfg
-    merged = copy.deepcopy(own)
+    of_shard: Any = HydraConfig.instance().cfg
+    merged = copy.deepcopy(of_shard)
     with read_write(merged.hydra):
-        merged.hydra.runtime.output_dir = str(merged_folder(Path(own.hydra.runtime.output_dir)))
-        task = [override for override in own.hydra.overrides.task if not override.startswith(SHARD_KEY)]
+        merged.hydra.runtime.output_dir = str(merged_folder(Path(of_shard.hydra.runtime.output_dir)))
+        task = [override for override in of_shard.hydra.overrides.task if not override.startswith(SHARD_KEY)]
         merged.hydra.overrides.task = task
     HydraConfig.instance().cfg = merged
     try:
         yield settings.of_merged()
     finally:
-        HydraConfig.instance().cfg = own
+        HydraConfig.instance().cfg = of_shard
 
 
 @contextmanager
@@ -172,9 +171,9 @@ def run_name(checkpoint: Path | None = None) -> str:
     hydra = HydraConfig.get()
     shared = hydra.job.config.override_dirname.exclude_keys
     given = [override.lstrip("+~").partition("=") for override in recorded(hydra.overrides.task)]
-    own = {key.rpartition(".")[2]: value for key, _, value in given if key not in shared}
-    if hydra.mode == RunMode.MULTIRUN and own:
-        name = " ".join(f"{key}={value}" for key, value in own.items())
+    swept = {key.rpartition(".")[2]: value for key, _, value in given if key not in shared}
+    if hydra.mode == RunMode.MULTIRUN and swept:
+        name = " ".join(f"{key}={value}" for key, value in swept.items())
     else:
         choices = hydra.runtime.choices if checkpoint is None else {**hydra.runtime.choices, MODEL: checkpoint.stem}
         name = "-".join(str(choices[group]) for group in NAMED if choices.get(group))

@@ -70,7 +70,7 @@ def check_stored(settings: object, source: str, trusted_by: str, where: str = ""
     if isinstance(settings, Mapping):
         values = sorted(settings.items(), key=lambda item: item[0] != "_target_")  # which an error names first
     for key, value in values:
-        place, got = f"{where}.{key}".lstrip("."), ""
+        path, got = f"{where}.{key}".lstrip("."), ""
         if not _SIGNS.isdisjoint(str(key)):
             got = "whose key has signs of an override"
         elif key == "_target_" and not (isinstance(value, str) and value in package_targets()):
@@ -80,12 +80,12 @@ def check_stored(settings: object, source: str, trusted_by: str, where: str = ""
         elif key == "trust_checkpoint" and value is not False:
             got = "which only a command may say"
         if not got:
-            check_stored(value, source, trusted_by, place)
+            check_stored(value, source, trusted_by, path)
             if key in _OF_HYDRA or (key == "_partial_" and _COMPONENT.match(target)):
                 got = "which only a command may say"
         if got:
             raise ValueError(
-                f"{place} in {source} is {value!r:.200}, {got}. If you trust the file and the code that it names, type "
+                f"{path} in {source} is {value!r:.200}, {got}. If you trust the file and the code that it names, type "
                 f"{trusted_by}."
             )
 
@@ -94,5 +94,5 @@ def check_stored(settings: object, source: str, trusted_by: str, where: str = ""
 def metric_homes() -> dict[str, str]:
     """The module of each metric of torchmetrics that this package has, by the name of its class."""
     paths = [path for path in (_PACKAGE / "metrics").glob("*.py") if not path.stem.startswith("_")]
-    found = {name: f"metrics.{path.stem}" for path in paths for name in _METRIC.findall(path.read_text("utf-8"))}
-    return dict(sorted(found.items()))
+    homes = {name: f"metrics.{path.stem}" for path in paths for name in _METRIC.findall(path.read_text("utf-8"))}
+    return dict(sorted(homes.items()))

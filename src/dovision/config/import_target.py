@@ -25,14 +25,14 @@ def import_target(target: str) -> Any:
         >>> import_target("fractions.Fraction.from_float").__name__
         'from_float'
     """
-    found: Any = None
+    target_object: Any = None
     inside: list[str] = []
     for name in target.split("."):
-        parent, found = found, _child(found, ".".join(inside), name)
-        if found is parent:
+        parent, target_object = target_object, _child(target_object, ".".join(inside), name)
+        if target_object is parent:
             raise ImportError(_missing(parent, ".".join(inside), name))
         inside.append(name)
-    return found
+    return target_object
 
 
 def _child(parent: Any, path: str, name: str) -> Any:
@@ -55,9 +55,9 @@ def _missing(parent: Any, path: str, name: str) -> str:
     if parent is None:
         return f"there is no module {name!r}. {_where_to_look(name)}"
     folders = list(map(str, getattr(parent, "__path__", [])))
-    known = dict.fromkeys([*(each.name for each in pkgutil.iter_modules(folders)), *dir(parent)])
-    place = f"{path} ({folders[0]})" if folders else path
-    return f"{place} has no {name!r}.{checks.suggestion(name, [each for each in known if each[:1] != '_'])}"
+    names = dict.fromkeys([*(module.name for module in pkgutil.iter_modules(folders)), *dir(parent)])
+    where = f"{path} ({folders[0]})" if folders else path
+    return f"{where} has no {name!r}.{checks.suggestion(name, [public for public in names if public[:1] != '_'])}"
 
 
 def _where_to_look(package: str) -> str:

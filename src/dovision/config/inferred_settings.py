@@ -41,18 +41,18 @@ def inferred_settings(dataset: Mapping[str, Any], model: Any = None) -> dict[str
     """
     nulls, rooted = _nulls(dataset), dataset.get("root") != "???"
     try:
-        kind = hydra.utils.get_class(dataset["_target_"]) if nulls else None
+        dataset_class = hydra.utils.get_class(dataset["_target_"]) if nulls else None
     except Exception:  # the check of targets says what is wrong with it
         return {}
     inferred: dict[str, Any] = {}
     try:
-        if rooted and "classes" in nulls and (find := getattr(kind, "found_classes", None)) is not None:
+        if rooted and "classes" in nulls and (find := getattr(dataset_class, "found_classes", None)) is not None:
             names = inferred["classes"] = find(dataset)
             if odd := next((name for name in names if "${" in str(name)), ""):  # which would be resolved, as if typed
                 raise ValueError(f"a class must have a name without ${{, got {odd!r}. Rename it, or set classes.")
         if "shape" in nulls:
             channels, *pixels = dataset["shape"] or [None] * 3
-            if rooted and channels is None and (count := getattr(kind, "found_channels", None)) is not None:
+            if rooted and channels is None and (count := getattr(dataset_class, "found_channels", None)) is not None:
                 channels = count(dataset)
             size = _trained_pixels(model) or _PIXELS
             inferred["shape"] = [channels, *(size if length is None else length for length in pixels)]

@@ -53,19 +53,19 @@ def _list_of(name: str, value: object, check: Callable[..., Any], *arguments: An
         raise ValueError(f"{name} must be a list, got {value!r}.")
     if not value or len(set(value)) < len(value):
         raise ValueError(f"{name} must name different values, at least one, got {list(value)!r}.")
-    return tuple(check(name, each, *arguments) for each in value)
+    return tuple(check(name, item, *arguments) for item in value)
 
 
 def _lists_by_name(name: str, value: object, check: Callable[..., Any]) -> dict[str, Any]:
     if not isinstance(value, Mapping):
         raise ValueError(f"{name} must have names as keys, each with a list, got {value!r}.")
-    return {str(key): check(f"{name}.{key}", each) for key, each in value.items()}
+    return {str(key): check(f"{name}.{key}", names) for key, names in value.items()}
 
 
 def _different(name: str, value: Any) -> tuple[str, ...]:
-    if len(set(found := checks.names(name, value))) < len(found):
-        raise ValueError(f"{name} must name each once, got {list(found)!r}.")
-    return found
+    if len(set(names := checks.names(name, value))) < len(names):
+        raise ValueError(f"{name} must name each once, got {list(names)!r}.")
+    return names
 
 
 def _one_or_several(name: str, value: Any) -> tuple[str, ...]:
@@ -426,10 +426,10 @@ class ViewSettings(TrainSettings):
 
 def example_photograph() -> Path:
     """A photograph that scikit-learn comes with."""
-    found = find_spec("sklearn")
-    assert found is not None
-    assert found.origin is not None
-    return Path(found.origin).parent / "datasets" / "images" / "flower.jpg"
+    spec = find_spec("sklearn")
+    assert spec is not None
+    assert spec.origin is not None
+    return Path(spec.origin).parent / "datasets" / "images" / "flower.jpg"
 
 
 OF_COMMAND: Mapping[str, type[CommandSettings]] = {
@@ -455,16 +455,16 @@ def read(command: str, config: DictConfig) -> Any:
     """
     config, foreign = with_inferred_settings(config), of_experiments(command)
     content, record = resolved(config, foreign), recorded(config, foreign)
-    kind = OF_COMMAND[command]
+    model = OF_COMMAND[command]
     for key, value in leaves(content):
-        if value == _MISSING and key not in kind.may_be_missing:
+        if value == _MISSING and key not in model.may_be_missing:
             raise ValueError(f"{key} must be given, got nothing. Set {key}=...")
         if isinstance(value, str) and not value.strip():
             raise ValueError(f"{key} must not be empty. Give it a value, or leave it out.")
     try:
-        settings = kind.model_validate(_with_components(content, record, ""))
+        settings = model.model_validate(_with_components(content, record, ""))
     except ValidationError as error:
-        raise ValueError(_message(kind, error, content)) from error
+        raise ValueError(_message(model, error, content)) from error
     settings._record = record
     return settings
 
@@ -503,7 +503,7 @@ def plain(value: Any, record: bool = False) -> Any:
     if isinstance(value, Component):
         return value.record() if record else dict(value)
     if isinstance(value, Mapping):
-        return {name: plain(each, record) for name, each in value.items()}
+        return {name: plain(item, record) for name, item in value.items()}
     return list(value) if isinstance(value, tuple) else str(value) if isinstance(value, Path) else value
 
 
@@ -519,7 +519,7 @@ def _with_components(content: Any, record: Any, where: str) -> Any:
     }
 
 
-def _message(kind: type[Section], error: ValidationError, content: Mapping[str, Any]) -> str:
+def _message(model: type[Section], error: ValidationError, content: Mapping[str, Any]) -> str:
     """The first of pydantic's errors as a sentence of this project."""
     first = error.errors()[0]
     *parents, key = map(str, first["loc"] or ("",))
@@ -531,10 +531,10 @@ def _message(kind: type[Section], error: ValidationError, content: Mapping[str, 
         if sentence := replacement(below):
             return sentence
         more = [path for path in elsewhere(key, content) if path != where]
-        return checks.unknown_key(".".join(parents) or "the configuration", key, _keys(kind, parents), more)
+        return checks.unknown_key(".".join(parents) or "the configuration", key, _keys(model, parents), more)
     if first["type"] == "missing":
         return f"{where} must be there, got nothing. Give it a value instead of removing it."
-    keys = ", ".join(_keys(kind, [*parents, key])) or "names"
+    keys = ", ".join(_keys(model, [*parents, key])) or "names"
     return f"{where} must have keys ({keys}), got {'nothing' if first['input'] is None else 'a value'}."
 
 
@@ -556,11 +556,11 @@ def _choice(where: str) -> str:
     return f"Choose what it is by its group ({top}=NAME)"
 
 
-def _keys(kind: type[BaseModel], where: list[str]) -> list[str]:
+def _keys(model: type[BaseModel], where: list[str]) -> list[str]:
     """The keys of the section at a place; none where the names are the user's."""
     for name in where:
-        inner = kind.model_fields[name].annotation
+        inner = model.model_fields[name].annotation
         if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
             return []
-        kind = inner
-    return readable(kind.model_fields)
+        model = inner
+    return readable(model.model_fields)

@@ -133,7 +133,7 @@ def _imports_of(file: Path, package: str) -> Iterator[str]:
 def _package_state(name: str) -> str:
     """The version of an installed package, a hash of the files of another one, or "missing"."""
     if modules := _uninstalled_files(name):
-        return content_hash({place: _digits(path) for place, path in modules.items()})
+        return content_hash({name: _digits(path) for name, path in modules.items()})
     for distribution in _distributions().get(name, ()):
         return version(distribution)
     origin = getattr(_spec(name), "origin", None)

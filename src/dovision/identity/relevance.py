@@ -53,20 +53,6 @@ WATCHING = (  # targets of components that look on, and change no number
 )
 IRRELEVANT_TO_FITS = ("trainer.limit_test_batches",)
 
-# Settings whose files are identified by the data's fingerprint and by the hashes of the weights.
-OF_DATA_AND_WEIGHTS = (
-    "dataset",
-    "checkpoint",
-    "checkpoint_mapping",
-    "model",
-    "autoencoder",
-    "training",
-    "augmentation",
-    "callbacks",
-    "ckpt_path",
-    "trainer",
-)
-
 
 def content_hash(content: Mapping[str, Any]) -> str:
     """Twelve hexadecimal digits that depend on the content, not on the order of keys."""
