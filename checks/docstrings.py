@@ -62,6 +62,8 @@ def methods(found: object) -> Iterator[tuple[str, object]]:
     for base in getattr(found, "__mro__", ()):
         if base.__module__.startswith("dovision."):
             for name, own in vars(base).items():
+                if name in getattr(found, "__dataclass_fields__", ()):
+                    continue  # a default, which may be a function
                 if not name.startswith("_") and (inspect.isfunction(own) or isinstance(own, (property, classmethod))):
                     yield name, getattr(found, name) if inspect.isfunction(own) else own
 

@@ -95,6 +95,11 @@ class DetectionOptions:
         workers: processes, each of one thread, that share the batches, the fits and the scores; the tables are those of
             one of them.
         resume: finished rows of earlier starts.
+
+    Example:
+        >>> import dovision as dv
+        >>> dv.DetectionOptions(reference="max_softmax").reference
+        'max_softmax'
     """
 
     with_autoencoder: Classifier | None = None

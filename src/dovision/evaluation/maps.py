@@ -52,6 +52,11 @@ class MapOptions:
         masks: of the known objects of a sample, by name; one that has the name of a class is judged in place of its
             boxes. None where none is known.
         resume: finished maps of earlier starts, and of shards of the job.
+
+    Example:
+        >>> import dovision as dv
+        >>> dv.MapOptions(samples=[0, 2]).samples
+        [0, 2]
     """
 
     samples: Sequence[int] | None = None
