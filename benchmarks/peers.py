@@ -26,7 +26,7 @@ from dovision.models.conv_autoencoder import ConvAutoencoder, insert
 from dovision.propagation import Propagation, presented_site
 from dovision.propagation.edits import all_pairs
 from dovision.propagation.operations import Operations
-from dovision.propagation.plain import Plain
+from dovision.propagation.whole_passes import WholePasses
 from dovision.types import Batch, Box, Shape, Task
 
 MODELS = (
@@ -288,7 +288,7 @@ def of_class(effects: Tensor, label: Tensor) -> Tensor:
 @torch.no_grad()
 def looped(classifier: Classifier, intervention: Intervention, batch: Batch, chunk: int) -> Tensor:
     """The same by whole forward passes, `chunk` at a time."""
-    plain = Plain(classifier, presented_site(classifier, intervention, tuple(batch.image.shape[1:])))
+    plain = WholePasses(classifier, presented_site(classifier, intervention, tuple(batch.image.shape[1:])))
     clean = plain.clean(batch.image)
     shape = tuple(clean.site.shape[1:])
     units = intervention.units(shape)

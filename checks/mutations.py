@@ -141,7 +141,7 @@ def read_runs(folder: Path) -> str | None:
     if run is None or run.state != "completed":
         return None
     tables = sorted((folder / "runs" / "changed").rglob("*.parquet"))
-    return digest(*(str(rows.to_pydict()) for path in tables for rows in row_groups(path)), run.facts, run.summary)
+    return digest(*(str(rows.to_pydict()) for path in tables for rows in row_groups(path)), run.record, run.summary)
 
 
 def write_npz(folder: Path) -> None:

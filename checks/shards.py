@@ -29,7 +29,7 @@ def hashes(root: Path, *overrides: str) -> dict[str, str]:
     with contextlib.redirect_stderr(io.StringIO()), contextlib.suppress(SystemExit):
         evaluate()
     (run,) = (run for run in survey(root / "evaluate") if run.state == "completed")
-    return {name: found["sha256"] for name, found in run.facts["digests"].items() if name not in UNLIKE}
+    return {name: found["sha256"] for name, found in run.record["digests"].items() if name not in UNLIKE}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

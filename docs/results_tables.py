@@ -289,7 +289,7 @@ def of_runs(kind: str, commit: str, folders: Sequence[Path]) -> dict[str, Any]:
     """
     scores, images = RECORDED[kind]
     runs = [read_run(folder) for folder in folders]
-    facts = [run.facts for run in runs]
+    facts = [run.record for run in runs]
     origin = {
         "commit": commit,
         "overrides": [
@@ -302,7 +302,7 @@ def of_runs(kind: str, commit: str, folders: Sequence[Path]) -> dict[str, Any]:
         "images": images(runs[0]),
         "digests": [of["digests"][SUMMARY]["sha256"][:12] for of in facts],
     }
-    rows = agreeing({"seed": run.facts["seed"], **row} for run in runs for row in scores(run.folder, run.facts))
+    rows = agreeing({"seed": run.record["seed"], **row} for run in runs for row in scores(run.folder, run.record))
     return {"kind": kind, "origin": origin, "rows": rows}
 
 
@@ -388,7 +388,7 @@ def attacked_images(run: Run) -> int:
 
 
 RECORDED = {
-    "maps": (map_scores, lambda run: run.facts["images"]),
+    "maps": (map_scores, lambda run: run.record["images"]),
     "detection": (detector_scores, attacked_images),
 }
 

@@ -86,7 +86,7 @@ def report_of(sweep: Path) -> Sequence[ReportFigure]:
     completed = [run for run in runs if run.state == "completed"]
     if not completed:
         raise FileNotFoundError(f"{sweep} must hold a completed run, got none. Run {command}.")
-    mixture = " ".join(mixed({run.label: run.facts for run in completed}))
+    mixture = " ".join(mixed({run.label: run.record for run in completed}))
     catalogue = Catalogue()
     of_sweep = (_remarked(one, mixture) for one in catalogue.of_sweep(completed))
     return [*catalogue.of_run(completed[0]), *of_sweep]

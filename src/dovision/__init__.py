@@ -52,8 +52,8 @@ def _homes(*, heavy: bool = True) -> dict[str, str]:
     from dovision.config.component_names import component_homes, metric_homes
 
     named = {**_HOMES, **_WITH_LIGHTNING} if heavy else _HOMES
-    own = {name: home for home, names in named.items() for name in names}
-    return {**component_homes(), **(metric_homes() if heavy else {}), **own}
+    named_homes = {name: home for home, names in named.items() for name in names}
+    return {**component_homes(), **(metric_homes() if heavy else {}), **named_homes}
 
 
 def __getattr__(name: str) -> Any:

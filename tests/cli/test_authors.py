@@ -72,7 +72,7 @@ def test_the_settings_of_authors_mnist_are_those_of_the_notebook():
 @pytest.mark.usefixtures("few_images")
 def test_authors_mnist_measures_one_channel_against_the_classifier_without_the_autoencoder(run):
     plain, measured = (
-        checkpoint.load(next(file for file in run.facts["checkpoint_files"].values() if kind in file))
+        checkpoint.load(next(file for file in run.record["checkpoint_files"].values() if kind in file))
         for kind in ("classifier.ckpt", "autoencoder.ckpt")
     )
     root = run.config["dataset"]["root"]
@@ -91,8 +91,8 @@ def test_authors_mnist_measures_one_channel_against_the_classifier_without_the_a
     assert rows["divergence"].mean() == pytest.approx(divergence.item(), abs=1e-6)
     mean = run.summary["conditions"]["clean"]["mean_expected_logit_effect"]["estimate"]
     assert mean == pytest.approx(effect.mean().item(), abs=1e-5)
-    assert set(run.facts) <= set(RunRecord.model_fields)
-    found = {name: one["here"]["estimate"] for name, one in run.facts["reported"]["numbers"].items()}
+    assert set(run.record) <= set(RunRecord.model_fields)
+    found = {name: one["here"]["estimate"] for name, one in run.record["reported"]["numbers"].items()}
     right = (control.argmax(-1) == torch.arange(6)).float().mean().item()
     assert found == pytest.approx(
         {"accuracy": right, "divergence": divergence.item(), "logit_effect": effect[0].item()}, abs=1e-5
@@ -138,7 +138,7 @@ def test_authors_chest_runs_on_made_films_and_its_page_says_that_nothing_was_sho
     rows = read_effects(run.folder, range(4))
     assert set(rows["unit"]) == {"c5"}
     assert rows["expected_logit_effect"].abs().gt(0).all()
-    scores = next(value for name, value in run.facts["scores"].items() if "autoencoder" in name)
+    scores = next(value for name, value in run.record["scores"].items() if "autoencoder" in name)
     assert scores["val_loss"] == pytest.approx(8 * scores["val_interpretability"] + 2 * scores["val_shallow"], rel=1e-4)
     text = page.render_page("authors_chest", [run], [], [])
     assert text.count("Nothing has been shown on ChestX-ray14 with this experiment") == 1

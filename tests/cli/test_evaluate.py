@@ -147,7 +147,7 @@ def test_a_failed_job_keeps_its_reason_and_the_exit_code_is_1(copy, dovision_eva
     (run,) = read_sweep(copy / "evaluate")
     assert run.state == "failed"
     assert run.failure.endswith("a layer returned nothing. Look at it.")
-    assert "Traceback" in run.facts["exception"]["traceback"]
+    assert "Traceback" in run.record["exception"]["traceback"]
 
 
 @pytest.mark.parametrize(

@@ -64,7 +64,7 @@ def test_the_tables_are_those_of_the_network_called_directly(measured):
 
 def test_the_run_names_its_file_by_content_and_the_log_what_was_done(measured):
     root, _ = measured
-    record = run_of(root).facts
+    record = run_of(root).record
     assert record["foreign_weights"] == {"checkpoint": sha256((root / "own.pt").read_bytes()).hexdigest()}
     log = (run_of(root).folder / "run.log").read_text()
     assert "own.pt: took its entry state_dict; took off the prefix module.; kept the head, its 10 classes" in log
@@ -76,14 +76,14 @@ def test_a_result_is_not_taken_for_that_of_other_weights_or_names(measured, run_
     root, command = measured
     assert run_command(main, *command) == 0
     assert "already completed" in capsys.readouterr().err
-    before = run_of(root).facts["checkpoints"]
+    before = run_of(root).record["checkpoints"]
     torch.save(resnet(1).state_dict(), root / "own.pt")
     assert run_command(main, *command) == 0
     printed = capsys.readouterr().err
     assert "measured again, since the completed run has other weights of the classifier" in printed
     assert "taking the given weights for the classifier" in printed
     assert not {word for word in ("fitting", "fitted", "nearest", "only -") if word in printed}
-    assert run_of(root).facts["checkpoints"] != before
+    assert run_of(root).record["checkpoints"] != before
 
 
 @pytest.mark.parametrize(

@@ -49,12 +49,12 @@ def test_a_limited_run_is_partial_and_the_same_command_measures_the_rest(
     assert dovision_evaluate(*command) == 1
     assert "partial: 4 of 12 test images were measured; the same command goes on" in capsys.readouterr().err
     run = only_run(copy)
-    assert (run.state, run.facts["images"]) == ("partial", 4)
+    assert (run.state, run.record["images"]) == ("partial", 4)
     assert ended(0, [], run.folder, "").reason.startswith("4 of 12 test images were measured")
     assert not (run.folder / "summary.json").exists()
     monkeypatch.undo()
     assert dovision_evaluate(*command) == 0
-    assert (only_run(copy).state, only_run(copy).facts["images"]) == ("completed", 12)
+    assert (only_run(copy).state, only_run(copy).record["images"]) == ("completed", 12)
     whole = only_run(fitted).folder
     for name in ("samples.parquet", "effects.parquet"):
         resumed, undisturbed = (pd.read_parquet(folder / name) for folder in (only_run(copy).folder, whole))
@@ -89,7 +89,7 @@ def test_images_lost_in_detection_make_a_run_partial(copy, dovision_evaluate, li
     limited(first=1)
     assert dovision_evaluate(f"output_root={copy}", *DETECTION, *BATCHES) == 1
     run = only_run(copy)
-    assert (run.state, run.facts["reason"]) == ("partial", "8 of 60 images were read for detection")
+    assert (run.state, run.record["reason"]) == ("partial", "8 of 60 images were read for detection")
 
 
 @pytest.mark.slow
@@ -100,8 +100,8 @@ def test_a_run_that_is_asked_to_be_limited_is_partial_each_time_and_no_error(cop
         assert dovision_evaluate(*command) == 0
         assert "partial, and no result, since it is limited by trainer.limit_test_batches=2" in capsys.readouterr().err
         run = only_run(copy)
-        assert (run.state, run.facts["images"]) == ("partial", 8)
-        assert run.facts["limits"] == {"trainer.limit_test_batches": 2}
+        assert (run.state, run.record["images"]) == ("partial", 8)
+        assert run.record["limits"] == {"trainer.limit_test_batches": 2}
         assert not run.summary
         assert ended(0, [], run.folder, "").reason == "limited by trainer.limit_test_batches=2; it is no result"
     assert len(list((copy / "checkpoints").iterdir())) == 1  # the fit knows nothing of test images
@@ -112,7 +112,7 @@ def test_a_fast_run_takes_one_batch_of_everything_detectors_included(tmp_path, d
     command = (f"output_root={tmp_path}", "trainer.fast_dev_run=true", *DETECTION, *BATCHES, "explainer=[center_map]")
     assert dovision_evaluate(*command) == 0
     run = only_run(tmp_path)
-    assert (run.state, run.facts["images"]) == ("partial", 4)
+    assert (run.state, run.record["images"]) == ("partial", 4)
     assert len(pd.read_parquet(run.folder / "maps.parquet").drop_duplicates("sample")) == 4
     attacked = pd.read_parquet(run.folder / "attacks.parquet")
     assert attacked.groupby("split")["sample"].nunique().to_dict() == {"val": 4, "test": 4}

@@ -43,7 +43,7 @@ def fitted(root: Path) -> list[Path]:
 def test_every_experiment_is_fitted_as_it_is_measured(name):
     own, measured = composed("train", f"experiment={name}"), composed("evaluate", f"experiment={name}")
     for section in ("dataset", "model", "training", "trainer", "seed", "checkpoint"):
-        assert settings.plain(getattr(own, section)) == settings.plain(getattr(measured, section)), section
+        assert settings.to_dict(getattr(own, section)) == settings.to_dict(getattr(measured, section)), section
 
 
 @pytest.mark.parametrize("experiment", [[], ["experiment=demo"]], ids=["none", "demo"])
@@ -120,7 +120,7 @@ def test_the_files_of_a_fit_hold_its_settings_in_plain_values(tmp_path, run_comm
     own = torch.load(path.with_name("last.ckpt"), weights_only=True)["hyper_parameters"]
     assert (own["warmup_steps"], own["frozen_epochs"], own["seed"]) == (2, 0, 7)
     section = composed("train", *TINY, *more, "training.classifier.epochs=1", "training.classifier.warmup_steps=2")
-    assert own["training"] == settings.plain(section.training.classifier, record=True)
+    assert own["training"] == settings.to_dict(section.training.classifier, record=True)
     assert (own["training"]["optimizer"]["_target_"], own["training"]["epochs"]) == ("torch.optim.Adamax", 1)
     assert own["training"]["loss"]["label_smoothing"] == 0.1
     assert own["training"]["scheduler"]["monitor"] == "val_loss"

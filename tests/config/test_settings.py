@@ -111,7 +111,7 @@ def test_settings_are_frozen_and_in_plain_types_what_was_composed():
         own.evaluation.images = 3
     with pytest.raises(TypeError):
         own.dataset["root"] = "elsewhere"
-    plain, expected = settings.plain(own), OmegaConf.to_container(config, resolve=True)
+    plain, expected = settings.to_dict(own), OmegaConf.to_container(config, resolve=True)
     adaptive = plain["detection"]["adaptive"]
     assert adaptive.pop("eps") == [8 / 255]
     assert expected["detection"]["adaptive"].pop("eps") == "8/255"

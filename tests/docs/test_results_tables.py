@@ -102,7 +102,7 @@ def test_a_name_that_is_not_recorded_is_refused(tables):
 
 def test_the_scores_of_a_run_are_recorded_as_its_summary_has_them(tables, tmp_path):
     run = read_run(write_map_run(tmp_path / "run", images=8).path)
-    rows = [{"seed": 0, **row} for row in tables.map_scores(run.folder, run.facts)]
+    rows = [{"seed": 0, **row} for row in tables.map_scores(run.folder, run.record)]
     maps = tables.Maps({"kind": "maps", "origin": {}, "rows": rows})
     whole = [row for row in run.summary["maps"] if row["cases"] == "all" and row["mean"] is not None]
     for metric in tables.METRICS:

@@ -203,7 +203,7 @@ def grid(rows, attack, eps, success, effect):
     one.summary["conditions"]["clean"]["mean_abs_expected_effect"] = of_clean
     one.summary["conditions"][f"eps={eps}"]["mean_abs_expected_effect"] = of_attacked
     overrides = (f"intervention.rows={rows}", f"attack={attack.lower()}", f"attack.eps={eps}")
-    return replace(one, facts={"overrides": overrides}, config=one.config | {"intervention": part})
+    return replace(one, record={"overrides": overrides}, config=one.config | {"intervention": part})
 
 
 def test_attack_success_is_not_cut_by_the_grid_and_clean_images_count_once():

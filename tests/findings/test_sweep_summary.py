@@ -47,7 +47,7 @@ def test_the_numbers_of_a_condition_stand_together(tmp_path):
 
 
 def test_tags_have_a_column_where_there_are_some(tmp_path):
-    jobs = [job(0, accuracy=0.5)._replace(facts={"tags": ["thesis", "first"]}), job(1, accuracy=0.6)]
+    jobs = [job(0, accuracy=0.5)._replace(record={"tags": ["thesis", "first"]}), job(1, accuracy=0.6)]
     sweep_summary.write_sweep_summary(tmp_path, "dovision-evaluate -m", jobs)
     table = pd.read_csv(tmp_path / "sweep_summary.csv")
     assert table["tags"].fillna("").tolist() == ["thesis first", ""]

@@ -69,7 +69,7 @@ def test_many_runs_are_counted():
 def test_a_sweep_says_so_at_its_end_and_in_its_summary(tmp_path):
     both = enumerate(runs().values())
     jobs = [Ended(n, (), "completed", 1.0, "", tmp_path, "", {"accuracy": 0.5}, facts) for n, facts in both]
-    other = jobs[1]._replace(facts={**ONE, "dataset_fingerprint": "f" * 16})
+    other = jobs[1]._replace(record={**ONE, "dataset_fingerprint": "f" * 16})
     failed = other._replace(state="failed")
     assert "differ" not in closing(jobs)
     assert "differ" not in closing([jobs[0], failed])

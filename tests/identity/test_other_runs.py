@@ -108,7 +108,7 @@ def test_all_that_is_read_of_other_runs_is_listed(original):
 
 def test_each_file_of_other_runs_counts(condition, original):
     assert unlike() == ""
-    recorded = RunDirectory("user").facts()
+    recorded = RunDirectory("user").read_record()
     assert set(recorded["files"]) >= {"attack.run", "detection.attacks.again.run"}
     assert set(recorded["checkpoints"]) == {"classifier", "permuted_classifier", "autoencoder"}
     for name in sorted(name for name in original[1] if fnmatch(name, WEIGHTS)):

@@ -247,10 +247,10 @@ RICH += ("evaluation.permuted_labels=true", "logger=csv")
 def test_each_setting_counts_but_for_those_that_are_declared_irrelevant(monkeypatch):
     with initialize_config_dir(str(configuration_folder()), version_base="1.3"):
         job = settings.read("evaluate", compose("evaluate", list(RICH)))
-    shared, content = Shared(), job.plain()
+    shared, content = Shared(), job.to_dict()
 
     def key(plain) -> str:
-        monkeypatch.setattr(type(job), "plain", lambda self: copy.deepcopy(plain))
+        monkeypatch.setattr(type(job), "to_dict", lambda self: copy.deepcopy(plain))
         return shared.job(job, Path("run")).plan.rows_key
 
     same = set()

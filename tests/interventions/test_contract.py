@@ -20,7 +20,7 @@ from dovision.datasets.phantom import Phantom
 from dovision.interfaces import Classifier, Context, Intervention
 from dovision.propagation import Propagation
 from dovision.propagation.layouts import presented_site
-from dovision.propagation.plain import Plain
+from dovision.propagation.whole_passes import WholePasses
 from dovision.types import INPUT, TOKENS, Box
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
@@ -124,8 +124,8 @@ def regions(intervention: Intervention, value: Tensor, unit: int, context: Conte
     return [intervention.region(tuple(value.shape[1:]), unit, int(sample)) for sample in context.batch.sample]
 
 
-def plain_pass(intervention: Intervention, context: Context) -> Plain:
-    return Plain(
+def plain_pass(intervention: Intervention, context: Context) -> WholePasses:
+    return WholePasses(
         context.classifier, presented_site(context.classifier, intervention, tuple(context.batch.image.shape[1:]))
     )
 

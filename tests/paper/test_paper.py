@@ -67,7 +67,7 @@ def test_a_comparison_names_which_figure_changed_and_why(run, tmp_path):
     config = yaml.safe_load((folder / ".hydra" / "config.yaml").read_text())
     config["model"]["_target_"] = "dovision.models.other.Other"  # which the caption names
     (folder / ".hydra" / "config.yaml").write_text(yaml.safe_dump(config))
-    facts = RunDirectory(folder).facts() | {"digests": digests(folder)}
+    facts = RunDirectory(folder).read_record() | {"digests": digests(folder)}
     (folder / "run.json").write_text(json.dumps(with_digest(facts)))
     code, _, err = run("--check", *asked)
     assert code == 1
@@ -137,7 +137,7 @@ def test_a_figure_of_runs_that_mix_origins_says_so(run, tmp_path, monkeypatch):
     monkeypatch.setattr("paper.__main__.FIGURES", sources.FIGURES)
     copied = next(path.parent for path in sweep.rglob("run.json")).rename(sweep / "one")
     shutil.copytree(copied, sweep / "two")
-    facts = RunDirectory(copied).facts()
+    facts = RunDirectory(copied).read_record()
 
     def drawn(*asked: str, **changes: object) -> str:
         (sweep / "two" / "run.json").write_text(json.dumps(with_digest({**facts, "settings": "1" * 12, **changes})))

@@ -27,9 +27,9 @@ from dovision.propagation import Propagation, engine_choice
 from dovision.propagation.graph import Step
 from dovision.propagation.incremental import Arguments, Incremental
 from dovision.propagation.kernels.packed_linear import PackedLinear, can_pack
-from dovision.propagation.plain import Plain
 from dovision.propagation.tracing import trace
 from dovision.propagation.weights_stamp import weights_stamp
+from dovision.propagation.whole_passes import WholePasses
 from dovision.types import Task
 
 from .conftest import Painted, agreeing, batch_of, classifier_of
@@ -304,7 +304,7 @@ def test_threads_share_an_engine(traced):
 
 @pytest.mark.parametrize(
     ("regions", "site", "engine"),
-    [(GRID, "input", Incremental), ([[None]], "input", Plain), ([[None]], "4", Incremental)],
+    [(GRID, "input", Incremental), ([[None]], "input", WholePasses), ([[None]], "4", Incremental)],
 )
 def test_whole_passes_are_made_where_little_is_saved(regions, site, engine, monkeypatch):
     monkeypatch.setattr(engine_choice, "WORTH_IT", 0.9)
@@ -337,7 +337,7 @@ def test_a_transformer_runs_with_packed_layers_where_these_take_most_operations(
     monkeypatch.setattr(engine_choice, "can_pack", lambda: False)
     propagation = Propagation(copy.deepcopy(classifier), Painted(GRID))
     propagation(batch)
-    assert type(propagation.engine) is Plain
+    assert type(propagation.engine) is WholePasses
 
 
 def test_the_choice_at_the_input_takes_two_rows_of_whole_passes():

@@ -13,7 +13,7 @@ import dovision as dv
 from dovision.functional.geometry import grid_cell
 from dovision.propagation import Propagation, engine_choice
 from dovision.propagation.incremental import Incremental
-from dovision.propagation.plain import Plain
+from dovision.propagation.whole_passes import WholePasses
 from dovision.types import Box
 
 from .conftest import Painted, agreeing, assert_equal, batch_of, classifier_of, expected_outcome
@@ -95,7 +95,7 @@ def test_images_in_the_same_memory_get_passes_of_their_own(prepared, also_refuse
         if also_refused:
             refused = Propagation(classifier, Painted([[Box(0, 0, 16, 15)]]))
             refused(batch)
-            assert type(refused.engine) is Plain
+            assert type(refused.engine) is WholePasses
 
 
 def clipped(module, inputs, output):
@@ -234,7 +234,7 @@ def test_an_edit_in_place_through_a_view_is_not_lost(kind, masked, caplog):
     propagation = Propagation(classifier, Painted(GRID))
     expected = expected_outcome(classifier, propagation.intervention, batch)
     torch.testing.assert_close(propagation(batch).treated, expected.treated, rtol=1e-5, atol=1e-5)
-    assert type(propagation.engine) is Plain
+    assert type(propagation.engine) is WholePasses
     assert "is read after an edit in place" in caplog.text or "out=" in caplog.text
 
 
@@ -297,7 +297,7 @@ def test_a_huge_logit_does_not_hide_wrong_ones(huge, monkeypatch):
     assert isinstance(Propagation(classifier, Painted(GRID)).prepare(batch), Incremental)
     run = Incremental.run
     monkeypatch.setattr(Incremental, "run", lambda *arguments: run(*arguments) + 1e-2)
-    assert type(Propagation(copy.deepcopy(classifier), Painted(GRID)).prepare(batch)) is Plain
+    assert type(Propagation(copy.deepcopy(classifier), Painted(GRID)).prepare(batch)) is WholePasses
 
 
 class Recurrent(nn.Module):
@@ -362,7 +362,7 @@ def test_under_autocast_too():
     with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
         got, expected = propagation(batch), expected_outcome(classifier, propagation.intervention, batch)
     torch.testing.assert_close(got.treated, expected.treated, rtol=0.02, atol=0.02)
-    assert type(propagation.engine) is Plain
+    assert type(propagation.engine) is WholePasses
 
 
 def test_an_edit_of_a_value_that_follows_from_sizes_is_made():

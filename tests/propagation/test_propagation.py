@@ -13,7 +13,7 @@ from dovision.functional.geometry import grid_cell
 from dovision.interfaces import Intervention
 from dovision.propagation import Propagation
 from dovision.propagation.incremental import Incremental
-from dovision.propagation.plain import Plain
+from dovision.propagation.whole_passes import WholePasses
 from dovision.types import INPUT, Box
 
 from .conftest import Painted, agreeing, assert_equal, batch_of, classifier_of, expected_outcome, with_statistics
@@ -231,7 +231,7 @@ def test_a_model_that_cannot_be_traced_is_run_in_full_and_said_once(site, caplog
     with caplog.at_level(logging.WARNING, "dovision.propagation"):
         outcomes = [propagation(batch) for _ in range(3)]
     assert_equal(outcomes[-1], expected_outcome(classifier, propagation.intervention, batch))
-    assert isinstance(propagation.engine, Plain)
+    assert isinstance(propagation.engine, WholePasses)
     assert len([r for r in caplog.records if "in full for every edit" in r.message]) == 1
 
 
@@ -243,7 +243,7 @@ def test_a_site_inside_a_module_that_is_one_step_is_found_by_a_hook():
     propagation = Propagation(classifier, Painted([[None]], "1.linear1"))
     with torch.enable_grad():  # the fused path of the layer would skip its parts
         assert_equal(propagation(batch), expected_outcome(classifier, propagation.intervention, batch))
-    assert isinstance(propagation.engine, Plain)
+    assert isinstance(propagation.engine, WholePasses)
 
 
 def test_an_activation_in_place_is_seen_by_later_readers_of_its_operand():

@@ -53,7 +53,7 @@ def test_captions_state_fill_grid_count_and_interval(sweep):
 def test_the_network_is_that_of_the_checkpoint_and_not_the_configured_one(
     checkpoint, model, network, write_run, tmp_path
 ):
-    facts = write_run(tmp_path, images=3).facts() | ({} if model is None else {"model": model})
+    facts = write_run(tmp_path, images=3).read_record() | ({} if model is None else {"model": model})
     config = tmp_path / ".hydra/config.yaml"
     config.write_text(f"{config.read_text()}\ncheckpoint: {checkpoint or 'null'}\n")
     facts["digests"][".hydra/config.yaml"]["sha256"] = sha256(config)

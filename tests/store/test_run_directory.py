@@ -45,7 +45,7 @@ def test_a_run_goes_from_missing_to_running_to_completed(tmp_path):
     run.record({"forward_passes": 7})
     run.complete({"wall_seconds": 1.5})
     assert run.state == "completed"
-    facts = run.facts()
+    facts = run.read_record()
     assert facts.pop("digests").keys() == {".hydra/config.yaml", ".hydra/overrides.yaml"}
     assert facts == {
         "state": "completed",
@@ -76,10 +76,10 @@ def test_a_failure_is_kept_with_type_message_and_traceback(tmp_path):
     except KeyError as error:
         run.fail(error)
     assert run.state == "failed"
-    assert run.facts()["seed"] == 0
-    assert run.facts()["exception"]["type"] == "KeyError"
-    assert "lesion" in run.facts()["exception"]["message"]
-    assert "test_run_directory.py" in run.facts()["exception"]["traceback"]
+    assert run.read_record()["seed"] == 0
+    assert run.read_record()["exception"]["type"] == "KeyError"
+    assert "lesion" in run.read_record()["exception"]["message"]
+    assert "test_run_directory.py" in run.read_record()["exception"]["traceback"]
 
 
 def test_a_completed_run_is_not_overwritten(tmp_path):
@@ -103,7 +103,7 @@ def test_what_a_dead_run_left_is_removed_and_what_is_not_its_own_stays(tmp_path,
     del run  # and with it the lock, as at the end of a process
     again = RunDirectory(tmp_path)
     again.start({}, ["new"], {})
-    assert again.facts() == {"state": "running", "overrides": ["new"]}
+    assert again.read_record() == {"state": "running", "overrides": ["new"]}
     assert sorted(p.name for p in tmp_path.iterdir() if not p.name.startswith(".")) == ["run.json", "run.log"]
 
 
@@ -170,7 +170,7 @@ def test_a_run_whose_lease_was_taken_over_writes_nothing_more(tmp_path, monkeypa
     lease.write_text(lease.read_text().replace("pid=", "pid=1"))
     with pytest.raises(BeingWritten, match="taken over by another process"):
         run.complete({})
-    assert run.facts()["state"] == "running"
+    assert run.read_record()["state"] == "running"
 
 
 def test_a_fact_that_is_not_plain_is_refused_by_name(tmp_path):
@@ -189,7 +189,7 @@ def test_a_run_that_is_killed_while_it_writes_leaves_no_table_and_can_be_started
     (left,) = tmp_path.glob(f"{EFFECTS.path}{PARTIAL}*")
     assert left.stat().st_size > 1000
     run = RunDirectory(tmp_path)
-    assert run.facts()["state"] == "running"
+    assert run.read_record()["state"] == "running"
     assert run.state == "interrupted"
     run.start({}, [], {})
     assert run.state == "running"
@@ -203,7 +203,7 @@ def test_an_interrupted_run_says_why_and_keeps_its_parts_for_the_next_start(tmp_
         (tmp_path / name).parent.mkdir(parents=True)
         (tmp_path / name).touch()
     run.interrupt("stopped by SIGTERM")
-    assert (run.state, run.facts()["reason"]) == ("interrupted", "stopped by SIGTERM")
+    assert (run.state, run.read_record()["reason"]) == ("interrupted", "stopped by SIGTERM")
     run.start({}, [], {})
     assert (tmp_path / "shards/effects/0-of-1/64.json").exists()
     assert (tmp_path / "maps/0_clean.png").exists()
@@ -216,7 +216,7 @@ def test_an_interrupted_run_says_why_and_keeps_its_parts_for_the_next_start(tmp_
 def test_a_run_is_skipped_only_if_there_is_none(tmp_path):
     run = RunDirectory(tmp_path)
     run.skip(["seed=1"], "another failed")
-    assert (run.state, run.facts()["overrides"]) == ("skipped", ["seed=1"])
+    assert (run.state, run.read_record()["overrides"]) == ("skipped", ["seed=1"])
     run.start({}, [], {})
     run.complete({})
     run.skip(["seed=1"], "another failed")

@@ -49,9 +49,9 @@ def with_a_flipped_byte(file, other):
 
 def test_an_untouched_run_is_as_it_was_recorded(tmp_path):
     run = written(tmp_path, "a")
-    assert set(digested_files(tmp_path)) == set(run.facts()["digests"]) == set(RECORDED)
-    assert digest_differences(tmp_path, run.facts()) == []
-    assert digest_differences(tmp_path, run.facts(), digest=lambda path: sha256(path)) == []
+    assert set(digested_files(tmp_path)) == set(run.read_record()["digests"]) == set(RECORDED)
+    assert digest_differences(tmp_path, run.read_record()) == []
+    assert digest_differences(tmp_path, run.read_record(), digest=lambda path: sha256(path)) == []
 
 
 @pytest.mark.parametrize("name", RECORDED)
@@ -59,7 +59,7 @@ def test_an_untouched_run_is_as_it_was_recorded(tmp_path):
 def test_whatever_happens_to_any_file_it_is_named(tmp_path, name, damage):
     run, other = written(tmp_path / "a", "a"), written(tmp_path / "b", "b")
     damage(run.path / name, other.path / name)
-    (difference,) = digest_differences(run.path, run.facts())
+    (difference,) = digest_differences(run.path, run.read_record())
     assert difference.startswith(name)
     kinds = {removed: "is missing", exchanged: "has other content", with_a_flipped_byte: "has other content"}
     assert difference.endswith(kinds.get(damage, " bytes"))
@@ -69,7 +69,7 @@ def test_no_byte_is_read_of_a_file_of_another_size(tmp_path):
     run = written(tmp_path, "a")
     cut(tmp_path / "effects.parquet", None)
     read = []
-    digest_differences(tmp_path, run.facts(), lambda path: read.append(path.name) or sha256(path))
+    digest_differences(tmp_path, run.read_record(), lambda path: read.append(path.name) or sha256(path))
     assert "effects.parquet" not in read
     assert "samples.parquet" in read
 
@@ -82,7 +82,7 @@ def test_a_file_that_the_run_has_not_written_is_named(tmp_path, pattern):
     planted.write_text("of another run")
     name = planted.relative_to(tmp_path).as_posix()
     difference = f"{name} has" if name in RECORDED else f"{name} is none of the files that the run has recorded"
-    assert [one.startswith(difference) for one in digest_differences(tmp_path, run.facts())] == [True]
+    assert [one.startswith(difference) for one in digest_differences(tmp_path, run.read_record())] == [True]
 
 
 @pytest.mark.parametrize("facts", [{}, {"digests": {}}])
@@ -96,7 +96,7 @@ def test_what_follows_the_end_of_a_run_changes_nothing(tmp_path):
     for name in ("run.log", "csv/metrics.csv", "wandb/run-1.wandb", "report/index.html", "notes.txt", ".run.lock"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("later")
-    assert digest_differences(tmp_path, run.facts()) == []
+    assert digest_differences(tmp_path, run.read_record()) == []
 
 
 def test_a_new_start_removes_what_an_earlier_one_has_written(tmp_path):

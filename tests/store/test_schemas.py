@@ -21,7 +21,7 @@ WHERE = Path("run.json")
 
 def test_every_fact_of_a_run_and_every_number_of_its_summary_is_in_the_schemas(fitted):
     (folder,) = (path.parent for path in (fitted / "evaluate").rglob(RUN))
-    facts = RunDirectory(folder).facts()
+    facts = RunDirectory(folder).read_record()
     assert set(facts) <= set(RunRecord.model_fields)
     summary = json.loads((folder / "summary.json").read_text())
     read = Summary.model_validate(summary)

@@ -26,7 +26,7 @@ def completed(small, *overrides):
     """The facts of the one run that is no shard."""
     assert small(*overrides) == 0
     (run,) = (run for run in survey(small.root) if run.state == "completed")
-    return run.facts
+    return run.record
 
 
 def tables(facts):
@@ -136,7 +136,7 @@ def test_of_processes_at_work_on_shards_one_is_killed_and_loses_nothing(small, a
     os.write(over, b"o")
     assert code(process) == 0
     (merged,) = (run for run in survey(small.root) if run.state == "completed")
-    assert tables(merged.facts) == one
+    assert tables(merged.record) == one
 
 
 def test_of_two_that_merge_at_once_one_leaves_it_to_the_other(small, three, capsys):

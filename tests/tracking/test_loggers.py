@@ -112,7 +112,7 @@ def test_the_csv_has_the_curves_and_the_numbers_of_the_summary(fitted):
     for condition, numbers in run.summary["conditions"].items():
         assert rows.loc[0, f"accuracy/{condition}"] == numbers["accuracy"]["estimate"]
     assert rows["train_loss"].dropna().index.tolist() == [67]  # the last step of its one epoch
-    assert (rows["val_score"].dropna() == run.facts["scores"]["classifier"]["val_score"]).all()
+    assert (rows["val_score"].dropna() == run.record["scores"]["classifier"]["val_score"]).all()
 
 
 @pytest.mark.long

@@ -125,7 +125,7 @@ def test_each_job_of_a_sweep_is_a_run_with_its_state_name_group_and_all_that_it_
     for condition, numbers in written.summary["conditions"].items():
         assert logged[f"accuracy/{condition}"] == {0: numbers["accuracy"]["estimate"]}
     assert len(list(written.folder.glob("wandb/offline-run-*/files/media/images/figures/gallery_*.png"))) == 1
-    weights = f"classifier-{written.facts['checkpoints']['classifier']}"
+    weights = f"classifier-{written.record['checkpoints']['classifier']}"
     files = {artifact["name"]: {entry["path"] for entry in artifact["manifest"]["contents"]}
              for artifact in completed["artifact"] if "manifest" in artifact}  # fmt: skip
     assert files[weights] == {"classifier.ckpt"}

@@ -95,7 +95,7 @@ def test_two_runs_at_once_fit_one_classifier_and_the_other_waits_for_it(tmp_path
     printed = [process.communicate()[1] for process in started]
     assert [process.returncode for process in started] == [0, 0], printed
     assert sorted("fitting the classifier" in text for text in printed) == [False, True]
-    hashes = {run.facts["checkpoints"]["classifier"] for run in read_sweep(tmp_path / "evaluate")}
+    hashes = {run.record["checkpoints"]["classifier"] for run in read_sweep(tmp_path / "evaluate")}
     assert len(hashes) == 1
 
 
@@ -105,7 +105,7 @@ def test_the_best_epochs_scores_are_kept_with_the_weights(fitted):
     assert facts["scores"]["epoch"] == 1
     assert facts["scores"]["val_score"] > 0.5
     (run,) = read_sweep(fitted / "evaluate")
-    assert run.facts["scores"]["classifier"] == facts["scores"]
+    assert run.record["scores"]["classifier"] == facts["scores"]
     assert json.dumps(facts)
 
 

@@ -139,7 +139,7 @@ def _evaluate(settings: EvaluateSettings) -> None:
 
         if trainer.is_global_zero:
             _write_objects(run.path, images, evaluation.split, plan.samples, bool(maps))
-            run.record({**plan.surroundings, **model_cache.facts(images, fits.fitted)})
+            run.record({**plan.surroundings, **model_cache.inputs_record(images, fits.fitted)})
             _record_measured(run, settings, plan, effects, maps)
             if detection is not None:
                 DISPLAY.step("detection")
@@ -170,7 +170,7 @@ def _record_measured(
     """
     measured = measured_samples(run.path, [CLEAN, *map(condition_name, effects.attack.eps)])
     counts = {"images": len(measured), "images_without_units": images_without_units(run.path)}
-    run.record({**effects.pass_facts, **effects.attack_facts, **counts, **_place(settings, effects, maps)})
+    run.record({**effects.pass_facts, **effects.attack_facts, **counts, **_shard_record(settings, effects, maps)})
     if not limits(settings.trainer) and (measured != set(plan.samples) or any(drawn.lost for drawn in maps)):
         least = min([len(measured), *(drawn.tested for drawn in maps)])
         raise ImagesLost(f"{least} of {len(plan.samples)} test images were measured")
@@ -184,7 +184,7 @@ def _write_objects(folder: Path, images: Images, split: str, samples: Sequence[i
     write_object_masks(folder, ((sample, images.masks(split, sample)) for sample in masked))
 
 
-def _place(
+def _shard_record(
     settings: EvaluateSettings, effects: EffectEvaluation, maps: Sequence[MapEvaluation]
 ) -> dict[str, dict[str, Any]]:
     """The fact by which a shard is merged; nothing of other runs."""

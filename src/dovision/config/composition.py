@@ -207,10 +207,10 @@ def composed_component(group: str, name: str, seed: int, several: bool) -> Compo
     with hydra_outside():
         config = hydra.compose(overrides=[f"+{group}={f'[{name}]' if several else name}", f"+seed={seed}", *around])
     node = config[group][name] if several else config[group]
-    return Component(f"{group}.{name}", {str(key): _plain(node, key) for key in node})
+    return Component(f"{group}.{name}", {str(key): _plain_value(node, key) for key in node})
 
 
-def _plain(node: DictConfig, key: Any) -> Any:
+def _plain_value(node: DictConfig, key: Any) -> Any:
     try:
         value = node[key]
     except (MissingMandatoryValue, InterpolationToMissingValueError):

@@ -126,9 +126,9 @@ class CommandSettings(Section):
 
     _record: dict[str, Any] = PrivateAttr(default_factory=dict)
 
-    def plain(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """All of them in plain types."""
-        return plain(self)
+        return to_dict(self)
 
     def record(self) -> dict[str, Any]:
         """The configuration in plain types, as it may be written out."""
@@ -491,7 +491,7 @@ def components(settings: Any) -> Iterator[Component]:
             yield from components(value)
 
 
-def plain(value: Any, record: bool = False) -> Any:
+def to_dict(value: Any, record: bool = False) -> Any:
     """Settings in plain types: a section, a component, or a value.
 
     Args:
@@ -499,11 +499,11 @@ def plain(value: Any, record: bool = False) -> Any:
         record: whether as it may be written out, without the values of environment variables.
     """
     if isinstance(value, BaseModel):
-        return {name: plain(getattr(value, name), record) for name in type(value).model_fields}
+        return {name: to_dict(getattr(value, name), record) for name in type(value).model_fields}
     if isinstance(value, Component):
         return value.record() if record else dict(value)
     if isinstance(value, Mapping):
-        return {name: plain(item, record) for name, item in value.items()}
+        return {name: to_dict(item, record) for name, item in value.items()}
     return list(value) if isinstance(value, tuple) else str(value) if isinstance(value, Path) else value
 
 

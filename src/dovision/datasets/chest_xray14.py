@@ -22,7 +22,7 @@ from dovision.types import SPLITS, Shape
 
 log = logging.getLogger(__name__)
 _RECORD = ["name", "path", "number", "group", "height", "width"]
-_FACTS = ["patient", "age", "sex", "view", "labels"]  # of a film
+_METADATA = ["patient", "age", "sex", "view", "labels"]  # of a film
 
 
 class ChestXray14(FileImages):
@@ -91,7 +91,7 @@ class ChestXray14(FileImages):
         self.labels = torch.from_numpy(_nih_tables.label_matrix(films["findings"], self.task.classes))
         size = _nih_tables.FILM  # in pixels of which boxes are given, whatever the file has
         records = films.rename(columns={"findings": "labels"}).assign(number=None, height=size, width=size)
-        self.records = records.assign(group=records["patient"].astype(str))[[*_RECORD, *_FACTS]]
+        self.records = records.assign(group=records["patient"].astype(str))[[*_RECORD, *_METADATA]]
         boxes = _nih_tables.read_finding_boxes(folder, entries["name"])
         row = pd.Index(films["name"]).get_indexer(boxes["name"])
         label = boxes["label"].astype(object).where(boxes["label"].isin(self.task.classes), None)

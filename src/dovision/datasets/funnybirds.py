@@ -23,7 +23,7 @@ from dovision.runtime.progress import DISPLAY
 from dovision.types import SOURCE_BOXES, Box
 
 MIN_CHANGED = 3  # pixels that must change when an object is taken away; fewer count as hidden
-_PARTS = "parts"  # of what a run records: by class, the number of the model of each part
+_MODELS_OF_PARTS = "parts"  # of what a run records: by class, the number of the model of each part
 BODY = "body"  # the part that every picture keeps
 _BACKGROUND = "background"  # the kind of objects that are part of no bird
 
@@ -81,7 +81,7 @@ class FunnyBirds(PreparedImages, Counterfactuals):
         _splits.check_fractions(val_fraction, 0)
         models = self._models()
         _checks.agree("classes", self.task.classes, list(models))
-        self._parts = frozenset(self._table("parts.json", dict)) - {BODY}
+        self._bird_parts = frozenset(self._table("parts.json", dict)) - {BODY}
         train, test = (self._pictures(split, len(models)) for split in ("train", "test"))
         cut = _splits.split_groups(range(len(train)), train["label"].tolist(), val_fraction, 0, seed)
         pictures = pd.concat([train, test], ignore_index=True)
@@ -94,14 +94,18 @@ class FunnyBirds(PreparedImages, Counterfactuals):
         self.unread = self.files_read(self._paths)
         if self.store is not None:
             self.files = (self._root, self.store.folder)
-        described = [repr((self.task.classes, self.shape, sorted(self._parts), models)), train.to_csv(), test.to_csv()]
+        described = [
+            repr((self.task.classes, self.shape, sorted(self._bird_parts), models)),
+            train.to_csv(),
+            test.to_csv(),
+        ]
         described += [repr(dict(self.recorded))] if self.recorded else []
         names = (path.relative_to(self._root).as_posix() for path in self._paths)
         self.content = _checks.fingerprint((text.encode() for text in (*described, *names)), cut)
         self.recorded = {
             **self.recorded,
             "pictures": {name: len(rows) for name, rows in self.rows.items()},
-            _PARTS: {name: dict(model.get("parts", {})) for name, model in models.items()},
+            _MODELS_OF_PARTS: {name: dict(model.get("parts", {})) for name, model in models.items()},
         }
 
     def source(self, split: str) -> Source:
@@ -113,7 +117,7 @@ class FunnyBirds(PreparedImages, Counterfactuals):
         rows = []
         for row, objects in enumerate(self._objects if split == "test" else ()):
             label = self.task.classes[int(self.labels[self.rows[split][row]])]
-            rows += [(row, obj, label if obj in self._parts else None, *box) for obj, box in objects.items()]
+            rows += [(row, obj, label if obj in self._bird_parts else None, *box) for obj, box in objects.items()]
         return pd.DataFrame(rows, columns=SOURCE_BOXES)
 
     def source_objects(self, split: str, row: int) -> tuple[str, ...]:
@@ -145,7 +149,7 @@ class FunnyBirds(PreparedImages, Counterfactuals):
         """For each test picture its files, by the objects that are left out."""
         folder = self._root / "test_interventions"
         names = map(Path, self._test_names)
-        return [dict(_removals(folder / name.parent.name / name.stem, self._parts)) for name in names]
+        return [dict(_removals(folder / name.parent.name / name.stem, self._bird_parts)) for name in names]
 
     @property
     def _test_names(self) -> list[str]:

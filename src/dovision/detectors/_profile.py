@@ -15,7 +15,7 @@ from dovision.functional.effects import SCALES, evidence
 from dovision.interfaces import Classifier, Intervention
 from dovision.propagation import CachedPropagation, Outcome, Propagation
 from dovision.propagation.edits import Pairs, all_pairs
-from dovision.propagation.plain import CleanPass
+from dovision.propagation.whole_passes import CleanPass
 from dovision.types import INPUT, Batch
 
 PAIRS = 128  # edited images that share a whole pass; more fall out of a processor's cache

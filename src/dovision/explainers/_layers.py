@@ -15,9 +15,9 @@ from dovision import checks
 from dovision.interfaces import Classifier
 from dovision.module_state import evaluating
 from dovision.propagation.layouts import find_layout
-from dovision.propagation.plain import Plain
 from dovision.propagation.sites import find_site
 from dovision.propagation.tokens import token_grid
+from dovision.propagation.whole_passes import WholePasses
 from dovision.types import Layout, Shape
 
 # The last spatial layer by the class of the network, in torchvision and here: the first name that the network has.
@@ -65,7 +65,7 @@ def check_layer(classifier: Classifier, layer: str | None, shape: Shape) -> None
     image = torch.zeros(1, *shape, device=classifier.mean.device)
     with evaluating(classifier):
         name = chosen(classifier, layer, image)
-        value = Plain(classifier, find_site(classifier, name)).clean(image).site
+        value = WholePasses(classifier, find_site(classifier, name)).clean(image).site
         as_map(value, name, classifier, image)
 
 

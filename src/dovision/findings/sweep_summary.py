@@ -40,7 +40,7 @@ class Ended(NamedTuple):
     folder: Path
     command: str  # that does this job again
     metrics: Mapping[str, float]
-    facts: Mapping[str, Any] = MappingProxyType({})  # run.json
+    record: Mapping[str, Any] = MappingProxyType({})  # run.json
     labels: str = ""  # images by class
     config: Mapping[str, Any] = MappingProxyType({})  # empty where it cannot be read, as of a job that has not started
 
@@ -52,7 +52,7 @@ class Ended(NamedTuple):
             "state": self.state,
             "seconds": self.seconds,
         }
-        if tags := self.facts.get("tags"):
+        if tags := self.record.get("tags"):
             columns["tags"] = " ".join(tags)
         return {**columns, "reason": self.reason, "images": self.labels, **self.metrics, "dir": str(self.folder)}
 
@@ -68,7 +68,7 @@ def state_of(folder: Path) -> str:
 def facts_of(folder: Path) -> dict[str, Any]:
     """The content of run.json; nothing where it is missing or damaged."""
     try:
-        return RunDirectory(folder).facts()
+        return RunDirectory(folder).read_record()
     except (ValueError, OSError):
         return {}
 
@@ -145,13 +145,13 @@ def counts(jobs: Sequence[Ended]) -> str:
 
 
 def _mixed(jobs: Iterable[Ended]) -> list[str]:
-    return mixed({f"job {job.number}": job.facts for job in jobs if job.state == GOOD})
+    return mixed({f"job {job.number}": job.record for job in jobs if job.state == GOOD})
 
 
 def _factors(jobs: Sequence[Ended]) -> pd.DataFrame:
     """Headline numbers of the completed jobs by their factors; empty where no run can be read."""
     done = [job for job in jobs if job.state == GOOD and (job.folder / RUN).is_file() and not is_shard(job.folder)]
-    return by_factors([Run(job.folder, "", GOOD, job.facts, job.config, read_summary(job.folder)) for job in done])
+    return by_factors([Run(job.folder, "", GOOD, job.record, job.config, read_summary(job.folder)) for job in done])
 
 
 def _by_factors(frame: pd.DataFrame) -> list[str]:

@@ -118,7 +118,7 @@ def units_to_check(control: Tensor, treated: Tensor, sample: Tensor, task: Task)
     """Number of units that each one stands for, shape (B, U), as of `weights`."""
     effect = _effect(control, treated, task)
     rows = zip(effect, sample.tolist(), strict=True)
-    return np.stack([weights(each, number) for each, number in rows])
+    return np.stack([weights(row, number) for row, number in rows])
 
 
 def agreement(control: Tensor, approximate: Tensor, exact: Tensor, weight: np.ndarray, task: Task) -> Approximation:

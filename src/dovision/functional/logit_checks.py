@@ -37,11 +37,11 @@ def logits(output: object, images: int, classes: int) -> Tensor:
             f"{tuple(output.shape)} for {images} images. {remedy}"
         )
     if output.shape[1] != classes:
-        found = output.shape[1]
-        remedy = f"name the classes of all its outputs, in their order (classes={found}, or a list of {found} names)"
-        if found == 1:
+        width = output.shape[1]
+        remedy = f"name the classes of all its outputs, in their order (classes={width}, or a list of {width} names)"
+        if width == 1:
             remedy = "one output is one class of a multilabel task (classes=['disease'], task='multilabel')"
-        raise ValueError(f"the network must have one output per class, {classes}, got {found}: {remedy}.")
+        raise ValueError(f"the network must have one output per class, {classes}, got {width}: {remedy}.")
     return output
 
 

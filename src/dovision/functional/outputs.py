@@ -276,10 +276,10 @@ def remedy(output: object) -> str:
     """A sentence: how logits are read from what a network returns that is no tensor of logits."""
     if isinstance(output, list | tuple) and output and _is_detection(output[0]):
         return "Take the scores of known boxes: output=BoxScore(...), in a multilabel task."
-    return f"Name its logits: output={_place(output)!r}, or a function that returns them."
+    return f"Name its logits: output={_probable_logits(output)!r}, or a function that returns them."
 
 
-def _place(output: object) -> str:
+def _probable_logits(output: object) -> str:
     """Probable place of the logits."""
     if isinstance(output, Mapping):
         return next((key for key in ("logits", "out", "output", *output) if key in output), "logits")

@@ -31,8 +31,8 @@ def seeded(device: torch.device, seed: int, *keys: int) -> Iterator[None]:
 
 def uniform(shape: Shape, seed: int, sample: Tensor, *keys: int) -> Tensor:
     """Numbers in [0, 1), shape (B, *shape), each image's from (seed, sample, *keys) alone; sample of shape (B,)."""
-    random = (generator(seed, one, *keys) for one in sample.tolist())
-    return torch.stack([torch.rand(shape, generator=each) for each in random])
+    generators = (generator(seed, number, *keys) for number in sample.tolist())
+    return torch.stack([torch.rand(shape, generator=random) for random in generators])
 
 
 def as_signs(uniform: Tensor) -> Tensor:

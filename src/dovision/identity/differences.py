@@ -42,8 +42,8 @@ def mixed(runs: Mapping[str, Mapping[str, Any]]) -> list[str]:
         runs: by name, the run.json of each completed run.
     """
     origins: dict[tuple[str, str], dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
-    for name, facts in runs.items():
-        for what, question, origin in _origins(Plan.recorded(Path(), facts)) if facts.get("questions") else ():
+    for name, record in runs.items():
+        for what, question, origin in _origins(Plan.recorded(Path(), record)) if record.get("questions") else ():
             origins[what, question][origin].append(name)
     return [
         f"These runs differ in the {what}, which their settings do not say, and cannot be compared "

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from dovision.config.component import Component, make_each
-from dovision.config.settings import EvaluateSettings, TrainSettings, plain
+from dovision.config.settings import EvaluateSettings, TrainSettings, to_dict
 from dovision.identity import code
 from dovision.identity.relevance import content_hash, paths_named, relevant_to_fits, without_irrelevant
 from dovision.identity.samples import evaluated_samples, shard_samples
@@ -108,14 +108,14 @@ class Plan:
         return replace(self, network_keys=keys)
 
     @classmethod
-    def recorded(cls, run_dir: Path, facts: Mapping[str, Any]) -> Plan:
+    def recorded(cls, run_dir: Path, record: Mapping[str, Any]) -> Plan:
         """The plan that a completed run has carried out, as its run.json records it."""
         networks = {
-            name: NetworkKey(name, Path(facts["checkpoint_files"][name]), weights)
-            for name, weights in facts[CHECKPOINTS].items()
+            name: NetworkKey(name, Path(record["checkpoint_files"][name]), weights)
+            for name, weights in record[CHECKPOINTS].items()
         }
-        surroundings = {name: facts.get(name) for name in _SURROUNDINGS}
-        return cls(run_dir, facts[DATA], networks, surroundings, questions=facts.get(QUESTIONS))
+        surroundings = {name: record.get(name) for name in _SURROUNDINGS}
+        return cls(run_dir, record[DATA], networks, surroundings, questions=record.get(QUESTIONS))
 
 
 def plan(settings: TrainSettings, images: Images, digest: Digest, run_dir: Path, data: str) -> Plan:
@@ -149,7 +149,7 @@ def plan(settings: TrainSettings, images: Images, digest: Digest, run_dir: Path,
 
 def data_key(dataset: Component) -> str:
     """A hash of all that a dataset is made of but the content of its files; a link counts as what it leads to."""
-    content = plain(dataset)
+    content = to_dict(dataset)
     real = {name: os.path.realpath(path) for name, path in paths_named(content).items()}
     made = {"settings": content, **code.software(), "libraries": code.reading_libraries()}
     components = code.third_party_code(content)
@@ -158,7 +158,7 @@ def data_key(dataset: Component) -> str:
 
 def surroundings(settings: EvaluateSettings, digest: Digest) -> dict[str, Any]:
     """Dependencies of a run besides data and weights: code, the configuration, the digests of files that it names."""
-    relevant = without_irrelevant(settings.plain())
+    relevant = without_irrelevant(settings.to_dict())
     others = {name: value for name, value in relevant.items() if name not in _OF_DATA_AND_WEIGHTS}
     made = {"settings": content_hash(relevant), "components": code.third_party_code(relevant)}
     return {**code.software(), **made, "files": files_named(others, digest)}
@@ -282,7 +282,7 @@ def _key(
         more: what else shapes it.
         attacked: whether it is fitted to attacked images.
     """
-    configured = relevant_to_fits(plain(shapes))
+    configured = relevant_to_fits(to_dict(shapes))
     around = {
         **code.software(),
         "code": code.fitting_code_hash(attacked),
@@ -292,7 +292,7 @@ def _key(
     }
     stem, hashed = (AUTOENCODER if name == AUTOENCODER else CLASSIFIER), content_hash(configured)
     path = _checkpoint(settings.output_root / CHECKPOINTS, stem, hashed, around)
-    record = relevant_to_fits(plain(shapes, record=True))
+    record = relevant_to_fits(to_dict(shapes, record=True))
     return NetworkKey(name, path, _weights(path, digest), hashed, record, around)
 
 
@@ -306,7 +306,7 @@ def _weights(path: Path, digest: Digest) -> str | None:
 
 def _questions(settings: EvaluateSettings) -> dict[str, str]:
     """Hashes of what is configured of the data, of each network and of files: runs that share one share its origin."""
-    relevant = relevant_to_fits(settings.plain())
+    relevant = relevant_to_fits(settings.to_dict())
     names = ("model", "augmentation", "callbacks", "ckpt_path", "trainer", "seed", "checkpoint", "checkpoint_mapping")
     training = relevant["training"]
     fit = {"data": relevant["dataset"], **{name: relevant[name] for name in names}}

@@ -26,7 +26,7 @@ def save_checkpoint(
     classifier: Classifier,
     model: Mapping[str, Any],
     autoencoder: Mapping[str, Any] | None,
-    facts: Mapping[str, Any],
+    description: Mapping[str, Any],
 ) -> None:
     """Write a checkpoint that `load` rebuilds from the file alone.
 
@@ -35,7 +35,7 @@ def save_checkpoint(
         classifier: with its autoencoder inserted, if `autoencoder` is given.
         model: `_target_` and plain arguments of the function that makes the classifier.
         autoencoder: `_target_` and plain arguments of the inserted autoencoder.
-        facts: anything plain that is worth keeping: scores, seed, data; the task's thresholds are added, and the
+        description: scores, seed, data and the like, in plain types; the task's thresholds are added, and the
             classifier's own `arguments`.
     """
     added = {"thresholds": classifier.task.thresholds, "arguments": classifier.arguments}
@@ -43,7 +43,9 @@ def save_checkpoint(
         "format": sealed.SEAL_FORMAT,
         "model": checks.plain_value("model", model),
         "autoencoder": checks.plain_value("autoencoder", autoencoder),
-        "facts": checks.plain_value("facts", {**facts, **{name: value for name, value in added.items() if value}}),
+        "facts": checks.plain_value(
+            "facts", {**description, **{name: value for name, value in added.items() if value}}
+        ),
         "state": {name: tensor.detach().cpu().clone() for name, tensor in classifier.state_dict().items()},
     }
     sealed.write_sealed(path, content)

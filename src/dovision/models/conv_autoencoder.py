@@ -15,8 +15,8 @@ from dovision import checks
 from dovision.interfaces import Autoencoder, Classifier
 from dovision.module_state import evaluating
 from dovision.propagation.layouts import require_channels
-from dovision.propagation.plain import Plain
 from dovision.propagation.sites import find_site
+from dovision.propagation.whole_passes import WholePasses
 from dovision.types import CODE, Layout, Shape
 
 RELU = "relu"
@@ -140,4 +140,4 @@ def _width(classifier: Classifier, autoencoder: Autoencoder, shape: Shape) -> in
         return require_channels(classifier, autoencoder.after, shape)
     image = torch.zeros(1, *shape, device=classifier.mean.device, dtype=classifier.mean.dtype)
     with evaluating(classifier):
-        return Plain(classifier, site.presented(autoencoder.layout)).clean(image).site.shape[1]
+        return WholePasses(classifier, site.presented(autoencoder.layout)).clean(image).site.shape[1]

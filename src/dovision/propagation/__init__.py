@@ -6,7 +6,7 @@ One cell of a 14 x 14 grid on an image of 224 x 224 pixels, through ResNet-18:
 2. `engine_choice.choose_engine` decides once per site and region. `tracing` turns the classifier into a `graph.Graph`
    of steps, one an operator; `graph_passes` and `kernels` rewrite it (batch-norm folded, products packed). The engine
    is tried on the middle unit: logits must agree with those of a whole pass, and fewer operations must be left, or the
-   classifier runs as it is (`plain.Plain`).
+   classifier runs as it is (`whole_passes.WholePasses`).
 3. `Incremental.clean` runs the image as it is, and stores the values that edits will read around their patches.
 4. `edits.edit_of` makes the edited pixels, and says whether any bit has changed; an unchanged pair takes no pass.
 5. `Incremental.run` carries the patch from step to step by the operator's rule (`rules`). A convolution of 7 x 7 with

@@ -13,8 +13,8 @@ from dovision.interfaces import Context, Intervention
 from dovision.propagation.chunking import PassLimits, is_out_of_memory
 from dovision.propagation.edits import Edit, Pairs
 from dovision.propagation.incremental import Incremental
-from dovision.propagation.plain import Plain
 from dovision.propagation.spans import Index
+from dovision.propagation.whole_passes import WholePasses
 
 
 @dataclass(eq=False)
@@ -33,7 +33,7 @@ class EditedPasses:
         progress: counts forward passes as they are done.
     """
 
-    engine: Incremental | Plain
+    engine: Incremental | WholePasses
     clean: Any
     intervention: Intervention
     context: Context

@@ -31,10 +31,10 @@ from dovision.propagation.kernels.packed_linear import LEAST_ROWS, can_pack
 from dovision.propagation.kernels.passes import pack_attention, pack_linear
 from dovision.propagation.layouts import presented_site
 from dovision.propagation.operations import Operations
-from dovision.propagation.plain import Plain
 from dovision.propagation.sites import Site
 from dovision.propagation.tracing import Untraceable, trace
 from dovision.propagation.weights_stamp import weights_stamp
+from dovision.propagation.whole_passes import WholePasses
 from dovision.types import INPUT, Shape, Task
 
 log = logging.getLogger(__name__)
@@ -96,8 +96,8 @@ def engines_at(classifier: Classifier, intervention: Intervention, shape: Shape)
 
 
 def choose_engine(
-    engines: SiteEngines, whole_passes: Plain, intervention: Intervention, context: Context
-) -> Incremental | Plain | None:
+    engines: SiteEngines, whole_passes: WholePasses, intervention: Intervention, context: Context
+) -> Incremental | WholePasses | None:
     """The engine that takes least time by its operations, if it agrees with the plain pass on the middle unit.
 
     None if the image has no unit.
@@ -136,7 +136,7 @@ def choose_engine(
 
 def _try(
     engines: SiteEngines,
-    whole_passes: Plain,
+    whole_passes: WholePasses,
     value: Tensor,
     pairs: Pairs,
     intervention: Intervention,
@@ -205,7 +205,7 @@ def _other_kernels(classifier: Classifier, number: int) -> bool:
     return number == 0 and classifier.mean.device.type == "cpu" and not usual
 
 
-def _check_company(whole_passes: Plain, expected: Tensor, value: Tensor, image: Tensor) -> None:
+def _check_company(whole_passes: WholePasses, expected: Tensor, value: Tensor, image: Tensor) -> None:
     """Refuse a classifier that gives other logits for this value alone than the expected ones, in company."""
     logits = whole_passes.forward(image, value)
     if not _agree(logits, expected, whole_passes.classifier.task):

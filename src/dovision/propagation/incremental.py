@@ -129,10 +129,10 @@ class _Pass:
             step = self.engine.edited_steps[position]
             result = self._local(step)
             if result is None:
-                passes = self._parts(position)
+                passes = self._split(position)
                 if passes:
-                    logits = torch.cat([part._from(position) for part in passes])
-                    self.peak = max(self.peak, self.held + max(part.peak for part in passes))
+                    logits = torch.cat([rows_pass._from(position) for rows_pass in passes])
+                    self.peak = max(self.peak, self.held + max(rows_pass.peak for rows_pass in passes))
                     return logits
                 args, kwargs = self.engine.arguments[step].filled(self._full)
                 result = step.function(*args, **kwargs)
@@ -158,7 +158,7 @@ class _Pass:
             return self._patch(step, rule, changed[0].channel_axis)
         return None
 
-    def _parts(self, position: int) -> list[_Pass]:
+    def _split(self, position: int) -> list[_Pass]:
         """Passes of some of the rows each, if the maps from here on are so large and all values can be taken apart."""
         rows = in_parts(len(self.image), self.engine.largest_from(position, self.background))
         if self.is_part or len(rows) == 1:
@@ -167,11 +167,13 @@ class _Pass:
         values = {step: value for step, value in self.values.items() if step not in self.background.sizes}
         if not all(step.images_first or isinstance(value, Patch) for step, value in values.items()):
             return []
-        return [self._part(part, values) for part in rows]
+        return [self._with_rows(chunk, values) for chunk in rows]
 
-    def _part(self, rows: slice, values: dict[Step, Any]) -> _Pass:
-        part = {step: value.part(rows) if isinstance(value, Patch) else value[rows] for step, value in values.items()}
-        return _Pass(self.engine, self.background, self.image[rows], part, is_part=True)
+    def _with_rows(self, rows: slice, values: dict[Step, Any]) -> _Pass:
+        changed = {
+            step: value.part(rows) if isinstance(value, Patch) else value[rows] for step, value in values.items()
+        }
+        return _Pass(self.engine, self.background, self.image[rows], changed, is_part=True)
 
     def _patch(self, step: Step, rule: Rule, channel_axis: int) -> Patch | None:
         def operand(source: Step) -> Any:

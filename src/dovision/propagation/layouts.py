@@ -13,8 +13,8 @@ from torch.func import functional_call
 
 from dovision.interfaces import Classifier, Intervention
 from dovision.module_state import evaluating
-from dovision.propagation.plain import Plain
 from dovision.propagation.sites import Site, find_site
+from dovision.propagation.whole_passes import WholePasses
 from dovision.types import INPUT, Layout, Shape
 
 MAP_LAYERS = (  # their output is a map (B, C, H, W) by definition
@@ -153,7 +153,7 @@ def require_channels(classifier: Classifier, name: str, shape: Shape) -> int:
 def _shape(classifier: Classifier, site: Site, shape: Shape) -> Shape:
     """Shape of the site's value for a blank image."""
     image = torch.zeros(1, *shape, device=classifier.mean.device, dtype=classifier.mean.dtype)
-    return tuple(Plain(classifier, site).clean(image).site.shape)
+    return tuple(WholePasses(classifier, site).clean(image).site.shape)
 
 
 class _Run(NamedTuple):

@@ -18,9 +18,9 @@ from dovision.propagation.edited_passes import EditedPasses
 from dovision.propagation.edits import all_pairs
 from dovision.propagation.engine_choice import SiteEngines, choose_engine, engines_at, frozen_engine
 from dovision.propagation.incremental import Incremental
-from dovision.propagation.plain import JointPasses, PathPasses, Plain, Shortened
 from dovision.propagation.sites import find_site
 from dovision.propagation.weights_stamp import weights_stamp
+from dovision.propagation.whole_passes import JointPasses, PathPasses, Shortened, WholePasses
 from dovision.types import Batch, Shape
 
 
@@ -76,7 +76,7 @@ class Propagation:
         self.allowance = PassLimits(
             None if chunk == "auto" else checks.positive_int("chunk", chunk, checks.MOST_IMAGES)
         )
-        self.engine: Incremental | Plain | None = None
+        self.engine: Incremental | WholePasses | None = None
         self._engines: SiteEngines | None = None
         self._made_for: tuple[object, ...] | None = None  # shape, type and device of an image
         self._reference: Tensor | None = None
@@ -101,13 +101,13 @@ class Propagation:
             return self._run(self.prepare(batch), batch, progress)
 
     @torch.no_grad()
-    def prepare(self, batch: Batch) -> Incremental | Plain:
+    def prepare(self, batch: Batch) -> Incremental | WholePasses:
         """The engine, chosen once, by the first image that has a unit."""
         self._fit(batch.image)
         if self.engine is None:
             with evaluating(self.classifier):
                 self.engine = whole_passes = self.whole_passes(batch)
-                if type(whole_passes) is Plain and self._engines is not None:  # the others have no faster engine
+                if type(whole_passes) is WholePasses and self._engines is not None:  # the others have no faster engine
                     self.engine = self._chosen(whole_passes, batch)
                 if self.engine is None:  # no image has a unit
                     return whole_passes
@@ -136,7 +136,7 @@ class Propagation:
                 frozen.clean(image)
         return frozen.bytes_per_image
 
-    def _chosen(self, whole_passes: Plain, batch: Batch) -> Incremental | Plain | None:
+    def _chosen(self, whole_passes: WholePasses, batch: Batch) -> Incremental | WholePasses | None:
         """The engine, by the first image that has a unit; None if none has."""
         assert self._engines is not None
         for row in range(len(batch.image)):
@@ -146,7 +146,7 @@ class Propagation:
                 return engine
         return None
 
-    def whole_passes(self, batch: Batch) -> Plain:
+    def whole_passes(self, batch: Batch) -> WholePasses:
         """Whole forward passes, with the site's value as the intervention sees it."""
         self._fit(batch.image)
         if self._engines is None:
@@ -158,11 +158,11 @@ class Propagation:
             return JointPasses(self.classifier, self.site, self.intervention, other)
         if self._through is not None:
             return PathPasses(self.classifier, self.site, self._through)
-        return (Shortened if self.intervention.shortens else Plain)(self.classifier, self.site)
+        return (Shortened if self.intervention.shortens else WholePasses)(self.classifier, self.site)
 
     @torch.no_grad()
     def context(
-        self, engine: Incremental | Plain, batch: Batch, progress: Callable[[int], None] | None = None
+        self, engine: Incremental | WholePasses, batch: Batch, progress: Callable[[int], None] | None = None
     ) -> Context:
         """The condition of edits on a batch, with the site's value of what the intervention asks for.
 
@@ -187,7 +187,7 @@ class Propagation:
         source = self._values(engine, images.to(batch.image), progress or (lambda passes: None))
         return Context(batch, self.classifier, source, self._reference)
 
-    def _mean(self, engine: Incremental | Plain, batch: Batch) -> tuple[Tensor | None, int]:
+    def _mean(self, engine: Incremental | WholePasses, batch: Batch) -> tuple[Tensor | None, int]:
         """The mean of the site's value over the references, and the forward passes that it took."""
         images = self.intervention.references()
         if images is None:
@@ -202,7 +202,7 @@ class Propagation:
         total = torch.stack([value.double().sum(0) for value in values]).sum(0)
         return (total / len(images)).to(values[0].dtype), sum(passes)
 
-    def _values(self, engine: Incremental | Plain, images: Tensor, progress: Callable[[int], None]) -> Tensor:
+    def _values(self, engine: Incremental | WholePasses, images: Tensor, progress: Callable[[int], None]) -> Tensor:
         """The site's value for these images; at the input it is they."""
         if self.site is None:
             return images
@@ -216,10 +216,10 @@ class Propagation:
             clean: Any = self.prepare(batch).clean(batch.image[:1])
         return self.intervention.units(tuple(clean.site.shape[1:]))
 
-    def _run(self, engine: Incremental | Plain, batch: Batch, progress: Callable[[int], None]) -> Outcome:
+    def _run(self, engine: Incremental | WholePasses, batch: Batch, progress: Callable[[int], None]) -> Outcome:
         """Outcome on a batch, by as many images at a time as may be stored."""
         self.allowance.begin()
-        if isinstance(engine, Plain):
+        if isinstance(engine, WholePasses):
             self.allowance.fit_whole_passes(engine.bytes_per_row, batch.image.device)
         images = len(batch.image)
         rows = np.array_split(np.arange(images), -(-images // self.allowance.images))
@@ -229,7 +229,7 @@ class Propagation:
         approximation = Approximation(*map(torch.cat, zip(*agreements, strict=True))) if agreements else None
         return Outcome(outcomes[0].units, control, treated, sum(one.skipped for one in outcomes), approximation)
 
-    def _of_images(self, engine: Incremental | Plain, batch: Batch, progress: Callable[[int], None]) -> Outcome:
+    def _of_images(self, engine: Incremental | WholePasses, batch: Batch, progress: Callable[[int], None]) -> Outcome:
         if self.approximate is None or self._engines is None or self.engine is None:
             return self._passes(engine, batch, progress)
         task = self.classifier.task
@@ -244,7 +244,7 @@ class Propagation:
 
     def _passes(
         self,
-        engine: Incremental | Plain,
+        engine: Incremental | WholePasses,
         batch: Batch,
         progress: Callable[[int], None],
         chosen: np.ndarray | None = None,

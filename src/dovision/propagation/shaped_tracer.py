@@ -31,7 +31,7 @@ PURE: dict[Any, Callable[..., Any]] = {  # of an assignment that edits a tensor 
 }
 _UNKNOWN = object()
 _SIZES = ("size", "dim", "ndimension")  # methods of tensors
-_PLAIN = (bool, int, float, str, torch.dtype, torch.device, torch.layout)
+_CONSTANT_TYPES = (bool, int, float, str, torch.dtype, torch.device, torch.layout)
 _OF_DEVICE = ("device", "is_cpu", "is_cuda", "is_meta", "is_mps", "is_xpu")  # attributes of tensors
 
 
@@ -144,7 +144,7 @@ class ShapedTracer(fx.Tracer):
         if name == "shape":
             return self._sizes(owner)
         value = getattr(self._sample if name in _OF_DEVICE else owner.like, name, _UNKNOWN)
-        if isinstance(value, _PLAIN):
+        if isinstance(value, _CONSTANT_TYPES):
             return value
         return (
             self.create_proxy("call_function", getattr, (owner, name), {})

@@ -40,7 +40,7 @@ def site_table(classifier: Classifier, shape: Shape, only: Collection[str] | Non
         probes = Probes(classifier, shape)
         return [
             _row(row.name, row.value, probes.layout(row.site) if row.seen is None else row.seen)
-            for row in _found(classifier, shape, probes)
+            for row in _found_sites(classifier, shape, probes)
             if only is None or row.name in only
         ]
 
@@ -54,7 +54,7 @@ def site_shapes(classifier: Classifier, shape: Shape) -> dict[str, Shape]:
         shape: (C, H, W) of the images.
     """
     with evaluating(classifier):
-        return {row.name: row.value[1:] for row in _found(classifier, shape, Probes(classifier, shape))}
+        return {row.name: row.value[1:] for row in _found_sites(classifier, shape, Probes(classifier, shape))}
 
 
 class _FoundSite(NamedTuple):
@@ -66,7 +66,7 @@ class _FoundSite(NamedTuple):
     seen: Seen | None
 
 
-def _found(classifier: Classifier, shape: Shape, probes: Probes) -> Iterator[_FoundSite]:
+def _found_sites(classifier: Classifier, shape: Shape, probes: Probes) -> Iterator[_FoundSite]:
     sites = [site for name in site_names(classifier) if (site := find_site(classifier, name)) is not None]
     yield _FoundSite(INPUT, sites[0], (1, *shape), Seen(Layout.NCHW, ""))
     heads = _head_shapes(classifier, [site for site in sites if site.layout is not None], shape)

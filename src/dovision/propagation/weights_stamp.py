@@ -21,8 +21,8 @@ from dovision.interfaces import Classifier
 
 _ROW = 4096  # numbers that are weighted and summed at a time
 _BY_VALUE = (Number, str, bytes, type(None), np.generic, range, slice, PurePath, torch.device, torch.dtype)
-_PLAIN = {bool, int, float, str, type(None)}
-_OWN = frozenset(vars(nn.Module()))  # attributes that every module has
+_SCALAR_TYPES = {bool, int, float, str, type(None)}
+_OF_EVERY_MODULE = frozenset(vars(nn.Module()))  # attributes that every module has
 _NUMBERS = itertools.count(1)
 _NUMBERED: dict[int, tuple[weakref.ref[Any], int]] = {}  # objects by their id, while they live
 _LOCK = RLock()
@@ -39,14 +39,18 @@ def weights_stamp(classifier: Classifier) -> int:
     It takes about as long as reading the weights once.
     """
     tensors: list[Tensor] = []
-    parts: list[Any] = [_number(classifier), _number(classifier.output), tuple(classifier.sites.items())]
+    content: list[Any] = [_number(classifier), _number(classifier.output), tuple(classifier.sites.items())]
     for name, module in classifier.named_modules():
-        parts += [name, _number(module), _number(type(module)), tuple(_settings(module, tensors))]
-        tensors += [each for each in (*module._parameters.values(), *module._buffers.values()) if each is not None]
-    parts += [(each.data_ptr(), _version(each), each.dtype, each.device, tuple(each.shape)) for each in tensors]
-    prints = [each.cpu() for each in map(_fingerprint, tensors) if each is not None]
-    parts += torch.stack(prints).tolist() if prints else []
-    return int.from_bytes(blake2b(repr(parts).encode(), digest_size=8).digest(), "big")  # hash() takes -1 for -2
+        content += [name, _number(module), _number(type(module)), tuple(_settings(module, tensors))]
+        tensors += [
+            tensor for tensor in (*module._parameters.values(), *module._buffers.values()) if tensor is not None
+        ]
+    content += [
+        (tensor.data_ptr(), _version(tensor), tensor.dtype, tensor.device, tuple(tensor.shape)) for tensor in tensors
+    ]
+    prints = [fingerprint.cpu() for fingerprint in map(_fingerprint, tensors) if fingerprint is not None]
+    content += torch.stack(prints).tolist() if prints else []
+    return int.from_bytes(blake2b(repr(content).encode(), digest_size=8).digest(), "big")  # hash() takes -1 for -2
 
 
 def _version(tensor: Tensor) -> int:
@@ -58,7 +62,7 @@ def _settings(module: nn.Module, tensors: list[Tensor]) -> Iterator[object]:
     """Stand-ins for a module's own attributes and hooks; tensors among them are added to the list."""
     seen: dict[int, int] = {}
     for name, value in vars(module).items():
-        if name not in _OWN:
+        if name not in _OF_EVERY_MODULE:
             yield name, _content(value, tensors, seen)
     yield tuple(module._forward_hooks), tuple(module._forward_pre_hooks)
 
@@ -81,9 +85,9 @@ def _content(value: object, tensors: list[Tensor], seen: dict[int, int]) -> obje
     if id(value) in seen:
         return "seen", seen[id(value)]
     seen[id(value)] = len(seen)
-    each = [*value.keys(), *value.values()] if isinstance(value, dict) else list(value)
-    plain = set(map(type, each)) <= _PLAIN  # of thousands of names
-    return type(value).__name__, each if plain else [_content(one, tensors, seen) for one in each]
+    items = [*value.keys(), *value.values()] if isinstance(value, dict) else list(value)
+    is_scalar = set(map(type, items)) <= _SCALAR_TYPES  # of thousands of names
+    return type(value).__name__, items if is_scalar else [_content(item, tensors, seen) for item in items]
 
 
 def _number(value: object) -> int:

@@ -160,7 +160,7 @@ def render_page(
         runs=runs,
         counts=Counter(run.state for run in runs),
         useless=[run for run in runs if run.state in (UNREADABLE, FOREIGN, COPY)],
-        mixed=mixed({run.label: run.facts for run in completed}),
+        mixed=mixed({run.label: run.record for run in completed}),
         setup=setup_sentence(completed),
         findings=_findings(completed),
         lead=lead,
@@ -174,7 +174,7 @@ def render_page(
         headlines=_heads(results, HEADLINE_METRICS),
         quality=_heads(results, QUALITY),
         meaning=MEANING,
-        reported={run.label: run.facts[REPORTED] for run in completed if run.facts.get(REPORTED)},
+        reported={run.label: run.record[REPORTED] for run in completed if run.record.get(REPORTED)},
         comparison=comparison,
         results_link=_link(results),
         interval=BOTH_INTERVALS,
@@ -235,7 +235,7 @@ def _notes(runs: Sequence[Run]) -> list[str]:
     jobs: dict[str, list[str]] = {}
     for run in runs:
         notes = [run.config["note"]] if run.config.get("note") else []
-        notes += [f"Tag: {tag}" for tag in run.facts.get("tags", ())]
+        notes += [f"Tag: {tag}" for tag in run.record.get("tags", ())]
         notes += [KEPT_NOTE[keep]] if (keep := read_keep(run.folder)) != KEEP_ALL else []
         for note in [*notes, *(note for numbers in run.summary["conditions"].values() for note in numbers["notes"])]:
             jobs.setdefault(str(note), []).append(run.label)
@@ -253,7 +253,7 @@ def _heads(results: pd.DataFrame, metrics: Sequence[str]) -> dict[str, str]:
 def _recipe(runs: Sequence[Run]) -> dict[str, Any]:
     """Instructions to make the runs again: their common facts, and for each its command and its own facts."""
     readable = [run for run in runs if not run.problem]
-    records = {run.label: _flat(run.facts, _NOT_LISTED) for run in readable}
+    records = {run.label: _flat(run.record, _NOT_LISTED) for run in readable}
     common, _ = config_diff.split(list(records.values()))
     others = {label: {name: fact for name, fact in one.items() if name not in common} for label, one in records.items()}
     return {"common": common, "own": others, "commands": {run.label: rerun_command(run) for run in readable}}

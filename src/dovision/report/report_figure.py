@@ -236,7 +236,7 @@ def setup_sentence(runs: Sequence[Run]) -> str:
 
 def _approximation(runs: Sequence[Run]) -> list[str]:
     """That effects are approximate, and how well those of the runs agree with exact ones at least."""
-    records = [run.facts["approximation"] for run in runs if run.facts.get("approximation")]
+    records = [run.record["approximation"] for run in runs if run.record.get("approximation")]
     if not records:
         return []
     ranks, overlap = (min(record[number] for record in records) for number in ("rank_correlation", "top_overlap"))

@@ -69,7 +69,7 @@ class Forks(Generic[_T]):
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self, error_class: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._end.send_bytes(b"end")  # also of what is not finished, for which nobody waits any more
         self._pool.shutdown(wait=True, cancel_futures=True)

@@ -105,7 +105,7 @@ COMPONENTS = {  # by their class, or their name in the configuration; others by 
 }
 SPEED = ("batch_size", "chunk", "engine")  # settings on which no result depends
 GREYS = {0.0: "black", 1.0: "white"}  # fills that are one value
-_PLAIN: Mapping[str, str] = MappingProxyType({"True": "yes", "False": "no", "": "none", "-": "none"})
+_WORDS_OF_VALUES: Mapping[str, str] = MappingProxyType({"True": "yes", "False": "no", "": "none", "-": "none"})
 
 
 def component_name(name: str) -> str:
@@ -140,14 +140,14 @@ def setting_name(key: str) -> str:
 def setting_text(key: str, value: str) -> str:
     """A setting with its value, such as "grid 4 x 4", or the value alone where it says what it is."""
     shown = value_text(value)
-    speaks = key.count(".") == 0 and re.fullmatch(r"[a-zA-Z_]\w*", value) and value not in _PLAIN
+    speaks = key.count(".") == 0 and re.fullmatch(r"[a-zA-Z_]\w*", value) and value not in _WORDS_OF_VALUES
     return shown if speaks else f"{setting_name(key)} {shown}"
 
 
 def value_text(value: str) -> str:
     """The value of a setting for people: names of components by their display names."""
-    if value in _PLAIN:
-        return _PLAIN[value]
+    if value in _WORDS_OF_VALUES:
+        return _WORDS_OF_VALUES[value]
     listed = [component_name(word) if re.fullmatch(r"[A-Za-z_]\w*", word) else word for word in value.split(", ")]
     return ", ".join(listed)
 

@@ -94,7 +94,7 @@ def finished_shards(merged: Path, shards: int, origin: Mapping[str, Any]) -> lis
     check_complete(merged, shards)
     finished = []
     for number, folder in enumerate(shard_folders(merged, shards)):
-        record = RunDirectory(folder).facts()
+        record = RunDirectory(folder).read_record()
         shard = record.get(SHARD, {})
         unlike = [name for name, value in origin.items() if json.loads(json.dumps(value)) != record.get(name)]
         if (shard.get("number"), shard.get("of")) != (number, shards):

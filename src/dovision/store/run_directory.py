@@ -56,7 +56,7 @@ class RunDirectory:
         state = self._recorded_state()  # the run may have ended between the two looks
         return "interrupted" if state == "running" else state
 
-    def facts(self) -> dict[str, Any]:
+    def read_record(self) -> dict[str, Any]:
         """The content of run.json.
 
         Raises:
@@ -111,7 +111,7 @@ class RunDirectory:
 
     def record(self, entries: Mapping[str, Any]) -> None:
         """Add facts to run.json, of plain types; a known name takes the new value."""
-        self._write({**self.facts(), **entries})
+        self._write({**self.read_record(), **entries})
 
     def complete(self, entries: Mapping[str, Any]) -> None:
         """End well; call it when all tables have their final names."""
@@ -157,7 +157,7 @@ class RunDirectory:
 
     def _recorded_state(self) -> str:
         try:
-            return str(self.facts()["state"])
+            return str(self.read_record()["state"])
         except FileNotFoundError:
             return MISSING
         except ValueError:

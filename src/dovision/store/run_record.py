@@ -38,23 +38,23 @@ class Run:
     folder: Path
     label: str
     state: str
-    facts: Mapping[str, Any]  # run.json
+    record: Mapping[str, Any]  # run.json
     config: Mapping[str, Any]  # .hydra/config.yaml, with a checkpoint's own model; empty where there is none
     summary: Mapping[str, Any]  # summary.json; empty unless the run is completed
     problem: str = ""  # why the run cannot be read; see `survey`
 
     @property
     def overrides(self) -> tuple[str, ...]:
-        return tuple(self.facts.get("overrides", ()))
+        return tuple(self.record.get("overrides", ()))
 
     @property
     def seed(self) -> int:
-        return int(self.facts.get("seed", 0))
+        return int(self.record.get("seed", 0))
 
     @property
     def failure(self) -> str:
         """Type and first line of the exception, or why the run cannot be read; empty where all is well."""
-        error = self.facts.get("exception")
+        error = self.record.get("exception")
         return f"{error['type']}: {error['message']}".splitlines()[0] if error else self.problem
 
 
@@ -110,7 +110,7 @@ def read_run(path: Path) -> Run:
             was recorded; the error names the file.
     """
     directory, file = RunDirectory(path), path / CONFIG
-    state, record = directory.state, directory.facts()
+    state, record = directory.state, directory.read_record()
     completed = state == "completed"
     try:
         config = read_yaml(file) if completed or file.is_file() else {}
@@ -149,7 +149,7 @@ def _examined(path: Path) -> Run:
 
 
 def _check_files(run: Run) -> None:
-    if differences := run_files.digest_differences(run.folder, run.facts):
+    if differences := run_files.digest_differences(run.folder, run.record):
         raise ValueError(
             f"the files in {run.folder} must be as the run has left them, but {'; '.join(differences)}. Run its "
             "command again, which measures them again, or put the files back."
@@ -163,8 +163,8 @@ def _once(runs: Iterable[Run]) -> Iterator[Run]:
     """The runs, those that repeat another one marked."""
     first: dict[str, Run] = {}
     for run in runs:
-        same = json.dumps([run.facts.get(name) for name in SAME], sort_keys=True)
-        if run.state != "completed" or run.facts.get("settings") is None or first.setdefault(same, run) is run:
+        same = json.dumps([run.record.get(name) for name in SAME], sort_keys=True)
+        if run.state != "completed" or run.record.get("settings") is None or first.setdefault(same, run) is run:
             yield run
         else:
             yield _unusable(run.folder, COPY, f"it repeats {first[same].folder}, and would count twice. Delete one.")

@@ -22,7 +22,7 @@ from dovision.store.tables import CLEAN, SAMPLES, read_table
 
 EFFECT_MAPS_FOLDER = "maps"  # the folder inside a run directory
 _CHOSEN = "of each class, predicted rightly and wrongly, in turn the first ones"
-PLAIN = str.maketrans("=/", "--")  # of a condition's name what a file's name should not hold
+FILE_NAME_CHARACTERS = str.maketrans("=/", "--")  # of a condition's name what a file's name should not hold
 
 Picture = npt.NDArray[np.uint8]  # (H, W) or (H, W, 3)
 
@@ -34,7 +34,7 @@ def chosen_in_words(labels: Mapping[str, int]) -> str:
 
 def thumbnail_path(folder: Path, sample: int, condition: str) -> Path:
     """Path of the picture of a sample in a condition, such as maps/3_eps-0.1.png and maps/3_eps-8-255.png."""
-    return folder / EFFECT_MAPS_FOLDER / f"{sample}_{condition.translate(PLAIN)}.png"
+    return folder / EFFECT_MAPS_FOLDER / f"{sample}_{condition.translate(FILE_NAME_CHARACTERS)}.png"
 
 
 class PictureChoice:

@@ -15,7 +15,7 @@ from dovision import checks
 from dovision.attacks.replay import Replay
 from dovision.config.component import Component
 from dovision.config.errors import named
-from dovision.config.settings import EvaluateSettings, FitSettings, TrainSettings, components, plain
+from dovision.config.settings import EvaluateSettings, FitSettings, TrainSettings, components, to_dict
 from dovision.evaluation.explanation_config import MapSettings
 from dovision.evaluation.test_images import check_one_device
 from dovision.functional.rng import generator
@@ -25,8 +25,8 @@ from dovision.models.checkpoint import read_checkpoint
 from dovision.module_state import evaluating
 from dovision.propagation import check_approximation, presented_site
 from dovision.propagation.edits import all_pairs
-from dovision.propagation.plain import Plain, Shortened
 from dovision.propagation.sites import find_site
+from dovision.propagation.whole_passes import Shortened, WholePasses
 from dovision.runtime.forks import check_workers
 from dovision.runtime.process_state import isolated
 from dovision.store.run_directory import RunDirectory
@@ -62,7 +62,7 @@ class Components:
             ValueError: names the component, the rule and what was got.
             FileNotFoundError: there is no such file.
         """
-        dataset, content = settings.dataset, plain(settings)
+        dataset, content = settings.dataset, to_dict(settings)
         self._once(["dataset", content["dataset"]], lambda: _check_dataset(dataset))
         if here:
             shared = isinstance(settings, EvaluateSettings) and (settings.evaluation.shards, settings.detection.workers)
@@ -160,7 +160,7 @@ def _check_stored(component: Component, settings: Any) -> None:
     replay: Replay = component.make()
     run = replay.folder.parents[1]
     if (run / RUN).is_file():
-        RunDirectory(run).facts()
+        RunDirectory(run).read_record()
     dataset = settings.dataset
     if dataset.get("download") and not Path(dataset["root"]).is_dir():  # the job downloads it
         return
@@ -183,7 +183,7 @@ def _check_intervention(intervention: Intervention, classifier: Classifier, shap
         _check_intervention(intervention.second, classifier, shape)
     site = presented_site(classifier, intervention, shape)
     image = torch.zeros(1, *shape, device=classifier.mean.device)
-    engine = (Shortened if intervention.shortens else Plain)(classifier, site)
+    engine = (Shortened if intervention.shortens else WholePasses)(classifier, site)
     with evaluating(classifier):
         clean = engine.clean(image)
     value = clean.site

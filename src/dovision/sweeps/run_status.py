@@ -101,7 +101,7 @@ def _unlike(run: RunDirectory, plan: Plan, digests: Digests) -> str:
     The name of a directory is no proof of what is in it: a run may have been copied there, or made to write there.
     """
     try:
-        record = run.facts()
+        record = run.read_record()
         before = Plan.recorded(run.path, record)
         unlike = [*differences(before, plan), *run_files.digest_differences(run.path, record, digests)]
     except FileNotFoundError:

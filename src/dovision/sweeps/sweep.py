@@ -153,7 +153,7 @@ class Sweep:
         if ends:
             sweep_summary.write_sweep_summary(self.folder, shlex.join(["dovision-evaluate", *sys.argv[1:]]), ends)
             closing.print_files()
-        return all(job.state == sweep_summary.GOOD or job.facts.get("limits") for job in ends)
+        return all(job.state == sweep_summary.GOOD or job.record.get("limits") for job in ends)
 
     def _ended(self, job: Job) -> Ended:
         overrides = [override for override in job.overrides if not override.startswith(OPTIONS)]

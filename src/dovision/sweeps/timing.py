@@ -155,7 +155,7 @@ class JobTasks:
     @cached_property
     def content(self) -> dict[str, Any]:
         """The configuration in plain types."""
-        return self.settings.plain()
+        return self.settings.to_dict()
 
     def _trainer(self, callbacks: Sequence[Callback] = (), **limits: Any) -> pl.Trainer:
         plumbing = {"devices": 1, "strategy": "auto", "enable_checkpointing": False, **limits}

@@ -161,8 +161,8 @@ class WandbLogger(pl.loggers.WandbLogger):
         self.log_metrics(shown, step=0)
         if self.artifacts:
             self._log_files(f"tables-{self.version}", "tables", sorted(run.folder.glob("*.parquet")))
-            for name, path in run.facts["checkpoint_files"].items():
-                self._log_files(f"{name}-{run.facts['checkpoints'][name]}", "model", [path])
+            for name, path in run.record["checkpoint_files"].items():
+                self._log_files(f"{name}-{run.record['checkpoints'][name]}", "model", [path])
 
     @patient
     def log_report(self, folder: Path) -> None:

@@ -89,7 +89,7 @@ class ImageDataModule(pl.LightningDataModule):
     def train_dataloader(self) -> DataLoader[Batch]:
         """All training images, in an order drawn for each epoch."""
         split = _Augmented(self.images.split("train"), self.augmentation)
-        order = _Shuffled(split, self, *self._place())
+        order = _Shuffled(split, self, *self._devices_and_rank())
         return self._fit_loader(split, self.train_batch_size, sampler=order)
 
     def augmented(self, sample: int, epoch: int) -> tuple[Tensor, ...]:
@@ -119,7 +119,7 @@ class ImageDataModule(pl.LightningDataModule):
         """
         split, size = self.images.split(self.test_split), self.test_batch_size
         samples = range(len(split)) if self.test_samples is None else self.test_samples
-        batches, (devices, rank) = -(-len(samples) // size), self._place()
+        batches, (devices, rank) = -(-len(samples) // size), self._devices_and_rank()
         check_share(batches, size, devices)
         first, end = (size * (batches * number // devices) for number in (rank, rank + 1))
         share: Dataset[Batch] = Subset(split, samples[first:end])
@@ -178,7 +178,7 @@ class ImageDataModule(pl.LightningDataModule):
         self.shuffling.set_state(state_dict["shuffling"].cpu())
         self.epoch = state_dict["epoch"]
 
-    def _place(self) -> tuple[int, int]:
+    def _devices_and_rank(self) -> tuple[int, int]:
         """The number of devices, and this one's."""
         return (1, 0) if self.trainer is None else (self.trainer.world_size, self.trainer.global_rank)
 

@@ -20,7 +20,7 @@ from dovision.types import Batch
 
 log = logging.getLogger(__name__)
 MakeOptimizer = Callable[[Iterable[nn.Parameter]], Optimizer]
-_PLAIN = (type(None), bool, int, float, str, partial)  # classes of attributes that describe an argument
+_DESCRIBING_TYPES = (type(None), bool, int, float, str, partial)  # classes of attributes that describe an argument
 
 
 class FittedModule(pl.LightningModule):
@@ -130,7 +130,7 @@ def plain_argument(value: object) -> Any:
     if isinstance(value, type) or inspect.isroutine(value):
         return f"{value.__module__}.{value.__qualname__}"
     attributes = {key: item for key, item in vars(value).items() if not key.startswith("_") and key != "training"}
-    described = {key: plain_argument(item) for key, item in attributes.items() if isinstance(item, _PLAIN)}
+    described = {key: plain_argument(item) for key, item in attributes.items() if isinstance(item, _DESCRIBING_TYPES)}
     return {"_target_": plain_argument(type(value)), **described}
 
 

@@ -12,7 +12,7 @@ from pytorch_lightning.loggers import Logger
 from torch import nn
 
 from dovision.config.component import Component, make_each
-from dovision.config.settings import FitSettings, TrainingSettings, TrainSettings, plain
+from dovision.config.settings import FitSettings, TrainingSettings, TrainSettings, to_dict
 from dovision.identity.code import software
 from dovision.identity.plans import callbacks_of_fit
 from dovision.interfaces import Classifier, Images
@@ -194,7 +194,7 @@ def _fit(
     loggers: Sequence[Logger],
 ) -> dict[str, Any]:
     """Fit, put the best epoch's weights into the module, and return its scores; with no epochs, those as it comes."""
-    module.save_hyperparameters({"training": plain(fit, record=True), "seed": settings.seed}, logger=False)
+    module.save_hyperparameters({"training": to_dict(fit, record=True), "seed": settings.seed}, logger=False)
     made = make_callbacks(callbacks, folder, has_loggers=bool(loggers)).values()
     epochs = Epochs(folder, *best_by(made, module.best_by), software())
     one_device = {"devices": 1, "strategy": "auto"}  # the batch size, and so the numbers, stay as configured

@@ -104,8 +104,8 @@ def read_model(path: Path, architecture: Architecture, given: bool = False) -> F
         given: whether the job names the file, and is warned if its fit was limited.
     """
     content = checkpoint.read_checkpoint(path)
-    facts = content["facts"]
-    if given and (limited := facts.get("limits")):
+    described = content["facts"]
+    if given and (limited := described.get("limits")):
         log.warning("%s was fitted for trying out, limited by %s", path, limits_in_words(limited))
 
     def made(network: Mapping[str, Any]) -> Any:
@@ -118,11 +118,11 @@ def read_model(path: Path, architecture: Architecture, given: bool = False) -> F
         classifier = laid_out(checkpoint.rebuilt(path, content, made))
     weights = files.sha256(path)[:12]
     return FittedModel(
-        classifier, path, weights, facts.get("scores", {}), content["model"], facts.get(FOREIGN_WEIGHTS, {})
+        classifier, path, weights, described.get("scores", {}), content["model"], described.get(FOREIGN_WEIGHTS, {})
     )
 
 
-def facts(images: Images, models: Mapping[str, FittedModel]) -> dict[str, Any]:
+def inputs_record(images: Images, models: Mapping[str, FittedModel]) -> dict[str, Any]:
     """Record of a run's data, of the model that it measured, and of the networks that it used, by their names."""
     foreign = dict(models[CLASSIFIER].foreign)
     return {

@@ -130,7 +130,7 @@ def of_run(folder: Path, split: str | None = None, trusted: bool = False) -> Ope
     if not (folder / "run.json").is_file():
         raise FileNotFoundError(f"run must be a folder that dovision-evaluate wrote, got {folder}, without run.json.")
     run = read_run(folder)
-    files = run.facts.get("checkpoint_files", {})
+    files = run.record.get("checkpoint_files", {})
     if not run.config or CLASSIFIER not in files:
         raise ValueError(f"run must be one whose networks were fitted, got {folder}, which is {run.state}.")
     config = {**run.config, **_UNREAD}
@@ -142,7 +142,7 @@ def of_run(folder: Path, split: str | None = None, trusted: bool = False) -> Ope
     for name in (CLASSIFIER, AUTOENCODER):
         if name in files:
             fitted[name] = read_model(Path(files[name]), architecture_of(settings))
-            recorded = run.facts.get("checkpoints", {}).get(name, "none")
+            recorded = run.record.get("checkpoints", {}).get(name, "none")
             if not recorded or not fitted[name].weights.startswith(recorded):
                 raise ValueError(
                     f"the weights in {files[name]} must be those that the run has measured ({recorded}), got "

@@ -51,13 +51,13 @@ def test_fills_are_compared_where_two_runs_painted(runs, map_run):
 @pytest.mark.slow
 def test_other_models_have_a_figure_of_their_own_and_seeds_are_named(runs):
     asked = [[*run.overrides, "model=small_resnet"] for run in runs]
-    other = [replace(run, facts={**run.facts, "overrides": own}) for run, own in zip(runs, asked, strict=True)]
+    other = [replace(run, record={**run.record, "overrides": own}) for run, own in zip(runs, asked, strict=True)]
     report_figures = list(SHORTCUT.of_sweep([*runs, *other]))
     assert [report_figure.name for report_figure in report_figures] == ["shortcut", "shortcut_2"]
     assert report_figures[1].title == "The pull of a shortcut: small ResNet"
     assert report_figures[0].data.equals(report_figures[1].data)
     assert "seeds are pooled" not in report_figures[0].caption
-    again = [replace(run, facts={**run.facts, "seed": 1}) for run in runs]
+    again = [replace(run, record={**run.record, "seed": 1}) for run in runs]
     (pooled,) = SHORTCUT.of_sweep([*runs, *again])
     assert "The images of 2 seeds are pooled." in pooled.caption
 

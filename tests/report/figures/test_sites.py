@@ -18,7 +18,7 @@ def runs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("sites")
     write_map_run(folder / "true", ["intervention=counterfactual"], images=48)
     write_map_run(folder / "painted", ["intervention=region_box"], painted=True, images=48)
-    return [replace(run, facts={**run.facts, **ORIGIN}) for run in read_sweep(folder)]
+    return [replace(run, record={**run.record, **ORIGIN}) for run in read_sweep(folder)]
 
 
 def test_each_kind_of_object_has_its_unit_beside_its_true_effect(runs):
@@ -37,6 +37,6 @@ def test_each_kind_of_object_has_its_unit_beside_its_true_effect(runs):
 def test_runs_of_other_classifiers_or_without_true_effects_have_none(runs):
     (true,) = [run for run in runs if "counterfactual" in run.label]
     (painted,) = [run for run in runs if run is not true]
-    other = replace(painted, facts={**painted.facts, "checkpoints": {"classifier": "two"}})
+    other = replace(painted, record={**painted.record, "checkpoints": {"classifier": "two"}})
     assert list(SITES.of_sweep([true, other])) == []
     assert list(SITES.of_sweep([painted])) == []

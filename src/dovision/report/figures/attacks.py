@@ -34,17 +34,17 @@ class Attacks(FigureComponent):
 
 def _strength(run: Run) -> ReportFigure:
     frame = attack_rates(run.folder)
-    queries = run.facts.get("condition_queries", {})
+    queries = run.record.get("condition_queries", {})
     pairs = zip(frame["attack"], frame["eps"], strict=True)
     frame["passes"] = [queries.get(attack, {}).get(f"{eps:g}") for attack, eps in pairs]
-    failed = "; ".join(f"{name} ({reason})" for name, reason in run.facts.get("failed_attacks", {}).items())
+    failed = "; ".join(f"{name} ({reason})" for name, reason in run.record.get("failed_attacks", {}).items())
     text = (
         "Success: of the test images that are right when clean, the share that is wrong when attacked; with several "
         "labels an image is right if each of its known labels is. Robust accuracy: of all test images, the share that "
         "is right before and after the attack. All together: an image counts if any of the attacks succeeds. Passes: "
         "forward passes of the classifier for an image."
     )
-    if (dead := run.facts.get("condition_dead_gradients")) is not None:
+    if (dead := run.record.get("condition_dead_gradients")) is not None:
         text += f" Zero or not finite: {dead:.1%} of the clean images' gradients."
         text += (
             " Attacks by gradient may fail for want of one, which is no sign of robustness." if dead > MASKED else ""

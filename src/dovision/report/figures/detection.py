@@ -181,7 +181,7 @@ def _controls(run: Run, frame: pd.DataFrame) -> Iterator[ReportFigure]:
 
 
 def _tables(runs: Sequence[Run], frame: pd.DataFrame, text: str, end: str = "") -> Iterator[ReportFigure]:
-    costs = runs[0].facts.get("detector_costs", {})
+    costs = runs[0].record.get("detector_costs", {})
     for eps, rows in widest(frame).groupby("eps"):
         attacks = [name for name in dict.fromkeys(rows["attack"]) if name not in (NOISE, ADAPTIVE)]
         detectors = list(rows.groupby(DETECTOR, sort=False))

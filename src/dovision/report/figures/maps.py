@@ -76,7 +76,7 @@ class Maps(FigureComponent):
         truth = explanation_metrics.estimates(run.folder), explanation_metrics.control_estimates(run.folder)
         scores = map_summary.scores(frame, *truth, read_reference(run.folder))
         for cost in ("seconds", "passes"):
-            scores[cost] = scores["explainer"].map(run.facts.get(f"{cost}_per_map", {})).astype(float)
+            scores[cost] = scores["explainer"].map(run.record.get(f"{cost}_per_map", {})).astype(float)
         if scores["mean"].notna().any():  # there are enough images
             yield _table(run, scores, frame)
             yield from _differences(run, scores)

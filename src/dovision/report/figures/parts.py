@@ -13,14 +13,14 @@ from dovision.report.report_figure import FigureComponent, ReportFigure, caption
 from dovision.store.display_names import display_name
 from dovision.store.run_record import Run
 
-PARTS = "parts"  # of the dataset's facts: by class, the model of each part
+MODELS_OF_PARTS = "parts"  # of the dataset's facts: by class, the model of each part
 
 
 class BirdParts(FigureComponent):
     """Accuracy, background independence, target sensitivity and single deletion; none for a dataset without parts."""
 
     def of_run(self, run: Run) -> Iterator[ReportFigure]:
-        models = run.facts.get("dataset", {}).get(PARTS)
+        models = run.record.get("dataset", {}).get(MODELS_OF_PARTS)
         frame = part_protocol(run.folder, models) if models else pd.DataFrame()
         if frame.empty:
             return

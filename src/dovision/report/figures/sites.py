@@ -25,7 +25,7 @@ class Sites(FigureComponent):
     """Runs of one classifier against one that drew each image again without an object; none without such a run."""
 
     def of_sweep(self, runs: Sequence[Run]) -> Iterator[ReportFigure]:
-        usable = [run for run in runs if run.facts.get("dataset_fingerprint") is not None and has_all_rows(run.folder)]
+        usable = [run for run in runs if run.record.get("dataset_fingerprint") is not None and has_all_rows(run.folder)]
         drawn_again = [run for run in usable if run.config.get("intervention", {}).get("_target_", "").endswith(JUDGE)]
         judges = {_origin(run): run for run in drawn_again}
         judged = {key: [run for run in usable if _origin(run) == key and run is not judges[key]] for key in judges}
@@ -34,7 +34,7 @@ class Sites(FigureComponent):
 
 
 def _origin(run: Run) -> tuple[object, object]:
-    return run.facts.get("dataset_fingerprint"), run.facts.get("checkpoints", {}).get("classifier")
+    return run.record.get("dataset_fingerprint"), run.record.get("checkpoints", {}).get("classifier")
 
 
 def _figures(judge: Run, judged: Sequence[Run], end: str) -> Iterator[ReportFigure]:

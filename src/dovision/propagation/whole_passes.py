@@ -26,7 +26,7 @@ class CleanPass(NamedTuple):
     control: Tensor  # (B, K) logits
 
 
-class Plain:
+class WholePasses:
     """Engine that runs the classifier itself; `site` None is the image."""
 
     bytes_per_image = bytes_per_pair = 0  # not known
@@ -95,7 +95,7 @@ class ShorterValues(NamedTuple):
         return ShorterValues(values, self.changed[torch.from_numpy(index)])
 
 
-class Shortened(Plain):
+class Shortened(WholePasses):
     """Plain passes, each over pairs whose edits leave equally many positions."""
 
     def treated(self, clean: CleanPass, pairs: Pairs, intervention: Intervention, context: Context) -> Tensor:
@@ -134,7 +134,7 @@ class Shortened(Plain):
         return logits
 
 
-class TwoSitePasses(Plain):
+class TwoSitePasses(WholePasses):
     """Passes in which a second site is tapped, one that comes after the first."""
 
     def __init__(self, classifier: Classifier, site: Site | None, second: Site) -> None:
@@ -142,7 +142,7 @@ class TwoSitePasses(Plain):
         self.second = second
 
     def clean(self, image: Tensor) -> CleanPass:
-        """The pass on the images as they are, as `Plain.clean`.
+        """The pass on the images as they are, as `WholePasses.clean`.
 
         Raises:
             ValueError: the second site does not run once, or runs before the first.
@@ -184,7 +184,7 @@ class JointPasses(TwoSitePasses):
         classifier: Classifier,
         site: Site | None,
         intervention: Intervention,
-        other: Plain,
+        other: WholePasses,
     ) -> None:
         assert other.site is not None
         assert intervention.second is not None
