@@ -34,14 +34,14 @@ def instance(name: str, value: _T, base: type[Any], example: str) -> _T:
 
 
 def function(name: str, value: Callable[..., Any], example: str) -> Callable[..., Any]:
-    """Return `value` if it can be called and is no class, which would be made instead of called."""
+    """Return `value` if it is callable and not a class, which would be constructed instead of called."""
     if not callable(value) or inspect.isclass(value):
         raise ValueError(f"{name} must be {example}, got {_described(value)}")
     return value
 
 
 def _described(value: object) -> str:
-    """A value in a sentence, which it ends; with the remedy for what is to be called first."""
+    """Describe a value at the end of an error, with a remedy if it must be called or constructed first."""
     if inspect.isclass(value) or inspect.isroutine(value):
         noun, call = ("class" if inspect.isclass(value) else "function"), getattr(value, "__name__", "it")
         return f"the {noun} {call} itself. Call it: {call}(...)."
@@ -106,7 +106,7 @@ def channels(name: str, value: Sequence[int]) -> tuple[int, ...]:
 
 
 def channel(name: str, value: object, channels: int) -> int:
-    """Return `value` if it is the number of one of so many channels, counted from 0."""
+    """Return `value` if it is a channel number, counted from 0, below the number of channels."""
     if count(name, value) >= channels:
         raise ValueError(f"{name} must lie in [0, {channels - 1}], the channels there are, got {value!r}.")
     return int(value)  # type: ignore[call-overload]  # a count is a whole number
@@ -128,24 +128,24 @@ def choice(name: str, value: str, options: Iterable[str]) -> str:
 
 
 def listed(names: Sequence[str], most: int = 24) -> str:
-    """The first names of a list, and how many more there are, in a sentence."""
+    """Join the first names of a list, with the number of those left out."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return f"{', '.join(names[:most])}{more}"
 
 
 def nearest(name: str, options: Iterable[str]) -> list[str]:
-    """The options that `name` was probably meant to be, nearest first, at most three."""
+    """Options that `name` was probably meant to be, nearest first, at most three."""
     return difflib.get_close_matches(name, list(options), n=3, cutoff=0.6)
 
 
 def suggestion(name: str, options: Iterable[str]) -> str:
-    """A sentence with the nearest options, empty if none is near; starts with a space."""
+    """Sentence with the nearest options, starting with a space; empty if none is near."""
     near = nearest(str(name), options)
     return f" Did you mean {' or '.join(near)}?" if near else ""
 
 
 def unknown_key(where: str, key: str, legal: Iterable[str], elsewhere: Sequence[str] = ()) -> str:
-    """Suggestion for a key that is not one of `legal`: the nearest one, or those of `elsewhere`, and all there are."""
+    """Suggest replacements for an unknown key: the nearest one, those of `elsewhere`, and all legal keys."""
     legal = list(legal)
     near = nearest(key, legal) or elsewhere
     meant = f" Did you mean {' or '.join(near)}?" if near else ""
@@ -230,7 +230,7 @@ def pixel_units(name: str, value: float | Iterable[float]) -> tuple[float, ...]:
 def labels(
     label: Tensor, images: int, classes: int, multilabel: bool, name: str = "label", unknown: bool = False
 ) -> Tensor:
-    """Return `label` if it is a class number an image, shape (B,) int64, or, multilabel, an answer a class, (B, K).
+    """Return `label` if it holds class numbers, shape (B,) int64, or, for multilabel, answers, shape (B, K).
 
     With `unknown`, the number may be -1, for an image without a label.
     """
@@ -251,7 +251,7 @@ def labels(
 
 
 def import_extra(module: str, extra: str) -> ModuleType:
-    """A library that is installed as an extra of this package.
+    """Import a library that is installed as an extra of this package.
 
     Raises:
         ImportError: it is not installed; the error says how to.
@@ -355,7 +355,7 @@ def mask(name: str, value: _T, size: Sequence[int]) -> _T:
 
 
 def none_wrong(name: str, errors: Sequence[str], count: int) -> None:
-    """Raise a single error as it is, and several of `count` values as one that lists the first."""
+    """Raise a single error unchanged, or one error that lists the first of several among `count` values."""
     if errors:
         several = f"{len(errors)} of {count} {name} are wrong:{bullet_lines(errors, 5)}"
         raise ValueError(several if len(errors) > 1 else errors[0])

@@ -68,7 +68,7 @@ class Box(NamedTuple):
         return slice(self.top, self.bottom), slice(self.left, self.right)
 
     def crop(self, value: Tensor) -> Tensor:
-        """The part of `value`, shape (..., H, W), inside the box; a view."""
+        """View of `value`, shape (..., H, W), inside the box."""
         return value[..., self.top : self.bottom, self.left : self.right]
 
 
@@ -84,13 +84,13 @@ class Layout(str, Enum):
 
     @property
     def units(self) -> tuple[str, ...]:
-        """Kinds of units that a value of this layout has."""
+        """Kinds of units of a value in this layout."""
         if self in (Layout.NTC, Layout.NCT):
             return ("channel", "token")
         return {"NHTC": ("head", "token"), "NC": ("channel",)}.get(self, ("channel", "position"))
 
     def present(self, value: Tensor) -> Tensor:
-        """The value as interventions see it, with channels or heads on axis 1; a view.
+        """View of the value as interventions see it, with channels or heads on axis 1.
 
         NCHW and NHWC become (N, C, H, W), NTC and NCT (N, C, T, 1), NHTC (N, heads, T, C) and NC (N, C).
         """
@@ -101,7 +101,7 @@ class Layout(str, Enum):
         return value.unsqueeze(-1) if self is Layout.NCT else value
 
     def restore(self, value: Tensor) -> Tensor:
-        """The value in its own layout again, from what `present` returned."""
+        """Convert a presented value back to its own layout; inverse of `present`."""
         if self is Layout.NHWC:
             return value.movedim(1, -1)
         if self is Layout.NTC:
@@ -110,7 +110,7 @@ class Layout(str, Enum):
 
 
 class Batch(NamedTuple):
-    """Images and what is known of each; one item of a dataset is a Batch without the leading axis.
+    """Images with labels, sample numbers and groups; a dataset's item is a Batch without the leading axis.
 
     Example:
         >>> classifier, digits = dv.example()
@@ -124,7 +124,7 @@ class Batch(NamedTuple):
     group: Tensor  # (B,) int64, the patient, or the sample itself
 
     def rows(self, index: slice | Tensor | Sequence[int]) -> Batch:
-        """The chosen rows, as a Batch."""
+        """Select rows, as a Batch."""
         return Batch(*(field[index] for field in self))
 
     def detached(self) -> Batch:
@@ -133,13 +133,13 @@ class Batch(NamedTuple):
 
 
 def object_kind(obj: str) -> str:
-    """Kind of an object of an image: its name without the number at its end."""
+    """Kind of an object: its name without the trailing number."""
     return obj.rstrip("0123456789")
 
 
 @dataclass(frozen=True)
 class Task:
-    """Meaning of the classes: one of K (multiclass), or K independent ones (multilabel).
+    """Meaning of the classes: one of K (multiclass), or K independent labels (multilabel).
 
     A label of nan, or a class number of -1, is not known: it counts neither in the loss nor in what is right. Tasks of
     other `thresholds` are equal, since these belong to a fitted classifier and not to the data.
@@ -180,11 +180,11 @@ class Task:
 
     @property
     def opposite(self) -> str | None:
-        """The first of two classes that exclude each other, whose effects are the second's with the other sign."""
+        """First of two mutually exclusive classes; its effects are the second's with the opposite sign."""
         return self.classes[0] if len(self.classes) == 2 and not self.multilabel else None
 
     def number_of(self, target: int | str) -> int:
-        """The number of a class that is given by its name or its number, counted from 0.
+        """Number, counted from 0, of a class given by name or number.
 
         Raises:
             ValueError: there is no such class.
@@ -231,7 +231,7 @@ class Task:
         return label.isfinite().any(-1) if self.multilabel else label >= 0
 
     def label_or_prediction(self, label: Tensor, prediction: Tensor) -> Tensor:
-        """The label of each image, and of images without one what is predicted, as shaped as `label`."""
+        """Label of each image, or its prediction where the label is unknown; same shape as `label`."""
         labelled = self.is_known(label)
         return torch.where(labelled.unsqueeze(-1) if self.multilabel else labelled, label, prediction.to(label))
 

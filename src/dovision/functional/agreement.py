@@ -152,7 +152,7 @@ def density(cells: FloatArray, coverage: FloatArray) -> float:
 
 
 def removal(cells: FloatArray, steps: int) -> Mask:
-    """Cells that are gone at each step when the most relevant go first, shape (steps + 1, rows, columns).
+    """Masks of removed cells, most relevant first, one per step, shape (steps + 1, rows, columns).
 
     None at step 0, all at the last one, equally many at each in between (to the nearest cell). Cells that tie go in an
     order that is random but always the same, so that a constant map does not go from top left to bottom right.
@@ -167,7 +167,7 @@ def removal(cells: FloatArray, steps: int) -> Mask:
 
 
 def painted(image: Tensor, filled: Tensor, removed: Mask) -> Tensor:
-    """The image with its removed cells taken from `filled`, at each step, shape (steps + 1, C, H, W).
+    """Images with the removed cells of each step taken from `filled`, shape (steps + 1, C, H, W).
 
     Deletion is `painted(image, filled, removed)`, insertion `painted(filled, image, removed)`.
 
@@ -194,7 +194,7 @@ def area(probability: FloatArray) -> float:
 
 
 def spearman(a: FloatArray, b: FloatArray) -> FloatArray:
-    """Rank correlation along the last axis, ties having their mean rank; shape (...) from shapes (..., N).
+    """Spearman rank correlation along the last axis, ties at their mean rank; shapes (..., N) to (...).
 
     nan where one is constant or holds a nan, and everywhere if N is below 3.
     """
@@ -206,7 +206,7 @@ def spearman(a: FloatArray, b: FloatArray) -> FloatArray:
 
 
 def partial_spearman(a: FloatArray, b: FloatArray, given: FloatArray) -> float:
-    """Rank correlation of a with b, shape (N,), that is left once the ranks of `given` are accounted for linearly.
+    """Rank correlation of a and b, shape (N,), after linear adjustment for the ranks of `given`.
 
     nan where one of the three is constant, or where `given` ranks a or b as they are.
     """
@@ -218,7 +218,7 @@ def partial_spearman(a: FloatArray, b: FloatArray, given: FloatArray) -> float:
 def pooled_spearman(
     a: FloatArray, b: FloatArray, groups: npt.NDArray[np.int64], given: FloatArray | None = None
 ) -> FloatArray:
-    """Rank correlation over all rows together, as a number a group whose mean it is, in the order of the groups.
+    """Contribution of each group, in order, to the rank correlation over all rows; its mean is the correlation.
 
     The numbers are the jackknife's pseudo-values, moved so that their mean is the correlation itself: their interval
     over groups, and that of paired differences, is that of the correlation.

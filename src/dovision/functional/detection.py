@@ -50,7 +50,7 @@ def pooled_auroc(strata: Sequence[tuple[Scored, Scored]]) -> Interval:
 
 
 def auroc_difference(first: Sequence[tuple[Scored, Scored]], second: Sequence[tuple[Scored, Scored]]) -> Interval:
-    """The pooled AUROC of one score minus that of another one, of the same images in the same order.
+    """Pooled AUROC of one score minus that of another on the same images in the same order.
 
     Args:
         first, second: strata of attacked and clean images, as of `pooled_auroc`.
@@ -75,7 +75,7 @@ def auroc_difference(first: Sequence[tuple[Scored, Scored]], second: Sequence[tu
 
 
 def _areas_of_images(strata: Sequence[tuple[Scored, Scored]]) -> tuple[float, Floats, Floats]:
-    """The pooled area, and what each attacked and each clean image adds to it."""
+    """Pooled area under the ROC curve, and the contribution of each attacked and each clean image."""
     total = sum(len(attacked.score) for attacked, _ in strata)
     won = [_won(attacked.score, clean.score) for attacked, clean in strata]
     lost = [1 - _won(clean.score, attacked.score) for attacked, clean in strata]
@@ -87,7 +87,7 @@ def _areas_of_images(strata: Sequence[tuple[Scored, Scored]]) -> tuple[float, Fl
 
 
 def average_precision(attacked: Scored, clean: Scored) -> Interval:
-    """AUPRC as average precision; a score without information has the prevalence, the share that is attacked.
+    """Area under the precision-recall curve as average precision; chance level is the share of attacked images.
 
     nan where either is empty.
     """
@@ -127,31 +127,31 @@ def threshold(clean: Floats, rate: float) -> float:
 
 
 def fewest_for_threshold(rate: float) -> int:
-    """The least number of clean scores that have a conformal quantile at this rate."""
+    """Smallest number of clean scores with a conformal quantile at this rate."""
     return math.ceil(1 / rate - 1 - 1e-9)
 
 
 def _won(scores: Floats, others: Floats) -> Floats:
-    """Share of others that are lower than each score, ties counted half."""
+    """Share of the other scores below each score, ties counted half."""
     ordered = np.sort(others)
     left, right = (np.searchsorted(ordered, scores, side) for side in ("left", "right"))
     return (left + right) / (2 * len(others))
 
 
 def _at_least(scores: Floats, limits: Floats) -> Floats:
-    """Number of scores that are at least each limit."""
+    """Number of scores at or above each limit."""
     return (len(scores) - np.searchsorted(np.sort(scores), limits, "left")).astype(np.float64)
 
 
 def _sum_at_most(scores: Floats, values: Floats) -> Callable[[Floats], Floats]:
-    """Function from limits to the sum of the values whose scores are at most these."""
+    """Function from limits to the sum of values with scores at or below them."""
     order = np.argsort(scores, kind="stable")
     ordered, running = scores[order], np.concatenate([[0.0], np.cumsum(values[order])])
     return lambda limits: running[np.searchsorted(ordered, limits, "right")]
 
 
 def _area(area: float, added: Floats, clean_added: Floats, attacked: Scored, clean: Scored) -> Interval:
-    """The interval of an area under a curve, from what each image adds to it, an image of weight 1 more."""
+    """Interval of an area under a curve, from the contribution of each image."""
     groups = [attacked.group, clean.group]
     return stratified_interval(area, np.concatenate([added, clean_added]), np.concatenate(groups), groups)
 

@@ -34,7 +34,7 @@ def effect(treated: Tensor, control: Tensor) -> Tensor:
 
 
 def evidence(logits: Tensor, task: Task, scale: str) -> Tensor:
-    """P(y | x), or its log-odds, which a saturated softmax does not hide; shape (..., K), from logits of that shape.
+    """P(y | x), or its log-odds, which do not saturate, from logits; both of shape (..., K).
 
     `scale` is one of SCALES.
     """
@@ -42,7 +42,7 @@ def evidence(logits: Tensor, task: Task, scale: str) -> Tensor:
 
 
 def log_odds_effect(treated_logits: Tensor, control_logits: Tensor, task: Task) -> Tensor:
-    """Change of log P/(1 - P), shape (..., K), which a saturated softmax does not hide."""
+    """Change of log P/(1 - P), shape (..., K); unlike probability, it does not saturate."""
     checks.same_shape(treated_logits=treated_logits, control_logits=control_logits)
     return task.log_odds(treated_logits) - task.log_odds(control_logits)
 
@@ -102,7 +102,7 @@ def expected_effect(effect: Tensor, control: Tensor, task: Task) -> Tensor:
 
 
 def mean_over_units(values: Tensor, done: Tensor | None = None) -> Tensor:
-    """Mean over classes and over the units that act on an image, shape (B,); nan if none does.
+    """Mean over classes and acting units of an image, shape (B,); nan without such units.
 
     It is summed in double precision, so that the other images of a batch do not move its last bits.
 
@@ -116,5 +116,5 @@ def mean_over_units(values: Tensor, done: Tensor | None = None) -> Tensor:
 
 
 def above_resolution(effect: Tensor) -> Tensor:
-    """Effects of any shape, or their sizes, with 0 in place of those below RESOLUTION."""
+    """Effects, or their sizes, with those below RESOLUTION set to 0; same shape."""
     return effect.masked_fill(effect.abs() < RESOLUTION, 0)

@@ -26,7 +26,7 @@ _LEAST_RANDOM = 10  # units
 
 
 def weights(effect: _Effects, sample: int) -> _Effects:
-    """Number of units that each one stands for, shape (U,): 1 in the top decile, 0 where it is not measured exactly.
+    """Weight of each unit in the check of an approximation, shape (U,): 1 in the top decile, 0 if unchecked.
 
     Args:
         effect: approximate effects, shape (U,).
@@ -50,7 +50,7 @@ def in_top(effect: _Effects) -> npt.NDArray[np.bool_]:
 
 
 def rank_correlation(approximate: _Effects, exact: _Effects, weight: _Effects) -> float:
-    """Spearman's, in [-1, 1], of units that stand for so many, each of shape (U,); 1 of effects that are all equal."""
+    """Weighted Spearman correlation of approximate and exact effects, in [-1, 1]; 1 if all effects are equal."""
     one, other = _ranks(approximate, weight), _ranks(exact, weight)
     deviations = [values - np.average(values, weights=weight) for values in (one, other)]
     spread = [float(weight @ values**2) for values in deviations]
@@ -62,7 +62,7 @@ def rank_correlation(approximate: _Effects, exact: _Effects, weight: _Effects) -
 
 
 def _ranks(values: _Effects, weight: _Effects) -> _Effects:
-    """Weight of all that lie below each value, and of half of those that equal it."""
+    """Weighted rank of each value, ties at their mean rank."""
     _, rank = np.unique(values, return_inverse=True)
     total = np.bincount(rank, weights=weight)
     ranks: _Effects = (np.cumsum(total) - total / 2)[rank]
@@ -70,7 +70,7 @@ def _ranks(values: _Effects, weight: _Effects) -> _Effects:
 
 
 def top_overlap(top: npt.NDArray[np.bool_], exact: _Effects, weight: _Effects) -> float:
-    """Share, in [0, 1], of the approximate top decile that is in the exact one, of units that stand for so many.
+    """Weighted share of the approximate top decile that lies in the exact one, in [0, 1].
 
     Of units whose exact effects are equally large those of `top` count first.
     """
@@ -90,7 +90,7 @@ class Approximation(NamedTuple):
 
     @property
     def means(self) -> tuple[float, float]:
-        """Rank correlation and overlap, over the images."""
+        """Mean rank correlation and mean overlap over the images."""
         return self.rank_correlation.mean().item(), self.top_overlap.mean().item()
 
     def __str__(self) -> str:
@@ -98,7 +98,7 @@ class Approximation(NamedTuple):
 
 
 def check_agreement(rank_correlation: float, top_overlap: float) -> None:
-    """Refuse an approximation by its means over images.
+    """Raise if an approximation agrees too little with exact effects, averaged over images.
 
     Raises:
         ValueError: one is below .9.
@@ -115,7 +115,7 @@ def _sentence(rank_correlation: float, top_overlap: float) -> str:
 
 
 def units_to_check(control: Tensor, treated: Tensor, sample: Tensor, task: Task) -> np.ndarray:
-    """Number of units that each one stands for, shape (B, U), as of `weights`."""
+    """Weights of the units to measure exactly, shape (B, U); see `weights`."""
     effect = _effect(control, treated, task)
     rows = zip(effect, sample.tolist(), strict=True)
     return np.stack([weights(row, number) for row, number in rows])

@@ -13,7 +13,7 @@ FEW_IMAGES = f"fewer than {MIN_IMAGES} images"
 
 
 def of_images(interval: Interval, *images: float) -> Interval:
-    """The interval, or nan with the reason FEW_IMAGES where it is of 1 to MIN_IMAGES - 1 images.
+    """The interval; withheld, with the reason FEW_IMAGES, for 1 to MIN_IMAGES - 1 images.
 
     Args:
         interval: of an estimate.
@@ -23,12 +23,12 @@ def of_images(interval: Interval, *images: float) -> Interval:
 
 
 def share_of_images(hits: npt.NDArray[np.float64] | npt.NDArray[np.bool_], groups: npt.NDArray[np.int64]) -> Interval:
-    """`share_interval` of hits, one an image, as `of_images`."""
+    """Interval of a share of images, from one hit (0 or 1) per image; see `of_images`."""
     return of_images(share_interval(hits, groups), np.isfinite(hits.astype(float)).sum())
 
 
 def without_few(frame: pd.DataFrame) -> pd.DataFrame:
-    """A table with nan for all numbers but counts, and a reason, in rows of 1 to MIN_IMAGES - 1 `images`."""
+    """Replace numbers, except counts, by nan and a reason in rows of 1 to MIN_IMAGES - 1 `images`."""
     if frame.empty:
         return frame
     few = frame["images"].between(1, MIN_IMAGES - 1)

@@ -22,7 +22,7 @@ DARK, SLOPE, OFFSET = 0.008856, 7.787, 16 / 116  # Lab is linear below: 7.787 ti
 
 
 def reduce_depth(image: Tensor, bits: int) -> Tensor:
-    """The nearest of 2^bits equally spaced values in [0, 1], of the image's shape; gradient straight-through."""
+    """Round to 2^bits equally spaced values in [0, 1]; same shape; gradient straight-through."""
     levels = 2**bits - 1
     return straight_through(image, (image * levels).round() / levels)
 
@@ -33,7 +33,7 @@ def straight_through(image: Tensor, filtered: Tensor) -> Tensor:
 
 
 def median_filter(image: Tensor, window: int) -> Tensor:
-    """The median of a window around each pixel, shape (B, C, H, W), mirrored beyond the border; of two the upper one.
+    """Median of a window around each pixel, shape (B, C, H, W), mirrored at the border; upper one of two.
 
     A window of even side reaches further up and to the left than down and to the right.
     """
@@ -86,7 +86,7 @@ def non_local_means(image: Tensor, patch_size: int, patch_distance: int, h: floa
 
 
 def _mean_of_alike(image: Tensor, patch_size: int, distance: int, h: float) -> Tensor:
-    """Mean of pixels whose patches look alike, shape (B, C, H, W); a weight serves both pixels of a pair."""
+    """Mean of pixels with similar patches, shape (B, C, H, W); each weight serves both pixels of a pair."""
     (height, width), reach = image.shape[2:], patch_size // 2
     around = _padded(image, distance + reach, distance + reach, "reflect")
     patch = image.new_full((1, 1, patch_size, patch_size), 1 / (patch_size**2 * image.shape[1] * h * h))
@@ -166,7 +166,7 @@ def resample(image: Tensor, factor: float) -> Tensor:
 
 
 def _padded(image: Tensor, before: int, after: int, mode: str) -> Tensor:
-    """Image with pixels beyond its border, as numpy.pad finds them."""
+    """Image padded as by numpy.pad."""
     rows, columns = (
         torch.from_numpy(np.pad(np.arange(length), (before, after), mode=mode)).to(image.device)  # type: ignore[call-overload]
         for length in image.shape[2:]

@@ -28,19 +28,19 @@ def grid_cell(shape: Shape, unit: int, rows: int, columns: int) -> Box:
 
 
 def cell_edges(length: int, cells: int) -> npt.NDArray[np.int64]:
-    """Edges of the cells of `grid_cell` along one side of an image, in pixels: all starts, and the end of the last."""
+    """Edges of `grid_cell` along one side of an image, in pixels: the starts, then the end of the last cell."""
     return np.arange(cells + 1) * length // cells
 
 
 def clip(box: Box, height: int, width: int) -> Box:
-    """The part of a box inside an image; an empty box if there is none."""
+    """Intersection of a box and an image; an empty box if there is none."""
     top, bottom = (min(max(edge, 0), height) for edge in (box.top, box.bottom))
     left, right = (min(max(edge, 0), width) for edge in (box.left, box.right))
     return Box(top, left, max(top, bottom), max(left, right))
 
 
 def places(height: int, width: int, shape: Shape, taken: Iterable[Box]) -> npt.NDArray[np.int64]:
-    """Top and left edges inside an image of `shape` where a box of this size overlaps none of those that are taken.
+    """Positions in an image of `shape` where a box of this size overlaps no taken box.
 
     Returns:
         Top and left edges, shape (N, 2), row by row.
@@ -55,7 +55,7 @@ def places(height: int, width: int, shape: Shape, taken: Iterable[Box]) -> npt.N
 
 
 class Fit(NamedTuple):
-    """A resize that keeps the aspect, and the window that is then taken."""
+    """Aspect-preserving resize, and the window to crop afterwards."""
 
     source: tuple[int, int]  # height and width of the image as it was
     resized: tuple[int, int]  # height and width after the resize
@@ -72,7 +72,7 @@ def central_fit(height: int, width: int, shape: Shape) -> Fit:
 
 
 def fit_box(box: Box, fit: Fit) -> Box:
-    """Position of a box of the source after the fit, to the nearest pixel; empty if it was cut away."""
+    """Box of the source after the fit, to the nearest pixel; empty if it was cropped away."""
     down, across = (new / old for new, old in zip(fit.resized, fit.source, strict=True))
     top, bottom = (round(edge * down) - fit.window.top for edge in (box.top, box.bottom))
     left, right = (round(edge * across) - fit.window.left for edge in (box.left, box.right))
@@ -80,7 +80,7 @@ def fit_box(box: Box, fit: Fit) -> Box:
 
 
 def mask_fits(mask: Sequence[int], source: Sequence[int], shape: Shape) -> bool:
-    """Return whether a mask can lie on an image: it has its aspect, at any resolution, or the size it is brought to.
+    """Return whether a mask fits an image: same aspect at any resolution, or the size after the fit.
 
     Args:
         mask, source: height and width of the mask, and of the image as it was.
@@ -90,7 +90,7 @@ def mask_fits(mask: Sequence[int], source: Sequence[int], shape: Shape) -> bool:
 
 
 def fit_mask(mask: Mask, shape: Shape) -> Mask:
-    """A mask of an image as it was, resized as `central_fit` has it, to the nearest pixel; shape (H, W).
+    """Apply `central_fit` to a mask of the source image, by nearest neighbour; shape (H, W).
 
     One that has this shape already is left as it is.
     """
@@ -117,7 +117,7 @@ def windows(length: int, window: int, stride: int) -> list[tuple[int, int]]:
 
 
 def mask_places(mask: Mask, taken: Mask) -> npt.NDArray[np.int64]:
-    """Top and left edges inside an image where a mask overlaps no pixel that is taken.
+    """Positions in an image where a mask overlaps no taken pixel.
 
     Args:
         mask: shape (h, w), True in its first and last row and column somewhere.
@@ -136,7 +136,7 @@ def mask_places(mask: Mask, taken: Mask) -> npt.NDArray[np.int64]:
 
 
 def least_overlapping_shifts(mask: Mask, slack: float = 0.01) -> npt.NDArray[np.int64]:
-    """Cyclic shifts by which a mask overlaps itself least, give or take a share `slack` of its pixels.
+    """Cyclic shifts with the least overlap of a mask with itself, within a share `slack` of its pixels.
 
     What leaves the image on one side comes back on the other, so that the area stays and any mask can be moved.
 
@@ -153,7 +153,7 @@ def least_overlapping_shifts(mask: Mask, slack: float = 0.01) -> npt.NDArray[np.
 
 
 def orientations(mask: Mask) -> list[Mask]:
-    """The mask as it is, then flipped and turned by right angles; those that look alike once."""
+    """Distinct flips and quarter turns of a mask, the mask itself first."""
     turned = [
         np.ascontiguousarray(np.rot90(turned_mask, turns))
         for turned_mask in (mask, np.fliplr(mask))

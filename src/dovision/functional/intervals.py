@@ -66,7 +66,7 @@ class Interval(NamedTuple):
     reason: str
 
     def within(self, least: float, most: float) -> Interval:
-        """The interval of a quantity that has no values below `least` or above `most`."""
+        """Clip the interval to the quantity's range, `least` to `most`."""
         low, high = (min(max(end, least), most) if end == end else end for end in (self.low, self.high))
         return self._replace(low=low, high=high)
 
@@ -161,7 +161,7 @@ def bounded_means(
 
 
 def _group_means(totals: _Array, counts: _Array) -> tuple[_Array, npt.NDArray[np.bool_], npt.NDArray[np.int64], _Array]:
-    """The mean of each group, 0 where it has no value; whether it has one, shapes (G, C); their number, and mean."""
+    """Mean of each group, 0 without values; whether it has values, shapes (G, C); number and mean of groups."""
     if not len(totals):
         totals = counts = np.zeros((1, totals.shape[1]))
     present = counts > 0
@@ -189,7 +189,7 @@ def _means(
 def _t_ends(
     estimate: _Array, error: _Array, skewness: _Array, effective: npt.NDArray[Any], level: float = LEVEL
 ) -> tuple[_Array, _Array]:
-    """The ends of intervals of means of so many groups of one size.
+    """Ends of t intervals of means over groups of one size.
 
     A quantile q of Student's t with half the degrees of freedom that equal groups of normal effects would have:
     the standard error of skewed effects is known only so well. Towards the longer tail it is
@@ -221,7 +221,7 @@ def _slope(skewness: _Array, effective: npt.NDArray[Any]) -> _Array:
 
 
 def _bet(value: _Array, present: npt.NDArray[np.bool_], zero: float, level: float) -> npt.NDArray[np.float64]:
-    """Low, high, and the p-value of the mean `zero`, of values in [0, 1] by groups in their order; shape (3, C)."""
+    """Low, high, and p-value of the mean `zero` by betting on values in [0, 1], groups in order; shape (3, C)."""
     clusters = np.maximum(present.sum(axis=0), 1)
     seen = np.cumsum(present, axis=0) + 1
     middle = (0.5 + np.cumsum(value * present, axis=0)) / seen
@@ -237,7 +237,7 @@ def _bet(value: _Array, present: npt.NDArray[np.bool_], zero: float, level: floa
 
 
 def _lower_end(value: _Array, bets: _Array, mean: _Array, target: float) -> _Array:
-    """The largest m up to the mean with a log capital of `target`, which falls with m; 0 if there is none."""
+    """Largest m, up to the mean, at which the log capital, which falls with m, reaches `target`; 0 if none."""
     low, high = np.zeros_like(mean), mean
     for _ in range(_STEPS):
         middle = (low + high) / 2
@@ -247,7 +247,7 @@ def _lower_end(value: _Array, bets: _Array, mean: _Array, target: float) -> _Arr
 
 
 def _log_capital(value: _Array, bets: _Array, mean: _Array | float) -> _Array:
-    """The logarithm of what bets on a higher mean than `mean` make of a capital of 1, shape (C,)."""
+    """Log capital from betting on a mean above `mean`, starting at 1, shape (C,)."""
     with np.errstate(divide="ignore"):
         most = np.divide(_CUT, mean)
     factor = 1 + np.minimum(bets, most) * (value - mean)
@@ -268,7 +268,7 @@ def _check_bounds(values: _Array, bounds: Bounds) -> None:
 def mean_interval(
     values: _Array, groups: Groups, resolution: float = 0.0, level: float = LEVEL, bounds: Bounds = UNBOUNDED
 ) -> Interval:
-    """The mean over groups of the mean of values, shape (N,), with an interval; nan and infinite values are left out.
+    """Mean over groups of the mean of finite values, shape (N,), with its interval.
 
     Args:
         values: one a row.
@@ -291,12 +291,12 @@ def mean_interval(
 
 
 def mean_p_value(values: _Array, groups: Groups) -> float:
-    """The two-sided p-value of "the mean is 0", of values without bounds; nan where `mean_interval` is withheld."""
+    """Two-sided p-value of "the mean is 0" for unbounded values; nan where `mean_interval` is withheld."""
     return float(means(*_sums(values, groups, 0.0)).p[0])
 
 
 def share_of(hits: npt.ArrayLike, count: npt.ArrayLike, level: float = LEVEL) -> tuple[_Array, _Array]:
-    """The ends of Clopper and Pearson's interval of a share, `hits` of `count` independent groups; nan of none."""
+    """Clopper-Pearson interval of `hits` among `count` independent groups; nan without groups."""
     alpha = (1 - level) / 2
     hits, count = np.broadcast_arrays(np.asarray(hits, float), np.asarray(count, float))
     with np.errstate(invalid="ignore"):
@@ -306,7 +306,7 @@ def share_of(hits: npt.ArrayLike, count: npt.ArrayLike, level: float = LEVEL) ->
 
 
 def share_interval(hits: _Array | npt.NDArray[np.bool_], groups: Groups) -> Interval:
-    """The share of ones among ones and zeros, shape (N,), with an interval over whole groups; nan is left out.
+    """Share of ones among zeros and ones, shape (N,), nan ignored, with an interval over whole groups.
 
     Without repetitions in a group it is Clopper and Pearson's. Of a share of 0 or 1 each group counts once.
 
@@ -326,7 +326,7 @@ def share_interval(hits: _Array | npt.NDArray[np.bool_], groups: Groups) -> Inte
 
 
 def balanced_interval(hits: npt.NDArray[np.bool_], stratum: npt.NDArray[Any], groups: Groups) -> Interval:
-    """The mean over strata (classes) of the share of hits, with an interval over whole groups.
+    """Mean over strata (classes) of the share of hits, with an interval over whole groups.
 
     Args:
         hits: shape (N,).
@@ -360,7 +360,7 @@ def stratified_interval(estimate: float, added: _Array, groups: Groups, strata: 
 def difference_interval(
     estimate: float, added: _Array, groups: Groups, strata: Sequence[Groups], least: int = 20
 ) -> Interval:
-    """The interval of a paired difference of two estimates over strata, as of `means`, of what each group adds.
+    """Interval of a paired difference of two stratified estimates, from the contribution of each row.
 
     Where few groups make the difference, the error is known as badly as so few groups allow: the degrees of freedom of
     the variance follow from the kurtosis of what the groups add.
@@ -388,7 +388,7 @@ def difference_interval(
 
 
 def numbered(groups: Groups) -> tuple[Groups, Groups]:
-    """The groups that occur, ascending, and the place of each row's group among them, as of numpy.unique.
+    """Distinct groups, ascending, and the index of each row's group, as by numpy.unique.
 
     Without sorting where the numbers of groups are not much larger than the number of rows.
     """
@@ -402,7 +402,7 @@ def numbered(groups: Groups) -> tuple[Groups, Groups]:
 
 
 def effective_groups(groups: Groups) -> float:
-    """Number of groups of one size that would weigh as evenly."""
+    """Number of equally sized groups with the same evenness of weights."""
     sizes = np.bincount(numbered(groups)[1]).astype(np.float64)
     return float(sizes.sum() ** 2 / (sizes**2).sum())
 
@@ -410,7 +410,7 @@ def effective_groups(groups: Groups) -> float:
 def unit_ends(
     estimate: float, error: float, effective: float, rows: float, least: float, most: float
 ) -> tuple[float, float]:
-    """The ends of an interval in [0, 1]: Clopper and Pearson's for as many trials as would have this error.
+    """Ends of an interval in [0, 1]: Clopper-Pearson for the number of trials with the same standard error.
 
     Args:
         estimate: in [0, 1].
@@ -461,7 +461,7 @@ def benjamini_hochberg(p: _Array) -> _Array:
 
 
 def level_of_selected(shown: int, measured: int) -> float:
-    """The level of intervals of the `shown` largest of `measured` estimates at which 95% of those shown hold.
+    """Level at which 95% of the intervals of the `shown` largest of `measured` estimates cover.
 
     Source: Benjamini and Yekutieli, False discovery rate-adjusted multiple confidence intervals for selected
     parameters, 2005.
@@ -470,7 +470,7 @@ def level_of_selected(shown: int, measured: int) -> float:
 
 
 def _sums(values: _Array | npt.NDArray[np.bool_], groups: Groups, resolution: float) -> tuple[_Array, _Array]:
-    """The sum and the number of each group's finite values, shapes (G, 1)."""
+    """Sum and number of the finite values of each group, shapes (G, 1)."""
     seen = np.isfinite(values)
     _, group = numbered(groups[seen])
     clipped = np.where(np.abs(values[seen]) < resolution, 0.0, values[seen])
@@ -479,7 +479,7 @@ def _sums(values: _Array | npt.NDArray[np.bool_], groups: Groups, resolution: fl
 
 
 def _skewness(centred: _Array, clusters: Groups) -> _Array:
-    """The adjusted Fisher-Pearson coefficient of each column, centred, 0 where a group is missing."""
+    """Adjusted Fisher-Pearson skewness of each column of centred values, 0 where a group is missing."""
     square = centred * centred
     second, third = square.sum(axis=0) / clusters, np.einsum("gc,gc->c", square, centred) / clusters
     adjustment = np.sqrt(clusters * (clusters - 1)) / (clusters - 2)
@@ -487,7 +487,7 @@ def _skewness(centred: _Array, clusters: Groups) -> _Array:
 
 
 def _apart(value: _Array, present: npt.NDArray[np.bool_], clusters: Groups) -> Groups:
-    """Number of groups that differ from the rest, of each column; exact as long as they are fewer than FEWEST.
+    """Number of groups that differ from the rest in each column; exact below FEWEST.
 
     The rest then has the middle value of any 5 groups; of two middle ones the one that fewer groups differ from counts.
     """

@@ -46,7 +46,7 @@ def logits(output: object, images: int, classes: int) -> Tensor:
 
 
 def measurable(values: Tensor, name: str) -> Tensor:
-    """Return logits, the images on their first axis, if effects can be measured by them.
+    """Return logits, images on the first axis, if effects can be computed from them.
 
     Raises:
         ValueError: one is not finite, or they were computed in 16 bits, of which the rounding hides most effects.
@@ -66,14 +66,14 @@ def measurable(values: Tensor, name: str) -> Tensor:
 
 
 def full_precision(network: nn.Module) -> None:
-    """Raise if a network has weights of 16 bits, whatever its logits are cast to."""
+    """Raise if a network has 16-bit weights, whatever the dtype of its logits."""
     for weight in network.parameters():
         if weight.is_floating_point() and weight.dtype.itemsize < _BYTES:
             _refuse_16_bits("logits", f"weights of {weight.dtype}")
 
 
 class FullPrecision(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Refuse a pass in which an operator turns to floats of 16 bits, as under torch.autocast inside a forward.
+    """Raise if an operator inside a pass changes to 16-bit floats, as under torch.autocast in a forward.
 
     The logits may be float32 again behind it. What an autocast around the pass does is left to `measurable`.
 
@@ -100,7 +100,7 @@ class FullPrecision(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 def _narrow(values: object) -> torch.dtype | None:
-    """The type of the first tensor of floats of fewer than 32 bits in a tree of values."""
+    """Dtype of the first floating-point tensor below 32 bits in a tree of values."""
     floats = (value for value in tree_leaves(values) if isinstance(value, Tensor) and value.is_floating_point())
     return next((value.dtype for value in floats if value.dtype.itemsize < _BYTES), None)
 
@@ -114,7 +114,7 @@ def _refuse_16_bits(name: str, got: object) -> None:
 
 
 def ending(values: Tensor) -> str:
-    """Last layer of a network, judged by its outputs, shape (B, K): softmax, sigmoid, or, as it should, neither: ""."""
+    """Guess a network's last layer from its outputs, shape (B, K): softmax, sigmoid, or "" for logits."""
     if values.min() < 0 or values.max() > 1:
         return ""
     total = values.float().sum(-1)

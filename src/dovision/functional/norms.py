@@ -12,12 +12,12 @@ def size(delta: Tensor, norm: str) -> Tensor:
 
 
 def in_budget(distance: Tensor, eps: float) -> Tensor:
-    """Return whether distances, shape (B,), are at most eps, but for rounding; shape (B,) bool."""
+    """Return whether distances, shape (B,), are at most eps up to rounding; shape (B,) bool."""
     return distance <= eps * (1 + 1e-5) + 1e-6
 
 
 def check_budget(attack: str, attacked: Tensor, image: Tensor, eps: float, norm: str) -> Tensor:
-    """Return attacked images that are within eps of the images, both of shape (B, C, H, W), and in [0, 1].
+    """Return attacked images if they lie in [0, 1] and within eps of the images, both of shape (B, C, H, W).
 
     Raises:
         RuntimeError: some are not, which is a fault of the attack of this name.
@@ -32,7 +32,7 @@ def check_budget(attack: str, attacked: Tensor, image: Tensor, eps: float, norm:
 
 
 def condition_name(eps: float) -> str:
-    """Name of the condition of an epsilon: eps=0.1, or eps=8/255 where the decimals would be no better."""
+    """Name of the condition of an epsilon: eps=0.1, or eps=8/255 where the decimals would be long."""
     decimal, steps = f"{eps:g}", round(eps * 255)
     exact = len(decimal) > len("0.125") and abs(eps * 255 - steps) < 1e-6
     return f"eps={steps}/255" if exact else f"eps={decimal}"

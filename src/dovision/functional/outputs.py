@@ -23,7 +23,7 @@ _STEP = re.compile(r"\[(-?\d+)\]|\.?([^\W\d]\w*)")
 
 
 def reading(output: str | Sequence[int] | Reading | None) -> Reading:
-    """The function that reads logits from what a network returns.
+    """The function that extracts logits from a network's output.
 
     Args:
         output: such a function; or names and numbers on the way to the logits, such as "logits", "[0]", "heads.age" or
@@ -41,7 +41,7 @@ def reading(output: str | Sequence[int] | Reading | None) -> Reading:
 
 
 def own_logits(value: Any) -> Any:
-    """Tensor of `logits` of an object or a mapping that a network returns, or else what it returns."""
+    """The `logits` tensor of an output that has one; otherwise the output unchanged."""
     if isinstance(value, Tensor | fx.Proxy):
         return value
     inner = value.get("logits") if isinstance(value, Mapping) else getattr(value, "logits", None)
@@ -49,7 +49,7 @@ def own_logits(value: Any) -> Any:
 
 
 class Entry:
-    """The entry of what a network returns that lies at the end of a path of names and numbers.
+    """Entry of a network's output, at the end of a path of names and numbers.
 
     Args:
         path: names of keys or attributes, and numbers in brackets.
@@ -85,7 +85,7 @@ class Entry:
 
 
 class _Maps:
-    """Numbers of some classes of a segmentation, over a region.
+    """Scores of some classes of a segmentation, over a region.
 
     Args:
         classes: numbers of the classes, in the order of the task's; None is all.
@@ -113,7 +113,7 @@ class _Maps:
         self.entry = None if output is None else Entry(output)
 
     def chosen(self, values: Any) -> Any:
-        """The mean over the region of the chosen classes, shape (B, K), of maps, shape (B, C, H, W)."""
+        """Mean of the chosen classes over the region, shape (B, K), from maps, shape (B, C, H, W)."""
         values = values if self.classes is None else values[:, self.classes]
         if self.region is None:
             return values.mean((2, 3))
@@ -123,7 +123,7 @@ class _Maps:
         return (values * mask).sum((2, 3)) / int(self.region.sum())
 
     def maps(self, value: Any) -> Any:
-        """The maps in what a network returns, shape (B, C, H, W).
+        """The maps in a network's output, shape (B, C, H, W).
 
         Raises:
             ValueError: there are none, or they have not these classes, or not this region.
@@ -246,7 +246,7 @@ class BoxScore:
 
 
 def _as_box(region: Any) -> Any:
-    """Four whole numbers as a box, such as YAML has them; all else as it is."""
+    """Convert four whole numbers, as in YAML, to a box; return anything else unchanged."""
     if isinstance(region, Sequence) and len(region) == 4 and all(type(end) is int for end in region):
         return Box(*region)
     return region
@@ -265,7 +265,7 @@ def _logit(number: Any) -> Any:
 
 
 def described(output: object) -> str:
-    """Description of what a network returns, for a sentence."""
+    """Describe a network's output in a sentence."""
     class_name = type(output).__name__
     if isinstance(output, Mapping):
         return f"a {class_name} with the keys {', '.join(repr(key) for key in output)}"
@@ -273,14 +273,14 @@ def described(output: object) -> str:
 
 
 def remedy(output: object) -> str:
-    """A sentence: how logits are read from what a network returns that is no tensor of logits."""
+    """Sentence on how to read logits from an output that is not a tensor of logits."""
     if isinstance(output, list | tuple) and output and _is_detection(output[0]):
         return "Take the scores of known boxes: output=BoxScore(...), in a multilabel task."
     return f"Name its logits: output={_probable_logits(output)!r}, or a function that returns them."
 
 
 def _probable_logits(output: object) -> str:
-    """Probable place of the logits."""
+    """Guess the path of the logits in an output."""
     if isinstance(output, Mapping):
         return next((key for key in ("logits", "out", "output", *output) if key in output), "logits")
     if isinstance(output, list | tuple) and not hasattr(output, "_fields"):

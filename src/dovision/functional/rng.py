@@ -13,14 +13,14 @@ from dovision.types import Shape
 
 
 def generator(seed: int, *keys: int) -> torch.Generator:
-    """A generator on the CPU that depends on (seed, sample, ...) alone: not on batch, worker or device."""
+    """CPU generator seeded by (seed, sample, ...) alone, independent of batch, worker and device."""
     state = np.random.SeedSequence(seed, spawn_key=keys).generate_state(1, np.uint64)[0]
     return torch.Generator().manual_seed(int(state) >> 1)
 
 
 @contextmanager
 def seeded(device: torch.device, seed: int, *keys: int) -> Iterator[None]:
-    """Torch's own generators depend on (seed, sample, ...) alone for a block; after it they are as they were.
+    """Seed torch's global generators by (seed, sample, ...) within the block, and restore them afterwards.
 
     For libraries that take no generator. `device` is that of the draws.
     """
@@ -30,11 +30,11 @@ def seeded(device: torch.device, seed: int, *keys: int) -> Iterator[None]:
 
 
 def uniform(shape: Shape, seed: int, sample: Tensor, *keys: int) -> Tensor:
-    """Numbers in [0, 1), shape (B, *shape), each image's from (seed, sample, *keys) alone; sample of shape (B,)."""
+    """Uniform numbers in [0, 1), shape (B, *shape), seeded per image by (seed, sample, *keys); sample (B,)."""
     generators = (generator(seed, number, *keys) for number in sample.tolist())
     return torch.stack([torch.rand(shape, generator=random) for random in generators])
 
 
 def as_signs(uniform: Tensor) -> Tensor:
-    """Numbers in [0, 1) as ones and minus ones, equally likely."""
+    """Map numbers in [0, 1) to -1 or 1, equally likely."""
     return (uniform >= 0.5).to(uniform) * 2 - 1

@@ -49,7 +49,7 @@ def sample_order(label: npt.NDArray[Any], group: npt.NDArray[np.int64]) -> _Inte
 
 
 def strata(label: npt.NDArray[Any]) -> _Integers:
-    """The class that each row is stratified by, shape (N,): its label; for multilabel the rarest of its labels, or K.
+    """Class to stratify each row by, shape (N,): its label; for multilabel its rarest label, or K.
 
     Rows of which no label is known are one class, which is 0 where there is no other.
 
@@ -66,7 +66,7 @@ def strata(label: npt.NDArray[Any]) -> _Integers:
 
 
 def _spread(part: _Integers, random: np.random.Generator) -> npt.NDArray[np.float64]:
-    """A place in [0, 1) for each row: those of the rows of a part are equally far apart, from a random start."""
+    """Position of each row in [0, 1): the rows of a part are equally spaced from a random start."""
     size = np.bincount(part)
     start = random.random(len(size))
     number = pd.Series(part).groupby(part).cumcount().to_numpy()
@@ -74,7 +74,7 @@ def _spread(part: _Integers, random: np.random.Generator) -> npt.NDArray[np.floa
 
 
 def _turns(sizes: _Integers) -> _Integers:
-    """The queue that each place is given to, shape (N,), so that each queue is always within 1 of its share.
+    """Assign each position to a queue, shape (N,), so that each queue stays within 1 of its share.
 
     The member number j (from 0) of a queue of n among N has its place in [floor(j N / n), ceil((j + 1) N / n)); of the
     members that wait, that with the earliest end comes next.

@@ -41,11 +41,11 @@ class Attack(ClassifierComponent, ABC):
 
     @property
     def queries(self) -> dict[float, float]:
-        """Forward passes that an image has cost, by epsilon: the mean of all images attacked so far."""
+        """Mean number of forward passes per attacked image so far, by epsilon."""
         return {eps: self.passes[eps] / images for eps, images in self._attacked.items()}
 
     def most_queries(self, classes: int) -> int | None:
-        """Forward passes that an image of so many classes may cost, where the attack stops once its aim is reached.
+        """Largest number of forward passes for an image of so many classes, if the attack stops at its aim.
 
         None: all images cost the same.
         """
@@ -53,10 +53,10 @@ class Attack(ClassifierComponent, ABC):
 
     @abstractmethod
     def run(self, batch: Batch, classifier: Classifier, eps: float) -> Tensor:
-        """Attacked images, shape (B, C, H, W); called with gradients enabled and the classifier in eval mode."""
+        """Attack images, shape (B, C, H, W); called with gradients enabled and the classifier in eval mode."""
 
     def __call__(self, batch: Batch, classifier: Classifier, eps: float | None = None) -> Tensor:
-        """Attacked images in [0, 1], within eps of `batch.image`; the image itself, bit for bit, at eps = 0.
+        """Attack images: within eps of `batch.image`, in [0, 1]; at eps = 0 the images bit for bit.
 
         Leaves no gradient in the parameters, and the mode of every submodule as it was.
 

@@ -72,7 +72,7 @@ class Classifier(nn.Module):
 
 
 class Autoencoder(nn.Module):
-    """A network that stands behind a layer of a classifier, and whose code's channels are units of interventions.
+    """Network behind a layer of a classifier; the channels of its code are units of interventions.
 
     A subclass has an encoder and a decoder. One with `loss_terms` is fitted to the activations of the classifier, by
     the sum of these terms; any other through the classifier, by `training.autoencoder.loss`.
@@ -98,23 +98,23 @@ class Autoencoder(nn.Module):
         return {}
 
     def after_step(self) -> None:
-        """Project parameters back to where they may lie, after each step of the optimizer; nothing by default."""
+        """Project parameters into their domain after each optimizer step; nothing by default."""
 
     def after_validation(self, activity: Tensor) -> None:
-        """Take note of the mean size of each channel of the code over all positions, shape (code_channels,)."""
+        """Receive the mean size of each code channel over all positions, shape (code_channels,)."""
 
     def after_fit(self) -> None:
-        """Reorder what was fitted without changing the function; nothing by default."""
+        """Reorder the fitted latents without changing the function; nothing by default."""
 
 
 class ClassifierComponent:
-    """A component that is handed images and the classifier of them: an attack, an explainer or a detector.
+    """Component that receives images and their classifier: an attack, an explainer or a detector.
 
     Its inputs are tensors of which gradients can be had, also if the caller is in inference mode.
     """
 
     def check(self, classifier: Classifier, shape: Shape) -> None:
-        """Refuse what the component cannot work with, before the first image of this shape; nothing by default.
+        """Raise if the component cannot handle the classifier or images of this shape; passes by default.
 
         Args:
             classifier: perhaps not fitted, and without numbers, on the meta device.

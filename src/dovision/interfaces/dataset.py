@@ -24,7 +24,7 @@ from dovision.types import BOX_COLUMNS, SOURCE_BOXES, SPLITS, Batch, Mask, Shape
 
 
 class Source(NamedTuple):
-    """The images of a split, row by row, in whatever order the dataset holds them."""
+    """Images of a split, row by row, in the dataset's own order."""
 
     image: Callable[[int], Tensor]  # of a row, shape (C, H, W) float in [0, 1]; is pickled for reading processes
     label: Tensor  # (N,) int64, or (N, K) float for multilabel
@@ -98,26 +98,26 @@ class Images(ABC):
 
     @abstractmethod
     def source_table(self, split: str) -> pd.DataFrame:
-        """Facts of each image of a split: at least `name`, which the split has once, and `group` (as text)."""
+        """Metadata of each image of a split: at least `name`, unique in the split, and `group` (text)."""
 
     def source_boxes(self, split: str) -> pd.DataFrame:
-        """As `boxes`, with the column `row` in place of `sample`."""
+        """Boxes as of `boxes`, with the column `row` in place of `sample`."""
         return pd.DataFrame(columns=SOURCE_BOXES)
 
     def source_masks(self, split: str, row: int) -> Mapping[str, Mask]:
-        """As `masks`, of a row; none by default."""
+        """Masks of a row, as of `masks`; none by default."""
         return {}
 
     def take_classes(self, task: Task) -> None:  # noqa: B027
-        """Take over the classes of the classifier that sees them, where images have none; nothing by default."""
+        """Adopt the classes of the classifier where images have none; nothing by default."""
 
     def prepare(self) -> None:  # noqa: B027
-        """Make, once, what reads faster than the files as they come; nothing by default. May be stopped and resumed."""
+        """Write, once, a store that reads faster than the files; nothing by default. Can be resumed."""
 
     @final
     @property
     def fingerprint(self) -> str:
-        """A hash of the content, of the bytes of `unread`, and of how the splits are put into order."""
+        """Hash of the content, of the bytes of `unread`, and of the order of the splits."""
         return self.identified(lambda paths: [sha256(path) for path in paths])
 
     @final
@@ -134,7 +134,7 @@ class Images(ABC):
 
     @final
     def order(self, split: str) -> npt.NDArray[np.int64]:
-        """The row of each sample, shape (N,); it depends on names, labels and groups alone, not on the rows' order."""
+        """Row of each sample, shape (N,); depends on names, labels and groups, not on the order of rows."""
         if split not in self._orders:
             checks.choice("split", split, SPLITS)
             source = self.source(split)
@@ -151,7 +151,7 @@ class Images(ABC):
 
     @final
     def table(self, name: str) -> pd.DataFrame:
-        """Facts of each sample, in the split's order: at least `sample`, `name` and `group` (as text)."""
+        """Metadata of each sample, in the split's order: at least `sample`, `name` and `group` (text)."""
         order = self.order(name)
         table = self.source_table(name).iloc[order].reset_index(drop=True)
         table.insert(0, "sample", range(len(table)))
@@ -159,7 +159,7 @@ class Images(ABC):
 
     @final
     def boxes(self, name: str) -> pd.DataFrame:
-        """Boxes of known objects, in pixels of the images, by sample; no row where nothing is known.
+        """Boxes of known objects, in pixels of the images, by sample; no rows where none are known.
 
         `sample`; `object`, a name that the sample has once; `label`, the class that the object speaks for, or None;
         `top`, `left`, `bottom`, `right`.
@@ -173,7 +173,7 @@ class Images(ABC):
 
     @final
     def masks(self, split: str, sample: int) -> Mapping[str, Mask]:
-        """Masks of known objects of an image, each of shape (H, W), by name; a name that it does not have is left out.
+        """Masks of an image's known objects, each of shape (H, W), by name; absent objects are left out.
 
         Raises:
             ValueError: a file of masks is damaged, or not of its image's aspect; a mask is of another type or shape.
@@ -185,7 +185,7 @@ class Images(ABC):
 
     @final
     def strata(self, split: str) -> npt.NDArray[np.int64]:
-        """The class that each sample is stratified by, shape (N,); see `sample_order.strata`."""
+        """Class to stratify each sample by, shape (N,); see `sample_order.strata`."""
         order = self.order(split)
         return sample_order.strata(self.source(split).label.numpy())[order]
 
@@ -199,18 +199,18 @@ class Images(ABC):
 
 
 class Counterfactuals(Images):
-    """A dataset that can draw an image again with all equal but for some of its objects."""
+    """Dataset that can render an image again without some of its objects, all else equal."""
 
     @abstractmethod
     def source_objects(self, split: str, row: int) -> tuple[str, ...]:
-        """As `objects`, of a row."""
+        """Objects of a row, as of `objects`."""
 
     @abstractmethod
     def source_counterfactual(self, split: str, row: int, *objects: str) -> Tensor:
-        """As `counterfactual`, of a row."""
+        """Counterfactual image of a row, as of `counterfactual`."""
 
     def source_has_counterfactual(self, split: str, row: int, *objects: str) -> bool:
-        """As `has_counterfactual`, of a row; always true by default."""
+        """Return whether a row has a counterfactual, as of `has_counterfactual`; true by default."""
         return True
 
     @final

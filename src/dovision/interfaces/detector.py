@@ -17,7 +17,7 @@ from dovision.types import Batch
 
 
 class Detector(ClassifierComponent, ABC):
-    """Separates attacked images from clean ones in three steps: features of an image, a fit, and a score.
+    """Score that separates attacked from clean images, in three steps: features, a fit, a score.
 
     All in torch, so that an adaptive attacker can follow the gradient from the score to the image. An unsupervised
     detector is fitted to clean images only. One whose features depend on clean images is prepared with these first.
@@ -43,14 +43,14 @@ class Detector(ClassifierComponent, ABC):
     def prepare_features(
         self, clean: Iterable[Batch], classifier: Classifier, with_autoencoder: Classifier | None
     ) -> None:
-        """Learn what features depend on, from clean validation images that the detector is also fitted to.
+        """Fit the feature extraction to clean validation images, which the detector is also fitted to.
 
         Without gradients; assigns new attributes and edits none. By default there is nothing to learn.
         """
 
     @abstractmethod
     def read_features(self, batch: Batch, classifier: Classifier, with_autoencoder: Classifier | None) -> Tensor:
-        """Features that the score is a function of, shape (B, F) float32; of each image alone.
+        """Features of images, shape (B, F) float32; each image's depend on that image alone.
 
         Args:
             batch: images; their labels are not to be looked at.
@@ -59,29 +59,29 @@ class Detector(ClassifierComponent, ABC):
         """
 
     def fit_features(self, clean: Tensor, attacked: Tensor) -> None:
-        """Learn from at least two finite rows a kind, shapes (N, F) and (M, F); M is 0 for an unsupervised detector.
+        """Fit to at least two finite rows per kind, shapes (N, F) and (M, F); M is 0 for an unsupervised detector.
 
         Assigns new attributes and edits none, so that shallow copies can be fitted to different images. A setting that
         is chosen by these rows, such as a step size, is read for all its candidates, and the choice is put in `tuned`.
         """
 
     def score_features(self, features: Tensor) -> Tensor:
-        """The higher, the likelier attacked; shape (B,) from (B, F). By default the first feature."""
+        """Score from features, (B, F) to (B,), higher for attacked images; by default the first feature."""
         return features[:, 0]
 
     @property
     def needs_fit(self) -> bool:
-        """Return whether there is something to fit."""
+        """Return whether the detector must be fitted."""
         return type(self).fit_features is not Detector.fit_features
 
     @property
     def needs_preparation(self) -> bool:
-        """Return whether features depend on clean images, with which `prepare` is to be called first."""
+        """Return whether `prepare` must be called with clean images before features are read."""
         return type(self).prepare_features is not Detector.prepare_features
 
     @final
     def prepare(self, clean: Iterable[Batch], classifier: Classifier, with_autoencoder: Classifier | None) -> None:
-        """Learn what features depend on from batches of clean images, if anything; see `prepare_features`."""
+        """Fit the feature extraction to batches of clean images, if it needs any; see `prepare_features`."""
         if self.needs_preparation:
             with outside_inference_mode(), torch.no_grad():
                 self.prepare_features(clean, classifier, with_autoencoder)
@@ -119,7 +119,7 @@ class Detector(ClassifierComponent, ABC):
 
     @final
     def score(self, features: Tensor) -> Tensor:
-        """The higher, the likelier attacked; shape (B,) from (B, F); B may be 0.
+        """Score from features, (B, F) to (B,), higher for attacked images; B may be 0.
 
         Raises:
             ValueError: the detector was not fitted.

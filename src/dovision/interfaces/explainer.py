@@ -19,14 +19,14 @@ from dovision.types import Batch
 
 
 class Explanation(NamedTuple):
-    """Maps at the image's size, and how far the maps that they are means of lie apart."""
+    """Maps at the image's size, and the spread of the maps that they average."""
 
     map: Tensor  # (B, H, W) float32, positive where the image speaks for the class
     spread: Tensor  # (B, H, W) float32, the standard deviation over the maps of `Explainer.run_each`; nan if it is one
 
 
 class Explainer(ClassifierComponent, ABC):
-    """Location of the evidence for a class in an image: a map, positive where the image speaks for the class.
+    """Map of an image that is positive where the image speaks for a class.
 
     A subclass writes `run`, or also `run_each` if its map is the mean of several; this class guards the range and the
     classifier's state, brings maps to the image's size, and counts forward passes.
@@ -46,7 +46,7 @@ class Explainer(ClassifierComponent, ABC):
 
     @property
     def passes(self) -> float:
-        """Forward passes of one image that a map took, the mean of all maps drawn so far; nan before the first.
+        """Mean number of forward passes per map and image so far; nan before the first map.
 
         A pass with a gradient counts as one; an edit of which only what descends from it is recomputed, too.
         """
@@ -54,11 +54,11 @@ class Explainer(ClassifierComponent, ABC):
 
     @property
     def counts(self) -> tuple[int, int]:
-        """Forward passes and maps so far."""
+        """Numbers of forward passes and of maps so far."""
         return self._passes, self._drawn
 
     def bind(self, images: Images, split: str) -> None:
-        """Learn what the maps need to know of a split's images, before the first of them; nothing by default."""
+        """Prepare for a split's images before the first map; nothing by default."""
 
     @abstractmethod
     def run(self, batch: Batch, target: Tensor, classifier: Classifier) -> Tensor:
@@ -69,11 +69,11 @@ class Explainer(ClassifierComponent, ABC):
         """
 
     def run_each(self, batch: Batch, target: Tensor, classifier: Classifier) -> Tensor:
-        """The M maps whose mean is `run`, shape (B, M, h, w), such as one a baseline; called as `run` is."""
+        """M maps that average to `run`, shape (B, M, h, w), such as one per baseline; arguments as of `run`."""
         return self.run(batch, target, classifier).unsqueeze(1)
 
     def __call__(self, batch: Batch, target: Tensor, classifier: Classifier) -> Tensor:
-        """The map of `explain` alone, shape (B, H, W) float32."""
+        """The map of `explain`, shape (B, H, W) float32, without its spread."""
         return self.explain(batch, target, classifier).map
 
     def explain(self, batch: Batch, target: Tensor, classifier: Classifier) -> Explanation:

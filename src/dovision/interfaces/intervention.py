@@ -18,7 +18,7 @@ from dovision.types import CODE, INPUT, Batch, Box, Layout, Mask, Shape
 
 
 class Context(NamedTuple):
-    """The condition in which an intervention is made."""
+    """Condition in which an intervention is made: the batch, the classifier and source values."""
 
     batch: Batch
     classifier: Classifier
@@ -59,22 +59,22 @@ class Intervention(ABC):
         return CODE in (self.site, self.through) or (self.second is not None and self.second.on_code)
 
     def bind(self, images: Images, split: str) -> None:  # noqa: B027
-        """Learn what the units need to know of a split's images, before the first edit; nothing by default.
+        """Prepare for a split's images before the first edit; nothing by default.
 
         Raises:
             ValueError: the dataset does not know what the units need.
         """
 
     def for_images(self, batch: Batch) -> Intervention:
-        """The intervention on images that belong to no dataset; itself, unless its units depend on the images."""
+        """Intervention bound to images outside a dataset; itself unless its units depend on the images."""
         return self
 
     def sources(self, batch: Batch) -> Tensor | None:
-        """Images whose value at the site is `Context.source`, one for each of the batch; None: not needed."""
+        """Source images whose value at the site becomes `Context.source`, one per image; None: not needed."""
         return None
 
     def references(self) -> Tensor | None:
-        """Images over which `Context.reference` is to be the mean of the site's value; None: not needed."""
+        """Images over which `Context.reference` averages the site's value; None: not needed."""
         return None
 
     @abstractmethod
@@ -82,15 +82,15 @@ class Intervention(ABC):
         """Names of the units of a value of this shape, in the order of their numbers."""
 
     def region(self, shape: Shape, unit: int, sample: int) -> Box | None:
-        """Box of all that do(unit) can touch on this sample; None is everything, an empty box nothing."""
+        """Box that do(unit) can touch in this sample; None is the whole value, an empty box nothing."""
         return None
 
     def on_image(self, shape: Shape, unit: int, sample: int) -> Box | None:
-        """Box of the unit in an image of shape (C, H, W); None where it has none, as units of a layer."""
+        """Box of the unit in an image of shape (C, H, W); None for units without a position."""
         return self.region(shape, unit, sample) if self.site == INPUT else None
 
     def mask(self, shape: Shape, unit: int, sample: int) -> Mask | None:
-        """Pixels of the region that do(unit) can touch, of the region's shape (h, w); None is all of them."""
+        """Pixels of the region that do(unit) can touch, shape (h, w) of the region; None is all of them."""
         return None
 
     @abstractmethod
@@ -104,14 +104,14 @@ class Intervention(ABC):
         """
 
     def unchanged(self, value: Tensor) -> Tensor | None:
-        """Edits that are known, without being made, to leave the site's value as it is, bit for bit; shape (B, U) bool.
+        """Edits known to leave the site's value unchanged bit for bit, without making them; shape (B, U) bool.
 
         The value is as `do` sees it, shape (B, ...). None: none is known; all are made, and compared with the value.
         """
         return None
 
     def has_second(self, shape: Shape, unit: int) -> bool:
-        """Return whether do(unit) is made together with that of `second`; never by default."""
+        """Return whether do(unit) is combined with that of `second`; never by default."""
         return False
 
     def apply(self, value: Tensor, unit: int, context: Context) -> Tensor:

@@ -32,7 +32,7 @@ class Member(NamedTuple):
 
 
 def archive_member(path: Path) -> Member | None:
-    """The member of an archive that a path names; None for a path that goes through no archive."""
+    """Archive member that a path names; None for a path outside archives."""
     for parent in path.parents:
         if parent.name.lower().endswith(_SUFFIX) and parent.is_file():
             return Member(parent, path.relative_to(parent).as_posix())
@@ -40,13 +40,13 @@ def archive_member(path: Path) -> Member | None:
 
 
 def file_on_disk(path: Path) -> Path:
-    """The file on disk that a path's bytes are in: the archive, or the path itself."""
+    """File that holds a path's bytes: the archive, or the path itself."""
     member = archive_member(path)
     return path if member is None else member.archive
 
 
 def read_path(path: Path, limit: int) -> bytes:
-    """The content of a regular file, or of a member of an archive, of at most `limit` bytes.
+    """Read a regular file, or an archive member, of at most `limit` bytes.
 
     Raises:
         FileNotFoundError: there is no such file, or no such member.
@@ -75,5 +75,5 @@ def read_path(path: Path, limit: int) -> bytes:
 
 @functools.lru_cache(8)
 def _opened(path: str, *_: int) -> zipfile.ZipFile:
-    """An archive, opened once for each of its states on disk and each process, which have positions of their own."""
+    """Open an archive once per state on disk and per process, since each has its own read position."""
     return zipfile.ZipFile(files.open_file(path))

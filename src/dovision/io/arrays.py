@@ -27,7 +27,7 @@ _COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # of np.savez; other
 
 
 def npy_memmap(path: Path, dtype: npt.DTypeLike, shape: Lengths) -> AnyArray:
-    """The array of an .npy file, memory-mapped, read-only.
+    """Memory-map the array of an .npy file, read-only.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -47,7 +47,7 @@ def npy_memmap(path: Path, dtype: npt.DTypeLike, shape: Lengths) -> AnyArray:
 
 
 def npz_member(path: Path, name: str, dtype: npt.DTypeLike, shape: Lengths, limit: int | None = None) -> AnyArray:
-    """An array of an .npz file, read into memory; its checksum there is compared.
+    """Read an array of an .npz file into memory, and verify its checksum.
 
     It may have at most `limit` bytes; None: MAX_BYTES.
 
@@ -77,7 +77,7 @@ def npz_member(path: Path, name: str, dtype: npt.DTypeLike, shape: Lengths, limi
 
 @dataclass(frozen=True)
 class FileArray:
-    """The array of an .npy file, or of a member of an .npz, opened when first asked for.
+    """Array of an .npy file, or of a member of an .npz file, opened on first use.
 
     The first is memory-mapped, and so costs no memory of the process; the second is read whole, once. What is pickled
     is the path alone.

@@ -13,7 +13,7 @@ PARTIAL = ".partial-"  # followed by a random number, the end of a temporary nam
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A temporary name beside `path`, which takes its place if the block succeeds and is removed if not."""
+    """Yield a temporary name beside `path`: renamed to `path` if the block succeeds, removed otherwise."""
     partial = path.with_name(f"{path.name}{PARTIAL}{secrets.token_hex(4)}")
     try:
         yield partial
@@ -23,7 +23,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def publish(partial: Path, path: Path) -> None:
-    """Bring a closed file, or a folder with all in it, to the disk, and then give it its name beside it.
+    """Flush a closed file, or a folder with its content, to disk, and rename it.
 
     A file of that name is replaced.
     """
@@ -35,7 +35,7 @@ def publish(partial: Path, path: Path) -> None:
 
 
 def remove_partial(folder: Path) -> None:
-    """Remove what killed processes have left of files in a folder, in which nobody else may be writing."""
+    """Remove temporary files of killed processes from a folder that no other process writes to."""
     for partial in folder.glob(f"*{PARTIAL}*"):
         partial.unlink()
 

@@ -25,7 +25,7 @@ _NOT_REGULAR = {
 
 
 def require_regular_file(path: str | Path, limit: int | None = None) -> Path:
-    """Return the path if it is that of a regular file, for a library that opens files itself.
+    """Return the path if it names a regular file, for libraries that open files themselves.
 
     Reading from a pipe waits forever, and from a device never ends.
 
@@ -48,18 +48,18 @@ def require_regular_file(path: str | Path, limit: int | None = None) -> Path:
 
 
 def open_file(path: str | Path, limit: int | None = None) -> BinaryIO:
-    """A regular file, opened for reading; arguments and errors as those of `require_regular_file`."""
+    """Open a regular file for reading; arguments and errors as of `require_regular_file`."""
     return require_regular_file(path, limit).open("rb")
 
 
 def read_bytes(path: str | Path, limit: int) -> bytes:
-    """The content of a regular file of at most `limit` bytes; errors as those of `require_regular_file`."""
+    """Read a regular file of at most `limit` bytes; errors as of `require_regular_file`."""
     with open_file(path, limit) as file:
         return file.read(limit)
 
 
 def read_text(path: str | Path, limit: int = TEXT) -> str:
-    """The content of a regular file in UTF-8, without a byte order mark; arguments as of `require_regular_file`.
+    """Read a regular UTF-8 file without its byte order mark; arguments as of `require_regular_file`.
 
     Raises:
         ValueError: also if it is in another encoding.
@@ -71,13 +71,13 @@ def read_text(path: str | Path, limit: int = TEXT) -> str:
 
 
 def sha256(path: str | Path) -> str:
-    """The SHA-256 of the bytes of a regular file, 64 hexadecimal digits; errors as those of `require_regular_file`."""
+    """SHA-256 of a regular file, 64 hexadecimal digits; errors as of `require_regular_file`."""
     with open_file(path) as file:
         return digest(file)
 
 
 def digest(file: BinaryIO, length: int | None = None) -> str:
-    """The SHA-256 of a file's first `length` bytes, or of all."""
+    """SHA-256 of a file's first `length` bytes, or of all."""
     sha, left = hashlib.sha256(), sys.maxsize if length is None else length
     file.seek(0)
     while piece := file.read(min(CHUNK_BYTES, left)):
@@ -87,7 +87,7 @@ def digest(file: BinaryIO, length: int | None = None) -> str:
 
 
 def unzipped(path: str | Path, limit: int) -> bytes:
-    """The content of a gzip file, read to its end, where the checksum stands, or until it exceeds `limit` bytes.
+    """Decompress a gzip file, verifying its checksum, up to `limit` bytes.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -108,5 +108,5 @@ def unzipped(path: str | Path, limit: int) -> bytes:
 
 
 def too_large(path: str | Path, limit: int, got: str) -> str:
-    """The message about a file that is larger than its budget."""
+    """Message about a file above its size limit."""
     return f"{path} must have at most {limit:,} bytes, got {got}. Make it smaller, or take it away."

@@ -13,7 +13,7 @@ _SECONDS = 10  # without an answer
 
 @contextmanager
 def asked_once(repository: str, name: str, revision: str | None = None) -> Iterator[None]:
-    """Read files of the hub inside the block; from the cache alone where the hub does not answer, or not to us.
+    """Read hub files within the block, from the cache alone if the hub does not answer or refuses.
 
     Args:
         repository: dataset or model.
@@ -39,7 +39,7 @@ def asked_once(repository: str, name: str, revision: str | None = None) -> Itera
 
 
 def _refusal(repository: str, name: str, revision: str | None) -> ValueError | ConnectionError | None:
-    """The error to raise if the cache has no files of the name; None if the hub has them."""
+    """Error to raise if the cache lacks the files; None if the hub has them."""
     from huggingface_hub import HfApi
     from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
 
@@ -67,7 +67,7 @@ def _first_line(error: Exception) -> str:
 
 @contextmanager
 def _cache_alone() -> Iterator[None]:
-    """Let the libraries of Hugging Face read their caches and ask nobody."""
+    """Make the libraries of Hugging Face read their caches without network access."""
     modules = [sys.modules[name] for name in ("huggingface_hub.constants", "datasets.config") if name in sys.modules]
     before = [module.HF_HUB_OFFLINE for module in modules]
     try:

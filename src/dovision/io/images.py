@@ -23,11 +23,11 @@ ORIENTATION, TURNED = 274, (5, 6, 7, 8)  # the tag, and its values that exchange
 
 
 class BadFile(ValueError):
-    """A file that is no whole image; the message says why, without the file's name."""
+    """File that is not a complete image; the message gives the reason without the file's name."""
 
 
 def open_image(path: Path) -> Image.Image:
-    """The image in a file; errors as those of `decode`, and FileNotFoundError.
+    """Decode an image file; errors as of `decode`, and FileNotFoundError.
 
     Raises:
         BadFile: also if it is no regular file.
@@ -40,7 +40,7 @@ def open_image(path: Path) -> Image.Image:
 
 
 def decode(data: bytes) -> Image.Image:
-    """The image in a file's bytes, decoded to its end.
+    """Decode an image from a file's bytes, to the end.
 
     Raises:
         BadFile: the bytes are no image of these kinds, a truncated one, one of more pixels than the budget, or several.
@@ -61,7 +61,7 @@ def decode(data: bytes) -> Image.Image:
 
 
 def upright(image: Image.Image) -> Image.Image:
-    """The image turned and mirrored as its EXIF orientation has it; BadFile if its EXIF data cannot be read."""
+    """Rotate and mirror an image by its EXIF orientation; BadFile if its EXIF data cannot be read."""
     try:
         return ImageOps.exif_transpose(image)
     except Exception as error:  # whatever damaged EXIF data lead to
@@ -69,7 +69,7 @@ def upright(image: Image.Image) -> Image.Image:
 
 
 def upright_size(data: bytes) -> tuple[int, int]:
-    """Height and width of the image in a file's bytes by its header, as its EXIF orientation has it.
+    """Height and width of an image after its EXIF orientation, from the header in a file's bytes.
 
     Raises:
         BadFile: as of `decode`, but for damage behind the header.
@@ -87,7 +87,7 @@ def upright_size(data: bytes) -> tuple[int, int]:
 
 
 def is_reoriented(data: bytes) -> bool:
-    """Return whether the EXIF orientation of the image in a file's bytes shows it turned or mirrored, once read."""
+    """Return whether an EXIF orientation rotates or mirrors the image in a file's bytes."""
     try:
         image = _opened(data)
         return (image.format == "TIFF" or _may_be_turned(image, data)) and _orientation(image) != 1
@@ -101,7 +101,7 @@ def _orientation(image: Image.Image) -> int:
 
 
 def _opened(data: bytes) -> Image.Image:
-    """The image by its header, which is checked."""
+    """Open an image by its header, and check the header."""
     try:
         image = Image.open(io.BytesIO(data), formats=IMAGE_FORMATS)
     except Image.DecompressionBombError as error:
@@ -120,7 +120,7 @@ def _may_be_turned(image: Image.Image, data: bytes) -> bool:
 
 
 def _check(image: Image.Image) -> None:
-    """Refuse an image by its header; a JPEG's further frames are its thumbnails, or what a phone keeps beside it."""
+    """Raise for an unsuitable header; a JPEG's further frames, thumbnails or extras of a phone, are ignored."""
     tags = getattr(image, "tag_v2", {})  # of TIFF, whose tiles are unpacked whole, and may be larger than the image
     for width, height in (image.size, (tags.get(TILE_WIDTH, 0), tags.get(TILE_HEIGHT, 0))):
         if width * height > PIXELS:

@@ -18,7 +18,7 @@ HEARTBEAT = 15.0  # seconds between heartbeats
 
 
 class Lock:
-    """Exclusive use of something, from `acquire` to `release` or to the end of the process.
+    """Exclusive lock, held from `acquire` to `release` or to the end of the process.
 
     The lock is the operating system's (flock). Where the file system has no such locks it is a lease: a file beside
     `path` that names host and process and is renewed every HEARTBEAT seconds. A lease is taken over when its process
@@ -32,13 +32,13 @@ class Lock:
 
     @property
     def held(self) -> bool:
-        """Return whether this object holds the lock; a lease that another process took over is not held any more."""
+        """Return whether this object holds the lock; false once another process has taken over its lease."""
         if isinstance(self._held, SoftFileLease):
             return self._held.is_lock_held_by_us
         return self._held is not None
 
     def acquire(self, patience: float | None = None) -> bool:
-        """Wait for the lock, and return whether it is held now.
+        """Wait for the lock, and return whether it was acquired.
 
         Args:
             patience: seconds; None waits until the lock is free. For a lease that nobody renews any more the wait is
@@ -62,7 +62,7 @@ class Lock:
         return self._take(lease, patience)
 
     def release(self) -> None:
-        """Let go of the lock, if it is held."""
+        """Release the lock, if held."""
         if self._held is not None:
             self._held.release(force=True)
             self._held = None
@@ -84,7 +84,7 @@ class Lock:
 
 
 def is_locked(path: Path) -> bool:
-    """Return whether any process holds the lock of a file; taken to be so where that cannot be found out.
+    """Return whether a process holds the lock of a file; true where that cannot be determined.
 
     Looking needs no right to write, and several may look at once. A lease is held until LEASE seconds after its process
     has died.

@@ -24,7 +24,7 @@ _BLACK = (0, 0, 0)
 
 
 def mask_pattern(files: str, further: Sequence[str] = ()) -> str:
-    """Return a pattern of mask files' names if it is one.
+    """Return a valid pattern of mask file names.
 
     Args:
         files: with the fields {stem}, {folder}, {name} and {slice}, see `mask_file`.
@@ -47,7 +47,7 @@ def mask_pattern(files: str, further: Sequence[str] = ()) -> str:
 
 
 def mask_file(pattern: str, name: str) -> str:
-    """Name of the mask file of an image: {stem}, {folder} and {name} are those of the image's file.
+    """Name of an image's mask file; {stem}, {folder} and {name} are parts of the image's path.
 
     {slice} is the number of a volume's slice or of a frame, and 0 for other images.
     """
@@ -59,7 +59,7 @@ def mask_file(pattern: str, name: str) -> str:
 
 
 def check_distinct(pattern: str, names: Sequence[str], files: Iterable[object]) -> None:
-    """Raise where two images have one mask file, as images of one name in two folders have by "{stem}.png".
+    """Raise if two images share a mask file, such as images of one name in two folders with "{stem}.png".
 
     A pattern of no image's own name, such as "{folder}/mask.png", means one file for all images of a folder.
 
@@ -83,7 +83,7 @@ def check_distinct(pattern: str, names: Sequence[str], files: Iterable[object]) 
 
 
 def mask_numbers(units: Mapping[str, int] | Sequence[str] | None, arrays_only: bool) -> dict[str, int]:
-    """The number of each mask in a label map, or ANY; of no meaning where arrays have names.
+    """Number of each mask in a label map, or ANY; unused where arrays have names.
 
     Args:
         units: names with their numbers; names alone if `arrays_only`; None is one mask, of all that is not 0.
@@ -106,7 +106,7 @@ def mask_numbers(units: Mapping[str, int] | Sequence[str] | None, arrays_only: b
 
 
 def read_mask_file(path: Path, numbers: Mapping[str, int]) -> dict[str, npt.NDArray[np.bool_]]:
-    """The masks of a file as they are, shape (h, w), by name.
+    """Read the masks of a file at their stored size, shape (h, w), by name.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -123,7 +123,7 @@ def numbered_masks(labels: MaskNumbers, numbers: Mapping[str, int]) -> dict[str,
 
 
 def label_map(path: Path) -> MaskNumbers:
-    """The numbers of an image's pixels, also those of a palette, turned as its EXIF orientation has it.
+    """Pixel numbers of an image, also of palette images, after the EXIF orientation.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -149,7 +149,7 @@ def label_map(path: Path) -> MaskNumbers:
 
 
 def _check_palette(path: Path, image: Image.Image, labels: MaskNumbers) -> None:
-    """Refuse a palette of which 0, the background, is shown in a colour, and another number in black."""
+    """Raise if a palette shows 0, the background, in colour and another number in black."""
     colours = image.getpalette() if image.mode == "P" else None
     if not colours:
         return

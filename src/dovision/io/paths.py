@@ -12,7 +12,7 @@ FORBIDDEN = re.compile(r"[\x00-\x1f\x7f\\:*?\"<>|]")  # what no file system, or 
 
 
 def safe_relative_path(what: str, text: object) -> str:
-    """Return `text`, the value of a setting, if it is the path of a folder below another, such as study or study/first.
+    """Return `text`, a setting, if it is a path below a folder, such as study or study/first.
 
     Raises:
         ValueError: it is empty or absolute, leads upwards, or has characters that a file system may not allow.
@@ -27,14 +27,14 @@ def safe_relative_path(what: str, text: object) -> str:
 
 
 def file_name(what: str, text: str) -> str:
-    """Return `text` if it is a single name; arguments and errors as those of `safe_relative_path`."""
+    """Return `text` if it is a single file name; arguments and errors as of `safe_relative_path`."""
     if "/" in text:
         raise ValueError(f"{what} must be a name without /, got {text!r}. Choose one such as {_example([text])}.")
     return safe_relative_path(what, text)
 
 
 def outside(paths: Iterable[str], folders: Sequence[Path]) -> list[bool]:
-    """Return which paths lead, through links or not, to a place below none of these folders; of an empty one False."""
+    """Return which paths lead, after resolving links, outside of all these folders; False for an empty path."""
     roots = tuple(os.path.join(os.path.realpath(folder), "") for folder in folders)
     real_folder = lru_cache(None)(os.path.realpath)
 
@@ -47,5 +47,5 @@ def outside(paths: Iterable[str], folders: Sequence[Path]) -> list[bool]:
 
 
 def _example(names: list[str]) -> str:
-    """The text without what is wrong with it."""
+    """Example of a legal path: its last name without invalid characters."""
     return re.sub(r"[^\w=.-]+", "_", names[-1]).strip("._") or "study"

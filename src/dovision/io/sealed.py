@@ -43,7 +43,7 @@ def write_sealed(path: Path, content: Any) -> None:
 
 
 def read_sealed(path: str | Path) -> Any:
-    """The content of a file that `write_sealed` has written, on the CPU.
+    """Read a file written by `write_sealed` onto the CPU, verifying its digest.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -55,7 +55,7 @@ def read_sealed(path: str | Path) -> Any:
 
 
 def read_plain(path: str | Path, remedy: str) -> Any:
-    """Content that torch.save wrote into a file of others, without a digest: tensors and plain types only, on the CPU.
+    """Read a torch.save file of another program: tensors and plain types only, on the CPU, no digest.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -66,7 +66,7 @@ def read_plain(path: str | Path, remedy: str) -> Any:
 
 
 class Unread:
-    """Stands for an object of a class that is not read: takes what a pickle hands it, and keeps nothing."""
+    """Placeholder for an object of an unread class: accepts what the pickle passes, and keeps nothing."""
 
     def __init__(self, *arguments: object) -> None:
         """Take the arguments of the class."""
@@ -79,7 +79,7 @@ class Unread:
 
 
 def read_tensors(path: str | Path, remedy: str) -> tuple[Any, list[str]]:
-    """The content of a file as by `read_plain`, with an `Unread` for each object of another class, and these classes.
+    """Read a file as by `read_plain`, with an `Unread` for each object of other classes, and list these classes.
 
     Arguments of a script, numbers of NumPy or paths lie beside the weights in what training scripts save. Nothing that
     the file names is imported or called.
@@ -100,7 +100,7 @@ def read_tensors(path: str | Path, remedy: str) -> tuple[Any, list[str]]:
 
 
 def other_objects(path: str | Path, classes: str, remedy: str) -> str:
-    """The sentence on a file that holds other objects, `classes`, than tensors and plain types."""
+    """Error sentence for a file that holds objects of other `classes` than tensors and plain types."""
     return (
         f"the checkpoint {path} must hold tensors and plain types only, but it holds other objects"
         f"{f' ({classes})' if classes else ''}, which could run code when read; it was not opened. {remedy}"
@@ -108,7 +108,7 @@ def other_objects(path: str | Path, classes: str, remedy: str) -> str:
 
 
 def is_foreign(path: str | Path) -> bool:
-    """Return whether there is a file that does not end as `write_sealed` ends it."""
+    """Return whether a file exists that was not written by `write_sealed`."""
     try:
         with files.open_file(path) as file:
             file.seek(max(file.seek(0, os.SEEK_END) - MARK_LENGTH, 0))
@@ -131,7 +131,7 @@ def require(path: str | Path) -> Path:
 
 
 def verify(path: str | Path, file: BinaryIO) -> None:
-    """Raise unless the file's bytes are those that its digest was made of.
+    """Raise unless the file's bytes match its digest.
 
     Raises:
         ValueError: names the file, what is wrong and the remedy.
@@ -179,7 +179,7 @@ def _load(
 
 
 def _unshared(node: Any) -> Any:
-    """The same content in containers of its own and with one object for equal strings.
+    """Copy the content into containers of its own, with one object for equal strings.
 
     A pickle writes an object once and then refers to it, so that without this its bytes would depend on which equal
     parts happen to be one object, which is another matter in a content that was read from a file.
@@ -197,7 +197,7 @@ def _unshared(node: Any) -> Any:
 
 
 def _seal(file: BinaryIO) -> None:
-    """Make the digest the comment of the archive in `file`."""
+    """Write the digest as the archive comment of `file`."""
     size = file.seek(0, os.SEEK_END)
     file.seek(size - 22)
     end = file.read(22)
@@ -211,7 +211,7 @@ def _seal(file: BinaryIO) -> None:
 
 
 def _check_kind(path: str | Path, file: BinaryIO) -> None:
-    """Raise if a file is none of torch.save: text, a page, a pointer of Git LFS, or an archive of TorchScript."""
+    """Raise if a file was not written by torch.save: text, HTML, a Git LFS pointer, or TorchScript."""
     file.seek(0)
     start = file.read(32)
     if not start.startswith(_STARTS):
@@ -230,7 +230,7 @@ def _check_kind(path: str | Path, file: BinaryIO) -> None:
 
 
 def _check_sizes(file: BinaryIO, checksums: bool = False) -> None:
-    """Raise if an archive would unpack to more than its own size; torch.save compresses nothing.
+    """Raise if an archive would unpack to more than its own size, since torch.save compresses nothing.
 
     With `checksums`, raise also if a member differs from its checksum, at which torch.load does not look.
     """

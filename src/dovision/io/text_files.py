@@ -33,13 +33,13 @@ def make_folder(folder: Path, setting: str) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Put `text` in the place of the file, in one step."""
+    """Replace the file's content by `text`, atomically."""
     with replacing(path) as partial:
         partial.write_text(text, encoding="utf-8")
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Put `content`, plain types without nan or infinity, in the place of the file, in one step."""
+    """Replace the file's content by `content`, plain types without nan or infinity, atomically."""
     write_text(path, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
@@ -50,7 +50,7 @@ def yaml_text(content: object) -> str:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """The content of a file written by `write_json`.
+    """Read a file written by `write_json`.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -68,7 +68,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """The mapping in a YAML file, in which nothing stands for something else.
+    """Read a YAML mapping without aliases.
 
     Raises:
         FileNotFoundError: there is no such file.

@@ -8,7 +8,7 @@ from torchmetrics import Metric
 
 
 class ImageMean(Metric):
-    """Mean over the images that have a number; compute() is a scalar of float64, nan before the first one.
+    """Mean over images with a number; compute() is a float64 scalar, nan before the first image.
 
     A subclass gives the numbers of a batch to `add` in its `update`.
     """
@@ -23,7 +23,7 @@ class ImageMean(Metric):
         self.add_state("count", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
 
     def add(self, values: Tensor) -> None:
-        """Take images into account, by their numbers, shape (B,); nan is no number."""
+        """Add images by their numbers, shape (B,); nan is skipped."""
         finite = values.isfinite()
         self.total += values[finite].sum(dtype=torch.float64).to(self.total.device)
         self.count += finite.sum().to(self.count.device)

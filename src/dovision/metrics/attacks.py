@@ -10,7 +10,7 @@ from dovision.metrics._mean import ImageMean
 
 
 class AttackSuccess(ImageMean):
-    """Share of attacks that succeed: of the images predicted rightly when clean, those predicted wrongly when attacked.
+    """Success rate: share of the correctly classified clean images that are misclassified when attacked.
 
     compute() is a scalar in [0, 1], float64; nan if no image was right when clean.
 
@@ -26,7 +26,7 @@ class AttackSuccess(ImageMean):
     """
 
     def update(self, correct_clean: Tensor, correct_attacked: Tensor) -> None:
-        """Take a batch into account.
+        """Add a batch.
 
         Args:
             correct_clean: True where the clean image is predicted rightly, shape (B,) bool.
@@ -40,7 +40,7 @@ class AttackSuccess(ImageMean):
 
 
 class RobustAccuracy(ImageMean):
-    """Share of all images that are predicted rightly both when clean and when attacked.
+    """Share of images that are classified correctly both when clean and when attacked.
 
     compute() is a scalar in [0, 1], float64; nan before the first image.
 
@@ -56,7 +56,7 @@ class RobustAccuracy(ImageMean):
     """
 
     def update(self, correct_clean: Tensor, correct_attacked: Tensor) -> None:
-        """Take a batch into account.
+        """Add a batch.
 
         Args:
             correct_clean: True where the clean image is predicted rightly, shape (B,) bool.

@@ -48,7 +48,7 @@ class DetectionAUROC(Metric):
         self.add_state("count", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
 
     def update(self, score: Tensor) -> None:
-        """Take a batch of attacked images into account.
+        """Add a batch of attacked images.
 
         Args:
             score: the higher, the likelier attacked; shape (B,).
@@ -67,7 +67,7 @@ class DetectionAUROC(Metric):
 
 
 def _scores(name: str, score: Tensor) -> Tensor:
-    """Scores of the images that have one."""
+    """Scores of the images that have one, without nan."""
     if score.ndim != 1:
         raise ValueError(f"{name} must have shape (B,), a score an image, got {tuple(score.shape)}.")
     return score[~score.isnan()]

@@ -47,7 +47,7 @@ class AverageEffect(Metric):
         self.add_state("count", torch.zeros((num_units, 1), dtype=torch.int64), dist_reduce_fx="sum")
 
     def update(self, effect: Tensor, done: Tensor | None = None) -> None:
-        """Take a batch into account.
+        """Add a batch.
 
         Args:
             effect: treated minus control, shape (B, U, K), in [-1, 1].
@@ -92,7 +92,7 @@ class MeanAbsoluteExpectedEffect(ImageMean):
     """
 
     def update(self, expected_effect: Tensor, done: Tensor | None = None) -> None:
-        """Take a batch into account.
+        """Add a batch.
 
         Args:
             expected_effect: shape (B, U, K), in [-1, 1].

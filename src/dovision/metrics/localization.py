@@ -16,7 +16,7 @@ from dovision.types import Box, Mask
 
 
 class _AgainstBoxes(ImageMean):
-    """Mean of a number of each map that has boxes or a mask, a positive cell, and no cell that is not finite.
+    """Mean of a score over maps with boxes or a mask, a positive cell, and only finite cells.
 
     Args:
         height, width: of the images, pixels.
@@ -28,7 +28,7 @@ class _AgainstBoxes(ImageMean):
         self.width = checks.positive_int("width", width)
 
     def update(self, maps: Tensor, boxes: Sequence[Sequence[Box]], masks: Sequence[Mask | None] | None = None) -> None:
-        """Take maps into account.
+        """Add maps.
 
         Args:
             maps: of B images on a common grid, positive where the image speaks for the class, shape (B, rows, columns).
@@ -63,7 +63,7 @@ class _AgainstBoxes(ImageMean):
 
 
 class PointingGame(_AgainstBoxes):
-    """Share of maps whose highest cell has its centre in a box or mask, or at most `margin` pixels beside it.
+    """Share of maps whose highest cell is centred in a box or mask, or within `margin` pixels of it.
 
     compute() is a scalar in [0, 1], float64; nan before the first map that has boxes. Maps without boxes, without a
     positive cell or with a cell that is not finite are left out.
@@ -97,7 +97,7 @@ class PointingGame(_AgainstBoxes):
 
 
 class EnergyInBox(_AgainstBoxes):
-    """Mean share of the positive part of a map that lies in the boxes (energy-based pointing game).
+    """Mean share of a map's positive part inside the boxes (energy-based pointing game).
 
     compute() is a scalar in [0, 1], float64; nan before the first map that has boxes. Maps without boxes, without a
     positive cell or with a cell that is not finite are left out.

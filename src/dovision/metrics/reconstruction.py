@@ -49,7 +49,7 @@ class ReconstructionQuality(Metric):
             self.add_state(name, torch.zeros(shape, dtype=torch.int64), dist_reduce_fx="sum")
 
     def update(self, activation: Tensor, output: Tensor, code: Tensor) -> None:
-        """Add positions: activations and what the autoencoder makes of them, shape (P, C), and codes, shape (P, L)."""
+        """Add positions: activations and their reconstructions, shape (P, C), and codes, shape (P, L)."""
         checks.same_shape(activation=activation, output=output)
         activation = activation.double()
         self.residual += (activation - output).square().sum()

@@ -39,33 +39,33 @@ class PassLimits:
         self.begin()
 
     def begin(self) -> None:
-        """Start a batch: sizes are measured again, so that its outcome does not depend on the batches before."""
+        """Start a batch: sizes are measured again, so that its result does not depend on earlier batches."""
         self.pairs = self.limit or self.chunk or FIRST
         self._largest = 1  # bytes per pair seen so far
 
     def fit_images(self, bytes_per_image: int, device: torch.device) -> None:
-        """Set the images at a time to as many as the store has room for; at least one."""
+        """Set the images at a time to as many as fit into memory; at least one."""
         if bytes_per_image > 0:
             self.images = max(1, _budget(STORE, device) // bytes_per_image)
 
     def fit_pairs(self, bytes_per_pair: int, device: torch.device) -> None:
-        """Set the pairs of a pass to as many as a chunk has room for, by the largest so far; not if a number is set."""
+        """Set the pairs of a pass from the largest pair so far and a chunk's memory, unless a number is set."""
         self._largest = max(self._largest, bytes_per_pair)
         if self.chunk is None and self.limit is None and bytes_per_pair > 0:
             self.pairs = min(max(1, _budget(_CHUNK_BYTES, device) // self._largest), _MAX_PAIRS)
 
     def fit_whole_passes(self, bytes_per_pair: int, device: torch.device) -> None:
-        """Set the pairs to as many as suit whole passes; not if a number is set or the size is not known."""
+        """Set the pairs for whole passes from the bytes of a pair, unless a number is set or the size is unknown."""
         if self.chunk is None and self.limit is None and bytes_per_pair > 0:
             useful = _budget(WHOLE_BYTES, device) // bytes_per_pair
             self.pairs = min(max(FIRST, useful), _MAX_PAIRS)
 
     def compared(self, local: bool) -> int:
-        """Pairs whose edits are compared with the value at a time; more than a pass where a region is held of each."""
+        """Number of pairs to compare with the site's value at a time; larger than a pass where edits are local."""
         return self.pairs * _COMPARED if local else self.pairs
 
     def passes(self, pairs: int) -> int:
-        """Passes that so many pairs take: of no more than memory has set, or else of about `pairs`.
+        """Number of passes for so many pairs: by the limit that memory has set, otherwise of about `pairs` each.
 
         The latter leaves no pass with few rows but where there are few pairs at all.
         """
@@ -75,7 +75,7 @@ class PassLimits:
         return max(1, most)
 
     def least_rows(self, pairs: int) -> int:
-        """Rows of a pass over some of these pairs: as many as without those that are left out, up to `ENOUGH_ROWS`."""
+        """Smallest number of rows of a pass over some of these pairs, at most `ENOUGH_ROWS`."""
         return min(ENOUGH_ROWS, pairs // self.passes(pairs))
 
     def halve(self, pairs: int) -> None:
@@ -89,7 +89,7 @@ class PassLimits:
 
 
 def in_parts(rows: int, bytes_per_row: int) -> list[slice]:
-    """Parts of the rows of a pass, made one after the other, whose values suit a processor's memory.
+    """Split the rows of a pass into slices whose values fit a processor's memory.
 
     They have either `ENOUGH_ROWS` and more or fewer, whatever the number of rows: torch chooses kernels by that.
     """
@@ -102,7 +102,7 @@ def in_parts(rows: int, bytes_per_row: int) -> list[slice]:
 
 @cache
 def keep_freed_blocks() -> None:
-    """Let glibc keep freed blocks of up to 32 MiB for those that follow, as it does once it has freed one as large.
+    """Let glibc reuse freed blocks of up to 32 MiB, as it does once it has freed one of that size.
 
     Until then it returns many of them to the kernel, and each tensor in their place starts with a page fault for each
     4 KiB: up to a quarter of the processor time of a pass. Elsewhere, or without room for it, this changes nothing.

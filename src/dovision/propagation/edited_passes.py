@@ -19,7 +19,7 @@ from dovision.propagation.whole_passes import WholePasses
 
 @dataclass(eq=False)
 class EditedPasses:
-    """Passes over the edits of some images, but for those that change no bit of the site's value.
+    """Passes over the edits of some images, without edits that change no bit of the site's value.
 
     Those are left out before passes are filled. Passes that become short repeat rows, so that the others keep their
     bits; repeated rows do not count as forward passes.
@@ -47,7 +47,7 @@ class EditedPasses:
         self._unchanged = None if unchanged is None else unchanged.cpu().numpy()  # (B, U)
 
     def logits(self, stream: Pairs) -> Iterator[tuple[Pairs, Tensor]]:
-        """Pairs that are changed, some at a time, and their logits, shape (P, K)."""
+        """Yield changed pairs, some at a time, with their logits, shape (P, K)."""
         unchanged = self._unchanged
         pending = [stream if unchanged is None else stream.chosen(~unchanged[stream.image, stream.unit])]
         while pending:
@@ -65,7 +65,7 @@ class EditedPasses:
                     yield from self._run(pairs, edit, len(stream))
 
     def _run(self, pairs: Pairs, edit: Edit, stream: int) -> Iterator[tuple[Pairs, Tensor]]:
-        """Run the changed ones of these pairs, of a stream of so many with those that were left out."""
+        """Run the changed pairs of a chunk; unchanged ones take no pass."""
         pending = [edit.changed.nonzero().flatten().cpu().numpy()]
         fewer = self._unchanged is not None or len(pending[0]) < len(pairs)
         while pending:
@@ -89,7 +89,7 @@ class EditedPasses:
                 yield pairs.chosen(part), logits[: len(part)]
 
     def _make_room(self, error: Exception, pairs: int) -> None:
-        """Fewer pairs at a time after running out of memory with so many; any other error is raised."""
+        """Reduce the pairs of a pass after running out of memory; raise any other error."""
         if pairs == 1 or not is_out_of_memory(error):
             raise error
         self.allowance.halve(pairs)

@@ -32,12 +32,12 @@ class Pairs:
         return Pairs(self.image[index], self.unit[index], None if self.box is None else self.box[index])
 
     def split(self, limit: int, shape: Shape) -> tuple[Pairs, Pairs]:
-        """Two parts, of sizes that suit a limit, as of `halves`."""
+        """Split the pairs into two parts whose sizes suit a limit; see `halves`."""
         first, second = self.halves(-(-len(self) // limit), shape)
         return self.chosen(first), self.chosen(second)
 
     def halves(self, passes: int, shape: Shape) -> tuple[Index, Index]:
-        """Numbers of the pairs of two halves, to be split on into so many parts of equal size.
+        """Numbers of the pairs of each half, to be split on into `passes` parts of equal size.
 
         Each is of pairs more alike in what they reach of the maps behind them.
         That depends on the region's size and, since borders cut it off, on its distance to the nearest border.
@@ -62,7 +62,7 @@ class Pairs:
 
 
 def all_pairs(intervention: Intervention, units: tuple[str, ...], sample: list[int], shape: Shape) -> list[Pairs]:
-    """The pairs of a batch, those with a region and those without apart; a pair with an empty region is no edit.
+    """The pairs of a batch, split into local and whole-map edits; a pair with an empty region is skipped.
 
     Raises:
         ValueError: a region, or the mask of a unit of the first image, is of another type or reaches outside the value.
@@ -138,7 +138,7 @@ def edit_of(
 
 
 def _differs(new: Tensor, old: Tensor) -> Tensor:
-    """Return whether any bit of each row is another one, shape (P,)."""
+    """Return whether any bit of a row differs, shape (P,)."""
     bits = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}[new.element_size()]
     return (new.view(bits) != old.view(bits)).flatten(1).any(1)
 

@@ -98,7 +98,7 @@ def engines_at(classifier: Classifier, intervention: Intervention, shape: Shape)
 def choose_engine(
     engines: SiteEngines, whole_passes: WholePasses, intervention: Intervention, context: Context
 ) -> Incremental | WholePasses | None:
-    """The engine that takes least time by its operations, if it agrees with the plain pass on the middle unit.
+    """The engine with the least operations that agrees with the plain pass on the middle unit.
 
     None if the image has no unit.
 
@@ -142,7 +142,7 @@ def _try(
     intervention: Intervention,
     context: Context,
 ) -> tuple[Incremental | None, float]:
-    """The incremental engine if it agrees with the plain pass on the last pair, and takes less time.
+    """The incremental engine, if it agrees with the plain pass on the last pair and takes less time.
 
     The pair is given several times, behind another one. With the engine comes the share of the operations of whole
     passes that it saves, or would save. `value` is the site's.
@@ -179,7 +179,7 @@ def _try(
 
 
 def _several(pairs: Pairs) -> Pairs:
-    """The pair in the middle, as often as needs no rows beside it, behind another one with a region as large.
+    """A batch of `LEAST_ROWS` pairs: the middle one, repeated, behind another one with a region of equal size.
 
     The latter would show if rows were exchanged.
     """
@@ -192,7 +192,7 @@ def _several(pairs: Pairs) -> Pairs:
 
 
 def _faster(convolutions: int, products: int, classifier: Classifier, number: int) -> float:
-    """Multiply-adds whose time the kernels of an engine save, of those of convolutions and of products with weights."""
+    """Multiply-adds that an engine's kernels save, in convolutions and in products with weights."""
     if classifier.mean.device.type != "cpu":
         return 0.0
     packed = _other_kernels(classifier, number) and can_pack()
@@ -200,13 +200,13 @@ def _faster(convolutions: int, products: int, classifier: Classifier, number: in
 
 
 def _other_kernels(classifier: Classifier, number: int) -> bool:
-    """Return whether the engine of a number has kernels that are not torch's usual ones."""
+    """Return whether the engine of this number uses kernels other than torch's."""
     usual = classifier.mean.dtype is not torch.float32 or torch.is_autocast_enabled("cpu")
     return number == 0 and classifier.mean.device.type == "cpu" and not usual
 
 
 def _check_company(whole_passes: WholePasses, expected: Tensor, value: Tensor, image: Tensor) -> None:
-    """Refuse a classifier that gives other logits for this value alone than the expected ones, in company."""
+    """Raise unless this value alone has the same logits as in a batch."""
     logits = whole_passes.forward(image, value)
     if not _agree(logits, expected, whole_passes.classifier.task):
         change = (logits - expected).abs().max().item()
@@ -217,7 +217,7 @@ def _check_company(whole_passes: WholePasses, expected: Tensor, value: Tensor, i
 
 
 def _log_choice(engines: SiteEngines, region: _Region) -> None:
-    """Say once for a region how its edits are run, and what that saves."""
+    """Log once per region which engine runs its edits, and how many operations it saves."""
     if engines.reason:
         log.warning("the model is run in full for every edit, which is exact but slow: %s.", engines.reason)
         return
@@ -234,7 +234,7 @@ def _log_choice(engines: SiteEngines, region: _Region) -> None:
 
 
 def frozen_engine(engines: SiteEngines, classifier: Classifier, image: Tensor) -> Incremental:
-    """The engine whose edits leave the scales of squeeze-excitation as they are, made once.
+    """The engine that keeps the scales of squeeze-excitation unedited; made once.
 
     Raises:
         ValueError: the network cannot be traced, or has none behind the site.
@@ -256,7 +256,7 @@ def _traced(engines: SiteEngines, classifier: Classifier, image: Tensor) -> Grap
 
 
 def _engine_of(graph: Graph, classifier: Classifier, number: int) -> Incremental:
-    """The engine of a graph, with the graph passes of its number."""
+    """Build the engine of a graph after the graph passes of this number."""
     on_processor = classifier.mean.device.type == "cpu"
     if number < len(TOLERANCES) - 1:
         graph = fold_batch_norm(graph)
@@ -268,7 +268,7 @@ def _engine_of(graph: Graph, classifier: Classifier, number: int) -> Incremental
 
 
 def _agree(got: Tensor, expected: Tensor, task: Task, tolerance: float = 1.0) -> bool:
-    """Equal but for rounding: to 1e-4 of the largest logit in single precision, and to a tolerance in probability.
+    """Return whether logits agree: to 1e-4 of the largest in single precision, and in probability to a tolerance.
 
     Logits of classes whose probability is 0, such as masked ones, are compared by the largest among themselves.
     """

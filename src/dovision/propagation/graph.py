@@ -12,7 +12,7 @@ from torch import fx
 
 @dataclass(eq=False)
 class Step:
-    """Operation of a graph. Its arguments hold other steps where their results are meant."""
+    """Operation of a graph; other steps among its arguments stand for their results."""
 
     name: str
     function: Callable[..., Any]
@@ -28,7 +28,7 @@ class Step:
         return list(steps)
 
     def arguments(self, value: Callable[[Step], Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """Positional and keyword arguments, with `value(step)` in the place of each step."""
+        """Positional and keyword arguments, with `value(step)` in place of each step."""
         filled = fx.node.map_aggregate(
             (self.args, self.kwargs), lambda leaf: value(leaf) if isinstance(leaf, Step) else leaf
         )
@@ -57,7 +57,7 @@ class PartOf:
 
 
 def frozen(value: Any) -> Any:
-    """Mark a value that no edit changes, though it follows from the site's."""
+    """Mark a value as unaffected by edits, although it depends on the site's value."""
     return value
 
 
@@ -77,7 +77,7 @@ class Graph:
         return count
 
     def descendants(self, origin: Step) -> set[Step]:
-        """The steps that can change with `origin`, itself among them."""
+        """Steps that can change with `origin`, including `origin`."""
         reached = {origin}
         for step in self.steps:
             if step.function is not frozen and not reached.isdisjoint(step.inputs()):
@@ -85,7 +85,7 @@ class Graph:
         return reached
 
     def ancestors(self) -> set[Step]:
-        """The steps whose results the logits after an edit depend on."""
+        """Steps on which the logits after an edit depend."""
         reached = {self.output}
         for step in reversed(self.steps):
             if step in reached and step.function is not frozen:

@@ -29,7 +29,7 @@ BATCH_NORM = ("input", "running_mean", "running_var", "weight", "bias", "trainin
 
 
 def compute_constants(graph: Graph) -> Graph:
-    """The graph with the results of steps that do not depend on the image in their place."""
+    """Replace steps that do not depend on the image by their results."""
     of_image = graph.descendants(graph.image)
     values: dict[Step, Any] = {}
 
@@ -46,7 +46,7 @@ def compute_constants(graph: Graph) -> Graph:
 
 
 def join_channel_shuffle(graph: Graph) -> Graph:
-    """The graph with channels that are mixed by way of two axes, (B, C) to (B, G, C / G) and back, by one step."""
+    """Join a channel shuffle by reshaping, (B, C) to (B, G, C / G) and back, into one step."""
     for step in graph.steps:
         shuffled = _shuffled(step)
         if shuffled is not None:
@@ -59,7 +59,7 @@ def join_channel_shuffle(graph: Graph) -> Graph:
 
 
 def _shuffled(step: Step) -> tuple[Step, int] | None:
-    """The map whose channels a view mixes by groups, and their number; None where it does something else."""
+    """The map and the number of groups of a view that shuffles its channels; None for any other view."""
     transposed = _operand(step)
     if transposed is not None and transposed.function == Method("contiguous"):
         transposed = _operand(transposed)
@@ -82,7 +82,7 @@ def _operand(step: Step) -> Step | None:
 
 
 def _sizes(step: Step) -> tuple[Any, ...]:
-    """The sizes that a view is given; none where the step is no view."""
+    """Sizes given to a view; empty for any other step."""
     if step.function not in _VIEWS:
         return ()
     sizes = step.args[1:]
@@ -90,7 +90,7 @@ def _sizes(step: Step) -> tuple[Any, ...]:
 
 
 def fold_batch_norm(graph: Graph) -> Graph:
-    """The graph with each batch-norm that alone reads a convolution's result folded into a copy of its weights.
+    """Fold each batch-norm that is a convolution's only reader into a copy of the convolution's weights.
 
     The graph's own steps are rewritten; the classifier is not touched.
     """
@@ -117,7 +117,7 @@ def fold_batch_norm(graph: Graph) -> Graph:
 
 
 def drop_identities(graph: Graph) -> Graph:
-    """The graph without steps that give back their operand."""
+    """Remove steps that return their operand."""
     source_of: dict[Step, Step] = {}
 
     def source(step: Step) -> Step:
@@ -137,7 +137,7 @@ def _is_identity(function: Any) -> bool:
 
 
 def take_splits_apart(graph: Graph) -> Graph:
-    """The graph with each part of a split as a step of its own, and no split that nothing else reads."""
+    """Make each part of a split a step of its own, and drop splits that nothing else reads."""
     for step in graph.steps:
         if step.function is not operator.getitem or not isinstance(step.args[0], Step):
             continue
@@ -149,7 +149,7 @@ def take_splits_apart(graph: Graph) -> Graph:
 
 
 def lay_out_channels_last(graph: Graph) -> Graph:
-    """The graph with copies of the convolutions' weights in the layout that the processor's kernels read.
+    """Copy convolution weights into the memory layout that the processor's kernels read.
 
     A convolution of one channel gets another one, of zeros: its own kernel gives a window of a map other bits than the
     map.
@@ -171,7 +171,7 @@ def lay_out_channels_last(graph: Graph) -> Graph:
 
 
 def freeze_scales(graph: Graph, image: Tensor) -> Graph:
-    """The graph with each scale of channels that follows from the image as it is for the image without an edit.
+    """Freeze channel scales that depend on the site at their value for the unedited image.
 
     Raises:
         ValueError: there is none behind the site.
@@ -198,7 +198,7 @@ def freeze_scales(graph: Graph, image: Tensor) -> Graph:
 
 
 def _scale(step: Step, shapes: dict[Step, Sequence[int]]) -> Step | None:
-    """The operand of a product that has one number a channel, where the other one is a map."""
+    """The operand of a product with one number per channel, if the other one is a map."""
     operands = [operand for operand in step.args if isinstance(operand, Step)]
     maps = [operand for operand in operands if len(shapes.get(operand, ())) == 4]
     if step.function not in _SCALINGS or len(operands) != 2 or len(maps) != 2:
@@ -219,7 +219,7 @@ def _shapes(graph: Graph, image: Tensor) -> dict[Step, Sequence[int]]:
 
 
 def use_in_place(graph: Graph, stored: set[Step]) -> None:
-    """Let an activation write into its operand, where nothing else reads it and it is not to be stored."""
+    """Let an activation overwrite its operand if nothing else reads it and it is not to be stored."""
     readers = graph.readers()
     for step in graph.steps:
         source = step.args[0] if step.args else None

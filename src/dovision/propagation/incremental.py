@@ -42,7 +42,7 @@ class Incremental:
         self._largest: list[int] = []
 
     def _stored(self) -> set[Step]:
-        """Steps whose clean results edits need: context around patches, and other operands.
+        """Steps whose clean results edits read: context around patches, and other operands.
 
         A pointwise operator with one operand needs none; a concatenation crops its own clean result.
         """
@@ -56,7 +56,7 @@ class Incremental:
         return stored
 
     def clean(self, image: Tensor) -> Background:
-        """The pass on the images as they are; keeps what edits need and drops the rest on the way."""
+        """Run the unedited images; keep what edits need and drop other values on the way."""
         layout = torch.channels_last if self.channels_last else torch.contiguous_format
         values: dict[Step, Any] = {self.graph.image: image.contiguous(memory_format=layout)}
         shapes: dict[Step, torch.Size] = {}
@@ -124,7 +124,7 @@ class _Pass:
         return self._from(0)
 
     def _from(self, start: int) -> Tensor:
-        """The logits, from a step on; in parts of the rows from where whole maps are computed."""
+        """Logits from a step on; rows are split where whole maps are computed."""
         for position in range(start, len(self.engine.edited_steps)):
             step = self.engine.edited_steps[position]
             result = self._local(step)
@@ -144,12 +144,12 @@ class _Pass:
         return self._full(self.engine.graph.output)
 
     def _hold(self, step: Step, value: Any) -> None:
-        """Take a value, in the place of the one before if there is one."""
+        """Store a value, replacing an earlier one of the step."""
         self.held += _nbytes(value) - _nbytes(self.values.get(step))
         self.values[step] = value
 
     def _local(self, step: Step) -> Any:
-        """Result by the operator's rule if the edit is still local there; None if the step must be run in full."""
+        """Result by the operator's rule if the edit is still local; None if the step must be run in full."""
         if step in self.background.sizes:
             return self._resized(step)
         changed = [self.values[source] for source in self.engine.inputs[step] if source in self.values]
@@ -159,7 +159,7 @@ class _Pass:
         return None
 
     def _split(self, position: int) -> list[_Pass]:
-        """Passes of some of the rows each, if the maps from here on are so large and all values can be taken apart."""
+        """Passes over slices of the rows, if the maps from here on are large and all values can be sliced."""
         rows = in_parts(len(self.image), self.engine.largest_from(position, self.background))
         if self.is_part or len(rows) == 1:
             self.is_part = True  # for good: later maps are no larger
@@ -204,7 +204,7 @@ class _Pass:
         return full
 
     def _resized(self, step: Step) -> Any:
-        """The result of a step that follows from sizes alone, for N images; no value of a map is looked at."""
+        """Result, for N images, of a step that depends on sizes alone."""
 
         def shape_only(source: Step) -> Any:
             if source in self.background.sizes:
@@ -216,7 +216,7 @@ class _Pass:
 
 
 class Arguments(NamedTuple):
-    """A step, and where steps stand among its arguments, so that no pass has to search for them; None: deeper."""
+    """A step with the positions of steps among its arguments, so that no pass searches for them; None: nested."""
 
     step: Step
     places: tuple[int, ...] | None
@@ -224,7 +224,7 @@ class Arguments(NamedTuple):
 
     @classmethod
     def of(cls, step: Step) -> Arguments:
-        """The places of a step's arguments."""
+        """Find the positions of steps among a step's arguments."""
         places = tuple(position for position, argument in enumerate(step.args) if isinstance(argument, Step))
         names = tuple(name for name, argument in step.kwargs.items() if isinstance(argument, Step))
         others = tuple(argument for argument in (*step.args, *step.kwargs.values()) if not isinstance(argument, Step))
@@ -253,7 +253,7 @@ def _is_size(value: Any) -> bool:
 
 
 def _last_use(steps: Sequence[Step]) -> dict[int, list[Step]]:
-    """Steps whose results are read for the last time at a position in `steps`, by the position."""
+    """Steps whose results are last read at a position of `steps`, by position."""
     last = {source: position for position, step in enumerate(steps) for source in (step, *step.inputs())}
     dead: dict[int, list[Step]] = {}
     for source, position in last.items():

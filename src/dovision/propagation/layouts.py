@@ -32,14 +32,14 @@ Axes = frozenset[int]
 
 
 class Growth(NamedTuple):
-    """Axes of a site's value that grow with two axes of what it is computed from, such as its height and its width."""
+    """Axes of a site's value that grow when its input grows in height and in width."""
 
     height: Axes
     width: Axes
 
 
 class Seen(NamedTuple):
-    """The layout that evidence shows; None with the reason why it shows none."""
+    """The layout shown by evidence; None, and the reason, if none is shown."""
 
     layout: Layout | None
     reason: str
@@ -78,7 +78,7 @@ def presented_site(classifier: Classifier, intervention: Intervention, shape: Sh
 
 @torch.no_grad()
 def find_layout(classifier: Classifier, site: Site, shape: Shape, name: str) -> Layout:
-    """The layout that is shown of a site's value.
+    """Determine the layout of a site's value.
 
     The evidence, until some is conclusive: how the value's shape follows a blank image that is made twice as high, and
     twice as wide; then a map inside the network, for one that takes images of one size only, or resizes them; then any
@@ -106,7 +106,7 @@ def find_layout(classifier: Classifier, site: Site, shape: Shape, name: str) -> 
 
 @torch.no_grad()
 def _evidence(classifier: Classifier, site: Site | None, shape: Shape) -> tuple[Shape, Seen]:
-    """The shape of a site's value, (1, ...), and the layout that is shown of it, or else the reason why none is."""
+    """Shape of a site's value, (1, ...), and its layout, or the reason why it is unknown."""
     if site is None:
         return (1, *shape), Seen(Layout.NCHW, "")
     with evaluating(classifier):
@@ -116,7 +116,7 @@ def _evidence(classifier: Classifier, site: Site | None, shape: Shape) -> tuple[
 
 
 def _check_given(layout: Layout, value: Shape, seen: Seen, name: str) -> None:
-    """Refuse a layout that a value does not have."""
+    """Raise if a value cannot have the given layout."""
     shown = "" if seen.layout is None else f" and of layout {seen.layout.value}, as the network shows"
     if len(layout.value) != len(value) or seen.layout not in (None, layout):
         raise ValueError(
@@ -126,7 +126,7 @@ def _check_given(layout: Layout, value: Shape, seen: Seen, name: str) -> None:
 
 
 def require_channels(classifier: Classifier, name: str, shape: Shape) -> int:
-    """The number of channels that axis 1 of a layer's value is shown to hold.
+    """Number of channels on axis 1 of a layer's value; raise if that axis is not known to hold channels.
 
     Args:
         classifier: on any device; on the meta device nothing is computed.
@@ -157,7 +157,7 @@ def _shape(classifier: Classifier, site: Site, shape: Shape) -> Shape:
 
 
 class _Run(NamedTuple):
-    """A pass of a blank image: layers as they finish, shapes of their outputs, and whether the network got through."""
+    """Record of a pass on a blank image: layers in order of completion, output shapes, and whether it finished."""
 
     order: list[nn.Module]
     shapes: dict[nn.Module, list[Shape | None]]  # of each call; None: it put out something else than one tensor
@@ -165,7 +165,7 @@ class _Run(NamedTuple):
 
 
 class Probes:
-    """Passes of a blank image in which a value is doubled along an axis, each made once for all sites of a network.
+    """Passes on a blank image with a value doubled along an axis, each run once for all sites of a network.
 
     They are made on the meta device if the network runs there.
 
@@ -188,7 +188,7 @@ class Probes:
             self.unchanged = self._run(None, 0)
 
     def layout(self, site: Site) -> Seen:
-        """The first layout that is shown of the value of a module's output, or the reason why none is."""
+        """The first layout that evidence shows for a module's output, or the reason why it is unknown."""
         call = site.call or 0
         shapes = self.unchanged.shapes.get(site.module, [])
         value = shapes[call] if call < len(shapes) else None
@@ -208,10 +208,10 @@ class Probes:
         return self._of_sizes(site.module, value, followed)
 
     def _growths(self, module: nn.Module, call: int, value: Shape) -> Iterator[Growth]:
-        """Growth of a value with the image, with maps inside the network, and with values before it."""
+        """Growth of a value with the image, with maps inside the network, and with earlier values."""
 
         def growth(runs: Sequence[_Run]) -> Iterator[Growth]:
-            """Axes by which the value differs in two runs; nothing if the network did not get to the site."""
+            """Axes by which the value differs between two runs; empty if the network did not reach the site."""
             grown = [run.shapes.get(module, [])[call : call + 1] for run in runs]
             axes = [
                 frozenset(axis for axis, size in enumerate(shape) if size != value[axis])
@@ -234,7 +234,7 @@ class Probes:
                 yield from growth((free * 2)[:2])
 
     def _of_sizes(self, module: nn.Module, value: Shape, followed: bool) -> Seen:
-        """Layout by sizes of 1, for what was pooled over all positions; at last by the kind of the layer."""
+        """Layout from axes of size 1, after pooling over all positions, or else from the type of the layer."""
         first = {2: Layout.NC, 3: Layout.NCT, 4: Layout.NCHW}.get(len(value))
         last = {2: Layout.NC, 3: Layout.NTC, 4: Layout.NHWC}.get(len(value))
         if len(value) == 2 or (followed and set(value[2:]) == {1}):
@@ -250,7 +250,7 @@ class Probes:
         return Seen(None, f"and nothing shows what its axes hold: {reason}")
 
     def _channel_axis(self, module: nn.Module, value: Shape) -> int | None:
-        """Axis of the channels by the last layer inside a module that puts out a value of this shape.
+        """Channel axis of the last layer inside a module with an output of this shape.
 
         A linear layer counts if it reads or writes as many features as some layer norm of the network normalises; one
         that mixes tokens does not.
@@ -270,12 +270,12 @@ class Probes:
         return None
 
     def _before(self, module: nn.Module, call: int) -> list[nn.Module]:
-        """Layers that have finished once the module's call has, itself among them."""
+        """Layers that have finished by the end of the module's call, including itself."""
         ends = [position for position, layer in enumerate(self.unchanged.order) if layer is module]
         return self.unchanged.order[: ends[call] + 1]
 
     def _outermost(self, layers: list[nn.Module]) -> list[nn.Module]:
-        """Layers that run once and put out maps or tokens of the image, the outermost first and of those the last."""
+        """Layers that run once and output maps or tokens, outermost first, then latest first."""
         depth = {layer: name.count(".") for name, layer in self.modules.items()}
         candidates = []
         for layer in reversed(layers):
@@ -295,7 +295,7 @@ class Probes:
         return self._runs[layer, axis]
 
     def _run(self, layer: nn.Module | None, axis: int) -> _Run:
-        """A pass with the output of the layer, or the image if it is None, doubled along the axis; 0: none is."""
+        """Run a pass with the output of the layer (None: the image) doubled along the axis; 0: unchanged."""
         run = _Run([], defaultdict(list), False)
 
         def note(module: nn.Module, inputs: Any, output: Any) -> Any:
@@ -319,7 +319,7 @@ class Probes:
 
 
 def layout_shown(value: Shape, growth: Growth) -> Seen:
-    """The layout of a value of this shape, (1, ...), whose axes grow so; or what else they hold; or nothing."""
+    """Layout of a value of this shape, (1, ...), from the axes that grow; otherwise what those axes hold."""
     height, width = growth
     grown = height | width
     if not grown:

@@ -27,7 +27,7 @@ class Operations(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.number = self.convolutions = self.packed = self.largest = 0
 
     def scale(self, rows: int, counted: int) -> None:
-        """Scale the counts to so many rows, where that many were counted."""
+        """Scale counts to another number of rows."""
         self.number, self.convolutions = self.number * rows // counted, self.convolutions * rows // counted
         self.packed, self.largest = self.packed * rows // counted, self.largest * rows // counted
 
@@ -57,7 +57,7 @@ class Operations(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 def _number(count: Any, args: Any, kwargs: Any, result: Any) -> int:
-    """The count by torch's counter of an operator, handed shapes, which takes half the time, where it can be."""
+    """Multiply-adds by torch's counter of an operator, from shapes where possible, which takes half the time."""
     of_shapes = getattr(count, "__wrapped__", None)
     if of_shapes is None or kwargs or not isinstance(result, Tensor):
         return int(count(*args, **kwargs, out_val=result))
@@ -71,7 +71,7 @@ _CONVOLUTIONS = (torch.ops.aten.convolution, torch.ops.aten._convolution)
 
 
 def _of_attention(query: Tensor, key: Tensor, value: Tensor, width: int, *others: Any) -> int:
-    """Count projections of tokens, shape (B, T, C), to queries, keys, values and back, and the products of these."""
+    """Count the projections of attention over tokens, shape (B, T, C), and the products between them."""
     images, tokens = query.shape[:2]
     return 8 * images * tokens * width**2 + 4 * images * tokens * width * key.shape[1]
 

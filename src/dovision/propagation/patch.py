@@ -32,7 +32,7 @@ NO_MARGIN = Padding()
 
 @dataclass(frozen=True)
 class Patch:
-    """Part of the map that differs from the clean one in each of N edited images.
+    """Region of a map that differs from the clean one in each of N edited images.
 
     value: shape (N, C, h, w), or (N, h, w, C) where `channel_axis` is 3.
     rows, columns: where it lies in the map of each image.
@@ -44,7 +44,7 @@ class Patch:
     channel_axis: int = 1
 
     def part(self, rows: slice) -> Patch:
-        """Patch of some of the images."""
+        """Patch of a subset of the images."""
         down, across = (Span(span.start[rows], span.size) for span in (self.rows, self.columns))
         return Patch(self.value[rows], down, across, self.channel_axis)
 
@@ -61,7 +61,7 @@ class Background:
     _framed: dict[tuple[Step, float], tuple[Tensor, Padding]] = field(default_factory=dict)
 
     def framed(self, step: Step, channel_axis: int, margin: Padding, fill: float) -> tuple[Tensor, Padding]:
-        """A map as a table of pixels with at least this margin of `fill` around it, and the margin that it has.
+        """A map as a table of pixels with at least this margin of `fill`, and the actual margin.
 
         It is made once, with the widest margin asked for; one of zeros then stands in for the value itself.
         """
@@ -161,7 +161,7 @@ def _rectangles(corner: Index, size: tuple[int, int], width: int, device: torch.
 
 
 def _overlap(offset: int, size: int, length: int) -> tuple[slice, slice]:
-    """Part of 0 <= i < length that an interval at `offset` covers, and which part of the interval that is."""
+    """Slice of 0 <= i < length that an interval at `offset` covers, and the matching slice of the interval."""
     start, stop = max(offset, 0), max(min(offset + size, length), 0)
     stop = max(start, stop)
     return slice(start, stop), slice(start - offset, stop - offset)

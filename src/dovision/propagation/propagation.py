@@ -35,7 +35,7 @@ class Outcome(NamedTuple):
 
 
 class Propagation:
-    """Run a classifier once as it is, and recompute for each unit of an intervention what descends from its edit.
+    """Run a classifier once unedited, then recompute what descends from the edit of each unit of an intervention.
 
     An edit that leaves the site's value as it is, bit for bit, takes no pass: its logits are those of the control.
     The first call chooses the engine (see `engine_choice`), which traces the classifier and makes folded copies of its
@@ -102,7 +102,7 @@ class Propagation:
 
     @torch.no_grad()
     def prepare(self, batch: Batch) -> Incremental | WholePasses:
-        """The engine, chosen once, by the first image that has a unit."""
+        """Choose the engine, once, by the first image that has a unit."""
         self._fit(batch.image)
         if self.engine is None:
             with evaluating(self.classifier):
@@ -118,7 +118,7 @@ class Propagation:
         return self.engine
 
     def _fit(self, image: Tensor) -> None:
-        """Forget what was found for images of another size, type or device."""
+        """Reset the engine for images of another size, type or device."""
         if len(image) == 0:
             raise ValueError(f"batch must hold at least one image, got images of shape {tuple(image.shape)}.")
         made_for = tuple(image.shape[1:]), image.dtype, image.device
@@ -128,7 +128,7 @@ class Propagation:
             self._made_for = made_for
 
     def _stored_by_approximation(self, image: Tensor) -> int:
-        """Bytes per image."""
+        """Bytes per image that the approximate engine stores."""
         assert self._engines is not None
         frozen = frozen_engine(self._engines, self.classifier, image)
         if not frozen.bytes_per_image:
@@ -137,7 +137,7 @@ class Propagation:
         return frozen.bytes_per_image
 
     def _chosen(self, whole_passes: WholePasses, batch: Batch) -> Incremental | WholePasses | None:
-        """The engine, by the first image that has a unit; None if none has."""
+        """Choose the engine by the first image that has a unit; None if there is no such image."""
         assert self._engines is not None
         for row in range(len(batch.image)):
             first = self.context(whole_passes, batch.rows(slice(row, row + 1)))
@@ -164,7 +164,7 @@ class Propagation:
     def context(
         self, engine: Incremental | WholePasses, batch: Batch, progress: Callable[[int], None] | None = None
     ) -> Context:
-        """The condition of edits on a batch, with the site's value of what the intervention asks for.
+        """The condition of edits on a batch, with the source values that the intervention asks for.
 
         Its reference is the mean over `Intervention.references`, found once. `progress` counts forward passes, those of
         the references once.
@@ -188,7 +188,7 @@ class Propagation:
         return Context(batch, self.classifier, source, self._reference)
 
     def _mean(self, engine: Incremental | WholePasses, batch: Batch) -> tuple[Tensor | None, int]:
-        """The mean of the site's value over the references, and the forward passes that it took."""
+        """Mean of the site's value over the reference images, and the number of forward passes for it."""
         images = self.intervention.references()
         if images is None:
             return None, 0
@@ -203,7 +203,7 @@ class Propagation:
         return (total / len(images)).to(values[0].dtype), sum(passes)
 
     def _values(self, engine: Incremental | WholePasses, images: Tensor, progress: Callable[[int], None]) -> Tensor:
-        """The site's value for these images; at the input it is they."""
+        """The site's value for these images; at the input, the images."""
         if self.site is None:
             return images
         progress(len(images))
@@ -217,7 +217,7 @@ class Propagation:
         return self.intervention.units(tuple(clean.site.shape[1:]))
 
     def _run(self, engine: Incremental | WholePasses, batch: Batch, progress: Callable[[int], None]) -> Outcome:
-        """Outcome on a batch, by as many images at a time as may be stored."""
+        """Run a batch, as many images at a time as memory allows."""
         self.allowance.begin()
         if isinstance(engine, WholePasses):
             self.allowance.fit_whole_passes(engine.bytes_per_row, batch.image.device)
@@ -249,7 +249,7 @@ class Propagation:
         progress: Callable[[int], None],
         chosen: np.ndarray | None = None,
     ) -> Outcome:
-        """Passes of all units of each image, or of the chosen ones, (B, U) bool."""
+        """Passes over all units of each image, or over a selection, shape (B, U) bool."""
         clean: Any = engine.clean(batch.image)  # the engine's own
         progress(len(batch.image))
         shape = tuple(clean.site.shape[1:])
@@ -268,7 +268,7 @@ class Propagation:
 
 @torch.no_grad()
 def check_approximation(classifier: Classifier, intervention: Intervention, approximate: str, shape: Shape) -> None:
-    """Refuse what a propagation with this approximation would refuse at its first image, shape (C, H, W).
+    """Raise what a propagation with this approximation would raise at its first image, shape (C, H, W).
 
     Raises:
         ValueError: as `Propagation`.
@@ -297,7 +297,7 @@ class CachedPropagation:
         return self._cached
 
     def __getstate__(self) -> dict[str, Any]:
-        """Without what is made of the classifier, which would be copied too and may hold nameless functions."""
+        """Leave out what is derived from the classifier: it would be copied too, and may hold lambdas."""
         return {**self.__dict__, "_cached": None}
 
 

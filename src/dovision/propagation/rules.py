@@ -32,7 +32,7 @@ ALMOST_ALL = 0.8  # the share of a map from which on a patch costs more than it 
 
 
 def rule_of(step: Step) -> Rule | None:
-    """The rule of a step's operator, if there is one that knows its arguments by the names they are given."""
+    """The rule of a step's operator; None if there is none that knows its arguments by name."""
     function = step.function
     if isinstance(function, nn.Module) and (function._forward_hooks or function._forward_pre_hooks):
         return None  # which expect whole maps
@@ -56,7 +56,7 @@ def conv2d(
     dilation: Pair = 1,
     groups: int = 1,
 ) -> Patch | None:
-    """The outputs whose windows the patch reaches; around the map lie zeros."""
+    """Outputs whose windows reach the patch; the map is padded with zeros."""
     size = (weight.shape[2], weight.shape[3])
     sliding = size, stride, _before(padding, size, dilation), dilation
     return _slide(
@@ -74,7 +74,7 @@ def max_pool2d(
     ceil_mode: bool = False,
     return_indices: bool = False,
 ) -> Patch | None:
-    """The outputs whose windows the patch reaches; around the map lies minus infinity, which never is the largest."""
+    """Outputs whose windows reach the patch; the map is padded with minus infinity."""
     if return_indices:
         return None
     sliding = kernel_size, stride or kernel_size, padding, dilation
@@ -93,7 +93,7 @@ def avg_pool2d(
     count_include_pad: bool = True,
     divisor_override: int | None = None,
 ) -> Patch | None:
-    """The outputs whose windows the patch reaches; those at the border of the map may be divided by less."""
+    """Outputs whose windows reach the patch; at the border, the divisor may be smaller."""
 
     def mean_of(window: Tensor) -> Tensor:
         return F.avg_pool2d(window, kernel_size, stride, 0, divisor_override=divisor_override)
@@ -197,7 +197,7 @@ def movedim(output: Map, input: Map, source: int, destination: int) -> Patch | N
 def pad(
     output: Map, input: Map, pad: Sequence[int], mode: str = "constant", value: float | None = None
 ) -> Patch | None:
-    """A constant border moves the patch and leaves it as it is; constant channels are added to it."""
+    """Move the patch by a constant border; add constant channels to it."""
     if mode in _BORDERS and len(pad) == 4 and min(pad) >= 0 and input.channel_axis == 1:
         return _repeated_border(output, input, tuple(pad), _BORDERS[mode])
     if mode != "constant" or len(pad) > 6 or min(pad) < 0 or input.patch is None or input.channel_axis != 1:
@@ -212,7 +212,7 @@ _BORDERS: dict[str, Literal["reflect", "edge"]] = {"reflect": "reflect", "replic
 
 
 def _repeated_border(output: Map, input: Map, pad: tuple[int, ...], mode: Literal["reflect", "edge"]) -> Patch | None:
-    """The patch with what the border repeats of it; each place of the result has one that it comes from."""
+    """Patch extended by the border that repeats it; each output position has one source."""
     assert input.patch is not None
     changed = (input.patch.rows, input.patch.columns)
     sources = [np.pad(np.arange(input.size[axis]), pad[2 - 2 * axis : 4 - 2 * axis], mode) for axis in (0, 1)]
@@ -232,13 +232,13 @@ def _repeated_border(output: Map, input: Map, pad: tuple[int, ...], mode: Litera
 
 
 def _coming_from(source: Index, changed: Span) -> Span:
-    """The places that come from changed ones, where `source` is the place that each comes from."""
+    """Positions whose source position has changed; `source` is the source of each."""
     reached = (source >= changed.start[:, None]) & (source < changed.stop[:, None])
     return Span.covering(reached.argmax(1), len(source) - reached[:, ::-1].argmax(1), len(source))
 
 
 def channel_slice(output: Map, input: Map, index: Any) -> Patch | None:
-    """Take some of the channels, of all images and places."""
+    """Select channels of all images and positions."""
     axes = index if isinstance(index, tuple) else (index,)
     whole = all(part == slice(None) for axis, part in enumerate(axes) if axis != input.channel_axis)
     if not all(isinstance(part, slice) for part in axes) or not whole or input.patch is None:
@@ -247,7 +247,7 @@ def channel_slice(output: Map, input: Map, index: Any) -> Patch | None:
 
 
 def part_of_split(output: Map, input: Map, sections: Any, dim: int = 0) -> Patch | None:
-    """Take one part of a split of the channels."""
+    """Select one part of a split of the channels."""
     if dim % 4 != input.channel_axis or input.patch is None:
         return None
     value = output.step.function(input.patch.value, sections, dim)
@@ -278,7 +278,7 @@ def interpolate(
 def _slide(
     output: Map, input: Map, sliding: tuple[Pair, ...], fill: float, run: Callable[[Tensor], Tensor]
 ) -> Patch | None:
-    """The outputs that a patch reaches by kernel, stride, padding and dilation: `run`, unpadded, on what they read."""
+    """Apply `run`, unpadded, to the outputs that a patch reaches by kernel, stride, padding and dilation."""
     down, across = map(Window, *map(_pair, sliding))
     assert input.patch is not None
     rows = down.outputs(input.patch.rows, output.size[0])
@@ -290,13 +290,13 @@ def _slide(
 
 
 def almost_all(size: Sequence[int], rows: Span, columns: Span) -> bool:
-    """Return whether a patch covers so much of a map of this size that it is better computed whole."""
+    """Return whether a patch covers so much of a map of this size that the whole map is computed faster."""
     height, width = size
     return rows.size * columns.size >= ALMOST_ALL * height * width
 
 
 def _union(output: Map, maps: Sequence[Map]) -> tuple[Span, Span]:
-    """The rows and columns that hold all the maps' patches."""
+    """Rows and columns that cover the patches of all maps."""
     patches = [argument.patch for argument in maps if argument.patch is not None]
     rows, columns = patches[0].rows, patches[0].columns
     for patch in patches[1:]:
@@ -306,7 +306,7 @@ def _union(output: Map, maps: Sequence[Map]) -> tuple[Span, Span]:
 
 
 def _constant(constant: Tensor, output: Map, rows: Span, columns: Span) -> Tensor:
-    """A tensor that is broadcast to a map, inside a window of each image."""
+    """Window, for each image, of a tensor that is broadcast to a map."""
     shape = (1,) * (4 - constant.ndim) + tuple(constant.shape)
     axis = output.channel_axis
     if all(size == 1 for number, size in enumerate(shape) if number != axis):
@@ -322,7 +322,7 @@ def _pair(value: Pair) -> tuple[int, int]:
 
 
 def _before(padding: Pair | str, kernel: Pair, dilation: Pair) -> Pair:
-    """The padding above and left of a map; "same" is split evenly, an odd pixel comes after."""
+    """Padding above and left of a map; "same" splits it evenly, an odd pixel goes below and right."""
     if not isinstance(padding, str):
         return padding
     (height, width), (down, across) = _pair(kernel), _pair(dilation)

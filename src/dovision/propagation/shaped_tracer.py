@@ -48,7 +48,7 @@ _SUMS = (operator.add, operator.sub, operator.mul)  # the same, where both argum
 
 
 class ShapedProxy(fx.Proxy):
-    """A value in a trace, with one of its type and sizes in `like`, if that could be found."""
+    """Value in a trace; `like` has its dtype and shape, if known."""
 
     like: Any = _UNKNOWN
 
@@ -58,7 +58,7 @@ class ShapedProxy(fx.Proxy):
 
 
 def _edit(function: Callable[..., Any]) -> Callable[[ShapedProxy, Any], Any]:
-    """The method of an assignment such as +=, which edits a tensor in place, also by its other names."""
+    """Method of an augmented assignment such as +=, which edits a tensor in place, also by its other names."""
 
     def edit(self: ShapedProxy, other: Any) -> Any:
         if not isinstance(self.like, Tensor):
@@ -73,7 +73,7 @@ for _function in PURE:
 
 
 class ShapedTracer(fx.Tracer):
-    """Tracer that follows tensors without values along with the graph, so that the model's code sees sizes as numbers.
+    """Tracer that follows tensors on the meta device with the graph, so that the model's code sees sizes as numbers.
 
     Sizes that depend on the number of images stay symbols; comparisons of them are made as for many images. So
     paddings, windows and checks that look at sizes leave constants in the graph, which is for images of this size
@@ -101,7 +101,7 @@ class ShapedTracer(fx.Tracer):
         self._number: Any = None  # of images, as a step
 
     def traced_here(self) -> bool:
-        """Return whether a call of a module is one of the trace."""
+        """Return whether a call of a module belongs to the trace."""
         return threading.get_ident() == self.thread and not self._following
 
     def getattr(self, attr: str, attr_val: Any, parameter_proxy_cache: dict[str, Any]) -> Any:
@@ -138,7 +138,7 @@ class ShapedTracer(fx.Tracer):
         return proxy
 
     def attribute(self, owner: ShapedProxy, name: str) -> Any:
-        """An attribute of a value: its sizes and type as they are known, other tensors as steps, methods as ever."""
+        """An attribute of a value: sizes and dtype as constants, other tensors as steps, methods as usual."""
         if not isinstance(owner.like, Tensor):
             return Attribute(owner, name)
         if name == "shape":
@@ -163,13 +163,13 @@ class ShapedTracer(fx.Tracer):
         return super().iter(obj)
 
     def _name(self, tensor: Tensor) -> str | None:
-        """A parameter's or buffer's name in the model; torch.fx goes through all of them each time."""
+        """Name of a parameter or buffer in the model, cached: torch.fx searches all of them each time."""
         if not self._names:
             self._names = {weight: name for name, weight in (*self.root.named_buffers(), *self.root.named_parameters())}
         return self._names.get(tensor)
 
     def _known_size(self, method: str, owner: ShapedProxy, dim: int | None = None) -> Any:
-        """Result of size() and dim(); None where they are to be steps."""
+        """Result of size() and dim() as numbers; None where they remain steps."""
         if not isinstance(owner.like, Tensor):
             return None
         if method != "size":
@@ -180,7 +180,7 @@ class ShapedTracer(fx.Tracer):
         return self._images(images) if images and not rest else owner.like.shape[dim]
 
     def _images(self, times: int) -> Any:
-        """Multiple of the number of images, read off the classifier's input."""
+        """The number of images, read off the classifier's input, times a factor."""
         if self._number is None:
             self._number = super().create_proxy("call_method", "size", (self._input, 0), {})
             self._number.like = BATCH
@@ -190,7 +190,7 @@ class ShapedTracer(fx.Tracer):
         return tuple(owner.size(dim) for dim in range(owner.like.ndim))
 
     def _like(self, op: str, target: Any, args: Any, kwargs: Any) -> Any:
-        """Result of a step for values without numbers, or unknown."""
+        """Meta tensor of a step's result; _UNKNOWN if it cannot be computed."""
         if op == "placeholder":
             return self._image
         self._following = True
@@ -265,7 +265,7 @@ class ShapedTracer(fx.Tracer):
         return torch.empty_strided(leaf.size(), leaf.stride(), dtype=leaf.dtype, device=self._sample.device)
 
     def _without_weights(self, function: Any) -> Any:
-        """A function, or a copy of a module's with its weights on the meta device, which other threads do not see."""
+        """A function, or a module's copy with its weights on the meta device, invisible to other threads."""
         if not isinstance(function, nn.Module):
             return function
         module = copy.copy(function)
@@ -286,7 +286,7 @@ def _are_alike(one: Tensor, other: object) -> bool:
 
 
 def _value(leaf: Any) -> Any:
-    """The value without numbers of an argument."""
+    """The meta tensor of an argument."""
     if isinstance(leaf, Attribute):
         raise TypeError("an attribute that is not known")
     if not isinstance(leaf, ShapedProxy):

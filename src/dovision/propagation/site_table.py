@@ -58,7 +58,7 @@ def site_shapes(classifier: Classifier, shape: Shape) -> dict[str, Shape]:
 
 
 class _FoundSite(NamedTuple):
-    """A site with its value's shape, and its layout where that needs no look."""
+    """Site with the shape of its value, and its layout if that is known without a probe."""
 
     name: str
     site: Site
@@ -88,7 +88,7 @@ def _found_sites(classifier: Classifier, shape: Shape, probes: Probes) -> Iterat
 
 
 def _head_shapes(classifier: Classifier, sites: list[Site], shape: Shape) -> dict[str, Shape]:
-    """Shapes of the heads' values in one pass, those of an attention that runs several times by its first call."""
+    """Shapes of the heads' values, from one pass; of an attention that runs several times, the first call's."""
     shapes: dict[str, Shape] = {}
     with ExitStack() as taps:
         for site in sites:

@@ -46,7 +46,7 @@ class Site:
 
     @contextmanager
     def tapped(self, edit: Callable[[Any], Any]) -> Iterator[list[int]]:
-        """Hand the site's value to `edit` in forward passes; what it returns, if not None, takes the value's place.
+        """Pass the site's value to `edit` in forward passes; a result other than None replaces the value.
 
         Yields the numbers of the calls of the module as they come; see `check_calls`.
         """
@@ -66,7 +66,7 @@ class Site:
             handle.remove()
 
     def check_calls(self, number: int) -> None:
-        """Raise if the module has run so many times in a pass, but the site names another call, or none of several."""
+        """Raise if the site does not match the number of the module's calls in a pass."""
         if self.call is None and number > 1:
             raise ValueError(
                 f"the site must run once in a forward pass, got {number} runs of {self.name!r}. "
@@ -123,7 +123,7 @@ def find_site(classifier: Classifier, name: str) -> Site | None:
 
 
 def _embedding(modules: Mapping[str, nn.Module]) -> str:
-    """The layer that puts out the tokens that the first block reads, by its usual names."""
+    """The layer whose tokens the first block reads, by its usual names."""
     for path, module in modules.items():
         if f".{path}".endswith(EMBEDDINGS) and not hasattr(getattr(module, "config", None), "window_size"):
             return path
@@ -134,7 +134,7 @@ def _embedding(modules: Mapping[str, nn.Module]) -> str:
 
 
 def site_names(classifier: Classifier) -> list[str]:
-    """Names of all sites of a classifier, with modules that run several times named once."""
+    """Names of all sites of a classifier; a module that runs several times is listed once."""
     names = [INPUT, *classifier.sites]
     for name, module in classifier.network.named_modules():
         if name:
@@ -151,7 +151,7 @@ def _as_output(forward: Forward, value: Any) -> Any:
 
 
 def _heads(name: str, attention: nn.Module | None, call: int | None) -> Site | None:
-    """The heads of torch's attention, or of one with a number of heads and a linear layer that joins them."""
+    """Site of the heads of torch's attention, or of a module with a number of heads and an output projection."""
     if isinstance(attention, nn.MultiheadAttention):
         torchs = _TorchAttention(attention)
         return Site(name, attention, torchs.enter, torchs.leave, call, Layout.NHTC)
@@ -163,7 +163,7 @@ def _heads(name: str, attention: nn.Module | None, call: int | None) -> Site | N
 
 
 def _before(name: str, joins: nn.Linear, heads: int, call: int | None) -> Site:
-    """The heads in the input of the layer that joins them."""
+    """Heads at the input of their output projection."""
     return Site(
         name,
         joins,
@@ -176,7 +176,7 @@ def _before(name: str, joins: nn.Linear, heads: int, call: int | None) -> Site:
 
 @dataclass(frozen=True, eq=False)
 class _TorchAttention:
-    """The halves of `nn.MultiheadAttention`, without masks, before and after its output projection."""
+    """`nn.MultiheadAttention` without masks, in two halves: before and after its output projection."""
 
     module: nn.MultiheadAttention
 

@@ -22,7 +22,7 @@ class Span(NamedTuple):
 
     @staticmethod
     def covering(start: Index, stop: Index, length: int) -> Span:
-        """Intervals of one size, inside 0 <= i < length, that hold start <= i < stop.
+        """Intervals of one size, inside 0 <= i < length, that cover start <= i < stop.
 
         The size is that of the longest; near a border a shorter one is moved inwards. What it holds beyond its own
         need is recomputed to the same numbers, so a common size costs a little work and no exactness.
@@ -32,14 +32,14 @@ class Span(NamedTuple):
         return Span(np.minimum(start, length - size), size)
 
     def joined(self, other: Span, length: int) -> Span:
-        """The shortest intervals of one size that hold both."""
+        """The shortest intervals of one size that cover both."""
         return Span.covering(np.minimum(self.start, other.start), np.maximum(self.stop, other.stop), length)
 
     def shifted(self, by: int) -> Span:
         return Span(self.start + by, self.size)
 
     def times(self, factor: int) -> Span:
-        """Position when each place has become so many."""
+        """Interval after each position is repeated `factor` times."""
         return Span(self.start * factor, self.size * factor)
 
     def equals(self, other: Span) -> bool:
@@ -65,13 +65,13 @@ class Window(NamedTuple):
         return self.dilation * (self.kernel - 1) + 1
 
     def outputs(self, changed: Span, length: int) -> Span:
-        """The outputs, of `length`, that read a changed input."""
+        """Outputs, of `length`, that read a changed input."""
         first = -((self.extent - 1 - self.padding - changed.start) // self.stride)  # rounded up
         last = (changed.stop - 1 + self.padding) // self.stride
         return Span.covering(first, last + 1, length)
 
     def inputs(self, outputs: Span) -> Span:
-        """The inputs that these outputs read; they may reach into the padding."""
+        """Inputs that these outputs read; may reach into the padding."""
         return Span(outputs.start * self.stride - self.padding, (outputs.size - 1) * self.stride + self.extent)
 
     def margin(self, inputs: int, outputs: int) -> tuple[int, int]:

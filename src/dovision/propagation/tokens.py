@@ -15,7 +15,7 @@ MOST_PREFIX_TOKENS = 8  # class and register tokens, where the network does not 
 
 
 class TokenGrid(NamedTuple):
-    """Tokens in order: some that stand for no patch (class, registers), then the patches, row by row."""
+    """Order of tokens: those without a patch (class, registers) first, then the patches, row by row."""
 
     prefix: int
     rows: int
@@ -26,7 +26,7 @@ class TokenGrid(NamedTuple):
         return tokens[:, :, self.prefix :].reshape(*tokens.shape[:2], self.rows, self.columns)
 
     def cells(self, shape: Shape, rows: int, columns: int) -> Tensor:
-        """Number of the cell that each patch's centre lies in, shape (patches,) int64.
+        """Cell in which the centre of each patch lies, shape (patches,) int64.
 
         Args:
             shape: (C, H, W) of the images.
@@ -36,19 +36,19 @@ class TokenGrid(NamedTuple):
         return (row[:, None] * columns + _cells(self.columns, shape[2], columns)).flatten()
 
     def kept(self, tokens: Tensor, stays: Tensor) -> Tensor:
-        """Select tokens, of shape (B, C, T), that stand for no patch, or for one that stays, bool (patches,)."""
+        """Select tokens, shape (B, C, T), without a patch or with one that stays, bool (patches,)."""
         all_stay = torch.ones(self.prefix, dtype=torch.bool)
         return tokens.index_select(2, torch.cat([all_stay, stays]).nonzero().flatten().to(tokens.device))
 
 
 def _cells(patches: int, length: int, cells: int) -> Tensor:
-    """Number of the cell that the centre of each patch along a side of an image lies in, shape (patches,)."""
+    """Cell in which the centre of each patch along a side of an image lies, shape (patches,)."""
     centre = (torch.arange(patches) + 0.5) * length / patches
     return torch.bucketize(centre, torch.from_numpy(geometry.cell_edges(length, cells)), right=True) - 1
 
 
 def token_grid(tokens: int, classifier: Classifier, shape: Shape) -> TokenGrid:
-    """The grid that so many tokens fill over images of shape (C, H, W).
+    """The grid of so many tokens over images of shape (C, H, W).
 
     Raises:
         ValueError: they fill none of the image's aspect.

@@ -52,7 +52,7 @@ def trace(classifier: Classifier, site: Site | None, image: Tensor) -> Graph:
 
 @contextmanager
 def _without_collection() -> Iterator[None]:
-    """Leave garbage for later: the walks over all objects that so many new ones cause take a third of a trace."""
+    """Suspend garbage collection: its walks over so many new objects take a third of a trace."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:
@@ -159,7 +159,7 @@ class _Reader:
         return step
 
     def _note_edit(self, edited: Tensor) -> None:
-        """Read no more what shares places with an edited value, or may do so."""
+        """Mark as stale all values that share, or may share, elements with an edited value."""
         first = _storage(edited)
         self.stale.update(other for other, like in self.memory[first] if _overlap(like, edited))
         reached, left = {first}, [first]
@@ -199,7 +199,7 @@ AS_FUNCTIONS: dict[type[nn.Module], tuple[Callable[..., Any], str]] = {
 
 
 def _overlap(one: Tensor, other: Tensor) -> bool:
-    """Return whether two values in one memory share places, as different channels of one map do not."""
+    """Return whether two values in one storage share elements; different channels of one map do not."""
     if not (one.numel() and other.numel()):
         return False
     if one.stride()[:1] == other.stride()[:1] and one.shape[:1] == other.shape[:1] == (BATCH,):
@@ -227,18 +227,18 @@ def _tensors(value: Any) -> list[Tensor]:
 
 
 def _storage(value: Tensor) -> int:
-    """A number of the memory of a value, while it is held."""
+    """A number that identifies the storage of a value while it is held."""
     return value.untyped_storage()._cdata
 
 
 def _extent(value: Tensor) -> tuple[int, int]:
-    """The first and the last place of a value in its memory."""
+    """Offsets of the first and the last element of a value in its storage."""
     first = int(value.storage_offset())
     return first, first + sum((size - 1) * step for size, step in zip(value.shape, value.stride(), strict=True))
 
 
 def _without_edit(function: Callable[..., Any], kwargs: dict[str, Any]) -> tuple[Callable[..., Any], bool]:
-    """Operation with a result of its own, and whether the original writes into its first argument."""
+    """Out-of-place form of an operation, and whether the original writes into its first argument."""
     if kwargs.get("out") is not None:
         raise Untraceable("a function writes its result into another value, out=")
     if kwargs.pop("inplace", False):

@@ -30,7 +30,7 @@ _LOCK = RLock()
 
 @torch.no_grad()
 def weights_stamp(classifier: Classifier) -> int:
-    """A number that another classifier, or a change of this one, would change; the mode of its modules does not.
+    """Number that identifies a classifier's current state, whatever the mode of its modules.
 
     Noticed are edits in place, also through `.data`; new weights; another device or type; modules and hooks that were
     added, removed or replaced; and attributes of modules: numbers, strings, arrays and dense tensors by their content,
@@ -54,7 +54,7 @@ def weights_stamp(classifier: Classifier) -> int:
 
 
 def _version(tensor: Tensor) -> int:
-    """Number of the edits in place of a tensor, which those made in inference mode do not count."""
+    """Number of in-place edits of a tensor; edits in inference mode are not counted."""
     return 0 if tensor.is_inference() else tensor._version
 
 
@@ -68,7 +68,7 @@ def _settings(module: nn.Module, tensors: list[Tensor]) -> Iterator[object]:
 
 
 def _content(value: object, tensors: list[Tensor], seen: dict[int, int]) -> object:
-    """A stand-in for a value: its content where that is plain, else its number; `seen` are containers."""
+    """Stand-in for a value: its content if it is plain, otherwise its number; `seen` has containers."""
     if isinstance(value, _BY_VALUE):
         return value
     if isinstance(value, Tensor) and value.layout is torch.strided and not value.is_nested:
@@ -91,7 +91,7 @@ def _content(value: object, tensors: list[Tensor], seen: dict[int, int]) -> obje
 
 
 def _number(value: object) -> int:
-    """A number of an object that no other one has, unlike its id, which one that is made later can have again."""
+    """Unique number of an object; unlike an id, it is never used again."""
     key = id(value)
     with _LOCK:
         if key in _NUMBERED and _NUMBERED[key][0]() is value:

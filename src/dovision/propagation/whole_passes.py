@@ -20,7 +20,7 @@ from dovision.types import Shape
 
 
 class CleanPass(NamedTuple):
-    """Values stored of a clean pass."""
+    """Stored values of a clean pass."""
 
     site: Tensor  # (B, ...) the value that edits change
     control: Tensor  # (B, K) logits
@@ -38,7 +38,7 @@ class WholePasses:
         self.site = site
 
     def clean(self, image: Tensor) -> CleanPass:
-        """The pass on the images as they are.
+        """Run the classifier on the unedited images.
 
         Raises:
             ValueError: the site does not run exactly once, or its output is not one tensor.
@@ -80,13 +80,13 @@ class WholePasses:
 
 
 class ShorterValues(NamedTuple):
-    """Values of a site of different lengths, one for each of some pairs."""
+    """Values of a site that differ in length, one for each pair."""
 
     values: list[tuple[Index, Tensor]]  # numbers of the pairs that share a unit, and the value of each of them
     changed: Tensor  # (P,) bool; all are
 
     def chosen(self, index: Index) -> ShorterValues:
-        """The values of the pairs with these numbers."""
+        """Select values by the numbers of their pairs."""
         values = []
         for group, new in self.values:
             places = np.flatnonzero(np.isin(index, group))
@@ -96,7 +96,7 @@ class ShorterValues(NamedTuple):
 
 
 class Shortened(WholePasses):
-    """Plain passes, each over pairs whose edits leave equally many positions."""
+    """Whole passes over pairs whose edits leave equally many positions."""
 
     def treated(self, clean: CleanPass, pairs: Pairs, intervention: Intervention, context: Context) -> Tensor:
         return self.run(clean, pairs, self.edit(clean, pairs, intervention, context), context)
@@ -135,14 +135,14 @@ class Shortened(WholePasses):
 
 
 class TwoSitePasses(WholePasses):
-    """Passes in which a second site is tapped, one that comes after the first."""
+    """Passes that also tap a second, later site."""
 
     def __init__(self, classifier: Classifier, site: Site | None, second: Site) -> None:
         super().__init__(classifier, site)
         self.second = second
 
     def clean(self, image: Tensor) -> CleanPass:
-        """The pass on the images as they are, as `WholePasses.clean`.
+        """Run the classifier on the unedited images, as `WholePasses.clean`.
 
         Raises:
             ValueError: the second site does not run once, or runs before the first.
@@ -212,12 +212,12 @@ class JointPasses(TwoSitePasses):
             return super().run(clean, pairs, value, context)
 
     def _both(self, clean: CleanPass, pairs: Pairs) -> Tensor:
-        """Return whether each pair is edited at the second site as well, shape (P,) bool."""
+        """Return whether each pair is edited at the second site too, shape (P,) bool."""
         shape = tuple(clean.site.shape[1:])
         return torch.tensor([self.intervention.has_second(shape, unit) for unit in pairs.unit.tolist()])
 
     def _held(self, value: Tensor, rows: Sequence[int], context: Context) -> Tensor:
-        """The second site's value with its unit set in some rows, of which the context is."""
+        """Value of the second site with its unit set in some rows, those of the context."""
         edited = value.clone()
         for number, row in enumerate(rows):  # regions may differ from sample to sample
             edited[row] = self.held.apply(value[[row]], 0, context.rows([number]))[0]
@@ -225,7 +225,7 @@ class JointPasses(TwoSitePasses):
 
 
 class PathPasses(TwoSitePasses):
-    """Passes in which the second site has the value that an edit gives it, and all else is as without the edit."""
+    """Passes with the edit's value at the second site, and clean values everywhere else."""
 
     passes_per_edit = 2
 
@@ -246,5 +246,5 @@ def _whole(value: Tensor, patch: Patch) -> Tensor:
 
 
 def _copied(output: Any) -> Any:
-    """The output as it was, even if the next layer writes into it."""
+    """Copy of an output, which the next layer may overwrite."""
     return output.clone() if isinstance(output, Tensor) else output

@@ -31,7 +31,7 @@ _state = threading.Lock()  # of `_calls`
 
 
 def check_workers(name: str, workers: int, device: str = "cpu") -> int:
-    """Return a number of processes if this system can make them, for work on this type of device.
+    """Return the number of worker processes if this system can fork them for this type of device.
 
     Raises:
         ValueError: it cannot be copied.
@@ -46,7 +46,7 @@ def check_workers(name: str, workers: int, device: str = "cpu") -> int:
 
 
 class Forks(Generic[_T]):
-    """A pool of copies of this process, made at the first call; nothing but arguments and results is sent.
+    """Pool of forked copies of this process, started at the first call; only arguments and results are sent.
 
     Each computes with one thread, since OpenMP's threads cannot be started again in a copy, and leaves signals to this
     process. To be used in a `with`, at whose end they are gone, as they are if this process is killed.
@@ -76,12 +76,12 @@ class Forks(Generic[_T]):
         self._end.close()
 
     def submit(self, *arguments: Any) -> Future[bytes]:
-        """Call the function with these arguments in the next copy that is free; `result_of` waits for it."""
+        """Call the function with these arguments in the next free worker; `result_of` waits for the result."""
         return self._pool.submit(_call, pickle.dumps(arguments))  # as bytes, so that no tensor takes shared memory
 
 
 def result_of(future: Future[bytes]) -> Any:
-    """What the function has returned; what it has raised is raised again.
+    """Result of a call; raises what the function raised.
 
     Raises:
         RuntimeError: the copy was killed, or what it raised cannot be sent.
@@ -95,7 +95,7 @@ def result_of(future: Future[bytes]) -> Any:
 
 
 def forked_map(function: Callable[[_Item], _T], items: Sequence[_Item], workers: int) -> Iterator[_T]:
-    """The results of a function, in the order of the items, computed by copies of this process if workers are several.
+    """Map a function over items, results in order, in forked processes if there are several workers.
 
     Neither the function nor the items are sent, only results.
     """
@@ -119,7 +119,7 @@ def _begin(function: Callable[..., Any], parent: int, heard: Connection) -> None
 
 
 def _end_with(parent: int, heard: Connection) -> None:
-    """End this copy when its parent is gone, or has sent word and a call runs: not while a result is being sent."""
+    """End this worker when its parent exits, or on request during a call; never while a result is being sent."""
     while os.getppid() == parent:
         if heard.poll(_LOOK):
             with _state:
@@ -151,7 +151,7 @@ def _called() -> Iterator[None]:
 
 
 def _can_be_sent(error: Exception) -> bool:
-    """Whether the parent can make the same error of what it is sent."""
+    """Return whether the parent can rebuild the same error from its pickle."""
     try:
         pickle.loads(pickle.dumps(error))
     except Exception:

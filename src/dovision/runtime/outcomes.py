@@ -4,8 +4,8 @@ from __future__ import annotations
 
 
 class JobFailed(Exception):
-    """A job is not completed, has logged so, and has left the reason in its run directory."""
+    """A job has failed, logged its error, and recorded the reason in its run directory."""
 
 
 class ImagesLost(Exception):
-    """Some images were not measured, so that the run is partial."""
+    """Some images were not measured; the run is partial."""

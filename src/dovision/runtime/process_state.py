@@ -16,7 +16,7 @@ from dovision import checks
 
 @contextmanager
 def isolated(seed: int, threads: int | None) -> Iterator[None]:
-    """Seed Python, numpy and torch, and set torch's threads (None leaves them); after the block all is as before."""
+    """Seed Python, numpy and torch, set torch's threads (None: unchanged); restore process-wide state afterwards."""
     import pytorch_lightning as pl  # which commands without a job do not wait for
     from pytorch_lightning.utilities.seed import isolate_rng
 
@@ -32,7 +32,7 @@ def isolated(seed: int, threads: int | None) -> Iterator[None]:
 
 @contextmanager
 def freeing_memory() -> Iterator[None]:
-    """Collect garbage after the block, which takes as long as there are objects, and empty the caches of devices."""
+    """Collect garbage, which takes time in proportion to the objects, and empty device caches after the block."""
     try:
         yield
     finally:
@@ -74,5 +74,5 @@ def _put_back_environment(after: ExitStack) -> None:
 
 
 def is_rank_zero() -> bool:
-    """False in the processes that Lightning starts for the other devices, which record nothing."""
+    """Return False in the processes that Lightning starts for other devices, which record nothing."""
     return os.environ.get("LOCAL_RANK", "0") == "0"

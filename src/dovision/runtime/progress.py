@@ -36,7 +36,7 @@ _LEAST_LINES, _LEAST_COLUMNS = 10, 40  # of a terminal that has bars
 
 
 class Display:
-    """Progress of a sweep, of its job at hand, and of the stages of that, the outermost first.
+    """Progress of a sweep, its current job, and the stages of that job, outermost first.
 
     On a terminal each has a bar at the bottom. The time left stands in the row of the outermost of which it is known.
     Elsewhere each stage logs a line twice a minute. Workers of a launcher have no bars: the process of the sweep does.
@@ -61,13 +61,13 @@ class Display:
         self._over: Event | None = None  # ends the thread that draws
 
     def _forget(self) -> None:
-        """Show nothing in a fork, such as a loader's worker: it lacks the thread, and its lock may be held."""
+        """Disable the display in a fork, such as a loader's worker: it lacks the thread and may hold its lock."""
         self._reset()
         self.silence()
 
     @contextmanager
     def sweep(self, total: int, done: int) -> Iterator[Stage]:
-        """Show in the block how many jobs have ended, of how many."""
+        """Show the number of ended jobs within the block."""
         with self._shown():
             self._sweep = Stage("sweep", "jobs", total, done, self._clock())
             try:
@@ -77,7 +77,7 @@ class Display:
 
     @contextmanager
     def job(self, steps: Sequence[str], name: str = "") -> Iterator[None]:
-        """Show in the block at which of its steps a job is, as `step` sets it."""
+        """Show the current step of a job within the block; `step` sets it."""
         with self._shown():
             self._steps = Steps(name, steps, self._clock())
             try:
@@ -93,7 +93,7 @@ class Display:
 
     @contextmanager
     def stage(self, name: str, unit: str, total: float | None = None, done: float = 0) -> Iterator[Stage]:
-        """Show a stage in the block, which counts by its `advance`; arguments as those of `Stage`."""
+        """Show a stage within the block, counted by its `advance`; arguments as of `Stage`."""
         stage = Stage(name, unit, total, done, self._clock())
         with self._shown() as shows:
             if shows:
@@ -105,7 +105,7 @@ class Display:
                     self._stages.remove(stage)
 
     def track(self, items: Iterable[_T], name: str, unit: str, total: int) -> Iterator[_T]:
-        """The items, counted in a stage as they come."""
+        """Yield the items, counting them in a stage."""
         with self.stage(name, unit, total) as stage:
             for item in items:
                 yield item
@@ -113,20 +113,20 @@ class Display:
 
     @property
     def has_bars(self) -> bool:
-        """Whether there are bars, as on a terminal, and not lines in the log."""
+        """Return whether progress is shown as bars on a terminal, not as lines in the log."""
         return self._bars is not None
 
     def as_worker(self) -> None:
-        """Draw no bars, and log no lines to a terminal: the process that launches jobs shows how far they are."""
+        """Disable bars and terminal logs: the launching process shows the progress of jobs."""
         self._bars_allowed, self._lines_allowed = False, not sys.stderr.isatty()
 
     def silence(self) -> None:
-        """Show nothing from now on."""
+        """Disable the display."""
         self._bars_allowed = self._lines_allowed = False
 
     @contextmanager
     def silenced(self) -> Iterator[None]:
-        """Show nothing of what begins in the block."""
+        """Disable the display for what begins in the block."""
         before = self._bars_allowed, self._lines_allowed
         self.silence()
         try:
@@ -135,7 +135,7 @@ class Display:
             self._bars_allowed, self._lines_allowed = before
 
     def close(self) -> None:
-        """Leave the terminal as it was."""
+        """Remove the bars from the terminal."""
         with self._lock:
             if self._over is not None:
                 self._over.set()
@@ -146,7 +146,7 @@ class Display:
 
     @contextmanager
     def _shown(self) -> Iterator[bool]:
-        """Let a thread show what there is, from the first thing until its end; yields whether anything is shown."""
+        """Start the display's thread at the first stage and end it after the last; yields whether it is enabled."""
         with self._lock:
             shows = self._bars_allowed or self._lines_allowed
             is_first = self._over is None and shows
@@ -169,7 +169,7 @@ class Display:
                 pause = self.look()
 
     def look(self) -> float:
-        """Measure, and draw or log what is due; returns the seconds after which to look again."""
+        """Measure progress and draw or log it if due; returns the seconds until the next look."""
         began, now = time.perf_counter(), self._clock()
         for stage in (*filter(None, [self._sweep]), *self._stages):
             stage.measure(now)
@@ -187,7 +187,7 @@ class Display:
                 log.info("%s%s", f"{steps.job}: " if steps and steps.job else "", shown.line(now))
 
     def rows(self, now: float) -> list[Bar]:
-        """Rows of the terminal; the time left stands in that of the outermost of which it is known."""
+        """Rows of the terminal; the outermost row with a known remaining time shows it."""
         steps, stages = self._steps, list(self._stages)
         times = {stage: stage.left(now) for stage in (*filter(None, [self._sweep]), *stages)}
         left = max((time for stage in stages if (time := times[stage]) is not None), default=None)
@@ -201,7 +201,7 @@ class Display:
 
 
 def has_bars(stream: TextIO) -> bool:
-    """Whether a stream is a terminal in which the cursor moves; the output of a notebook's cell is none."""
+    """Return whether a stream is a terminal with a movable cursor; the output of a notebook's cell is not."""
     if not stream.isatty() or os.environ.get("TERM", "") in ("", "dumb", "unknown") or "JPY_PARENT_PID" in os.environ:
         return False
     try:
@@ -212,7 +212,7 @@ def has_bars(stream: TextIO) -> bool:
 
 
 class Bars:
-    """Bars that stay at the bottom of a terminal while the lines above them scroll.
+    """Progress bars at the bottom of a terminal, below the scrolling lines.
 
     The terminal itself keeps lines and bars apart (its scrolling region, DECSTBM), so that no stream is replaced: what
     this process, its libraries, its forks or other processes print is a line above the bars, and the cursor is theirs.
@@ -233,7 +233,7 @@ class Bars:
         return Console(file=self._stream, force_terminal=True, highlight=False)
 
     def draw(self, bars: Sequence[Bar]) -> None:
-        """Show these bars; in a small terminal the last ones."""
+        """Draw these bars; in a small terminal the last ones."""
         columns, lines = os.get_terminal_size(self._stream.fileno())
         rows = self._rendered(bars, columns - 1)[-(lines // 2) :]
         placed = len(rows), lines
@@ -253,7 +253,7 @@ class Bars:
 
     @staticmethod
     def _room(count: int) -> str:
-        """Erase the bars, and bring the cursor to where so many lines are below it."""
+        """Erase the bars, and move the cursor so that this many lines are below it."""
         return f"{_SAVE}{_WHOLE_SCREEN}{_RESTORE}{_ERASE_BELOW}" + (f"{_DOWN * count}\x1b[{count}A" if count else "")
 
     def _rendered(self, bars: Sequence[Bar], width: int) -> list[str]:
@@ -262,7 +262,7 @@ class Bars:
         return captured.get().splitlines()
 
     def _write(self, text: str) -> None:
-        """In one piece, so that no other process writes in the middle of it."""
+        """Write in one call, so that the output of other processes cannot be interleaved."""
         with suppress(OSError):  # such as that of a terminal that was closed
             os.write(self._stream.fileno(), text.encode(self._console.encoding, "replace"))
 

@@ -17,7 +17,7 @@ _meant: ContextVar[Sequence[int] | None] = ContextVar("meant", default=None)
 
 
 class Stopped(BaseException):
-    """A signal has ended the job; no Exception, since no part may take it for its own.
+    """Raised when a signal ends the job; not an Exception, so that no code swallows it.
 
     Attributes:
         where: in what it was at work, such as "epoch 2 of 10"; empty: not known.
@@ -39,7 +39,7 @@ class Stopped(BaseException):
 
 
 class Stop:
-    """In a `with`, turns signals into `Stopped`, which is raised where the main thread is.
+    """Context manager that turns signals into `Stopped`, raised in the main thread.
 
     `check` raises it again, should a library have caught the exception.
     Notices of a scheduler are listened to where the scheduler's own client does. Signals that were ignored stay so, and
@@ -63,7 +63,7 @@ class Stop:
             signal.signal(*self._before.popitem())
 
     def check(self) -> None:
-        """Raise `Stopped` if a signal has come."""
+        """Raise `Stopped` if a signal has arrived."""
         if self._signum is not None:
             raise Stopped(self._signum)
 
@@ -77,7 +77,7 @@ class Stop:
 
 
 def _leave_to_the_parent(signum: int) -> None:
-    """Of a terminal's signal, which goes to all processes, the parent makes what is needed; others are meant."""
+    """Ignore SIGINT, which a terminal sends to all processes, in a worker; act on other signals."""
     if signum != signal.SIGINT:
         signal.signal(signum, signal.SIG_DFL)
         os.kill(os.getpid(), signum)
@@ -85,7 +85,7 @@ def _leave_to_the_parent(signum: int) -> None:
 
 @contextmanager
 def following(meant: Sequence[int]) -> Iterator[None]:
-    """Leave Ctrl-C, and messages about signals on the terminal, to the process that this one works for.
+    """Leave Ctrl-C, and terminal messages about signals, to the parent process.
 
     In `meant` may come the signal that the other process has received, which SIGTERM stands for from then on.
     """
@@ -98,6 +98,6 @@ def following(meant: Sequence[int]) -> Iterator[None]:
 
 
 def say(line: str) -> None:
-    """A line on the terminal, also from a signal's handler, where the streams may be in the middle of something."""
+    """Write a line to the terminal, also from a signal handler that interrupts a stream's write."""
     with suppress(OSError):
         os.write(2, f"{line}\n".encode())

@@ -15,7 +15,7 @@ _OVERDUE = 9  # a step that takes longer than expected is taken to be nine tenth
 
 
 class Bar(NamedTuple):
-    """A row: what is done, the share that is done (None: unknown), and its texts."""
+    """Row of a progress display: name, share done (None: unknown), and texts."""
 
     name: str
     share: float | None
@@ -26,7 +26,7 @@ class Bar(NamedTuple):
 
 
 class RateMeter:
-    """Time left of a piece of work, from what the later half of the work done took.
+    """Estimate of the remaining time from the later half of the work done.
 
     What was done before the meter is no measurement: a resumed count does not make the rest look fast. The first half
     is left out, once the rest has taken half a minute: it holds what is done once, such as a fit that jobs share.
@@ -41,7 +41,7 @@ class RateMeter:
         self._step = 0.0  # work between the last two marks
 
     def update(self, done: float, now: float) -> None:
-        """Note how much is done by now; what is no progress is no measurement."""
+        """Record the amount done by now; ignored without progress."""
         last = self._marks[-1][1]
         if done > last:
             self._step = done - last
@@ -51,14 +51,14 @@ class RateMeter:
 
     @property
     def rate(self) -> float | None:
-        """Work a second; None as long as none was measured."""
+        """Work per second; None before the first measurement."""
         start, (end, last) = self._marks[0], self._marks[-1]
         middle = (start[1] + last) / 2
         begin, first = max((m for m in self._marks if m[1] <= middle and m[0] <= end - _WINDOW), default=start)
         return (last - first) / (end - begin) if last > first and end > begin else None
 
     def left(self, total: float, now: float) -> float | None:
-        """Seconds until `total` is done; None as long as nothing is known, or once it is done.
+        """Seconds until `total` is done; None if unknown or done.
 
         The time falls while the step at hand is under way, and never to zero: a step that is late makes it rise.
         """
@@ -71,7 +71,7 @@ class RateMeter:
 
 
 class Stage:
-    """A piece of work with a count of what is done; counting is an addition, cheap enough for each batch.
+    """Counted piece of work; counting is an addition, cheap enough for each batch.
 
     Args:
         name: what is done.
@@ -91,28 +91,28 @@ class Stage:
         self._meter = RateMeter(done, now)
 
     def advance(self, count: float = 1) -> None:
-        """Count what was done since the last call."""
+        """Add to the count."""
         self.done += count
 
     def measure(self, now: float) -> None:
-        """Measure how fast it goes."""
+        """Update the rate."""
         self._meter.update(self.done, now)
 
     def left(self, now: float) -> float | None:
-        """Seconds that it still takes; None as long as nothing is known."""
+        """Seconds remaining; None if unknown."""
         return None if self.total is None else self._meter.left(self.total, now)
 
     @property
     def share(self) -> float | None:
-        """The share that is done; None if that is not known."""
+        """Share done; None if unknown."""
         return min(self.done / self.total, 1.0) if self.total else None
 
     def bar(self, left: str) -> Bar:
-        """It as a row of the terminal, with the text of the time left."""
+        """Terminal row of the stage, with the text of the remaining time."""
         return Bar(self.name, self.share, self._count, self.failed, self._rate, left)
 
     def line(self, now: float) -> str:
-        """It as a line of a log."""
+        """Log line of the stage."""
         failed = f"{self.failed} failed" if self.failed else ""
         left = "" if self.total is not None and self.done >= self.total else left_text(self.left(now))
         texts = [self._count, failed, self._rate, left]
@@ -138,7 +138,7 @@ class Stage:
 
 
 class Steps:
-    """The steps of a job, of which one is at hand.
+    """Steps of a job, one of them current.
 
     Args:
         job: its name; empty if there is only one.
@@ -158,27 +158,27 @@ class Steps:
 
     @property
     def are_nearly_done(self) -> bool:
-        """Whether the steps to come take seconds."""
+        """Return whether the remaining steps take only seconds."""
         return all(name in BRIEF for name in self._names[self._at + 1 :])
 
     def bar(self, stage: float | None, left: str) -> Bar:
-        """The job as a row of the terminal, with the share of the step at hand that is done."""
+        """Terminal row of the job, with the done share of the current step."""
         share = (self._at + (stage or 0)) / len(self._names)
         name = f"job {self.job}".rstrip()
         return Bar(name, share, f"step {self._at + 1}/{len(self._names)}: {self._names[self._at]}", left=left)
 
     def line(self, now: float) -> str:
-        """The step at hand as a line of a log, where it has no stage that is counted."""
+        """Log line of the current step, if it has no counted stage."""
         return f"{self._names[self._at]}: {duration_text(now - self._began)} so far"
 
 
 def left_text(seconds: float | None) -> str:
-    """Time left; "-" stands for a time that is not known."""
+    """Remaining time as text; "-" if unknown."""
     return f"{'-' if seconds is None else duration_text(seconds)} left"
 
 
 def rate_text(rate: float) -> str:
-    """Work a second, a minute or an hour, the first of these that is a number of at least one."""
+    """Work per second, minute or hour: the first of these that is at least one."""
     seconds, name = next((period for period in _PERIODS if rate * period[0] >= 1), _PERIODS[-1])
     return f"{rate * seconds:{',.0f' if rate * seconds >= 10 else '.1f'}}/{name}"
 

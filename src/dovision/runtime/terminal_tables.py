@@ -30,7 +30,7 @@ _NAME = 9  # letters of a name that are left at least in a narrow terminal
 
 
 class TextTable(NamedTuple):
-    """A table of text: its heads, its rows, and how many of the first columns are names; the others are numbers."""
+    """Table of text: heads, rows, and the number of leading name columns; the others hold numbers."""
 
     heads: Sequence[str]
     rows: Sequence[Sequence[str]]
@@ -38,7 +38,7 @@ class TextTable(NamedTuple):
 
 
 class Closing(NamedTuple):
-    """What a command ends with: its table, text in which states have their colours, and where its files are."""
+    """Final output of a command: its table, text with coloured states, and the places of its files."""
 
     table: TextTable | None
     text: str
@@ -51,13 +51,13 @@ class Closing(NamedTuple):
         print_states(self.text)
 
     def print_files(self) -> None:
-        """Print where the files are, once they are written."""
+        """Print the paths of the written files."""
         if self.files:
             print(self.files, file=sys.stderr)
 
 
 def print_tables(*tables: Sequence[TextTable]) -> None:
-    """Print tables, each in the first of its layouts that the terminal is wide enough for, or else in the last.
+    """Print each table in the first layout that fits the terminal, or else in the last.
 
     A terminal gets as many rows as have room on it together, and long names cut to its width.
     """
@@ -72,7 +72,7 @@ def print_tables(*tables: Sequence[TextTable]) -> None:
 
 
 def print_states(text: str) -> None:
-    """Print text in which the names of states have their colours."""
+    """Print text with the names of states in colour."""
     from rich.text import Text
 
     styled = Text(text)
@@ -91,7 +91,7 @@ def _console() -> Console:
 
 
 def _excess(layout: TextTable, console: Console) -> int:
-    """By how many columns the terminal is too narrow; negative if there is room."""
+    """Columns by which the terminal is too narrow; negative if there is room."""
     from rich.measure import Measurement
 
     options = console.options.update(width=_WHOLE)
@@ -99,7 +99,7 @@ def _excess(layout: TextTable, console: Console) -> int:
 
 
 def _cut(layout: TextTable, console: Console) -> TextTable:
-    """The table with its longest names cut, as far as the terminal is too narrow."""
+    """Cut the longest names of a table where the terminal is too narrow."""
     widths = [max(map(len, column)) for column in zip(*layout.rows, strict=True)][: layout.names]
     for _ in range(_excess(layout, console)):
         longest = max(range(len(widths)), key=widths.__getitem__)

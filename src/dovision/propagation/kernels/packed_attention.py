@@ -93,7 +93,7 @@ class PackedWindowAttention(PackedAttention):
 
 
 def _far(size: _Size, window: _Size, shift: _Size, dtype: torch.dtype) -> Tensor:
-    """A score for each two tokens of each window, shape (windows, T, T), of maps that were moved around their ends."""
+    """Attention mask of each window of cyclically shifted maps, shape (windows, T, T)."""
     down, across = (
         (torch.arange(side) >= side - window[axis]).long() + (torch.arange(side) >= side - shift[axis]).long()
         for axis, side in enumerate(size)
@@ -106,7 +106,7 @@ def _far(size: _Size, window: _Size, shift: _Size, dtype: torch.dtype) -> Tensor
 
 
 def _merged(of_heads: Tensor) -> Tensor:
-    """Tokens, shape (N, T, C), of heads, shape (N, heads, T, C / heads)."""
+    """Merge heads, shape (N, heads, T, C / heads), into tokens, shape (N, T, C)."""
     return of_heads.transpose(1, 2).flatten(2)
 
 

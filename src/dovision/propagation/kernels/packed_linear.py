@@ -27,7 +27,7 @@ _NOT_PACKED = 0  # rows: with weights that MKL has packed, the bits of a few out
 
 
 class JoinedActivation(NamedTuple):
-    """An activation that is computed with the product before it."""
+    """Activation that is computed together with the preceding product."""
 
     name: str  # as oneDNN has it
     algorithm: str = ""
@@ -75,7 +75,7 @@ class PackedLinear:
 
     @property
     def joins(self) -> bool:
-        """Return whether an activation is part of the call."""
+        """Return whether an activation can be fused into the call."""
         return self.activation != _NO_ACTIVATION
 
     def __deepcopy__(self, memo: dict[int, Any]) -> PackedLinear:
@@ -104,7 +104,7 @@ def can_pack() -> bool:
 
 
 def onednn_is_faster(weight: Tensor) -> bool:
-    """Return whether oneDNN's product with weights of shape (K, C) is the faster one here, or the only one."""
+    """Return whether oneDNN's product with weights of shape (K, C) is faster here, or the only one available."""
     if torch.backends.cpu.get_cpu_capability() == "AVX512" or not hasattr(_MKL, "_mkl_linear"):
         return True
     return min(weight.shape) < _MANY_CHANNELS or len(weight) % _AT_A_TIME > 0

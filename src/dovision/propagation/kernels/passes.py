@@ -28,7 +28,7 @@ _OPTIONS = {"inplace": (True, False), "approximate": ("none",)}  # of activation
 
 
 def pack_linear(graph: Graph) -> Graph:
-    """The graph with packed linear layers and 1 x 1 convolutions, each with the activation that alone reads it."""
+    """Replace linear layers and 1 x 1 convolutions by packed ones, fused with an activation that alone reads them."""
     for step in graph.steps if can_pack() else ():
         kernel_class, settings = _packable(step)
         weight: Any = settings.get("weight")
@@ -51,7 +51,7 @@ def pack_linear(graph: Graph) -> Graph:
 
 
 def pack_attention(graph: Graph) -> Graph:
-    """The graph with packed attention: torch's module, where tokens attend to each other, and torchvision's windows."""
+    """Replace torch's self-attention and torchvision's window attention by packed kernels."""
     readers, results = graph.readers(), _attention_results(graph)
     joined: dict[Step, Step] = {}
     for step in graph.steps if can_pack() else ():
@@ -72,7 +72,7 @@ def pack_attention(graph: Graph) -> Graph:
 
 
 def _attention_results(graph: Graph) -> dict[Step, tuple[list[Step], list[Step]]]:
-    """The steps that take the first result of a step, and those that take the second, by that step."""
+    """Readers of the first and of the second result of each step with two results."""
     results: dict[Step, tuple[list[Step], list[Step]]] = {}
     for step in graph.steps:
         source, number = step.args if step.function is operator.getitem else (None, None)
@@ -82,7 +82,7 @@ def _attention_results(graph: Graph) -> dict[Step, tuple[list[Step], list[Step]]
 
 
 def _token_attention(step: Step, module: nn.MultiheadAttention) -> PackedAttention | None:
-    """The packed form of torch's module in eval mode, where it has neither masks nor other keys than the tokens."""
+    """Packed form of torch's module in eval mode, for self-attention without masks."""
     options = {name: item for name, item in step.kwargs.items() if name not in ("need_weights", "average_attn_weights")}
     alone = len(step.args) == 3 and step.args[0] is step.args[1] is step.args[2]
     alone = alone and all(item is None or item is False for item in options.values())
@@ -94,7 +94,7 @@ def _token_attention(step: Step, module: nn.MultiheadAttention) -> PackedAttenti
 
 
 def _pack_window_attention(step: Step) -> None:
-    """Give the step the packed form of torchvision's function, where its scores are products of queries and keys."""
+    """Pack torchvision's window attention where its scores are products of queries and keys."""
     bound = inspect.signature(step.function).bind(*step.args, **step.kwargs)
     bound.apply_defaults()
     settings = bound.arguments
@@ -106,13 +106,13 @@ def _pack_window_attention(step: Step) -> None:
 
 
 def _are_fixed(projection: tuple[Any, Any]) -> bool:
-    """Return whether weights, and the bias if there is one, are numbers that do not follow from the image."""
+    """Return whether weights and bias, if any, do not depend on the image."""
     weight, bias = projection
     return _is_fixed(weight) and (bias is None or (_is_fixed(bias) and bias.shape == weight.shape[:1]))
 
 
 def _packable(step: Step) -> tuple[type[PackedLinear] | None, dict[str, Any]]:
-    """The packed form of a step, None where it has none, and its arguments by their names."""
+    """Packed form of a step (None if there is none) and its arguments by name."""
     if step.function is F.linear:
         settings = named_arguments(step, ("input", "weight", "bias"))
         weight: Any = settings["weight"]
@@ -131,7 +131,7 @@ def _is_fixed(weight: Any) -> bool:
 
 
 def _activation(step: Step) -> JoinedActivation | None:
-    """Activation to compute with the product before the step; None unless it has the usual settings."""
+    """Activation to fuse with the product before the step; None if its settings are unusual."""
     function, options = step.function, dict(step.kwargs)
     if not isinstance(function, nn.Module):
         activation_class: Any = function
