@@ -49,7 +49,7 @@ _INTERACTION: Bounds = (-2.0, 2.0)  # P(u, v) - P(u) - P(v) + P
 
 
 def average_effects(folder: Path) -> pd.DataFrame:
-    """ACE, the mean effect over images of each unit on each class in each condition, with its interval over groups.
+    """Mean effect (ACE) of each unit on each class in each condition, with intervals over groups.
 
     The table is read row group by row group, once for every SUMS_AT_ONCE sums of a group's effects. It is that of sums
     where the run has one, since it keeps the rows of some classes alone; the numbers are the same.
@@ -69,13 +69,13 @@ def average_effects(folder: Path) -> pd.DataFrame:
 
 
 def at_level(folder: Path, rows: pd.DataFrame, level: float) -> pd.DataFrame:
-    """Some rows of `average_effects` with intervals of another level, for which the table is read again."""
+    """Rows of `average_effects` with intervals of another level; reads the table again."""
     chosen = tuple(rows[list(CELL)].itertuples(index=False, name=None))
     return without_few(_average_effects(folder, _stamps(folder), chosen, level).set_index(rows.index))
 
 
 def _stamps(folder: Path) -> tuple[tuple[int, ...], ...]:
-    """What changes with the files of a run's effects."""
+    """Inodes, sizes and times of the files of a run's effects."""
     files = [folder / name for name in (SAMPLES, EFFECTS, SUMS)]
     stamps = [path.stat() for path in files if path.is_file()]
     return tuple((stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns) for stat in stamps)
@@ -88,7 +88,7 @@ def _average_effects(
     chosen: tuple[tuple[str, ...], ...] | None = None,
     level: float = LEVEL,
 ) -> pd.DataFrame:
-    """The average effects of tables with these stamps, in all cells, or in those that are chosen."""
+    """Average effects of tables with these stamps, in all cells or in the chosen ones."""
     group_of = read_groups(folder)
     groups = np.unique(group_of.to_numpy())
     summed = has_sums(folder)
@@ -112,7 +112,7 @@ def _average_effects(
 
 
 def interactions(folder: Path, level: float = LEVEL) -> pd.DataFrame:
-    """Interaction of each set of units, its effect minus the sum of its units' own, e(u, v) - e(u) - e(v): means.
+    """Interaction of each set of units, its effect minus those of its units, e(u, v) - e(u) - e(v).
 
     A set is a unit that is named after others of the run, such as c1+c4; its matched controls set other units, and have
     none.
@@ -149,7 +149,7 @@ def interactions(folder: Path, level: float = LEVEL) -> pd.DataFrame:
 
 
 def _by_unit(folder: Path, units: pd.Index[str]) -> pd.DataFrame:
-    """Effects of some units: a row per sample, columns (unit, condition, class)."""
+    """Effects of the given units: a row per sample, columns (unit, condition, class)."""
     tables = row_groups(folder / EFFECTS, ["sample", *CELL, "effect"])
     rows = pd.concat([rows[rows["unit"].isin(units)] for rows in (table.to_pandas() for table in tables)])
     rows = rows.astype({**dict.fromkeys(CELL, str), "effect": float})
@@ -175,7 +175,7 @@ class _Rows(NamedTuple):
 
 
 def _rows(folder: Path, names: Sequence[pd.Index[str]], group_of: pd.Series[int]) -> Iterator[_Rows]:
-    """The rows of effects, a row group at a time."""
+    """Iterate over the rows of effects, one row group at a time."""
     for table in row_groups(folder / EFFECTS, ["sample", *CELL, "effect", "log_odds_effect"]):
         rows = table.to_pandas()
         columns = [rows[name].cat for name in CELL]
@@ -188,7 +188,7 @@ def _rows(folder: Path, names: Sequence[pd.Index[str]], group_of: pd.Series[int]
 
 
 def _summed_rows(folder: Path) -> Iterator[_Rows]:
-    """The rows of sums, a row group at a time; without log-odds, nan, of a run of an earlier version."""
+    """Iterate over the rows of sums, one row group at a time; log-odds are nan in runs of earlier versions."""
     cells = read_cells(folder)
     for table in sum_rows(folder):
         group, total, images = (table[name].to_numpy() for name in ("group", "total", "images"))
@@ -198,7 +198,7 @@ def _summed_rows(folder: Path) -> Iterator[_Rows]:
 
 
 def _frame(cells: pd.MultiIndex, sums: _Array, level: float) -> pd.DataFrame:
-    """Rows of `average_effects` of sums of effects, of those in log-odds, and numbers of images, shape (3, G, C)."""
+    """Table of `average_effects` from sums of effects, sums in log-odds, and image counts, shape (3, G, C)."""
     totals, log_odds, counts = sums
     averages = bounded_means(totals, counts, EFFECT_BOUNDS, RESOLUTION, level)
     recorded = ~np.isnan(log_odds).any(axis=0)

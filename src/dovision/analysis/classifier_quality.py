@@ -28,7 +28,7 @@ Intervals = dict[str, Interval]
 
 
 class Quality(NamedTuple):
-    """Metrics by name; one that is not defined is missing, and `notes` say why."""
+    """Metrics by name; undefined ones are missing, with the reason in `notes`."""
 
     overall: Intervals
     classes: Mapping[str, Intervals]
@@ -38,7 +38,7 @@ class Quality(NamedTuple):
 def classifier_quality(
     label: npt.NDArray[Any], prediction: npt.NDArray[Any], probability: Floats, group: Integers, task: Task
 ) -> Quality:
-    """The metrics of a classifier, as a whole:
+    """Compute overall and per-class metrics of a classifier:
 
     balanced_accuracy   mean of the sensitivities; multilabel: of (sensitivity + specificity) / 2 over labels
     classifier_auroc    area under the ROC curve of a class against all others, by its probability
@@ -93,7 +93,7 @@ def classifier_quality(
 
 
 def _of_enough(metrics: Intervals, labelled: int) -> Intervals:
-    """Metrics of a class, each of enough of its images, of all others, of both, or of all whose label is known."""
+    """Withhold a class's metrics where the images that each is computed from are too few."""
     of_class = int(metrics["images"].estimate)
     sets: dict[str, tuple[int, ...]] = {"sensitivity": (of_class,), "specificity": (labelled - of_class,)}
     sets |= dict.fromkeys(("auroc", "balanced_accuracy"), (of_class, labelled - of_class))
@@ -105,7 +105,7 @@ def _of_enough(metrics: Intervals, labelled: int) -> Intervals:
 
 
 def _of_class(true: Flags, predicted: Flags, probability: Floats, group: Integers) -> Intervals:
-    """Metrics of a class, from whether each of N images is of it, and whether that is predicted, shapes (N,)."""
+    """Metrics of one class, from N images' membership and predicted membership, shapes (N,)."""
     metrics = {"images": _number(true.sum(), group)}
     if len(true):
         metrics["prevalence"] = _number(true.mean(), group)
@@ -119,7 +119,7 @@ def _of_class(true: Flags, predicted: Flags, probability: Floats, group: Integer
 
 
 def _of_label(true: Flags, predicted: Flags, probability: Floats, group: Integers) -> Intervals:
-    """Metrics that only one of several labels has; the same arguments."""
+    """Metrics that only multilabel classes have; arguments as of `_of_class`."""
     if not len(true):
         return {}
     from torchmetrics.functional.classification import binary_calibration_error  # which no report waits for
@@ -147,7 +147,7 @@ def _multiclass(label: Integers, prediction: Integers, probability: Floats, grou
 
 
 def _means(classes: Mapping[str, Intervals]) -> Intervals:
-    """The mean of each metric over the classes that have it; of a single label what it has."""
+    """Mean of each metric over the classes that have it; for a single label, its own metrics."""
     if len(classes) == 1:
         (only,) = classes.values()
         return {whole: only[name] for name, whole in OVERALL.items() if name in only}
@@ -161,7 +161,7 @@ def _means(classes: Mapping[str, Intervals]) -> Intervals:
 
 
 def _number(value: float, group: Integers) -> Interval:
-    """A number that has no interval."""
+    """Wrap a number without an interval."""
     return withheld(float(value), len(np.unique(group)), "")
 
 

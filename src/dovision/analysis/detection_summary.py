@@ -68,7 +68,7 @@ Limits = Mapping[str, float]
 
 
 def detection(folder: Path, workers: int = 1) -> pd.DataFrame:
-    """A row per (detector, variant, fitted_on, attack, eps, family), of the test images of scores.parquet.
+    """Table of detection metrics: a row per (detector, variant, fitted_on, attack, eps, family), on test images.
 
     attack                  as there; "whole family": all attacks of a family at all epsilons (eps is nan); "worst
                             case": the attack with the lowest score for each image, at one epsilon or (eps is nan) at
@@ -103,7 +103,7 @@ def detection(folder: Path, workers: int = 1) -> pd.DataFrame:
 
 
 def _rows(folder: Path, scored: str) -> Iterator[dict[str, Any]]:
-    """Those of a detector."""
+    """Rows of one detector's table."""
     families, tuned = read_families(folder), read_tuned(folder)
     for key, scores in read_scores(folder, scored).groupby(DETECTOR, observed=True, sort=False):
         limits = _limits(scores, scored)
@@ -130,7 +130,7 @@ def read_detection(folder: Path) -> pd.DataFrame:
 
 
 def headlines(frame: pd.DataFrame) -> pd.DataFrame:
-    """The rows and columns of `detection` that a summary names.
+    """Select the rows and columns of `detection` that a summary reports.
 
     The families of attacks that a detector was not fitted to (see `unseen`). Then, of detectors that need no fit, were
     fitted to clean images or to all attacks: the worst case (each attack where there is only one), the noise control
@@ -145,7 +145,7 @@ def headlines(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def negative_controls(frame: pd.DataFrame) -> pd.DataFrame:
-    """Negative controls of `detection`: detector, fitted_on, images, and auroc (to be one half) with its interval."""
+    """Negative controls of `detection`: detector, fitted_on, images, and auroc (ideally 0.5) with its interval."""
     rows = frame[frame["fitted_on"].isin(CONTROLS)]
     controls = rows[["detector", "fitted_on", "images"]].copy()
     for end in ("", "_low", "_high", "_reason"):
@@ -155,7 +155,7 @@ def negative_controls(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def unseen(frame: pd.DataFrame) -> pd.DataFrame:
-    """The rows of `detection` of each family as a whole, by detectors that were fitted to no attack of it.
+    """Rows of `detection` for whole families that the detector was not fitted to.
 
     Of each detector the preferred variant: as it is, fitted to clean images, or to all families but this one. None
     where there is one family only.
@@ -167,7 +167,7 @@ def unseen(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def detection_over_seeds(folders: Sequence[Path]) -> pd.DataFrame:
-    """Runs that differ in their seed alone: each metric of each run, as text, and the range in NAME_low and NAME_high.
+    """Metrics of runs that differ only in seed, as text, with the range in NAME_low and NAME_high.
 
     A row per row of `detection`; NAME is such as "0.303, 0.168, -", in the order of the folders, "-" where a run has no
     number; `seeds` counts the runs that have the row; images and successful are sums over them.
@@ -184,12 +184,12 @@ def detection_over_seeds(folders: Sequence[Path]) -> pd.DataFrame:
 
 
 def _text(share: float) -> str:
-    """A share to three places, to two digits where these would be zeros; "-" for nan."""
+    """Format a share with three decimals, or two significant digits if these are zeros; "-" for nan."""
     return "-" if pd.isna(share) else f"{share:.2g}" if 0 < share < 0.0015 else f"{share:.3f}"
 
 
 def matrix(frame: pd.DataFrame) -> pd.DataFrame:
-    """Fitted on against tested on, family by family.
+    """AUROC by the family that a detector was fitted on and the family it is tested on.
 
     Args:
         frame: from `detection`.
@@ -203,7 +203,7 @@ def matrix(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def worst_case(rows: pd.DataFrame) -> pd.DataFrame:
-    """For each image the row that an attacker who knows the scores would pick, who is otherwise not adaptive.
+    """The attacked row of each image that an attacker with access to scores would pick.
 
     Args:
         rows: of one detector, an image in several conditions: sample, attack, success (1, 0 or nan), score, whatever
@@ -230,7 +230,7 @@ def _limits(scores_of_fit: pd.DataFrame, detector: str) -> Limits:
 
 
 def evasion_by_steps(frame: pd.DataFrame) -> pd.DataFrame:
-    """Share of images that are misclassified and undetected after so many steps, of those that were right when clean.
+    """Share of correctly classified images that evade classifier and detector within a number of steps.
 
     A short attack is read off a long one, whose first steps are longer than those of an attack of that many steps.
 
@@ -256,7 +256,7 @@ def evasion_by_steps(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 class _Condition(NamedTuple):
-    """Test images of a detector in one condition, and those that they are held against."""
+    """Test images of a detector in one condition, and the images they are compared with."""
 
     attack: str
     eps: float
@@ -267,7 +267,7 @@ class _Condition(NamedTuple):
 
 
 def _conditions(test: pd.DataFrame, families: Mapping[str, str], fitted_on: str) -> Iterator[_Condition]:
-    """Each attack and epsilon, each family, and the worst cases: those of a fit that has scored all families."""
+    """Conditions of each attack and epsilon, of whole families, and of the worst cases."""
     clean, attacked = test[test["attack"] == CLEAN], test[test["attack"] != CLEAN]
     noise, not_adaptive = attacked[attacked["attack"] == NOISE], attacked[~attacked["attack"].isin([NOISE, ADAPTIVE])]
     for (attack, eps), rows in attacked.groupby(CONDITION, observed=True, sort=False):
@@ -282,7 +282,7 @@ def _conditions(test: pd.DataFrame, families: Mapping[str, str], fitted_on: str)
 
 
 def _control(test: pd.DataFrame, fitted_on: str) -> Iterator[_Condition]:
-    """The images of a negative control, which it is to separate no better than chance.
+    """Images of a negative control, where a detector should perform at chance.
 
     Permuted labels: successful attacks and clean images, exchanged for half of the patients. Noise as an attack: the
     noise of these patients against that of the others.
@@ -313,7 +313,7 @@ def _row(condition: _Condition, limits: Limits) -> dict[str, Any]:
 
 
 def _metrics(rows: pd.DataFrame, clean: pd.DataFrame, noise: pd.DataFrame, limits: Limits) -> dict[str, Interval]:
-    """The metrics of a condition by name; `noise` has the images with noise of all epsilons."""
+    """Metrics of a condition by name; `noise` holds images with noise of any epsilon."""
     tried = rows[rows["success"].notna()]
     success, scored = tried["success"].to_numpy() == 1, _scored(tried)
     metrics = {"success": share_of_images(success, scored.group)}
@@ -336,13 +336,13 @@ def _metrics(rows: pd.DataFrame, clean: pd.DataFrame, noise: pd.DataFrame, limit
 
 
 def noise_of(noise: pd.DataFrame, eps: float) -> pd.DataFrame:
-    """Rows of noise of this epsilon, or of all where there is none."""
+    """Rows of noise of this epsilon, or all rows if there are none."""
     same = noise[noise["eps"] == eps]
     return same if len(same) else noise
 
 
 def _beyond(limit: float, hits: Flags, group: Integers) -> Interval:
-    """The share of images on one side of a limit; nan where there is no limit."""
+    """Share of images beyond a threshold; nan without a threshold."""
     if np.isnan(limit):
         return withheld(np.nan, len(np.unique(group)), TOO_FEW)
     return share_of_images(hits, group)

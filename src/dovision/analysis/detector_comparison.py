@@ -38,7 +38,7 @@ _READ = ["score", *(f"above_{end}" for end in RATES)]
 
 
 def detector_differences(folder: Path, reference: str, workers: int = 1) -> pd.DataFrame:
-    """A row per (detector, variant, fitted_on, attack, eps, family) of detectors other than the reference.
+    """Differences from the reference detector: a row per (detector, variant, fitted_on, attack, eps, family).
 
     attack, eps, family     as of `detection_summary.detection`, with "whole family"; no noise, worst case, adaptive
     reference               the detector that is compared with, in its preferred variant: fitted to the same attacks,
@@ -73,7 +73,7 @@ def detector_differences(folder: Path, reference: str, workers: int = 1) -> pd.D
 def _against(
     references: Mapping[str, pd.DataFrame], others: pd.DataFrame, families: Mapping[str, str]
 ) -> Iterator[dict[str, Any]]:
-    """Rows of the scores of a detector, `others`, beside those of the reference, or of its fitted form, the last."""
+    """Compare a detector's scores, `others`, with the first reference, or with the last if it was fitted."""
     for key, scores in others.groupby(DETECTOR, observed=True, sort=False):
         reference = list(references)[-1 if key[2] else 0]
         same = references[reference][references[reference]["fitted_on"] == key[2]]
@@ -85,7 +85,7 @@ def _against(
 
 
 def _compared(folder: Path, detector: str) -> pd.DataFrame:
-    """Scores of a detector that are compared: of test images, by fits that are no controls.
+    """Test scores of a detector, without fits that are controls.
 
     above_1, above_5: whether a score is above the threshold of its detector, 1 or 0; nan where there is none.
     """
@@ -113,7 +113,7 @@ def read_comparison(folder: Path) -> pd.DataFrame:
 
 
 def _differences(both: pd.DataFrame, families: Mapping[str, str]) -> Iterator[dict[str, Any]]:
-    """A row a condition and family; `both` has the two scores of each test image."""
+    """Differences, a row per condition and family; `both` has two scores per test image."""
     clean, noise = both[both["attack"] == CLEAN], both[both["attack"] == NOISE]
     beaten = both[(both["success"] == 1) & ~both["attack"].isin([CLEAN, NOISE])]
     attack = beaten["attack"].astype(str)

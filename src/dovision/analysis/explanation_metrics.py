@@ -48,7 +48,7 @@ _KEY = [*_PAIR, "explainer"]
 
 
 def agreements(folder: Path) -> pd.DataFrame:
-    """A row per (sample, class, explainer), of the maps as they are.
+    """Table of agreement with boxes and masks: a row per (sample, class, explainer), of unmodified maps.
 
     group, correct, state   as in maps.parquet; of a flagged map, whose state is not "ok", all that follows is nan
     pointing, energy, iou   against the mask of the class, or without one the boxes that speak for it; nan without both
@@ -72,7 +72,7 @@ def agreements(folder: Path) -> pd.DataFrame:
 
 
 def object_regions(boxes: pd.DataFrame, masks: ObjectMasks) -> dict[tuple[int, str], Region]:
-    """What speaks for each class of each sample: the mask of its name, if any, or the boxes of its label."""
+    """Region of evidence per sample and class: the mask of the class's name, or else the boxes of its label."""
     regions: dict[tuple[int, str], Region] = {
         (int(sample), str(label)): boxes_of(rows) for (sample, label), rows in boxes.groupby(["sample", "label"])
     }
@@ -82,7 +82,7 @@ def object_regions(boxes: pd.DataFrame, masks: ObjectMasks) -> dict[tuple[int, s
 
 
 def _localisation(maps: pd.DataFrame, spoken: Mapping[tuple[int, str], Region], grid: MapGrid) -> pd.DataFrame:
-    """Agreement of each map with what speaks for its class."""
+    """Agreement of each map with the region of its class."""
     covered: dict[tuple[int, str], agreement.FloatArray] = {}
     rows = []
     for *pair, flat in maps[[*_PAIR, "cells"]].itertuples(index=False):
@@ -112,7 +112,7 @@ def _coverage(region: Region, grid: MapGrid) -> agreement.FloatArray:
 
 
 def object_scores(folder: Path) -> pd.DataFrame:
-    """A row per (sample, class, explainer, object), of the maps as they are and not flagged.
+    """Table of object scores: a row per (sample, class, explainer, object), of unmodified, unflagged maps.
 
     Returns:
         sample, class, explainer, group, correct, object, kind, label; energy, the share of the map's positive part in
@@ -136,12 +136,12 @@ def object_scores(folder: Path) -> pd.DataFrame:
 
 
 def estimates(folder: Path) -> pd.DataFrame:
-    """Clean rows of `object_scores` with a measured true effect; evidence is minus that of taking the object away."""
+    """Clean rows of `object_scores` with true evidence: minus the effect of removing the object."""
     return _with_evidence(object_scores(folder), folder)
 
 
 def control_estimates(folder: Path) -> pd.DataFrame:
-    """Rows as of `estimates` with what could explain a score away in place of a map's density: TRUTH_CONTROLS.
+    """Rows as of `estimates` with trivial predictors, TRUTH_CONTROLS, in place of a map's density.
 
     The area of an object's box, and the distance of its middle from that of the image; one row an image, class and
     object, whatever maps of it are flagged.
@@ -163,7 +163,7 @@ def _with_evidence(rows: pd.DataFrame, folder: Path) -> pd.DataFrame:
 
 
 def truth_ranks(objects: pd.DataFrame) -> pd.DataFrame:
-    """Rank correlation of density with evidence over the objects of each image, class and explainer.
+    """Rank correlation of density and evidence over the objects of each image, class and explainer.
 
     Args:
         objects: rows of `estimates` or `control_estimates`.
@@ -179,7 +179,7 @@ def truth_ranks(objects: pd.DataFrame) -> pd.DataFrame:
 
 
 def variant_similarity(maps: pd.DataFrame, variant: str) -> pd.DataFrame:
-    """Spearman's rank correlation of each map as it is with its variant.
+    """Spearman rank correlation of each map with its variant.
 
     Returns:
         sample, class, explainer, group, similarity; maps that are flagged on either side are left out.
@@ -189,7 +189,7 @@ def variant_similarity(maps: pd.DataFrame, variant: str) -> pd.DataFrame:
 
 
 def explainer_similarity(folder: Path) -> pd.DataFrame:
-    """Mean rank correlation of each two explainers' maps of the same image and class.
+    """Mean rank correlation of maps for each pair of explainers, over the same images and classes.
 
     Returns:
         explainer, other, similarity, maps; each two stand there once, in the order of the table.
@@ -206,7 +206,7 @@ def explainer_similarity(folder: Path) -> pd.DataFrame:
 
 
 def sanity(folder: Path) -> pd.DataFrame:
-    """Mean rank correlation of each explainer's maps with those of a classifier that has forgotten what it knew.
+    """Mean rank correlation of maps with those of randomised classifiers, by explainer.
 
     Returns:
         explainer, variant, mean, low, high, reason (why there is no interval), clusters, maps; a row for each
@@ -229,7 +229,7 @@ def sanity(folder: Path) -> pd.DataFrame:
 
 
 def depth(variant: str) -> int:
-    """k of "randomised k of n"."""
+    """Parse k from "randomised k of n"."""
     return int(variant.split()[1])
 
 

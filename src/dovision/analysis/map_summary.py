@@ -25,7 +25,7 @@ _SHARES = ("pointing",)  # metrics that are hit or miss
 
 
 def scores(frame: pd.DataFrame, objects: pd.DataFrame, controls: pd.DataFrame, compared: str) -> pd.DataFrame:
-    """The mean of each metric for each explainer, over all classes together.
+    """Mean of each metric per explainer, over all classes.
 
     Args:
         frame: from `agreements`.
@@ -46,13 +46,13 @@ def scores(frame: pd.DataFrame, objects: pd.DataFrame, controls: pd.DataFrame, c
 
 
 def whole_scores(summary: Mapping[str, Any]) -> pd.DataFrame:
-    """The rows of a run's summary of `scores` over all cases, without metrics that no map has; empty without maps."""
+    """Rows of a run's `scores` over all cases, without metrics that no map has; empty without maps."""
     table = pd.DataFrame(summary.get("maps", []))
     return table[(table["cases"] == ALL) & table["mean"].notna()] if len(table) else table
 
 
 def label_scores(frame: pd.DataFrame, compared: str) -> pd.DataFrame:
-    """The same for each class by itself, with p_holm and p_bh, adjusted over the explainers and classes of a metric."""
+    """Mean scores per class, with p_holm and p_bh adjusted over a metric's explainers and classes."""
     table = _table(frame.assign(label=frame["class"]), compared)
     p = table.groupby(["metric", "cases"])["p"]
     return table.assign(
@@ -62,7 +62,7 @@ def label_scores(frame: pd.DataFrame, compared: str) -> pd.DataFrame:
 
 
 def _truth(frame: pd.DataFrame, objects: pd.DataFrame, controls: pd.DataFrame, compared: str) -> pd.DataFrame:
-    """Rows of the metrics that need true effects: the controls' per image, and the pooled ones of all."""
+    """Rows of metrics that need true effects: per image for the controls, pooled for all explainers."""
     if objects.empty:
         return pd.DataFrame()
     ranks = truth_ranks(controls).merge(controls[[*_PAIR, "group", "correct"]].drop_duplicates(), on=_PAIR)
@@ -89,7 +89,7 @@ def _truth(frame: pd.DataFrame, objects: pd.DataFrame, controls: pd.DataFrame, c
 
 
 def map_difference(frame: pd.DataFrame, explainer: str, other: str, metric: str, level: float) -> dict[str, Any]:
-    """Mean score of an explainer's maps minus that of another's, of the same images and classes.
+    """Mean score of an explainer's maps minus another's, paired by image and class.
 
     Args:
         frame: from `agreements`.
@@ -106,13 +106,13 @@ def map_difference(frame: pd.DataFrame, explainer: str, other: str, metric: str,
 
 
 def _difference(rows: pd.DataFrame, metric: str, level: float = LEVEL) -> PairedDifference:
-    """A metric of maps minus that of the reference's, in METRIC_reference of the same rows."""
+    """A metric minus the reference's, METRIC_reference in the same rows."""
     difference = (rows[metric] - rows[f"{metric}_reference"]).to_numpy(float)
     return paired_difference(difference, rows["group"].to_numpy(), rows["sample"].to_numpy(), level)
 
 
 def reliability(objects: pd.DataFrame) -> pd.DataFrame:
-    """Correlation with true effects over objects on which the maps behind a map agree, and over the others.
+    """Correlation with true effects over objects where averaged maps agree, and over the others.
 
     Args:
         objects: from `estimates`.
@@ -133,7 +133,7 @@ def reliability(objects: pd.DataFrame) -> pd.DataFrame:
 
 
 def _pooled(objects: pd.DataFrame, itself: bool, given: str | None) -> dict[str, Any]:
-    """The correlation over all objects, and that minus the reference's over the objects that both have."""
+    """Correlation over all objects, and its difference from the reference over common objects."""
     correlation = {**_correlation_columns(objects, given), "scored": objects["density"].count()}
     common = objects.dropna(subset="density_reference")
     if itself or common.empty:

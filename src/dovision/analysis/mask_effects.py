@@ -27,7 +27,7 @@ MASK_CONTRASTS += [f"{name}_{end}" for name in INSIDE_MINUS for end in ("images"
 
 
 def mask_sizes(folder: Path) -> pd.DataFrame:
-    """Sizes of the effects of each image's masks, of all that is outside them, and of the masks moved elsewhere.
+    """Effect sizes of each image's masks, of their outside, and of masks moved elsewhere.
 
     A size is |P(class | do(u)) - P(class)|, so that evidence for a class and against it does not cancel over images.
     Of two classes that exclude each other only the second is taken, since both have the same sizes.
@@ -65,7 +65,7 @@ def mask_sizes(folder: Path) -> pd.DataFrame:
 
 
 def mask_contrasts(folder: Path, level: float = LEVEL) -> pd.DataFrame:
-    """Mean sizes of effects inside a mask, outside and of the mask moved, and the paired differences within images.
+    """Mean effect sizes inside, outside and of moved masks, with paired differences within images.
 
     The mask moved has the mask's own area and shape; all that is outside has another area.
 
@@ -91,7 +91,7 @@ def mask_contrasts(folder: Path, level: float = LEVEL) -> pd.DataFrame:
 
 
 def _rows(folder: Path) -> pd.DataFrame:
-    """The rows of masks; none where the first row group shows that the units are others."""
+    """Rows of mask units; empty if the first row group has other units."""
     of_masks: list[pd.DataFrame] = []
     for table in row_groups(folder / EFFECTS, [*_IMAGE, "unit", *_SCALES, "top"]):
         rows = table.to_pandas()

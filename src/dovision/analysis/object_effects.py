@@ -26,7 +26,7 @@ CHANGES += [f"{name}{end}" for name in ("change", "size") for end in _ENDS]
 
 
 def object_rows(folder: Path) -> pd.DataFrame:
-    """The rows of effects.parquet whose unit is an object of its image, or a control box of one.
+    """Rows of effects.parquet whose unit is an object or a control box of one.
 
     Returns:
         sample, group, condition, class, object, kind, label, control (the unit is a control box), effect,
@@ -53,7 +53,7 @@ def object_rows(folder: Path) -> pd.DataFrame:
 
 
 def true_effects(folder: Path) -> pd.DataFrame:
-    """The rows of `object_rows` where the run drew images without an object; none where it painted over boxes.
+    """Rows of `object_rows` from images rendered without the object; empty if boxes were painted over.
 
     Painting has control boxes, for it is off the data; a true counterfactual needs none.
     """
@@ -62,7 +62,7 @@ def true_effects(folder: Path) -> pd.DataFrame:
 
 
 def object_effects(folder: Path, level: float = LEVEL) -> pd.DataFrame:
-    """Mean true effect of taking away an object of each kind on each class, in each condition.
+    """Mean true effect of removing each kind of object on each class, by condition.
 
     Returns:
         condition, kind, class, mean, low, high, reason (why there is no interval), the same in log-odds (log_odds,
@@ -72,7 +72,7 @@ def object_effects(folder: Path, level: float = LEVEL) -> pd.DataFrame:
 
 
 def mean_object_effects(rows: pd.DataFrame, level: float = LEVEL) -> pd.DataFrame:
-    """The result of `object_effects`, from rows with condition, kind, class, sample, group, effect, log_odds_effect."""
+    """Aggregate rows with condition, kind, class, sample, group, effect and log_odds_effect."""
     rows = rows.rename(columns={"log_odds_effect": "log_odds"})
     means = grouped_means(rows, _CELL, ["effect", "log_odds"], level, {"effect": EFFECT_BOUNDS})
     names = dict(zip((f"effect{end}" for end in _ENDS), ("mean", "low", "high", "reason"), strict=True))
@@ -80,7 +80,7 @@ def mean_object_effects(rows: pd.DataFrame, level: float = LEVEL) -> pd.DataFram
 
 
 def paired(rows: pd.DataFrame) -> pd.DataFrame:
-    """A row per object that has control boxes: its effect, the mean effect of its controls, and their difference.
+    """Effect of each object with control boxes, the controls' mean effect, and the difference.
 
     Args:
         rows: from `object_rows`.
@@ -101,7 +101,7 @@ def paired(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def contrasts(folder: Path, level: float = LEVEL) -> pd.DataFrame:
-    """Painting over an object's box against painting over control boxes of its size, which area alone would explain.
+    """Effect of painting over an object's box against control boxes of equal size.
 
     An object that speaks for a class is judged by its effect on that class, any other by its effect on each. The
     effects of an object's controls are averaged first; then objects are paired with their controls.
@@ -124,7 +124,7 @@ def contrasts(folder: Path, level: float = LEVEL) -> pd.DataFrame:
 
 
 def cause_and_tag(rows: pd.DataFrame) -> pd.DataFrame:
-    """Of `true_effects`, the means of the causes of a class and of the tag in each image that has both, in log-odds.
+    """Mean true effects, in log-odds, of causes and of the tag in each image with both.
 
     Returns:
         sample, condition, class, cause, tag.
@@ -136,7 +136,7 @@ def cause_and_tag(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def changes_by_attacks(rows: pd.DataFrame) -> pd.DataFrame:
-    """Of `true_effects`, the change of the effects of each kind of object by each attack, in log-odds.
+    """Change of true effects by each attack, in log-odds, per kind of object.
 
     Returns:
         condition, class, kind (causes first, then the tag), objects, clusters; change, the mean of attacked minus clean
@@ -153,7 +153,7 @@ def changes_by_attacks(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _relevant(rows: pd.DataFrame) -> pd.DataFrame:
-    """Rows on classes for which objects speak: on its own class for these, on each for others."""
+    """Rows on relevant classes: an object's own class, or every class for objects without one."""
     spoken = rows["label"].dropna().unique()
     on_its_class = (rows["label"] == rows["class"]) | rows["label"].isna()
     return rows[on_its_class & rows["class"].isin(spoken)]

@@ -38,7 +38,7 @@ PLACES += ["pointing_high", "pointing_reason", "area", "images", "others"]
 
 
 def unit_matches(folder: Path, judge: Path) -> pd.DataFrame:
-    """For each kind of object the unit of a run whose effects on clean images are most like the object's true effects.
+    """For each kind of object, the unit whose clean effects correlate best with true effects.
 
     The unit is chosen on a random half of the patients, by its correlation with the true effect, which is 0 where there
     is no such object; all numbers are of the images of the others.
@@ -60,7 +60,7 @@ def unit_matches(folder: Path, judge: Path) -> pd.DataFrame:
 
 
 def matched_effects(folder: Path, judge: Path) -> Iterator[tuple[str, str, pd.Series[float], pd.DataFrame]]:
-    """For each class and kind of object the true effects by sample, nan without the object, and those of all units.
+    """True effects by sample, nan without the object, and effects of all units, per class and kind.
 
     Of a run whose units are objects, such as painted boxes, those of the kind are one unit, of which effects add up.
     """
@@ -80,21 +80,21 @@ def matched_effects(folder: Path, judge: Path) -> Iterator[tuple[str, str, pd.Se
 
 
 def first_half(folder: Path) -> pd.Series[bool]:
-    """Whether a sample belongs to the random half of a run's patients on which units are chosen, by sample."""
+    """Return whether a sample belongs to the random half of patients used to choose units, by sample."""
     groups = read_groups(folder)
     order = np.random.default_rng(0).permutation(np.sort(groups.unique()))
     return groups.isin(order[: len(order) // 2]).sort_index()
 
 
 def best_unit(truth: pd.Series[float], measured: pd.DataFrame, half: pd.Series[bool]) -> str:
-    """The unit that correlates most with the true effects on the samples of `half`."""
+    """Unit whose effects correlate most with the true effects on the samples of `half`."""
     with np.errstate(invalid="ignore", divide="ignore"):  # of units that do nothing
         correlation = measured[half].corrwith(truth[half].fillna(0.0))
     return str(correlation.idxmax()) if correlation.notna().any() else str(measured.columns[0])
 
 
 def effects_over_objects(folder: Path, level: float = LEVEL) -> pd.DataFrame:
-    """Mean effect on clean images of the unit that lies over an object: of each, the unit that covers most of its box.
+    """Mean clean effect of the unit that covers most of each object's box.
 
     Returns:
         As `object_effects.object_effects`, by condition, kind and class; no row where no object is known, where units
@@ -112,7 +112,7 @@ def effects_over_objects(folder: Path, level: float = LEVEL) -> pd.DataFrame:
 
 
 def _over(effects: pd.DataFrame, boxes: pd.DataFrame) -> pd.DataFrame:
-    """Rows of clean effects by object, of the unit that covers most of the object's box."""
+    """Clean effects, by object, of the unit that covers most of its box."""
     clean = effects[effects["condition"] == CLEAN].dropna(subset=["top"]).astype({"unit": str, "class": str})
     both = clean.merge(boxes[["sample", "object", "label", *Box._fields]], on="sample", suffixes=("", "_object"))
     sides = [
@@ -125,7 +125,7 @@ def _over(effects: pd.DataFrame, boxes: pd.DataFrame) -> pd.DataFrame:
 
 
 def latent_places(folder: Path, shape: Shape) -> pd.DataFrame:
-    """For each kind of object the latent of a run that is most active where there is one.
+    """For each kind of object, the latent that is most active on it.
 
     The latent is chosen on a random half of the patients, by the AUROC of its largest activity for images with the
     object among all; all numbers are of the images of the others.
@@ -163,7 +163,7 @@ def latent_places(folder: Path, shape: Shape) -> pd.DataFrame:
 
 
 def _effects(folder: Path) -> pd.DataFrame:
-    """Effects on clean images, a row per sample and a column per class and unit; 0 where a unit does not act."""
+    """Clean effects, a row per sample and a column per class and unit; 0 where a unit does not act."""
     table = read_table(folder / EFFECTS, ["sample", "condition", "unit", "class", "effect"]).to_pandas()
     clean = table[table["condition"] == CLEAN].astype({"unit": str, "class": str})
     clean = clean[clean["class"] != read_task(folder).opposite]
@@ -198,7 +198,7 @@ def _area(score: npt.NDArray[np.float64], present: npt.NDArray[np.bool_]) -> flo
 def _pointing(
     activity: pd.DataFrame, boxes: pd.DataFrame, samples: Sequence[int] | npt.NDArray[np.int64], shape: Shape
 ) -> tuple[npt.NDArray[np.bool_], list[float]]:
-    """Whether the most active position of each sample touches a box, shape (N,), and the share of positions that do."""
+    """Return whether each sample's most active position touches a box, and the share of such positions."""
     maps = activity.drop_duplicates("sample").set_index("sample")
     hits, shares = [], []
     for sample in samples:
@@ -214,7 +214,7 @@ def _pointing(
 
 
 def _touched(boxes: Sequence[Box], rows: int, columns: int, shape: Shape) -> npt.NDArray[np.bool_]:
-    """Positions of a map whose cell of the image overlaps a box."""
+    """Positions of a map whose image cell overlaps a box."""
     cells = np.zeros((rows, columns), bool)
     height, width = shape[-2] / rows, shape[-1] / columns
     for box in boxes:

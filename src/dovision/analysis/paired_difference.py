@@ -17,14 +17,14 @@ WITHOUT_DIFFERENCE = {
 
 
 class PairedDifference(NamedTuple):
-    """A mean over groups, how many pairs it is of, and the two-sided p-value of "the mean is 0"."""
+    """Mean difference over groups, the number of pairs, and the two-sided p-value of "the mean is 0"."""
 
     interval: Interval
     pairs: int
     p: float
 
     def columns(self) -> dict[str, Any]:
-        """difference, difference_low, difference_high, difference_reason (why there is no interval) and pairs."""
+        """Columns difference, difference_low, difference_high, difference_reason (no interval) and pairs."""
         return {**self.interval.columns("difference"), "pairs": self.pairs}
 
 
@@ -36,7 +36,7 @@ def paired_difference(
     resolution: float = 0.0,
     bounds: Bounds = UNBOUNDED,
 ) -> PairedDifference:
-    """Mean over groups of each group's mean difference; nan where the pairs are of too few images.
+    """Mean over groups of each group's mean difference; nan with too few images.
 
     Args:
         difference: of each pair, shape (N,); nan where one of the two has no number.

@@ -32,7 +32,7 @@ Models = Mapping[str, Mapping[str, int]]  # by class, the number of the model of
 
 
 def part_protocol(folder: Path, models: Models) -> pd.DataFrame:
-    """Numbers of a run in which objects of birds were taken away or painted over, on clean images.
+    """Scores of the FunnyBirds protocol from effects of removed or painted-over bird parts, on clean images.
 
     accuracy                  share of the images whose class is predicted
     background independence   share of the background's objects without which the class keeps 95% of its probability
@@ -79,7 +79,7 @@ def _row(measure: str, method: str, interval: Interval, images: int) -> dict[str
 
 
 def _background(rows: pd.DataFrame, probabilities: pd.DataFrame) -> pd.DataFrame:
-    """Objects that speak for no class, and whether the class of the image keeps its probability without them."""
+    """Background objects, and whether the image's class keeps its probability without them."""
     background = rows.loc[rows["label"].isna(), ["sample", "object", "group"]].drop_duplicates()
     label = rows.dropna(subset="label").groupby("sample")["label"].first()
     both = background.merge(probabilities[probabilities["class"] == probabilities["sample"].map(label)])

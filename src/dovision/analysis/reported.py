@@ -25,7 +25,7 @@ REPORTED = "reported"  # the key of run.json
 
 
 class ReportedNumber:
-    """A number that a source reports, and the rows of a run's tables whose mean is to be compared with it.
+    """A published number, and the table rows of a run whose mean reproduces it.
 
     Args:
         value: as reported.
@@ -47,7 +47,7 @@ class ReportedNumber:
             checks.choice("where", name, columns)
 
     def measure(self, folder: Path) -> Interval:
-        """The mean over groups of the rows in the tables of a run, with its interval; nan where there is no such row.
+        """Mean over groups of the matching table rows of a run, with its interval; nan without rows.
 
         A number of effects is nan, too, where the run has not kept the rows of all classes (evaluation.keep).
         """
@@ -65,7 +65,7 @@ class ReportedNumber:
         return of_images(interval, rows.loc[np.isfinite(values), "sample"].nunique())
 
     def _effects(self, folder: Path, samples: pd.DataFrame) -> pd.DataFrame:
-        """The rows of effects.parquet of these samples, with the group of each."""
+        """Rows of effects.parquet of these samples, with their groups."""
         columns = ["sample", "condition", "unit", "class", self.column]
         tables = row_groups(folder / EFFECTS, columns, samples["sample"].unique())
         chosen = [self._chosen(table.to_pandas()) for table in tables]
@@ -79,7 +79,7 @@ class ReportedNumber:
 
 
 class ReportedNumbers:
-    """Numbers that a source reports.
+    """Published numbers of one source.
 
     Args:
         source: where, in words.
@@ -91,7 +91,7 @@ class ReportedNumbers:
         self.numbers = dict(numbers)
 
     def compare(self, folder: Path) -> dict[str, Any]:
-        """The source, and by name the meaning of each number, the one reported and that of a run, in plain types."""
+        """Compare with a run: the source, and each number's meaning, published and measured value."""
         numbers = {
             name: {"meaning": one.meaning, "reported": one.value, "here": one.measure(folder).to_dict()}
             for name, one in self.numbers.items()
@@ -100,13 +100,13 @@ class ReportedNumbers:
 
 
 def comparison(compared: Mapping[str, Any]) -> pd.DataFrame:
-    """The result of `ReportedNumbers.compare` as a table of text: number, reported, here, with its interval."""
+    """Text table of `ReportedNumbers.compare`: number, reported, here, with its interval."""
     rows = [(one["meaning"], f"{one['reported']:.4g}", _text(one["here"])) for one in compared["numbers"].values()]
     return pd.DataFrame(rows, columns=["number", "reported", "here"])
 
 
 def comparison_lines(compared: Mapping[str, Any]) -> Sequence[str]:
-    """The result of `ReportedNumbers.compare` for a terminal."""
+    """Format `ReportedNumbers.compare` for a terminal."""
     table = comparison(compared)
     rows = [tuple(table), *table.itertuples(index=False)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]

@@ -40,8 +40,8 @@ def write_summary(folder: Path) -> dict[str, Any]:
 
 
 def summarise(folder: Path) -> dict[str, Any]:
-    """Images of each class, none without labels; by condition their number and {estimate, low, high, clusters, method,
-    reason} of
+    """Summarise a run: images per class, none without labels; by condition, the number of images and
+    {estimate, low, high, clusters, method, reason} of
 
     accuracy                  share of all images predicted rightly in the condition
     balanced_accuracy, classifier_auroc, sensitivity, specificity, calibration_error  see `classifier_quality`
@@ -82,7 +82,7 @@ def summarise(folder: Path) -> dict[str, Any]:
 
 
 def label_counts(labels: Mapping[str, int]) -> str:
-    """The number of images of each class, as text; of many classes the least and the largest."""
+    """Number of images per class, as text; for many classes the smallest and the largest."""
     if len(labels) <= _NAMED:
         return ", ".join(f"{name} {count:,}" for name, count in labels.items())
     least, most = min(labels.values()), max(labels.values())
@@ -130,7 +130,7 @@ def _condition(rows: pd.DataFrame, clean: pd.DataFrame, task: Task) -> dict[str,
 
 
 def _scored(rows: pd.DataFrame) -> Scored:
-    """Sizes of effects as scores; those below RESOLUTION are equal."""
+    """Effect sizes as scores, those below RESOLUTION made equal."""
     with_size = rows.dropna(subset=[_SIZE])
     sizes = with_size[_SIZE].to_numpy(float)
     return Scored(np.where(sizes < RESOLUTION, 0.0, sizes), with_size["group"].to_numpy())

@@ -12,7 +12,7 @@ from dovision.types import Batch
 
 
 def logits_and_gradient(image: Tensor, label: Tensor, classifier: Classifier, loss: Loss) -> tuple[Tensor, Tensor]:
-    """Logits, shape (B, K), and the gradient of each image's own loss, shape (B, C, H, W).
+    """Logits, shape (B, K), and gradient of each image's loss, shape (B, C, H, W).
 
     A network that lets no gradient through has a gradient of zero, which `dead_gradients` counts.
     """

@@ -12,14 +12,14 @@ from dovision.functional.rng import generator, uniform
 
 
 class Ball(NamedTuple):
-    """All images in [0, 1] that are at most eps away from their centre, in pixel units."""
+    """Images in [0, 1] within eps of a centre, in pixel units."""
 
     centre: Tensor  # (B, C, H, W) in [0, 1]
     eps: float  # above 0
     norm: str  # linf or l2
 
     def project(self, image: Tensor) -> Tensor:
-        """The images, shape (B, C, H, W), brought within eps of their centre, and then into [0, 1]."""
+        """Project images, shape (B, C, H, W), onto the ball, then clip them to [0, 1]."""
         delta = image - self.centre
         if self.norm == "linf":
             delta = delta.clamp(-self.eps, self.eps)
@@ -28,14 +28,14 @@ class Ball(NamedTuple):
         return (self.centre + delta).clamp(0, 1)
 
     def steepest(self, gradient: Tensor) -> Tensor:
-        """The step of size one up which a loss rises most, shape (B, C, H, W), from its gradient, of that shape.
+        """Unit step of steepest ascent, shape (B, C, H, W), for a gradient of that shape.
 
         Zero where the gradient is zero or not finite.
         """
         return gradient.nan_to_num(0, 0, 0).sign() if self.norm == "linf" else unit(gradient)
 
     def draw(self, sample: Tensor, seed: int, restart: int) -> Tensor:
-        """Images drawn uniformly from within eps, shape (B, C, H, W), brought into [0, 1].
+        """Draw images uniformly from the ball, shape (B, C, H, W), clipped to [0, 1].
 
         Each is drawn from (seed, sample, restart) alone.
         """
@@ -51,17 +51,17 @@ class Ball(NamedTuple):
 
 
 def unit(gradient: Tensor) -> Tensor:
-    """Gradients, shape (B, C, H, W), divided by their L2 norm; zero where it is zero or not finite."""
+    """Normalise gradients, shape (B, C, H, W), to L2 norm 1; zero where the norm is zero or not finite."""
     scaled = scaled_to_one(gradient)  # the squares of a saturated softmax's gradient would underflow
     return scaled / column(size(scaled, "l2").clamp(min=1))
 
 
 def scaled_to_one(gradient: Tensor) -> Tensor:
-    """Gradients, shape (B, C, H, W), divided by their largest size, 0 where not finite: no norm leaves the floats."""
+    """Divide gradients, shape (B, C, H, W), by their largest size, so that norms cannot overflow."""
     gradient = gradient.nan_to_num(0, 0, 0)
     return gradient / column(size(gradient, "linf").clamp(min=torch.finfo(gradient.dtype).tiny))
 
 
 def column(numbers: Tensor) -> Tensor:
-    """One number an image, shape (B,), as shape (B, 1, 1, 1)."""
+    """Reshape one number per image, (B,), to (B, 1, 1, 1)."""
     return numbers.view(-1, 1, 1, 1)

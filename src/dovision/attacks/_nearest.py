@@ -16,7 +16,7 @@ from dovision.types import Batch, Epsilons
 
 
 class NearestAttack(ObjectiveAttack):
-    """Nearest image that reaches the aim, if it lies within the budget; else that image clipped to the budget.
+    """Attack by the nearest adversarial image; if it exceeds the budget, the image clipped to the budget.
 
     An image of which the aim is reached already, or for which nothing is found, stays as it is.
 
@@ -30,7 +30,7 @@ class NearestAttack(ObjectiveAttack):
 
     @abstractmethod
     def nearest(self, batch: Batch, classifier: Classifier, eps: float) -> Tensor:
-        """Adversarial images in [0, 1], as near as they are found, of images that are none; whatever their distance."""
+        """Search the nearest adversarial images in [0, 1], at any distance, for images that are not adversarial."""
 
     def run(self, batch: Batch, classifier: Classifier, eps: float) -> Tensor:
         rows = (~self.reached(batch.image, batch, classifier)).nonzero().squeeze(1)

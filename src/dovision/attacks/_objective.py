@@ -15,7 +15,7 @@ from dovision.types import Batch, Epsilons, Shape, Task
 
 
 class Objective:
-    """Any wrong answer, or a chosen one: the number that an attack raises, and when it has got what it wants.
+    """Objective of an attack, untargeted or targeted: the number it maximises, and its condition of success.
 
     Without a target the loss of the label is raised, over all known labels if there are several, and the aim is
     reached once the image's answer is wrong: another class; or, multilabel, at least one known label answered wrongly.
@@ -34,7 +34,7 @@ class Objective:
         self.target = target if target is None or isinstance(target, str) else checks.count("target", target)
 
     def check(self, task: Task) -> None:
-        """Refuse a task that has not the target, or for which the loss is not defined.
+        """Raise if the task lacks the target, or if the loss is undefined for it.
 
         Raises:
             ValueError: there is no such class; or see the loss.
@@ -43,17 +43,17 @@ class Objective:
         self(torch.zeros(1, len(task.classes)), label, task)
 
     def __call__(self, logits: Tensor, label: Tensor, task: Task) -> Tensor:
-        """Objective that is raised, shape (B,), from logits, shape (B, K); itself a loss."""
+        """Objective to maximise, shape (B,), from logits, shape (B, K); usable as a loss."""
         value = self.loss(logits, self._subject(label, task), task)
         return -value if self._towards(task) else value
 
     def reached(self, logits: Tensor, label: Tensor, task: Task) -> Tensor:
-        """Return whether the classifier answers as the attack wants, shape (B,) bool."""
+        """Return whether the classifier gives the wanted answer, shape (B,) bool."""
         correct = task.correct(task.probability(logits), self._subject(label, task))
         return correct if self._towards(task) else ~correct
 
     def leads(self, logits: Tensor, label: Tensor, task: Task) -> Tensor:
-        """Lead, in logits, of each answer that the attack wants, shape (B, M); reached where one is above zero."""
+        """Lead of each wanted answer, in logits, shape (B, M); the aim is reached where one is positive."""
         lead = leads(logits, self._subject(label, task), task)
         return -lead.amax(1, keepdim=True) if self._towards(task) else lead
 
@@ -61,7 +61,7 @@ class Objective:
         return self.target is not None and not task.multilabel
 
     def _subject(self, label: Tensor, task: Task) -> Tensor:
-        """The label that the loss is about: the image's own, the target, or the image's own for the target alone."""
+        """Label that the loss refers to: the image's own, the target, or only the target's entry of the image's own."""
         if self.target is None:
             return label
         chosen = task.number_of(self.target)
@@ -90,29 +90,29 @@ class ObjectiveAttack(Attack):
 
     @torch.no_grad()
     def reached(self, image: Tensor, batch: Batch, classifier: Classifier) -> Tensor:
-        """Return whether images, shape (B, C, H, W), of a batch's labels are answered as wanted; shape (B,) bool."""
+        """Return whether images, shape (B, C, H, W), reach the aim given the batch's labels; shape (B,) bool."""
         return self.objective.reached(classifier(image), batch.label, classifier.task)
 
 
 class Candidates(NamedTuple):
-    """Candidates, one an image, and what the classifier makes of them."""
+    """Candidate images, one per image, with the classifier's outputs."""
 
     image: Tensor  # (B, C, H, W)
     reached: Tensor  # (B,) bool, whether the aim is reached
     loss: Tensor  # (B,) what is raised
 
     def or_better(self, other: Candidates) -> Candidates:
-        """Better candidate of each image: the one that reaches the aim, and among equals that of the higher loss."""
+        """Better of two candidates per image: one that reaches the aim first, then the one of higher loss."""
         better = (other.reached & ~self.reached) | ((other.reached == self.reached) & (other.loss > self.loss))
         return self.replaced(better, other)
 
     def updated(self, rows: Tensor, other: Candidates) -> Candidates:
-        """The other's, which are those of these rows, where they are better."""
+        """Replace these rows by the other's candidates where those are better."""
         better = Candidates(*(field[rows] for field in self)).or_better(other)
         return Candidates(*(old.index_copy(0, rows, new) for old, new in zip(self, better, strict=True)))
 
     def replaced(self, where: Tensor, other: Candidates) -> Candidates:
-        """The other's in the rows of `where`, shape (B,) bool."""
+        """Take the other's rows where `where`, shape (B,) bool, is true."""
         return Candidates(
             torch.where(column(where), other.image, self.image),
             torch.where(where, other.reached, self.reached),
@@ -121,7 +121,7 @@ class Candidates(NamedTuple):
 
 
 class Towards:
-    """The loss that rises towards one wrong answer of each image; see `Objective`, to which it is a loss.
+    """Loss that rises towards one wrong answer per image; see `Objective`.
 
     The lead of the answer, by the distance between the largest logit and the mean of the third and the fourth; of fewer
     than 4 classes, and of a multilabel task, the lead itself. Zero for the answer that is right, or not known to be
@@ -146,7 +146,7 @@ class Towards:
 
 
 def likeliest_answers(logits: Tensor, label: Tensor, task: Task, most: int) -> Tensor:
-    """Numbers of the wrong answers that lead most, shape (B, M), at most so many and one fewer than there are classes.
+    """Numbers of the leading wrong answers, shape (B, M), M at most the number of classes minus one.
 
     Args:
         logits: shape (B, K).
@@ -160,11 +160,11 @@ def likeliest_answers(logits: Tensor, label: Tensor, task: Task, most: int) -> T
 
 @torch.no_grad()
 def classify(image: Tensor, batch: Batch, classifier: Classifier, objective: Objective) -> Candidates:
-    """Candidates of these images, shape (B, C, H, W), in place of the batch's own."""
+    """Evaluate candidates, shape (B, C, H, W), in place of the batch's images."""
     return judge(image, classifier(image), batch, classifier, objective)
 
 
 def judge(image: Tensor, logits: Tensor, batch: Batch, classifier: Classifier, objective: Objective) -> Candidates:
-    """Candidates of images, shape (B, C, H, W), from their logits, shape (B, K)."""
+    """Candidates from images, shape (B, C, H, W), and their logits, shape (B, K)."""
     task = classifier.task
     return Candidates(image, objective.reached(logits, batch.label, task), objective(logits, batch.label, task))

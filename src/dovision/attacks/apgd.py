@@ -20,7 +20,7 @@ PROGRESS = 0.75  # share of the steps that must raise the loss for a step size t
 
 
 class APGD(PGD):
-    """Steps up the loss that start at 2 * eps and are halved, image by image, where the loss no longer rises.
+    """Gradient ascent whose steps start at 2 * eps and are halved, per image, when the loss stops rising.
 
     Of all steps and starts the best is kept: for each image the one that reaches the aim, and among equals the one
     with the highest loss.
@@ -52,7 +52,7 @@ class APGD(PGD):
         return self.search(Ball(batch.image, eps, self.norm), batch, classifier, self.objective).image
 
     def search(self, ball: Ball, batch: Batch, classifier: Classifier, objective: Objective) -> Candidates:
-        """The best images of all starts."""
+        """Best images over all starts."""
         best = self._climb(ball, batch, classifier, objective, restart=0)
         for restart in range(1, self.restarts):
             best = best.or_better(self._climb(ball, batch, classifier, objective, restart))
@@ -77,13 +77,13 @@ class APGD(PGD):
 
 
 class _AscentState(NamedTuple):
-    """Current images of the attack, and the gradient there."""
+    """Current images of the attack, and the gradient at them."""
 
     candidates: Candidates
     gradient: Tensor  # (B, C, H, W)
 
     def replaced(self, where: Tensor, other: _AscentState) -> _AscentState:
-        """The other's in the rows of `where`, shape (B,) bool."""
+        """Take the other's rows where `where`, shape (B,) bool, is true."""
         gradient = torch.where(column(where), other.gradient, self.gradient)
         return _AscentState(self.candidates.replaced(where, other.candidates), gradient)
 
@@ -94,7 +94,7 @@ def _stand(image: Tensor, batch: Batch, classifier: Classifier, objective: Objec
 
 
 class StepSizes:
-    """Step sizes, one an image, and the rule by which they are halved at checkpoints.
+    """Step size per image, halved at checkpoints.
 
     Args:
         steps: of the whole attack.
@@ -111,7 +111,7 @@ class StepSizes:
         self._halved = torch.zeros_like(loss, dtype=torch.bool)  # at the last checkpoint
 
     def halve(self, step: int, loss: Tensor) -> Tensor:
-        """Return whether each image's step size was halved after this step, counted from 1; shape (B,) bool.
+        """Review step sizes after this step, counted from 1; return which were halved, shape (B,) bool.
 
         It is, at a checkpoint, if too few steps since the last one raised the loss; or if the step size was kept then
         and the highest loss has stayed the same since. Such an image is to go on from where its loss was highest.
@@ -133,7 +133,7 @@ class StepSizes:
 
 
 def checkpoints(steps: int) -> list[int]:
-    """The steps after which step sizes are reviewed: the first after 22% of all, then ever shorter gaps.
+    """Steps at which step sizes are reviewed: after 22% of all steps, then at shrinking intervals.
 
     Each gap is 3% of all steps shorter than the one before it, but at least 6%.
     """

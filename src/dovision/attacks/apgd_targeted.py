@@ -15,7 +15,7 @@ from dovision.types import Batch, Epsilons
 
 
 class TargetedAPGD(APGD):
-    """APGD towards each of the wrong answers that lead most when clean, in turn, until one of them is reached.
+    """APGD towards each of the leading wrong answers in turn, until one is reached.
 
     What is raised is the lead of the answer over the right one, by the distance between the largest logit and the mean
     of the third and the fourth (the targeted difference of logits ratio); of fewer than 4 classes, and of a multilabel

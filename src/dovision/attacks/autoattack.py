@@ -15,7 +15,7 @@ from dovision.types import Batch, Epsilons
 
 
 class AutoAttack(ObjectiveAttack):
-    """APGD on the loss of the task, targeted APGD, targeted FAB and Square, each on what still stands.
+    """Ensemble of APGD, targeted APGD, targeted FAB and Square, each on images not yet misclassified.
 
     An image that stands against all of them, or is wrong when clean, stays as it is. With the defaults it is the
     standard version of its source.

@@ -17,7 +17,7 @@ _SMALLEST = 1e-8  # added to norms of gradients
 
 
 class DeepFool(NearestAttack):
-    """Steps to the nearest boundary of the classifier as if it were linear; an image stops once it is over one.
+    """Steps to the nearest linearised decision boundary; an image stops once it crosses one.
 
     Args:
         eps, norm, target: as of NearestAttack.
@@ -73,7 +73,7 @@ class DeepFool(NearestAttack):
         return self.objective.leads(classifier(image), batch.label, classifier.task).clamp(min=_NEVER)
 
     def _step(self, leads: Tensor, answers: Tensor, leaf: Tensor) -> Tensor:
-        """The step to the nearest of the boundaries to the answers, shape (B, C, H, W).
+        """Step to the nearest boundary, shape (B, C, H, W).
 
         Args:
             leads: of all answers, shape (B, K), as they follow from `leaf`.

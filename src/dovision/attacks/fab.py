@@ -20,7 +20,7 @@ BISECTIONS = 3  # of that way at the end
 
 
 class FAB(NearestAttack):
-    """Projections onto the boundary as if the classifier were linear, in the box [0, 1], drawn towards the image.
+    """Projections onto the linearised decision boundary within the box [0, 1], biased towards the image.
 
     Of several starts the first is the image itself, the others lie within half of the best distance so far, or of eps.
 
@@ -70,7 +70,7 @@ class FAB(NearestAttack):
         return self._bisected(best, batch, classifier)
 
     def _answers(self, batch: Batch, classifier: Classifier) -> list[Tensor | None]:
-        """Numbers of the answers that are gone for, each of shape (B,); None: the nearest one."""
+        """Target answers, each of shape (B,); None: the nearest answer."""
         if self.targets is None or self.objective.target is not None:
             return [None]
         with torch.no_grad():
@@ -101,7 +101,7 @@ class FAB(NearestAttack):
     def _plane(
         self, image: Tensor, answer: Tensor | None, batch: Batch, classifier: Classifier
     ) -> tuple[Tensor, Tensor]:
-        """The lead of an answer, shape (B,), and its gradient, shape (B, C, H, W); by default of the nearest answer."""
+        """Lead of an answer, shape (B,), and its gradient, shape (B, C, H, W); by default of the nearest answer."""
         leaf = image.detach().clone().requires_grad_()
         leads = self.objective.leads(classifier(leaf), batch.label, classifier.task)
         if answer is not None:
@@ -116,7 +116,7 @@ class FAB(NearestAttack):
         return leads.detach()[rows, chosen], gradients[rows, chosen]
 
     def _bisected(self, best: _Nearest, batch: Batch, classifier: Classifier) -> Tensor:
-        """Images moved towards the clean ones by bisection while they stay adversarial, shape (B, C, H, W)."""
+        """Move images towards the clean ones by bisection while they stay adversarial, shape (B, C, H, W)."""
         low, high = torch.zeros_like(best.distance), torch.ones_like(best.distance)
         delta = best.image - batch.image
         for _ in range(BISECTIONS):
@@ -127,7 +127,7 @@ class FAB(NearestAttack):
 
 
 class _Nearest:
-    """The nearest adversarial images so far, and how far they are; the clean image and inf where there is none."""
+    """Nearest adversarial images so far and their distances; the clean image and inf if none."""
 
     def __init__(self, image: Tensor, distance: Tensor) -> None:
         self.image = image
@@ -139,7 +139,7 @@ class _Nearest:
 
 
 def project(point: Tensor, normal: Tensor, offset: Tensor, norm: str) -> Tensor:
-    """The nearest points in [0, 1] with <normal, z> + offset = 0; where there is none, the corner that comes closest.
+    """Nearest point in [0, 1] with <normal, z> + offset = 0; otherwise the corner closest to it.
 
     Args:
         point, normal: shape (B, C, H, W); points in [0, 1].
@@ -157,7 +157,7 @@ def project(point: Tensor, normal: Tensor, offset: Tensor, norm: str) -> Tensor:
 
 
 def _length(until: Tensor, slope: Tensor, wanted: Tensor) -> Tensor:
-    """Time until so much is gained, shape (B,), where each pixel gains `slope` a unit of time `until` it stops.
+    """Time at which the gain is reached, shape (B,); each pixel gains `slope` per unit of time until `until`.
 
     Args:
         until, slope: shape (B, N).

@@ -19,7 +19,7 @@ _NEVER = -1e6  # a logit below all that classifiers give, yet finite: foolbox mu
 
 
 class FoolboxAttack(NearestAttack):
-    """The nearest image that an attack of foolbox finds.
+    """Nearest adversarial image found by an attack of foolbox.
 
     Args:
         eps, norm, target: as of NearestAttack.
@@ -31,7 +31,7 @@ class FoolboxAttack(NearestAttack):
     peer: Any  # the attack of foolbox
 
     def search(self, model: Any, image: Tensor, criterion: Any) -> Tensor:
-        """Adversarial images, as near as they are found; model and criterion are foolbox's."""
+        """Search adversarial images; model and criterion are foolbox's."""
         return self.peer.run(model, image, criterion)
 
     def nearest(self, batch: Batch, classifier: Classifier, eps: float) -> Tensor:
@@ -149,7 +149,7 @@ class Boundary(FoolboxAttack):
 
 
 class Question(nn.Module):
-    """A classifier with answers of its own: class 0 is "not what the attack wants", each other one a way to that.
+    """Classifier of the attack's aim: class 0 is "aim not reached", each other class a way to reach it.
 
     So a search for a misclassified image finds a wrong label of a multilabel task, or a target, as well. Of a
     multiclass task without a target the differences between logits are the classifier's. `label`, shape (B,) or (B, K),
@@ -163,7 +163,7 @@ class Question(nn.Module):
         self.objective = objective
 
     def forward(self, image: Tensor) -> Tensor:
-        """Images, shape (B, C, H, W), to logits, shape (B, 1 + M)."""
+        """Logits, shape (B, 1 + M), of images, shape (B, C, H, W)."""
         ways = self.objective.leads(self.classifier(image), self.label, self.classifier.task).clamp(min=_NEVER)
         return torch.cat([torch.zeros_like(ways[:, :1]), ways], 1)
 

@@ -15,7 +15,7 @@ from dovision.types import Batch, Epsilons
 
 
 class BIM(ObjectiveAttack):
-    """The basic iterative method: steps of steepest ascent from the image itself, each brought back into the budget.
+    """Basic iterative method: projected steepest ascent from the image itself.
 
     Args:
         eps, norm: as of Attack.
@@ -52,7 +52,7 @@ class BIM(ObjectiveAttack):
         return self.climb(batch.image, Ball(batch.image, eps, self.norm), batch, classifier)
 
     def climb(self, start: Tensor, ball: Ball, batch: Batch, classifier: Classifier) -> Tensor:
-        """Images that the steps from `start` lead to; both of shape (B, C, H, W)."""
+        """Take the attack's steps from `start`, shape (B, C, H, W); returns images of that shape."""
         step_size = self.reach * ball.eps / self.steps if self.step_size is None else self.step_size
         image, direction = start, torch.zeros_like(start)
         for _ in range(self.steps):
@@ -63,7 +63,7 @@ class BIM(ObjectiveAttack):
 
 
 class FGSM(BIM):
-    """The fast gradient sign method: one step as long as the budget allows.
+    """Fast gradient sign method: a single step of length eps.
 
     Args:
         eps, loss, target: as of BIM.
@@ -86,7 +86,7 @@ class FGSM(BIM):
 
 
 class MIFGSM(BIM):
-    """BIM along a sum of all gradients so far, each by its L1 norm.
+    """Momentum iterative method: BIM along the sum of L1-normalised gradients.
 
     Args:
         eps, steps, norm, loss, target: as of BIM.
@@ -164,7 +164,7 @@ class PGD(BIM):
 
 
 def of_length_one(gradient: Tensor) -> Tensor:
-    """Gradients, shape (B, C, H, W), divided by their L1 norm, so that all weigh alike in a sum.
+    """Normalise gradients, shape (B, C, H, W), to L1 norm 1.
 
     Zero where it is not finite.
     """

@@ -13,7 +13,7 @@ Loss = Callable[[Tensor, Tensor, Task], Tensor]  # (logits (B, K), label, task) 
 
 
 def task_loss(logits: Tensor, label: Tensor, task: Task) -> Tensor:
-    """The loss that the classifier was trained with, in nats, shape (B,).
+    """Training loss of the classifier's task, in nats, shape (B,).
 
     Cross-entropy, or the sum of the known labels' binary cross-entropies.
 
@@ -31,7 +31,7 @@ def task_loss(logits: Tensor, label: Tensor, task: Task) -> Tensor:
 
 
 def margin(logits: Tensor, label: Tensor, task: Task) -> Tensor:
-    """Margin by which the label is beaten, in logits, shape (B,); its gradient does not vanish where softmax saturates.
+    """Margin of the best wrong answer over the label, in logits, shape (B,); does not saturate like softmax.
 
     Multiclass: the best other logit minus the label's. Multilabel: the sum over the known labels of how far the logit
     lies from its threshold, negative on the side of the right answer.
@@ -53,7 +53,7 @@ def margin(logits: Tensor, label: Tensor, task: Task) -> Tensor:
 
 
 def dlr(logits: Tensor, label: Tensor, task: Task) -> Tensor:
-    """The difference of logits ratio, shape (B,) in [-1, 1]: the margin, whatever the scale of the logits.
+    """Difference of logits ratio, shape (B,) in [-1, 1]: the margin, invariant to the scale of the logits.
 
     The margin is divided by the distance between the largest and the third largest logit.
 
@@ -83,7 +83,7 @@ def dlr(logits: Tensor, label: Tensor, task: Task) -> Tensor:
 
 
 def leads(logits: Tensor, label: Tensor, task: Task) -> Tensor:
-    """Lead of each wrong answer, in logits, shape (B, K); the answer is right where none is above zero.
+    """Lead of each wrong answer, in logits, shape (B, K); the prediction is correct where none is positive.
 
     Multiclass: each logit minus the label's, and -inf for the label. Multilabel: how far each logit lies beyond its
     label's threshold, on the wrong side, and -inf for a label that is not known.

@@ -9,7 +9,7 @@ from dovision.types import Batch
 
 
 class NoAttack(Attack):
-    """The clean condition alone: no epsilon, and every image as it is.
+    """No attack: the clean condition only.
 
     Example:
         >>> dv.NoAttack().eps

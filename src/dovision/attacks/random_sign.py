@@ -12,7 +12,7 @@ from dovision.types import Batch, Epsilons
 
 
 class RandomSign(Attack):
-    """Noise that moves each pixel up or down by eps, by the toss of a coin: the control of every attack.
+    """Random +eps or -eps noise per pixel, the control condition of every attack.
 
     A detector that separates attacked images from clean ones only by the size of the perturbation separates these, too.
     The tosses are the same for each epsilon.

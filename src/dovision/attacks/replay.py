@@ -23,7 +23,7 @@ MAIN = "attack"  # name of the attack under which effects are measured; those of
 
 
 class Replay(Attack):
-    """The images that an earlier run stored (evaluation.store_adversarial=true), whatever is attacked now.
+    """Replay of the adversarial images that an earlier run stored (evaluation.store_adversarial=true).
 
     With the classifier that they were made for that run's conditions come again, without its cost; with another one
     they show whether the attack carries over.
@@ -61,14 +61,14 @@ class Replay(Attack):
 
     @property
     def samples(self) -> list[int]:
-        """Numbers of the samples that have a stored image, in ascending order."""
+        """Samples with a stored image, ascending."""
         return sorted({sample for sample, _ in self._rows})
 
     def run(self, batch: Batch, classifier: Classifier, eps: float) -> Tensor:
         return self.images(batch, eps)
 
     def images(self, batch: Batch, eps: float) -> Tensor:
-        """The stored images of a batch, shape (B, C, H, W).
+        """Stored images of a batch, shape (B, C, H, W).
 
         Raises:
             ValueError: some image is not stored, or is not of these.
@@ -85,7 +85,7 @@ class Replay(Attack):
         return attacked
 
     def rows(self, sample: Tensor, group: Tensor) -> list[int]:
-        """Rows in which the images of these samples and groups, each of shape (B,), are stored.
+        """Rows of the stored images of these samples and groups, each of shape (B,).
 
         Raises:
             ValueError: some image is not stored.

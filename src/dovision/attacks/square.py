@@ -20,7 +20,7 @@ DRAWS = 5  # numbers that a step needs, besides one a channel
 
 
 class Square(ObjectiveAttack):
-    """Squares at random places, kept if they raise the loss; no gradient is used.
+    """Random search with square-shaped changes, kept if they raise the loss; needs no gradient.
 
     An image is done once its aim is reached, so that easy ones cost few queries.
 
@@ -76,7 +76,7 @@ class Square(ObjectiveAttack):
 
 
 def side_of_square(area: float, progress: float, size: tuple[int, int], norm: str) -> int:
-    """Pixels a side of the squares to be tried, after a share `progress` of all queries.
+    """Side of the squares, in pixels, after a share `progress` of all queries.
 
     Squares of l2 are odd and at least 3, so that a bump has a middle. `area` is the first square's share of the image,
     of `size` (height, width).
@@ -89,7 +89,7 @@ def side_of_square(area: float, progress: float, size: tuple[int, int], norm: st
 
 
 def first_candidates(ball: Ball, draw: Tensor) -> Tensor:
-    """Images to begin with, shape (B, C, H, W), from numbers in [0, 1) of that shape.
+    """Initial images, shape (B, C, H, W), from uniform numbers of that shape.
 
     Linf: vertical stripes of +eps and -eps, one pixel wide. L2: five by five bumps around the middle.
     """
@@ -106,7 +106,7 @@ def first_candidates(ball: Ball, draw: Tensor) -> Tensor:
 
 
 def next_candidates(ball: Ball, image: Tensor, side: int, draw: Tensor) -> Tensor:
-    """The images, shape (B, C, H, W), changed inside squares of this side.
+    """Images, shape (B, C, H, W), changed within squares of this side.
 
     Linf: one square becomes +eps or -eps, channel by channel. L2: the perturbation of one square is taken away, and
     what is left of the budget goes into a bump on another one.
@@ -126,7 +126,7 @@ def next_candidates(ball: Ball, image: Tensor, side: int, draw: Tensor) -> Tenso
 
 
 def _moved(ball: Ball, delta: Tensor, into: Tensor, out_of: Tensor, bumps: Tensor) -> Tensor:
-    """The perturbation, shape (B, C, H, W), moved out of one window into another, shapes (B, 1, H, W) bool."""
+    """Move the perturbation, shape (B, C, H, W), from one window to another, shapes (B, 1, H, W) bool."""
     unused = (ball.eps**2 - delta.square().sum((1, 2, 3), keepdim=True)).clamp(min=0)
     available = (_channel_norm(delta * (into | out_of)).square() + unused / delta.shape[1]).sqrt()
     mixed = bumps + _unit(delta * into)
@@ -143,7 +143,7 @@ def _unit(delta: Tensor) -> Tensor:
 
 
 class Windows:
-    """A square at a random place of each image.
+    """One square window per image, at a random position.
 
     Args:
         down, across: where it lies, shape (B,), numbers in [0, 1).
@@ -161,18 +161,18 @@ class Windows:
         self.inside = (rows[:, :, None] & columns[:, None, :]).unsqueeze(1)  # (B, 1, H, W)
 
     def filled(self, value: Tensor) -> Tensor:
-        """`value`, shape (side, side), in the window and zero around it; shape (B, 1, H, W)."""
+        """Place `value`, shape (side, side), into the window, with zeros outside; shape (B, 1, H, W)."""
         row, column = (index.clamp(0, self.side - 1) for index in (self.row, self.column))
         return value[row[:, :, None], column[:, None, :]].unsqueeze(1) * self.inside
 
 
 def whole_number(share: Tensor, last: int) -> Tensor:
-    """Numbers in [0, 1) as whole numbers from 0 to `last`, equally likely."""
+    """Map uniform numbers in [0, 1) to integers from 0 to `last`."""
     return (share * (last + 1)).long().clamp(max=last)  # rounding may reach last + 1
 
 
 def bump(side: int) -> Tensor:
-    """Two peaks beside each other, one up and one down, of L2 norm one; shape (side, side).
+    """Two adjacent peaks of opposite sign with L2 norm 1; shape (side, side).
 
     Source: arXiv:1912.00049, equation 2.
     """
@@ -182,7 +182,7 @@ def bump(side: int) -> Tensor:
 
 
 def _peak(height: int, width: int) -> Tensor:
-    """High in the middle of a rectangle, lower with each ring around it."""
+    """Rectangle whose value falls with each ring around its middle."""
     rings = max(height, width) // 2 + 1
     weight = 1 / torch.arange(1, rings + 1).square()
     by_ring = weight.flip(0).cumsum(0).flip(0)  # the sum of a ring's weight and those further out

@@ -10,7 +10,7 @@ from dovision.types import Batch, Shape
 
 
 class Transfer(Attack):
-    """Images attacked on another classifier, the source, and shown to this one, which is asked nothing.
+    """Transfer attack: images attacked on a source classifier and evaluated on another, without querying it.
 
     Args:
         attack: any attack; its epsilons and norm are those of this one.
@@ -31,7 +31,7 @@ class Transfer(Attack):
         super().__init__(attack.eps, attack.norm)
 
     def check(self, classifier: Classifier, shape: Shape) -> None:
-        """Refuse a classifier of other classes, and what the attack refuses of the source."""
+        """Raise if the classifiers differ in their classes, or if the attack does not accept the source."""
         if classifier.task != self.source.task:
             raise ValueError(
                 f"source must have the classes of the classifier, {classifier.task.kind}: "

@@ -18,7 +18,7 @@ OF_HYDRA = ("_target_", "_args_", "_partial_", "_recursive_", "_convert_")  # ke
 
 
 class Component(Mapping[str, Any]):
-    """What a node with a `_target_` describes: its settings by name, from which `make` makes it.
+    """Settings of a node with a `_target_`, by name; `make` creates the object.
 
     Args:
         where: its place in the configuration, such as detection.attacks.pgd.
@@ -44,7 +44,7 @@ class Component(Mapping[str, Any]):
         return f"Component({self.where!r}, {self._record!r})"
 
     def record(self) -> dict[str, Any]:
-        """Its settings as they may be written out."""
+        """Settings without values of environment variables."""
         return dict(self._record)
 
     def replaced(self, **changes: Any) -> Component:
@@ -52,7 +52,7 @@ class Component(Mapping[str, Any]):
         return Component(self.where, self._content | changes, self._record | changes)
 
     def make(self, **more: Any) -> Any:
-        """The object that it describes, made from plain arguments and from `more`.
+        """Make the object from the settings and from `more`.
 
         A mapping in `more` changes the settings that it names, at any depth, and leaves the others as they are.
 
@@ -65,7 +65,7 @@ class Component(Mapping[str, Any]):
 
 
 def _made(node: Mapping[str, Any], where: str, more: Mapping[str, Any] | None = None) -> Any:
-    """The object of a node, as of `hydra.utils.instantiate`, which names the place of an error in a text alone."""
+    """Instantiate a node as `hydra.utils.instantiate` does; errors begin with the node's path."""
     arguments = {key: value for key, value in node.items() if key not in OF_HYDRA}
     positional = list(node.get("_args_", ()))
     if node.get("_recursive_", True):
@@ -84,7 +84,7 @@ def _made(node: Mapping[str, Any], where: str, more: Mapping[str, Any] | None = 
 
 
 def _argument(value: Any, where: str) -> Any:
-    """A value of plain types, with the objects of the components in it."""
+    """Convert a plain value, making the components in it."""
     if isinstance(value, Mapping):
         if "_target_" in value:
             return _made(value, where)
@@ -95,12 +95,12 @@ def _argument(value: Any, where: str) -> Any:
 
 
 def make_each(components: Mapping[str, Component]) -> dict[str, Any]:
-    """The objects that components describe, by the same names."""
+    """Make the objects of components, by the same names."""
     return {name: component.make() for name, component in components.items()}
 
 
 def make_group(group: str) -> dict[str, Any]:
-    """Every component of a group by its name, made.
+    """Make every component of a group, by name.
 
     Raises:
         ValueError: a component refuses its arguments; the error begins with its name.
@@ -109,7 +109,7 @@ def make_group(group: str) -> dict[str, Any]:
 
 
 def read_group(group: str, **around: Any) -> dict[str, Component]:
-    """Every component of a group by its name: the package's, and those of a folder that was given to the command.
+    """Read every component of a group, by name: the package's own and those of a user's config folder.
 
     Of two with one name it is the first that counts, as in Hydra. The package has its figures in one file.
 

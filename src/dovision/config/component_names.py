@@ -19,14 +19,14 @@ _METRIC = re.compile(r"^class ([A-Z]\w*)\(", re.MULTILINE)
 
 
 def configuration_folder() -> Path:
-    """The folder of the yaml files: inside the installed package, or at the top of a checkout."""
+    """Folder of the yaml files: inside the installed package, or at the top of a checkout."""
     installed = _PACKAGE / "conf"
     return installed if installed.is_dir() else _PACKAGE.parents[1] / "conf"
 
 
 @functools.cache
 def component_homes() -> dict[str, str]:
-    """The module of each class or function that a yaml of `conf/` makes, by its name, such as PGD.
+    """Module of each class or function that a yaml of `conf/` names, by name, such as PGD.
 
     A module is named below `dovision`, such as attacks.gradient_ascent.
     """
@@ -36,7 +36,7 @@ def component_homes() -> dict[str, str]:
 
 @functools.cache
 def package_targets() -> frozenset[str]:
-    """The full names that the yamls of `conf/` make components of, but for loggers and for what Hydra is made of."""
+    """Full names of the components in `conf/`, without loggers and Hydra's own."""
     folder = configuration_folder()
     paths = (path for path in folder.rglob("*.yaml") if path.relative_to(folder).parts[0] not in ("hydra", "logger"))
     texts = (path.read_text("utf-8").partition("\nhydra:")[0] for path in paths)
@@ -45,13 +45,13 @@ def package_targets() -> frozenset[str]:
 
 @functools.cache
 def hydra_targets() -> frozenset[str]:
-    """The full names of what Hydra itself makes for a command, such as its callbacks, by the yamls of `conf/`."""
+    """Full names of Hydra's own targets in `conf/`, such as its callbacks."""
     texts = (path.read_text("utf-8").partition("\nhydra:")[2] for path in configuration_folder().rglob("*.yaml"))
     return frozenset(target for text in texts for target in _ANY_TARGET.findall(text))
 
 
 def check_stored(settings: object, source: str, trusted_by: str, where: str = "") -> None:
-    """Refuse settings that were read, not typed, and lead out of this package; at any depth, before anything is made.
+    """Raise if stored settings name targets outside of this package, at any depth; nothing is made.
 
     They may name the components of `conf/` alone, refer to no other value, such as one of the environment, and trust no
     checkpoint.
@@ -92,7 +92,7 @@ def check_stored(settings: object, source: str, trusted_by: str, where: str = ""
 
 @functools.cache
 def metric_homes() -> dict[str, str]:
-    """The module of each metric of torchmetrics that this package has, by the name of its class."""
+    """Module of each torchmetrics metric of this package, by the name of its class."""
     paths = [path for path in (_PACKAGE / "metrics").glob("*.py") if not path.stem.startswith("_")]
     homes = {name: f"metrics.{path.stem}" for path in paths for name in _METRIC.findall(path.read_text("utf-8"))}
     return dict(sorted(homes.items()))

@@ -37,7 +37,7 @@ _WITH_VALUE = ("--config-dir", "-cd", "--config-name", "-cn", "--config-path", "
 
 
 def without_null(command: str, words: Sequence[str]) -> list[str]:
-    """The words of a command line, with GROUP=[] for GROUP=null where a group takes a list: logger=null.
+    """Replace GROUP=null on a command line by GROUP=[] for groups that take a list, such as logger=null.
 
     Where nothing is chosen unless it is asked for, as of experiment, the word is left out; others stay.
 
@@ -60,14 +60,14 @@ def without_null(command: str, words: Sequence[str]) -> list[str]:
 
 
 def hydra_outside() -> AbstractContextManager[Any]:
-    """A block in which `hydra.compose` can be called; that of a command is used if there is one."""
+    """Block in which `hydra.compose` can be called; inside a command, Hydra's own state is used."""
     if GlobalHydra.instance().is_initialized():
         return nullcontext()
     return hydra.initialize_config_dir(str(configuration_folder()), **HYDRA_DEFAULTS)
 
 
 def refusal(error: BaseException, command: str, words: Sequence[str]) -> str:
-    """Explain why a configuration could not be composed, by the override without which it can be.
+    """Explain why a configuration cannot be composed, by finding the override at fault.
 
     Args:
         error: that Hydra has raised.
@@ -93,7 +93,7 @@ def refusal(error: BaseException, command: str, words: Sequence[str]) -> str:
 
 
 def _refused(command: str, words: Sequence[str], folders: Sequence[str], is_sweep: bool) -> str:
-    """Compose with ever more overrides, choices of groups first; the sentence of the first that never fits."""
+    """Compose with one more override at a time, group choices first; the error of the first that never fits."""
     overrides = OverridesParser.create().parse_overrides(list(words))
     swept = [override for override in overrides if override.is_sweep_override()]
     left = [override for override in overrides if override not in swept]
@@ -122,7 +122,7 @@ def _refused(command: str, words: Sequence[str], folders: Sequence[str], is_swee
 
 
 def _reason(override: Override, swept: Sequence[Override], config: DictConfig) -> str:
-    """Why a configuration does not take an override; empty: unknown."""
+    """Reason why a configuration does not accept an override; empty if unknown."""
     key, choice = override.key_or_group, override.get_key_element().lstrip("+~")
     if key.startswith("hydra.sweeper.params"):
         return (
@@ -187,7 +187,7 @@ def _reason_of_key(override: Override, config: DictConfig) -> str:
 
 
 def one_name(choice: str) -> str:
-    """The message that a group takes one name."""
+    """Error message that a group takes one name."""
     return f"{choice} takes one name, got a list. For a job with each of them: -m {choice}=NAME,NAME."
 
 
@@ -196,7 +196,7 @@ def _is_group(name: str) -> bool:
 
 
 def composed_component(group: str, name: str, seed: int, several: bool) -> Component:
-    """The component of a yaml file.
+    """Compose the component of a yaml file.
 
     Args:
         group, name: its folder and its name.

@@ -15,7 +15,7 @@ from dovision.io import files
 
 
 def error_text(error: BaseException) -> str:
-    """The error in a sentence or two: what was wrong, what was got, and the nearest name that exists."""
+    """Describe an error in a sentence or two: the rule, what was got, and the nearest existing name."""
     if isinstance(error, OmegaConfBaseException):
         text, where = str(error).strip().splitlines()[0].rstrip("."), error.full_key  # other lines are about types
         return f"{where}: {text}." if where and str(where) not in text else f"{text}."
@@ -44,12 +44,12 @@ def error_text(error: BaseException) -> str:
 
 
 def named(where: str, message: str) -> str:
-    """The message behind the name of what it is about, unless it begins with that."""
+    """Prefix a message with the name of its subject, unless it starts with it."""
     return message if message.startswith(where) else f"{where}: {message}"
 
 
 def missing_component(group: str, name: str, names: Iterable[str]) -> str:
-    """The message that a group has no component of a name, with those that it has."""
+    """Error message that a group has no component of a name, listing those that exist."""
     names = sorted(names) or sorted(path.stem for path in (configuration_folder() / group).glob("*.yaml"))
     if not names:
         return f"there is no group {group!r}.{checks.suggestion(group, group_names())}"
@@ -58,12 +58,12 @@ def missing_component(group: str, name: str, names: Iterable[str]) -> str:
 
 
 def for_none(group: str, names: Iterable[str]) -> str:
-    """Remedy, with a space before it, where a group takes a list, and so may be empty."""
+    """Remedy, after a space, for a group that takes a list and may be empty."""
     return f" For none of them: {group}=null." if any(is_listed(f"{group}.{name}") for name in names) else ""
 
 
 def elsewhere(key: str, config: Mapping[str, Any]) -> list[str]:
-    """The keys of a configuration, with their paths, that end in this key, or nearly so; at most three."""
+    """Configuration keys, with their paths, that end in this key or a similar one; at most three."""
     paths = list(_paths(config, ""))
     keys = {path.rpartition(".")[2] for path in paths}
     names = [key] if key in keys else checks.nearest(key, keys)[:1]
@@ -71,19 +71,19 @@ def elsewhere(key: str, config: Mapping[str, Any]) -> list[str]:
 
 
 def readable(keys: Iterable[str]) -> list[str]:
-    """The keys that a user may set: not those of Hydra's own machinery."""
+    """Keys that a user may set, without Hydra's own machinery."""
     return [key for key in keys if not key.startswith("_") and key != "hydra"]
 
 
 def is_listed(path: str) -> bool:
-    """True of the place of a component of a group that takes a list, such as logger.wandb."""
+    """Return whether a path is that of a component in a group that takes a list, such as logger.wandb."""
     group, _, name = path.partition(".")
     file = configuration_folder() / group / f"{name}.yaml"
     return file.is_file() and files.read_text(file).startswith(f"# @package {path}\n")
 
 
 def group_names() -> Sequence[str]:
-    """The groups of the package's configuration, without Hydra's own."""
+    """Groups of the package's configuration, without Hydra's own."""
     return [folder.name for folder in configuration_folder().iterdir() if folder.is_dir()]
 
 

@@ -13,7 +13,7 @@ from dovision import checks
 
 
 def import_target(target: str) -> Any:
-    """The class, function or classmethod of a full name.
+    """Import the class, function or classmethod of a full name.
 
     Args:
         target: package.module.Name, such as my_components.darken.Darken.
@@ -36,7 +36,7 @@ def import_target(target: str) -> Any:
 
 
 def _child(parent: Any, path: str, name: str) -> Any:
-    """The module or attribute of that name; the parent itself if there is none."""
+    """Import a module or attribute by name; returns the parent itself if there is none."""
     if name and parent is not None and hasattr(parent, name):
         return getattr(parent, name)
     if name and (parent is None or isinstance(parent, ModuleType)):
@@ -61,7 +61,7 @@ def _missing(parent: Any, path: str, name: str) -> str:
 
 
 def _where_to_look(package: str) -> str:
-    """Remedy for a package that Python does not find; a console script does not search the working folder."""
+    """Remedy for a package that Python does not find: a console script does not search the working folder."""
     here = Path.cwd()
     if (here / package).is_dir() or (here / f"{package}.py").is_file():
         return (

@@ -15,7 +15,7 @@ _PIXELS = 224  # height and width where the weights do not say
 
 
 def with_inferred_settings(config: DictConfig) -> DictConfig:
-    """The configuration, with what `inferred_settings` gives for null in dataset.classes and dataset.shape.
+    """Fill null in dataset.classes and dataset.shape by `inferred_settings`.
 
     Models and metrics refer to both, so that they are inferred before anything else is read. Errors as of that.
     """
@@ -30,7 +30,7 @@ def with_inferred_settings(config: DictConfig) -> DictConfig:
 
 
 def inferred_settings(dataset: Mapping[str, Any], model: Any = None) -> dict[str, Any]:
-    """Classes of a dataset and shape of its images where its settings have null.
+    """Infer classes and image shape of a dataset where its settings have null.
 
     Classes are those that `found_classes` of its class gives; channels those of `found_channels`; height and width
     those that `trained_pixels` of the model's function says its weights were trained at, or 224. What a class
@@ -62,7 +62,7 @@ def inferred_settings(dataset: Mapping[str, Any], model: Any = None) -> dict[str
 
 
 def _nulls(dataset: Mapping[str, Any]) -> set[str]:
-    """Settings that are to be inferred."""
+    """Settings to infer."""
     shape = dataset.get("shape", ())
     inferred = shape is None or (isinstance(shape, (list, tuple)) and len(shape) == 3 and None in shape)
     return {name for name, null in (("classes", dataset.get("classes", ()) is None), ("shape", inferred)) if null}

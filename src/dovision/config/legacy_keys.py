@@ -36,7 +36,7 @@ LEGACY_KEYS: Mapping[str, str] = {
 
 
 def replacement(path: str) -> str:
-    """What to set in place of a key that does not exist; empty if nothing is known to do its work.
+    """Suggest what to set in place of a key that does not exist; empty if nothing is known.
 
     Args:
         path: the dotted name of the key, such as model.optimizer.lr.

@@ -32,7 +32,7 @@ _MISSING = "???"  # a value that must be given
 
 
 def _rule(check: Callable[..., Any], *arguments: Any) -> PlainValidator:
-    """A field's rule, from a check that takes a name, a value and these arguments."""
+    """Validator of a field, from a check of a name and a value with these arguments."""
 
     def validated(value: Any) -> Any:
         if isinstance(value, Mapping):
@@ -114,7 +114,7 @@ ByName: TypeAlias = dict[str, OneComponent]  # the names are the user's to choos
 
 
 class Section(BaseModel):
-    """Settings that belong together; a field is a key, and its type the rule that a value has to keep."""
+    """Group of settings; a field is a key, and its type validates the value."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -127,11 +127,11 @@ class CommandSettings(Section):
     _record: dict[str, Any] = PrivateAttr(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
-        """All of them in plain types."""
+        """Convert the settings to plain types."""
         return to_dict(self)
 
     def record(self) -> dict[str, Any]:
-        """The configuration in plain types, as it may be written out."""
+        """The configuration in plain types, without values of environment variables."""
         return self._record
 
 
@@ -213,22 +213,22 @@ class TrainSettings(SitesSettings):
 
     @property
     def composes_networks(self) -> bool:
-        """False if the networks are others than the configured ones."""
+        """False if networks other than the configured ones are used."""
         return True
 
     @property
     def fits_classifier(self) -> bool:
-        """False if the classifier keeps the weights of its model: no fit is asked for, or there are no labels."""
+        """False if the classifier keeps the model's weights: no fit is configured, or labels are missing."""
         return self.training.classifier.fit and self.has_labels
 
     @property
     def foreign_checkpoint(self) -> Path | None:
-        """The checkpoint, if another program wrote it: its weights go into the configured model."""
+        """The checkpoint, if another program wrote it; its weights are loaded into the configured model."""
         return None if self.checkpoint is None or not is_foreign(self.checkpoint) else self.checkpoint
 
     @property
     def has_labels(self) -> bool:
-        """False if the dataset has no labels, so that nothing can be fitted to it."""
+        """False if the dataset has no labels, so that nothing can be fitted."""
         try:
             return bool(getattr(hydra.utils.get_class(self.dataset["_target_"]), "labelled", True))
         except Exception:  # a target that is no class, or cannot be imported: the component's own error reports it
@@ -276,7 +276,7 @@ class EvaluationSettings(Section):
 
     @property
     def is_merged(self) -> bool:
-        """True of the run that is merged from shards."""
+        """True for the run that shards are merged into."""
         return self.shards > 1 and self.shard is None
 
 
@@ -372,14 +372,14 @@ class EvaluateSettings(TrainSettings):
         return self
 
     def of_merged(self) -> EvaluateSettings:
-        """The settings of the run into which this shard is merged."""
+        """Settings of the run that this shard is merged into."""
         merged = self.model_copy(update={"evaluation": self.evaluation.model_copy(update={"shard": None})})
         merged._record = {**self._record, "evaluation": {**self._record["evaluation"], "shard": None}}
         return merged
 
     @property
     def adaptively_attacked(self) -> tuple[str, ...]:
-        """The names of the detectors that an attacker who knows them is to evade."""
+        """Names of the detectors that the adaptive attacker attacks."""
         named = self.detection.adaptive.detectors
         return tuple(self.detector) if named is None else named
 
@@ -425,7 +425,7 @@ class ViewSettings(TrainSettings):
 
 
 def example_photograph() -> Path:
-    """A photograph that scikit-learn comes with."""
+    """Path of a photograph that scikit-learn ships."""
     spec = find_spec("sklearn")
     assert spec is not None
     assert spec.origin is not None
@@ -443,12 +443,12 @@ OF_COMMAND: Mapping[str, type[CommandSettings]] = {
 
 
 def of_experiments(command: str) -> set[str]:
-    """Keys that only the experiments of a command have: dovision-train takes the networks alone of what is measured."""
+    """Keys that only a command's experiments have; dovision-train takes only the networks of an experiment."""
     return set(EvaluateSettings.model_fields) - set(TrainSettings.model_fields) if command == "train" else set()
 
 
 def read(command: str, config: DictConfig) -> Any:
-    """The settings of a command, from its composed configuration.
+    """Validate the composed configuration of a command.
 
     Raises:
         ValueError: a key is unknown or missing, or a value is empty or not as its field declares; the error names it.
@@ -470,17 +470,17 @@ def read(command: str, config: DictConfig) -> Any:
 
 
 def of_user(command: str) -> list[str]:
-    """The keys of a command under which components have names of the user's choice, and so groups that take a list."""
+    """Groups of a command that take a list, whose components are named by the user."""
     return [name for name, field in OF_COMMAND[command].model_fields.items() if field.annotation == ByName]
 
 
 def unchosen(where: str) -> str:
-    """The message that a node is no component."""
+    """Error message that a node is not a component."""
     return _at(where, _UNCHOSEN)
 
 
 def components(settings: Any) -> Iterator[Component]:
-    """The components of settings, but for those that others are made of."""
+    """Iterate over the components of settings, without those nested in others."""
     if isinstance(settings, Component):
         yield settings
     elif isinstance(settings, BaseModel):
@@ -492,7 +492,7 @@ def components(settings: Any) -> Iterator[Component]:
 
 
 def to_dict(value: Any, record: bool = False) -> Any:
-    """Settings in plain types: a section, a component, or a value.
+    """Convert settings (a section, a component, or a value) to plain types.
 
     Args:
         value: what is to be written.
@@ -508,7 +508,7 @@ def to_dict(value: Any, record: bool = False) -> Any:
 
 
 def _with_components(content: Any, record: Any, where: str) -> Any:
-    """The content with a Component in place of each outermost mapping with a `_target_`."""
+    """Replace each outermost mapping with a `_target_` by a Component."""
     if not isinstance(content, Mapping):
         return content
     record = record if isinstance(record, Mapping) else {}
@@ -520,7 +520,7 @@ def _with_components(content: Any, record: Any, where: str) -> Any:
 
 
 def _message(model: type[Section], error: ValidationError, content: Mapping[str, Any]) -> str:
-    """The first of pydantic's errors as a sentence of this project."""
+    """Sentence for the first of pydantic's errors."""
     first = error.errors()[0]
     *parents, key = map(str, first["loc"] or ("",))
     where = ".".join([*parents, key])
@@ -543,7 +543,7 @@ def _at(where: str, message: str) -> str:
 
 
 def _choice(where: str) -> str:
-    """How the component at a place is chosen: by its group, or by its `_target_` where there is none."""
+    """Remedy on how to choose the component at a path: by its group, or by `_target_` if it has no group."""
     top, _, below = where.partition(".")
     if below.startswith("attacks."):
         return f"Choose what it is by its group (attack@{where}=NAME)"
@@ -557,7 +557,7 @@ def _choice(where: str) -> str:
 
 
 def _keys(model: type[BaseModel], where: list[str]) -> list[str]:
-    """The keys of the section at a place; none where the names are the user's."""
+    """Keys of the section at a path; empty where the user chooses the names."""
     for name in where:
         inner = model.model_fields[name].annotation
         if not (isinstance(inner, type) and issubclass(inner, BaseModel)):

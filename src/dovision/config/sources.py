@@ -26,7 +26,7 @@ _SHORTEST = 6  # letters of a value that is looked for in a text
 
 
 def resolved(config: Any, without: Collection[str] = ()) -> Any:
-    """A configuration in plain types, with all interpolations resolved, without Hydra's own node; ??? stays.
+    """Resolve all interpolations to plain types, without Hydra's own node; ??? stays.
 
     Args:
         config: of a command.
@@ -38,7 +38,7 @@ def resolved(config: Any, without: Collection[str] = ()) -> Any:
 
 
 def recorded(config: Any, without: Collection[str] = ()) -> Any:
-    """A configuration as it may leave the process, in plain types: resolved, but for what the environment says.
+    """Resolve a configuration to plain types, except values of environment variables.
 
     ${oc.env:NAME} is written as it stands, also inside the values that are made of it, since it may name a secret.
     Arguments as those of `resolved`.
@@ -48,7 +48,7 @@ def recorded(config: Any, without: Collection[str] = ()) -> Any:
 
 
 def without_values(text: str, record: Any) -> str:
-    """A text about a configuration, with ${oc.env:NAME} in place of each value that it has from the environment.
+    """Replace environment values in a text about a configuration by ${oc.env:NAME}.
 
     Args:
         text: such as the message of an error.
@@ -67,7 +67,7 @@ def _value(node: DictConfig, key: Any) -> Any:
 
 
 def leaves(node: object, name: str = "") -> Iterator[tuple[str, object]]:
-    """The values of a configuration in plain types, with their dotted names."""
+    """Iterate over a plain configuration's values with their dotted names."""
     if isinstance(node, Mapping):
         for key, value in node.items():
             yield from leaves(value, f"{name}.{key}" if name else str(key))
@@ -80,7 +80,7 @@ def leaves(node: object, name: str = "") -> Iterator[tuple[str, object]]:
 
 @contextmanager
 def _environment_unread() -> Iterator[None]:
-    """Let ${oc.env:NAME} and ${oc.env:NAME,default} stand for themselves."""
+    """Keep ${oc.env:NAME} and ${oc.env:NAME,default} unresolved within the block."""
 
     def name(*words: object) -> str:
         return f"${{oc.env:{','.join('null' if word is None else str(word) for word in words)}}}"

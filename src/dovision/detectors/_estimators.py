@@ -19,7 +19,7 @@ from dovision.interfaces import Detector
 
 
 class Gaussians(NamedTuple):
-    """Gaussians of one covariance, a mean a class, of features that share a unit: they are shrunk to one variance."""
+    """Gaussians with class means and one shared covariance, shrunk to one variance."""
 
     centre: Tensor  # (F,) of all classes
     means: Tensor  # (C, F) around the centre, whitened
@@ -32,7 +32,7 @@ class Gaussians(NamedTuple):
 
 
 def fit_gaussians(features: Tensor, classes: Tensor) -> Gaussians:
-    """A mean for each class that occurs, and the covariance around them all, shrunk as Ledoit and Wolf do.
+    """Fit a mean per class and the shared covariance with Ledoit-Wolf shrinkage.
 
     Args:
         features: shape (N, F), in double precision.
@@ -68,7 +68,7 @@ class Regression(NamedTuple):
 
 
 def fit_regression(clean: Tensor, attacked: Tensor) -> Regression:
-    """The regression that scikit-learn fits to rows of both, shapes (N, F) and (M, F), with balanced class weights."""
+    """Fit scikit-learn's logistic regression to clean and attacked rows, (N, F) and (M, F), class-balanced."""
     rows = torch.cat([clean, attacked]).double().cpu().numpy()
     attack = np.repeat([0, 1], [len(clean), len(attacked)])
     pipeline = make_pipeline(StandardScaler(), LogisticRegression(class_weight="balanced"))
@@ -81,7 +81,7 @@ def fit_regression(clean: Tensor, attacked: Tensor) -> Regression:
 
 
 class RegressionDetector(Detector):
-    """A detector whose score is the log-odds of attacked, by a logistic regression on all of its features."""
+    """Detector scored by the log-odds of attacked, from a logistic regression on all features."""
 
     supervised = True
     regression: Regression
@@ -94,7 +94,7 @@ class RegressionDetector(Detector):
 
 
 def best_column(clean: Tensor, attacked: Tensor) -> int:
-    """The first of the columns that separate best, by AUROC, the attacked rows from the clean ones.
+    """Select the first of the columns that best separate attacked from clean rows, by AUROC.
 
     Args:
         clean, attacked: candidate scores, the higher, the likelier attacked; shapes (N, F) and (M, F).
@@ -105,7 +105,7 @@ def best_column(clean: Tensor, attacked: Tensor) -> int:
 
 
 def fit_best_regression(clean: Tensor, attacked: Tensor) -> tuple[int, Regression]:
-    """The candidate whose logistic regression separates its own rows best, by AUROC, and that regression.
+    """Fit a logistic regression to each candidate, and select the one with the highest training AUROC.
 
     Args:
         clean, attacked: the features of each candidate, shapes (N, candidates, F) and (M, candidates, F).

@@ -14,7 +14,7 @@ from dovision.module_state import differentiable
 def gradient_signs(
     image: Tensor, classifier: Classifier, values: Callable[[Tensor], Sequence[Tensor]]
 ) -> tuple[Tensor, ...]:
-    """Signs of the gradient of each of some values of the image, each of shape (B, C, H, W), without a gradient.
+    """Signs of the image gradients of several values, each of shape (B, C, H, W), detached.
 
     Args:
         image: shape (B, C, H, W).

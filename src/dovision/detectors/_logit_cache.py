@@ -17,7 +17,7 @@ _RESULTS = WeakTensorKeyDictionary()  # by images, then by what was asked
 
 
 def cached(image: Tensor, key: Hashable, compute: Callable[[], _T]) -> _T:
-    """Result of `compute`, from memory where it was computed under this key, for these very images, before."""
+    """Return the result of `compute`, cached by this key and by the identity of the images."""
     if image not in _RESULTS:
         _RESULTS[image] = {}
     results: dict[Hashable, Any] = _RESULTS[image]
@@ -29,7 +29,7 @@ def cached(image: Tensor, key: Hashable, compute: Callable[[], _T]) -> _T:
 
 
 def logits_of(image: Tensor, classifier: Classifier) -> Tensor:
-    """The classifier's logits, shape (B, K), of images, shape (B, C, H, W); with gradients they are computed again."""
+    """Logits, shape (B, K), of images, shape (B, C, H, W); recomputed where gradients are needed."""
     if torch.is_grad_enabled():
         return classifier(image)
     return cached(image, ("logits", weights_stamp(classifier)), lambda: classifier(image))

@@ -22,7 +22,7 @@ WEIGHT_PENALTY = 1e-3  # penalty on the network's squared weights
 
 
 class MonotoneNetwork(NamedTuple):
-    """Sum of rising functions of standardised features: one linear, others tanh of linear; no weight is negative."""
+    """Sum of increasing functions of standardised features, linear and tanh, with non-negative weights."""
 
     mean: Tensor  # (F,)
     scale: Tensor  # (F,) standard deviation; 1 of what never varied
@@ -41,7 +41,7 @@ class MonotoneNetwork(NamedTuple):
 
 @dataclass
 class MonotoneScore:
-    """Log-odds by boosted trees, with the gradient of a network that is fitted to them once it is asked for."""
+    """Log-odds by boosted trees; the gradient is that of a network fitted to them on demand."""
 
     trees: HistGradientBoostingClassifier
     rows: Tensor  # (N, F) that the trees were fitted to
@@ -52,7 +52,7 @@ class MonotoneScore:
 
     @cached_property
     def network(self) -> MonotoneNetwork:
-        """Network fitted to the trees' probabilities; only an attacker who follows its gradient needs it."""
+        """Network fitted to the trees' probabilities; only needed for gradients."""
         probability = torch.from_numpy(self.trees.predict_proba(self.rows.numpy())[:, 1])
         return fit_network(self.rows, probability, self.weight, self.hidden, self.steps, self.seed)
 
@@ -68,7 +68,7 @@ class MonotoneScore:
 def fit_monotone(
     clean: Tensor, attacked: Tensor, trees: HistGradientBoostingClassifier, hidden: int, steps: int, seed: int
 ) -> MonotoneScore:
-    """Fit the trees to clean and attacked rows, shapes (N, F) and (M, F).
+    """Fit monotone trees to clean and attacked rows, shapes (N, F) and (M, F).
 
     Args:
         trees: not fitted; its constraints are set here.
@@ -85,7 +85,7 @@ def fit_monotone(
 
 
 def _rounded(column: Column, weight: Column, bins: int) -> Column:
-    """Numbers, shape (N,), as they are if at most `bins` of them differ, else each the nearest of as many quantiles.
+    """Round numbers, shape (N,), to at most `bins` quantiles, unless they have no more distinct values.
 
     The trees put thresholds halfway between the numbers that they are fitted to, so rounding changes nothing in how
     they read others. Of more numbers with weights they would sort a feature once for each quantile, which takes ten
@@ -104,7 +104,7 @@ def _rounded(column: Column, weight: Column, bins: int) -> Column:
 def fit_network(
     rows: Tensor, probability: Tensor, weight: Tensor, hidden: int, steps: int, seed: int
 ) -> MonotoneNetwork:
-    """Fit to probabilities, shape (N,), of rows, shape (N, F), weighted, by cross-entropy; in double precision."""
+    """Fit to probabilities, shape (N,), of weighted rows, shape (N, F), by cross-entropy in double precision."""
     random = generator(seed)
     mean, scale = rows.mean(0), rows.std(0, correction=0)
     scale = torch.where(scale > 0, scale, 1.0)
@@ -130,6 +130,6 @@ def fit_network(
 
 
 def _constrained(mean: Tensor, scale: Tensor, free: dict[str, Tensor]) -> MonotoneNetwork:
-    """The network of parameters that may be of any sign."""
+    """Network from unconstrained parameters."""
     direct, inner, outer = (F.softplus(free[name]) for name in ("direct", "inner", "outer"))
     return MonotoneNetwork(mean, scale, direct, inner, free["shift"], outer, free["bias"])

@@ -22,7 +22,7 @@ PAIRS = 128  # edited images that share a whole pass; more fall out of a process
 
 
 class Profile:
-    """Effects of each unit of each intervention on the class that the classifier under attack predicts, right or not.
+    """Effects of each unit of each intervention on the predicted class.
 
     Multilabel: on every label. Not weighted by its probability, as the expected effect is: an attack hides what was
     predicted as often as it makes something up, and effects on labels that are not predicted would vanish.
@@ -65,7 +65,7 @@ class Profile:
     def outcomes(
         self, batch: Batch, classifier: Classifier, with_autoencoder: Classifier | None
     ) -> tuple[Tensor, list[Outcome]]:
-        """The prediction, shape (B,), or (B, K) for multilabel, and the logits behind each intervention's effects."""
+        """The prediction, shape (B,), or (B, K) for multilabel, and the logits of each intervention."""
         control = logits_of(batch.image, classifier)
         predicted = classifier.task.prediction(classifier.task.probability(control.detach()))
         unlabelled = batch._replace(label=predicted.to(batch.label))  # the label of the data is nobody's business here
@@ -95,7 +95,7 @@ class Profile:
 
 
 def edits_whole_images(intervention: Intervention, batch: Batch) -> bool:
-    """Return whether every edit is one of the whole image, so that no value of a clean pass can be used again."""
+    """Return whether every edit changes the whole image, so that clean values cannot be reused."""
     if intervention.site != INPUT or intervention.second or intervention.through or intervention.shortens:
         return False
     shape = tuple(batch.image.shape[1:])
@@ -104,7 +104,7 @@ def edits_whole_images(intervention: Intervention, batch: Batch) -> bool:
 
 
 def whole_passes(batch: Batch, propagation: Propagation, control: Tensor | None = None) -> Outcome:
-    """Outcome of a Propagation, differentiable with respect to the images.
+    """Outcome as of a Propagation, differentiable with respect to the images.
 
     Args:
         control: logits of the images, shape (B, K), if they are known; for edits of the image alone.
@@ -131,23 +131,23 @@ def _chunks(streams: list[Pairs], shape: tuple[int, ...]) -> Iterator[Pairs]:
 
 
 def summaries(effect: Tensor) -> Tensor:
-    """Over the units: mean, mean size, standard deviation, lowest and highest; shape (B, 5 C) from (B, units, C)."""
+    """Statistics over units: mean, mean size, standard deviation, minimum, maximum; (B, units, C) to (B, 5 C)."""
     return torch.cat([effect.mean(1), effect.abs().mean(1), deviation(effect), effect.amin(1), effect.amax(1)], 1)
 
 
 def deviation(effect: Tensor) -> Tensor:
-    """Standard deviation over the units, shape (B, C) from (B, units, C); its gradient is zero where all are equal."""
+    """Standard deviation over units, (B, units, C) to (B, C); gradient zero where all units are equal."""
     return effect.var(1, correction=0).clamp(min=1e-20).sqrt()
 
 
 def flatten_effects(profile: Sequence[Tensor], with_summaries: bool) -> Tensor:
-    """All effects of an image in a row, shape (B, F), with the summaries of each intervention behind them if asked."""
+    """Concatenate an image's effects, shape (B, F), followed by each intervention's summaries if requested."""
     rows = [effect.flatten(1) for effect in profile]
     return torch.cat(rows + ([summaries(effect) for effect in profile] if with_summaries else []), 1)
 
 
 def compressed(effect: Tensor, resolution: float) -> Tensor:
-    """Effects on a logarithmic scale with their signs, linear below the resolution; smooth, of the same shape.
+    """Signed logarithm of effects, linear below the resolution; smooth, same shape.
 
     Effects range over orders of magnitude, and the small ones are as informative as the large ones.
     """

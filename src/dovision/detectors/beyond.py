@@ -14,7 +14,7 @@ from dovision.types import INPUT, Batch, Shape
 
 
 class BEYOND(Detector):
-    """Lack of agreement of an image with its neighbours, in label and in representation, each in deviations from clean.
+    """Disagreement of an image with its neighbours in label and representation, standardised by clean images.
 
     Neighbours are transformed versions of the image. The label agrees by the probability that the classifier gives, on
     a neighbour, to what it predicts on the image (multilabel: the mean over labels); representations agree by their
@@ -70,7 +70,7 @@ class BEYOND(Detector):
 
 
 def _agreement(probability: Tensor, predicted: Tensor) -> Tensor:
-    """Probability of what was predicted, shape (B,); predicted are classes, shape (B,), or labels, shape (B, K)."""
+    """Probability of the prediction, shape (B,), the mean over labels; predicted has shape (B,) or (B, K)."""
     if predicted.ndim == 1:
         return probability.gather(1, predicted.unsqueeze(1)).squeeze(1)
     return torch.where(predicted.bool(), probability, 1 - probability).mean(1)

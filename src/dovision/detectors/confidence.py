@@ -22,19 +22,19 @@ from dovision.types import Batch, Task
 
 
 def log_likeliest(logits: Tensor, task: Task) -> Tensor:
-    """Log-probability of the likeliest class, or of the likeliest combination of labels; shape (B,) from (B, K)."""
+    """Log-probability of the likeliest class, or label combination, (B, K) to (B,)."""
     if task.multilabel:
         return F.logsigmoid(logits.abs()).sum(-1)
     return F.logsigmoid(task.log_odds(logits).amax(-1))
 
 
 def doubt(logits: Tensor, task: Task) -> Tensor:
-    """One minus the probability of the likeliest, shape (B,), without rounding where that is near 1."""
+    """One minus the likeliest probability, shape (B,), accurate near 1."""
     return -log_likeliest(logits, task).expm1()
 
 
 def closeness(logits: Tensor, task: Task) -> Tensor:
-    """One minus the lead of the likeliest over the second, in probability; shape (B,) from logits, shape (B, K)."""
+    """One minus the lead in probability of the likeliest over the second, (B, K) logits to (B,)."""
     not_first = doubt(logits, task)
     if task.multilabel:
         return not_first + (1 - not_first) * (-logits.abs().amin(-1)).exp()
@@ -50,7 +50,7 @@ def logit_entropy(logits: Tensor, task: Task) -> Tensor:
 
 
 class _Confidence(Detector):
-    """A statistic of the logits."""
+    """Detector by a statistic of the logits."""
 
     passes = 1
     statistic: Callable[[Tensor, Task], Tensor]  # of logits, shape (B, K), a number an image, shape (B,)
@@ -60,7 +60,7 @@ class _Confidence(Detector):
 
 
 class MaxSoftmax(_Confidence):
-    """One minus the highest class probability, or minus that: what the classifier is surest of is then attacked.
+    """One minus the maximum softmax probability, or minus that if confident images are attacked.
 
     Multilabel: one minus the probability of the likeliest combination of labels.
 
@@ -118,7 +118,7 @@ class Entropy(_Confidence):
 
 
 class ODIN(Detector):
-    """One minus the highest class probability at a high temperature, after a step that raises it.
+    """One minus the maximum softmax probability at high temperature, after a step that raises it.
 
     The step goes by the sign of the gradient, and may leave [0, 1] by its size. Of several temperatures and steps all
     pairs are read, and the fit picks the one of the highest AUROC, as its source does on images of both kinds; then it
@@ -179,7 +179,7 @@ class ODIN(Detector):
         return features[:, self.chosen]
 
     def _uphill(self, image: Tensor, classifier: Classifier) -> tuple[Tensor, ...]:
-        """Signs of the gradient at each temperature, shape (B, C, H, W); constant but for jumps, and so without one."""
+        """Signs of the gradient at each temperature, shape (B, C, H, W); detached, as they are piecewise constant."""
 
         def log_probabilities(leaf: Tensor) -> list[Tensor]:
             logits = classifier(leaf)

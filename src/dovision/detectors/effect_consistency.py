@@ -16,7 +16,7 @@ from dovision.types import INPUT, Batch, Task
 
 
 class LogOddsEffect(Detector):
-    """The largest loss of log-odds of the prediction, over the units of interventions; nothing to fit.
+    """Largest loss of the prediction's log-odds over units; no fit.
 
     Multilabel: the losses of all labels are summed, each on the side on which the label was predicted: of the log-odds
     that it is there, or that it is not.
@@ -46,7 +46,7 @@ class LogOddsEffect(Detector):
 
 
 class EffectConsistency(LogOddsEffect):
-    """Log-odds of attacked, by boosted trees whose score rises, or stays, with the size of each effect.
+    """Log-odds of attacked, by boosted trees that do not decrease with the size of any effect.
 
     Read of each unit are the loss of log-odds of the prediction (see LogOddsEffect) and the L1 distance that
     P(y | x) moves, over the classes or labels. Units that lie somewhere in the image are read by their losses alone,
@@ -125,7 +125,7 @@ class EffectConsistency(LogOddsEffect):
 
 
 def log_odds_loss(treated: Tensor, control: Tensor, predicted: Tensor, task: Task) -> Tensor:
-    """Log-odds of the prediction without minus with each edit: minus the effect, on the predicted class; shape (B, U).
+    """Loss of the prediction's log-odds by each edit, shape (B, U): minus the effect.
 
     Args:
         treated: logits with each edit, shape (B, U, K).
@@ -140,7 +140,7 @@ def log_odds_loss(treated: Tensor, control: Tensor, predicted: Tensor, task: Tas
 
 
 def probability_distance(treated: Tensor, control: Tensor, task: Task) -> Tensor:
-    """L1 distance, over classes or labels, between P(y | x) and P(y | do(u), x); shape (B, U).
+    """L1 distance between P(y | x) and P(y | do(u), x) over classes or labels, shape (B, U).
 
     Args: as of `log_odds_loss`.
     """

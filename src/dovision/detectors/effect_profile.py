@@ -15,7 +15,7 @@ from dovision.types import Batch
 
 
 class EffectProfile(Detector):
-    """Squared Mahalanobis distance of the effect profile, on a logarithmic scale, to that of clean images.
+    """Squared Mahalanobis distance of the log-scaled effect profile to clean images.
 
     Args:
         interventions: by name, such as {"grid": PixelGrid(7, 7)}; what is read are the effects of their units.

@@ -22,7 +22,7 @@ LEARNED = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
 
 
 class _BestCandidate(Detector):
-    """A logistic regression on the features of layers, read for several candidates of a setting; the fit picks one."""
+    """Logistic regression on layers' features for several candidate settings; the fit selects one."""
 
     supervised = True
     setting: str  # name of what is chosen
@@ -46,7 +46,7 @@ class _BestCandidate(Detector):
 
 
 class MahalanobisFeatures(_BestCandidate):
-    """Log-odds of attacked, by a logistic regression on each layer's squared distance to the nearest class.
+    """Log-odds of attacked from each layer's squared distance to the nearest class (logistic regression).
 
     Each layer has a Gaussian a class, of one covariance, fitted to clean images with the class that the classifier
     predicts. Before a layer is read the image takes a small step towards the nearest class of that very layer; the fit
@@ -108,13 +108,13 @@ class MahalanobisFeatures(_BestCandidate):
         return [gaussians.squared_distance(layer) for gaussians, layer in zip(self.gaussians, rows, strict=True)]
 
     def _distances(self, image: Tensor, classifier: Classifier) -> list[Tensor]:
-        """Squared distances to the nearest class, in each layer; tensors of shape (B,)."""
+        """Squared distance to the nearest class in each layer; tensors of shape (B,)."""
         layers = zip(self.gaussians, self.layers.split(self.layers(image, classifier)[0]), strict=True)
         return [gaussians.squared_distance(layer) for gaussians, layer in layers]
 
 
 class LocalIntrinsicDimensionality(_BestCandidate):
-    """Log-odds of attacked, by a logistic regression on each layer's dimension around the image.
+    """Log-odds of attacked from each layer's local dimension (logistic regression).
 
     The dimension is estimated from the distances to the nearest of a minibatch of clean images, the reference. Images
     of a group (patient) are not compared with those of the reference that are of the same group: a digit and its
@@ -182,7 +182,7 @@ class LocalIntrinsicDimensionality(_BestCandidate):
 
 
 def dimension(nearest: Tensor) -> Tensor:
-    """Maximum-likelihood estimate of the local dimension around points, shape (B,), from the distances to the nearest.
+    """Maximum-likelihood estimate of the local dimension, shape (B,), from nearest-neighbour distances.
 
     Minus one over the mean of log(r_i / r_k), over the distances r_1 <= ... <= r_k that are finite.
 
@@ -199,7 +199,7 @@ def dimension(nearest: Tensor) -> Tensor:
 
 
 def penultimate(image: Tensor, classifier: Classifier) -> tuple[nn.Linear, Tensor, Tensor]:
-    """The linear layer whose output the logits are, its input, shape (B, F), and the logits, shape (B, K).
+    """Final linear layer, its input, shape (B, F), and the logits, shape (B, K).
 
     Args:
         image: shape (B, C, H, W).
@@ -228,11 +228,11 @@ def penultimate(image: Tensor, classifier: Classifier) -> tuple[nn.Linear, Tenso
 
 
 class _PassEnds(Exception):
-    """End of a pass once the layer's output is known."""
+    """Ends a pass once the layer's output is known."""
 
 
 class LayerFeatures:
-    """Outputs of layers, in one pass; a map's are averaged over the cells of a cells x cells grid.
+    """Outputs of several layers in one pass; maps are averaged over a cells x cells grid.
 
     Args:
         names: layers of the network; None: all its convolutions and linear layers.
@@ -254,12 +254,12 @@ class LayerFeatures:
         self._read: tuple[str, ...] = ()  # names of the layers, likewise
 
     def check(self, classifier: Classifier, shape: Shape) -> None:
-        """Read a blank image of this shape, (C, H, W); errors as those of the first image."""
+        """Run a blank image of this shape, (C, H, W); errors as for the first image."""
         with evaluating(classifier):
             self(torch.zeros(1, *shape, device=classifier.mean.device), classifier)
 
     def __call__(self, image: Tensor, classifier: Classifier) -> tuple[Tensor, Tensor]:
-        """All layers' features in a row, shape (B, F), and the logits, shape (B, K)."""
+        """Concatenated features of all layers, shape (B, F), and the logits, shape (B, K)."""
         runs: dict[str, list[Tensor]] = {name: [] for name in self._names(classifier)}
         with ExitStack() as hooks:
             for name, outputs in runs.items():
@@ -278,7 +278,7 @@ class LayerFeatures:
         return torch.cat(features, 1), logits
 
     def of_layer(self, number: int, image: Tensor, classifier: Classifier) -> Tensor:
-        """The features of one layer alone, shape (B, F), in a pass that ends there; after an image was read."""
+        """Features of one layer, shape (B, F), in a pass that ends there; requires an earlier full pass."""
         site = find_site(classifier, self._read[number])
         assert site is not None
         outputs: list[Tensor] = []
@@ -292,7 +292,7 @@ class LayerFeatures:
         return outputs[0]
 
     def split(self, row: Tensor) -> tuple[Tensor, ...]:
-        """The features of each layer, from all of them in a row, shape (B, F); after an image was read."""
+        """Split concatenated features, shape (B, F), by layer; requires an earlier full pass."""
         if not self.sizes:
             raise ValueError("layers must be read of an image before their features can be separated.")
         return torch.split(row, list(self.sizes), dim=1)
@@ -309,7 +309,7 @@ class LayerFeatures:
         return tuple(names)
 
     def _keep(self, outputs: list[Tensor], layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        """Add the features of an output, read from a copy, since the next layer may write into it."""
+        """Record the features of a copy of the output, since the next layer may overwrite it."""
         copied = output.clone()
         if copied.ndim == 4 and self.cells is not None:
             copied = F.adaptive_avg_pool2d(copied, self.cells)

@@ -20,7 +20,7 @@ _SMOOTHING_KEYS = ("patch_size", "patch_distance", "h")
 
 
 class FeatureSqueezing(Detector):
-    """The largest L1 distance between P(y | x) and P(y | squeezed x), over the squeezers; nothing to fit.
+    """Largest L1 distance between P(y | x) and P(y | squeezed x) over squeezers; no fit.
 
     Args:
         bits: bits a channel that the image is rounded to, one or several.
@@ -59,7 +59,7 @@ class FeatureSqueezing(Detector):
         return cached(image, key, lambda: self._distances(image, classifier))
 
     def _distances(self, image: Tensor, classifier: Classifier) -> Tensor:
-        """L1 distances that the probabilities move, shape (B, squeezers)."""
+        """L1 distance of the probabilities for each squeezer, shape (B, squeezers)."""
         squeezed = [reduce_depth(image, bits) for bits in self.bits]
         squeezed += [median_filter(image, window) for window in self.windows]
         squeezed += [non_local_means(image, *smoothing) for smoothing in self.smoothings]
@@ -72,7 +72,7 @@ class FeatureSqueezing(Detector):
 
 
 class SupervisedFeatureSqueezing(RegressionDetector, FeatureSqueezing):
-    """Log-odds of attacked, by a logistic regression on the distances of feature squeezing.
+    """Log-odds of attacked from the distances of feature squeezing (logistic regression).
 
     Not of its source: it gives feature squeezing the attacked validation images that supervised detectors are given.
 

@@ -17,7 +17,7 @@ from dovision.types import INPUT, Batch, Shape
 
 
 class MLLOO(RegressionDetector):
-    """Log-odds of attacked, by a logistic regression on the dispersion of leave-one-out attributions of each neuron.
+    """Log-odds of attacked from the dispersion of neurons' leave-one-out attributions (logistic regression).
 
     The attribution of a neuron to a part of the image is minus the effect on it of leaving the part out. Neurons are
     the channels of layers, averaged over places, and the class probabilities. Its source leaves out each pixel, at as
@@ -64,7 +64,7 @@ class MLLOO(RegressionDetector):
         return torch.cat([self._dispersions(context, layers) for context in images])
 
     def _dispersions(self, context: Context, layers: LayerFeatures) -> Tensor:
-        """Dispersion of each neuron of an image over the units, shape (1, 3 neurons)."""
+        """Dispersion of each neuron over the units, shape (1, 3 neurons)."""
         image, classifier = context.batch.image, context.classifier
         treated = torch.cat([self.intervention.apply(image, unit, context) for unit in range(self.passes)])
         features, logits = layers(treated, classifier)

@@ -43,7 +43,7 @@ _COLUMNS = 64  # features that share a pass of central differences
 
 
 class PytorchOOD(Detector):
-    """Score of a detector of the library pytorch-ood, on logits or on the features before the last linear layer.
+    """Score of a pytorch-ood detector, on logits or on the penultimate features.
 
     It is fitted to clean images, with the class that the classifier predicts in the place of the label. Of several
     settings each is fitted, and the one of the highest AUROC on attacked images is picked; then it is supervised. The
@@ -122,7 +122,7 @@ class PytorchOOD(Detector):
         return features
 
     def _made(self, settings: Mapping[str, Any], clean: Tensor) -> Any:
-        """The library's detector of these settings, fitted to clean rows, shape (N, F), if it needs that."""
+        """Construct the library's detector, fitted to clean rows, shape (N, F), if required."""
         rows = clean.detach().float().cpu()
         head = None if self.linear is None else _copy(self.linear)
         label = (rows if head is None else head(rows)).argmax(1)
@@ -138,7 +138,7 @@ class PytorchOOD(Detector):
         return made
 
     def _network_arguments(self, head: nn.Linear | None) -> dict[str, Any]:
-        """Arguments of the library's class that are parts of a network; None where only the output is needed."""
+        """Parts of a network that the library's class takes; None if it only needs the output."""
         arguments: dict[str, Any] = {"model": None, "encoder": None, "backbone": None}
         if head is not None:
             maps = self.scoring == "predict_feature_maps"
@@ -149,7 +149,7 @@ class PytorchOOD(Detector):
         }
 
     def _score(self, made: Any, rows: Tensor) -> Tensor:
-        """Score by the library's method below its guards against gradients, shape (N,) from (N, F)."""
+        """Score by the library's method without its no-grad guards, (N, F) to (N,)."""
         score = inspect.unwrap(getattr(self.library_class, self.scoring))
         return score(made, self._shaped(rows.float().cpu())).to(rows)
 
@@ -158,7 +158,7 @@ class PytorchOOD(Detector):
 
 
 def follow_score(score: Callable[[Tensor], Tensor], features: Tensor) -> Tensor:
-    """Scores of features, shape (B,) from (B, F), with a gradient: central differences where it has none of its own."""
+    """Differentiable scores of features, (B, F) to (B,), by central differences if the library has no gradient."""
     value = score(features)
     if value.requires_grad or not (features.requires_grad and torch.is_grad_enabled()):
         return value
@@ -178,7 +178,7 @@ def central_differences(score: Callable[[Tensor], Tensor], features: Tensor) -> 
 
 
 def _copy(linear: nn.Linear, rows: Tensor | None = None) -> nn.Linear:
-    """The layer on the CPU in single precision, with these of its outputs, None: all; without gradients."""
+    """CPU copy of the layer in single precision with these outputs (None: all); no gradients."""
     weight = linear.weight.detach().float().cpu()
     bias = torch.zeros(len(weight)) if linear.bias is None else linear.bias.detach().float().cpu()
     if rows is not None:
@@ -189,7 +189,7 @@ def _copy(linear: nn.Linear, rows: Tensor | None = None) -> nn.Linear:
 
 
 def _scoring(library_class: type[Any]) -> str:
-    """Name of the method of a class that scores; empty if it is none of those that can be called here."""
+    """Name of a class's scoring method; empty if it has none that can be called here."""
     if library_class.__name__ in _OF_WEIGHTS:
         return "predict"
     bases = [vars(base) for base in library_class.__mro__ if "detector" in base.__module__]

@@ -45,7 +45,7 @@ _LAYOUTS: MutableMapping[nn.Module, Layout] = WeakKeyDictionary()  # of layers t
 
 
 def chosen(classifier: Classifier, layer: str | None, image: Tensor) -> str:
-    """The name, in the network, of the layer asked for: a layer, one of the classifier's sites, or None, the default.
+    """Name of the requested layer in the network: a layer, a site, or None for the default.
 
     With `image`, shape (B, C, H, W), an error finds layers that could be meant.
     """
@@ -61,7 +61,7 @@ def chosen(classifier: Classifier, layer: str | None, image: Tensor) -> str:
 
 @torch.no_grad()
 def check_layer(classifier: Classifier, layer: str | None, shape: Shape) -> None:
-    """Raise where the layer asked for gives no map of images of this shape, (C, H, W); the error lists candidates."""
+    """Raise if the layer gives no map for images of this shape, (C, H, W); the error lists candidates."""
     image = torch.zeros(1, *shape, device=classifier.mean.device)
     with evaluating(classifier):
         name = chosen(classifier, layer, image)
@@ -70,7 +70,7 @@ def check_layer(classifier: Classifier, layer: str | None, shape: Shape) -> None
 
 
 def default_layer(classifier: Classifier, image: Tensor) -> str:
-    """The last layer of a known network that still separates places; also of one that is wrapped in another module."""
+    """Last spatial layer of a known network, also inside a wrapper."""
     for prefix, module in classifier.network.named_modules():
         name = _usual_layer(module)
         if name is not None:
@@ -81,7 +81,7 @@ def default_layer(classifier: Classifier, image: Tensor) -> str:
 
 
 def as_map(value: Any, layer: str, classifier: Classifier, image: Tensor) -> Tensor:
-    """A layer's output as a map of the images, shape (B, C, h, w); after global pooling it is none.
+    """A layer's output as a map, shape (B, C, h, w); raises after global pooling.
 
     Channels last are moved, and a transformer's patches are put where they lie in the image.
     """
@@ -97,7 +97,7 @@ def as_map(value: Any, layer: str, classifier: Classifier, image: Tensor) -> Ten
 
 
 def is_map(value: Any, image: Tensor) -> bool:
-    """Return whether a value has the shape of a map of the images, and their rough aspect; channels last has not."""
+    """Return whether a value has the shape and rough aspect of a map; false for channels last."""
     if not isinstance(value, Tensor) or value.ndim != 4 or min(value.shape[2:]) < 2:
         return False
     (height, width), (rows, columns) = image.shape[2:], value.shape[2:]
@@ -105,7 +105,7 @@ def is_map(value: Any, image: Tensor) -> bool:
 
 
 def _moved(value: Any, layer: str, classifier: Classifier, shape: Shape) -> Any:
-    """A value of channels last, or of tokens, as (B, C, h, w); None where it is neither."""
+    """Move channels-last values or tokens to (B, C, h, w); None for other values."""
     site = find_site(classifier, layer)
     if site is None or not isinstance(value, Tensor) or value.ndim not in (3, 4):
         return None
@@ -121,7 +121,7 @@ def _moved(value: Any, layer: str, classifier: Classifier, shape: Shape) -> Any:
 
 @torch.no_grad()
 def candidates(classifier: Classifier, image: Tensor) -> list[str]:
-    """The layers whose output is a map of the image, in the order in which they finish."""
+    """Layers whose output is a map of the image, in order of completion."""
     names: dict[str, None] = {}
 
     def note(name: str, module: nn.Module, inputs: tuple[Tensor, ...], output: Any) -> None:

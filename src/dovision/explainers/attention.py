@@ -17,7 +17,7 @@ from dovision.types import Batch, Shape
 
 
 class AttentionRollout(Explainer):
-    """The attention of all blocks, averaged over heads, halved with the identity for the residual, and multiplied.
+    """Product over blocks of head-averaged attention mixed equally with the identity.
 
     A patch's relevance is that to the first token, the class token, or the mean over all where there is no such token.
     Blind to the class. Needs a transformer whose blocks all attend over all tokens.
@@ -56,7 +56,7 @@ class AttentionRollout(Explainer):
 
 
 class GradientAttention(AttentionRollout):
-    """Attention times the gradient of the class's logit, its positive part averaged over heads and added up.
+    """Sum over blocks of the positive part of attention times the class logit's gradient, averaged over heads.
 
     Relevance is read as by AttentionRollout. Needs a transformer whose blocks all attend over all tokens.
 
@@ -82,7 +82,7 @@ class GradientAttention(AttentionRollout):
 
 
 def attention_weights(classifier: Classifier, image: Tensor) -> tuple[Tensor, list[Tensor]]:
-    """Logits, and the attention of each block, shape (B, heads, T, T), rows that sum to 1, in the order of the blocks.
+    """Logits, and attention of each block in order, shape (B, heads, T, T), rows summing to 1.
 
     Found are torch's MultiheadAttention and all that call scaled_dot_product_attention, as timm's and Hugging Face's.
     """
@@ -92,7 +92,7 @@ def attention_weights(classifier: Classifier, image: Tensor) -> tuple[Tensor, li
 
 
 def checked_grid(weights: Sequence[Tensor], classifier: Classifier, shape: Shape) -> TokenGrid:
-    """The grid of the tokens that a network attends over, for images of shape (C, H, W).
+    """Grid of the tokens in a network's attention, for images of shape (C, H, W).
 
     Raises:
         ValueError: no attention was found, or one over windows; or the tokens do not fill a grid of the image's aspect.
@@ -112,13 +112,13 @@ def checked_grid(weights: Sequence[Tensor], classifier: Classifier, shape: Shape
 
 
 def _identity(weights: Tensor) -> Tensor:
-    """Identity matrices, shape (B, T, T): each token is relevant to itself alone."""
+    """Identity matrices, shape (B, T, T)."""
     size = weights.shape[-1]
     return torch.eye(size, dtype=weights.dtype, device=weights.device).expand(len(weights), size, size)
 
 
 class _Recorder(TorchFunctionMode):
-    """Computes attention in plain steps, in this thread alone, and keeps its weights."""
+    """Replacement of fused attention by plain steps in this thread, recording its weights."""
 
     def __init__(self) -> None:
         super().__init__()

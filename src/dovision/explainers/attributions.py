@@ -20,7 +20,7 @@ _WINDOWS = 14  # windows along the shorter side, by default
 
 
 class IntegratedGradients(Explainer):
-    """The gradient of the class's logit along the way from a blank image, times the way; summed over channels.
+    """Path integral of the class logit's gradient from a blank image, times the path, summed over channels.
 
     A map's sum is the logit of the image minus that of the blank one, but for the steps' error; the mean over several
     blank images.
@@ -67,7 +67,7 @@ class IntegratedGradients(Explainer):
         return self._summed(torch.cat(attributions))
 
     def _summed(self, maps: Tensor) -> Tensor:
-        """Maps whose pixels have the sum over their cell, or their own value without cells."""
+        """Sum maps over each cell; unchanged without cells."""
         if self.cells is None:
             return maps
         summed, shape = torch.empty_like(maps), (1, *maps.shape[2:])
@@ -78,7 +78,7 @@ class IntegratedGradients(Explainer):
 
 
 class SmoothGrad(Explainer):
-    """Size of the mean gradient of the class's logit over noisy copies of the image, summed over channels.
+    """Absolute mean gradient of the class logit over noisy copies of the image, summed over channels.
 
     Args:
         draws: noisy copies per image.
@@ -112,7 +112,7 @@ class SmoothGrad(Explainer):
 
 
 class KernelSHAP(Explainer):
-    """Shapley values of the cells of a grid, a cell left out being painted, by a weighted regression on coalitions.
+    """Shapley values of grid cells by weighted regression on coalitions; left-out cells are painted.
 
     Args:
         rows, columns: of the grid.
@@ -161,7 +161,7 @@ class KernelSHAP(Explainer):
         return torch.cat(values)[:, 0]  # the same in every channel
 
     def _cells(self, shape: Shape) -> Tensor:
-        """The number of the cell of each pixel, shape (1, 1, H, W)."""
+        """Cell number of each pixel, shape (1, 1, H, W)."""
         cells = torch.zeros(shape[1:], dtype=torch.int64)
         for cell in range(self.rows * self.columns):
             geometry.grid_cell(shape, cell, self.rows, self.columns).crop(cells).fill_(cell)
@@ -169,7 +169,7 @@ class KernelSHAP(Explainer):
 
 
 class Occlusion(Explainer):
-    """Loss of evidence for the class when a window is painted over; the mean where windows overlap.
+    """Loss of class evidence under a painted window, averaged where windows overlap.
 
     Args:
         window: its side, in pixels; None is a fourteenth of the image's shorter side.

@@ -16,7 +16,7 @@ from dovision.types import Batch, Shape
 
 
 class GradCAM(Explainer):
-    """A layer's channels, weighted by the mean gradient of the class's logit, summed; what speaks against it is cut.
+    """Channels of a layer weighted by the class logit's mean gradient, summed and clipped at zero.
 
     Args:
         layer: whose channels; None is the last spatial layer of a known network.
@@ -40,7 +40,7 @@ class GradCAM(Explainer):
         return (gradient.mean((2, 3), keepdim=True) * activation).sum(1).relu()
 
     def _maps(self, batch: Batch, target: Tensor, classifier: Classifier) -> tuple[Tensor, Tensor]:
-        """The layer's map, and the gradient of the class's logit, both of shape (B, C, h, w), in one pass."""
+        """A layer's map and the class logit's gradient there, both of shape (B, C, h, w), in one pass."""
         image, name, module = self._chosen(batch, classifier)
         value: Tensor | None = None
 
@@ -71,7 +71,7 @@ class GradCAM(Explainer):
 
 
 class GradCAMPlusPlus(GradCAM):
-    """Grad-CAM with a weighted mean of the positive gradients, so that each of several objects counts.
+    """Grad-CAM with a weighted mean of positive gradients, so that several objects count.
 
     The weights are those of the grad-cam package, whose own forward pass is not used: it shares the layer's output with
     an in-place ReLU behind it, empties the parameters' gradients, and stretches each map to [0, 1].
@@ -104,7 +104,7 @@ class GradCAMPlusPlus(GradCAM):
 
 
 class ScoreCAM(GradCAM):
-    """A layer's channels, weighted by the logit of the class when only what the channel shows is left of the image.
+    """Channels of a layer weighted by the class logit of the image masked by the channel.
 
     The weights are the softmax of these logits; what a channel does not show fades to black. It costs a forward pass
     for each channel of each image, 512 for a ResNet-18, and never holds more than `batch_size` masked images.
@@ -138,7 +138,7 @@ class ScoreCAM(GradCAM):
 
 
 def _mask(channels: Tensor, image: Tensor) -> Tensor:
-    """Channels, shape (N, h, w), at the size of an image, shape (C, H, W), stretched to [0, 1]; shape (N, 1, H, W)."""
+    """Upsample channels, (N, h, w), to an image's size and rescale them to [0, 1]; shape (N, 1, H, W)."""
     large = F.interpolate(channels.unsqueeze(1), size=image.shape[1:], mode="bilinear", align_corners=True)
     low, high = large.amin((2, 3), keepdim=True), large.amax((2, 3), keepdim=True)
     return (large - low) / (high - low + 1e-8)

@@ -16,7 +16,7 @@ LOG_ODDS = "log_odds"  # the scale of the maps that are combined
 
 
 class CombinedMap(Explainer):
-    """Mean of the maps of several explainers, such as effects with several fills, each with the same weight.
+    """Unweighted mean of the maps of several explainers, such as effects with several fills.
 
     Each map is divided by its largest size. Their mean, times the mean of these sizes, is what the class loses in
     log-odds; the map is what it then loses in probability, so that maps of different images compare as effects do. The
@@ -76,7 +76,7 @@ class CombinedMap(Explainer):
 
     @torch.no_grad()
     def _lost(self, log_odds: Tensor, batch: Batch, target: Tensor, classifier: Classifier) -> Tensor:
-        """Probability that the class loses with its log-odds, shape (B, 1, H, W)."""
+        """Loss of class probability from loss of log-odds, shape (B, 1, H, W)."""
         control = evidence(classifier(batch.image).double(), classifier.task, LOG_ODDS)
         control = control.take_along_dim(target.unsqueeze(1), 1)[:, :, None, None]
         return control.sigmoid() - (control - log_odds).sigmoid()

@@ -15,7 +15,7 @@ SOBEL = ((-1.0, 0.0, 1.0), (-2.0, 0.0, 2.0), (-1.0, 0.0, 1.0))  # from left to r
 
 
 class CenterMap(Explainer):
-    """A Gaussian bump of height 1 at the centre, the same for every image and class.
+    """Gaussian centred in the image, identical for every image and class.
 
     Args:
         sigma: standard deviation along each axis, as a share of the image's side.
@@ -40,7 +40,7 @@ class CenterMap(Explainer):
 
 
 class EdgeMap(Explainer):
-    """Size of the Sobel gradient of the mean over the image's channels, whatever the class; edges go on as they end.
+    """Sobel gradient magnitude of the channel mean, independent of the class.
 
     Source of the control: Adebayo et al., Sanity checks for saliency maps, arXiv:1810.03292.
 
@@ -57,7 +57,7 @@ class EdgeMap(Explainer):
 
 
 class RandomMap(Explainer):
-    """Random map: each pixel is drawn uniformly from [0, 1].
+    """Uniform random map in [0, 1].
 
     Args:
         seed: of the draws; the same seed, sample and class give the same map.
@@ -79,7 +79,7 @@ class RandomMap(Explainer):
 
 
 class BrightnessMap(Explainer):
-    """The mean over the image's channels, whatever the class: bright objects have large values.
+    """Channel mean of the image, independent of the class.
 
     Example:
         >>> classifier, digits = dv.example()

@@ -14,7 +14,7 @@ from dovision.types import INPUT, Batch
 
 
 class EffectMap(Explainer):
-    """Minus the effect of each unit on the class, painted on the unit's pixels: positive where evidence was taken away.
+    """Minus each unit's effect on the class, painted on its pixels: positive where evidence was removed.
 
     The mean where units overlap; zero where there is none.
 

@@ -14,7 +14,7 @@ from dovision.types import Batch
 
 
 class RISE(Explainer):
-    """Mean evidence for the class over random masks that show a pixel, minus that over all masks.
+    """Mean class evidence over random masks that show a pixel, minus the mean over all masks.
 
     A mask is a coarse grid of zeros and ones, enlarged and shifted at random; what it does not show fades to black.
     The difference makes maps positive and negative; it changes no order of the pixels of a map.
