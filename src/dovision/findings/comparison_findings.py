@@ -14,7 +14,7 @@ _WORDS = {1: "higher with", -1: "lower with", 0: "not shown to differ with"}
 
 
 def comparison_findings(differences: pd.DataFrame, reference: str, counted: str) -> list[Finding]:
-    """A sentence a metric, the first three of those with a difference; where there is none, that all are the same.
+    """Sentences on the first three metrics that differ; a single one if all are the same.
 
     Args:
         differences: a row a metric (`panel`, its display name) and result (`name`): mean, low, high, and n; of the

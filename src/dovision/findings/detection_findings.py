@@ -22,7 +22,7 @@ _Row = Mapping[str, Any]
 
 
 def detection_findings(run: Run) -> Iterator[Finding]:
-    """The best detector on its weakest family, and its differences from the reference; the attacker who knows it.
+    """Findings on the best detector's weakest family, its reference, and the adaptive attacker.
 
     The best has the largest least TPR at 5% of clean images rejected, over the families that it was not fitted to (or
     AUROC, where there is no threshold): of those that are ahead of the reference on one by the paired interval and not
@@ -54,13 +54,13 @@ def detection_findings(run: Run) -> Iterator[Finding]:
 
 
 def _is_lower(rows: pd.DataFrame, detector: str, measure: str) -> bool:
-    """Whether the least number of a detector over its families is below that of its reference over the same ones."""
+    """Return whether a detector's lowest number over families is below its reference's."""
     of_detector = rows[rows["detector"] == detector]
     return bool(of_detector[measure].min() < (of_detector[measure] - of_detector[f"minus_{measure}"]).min() - _ROUNDING)
 
 
 def _chosen(count: int, ahead: bool, measure: str) -> str:
-    """Among which detectors one was chosen, as a sentence."""
+    """Sentence on the number of detectors that the best was chosen from."""
     if not ahead:
         return f" It is the best of {count} detectors."
     of, are, their = ("only detector", "is", "its") if count == 1 else (f"best of {count} detectors", "are", "their")
@@ -69,7 +69,7 @@ def _chosen(count: int, ahead: bool, measure: str) -> str:
 
 
 def _unbeaten(rows: pd.DataFrame, best: str, ahead: Sequence[str], measure: str) -> str:
-    """That no detector is shown to be better than its reference, and on which families which one is ahead."""
+    """Sentence that no detector beats its reference, with the families where one is ahead."""
     text = f"No detector is shown to be better than its reference in {_HEADS[measure]}. "
     for name in ahead:
         of_detector = rows[rows["detector"] == name].to_dict("records")
@@ -87,7 +87,7 @@ def _sentence(text: str) -> str:
 
 
 def _families(run: Run, frame: pd.DataFrame) -> pd.DataFrame:
-    """Rows of whole families, unseen where there are several, with the differences from the reference as minus_NAME."""
+    """Rows of whole families, unseen ones if there are several, with minus_NAME, differences from the reference."""
     rows = unseen(frame)
     rows = rows if len(rows) else preferred(frame[frame["attack"] == WHOLE_FAMILY])
     compared = read_comparison(run.folder) if (run.folder / COMPARISON).is_file() else pd.DataFrame()
@@ -100,7 +100,7 @@ def _families(run: Run, frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _headline(rows: pd.DataFrame, row: _Row, measure: str, name: str, chosen: str) -> Finding:
-    """The operating point of a detector on its weakest family, `row`, and its differences from the reference.
+    """Sentence on a detector's operating point on its weakest family, `row`, and its differences from the reference.
 
     Args:
         rows: of all detectors and families.
@@ -129,7 +129,7 @@ def _headline(rows: pd.DataFrame, row: _Row, measure: str, name: str, chosen: st
 
 
 def _reference(rows: pd.DataFrame, row: _Row, of_detector: Sequence[_Row], measure: str) -> str:
-    """The least number of the reference over the families of a detector, and what the two were fitted to."""
+    """Sentence on the reference's lowest number over families, and on what both were fitted to."""
     of_detector = [one for one in of_detector if not pd.isna(one[f"minus_{measure}"])]
     if not of_detector:
         return f"The reference is {component_name(row['reference'])}."
@@ -150,7 +150,7 @@ def _reference(rows: pd.DataFrame, row: _Row, of_detector: Sequence[_Row], measu
 
 
 def _operating_point(row: _Row) -> str:
-    """The shares detected at the thresholds, or, without any, the AUROC, on the attacks of a family."""
+    """Detection rates at the thresholds, or else the AUROC, on the attacks of a family."""
     rates = {"5%": "tpr_5", "1%": "tpr_1"}
     shares = [f"{in_brackets(row, of, '.3f')} at {at}" for at, of in rates.items() if not pd.isna(row[of])]
     point = f"detects {' and '.join(shares)} of clean images rejected" if shares else f"has {_area(row)}"
@@ -163,14 +163,14 @@ def _area(row: _Row) -> str:
 
 
 def _verdicts(rows: Sequence[_Row], column: str) -> str:
-    """Families on which a difference lies above zero, below it, or on neither side, of those where it was measured."""
+    """Families grouped by the sign of a difference: above zero, below it, or neither."""
     signs = {component_name(row["family"]): direction(row, column) for row in rows if not pd.isna(row[column])}
     named = {way: ", ".join(family for family, sign in signs.items() if sign == way) for way in _WORDS}
     return ", ".join(f"{words} {named[way]}" for way, words in _WORDS.items() if named[way])
 
 
 def _adaptive(frame: pd.DataFrame, best: str) -> Iterator[Finding]:
-    """The success of an attacker who knows the best detector, or, where that was not attacked, the first that was."""
+    """Finding on the adaptive attacker's success against the best detector, or the first that was attacked."""
     rows = frame[(frame["attack"] == ADAPTIVE) & frame["evasion_5"].notna()]
     if rows.empty:
         return

@@ -34,7 +34,7 @@ _ONE_FILL = " One fill; another can have another effect."
 
 
 def effect_findings(run: Run) -> Iterator[Finding]:
-    """The largest average effect on clean images, those of masks or objects, and the success of the attack.
+    """Findings on the largest clean effect, on masks or objects, and on the attack's success.
 
     Of images without labels, or of fewer than MIN_IMAGES, it is the largest effect on what is predicted of each of the
     first ones, if it is kept.
@@ -74,7 +74,7 @@ def _largest(run: Run) -> Iterator[Finding]:
 
 
 def _change(row: Mapping[str, Any]) -> str:
-    """The change of the log-odds of a class, such as "lowers the log-odds of 7 by 1.2 [0.9, 1.5]"."""
+    """Describe a change of log-odds, such as "lowers the log-odds of 7 by 1.2 [0.9, 1.5]"."""
     if sign := direction(row, "log_odds"):
         verb = "raises" if sign > 0 else "lowers"
         mean, *sizes = np.abs(ends(row, "log_odds"))  # the interval has one sign
@@ -85,7 +85,7 @@ def _change(row: Mapping[str, Any]) -> str:
 
 
 def _on_probability(row: Mapping[str, Any]) -> str:
-    """The average effect on the probability, and on how many groups it is larger than LARGE_EFFECT."""
+    """Describe the mean effect on the probability, and the number of groups above LARGE_EFFECT."""
     falls = "falls" if row["log_odds"] < 0 else "rises"
     count = row["clusters"]
     groups = "images" if count == row["images"] else "groups"
@@ -95,7 +95,7 @@ def _on_probability(row: Mapping[str, Any]) -> str:
 
 
 def _each_picture(run: Run) -> Iterator[Finding]:
-    """The largest effect on the predicted class of each of the first pictures; single ones, so without an interval."""
+    """Finding on the largest effect in each of the first pictures; single images, no interval."""
     samples = read_samples(run.folder)
     names = samples[samples["condition"] == CLEAN].set_index("sample")["name"]
     pictured = samples_in_conditions(run.folder, [CLEAN])[:_PICTURES]
@@ -117,7 +117,7 @@ def _each_picture(run: Run) -> Iterator[Finding]:
 
 
 def _masks(run: Run) -> Iterator[Finding]:
-    """Whether the evidence is inside the mask of the largest effect: paired with all outside, and the mask moved."""
+    """Finding on evidence inside the mask of the largest effect, paired with its outside and moved masks."""
     rows = [
         row for row in run.summary.get("mask_contrasts", []) if row["condition"] == CLEAN and row["inside"] is not None
     ]
@@ -148,7 +148,7 @@ def _masks(run: Run) -> Iterator[Finding]:
 
 
 def _objects(run: Run) -> Iterator[Finding]:
-    """Effects of true or painted objects, or of the units that lie over objects; the strongest kind first.
+    """Finding on effects of true or painted objects, or of units that cover objects; strongest kind first.
 
     None of a kind of which there are too few images for an interval.
     """
@@ -185,13 +185,13 @@ def _objects(run: Run) -> Iterator[Finding]:
 
 
 def without_opposite(rows: Sequence[Mapping[str, Any]], opposite: str | None) -> Sequence[Mapping[str, Any]]:
-    """Rows of objects on classes, without those on `Task.opposite` if the other class has a row of each kind."""
+    """Drop rows on `Task.opposite` if the other class has a row of each kind of object."""
     others = [row for row in rows if row["class"] != opposite]
     return others if {row["kind"] for row in others} == {row["kind"] for row in rows} else rows
 
 
 def _one_class(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Of each kind of object the row of the class that it changes most, the largest first; the tag before others."""
+    """Row of the most affected class for each kind of object, largest effect first; the tag's class if there is one."""
     frame = pd.DataFrame(rows)
     frame = frame[frame["log_odds"].notna()].assign(size=lambda on_class: on_class["log_odds"].astype(float).abs())
     frame = frame.sort_values(["size"], ascending=False, kind="stable")
@@ -202,14 +202,14 @@ def _one_class(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
 
 
 def _largest_epsilon(run: Run) -> tuple[str, Mapping[str, Any]] | None:
-    """The condition with the largest epsilon of which the success is known, and its numbers."""
+    """Condition of the largest epsilon with a known success rate, and its numbers."""
     conditions = {name: numbers for name, numbers in run.summary["conditions"].items() if name != CLEAN}
     attacked = {name: numbers for name, numbers in conditions.items() if numbers["success_rate"] is not None}
     return max(attacked.items(), key=lambda item: float(item[1]["eps"])) if attacked else None
 
 
 def attack_success(run: Run) -> Iterator[Finding]:
-    """The success of the attack with the largest epsilon."""
+    """Finding on the attack's success at its largest epsilon."""
     if (largest := _largest_epsilon(run)) is None:
         return
     name, numbers = largest
@@ -228,7 +228,7 @@ def attack_success(run: Run) -> Iterator[Finding]:
 
 
 def _norm(run: Run, condition: str, eps: float) -> str:
-    """The norm of the attack's epsilon, as it is configured or, if it is not, as its perturbations have it."""
+    """Norm of the attack's epsilon, from its configuration or else from its perturbations."""
     attack = run.config.get("attack", {})
     for part in (attack, attack.get("attack")):  # that of a transferred attack
         if isinstance(part, Mapping) and "norm" in part:
@@ -239,7 +239,7 @@ def _norm(run: Run, condition: str, eps: float) -> str:
 
 
 def _attack(run: Run) -> Iterator[Finding]:
-    """The success of the attack with the largest epsilon, and whether it raises the effects."""
+    """Finding on the attack's success at its largest epsilon, and on whether it raises effects."""
     yield from attack_success(run)
     name, numbers = _largest_epsilon(run) or ("", {"auroc": None})
     eps = name.removeprefix("eps=")
@@ -255,7 +255,7 @@ def _attack(run: Run) -> Iterator[Finding]:
 
 
 def _do(run: Run, unit: str) -> str:
-    """The intervention on a unit in words, such as "Painting cell r2c3 black"."""
+    """Describe the intervention on a unit, such as "Painting cell r2c3 black"."""
     if not (fill := _fill(run)):
         return f"Do({unit})"
     class_name = str(run.config["intervention"].get("_target_", "")).rpartition(".")[2]
@@ -263,12 +263,12 @@ def _do(run: Run, unit: str) -> str:
 
 
 def _fill(run: Run) -> str:
-    """What a run paints with, in words, such as "black" or "with blur (sigma 8.0)"; empty where it does not paint."""
+    """Describe a run's fill, such as "black" or "with blur (sigma 8.0)"; empty if it does not paint."""
     fill = run.config.get("intervention", {}).get("fill")
     text = component_text(fill) if isinstance(fill, Mapping) else ""
     return f"with {text}" if text and text not in GREYS.values() else text
 
 
 def _one_fill(run: Run) -> str:
-    """The remark that other fills can have other effects."""
+    """Remark that effects can differ between fills."""
     return _ONE_FILL if _fill(run) else ""

@@ -13,7 +13,7 @@ NO_DIFFERENCE = "no difference shown"
 
 
 class Finding(NamedTuple):
-    """A sentence of a run, and its number with its interval; nan for the ends of an interval that is withheld."""
+    """Sentence about a run, with its number and interval; ends are nan where the interval is withheld."""
 
     name: str  # by which loggers know the number, such as largest_effect
     text: str
@@ -23,13 +23,13 @@ class Finding(NamedTuple):
     n: int  # images, maps or attacked images behind it
 
     def logged(self) -> dict[str, float]:
-        """The number and its ends for loggers, without what is withheld."""
+        """The number and its interval for loggers, without withheld ends."""
         ends = {"": self.estimate, "_low": self.low, "_high": self.high}
         return {f"finding/{self.name}{end}": float(value) for end, value in ends.items() if not pd.isna(value)}
 
 
 def finding(name: str, text: str, interval: Mapping[str, Any], n: float, column: str = "") -> Finding:
-    """A finding from a row of a table.
+    """Build a finding from a table row.
 
     Args:
         name, text: as of `Finding`.
@@ -42,7 +42,7 @@ def finding(name: str, text: str, interval: Mapping[str, Any], n: float, column:
 
 
 def ends(row: Mapping[str, Any], column: str = "") -> tuple[Any, Any, Any]:
-    """The estimate of a column of a row, and the ends of its interval; nan in place of None."""
+    """Estimate and interval ends of a column in a row; None becomes nan."""
     start = f"{column}_" if column else ""
     names = column or "mean", f"{start}low", f"{start}high"
     low_mid_high = [row.get(name) for name in names]
@@ -51,19 +51,19 @@ def ends(row: Mapping[str, Any], column: str = "") -> tuple[Any, Any, Any]:
 
 
 def in_brackets(row: Mapping[str, Any], column: str = "", form: str = "+.3f") -> str:
-    """The estimate of a column of a row with its interval, such as "+0.150 [+0.101, +0.210]"."""
+    """Format a column's estimate with its interval, such as "+0.150 [+0.101, +0.210]"."""
     estimate, low, high = ends(row, column)
     text = interval_text({"estimate": estimate, "low": low, "high": high, "reason": "none"}, form)
     return text.replace("[-]", "[no interval]")
 
 
 def images_text(count: float) -> str:
-    """A count of images, such as "n = 1 image"."""
+    """Format a number of images, such as "n = 1 image"."""
     return f"n = {count:,} {'image' if count == 1 else 'images'}"
 
 
 def direction(row: Mapping[str, Any], column: str = "", middle: float = 0.0) -> int:
-    """1 or -1 where the whole interval lies above or below `middle`; 0 where it holds it, or is withheld."""
+    """1 or -1 if the whole interval lies above or below `middle`; 0 otherwise."""
     _, low, high = ends(row, column)
     if pd.isna(low) or pd.isna(high):
         return 0

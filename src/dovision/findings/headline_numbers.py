@@ -25,7 +25,7 @@ _SHARES = {
 
 
 def numbers(summary: Mapping[str, Any]) -> dict[str, float]:
-    """The estimates of a summary by METRIC/CONDITION, such as accuracy/clean; nan for one that has no meaning there."""
+    """Estimates of a summary by METRIC/CONDITION, such as accuracy/clean; nan where undefined."""
     return {
         f"{metric}/{condition}": math.nan if of_condition[metric] is None else float(of_condition[metric]["estimate"])
         for condition, of_condition in summary["conditions"].items()
@@ -58,7 +58,7 @@ def mean_effect_rows(runs: Sequence[Run]) -> pd.DataFrame:
 
 
 def pool_seeds(frame: pd.DataFrame, point: Sequence[str]) -> pd.DataFrame:
-    """Pool points over seeds: of several their mean and, as low and high, one standard deviation to each side.
+    """Pool points over seeds: the mean, with one standard deviation to each side as low and high.
 
     Args:
         frame: columns mean, low, high, reason, images, seed, and those of `point`; rows of a seed that are equal in
@@ -81,13 +81,13 @@ def pool_seeds(frame: pd.DataFrame, point: Sequence[str]) -> pd.DataFrame:
 
 
 def result_texts(frame: pd.DataFrame) -> dict[str, list[str]]:
-    """Each metric of `results_frame` as "estimate [low, high]", by its name."""
+    """Format each metric of `results_frame` as "estimate [low, high]", by name."""
     forms = {name: [number_form(name, value) for value in frame[name]] for name in summary.METRICS}
     return {name: bracketed(frame, name, of_metric) for name, of_metric in forms.items()}
 
 
 def intervals_of(interval_by_metric: Mapping[str, Any], metrics: Iterable[str]) -> dict[str, Any]:
-    """Each metric with its interval, as columns; None where it is not known."""
+    """Metrics with intervals as columns; None where unknown."""
     return {
         f"{name}{end}": (interval_by_metric.get(name) or {}).get(key)
         for name in metrics
@@ -96,7 +96,7 @@ def intervals_of(interval_by_metric: Mapping[str, Any], metrics: Iterable[str]) 
 
 
 def counted_images(run: Run) -> Mapping[str, Mapping[str, int]]:
-    """For each condition the images of shares, by their metric, and as "auroc" the successfully attacked images."""
+    """Images behind each condition's shares, by metric; "auroc" counts successfully attacked images."""
     samples = read_samples(run.folder)
     return {
         str(condition): {metric: int(rows[column].count()) for metric, column in _SHARES.items()}

@@ -24,7 +24,7 @@ _EFFECT_MAPS = (".EffectMap", ".CombinedMap")  # classes of explainers
 
 
 def map_findings(run: Run) -> Iterator[Finding]:
-    """A sentence a rival: the best effect map minus the rival, with what else is ahead, behind, or not shown to differ.
+    """Findings on the best effect map against each rival, and on the explainers ahead of and behind it.
 
     Of a classifier at chance there is one that says so, as a map of what it has not learnt is neither good nor bad.
     The best of several effect maps is chosen on the same images, so its intervals are of the level at which those of
@@ -51,7 +51,7 @@ def map_findings(run: Run) -> Iterator[Finding]:
 
 
 def at_chance(run: Run) -> Finding | None:
-    """That the classifier is not shown to be better than chance on clean images; None where it is, or nothing is known.
+    """Finding that the classifier is not shown to beat chance on clean images; None otherwise, or if unknown.
 
     Chance is a balanced accuracy of 1 / classes that have images; of several labels an AUROC of one half, which that of
     at least half of them must be above: so many intervals of 95% lie above it in 5% of classifiers at chance at most,
@@ -81,7 +81,7 @@ def at_chance(run: Run) -> Finding | None:
 
 
 def is_effect_map(name: str, configured: Mapping[str, Any]) -> bool:
-    """Whether an explainer is a map of effects, by the components of the configuration, or by its name."""
+    """Return whether an explainer is an effect map, by its configuration or by its name."""
     target = str(configured.get(name, {}).get("_target_", ""))
     return target.endswith(_EFFECT_MAPS) or (not target and name.startswith("effect_map"))
 

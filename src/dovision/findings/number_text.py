@@ -46,13 +46,13 @@ def interval_text(interval: Mapping[str, Any] | None, form: str = ".3f") -> str:
 
 
 def _end_form(form: str, end: float, excludes_zero: bool, least: float) -> str:
-    """The format of an end of an interval: finer where it would be written as zero, and is more than `least`."""
+    """Format of an interval's end: finer if the end would read as zero and exceeds `least`."""
     hidden = abs(end) > least and float(f"{end:{form}}") == 0
     return finer(form, end) if excludes_zero or hidden else form
 
 
 def finer(form: str, size: float) -> str:
-    """The format of numbers of a size: two digits of what would be written as zero or as one of the last place.
+    """Format with two significant digits for numbers that would read as zero or as one unit of the last place.
 
     Args:
         form: of other numbers, such as "+.3f"; "+.1e" suits every size.
@@ -68,27 +68,27 @@ def finer(form: str, size: float) -> str:
 
 
 def number_text(value: float, form: str) -> str:
-    """A number in a format; zero has no sign and no exponent, and an exponent no plus and no zeros before it."""
+    """Format a number; zero has no sign, and exponents have no plus and no leading zeros."""
     text, _, power = f"{value:{form}}".partition("e")
     text = f"{text}e{int(power)}" if int(power or 0) else text
     return text if float(text) else text.lstrip("+-")
 
 
 def level_text(level: float) -> str:
-    """The level of intervals, with two digits of what it leaves to 1, such as "95%" or "99.88%"."""
+    """Format the level of intervals with two digits of its complement, such as "95%" or "99.88%"."""
     rest = 100 * (1 - level)
     places = max(0, 1 - math.floor(math.log10(rest) + 1e-9))
     return f"{float(f'{100 - rest:.{places}f}'):.12g}%"
 
 
 def metric_text(metric: str, interval: Mapping[str, Any] | None) -> str:
-    """A headline metric with its interval, to as many places as suit the metric."""
+    """Format a headline metric with its interval, to the metric's number of decimals."""
     estimate = None if interval is None else interval["estimate"]
     return interval_text(interval, number_form(metric, estimate))
 
 
 def seeds_text(metric: str, mean: float, sd: float, seeds: int) -> str:
-    """The mean of a headline metric over seeds with its standard deviation, such as "0.912 ± 0.004 (n = 3 seeds)"."""
+    """Format a mean over seeds with its standard deviation, such as "0.912 ± 0.004 (n = 3 seeds)"."""
     form = finer(number_form(metric, mean), sd if sd > 0 else 0.0)
     return f"{mean:{form}} ± {sd:{form}} (n = {seeds} seeds)"
 
@@ -100,7 +100,7 @@ def number_form(metric: str, value: float | None) -> str:
 
 
 def bracketed(rows: pd.DataFrame, name: str, form: npt.ArrayLike = ".3f") -> list[str]:
-    """The numbers NAME of rows with their intervals, as `interval_text` writes them.
+    """Format the numbers NAME of rows with intervals, as `interval_text`.
 
     Args:
         rows: with NAME, NAME_low and NAME_high, and, where it has intervals that are withheld, NAME_reason.

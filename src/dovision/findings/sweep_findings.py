@@ -40,7 +40,7 @@ _MEASURING = {group for groups in MOVED_BY.values() for group in groups}
 
 
 class Pivot(NamedTuple):
-    """A headline number by factors: a row a setting of `factors`, a column a level of one more factor, as text."""
+    """Headline number by factors, as text: rows are settings of `factors`, columns the levels of one more factor."""
 
     metric: str
     factors: Sequence[str]  # the heads of the first columns
@@ -50,7 +50,7 @@ class Pivot(NamedTuple):
 
 
 def by_factors(runs: Sequence[Run]) -> pd.DataFrame:
-    """Numbers of completed runs (`sweep_numbers`) by their factors, with seeds pooled and nothing else.
+    """Numbers of completed runs (`sweep_numbers`) by factor, pooled over seeds.
 
     Returns:
         A row a setting and metric: a column a factor, by its display name, of text (by the words of its key where the
@@ -93,7 +93,7 @@ def by_factors(runs: Sequence[Run]) -> pd.DataFrame:
 
 
 def pivots(frame: pd.DataFrame) -> list[Pivot]:
-    """A table of two ways for each headline number that differs between settings; last those that are equal in all.
+    """Pivot table of each headline number; numbers equal in all settings come last.
 
     Args:
         frame: from `by_factors`.
@@ -108,7 +108,7 @@ def pivots(frame: pd.DataFrame) -> list[Pivot]:
 
 
 def sweep_sentences(frame: pd.DataFrame) -> list[str]:
-    """The range of the first headline number over settings, and for each factor how often one level is above another.
+    """Sentences on the range of the first headline number, and on each factor's effect on it.
 
     The number of a factor is the first one that changes with it.
 
@@ -136,7 +136,7 @@ def _of(frame: pd.DataFrame, metric: str) -> pd.DataFrame:
 
 
 def cell_text(row: Any) -> str:
-    """A number of `by_factors`: of one seed with its interval, of several with their standard deviation and number."""
+    """Format a number of `by_factors`: with its interval for one seed, with standard deviation for several."""
     if row["seeds"] > 1:
         return seeds_text(row["metric"], row["estimate"], row["sd"], row["seeds"])
     return metric_text(row["metric"], {"estimate": row["estimate"], "low": row["low"], "high": row["high"]})
@@ -165,7 +165,7 @@ def _pivot(rows: pd.DataFrame, metric: str) -> Pivot | None:
 
 
 def _level(level: str) -> tuple[bool, bool, float, list[str | float]]:
-    """Sort key of levels: clean images first, then numbers and fractions by their size, then words."""
+    """Sort key of levels: clean first, then numbers and fractions by value, then text."""
     number = re.fullmatch(r"(\d+(?:\.\d+)?)(?:/(\d+))?", level)
     size = float(number[1]) / float(number[2] or 1) if number else 0.0
     return level != CLEAN, number is None, size, natural(level)
@@ -197,7 +197,7 @@ def _setting(factor: str, level: str) -> str:
 
 
 def _pairs(rows: pd.DataFrame, factor: str) -> pd.DataFrame:
-    """Settings with the least and with the largest level of a factor that are alike in all else.
+    """Pairs of settings that differ only in a factor, at its smallest and largest level.
 
     Returns:
         A row a pair: least and most, the levels; change, the second estimate minus the first one.
@@ -214,7 +214,7 @@ def _pairs(rows: pd.DataFrame, factor: str) -> pd.DataFrame:
 
 
 def _compared(pairs: pd.DataFrame, factor: str, metric: str) -> str:
-    """The level of a factor with which a number is higher on average, and in how many of the pairs of `_pairs`."""
+    """Sentence on which level of a factor has the higher number, and in how many pairs."""
     change, head = pairs["change"], metric_head(metric).partition(",")[0]
     least, most = (f"{factor} {pairs[name].iloc[0]}" for name in ("least", "most"))
     alike = f"{len(pairs)} pairs of settings alike in all else"
@@ -230,7 +230,7 @@ def _compared(pairs: pd.DataFrame, factor: str, metric: str) -> str:
 
 
 def can_move(key: str, metric: str, condition: str) -> bool:
-    """Whether a setting, by its dotted name, can change a number of `sweep_numbers`.
+    """Return whether a setting, by dotted name, can affect a number of `sweep_numbers`.
 
     No attack changes a number of clean images, no explainer or detector that of another one.
     """
@@ -243,7 +243,7 @@ def can_move(key: str, metric: str, condition: str) -> bool:
 
 
 def sweep_numbers(run: Run) -> Iterator[Number]:
-    """The numbers of a completed run, each with its condition; "METRIC/NAME" of an explainer or a detector."""
+    """Numbers of a completed run by condition; "METRIC/NAME" for explainers and detectors."""
     yield from _of_maps(run)
     yield from _of_detectors(run)
     counts = counted_images(run)
@@ -255,14 +255,14 @@ def sweep_numbers(run: Run) -> Iterator[Number]:
 
 
 def units_counted(metric: str) -> str:
-    """What the `images` of a number are."""
+    """Noun for the `images` of a number, such as maps."""
     if "/" not in metric:
         return "images"
     return "attacked images" if metric.startswith(WORST_AUROC) else "maps"
 
 
 def _of_maps(run: Run) -> Iterator[Number]:
-    """The mean score of each explainer by the first of PRIMARY that the run has; none of a classifier at chance."""
+    """Mean score of each explainer by the run's first metric of PRIMARY; none if the classifier is at chance."""
     scores = whole_scores(run.summary) if at_chance(run) is None else pd.DataFrame()
     metric = next((name for name in PRIMARY if len(scores) and (scores["metric"] == name).any()), "")
     rows = scores[scores["metric"] == metric].to_dict("records") if metric else []
@@ -273,7 +273,7 @@ def _of_maps(run: Run) -> Iterator[Number]:
 
 
 def _of_detectors(run: Run) -> Iterator[Number]:
-    """The AUROC of each detector where it is worst, by one variant of each, against attacks that do not know it."""
+    """Worst-case AUROC of each detector, one variant each, against non-adaptive attacks."""
     frame = pd.DataFrame(run.summary.get("detection", []))
     if frame.empty:
         return

@@ -30,7 +30,7 @@ _PIVOTS = 3  # headline numbers that have a table by factors
 
 
 class Ended(NamedTuple):
-    """A job at the end of its sweep; `reason` is empty if it is completed, `metrics` if it is not."""
+    """Job at the end of its sweep; `reason` is empty if completed, `metrics` if not."""
 
     number: int
     overrides: tuple[str, ...]
@@ -58,7 +58,7 @@ class Ended(NamedTuple):
 
 
 def state_of(folder: Path) -> str:
-    """The state of a run directory; "damaged" where it cannot be read."""
+    """State of a run directory; "damaged" if it cannot be read."""
     try:
         return RunDirectory(folder).state
     except OSError:
@@ -66,7 +66,7 @@ def state_of(folder: Path) -> str:
 
 
 def facts_of(folder: Path) -> dict[str, Any]:
-    """The content of run.json; nothing where it is missing or damaged."""
+    """Read run.json; empty if missing or damaged."""
     try:
         return RunDirectory(folder).read_record()
     except (ValueError, OSError):
@@ -74,7 +74,7 @@ def facts_of(folder: Path) -> dict[str, Any]:
 
 
 def ended(number: int, overrides: Sequence[str], folder: Path, command: str) -> Ended:
-    """The end of a job, as its run directory records it."""
+    """Read the end of a job from its run directory."""
     state, record, labels = state_of(folder), facts_of(folder), ""
     metrics: dict[str, float] = {}
     reason = _reason(state, record)
@@ -110,7 +110,7 @@ def write_sweep_summary(folder: Path, command: str, jobs: Sequence[Ended]) -> No
 
 
 def over_seeds(frame: pd.DataFrame) -> pd.DataFrame:
-    """Headline numbers of settings of which there are several seeds.
+    """Headline numbers of settings with several seeds.
 
     Args:
         frame: from `by_factors`.
@@ -125,7 +125,7 @@ def over_seeds(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def closing(jobs: Sequence[Ended]) -> str:
-    """Closing message of a command: counts of jobs by state, what they mix, and how to complete each that is not."""
+    """Closing message of a command: job counts by state, mixed origins, and how to complete each job."""
     lines = [counts(jobs), *_mixed(jobs)]
     for job in jobs:
         if job.state != GOOD:
@@ -134,12 +134,12 @@ def closing(jobs: Sequence[Ended]) -> str:
 
 
 def findings(jobs: Sequence[Ended]) -> list[str]:
-    """The sentences of a sweep's completed jobs by their factors."""
+    """Findings on a sweep's completed jobs by factor."""
     return sweep_sentences(_factors(jobs))
 
 
 def counts(jobs: Sequence[Ended]) -> str:
-    """Counts of jobs by state, in one sentence."""
+    """Sentence with the number of jobs by state."""
     states = Counter(job.state for job in jobs)
     return f"{len(jobs)} jobs: {', '.join(f'{count} {state}' for state, count in states.items())}."
 
@@ -149,13 +149,13 @@ def _mixed(jobs: Iterable[Ended]) -> list[str]:
 
 
 def _factors(jobs: Sequence[Ended]) -> pd.DataFrame:
-    """Headline numbers of the completed jobs by their factors; empty where no run can be read."""
+    """Headline numbers of completed jobs by factor; empty if no run can be read."""
     done = [job for job in jobs if job.state == GOOD and (job.folder / RUN).is_file() and not is_shard(job.folder)]
     return by_factors([Run(job.folder, "", GOOD, job.record, job.config, read_summary(job.folder)) for job in done])
 
 
 def _by_factors(frame: pd.DataFrame) -> list[str]:
-    """Findings of a sweep, and its headline numbers by factors."""
+    """Findings of a sweep, and its headline numbers by factor."""
     sentences = [f"- {text}" for text in sweep_sentences(frame)]
     tables = []
     for pivot in pivots(frame)[:_PIVOTS]:
@@ -180,7 +180,7 @@ def _reason(state: str, record: Mapping[str, Any]) -> str:
 
 
 def _table(jobs: Sequence[Ended]) -> pd.DataFrame:
-    """A row a job; the numbers of a condition stand together, whichever jobs have them."""
+    """Table of jobs, with the numbers of a condition side by side."""
     table = pd.DataFrame([job.row() for job in jobs])
     metrics = dict.fromkeys(name for job in jobs for name in job.metrics)
     conditions = list(dict.fromkeys(name.rpartition("/")[0] for name in metrics))

@@ -24,7 +24,7 @@ _CACHED = 1024  # samples whose masks are kept, since each unit and each conditi
 
 
 class PlacedMask(NamedTuple):
-    """A box, and the pixels of it that are meant."""
+    """Box with the pixels of a mask in it."""
 
     box: Box
     mask: Mask
@@ -34,7 +34,7 @@ NOWHERE = PlacedMask(NO_REGION, np.zeros((0, 0), dtype=bool))
 
 
 class MaskIntervention(Intervention):
-    """do(mask = fill) on the masks of an image, and on control masks that show what area and shape alone do.
+    """do(mask = fill) on an image's masks, and on control masks of equal area and shape.
 
     A subclass gives the names of the masks, and the masks of a sample. For each name there are the units NAME,
     "NAME control 0", "NAME control 1", ... A control has the mask's own shape and lies at a uniformly random place
@@ -64,7 +64,7 @@ class MaskIntervention(Intervention):
         self._forget()
 
     def __getstate__(self) -> dict[str, Any]:
-        """All but the cache, which cannot be sent to another process."""
+        """Leave out the cache, which cannot be pickled."""
         return {name: value for name, value in self.__dict__.items() if name != "_placed"}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -77,10 +77,10 @@ class MaskIntervention(Intervention):
 
     @abstractmethod
     def masks(self, sample: int) -> Mapping[str, Mask]:
-        """The masks of a sample, each of its image's shape (H, W), by name; a name that is left out has none."""
+        """Masks of a sample by name, each of its image's shape (H, W); absent masks are left out."""
 
     def bind(self, images: Images, split: str) -> None:
-        """Find the boxes of known objects, which controls keep clear of."""
+        """Find the boxes of known objects, which controls avoid."""
         boxes = images.boxes(split)
         self._objects = {}
         for sample, *edges in boxes[["sample", *Box._fields]].itertuples(index=False):
@@ -103,7 +103,7 @@ class MaskIntervention(Intervention):
         return torch.where(meant.unsqueeze(1), self.fill(value, region, context), region.crop(value))
 
     def _forget(self) -> None:
-        """Start with an empty cache of masks; a copy of the intervention needs its own."""
+        """Reset the cache of masks; each copy of the intervention needs its own."""
         self._placed = lru_cache(_CACHED)(self._placed_masks)
 
     def _placed_masks(self, shape: Shape, sample: int) -> dict[int, PlacedMask]:
@@ -129,7 +129,7 @@ class MaskIntervention(Intervention):
         return placed
 
     def _taken(self, shape: Shape, sample: int, mask: Mask, masks: Mapping[str, Mask]) -> Iterator[Mask]:
-        """Pixels that controls of a mask must not overlap, fewer each time."""
+        """Pixels that controls of a mask must avoid, relaxed step by step."""
         objects = np.zeros(shape[1:], dtype=bool)
         for box in self._objects.get(sample, []):
             objects[box.slices] = True
@@ -147,7 +147,7 @@ class MaskIntervention(Intervention):
             yield PlacedMask(Box(top, left, top + height, left + width), shapes[number])
 
     def _wrapped(self, keys: tuple[int, int], mask: Mask) -> Iterator[PlacedMask]:
-        """Controls moved around the edges of the image, shape (H, W) each before they are cut to their boxes."""
+        """Controls moved cyclically around the image's edges, each of shape (H, W)."""
         shifts = geometry.least_overlapping_shifts(mask)
         for control in range(len(self.suffixes) - 1):
             drawn = torch.randint(len(shifts), (), generator=generator(self.seed, *keys, control))
@@ -157,7 +157,7 @@ class MaskIntervention(Intervention):
 
 
 def _places(mask: Mask, taken: Iterator[Mask]) -> tuple[list[Mask], npt.NDArray[np.int64]]:
-    """Shapes, and their places by the first rule that leaves room; a mask is turned only where it must be.
+    """Shapes and positions by the first rule that leaves room; masks are rotated only if necessary.
 
     Returns:
         The shapes, and for each place the shape's number, top and left edge, shape (N, 3).

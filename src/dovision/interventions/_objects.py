@@ -13,7 +13,7 @@ NO_REGION = Box(0, 0, 0, 0)  # the region of an object that an image does not ha
 
 
 class ImageObject(NamedTuple):
-    """Region of an object, and whether it speaks for a class."""
+    """Region of an object, and whether it is evidence for a class."""
 
     box: Box
     labelled: bool
@@ -23,7 +23,7 @@ ObjectsBySample = Mapping[int, Mapping[str, ImageObject]]  # by sample, then by 
 
 
 def known_objects(images: Images, split: str) -> ObjectsBySample:
-    """Objects of a split that lie at least partly inside their images, at least one."""
+    """Objects of a split that lie at least partly inside their images; raises if there is none."""
     objects_by_sample: dict[int, dict[str, ImageObject]] = {}
     boxes = images.boxes(split)
     for sample, obj, labelled, *edges in zip(
@@ -41,14 +41,14 @@ def known_objects(images: Images, split: str) -> ObjectsBySample:
 
 
 def object_names(objects_by_sample: ObjectsBySample) -> tuple[str, ...]:
-    """Names of all objects, those that speak for a class first; each group in alphabetical order."""
+    """Names of all objects, evidence for a class first, then alphabetical."""
     objects = [(name, obj.labelled) for of_sample in objects_by_sample.values() for name, obj in of_sample.items()]
     labelled = {name for name, labelled in objects if labelled}
     return tuple(sorted(dict(objects), key=lambda name: (name not in labelled, name)))
 
 
 def bound(learned: _T | None) -> _T:
-    """Return what an intervention has learned of a dataset: nothing before `Intervention.bind`."""
+    """Return what `Intervention.bind` has stored; raise before it was called."""
     if not learned:
         raise ValueError("the intervention must be bound to a dataset, got none. Call bind(images, split) first.")
     return learned

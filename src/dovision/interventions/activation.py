@@ -44,7 +44,7 @@ SetsOfUnits: TypeAlias = str | Coalitions | tuple[tuple[UnitReference, ...], ...
 
 
 class NamedUnit(NamedTuple):
-    """The units of the site that one do() sets, by number; `control` is the number of a matched control of them."""
+    """Numbers of the site's units that one do() sets; `control` numbers a matched control of them."""
 
     name: str
     members: tuple[int, ...]
@@ -52,7 +52,7 @@ class NamedUnit(NamedTuple):
 
 
 class Activation(Intervention):
-    """do(unit = value) at a site, one unit a channel, token, position, head or latent, and for sets of them at once.
+    """do(unit = value) at a site, for single channels, tokens, positions, heads or latents, and for sets.
 
     Units are named by kind and number, counted from 0: c0 (channel), t0 (token), h0 (head), z0 (latent) and r0c0 (row
     and column of a position). A set is named after its units, such as c1+c4, and stands beside the single units, so
@@ -136,7 +136,7 @@ class Activation(Intervention):
         return Box(min(rows), min(columns), max(rows) + 1, max(columns) + 1)
 
     def unchanged(self, value: Tensor) -> Tensor | None:
-        """Channels, latents and heads that are to be zero and are, such as the inactive latents of a dictionary."""
+        """Zeroed channels, latents and heads that are zero already, such as inactive latents of a dictionary."""
         if (
             self.unit_type is None
             or AXES[self.unit_type] != CHANNEL_AXIS
@@ -181,20 +181,20 @@ class Activation(Intervention):
         return _units(self.unit_type, shape, self.choose, self.sets, self.controls, self.seed)
 
     def _seen(self, value: Tensor) -> Tensor:
-        """A value as of SiteUnit, shape (B, A, P, D)."""
+        """Reshape a value to (B, A, P, D); see SiteUnit."""
         if self.unit_type in ("token", "head"):
             return value
         return value.flatten(2).unsqueeze(-1) if value.ndim > 2 else value[..., None, None]
 
     def _set(self, value: Tensor, members: Sequence[int], context: Context) -> Tensor:
-        """The value with all members set, each to what it becomes of the value as it is."""
+        """Set all members of a value to their new values, computed from the original value."""
         treated = value.clone()
         for unit in (SiteUnit(AXES[self.unit_type], member) for member in members) if self.unit_type else (WHOLE,):
             unit.of(treated).copy_(self.value(value, unit, context))
         return treated
 
     def _control(self, value: Tensor, unit: NamedUnit, norm: Tensor, context: Context, shape: Shape) -> Tensor:
-        """The value of one sample after a control: other units, changed by this norm."""
+        """Control value of one sample: other units, changed by this norm."""
         others = self._others(shape, unit, int(context.batch.sample[0]))
         if self.unit_type and AXES[self.unit_type] == CHANNEL_AXIS:
             others = [other for other, _ in zip(self._changing(value, others, context), unit.members, strict=False)]
@@ -203,14 +203,14 @@ class Activation(Intervention):
         return torch.where(change == 0, value, value + scale * change)
 
     def _changing(self, value: Tensor, others: Sequence[int], context: Context) -> Iterator[int]:
-        """Numbers of the units that being set would change."""
+        """Numbers of the units that would change when set."""
         for other in others:
             unit = SiteUnit(CHANNEL_AXIS, other)
             if (self.value(value, unit, context) != unit.of(value)).any():
                 yield other
 
     def _others(self, shape: Shape, unit: NamedUnit, sample: int) -> list[int]:
-        """The numbers of all units that are no members, in an order drawn for the sample and the control."""
+        """Numbers of all non-members, in random order by sample and control."""
         assert self.unit_type is not None
         assert unit.control is not None
         rest = sorted(set(range(_count(self.unit_type, shape))) - set(unit.members))
@@ -242,7 +242,7 @@ def _units(
 
 
 def _names(unit_type: str, shape: Shape) -> tuple[str, ...]:
-    """Names of all units of a kind that a value of this shape has, by number."""
+    """Names of all units of a kind in a value of this shape, by number."""
     numbers = range(_count(unit_type, shape))
     if unit_type == "position":
         return tuple("r{}c{}".format(*divmod(number, shape[2])) for number in numbers)
@@ -251,7 +251,7 @@ def _names(unit_type: str, shape: Shape) -> tuple[str, ...]:
 
 
 def _count(unit_type: str, shape: Shape) -> int:
-    """The number of units of a kind that a value of this shape, without the batch axis, has."""
+    """Number of units of a kind in a value of this shape, without the batch axis."""
     axes = {"channel": 1, "latent": 1}.get(unit_type, 3)
     if len(shape) < axes:
         raise ValueError(
@@ -267,7 +267,7 @@ def _number(argument: str, unit: UnitReference, names: Sequence[str]) -> int:
 
 
 def _members(sets: SetsOfUnits, chosen: Sequence[int], names: Sequence[str], seed: int) -> Iterator[tuple[int, ...]]:
-    """The numbers of the units of each set.
+    """Unit numbers of each set.
 
     Raises:
         ValueError: a unit is not there; sets are larger than the units, or more than there can be.
@@ -294,7 +294,7 @@ def _members(sets: SetsOfUnits, chosen: Sequence[int], names: Sequence[str], see
 
 
 def _drawn(sets: Coalitions, chosen: Sequence[int], seed: int) -> tuple[tuple[int, ...], ...]:
-    """Different random sets, in the order in which they were drawn."""
+    """Distinct random sets in the order of their draw."""
     random, coalitions = generator(seed, sets.size), dict[tuple[int, ...], None]()
     while len(coalitions) < sets.count:
         indices = torch.randperm(len(chosen), generator=random)[: sets.size].sort().values.tolist()
@@ -303,7 +303,7 @@ def _drawn(sets: Coalitions, chosen: Sequence[int], seed: int) -> tuple[tuple[in
 
 
 def _different(name: str, units: object, least: int) -> tuple[UnitReference, ...]:
-    """Return units that are given by number or name if they differ and are at least so many."""
+    """Return units, by number or name, if they are distinct and at least so many."""
     given = tuple(units) if isinstance(units, Sequence) and not isinstance(units, str) else ()
     fit = all(isinstance(unit, (str, int)) and not isinstance(unit, bool) for unit in given)
     if not fit or len(given) < least or len(set(given)) < len(given):

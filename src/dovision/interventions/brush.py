@@ -17,7 +17,7 @@ from dovision.types import Batch, Mask
 
 
 class Brush(MaskIntervention):
-    """do(mask = fill) on masks drawn by hand, or found by any program; in a notebook.
+    """do(mask = fill) on masks given as tensors, such as drawn by hand; for notebooks.
 
     Args:
         masks: bool of shape (H, W), for all images, or (B, H, W), one for each; several by name, or one, which is

@@ -19,7 +19,7 @@ _CACHE_BYTES = 2**28  # bytes of drawn images that are kept, since each conditio
 
 
 class Absence(NamedTuple):
-    """Objects that are left out, and the box outside which the image is the same without them."""
+    """Objects to leave out, and the box outside which the image is unchanged."""
 
     region: Box
     objects: tuple[str, ...]
@@ -29,7 +29,7 @@ NONE = Absence(NO_REGION, ())
 
 
 class Counterfactual(Intervention):
-    """do(object = absent): the image drawn again without an object, all else equal.
+    """do(object = absent): the image rendered without an object, all else equal.
 
     One unit for each object of the split, and "all labelled" for all objects of an image that speak for a class
     together, if the dataset has the image without them. In an attacked condition the image changes by as much as the
@@ -83,7 +83,7 @@ class Counterfactual(Intervention):
         return torch.stack([self._without(*row) for row in zip(value, samples, absences, strict=True)])
 
     def images_without(self, batch: Batch, unit: int) -> Tensor:
-        """The images without the unit's objects, shape (B, C, H, W); as they are where there are none."""
+        """Images without the unit's objects, shape (B, C, H, W); unchanged where there are none."""
         images = batch.image.clone()
         for image, sample in zip(images, batch.sample.tolist(), strict=True):
             absence = self._absence(unit, sample)
@@ -94,7 +94,7 @@ class Counterfactual(Intervention):
         return self._absences.get(sample, {}).get(bound(self._units)[unit], NONE)
 
     def _without(self, image: Tensor, sample: int, absence: Absence) -> Tensor:
-        """The region's new value, (C, h, w); exactly the counterfactual's where the image is exactly the original."""
+        """New value of the region, (C, h, w); exactly the counterfactual if the image is the original."""
         shown, original, treated = (
             absence.region.crop(image_of.to(image))
             for image_of in (image, self._drawn(sample), self._drawn(sample, *absence.objects))
@@ -103,7 +103,7 @@ class Counterfactual(Intervention):
 
 
 def _absences(objects: Mapping[str, ImageObject]) -> Iterator[tuple[str, Absence]]:
-    """Objects that can be left out of an image, by the unit's name."""
+    """Objects that can be left out of an image, by unit name."""
     for name, obj in objects.items():
         yield name, Absence(obj.box, (name,))
     labelled = {name: obj.box for name, obj in objects.items() if obj.labelled}

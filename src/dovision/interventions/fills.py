@@ -23,7 +23,7 @@ class Fill(Protocol):
 
 
 def checked_fill(fill: Fill) -> Fill:
-    """Return `fill` if it is one: neither a colour nor a class of fills."""
+    """Return `fill` if it is a fill, not a colour or a class."""
     return checks.function("fill", fill, "a fill such as Constant(0.0) or Blur(4.0)")
 
 
@@ -47,7 +47,7 @@ class Constant:
 
 
 class Mean:
-    """The mean of the image itself, channel by channel.
+    """Channel mean of the image.
 
     Example:
         >>> classifier, digits = dv.example()
@@ -60,7 +60,7 @@ class Mean:
 
 
 class Blur:
-    """The region as it looks in the blurred image: a Gaussian, cut at 4 sigma, over edges that go on as they end.
+    """Region of the Gaussian-blurred image, cut at 4 sigma, edges repeated.
 
     Args:
         sigma: the Gaussian's standard deviation, in pixels.
@@ -101,7 +101,7 @@ class Noise:
 
 
 class Inpaint:
-    """The harmonic surface that the pixels around the region span, as a soap film does in a bent frame.
+    """Harmonic interpolation of the pixels around the region, like a soap film in a frame.
 
     Each pixel of the region is the mean of its neighbours to the left and right, above and below, as far as they lie
     inside the image. So it stays between the lowest and the highest pixel around the region, and continues a ramp.
@@ -133,7 +133,7 @@ class Inpaint:
 
 
 class Transformed:
-    """The region as it looks in the transformed image: stays near the data where a constant does not.
+    """Region of the transformed image; closer to the data than a constant.
 
     Args:
         transform: of whole images, such as MedianFilter(2).
@@ -153,7 +153,7 @@ class Transformed:
 
 
 def _neighbours(value: Tensor, region: Box) -> Tensor:
-    """Sum of the known neighbours outside the region, for each of its pixels; shape (B, C, h, w)."""
+    """Sum of known neighbours outside the region for each of its pixels; shape (B, C, h, w)."""
     top, left, bottom, right = region
     # The slice of a neighbouring line is empty, and its sum zero, where the region ends at the image's border.
     total = torch.zeros_like(region.crop(value), dtype=torch.float64)
@@ -166,7 +166,7 @@ def _neighbours(value: Tensor, region: Box) -> Tensor:
 
 @lru_cache(maxsize=256)
 def _differences(length: int, start: bool, stop: bool) -> tuple[Tensor, Tensor]:
-    """Eigenvalues and eigenvectors of "my neighbours minus me", negated, on a line of pixels.
+    """Eigenvalues and eigenvectors of the negated second difference on a line of pixels.
 
     start, stop: whether the line goes on, with known pixels, at its ends; otherwise nothing flows there.
     """

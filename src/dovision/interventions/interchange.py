@@ -66,7 +66,7 @@ class Interchange(ActivationValue):
 
 
 class SplitInterchange(Interchange):
-    """Interchange with other images of the same split; a subclass chooses the source of each sample."""
+    """Interchange with images of the same split; subclasses choose the source of each sample."""
 
     def __init__(self) -> None:
         self._split: Split | None = None
@@ -76,7 +76,7 @@ class SplitInterchange(Interchange):
 
     @abstractmethod
     def source_of(self, sample: int) -> int:
-        """The sample that is the source of a sample."""
+        """Source sample of a sample."""
 
     def sources(self, batch: Batch) -> Tensor:
         if self._split is None:
@@ -125,7 +125,7 @@ class PairedInterchange(SplitInterchange):
 
 
 class ClassInterchange(SplitInterchange):
-    """Interchange with a random image of the same class, or of another one, and of another group (patient).
+    """Interchange with a random image of the same or another class, from another group (patient).
 
     The class is that by which a split is stratified, for multilabel the rarest of an image's labels.
 
@@ -164,13 +164,13 @@ class ClassInterchange(SplitInterchange):
         return int(fitting[int(torch.randint(len(fitting), (), generator=generator(self.seed, sample)))])
 
     def _fitting(self, sample: int) -> _Samples:
-        """The samples that may be the source of a sample."""
+        """Candidate source samples of a sample."""
         fits = (self._classes == self._classes[sample]) == (self.source_class == "same")
         return np.flatnonzero(fits & (self._groups != self._groups[sample]))
 
 
 class CounterfactualInterchange(Interchange):
-    """Interchange with the true counterfactual of the sample: its image drawn again without an object.
+    """Interchange with the sample's true counterfactual: its image without an object.
 
     The source of an image without such an object is the image itself, which changes nothing.
 

@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 
 class MaskFiles(MaskIntervention):
-    """do(mask = fill) on the masks of an image's file: a label map as PNG, or an .npz with a bool array for each mask.
+    """do(mask = fill) on masks from files: a label map as PNG, or an .npz with a bool array per mask.
 
     A mask lies on its image as it came: it is resized and cropped as the image is, without smoothing. Its resolution
     may be another one, its aspect may not; or it has the size to which the images are brought.
@@ -76,7 +76,7 @@ class MaskFiles(MaskIntervention):
             )
 
     def bind(self, images: Images, split: str) -> None:
-        """Find the file of each image of a split, and try the first one; see also `check_files`.
+        """Find the mask file of each image of a split, and read the first one; see also `check_files`.
 
         Raises:
             FileNotFoundError: an image has none, and `missing` is error.
@@ -115,7 +115,7 @@ class MaskFiles(MaskIntervention):
             )
 
     def check_files(self, samples: Sequence[int]) -> None:
-        """Read the masks of samples, and count those without any in the log; a ValueError lists all that are wrong."""
+        """Read the masks of samples, log how many have none, and raise one ValueError for all invalid files."""
         wrong, bare = [], 0
         for sample in samples:
             try:
@@ -137,7 +137,7 @@ class MaskFiles(MaskIntervention):
         return {**masks, self.outside: ~np.any([*masks.values()], axis=0)}
 
     def _bind_to_masks(self, images: Images, split: str) -> None:
-        """Take the masks that the dataset has."""
+        """Use the dataset's own masks."""
         if not images.mask_names:
             raise ValueError(
                 "root must be a folder of masks for a dataset without masks of its own, got None. Set "
@@ -166,7 +166,7 @@ class MaskFiles(MaskIntervention):
         return {name: self._fitted(mask, self._aspects[sample], path) for name, mask in masks.items()}
 
     def _fitted(self, mask: Mask, size: tuple[int, int], path: Path) -> Mask:
-        """The mask as it lies on the image of the dataset, shape (H, W); its image's file has, or had, this size."""
+        """Fit a mask to the dataset's image, shape (H, W), from the size of the image's file."""
         if not geometry.mask_fits(mask.shape, size, self._shape):
             raise ValueError(
                 f"a mask must have the aspect of its image, {size[0]} x {size[1]} pixels, got "

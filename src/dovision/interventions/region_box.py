@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 
 class RegionBox(Intervention):
-    """do(box = fill) on the box of each known object of an image, and on control boxes that show what area alone does.
+    """do(box = fill) on the box of each known object, and on control boxes of equal size.
 
     For each object of the split there are the units NAME, "NAME control 0", "NAME control 1", ... A control has the
     object's height and width and lies at a uniformly random place inside the image: among those that overlap no known
@@ -55,7 +55,7 @@ class RegionBox(Intervention):
         self._regions: dict[int, dict[str, Box]] = {}
 
     def bind(self, images: Images, split: str) -> None:
-        """Find the boxes of a split's objects and draw the places of their controls.
+        """Find the boxes of a split's objects, and place their controls.
 
         Raises:
             ValueError: the dataset knows no boxes, or none of the chosen kind.
@@ -92,7 +92,7 @@ class RegionBox(Intervention):
     def _placed(
         self, sample: int, objects: Mapping[str, ImageObject], chosen: Sequence[str], shape: Shape
     ) -> Iterator[tuple[str, Box]]:
-        """The sample's units and their regions; an object's number among all of its sample seeds its controls."""
+        """Units and regions of a sample; an object's number within the sample seeds its controls."""
         boxes = [obj.box for obj in objects.values()]
         for number, (name, obj) in enumerate(objects.items()):
             if name in chosen:

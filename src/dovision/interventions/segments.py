@@ -54,7 +54,7 @@ class Segments(MaskIntervention):
         self._image: Callable[[int], Tensor] | None = None  # of a sample, shape (C, H, W)
 
     def bind(self, images: Images, split: str) -> None:
-        """Take the images that are segmented from a split; each is read when it is asked for."""
+        """Take the split whose images are segmented; each is read on demand."""
         super().bind(images, split)
         samples = images.split(split)
         self._image = lambda sample: samples[sample].image
@@ -83,7 +83,7 @@ class Segments(MaskIntervention):
 
 
 def merged(labels: LabelMap, most: int) -> LabelMap:
-    """Join the smallest segment with the neighbour of the longest border until there are at most so many.
+    """Merge the smallest segment into the neighbour with the longest border until at most so many are left.
 
     Args:
         labels: all numbers from 0 to the largest.

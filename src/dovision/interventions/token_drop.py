@@ -12,7 +12,7 @@ from dovision.types import TOKENS, Box, Shape
 
 
 class TokenDrop(Intervention):
-    """do(cell = left out) on a rows x columns grid of the image: its tokens do not go on to the blocks.
+    """do(cell = left out) on a rows x columns grid of the image: its tokens skip the blocks.
 
     No pixel is painted, so that the network sees no value that the data would not have given it, and fewer tokens are
     computed. A token belongs to the cell that its patch's centre lies in. Tokens that stand for no patch, those of the

@@ -12,7 +12,7 @@ from dovision.types import INPUT, Shape
 
 
 class Transform(Intervention):
-    """do(x = T(x)), one unit a transform; an image that a transform leaves as it is takes no pass.
+    """do(x = T(x)), one unit per transform; unchanged images take no pass.
 
     Args:
         transforms: by the names of the units, such as {"median2": MedianFilter(2)}.

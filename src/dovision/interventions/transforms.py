@@ -25,12 +25,12 @@ class ImageTransform(Protocol):
 
 
 def checked_transform(transform: ImageTransform) -> ImageTransform:
-    """Return `transform` if it is one, and no class of transforms."""
+    """Return `transform` if it is a transform, not a class."""
     return checks.function("transform", transform, "a transform such as MedianFilter(2)")
 
 
 def checked_transforms(name: str, transforms: Mapping[str, ImageTransform]) -> dict[str, ImageTransform]:
-    """Return transforms by their names, at least one."""
+    """Return transforms by name, at least one."""
     if not isinstance(transforms, Mapping) or not transforms:
         raise ValueError(
             f'{name} must be transforms by name, such as {{"median2": MedianFilter(2)}}, got {transforms!r}.'
@@ -39,7 +39,7 @@ def checked_transforms(name: str, transforms: Mapping[str, ImageTransform]) -> d
 
 
 class BitDepth:
-    """Rounding to fewer bits a channel.
+    """Reduction of the bits per channel.
 
     Args:
         bits: 1 to 8.
@@ -81,7 +81,7 @@ class MedianFilter:
 
 
 class GaussianFilter:
-    """Smoothing by a Gaussian.
+    """Gaussian smoothing.
 
     Args:
         sigma: its standard deviation in pixels.
@@ -102,7 +102,7 @@ class GaussianFilter:
 
 
 class NonLocalMeans:
-    """Mean of the pixels nearby whose patches look like the pixel's own; of colours in Lab, as OpenCV has it.
+    """Non-local means: mean of nearby pixels with similar patches; colours in Lab, as in OpenCV.
 
     Args:
         patch_size: side of a patch in pixels, odd.
@@ -130,7 +130,7 @@ class NonLocalMeans:
 
 
 class JpegCompression:
-    """The image of 8 bits a channel after JPEG compression.
+    """JPEG compression at 8 bits per channel.
 
     Args:
         quality: 1 to 100.
@@ -151,7 +151,7 @@ class JpegCompression:
 
 
 class SignNoise:
-    """Noise that moves each pixel up or down by eps, by the toss of a coin, clipped to [0, 1].
+    """Random +eps or -eps noise per pixel, clipped to [0, 1].
 
     Args:
         eps: the amount, in pixel units; a number or a fraction such as "8/255".
@@ -177,7 +177,7 @@ class SignNoise:
 
 
 class Shift:
-    """Moving the image by whole pixels; edges go on as they end.
+    """Translation by whole pixels; edges repeated.
 
     Args:
         rows, columns: pixels down and to the right; negative: up and to the left.
@@ -199,7 +199,7 @@ class Shift:
 
 
 class Rotation:
-    """Turning the image around its centre, bilinear; edges go on as they end.
+    """Rotation around the centre, bilinear; edges repeated.
 
     Args:
         degrees: counter-clockwise, -180 to 180.
@@ -220,7 +220,7 @@ class Rotation:
 
 
 class Resampling:
-    """Resizing the image and back, bilinear with antialiasing.
+    """Downsampling and upsampling, bilinear with antialiasing.
 
     Args:
         factor: between the sides of the resized image and its own, such as 0.5.

@@ -27,7 +27,7 @@ READINGS: Mapping[str, Factory] = MappingProxyType(  # of what networks return, 
 
 @functools.cache
 def factories() -> Mapping[str, Factory]:
-    """Factories of classifiers and autoencoders, by full name: of each file the one that is named as the file is.
+    """Factories of classifiers and autoencoders by full name: in each module, the one named like its file.
 
     small_cnn.py has the function small_cnn, conv_autoencoder.py the class ConvAutoencoder; whatever else lies in a
     file, or is imported there, is none.
@@ -44,7 +44,7 @@ def factories() -> Mapping[str, Factory]:
 
 
 def build(settings: Mapping[str, Any]) -> Any:
-    """The classifier or autoencoder that a checkpoint names; what its arguments hold is never imported or run.
+    """Make the classifier or autoencoder that a checkpoint names, from a closed list; nothing else is imported or run.
 
     Args:
         settings: `_target_`, the full name of one of `factories`, and its arguments, of plain types.
@@ -56,7 +56,7 @@ def build(settings: Mapping[str, Any]) -> Any:
 
 
 def make_any(settings: Mapping[str, Any]) -> Any:
-    """The same for any function or class that can be imported, which runs it: for files that the user trusts.
+    """Make any importable function or class, which runs code: only for trusted files.
 
     Raises:
         ValueError: there is no such target, or it refuses its arguments.
@@ -65,7 +65,7 @@ def make_any(settings: Mapping[str, Any]) -> Any:
 
 
 def _listed(legal: Mapping[str, Factory], what: str) -> Callable[[str], Factory]:
-    """Finds a target in a closed list."""
+    """Look up a target in the closed list."""
 
     def find(target: str) -> Factory:
         if target not in legal:
@@ -86,7 +86,7 @@ def _imported(target: str) -> Factory:
 
 
 def _call(find: Callable[[str], Factory], settings: Mapping[str, Any], find_part: Callable[[str], Factory]) -> Any:
-    """Call the target of settings; an argument with a target of its own is made first.
+    """Call the target of settings, after making arguments with targets of their own.
 
     Args:
         find: the function that a target names.
@@ -105,7 +105,7 @@ def _call(find: Callable[[str], Factory], settings: Mapping[str, Any], find_part
 
 
 def _argument(find: Callable[[str], Factory], settings: Mapping[str, Any]) -> Any:
-    """Make an argument that has a target; with `_partial_` it is the function itself, with its arguments."""
+    """Make an argument with a target; with `_partial_`, the function with its arguments."""
     rest = {name: value for name, value in settings.items() if name != "_partial_"}
     if not settings.get("_partial_"):
         return _call(find, rest, find)

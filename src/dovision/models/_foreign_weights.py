@@ -24,7 +24,7 @@ _State = Mapping[str, Tensor]
 
 
 class Remedies(NamedTuple):
-    """Remedies for a file of other tensors; {there} and {here} stand for names, {count} for classes of a head."""
+    """Remedies for mismatching tensors; {there} and {here} stand for names, {count} for classes of a head."""
 
     names: str
     extra: str
@@ -58,7 +58,7 @@ def matched(
     ignored: Sequence[str] = (),
     remedies: Remedies = OF_CHECKPOINT,
 ) -> tuple[dict[str, Tensor], list[str]]:
-    """The tensors of a file by the names of a network, and what was done to get there, in words.
+    """Rename a file's tensors to those of a network, and describe what was done.
 
     A state dict alone, or with other entries beside it, as of Lightning, timm and torchvision. A prefix under which the
     network's names stand, such as module. or model., is taken off where there is only one.
@@ -103,7 +103,7 @@ def load_weights(
     remedies: Remedies = OF_MODEL_WEIGHTS,
     classes: Sequence[str] = (),
 ) -> None:
-    """Put the tensors of a file into a network, all but those of a new head; arguments and errors as of `matched`.
+    """Load a file's tensors into a network, except a new head; arguments and errors as of `matched`.
 
     The log names the `classes` for which its head is kept, in the order that they are taken to have there.
     """
@@ -115,12 +115,12 @@ def load_weights(
 
 
 def kept_head(classes: Sequence[str]) -> str:
-    """Line for the log on a head that is kept although the file does not name its classes."""
+    """Log line on a head kept although the file does not name its classes."""
     return f"kept the head, its {len(classes):,} classes in the order {checks.listed(classes, 4)}"
 
 
 def _content(path: str | Path) -> tuple[Any, list[str]]:
-    """Content of a file, and the names of the classes that were left unread."""
+    """Content of a file, and the names of classes left unread."""
     if Path(path).suffix != ".safetensors":
         return sealed.read_tensors(path, _ALONE)
     torch_files = checks.import_extra("safetensors.torch", "timm")
@@ -131,7 +131,7 @@ def _content(path: str | Path) -> tuple[Any, list[str]]:
 
 
 def _tensors(path: str | Path, steps: list[str]) -> dict[str, Tensor]:
-    """The tensors of a file by their names there; of several entries that hold some, with the entry before the name."""
+    """Tensors of a file by name, prefixed with the entry's name if several entries hold tensors."""
     content, unread = _content(path)
     tensors = _tensors_of(path, content, unread, steps)
     if unread:
@@ -173,7 +173,7 @@ def _is_state(value: object) -> bool:
 
 
 def _mapped(path: str | Path, state: _State, mapping: Path, steps: list[str]) -> tuple[dict[str, Tensor], set[str]]:
-    """The tensors by the names that a mapping gives them, and these names."""
+    """Rename tensors by a mapping; returns them and the mapped names."""
     patterns = _patterns(mapping)
     renamed: dict[str, Tensor] = {}
     fixed: set[str] = set()
@@ -201,7 +201,7 @@ def _mapped(path: str | Path, state: _State, mapping: Path, steps: list[str]) ->
 
 
 def _near(pattern: str, state: _State) -> str:
-    """The name that was probably meant, or, of a pattern with an ending *, what stands before its first dot."""
+    """Most similar name, or, for a pattern with the ending *, what precedes its first dot."""
     stem, dot, _ = pattern.partition(".")
     beginnings = {name.partition(".")[0] for name in state}
     near = checks.suggestion(stem, beginnings) if dot and stem not in beginnings else ""
@@ -226,7 +226,7 @@ def _expression(pattern: str) -> re.Pattern[str]:
 
 
 def _renamed(name: str, pattern: str, new: str | None) -> str | None:
-    """The new name, with what each * of the pattern stands for."""
+    """The new name, with each * of the pattern filled in."""
     match = _expression(pattern).fullmatch(name)
     if new is None or match is None:
         return None
@@ -237,7 +237,7 @@ def _renamed(name: str, pattern: str, new: str | None) -> str | None:
 def _without_prefix(
     path: str | Path, state: _State, wanted: _State, fixed: set[str], steps: list[str], remedies: Remedies
 ) -> dict[str, Tensor]:
-    """The tensors without the one prefix under which most of the network's names stand."""
+    """Strip the prefix that most of the network's names share."""
     prefixes: Counter[str] = Counter()
     for name in state:
         words = name.split(".")
@@ -268,7 +268,7 @@ def _without_prefix(
 
 
 def _with_names_of_today(path: str | Path, state: _State, wanted: _State, steps: list[str]) -> dict[str, Tensor]:
-    """Rename tensors of an older version's DenseNets; CheXNet's head is the first of a pair with a sigmoid."""
+    """Rename tensors of old DenseNets; take CheXNet's head from a pair with a sigmoid."""
     renamed = {name: _DENSE_LAYER.sub(r"\1\2", name).replace("classifier.0.", "classifier.") for name in state}
     changed = [name for name, new in renamed.items() if name != new and name not in wanted and new in wanted]
     if not changed:
@@ -309,7 +309,7 @@ def _check_shapes(path: str | Path, state: _State, wanted: _State, remedies: Rem
 
 
 def _shape_remedy(there: Tensor, here: Tensor, remedies: Remedies) -> str:
-    """Remedy for a tensor of another shape: it is of a head, of a first convolution, or of another network."""
+    """Remedy for a shape mismatch: in a head, in a first convolution, or due to another network."""
     if there.shape[1:] == here.shape[1:]:
         return remedies.head.format(count=len(there))
     if there.dim() == here.dim() == 4 and len(there) == len(here) and there.shape[2:] == here.shape[2:]:

@@ -23,13 +23,13 @@ GREY_MEAN, GREY_STD = (0.449,), (0.226,)  # pixel units: ImageNet's, averaged ov
 
 
 def has_numbers() -> bool:
-    """Return whether a network that is made now has weights; not on the meta device, for which none need be read."""
+    """Return whether a new network has weights: false on the meta device, for which none are read."""
     return torch.get_default_device().type != "meta"
 
 
 @contextmanager
 def fetching(weights: str, source: str, remedy: str, on_hub: str | None = None) -> Iterator[None]:
-    """Raise with the remedy where weights are not on this machine and cannot be downloaded.
+    """Raise with a remedy if weights are neither on this machine nor downloadable.
 
     Args:
         weights, source, remedy: what, from where, and what to do.
@@ -47,7 +47,7 @@ def fetching(weights: str, source: str, remedy: str, on_hub: str | None = None) 
 
 
 def check_colours(name: str, shape: Shape) -> None:
-    """Raise unless the images are grey or RGB.
+    """Raise unless images are grey or RGB.
 
     A classifier with three means and stds shows its network a grey image as three equal channels.
     """
@@ -59,14 +59,14 @@ def check_colours(name: str, shape: Shape) -> None:
 
 
 def check_size(name: str, shape: Shape, least: int) -> Shape:
-    """Return the shape of images, (C, H, W), that are at least so many pixels high and wide."""
+    """Return the shape of images, (C, H, W), if it is at least so many pixels high and wide."""
     for side, length in zip(("height", "width"), shape[1:], strict=True):
         checks.at_least(f"{name}'s image {side}", length, least, "Use a larger image, or another model.")
     return shape
 
 
 def stated_or_own(what: str, task_kind: str | None, classes: Sequence[str] | None, task: Task | None) -> Task:
-    """The stated task, or that of the weights of a network, `what`, where neither kind nor classes are stated.
+    """The stated task, or that of the weights of `what` if neither kind nor classes are stated.
 
     Raises:
         ValueError: nothing is stated, and the weights have no names for their outputs.
@@ -82,7 +82,7 @@ def stated_or_own(what: str, task_kind: str | None, classes: Sequence[str] | Non
 
 
 def of_names(names: Sequence[str] | None) -> Task | None:
-    """A multiclass task of classes that may share a name: the second one called crane is crane (2). None for None."""
+    """Multiclass task whose duplicate names are numbered, such as crane (2); None for None."""
     if names is None:
         return None
     seen: Counter[str] = Counter()
@@ -94,7 +94,7 @@ def of_names(names: Sequence[str] | None) -> Task | None:
 
 
 def outputs_of(what: str, names: Sequence[str] | None, count: int, task: Task, new_head: bool) -> list[int] | None:
-    """Number of the output of each class in a head whose outputs have these names; None for a new head.
+    """Output number of each class in a head with these names; None for a new head.
 
     Without names, or for ImageNet's identifiers in their order (n01440764, ...), outputs are taken in theirs.
 
@@ -137,7 +137,7 @@ def normalisation(
     std: Sequence[float] | None,
     trained: tuple[Sequence[float], Sequence[float]] | None,
 ) -> tuple[Sequence[float], Sequence[float]]:
-    """Mean and std in pixel units: as given, or those of the weights, averaged over colours unless there are three."""
+    """Mean and std in pixel units: given, or those of the weights, averaged for grey images."""
     if trained is None:
         trained = GREY_MEAN, GREY_STD
     elif channels != 3:
@@ -146,7 +146,7 @@ def normalisation(
 
 
 def choose_outputs(network: nn.Module, head: str, outputs: Sequence[int | None]) -> None:
-    """Give the network these of its outputs, in this order; None: 0.
+    """Restrict the network to these outputs, in this order; None: 0.
 
     Args:
         network: is changed.
@@ -167,7 +167,7 @@ def choose_outputs(network: nn.Module, head: str, outputs: Sequence[int | None])
 
 
 def head_like(old: nn.Linear | nn.Conv2d, outputs: int) -> nn.Linear | nn.Conv2d:
-    """A layer like the one that ends a network, with random weights, for another number of outputs."""
+    """Layer like a network's last one, with random weights and another number of outputs."""
     if isinstance(old, nn.Conv2d):
         kernel, stride = old.kernel_size, old.stride
         return nn.Conv2d(old.in_channels, outputs, kernel, stride, bias=old.bias is not None)  # type: ignore[arg-type]
@@ -175,17 +175,17 @@ def head_like(old: nn.Linear | nn.Conv2d, outputs: int) -> nn.Linear | nn.Conv2d
 
 
 def with_arguments(classifier: Classifier, **more: Any) -> Classifier:
-    """The classifier with the arguments from which its factory makes it again without the files that it has read."""
+    """Attach the arguments that rebuild the classifier without its files."""
     classifier.arguments = {"task": classifier.task.kind, "classes": list(classifier.task.classes), **more}
     return classifier
 
 
 def output_numbers(names: Sequence[str], classes: Sequence[str]) -> list[int | None]:
-    """The place of each class among names; None for one that is not there."""
+    """Index of each class among names; None if absent."""
     return [names.index(name) if name in names else None for name in classes]
 
 
 def _log(message: str, *values: str) -> None:
-    """A line in the log, of a network that is made to be used, not of one that is only checked."""
+    """Log a line for a network in use; silent on the meta device."""
     if has_numbers():
         log.info(message, *values)

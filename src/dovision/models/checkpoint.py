@@ -52,7 +52,7 @@ def save_checkpoint(
 
 
 def load(path: str | Path, trust_checkpoint: bool = False) -> Classifier:
-    """The classifier of a checkpoint, with its thresholds, in eval mode on the CPU.
+    """Load the classifier of a checkpoint, with its thresholds, in eval mode on the CPU.
 
     Args:
         path: a file written by `save_checkpoint`.
@@ -73,7 +73,7 @@ def load(path: str | Path, trust_checkpoint: bool = False) -> Classifier:
 
 
 def rebuilt(path: str | Path, content: Mapping[str, Any], make: Make) -> Classifier:
-    """The classifier of what `read_checkpoint` has read of a file; errors as those of `load`.
+    """Rebuild the classifier from the content of `read_checkpoint`; errors as of `load`.
 
     `make` takes settings (`_target_` and arguments) to the classifier or autoencoder.
     """
@@ -90,7 +90,7 @@ def rebuilt(path: str | Path, content: Mapping[str, Any], make: Make) -> Classif
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
-    """The plain content of a checkpoint: format, model, autoencoder, facts, state.
+    """Read the plain content of a checkpoint: format, model, autoencoder, facts, state.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -108,10 +108,10 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
 
 
 def without_start(model: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings of a model that reads no other file: the weights of a checkpoint are its own."""
+    """Settings of a model without other weight files, since a checkpoint has its own."""
     return {name: START.get(name, value) for name, value in model.items()}
 
 
 def without_weights(model: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings of a model with random weights, which may read what it is."""
+    """Settings of a model with random weights, which may still read its architecture."""
     return {name: WEIGHTS.get(name, value) for name, value in model.items()}

@@ -75,7 +75,7 @@ class ConvAutoencoder(Autoencoder):
 
 
 def insert(classifier: Classifier, autoencoder: Autoencoder, shape: Shape) -> Classifier:
-    """A copy of the classifier in which the output of layer `autoencoder.after` passes through the autoencoder.
+    """Copy the classifier with layer `autoencoder.after` followed by the autoencoder.
 
     The copy's site CODE is the output of the encoder; the classifier given stays as it is.
 
@@ -105,18 +105,18 @@ def insert(classifier: Classifier, autoencoder: Autoencoder, shape: Shape) -> Cl
 
 
 def inserted_autoencoder(classifier: Classifier) -> Autoencoder:
-    """The autoencoder of a classifier that `insert` has returned."""
+    """Autoencoder inserted into a classifier by `insert`."""
     return classifier.network.get_submodule(classifier.sites[CODE].rpartition(".")[0])  # type: ignore[return-value]
 
 
 def has_dictionary(classifier: Classifier) -> bool:
-    """True if an autoencoder with a loss of its own is inserted."""
+    """True if the inserted autoencoder has its own loss."""
     return CODE in classifier.sites and bool(getattr(inserted_autoencoder(classifier), "loss_terms", ()))
 
 
 @torch.no_grad()
 def code_of(classifier: Classifier, image: Tensor) -> Tensor:
-    """The code of images, presented with its channels on axis 1; the pass ends there."""
+    """Code of images, channels on axis 1; the pass ends at the autoencoder."""
     autoencoder, codes = inserted_autoencoder(classifier), []
 
     def stop(module: nn.Module, args: tuple[Tensor], code: Tensor) -> None:
@@ -134,7 +134,7 @@ class Reached(Exception):
 
 @torch.no_grad()
 def _width(classifier: Classifier, autoencoder: Autoencoder, shape: Shape) -> int:
-    """The number of channels of the layer that the autoencoder is to follow, in the layout that it takes."""
+    """Number of channels of the layer to insert after, in the autoencoder's layout."""
     site = find_site(classifier, autoencoder.after)
     if site is None or autoencoder.layout not in (Layout.NHWC, Layout.NTC):
         return require_channels(classifier, autoencoder.after, shape)

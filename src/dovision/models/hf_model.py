@@ -101,7 +101,7 @@ def hf_model(
 
 
 def _trained_pixels(settings: Mapping[str, Any]) -> int | None:
-    """Height and width that the chosen weights were trained at; None: not known."""
+    """Height and width that the chosen weights were trained at; None if unknown."""
     library = checks.import_extra("transformers", "hf")
     source, revision = settings["source"], settings["revision"]
     with fetching(f"of {source}", source, _REMEDY, _on_hub(source, revision)):
@@ -114,7 +114,7 @@ hf_model.trained_pixels = _trained_pixels  # type: ignore[attr-defined]
 
 
 class ChosenLogits:
-    """Reading of some of a network's logits, by number."""
+    """Selection of a network's logits by number."""
 
     def __init__(self, numbers: Sequence[int]) -> None:
         self.numbers = list(numbers)
@@ -128,7 +128,7 @@ def _on_hub(source: str, revision: str | None) -> str | None:
 
 
 def _labelled_task(config: Any) -> Task | None:
-    """The labels of a configuration; None where it gives them numbers alone, as LABEL_0."""
+    """Labels of a configuration; None if it only numbers them, as LABEL_0."""
     labels = list(config.id2label.values())
     if _nameless(labels):
         return None
@@ -142,12 +142,12 @@ def _nameless(labels: Sequence[str]) -> bool:
 
 
 def _without_code(config: Mapping[str, Any]) -> dict[str, Any]:
-    """A configuration without what might name code."""
+    """Configuration without keys that may name code."""
     return {name: value for name, value in config.items() if name.lstrip("_") not in NOT_PLAIN}
 
 
 def _check_kind(library: ModuleType, config: Any, shape: Shape) -> None:
-    """Refuse what classifies no images, or those of other channels."""
+    """Raise unless the model classifies images with this number of channels."""
     model_type = config.model_type
     if model_type == "timm_wrapper":
         raise ValueError(f"model.source is a network of timm, {config.architecture}. Choose model=timm_model for it.")
@@ -161,7 +161,7 @@ def _check_kind(library: ModuleType, config: Any, shape: Shape) -> None:
 
 
 def _labelled(config: Any, classes: Sequence[str]) -> Any:
-    """The configuration of the same network with an output for each class."""
+    """Configuration of the same network with one output per class."""
     config = copy.deepcopy(config)
     config.id2label = dict(enumerate(classes))
     config.label2id = {name: number for number, name in enumerate(classes)}
@@ -169,7 +169,7 @@ def _labelled(config: Any, classes: Sequence[str]) -> Any:
 
 
 def _rows(labels: Sequence[str], classes: Sequence[str]) -> list[int]:
-    """The output of each class, by the labels of a head; in their order if the labels say nothing, as LABEL_0 does."""
+    """Output of each class by the head's labels; in order if these are numbers, as LABEL_0."""
     if list(labels) == list(classes) or (_nameless(labels) and len(labels) == len(classes)):
         return list(range(len(classes)))
     for name in classes:
@@ -183,7 +183,7 @@ def _rows(labels: Sequence[str], classes: Sequence[str]) -> list[int]:
 
 
 def _made(library: ModuleType, config: Any) -> nn.Module:
-    """The network with random weights."""
+    """Make the network with random weights."""
     config.architectures = config.architectures or []
     return library.AutoModelForImageClassification.from_config(config, trust_remote_code=False)
 
@@ -191,7 +191,7 @@ def _made(library: ModuleType, config: Any) -> nn.Module:
 def _trained(
     library: ModuleType, config: Any, source: str | None, files: Mapping[str, Any], new_head: bool
 ) -> nn.Module:
-    """The network with the weights of `source`, with a head for the classes of the configuration if it is new."""
+    """Load the network with the weights of `source`, and a new head if the classes differ."""
     head = _head(library, config) if new_head else set()
     network, report = library.AutoModelForImageClassification.from_pretrained(
         source,
@@ -212,7 +212,7 @@ def _trained(
 
 
 def _head(library: ModuleType, config: Any) -> set[str]:
-    """Names of the tensors whose shape depends on the number of classes."""
+    """Names of tensors whose shape depends on the number of classes."""
     more = _labelled(config, [*config.id2label.values(), "one more"])
     with torch.device("meta"):
         tensors, other = (_made(library, each_config).state_dict() for each_config in (config, more))
@@ -220,7 +220,7 @@ def _head(library: ModuleType, config: Any) -> set[str]:
 
 
 def _normalisation(processor: Any, source: str) -> tuple[list[float], list[float]]:
-    """Mean and standard deviation in pixel units, as an image processor normalises."""
+    """Mean and standard deviation of an image processor, in pixel units."""
     for fact in ("rescale_offset", "do_flip_channel_order"):
         if getattr(processor, fact, False):
             raise ValueError(

@@ -13,7 +13,7 @@ from dovision.types import Shape, Task
 
 
 class Residual(nn.Module):
-    """Two 3 x 3 convolutions beside a shortcut, which is projected where the shape changes."""
+    """Two 3 x 3 convolutions with a shortcut, projected where the shape changes."""
 
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
         super().__init__()
@@ -33,7 +33,7 @@ class Residual(nn.Module):
 
 
 class SmallResNet(nn.Sequential):
-    """A stem of stride 2 and three residual blocks, the last two of stride 2: an image of 96 pixels ends as 12 x 12."""
+    """Stem of stride 2 and three residual blocks, the last two of stride 2: 96 pixels become 12 x 12."""
 
     def __init__(self, channels: int, width: int, outputs: int) -> None:
         convolution = nn.Conv2d(channels, width, 3, 2, padding=1, bias=False)

@@ -104,7 +104,7 @@ def timm_model(
 
 
 def _class_names(pretrained_cfg: Any) -> list[str] | None:
-    """The names of a network's outputs, short ones where these differ; None where timm does not know them."""
+    """Names of a network's outputs, short where distinct; None if timm does not know them."""
     data = checks.import_extra("timm.data", "timm")
     subset = data.infer_imagenet_subset(pretrained_cfg.to_dict())
     if not subset:
@@ -114,7 +114,7 @@ def _class_names(pretrained_cfg: Any) -> list[str] | None:
 
 
 class PaddedConvolution(nn.Module):
-    """A convolution, with its own weights, behind a border of zeros for maps of one size, (rows, columns).
+    """Convolution sharing its weights, after fixed zero padding for maps of one size, (rows, columns).
 
     In place of TensorFlow's "same" padding, which looks at the size of each map, so that the network cannot be traced.
     """
@@ -132,7 +132,7 @@ class PaddedConvolution(nn.Module):
 
 
 def _trained_pixels(settings: Mapping[str, Any]) -> int | None:
-    """Height and width that the chosen weights were trained at; None: not known."""
+    """Height and width that the chosen weights were trained at; None if unknown."""
     config = checks.import_extra("timm", "timm").get_pretrained_cfg(settings["name"])
     return int(config.input_size[-1]) if settings["pretrained"] else None
 
@@ -141,7 +141,7 @@ timm_model.trained_pixels = _trained_pixels  # type: ignore[attr-defined]
 
 
 def fix_same_padding(network: nn.Module, shape: Shape) -> None:
-    """Replace timm's convolutions that look at the size of their input, of shape (C, H, W), to pad it."""
+    """Replace timm's dynamic same padding by fixed padding for inputs of shape (C, H, W)."""
     dynamic = checks.import_extra("timm.layers", "timm").Conv2dSame
     layers = {name: module for name, module in network.named_modules() if type(module) is dynamic}
     sizes: dict[nn.Module, tuple[int, ...]] = {}
@@ -159,7 +159,7 @@ def fix_same_padding(network: nn.Module, shape: Shape) -> None:
 
 
 def _border(layer: nn.Conv2d, size: tuple[int, ...]) -> tuple[int, int, int, int]:
-    """Numbers of zeros that make the output ceil(size / stride); the odd one comes after."""
+    """Zero padding for ceil(size / stride) outputs; an odd pixel comes after."""
     total = checks.import_extra("timm.layers", "timm").get_same_padding
     rows, columns = map(total, size, layer.kernel_size, layer.stride, layer.dilation)
     return columns // 2, columns - columns // 2, rows // 2, rows - rows // 2

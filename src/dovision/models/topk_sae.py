@@ -15,7 +15,7 @@ LAYOUTS = [layout.value for layout in Layout if layout is not Layout.NHTC]
 
 
 class TopkSae(Autoencoder):
-    """Sparse autoencoder: at each position the k largest of many latents, whose atoms add up to the activation.
+    """Sparse autoencoder: the k largest latents of each position, decoded as a sum of atoms.
 
         z = TopK(ReLU(E (h - b)))    h' = D z + b    E is (latents, channels); the columns of D, the atoms, have norm 1
 
@@ -77,7 +77,7 @@ class TopkSae(Autoencoder):
         self.register_buffer("activity", torch.zeros(self.code_channels))
 
     def losses(self, activation: Tensor) -> dict[str, Tensor]:
-        """Shares of the activations' variance, scalars: what h' leaves, and what the dead latents leave of that."""
+        """Shares of the activations' variance that the code, and then the dead latents, leave unexplained; scalars."""
         positions = self.encoder.positions(activation).flatten(0, -2)
         if self.training and not self.started:
             self._start(positions)
@@ -91,7 +91,7 @@ class TopkSae(Autoencoder):
         return {"reconstruction": left.square().sum() / variance, "auxiliary": self.auxiliary * dead / variance}
 
     def after_step(self) -> None:
-        """Give all atoms norm 1."""
+        """Normalise all atoms to norm 1."""
         with torch.no_grad():
             self.decoder.weight.copy_(F.normalize(self.decoder.weight, dim=0))
 
@@ -100,7 +100,7 @@ class TopkSae(Autoencoder):
 
     @torch.no_grad()
     def after_fit(self) -> None:
-        """Put the latents into the order of their activity."""
+        """Sort the latents by activity."""
         order = self.activity.argsort(descending=True, stable=True)
         for values in (self.encoder.weight, self.idle, self.activity):
             values.copy_(values[order])
@@ -112,7 +112,7 @@ class TopkSae(Autoencoder):
         self.started.fill_(True)
 
     def _left_by_the_dead(self, latents: Tensor, left: Tensor) -> Tensor:
-        """Squares, summed, of what the largest dead latents leave of the residual, shape (positions, channels)."""
+        """Squared error of the residual after its fit by the largest dead latents, shape (positions, channels)."""
         (dead,) = torch.where(self.idle >= self.dead_after)
         if not len(dead):
             return left.new_zeros(())
@@ -135,12 +135,12 @@ class _Encoder(nn.Module):
         return value.movedim(self.axis, -1)
 
     def latents(self, positions: Tensor) -> Tensor:
-        """All latents before the choice, shape (..., latents), from activations, shape (..., channels)."""
+        """All latents before top-k, (..., channels) to (..., latents)."""
         return F.relu(F.linear(positions - self.bias, self.weight))
 
     @staticmethod
     def largest(latents: Tensor, k: int) -> Tensor:
-        """The k largest of the last axis; zeros in place of all others."""
+        """Keep the k largest of the last axis, and zero all others."""
         top = latents.topk(k, dim=-1, sorted=False)
         return torch.zeros_like(latents).scatter(-1, top.indices, top.values)
 
@@ -158,7 +158,7 @@ class _Decoder(nn.Module):
         self.axis = axis
 
     def atoms_sum(self, code: Tensor) -> Tensor:
-        """Sums of atoms, shape (..., channels), from a code, shape (..., latents)."""
+        """Sums of atoms, (..., latents) to (..., channels)."""
         return F.linear(code, self.weight)
 
     def forward(self, code: Tensor) -> Tensor:

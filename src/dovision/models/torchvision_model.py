@@ -85,7 +85,7 @@ def torchvision_model(
 
 
 def _trained_pixels(settings: Mapping[str, Any]) -> int | None:
-    """Height and width that the chosen weights were trained at; None: not known."""
+    """Height and width that the chosen weights were trained at; None if unknown."""
     weights = settings["weights"]
     if weights is None or weights.endswith(_FILE_ENDINGS):
         return None
@@ -115,7 +115,7 @@ def _network(name: str, weights: WeightsEnum | None, task: Task, names: Task | N
 
 
 def _random(name: str, classes: int) -> nn.Module:
-    """The network with random weights, or without numbers where the default device is meta."""
+    """Make the network with random weights; without numbers if the default device is meta."""
     try:
         return torchvision.models.get_model(name, weights=None, num_classes=classes)
     except NotImplementedError:  # RegNet computes its widths by tensors
@@ -125,7 +125,7 @@ def _random(name: str, classes: int) -> nn.Module:
 
 
 def _head(network: nn.Module, count: int) -> tuple[str, nn.Linear | nn.Conv2d]:
-    """The last layer of so many outputs, and its name."""
+    """Last layer with so many outputs, and its name."""
     layers = [(name, layer) for name, layer in network.named_modules() if isinstance(layer, nn.Conv2d | nn.Linear)]
     return [layer for layer in layers if len(layer[1].weight) == count][-1]
 

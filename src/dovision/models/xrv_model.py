@@ -30,7 +30,7 @@ MEAN, STD = (0.5,), (1 / 2048,)  # pixel units: [0, 1] becomes the networks' [-1
 
 
 class XrvClassifier(Classifier):
-    """A classifier that names the classes for which the published network has no trained head.
+    """Classifier that names classes without a trained head in the published network.
 
     The logits of these start as 0, and can be learned.
     """
@@ -110,7 +110,7 @@ def xrv_model(
 
 
 def _trained_pixels(settings: Mapping[str, Any]) -> int:
-    """Height and width that the network takes."""
+    """Input height and width of the network."""
     return int(checks.import_extra("torchxrayvision", "xrv").models.model_urls[settings["name"]]["input_resolution"])
 
 

@@ -41,7 +41,7 @@ _SHARES = ("success_rate", "success_8bit", "robust_accuracy", "accuracy")  # of 
 
 
 class AttackedImages(MeasuredImages):
-    """Attacked images by epsilon, and how far the attack succeeded.
+    """Attacked images by epsilon, and the attack's success.
 
     Args:
         run, folder: as of `MeasuredImages`.
@@ -83,7 +83,7 @@ class AttackedImages(MeasuredImages):
         return attack_success(self.run)
 
     def _figure(self) -> Figure | None:
-        """Clean images above the same attacked, with what is predicted; bold where the attack succeeded."""
+        """Clean images above attacked ones with their predictions; bold where the attack succeeded."""
         from dovision.notebook.drawing import pictures_by_condition
 
         samples, names = self.samples, read_task(self.folder).classes
@@ -92,7 +92,7 @@ class AttackedImages(MeasuredImages):
         return pictures_by_condition(shown, self.folder, names) if len(shown) else None
 
     def images(self, eps: float | str | None = None) -> Tensor:
-        """Attacked images, shape (N, C, H, W), in [0, 1], in the order of `samples`; data of the other functions.
+        """Attacked images, shape (N, C, H, W), in [0, 1], in the order of `samples`; input of other functions.
 
         Args:
             eps: one of the attack's epsilons; None: where there is only one.
@@ -104,7 +104,7 @@ class AttackedImages(MeasuredImages):
         return torch.from_numpy(np.array(arrays.npy_memmap(path, np.float32, (None, None, None, None))))
 
     def batch(self, eps: float | str | None = None) -> Batch:
-        """The same with their labels, sample numbers and groups; arguments and errors as of `images`."""
+        """Attacked images with labels, sample numbers and groups; arguments and errors as of `images`."""
         sample, group = torch.from_numpy(
             np.array(arrays.npy_memmap(self.folder / ATTACKED_FOLDER / MAIN / KEYS, np.int64, (None, 2)))
         ).unbind(1)

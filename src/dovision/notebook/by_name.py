@@ -16,7 +16,7 @@ _SUCH_AS = {"attack": "pgd", "detector": "max_softmax", "explainer": "grad_cam",
 
 
 def component(group: str, name: str, settings: Mapping[str, Any] = MappingProxyType({}), seed: int = 0) -> Any:
-    """A component as the commands make it, by its name in `conf/`.
+    """Make a component by its name in `conf/`, as the commands do.
 
     Its class is also an attribute of `dovision`, for arguments written out: `dv.PGD(eps=0.1, steps=20)`.
 
@@ -64,7 +64,7 @@ def component(group: str, name: str, settings: Mapping[str, Any] = MappingProxyT
 def named_components(
     group: str, given: object, seed: int = 0, settings: Mapping[str, Any] = MappingProxyType({})
 ) -> dict[str, Any]:
-    """Components of a group by name, from names, objects, a list of these or a mapping.
+    """Components of a group by name; accepts names, objects, a list of these, or a mapping.
 
     Args:
         group: as of `component`.
@@ -89,7 +89,7 @@ def named_components(
 
 
 def one_component(group: str, given: object, seed: int = 0, settings: Mapping[str, Any] = MappingProxyType({})) -> Any:
-    """A component of a group from its name, or itself; arguments as those of `named_components`.
+    """Component of a group by name, or the object itself; arguments as of `named_components`.
 
     Raises:
         ValueError: it is neither a name nor a component of the group.

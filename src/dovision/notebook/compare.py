@@ -33,7 +33,7 @@ _SAME = ["sample", "condition"]
 
 
 class ComparedResults(Result):
-    """Results side by side, each against a reference on the same images, with paired intervals.
+    """Results compared with a reference on the same images, with paired intervals.
 
     Args:
         table: of `compare`.
@@ -61,7 +61,7 @@ class ComparedResults(Result):
 
     @property
     def findings(self) -> list[str]:
-        """One to three sentences, each with its largest difference, interval and n."""
+        """One to three sentences with the largest differences, their intervals and n."""
         if self.chance:
             return [self.chance]
         counted = "attacked images" if "detector" in self.table else "maps" if "explainer" in self.table else "images"
@@ -73,7 +73,7 @@ class ComparedResults(Result):
         return self.table
 
     def plot(self) -> Figure:
-        """The differences with their intervals, a panel a metric, and a line at no difference.
+        """Plot the differences with intervals, a panel per metric, and a zero line.
 
         Raises:
             ValueError: nothing has a difference, as where no attack succeeded.
@@ -86,7 +86,7 @@ class ComparedResults(Result):
         return difference_dots(rows, f"difference from {display_name(str(self.reference))}")
 
     def _differences(self) -> pd.DataFrame:
-        """A row a difference: panel, name, mean, low, high, and n, pairs of images or maps, or attacked images."""
+        """Table of differences: panel, name, mean, low, high, and n (pairs of images or maps, or attacked images)."""
         table, count = self.table, "pairs"
         if "metric" in table:
             name = table["explainer"].map(display_name) if "explainer" in table else _titles(table)
@@ -116,7 +116,7 @@ class ComparedResults(Result):
 
 
 def compare(results: MeasuredImages | Mapping[str, MeasuredImages], reference: str | None = None) -> ComparedResults:
-    """Results of one kind side by side, each against a reference on the same images, with paired intervals.
+    """Compare results of one kind with a reference on the same images, with paired intervals.
 
     Args:
         results: by name, from `effects` or `attack`: two classifiers, fills, attacks, or defences; from `explain`, by
@@ -161,7 +161,7 @@ def compare(results: MeasuredImages | Mapping[str, MeasuredImages], reference: s
 
 
 def _conditions(named: Mapping[str, MeasuredImages], reference: str) -> pd.DataFrame:
-    """Headline numbers of each result by condition, and their difference from the reference's over the same images."""
+    """Headline numbers of each result by condition, with paired differences from the reference."""
     compared, rows = named[reference].samples, []
     for name, result in named.items():
         samples = result.samples
@@ -178,7 +178,7 @@ def _conditions(named: Mapping[str, MeasuredImages], reference: str) -> pd.DataF
 
 
 def _difference(samples: pd.DataFrame, compared: pd.DataFrame, column: str) -> dict[str, Any]:
-    """The mean difference of a column over the images of a condition that both tables have, with its interval."""
+    """Mean paired difference of a column over a condition's common images, with its interval."""
     both = samples[[*_SAME, "group", column]].merge(compared[[*_SAME, column]], on=_SAME, suffixes=("", "_reference"))
     difference = (both[column].astype(float) - both[f"{column}_reference"].astype(float)).to_numpy()
     if not np.isfinite(difference).any():
@@ -189,14 +189,14 @@ def _difference(samples: pd.DataFrame, compared: pd.DataFrame, column: str) -> d
 
 
 def _fit(detector: str, fitted_on: str, family: str, other: str) -> str:
-    """A detector, what it was fitted to, a family of attacks, and what it is compared with if not the reference."""
+    """Detector with its fit, a family of attacks, and the compared reference, if another."""
     fitted = f" fitted to {display_name(fitted_on)}" if fitted_on else ""
     minus = f" minus {display_name(other)}" if other else ""
     return f"{display_name(detector)}{fitted}{minus}: {display_name(family)}"
 
 
 def _titles(table: pd.DataFrame) -> pd.Series[str]:
-    """Results of a table of conditions, with the condition where there are several."""
+    """Names of results in a table of conditions, with the condition if there are several."""
     names = table["result"].astype(str)
     if table["condition"].nunique() == 1:
         return names
@@ -204,7 +204,7 @@ def _titles(table: pd.DataFrame) -> pd.Series[str]:
 
 
 def _maps(named: Mapping[str, MeasuredImages], reference: str | None) -> ComparedResults:
-    """Mean of each metric of each explainer, and its difference from the reference's over the same maps."""
+    """Mean of each metric per explainer, with paired differences from the reference."""
     frames = []
     for name, result in named.items():
         frame = result.to_pandas()

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 
 class DetectedAttacks(MeasuredImages):
-    """Scores of detectors on clean and attacked images, and what they separate.
+    """Scores of detectors on clean and attacked images, and their detection metrics.
 
     Args:
         run, folder: as of `MeasuredImages`.
@@ -67,14 +67,14 @@ class DetectedAttacks(MeasuredImages):
 
     @property
     def samples(self) -> pd.DataFrame:
-        """A row per (split, sample, attack, eps): whether the prediction is right, success, norms: attacks.parquet."""
+        """Table attacks.parquet: a row per (split, sample, attack, eps) with correctness, success and norms."""
         from dovision.store.detection_tables import ATTACKS
         from dovision.store.tables import read_table
 
         return read_table(self.folder / ATTACKS).to_pandas()
 
     def scores(self, detector: str) -> pd.DataFrame:
-        """A row per image and condition: score, the higher the likelier attacked: scores.parquet.
+        """Table scores.parquet: a row per image and condition; scores are higher for attacked images.
 
         Args:
             detector: its name.
@@ -93,7 +93,7 @@ class DetectedAttacks(MeasuredImages):
         return read_detection(self.folder)
 
     def headlines(self) -> pd.DataFrame:
-        """The rows that a summary names: unseen families, the worst case, noise."""
+        """Rows that a summary reports: unseen families, the worst case, noise."""
         return headlines(self.to_pandas())
 
     def _figure(self) -> Figure | None:

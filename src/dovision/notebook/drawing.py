@@ -30,7 +30,7 @@ _ROWS = 10  # of a table in a notebook
 def maps_over_images(
     image: Tensor, values: Tensor, titles: Sequence[str], evidence: bool = False, colour: bool = False
 ) -> Figure:
-    """Images side by side, each with effects over it, or with evidence: red is for the class, the clearer the smaller.
+    """Draw images side by side, each under its effects or evidence: red speaks for the class.
 
     Args:
         image: shape (B, C, H, W), in [0, 1]; of another number of channels than 1 or 3 their mean is shown.
@@ -50,7 +50,7 @@ def maps_over_images(
 
 
 def image_bytes(image: Tensor) -> npt.NDArray[np.uint8]:
-    """An image, shape (C, H, W) in [0, 1], as bytes, (H, W) or (H, W, 3); of other channels than 1 or 3 their mean."""
+    """Convert an image, (C, H, W) in [0, 1], to bytes, (H, W) or (H, W, 3); averages unusual channels."""
     shown = image if image.shape[0] in (1, 3) else image.mean(0, keepdim=True)
     values = (shown.detach().cpu().float() * 255).round().byte().permute(1, 2, 0).numpy()
     return values[..., 0] if values.shape[-1] == 1 else values
@@ -58,7 +58,7 @@ def image_bytes(image: Tensor) -> npt.NDArray[np.uint8]:
 
 @styled
 def pictures_by_condition(rows: pd.DataFrame, folder: Path, classes: Sequence[str]) -> Figure:
-    """A row of pictures a condition, each with the class that is predicted; bold where the attack succeeded.
+    """Draw a row of pictures per condition, with predictions; bold where the attack succeeded.
 
     Args:
         rows: of samples.parquet, of samples of which pictures are saved in each condition.
@@ -82,7 +82,7 @@ def pictures_by_condition(rows: pd.DataFrame, folder: Path, classes: Sequence[st
 
 @styled
 def difference_dots(rows: pd.DataFrame, label: str) -> Figure:
-    """Differences with whiskers from top to bottom, a panel a metric, beside a line at no difference.
+    """Draw differences with whiskers, a panel per metric, beside a zero line.
 
     Args:
         rows: columns panel, name, mean, low, high; nan draws no whisker.
@@ -101,13 +101,13 @@ def difference_dots(rows: pd.DataFrame, label: str) -> Figure:
 
 
 def shown_in_notebooks(figure: Figure) -> Figure:
-    """The figure, which a notebook shows as a picture without pyplot having been imported."""
+    """Make a figure display in notebooks without importing pyplot."""
     figure._repr_png_ = functools.partial(_png, figure)  # type: ignore[attr-defined]  # IPython asks for it
     return figure
 
 
 def html(text: str, figure: Figure | None, table: pd.DataFrame) -> str:
-    """A sentence or several, a figure, and the first rows of a table, as HTML that fetches nothing.
+    """Self-contained HTML of sentences, a figure, and the first rows of a table.
 
     Args:
         text: plain, a paragraph a line.

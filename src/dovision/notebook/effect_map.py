@@ -27,7 +27,7 @@ ENDINGS = {"softmax": "sum to 1", "sigmoid": "lie in [0, 1]"}  # how outputs sho
 
 @dataclass(frozen=True, repr=False)
 class EffectResult(Result):
-    """Effects of an intervention on some images.
+    """Effects of an intervention on a few images.
 
     Args:
         map: effect on the target class, painted where each unit lies, shape (B, H, W); zeros where none does.
@@ -70,7 +70,7 @@ class EffectResult(Result):
         return names.to_frame(index=False).assign(**columns)
 
     def plot(self, most: int = 4, colour: bool = False) -> Figure:
-        """The first images with the map over each: red where do(u) takes evidence for the class away.
+        """Plot the first images under their maps: red where do(u) removes evidence for the class.
 
         Args:
             most: images side by side.
@@ -188,7 +188,7 @@ def effect_map(
 
 
 def _ending(classifier: Classifier, image: Tensor, logits: Tensor) -> str:
-    """Last layer that the network seems to have, by its outputs for these images and, since few may mislead, noise."""
+    """Guess the network's last layer from its outputs for these images and for noise."""
     if not logit_checks.ending(logits):
         return ""
     noise = torch.rand((AT_A_TIME, *image.shape[1:]), generator=torch.Generator().manual_seed(0))
@@ -196,7 +196,7 @@ def _ending(classifier: Classifier, image: Tensor, logits: Tensor) -> str:
 
 
 def _batch_of(image: Tensor | Batch, label: Tensor | None, task: Task) -> Batch:
-    """Copies of the images, with labels, unknown where none are given, and sample numbers."""
+    """Copy images into a Batch, with labels (unknown if not given) and sample numbers."""
     if not isinstance(image, Batch):
         sample = torch.arange(len(checks.image_batch(image)))
         image = Batch(image, task.unknown(len(sample)), sample, sample)
@@ -207,7 +207,7 @@ def _batch_of(image: Tensor | Batch, label: Tensor | None, task: Task) -> Batch:
 
 
 def _paint(batch: Batch, intervention: Intervention, effect: Tensor) -> Tensor:
-    """Effects, shape (B, U), painted where the units lie in the images, shape (B, H, W)."""
+    """Paint effects, shape (B, U), at the positions of their units, shape (B, H, W)."""
     painted = torch.zeros_like(batch.image[:, 0])
     shape = tuple(batch.image.shape[1:])
     for row, (sample, values) in enumerate(zip(batch.sample.tolist(), effect.tolist(), strict=True)):

@@ -63,7 +63,7 @@ class MeasuredEffects(MeasuredImages):
         return self.to_pandas().sort_values("log_odds", key=abs, ascending=False, kind="stable")
 
     def rows(self, samples: Collection[int]) -> pd.DataFrame:
-        """Rows of effects.parquet of some samples: per (sample, condition, unit, class) control, treated, effect, ...
+        """Rows of effects.parquet of some samples: control, treated, effect by sample, condition, unit, class.
 
         Of the classes that `keep` names alone; none with "summary".
 
@@ -84,7 +84,7 @@ def effects(
     keep: str = KEEP_ALL,
     top_k: int = 5,
 ) -> MeasuredEffects:
-    """Effects of each unit on each class over a data set, with intervals, on clean and on attacked images.
+    """Measure the effects of each unit on each class over a data set, with intervals, clean and attacked.
 
     The numbers are those of `dovision-evaluate`, made by its callback and its tables.
 

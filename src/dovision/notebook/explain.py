@@ -39,7 +39,7 @@ CELLS = 16  # cells a side of the grid on which maps are compared, of images tha
 
 
 class FullMaps(MapEvaluation):
-    """The callback that judges maps, which holds them at the images' size as well; arguments as of the base."""
+    """Callback that evaluates maps and also keeps them at image size; arguments as of the base."""
 
     def __init__(
         self,
@@ -60,7 +60,7 @@ class FullMaps(MapEvaluation):
 
 
 class ExplainedImages(MeasuredImages):
-    """Maps of explainers of some images, and how they fare.
+    """Maps of explainers, and their metrics.
 
     Args:
         run, folder: as of `MeasuredImages`.
@@ -94,13 +94,13 @@ class ExplainedImages(MeasuredImages):
 
     @property
     def pairs(self) -> pd.DataFrame:
-        """What each map is of: a row a map, with sample and class, in the order of `maps`, `image` and `target`."""
+        """Sample and class of each map, in the order of `maps`, `image` and `target`."""
         classes = [self.task.classes[number] for number in self.target.tolist()]
         return pd.DataFrame({"sample": self.sample.tolist(), "class": classes})
 
     @property
     def scores(self) -> pd.DataFrame:
-        """Mean of each metric for each explainer with low and high, and its difference from the reference, paired.
+        """Mean metrics per explainer with low and high, and paired differences from the reference.
 
         Columns explainer, metric, cases, label, mean, low, high, ..., difference, p, p_holm: those of
         `analysis.map_summary.scores`.
@@ -115,7 +115,7 @@ class ExplainedImages(MeasuredImages):
         return agreements(self.folder)
 
     def plot(self, name: str | None = None, most: int = 4) -> Figure:
-        """The first images with each explainer's map over them; or a figure of the page.
+        """Plot the first images under each explainer's map, or draw a figure of the page.
 
         Args:
             name: one of `figures`, or of an explainer; None: the maps of the first explainer.
@@ -134,7 +134,7 @@ class ExplainedImages(MeasuredImages):
         return maps_over_images(self.image[:most], self.maps[explainer][:most] / size, titles, evidence=True)
 
     def to_npz(self, path: Path | str, explainer: str | None = None) -> Path:
-        """Write the images with the maps of one explainer for Quantus: x_batch, y_batch, a_batch, s_batch.
+        """Write images and maps of one explainer for Quantus: x_batch, y_batch, a_batch, s_batch.
 
         The file's arrays are the arguments of its metrics: metric(model=classifier, **dict(numpy.load(path))), where
         the classifier is the one of this result, with its normalisation inside. s_batch, the boxes of known objects
@@ -187,7 +187,7 @@ def explain(
     settings: MapSettings | None = None,
     folder: Path | str | None = None,
 ) -> ExplainedImages:
-    """Maps of explainers over a data set, and their metrics, with intervals and paired differences.
+    """Compute maps of explainers over a data set, with metrics, intervals and paired differences.
 
     The numbers are those of `dovision-evaluate` with `explainer=[...]`, made by its callback and its tables.
 

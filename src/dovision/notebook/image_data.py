@@ -21,7 +21,7 @@ _LEGAL = "a tensor, a pair of images and labels, a Batch, a dataset or dataloade
 
 
 class ImageData:
-    """Images to measure, and what is known of them.
+    """Images to measure, with labels, groups, names and boxes where known.
 
     Args:
         images: a tensor, shape (N, C, H, W), in [0, 1]; a pair of such a tensor and its labels; a Batch; a map-style
@@ -79,7 +79,7 @@ class ImageData:
         return f"ImageData({name}, images={count if self.most is None else min(count, self.most)})"
 
     def loader(self, classifier: Classifier, first_group: int = 0) -> DataLoader[Any]:
-        """A loader of batches: of class Batch, or pairs of images and labels.
+        """Loader of batches, each a Batch or a pair of images and labels.
 
         Args:
             classifier: predicts the labels of a tensor that has none.
@@ -100,7 +100,7 @@ class ImageData:
         return DataLoader(dataset, self.batch_size)
 
     def batch(self, classifier: Classifier, first_group: int = 0) -> Batch | None:
-        """All images at once, if they are held in memory; arguments and errors as those of `loader`."""
+        """All images in one Batch, if held in memory; arguments and errors as of `loader`."""
         if isinstance(self.images, Batch):
             return self.images.rows(slice(0, self.most))
         if not isinstance(self.images, Tensor):
@@ -117,7 +117,7 @@ class ImageData:
 
     @property
     def shape(self) -> Shape | None:
-        """(C, H, W) of the first image; None where it is not known before the first batch."""
+        """Shape (C, H, W) of the first image; None if unknown before the first batch."""
         if isinstance(self.images, Images):
             return tuple(self.images.split(self.split)[0].image.shape)
         if isinstance(self.images, (Tensor, Batch)):
@@ -130,18 +130,18 @@ class ImageData:
         return tuple(image.shape) if isinstance(image, Tensor) else None
 
     def names(self) -> list[str] | None:
-        """The name of each sample; None where it is its number."""
+        """Name of each sample; None if it is the sample's number."""
         return self.images.table(self.split)["name"].tolist() if isinstance(self.images, Images) else None
 
     def classes_of_samples(self) -> Mapping[int, int]:
-        """The class that each sample is stratified by, where it is known."""
+        """Class to stratify each sample by, where known."""
         if isinstance(self.images, Images):
             return dict(enumerate(self.images.strata(self.split).tolist()))
         label = self.images.label if isinstance(self.images, Batch) else self.labels
         return {} if label is None else dict(enumerate(strata(label.cpu().numpy()).tolist()))
 
     def boxes(self) -> pd.DataFrame:
-        """Boxes of known objects of the samples that are measured, as `Images.boxes` has them."""
+        """Boxes of known objects of the measured samples, as of `Images.boxes`."""
         if not isinstance(self.images, Images):
             return pd.DataFrame(columns=BOX_COLUMNS)
         boxes = self.images.boxes(self.split)
@@ -154,5 +154,5 @@ class ImageData:
 
 
 def as_image_data(data: Any) -> ImageData:
-    """The images as ImageData, with its defaults unless they are that already; errors as of the class."""
+    """Convert images to ImageData with its defaults, unless they are ImageData; errors as of the class."""
     return data if isinstance(data, ImageData) else ImageData(data)

@@ -41,7 +41,7 @@ WHOLE_IMAGE = PixelGrid(1, 1, fill=Constant(0.0))  # of which effects are measur
 
 
 class ResultFolder:
-    """The folder of a result: one that is named, or a temporary one that goes with the last reference to this object.
+    """Folder of a result: a given one, or a temporary one deleted with the last reference.
 
     Args:
         folder: a new or an empty one; None: a temporary one.
@@ -59,12 +59,12 @@ class ResultFolder:
 
 
 def checked_classifier(classifier: Classifier) -> Classifier:
-    """The classifier, if it is one."""
+    """Return `classifier` if it is a Classifier."""
     return checks.instance("classifier", classifier, Classifier, "a Classifier, as wrap(network, classes) makes one")
 
 
 def attacks_by_name(attacks: Any, eps: Epsilons | None, seed: int = 0) -> dict[str, Attack]:
-    """Attacks by name, with their epsilons given once: here for those given by name, or in the attack.
+    """Attacks by name; epsilons are given once, here for names or in the attack object.
 
     Args:
         attacks: as `by_name.named_components` takes them.
@@ -83,7 +83,7 @@ def attacks_by_name(attacks: Any, eps: Epsilons | None, seed: int = 0) -> dict[s
 
 
 def one_attack(attack: Any, eps: Epsilons | None, seed: int = 0) -> Attack:
-    """A single attack; arguments and errors as those of `attacks_by_name`."""
+    """Single attack; arguments and errors as of `attacks_by_name`."""
     if isinstance(attack, (list, tuple, Mapping)):
         raise ValueError(f"attack must be one, got {len(attack)}. Call it for each, or name several epsilons.")
     (made,) = attacks_by_name(attack, eps, seed).values()
@@ -93,7 +93,7 @@ def one_attack(attack: Any, eps: Epsilons | None, seed: int = 0) -> Attack:
 def check_components(
     classifier: Classifier, shape: Shape | None, *components: Attack | Detector | Explainer | MapSettings
 ) -> None:
-    """Raise ValueError if one does not fit the network or images of this shape; None: it is not known yet."""
+    """Raise ValueError if a component does not fit the network or the image shape (None: unknown)."""
     for component in components if shape is not None else ():
         component.check(classifier, shape)  # type: ignore[arg-type]
 
@@ -109,7 +109,7 @@ def measured_run(
     store_adversarial: bool = False,
     maps: MapEvaluation | None = None,
 ) -> Run:
-    """The run that a report would read of dovision-evaluate, with its effects, and with maps if they are given.
+    """Measure effects, and maps if given, into a run as of dovision-evaluate, which reports can read.
 
     Args:
         classifier: of the images.
@@ -149,7 +149,7 @@ def measured_run(
 def run_callbacks(
     classifier: Classifier, callbacks: Sequence[Callback], loaders: DataLoader[Any] | list[DataLoader[Any]]
 ) -> None:
-    """`trainer.test` of the classifier with callbacks on its own device, in silence; the classifier stays as it was."""
+    """Run `trainer.test` with callbacks on the classifier's device, silently, leaving the classifier unchanged."""
     device = classifier.mean.device
     one: Any = [device.index] if device.index is not None and device.type == "cuda" else 1
     with _silence(), evaluating(classifier), torch.inference_mode(False):
@@ -171,7 +171,7 @@ def run_callbacks(
 
 
 def component_settings(component: object) -> dict[str, Any]:
-    """The class and the plain settings of a component, as a configuration has them, for captions."""
+    """Class and plain settings of a component, as in a configuration; for captions."""
     attributes = {name: value for name, value in vars(component).items() if not name.startswith("_")}
     numbers = {name: value for name, value in attributes.items() if isinstance(value, (bool, int, float, str))}
     nested = {name: component_settings(value) for name, value in attributes.items() if _is_component(value)}
@@ -186,7 +186,7 @@ def _is_component(value: object) -> bool:
 
 @contextmanager
 def _silence() -> Iterator[None]:
-    """Lightning's remarks on devices and workers left out for a block; its warnings stay."""
+    """Suppress Lightning's remarks on devices and workers within the block; warnings stay."""
     log = logging.getLogger("pytorch_lightning")
     level = log.level
     log.setLevel(logging.WARNING)

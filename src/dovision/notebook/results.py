@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 
 
 class Result(ABC):
-    """A table with sentences and a figure."""
+    """Table with findings and a figure."""
 
     columns: Sequence[str] = ()  # of the table that a notebook shows; all where none is named
 
     @abstractmethod
     def to_pandas(self) -> pd.DataFrame:
-        """The main table, with intervals."""
+        """Main table, with intervals."""
 
     @property
     def findings(self) -> list[str]:
@@ -36,18 +36,18 @@ class Result(ABC):
 
     @abstractmethod
     def _title(self) -> str:
-        """The first line that a notebook shows."""
+        """First line of the notebook display."""
 
     @abstractmethod
     def _counts(self) -> Mapping[str, object]:
-        """Numbers and names by which `repr` describes the result."""
+        """Numbers and names for `repr`."""
 
     @abstractmethod
     def _figure(self) -> Figure | None:
-        """The figure that a notebook shows; None where there is nothing to draw."""
+        """Figure of the notebook display; None if there is nothing to draw."""
 
     def _rows(self) -> pd.DataFrame:
-        """The table that a notebook shows, of which the first rows are the ones to look at."""
+        """Table of the notebook display, most important rows first."""
         return self.to_pandas()
 
     def _repr_html_(self) -> str:
@@ -62,7 +62,7 @@ class Result(ABC):
 
 
 class MeasuredImages(Result):
-    """Measurements of some images: tables, sentences and figures, those of a run of dovision-evaluate.
+    """Result with the tables, findings and figures of a run of dovision-evaluate.
 
     Args:
         run: of the folder that the callbacks have written.
@@ -78,12 +78,12 @@ class MeasuredImages(Result):
 
     @property
     def folder(self) -> Path:
-        """The folder of the tables, samples.parquet and so on; a temporary one goes with the result."""
+        """Folder of the tables, such as samples.parquet; a temporary one is deleted with the result."""
         return self.run.folder
 
     @property
     def summary(self) -> dict[str, Any]:
-        """Headline numbers with intervals, by condition: summary.json of the run."""
+        """Headline numbers with intervals, by condition: the run's summary.json."""
         return dict(self.run.summary)
 
     @property
@@ -104,7 +104,7 @@ class MeasuredImages(Result):
         return run_findings(self.run)
 
     def plot(self, name: str | None = None) -> Figure:
-        """A figure of the page, drawn of this result.
+        """Draw a figure of the page from this result.
 
         Args:
             name: one of `figures`; None: the first.
@@ -128,7 +128,7 @@ class MeasuredImages(Result):
 
     @property
     def figures(self) -> list[str]:
-        """Names of the figures that `plot` can draw of this result."""
+        """Names of the figures that `plot` can draw."""
         return [report_figure.name for report_figure in self._drawn()]
 
     def _drawn(self, components: Sequence[str] = ()) -> Iterator[ReportFigure]:

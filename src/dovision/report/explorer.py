@@ -37,7 +37,7 @@ _SCALES = {"effects": "effect", "log_effects": "log_odds_effect"}  # columns of 
 
 
 def explorer(runs: Sequence[Run], allowance: SizeBudget) -> dict[str, Any]:
-    """An entry per (run, image), the first image of each run, then the second of each, as long as they fit.
+    """Entries of the page's explorer, one per run and image: each run's first image, then the second, while they fit.
 
     Returns:
         pictures: data: addresses, each once however many jobs show it.
@@ -123,7 +123,7 @@ def _entry(run: Run, samples: pd.DataFrame, effects: pd.DataFrame, masks: UnitMa
 
 
 def _objects(boxes: pd.DataFrame, masks: Mapping[str, Mask]) -> list[dict[str, Any]]:
-    """Known objects; a mask that has the name of a class is in place of the boxes that speak for that class."""
+    """Known objects; a mask named like a class replaces the boxes of that class."""
     shown = boxes[~boxes["label"].isin(list(masks))]
     objects: list[dict[str, Any]] = [
         {"name": name, "label": label, "box": list(map(int, box)), "mask": None}

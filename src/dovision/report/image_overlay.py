@@ -35,7 +35,7 @@ EXPLORER_COLOURS = ("#053061", "#4393c3", "#f7f7f7", "#d6604d", "#67001f")  # fr
 
 
 class OverlayPanel(NamedTuple):
-    """An image with values over it, shape (H', W'), and what is known of its objects."""
+    """Image with values to draw over it and its known objects."""
 
     title: str
     picture: Picture
@@ -49,7 +49,7 @@ class OverlayPanel(NamedTuple):
 
 @styled
 def overlay(panels: Sequence[OverlayPanel], limit: float, colour: bool = False) -> Figure:
-    """Images side by side, each with values over it, the clearer the smaller, and boxes: red is evidence for the class.
+    """Draw images side by side under values and boxes: red speaks for the class, small values are clear.
 
     Args:
         panels: images of 8 bits, (H, W) or (H, W, 3), with values, and boxes and masks on the scale of these.
@@ -78,7 +78,7 @@ def edges(shape: Sequence[int]) -> tuple[int, int, int, int]:
 def unit_values(
     units: pd.DataFrame, column: str, shape: Sequence[int], empty: float, masks: UnitMasks = MappingProxyType({})
 ) -> Values:
-    """The value of each unit where it lies, shape (H, W); where units overlap the smallest one is on top.
+    """Paint each unit's value at its position, shape (H, W); the smallest unit is on top.
 
     Args:
         units: a row a unit: its box in pixels, and, where it has a mask, sample and unit.
@@ -92,12 +92,12 @@ def unit_values(
 
 
 def colours_of(values: npt.ArrayLike, limit: float, colours: str = EFFECT_COLOURS) -> Values:
-    """Opaque colours of values of any shape, with a last axis of RGBA in [0, 1]; the deepest at the size `limit`."""
+    """Opaque RGBA colours of values, in [0, 1], on a new last axis; deepest at `limit`."""
     return np.asarray(colormaps[colours](Normalize(-limit, limit)(values)))
 
 
 def painted_effects(values: Values, limit: float, colours: str = EFFECT_COLOURS) -> Values:
-    """Colours of effects, shape (H, W), to lie over an image, shape (H, W, 4) in [0, 1]: the clearer the smaller.
+    """RGBA overlay of effects, (H, W) to (H, W, 4) in [0, 1]; small values are clear.
 
     Args:
         values: red below 0, blue above; of evidence, for which `colours` is DIVERGING, the reverse.
@@ -110,7 +110,7 @@ def painted_effects(values: Values, limit: float, colours: str = EFFECT_COLOURS)
 
 
 def draw_picture(axes: Axes, picture: Picture, grey: bool = False, extent: Any = None) -> None:
-    """Draw an image as it is, or in grey, below whose values' colours cannot be taken for its own."""
+    """Draw an image as it is, or in grey, so that its colours are not mistaken for values."""
     shown = picture
     if grey and picture.ndim == 3:
         shown = np.asarray(Image.fromarray(picture).convert("L"))  # luma, ITU-R BT.601
@@ -118,24 +118,24 @@ def draw_picture(axes: Axes, picture: Picture, grey: bool = False, extent: Any =
 
 
 def draw_over(axes: Axes, values: Values, limit: float, colours: str = EFFECT_COLOURS, extent: Any = None) -> None:
-    """Draw values over an image, as of `painted_effects`."""
+    """Draw values over an image; see `painted_effects`."""
     axes.imshow(painted_effects(values, limit, colours), interpolation="none", extent=extent)
 
 
 def draw_beside(axes: Axes, values: Values, limit: float, extent: Any) -> None:
-    """Draw effects by themselves, opaque; nan stays empty."""
+    """Draw effects alone, opaque; nan stays empty."""
     scale = Normalize(-limit, limit)
     axes.imshow(values, cmap=EFFECT_COLOURS, norm=scale, interpolation="none", extent=extent)
 
 
 def draw_map_cells(axes: Axes, cells: Values, shape: Sequence[int], limit: float) -> None:
-    """Draw the cells of an explainer's map, evidence for the class, over an area of the shape (H, W, ...)."""
+    """Draw an explainer's map, evidence for the class, over an image of shape (H, W, ...)."""
     across, down = (cell_edges(shape[axis], cells.shape[axis]) for axis in (1, 0))
     axes.pcolormesh(across, down, cells, cmap=DIVERGING, vmin=-limit, vmax=limit, rasterized=True)
 
 
 def draw_activity(axes: Axes, activity: npt.NDArray[np.float32], picture: Picture) -> None:
-    """Draw a map of activations, which have no sign, over an image in grey; the largest is the brightest."""
+    """Draw unsigned activations over a grey image; the largest is brightest."""
     height, width = picture.shape[:2]
     draw_picture(axes, picture, grey=True)
     strength = np.clip(activity / max(float(activity.max()), 1e-12), 0, 1) * 0.7
@@ -144,7 +144,7 @@ def draw_activity(axes: Axes, activity: npt.NDArray[np.float32], picture: Pictur
 
 
 def outline_objects(axes: Axes, boxes: pd.DataFrame, masks: Mapping[str, Mask], label: str) -> None:
-    """Draw outlines of objects, those that speak for a class in one colour and the others in another.
+    """Outline objects: one colour for evidence of a class, another for others.
 
     A mask that has the name of a class is drawn in place of the boxes that speak for that class.
     """
@@ -162,7 +162,7 @@ def outline_objects(axes: Axes, boxes: pd.DataFrame, masks: Mapping[str, Mask], 
 
 
 def framed(axes: Axes) -> None:
-    """A frame without ticks."""
+    """Frame without ticks."""
     axes.set(xticks=[], yticks=[])
     axes.spines[:].set(visible=True, color=LINE)
 
@@ -170,18 +170,18 @@ def framed(axes: Axes) -> None:
 def colour_bar(
     figure: Figure, panels: Any, limit: float, label: str, colours: str = EFFECT_COLOURS, **layout: Any
 ) -> None:
-    """Draw the scale of colours of panels, from -limit to limit; `place` is of `Figure.colorbar`."""
+    """Draw the colour scale of panels, from -limit to limit; `place` is passed to `Figure.colorbar`."""
     figure.colorbar(ScalarMappable(Normalize(-limit, limit), colours), ax=panels, label=label, **layout)
 
 
 def page_look() -> dict[str, Any]:
-    """The look for the explorer of a page: colours as RGB from against to for the class, and the largest opacity."""
+    """Look of the page's explorer: RGB colours from against to for the class, and the largest opacity."""
     colours = [[int(colour[at : at + 2], 16) for at in (1, 3, 5)] for colour in EXPLORER_COLOURS]
     return {"colours": colours, "opaque": OPAQUE}
 
 
 def page_variables() -> str:
-    """The look as variables of CSS: the scale of effects from left to right, and the outlines of objects."""
+    """CSS variables of the look: the scale of effects from left to right, and object outlines."""
     scale = ", ".join(reversed(EXPLORER_COLOURS))
     outlines = f"--for-class: {to_hex(FOR)}; --other-object: {to_hex(OTHER)}"
     return f":root {{ --effect-scale: linear-gradient(to right, {scale}); {outlines}; }}\n"

@@ -17,16 +17,16 @@ HEAVY = 6_000  # bytes from which a photograph is worth compressing
 
 @dataclass
 class SizeBudget:
-    """Bytes that may still be put into a page."""
+    """Remaining bytes of a page."""
 
     left: int
 
     def take(self, *items: str) -> bool:
-        """Count the items if all of them still fit; returns whether they do."""
+        """Reserve room for all items; return whether they fit."""
         return self.take_bytes(sum(len(item.encode()) for item in items))
 
     def take_bytes(self, size: int) -> bool:
-        """Count so many bytes if they still fit; returns whether they do."""
+        """Reserve so many bytes; return whether they fit."""
         if size > self.left:
             return False
         self.left -= size
@@ -34,14 +34,14 @@ class SizeBudget:
 
 
 def lighter(svg: str) -> str:
-    """A drawing with coordinates of two decimals, opaque photographs as JPEG, and no line breaks between its tags."""
+    """Compact an SVG: two decimals, opaque photographs as JPEG, no line breaks between tags."""
     svg = GEOMETRY.sub(lambda match: f'{match[1]}="{DIGITS.sub(lambda number: number[1], match[2])}"', svg)
     svg = re.sub(r">\s*\n\s*<", "><", svg)
     return PICTURE.sub(lambda match: picture_link(base64.b64decode(match[1])), svg)
 
 
 def picture_link(png: bytes) -> str:
-    """A data: address of a picture: as JPEG where that is much smaller and the picture has no transparency."""
+    """data: URL of a picture, as JPEG if much smaller and opaque."""
     if len(png) >= HEAVY:
         picture = images.decode(png)
         if picture.mode == "RGBA" and picture.getchannel("A").getextrema() == (255, 255):

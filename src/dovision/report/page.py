@@ -52,7 +52,7 @@ FIGURES, PICTURES, NUMBERS = 1_800_000, 1_200_000, 300_000  # bytes of the figur
 
 
 class TableCell(NamedTuple):
-    """A cell of a table."""
+    """Cell of a table."""
 
     lines: Sequence[str]
     best: bool  # of its column
@@ -64,7 +64,7 @@ class TableCell(NamedTuple):
 
 @dataclass(frozen=True)
 class Shown:
-    """A figure as it stands on the page."""
+    """Figure as displayed on the page."""
 
     name: str  # without a second on the page
     title: str
@@ -79,12 +79,12 @@ class Shown:
 
     @property
     def size(self) -> str:
-        """The text that counts against the page's size."""
+        """Text that counts towards the page's size."""
         return self.svg or "".join(line for row in self.rows for cell in row for line in cell.lines)
 
     @classmethod
     def of(cls, report_figure: ReportFigure, svg: str, prefix: str = "") -> Shown:
-        """From a figure and its saved SVG, in which matplotlib has escaped all text."""
+        """Build from a figure and its saved SVG, whose text matplotlib has escaped."""
         name = prefix + report_figure.name
         caption, link = report_figure.caption, _link(report_figure.data)
         short = caption.short if isinstance(caption, Caption) else caption
@@ -100,7 +100,7 @@ class Shown:
 
 @dataclass(frozen=True)
 class Details:
-    """The figures of one run."""
+    """Figures of one run."""
 
     label: str
     folder: str  # beside the page
@@ -108,7 +108,7 @@ class Details:
 
 
 def style_sheet() -> str:
-    """Styles of the page, as CSS: colours for light and dark, of effects and outlines, type, tables."""
+    """CSS of the page: light and dark colours, effects, outlines, type, tables."""
     return page_variables() + _template("page.css")
 
 
@@ -117,14 +117,14 @@ def _template(name: str) -> str:
 
 
 def number_script() -> str:
-    """The functions by which a page's script writes numbers, as JavaScript."""
+    """JavaScript functions that format the page's numbers."""
     return _template("numbers.js")
 
 
 def render_page(
     title: str, runs: Sequence[Run], overview: Sequence[Shown], details: Sequence[Details], notes: Sequence[str] = ()
 ) -> str:
-    """The page.
+    """Render the page.
 
     Args:
         title: of the page, such as the sweep's folder name.
@@ -190,12 +190,12 @@ def render_page(
 
 
 def rerun_command(run: Run) -> str:
-    """The command that makes the run again."""
+    """Command that repeats the run."""
     return shlex.join(["dovision-evaluate", *run.overrides])
 
 
 def _findings(runs: Sequence[Run]) -> list[str]:
-    """The findings of a sweep by its factors, or of a single run."""
+    """Findings of a sweep by factor, or of a single run."""
     if len(runs) > 1 and (sentences := sweep_sentences(by_factors(runs))):
         return sentences
     of = f"{runs[0].label}: " if len(runs) > 1 else ""  # of the first run alone, which is named where there are others
@@ -203,7 +203,7 @@ def _findings(runs: Sequence[Run]) -> list[str]:
 
 
 def _lead(overview: Sequence[Shown], details: Sequence[Details]) -> Shown | None:
-    """The page's first picture: what the first run has found over its images, or else its first figure."""
+    """First picture of the page: the first run's effects over its images, or else its first figure."""
     of_runs = [
         replace(shown, title=f"{shown.title}: {one.label}") if len(details) > 1 else shown  # which names its job
         for one in details
@@ -219,7 +219,7 @@ def _link(data: pd.DataFrame) -> str:
 
 
 def _settings(runs: Sequence[Run]) -> dict[str, Any]:
-    """Settings that all runs share by dotted names; the factors in which they differ, by display names."""
+    """Settings common to all runs, by dotted names; factors that vary, by display names."""
     configured = [run for run in runs if run.config]
     shared, _ = config_diff.split([_flat(run.config, _ELSEWHERE) for run in configured])
     factors = factors_of(configured)
@@ -231,7 +231,7 @@ def _settings(runs: Sequence[Run]) -> dict[str, Any]:
 
 
 def _notes(runs: Sequence[Run]) -> list[str]:
-    """Notes on headline numbers, one for all jobs that it holds for."""
+    """Notes on headline numbers, each with the jobs that it applies to."""
     jobs: dict[str, list[str]] = {}
     for run in runs:
         notes = [run.config["note"]] if run.config.get("note") else []
@@ -246,12 +246,12 @@ def _notes(runs: Sequence[Run]) -> list[str]:
 
 
 def _heads(results: pd.DataFrame, metrics: Sequence[str]) -> dict[str, str]:
-    """The metrics that some run has, with their heads; images without labels have few."""
+    """Metrics that some run has, with their heads; images without labels have few."""
     return {name: METRIC_HEADS[name] for name in metrics if name in results and results[name].notna().any()}
 
 
 def _recipe(runs: Sequence[Run]) -> dict[str, Any]:
-    """Instructions to make the runs again: their common facts, and for each its command and its own facts."""
+    """Instructions to repeat the runs: common entries of their records, then each run's command and own entries."""
     readable = [run for run in runs if not run.problem]
     records = {run.label: _flat(run.record, _NOT_LISTED) for run in readable}
     common, _ = config_diff.split(list(records.values()))
@@ -260,6 +260,6 @@ def _recipe(runs: Sequence[Run]) -> dict[str, Any]:
 
 
 def _flat(record: Mapping[str, Any], left_out: Sequence[str]) -> dict[str, str]:
-    """Settings or facts by dotted names, without those that say how Hydra makes an object."""
+    """Flatten settings or records to dotted names, without keys of Hydra."""
     flat = config_diff.flattened({name: value for name, value in record.items() if name not in left_out})
     return {name: _WORDS.get(value, value) for name, value in flat.items() if not name.endswith(_OF_HYDRA)}

@@ -40,7 +40,7 @@ _MOST = 200  # values that stand for a distribution
 def panel_rows(
     names: Iterable[str], labels: tuple[str, str], size: tuple[float, float], **shared: Any
 ) -> tuple[Figure, list[Axes]]:
-    """A panel for each name, in as many rows as they take.
+    """Create a panel for each name, in as many rows as needed.
 
     Args:
         names: titles of the panels.
@@ -63,7 +63,7 @@ def panel_rows(
 
 
 def with_legend(figure: Figure, panels: Iterable[Axes] | None = None) -> Figure:
-    """The figure with one legend below it for all panels, each name once, in as many columns as fit."""
+    """Add one legend below all panels, each name once, in as many columns as fit."""
     handle_by_label: dict[str, Any] = {}
     for axes in figure.axes if panels is None else panels:
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
@@ -83,7 +83,7 @@ def draw_means(
     name: str = "",
     **look: Any,
 ) -> None:
-    """Means with whiskers: a line through them, or, across, marks without a line in a list from top to bottom.
+    """Draw means with whiskers, joined by a line, or, across, as a list from top to bottom.
 
     Args:
         axes: to draw on.
@@ -103,7 +103,7 @@ def draw_means(
 
 
 def name_rows(axes: Axes, names: Iterable[str], length: int = 34) -> None:
-    """Names from top to bottom, one a row, and a line at no effect."""
+    """Label rows from top to bottom, and draw a line at no effect."""
     shown = shortened_apart(names, length)
     axes.set_yticks(range(len(shown)), shown)
     axes.set_ylim(len(shown) - 0.5, -0.5)
@@ -111,7 +111,7 @@ def name_rows(axes: Axes, names: Iterable[str], length: int = 34) -> None:
 
 
 def ecdf(values: npt.ArrayLike) -> pd.DataFrame:
-    """Each value with the share of values at or below it: columns share, in (0, 1], and value.
+    """Empirical distribution: columns share, of values at or below, in (0, 1], and value.
 
     Of more than MOST values, those at evenly spaced ranks; each is one that was measured.
     """
@@ -121,7 +121,7 @@ def ecdf(values: npt.ArrayLike) -> pd.DataFrame:
 
 
 def draw_ecdf(axes: Axes, rows: pd.DataFrame, label: str, look: Mapping[str, Any]) -> None:
-    """Steps, or a dot for each image where there are fewer than FEWEST_FOR_CURVE.
+    """Draw steps, or a dot per image if there are fewer than FEWEST_FOR_CURVE.
 
     Args:
         axes: to draw on.
@@ -135,7 +135,7 @@ def draw_ecdf(axes: Axes, rows: pd.DataFrame, label: str, look: Mapping[str, Any
 
 
 def strongest(frame: pd.DataFrame, most: int) -> pd.DataFrame:
-    """The rows of the (unit, class) pairs whose largest size of a mean in any condition is largest, strongest first.
+    """Rows of the (unit, class) pairs with the largest mean in any condition, strongest first.
 
     Args:
         frame: columns condition, unit, class, mean.
@@ -149,7 +149,7 @@ def strongest(frame: pd.DataFrame, most: int) -> pd.DataFrame:
 
 @styled
 def average_effects_plot(frame: pd.DataFrame, label: str = "average effect on the class probability") -> Figure:
-    """Average effects of a unit on a class, with intervals, the conditions side by side.
+    """Plot average effects with intervals, conditions side by side.
 
     Args:
         frame: columns condition, unit, class, mean, low, high; pairs of unit and class in the order in which they are
@@ -180,7 +180,7 @@ def heat_maps(
     limit: float | None = None,
     colours: str = DIVERGING,
 ) -> Figure:
-    """Panels with the same rows, on one colour scale that is white at 0.
+    """Draw heat maps with common rows on one colour scale, white at 0.
 
     Args:
         panels: by title, a table of numbers; nan stays empty.
@@ -207,7 +207,7 @@ def heat_maps(
 
 
 def _heat_map_panels(panels: Mapping[str, pd.DataFrame]) -> tuple[Figure, list[Axes]]:
-    """Empty panels with named rows and columns: side by side, or, where that is too wide, one below the other."""
+    """Empty panels with named rows and columns, side by side or, if too wide, stacked."""
     tables = list(panels.values())
     widths, height = [table.shape[1] for table in tables], _CELL * 0.75 * len(tables[0])
     named = [_LETTER * len(title) / width for title, width in zip(panels, widths, strict=True)]
@@ -228,7 +228,7 @@ def _heat_map_panels(panels: Mapping[str, pd.DataFrame]) -> tuple[Figure, list[A
 
 
 def contrasting(background: tuple[float, float, float, float]) -> str:
-    """Black or white, whichever stands out more from a background, RGBA in [0, 1]: by WCAG 2, 4.5 times at least."""
+    """Black or white, whichever contrasts more with a background, RGBA in [0, 1] (WCAG 2, at least 4.5)."""
     linear = [value / 12.92 if value <= 0.04045 else ((value + 0.055) / 1.055) ** 2.4 for value in background[:3]]
     luminance = float(np.dot(linear, [0.2126, 0.7152, 0.0722]))
     return "#000000" if (luminance + 0.05) ** 2 > 1.05 * 0.05 else "#fefefe"

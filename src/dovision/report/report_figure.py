@@ -31,7 +31,7 @@ _SETUP = {"dataset": "data", "model": "network", "intervention": "intervention",
 
 
 class Caption(str):
-    """The words below a figure in files; on the page stand those of `short`, at most two sentences.
+    """Caption of a figure in files; `short` is the page's version, at most two sentences.
 
     Args:
         whole: with settings, and how intervals were made.
@@ -46,13 +46,13 @@ class Caption(str):
         return caption
 
     def extended(self, more: str) -> Caption:
-        """The caption with more about how the figure was made."""
+        """The caption with further remarks on how the figure was made."""
         return Caption(f"{self} {more}", self.short)
 
 
 @dataclass(frozen=True)
 class ReportFigure:
-    """A figure, the words below it, and the numbers behind it."""
+    """Figure with its caption and the numbers behind it."""
 
     name: str
     title: str
@@ -67,7 +67,7 @@ class ReportFigure:
     def of_table(
         cls, name: str, title: str, caption: str, data: pd.DataFrame, table: pd.DataFrame, on_page: bool = True
     ) -> ReportFigure:
-        """A table as a figure, which has its first rows if there are many."""
+        """Figure of a table, cut to its first rows if long."""
         rows = len(table)
         if rows > DRAWN:
             caption = Caption(caption, getattr(caption, "short", caption)).extended(
@@ -78,7 +78,7 @@ class ReportFigure:
 
 @dataclass
 class FigureComponent:
-    """A component that draws figures of completed runs, on the page, into files, and for dashboards.
+    """Component that draws figures of completed runs for the page, files and dashboards.
 
     A subclass overrides `of_run`, `of_sweep` or both; runs that do not hold what it needs have no figure.
     """
@@ -89,16 +89,16 @@ class FigureComponent:
         checks.number("order", self.order)
 
     def of_run(self, run: Run) -> Iterable[ReportFigure]:
-        """The figures of one run."""
+        """Figures of one run."""
         return ()
 
     def of_sweep(self, runs: Sequence[Run]) -> Iterable[ReportFigure]:
-        """The figures that compare runs."""
+        """Figures that compare runs."""
         return ()
 
 
 class Catalogue:
-    """The figure components, in their order; `failed` says which of a user's raised an error, and which error.
+    """Figure components in order; `failed` lists errors of a user's components.
 
     Raises:
         ValueError: a yaml describes something else, or a component refuses its arguments.
@@ -112,11 +112,11 @@ class Catalogue:
         self.failed: list[str] = []
 
     def of_run(self, run: Run) -> list[ReportFigure]:
-        """The figures of one completed run, without those of a user's component that raises an error."""
+        """Figures of one completed run; errors of a user's components are skipped."""
         return self._drawn(lambda component: component.of_run(run))
 
     def of_sweep(self, runs: Sequence[Run]) -> list[ReportFigure]:
-        """The figures that compare completed runs, without those of a user's component that raises an error."""
+        """Figures that compare completed runs; errors of a user's components are skipped."""
         return self._drawn(lambda component: component.of_sweep(runs))
 
     def _drawn(self, draw: Callable[[FigureComponent], Iterable[ReportFigure]]) -> list[ReportFigure]:
@@ -141,7 +141,7 @@ def _is_foreign(component: FigureComponent) -> bool:
 
 
 def _of_other_names(figures: list[ReportFigure], others: Collection[str]) -> list[ReportFigure]:
-    """The figures, if none has the name of another one, whose file and place it would take."""
+    """Return the figures if their names are unused."""
     names = Counter([*others, *(figure.name for figure in figures)])
     if twice := [name for name, count in names.items() if count > 1]:
         raise ValueError(f"the name of a figure must be no other one's, got {twice[0]!r}. Choose another.")
@@ -149,7 +149,7 @@ def _of_other_names(figures: list[ReportFigure], others: Collection[str]) -> lis
 
 
 def save_report_figure(report_figure: ReportFigure, folder: Path) -> str:
-    """Write the figure as SVG, PDF and PNG, its numbers as CSV, and a LaTeX float with its caption; returns the SVG.
+    """Write a figure as SVG, PDF, PNG, CSV of its numbers, and LaTeX float; return the SVG.
 
     A table is a table in LaTeX; any other figure is its PDF there.
     """
@@ -165,7 +165,7 @@ def save_report_figure(report_figure: ReportFigure, folder: Path) -> str:
 
 
 def missing_intervals(frame: pd.DataFrame) -> str:
-    """One sentence that says how many intervals of a table are withheld, and why; empty where none is.
+    """Sentence on withheld intervals of a table and the reasons; empty if none.
 
     Args:
         frame: with columns that end in "reason".
@@ -182,7 +182,7 @@ def missing_intervals(frame: pd.DataFrame) -> str:
 def caption(
     text: str, runs: Sequence[Run], counted: str = "", intervals: str = "", frame: pd.DataFrame | None = None
 ) -> Caption:
-    """The words below a figure.
+    """Build the caption of a figure.
 
     Args:
         text: what it shows.
@@ -213,7 +213,7 @@ def _sentences(text: str) -> list[str]:
 
 
 def selected(shown: int, measured: int) -> str:
-    """A remark on the intervals of the `shown` largest of `measured` numbers, drawn at `level_of_selected`."""
+    """Remark on the level of intervals of the `shown` largest of `measured` numbers."""
     if shown >= measured:
         return ""
     level = level_text(level_of_selected(shown, measured))
@@ -221,7 +221,7 @@ def selected(shown: int, measured: int) -> str:
 
 
 def setup_sentence(runs: Sequence[Run]) -> str:
-    """Data, model, intervention, attack, seeds and approximation in one sentence; empty of no run."""
+    """Sentence on data, model, intervention, attack, seeds and approximation; empty without runs."""
     clauses = []
     for key, head in _SETUP.items():
         settings = list(dict.fromkeys(_setting(key, run) for run in runs if run.config.get(key)))
@@ -235,7 +235,7 @@ def setup_sentence(runs: Sequence[Run]) -> str:
 
 
 def _approximation(runs: Sequence[Run]) -> list[str]:
-    """That effects are approximate, and how well those of the runs agree with exact ones at least."""
+    """Sentence that effects are approximate, with the runs' lowest agreement with exact ones."""
     records = [run.record["approximation"] for run in runs if run.record.get("approximation")]
     if not records:
         return []
@@ -247,12 +247,12 @@ def _approximation(runs: Sequence[Run]) -> list[str]:
 
 
 def images(counts: pd.Series) -> str:
-    """The number of images behind a figure, in one sentence."""
+    """Sentence with the number of images behind a figure."""
     return f"n = {span(counts)} images in {'each' if counts.nunique() == 1 else 'an'} condition."
 
 
 def whiskers(seeds: pd.Series[int]) -> str:
-    """What the whiskers of mean sizes of effects over seeds are, in one sentence.
+    """Sentence on what whiskers show for mean effect sizes over seeds.
 
     Args:
         seeds: how many each point has.
@@ -264,13 +264,13 @@ def whiskers(seeds: pd.Series[int]) -> str:
 
 
 def span(counts: pd.Series) -> str:
-    """The least and the largest of some counts; one number where they are equal."""
+    """Smallest and largest of some counts; one number if equal."""
     low, high = counts.min(), counts.max()
     return f"{low:,}" if low == high else f"{low:,} to {high:,}"
 
 
 def label_names(label: Any, classes: Sequence[str]) -> str:
-    """The name of a class number, or the names of the labels that a list of zeros and ones has; "" if none is known."""
+    """Name of a class number, or names of the labels in a list of zeros and ones; "" if unknown."""
     if np.max(label) < 0:
         return ""
     if np.ndim(label) == 0:
@@ -279,7 +279,7 @@ def label_names(label: Any, classes: Sequence[str]) -> str:
 
 
 def _setting(key: str, run: Run) -> str:
-    """Interventions and attacks with their numbers, data and models by their names, with a checkpoint's file."""
+    """Describe interventions and attacks with numbers, data and models by name, with a checkpoint's file."""
     part, file = run.config[key], run.config.get("checkpoint") if key == MODEL else None
     if key in ("intervention", "attack"):
         return component_text(part)

@@ -79,7 +79,7 @@ _WIDEST: ContextVar[float] = ContextVar("page_width", default=WIDTHS[-1])
 
 @contextmanager
 def page_width(inches: float) -> Iterator[None]:
-    """Draw no figure wider than this within the block.
+    """Limit the width of figures within the block.
 
     Raises:
         ValueError: `inches` is not one of WIDTHS.
@@ -94,13 +94,13 @@ def page_width(inches: float) -> Iterator[None]:
 
 
 def width_for_print(width: float) -> float:
-    """The least of WIDTHS, in inches, that holds a width, or else the page's."""
+    """Smallest of WIDTHS, in inches, of at least this width, or else the page's."""
     most = _WIDEST.get()
     return min((inches for inches in WIDTHS if width <= inches <= most), default=most)
 
 
 def canvas(width: float, height: float, pictures: bool = False) -> Figure:
-    """An empty figure as wide as the least of WIDTHS that holds its content.
+    """Empty figure with the smallest of WIDTHS that fits its content.
 
     Args:
         width: that the content takes at best, in inches; what takes more than the page is narrowed.
@@ -112,12 +112,12 @@ def canvas(width: float, height: float, pictures: bool = False) -> Figure:
 
 
 def panels_across(width: float, margin: float = 0.5) -> int:
-    """How many panels of a width stand side by side, beside a margin; all in inches."""
+    """Number of panels of a width that fit side by side beside a margin, in inches."""
     return max(1, int((_WIDEST.get() - margin + 0.01) / width))
 
 
 def images_on_a_page(most: int, inches: Callable[[int], tuple[float, float]]) -> int:
-    """How many images a figure of pictures has, of at most so many: as many as a page holds; at least one.
+    """Number of images in a figure of pictures: as many as a page fits, at least one.
 
     Args:
         most: images.
@@ -128,13 +128,13 @@ def images_on_a_page(most: int, inches: Callable[[int], tuple[float, float]]) ->
 
 
 def height_for_print(width: float, height: float) -> float:
-    """The height of a figure of pictures, in inches, of such a width and height at best."""
+    """Height, in inches, of a figure of pictures after its width is fitted to print."""
     return height * width_for_print(width) / width
 
 
 @styled
 def wrap_text(figure: Figure) -> None:
-    """Break titles and labels that have no room into lines, leave out numbers that would overlap; then keep places."""
+    """Wrap long titles and labels, drop overlapping tick labels, then fix the layout."""
     figure.draw_without_rendering()
     if any([_wrapped(axes, figure.bbox) | _thinned(axes) for axes in figure.axes]):
         figure.draw_without_rendering()
@@ -143,7 +143,7 @@ def wrap_text(figure: Figure) -> None:
 
 
 def _wrapped(axes: Axes, canvas: BboxBase) -> bool:
-    """Whether a text of the axes was broken into lines."""
+    """Wrap long texts of the axes; return whether any was wrapped."""
     room = axes.get_window_extent()
     broken = False
     for text in (axes.title, axes._left_title, axes.xaxis.label, axes.yaxis.label):  # type: ignore[attr-defined]
@@ -165,7 +165,7 @@ def _wrapped(axes: Axes, canvas: BboxBase) -> bool:
 
 
 def _thinned(axes: Axes) -> bool:
-    """Whether an axis kept only every second of its numbers, or fewer, since they overlapped."""
+    """Drop overlapping tick labels of the axes; return whether any was dropped."""
     thinned = False
     for axis, along in ((axes.xaxis, 0), (axes.yaxis, 1)):
         if isinstance(axis.get_major_locator(), FixedLocator):  # names, none of which can be left out
@@ -183,7 +183,7 @@ def _thinned(axes: Axes) -> bool:
 
 
 def _apart(edges: Sequence[npt.NDArray[Any]], gap: float) -> bool:
-    """Whether there is a gap, in dots, between each two of intervals (low, high)."""
+    """Return whether consecutive intervals (low, high) have a gap, in dots."""
     ordered = sorted(edges, key=lambda edge: float(edge[0]))
     return all(right[0] - left[1] >= gap for left, right in itertools.pairwise(ordered))
 
@@ -201,7 +201,7 @@ def save_figure(figure: Figure, data: pd.DataFrame, folder: Path, name: str) -> 
 
 
 def inline_svg(text: str, prefix: str) -> str:
-    """A saved figure as part of a page: without its header, ids made unique, in the page's own colours."""
+    """Saved figure for inlining: no header, unique ids, and the page's colours."""
     text = text[text.index("<svg") :]
     text = re.sub(r'\bid="([^"]+)"', rf'id="{prefix}-\1"', text)
     text = re.sub(r'(url\(#|href="#)', rf"\g<1>{prefix}-", text)
@@ -210,11 +210,11 @@ def inline_svg(text: str, prefix: str) -> str:
 
 
 class BestText(str):
-    """The text of the best number of a column, which figures, LaTeX and the page write in bold."""
+    """Text of a column's best number, set in bold by figures, LaTeX and the page."""
 
 
 def with_best(texts: pd.DataFrame, numbers: pd.DataFrame, low: pd.DataFrame, high: pd.DataFrame) -> pd.DataFrame:
-    """The texts, in columns of objects, as `BestText` where a column's largest number has an interval above all others.
+    """Mark the text of a column's largest number as `BestText` if its interval is above all others.
 
     A number without an interval is not shown to be below it.
 
@@ -231,12 +231,12 @@ def with_best(texts: pd.DataFrame, numbers: pd.DataFrame, low: pd.DataFrame, hig
 
 
 def shortened(text: str, length: int) -> str:
-    """The text, with its end left out where it is longer than `length`."""
+    """Truncate the text to `length`."""
     return text if len(text) <= length else text[: length - 1] + "…"
 
 
 def shortened_apart(texts: Iterable[str], length: int) -> list[str]:
-    """The texts `shortened`; of different ones that would read alike, what they have in common is left out in front."""
+    """Truncate the texts; those that would coincide lose their common prefix first."""
     names = list(map(str, texts))
     alike: defaultdict[str, list[str]] = defaultdict(list)
     for name in dict.fromkeys(names):
@@ -249,19 +249,19 @@ def shortened_apart(texts: Iterable[str], length: int) -> list[str]:
 
 
 def series(number: int) -> dict[str, Any]:
-    """The look of series `number`; -1 is the clean condition, in the colour of the text."""
+    """Look of series `number`; -1 is the clean condition, in the text's colour."""
     colour = INK if number < 0 else COLOURS[number % len(COLOURS)]
     dashes = ("-", "--", "-.", ":")[max(number, 0) // len(COLOURS) % 4]
     return {"color": colour, "linestyle": dashes, "linewidth": 1.6 if number < 0 else 1.2}
 
 
 def points(number: int) -> dict[str, Any]:
-    """The marker and the whiskers of series `number`."""
+    """Marker and whiskers of series `number`."""
     return {"marker": MARKERS[number % len(MARKERS)], "markersize": 3.5, "elinewidth": 0.9, "capsize": 2}
 
 
 def logarithmic(axes: Axes, which: str = "x", ticks: int = 6) -> None:
-    """A logarithmic axis, x or y, with a few numbers written out: powers would need the mathematics that is off."""
+    """Make an axis, x or y, logarithmic, with a few plain numbers: powers would need mathtext, which is off."""
     axes.set(**{f"{which}scale": "log"})
     axis = axes.xaxis if which == "x" else axes.yaxis
     low, high = axis.get_data_interval()

@@ -50,7 +50,7 @@ SPOKEN: dict[str, str | int | None] = {
 
 @styled
 def table_figure(table: pd.DataFrame) -> Figure:
-    """A table as a figure of a width for print, and of its first rows where a page does not hold all.
+    """Draw a table at a print width, cut to its first rows if longer than a page.
 
     Where it is too wide, intervals stand below their estimates; where that does not do, its last columns stand below
     the others, with the first column before them once more.
@@ -81,13 +81,13 @@ def table_figure(table: pd.DataFrame) -> Figure:
 
 
 def _heights(table: pd.DataFrame) -> Iterator[float]:
-    """The height that the head and each line take."""
+    """Height of the head and of each line."""
     for _, cells in [("head", table.columns), *_lines(table)]:
         yield _LINE / 2 + _LINE * max(1 + cell.count("\n") for cell in cells)
 
 
 def _draw_block(axes: Axes, edges: Inches, left: Inches, lines: Iterable[tuple[str, Sequence[str]]]) -> None:
-    """Draw lines of cells between edges from top to bottom, in inches, each cell from its left edge."""
+    """Draw lines of cells between top and bottom edges, in inches, from each cell's left edge."""
     width = axes.get_xlim()[1]
     for top, bottom, (line_kind, cells) in zip(edges, edges[1:], lines, strict=False):
         for x, cell in zip(left, cells, strict=False):
@@ -98,14 +98,14 @@ def _draw_block(axes: Axes, edges: Inches, left: Inches, lines: Iterable[tuple[s
 
 
 def _inches(table: pd.DataFrame) -> Iterator[float]:
-    """The width that each column takes."""
+    """Width of each column."""
     for head in table:
         letters = max(len(line) for cell in [str(head), *table[head]] for line in cell.split("\n"))
         yield _LETTER * letters + 0.17
 
 
 def _broken(table: pd.DataFrame) -> pd.DataFrame:
-    """The table with each interval below its estimate, and with heads broken between words."""
+    """Put intervals below estimates, and wrap heads between words."""
     cells = pd.DataFrame(
         [[type(cell)(cell.replace(" [", "\n[")) for cell in row] for row in table.itertuples(index=False, name=None)],
         table.index,
@@ -120,7 +120,7 @@ def _broken(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _blocks(table: pd.DataFrame) -> Iterator[pd.DataFrame]:
-    """Columns that fit the page side by side; after the first ones, each time behind the table's first column."""
+    """Split columns into blocks that fit the page; later blocks repeat the first column."""
     widths, page = list(_inches(table)), width_for_print(np.inf)
     columns: list[int] = []
     for column, width in enumerate(widths):
@@ -132,7 +132,7 @@ def _blocks(table: pd.DataFrame) -> Iterator[pd.DataFrame]:
 
 
 def latex_table(table: pd.DataFrame, caption: str, label: str) -> str:
-    """A floating table with its caption; a group's name stands once, above its rows. Needs graphicx.
+    """LaTeX float of a table; a group's name precedes its rows. Needs graphicx.
 
     Args:
         table: as of `table_figure`.
@@ -160,19 +160,19 @@ def latex_table(table: pd.DataFrame, caption: str, label: str) -> str:
 
 
 def latex_figure(name: str, caption: str, wide: bool) -> str:
-    """A floating figure with its caption, of the file NAME.pdf; `wide` ones span both columns. Needs graphicx."""
+    """LaTeX float of NAME.pdf; `wide` figures span both columns. Needs graphicx."""
     picture = rf"\includegraphics[width=\linewidth]{{{name}.pdf}}"
     words = rf"\caption{{{escaped(caption)}}}", rf"\label{{fig:{name}}}"
     return _float("figure*" if wide else "figure", r"\centering", picture, *words)
 
 
 def escaped(text: str) -> str:
-    """The text as LaTeX shows it; line breaks become spaces."""
+    """Escape text for LaTeX; line breaks become spaces."""
     return " ".join(text.split()).translate(str.maketrans(SPOKEN))
 
 
 def _lines(table: pd.DataFrame) -> Iterator[tuple[str, Sequence[str]]]:
-    """("row", cells) of each row, with ("group", [name]) above the rows of each group."""
+    """("row", cells) of each row, with ("group", [name]) before each group."""
     for group, rows in groupby(table.itertuples(name=None), key=lambda row: row[0]):
         yield "group", [group]
         yield from (("row", cells) for _, *cells in rows)

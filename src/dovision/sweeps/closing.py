@@ -21,7 +21,7 @@ _HEADLINES = (
 
 
 def closing_of(jobs: Sequence[Ended], written: Path) -> Closing:
-    """What has become of the jobs of a sweep.
+    """Build the closing message of a sweep.
 
     Args:
         jobs: at their end.
@@ -34,13 +34,13 @@ def closing_of(jobs: Sequence[Ended], written: Path) -> Closing:
 
 
 def next_command(folder: Path) -> str:
-    """The command that draws the page of the runs in a folder, as a line."""
+    """Line with the command that draws the page of the runs in a folder."""
     below = folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
     return f"next: {shlex.join(['dovision-report', f'sweep={below}'])}"
 
 
 def closing_table(jobs: Sequence[Ended]) -> TextTable:
-    """A row a job: the factors of the sweep in words, its state, seconds, and headline numbers."""
+    """Table of jobs: factors, state, seconds, and headline numbers."""
     factors = factor_values([job.config for job in jobs], [job.overrides for job in jobs])
     settings = factors.apply(level_texts).rename(columns=factor_heads(list(factors)))
     numbers_of_jobs = [headline_numbers(job.metrics) for job in jobs]
@@ -60,7 +60,7 @@ def closing_table(jobs: Sequence[Ended]) -> TextTable:
 
 
 def headline_numbers(metrics: Mapping[str, float]) -> dict[str, str]:
-    """Metrics of a job as text: those of clean images, and the attack's success in the last condition that has one."""
+    """Metrics of a job as text: clean ones, and the attack's success in the last condition that has one."""
     chosen = {}
     for name in _HEADLINES:
         keys = [key for key in metrics if key.rpartition("/")[2] == name]

@@ -46,13 +46,13 @@ COSTLY = ("dataset", "model", "trainer")  # sections that are made in other ways
 
 
 class Components:
-    """Checks of all parts that a job is made of; what several jobs share is made and checked once."""
+    """Checks of all components of a job; shared ones are made and checked once."""
 
     def __init__(self) -> None:
         self._checked: dict[str, Exception | None] = {}
 
     def check(self, settings: TrainSettings, here: bool) -> None:
-        """Refuse what a job would refuse once it came to it.
+        """Raise what the job would raise later.
 
         Args:
             settings: of a job that has a dataset and a model.
@@ -103,7 +103,7 @@ class Components:
             raise refused
 
     def _check_all(self, component: Component, settings: TrainSettings, network: Any) -> None:
-        """A component, and those that it is made of, which others may be made of as well."""
+        """Check a component and those nested in it."""
         for part in _components_inside(dict(component), component.where):
             check = functools.partial(self._check, part, settings)
             try:
@@ -130,7 +130,7 @@ class Components:
                 augmentation(noise, epoch, 0)
 
     def _check_approximation(self, settings: EvaluateSettings, approximate: str) -> None:
-        """By the network with weights of no meaning, since one without any cannot be traced."""
+        """Check the approximation on random weights, since the meta device cannot be traced."""
         intervention: Intervention = settings.intervention.make()
         make = meta_classifier_with_autoencoder if intervention.on_code else meta_classifier
         classifier = copy.deepcopy(make(settings)).to_empty(device="cpu")
@@ -138,7 +138,7 @@ class Components:
 
 
 def _check_trainer(settings: TrainSettings) -> None:
-    """Make the trainer, which looks for the devices; what it sets of torch is put back."""
+    """Make the trainer, which checks the devices, and restore torch's settings."""
     with isolated(settings.seed, None):
         made = make_trainer(settings.trainer, [])
     if isinstance(settings, EvaluateSettings):
@@ -147,7 +147,7 @@ def _check_trainer(settings: TrainSettings) -> None:
 
 
 def _check_dataset(dataset: Component) -> None:
-    """Make what is quickly made: a dataset without files, or one that refuses a folder that is not there."""
+    """Make datasets that need no files, or whose folder is missing, to raise their errors early."""
     if dataset["classes"] is not None and not isinstance(dataset["classes"], list):
         raise ValueError(f"dataset.classes must be a list of names, such as [cat,dog], got {dataset['classes']!r}.")
     root = dataset.get("root")
@@ -156,7 +156,7 @@ def _check_dataset(dataset: Component) -> None:
 
 
 def _check_stored(component: Component, settings: Any) -> None:
-    """Refuse a replay of a run that cannot be read, or that has not stored all images that are attacked."""
+    """Raise if a replayed run cannot be read or has not stored all attacked images."""
     replay: Replay = component.make()
     run = replay.folder.parents[1]
     if (run / RUN).is_file():
@@ -176,7 +176,7 @@ def _check_stored(component: Component, settings: Any) -> None:
 
 @torch.no_grad()
 def _check_intervention(intervention: Intervention, classifier: Classifier, shape: Shape) -> None:
-    """Refuse sites that the network does not have, and units that their values do not have."""
+    """Raise if the network lacks the sites, or their values lack the units."""
     if intervention.through is not None:
         find_site(classifier, intervention.through)
     if intervention.second is not None:
@@ -208,7 +208,7 @@ def _check_optimizer(partial: Any) -> None:
 
 
 def _check_fits(settings: TrainSettings) -> None:
-    """Refuse metrics and frozen layers that the network does not have, and names of what no fit logs."""
+    """Raise for metrics and frozen layers that the network lacks, and for names that no fit logs."""
     if settings.checkpoint is None and not settings.fits_classifier:
         return
     training = settings.training
@@ -227,7 +227,7 @@ def _check_fits(settings: TrainSettings) -> None:
 
 
 def _scores(settings: TrainSettings, logged: Mapping[str, list[str]]) -> list[str]:
-    """The names of the scores that a training ends with."""
+    """Names of the scores at the end of a training."""
     training = settings.training
     scores = scored(training.classifier, logged["classifier"])
     if settings.foreign_checkpoint is not None:
@@ -239,7 +239,7 @@ def _scores(settings: TrainSettings, logged: Mapping[str, list[str]]) -> list[st
 
 
 def _check_schedule(where: str, fit: FitSettings, logged: Collection[str]) -> None:
-    """Make a schedule, of an optimizer of one number."""
+    """Make a schedule for an optimizer of a single number."""
     schedule = make_schedule(fit)
     if schedule is None:
         return
@@ -251,7 +251,7 @@ def _check_schedule(where: str, fit: FitSettings, logged: Collection[str]) -> No
 
 
 def _components_inside(node: Any, where: str) -> Iterator[Component]:
-    """The component that a node describes, and those that it is made of."""
+    """The component of a node, and those nested in it."""
     if isinstance(node, Mapping) and "_target_" in node:
         yield Component(where, node)
     inner = node.items() if isinstance(node, Mapping) else enumerate(node) if isinstance(node, list) else ()
@@ -260,5 +260,5 @@ def _components_inside(node: Any, where: str) -> Iterator[Component]:
 
 
 def _file(path: Path | None) -> list[Any]:
-    """Size and times of a file, which differ once another one has been put into its place."""
+    """Size and times of a file, which change when it is replaced."""
     return [] if path is None else [str(path), path.stat().st_mtime_ns, path.stat().st_size]

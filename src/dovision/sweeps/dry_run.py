@@ -31,7 +31,7 @@ LEAST = 2**30  # bytes that should be free in any case
 
 
 class JobEstimate(NamedTuple):
-    """One job, before it runs; None where it cannot be known."""
+    """Estimate of one job; None where unknown."""
 
     job: Job
     state: str  # that of the run directory, or outdated (completed for other code, data or weights)
@@ -43,7 +43,7 @@ class JobEstimate(NamedTuple):
 
 
 class JobEstimator:
-    """Estimates jobs in their order; a dataset that jobs share is opened once, and a task that they share timed once.
+    """Estimator of jobs in order; a shared dataset is opened once, and a shared task timed once.
 
     Args:
         threads: of torch, in a job that sets none; None: as many as torch takes.
@@ -91,7 +91,7 @@ def _units(settings: EvaluateSettings, images: Images, intervention: Interventio
 def table_bytes(
     settings: EvaluationSettings, images: Images, samples: Sequence[int], conditions: int, units: int
 ) -> int:
-    """Bytes of the tables of effects of some samples, if no more classes are predicted than one in each condition."""
+    """Bytes of the effect tables of some samples, assuming one predicted class per condition."""
     rows, source, classes = (
         images.order(settings.split)[samples],
         images.source(settings.split),
@@ -111,7 +111,7 @@ def table_bytes(
 
 
 def table(estimates: Sequence[JobEstimate], workers: int | None = 1) -> str:
-    """The estimates as lines, with their sum.
+    """Format the estimates as lines, with their sum.
 
     Args:
         estimates: of all jobs.
@@ -149,7 +149,7 @@ def _total(left: Sequence[JobEstimate], workers: int | None) -> str:
 
 
 def _minutes(time: Estimate, resumed: bool = False) -> str:
-    """Never zero for what takes time; "+" where more may come, "<=" where some may be done."""
+    """Format minutes: never zero for work; "+" if more may come, "<=" if some may be done."""
     if not time.minutes:
         return "?" if time.unknown else "0"
     number = "<0.01" if time.minutes < 0.01 else format(time.minutes, ".2f" if time.minutes < 1 else ".1f")
@@ -157,7 +157,7 @@ def _minutes(time: Estimate, resumed: bool = False) -> str:
 
 
 def warn_of_space(output_root: Path, estimates: Sequence[JobEstimate] = ()) -> None:
-    """Warn where the disk may be too small for a sweep."""
+    """Warn if the disk may be too small for a sweep."""
     root = output_root.absolute()
     free = shutil.disk_usage(next(folder for folder in (root, *root.parents) if folder.exists())).free
     sizes = [row.bytes or 0 for row in estimates]  # while a job runs, its finished rows lie beside its tables

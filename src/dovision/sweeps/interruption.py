@@ -29,7 +29,7 @@ OVER = b"\0"  # no signal has this number
 
 
 class Interruption:
-    """In a `with`, in the launching process: a signal ends the jobs at work, and when they have ended the block.
+    """Context of the launching process: a signal ends the running jobs, then the block.
 
     The block then ends with `Stopped`; at once for a second signal, or when the workers have had their time. Workers
     that are started in the block do not receive Ctrl-C, which a terminal sends to all processes of a command.
@@ -78,7 +78,7 @@ class Interruption:
             raise stopped from error
 
     def _listen(self) -> None:
-        """Answer signals as they come, whatever the main thread is at."""
+        """Handle signals as they arrive, whatever the main thread does."""
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
         while True:
             ready, _, _ = select.select([self._received], [], [], _PERIOD)
@@ -102,7 +102,7 @@ class Interruption:
             self.launch.stop(self.sweep, signum)
 
     def _end(self) -> None:
-        """Let the main thread raise."""
+        """Raise in the main thread."""
         self._raises = True
         _thread.interrupt_main(signal.SIGTERM if signal.SIGTERM in self._before else signal.SIGINT)
         if signal.SIGTERM in self._before and (main := threading.main_thread().ident) is not None:
@@ -116,7 +116,7 @@ class Interruption:
 
 @contextmanager
 def interruptible(launch: Launch, sweep: Path) -> Iterator[None]:
-    """In a worker: the block ends with `Stopped` when the launching process asks for it.
+    """Context of a worker: ends with `Stopped` when the launching process asks for it.
 
     From then on the worker is silent: the launching process reports what becomes of the jobs.
     """
@@ -142,7 +142,7 @@ def interruptible(launch: Launch, sweep: Path) -> Iterator[None]:
 
 
 def _start_trackers() -> None:
-    """Start the processes that watch over semaphores, in silence: they would complain of those of ended workers.
+    """Start the semaphore trackers silently; they would warn about semaphores of ended workers.
 
     Started later, by Python and by loky themselves, they would let Ctrl-C through to workers again.
     """
@@ -158,7 +158,7 @@ def _start_trackers() -> None:
 
 
 def _silence(*descriptors: int) -> None:
-    """Send what this process, and those that it starts, say on the terminal nowhere."""
+    """Redirect terminal output of this process and its children to nowhere."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     for descriptor in descriptors:
         os.dup2(nowhere, descriptor)

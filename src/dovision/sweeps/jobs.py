@@ -29,7 +29,7 @@ SHOWN = 10  # refused jobs that are listed one by one
 
 
 class Job(NamedTuple):
-    """One job of a command: its number, overrides, where it writes, and in which overrides it differs from others."""
+    """Job of a command: number, overrides, run directory, and the overrides that distinguish it."""
 
     number: int
     overrides: tuple[str, ...]
@@ -38,24 +38,24 @@ class Job(NamedTuple):
 
     @property
     def name(self) -> str:
-        """The overrides by which it differs from the others; all of them if there are none."""
+        """Overrides that distinguish the job; all of them if there are none."""
         return " ".join(self.differing or self.overrides) or "as configured"
 
 
 class Composed(NamedTuple):
-    """A job, and its configuration, which holds until the next job is composed."""
+    """Job with its configuration, valid until the next job is composed."""
 
     job: Job
     config: DictConfig
 
 
 def plugin(config: DictConfig, role: str) -> str:
-    """The class of a configuration's launcher or sweeper."""
+    """Class of a configuration's launcher or sweeper."""
     return str(config.hydra[role].get("_target_", "")).rpartition(".")[2]
 
 
 def workers(config: DictConfig) -> int | None:
-    """How many jobs a launcher runs at a time; None if that is not known."""
+    """Number of jobs that a launcher runs at a time; None if unknown."""
     launcher, cores = config.hydra.launcher, os.cpu_count() or 1
     target = plugin(config, "launcher")
     if target == JOBLIB:
@@ -68,7 +68,7 @@ def workers(config: DictConfig) -> int | None:
 
 
 def overrides_of_jobs(config: DictConfig) -> list[tuple[str, ...]] | None:
-    """The overrides of each job of Hydra's basic sweeper; None for a sweeper that chooses jobs as it goes."""
+    """Overrides of each job of Hydra's basic sweeper; None for a sweeper that chooses jobs adaptively."""
     if plugin(config, "sweeper") != BASIC_SWEEPER:
         return None
     axes = [list(itertools.islice(_values(override), _MOST_JOBS + 1)) for override in _parsed(config).values()]
@@ -78,14 +78,14 @@ def overrides_of_jobs(config: DictConfig) -> list[tuple[str, ...]] | None:
 
 
 def name_by_factors(config: DictConfig) -> None:
-    """Keep what all jobs of a sweep share out of their names, by Hydra's own setting for that."""
+    """Exclude overrides shared by all jobs from their names, by Hydra's own setting."""
     shared = [key.lstrip("+~") for key, override in _parsed(config).items() if not override.is_sweep_override()]
     keys = ",".join(QuotedString(key, Quote.single).with_quotes() for key in shared)
     config.hydra.overrides.hydra.append(f"hydra.job.config.override_dirname.exclude_keys=[{keys}]")
 
 
 def _parsed(config: DictConfig) -> dict[str, Override]:
-    """The overrides of a sweep by their keys, those of its configuration before those of the command line."""
+    """Overrides of a sweep by key; the command line takes precedence over the configuration."""
     given = [f"{key}={value}" for key, value in parameters(config).items()]
     loader = GlobalHydra.instance().config_loader()
     parsed = OverridesParser.create(config_loader=loader).parse_overrides([*given, *_overrides(config, "task")])
@@ -93,7 +93,7 @@ def _parsed(config: DictConfig) -> dict[str, Override]:
 
 
 def _values(override: Override) -> Iterable[str]:
-    """An override for each of the values that it sweeps over."""
+    """One override per swept value."""
     key = override.get_key_element()
     if not override.is_sweep_override():
         return [f"{key}={override.get_value_element_as_str()}"]
@@ -105,18 +105,18 @@ def _values(override: Override) -> Iterable[str]:
 
 
 def _overrides(config: DictConfig, node: str) -> list[str]:
-    """The overrides of Hydra or of the task as they are written, with ${...}, which is the job's to resolve."""
+    """Unresolved overrides of Hydra or of the task; each job resolves ${...} itself."""
     overrides: Any = OmegaConf.to_container(config.hydra.overrides[node], resolve=False)
     return list(overrides)
 
 
 def parameters(config: DictConfig) -> dict[str, Any]:
-    """The values over which a configuration asks to sweep, by key."""
+    """Values that a configuration sweeps over, by key."""
     return dict(config.hydra.sweeper.get("params") or {})
 
 
 def compose(config: DictConfig, job: Job) -> Composed:
-    """A job as its launcher will compose it, in its folder.
+    """Compose a job in its folder, as its launcher will.
 
     Raises:
         ValueError: the overrides cannot be composed, or set what Hydra would ignore.
@@ -135,7 +135,7 @@ def compose(config: DictConfig, job: Job) -> Composed:
 
 
 def _check_sweep_options(job: DictConfig, sweep: DictConfig) -> None:
-    """Refuse what Hydra would ignore: it reads the launcher and the sweep's parameters before it composes the jobs."""
+    """Raise for options that Hydra ignores, since it reads launcher and sweep parameters before composing jobs."""
     given, used = (config.hydra.runtime.choices["hydra/launcher"] for config in (job, sweep))
     if given != used:
         raise ValueError(
@@ -157,7 +157,7 @@ def _written(params: Mapping[str, Any]) -> str:
 def checked(
     config: DictConfig, overrides: Sequence[Sequence[str]], check: Checks, plan: Callable[[Job, Any], Planned]
 ) -> list[Planned]:
-    """The plan of each job of a sweep, from the job and its settings, if all pass the checks.
+    """Check all jobs of a sweep; return the plan of each, from the job and its settings.
 
     Raises:
         ValueError: names each refused job, and why.
@@ -181,7 +181,7 @@ def checked(
 
 
 def check_devices(config: DictConfig) -> None:
-    """Refuse several devices in a job of a sweep."""
+    """Raise for several devices in a job of a sweep."""
     if "trainer" in config and config.trainer.devices not in (1, "1", [0]):
         raise ValueError(
             f"trainer.devices must be 1 in a sweep, got {config.trainer.devices}: the processes of the other devices "

@@ -29,12 +29,12 @@ MACHINE = "local"  # the group of settings of the user's machine, an optional en
 
 @functools.cache
 def declared(command: str) -> DictConfig:
-    """The configuration of a command without any override, Hydra's own included; to be asked while Hydra runs."""
+    """Configuration of a command without overrides, including Hydra's own; only while Hydra runs."""
     return hydra.compose(command, return_hydra_config=True)
 
 
 def check_choices(command: str, config: DictConfig, overrides: Sequence[str], choices: Mapping[str, Any]) -> None:
-    """Refuse several names for a group that takes one: Hydra would merge them, and the last one would win.
+    """Raise for several names in a single-choice group: Hydra would merge them, and the last would win.
 
     Args:
         command: whose configuration declares the groups.
@@ -64,7 +64,7 @@ def check_choices(command: str, config: DictConfig, overrides: Sequence[str], ch
 
 
 def check_command(command: str, overrides: Sequence[str]) -> None:
-    """Refuse overrides of what only the experiments of a command have.
+    """Raise for overrides of keys that only a command's experiments have.
 
     Raises:
         ValueError: names the key.
@@ -76,7 +76,7 @@ def check_command(command: str, overrides: Sequence[str]) -> None:
 
 
 def drop_unselected(command: str, config: DictConfig, overrides: Sequence[str]) -> DictConfig:
-    """The configuration without what an experiment sets of components that the command line does not choose.
+    """Drop an experiment's settings of components that the command line does not choose.
 
     What the command line itself sets of them stays, as do names that their group does not have; both are refused.
     """
@@ -103,13 +103,13 @@ def _is_within(key: str, other: str) -> bool:
 
 
 def _chosen_group(override: str) -> str:
-    """The group from which an override chooses names, if it is one; else its key, or nothing."""
+    """Group from which an override chooses names; otherwise empty."""
     group, package = _names(override)
     return group if package == group and isinstance(_parsed(override).value(), (str, list)) else ""
 
 
 def _names(override: str) -> tuple[str, str]:
-    """The key or group of an override, and the package where it goes."""
+    """Group or key of an override, and its package."""
     parsed = _parsed(override)
     return parsed.key_or_group, parsed.package or parsed.key_or_group
 
@@ -121,7 +121,7 @@ def _parsed(override: str) -> Override:
 
 
 def check_target(where: str, node: Mapping[str, Any]) -> None:
-    """Refuse keys of a component that its target does not take, or lacks; also those of components that it is made of.
+    """Raise for keys that a component's target does not take or lacks, also in nested components.
 
     Raises:
         ValueError: names the key, and the one that was probably meant.
@@ -162,7 +162,7 @@ def _has_target(value: object) -> bool:
 
 @functools.cache
 def _parameters(where: str, target: str) -> tuple[Collection[str] | None, Collection[str]]:
-    """The arguments that a target takes by name, None if it takes any; and those that it must be given."""
+    """Keyword arguments of a target (None: any), and the required ones."""
     try:
         parameters = inspect.signature(import_target(target)).parameters
     except Exception as error:  # whatever the import of a foreign module raises

@@ -28,7 +28,7 @@ def _here() -> str:
 
 @dataclass(frozen=True)
 class Launch:
-    """One command that runs a sweep, as its own process and its workers on any machine know it.
+    """One launch of a sweep, known to its process and to its workers on any machine.
 
     It has a folder beside the runs, by which a worker sees that it shares the sweep's folder with the command, and in
     which either leaves word for the other, whatever launcher stands between them.
@@ -39,24 +39,24 @@ class Launch:
 
     @property
     def is_here(self) -> bool:
-        """Whether this is the launching process, not a worker."""
+        """Return whether this is the launching process."""
         return self.process == _here()
 
     def folder(self, sweep: Path) -> Path:
-        """The launch's folder inside that of the sweep."""
+        """Folder of the launch inside the sweep's folder."""
         return sweep / LAUNCHES / self.name
 
     def begin(self, sweep: Path) -> None:
-        """Make the folder."""
+        """Create the folder."""
         self.folder(sweep).mkdir(parents=True, exist_ok=True)
 
     def end(self, sweep: Path) -> None:
-        """Remove the folder; but not that of a launch that was stopped, whose jobs may still wait in a queue."""
+        """Remove the folder, unless the launch was stopped: its jobs may still wait in a queue."""
         if not (self.folder(sweep) / STOP).exists():
             shutil.rmtree(self.folder(sweep), ignore_errors=True)
 
     def check_shared(self, sweep: Path) -> None:
-        """Refuse to write where the launching process would never look.
+        """Raise if this machine would write where the launching process does not look.
 
         Hydra makes a job's folder before the job, on any machine; the launch's folder only the launching process makes.
 
@@ -67,24 +67,24 @@ class Launch:
             raise ValueError(unshared(str(sweep)))
 
     def stop(self, sweep: Path, signum: int) -> None:
-        """Ask the workers to end their jobs, and to begin no other."""
+        """Tell the workers to end their jobs and to start no more."""
         write_text(self.folder(sweep) / STOP, str(signum))
 
     def stopped_by(self, sweep: Path) -> int | None:
-        """The number of the signal for which the workers are asked to end; None if they are not."""
+        """Signal number for which workers are told to end; None if they are not."""
         return int(text) if (text := _read(self.folder(sweep) / STOP)) else None
 
     def report_failure(self, sweep: Path, overrides: str) -> None:
-        """Let no other job begin, since one has failed."""
+        """Prevent further jobs from starting after a failure."""
         write_text(self.folder(sweep) / FAILED, overrides)
 
     def failure(self, sweep: Path) -> str:
-        """The overrides of a job that has failed, as reported; empty if none has."""
+        """Overrides of a job reported as failed; empty if none."""
         return _read(self.folder(sweep) / FAILED)
 
     @contextmanager
     def at_work(self, sweep: Path) -> Iterator[None]:
-        """Let the launching process see that a worker is at a job."""
+        """Mark a worker as busy for the launching process."""
         mark = self.folder(sweep) / f"{WORKER}{_here()}"
         mark.touch()
         try:
@@ -93,7 +93,7 @@ class Launch:
             mark.unlink(missing_ok=True)
 
     def is_at_work(self, sweep: Path) -> bool:
-        """Whether a worker is at a job, or was killed at one on another machine."""
+        """Return whether a worker is busy, or was killed while busy on another machine."""
         marks = self.folder(sweep).glob(f"{WORKER}*")
         return any(_may_live(mark.name.removeprefix(WORKER)) for mark in marks)
 
@@ -112,7 +112,7 @@ def _may_live(process: str) -> bool:
 
 
 def unshared(folder: str) -> str:
-    """The message that a folder is not the same one on this machine."""
+    """Error message that a folder is not shared with this machine."""
     return (
         "the folder in which a sweep is started and that of its runs must be there on each machine of a cluster, got "
         f"{folder}, which {platform.node()} does not share. Start the sweep in a folder that all of them share."
@@ -127,7 +127,7 @@ def _read(path: Path) -> str:
 
 
 def chdir_to(folder: str) -> None:
-    """Go to the folder in which the user stands, from which relative paths are meant.
+    """Change to the user's working folder, which relative paths refer to.
 
     Raises:
         ValueError: it is not there, as on a machine of a cluster that does not share it.
@@ -139,7 +139,7 @@ def chdir_to(folder: str) -> None:
 
 
 def quieten() -> None:
-    """Keep what libraries say of their own plumbing, Lightning's advice and fontTools' glyphs, off the terminal.
+    """Suppress terminal output of libraries about their internals, Lightning's advice and fontTools' glyphs.
 
     And what Pillow says of large images, which dovision.io.images refuses.
     """

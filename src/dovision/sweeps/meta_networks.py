@@ -24,7 +24,7 @@ from dovision.types import Shape, Task
 
 
 def meta_classifier(settings: SitesSettings) -> Classifier:
-    """The classifier of a job on the meta device, which has been run on a blank image; jobs that share it make it once.
+    """Classifier of a job on the meta device, run once on a blank image; cached across jobs.
 
     A network that asks for numbers while it is made or run, such as torchvision's RegNet, is made with random weights
     on the processor instead.
@@ -38,7 +38,7 @@ def meta_classifier(settings: SitesSettings) -> Classifier:
 
 
 def meta_classifier_with_autoencoder(settings: SitesSettings) -> Classifier:
-    """The same with its autoencoder.
+    """The `meta_classifier` with its autoencoder.
 
     Raises:
         ValueError: none is configured, or it does not fit to the layer that it is to stand behind.
@@ -53,7 +53,7 @@ def meta_classifier_with_autoencoder(settings: SitesSettings) -> Classifier:
 
 
 def _key(settings: SitesSettings) -> list[Any]:
-    """What a network depends on."""
+    """Everything that a network depends on."""
     key = ["meta network", *(settings.dataset[name] for name in ("task", "classes", "shape"))]
     if not isinstance(settings, TrainSettings) or settings.checkpoint is None:
         return [*key, dict(settings.model)]
@@ -74,7 +74,7 @@ def _made(settings: SitesSettings) -> Classifier:
 
 
 def _unfitted(settings: SitesSettings) -> Classifier:
-    """The configured model, as it is before any fit."""
+    """The configured model before any fit."""
     classifier, logits = _tried(settings)
     expected = (1, len(classifier.task.classes if (named := settings.dataset["classes"]) is None else named))
     got = f"shape {tuple(logits.shape)}" if isinstance(logits, torch.Tensor) else type(logits).__name__
@@ -87,7 +87,7 @@ def _unfitted(settings: SitesSettings) -> Classifier:
 
 
 def _tried(settings: SitesSettings) -> tuple[Classifier, Any]:
-    """The configured model, and what it gives for a blank image."""
+    """Make the configured model and run it on a blank image."""
     shape = tuple(settings.dataset["shape"])
     try:
         with torch.device("meta"), warnings.catch_warnings():
@@ -115,7 +115,7 @@ def _output(classifier: Classifier, shape: Shape) -> Any:
 
 
 def _fitted(settings: TrainSettings, file: Path) -> Classifier:
-    """The classifier of the checkpoint, which must be of this dataset."""
+    """Classifier of the checkpoint; raises unless it fits this dataset."""
     with torch.device("meta"), warnings.catch_warnings():
         warnings.filterwarnings("ignore", module=r"torch\.nn\.modules\.")
         model = read_model(file, architecture_of(settings))

@@ -20,7 +20,7 @@ ENDS = ("completed", "partial", "failed", "skipped")  # an interrupted job goes 
 
 
 class Progress:
-    """In a `with`, says how many jobs have ended, how many of them failed, and how long the rest may take.
+    """Context that reports ended and failed jobs, and the remaining time.
 
     A bar of the display on a terminal; elsewhere a line for each job that ends.
 
@@ -75,7 +75,7 @@ class Progress:
 
 
 def _state_since(folder: Path, began: float, afresh: bool) -> str:
-    """The state in run.json; "" for one that is older than the sweep and is to be done again."""
+    """State in run.json; "" if older than the sweep and to be rerun."""
     path = folder / RUN
     try:
         state = str(read_json(path).get("state"))

@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 
 class RunStatus(NamedTuple):
-    """What there is of a run, and whether it is left as it is."""
+    """Status of a run, and the reason to skip it."""
 
     state: str  # that of the run directory, or OUTDATED
     skip: str = ""  # why it is left; empty if it is to be done
@@ -28,7 +28,7 @@ class RunStatus(NamedTuple):
 
 
 def open_run(job: PlannedJob, rerun: str | None) -> RunDirectory | None:
-    """The run directory of a job, locked; None, and a line in the log, if `rerun` leaves the job as it is.
+    """Lock the run directory of a job; None, with a log line, if `rerun` skips the job.
 
     Raises:
         BeingWritten: another process is at work on this run.
@@ -58,7 +58,7 @@ def open_run(job: PlannedJob, rerun: str | None) -> RunDirectory | None:
 
 
 def run_status(run: RunDirectory, plan: Plan | None, rerun: str | None, digests: Digests) -> RunStatus:
-    """The status of a run, which is final under the run's lock.
+    """Status of a run; final if called under the run's lock.
 
     Args:
         run: its directory.
@@ -85,7 +85,7 @@ def run_status(run: RunDirectory, plan: Plan | None, rerun: str | None, digests:
 
 
 def outdated_shards(job: PlannedJob, shards: int) -> dict[int, str]:
-    """In what completed shards of a run differ from those that its plan asks for, by their numbers.
+    """Differences of completed shards from the shards of a plan, by number.
 
     Raises:
         FileNotFoundError, ValueError: see `open_run`.
@@ -96,7 +96,7 @@ def outdated_shards(job: PlannedJob, shards: int) -> dict[int, str]:
 
 
 def _unlike(run: RunDirectory, plan: Plan, digests: Digests) -> str:
-    """In what a completed run differs from the one that the plan asks for, in words; empty if it stands for it.
+    """Describe how a completed run differs from the plan; empty if it does not.
 
     The name of a directory is no proof of what is in it: a run may have been copied there, or made to write there.
     """

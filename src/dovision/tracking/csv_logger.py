@@ -19,7 +19,7 @@ from dovision.store.spreadsheet import as_text
 
 
 class CSVLogger(pl.loggers.CSVLogger):
-    """Curves and numbers in metrics.csv, a row per step, and the configuration in hparams.yaml.
+    """Logger of curves and numbers in metrics.csv, a row per step, and of the configuration in hparams.yaml.
 
     A job that was stopped goes on in the same file: what it logs of a step takes the place of what was there.
 
@@ -41,7 +41,7 @@ class CSVLogger(pl.loggers.CSVLogger):
 
     @rank_zero_only
     def finalize(self, status: str) -> None:
-        """Write what is not written yet, and merge the rows of a step into one, with the last value of each metric."""
+        """Flush, and merge the rows of a step, keeping the last value of each metric."""
         super().finalize(status)
         path = Path(self.log_dir) / ExperimentWriter.NAME_METRICS_FILE
         if path.is_file():
@@ -49,10 +49,10 @@ class CSVLogger(pl.loggers.CSVLogger):
 
 
 class ContinuedRows(ExperimentWriter):
-    """Lightning's writer, without its removal of rows that are there."""
+    """Lightning's writer, except that it keeps existing rows."""
 
     def log_hparams(self, params: dict[str, Any]) -> None:
-        """Write the configuration; of plain types in a tenth of the time that Lightning takes, which copies it."""
+        """Write the configuration without Lightning's copy, ten times as fast."""
         try:
             nested = checks.plain_value("hparams", {**self.hparams, **params})
         except ValueError:
@@ -62,7 +62,7 @@ class ContinuedRows(ExperimentWriter):
         write_text(Path(self.log_dir) / self.NAME_HPARAMS_FILE, yaml_text(nested))
 
     def _check_log_dir_exists(self) -> None:
-        """Keep the whole rows of an earlier job; called by Lightning when it makes the folder."""
+        """Keep complete rows of an earlier job; Lightning calls this when it creates the folder."""
         path = Path(self.metrics_file_path)
         if path.is_file():
             text = files.read_text(path)
@@ -71,7 +71,7 @@ class ContinuedRows(ExperimentWriter):
 
 
 def _merged(text: str) -> str:
-    """The rows of a metrics.csv, those of a step merged into one, with the last value of each metric."""
+    """Rows of a metrics.csv, merged by step, with the last value of each metric."""
     table = csv.DictReader(StringIO(text))
     steps: dict[float, dict[str, str]] = {}
     for row in table:

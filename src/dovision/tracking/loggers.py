@@ -25,7 +25,7 @@ from dovision.tracking.wandb_logger import WandbLogger
 
 @runtime_checkable
 class FigureLogger(Protocol):
-    """A logger that shows more than numbers."""
+    """Logger that also shows figures."""
 
     def log_run(self, run: Run, figures: Sequence[ReportFigure]) -> None:
         """Send what a completed run shows."""
@@ -36,10 +36,10 @@ class FigureLogger(Protocol):
 
 @runtime_checkable
 class EndingLogger(Protocol):
-    """A logger with something left to do once its job is over, and not only a fit or a test of it."""
+    """Logger that needs a call at the end of its job, not only of a fit or test."""
 
     def finish(self, failed: bool) -> None:
-        """End the job's run; failed: it was not completed, and may go on later."""
+        """End the job's run; failed: not completed, may be continued."""
 
 
 def make_loggers(
@@ -52,7 +52,7 @@ def make_loggers(
     tags: Sequence[str] = (),
     config: Mapping[str, Any] | None = None,
 ) -> list[Logger]:
-    """Lightning's loggers of a job, for each of its trainers.
+    """Make Lightning's loggers of a job, shared by its trainers.
 
     Args:
         components: the configured loggers; a class gets those of the arguments below that it takes by their names, and
@@ -78,7 +78,7 @@ def make_loggers(
 
 
 def check_logger(component: Component) -> None:
-    """Make a logger of this package as a job would; it leaves nothing behind.
+    """Make a logger of this package as a job would, without leaving anything behind.
 
     Raises:
         ValueError: it refuses its arguments, or needs a package that is not installed.
@@ -102,7 +102,7 @@ def _made(component: Component, arguments: Mapping[str, Any]) -> Logger:
 
 
 def log_run(loggers: Sequence[Logger], folder: Path) -> None:
-    """Send what is known of a completed run once it is over, and to loggers that show more all that it shows.
+    """Send a completed run's numbers to all loggers, and its figures to those that show them.
 
     Args:
         loggers: of its job.
@@ -134,7 +134,7 @@ def log_report(loggers: Sequence[Logger], folder: Path) -> None:
 
 @contextmanager
 def closing_loggers(loggers: Sequence[Logger]) -> Iterator[None]:
-    """A block at whose end the loggers end their runs, as failed if an exception leaves it."""
+    """Context that ends the loggers' runs; as failed after an exception."""
     failed = True
     try:
         yield

@@ -30,7 +30,7 @@ ENVIRONMENT = {"MLFLOW_ALLOW_FILE_STORE": "true", "MLFLOW_DISABLE_TELEMETRY": "t
 
 
 def mlflow_name(name: str) -> str:
-    """The name of a metric in MLflow, which takes no sign but _, -, ., / and the space.
+    """Name of a metric for MLflow, which only allows the signs _, -, ., / and space.
 
     "accuracy/eps=0.1" is "accuracy/eps 0.1". Any other sign, as in the name of a class, becomes _, and a hash of the
     whole name follows, so that no two metrics share one.
@@ -42,7 +42,7 @@ def mlflow_name(name: str) -> str:
 
 
 class MLFlowLogger(pl.loggers.MLFlowLogger):
-    """An MLflow run with curves, numbers, the configuration as parameters, and figures as artifacts.
+    """MLflow run with curves, numbers, parameters, and figures as artifacts.
 
     A job that was stopped goes on in the same run. Metrics have the names of `mlflow_name`.
 
@@ -78,7 +78,7 @@ class MLFlowLogger(pl.loggers.MLFlowLogger):
 
     @property
     def experiment(self) -> Any:
-        """MLflow's client. Jobs that start at the same time take turns, so that they make one experiment."""
+        """MLflow's client; concurrent jobs take turns, so that one experiment is created."""
         if self.service.down:
             return DummyLogger().experiment
         with ExitStack() as stack:
@@ -94,7 +94,7 @@ class MLFlowLogger(pl.loggers.MLFlowLogger):
             return client
 
     def _continued(self) -> str | None:
-        """The id of the run that an earlier start of the job has left, running again; None if the store has none."""
+        """Id of the run left by an earlier start, set to running; None if the store lacks it."""
         from mlflow.exceptions import MlflowException
         from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, ErrorCode
 
@@ -111,18 +111,18 @@ class MLFlowLogger(pl.loggers.MLFlowLogger):
 
     @patient
     def log_hyperparams(self, params: dict[str, Any] | Namespace) -> None:
-        """Log nested values as parameters that do not change: of a continued run those that it does not have yet."""
+        """Log nested values as immutable parameters; a continued run gets only the missing ones."""
         logged = self.experiment.get_run(self.run_id).data.params
         given = _flatten_dict(_convert_params(params))
         super().log_hyperparams({name: value for name, value in given.items() if name not in logged})
 
     @patient
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        """Log numbers under names that MLflow takes."""
+        """Log numbers under legal names."""
         super().log_metrics({mlflow_name(name): value for name, value in metrics.items()}, step)
 
     def finish(self, failed: bool) -> None:
-        """Let the next start begin a run, unless this one has failed."""
+        """Let the next start begin a new run, unless this one failed."""
         if not failed:
             self._open_run.close()
 

@@ -13,7 +13,7 @@ RUN_ID = "run_id.txt"
 
 
 class OpenRun:
-    """The id of a job's run in a dashboard, in a file of the run directory until the job is completed.
+    """Dashboard id of a job's run, kept in a file of the run directory until the job is completed.
 
     Args:
         save_dir: the run directory.
@@ -24,7 +24,7 @@ class OpenRun:
         self._path = Path(save_dir) / service / RUN_ID
 
     def read(self) -> str | None:
-        """The id that an earlier start of the job has left; None if there is none."""
+        """Id left by an earlier start of the job; None if there is none."""
         try:
             return files.read_text(self._path).strip() or None
         except FileNotFoundError:
@@ -32,11 +32,11 @@ class OpenRun:
 
     @rank_zero_only
     def write(self, run_id: str) -> None:
-        """Keep the id for a later start."""
+        """Store the id for a later start."""
         self._path.parent.mkdir(parents=True, exist_ok=True)
         write_text(self._path, f"{run_id}\n")
 
     @rank_zero_only
     def close(self) -> None:
-        """Remove the id, so that the next start of the job begins a run."""
+        """Remove the id, so that the next start begins a new run."""
         self._path.unlink(missing_ok=True)

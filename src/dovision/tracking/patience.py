@@ -15,7 +15,7 @@ LAST_CALL = 1.0  # seconds that a service which is down may take to end a run
 
 
 class Service:
-    """A service that is asked until it fails, or gives no answer in time; then the job goes on without it.
+    """Service that is called until it fails or times out; afterwards the job continues without it.
 
     Args:
         name: of the service, for the log.
@@ -28,11 +28,11 @@ class Service:
         self.down = False
 
     def ask(self, question: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        """The answer; None if there is none, with a warning the first time, or was none before."""
+        """Call the service; None if it failed now, with a warning the first time, or earlier."""
         return None if self.down else self._call(self.patience, question, *args, **kwargs)
 
     def end(self, last_call: Callable[[], Any]) -> None:
-        """Make the last call, which releases what the service's client holds, even where the service is down."""
+        """Make the last call, which releases the client's resources, even if the service is down."""
         self._call(LAST_CALL if self.down else self.patience, last_call)
 
     def _call(self, seconds: float, question: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
@@ -57,7 +57,7 @@ class Service:
 
 
 def patient(method: Callable[..., Any]) -> Callable[..., Any]:
-    """The method of a logger, asked through the logger's `service`."""
+    """Wrap a logger's method in calls through its `service`."""
 
     @functools.wraps(method)
     def ask(self: Any, *args: Any, **kwargs: Any) -> Any:

@@ -20,7 +20,7 @@ _MOST = 50  # classes up to which the numbers of each are sent
 
 
 def quality(run: Run) -> dict[str, float]:
-    """What a completed run says of the classifier's quality and its callbacks do not log, without what is not defined.
+    """Classifier quality of a completed run, without what its callbacks log and without undefined numbers.
 
     The numbers are named metric/condition, and those of a class "metric/condition class", by the metric of the whole.
     """
@@ -42,14 +42,14 @@ def quality(run: Run) -> dict[str, float]:
 
 
 def map_scores(run: Run) -> dict[str, float]:
-    """Mean scores of the maps of a completed run by metric/explainer, without those that its callback logs."""
+    """Mean map scores of a completed run by metric/explainer, without those already logged."""
     table = whole_scores(run.summary)
     rows = table[~table["metric"].isin(LOGGED)] if len(table) else table
     return {f"{row['metric']}/{row['explainer']}": float(row["mean"]) for row in rows.to_dict("records")}
 
 
 def effect_histogram(folder: Path) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
-    """Counts and edges of the effects of all conditions, in 64 bins over [-1, 1]."""
+    """Histogram of the effects of all conditions: counts and edges of 64 bins over [-1, 1]."""
     edges = np.linspace(-1, 1, 65)
     counts = np.zeros(64, dtype=np.int64)
     for table in row_groups(folder / EFFECTS, ["effect"]):
@@ -58,6 +58,6 @@ def effect_histogram(folder: Path) -> tuple[npt.NDArray[np.int64], npt.NDArray[n
 
 
 def figure_files(folder: Path) -> Iterator[tuple[str, Path, Path]]:
-    """(name, picture, numbers) of every figure of a report."""
+    """(name, picture, numbers) of each figure of a report."""
     for picture in sorted((folder / "figures").rglob("*.png")):
         yield str(picture.relative_to(folder / "figures").with_suffix("")), picture, picture.with_suffix(".csv")

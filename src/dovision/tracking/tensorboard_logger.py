@@ -21,7 +21,7 @@ from dovision.tracking.payload import effect_histogram, figure_files
 
 
 class TensorBoardLogger(pl.loggers.TensorBoardLogger):
-    """Event files with curves, numbers and figures, and the effects of a run as histogram.
+    """Event files with curves, numbers, figures, and a histogram of effects.
 
     A job that was stopped goes on in the same folder: what it logs of a step takes the place of what was there.
 
@@ -37,7 +37,7 @@ class TensorBoardLogger(pl.loggers.TensorBoardLogger):
 
     @rank_zero_only
     def finish(self, failed: bool) -> None:
-        """Close the event files, and leave out of them what was logged again."""
+        """Close the event files, and remove events that were logged again."""
         if self._experiment is not None:
             self._experiment.close()
             merge_events(Path(self.log_dir))
@@ -61,7 +61,7 @@ class TensorBoardLogger(pl.loggers.TensorBoardLogger):
 
 
 def merge_events(folder: Path) -> None:
-    """Make one event file of several in which a step was logged twice: of each name and step the last event."""
+    """Merge event files in which a step was logged twice, keeping the last event per name and step."""
     from tensorboard.backend.event_processing.event_file_loader import LegacyEventFileLoader
     from tensorboard.summary.writer.event_file_writer import EventFileWriter
 

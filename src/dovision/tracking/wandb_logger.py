@@ -46,7 +46,7 @@ EDGES = (-0.6, -0.2, 0.2, 0.6)  # between the levels 1 to 5, in shares of the la
 
 
 def _check_installed() -> None:
-    """Raise ImportError, with the remedy, where wandb was taken out of the environment."""
+    """Raise ImportError with a remedy if wandb is missing from the environment."""
     try:
         importlib.import_module("wandb")
     except ImportError as error:
@@ -57,7 +57,7 @@ def _check_installed() -> None:
 
 
 class WandbLogger(pl.loggers.WandbLogger):
-    """A W&B run with curves, numbers and configuration, and all that a completed run shows.
+    """W&B run with curves, numbers, configuration, and all figures of a completed run.
 
     These are every figure with the numbers behind it, saved images with effect maps and boxes as layers, effects as
     histogram, samples, and as artifacts the tables and the weights. Trouble with W&B is a warning, and the job goes on
@@ -117,7 +117,7 @@ class WandbLogger(pl.loggers.WandbLogger):
 
     @property
     def experiment(self) -> Any:
-        """The run of W&B, begun or continued when it is first asked for."""
+        """The W&B run, begun or continued on first use."""
         import wandb
 
         if self.service.down or not is_rank_zero():
@@ -178,7 +178,7 @@ class WandbLogger(pl.loggers.WandbLogger):
         self.experiment.log_artifact(report)
 
     def _log_files(self, name: str, artifact_type: str, files: Sequence[str | Path]) -> None:
-        """Send files as an artifact, without a copy of them."""
+        """Log files as an artifact without copying them."""
         import wandb
 
         artifact = wandb.Artifact(name, type=artifact_type)
@@ -188,7 +188,7 @@ class WandbLogger(pl.loggers.WandbLogger):
 
 
 class Layered(NamedTuple):
-    """A picture and what lies over it."""
+    """Picture with overlays."""
 
     caption: str
     picture: Picture
@@ -198,7 +198,7 @@ class Layered(NamedTuple):
 
 
 def layered(folder: Path, effects: pd.DataFrame) -> Iterator[Layered]:
-    """The saved pictures of a run directory with their effect maps; none where units have no place.
+    """Saved pictures of a run with their effect maps; none where units have no position.
 
     Args:
         folder: the run directory.
@@ -216,7 +216,7 @@ def layered(folder: Path, effects: pd.DataFrame) -> Iterator[Layered]:
 
 
 def _image(layers: Layered) -> Any:
-    """A picture for W&B, with its effect map as mask, and its objects as boxes or as masks."""
+    """Picture for W&B with its effect map as mask, and objects as boxes or masks."""
     import wandb
 
     objects = list(dict.fromkeys(layers.boxes["object"]))

@@ -24,14 +24,14 @@ _ATTACKED = "attacked"
 
 
 def spaced(eps: pd.Series[float], most: int = _SHOWN) -> list[float]:
-    """The least, the largest and those between, at most so many."""
+    """Evenly spaced positive epsilons, at most `most`, including the smallest and the largest."""
     sizes = np.sort(eps[eps > 0].unique())
     places = np.unique(np.linspace(0, len(sizes) - 1, min(most, len(sizes))).round().astype(int))
     return [float(size) for size in sizes[places]]
 
 
 def operating_curves(scores: pd.DataFrame) -> pd.DataFrame:
-    """Of the preferred variant of each detector, successful attacks in the worst case against clean images.
+    """Curves of each detector's preferred variant: worst-case successful attacks against clean images.
 
     Args:
         scores: from `read_scores` or `preferred_scores`.
@@ -52,7 +52,7 @@ def operating_curves(scores: pd.DataFrame) -> pd.DataFrame:
 
 
 def distributions(scores: pd.DataFrame) -> pd.DataFrame:
-    """Of the same detectors at a middle epsilon, the scores of clean images, noise and successful attacks, worst case.
+    """Score distributions at a middle epsilon: clean images, noise, and worst-case successful attacks.
 
     Returns:
         detector, condition ("clean", "random_sign" or "attacked"), eps, images, share (0 to 1) and value,
@@ -74,7 +74,7 @@ def distributions(scores: pd.DataFrame) -> pd.DataFrame:
 
 
 def _curve(attacked: Floats, clean: Floats, most: int = 150) -> pd.DataFrame:
-    """Thresholds at ranks of both, of the clean ones most where few lie above."""
+    """Operating points at thresholds that are dense where few clean scores lie above."""
     attacked, clean = np.sort(attacked), np.sort(clean)
     top = np.unique(np.geomspace(1, len(clean), most).astype(int))
     even = np.unique(np.linspace(0, len(attacked) - 1, most).astype(int))
@@ -85,7 +85,7 @@ def _curve(attacked: Floats, clean: Floats, most: int = 150) -> pd.DataFrame:
 
 
 def operating_points(rows: pd.DataFrame) -> pd.DataFrame:
-    """Rows of `detection`, with a label, by detector (that label), eps, rate (text), false, found and precision."""
+    """Select rows of `detection`: detector (label), eps, rate (text), false, found and precision."""
     points = []
     for rate in RATE_MARKERS:
         detected, false = rows[f"tpr_{rate}"], rows[f"false_clean_{rate}"]
@@ -97,7 +97,7 @@ def operating_points(rows: pd.DataFrame) -> pd.DataFrame:
 
 @styled
 def operating_curves_plot(curves: pd.DataFrame, operating: pd.DataFrame) -> Figure:
-    """ROC (above) and precision-recall (below) of each detector, a column an epsilon.
+    """Plot ROC curves above precision-recall curves, a column per epsilon.
 
     Args:
         curves: from `operating_curves`.
@@ -134,7 +134,7 @@ def operating_curves_plot(curves: pd.DataFrame, operating: pd.DataFrame) -> Figu
 
 @styled
 def score_distributions(frame: pd.DataFrame, limits: dict[str, float]) -> Figure:
-    """Share of images whose score is at most a value, a panel a detector; on a logarithmic axis if they are far apart.
+    """Plot cumulative score distributions, a panel per detector; logarithmic if scores are far apart.
 
     Args:
         frame: columns detector, condition, images, share (0 to 1), value.
@@ -158,7 +158,7 @@ def score_distributions(frame: pd.DataFrame, limits: dict[str, float]) -> Figure
 
 
 def detector_panels(detectors: pd.Series[str], x: str, y: str, height: float) -> tuple[Figure, list[Axes]]:
-    """A panel a detector, under its name."""
+    """Create a panel per detector, titled with its name."""
     titles = (
         "\n".join(shortened(line, 40) for line in display_name(name).replace(", ", "\n", 1).splitlines())
         for name in dict.fromkeys(detectors)

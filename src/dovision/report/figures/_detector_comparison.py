@@ -26,7 +26,7 @@ _AGAINST = {"clean": "auroc", "noise": "auroc_noise"}
 
 
 def comparison_figures(run: Run) -> Iterator[ReportFigure]:
-    """Differences of AUROC from the reference detector by family, with paired intervals; none without a reference."""
+    """Figures of AUROC differences from the reference, by family, with paired intervals; none without one."""
     rows = _compared(read_comparison(run.folder)) if (run.folder / COMPARISON).is_file() else pd.DataFrame()
     if rows.empty:
         return
@@ -47,7 +47,7 @@ def comparison_figures(run: Run) -> Iterator[ReportFigure]:
 
 
 def family_table(rows: pd.DataFrame, metrics: Mapping[str, str]) -> pd.DataFrame:
-    """Detectors by families; in a cell a line a metric, with its interval.
+    """Table of detectors by family; each cell lists its metrics with intervals.
 
     Args:
         rows: columns label, family, and each metric with its interval.
@@ -63,13 +63,13 @@ def family_table(rows: pd.DataFrame, metrics: Mapping[str, str]) -> pd.DataFrame
 
 
 def cell(rows: pd.DataFrame, *columns: str) -> str:
-    """The numbers of the first row, each with its interval in a line of its own; over seeds those of each training."""
+    """Format the first row's numbers with intervals, one per line; over seeds, those of each training."""
     texts = (rows[name].iloc[:1] if "seeds" in rows else bracketed(rows[:1], name) for name in columns)
     return "\n".join(text for of_name in texts for text in of_name).replace("0.", ".") or "-"
 
 
 def _compared(frame: pd.DataFrame) -> pd.DataFrame:
-    """The rows of whole families that a detector has not seen; of a single family, those of its widest fit."""
+    """Rows of whole families unseen by the detector; with a single family, those of the widest fit."""
     if frame.empty:  # no attack has succeeded
         return frame
     rows = frame[frame["attack"] == WHOLE_FAMILY]
@@ -80,7 +80,7 @@ def _compared(frame: pd.DataFrame) -> pd.DataFrame:
 
 @styled
 def _difference_plot(rows: pd.DataFrame) -> Figure:
-    """Differences of AUROC with whiskers, a panel a family, a row a detector."""
+    """Plot AUROC differences with whiskers, a panel per family, a row per detector."""
     labels, families = (list(dict.fromkeys(rows[name])) for name in ("label", "family"))
     figure, panels = panel_rows(
         map(display_name, families), ("difference of AUROC", ""), (1.9, 0.8 + 0.2 * len(labels)), sharey=True

@@ -22,7 +22,7 @@ BRACKETS = f"In brackets: {SHARE_INTERVALS}."
 
 
 class Attacks(FigureComponent):
-    """Strength of the attacks that detectors are tested on, and success by label where a task has several labels."""
+    """Figures of attack strength, and of success by label in multilabel tasks."""
 
     def of_run(self, run: Run) -> Iterator[ReportFigure]:
         if (run.folder / ATTACKS).is_file():
@@ -62,7 +62,7 @@ def _strength(run: Run) -> ReportFigure:
 
 
 def label_success(folder: Path) -> pd.DataFrame:
-    """A row per (class, condition) of a multilabel run with an attack; no rows for any other.
+    """Success by (class, condition) in multilabel runs with an attack; empty otherwise.
 
     known, right        images of which the label is known; of these predicted rightly when clean
     success             share of those that were right which are wrong when attacked

@@ -82,7 +82,7 @@ _FITTED = {SUPERVISED: "", SUPERVISED_HARDENED: "hardened: "}
 
 
 class Detectors(FigureComponent):
-    """The figures of a run's detectors, and their table over runs that differ in their seed alone."""
+    """Figures of a run's detectors, and a table over runs that differ only in seed."""
 
     def of_run(self, run: Run) -> Iterator[ReportFigure]:
         if not (run.folder / DETECTION).is_file():
@@ -112,7 +112,7 @@ class Detectors(FigureComponent):
 
 
 def _families(runs: Sequence[Run], frame: pd.DataFrame, text: str, end: str = "") -> Iterator[ReportFigure]:
-    """Detectors by families that they have not seen: a picture of the areas, and a table with intervals."""
+    """Heat map and table of AUROC by unseen family."""
     rows = unseen(frame)
     rows = rows[rows["successful"] > 0]
     if rows.empty:
@@ -136,7 +136,7 @@ def _families(runs: Sequence[Run], frame: pd.DataFrame, text: str, end: str = ""
 
 
 def _counted(rows: pd.DataFrame, column: str) -> str:
-    """Successful of attacked images by attack or family, such as "FGSM 63 of 120"."""
+    """Successful and attacked images by attack or family, such as "FGSM 63 of 120"."""
     most = rows.groupby(column, sort=False)[["successful", "images"]].max()
     return ", ".join(f"{display_name(name)} {count:,} of {images:,}" for name, count, images in most.itertuples())
 
@@ -144,7 +144,7 @@ def _counted(rows: pd.DataFrame, column: str) -> str:
 def _panels(
     rows: pd.DataFrame, index: str, columns: Mapping[str, str]
 ) -> tuple[dict[str, pd.DataFrame], dict[str, pd.DataFrame]]:
-    """By title of the panel: areas minus one half, the lowest over seeds, rows of `index` by families; and as text."""
+    """AUROC minus one half by panel title, the lowest over seeds, rows of `index` by family; with texts."""
     panels, texts = {}, {}
     for title, column in columns.items():
         names = (f"{column}{end}" for end in ("_low" if "seeds" in rows else "", "_low", "_high"))
@@ -158,7 +158,7 @@ def _panels(
 
 
 def _controls(run: Run, frame: pd.DataFrame) -> Iterator[ReportFigure]:
-    """The negative controls of all supervised detectors, as a table."""
+    """Table of negative controls of all supervised detectors."""
     rows = negative_controls(frame)
     if rows.empty:
         return
@@ -205,7 +205,7 @@ def _tables(runs: Sequence[Run], frame: pd.DataFrame, text: str, end: str = "") 
 
 
 def _row(rows: pd.DataFrame, attacks: Sequence[str], costs: Mapping[str, Mapping[str, float]]) -> dict[str, str]:
-    """The cells of a detector."""
+    """Table cells of a detector."""
     cost = costs.get(rows["detector"].iloc[0], {})
     passes, milliseconds = (f"{cost[name]:,.3g}" if name in cost else "-" for name in ("passes", "milliseconds"))
     return {
@@ -262,7 +262,7 @@ def _convergence(run: Run) -> Iterator[ReportFigure]:
 
 @styled
 def _convergence_curves(frame: pd.DataFrame) -> Figure:
-    """Undetected success against the number of steps, a panel a detector and epsilon, a line a direction."""
+    """Plot undetected success against steps, a panel per detector and epsilon, a line per direction."""
     figure, panels = curves.detector_panels(frame["detector"], "steps", "succeeds undetected, 5%", height=1.7)
     directions = list(dict.fromkeys(frame["direction"]))
     for axes, (_, of_detector) in zip(panels, frame.groupby("detector", sort=False), strict=False):
@@ -319,7 +319,7 @@ def _epsilons(run: Run, frame: pd.DataFrame) -> Iterator[ReportFigure]:
 
 @styled
 def _auroc_against_epsilon(frame: pd.DataFrame) -> Figure:
-    """AUROC against epsilon, a panel a detector; LINES with a band for the attacks, with whiskers for others."""
+    """Plot AUROC against epsilon, a panel per detector; bands for LINES, whiskers for others."""
     figure, panels = curves.detector_panels(frame["detector"], "epsilon (pixel units)", "AUROC", height=1.7)
     for axes, (_, of_detector) in zip(panels, frame.groupby("detector", sort=False), strict=False):
         axes.axhline(0.5, color=LINE, linewidth=0.9)
@@ -372,7 +372,7 @@ def _distributions(run: Run, frame: pd.DataFrame, scores: pd.DataFrame) -> Itera
 
 
 def _measured(rows: pd.DataFrame, name: str) -> pd.DataFrame:
-    """One metric of `detection`, as mean, low, high and reason."""
+    """Select one metric of `detection` as mean, low, high and reason."""
     columns = {"label": "detector", name: "mean"} | {f"{name}_{end}": end for end in ("low", "high", "reason")}
     return rows[["attack", "eps", "images", "successful", *columns]].rename(columns=columns)
 

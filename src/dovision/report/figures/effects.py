@@ -39,7 +39,7 @@ IN_THE_NUMBERS = f"In the numbers: {EFFECT_INTERVALS}; in log-odds, Student's t,
 
 @dataclass
 class Effects(FigureComponent):
-    """Average effects as maps, distribution of |expected effect|, largest averages; units without a place by class."""
+    """Figures of average effects: maps, distribution of |expected effect|, largest averages."""
 
     averages: int  # pairs of a unit and a class whose average effect is drawn
     units: int  # units that are drawn against classes
@@ -64,7 +64,7 @@ class Effects(FigureComponent):
 
 
 def _has_places(run: Run) -> bool:
-    """Whether the units of a run lie in the image, by its first rows, since all are of one kind."""
+    """Return whether a run's units have positions in the image, judged by its first rows."""
     first = next((table["top"] for table in row_groups(run.folder / EFFECTS, ["top"]) if len(table)), None)
     if first is None:  # no row of any class is kept
         return run.config.get("intervention", {}).get("site", INPUT) == INPUT
@@ -96,7 +96,7 @@ def _distribution(run: Run) -> Iterator[ReportFigure]:
 
 @styled
 def effect_distribution(frame: pd.DataFrame) -> Figure:
-    """Share of images whose mean |expected effect| is at most a value; logarithmic if values differ tenfold.
+    """Plot the cumulative distribution of mean |expected effect| over images; logarithmic over a decade.
 
     Args:
         frame: from `ecdf`, with condition and images.
@@ -115,7 +115,7 @@ def effect_distribution(frame: pd.DataFrame) -> Figure:
 
 
 def _averages(run: Run, frame: pd.DataFrame, most: int, opposite: str | None) -> ReportFigure:
-    """In log-odds; on the probability of a run that did not record them."""
+    """Average effects in log-odds, or in probability if log-odds were not recorded."""
     column = deciding(frame)
     chosen = strongest(frame.assign(mean=frame[column]), most).index
     level = level_of_selected(len(chosen), len(frame))
@@ -173,7 +173,7 @@ def _units_by_class(run: Run, clean: pd.DataFrame, most: int, opposite: str | No
 def average_effect_maps(
     run: Run, averaged: pd.DataFrame, most: int, opposite: str | None = None
 ) -> Iterator[ReportFigure]:
-    """Mean effect of each unit on each class, as maps; none where units move from image to image, or have no place.
+    """Figure of mean effects as maps; none where units move between images or have no position.
 
     Args:
         run: completed.
@@ -208,22 +208,22 @@ def average_effect_maps(
 
 
 def opposite_note(opposite: str | None) -> str:
-    """That a class is left out whose effects are those of the other one with the other sign; empty if none is."""
+    """Note on the omitted class, whose effects are the other's with opposite sign; empty if none."""
     return f" ({opposite}: the opposite)" if opposite else ""
 
 
 def deciding(frame: pd.DataFrame) -> str:
-    """The column that decides which effects are the largest: log_odds, or mean where log-odds were not recorded."""
+    """Column that ranks effects: log_odds, or mean if log-odds were not recorded."""
     return "log_odds" if frame["log_odds"].notna().any() else "mean"
 
 
 def has_dot(frame: pd.DataFrame) -> pd.Series[bool]:
-    """Whether a cell has a dot: its effect in log-odds differs from 0, with the sign of `mean`, which is its colour."""
+    """Return whether a cell has a dot: its log-odds effect differs from 0 and has the sign of `mean`."""
     return (frame["p_holm"] < 1 - LEVEL) & (frame["log_odds"] * frame["mean"] > 0)
 
 
 def dots_text(frame: pd.DataFrame) -> str:
-    """What a dot in a cell is, where there is one; empty where nothing could be tested."""
+    """Explanation of the dots; empty if nothing could be tested."""
     how = "with the same sign (p < .05, two-sided, Holm-adjusted)"
     if has_dot(frame).any():
         return f"; a dot: the effect in log-odds differs from 0, {how}"
@@ -231,7 +231,7 @@ def dots_text(frame: pd.DataFrame) -> str:
 
 
 def _places(run: Run, pictured: Sequence[int]) -> pd.DataFrame:
-    """The box of each unit, by unit; without rows where units differ between images or have no place."""
+    """Box of each unit; empty where units differ between images or have no position."""
     rows = read_effects(run.folder, pictured[:3]).dropna(subset=["top"])
     boxes = rows[["unit", *Box._fields]].drop_duplicates().set_index("unit").astype(int)
     common = rows.groupby("unit")["sample"].nunique()
@@ -243,7 +243,7 @@ def _places(run: Run, pictured: Sequence[int]) -> pd.DataFrame:
 def average_maps(
     frame: pd.DataFrame, conditions: Sequence[str], classes: Sequence[str], size: tuple[int, int]
 ) -> Figure:
-    """A row per condition, a column per class; one colour scale.
+    """Draw maps, a row per condition and a column per class, on one colour scale.
 
     Args:
         frame: a row per (condition, unit, class): mean, log_odds with p_holm, and the box in pixels.

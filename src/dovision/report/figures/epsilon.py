@@ -27,7 +27,7 @@ _PANELS = 12  # that are drawn; the numbers have all
 
 
 class Epsilon(FigureComponent):
-    """Mean |expected effect| against epsilon, and its quantiles over images where runs differ in their attack alone."""
+    """Figures of mean |expected effect| against epsilon, and of its quantiles for runs that differ only in attack."""
 
     def of_sweep(self, runs: Sequence[Run]) -> Iterator[ReportFigure]:
         yield from _spread(runs)
@@ -48,7 +48,7 @@ def _mean(runs: Sequence[Run]) -> Iterator[ReportFigure]:
 
 
 def _by_setting(runs: Sequence[Run]) -> pd.DataFrame:
-    """Mean |expected effect| by what runs differ in besides epsilon and seed, which is `job`, and by epsilon."""
+    """Mean |expected effect| by epsilon and by `job`, the other settings apart from the seed."""
     of_settings = []
     for name, group in alike(runs, apart_from=[SEED_KEY, "attack.eps"]).items():
         seeds = pd.Series({run.label: run.seed for run in group}, name="seed")
@@ -58,7 +58,7 @@ def _by_setting(runs: Sequence[Run]) -> pd.DataFrame:
 
 
 def outstanding(frame: pd.DataFrame) -> list[str]:
-    """All settings, if they are few; else the three whose largest mean is highest, and the three whose is lowest."""
+    """All settings if few; otherwise the three with the highest and the three with the lowest maximum."""
     largest = frame.groupby("job", sort=False)["mean"].max()
     if len(largest) <= _FEW:
         return list(largest.index)
@@ -68,7 +68,7 @@ def outstanding(frame: pd.DataFrame) -> list[str]:
 
 @styled
 def effect_against_epsilon(frame: pd.DataFrame) -> Figure:
-    """Mean |expected effect| of each setting against epsilon, with whiskers; of many settings most are grey.
+    """Plot mean |expected effect| against epsilon with whiskers; most are grey if settings are many.
 
     Args:
         frame: columns job (the setting), eps (pixel units, 0 for clean), mean, low, high.
@@ -121,7 +121,7 @@ def _spread(runs: Sequence[Run]) -> Iterator[ReportFigure]:
 
 
 def _by_attack(runs: Sequence[Run]) -> dict[str, list[Run]]:
-    """Runs that differ in their attack alone by its name, which distinguishes it from others of its kind.
+    """Group runs that differ only in attack by the attack's name.
 
     The runs of one attack differ in their epsilons alone.
     """
@@ -138,7 +138,7 @@ def _by_attack(runs: Sequence[Run]) -> dict[str, list[Run]]:
 
 
 def _quantiles(runs: Sequence[Run]) -> Iterator[dict[str, Any]]:
-    """The images and the quantiles of an attack at each epsilon; the clean images are the same in each of its runs."""
+    """Images and quantiles of an attack at each epsilon; clean images are shared by its runs."""
     tables = [read_samples(run.folder).dropna(subset=[MEAN_EFFECT]) for run in runs]
     others = [table[table["condition"] != CLEAN] for table in tables[1:]]
     for eps, rows in pd.concat([tables[0], *others]).groupby("eps"):
@@ -151,7 +151,7 @@ def _quantiles(runs: Sequence[Run]) -> Iterator[dict[str, Any]]:
 
 @styled
 def spread_against_epsilon(frame: pd.DataFrame) -> Figure:
-    """Quantiles of |expected effect| over images against epsilon, an attack a colour, on a logarithmic axis.
+    """Plot quantiles of |expected effect| against epsilon, a colour per attack, logarithmic.
 
     Args:
         frame: columns panel, attack, eps (pixel units, 0 for clean), low, lower, median, upper, high.

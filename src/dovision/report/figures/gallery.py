@@ -55,7 +55,7 @@ GALLERY = "gallery"  # the figure of saved images, whose numbers are their effec
 
 @dataclass
 class Gallery(FigureComponent):
-    """Saved images of a run with their effects; none where no image is saved."""
+    """Figures of a run's saved images with effects; none without saved images."""
 
     most: int  # images, and conditions, that are drawn
 
@@ -91,7 +91,7 @@ class Gallery(FigureComponent):
 
 
 def explained_classes(run: Run) -> pd.DataFrame:
-    """The class of each saved image that maps are shown of, and the columns of `class_lines`; no rows without maps.
+    """Class for the maps of each saved image, with the columns of `class_lines`; empty without maps.
 
     Of the classes with maps the likeliest, of those that a known object speaks for (`located`) if there are any;
     images with such an object first.
@@ -123,7 +123,7 @@ def on_likeliest(
     classes: Sequence[str],
     explained: Mapping[int, str] = MappingProxyType({}),
 ) -> pd.DataFrame:
-    """Per (sample, condition, unit) the effect on one class, and the image's prediction and label.
+    """Effect on one class per (sample, condition, unit), with the image's prediction and label.
 
     The class is the one that is explained of the clean image, where its effects are kept; else the likeliest.
     """
@@ -141,7 +141,7 @@ def on_likeliest(
 
 
 def class_lines(row: pd.Series, word: str = "predicted", most: int = 14) -> str:
-    """The class that a picture explains and its probability, the predicted class if that is another, and the label.
+    """Caption of a picture: explained class and probability, predicted class if different, and label.
 
     Args:
         row: explained, control (its probability), predicted, probability, label ("" if it is not known).
@@ -164,7 +164,7 @@ def gallery(
     boxes: pd.DataFrame | None = None,
     objects: ObjectMasks = MappingProxyType({}),
 ) -> Figure:
-    """A row per sample; per condition the image and its effects: on the image, or as bars where units have no place.
+    """Draw a row per sample with, per condition, the image and its effects, as overlay or bars.
 
     Conditions that have no room side by side stand in further rows, below those of all samples.
 
@@ -211,18 +211,18 @@ def gallery(
 
 
 def _conditions_across(conditions: int) -> int:
-    """How many conditions stand side by side, of so many: as many in each row of them."""
+    """Number of conditions per line, evenly distributed over lines."""
     return -(-conditions // -(-conditions // panels_across(1.95, margin=0.7)))
 
 
 def gallery_inches(conditions: int, images: int) -> tuple[float, float]:
-    """Width and height at best of a gallery of so many conditions and images, in inches."""
+    """Preferred width and height of a gallery, in inches."""
     across = _conditions_across(conditions)
     return 0.7 + 2.2 * across, -(-conditions // across) * (0.35 + 1.25 * images)
 
 
 def short_probability(value: float) -> str:
-    """A probability below a picture: two places, or what a small one needs."""
+    """Format a probability with two decimals, or more if small."""
     return number_text(value, finer(".2f", value))
 
 
@@ -247,7 +247,7 @@ def map_gallery(
     grid: MapGrid,
     masks: ObjectMasks = MappingProxyType({}),
 ) -> Figure:
-    """A row per image: the image, then each explainer's map of one class; a colour scale for all maps of an explainer.
+    """Draw a row per image: the image, then each explainer's map, one colour scale per explainer.
 
     Maps that have no room side by side stand in further rows, below those of all images.
 
@@ -288,7 +288,7 @@ def map_gallery(
 
 
 def maps_across(explainers: int) -> int:
-    """How many maps stand beside an image, of so many explainers: as many in each row; small ones if there are many."""
+    """Number of maps per line beside an image, evenly distributed; small maps if there are many."""
     for width in (1.0, 0.75):
         most = max(1, panels_across(width, margin=0.2) - 1)
         across = -(-explainers // -(-explainers // most))
@@ -298,7 +298,7 @@ def maps_across(explainers: int) -> int:
 
 
 def map_inches(explainers: int, images: int) -> tuple[float, float]:
-    """Width and height at best of a gallery of the maps of so many explainers for so many images, in inches."""
+    """Preferred width and height of a map gallery, in inches."""
     return _block_inches(explainers, maps_across(explainers), images)
 
 

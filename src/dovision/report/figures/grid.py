@@ -21,7 +21,7 @@ POINT = ["series", "fill", "condition", "eps", "cells"]
 
 
 class Grid(FigureComponent):
-    """Mean |expected effect| against the number of cells, by fill; none unless grids or fills differ.
+    """Figure of mean |expected effect| against the number of cells, by fill; none unless these vary.
 
     Seeds are pooled, as the caption says; what else differs between the runs has lines of its own.
     """
@@ -43,7 +43,7 @@ class Grid(FigureComponent):
 
 
 def _grid(run: Run) -> tuple[int, str] | None:
-    """Number of cells, and what they are painted with; None for any other intervention."""
+    """Number of cells and fill of a pixel grid; None for other interventions."""
     part = run.config.get("intervention", {})
     rows, columns = part.get("rows"), part.get("columns")
     if "fill" not in part or not isinstance(rows, int) or not isinstance(columns, int):  # text: from the environment
@@ -52,7 +52,7 @@ def _grid(run: Run) -> tuple[int, str] | None:
 
 
 def _points(runs: Sequence[Run]) -> pd.DataFrame:
-    """Rows by run and condition; `series` is what else differs but epsilon, which is of the condition.
+    """Points by run and condition; `series` names the other settings that vary, except epsilon.
 
     Clean images depend on no attack, and occur once.
     """
@@ -68,7 +68,7 @@ def _points(runs: Sequence[Run]) -> pd.DataFrame:
 
 @styled
 def _grid_lines(frame: pd.DataFrame) -> Figure:
-    """Against the number of cells: of a cell, and times that number; a row a condition."""
+    """Plot effects per cell, and times the number of cells, against that number; a row per condition."""
     conditions = list(dict.fromkeys(frame["condition"]))
     figure = canvas(5.0, 0.7 + 1.6 * len(conditions))
     panels = figure.subplots(len(conditions), 2, sharex=True, squeeze=False)

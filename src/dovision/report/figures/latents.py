@@ -24,7 +24,7 @@ from dovision.store.thumbnails import Picture, load_thumbnail, samples_in_condit
 
 @dataclass
 class Latents(FigureComponent):
-    """Latents of a run with the largest average effects; none where no latents were measured, or no image is saved."""
+    """Figures of latents with the largest average effects; none without latents or saved images."""
 
     most: int  # latents that are drawn
     images: int  # for each of them
@@ -49,7 +49,7 @@ class Latents(FigureComponent):
             yield from _places(run)
 
     def _top_images(self, activity: pd.DataFrame, effects: pd.DataFrame) -> pd.DataFrame:
-        """Rows of the activity of the latents that are drawn, with their average effect; the largest effects first."""
+        """Activity rows of the drawn latents with their average effects, largest first."""
         largest = effects[effects.index.isin(activity["unit"])].head(self.most)
         chosen = activity[activity["unit"].isin(largest.index)].join(largest, on="unit")
         chosen = chosen.assign(place=chosen["unit"].map(list(largest.index).index))
@@ -58,7 +58,7 @@ class Latents(FigureComponent):
 
 
 def _average_effects(run: Run) -> pd.DataFrame:
-    """Class and average effect of each unit where it is largest, by unit, the largest first."""
+    """Largest average effect of each unit with its class, sorted by size."""
     frame = average_effects(run.folder)
     clean = frame.loc[frame["condition"] == CLEAN, ["unit", "class", "mean"]]
     means = clean.rename(columns={"mean": "effect"}).dropna()
@@ -92,7 +92,7 @@ def _places(run: Run) -> Iterator[ReportFigure]:
 
 @styled
 def latent_images(frame: pd.DataFrame, pictures: Mapping[int, Picture]) -> Figure:
-    """A row per latent; images on which it is active, each with the latent's map over it.
+    """Draw a row per latent: images where it is active, under its activity map.
 
     Args:
         frame: a row per latent and image: unit, class, effect (its average), sample, largest, and map, of rows x

@@ -65,7 +65,7 @@ _SCORE_INTERVALS = f"pointing game, {SHARE_INTERVALS}; others, {MEAN_INTERVALS}"
 
 @dataclass
 class Maps(FigureComponent):
-    """The figures of a run's maps; none if it drew no maps."""
+    """Figures of a run's maps; none without maps."""
 
     gallery: int  # images whose maps are drawn
 
@@ -90,7 +90,7 @@ class Maps(FigureComponent):
 
 
 def _map_caption(run: Run, text: str, counted: str, intervals: str = "", frame: pd.DataFrame | None = None) -> Caption:
-    """A caption that also gives the settings by which the maps were judged."""
+    """Caption with the settings of the map metrics."""
     grid, explanation = read_grid(run.folder), run.config.get("explanation", {})
     words = []
     if run.config.get("explainer"):
@@ -154,7 +154,7 @@ def _passes(rows: pd.DataFrame) -> str:
 
 
 def _differences(run: Run, scores: pd.DataFrame) -> Iterator[ReportFigure]:
-    """Each explainer minus the reference on the same images; none without true effects or others to compare."""
+    """Figure of paired differences from the reference; none without true effects or other explainers."""
     compared = read_reference(run.folder)
     chosen = scores[(scores["cases"] == map_summary.ALL) & (scores["explainer"] != compared)]
     chosen = chosen[chosen["metric"].isin(COMPARED) & chosen["difference"].notna()]
@@ -195,13 +195,13 @@ def _reliability(run: Run, objects: pd.DataFrame) -> Iterator[ReportFigure]:
 
 
 def _titles(scores: pd.DataFrame) -> Mapping[str, str]:
-    """The metrics that have a number in this run."""
+    """Metrics with a number in this run."""
     has_number = scores.groupby("metric")["mean"].apply(lambda means: means.notna().any())
     return {metric: title for metric, title in TITLES.items() if has_number.get(metric, False)}
 
 
 def _best(scores: pd.DataFrame, frame: pd.DataFrame) -> set[int]:
-    """The rows of the explainer that is shown to have the best mean of each metric and cases; none of the controls.
+    """Rows of the explainers shown to be best, per metric and cases; none for controls.
 
     Args:
         scores: from `map_summary.scores`.
@@ -226,7 +226,7 @@ def _best(scores: pd.DataFrame, frame: pd.DataFrame) -> set[int]:
 
 
 def _cells(rows: pd.DataFrame, best: Collection[int], starred: bool) -> list[str]:
-    """Each mean with its interval below it, and, if starred, with a star where it differs from the reference."""
+    """Format means with intervals; starred where they differ from the reference."""
     stars = (rows["p_holm"].lt(1 - LEVEL) & starred).map({True: "*", False: ""})
     texts = (text.replace(" ", f"{star}\n", 1) for text, star in zip(bracketed(rows, ""), stars, strict=True))
     return [BestText(text) if row in best else text for row, text in zip(rows.index, texts, strict=True)]
@@ -246,7 +246,7 @@ def _dots(run: Run, scores: pd.DataFrame, frame: pd.DataFrame) -> ReportFigure:
 
 @styled
 def _score_dots(frame: pd.DataFrame, titles: Mapping[str, str], chance: Mapping[str, float]) -> Figure:
-    """The mean of each metric for each explainer, side by side: filled over all cases, hollow over the correct ones."""
+    """Plot mean metrics per explainer: filled for all cases, hollow for correct ones."""
     explainers = list(dict.fromkeys(frame["explainer"]))
     names, panel, letters = (_NAMES, _PANEL, 34) if panels_across(_PANEL, _NAMES) > 1 else (1.25, 0.62, 20)
     across = min(len(titles), panels_across(panel, margin=names))
@@ -318,7 +318,7 @@ def _estimates(run: Run, scores: pd.DataFrame) -> Iterator[ReportFigure]:
 
 @styled
 def _estimate_clouds(frame: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
-    """Estimates of maps for objects against the evidence that these give, a point an object, a panel an explainer."""
+    """Plot map densities against true evidence, a point per object, a panel per explainer."""
     kinds = list(dict.fromkeys(frame["kind"]))
     labels = "true evidence: minus the effect", "mean of the map"
     width = next((inches for inches in (1.9, 1.5) if 1.7 * -(-len(titles) // panels_across(inches)) < PAGE), 1.35)
@@ -384,7 +384,7 @@ def _sanity(run: Run) -> Iterator[ReportFigure]:
 
 @styled
 def _sanity_lines(frame: pd.DataFrame) -> Figure:
-    """Rank correlation with the original map against the depth of randomisation; permuted labels stand apart."""
+    """Plot rank correlation with the original map against the depth of randomisation."""
     figure = canvas(5.0, 3.0)
     axes = figure.subplots()
     explainers = list(dict.fromkeys(frame["explainer"]))

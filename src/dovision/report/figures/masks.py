@@ -26,7 +26,7 @@ _LOOKS: dict[str, dict[str, Any]] = {
 
 
 class Masks(FigureComponent):
-    """Sizes of effects inside masks, outside and of the masks moved; none where a run's units are no such masks."""
+    """Figure of effect sizes inside masks, outside, and for moved masks; none without mask units."""
 
     def of_run(self, run: Run) -> Iterator[ReportFigure]:
         frame = mask_contrasts(run.folder)
@@ -50,7 +50,7 @@ class Masks(FigureComponent):
 
 @styled
 def _forest(frame: pd.DataFrame) -> Figure:
-    """A row a mask and class: sizes on the left, paired differences on the right."""
+    """Plot sizes (left) and paired differences (right), a row per mask and class."""
     figure = canvas(6.0, 1.1 + 0.45 * len(frame))
     sizes, differences = figure.subplots(1, 2, sharey=True)
     position = np.arange(float(len(frame)))

@@ -22,7 +22,7 @@ from dovision.store.tables import CLEAN
 
 @dataclass
 class Objects(FigureComponent):
-    """The figures of runs whose units are the objects of images; none for any other."""
+    """Figures of runs whose units are objects; none otherwise."""
 
     most: int  # pairs of a unit and a class that are drawn
 
@@ -50,20 +50,20 @@ class Objects(FigureComponent):
 
 
 def _clean(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """The contrasts of jobs on clean images, in one table."""
+    """Contrasts of all jobs on clean images, in one table."""
     frame = pd.concat([table.assign(job=job) for job, table in tables.items() if len(table)])
     return _named(frame[frame["condition"] == CLEAN]).reset_index(drop=True)
 
 
 def _drawn(frame: pd.DataFrame) -> pd.DataFrame:
-    """The differences as a figure of average effects takes them, the jobs in place of the conditions."""
+    """Differences in the format of average effects, with jobs as conditions."""
     names = {"difference": "mean", "job": "condition", "kind": "unit"}
     names |= {f"difference_{end}": end for end in ("low", "high", "reason")}
     return frame.drop(columns=["condition", "box_reason", "control_reason"]).rename(columns=names)
 
 
 def _named(frame: pd.DataFrame) -> pd.DataFrame:
-    """Contrasts with a name for each row: the kind of the object, and the class where that is another."""
+    """Contrasts with row names: the kind of object, and the class if different."""
     object_name, label = frame["kind"], frame["class"]
     return frame.assign(name=object_name.where(object_name == label, object_name + " on " + label))
 
@@ -86,7 +86,7 @@ def _true_effects(run: Run, most: int) -> Iterator[ReportFigure]:
 
 
 def _moves(run: Run) -> Iterator[ReportFigure]:
-    """Clean against attacked; none without an attack, or without an image that has a cause and a tag."""
+    """Figure of cause and tag effects, clean against attacked; none without an attack or an image with both."""
     rows = true_effects(run.folder)
     both, changes = cause_and_tag(rows), changes_by_attacks(rows)
     if both.empty or changes.empty:
@@ -108,7 +108,7 @@ def _moves(run: Run) -> Iterator[ReportFigure]:
 
 @styled
 def _cause_against_tag(pairs: pd.DataFrame, changes: pd.DataFrame) -> Figure:
-    """A row a class: effect of the cause against that of the tag, a point an image; and what attacks change."""
+    """Plot the cause's effect against the tag's, a point per image, a row per class."""
     classes, conditions = list(dict.fromkeys(changes["class"])), list(dict.fromkeys(pairs["condition"]))
     figure = canvas(6.75, 0.6 + 2.0 * len(classes))
     panels = figure.subplots(len(classes), 3, squeeze=False, width_ratios=(1.3, 1, 1))
@@ -137,7 +137,7 @@ def _cause_against_tag(pairs: pd.DataFrame, changes: pd.DataFrame) -> Figure:
 
 
 def _cloud(axes: Axes, rows: pd.DataFrame, condition: str, number: int) -> None:
-    """Each image, and the mean as a large marker."""
+    """Plot each image, and the mean as a large marker."""
     colour = series(number - 1)["color"]
     axes.scatter(rows["cause"], rows["tag"], s=9, color=colour, alpha=0.45, linewidths=0)
     centre: dict[str, Any] = {"marker": MARKERS[number % len(MARKERS)], "markersize": 9, "markeredgecolor": PAPER}
@@ -161,7 +161,7 @@ def _forest(run: Run) -> Iterator[ReportFigure]:
 
 @styled
 def _forest_plot(frame: pd.DataFrame) -> Figure:
-    """Each object's box against its control boxes, and beside it their difference."""
+    """Plot effects of object boxes and of control boxes, beside their differences."""
     figure = canvas(6.0, 0.7 + 0.25 * len(frame))
     means, difference = figure.subplots(1, 2, sharey=True, width_ratios=(1, 1))
     position = np.arange(float(len(frame)))

@@ -38,7 +38,7 @@ _NUMBERS = 32  # rows and columns of values, at most, in the numbers behind the 
 
 @dataclass
 class Overlay(FigureComponent):
-    """Clean saved images, those with a box and a large effect first; none where nothing has a place in the image."""
+    """Figure of saved clean images under effects, boxes first; none where units have no position."""
 
     most: int  # images, or maps, side by side
     colour: bool = False  # the images as they are, and not in grey
@@ -65,7 +65,7 @@ class Overlay(FigureComponent):
         yield ReportFigure(OVERLAY, "Over the image", words, overlay(panels, limit, self.colour), data)
 
     def _effects(self, run: Run) -> tuple[list[OverlayPanel], str, float]:
-        """Panels, how their images are chosen, and the size of effect that is deepest: one of all that is saved."""
+        """Panels, the rule that selects their images, and the effect size of the deepest colour."""
         samples = read_samples(run.folder)
         clean = samples[samples["condition"] == CLEAN]
         boxes, pictured = known_boxes(run.folder), samples_in_conditions(run.folder, [CLEAN])
@@ -101,7 +101,7 @@ class Overlay(FigureComponent):
         return panels, chosen if len(measured) > len(panels) else "", limit
 
     def _maps(self, run: Run) -> tuple[list[OverlayPanel], str]:
-        """The maps of one image, each by its largest value: evidence for the class; and how the image is chosen."""
+        """Panels of one image's maps, each scaled by its maximum, and the rule that selects the image."""
         maps, boxes, grid = read_maps(run.folder), known_boxes(run.folder), read_grid(run.folder)
         shown = maps[(maps["variant"] == AS_IS) & (maps["state"] == OK) & ~maps["explainer"].isin(REFERENCE_MAPS)]
         shown = explained_classes(run).merge(shown, on=["sample", "class"])
@@ -125,7 +125,7 @@ class Overlay(FigureComponent):
 
 
 def _enlarged(cells: npt.NDArray[np.float64], height: int, width: int) -> npt.NDArray[np.float64]:
-    """Cells as pixels, shape (height, width)."""
+    """Upsample cells to pixels, shape (height, width)."""
     down, across = (
         np.arange(length) * count // length for length, count in zip((height, width), cells.shape, strict=True)
     )

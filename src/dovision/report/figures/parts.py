@@ -17,7 +17,7 @@ MODELS_OF_PARTS = "parts"  # of the dataset's facts: by class, the model of each
 
 
 class BirdParts(FigureComponent):
-    """Accuracy, background independence, target sensitivity and single deletion; none for a dataset without parts."""
+    """Figure of accuracy, background independence, target sensitivity and single deletion; none without parts."""
 
     def of_run(self, run: Run) -> Iterator[ReportFigure]:
         models = run.record.get("dataset", {}).get(MODELS_OF_PARTS)

@@ -28,7 +28,7 @@ CLASS_HEADS = {  # of the metrics of a class
 
 
 class Results(FigureComponent):
-    """Headline numbers and quality of the classifier of all jobs, in files alone; its quality by class of each run."""
+    """Tables, in files only, of headline numbers and classifier quality of all jobs, and of quality by class."""
 
     def of_sweep(self, runs: Sequence[Run]) -> Iterator[ReportFigure]:
         frame = results_frame(runs)

@@ -31,7 +31,7 @@ AREA = "area"  # the series of what a uniform map would have
 
 
 class Shortcut(FigureComponent):
-    """Effects and maps against the strength of the shortcut, a figure for each setting in which it differs.
+    """Figure of effects and maps against the strength of the shortcut, one for each other setting.
 
     Runs of one strength that differ in their seed or in their intervention alone stand in one figure.
     """
@@ -75,7 +75,7 @@ def _figure(runs: Sequence[Run], setting: str, end: str) -> Iterator[ReportFigur
 
 
 def _effects(strength: float, runs: Sequence[Run]) -> Iterator[dict[str, Any]]:
-    """A point for each kind of object and class: the true effect, and that of painting where a run painted.
+    """Points per kind of object and class: the true effect, and the painted one if measured.
 
     What is painted with different fills has a series for each of them.
     """
@@ -92,7 +92,7 @@ def _effects(strength: float, runs: Sequence[Run]) -> Iterator[dict[str, Any]]:
 
 
 def _energies(strength: float, runs: Sequence[Run]) -> Iterator[dict[str, Any]]:
-    """Points by explainer, class and kind of object that speaks for no class, and what a uniform map has there."""
+    """Points by explainer, class and kind of non-causal object, beside a uniform map's."""
     maps = pd.concat([object_scores(run.folder) for run in runs])
     for (label, object_name), of_object in maps[maps["label"].isna()].groupby(["class", "kind"], sort=False):
         at = {"class": label, "measure": SHARE, "panel": f"energy on the {object_name}", "x": strength}
@@ -102,14 +102,14 @@ def _energies(strength: float, runs: Sequence[Run]) -> Iterator[dict[str, Any]]:
 
 
 def _point(rows: pd.DataFrame, value: str, bounds: Bounds = UNBOUNDED) -> dict[str, Any]:
-    """The mean of a column: of effects with their bounds, of shares of maps within [0, 1]."""
+    """Mean of a column with its interval; effects with their bounds, shares within [0, 1]."""
     interval = mean_interval(rows[value].to_numpy(float), rows["group"].to_numpy(), RESOLUTION, bounds=bounds)
     return interval.within(-1 if bounds == EFFECT_BOUNDS else 0, 1).columns() | {"objects": len(rows)}
 
 
 @styled
 def _shortcut_lines(frame: pd.DataFrame) -> Figure:
-    """Panels of each class in as many rows as they take, a line a series; panels of one measure share its axis."""
+    """Plot panels per class, a line per series; panels of one measure share their axis."""
     classes, titles, names = (list(dict.fromkeys(frame[column])) for column in ("class", "panel", "series"))
     columns = min(len(titles), panels_across(_PANEL))
     rows = -(-len(titles) // columns)

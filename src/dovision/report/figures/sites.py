@@ -22,7 +22,7 @@ JUDGE = ".Counterfactual"  # ends the target of the intervention that has the tr
 
 
 class Sites(FigureComponent):
-    """Runs of one classifier against one that drew each image again without an object; none without such a run."""
+    """Figure of runs against a run of true counterfactuals with the same classifier; none without one."""
 
     def of_sweep(self, runs: Sequence[Run]) -> Iterator[ReportFigure]:
         usable = [run for run in runs if run.record.get("dataset_fingerprint") is not None and has_all_rows(run.folder)]
@@ -67,7 +67,7 @@ def _figures(judge: Run, judged: Sequence[Run], end: str) -> Iterator[ReportFigu
 
 
 def _site(run: Run) -> str:
-    """Site and units of a run's intervention, in words."""
+    """Describe the site and the units of a run's intervention."""
     intervention = run.config.get("intervention", {})
     name = component_text({"_target_": intervention.get("_target_", "")}) or "intervention"
     site = intervention.get("site", INPUT)
@@ -86,7 +86,7 @@ def _table(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _points(run: Run, judge: Run) -> pd.DataFrame:
-    """True effects of the tag and those of the unit that is most like it, on the images that it was not chosen on."""
+    """True effects of the tag and of its best-matching unit, on images not used for the match."""
     for label, object_name, truth, measured in matched_effects(run.folder, judge.folder):
         if object_name == TAG:
             half = first_half(run.folder)
@@ -99,7 +99,7 @@ def _points(run: Run, judge: Run) -> pd.DataFrame:
 
 @styled
 def site_scatter(points: pd.DataFrame) -> Figure:
-    """A panel per intervention: effects of its unit against true ones.
+    """Plot effects of the matched unit against true ones, a panel per intervention.
 
     Args:
         points: a row per site and sample: true, measured, has_tag.
