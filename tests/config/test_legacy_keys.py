@@ -1,4 +1,4 @@
-"""Words of Lightning and of lightning-hydra-template that are no keys here are refused with what does their work."""
+"""Words of Lightning, of lightning-hydra-template and of earlier versions are refused with what does their work."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
 from dovision.config import composition
-from dovision.config.legacy_keys import LEGACY_KEYS, replacement
+from dovision.config.errors import error_text
+from dovision.config.legacy_keys import LEGACY_COMPONENTS, LEGACY_KEYS, replacement
 from dovision.config.sources import HYDRA_DEFAULTS, configuration_folder
 from dovision.sweeps.validation import Checks
 
@@ -65,3 +66,18 @@ def test_what_is_written_below_a_word_goes_on_below_its_place():
 @pytest.mark.parametrize("path", ["", "model", "model.width", "trainer", "trainer.devices", "dataset.root", "nothing"])
 def test_nothing_is_said_of_other_keys(path):
     assert replacement(path) == ""
+
+
+@pytest.mark.parametrize("component", LEGACY_COMPONENTS)
+def test_a_component_that_is_gone_is_refused_with_words_that_compose(component):
+    group, _, name = component.partition(".")
+    around = "value@intervention.value" if group == "value" else group
+    words = LEGACY_COMPONENTS[component]
+    first = ["intervention=activation"] if group == "value" else []
+    with initialize_config_dir(str(CONF), **HYDRA_DEFAULTS):
+        assert compose("evaluate", [*first, *words.split()])
+        with pytest.raises(HydraException) as raised:
+            compose("evaluate", [*first, f"{around}={name}"])
+    named = (CONF / "detector" / "pytorch_ood.yaml").read_text()
+    assert words.partition(".method=")[2] in named
+    assert f"{group} has no component {name!r}. Write {words}. It has: " in error_text(raised.value)

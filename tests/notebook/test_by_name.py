@@ -19,6 +19,10 @@ HOMES = component_names.component_homes() | component_names.metric_homes()
 REFUSED = {
     "group": (("attacks", "pgd"), "group must be one of attack, dataset, "),
     "name": (("attack", "pdg"), "got 'pdg'. Did you mean pgd?"),
+    "name of before": (
+        ("attack", "l2_pgd"),
+        "of a command: attack=pgd attack.norm=l2 attack.eps=0.5.",
+    ),
     "settings": (("attack", "pgd", ["eps"]), "settings must be a mapping, such as {'eps': 0.1}, got ['eps']."),
     "setting": (("attack", "pgd", {"epsilon": 0.1}), "attack pgd has no key 'epsilon'. Did you mean eps? Its keys are"),
     "target": (("attack", "pgd", {"_target_": "os.system"}), "attack pgd has no key '_target_'"),

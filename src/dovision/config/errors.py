@@ -10,6 +10,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml.error import MarkedYAMLError
 
 from dovision import checks
+from dovision.config.legacy_keys import LEGACY_COMPONENTS
 from dovision.config.sources import configuration_folder
 from dovision.io import files
 
@@ -54,6 +55,8 @@ def missing_component(group: str, name: str, names: Iterable[str]) -> str:
     if not names:
         return f"there is no group {group!r}.{checks.suggestion(group, group_names())}"
     remedy = for_none(group, names) if name.lower() == "none" else checks.suggestion(name, names)
+    if words := LEGACY_COMPONENTS.get(f"{group}.{name}"):
+        remedy = f" Write {words}."
     return f"{group} has no component {name!r}.{remedy} It has: {', '.join(names) or 'none'}."
 
 

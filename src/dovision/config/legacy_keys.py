@@ -1,4 +1,4 @@
-"""Words that users of Lightning and of lightning-hydra-template type, and what does their work here."""
+"""Words of Lightning, of lightning-hydra-template and of earlier versions, and what does their work here."""
 
 from __future__ import annotations
 
@@ -32,6 +32,24 @@ LEGACY_KEYS: Mapping[str, str] = {
     "task_name": "Set name.",
     "extras": "Set print_config or tags.",
     "paths.output_dir": _WHERE,
+}
+_OOD = {
+    "ash": "ASH", "dice": "DICE", "energy": "EnergyBased", "fdbd": "fDBD", "grad_norm": "GradNorm", "knn": "KNN",
+    "kl_matching": "KLMatching", "lts": "LTS", "max_logit": "MaxLogit", "nci": "NCI", "nnguide": "NNGuide",
+    "open_max": "OpenMax", "pnml": "PNML", "react": "ReAct", "rmd": "RMD", "scale": "SCALE", "she": "SHE",
+    "vim": "ViM", "vra": "VRA",
+}  # fmt: skip
+_CODE = "+intervention@detector.effect_profile.interventions.code=latent_channel"
+_INTERCHANGE = "value@intervention.value=interchange_class intervention.value.source_class"
+# By group and name of a component that is gone: the words of a command in its place.
+LEGACY_COMPONENTS: Mapping[str, str] = {
+    **{f"detector.ood_{name}": f"detector=pytorch_ood detector.pytorch_ood.method={_OOD[name]}" for name in _OOD},
+    "detector.effect_profile_both": f"detector=effect_profile {_CODE}",
+    "attack.l2_pgd": "attack=pgd attack.norm=l2 attack.eps=0.5",
+    "explainer.integrated_gradients_cells": "explainer=integrated_gradients explainer.integrated_gradients.cells=14",
+    "value.interchange_other_class": f"{_INTERCHANGE}=other",
+    "value.interchange_same_class": f"{_INTERCHANGE}=same",
+    "trainer.debug": "trainer=cpu trainer.detect_anomaly=true trainer.enable_model_summary=true",
 }
 
 

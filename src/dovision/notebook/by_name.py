@@ -43,10 +43,14 @@ def component(group: str, name: str, settings: Mapping[str, Any] = MappingProxyT
     """
     from dovision.config.composition import composed_component
     from dovision.config.inferred_settings import inferred_settings
+    from dovision.config.legacy_keys import LEGACY_COMPONENTS
     from dovision.config.sources import leaves
 
     checks.choice("group", group, GROUPS)
-    checks.choice(group, name, sorted(path.stem for path in (configuration_folder() / group).glob("*.yaml")))
+    names = sorted(path.stem for path in (configuration_folder() / group).glob("*.yaml"))
+    if name not in names and (words := LEGACY_COMPONENTS.get(f"{group}.{name}")):
+        raise ValueError(f"there is no {group} {name!r}. Give the settings of these words of a command: {words}.")
+    checks.choice(group, name, names)
     checks.seed(seed)
     chosen = composed_component(group, name, seed, several=group in _SEVERAL)
     for key in checks.instance("settings", settings, Mapping, "a mapping, such as {'eps': 0.1}"):
