@@ -48,7 +48,7 @@ log = logging.getLogger(__name__)
 
 
 def evaluate_effects(settings: EvaluateSettings) -> float | None:
-    """Fit what is not fitted yet, measure the effects on the test images, write the tables and their summary.
+    """Fit missing networks, measure the effects on the test images, write the tables and their summary.
 
     Returns:
         The number that `optimized_metric` names, nan if this run has none; None if that names nothing.
@@ -67,7 +67,7 @@ def _optimized(metric: str) -> float:
 
 
 def _merge(settings: EvaluateSettings) -> None:
-    """Merge the shards of this job if it was the last one of them; one process does it, others leave it to that."""
+    """Merge the shards of this job if it was the last one; a lock lets one process do it."""
     with session.merged_job(settings) as merged:
         folder = Path(HydraConfig.get().runtime.output_dir)
         while not (awaited := _awaited(merged, folder)):
@@ -81,7 +81,7 @@ def _merge(settings: EvaluateSettings) -> None:
 
 
 def _awaited(settings: EvaluateSettings, folder: Path) -> str:
-    """Why the shards of a run are not merged yet; empty if they can be."""
+    """Reason why the shards of a run cannot be merged yet; empty if they can."""
     shards = settings.evaluation.shards
     if missing := missing_shards(folder, shards):
         return f"{len(missing)} of {shards} shards are not completed yet"
@@ -92,7 +92,7 @@ def _awaited(settings: EvaluateSettings, folder: Path) -> str:
 
 
 def _evaluate(settings: EvaluateSettings) -> None:
-    """Measure a run from its plan to its summary, unless it is completed already."""
+    """Measure a run from its plan to its summary, unless it is completed."""
     job = shared().job(settings, Path(HydraConfig.get().runtime.output_dir))
     run = open_run(job, settings.rerun)
     if run is None:
@@ -163,7 +163,7 @@ def _record_measured(
     effects: EffectEvaluation,
     maps: Sequence[MapEvaluation],
 ) -> None:
-    """Record what the effects took, and of which images they are.
+    """Record what the effects cost, and the measured images.
 
     Raises:
         ImagesLost: some were not measured, or not explained.
@@ -177,7 +177,7 @@ def _record_measured(
 
 
 def _write_objects(folder: Path, images: Images, split: str, samples: Sequence[int], explained: bool) -> None:
-    """Write the boxes of known objects of samples, and their masks: of all that are explained, or of those pictured."""
+    """Write boxes and masks of known objects: of all explained samples, or of those pictured."""
     boxes = images.boxes(split)
     write_boxes(folder, boxes[boxes["sample"].isin(samples)])
     masked = (samples if explained else sorted(pictured_samples(folder))) if images.mask_names else ()
@@ -187,7 +187,7 @@ def _write_objects(folder: Path, images: Images, split: str, samples: Sequence[i
 def _shard_record(
     settings: EvaluateSettings, effects: EffectEvaluation, maps: Sequence[MapEvaluation]
 ) -> dict[str, dict[str, Any]]:
-    """The fact by which a shard is merged; nothing of other runs."""
+    """Entry of a shard's record from which it is merged; empty for other runs."""
     shard, shards = settings.evaluation.shard, settings.evaluation.shards
     if shard is None:
         return {}

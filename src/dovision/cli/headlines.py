@@ -31,7 +31,7 @@ _ENDS = {"estimate": "", "low": "_low", "high": "_high", "reason": "_reason"}  #
 
 
 def print_headlines(folder: Path) -> None:
-    """Print the headline numbers and findings of a completed run, and the command that draws its page.
+    """Print headline numbers and findings of a completed run, and the command that draws its page.
 
     Jobs of a sweep are silent: the sweep ends with a table of them all.
     """
@@ -54,7 +54,7 @@ def print_headlines(folder: Path) -> None:
 
 
 def condition_tables(conditions: Mapping[str, Mapping[str, Any]]) -> list[TextTable]:
-    """Headline numbers with intervals, condition by metric; for a narrow terminal one below the other."""
+    """Tables of headline numbers with intervals, condition by metric; stacked for a narrow terminal."""
     metrics = [name for name in HEADLINE_METRICS if any(row[name] is not None for row in conditions.values())]
     heads = {name: METRIC_HEADS[name].partition(",")[0] for name in metrics}
     cells = {
@@ -65,7 +65,7 @@ def condition_tables(conditions: Mapping[str, Mapping[str, Any]]) -> list[TextTa
 
 
 def detection_tables(rows: Sequence[Mapping[str, Any]]) -> list[TextTable]:
-    """AUROC of each detector against the attacks that know nothing of it, in the two layouts of `condition_tables`.
+    """Tables of each detector's AUROC against non-adaptive attacks, in the layouts of `condition_tables`.
 
     First families that it was not fitted to, then the worst case.
     """
@@ -82,7 +82,7 @@ def detection_tables(rows: Sequence[Mapping[str, Any]]) -> list[TextTable]:
 
 
 def map_tables(scores: pd.DataFrame) -> list[TextTable]:
-    """Scores of each explainer's maps, in the layouts of `condition_tables`; `scores` are of `whole_scores`."""
+    """Tables of explainers' scores, in the layouts of `condition_tables`; `scores` as of `whole_scores`."""
     cells: dict[str, dict[str, str]] = {}
     for row, text in zip(scores.to_dict("records"), bracketed(scores, ""), strict=True):
         cells.setdefault(display_name(row["explainer"]), {})[METRIC_HEADS[row["metric"]]] = text
@@ -90,7 +90,7 @@ def map_tables(scores: pd.DataFrame) -> list[TextTable]:
 
 
 def _layouts(head: str, cells: Mapping[str, Mapping[str, str]]) -> list[TextTable]:
-    """From the widest to the narrowest: rows, columns, both below each other in two columns and in one."""
+    """Layouts from widest to narrowest: rows, columns, both stacked in two columns, or in one."""
     names = list(dict.fromkeys(name for texts in cells.values() for name in texts))
     beside, below = [], []
     for key, texts in cells.items():

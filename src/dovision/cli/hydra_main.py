@@ -30,7 +30,7 @@ OF_COMPOSITION = (AssertionError, AttributeError, LookupError, TypeError, ValueE
 
 
 def hydra_main(name: str, story: Story) -> Callable[[], None]:
-    """Make a console script that runs a task on `<name>.yaml`; errors of use are one line, and exit code 1."""
+    """Make a console script that runs a task on `<name>.yaml`; errors of use print one line, exit code 1."""
 
     def main() -> None:
         os.environ["HYDRA_FULL_ERROR"] = "1"  # hand every error to this function, unprinted
@@ -63,7 +63,7 @@ def _launched(name: str, launch: Callable[[], None], task: JobTask) -> None:
 
 
 def _outcome(name: str, launch: Callable[[], None]) -> int:
-    """The exit code of a launch, whose errors are printed in a line."""
+    """Exit code of a launch; prints its errors in a line."""
     try:
         with Stop(), sweep.launching():
             launch()
@@ -86,7 +86,7 @@ def _outcome(name: str, launch: Callable[[], None]) -> int:
 
 
 def _finish(name: str, swept: sweep.Sweep, launch: Callable[[], None], code: int) -> int:
-    """Launch again what a launcher has lost, as long as that gets further; then close the sweep."""
+    """Relaunch jobs that the launcher has lost while that makes progress, then close the sweep."""
     if code == 1 and swept.rerun is None:
         left = swept.unfinished()
         while left and code == 1:

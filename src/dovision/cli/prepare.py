@@ -12,7 +12,7 @@ log = logging.getLogger(__name__)
 
 
 def prepare_dataset(settings: PrepareSettings) -> None:
-    """Prepare the dataset, and say what is known of it.
+    """Prepare the dataset, and print a summary of it.
 
     Raises:
         ValueError: there is nothing to prepare; and as of the dataset's `prepare`.

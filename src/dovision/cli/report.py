@@ -46,7 +46,7 @@ def report_of_sweep(
 
 
 def write_report(sweep: Path, runs: Sequence[Run], output: Path, details: int, catalogue: Catalogue) -> Path:
-    """The report of these runs of a sweep; those that are not completed are listed on the page.
+    """Write the report of these runs; runs that are not completed are only listed.
 
     A user's figure that could not be drawn is named on the page, and in `catalogue.failed`.
     """
@@ -66,7 +66,7 @@ def write_report(sweep: Path, runs: Sequence[Run], output: Path, details: int, c
 
 
 def _draw(shown: Iterable[ReportFigure], folder: Path, prefix: str) -> list[page.Shown]:
-    """Save the figures; returns those that the page shows."""
+    """Save the figures; return those for the page."""
     saved = [(report_figure, save_report_figure(report_figure, folder)) for report_figure in shown]
     return [page.Shown.of(report_figure, svg, prefix) for report_figure, svg in saved if report_figure.on_page]
 
@@ -79,7 +79,7 @@ def _cut(completed: int, detailed: int) -> list[str]:
 
 
 def _loggers(settings: ReportSettings, folder: Path) -> list[Logger]:
-    """The loggers of `log_to`, for one run in the sweep's group."""
+    """Loggers of `log_to`, for one run in the sweep's group."""
     if not settings.log_to:
         return []
     from dovision.tracking.loggers import FigureLogger, make_loggers
@@ -111,7 +111,7 @@ def _export(settings: ReportSettings) -> None:
 
 
 def report_of_settings(settings: ReportSettings) -> None:
-    """Draw the report that the settings ask for, or export the tables, and print where it is.
+    """Draw the report, or export the tables, as the settings say, and print the path.
 
     Raises:
         ValueError: some runs could not be read, or a figure not drawn; the page is written without, and says why.

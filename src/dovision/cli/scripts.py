@@ -26,7 +26,7 @@ def _run(name: str) -> None:
 
 
 def multirun_first(words: list[str]) -> list[str]:
-    """The words of a command line with -m before the overrides, among which Hydra's parser does not take it."""
+    """Move -m before the overrides of a command line, where Hydra's parser accepts it."""
     flags = [word for word in words if word in ("-m", "--multirun")]
     return [*flags[:1], *(word for word in words if word not in flags)]
 
@@ -45,7 +45,7 @@ def _print_or_run(name: str) -> None:
 
 
 def _imported(module: str) -> Any:
-    """The module, imported without walks over all that it imports, which take a quarter of the time, then or later."""
+    """Import a module without garbage collection, which would take a quarter of the time."""
     gc.disable()
     try:
         return import_module(module)
@@ -56,7 +56,7 @@ def _imported(module: str) -> Any:
 
 
 def _free_triton() -> None:
-    """Let the end of the process free Triton, which torch's build for CUDA imports, and which prints what is left."""
+    """Drop Triton before the process ends: torch's CUDA build imports it, and it prints leftovers."""
     if "triton" in sys.modules:
         gc.unfreeze()
 
@@ -75,7 +75,7 @@ def _print_only(name: str) -> None:
 
 
 def _nothing(config: DictConfig) -> None:
-    """The task of a configuration that is only printed."""
+    """Empty task, for configurations that are only printed."""
 
 
 train, evaluate, prepare, report, sites, view = (

@@ -39,7 +39,7 @@ _LONGEST = 60  # characters of a name in a dashboard
 
 
 class Session(NamedTuple):
-    """What the trainers of a job are given."""
+    """Signal handling and loggers for a job's trainers."""
 
     stop: Stop  # lets a test end at a signal
     loggers: list[Logger]
@@ -83,7 +83,7 @@ def running(run: RunDirectory, settings: EvaluateSettings, plan: Plan) -> Iterat
 
 @contextmanager
 def merged_job(settings: EvaluateSettings) -> Iterator[EvaluateSettings]:
-    """A block in which this job is the run into which its shard is merged; gives the settings of that."""
+    """Context in which this job is the run that its shard is merged into; yields that run's settings."""
     of_shard: Any = HydraConfig.instance().cfg
     merged = copy.deepcopy(of_shard)
     with read_write(merged.hydra):
@@ -99,7 +99,7 @@ def merged_job(settings: EvaluateSettings) -> Iterator[EvaluateSettings]:
 
 @contextmanager
 def _recorded(run: RunDirectory, limited: Mapping[str, Any]) -> Iterator[None]:
-    """Record the end of a run, whatever ends it; one under limits of the trainer is partial at best."""
+    """Record the end of a run, however it ends; under limits of the trainer it is at most partial."""
     started = time.monotonic()
 
     def spent() -> dict[str, Any]:
@@ -137,7 +137,7 @@ def _recorded(run: RunDirectory, limited: Mapping[str, Any]) -> Iterator[None]:
 
 @contextmanager
 def _logged(run: RunDirectory, settings: EvaluateSettings) -> Iterator[list[Logger]]:
-    """The loggers of a run, which end with it, and sent what it shows if it is completed."""
+    """Context of a run's loggers, which receive its figures if it is completed."""
     loggers = loggers_of(settings, "evaluate")
     with closing_loggers(loggers):
         yield loggers
@@ -146,7 +146,7 @@ def _logged(run: RunDirectory, settings: EvaluateSettings) -> Iterator[list[Logg
 
 
 def loggers_of(settings: TrainSettings, job_type: str) -> list[Logger]:
-    """The configured loggers of this job, whose files go to its folder, with its configuration.
+    """Make the configured loggers of this job, with their files in its folder, and its configuration.
 
     Args:
         settings: of the job.
@@ -167,7 +167,7 @@ def loggers_of(settings: TrainSettings, job_type: str) -> list[Logger]:
 
 
 def run_name(checkpoint: Path | None = None) -> str:
-    """A readable name of this job: the factors that its sweep varies, or its components, with a checkpoint's file."""
+    """Readable name of this job: its sweep's factors, or its components, with a checkpoint's file."""
     hydra = HydraConfig.get()
     shared = hydra.job.config.override_dirname.exclude_keys
     given = [override.lstrip("+~").partition("=") for override in recorded(hydra.overrides.task)]
@@ -181,12 +181,12 @@ def run_name(checkpoint: Path | None = None) -> str:
 
 
 def _tags(record: Mapping[str, Any]) -> list[str]:
-    """The tags of a job as they may be written out."""
+    """Tags of a job, without values of environment variables."""
     return record["tags"] if isinstance(record["tags"], list) else [str(record["tags"])]
 
 
 class _Formatter(logging.Formatter):
-    """Writes lines of the log without values of the environment that the configuration has."""
+    """Log formatter that hides environment values of the configuration."""
 
     def __init__(self, config: Mapping[str, Any]) -> None:
         super().__init__("[%(asctime)s] %(message)s")
@@ -198,7 +198,7 @@ class _Formatter(logging.Formatter):
 
 @contextmanager
 def log_file(path: Path, config: Mapping[str, Any]) -> Iterator[None]:
-    """Keep a copy of the log in a file; `config` as it may be written out."""
+    """Copy the log into a file; `config` is free of environment values."""
     handler = logging.FileHandler(path)
     handler.setFormatter(_Formatter(config))
     logging.getLogger().addHandler(handler)

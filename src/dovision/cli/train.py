@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 
 def train_networks(settings: TrainSettings) -> float | None:
-    """Fit what is not fitted yet, and say where it lies and how good it is.
+    """Fit missing networks, and print their paths and scores.
 
     Returns:
         The score that `optimized_metric` names; None if that names nothing.

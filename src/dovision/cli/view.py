@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 
 def view(settings: ViewSettings) -> None:
-    """Open the network and the images, and answer the page until Ctrl-C.
+    """Open the network and the images, and serve the page until Ctrl-C.
 
     Raises:
         ValueError: the extra view is not installed.
@@ -59,7 +59,7 @@ def view(settings: ViewSettings) -> None:
 
 
 def listening(host: str, port: int) -> socket.socket:
-    """A socket that listens.
+    """Open a listening socket.
 
     Raises:
         OSError: it cannot; the message names the setting.

@@ -32,7 +32,7 @@ OTHER_DRAWS = 2**32  # samples of other numbers are of other draws; as far apart
 
 
 class Opponent(NamedTuple):
-    """The detector that is to be evaded."""
+    """Detector under attack."""
 
     detector: Detector  # fitted; with a gradient from the score to the image
     threshold: float  # an image is undetected if its score is at most this
@@ -40,7 +40,7 @@ class Opponent(NamedTuple):
 
 
 class State(NamedTuple):
-    """The state of the attack on each image of a batch; gradients are of length one, zero where there is none."""
+    """State of the attack per image; gradients have norm 1, or are zero where undefined."""
 
     fooled: Tensor  # (B,) bool
     score: Tensor  # (B,) of the detector
@@ -50,12 +50,12 @@ class State(NamedTuple):
 
 
 def weighted(state: State) -> Tensor:
-    """Up the margin and down the score at once; the weight of the score rises while an image is detected only."""
+    """Raise the margin and lower the score at once; the score's weight grows while an image is only detected."""
     return state.up_margin - column(state.weight) * state.up_score
 
 
 def selective(state: State) -> Tensor:
-    """Up the margin until the classifier is fooled, then down the score.
+    """Raise the margin until the classifier is fooled, then lower the score.
 
     Source: Bryniarski et al., arXiv:2106.15023.
     """
@@ -63,7 +63,7 @@ def selective(state: State) -> Tensor:
 
 
 def orthogonal(state: State) -> Tensor:
-    """The same along what leaves the other as it is, to first order.
+    """As `selective`, along directions that leave the other quantity unchanged to first order.
 
     Source: Bryniarski et al., arXiv:2106.15023.
     """
@@ -130,7 +130,7 @@ class Adaptive(Attack):
         return best.image
 
     def _follow(self, name: str, restart: int, ball: Ball, batch: Batch, classifier: Classifier) -> tuple[Best, Tensor]:
-        """The best image of a start in a direction, and the first step that evades, shape (B,)."""
+        """Best image of one start and direction, and the first step that evades, shape (B,)."""
         image = ball.draw(batch.sample, self.seed, restart)
         best, direction = Best.of(image), torch.zeros_like(image)
         weight = torch.ones(len(image), device=image.device)
@@ -161,7 +161,7 @@ class Adaptive(Attack):
         return State(fooled, score, unit(up_margin), unit(up_score), weight)
 
     def _score(self, batch: Batch, classifier: Classifier, temperature: float) -> tuple[Tensor, Tensor]:
-        """The score, shape (B,), and its gradient, or that at a temperature; the means over draws, if there are any."""
+        """Score, shape (B,), and its gradient, at a temperature if given; averaged over random draws."""
         scores, gradients = [], []
         for draw in self._shifts:
             drawn = batch._replace(sample=batch.sample + draw * OTHER_DRAWS)
@@ -177,7 +177,7 @@ class Adaptive(Attack):
 
     @torch.no_grad()
     def _draw_numbers(self, batch: Batch, classifier: Classifier) -> Sequence[int]:
-        """Numbers of the draws that are read: none but the only one, where reads do not depend on it."""
+        """Numbers of the draws to average over; only one if reads are deterministic."""
         first, other = (
             self.opponent.detector.read(
                 batch._replace(sample=batch.sample + draw * OTHER_DRAWS), classifier, self.opponent.with_autoencoder
@@ -191,7 +191,7 @@ class Adaptive(Attack):
         return detector.score(detector.read(batch, classifier, self.opponent.with_autoencoder))
 
     def _softened(self, classifier: Classifier, temperature: float) -> ExitStack:
-        """A block in which logits are divided by the temperature."""
+        """Divide logits by the temperature within the block."""
         stack = ExitStack()
         for network in (classifier, self.opponent.with_autoencoder):
             if network is not None and temperature != 1:
@@ -200,7 +200,7 @@ class Adaptive(Attack):
 
 
 class Best(NamedTuple):
-    """The best images so far."""
+    """Best images so far."""
 
     image: Tensor  # (B, C, H, W)
     score: Tensor  # (B,) of the detector; inf where the classifier is not fooled
@@ -210,26 +210,26 @@ class Best(NamedTuple):
         return cls(image, torch.full((len(image),), torch.inf, device=image.device))
 
     def or_better(self, other: Best) -> Best:
-        """For each image the one of the lower score."""
+        """Image with the lower score of two candidates."""
         lower = other.score < self.score
         image = torch.where(column(lower), other.image, self.image)
         return Best(image, torch.where(lower, other.score, self.score))
 
 
 def without(gradient: Tensor, other: Tensor) -> Tensor:
-    """The part of each gradient, shape (B, C, H, W), that is orthogonal to the other one."""
+    """Component of each gradient, shape (B, C, H, W), orthogonal to the other one."""
     flat, along = gradient.flatten(1), other.flatten(1)
     share = (flat * along).sum(1) / along.square().sum(1).clamp(min=torch.finfo(flat.dtype).tiny)
     return gradient - column(share) * other
 
 
 def earlier(one: Tensor, other: Tensor) -> Tensor:
-    """The smaller of two numbers of steps, each -1 for never."""
+    """Smaller of two step counts; -1 stands for never."""
     return torch.where((one < 0) | ((other >= 0) & (other < one)), other, one)
 
 
 class AdaptiveRows(NamedTuple):
-    """What came of a batch: rows of scores.parquet, and of adaptive.parquet."""
+    """Results of a batch: rows of scores.parquet and of adaptive.parquet."""
 
     scores: pa.RecordBatch
     steps: pa.RecordBatch
@@ -238,7 +238,7 @@ class AdaptiveRows(NamedTuple):
 def adaptive_rows(
     fitted: Fitted, attack: Adaptive, batches: Iterable[Batch], classifier: Classifier, finished: int = 0
 ) -> Iterator[AdaptiveRows]:
-    """Rows for test images that were attacked with this very detector in mind; without the first `known` ones."""
+    """Attack test images against this detector; the first `known` images are skipped."""
     opponent = attack.opponent
     for batch in batches:
         batch = Batch(*(field.to(classifier.mean.device) for field in batch))

@@ -26,7 +26,7 @@ _T = TypeVar("_T")
 
 
 class ClassifierUnderTest(pl.LightningModule):
-    """A classifier of which the callbacks alone measure something.
+    """Classifier whose test only runs callbacks.
 
     What they log goes to the loggers as it is, since Lightning takes over a millisecond for each number.
 
@@ -43,7 +43,7 @@ class ClassifierUnderTest(pl.LightningModule):
         """Leave the batch to the callbacks."""
 
     def on_test_epoch_end(self) -> None:
-        """Hand the numbers of all callbacks to the loggers, in one row, and to trainer.callback_metrics."""
+        """Log the numbers of all callbacks in one row, and set trainer.callback_metrics."""
         self.trainer.callback_metrics.update({name: torch.tensor(value) for name, value in self.numbers.items()})
         for logger in self.loggers if self.numbers else ():
             logger.log_metrics({**self.numbers, "epoch": self.current_epoch}, step=0)
@@ -51,7 +51,7 @@ class ClassifierUnderTest(pl.LightningModule):
 
 
 class Evaluation(Callback, ABC):
-    """A callback that measures something on each test batch, writes it to files, and logs numbers at the end.
+    """Callback that measures test batches, writes tables, and logs numbers at the end.
 
     A subclass opens its files in `start`, by `opened`, writes `measure`, and gives its numbers in `numbers`, which are
     logged by `log_dict` at the end of the test epoch. The files get their names when the test is over; an exception
@@ -87,20 +87,20 @@ class Evaluation(Callback, ABC):
         self._open = ExitStack()
 
     def start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Batch) -> None:
-        """Prepare for the test, before its first batch, of which one image is enough; set `resumed`."""
+        """Prepare before the first batch, which needs only one image; set `resumed`."""
 
     @abstractmethod
     def measure(self, batch: Batch, logits: Tensor, dataloader_idx: int) -> None:
-        """Measure images of a batch of a dataloader, and write the rows; logits, (B, K), of the classifier under test.
+        """Measure a batch of a dataloader and write its rows; logits, (B, K), of the classifier under test.
 
         Images whose rows an earlier start has finished are left out.
         """
 
     def finish(self) -> None:
-        """Write the tables, on the first device, once all devices have measured their images."""
+        """Write the tables on the first device, after all devices have measured."""
 
     def numbers(self) -> Mapping[str, Tensor]:
-        """Scalars by the names under which they are logged, equal on all devices; nan is left out."""
+        """Numbers to log by name, equal on all devices; nan is left out."""
         return {}
 
     def opened(self, context: AbstractContextManager[_T]) -> _T:
@@ -108,7 +108,7 @@ class Evaluation(Callback, ABC):
         return self._open.enter_context(context)
 
     def close(self) -> None:
-        """Leave what was opened, so that files have their names; nothing is left to do at the end of the test."""
+        """Exit opened contexts, so that files have their final names; called at the end of the test."""
         self._open.close()
 
     def stage(self, name: str, unit: str, total: float | None = None, done: float = 0) -> Stage:
@@ -117,14 +117,14 @@ class Evaluation(Callback, ABC):
 
     @property
     def lost(self) -> int:
-        """Number of images of this device's dataloaders that no batch has brought, as under a limit of the trainer."""
+        """Number of images that this device's dataloaders did not yield, as under a trainer's limit."""
         return self.images - self.tested
 
     def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.begin(trainer, trainer.test_dataloaders)
 
     def begin(self, trainer: pl.Trainer, dataloaders: Any) -> None:
-        """Expect the batches of these dataloaders, one or a list.
+        """Set the dataloaders, one or a list, whose batches follow.
 
         Raises:
             ValueError: there are more or fewer of them than this callback takes, or inference mode is on.
@@ -192,15 +192,15 @@ class Evaluation(Callback, ABC):
 
     @torch.no_grad()
     def logits(self, image: Tensor) -> Tensor:
-        """Of the classifier under test, shape (B, K), from images, shape (B, C, H, W)."""
+        """Logits, shape (B, K), of images, shape (B, C, H, W), by the classifier under test."""
         return self.classifier(image)
 
     def condition(self, attack: str, eps: float, batch: Batch, logits: Tensor) -> Condition:
-        """The condition of a batch of that attack and epsilon, with logits, shape (B, K), on it."""
+        """Condition of a batch under an attack at an epsilon, from its logits, shape (B, K)."""
         return Condition(attack, eps, batch, logits, self.correct(logits, batch))
 
     def correct(self, logits: Tensor, batch: Batch) -> Tensor:
-        """True where logits, shape (B, K), predict the labels of the batch; shape (B,) bool, on the CPU.
+        """Return whether logits, shape (B, K), predict the batch's labels; shape (B,) bool, on the CPU.
 
         Also where an image has no label.
         """
@@ -208,7 +208,7 @@ class Evaluation(Callback, ABC):
         return task.correct(task.probability(logits), self.aimed(batch, logits).label).cpu()
 
     def aimed(self, batch: Batch, logits: Tensor) -> Batch:
-        """The batch with what logits, shape (B, K), predict in place of labels where there are none."""
+        """Batch with predictions from logits, shape (B, K), in place of unknown labels."""
         task = self.classifier.task
         label = task.label_or_prediction(batch.label, task.prediction(task.probability(logits)))
         return batch._replace(label=label)
@@ -226,5 +226,5 @@ class Evaluation(Callback, ABC):
 
 
 def round_to_8_bits(image: Tensor) -> Tensor:
-    """The image as a file of 8 bits a channel would keep it."""
+    """Round images to 8 bits per channel, as a file stores them."""
     return (image * 255).round() / 255

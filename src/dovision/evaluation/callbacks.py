@@ -35,7 +35,7 @@ from dovision.training.trainer import limits, make_trainer
 def evaluation_data(
     settings: EvaluateSettings, images: Images, samples: Sequence[int] | None = None
 ) -> ImageDataModule:
-    """The images of an evaluation, of its split those of these samples, None: all."""
+    """Data module of an evaluation: these samples of its split; None: all."""
     return ImageDataModule(
         images,
         test_batch_size=settings.evaluation.batch_size,
@@ -47,7 +47,7 @@ def evaluation_data(
 
 
 class EvaluationInputs(NamedTuple):
-    """What the evaluations of a run measure, and the rows that they take over."""
+    """Inputs of a run's evaluations, and the rows to resume from."""
 
     folder: Path  # the run directory
     images: Images
@@ -59,7 +59,7 @@ class EvaluationInputs(NamedTuple):
 def effect_evaluation(
     settings: EvaluateSettings, inputs: EvaluationInputs, intervention: Intervention, attack: Attack
 ) -> EffectEvaluation:
-    """The callback that measures effects."""
+    """Make the callback that measures effects."""
     evaluation, images, networks = settings.evaluation, inputs.images, inputs.networks
     split = evaluation.split
     one_by_one = [[sample] for sample in inputs.samples]  # read as they are asked for
@@ -82,7 +82,7 @@ def effect_evaluation(
 
 
 def map_evaluation(settings: EvaluateSettings, inputs: EvaluationInputs) -> list[MapEvaluation]:
-    """The callback that draws the maps of the configured explainers; none if there are no explainers."""
+    """Make the callback that draws maps; none without explainers."""
     explainers: Mapping[str, Explainer] = make_each(settings.explainer)
     if not explainers:
         return []
@@ -102,19 +102,19 @@ def map_evaluation(settings: EvaluateSettings, inputs: EvaluationInputs) -> list
 
 
 class DetectionSetup(NamedTuple):
-    """Detectors, and the attacks whose images they are to separate from clean ones; both by name."""
+    """Detectors and the attacks to detect, both by name."""
 
     detectors: Mapping[str, Detector]
     attacks: Mapping[str, Attack]
 
     @property
     def reads_code(self) -> bool:
-        """True if a detector reads the code of an autoencoder."""
+        """True if a detector reads an autoencoder's code."""
         return any(detector.reads_code for detector in self.detectors.values())
 
 
 def detection_setup(settings: EvaluateSettings) -> DetectionSetup | None:
-    """The configured detectors and attacks; None if there are no detectors."""
+    """Make the configured detectors and attacks; None without detectors."""
     if not settings.detector:
         return None
     return DetectionSetup(make_each(settings.detector), make_each(settings.detection.attacks))
@@ -123,7 +123,7 @@ def detection_setup(settings: EvaluateSettings) -> DetectionSetup | None:
 def run_detection(
     settings: EvaluateSettings, inputs: EvaluationInputs, setup: DetectionSetup, loggers: Sequence[Logger]
 ) -> dict[str, Any]:
-    """Fit the detectors on validation images, score test images in every condition, and say what it took.
+    """Fit the detectors on validation images, score test images in each condition; return the costs.
 
     Raises:
         ValueError: there is no validation image, or one of a patient that is tested on.
@@ -160,7 +160,7 @@ def _adaptive(
     fits: Sequence[Fitted],
     with_autoencoder: Classifier | None,
 ) -> Iterator[pa.Table]:
-    """The adaptive attacker's rows of scores.parquet, against the fit of each named detector that figures show.
+    """Rows of scores.parquet of the adaptive attack on each named detector, in the fit that figures show.
 
     The steps that it took are written as adaptive.parquet.
     """

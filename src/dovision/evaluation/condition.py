@@ -15,7 +15,7 @@ from dovision.types import Batch
 
 
 class Condition(NamedTuple):
-    """The images of a batch as they are, or attacked at one epsilon, and how the classifier fares on them."""
+    """Images of a batch in one condition, clean or attacked at one epsilon, with the classifier's results."""
 
     attack: str  # its name; CLEAN for the images as they are
     eps: float
@@ -25,12 +25,12 @@ class Condition(NamedTuple):
 
     @property
     def name(self) -> str:
-        """Name of the condition in the table of effects."""
+        """Name of the condition in the effects table."""
         return CLEAN if self.attack == CLEAN else condition_name(self.eps)
 
 
 def read_rows(split: str, condition: Condition, clean: Condition, read: Tensor) -> pa.RecordBatch:
-    """Rows of a detector's table, of what was read, shape (B, F)."""
+    """Rows of a detector's table, from its reads, shape (B, F)."""
     columns = _columns(split, condition, clean)
     offsets = np.arange(len(read) + 1, dtype=np.int32) * read.shape[1]
     columns["read"] = pa.ListArray.from_arrays(offsets, read.flatten().numpy())
@@ -38,7 +38,7 @@ def read_rows(split: str, condition: Condition, clean: Condition, read: Tensor) 
 
 
 def attack_rows(split: str, condition: Condition, clean: Condition, correct_8bit: Tensor) -> pa.RecordBatch:
-    """Rows of attacks.parquet; `correct_8bit`, shape (B,), is of the images rounded to 8 bits."""
+    """Rows of attacks.parquet; `correct_8bit`, shape (B,), refers to images rounded to 8 bits."""
     delta = condition.batch.image - clean.batch.image
     columns = _columns(split, condition, clean)
     columns["success_8bit"] = success(correct_8bit, clean.correct)

@@ -26,7 +26,7 @@ MOST_NAMED = 100  # average effects of a condition up to which each is named
 
 
 class ConditionMetrics:
-    """The numbers of summary.json that are no curves of classes, and average effects, in each condition.
+    """Numbers of summary.json by condition, without curves of classes, and average effects.
 
     Args:
         cells: names of the conditions, of which "clean" is the one without an attack, of the units, and of the classes.
@@ -49,7 +49,7 @@ class ConditionMetrics:
         self.clean.to(device)
 
     def add_samples(self, samples: _Rows) -> None:
-        """Take images into account, by all their rows of samples.parquet."""
+        """Add images by their rows of samples.parquet."""
         frame: pd.DataFrame = samples.select(SAMPLE_COLUMNS).to_pandas()
         for condition, rows in frame.groupby("condition", observed=True):
             values = {name: torch.tensor(rows[name].to_numpy(float)) for name in SAMPLE_COLUMNS[1:]}
@@ -60,13 +60,13 @@ class ConditionMetrics:
                 self.successful[condition].append(above_resolution(values[SIZE][values["success"] == 1]))
 
     def add_effects(self, effects: _Rows) -> None:
-        """Take images into account in average effects, by all their rows of effects.parquet."""
+        """Add images to average effects by their rows of effects.parquet."""
         frame = effects.select(EFFECT_COLUMNS).to_pandas()
         for condition, metric in self.average_effects.items():  # also without rows: one that was never updated warns
             metric.update(*self._by_unit(frame[frame["condition"] == condition]))
 
     def add_sums(self, sums: _Rows) -> None:
-        """The same by the sums over all classes, from effect_sums.parquet, where not all rows are kept."""
+        """Add images to average effects by effect_sums.parquet, where not all rows are kept."""
         cell, shape = self.cells.places(sums), self.cells.shape
         total, count = np.zeros((2, self.cells.number))
         np.add.at(total, cell, sums["total"].to_numpy() * QUANTUM)
@@ -78,7 +78,7 @@ class ConditionMetrics:
             metric.count += torch.from_numpy(images).to(metric.count.device)
 
     def compute(self) -> dict[str, Tensor]:
-        """Scalars by metric/condition, and average_effect/condition/unit/class where there are few."""
+        """Numbers by metric/condition, and by average_effect/condition/unit/class if these are few."""
         numbers: dict[str, Tensor] = {}
         for condition, metrics in self.metrics.items():
             numbers |= {f"{name}/{condition}": metric.compute() for name, metric in metrics.items()}
@@ -89,7 +89,7 @@ class ConditionMetrics:
         return numbers | self._areas()
 
     def _areas(self) -> dict[str, Tensor]:
-        """AUROC of the sizes of effects, of successfully attacked images against all clean ones."""
+        """AUROC of effect sizes of successfully attacked against clean images."""
         if not len(self.clean.value):  # no image has a unit
             return {}
         clean, numbers = self.clean.compute().reshape(-1), {}  # torchmetrics makes a number of one image's
@@ -101,7 +101,7 @@ class ConditionMetrics:
         return numbers
 
     def _by_unit(self, rows: pd.DataFrame) -> tuple[Tensor, Tensor]:
-        """Effects, shape (B, U, K), and where there are any, shape (B, U) bool."""
+        """Effects, shape (B, U, K), and a mask of those present, shape (B, U) bool."""
         image, images = pd.factorize(rows["sample"])
         unit, label = (
             rows[column].cat.set_categories(names).cat.codes.to_numpy(np.int64)

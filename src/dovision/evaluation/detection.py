@@ -59,7 +59,7 @@ AHEAD = 2  # batches for each worker that are given out before the first of them
 
 
 class _BatchRead(NamedTuple):
-    """What was done with a batch."""
+    """Results of one batch."""
 
     images: int
     rows: dict[RunTable, pa.RecordBatch]
@@ -69,7 +69,7 @@ class _BatchRead(NamedTuple):
     stored: list[Condition]  # of which the images are kept
 
     def without(self, attacks: Collection[str]) -> _BatchRead:
-        """The same without attacks that have failed on a batch before, which a worker cannot know."""
+        """Results without attacks that failed on an earlier batch, which a worker cannot know."""
         rows = self.rows
         for name in attacks:
             rows = {table: batch.filter(pc.not_equal(batch["attack"], name)) for table, batch in rows.items()}
@@ -115,7 +115,7 @@ class DetectionOptions:
 
 
 class Detection(Evaluation):
-    """Attack the images of the two dataloaders, val and test, let each detector read them, and score the test images.
+    """Attack the images of two dataloaders, val and test, read them by each detector, and score test images.
 
     Detectors are fitted to images of val, and the headline numbers of detection.parquet are logged as
     "detection_METRIC/DETECTOR/ATTACK eps=EPSILON", such as "detection_auroc/max_softmax/pgd eps=0.1", and, of families
@@ -174,7 +174,7 @@ class Detection(Evaluation):
 
     @property
     def record(self) -> dict[str, Any]:
-        """Facts for run.json: detectors' passes and milliseconds for an image, attacks' passes, those that failed."""
+        """Entries of run.json: passes and milliseconds per detector, passes per attack, failed attacks."""
         costs = {
             name: {"passes": self.detectors[name].passes, "milliseconds": round(milliseconds, 3)}
             for name, milliseconds in self.milliseconds.items()
@@ -226,14 +226,14 @@ class Detection(Evaluation):
             self._take_next()
 
     def _take_next(self) -> None:
-        """Await the batch that was given out first."""
+        """Wait for the results of the oldest pending batch."""
         read: _BatchRead = result_of(self._pending.popleft())
         for name, passes in read.passes.items():
             self.attacks[name].passes.update(passes)
         self._take(read)
 
     def _take(self, read: _BatchRead) -> None:
-        """Put what was done with a batch to that of the batches before it."""
+        """Add the results of a batch."""
         read = read.without(self.failed)
         for name, reason in read.failed.items():
             if name not in self.failed:
@@ -249,7 +249,7 @@ class Detection(Evaluation):
         self.writer.add(read.images, read.rows, self._state())
 
     def _read_batch(self, split: str, batch: Batch, logits: Tensor) -> _BatchRead:
-        """Attack a batch, and let each detector read it in each condition."""
+        """Attack a batch and read it by each detector in each condition."""
         before = {name: attack.passes.copy() for name, attack in self.attacks.items()}
         failed: dict[str, str] = {}
         conditions = list(self._conditions(batch, logits, failed))
@@ -268,7 +268,7 @@ class Detection(Evaluation):
         return _BatchRead(len(batch.image), joined, dead_gradients(batch, self.classifier), passes, failed, stored)
 
     def _state(self) -> dict[str, Any]:
-        """What is known of all images so far, from which a later start resumes."""
+        """State after all images so far, from which a later start resumes."""
         return {
             "health": saved_state(self.health),
             "queries": {name: saved_state(counted) for name, counted in self.queries.items()},
@@ -314,7 +314,7 @@ class Detection(Evaluation):
         return numbers
 
     def _conditions(self, batch: Batch, logits: Tensor, failed: dict[str, str]) -> Iterator[Condition]:
-        """The batch as it is, and in each condition; attacks that fail are put in `failed`."""
+        """Iterate over the batch's conditions, the clean one first; failed attacks are added to `failed`."""
         yield self.condition(CLEAN, 0.0, batch, logits)
         for name in [name for name in self.attacks if name not in self.failed]:
             attack = self.attacks[name]
@@ -345,7 +345,7 @@ class Detection(Evaluation):
             )
 
     def _clean_batches(self, trainer: pl.Trainer) -> Iterator[Batch]:
-        """Clean validation images, those that detectors are fitted to."""
+        """Clean validation images that detectors are fitted to."""
         val = (trainer.test_dataloaders or [])[0]
         batches = DeviceBatches(val, trainer.global_rank, trainer.world_size, self._mean, self._std)
         for got in val:
@@ -360,7 +360,7 @@ class Detection(Evaluation):
         return detector.read(batch, self.classifier, self.options.with_autoencoder).detach().float().cpu()
 
     def _measure_costs(self, batch: Batch) -> None:
-        """Milliseconds that each detector takes for an image, unless they are known; after a first read."""
+        """Time each detector per image, unless known; after a first read."""
         for name, detector in self.detectors.items() if not self.milliseconds else ():
             self._read(detector, batch.rows([0]))
             copy = batch._replace(image=batch.image.clone())  # of which no detector remembers anything

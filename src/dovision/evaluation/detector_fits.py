@@ -49,7 +49,7 @@ GOLDEN = 2_654_435_769  # 2^32 by the golden ratio: its multiples, modulo 2^32, 
 
 
 class Fitted(NamedTuple):
-    """A detector as it was fitted; `fitted_on` names the attacks that a supervised one has seen."""
+    """Fitted detector; `fitted_on` names the attacks of a supervised fit."""
 
     name: str
     variant: str
@@ -57,13 +57,13 @@ class Fitted(NamedTuple):
     detector: Detector
 
     def rows(self, images: pd.DataFrame, score: Tensor) -> pa.RecordBatch:
-        """Rows of scores.parquet, for images in their conditions."""
+        """Rows of scores.parquet for images in their conditions."""
         columns = dict(zip(DETECTOR, self[:3], strict=True))
         return SCORES.from_frame(images.assign(score=score.double().cpu().numpy(), **columns))
 
 
 class _Fit(NamedTuple):
-    """One of the fits of a detector, to be made."""
+    """Planned fit of a detector."""
 
     variant: str
     fitted_on: str
@@ -74,7 +74,7 @@ class _Fit(NamedTuple):
 def fit_detectors(
     folder: Path, detectors: Mapping[str, Detector], failed: Collection[str], protocol: FitProtocol, workers: int = 1
 ) -> list[Fitted]:
-    """Every detector in its variants, fitted to what was read of the validation images not reserved for thresholds.
+    """Fit every detector, in its variants, to validation images not reserved for thresholds.
 
     as is                   has nothing to fit
     clean only              fitted to clean images
@@ -109,13 +109,13 @@ def fit_detectors(
 
 
 def shown(fits: Sequence[Fitted]) -> list[Fitted]:
-    """One fit of each detector: that which figures show, since it has most reason to hold."""
+    """Fit of each detector that figures show."""
     names = pd.DataFrame([(fitted.name, fitted.variant, fitted.fitted_on) for fitted in fits], columns=DETECTOR)
     return [fits[number] for number in preferred(names).index]
 
 
 def clean_threshold(folder: Path, fitted: Fitted, rate: float) -> float:
-    """Conformal threshold (see `functional.detection.threshold`) of the clean images that no detector was fitted to.
+    """Conformal threshold (see `functional.detection.threshold`) on clean images reserved from fits.
 
     The highest of their scores where they are too few for one.
     """
@@ -130,7 +130,7 @@ def clean_threshold(folder: Path, fitted: Fitted, rate: float) -> float:
 
 
 def for_thresholds(group: pd.Series[int]) -> pd.Series[bool]:
-    """Mask of patients whose validation images set thresholds: a detector rejects few of those it is fitted to."""
+    """Mask of patients reserved for thresholds, since scores of fitted images are too low."""
     return (group * GOLDEN % 2**32) < FOR_THRESHOLDS * 2**32
 
 
@@ -142,7 +142,7 @@ def write_scores(
     adaptive: Iterable[pa.RecordBatch | pa.Table],
     workers: int = 1,
 ) -> None:
-    """Write scores.parquet: every fit on the test images in each condition, and on clean and noisy ones for thresholds.
+    """Write scores.parquet: every fit's scores of test images, and of clean and noisy images for thresholds.
 
     A fit to all but one family scores that family alone, beside clean images and noise. Rows of the adaptive attacker,
     who needs the fits, come last.
@@ -173,7 +173,7 @@ def _scores(
 
 
 def _scored_by(fitted_on: str, attack: pd.Series[str], protocol: FitProtocol) -> pd.Series[bool] | bool:
-    """Mask of the images that a fit scores, True for all: those of conditions that say something of it."""
+    """Mask of the images that a fit scores, by condition; True for all."""
     if fitted_on == PERMUTED_LABELS:
         return attack != NOISE
     if fitted_on == NOISE_AS_ATTACK:
@@ -185,7 +185,7 @@ def _scored_by(fitted_on: str, attack: pd.Series[str], protocol: FitProtocol) ->
 
 
 def tuned_text(tuned: Mapping[str, object]) -> str:
-    """Settings that a fit has chosen, such as "step=0.002, layers=[0, 2]"."""
+    """Format the settings that a fit has selected, such as "step=0.002, layers=[0, 2]"."""
     return ", ".join(f"{name}={f'{value:g}' if isinstance(value, float) else value}" for name, value in tuned.items())
 
 
@@ -213,7 +213,7 @@ def _fits(detector: Detector, val: Reads, failed: Collection[str], protocol: Fit
 
 
 def _supervised_fits(beaten: Mapping[str, Tensor], clean: Tensor, hardened: Tensor | None) -> Iterator[_Fit]:
-    """The fits of a supervised detector.
+    """Fits of a supervised detector.
 
     Args:
         beaten: of the images on which an attack succeeded, by family.
@@ -236,7 +236,7 @@ def _supervised_fits(beaten: Mapping[str, Tensor], clean: Tensor, hardened: Tens
 
 
 def _control_fits(val: Reads, failed: Collection[str], protocol: FitProtocol) -> Iterator[_Fit]:
-    """The negative controls; those with too few images are left out."""
+    """Fits of the negative controls, without those with too few images."""
     images, swapped = val.images, exchanged(val.images["group"])
     clean, noise = images["attack"] == CLEAN, images["attack"] == NOISE
     beaten = _won(images, failed, protocol)
@@ -250,7 +250,7 @@ def _control_fits(val: Reads, failed: Collection[str], protocol: FitProtocol) ->
 
 
 def _validation(folder: Path, name: str) -> Reads:
-    """Features of the images to be fitted to; none of them may be of a patient that is tested on."""
+    """Features of the images to fit to; raises if a patient is also tested on."""
     frames, features, validated, tested = [], [], set[int](), set[int]()
     for reads in read_reads(folder, name):
         val = reads.images["split"] == VAL
@@ -274,7 +274,7 @@ def _validation(folder: Path, name: str) -> Reads:
 
 
 def _beaten(val: Reads, failed: Collection[str], protocol: FitProtocol) -> dict[str, Tensor]:
-    """Features of the images on which an attack succeeded at an epsilon that fits may see, by family."""
+    """Features of successfully attacked images, at epsilons that fits may see, by family."""
     images = val.images
     won = _won(images, failed, protocol)
     family = images["attack"].map(protocol.family).where(~images["attack"].isin(failed))
@@ -286,7 +286,7 @@ def _beaten(val: Reads, failed: Collection[str], protocol: FitProtocol) -> dict[
 
 
 def _won(images: pd.DataFrame, failed: Collection[str], protocol: FitProtocol) -> pd.Series[bool]:
-    """Mask of the images on which an attack succeeded at an epsilon that fits may see."""
+    """Mask of successfully attacked images at epsilons that fits may see."""
     seen = [protocol.sees(attack, eps) for attack, eps in zip(images["attack"], images["eps"], strict=True)]
     won = images["success"].fillna(False).astype(bool) & ~images["attack"].isin(failed)
     return won & pd.Series(seen, images.index, dtype=bool)

@@ -16,7 +16,7 @@ _GROUPS = 2**40  # numbers of groups that the images of a loader may have
 
 
 class DeviceBatches:
-    """The images that a test dataloader brings to this device, each once, in [0, 1] and with a number.
+    """Images of a test dataloader on this device, each once, in [0, 1] and with a sample number.
 
     The sampler of several devices repeats the first images at the end, so that all devices have as many; these are left
     out. The number of an image is its place in the dataset, or its place in the order that is not known before.
@@ -52,7 +52,7 @@ class DeviceBatches:
         self._numbers = list(sampler) if in_order and type(loader.batch_sampler) is BatchSampler else None
 
     def take(self, got: Any) -> Batch:
-        """The next batch of the loader; perhaps without an image, if all are repeated.
+        """Next batch of the loader; may be empty if all its images are repeated.
 
         Raises:
             ValueError: it is no such batch.

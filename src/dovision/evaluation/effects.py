@@ -55,7 +55,7 @@ Regions = Sequence[Sequence[Box | None]]  # by image and unit
 
 @dataclass(frozen=True)
 class EffectOptions:
-    """Options of `EffectEvaluation` besides what is measured of which classifier.
+    """Options of `EffectEvaluation` besides classifier, intervention and attack.
 
     Args:
         measured: the classifier in which the effects are measured, such as that with an autoencoder; None is the one
@@ -100,7 +100,7 @@ class EffectOptions:
 
 
 class EffectEvaluation(Evaluation):
-    """Measure effects on each test batch, in the clean condition and in that of each epsilon.
+    """Callback that measures effects on each test batch, clean and at each epsilon.
 
     The numbers of each condition in summary.json are logged as METRIC/CONDITION, such as
     mean_abs_expected_effect/clean and success_rate/eps=8/255; average effects, where a condition has few of them, as
@@ -153,7 +153,7 @@ class EffectEvaluation(Evaluation):
 
     @property
     def pass_facts(self) -> dict[str, Any]:
-        """Forward passes so far; edits that changed nothing and took none; pairs a pass since memory ran out, or None.
+        """Costs for run.json: forward passes, skipped edits, and pairs per pass after running out of memory, or None.
 
         The rows' last bits depend on the latter.
         """
@@ -165,7 +165,7 @@ class EffectEvaluation(Evaluation):
         }
 
     def _approximation(self) -> dict[str, Any]:
-        """The approximation, and its mean agreement with exact effects in the condition where that is least."""
+        """Approximation for run.json, with its agreement in the worst condition."""
         if self.options.approximate is None or not self.agreement:
             return {}
         ranks, overlaps = zip(*(_means(sums) for sums in self.agreement.values()), strict=True)
@@ -174,7 +174,7 @@ class EffectEvaluation(Evaluation):
 
     @property
     def attack_facts(self) -> dict[str, Any]:
-        """Share of dead gradients, and the attack's forward passes per image by epsilon; empty without an attack."""
+        """Share of dead gradients, and forward passes per image by epsilon; empty without an attack."""
         if not self.attack.eps:
             return {}
         return {"dead_gradients": self.health.compute().item(), "queries": self.queries.by_epsilon()}
@@ -228,7 +228,7 @@ class EffectEvaluation(Evaluation):
 
     @property
     def counted(self) -> Mapping[str, Any]:
-        """What was counted over all images, once the test is over, in plain types: the state of a shard of a job."""
+        """Counters over all images after the test, in plain types: the state of a shard of a job."""
         return self.writer.state
 
     def measure(self, batch: Batch, logits: Tensor, dataloader_idx: int) -> None:
@@ -287,7 +287,7 @@ class EffectEvaluation(Evaluation):
         write_masks(self.folder, self._masks())
 
     def conditions(self, batch: Batch, logits: Tensor) -> Iterator[Condition]:
-        """The clean condition, then one for each epsilon of the attack."""
+        """Iterate over the clean condition and each epsilon of the attack."""
         yield self.condition(CLEAN, 0.0, batch, logits)
         aimed = self.aimed(batch, logits)
         for eps in self.attack.eps:
@@ -301,7 +301,7 @@ class EffectEvaluation(Evaluation):
         return {EFFECTS: effects_schema(keep), SAMPLES: samples_schema(task), **sums, **activity}
 
     def _state(self) -> dict[str, Any]:
-        """Counts over all images so far, from which a later start resumes."""
+        """Counters over all images so far, from which a later start resumes."""
         counts = {name: value for name, value in self.pass_facts.items() if name != "approximation"}
         return {
             **counts,
@@ -319,7 +319,7 @@ class EffectEvaluation(Evaluation):
             load_state(self.queries, state["queries"])
 
     def _metrics(self) -> ConditionMetrics:
-        """Metrics of all conditions, over the images that stand in finished shards."""
+        """Metrics of all conditions over the images in finished shards."""
         metrics = ConditionMetrics(self.cells)
         for rows in self.writer.finished(SAMPLES):
             metrics.add_samples(rows)
@@ -342,7 +342,7 @@ class EffectEvaluation(Evaluation):
         return outcome
 
     def _check_agreement(self, condition: str, approximation: Approximation) -> None:
-        """Refuse the approximation by all images of the condition so far."""
+        """Raise if the approximation disagrees over the images of the condition so far."""
         numbers = approximation.rank_correlation.sum().item(), approximation.top_overlap.sum().item()
         images, *before = self.agreement.get(condition, [0.0, 0.0, 0.0])
         sums = [earlier + number for earlier, number in zip(before, numbers, strict=True)]
@@ -351,7 +351,7 @@ class EffectEvaluation(Evaluation):
             check_agreement(*_means(self.agreement[condition]))
 
     def _regions(self, condition: Condition, units: int) -> Regions:
-        """Where each unit lies in each image; None where it does not."""
+        """Box of each unit in each image; None where it has none."""
         shape = tuple(condition.batch.image.shape[1:])
         return [
             [self.intervention.checked_box(self.intervention.on_image, shape, unit, sample) for unit in range(units)]
@@ -390,7 +390,7 @@ class EffectEvaluation(Evaluation):
     def _kept_rows(
         self, batch: Batch, every: pa.RecordBatch, controls: Sequence[Tensor], done: Tensor
     ) -> dict[RunTable, pa.RecordBatch]:
-        """The rows of effects that are kept and, where these are not all, the sums over all.
+        """Rows of effects to keep and, if some are dropped, the sums over all.
 
         Args:
             batch: in the clean condition.
@@ -407,7 +407,7 @@ class EffectEvaluation(Evaluation):
         return {EFFECTS: every.filter(pa.array(chosen.view(-1).numpy())), SUMS: sums}
 
     def _masks(self) -> Iterator[tuple[int, str, Mask]]:
-        """The masks of the units of the images of which there is a picture, where a unit has one."""
+        """Masks of the units of pictured images, where units have one."""
         units = self.intervention.units(self.shape) if self.intervention.site == INPUT else ()
         for sample in sorted(pictured_samples(self.folder)):
             for unit, name in enumerate(units):
@@ -422,6 +422,6 @@ class EffectEvaluation(Evaluation):
 
 
 def _means(sums: Sequence[float]) -> tuple[float, float]:
-    """Of both numbers of agreement, from how many images there are, and the sums."""
+    """Means of both agreement numbers, from the number of images and the sums."""
     of, rank_correlation, top_overlap = sums
     return rank_correlation / of, top_overlap / of

@@ -19,7 +19,7 @@ USUAL_REFERENCE = "grad_cam"  # the explainer that the others are compared with,
 
 
 class MapSettings:
-    """The common grid, the classes that are explained, and the tests that a map is put to.
+    """Settings of maps: the common grid, the explained classes, and the metrics' parameters.
 
     Args:
         target: label (each class that the image has; without a label, that is predicted), prediction (each that is
@@ -70,7 +70,7 @@ class MapSettings:
         self.reference = reference
 
     def compared(self, explainers: Collection[str]) -> str:
-        """The name of the explainer, of at least one, that the others are compared with.
+        """Name of the reference explainer.
 
         Raises:
             ValueError: the one that is asked for is none of them.
@@ -80,7 +80,7 @@ class MapSettings:
         return USUAL_REFERENCE if USUAL_REFERENCE in explainers else next(iter(explainers))
 
     def check(self, classifier: Classifier, shape: Shape) -> None:
-        """Refuse a class that is not among those of the classifier, and a grid finer than images of shape (C, H, W).
+        """Raise for a class that the classifier lacks, or a grid finer than images of shape (C, H, W).
 
         Raises:
             ValueError: `target` is neither label nor prediction nor a class; or there are more cells than pixels a
@@ -94,7 +94,7 @@ class MapSettings:
             TokenRemoval().check(classifier, shape, self.cells)
 
     def pairs(self, batch: Batch, probability: Tensor, task: Task) -> tuple[Tensor, Tensor]:
-        """The images that are explained, and the class of each; two tensors of one length, shape (P,) int64.
+        """Explained images and the class of each; two tensors of shape (P,) int64.
 
         Raises:
             ValueError: `target` is neither label nor prediction nor a class.
@@ -109,6 +109,6 @@ class MapSettings:
         return image, target
 
     def filled(self, batch: Batch, classifier: Classifier) -> Tensor:
-        """The images with every pixel painted over, shape (B, C, H, W)."""
+        """Images painted over entirely, shape (B, C, H, W)."""
         everything = Box(0, 0, *batch.image.shape[2:])
         return self.fill(batch.image, everything, Context(batch, classifier))

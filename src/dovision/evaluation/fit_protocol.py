@@ -12,7 +12,7 @@ _FAMILIES, _SEEN = "detection.families", "detection.seen"
 
 
 class FitProtocol(NamedTuple):
-    """Families and epsilons of the attacks that supervised detectors are fitted to; see `fit_protocol`."""
+    """Families and epsilons of attacks for supervised fits; see `fit_protocol`."""
 
     family: Mapping[str, str]  # of each attack but the noise control
     seen: Mapping[str, Sequence[float]]  # epsilons of an attack that fits may see; all where it is not named
@@ -29,7 +29,7 @@ def fit_protocol(
     seen: Mapping[str, Sequence[float]] | None = None,
     controls: bool = False,
 ) -> FitProtocol:
-    """Each attack in the family that lists it, or in one of its own name; checked.
+    """Assign each attack to the family that lists it, or to one of its own name; checked.
 
     Args:
         eps: the epsilons of each attack, by name; the noise control is left out.

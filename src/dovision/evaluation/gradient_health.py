@@ -18,14 +18,14 @@ log = logging.getLogger(__name__)
 
 
 class GradientHealth(ImageMean):
-    """Share of an image's pixels with zero or NaN gradients, the mean over clean images; above 5% it warns once."""
+    """Mean share of pixels with zero or NaN gradients over clean images; warns once above 5%."""
 
     def update(self, dead: Tensor) -> None:
-        """Take clean images into account, by what `dead_gradients` finds of each, shape (B,)."""
+        """Add clean images by their shares of `dead_gradients`, shape (B,)."""
         self.add(dead)
 
     def warn(self) -> None:
-        """A line in the log where an attack by gradient may have failed for want of one."""
+        """Log a warning if an attack may have failed for lack of gradients."""
         if self.compute() > MASKED:
             log.warning(
                 "%.0f%% of the gradients are zero or not finite: attacks by gradient may fail, which is no sign of "
@@ -35,7 +35,7 @@ class GradientHealth(ImageMean):
 
 
 class Queries(Metric):
-    """Forward passes that an image costs an attack, the mean over images; compute() has shape (E,), by epsilon."""
+    """Mean forward passes of an attack per image; compute() has shape (E,), by epsilon."""
 
     full_state_update = False
     passes: Tensor  # (E,) of one image each
@@ -49,7 +49,7 @@ class Queries(Metric):
         self.add_state("images", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
 
     def update(self, images: int) -> None:
-        """Take into account what the attack has done since the last time, on so many images."""
+        """Add the attack's passes since the last call, on so many images."""
         counted = self._counted()
         self.passes += (counted - self._before).to(self.passes.device)
         self.images += images
@@ -59,7 +59,7 @@ class Queries(Metric):
         return self.passes.double() / self.images
 
     def by_epsilon(self) -> dict[str, float]:
-        """The result, by epsilon as text; an epsilon of 0 costs nothing. Empty before the first image."""
+        """Result by epsilon as text; 0 for an epsilon of 0; empty before the first image."""
         if not self.images:
             return {}
         means = zip(self.attack.eps, self.compute().view(-1).tolist(), strict=True)  # one number comes as a scalar
@@ -70,12 +70,12 @@ class Queries(Metric):
 
 
 def saved_state(metric: Metric) -> dict[str, Any]:
-    """The sums of a metric in plain types, for `load_state` in a later start of the run."""
+    """Sums of a metric in plain types, for `load_state` in a later start of the run."""
     return {name: torch.as_tensor(value).tolist() for name, value in metric.metric_state.items()}
 
 
 def load_state(metric: GradientHealth | Queries, state: Mapping[str, Any]) -> None:
-    """Let a metric go on from the state of an earlier start."""
+    """Restore a metric from the state of an earlier start."""
     nothing: Any = 0 if isinstance(metric, Queries) else torch.zeros(0)
     metric.update(nothing)  # one that was never updated warns
     for name, value in state.items():

@@ -12,7 +12,7 @@ from dovision.types import Task
 
 
 def kept_classes(keep: str, top_k: int, task: Task, label: Tensor, controls: Sequence[Tensor]) -> Tensor:
-    """True for the classes of which rows are kept, shape (B, K) bool, on the CPU: the same ones in each condition.
+    """Mask of classes whose rows are kept, shape (B, K) bool, on the CPU; equal in each condition.
 
     Args:
         keep: all; predicted (what is predicted in any condition, and the labels); labels; top_k (the likeliest classes

@@ -34,7 +34,7 @@ from dovision.types import Batch, Box, Mask, Task
 
 
 class _Pairs(NamedTuple):
-    """Images, and the class that each is explained for; an image stands here once for each of its classes."""
+    """Images with the class to explain; an image occurs once per class."""
 
     batch: Batch
     target: Tensor  # (P,) int64
@@ -67,7 +67,7 @@ class MapOptions:
 
 
 class MapEvaluation(Evaluation):
-    """Draw each explainer's maps of the test images, and put them to the tests that need the classifier.
+    """Callback that draws each explainer's maps of test images, and computes metrics that need the classifier.
 
     Of the maps of images with known boxes, the shares that point into a box and that lie in the boxes are logged as
     pointing/EXPLAINER and energy/EXPLAINER, as in summary.json.
@@ -116,17 +116,17 @@ class MapEvaluation(Evaluation):
 
     @property
     def seconds_per_map(self) -> dict[str, float]:
-        """The mean time that a map took, for each explainer."""
+        """Mean seconds per map, by explainer."""
         return {name: round(n["seconds"] / n["maps"], 4) for name, n in self.counted.items() if n["maps"]}
 
     @property
     def passes_per_map(self) -> dict[str, float]:
-        """The mean number of forward passes of one image that a map took, for each explainer."""
+        """Mean forward passes per map, by explainer."""
         return {name: round(n["passes"] / n["all_maps"], 1) for name, n in self.counted.items() if n["maps"]}
 
     @property
     def counted(self) -> dict[str, dict[str, float]]:
-        """What was counted of each explainer, in plain types: the state of a shard of a job.
+        """Counters by explainer, in plain types: the state of a shard of a job.
 
         Its `maps` of images as they are, and the `seconds` that they took; the `passes` of `all_maps`, also of changed
         images and other networks.
@@ -166,7 +166,7 @@ class MapEvaluation(Evaluation):
         self.progress = self.stage("maps", "images", self.images, done=self.resumed)
 
     def _judge_finished(self, rows: pa.Table) -> None:
-        """Hold maps of an earlier start against boxes and masks."""
+        """Score maps of an earlier start against boxes and masks."""
         judged = rows.filter(pc.equal(rows["variant"], AS_IS)).select(["explainer", "sample", "class", "cells"])
         frame = judged.to_pandas()
         self._read_masks(frame["sample"])
@@ -180,7 +180,7 @@ class MapEvaluation(Evaluation):
         self._masks_of = {} if masks is None else {sample: masks(sample) for sample in set(samples)}
 
     def _judge(self, name: str, maps: Tensor, keys: Sequence[tuple[int, str]]) -> None:
-        """Hold an explainer's maps, shape (B, rows, columns), of samples and classes, against boxes and masks."""
+        """Score an explainer's maps, shape (B, rows, columns), against boxes and masks."""
         boxes = [self.boxes.get(key, []) for key in keys]
         masks = [self._masks_of.get(sample, {}).get(label) for sample, label in keys]
         for metrics in self.metrics.values():
@@ -217,7 +217,7 @@ class MapEvaluation(Evaluation):
         return _Pairs(batch.rows(image), target.to(batch.image.device), correct)
 
     def _rows(self, name: str, pairs: _Pairs) -> Iterator[dict[str, Any]]:
-        """Rows of one explainer: the maps as they are, then those that they are compared with."""
+        """Rows of one explainer: unmodified maps, then their variants."""
         started = time.perf_counter()
         explanation = self._explained(name, pairs, self.classifier)
         self.seconds[name] += time.perf_counter() - started
@@ -245,7 +245,7 @@ class MapEvaluation(Evaluation):
             yield sample, self.classifier.task.classes[target]
 
     def see(self, name: str, batch: Batch, target: Tensor, maps: Tensor) -> None:
-        """Look at maps at the images' size, shape (B, H, W), of class target[b] of image b; nothing by default."""
+        """Receive maps at image size, shape (B, H, W), of class target[b] of image b; nothing by default."""
 
     def _explained(self, name: str, pairs: _Pairs, classifier: Classifier) -> Explanation:
         explanation = self.explainers[name].explain(pairs.batch, pairs.target, classifier)
@@ -253,7 +253,7 @@ class MapEvaluation(Evaluation):
         return explanation
 
     def _cells(self, explanation: Explanation) -> tuple[Tensor, list[npt.NDArray[np.float32] | None]]:
-        """Maps on the common grid, shape (B, rows, columns), and the spread of each, a number a cell, if it has one."""
+        """Maps on the common grid, shape (B, rows, columns), and the spread of each, if any."""
         side = self.settings.cells
         maps, spread = (agreement.to_cells(pixels, side, side).cpu() for pixels in explanation)
         return maps, [None if cells.isnan().all() else cells.flatten().numpy() for cells in spread]
@@ -281,7 +281,7 @@ class MapEvaluation(Evaluation):
 
     @torch.no_grad()
     def _areas(self, pairs: _Pairs, row: int, cells: Tensor) -> tuple[float | None, float | None]:
-        """Areas under P(class) as the map's cells are removed, and as they are put back, most relevant first."""
+        """Deletion and insertion: areas under P(class) while cells are removed or restored, most relevant first."""
         if agreement.state(cells.numpy()) != agreement.OK:
             return None, None
         one = pairs.batch.rows(slice(row, row + 1))
@@ -291,7 +291,7 @@ class MapEvaluation(Evaluation):
         return agreement.area(deletion), agreement.area(insertion)
 
     def _curves(self, one: Batch, removed: Mask) -> Tensor:
-        """Logits of an image without the cells that are removed at each of S steps, then of them alone, (2 S, K)."""
+        """Logits of an image without the removed cells at each of S steps, then of these alone, (2 S, K)."""
         if self.settings.removal == TOKEN_DROP:
             return self.token_removal.curves(self.classifier, one, removed)
         image, filled = one.image[0], self.settings.filled(one, self.classifier)[0]
@@ -299,7 +299,7 @@ class MapEvaluation(Evaluation):
         return self.classifier(torch.cat(shown))
 
     def _perturbed(self, batch: Batch) -> Batch:
-        """The images with small uniform noise, the same for the same sample."""
+        """Images with small uniform noise, fixed by sample."""
         draws = [
             torch.rand(image.shape, generator=generator(self.settings.seed, sample))
             for image, sample in zip(batch.image, batch.sample.tolist(), strict=True)

@@ -11,7 +11,7 @@ from dovision.evaluation.callback import Evaluation
 
 
 class OnValidation(Callback):
-    """Let a callback that measures under `trainer.test` measure at each validation instead, on its dataloader.
+    """Run a `trainer.test` callback at each validation, on the validation dataloader.
 
     Its numbers have the same names, such as mean_abs_expected_effect/clean, and its tables are those of the last
     validation. The validation that Lightning tries before a fit is left out.

@@ -10,7 +10,7 @@ from dovision.types import INPUT
 
 
 def check_units(intervention: Intervention, images: Images, samples: Sequence[int]) -> None:
-    """Refuse wrong files of masks, and images of which none has a unit of an intervention that lies in the images.
+    """Raise for invalid mask files, and if no image has a unit of an intervention on the image.
 
     Args:
         intervention: bound to the images.
@@ -34,6 +34,6 @@ def check_units(intervention: Intervention, images: Images, samples: Sequence[in
 
 
 def check_one_device(shards: int, devices: int) -> None:
-    """Raise ValueError if a shard is to be measured on several devices."""
+    """Raise ValueError for a shard on several devices."""
     if shards > 1 and devices > 1:
         raise ValueError(f"evaluation.shards needs one device a job, got {devices}. Set trainer.devices=1.")

@@ -13,7 +13,7 @@ from dovision.types import TOKENS, Batch, Mask, Shape
 
 
 class TokenRemoval:
-    """Logits of an image of which some cells have no tokens.
+    """Logits of an image without the tokens of some cells.
 
     A token belongs to the cell that its patch's centre lies in. Those that stand for no patch, as of the class, stay.
 
@@ -25,7 +25,7 @@ class TokenRemoval:
         self._propagation = CachedPropagation(self._steps)
 
     def __call__(self, classifier: Classifier, batch: Batch, removed: Mask) -> Tensor:
-        """Logits, shape (S, K), of one image without the cells that are removed at each step.
+        """Logits, shape (S, K), of one image without the cells removed at each step.
 
         Args:
             classifier: a vision transformer of which each block attends over all tokens.
@@ -40,11 +40,11 @@ class TokenRemoval:
         return self._propagation(classifier)(batch).treated[0]
 
     def curves(self, classifier: Classifier, batch: Batch, removed: Mask) -> Tensor:
-        """Logits without the cells that are removed at each step, then of them alone, shape (2 S, K); as a call."""
+        """Logits without the cells removed at each step, then of these alone, shape (2 S, K); as `__call__`."""
         return self(classifier, batch, np.concatenate([removed, ~removed]))
 
     def check(self, classifier: Classifier, shape: Shape, cells: int) -> None:
-        """Refuse a network, perhaps on the meta device, that does not take images, (C, H, W), without these cells."""
+        """Raise if a network, possibly on the meta device, cannot drop tokens of images of shape (C, H, W)."""
         number = torch.zeros(1, dtype=torch.int64)
         image = torch.zeros(1, *shape, device=classifier.mean.device, dtype=classifier.mean.dtype)
         half = np.arange(cells * cells).reshape(1, cells, cells) % 2 == 0
@@ -52,7 +52,7 @@ class TokenRemoval:
 
 
 class _CellsLeftOut(Intervention):
-    """do(step): the tokens of the cells that are removed at this step do not go on to the blocks."""
+    """do(step): the tokens of the cells removed at this step skip the blocks."""
 
     site = TOKENS
     unit = "token"

@@ -67,11 +67,11 @@ class Launch:
             raise ValueError(unshared(str(sweep)))
 
     def stop(self, sweep: Path, signum: int) -> None:
-        """Tell the workers to end their jobs and to start no more."""
+        """Make the workers end their jobs, and start no more."""
         write_text(self.folder(sweep) / STOP, str(signum))
 
     def stopped_by(self, sweep: Path) -> int | None:
-        """Signal number for which workers are told to end; None if they are not."""
+        """Signal number for which the workers are to end; None if they are not."""
         return int(text) if (text := _read(self.folder(sweep) / STOP)) else None
 
     def report_failure(self, sweep: Path, overrides: str) -> None:

@@ -81,7 +81,7 @@ class Start(Callback):
         return plans
 
     def _or_exit(self, step: Callable[[DictConfig], object], config: DictConfig) -> None:
-        """Hydra turns the exceptions of callbacks into warnings, and goes on; an exit it lets pass."""
+        """Exit on an exception, which Hydra would turn into a warning in a callback."""
         try:
             step(config)
         except Exception as error:
@@ -90,10 +90,10 @@ class Start(Callback):
 
 
 class SweepStart(Start):
-    """The start of a command whose jobs have run directories: a dry run, or a sweep that the same command resumes."""
+    """Start of a command whose jobs have run directories: a dry run, or a new or resumed sweep."""
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **_: Any) -> None:
-        """Drop two copies of the configuration, which Hydra keeps of each job: some 2,000 objects to collect among."""
+        """Drop two copies of the configuration that Hydra keeps per job, some 2,000 objects for garbage collection."""
         if current() is not None:
             job_return.cfg = job_return.hydra_cfg = None
 
@@ -131,7 +131,7 @@ class SweepStart(Start):
         return super()._checked(config, overrides, plan_in_its_folder)
 
     def _begin(self, config: DictConfig) -> None:
-        """Compose and check the jobs, and begin the sweep; or leave, if there is nothing to do."""
+        """Compose and check the jobs, and begin the sweep; exit if there is nothing to do."""
         from dovision.sweeps.dry_run import JobEstimator, warn_of_space
 
         overrides = planned.overrides_of_jobs(config)
@@ -156,7 +156,7 @@ class SweepStart(Start):
 
 
 class _Plan(NamedTuple):
-    """A job, and what is to be done of it."""
+    """Job with its status, and whether it is left to do."""
 
     job: Job
     status: RunStatus
@@ -166,7 +166,7 @@ class _Plan(NamedTuple):
 
 
 def _plan(job: Job, settings: EvaluateSettings, merged: dict[Path, bool], images: dict[Path, int]) -> _Plan:
-    """Plan a job; `merged` keeps of each run into which shards are merged whether it is done, `images` how many it has.
+    """Plan a job; caches whether merged runs are done, `merged`, and their numbers of images, `images`.
 
     Raises:
         ValueError: a job is to be cut into more shards than it has batches.
@@ -182,7 +182,7 @@ def _plan(job: Job, settings: EvaluateSettings, merged: dict[Path, bool], images
 
 
 def _status(settings: EvaluateSettings, folder: Path) -> RunStatus:
-    """The status of a run directory; data and weights are looked at only if the run in it is completed."""
+    """Status of a run directory; data and weights are only checked if its run is completed."""
     from dovision.sweeps.run_status import run_status
 
     run, of_command, plan = RunDirectory(folder), shared(), None
@@ -192,7 +192,7 @@ def _status(settings: EvaluateSettings, folder: Path) -> RunStatus:
 
 
 def _check_batches(settings: EvaluateSettings, run: Path, images: dict[Path, int]) -> None:
-    """Refuse more shards, or devices, than batches; `images` keeps of each run how many it has.
+    """Raise for more shards, or devices, than batches; `images` caches numbers of images.
 
     Nothing without labels is opened.
     """
@@ -208,7 +208,7 @@ def _check_batches(settings: EvaluateSettings, run: Path, images: dict[Path, int
 
 
 def _check_roots(plans: Sequence[_Plan]) -> None:
-    """Refuse jobs of one run directory that read other data there."""
+    """Raise for jobs with one run directory but different data."""
     roots: dict[Path, _Plan] = {}
     for plan in plans:
         first = roots.setdefault(plan.job.folder, plan)
@@ -221,7 +221,7 @@ def _check_roots(plans: Sequence[_Plan]) -> None:
 
 
 def _threads(config: DictConfig, workers: int | None) -> int | None:
-    """Torch's threads in a worker that shares this machine's cores with others; None: as many as torch takes."""
+    """Torch threads of a worker that shares this machine's cores; None: torch's default."""
     if workers is None or planned.plugin(config, "launcher") not in (planned.JOBLIB, planned.LOCAL):
         return None
     return max(1, (os.cpu_count() or 1) // workers)
@@ -236,7 +236,7 @@ def _print_plan(root: Path, estimates: Sequence[JobEstimate], workers: int | Non
 
 
 def _refuse_sweep(config: DictConfig) -> None:
-    """Refuse a sweep's parameters in a single job, where Hydra ignores them."""
+    """Raise for sweep parameters in a single job, where Hydra ignores them."""
     if params := planned.parameters(config):
         raise ValueError(
             f"hydra.sweeper.params needs a sweep, got a single job and {', '.join(params)}. Add -m, or write "
@@ -258,14 +258,14 @@ def _watch_workers(config: DictConfig) -> None:
 
 
 def _fix_folder(config: DictConfig) -> None:
-    """Let workers that stand in a folder of their own, such as those of a cluster, write where the user stands."""
+    """Make the sweep's folder absolute, for workers with another working folder, as on a cluster."""
     folder = QuotedString(str(Path(config.hydra.sweep.dir).absolute()), Quote.single).with_quotes()
     with read_write(config.hydra):
         config.hydra.overrides.hydra.append(f"hydra.sweep.dir={folder}")
 
 
 def _limit_jobs(config: DictConfig) -> None:
-    """Submitit's local launcher starts all jobs of a batch at once: let a batch be no more than there are cores."""
+    """Limit a batch of submitit's local launcher to the number of cores, since it starts all its jobs at once."""
     if planned.plugin(config, "launcher") == planned.LOCAL and config.hydra.sweeper.get("max_batch_size", 1) is None:
         cores = os.cpu_count() or 1
         log.info("at most %d jobs at once; for more or fewer: hydra.sweeper.max_batch_size=...", cores)
@@ -274,6 +274,6 @@ def _limit_jobs(config: DictConfig) -> None:
 
 
 def share_cores(config: DictConfig) -> None:
-    """Share the cores out among the processes of submitit's local launcher, as joblib does, unless the user has."""
+    """Divide the cores among processes of submitit's local launcher, unless the user has, as joblib does."""
     if planned.plugin(config, "launcher") == planned.LOCAL:
         os.environ.setdefault("OMP_NUM_THREADS", str(_threads(config, planned.workers(config))))

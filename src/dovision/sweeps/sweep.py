@@ -36,12 +36,12 @@ _launching: ContextVar[ExitStack] = ContextVar("launching")
 
 
 def current() -> Sweep | None:
-    """The sweep that this process has started; None if it runs a single job, or one of another process's sweep."""
+    """Sweep started by this process; None for a single job, or in a worker."""
     return _current.get()
 
 
 def begin_command() -> Launch:
-    """Begin a command, which has no sweep yet; marks its process and its workers as those of this command."""
+    """Begin a command without a sweep; mark this process and its workers as part of it."""
     _current.set(None)
     launch = Launch()
     _command.set(launch)
@@ -54,7 +54,7 @@ def begin(sweep: Sweep) -> None:
 
 
 def job_name(folder: Path) -> str:
-    """A job's overrides that differ from others of its sweep; in a worker its folder's name; of a single job nothing.
+    """Overrides that distinguish a job in its sweep; the folder's name in a worker; empty for a single job.
 
     Args:
         folder: its run directory.
@@ -66,14 +66,14 @@ def job_name(folder: Path) -> str:
 
 @contextmanager
 def launching() -> Iterator[None]:
-    """A block in which Hydra is called; if workers do the jobs, signals are passed on to them. See `watch`."""
+    """Context of Hydra's call; signals are passed on to workers, if any. See `watch`."""
     with ExitStack() as stack:
         _launching.set(stack)
         yield
 
 
 def watch(folder: Path) -> None:
-    """Pass signals on to the workers that do the jobs of a sweep in a folder, until `launching` ends."""
+    """Pass signals on to a sweep's workers until `launching` ends."""
     launch = _command.get()
     launch.begin(folder)
     if current() is None:
@@ -82,14 +82,14 @@ def watch(folder: Path) -> None:
 
 
 class _Outdated(NamedTuple):
-    """A completed run that does not stand for its job: when it was started, and why."""
+    """Completed run that does not match its job: its start time, and the difference."""
 
     started: str | None
     reason: str
 
 
 class Sweep:
-    """The jobs of one command, and what has become of them.
+    """Jobs of one command, and their results.
 
     Args:
         config: of the sweep.
@@ -122,7 +122,7 @@ class Sweep:
 
     @property
     def jobs(self) -> Sequence[Job]:
-        """The jobs; of a sweeper that chooses them as it goes, all runs in the sweep's folder."""
+        """The jobs; with an adaptive sweeper, all runs in the sweep's folder."""
         if self._jobs is not None:
             return self._jobs
         folders = sorted(path.parent for path in self.folder.glob(f"*/{RUN}"))
@@ -130,14 +130,14 @@ class Sweep:
         return [Job(*job) for job in zip(range(len(folders)), map(tuple, overrides), folders, strict=True)]
 
     def unfinished(self) -> int:
-        """How many jobs neither are completed nor have failed, once none of them is at work any more."""
+        """Number of jobs neither completed nor failed, after waiting for running ones."""
         while "running" in (states := [state_of(job.folder) for job in self.jobs]):
             time.sleep(AT_WORK)
         outdated = sum(self._is_outdated(job.folder) for job in self.jobs)
         return outdated + sum(state in (MISSING, DAMAGED, "interrupted") for state in states)
 
     def close(self) -> bool:
-        """Say what has become of the jobs, write it to the sweep's folder, and return whether all are at their end.
+        """Print the results of the jobs, write the summary, and return whether all jobs are done.
 
         That is completed, or partial by limits of the trainer that they were asked to keep.
 
@@ -165,13 +165,13 @@ class Sweep:
         return end
 
     def _is_outdated(self, folder: Path) -> bool:
-        """Whether a run that was outdated when the sweep began has not been started since."""
+        """Return whether a run outdated at the sweep's start has not been restarted."""
         outdated = self._outdated.get(folder)
         return outdated is not None and facts_of(folder).get("started") == outdated.started
 
 
 def merged_jobs(jobs: Sequence[Job]) -> list[Job]:
-    """The runs into which shards among the jobs are merged, numbered behind them."""
+    """Runs that shards among the jobs are merged into, numbered after the jobs."""
     first = {merged_folder(job.folder): job for job in reversed(jobs) if is_shard(job.folder)}
     return [
         Job(
@@ -184,6 +184,6 @@ def merged_jobs(jobs: Sequence[Job]) -> list[Job]:
 
 
 def _configuration_directory(config: DictConfig) -> list[str]:
-    """The --config-dir of the command line, as it is to be given again."""
+    """Words --config-dir and its folder, to repeat the command."""
     sources = config.hydra.runtime.config_sources
     return [part for source in sources if source.provider == "command-line" for part in ("--config-dir", source.path)]

@@ -36,7 +36,7 @@ Story = Callable[[Any], float | None]  # of the settings of a command, to the nu
 
 
 class JobTask:
-    """A task function for a configuration; in a sweep no failure leaves it, since a launcher would lose other jobs.
+    """Hydra's task function; in a sweep no failure leaves it, since the launcher would lose other jobs.
 
     Args:
         command: its name.
@@ -65,7 +65,7 @@ class JobTask:
         return self._do(config, overrides) if self.launch.is_here else self._work(config, overrides)
 
     def _work(self, config: DictConfig, overrides: list[str]) -> float | None:
-        """Do a job as a worker."""
+        """Run a job in a worker."""
         sweep = Path(HydraConfig.get().sweep.dir)
         self.launch.check_shared(sweep)
         if self.launch.stopped_by(sweep) is not None:
@@ -84,7 +84,7 @@ class JobTask:
         return None
 
     def _do(self, config: DictConfig, overrides: list[str]) -> float | None:
-        """Do a job, and return its number; nan of one that fails, which no sweeper takes for the best."""
+        """Run a job and return its optimised metric; nan if it fails, which no sweeper selects."""
         if not _has_run_directory():
             return self._checked(config)
         run, sweep = RunDirectory(Path(HydraConfig.get().runtime.output_dir)), Path(HydraConfig.get().sweep.dir)
@@ -102,7 +102,7 @@ class JobTask:
         return math.nan if config.optimized_metric else None
 
     def _checked(self, config: DictConfig) -> float | None:
-        """The story, after the checks: a sweeper may choose jobs as it goes, and another machine have other devices."""
+        """Check the job again, as sweepers choose jobs adaptively and machines differ, and run the command."""
         hydra = HydraConfig.get()
         settings = checks_of(self.command)(config, hydra.overrides.task, hydra.runtime.choices)
         if config.get("print_config") and is_rank_zero():
@@ -130,7 +130,7 @@ class JobTask:
 
 
 def _has_run_directory() -> bool:
-    """Whether a job of a sweep has one, in which its end is recorded."""
+    """Return whether jobs of the command have run directories, which record their ends."""
     return "sweep" in (HydraConfig.get().callbacks or {})
 
 

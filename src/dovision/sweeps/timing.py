@@ -53,7 +53,7 @@ VALIDATION = 1 / 3  # of the seconds of an image in a fit, since it needs no gra
 
 
 class TimedTask(NamedTuple):
-    """Work of one sort in a job."""
+    """One kind of work in a job."""
 
     name: str
     key: str  # what the seconds of an image depend on; tasks of equal keys are timed once
@@ -65,14 +65,14 @@ class TimedTask(NamedTuple):
 
 
 class Estimate(NamedTuple):
-    """Minutes of a job, at least those where tasks may take more."""
+    """Minutes of a job; a lower bound where tasks may take longer."""
 
     minutes: float
     unknown: tuple[str, ...] = ()  # these tasks, and why
 
 
 class BatchTimer:
-    """Estimates jobs; a task that several jobs share is timed once.
+    """Estimator of jobs; a task shared by several jobs is timed once.
 
     Args:
         threads: of torch, in a job that sets none; None: as many as torch takes.
@@ -97,7 +97,7 @@ class BatchTimer:
         return Estimate((self._estimated - before) / 60, tuple(dict.fromkeys(unknown)))
 
     def _seconds(self, task: TimedTask, job: JobTasks) -> float | None:
-        """Seconds of an image; None if it could not be timed."""
+        """Seconds per image; None if it cannot be timed."""
         network, threads = job.key(), 1 if task.workers > 1 else job.settings.threads or self.threads
         if (key := (task.key, threads)) in self._image_seconds:
             return self._image_seconds[key]
@@ -119,7 +119,7 @@ class BatchTimer:
 
 @dataclass(frozen=True)
 class JobTasks:
-    """The tasks of a job that is yet to run."""
+    """Tasks of a job before it runs."""
 
     settings: EvaluateSettings
     images: Images
@@ -148,13 +148,13 @@ class JobTasks:
             yield from self._detection()
 
     def key(self, *settings: Any) -> str:
-        """These settings, and those of the network and the data, without seeds."""
+        """Cache key of a task: these settings with those of network and data, without seeds."""
         names = ("dataset", "model", "autoencoder", "checkpoint", "trainer", "threads")
         return re.sub(r'"seed": \d+', "", json.dumps([*settings, *map(self.content.get, names)], default=str))
 
     @cached_property
     def content(self) -> dict[str, Any]:
-        """The configuration in plain types."""
+        """Configuration in plain types."""
         return self.settings.to_dict()
 
     def _trainer(self, callbacks: Sequence[Callback] = (), **limits: Any) -> pl.Trainer:
@@ -163,14 +163,14 @@ class JobTasks:
 
     @cached_property
     def classifier(self) -> Classifier:
-        """With the weights of its file, or, if it is not fitted, without those that a fit starts from."""
+        """Classifier with the weights of its file or, if not fitted, with random ones."""
         path = self.files[CLASSIFIER]
         classifier = read_model(path, architecture_of(self.settings)).classifier if path.exists() else self._unfitted()
         return classifier.to(self._trainer().strategy.root_device).eval()
 
     @cached_property
     def with_autoencoder(self) -> Classifier:
-        """The same with its autoencoder, if the job needs one."""
+        """The classifier with its autoencoder, if the job needs one."""
         path = self.files.get(AUTOENCODER)
         if path is None:
             return self.classifier
@@ -191,7 +191,7 @@ class JobTasks:
         return TimedTask(f"fit of the {name.replace('_', ' ')}", key, images, partial(self._time_fit, group))
 
     def _time_fit(self, group: str, images: float) -> float:
-        """Seconds of an image in the steps of a fit after the first one, which sets up what the others use."""
+        """Seconds per image of a fit's steps, without the first one, which sets up."""
         training, augmentation = self.settings.training, self.settings.augmentation.make()
         if group == CLASSIFIER:
             module: pl.LightningModule = classifier_module(training, self._unfitted().train())
@@ -225,7 +225,7 @@ class JobTasks:
         return evaluation
 
     def _attack(self, attack: Attack, settings: Mapping[str, Any], images: float) -> TimedTask:
-        """All epsilons of an attack; one is as quick as another, unless it stops once it has succeeded."""
+        """Attack at all epsilons; one takes as long as another, unless it stops at success."""
         stops = attack.most_queries(len(self.images.task.classes)) is not None
         key = self.key("attack", {**settings, "eps": attack.eps if stops else len(attack.eps)})
         unknown = "how soon it stops at an image shows once the classifier is fitted"
@@ -238,7 +238,7 @@ class JobTasks:
         return task._replace(unknown=unknown) if stops and not self.files[CLASSIFIER].exists() else task
 
     def _detection(self) -> Iterator[TimedTask]:
-        """The attacks of detection, what detectors read, and the attacks on these; their fits take little."""
+        """Tasks of detection: attacks, reads by detectors, and adaptive attacks; fits take little time."""
         check_detection(self.images)
         setup, config = callbacks.detection_setup(self.settings), self.settings.detection
         assert setup is not None
@@ -261,7 +261,7 @@ class JobTasks:
             yield TimedTask(f"adaptive attack on {name}", key, steps, time_attack, workers=shared)
 
     def _read(self, detectors: Collection[Detector], batch: Batch) -> Tensor:
-        """Let detectors read a batch; returns what the last one has read."""
+        """Read a batch by each detector; return what the last one has read."""
         networks = self.classifier, self.with_autoencoder
         for detector in detectors:
             if not detector.prepared:
@@ -270,7 +270,7 @@ class JobTasks:
         return read.detach()
 
     def _time_adaptive(self, detector: Detector, images: float) -> float:
-        """Time a single step against a detector that is fitted to the first images."""
+        """Time one step against a detector fitted to the first images."""
         config, fitted = self.settings.detection.adaptive, copy.copy(detector)
         read = self._read([detector], self._batch(self.samples[: self.settings.evaluation.batch_size]))
         fitted.fit(read, read[: len(read) * detector.supervised])
@@ -288,7 +288,7 @@ class JobTasks:
 
     @torch.no_grad()
     def _time_step(self, step: Callable[[Batch], object], images: float) -> float:
-        """Seconds of an image in a batch, whose size follows from SHARE and SECONDS, after one image that sets up."""
+        """Seconds per image in a batch sized by SHARE and SECONDS, after one warm-up image."""
         began = _now()
         step(self._batch(self.samples[:1]))
         single = (middle := _now()) - began
@@ -304,7 +304,7 @@ class JobTasks:
 
 
 def _now() -> float:
-    """Seconds, once the device has done its work."""
+    """Seconds, after synchronising the device."""
     if torch.cuda.is_available():
         torch.cuda.synchronize()
     return time.perf_counter()

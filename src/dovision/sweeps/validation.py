@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 
 
 class Consumer(NamedTuple):
-    """What makes use of sections of a configuration; a job without it leaves them unread."""
+    """User of configuration sections; without it, a job ignores them."""
 
     sections: tuple[str, ...]
     is_there: Callable[[Any], bool]  # of the settings
@@ -44,7 +44,7 @@ class Consumer(NamedTuple):
 
 
 def _uses_code(settings: Any) -> bool:
-    """True if an evaluation needs the code of an autoencoder; dovision-train fits one for later evaluations."""
+    """True if a job needs an autoencoder's code; always in dovision-train."""
     if not isinstance(settings, EvaluateSettings):
         return True
     return _edits_code(settings) or any(detector.reads_code for detector in make_each(settings.detector).values())
@@ -130,7 +130,7 @@ CONSUMERS = (
 
 
 def unused(settings: TrainSettings, overrides: Iterable[str], mode: RunMode) -> dict[str, str]:
-    """The keys of overrides that a job does not use, with the consumer that each would need."""
+    """Overridden keys that a job ignores, with the consumer that each needs."""
     lacking = {}
     consumers = (*CONSUMERS, SWEEP) if mode == RunMode.RUN else CONSUMERS
     for override in overrides:
@@ -145,7 +145,7 @@ def unused(settings: TrainSettings, overrides: Iterable[str], mode: RunMode) -> 
 
 
 class Checks:
-    """All that can be checked of a job before it starts; what several jobs share is made and checked once.
+    """Checks of a job before it starts; shared components are made and checked once.
 
     Args:
         command: whose configuration declares the keys.
@@ -159,7 +159,7 @@ class Checks:
     def __call__(
         self, config: DictConfig, overrides: Sequence[str], choices: Mapping[str, Any], here: bool = True
     ) -> Any:
-        """The settings of a job, unless it would fail, or would not do what its command line says.
+        """Validate a job and return its settings; raises if it would fail or ignore its command line.
 
         Args:
             config: of the job.
@@ -200,7 +200,7 @@ class Checks:
         return Components()
 
     def warn_of_unused(self) -> str:
-        """A line in the log, also returned, that names the overridden keys that no job uses; empty if none."""
+        """Log, and return, a line on overridden keys that no job uses; empty if none."""
         idle = {key: name for key, name in self._unused.items() if key not in self._used}
         warning = "; ".join(f"{key} has no effect without {name}" for key, name in idle.items())
         if warning:
@@ -209,14 +209,14 @@ class Checks:
 
 
 def _files(settings: TrainSettings) -> dict[str, str | Path]:
-    """The checkpoints that a job reads, by their keys."""
+    """Checkpoints that a job reads, by key."""
     named = {"checkpoint": settings.checkpoint, "ckpt_path": settings.ckpt_path}
     named["model.checkpoint_file"] = settings.model.get("checkpoint_file")
     return {key: file for key, file in named.items() if file is not None}
 
 
 def _check_optimized(settings: TrainSettings) -> None:
-    """Refuse a number that no condition of an evaluation has; that of a training is checked with its fits."""
+    """Raise for a metric that an evaluation lacks; training metrics are checked with the fits."""
     if settings.optimized_metric is not None and isinstance(settings, EvaluateSettings):
         attack: Attack = settings.attack.make()
         conditions = [CLEAN, *map(condition_name, attack.eps)]
@@ -241,11 +241,11 @@ _BEGUN: dict[str, Checks] = {}  # of this process, by command
 
 
 def begin_checks(command: str) -> Checks:
-    """Checks that remember nothing of earlier commands; the jobs of this one take them, too."""
+    """Start new checks for a command's jobs, without caches of earlier commands."""
     _BEGUN[command] = Checks(command)
     return _BEGUN[command]
 
 
 def checks_of(command: str) -> Checks:
-    """Checks that remember what earlier jobs have shared with a job, in the launching process or in a worker."""
+    """Checks shared by the jobs of a command, in the launching process or in a worker."""
     return _BEGUN.get(command) or begin_checks(command)

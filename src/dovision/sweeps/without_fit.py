@@ -16,7 +16,7 @@ _START = f"{_WEIGHTS}, or checkpoint=FILE"
 
 
 def check_without_fit(settings: TrainSettings) -> None:
-    """Refuse random weights that nothing would fit or that are not meant, and what needs labels that are not there.
+    """Raise for random weights that nothing fits, unless intended, and for missing labels.
 
     Raises:
         ValueError: names the key and the remedy.
@@ -40,13 +40,13 @@ def check_without_fit(settings: TrainSettings) -> None:
 
 
 def _is_random(settings: TrainSettings) -> bool:
-    """Return whether a model begins from random weights; one from outside this package is trusted to know its own."""
+    """Return whether a model starts from random weights; models outside this package are trusted."""
     model = settings.model
     return bool(model["_target_"].startswith("dovision.") and without_weights(model) == dict(model))
 
 
 def _check_fit(settings: TrainSettings) -> None:
-    """Refuse a fit that is meant to go on from weights, where these are drawn at random."""
+    """Raise for a fit meant to continue from weights that are random."""
     name, fit = settings.model["_target_"].rpartition(".")[2], settings.training.classifier
     if settings.model.get("new_head"):
         raise ValueError(
@@ -62,7 +62,7 @@ def _check_fit(settings: TrainSettings) -> None:
 
 
 def _check_start(settings: TrainSettings) -> None:
-    """Refuse weights that are drawn at random."""
+    """Raise for random weights."""
     why = "training=none" if settings.has_labels else "a dataset without labels"
     fit = ", or fit it: training=linear_probe" if settings.has_labels else ""
     name = settings.model["_target_"].rpartition(".")[2]
@@ -78,7 +78,7 @@ def _check_start(settings: TrainSettings) -> None:
 
 
 def _needs(settings: TrainSettings) -> Iterator[str]:
-    """What a job asks for that needs labels or validation images."""
+    """Parts of a job that need labels or validation images."""
     if not isinstance(settings, EvaluateSettings):
         if settings.autoencoder is not None:
             yield "autoencoder is fitted to training images"

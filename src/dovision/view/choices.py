@@ -21,7 +21,7 @@ _THUMBNAILS = 16
 
 
 def page_choices(network: OpenedNetwork) -> dict[str, Any]:
-    """Names that can be chosen on the page, and what is open."""
+    """Names to choose from on the page, and what is open."""
     names = network.images.table(network.split)["name"].astype(str).tolist()
     settings = {group: {name: numbers_of(group, name) for name in offered(group)} for group in ("fill", *_OFFERED)}
     return {
@@ -37,7 +37,7 @@ def page_choices(network: OpenedNetwork) -> dict[str, Any]:
 
 
 def chosen_component(group: str, chosen: Mapping[str, Any], seed: int) -> Any:
-    """A component as the commands make it; made once.
+    """Make a component as the commands do; cached.
 
     Args:
         group: such as fill.
@@ -58,12 +58,12 @@ def _component(group: str, name: str, settings: str, seed: int) -> Any:
 
 @functools.cache
 def offered(group: str) -> tuple[str, ...]:
-    """The names of the components of a group that can be chosen: some, or all."""
+    """Names of a group's components offered on the page, a selection or all."""
     return _OFFERED.get(group) or tuple(sorted(path.stem for path in (configuration_folder() / group).glob("*.yaml")))
 
 
 @functools.cache
 def numbers_of(group: str, name: str) -> dict[str, float]:
-    """The numbers that can be set of a component, with their defaults."""
+    """Adjustable numbers of a component, with their defaults."""
     content = read_yaml(configuration_folder() / group / f"{name}.yaml")
     return {key: value for key, value in content.items() if type(value) in (int, float)}

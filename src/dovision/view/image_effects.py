@@ -24,7 +24,7 @@ _FEW = 5  # classes that are shown of each kind
 
 
 class BrushEffect(NamedTuple):
-    """Logits of one image without and with an intervention, and the image that the classifier saw with it."""
+    """Logits of one image without and with an intervention, and the edited image."""
 
     control: Tensor  # (K,)
     treated: Tensor  # (K,)
@@ -32,7 +32,7 @@ class BrushEffect(NamedTuple):
 
 
 class ImageEffects:
-    """Effects on one image. Clean values are computed once a site, so that an intervention costs one pass.
+    """Effects on one image; clean values are cached per site, so an intervention costs one pass.
 
     The numbers are those of `effect_map` and of the commands, up to the last bits.
 
@@ -65,7 +65,7 @@ class ImageEffects:
         return int(self.task.probability(self.control).argmax())
 
     def effect(self, intervention: Intervention) -> BrushEffect:
-        """Outcome of an intervention of one unit; errors as those of `Propagation`."""
+        """Measure an intervention with one unit; errors as of `Propagation`."""
         (treated,) = (logits for _, logits in self.map_steps(intervention))
         edited = None
         if intervention.site == INPUT:
@@ -76,7 +76,7 @@ class ImageEffects:
     def map_steps(
         self, intervention: Intervention, at_a_time: int = UNITS_A_STEP
     ) -> Iterator[tuple[list[int], Tensor]]:
-        """Units, by number, and their treated logits, shape (U', K), a few at a time; errors as of `Propagation`."""
+        """Iterate over unit numbers and treated logits, shape (U', K), a few at a time; errors as of `Propagation`."""
         intervention = intervention.for_images(self.batch)
         with evaluating(self.classifier), torch.no_grad():
             propagation = Propagation(self.classifier, intervention)
@@ -100,7 +100,7 @@ class ImageEffects:
                 yield few.unit.tolist(), logit_checks.measurable(treated, "logits after the intervention")
 
     def attacked(self, attack: Attack, pause: Callable[[], None]) -> ImageEffects:
-        """The same of the image that an attack of one epsilon makes of this one; errors as of `Attack`.
+        """Attack the image at one epsilon, and return its ImageEffects; errors as of `Attack`.
 
         Args:
             attack: of one epsilon.
@@ -117,7 +117,7 @@ class ImageEffects:
 
 
 class ClassRow(NamedTuple):
-    """Numbers of one class before and after an intervention."""
+    """Numbers of one class without and with an intervention."""
 
     number: int
     name: str
@@ -130,7 +130,7 @@ class ClassRow(NamedTuple):
 
 
 def class_rows(task: Task, control: Tensor, treated: Tensor, shown: int | None = None) -> list[ClassRow]:
-    """Numbers of the classes that matter: the predicted one, the most probable before and after, and `shown`.
+    """Rows of the predicted class, the most probable classes without and with the intervention, and `shown`.
 
     Args:
         task: the classes.
@@ -147,7 +147,7 @@ def class_rows(task: Task, control: Tensor, treated: Tensor, shown: int | None =
 
 
 class BackgroundMap:
-    """Effects of the units of an intervention on one class of an image, as far as they are measured.
+    """Map of effects on one class of an image, measured step by step.
 
     Args:
         effects: of the image.
@@ -169,7 +169,7 @@ class BackgroundMap:
         self.problem = ""
 
     def measure(self) -> Iterator[None]:
-        """Measure the units, a few a step; an error ends it, and is the `problem` of the map."""
+        """Measure a few units per step; an error ends it, and is stored in `problem`."""
         try:
             for units, treated in self.effects.map_steps(self.intervention):
                 self.treated.update(zip(units, treated, strict=True))
@@ -178,7 +178,7 @@ class BackgroundMap:
             self.problem = str(error)
 
     def values(self, scale: str) -> list[float | None]:
-        """The effect of each unit, on the scale probability or log_odds; None of those that are not measured yet."""
+        """Effect of each unit, on the scale probability or log_odds; None where not measured yet."""
         task = self.effects.task
         values: list[float | None] = [None] * self.units
         control = evidence(self.effects.control.double(), task, scale)[self.target]
@@ -187,6 +187,6 @@ class BackgroundMap:
         return values
 
     def painted(self, scale: str) -> npt.NDArray[np.float64]:
-        """The same where the units lie, shape (H, W); 0 where nothing is measured yet."""
+        """Effects painted at their units, shape (H, W); 0 where not measured yet."""
         values = [value or 0.0 for value in self.values(scale)]
         return self.intervention.on_pixels(self.shape, int(self.effects.batch.sample[0]), values)

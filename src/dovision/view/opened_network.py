@@ -35,7 +35,7 @@ PICTURES = "dovision.datasets.pictures.Pictures"
 
 @dataclass(frozen=True)
 class OpenedNetwork:
-    """A classifier, the images that can be shown to it, and the settings that both are made from."""
+    """Classifier, images to show it, and their settings."""
 
     title: str
     settings: TrainSettings
@@ -61,12 +61,12 @@ class OpenedNetwork:
 
     @property
     def checkpoint(self) -> Path | None:
-        """The file of a classifier that was fitted, or that was given by a file; None for published weights."""
+        """File of a fitted or given classifier; None for published weights."""
         has_file = self.settings.checkpoint is not None or self.settings.fits_classifier
         return self.fitted[CLASSIFIER].path if has_file else None
 
     def with_site(self, name: str) -> Classifier:
-        """The classifier that has a site: with its autoencoder for the code.
+        """Classifier that has a site: with its autoencoder for the code.
 
         Raises:
             ValueError: it is the code, and there is no autoencoder.
@@ -78,7 +78,7 @@ class OpenedNetwork:
         return self.with_autoencoder
 
     def sites(self) -> dict[str, Shape]:
-        """Sites inside the network, with the shape of their values for an image; found without running it."""
+        """Sites inside the network with value shapes, found without running it."""
         coded = {} if self.with_autoencoder is None else site_shapes(self.with_autoencoder, self.shape)
         code = {CODE: coded[CODE]} if CODE in coded else {}
         shapes = site_shapes(self.classifier, self.shape)
@@ -99,7 +99,7 @@ class OpenedNetwork:
 
 
 def of_settings(settings: ViewSettings) -> OpenedNetwork:
-    """The network and the images that dovision-view was given; fitted if need be.
+    """Open the network and images of dovision-view; fitted if necessary.
 
     Raises:
         FileNotFoundError, ValueError: as of `of_run`, or as dovision-evaluate refuses such settings.
@@ -115,7 +115,7 @@ def of_settings(settings: ViewSettings) -> OpenedNetwork:
 
 
 def of_run(folder: Path, split: str | None = None, trusted: bool = False) -> OpenedNetwork:
-    """The images and the networks of a run of dovision-evaluate.
+    """Open the images and networks of a run of dovision-evaluate.
 
     Args:
         folder: the run directory.
@@ -156,7 +156,7 @@ def of_run(folder: Path, split: str | None = None, trusted: bool = False) -> Ope
 
 
 def of_words(words: Sequence[str]) -> OpenedNetwork:
-    """The network that dovision-view would open, given these words; to be called while Hydra runs.
+    """Open the network that dovision-view opens for these words; only while Hydra runs.
 
     Raises:
         ValueError, FileNotFoundError, ConnectionError, ImportError: as of dovision-view.
@@ -169,7 +169,7 @@ def of_words(words: Sequence[str]) -> OpenedNetwork:
 def published_words(
     model: str, name: str, weights: bool, size: int | None, like: OpenedNetwork, checkpoint: str = ""
 ) -> list[str]:
-    """Words of dovision-view that open another network for the pictures that are shown.
+    """Words of dovision-view that open another network for the current pictures.
 
     Args:
         model: one of PUBLISHED, or "checkpoint".
@@ -199,7 +199,7 @@ def published_words(
 
 
 def quoted(value: Any) -> str:
-    """A value as an override of Hydra has it."""
+    """Quote a value for an override of Hydra."""
     if value is None or isinstance(value, bool):
         return "null" if value is None else str(value).lower()
     if isinstance(value, Mapping):

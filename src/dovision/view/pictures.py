@@ -21,24 +21,24 @@ from dovision.view.image_effects import ClassRow
 
 
 def png(values: npt.NDArray[np.uint8]) -> bytes:
-    """A PNG file of bytes, shape (H, W), (H, W, 3) or (H, W, 4)."""
+    """Encode bytes, shape (H, W), (H, W, 3) or (H, W, 4), as PNG."""
     held = io.BytesIO()
     Image.fromarray(values).save(held, "PNG", compress_level=1)
     return held.getvalue()
 
 
 def link(values: npt.NDArray[np.uint8]) -> str:
-    """The same as a data: address."""
+    """Encode bytes as a PNG data: URL."""
     return f"data:image/png;base64,{base64.b64encode(png(values)).decode()}"
 
 
 def effects_link(values: npt.NDArray[np.float64], limit: float) -> str:
-    """Effects, shape (H, W), in the colours that figures have over images: red below 0, the clearer the smaller."""
+    """Colour effects, shape (H, W), as figures do: red below 0, small ones clear; as a data: URL."""
     return link((painted_effects(values, limit) * 255).round().astype(np.uint8))
 
 
 def unpacked(text: str, height: int, width: int) -> Mask:
-    """The mask of a page, shape (H, W): bits row by row, in base64.
+    """Decode the page's mask, base64 of bits row by row, to shape (H, W).
 
     Raises:
         ValueError: it is not of this size, or has no pixel.
@@ -53,7 +53,7 @@ def unpacked(text: str, height: int, width: int) -> Mask:
 
 
 class Panel(NamedTuple):
-    """An image of the picture, with what lies over it."""
+    """Image of the picture with its overlay."""
 
     title: str
     image: npt.NDArray[np.uint8]  # (H, W) or (H, W, 3)
@@ -63,7 +63,7 @@ class Panel(NamedTuple):
 
 @styled
 def picture_of(panels: Sequence[Panel], limit: float, target: str, note: str) -> bytes:
-    """The panels side by side, as PNG at 200 dots an inch.
+    """Draw the panels side by side, as PNG at 200 dots per inch.
 
     Args:
         panels: one or several.
@@ -89,17 +89,17 @@ def picture_of(panels: Sequence[Panel], limit: float, target: str, note: str) ->
 
 
 def table_of(rows: Sequence[ClassRow]) -> str:
-    """The numbers of the classes as CSV."""
+    """Numbers of the classes, as CSV."""
     return str(guarded(pd.DataFrame(rows, columns=ClassRow._fields)).to_csv(index=False, lineterminator="\n"))
 
 
 def mask_png(mask: Mask) -> bytes:
-    """A region as PNG: 255 inside, 0 outside."""
+    """Encode a region as PNG: 255 inside, 0 outside."""
     return png(mask.astype(np.uint8) * 255)
 
 
 def archive(contents: Mapping[str, bytes | str]) -> bytes:
-    """A zip file of files by their names; the same contents give the same bytes."""
+    """Zip named files; equal contents give equal bytes."""
     held = io.BytesIO()
     with zipfile.ZipFile(held, "w", zipfile.ZIP_DEFLATED) as file:
         for name, content in contents.items():

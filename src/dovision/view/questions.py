@@ -18,7 +18,7 @@ _Rule = Callable[[str, Any], Any]  # of a key and its value
 
 
 def read_question(body: bytes) -> dict[str, Any]:
-    """The question of a request: numbers within bounds, components that the page offers, and texts.
+    """Validate a request: numbers within bounds, offered components, and texts.
 
     Raises:
         ValueError: the body is no JSON, a key is unknown, or a value is none of these.
@@ -31,7 +31,7 @@ def read_question(body: bytes) -> dict[str, Any]:
 
 
 def _object(where: str, content: Any, rules: Mapping[str, _Rule]) -> dict[str, Any]:
-    """Its values as their rules return them; null stands for a key that is left out."""
+    """Validate fields by their rules; null stands for a missing key."""
     given = checks.instance(where, content, dict, "an object of JSON")
     for key in given:
         if key not in rules:

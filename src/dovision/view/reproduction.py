@@ -19,7 +19,7 @@ _PATTERN = "{stem}.png"  # of a mask's file, as intervention=mask_files has it
 
 
 class ImageOrigin:
-    """Where a shown image comes from, as commands and cells name it.
+    """Origin of a shown image, as commands and cells refer to it.
 
     Args:
         network: that it is shown to.
@@ -41,7 +41,7 @@ class ImageOrigin:
 
     @property
     def number(self) -> int:
-        """The sample number by which random draws are seeded: that in the split, or 0 of a file."""
+        """Sample number that seeds random draws: the number in the split, or 0 for a file."""
         return 0 if self.file is not None else self.sample or 0
 
     @property
@@ -64,7 +64,7 @@ class ImageOrigin:
         return [*words, f"seed={settings.seed}"]
 
     def lines(self) -> Iterator[str]:
-        """Lines of a cell that make `image`, and `label` where it is known."""
+        """Lines of a cell that define `image`, and `label` if known."""
         network, settings = self.network, self.network.settings
         if self.file is not None:
             size = f"size={network.shape[1:]}, channels={network.shape[0]}"
@@ -79,7 +79,7 @@ class ImageOrigin:
 
 
 def evaluate_command(source: ImageOrigin, question: Mapping[str, Any], attack: Mapping[str, Any] | None) -> str:
-    """The command that measures it: dovision-evaluate and its words.
+    """Command dovision-evaluate that repeats the measurement.
 
     Args:
         source: of the image.
@@ -93,7 +93,7 @@ def evaluate_command(source: ImageOrigin, question: Mapping[str, Any], attack: M
 
 
 def intervention_words(source: ImageOrigin, question: Mapping[str, Any]) -> list[str]:
-    """Overrides of dovision-evaluate for what is done."""
+    """Overrides of dovision-evaluate for the intervention."""
     if unit := question.get("unit"):
         value = [f"value@intervention.value={unit['value']['name']}"]
         chosen = [f"intervention.unit={quoted(unit['kind'])}", f"intervention.choose=[{unit['number']}]"]
@@ -112,7 +112,7 @@ def intervention_words(source: ImageOrigin, question: Mapping[str, Any]) -> list
 def notebook_cell(
     source: ImageOrigin, question: Mapping[str, Any], attack: Mapping[str, Any] | None, target: str
 ) -> str:
-    """A notebook cell that measures it; arguments as those of `evaluate_command`, and the name of the class."""
+    """Notebook cell that repeats the measurement; arguments as of `evaluate_command`, and the class's name."""
     coded = bool(question.get("unit")) and question["unit"]["site"] == CODE
     lines = [f"classifier = {_classifier(source.network, coded)}", *source.lines()]
     if attack is not None:
@@ -137,7 +137,7 @@ def _attack_lines(attack: Mapping[str, Any], source: ImageOrigin) -> Iterator[st
 
 
 def _made(source: ImageOrigin, question: Mapping[str, Any]) -> str:
-    """An expression of the intervention."""
+    """Expression that makes the intervention."""
     seed = source.network.settings.seed
     if unit := question.get("unit"):
         value = f"dv.component('value', {unit['value']['name']!r}, seed={seed})"
@@ -151,7 +151,7 @@ def _made(source: ImageOrigin, question: Mapping[str, Any]) -> str:
 
 
 def _classifier(network: OpenedNetwork, coded: bool) -> str:
-    """An expression of the classifier."""
+    """Expression that makes the classifier."""
     if coded or network.checkpoint is not None:
         path = network.fitted["autoencoder" if coded else "classifier"].path
         return f"dv.load({str(path.absolute())!r})"
@@ -161,7 +161,7 @@ def _classifier(network: OpenedNetwork, coded: bool) -> str:
 
 
 def component_words(group: str, component: Mapping[str, Any], around: Mapping[str, Any] | None = None) -> list[str]:
-    """Overrides that choose a component: its name in the group, and each key that differs from its yaml file.
+    """Overrides that choose a component: its name, and each key that differs from its yaml file.
 
     Args:
         group: such as dataset.

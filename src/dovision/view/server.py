@@ -35,7 +35,7 @@ _USE = (ValueError, OSError, ImportError, HydraException, OmegaConfBaseException
 
 
 def application(session: ViewSession, worker: Worker, token: str, hosts: tuple[str, ...] = LOOPBACK) -> Any:
-    """The page as an ASGI application.
+    """Build the page's ASGI application.
 
     Args:
         session: answers the questions, in the worker's thread.
@@ -62,7 +62,7 @@ def application(session: ViewSession, worker: Worker, token: str, hosts: tuple[s
 
 
 class _Guard:
-    """Refuses each request, before it is read, whose address is not below the token."""
+    """Refuses requests whose path is not below the token, before reading them."""
 
     def __init__(self, app: Any, token: str, answers: Answers) -> None:
         self._app, self._token, self._answers = app, token.encode(), answers
@@ -75,7 +75,7 @@ class _Guard:
 
 
 class Answers:
-    """Answers to requests; each is computed in the worker's thread."""
+    """Handlers of requests, each run in the worker's thread."""
 
     def __init__(self, session: ViewSession, worker: Worker) -> None:
         self.session = session
@@ -84,7 +84,7 @@ class Answers:
         self._in_thread = checks.import_extra("starlette.concurrency", "view").run_in_threadpool
 
     def questions(self) -> dict[str, Callable[[Any], Awaitable[Any]]]:
-        """The questions of the page by their names."""
+        """Handlers by the request's name."""
         session = self.session
         answers: dict[str, Callable[[dict[str, Any]], Any]] = {
             "choices": lambda question: session.choices(),
@@ -154,7 +154,7 @@ class Answers:
         return self._responses.JSONResponse(content)
 
     def error(self, text: str, status: int) -> Any:
-        """An answer that says why there is no other."""
+        """Error response with its reason."""
         return self._responses.JSONResponse({"error": text[:_LONGEST]}, status_code=status)
 
     def _begin_map(self, question: dict[str, Any]) -> dict[str, Any]:

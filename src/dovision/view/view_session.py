@@ -36,7 +36,7 @@ _HELD = 8  # images, the last ones
 
 @dataclass
 class OpenedImage:
-    """An image that the page shows, and where it comes from."""
+    """Image shown on the page, and its origin."""
 
     effects: ImageEffects
     network: OpenedNetwork
@@ -50,7 +50,7 @@ class OpenedImage:
 
 
 class ViewSession:
-    """What is opened, and what was found of it.
+    """State of the page: the open network and image, and their effects.
 
     Args:
         network: the first one.
@@ -65,20 +65,20 @@ class ViewSession:
         self.maps: dict[int, BackgroundMap] = {}
 
     def choices(self) -> dict[str, Any]:
-        """Names that can be chosen on the page, and what is open."""
+        """Names to choose from on the page, and what is open."""
         return page_choices(self.network)
 
     def sites(self) -> dict[str, Any]:
-        """Shape of the value of each site inside the network."""
+        """Value shape of each site inside the network."""
         return {name: list(shape) for name, shape in self.network.sites().items()}
 
     def units(self, site: str) -> dict[str, int]:
-        """How many units of each kind a site has."""
+        """Number of units of each kind at a site."""
         counted = (text.split() for text in self.network.site(site).units.split(", "))
         return {unit.removesuffix("s"): int(count) for count, unit in counted}
 
     def open_network(self, question: Mapping[str, Any]) -> dict[str, Any]:
-        """Open a published network, a checkpoint or a run, and say what can be chosen of it."""
+        """Open a published network, a checkpoint or a run, and return its choices."""
         model = checks.choice("model", _text(question, "model"), (*PUBLISHED, "checkpoint", "run"))
         if model == "run":
             self.network = opened_network.of_run(Path(_text(question, "path")))
@@ -102,7 +102,7 @@ class ViewSession:
         return self._opened(OpenedImage(effects, network, str(row["name"]), sample=sample, whole=whole))
 
     def open_picture(self, data: bytes, name: str) -> dict[str, Any]:
-        """Open a file that was dropped on the page."""
+        """Open an image file that was dropped on the page."""
         try:
             decoded = images.decode(data)
         except images.BadFile as error:
@@ -115,7 +115,7 @@ class ViewSession:
         return self._opened(OpenedImage(effects, network, name or "picture", picture=data, whole=whole))
 
     def thumbnail(self, sample: int) -> bytes:
-        """A picture of an image of the network's data, as PNG."""
+        """PNG of an image of the network's data."""
         return png(image_bytes(self._sample(sample).image[0]))
 
     def _sample(self, sample: int) -> Batch:
@@ -132,7 +132,7 @@ class ViewSession:
         return {"rows": _dicts(rows), "seen": edited}
 
     def texts(self, question: Mapping[str, Any]) -> dict[str, str]:
-        """The command and the notebook cell that measure again what is asked for, as `intervention` takes it."""
+        """Command and notebook cell that repeat the measurement; arguments as of `intervention`."""
         image = self.image(question)
         source = ImageOrigin(image.network, image.name, image.sample, image.picture is not None)
         target = image.effects.task.classes[self.target(question, image)]
@@ -140,7 +140,7 @@ class ViewSession:
         return {"command": command, "cell": notebook_cell(source, question, image.attack, target)}
 
     def saved(self, question: Mapping[str, Any]) -> bytes:
-        """A zip file of the picture, the numbers, the region, the command and the notebook cell."""
+        """Zip file of picture, numbers, region, command and notebook cell."""
         image, texts = self.image(question), self.texts(question)
         task, target = image.effects.task, self.target(question, image)
         source = ImageOrigin(image.network, image.name, image.sample, image.picture is not None)
@@ -162,7 +162,7 @@ class ViewSession:
         return archive(contents)
 
     def intervention(self, question: Mapping[str, Any], image: OpenedImage) -> Intervention:
-        """What the page asks to be done: a unit set to a value, a grid, or a brushed region painted.
+        """Intervention of a request: a unit set to a value, a grid, or a painted brush region.
 
         Raises:
             ValueError: there is no such fill, value, site or unit; the region has no pixel.
@@ -177,11 +177,11 @@ class ViewSession:
         return Brush(torch.from_numpy(mask), fill)
 
     def component(self, group: str, chosen: Mapping[str, Any]) -> Any:
-        """A component as the commands make it, by its name and perhaps settings."""
+        """Make a component as the commands do, by name and optional settings."""
         return chosen_component(group, chosen, self.network.settings.seed)
 
     def attacked(self, question: Mapping[str, Any]) -> dict[str, Any]:
-        """Open the image that an attack makes of a clean one; without epsilon the clean one itself."""
+        """Open the attacked version of a clean image; without epsilon the clean image."""
         image, attack = self.image(question), dict(question["attack"])
         eps, number = checks.number("eps", attack["eps"]), int(question["image"])
         settings = {**dict(attack.get("settings") or {}), "eps": [attack["eps"]]}
@@ -193,7 +193,7 @@ class ViewSession:
         return self._opened(replace(image, effects=effects, attack=attack, clean=number, coded=None))
 
     def begin_map(self, question: Mapping[str, Any]) -> Iterator[None]:
-        """Begin the map of a grid; the iterator measures it, a few cells a step."""
+        """Begin a grid's map; the iterator measures it, a few cells per step."""
         image = self.image(question)
         rows = checks.positive_int("rows", question["rows"])
         grid = self.intervention({"fill": question["fill"], "rows": rows}, image)
@@ -201,7 +201,7 @@ class ViewSession:
         return begun.measure()
 
     def map_pictures(self, numbers: list[int], scale: str) -> dict[str, Any]:
-        """The maps of images so far, in one scale of colours, by the number of the image.
+        """Maps measured so far, on one colour scale, by image number.
 
         Args:
             numbers: of the images.
@@ -225,13 +225,13 @@ class ViewSession:
         return {"limit": limit, "maps": maps}
 
     def target(self, question: Mapping[str, Any], image: OpenedImage) -> int:
-        """The number of the class that is looked at; by default the one that is predicted of the clean image."""
+        """Number of the class to show; by default the prediction on the clean image."""
         if question.get("target") is not None:
             return image.effects.task.number_of(int(question["target"]))
         return (image if image.clean is None else self.images[image.clean]).effects.predicted
 
     def _map_panels(self, number: int, scale: str) -> list[Panel]:
-        """The maps of an image, and of the clean one if it is attacked, as far as they are measured."""
+        """Maps of an image, and of its clean version if attacked, as measured so far."""
         panels = []
         for shown in (self.images[number].clean, number):
             if shown in self.maps and shown in self.images:
@@ -241,7 +241,7 @@ class ViewSession:
         return panels
 
     def image(self, question: Mapping[str, Any]) -> OpenedImage:
-        """The image that is asked about.
+        """Image that a request refers to.
 
         Raises:
             ValueError: it is not open any more.
@@ -256,7 +256,7 @@ class ViewSession:
         return image
 
     def _measured_effect(self, question: Mapping[str, Any], image: OpenedImage) -> BrushEffect:
-        """The effect that is asked for, in front of the classifier that has the unit."""
+        """Effect that a request asks for, on the classifier with the unit's site."""
         effects = image.effects
         if question.get("unit"):
             classifier = image.network.with_site(str(question["unit"]["site"]))

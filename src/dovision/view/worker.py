@@ -17,7 +17,7 @@ _LONGEST = 600.0  # seconds of a question that pauses
 
 
 class Overtaken(Exception):
-    """Another question of the same topic was asked before this one was answered."""
+    """Superseded by a newer request of the same topic."""
 
 
 class _Question(NamedTuple):
@@ -28,7 +28,7 @@ class _Question(NamedTuple):
 
 
 class Worker:
-    """Runs questions at once, in their order, and background work between them.
+    """Thread that answers requests immediately, in order, and runs background work in between.
 
     Networks have hooks and modes, so that one thread uses them. A step of background work should be short, and a long
     question calls `pause` now and then.
@@ -46,7 +46,7 @@ class Worker:
         self._thread.start()
 
     def ask(self, question: Callable[[], Answer], topic: str = "") -> Answer:
-        """The answer of a function that is run in the worker's thread; raises what it raises.
+        """Run a function in the worker's thread; return its result or raise its error.
 
         Args:
             question: the function.
@@ -60,13 +60,13 @@ class Worker:
         return future.result()
 
     def overtake(self, topic: str) -> int:
-        """End the questions of a topic that are not answered yet; the number of the next one."""
+        """End unanswered requests of a topic; return the number of the next one."""
         with self._lock:
             self._newest[topic] += 1
             return self._newest[topic]
 
     def pause(self) -> None:
-        """Answer what was asked meanwhile; to be called by a long question, in the worker's thread.
+        """Answer requests that arrived meanwhile; called by long requests in the worker's thread.
 
         Does nothing within an answer that is itself given in a pause.
 
@@ -94,14 +94,14 @@ class Worker:
         raise Overtaken
 
     def begin(self, name: str, steps: Iterator[Any]) -> None:
-        """Go through an iterator in the background, in place of what was begun under this name; to be asked for.
+        """Iterate in the background, replacing earlier work of this name; call through `ask`.
 
         An error ends it, with a line in the log.
         """
         self._steps[name] = steps
 
     def close(self) -> None:
-        """End the thread after what was asked for so far."""
+        """End the thread after the pending requests."""
         self._questions.put(None)
         self._thread.join()
 
