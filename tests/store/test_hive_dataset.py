@@ -7,7 +7,7 @@ import pytest
 from dovision.cli.report import main
 from dovision.store.effect_sums import SUMS
 from dovision.store.hive_dataset import write_hive
-from dovision.store.tables import EFFECTS, SAMPLES, read_table
+from dovision.store.tables import EFFECTS, SAMPLES, effects_schema, read_table, write_table
 
 KEY = ["condition", "sample", "unit", "class"]
 COLUMNS = [*KEY, "effect", "top"]
@@ -71,6 +71,26 @@ def test_a_second_export_replaces_the_first_and_keeps_other_runs(run, tmp_path, 
         filter=ds.field("run") == other.name
     ) == len(read_table(other / EFFECTS))
     assert not (tmp_path / "hive" / SUMS).exists()
+
+
+def test_a_table_without_a_row_has_no_folder(tmp_path, write_run):
+    run = write_run(tmp_path / "0123456789ab", eps=(), grid=2, images=5, maps=0).path
+    write_hive([run], tmp_path / "hive")
+    write_table(run / EFFECTS, effects_schema("summary"), [])  # as evaluation.keep=summary leaves it
+    assert [path.name for path in write_hive([run], tmp_path / "new")] == ["samples"]
+    assert sorted(path.name for path in (tmp_path / "new").iterdir()) == ["samples"]
+    write_hive([run], tmp_path / "hive")
+    assert not list((tmp_path / "hive" / "effects").iterdir())
+
+
+def test_a_damaged_table_is_refused_and_leaves_nothing_half_written(tmp_path, write_run):
+    run = write_run(tmp_path / "0123456789ab", eps=(), grid=2, images=5, maps=0).path
+    content = bytearray((run / EFFECTS).read_bytes())
+    content[len(content) // 2] ^= 1
+    (run / EFFECTS).write_bytes(content)
+    with pytest.raises(ValueError, match="must be a parquet table, got a damaged file"):
+        write_hive([run], tmp_path / "hive")
+    assert sorted(path.name for path in (tmp_path / "hive").iterdir()) == ["samples"]
 
 
 def test_runs_of_one_name_are_refused(run, tmp_path):

@@ -57,22 +57,26 @@ def write_hive(runs: Sequence[Path], output: Path) -> list[Path]:
 
 
 def _write(path: Path, folder: Path) -> None:
-    """Write the rows of a table, a row group at a time, each to the file of its condition."""
+    """Write the rows of a table, a row group at a time, each to the file of its condition; no folder without a row."""
     stored = read_schema(path)  # its categories are not those of another file
     texts = [field.with_type(pa.string()) if field.type == NAME else field for field in stored]
     schema = pa.schema(texts, stored.metadata)
     partial = folder.parents[1] / f".{folder.name}{PARTIAL}"  # where no reader of the dataset looks
     shutil.rmtree(partial, ignore_errors=True)
-    dataset.write_dataset(
-        (rows for table in row_groups(path) for rows in table.cast(schema).to_batches()),
-        partial,
-        basename_template="part-{i}.parquet",
-        format="parquet",
-        schema=schema,
-        partitioning=["condition"],
-        partitioning_flavor="hive",
-        file_options=dataset.ParquetFileFormat().make_write_options(compression="zstd"),
-        use_threads=False,
-    )
-    folder.parent.mkdir(exist_ok=True)
-    publish(partial, folder)
+    try:
+        dataset.write_dataset(
+            (rows for table in row_groups(path) for rows in table.cast(schema).to_batches()),
+            partial,
+            basename_template="part-{i}.parquet",
+            format="parquet",
+            schema=schema,
+            partitioning=["condition"],
+            partitioning_flavor="hive",
+            file_options=dataset.ParquetFileFormat().make_write_options(compression="zstd"),
+            use_threads=False,
+        )
+        if partial.is_dir():
+            folder.parent.mkdir(exist_ok=True)
+            publish(partial, folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
