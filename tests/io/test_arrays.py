@@ -6,6 +6,7 @@ import io
 import pickle
 import subprocess
 import sys
+import tracemalloc
 import zipfile
 from pathlib import Path
 
@@ -97,7 +98,17 @@ def test_a_stored_array_of_pointers_does_not_end_the_process(tmp_path):
     code += "arrays.npz_member(Path(sys.argv[1]), 'a', numpy.uint8, (None, 6))"
     done = subprocess.run([sys.executable, "-c", code, tmp_path / "a.npz"], capture_output=True, text=True)
     assert done.returncode == 1
-    assert "must be an .npz file with the array a: Object arrays cannot be loaded" in done.stderr
+    assert "must be an array of uint8, shape (N, 6), got object of shape (4, 6)" in done.stderr
+
+
+def test_a_member_of_another_shape_is_refused_before_it_is_unpacked(tmp_path):
+    np.savez_compressed(tmp_path / "a.npz", a=np.zeros(1 << 26, np.uint8))
+    tracemalloc.start()
+    with pytest.raises(ValueError, match=r"must be an array of uint8, shape \(N, 6\), got uint8 of shape"):
+        arrays.npz_member(tmp_path / "a.npz", "a", np.uint8, SHAPE)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 1 << 22
 
 
 @pytest.mark.parametrize("how", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])

@@ -24,6 +24,11 @@ _MAX_ROWS = 1 << 24  # the most of a length that nothing else bounds
 MAX_BYTES = 1 << 33  # the most of an array that is read into memory
 _HEADER_BYTES = 128  # of an array as NumPy writes it
 _COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # of np.savez; others unpack without a limit
+_HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+
+
+class _Refused(ValueError):
+    """An array of another type or shape than is expected."""
 
 
 def npy_memmap(path: Path, dtype: npt.DTypeLike, shape: Lengths) -> AnyArray:
@@ -40,7 +45,7 @@ def npy_memmap(path: Path, dtype: npt.DTypeLike, shape: Lengths) -> AnyArray:
     except Exception as error:  # a damaged header raises whatever its bytes lead to
         expected = _expected(dtype, shape)
         raise ValueError(f"{path} must be an .npy file of {expected}: {_reason(error)}. Make it again.") from error
-    _check(str(path), array, dtype, shape)
+    _check(str(path), array.dtype, array.shape, dtype, shape)
     if end != size:
         raise ValueError(f"{path} must have {end:,} bytes, as its header says, got {size:,}. Make it again.")
     return array
@@ -66,12 +71,19 @@ def npz_member(path: Path, name: str, dtype: npt.DTypeLike, shape: Lengths, limi
                 if entry.compress_type not in _COMPRESSIONS:
                     raise ValueError("it is not compressed as np.savez_compressed does it")
                 with archive.open(entry) as member:
+                    version = np.lib.format.read_magic(member)
+                    if version not in _HEADERS:
+                        raise ValueError(f"it is of version {version}")
+                    lengths, _, stored = _HEADERS[version](member)
+                    _check(f"{name} in {path}", stored, lengths, dtype, shape)  # before any number is unpacked
+                    member.seek(0)
                     array = np.lib.format.read_array(member, allow_pickle=False)
                     if member.read(1):  # at the end the checksum is compared
                         raise ValueError("it has more bytes than its header says")
+        except _Refused:
+            raise
         except Exception as error:  # a damaged archive raises whatever its bytes lead to
             raise ValueError(f"{path} must be an .npz file with the array {name}: {_reason(error)}.") from error
-    _check(f"{name} in {path}", array, dtype, shape)
     return array
 
 
@@ -99,14 +111,13 @@ class FileArray:
         return {name: value for name, value in vars(self).items() if name != "array"}
 
 
-def _check(label: str, array: AnyArray, dtype: npt.DTypeLike, shape: Lengths) -> None:
-    fits = array.ndim == len(shape) and all(
-        got <= _MAX_ROWS if wanted is None else got == wanted for got, wanted in zip(array.shape, shape, strict=True)
+def _check(label: str, got: np.dtype[Any], lengths: tuple[int, ...], dtype: npt.DTypeLike, shape: Lengths) -> None:
+    fits = len(lengths) == len(shape) and all(
+        0 <= length <= _MAX_ROWS if wanted is None else length == wanted
+        for length, wanted in zip(lengths, shape, strict=True)
     )
-    if array.dtype != np.dtype(dtype) or not fits:
-        raise ValueError(
-            f"{label} must be an array of {_expected(dtype, shape)}, got {array.dtype} of shape {array.shape}."
-        )
+    if got != np.dtype(dtype) or not fits:
+        raise _Refused(f"{label} must be an array of {_expected(dtype, shape)}, got {got} of shape {lengths}.")
 
 
 def _expected(dtype: npt.DTypeLike, shape: Lengths) -> str:
