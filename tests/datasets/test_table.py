@@ -811,6 +811,11 @@ BROKEN = {  # what is broken, the sentence, and the settings
         "where.split must be a value of that column, test, train, val, got trian.",
         {"where": {"split": "trian"}},
     ),
+    "ignored labels alone": (
+        nothing,
+        "must have a row of a class that is not ignored, got none.",
+        {"ignored_labels": ["cat", "dog"]},
+    ),
     "an unknown setting": (
         nothing,
         "masks must be one of folder, files, units, missing, got 'foldr'. Did you",

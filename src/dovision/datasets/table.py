@@ -128,6 +128,8 @@ class Table(FileImages):
         if not label.has_label.all():
             log.info("%d rows of ignored labels are left out", (~label.has_label).sum())
         rows = rows.chosen(label.has_label)
+        if rows.cells.empty:
+            raise ValueError(f"{rows.path} must have a row of a class that is not ignored, got none.")
         files = rows.cells[[NAME, FILE, NUMBER]].set_axis(["name", "path", "number"], axis=1).reset_index(drop=True)
         names = files["name"].tolist()
         patients = None if used.patient is None else rows.cells[used.patient].tolist()

@@ -238,7 +238,7 @@ class AdaptiveRows(NamedTuple):
 def adaptive_rows(
     fitted: Fitted, attack: Adaptive, batches: Iterable[Batch], classifier: Classifier, finished: int = 0
 ) -> Iterator[AdaptiveRows]:
-    """Attack test images against this detector; the first `known` images are skipped."""
+    """Attack test images against this detector; the first `finished` images are skipped."""
     opponent = attack.opponent
     for batch in batches:
         batch = Batch(*(field.to(classifier.mean.device) for field in batch))
