@@ -40,6 +40,7 @@ _WITH_LIGHTNING = {  # which `from dovision import *` leaves alone, as it does m
     "notebook.effects": ("MeasuredEffects", "effects"),
     "notebook.explain": ("ExplainedImages", "explain"),
     "notebook.image_data": ("ImageData",),
+    "store.resumable_writer": ("Resume",),
 }
 
 

@@ -154,6 +154,7 @@ from dovision.notebook.example import example as example
 from dovision.notebook.explain import ExplainedImages as ExplainedImages
 from dovision.notebook.explain import explain as explain
 from dovision.notebook.image_data import ImageData as ImageData
+from dovision.store.resumable_writer import Resume as Resume
 from dovision.types import CODE as CODE
 from dovision.types import INPUT as INPUT
 from dovision.types import Batch as Batch

@@ -57,6 +57,11 @@ class Resume(NamedTuple):
             start resumes from them.
         shards: completed runs that measured all images in their order; their rows are taken, and none is measured.
             None: there are none.
+
+    Example:
+        >>> import dovision as dv
+        >>> dv.EffectOptions(resume=dv.Resume(every=16, origin={"weights": "epoch 3"})).resume.every
+        16
     """
 
     every: int = 64
