@@ -45,13 +45,13 @@ def software() -> dict[str, str]:
 
 @functools.cache
 def code_hash(without: Collection[str] = ()) -> str:
-    """Twelve hexadecimal digits of this package's code, but for some of the packages in it."""
+    """Hash of this package's code, twelve hexadecimal digits, excluding some packages."""
     modules = (path.relative_to(_FOLDER) for path in _FOLDER.rglob("*.py"))
     return content_hash({path.as_posix(): _digits(_FOLDER / path) for path in modules if path.parts[0] not in without})
 
 
 def fitting_code_hash(attacks: bool = False) -> str:
-    """Twelve hexadecimal digits of the code that fits models, that of datasets and networks included.
+    """Hash, twelve hexadecimal digits, of the code that fits models, including datasets and networks.
 
     Args:
         attacks: whether that of attacks is included, too, as adversarial training runs it.
@@ -60,7 +60,7 @@ def fitting_code_hash(attacks: bool = False) -> str:
 
 
 def reading_libraries() -> dict[str, str]:
-    """Versions of the libraries by which datasets read files, where these are installed."""
+    """Versions of the installed libraries by which datasets read files."""
     versions = {}
     for name in _READING:
         with suppress(PackageNotFoundError):
@@ -69,7 +69,7 @@ def reading_libraries() -> dict[str, str]:
 
 
 def third_party_code(config: Mapping[str, Any]) -> dict[str, str]:
-    """The code from outside this package that components run: a version if it is installed, else a hash of its files.
+    """Identity of outside code that components run: its version if installed, otherwise a hash of its files.
 
     The imports of the components' modules are read, and of all that these import in turn, in this package and in those
     that are not installed. Nothing is run, and a name that is computed is not seen.
@@ -96,7 +96,7 @@ def _digits(path: Path) -> str:
 
 @functools.cache
 def _imports(name: str) -> frozenset[str]:
-    """The full names that a module imports; none of an installed package.
+    """Full names that a module imports, outside installed packages.
 
     Args:
         name: of the module or of what is defined in it; of another package all modules count.
@@ -131,7 +131,7 @@ def _imports_of(file: Path, package: str) -> Iterator[str]:
 
 @functools.cache
 def _package_state(name: str) -> str:
-    """The version of an installed package, a hash of the files of another one, or "missing"."""
+    """Version of an installed package, hash of another one's files, or "missing"."""
     if modules := _uninstalled_files(name):
         return content_hash({name: _digits(path) for name, path in modules.items()})
     for distribution in _distributions().get(name, ()):
@@ -141,7 +141,7 @@ def _package_state(name: str) -> str:
 
 
 def _uninstalled_files(package: str) -> dict[str, Path]:
-    """The modules of a package that is not installed, by their paths in it."""
+    """Modules of a package that is not installed, by path."""
     spec = _spec(package)
     if spec is None or not {"site-packages", "dist-packages"}.isdisjoint(Path(str(spec.origin)).parts):
         return {}

@@ -13,7 +13,7 @@ _FEW = 3  # runs that are named
 
 
 def differences(before: Plan, now: Plan) -> list[str]:
-    """In what a completed run differs from the one that is asked for now; empty if it stands for it.
+    """Differences between a completed run and the current plan; empty if the run matches it.
 
     Data and weights are named only if all else is equal, since code and settings shape them. A network whose
     checkpoint is gone is the same if all that shapes its fit is.
@@ -34,7 +34,7 @@ def differences(before: Plan, now: Plan) -> list[str]:
 
 
 def mixed(runs: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """A sentence on each origin that completed runs should share and do not; none if their numbers may be compared.
+    """Sentences on origins that completed runs should share but do not; empty if their numbers are comparable.
 
     All should be of the same code and torch; those that are configured alike, of the same data and weights.
 
@@ -55,7 +55,7 @@ def mixed(runs: Mapping[str, Mapping[str, Any]]) -> list[str]:
 
 
 def _origins(plan: Plan) -> Iterator[tuple[str, str, str]]:
-    """Dependencies of a run: their sort, which runs should have the same, and the value."""
+    """Iterate over a run's dependencies: sort, key of the runs that should share it, and value."""
     questions, surroundings = plan.questions or {}, plan.surroundings
     yield "code", "", surroundings["code"]
     yield "torch", "", surroundings["torch"]
@@ -69,7 +69,7 @@ def _origins(plan: Plan) -> Iterator[tuple[str, str, str]]:
 
 
 def _other_weights(before: NetworkKey, now: NetworkKey | None) -> str:
-    """In what a network differs; empty if it does not."""
+    """Difference of a network; empty if none."""
     what = f"weights of the {before.name.replace('_', ' ')}"
     if now is not None and now.weights is not None:
         return "" if now.weights == before.weights else f"{_changed(what, before.weights, now.weights)} in {now.path}"
@@ -78,7 +78,7 @@ def _other_weights(before: NetworkKey, now: NetworkKey | None) -> str:
 
 
 def _changed(name: str, before: object, now: object) -> str:
-    """A difference in words; of mappings, that of their first key that differs."""
+    """Sentence on a difference; of mappings, on the first key that differs."""
     if isinstance(before, Mapping) and isinstance(now, Mapping):
         key = next(key for key in [*before, *now] if before.get(key) != now.get(key))
         return f"other {name}: {key} ({before.get(key)}, now {now.get(key)})"

@@ -24,7 +24,7 @@ SETTLED = 2.0  # seconds; a younger file may change again and bear the same time
 
 
 class Digests:
-    """Digests of files by path, real path, inode, size and times, in a small file of the output root.
+    """Cache of file digests by path, real path, inode, size and times, in the output root.
 
     Two times count: that of a file's content, and that of its entry, which changes too when a file takes the place of
     another one of the same size and time. What changed less than two seconds before it was read is not stored. If the
@@ -41,7 +41,7 @@ class Digests:
         self._new: dict[str, list[str]] = {}
 
     def __call__(self, path: Path) -> str:
-        """The SHA-256 of a file's bytes, 64 hexadecimal digits."""
+        """SHA-256 of a file's bytes, 64 hexadecimal digits, cached."""
         name, state, began = str(path.absolute()), stat_files([path]), time.time()
         if (digest := self._cached(name, state)) is None:
             digest = files.sha256(path)
@@ -50,7 +50,7 @@ class Digests:
         return digest
 
     def many(self, paths: Sequence[Path]) -> list[str]:
-        """The digest of each of some files; those that are not stored are read by several threads."""
+        """Digests of several files; missing ones are computed in threads."""
         digests = {path: self._cached(str(path.absolute()), stat_files([path])) for path in paths}
         if due := [path for path, digest in digests.items() if digest is None]:
             log.info("reading %s of %s files of the dataset for their hashes", f"{len(due):,}", f"{len(paths):,}")
@@ -65,7 +65,7 @@ class Digests:
         return digest if before == state.digest else None
 
     def save(self) -> None:
-        """Write what is new into the cache, beside what other processes have written there."""
+        """Write new entries to the cache, keeping those of other processes."""
         if self._new and self._path.parent.is_dir():
             with suppress(OSError):  # such as that of a folder that is only read
                 _write(self._path, {**_read(self._path), **self._new})
@@ -73,14 +73,14 @@ class Digests:
 
 
 class FileState(NamedTuple):
-    """Files and folders as they are now: a hash of all names, inodes, sizes and times; the last time in seconds."""
+    """Current state of files and folders: a hash of names, inodes, sizes and times, and the latest time."""
 
     digest: str
     changed: float
 
 
 def stat_files(paths: Iterable[Path]) -> FileState:
-    """State of files, and of folders with all that lies below them, now; links are followed."""
+    """Read the state of files and of folders with their content; links are followed."""
     digest, changed = hashlib.sha256(), 0.0
     for path in paths:
         digest.update(os.path.realpath(path).encode("utf-8", "surrogateescape"))
@@ -106,7 +106,7 @@ def _walk(path: str, seen: set[tuple[int, int]]) -> Iterator[tuple[str, os.stat_
 
 
 def _read(path: Path) -> dict[str, list[str]]:
-    """The entries of the cache, state and digest by path; none if it is not there or not as it was written."""
+    """Read the cache, state and digest by path; empty if missing or invalid."""
     try:
         seal, _, content = files.read_text(path).partition("\n") if path.is_file() else ("", "", "")
         return json.loads(content) if seal == _seal(content) and content else {}

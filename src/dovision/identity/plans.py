@@ -34,7 +34,7 @@ Digest = Callable[[Path], str]
 
 @dataclass(frozen=True)
 class NetworkKey:
-    """A network of a job: where its checkpoint is, or is to be written, and all that shapes its fit.
+    """Key of a job's network: the path of its checkpoint, and everything that determines its fit.
 
     That is all but the device and the number of threads, so that the weights of two fits of one key may differ in
     their last bits. They are identified by their bytes as soon as these are there.
@@ -51,21 +51,21 @@ class NetworkKey:
 
     @property
     def is_given(self) -> bool:
-        """True of a checkpoint that the job names, which is read where it lies."""
+        """True for a checkpoint that the job names, which is read in place."""
         return self.surroundings is None
 
     @property
     def fits(self) -> bool:
-        """False if the weights are given, by a checkpoint or by the model."""
+        """False if weights are given, by a checkpoint or by the model."""
         return self.surroundings is not None and bool(self.surroundings.get("fit", True))
 
     @property
     def content(self) -> dict[str, Any]:
-        """All that shapes the fit, as it is written."""
+        """Everything that determines the fit, as it is recorded."""
         return {**(self.record or {}), **(self.surroundings or {})}
 
     def behind(self, classifier: str, digest: Digest) -> NetworkKey:
-        """The key of this autoencoder, fitted to a classifier of these weights."""
+        """Key of this autoencoder on a classifier with these weights."""
         surroundings = {**(self.surroundings or {}), "classifier": classifier}
         path = _checkpoint(self.path.parents[1], self.path.stem, self.settings, surroundings)
         return replace(self, path=path, surroundings=surroundings, weights=_weights(path, digest))
@@ -73,7 +73,7 @@ class NetworkKey:
 
 @dataclass(frozen=True)
 class Plan:
-    """A job by content: two jobs with one `rows_key` have the same rows."""
+    """Identity of a job by content: jobs with one `rows_key` have equal rows."""
 
     run_dir: Path
     data_key: str  # the fingerprint of the dataset
@@ -85,17 +85,17 @@ class Plan:
 
     @property
     def origin(self) -> dict[str, Any]:
-        """All that the rows depend on, under the names that run.json gives it."""
+        """Everything that the rows depend on, under run.json's names."""
         weights = {name: network.weights for name, network in self.network_keys.items()}
         return {**self.surroundings, DATA: self.data_key, CHECKPOINTS: weights}
 
     @property
     def rows_key(self) -> str:
-        """A hash of all that the rows depend on; of networks that are yet to be fitted, None stands for the weights."""
+        """Hash of everything that the rows depend on; weights of unfitted networks count as None."""
         return content_hash(self.origin)
 
     def with_weights(self, name: str, weights: str, digest: Digest) -> Plan:
-        """The plan once a network is fitted, or read; the key of an autoencoder follows from the classifier's weights.
+        """Plan after a network is fitted or read; an autoencoder's key follows from the classifier's weights.
 
         Args:
             name: of the network.
@@ -109,7 +109,7 @@ class Plan:
 
     @classmethod
     def recorded(cls, run_dir: Path, record: Mapping[str, Any]) -> Plan:
-        """The plan that a completed run has carried out, as its run.json records it."""
+        """Plan of a completed run, from its run.json."""
         networks = {
             name: NetworkKey(name, Path(record["checkpoint_files"][name]), weights)
             for name, weights in record[CHECKPOINTS].items()
@@ -119,7 +119,7 @@ class Plan:
 
 
 def plan(settings: TrainSettings, images: Images, digest: Digest, run_dir: Path, data: str) -> Plan:
-    """The plan of a job.
+    """Make the plan of a job.
 
     Args:
         settings: of dovision-evaluate, or of a command that fits alone.
@@ -148,7 +148,7 @@ def plan(settings: TrainSettings, images: Images, digest: Digest, run_dir: Path,
 
 
 def data_key(dataset: Component) -> str:
-    """A hash of all that a dataset is made of but the content of its files; a link counts as what it leads to."""
+    """Hash of everything that determines a dataset except the content of its files; links are resolved."""
     content = to_dict(dataset)
     real = {name: os.path.realpath(path) for name, path in paths_named(content).items()}
     made = {"settings": content, **code.software(), "libraries": code.reading_libraries()}
@@ -157,7 +157,7 @@ def data_key(dataset: Component) -> str:
 
 
 def surroundings(settings: EvaluateSettings, digest: Digest) -> dict[str, Any]:
-    """Dependencies of a run besides data and weights: code, the configuration, the digests of files that it names."""
+    """Dependencies of a run besides data and weights: code, configuration, and digests of named files."""
     relevant = without_irrelevant(settings.to_dict())
     others = {name: value for name, value in relevant.items() if name not in _OF_DATA_AND_WEIGHTS}
     made = {"settings": content_hash(relevant), "components": code.third_party_code(relevant)}
@@ -165,7 +165,7 @@ def surroundings(settings: EvaluateSettings, digest: Digest) -> dict[str, Any]:
 
 
 def files_named(config: Mapping[str, Any], digest: Digest) -> dict[str, str]:
-    """The digest of each file that a configuration, in plain types, names, by the name of the setting.
+    """Digests of the files that a plain configuration names, by setting.
 
     A run directory stands for the attacked images in it, and the folder that is a component's `root`, or of which a
     model is read, for all below it.
@@ -186,7 +186,7 @@ def files_named(config: Mapping[str, Any], digest: Digest) -> dict[str, str]:
 
 
 def callbacks_of_fit(callbacks: Mapping[str, Component], monitors: bool) -> dict[str, Component]:
-    """Those of the configured callbacks that a fit gets, by name.
+    """Configured callbacks that take part in fits, by name.
 
     Args:
         callbacks: all that are configured.
@@ -197,7 +197,7 @@ def callbacks_of_fit(callbacks: Mapping[str, Component], monitors: bool) -> dict
 
 
 def _attacked(run: Path, digest: Digest) -> dict[str, str]:
-    """The digest of each file of attacked images in a run directory, by its name there."""
+    """Digests of the stored adversarial images in a run directory, by name."""
     files = sorted(path for path in run.glob(f"{ATTACKED_FOLDER}/*/*") if path.is_file())
     digests = {path.relative_to(run).as_posix(): digest(path) for path in files}
     record = run / "run.json"
@@ -212,7 +212,7 @@ def _attacked(run: Path, digest: Digest) -> dict[str, str]:
 
 
 def _network_keys(settings: TrainSettings, data: str, digest: Digest) -> dict[str, NetworkKey]:
-    """The networks of a job by their names, in the order in which they are fitted."""
+    """Keys of a job's networks by name, in the order of their fits."""
     keys = {CLASSIFIER: _classifier_key(settings, data, digest, permuted=False)}
     if _reads_code(settings):
         classifier = keys[CLASSIFIER].weights or keys[CLASSIFIER].path.parent.name  # a name that is no hash of weights
@@ -223,7 +223,7 @@ def _network_keys(settings: TrainSettings, data: str, digest: Digest) -> dict[st
 
 
 def _reads_code(settings: TrainSettings) -> bool:
-    """Return whether a job needs an autoencoder: one that measures, only if its code is edited or read."""
+    """Return whether a job needs an autoencoder: a fit always, a measurement if its code is edited or read."""
     if not isinstance(settings, EvaluateSettings):
         return settings.autoencoder is not None
     return settings.intervention.make().on_code or any(
@@ -272,7 +272,7 @@ def _key(
     more: Mapping[str, Any],
     attacked: bool = False,
 ) -> NetworkKey:
-    """The key of a network.
+    """Make the key of a network.
 
     Args:
         settings: of the job.
@@ -305,7 +305,7 @@ def _weights(path: Path, digest: Digest) -> str | None:
 
 
 def _questions(settings: EvaluateSettings) -> dict[str, str]:
-    """Hashes of what is configured of the data, of each network and of files: runs that share one share its origin."""
+    """Hashes of the settings of data, networks and files; runs with equal hashes should share the origin."""
     relevant = relevant_to_fits(settings.to_dict())
     names = ("model", "augmentation", "callbacks", "ckpt_path", "trainer", "seed", "checkpoint", "checkpoint_mapping")
     training = relevant["training"]

@@ -22,7 +22,7 @@ _SYSTEM_TABLE = 1 << 22  # bytes
 
 
 def provenance() -> dict[str, Any]:
-    """Versions, commit, machine and device."""
+    """Versions, commit, machine and device of this process."""
     return {
         "versions": {"python": platform.python_version(), **{name: version(name) for name in _PACKAGES}},
         "git_commit": git_commit(),
@@ -33,13 +33,13 @@ def provenance() -> dict[str, Any]:
 
 
 def device_name() -> str:
-    """The GPU, or the model of the processor."""
+    """Name of the GPU, or of the processor."""
     return torch.cuda.get_device_name() if torch.cuda.is_available() else f"cpu, {processor_name()}"
 
 
 @functools.cache
 def processor_name(table: Path = Path("/proc/cpuinfo")) -> str:
-    """The model of the processor as Linux names it, elsewhere as Python does.
+    """Name of the processor, from Linux if possible, otherwise from Python.
 
     Args:
         table: of Linux: a line for each fact of a processor, of which those of the first one count.
@@ -54,7 +54,7 @@ def processor_name(table: Path = Path("/proc/cpuinfo")) -> str:
 
 
 def git_commit() -> str | None:
-    """The commit of the checkout that the package is run from, with a + if it was changed; None if installed."""
+    """Commit of the package's checkout, with a + if modified; None if installed."""
     folder = Path(__file__).resolve().parent
     git = functools.partial(subprocess.run, cwd=folder, capture_output=True, text=True, check=True)
     try:

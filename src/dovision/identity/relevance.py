@@ -55,25 +55,25 @@ IRRELEVANT_TO_FITS = ("trainer.limit_test_batches",)
 
 
 def content_hash(content: Mapping[str, Any]) -> str:
-    """Twelve hexadecimal digits that depend on the content, not on the order of keys."""
+    """Hash of the content, twelve hexadecimal digits, independent of the order of keys."""
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def paths_named(config: Mapping[str, Any]) -> dict[str, Path]:
-    """The files and folders that a configuration in plain types names, by the name of the setting."""
+    """Existing paths that a plain configuration names, by setting."""
     named = {name: value for name, value in leaves(config) if isinstance(value, str) and value}
     return {name: Path(value) for name, value in named.items() if os.path.exists(value)}
 
 
 def register_resolvers() -> None:
-    """Let a configuration use ${run_hash:}, ${below:KEY}, a folder below another, and ${groups:NAME,...} in a help."""
+    """Register the resolvers ${run_hash:}, ${below:KEY}, a subfolder, and ${groups:NAME,...} for helps."""
     register_resolver("groups", _groups, replace=True)
     register_resolver("run_hash", run_hash, replace=True)
     register_resolver("below", _below, replace=True)
 
 
 def _groups(*names: str, _root_: DictConfig) -> str:
-    """A line for each of these groups, with its components."""
+    """Lines listing the components of these groups."""
     folders = [Path(source.path) for source in _root_.hydra.runtime.config_sources if source.schema == "file"]
     components = {name: {path.stem for folder in folders for path in (folder / name).glob("*.yaml")} for name in names}
     return "\n".join(f"{name}: {', '.join(sorted(stems))}" for name, stems in components.items())
@@ -84,26 +84,26 @@ def _below(key: str, _root_: DictConfig) -> str:
 
 
 def run_hash(_root_: DictConfig) -> str:
-    """The hash that names a run's directory, with the number of a shard; the resolver `run_hash`."""
+    """Hash that names a run's directory, with the shard's number; the resolver `run_hash`."""
     content = resolved(_root_)
     name, evaluation = content_hash(without_irrelevant(content)), content.get("evaluation", {})
     return name if evaluation.get("shard") is None else shard_name(name, evaluation["shard"], evaluation["shards"])
 
 
 def shard_name(run: str, number: int, shards: int) -> str:
-    """The name of the directory of a shard of a run, such as 0123456789ab-3-of-64."""
+    """Name of a shard's directory, such as 0123456789ab-3-of-64."""
     return f"{run}-{number}-of-{shards}"
 
 
 def relevant_to_fits(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The configuration without what cannot change the weights of a fitted model."""
+    """Configuration without settings that cannot change a fitted model's weights."""
     return without_irrelevant(config, (*IRRELEVANT_TO_RESULTS, *IRRELEVANT_TO_FITS))
 
 
 def without_irrelevant(
     config: Mapping[str, Any], irrelevant: Collection[str] = IRRELEVANT_TO_RESULTS
 ) -> dict[str, Any]:
-    """The configuration without what cannot change its numbers."""
+    """Configuration without settings that cannot change its numbers."""
 
     def relevant(node: Mapping[str, Any], prefix: str) -> dict[str, Any]:
         return {

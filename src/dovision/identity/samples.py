@@ -10,7 +10,7 @@ from dovision.types import SPLITS
 
 
 def check_split(images: Images, split: str, needed_for: str, remedy: str) -> None:
-    """Refuse a dataset without an image in a split, such as one of test images alone.
+    """Raise for a dataset with an empty split, such as one with test images only.
 
     Raises:
         ValueError: says what needs the split, and the remedy, a sentence.
@@ -40,7 +40,7 @@ def first_samples(images: Images, split: str, most: int | None, boxed: bool = Fa
 
 
 def evaluated_samples(settings: EvaluationSettings, images: Images) -> list[int]:
-    """The images of `evaluation.split` that are evaluated: the first `evaluation.images`, or the first with a box.
+    """Samples of `evaluation.split` to evaluate: the first `evaluation.images`, or the first with a box.
 
     Raises:
         ValueError: `evaluation.only_with_boxes` asks for boxes where none is known.
@@ -56,7 +56,7 @@ def evaluated_samples(settings: EvaluationSettings, images: Images) -> list[int]
 
 
 def shard_samples(settings: EvaluationSettings, samples: Sequence[int]) -> Sequence[int]:
-    """Those of the samples that a shard measures: whole batches, the same as in one run; all without shards.
+    """Samples of a shard: whole batches, the same as in one run; all samples without shards.
 
     Raises:
         ValueError: there are more shards than batches.
@@ -73,7 +73,7 @@ def shard_samples(settings: EvaluationSettings, samples: Sequence[int]) -> Seque
 
 
 def check_shards(settings: EvaluationSettings, images: int) -> int:
-    """Return the number of batches of so many images.
+    """Return the number of batches for so many images; raise if there are fewer than shards.
 
     Raises:
         ValueError: there are more shards than batches.

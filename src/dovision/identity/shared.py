@@ -20,7 +20,7 @@ _T = TypeVar("_T")
 
 
 class _Opened(NamedTuple):
-    """A dataset, and the state of its files when it was opened."""
+    """Dataset with the state of its files when opened."""
 
     key: str
     state: str
@@ -28,7 +28,7 @@ class _Opened(NamedTuple):
 
 
 class PlannedJob(NamedTuple):
-    """A job at its door: its plan, and the dataset and the digests that it was made from."""
+    """Job with its plan, and the dataset and digests that it was made from."""
 
     plan: Plan
     images: Images
@@ -36,7 +36,7 @@ class PlannedJob(NamedTuple):
 
 
 class Shared:
-    """Objects that the jobs of one command share in a process; each worker has its own."""
+    """Objects shared by a command's jobs in one process; each worker has its own."""
 
     def __init__(self) -> None:
         self._digests: dict[Path, Digests] = {}
@@ -44,11 +44,11 @@ class Shared:
         self._made: dict[str, Any] = {}
 
     def digests(self, output_root: Path) -> Digests:
-        """The digests of files that an output root keeps."""
+        """Digest cache of an output root."""
         return self._digests.setdefault(output_root.absolute(), Digests(output_root.absolute()))
 
     def images(self, dataset: Component) -> Images:
-        """The configured dataset, opened again if its files have changed.
+        """The configured dataset, reopened if its files have changed.
 
         Images without labels take their classes from the job's classifier, and are opened for each job.
         """
@@ -65,14 +65,14 @@ class Shared:
         return images
 
     def job(self, settings: TrainSettings, run_dir: Path) -> PlannedJob:
-        """A job with its plan; see `plans.plan`."""
+        """Plan a job; see `plans.plan`."""
         images, digests = self.images(settings.dataset), self.digests(settings.output_root)
         plan = plans.plan(settings, images, digests, run_dir, images.identified(digests.many))
         digests.save()
         return PlannedJob(plan, images, digests)
 
     def once(self, key: Any, make: Callable[[], _T]) -> _T:
-        """What `make` gives, made once for all that is of one key, in plain types."""
+        """Return the result of `make`, computed once per key of plain types."""
         written = json.dumps(key)
         if written not in self._made:
             self._made[written] = make()
@@ -84,12 +84,12 @@ _SHARED: ContextVar[Shared] = ContextVar("shared")
 
 
 def begin_sharing() -> Shared:
-    """Begin a command, whose jobs share nothing with those of an earlier one of this process."""
+    """Begin a command with nothing shared from earlier ones."""
     shared = Shared()
     _SHARED.set(shared)
     return shared
 
 
 def shared() -> Shared:
-    """Objects that the jobs of this command share, here or in a worker."""
+    """Shared objects of the current command, here or in a worker."""
     return _SHARED.get(None) or begin_sharing()

@@ -27,7 +27,7 @@ _LATENT = re.compile(r"[a-z](\d+)")  # the name of a single latent
 
 
 def activity_columns(sample: Tensor, units: Sequence[str], code: Tensor) -> pa.RecordBatch:
-    """Rows of activity.parquet for one batch.
+    """Columns of activity.parquet for one batch.
 
     Args:
         sample: shape (B,).

@@ -20,7 +20,7 @@ from dovision.types import ATTACKED_FOLDER, Batch
 
 
 class Keeper(AbstractContextManager["Keeper"]):
-    """Write the images of one attack, for `attacks.replay` to show again, in a `with`.
+    """Context that stores one attack's images for replay by `attacks.replay`.
 
     At its end the folder is put into its place; or removed if images are missing, as those of an attack that failed.
 
@@ -43,7 +43,7 @@ class Keeper(AbstractContextManager["Keeper"]):
         make_folder(self._partial, setting="output_root")
 
     def add(self, eps: float, attacked: Batch) -> None:
-        """Write images at one epsilon; those of each epsilon come in the same order."""
+        """Store images at one epsilon; each epsilon's images come in the same order."""
         image = attacked.image.detach().float().cpu().numpy()
         if eps not in self._arrays:
             path, shape = adversarial_path(self._partial, eps), (self.images, *image.shape[1:])

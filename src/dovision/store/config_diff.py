@@ -11,7 +11,7 @@ FlatSettings = Mapping[str, str]
 
 
 def flattened(record: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    """Nested settings by dotted names, as text; a part by its class's name; without what is empty."""
+    """Flatten settings to dotted names with text values; components become class names, empty values are dropped."""
     settings: dict[str, str] = {}
     for name, value in record.items():
         dotted = prefix + str(name)
@@ -25,7 +25,7 @@ def flattened(record: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
 
 
 def split(records: Sequence[FlatSettings]) -> tuple[dict[str, str], list[str]]:
-    """Settings that all records agree on, and the names of the settings in which they do not, in their order."""
+    """Common settings of all records, and the names of the differing ones, in order."""
     names = dict.fromkeys(name for record in records for name in record)
     values = {name: {record.get(name, "") for record in records} for name in names}
     common = {name: next(iter(levels)) for name, levels in values.items() if len(levels) == 1}
@@ -33,12 +33,12 @@ def split(records: Sequence[FlatSettings]) -> tuple[dict[str, str], list[str]]:
 
 
 def counted(records: Sequence[FlatSettings], name: str) -> dict[str, int]:
-    """Number of records with each value of a setting, in order; a record without it is counted under "-"."""
+    """Number of records by value of a setting; "-" for records without it."""
     counts = Counter(record.get(name) or "-" for record in records)
     return dict(sorted(counts.items(), key=lambda item: natural(item[0])))
 
 
 def natural(text: str) -> list[str | float]:
-    """Sort key of text by which rows=8 comes before rows=16."""
+    """Sort key of text that puts rows=8 before rows=16."""
     pieces = re.split(r"(\d+(?:\.\d+)?)", text)
     return [float(piece) if index % 2 else piece for index, piece in enumerate(pieces)]

@@ -117,19 +117,19 @@ COMPARISON = RunFile(
 
 
 def all_but(family: str) -> str:
-    """The name of a fit to all attacks but those of a family."""
+    """Name of a fit to all attacks except a family."""
     return f"all but {family}"
 
 
 def leaves_out(fitted_on: str) -> bool:
-    """Return whether this is the name of a fit to all attacks but those of a family."""
+    """Return whether a name is that of a fit to all attacks except a family."""
     return fitted_on.startswith(all_but(""))
 
 
 def scores_schema(
     families: Mapping[str, str] | None = None, tuned: Mapping[tuple[str, str, str], str] | None = None
 ) -> pa.Schema:
-    """Columns of scores.parquet.
+    """Schema of scores.parquet.
 
     In the metadata are the family of each attack, here given by attack (one that is not there is its own), and the
     settings that each fit has chosen, as text, by (detector, variant, fitted_on).
@@ -139,19 +139,19 @@ def scores_schema(
 
 
 def read_families(folder: Path) -> dict[str, str]:
-    """The families of scores.parquet, by attack."""
+    """Families of scores.parquet, by attack."""
     families: dict[str, str] = json.loads(read_schema(folder / SCORES).metadata[FAMILIES.encode()])
     return families
 
 
 def read_tuned(folder: Path) -> dict[tuple[str, str, str], str]:
-    """The settings that fits have chosen, as text, by (detector, variant, fitted_on); of those that chose any."""
+    """Settings selected by fits, as text, by (detector, variant, fitted_on); fits without any are left out."""
     stored = json.loads(read_schema(folder / SCORES).metadata[TUNED.encode()])
     return {(detector, variant, fitted_on): text for detector, variant, fitted_on, text in stored}
 
 
 def read_adaptive(folder: Path) -> pd.DataFrame:
-    """adaptive.parquet, with names as text and `first` as nullable whole numbers; empty where nobody attacked so.
+    """Read adaptive.parquet, names as text, `first` as nullable integers; empty without an adaptive attack.
 
     Errors are those of `tables.row_groups`.
     """
@@ -161,12 +161,12 @@ def read_adaptive(folder: Path) -> pd.DataFrame:
 
 
 def exchanged(group: pd.Series[int]) -> pd.Series[bool]:
-    """Mask of patients whose clean and attacked images negative controls exchange: half of them, by a hash."""
+    """Mask of patients whose clean and attacked images negative controls swap: half of them, by a hash."""
     return (group * 2_246_822_519 % 2**32) >= 2**31
 
 
 def detector_label(detector: str, variant: str, fitted_on: str) -> str:
-    """The name of a detector in a figure, such as "grid_profile, supervised, on fgsm"."""
+    """Label of a detector in a figure, such as "grid_profile, supervised, on fgsm"."""
     fit = "" if variant == UNFITTED else f", {variant}"
     if leaves_out(fitted_on):
         return f"{detector}{fit}, family unseen"
@@ -174,24 +174,24 @@ def detector_label(detector: str, variant: str, fitted_on: str) -> str:
 
 
 def widest(frame: pd.DataFrame) -> pd.DataFrame:
-    """The rows without those of fits to some of several families, and of negative controls."""
+    """Rows without fits to some of several families, and without negative controls."""
     several = (frame["fitted_on"] == ALL_ATTACKS).any()
     return frame[frame["fitted_on"].isin(["", ALL_ATTACKS]) if several else ~frame["fitted_on"].isin(CONTROLS)]
 
 
 def preferred(frame: pd.DataFrame) -> pd.DataFrame:
-    """The rows of one variant of each detector: supervised before unsupervised, hardened first; of its widest fit."""
+    """Rows of each detector's preferred variant: supervised before unsupervised, hardened first; widest fit."""
     return best_variant(widest(frame))
 
 
 def best_variant(frame: pd.DataFrame) -> pd.DataFrame:
-    """The rows of one variant of each detector, the first of VARIANTS that it has."""
+    """Rows of one variant per detector, the first available of VARIANTS."""
     rank = frame["variant"].astype(str).map(VARIANTS.index)
     return frame[rank == rank.groupby(frame["detector"], observed=True).transform("min")]
 
 
 def detectors_of(folder: Path) -> list[str]:
-    """The detectors of scores.parquet, in the order of their first rows; errors as those of `read_scores`."""
+    """Detectors of scores.parquet, in order of their first rows; errors as of `read_scores`."""
     tables = row_groups(folder / SCORES, ["detector"])
     names = dict.fromkeys(str(name) for table in tables for name in table["detector"].unique())
     if not names:
@@ -204,13 +204,13 @@ def _no_rows(folder: Path, of: str = "") -> ValueError:
 
 
 def preferred_scores(folder: Path) -> pd.DataFrame:
-    """Rows of `read_scores` of the preferred variant of each detector, with names as text; read one by one."""
+    """Rows of `read_scores` of each detector's preferred variant, names as text, read one by one."""
     frames = (preferred(read_scores(folder, name)) for name in detectors_of(folder))
     return pd.concat([frame.astype(dict.fromkeys(["split", "attack", *DETECTOR], str)) for frame in frames])
 
 
 def read_scores(folder: Path, detector: str | None = None) -> pd.DataFrame:
-    """scores.parquet, with names as categories and `success` as 1, 0 or nan.
+    """Read scores.parquet, names as categories, `success` as 1, 0 or nan.
 
     Args:
         folder: of the run.
@@ -231,7 +231,7 @@ def read_scores(folder: Path, detector: str | None = None) -> pd.DataFrame:
 
 
 def attack_rates(folder: Path) -> pd.DataFrame:
-    """A row per (attack, eps) of the test images, and per epsilon one for all attacks together, noise left out.
+    """Success of attacks on test images: a row per (attack, eps), and per epsilon for all attacks; no noise.
 
     An attack that failed in the middle, and so has no row of some images, is left out.
 
@@ -268,18 +268,18 @@ def _row(attack: str, eps: float, rows: pd.DataFrame, linf: float, l2: float) ->
 
 
 class Reads(NamedTuple):
-    """Rows of a table: the images in their conditions, and what was read of them."""
+    """Table rows of images in their conditions, and the features read from them."""
 
     images: pd.DataFrame  # split, sample, group, attack, eps, correct, success
     read: Tensor  # (N, F) float32
 
     def chosen(self, rows: pd.Series[bool]) -> Tensor:
-        """The features of some of the images."""
+        """Features of a selection of images."""
         return self.read[torch.tensor(rows.to_numpy(bool))]
 
 
 def read_reads(folder: Path, detector: str) -> Iterator[Reads]:
-    """The table, some thousand rows at a time; errors as those of `tables.row_groups`."""
+    """Iterate over the table, some thousand rows at a time; errors as of `tables.row_groups`."""
     for table in row_groups(folder / READS.named(detector)):
         read = table["read"].combine_chunks()
         values = torch.from_numpy(np.array(read.values.to_numpy(zero_copy_only=False))).reshape(len(table), -1)

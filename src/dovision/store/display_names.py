@@ -109,7 +109,7 @@ _WORDS_OF_VALUES: Mapping[str, str] = MappingProxyType({"True": "yes", "False": 
 
 
 def component_name(name: str) -> str:
-    """The display name of a component, by its class or by its name in the configuration."""
+    """Display name of a component, from its class or its configuration name."""
     spelled = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()  # a class as its name in the configuration
     if display := COMPONENTS.get(name, COMPONENTS.get(spelled)):
         return display
@@ -118,34 +118,34 @@ def component_name(name: str) -> str:
 
 
 def metric_head(metric: str) -> str:
-    """The head of a metric in words; of "METRIC/NAME" with the display name of its explainer or detector."""
+    """Column head of a metric; "METRIC/NAME" includes the display name of the explainer or detector."""
     name, of, component = metric.partition("/")
     return f"{METRIC_HEADS[name]} of {display_name(component)}" if of else METRIC_HEADS[name]
 
 
 def display_name(name: str) -> str:
-    """An explainer, a detector with its variant, an attack or a condition for people, such as "FGSM, epsilon 0.1"."""
+    """Display name of an explainer, detector, attack or condition, such as "FGSM, epsilon 0.1"."""
     head, comma, rest = name.partition(",")
     head = re.sub(r"^[a-z][a-z0-9_]*(?=$| eps=|: )", lambda match: component_name(match[0]), head)
     return re.sub(r"\beps=", "epsilon ", f"{head}{comma}{rest}")
 
 
 def setting_name(key: str) -> str:
-    """The display name of a setting, by its dotted name."""
+    """Display name of a setting, by its dotted name."""
     ends = [key.split(".", start)[-1] for start in range(key.count(".") + 1)]
     named = [SETTINGS[end] for end in ends if end in SETTINGS]
     return named[0] if named else ends[-1].rpartition("@")[2].replace("_", " ")
 
 
 def setting_text(key: str, value: str) -> str:
-    """A setting with its value, such as "grid 4 x 4", or the value alone where it says what it is."""
+    """Format a setting with its value, such as "grid 4 x 4", or a value that explains itself alone."""
     shown = value_text(value)
     speaks = key.count(".") == 0 and re.fullmatch(r"[a-zA-Z_]\w*", value) and value not in _WORDS_OF_VALUES
     return shown if speaks else f"{setting_name(key)} {shown}"
 
 
 def value_text(value: str) -> str:
-    """The value of a setting for people: names of components by their display names."""
+    """Format a setting's value, with display names of components."""
     if value in _WORDS_OF_VALUES:
         return _WORDS_OF_VALUES[value]
     listed = [component_name(word) if re.fullmatch(r"[A-Za-z_]\w*", word) else word for word in value.split(", ")]
@@ -153,7 +153,7 @@ def value_text(value: str) -> str:
 
 
 def component_text(component: object) -> str:
-    """A component of a configuration in words, such as "4 x 4 cells, black" or "PGD (steps 10, restarts 1)".
+    """Describe a component of a configuration, such as "4 x 4 cells, black" or "PGD (steps 10, restarts 1)".
 
     Long lists, plain mappings, places on somebody's disk and settings of speed are left out.
     """
@@ -177,7 +177,7 @@ def component_text(component: object) -> str:
 
 
 def _brief(value: object) -> bool:
-    """True if a value belongs into one line: not a long list, a plain mapping, or a place on somebody's disk."""
+    """True for values that fit a line: no long list, plain mapping, or absolute path."""
     if isinstance(value, Mapping):
         return "_target_" in value
     if isinstance(value, list):

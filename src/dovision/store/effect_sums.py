@@ -51,7 +51,7 @@ _Tables = Callable[[], Iterator[pa.Table]]
 
 
 class Cells(NamedTuple):
-    """The names of conditions, units and classes, in their order."""
+    """Names of conditions, units and classes, in order."""
 
     condition: tuple[str, ...]
     unit: tuple[str, ...]
@@ -59,16 +59,16 @@ class Cells(NamedTuple):
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """(C, U, K): how many there are of each."""
+        """Numbers of conditions, units and classes, (C, U, K)."""
         return len(self.condition), len(self.unit), len(self.classes)
 
     @property
     def number(self) -> int:
-        """Of all cells, C * U * K."""
+        """Number of cells, C * U * K."""
         return math.prod(self.shape)
 
     def places(self, rows: pa.Table | pa.RecordBatch) -> _Whole:
-        """The number of the cell of each row of a table with columns condition, unit, class; shape (N,)."""
+        """Cell number of each row with columns condition, unit and class; shape (N,)."""
         codes = []
         for field, names in zip(CELL, self, strict=True):
             column = rows[field]
@@ -81,7 +81,7 @@ class Cells(NamedTuple):
 
 
 def sums_schema(cells: Cells) -> pa.Schema:
-    """Columns of effect_sums.parquet, with the names of conditions, units and classes in the metadata."""
+    """Schema of effect_sums.parquet, with conditions, units and classes in the metadata."""
     return SUMS.schema({_CELLS: json.dumps(cells)})
 
 
@@ -92,7 +92,7 @@ def sums_columns(
     log_odds_effect: npt.NDArray[np.float32],
     done: npt.NDArray[np.bool_],
 ) -> pa.RecordBatch:
-    """Rows of effect_sums.parquet for one batch.
+    """Columns of effect_sums.parquet for one batch.
 
     Args:
         cells: their names.
@@ -112,13 +112,13 @@ def sums_columns(
 
 
 def whole_log_odds(effect: npt.NDArray[Any]) -> _Whole:
-    """Effects in log-odds as whole numbers of LOG_ODDS_QUANTUM, of which sums are exact."""
+    """Convert effects in log-odds to integers, multiples of LOG_ODDS_QUANTUM, whose sums are exact."""
     finite = np.nan_to_num(effect.astype(np.float64)).clip(-_MOST_LOG_ODDS, _MOST_LOG_ODDS)
     return np.rint(finite / LOG_ODDS_QUANTUM).astype(np.int64)
 
 
 def merged_sums(tables: _Tables, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
-    """The sums of several tables of such rows as one, ordered by group and cell; the same however they were cut.
+    """Merge tables of sums, ordered by group and cell; independent of how the tables were split.
 
     Args:
         tables: gives them, as often as it is called: once for every SUMS_AT_ONCE sums.
@@ -133,7 +133,7 @@ def merged_sums(tables: _Tables, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
 
 
 def group_blocks(tables: _Tables, cells: Cells, groups: _Whole) -> Iterator[tuple[_Whole, _Whole]]:
-    """Some groups at a time, with both sums and the counts of images by cell, shape (3, G, C * U * K)."""
+    """Iterate over blocks of groups with sums and image counts by cell, shape (3, G, C * U * K)."""
     width = cells.number
     high = max(1, SUMS_AT_ONCE // max(width, 1))
     for start in range(0, len(groups), high):
@@ -151,27 +151,27 @@ def group_blocks(tables: _Tables, cells: Cells, groups: _Whole) -> Iterator[tupl
 
 
 def cells_of(schema: pa.Schema) -> Cells:
-    """The names of cells in the metadata of a table."""
+    """Cells in the metadata of a table."""
     return Cells(*map(tuple, json.loads(schema.metadata[_CELLS.encode()])))
 
 
 def has_sums(folder: Path) -> bool:
-    """Return whether a run has sums, since it holds the rows of effects of some classes alone."""
+    """Return whether a run has sums, as it keeps only some classes' rows."""
     return (folder / SUMS).is_file()
 
 
 def read_cells(folder: Path) -> Cells:
-    """The names of the conditions, units and classes of a run's sums; errors as those of `row_groups`."""
+    """Read the cells of a run's sums; errors as of `row_groups`."""
     return cells_of(read_schema(folder / SUMS))
 
 
 def sum_rows(folder: Path, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
-    """The rows of effect_sums.parquet, a row group at a time; errors as those of `row_groups`."""
+    """Iterate over effect_sums.parquet by row group; errors as of `row_groups`."""
     return row_groups(folder / SUMS, columns)
 
 
 def _rows(cells: Cells, groups: _Whole, sums: _Whole) -> pa.RecordBatch:
-    """Rows from both sums and counts, shape (3, G, C * U * K), of the cells that were measured."""
+    """Rows of the measured cells from sums and counts, shape (3, G, C * U * K)."""
     group, cell = np.nonzero(sums[2])
     codes = np.unravel_index(cell, cells.shape)
     names = [

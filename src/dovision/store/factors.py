@@ -16,7 +16,7 @@ _GROUPS = ("attack", "autoencoder", "dataset", "intervention", "model")  # of wh
 
 
 def factor_values(configs: Sequence[Mapping[str, Any]], overrides: Sequence[Sequence[str]]) -> pd.DataFrame:
-    """The factors of some jobs, as text: a row a job, a column a factor, by its dotted name; the seed comes last.
+    """Table of factors as text: a row per job, a column per dotted name; the seed comes last.
 
     A setting that was given on the command line is a factor, unless it has the value of another one in every job.
     Any other setting is one only if the factors, besides the seed, do not determine it, as the choice of an attack
@@ -54,26 +54,26 @@ def factor_values(configs: Sequence[Mapping[str, Any]], overrides: Sequence[Sequ
 
 
 def factor_heads(keys: Sequence[str]) -> dict[str, str]:
-    """Display names of factors by their keys; the dotted name where two would have the same."""
+    """Display names of factors by key; dotted names where display names coincide."""
     names = [setting_name(key) for key in keys]
     return {key: name if names.count(name) == 1 else key for key, name in zip(keys, names, strict=True)}
 
 
 def level_texts(values: pd.Series[str]) -> pd.Series[str]:
-    """Levels of a factor for people; as they are where two would read alike."""
+    """Display texts of a factor's levels; unchanged where texts would coincide."""
     texts = {value: value_text(value) for value in values.unique()}
     return values.map(texts) if len(set(texts.values())) == len(texts) else values
 
 
 def factor_text(row: pd.Series[str], without: Sequence[str] = ()) -> str:
-    """The factors of a job with their values, such as "grid 4 x 4, PGD, epsilon 0.1"; without some of them."""
+    """Describe a job's factors, such as "grid 4 x 4, PGD, epsilon 0.1", except some."""
     return ", ".join(setting_text(str(key), value) for key, value in row.items() if key not in without and value != "-")
 
 
 def _grids(
     key: str, values: list[str], columns: Mapping[str, object], records: Sequence[Mapping[str, str]]
 ) -> list[str]:
-    """Values of a factor; of the rows of a grid whose columns are no factor, both numbers."""
+    """Values of a factor; grids whose columns are not a factor show both numbers."""
     other = f"{key.removesuffix('rows')}columns"
     if not key.endswith(".rows") or other in columns:
         return values
@@ -82,7 +82,7 @@ def _grids(
 
 
 def _typed(overrides: Sequence[str]) -> dict[str, str]:
-    """Values of overrides by their dotted names, without those that are no factors, or follow from others."""
+    """Overrides by dotted name, without those that are not factors or depend on others."""
     values = {}
     for override in overrides:
         key, _, value = override.lstrip("+~").partition("=")
@@ -93,6 +93,6 @@ def _typed(overrides: Sequence[str]) -> dict[str, str]:
 
 
 def _determined(values: Sequence[str], columns: Sequence[Sequence[str]]) -> bool:
-    """True if these values are a function of the columns together, as they are if they follow from one of them."""
+    """True if these values are a function of the columns."""
     rows = list(zip(*columns, strict=True)) if columns else [()] * len(values)
     return len({*zip(rows, values, strict=True)}) == len(set(rows))

@@ -22,7 +22,7 @@ from dovision.store.tables import EFFECTS, NAME, SAMPLES, read_schema, row_group
 
 
 def write_hive(runs: Sequence[Path], output: Path) -> list[Path]:
-    """Write the tables of runs as datasets below a folder; those of the same runs that are there give way.
+    """Write the tables of runs as Hive datasets below a folder, replacing earlier ones of the same runs.
 
     Names are plain text in these files, and `run` and `condition` columns that a reader makes of the folders' names, in
     which letters other than these and digits are written as in a URL. A condition without a row has no folder.
@@ -57,7 +57,7 @@ def write_hive(runs: Sequence[Path], output: Path) -> list[Path]:
 
 
 def _write(path: Path, folder: Path) -> None:
-    """Write the rows of a table, a row group at a time, each to the file of its condition; no folder without a row."""
+    """Write a table by row group, each to the file of its condition; no folder without a row."""
     stored = read_schema(path)  # its categories are not those of another file
     texts = [field.with_type(pa.string()) if field.type == NAME else field for field in stored]
     schema = pa.schema(texts, stored.metadata)

@@ -21,33 +21,33 @@ _NAME = re.compile(r"(?P<run>[0-9a-f]{12})-\d+-of-\d+")
 
 
 class ShardsLacking(ValueError):
-    """Some shards are not completed, or of something else than the run that is to be merged from them."""
+    """Shards are incomplete, or belong to another run than the one to merge."""
 
 
 def is_shard(folder: Path) -> bool:
-    """Return whether a run directory has the name of a shard, such as 0123456789ab-3-of-64."""
+    """Return whether a run directory is named like a shard, such as 0123456789ab-3-of-64."""
     return _NAME.fullmatch(folder.name) is not None
 
 
 def merged_folder(folder: Path) -> Path:
-    """The run directory into which the shard of a run directory is merged: that of the job in one piece."""
+    """Run directory that a shard is merged into: that of the unsplit job."""
     match = _NAME.fullmatch(folder.name)
     return folder.with_name(match["run"]) if match else folder
 
 
 def shard_folders(merged: Path, shards: int) -> list[Path]:
-    """The run directories of all shards of a run."""
+    """Run directories of all shards of a run."""
     return [merged.with_name(shard_name(merged.name, number, shards)) for number in range(shards)]
 
 
 def missing_shards(merged: Path, shards: int) -> dict[int, str]:
-    """The state of each shard of a run that is not completed, by its number."""
+    """State of each incomplete shard of a run, by number."""
     states = [RunDirectory(folder).state for folder in shard_folders(merged, shards)]
     return {number: state for number, state in enumerate(states) if state != _COMPLETED}
 
 
 def check_folder(folder: Path, shard: int | None) -> None:
-    """Refuse a run directory that is not named as a shard, and of which no merged run would ever come.
+    """Raise for a run directory not named like a shard, which could never be merged.
 
     Raises:
         ValueError: names the folder.
@@ -60,7 +60,7 @@ def check_folder(folder: Path, shard: int | None) -> None:
 
 
 def check_complete(merged: Path, shards: int, outdated: Mapping[int, str] = MappingProxyType({})) -> None:
-    """Refuse to merge what is not there yet.
+    """Raise if shards are missing.
 
     Args:
         merged: the run directory of the job in one piece.
@@ -81,7 +81,7 @@ def check_complete(merged: Path, shards: int, outdated: Mapping[int, str] = Mapp
 
 
 def finished_shards(merged: Path, shards: int, origin: Mapping[str, Any]) -> list[FinishedShard]:
-    """The shards of a run, in their order, if all are completed, whole, and of one origin.
+    """Shards of a run, in order, if all are completed, intact, and of one origin.
 
     Args:
         merged: the run directory of the job in one piece.

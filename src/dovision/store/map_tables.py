@@ -55,7 +55,7 @@ BOXES_FILE = RunTable(
 
 
 class MapGrid(NamedTuple):
-    """The cells of the maps, the pixels of the images, and the margin of the pointing game in pixels."""
+    """Grid of the maps: cells, image size, and margin of the pointing game in pixels."""
 
     rows: int
     columns: int
@@ -65,13 +65,13 @@ class MapGrid(NamedTuple):
 
 
 def maps_schema(rows: int, columns: int, height: int, width: int, margin: float, reference: str) -> pa.Schema:
-    """Columns of maps.parquet; the grid, and the explainer that others are compared with, travel as its metadata."""
+    """Schema of maps.parquet; grid and reference explainer are in the metadata."""
     grid = MapGrid(rows, columns, height, width, margin)
     return MAPS_FILE.schema({**{name: f"{value:g}" for name, value in grid._asdict().items()}, "reference": reference})
 
 
 def read_maps(folder: Path) -> pd.DataFrame:
-    """maps.parquet, names as text, `cells` and `spread` (or None) as arrays, shape (rows * columns,).
+    """Read maps.parquet, names as text, `cells` and `spread` (or None) as arrays, shape (rows * columns,).
 
     Errors are those of `tables.read_table`.
     """
@@ -79,14 +79,14 @@ def read_maps(folder: Path) -> pd.DataFrame:
 
 
 def read_grid(folder: Path) -> MapGrid:
-    """The grid on which the maps of maps.parquet lie; errors as those of `tables.read_table`."""
+    """Read the grid of maps.parquet; errors as of `tables.read_table`."""
     metadata = read_schema(folder / MAPS_FILE).metadata
     rows, columns, height, width, margin = (float(metadata[name.encode()]) for name in MapGrid._fields)
     return MapGrid(int(rows), int(columns), int(height), int(width), margin)
 
 
 def read_reference(folder: Path) -> str:
-    """The explainer that the others of maps.parquet are compared with; errors as those of `tables.read_table`."""
+    """Read the reference explainer of maps.parquet; errors as of `tables.read_table`."""
     return read_schema(folder / MAPS_FILE).metadata[b"reference"].decode()
 
 
@@ -96,11 +96,11 @@ def write_boxes(folder: Path, boxes: pd.DataFrame) -> None:
 
 
 def read_box_table(folder: Path) -> pd.DataFrame:
-    """boxes.parquet; `label` is None where an object speaks for no class; errors as those of `tables.read_table`."""
+    """Read boxes.parquet; `label` is None for objects without a class; errors as of `tables.read_table`."""
     boxes = BOXES_FILE.read(folder)
     return boxes.assign(label=boxes["label"].astype(object).where(boxes["label"].notna(), None))
 
 
 def known_boxes(folder: Path) -> pd.DataFrame:
-    """boxes.parquet as `read_box_table` gives it; no rows where a run has no such file."""
+    """Read boxes.parquet as `read_box_table`; empty if the run has no such file."""
     return read_box_table(folder) if (folder / BOXES_FILE).is_file() else pd.DataFrame(columns=BOX_COLUMNS)

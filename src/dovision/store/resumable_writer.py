@@ -37,7 +37,7 @@ Merge: TypeAlias = Callable[[Callable[[], Iterator[pa.Table]], pa.Schema], Itera
 
 
 class FinishedShard(NamedTuple):
-    """A completed run that measured a shard of a job's images: its directory, and how many there are.
+    """Completed run of a shard: its directory and number of images.
 
     `states` have what was counted over them, by the name of the evaluation, "effects" or "maps".
     """
@@ -48,7 +48,7 @@ class FinishedShard(NamedTuple):
 
 
 class Resume(NamedTuple):
-    """The rows that an evaluation takes over from earlier starts of its run, or from shards of its job.
+    """Rows to resume from: those of earlier starts of the run, or of its job's shards.
 
     Args:
         every: images after which their rows are finished on disk; or earlier, after a minute, or when there are enough
@@ -73,7 +73,7 @@ NO_RESUME = Resume()
 
 
 class _Waiting(NamedTuple):
-    """Rows that are in no finished chunk yet; replaced as one, so that a signal finds it whole at any moment."""
+    """Rows not yet in a finished chunk; replaced atomically, so that signals find a consistent state."""
 
     done: int  # images that are finished, the first ones
     images: int  # those that wait
@@ -82,7 +82,7 @@ class _Waiting(NamedTuple):
 
 
 class ResumableWriter:
-    """Rows of the images of one device, in order, written in finished chunks and joined at the end.
+    """Writer of one device's rows, in order: finished chunks, joined at the end.
 
     Chunks of another origin are removed: rows of other code, data or weights never stand beside these.
 
@@ -126,22 +126,22 @@ class ResumableWriter:
         return self
 
     def __exit__(self, error_type: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        """Finish what waits, at an exception as well; where that fails, it is the first exception that counts."""
+        """Write pending rows, also after an exception, which takes precedence over errors of the write."""
         with suppress(OSError) if error_type else nullcontext():  # the disk may be full
             self.flush()
 
     @property
     def done(self) -> int:
-        """Number of finished images, the first ones."""
+        """Number of finished images, from the first on."""
         return self._waiting.done
 
     @property
     def state(self) -> Mapping[str, Any]:
-        """As given to `add` with the last images; empty if there are none."""
+        """State given to `add` with the last images; empty before."""
         return self._waiting.state
 
     def add(self, images: int, rows: Mapping[RunTable, pa.RecordBatch], state: Mapping[str, Any]) -> None:
-        """Add the rows of the next images, and the state after all images so far, in plain types."""
+        """Add the rows of the next images, and the state after them, in plain types."""
         before = self._waiting
         batches = {table: (*before.rows[table], rows[table]) for table in self.schemas}
         self._waiting = _Waiting(before.done, before.images + images, batches, dict(state))
@@ -154,7 +154,7 @@ class ResumableWriter:
             self.flush()
 
     def flush(self) -> None:
-        """Finish a chunk with the rows that wait."""
+        """Write pending rows as a chunk."""
         done, images, rows, state = self._waiting
         if not images:
             return
@@ -166,11 +166,11 @@ class ResumableWriter:
         self._flushed = time.monotonic()
 
     def finished(self, table: RunTable) -> Iterator[pa.Table]:
-        """The rows of a table that this device has finished, some images at a time, with all rows of theirs."""
+        """Iterate over a table's finished rows on this device, whole images at a time."""
         return _whole_images(_finished(self.folder, table), self.schemas[table])
 
     def join(self) -> None:
-        """Write the tables, from the chunks of all devices; the same bytes however the rows were cut into chunks.
+        """Write the tables from all devices' chunks; bytes do not depend on how rows were split.
 
         The chunks are removed if no other start resumes from them.
         """
@@ -191,7 +191,7 @@ class ResumableWriter:
         return self.run / SHARDS_FOLDER / self.name / f"{rank}-of-{self.devices}"
 
     def _begin(self) -> None:
-        """Make the folder of the chunks, without those of another origin."""
+        """Create the chunk folder, and remove chunks of another origin."""
         origin: Any = {"start": uuid4().hex} if self.origin is None else checks.plain_value("origin", self.origin)
         if self.folder.exists():
             try:
@@ -208,13 +208,13 @@ class ResumableWriter:
         write_json(self.folder / _ORIGIN, origin)
 
     def _resumed(self) -> _Waiting:
-        """No rows, after those of the last chunk."""
+        """Empty pending rows after the last finished chunk."""
         done = max(_ends(self.folder), default=0)
         state = read_json(self.folder / f"{done}.json") if done else {}
         return _Waiting(done, 0, dict.fromkeys(self.schemas, ()), state)
 
     def _adopt(self, shards: Sequence[FinishedShard]) -> None:
-        """Take the tables of shards, in their order, as finished chunks.
+        """Use the tables of shards, in order, as finished chunks.
 
         Those that are finished here already stay, if they are all of them; else they give way.
         """
@@ -241,12 +241,12 @@ def _finished(folder: Path, table: RunTable) -> Iterator[pa.Table]:
 
 
 def _chunk(folder: Path, end: int, table: RunTable) -> Path:
-    """The rows of a table, which may lie in a folder of the run directory, in the chunk that ends there."""
+    """File of a table's rows in the chunk with this end."""
     return folder / f"{end}.{table.path.replace('/', '.')}"
 
 
 def _whole_images(tables: Iterable[pa.Table], schema: pa.Schema) -> Iterator[pa.Table]:
-    """The rows of tables, cut between images where rows have a sample; equal ones come one after the other."""
+    """Iterate over table rows, split between images; equal rows are consecutive."""
     waiting = schema.empty_table()
     for table in tables:
         rows = pa.concat_tables([waiting, table])
@@ -262,7 +262,7 @@ def _whole_images(tables: Iterable[pa.Table], schema: pa.Schema) -> Iterator[pa.
 
 
 def _link(source: Path, path: Path) -> None:
-    """Give a file a second name, or copy it where the file system has no such thing."""
+    """Hard-link a file, or copy it if the file system has no links."""
     with replacing(path) as partial:
         try:
             os.link(source, partial)
@@ -271,7 +271,7 @@ def _link(source: Path, path: Path) -> None:
 
 
 def added(states: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """The sum of what was counted over the images of several shards, number by number.
+    """Sum the counters of several shards, number by number.
 
     `chunk_limit`, which is no count, is the smallest that there is.
     """

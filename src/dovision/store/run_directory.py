@@ -28,11 +28,11 @@ LOCK_PATIENCE = 1.0  # seconds to wait for the lock, which is held for an instan
 
 
 class BeingWritten(FileExistsError):
-    """Another process is at work in the run directory."""
+    """Another process is writing the run directory."""
 
 
 class RunDirectory:
-    """The directory of one run: start, then record facts, then complete or end in another way.
+    """Directory of one run: start it, record entries, then complete or end it otherwise.
 
     Every write replaces run.json in one step, so a run that is killed never looks complete. A lock is held from `hold`
     or `start` to the end of the run or of its process, whichever comes first: "running" without it is "interrupted".
@@ -49,7 +49,7 @@ class RunDirectory:
 
     @property
     def state(self) -> str:
-        """The state in run.json; "missing" if there is none, "damaged" if it is not what a run wrote."""
+        """State in run.json; "missing" if there is none, "damaged" if it is invalid."""
         state = self._recorded_state()
         if state != "running" or self._lock.held or is_locked(self.path / LOCK):
             return state
@@ -57,7 +57,7 @@ class RunDirectory:
         return "interrupted" if state == "running" else state
 
     def read_record(self) -> dict[str, Any]:
-        """The content of run.json.
+        """Read run.json.
 
         Raises:
             FileNotFoundError: there is none.
@@ -67,7 +67,7 @@ class RunDirectory:
         return validated(RunRecord, verified(read_json(path), path), path)
 
     def hold(self) -> None:
-        """Take the lock, and make the directory for it.
+        """Acquire the lock, and create its directory.
 
         Raises:
             BeingWritten: another process holds it.
@@ -83,7 +83,7 @@ class RunDirectory:
     def start(
         self, config: Mapping[str, Any], overrides: Sequence[str], entries: Mapping[str, Any], afresh: bool = False
     ) -> None:
-        """Begin: remove what a dead run has left but its finished shards, write config, overrides and "running".
+        """Begin the run: remove remains except finished shards, write config, overrides and "running".
 
         Args:
             afresh: remove the shards as well, and a completed run.
@@ -110,34 +110,34 @@ class RunDirectory:
             on_failure.pop_all()
 
     def record(self, entries: Mapping[str, Any]) -> None:
-        """Add facts to run.json, of plain types; a known name takes the new value."""
+        """Add entries of plain types to run.json; known names are replaced."""
         self._write({**self.read_record(), **entries})
 
     def complete(self, entries: Mapping[str, Any]) -> None:
-        """End well; call it when all tables have their final names."""
+        """Complete the run; call it when all tables have their final names."""
         with closing(self):
             self.record({**entries, "state": "completed", DIGESTS: run_files.digests(self.path)})
             shutil.rmtree(self.path / SHARDS_FOLDER, ignore_errors=True)
 
     def leave_partial(self, reason: str, entries: Mapping[str, Any] = _NOTHING) -> None:
-        """End without some of the images; those that are finished are used by the next start."""
+        """End the run without some images; the next start uses the finished ones."""
         self._end({**entries, "state": "partial", "reason": reason})
 
     def fail(self, exception: BaseException, entries: Mapping[str, Any] = _NOTHING) -> None:
-        """End with an error, recorded with its traceback, without the values of environment variables."""
+        """End the run with an error, recorded with its traceback, without environment values."""
         trace = "".join(traceback.format_exception(type(exception), exception, exception.__traceback__))
         message, trace = (without_values(text, self._config) for text in (str(exception), trace))
         error = {"type": type(exception).__name__, "message": message, "traceback": trace}
         self._end({**entries, "state": "failed", "exception": error})
 
     def interrupt(self, reason: str, entries: Mapping[str, Any] = _NOTHING) -> None:
-        """End for a reason from outside, if not at an end already; what is finished is used by the next start."""
+        """End the run from outside unless it has ended; the next start uses what is finished."""
         if self._recorded_state() == "running":
             self._end({**entries, "state": "interrupted", "reason": reason})
         self.close()
 
     def skip(self, overrides: Sequence[str], reason: str) -> None:
-        """Record that a run was not started, unless there is one already.
+        """Record that a run was not started, unless it has a record.
 
         Raises:
             BeingWritten: another process is at work there.
@@ -148,7 +148,7 @@ class RunDirectory:
                 self._write({"state": "skipped", "overrides": list(overrides), "reason": reason})
 
     def close(self) -> None:
-        """Let go of the lock; a run that has not come to its end is interrupted by that."""
+        """Release the lock; a run that has not ended becomes interrupted."""
         self._lock.release()
 
     def _end(self, entries: Mapping[str, Any]) -> None:

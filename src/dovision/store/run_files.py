@@ -80,7 +80,7 @@ RUN_FILES: tuple[RunFile, ...] = (  # run.json first, so that what is left of th
 
 
 def remove_remains(folder: Path, afresh: bool) -> None:
-    """Remove what a start finds of an earlier one, but for finished shards and their pictures; `afresh`, these too."""
+    """Remove remains of an earlier start except finished shards and their pictures; `afresh`, these too."""
     resumes = not afresh and (folder / SHARDS_FOLDER).exists()
     for file in RUN_FILES:
         if file.restart == REMOVED or (file.restart == RESUMED and not resumes):
@@ -91,20 +91,20 @@ def remove_remains(folder: Path, afresh: bool) -> None:
 
 
 def digested_files(folder: Path) -> dict[str, Path]:
-    """The files of a run that have a digest, by their path in its directory."""
+    """Files of a run that have digests, by path in its directory."""
     paths = sorted(path for file in RUN_FILES if file.digested for path in file.find(folder) if path.is_file())
     return {path.relative_to(folder).as_posix(): path for path in paths}
 
 
 def digests(folder: Path) -> dict[str, dict[str, Any]]:
-    """Size in bytes and SHA-256 of each of these files, as they are recorded in run.json."""
+    """Size in bytes and SHA-256 of each digested file, as recorded in run.json."""
     return {
         name: {"bytes": path.stat().st_size, "sha256": sha256(path)} for name, path in digested_files(folder).items()
     }
 
 
 def digest_differences(folder: Path, record: Mapping[str, Any], digest: Callable[[Path], str] = sha256) -> list[str]:
-    """Files of a completed run that are not those that its run.json records, and in what way; empty if all are.
+    """Differences of a completed run's files from the digests in its run.json; empty if none.
 
     The SHA-256 is asked of `digest` for files of the recorded size only.
     """

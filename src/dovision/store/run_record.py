@@ -30,7 +30,7 @@ SAME = ("settings", "dataset_fingerprint", "checkpoints")  # of two runs that an
 
 @dataclass(frozen=True)
 class Run:
-    """One run as it lies on disk; its tables are read when asked for.
+    """Run on disk; its tables are read on demand.
 
     `label` distinguishes it from the other runs of its sweep.
     """
@@ -53,13 +53,13 @@ class Run:
 
     @property
     def failure(self) -> str:
-        """Type and first line of the exception, or why the run cannot be read; empty where all is well."""
+        """Type and first line of the exception, or why the run cannot be read; empty otherwise."""
         error = self.record.get("exception")
         return f"{error['type']}: {error['message']}".splitlines()[0] if error else self.problem
 
 
 def read_sweep(folder: str | Path) -> list[Run]:
-    """All runs at or under a folder, in the order of their paths; folders without a run.json are skipped.
+    """Read all runs at or under a folder, ordered by path; folders without a run.json are skipped.
 
     Raises:
         FileNotFoundError: there is no such folder, or no run in it.
@@ -70,7 +70,7 @@ def read_sweep(folder: str | Path) -> list[Run]:
 
 
 def survey(folder: Path) -> list[Run]:
-    """The runs at or under a folder in the order of their labels, but for those that cannot be used.
+    """Runs at or under a folder, ordered by label; runs that cannot be used are marked.
 
     These have the state "unreadable" (damaged, or of another version), "foreign" (another program's run.json) or
     "copy" (a second run of the same settings, data and weights, which would count twice), and their `failure` says
@@ -84,7 +84,7 @@ def survey(folder: Path) -> list[Run]:
 
 
 def run_folders(folder: Path) -> list[Path]:
-    """The folders with a run.json at or under a folder, in the order of their paths, without shards of other runs.
+    """Folders with a run.json at or under a folder, ordered by path, without shards of other runs.
 
     Raises:
         FileNotFoundError: there is no such folder, or no run.json in it.
@@ -103,7 +103,7 @@ def run_folders(folder: Path) -> list[Path]:
 
 
 def read_run(path: Path) -> Run:
-    """The run in a folder, without a label.
+    """Read the run in a folder, without a label.
 
     Raises:
         ValueError: its run.json, config, or summary if it is completed, is damaged, or the config is not the one that
@@ -128,7 +128,7 @@ def read_run(path: Path) -> Run:
 
 
 def read_config(path: Path) -> dict[str, Any]:
-    """The configuration of the run in a folder; empty where there is none that can be read."""
+    """Read the configuration of a run; empty if it cannot be read."""
     try:
         return read_yaml(path / CONFIG)
     except (OSError, ValueError):
@@ -136,7 +136,7 @@ def read_config(path: Path) -> dict[str, Any]:
 
 
 def _examined(path: Path) -> Run:
-    """The run in a folder, with all its files; or what keeps it from being used."""
+    """Read a run and check its files; an unusable run states the reason."""
     try:
         if str(read_json(path / RUN).get("state")) not in STATES:
             return _unusable(path, FOREIGN, f"its {RUN} is another program's: it names no state of a run.")
@@ -160,7 +160,7 @@ def _check_files(run: Run) -> None:
 
 
 def _once(runs: Iterable[Run]) -> Iterator[Run]:
-    """The runs, those that repeat another one marked."""
+    """Iterate over runs, marking duplicates as unusable."""
     first: dict[str, Run] = {}
     for run in runs:
         same = json.dumps([run.record.get(name) for name in SAME], sort_keys=True)
@@ -175,7 +175,7 @@ def _unusable(path: Path, state: str, problem: str) -> Run:
 
 
 def labelled(folder: Path, runs: Sequence[Run]) -> list[Run]:
-    """The runs under a folder with labels: the factors in which they differ, in words.
+    """Label the runs under a folder by the factors in which they differ.
 
     The path distinguishes a run from the others where its factors do not.
     """
@@ -193,12 +193,12 @@ def labelled(folder: Path, runs: Sequence[Run]) -> list[Run]:
 
 
 def factors_of(runs: Sequence[Run]) -> pd.DataFrame:
-    """The factors of runs, as `factor_values` of their configurations."""
+    """Factors of runs, by `factor_values` of their configurations."""
     return factor_values([run.config for run in runs], [run.overrides for run in runs])
 
 
 def alike(runs: Sequence[Run], apart_from: Sequence[str]) -> dict[str, list[Run]]:
-    """Runs by all their factors besides some, in words: the runs of one group differ in these alone.
+    """Group runs that differ only in the given settings; keys describe the other factors.
 
     Args:
         runs: to be compared.

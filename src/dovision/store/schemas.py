@@ -21,13 +21,13 @@ DIGESTS = "digests"  # of the files of a completed run
 
 
 class Record(BaseModel):
-    """Plain types only, no nan or infinity; facts that are not listed may stand beside those that are."""
+    """Base of records: plain types, no nan or infinity; unknown entries are allowed."""
 
     model_config = ConfigDict(extra="allow", strict=True, allow_inf_nan=False, frozen=True)
 
 
 class Failure(Record):
-    """The exception that ended a run."""
+    """Exception that ended a run."""
 
     type: str
     message: str
@@ -35,14 +35,14 @@ class Failure(Record):
 
 
 class FileDigest(Record):
-    """A file of a completed run, as the run has left it."""
+    """Size and hash of a file of a completed run."""
 
     bytes: NonNegativeInt
     sha256: str
 
 
 class ComparedMean(Record):
-    """The mean of rows of a run's tables, with its interval; None where there were no such rows, or too few."""
+    """Mean of a run's table rows with its interval; None if rows are missing or too few."""
 
     estimate: float | None
     low: float | None
@@ -51,7 +51,7 @@ class ComparedMean(Record):
 
 
 class ComparedNumber(Record):
-    """A number that a source reports, and the same of the run."""
+    """Published number, and the run's own."""
 
     meaning: str
     reported: float
@@ -59,14 +59,14 @@ class ComparedNumber(Record):
 
 
 class Comparison(Record):
-    """Numbers that a source reports beside those of the run."""
+    """Published numbers of a source beside the run's own."""
 
     source: str
     numbers: dict[str, ComparedNumber]
 
 
 class RunRecord(Record):
-    """run.json: the state of a run, and where its numbers come from. Facts come as the run goes on."""
+    """Content of run.json: state and origin of a run. Entries are added while the run goes on."""
 
     state: RunState
     overrides: list[str] = []
@@ -116,7 +116,7 @@ class RunRecord(Record):
 
 
 class HeadlineNumber(Record):
-    """A headline number with its interval, or the reason why it has none; of a class, None of too few images."""
+    """Headline number with its interval, or the reason for none; of a class, None with too few images."""
 
     estimate: float | None
     low: float | None
@@ -127,7 +127,7 @@ class HeadlineNumber(Record):
 
 
 class ConditionSummary(Record):
-    """The headline numbers of the clean images, or of those attacked at one epsilon; None has no meaning there."""
+    """Headline numbers of one condition, clean or attacked at one epsilon; None if undefined."""
 
     eps: NonNegativeFloat
     images: NonNegativeInt
@@ -148,7 +148,7 @@ class ConditionSummary(Record):
 
 
 class Summary(Record):
-    """summary.json: the headline numbers of a completed run."""
+    """Content of summary.json: headline numbers of a completed run."""
 
     interval: str
     labels: dict[str, NonNegativeInt]  # images by class
@@ -161,7 +161,7 @@ class Summary(Record):
 
 
 def read_summary(folder: Path) -> dict[str, Any]:
-    """The content of a run directory's summary.json.
+    """Read a run directory's summary.json.
 
     Raises:
         FileNotFoundError: there is none.
@@ -172,7 +172,7 @@ def read_summary(folder: Path) -> dict[str, Any]:
 
 
 def validated(schema: type[Record], content: Mapping[str, Any], path: Path) -> dict[str, Any]:
-    """The content of a file, if it is as the schema says.
+    """Return a file's content if it matches the schema.
 
     Raises:
         ValueError: it is not; the error names the file, the first wrong place, and what was got there.
@@ -190,13 +190,13 @@ def validated(schema: type[Record], content: Mapping[str, Any], path: Path) -> d
 
 
 def with_digest(record: Mapping[str, Any]) -> dict[str, Any]:
-    """The facts of a run record with its format and their digest, by which `verified` knows an edited file."""
+    """Add format and digest to a run record; `verified` detects edits by it."""
     digested = {"format": RECORD_FORMAT, **{name: value for name, value in record.items() if name != DIGEST}}
     return {**digested, DIGEST: _digest(digested)}
 
 
 def verified(content: Mapping[str, Any], path: Path) -> dict[str, Any]:
-    """The facts of a run record, if they are those that were written.
+    """Return a run record if it matches its digest.
 
     Raises:
         ValueError: their digest differs, or the file is of another format; the error names it and the remedy.

@@ -11,7 +11,7 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r")  # how a formula begins
 
 
 def as_text(value: Any) -> Any:
-    """The value of a cell; text that begins like a formula, and is no number, gets an apostrophe in front.
+    """Escape a cell for spreadsheets: text that looks like a formula gets an apostrophe in front.
 
     A class called =HYPERLINK(...) is then shown, and not run. Source: OWASP, CSV injection.
     """
@@ -25,7 +25,7 @@ def as_text(value: Any) -> Any:
 
 
 def guarded(table: pd.DataFrame) -> pd.DataFrame:
-    """The table as it may be written as CSV: `as_text` of each cell and column name; numbers stay as they are."""
+    """Escape a table for CSV by `as_text` of cells and column names; numbers are unchanged."""
     table = table.rename(columns=as_text)
     text = [name for name, type_ in table.dtypes.items() if not (is_numeric_dtype(type_) or is_bool_dtype(type_))]
     return table.assign(**{str(name): table[name].astype(object).map(as_text) for name in text})

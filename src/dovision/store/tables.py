@@ -41,7 +41,7 @@ REMOVED, RESUMED, STAYS = "measured again", "resumed", "continued"  # a file of 
 
 @dataclass(frozen=True, eq=False)
 class RunFile:
-    """A file of a run directory, or several that are named alike; `folder / file` is its path.
+    """File of a run directory, or several of one pattern; `folder / file` is the path.
 
     Args:
         path: in the run directory, with * for names.
@@ -65,13 +65,13 @@ class RunFile:
         return hash(self.path)
 
     def find(self, folder: Path) -> list[Path]:
-        """Its paths in a run directory."""
+        """Paths of the file in a run directory."""
         return sorted(folder.glob(self.path))
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class RunTable(RunFile):
-    """A table of a run: its file, its columns, and those that name a row.
+    """Table of a run: file, columns, and key columns.
 
     Args:
         columns: type and meaning by names, those of columns that share both separated by blanks.
@@ -86,16 +86,16 @@ class RunTable(RunFile):
         metadata: Mapping[str, str] = MappingProxyType({}),
         types: Mapping[str, pa.DataType] = MappingProxyType({}),
     ) -> pa.Schema:
-        """The columns, some of another type than declared, and the metadata besides the format."""
+        """Schema, with some types replaced and metadata besides the format."""
         declared = {name: column for names, (column, _) in self.columns.items() for name in names.split()}
         return pa.schema(declared | dict(types), metadata=METADATA | dict(metadata))
 
     def named(self, name: str) -> RunTable:
-        """The table of this name, of several that are named alike."""
+        """Table with this name, among several of one pattern."""
         return replace(self, path=self.path.replace("*", name))
 
     def from_frame(self, frame: pd.DataFrame) -> pa.RecordBatch:
-        """Rows of the table, from a frame with its columns in whatever order."""
+        """Convert a frame with the table's columns, in any order, to rows."""
         schema = self.schema()
         rows = pa.Table.from_pandas(frame[schema.names], schema, preserve_index=False).combine_chunks().to_batches()
         return rows[0] if rows else pa.RecordBatch.from_pylist([], schema)
@@ -103,7 +103,7 @@ class RunTable(RunFile):
     def read(
         self, folder: Path, samples: Collection[int] | None = None, types_mapper: Callable[..., Any] | None = None
     ) -> pd.DataFrame:
-        """The table of a run, or the rows of some samples, with names as text; errors are those of `row_groups`."""
+        """Read the table of a run, or some samples' rows, names as text; errors as of `row_groups`."""
         table = read_table(folder / self, samples=samples)
         names = [field.name for field in table.schema if pa.types.is_dictionary(field.type)]
         frame: pd.DataFrame = table.to_pandas(types_mapper=types_mapper).astype(dict.fromkeys(names, str))
@@ -165,33 +165,33 @@ EFFECTS = RunTable(
 
 
 def samples_schema(task: Task) -> pa.Schema:
-    """Columns of samples.parquet, with the classes in the metadata."""
+    """Schema of samples.parquet, with the classes in the metadata."""
     numbers = dict.fromkeys(("label", "prediction"), pa.list_(pa.int8())) if task.multilabel else {}
     return SAMPLES.schema({TASK: json.dumps(asdict(task))}, numbers)
 
 
 def effects_schema(keep: str = KEEP_ALL) -> pa.Schema:
-    """Columns of effects.parquet, with the classes that have rows in the metadata."""
+    """Schema of effects.parquet, with the kept classes in the metadata."""
     return EFFECTS.schema({} if keep == KEEP_ALL else {KEPT: keep})
 
 
 def repeated(name: str, count: int) -> pa.DictionaryArray:
-    """A column of NAME with one name in each of its rows."""
+    """Column with one name in every row."""
     return pa.DictionaryArray.from_arrays(np.zeros(count, np.int32), pa.array([name], pa.string()))
 
 
 def success(correct: Tensor, before: Tensor) -> pa.Array:
-    """True where right images are wrong now, and null for those that were not; shapes (B,) bool, on the CPU."""
+    """Success of an attack: true if a correct image is now wrong, null if it was wrong; shape (B,), on the CPU."""
     return pa.array(~correct.numpy(), mask=~before.numpy())
 
 
 def boxes_of(rows: pd.DataFrame) -> list[Box]:
-    """The boxes of rows with columns top, left, bottom, right, whole numbers."""
+    """Boxes of rows with columns top, left, bottom, right in whole numbers."""
     return [Box(*map(int, edges)) for edges in rows[list(Box._fields)].to_numpy()]
 
 
 class TableWriter:
-    """A table written as it comes, in row groups, in bounded memory; it has its name only once it is complete.
+    """Streaming writer of a table in row groups, in bounded memory; renamed when complete.
 
     Use it in a `with`: after an error in the block nothing is left. Equal rows in equal order give equal bytes, in
     whatever batches they come.
@@ -217,7 +217,7 @@ class TableWriter:
         return self._context.__exit__(*error)
 
     def write(self, rows: pa.RecordBatch | pa.Table) -> None:
-        """Add rows of the table's schema."""
+        """Append rows of the table's schema."""
         self._waiting += [rows] if isinstance(rows, pa.RecordBatch) else rows.to_batches()
         count = sum(map(len, self._waiting))
         if count >= self.row_group:
@@ -243,14 +243,14 @@ class TableWriter:
 def write_table(
     path: Path, schema: pa.Schema, batches: Iterable[pa.RecordBatch | pa.Table], row_group: int | None = None
 ) -> None:
-    """Write a table whose rows are all there; `row_group` as of `TableWriter`."""
+    """Write a table at once; `row_group` as of `TableWriter`."""
     with TableWriter(path, schema, row_group) as table:
         for rows in batches:
             table.write(rows)
 
 
 def _with_own_dictionaries(table: pa.Table) -> pa.Table:
-    """The rows with dictionaries of their own, in the order of the rows: so that equal rows are equal bytes."""
+    """Rebuild dictionaries in the order of the rows, so that equal rows have equal bytes."""
     for number, field in enumerate(table.schema):
         if pa.types.is_dictionary(field.type):
             names = table.column(number).cast(field.type.value_type).combine_chunks().dictionary_encode()
@@ -264,7 +264,7 @@ def row_groups(
     samples: Collection[int] | None = None,
     detector: str | None = None,
 ) -> Iterator[pa.Table]:
-    """The table, a row group at a time; only some columns, only the rows of some samples, where these are given.
+    """Iterate over a table by row group; optionally some columns, or the rows of some samples.
 
     Args:
         path: the file.
@@ -290,7 +290,7 @@ def row_groups(
 
 
 def _may_hold(file: pq.ParquetFile, number: int, detector: str) -> bool:
-    """Return whether a row group may have rows of this detector, by its statistics."""
+    """Return whether a row group can contain this detector, by its statistics."""
     statistics = file.metadata.row_group(number).column(file.schema_arrow.get_field_index("detector")).statistics
     return statistics is None or not statistics.has_min_max or statistics.min <= detector <= statistics.max
 
@@ -301,13 +301,13 @@ def read_table(
     samples: Collection[int] | None = None,
     detector: str | None = None,
 ) -> pa.Table:
-    """All row groups at once, or an empty table of all columns; arguments and errors as those of `row_groups`."""
+    """Read all row groups, or an empty table of all columns; arguments and errors as of `row_groups`."""
     groups = list(row_groups(path, columns, samples, detector))
     return pa.concat_tables(groups or [read_schema(path).empty_table()])
 
 
 def read_schema(path: Path) -> pa.Schema:
-    """The columns and the metadata of a table; errors as those of `row_groups`."""
+    """Read the schema of a table with its metadata; errors as of `row_groups`."""
     with _opened(path) as file:
         return file.schema_arrow
 
@@ -333,19 +333,19 @@ def _opened(path: Path) -> Iterator[pq.ParquetFile]:
 
 
 def largest_effect(effects: pd.DataFrame) -> float:
-    """The size of the largest of some effects, which has the deepest colour; at least what float32 resolves."""
+    """Largest effect size, at least what float32 resolves; it sets the deepest colour."""
     return max(float(effects["effect"].abs().max()), RESOLUTION) if len(effects) else RESOLUTION
 
 
 def largest_log_odds_effect(effects: pd.DataFrame) -> float:
-    """The size of the largest finite effect on the log-odds of the likeliest class of an image, or 1 if that is 0."""
+    """Largest finite log-odds effect on an image's likeliest class; 1 if that is 0."""
     likeliest = effects.groupby(["sample", "condition"], sort=False)["control"].transform("max").eq(effects["control"])
     sizes = effects.loc[likeliest, "log_odds_effect"].astype(float).abs()
     return float(sizes[np.isfinite(sizes)].max()) if np.isfinite(sizes).any() and sizes.max() > 0 else 1.0
 
 
 def read_samples(folder: Path, per_class: Sequence[str] = ()) -> pd.DataFrame:
-    """samples.parquet, ordered by epsilon (clean first) and sample, with `condition` as text.
+    """Read samples.parquet, ordered by epsilon (clean first) and sample, `condition` as text.
 
     Of the columns PER_CLASS only those of `per_class` are read.
     """
@@ -360,30 +360,30 @@ def read_samples(folder: Path, per_class: Sequence[str] = ()) -> pd.DataFrame:
 
 
 def measured_samples(folder: Path, conditions: Sequence[str]) -> set[int]:
-    """The samples that have a row of samples.parquet in each of the conditions."""
+    """Samples with a row of samples.parquet in every condition."""
     rows = read_table(folder / SAMPLES, ["sample", "condition"]).to_pandas()
     return set.intersection(*(set(rows.loc[rows["condition"] == condition, "sample"]) for condition in conditions))
 
 
 def images_without_units(folder: Path) -> int:
-    """The number of clean images that no unit lies in, such as those with an empty mask."""
+    """Number of clean images without a unit, such as those with an empty mask."""
     rows = read_table(folder / SAMPLES, ["condition", "mean_abs_expected_effect"]).to_pandas()
     return int(rows.loc[rows["condition"] == CLEAN, "mean_abs_expected_effect"].isna().sum())
 
 
 def read_task(folder: Path) -> Task:
-    """The classes of samples.parquet, and for multilabel the thresholds from which on they were predicted."""
+    """Task of samples.parquet: classes and, for multilabel, thresholds."""
     stated = json.loads(read_schema(folder / SAMPLES).metadata[TASK.encode()])
     return Task(stated["kind"], tuple(stated["classes"]), tuple(stated["thresholds"]))
 
 
 def read_keep(folder: Path) -> str:
-    """The classes of which effects.parquet has rows: `evaluation.keep` of the run."""
+    """Classes whose rows effects.parquet keeps: `evaluation.keep` of the run."""
     return (read_schema(folder / EFFECTS).metadata or {}).get(KEPT.encode(), KEEP_ALL.encode()).decode()
 
 
 def has_all_rows(folder: Path) -> bool:
-    """Return whether effects.parquet has the rows of all classes, which means over images of other units need."""
+    """Return whether effects.parquet has all classes; means over units that vary between images need them."""
     return read_keep(folder) == KEEP_ALL
 
 
@@ -394,16 +394,16 @@ def has_rows(folder: Path) -> bool:
 
 
 def likeliest_word(folder: Path) -> str:
-    """The word for the class that has the largest probability of those with rows of effects: predicted, or label."""
+    """Word for the most probable class with rows of effects: predicted, or label."""
     return "label" if read_keep(folder) == KEEP_LABELS else "predicted"
 
 
 def read_groups(folder: Path) -> pd.Series[int]:
-    """The group (patient) of each sample of samples.parquet, by sample."""
+    """Group (patient) of each sample of samples.parquet."""
     rows = read_table(folder / SAMPLES, ["sample", "group"]).to_pandas()
     return rows.drop_duplicates("sample").set_index("sample")["group"]
 
 
 def read_effects(folder: Path, samples: Collection[int]) -> pd.DataFrame:
-    """The rows of effects.parquet of a few samples, with `condition`, `unit` and `class` as text."""
+    """Read effects.parquet for some samples, with `condition`, `unit` and `class` as text."""
     return EFFECTS.read(folder, samples=samples)

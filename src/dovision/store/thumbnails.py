@@ -28,17 +28,17 @@ Picture = npt.NDArray[np.uint8]  # (H, W) or (H, W, 3)
 
 
 def chosen_in_words(labels: Mapping[str, int]) -> str:
-    """The way in which pictures are chosen of images, of which so many are of each class; none are without labels."""
+    """Describe how pictures are chosen, given the number of images per class, if labelled."""
     return _CHOSEN if labels else "the first ones"
 
 
 def thumbnail_path(folder: Path, sample: int, condition: str) -> Path:
-    """Path of the picture of a sample in a condition, such as maps/3_eps-0.1.png and maps/3_eps-8-255.png."""
+    """Path of a sample's picture in a condition, such as maps/3_eps-0.1.png and maps/3_eps-8-255.png."""
     return folder / EFFECT_MAPS_FOLDER / f"{sample}_{condition.translate(FILE_NAME_CHARACTERS)}.png"
 
 
 class PictureChoice:
-    """The samples of which pictures are saved: of each class, right and wrong when clean, in turn the first ones.
+    """Choice of samples to save pictures of: per class, correct and wrong ones in turn, the first of each.
 
     Samples are offered one by one, in their order; which are chosen in the end depends on that order alone. A part of
     the samples that is offered by itself, as a second device has it, leaves none out that would be chosen of all.
@@ -57,11 +57,11 @@ class PictureChoice:
 
     @property
     def samples(self) -> list[int]:
-        """Those chosen so far: the first of each class, right in one and wrong in the next, then the others in turn."""
+        """Samples chosen so far: first one per class, alternately correct and wrong, then the others in turn."""
         return [sample for *_, sample in self._chosen]
 
     def offer(self, sample: int, correct: bool) -> set[int]:
-        """Choose a sample, or do not; returns it, or the one that gives way to it, as what is not to be saved."""
+        """Offer a sample; return the one evicted, if any."""
         stratum = self.stratum.get(sample, 0)
         cell = stratum + self._classes * ((stratum + (not correct)) % 2)
         bisect.insort(self._chosen, (self._seen[cell], cell, sample))
@@ -69,7 +69,7 @@ class PictureChoice:
         return {self._chosen.pop()[2]} if len(self._chosen) > self.most else set()
 
     def offer_rows(self, tables: Iterable[pa.Table]) -> PictureChoice:
-        """Offer the clean rows of samples.parquet, or of its finished shards; returns itself."""
+        """Offer the clean rows of samples.parquet or of finished shards; return self."""
         for table in tables:
             clean = table.filter(pc.equal(table["condition"].cast(pa.string()), CLEAN))
             for sample, correct in zip(clean["sample"].to_pylist(), clean["correct"].to_pylist(), strict=True):
@@ -77,7 +77,7 @@ class PictureChoice:
         return self
 
     def save(self, folder: Path, samples: Sequence[int], correct: Sequence[bool], images: Mapping[str, Tensor]) -> None:
-        """Offer the samples of a batch, save the chosen ones, and remove the pictures of those that give way.
+        """Offer a batch's samples, save the chosen ones, and remove pictures of evicted samples.
 
         Args:
             folder: the run directory.
@@ -93,13 +93,13 @@ class PictureChoice:
         remove_images(folder, left - set(samples))
 
     def keep_chosen_of_all(self, folder: Path, tables: Iterable[pa.Table]) -> None:
-        """Remove pictures that a device has chosen of its own images, and that are not chosen of all rows of a run."""
+        """Remove pictures that a device chose among its own images, but that are not chosen among all."""
         of_all = PictureChoice(self.most, self.stratum).offer_rows(tables)
         remove_images(folder, pictured_samples(folder) - set(of_all.samples))
 
 
 def samples_in_conditions(folder: Path, conditions: Sequence[str]) -> list[int]:
-    """The samples of which a run has saved a picture in each of the conditions, in the order of a PictureChoice."""
+    """Samples with saved pictures in all conditions, in the order of a PictureChoice."""
     pictured = {
         sample
         for sample in pictured_samples(folder)
@@ -124,7 +124,7 @@ def copy_pictures(source: Path, folder: Path) -> None:
 
 
 def pictured_samples(folder: Path) -> set[int]:
-    """The samples of which there is a picture in any condition."""
+    """Samples with a picture in any condition."""
     return {int(path.name.split("_")[0]) for path in (folder / EFFECT_MAPS_FOLDER).glob("*_*.png")}
 
 
@@ -136,7 +136,7 @@ def remove_images(folder: Path, samples: Iterable[int]) -> None:
 
 
 def save_image(path: Path, image: Tensor) -> None:
-    """Save one image in [0, 1], shape (1, H, W) or (3, H, W), rounded to 8 bits, as PNG; makes the folder.
+    """Save an image in [0, 1], shape (1, H, W) or (3, H, W), as 8-bit PNG; creates the folder.
 
     Raises:
         ValueError: the image has another number of channels.
@@ -150,5 +150,5 @@ def save_image(path: Path, image: Tensor) -> None:
 
 
 def load_thumbnail(path: Path) -> Picture:
-    """A picture saved by `save_image`."""
+    """Load a picture saved by `save_image`."""
     return np.asarray(images.open_image(path))

@@ -18,7 +18,7 @@ from dovision.types import Batch, Box, Task
 
 
 class CleanImages(NamedTuple):
-    """The same images before the attack, with what was attacked, and what 8 bits leave of the attack."""
+    """Clean images of an attacked batch, with the attacked label and the logits after rounding to 8 bits."""
 
     image: Tensor  # (B, C, H, W) in [0, 1]
     correct: Tensor  # (B,) bool, from Task.correct
@@ -37,7 +37,7 @@ def sample_columns(
     means: Mapping[str, Tensor],
     clean: CleanImages | None = None,
 ) -> pa.RecordBatch:
-    """Rows of samples.parquet for one batch in one condition.
+    """Columns of samples.parquet for one batch in one condition.
 
     Args:
         condition, eps: the condition's name and its epsilon in pixel units; "clean" and 0 for the images as they are.
@@ -89,7 +89,7 @@ def effect_columns(
     treated_logits: Tensor,
     regions: Sequence[Sequence[Box | None]],
 ) -> pa.RecordBatch:
-    """Rows of effects.parquet for one batch in one condition.
+    """Columns of effects.parquet for one batch in one condition.
 
     Args:
         condition: the condition's name.
@@ -115,18 +115,18 @@ def effect_columns(
 
 
 def touched(regions: Sequence[Sequence[Box | None]]) -> Tensor:
-    """True where a unit touches anything of a sample, shape (B, U) bool, by their regions: an empty box is no edit."""
+    """Return whether each unit has a non-empty region in each sample, shape (B, U) bool."""
     return torch.tensor([[box is None or box.area > 0 for box in row] for row in regions])
 
 
 def done_rows(rows: pa.RecordBatch) -> pa.RecordBatch:
-    """The rows of effects.parquet without those of units that touch nothing of their sample."""
+    """Rows of effects.parquet without units that touch nothing of their sample."""
     placed = pc.and_(pc.less(rows["top"], rows["bottom"]), pc.less(rows["left"], rows["right"])).fill_null(True)
     return rows if placed.false_count == 0 else rows.filter(placed)
 
 
 def by_sample(conditions: Sequence[pa.RecordBatch], images: int) -> pa.RecordBatch:
-    """The rows of the same images in several conditions, image by image, and condition by condition within an image.
+    """Interleave rows of several conditions, image by image.
 
     Args:
         conditions: for each condition its rows, image by image, the same number for each image.
@@ -140,13 +140,13 @@ def by_sample(conditions: Sequence[pa.RecordBatch], images: int) -> pa.RecordBat
 
 
 def task_entropy(probability: Tensor, task: Task) -> Tensor:
-    """Entropy of the prediction in nats, shape (B,); for multilabel the sum of the labels' binary entropies."""
+    """Entropy of the prediction in nats, shape (B,); for multilabel summed over labels."""
     total = torch.special.entr(probability).sum(-1)
     return total + torch.special.entr(1 - probability).sum(-1) if task.multilabel else total
 
 
 def probability_margin(probability: Tensor, task: Task) -> Tensor:
-    """Distance from another answer, shape (B,): top minus second; multilabel: the smallest 2 |P - threshold|."""
+    """Margin of the prediction, shape (B,): top minus second; multilabel: smallest 2 |P - threshold|."""
     if task.multilabel:
         return (2 * (probability - probability.new_tensor(task.thresholds or 0.5)).abs()).amin(-1)
     top = probability.topk(2).values
@@ -156,7 +156,7 @@ def probability_margin(probability: Tensor, task: Task) -> Tensor:
 def mean_effects(
     control_logits: Tensor, treated_logits: Tensor, task: Task, done: Tensor | None = None
 ) -> dict[str, Tensor]:
-    """Means over the units done, and for multilabel over labels; nan if none is.
+    """Means over acting units, and for multilabel over labels; nan without such units.
 
     Args:
         control_logits, treated_logits: shapes (B, K) and (B, U, K).
@@ -214,7 +214,7 @@ def _as_column(label: Tensor, task: Task) -> pa.Array:
 
 
 def _listed(values: Tensor) -> pa.ListArray:
-    """A list a row, from values of shape (B, K)."""
+    """List column from values of shape (B, K)."""
     offsets = np.arange(len(values) + 1, dtype=np.int32) * values.shape[1]
     return pa.ListArray.from_arrays(offsets, values.reshape(-1).numpy())
 

@@ -42,12 +42,12 @@ UnitMasks = Mapping[tuple[int, str], Mask]  # by sample and unit
 
 
 def write_masks(folder: Path, masks: Iterable[tuple[int, str, Mask]]) -> None:
-    """Write masks.parquet, from sample, unit and mask; no file where there is none."""
+    """Write masks.parquet, from sample, unit and mask; no file without masks."""
     _write(folder, MASKS_FILE, masks)
 
 
 def write_object_masks(folder: Path, masks: Iterable[tuple[int, Mapping[str, Mask]]]) -> None:
-    """Write object_masks.parquet, from samples and their masks; no file where there is none."""
+    """Write object_masks.parquet, from samples and their masks; no file without masks."""
     _write(
         folder,
         OBJECT_MASKS_FILE,
@@ -56,12 +56,12 @@ def write_object_masks(folder: Path, masks: Iterable[tuple[int, Mapping[str, Mas
 
 
 def read_masks(folder: Path) -> UnitMasks:
-    """The masks of masks.parquet; none where a run has no such file; errors as those of `tables.read_table`."""
+    """Read masks.parquet; empty if the run has none; errors as of `tables.read_table`."""
     return _read(folder, MASKS_FILE)
 
 
 def read_object_masks(folder: Path, samples: Collection[int] | None = None) -> ObjectMasks:
-    """The masks of object_masks.parquet, of some samples or of all; none where a run has no such file.
+    """Read object_masks.parquet for some samples or all; empty if the run has none.
 
     Errors are those of `tables.read_table`.
     """
@@ -72,12 +72,12 @@ def read_object_masks(folder: Path, samples: Collection[int] | None = None) -> O
 
 
 def masks_of(rows: pd.DataFrame, masks: UnitMasks) -> list[Mask | None]:
-    """The mask of each row's sample and unit; None where all of the box is touched."""
+    """Mask of each row's sample and unit; None if the whole box is touched."""
     return [masks.get(key) for key in zip(rows["sample"], rows["unit"], strict=True)]
 
 
 def packed(mask: Mask) -> bytes:
-    """The mask row by row, a bit a pixel, the highest bit of a byte first."""
+    """Pack a mask row by row, a bit per pixel, highest bit first."""
     return np.packbits(mask).tobytes()
 
 

@@ -16,14 +16,14 @@ ROUNDING = 1e-3  # pixel units; by which interpolation may leave the range
 
 
 class NoAugmentation:
-    """Leave images, and what belongs to them, as they are."""
+    """Identity augmentation."""
 
     def __call__(self, *items: Tensor) -> Any:
         return items[0] if len(items) == 1 else items
 
 
 class Augmentation:
-    """Random transforms of an image and of what belongs to it, drawn from (seed, epoch, sample) alone.
+    """Random transforms of an image and its masks, seeded by (seed, epoch, sample).
 
     Neither the number of reading processes nor a resumed fit changes what is drawn.
 
@@ -38,7 +38,7 @@ class Augmentation:
         self.seed = seed
 
     def __call__(self, image: Tensor, epoch: int, sample: int, *others: Tensor) -> tuple[Tensor, ...]:
-        """The image, transformed, and after it the others, transformed in the same way.
+        """Transform an image, and its other tensors in the same way; returns the image first.
 
         Args:
             image: shape (C, H, W), in [0, 1].
@@ -56,7 +56,7 @@ class Augmentation:
 
 
 def _checked(transformed: Tensor, image: Tensor) -> Tensor:
-    """The transformed image as a plain tensor, brought into [0, 1] where it has left that by rounding."""
+    """Convert the transformed image to a plain tensor, clipped to [0, 1] against rounding."""
     if not isinstance(transformed, Tensor) or (transformed.shape, transformed.dtype) != (image.shape, image.dtype):
         got = f"{transformed.dtype} of {tuple(transformed.shape)}" if isinstance(transformed, Tensor) else "no tensor"
         raise ValueError(

@@ -12,7 +12,7 @@ from dovision import checks
 
 
 class AutoencoderLoss:
-    """The weighted sum of three terms.
+    """Weighted sum of a reconstruction, a deep and a variation term.
 
         shallow * mean |h' - h| + deep * KL(P(y|x) || P(y|x, autoencoder)) + interpretability * TV mismatch of e and d
 
@@ -37,7 +37,7 @@ class AutoencoderLoss:
         return variation_mismatch(encoded, decoded)
 
     def _weigh(self, given: dict[str, float]) -> dict[str, float]:
-        """The weights of the terms that train."""
+        """Weights of the terms that are trained."""
         if not any(given.values()):
             raise ValueError("the weights of the autoencoder's loss must not all be 0, since nothing would be fitted.")
         return given

@@ -23,7 +23,7 @@ Self = TypeVar("Self", bound="AutoencoderModule")
 
 
 class AutoencoderModule(FittedModule):
-    """Fit an autoencoder alone; the classifier's parameters, buffers and eval mode stay as they are.
+    """LightningModule that fits only an autoencoder; the classifier stays unchanged, in eval mode.
 
     Args:
         reference_classifier: without the autoencoder, whose answers are to be preserved.
@@ -47,7 +47,7 @@ class AutoencoderModule(FittedModule):
         self.autoencoder = inserted_autoencoder(with_autoencoder).requires_grad_(True)
 
     def train(self: Self, mode: bool = True) -> Self:
-        """Only the autoencoder is ever in train mode: batch-norm and dropout of the classifier never are."""
+        """Set train mode for the autoencoder only; the classifier's batch-norm and dropout stay in eval mode."""
         super().train(mode)
         self.reference_classifier.eval()
         self.with_autoencoder.eval()
@@ -59,7 +59,7 @@ class AutoencoderModule(FittedModule):
 
 
 class CausalAutoencoder(AutoencoderModule):
-    """Fit the autoencoder of a classifier; the classifier's parameters, buffers and eval mode stay as they are.
+    """LightningModule that fits a classifier's autoencoder; the classifier stays unchanged, in eval mode.
 
     Args:
         reference_classifier, with_autoencoder, optimizer, schedule, warmup_steps: as of AutoencoderModule.
@@ -134,14 +134,14 @@ class CausalAutoencoder(AutoencoderModule):
         return terms
 
     def _zero(self, encoder: nn.Module, args: tuple[Tensor], code: Tensor) -> Tensor:
-        """The code, shape (B, C, H, W), with its zeroed channel set to 0."""
+        """Zero the chosen channel of the code, shape (B, C, H, W)."""
         if self.zeroed_channel is None:
             return code
         return code.index_fill(1, torch.tensor(self.zeroed_channel, device=code.device), 0.0)
 
 
 def logged_terms(loss: AutoencoderLoss) -> list[str]:
-    """The names under which a fit logs the loss and its terms: those that train, and the deep one."""
+    """Names that a fit logs for the loss and its terms: the trained ones and the deep one."""
     terms = [name for name, weight in loss.weights.items() if weight or name == "deep"]
     return [f"{stage}_{name}" for stage in ("train", "val") for name in ("loss", *terms)]
 
@@ -150,7 +150,7 @@ VALIDATED = ("loss", "kl", *ReconstructionQuality.names)
 
 
 class SparseAutoencoder(AutoencoderModule):
-    """Fit an autoencoder that has `loss_terms`; the classifier stays as it is, and no gradient passes through it.
+    """LightningModule that fits an autoencoder by its `loss_terms`; no gradient passes the classifier.
 
     Logged of the validation images are, besides the loss, val_explained_variance, val_l0 and val_dead_share (see
     `ReconstructionQuality`), and val_kl, the divergence of P(y | x) with the autoencoder from that without, in nats.
@@ -203,7 +203,7 @@ class SparseAutoencoder(AutoencoderModule):
 
     @torch.no_grad()
     def activation(self, image: Tensor) -> Tensor:
-        """The output of the layer before the autoencoder; the pass ends there."""
+        """Output of the layer before the autoencoder, where the pass ends."""
         activations: list[Tensor] = []
 
         def stop(module: nn.Module, args: tuple[Tensor]) -> None:
@@ -216,11 +216,11 @@ class SparseAutoencoder(AutoencoderModule):
 
 
 def _positions(value: Tensor, layout: Layout) -> Tensor:
-    """All positions of a value of this layout, shape (positions, channels)."""
+    """Flatten a value of this layout to positions, shape (positions, channels)."""
     return layout.present(value).movedim(1, -1).flatten(0, -2)
 
 
 def logged_metrics(autoencoder: Autoencoder) -> list[str]:
-    """The names under which the fit of an autoencoder with `loss_terms` logs its metrics."""
+    """Names that the fit of an autoencoder with `loss_terms` logs for its metrics."""
     train = [f"train_{name}" for name in ("loss", *autoencoder.loss_terms)]
     return [*train, *(f"val_{name}" for name in (*VALIDATED, *autoencoder.loss_terms))]

@@ -24,7 +24,7 @@ EPOCH_FILE = "epoch.ckpt"
 
 
 class Epochs(Checkpoint):
-    """Checkpoint of the last epoch of a training, from which it goes on bit for bit, with the weights of the best one.
+    """Checkpoint of a training's last epoch, to continue bit for bit, with the best epoch's weights.
 
     Lightning's checkpoint holds the weights, the optimizer and the count; this adds what the next epochs draw from, the
     scores so far and the best weights. A ModelCheckpoint can stand beside it, but not in its place: it keeps the best
@@ -51,7 +51,7 @@ class Epochs(Checkpoint):
         self._stopped = False  # whether another callback has ended the fit
 
     def last(self) -> Path | None:
-        """The file of the last whole epoch; None, and a line in the log, if it is damaged or of another origin."""
+        """File of the last complete epoch; None, with a log line, if damaged or of another origin."""
         path = self.folder / EPOCH_FILE
         if not path.exists():
             return None
@@ -111,7 +111,7 @@ class Epochs(Checkpoint):
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Complete any checkpoint that is written, that of a ModelCheckpoint at the end of an epoch too."""
+        """Add this callback's state, and the best epoch's weights, to any checkpoint, also a ModelCheckpoint's."""
         processed: int = trainer.fit_loop.epoch_progress.current.processed  # type: ignore[attr-defined]
         if processed > trainer.current_epoch:
             self._add_epoch(trainer, pl_module)
@@ -126,7 +126,7 @@ class Epochs(Checkpoint):
         self._drawn = state_dict["drawn"]
 
     def _add_epoch(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Add the scores of the epoch that ends, unless they are there, and its weights if it is the best."""
+        """Add the scores of the ending epoch once, and its weights if best."""
         epoch = trainer.current_epoch + 1
         if self._added == epoch:
             return
@@ -138,7 +138,7 @@ class Epochs(Checkpoint):
             self.best_weights = {name: value.detach().clone() for name, value in pl_module.state_dict().items()}
 
     def _step_plateaus(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Let schedules look at the last epoch's metrics, as Lightning does only after a checkpoint is written."""
+        """Step plateau schedulers on the last epoch's metrics, which Lightning does only after saving."""
         for config in trainer.lr_scheduler_configs:
             due = config.reduce_on_plateau and len(self.scores) % config.frequency == 0
             if due and config.monitor in self.scores[-1]:
@@ -150,7 +150,7 @@ class Epochs(Checkpoint):
 
 
 class SealedIO(TorchCheckpointIO):
-    """Checkpoint input and output for Lightning: with a digest of its bytes, and tensors and plain types only."""
+    """Checkpoint input and output for Lightning, with a digest, and tensors and plain types only."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
         sealed.write_sealed(Path(path), checkpoint)
@@ -162,7 +162,7 @@ class SealedIO(TorchCheckpointIO):
 
 
 def read_epoch(path: Path) -> dict[str, Any]:
-    """The content of a checkpoint of Lightning, tensors and plain types, with dovision's digest or without one."""
+    """Read a Lightning checkpoint of tensors and plain types, with or without dovision's digest."""
     with sealed.require(path).open("rb") as file:
         file.seek(max(file.seek(0, 2) - sealed.MARK_LENGTH, 0))
         has_digest = sealed.MARK.fullmatch(file.read()) is not None
@@ -170,7 +170,7 @@ def read_epoch(path: Path) -> dict[str, Any]:
 
 
 def check_resumable(path: Path, module: pl.LightningModule, epochs: int) -> None:
-    """Refuse a checkpoint from which a fit of another model, or of so many epochs, cannot go on.
+    """Raise for a checkpoint of another model, or of too many epochs, to continue from.
 
     Args:
         path: ckpt_path of the configuration.
@@ -203,5 +203,5 @@ def check_resumable(path: Path, module: pl.LightningModule, epochs: int) -> None
 
 
 def scores_text(scores: Mapping[str, float]) -> str:
-    """Scores of a fit in a line, in the order of their names."""
+    """Format the scores of a fit in a line, ordered by name."""
     return ", ".join(f"{name} {value:.4g}" for name, value in sorted(scores.items()))

@@ -24,17 +24,17 @@ VALIDATION_BATCH = 64  # images; more are slower on a processor, whose caches do
 
 
 def check_fit(images: Images) -> None:
-    """Refuse a dataset without training images, as `check_split`."""
+    """Raise for a dataset without training images; see `check_split`."""
     check_split(images, "train", "a fit", "Choose pretrained weights with training=none, or checkpoint=FILE.")
 
 
 def check_detection(images: Images) -> None:
-    """Refuse a dataset without validation images, as `check_split`."""
+    """Raise for a dataset without validation images; see `check_split`."""
     check_split(images, "val", "detection", "Choose another dataset, or leave the detector out.")
 
 
 def check_share(batches: int, size: int, devices: int) -> None:
-    """Raise ValueError if so many batches of `size` images leave a device without one."""
+    """Raise ValueError if there are fewer batches of `size` images than devices."""
     if batches < devices:
         raise ValueError(
             f"trainer.devices must be at most the number of batches, {batches} of {size} images, got {devices}. "
@@ -43,7 +43,7 @@ def check_share(batches: int, size: int, devices: int) -> None:
 
 
 class ImageDataModule(pl.LightningDataModule):
-    """Loaders over the splits of a dataset; each gives batches of class `Batch`.
+    """LightningDataModule over the splits of a dataset; batches are of class `Batch`.
 
     Training images come in a new order each epoch, drawn by a generator that is part of the module's state, so that a
     resumed fit goes on with the order that it would have had. Each device tests whole batches, the same as one device
@@ -93,7 +93,7 @@ class ImageDataModule(pl.LightningDataModule):
         return self._fit_loader(split, self.train_batch_size, sampler=order)
 
     def augmented(self, sample: int, epoch: int) -> tuple[Tensor, ...]:
-        """A training image as an epoch shows it, shape (C, H, W), and its known objects, which go with it.
+        """Augmented training image of an epoch, shape (C, H, W), with its transformed known objects.
 
         These are boxes (tv_tensors.BoundingBoxes, XYXY in pixels) and, where the dataset has masks, the image's own in
         the order of `Images.masks` (tv_tensors.Mask, shape (M, H, W) bool).
@@ -112,7 +112,7 @@ class ImageDataModule(pl.LightningDataModule):
         return self._fit_loader(_Augmented(self.images.split("val"), None), self.val_batch_size)
 
     def test_dataloader(self) -> DataLoader[Batch]:
-        """This device's share of the test images, in their order: whole batches, the same as on one device.
+        """This device's share of the test images, in order; batches are those of a single device.
 
         Raises:
             ValueError: there are fewer batches than devices.
@@ -129,23 +129,23 @@ class ImageDataModule(pl.LightningDataModule):
         return self._loader(share, size, sampler=whole)
 
     def detection_dataloaders(self, val_images: int | None, test_images: int | None) -> list[DataLoader[Batch]]:
-        """The first images of val and of test, as many as given, None for all; in batches of `test_batch_size`."""
+        """First images of val and of test, up to given numbers (None: all), in batches of `test_batch_size`."""
         check_detection(self.images)
         return [self.first_dataloader("val", val_images), self.first_dataloader("test", test_images)]
 
     def first_dataloader(self, split: str, most: int | None) -> DataLoader[Batch]:
-        """The first images of a split, at most so many, None for all; in batches of `test_batch_size`."""
+        """First images of a split, up to a number (None: all), in batches of `test_batch_size`."""
         chosen = self.images.split(split)
         return self._loader(Subset(chosen, range(len(chosen))[:most]), self.test_batch_size)
 
     def batched_dataloader(self, split: str, batches: Iterable[list[int]]) -> DataLoader[Batch]:
-        """Batches of a split, each a list of the numbers of its samples."""
+        """Batches of a split, each given by its sample numbers."""
         return DataLoader(self.images.split(split), batch_sampler=batches)
 
     def attacked(
         self, run: str | Path, attack: str = MAIN, eps: Epsilons | None = None
     ) -> dict[str, DataLoader[Batch]]:
-        """Test images as an earlier run has attacked and stored them, by the name of the condition.
+        """Test images as attacked and stored by an earlier run, by condition.
 
         Args:
             run: the run directory of an evaluation with evaluation.store_adversarial=true.
@@ -166,7 +166,7 @@ class ImageDataModule(pl.LightningDataModule):
         }
 
     def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
-        """Move a batch field by field, which takes less time than a search for tensors at any depth."""
+        """Move a batch field by field, faster than Lightning's recursive search for tensors."""
         if not isinstance(batch, Batch):
             return super().transfer_batch_to_device(batch, device, dataloader_idx)
         return Batch(*(field.to(device, non_blocking=True) for field in batch))
@@ -179,11 +179,11 @@ class ImageDataModule(pl.LightningDataModule):
         self.epoch = state_dict["epoch"]
 
     def _devices_and_rank(self) -> tuple[int, int]:
-        """The number of devices, and this one's."""
+        """Number of devices, and this one's rank."""
         return (1, 0) if self.trainer is None else (self.trainer.world_size, self.trainer.global_rank)
 
     def _fit_loader(self, split: _Augmented, batch_size: int, **options: Any) -> DataLoader[Batch]:
-        """A loader that moves no generator but its own, since a fit draws from the global one."""
+        """Loader with a generator of its own, since a fit draws from the global one."""
         workers = {"persistent_workers": self.num_workers > 0, "generator": torch.Generator().manual_seed(0)}
         return self._loader(split, batch_size, collate_fn=_collated, **workers, **options)
 
@@ -198,7 +198,7 @@ class ImageDataModule(pl.LightningDataModule):
 
 
 class _Augmented(Dataset[Batch]):
-    """A split as epochs show it; its samples are numbered on through the epochs: sample + epoch * length."""
+    """Augmented split; sample numbers continue through epochs: sample + epoch * length."""
 
     def __init__(self, split: Split, augmentation: Augmentation | None) -> None:
         self.split = split
@@ -215,19 +215,19 @@ class _Augmented(Dataset[Batch]):
         )
 
     def __getitems__(self, numbers: list[int]) -> Batch:
-        """A whole batch, for which a loader asks at once."""
+        """Whole batch, fetched at once by the loader."""
         if self.augmentation is None:
             return self.split.batch([number % len(self.split) for number in numbers])
         return default_collate([self[number] for number in numbers])
 
 
 def _collated(batch: Batch) -> Batch:
-    """A batch as `_Augmented` gives it; a function of a module, which workers can be sent."""
+    """Pass on a batch of `_Augmented`; a module-level function, so that workers can unpickle it."""
     return batch
 
 
 class _Shuffled(DistributedSampler[Any]):
-    """A device's share of an epoch's samples, in an order that is the same on all devices."""
+    """A device's share of an epoch's samples, in an order common to all devices."""
 
     def __init__(self, split: _Augmented, data: ImageDataModule, devices: int, rank: int) -> None:
         super().__init__(split, devices, rank)
@@ -245,7 +245,7 @@ class _Shuffled(DistributedSampler[Any]):
 
 
 class _Attacked(Dataset[Batch]):
-    """A split with the stored images of one epsilon in place of its own."""
+    """Split with its images replaced by those stored at one epsilon."""
 
     def __init__(self, split: Split, stored: Replay, eps: float) -> None:
         self.split = split

@@ -20,13 +20,13 @@ NEED_LOGGERS = (LearningRateMonitor, DeviceStatsMonitor)
 
 
 def callbacks_of_tests(callbacks: Mapping[str, Component]) -> list[pl.Callback]:
-    """Make the callbacks of a test's trainer: all that neither monitor a metric nor save epochs."""
+    """Make the callbacks for a test's trainer: those that neither monitor a metric nor save epochs."""
     made = make_each(callbacks_of_fit(callbacks, monitors=False)).values()
     return [callback for callback in made if not isinstance(callback, Checkpoint)]
 
 
 def make_callbacks(callbacks: Mapping[str, Component], folder: Path, has_loggers: bool) -> dict[str, pl.Callback]:
-    """The callbacks of a fit by name; without loggers, those that only log are left out.
+    """Make the callbacks of a fit by name; without loggers, those that only log are dropped.
 
     Args:
         callbacks: as `callbacks_of_fit` gives them.
@@ -43,7 +43,7 @@ def make_callbacks(callbacks: Mapping[str, Component], folder: Path, has_loggers
 
 
 def best_by(callbacks: Iterable[pl.Callback], otherwise: tuple[str, str]) -> tuple[str, str]:
-    """The metric by which the best epoch is chosen, and its mode: those of a ModelCheckpoint, if there is one."""
+    """Metric and mode that select the best epoch: those of a ModelCheckpoint, if configured."""
     monitors = [
         callback for callback in callbacks if isinstance(callback, ModelCheckpoint) and callback.monitor is not None
     ]
@@ -51,7 +51,7 @@ def best_by(callbacks: Iterable[pl.Callback], otherwise: tuple[str, str]) -> tup
 
 
 def check_callbacks(callbacks: Mapping[str, Component], logged: Collection[str]) -> None:
-    """Refuse callbacks that cannot be made, or not work here, or that monitor what the classifier's fit does not log.
+    """Raise for callbacks that cannot be made, do not work here, or monitor a metric that is not logged.
 
     Raises:
         ValueError: names the callback, and the metrics that there are.

@@ -14,7 +14,7 @@ from dovision.runtime.stage import Stage
 
 
 class FitProgress(ProgressBar):
-    """Show the epoch of a fit, and its batches of all epochs, as a stage of the display.
+    """Callback that shows a fit's epoch and batches as a stage of the display.
 
     It takes the place of Lightning's own bar, on a terminal and without one. Tests have stages of their own.
     """

@@ -24,7 +24,7 @@ _DESCRIBING_TYPES = (type(None), bool, int, float, str, partial)  # classes of a
 
 
 class FittedModule(pl.LightningModule):
-    """A LightningModule whose optimizer, schedule and warm-up are arguments.
+    """LightningModule with optimizer, schedule and warm-up as arguments.
 
     A subclass names the parameters, the metrics that it logs, and the one by which the best epoch is chosen; its
     `training_step` returns `self.logged_loss(...)`. The means of an epoch are logged as train_<name>; every
@@ -50,12 +50,12 @@ class FittedModule(pl.LightningModule):
 
     @abstractmethod
     def fitted_parameters(self) -> Iterable[nn.Parameter]:
-        """The parameters that the optimizer gets."""
+        """Parameters for the optimizer."""
 
     @property
     @abstractmethod
     def logged(self) -> list[str]:
-        """The names of the metrics that callbacks and schedules can monitor."""
+        """Names of metrics that callbacks and schedules can monitor."""
 
     def configure_optimizers(self) -> Any:
         optimizer = self.optimizer(self.fitted_parameters())
@@ -72,14 +72,14 @@ class FittedModule(pl.LightningModule):
         self._scale(optimizer, self._warmth(step + 1) / self._warmth(step))
 
     def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
-        """Step a scheduler as if there were no warm-up, which some multiply and others overwrite."""
+        """Step a scheduler on the unscaled step size, as warm-up would interfere with some."""
         warmth = self._warmth(self.trainer.global_step)
         self._scale(scheduler.optimizer, 1 / warmth)
         super().lr_scheduler_step(scheduler, metric)
         self._scale(scheduler.optimizer, warmth)
 
     def _warmth(self, step: int) -> float:
-        """The factor of the step size in a step, counted from 0."""
+        """Warm-up factor of the step size at a step, counted from 0."""
         return min(1.0, (step + 1) / self.warmup_steps) if self.warmup_steps else 1.0
 
     @staticmethod
@@ -100,7 +100,7 @@ class FittedModule(pl.LightningModule):
         self._epoch = EpochMeans()
 
     def logged_loss(self, batch: Batch, loss: Tensor, **terms: Tensor) -> Tensor:
-        """The loss of a batch, a scalar, as it is; it counts in the means of the epoch, and so do its terms."""
+        """Loss of a batch, a scalar; adds it and its terms to the epoch's means."""
         self._epoch.add(len(batch.image), loss, terms)
         return loss
 
@@ -118,7 +118,7 @@ class FittedModule(pl.LightningModule):
 
 
 def plain_argument(value: object) -> Any:
-    """An argument in plain types: a partial or an object as its class, named in _target_, and plain values it has."""
+    """Convert an argument to plain types: objects and partials become their class, _target_, and plain values."""
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     if isinstance(value, Mapping):
@@ -135,7 +135,7 @@ def plain_argument(value: object) -> Any:
 
 
 class EpochMeans:
-    """Means over the images of an epoch, added up on the device, so that no step waits for it."""
+    """Means over an epoch's images, summed on the device without synchronisation."""
 
     def __init__(self) -> None:
         self._sums: dict[str, Tensor] = {}
@@ -153,7 +153,7 @@ class EpochMeans:
         return {name: total / self._images for name, total in self._sums.items()}
 
     def pace(self) -> float:
-        """Images a second since this was asked last, or since the epoch began."""
+        """Images per second since the last call or the start of the epoch."""
         (then, before), now = self._mark, time.perf_counter()
         self._mark = now, self._images
         return (self._images - before) / (now - then)

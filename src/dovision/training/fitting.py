@@ -58,7 +58,7 @@ def fit_classifier(
 
 
 def save_as_given(settings: TrainSettings, path: Path) -> None:
-    """Write the checkpoint of the configured model with the weights that it begins from, and without scores."""
+    """Write the checkpoint of the configured model with its initial weights, without scores."""
     record = {"fit": path.parent.name, "scores": {}, "limits": {}}
     checkpoint.save_checkpoint(path, laid_out(settings.model.make()), settings.model.record(), None, record)
 
@@ -71,7 +71,7 @@ def fit_autoencoder(
     path: Path,
     loggers: Sequence[Logger],
 ) -> None:
-    """Insert the configured autoencoder into a fitted classifier, fit it as well, and write a checkpoint of both.
+    """Insert and fit the configured autoencoder in a fitted classifier, and write a checkpoint of both.
 
     Args:
         settings: of the job.
@@ -94,7 +94,7 @@ def fit_autoencoder(
 
 
 def classifier_module(training: TrainingSettings, network: Classifier) -> ImageClassifier:
-    """The configured training of a network."""
+    """Make the LightningModule that trains a network."""
     fit = training.classifier
     return ImageClassifier(
         network,
@@ -111,7 +111,7 @@ def classifier_module(training: TrainingSettings, network: Classifier) -> ImageC
 def autoencoder_module(
     training: TrainingSettings, reference_classifier: Classifier, with_autoencoder: Classifier
 ) -> CausalAutoencoder | SparseAutoencoder:
-    """The configured training of the autoencoder in `with_autoencoder`, by its own loss if it has one."""
+    """Make the LightningModule that trains the autoencoder in `with_autoencoder`, by its own loss if any."""
     fit = training.autoencoder
     if inserted_autoencoder(with_autoencoder).loss_terms:
         schedule = make_schedule(fit)
@@ -130,7 +130,7 @@ def autoencoder_module(
 
 
 def autoencoder_logs(settings: TrainSettings) -> list[str]:
-    """The names of the metrics that the fit of an autoencoder logs."""
+    """Names of the metrics that an autoencoder's fit logs."""
     autoencoder = None if settings.autoencoder is None else settings.autoencoder.make()
     if autoencoder is not None and autoencoder.loss_terms:
         return logged_metrics(autoencoder)
@@ -138,18 +138,18 @@ def autoencoder_logs(settings: TrainSettings) -> list[str]:
 
 
 def scored(fit: FitSettings, logged: Sequence[str]) -> list[str]:
-    """The names of a fit's scores, of all that it logs; without epochs, those of the validation alone."""
+    """Names of a fit's scores among its logged metrics; without epochs, those of validation only."""
     return [*(name for name in logged if fit.epochs or name.startswith("val_")), "epoch"]
 
 
 def make_schedule(fit: FitSettings) -> Schedule | None:
-    """The configured schedule of the step size; a bare scheduler of torch is stepped once an epoch."""
+    """Make the configured schedule; a bare torch scheduler is stepped once per epoch."""
     made = None if fit.scheduler is None else fit.scheduler.make()
     return made if made is None or isinstance(made, Schedule) else Schedule(made)
 
 
 def laid_out(classifier: Classifier) -> Classifier:
-    """The classifier with channels last, which makes passes and gradients 1.1 to 1.5 times as fast.
+    """Convert the classifier to channels last, which speeds up passes and gradients 1.1 to 1.5 times.
 
     One with a narrow 1 x 1 convolution that skips places keeps channels first: with channels last, oneDNN writes the
     gradient of its weights past their memory (oneDNN's issue 6035).
@@ -193,7 +193,7 @@ def _fit(
     start: Path | None,
     loggers: Sequence[Logger],
 ) -> dict[str, Any]:
-    """Fit, put the best epoch's weights into the module, and return its scores; with no epochs, those as it comes."""
+    """Fit, load the best epoch's weights, and return its scores; without epochs, validate only."""
     module.save_hyperparameters({"training": to_dict(fit, record=True), "seed": settings.seed}, logger=False)
     made = make_callbacks(callbacks, folder, has_loggers=bool(loggers)).values()
     epochs = Epochs(folder, *best_by(made, module.best_by), software())

@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 
 def save_foreign(settings: TrainSettings, path: Path, origin: Mapping[str, str]) -> None:
-    """Write the checkpoint of the configured model with weights that another program wrote, and without scores.
+    """Write the checkpoint of the configured model with another program's weights, without scores.
 
     Args:
         settings: of the job, which names their file and the mapping of its names.
@@ -44,7 +44,7 @@ def save_foreign(settings: TrainSettings, path: Path, origin: Mapping[str, str])
 
 
 def unread(model: Component) -> Classifier:
-    """The configured model, knowing what its weights know of classes and normalisation, without a number of them."""
+    """The configured model with its weights' classes and normalisation, but random numbers."""
     if checkpoint.without_start(dict(model)) == dict(model):
         return model.make()
     described = _described(model)
@@ -55,7 +55,7 @@ def unread(model: Component) -> Classifier:
 
 
 def check_order(model: Component, classifier: Classifier) -> None:
-    """Refuse classes in another order than that of the weights that the model is described by.
+    """Raise for classes in another order than the weights of the model have.
 
     The outputs of such weights are found by name, but a file has no names: its head may be in either order.
 
@@ -87,7 +87,7 @@ def check_order(model: Component, classifier: Classifier) -> None:
 
 
 def _described(model: Component) -> Classifier:
-    """The configured model without numbers, for which no weights are read."""
+    """The configured model on the meta device, without reading weights."""
     with torch.device("meta"), warnings.catch_warnings():
         warnings.filterwarnings("ignore", module=r"torch\.nn\.modules\.")
         made: Classifier = model.make()

@@ -8,7 +8,7 @@ from dovision.interfaces import Classifier
 
 
 class FrozenBackbone:
-    """All layers of a classifier but the last one with parameters, to be frozen and released.
+    """All layers except the last one with parameters, to freeze and release.
 
     Frozen layers get no gradient and are in eval mode, so that running statistics and weights stay as they are;
     released ones are as they were before.
@@ -33,14 +33,14 @@ class FrozenBackbone:
         self._before: tuple[list[nn.Parameter], list[nn.Module]] | None = None
 
     def freeze(self) -> None:
-        """Freeze what is not frozen yet."""
+        """Freeze the layers that are not frozen yet."""
         if self._before is None:
             fitted = [member for member in self._parameters if member.requires_grad]
             self._before = fitted, [member for member in self._modules if member.training]
             self._set(*self._before, False)
 
     def release(self) -> None:
-        """Put back what `freeze` has changed."""
+        """Restore what `freeze` has changed."""
         if self._before is not None:
             self._set(*self._before, True)
             self._before = None

@@ -24,7 +24,7 @@ SAMPLES_APART = 2**32  # numbers between those of a sample in two epochs
 
 
 class ImageClassifier(FittedModule):
-    """Fit a classifier to labels; `val_score` (accuracy, or mean AUROC over labels) says which epoch is kept.
+    """LightningModule that fits a classifier; `val_score` (accuracy, or mean AUROC) selects the best epoch.
 
     For multilabel the AUROC of each label is logged as val_auroc/<class>, and the best thresholds of the labels on the
     validation images are part of the state, so that those of an epoch come back with its weights.
@@ -81,7 +81,7 @@ class ImageClassifier(FittedModule):
 
     @property
     def fitted_task(self) -> Task:
-        """The classifier's task, with the thresholds of the last validation."""
+        """Task of the classifier with the thresholds of the last validation."""
         return replace(self.classifier.task, thresholds=tuple(self.thresholds.tolist()))
 
     @property
@@ -105,7 +105,7 @@ class ImageClassifier(FittedModule):
         return self.logged_loss(batch, self.loss(self(self._attacked(batch)), batch.label))
 
     def _attacked(self, batch: Batch) -> Tensor:
-        """Images that the classifier is fitted to, shape (B, C, H, W); samples are numbered on through the epochs."""
+        """Training images, attacked if configured, shape (B, C, H, W); sample numbers continue through epochs."""
         if self.attack is None:
             return batch.image
         drawn = batch._replace(sample=batch.sample + self.current_epoch * SAMPLES_APART)
@@ -158,7 +158,7 @@ class ImageClassifier(FittedModule):
 
 
 def score(task: Task) -> Metric:
-    """Accuracy for multiclass; AUROC, averaged over the labels that have one, for multilabel."""
+    """Accuracy for multiclass; for multilabel the mean AUROC over labels that have one."""
     if task.multilabel:
         return LabelAUROC()
     return MulticlassAccuracy(num_classes=len(task.classes), average="micro")

@@ -13,7 +13,7 @@ from torchmetrics.utilities import dim_zero_cat
 
 
 def label_auroc(probability: Tensor, label: Tensor) -> Tensor:
-    """Area under each label's ROC curve, shape (K,); nan where one value alone of the label is known.
+    """Area under the ROC curve per label, shape (K,); nan where only one value is known.
 
     Args:
         probability: P(y | x), shape (B, K).
@@ -26,7 +26,7 @@ def label_auroc(probability: Tensor, label: Tensor) -> Tensor:
 
 
 def thresholds(probability: Tensor, label: Tensor) -> Tensor:
-    """The probability from which on to say each label, shape (K,): that of the largest Youden index, TPR - FPR.
+    """Decision threshold per label, shape (K,), by the largest Youden index, TPR - FPR.
 
     The largest of these if there are several; a half where one value alone of the label is known, or no threshold does
     better than chance.
@@ -47,7 +47,7 @@ def thresholds(probability: Tensor, label: Tensor) -> Tensor:
 
 
 def _known_labels(probability: Tensor, label: Tensor) -> Iterator[tuple[int, Tensor, Tensor]]:
-    """Number, probabilities and values of each label of which both values are known."""
+    """Iterate over labels with both values known: number, probabilities and values."""
     for k in range(label.shape[1]):
         is_known = label[:, k].isfinite()
         true = label[is_known, k].long()
@@ -71,7 +71,7 @@ class LabelAUROC(Metric):
         self.add_state("label", [], dist_reduce_fx="cat")
 
     def update(self, probability: Tensor, label: Tensor) -> None:
-        """Add images with P(y | x), shape (B, K), and labels, shape (B, K), nan where not known, or (B,) int64."""
+        """Add images with P(y | x), shape (B, K), and labels, shape (B, K), nan if unknown, or (B,) int64."""
         self.probability.append(probability.detach())
         self.label.append(F.one_hot(label, probability.shape[1]).float() if label.ndim == 1 else label)
 
@@ -79,9 +79,9 @@ class LabelAUROC(Metric):
         return self.by_label().nanmean()
 
     def by_label(self) -> Tensor:
-        """AUROC of each label, shape (K,); nan where one value alone of the label was seen."""
+        """AUROC per label, shape (K,); nan where only one value was seen."""
         return label_auroc(dim_zero_cat(self.probability), dim_zero_cat(self.label))
 
     def thresholds(self) -> Tensor:
-        """The threshold of each label, shape (K,)."""
+        """Decision threshold per label, shape (K,)."""
         return thresholds(dim_zero_cat(self.probability), dim_zero_cat(self.label))

@@ -9,7 +9,7 @@ from dovision import checks
 
 
 class ClassificationLoss(nn.Module):
-    """Cross-entropy, or for multilabel the sum of the known labels' binary cross-entropies; in nats, the batch's mean.
+    """Cross-entropy, or for multilabel the summed binary cross-entropies of known labels; mean in nats.
 
     Args:
         label_smoothing: share of each label that is spread evenly over all classes, or over both values of a label.

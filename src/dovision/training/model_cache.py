@@ -37,7 +37,7 @@ _MOST_NAMED = 8  # settings in which a model differs from one that is fitted
 
 
 class FittedModel(NamedTuple):
-    """A fitted classifier and what its file says: its scores on the validation images, the settings of its model."""
+    """Fitted classifier with its file's scores and model settings."""
 
     classifier: Classifier
     path: Path
@@ -48,7 +48,7 @@ class FittedModel(NamedTuple):
 
 
 class Architecture(NamedTuple):
-    """The components of which a job's networks are made."""
+    """Components of a job's networks."""
 
     model: Component
     autoencoder: Component | None
@@ -56,7 +56,7 @@ class Architecture(NamedTuple):
 
 
 class FitProcess(NamedTuple):
-    """How a network is fitted where it is not found."""
+    """Process that fits a network if it is not cached."""
 
     fit: Callable[[Path], None]  # writes a checkpoint
     seed: int
@@ -67,7 +67,7 @@ class FitProcess(NamedTuple):
 def found_or_fitted(
     key: NetworkKey, architecture: Architecture, names: Mapping[str, Any], process: FitProcess
 ) -> FittedModel:
-    """The network of a key, fitted if need be; other processes that want it wait, and find it.
+    """Read the network of a key from the cache, or fit it; concurrent processes wait and read it.
 
     Args:
         key: of a network that is not given by a checkpoint.
@@ -96,7 +96,7 @@ def found_or_fitted(
 
 
 def read_model(path: Path, architecture: Architecture, given: bool = False) -> FittedModel:
-    """The classifier of a file, with what it was fitted as.
+    """Read a classifier and its description from a file.
 
     Args:
         path: of the checkpoint.
@@ -138,7 +138,7 @@ def inputs_record(images: Images, models: Mapping[str, FittedModel]) -> dict[str
 
 
 def _unlike(folder: Path, key: NetworkKey) -> str:
-    """In what the nearest of the models that are fitted already differs from one that is not; to be added to a line.
+    """Remark on how the most similar cached model differs from a missing one; empty if too many settings differ.
 
     Empty where all of them differ in so many settings that none was meant.
     """
@@ -157,7 +157,7 @@ def _unlike(folder: Path, key: NetworkKey) -> str:
 
 
 def _is_found(key: NetworkKey, names: Mapping[str, Any]) -> bool:
-    """Return whether a fitted checkpoint is there, of the bytes that were written, and names what this job would fit.
+    """Return whether the cache has an intact checkpoint of this fit and model.
 
     It lies in a folder that others may write to: what it names is not trusted for lying there.
     """
@@ -183,7 +183,7 @@ def _without_start(settings: Mapping[str, Any] | None) -> Mapping[str, Any] | No
 
 
 def check_fits(model: FittedModel, task: Task, shape: Shape) -> None:
-    """Refuse a classifier that was fitted to other data than those of this task and image shape.
+    """Raise for a classifier fitted to another task or image shape.
 
     Raises:
         ValueError: its classes or its image shape are others.

@@ -10,7 +10,7 @@ from pytorch_lightning.loggers import Logger
 
 
 class NamedLogger(Logger):
-    """A logger of the job, which ends it, with the name of a network before what its fit logs.
+    """Logger of the job that prefixes a fit's metrics with the network's name; the job closes it.
 
     Args:
         network: the name.
@@ -52,10 +52,10 @@ class NamedLogger(Logger):
         self.logger.log_hyperparams({self.network: values}, *args, **kwargs)
 
     def save(self) -> None:
-        """Write what is not written yet."""
+        """Flush pending entries."""
         self.logger.save()
 
 
 def named_loggers(network: str, loggers: Sequence[Logger]) -> list[Logger]:
-    """The loggers of a job for the fit of a network, by whose name its curves differ from the classifier's."""
+    """Loggers of a job for a network's fit, prefixing its curves."""
     return [NamedLogger(network, logger) for logger in loggers]

@@ -27,12 +27,12 @@ from dovision.training.trainer import limits
 
 
 def architecture_of(settings: TrainSettings) -> Architecture:
-    """The components of which the networks of a job are made."""
+    """Components of a job's networks."""
     return Architecture(settings.model, settings.autoencoder, settings.trust_checkpoint)
 
 
 class JobNetworks:
-    """The networks of a job, in the order of its plan; `plan` knows the weights of each once it is fitted.
+    """Networks of a job, in the order of its plan; `plan` receives the weights of each once fitted.
 
     Args:
         settings: of the job.
@@ -56,13 +56,13 @@ class JobNetworks:
         self.fitted: dict[str, FittedModel] = {}
 
     def all(self) -> dict[str, FittedModel]:
-        """All of them by their names."""
+        """All networks by name."""
         for name in self.plan.network_keys:
             self.fit(name)
         return self.fitted
 
     def fit(self, name: str) -> FittedModel:
-        """A network, fitted unless it is found; the classifier first.
+        """Fit a network unless cached; the classifier first.
 
         Raises:
             ValueError: the checkpoint's classes or image shape are not the dataset's.
@@ -91,7 +91,7 @@ class JobNetworks:
         return model
 
     def _permuted(self, key: NetworkKey) -> FittedModel:
-        """A classifier fitted to permuted labels: its maps have nothing to show."""
+        """Classifier fitted to permuted labels, whose maps should show nothing."""
         images, loggers = PermutedLabels(self.images, self.settings.seed), named_loggers(PERMUTED, self.loggers)
         return self._found_or_fitted(key, partial(fit_classifier, self.settings, images, loggers=loggers))
 

@@ -17,7 +17,7 @@ DEPTHS = 3
 
 
 def cascade(classifier: Classifier, seed: int) -> dict[str, Classifier]:
-    """Copies whose layers are randomised from the output down: a third of the layers, two thirds, all.
+    """Copies with layers randomised from the output down: a third, two thirds, all.
 
     Source: Adebayo et al., Sanity checks for saliency maps, arXiv:1810.03292.
     """
@@ -44,7 +44,7 @@ def _randomise(layer: nn.Module) -> None:
 
 
 class PermutedLabels(Images):
-    """A dataset with the labels of train and val permuted over their images, by a seed; test stays as it is.
+    """Dataset with train and val labels permuted over images, by a seed; test is unchanged.
 
     Source: Adebayo et al., arXiv:1810.03292, data randomisation.
     """

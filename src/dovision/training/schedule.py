@@ -14,7 +14,7 @@ MakeScheduler = Callable[[Optimizer], LRScheduler | ReduceLROnPlateau]
 
 
 class Schedule:
-    """A scheduler as Lightning takes it.
+    """Scheduler in Lightning's form.
 
     Args:
         scheduler: from an optimizer to a scheduler of torch.optim.lr_scheduler.
@@ -41,7 +41,7 @@ class Schedule:
             raise ValueError(f"monitor is looked at by ReduceLROnPlateau alone, got {monitor!r}. Set it to null.")
 
     def check(self, where: str, logged: Collection[str]) -> None:
-        """Refuse a monitor that is not there.
+        """Raise for a monitor that is not logged.
 
         Args:
             where: its place in the configuration.
@@ -51,7 +51,7 @@ class Schedule:
             check_monitor(where, self.monitor, logged)
 
     def of(self, optimizer: Optimizer) -> dict[str, Any]:
-        """Configuration as `configure_optimizers` returns it."""
+        """Dictionary for `configure_optimizers`."""
         config = {"scheduler": self.scheduler(optimizer), "interval": self.interval, "frequency": self.frequency}
         return {**config, "monitor": self.monitor, "strict": False, "name": "lr"}
 

@@ -21,7 +21,7 @@ OFF_AT_ZERO = ("overfit_batches", "fast_dev_run")  # limits that are off where t
 
 
 class StopAfterBatch(Callback):
-    """End a test after the batch in which a signal came, should a library have caught what the signal raised."""
+    """Callback that ends a test after a batch with a signal, in case a library swallowed the exception."""
 
     def __init__(self, stop: Stop) -> None:
         self._stop = stop
@@ -33,7 +33,7 @@ class StopAfterBatch(Callback):
 def make_trainer(
     configured: Component, callbacks: Sequence[Callback], loggers: Sequence[Logger] = (), **settings: Any
 ) -> pl.Trainer:
-    """Lightning's trainer with the configured plumbing; the display shows its fits, unless a callback is a bar.
+    """Make Lightning's trainer; the display shows fits unless a callback is a progress bar.
 
     Raises:
         ValueError: Lightning refuses a setting, as that of an accelerator that is not there; or a limit leaves nothing.
@@ -53,26 +53,26 @@ def make_trainer(
 
 
 def limits(trainer: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings of a trainer that let a fit or a test take fewer batches than there are, by their full names."""
+    """Settings of a trainer that limit a fit or test to fewer batches, by full name."""
     limiting = {key: trainer[key] for key in LIMITS if key in trainer and not _is_whole(trainer[key])}
     limiting |= {key: trainer[key] for key in OFF_AT_ZERO if trainer.get(key)}
     return {f"trainer.{key}": value for key, value in limiting.items()}
 
 
 def limits_in_words(limiting: Mapping[str, Any]) -> str:
-    """Limits as they are set on a command line."""
+    """Format limits as on a command line."""
     return " ".join(f"{key}={value}" for key, value in limiting.items())
 
 
 class ProfileReport(Callback):
-    """Write the profiler's summary to the log when a fit or a test is over; Lightning's own goes to a silent one."""
+    """Callback that logs the profiler's summary after a fit or test; Lightning's own is silenced."""
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         log.info("%s", trainer.profiler.summary())  # type: ignore[attr-defined]
 
 
 def _is_whole(share: object) -> bool:
-    """Return whether it is all batches: 1.0 is, and 1 is a single batch."""
+    """Return whether a limit means all batches: 1.0 does, 1 is a single batch."""
     return isinstance(share, float) and share == 1
 
 
@@ -85,7 +85,7 @@ def _check_limits(trainer: Mapping[str, Any]) -> None:
 
 
 def _few_batches(trainer: Component) -> Component:
-    """Spell out `fast_dev_run` in a trainer's keys, since Lightning's own would also switch off checkpoints."""
+    """Expand `fast_dev_run` into trainer settings, since Lightning's own also disables checkpoints."""
     batches = int(trainer.get("fast_dev_run") or 0)
     if not batches:
         return trainer

@@ -21,7 +21,7 @@ MakeMetric = Callable[..., Metric]
 
 
 class ValidationMetrics(nn.Module):
-    """Metrics by name, updated with the same probabilities and labels.
+    """Metrics by name, updated with common probabilities and labels.
 
     Each is made with those of the arguments `task`, `num_classes`, `num_labels` and `ignore_index` that it takes. One
     that knows no multilabel task is made for a binary one: each label of each image counts as one.
@@ -45,16 +45,16 @@ class ValidationMetrics(nn.Module):
 
     @property
     def names(self) -> list[str]:
-        """The names under which `compute` may return a value."""
+        """Names of the values that `compute` may return."""
         return [name for key, metric in self.metrics.items() for name in self._names(key, metric)]
 
     def update(self, probability: Tensor, label: Tensor) -> None:
-        """Add images with P(y | x), shape (B, K), and labels, shape (B,), or (B, K), nan where not known."""
+        """Add images with P(y | x), shape (B, K), and labels, (B,) or (B, K), nan if unknown."""
         for metric in self.metrics.values():
             self._update(metric, probability, label)
 
     def compute(self) -> dict[str, Tensor]:
-        """Finite values by name; by name/class those of a metric that does not average over classes."""
+        """Finite values by name, or by name/class for metrics that do not average over classes."""
         values: dict[str, Tensor] = {}
         for name, metric in self.metrics.items():
             value = metric.compute()
@@ -70,7 +70,7 @@ class ValidationMetrics(nn.Module):
 
     @torch.no_grad()
     def _try(self, name: str, metric: Metric) -> None:
-        """Refuse a metric whose value, for an image of each of the first classes, is not one number for each name."""
+        """Raise for a metric whose value is not one number per name."""
         classes = torch.eye(len(self.task.classes))[:TRIED]
         try:
             with warnings.catch_warnings():
@@ -88,7 +88,7 @@ class ValidationMetrics(nn.Module):
             )
 
     def _names(self, name: str, metric: Metric) -> list[str]:
-        """The names of a metric's values: one for each class where it does not average over them."""
+        """Names of a metric's values: one per class unless it averages."""
         return [f"{name}/{class_name}" for class_name in self.task.classes] if _is_by_class(metric) else [name]
 
 
@@ -105,7 +105,7 @@ def _made(name: str, make: MakeMetric, task: Task) -> Metric:
 
 
 def _parameters(make: MakeMetric) -> set[str]:
-    """The arguments that a metric takes and that a partial does not give yet."""
+    """Arguments that a metric takes and a partial does not set."""
     return set(inspect.signature(make).parameters) - set(getattr(make, "keywords", {}))
 
 
