@@ -19,7 +19,8 @@ from dovision.cli.evaluate import main
 from dovision.config.component import Component
 from dovision.report.report_figure import setup_sentence
 from dovision.store.run_record import read_sweep
-from dovision.training.foreign import check_order, unread
+from dovision.training import foreign
+from dovision.training.foreign import check_order, matched, unread
 
 pytestmark = pytest.mark.slow  # they share a run that takes seconds to make
 
@@ -70,6 +71,21 @@ def test_the_run_names_its_file_by_content_and_the_log_what_was_done(measured):
     assert "own.pt: took its entry state_dict; took off the prefix module.; kept the head, its 10 classes" in log
     (key,) = (root / "out").glob("checkpoints/classifier-*/key.json")
     assert json.loads(key.read_text())["foreign_weights"] == record["foreign_weights"]
+
+
+def test_weights_that_change_while_they_are_read_are_not_kept_under_the_name_of_the_old_ones(
+    measured, run_command, monkeypatch, capsys
+):
+    def exchanged(file: Path, *others):
+        torch.save(resnet(2).state_dict(), file)
+        return matched(file, *others)
+
+    root, command = measured
+    torch.save(resnet(1).state_dict(), root / "later.pt")
+    monkeypatch.setattr(foreign, "matched", exchanged)
+    assert run_command(main, *command[:-2], f"checkpoint={root / 'later.pt'}", f"output_root={root / 'later'}") == 1
+    assert "later.pt must stay as it is while it is read" in capsys.readouterr().err
+    assert not list(root.glob("later/checkpoints/*/*.ckpt"))
 
 
 def test_a_result_is_not_taken_for_that_of_other_weights_or_names(measured, run_command, capsys):

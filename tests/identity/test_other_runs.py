@@ -84,7 +84,7 @@ def composed(*overrides: str):
 def unlike() -> str:
     job, of_command = composed(*SMALL, *USER), Shared()
     plan = of_command.job(job, Path("user")).plan
-    status = run_status(RunDirectory("user"), plan, None, of_command.digests(Path()))
+    status = run_status(RunDirectory("user"), lambda: plan, None, of_command.digests(Path()))
     assert (status.skip == DONE) == (status.unlike == "")
     return status.unlike
 
@@ -140,6 +140,13 @@ def test_if_the_source_is_measured_again_so_is_what_used_it(condition, run_comma
     assert run_command(main, *SMALL, *USER) == 0
     assert "measured again, since the completed run has other files" in capsys.readouterr().err
     assert effects() != before
+    assert unlike() == ""
+
+
+@pytest.mark.parametrize("name", ["*", "classifier-*", "autoencoder-*"])
+def test_networks_that_are_gone_are_the_same_if_all_that_shapes_their_fits_is(condition, name):
+    for folder in condition.glob(f"checkpoints/{name}"):
+        shutil.rmtree(folder)
     assert unlike() == ""
 
 

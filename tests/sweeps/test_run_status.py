@@ -14,6 +14,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 from PIL import Image
 
+from dovision.cli import evaluate
 from dovision.cli.evaluate import main
 from dovision.cli.train import main as train
 from dovision.config import settings
@@ -85,7 +86,7 @@ def condition(original, tmp_path, monkeypatch):
     def differs(*overrides: str) -> str:
         job, of_command = composed(*SMALL, *HERE, *overrides), Shared()
         plan = of_command.job(job, run.folder).plan
-        status = run_status(RunDirectory(run.folder), plan, None, of_command.digests(root / "outputs"))
+        status = run_status(RunDirectory(run.folder), lambda: plan, None, of_command.digests(root / "outputs"))
         assert (status.skip == DONE) == (status.unlike == "")
         return status.unlike
 
@@ -99,6 +100,10 @@ def exchange(path: Path, content: bytes) -> None:
     path.with_name("new").write_bytes(content)
     os.utime(path.with_name("new"), ns=(times.st_atime_ns, times.st_mtime_ns))
     os.replace(path.with_name("new"), path)
+
+
+def no_plan() -> None:
+    raise AssertionError("asked for the plan of a run that is not completed")
 
 
 def full_disk(folder: Path) -> None:
@@ -193,7 +198,7 @@ def test_another_origin_does_not_stand_and_is_named(condition, monkeypatch, chan
 )
 def test_rerun_chooses_jobs_by_their_state(tmp_path, state, rerun, skip):
     rerun = composed(*SMALL, *HERE, f"rerun={rerun}").rerun
-    assert run_status(types.SimpleNamespace(state=state), None, rerun, Digests(tmp_path)).skip == skip
+    assert run_status(types.SimpleNamespace(state=state), no_plan, rerun, Digests(tmp_path)).skip == skip
 
 
 def test_data_may_be_moved_and_are_compared_by_content(condition):
@@ -375,6 +380,43 @@ def test_later_jobs_share_a_dataset_as_long_as_its_files_stay_as_they_are(tmp_pa
     assert jobs.images(job.dataset) is first
     pictures(tmp_path / "data", 1)
     assert jobs.images(job.dataset).fingerprint != first.fingerprint
+
+
+def test_the_log_of_each_job_has_what_the_dataset_that_it_shares_has_warned_of(
+    tmp_path, monkeypatch, run_command, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(shared, "SETTLED", -60.0)  # take files for old
+    pictures(tmp_path / "data", 0)
+    shutil.copy(tmp_path / "data/train/dark/0.bmp", tmp_path / "data/test/dark/0.bmp")
+    sweep = ("dataset.root=data", "dataset.copies=warn", "output_root=outputs", "intervention.rows=1,2,4", "-m")
+    assert run_command(main, *[word for word in SMALL if word != "intervention.rows=2"], *sweep) == 0
+    logs = [path.read_text() for path in tmp_path.glob("outputs/evaluate/*/run.log")]
+    assert [text.count("images are in two splits") for text in logs] == [1, 1, 1]
+    assert capsys.readouterr().err.count("images are in two splits") == 1
+
+
+def test_a_run_whose_images_change_under_it_is_no_result_and_leaves_no_rows(condition, run_command, monkeypatch):
+    def changed(*arguments: object) -> None:
+        written(*arguments)
+        an_image(condition.root, monkeypatch)
+
+    monkeypatch.setattr(digests, "SETTLED", -60.0)
+    written = evaluate._write_objects
+    monkeypatch.setattr(evaluate, "_write_objects", changed)
+    assert run_command(main, *SMALL, *HERE, "rerun=all", "evaluation.checkpoint_every=1") == 1
+    record = RunDirectory(condition.folder).facts()
+    assert (record["state"], record["exception"]["message"].partition(", got ")[2][:10]) == ("failed", "other data")
+    assert not (condition.folder / "shards").exists()
+
+
+@pytest.mark.parametrize("mode", [(), ("-m",)], ids=["a job", "a sweep"])
+def test_a_job_whose_images_are_not_there_has_failed_even_if_it_was_completed(condition, run_command, mode):
+    shutil.rmtree(condition.root / "data" / "test")
+    assert run_command(main, *SMALL, *HERE, "rerun=all", *mode) == 1
+    record = RunDirectory(condition.folder).facts()
+    assert (record["state"], "test is missing" in record["exception"]["message"]) == ("failed", True)
+    assert "test is missing" in (condition.folder / "run.log").read_text()
 
 
 def test_packages_that_change_no_number_and_the_standard_library_are_no_origin():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import shutil
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -24,14 +25,14 @@ from dovision.evaluation.maps import MapEvaluation
 from dovision.evaluation.test_images import check_one_device, check_units
 from dovision.findings.headline_numbers import numbers
 from dovision.functional.norms import condition_name
-from dovision.identity.plans import CLASSIFIER, Plan
-from dovision.identity.shared import shared
+from dovision.identity.plans import CLASSIFIER, QUESTIONS, Plan
+from dovision.identity.shared import PlannedJob, shared
 from dovision.interfaces import Attack, Images, Intervention
 from dovision.runtime.outcomes import ImagesLost
 from dovision.runtime.progress import DISPLAY
 from dovision.store.job_shards import SHARD, ShardsLacking, check_complete, finished_shards, missing_shards
 from dovision.store.map_tables import write_boxes
-from dovision.store.resumable_writer import Resume
+from dovision.store.resumable_writer import SHARDS_FOLDER, Resume
 from dovision.store.run_directory import BeingWritten, RunDirectory
 from dovision.store.schemas import read_summary
 from dovision.store.tables import CLEAN, images_without_units, measured_samples
@@ -93,20 +94,19 @@ def _awaited(settings: EvaluateSettings, folder: Path) -> str:
 
 def _evaluate(settings: EvaluateSettings) -> None:
     """Measure a run from its plan to its summary, unless it is completed."""
-    job = shared().job(settings, Path(HydraConfig.get().runtime.output_dir))
-    run = open_run(job, settings.rerun)
+    run = open_run(settings, Path(HydraConfig.get().runtime.output_dir))
     if run is None:
         return
-    if settings.evaluation.is_merged:
+    evaluation = settings.evaluation
+    if evaluation.is_merged:
         with ExitStack() as unless_complete:  # let go of the run as it is, as long as shards are missing or outdated
             unless_complete.callback(run.close)
-            check_complete(run.path, settings.evaluation.shards, outdated_shards(job, settings.evaluation.shards))
+            outdated = outdated_shards(shared().job(settings, run.path), evaluation.shards)
+            check_complete(run.path, evaluation.shards, outdated)
             unless_complete.pop_all()
-    with (
-        session.running(run, settings, job.plan) as (stop, loggers),
-        DISPLAY.job(_steps(settings), sweep.job_name(run.path)),
-    ):
-        images, evaluation = job.images, settings.evaluation
+    with session.running(run, settings) as (stop, loggers), DISPLAY.job(_steps(settings), sweep.job_name(run.path)):
+        job = shared().job(settings, run.path, repeat_log=True)  # under the lock
+        images = job.images
         intervention: Intervention = settings.intervention.make()
         intervention.bind(images, evaluation.split)
         check_units(intervention, images, job.plan.merged_samples)
@@ -139,7 +139,7 @@ def _evaluate(settings: EvaluateSettings) -> None:
 
         if trainer.is_global_zero:
             _write_objects(run.path, images, evaluation.split, plan.samples, bool(maps))
-            run.record({**plan.surroundings, **model_cache.inputs_record(images, fits.fitted)})
+            run.record({**plan.surroundings, QUESTIONS: plan.questions, **model_cache.inputs_record(images, fits.fitted)})
             _record_measured(run, settings, plan, effects, maps)
             if detection is not None:
                 DISPLAY.step("detection")
@@ -147,6 +147,8 @@ def _evaluate(settings: EvaluateSettings) -> None:
             for drawn in maps:
                 run.record({"seconds_per_map": drawn.seconds_per_map, "passes_per_map": drawn.passes_per_map})
             DISPLAY.step("summary")
+            if images.files is not None:  # else opening them once more may take long
+                _check_unchanged(run, job, shared().job(settings, run.path).plan)
             write_summary(run.path)
             if reported is not None:
                 compared = reported.compare(run.path)
@@ -154,6 +156,21 @@ def _evaluate(settings: EvaluateSettings) -> None:
                 for line in comparison_lines(compared):
                     log.info(line)
     print_headlines(run.path)
+
+
+def _check_unchanged(run: RunDirectory, job: PlannedJob, now: Plan) -> None:
+    """Refuse, and give up, rows that were read of files that have changed since the job was planned.
+
+    Raises:
+        ValueError: the data, or files that the configuration names, are others by now.
+    """
+    unlike = [name for name, value in job.plan.surroundings.items() if now.surroundings[name] != value]
+    if unlike := [*unlike, *(["data"] if now.data_key != job.plan.data_key else [])]:
+        shutil.rmtree(run.path / SHARDS_FOLDER, ignore_errors=True)
+        raise ValueError(
+            f"the files that a run reads must stay as they are until it ends, got other {', '.join(unlike)}. Run the "
+            "same command again, which measures all of it again."
+        )
 
 
 def _record_measured(

@@ -20,7 +20,6 @@ from pytorch_lightning.loggers import Logger
 from dovision.config.errors import error_text
 from dovision.config.settings import EvaluateSettings, TrainSettings
 from dovision.config.sources import recorded, without_values
-from dovision.identity.plans import QUESTIONS, Plan
 from dovision.identity.provenance import peak_memory, provenance
 from dovision.models.checkpoint import read_checkpoint
 from dovision.runtime.outcomes import ImagesLost, JobFailed
@@ -46,7 +45,7 @@ class Session(NamedTuple):
 
 
 @contextmanager
-def running(run: RunDirectory, settings: EvaluateSettings, plan: Plan) -> Iterator[Session]:
+def running(run: RunDirectory, settings: EvaluateSettings) -> Iterator[Session]:
     """Record a run from `running` to its end, with its log, wall time and peak memory.
 
     The configured loggers receive the configuration, what a completed run shows, and the end in any case. The process
@@ -65,7 +64,7 @@ def running(run: RunDirectory, settings: EvaluateSettings, plan: Plan) -> Iterat
     with closing(run):
         record, overrides = settings.record(), recorded(HydraConfig.get().overrides.task)
         started = {"seed": settings.seed, "started": datetime.now(timezone.utc).isoformat()}
-        origin = {**provenance(), **started, "tags": _tags(record), QUESTIONS: plan.questions}
+        origin = {**provenance(), **started, "tags": _tags(record)}
         limited = limits(settings.trainer)
         afresh = bool(limited) or settings.rerun == "all" or run.state == "completed"
         run.start(record, overrides, origin, afresh=afresh)

@@ -7,12 +7,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from dovision.identity.plans import NetworkKey, Plan
+from dovision.identity.plans import CLASSIFIER, Digest, NetworkKey, Plan
 
 _FEW = 3  # runs that are named
 
 
-def differences(before: Plan, now: Plan) -> list[str]:
+def differences(before: Plan, now: Plan, digest: Digest) -> list[str]:
     """Differences between a completed run and the current plan; empty if the run matches it.
 
     Data and weights are named only if all else is equal, since code and settings shape them. A network whose
@@ -21,7 +21,11 @@ def differences(before: Plan, now: Plan) -> list[str]:
     Args:
         before: as recorded.
         now: as configured.
+        digest: of a file.
     """
+    classifier, earlier_classifier = now.network_keys[CLASSIFIER], before.network_keys[CLASSIFIER]
+    if classifier.weights is None and earlier_classifier.weights and _is_same_fit(earlier_classifier, classifier):
+        now = now.with_weights(CLASSIFIER, earlier_classifier.weights, digest)  # by which its autoencoder is found
     if before.rows_key == now.rows_key:
         return []
     pairs = [(name, before.surroundings.get(name), value) for name, value in now.surroundings.items()]
@@ -73,8 +77,11 @@ def _other_weights(before: NetworkKey, now: NetworkKey | None) -> str:
     what = f"weights of the {before.name.replace('_', ' ')}"
     if now is not None and now.weights is not None:
         return "" if now.weights == before.weights else f"{_changed(what, before.weights, now.weights)} in {now.path}"
-    same_fit = now is not None and now.path.parent.name == before.path.parent.name
-    return "" if same_fit else f"other {what}"
+    return "" if now is not None and _is_same_fit(before, now) else f"other {what}"
+
+
+def _is_same_fit(before: NetworkKey, now: NetworkKey) -> bool:
+    return now.path.parent.name == before.path.parent.name
 
 
 def _changed(name: str, before: object, now: object) -> str:

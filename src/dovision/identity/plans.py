@@ -27,7 +27,7 @@ _SURROUNDINGS = ("code", "torch", "settings", "components", "files")
 # Settings whose files are identified by the data's fingerprint and by the hashes of the weights.
 _OF_DATA_AND_WEIGHTS = (
     *("dataset", "checkpoint", "checkpoint_mapping", "model", "autoencoder", "training", "augmentation", "callbacks"),
-    *("ckpt_path", "trainer"),
+    *("ckpt_path", "trainer", "name"),  # which is no file, even where a run lies in a folder of that name
 )
 Digest = Callable[[Path], str]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import time
 from collections.abc import Callable
 from contextvars import ContextVar
@@ -17,6 +18,7 @@ from dovision.identity.plans import Plan
 from dovision.interfaces import Images
 
 _T = TypeVar("_T")
+_DATASETS = logging.getLogger("dovision.datasets")
 
 
 class _Opened(NamedTuple):
@@ -25,6 +27,25 @@ class _Opened(NamedTuple):
     key: str
     state: str
     images: Images
+    log: _DatasetLog
+
+
+class _DatasetLog(logging.Handler):
+    """The lines that datasets log, once each, for the run.log of each job that shares one."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.INFO)
+        self._records: dict[str, logging.LogRecord] = {}
+        _DATASETS.addHandler(self)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._records.setdefault(record.getMessage(), record)
+
+    def repeat(self) -> None:
+        """Write the lines into the files to which the log goes now, and nowhere else."""
+        for handler in logging.getLogger().handlers:
+            for record in self._records.values() if isinstance(handler, logging.FileHandler) else ():
+                handler.handle(record)
 
 
 class PlannedJob(NamedTuple):
@@ -47,26 +68,39 @@ class Shared:
         """Digest cache of an output root."""
         return self._digests.setdefault(output_root.absolute(), Digests(output_root.absolute()))
 
-    def images(self, dataset: Component) -> Images:
+    def images(self, dataset: Component, repeat_log: bool = False) -> Images:
         """The configured dataset, reopened if its files have changed.
 
         Images without labels take their classes from the job's classifier, and are opened for each job.
+
+        Args:
+            dataset: as configured.
+            repeat_log: write what a dataset that is open already has logged into the log's files, too.
         """
         key, began = plans.data_key(dataset), time.time()
         before, self._opened = self._opened, None
         if before is not None and (before.key, before.state) == (key, stat_files(before.images.files or ()).digest):
             self._opened = before
+            if repeat_log:
+                before.log.repeat()
             return before.images
-        images: Images = dataset.make()
-        if images.files is not None and images.labelled:
-            state = stat_files(images.files)
-            if state.changed < began - SETTLED:
-                self._opened = _Opened(key, state.digest, images)
+        if before is not None:
+            _DATASETS.removeHandler(before.log)
+        opening = _DatasetLog()
+        try:
+            images: Images = dataset.make()
+            if images.files is not None and images.labelled:
+                state = stat_files(images.files)
+                if state.changed < began - SETTLED:
+                    self._opened = _Opened(key, state.digest, images, opening)
+        finally:
+            if self._opened is None:
+                _DATASETS.removeHandler(opening)
         return images
 
-    def job(self, settings: TrainSettings, run_dir: Path) -> PlannedJob:
-        """Plan a job; see `plans.plan`."""
-        images, digests = self.images(settings.dataset), self.digests(settings.output_root)
+    def job(self, settings: TrainSettings, run_dir: Path, repeat_log: bool = False) -> PlannedJob:
+        """Plan a job; see `plans.plan`, and `images` of `repeat_log`."""
+        images, digests = self.images(settings.dataset, repeat_log), self.digests(settings.output_root)
         plan = plans.plan(settings, images, digests, run_dir, images.identified(digests.many))
         digests.save()
         return PlannedJob(plan, images, digests)

@@ -55,7 +55,7 @@ class JobEstimator:
 
     def __call__(self, job: Job, settings: EvaluateSettings) -> JobEstimate:
         evaluation, (plan, images, digests) = settings.evaluation, shared().job(settings, job.folder)
-        status = run_status(RunDirectory(job.folder), plan, settings.rerun, digests)
+        status = run_status(RunDirectory(job.folder), lambda: plan, settings.rerun, digests)
         if status.skip == DONE:
             return JobEstimate(job, status.state)
         intervention, attack = settings.intervention.make(), settings.attack.make()

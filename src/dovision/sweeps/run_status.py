@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
+from pathlib import Path
 from typing import NamedTuple
 
+from dovision.config.settings import EvaluateSettings
 from dovision.identity.differences import differences
 from dovision.identity.digests import Digests
 from dovision.identity.plans import CLASSIFIER, Plan
-from dovision.identity.shared import PlannedJob
+from dovision.identity.shared import PlannedJob, shared
 from dovision.models.checkpoint import read_checkpoint
 from dovision.runtime.process_state import is_rank_zero
 from dovision.store import run_files
@@ -27,22 +30,22 @@ class RunStatus(NamedTuple):
     unlike: str = ""  # in what a completed run differs from the one that is asked for
 
 
-def open_run(job: PlannedJob, rerun: str | None) -> RunDirectory | None:
+def open_run(settings: EvaluateSettings, path: Path) -> RunDirectory | None:
     """Lock the run directory of a job; None, with a log line, if `rerun` skips the job.
 
     Raises:
         BeingWritten: another process is at work on this run.
-        FileNotFoundError, ValueError: there is a completed run, but the checkpoint that is configured now cannot be
-            read, so that nobody knows whether it is of that.
+        FileNotFoundError, ValueError: there is a completed run, but the data or the checkpoint that are configured now
+            cannot be read, so that nobody knows whether it is of these.
     """
-    run = RunDirectory(job.plan.run_dir)
+    run = RunDirectory(path)
     if not is_rank_zero():
         return run
-    status = run_status(run, job.plan, rerun, job.digests)
+    status = job_status(settings, run)
     if not status.skip:  # so that skipping needs no lock
         run.hold()
         try:
-            status = run_status(run, job.plan, rerun, job.digests)  # another process may have completed it meanwhile
+            status = job_status(settings, run)  # another process may have completed it meanwhile
         except BaseException:
             run.close()
             raise
@@ -57,12 +60,19 @@ def open_run(job: PlannedJob, rerun: str | None) -> RunDirectory | None:
     return run
 
 
-def run_status(run: RunDirectory, plan: Plan | None, rerun: str | None, digests: Digests) -> RunStatus:
+def job_status(settings: EvaluateSettings, run: RunDirectory) -> RunStatus:
+    """Status of a job's run directory; data and weights are only checked if its run is completed."""
+    of_command = shared()
+    digests = of_command.digests(settings.output_root)
+    return run_status(run, lambda: of_command.job(settings, run.path).plan, settings.rerun, digests)
+
+
+def run_status(run: RunDirectory, plan: Callable[[], Plan], rerun: str | None, digests: Digests) -> RunStatus:
     """Status of a run; final if called under the run's lock.
 
     Args:
         run: its directory.
-        plan: of the job; None if the run is not completed, so that it need not be known.
+        plan: gives that of the job; asked for only if the run is completed.
         rerun: failed, all or unfinished; None: what is not completed.
         digests: of files.
 
@@ -72,7 +82,7 @@ def run_status(run: RunDirectory, plan: Plan | None, rerun: str | None, digests:
     state = run.state
     if rerun == "all":
         return RunStatus(state)
-    unlike = _unlike(run, plan, digests) if state == "completed" and plan is not None else ""
+    unlike = _unlike(run, plan(), digests) if state == "completed" else ""
     state = OUTDATED if unlike else state
     skip = ""
     if state == "completed":
@@ -103,7 +113,7 @@ def _unlike(run: RunDirectory, plan: Plan, digests: Digests) -> str:
     try:
         record = run.read_record()
         before = Plan.recorded(run.path, record)
-        unlike = [*differences(before, plan), *run_files.digest_differences(run.path, record, digests)]
+        unlike = [*differences(before, plan, digests), *run_files.digest_differences(run.path, record, digests)]
     except FileNotFoundError:
         if run.state == "completed":
             raise

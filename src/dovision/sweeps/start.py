@@ -15,7 +15,9 @@ from hydra.core.override_parser.types import Quote, QuotedString
 from hydra.core.utils import JobReturn
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, open_dict, read_write
+from omegaconf.errors import OmegaConfBaseException
 
+from dovision.config.composition import refusal
 from dovision.config.errors import error_text
 from dovision.config.settings import EvaluateSettings
 from dovision.identity.shared import shared
@@ -85,7 +87,9 @@ class Start(Callback):
         try:
             step(config)
         except Exception as error:
-            print(f"dovision-{self.command}: {error_text(error)}", file=sys.stderr)
+            is_of_omegaconf = isinstance(error, OmegaConfBaseException)  # which may not know of which key it is
+            text = refusal(error, self.command, sys.argv[1:]) if is_of_omegaconf else error_text(error)
+            print(f"dovision-{self.command}: {text}", file=sys.stderr)
             sys.exit(1)
 
 
@@ -171,24 +175,16 @@ def _plan(job: Job, settings: EvaluateSettings, merged: dict[Path, bool], images
     Raises:
         ValueError: a job is to be cut into more shards than it has batches.
     """
-    status = _status(settings, job.folder)
+    from dovision.sweeps.run_status import job_status
+
+    status = job_status(settings, RunDirectory(job.folder))
     if status.skip != DONE:
         _check_batches(settings, merged_folder(job.folder), images)
     into = merged_folder(job.folder) if settings.evaluation.shard is not None and status.skip == DONE else None
     if into is not None and into not in merged:
-        merged[into] = _status(settings, into).skip == DONE
+        merged[into] = job_status(settings, RunDirectory(into)).skip == DONE
     record = {} if status.skip == DONE else settings.record()
     return _Plan(job, status, settings.dataset.get("root"), into is None or merged[into], record)
-
-
-def _status(settings: EvaluateSettings, folder: Path) -> RunStatus:
-    """Status of a run directory; data and weights are only checked if its run is completed."""
-    from dovision.sweeps.run_status import run_status
-
-    run, of_command, plan = RunDirectory(folder), shared(), None
-    if run.state == "completed" and settings.rerun != "all":
-        plan = of_command.job(settings, folder).plan
-    return run_status(run, plan, settings.rerun, of_command.digests(settings.output_root))
 
 
 def _check_batches(settings: EvaluateSettings, run: Path, images: dict[Path, int]) -> None:

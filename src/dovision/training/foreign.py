@@ -13,6 +13,7 @@ from dovision.config.component import Component
 from dovision.config.settings import TrainSettings
 from dovision.identity.plans import FOREIGN_WEIGHTS
 from dovision.interfaces import Classifier
+from dovision.io import files
 from dovision.models import checkpoint
 from dovision.models._foreign_weights import kept_head, matched
 from dovision.models.hf_model import ChosenLogits
@@ -30,12 +31,16 @@ def save_foreign(settings: TrainSettings, path: Path, origin: Mapping[str, str])
         origin: hashes of both.
 
     Raises:
-        ValueError: the file does not fit to the model, or the order of its head is not known.
+        ValueError: the file does not fit to the model, the order of its head is not known, or the file is another one
+            by now.
     """
     assert settings.foreign_checkpoint is not None
     classifier = unread(settings.model)
     check_order(settings.model, classifier)
     state, steps = matched(settings.foreign_checkpoint, classifier.network.state_dict(), settings.checkpoint_mapping)
+    named = {"checkpoint": settings.checkpoint, "checkpoint_mapping": settings.checkpoint_mapping}
+    if {name: files.sha256(file) for name, file in named.items() if file is not None} != origin:
+        raise ValueError(f"{settings.foreign_checkpoint} must stay as it is while it is read. Run the command again.")
     classifier.network.load_state_dict(state)
     steps.append(kept_head(classifier.task.classes))
     log.info("%s: %s", settings.foreign_checkpoint, "; ".join(steps))

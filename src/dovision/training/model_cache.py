@@ -17,6 +17,7 @@ from pytorch_lightning.utilities.seed import isolate_rng
 
 from dovision import checks
 from dovision.config.component import Component
+from dovision.identity.digests import stat_files
 from dovision.identity.plans import CLASSIFIER, FOREIGN_WEIGHTS, NetworkKey
 from dovision.interfaces import Classifier, Images
 from dovision.io import files
@@ -102,8 +103,14 @@ def read_model(path: Path, architecture: Architecture, given: bool = False) -> F
         path: of the checkpoint.
         architecture: of the job; another one is made only of what the package's models are, or if it is trusted.
         given: whether the job names the file, and is warned if its fit was limited.
+
+    Raises:
+        FileNotFoundError, ValueError: see `checkpoint.read_checkpoint`; or another file has taken its place meanwhile.
     """
-    content = checkpoint.read_checkpoint(path)
+    before = stat_files([path])
+    content, weights = checkpoint.read_checkpoint(path), files.sha256(path)[:12]
+    if stat_files([path]) != before:
+        raise ValueError(f"the checkpoint {path} must stay as it is while it is read, got another one. Read it again.")
     described = content["facts"]
     if given and (limited := described.get("limits")):
         log.warning("%s was fitted for trying out, limited by %s", path, limits_in_words(limited))
@@ -116,7 +123,6 @@ def read_model(path: Path, architecture: Architecture, given: bool = False) -> F
 
     with isolate_rng():  # so that the numbers that a job draws do not depend on the networks that it reads
         classifier = laid_out(checkpoint.rebuilt(path, content, made))
-    weights = files.sha256(path)[:12]
     return FittedModel(
         classifier, path, weights, described.get("scores", {}), content["model"], described.get(FOREIGN_WEIGHTS, {})
     )
