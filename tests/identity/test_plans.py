@@ -22,6 +22,7 @@ from dovision.identity.differences import differences
 from dovision.identity.plans import AUTOENCODER, CLASSIFIER, PERMUTED, Plan
 from dovision.identity.relevance import IRRELEVANT_TO_RESULTS, WATCHING
 from dovision.identity.shared import Shared
+from dovision.io.files import sha256
 from dovision.models import checkpoint
 
 pytestmark = pytest.mark.slow
@@ -204,7 +205,7 @@ def test_whatever_a_run_depends_on_gives_its_rows_another_key(condition, monkeyp
     step(condition, monkeypatch)
     after = planned()
     assert after.rows_key != before.rows_key
-    assert differences(before, after)[0].startswith(told)
+    assert differences(before, after, sha256)[0].startswith(told)
 
 
 @pytest.mark.parametrize("change", IRRELEVANT)
@@ -213,7 +214,7 @@ def test_what_changes_no_number_leaves_the_key_as_it_is(condition, monkeypatch, 
     IRRELEVANT[change](condition, monkeypatch)
     after = planned()
     assert after.rows_key == before.rows_key
-    assert differences(before, after) == []
+    assert differences(before, after, sha256) == []
 
 
 def test_a_moved_folder_has_the_rows_of_the_same_key(condition, monkeypatch):

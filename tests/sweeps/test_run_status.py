@@ -405,7 +405,7 @@ def test_a_run_whose_images_change_under_it_is_no_result_and_leaves_no_rows(cond
     written = evaluate._write_objects
     monkeypatch.setattr(evaluate, "_write_objects", changed)
     assert run_command(main, *SMALL, *HERE, "rerun=all", "evaluation.checkpoint_every=1") == 1
-    record = RunDirectory(condition.folder).facts()
+    record = RunDirectory(condition.folder).read_record()
     assert (record["state"], record["exception"]["message"].partition(", got ")[2][:10]) == ("failed", "other data")
     assert not (condition.folder / "shards").exists()
 
@@ -414,7 +414,7 @@ def test_a_run_whose_images_change_under_it_is_no_result_and_leaves_no_rows(cond
 def test_a_job_whose_images_are_not_there_has_failed_even_if_it_was_completed(condition, run_command, mode):
     shutil.rmtree(condition.root / "data" / "test")
     assert run_command(main, *SMALL, *HERE, "rerun=all", *mode) == 1
-    record = RunDirectory(condition.folder).facts()
+    record = RunDirectory(condition.folder).read_record()
     assert (record["state"], "test is missing" in record["exception"]["message"]) == ("failed", True)
     assert "test is missing" in (condition.folder / "run.log").read_text()
 

@@ -139,7 +139,9 @@ def _evaluate(settings: EvaluateSettings) -> None:
 
         if trainer.is_global_zero:
             _write_objects(run.path, images, evaluation.split, plan.samples, bool(maps))
-            run.record({**plan.surroundings, QUESTIONS: plan.questions, **model_cache.inputs_record(images, fits.fitted)})
+            run.record(
+                {**plan.surroundings, QUESTIONS: plan.questions, **model_cache.inputs_record(images, fits.fitted)}
+            )
             _record_measured(run, settings, plan, effects, maps)
             if detection is not None:
                 DISPLAY.step("detection")

@@ -14,7 +14,7 @@ from hydra.core.override_parser.types import Override
 from hydra.errors import MissingConfigException, OverrideParseException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import InterpolationToMissingValueError, MissingMandatoryValue
+from omegaconf.errors import InterpolationToMissingValueError, MissingMandatoryValue, OmegaConfBaseException
 from yaml.error import MarkedYAMLError
 
 from dovision import checks
@@ -113,11 +113,18 @@ def _refused(command: str, words: Sequence[str], folders: Sequence[str], is_swee
     if left:
         return _reason(left[0], swept, config) or error_text(errors[0])
     for override in swept:
+        if override.key_or_group.startswith("hydra.sweeper.params"):
+            return _reason(override, swept, config)
         if is_sweep and override.key_or_group.startswith("hydra"):
             return f"{override.key_or_group} takes one value for all jobs, got {override.input_line}."
         if not is_sweep and config.hydra.mode != RunMode.MULTIRUN:
             word = override.input_line
             return f"several values ({word}) make a sweep, which needs -m. For one list, write [...] around them."
+    for override in overrides:
+        try:
+            OmegaConf.select(config, override.key_or_group)
+        except OmegaConfBaseException as error:  # such as of seed=${sed}, which Hydra resolves later, and names no key
+            return error_text(error)
     return ""
 
 

@@ -5,33 +5,61 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 _EPOCHS = "Set training.classifier.epochs and training.autoencoder.epochs."
+_BEST = "Each epoch is validated on all images of val, since the best one is kept."
+_STOP = f"A job may be stopped at any time, and the same command goes on. {_EPOCHS}"
 _LOGGER = "Choose loggers by their group: logger=csv, or several: logger=[csv,wandb]."
 _DATASET = "Choose images by dataset=NAME."
 _COMMANDS = "dovision-train fits a classifier, dovision-evaluate measures one on the test images."
 _WHERE = "Set output_root, the folder of everything that is written."
+_NOTHING = "Nothing here needs it."
 
 # By the dotted name of a key that does not exist; {rest} stands for what is written below it.
 LEGACY_KEYS: Mapping[str, str] = {
     # parameters of pytorch_lightning.Trainer
     "trainer.num_nodes": "A job runs on one machine. For a sweep on several: hydra/launcher=submitit_slurm.",
     "trainer.logger": _LOGGER,
+    "trainer.enable_autolog_hparams": _LOGGER,
     "trainer.callbacks": "Choose them by the group: callbacks=[early_stopping,lr_monitor].",
     "trainer.max_epochs": _EPOCHS,
-    "trainer.check_val_every_n_epoch": "Each epoch is validated, since the best one is kept.",
+    "trainer.min_epochs": _EPOCHS,
+    "trainer.max_steps": _EPOCHS,
+    "trainer.min_steps": _EPOCHS,
+    "trainer.max_time": _STOP,
+    "trainer.val_check_interval": _BEST,
+    "trainer.check_val_every_n_epoch": _BEST,
+    "trainer.limit_predict_batches": "Nothing is predicted. The number of test images is evaluation.images.",
     "trainer.enable_checkpointing": "Epochs are kept under output_root, and the same command goes on from them.",
+    "trainer.reload_dataloaders_every_n_epochs": _NOTHING,
     "trainer.enable_progress_bar": "There are bars where standard error is a terminal, and lines in the log elsewhere.",
+    "trainer.use_distributed_sampler": "Test images are shared out among the devices by the command.",
+    "trainer.sync_batchnorm": "A model is fitted on one device.",
+    "trainer.plugins": "Choose how numbers are kept by trainer.precision, and how devices share by trainer.strategy.",
+    "trainer.barebones": "Only what the configuration asks for is switched on.",
     "trainer.default_root_dir": _WHERE,
+    "trainer.model_registry": "Weights are found by content under output_root.",
     # keys of lightning-hydra-template
     "data": _DATASET,
     "data.batch_size": "Set training.classifier.batch_size, or evaluation.batch_size of dovision-evaluate.",
     "data.num_workers": "Set num_workers.",
+    "data.pin_memory": "Batches are pinned where there is a GPU.",
     "data.data_dir": "Set dataset.root.",
+    "data.train_val_test_split": f"{_DATASET} Its keys say how it is split, such as dataset.val_fraction.",
+    "datamodule": _DATASET,
     "model.net": "Choose a network by model=NAME.",
     "model.optimizer": "Set training.classifier.optimizer{rest}.",
+    "model.compile": "Networks are not compiled.",
     "train": _COMMANDS,
+    "test": _COMMANDS,
     "task_name": "Set name.",
     "extras": "Set print_config or tags.",
+    "extras.print_config": "Set print_config.",
+    "extras.enforce_tags": "Set tags.",
+    "extras.ignore_warnings": "Warnings of libraries about their own plumbing are off.",
+    "paths.root_dir": _WHERE,
+    "paths.log_dir": _WHERE,
     "paths.output_dir": _WHERE,
+    "paths.work_dir": _WHERE,
+    "paths.data_dir": "Set dataset.root.",
 }
 _OOD = {
     "ash": "ASH", "dice": "DICE", "energy": "EnergyBased", "fdbd": "fDBD", "grad_norm": "GradNorm", "knn": "KNN",

@@ -134,7 +134,8 @@ def check_target(where: str, node: Mapping[str, Any]) -> None:
             raise ValueError(sentence)
         if not is_legal:
             suggested = [name for name in legal or () if f"{where}.{name}" not in LEGACY_KEYS]
-            raise ValueError(checks.unknown_key(where, key, suggested))
+            legacy = [name.rpartition(".")[2] for name in LEGACY_KEYS if name.rpartition(".")[0] == where]
+            raise ValueError(checks.unknown_key(where, key, suggested, checks.nearest(key, legacy)[:1]))
     if not node.get("_partial_") and "_args_" not in node:
         for key in required:
             if key not in keys:
