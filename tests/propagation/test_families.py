@@ -12,7 +12,7 @@ from dovision.functional.geometry import grid_cell
 from dovision.propagation import Propagation
 from dovision.propagation.incremental import Incremental
 
-from .conftest import Painted, agreeing, assert_equal, batch_of, classifier_of, expected_outcome, with_statistics
+from .conftest import Painted, agreeing, batch_of, classifier_of, with_statistics
 
 SIZE, CELLS = 128, 16
 UNITS = (0, 88, 255)  # a corner, near the middle, the opposite corner
@@ -84,12 +84,12 @@ def operations(run):
 
 def check_family(network, least):
     classifier, batch = classifier_of(network), batch_of(1, 3, SIZE, SIZE)
-    assert isinstance(agreeing(classifier, cells_of(Painted), batch).engine, Incremental)
+    assert isinstance(agreeing(classifier, cells_of(), batch).engine, Incremental)
     full, spent = operations(lambda: classifier(batch.image)), 0
     for unit in UNITS:
         counts = []
         for units in ((unit,), (unit, unit)):  # each with a clean pass, whose operations are the engine's own
-            own = Propagation(classifier, cells_of(Painted, units))
+            own = Propagation(classifier, cells_of(units))
             own(batch)  # chooses the engine
             counts.append(operations(lambda own=own: own(batch)))
         spent += counts[1] - counts[0]
@@ -100,7 +100,7 @@ def check_family(network, least):
 @pytest.mark.parametrize("name", families(LOCAL))
 def test_an_edit_of_a_convolutional_family_costs_less_and_changes_nothing(name):
     network = with_statistics(built(name))
-    check_family(network, LOCAL[name], Painted, classifier_of, batch_of, expected_outcome, assert_equal)
+    check_family(network, LOCAL[name])
 
 
 @pytest.mark.slow
@@ -109,7 +109,7 @@ def test_an_edit_of_a_timm_model_costs_less_and_changes_nothing(name):
     timm = pytest.importorskip("timm")
     torch.manual_seed(0)
     network = with_statistics(timm.create_model(name, num_classes=5)).eval()
-    check_family(network, TIMM[name], Painted, classifier_of, batch_of, expected_outcome, assert_equal)
+    check_family(network, TIMM[name])
 
 
 @pytest.mark.slow
