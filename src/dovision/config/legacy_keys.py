@@ -72,6 +72,7 @@ _INTERCHANGE = "value@intervention.value=interchange_class intervention.value.so
 # By group and name of a component that is gone: the words of a command in its place.
 LEGACY_COMPONENTS: Mapping[str, str] = {
     **{f"detector.ood_{name}": f"detector=pytorch_ood detector.pytorch_ood.method={_OOD[name]}" for name in _OOD},
+    **{f"detector.effect_classifier{name}": "detector=effect_consistency_grid" for name in ("", "_latent", "_both")},
     "detector.effect_profile_both": f"detector=effect_profile {_CODE}",
     "attack.l2_pgd": "attack=pgd attack.norm=l2 attack.eps=0.5",
     "explainer.integrated_gradients_cells": "explainer=integrated_gradients explainer.integrated_gradients.cells=14",
