@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from dovision.cli.train import main as train
-from dovision.config.composition import without_null
+from dovision.config.sources import without_null
 
 
 @pytest.mark.parametrize("group", ["logger", "callbacks", "explainer", "detector"])

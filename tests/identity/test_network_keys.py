@@ -148,7 +148,7 @@ def test_no_fit_runs_through_what_is_left_out():
     package = Path(code.__file__).parents[1]
     todo = [
         f"training/{name}"
-        for name in ("image_classifier", "causal_autoencoder", "checkpointing", "data_module", "sanity_checks")
+        for name in ("image_classifier", "autoencoder_module", "checkpointing", "data_module", "sanity_checks")
     ]
     todo += [path.relative_to(package).with_suffix("").as_posix() for path in package.glob("models/*.py")]
     todo += [path.relative_to(package).with_suffix("").as_posix() for path in package.glob("datasets/*.py")]

@@ -99,7 +99,7 @@ def test_nothing_else_renames_files():
     package = Path(atomic.__file__).parents[1]
     renames = re.compile(
         r"os\.(replace|rename)\(|os\.link\((?!\w+, partial\))|"
-        r"shutil\.move\(|\.rename\((?!columns|index)|part(ial)?\.replace\("
+        r"shutil\.move\(|\.rename\((?!columns|index|\")|part(ial)?\.replace\("
     )
     assert [path.name for path in package.rglob("*.py") if renames.search(path.read_text())] == ["atomic.py"]
 

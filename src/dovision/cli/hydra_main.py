@@ -13,9 +13,9 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml.error import MarkedYAMLError
 
 from dovision.cli.scripts import multirun_first
-from dovision.config.composition import refusal, without_null
+from dovision.config.composition import refusal
 from dovision.config.errors import error_text
-from dovision.config.sources import COMMAND_DEFAULTS, configuration_folder
+from dovision.config.sources import COMMAND_DEFAULTS, configuration_folder, without_null
 from dovision.identity import shared
 from dovision.identity.relevance import register_resolvers
 from dovision.runtime.allocator import keep_freed_memory

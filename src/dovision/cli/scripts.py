@@ -64,8 +64,7 @@ def _free_triton() -> None:
 def _print_only(name: str) -> None:
     import hydra
 
-    from dovision.config.composition import without_null
-    from dovision.config.sources import COMMAND_DEFAULTS, configuration_folder
+    from dovision.config.sources import COMMAND_DEFAULTS, configuration_folder, without_null
     from dovision.identity.relevance import register_resolvers
 
     os.environ["HYDRA_FULL_ERROR"] = "1"  # hand every error to this function, unprinted

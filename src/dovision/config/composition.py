@@ -29,34 +29,9 @@ from dovision.config.errors import (
 )
 from dovision.config.legacy_keys import replacement
 from dovision.config.sources import HYDRA_DEFAULTS, configuration_folder
-from dovision.io.text_files import read_yaml
 
 _AROUND = ("autoencoder.after",)  # settings of a command that components refer to, and that are given here by hand
-_SHARED = "fitting"  # the configuration that the commands with jobs are made of
 _WITH_VALUE = ("--config-dir", "-cd", "--config-name", "-cn", "--config-path", "-cp", "--package", "-p")  # Hydra's
-
-
-def without_null(command: str, words: Sequence[str]) -> list[str]:
-    """Replace GROUP=null on a command line by GROUP=[] for groups that take a list, such as logger=null.
-
-    Where nothing is chosen unless it is asked for, as of experiment, the word is left out; others stay.
-
-    Args:
-        command: whose configuration chooses from groups.
-        words: as they were typed.
-    """
-    chosen: dict[str, Any] = {}
-    for name in (_SHARED, command):
-        for entry in read_yaml(configuration_folder() / f"{name}.yaml")["defaults"]:
-            chosen.update(entry if isinstance(entry, dict) else {})
-    replaced = []
-    for word in words:
-        group, _, value = word.partition("=")
-        if value == "null" and isinstance(chosen.get(group), list):
-            replaced.append(f"{group}=[]")
-        elif value != "null" or group not in chosen or chosen[group] is not None:
-            replaced.append(word)
-    return replaced
 
 
 def hydra_outside() -> AbstractContextManager[Any]:

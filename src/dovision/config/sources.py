@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
 from typing import Any
@@ -14,6 +14,7 @@ from omegaconf.resolvers import oc
 
 from dovision.config.component_names import configuration_folder as configuration_folder
 from dovision.config.component_names import hydra_targets
+from dovision.io.text_files import read_yaml
 
 # Hydra 1.3 warns where version_base is not given, Hydra 1.4 where it is, or where no list says what Hydra may make.
 _IS_HYDRA_1_3 = version("hydra-core").startswith("1.3.")
@@ -23,6 +24,29 @@ _REGISTER = "register_new_resolver" if version("omegaconf").startswith("2.3.") e
 register_resolver = getattr(OmegaConf, _REGISTER)  # by the name that is not deprecated
 _VARIABLE = re.compile(r"\$\{oc\.env:([^,{}$]+)")  # as `recorded` writes it
 _SHORTEST = 6  # letters of a value that is looked for in a text
+
+
+def without_null(command: str, words: Sequence[str]) -> list[str]:
+    """Replace GROUP=null on a command line by GROUP=[] for groups that take a list, such as logger=null.
+
+    Where nothing is chosen unless it is asked for, as of experiment, the word is left out; others stay.
+
+    Args:
+        command: whose configuration chooses from groups.
+        words: as they were typed.
+    """
+    chosen: dict[str, Any] = {}
+    for name in ("fitting", command):
+        for entry in read_yaml(configuration_folder() / f"{name}.yaml")["defaults"]:
+            chosen.update(entry if isinstance(entry, dict) else {})
+    replaced = []
+    for word in words:
+        group, _, value = word.partition("=")
+        if value == "null" and isinstance(chosen.get(group), list):
+            replaced.append(f"{group}=[]")
+        elif value != "null" or group not in chosen or chosen[group] is not None:
+            replaced.append(word)
+    return replaced
 
 
 def resolved(config: Any, without: Collection[str] = ()) -> Any:

@@ -31,7 +31,7 @@ _READING = (
 )  # by which datasets read files
 # Packages of dovision through which no model is fitted.
 NOT_IN_A_FIT = (
-    *("analysis", "attacks", "cli", "detectors", "evaluation", "explainers", "interventions", "metrics", "report"),
+    *("analysis", "attacks", "cli", "detectors", "evaluation", "explainers", "interventions", "report"),
     *("store", "sweeps", "tracking", "view"),
 )
 
