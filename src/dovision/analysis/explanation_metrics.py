@@ -67,8 +67,8 @@ def agreements(folder: Path) -> pd.DataFrame:
     frame = pd.concat([shown.drop(columns=["cells", "spread", "variant"], errors="ignore"), localisation], axis=1)
     for ranks in (truth_ranks(estimates(folder)), stability):
         frame = frame.merge(ranks, on=_KEY, how="left")
-    measured = frame[[*MAP_METRICS, "area"]].where(frame["state"] == agreement.OK, np.nan).astype(float)
-    return frame.assign(**measured)
+    metrics = frame[[*MAP_METRICS, "area"]].where(frame["state"] == agreement.OK, np.nan).astype(float)
+    return frame.assign(**metrics)
 
 
 def object_regions(boxes: pd.DataFrame, masks: ObjectMasks) -> dict[tuple[int, str], Region]:

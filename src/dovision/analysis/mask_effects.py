@@ -39,8 +39,8 @@ def mask_sizes(folder: Path) -> pd.DataFrame:
         units of the run are no masks with controls or an outside, or are known objects (`object_effects.contrasts` has
         these), or where not all classes have rows.
     """
-    measured = (folder / EFFECTS).is_file() and has_all_rows(folder)
-    rows = _rows(folder) if measured else pd.DataFrame()
+    has_effects = (folder / EFFECTS).is_file() and has_all_rows(folder)
+    rows = _rows(folder) if has_effects else pd.DataFrame()
     if rows.empty:
         names = [f"{name}{end}" for end in _SCALES.values() for name in _BOUNDS]
         return pd.DataFrame(columns=["sample", "group", *_CELL, *names])

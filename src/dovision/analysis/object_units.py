@@ -53,8 +53,8 @@ def unit_matches(folder: Path, judge: Path) -> pd.DataFrame:
         unit's effect on the others; images and others, how many these are.
     """
     rows = [
-        {"class": label, "kind": object_name, **_match(truth, measured, first_half(folder))}
-        for label, object_name, truth, measured in matched_effects(folder, judge)
+        {"class": label, "kind": object_name, **_match(truth, unit_effects, first_half(folder))}
+        for label, object_name, truth, unit_effects in matched_effects(folder, judge)
     ]
     return pd.DataFrame(rows, columns=MATCHES)
 
@@ -72,11 +72,11 @@ def matched_effects(folder: Path, judge: Path) -> Iterator[tuple[str, str, pd.Se
         if label not in effects.columns.levels[0]:
             continue
         truth = rows.groupby("sample")["effect"].sum().reindex(effects.index)
-        measured = effects[label]
+        unit_effects = effects[label]
         if len(of_objects):
             chosen = of_objects[(of_objects["kind"] == object_name) & (of_objects["class"] == label)]
-            measured = chosen.groupby("sample")["effect"].sum().reindex(effects.index).to_frame(str(object_name))
-        yield str(label), str(object_name), truth, measured.fillna(0.0)
+            unit_effects = chosen.groupby("sample")["effect"].sum().reindex(effects.index).to_frame(str(object_name))
+        yield str(label), str(object_name), truth, unit_effects.fillna(0.0)
 
 
 def first_half(folder: Path) -> pd.Series[bool]:
@@ -86,11 +86,11 @@ def first_half(folder: Path) -> pd.Series[bool]:
     return groups.isin(order[: len(order) // 2]).sort_index()
 
 
-def best_unit(truth: pd.Series[float], measured: pd.DataFrame, half: pd.Series[bool]) -> str:
+def best_unit(truth: pd.Series[float], unit_effects: pd.DataFrame, half: pd.Series[bool]) -> str:
     """Unit whose effects correlate most with the true effects on the samples of `half`."""
     with np.errstate(invalid="ignore", divide="ignore"):  # of units that do nothing
-        correlation = measured[half].corrwith(truth[half].fillna(0.0))
-    return str(correlation.idxmax()) if correlation.notna().any() else str(measured.columns[0])
+        correlation = unit_effects[half].corrwith(truth[half].fillna(0.0))
+    return str(correlation.idxmax()) if correlation.notna().any() else str(unit_effects.columns[0])
 
 
 def effects_over_objects(folder: Path, level: float = LEVEL) -> pd.DataFrame:
@@ -172,11 +172,11 @@ def _effects(folder: Path) -> pd.DataFrame:
     return wide.reindex(samples).fillna(0.0)
 
 
-def _match(truth: pd.Series[float], measured: pd.DataFrame, half: pd.Series[bool]) -> dict[str, Any]:
-    unit = best_unit(truth, measured, half)
-    effects, true = measured.loc[~half, unit].to_numpy(float), truth[~half].to_numpy(float)
+def _match(truth: pd.Series[float], unit_effects: pd.DataFrame, half: pd.Series[bool]) -> dict[str, Any]:
+    unit = best_unit(truth, unit_effects, half)
+    effects, true = unit_effects.loc[~half, unit].to_numpy(float), truth[~half].to_numpy(float)
     present = np.isfinite(true)
-    match: dict[str, Any] = {"unit": unit, "units": len(measured.columns)}
+    match: dict[str, Any] = {"unit": unit, "units": len(unit_effects.columns)}
     match |= {"true": true[present].mean(), "measured": effects[present].mean()}
     match |= {"elsewhere": np.abs(effects[~present]).mean() if (~present).any() else np.nan}
     match |= {"images": int(present.sum()), "others": int((~present).sum())}

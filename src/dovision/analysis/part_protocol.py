@@ -95,9 +95,11 @@ def _target_sensitivity(
     both = both.assign(evidence=before - after)
     for (sample, group, label), of_image in both.groupby(["sample", "group", "label"], sort=False):
         evidence = of_image.pivot_table("evidence", "object", "class")
-        of_label = {part: model for part, model in models.get(str(label), {}).items() if part in evidence.index}
+        of_label = {
+            bird_part: model for bird_part, model in models.get(str(label), {}).items() if bird_part in evidence.index
+        }
         common = {  # parts of the image that another class has, too
-            name: frozenset(part for part, model in of_label.items() if models[name].get(part) == model)
+            name: frozenset(bird_part for bird_part, model in of_label.items() if models[name].get(bird_part) == model)
             for name in models
             if name in evidence.columns
         }

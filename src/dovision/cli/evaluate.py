@@ -187,11 +187,11 @@ def _record_measured(
     Raises:
         ImagesLost: some were not measured, or not explained.
     """
-    measured = measured_samples(run.path, [CLEAN, *map(condition_name, effects.attack.eps)])
-    counts = {"images": len(measured), "images_without_units": images_without_units(run.path)}
+    samples = measured_samples(run.path, [CLEAN, *map(condition_name, effects.attack.eps)])
+    counts = {"images": len(samples), "images_without_units": images_without_units(run.path)}
     run.record({**effects.pass_facts, **effects.attack_facts, **counts, **_shard_record(settings, effects, maps)})
-    if not limits(settings.trainer) and (measured != set(plan.samples) or any(drawn.lost for drawn in maps)):
-        least = min([len(measured), *(drawn.tested for drawn in maps)])
+    if not limits(settings.trainer) and (samples != set(plan.samples) or any(drawn.lost for drawn in maps)):
+        least = min([len(samples), *(drawn.tested for drawn in maps)])
         raise ImagesLost(f"{least} of {len(plan.samples)} test images were measured")
 
 

@@ -58,8 +58,8 @@ def group(name: str, form: Callable[..., _Group], values: Mapping[str, Any]) -> 
 def fingerprint(content: Iterable[bytes], splits: Mapping[str, Sequence[int]]) -> str:
     """A hash of the content and of which row is in which split, the same on every machine."""
     digest = hashlib.sha256()
-    for part in content:
-        digest.update(hashlib.sha256(part).digest())
+    for item in content:
+        digest.update(hashlib.sha256(item).digest())
     digest.update(json.dumps({name: list(rows) for name, rows in splits.items()}, sort_keys=True).encode())
     return digest.hexdigest()
 

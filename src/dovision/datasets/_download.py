@@ -54,22 +54,22 @@ def fetch(path: Path, address: str, md5: str) -> None:
     Raises:
         OSError: no answer, the connection ended early, or the file is not the one of this checksum.
     """
-    part = path.with_name(f"{path.name}.part")
+    partial_file = path.with_name(f"{path.name}.part")
     path.parent.mkdir(parents=True, exist_ok=True)
     with Lock(path.with_name(f"{path.name}.lock")):
         if path.is_file():
             return
-        _receive(address, part)
-        got = calculate_md5(part)
+        _receive(address, partial_file)
+        got = calculate_md5(partial_file)
         if got != md5:
-            part.unlink()
+            partial_file.unlink()
             raise OSError(f"the file at {address} has the md5 {got} and not {md5}")
-        publish(part, path)
+        publish(partial_file, path)
 
 
-def _receive(address: str, part: Path) -> None:
+def _receive(address: str, partial_file: Path) -> None:
     """Append to the file what it lacks; all of it if the server cannot send a part."""
-    have = part.stat().st_size if part.exists() else 0
+    have = partial_file.stat().st_size if partial_file.exists() else 0
     request = urllib.request.Request(address, headers={"Range": f"bytes={have}-"} if have else {})
     try:
         answer: HTTPResponse = urllib.request.urlopen(request, timeout=TIMEOUT)
@@ -82,8 +82,11 @@ def _receive(address: str, part: Path) -> None:
             have = 0
         length = answer.headers["Content-Length"]
         total = None if length is None else have + int(length)
-        with DISPLAY.stage(part.stem, BYTES, total, have) as stage, part.open("ab" if have else "wb") as file:
+        with (
+            DISPLAY.stage(partial_file.stem, BYTES, total, have) as stage,
+            partial_file.open("ab" if have else "wb") as file,
+        ):
             while piece := answer.read(_CHUNK_BYTES):
                 stage.advance(file.write(piece))
-    if total is not None and part.stat().st_size < total:
-        raise OSError(f"the connection to {address} ended after {part.stat().st_size:,} of {total:,} bytes")
+    if total is not None and partial_file.stat().st_size < total:
+        raise OSError(f"the connection to {address} ended after {partial_file.stat().st_size:,} of {total:,} bytes")

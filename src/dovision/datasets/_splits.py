@@ -121,7 +121,7 @@ def split_groups(
         if abs(len(chosen[name]) - share * len(groups)) > near:
             got = len(chosen[name]) / len(groups)
             log.warning("%s gets %.3f of the images, not %.3f: groups are large, or labels rare", name, got, share)
-    return {name: tuple(sorted(part)) for name, part in chosen.items()}
+    return {name: tuple(sorted(rows_of_split)) for name, rows_of_split in chosen.items()}
 
 
 def _strata(groups: Sequence[Hashable], labels: npt.NDArray[Any]) -> tuple[list[_Stratum], dict[Hashable, list[int]]]:

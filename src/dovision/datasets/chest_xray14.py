@@ -166,7 +166,7 @@ def split_films(
     """
     cut = np.arange(len(entries))
     if lists is not None:
-        listed = [np.flatnonzero(entries["name"].isin(part)) for part in (lists.train_val, lists.test)]
+        listed = [np.flatnonzero(entries["name"].isin(names)) for names in (lists.train_val, lists.test)]
         unlisted = np.setdiff1d(cut, np.concatenate(listed))
         if len(unlisted):
             raise ValueError(

@@ -54,8 +54,8 @@ class Cifar10(ArrayImages):
         self.shape = _checks.image_shape(shape)
         _checks.agree("shape", self.shape, (3, 32, 32))
         _splits.check_fractions(val_fraction, 0)
-        train, test = (_read(Path(root), part, download) for part in (True, False))
-        self.array = torch.cat([torch.from_numpy(part.data) for part in (train, test)]).permute(0, 3, 1, 2)
+        train, test = (_read(Path(root), is_train, download) for is_train in (True, False))
+        self.array = torch.cat([torch.from_numpy(images.data) for images in (train, test)]).permute(0, 3, 1, 2)
         labels = [*train.targets, *test.targets]
         self.label = torch.tensor(labels)
         cut = _splits.split_groups(range(len(train)), train.targets, val_fraction, 0, seed)

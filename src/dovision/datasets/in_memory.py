@@ -56,5 +56,5 @@ class ArrayImages(Images):
         return pd.DataFrame({"name": names, "group": names})
 
     def _name(self, row: int) -> str:
-        part = max((name for name in self.parts if self.parts[name] <= row), key=self.parts.__getitem__)
-        return f"{part}-{row - self.parts[part]}"
+        file = max((name for name in self.parts if self.parts[name] <= row), key=self.parts.__getitem__)
+        return f"{file}-{row - self.parts[file]}"

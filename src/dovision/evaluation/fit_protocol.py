@@ -57,9 +57,9 @@ def fit_protocol(
         checks.choice(_SEEN, attack, attacks)
         for epsilon in epsilons:
             if epsilon not in eps[attack]:
-                measured = ", ".join(f"{value:g}" for value in eps[attack])
+                legal_eps = ", ".join(f"{value:g}" for value in eps[attack])
                 raise ValueError(
-                    f"{_SEEN}.{attack} must name epsilons that are measured ({measured}), got {epsilon:g}. "
+                    f"{_SEEN}.{attack} must name epsilons that are measured ({legal_eps}), got {epsilon:g}. "
                     f"Add it to detection.attacks.{attack}.eps, or leave it out."
                 )
     return FitProtocol({attack: family.get(attack, attack) for attack in attacks}, dict(seen or {}), controls)

@@ -226,8 +226,8 @@ class MapEvaluation(Evaluation):
         self.drawn[name] += len(maps)
         self._judge(name, maps, list(self._keys(pairs)))
         deletion, insertion = zip(*(self._areas(pairs, row, cells) for row, cells in enumerate(maps)), strict=True)
-        measured = {"deletion": deletion, "insertion": insertion, "spread": spread}
-        yield from self._described(name, AS_IS, pairs, maps, measured)
+        metrics = {"deletion": deletion, "insertion": insertion, "spread": spread}
+        yield from self._described(name, AS_IS, pairs, maps, metrics)
         if self.settings.noise:
             perturbed = pairs._replace(batch=self._perturbed(pairs.batch))
             yield from self._described(
@@ -264,7 +264,7 @@ class MapEvaluation(Evaluation):
         variant: str,
         pairs: _Pairs,
         maps: Tensor,
-        measured: Mapping[str, Sequence[Any]] = MappingProxyType({}),
+        metrics: Mapping[str, Sequence[Any]] = MappingProxyType({}),
     ) -> Iterator[dict[str, Any]]:
         for row, (cells, (sample, label)) in enumerate(zip(maps.numpy(), self._keys(pairs), strict=True)):
             yield {
@@ -276,7 +276,7 @@ class MapEvaluation(Evaluation):
                 "correct": None if pairs.correct[row].isnan() else bool(pairs.correct[row]),
                 "state": agreement.state(cells),
                 "cells": cells.reshape(-1),
-                **{column: values[row] for column, values in measured.items()},
+                **{column: values[row] for column, values in metrics.items()},
             }
 
     @torch.no_grad()

@@ -230,9 +230,9 @@ def attack_success(run: Run) -> Iterator[Finding]:
 def _norm(run: Run, condition: str, eps: float) -> str:
     """Norm of the attack's epsilon, from its configuration or else from its perturbations."""
     attack = run.config.get("attack", {})
-    for part in (attack, attack.get("attack")):  # that of a transferred attack
-        if isinstance(part, Mapping) and "norm" in part:
-            return _NORMS[part["norm"]]
+    for component in (attack, attack.get("attack")):  # that of a transferred attack
+        if isinstance(component, Mapping) and "norm" in component:
+            return _NORMS[component["norm"]]
     samples = read_samples(run.folder)
     within = samples.loc[samples["condition"] == condition, "l2"].max() <= eps * _ROUNDING
     return _NORMS["l2" if within else "linf"]

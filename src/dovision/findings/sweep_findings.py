@@ -159,7 +159,7 @@ def _pivot(rows: pd.DataFrame, metric: str) -> Pivot | None:
         key: dict(zip(of_setting[across], [cell_text(row) for row in of_setting.to_dict("records")], strict=True))
         for key, of_setting in (rows.groupby(down, sort=False) if down else [((), rows)])
     }
-    ordered = sorted(cells, key=lambda key: [natural(part) for part in key])
+    ordered = sorted(cells, key=lambda key: [natural(level) for level in key])
     table = [(key, [cells[key].get(level, "-") for level in levels]) for key in ordered]
     return Pivot(metric, down, across, levels, table)
 

@@ -159,7 +159,9 @@ def _area(area: float, added: Floats, clean_added: Floats, attacked: Scored, cle
 def _joined(scored: Sequence[Scored]) -> Scored:
     if not scored:
         return Scored(np.zeros(0), np.zeros(0, np.int64))
-    return Scored(np.concatenate([part.score for part in scored]), np.concatenate([part.group for part in scored]))
+    return Scored(
+        np.concatenate([images.score for images in scored]), np.concatenate([images.group for images in scored])
+    )
 
 
 def _nothing(attacked: Scored, clean: Scored) -> Interval:

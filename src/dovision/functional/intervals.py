@@ -460,13 +460,13 @@ def benjamini_hochberg(p: _Array) -> _Array:
     return adjusted
 
 
-def level_of_selected(shown: int, measured: int) -> float:
-    """Level at which 95% of the intervals of the `shown` largest of `measured` estimates cover.
+def level_of_selected(shown: int, total: int) -> float:
+    """Level at which 95% of the intervals of the `shown` largest of `total` estimates cover.
 
     Source: Benjamini and Yekutieli, False discovery rate-adjusted multiple confidence intervals for selected
     parameters, 2005.
     """
-    return 1 - (1 - LEVEL) * min(1.0, shown / max(measured, 1))
+    return 1 - (1 - LEVEL) * min(1.0, shown / max(total, 1))
 
 
 def _sums(values: _Array | npt.NDArray[np.bool_], groups: Groups, resolution: float) -> tuple[_Array, _Array]:

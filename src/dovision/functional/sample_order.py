@@ -39,8 +39,8 @@ def sample_order(label: npt.NDArray[Any], group: npt.NDArray[np.int64]) -> _Inte
     stratum = strata(label)
     rows = random.permutation(len(stratum))
     cell = pd.factorize(pd.MultiIndex.from_arrays([stratum, group]))[0]
-    for part in (cell, stratum):  # groups within each class, then the classes
-        rows = rows[np.argsort(_spread(part[rows], random), kind="stable")]
+    for key in (cell, stratum):  # groups within each class, then the classes
+        rows = rows[np.argsort(_spread(key[rows], random), kind="stable")]
     frequent = np.bincount(stratum, minlength=1) >= RARE_SHARE * len(stratum)
     queue = pd.factorize(np.where(frequent[stratum], stratum, -1)[rows])[0]
     order = np.empty_like(rows)
@@ -65,12 +65,12 @@ def strata(label: npt.NDArray[Any]) -> _Integers:
     return np.where(present, count, len(label) + 1).argmin(1)
 
 
-def _spread(part: _Integers, random: np.random.Generator) -> npt.NDArray[np.float64]:
-    """Position of each row in [0, 1): the rows of a part are equally spaced from a random start."""
-    size = np.bincount(part)
+def _spread(key: _Integers, random: np.random.Generator) -> npt.NDArray[np.float64]:
+    """Position of each row in [0, 1): rows of equal `key` are equally spaced from a random start."""
+    size = np.bincount(key)
     start = random.random(len(size))
-    number = pd.Series(part).groupby(part).cumcount().to_numpy()
-    return (number + start[part]) / size[part]
+    number = pd.Series(key).groupby(key).cumcount().to_numpy()
+    return (number + start[key]) / size[key]
 
 
 def _turns(sizes: _Integers) -> _Integers:

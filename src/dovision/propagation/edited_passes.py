@@ -69,24 +69,24 @@ class EditedPasses:
         pending = [edit.changed.nonzero().flatten().cpu().numpy()]
         fewer = self._unchanged is not None or len(pending[0]) < len(pairs)
         while pending:
-            part = pending.pop()
-            passes = self.allowance.passes(len(part))
+            chunk = pending.pop()
+            passes = self.allowance.passes(len(chunk))
             if passes > 1:
-                halves = pairs.chosen(part).halves(passes, self.shape)
-                pending.extend(part[half] for half in halves)
-            elif len(part):
+                halves = pairs.chosen(chunk).halves(passes, self.shape)
+                pending.extend(chunk[half] for half in halves)
+            elif len(chunk):
                 least = self.allowance.least_rows(stream) if fewer else 1
-                rows: Index = np.resize(part, max(len(part), least))
+                rows: Index = np.resize(chunk, max(len(chunk), least))
                 try:
                     logits = self.engine.run(self.clean, pairs.chosen(rows), edit.chosen(rows), self.context)
                 except (MemoryError, RuntimeError) as error:
                     self._make_room(error, len(rows))
-                    pending.append(part)
+                    pending.append(chunk)
                     continue
                 self.allowance.fit_pairs(self.engine.bytes_per_pair, logits.device)
-                self.made += len(part)
-                self.progress(len(part) * self.engine.passes_per_edit)
-                yield pairs.chosen(part), logits[: len(part)]
+                self.made += len(chunk)
+                self.progress(len(chunk) * self.engine.passes_per_edit)
+                yield pairs.chosen(chunk), logits[: len(chunk)]
 
     def _make_room(self, error: Exception, pairs: int) -> None:
         """Reduce the pairs of a pass after running out of memory; raise any other error."""

@@ -162,13 +162,13 @@ def _try(
                 engines.made.append(_engine_of(_traced(engines, classifier, image), classifier, number))
             engine = engines.made[number]
             background = engine.clean(image)
-            with Operations() as part:
+            with Operations() as counted:
                 treated = engine.treated(background, pairs, intervention, context)[1:]
             if _agree(treated, expected.expand(len(treated), -1), classifier.task, tolerance):
                 whole = max(1, LEAST_ROWS * engines.whole.number + edit.number)
-                saved = _faster(part.convolutions, part.packed, classifier, number)
-                is_worth_it = part.number - saved <= WORTH_IT * whole
-                return engine if is_worth_it else None, 1 - part.number / whole
+                saved = _faster(counted.convolutions, counted.packed, classifier, number)
+                is_worth_it = counted.number - saved <= WORTH_IT * whole
+                return engine if is_worth_it else None, 1 - counted.number / whole
         engines.reason = "the traced model gives other logits"
     except Exception as error:  # the plain pass has succeeded, so the model is sound and only the engine is at a loss
         engines.reason = f"{type(error).__name__}: {error}"

@@ -171,7 +171,7 @@ class _Pass:
 
     def _with_rows(self, rows: slice, values: dict[Step, Any]) -> _Pass:
         changed = {
-            step: value.part(rows) if isinstance(value, Patch) else value[rows] for step, value in values.items()
+            step: value.chosen(rows) if isinstance(value, Patch) else value[rows] for step, value in values.items()
         }
         return _Pass(self.engine, self.background, self.image[rows], changed, is_part=True)
 

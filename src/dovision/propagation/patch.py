@@ -43,7 +43,7 @@ class Patch:
     columns: Span
     channel_axis: int = 1
 
-    def part(self, rows: slice) -> Patch:
+    def chosen(self, rows: slice) -> Patch:
         """Patch of a subset of the images."""
         down, across = (Span(span.start[rows], span.size) for span in (self.rows, self.columns))
         return Patch(self.value[rows], down, across, self.channel_axis)
@@ -140,8 +140,8 @@ def paste(canvas: Tensor, value: Tensor, down: Index, right: Index) -> None:
     count, height, width, channels = canvas.shape
     size = value.shape[1], value.shape[2]
     if (down == down[0]).all() and (right == right[0]).all():
-        onto, part = _overlap(int(down[0]), size[0], height), _overlap(int(right[0]), size[1], width)
-        canvas[:, onto[0], part[0]] = value[:, onto[1], part[1]]
+        onto, inside = _overlap(int(down[0]), size[0], height), _overlap(int(right[0]), size[1], width)
+        canvas[:, onto[0], inside[0]] = value[:, onto[1], inside[1]]
         return
     corner = (np.arange(count) * height + down) * width + right
     index = _rectangles(corner, size, width, canvas.device)

@@ -238,8 +238,8 @@ class Propagation:
         exact = self._passes(engine, batch, progress, weight > 0)
         estimate = agreement(exact.control, rough.treated, exact.treated, weight, task)
         unchanged = (rough.treated == rough.control.unsqueeze(1)).all(-1, keepdim=True)
-        measured = estimate.exact.to(unchanged.device).unsqueeze(-1) | unchanged
-        treated = torch.where(measured, exact.treated, rough.treated)
+        is_exact = estimate.exact.to(unchanged.device).unsqueeze(-1) | unchanged
+        treated = torch.where(is_exact, exact.treated, rough.treated)
         return Outcome(rough.units, exact.control, treated, rough.skipped, estimate)
 
     def _passes(

@@ -140,7 +140,7 @@ def pointwise(output: Map, *args: Any, **kwargs: Any) -> Patch | None:
 
 def cat(output: Map, tensors: Sequence[Map], dim: int = 0) -> Patch | None:
     """The stored concatenation around the patches, each patch in its own channels."""
-    if dim % 4 != output.channel_axis or not all(isinstance(part, Map) for part in tensors):
+    if dim % 4 != output.channel_axis or not all(isinstance(operand, Map) for operand in tensors):
         return None
     rows, columns = _union(output, tensors)
     if almost_all(output.size, rows, columns):
@@ -148,11 +148,11 @@ def cat(output: Map, tensors: Sequence[Map], dim: int = 0) -> Patch | None:
     value = output.window(rows, columns)
     pixels = value.movedim(output.channel_axis, -1)
     first = 0
-    for part in tensors:
-        channels = part.shape[output.channel_axis]
-        if part.patch is not None:
-            down, right = part.patch.rows.start - rows.start, part.patch.columns.start - columns.start
-            content = part.patch.value.movedim(output.channel_axis, -1)
+    for operand in tensors:
+        channels = operand.shape[output.channel_axis]
+        if operand.patch is not None:
+            down, right = operand.patch.rows.start - rows.start, operand.patch.columns.start - columns.start
+            content = operand.patch.value.movedim(output.channel_axis, -1)
             paste(pixels[..., first : first + channels], content, down, right)
         first += channels
     return Patch(value, rows, columns, output.channel_axis)
@@ -240,8 +240,8 @@ def _coming_from(source: Index, changed: Span) -> Span:
 def channel_slice(output: Map, input: Map, index: Any) -> Patch | None:
     """Select channels of all images and positions."""
     axes = index if isinstance(index, tuple) else (index,)
-    whole = all(part == slice(None) for axis, part in enumerate(axes) if axis != input.channel_axis)
-    if not all(isinstance(part, slice) for part in axes) or not whole or input.patch is None:
+    whole = all(index == slice(None) for axis, index in enumerate(axes) if axis != input.channel_axis)
+    if not all(isinstance(index, slice) for index in axes) or not whole or input.patch is None:
         return None
     return Patch(input.patch.value[index], input.patch.rows, input.patch.columns, input.channel_axis)
 

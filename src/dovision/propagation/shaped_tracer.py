@@ -273,7 +273,7 @@ class ShapedTracer(fx.Tracer):
             tensors_by_name = getattr(function, tensors).items()
             module.__dict__[tensors] = {name: self._without_numbers(value) for name, value in tensors_by_name}
         modules = function._modules.items()
-        module.__dict__["_modules"] = {name: part and self._copied(part) for name, part in modules}
+        module.__dict__["_modules"] = {name: child and self._copied(child) for name, child in modules}
         return module.forward
 
     def _copied(self, module: nn.Module) -> nn.Module:

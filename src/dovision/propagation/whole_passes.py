@@ -70,7 +70,7 @@ class WholePasses:
     def forward(self, image: Tensor, site: Tensor) -> Tensor:
         """Logits, shape (N, K), of images with these values at the site, shape (N, ...)."""
         slices = in_parts(len(site), self.bytes_per_row)
-        return torch.cat([self._forward(image[part], site[part]) for part in slices])
+        return torch.cat([self._forward(image[rows], site[rows]) for rows in slices])
 
     def _forward(self, image: Tensor, site: Tensor) -> Tensor:
         if self.site is None:

@@ -212,12 +212,12 @@ def _sentences(text: str) -> list[str]:
     return re.split(r"(?<=[.]) (?=[A-Z])", text) if text else []
 
 
-def selected(shown: int, measured: int) -> str:
-    """Remark on the level of intervals of the `shown` largest of `measured` numbers."""
-    if shown >= measured:
+def selected(shown: int, total: int) -> str:
+    """Remark on the level of intervals of the `shown` largest of `total` numbers."""
+    if shown >= total:
         return ""
-    level = level_text(level_of_selected(shown, measured))
-    return f"; as the {shown:,} largest of {measured:,} are shown, each is of {level} (Benjamini and Yekutieli)"
+    level = level_text(level_of_selected(shown, total))
+    return f"; as the {shown:,} largest of {total:,} are shown, each is of {level} (Benjamini and Yekutieli)"
 
 
 def setup_sentence(runs: Sequence[Run]) -> str:
@@ -280,8 +280,8 @@ def label_names(label: Any, classes: Sequence[str]) -> str:
 
 def _setting(key: str, run: Run) -> str:
     """Describe interventions and attacks with numbers, data and models by name, with a checkpoint's file."""
-    part, file = run.config[key], run.config.get("checkpoint") if key == MODEL else None
+    component, file = run.config[key], run.config.get("checkpoint") if key == MODEL else None
     if key in ("intervention", "attack"):
-        return component_text(part)
-    named = component_text({name: part[name] for name in ("_target_", "name") if name in part})
+        return component_text(component)
+    named = component_text({name: component[name] for name in ("_target_", "name") if name in component})
     return f"{named}, weights of {Path(file).name}" if file else named

@@ -79,9 +79,9 @@ class Components:
                 check = functools.partial(self._check_all, component, settings, network)
                 self._once([component.where, dict(component), network], check)
             if component["_target_"] == "dovision.attacks.replay.Replay":
-                measured = [content[name] for name in ("dataset", "evaluation", "detection")]
+                sections = [content[name] for name in ("dataset", "evaluation", "detection")]
                 stored = functools.partial(_check_stored, component, settings)
-                self._once(["stored", component.where, dict(component), measured], stored)
+                self._once(["stored", component.where, dict(component), sections], stored)
         if isinstance(settings, EvaluateSettings) and (approximate := settings.evaluation.approximate) is not None:
             approximation = functools.partial(self._check_approximation, settings, approximate)
             self._once(["approximate", approximate, content["intervention"], network], approximation)
@@ -104,12 +104,12 @@ class Components:
 
     def _check_all(self, component: Component, settings: TrainSettings, network: Any) -> None:
         """Check a component and those nested in it."""
-        for part in _components_inside(dict(component), component.where):
-            check = functools.partial(self._check, part, settings)
+        for nested in _components_inside(dict(component), component.where):
+            check = functools.partial(self._check, nested, settings)
             try:
-                self._once(["component", dict(part), network], check)
+                self._once(["component", dict(nested), network], check)
             except ValueError as error:
-                raise ValueError(named(part.where, str(error))) from error
+                raise ValueError(named(nested.where, str(error))) from error
 
     def _check(self, component: Component, settings: TrainSettings) -> None:
         if component.where.startswith("logger."):

@@ -186,4 +186,4 @@ def merged_jobs(jobs: Sequence[Job]) -> list[Job]:
 def _configuration_directory(config: DictConfig) -> list[str]:
     """Words --config-dir and its folder, to repeat the command."""
     sources = config.hydra.runtime.config_sources
-    return [part for source in sources if source.provider == "command-line" for part in ("--config-dir", source.path)]
+    return [word for source in sources if source.provider == "command-line" for word in ("--config-dir", source.path)]

@@ -98,8 +98,8 @@ def _far(size: _Size, window: _Size, shift: _Size, dtype: torch.dtype) -> Tensor
         (torch.arange(side) >= side - window[axis]).long() + (torch.arange(side) >= side - shift[axis]).long()
         for axis, side in enumerate(size)
     )
-    part = 3 * down[:, None] + across  # of the map, among the nine that the moved windows cut
-    tiles = part.view(size[0] // window[0], window[0], size[1] // window[1], window[1]).transpose(1, 2)
+    region = 3 * down[:, None] + across  # of the map, among the nine that the moved windows cut
+    tiles = region.view(size[0] // window[0], window[0], size[1] // window[1], window[1]).transpose(1, 2)
     of_window = tiles.reshape(-1, window[0] * window[1])
     apart = of_window.unsqueeze(1) != of_window.unsqueeze(2)
     return torch.zeros(apart.shape, dtype=dtype).masked_fill(apart, _FAR)

@@ -90,8 +90,8 @@ def operating_points(rows: pd.DataFrame) -> pd.DataFrame:
     for rate in RATE_MARKERS:
         detected, false = rows[f"tpr_{rate}"], rows[f"false_clean_{rate}"]
         right, wrong = detected * rows["prevalence"], false * (1 - rows["prevalence"])
-        measured = {"false": false, "found": detected, "precision": right / (right + wrong)}
-        points.append(pd.DataFrame({"detector": rows["label"], "eps": rows["eps"], "rate": rate, **measured}))
+        point = {"false": false, "found": detected, "precision": right / (right + wrong)}
+        points.append(pd.DataFrame({"detector": rows["label"], "eps": rows["eps"], "rate": rate, **point}))
     return pd.concat(points)
 
 

@@ -300,11 +300,11 @@ def _epsilons(run: Run, frame: pd.DataFrame) -> Iterator[ReportFigure]:
     rows = {"attacks": attacks, "worst": worst, "noise": shown[shown["attack"] == NOISE]}
     lines = []
     for line, (of, name, _) in LINES.items():
-        part = _measured(rows[of], name)
+        curve = _one_metric(rows[of], name)
         if of == "attacks":
-            over = part.groupby(["detector", "eps"], sort=False, as_index=False)["mean"]
-            part = over.agg(mean="mean", low="min", high="max")
-        lines.append(part.assign(line=line))
+            over = curve.groupby(["detector", "eps"], sort=False, as_index=False)["mean"]
+            curve = over.agg(mean="mean", low="min", high="max")
+        lines.append(curve.assign(line=line))
     data = pd.concat(lines, ignore_index=True)
     names = ", ".join(map(display_name, dict.fromkeys(attacks["attack"])))
     text = (
@@ -371,7 +371,7 @@ def _distributions(run: Run, frame: pd.DataFrame, scores: pd.DataFrame) -> Itera
     yield ReportFigure("detection_scores", "Scores of clean, noisy and attacked images", words, figure, data)
 
 
-def _measured(rows: pd.DataFrame, name: str) -> pd.DataFrame:
+def _one_metric(rows: pd.DataFrame, name: str) -> pd.DataFrame:
     """Select one metric of `detection` as mean, low, high and reason."""
     columns = {"label": "detector", name: "mean"} | {f"{name}_{end}": end for end in ("low", "high", "reason")}
     return rows[["attack", "eps", "images", "successful", *columns]].rename(columns=columns)

@@ -64,9 +64,9 @@ class Gallery(FigureComponent):
         conditions = list(samples["condition"].unique())
         pictured = samples_in_conditions(run.folder, conditions)
         effects = read_effects(run.folder, pictured)
-        measured = set(effects["sample"])
+        with_effects = set(effects["sample"])
         most = images_on_a_page(self.most, partial(gallery_inches, min(len(conditions), self.most)))
-        chosen = [sample for sample in pictured if sample in measured][:most]
+        chosen = [sample for sample in pictured if sample in with_effects][:most]
         if not chosen:
             return
         shown = effects[effects["sample"].isin(chosen) & effects["condition"].isin(conditions[: self.most])]

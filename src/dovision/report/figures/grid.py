@@ -44,11 +44,13 @@ class Grid(FigureComponent):
 
 def _grid(run: Run) -> tuple[int, str] | None:
     """Number of cells and fill of a pixel grid; None for other interventions."""
-    part = run.config.get("intervention", {})
-    rows, columns = part.get("rows"), part.get("columns")
-    if "fill" not in part or not isinstance(rows, int) or not isinstance(columns, int):  # text: from the environment
+    intervention = run.config.get("intervention", {})
+    rows, columns = intervention.get("rows"), intervention.get("columns")
+    if (
+        "fill" not in intervention or not isinstance(rows, int) or not isinstance(columns, int)
+    ):  # text: from the environment
         return None
-    return rows * columns, component_text(part["fill"])
+    return rows * columns, component_text(intervention["fill"])
 
 
 def _points(runs: Sequence[Run]) -> pd.DataFrame:
@@ -59,8 +61,8 @@ def _points(runs: Sequence[Run]) -> pd.DataFrame:
     of_settings = []
     for attacked, apart_from in ((False, [*FACTORS, "seed", "attack"]), (True, [*FACTORS, "seed", "attack.eps"])):
         for name, group in alike(runs, apart_from).items():
-            part = mean_effect_rows(group)
-            of_settings.append(part[(part["condition"] != CLEAN) == attacked].assign(series=name))
+            effects = mean_effect_rows(group)
+            of_settings.append(effects[(effects["condition"] != CLEAN) == attacked].assign(series=name))
     frame = pd.concat(of_settings).astype(dict.fromkeys(("mean", "low", "high"), float)).dropna(subset="mean")
     of = pd.DataFrame([(*(_grid(run) or ()), run.seed) for run in runs], [run.label for run in runs])
     return frame.join(of.set_axis(["cells", "fill", "seed"], axis=1), on="job")

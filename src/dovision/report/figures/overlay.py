@@ -80,15 +80,15 @@ class Overlay(FigureComponent):
         )
         limit = largest_log_odds_effect(effects) if saturated else largest_effect(effects)
         effects, of = (odds, "effect on its log-odds") if saturated else (probability, "effect on the class")
-        measured = [sample for sample in pictured if sample in set(effects["sample"])]
-        if not measured:
+        with_effects = [sample for sample in pictured if sample in set(effects["sample"])]
+        if not with_effects:
             return [], "", limit
         names = clean.set_index("sample")["name"]
         masks, objects = read_masks(run.folder), read_object_masks(run.folder, pictured)
         located = {*boxes["sample"], *objects}
         panels: list[OverlayPanel] = []
         size = effects["effect"].abs().groupby(effects["sample"]).max()
-        for sample in sorted(measured, key=lambda number: (number not in located, -size[number]))[: self.most]:
+        for sample in sorted(with_effects, key=lambda number: (number not in located, -size[number]))[: self.most]:
             units = effects[effects["sample"] == sample]
             picture, first = load_thumbnail(thumbnail_path(run.folder, sample, CLEAN)), units.iloc[0]
             values = unit_values(units, "effect", picture.shape, 0.0, masks)
@@ -96,9 +96,9 @@ class Overlay(FigureComponent):
             title += "" if first["label"] else f"\n{shortened(names[sample], 26)}"
             objects_of_sample = boxes[boxes["sample"] == sample], objects.get(sample, {})
             panels.append(OverlayPanel(title, picture, values, *objects_of_sample, first["explained"], of))
-        chosen = f", those with the largest effects of {len(measured)} saved ones"
-        chosen += ", with known objects first" if located & {*measured} else ""
-        return panels, chosen if len(measured) > len(panels) else "", limit
+        chosen = f", those with the largest effects of {len(with_effects)} saved ones"
+        chosen += ", with known objects first" if located & {*with_effects} else ""
+        return panels, chosen if len(with_effects) > len(panels) else "", limit
 
     def _maps(self, run: Run) -> tuple[list[OverlayPanel], str]:
         """Panels of one image's maps, each scaled by its maximum, and the rule that selects the image."""

@@ -87,10 +87,10 @@ def _table(frame: pd.DataFrame) -> pd.DataFrame:
 
 def _points(run: Run, judge: Run) -> pd.DataFrame:
     """True effects of the tag and of its best-matching unit, on images not used for the match."""
-    for label, object_name, truth, measured in matched_effects(run.folder, judge.folder):
+    for label, object_name, truth, unit_effects in matched_effects(run.folder, judge.folder):
         if object_name == TAG:
             half = first_half(run.folder)
-            cloud = pd.DataFrame({"true": truth, "measured": measured[best_unit(truth, measured, half)]})[~half]
+            cloud = pd.DataFrame({"true": truth, "measured": unit_effects[best_unit(truth, unit_effects, half)]})[~half]
             return (
                 cloud.assign(**{"class": label, "has_tag": cloud["true"].notna()}).fillna({"true": 0.0}).reset_index()
             )
