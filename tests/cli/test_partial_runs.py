@@ -47,7 +47,7 @@ def test_a_limited_run_is_partial_and_the_same_command_measures_the_rest(
     command = (f"output_root={copy}", "attack=fgsm", "attack.eps=[0.1,16/255]", *BATCHES)
     limited()
     assert dovision_evaluate(*command) == 1
-    assert "partial: 4 of 12 test images were measured; the same command goes on" in capsys.readouterr().err
+    assert "partial: 4 of 12 test images were measured; the same command resumes" in capsys.readouterr().err
     run = only_run(copy)
     assert (run.state, run.record["images"]) == ("partial", 4)
     assert ended(0, [], run.folder, "").reason.startswith("4 of 12 test images were measured")
@@ -98,12 +98,12 @@ def test_a_run_that_is_asked_to_be_limited_is_partial_each_time_and_no_error(cop
     command = (f"output_root={copy}", "trainer.limit_test_batches=2", *BATCHES, *sweep)
     for _ in range(2):
         assert dovision_evaluate(*command) == 0
-        assert "partial, and no result, since it is limited by trainer.limit_test_batches=2" in capsys.readouterr().err
+        assert "partial, not a result (limited by trainer.limit_test_batches=2)" in capsys.readouterr().err
         run = only_run(copy)
         assert (run.state, run.record["images"]) == ("partial", 8)
         assert run.record["limits"] == {"trainer.limit_test_batches": 2}
         assert not run.summary
-        assert ended(0, [], run.folder, "").reason == "limited by trainer.limit_test_batches=2; it is no result"
+        assert ended(0, [], run.folder, "").reason == "limited by trainer.limit_test_batches=2; not a result"
     assert len(list((copy / "checkpoints").iterdir())) == 1  # the fit knows nothing of test images
 
 
@@ -123,10 +123,10 @@ def test_a_limited_fit_is_never_found_for_a_whole_one_and_its_file_says_so(tmp_p
     fits = ("dataset=digits", f"output_root={tmp_path}", "training.classifier.epochs=1")
     assert run_command(train, *fits, "trainer.limit_train_batches=2") == 0
     limited_by = "limited by trainer.limit_train_batches=2"
-    assert f"for trying out, and no result, since it is {limited_by}" in capsys.readouterr().err
+    assert f"trial fit, not a result: {limited_by}" in capsys.readouterr().err
     (limited,) = tmp_path.glob("checkpoints/*/classifier.ckpt")
     assert run_command(train, *fits) == 0
     assert len(list(tmp_path.glob("checkpoints/*/classifier.ckpt"))) == 2
     capsys.readouterr()
     assert run_command(train, *fits[:-1], f"checkpoint={limited}") == 0
-    assert f"{limited} was fitted for trying out, {limited_by}" in capsys.readouterr().err
+    assert f"{limited} is a trial fit, {limited_by}" in capsys.readouterr().err

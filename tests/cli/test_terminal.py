@@ -71,7 +71,7 @@ def test_ctrl_c_leaves_a_clean_terminal_and_says_how_to_go_on(copy):
         assert screen.bottom == 23
         assert not any("━" in line for line in screen.text())
         received = end.received.replace("\r\n", "")
-        assert "stopped by SIGINT; what is finished is kept, and the same command goes on: " in received
+        assert "stopped by SIGINT; the same command resumes: " in received
         assert received.count("SIGINT") == 1
         assert "Traceback" not in received
 
@@ -85,8 +85,7 @@ def test_ctrl_c_in_a_training_leaves_one_line(tmp_path):
         assert "] epoch 2 of 100: " in "".join(lines)
         last = "".join(lines[-2:])  # of 80 columns
         assert last.endswith(
-            "dovision-train: interrupted: stopped by SIGINT in epoch 3 of 100; what is finished is kept, and the same "
-            "command goes on"
+            "dovision-train: interrupted: stopped by SIGINT in epoch 3 of 100; the same command resumes"
         )
 
 

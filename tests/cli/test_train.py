@@ -73,7 +73,7 @@ def test_every_debug_configuration_runs_each_time_and_is_no_result(name, tmp_pat
         assert run_command(train, *FEW, f"debug={name}", f"output_root={tmp_path}") == 0
         err = capsys.readouterr().err
         assert "fitting the classifier" in err
-        assert ("for trying out, and no result" in err) == is_limited
+        assert ("trial fit, not a result" in err) == is_limited
         assert ("FIT Profiler Report" in err) == (name == "profiler")
     (path,) = fitted(tmp_path)
     epochs = {"limit": 3, "overfit": 20}.get(name, 1)
@@ -97,7 +97,7 @@ def trained(run_command, root: Path, epochs: int, *more: str) -> Path:
 def test_a_training_goes_on_from_a_checkpoint_to_the_weights_of_one_that_never_ended(tmp_path, run_command, capsys):
     last = trained(run_command, tmp_path / "few", 2).with_name("last.ckpt")
     more = trained(run_command, tmp_path / "more", 4, f"ckpt_path={last}")
-    assert "the training goes on after epoch 2 of 4" in capsys.readouterr().err
+    assert "resuming after epoch 2 of 4" in capsys.readouterr().err
     whole = trained(run_command, tmp_path / "whole", 4)
     found, expected = (checkpoint.read_checkpoint(path) for path in (more, whole))
     assert found["state"].keys() == expected["state"].keys()

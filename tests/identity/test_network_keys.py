@@ -188,5 +188,5 @@ def test_a_file_of_another_fit_is_not_taken_for_this_one(tmp_path, run_command, 
     shutil.copy(other, own)
     capsys.readouterr()
     assert run_command(train, *QUICK, root) == 0
-    assert f"is of another fit, {other.parent.name}, and is made again" in capsys.readouterr().err
+    assert f"is refitted: it is of another fit, {other.parent.name}" in capsys.readouterr().err
     assert own.read_bytes() != other.read_bytes()

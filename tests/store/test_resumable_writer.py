@@ -49,7 +49,7 @@ def test_chunks_of_other_code_data_or_weights_are_not_used(tmp_path, caplog):
     with caplog.at_level("INFO"):
         again = opened(tmp_path, origin=(("code", "2"),))
     assert again.done == 0
-    assert "measured again, since these differ: code" in caplog.text
+    assert "all images are rerun, since these differ: code" in caplog.text
 
 
 def test_a_chunk_without_its_last_file_is_not_finished(tmp_path):

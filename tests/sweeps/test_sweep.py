@@ -108,7 +108,7 @@ def test_a_signal_ends_the_sweep_and_the_same_command_goes_on_where_it_was(
     assert small(*THREE) == code
     assert states(small.root) == {1: "completed", 2: "interrupted"}
     said = capfd.readouterr().err
-    assert said.count(f"interrupted: stopped by {signal.Signals(signum).name}; what is finished is kept") == 1
+    assert said.count(f"interrupted: stopped by {signal.Signals(signum).name}; the same command resumes") == 1
     assert f"job 1 interrupted: stopped by {signal.Signals(signum).name}" in said
     assert re.search(r"^2 +3 x 2 +missing", said, re.MULTILINE)
     assert "job 2 missing: not started" in said
@@ -154,7 +154,7 @@ def test_a_job_that_another_process_is_at_work_on_is_left_to_it(small, undisturb
     run = RunDirectory(small.root / theirs.folder.name)
     run.start({}, ["intervention.rows=2"], {})
     assert small(*THREE) == 1
-    assert "job 1 running: another process is at work on it" in capsys.readouterr().err
+    assert "job 1 running: locked by another process" in capsys.readouterr().err
     assert run.state == "running"
     run.interrupt("lost")
     assert small(*THREE) == 0
@@ -200,7 +200,7 @@ def test_a_damaged_checkpoint_is_fitted_again(small, assert_undisturbed, capsys)
     damaged[len(damaged) // 2] ^= 1
     path.write_bytes(damaged)
     assert small("intervention.rows=2") == 0
-    assert "It is made again." in capsys.readouterr().err
+    assert "It is refitted." in capsys.readouterr().err
     assert_undisturbed(small.root)
 
 

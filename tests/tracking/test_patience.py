@@ -22,7 +22,7 @@ def test_one_warning_and_no_more_questions(question, reason, caplog):
     assert service.down
     assert answers == []
     warned = [record.message.partition(":")[0] for record in caplog.records if record.name.startswith("dovision.")]
-    assert warned == ["W&B failed, and the job goes on without it"]  # the threads of other tests may log, too
+    assert warned == ["W&B failed; the job continues without it"]  # the threads of other tests may log, too
     assert reason in caplog.text
 
 

@@ -263,7 +263,7 @@ def test_trouble_neither_fails_nor_stalls_a_job(trouble, copy, dovision_evaluate
     monkeypatch.setenv("WANDB_API_KEY", KEY)
     assert dovision_evaluate(*words) == 0
     printed = capsys.readouterr().err
-    assert printed.count("W&B failed, and the job goes on without it") == 1
+    assert printed.count("W&B failed; the job continues without it") == 1
     (run,) = read_sweep(copy / "evaluate")
     assert pd.read_csv(run.folder / "csv" / "metrics.csv")["accuracy/clean"].notna().any()
     files = [path for path in run.folder.rglob("*") if path.is_file()]
@@ -282,7 +282,7 @@ def test_a_server_that_cannot_be_reached_is_given_up(job_loggers, monkeypatch, c
     logger.log_metrics({"loss": 0.5}, step=1)
     logger.finish(failed=False)
     assert time.monotonic() - began < 6
-    assert caplog.text.count("W&B failed, and the job goes on without it") == 1
+    assert caplog.text.count("W&B failed; the job continues without it") == 1
     assert not any(KEY.encode() in path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
 
 

@@ -271,7 +271,7 @@ def test_a_damaged_file_is_told_and_the_training_begins_anew(tmp_path, undisturb
     again = fit(tmp_path)
     assert again.steps == STEPS * EPOCHS
     assert same(again, undisturbed)
-    assert re.search(r"epoch.ckpt (is damaged|must end with dovision's digest).* The training starts over", caplog.text)
+    assert re.search(r"epoch.ckpt (is damaged|must end with dovision's digest).* The training restarts", caplog.text)
 
 
 class Malice:
@@ -284,7 +284,7 @@ def test_a_planted_file_runs_nothing_and_the_training_starts_over(tmp_path, undi
     monkeypatch.chdir(tmp_path)
     write({"callbacks": Malice(), "state_dict": {}}, tmp_path / EPOCH_FILE)
     assert same(fit(tmp_path), undisturbed)
-    assert "The training starts over" in caplog.text
+    assert "The training restarts" in caplog.text
     assert not (tmp_path / "run-by-an-epoch").exists()
 
 

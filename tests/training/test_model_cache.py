@@ -65,10 +65,10 @@ def test_a_killed_training_goes_on_to_the_bytes_of_an_undisturbed_one(tmp_path, 
     monkeypatch.setattr(CausalAutoencoder, "training_step", step)
     assert run_command(train, *FEW_STEPS, root) == 128 + signal.SIGTERM
     printed = capsys.readouterr().err
-    assert "the training goes on after epoch" in printed
+    assert "resuming after epoch" in printed
     (line,) = (line for line in printed.splitlines() if "SIGTERM" in line)
-    kept = "what is finished is kept, and the same command goes on"
-    assert line == f"dovision-train: interrupted: stopped by SIGTERM in epoch 2 of 2; {kept}"
+    resumes = "the same command resumes"
+    assert line == f"dovision-train: interrupted: stopped by SIGTERM in epoch 2 of 2; {resumes}"
     assert "Traceback" not in printed
     assert run_command(train, *FEW_STEPS, root) == 0
 
@@ -201,7 +201,7 @@ def test_a_file_planted_among_the_fitted_models_runs_nothing_and_is_fitted_again
     sealed.write_sealed(cached, {**inner, "model": {"_target_": target, **arguments}})
     assert run_command(train, *QUICK, f"output_root={tmp_path}", "trust_checkpoint=true") == 0
     assert not (tmp_path / "made").exists()
-    assert "names another model than this job has, and is made again" in capsys.readouterr().err
+    assert "is refitted: it names another model" in capsys.readouterr().err
     assert cached.read_bytes() == whole
 
 

@@ -165,7 +165,7 @@ def test_a_stopped_fit_goes_on_to_the_bytes_of_an_undisturbed_one(
     monkeypatch.setattr(SparseAutoencoder, "training_step", step)
     assert run_command(train, *DIGITS, f"output_root={tmp_path}") == 128 + signal.SIGTERM
     assert run_command(train, *DIGITS, f"output_root={tmp_path}") == 0
-    assert "the training goes on after epoch 1 of 2" in capsys.readouterr().err
+    assert "resuming after epoch 1 of 2" in capsys.readouterr().err
     found, expected = (
         next(root.glob("checkpoints/autoencoder-*/autoencoder.ckpt")) for root in (tmp_path, undisturbed)
     )

@@ -71,8 +71,8 @@ def _outcome(name: str, launch: Callable[[], None]) -> int:
         return 1
     except Stopped as stopped:
         if not stopped.reported and sweep.current() is None:
-            kept = "" if name == "report" else "; what is finished is kept, and the same command goes on"
-            print(f"dovision-{name}: interrupted: {stopped}{kept}", file=sys.stderr)
+            resumes = "" if name == "report" else "; the same command resumes"
+            print(f"dovision-{name}: interrupted: {stopped}{resumes}", file=sys.stderr)
         return stopped.exit_code
     except (ValueError, OSError, HydraException, OmegaConfBaseException, MarkedYAMLError) as error:
         print(f"dovision-{name}: {error_text(error)}", file=sys.stderr)
@@ -80,7 +80,7 @@ def _outcome(name: str, launch: Callable[[], None]) -> int:
     except Exception as error:
         if sweep.current() is None:
             raise
-        log.error("the launcher has failed, and with it the jobs that it was at: %s", error_text(error))
+        log.error("the launcher failed, with its running jobs: %s", error_text(error))
         return 1
     return 0
 
@@ -90,7 +90,7 @@ def _finish(name: str, swept: sweep.Sweep, launch: Callable[[], None], code: int
     if code == 1 and swept.rerun is None:
         left = swept.unfinished()
         while left and code == 1:
-            log.warning("%d jobs were lost; they are launched again", left)
+            log.warning("%d jobs were lost and are relaunched", left)
             code = _outcome(name, launch)
             before, left = left, swept.unfinished()
             if left >= before:

@@ -109,14 +109,14 @@ def _recorded(run: RunDirectory, limited: Mapping[str, Any]) -> Iterator[None]:
         if limited:
             reason = f"limited by {limits_in_words(limited)}"
             run.leave_partial(reason, {**spent(), "limits": dict(limited)})
-            log.warning("partial, and no result, since it is %s: %s", reason, run.path)
+            log.warning("partial, not a result (%s): %s", reason, run.path)
         else:
             run.complete(spent())
             log.info("completed in %.0f s: %s", time.monotonic() - started, run.path)
     except BeingWritten:
         raise
     except ImagesLost as lost:
-        log.error("partial: %s; the same command goes on from here: %s", lost, run.path)
+        log.error("partial: %s; the same command resumes: %s", lost, run.path)
         run.leave_partial(str(lost), spent())
         raise JobFailed(str(run.path)) from lost
     except (Exception, SystemExit) as error:
@@ -128,7 +128,7 @@ def _recorded(run: RunDirectory, limited: Mapping[str, Any]) -> Iterator[None]:
         reason = f"stopped by {type(stopped).__name__}"
         if isinstance(stopped, Stopped):
             reason, stopped.reported = str(stopped), True
-        log.warning("interrupted: %s; what is finished is kept, and the same command goes on: %s", reason, run.path)
+        log.warning("interrupted: %s; the same command resumes: %s", reason, run.path)
         with suppress(OSError):  # what cannot be recorded is seen from the lock, which nobody holds any more
             run.interrupt(reason, spent())
         raise

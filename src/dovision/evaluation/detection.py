@@ -237,7 +237,7 @@ class Detection(Evaluation):
         read = read.without(self.failed)
         for name, reason in read.failed.items():
             if name not in self.failed:
-                log.warning("the attack %s failed, and is left out: %s", name, reason)
+                log.warning("attack %s skipped, since it failed: %s", name, reason)
                 self.failed[name] = reason
                 self._require_attacks()
         for condition in read.stored:

@@ -170,9 +170,9 @@ def _reason(state: str, record: Mapping[str, Any]) -> str:
     reasons = {
         "failed": f"{error['type']}: {error['message']}".splitlines()[0] if error else "",
         "interrupted": reason or "its process was killed, or its machine went down",
-        "partial": f"{reason}; {'it is no result' if record.get('limits') else 'the same command measures the rest'}",
+        "partial": f"{reason}; {'not a result' if record.get('limits') else 'the same command measures the rest'}",
         "missing": "not started",
-        "running": "another process is at work on it",
+        "running": "locked by another process",
         "skipped": reason,
         DAMAGED: f"its {RUN} cannot be read; the same command does the job again",
     }

@@ -202,7 +202,7 @@ class ResumableWriter:
             if not differing:
                 remove_partial(self.folder)
                 return
-            log.info("the images measured before are measured again, since these differ: %s", ", ".join(differing))
+            log.info("all images are rerun, since these differ: %s", ", ".join(differing))
             shutil.rmtree(self.folder)
         self.folder.mkdir(parents=True)
         write_json(self.folder / _ORIGIN, origin)

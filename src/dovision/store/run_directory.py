@@ -165,6 +165,6 @@ class RunDirectory:
 
     def _write(self, entries: Mapping[str, Any]) -> None:
         if not self._lock.held:
-            raise BeingWritten(f"{self.path} was taken over by another process, and the run is left to that.")
+            raise BeingWritten(f"{self.path} was taken over by another process. Leave the run to it.")
         values = {str(key): checks.plain_value(f"fact {key}", value) for key, value in entries.items()}
         write_json(self.path / RUN, with_digest(values))

@@ -54,9 +54,9 @@ def open_run(settings: EvaluateSettings, path: Path) -> RunDirectory | None:
         log.info("%s: %s", status.skip, run.path)
         return None
     if status.unlike:
-        log.warning("measured again, since the completed run has %s: %s", status.unlike, run.path)
+        log.warning("rerun: the completed run has %s: %s", status.unlike, run.path)
     if status.state == DAMAGED:
-        log.warning("%s cannot be read, and the run is taken for interrupted", run.path / RUN)
+        log.warning("interrupted: %s cannot be read", run.path / RUN)
     return run
 
 

@@ -98,7 +98,7 @@ class JobTask:
             if config.on_failure == "stop":
                 self.launch.report_failure(sweep, " ".join(overrides))
         except BeingWritten:
-            log.info("another process is at work on it, and it is left to that: %s", run.path)
+            log.info("skipped: locked by another process: %s", run.path)
         return math.nan if config.optimized_metric else None
 
     def _checked(self, config: DictConfig) -> float | None:
@@ -140,4 +140,4 @@ def _record(run: RunDirectory, command: str, config: DictConfig, overrides: list
             run.start(recorded(drop_unselected(command, config, overrides)), overrides, {})
             run.fail(error)
     except (OSError, ValueError) as second:  # such as that of a full disk, which may be the first one, too
-        log.error("and that could not be recorded: %s", error_text(second))
+        log.error("the failure could not be recorded: %s", error_text(second))

@@ -52,7 +52,7 @@ class Service:
             return answers[0] if answers else None
         self.down = True
         trouble = errors[0] if errors else f"no answer within {self.patience:g} s"
-        log.warning("%s failed, and the job goes on without it: %s", self.name, trouble)
+        log.warning("%s failed; the job continues without it: %s", self.name, trouble)
         return None
 
 

@@ -58,11 +58,11 @@ class Epochs(Checkpoint):
         try:
             content = sealed.read_sealed(path)
         except ValueError as error:
-            log.warning("%s The training starts over.", error)
+            log.warning("%s The training restarts.", error)
             return None
         state = content.get("callbacks", {}).get(self.state_key, {}) if isinstance(content, dict) else {}
         if state.get("origin") != self.origin:
-            log.warning("%s was written by other code or another torch, and the training starts over", path)
+            log.warning("%s was written by other code or another torch; the training restarts", path)
             return None
         return path
 
@@ -78,7 +78,7 @@ class Epochs(Checkpoint):
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if self.scores:
             self._step_plateaus(trainer, pl_module)
-            log.info("the training goes on after epoch %d of %d", len(self.scores), trainer.max_epochs)
+            log.info("resuming after epoch %d of %d", len(self.scores), trainer.max_epochs)
             torch.set_rng_state(self._drawn["cpu"])
             if torch.cuda.is_available() and self._drawn["cuda"]:
                 torch.cuda.set_rng_state_all(self._drawn["cuda"])
@@ -91,7 +91,7 @@ class Epochs(Checkpoint):
         write_text(self.folder / "epochs.csv", guarded(table).to_csv())
         log.info("epoch %d of %d: %s", trainer.current_epoch + 1, trainer.max_epochs, scores_text(self.scores[-1]))
         if self._stopped:
-            log.info("the fit ends early, after epoch %d", trainer.current_epoch + 1)
+            log.info("stopped early after epoch %d", trainer.current_epoch + 1)
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
         if isinstance(exception, Stopped):

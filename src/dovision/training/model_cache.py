@@ -87,7 +87,7 @@ def found_or_fitted(
             log.info("%s the %s: %s%s", how, key.path.stem, key.path, unlike)
             if key.fits and process.limited:
                 words = limits_in_words(process.limited)
-                log.warning("for trying out, and no result, since it is limited by %s", words)
+                log.warning("trial fit, not a result: limited by %s", words)
             write_json(folder / _KEY_FILE, key.content)
             with isolate_rng():
                 pl.seed_everything(process.seed, verbose=False)
@@ -113,7 +113,7 @@ def read_model(path: Path, architecture: Architecture, given: bool = False) -> F
         raise ValueError(f"the checkpoint {path} must stay as it is while it is read, got another one. Read it again.")
     described = content["facts"]
     if given and (limited := described.get("limits")):
-        log.warning("%s was fitted for trying out, limited by %s", path, limits_in_words(limited))
+        log.warning("%s is a trial fit, limited by %s", path, limits_in_words(limited))
 
     def made(network: Mapping[str, Any]) -> Any:
         for node in (architecture.model, architecture.autoencoder):
@@ -173,13 +173,13 @@ def _is_found(key: NetworkKey, names: Mapping[str, Any]) -> bool:
     try:
         content = checkpoint.read_checkpoint(path)
     except ValueError as error:
-        log.warning("%s It is made again.", error)
+        log.warning("%s It is refitted.", error)
         return False
     if any(_without_start(content[name]) != _without_start(settings) for name, settings in names.items()):
-        log.warning("%s names another model than this job has, and is made again", path)
+        log.warning("%s is refitted: it names another model", path)
         return False
     if (other := content["facts"].get("fit")) != fit:
-        log.warning("%s is of another fit, %s, and is made again", path, other)
+        log.warning("%s is refitted: it is of another fit, %s", path, other)
         return False
     return True
 
