@@ -22,7 +22,6 @@ from dovision.models import checkpoint
 from dovision.store.run_record import read_sweep
 from dovision.training import model_cache
 from dovision.training.autoencoder_module import CausalAutoencoder
-from dovision.training.networks import architecture_of
 from dovision.types import Task
 
 FEW_STEPS = ("dataset=digits", "dataset.test_fraction=0.75")  # three steps an epoch
@@ -138,7 +137,8 @@ def test_the_thresholds_of_a_multilabel_classifier_are_kept_with_it(tmp_path, do
 
 TINY = """
 from torch import nn
-from dovision.interfaces import Classifier, Task
+from dovision.interfaces import Classifier
+from dovision.types import Task
 
 def tiny(shape, task, classes, name, stem):
     assert name == "hunter2" and isinstance(stem, nn.Module)
@@ -219,7 +219,7 @@ def test_a_network_is_made_without_a_random_number_of_the_jobs(fitted):
     with initialize_config_dir(str(configuration_folder()), **HYDRA_DEFAULTS):
         job = settings.read("evaluate", compose("evaluate", ["dataset=digits", f"output_root={fitted}"]))
     before = torch.get_rng_state()
-    model_cache.read_model(path, architecture_of(job))
+    model_cache.read_model(path, model_cache.Architecture(job.model, job.autoencoder))
     assert torch.equal(torch.get_rng_state(), before)
 
 
@@ -237,4 +237,4 @@ def test_a_checkpoint_that_is_replaced_while_it_is_read_is_not_taken_for_the_oth
     read = checkpoint.read_checkpoint
     monkeypatch.setattr(checkpoint, "read_checkpoint", replaced)
     with pytest.raises(ValueError, match=r"given\.ckpt must stay as it is while it is read"):
-        model_cache.read_model(Path(path), architecture_of(job))
+        model_cache.read_model(Path(path), model_cache.Architecture(job.model, job.autoencoder))

@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from dovision.view import opened_network
 from dovision.view.questions import read_question
 from dovision.view.reproduction import ImageOrigin
 from dovision.view.server import MOST_BYTES, MOST_QUESTION, application
@@ -73,11 +72,18 @@ def reply(app: Any, path: str, body: bytes | Iterator[bytes] = b"", method: str 
     return sent[0]["status"], b"".join(message.get("body", b"") for message in sent[1:])
 
 
+def open_words(words):
+    """Compose no network; its words must hold nothing but values."""
+    for override in OverridesParser.create().parse_overrides(words):
+        assert "${" not in str(override.value())
+    raise ValueError("no network is composed here.")
+
+
 @pytest.fixture(scope="module")
 def app(opened):
     pytest.importorskip("starlette", reason="needs the extra view")
     worker = Worker()
-    session = ViewSession(opened, worker.pause)
+    session = ViewSession(opened, open_words, worker.pause)
     session.open_sample(0)
     yield application(session, worker, TOKEN)
     worker.close()
@@ -85,14 +91,7 @@ def app(opened):
 
 @pytest.fixture(autouse=True)
 def surroundings(monkeypatch, tmp_path):
-    """A secret in the environment, and no network that is composed, whose words must hold nothing but values."""
-
-    def of_words(words):
-        for override in OverridesParser.create().parse_overrides(words):
-            assert "${" not in str(override.value())
-        raise ValueError("no network is composed here.")
-
-    monkeypatch.setattr(opened_network, "of_words", of_words)
+    """A secret in the environment, and a working directory without files."""
     monkeypatch.setenv("SECRET", SECRET)
     monkeypatch.chdir(tmp_path)
 

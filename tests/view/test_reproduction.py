@@ -29,7 +29,7 @@ def run(fitted):
 
 @pytest.fixture
 def session(run):
-    return ViewSession(opened_network.of_run(run))
+    return ViewSession(opened_network.of_run(run), pytest.fail)
 
 
 @pytest.fixture

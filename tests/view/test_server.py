@@ -14,7 +14,7 @@ from dovision.view.worker import Worker
 def address(opened, serve):
     pytest.importorskip("starlette", reason="needs the extra view")
     worker = Worker()
-    yield serve(ViewSession(opened, worker.pause), worker)
+    yield serve(ViewSession(opened, pytest.fail, worker.pause), worker)
     worker.close()
 
 

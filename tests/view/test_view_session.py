@@ -14,7 +14,7 @@ from made_view import packed_mask
 
 @pytest.fixture
 def session(opened):
-    return ViewSession(opened)
+    return ViewSession(opened, pytest.fail)
 
 
 @pytest.fixture

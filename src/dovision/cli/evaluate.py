@@ -17,6 +17,7 @@ from dovision.analysis.summary import write_summary
 from dovision.cli import session
 from dovision.cli.headlines import print_headlines
 from dovision.cli.hydra_main import hydra_main
+from dovision.cli.train import fit_networks
 from dovision.config.settings import EvaluateSettings
 from dovision.evaluation import callbacks
 from dovision.evaluation.callback import ClassifierUnderTest
@@ -42,7 +43,6 @@ from dovision.sweeps import sweep
 from dovision.sweeps.run_status import open_run, outdated_shards
 from dovision.training import model_cache
 from dovision.training.fit_callbacks import callbacks_of_tests
-from dovision.training.networks import JobNetworks
 from dovision.training.trainer import StopAfterBatch, limits, make_trainer
 
 log = logging.getLogger(__name__)
@@ -115,8 +115,8 @@ def _evaluate(settings: EvaluateSettings) -> None:
         reported: ReportedNumbers | None = None if settings.reported is None else settings.reported.make()
 
         DISPLAY.step("fits")
-        fits = JobNetworks(settings, job, loggers)
-        networks = {name: fitted.classifier for name, fitted in fits.all().items()}
+        fits = fit_networks(settings, job, loggers)
+        networks = {name: fitted.classifier for name, fitted in fits.fitted.items()}
         plan = fits.plan  # with the weights of all networks
 
         DISPLAY.step("effects")

@@ -5,14 +5,21 @@ from __future__ import annotations
 import logging
 import secrets
 import socket
+from collections.abc import Sequence
 from contextlib import suppress
+
+import hydra
 
 from dovision import checks
 from dovision.cli.hydra_main import hydra_main
+from dovision.cli.train import fit_networks
 from dovision.config.settings import ViewSettings
+from dovision.identity.shared import shared
 from dovision.runtime.progress import DISPLAY
 from dovision.runtime.signals import Stopped
+from dovision.sweeps.validation import Checks
 from dovision.view import opened_network
+from dovision.view.opened_network import OpenedNetwork
 from dovision.view.server import LOOPBACK, application
 from dovision.view.view_session import ViewSession
 from dovision.view.worker import Overtaken, Worker
@@ -40,7 +47,7 @@ def view(settings: ViewSettings) -> None:
         worker.pause()
 
     with DISPLAY.job(["data", "classifier"]):
-        session = ViewSession(worker.ask(lambda: opened_network.of_settings(settings)), pause)
+        session = ViewSession(worker.ask(lambda: open_network(settings)), open_words, pause)
     local = settings.host in LOOPBACK
     token = secrets.token_urlsafe(24)
     app = application(session, worker, token, LOOPBACK if local else ("*",))
@@ -56,6 +63,28 @@ def view(settings: ViewSettings) -> None:
         server = uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan="off"))
         with suppress(KeyboardInterrupt, Stopped):  # the usual end
             server.run(sockets=[listener])
+
+
+def open_network(settings: ViewSettings) -> OpenedNetwork:
+    """Open the network and images of dovision-view; fitted if necessary.
+
+    Raises:
+        FileNotFoundError, ValueError: as of `of_run`, or as dovision-evaluate refuses such settings.
+    """
+    if settings.run is not None:
+        return opened_network.of_run(settings.run, settings.split, settings.trust_checkpoint)
+    networks = fit_networks(settings, shared().job(settings, settings.output_root))
+    return opened_network.of_settings(settings, networks.images, networks.fitted)
+
+
+def open_words(words: Sequence[str]) -> OpenedNetwork:
+    """Open the network that dovision-view opens for these words; only while Hydra runs.
+
+    Raises:
+        ValueError, FileNotFoundError, ConnectionError, ImportError: as of dovision-view.
+    """
+    config = hydra.compose("view", overrides=list(words), return_hydra_config=True)
+    return open_network(Checks("view")(config, words, config.hydra.runtime.choices))
 
 
 def listening(host: str, port: int) -> socket.socket:

@@ -34,6 +34,7 @@ NOT_IN_A_FIT = (
     *("analysis", "attacks", "cli", "detectors", "evaluation", "explainers", "interventions", "report"),
     *("store", "sweeps", "tracking", "view"),
 )
+_IN_A_FIT = ("cli/train.py", "metrics/reconstruction.py")  # files of these packages through which one is, all the same
 
 _distributions = functools.cache(packages_distributions)
 
@@ -46,8 +47,9 @@ def software() -> dict[str, str]:
 @functools.cache
 def code_hash(without: Collection[str] = ()) -> str:
     """Hash of this package's code, twelve hexadecimal digits, excluding some packages."""
-    modules = (path.relative_to(_FOLDER) for path in _FOLDER.rglob("*.py"))
-    return content_hash({path.as_posix(): _digits(_FOLDER / path) for path in modules if path.parts[0] not in without})
+    modules = (path.relative_to(_FOLDER).as_posix() for path in _FOLDER.rglob("*.py"))
+    hashed = (path for path in modules if path.partition("/")[0] not in without or path in _IN_A_FIT)
+    return content_hash({path: _digits(_FOLDER / path) for path in hashed})
 
 
 def fitting_code_hash(attacks: bool = False) -> str:

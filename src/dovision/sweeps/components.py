@@ -213,13 +213,13 @@ def _check_fits(settings: TrainSettings) -> None:
         return
     training = settings.training
     try:
-        module = classifier_module(training, meta_classifier(settings))
+        module = classifier_module(training.classifier, meta_classifier(settings))
     except ValueError as error:
         raise ValueError(named("training.classifier", str(error))) from error
     check_callbacks(settings.callbacks, module.logged)
     if settings.ckpt_path is not None:
         check_resumable(settings.ckpt_path, module, training.classifier.epochs)
-    logged = {"classifier": module.logged, "autoencoder": autoencoder_logs(settings)}
+    logged = {"classifier": module.logged, "autoencoder": autoencoder_logs(training.autoencoder, settings.autoencoder)}
     for network, fit in (("classifier", training.classifier), ("autoencoder", training.autoencoder)):
         _check_schedule(f"training.{network}.scheduler", fit, logged[network])
     if settings.optimized_metric is not None and not isinstance(settings, EvaluateSettings):

@@ -18,8 +18,7 @@ from dovision.models._foreign_weights import matched
 from dovision.models.conv_autoencoder import insert
 from dovision.module_state import evaluating
 from dovision.training.foreign import check_order
-from dovision.training.model_cache import check_fits, read_model
-from dovision.training.networks import architecture_of
+from dovision.training.model_cache import Architecture, check_fits, read_model
 from dovision.types import Shape, Task
 
 
@@ -118,7 +117,8 @@ def _fitted(settings: TrainSettings, file: Path) -> Classifier:
     """Classifier of the checkpoint; raises unless it fits this dataset."""
     with torch.device("meta"), warnings.catch_warnings():
         warnings.filterwarnings("ignore", module=r"torch\.nn\.modules\.")
-        model = read_model(file, architecture_of(settings))
+        architecture = Architecture(settings.model, settings.autoencoder, settings.trust_checkpoint)
+        model = read_model(file, architecture)
     named = settings.dataset["classes"]
     task = model.classifier.task if named is None else Task(settings.dataset["task"], tuple(named))
     check_fits(model, task, tuple(settings.dataset["shape"]))

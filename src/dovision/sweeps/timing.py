@@ -35,11 +35,9 @@ from dovision.models import checkpoint
 from dovision.models.conv_autoencoder import insert
 from dovision.runtime.process_state import isolated
 from dovision.runtime.progress import DISPLAY
-from dovision.training.augmentation import NoAugmentation
 from dovision.training.data_module import ImageDataModule, check_detection
 from dovision.training.fitting import autoencoder_module, classifier_module, laid_out
-from dovision.training.model_cache import read_model
-from dovision.training.networks import architecture_of
+from dovision.training.model_cache import Architecture, read_model
 from dovision.training.sanity_checks import DEPTHS
 from dovision.training.trainer import make_trainer
 from dovision.types import Batch
@@ -165,7 +163,7 @@ class JobTasks:
     def classifier(self) -> Classifier:
         """Classifier with the weights of its file or, if not fitted, with random ones."""
         path = self.files[CLASSIFIER]
-        classifier = read_model(path, architecture_of(self.settings)).classifier if path.exists() else self._unfitted()
+        classifier = self._network_of(path) if path.exists() else self._unfitted()
         return classifier.to(self._trainer().strategy.root_device).eval()
 
     @cached_property
@@ -175,9 +173,14 @@ class JobTasks:
         if path is None:
             return self.classifier
         if path.exists():
-            return read_model(path, architecture_of(self.settings)).classifier.to(self.classifier.mean.device).eval()
+            return self._network_of(path).to(self.classifier.mean.device).eval()
         inserted = insert(self.classifier, self.settings.code_of.make(), self.images.shape)
         return laid_out(inserted.to(self.classifier.mean.device)).eval()
+
+    def _network_of(self, path: Path) -> Classifier:
+        settings = self.settings
+        architecture = Architecture(settings.model, settings.autoencoder, settings.trust_checkpoint)
+        return read_model(path, architecture).classifier
 
     def _unfitted(self) -> Classifier:
         return laid_out(Component("model", checkpoint.without_weights(self.content["model"])).make())
@@ -192,12 +195,13 @@ class JobTasks:
 
     def _time_fit(self, group: str, images: float) -> float:
         """Seconds per image of a fit's steps, without the first one, which sets up."""
-        training, augmentation = self.settings.training, self.settings.augmentation.make()
+        training = self.settings.training
         if group == CLASSIFIER:
-            module: pl.LightningModule = classifier_module(training, self._unfitted().train())
+            module: pl.LightningModule = classifier_module(training.classifier, self._unfitted().train())
         else:
-            module = autoencoder_module(training, *map(copy.deepcopy, (self.classifier, self.with_autoencoder)))
-        transform = None if group == AUTOENCODER or isinstance(augmentation, NoAugmentation) else augmentation
+            networks = map(copy.deepcopy, (self.classifier, self.with_autoencoder))
+            module = autoencoder_module(training.autoencoder, *networks)
+        transform = None if group == AUTOENCODER else self.settings.augmentation.make()
         size = getattr(training, group).batch_size
         data = ImageDataModule(self.images, train_batch_size=size, augmentation=transform)
         steps, marks = int(SHARE * images / size), list[float]()

@@ -57,6 +57,9 @@ class AutoencoderModule(FittedModule):
     def fitted_parameters(self) -> Iterable[nn.Parameter]:
         return self.autoencoder.parameters()
 
+    def finish(self) -> None:
+        self.autoencoder.after_fit()
+
 
 class CausalAutoencoder(AutoencoderModule):
     """LightningModule that fits a classifier's autoencoder; the classifier stays unchanged, in eval mode.

@@ -17,7 +17,7 @@ from dovision.attacks.replay import MAIN, Replay
 from dovision.functional.norms import condition_name
 from dovision.identity.samples import check_split
 from dovision.interfaces import Images, Split
-from dovision.training.augmentation import Augmentation
+from dovision.training.augmentation import Augmentation, NoAugmentation
 from dovision.types import Batch, Epsilons
 
 VALIDATION_BATCH = 64  # images; more are slower on a processor, whose caches do not hold their feature maps
@@ -82,6 +82,8 @@ class ImageDataModule(pl.LightningDataModule):
         self.test_samples = test_samples
         self.test_split = test_split
         self.num_workers = checks.count("num_workers", num_workers)
+        if isinstance(augmentation, NoAugmentation):  # which would cost a pass over each image
+            augmentation = None
         self.augmentation = None if augmentation is None else Augmentation(augmentation, seed)
         self.shuffling = torch.Generator().manual_seed(checks.seed(seed))
         self.epoch = 0  # the next one of the training images

@@ -25,8 +25,8 @@ def callbacks_of_tests(callbacks: Mapping[str, Component]) -> list[pl.Callback]:
     return [callback for callback in made if not isinstance(callback, Checkpoint)]
 
 
-def make_callbacks(callbacks: Mapping[str, Component], folder: Path, has_loggers: bool) -> dict[str, pl.Callback]:
-    """Make the callbacks of a fit by name; without loggers, those that only log are dropped.
+def make_callbacks(callbacks: Mapping[str, Component], folder: Path, has_loggers: bool) -> list[pl.Callback]:
+    """Make the callbacks of a fit; without loggers, those that only log are dropped.
 
     Args:
         callbacks: as `callbacks_of_fit` gives them.
@@ -39,7 +39,7 @@ def make_callbacks(callbacks: Mapping[str, Component], folder: Path, has_loggers
     for name in [name for name, callback in made.items() if isinstance(callback, NEED_LOGGERS) and not has_loggers]:
         log.warning("callbacks.%s has no effect without a logger", name)
         del made[name]
-    return made
+    return list(made.values())
 
 
 def best_by(callbacks: Iterable[pl.Callback], otherwise: tuple[str, str]) -> tuple[str, str]:

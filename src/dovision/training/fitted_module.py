@@ -52,6 +52,9 @@ class FittedModule(pl.LightningModule):
     def fitted_parameters(self) -> Iterable[nn.Parameter]:
         """Parameters for the optimizer."""
 
+    def finish(self) -> None:
+        """Complete the network after its fit, with the weights of the best epoch; nothing by default."""
+
     @property
     @abstractmethod
     def logged(self) -> list[str]:

@@ -10,42 +10,42 @@ from pathlib import Path
 import torch
 
 from dovision.config.component import Component
-from dovision.config.settings import TrainSettings
-from dovision.identity.plans import FOREIGN_WEIGHTS
 from dovision.interfaces import Classifier
 from dovision.io import files
 from dovision.models import checkpoint
 from dovision.models._foreign_weights import kept_head, matched
 from dovision.models.hf_model import ChosenLogits
-from dovision.training.fitting import laid_out
 
 log = logging.getLogger(__name__)
 
 
-def save_foreign(settings: TrainSettings, path: Path, origin: Mapping[str, str]) -> None:
-    """Write the checkpoint of the configured model with another program's weights, without scores.
+def given_network(
+    model: Component, weights: Path | None, mapping: Path | None, origin: Mapping[str, str]
+) -> Classifier:
+    """Make the configured model with its own weights, or with another program's.
 
     Args:
-        settings: of the job, which names their file and the mapping of its names.
-        path: where the checkpoint goes.
-        origin: hashes of both.
+        model: as configured.
+        weights: the other program's checkpoint; None: the model's own weights.
+        mapping: a file of names in the model by names in that checkpoint; None: found by shape and order.
+        origin: hashes of both files, by `checkpoint` and `checkpoint_mapping`.
 
     Raises:
         ValueError: the file does not fit to the model, the order of its head is not known, or the file is another one
             by now.
     """
-    assert settings.foreign_checkpoint is not None
-    classifier = unread(settings.model)
-    check_order(settings.model, classifier)
-    state, steps = matched(settings.foreign_checkpoint, classifier.network.state_dict(), settings.checkpoint_mapping)
-    named = {"checkpoint": settings.checkpoint, "checkpoint_mapping": settings.checkpoint_mapping}
+    if weights is None:
+        return model.make()
+    classifier = unread(model)
+    check_order(model, classifier)
+    state, steps = matched(weights, classifier.network.state_dict(), mapping)
+    named = {"checkpoint": weights, "checkpoint_mapping": mapping}
     if {name: files.sha256(file) for name, file in named.items() if file is not None} != origin:
-        raise ValueError(f"{settings.foreign_checkpoint} must stay as it is while it is read. Run the command again.")
+        raise ValueError(f"{weights} must stay as it is while it is read. Run the command again.")
     classifier.network.load_state_dict(state)
     steps.append(kept_head(classifier.task.classes))
-    log.info("%s: %s", settings.foreign_checkpoint, "; ".join(steps))
-    record = {"fit": path.parent.name, "scores": {}, "limits": {}, FOREIGN_WEIGHTS: dict(origin)}
-    checkpoint.save_checkpoint(path, laid_out(classifier), settings.model.record(), None, record)
+    log.info("%s: %s", weights, "; ".join(steps))
+    return classifier
 
 
 def unread(model: Component) -> Classifier:

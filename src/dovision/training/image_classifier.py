@@ -84,6 +84,9 @@ class ImageClassifier(FittedModule):
         """Task of the classifier with the thresholds of the last validation."""
         return replace(self.classifier.task, thresholds=tuple(self.thresholds.tolist()))
 
+    def finish(self) -> None:
+        self.classifier.task = self.fitted_task
+
     @property
     def logged(self) -> list[str]:
         task = self.classifier.task

@@ -7,8 +7,9 @@ checkpoints/<network>-<hash of the key>/<network>.ckpt    the weights, with the 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,8 +18,8 @@ from pytorch_lightning.utilities.seed import isolate_rng
 
 from dovision import checks
 from dovision.config.component import Component
-from dovision.identity.digests import stat_files
-from dovision.identity.plans import CLASSIFIER, FOREIGN_WEIGHTS, NetworkKey
+from dovision.identity.digests import Digests, stat_files
+from dovision.identity.plans import CLASSIFIER, FOREIGN_WEIGHTS, NetworkKey, Plan
 from dovision.interfaces import Classifier, Images
 from dovision.io import files
 from dovision.io.atomic import remove_partial
@@ -56,44 +57,66 @@ class Architecture(NamedTuple):
     trusted: bool = False  # a file may name any function that can be imported, which is then run
 
 
-class FitProcess(NamedTuple):
-    """Process that fits a network if it is not cached."""
+@dataclass
+class JobNetworks:
+    """Fitted networks of a job by name; `plan` knows the weights of these.
 
-    fit: Callable[[Path], None]  # writes a checkpoint
-    seed: int
-    limited: Mapping[str, Any]  # limits of the trainer, under which it is no result
-    again: bool = False  # fit it even if it is found
+    The images of a dataset without labels take the classes of a classifier that is not fitted to them.
+    """
+
+    plan: Plan
+    images: Images
+    digests: Digests
+    fitted: dict[str, FittedModel] = field(default_factory=dict)
+
+    def add(self, name: str, model: FittedModel) -> FittedModel:
+        """Add a network, and return it.
+
+        Raises:
+            ValueError: its weights are given, and its classes or image shape are not the dataset's.
+        """
+        if not self.plan.network_keys[name].fits:
+            self.images.take_classes(model.classifier.task)
+            check_fits(model, self.images.task, self.images.shape)
+        self.fitted[name] = model
+        self.plan = self.plan.with_weights(name, model.weights, self.digests)
+        return model
 
 
-def found_or_fitted(
-    key: NetworkKey, architecture: Architecture, names: Mapping[str, Any], process: FitProcess
-) -> FittedModel:
-    """Read the network of a key from the cache, or fit it; concurrent processes wait and read it.
+@contextmanager
+def cache_entry(
+    key: NetworkKey, components: Mapping[str, Any], seed: int, limited: Mapping[str, Any], again: bool = False
+) -> Iterator[bool]:
+    """Hold the lock of a network's cache entry while it is read, or fitted first; concurrent processes wait.
+
+    Random numbers of the block begin from the seed, and change none of the job's.
 
     Args:
         key: of a network that is not given by a checkpoint.
-        architecture: of the job.
-        names: the settings of its `model` and of its `autoencoder`, which the checkpoint must name.
-        process: that fits it.
+        components: the settings of its `model` and of its `autoencoder`, which the checkpoint must name.
+        seed: of the fit.
+        limited: limits of the trainer, under which a fit is no result.
+        again: write it even if it is found.
+
+    Yields:
+        Whether the checkpoint is found; if not, the block is to write it to the path of the key.
     """
     folder = key.path.parent
     folder.mkdir(parents=True, exist_ok=True)
-    with Lock(folder / "lock"):
+    with Lock(folder / "lock"), isolate_rng():
         remove_partial(folder)
-        if not process.again and _is_found(key, names):
+        is_found = not again and _is_found(key, components)
+        if is_found:
             log.info("found the %s%s: %s", "fitted " if key.fits else "", key.path.stem, key.path)
         else:
             how, unlike = ("fitting", _unlike(folder, key)) if key.fits else ("taking the given weights for", "")
             log.info("%s the %s: %s%s", how, key.path.stem, key.path, unlike)
-            if key.fits and process.limited:
-                words = limits_in_words(process.limited)
-                log.warning("trial fit, not a result: limited by %s", words)
+            if key.fits and limited:
+                log.warning("trial fit, not a result: limited by %s", limits_in_words(limited))
             write_json(folder / _KEY_FILE, key.content)
-            with isolate_rng():
-                pl.seed_everything(process.seed, verbose=False)
-                process.fit(key.path)
+            pl.seed_everything(seed, verbose=False)
+        yield is_found
         (folder / EPOCH_FILE).unlink(missing_ok=True)
-        return read_model(key.path, architecture)
 
 
 def read_model(path: Path, architecture: Architecture, given: bool = False) -> FittedModel:
@@ -162,7 +185,7 @@ def _unlike(folder: Path, key: NetworkKey) -> str:
     return f" (the nearest fitted one differs in {', '.join(nearest)})"
 
 
-def _is_found(key: NetworkKey, names: Mapping[str, Any]) -> bool:
+def _is_found(key: NetworkKey, components: Mapping[str, Any]) -> bool:
     """Return whether the cache has an intact checkpoint of this fit and model.
 
     It lies in a folder that others may write to: what it names is not trusted for lying there.
@@ -175,7 +198,7 @@ def _is_found(key: NetworkKey, names: Mapping[str, Any]) -> bool:
     except ValueError as error:
         log.warning("%s It is refitted.", error)
         return False
-    if any(_without_start(content[name]) != _without_start(settings) for name, settings in names.items()):
+    if any(_without_start(content[name]) != _without_start(settings) for name, settings in components.items()):
         log.warning("%s is refitted: it names another model", path)
         return False
     if (other := content["facts"].get("fit")) != fit:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import hydra
 from omegaconf import OmegaConf
 
 from dovision import checks
@@ -16,15 +15,12 @@ from dovision.config import settings as settings_of
 from dovision.config.component_names import check_stored
 from dovision.config.settings import EvaluateSettings, TrainSettings, ViewSettings
 from dovision.identity.plans import AUTOENCODER, CLASSIFIER
-from dovision.identity.shared import shared
 from dovision.interfaces import Classifier, Images
 from dovision.io.sealed import is_foreign
 from dovision.models.checkpoint import read_checkpoint
 from dovision.propagation.site_table import SiteRow, site_shapes, site_table
 from dovision.store.run_record import CONFIG, read_run
-from dovision.sweeps.validation import Checks
-from dovision.training.model_cache import FittedModel, check_fits, read_model
-from dovision.training.networks import JobNetworks, architecture_of
+from dovision.training.model_cache import Architecture, FittedModel, check_fits, read_model
 from dovision.types import CODE, INPUT, Shape
 
 PUBLISHED = ("efficientnet_lite0", "torchvision_model", "timm_model", "xrv_model")  # models with weights of their own
@@ -98,16 +94,8 @@ class OpenedNetwork:
         return rows[0]
 
 
-def of_settings(settings: ViewSettings) -> OpenedNetwork:
-    """Open the network and images of dovision-view; fitted if necessary.
-
-    Raises:
-        FileNotFoundError, ValueError: as of `of_run`, or as dovision-evaluate refuses such settings.
-    """
-    if settings.run is not None:
-        return of_run(settings.run, settings.split, settings.trust_checkpoint)
-    job = shared().job(settings, settings.output_root)
-    images, fitted = job.images, JobNetworks(settings, job).all()
+def of_settings(settings: ViewSettings, images: Images, fitted: Mapping[str, FittedModel]) -> OpenedNetwork:
+    """Images and networks that are made from settings, as dovision-view shows them."""
     model = fitted[CLASSIFIER].model
     title = str(model.get("name") or model["_target_"].rpartition(".")[2])
     title += f" ({settings.checkpoint.name})" if settings.checkpoint else ""
@@ -138,10 +126,10 @@ def of_run(folder: Path, split: str | None = None, trusted: bool = False) -> Ope
         check_stored(config, str(folder / CONFIG), f"dovision-view run={folder} trust_checkpoint=true")
     settings: EvaluateSettings = settings_of.read("evaluate", OmegaConf.create(config))
     settings = settings.model_copy(update={"checkpoint": Path(files[CLASSIFIER]), "trust_checkpoint": trusted})
-    fitted = {}
+    architecture, fitted = Architecture(settings.model, settings.autoencoder, trusted), {}
     for name in (CLASSIFIER, AUTOENCODER):
         if name in files:
-            fitted[name] = read_model(Path(files[name]), architecture_of(settings))
+            fitted[name] = read_model(Path(files[name]), architecture)
             recorded = run.record.get("checkpoints", {}).get(name, "none")
             if not recorded or not fitted[name].weights.startswith(recorded):
                 raise ValueError(
@@ -153,17 +141,6 @@ def of_run(folder: Path, split: str | None = None, trusted: bool = False) -> Ope
     images.take_classes(fitted[CLASSIFIER].classifier.task)
     check_fits(fitted[CLASSIFIER], images.task, images.shape)
     return OpenedNetwork(folder.name, settings, images, split or settings.evaluation.split, fitted, folder)
-
-
-def of_words(words: Sequence[str]) -> OpenedNetwork:
-    """Open the network that dovision-view opens for these words; only while Hydra runs.
-
-    Raises:
-        ValueError, FileNotFoundError, ConnectionError, ImportError: as of dovision-view.
-    """
-    config = hydra.compose("view", overrides=list(words), return_hydra_config=True)
-    settings: ViewSettings = Checks("view")(config, words, config.hydra.runtime.choices)
-    return of_settings(settings)
 
 
 def published_words(

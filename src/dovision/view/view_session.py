@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -54,11 +54,18 @@ class ViewSession:
 
     Args:
         network: the first one.
+        open_words: opens the network that dovision-view would open, given these words.
         pause: called before each pass of an attack; what it raises ends the attack.
     """
 
-    def __init__(self, network: OpenedNetwork, pause: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self,
+        network: OpenedNetwork,
+        open_words: Callable[[Sequence[str]], OpenedNetwork],
+        pause: Callable[[], None] = lambda: None,
+    ) -> None:
         self.network = network
+        self.open_words = open_words
         self.pause = pause
         self._numbers = itertools.count(1)
         self.images: OrderedDict[int, OpenedImage] = OrderedDict()
@@ -86,7 +93,7 @@ class ViewSession:
             file = _text(question, "path") if model == "checkpoint" else ""
             name, weights = str(question.get("name") or ""), question.get("weights") is not False
             words = opened_network.published_words(model, name, weights, question.get("size"), self.network, file)
-            self.network = opened_network.of_words(words)
+            self.network = self.open_words(words)
         self.images.clear()
         self.maps.clear()
         return self.choices()
