@@ -71,7 +71,7 @@ test-ray: ## the tests of the launcher of Ray, in an environment of its own: it 
 	@OMP_NUM_THREADS=1 .venv-ray/bin/python -m pytest tests/sweeps/test_launchers.py
 
 test-next: $(VENV)/.dev .venv-next/.layer ## the quick tests with pre-releases of Hydra and OmegaConf, in .venv-next, which lies over .venv
-	@.venv-next/bin/python -m pip install --quiet --upgrade --no-deps --pre hydra-core omegaconf
+	@.venv-next/bin/python -m pip install --quiet --no-deps hydra-core==1.4.0rc3 omegaconf==2.4.1rc1
 	@OMP_NUM_THREADS=1 .venv-next/bin/python -m pytest --numprocesses 2 --dist worksteal -m "not slow and not browser and not long"
 
 test-oracles: $(VENV)/.dev .venv-oracles/.layer ## interchange against nnsight and the sparse autoencoder against Overcomplete, in .venv-oracles, which lies over .venv
