@@ -13,6 +13,7 @@ API = {  # packages below dovision, in the order of the reference, and the title
     "api": "Effects in a notebook",
     "notebook": "Effects in a notebook",
     "evaluation": "Callbacks for Lightning",
+    "store": "Callbacks for Lightning",
     "metrics": "Metrics",
     "interventions": "Interventions",
     "attacks": "Attacks",
