@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
-from hydra.utils import instantiate
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from PIL import Image
 from torch import Tensor
 
+from dovision.config.component import Component
 from dovision.config.sources import HYDRA_DEFAULTS
 from dovision.datasets.phantom import Phantom
 from dovision.interfaces import Classifier, Context, Intervention
@@ -67,10 +67,10 @@ def mask_folder(phantom: Phantom, tmp_path_factory) -> Path:
 
 
 def made(choice: list[str], mask_folder: Path) -> Intervention:
-    config = composed(*choice).intervention
+    config = OmegaConf.to_container(composed(*choice).intervention, resolve=True)
     if "root" in config:
-        config = {**config, "root": str(mask_folder), "units": {"triangle": 255, "square": 1}, "files": "{name}.png"}
-    return instantiate(config)
+        config |= {"root": str(mask_folder), "units": {"triangle": 255, "square": 1}, "files": "{name}.png"}
+    return Component("intervention", config).make()
 
 
 @pytest.fixture(scope="module", params=CHOICES, ids=lambda choice: " ".join(choice).replace("intervention", ""))
