@@ -31,6 +31,7 @@ from dovision.store.run_directory import DONE, RunDirectory
 from dovision.store.run_files import digested_files
 from dovision.store.run_record import read_sweep
 from dovision.sweeps.run_status import run_status
+from dovision.training.image_classifier import ImageClassifier
 
 pytestmark = pytest.mark.slow  # they share a run that takes seconds to make
 
@@ -425,3 +426,22 @@ def test_packages_that_change_no_number_and_the_standard_library_are_no_origin()
     )
     assert "torch" in code
     assert not {"pydantic", "omegaconf", "hydra", "huggingface_hub", "threadpoolctl", "builtins"} & code.keys()
+
+
+def test_a_fit_of_data_that_change_meanwhile_is_not_kept(tmp_path, run_command, monkeypatch, capsys):
+    pictures(tmp_path / "data", 0)
+    pictures(tmp_path / "other", 1)
+    step = ImageClassifier.training_step
+
+    def changing(self, *arguments):
+        exchange(tmp_path / "data/train/dark/0.bmp", (tmp_path / "other/train/dark/0.bmp").read_bytes())
+        monkeypatch.setattr(ImageClassifier, "training_step", step)
+        return step(self, *arguments)
+
+    monkeypatch.setattr(ImageClassifier, "training_step", changing)
+    words = [word for word in SMALL if not word.startswith(("intervention", "evaluation"))]
+    words += [f"dataset.root={tmp_path / 'data'}", f"output_root={tmp_path / 'outputs'}"]
+    assert run_command(train, *words) == 1
+    assert "the files that a fit reads must stay as they are until it ends" in capsys.readouterr().err
+    assert not list(tmp_path.glob("outputs/checkpoints/*/*.ckpt"))
+    assert run_command(train, *words) == 0

@@ -16,7 +16,7 @@ from dovision.cli import session
 from dovision.cli.hydra_main import hydra_main
 from dovision.config.settings import FitSettings, TrainSettings, to_dict
 from dovision.identity.code import software
-from dovision.identity.plans import AUTOENCODER, CLASSIFIER, FOREIGN_WEIGHTS, PERMUTED, callbacks_of_fit
+from dovision.identity.plans import AUTOENCODER, CLASSIFIER, FOREIGN_WEIGHTS, PERMUTED, NetworkKey, callbacks_of_fit
 from dovision.identity.shared import PlannedJob, shared
 from dovision.interfaces import Classifier
 from dovision.io.text_files import make_folder
@@ -24,7 +24,7 @@ from dovision.models.checkpoint import save_checkpoint
 from dovision.models.conv_autoencoder import insert
 from dovision.runtime.progress import DISPLAY
 from dovision.tracking.loggers import closing_loggers
-from dovision.training.checkpointing import Epochs, check_resumable, scores_text
+from dovision.training.checkpointing import EPOCH_FILE, Epochs, check_resumable, scores_text
 from dovision.training.data_module import ImageDataModule, check_fit
 from dovision.training.fit_callbacks import best_by, make_callbacks
 from dovision.training.fitted_module import FittedModule
@@ -87,7 +87,7 @@ def fitted_network(
         again: fit it even if it is found.
 
     Raises:
-        ValueError: the checkpoint's classes or image shape are not the dataset's.
+        ValueError: the checkpoint's classes or image shape are not the dataset's; files have changed during the fit.
     """
     key = networks.plan.network_keys[name]
     architecture = Architecture(settings.model, settings.autoencoder, settings.trust_checkpoint)
@@ -100,6 +100,7 @@ def fitted_network(
         if not is_found:
             if key.fits:
                 network, record = _fit(settings, networks, name, loggers)
+                _check_unchanged(settings, networks, key)
             else:
                 weights, origin = settings.foreign_checkpoint, dict(key.content.get(FOREIGN_WEIGHTS, {}))
                 network = laid_out(given_network(settings.model, weights, settings.checkpoint_mapping, origin))
@@ -108,6 +109,18 @@ def fitted_network(
             save_checkpoint(key.path, network, components["model"], components["autoencoder"], record)
         model = read_model(key.path, architecture)
     return networks.add(name, model)
+
+
+def _check_unchanged(settings: TrainSettings, networks: JobNetworks, key: NetworkKey) -> None:
+    """Refuse, and give up, a fit whose data, or files that its settings name, have changed since it was planned."""
+    if networks.images.files is None:  # opening them once more may take long
+        return
+    now = shared().job(settings, networks.plan.run_dir).plan.network_keys[key.name]
+    if now.path != key.path:
+        (key.path.parent / EPOCH_FILE).unlink(missing_ok=True)
+        raise ValueError(
+            "the files that a fit reads must stay as they are until it ends, got others. Run the same command again."
+        )
 
 
 def _fit(
