@@ -289,18 +289,18 @@ def of_runs(kind: str, commit: str, folders: Sequence[Path]) -> dict[str, Any]:
     """
     scores, images = RECORDED[kind]
     runs = [read_run(folder) for folder in folders]
-    facts = [run.record for run in runs]
+    records = [run.record for run in runs]
     origin = {
         "commit": commit,
         "overrides": [
             [re.sub("^checkpoint=.*", "checkpoint=FILE", word) for word in of["overrides"] if "root=" not in word]
-            for of in facts
+            for of in records
         ],
-        "started": [of["started"][:10] for of in facts],
-        "device": f"{facts[0]['device']}, {facts[0]['threads']} thread",
-        "versions": facts[0]["versions"],
+        "started": [of["started"][:10] for of in records],
+        "device": f"{records[0]['device']}, {records[0]['threads']} thread",
+        "versions": records[0]["versions"],
         "images": images(runs[0]),
-        "digests": [of["digests"][SUMMARY]["sha256"][:12] for of in facts],
+        "digests": [of["digests"][SUMMARY]["sha256"][:12] for of in records],
     }
     rows = agreeing({"seed": run.record["seed"], **row} for run in runs for row in scores(run.folder, run.record))
     return {"kind": kind, "origin": origin, "rows": rows}

@@ -67,6 +67,7 @@ def test_another_seed_is_another_split_and_another_fingerprint():
         ({"shape": (3, 32, 32)}, r"shape must be what the data say, \[1, 32, 32\], got \[3, 32, 32\]"),
         ({"shape": (1, 4, 32)}, r"shape must be what the data say, \[1, 8, 32\], got \[1, 4, 32\]"),
         ({"classes": None}, "classes must be a list of names, got None"),
+        ({"classes": 2}, "classes must be a list of names, got 2"),
         ({"shape": (32, 32)}, "shape must be three whole numbers"),
         ({"task": "multilabel"}, "task must be multiclass for digits, got 'multilabel'. Use dataset.task=multiclass"),
         ({"val": 0.6, "test": 0.4}, "val_fraction \\+ test_fraction must be below 1"),

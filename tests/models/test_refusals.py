@@ -100,6 +100,7 @@ def topk(**changed: object) -> TopkSae:
         ),
         (lambda: conv(channels=[32, 16, 64]), "must begin and end with the channels of the layer"),
         (lambda: conv(channels=[32, 32]), "with the code between"),
+        (lambda: conv(channels=32), r"with the code between, got \[32\]"),
         (lambda: conv(channels=[32, 0, 32]), "must be a whole number of at least 1, got 0"),
         (lambda: conv(code=3), r"autoencoder.code must lie in \[1, 2\], got 3"),
         (lambda: conv(kernel_size=2), "kernel_size must be odd, got 2"),

@@ -22,7 +22,7 @@ def task(stated: str, classes: Sequence[str] | None, possible: Sequence[str], wh
         raise ValueError(
             f"task must be {' or '.join(possible)} for {what}, got {stated!r}. Use dataset.task={possible[0]}."
         )
-    if classes is None or isinstance(classes, str):
+    if isinstance(classes, str) or not isinstance(classes, Sequence):
         raise ValueError(f"classes must be a list of names, got {classes!r}.")
     return Task(stated, tuple(str(name) for name in classes))
 

@@ -53,7 +53,7 @@ _EDGES = ("x", "y", "w", "h")  # of a box: left, top, width, height
 
 def labels_chosen(classes: Sequence[str] | None) -> tuple[str, ...]:
     """The classes, each of which must be one of the 14."""
-    if classes is None or isinstance(classes, str):
+    if isinstance(classes, str) or not isinstance(classes, Sequence):
         raise ValueError(f"classes must be a list of labels of ChestX-ray14, got {classes!r}.")
     return tuple(checks.choice("classes", str(name), FINDINGS) for name in classes)
 

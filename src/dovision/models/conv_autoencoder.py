@@ -51,11 +51,12 @@ class ConvAutoencoder(Autoencoder):
     ) -> None:
         super().__init__()
         self.after = after
+        channels = list(channels) if isinstance(channels, Sequence) else [channels]
         self.channels = tuple(checks.positive_int("autoencoder.channels", c, 4096) for c in channels)
         if len(self.channels) < 3 or self.channels[0] != self.channels[-1]:
             raise ValueError(
                 "autoencoder.channels must begin and end with the channels of the layer, with the code between, "
-                f"got {list(channels)!r}."
+                f"got {channels!r}."
             )
         if not 0 < code < len(self.channels) - 1:
             raise ValueError(f"autoencoder.code must lie in [1, {len(self.channels) - 2}], got {code!r}.")
