@@ -175,7 +175,7 @@ class Task:
 
     @property
     def multilabel(self) -> bool:
-        """True where the classes are independent."""
+        """Return whether the classes are independent."""
         return self.kind == "multilabel"
 
     @property

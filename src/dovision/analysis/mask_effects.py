@@ -1,4 +1,4 @@
-"""Is the evidence inside a mask? Sizes of effects inside, outside and of the mask moved, paired image by image."""
+"""Effect sizes inside and outside of a mask and of the mask moved, paired image by image: is the evidence inside?"""
 
 from __future__ import annotations
 

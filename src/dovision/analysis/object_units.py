@@ -1,4 +1,4 @@
-"""Units of an intervention against the objects of images: which unit acts as an object does, and where it is active."""
+"""Match of an intervention's units with the objects of images, by effect and by activity."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ PLACES += ["pointing_high", "pointing_reason", "area", "images", "others"]
 
 
 def unit_matches(folder: Path, judge: Path) -> pd.DataFrame:
-    """For each kind of object, the unit whose clean effects correlate best with true effects.
+    """Match each kind of object with the unit whose clean effects correlate best with true effects.
 
     The unit is chosen on a random half of the patients, by its correlation with the true effect, which is 0 where there
     is no such object; all numbers are of the images of the others.
@@ -125,7 +125,7 @@ def _over(effects: pd.DataFrame, boxes: pd.DataFrame) -> pd.DataFrame:
 
 
 def latent_places(folder: Path, shape: Shape) -> pd.DataFrame:
-    """For each kind of object, the latent that is most active on it.
+    """Most active latent on each kind of object.
 
     The latent is chosen on a random half of the patients, by the AUROC of its largest activity for images with the
     object among all; all numbers are of the images of the others.

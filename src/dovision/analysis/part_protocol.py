@@ -1,4 +1,4 @@
-"""The protocol of FunnyBirds, as far as measured effects of parts and maps give it.
+"""Protocol of FunnyBirds, for measured effects of parts and maps.
 
 Where the protocol compares logits before and after something is taken away, this takes probabilities, their ratios and
 log-odds, which the tables of a run hold.

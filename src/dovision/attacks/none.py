@@ -1,4 +1,4 @@
-"""No attack."""
+"""Identity attack, for the clean condition only."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dovision.types import Batch
 
 
 class NoAttack(Attack):
-    """No attack: the clean condition only.
+    """Identity attack: the clean condition only.
 
     Example:
         >>> dv.NoAttack().eps

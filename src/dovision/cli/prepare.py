@@ -1,4 +1,4 @@
-"""The command dovision-prepare: make, once, what a dataset reads faster than its files; resumed after a stop."""
+"""Command dovision-prepare: make, once, what a dataset reads faster than its files; resumed after a stop."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Words of Lightning, of lightning-hydra-template and of earlier versions, and what does their work here."""
+"""Replacements of words of Lightning, of lightning-hydra-template and of earlier versions."""
 
 from __future__ import annotations
 

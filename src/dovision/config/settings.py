@@ -120,7 +120,7 @@ class Section(BaseModel):
 
 
 class CommandSettings(Section):
-    """All settings of a command."""
+    """Settings of every command."""
 
     may_be_missing: ClassVar[frozenset[str]] = frozenset()  # keys that need no value
 
@@ -136,7 +136,7 @@ class CommandSettings(Section):
 
 
 class FitSettings(Section):
-    """How a network is fitted."""
+    """Settings of a network's fit."""
 
     optimizer: OneComponent
     scheduler: OneComponent | None
@@ -146,7 +146,7 @@ class FitSettings(Section):
 
 
 class ClassifierFitSettings(FitSettings):
-    """How the classifier is fitted."""
+    """Settings of the classifier's fit."""
 
     fit: Switch
     loss: OneComponent
@@ -156,14 +156,14 @@ class ClassifierFitSettings(FitSettings):
 
 
 class AutoencoderFitSettings(FitSettings):
-    """How the autoencoder is fitted."""
+    """Settings of the autoencoder's fit."""
 
     loss: OneComponent
     zeroed_channel: Count | None
 
 
 class TrainingSettings(Section):
-    """How classifier and autoencoder are fitted."""
+    """Settings of the fits of classifier and autoencoder."""
 
     classifier: ClassifierFitSettings
     autoencoder: AutoencoderFitSettings
@@ -178,7 +178,7 @@ class SitesSettings(CommandSettings):
 
     @property
     def code_of(self) -> Component:
-        """The autoencoder, of whose code something is asked.
+        """Autoencoder of which a code is asked.
 
         Raises:
             ValueError: none is configured.
@@ -242,7 +242,7 @@ class TrainSettings(SitesSettings):
 
 
 class EvaluationSettings(Section):
-    """Which images are measured, and how."""
+    """Settings of the measured images and of their evaluation."""
 
     split: Annotated[str, _rule(checks.choice, ("test", "val"))]
     images: ImageCount | None
@@ -276,7 +276,7 @@ class EvaluationSettings(Section):
 
     @property
     def is_merged(self) -> bool:
-        """True for the run that shards are merged into."""
+        """Return whether this is the run that shards are merged into."""
         return self.shards > 1 and self.shard is None
 
 
@@ -292,7 +292,7 @@ class AdaptiveSettings(Section):
 
 
 class DetectionSettings(Section):
-    """Which attacks are to be detected, and on which images."""
+    """Settings of detection: the attacks to be detected, and the images."""
 
     attacks: ByName
     families: NamesByName

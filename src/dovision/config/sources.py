@@ -1,4 +1,4 @@
-"""Configuration sources: where they lie, and what of them may be written out."""
+"""Sources of the configuration: their paths, and what of them may be written out."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ _Group = TypeVar("_Group")
 
 
 def task(stated: str, classes: Sequence[str] | None, possible: Sequence[str], what: str) -> Task:
-    """The stated task; an error if a dataset of this sort, `what`, cannot have it."""
+    """Return the stated task; raise if a dataset of this sort, `what`, cannot have it."""
     if stated not in possible:
         raise ValueError(
             f"task must be {' or '.join(possible)} for {what}, got {stated!r}. Use dataset.task={possible[0]}."
@@ -28,7 +28,7 @@ def task(stated: str, classes: Sequence[str] | None, possible: Sequence[str], wh
 
 
 def agree(name: str, stated: Sequence[object] | None, actual: Sequence[object]) -> None:
-    """Raise unless a stated fact is what the data say; the remedy can be pasted into the command line."""
+    """Raise unless a stated value is what the data say; the remedy can be pasted into the command line."""
     if stated is None or tuple(stated) != tuple(actual):
         got = None if stated is None else list(stated)
         listed = ",".join(_quoted(item) for item in actual)
@@ -38,7 +38,7 @@ def agree(name: str, stated: Sequence[object] | None, actual: Sequence[object]) 
 
 
 def image_shape(stated: Sequence[int]) -> Shape:
-    """The stated image shape (C, H, W), as a tuple of positive whole numbers."""
+    """Return the stated image shape (C, H, W), as a tuple of positive whole numbers."""
     whole = tuple(stated) if isinstance(stated, Sequence) else ()
     if len(whole) != 3 or not all(isinstance(length, int) and length > 0 for length in whole):
         got = list(whole) if whole else stated
@@ -49,14 +49,14 @@ def image_shape(stated: Sequence[int]) -> Shape:
 
 
 def group(name: str, form: Callable[..., _Group], values: Mapping[str, Any]) -> _Group:
-    """Settings that belong together, a NamedTuple with defaults, from a mapping of some of them."""
+    """Make a NamedTuple of settings that belong together from a mapping of some of them; the others keep defaults."""
     for key in values:
         checks.choice(name, str(key), form._fields)  # type: ignore[attr-defined]
     return form(**values)
 
 
 def fingerprint(content: Iterable[bytes], splits: Mapping[str, Sequence[int]]) -> str:
-    """A hash of the content and of which row is in which split, the same on every machine."""
+    """Hash of the content and of which row is in which split, the same on every machine."""
     digest = hashlib.sha256()
     for item in content:
         digest.update(hashlib.sha256(item).digest())

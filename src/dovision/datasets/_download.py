@@ -1,4 +1,4 @@
-"""Files fetched over HTTP: broken off and resumed, with their progress, under their name only when whole and right."""
+"""Download of files over HTTP, with resume and progress; a file has its name only once whole and verified."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TIMEOUT = 60  # seconds without an answer
 
 
 def required(path: Path, address: str, md5: str, download: bool, home: str) -> Path:
-    """The file, fetched if it is missing and that is allowed.
+    """Return the file; download it if it is missing and that is allowed.
 
     Args:
         path: where the file lies, or will.
@@ -49,7 +49,7 @@ def required(path: Path, address: str, md5: str, download: bool, home: str) -> P
 
 
 def fetch(path: Path, address: str, md5: str) -> None:
-    """Download a file, going on with what an earlier try left in <path>.part.
+    """Download a file, resuming from <path>.part.
 
     Raises:
         OSError: no answer, the connection ended early, or the file is not the one of this checksum.

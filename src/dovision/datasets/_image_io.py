@@ -1,4 +1,4 @@
-"""Images of files of any kind (usual ones, DICOM, NIfTI), and of arrays of grey bytes, in [0, 1]."""
+"""Decoding of image files (usual formats, DICOM, NIfTI) and of arrays of grey bytes to [0, 1]."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _GREY_MODES = ("1", "L", "LA", "I", "I;16")
 
 
 def grey_or_rgb_shape(stated: Sequence[int]) -> Shape:
-    """The stated image shape (C, H, W), of 1 or 3 channels."""
+    """Return the stated image shape (C, H, W), of 1 or 3 channels."""
     whole = _checks.image_shape(stated)
     if whole[0] not in (1, 3):
         raise ValueError(f"shape must have 1 (grey) or 3 (RGB) channels, got {list(whole)!r}.")
@@ -40,7 +40,7 @@ def grey_or_rgb_shape(stated: Sequence[int]) -> Shape:
 
 
 class ImageHeader(NamedTuple):
-    """What is known of an image before its pixels are decoded."""
+    """Properties of an image, read before its pixels are decoded."""
 
     height: int
     width: int
@@ -53,7 +53,7 @@ class ImageHeader(NamedTuple):
 
 @dataclass(frozen=True)
 class Decoding:
-    """How files become images in [0, 1].
+    """Decoder of files to images in [0, 1].
 
     Usual image files (see `io.images`) are turned as their EXIF orientation has it; transparency is dropped, and grey
     is the luma of ITU-R 601. Files of 16 bits keep their depth. Of DICOM see `dicom.dicom_image`, of NIfTI
@@ -69,7 +69,7 @@ class Decoding:
     plane: str = "axial"
 
     def header(self, path: Path, number: int | None = None, decode: bool = False) -> ImageHeader:
-        """Size of the image as `pixels` gives it, and what else is known; arguments and errors as those of `pixels`.
+        """Read the size of the image as `pixels` gives it, and other fields; arguments and errors as those of `pixels`.
 
         With `decode` the image is decoded to its end; without, damage behind its header is not noticed.
         """
@@ -98,7 +98,7 @@ class Decoding:
         return header._replace(height=image.height, width=image.width, dark=False, colour=colour)
 
     def pixels(self, path: Path, channels: int, number: int | None = None) -> Tensor:
-        """The image as it is in the file, made grey or RGB, shape (channels, H, W), float in [0, 1].
+        """Decode the image at its size in the file, made grey or RGB, shape (channels, H, W), float in [0, 1].
 
         Args:
             path: of the file.
@@ -128,7 +128,7 @@ class Decoding:
 
 
 def warn_of_pixels(names: Sequence[str], headers: Sequence[ImageHeader], shape: Shape, remedy: str) -> None:
-    """Lines in the log about images that lose their colours, are nearly black, or have text in their pixels.
+    """Log images that lose their colours, are nearly black, or have text in their pixels.
 
     Args:
         names, headers: of the images.
@@ -169,7 +169,7 @@ def is_colour(image: Tensor, white: float = 1) -> bool:
 
 
 def channels_of(images: Sequence[_Image], read: Callable[[_Image], Tensor]) -> int:
-    """3 if an image of a seeded sample is in colour, 1 if all are grey; a mixture is named in the log.
+    """Return 3 if an image of a seeded sample is in colour, 1 if all are grey; log a mixture.
 
     `read` gives an image as RGB; those that cannot be read are skipped, since the dataset checks them itself.
     """
@@ -184,12 +184,12 @@ def channels_of(images: Sequence[_Image], read: Callable[[_Image], Tensor]) -> i
 
 
 def image_from_file(path: Path, shape: Shape, decoding: Decoding | None = None, number: int | None = None) -> Tensor:
-    """The image, shape `shape`, float in [0, 1]: made grey or RGB, resized to cover the shape, its centre taken."""
+    """Read an image as float in [0, 1], shape `shape`: made grey or RGB, resized to cover the shape, centre cropped."""
     return resize_to_cover(pixels(path, shape[0], decoding, number), shape)
 
 
 def pixels(path: Path, channels: int, decoding: Decoding | None = None, number: int | None = None) -> Tensor:
-    """As `Decoding.pixels`, with the file's name in the error."""
+    """Decode as `Decoding.pixels` does, with the file's name in the error."""
     try:
         return (decoding or Decoding()).pixels(path, channels, number)
     except BadFile as error:
@@ -197,12 +197,12 @@ def pixels(path: Path, channels: int, decoding: Decoding | None = None, number: 
 
 
 def image_from_bytes(data: bytes, shape: Shape) -> Tensor:
-    """As `image_from_file`, of the bytes of a usual image file; BadFile if they are none."""
+    """Decode the bytes of a usual image file as `image_from_file` does; BadFile if they are none."""
     return resize_to_cover(_channels(_upright(images.decode(data)), shape[0]), shape)
 
 
 def of_pil(image: Image.Image, shape: Shape) -> Tensor:
-    """A PIL image, brought to a shape as one from a file is."""
+    """Bring a PIL image to a shape as one from a file is."""
     try:
         return resize_to_cover(_channels(_upright(image), shape[0]), shape)
     except BadFile as error:
@@ -211,7 +211,7 @@ def of_pil(image: Image.Image, shape: Shape) -> Tensor:
 
 @dataclass(frozen=True)
 class FromFiles:
-    """Images, each read from its file when it is asked for."""
+    """Images, each read from its file on request."""
 
     paths: list[str]
     read: Callable[..., Tensor]  # of a path and, if there are numbers, one of these
@@ -236,12 +236,12 @@ class FromArray:
 
 
 def repeat_grey(image: Tensor, shape: Shape) -> Tensor:
-    """A grey image, shape (1, H, W), fitted to `shape` and repeated for its channels."""
+    """Fit a grey image, shape (1, H, W), to `shape`, and repeat it for its channels."""
     return resize_to_cover(image, (1, *shape[1:])).repeat(shape[0], 1, 1)
 
 
 def resize_to_cover(value: Tensor, shape: Shape) -> Tensor:
-    """An image, shape (C, H, W), resized with antialiasing to cover `shape`, and its centre taken."""
+    """Resize an image, shape (C, H, W), with antialiasing to cover `shape`, and crop its centre."""
     where = geometry.central_fit(value.shape[1], value.shape[2], shape)
     if where.resized != where.source:
         value = F.interpolate(value.unsqueeze(0), size=where.resized, mode="bilinear", antialias=True)[0]
@@ -261,7 +261,7 @@ def _one_frame(number: int | None) -> None:
 
 
 def _upright(image: Image.Image) -> Image.Image:
-    """The image upright, unless the range of its numbers is not known."""
+    """Turn the image upright, unless the range of its numbers is unknown."""
     whole = np.asarray(image) if image.mode == "I" else np.zeros(1)
     if image.mode == "F" or whole.min() < 0 or whole.max() > 65535:
         raise BadFile(
@@ -271,7 +271,7 @@ def _upright(image: Image.Image) -> Image.Image:
 
 
 def _channels(image: Image.Image, channels: int) -> Tensor:
-    """Shape (channels, H, W) in [0, 1]."""
+    """Convert to shape (channels, H, W) in [0, 1]."""
     if image.mode.startswith("I"):
         grey = torch.from_numpy(np.asarray(image).astype(np.float32) / 65535)
         return grey.expand(channels, *grey.shape)
@@ -280,7 +280,7 @@ def _channels(image: Image.Image, channels: int) -> Tensor:
 
 
 def _tensor(values: npt.NDArray[np.float64], channels: int) -> Tensor:
-    """Values, shape (H, W) or (H, W, 3), as a float tensor of shape (channels, H, W)."""
+    """Convert values, shape (H, W) or (H, W, 3), to a float tensor of shape (channels, H, W)."""
     value = torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32))
     if value.ndim == 2:
         return value.expand(channels, *value.shape)

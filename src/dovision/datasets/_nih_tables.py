@@ -1,4 +1,4 @@
-"""The tables that come with ChestX-ray14: labels, boxes and official lists, checked row by row, without any image."""
+"""Tables of ChestX-ray14: labels, boxes and official lists, checked row by row, without any image."""
 
 from __future__ import annotations
 
@@ -52,14 +52,14 @@ _EDGES = ("x", "y", "w", "h")  # of a box: left, top, width, height
 
 
 def labels_chosen(classes: Sequence[str] | None) -> tuple[str, ...]:
-    """The classes, each of which must be one of the 14."""
+    """Check that each of the classes is one of the 14 labels."""
     if isinstance(classes, str) or not isinstance(classes, Sequence):
         raise ValueError(f"classes must be a list of labels of ChestX-ray14, got {classes!r}.")
     return tuple(checks.choice("classes", str(name), FINDINGS) for name in classes)
 
 
 def read_entries(root: Path) -> pd.DataFrame:
-    """A row an image: name, findings (joined by "|"), patient (int64), age (years), sex, view.
+    """Read a row per image: name, findings (joined by "|"), patient (int64), age (years), sex, view.
 
     Raises:
         FileNotFoundError: the table is missing.
@@ -85,14 +85,14 @@ def read_entries(root: Path) -> pd.DataFrame:
 
 
 def label_matrix(findings: pd.Series[str], classes: Sequence[str]) -> npt.NDArray[np.float32]:
-    """Zeros and ones, shape (N, K); all zeros for a film without any of the classes."""
+    """Label matrix of zeros and ones, shape (N, K); all zeros for a film without any of the classes."""
     code, combinations = pd.factorize(findings)
     present = [[name in combination.split("|") for name in classes] for combination in combinations]
     return np.array(present, dtype=np.float32)[code]
 
 
 def read_finding_boxes(root: Path, image_names: pd.Series[str]) -> pd.DataFrame:
-    """A row a box: name, label, object, and top, left, bottom, right to the nearest pixel of the 1024 x 1024 film.
+    """Read a row per box: name, label, object, and top, left, bottom, right in whole pixels of the 1024 x 1024 film.
 
     `object` is the label, with a number from 2 on if the image has several boxes of it.
 
@@ -130,7 +130,7 @@ def read_finding_boxes(root: Path, image_names: pd.Series[str]) -> pd.DataFrame:
 
 
 class Lists(NamedTuple):
-    """The official lists."""
+    """Names of the official lists."""
 
     train_val: frozenset[str]
     test: frozenset[str]
@@ -157,7 +157,7 @@ def lists(root: Path) -> Lists:
 
 
 def films_on_disk(root: Path) -> pd.DataFrame:
-    """A row a PNG file: name and path.
+    """List the PNG files, a row per file: name and path.
 
     The files lie in images_001/images, images_002/images, ... as they are released, or all in images.
     """

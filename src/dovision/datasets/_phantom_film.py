@@ -1,4 +1,4 @@
-"""Drawing of a phantom patient: attenuations add up along the ray, and the film shows 1 - exp(-attenuation)."""
+"""Rendering of a phantom patient: attenuations add up along the ray, and the film shows 1 - exp(-attenuation)."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ class Chest(NamedTuple):
 
 
 def removable_objects(patient: Patient) -> tuple[str, ...]:
-    """Names of what can be left out: each lesion, the tag if there is one, and one rib."""
+    """Names of removable objects: each lesion, the tag if there is one, and one rib."""
     numbers = {finding: itertools.count() for finding in LESION_KINDS}
     lesions = [f"{lesion.finding}{next(numbers[lesion.finding])}" for lesion in patient.lesions]
     return (*lesions, *(("tag",) if patient.tag else ()), "rib")
 
 
 def render_film(patient: Patient, size: int, without: Collection[str] = ()) -> Tensor:
-    """The film, shape (1, size, size), in [0, 1); all else, noise too, is the same for any objects left out."""
+    """Render the film, shape (1, size, size), in [0, 1); all else, noise too, is the same for any objects left out."""
     anatomy, chest = patient.anatomy, _chest(patient.anatomy, size)
     ribs = _ribs(anatomy, chest) * ~_is_own_rib(patient, chest)
     film = _soft_tissue(anatomy, chest) + _vessels(patient, chest) + ribs
@@ -52,13 +52,13 @@ def render_film(patient: Patient, size: int, without: Collection[str] = ()) -> T
 
 
 def object_boxes(patient: Patient, size: int) -> dict[str, Box]:
-    """The tight box of each object's own pixels."""
+    """Tight box of the pixels of each object."""
     layers = _layers(patient, _chest(patient.anatomy, size))
     return {name: geometry.bounding_box(layer.bool().numpy()) for name, layer in layers.items()}
 
 
 def _layers(patient: Patient, chest: Chest) -> dict[str, Tensor]:
-    """The attenuation of each object, by its name, shape (size, size)."""
+    """Attenuation of each object, by its name, shape (size, size)."""
     drawn = [_lesion(patient.anatomy, chest, lesion) for lesion in patient.lesions]
     drawn += [_letter(patient.tag, len(chest.x))] if patient.tag else []
     rib = _ribs(patient.anatomy, chest) * _is_own_rib(patient, chest)
@@ -125,7 +125,7 @@ def _vessels(patient: Patient, chest: Chest) -> Tensor:
 
 
 def _ribs(anatomy: Anatomy, chest: Chest) -> Tensor:
-    """The ribs' parts at the back, one periodic band."""
+    """Posterior arcs of the ribs, one periodic band."""
     phase = _rib_phase(anatomy, chest)
     number = phase.round()
     profile = (1 - ((phase - number) / 0.20).square()).clamp(min=0).sqrt()
@@ -171,7 +171,7 @@ def _lesion(anatomy: Anatomy, chest: Chest, lesion: Lesion) -> Tensor:
 
 
 def _position(anatomy: Anatomy, lesion: Lesion) -> tuple[float, float]:
-    """Position on the film of a lesion's place in its lung; along first, then across."""
+    """Position on the film of a lesion in its lung; along first, then across."""
     lateral = torch.tensor(0.34)
     for _ in range(2):  # the dome's height depends on the distance from the midline, which depends on the height
         y = anatomy.apex + lesion.along * (_dome(anatomy, lateral, torch.tensor(lesion.right)) - anatomy.apex)
@@ -181,7 +181,7 @@ def _position(anatomy: Anatomy, lesion: Lesion) -> tuple[float, float]:
 
 
 def _letter(tag: Tag, size: int) -> Tensor:
-    """The lead letter E: a stem and three bars."""
+    """Attenuation of the lead letter E: a stem and three bars."""
     across, down = _film(size)
     x, y = (across - tag.x) / tag.size, (down - tag.y) / tag.size
     stem = (x >= 0) & (x < 0.3)
@@ -190,5 +190,5 @@ def _letter(tag: Tag, size: int) -> Tensor:
 
 
 def _smooth(noise: Tensor, size: int) -> Tensor:
-    """Coarse noise, shape (N, h, w), made smooth and as large as the film, shape (N, size, size)."""
+    """Upsample coarse noise, shape (N, h, w), smoothly to the film's size, shape (N, size, size)."""
     return F.interpolate(noise.unsqueeze(0), size=(size, size), mode="bicubic", align_corners=False)[0]

@@ -1,4 +1,4 @@
-"""The phantom's structural causal model: what causes what, before anything is drawn.
+"""Structural causal model of the phantom: variables, their causes and their distributions, before anything is drawn.
 
     hospital ----> tag
         |  (shortcut)
@@ -23,7 +23,7 @@ _HOSPITAL, _DISEASE, _ANATOMY, _LESIONS, _TAG, _RIB, _TEXTURE, _NOISE = range(8)
 
 
 class Anatomy(NamedTuple):
-    """The healthy chest; lengths in half-widths of the film, x from its left to right, y from top to bottom.
+    """Geometry of the healthy chest; lengths in half-widths of the film, x from left to right, y from top to bottom.
 
     Each number is drawn uniformly from the range beside its type.
     """
@@ -52,7 +52,7 @@ _RANGES = [hint.__metadata__ for hint in get_type_hints(Anatomy, include_extras=
 
 
 class Lesion(NamedTuple):
-    """A nodule (small, sharp) or an opacity (large, cloudy) in a lung field."""
+    """Nodule (small, sharp) or opacity (large, cloudy) in a lung field."""
 
     finding: str
     right: bool  # on the film's right
@@ -66,7 +66,7 @@ class Lesion(NamedTuple):
 
 
 class Tag(NamedTuple):
-    """The letter that a hospital puts on its films, in the upper left corner."""
+    """Letter that a hospital puts on its films, in the upper left corner."""
 
     x: float
     y: float
@@ -74,7 +74,7 @@ class Tag(NamedTuple):
 
 
 class Patient(NamedTuple):
-    """All variables of one sample."""
+    """Variables of one sample."""
 
     hospital: bool  # the one that tags its films
     disease: bool
@@ -85,7 +85,7 @@ class Patient(NamedTuple):
     keys: tuple[int, int, int]  # seed, split, sample
 
     def count(self, finding: str) -> int:
-        """The number of lesions of one finding."""
+        """Number of lesions of one finding."""
         return sum(lesion.finding == finding for lesion in self.lesions)
 
     @property
@@ -99,7 +99,7 @@ class Patient(NamedTuple):
 
 
 def draw_patient(seed: int, split: int, sample: int, shortcut: float) -> Patient:
-    """The patient of a sample, from the model's causes to its effects.
+    """Draw the patient of a sample, from the model's causes to its effects.
 
     Args:
         shortcut: s in [0, 1]; P(disease | the hospital that tags) = (1 + s)/2, P(disease | the other) = (1 - s)/2.

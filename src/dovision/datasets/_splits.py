@@ -31,14 +31,14 @@ _USUAL = {  # names of splits, in lower case
 
 
 def probable_splits(names: Iterable[str], lacking: Collection[str] = SPLITS) -> dict[str, str]:
-    """The names that splits which are lacking usually have, such as valid or Test, by the split."""
+    """Usual names of missing splits, such as valid or Test, by the split."""
     listed = list(names)
     meant = {split: name for split in lacking for name in listed if name.lower() in _USUAL[split]}
     return {split: meant[split] for split in SPLITS if split in meant}
 
 
 def as_setting(names: Mapping[str, str | None]) -> str:
-    """A mapping as it is written in a command, such as {val: valid, test: null}."""
+    """Format a mapping as it is written in a command, such as {val: valid, test: null}."""
     return f"{{{', '.join(f'{key}: null' if name is None else f'{key}: {name}' for key, name in names.items())}}}"
 
 
@@ -51,7 +51,7 @@ def check_fractions(val: float, test: float) -> None:
 
 
 def groups_by_pattern(names: Sequence[str], pattern: str | None) -> list[str]:
-    """The group of each file: the match in its name, or, of a pattern with a slash, in its path; None: the path.
+    """Group of each file: the pattern's match in its name, or in its path for a pattern with a slash; None: the path.
 
     Raises:
         ValueError: the pattern is no regular expression, or does not match.
@@ -70,7 +70,7 @@ def groups_by_pattern(names: Sequence[str], pattern: str | None) -> list[str]:
 
 
 class _Stratum(NamedTuple):
-    """Groups that have the same labels in as many rows."""
+    """Groups that have the same labels in equally many rows."""
 
     groups: list[Hashable]
     images: Counter[int]  # of a group, by label, and in all
@@ -79,7 +79,7 @@ class _Stratum(NamedTuple):
 def split_groups(
     groups: Sequence[Hashable], labels: npt.ArrayLike, val: float, test: float, seed: int
 ) -> dict[str, tuple[int, ...]]:
-    """Row numbers of each split; whole groups stay together, and each split has its share of rows and of each label.
+    """Split rows by whole groups, so that each split has its share of rows and of each label; return row numbers.
 
     Iterative stratification: groups go to the split that lacks most images of their rarest label, those of the rarest
     label first. A label of three groups or more gets into each split of a share of .05 or more, unless other labels of
@@ -125,7 +125,7 @@ def split_groups(
 
 
 def _strata(groups: Sequence[Hashable], labels: npt.NDArray[Any]) -> tuple[list[_Stratum], dict[Hashable, list[int]]]:
-    """The strata, in the order of their labels, and the rows of each group."""
+    """Group the rows into strata, in the order of their labels; return the rows of each group as well."""
     several = labels.ndim == 2
     sets, numbers = np.unique(labels == 1 if several else labels, axis=0, return_inverse=True)
     none = labels.shape[1] if several else 0  # the label of rows without one, so that they are cut as well
@@ -143,7 +143,7 @@ def _strata(groups: Sequence[Hashable], labels: npt.NDArray[Any]) -> tuple[list[
 def _lacked(
     strata: Sequence[_Stratum], cut: Sequence[Counter[str]], shares: Mapping[str, float]
 ) -> dict[int, dict[str, float]]:
-    """Images of each label that each split lacks of its share."""
+    """Number of images of each label that each split lacks of its share."""
     lacked: dict[int, dict[str, float]] = defaultdict(lambda: dict.fromkeys(shares, 0.0))
     for stratum, count in zip(strata, cut, strict=True):
         for label, images in stratum.images.items():
@@ -155,7 +155,7 @@ def _lacked(
 def _error(
     strata: Sequence[_Stratum], cut: Sequence[Counter[str]], shares: Mapping[str, float], near: float
 ) -> tuple[float, float]:
-    """By how many images a split is off its share, beyond `near`; and the same of images of a label, not beyond it."""
+    """Largest deviation from a split's share of images, at least `near`; and the largest of any label's images."""
     lacked = _lacked(strata, cut, shares)
     off = {label: max(map(abs, names.values())) for label, names in lacked.items()}
     return max(near, off.get(_ALL, 0)), max(off.values(), default=0)
@@ -164,7 +164,7 @@ def _error(
 def _cut(
     strata: Sequence[_Stratum], shares: Mapping[str, float], random: torch.Generator, slack: int
 ) -> list[Counter[str]]:
-    """How many groups of each stratum each split gets: one cut, whose order and ties are drawn."""
+    """Draw a cut: the number of groups of each stratum in each split, with order and ties drawn."""
     cut: list[Counter[str]] = [Counter() for _ in strata]
     lacked = _lacked(strata, cut, shares)
     having = {label: [index for index, stratum in enumerate(strata) if label in stratum.images] for label in lacked}
@@ -194,7 +194,7 @@ def _cut(
 
 @dataclass(frozen=True)
 class Cut:
-    """How rows become train, val and test.
+    """Settings for splitting rows into train, val and test.
 
     Args:
         val, test: shares of the rows, where rows have no such split.
@@ -220,7 +220,7 @@ def split_rows(
     cut: Cut,
     needed: Collection[str],
 ) -> dict[str, tuple[int, ...]]:
-    """Row numbers of each split: as given, with val cut from train where no row has it, or all cut by group.
+    """Row numbers of each split: as given, with val cut from train if no row has it, or all cut by group.
 
     Args:
         given: the split of each row; None: they are cut.
@@ -248,7 +248,7 @@ def split_rows(
 def check_classes(
     rows: Mapping[str, Sequence[int]], labels: Tensor, classes: Sequence[str], needed: Collection[str] = ()
 ) -> None:
-    """Say in the log how many rows each split has and which classes have none there; arguments as of `split_rows`."""
+    """Log the number of rows of each split and its missing classes; arguments as of `split_rows`."""
     total = sum(map(len, rows.values()))
     counts = ", ".join(f"{name} {len(rows[name]):,} ({len(rows[name]) / max(1, total):.3f})" for name in SPLITS)
     log.info("splits: %s of %s images", counts, f"{total:,}")
@@ -290,7 +290,7 @@ def check_disjoint(groups: Mapping[str, Collection[Any]], what: str, remedy: str
 
 
 def _without_leaks(rows: Mapping[str, Sequence[int]], groups: Sequence[str], cut: Cut) -> dict[str, tuple[int, ...]]:
-    """The rows of each split, without those of groups that also are in a later one where these are dropped."""
+    """Drop rows of groups that are also in a later split, if these are to be dropped."""
     if cut.leaking == "refuse":
         remedy = "Choose other groups or splits, or leave them in one with dataset.leaking=drop."
         check_disjoint({name: {groups[row] for row in places} for name, places in rows.items()}, "group", remedy)
@@ -319,7 +319,7 @@ def _without_leaks(rows: Mapping[str, Sequence[int]], groups: Sequence[str], cut
 def _complete(
     rows: dict[str, tuple[int, ...]], groups: Sequence[str], labels: Tensor, cut: Cut
 ) -> dict[str, tuple[int, ...]]:
-    """The given splits, with val cut from train where no row has it; of test alone, nothing can be fitted to it."""
+    """Add val to the given splits, cut from train if no row has it; of test alone, nothing can be fitted to it."""
     if not rows["test"] or (rows["val"] and not rows["train"]):
         present = ", ".join(name for name in SPLITS if rows[name])
         raise ValueError(

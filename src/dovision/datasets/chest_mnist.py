@@ -29,7 +29,7 @@ ADDRESS = "https://zenodo.org/records/10519652/files/{}?download=1"
 
 
 class ChestMNIST(Images):
-    """78,468 + 11,219 + 22,433 films; the split is MedMNIST's own and not that of ChestX-ray14.
+    """ChestMNIST's 78,468 + 11,219 + 22,433 films; the split is MedMNIST's and not that of ChestX-ray14.
 
     The file does not say whose film is whose, so each sample is a group of its own, and nothing shows that a patient
     is in one split only. For intervals by patient use ChestX-ray14. Never fit on one of the two and test on the other:
@@ -108,7 +108,7 @@ class ChestMNIST(Images):
 
 
 def _labels(path: Path, split: str, classes: Sequence[str]) -> Tensor:
-    """Zeros and ones of the chosen classes, shape (N, K)."""
+    """Label matrix of the chosen classes, zeros and ones, shape (N, K)."""
     labels = arrays.npz_member(path, f"{split}_labels", np.uint8, (None, len(_nih_tables.FINDINGS)))
     if not np.isin(labels, (0, 1)).all():
         raise ValueError(f"{path} must have {split} labels of zeros and ones, got {labels.max()}.")

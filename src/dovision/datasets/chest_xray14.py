@@ -128,7 +128,7 @@ class ChestXray14(FileImages):
         return super().source(split)._replace(group=self._patients[self.rows[split]])
 
     def source_table(self, split: str) -> pd.DataFrame:
-        """Besides `name`, the file's: `patient`, `age` in years, `sex`, `view` (PA or AP), `labels` joined by "|"."""
+        """Columns besides `name`: `patient`, `age` in years, `sex`, `view` (PA or AP), `labels` joined by "|"."""
         return super().source_table(split).drop(columns=["height", "width"])
 
     def read_record(self, row: int) -> Tensor:
@@ -140,7 +140,7 @@ class ChestXray14(FileImages):
 
 
 def read_film(path: Path, shape: Shape) -> Tensor:
-    """A film made grey, and repeated for three channels; shape `shape`, float in [0, 1].
+    """Read a film as grey, repeated for three channels; shape `shape`, float in [0, 1].
 
     It must be a square, as each released film is, or boxes would not fit.
     """
@@ -157,7 +157,7 @@ def read_film(path: Path, shape: Shape) -> Tensor:
 def split_films(
     entries: pd.DataFrame, lists: _nih_tables.Lists | None, val_fraction: float, test_fraction: float, seed: int
 ) -> npt.NDArray[np.object_]:
-    """The split of each entry: by the official lists, with val cut by patient from train_val, or all cut by patient.
+    """Split each entry: by the official lists, with val cut by patient from train_val, or all cut by patient.
 
     Each split that is cut has its share of the films and of each of the 14 findings.
 

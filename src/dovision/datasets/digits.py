@@ -16,7 +16,7 @@ from dovision.datasets.in_memory import ArrayImages
 
 
 class Digits(ArrayImages):
-    """The 1,797 digits of 8 x 8 pixels, made larger bilinearly; the same share of each digit in each split.
+    """Digits of scikit-learn, 1,797 of 8 x 8 pixels, enlarged bilinearly; the same share of each digit in each split.
 
     Args:
         task, classes, shape: of the data; any height and width from 8 on.

@@ -1,4 +1,4 @@
-"""FunnyBirds: rendered birds whose parts, part maps and pictures without one part are known."""
+"""FunnyBirds: rendered birds with known parts, part maps and pictures without one part."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _BACKGROUND = "background"  # the kind of objects that are part of no bird
 
 
 class FunnyBirds(PreparedImages, Counterfactuals):
-    """The dataset as its authors lay it out; a part of it is enough: fewer classes, pictures or removals.
+    """FunnyBirds in its authors' layout; a part of it is enough: fewer classes, pictures or removals.
 
     The root holds train/CLASS/NUMBER.png, test/CLASS/NUMBER.png and the tables classes.json, parts.json,
     dataset_train.json and dataset_test.json, in which a picture has the place NUMBER. Each test picture is drawn again
@@ -113,7 +113,7 @@ class FunnyBirds(PreparedImages, Counterfactuals):
         return super().source(split)._replace(group=torch.from_numpy(number))
 
     def source_boxes(self, split: str) -> pd.DataFrame:
-        """The box of the pixels that change without an object; none in training and validation pictures."""
+        """Box of the pixels that change without an object; none in training and validation pictures."""
         rows = []
         for row, objects in enumerate(self._objects if split == "test" else ()):
             label = self.task.classes[int(self.labels[self.rows[split][row]])]
@@ -121,11 +121,11 @@ class FunnyBirds(PreparedImages, Counterfactuals):
         return pd.DataFrame(rows, columns=SOURCE_BOXES)
 
     def source_objects(self, split: str, row: int) -> tuple[str, ...]:
-        """Objects that can be left out of a test picture: its parts, and those of its background."""
+        """Removable objects of a test picture: its parts, and those of its background."""
         return tuple(self._objects[row]) if split == "test" else ()
 
     def source_counterfactual(self, split: str, row: int, *objects: str) -> Tensor:
-        """The same scene without some objects, shape (3, H, W), read from its file.
+        """Read the same scene without some objects, shape (3, H, W), from its file.
 
         Raises:
             ValueError: there is no file without just these objects.
@@ -146,7 +146,7 @@ class FunnyBirds(PreparedImages, Counterfactuals):
 
     @cached_property
     def _removals(self) -> list[dict[frozenset[str], Path]]:
-        """For each test picture its files, by the objects that are left out."""
+        """Files of each test picture, by the objects that are left out."""
         folder = self._root / "test_interventions"
         names = map(Path, self._test_names)
         return [dict(_removals(folder / name.parent.name / name.stem, self._bird_parts)) for name in names]
@@ -157,7 +157,7 @@ class FunnyBirds(PreparedImages, Counterfactuals):
 
     @cached_property
     def _objects(self) -> list[dict[str, Box]]:
-        """For each test picture the objects that are seen, and their boxes."""
+        """Visible objects of each test picture, and their boxes."""
         names = self._test_names
 
         def seen(row: int) -> dict[str, Box]:
@@ -176,7 +176,7 @@ class FunnyBirds(PreparedImages, Counterfactuals):
         return _image_io.FromFiles([str(self._paths[row]) for row in rows], read)
 
     def _read(self, path: Path) -> Tensor:
-        """A picture, from the store where that is read."""
+        """Read a picture, from the store if that is in use."""
         return self._read_all(self._row_of_path[path])
 
     @cached_property
@@ -206,7 +206,7 @@ class FunnyBirds(PreparedImages, Counterfactuals):
         return table
 
     def _models(self) -> dict[str, Mapping[str, Any]]:
-        """The entry of each class, by its number as text, in the order of the numbers."""
+        """Entry of each class, by its number as text, in the order of the numbers."""
         path = self._root / "classes.json"
         table = self._table(path.name)
         numbers = [_number(row, "class_idx", path) for row in table]
@@ -216,7 +216,7 @@ class FunnyBirds(PreparedImages, Counterfactuals):
         return {str(number): row for number, row in sorted(zip(numbers, table, strict=True), key=lambda pair: pair[0])}
 
     def _pictures(self, split: str, classes: int) -> pd.DataFrame:
-        """name, label, number (of all pictures) and background_objects of each picture of a table."""
+        """Read name, label, number (of all pictures) and background_objects of each picture of a table."""
         path = self._root / f"dataset_{split}.json"
         rows = []
         for number, scene in enumerate(self._table(path.name)):
@@ -236,7 +236,7 @@ class FunnyBirds(PreparedImages, Counterfactuals):
 
 
 def _removals(folder: Path, all_parts: frozenset[str]) -> Iterator[tuple[frozenset[str], Path]]:
-    """Objects that are left out, and the file without them, of all files of a test picture."""
+    """Removed objects, and the file without them, of all files of a test picture."""
     for path in sorted(folder.glob("*.png")):
         kept = frozenset(path.stem.split("_")) - {BODY}
         if not kept <= all_parts:

@@ -117,7 +117,7 @@ class HfDataset(LibraryImages):
 
     @classmethod
     def found_classes(cls, settings: Mapping[str, Any]) -> list[str]:
-        """The names of the classes, where the configuration has none: those of its label, or all that rows have."""
+        """Names of the classes if the configuration has none: those of its label, or all that rows have."""
         data, _, _ = _rows(*(settings[key] for key in _ROW_SETTINGS))
         label = settings["columns"]["label"]
         feature = _innermost(data.features[label])
@@ -127,7 +127,7 @@ class HfDataset(LibraryImages):
 
     @classmethod
     def found_channels(cls, settings: Mapping[str, Any]) -> int:
-        """The channels of the images, where the configuration has none: as of `_image_io.channels_of`."""
+        """Channels of the images if the configuration has none: as of `_image_io.channels_of`."""
         data, _, _ = _rows(*(settings[key] for key in _ROW_SETTINGS))
         image, column = checks.import_extra("datasets", "hf").Image(decode=False), settings["columns"]["image"]
         read = HfReader(data.cast_column(column, image), column, (3, 64, 64))
@@ -141,7 +141,7 @@ def _rows(
     splits: Mapping[str, str | None],
     columns: Mapping[str, str | None],
 ) -> tuple[Any, list[str] | None, list[str]]:
-    """All rows that are used, the split of each, None where they are to be cut, and their names; columns are there."""
+    """Rows in use, the split of each, None where they are to be cut, and their names; columns are there."""
     library = checks.import_extra("datasets", "hf")
     opened = _opened(library, root, config, revision)
     parts_by_name = dict(opened) if isinstance(opened, Mapping) else {"train": opened}
@@ -164,7 +164,7 @@ def _rows(
 
 
 def _check_splits(splits: Mapping[str, str | None], chosen: Mapping[str, str], names: Collection[str]) -> None:
-    """Refuse splits of which one has a usual name and would be left out, or of which none is a test."""
+    """Refuse splits if one has a usual name and would be left out, or none is a test."""
     others = [name for name in names if name not in chosen.values()]
     lacking = [split for split in SPLITS if split not in chosen and splits.get(split) is not None]
     if meant := _splits.probable_splits(others, lacking):
@@ -223,7 +223,7 @@ def _check_columns(data: Any, image: str | None, label: str | None, group: str |
 
 
 def _files_of_images(data: Any, column: str, folders: Sequence[Path]) -> list[Path]:
-    """The files below some folders that cells name in place of the bytes of an image; no image is decoded."""
+    """Files below some folders that cells name in place of the bytes of an image; no image is decoded."""
     paths: dict[Path, None] = {}
     for batch in data.select_columns([column]).with_format("arrow").iter(_ROWS):
         path, image = (pc.struct_field(batch[column], name) for name in ("path", "bytes"))
@@ -242,7 +242,7 @@ def _files_of_images(data: Any, column: str, folders: Sequence[Path]) -> list[Pa
 
 
 def _groups(cells: Sequence[Any], column: str, names: Sequence[str]) -> list[str]:
-    """The groups as text; an error if a row has none."""
+    """Groups as text; raise if a row has none."""
     for name, cell in zip(names, cells, strict=True):
         if cell is None or cell != cell or cell == "":
             raise ValueError(
@@ -253,14 +253,14 @@ def _groups(cells: Sequence[Any], column: str, names: Sequence[str]) -> list[str
 
 
 def _innermost(feature: Any) -> Any:
-    """The feature of an element of a list, or the feature."""
+    """Feature of an element of a list, or the feature."""
     while isinstance(feature, list) or hasattr(feature, "feature"):
         feature = feature[0] if isinstance(feature, list) else feature.feature
     return feature
 
 
 def _names(data: Any, column: str) -> list[list[str]]:
-    """The names of the labels of each row."""
+    """Names of the labels of each row."""
     feature, cells = _innermost(data.features[column]), data[column]
     rows = [list(cell) if isinstance(cell, (list, tuple)) else [cell] for cell in cells]
     if not hasattr(feature, "names"):
@@ -269,7 +269,7 @@ def _names(data: Any, column: str) -> list[list[str]]:
 
 
 def _labels(rows: Sequence[Sequence[str]], task: Any, names: Sequence[str]) -> Tensor:
-    """Numbers, shape (N,), or for multilabel 0 and 1, shape (N, K)."""
+    """Labels as numbers, shape (N,), or for multilabel 0 and 1, shape (N, K)."""
     index_of = {name: index for index, name in enumerate(task.classes)}
     for name, row in zip(names, rows, strict=True):
         if not task.multilabel and len(row) != 1:

@@ -26,7 +26,7 @@ _NUMBERED = re.compile(r"(n\d{8})\s+(.+)")  # of ImageNet, and the names
 
 
 class ImageFolder(FileImages):
-    """root/train|val|test/<class>/..., or root/<class>/... cut by a seed, whole groups together.
+    """Images in root/train|val|test/<class>/..., or in root/<class>/... cut by a seed, whole groups together.
 
     Of the folders of splits there may be train and test, and val is then cut from train; or test alone, for images that
     are measured and nothing is fitted to. Every file below a class folder is an image, but for hidden ones: BMP, GIF,
@@ -130,14 +130,14 @@ class ImageFolder(FileImages):
 
     @classmethod
     def found_classes(cls, settings: Mapping[str, Any]) -> list[str]:
-        """The names of the classes, where the configuration has none: those of the class file or of the folders."""
+        """Names of the classes if the configuration has none: those of the class file or of the folders."""
         root = Path(settings["root"]).resolve()
         folders = _split_folders(root, settings["split_folders"]).values()
         return [*_class_folders(root, folders, settings["class_file"]).values()]
 
     @classmethod
     def found_channels(cls, settings: Mapping[str, Any]) -> int:
-        """The channels of the images, where the configuration has none: as of `_image_io.channels_of`."""
+        """Channels of the images if the configuration has none: as of `_image_io.channels_of`."""
         root = Path(settings["root"]).resolve()
         folders = _split_folders(root, settings["split_folders"]).values()
         class_of = _class_folders(root, folders, settings["class_file"])
@@ -146,7 +146,7 @@ class ImageFolder(FileImages):
 
 
 def _split_folders(root: Path, names: Mapping[str, str | None]) -> dict[str, Path]:
-    """The folder of each split that there is, or of everything, under the name FLAT.
+    """Folder of each existing split, or of everything, under the name FLAT.
 
     Folders that look like splits by another name, such as valid or Test, are refused: they would be left out.
     """

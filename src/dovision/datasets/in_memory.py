@@ -51,7 +51,7 @@ class ArrayImages(Images):
         return Source(images, self.label[rows], rows, images.several)
 
     def source_table(self, split: str) -> pd.DataFrame:
-        """`name` is the file and the number in it, such as test-0."""
+        """Return `name`, the file and the number in it, such as test-0."""
         names = [self._name(row) for row in self.rows[split]]
         return pd.DataFrame({"name": names, "group": names})
 

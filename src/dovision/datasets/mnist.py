@@ -22,7 +22,7 @@ _MAX_BYTES = 1 << 31  # bytes of a file, unzipped; MNIST's largest has 2 ** 26
 
 
 class MNIST(ArrayImages):
-    """The 60,000 + 10,000 digits; validation images are cut from the 60,000.
+    """MNIST's 60,000 + 10,000 digits; validation images are cut from the 60,000.
 
     Args:
         root: the folder that holds MNIST/raw, as torchvision lays it out; files may be gzipped, and are not altered.
@@ -92,7 +92,7 @@ class MNIST(ArrayImages):
 
 
 def _read(raw: Path, archive: str, download: bool) -> Tensor:
-    """The numbers in a file, read by torchvision, for which a gzipped one is unzipped to a temporary file."""
+    """Read the numbers in a file by torchvision; a gzipped one is unzipped to a temporary file."""
     path, axes = (raw / archive).with_suffix(""), 3 if "images" in archive else 1
     with tempfile.TemporaryDirectory() as folder:
         if not path.is_file():

@@ -27,7 +27,7 @@ _TASKS = {
 
 
 class Phantom(Counterfactuals):
-    """Chest films of which the hospital, the disease and every drawn object are known.
+    """Chest films with known hospital, disease and drawn objects.
 
     A hospital tags its films; a disease causes lesions; the two are correlated by the shortcut's strength. Images are
     drawn when asked for, the same for the same (seed, split, row).
@@ -90,7 +90,7 @@ class Phantom(Counterfactuals):
         return Source(films, label, group)
 
     def source_table(self, split: str) -> pd.DataFrame:
-        """Besides the names, the causal variables: `hospital`, `disease`, `tag`, and how many lesions of each kind."""
+        """Columns of the causal variables: `hospital`, `disease`, `tag`, and the number of lesions of each kind."""
         patients = self._splits[split].patients
         names = [f"{split}-{row}" for row in range(len(patients))]
         variables = pd.DataFrame(
@@ -103,7 +103,7 @@ class Phantom(Counterfactuals):
         return pd.DataFrame({"name": names, "group": names}).join(variables.astype(int))
 
     def source_boxes(self, split: str) -> pd.DataFrame:
-        """The tight box of each part's own pixels; lesions speak for a class, the tag and the rib for none."""
+        """Tight box of the pixels of each part; lesions speak for a class, the tag and the rib for none."""
         films = self._splits[split]
         rows = [
             (row, obj, _spoken_for(obj, patient, films.task), *box)
@@ -113,11 +113,11 @@ class Phantom(Counterfactuals):
         return pd.DataFrame(rows, columns=SOURCE_BOXES)
 
     def source_objects(self, split: str, row: int) -> tuple[str, ...]:
-        """Objects that can be left out of an image: each lesion, the tag if there is one, and one rib."""
+        """Removable objects of an image: each lesion, the tag if there is one, and one rib."""
         return _phantom_film.removable_objects(self._splits[split].patients[row])
 
     def source_counterfactual(self, split: str, row: int, *objects: str) -> Tensor:
-        """The same film without some of its objects, shape (1, S, S): all else is equal, the noise too.
+        """Render the same film without some of its objects, shape (1, S, S): all else is equal, the noise too.
 
         Raises:
             ValueError: the sample has no such object.
@@ -140,12 +140,12 @@ class Films:
     task: str  # a key of _TASKS
 
     def patient(self, row: int) -> Patient:
-        """The causal variables of a film."""
+        """Causal variables of a film."""
         return draw_patient(self.seed, self.split, row, self.shortcut)
 
     @cached_property
     def patients(self) -> list[Patient]:
-        """The causal variables of all films."""
+        """Causal variables of all films."""
         return [self.patient(row) for row in range(self.images)]
 
     def __call__(self, row: int) -> Tensor:
@@ -166,7 +166,7 @@ def _label(patient: Patient, label: str) -> Tensor:
 
 
 def _spoken_for(obj: str, patient: Patient, label: str) -> str | None:
-    """The class that an object is a sign of."""
+    """Class that an object is a sign of."""
     finding = object_kind(obj)
     if finding not in LESION_KINDS:
         return None

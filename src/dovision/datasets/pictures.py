@@ -24,7 +24,7 @@ _LIST = ".txt"  # the ending of a file that lists pictures
 
 
 class Pictures(FileImages):
-    """Pictures without labels: those of a folder, but not of its subfolders, or those of a list.
+    """Pictures without labels: those of a folder, without its subfolders, or those of a list.
 
     BMP, GIF, JPEG, PNG, PPM, TIFF or WebP, in folders known by the ending of their names, of one frame and at most 67
     million pixels: greyscale, RGB, RGBA, CMYK, palette, 16-bit. They are turned as their EXIF orientation says, brought
@@ -88,7 +88,7 @@ class Pictures(FileImages):
 
     @property
     def task(self) -> Task:  # type: ignore[override]
-        """That of the classifier, once `take_classes` has given it.
+        """Task of the classifier, once `take_classes` has given it.
 
         Raises:
             ValueError: it has not.
@@ -102,7 +102,7 @@ class Pictures(FileImages):
 
     @property
     def labels(self) -> torch.Tensor:  # type: ignore[override]
-        """No picture's label is known."""
+        """Labels of the pictures: unknown."""
         count = len(self.records)
         return torch.full((count,), -1) if self._task is None else self._task.unknown(count)
 
@@ -134,7 +134,7 @@ def _entries(root: str | Sequence[str]) -> Sequence[str]:
 
 
 def _paths_by_name(entries: Sequence[str]) -> dict[str, Path]:
-    """The path of each picture, in alphabetical order of the names.
+    """Path of each picture, in alphabetical order of the names.
 
     A name is that of the file, or its path as it was given where two are of one name.
     """
@@ -155,7 +155,7 @@ def _paths_by_name(entries: Sequence[str]) -> dict[str, Path]:
 
 
 def _listed(path: Path) -> list[Path]:
-    """The pictures that one entry of the root stands for; other files of a folder are named in the log."""
+    """Expand one entry of the root to its pictures; other files of a folder are named in the log."""
     if path.is_dir():
         visible = sorted(file for file in path.iterdir() if file.is_file() and not file.name.startswith("."))
         others = [file.name for file in visible if file.suffix.lower() not in _ENDINGS]

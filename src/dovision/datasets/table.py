@@ -1,4 +1,4 @@
-"""Images that a table lists: CSV, JSON lines or parquet, with labels, patients, splits, boxes and masks."""
+"""Images listed in a table: CSV, JSON lines or parquet, with labels, patients, splits, boxes and masks."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 
 class Table(FileImages):
-    """Images that a table lists, a row an image: its path, label, patient, split, boxes and masks.
+    """Images listed in a table, a row per image: its path, label, patient, split, boxes and masks.
 
     Paths are relative to a folder, and lead out of neither it nor the root. A file is a usual image (see
     `ImageFolder`), DICOM, or a slice of a NIfTI volume; it is resized to cover the shape, its centre taken, and its
@@ -162,7 +162,7 @@ class Table(FileImages):
 
     @classmethod
     def found_classes(cls, settings: Mapping[str, Any]) -> list[str]:
-        """The names of the classes, where the configuration has none: all labels of the rows that are used."""
+        """Names of the classes if the configuration has none: all labels of the rows in use."""
         columns = _checks.group("columns", Columns, settings["columns"])
         if columns.label is None:
             raise ValueError("classes must name the columns of 0 and 1, got None. Use 'dataset.classes=[cat,dog]'.")
@@ -176,7 +176,7 @@ class Table(FileImages):
 
     @classmethod
     def found_channels(cls, settings: Mapping[str, Any]) -> int:
-        """The channels of the images, where the configuration has none: as of `_image_io.channels_of`."""
+        """Channels of the images if the configuration has none: as of `_image_io.channels_of`."""
         root, columns = _folder(settings["root"]), _checks.group("columns", Columns, settings["columns"])
         rows = table_rows.rows_where(read_manifest(root / settings["manifest"], "manifest"), settings["where"])
         columns = table_rows.present_columns(rows, columns)
@@ -200,7 +200,7 @@ def _labels(
 
 
 def _file_error(rows: Manifest, path: str, folder: Path, row: int, reason: Exception) -> str:
-    """The message about a file that cannot be read; paths are relative to the folder."""
+    """Error message about a file that cannot be read; paths are relative to the folder."""
     if Path(rows.cells[FILE].iloc[row]).is_dir():
         return rows.error(path, row, "the path of a file", "It is a folder.")
     if isinstance(reason, FileNotFoundError):

@@ -110,7 +110,7 @@ class Xrv(LibraryImages):
 
     @classmethod
     def found_classes(cls, settings: Mapping[str, Any]) -> list[str]:
-        """The names of the classes, where the configuration has none: all pathologies of which some label is known."""
+        """Names of the classes if the configuration has none: all pathologies with a known label."""
         library = _opened(settings["name"], settings["arguments"] or {})
         known_labels = np.count_nonzero(~np.isnan(np.asarray(library.labels, dtype=np.float32)), axis=0)
         return [
@@ -118,7 +118,7 @@ class Xrv(LibraryImages):
         ]
 
     def source_masks(self, split: str, row: int) -> Mapping[str, Mask]:
-        """Masks of pathologies, by their names."""
+        """Read masks of pathologies, by their names."""
         library = self.read.library  # type: ignore[attr-defined]
         with _numpy_state_restored():
             sample = library[int(self.records["number"].iloc[self.rows[split][row]])]
@@ -131,7 +131,7 @@ class Xrv(LibraryImages):
 
 
 def _opened(name: str, arguments: Mapping[str, Any]) -> Any:
-    """The library's dataset."""
+    """Open the library's dataset."""
     library = checks.import_extra("torchxrayvision", "xrv").datasets
     kinds = {
         key: form
@@ -161,7 +161,7 @@ def _opened(name: str, arguments: Mapping[str, Any]) -> Any:
 
 
 def _as_list(value: Any) -> Any:
-    """A value of which a list is a list, and not one of a configuration."""
+    """Convert a configuration's list to a plain list."""
     return [*value] if isinstance(value, Sequence) and not isinstance(value, str) else value
 
 
@@ -176,7 +176,7 @@ def _numpy_state_restored() -> Iterator[None]:
 
 
 def _used(labels: np.ndarray[Any, Any], classes: Sequence[str], unknown: str) -> np.ndarray[Any, Any]:
-    """The numbers of the films that are used."""
+    """Numbers of the films in use."""
     lacking = np.isnan(labels)
     if lacking.any() and unknown == "error":
         rows, columns = lacking.nonzero()
@@ -194,7 +194,7 @@ def _used(labels: np.ndarray[Any, Any], classes: Sequence[str], unknown: str) ->
 
 
 def _records(table: pd.DataFrame, used: np.ndarray[Any, Any]) -> pd.DataFrame:
-    """Numbers, names and patients: the name is the first column of texts that differ, or the number."""
+    """Read numbers, names and patients: the name is the first column of texts that differ, or the number."""
     films = table.iloc[used]
     texts = (column for column in films if films[column].map(type).eq(str).all() and films[column].is_unique)
     column = next(texts, None)
@@ -209,7 +209,7 @@ def _is_path(value: object) -> bool:
 
 
 def _files(arguments: Mapping[str, Any]) -> list[Path]:
-    """All files that the arguments name, and those below folders that they name."""
+    """Files that the arguments name, and those below folders that they name."""
     named = [Path(value).resolve() for value in arguments.values() if _is_path(value)]
     below = [file for folder in named if folder.is_dir() for file in folder.rglob("*") if file.is_file()]
     return [*(path for path in named if path.is_file()), *below]

@@ -14,7 +14,7 @@ MOST = 3  # sentences of a kind of measurement
 
 
 def run_findings(run: Run) -> list[Finding]:
-    """One to three sentences on each kind of measurement of a completed run.
+    """Write one to three sentences on each kind of measurement of a completed run.
 
     Detectors come first, then maps, then effects, of which a run with detectors or maps shows one.
     """

@@ -51,7 +51,7 @@ class NetworkKey:
 
     @property
     def is_given(self) -> bool:
-        """True for a checkpoint that the job names, which is read in place."""
+        """Return whether the job names the checkpoint, which is read in place."""
         return self.surroundings is None
 
     @property

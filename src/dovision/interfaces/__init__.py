@@ -1,4 +1,4 @@
-"""The components, one file each, and what each promises to the others."""
+"""Interfaces of components, one file each."""
 
 from dovision.interfaces.attack import Attack
 from dovision.interfaces.classifier import Autoencoder, Classifier, ClassifierComponent

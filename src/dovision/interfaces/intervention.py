@@ -55,7 +55,7 @@ class Intervention(ABC):
 
     @property
     def on_code(self) -> bool:
-        """True if an inserted autoencoder's code is one of its sites."""
+        """Return whether an inserted autoencoder's code is one of the sites."""
         return CODE in (self.site, self.through) or (self.second is not None and self.second.on_code)
 
     def bind(self, images: Images, split: str) -> None:  # noqa: B027

@@ -141,5 +141,5 @@ class Path(FirstOfTwo):
 
 
 def _is_compound(intervention: Intervention) -> bool:
-    """True of one that cannot be combined: it has two sites already, or leaves out positions of a value."""
+    """Return whether an intervention cannot be combined: it has two sites, or leaves out positions of a value."""
     return intervention.second is not None or intervention.through is not None or intervention.shortens

@@ -61,7 +61,7 @@ class ComparedResults(Result):
 
     @property
     def findings(self) -> list[str]:
-        """One to three sentences with the largest differences, their intervals and n."""
+        """Sentences, one to three, with the largest differences, their intervals and n."""
         if self.chance:
             return [self.chance]
         counted = "attacked images" if "detector" in self.table else "maps" if "explainer" in self.table else "images"

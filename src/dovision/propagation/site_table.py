@@ -27,7 +27,7 @@ class SiteRow(NamedTuple):
 
 @torch.no_grad()
 def site_table(classifier: Classifier, shape: Shape, only: Collection[str] | None = None) -> list[SiteRow]:
-    """All sites that run on images of a shape, (C, H, W), and put out one tensor.
+    """List all sites that run on images of a shape, (C, H, W), and put out one tensor.
 
     On the meta device nothing is computed. A module that runs several times has a row for each of its calls.
 

@@ -1,4 +1,4 @@
-"""From a classifier to its graph: each operator as a function, nothing edited in place."""
+"""Conversion of a classifier to its graph: each operator as a function, nothing edited in place."""
 
 from __future__ import annotations
 

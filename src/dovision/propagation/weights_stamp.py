@@ -1,4 +1,4 @@
-"""A number that stands for a classifier as it is now: its modules, their settings and hooks, and all its tensors."""
+"""Stamp of a classifier as it is now: its modules, their settings and hooks, and all its tensors."""
 
 from __future__ import annotations
 

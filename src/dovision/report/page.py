@@ -1,4 +1,4 @@
-"""One page about a sweep: HTML, inline SVG and one script; it fetches nothing, and reads without script."""
+"""Page about a sweep: HTML, inline SVG and one script; it fetches nothing, and reads without script."""
 
 from __future__ import annotations
 

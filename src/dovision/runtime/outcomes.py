@@ -8,4 +8,4 @@ class JobFailed(Exception):
 
 
 class ImagesLost(Exception):
-    """Some images were not measured; the run is partial."""
+    """Raised if some images were not measured; the run is partial."""

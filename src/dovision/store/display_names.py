@@ -177,7 +177,7 @@ def component_text(component: object) -> str:
 
 
 def _brief(value: object) -> bool:
-    """True for values that fit a line: no long list, plain mapping, or absolute path."""
+    """Return whether a value fits a line: no long list, plain mapping, or absolute path."""
     if isinstance(value, Mapping):
         return "_target_" in value
     if isinstance(value, list):

@@ -93,6 +93,6 @@ def _typed(overrides: Sequence[str]) -> dict[str, str]:
 
 
 def _determined(values: Sequence[str], columns: Sequence[Sequence[str]]) -> bool:
-    """True if these values are a function of the columns."""
+    """Return whether these values are a function of the columns."""
     rows = list(zip(*columns, strict=True)) if columns else [()] * len(values)
     return len({*zip(rows, values, strict=True)}) == len(set(rows))

@@ -1,4 +1,4 @@
-"""One job that is cut into shards: runs of their own beside the run that is merged from them, to the same bytes."""
+"""Shards of one job: runs beside the run that is merged from them, to the same bytes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""All files of a run directory, and the digests by which those that are read are known to be as the run has left them.
+"""Files of a run directory, and the digests that show whether they are as the run has left them.
 
 A digest is recorded when the run is completed, and compared whenever the file is to be relied on.
 """

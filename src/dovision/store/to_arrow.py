@@ -1,4 +1,4 @@
-"""From tensors of one batch in one condition to rows of the two tables."""
+"""Conversion of tensors of one batch in one condition to rows of the two tables."""
 
 from __future__ import annotations
 

@@ -93,7 +93,7 @@ def _parsed(config: DictConfig) -> dict[str, Override]:
 
 
 def _values(override: Override) -> Iterable[str]:
-    """One override per swept value."""
+    """Iterate over one override per swept value."""
     key = override.get_key_element()
     if not override.is_sweep_override():
         return [f"{key}={override.get_value_element_as_str()}"]

@@ -28,7 +28,7 @@ def _here() -> str:
 
 @dataclass(frozen=True)
 class Launch:
-    """One launch of a sweep, known to its process and to its workers on any machine.
+    """Launch of a sweep, shared by its process and its workers on any machine.
 
     It has a folder beside the runs, by which a worker sees that it shares the sweep's folder with the command, and in
     which either leaves word for the other, whatever launcher stands between them.

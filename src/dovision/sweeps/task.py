@@ -1,4 +1,4 @@
-"""The task that a launcher runs, here or elsewhere: one job, whose end is in its run directory and nowhere else."""
+"""Task that a launcher runs, here or elsewhere: one job, whose end is in its run directory and nowhere else."""
 
 from __future__ import annotations
 

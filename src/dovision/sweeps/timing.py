@@ -51,7 +51,7 @@ VALIDATION = 1 / 3  # of the seconds of an image in a fit, since it needs no gra
 
 
 class TimedTask(NamedTuple):
-    """One kind of work in a job."""
+    """Kind of work in a job."""
 
     name: str
     key: str  # what the seconds of an image depend on; tasks of equal keys are timed once

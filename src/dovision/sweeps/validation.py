@@ -44,7 +44,7 @@ class Consumer(NamedTuple):
 
 
 def _uses_code(settings: Any) -> bool:
-    """True if a job needs an autoencoder's code; always in dovision-train."""
+    """Return whether a job needs an autoencoder's code; always in dovision-train."""
     if not isinstance(settings, EvaluateSettings):
         return True
     return _edits_code(settings) or any(detector.reads_code for detector in make_each(settings.detector).values())

@@ -8,7 +8,7 @@ from dovision.interfaces import Classifier
 
 
 class FrozenBackbone:
-    """All layers except the last one with parameters, to freeze and release.
+    """Freeze and release all layers except the last one with parameters.
 
     Frozen layers get no gradient and are in eval mode, so that running statistics and weights stay as they are;
     released ones are as they were before.

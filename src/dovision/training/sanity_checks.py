@@ -1,4 +1,4 @@
-"""Classifiers that have forgotten: what a map should not survive."""
+"""Classifiers without their training, for sanity checks: what a map should not survive."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Questions of the page: what each key of a request may say, checked before anything is made of it."""
+"""Requests of the page: what each key may contain, checked before anything is made of it."""
 
 from __future__ import annotations
 

@@ -111,7 +111,7 @@ class Answers:
         return self._file("index.html", "text/html")
 
     async def file(self, request: Any) -> Any:
-        """Its styles and its script; the first of each is the report's."""
+        """Serve a style or script of the page; the first of each is the report's."""
         name = request.url.path.rpartition("/")[2]
         if name in _OF_REPORT:
             text, media_type = _OF_REPORT[name]

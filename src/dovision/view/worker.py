@@ -1,4 +1,4 @@
-"""One thread that computes: answers that a user waits for come first, long work goes on a step at a time between."""
+"""Worker thread: answers that a user waits for come first, long work goes on a step at a time between."""
 
 from __future__ import annotations
 

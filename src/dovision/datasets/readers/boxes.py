@@ -1,4 +1,4 @@
-"""Boxes in a table: of whichever of the usual four columns, in pixels of the images' files."""
+"""Boxes in a table: any of the usual four columns, in pixels of the images' files."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ BOX_FIELDS = ["row", "object", "label", "top", "left", "bottom", "right"]  # of 
 
 
 def box_columns(manifest: Manifest) -> tuple[str, ...] | None:
-    """The four columns of a table's boxes; None if it has none."""
+    """Names of a table's four box columns; None if it has none."""
     return next((names for names in BOX_LAYOUTS if set(names) <= set(manifest.cells)), None)
 
 
@@ -40,7 +40,7 @@ def file_boxes(
     labels: pd.Series[str],
     classes: Sequence[str],
 ) -> pd.DataFrame:
-    """A row a box: row, object, label, and top, left, bottom, right to the nearest pixel of the file.
+    """Read a row per box: row, object, label, and top, left, bottom, right to the nearest pixel of the file.
 
     A table's row without any of the four numbers has no box. An object is named after its label, with a number from 2
     on where the image has several of it; one of a label that is no class speaks for none.
@@ -82,7 +82,7 @@ def file_boxes(
 
 
 def fitted_boxes(boxes: pd.DataFrame, sizes: Sequence[tuple[int, int]], shape: Shape) -> pd.DataFrame:
-    """Boxes of files as they lie on the dataset's images; those outside the centre that is taken are left out."""
+    """Map boxes of files to the dataset's images; those outside the cropped centre are left out."""
     rows = []
     for row, obj, label, *edges in boxes[BOX_FIELDS].itertuples(index=False):
         box = geometry.fit_box(Box(*edges), geometry.central_fit(sizes[row][0], sizes[row][1], shape))

@@ -1,4 +1,4 @@
-"""Images of any dataset decoded once: shards of bytes, each whole or not there, read through a memory map."""
+"""Store of decoded images of any dataset: shards of bytes, whole or not there, read through a memory map."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _Bytes = npt.NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class StoredRows:
-    """Some rows of a store; grey ones of another size are fitted to `shape`, and repeated for its channels."""
+    """Rows of a store; grey ones of another size are fitted to `shape`, and repeated for its channels."""
 
     shards: tuple[FileArray, ...]
     rows: Sequence[int]
@@ -55,7 +55,7 @@ class StoredRows:
 
 
 class DecodedStore:
-    """A folder with a file for each SHARD_IMAGES images in a row, named by its number and by what it was made of.
+    """Folder with a file for each SHARD_IMAGES images in a row, named by its number and by the digest of its source.
 
     So a file of another name is one of other images, or of images that have changed, and nothing else need be kept.
 
@@ -78,7 +78,7 @@ class DecodedStore:
 
     @property
     def due(self) -> list[int]:
-        """Numbers of the shards that are not there, or not whole."""
+        """Numbers of missing or incomplete shards."""
         sizes = {length: _file_bytes((length, *self.shape)) for length in set(self.lengths)}
         shards = enumerate(zip(self.paths, self.lengths, strict=True))
         return [
@@ -86,7 +86,7 @@ class DecodedStore:
         ]
 
     def images(self, rows: Sequence[int], shape: Shape) -> StoredRows:
-        """Images of this shape by their places among `rows`, places in the store."""
+        """Images of this shape by their positions among `rows`, positions in the store."""
         shards = tuple(
             FileArray(path, np.uint8, (length, *self.shape))
             for path, length in zip(self.paths, self.lengths, strict=True)
@@ -94,7 +94,7 @@ class DecodedStore:
         return StoredRows(shards, rows, SHARD_IMAGES, shape)
 
     def fill(self, read: Callable[[int], Tensor], threads: int | None) -> None:
-        """Make the shards that are not there, or not whole; with a progress bar.
+        """Make missing or incomplete shards, with a progress bar.
 
         Args:
             read: gives the image of a place, shape `shape` in [0, 1].
@@ -136,7 +136,7 @@ class DecodedStore:
             )
 
     def _write(self, number: int, images: Sequence[_Bytes]) -> None:
-        """Bring a shard to the disk, and remove those of the same number that it replaces."""
+        """Write a shard to the disk, and remove those of the same number that it replaces."""
         path = self.paths[number]
         with replacing(path) as partial, partial.open("wb") as file:
             np.save(file, np.stack(images))
@@ -146,7 +146,7 @@ class DecodedStore:
 
 
 class PreparedImages(Images):
-    """Base of datasets with a row an image, which `dovision-prepare` can decode, once.
+    """Base of datasets with a row per image, which `dovision-prepare` can decode, once.
 
     A subclass sets `shape` and these, and calls `use_store` or `open_store` in `__init__`.
 
@@ -175,15 +175,15 @@ class PreparedImages(Images):
         return records.drop(columns=["path", "number"], errors="ignore").reset_index(drop=True)
 
     def reader(self, rows: Sequence[int]) -> Callable[[int], Tensor]:
-        """Images of some records, by their place among these; each is read from its file when it is asked for."""
+        """Images of some records, by their position among these; each is read from its file on request."""
         raise NotImplementedError
 
     def read_record(self, row: int) -> Tensor:
-        """The image of a record, read from its file, of the store's shape."""
+        """Read the image of a record from its file, in the store's shape."""
         return self.reader([row])(0)
 
     def use_store(self, folder: str | None, keys: Callable[[], Sequence[str]], origin: Sequence[object]) -> None:
-        """Set the store, if there is to be one: below `folder`, apart from those of other shapes and datasets.
+        """Set the store, if configured: below `folder`, apart from those of other shapes and datasets.
 
         Args:
             folder: of stores; None: there is none.
@@ -203,7 +203,7 @@ class PreparedImages(Images):
         self.open_store(Path(folder).resolve() / name, self.shape, keys())
 
     def open_store(self, folder: Path, shape: Shape, keys: Sequence[str]) -> None:
-        """Set the store: `folder` itself, of images of this shape, each with a key; read where it is complete."""
+        """Set the store: `folder` itself, of images of this shape, each with a key; used if it is complete."""
         self.store = DecodedStore(folder, shape, keys)
         count = len(self.store.paths)
         made = count - len(self.store.due)
@@ -215,11 +215,11 @@ class PreparedImages(Images):
     _read_from_store = False
 
     def from_store(self, rows: Sequence[int]) -> StoredRows | None:
-        """Images of the records at these places; None where they are to be read from their files."""
+        """Images of the records at these positions; None if they are to be read from their files."""
         return self.store.images(rows, self.shape) if self.store is not None and self._read_from_store else None
 
     def files_read(self, files: Sequence[Path]) -> tuple[Path, ...]:
-        """The files whose bytes the images are: those of the store where it is read, else these."""
+        """Files with the bytes of the images: those of the store if it is in use, else these."""
         return tuple(self.store.paths if self.store is not None and self._read_from_store else files)
 
     def prepare(self) -> None:
@@ -236,7 +236,7 @@ class PreparedImages(Images):
 
 
 def check_outside(store: str | None, paths: Sequence[Path]) -> None:
-    """Raise if a store is to lie in a folder of the dataset, of which it would then be taken for a part."""
+    """Raise if a store is to lie in a folder of the dataset, which would then take it for a part of itself."""
     for path in paths if store is not None else ():
         if Path(str(store)).resolve().is_relative_to(path.resolve()):
             raise ValueError(
@@ -246,7 +246,7 @@ def check_outside(store: str | None, paths: Sequence[Path]) -> None:
 
 
 def stamp(path: Path) -> str:
-    """Size and times of a file; that of its last change is new also where a copy keeps the date of what it copies."""
+    """Size and times of a file; its last change differs even if a copy keeps the date of the original."""
     status = path.stat()
     return f"{status.st_size} {status.st_mtime_ns} {status.st_ctime_ns}"
 

@@ -26,7 +26,7 @@ _MAGIC = slice(128, 132), b"DICM"
 
 
 class DicomHeader(NamedTuple):
-    """What is known of a file before its pixels are decoded."""
+    """Properties of a file, read before its pixels are decoded."""
 
     height: int
     width: int
@@ -34,7 +34,7 @@ class DicomHeader(NamedTuple):
 
 
 def is_dicom(name: str, start: bytes) -> bool:
-    """True for a file of DICOM's suffixes, or one that begins as DICOM files do."""
+    """Return whether a file has one of DICOM's suffixes, or begins as DICOM files do."""
     return name.lower().endswith(DICOM_SUFFIXES) or start[_MAGIC[0]] == _MAGIC[1]
 
 
@@ -64,7 +64,7 @@ def dicom_header(data: bytes, number: int | None) -> DicomHeader:
 
 
 def dicom_image(data: bytes, number: int | None, window: GreyWindow | None) -> GreyValues:
-    """The image, shape (H, W), or (H, W, 3) for colours, in [0, 1].
+    """Read the image, shape (H, W), or (H, W, 3) for colours, in [0, 1].
 
     Stored values are rescaled by slope and intercept (or the file's modality LUT), then windowed: by `window`, else by
     the file's VOI LUT or its first window; where it has neither, by the range that its bits can hold. MONOCHROME1,
@@ -94,7 +94,7 @@ def dicom_image(data: bytes, number: int | None, window: GreyWindow | None) -> G
 
 
 def dicom_labels(data: bytes, number: int | None) -> npt.NDArray[np.generic]:
-    """The stored numbers of a label map, shape (H, W); arguments as those of `dicom_image`.
+    """Read the stored numbers of a label map, shape (H, W); arguments as those of `dicom_image`.
 
     Raises:
         BadFile: the pixels cannot be decoded, are of colours, or are those of several segments.
@@ -112,7 +112,7 @@ def dicom_labels(data: bytes, number: int | None) -> npt.NDArray[np.generic]:
 
 
 def window_values(values: GreyValues, center: float, width: float, function: str = "LINEAR") -> GreyValues:
-    """Values brought to [0, 1] by a window; DICOM PS3.3, C.11.2.1.2 and C.11.2.1.3.
+    """Map values to [0, 1] by a window; DICOM PS3.3, C.11.2.1.2 and C.11.2.1.3.
 
     Raises:
         BadFile: the width is not positive, or the function is none of the standard's.
@@ -131,7 +131,7 @@ def window_values(values: GreyValues, center: float, width: float, function: str
 
 
 def _stored(file: Any, pixels: Any, number: int) -> Any:
-    """The stored values of a frame."""
+    """Read the stored values of a frame."""
     transfer = file.file_meta.TransferSyntaxUID
     if transfer.is_encapsulated:
         encaps = checks.import_extra("pydicom.encaps", "dicom")
@@ -156,7 +156,7 @@ def _windowed(file: Any, pixels: Any, stored: Any, window: GreyWindow | None) ->
 
 
 def _range(file: Any, pixels: Any) -> tuple[float, float]:
-    """The least and the greatest value that the file's bits can hold, rescaled."""
+    """Least and greatest value that the file's bits can hold, rescaled."""
     bits, signed = int(file.BitsStored), bool(file.PixelRepresentation)
     ends = np.array([-(2 ** (bits - 1)), 2 ** (bits - 1) - 1] if signed else [0, 2**bits - 1])
     if file.get("ModalityLUTSequence"):
@@ -166,7 +166,7 @@ def _range(file: Any, pixels: Any) -> tuple[float, float]:
 
 
 def _first(value: Any) -> float | None:
-    """The first of one or several numbers."""
+    """First of one or several numbers."""
     several = value if hasattr(value, "__len__") and not isinstance(value, str) else [value]
     return None if not len(several) or several[0] is None else float(several[0])
 

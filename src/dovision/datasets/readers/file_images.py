@@ -1,4 +1,4 @@
-"""The reader of datasets of files: images, boxes and masks of a table, whatever the table was made of."""
+"""Reader of datasets of files: images, boxes and masks of a table, whatever the table was made of."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ class FileImages(PreparedImages):
         decode: bool = True,
         error: Callable[[int, Exception], str] | None = None,
     ) -> npt.NDArray[np.bool_]:
-        """Check files, with a progress bar, and set the records and their headers: of those that are whole images.
+        """Check files, with a progress bar, and set the records and headers of those that are whole images.
 
         Args:
             files: name, path, number (of a slice, or None) and group of each.
@@ -150,7 +150,7 @@ class FileImages(PreparedImages):
                 log.warning("the masks %r have the name of no class, so no map is judged by them.%s", name, meant)
 
     def warn_of_files(self, remedy: str = _SET_WINDOW) -> None:
-        """Lines in the log about images, once boxes and masks are there; `remedy` as of `_image_io.warn_of_pixels`."""
+        """Log warnings about images, once boxes and masks are there; `remedy` as of `_image_io.warn_of_pixels`."""
         _image_io.warn_of_pixels(self.records["name"].tolist(), self.headers, self.shape, remedy)
         boxed = set(self.boxes_in_files["row"])
         turned = [
@@ -213,7 +213,7 @@ class FileImages(PreparedImages):
         self.use_store(folder, self.store_keys, (*origin, self.decoding))
 
     def store_keys(self) -> list[str]:
-        """What the image of each record depends on."""
+        """Dependencies of each record's image, as a key."""
         rows = self.records[["name", "path", "number"]].itertuples(index=False)
         return [f"{name} {number} {self.decoding} {stamp(file_on_disk(Path(path)))}" for name, path, number in rows]
 

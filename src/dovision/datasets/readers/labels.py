@@ -27,7 +27,7 @@ class Labels(NamedTuple):
 
 
 def labels_from_names(manifest: Manifest, column: str, task: Task, separator: str, ignored: Collection[str]) -> Labels:
-    """Labels of a column of class names.
+    """Read labels from a column of class names.
 
     Args:
         manifest: the table.
@@ -64,7 +64,7 @@ def labels_from_names(manifest: Manifest, column: str, task: Task, separator: st
 
 
 def labels_from_columns(manifest: Manifest, task: Task) -> Labels:
-    """Labels of a column for each class: 0, 1, or, for multilabel where it is not known, nothing or -1.
+    """Read labels from a column per class: 0, 1, or, for multilabel if unknown, nothing or -1.
 
     Raises:
         ValueError: a class has no column, a cell is something else, or a multiclass row has not exactly one 1.

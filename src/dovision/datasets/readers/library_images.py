@@ -1,4 +1,4 @@
-"""The reader of datasets that a library opens: an image by its number, with labels, groups and names beside it."""
+"""Reader of datasets that a library opens: an image by its number, with labels, groups and names beside it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from dovision.datasets.readers.decoded_store import PreparedImages, stamp
 
 @dataclass(frozen=True)
 class ChosenRows:
-    """Some of a library's images, by their place among these."""
+    """Rows of a library's images, by their position among these."""
 
     read: Callable[[int], Tensor]
     numbers: list[int]
@@ -42,7 +42,7 @@ class LibraryImages(PreparedImages):
     def identify(
         self, described: Iterable[object], files: Sequence[Path], store: str | None, origin: Sequence[object]
     ) -> None:
-        """Set the content, once all else is there: of what is described, of the records, and of the bytes of files.
+        """Set the content, once all else is there: of the description, of the records, and of the bytes of files.
 
         Args:
             described: settings that the images depend on.

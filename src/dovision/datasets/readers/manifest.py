@@ -1,4 +1,4 @@
-"""Tables of cells in CSV, JSON lines or parquet, whose errors name the row and the column."""
+"""Tables of cells in CSV, JSON lines or parquet; errors name the row and the column."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _Bools = npt.NDArray[np.bool_]
 
 
 class _Refused(ValueError):
-    """A table that is whole, and not as a table must be."""
+    """Raised for a whole table that breaks a rule of tables."""
 
 
 class Manifest(NamedTuple):
@@ -55,7 +55,7 @@ class Manifest(NamedTuple):
     cells: pd.DataFrame
 
     def column(self, name: str, needed_for: str) -> pd.Series[str]:
-        """A column; the error names those there are.
+        """Cells of a column; the error names existing columns.
 
         Raises:
             ValueError: there is none of this name.
@@ -71,11 +71,11 @@ class Manifest(NamedTuple):
         return self.cells[name]
 
     def chosen(self, rows: _Bools) -> Manifest:
-        """The rows that are meant, which keep their numbers."""
+        """Select rows, which keep their numbers."""
         return self._replace(cells=self.cells[rows])
 
     def renamed(self, names: Mapping[str, str]) -> Manifest:
-        """The table with other names of its columns, by those they have."""
+        """Rename columns, by their old names."""
         return self._replace(cells=self.cells.rename(columns=dict(names)))
 
     def refuse(
@@ -91,7 +91,7 @@ class Manifest(NamedTuple):
             raise ValueError(self.error(column, int(rows[0]), rule, remedy, len(rows) - 1))
 
     def error(self, column: str, row: int, rule: str, remedy: str = "", others: int = 0) -> str:
-        """The message about a cell, given by its position in `cells`."""
+        """Error message about a cell, given by its position in `cells`."""
         got = "" if column not in self.cells else f", got {self.cells[column].iloc[row]!r}"
         more = f" {others:,} more {'row is' if others == 1 else 'rows are'} like it." if others else ""
         end = f" {remedy}" if remedy else ""
@@ -127,7 +127,7 @@ def read_manifest(path: Path, key: str) -> Manifest:
 
 
 def cell_numbers(manifest: Manifest, column: str, rule: str, whole: bool = False) -> npt.NDArray[np.float64]:
-    """The numbers of a column, nan for empty cells.
+    """Parse a column as numbers, nan for empty cells.
 
     Raises:
         ValueError: a cell is no finite number, or, if `whole`, no whole one from 0 on.
@@ -177,13 +177,13 @@ def _csv(path: Path, data: bytes, suffix: str) -> pd.DataFrame:
 
 
 def _with_names_apart(header: list[str], separator: str, width: int) -> list[str]:
-    """The names of a header of which the last one is that of several columns, as in "Bbox [x,y,w,h]",,, if quoted."""
+    """Name the columns of a header whose last name is that of several, as in "Bbox [x,y,w,h]",,, if quoted."""
     names = header[-1].split(separator) if "[" in header[-1] else header[-1:]
     return [*header[:-1], *names] if len(names) - 1 == width - len(header) else header
 
 
 def _distinct(path: Path, names: list[str]) -> list[str]:
-    """The names of columns, if no two are equal; those without a name are left out later."""
+    """Check that no two names of columns are equal; those without a name are left out later."""
     twice = [name for name, count in Counter(filter(None, names)).items() if count > 1]
     if twice:
         raise _Refused(f"columns of {path} must have different names, got {twice[0]!r} twice. Rename one of them.")
@@ -220,7 +220,7 @@ def _parquet(path: Path) -> pd.DataFrame:
 
 
 def _check_count(path: Path, rows: int, columns: int) -> None:
-    """Raise where a table has more cells than are held in memory."""
+    """Raise if a table has more cells than are held in memory."""
     if rows > _ROWS or columns > _COLUMNS or rows * columns > _CELLS:
         raise _Refused(
             f"{path} must have at most {_ROWS:,} rows, {_COLUMNS:,} columns and {_CELLS:,} cells, got {columns:,} "
@@ -229,7 +229,7 @@ def _check_count(path: Path, rows: int, columns: int) -> None:
 
 
 def _as_text(path: Path, entries: Iterable[tuple[int, Mapping[str, Any]]]) -> pd.DataFrame:
-    """Typed values by the number of their row, as text; a row that lacks a value has an empty cell."""
+    """Convert typed values, by the number of their row, to text; a row that lacks a value has an empty cell."""
     columns: dict[str, list[str]] = {}
     numbers: list[int] = []
     for number, entry in entries:
@@ -249,7 +249,7 @@ def _as_text(path: Path, entries: Iterable[tuple[int, Mapping[str, Any]]]) -> pd
 
 
 def _cell(value: Any) -> str:
-    """A typed value as the text that it would be in CSV; a list is joined by "|"."""
+    """Format a typed value as the text that it would be in CSV; a list is joined by "|"."""
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return ""
     if isinstance(value, bool):
@@ -260,7 +260,7 @@ def _cell(value: Any) -> str:
 
 
 def _utf8(path: Path, data: bytes) -> bytes:
-    """The bytes of a text, if it is UTF-8."""
+    """Encode a text as UTF-8."""
     other = next((other for start, other in _OTHER_FILES.items() if data.startswith(start)), None)
     if other is not None:
         raise ValueError(f"{path} must be a text in UTF-8, got {other}.")
@@ -273,7 +273,7 @@ def _utf8(path: Path, data: bytes) -> bytes:
 
 
 def _lines(path: Path, data: bytes) -> Iterator[str]:
-    """The lines of a text, one at a time: as one string it takes up to four times its bytes."""
+    """Iterate over the lines of a text: as one string it takes up to four times its bytes."""
     text = io.TextIOWrapper(io.BytesIO(data), "utf-8-sig", newline="")
     while line := text.readline(_LINE):
         if len(line) == _LINE:

@@ -31,7 +31,7 @@ ErrorText = Callable[[str, int, str, str], str]  # of a column, the place of a r
 
 
 class MaskSource(NamedTuple):
-    """A file of masks for each image, and the masks that it holds."""
+    """File of masks of an image, and the names of its masks."""
 
     paths: Sequence[str]  # one an image; empty where it has none
     column: str  # that names them, for errors
@@ -40,7 +40,7 @@ class MaskSource(NamedTuple):
     plane: str = "axial"  # of slices
 
     def read(self, row: int) -> dict[str, Mask]:
-        """The masks of an image's file as they are, shape (h, w), by name.
+        """Read the masks of an image's file at their size, shape (h, w), by name.
 
         Raises:
             FileNotFoundError: there is no such file.
@@ -52,7 +52,7 @@ class MaskSource(NamedTuple):
         return mask_files.numbered_masks(labels, self.numbers)
 
     def labels(self, row: int) -> mask_files.MaskNumbers | None:
-        """The numbers of an image's label map, shape (h, w); None where masks are arrays; errors as those of `read`."""
+        """Read an image's label map, shape (h, w); None for masks in arrays; errors as those of `read`."""
         path, number = Path(self.paths[row]), self.slices[row] if self.slices else None
         try:
             if nifti.is_nifti(path.name):
@@ -69,7 +69,7 @@ class MaskSource(NamedTuple):
         return bool(path) and not images.is_reoriented(files.read_bytes(path, images.MAX_FILE_BYTES))
 
     def size(self, row: int) -> tuple[int, int]:
-        """Height and width of an image's masks, by the header of their file; errors as those of `read`."""
+        """Read height and width of an image's masks from the header of their file; errors as those of `read`."""
         path = Path(self.paths[row])
         if path.suffix.lower() == mask_files.ARRAYS or _is_medical(path):
             return next(iter(self.read(row).values())).shape
@@ -77,7 +77,7 @@ class MaskSource(NamedTuple):
 
 
 class MaskSettings(NamedTuple):
-    """Where masks of known objects lie."""
+    """Settings of the masks of known objects: folder, pattern, names."""
 
     folder: str | None = None  # below the root, with a file for each image; None: the paths are in the manifest
     files: str = "{stem}.png"  # name of an image's file there, see `io.mask_files.mask_file`
@@ -88,7 +88,7 @@ class MaskSettings(NamedTuple):
 def mask_sources(
     manifest: Manifest, columns: str | Mapping[str, str] | None, settings: MaskSettings, root: Path
 ) -> list[MaskSource]:
-    """The files of masks of each row, found by the images' names if there is a folder of them, else in the rows.
+    """Locate the files of masks of each row: by the images' names if there is a folder of them, else in the rows.
 
     Raises:
         FileNotFoundError: the folder of masks is not there.
@@ -111,7 +111,7 @@ def mask_sources(
 def masks_by_name(
     names: Sequence[str], settings: MaskSettings, root: Path, error: ErrorText | None = None
 ) -> list[MaskSource]:
-    """The files of masks in a folder, by the names of the images; errors as those of `mask_sources`.
+    """Locate files of masks in a folder by the names of the images; errors as those of `mask_sources`.
 
     Raises:
         ValueError: also if two images have one file.
@@ -131,13 +131,13 @@ def masks_by_name(
 
 
 def _distinct_file(name: str, path: str) -> str | None:
-    """What no other image may have: the file or, of a volume of masks, the slice of it; None without a file."""
+    """Key that no two images may share: the file or, of a volume of masks, its slice; None without a file."""
     number = name.rpartition("#")[2]
     return None if not path else f"{path}#{number}" if _is_medical(Path(path)) and number.isdigit() else path
 
 
 def error_by_name(names: Sequence[str]) -> ErrorText:
-    """Errors that name an image, where there are no rows."""
+    """Format errors by the name of an image, if there are no rows."""
     listed = list(names)
     return lambda column, row, rule, remedy: f"{column} of {listed[row]} must be {rule}. {remedy}"
 
@@ -147,7 +147,7 @@ def _is_medical(path: Path) -> bool:
 
 
 def _there(source: MaskSource, missing: str, root: Path, folder: Path, error: ErrorText) -> MaskSource:
-    """The source without the files that are missing, if these may be; none may lie outside the root and the folder."""
+    """Drop missing files from a source if they may be missing; none may lie outside the root and the folder."""
     wrong = outside(source.paths, (root, folder))
     if any(wrong):
         row = wrong.index(True)
@@ -210,7 +210,7 @@ def check_masks(
 def _looked_at(
     source: MaskSource, row: int, decode: bool, error: Callable[[str, str], str]
 ) -> tuple[tuple[int, int], set[str]]:
-    """Height and width of an image's masks and, if they are decoded, the names of those that have a pixel."""
+    """Height and width of an image's masks and, if they are decoded, the names of non-empty ones."""
     try:
         if not decode:
             return source.size(row), set()
@@ -233,7 +233,7 @@ def _check_aspect(
 
 
 def check_volumes(source: MaskSource, images: Sequence[str], error_text: ErrorText) -> None:
-    """Refuse a volume of masks that has not as many slices as its image's volume, of which it would show another.
+    """Refuse a volume of masks with another number of slices than its image's volume.
 
     Raises:
         ValueError: a volume is wrong; the message names the row.
@@ -265,7 +265,7 @@ def _rule(source: MaskSource) -> str:
 
 
 def _numbers(source: MaskSource, row: int) -> str:
-    """A sentence with the numbers that the file of an image has in place of those that are meant."""
+    """Sentence with the numbers that the file of an image has in place of those configured."""
     path, labels = source.paths[row], source.labels(row)
     if labels is None or not labels.any():
         return f"{path} is empty."
@@ -273,7 +273,7 @@ def _numbers(source: MaskSource, row: int) -> str:
 
 
 def _warn_of_soft(source: MaskSource, row: int) -> None:
-    """A line in the log where a mask of all that is not 0 has many numbers, as one with smoothed edges has."""
+    """Log a mask of all non-zero values with many numbers, as one with smoothed edges has."""
     labels = source.labels(row) if mask_files.ANY in source.numbers.values() else None
     count = 0 if labels is None else len(np.unique(labels))
     if count > _MANY:

@@ -28,7 +28,7 @@ _NOT_FINITE = "a NIfTI volume with values that are not finite"
 
 
 class _Slice(NamedTuple):
-    """A slice of a volume by the volume's header; its numbers are not read yet."""
+    """Slice of a volume by the volume's header; its numbers are not read yet."""
 
     path: Path  # of the volume
     header: Any  # of nibabel, without extensions, which may claim any length
@@ -42,17 +42,17 @@ class _Slice(NamedTuple):
 
 
 def is_nifti(name: str) -> bool:
-    """True for a file of NIfTI's suffixes."""
+    """Return whether a file has one of NIfTI's suffixes."""
     return name.lower().endswith(NIFTI_SUFFIXES)
 
 
 def slice_size(path: Path, number: int | None, plane: str) -> tuple[int, int]:
-    """Height and width of a slice; arguments and errors as those of `slice_image`."""
+    """Read height and width of a slice; arguments and errors as those of `slice_image`."""
     return _open(path, number, plane).size
 
 
 def slice_image(path: Path, number: int | None, plane: str, window: GreyWindow | None) -> npt.NDArray[np.float64]:
-    """A slice, shape (H, W), in [0, 1], with the patient's front or head at the top and the right side on the left.
+    """Read a slice, shape (H, W), in [0, 1], the patient's front or head at the top and the right side on the left.
 
     Values are scaled as the header has it and windowed: by `window`, else by the header's cal_min and cal_max, else by
     the least and greatest value of the volume.
@@ -80,18 +80,18 @@ def slice_image(path: Path, number: int | None, plane: str, window: GreyWindow |
 
 
 def slice_labels(path: Path, number: int | None, plane: str) -> npt.NDArray[np.float64]:
-    """The numbers of a slice of a label map, shape (H, W), laid as by `slice_image`; arguments and errors likewise."""
+    """Read a slice of a label map, shape (H, W); orientation, arguments and errors are those of `slice_image`."""
     chosen = _open(path, number, plane)
     return _values(chosen, _stored(chosen))
 
 
 def slice_count(path: Path, plane: str) -> int:
-    """How many slices a volume has; errors as those of `slice_image`."""
+    """Number of slices of a volume; errors as those of `slice_image`."""
     return _open(path, 0, plane).slices
 
 
 def _stored(chosen: _Slice) -> npt.NDArray[Any]:
-    """The numbers of a volume as stored: memory-mapped, or unzipped to the end of the file, where its checksum is."""
+    """Read the stored numbers of a volume: memory-mapped, or unzipped to the end of the file, where its checksum is."""
     try:
         offset, count = chosen.header.get_data_offset(), math.prod(chosen.shape)
         if not _is_zipped(chosen.path):
@@ -103,13 +103,13 @@ def _stored(chosen: _Slice) -> npt.NDArray[Any]:
 
 
 def _scaled(chosen: _Slice, stored: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
-    """Stored numbers by the slope and intercept of the header."""
+    """Scale stored numbers by the slope and intercept of the header."""
     scale = checks.import_extra("nibabel.volumeutils", "nifti").apply_read_scaling
     return np.asarray(scale(stored, *chosen.header.get_slope_inter()), dtype=np.float64)
 
 
 def _values(chosen: _Slice, stored: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
-    """The scaled values of a slice, laid as a viewer shows them."""
+    """Scaled values of a slice, laid out as a viewer shows them."""
     volume = stored.reshape(stored.shape[:3], order="F")
     laid = checks.import_extra("nibabel", "nifti").apply_orientation(volume, chosen.orientation)  # a view
     values = _scaled(chosen, laid.take(chosen.number, chosen.plane))
@@ -119,7 +119,7 @@ def _values(chosen: _Slice, stored: npt.NDArray[Any]) -> npt.NDArray[np.float64]
 
 
 def _open(path: Path, number: int | None, plane: str) -> _Slice:
-    """The slice by the header, which is checked; the header says which way the stored array lies."""
+    """Locate the slice by the header, which is checked and gives the orientation of the stored array."""
     nibabel = checks.import_extra("nibabel", "nifti")
     header, shape, dtype = _header(path)
     if len(shape) < 3 or any(length != 1 for length in shape[3:]) or min(shape) < 1:
@@ -144,7 +144,7 @@ def _open(path: Path, number: int | None, plane: str) -> _Slice:
 
 
 def _header(path: Path) -> tuple[Any, tuple[int, ...], np.dtype[Any]]:
-    """The header of a volume, its shape and its type."""
+    """Read the header of a volume, its shape and its type."""
     nibabel = checks.import_extra("nibabel", "nifti")
     if archives.archive_member(path) is not None:
         raise BadFile("in an archive, where NIfTI volumes are not read: unpack it")

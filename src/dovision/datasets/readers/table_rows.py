@@ -1,4 +1,4 @@
-"""Rows of a manifest: which are used, and the file and split of each."""
+"""Rows of a manifest: selection, and the file and split of each."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _BOXES = ("bbox", "bboxes", "box", "boxes", "boundingbox", "boundingboxes")
 
 
 class Columns(NamedTuple):
-    """Names of a manifest's columns; an optional one that is named as here is used only where the table has it."""
+    """Names of a manifest's columns; an optional one with its default name is used only if the table has it."""
 
     path: str = "path"
     label: str | None = "label"  # None: a column of 0 and 1 for each class
@@ -49,7 +49,7 @@ class Columns(NamedTuple):
 
 
 def present_columns(manifest: Manifest, columns: Columns) -> Columns:
-    """The columns that are used, None for an optional one that the table does not have.
+    """Columns in use, None for an optional one that the table does not have.
 
     Raises:
         ValueError: a column that was named is not there.
@@ -67,7 +67,7 @@ def present_columns(manifest: Manifest, columns: Columns) -> Columns:
 def warn_of_unread(
     manifest: Manifest, stated: Columns, used: Columns, classes: Sequence[str], other_masks: bool, other_boxes: bool
 ) -> None:
-    """A line in the log about each role that no column has, though one looks like it.
+    """Log each role without a column for which one looks suitable.
 
     Args:
         manifest: the table.
@@ -100,7 +100,7 @@ def _letters(name: str) -> str:
 
 
 def rows_where(manifest: Manifest, where: Mapping[str, Any] | None) -> Manifest:
-    """The rows whose cells have one of the values that are given for their columns.
+    """Select the rows whose cells have one of the given values of their columns.
 
     Raises:
         ValueError: there is no such column, or no such row.
@@ -118,7 +118,7 @@ def rows_where(manifest: Manifest, where: Mapping[str, Any] | None) -> Manifest:
 
 
 def named_rows(manifest: Manifest, path: str, number: str | None, root: Path) -> Manifest:
-    """The rows with the image's name, its file, and the number of its slice in columns NAME, FILE and NUMBER.
+    """Add the image's name, its file, and the number of its slice to rows, in columns NAME, FILE and NUMBER.
 
     Raises:
         ValueError: a path is empty or a URL, a number is no whole one.
@@ -141,7 +141,7 @@ def named_rows(manifest: Manifest, path: str, number: str | None, root: Path) ->
 
 
 def refuse_outside(manifest: Manifest, path: str, root: Path, folder: Path) -> None:
-    """Raise where the path of an image leads out of the dataset's root and of the folder that paths are relative to.
+    """Raise if the path of an image leads out of the dataset's root and of the folder that paths are relative to.
 
     Raises:
         ValueError: one does, by .., as an absolute path, or through a link.
@@ -154,7 +154,7 @@ def refuse_outside(manifest: Manifest, path: str, root: Path, folder: Path) -> N
 
 
 def _names(cells: Iterable[str], root: Path) -> list[str]:
-    """The one name of each file, however its path is written: as in the first row that has it.
+    """Unify names of a file, however its path is written: as in the first row that has it.
 
     It is relative to the root, or whole where the path is, and lies elsewhere.
     """
@@ -176,7 +176,7 @@ def _names(cells: Iterable[str], root: Path) -> list[str]:
 
 
 def one_row_an_image(manifest: Manifest, path: str) -> Manifest:
-    """The first row of each image; the others may differ from it in their box alone.
+    """Keep the first row of each image; the others may differ from it in their box alone.
 
     Raises:
         ValueError: they differ in something else, or are no boxes.
@@ -200,7 +200,7 @@ def one_row_an_image(manifest: Manifest, path: str) -> Manifest:
 
 
 def _refuse_equal_boxes(manifest: Manifest, path: str, edges: Sequence[str]) -> None:
-    """Raise where a row with a box repeats another one whole, so that its box would count twice."""
+    """Raise if a row with a box repeats another one whole, so that its box would count twice."""
     manifest = manifest.chosen((manifest.cells[[*edges]] != "").any(axis=1).to_numpy())
     cells = manifest.cells.drop(columns=[NUMBER])  # which is in the name
     equal = cells.duplicated().to_numpy()
@@ -218,7 +218,7 @@ def boxes_of_images(
     columns: Columns = Columns(),  # noqa: B008
     other_names: Collection[str] = (),
 ) -> pd.DataFrame:
-    """The boxes of a table that has a row a box, as of `file_boxes`.
+    """Boxes of a table with a row per box, as of `file_boxes`.
 
     Args:
         path: of the table.
@@ -256,7 +256,7 @@ def boxes_of_images(
 def given_splits(
     manifest: Manifest, split: str | None, patient: str | None, names: Mapping[str, Any] | None
 ) -> list[str] | None:
-    """The split of each row, train, val or test; None where the table has none.
+    """Read the split of each row, train, val or test; None if the table has none.
 
     Args:
         manifest: rows.
@@ -304,7 +304,7 @@ def given_splits(
 
 
 def _refuse_written_otherwise(manifest: Manifest, patient: str) -> None:
-    """Raise where a number that names a patient is written in two ways, such as 1 and 1.0, or 1 and 001."""
+    """Raise if a number that names a patient is written in two ways, such as 1 and 1.0, or 1 and 001."""
     cells = manifest.cells[patient]
     number = cells.str.replace(r"^0*(\d+)(?:\.0+)?$", r"\1", regex=True)
     first = cells.groupby(number, sort=False).transform("first")
@@ -316,7 +316,7 @@ def _refuse_written_otherwise(manifest: Manifest, patient: str) -> None:
 
 
 def meant_path(cell: str, root: Path) -> str:
-    """A sentence with the file below a root that a path was probably meant to be; "" if there is none."""
+    """Suggest the file below a root that a path was probably meant to be, as a sentence; "" if there is none."""
     names = cell.replace("\\", "/").split("/")
     for start in range(len(names)):  # a path of another machine, or from the working directory
         path = root.joinpath(*names[start:])
@@ -330,7 +330,7 @@ def meant_path(cell: str, root: Path) -> str:
 
 
 def _alike(folder: Path, name: str) -> str:
-    """The file of a folder whose name differs from this one in case, Unicode form or suffix alone; "" if none does."""
+    """File of a folder whose name differs from this one in case, Unicode form or suffix alone; "" if none does."""
     names = _names_by_folded(folder)
     return names.get(_folded(name)) or names.get(_folded(Path(name).stem), "")
 

@@ -86,7 +86,7 @@ def _table(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _points(run: Run, judge: Run) -> pd.DataFrame:
-    """True effects of the tag and of its best-matching unit, on images not used for the match."""
+    """Pair true effects of the tag with those of its best-matching unit, on images not used for the match."""
     for label, object_name, truth, unit_effects in matched_effects(run.folder, judge.folder):
         if object_name == TAG:
             half = first_half(run.folder)
