@@ -33,15 +33,18 @@ class Residual(nn.Module):
 
 
 class SmallResNet(nn.Sequential):
-    """Stem of stride 2 and three residual blocks, the last two of stride 2: 96 pixels become 12 x 12."""
+    """Stem and three stages of residual blocks, the last two of stride 2: after a stem of stride 2, 96 pixels become 12.
 
-    def __init__(self, channels: int, width: int, outputs: int) -> None:
-        convolution = nn.Conv2d(channels, width, 3, 2, padding=1, bias=False)
+    With one block a stage is the block itself, which keeps the names of its layers.
+    """
+
+    def __init__(self, channels: int, width: int, outputs: int, blocks: int = 1, stem_stride: int = 2) -> None:
+        convolution = nn.Conv2d(channels, width, 3, stem_stride, padding=1, bias=False)
         layers = OrderedDict(
             stem=nn.Sequential(convolution, nn.BatchNorm2d(width), nn.ReLU()),
-            stage1=Residual(width, width, 1),
-            stage2=Residual(width, 2 * width, 2),
-            stage3=Residual(2 * width, 4 * width, 2),
+            stage1=_stage(width, width, 1, blocks),
+            stage2=_stage(width, 2 * width, 2, blocks),
+            stage3=_stage(2 * width, 4 * width, 2, blocks),
             pool=nn.AdaptiveAvgPool2d(1),
             flatten=nn.Flatten(),
             linear=nn.Linear(4 * width, outputs),
@@ -49,8 +52,20 @@ class SmallResNet(nn.Sequential):
         super().__init__(layers)
 
 
+def _stage(inputs: int, outputs: int, stride: int, blocks: int) -> nn.Module:
+    first = Residual(inputs, outputs, stride)
+    return nn.Sequential(first, *(Residual(outputs, outputs, 1) for _ in range(blocks - 1))) if blocks > 1 else first
+
+
 def small_resnet(
-    width: int, shape: Shape, task: str, classes: Sequence[str], mean: Sequence[float], std: Sequence[float]
+    width: int,
+    shape: Shape,
+    task: str,
+    classes: Sequence[str],
+    mean: Sequence[float],
+    std: Sequence[float],
+    blocks: int = 1,
+    stem_stride: int = 2,
 ) -> Classifier:
     """A small residual network as a classifier.
 
@@ -58,8 +73,11 @@ def small_resnet(
         width: channels of the first stage; the third has four times as many.
         shape: (C, H, W) of the images, any size from 8 on.
         task, classes, mean, std: as of `dovision.models`.
+        blocks: residual blocks a stage; with three and a stem of stride 1 it is the source's ResNet-20, but for
+            projected shortcuts.
+        stem_stride: of the first convolution; 1 for images of 32 pixels.
 
-    Source: blocks as in He et al., Deep residual learning, arXiv:1512.03385.
+    Source: He et al., Deep residual learning, arXiv:1512.03385.
 
     Example:
         >>> import torch
@@ -67,5 +85,8 @@ def small_resnet(
         >>> classifier(torch.rand(2, 1, 32, 32)).shape
         torch.Size([2, 2])
     """
-    network = SmallResNet(shape[0], checks.positive_int("model.width", width, 1024), len(classes))
+    checks.positive_int("model.width", width, 1024)
+    checks.positive_int("model.blocks", blocks, 64)
+    checks.positive_int("model.stem_stride", stem_stride, 2)
+    network = SmallResNet(shape[0], width, len(classes), blocks, stem_stride)
     return Classifier(network, Task(task, tuple(classes)), mean, std)
