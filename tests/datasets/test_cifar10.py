@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from torchvision.datasets import CIFAR10
 
 import dovision
-from made_libraries import write_cifar10
+from made_libraries import other_cifar10_formats, write_cifar10
 
 
 @pytest.fixture
@@ -58,3 +59,95 @@ def test_a_changed_file_and_a_missing_one_are_refused(root, tmp_path):
 def test_what_the_data_are_not_is_refused(root, key, value, message):
     with pytest.raises(ValueError, match=message):
         opened(root, **{key: value})
+
+
+def test_each_format_gives_equal_images_and_the_same_fingerprint(root, tmp_path):
+    expected = opened(root)
+    for name, folder in other_cifar10_formats(root, tmp_path / "others").items():
+        data = opened(folder)
+        assert torch.equal(data.array, expected.array), name
+        assert torch.equal(data.label, expected.label), name
+        assert data.fingerprint == expected.fingerprint, name
+        assert all(file.is_relative_to(folder.resolve()) for file in data.files), name
+
+
+def test_a_changed_pixel_or_label_is_another_fingerprint(root, tmp_path):
+    folder = other_cifar10_formats(root, tmp_path / "others")["binary"]
+    before = opened(folder).fingerprint
+    file = folder / "cifar-10-batches-bin" / "test_batch.bin"
+    content = bytearray(file.read_bytes())
+    for place, value in ((0, 9), (1, content[1] ^ 1)):
+        changed = content.copy()
+        changed[place] = value
+        file.write_bytes(changed)
+        assert opened(folder).fingerprint != before
+
+
+def test_images_encoded_with_loss_are_other_data(root, tmp_path):
+    folder = other_cifar10_formats(root, tmp_path / "others")["parquet"]
+    before = opened(folder)
+    table = pd.read_parquet(folder / "test.parquet")
+    table.at[0, "image"] = {**table.at[0, "image"], "bytes": table.at[1, "image"]["bytes"]}
+    table.to_parquet(folder / "test.parquet")
+    after = opened(folder)
+    assert torch.equal(after.array[100], before.array[101])
+    assert after.fingerprint != before.fingerprint
+
+
+def no_test(folder):
+    (folder / "test.parquet").unlink()
+
+
+def other_columns(folder):
+    pd.DataFrame({"picture": [1], "label": [1]}).to_parquet(folder / "test.parquet")
+
+
+def other_label(folder):
+    pd.read_parquet(folder / "test.parquet").assign(label=10).to_parquet(folder / "test.parquet")
+
+
+def no_image(folder):
+    pd.DataFrame({"image": [{"bytes": b"text"}], "label": [1]}).to_parquet(folder / "test.parquet")
+
+
+def no_parquet(folder):
+    (folder / "test.parquet").write_text("text")
+
+
+def no_binary(folder):
+    (folder / "cifar-10-batches-bin" / "data_batch_3.bin").unlink()
+
+
+def cut_binary(folder):
+    file = folder / "cifar-10-batches-bin" / "data_batch_3.bin"
+    file.write_bytes(file.read_bytes()[:-1])
+
+
+@pytest.mark.parametrize(
+    ("name", "damage", "message"),
+    [
+        ("parquet", no_test, r"test\*.parquet is not in"),
+        ("parquet", other_columns, r"must have columns image \(or img\) and label, got picture, label"),
+        ("parquet", other_label, "32 x 32 pixels and a label from 0 to 9, got 32 x 32 pixels and 10"),
+        ("parquet", no_image, "row 0 of .*test.parquet must have the bytes of an image"),
+        ("parquet", no_parquet, "test.parquet must be a parquet file"),
+        ("binary", no_binary, "data_batch_3.bin is not in"),
+        ("binary", cut_binary, "data_batch_3.bin must hold records of a label from 0 to 9 and 3,072 bytes"),
+    ],
+)
+def test_a_damaged_folder_is_refused(root, tmp_path, name, damage, message):
+    folder = other_cifar10_formats(root, tmp_path / "others")[name]
+    damage(folder)
+    with pytest.raises(ValueError, match=message):
+        opened(folder)
+
+
+@pytest.mark.real
+def test_the_real_parquet_files_are_read(real_data):
+    data = opened(real_data / "cifar10")
+    assert data.label.bincount().tolist() == [6000] * 10
+    assert {split: len(data.split(split)) for split in ("train", "val", "test")} == {
+        "train": 45000,
+        "val": 5000,
+        "test": 10000,
+    }

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 from torchvision.datasets import CIFAR10 as Torchvision
@@ -18,9 +20,9 @@ from dovision.io.images import BadFile, decode
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 BINARY_FOLDER = "cifar-10-batches-bin"
-_BINARIES = {"train": tuple(f"data_batch_{number}.bin" for number in range(1, 6)), "test": ("test_batch.bin",)}
+_TRAIN_BINARIES, _TEST_BINARY = tuple(f"data_batch_{number}.bin" for number in range(1, 6)), "test_batch.bin"
 _SHAPE = (3, 32, 32)
-_Bytes = npt.NDArray[np.uint8]
+_Part = tuple[npt.NDArray[np.uint8], list[int]]  # images, shape (N, 32, 32, 3), and labels
 
 
 class Cifar10(ArrayImages):
@@ -76,78 +78,68 @@ class Cifar10(ArrayImages):
         self.content = _checks.fingerprint((self.array.numpy().tobytes(), bytes(labels)), self.rows)
 
 
-def _read(
-    root: Path, download: bool
-) -> tuple[tuple[Path, ...], tuple[_Bytes, list[int]], tuple[_Bytes, list[int]]]:
-    """Files, and of train and test the images, shape (N, 32, 32, 3), and the labels, by what the folder holds."""
-    binary = root / BINARY_FOLDER if (root / BINARY_FOLDER).is_dir() else root
-    parquet = {part: sorted(root.rglob(f"{part}*.parquet")) for part in _BINARIES}
+def _read(root: Path, download: bool) -> tuple[tuple[Path, ...], _Part, _Part]:
+    """The files, and the images and labels of train and of test, in the format that the folder holds."""
     if not (root / Torchvision.base_folder).is_dir():
-        if any((binary / name).is_file() for names in _BINARIES.values() for name in names):
-            named = {part: [binary / name for name in names] for part, names in _BINARIES.items()}
-            return (binary.resolve(),), *(_binary_images(named[part]) for part in ("train", "test"))
+        binary = root / BINARY_FOLDER if (root / BINARY_FOLDER).is_dir() else root
+        if any((binary / name).is_file() for name in (*_TRAIN_BINARIES, _TEST_BINARY)):
+            train = _joined([_binary_images(binary / name) for name in _TRAIN_BINARIES])
+            return (binary.resolve(),), train, _binary_images(binary / _TEST_BINARY)
+        parquet = {part: sorted(root.rglob(f"{part}*.parquet")) for part in ("train", "test")}
         if any(parquet.values()):
-            folders = tuple(sorted({path.parent.resolve() for paths in parquet.values() for path in paths}))
-            return folders, *(_parquet_images(root, part, parquet[part]) for part in ("train", "test"))
-    train, test = (_python_images(root, is_train, download) for is_train in (True, False))
-    return ((root / Torchvision.base_folder).resolve(),), (train.data, train.targets), (test.data, test.targets)
+            for part, paths in parquet.items():
+                if not paths:
+                    raise FileNotFoundError(f"{part}*.parquet is not in {root}, which must have train and test.")
+            folders = {path.parent.resolve() for paths in parquet.values() for path in paths}
+            train, test = (_joined([_parquet_images(path) for path in paths]) for paths in parquet.values())
+            return tuple(sorted(folders)), train, test
+    library = [_python_images(root, is_train, download) for is_train in (True, False)]
+    train, test = ((images.data, images.targets) for images in library)
+    return ((root / Torchvision.base_folder).resolve(),), train, test
 
 
-def _binary_images(paths: Sequence[Path]) -> tuple[_Bytes, list[int]]:
-    """Records of a label and 3,072 bytes, as (channels, rows, columns)."""
-    records = []
-    for path in paths:
-        if not path.is_file():
-            raise FileNotFoundError(f"{path.name} is not in {path.parent}, where other files of CIFAR-10's binary version are.")
-        data = np.fromfile(path, np.uint8)
-        size = 1 + np.prod(_SHAPE)
-        if not len(data) or len(data) % size or data[::size].max() >= len(CLASSES):
-            raise ValueError(
-                f"{path} must hold records of a label from 0 to 9 and 3,072 bytes, got something else. Fetch it again."
-            )
-        records.append(data.reshape(-1, size))
-    rows = np.concatenate(records)
-    return rows[:, 1:].reshape(-1, *_SHAPE).transpose(0, 2, 3, 1), rows[:, 0].tolist()
+def _joined(parts: Sequence[_Part]) -> _Part:
+    return np.concatenate([images for images, _ in parts]), [label for _, labels in parts for label in labels]
 
 
-def _parquet_images(root: Path, part: str, paths: Sequence[Path]) -> tuple[_Bytes, list[int]]:
-    """Encoded images of a column `image` or `img`, and labels of a column `label`."""
-    if not paths:
-        raise FileNotFoundError(f"{part}*.parquet is not in {root}, where parquet files of the other part are.")
-    images, labels = [], []
-    for path in paths:
-        table = pq.read_table(path)
-        column = next((name for name in ("image", "img") if name in table.column_names), None)
-        if column is None or "label" not in table.column_names:
-            raise ValueError(
-                f"{path} must have columns image (or img) and label, got {', '.join(table.column_names)}. Other layouts: "
-                "dataset=hf_dataset."
-            )
-        for row, (cell, label) in enumerate(zip(table[column].to_pylist(), table["label"].to_pylist(), strict=True)):
-            images.append(_pixels(cell, f"row {row} of {path}"))
-            if label not in range(len(CLASSES)):
-                raise ValueError(f"row {row} of {path} must have a label from 0 to 9, got {label!r}.")
-            labels.append(label)
-    return np.stack(images), labels
+def _binary_images(path: Path) -> _Part:
+    """Records of a label and of 3,072 bytes, shape (3, 32, 32)."""
+    if not path.is_file():
+        raise FileNotFoundError(f"{path.name} is not in {path.parent}, which has others of the binary version's files.")
+    data, size = np.fromfile(path, np.uint8), 1 + math.prod(_SHAPE)
+    if not len(data) or len(data) % size or data[::size].max() >= len(CLASSES):
+        raise ValueError(f"{path} must hold records of a label from 0 to 9 and 3,072 bytes. Fetch it again.")
+    records = data.reshape(-1, size)
+    return records[:, 1:].reshape(-1, *_SHAPE).transpose(0, 2, 3, 1), records[:, 0].tolist()
 
 
-def _pixels(cell: object, where: str) -> _Bytes:
-    data = cell.get("bytes") if isinstance(cell, dict) else None
+def _parquet_images(path: Path) -> _Part:
+    """The images of column `image` or `img`, which holds the bytes of files, and the numbers of column `label`."""
     try:
-        image = np.asarray(decode(data or b"").convert("RGB"))
-    except BadFile as error:
-        raise ValueError(f"{where} must have the bytes of an image, but it is {error}.") from error
-    if image.shape != (*_SHAPE[1:], 3):
-        raise ValueError(f"{where} must have an image of 32 x 32 pixels, got {image.shape[0]} x {image.shape[1]}.")
-    return image
+        table = pq.read_table(path)
+    except (pa.ArrowException, OSError) as error:
+        raise ValueError(f"{path} must be a parquet file, got something else. Fetch it again.") from error
+    column = next((name for name in ("image", "img") if name in table.column_names), None)
+    if column is None or "label" not in table.column_names:
+        names = ", ".join(table.column_names)
+        raise ValueError(f"{path} must have columns image (or img) and label, got {names}. Use dataset=hf_dataset.")
+    images = []
+    labels: list[int] = table["label"].to_pylist()
+    for row, (cell, label) in enumerate(zip(table[column].to_pylist(), labels, strict=True)):
+        try:
+            images.append(np.asarray(decode(cell["bytes"]).convert("RGB")))
+        except (BadFile, TypeError, KeyError) as error:
+            raise ValueError(f"row {row} of {path} must have the bytes of an image in {column}: {error}.") from error
+        if images[-1].shape != (32, 32, 3) or label not in range(len(CLASSES)):
+            got = f"{images[-1].shape[0]} x {images[-1].shape[1]} pixels and {label!r}"
+            raise ValueError(f"row {row} of {path} must have 32 x 32 pixels and a label from 0 to 9, got {got}.")
+    return np.stack(images), labels
 
 
 def _python_images(root: Path, train: bool, download: bool) -> Torchvision:
     """A part of the data, of which torchvision compares the checksums before it reads them; unpacked if need be."""
     if not (root / Torchvision.base_folder).is_dir():
-        home = (
-            f"{Torchvision.base_folder}, {Torchvision.filename}, {BINARY_FOLDER}, or train.parquet and test.parquet"
-        )
+        home = f"{Torchvision.base_folder}, {Torchvision.filename}, {BINARY_FOLDER}, or train.parquet and test.parquet"
         required(root / Torchvision.filename, Torchvision.url, Torchvision.tgz_md5, download, home)
         _unpack(root)
     try:

@@ -33,7 +33,7 @@ class Residual(nn.Module):
 
 
 class SmallResNet(nn.Sequential):
-    """Stem and three stages of residual blocks, the last two of stride 2: after a stem of stride 2, 96 pixels become 12.
+    """Stem and three stages of residual blocks, the last two of stride 2: a stem of stride 2 makes 12 of 96 pixels.
 
     With one block a stage is the block itself, which keeps the names of its layers.
     """

@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from dovision.models.small_resnet import SmallResNet, small_resnet
+
+TASK = ("multiclass", [str(number) for number in range(10)], [0.5], [0.25])
+
+
+def made(width=16, blocks=1, stem_stride=2):
+    return small_resnet(width, (3, 32, 32), *TASK, blocks, stem_stride)
+
+
+def test_three_blocks_a_stage_and_a_stem_of_stride_1_are_resnet_20():
+    network = made(blocks=3, stem_stride=1).network
+    convolutions = [module for module in network.modules() if isinstance(module, torch.nn.Conv2d)]
+    layers = [module for module in convolutions if module.kernel_size == (3, 3)]
+    assert len(layers) + 1 == 20  # and the linear one
+    shortcuts = (16 * 32 + 2 * 32) + (32 * 64 + 2 * 64)
+    assert sum(parameter.numel() for parameter in network.parameters()) - shortcuts == 269_722  # the source: 0.27M
+
+
+@pytest.mark.parametrize(("stem_stride", "pixels"), [(1, (32, 32, 16, 8)), (2, (16, 16, 8, 4))])
+def test_stages_halve_the_map_behind_the_stem(stem_stride, pixels):
+    value, got = torch.rand(1, 3, 32, 32), []
+    for name, layer in made(4, 2, stem_stride).network.named_children():
+        value = layer(value)
+        got += [value.shape[-1]] if name.startswith("st") else []
+    assert tuple(got) == pixels
+
+
+def test_one_block_a_stage_keeps_the_names_of_its_layers():
+    assert "stage1.conv1.weight" in SmallResNet(3, 4, 2).state_dict()
+    assert "stage1.0.conv1.weight" in SmallResNet(3, 4, 2, blocks=2).state_dict()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"), [({"blocks": 0}, "model.blocks must be"), ({"stem_stride": 3}, "model.stem_stride must")]
+)
+def test_a_network_that_cannot_be_is_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        made(**arguments)
