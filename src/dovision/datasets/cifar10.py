@@ -16,20 +16,22 @@ from torchvision.datasets import CIFAR10 as Torchvision
 from dovision.datasets import _checks, _splits
 from dovision.datasets._download import required
 from dovision.datasets.in_memory import ArrayImages
+from dovision.io import files
 from dovision.io.images import BadFile, decode
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 BINARY_FOLDER = "cifar-10-batches-bin"
 _TRAIN_BINARIES, _TEST_BINARY = tuple(f"data_batch_{number}.bin" for number in range(1, 6)), "test_batch.bin"
 _SHAPE = (3, 32, 32)
-_Part = tuple[npt.NDArray[np.uint8], list[int]]  # images, shape (N, 32, 32, 3), and labels
+_MAX_BYTES = 1 << 30  # of a file
+_Images = tuple[npt.NDArray[np.uint8], list[int]]  # images, shape (N, 32, 32, 3), and labels
 
 
 class Cifar10(ArrayImages):
     """The 50,000 + 10,000 photographs in any of three formats; validation images are cut from the 50,000.
 
     The python version is read by torchvision, which compares checksums. The fingerprint is that of pixels, labels and
-    splits: equal for the python and the binary version, another one for parquet files whose images were encoded anew.
+    splits: equal for the python and the binary version, another one for parquet files of re-encoded images.
 
     Args:
         root: the folder that holds one of these: cifar-10-batches-py, or its archive; cifar-10-batches-bin, or its
@@ -78,18 +80,18 @@ class Cifar10(ArrayImages):
         self.content = _checks.fingerprint((self.array.numpy().tobytes(), bytes(labels)), self.rows)
 
 
-def _read(root: Path, download: bool) -> tuple[tuple[Path, ...], _Part, _Part]:
+def _read(root: Path, download: bool) -> tuple[tuple[Path, ...], _Images, _Images]:
     """The files, and the images and labels of train and of test, in the format that the folder holds."""
     if not (root / Torchvision.base_folder).is_dir():
         binary = root / BINARY_FOLDER if (root / BINARY_FOLDER).is_dir() else root
         if any((binary / name).is_file() for name in (*_TRAIN_BINARIES, _TEST_BINARY)):
             train = _joined([_binary_images(binary / name) for name in _TRAIN_BINARIES])
             return (binary.resolve(),), train, _binary_images(binary / _TEST_BINARY)
-        parquet = {part: sorted(root.rglob(f"{part}*.parquet")) for part in ("train", "test")}
+        parquet = {split: sorted(root.rglob(f"{split}*.parquet")) for split in ("train", "test")}
         if any(parquet.values()):
-            for part, paths in parquet.items():
+            for split, paths in parquet.items():
                 if not paths:
-                    raise FileNotFoundError(f"{part}*.parquet is not in {root}, which must have train and test.")
+                    raise FileNotFoundError(f"{split}*.parquet is not in {root}, which must have train and test.")
             folders = {path.parent.resolve() for paths in parquet.values() for path in paths}
             train, test = (_joined([_parquet_images(path) for path in paths]) for paths in parquet.values())
             return tuple(sorted(folders)), train, test
@@ -98,25 +100,26 @@ def _read(root: Path, download: bool) -> tuple[tuple[Path, ...], _Part, _Part]:
     return ((root / Torchvision.base_folder).resolve(),), train, test
 
 
-def _joined(parts: Sequence[_Part]) -> _Part:
-    return np.concatenate([images for images, _ in parts]), [label for _, labels in parts for label in labels]
+def _joined(read: Sequence[_Images]) -> _Images:
+    return np.concatenate([images for images, _ in read]), [label for _, labels in read for label in labels]
 
 
-def _binary_images(path: Path) -> _Part:
+def _binary_images(path: Path) -> _Images:
     """Records of a label and of 3,072 bytes, shape (3, 32, 32)."""
     if not path.is_file():
         raise FileNotFoundError(f"{path.name} is not in {path.parent}, which has others of the binary version's files.")
-    data, size = np.fromfile(path, np.uint8), 1 + math.prod(_SHAPE)
+    data, size = np.frombuffer(files.read_bytes(path, _MAX_BYTES), np.uint8), 1 + math.prod(_SHAPE)
     if not len(data) or len(data) % size or data[::size].max() >= len(CLASSES):
         raise ValueError(f"{path} must hold records of a label from 0 to 9 and 3,072 bytes. Fetch it again.")
     records = data.reshape(-1, size)
     return records[:, 1:].reshape(-1, *_SHAPE).transpose(0, 2, 3, 1), records[:, 0].tolist()
 
 
-def _parquet_images(path: Path) -> _Part:
+def _parquet_images(path: Path) -> _Images:
     """The images of column `image` or `img`, which holds the bytes of files, and the numbers of column `label`."""
     try:
-        table = pq.read_table(path)
+        with files.open_file(path, _MAX_BYTES) as file, pq.ParquetFile(file) as content:
+            table = content.read()
     except (pa.ArrowException, OSError) as error:
         raise ValueError(f"{path} must be a parquet file, got something else. Fetch it again.") from error
     column = next((name for name in ("image", "img") if name in table.column_names), None)

@@ -42,9 +42,9 @@ class SmallResNet(nn.Sequential):
         convolution = nn.Conv2d(channels, width, 3, stem_stride, padding=1, bias=False)
         layers = OrderedDict(
             stem=nn.Sequential(convolution, nn.BatchNorm2d(width), nn.ReLU()),
-            stage1=_stage(width, width, 1, blocks),
-            stage2=_stage(width, 2 * width, 2, blocks),
-            stage3=_stage(2 * width, 4 * width, 2, blocks),
+            stage1=_residuals(width, width, 1, blocks),
+            stage2=_residuals(width, 2 * width, 2, blocks),
+            stage3=_residuals(2 * width, 4 * width, 2, blocks),
             pool=nn.AdaptiveAvgPool2d(1),
             flatten=nn.Flatten(),
             linear=nn.Linear(4 * width, outputs),
@@ -52,7 +52,7 @@ class SmallResNet(nn.Sequential):
         super().__init__(layers)
 
 
-def _stage(inputs: int, outputs: int, stride: int, blocks: int) -> nn.Module:
+def _residuals(inputs: int, outputs: int, stride: int, blocks: int) -> nn.Module:
     first = Residual(inputs, outputs, stride)
     return nn.Sequential(first, *(Residual(outputs, outputs, 1) for _ in range(blocks - 1))) if blocks > 1 else first
 
