@@ -42,6 +42,7 @@ def test_a_row_is_what_the_functions_say_of_the_map(map_run, frame):
     box = [Box(*edges) for edges in own[list(Box._fields)].to_numpy()]
     cells, covered = of["as is"].reshape(8, 8), agreement.coverage(box, 32, 32, 8, 8)
     assert row["pointing"] == agreement.pointing(cells, box, 32, 32, 2)
+    assert row["hit_rate"] == agreement.pointing(cells, box, 32, 32, 0)
     assert row["energy"] == pytest.approx(agreement.energy(cells, covered))
     assert row["iou"] == pytest.approx(agreement.iou(cells, covered))
     assert row["area"] == pytest.approx(64 / 1024)

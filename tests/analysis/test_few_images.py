@@ -11,7 +11,7 @@ from dovision.analysis.average_effect import average_effects, grouped_means, int
 from dovision.analysis.classifier_quality import OVERALL, classifier_quality
 from dovision.analysis.detection_summary import DETECTION_METRICS, _metrics, evasion_by_steps
 from dovision.analysis.detector_comparison import DIFFERENCES, _differences
-from dovision.analysis.explanation_metrics import MAP_METRICS
+from dovision.analysis.explanation_metrics import RANGES
 from dovision.analysis.reported import ReportedNumber, comparison
 from dovision.analysis.summary import METRICS, summarise
 from dovision.functional.estimates import FEW_IMAGES, MIN_IMAGES, of_images, without_few
@@ -95,7 +95,7 @@ def test_each_score_of_maps_needs_five_images_whatever_the_maps(images, shown):
     sample = np.repeat(np.arange(images), 3)
     keys = {"sample": sample, "class": np.tile(list("abc"), images), "group": sample, "correct": True, "state": "ok"}
     frames = [
-        pd.DataFrame(keys | {"explainer": name} | dict.fromkeys(MAP_METRICS, value))
+        pd.DataFrame(keys | {"explainer": name} | dict.fromkeys(RANGES, value))
         for name, value in (("m", 1.0), ("r", 0.0))
     ]
     frame = pd.concat(frames, ignore_index=True)

@@ -9,6 +9,7 @@ from dovision.analysis.explanation_metrics import (
     BOX_AREA,
     CENTRE_DISTANCE,
     MAP_METRICS,
+    RANGES,
     agreements,
     control_estimates,
     estimates,
@@ -41,7 +42,7 @@ def frame_of(values, explainers=("a", "b"), label="x"):
             "correct": sample > 1,
             "state": "ok",
         }
-        | dict.fromkeys(MAP_METRICS, value)
+        | dict.fromkeys(RANGES, value)
         for name, found in zip(explainers, values, strict=True)
         for sample, value in enumerate(found)
     ]
@@ -152,7 +153,7 @@ def test_controls_have_the_metrics_of_true_effects_alone(judged):
 
 def test_other_rows_do_not_depend_on_the_controls(map_run, judged):
     alone = scores(agreements(map_run))
-    both = judged[judged["metric"].isin(MAP_METRICS) & ~judged["explainer"].isin([BOX_AREA, CENTRE_DISTANCE])]
+    both = judged[judged["metric"].isin(RANGES) & ~judged["explainer"].isin([BOX_AREA, CENTRE_DISTANCE])]
     pd.testing.assert_frame_equal(both.drop(columns="p_holm"), alone.drop(columns="p_holm"), check_dtype=False)
 
 

@@ -39,8 +39,10 @@ RANGES = {  # of the metrics of a map
     "insertion": _SHARE,
     "true_effects": CORRELATION,
     "stability": CORRELATION,
+    "hit_rate": _SHARE,
 }
-MAP_METRICS = tuple(RANGES)
+HIT_RATE = "hit_rate"  # pointing without its margin, as in Saporta et al., 2022; without p, as it repeats pointing
+MAP_METRICS = tuple(metric for metric in RANGES if metric != HIT_RATE)
 BOX_AREA, CENTRE_DISTANCE = "area of the box", "distance to the centre"  # controls of true_effects that are no maps
 TRUTH_CONTROLS = (BOX_AREA, CENTRE_DISTANCE)
 _PAIR = ["sample", "class"]
@@ -58,6 +60,7 @@ def agreements(folder: Path) -> pd.DataFrame:
                             the true effect of taking it away; nan with fewer than 3 objects, or where the run did not
                             measure true effects
     stability               Spearman with the map of the perturbed image
+    hit_rate                pointing without a margin
     """
     maps = read_maps(folder)
     shown = maps[maps["variant"] == AS_IS].reset_index(drop=True)
@@ -67,7 +70,7 @@ def agreements(folder: Path) -> pd.DataFrame:
     frame = pd.concat([shown.drop(columns=["cells", "spread", "variant"], errors="ignore"), localisation], axis=1)
     for ranks in (truth_ranks(estimates(folder)), stability):
         frame = frame.merge(ranks, on=_KEY, how="left")
-    metrics = frame[[*MAP_METRICS, "area"]].where(frame["state"] == agreement.OK, np.nan).astype(float)
+    metrics = frame[[*RANGES, "area"]].where(frame["state"] == agreement.OK, np.nan).astype(float)
     return frame.assign(**metrics)
 
 
@@ -91,18 +94,19 @@ def _localisation(maps: pd.DataFrame, spoken: Mapping[tuple[int, str], Region], 
             cells = flat.reshape(grid.rows, grid.columns)
             if key not in covered:
                 covered[key] = _coverage(spoken[key], grid)
-            scores["pointing"] = _pointing(cells, spoken[key], grid)
+            scores["pointing"] = _pointing(cells, spoken[key], grid, grid.margin)
+            scores[HIT_RATE] = _pointing(cells, spoken[key], grid, 0)
             scores["energy"] = agreement.energy(cells, covered[key])
             scores["area"] = float(covered[key].mean())
             scores["iou"] = agreement.iou(cells, covered[key])
         rows.append(scores)
-    return pd.DataFrame(rows, index=maps.index, columns=["pointing", "energy", "area", "iou"])
+    return pd.DataFrame(rows, index=maps.index, columns=["pointing", "energy", "area", "iou", HIT_RATE])
 
 
-def _pointing(cells: agreement.FloatArray, region: Region, grid: MapGrid) -> float:
+def _pointing(cells: agreement.FloatArray, region: Region, grid: MapGrid, margin: float) -> float:
     if isinstance(region, np.ndarray):
-        return agreement.mask_pointing(cells, region, grid.margin)
-    return agreement.pointing(cells, region, grid.height, grid.width, grid.margin)
+        return agreement.mask_pointing(cells, region, margin)
+    return agreement.pointing(cells, region, grid.height, grid.width, margin)
 
 
 def _coverage(region: Region, grid: MapGrid) -> agreement.FloatArray:

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from dovision.analysis.explanation_metrics import BOX_AREA, CORRELATION, MAP_METRICS, RANGES, truth_ranks
+from dovision.analysis.explanation_metrics import BOX_AREA, CORRELATION, HIT_RATE, MAP_METRICS, RANGES, truth_ranks
 from dovision.analysis.paired_difference import WITHOUT_DIFFERENCE, PairedDifference, paired_difference
 from dovision.functional.agreement import OK, pooled_spearman
 from dovision.functional.estimates import of_images
@@ -21,7 +21,7 @@ ALL, CORRECT = "all", "correct"  # cases: every (image, class), or those in whic
 LOGGED = ("pointing", "energy")  # metrics that the evaluation of maps itself logs
 _PAIR = ["sample", "class"]
 _OBJECT = [*_PAIR, "object"]
-_SHARES = ("pointing",)  # metrics that are hit or miss
+_SHARES = ("pointing", HIT_RATE)  # metrics that are hit or miss
 
 
 def scores(frame: pd.DataFrame, objects: pd.DataFrame, controls: pd.DataFrame, compared: str) -> pd.DataFrame:
@@ -66,7 +66,7 @@ def _truth(frame: pd.DataFrame, objects: pd.DataFrame, controls: pd.DataFrame, c
     if objects.empty:
         return pd.DataFrame()
     ranks = truth_ranks(controls).merge(controls[[*_PAIR, "group", "correct"]].drop_duplicates(), on=_PAIR)
-    missing = dict.fromkeys(set(MAP_METRICS) - {"true_effects"}, np.nan)
+    missing = dict.fromkeys(set(RANGES) - {"true_effects"}, np.nan)
     mapped = frame[frame["explainer"] == compared]
     table = _table(pd.concat([mapped, ranks.assign(**missing, state=OK)]).assign(label=ALL), compared)
     rows = [table[(table["explainer"] != compared) & (table["metric"] == "true_effects")]]
@@ -163,18 +163,18 @@ def _correlation(objects: pd.DataFrame, column: str, given: str | None = None) -
 
 
 def _table(frame: pd.DataFrame, compared: str) -> pd.DataFrame:
-    against = frame.loc[frame["explainer"] == compared, [*_PAIR, *MAP_METRICS]]
+    against = frame.loc[frame["explainer"] == compared, [*_PAIR, *RANGES]]
     both = frame.merge(against, on=_PAIR, suffixes=("", "_reference"), how="left")
     rows = []
     for cases, chosen in ((ALL, both), (CORRECT, both[both["correct"].eq(True)])):
         for label, of_label in chosen.groupby("label", sort=False):
             for explainer, chosen_maps in of_label.groupby("explainer", sort=False):
-                for metric in MAP_METRICS:
+                for metric in RANGES:
                     key = {"explainer": explainer, "metric": metric, "cases": cases, "label": label}
                     difference, p = WITHOUT_DIFFERENCE, np.nan
                     if explainer != compared:
                         paired = _difference(chosen_maps, metric)
-                        difference, p = paired.columns(), paired.p
+                        difference, p = paired.columns(), paired.p if metric in MAP_METRICS else np.nan
                     rows.append(key | _score(chosen_maps, metric) | difference | {"p": p})
     return pd.DataFrame(rows)
 

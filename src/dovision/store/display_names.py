@@ -30,6 +30,7 @@ METRIC_HEADS = {
     "pooled_true_effects_given_area": "pooled rank correlation with true effects, given the area of the box",
     "energy": "energy inside",
     "pointing": "pointing game",
+    "hit_rate": "hit rate",
     "iou": "IoU at equal area",
     "deletion": "deletion area",
     "insertion": "insertion area",

@@ -50,6 +50,7 @@ TITLES = {
     map_summary.POOLED: "true effects\n(pooled) ↑",
     map_summary.GIVEN_AREA: "true effects\n(given area) ↑",
     "stability": "stability\n(Spearman) ↑",
+    "hit_rate": "hit rate\n(no margin) ↑",
 }
 _NAMES, _PANEL = 1.9, 0.88  # inches of the names of explainers, and of a panel of a metric
 COMPARED = (
