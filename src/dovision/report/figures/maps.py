@@ -53,13 +53,7 @@ TITLES = {
     "hit_rate": "hit rate\n(no margin) ↑",
 }
 _NAMES, _PANEL = 1.9, 0.88  # inches of the names of explainers, and of a panel of a metric
-COMPARED = (
-    "true_effects",
-    map_summary.POOLED,
-    map_summary.GIVEN_AREA,
-    "energy",
-    "pointing",
-)  # their differences are shown
+COMPARED = ("true_effects", map_summary.POOLED, map_summary.GIVEN_AREA, "energy", "pointing")  # by differences
 LOCALISATION = {"pointing": "pointing game", "energy": "energy", "iou": "IoU"}
 _SCORE_INTERVALS = f"pointing game, {SHARE_INTERVALS}; others, {MEAN_INTERVALS}"
 
