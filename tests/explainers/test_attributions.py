@@ -2,17 +2,34 @@
 
 from __future__ import annotations
 
+import inspect
 from itertools import pairwise
 
 import captum.attr
 import pytest
 import torch
+import torch.nn.functional as F
+from captum.attr._utils.lrp_rules import EpsilonRule
+from torch import nn
 
-from dovision.explainers.attributions import IntegratedGradients, KernelSHAP, Occlusion, SmoothGrad
-from dovision.functional.rng import generator
+from dovision.explainers.attributions import METHODS, Captum, IntegratedGradients, Occlusion
+from dovision.functional.rng import generator, seeded
+from dovision.interfaces import Classifier
 from dovision.interventions.pixel_grid import PixelGrid
 
+from .conftest import classifier_of
+
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:captum")
 TARGET = torch.tensor([2, 0, 1, 2, 2])
+
+
+def smooth_grad(seed: int, draws: int, sigma: float = 0.15) -> Captum:
+    arguments = {"abs": False, "nt_samples": draws, "stdevs": sigma}
+    return Captum("Saliency", arguments=arguments, absolute=True, seed=seed)
+
+
+def kernel_shap(cells: int | tuple[int, int], draws: int, fill: float = 0.0) -> Captum:
+    return Captum("KernelShap", arguments={"n_samples": draws, "baselines": fill}, cells=cells, scale="log_odds")
 
 
 @pytest.mark.parametrize("baselines", [[0.0], [0.25], [0.0, 1.0]])
@@ -82,13 +99,13 @@ def test_the_usual_window_is_a_fourteenth_of_the_shorter_side(convolutional, ima
 
 def test_on_a_linear_model_it_is_the_size_of_the_weights(linear, images):
     weight = torch.randn(3, 2, 5, 6, generator=torch.Generator().manual_seed(0))
-    maps = SmoothGrad(seed=0, draws=3)(images(5, 2, 5, 6), TARGET, linear(weight))
+    maps = smooth_grad(seed=0, draws=3)(images(5, 2, 5, 6), TARGET, linear(weight))
     torch.testing.assert_close(maps, weight[TARGET].abs().sum(1), rtol=0, atol=1e-5)
 
 
 def test_it_is_the_mean_gradient_at_noisy_images_and_not_that_at_the_image(convolutional, images):
     classifier, batch = convolutional(), images(1, 3, 12, 15)
-    maps = SmoothGrad(seed=4, draws=400, sigma=0.2)(batch, TARGET[:1], classifier)
+    maps = smooth_grad(seed=4, draws=400, sigma=0.2)(batch, TARGET[:1], classifier)
     noise = torch.randn(400, 3, 12, 15, generator=generator(9))
     noisy = (batch.image + 0.2 * noise).requires_grad_()
     (gradient,) = torch.autograd.grad(classifier(noisy)[:, 2].mean(), noisy)
@@ -100,7 +117,7 @@ def test_it_is_the_mean_gradient_at_noisy_images_and_not_that_at_the_image(convo
 def test_on_a_linear_model_a_cell_has_the_weights_times_the_distances_from_the_fill(linear, images):
     weight = torch.randn(3, 2, 4, 6, generator=torch.Generator().manual_seed(0))
     batch = images(5, 2, 4, 6)
-    maps = KernelSHAP(seed=0, rows=2, columns=3, draws=60, fill=0.25)(batch, TARGET, linear(weight))
+    maps = kernel_shap((2, 3), draws=60, fill=0.25)(batch, TARGET, linear(weight))
     of_pixels = (weight[TARGET] * (batch.image - 0.25)).sum(1)
     for cell in range(6):
         box = PixelGrid(2, 3).region((2, 4, 6), cell, 0)
@@ -111,8 +128,114 @@ def test_on_a_linear_model_a_cell_has_the_weights_times_the_distances_from_the_f
 
 def test_the_cells_share_the_change_from_the_painted_image_to_the_image(convolutional, images):
     classifier, batch = convolutional(), images(5, 3, 12, 15)
-    maps = KernelSHAP(seed=0, rows=3, columns=3, draws=80)(batch, TARGET, classifier)
+    maps = kernel_shap(3, draws=80)(batch, TARGET, classifier)
     with torch.no_grad():
         logits = [classifier(image) for image in (batch.image, torch.zeros_like(batch.image))]
     shown, painted = (classifier.task.log_odds(each)[torch.arange(5), TARGET] for each in logits)
     torch.testing.assert_close(maps[:, ::4, ::5].sum((1, 2)), shown - painted, rtol=1e-3, atol=1e-3)
+
+
+BLANKS = [0.0, 1.0]
+ARGUMENTS = {  # without which captum refuses the method, or draws
+    "DeepLiftShap": {"baselines": BLANKS},
+    "LayerDeepLiftShap": {"baselines": BLANKS},
+    "GradientShap": {"baselines": BLANKS},
+    "LayerGradientShap": {"baselines": BLANKS},
+    "Occlusion": {"sliding_window_shapes": 4, "strides": 2},
+    "ShapleyValueSampling": {"n_samples": 3},
+}
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_method_gives_captums_own_attributions_of_the_classifier(name, convolutional, images):
+    classifier, batch = convolutional(), images(3, 3, 14, 14)
+    kind, arguments = getattr(captum.attr, name), dict(ARGUMENTS.get(name, {}))
+    layer = "0" if name == "LayerLRP" else "2"
+    by_layer = "layer" in inspect.signature(kind.__init__).parameters
+    taken = inspect.signature(kind.attribute).parameters
+    cells = 2 if "feature_mask" in taken else None
+    explainer = Captum(name, layer if by_layer else None, arguments, cells, seed=5)
+    found = explainer(batch, TARGET[:3], classifier)
+
+    by_rules = name in ("LRP", "LayerLRP")  # behind the normalisation
+    model = classifier.network if by_rules else Plain(classifier)
+    method = kind(model, classifier.network.get_submodule(layer)) if by_layer else kind(model)
+    if cells:
+        rows, columns = torch.arange(14).view(14, 1) // 7, torch.arange(14) // 7
+        arguments["feature_mask"] = (2 * rows + columns)[None, None]
+    if "baselines" in arguments:
+        arguments["baselines"] = torch.stack([torch.full((3, 14, 14), level) for level in BLANKS])
+    if name == "Occlusion":
+        arguments = {"sliding_window_shapes": (3, 4, 4), "strides": (3, 2, 2)}
+    expected = []
+    for sample in range(3):
+        given = {"target": int(TARGET[sample])} if "target" in taken else {}
+        image = batch.image[[sample]]
+        if by_rules:
+            classifier.network[5].rule = EpsilonRule()  # captum has none for Flatten, and removes this one
+        with seeded(torch.device("cpu"), 5, sample):
+            whole = method.attribute(
+                (image - classifier.mean) / classifier.std if by_rules else image, **arguments | given
+            )
+        whole = whole[:, :1] if cells or name == "Occlusion" else whole.sum(1, keepdim=True)
+        expected.append(F.interpolate(whole.detach().float(), (14, 14), mode="bilinear")[:, 0])
+    assert found.abs().max() > 0
+    torch.testing.assert_close(found, torch.cat(expected), rtol=1e-4, atol=1e-5)
+
+
+class Plain(nn.Module):
+    """A classifier without checks of its arguments, since captum's hooks call it with two."""
+
+    def __init__(self, classifier: Classifier) -> None:
+        super().__init__()
+        self.classifier = classifier
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        return self.classifier(image)
+
+
+def test_an_object_of_captum_is_taken_with_its_settings_and_left_as_it_was(convolutional, images):
+    classifier, batch = convolutional(), images(3, 3, 14, 14)
+    made = captum.attr.IntegratedGradients(classifier.network, multiply_by_inputs=False)
+    found = Captum(made, arguments={"n_steps": 8})(batch, TARGET[:3], classifier)
+    named = Captum("IntegratedGradients", arguments={"n_steps": 8, "multiply_by_inputs": False})
+    torch.testing.assert_close(found, named(batch, TARGET[:3], classifier))
+    assert made.forward_func is classifier.network
+    tunnel = captum.attr.NoiseTunnel(captum.attr.Saliency(lambda image: classifier.network(image)))
+    noisy = Captum(tunnel, arguments={"nt_samples": 4, "stdevs": 0.1}, seed=2)(batch, TARGET[:3], classifier)
+    same = Captum("Saliency", arguments={"nt_samples": 4, "stdevs": 0.1}, seed=2)(batch, TARGET[:3], classifier)
+    assert torch.equal(noisy, same)
+
+
+def test_a_layer_may_be_given_by_its_module(convolutional, images):
+    classifier, batch = convolutional(), images(3, 3, 14, 14)
+    by_name, by_module = (Captum("LayerGradCam", layer) for layer in ("2", classifier.network[2]))
+    made = Captum(captum.attr.LayerGradCam(classifier.network, classifier.network[2]))
+    maps = [explainer(batch, TARGET[:3], classifier) for explainer in (by_name, by_module, made)]
+    assert torch.equal(maps[0], maps[1])
+    assert torch.equal(maps[0], maps[2])
+    with pytest.raises(ValueError, match=r"layer must be one of the network's, got 'a Conv2d of another network'"):
+        Captum("LayerGradCam", nn.Conv2d(1, 1, 1))(batch, TARGET[:3], classifier)
+
+
+def test_deep_lift_takes_a_network_that_calls_one_relu_twice(images):
+    """The sum of a map is the logit minus that of the blank image, as DeepLift promises."""
+    torch.manual_seed(0)
+    relu = nn.ReLU()
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), relu, nn.Conv2d(4, 4, 3), relu, nn.Flatten(), nn.Linear(400, 3))
+    classifier, batch = classifier_of(network), images(3, 3, 14, 14)
+    with pytest.raises(RuntimeError, match="used more than once"):
+        captum.attr.DeepLift(network).attribute(batch.image, target=1)
+    maps = Captum("DeepLift")(batch, TARGET[:3], classifier)
+    with torch.no_grad():
+        change = (classifier(batch.image) - classifier(torch.zeros_like(batch.image)))[torch.arange(3), TARGET[:3]]
+    torch.testing.assert_close(maps.sum((1, 2)), change, rtol=1e-4, atol=1e-5)
+    assert network[1] is network[3] is relu
+
+
+def test_what_captum_refuses_is_refused_in_a_sentence(images):
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.SiLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3))
+    with pytest.raises(
+        ValueError, match=r"captum's LRP fails on this network: Module of type .*SiLU.*Choose another method"
+    ):
+        Captum("LRP")(images(3, 3, 14, 14), TARGET[:3], classifier_of(network))

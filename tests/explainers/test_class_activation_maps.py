@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import sys
+from collections.abc import Callable
+from functools import partial
 
 import pytest
 import torch
@@ -12,17 +14,19 @@ from captum.attr import LayerGradCam
 from torch import nn
 from torchvision.models import DenseNet
 
-from dovision.explainers.class_activation_maps import GradCAM, GradCAMPlusPlus, ScoreCAM
+from dovision.explainers.class_activation_maps import CAM, GradCAM, ScoreCAM
 from dovision.interfaces import Classifier, Explainer
 from dovision.models.conv_autoencoder import ConvAutoencoder, insert
 
 TARGET = torch.tensor([2, 0, 1])
+CAMS = ("EigenCAM", "EigenGradCAM", "GradCAMElementWise", "GradCAMPlusPlus", "HiResCAM", "LayerCAM", "XGradCAM")
 
 
-@pytest.fixture(params=[GradCAM, GradCAMPlusPlus, ScoreCAM])
-def kind(request) -> type[Explainer]:
-    if request.param is GradCAMPlusPlus:
+@pytest.fixture(params=[GradCAM, ScoreCAM, "GradCAMPlusPlus", "LayerCAM"])
+def kind(request) -> Callable[..., Explainer]:
+    if isinstance(request.param, str):
         pytest.importorskip("pytorch_grad_cam", reason="the extra cam is not installed")
+        return partial(CAM, request.param)
     return request.param
 
 
@@ -124,7 +128,7 @@ def test_on_a_densenet_the_channels_are_taken_before_its_last_relu_which_writes_
 def test_without_the_extra_the_error_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "pytorch_grad_cam", None)
     with pytest.raises(ImportError, match=r"needs pytorch_grad_cam .* Install it: pip install 'dovision\[cam\]'"):
-        GradCAMPlusPlus()
+        CAM("GradCAMPlusPlus")
 
 
 def test_masked_images_are_run_in_batches_and_the_map_does_not_depend_on_their_size(convolutional, images):
@@ -137,14 +141,33 @@ def test_masked_images_are_run_in_batches_and_the_map_does_not_depend_on_their_s
 
 
 @pytest.mark.parametrize("layer", ["2", "3"])
-def test_the_map_is_the_grad_cam_packages_own_but_for_its_stretching(kind, layer, convolutional, images):
+@pytest.mark.parametrize("name", [*CAMS, "own GradCAM", "own ScoreCAM"])
+def test_the_map_is_the_grad_cam_packages_own_but_for_its_stretching(name, layer, convolutional, images):
     package = pytest.importorskip("pytorch_grad_cam", reason="the extra cam is not installed")
     from pytorch_grad_cam.utils.image import scale_cam_image
     from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 
     classifier, batch = convolutional(), images(3, 3, 14, 14)
-    with vars(package)[kind.__name__](classifier, [classifier.network.get_submodule(layer)]) as cam:
+    name = name.removeprefix("own ")
+    module = classifier.network.get_submodule(layer)
+    explainers = (
+        [CAM(name, layer), CAM(name, module)] if name in CAMS else [{"GradCAM": GradCAM}.get(name, ScoreCAM)(layer)]
+    )
+    with vars(package)[name](classifier, [module]) as cam:
         expected = cam(batch.image, [ClassifierOutputTarget(wanted) for wanted in TARGET.tolist()])
-    got = scale_cam_image(kind(layer)(batch, TARGET, classifier).numpy())
     assert expected.max() > 0
-    torch.testing.assert_close(torch.from_numpy(got), torch.from_numpy(expected), rtol=0, atol=1e-5)
+    for explainer in explainers:
+        got = scale_cam_image(explainer(batch, TARGET, classifier).numpy())
+        torch.testing.assert_close(torch.from_numpy(got), torch.from_numpy(expected), rtol=0, atol=1e-4)
+
+
+def test_an_object_of_grad_cam_is_taken_with_its_layer(convolutional, images):
+    package = pytest.importorskip("pytorch_grad_cam", reason="the extra cam is not installed")
+    classifier, batch = convolutional(), images(3, 3, 14, 14)
+    with package.AblationCAM(classifier.network, [classifier.network[2]], batch_size=2) as cam:
+        found = CAM(cam)(batch, TARGET, classifier)
+        expected = CAM("AblationCAM", "2")(batch, TARGET, classifier)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+    two = package.LayerCAM(classifier.network, [classifier.network[0], classifier.network[2]])
+    with two, pytest.raises(ValueError, match=r"method must have one target layer, got 2\. Make one for each\."):
+        CAM(two)

@@ -22,6 +22,7 @@ from .conftest import classifier_of, small_network, small_transformer
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 EXPLAINERS = sorted(path.stem for path in (CONF / "explainer").glob("*.yaml"))
+EXTRAS = {"cam": "pytorch_grad_cam", "grad_cam_plus_plus": "pytorch_grad_cam", "effect_map_segments": "skimage"}
 BLIND = {"attention_rollout", "brightness_map", "center_map", "edge_map"}  # to the class
 OF_SEVERAL = {"effect_map_combined", "integrated_gradients_two"}  # maps, of which the map is the mean
 OF_TRANSFORMERS = {"attention_rollout", "gradient_attention"}
@@ -39,8 +40,9 @@ def composed(tmp_path_factory) -> DictConfig:
     settings += ["explainer.occlusion.window=8", "explainer.occlusion.stride=8"]
     gradients = ("integrated_gradients", "integrated_gradients_two", "effect_map_combined.explainers.fading")
     settings += [f"explainer.{name}.steps=8" for name in gradients]
-    settings += ["explainer.grad_cam.layer=stage2", "explainer.smooth_grad.draws=4", "explainer.rise.masks=40"]
-    settings += ["explainer.kernel_shap.rows=3", "explainer.kernel_shap.columns=4", "explainer.kernel_shap.draws=20"]
+    settings += ["explainer.grad_cam.layer=stage2", "explainer.smooth_grad.arguments.nt_samples=4"]
+    settings += ["explainer.rise.masks=40", "explainer.kernel_shap.cells=[3,4]"]
+    settings += ["explainer.kernel_shap.arguments.n_samples=20"]
     with initialize_config_dir(str(folder), **HYDRA_DEFAULTS):
         return compose("primary", [f"explainer=[{','.join(EXPLAINERS)}]", *settings])
 
@@ -52,9 +54,8 @@ def name(request) -> str:
 
 @pytest.fixture
 def explainer(name, composed) -> Explainer:
-    for extra, module in {"grad_cam_plus_plus": "pytorch_grad_cam", "effect_map_segments": "skimage"}.items():
-        if name == extra:
-            pytest.importorskip(module, reason="its extra is not installed")
+    if name in EXTRAS:
+        pytest.importorskip(EXTRAS[name], reason="its extra is not installed")
     return instantiate(composed.explainer[name])
 
 

@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from dovision.explainers import _layers
-from dovision.explainers.attributions import IntegratedGradients, KernelSHAP, Occlusion, SmoothGrad
-from dovision.explainers.class_activation_maps import ScoreCAM
+from dovision.explainers.attributions import Captum, IntegratedGradients, Occlusion
+from dovision.explainers.class_activation_maps import CAM, ScoreCAM
 from dovision.explainers.combined_map import CombinedMap
 from dovision.explainers.controls import CenterMap
 from dovision.explainers.effect_map import EffectMap
@@ -28,10 +28,10 @@ SHAPE = (3, 12, 15)
         (lambda: CenterMap(sigma=0), "sigma must be above 0, got 0"),
         (lambda: CombinedMap({"a": RISE(0)}), "explainers must be at least two, got 1"),
         (
-            lambda: CombinedMap({"a": KernelSHAP(0), "b": PixelGrid(2, 2)}),
+            lambda: CombinedMap({"a": Captum("LRP"), "b": PixelGrid(2, 2)}),
             r"explainers\.b must be an explainer such as",
         ),
-        (lambda: CombinedMap({"a": KernelSHAP(0), "b": RISE(0)}), r"b\.scale must be log_odds, .* got probability\."),
+        (lambda: CombinedMap({"a": Captum("LRP"), "b": RISE(0)}), r"b\.scale must be log_odds, .* got probability\."),
         (lambda: EffectMap(Activation("code")), "intervention must act on the image, .* got site 'code'"),
         (lambda: IntegratedGradients(cells=15).check(LINEAR, (3, 14, 14)), "at most 14 rows and 14 columns"),
         (lambda: IntegratedGradients(steps=0), "steps must be a whole number of at least 1, got 0"),
@@ -42,11 +42,27 @@ SHAPE = (3, 12, 15)
         ),
         (lambda: IntegratedGradients(cells=0), "cells must be"),
         (lambda: IntegratedGradients(batch_size=0), "batch_size must be"),
-        (lambda: KernelSHAP(0, draws=0), "draws must be"),
-        (lambda: KernelSHAP(0, rows=0), "rows must be"),
-        (lambda: KernelSHAP(0, fill=2.0), "fill must be"),
-        (lambda: KernelSHAP(0, scale="logit"), "scale must be"),
-        (lambda: KernelSHAP(0, rows=20).check(LINEAR, SHAPE), "at most 12 rows and 15 columns"),
+        (lambda: Captum("DeepLyft"), r"method must be one of .*, got 'DeepLyft'\. Did you mean DeepLift"),
+        (lambda: Captum("NeuronGradient"), r"method must be one of .*, got 'NeuronGradient'"),
+        (lambda: Captum(nn.Linear), r"method must be one of captum's, got the class Linear itself"),
+        (lambda: Captum("DeepLift", layer="1"), "layer must be left out: DeepLift of captum has none"),
+        (
+            lambda: Captum("Lime", arguments={"samples": 2}),
+            "arguments of Lime has no key 'samples'. Did you mean n_samples",
+        ),
+        (lambda: Captum("Lime", arguments={"n_samples": 0}), "n_samples must be a whole number of at least 1, got 0"),
+        (lambda: Captum("Lime", arguments={"baselines": 255}), r"baselines must be a number in \[0, 1\], got 255"),
+        (
+            lambda: Captum("Lime", cells=(2, 3, 4)),
+            r"cells must be one number or two, rows and columns, got \(2, 3, 4\)",
+        ),
+        (lambda: Captum("Lime", cells=0), "cells must be a whole number of at least 1"),
+        (lambda: Captum("Lime", scale="logit"), "scale must be .*, got 'logit'. Did you mean logits"),
+        (lambda: Captum("Lime", cells=20).check(LINEAR, SHAPE), "at most 12 rows and 15 columns"),
+        (lambda: CAM("LayerCam"), r"method must be one of AblationCAM, .*, got 'LayerCam'\. Did you mean LayerCAM"),
+        (lambda: CAM("FullGrad"), r"method must be one of .*, got 'FullGrad'"),
+        (lambda: CAM(nn.Linear), r"method must be one of .*, got 'Linear'"),
+        (lambda: CAM("LayerCAM", arguments={"model": None}), "arguments of LayerCAM has no key 'model'"),
         (lambda: Occlusion(window=0), "window must be a whole number of at least 1, got 0"),
         (lambda: Occlusion(window=13).check(LINEAR, SHAPE), "window must fit into the 12 x 15 image, got 13 pixels"),
         (
@@ -60,9 +76,6 @@ SHAPE = (3, 12, 15)
         (lambda: RISE(0, shown=2.0), "shown must be"),
         (lambda: RISE(0, scale="logit"), "scale must be"),
         (lambda: ScoreCAM(batch_size=0), "batch_size must be a whole number of at least 1, got 0"),
-        (lambda: SmoothGrad(0, draws=0), "draws must be"),
-        (lambda: SmoothGrad(0, sigma=0.0), "sigma must be"),
-        (lambda: SmoothGrad(0, batch_size=0), "batch_size must be"),
         (
             lambda: _layers.default_layer(LINEAR, torch.zeros(1, 3, 2, 2)),
             r"Sequential is not known\. No layer of it gives a map",

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from dovision.explainers.attributions import IntegratedGradients, KernelSHAP, Occlusion
-from dovision.explainers.class_activation_maps import GradCAM, GradCAMPlusPlus, ScoreCAM
+from dovision.explainers.attributions import Captum, IntegratedGradients, Occlusion
+from dovision.explainers.class_activation_maps import CAM, GradCAM, ScoreCAM
 from dovision.explainers.effect_map import EffectMap
 from dovision.interfaces import Classifier, Explainer
 from dovision.interventions.fills import Blur, Constant, Mean
@@ -40,7 +40,10 @@ def batch() -> Batch:
 def explainers() -> list[Explainer]:
     made = [GradCAM("0"), ScoreCAM("0"), IntegratedGradients(), Occlusion(), Occlusion(window=4, stride=2)]
     made += [EffectMap(PixelGrid(14, 14, fill)) for fill in (Constant(0.0), Blur(4.0), Mean())]
-    made += [EffectMap(PixelGrid(14, 14), scale="log_odds"), KernelSHAP(seed=0, draws=200)]
+    made += [
+        EffectMap(PixelGrid(14, 14), scale="log_odds"),
+        Captum("KernelShap", arguments={"n_samples": 200}, cells=7),
+    ]
     return made
 
 
@@ -63,4 +66,4 @@ def test_each_class_is_found_in_its_own_square(explainer, batch, classifier):
 
 def test_grad_cam_plus_plus_finds_each_class_in_its_own_square(batch, classifier):
     pytest.importorskip("pytorch_grad_cam", reason="the extra cam is not installed")
-    assert found(GradCAMPlusPlus("0"), batch, classifier) == [(True, True), (True, True)]
+    assert found(CAM("GradCAMPlusPlus", "0"), batch, classifier) == [(True, True), (True, True)]

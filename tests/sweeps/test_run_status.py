@@ -310,7 +310,7 @@ def test_modules_that_a_component_of_the_user_imports_are_code_too(condition, mo
         ("interventions.segments.Segments", "skimage"),
         ("attacks.foolbox_attacks.DeepFool", "foolbox"),
         ("explainers.attributions.Occlusion", "captum"),
-        ("explainers.class_activation_maps.GradCAMPlusPlus", "pytorch_grad_cam"),
+        ("explainers.class_activation_maps.CAM", "pytorch_grad_cam"),
         ("models.timm_model.TimmModel", "timm"),
         ("models.torchvision_model.TorchvisionModel", "torchvision"),
         ("models.xrv_model.XrvModel", "torchxrayvision"),

@@ -44,14 +44,17 @@ LISTED = 8  # candidates in an error
 _LAYOUTS: MutableMapping[nn.Module, Layout] = WeakKeyDictionary()  # of layers that put out no plain map
 
 
-def chosen(classifier: Classifier, layer: str | None, image: Tensor) -> str:
-    """Name of the requested layer in the network: a layer, a site, or None for the default.
+def chosen(classifier: Classifier, layer: str | nn.Module | None, image: Tensor) -> str:
+    """Name of the requested layer in the network: a layer, its module, a site, or None for the default.
 
     With `image`, shape (B, C, H, W), an error finds layers that could be meant.
     """
     if layer is None:
         return default_layer(classifier, image)
     names = [name for name, _ in classifier.network.named_modules() if name]
+    if isinstance(layer, nn.Module):
+        of_module = [name for name in names if classifier.network.get_submodule(name) is layer]
+        layer = next(iter(of_module), f"a {type(layer).__name__} of another network")
     name = classifier.sites.get(layer, layer)
     if name not in names:
         near = checks.suggestion(layer, [*classifier.sites, *names])
@@ -60,7 +63,7 @@ def chosen(classifier: Classifier, layer: str | None, image: Tensor) -> str:
 
 
 @torch.no_grad()
-def check_layer(classifier: Classifier, layer: str | None, shape: Shape) -> None:
+def check_layer(classifier: Classifier, layer: str | nn.Module | None, shape: Shape) -> None:
     """Raise if the layer gives no map for images of this shape, (C, H, W); the error lists candidates."""
     image = torch.zeros(1, *shape, device=classifier.mean.device)
     with evaluating(classifier):

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Mapping
+from contextlib import nullcontext
+from importlib import import_module
 from typing import Any
 
 import torch
@@ -14,12 +18,16 @@ from dovision.explainers import _layers
 from dovision.interfaces import Classifier, Explainer
 from dovision.types import Batch, Shape
 
+# Of the grad-cam package: all layers at once, weights drawn without a seed, and second derivatives.
+_OTHER_CAMS = ("FullGrad", "RandomCAM", "ShapleyCAM")
+_OF_THE_PASS = ("self", "model", "target_layers", "reshape_transform")  # arguments that are found here
+
 
 class GradCAM(Explainer):
     """Channels of a layer weighted by the class logit's mean gradient, summed and clipped at zero.
 
     Args:
-        layer: whose channels; None is the last spatial layer of a known network.
+        layer: name or module of the layer; None is the last spatial layer of a known network.
 
     Source: Selvaraju et al., Grad-CAM, arXiv:1610.02391.
 
@@ -29,7 +37,7 @@ class GradCAM(Explainer):
         torch.Size([8, 8, 8])
     """
 
-    def __init__(self, layer: str | None = None) -> None:
+    def __init__(self, layer: str | nn.Module | None = None) -> None:
         self.layer = layer
 
     def check(self, classifier: Classifier, shape: Shape) -> None:
@@ -70,37 +78,71 @@ class GradCAM(Explainer):
         return image, name, classifier.network.get_submodule(name)
 
 
-class GradCAMPlusPlus(GradCAM):
-    """Grad-CAM with a weighted mean of positive gradients, so that several objects count.
+class CAM(GradCAM):
+    """Map of a method of the grad-cam package, before it is stretched to [0, 1].
 
-    The weights are those of the grad-cam package, whose own forward pass is not used: it shares the layer's output with
-    an in-place ReLU behind it, empties the parameters' gradients, and stretches each map to [0, 1].
+    The package's own forward pass is not used: it shares the layer's output with an in-place ReLU behind it, and
+    empties the parameters' gradients.
 
     Args:
-        layer: whose channels; None is the last spatial layer of a known network.
+        method: the name of a class of `pytorch_grad_cam` that weighs the channels of one layer, such as "LayerCAM"; the
+            class; or an object of it, whose layer and settings count.
+        layer: name or module of the layer; None is the last spatial layer of a known network.
+        arguments: of the class, by name, such as {"batch_size": 8} of AblationCAM.
 
     Raises:
         ImportError: the grad-cam package is not installed.
+        ValueError: it has no such method, or one that draws at random or reads more than a layer.
 
-    Source: Chattopadhyay et al., Grad-CAM++, arXiv:1710.11063.
+    Source: Gildenblat et al., github.com/jacobgil/pytorch-grad-cam.
 
     Example:
         >>> classifier, digits = dv.example()
-        >>> dv.GradCAMPlusPlus(layer="relu")(digits, digits.label, classifier).shape
+        >>> dv.CAM("LayerCAM", layer="relu")(digits, digits.label, classifier).shape
         torch.Size([8, 8, 8])
     """
 
-    def __init__(self, layer: str | None = None) -> None:
-        super().__init__(layer)
-        self.package = checks.import_extra("pytorch_grad_cam", "cam").GradCAMPlusPlus
+    def __init__(
+        self,
+        method: Any,
+        layer: str | nn.Module | None = None,
+        arguments: Mapping[str, Any] | None = None,
+    ) -> None:
+        package = checks.import_extra("pytorch_grad_cam", "cam")
+        base: Any = import_module("pytorch_grad_cam.base_cam").BaseCAM
+        members: list[tuple[str, Any]] = inspect.getmembers(package, inspect.isclass)
+        usable = {
+            name: member
+            for name, member in members
+            if issubclass(member, base) and member.forward is base.forward and name not in _OTHER_CAMS
+        }
+        self.made = isinstance(method, base)  # with its settings
+        used: Any = type(method) if self.made else method
+        self.name = checks.choice("method", getattr(used, "__name__", used), usable)
+        self.method: Any = method if self.made else usable[self.name]
+        layers = self.method.target_layers if self.made else [layer]
+        if len(layers) != 1:
+            raise ValueError(f"method must have one target layer, got {len(layers)}. Make one for each.")
+        super().__init__(layers[0])
+        taken = inspect.signature(usable[self.name].__init__).parameters
+        legal = [key for key in taken if key not in _OF_THE_PASS]
+        self.arguments = dict(arguments or {})
+        for key in self.arguments:
+            if key not in legal:
+                raise ValueError(checks.unknown_key(f"arguments of {self.name}", key, legal))
 
     def run(self, batch: Batch, target: Tensor, classifier: Classifier) -> Tensor:
+        from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
+
         image, _, module = self._chosen(batch, classifier)
-        activation, gradient = self._maps(batch, target, classifier)
-        with self.package(classifier, [module]) as cam:
-            arrays = (value.detach().cpu().numpy() for value in (activation, gradient))
-            weighted = cam.get_cam_image(image, module, target, *arrays)
-        return torch.from_numpy(weighted).to(image).relu()
+        arrays = [value.detach().cpu().numpy() for value in self._maps(batch, target, classifier)]
+        classes = [ClassifierOutputTarget(wanted) for wanted in target.tolist()]
+        if self.made:  # of a network without the normalisation
+            image, method = (image - classifier.mean) / classifier.std, nullcontext(self.method)
+        else:
+            method = self.method(classifier, [module], **self.arguments)
+        with method as cam:
+            return torch.from_numpy(cam.get_cam_image(image, module, classes, *arrays, False)).to(image).relu()
 
 
 class ScoreCAM(GradCAM):
@@ -110,7 +152,7 @@ class ScoreCAM(GradCAM):
     for each channel of each image, 512 for a ResNet-18, and never holds more than `batch_size` masked images.
 
     Args:
-        layer: whose channels; None is the last spatial layer of a known network.
+        layer: name or module of the layer; None is the last spatial layer of a known network.
         batch_size: masked images a pass; the map depends on it in its last bits.
 
     Source: Wang et al., Score-CAM, arXiv:1910.01279.
@@ -121,7 +163,7 @@ class ScoreCAM(GradCAM):
         torch.Size([8, 8, 8])
     """
 
-    def __init__(self, layer: str | None = None, batch_size: int = 16) -> None:
+    def __init__(self, layer: str | nn.Module | None = None, batch_size: int = 16) -> None:
         super().__init__(layer)
         self.batch_size = checks.positive_int("batch_size", batch_size)
 

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 
 from dovision import checks
-from dovision.functional.effects import evidence
+from dovision.functional.effects import SCALES, evidence
 from dovision.interfaces import Classifier, Explainer, Images
 from dovision.types import Batch, Shape
 
-LOG_ODDS = "log_odds"  # the scale of the maps that are combined
+PROBABILITY, LOG_ODDS = SCALES  # the latter is the scale of the maps that are combined, or logits
 
 
 class CombinedMap(Explainer):
@@ -46,7 +46,7 @@ class CombinedMap(Explainer):
         if len(self.explainers) < 2:
             raise ValueError(f"explainers must be at least two, got {len(self.explainers)}. Name another one.")
         for name, explainer in self.explainers.items():
-            if (scale := getattr(explainer, "scale", LOG_ODDS)) != LOG_ODDS:
+            if (scale := getattr(explainer, "scale", LOG_ODDS)) == PROBABILITY:
                 raise ValueError(
                     f"explainers.{name}.scale must be {LOG_ODDS}, as that of all maps that are combined, got {scale}."
                 )

@@ -20,13 +20,18 @@ def generator(seed: int, *keys: int) -> torch.Generator:
 
 @contextmanager
 def seeded(device: torch.device, seed: int, *keys: int) -> Iterator[None]:
-    """Seed torch's global generators by (seed, sample, ...) within the block, and restore them afterwards.
+    """Seed the global generators of torch and numpy by (seed, sample, ...) in the block, and restore them afterwards.
 
     For libraries that take no generator. `device` is that of the draws.
     """
+    state = np.random.get_state()  # noqa: NPY002  # the one that libraries draw from
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         torch.manual_seed(generator(seed, *keys).initial_seed())
-        yield
+        np.random.seed(generator(seed, *keys).initial_seed() % 2**32)  # noqa: NPY002
+        try:
+            yield
+        finally:
+            np.random.set_state(state)  # noqa: NPY002
 
 
 def uniform(shape: Shape, seed: int, sample: Tensor, *keys: int) -> Tensor:

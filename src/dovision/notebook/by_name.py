@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from importlib import import_module
 from types import MappingProxyType
 from typing import Any
 
@@ -13,6 +14,8 @@ from dovision.config.component_names import configuration_folder
 GROUPS = ("attack", "dataset", "detector", "explainer", "fill", "intervention", "transform", "value")
 _SEVERAL = ("detector", "explainer")  # of which a command takes several, by name
 _SUCH_AS = {"attack": "pgd", "detector": "max_softmax", "explainer": "grad_cam", "intervention": "pixel_grid"}
+
+_EXPLAINED_BY = {"captum": "Captum", "pytorch_grad_cam": "CAM"}
 
 
 def component(group: str, name: str, settings: Mapping[str, Any] = MappingProxyType({}), seed: int = 0) -> Any:
@@ -82,7 +85,10 @@ def named_components(
         pairs = [(str(name), item) for name, item in given.items()]
     else:
         listed = list(given) if isinstance(given, (list, tuple)) else [given]
-        pairs = [(item if isinstance(item, str) else snake_case(type(item).__name__), item) for item in listed]
+        pairs = [
+            (item if isinstance(item, str) else snake_case(getattr(item, "name", type(item).__name__)), item)
+            for item in listed
+        ]
     if not pairs:
         raise ValueError(f"{group} must name at least one, got none.")
     names = [name for name, _ in pairs]
@@ -102,6 +108,9 @@ def one_component(group: str, given: object, seed: int = 0, settings: Mapping[st
 
     if isinstance(given, str):
         return component(group, given, settings, seed)
+    library = type(given).__module__.partition(".")[0]
+    if group == "explainer" and library in _EXPLAINED_BY:  # an object of captum or of grad-cam
+        return getattr(import_module("dovision"), _EXPLAINED_BY[library])(given)
     article = "an" if group[0] in "aei" else "a"
     base = getattr(interfaces, group.capitalize())
     return checks.instance(group, given, base, f"{article} {group}, or the name of one, such as {_SUCH_AS[group]!r}")
