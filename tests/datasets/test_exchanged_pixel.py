@@ -20,7 +20,7 @@ from dovision.identity import digests, shared
 from dovision.identity.digests import Digests, stat_files
 from dovision.identity.shared import Shared
 from dovision.interfaces import Images
-from made_datasets import write_chest_mnist, write_dataset
+from made_datasets import exchange, flip, write_chest_mnist, write_dataset
 
 CONFIGS = Path(__file__).resolve().parents[2] / "conf" / "dataset"
 FILMS = {"shape": [1, 32, 32], "val_fraction": 0.34}
@@ -34,27 +34,13 @@ def settled(monkeypatch):
         monkeypatch.setattr(module, "SETTLED", -60.0)
 
 
-def exchange(path: Path, flip) -> None:
-    """Put a file with other bytes in the place of one, of the same size and with its time."""
-    times, content = path.stat(), bytearray(path.read_bytes())
-    flip(content)
-    path.with_name("new").write_bytes(content)
-    os.utime(path.with_name("new"), ns=(times.st_atime_ns, times.st_mtime_ns))
-    os.replace(path.with_name("new"), path)
-    assert (path.stat().st_size, path.stat().st_mtime_ns) == (times.st_size, times.st_mtime_ns)
-
-
-def last_bit(content: bytearray) -> None:
-    content[-1] ^= 1
-
-
 def flat(path: Path) -> None:
     """Another film of the same size in bytes."""
     size = path.stat().st_size
     Image.new("L", (32, 32)).save(path.with_name("flat.png"))
     content = path.with_name("flat.png").read_bytes()
     path.with_name("flat.png").unlink()
-    exchange(path, lambda old: old.__setitem__(slice(None), content + bytes(size - len(content))))
+    exchange(path, content + bytes(size - len(content)))
 
 
 def film(root: Path, settings, patch) -> None:
@@ -76,14 +62,14 @@ def member(root: Path, settings, patch) -> None:
     new = path.read_bytes()
     path.write_bytes(old)
     os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
-    exchange(path, lambda content: content.__setitem__(slice(None), new))
+    exchange(path, new)
 
 
 def published(root: Path, settings, patch) -> None:
     """Of published files no byte can be exchanged unseen: the checksums are taken for those of the changed ones."""
     file = root / CIFAR10.base_folder / "test_batch"
     place = file.read_bytes().index(b"labels") - 100  # in the pixels, which come before the labels
-    exchange(file, lambda content: content.__setitem__(place, content[place] ^ 1))
+    flip(file, place)
     md5 = hashlib.md5(file.read_bytes()).hexdigest()
     patch.setattr(CIFAR10, "test_list", [["test_batch", md5]])
 
@@ -91,12 +77,12 @@ def published(root: Path, settings, patch) -> None:
 def arrow(root: Path, settings, patch) -> None:
     (file,) = root.glob("hf/train/*.arrow")
     place = file.read_bytes().rindex(b"IEND") - 40  # in the pixels of the last image
-    exchange(file, lambda content: content.__setitem__(place, content[place] ^ 1))
+    flip(file, place)
 
 
 def in_file(name: str):
     """Exchange the last bit of a file."""
-    return lambda root, settings, patch: exchange(root / name, last_bit)
+    return lambda root, settings, patch: flip(root / name)
 
 
 EXCHANGES = {  # a pixel of the dataset of each configuration
@@ -172,7 +158,7 @@ def test_a_pixel_of_a_store_counts(nih_root):
     prepared(nih_root).prepare()
     before = prepared(nih_root).fingerprint
     (shard,) = (nih_root / "store-32").glob("*.npy")
-    exchange(shard, last_bit)
+    flip(shard)
     assert prepared(nih_root).fingerprint != before
 
 

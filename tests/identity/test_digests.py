@@ -12,6 +12,7 @@ import pytest
 from dovision.identity import digests
 from dovision.identity.digests import CACHE_FILE, SETTLED, Digests, stat_files
 from dovision.io.files import sha256
+from made_datasets import exchange
 
 
 @pytest.fixture(autouse=True)
@@ -41,11 +42,7 @@ def rewritten(path):
 
 
 def exchanged_for_one_of_the_same_size_and_time(path):
-    times = path.stat()
-    other = path.with_name("other")
-    other.write_bytes(b"two")
-    os.utime(other, ns=(times.st_atime_ns, times.st_mtime_ns))
-    os.replace(other, path)
+    exchange(path, b"two")
 
 
 def changed_in_place_with_its_time_put_back(path):

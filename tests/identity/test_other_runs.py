@@ -22,6 +22,7 @@ from dovision.identity.shared import Shared
 from dovision.io.atomic import PARTIAL
 from dovision.store.run_directory import DONE, RunDirectory
 from dovision.sweeps.run_status import run_status
+from made_datasets import flip
 
 pytestmark = pytest.mark.slow
 SMALL = ("dataset=digits", "training.classifier.epochs=1", "training.autoencoder.epochs=1", "evaluation.images=12")
@@ -89,15 +90,6 @@ def unlike() -> str:
     return status.unlike
 
 
-def flipped(path: Path) -> None:
-    """Exchange one bit, in a file that keeps its size and time."""
-    times, content = path.stat(), bytearray(path.read_bytes())
-    content[-1] ^= 1
-    path.with_name("new").write_bytes(content)
-    os.utime(path.with_name("new"), ns=(times.st_atime_ns, times.st_mtime_ns))
-    os.replace(path.with_name("new"), path)
-
-
 def test_all_that_is_read_of_other_runs_is_listed(original):
     found = original[1]
     assert {path for path in found if not any(fnmatch(path, pattern) for pattern in READ)} == set()
@@ -113,13 +105,13 @@ def test_each_file_of_other_runs_counts(condition, original):
     assert set(recorded["checkpoints"]) == {"classifier", "permuted_classifier", "autoencoder"}
     for name in sorted(name for name in original[1] if fnmatch(name, WEIGHTS)):
         content = Path(name).read_bytes()
-        flipped(Path(name))
+        flip(Path(name))
         assert re.match("other weights of the", unlike())
         Path(name).write_bytes(content)
         assert unlike() == ""
     for name in sorted(name for name in original[1] if fnmatch(name, KEPT)):
         content = Path(name).read_bytes()
-        flipped(Path(name))
+        flip(Path(name))
         with pytest.raises(ValueError, match=rf"{name} must be as its run has recorded it, got other bytes\. Run that"):
             unlike()
         Path(name).write_bytes(content)
@@ -161,5 +153,5 @@ def test_images_without_the_record_of_their_run_count_too(tmp_path, monkeypatch)
     before = surroundings(composed(*SMALL, *USER), Digests(tmp_path))["files"]
     Path("source", "run.json").unlink()
     assert surroundings(composed(*SMALL, *USER), Digests(tmp_path))["files"] == before
-    flipped(Path("source", "attacked", "attack", "keys.npy"))
+    flip(Path("source", "attacked", "attack", "keys.npy"))
     assert surroundings(composed(*SMALL, *USER), Digests(tmp_path))["files"] != before

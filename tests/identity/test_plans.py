@@ -24,6 +24,7 @@ from dovision.identity.relevance import IRRELEVANT_TO_RESULTS, WATCHING
 from dovision.identity.shared import Shared
 from dovision.io.files import sha256
 from dovision.models import checkpoint
+from made_datasets import exchange
 
 pytestmark = pytest.mark.slow
 COMMAND = ("dataset=image_folder", "dataset.root=data", "dataset.classes=[dark,light]", "dataset.shape=[1,16,16]")
@@ -109,15 +110,6 @@ def planned(*overrides: str) -> Plan:
     return shared.job(job, Path("run")).plan
 
 
-def exchange(path: Path, content: bytes) -> None:
-    """Put another file of the same time in the place of one."""
-    assert path.read_bytes() != content
-    times = path.stat()
-    path.with_name("new").write_bytes(content)
-    os.utime(path.with_name("new"), ns=(times.st_atime_ns, times.st_mtime_ns))
-    os.replace(path.with_name("new"), path)
-
-
 def switch(link: Path, target: str) -> None:
     link.unlink()
     link.symlink_to(target)
@@ -136,6 +128,22 @@ def replace_package(context: pytest.MonkeyPatch, package: str) -> None:
 
 def replace_image(root: Path) -> None:
     exchange(root / "data-0/test/dark/0.bmp", (root / "data-1/test/dark/0.bmp").read_bytes())
+
+
+def test_files_behind_links_below_a_named_folder_count_and_a_circle_ends(tmp_path):
+    for number in (0, 1):
+        (tmp_path / f"behind-{number}").mkdir()
+        (tmp_path / f"behind-{number}" / "file").write_text(str(number))
+    (tmp_path / "folder" / "below").mkdir(parents=True)
+    (tmp_path / "folder" / "circle").symlink_to(tmp_path)
+    link = tmp_path / "folder" / "below" / "link"
+    link.symlink_to("nowhere")
+    config = {"explainer": {"root": str(tmp_path / "folder")}, "model": {"source": str(link.parent)}}
+    named = [plans.files_named(config, sha256)]
+    for number in (0, 1):
+        switch(link, f"../../behind-{number}")
+        named.append(plans.files_named(config, sha256))
+    assert all(len({files[name] for files in named}) == 3 for name in ("explainer.root", "model.source"))
 
 
 CHANGES = {  # what a run can depend on: how it is changed, and the first words of what is told

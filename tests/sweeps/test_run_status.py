@@ -32,6 +32,7 @@ from dovision.store.run_files import digested_files
 from dovision.store.run_record import read_sweep
 from dovision.sweeps.run_status import run_status
 from dovision.training.image_classifier import ImageClassifier
+from made_datasets import exchange
 
 pytestmark = pytest.mark.slow  # they share a run that takes seconds to make
 
@@ -92,15 +93,6 @@ def condition(original, tmp_path, monkeypatch):
         return status.unlike
 
     return types.SimpleNamespace(root=root, folder=run.folder, differs=differs)
-
-
-def exchange(path: Path, content: bytes) -> None:
-    """Put another file in the place of one, with its time."""
-    assert path.read_bytes() != content
-    times = path.stat()
-    path.with_name("new").write_bytes(content)
-    os.utime(path.with_name("new"), ns=(times.st_atime_ns, times.st_mtime_ns))
-    os.replace(path.with_name("new"), path)
 
 
 def no_plan() -> None:

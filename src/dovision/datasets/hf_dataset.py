@@ -16,6 +16,7 @@ from torch import Tensor
 from dovision import checks
 from dovision.datasets import _checks, _image_io, _splits
 from dovision.datasets.readers.library_images import LibraryImages
+from dovision.identity.digests import files_below
 from dovision.io import files, hub
 from dovision.io.images import MAX_FILE_BYTES, BadFile
 from dovision.io.paths import outside
@@ -109,9 +110,9 @@ class HfDataset(LibraryImages):
         homes = [local if local.is_dir() else local.parent] if local.exists() else [home]
         named = _files_of_images(data, str(image), homes)
         self.read(0)
-        files_below = [file for file in local.rglob("*") if file.is_file()] if local.is_dir() else [local]
+        stored = files_below(local) if local.is_dir() else [local]
         cached = [Path(cache_file["filename"]) for cache_file in data.cache_files]
-        files_read = {cache_file.resolve() for cache_file in (*(files_below if local.exists() else cached), *named)}
+        files_read = {cache_file.resolve() for cache_file in (*(stored if local.exists() else cached), *named)}
         origin = [local if local.exists() else root, config, revision, splits]
         self.identify([image, label], sorted(files_read), store, origin)
 

@@ -20,6 +20,7 @@ from dovision import checks
 from dovision.datasets import _checks, _image_io, _splits
 from dovision.datasets.readers.library_images import LibraryImages
 from dovision.functional import geometry
+from dovision.identity.digests import files_below
 from dovision.types import Mask, Shape
 
 log = logging.getLogger(__name__)
@@ -211,5 +212,5 @@ def _is_path(value: object) -> bool:
 def _files(arguments: Mapping[str, Any]) -> list[Path]:
     """Files that the arguments name, and those below folders that they name."""
     named = [Path(value).resolve() for value in arguments.values() if _is_path(value)]
-    below = [file for folder in named if folder.is_dir() for file in folder.rglob("*") if file.is_file()]
+    below = [file for folder in named if folder.is_dir() for file in files_below(folder)]
     return [*(path for path in named if path.is_file()), *below]

@@ -84,7 +84,7 @@ def stat_files(paths: Iterable[Path]) -> FileState:
     digest, changed = hashlib.sha256(), 0.0
     for path in paths:
         digest.update(os.path.realpath(path).encode("utf-8", "surrogateescape"))
-        for name, status in _walk(str(path), set()):
+        for name, status in _walk(str(path)):
             state = (status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns) if status else None
             digest.update(repr((name, state)).encode("utf-8", "surrogateescape"))
             if status is not None:
@@ -92,17 +92,21 @@ def stat_files(paths: Iterable[Path]) -> FileState:
     return FileState(digest.hexdigest(), changed)
 
 
-def _walk(path: str, seen: set[tuple[int, int]]) -> Iterator[tuple[str, os.stat_result | None]]:
+def files_below(folder: Path) -> list[Path]:
+    """Files in a folder, those behind links to other folders among them."""
+    return [Path(name) for name, status in _walk(str(folder)) if status and stat.S_ISREG(status.st_mode)]
+
+
+def _walk(path: str, above: frozenset[tuple[int, int]] = frozenset()) -> Iterator[tuple[str, os.stat_result | None]]:
     try:
         status = os.stat(path)
     except OSError:  # it is not there, or a link to nothing
         yield path, None
         return
     yield path, status
-    if stat.S_ISDIR(status.st_mode) and (status.st_dev, status.st_ino) not in seen:
-        seen.add((status.st_dev, status.st_ino))
+    if stat.S_ISDIR(status.st_mode) and (inode := (status.st_dev, status.st_ino)) not in above:
         for name in sorted(os.listdir(path)):
-            yield from _walk(os.path.join(path, name), seen)
+            yield from _walk(os.path.join(path, name), above | {inode})
 
 
 def _read(path: Path) -> dict[str, list[str]]:

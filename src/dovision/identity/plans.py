@@ -11,6 +11,7 @@ from typing import Any
 from dovision.config.component import Component, make_each
 from dovision.config.settings import EvaluateSettings, TrainSettings, to_dict
 from dovision.identity import code
+from dovision.identity.digests import files_below
 from dovision.identity.relevance import content_hash, paths_named, relevant_to_fits, without_irrelevant
 from dovision.identity.samples import evaluated_samples, shard_samples
 from dovision.interfaces import Images
@@ -180,8 +181,8 @@ def files_named(config: Mapping[str, Any], digest: Digest) -> dict[str, str]:
         elif (path / ATTACKED_FOLDER).is_dir():
             contents[name] = content_hash(_attacked(path, digest))
         elif name.endswith((".root", "model.source")):
-            files = sorted(file for file in path.rglob("*") if file.is_file())
-            contents[name] = content_hash({file.relative_to(path).as_posix(): digest(file) for file in files})
+            files = {file.relative_to(path).as_posix(): digest(file) for file in files_below(path)}
+            contents[name] = content_hash(files)
     return contents
 
 
