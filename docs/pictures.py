@@ -16,14 +16,15 @@ import skimage.data
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.image import AxesImage
 from matplotlib.patches import Rectangle
 from PIL import Image
 from torch import Tensor
 
 import dovision as dv
 from dovision.models.efficientnet_lite0 import IMAGENET, efficientnet_lite0
-from dovision.report.style import COLOURS, EFFECT_COLOURS, FAINT
+from dovision.notebook.drawing import image_bytes
+from dovision.report.image_overlay import colour_bar, draw_over, draw_picture
+from dovision.report.style import COLOURS, FAINT
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
@@ -47,11 +48,10 @@ def draw_map(classifier: dv.Classifier, image: Tensor, path: Path) -> None:
     axes[0].imshow(image[0].permute(1, 2, 0))
     axes[0].set_title(f"{IMAGENET[int(control.argmax())]}: P = {float(control.max()):.2f}")
     for axis, (title, result) in zip(axes[1:], found.items(), strict=True):
-        shown = _overlay(axis, image[0], result.map[0])
+        limit = _overlay(axis, image[0], result.map[0])
         axis.set_title(title)
-        figure.colorbar(shown, ax=axis, location="bottom", shrink=0.9, label="effect on P(espresso)")
-    for axis in axes:
-        axis.set_axis_off()
+        colour_bar(figure, axis, limit, "effect on P(espresso)", location="bottom", shrink=0.9)
+    axes[0].set_axis_off()
     _save(figure, path, dpi=100)
 
 
@@ -98,10 +98,9 @@ def _framework_row(axes: Sequence[Axes], image: Tensor, result: dv.EffectResult)
     axes[2].set_title(f"$y$: {IMAGENET[target]}")
     axes[2].set_box_aspect(1)
     axes[2].spines[["top", "right", "left"]].set_visible(False)
-    drawn = _overlay(axes[3], image[0], result.map[0])
-    axes[3].set_axis_off()
+    limit = _overlay(axes[3], image[0], result.map[0])
     below = axes[3].inset_axes((0.1, -0.08, 0.8, 0.035))
-    axes[3].figure.colorbar(drawn, cax=below, orientation="horizontal").solids.set_alpha(1)
+    colour_bar(axes[3].figure, None, limit, "", cax=below, orientation="horizontal")
     below.tick_params(labelsize=6.5, length=2, pad=1)
 
 
@@ -111,11 +110,13 @@ def _save(figure: Figure, path: Path, dpi: int) -> None:
         drawn.convert("RGB").save(path, optimize=True)
 
 
-def _overlay(axis: Axes, image: Tensor, effect: Tensor) -> AxesImage:
-    """The image in grey, and on it each unit's effect; the scale is the largest effect's."""
-    largest = float(effect.abs().max())
-    axis.imshow(image.mean(0), cmap="gray", vmin=-0.3, vmax=1.3)
-    return axis.imshow(effect, cmap=EFFECT_COLOURS, vmin=-largest, vmax=largest, alpha=0.6)
+def _overlay(axes: Axes, image: Tensor, effect: Tensor) -> float:
+    """Draw effects, shape (H, W), over the grey image; return the largest size, which has the deepest colour."""
+    limit = float(effect.abs().max())
+    draw_picture(axes, image_bytes(image), grey=True)
+    draw_over(axes, effect.numpy(), limit)
+    axes.set_axis_off()
+    return limit
 
 
 def draw_page(sweep: Path, path: Path) -> None:
