@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import _thread
 import os
-import select
 import signal
 import threading
 import time
@@ -25,7 +24,6 @@ from dovision.sweeps.launch import Launch
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _PERIOD = 0.2  # seconds between looks
 GRACE = 30.0  # seconds that workers have to end their jobs
-OVER = b"\0"  # no signal has this number
 
 
 class Interruption:
@@ -44,17 +42,15 @@ class Interruption:
         self.sweep = sweep
         self._signum: int | None = None
         self._deadline = 0.0
-        self._raises = False
         self._before: dict[int, Any] = {}
+        self._over = threading.Event()
 
     def __enter__(self) -> Interruption:
-        self._received, self._sent = os.pipe()
-        os.set_blocking(self._sent, False)
+        self._before[signal.SIGALRM] = signal.signal(signal.SIGALRM, self._look)
         for signum in SIGNALS:
             if signal.getsignal(signum) not in (signal.SIG_IGN, None):
                 self._before[signum] = signal.signal(signum, self._receive)
         _start_trackers()
-        self._wakeup = signal.set_wakeup_fd(self._sent, warn_on_full_buffer=False)
         self._mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # processes started here inherit it
         self._listener = threading.Thread(target=self._listen, daemon=True)
         self._listener.start()
@@ -63,55 +59,40 @@ class Interruption:
     def __exit__(
         self, error_class: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._raises = False
-        os.write(self._sent, OVER)
-        self._listener.join()
-        signal.set_wakeup_fd(self._wakeup)
+        signal.setitimer(signal.ITIMER_REAL, 0)
         while self._before:
             signal.signal(*self._before.popitem())
+        self._over.set()
+        self._listener.join()
         signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
-        os.close(self._received)
-        os.close(self._sent)
         if self._signum is not None:
-            stopped = Stopped(self._signum)
-            stopped.reported = True
-            raise stopped from error
+            raise self._stopped() from error
 
     def _listen(self) -> None:
-        """Handle signals as they arrive, whatever the main thread does."""
+        """Receive Ctrl-C, which the main thread and what it starts do not; Python answers it in the main thread."""
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
-        while True:
-            ready, _, _ = select.select([self._received], [], [], _PERIOD)
-            numbers = os.read(self._received, 64) if ready else b""
-            if 0 in numbers:
-                return
-            for number in numbers:
-                if number in self._before and not self._raises:
-                    self._answer(number)
-            waits = self._signum is not None and not self._raises
-            if waits and (not self.launch.is_at_work(self.sweep) or time.monotonic() > self._deadline):
-                self._end()
+        self._over.wait()
 
-    def _answer(self, signum: int) -> None:
+    def _receive(self, signum: int, frame: FrameType | None) -> None:
         if self._signum is not None:
-            self._end()
-            return
+            raise self._stopped()
         self._signum, self._deadline = signum, time.monotonic() + GRACE
         say(f"{signal.Signals(signum).name}: the jobs at work end, and keep what is finished. Once more ends at once.")
         with suppress(OSError):  # such as that of a full disk: then the workers have their time, and are ended after it
             self.launch.stop(self.sweep, signum)
+        signal.setitimer(signal.ITIMER_REAL, _PERIOD, _PERIOD)
 
-    def _end(self) -> None:
-        """Raise in the main thread."""
-        self._raises = True
-        _thread.interrupt_main(signal.SIGTERM if signal.SIGTERM in self._before else signal.SIGINT)
-        if signal.SIGTERM in self._before and (main := threading.main_thread().ident) is not None:
-            signal.pthread_kill(main, signal.SIGTERM)  # wakes it where it waits
+    def _look(self, signum: int, frame: FrameType | None) -> None:
+        """End the block once no worker is busy, whatever the launcher still waits for, such as a queue."""
+        if not self.launch.is_at_work(self.sweep) or time.monotonic() > self._deadline:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            raise self._stopped()
 
-    def _receive(self, signum: int, frame: FrameType | None) -> None:
-        if self._raises and self._signum is not None:
-            self._raises = False
-            raise Stopped(self._signum)
+    def _stopped(self) -> Stopped:
+        assert self._signum is not None
+        stopped = Stopped(self._signum)
+        stopped.reported = True
+        return stopped
 
 
 @contextmanager
