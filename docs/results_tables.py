@@ -3,6 +3,7 @@
 python docs/results_tables.py                                    write both
 python docs/results_tables.py maps NAME COMMIT RUN [RUN..]       record the scores of maps of runs, before that
 python docs/results_tables.py detection NAME COMMIT RUN [RUN..]  record the scores of detectors of runs, before that
+python docs/results_tables.py summary NAME COMMIT RUN [RUN..]    record the summaries of runs, before that
 python docs/results_tables.py speed NAME TABLE [TABLE..]         record the tables of a benchmark, before that
 
 The text lies in docs/results/*.md.j2. It names numbers and never holds them; a number is written as in the findings of
@@ -43,8 +44,10 @@ ROOT = Path(__file__).resolve().parents[1]
 WIDTH = 150  # of a line of README
 COMMAND = "python docs/results_tables.py"
 ENDS = ("", "_low", "_high")
+ESTIMATE = ("estimate", "low", "high")
 PLACES = 6  # of a recorded number
 METRICS = ("true_effects", "pooled_true_effects", "pooled_true_effects_given_area", "energy", "pointing")
+CONDITION_METRICS = ("accuracy", "classifier_auroc", "success_rate", "mean_abs_expected_effect")
 DETECTION_METRICS = ("auroc", "auroc_noise", "tpr_1", "tpr_5")
 COMPARED = DETECTION_METRICS
 ALL_BUT = "all but the family"
@@ -197,6 +200,17 @@ class Detectors(Rows):
         return [min(numbers), max(numbers)]
 
 
+class Summary(Rows):
+    """What a run's summary says in short of its conditions, maps and detectors, from `summary_scores`."""
+
+    names = ("of", "metric")
+
+    def cell(self, of: str, metric: str, form: str = ".2f") -> str:
+        """Numbers with their intervals, one a training, for a cell of a table; a dash where none was measured."""
+        rows = [row for row in self.rows if (row["of"], row["metric"]) == (of, metric)]
+        return "; ".join(text(row, form) for row in sorted(rows, key=lambda row: row["seed"])) or "-"
+
+
 class Speed:
     """Recorded rows of a benchmark: called with a network and a peer, gives a column of the row.
 
@@ -245,7 +259,7 @@ def _setting(row: Mapping[str, Any]) -> tuple[str, int, int]:
 def recorded() -> dict[str, Any]:
     """What the text can name: each file of docs/results/ by its name."""
     files = {path.stem: read_record(path) for path in sorted((ROOT / "docs/results").glob("*.json"))}
-    kinds = {"maps": Maps, "detection": Detectors, "speed": Speed}
+    kinds = {"maps": Maps, "detection": Detectors, "summary": Summary, "speed": Speed}
     return {name: kinds[found["kind"]](found) if found["kind"] in kinds else found for name, found in files.items()}
 
 
@@ -280,7 +294,7 @@ def of_runs(kind: str, commit: str, folders: Sequence[Path]) -> dict[str, Any]:
     """Scores of runs of several seeds, and what they are of.
 
     Args:
-        kind: maps or detection.
+        kind: maps, detection or summary.
         commit: of the code of the runs.
         folders: of completed runs; those of one seed may have different detectors or maps.
 
@@ -381,6 +395,20 @@ def detector_scores(folder: Path, facts: Mapping[str, Any]) -> Iterator[dict[str
         yield made(row["detector"], row["fitted_on"], "", "auroc", _numbers(row, "auroc"))
 
 
+def summary_scores(folder: Path, facts: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Rows of a run: numbers of each condition, scores of each map, AUROC of each detector on whole families."""
+    summary = read_run(folder).summary
+    for condition, numbers in summary["conditions"].items():
+        for metric in CONDITION_METRICS:
+            if (interval := numbers[metric]) is not None:
+                yield {"of": condition, "metric": metric, **_interval([interval[end] for end in ESTIMATE])}
+    for row in map_summary.whole_scores(summary).to_dict("records"):
+        yield {"of": row["explainer"], "metric": row["metric"], **_interval([row["mean"], row["low"], row["high"]])}
+    for row in summary.get("detection", []):
+        if row["attack"] == WHOLE_FAMILY and row["auroc"] is not None:
+            yield {"of": row["detector"], "metric": f"auroc {row['family']}", **_interval(_numbers(row, "auroc"))}
+
+
 def attacked_images(run: Run) -> int:
     """Number of images that each attack was tried on."""
     frame = read_detection(run.folder)
@@ -390,6 +418,7 @@ def attacked_images(run: Run) -> int:
 RECORDED = {
     "maps": (map_scores, lambda run: run.record["images"]),
     "detection": (detector_scores, attacked_images),
+    "summary": (summary_scores, lambda run: run.record["images"]),
 }
 
 
@@ -399,7 +428,7 @@ def _numbers(row: Mapping[str, Any], metric: str) -> list[float]:
 
 def _interval(numbers: Sequence[float | None]) -> dict[str, float | None]:
     known = [None if number is None or number != number else round(number, PLACES) for number in numbers]
-    return dict(zip(("estimate", "low", "high"), known, strict=True))
+    return dict(zip(ESTIMATE, known, strict=True))
 
 
 def read_record(path: Path) -> dict[str, Any]:
@@ -442,7 +471,7 @@ def write_record(name: str, found: Mapping[str, Any]) -> None:
 if __name__ == "__main__":
     try:
         match sys.argv[1:]:
-            case [("maps" | "detection") as kind, name, commit, folder, *more]:
+            case [("maps" | "detection" | "summary") as kind, name, commit, folder, *more]:
                 write_record(name, of_runs(kind, commit, list(map(Path, (folder, *more)))))
             case ["speed", name, table, *more]:
                 write_record(name, {"kind": "speed", **joined(list(map(Path, (table, *more))))})

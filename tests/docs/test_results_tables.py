@@ -115,6 +115,18 @@ def test_the_scores_of_a_run_are_recorded_as_its_summary_has_them(tables, tmp_pa
     assert maps.seeds == [0]
 
 
+def test_the_summary_of_a_run_is_recorded_with_its_intervals(tables, tmp_path):
+    run = read_run(write_map_run(tmp_path / "run", images=8).path)
+    rows = [{"seed": 0, **row} for row in tables.summary_scores(run.folder, run.record)]
+    summary = tables.Summary({"kind": "summary", "origin": {}, "rows": rows})
+    known = run.summary["conditions"]["clean"]["accuracy"]
+    assert summary("clean", "accuracy") == [
+        {"seed": 0, "of": "clean", "metric": "accuracy"} | {end: round(known[end], 6) for end in tables.ESTIMATE}
+    ]
+    energy = next(row for row in run.summary["maps"] if (row["explainer"], row["metric"]) == ("grad_cam", "energy"))
+    assert summary("grad_cam", "energy")[0]["low"] == pytest.approx(energy["low"], abs=1e-6)
+
+
 def test_two_runs_of_a_seed_are_recorded_only_where_they_agree(tables):
     row = {
         "seed": 0,
@@ -192,16 +204,15 @@ def commands():
     for block in re.findall(r"```sh\n(.*?)```", (ROOT / "docs/results.md").read_text(), re.DOTALL):
         for line in block.replace("\\\n", " ").splitlines():
             program, *words = shlex.split(line)
-            assert program == "dovision-evaluate"
-            yield [word for word in words if word != "-m"]
+            yield program.removeprefix("dovision-"), [word for word in words if word != "-m"]
 
 
-@pytest.mark.parametrize("words", list(commands()), ids=lambda words: " ".join(words)[:60])
-def test_a_command_of_the_page_is_one_of_this_version(words):
+@pytest.mark.parametrize(("command", "words"), list(commands()), ids=lambda value: "".join(value)[:60])
+def test_a_command_of_the_page_is_one_of_this_version(command, words):
     words = [re.sub(r"^seed=(\d),.*", r"seed=\1", word) for word in words]
     with initialize_config_dir(str(configuration_folder()), **HYDRA_DEFAULTS):
-        config = compose("evaluate", words, return_hydra_config=True)
-        check_choices("evaluate", config, words, config.hydra.runtime.choices)
-        job = settings.read("evaluate", drop_unselected("evaluate", config, words))
+        config = compose(command, words, return_hydra_config=True)
+        check_choices(command, config, words, config.hydra.runtime.choices)
+        job = settings.read(command, drop_unselected(command, config, words))
     for component in settings.components(job):
         check_target(component.where, component)
