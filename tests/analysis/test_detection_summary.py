@@ -52,9 +52,9 @@ def conditions(**more):
     ]
 
 
-def write(folder, parts, families=None, tuned=None):
+def write(folder, parts, families=None, tuned=None, norms=None):
     folder.mkdir(exist_ok=True)
-    schema = scores_schema(families, tuned)
+    schema = scores_schema(families, tuned, norms)
     with TableWriter(folder / SCORES, schema) as table:
         for part in parts:
             for batch in pa.Table.from_pandas(part[schema.names], schema, preserve_index=False).to_batches():
@@ -214,6 +214,17 @@ def test_an_epsilon_without_noise_of_its_own_is_held_against_all_noise(tmp_path)
     parts += [condition("carlini", (97.0, 25.0, 0.0, 0.0), (True, True, False, None), eps=2.0)]
     found = row(detection(write(tmp_path, parts)), "carlini", 2.0)
     assert found["auroc_noise"] == (4 + 3 + 1 + 3) / 16  # 97 beats 4 and 3, 25 beats 1 and 3
+
+
+def test_an_attack_of_another_norm_is_held_against_noise_of_that_norm_where_it_was_measured(tmp_path):
+    parts = [*conditions(), condition("random_sign_l2", (98.0, 24.0, 0.0, 0.0), (False, False, False, None), eps=2.0)]
+    parts += [condition("carlini", (97.0, 25.0, 0.0, 0.0), (True, True, False, None), eps=2.0)]
+    parts += [condition("ead", (97.0, 25.0, 0.0, 0.0), (True, True, False, None), eps=20.0)]
+    found = detection(write(tmp_path, parts, norms={"random_sign_l2": "l2", "carlini": "l2", "ead": "l1"}))
+    assert row(found, "carlini", 2.0)["auroc_noise"] == (3 + 3) / 8  # 97 and 25 each beat 24, 0 and 0
+    assert row(found, "ead", 20.0)["auroc_noise"] == (4 + 1) / 8  # of Linf, as there is none in L1
+    assert row(found, "pgd")["auroc_noise"] == (4 + 1) / 8
+    assert set(found.loc[found["attack"] == WHOLE_FAMILY, "family"]) == {"pgd", "fgsm", "carlini", "ead"}
 
 
 FITS = [

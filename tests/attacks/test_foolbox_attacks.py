@@ -11,7 +11,7 @@ from torch import nn
 
 from dovision.attacks._objective import Objective
 from dovision.attacks.deepfool import DeepFool
-from dovision.attacks.foolbox_attacks import Boundary, CarliniWagner
+from dovision.attacks.foolbox_attacks import EAD, Boundary, CarliniWagner
 from dovision.attacks.losses import margin
 from dovision.functional.norms import size
 from dovision.functional.rng import generator
@@ -64,6 +64,31 @@ def test_carlini_wagner_equals_foolbox(eps, trained, digits):
     ours = CarliniWagner(FAR, steps=30, searches=4, step_size=0.1)
     expected = direct(theirs, right, trained[0], eps)
     torch.testing.assert_close(ours(right, trained[0], eps), expected, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("confidence", [0.0, 2.0])
+def test_ead_equals_foolbox(confidence, trained, digits):
+    right = digits.rows((trained[0](digits.image).argmax(1) == digits.label).nonzero().squeeze(1)[:10])
+    settings = {"steps": 30, "confidence": confidence}
+    theirs = PEERS.EADAttack(4, initial_stepsize=0.1, decision_rule="L1", abort_early=False, **settings)
+    ours = EAD(64.0, searches=4, step_size=0.1, **settings)(right, trained[0])
+    expected = direct(theirs, right, trained[0], 64.0)
+    found = expected.flatten(1).any(1)
+    assert found.sum() > 5
+    torch.testing.assert_close(ours[found], expected[found], rtol=0, atol=1e-4)
+    assert torch.equal(ours[~found], right.image[~found])
+
+
+def test_ead_moves_the_one_pixel_that_weighs_most():
+    classifier, _ = linear(2, "multiclass")
+    with torch.no_grad():
+        layer = classifier.network[1]
+        layer.weight.copy_(torch.stack([torch.full((16,), 0.1), torch.zeros(16)]))
+        layer.weight[0, 5], layer.bias[0], layer.bias[1] = 4.0, 1.0, 0.0
+    attacked = EAD(FAR, steps=200, searches=6, step_size=0.05)(batch_of(GREY[:1], torch.tensor([0])), classifier)
+    delta = (attacked - GREY[:1]).flatten()
+    assert delta[5] == pytest.approx(-0.25, rel=0.05)  # the lead, 1, over the weight
+    assert delta.abs().sum() == pytest.approx(0.25, rel=0.05)
 
 
 def test_the_boundary_attack_equals_foolbox_with_the_same_random_state(trained, digits):
@@ -163,7 +188,7 @@ class Stubborn(nn.Module):
 
 
 @pytest.mark.filterwarnings("ignore:LinearSearchBlendedUniformNoiseAttack failed to draw")
-@pytest.mark.parametrize("make", [DeepFool, CarliniWagner, Boundary])
+@pytest.mark.parametrize("make", [DeepFool, CarliniWagner, EAD, Boundary])
 def test_an_image_stays_as_it_is_where_nothing_is_found_or_nothing_is_to_be_done(make):
     classifier = Classifier(Stubborn(), Task("multiclass", ("yes", "no")), (0.0,), (1.0,))
     batch = batch_of(GREY[:2] + 0.01, torch.tensor([0, 1]))  # never wrong, and wrong already
@@ -177,7 +202,7 @@ def test_an_image_already_wrong_costs_one_query():
     assert attack.queries == {FAR: 1}
 
 
-@pytest.mark.parametrize("make", [CarliniWagner, Boundary])
+@pytest.mark.parametrize("make", [CarliniWagner, EAD, Boundary])
 def test_without_foolbox_the_error_says_how_to_install_it(make, monkeypatch):
     monkeypatch.setitem(sys.modules, "foolbox", None)
     with pytest.raises(ImportError, match=r"needs foolbox .* Install it: pip install 'dovision\[attacks\]'"):

@@ -25,6 +25,16 @@ def test_l2_noise_is_of_length_epsilon(classifier):
     torch.testing.assert_close(delta.abs(), torch.full_like(delta, 0.05))  # 0.4 / sqrt(64)
 
 
+def test_l1_noise_moves_single_pixels_to_the_far_end_until_epsilon_is_spent(classifier):
+    black = grey(5)._replace(image=torch.zeros(5, 1, 8, 8))
+    moved = RandomSign(2.25, norm="l1")(black, classifier, 2.25).flatten(1).sort(1, descending=True).values
+    torch.testing.assert_close(moved[:, :4], torch.tensor([1, 1, 0.25, 0]).expand(5, 4))
+    delta = RandomSign([1.0, 3.0], norm="l1")(grey(200), classifier, 3.0) - 0.5
+    torch.testing.assert_close(size(delta, "l1"), torch.full((200,), 3.0))
+    assert (delta.flatten(1) != 0).sum(1).eq(6).all()
+    assert (delta.flatten(1) != 0).float().mean(0).sub(6 / 64).abs().max() < 0.1  # any pixel
+
+
 def test_at_a_bound_there_is_half_of_it(classifier):
     black = grey(50)._replace(image=torch.zeros(50, 1, 8, 8))
     delta = RandomSign(0.25)(black, classifier, 0.25)

@@ -31,6 +31,8 @@ from dovision.store.detection_tables import (
     DETECTOR,
     NOISE,
     NOISE_AS_ATTACK,
+    NOISE_OF,
+    NOISES,
     PERMUTED_LABELS,
     TEST,
     VAL,
@@ -40,6 +42,7 @@ from dovision.store.detection_tables import (
     exchanged,
     leaves_out,
     read_families,
+    read_norms,
     read_scores,
     read_tuned,
     widest,
@@ -82,8 +85,8 @@ def detection(folder: Path, workers: int = 1) -> pd.DataFrame:
     auroc, auprc            of successful attacks against all clean images
     prevalence              what a score without information has as its auprc
     tpr_1, tpr_5            share of successful attacks above the threshold
-    auroc_noise             of successful attacks, each against noise of the same epsilon, or of all epsilons where that
-                            was not measured, as of attacks of another norm; nan where there is no noise
+    auroc_noise             of successful attacks, each against noise of the same norm and epsilon, or of all epsilons
+                            where that was not measured, or in Linf where there is none of the norm; nan without noise
     NAME_all                the same of all attacked images, also those that the attack left as they were predicted
     false_clean_1, ..., false_noise_1, ...  share of clean images, and of that noise, above the threshold
     evasion_1, evasion_5    share of images right when clean on which the attack succeeds and lies below the threshold
@@ -104,9 +107,10 @@ def detection(folder: Path, workers: int = 1) -> pd.DataFrame:
 
 def _rows(folder: Path, scored: str) -> Iterator[dict[str, Any]]:
     """Rows of one detector's table."""
-    families, tuned = read_families(folder), read_tuned(folder)
+    families, tuned, norms = read_families(folder), read_tuned(folder), read_norms(folder)
     for key, scores in read_scores(folder, scored).groupby(DETECTOR, observed=True, sort=False):
         limits = _limits(scores, scored)
+        scores = scores.assign(noise=noise_beside(scores, norms))
         test = scores[scores["split"] == TEST]
         detector, variant, fitted_on = map(str, key)
         name = dict(zip(DETECTOR, key, strict=True)) | {"tuned": tuned.get((detector, variant, fitted_on), "")}
@@ -138,7 +142,7 @@ def headlines(frame: pd.DataFrame) -> pd.DataFrame:
     """
     whole = widest(frame)
     several = (whole["attack"] == WORST).any()
-    chosen = whole["attack"].isin([WORST, NOISE, ADAPTIVE]) | (not several and whole["attack"] != WHOLE_FAMILY)
+    chosen = whole["attack"].isin([WORST, *NOISES, ADAPTIVE]) | (not several and whole["attack"] != WHOLE_FAMILY)
     columns = [*_KEY, "tuned", "attacker", "images", "successful", "note"]
     ends = [f"{name}{end}" for name in HEADLINES for end in ("", "_low", "_high", "_reason")]
     return pd.concat([unseen(frame), whole[chosen]])[columns + ends].reset_index(drop=True)
@@ -212,7 +216,7 @@ def worst_case(rows: pd.DataFrame) -> pd.DataFrame:
     Returns:
         A row a sample: of the attacks that succeed, or else of all, the one with the lowest score.
     """
-    attacked = rows[~rows["attack"].isin([CLEAN, NOISE, ADAPTIVE])]
+    attacked = rows[~rows["attack"].isin([CLEAN, *NOISES, ADAPTIVE])]
     order = np.lexsort([attacked["score"], attacked["success"] != 1])
     return attacked.iloc[order].drop_duplicates("sample")
 
@@ -269,9 +273,10 @@ class _Condition(NamedTuple):
 def _conditions(test: pd.DataFrame, families: Mapping[str, str], fitted_on: str) -> Iterator[_Condition]:
     """Conditions of each attack and epsilon, of whole families, and of the worst cases."""
     clean, attacked = test[test["attack"] == CLEAN], test[test["attack"] != CLEAN]
-    noise, not_adaptive = attacked[attacked["attack"] == NOISE], attacked[~attacked["attack"].isin([NOISE, ADAPTIVE])]
+    noise = attacked[attacked["attack"].isin(NOISES)]
+    not_adaptive = attacked[~attacked["attack"].isin([*NOISES, ADAPTIVE])]
     for (attack, eps), rows in attacked.groupby(CONDITION, observed=True, sort=False):
-        family = "" if attack in (NOISE, ADAPTIVE) else families.get(attack, attack)
+        family = "" if attack in (*NOISES, ADAPTIVE) else families.get(attack, attack)
         yield _Condition(attack, eps, family, rows, clean, noise)
     family_of = not_adaptive["attack"].astype(str).map(lambda attack: families.get(attack, attack))
     for family, rows in not_adaptive.groupby(family_of, sort=False):
@@ -287,7 +292,7 @@ def _control(test: pd.DataFrame, fitted_on: str) -> Iterator[_Condition]:
     Permuted labels: successful attacks and clean images, exchanged for half of the patients. Noise as an attack: the
     noise of these patients against that of the others.
     """
-    swapped, clean, noise = exchanged(test["group"]), test["attack"] == CLEAN, test["attack"] == NOISE
+    swapped, clean, noise = exchanged(test["group"]), test["attack"] == CLEAN, test["attack"].isin(NOISES)
     beaten = ~clean & ~noise & (test["success"] == 1)
     positive = noise & swapped
     if fitted_on == PERMUTED_LABELS:
@@ -317,13 +322,13 @@ def _metrics(rows: pd.DataFrame, clean: pd.DataFrame, noise: pd.DataFrame, limit
     tried = rows[rows["success"].notna()]
     success, scored = tried["success"].to_numpy() == 1, _scored(tried)
     metrics = {"success": share_of_images(success, scored.group)}
-    by_eps = [(attacked, noise_of(noise, eps)) for eps, attacked in rows.groupby("eps", sort=False)]
+    by_eps = list(beside_noise(rows, noise))
     same = pd.concat([others for _, others in by_eps]).drop_duplicates(["sample", "eps"])
     for name, limit in limits.items():
         metrics[f"evasion_{name}"] = _beyond(limit, success & (scored.score <= limit), scored.group)
         for condition, images in (("clean", _scored(clean)), ("noise", _scored(same))):
             metrics[f"false_{condition}_{name}"] = _beyond(limit, images.score > limit, images.group)
-    against = [] if (rows["attack"] == NOISE).all() else by_eps  # noise is not held against itself
+    against = [] if rows["attack"].isin(NOISES).all() else by_eps  # noise is not held against itself
     for end, among in (("", rows["success"] == 1), (_ALL, rows["score"].notna())):
         scored = _scored(rows[among])
         for name, area in (("auroc", auroc), ("auprc", average_precision)):
@@ -335,10 +340,24 @@ def _metrics(rows: pd.DataFrame, clean: pd.DataFrame, noise: pd.DataFrame, limit
     return metrics
 
 
-def noise_of(noise: pd.DataFrame, eps: float) -> pd.DataFrame:
-    """Rows of noise of this epsilon, or all rows if there are none."""
-    same = noise[noise["eps"] == eps]
-    return same if len(same) else noise
+def noise_beside(scores: pd.DataFrame, norms: Mapping[str, str]) -> pd.Series[str]:
+    """Name of the noise of the norm of each row's attack; of Linf where that was not measured."""
+    present = set(scores["attack"].unique())
+    names = {attack: NOISE_OF[norms.get(attack, "linf")] for attack in present}
+    return scores["attack"].map({attack: name if name in present else NOISE for attack, name in names.items()})
+
+
+def beside_noise(rows: pd.DataFrame, noise: pd.DataFrame) -> Iterator[tuple[pd.DataFrame, pd.DataFrame]]:
+    """Attacked rows by norm and epsilon, each with the noise of both; with all noise, where there is none.
+
+    Args:
+        rows: with columns eps and noise (see `noise_beside`).
+        noise: rows of noise.
+    """
+    for (name, eps), attacked in rows.groupby(["noise", "eps"], sort=False, observed=True):
+        of_norm = noise[noise["attack"] == name] if (noise["attack"] == name).any() else noise
+        same = of_norm[of_norm["eps"] == eps]
+        yield attacked, same if len(same) else of_norm
 
 
 def _beyond(limit: float, hits: Flags, group: Integers) -> Interval:

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from dovision.analysis.detection_summary import RATES, TOO_FEW, WHOLE_FAMILY, noise_of
+from dovision.analysis.detection_summary import RATES, TOO_FEW, WHOLE_FAMILY, beside_noise, noise_beside
 from dovision.analysis.paired_difference import paired_difference
 from dovision.functional.detection import Scored, auroc_difference, threshold
 from dovision.functional.estimates import of_images
@@ -21,13 +21,14 @@ from dovision.store.detection_tables import (
     COMPARISON,
     CONTROLS,
     DETECTOR,
-    NOISE,
+    NOISES,
     TEST,
     VAL,
     best_variant,
     detectors_of,
     preferred,
     read_families,
+    read_norms,
     read_scores,
 )
 from dovision.store.tables import CLEAN, METADATA, read_table, write_table
@@ -96,7 +97,7 @@ def _compared(folder: Path, detector: str) -> pd.DataFrame:
         limit = fits.transform(lambda fit_scores, rate=rate: threshold(fit_scores.dropna().to_numpy(), rate))
         scores[f"above_{end}"] = (scores["score"] > limit).astype(float).where(limit.notna())
     chosen = (scores["split"] == TEST) & (scores["attack"] != ADAPTIVE) & ~scores["fitted_on"].isin(CONTROLS)
-    return scores[chosen].astype({"attack": str})
+    return scores.assign(noise=noise_beside(scores, read_norms(folder)))[chosen].astype({"attack": str})
 
 
 def write_comparison(folder: Path, reference: str, workers: int = 1) -> None:
@@ -114,8 +115,8 @@ def read_comparison(folder: Path) -> pd.DataFrame:
 
 def _differences(both: pd.DataFrame, families: Mapping[str, str]) -> Iterator[dict[str, Any]]:
     """Differences, a row per condition and family; `both` has two scores per test image."""
-    clean, noise = both[both["attack"] == CLEAN], both[both["attack"] == NOISE]
-    beaten = both[(both["success"] == 1) & ~both["attack"].isin([CLEAN, NOISE])]
+    clean, noise = both[both["attack"] == CLEAN], both[both["attack"].isin(NOISES)]
+    beaten = both[(both["success"] == 1) & ~both["attack"].isin([CLEAN, *NOISES])]
     attack = beaten["attack"].astype(str)
     family = attack.map(lambda name: families.get(name, name))
     conditions = [
@@ -124,7 +125,7 @@ def _differences(both: pd.DataFrame, families: Mapping[str, str]) -> Iterator[di
     whole = [(WHOLE_FAMILY, np.nan, name, chosen) for name, chosen in beaten.groupby(family, sort=False)]
     for name, eps, of_family, rows in [*conditions, *whole]:
         against = {"auroc": [(rows, clean)]}
-        against["auroc_noise"] = [(chosen, noise_of(noise, size)) for size, chosen in rows.groupby("eps", sort=False)]
+        against["auroc_noise"] = list(beside_noise(rows, noise))
         row: dict[str, Any] = {"attack": name, "eps": eps, "family": of_family, "successful": len(rows)}
         for column in DIFFERENCES:
             strata = [

@@ -16,15 +16,18 @@ class Ball(NamedTuple):
 
     centre: Tensor  # (B, C, H, W) in [0, 1]
     eps: float  # above 0
-    norm: str  # linf or l2
+    norm: str  # linf, l2 or l1
 
     def project(self, image: Tensor) -> Tensor:
-        """Project images, shape (B, C, H, W), onto the ball, then clip them to [0, 1]."""
+        """Move images, shape (B, C, H, W), into the ball, then clip them to [0, 1].
+
+        Linf: each pixel by itself; else the perturbation is scaled, which is the projection in L2.
+        """
         delta = image - self.centre
         if self.norm == "linf":
             delta = delta.clamp(-self.eps, self.eps)
         else:
-            delta = delta * (self.eps / column(size(delta, "l2")).clamp(min=self.eps))
+            delta = delta * (self.eps / column(size(delta, self.norm)).clamp(min=self.eps))
         return (self.centre + delta).clamp(0, 1)
 
     def steepest(self, gradient: Tensor) -> Tensor:

@@ -84,6 +84,59 @@ class CarliniWagner(FoolboxAttack):
         return 2 + self.peer.binary_search_steps * self.peer.steps
 
 
+class EAD(FoolboxAttack):
+    """The smallest perturbation in L1, by an elastic net and the decision rule of L1.
+
+    Args:
+        eps, target: as of NearestAttack; eps is L1.
+        steps: gradients per image and constant.
+        searches: constants tried per image, by binary search.
+        step_size: of the first step, in pixel units; it falls with the root of the steps that are left.
+        confidence: by how much, in logits, the wanted answer must lead.
+        first_constant: weight of the margin, with which the search begins.
+        regularization: weight of the L1 norm beside the squared L2 norm; also how far a pixel must move to move at all.
+
+    Source: Chen et al., AAAI 2018, arXiv:1709.04114; against feature squeezing, Sharma and Chen, arXiv:1803.09868.
+
+    Example:
+        >>> classifier, digits = dv.example()
+        >>> dv.EAD(eps=5.0, steps=5, searches=2)(digits, classifier).shape
+        torch.Size([8, 1, 8, 8])
+    """
+
+    norms = ("l1",)
+
+    def __init__(
+        self,
+        eps: Epsilons,
+        steps: int,
+        searches: int = 9,
+        step_size: float = 0.01,
+        confidence: float = 0.0,
+        first_constant: float = 1e-3,
+        regularization: float = 1e-2,
+        target: int | str | None = None,
+    ) -> None:
+        super().__init__(eps, "l1", target)
+        self.peer = import_foolbox().attacks.EADAttack(
+            binary_search_steps=checks.positive_int("searches", searches),
+            steps=checks.positive_int("steps", steps),
+            initial_stepsize=checks.positive("step_size", step_size),
+            confidence=checks.at_least("confidence", confidence, 0),
+            initial_const=checks.positive("first_constant", first_constant),
+            regularization=checks.at_least("regularization", regularization, 0),
+            decision_rule="L1",
+            abort_early=False,  # as of CarliniWagner
+        )
+
+    def most_queries(self, classes: int) -> int:
+        return 2 + 2 * self.peer.binary_search_steps * self.peer.steps
+
+    def search(self, model: Any, image: Tensor, criterion: Any) -> Tensor:
+        nearest = super().search(model, image, criterion)
+        return torch.where(nearest.flatten(1).any(1).view(-1, 1, 1, 1), nearest, image)  # black: nothing was found
+
+
 class Boundary(FoolboxAttack):
     """A random walk along the boundary of the classifier, ever nearer to the image.
 

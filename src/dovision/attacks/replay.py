@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from dovision import checks
-from dovision.functional.norms import in_budget, size
+from dovision.functional.norms import NORMS, in_budget, size
 from dovision.interfaces import Attack, Classifier
 from dovision.io import arrays, paths
 from dovision.io.text_files import read_json
@@ -45,6 +45,8 @@ class Replay(Attack):
         >>> dv.Replay(folder)(digits, classifier).equal(stored.images())
         True
     """
+
+    norms = NORMS
 
     def __init__(self, run: str, attack: str = MAIN, eps: Epsilons | None = None) -> None:
         for name, value in (("run", run), ("attack", attack)):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from dovision import checks
+from dovision.functional.norms import NORMS
 from dovision.interfaces import Attack, Classifier
 from dovision.types import Batch, Shape
 
@@ -24,6 +25,8 @@ class Transfer(Attack):
         >>> attack(digits, classifier).shape
         torch.Size([8, 1, 8, 8])
     """
+
+    norms = NORMS
 
     def __init__(self, attack: Attack, source: Classifier) -> None:
         self.attack = checks.instance("attack", attack, Attack, "an attack on the source")

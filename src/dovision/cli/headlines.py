@@ -20,7 +20,7 @@ from dovision.functional.estimates import FEW_IMAGES
 from dovision.functional.norms import condition_name
 from dovision.runtime.process_state import is_rank_zero
 from dovision.runtime.terminal_tables import TextTable, print_tables
-from dovision.store.detection_tables import DETECTOR, NOISE, detector_label, preferred
+from dovision.store.detection_tables import DETECTOR, NOISES, detector_label, preferred
 from dovision.store.display_names import METRIC_HEADS, display_name
 from dovision.store.run_record import read_run
 from dovision.store.schemas import read_summary
@@ -71,7 +71,7 @@ def detection_tables(rows: Sequence[Mapping[str, Any]]) -> list[TextTable]:
     """
     frame = pd.DataFrame(rows)
     whole = frame["attack"] == WHOLE_FAMILY
-    others = preferred(frame[(frame["attacker"] == NOT_ADAPTIVE) & (frame["attack"] != NOISE) & ~whole])
+    others = preferred(frame[(frame["attacker"] == NOT_ADAPTIVE) & ~frame["attack"].isin(NOISES) & ~whole])
     cells: dict[str, dict[str, str]] = {}
     for row in pd.concat([unseen(frame), others]).to_dict("records"):
         eps = "any epsilon" if pd.isna(row["eps"]) else condition_name(row["eps"])

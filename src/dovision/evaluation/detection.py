@@ -38,7 +38,7 @@ from dovision.runtime.progress import DISPLAY
 from dovision.store.adversarial_cache import Keeper
 from dovision.store.detection_tables import (
     ATTACKS,
-    NOISE,
+    NOISES,
     READS,
     READS_FOLDER,
     READS_ROW_GROUP,
@@ -162,7 +162,8 @@ class Detection(Evaluation):
         if options.reference is not None:
             checks.choice("reference", options.reference, detectors)
         epsilons = {name: attack.eps for name, attack in attacks.items()}
-        self.protocol = fit_protocol(epsilons, options.families, options.seen, options.controls)
+        norms = {name: attack.norm for name, attack in attacks.items() if attack.norm != "linf"}
+        self.protocol = fit_protocol(epsilons, options.families, options.seen, options.controls)._replace(norms=norms)
         self.workers = checks.positive_int("workers", options.workers)
         self.tables = {name: READS.named(name) for name in detectors}
         self.failed: dict[str, str] = {}
@@ -333,7 +334,7 @@ class Detection(Evaluation):
 
     def _warn_of_weak_attacks(self) -> None:
         rates = attack_rates(self.folder)
-        others = rates[~rates["attack"].isin([NOISE, TOGETHER, *self.failed])]
+        others = rates[~rates["attack"].isin([*NOISES, TOGETHER, *self.failed])]
         strongest = others.groupby("attack", sort=False)["success"].max()
         if len(weak := strongest[strongest < WEAK]):
             rates_text = ", ".join(f"{name} {100 * success:.1f}%" for name, success in weak.items())

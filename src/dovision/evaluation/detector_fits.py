@@ -24,8 +24,8 @@ from dovision.store.detection_tables import (
     CLEAN_ONLY,
     DETECTOR,
     HARDENED,
-    NOISE,
     NOISE_AS_ATTACK,
+    NOISES,
     PERMUTED_LABELS,
     SCORES,
     SUPERVISED,
@@ -78,9 +78,9 @@ def fit_detectors(
 
     as is                   has nothing to fit
     clean only              fitted to clean images
-    clean and noise         the same, hardened: images with random signs added are clean, too
+    clean and noise         the same, hardened: images with noise, in any norm, are clean, too
     supervised              fitted to clean images, and to those on which an attack succeeded
-    supervised, hardened    the same, and images with random signs added are clean
+    supervised, hardened    the same, and images with noise are clean
 
     A supervised detector is fitted to each family of attacks, to all, and to all but each family; where there is noise,
     the fit to all alone is not hardened as well. Negative controls are fitted to all attacks, with clean and attacked
@@ -149,7 +149,7 @@ def write_scores(
     """
     family = {attack: name for attack, name in protocol.family.items() if attack not in failed}
     tuned = {fitted[:3]: tuned_text(fitted.detector.tuned) for fitted in fits if fitted.detector.tuned}
-    with TableWriter(folder / SCORES, scores_schema(family, tuned)) as table:
+    with TableWriter(folder / SCORES, scores_schema(family, tuned, protocol.norms)) as table:
         names = list(dict.fromkeys(fitted.name for fitted in fits))
         for scored in forked_map(lambda name: list(_scores(folder, name, fits, failed, protocol)), names, workers):
             for rows in scored:
@@ -164,7 +164,7 @@ def _scores(
     """Rows of all fits of a detector."""
     for reads in read_reads(folder, name):
         images = reads.images
-        reserved = images["attack"].isin((CLEAN, NOISE)) & for_thresholds(images["group"])
+        reserved = images["attack"].isin((CLEAN, *NOISES)) & for_thresholds(images["group"])
         usable = ((images["split"] == TEST) | reserved) & ~images["attack"].isin(failed)
         for fitted in (fitted for fitted in fits if fitted.name == name):
             chosen = usable & _scored_by(fitted.fitted_on, images["attack"], protocol)
@@ -175,9 +175,9 @@ def _scores(
 def _scored_by(fitted_on: str, attack: pd.Series[str], protocol: FitProtocol) -> pd.Series[bool] | bool:
     """Mask of the images that a fit scores, by condition; True for all."""
     if fitted_on == PERMUTED_LABELS:
-        return attack != NOISE
+        return ~attack.isin(NOISES)
     if fitted_on == NOISE_AS_ATTACK:
-        return attack.isin((CLEAN, NOISE))
+        return attack.isin((CLEAN, *NOISES))
     if not leaves_out(fitted_on):
         return True
     family = attack.map(protocol.family)
@@ -203,7 +203,7 @@ def _variants(
 
 
 def _fits(detector: Detector, val: Reads, failed: Collection[str], protocol: FitProtocol) -> list[_Fit]:
-    clean, noise = (val.chosen(val.images["attack"] == attack) for attack in (CLEAN, NOISE))
+    clean, noise = (val.chosen(val.images["attack"].isin(names)) for names in ((CLEAN,), NOISES))
     hardened = torch.cat([clean, noise]) if len(noise) else None
     if detector.supervised:
         fits = list(_supervised_fits(_beaten(val, failed, protocol), clean, hardened))
@@ -238,7 +238,7 @@ def _supervised_fits(beaten: Mapping[str, Tensor], clean: Tensor, hardened: Tens
 def _control_fits(val: Reads, failed: Collection[str], protocol: FitProtocol) -> Iterator[_Fit]:
     """Fits of the negative controls, without those with too few images."""
     images, swapped = val.images, exchanged(val.images["group"])
-    clean, noise = images["attack"] == CLEAN, images["attack"] == NOISE
+    clean, noise = images["attack"] == CLEAN, images["attack"].isin(NOISES)
     beaten = _won(images, failed, protocol)
     kinds = (
         (SUPERVISED, PERMUTED_LABELS, (clean & ~swapped) | (beaten & swapped), (beaten & ~swapped) | (clean & swapped)),

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 from dovision import checks
-from dovision.store.detection_tables import ALL_ATTACKS, CONTROLS, NOISE, all_but
+from dovision.store.detection_tables import ALL_ATTACKS, CONTROLS, NOISES, all_but
 
 _FAMILIES, _SEEN = "detection.families", "detection.seen"
 
@@ -17,6 +18,7 @@ class FitProtocol(NamedTuple):
     family: Mapping[str, str]  # of each attack but the noise control
     seen: Mapping[str, Sequence[float]]  # epsilons of an attack that fits may see; all where it is not named
     controls: bool  # whether supervised detectors are fitted to permuted labels and to noise as well
+    norms: Mapping[str, str] = MappingProxyType({})  # of each attack and noise, where it is not Linf
 
     def sees(self, attack: str, eps: float) -> bool:
         """Return whether fits may see images of this condition."""
@@ -41,7 +43,7 @@ def fit_protocol(
         ValueError: an attack is unknown, in two families, or the noise control; a family is empty, or has a name that
             means something else; an epsilon is not one of the attack's.
     """
-    attacks = [attack for attack in eps if attack != NOISE]
+    attacks = [attack for attack in eps if attack not in NOISES]
     family: dict[str, str] = {}
     for name, members in (families or {}).items():
         _check_family(name, members, attacks)
@@ -68,7 +70,7 @@ def fit_protocol(
 def _check_family(name: str, members: Sequence[str], attacks: Sequence[str]) -> None:
     if not members:
         raise ValueError(f"{_FAMILIES}.{name} must list attacks, got none. Leave the family out.")
-    if name in (NOISE, ALL_ATTACKS, *CONTROLS, "") or name.startswith(all_but("")):
+    if name in (*NOISES, ALL_ATTACKS, *CONTROLS, "") or name.startswith(all_but("")):
         raise ValueError(f"{_FAMILIES} must not have a family named {name!r}, which means something else. Rename it.")
     if name in attacks and name not in members:
         raise ValueError(

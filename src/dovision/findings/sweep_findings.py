@@ -14,7 +14,7 @@ from dovision.findings.headline_numbers import counted_images, pool_seeds
 from dovision.findings.map_findings import PRIMARY, at_chance, is_effect_map
 from dovision.findings.number_text import HEADLINE_METRICS, metric_text, number_form, seeds_text
 from dovision.store.config_diff import natural
-from dovision.store.detection_tables import NOISE, preferred
+from dovision.store.detection_tables import NOISES, preferred
 from dovision.store.display_names import MEAN_EFFECT, WORST_AUROC, metric_head
 from dovision.store.factors import SEED_KEY, factor_heads, level_texts
 from dovision.store.run_record import Run, factors_of
@@ -277,7 +277,7 @@ def _of_detectors(run: Run) -> Iterator[Number]:
     frame = pd.DataFrame(run.summary.get("detection", []))
     if frame.empty:
         return
-    attacks = (frame["attacker"] == NOT_ADAPTIVE) & ~frame["attack"].isin([NOISE, WHOLE_FAMILY])
+    attacks = (frame["attacker"] == NOT_ADAPTIVE) & ~frame["attack"].isin([*NOISES, WHOLE_FAMILY])
     rows = preferred(frame[attacks & frame["auroc"].notna()])
     for row in rows.loc[rows.groupby("detector", sort=False)["auroc"].idxmin()].to_dict("records"):
         ends = {end: row[f"auroc_{end}"] for end in _ENDS}

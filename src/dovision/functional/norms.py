@@ -5,10 +5,16 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+SPATIAL = "spatial"  # the budget of movements of the whole image, which no norm of pixels measures
+ORDERS = {"linf": torch.inf, "l2": 2.0, "l1": 1.0}
+NORMS = (*ORDERS, SPATIAL)
+
 
 def size(delta: Tensor, norm: str) -> Tensor:
-    """The Linf or L2 norm of each perturbation, shape (B,), in pixel units."""
-    return delta.flatten(1).norm(p=torch.inf if norm == "linf" else 2, dim=1)
+    """The Linf, L2 or L1 norm of each perturbation, shape (B,), in pixel units; zero for `SPATIAL`."""
+    if norm == SPATIAL:
+        return delta.new_zeros(len(delta))
+    return delta.flatten(1).norm(p=ORDERS[norm], dim=1)
 
 
 def in_budget(distance: Tensor, eps: float) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import Counter
+from typing import ClassVar
 
 from torch import Tensor, nn
 
@@ -22,7 +23,8 @@ class Attack(ClassifierComponent, ABC):
 
     Args:
         eps: one epsilon or several, numbers or fractions such as "8/255".
-        norm: linf or l2.
+        norm: linf or l2, or what else is in `norms` of the subclass: l1, or spatial, of which eps is a share of the
+            largest movement and not a distance in pixel units.
 
     Example:
         >>> class Brighter(dv.Attack):
@@ -33,8 +35,10 @@ class Attack(ClassifierComponent, ABC):
         torch.Size([8, 1, 8, 8])
     """
 
+    norms: ClassVar[tuple[str, ...]] = ("linf", "l2")
+
     def __init__(self, eps: Epsilons, norm: str = "linf") -> None:
-        self.norm = checks.choice("norm", norm, ("linf", "l2"))
+        self.norm = checks.choice("norm", norm, self.norms)
         self.eps = checks.epsilons(eps, norm)
         self._attacked: Counter[float] = Counter()  # images, by epsilon
         self.passes: Counter[float] = Counter()

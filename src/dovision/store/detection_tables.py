@@ -32,6 +32,8 @@ from dovision.store.tables import (
 
 VAL, TEST = "val", "test"  # splits: thresholds come from the one, all else from the other
 NOISE = "random_sign"  # the condition of noise as large as an attack's, which must not be detected
+NOISE_OF = {"linf": NOISE, "l2": "random_sign_l2", "l1": "random_sign_l1", "spatial": "random_spatial"}  # by norm
+NOISES = tuple(NOISE_OF.values())
 ADAPTIVE = "adaptive"  # the attacker who knows the detector
 UNFITTED = "as is"  # variants: of a detector that needs no fit,
 CLEAN_ONLY, HARDENED = "clean only", "clean and noise"  # fitted to clean images; noise counted as clean,
@@ -45,6 +47,7 @@ CONDITION = ["attack", "eps"]  # columns that name a condition
 VARIANTS = (SUPERVISED_HARDENED, HARDENED, SUPERVISED, CLEAN_ONLY, UNFITTED)  # the first there is of these is shown
 TOGETHER = "all together"  # an image is beaten if one of the attacks of an epsilon beats it
 FAMILIES, TUNED = "dovision_families", "dovision_tuned"  # the family of each attack, what fits chose: in the metadata
+NORMS_OF = "dovision_norms"  # beside them, by attack, where it is not Linf
 MASKED = 0.05  # share of dead gradients above which attacks by gradient may fail for want of one
 SHARES = ("success", "success_8bit", "robust_accuracy")
 READS_FOLDER = "reads"
@@ -127,21 +130,30 @@ def leaves_out(fitted_on: str) -> bool:
 
 
 def scores_schema(
-    families: Mapping[str, str] | None = None, tuned: Mapping[tuple[str, str, str], str] | None = None
+    families: Mapping[str, str] | None = None,
+    tuned: Mapping[tuple[str, str, str], str] | None = None,
+    norms: Mapping[str, str] | None = None,
 ) -> pa.Schema:
     """Schema of scores.parquet.
 
-    In the metadata are the family of each attack, here given by attack (one that is not there is its own), and the
-    settings that each fit has chosen, as text, by (detector, variant, fitted_on).
+    In the metadata are the family of each attack, here given by attack (one that is not there is its own), the
+    settings that each fit has chosen, as text, by (detector, variant, fitted_on), and the norms other than Linf.
     """
     chosen = [[*names, text] for names, text in (tuned or {}).items()]
-    return SCORES.schema({FAMILIES: json.dumps(dict(families or {})), TUNED: json.dumps(chosen)})
+    others = {NORMS_OF: json.dumps(dict(norms))} if norms else {}
+    return SCORES.schema({FAMILIES: json.dumps(dict(families or {})), TUNED: json.dumps(chosen), **others})
 
 
 def read_families(folder: Path) -> dict[str, str]:
     """Families of scores.parquet, by attack."""
     families: dict[str, str] = json.loads(read_schema(folder / SCORES).metadata[FAMILIES.encode()])
     return families
+
+
+def read_norms(folder: Path) -> dict[str, str]:
+    """Norms other than Linf of scores.parquet, by attack."""
+    norms: dict[str, str] = json.loads(read_schema(folder / SCORES).metadata.get(NORMS_OF.encode(), b"{}"))
+    return norms
 
 
 def read_tuned(folder: Path) -> dict[tuple[str, str, str], str]:
@@ -252,7 +264,7 @@ def attack_rates(folder: Path) -> pd.DataFrame:
 def _rates(test: pd.DataFrame) -> Iterator[dict[str, Any]]:
     for (attack, eps), rows in test.groupby(["attack", "eps"], sort=False):
         yield _row(attack, eps, rows, float(rows["linf"].max()), float(rows["l2"].mean()))
-    for eps, rows in test[test["attack"] != NOISE].groupby("eps"):
+    for eps, rows in test[~test["attack"].isin(NOISES)].groupby("eps"):
         if rows["attack"].nunique() > 1:
             beaten = rows.groupby("sample").agg({"group": "first", "success": "max", "success_8bit": "max"})
             yield _row(TOGETHER, eps, beaten, np.nan, np.nan)

@@ -30,7 +30,7 @@ from dovision.report.style import COLOURS, FAINT, FEWEST_FOR_CURVE, INK, LINE, l
 from dovision.store.detection_tables import (
     ADAPTIVE,
     DETECTOR,
-    NOISE,
+    NOISES,
     SUPERVISED,
     SUPERVISED_HARDENED,
     detector_label,
@@ -183,7 +183,7 @@ def _controls(run: Run, frame: pd.DataFrame) -> Iterator[ReportFigure]:
 def _tables(runs: Sequence[Run], frame: pd.DataFrame, text: str, end: str = "") -> Iterator[ReportFigure]:
     costs = runs[0].record.get("detector_costs", {})
     for eps, rows in widest(frame).groupby("eps"):
-        attacks = [name for name in dict.fromkeys(rows["attack"]) if name not in (NOISE, ADAPTIVE)]
+        attacks = [name for name in dict.fromkeys(rows["attack"]) if name not in (*NOISES, ADAPTIVE)]
         detectors = list(rows.groupby(DETECTOR, sort=False))
         table = pd.DataFrame(
             [_row(of_detector, attacks, costs) for _, of_detector in detectors],
@@ -198,7 +198,7 @@ def _tables(runs: Sequence[Run], frame: pd.DataFrame, text: str, end: str = "") 
             f"random-sign noise of the same epsilon. {THRESHOLDS} {WORST_IS}; the adaptive one, in Linf, knows the "
             f"detector. Passes and milliseconds: for an image. {NOISE_CONTROL}"
         )
-        counts = _counted(rows[rows["attack"] != NOISE], "attack")
+        counts = _counted(rows[~rows["attack"].isin(NOISES)], "attack")
         words = caption(about, runs, f"n, successful of attacked images: {counts}.", text, rows)
         name, title = f"detection_table{end}_eps_{eps:.3g}", f"Detectors and attacks at epsilon {eps:.3g}"
         yield ReportFigure.of_table(name, title, words, rows, table)
@@ -215,7 +215,7 @@ def _row(rows: pd.DataFrame, attacks: Sequence[str], costs: Mapping[str, Mapping
         "ms": milliseconds,
         "clean images\nrejected, 5%": cell(rows, "false_clean_5"),
         "noise\nrejected, 5%": cell(rows, "false_noise_5"),
-        "noise against\nclean, AUROC": cell(rows[rows["attack"] == NOISE], "auroc_all"),
+        "noise against\nclean, AUROC": cell(rows[rows["attack"].isin(NOISES)], "auroc_all"),
         **{
             f"{display_name(name)}\n{NOT_ADAPTIVE}": cell(rows[rows["attack"] == name], "auroc", "auroc_noise")
             for name in attacks
@@ -278,7 +278,7 @@ def _curves(run: Run, frame: pd.DataFrame, scores: pd.DataFrame) -> Iterator[Rep
     drawn = curves.operating_curves(scores)
     if drawn.empty:
         return
-    shown = frame[frame["eps"].isin(drawn["eps"].unique()) & ~frame["attack"].isin([NOISE, ADAPTIVE])]
+    shown = frame[frame["eps"].isin(drawn["eps"].unique()) & ~frame["attack"].isin([*NOISES, ADAPTIVE])]
     last = preferred(shown).groupby(["label", "eps"], sort=False).tail(1)  # the worst case; of one attack, that attack
     operating = curves.operating_points(last)
     text = (
@@ -293,11 +293,11 @@ def _curves(run: Run, frame: pd.DataFrame, scores: pd.DataFrame) -> Iterator[Rep
 
 def _epsilons(run: Run, frame: pd.DataFrame) -> Iterator[ReportFigure]:
     shown = preferred(frame[frame["attack"] != ADAPTIVE])
-    attacks = shown[~shown["attack"].isin([NOISE, WORST, WHOLE_FAMILY])]
+    attacks = shown[~shown["attack"].isin([*NOISES, WORST, WHOLE_FAMILY])]
     if attacks["eps"].nunique() < 2:
         return
     worst = shown[(shown["attack"] == WORST) & shown["eps"].notna()]
-    rows = {"attacks": attacks, "worst": worst, "noise": shown[shown["attack"] == NOISE]}
+    rows = {"attacks": attacks, "worst": worst, "noise": shown[shown["attack"].isin(NOISES)]}
     lines = []
     for line, (of, name, _) in LINES.items():
         curve = _one_metric(rows[of], name)
