@@ -29,7 +29,8 @@ OOD = {  # by the method
 DETECTORS = sorted({*YAMLS, *OOD})
 SQUEEZING = {name for name in DETECTORS if name.startswith("feature_squeezing")}
 # Rounding and trees have no gradient; the library of the others computes in single precision.
-STAND_IN = {name for name in DETECTORS if name.startswith("effect_consistency")} | SQUEEZING | OOD | {"pytorch_ood"}
+TREES = {name for name in DETECTORS if name.startswith("effect_consistency")}
+STAND_IN = TREES | SQUEEZING | OOD | {"pytorch_ood", "log_odds_effect_one_bit"}
 KINDS = ("multiclass", "multilabel")
 MOSTLY = ("multiclass", pytest.param("multilabel", marks=pytest.mark.long))  # of what reads both kinds alike
 

@@ -13,6 +13,7 @@ from dovision.interventions.pixel_grid import PixelGrid
 from dovision.interventions.transform import Transform
 from dovision.interventions.transforms import (
     BitDepth,
+    HorizontalFlip,
     JpegCompression,
     MedianFilter,
     NonLocalMeans,
@@ -38,6 +39,13 @@ def test_a_sequence_goes_step_by_step(context):
     both = TransformSequence({"first": BitDepth(1), "second": MedianFilter(2)})
     expected = median_filter(reduce_depth(context.batch.image, 1), 2)
     assert torch.equal(both(context.batch.image, context), expected)
+
+
+def test_a_flip_exchanges_left_and_right_and_twice_is_none(context):
+    image = context.batch.image
+    flipped = HorizontalFlip()(image, context)
+    assert torch.equal(flipped[..., 0], image[..., -1])
+    assert torch.equal(HorizontalFlip()(flipped, context), image)
 
 
 def test_noise_is_by_the_amount_up_or_down_and_clipped(context):

@@ -198,6 +198,19 @@ class Shift:
         return filters.shift(image, self.rows, self.columns)
 
 
+class HorizontalFlip:
+    """Mirror image, left and right exchanged; of the same class for most photographs, and not for digits.
+
+    Example:
+        >>> classifier, digits = dv.example()
+        >>> dv.effect_map(classifier, digits.image, dv.Transform({"changed": dv.HorizontalFlip()})).units
+        ('changed',)
+    """
+
+    def __call__(self, image: Tensor, context: Context) -> Tensor:
+        return image.flip(3)
+
+
 class Rotation:
     """Rotation around the centre, bilinear; edges repeated.
 
