@@ -23,13 +23,14 @@ from typing import Any
 import jinja2
 
 from dovision.analysis import explanation_metrics, map_summary
-from dovision.analysis.detection_summary import WHOLE_FAMILY, negative_controls, read_detection
+from dovision.analysis.detection_summary import WHOLE_FAMILY, WORST, negative_controls, read_detection
 from dovision.analysis.detector_comparison import read_comparison
 from dovision.findings.finding import direction
 from dovision.findings.map_findings import RIVALS
 from dovision.findings.number_text import interval_text, number_text
 from dovision.store.detection_tables import (
     ADAPTIVE,
+    ALL_ATTACKS,
     COMPARISON,
     CONTROLS,
     DETECTOR,
@@ -357,8 +358,9 @@ def map_scores(folder: Path, facts: Mapping[str, Any]) -> Iterator[dict[str, Any
 def detector_scores(folder: Path, facts: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """Rows of a run: scores of detectors on whole families, fitted to nothing or to one of FITTED_ON; differences.
 
-    Beside them how often attacks of a family succeed (of detector ""), what an attacker who knows the detector reaches
-    at each epsilon, negative controls, and each detector's passes.
+    Beside them how often attacks of a family succeed (of detector ""), the worst case of all attacks, also of fits to
+    all of them, what an attacker who knows the detector reaches at each epsilon, negative controls, and each detector's
+    passes and milliseconds.
     """
     frame = read_detection(folder)
 
@@ -367,7 +369,8 @@ def detector_scores(folder: Path, facts: Mapping[str, Any]) -> Iterator[dict[str
         return {**dict(zip(Detectors.names, names, strict=True)), **_interval(numbers)}
 
     for name, cost in facts["detector_costs"].items():
-        yield made(name, "", "", "passes", [cost["passes"], None, None])
+        for metric in ("passes", "milliseconds"):
+            yield made(name, "", "", metric, [cost[metric], None, None])
     families = best_variant(frame[frame["attack"] == WHOLE_FAMILY])
     for row in families.drop_duplicates("family").to_dict("records"):
         yield made("", "", row["family"], "success", _numbers(row, "success"))
@@ -380,6 +383,11 @@ def detector_scores(folder: Path, facts: Mapping[str, Any]) -> Iterator[dict[str
                 if row[metric] == row[metric]:
                     numbers, minus = _numbers(row, metric), row.get("reference", "")
                     yield made(row["detector"], fitted_on, row["family"], metric, numbers, minus)
+    worst = best_variant(frame[(frame["attack"] == WORST) & frame["eps"].isna()])
+    for row in worst[worst["fitted_on"].isin(["", ALL_ATTACKS, *FITTED_ON])].to_dict("records"):
+        for metric in DETECTION_METRICS:
+            if row[metric] == row[metric]:
+                yield made(row["detector"], row["fitted_on"], WORST, metric, _numbers(row, metric))
     single = compared[compared["fitted_on"].isin(compared["family"]) & (compared["fitted_on"] != compared["family"])]
     for metric in COMPARED:
         least = single[single[metric].notna()].groupby(["detector", "family"], sort=False)[metric].idxmin()

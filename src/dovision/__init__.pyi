@@ -7,6 +7,7 @@ from dovision.attacks.apgd_targeted import TargetedAPGD as TargetedAPGD
 from dovision.attacks.autoattack import AutoAttack as AutoAttack
 from dovision.attacks.deepfool import DeepFool as DeepFool
 from dovision.attacks.fab import FAB as FAB
+from dovision.attacks.foolbox_attacks import EAD as EAD
 from dovision.attacks.foolbox_attacks import Boundary as Boundary
 from dovision.attacks.foolbox_attacks import CarliniWagner as CarliniWagner
 from dovision.attacks.gradient_ascent import BIM as BIM
@@ -19,6 +20,8 @@ from dovision.attacks.losses import task_loss as task_loss
 from dovision.attacks.none import NoAttack as NoAttack
 from dovision.attacks.random_sign import RandomSign as RandomSign
 from dovision.attacks.replay import Replay as Replay
+from dovision.attacks.spatial import RandomSpatial as RandomSpatial
+from dovision.attacks.spatial import Spatial as Spatial
 from dovision.attacks.square import Square as Square
 from dovision.attacks.transfer import Transfer as Transfer
 from dovision.datasets.chest_mnist import ChestMNIST as ChestMNIST
@@ -45,8 +48,10 @@ from dovision.detectors.feature_detectors import LocalIntrinsicDimensionality as
 from dovision.detectors.feature_detectors import MahalanobisFeatures as MahalanobisFeatures
 from dovision.detectors.feature_squeezing import FeatureSqueezing as FeatureSqueezing
 from dovision.detectors.feature_squeezing import SupervisedFeatureSqueezing as SupervisedFeatureSqueezing
+from dovision.detectors.layer_probes import LayerProbes as LayerProbes
 from dovision.detectors.ml_loo import MLLOO as MLLOO
 from dovision.detectors.pytorch_ood import PytorchOOD as PytorchOOD
+from dovision.detectors.sliding_mask_entropy import SlidingMaskEntropy as SlidingMaskEntropy
 from dovision.evaluation.detection import Detection as Detection
 from dovision.evaluation.detection import DetectionOptions as DetectionOptions
 from dovision.evaluation.effects import EffectEvaluation as EffectEvaluation
@@ -104,6 +109,7 @@ from dovision.interventions.token_drop import TokenDrop as TokenDrop
 from dovision.interventions.transform import Transform as Transform
 from dovision.interventions.transforms import BitDepth as BitDepth
 from dovision.interventions.transforms import GaussianFilter as GaussianFilter
+from dovision.interventions.transforms import HorizontalFlip as HorizontalFlip
 from dovision.interventions.transforms import JpegCompression as JpegCompression
 from dovision.interventions.transforms import MedianFilter as MedianFilter
 from dovision.interventions.transforms import NonLocalMeans as NonLocalMeans

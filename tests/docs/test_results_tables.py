@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from hydra import compose, initialize_config_dir
 
-from dovision.analysis.detection_summary import WHOLE_FAMILY, write_detection
+from dovision.analysis.detection_summary import WHOLE_FAMILY, WORST, write_detection
 from dovision.analysis.detector_comparison import read_comparison, write_comparison
 from dovision.config import settings
 from dovision.config.sources import HYDRA_DEFAULTS, configuration_folder
@@ -148,11 +148,17 @@ def test_the_scores_of_detectors_are_recorded_as_their_tables_have_them(tables, 
     write_scores(tmp_path, images=240)
     frame = write_detection(tmp_path)
     write_comparison(tmp_path, "feature_squeezing")
-    costs = {"detector_costs": {"effect_consistency": {"passes": 51}}}
+    costs = {"detector_costs": {"effect_consistency": {"passes": 51, "milliseconds": 2.5}}}
     rows = [{"seed": 0, **row} for row in tables.detector_scores(tmp_path, costs)]
     detectors = tables.Detectors({"kind": "detection", "origin": {}, "rows": rows})
     assert detectors.families() == ["fgsm", "pgd"]
     assert detectors("effect_consistency", "", "", "passes")[0]["estimate"] == 51
+    assert detectors("effect_consistency", "", "", "milliseconds")[0]["estimate"] == 2.5
+    worst = tables.best_variant(frame[(frame["attack"] == WORST) & frame["eps"].isna()])
+    worst = worst.set_index(["detector", "fitted_on"])["tpr_5"]
+    for fit in [("max_softmax", ""), ("effect_consistency", "fgsm"), ("effect_consistency", "all attacks")]:
+        (found,) = detectors(*fit, WORST, "tpr_5")
+        assert found["estimate"] == pytest.approx(worst[fit], abs=1e-6)
     fits = {"": "", "fgsm": "fgsm", tables.ALL_BUT: "all but pgd"}
     for name, fitted_on in [
         ("max_softmax", ""),

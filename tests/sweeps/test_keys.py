@@ -206,7 +206,8 @@ def chosen_alone(experiment, group, name, *more):
 
 def chosen_by_experiments():
     for path in sorted((CONF / "experiment").glob("*.yaml")):
-        for line in OmegaConf.load(path).get("defaults", []):
+        lines = OmegaConf.load(path).get("defaults", [])
+        for line in (line for line in lines if not isinstance(line, str)):
             for group in ("detector", "explainer"):
                 for name in line.get(f"override /{group}") or []:
                     yield path.stem, group, name
