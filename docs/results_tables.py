@@ -136,6 +136,10 @@ class Rows:
             raise ValueError(f"no number is recorded of {key}. Record it, or mend the text.")
         return found
 
+    def has(self, *words: str) -> bool:
+        """Whether a number is recorded of these words."""
+        return (*words, "") in self._by_names or words in self._by_names
+
 
 class Maps(Rows):
     """Scores of maps, and their differences to another map, from `map_scores`."""
@@ -312,6 +316,7 @@ def of_runs(kind: str, commit: str, folders: Sequence[Path]) -> dict[str, Any]:
             for of in records
         ],
         "started": [of["started"][:10] for of in records],
+        "minutes": [round(of["wall_seconds"] / 60) for of in records],
         "device": f"{records[0]['device']}, {records[0]['threads']} thread",
         "versions": records[0]["versions"],
         "images": images(runs[0]),

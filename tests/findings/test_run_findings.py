@@ -180,6 +180,9 @@ def test_a_run_of_maps_at_chance_has_one_sentence_on_them(map_run):
         ({"norm": "l2"}, "L2"),
         ({"norm": "linf"}, "Linf"),
         ({"attack": {"norm": "l2"}}, "L2"),  # transferred
+        ({"norm": "l1"}, "L1"),
+        ({"_target_": "dovision.attacks.foolbox_attacks.EAD"}, "L1"),
+        ({"_target_": "dovision.attacks.spatial.Spatial"}, "spatial"),
         ({}, "Linf"),  # as it is measured: each pixel moves by .2
     ],
 )
@@ -191,7 +194,8 @@ def test_an_attack_has_its_norm_and_the_images_that_it_is_a_share_of(attack, nor
     of, won = int(success.count()), int((success == 1).sum())
     assert won < of < 20
     found = {each.name: each for each in effect_findings._attack(replace(run, config={**run.config, "attack": part}))}
-    assert found["attack_success"].text.startswith(f"PGD at {norm} epsilon 0.2 succeeds on ")
+    assert found["attack_success"].text.split(" at ")[0] in ("PGD", "EAD", "rotation and shift")
+    assert f" at {norm} epsilon 0.2 succeeds on " in found["attack_success"].text
     assert found["attack_success"].text.endswith(f"predicted rightly before (n = {of} of 20 images).")
     assert f"{norm} epsilon 0.2, n = {won} successfully attacked images against 20 clean ones" in (
         found["effect_auroc"].text

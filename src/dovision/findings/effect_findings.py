@@ -28,7 +28,8 @@ _KINDS = 2  # of objects that have a sentence
 _PICTURES = 3  # without labels that have one
 _KEYS = {"": "estimate", "low": "low", "high": "high"}  # of a number of the summary
 _PAINTED = {"PixelGrid": "cell ", "SlidingWindow": "window ", "Segments": "segment "}  # words for units
-_NORMS = {"linf": "Linf", "l2": "L2"}
+_NORMS = {"linf": "Linf", "l2": "L2", "l1": "L1", "spatial": "spatial"}
+_NORM_OF = {"EAD": "l1", "RandomSpatial": "spatial", "Spatial": "spatial"}  # of attacks that have no other
 _ROUNDING = 1 + 1e-4  # of sizes of perturbations, in float32
 _ONE_FILL = " One fill; another can have another effect."
 
@@ -231,8 +232,10 @@ def _norm(run: Run, condition: str, eps: float) -> str:
     """Norm of the attack's epsilon, from its configuration or else from its perturbations."""
     attack = run.config.get("attack", {})
     for component in (attack, attack.get("attack")):  # that of a transferred attack
-        if isinstance(component, Mapping) and "norm" in component:
-            return _NORMS[component["norm"]]
+        if isinstance(component, Mapping):
+            class_name = str(component.get("_target_", "")).rpartition(".")[2]
+            if norm := component.get("norm", _NORM_OF.get(class_name)):
+                return _NORMS[norm]
     samples = read_samples(run.folder)
     within = samples.loc[samples["condition"] == condition, "l2"].max() <= eps * _ROUNDING
     return _NORMS["l2" if within else "linf"]
