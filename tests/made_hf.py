@@ -16,6 +16,12 @@ NETWORKS: dict[str, dict[str, Any]] = {
     "swin": {"embed_dim": 8, "depths": [1, 1], "num_heads": [1, 2], "window_size": 4, "patch_size": 4},
     "convnext": {"hidden_sizes": [4, 8, 8, 8], "depths": [1, 1, 1, 1]},
     "resnet": {"embedding_size": 4, "hidden_sizes": [4, 8], "depths": [1, 1], "layer_type": "basic"},
+    "levit": {
+        **{"hidden_sizes": [8, 16, 16], "num_attention_heads": [1, 1, 1], "depths": [1, 1, 1], "key_dim": [4, 4, 4]},
+        **{"attention_ratio": [2, 2, 2], "mlp_ratio": [2, 2, 2]},
+    },
+    "poolformer": {"hidden_sizes": [4, 8, 8, 8], "depths": [1, 1, 1, 1]},
+    "segformer": {"hidden_sizes": [8] * 4, "depths": [1] * 4, "num_attention_heads": [1] * 4, "decoder_hidden_size": 8},
 }
 LABELS = ("cat", "dog", "owl")
 MEAN, STD = (0.5, 0.4, 0.3), (0.2, 0.25, 0.3)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import operator
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -70,6 +70,46 @@ class Box(NamedTuple):
     def crop(self, value: Tensor) -> Tensor:
         """View of `value`, shape (..., H, W), inside the box."""
         return value[..., self.top : self.bottom, self.left : self.right]
+
+
+class Resize(NamedTuple):
+    """How an image of any size is brought to a shape: resized, and its centre taken.
+
+    Example:
+        >>> dv.Resize(size=256, interpolation="bicubic")
+        Resize(mode='cover', size=256, interpolation='bicubic')
+    """
+
+    mode: str = "cover"  # both sides by one factor; stretch: each by its own
+    size: int | None = None  # pixels of the shorter side (stretch: of both) before the crop; None: as the shape has
+    interpolation: str = "bilinear"  # or bicubic, both with antialiasing
+
+    @classmethod
+    def of(cls, setting: str | Mapping[str, Any] | None) -> Resize:
+        """Read a setting: a mode, or some fields by name; None is all defaults.
+
+        Raises:
+            ValueError: it is none of these.
+        """
+        fields = {"mode": setting} if isinstance(setting, str) else dict(setting or {})
+        for name in fields:
+            checks.choice("resize", str(name), cls._fields)
+        resize = cls(**fields)
+        checks.choice("resize", resize.mode, ("cover", "stretch"))
+        checks.choice("resize.interpolation", resize.interpolation, ("bilinear", "bicubic"))
+        if resize.size is not None:
+            checks.positive_int("resize.size", resize.size)
+        return resize
+
+
+COVER = Resize()
+
+
+class Preprocessing(NamedTuple):
+    """Size of the images that a network's weights were trained on, and how images were brought to it."""
+
+    pixels: int  # height and width
+    resize: Resize = COVER
 
 
 class Layout(str, Enum):

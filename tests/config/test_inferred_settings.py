@@ -6,7 +6,7 @@ from types import ModuleType
 import pytest
 from omegaconf import OmegaConf
 
-from dovision.config.inferred_settings import with_inferred_settings
+from dovision.config.inferred_settings import inferred_settings, with_inferred_settings
 
 
 @pytest.mark.parametrize("name", ["${oc.env:SECRET}", "a-${seed}", "${"])
@@ -24,3 +24,46 @@ def test_a_class_that_refers_to_another_value_is_refused(monkeypatch, name):
     with pytest.raises(ValueError, match="dataset: a class must have a name without") as refused:
         with_inferred_settings(config)
     assert "hunter2" not in str(refused.value)
+
+
+LITE0 = {"_target_": "dovision.models.efficientnet_lite0.efficientnet_lite0", "pretrained": True, "new_head": False}
+RESNET = {"_target_": "dovision.models.torchvision_model.torchvision_model", "name": "resnet50", "new_head": False}
+OWN = {"mode": "cover", "size": 256, "interpolation": "bicubic"}
+
+
+@pytest.mark.parametrize(
+    ("model", "dataset", "expected"),
+    [
+        (LITE0, {"shape": [3, None, None]}, {"shape": [3, 224, 224], "resize": OWN}),
+        (LITE0, {"shape": [3, 224, 224]}, {"resize": OWN}),
+        (LITE0, {"shape": [3, 224, 224], "resize": "cover"}, {}),
+        (LITE0, {"shape": [3, 112, 112]}, {}),
+        ({**LITE0, "new_head": True}, {"shape": [3, 224, 224]}, {}),
+        ({**LITE0, "pretrained": False}, {"shape": [3, 224, 224]}, {}),
+        (
+            {**RESNET, "weights": "IMAGENET1K_V2"},
+            {"shape": [3, None, None]},
+            {"shape": [3, 224, 224], "resize": {"mode": "cover", "size": 232, "interpolation": "bilinear"}},
+        ),
+        ({**RESNET, "weights": "best.pth"}, {"shape": [3, 224, 224]}, {}),
+    ],
+)
+def test_images_are_brought_to_the_shape_as_those_that_the_weights_were_trained_on(model, dataset, expected):
+    pictures = {"_target_": "dovision.datasets.pictures.Pictures", "root": "nowhere", "resize": None, **dataset}
+    assert inferred_settings(pictures, OmegaConf.create(model)) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("resnet50.a1_in1k", (224, "cover", 235, "bicubic")),  # its crop is .95: 224 / .95 = 235.8
+        ("convnext_tiny.fb_in22k_ft_in1k_384", (384, "stretch", None, "bicubic")),
+        ("efficientnet_b3.ra2_in1k", (288, "cover", 329, "bicubic")),
+    ],
+)
+def test_the_preprocessing_of_timms_weights_is_that_of_its_data_config(name, expected):
+    pytest.importorskip("timm", reason="the extra timm is not installed")
+    from dovision.models.timm_model import timm_model
+
+    found = timm_model.preprocessing({"name": name, "pretrained": True})
+    assert (found.pixels, found.resize.mode, found.resize.size, found.resize.interpolation) == expected

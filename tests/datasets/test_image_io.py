@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torchvision.transforms import v2
 
 import dovision as dv
 from dovision.datasets import _image_io
+from dovision.types import Resize
 
 COLOURS = np.array([[[255, 0, 0], [0, 255, 0]], [[0, 0, 255], [51, 102, 153]]], np.uint8)
 GREY = np.array([[0, 51], [102, 255]], np.uint8)
@@ -156,3 +158,34 @@ def test_datasets_of_folders_warn_of_files_of_16_bits_that_hold_12(tmp_path, cap
     dv.component("dataset", group, settings | ({"classes": ["cat", "dog"]} if group == "image_folder" else {}))
     assert caplog.text.count("16 of 16 images fill less than an eighth of their range, such as ") == 1
     assert "list them in a table (dataset=table), and set 'dataset.window=[2048,4096]'" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("resize", "expected"),
+    [
+        ("cover", [v2.Resize(24), v2.CenterCrop(24)]),
+        ("stretch", [v2.Resize((24, 24))]),
+        ({"size": 28, "interpolation": "bicubic"}, [v2.Resize(28, v2.InterpolationMode.BICUBIC), v2.CenterCrop(24)]),
+        ({"mode": "stretch", "size": 28}, [v2.Resize((28, 28)), v2.CenterCrop(24)]),
+    ],
+)
+def test_a_picture_is_brought_to_a_shape_as_torchvision_does(resize, expected):
+    noise = np.random.default_rng(0).integers(0, 256, (6, 8, 3), dtype=np.uint8)
+    picture = Image.fromarray(noise).resize((80, 60), Image.Resampling.BILINEAR)
+    by_torchvision = v2.Compose([*expected, v2.PILToTensor()])(picture) / 255
+    ours = _image_io.of_pil(picture, (3, 24, 24), Resize.of(resize))
+    torch.testing.assert_close(ours, by_torchvision, rtol=0, atol=1.5 / 255)  # rounded to 8 bits after each side
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("squash", "resize must be one of cover, stretch, got 'squash'"),
+        ({"crop": 0.9}, "resize must be one of mode, size, interpolation, got 'crop'"),
+        ({"interpolation": "lanczos"}, "resize.interpolation must be one of bilinear, bicubic"),
+        ({"size": 0}, "resize.size must be a whole number of at least 1"),
+    ],
+)
+def test_another_way_to_resize_is_refused(setting, message):
+    with pytest.raises(ValueError, match=message):
+        Resize.of(setting)

@@ -126,3 +126,12 @@ def test_classes_without_a_task_are_refused(tmp_path):
     half_bright().save(tmp_path / "a.png")
     with pytest.raises(ValueError, match="task and classes must both be given, or neither"):
         pictures(tmp_path, classes=["cat", "dog"])
+
+
+def test_pictures_resized_in_another_way_are_other_data(tmp_path):
+    half_bright().save(tmp_path / "a.png")
+    cover, named, stretch = (
+        Pictures(str(tmp_path), None, None, [3, 8, 12], "error", resize=resize) for resize in (None, "cover", "stretch")
+    )
+    assert cover.fingerprint == named.fingerprint != stretch.fingerprint
+    assert not torch.equal(cover.split("test")[0].image, stretch.split("test")[0].image)

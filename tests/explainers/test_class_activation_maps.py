@@ -61,7 +61,6 @@ def test_the_code_of_an_inserted_autoencoder_is_a_layer_too(kind, convolutional,
         ("6", r"got shape \(3, 3\)\. Choose a layer that does \(layer=\.\.\.\); the last ones are 0, 1, 2, 3\."),
         ("11", r"layer must be one of the network's, got '11'\. Did you mean 1\?"),
         ("conv", r"layer must be one of the network's, got 'conv'\. Choose a layer"),
-        (None, r"the default layer of a Sequential is not known\. Choose .* the last ones are 0, 1, 2, 3\."),
     ],
 )
 def test_a_layer_that_gives_no_map_is_refused_with_those_that_do(kind, layer, message, convolutional, images):

@@ -12,7 +12,7 @@ from torchvision.transforms import v2
 from torchvision.tv_tensors import BoundingBoxes
 
 from dovision.functional import geometry
-from dovision.types import Box
+from dovision.types import Box, Resize
 
 edges = st.integers(-5, 25)
 boxes = st.tuples(edges, edges, st.integers(0, 20), st.integers(0, 20)).map(
@@ -64,6 +64,23 @@ def test_a_fit_covers_the_shape_and_takes_the_centre():
     wide = geometry.central_fit(100, 300, (1, 50, 50))
     assert wide == geometry.Fit((100, 300), (50, 150), Box(0, 50, 50, 100))
     assert geometry.central_fit(30, 30, (1, 30, 30)).window == Box(0, 0, 30, 30)
+
+
+def test_a_fit_with_a_size_is_cropped_and_one_that_stretches_forgets_the_aspect():
+    assert geometry.central_fit(100, 300, (1, 50, 50), Resize(size=60)) == geometry.Fit(
+        (100, 300), (60, 180), Box(5, 65, 55, 115)
+    )
+    assert geometry.central_fit(100, 300, (1, 50, 50), Resize("stretch", 60)).resized == (60, 60)
+    assert geometry.central_fit(100, 300, (1, 50, 40), Resize("stretch")) == geometry.Fit(
+        (100, 300), (50, 40), Box(0, 0, 50, 40)
+    )
+
+
+def test_a_mask_is_cropped_with_its_image_also_where_it_has_the_shape_already():
+    mask = np.zeros((50, 50), bool)
+    mask[:4] = True
+    assert not geometry.fit_mask(mask, (50, 50), (1, 50, 50), Resize(size=60)).any()
+    assert geometry.fit_mask(mask, (100, 300), (1, 50, 50), Resize(size=60)) is mask  # drawn on what was cropped
 
 
 def test_a_box_follows_its_image_and_is_empty_where_it_is_cut_away():
@@ -182,7 +199,7 @@ def test_a_mask_is_fitted_as_torch_resizes_by_the_nearest_pixel(size):
     fit = geometry.central_fit(*size, shape)
     pixels = torch.from_numpy(mask[None, None].astype(np.float32))
     expected = fit.window.crop(F.interpolate(pixels, size=fit.resized, mode="nearest-exact"))[0, 0].numpy() > 0.5
-    assert np.array_equal(geometry.fit_mask(mask, shape), expected)
+    assert np.array_equal(geometry.fit_mask(mask, mask.shape, shape), expected)
 
 
 @settings(max_examples=40, deadline=None)
@@ -195,7 +212,7 @@ def test_the_box_around_a_mask_is_within_a_pixel_of_it_after_the_same_fit_and_as
     mask, shape = np.zeros((height, width), bool), (1, rows, columns)
     mask[box.slices] = True
     fit = geometry.central_fit(height, width, shape)
-    fitted, around = geometry.fit_box(box, fit), geometry.bounding_box(geometry.fit_mask(mask, shape))
+    fitted, around = geometry.fit_box(box, fit), geometry.bounding_box(geometry.fit_mask(mask, mask.shape, shape))
     if around.area:  # else nothing, or less than a pixel, is left of it
         assert all(abs(one - other) <= 1 for one, other in zip(fitted, around, strict=True))
     corners = torch.tensor([[box.left, box.top, box.right, box.bottom]]).float()

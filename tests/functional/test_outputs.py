@@ -62,6 +62,8 @@ RETURNED = {
     "dict with logits": (lambda y: {"logits": y, "aux": 1}, None),
     "dict": (lambda y: {"out": y, "aux": y + 1}, "out"),
     "tuple": (lambda y: (y, y + 1), "[0]"),
+    "logits and attentions": (lambda y: (y, (y[:, None], y[:, None])), None),
+    "dict with one matrix": (lambda y: {"scores": y, "maps": y[:, :, None, None]}, None),
     "from the end": (lambda y: [y + 1, y], "[-1]"),
     "below": (lambda y: {"heads": [{"age": y}]}, "heads[0].age"),
     "function": (lambda y: (y + 1, {"a": y - 1}), lambda value: value[1]["a"] + 1),
@@ -86,6 +88,7 @@ def test_effects_are_those_of_the_network_that_returns_logits(change, output):
         (lambda y: y, "[0]", "'\\[0\\]' is looked for in a tensor. Leave it out"),
         (lambda y: y, lambda value: value.missing, "the network must take images of shape .*missing"),
         (lambda y: {"out": y}, lambda value: value, "must return one tensor of logits, .* output='out'"),
+        (lambda y: (y, y + 1), None, r"must return one tensor of logits, .* output='\[0\]'"),
     ],
 )
 def test_what_is_not_there_is_refused_in_a_sentence(change, output, message):

@@ -11,13 +11,14 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from dovision.config.errors import error_text, named
 
+_FROM_FUNCTION = "dovision.models._from_function.from_function"
 _PIXELS = 224  # height and width where the weights do not say
 
 
 def with_inferred_settings(config: DictConfig) -> DictConfig:
-    """Fill null in dataset.classes and dataset.shape by `inferred_settings`.
+    """Fill null in dataset.classes, dataset.shape and dataset.resize by `inferred_settings`.
 
-    Models and metrics refer to both, so that they are inferred before anything else is read. Errors as of that.
+    Models and metrics refer to them, so that they are inferred before anything else is read. Errors as of that.
     """
     dataset, model = (OmegaConf.select(config, name) for name in ("dataset", "model"))
     if not isinstance(dataset, DictConfig) or not _nulls(OmegaConf.to_container(dataset)):  # type: ignore[arg-type]
@@ -29,12 +30,32 @@ def with_inferred_settings(config: DictConfig) -> DictConfig:
     return inferred
 
 
+def with_wrapped_network(config: DictConfig) -> DictConfig:
+    """Give the network of a user's function the dataset's classes, unless its yaml hands these to the function.
+
+    mean, std and output of such a yaml are those of the classifier.
+    """
+    model = OmegaConf.select(config, "model")
+    if not isinstance(model, DictConfig) or "classes" in model or "_target_" not in model:
+        return config
+    content: dict[Any, Any] = OmegaConf.to_container(model)  # type: ignore[assignment]
+    if str(content["_target_"]).startswith("dovision."):
+        return config
+    scale = {name: content.pop(name) for name in ("mean", "std", "output") if name in content}
+    of_dataset = {name: f"${{dataset.{name}}}" for name in ("shape", "task", "classes")}
+    wrapped = copy.deepcopy(config)
+    with open_dict(wrapped):
+        wrapped.model = {"_target_": _FROM_FUNCTION, "network": content, **of_dataset, **scale}
+    return wrapped
+
+
 def inferred_settings(dataset: Mapping[str, Any], model: Any = None) -> dict[str, Any]:
     """Infer classes and image shape of a dataset where its settings have null.
 
     Classes are those that `found_classes` of its class gives; channels those of `found_channels`; height and width
-    those that `trained_pixels` of the model's function says its weights were trained at, or 224. What a class
-    does not give stays null, and it refuses that itself.
+    those of `preprocessing` of the model's function, which says what its weights were trained on, or 224. Images of
+    that size are brought to it as that says, too, unless the head is a new one, which is fitted to the images as they
+    come. What a class does not give stays null, and it refuses that itself.
 
     Raises:
         ValueError: the dataset's files are missing, or give no classes.
@@ -44,6 +65,7 @@ def inferred_settings(dataset: Mapping[str, Any], model: Any = None) -> dict[str
         dataset_class = hydra.utils.get_class(dataset["_target_"]) if nulls else None
     except Exception:  # the check of targets says what is wrong with it
         return {}
+    trained = _preprocessing(model) if nulls & {"shape", "resize"} else None
     inferred: dict[str, Any] = {}
     try:
         if rooted and "classes" in nulls and (find := getattr(dataset_class, "found_classes", None)) is not None:
@@ -54,8 +76,11 @@ def inferred_settings(dataset: Mapping[str, Any], model: Any = None) -> dict[str
             channels, *pixels = dataset["shape"] or [None] * 3
             if rooted and channels is None and (count := getattr(dataset_class, "found_channels", None)) is not None:
                 channels = count(dataset)
-            size = _trained_pixels(model) or _PIXELS
+            size = _PIXELS if trained is None else trained.pixels
             inferred["shape"] = [channels, *(size if length is None else length for length in pixels)]
+        pixels = inferred.get("shape", dataset["shape"])[1:]
+        if "resize" in nulls and trained is not None and not model.get("new_head") and pixels == [trained.pixels] * 2:
+            inferred["resize"] = trained.resize._asdict()
     except (OSError, ValueError) as error:
         raise ValueError(named("dataset", error_text(error) if isinstance(error, OSError) else str(error))) from error
     return inferred
@@ -65,12 +90,14 @@ def _nulls(dataset: Mapping[str, Any]) -> set[str]:
     """Settings to infer."""
     shape = dataset.get("shape", ())
     inferred = shape is None or (isinstance(shape, (list, tuple)) and len(shape) == 3 and None in shape)
-    return {name for name, null in (("classes", dataset.get("classes", ()) is None), ("shape", inferred)) if null}
+    nulls = {name for name in ("classes", "resize") if dataset.get(name, ()) is None}
+    return nulls | {"shape"} if inferred else nulls
 
 
-def _trained_pixels(model: Any) -> int | None:
+def _preprocessing(model: Any) -> Any:
+    """Preprocessing of the images that the model's weights were trained on; None if unknown."""
     try:
-        find = getattr(hydra.utils.get_object(model["_target_"]), "trained_pixels", None)
+        find = getattr(hydra.utils.get_object(model["_target_"]), "preprocessing", None)
         return None if find is None else find(OmegaConf.to_container(model, resolve=True))
     except Exception:  # no model, or one whose own error says what is wrong with it
         return None

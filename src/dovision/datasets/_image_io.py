@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -23,7 +23,7 @@ from dovision.functional import geometry
 from dovision.io import archives, images
 from dovision.io.arrays import FileArray
 from dovision.io.images import BadFile
-from dovision.types import Shape
+from dovision.types import COVER, Resize, Shape
 
 log = logging.getLogger(__name__)
 _Image = TypeVar("_Image")
@@ -37,6 +37,15 @@ def grey_or_rgb_shape(stated: Sequence[int]) -> Shape:
     if whole[0] not in (1, 3):
         raise ValueError(f"shape must have 1 (grey) or 3 (RGB) channels, got {list(whole)!r}.")
     return whole
+
+
+def stated_resize(setting: str | Mapping[str, Any] | None) -> Resize:
+    """Read the stated way to bring images to a shape, as of `Resize.of`; the log says so unless it is the usual one."""
+    resize = Resize.of(setting)
+    if resize != COVER:
+        fields = ",".join(f"{name}:{value}" for name, value in resize._asdict().items() if value is not None)
+        log.info("images are resized before their centre is taken: 'dataset.resize={%s}'", fields)
+    return resize
 
 
 class ImageHeader(NamedTuple):
@@ -183,9 +192,11 @@ def channels_of(images: Sequence[_Image], read: Callable[[_Image], Tensor]) -> i
     return 3 if any(colour) else 1
 
 
-def image_from_file(path: Path, shape: Shape, decoding: Decoding | None = None, number: int | None = None) -> Tensor:
-    """Read an image as float in [0, 1], shape `shape`: made grey or RGB, resized to cover the shape, centre cropped."""
-    return resize_to_cover(pixels(path, shape[0], decoding, number), shape)
+def image_from_file(
+    path: Path, shape: Shape, decoding: Decoding | None = None, number: int | None = None, resize: Resize = COVER
+) -> Tensor:
+    """Read an image as float in [0, 1], shape `shape`: made grey or RGB, resized, centre cropped."""
+    return fitted(pixels(path, shape[0], decoding, number), shape, resize)
 
 
 def pixels(path: Path, channels: int, decoding: Decoding | None = None, number: int | None = None) -> Tensor:
@@ -196,15 +207,15 @@ def pixels(path: Path, channels: int, decoding: Decoding | None = None, number: 
         raise ValueError(f"{path} must be a whole image, but is {error}.") from error
 
 
-def image_from_bytes(data: bytes, shape: Shape) -> Tensor:
+def image_from_bytes(data: bytes, shape: Shape, resize: Resize = COVER) -> Tensor:
     """Decode the bytes of a usual image file as `image_from_file` does; BadFile if they are none."""
-    return resize_to_cover(_channels(_upright(images.decode(data)), shape[0]), shape)
+    return fitted(_channels(_upright(images.decode(data)), shape[0]), shape, resize)
 
 
-def of_pil(image: Image.Image, shape: Shape) -> Tensor:
+def of_pil(image: Image.Image, shape: Shape, resize: Resize = COVER) -> Tensor:
     """Bring a PIL image to a shape as one from a file is."""
     try:
-        return resize_to_cover(_channels(_upright(image), shape[0]), shape)
+        return fitted(_channels(_upright(image), shape[0]), shape, resize)
     except BadFile as error:
         raise ValueError(f"an image must have pixels of a known range, but is {error}.") from error
 
@@ -237,14 +248,14 @@ class FromArray:
 
 def repeat_grey(image: Tensor, shape: Shape) -> Tensor:
     """Fit a grey image, shape (1, H, W), to `shape`, and repeat it for its channels."""
-    return resize_to_cover(image, (1, *shape[1:])).repeat(shape[0], 1, 1)
+    return fitted(image, (1, *shape[1:])).repeat(shape[0], 1, 1)
 
 
-def resize_to_cover(value: Tensor, shape: Shape) -> Tensor:
-    """Resize an image, shape (C, H, W), with antialiasing to cover `shape`, and crop its centre."""
-    where = geometry.central_fit(value.shape[1], value.shape[2], shape)
+def fitted(value: Tensor, shape: Shape, resize: Resize = COVER) -> Tensor:
+    """Resize an image, shape (C, H, W), with antialiasing, by default to cover `shape`, and take its centre."""
+    where = geometry.central_fit(value.shape[1], value.shape[2], shape, resize)
     if where.resized != where.source:
-        value = F.interpolate(value.unsqueeze(0), size=where.resized, mode="bilinear", antialias=True)[0]
+        value = F.interpolate(value.unsqueeze(0), size=where.resized, mode=resize.interpolation, antialias=True)[0]
     return where.window.crop(value).clamp(0, 1).contiguous()
 
 

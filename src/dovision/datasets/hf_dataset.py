@@ -20,7 +20,7 @@ from dovision.identity.digests import files_below
 from dovision.io import files, hub
 from dovision.io.images import MAX_FILE_BYTES, BadFile
 from dovision.io.paths import outside
-from dovision.types import SPLITS, Shape
+from dovision.types import COVER, SPLITS, Resize, Shape
 
 log = logging.getLogger(__name__)
 _ROWS = 1000  # looked at together
@@ -38,6 +38,7 @@ class HfReader:
     data: Any  # one library's dataset, of all rows
     column: str
     shape: Shape
+    resize: Resize = COVER
 
     def __call__(self, number: int) -> Tensor:
         cell = self.data[number][self.column]
@@ -47,7 +48,7 @@ class HfReader:
             data = cell["bytes"]
             if data is None:
                 data = files.read_bytes(cell["path"], MAX_FILE_BYTES)
-            return _image_io.image_from_bytes(data, self.shape)
+            return _image_io.image_from_bytes(data, self.shape, self.resize)
         except (BadFile, OSError, ValueError) as error:
             raise ValueError(f"row {number} must have a whole image in {self.column!r}, but it is {error}.") from error
 
@@ -60,12 +61,12 @@ class HfDataset(LibraryImages):
         config, revision: of a name on the hub: one of its configurations, and a branch, a tag or a commit.
         columns: image, label and, if there is one, group, such as the patient; by name.
         splits: its names of train, val and test; those that it does not have are cut.
-        task, classes, shape: of the data; multilabel if a label is a list; 1 or 3 channels; images are resized to cover
-            the shape.
+        task, classes, shape: of the data; multilabel if a label is a list; 1 or 3 channels.
         val_fraction, test_fraction: shares of the images, where there are no such splits.
         seed: of the cut.
         leaking: refuse, warn or drop, of groups with rows in two splits; as of `_splits.Cut`.
         store: folder of images that `prepare` decoded once, of 8 bits; read where it is complete. None: read the files.
+        resize: how images are brought to the shape, as of `Resize.of`; None: resized to cover it.
 
     Raises:
         ValueError: the hub has no such name; a column is missing or of another kind; a row has no label, or one that is
@@ -95,16 +96,18 @@ class HfDataset(LibraryImages):
         seed: int,
         leaking: str,
         store: str | None,
+        resize: str | Mapping[str, Any] | None = None,
     ) -> None:
         self.task = _checks.task(task, classes, ("multiclass", "multilabel"), "a dataset of Hugging Face")
-        self.shape = _image_io.grey_or_rgb_shape(shape)
+        self.shape, self.resize = _image_io.grey_or_rgb_shape(shape), _image_io.stated_resize(resize)
         data, given, names = _rows(root, config, revision, splits, columns)
         image, label, group = (columns.get(role) for role in ("image", "label", "group"))
         library = checks.import_extra("datasets", "hf")
         self.labels = _labels(_names(data, str(label)), self.task, names)
         groups = names if group is None else _groups(data[group], str(group), names)
         self.records = pd.DataFrame({"number": range(len(names)), "name": names, "group": groups})
-        self.read = HfReader(data.cast_column(image, library.Image(decode=False)), str(image), self.shape)
+        images = data.cast_column(image, library.Image(decode=False))
+        self.read = HfReader(images, str(image), self.shape, self.resize)
         self.cut(given, _splits.Cut(val_fraction, test_fraction, seed, leaking))
         local, home = Path(root), Path(library.config.HF_CACHE_HOME)
         homes = [local if local.is_dir() else local.parent] if local.exists() else [home]

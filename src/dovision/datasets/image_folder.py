@@ -31,9 +31,8 @@ class ImageFolder(FileImages):
     Of the folders of splits there may be train and test, and val is then cut from train; or test alone, for images that
     are measured and nothing is fitted to. Every file below a class folder is an image, but for hidden ones: BMP, GIF,
     JPEG, PNG, PPM, TIFF, WebP or DICOM, of one frame and at most 67 million pixels. Greyscale, RGB, RGBA, palette and
-    16-bit files are turned as their EXIF orientation has it, brought to [0, 1] and to the shape's channels, resized to
-    cover the shape, and their centre taken. Files are decoded once at start, to find bad ones, and read again when
-    asked for.
+    16-bit files are turned as their EXIF orientation has it, brought to [0, 1] and to the shape's channels, resized,
+    and their centre taken. Files are decoded once at start, to find bad ones, and read again when asked for.
 
     Args:
         root: the folder.
@@ -52,6 +51,7 @@ class ImageFolder(FileImages):
         leaking: refuse, warn or drop, where folders of two splits have files of one group; as of `_splits.Cut`.
         copies: error, or warn, where files of two splits have the same bytes.
         store: folder of images that `prepare` decoded once, of 8 bits; read where it is complete. None: read the files.
+        resize: how images are brought to the shape, as of `Resize.of`; None: resized to cover it.
 
     Raises:
         FileNotFoundError: the root is not a folder.
@@ -92,10 +92,11 @@ class ImageFolder(FileImages):
         leaking: str,
         copies: str,
         store: str | None,
+        resize: str | Mapping[str, Any] | None = None,
     ) -> None:
         self._root = Path(root).resolve()
         cut = _splits.Cut(val_fraction, test_fraction, seed, leaking)
-        self.shape = _image_io.grey_or_rgb_shape(shape)
+        self.shape, self.resize = _image_io.grey_or_rgb_shape(shape), _image_io.stated_resize(resize)
         settings = _checks.group("masks", MaskSettings, masks)
         folders = _split_folders(self._root, split_folders)
         check_outside(store, [self._root])  # before its folder is taken for a class

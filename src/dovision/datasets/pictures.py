@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import torch
@@ -28,7 +29,7 @@ class Pictures(FileImages):
 
     BMP, GIF, JPEG, PNG, PPM, TIFF or WebP, in folders known by the ending of their names, of one frame and at most 67
     million pixels: greyscale, RGB, RGBA, CMYK, palette, 16-bit. They are turned as their EXIF orientation says, brought
-    to [0, 1] and to the shape's channels, resized to cover the shape, and their centre is taken. All are of the split
+    to [0, 1] and to the shape's channels, resized, and their centre is taken. All are of the split
     test. Their classes are those of the classifier that sees them (`take_classes`), and no label is known.
 
     Args:
@@ -38,6 +39,7 @@ class Pictures(FileImages):
         shape: (C, H, W) that the pictures are brought to, C 1 (grey) or 3 (RGB).
         on_bad_file: error, or skip, which lists them in `bad_files`.
         store: folder of images that `prepare` decoded once, of 8 bits; read where it is complete. None: read the files.
+        resize: how images are brought to the shape, as of `Resize.of`; None: resized to cover it.
 
     Raises:
         FileNotFoundError: there is no such file or folder.
@@ -65,8 +67,9 @@ class Pictures(FileImages):
         shape: Sequence[int],
         on_bad_file: str,
         store: str | None = None,
+        resize: str | Mapping[str, Any] | None = None,
     ) -> None:
-        self.shape = _image_io.grey_or_rgb_shape(shape)
+        self.shape, self.resize = _image_io.grey_or_rgb_shape(shape), _image_io.stated_resize(resize)
         self._task = _stated(task, classes)
         entries = _entries(root)
         paths = _paths_by_name(entries)

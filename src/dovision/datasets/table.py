@@ -57,6 +57,7 @@ class Table(FileImages):
         leaking: refuse, warn or drop, where patients or groups have rows in two splits; as of `_splits.Cut`.
         copies: error, or warn, where files of two splits have the same bytes.
         store: folder of images that `prepare` decoded once, of 8 bits; read where it is complete. None: read the files.
+        resize: how images are brought to the shape, as of `Resize.of`; None: resized to cover it.
 
     Raises:
         FileNotFoundError: the root, or a table, is not there.
@@ -105,11 +106,12 @@ class Table(FileImages):
         leaking: str,
         copies: str,
         store: str | None,
+        resize: str | Mapping[str, Any] | None = None,
     ) -> None:
         base = _folder(root)
         paths_from = base if folder is None else base / folder
         self.task = _checks.task(task, classes, ("multiclass", "multilabel"), "a table")
-        self.shape = _image_io.grey_or_rgb_shape(shape)
+        self.shape, self.resize = _image_io.grey_or_rgb_shape(shape), _image_io.stated_resize(resize)
         self.decoding = _decoding(window, plane)
         decode = checks.choice("check", check, ("pixels", "headers")) == "pixels"
         cut = _splits.Cut(val_fraction, test_fraction, seed, leaking)

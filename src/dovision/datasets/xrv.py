@@ -126,7 +126,7 @@ class Xrv(LibraryImages):
         masks = {}
         for index, mask in sample.get("pathology_masks", {}).items():
             name, whole = library.pathologies[index], np.asarray(mask).reshape(sample["img"].shape[1:]) > 0
-            if name in self.task.classes and (fitted := geometry.fit_mask(whole, self.shape)).any():
+            if name in self.task.classes and (fitted := geometry.fit_mask(whole, whole.shape, self.shape)).any():
                 masks[name] = fitted
         return masks
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
+from collections import defaultdict
 from collections.abc import MutableMapping
 from contextlib import ExitStack, suppress
 from functools import partial
-from typing import Any
+from typing import Any, NoReturn
 from weakref import WeakKeyDictionary
 
 import torch
@@ -13,13 +15,14 @@ from torch import Tensor, nn
 
 from dovision import checks
 from dovision.interfaces import Classifier
-from dovision.module_state import evaluating
+from dovision.module_state import differentiable, evaluating
 from dovision.propagation.layouts import find_layout
 from dovision.propagation.sites import find_site
 from dovision.propagation.tokens import token_grid
 from dovision.propagation.whole_passes import WholePasses
 from dovision.types import Layout, Shape
 
+log = logging.getLogger(__name__)
 # The last spatial layer by the class of the network, in torchvision and here: the first name that the network has.
 LAYERS = {
     "ConvNeXt": ("features",),
@@ -41,6 +44,8 @@ LAYERS = {
 BEFORE_LAST_ATTENTION = ("norm1", "ln_1")  # of a VisionTransformer, timm's or torchvision's: patches are read there
 END_IN_A_POOL = ("AlexNet", "VGG")  # their features; the layer before it is the last rectified convolution
 LISTED = 8  # candidates in an error
+PROBED = 24  # last layers among which a default is looked for; the layout of tokens takes a few passes to find
+_BY_STRUCTURE: MutableMapping[nn.Module, str] = WeakKeyDictionary()  # default layers of networks without a table
 _LAYOUTS: MutableMapping[nn.Module, Layout] = WeakKeyDictionary()  # of layers that put out no plain map
 
 
@@ -73,11 +78,21 @@ def check_layer(classifier: Classifier, layer: str | nn.Module | None, shape: Sh
 
 
 def default_layer(classifier: Classifier, image: Tensor) -> str:
-    """Last spatial layer of a known network, also inside a wrapper."""
+    """Last spatial layer: of a known network, also inside a wrapper, by a table; of another one by its structure."""
     for prefix, module in classifier.network.named_modules():
         name = _usual_layer(module)
         if name is not None:
             return f"{prefix}.{name}" if prefix else name
+    if classifier.network not in _BY_STRUCTURE:
+        name = _last_map(classifier, image)
+        if name is None or image.is_meta:
+            return name or _refuse_unknown(classifier, image)
+        _BY_STRUCTURE[classifier.network] = name
+        log.info("class-activation maps: layer %s, the last map on which the class depends", name)
+    return _BY_STRUCTURE[classifier.network]
+
+
+def _refuse_unknown(classifier: Classifier, image: Tensor) -> NoReturn:
     raise ValueError(
         f"the default layer of a {type(classifier.network).__name__} is not known.{_advice(classifier, image)}"
     )
@@ -136,6 +151,44 @@ def candidates(classifier: Classifier, image: Tensor) -> list[str]:
             hooks.enter_context(module.register_forward_hook(partial(note, name)))
         classifier(image[:1])
     return [name for name in names if name]
+
+
+def _last_map(classifier: Classifier, image: Tensor) -> str | None:
+    """Name of the last layer whose output is a map of the image at most positions of which the logits depend.
+
+    Behind the last attention of a network that reads its class token alone they depend on no patch. Linear layers are
+    left out: within an attention or a perceptron they are no block of the network. On the meta device, where gradients
+    have no numbers, it is the last map.
+    """
+    values: dict[str, list[Tensor]] = defaultdict(list)
+
+    def note(name: str, module: nn.Module, inputs: tuple[Tensor, ...], output: Any) -> None:
+        if isinstance(output, Tensor) and output.ndim in (3, 4) and len(output) == 1:
+            values[name].append(output)
+
+    with differentiable(classifier):
+        with ExitStack() as hooks:  # gone before `_moved`, which runs the network
+            for name, module in classifier.network.named_modules():
+                if name and not isinstance(module, nn.Linear):
+                    hooks.enter_context(module.register_forward_hook(partial(note, name)))
+            score = classifier(image[:1].detach().requires_grad_()).amax()
+        once = {name: of_name[0] for name, of_name in values.items() if len(of_name) == 1 and of_name[0].requires_grad}
+        for name, value in list(reversed(once.items()))[:PROBED]:
+            if _map_or_none(value, name, classifier, image) is None:
+                continue
+            (gradient,) = torch.autograd.grad(score, value, retain_graph=True, materialize_grads=True)
+            reached = _map_or_none(gradient, name, classifier, image).abs().amax((0, 1)) > 0
+            if image.is_meta or reached.float().mean() > 0.5:
+                return name
+    return None
+
+
+def _map_or_none(value: Tensor, layer: str, classifier: Classifier, image: Tensor) -> Any:
+    """The value as of `as_map`; None if it is no map."""
+    if not is_map(value, image):
+        with suppress(ValueError):
+            value = _moved(value, layer, classifier, tuple(image.shape[1:]))
+    return value if is_map(value, image) else None
 
 
 def _usual_layer(module: nn.Module) -> str | None:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from dovision.types import Box, Mask, Shape
+from dovision.types import COVER, Box, Mask, Resize, Shape
 
 
 def grid_cell(shape: Shape, unit: int, rows: int, columns: int) -> Box:
@@ -62,11 +62,14 @@ class Fit(NamedTuple):
     window: Box  # of the resized image
 
 
-def central_fit(height: int, width: int, shape: Shape) -> Fit:
-    """Resize just large enough to cover an image of `shape`, then take its centre."""
+def central_fit(height: int, width: int, shape: Shape, resize: Resize = COVER) -> Fit:
+    """Resize, by default just large enough to cover an image of `shape`, then take its centre."""
     _, rows, columns = shape
-    scale = max(rows / height, columns / width)
+    size = resize.size or 0
+    scale = max(rows / height, columns / width, size / min(height, width))
     resized = max(rows, round(height * scale)), max(columns, round(width * scale))
+    if resize.mode == "stretch":
+        resized = max(rows, size), max(columns, size)
     top, left = (resized[0] - rows) // 2, (resized[1] - columns) // 2
     return Fit((height, width), resized, Box(top, left, top + rows, left + columns))
 
@@ -86,17 +89,22 @@ def mask_fits(mask: Sequence[int], source: Sequence[int], shape: Shape) -> bool:
         mask, source: height and width of the mask, and of the image as it was.
         shape: of the image that is made of it, (C, H, W).
     """
-    return tuple(mask) == shape[1:] or abs(mask[0] * source[1] / source[0] - mask[1]) <= 1
+    return tuple(mask) == shape[1:] or _have_one_aspect(mask, source)
 
 
-def fit_mask(mask: Mask, shape: Shape) -> Mask:
+def _have_one_aspect(mask: Sequence[int], source: Sequence[int]) -> bool:
+    """Return whether two sizes, height and width, differ in scale alone, to a pixel."""
+    return abs(mask[0] * source[1] / source[0] - mask[1]) <= 1
+
+
+def fit_mask(mask: Mask, source: Sequence[int], shape: Shape, resize: Resize = COVER) -> Mask:
     """Apply `central_fit` to a mask of the source image, by nearest neighbour; shape (H, W).
 
-    One that has this shape already is left as it is.
+    One that has this shape already is left as it is, unless it has the aspect of the source, (height, width).
     """
-    if mask.shape == shape[1:]:
+    if mask.shape == shape[1:] and not _have_one_aspect(mask.shape, source):
         return mask
-    fit = central_fit(mask.shape[0], mask.shape[1], shape)
+    fit = central_fit(mask.shape[0], mask.shape[1], shape, resize)
     down, across = (
         (2 * np.arange(new) + 1) * old // (2 * new) for new, old in zip(fit.resized, fit.source, strict=True)
     )

@@ -27,8 +27,8 @@ def reading(output: str | Sequence[int] | Reading | None) -> Reading:
 
     Args:
         output: such a function; or names and numbers on the way to the logits, such as "logits", "[0]", "heads.age" or
-            "out[0]"; [0], as YAML reads it, is "[0]". None: what the network returns, or its `logits`, as those of
-            Hugging Face.
+            "out[0]"; [0], as YAML reads it, is "[0]". None: what the network returns, its `logits`, as those of
+            Hugging Face, or the only matrix in it.
 
     Raises:
         ValueError: it is none of these.
@@ -41,11 +41,15 @@ def reading(output: str | Sequence[int] | Reading | None) -> Reading:
 
 
 def own_logits(value: Any) -> Any:
-    """The `logits` tensor of an output that has one; otherwise the output unchanged."""
+    """The `logits` tensor of an output, or its only matrix, as (logits, attentions); otherwise the output unchanged."""
     if isinstance(value, Tensor | fx.Proxy):
         return value
     inner = value.get("logits") if isinstance(value, Mapping) else getattr(value, "logits", None)
-    return inner if isinstance(inner, Tensor | fx.Proxy) else value
+    if isinstance(inner, Tensor | fx.Proxy):
+        return inner
+    entries = value.values() if isinstance(value, Mapping) else value if isinstance(value, tuple | list) else ()
+    matrices = [entry for entry in entries if isinstance(entry, Tensor | fx.Proxy) and entry.ndim == 2]
+    return matrices[0] if len(matrices) == 1 else value
 
 
 class Entry:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from dovision import checks
 from dovision.functional import logit_checks
 from dovision.functional.outputs import Reading, reading
-from dovision.types import Layout, Shape, Task
+from dovision.types import Layout, Preprocessing, Shape, Task
 
 
 class Classifier(nn.Module):
@@ -58,6 +58,7 @@ class Classifier(nn.Module):
         self.task = task
         self.output = reading(output)
         self.arguments: Mapping[str, Any] = {}  # plain ones, with which its factory makes it without the files it read
+        self.preprocessing: Preprocessing | None = None  # of the images that its weights were trained on; None: unknown
         self.sites: dict[str, str] = {}  # names for sites, such as CODE, and the submodules that they stand for
         like = next((parameter for parameter in network.parameters() if parameter.is_floating_point()), torch.zeros(()))
         for name, numbers in (("mean", mean), ("std", std)):

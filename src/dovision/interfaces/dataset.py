@@ -20,7 +20,7 @@ from torch.utils.data import Dataset, default_collate
 from dovision import checks
 from dovision.functional import sample_order
 from dovision.io.files import sha256
-from dovision.types import BOX_COLUMNS, SOURCE_BOXES, SPLITS, Batch, Mask, Shape, Task
+from dovision.types import BOX_COLUMNS, COVER, SOURCE_BOXES, SPLITS, Batch, Mask, Resize, Shape, Task
 
 
 class Source(NamedTuple):
@@ -85,6 +85,7 @@ class Images(ABC):
     task: Task
     labelled: bool = True  # False: nothing can be fitted to the images, and their classes may be those of a classifier
     shape: Shape
+    resize: Resize = COVER  # how files became images of this shape, and masks are to
     content: str
     unread: tuple[Path, ...] = ()
     files: tuple[Path, ...] | None = None
@@ -130,7 +131,8 @@ class Images(ABC):
         due = [path for path in self.unread if path not in self._hashes]
         self._hashes.update(zip(due, hashes(due), strict=True))
         read = "".join(self._hashes[path] for path in self.unread)
-        return hashlib.sha256(f"{self.content}, order {sample_order.ORDER_VERSION}{read}".encode()).hexdigest()
+        resize = "" if self.resize == COVER else f", {self.resize}"
+        return hashlib.sha256(f"{self.content}{resize}, order {sample_order.ORDER_VERSION}{read}".encode()).hexdigest()
 
     @final
     def order(self, split: str) -> npt.NDArray[np.int64]:

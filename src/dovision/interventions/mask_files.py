@@ -15,7 +15,7 @@ from dovision.interventions._masks import MaskIntervention
 from dovision.interventions._objects import bound
 from dovision.interventions.fills import Fill
 from dovision.io.mask_files import ANY, ARRAYS, check_distinct, mask_file, mask_numbers, mask_pattern, read_mask_file
-from dovision.types import OUTSIDE, Mask, Shape
+from dovision.types import COVER, OUTSIDE, Mask, Shape
 
 log = logging.getLogger(__name__)
 
@@ -70,6 +70,7 @@ class MaskFiles(MaskIntervention):
         self._paths: Sequence[Path] = ()
         self._aspects: Sequence[tuple[int, int]] = ()  # height and width of the images as they came
         self._shape: Shape = ()
+        self._resize = COVER
         if self.root is not None and not self.root.is_dir():
             raise FileNotFoundError(
                 f"root must be a folder of masks, but {self.root} is not one. Set intervention.root."
@@ -83,7 +84,7 @@ class MaskFiles(MaskIntervention):
             ValueError: as of the class.
         """
         super().bind(images, split)
-        self._shape = images.shape
+        self._shape, self._resize = images.shape, images.resize
         if self.root is None:
             self._bind_to_masks(images, split)
             return
@@ -172,4 +173,4 @@ class MaskFiles(MaskIntervention):
                 f"a mask must have the aspect of its image, {size[0]} x {size[1]} pixels, got "
                 f"{mask.shape[0]} x {mask.shape[1]} in {path}."
             )
-        return geometry.fit_mask(mask, self._shape)
+        return geometry.fit_mask(mask, size, self._shape, self._resize)

@@ -16,7 +16,7 @@ from torch import nn
 from dovision import checks
 from dovision.interfaces import Classifier
 from dovision.io.hub import asked_once
-from dovision.types import Shape, Task
+from dovision.types import Preprocessing, Resize, Shape, Task
 
 log = logging.getLogger(__name__)
 GREY_MEAN, GREY_STD = (0.449,), (0.226,)  # pixel units: ImageNet's, averaged over colours
@@ -143,6 +143,19 @@ def normalisation(
     elif channels != 3:
         trained = [fmean(trained[0])], [fmean(trained[1])]
     return (trained[0] if mean is None else mean), (trained[1] if std is None else std)
+
+
+def preprocessing(pixels: int, size: int, interpolation: str, mode: str = "cover") -> Preprocessing:
+    """Preprocessing of images that weights were trained on.
+
+    Args:
+        pixels: height and width of the images.
+        size: of the shorter side before the crop, or of both.
+        interpolation: bilinear; any other one is taken for bicubic.
+        mode: cover or stretch.
+    """
+    before = size if size > pixels else None
+    return Preprocessing(pixels, Resize(mode, before, interpolation if interpolation == "bilinear" else "bicubic"))
 
 
 def choose_outputs(network: nn.Module, head: str, outputs: Sequence[int | None]) -> None:

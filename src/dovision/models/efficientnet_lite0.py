@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from torch import nn
 from torchvision.models import EfficientNet_B0_Weights
@@ -15,11 +16,12 @@ from dovision.models._published import (
     choose_outputs,
     of_names,
     outputs_of,
+    preprocessing,
     stated_or_own,
     with_arguments,
 )
 from dovision.models.timm_model import fix_same_padding
-from dovision.types import Shape, Task
+from dovision.types import Preprocessing, Shape, Task
 
 IMAGENET = tuple(EfficientNet_B0_Weights.DEFAULT.meta["categories"])  # the names of ImageNet's classes, in its order
 MEAN = STD = (0.5, 0.5, 0.5)  # pixel units
@@ -52,7 +54,17 @@ def efficientnet_lite0(
     stated = stated_or_own(f"efficientnet_lite0 with pretrained={str(pretrained).lower()}", task, classes, names)
     network = _network(pretrained, stated, new_head)
     fix_same_padding(network, (3, *shape[1:]))
-    return with_arguments(Classifier(network, stated, MEAN, STD))
+    classifier = Classifier(network, stated, MEAN, STD)
+    classifier.preprocessing = _preprocessing({"pretrained": pretrained})
+    return with_arguments(classifier)
+
+
+def _preprocessing(settings: Mapping[str, Any]) -> Preprocessing | None:
+    """Preprocessing of the images that the weights were trained on; None for random weights."""
+    return preprocessing(224, 256, "bicubic") if settings["pretrained"] else None
+
+
+efficientnet_lite0.preprocessing = _preprocessing  # type: ignore[attr-defined]
 
 
 def _network(pretrained: bool, task: Task, new_head: bool) -> nn.Module:

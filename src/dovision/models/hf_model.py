@@ -9,13 +9,21 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from dovision import checks
 from dovision.interfaces import Classifier
-from dovision.models._published import fetching, has_numbers, of_names, stated_or_own, with_arguments
-from dovision.types import Shape, Task
+from dovision.models._published import (
+    fetching,
+    has_numbers,
+    of_names,
+    preprocessing,
+    stated_or_own,
+    with_arguments,
+)
+from dovision.types import Preprocessing, Shape, Task
 
 NOT_PLAIN = ("auto_map", "attn_implementation", "quantization_config")  # of a configuration: they may name code to run
 _PATH_STARTS = (".", "/", "~")  # of a folder; no name on the hub has one
@@ -73,7 +81,7 @@ def hf_model(
         with fetching(f"of {source}", source, _REMEDY, _on_hub(source, revision)):
             model_config = library.AutoConfig.from_pretrained(source, **files)
             if mean is None or std is None:
-                mean, std = _normalisation(library.AutoImageProcessor.from_pretrained(source, **files), source)
+                mean, std = processor_scale(library.AutoImageProcessor.from_pretrained(source, **files), source)
     if mean is None or std is None:
         raise ValueError("model.mean and model.std must be given where a configuration is, got null.")
     _check_kind(library, model_config, shape)
@@ -100,17 +108,68 @@ def hf_model(
     )
 
 
-def _trained_pixels(settings: Mapping[str, Any]) -> int | None:
-    """Height and width that the chosen weights were trained at; None if unknown."""
+def _preprocessing(settings: Mapping[str, Any]) -> Preprocessing | None:
+    """Preprocessing of the images that the chosen weights were trained on; None if unknown."""
     library = checks.import_extra("transformers", "hf")
-    source, revision = settings["source"], settings["revision"]
-    with fetching(f"of {source}", source, _REMEDY, _on_hub(source, revision)):
-        config = library.AutoConfig.from_pretrained(source, revision=revision or "main", trust_remote_code=False)
+    source, files = settings["source"], {"revision": settings["revision"] or "main", "trust_remote_code": False}
+    with fetching(f"of {source}", source, _REMEDY, _on_hub(source, settings["revision"])):
+        config = library.AutoConfig.from_pretrained(source, **files)
+        processed = geometry(library.AutoImageProcessor.from_pretrained(source, **files))
     size = getattr(config, "image_size", None)
-    return size if isinstance(size, int) else None
+    if not settings["pretrained"] or processed is None or size not in (None, processed.pixels):
+        return Preprocessing(size) if isinstance(size, int) else None
+    return processed
 
 
-hf_model.trained_pixels = _trained_pixels  # type: ignore[attr-defined]
+hf_model.preprocessing = _preprocessing  # type: ignore[attr-defined]
+
+
+def labels_of(config: Any) -> tuple[Sequence[str] | int, str]:
+    """Names of a configuration's classes, or their number if it only numbers them, as LABEL_0; and its task."""
+    labels = list(config.id2label.values())
+    names = of_names(labels)
+    assert names is not None
+    task = "multilabel" if config.problem_type == "multi_label_classification" else "multiclass"
+    return len(labels) if _nameless(labels) else names.classes, task
+
+
+def processor_of(network: nn.Module) -> Any:
+    """The image processor beside a network's weights; None for random weights.
+
+    Raises:
+        ValueError: there is none on this machine.
+    """
+    source = network.config._name_or_path  # type: ignore[union-attr]
+    try:
+        library = checks.import_extra("transformers", "hf")
+        return library.AutoImageProcessor.from_pretrained(source, local_files_only=True) if source else None
+    except (OSError, ValueError) as error:
+        raise ValueError(
+            f"the mean and std of {source} must be known, but there is no image processor beside its weights. Give "
+            "processor=AutoImageProcessor.from_pretrained(...), or mean and std."
+        ) from error
+
+
+def geometry(processor: Any) -> Preprocessing | None:
+    """Preprocessing by an image processor, found by what becomes of an image that holds its rows and columns.
+
+    Processors keep it in various settings, some in their code. None where it does not give squares of one size.
+    """
+    if not getattr(processor, "do_resize", False):
+        return None
+    row, column = np.indices((256, 320))
+    ramps = np.stack([column * (255 / 319), row, column * (255 / 319)], -1)
+    images = [image.astype(np.uint8) for image in (np.zeros_like(ramps), np.full_like(ramps, 255), ramps)]
+    black, white, value = processor(images, return_tensors="pt")["pixel_values"].double()
+    pixels = value.shape[1]
+    if value.shape[2] != pixels:
+        return None
+    value = (value - black) / (white - black) * 255
+    inner = np.arange(pixels // 8, pixels - pixels // 8)  # antialiasing bends the ends
+    down, across = (float(np.polyfit(inner, ramp[inner], 1)[0]) for ramp in (value[1].mean(1), value[0].mean(0)))
+    across *= 319 / 255  # columns of the image a column, as down is rows a row
+    mode = "cover" if abs(down / across - 1) < 0.1 else "stretch"
+    return preprocessing(pixels, round(256 / down), "bilinear" if processor.resample == 2 else "bicubic", mode)
 
 
 class ChosenLogits:
@@ -128,13 +187,9 @@ def _on_hub(source: str, revision: str | None) -> str | None:
 
 
 def _labelled_task(config: Any) -> Task | None:
-    """Labels of a configuration; None if it only numbers them, as LABEL_0."""
-    labels = list(config.id2label.values())
-    if _nameless(labels):
-        return None
-    names = of_names(labels)
-    several = config.problem_type == "multi_label_classification"
-    return Task("multilabel", names.classes) if several and names is not None else names
+    """Labels of a configuration; None if it only numbers them."""
+    names, task = labels_of(config)
+    return None if isinstance(names, int) else Task(task, tuple(names))
 
 
 def _nameless(labels: Sequence[str]) -> bool:
@@ -219,7 +274,7 @@ def _head(library: ModuleType, config: Any) -> set[str]:
     return {name for name, tensor in tensors.items() if tensor.shape != other[name].shape}
 
 
-def _normalisation(processor: Any, source: str) -> tuple[list[float], list[float]]:
+def processor_scale(processor: Any, source: str) -> tuple[list[float], list[float]]:
     """Mean and standard deviation of an image processor, in pixel units."""
     for fact in ("rescale_offset", "do_flip_channel_order"):
         if getattr(processor, fact, False):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any
@@ -21,11 +22,12 @@ from dovision.models._published import (
     normalisation,
     of_names,
     outputs_of,
+    preprocessing,
     stated_or_own,
     with_arguments,
 )
 from dovision.module_state import evaluating
-from dovision.types import Shape
+from dovision.types import Preprocessing, Shape
 
 
 def timm_model(
@@ -100,7 +102,9 @@ def timm_model(
         load_weights(network, weights, heads if new_head else (), classes=stated.classes)
     fix_same_padding(network, shape)
     mean, std = normalisation(shape[0], mean, std, (pretrained_cfg.mean, pretrained_cfg.std) if pretrained else None)
-    return with_arguments(Classifier(network, stated, mean, std, output), mean=list(mean), std=list(std))
+    classifier = Classifier(network, stated, mean, std, output)
+    classifier.preprocessing = _preprocessing({"name": name, "pretrained": pretrained})
+    return with_arguments(classifier, mean=list(mean), std=list(std))
 
 
 def _class_names(pretrained_cfg: Any) -> list[str] | None:
@@ -131,13 +135,17 @@ class PaddedConvolution(nn.Module):
         return F.conv2d(padded, self.weight, self.bias, self.stride, 0, self.dilation, self.groups)
 
 
-def _trained_pixels(settings: Mapping[str, Any]) -> int | None:
-    """Height and width that the chosen weights were trained at; None if unknown."""
-    config = checks.import_extra("timm", "timm").get_pretrained_cfg(settings["name"])
-    return int(config.input_size[-1]) if settings["pretrained"] else None
+def _preprocessing(settings: Mapping[str, Any]) -> Preprocessing | None:
+    """Preprocessing of the images that the chosen weights were trained on; None if unknown."""
+    if not settings["pretrained"]:
+        return None
+    cfg = checks.import_extra("timm", "timm").get_pretrained_cfg(settings["name"]).to_dict()
+    data = checks.import_extra("timm.data", "timm").resolve_data_config(pretrained_cfg=cfg)
+    pixels, mode = data["input_size"][-1], "stretch" if data["crop_mode"] == "squash" else "cover"
+    return preprocessing(pixels, math.floor(pixels / data["crop_pct"]), data["interpolation"], mode)
 
 
-timm_model.trained_pixels = _trained_pixels  # type: ignore[attr-defined]
+timm_model.preprocessing = _preprocessing  # type: ignore[attr-defined]
 
 
 def fix_same_padding(network: nn.Module, shape: Shape) -> None:

@@ -22,10 +22,11 @@ from dovision.models._published import (
     normalisation,
     of_names,
     outputs_of,
+    preprocessing,
     stated_or_own,
     with_arguments,
 )
-from dovision.types import Shape, Task
+from dovision.types import Preprocessing, Shape, Task
 
 _FILE_ENDINGS = (".pt", ".pth", ".ckpt", ".tar", ".safetensors")
 
@@ -81,18 +82,21 @@ def torchvision_model(
         load_weights(network, file, head, classes=stated.classes)
     preset = published.transforms() if published is not None else None
     mean, std = normalisation(shape[0], mean, std, None if preset is None else (preset.mean, preset.std))
-    return with_arguments(Classifier(network, stated, mean, std, output), mean=list(mean), std=list(std))
+    classifier = Classifier(network, stated, mean, std, output)
+    classifier.preprocessing = _preprocessing({"name": name, "weights": weights})
+    return with_arguments(classifier, mean=list(mean), std=list(std))
 
 
-def _trained_pixels(settings: Mapping[str, Any]) -> int | None:
-    """Height and width that the chosen weights were trained at; None if unknown."""
+def _preprocessing(settings: Mapping[str, Any]) -> Preprocessing | None:
+    """Preprocessing of the images that the chosen weights were trained on; None if unknown."""
     weights = settings["weights"]
     if weights is None or weights.endswith(_FILE_ENDINGS):
         return None
-    return int(torchvision.models.get_model_weights(settings["name"])[weights].transforms().crop_size[0])
+    preset = torchvision.models.get_model_weights(settings["name"])[weights].transforms()
+    return preprocessing(preset.crop_size[0], preset.resize_size[0], preset.interpolation.value)
 
 
-torchvision_model.trained_pixels = _trained_pixels  # type: ignore[attr-defined]
+torchvision_model.preprocessing = _preprocessing  # type: ignore[attr-defined]
 
 
 def _network(name: str, weights: WeightsEnum | None, task: Task, names: Task | None, new_head: bool) -> nn.Module:

@@ -22,7 +22,7 @@ from dovision.models._published import (
     stated_or_own,
     with_arguments,
 )
-from dovision.types import Shape, Task
+from dovision.types import Preprocessing, Shape, Task
 
 log = logging.getLogger(__name__)
 _POINTS = "op_threshs"  # beside the weights: the operating points
@@ -109,12 +109,13 @@ def xrv_model(
     return classifier
 
 
-def _trained_pixels(settings: Mapping[str, Any]) -> int:
+def _preprocessing(settings: Mapping[str, Any]) -> Preprocessing:
     """Input height and width of the network."""
-    return int(checks.import_extra("torchxrayvision", "xrv").models.model_urls[settings["name"]]["input_resolution"])
+    urls = checks.import_extra("torchxrayvision", "xrv").models.model_urls
+    return Preprocessing(int(urls[settings["name"]]["input_resolution"]))
 
 
-xrv_model.trained_pixels = _trained_pixels  # type: ignore[attr-defined]
+xrv_model.preprocessing = _preprocessing  # type: ignore[attr-defined]
 
 
 def _model_entry(library: Any, name: str, shape: Shape) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import pandas as pd
 
 from dovision.datasets.readers.manifest import Manifest, cell_numbers
 from dovision.functional import geometry
-from dovision.types import SOURCE_BOXES, Box, Shape
+from dovision.types import COVER, SOURCE_BOXES, Box, Resize, Shape
 
 _CORNERS = (
     ("left", "top", "right", "bottom"),
@@ -81,11 +81,13 @@ def file_boxes(
     return boxes[BOX_FIELDS]
 
 
-def fitted_boxes(boxes: pd.DataFrame, sizes: Sequence[tuple[int, int]], shape: Shape) -> pd.DataFrame:
+def fitted_boxes(
+    boxes: pd.DataFrame, sizes: Sequence[tuple[int, int]], shape: Shape, resize: Resize = COVER
+) -> pd.DataFrame:
     """Map boxes of files to the dataset's images; those outside the cropped centre are left out."""
     rows = []
     for row, obj, label, *edges in boxes[BOX_FIELDS].itertuples(index=False):
-        box = geometry.fit_box(Box(*edges), geometry.central_fit(sizes[row][0], sizes[row][1], shape))
+        box = geometry.fit_box(Box(*edges), geometry.central_fit(sizes[row][0], sizes[row][1], shape, resize))
         if box.area:
             rows.append((row, obj, label, *box))
     return pd.DataFrame(rows, columns=SOURCE_BOXES)

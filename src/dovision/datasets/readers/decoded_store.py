@@ -24,7 +24,7 @@ from dovision.io.arrays import FileArray
 from dovision.io.atomic import remove_partial, replacing
 from dovision.io.locking import Lock
 from dovision.runtime.progress import DISPLAY
-from dovision.types import Shape
+from dovision.types import COVER, Shape
 
 log = logging.getLogger(__name__)
 SHARD_IMAGES = 256  # the most that a kill can lose
@@ -198,7 +198,8 @@ class PreparedImages(Images):
         check_outside(folder, [source for source in origin if isinstance(source, Path)])
         sources = [str(source.resolve() if isinstance(source, Path) else source) for source in origin]
         classes = self.task.classes if self.labelled else ()
-        digest = _digest(self.shape, [type(self).__name__, *classes, *sources])
+        resized = () if self.resize == COVER else (str(self.resize),)
+        digest = _digest(self.shape, [type(self).__name__, *classes, *sources, *resized])
         name = f"{'x'.join(map(str, self.shape))}-{digest}"
         self.open_store(Path(folder).resolve() / name, self.shape, keys())
 

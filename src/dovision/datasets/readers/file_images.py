@@ -52,7 +52,7 @@ class FileImages(PreparedImages):
     def source_boxes(self, split: str) -> pd.DataFrame:
         row_in_split = {record: row for row, record in enumerate(self.rows[split])}
         boxes = self.boxes_in_files[self.boxes_in_files["row"].isin(row_in_split)]
-        fitted = box_tables.fitted_boxes(boxes, self._sizes(), self.shape)
+        fitted = box_tables.fitted_boxes(boxes, self._sizes(), self.shape, self.resize)
         if not len(fitted):
             return pd.DataFrame(columns=SOURCE_BOXES)
         return fitted.assign(row=fitted["row"].map(row_in_split))
@@ -70,7 +70,7 @@ class FileImages(PreparedImages):
     def reader(self, rows: Sequence[int]) -> Callable[[int], Tensor]:
         records = self.records.iloc[list(rows)]
         numbers = [None if number is None else int(number) for number in records["number"]]
-        read = partial(_image_io.image_from_file, shape=self.shape, decoding=self.decoding)
+        read = partial(_image_io.image_from_file, shape=self.shape, decoding=self.decoding, resize=self.resize)
         return _image_io.FromFiles(records["path"].tolist(), read, numbers)
 
     def take_files(
@@ -247,4 +247,4 @@ class FileImages(PreparedImages):
                 f"a mask must have the aspect of its image, {size[0]} x {size[1]} pixels, got "
                 f"{mask.shape[0]} x {mask.shape[1]} in {path}."
             )
-        return geometry.fit_mask(mask, self.shape)
+        return geometry.fit_mask(mask, size, self.shape, self.resize)
