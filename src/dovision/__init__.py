@@ -18,7 +18,7 @@ from pathlib import Path as _Path
 from typing import Any
 
 _HOMES = {  # of what is no component
-    "api": ("to_batch", "wrap"),
+    "api": ("to_batch", "wrap", "wrap_callable"),
     "functional.outputs": ("BoxScore", "ClassShare", "MeanLogit"),
     "interfaces": ("Attack", "Classifier", "Detector", "Explainer", "Images", "Intervention"),
     "interventions.brush": ("Brush",),
@@ -26,7 +26,7 @@ _HOMES = {  # of what is no component
     "notebook.by_name": ("component",),
     "notebook.effect_map": ("EffectResult", "effect_map"),
     "notebook.example": ("example",),
-    "types": ("CODE", "INPUT", "Batch", "Box", "Task"),
+    "types": ("CODE", "INPUT", "Batch", "Box", "Resize", "Task"),
 }
 _WITH_LIGHTNING = {  # which `from dovision import *` leaves alone, as it does metrics
     "evaluation.detection": ("Detection", "DetectionOptions"),

@@ -2,6 +2,7 @@
 from dovision import metrics as metrics
 from dovision.api import to_batch as to_batch
 from dovision.api import wrap as wrap
+from dovision.api import wrap_callable as wrap_callable
 from dovision.attacks.apgd import APGD as APGD
 from dovision.attacks.apgd_targeted import TargetedAPGD as TargetedAPGD
 from dovision.attacks.autoattack import AutoAttack as AutoAttack
@@ -138,6 +139,7 @@ from dovision.models.chexnet import chexnet as chexnet
 from dovision.models.conv_autoencoder import ConvAutoencoder as ConvAutoencoder
 from dovision.models.efficientnet_lite0 import efficientnet_lite0 as efficientnet_lite0
 from dovision.models.hf_model import hf_model as hf_model
+from dovision.models.onnx import onnx as onnx
 from dovision.models.small_cnn import small_cnn as small_cnn
 from dovision.models.small_resnet import small_resnet as small_resnet
 from dovision.models.timm_model import timm_model as timm_model
@@ -164,4 +166,5 @@ from dovision.types import CODE as CODE
 from dovision.types import INPUT as INPUT
 from dovision.types import Batch as Batch
 from dovision.types import Box as Box
+from dovision.types import Resize as Resize
 from dovision.types import Task as Task

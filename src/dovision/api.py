@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from PIL import Image
@@ -13,6 +14,8 @@ from dovision.datasets import _checks, _image_io
 from dovision.functional import logit_checks
 from dovision.functional.outputs import Reading
 from dovision.interfaces import Classifier
+from dovision.models import hf_model
+from dovision.models._black_box import BlackBox
 from dovision.module_state import evaluating
 from dovision.propagation.chunking import is_out_of_memory
 from dovision.types import Task
@@ -22,29 +25,35 @@ AT_A_TIME = 16  # images in a pass
 
 def wrap(
     network: nn.Module,
-    classes: Sequence[str] | int,
-    mean: Sequence[float] = (0.0,),
-    std: Sequence[float] = (1.0,),
-    task: str = "multiclass",
+    classes: Sequence[str] | int | None = None,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+    task: str | None = None,
     shape: Sequence[int] | None = None,
     output: str | Sequence[int] | Reading | None = None,
+    processor: Any = None,
 ) -> Classifier:
     """A classifier of images in [0, 1], from any torch module from normalised images to logits.
 
+    A network of Hugging Face's transformers brings its classes and, by its image processor, mean, std, and the size of
+    its images, in the classifier's `preprocessing`.
+
     Args:
         network: shape (B, C, H, W) to shape (B, K); in eval mode while it is measured, and then in its own again.
-        classes: names of the K outputs, or K.
-        mean, std: one number, or one a channel, in pixel units; the network sees (image - mean) / std.
-        task: multiclass (softmax) or multilabel (sigmoid).
+        classes: names of the K outputs, or K; None: those of a transformers network.
+        mean, std: one number, or one a channel, in pixel units; the network sees (image - mean) / std. None: those of
+            the processor, or, without one, the network sees the image.
+        task: multiclass (softmax) or multilabel (sigmoid); None: as a transformers network has it, or multiclass.
         shape: (C, H, W) of the images, with which the network is tried at once; None leaves that to the first
             measurement.
         output: the logits in what the network returns: a name such as "logits", "[0]" or "out", or a function of it,
             such as MeanLogit or ClassShare of a segmentation and BoxScore of detections. None: the tensor that it
-            returns, or its `logits`.
+            returns, its `logits`, or the only matrix in it.
+        processor: the image processor of a transformers network; None: the one beside its weights.
 
     Raises:
         ValueError: the network is no module, or does not return one tensor of K logits; mean or std are not in
-            [0, 1]; the names are no names, or not different.
+            [0, 1], or not known of trained weights; the names are no names, or not different.
 
     Example:
         >>> import torch
@@ -56,11 +65,54 @@ def wrap(
     checks.instance("network", network, nn.Module, "a torch module from normalised images to logits")
     if isinstance(network, Classifier):
         raise ValueError("network must be a plain torch module, got a Classifier, which needs no wrapping.")
-    classifier = Classifier(network, Task(task, _names(classes)), mean, std, output)
+    if isinstance(getattr(config := getattr(network, "config", None), "id2label", None), Mapping):
+        names, own_task = hf_model.labels_of(config)
+        classes, task = names if classes is None else classes, task or own_task
+        if processor is None and (mean is None or std is None):
+            processor = hf_model.processor_of(network)
+    if classes is None:
+        raise ValueError("classes must be the names of the network's outputs, or their number, got None.")
+    if processor is not None and (mean is None or std is None):
+        own_mean, own_std = hf_model.processor_scale(processor, type(network).__name__)
+        mean, std = own_mean if mean is None else mean, own_std if std is None else std
+    stated = Task(task or "multiclass", _names(classes))
+    classifier = Classifier(network, stated, (0.0,) if mean is None else mean, (1.0,) if std is None else std, output)
+    classifier.preprocessing = None if processor is None else hf_model.geometry(processor)
     classifier.training = network.training  # libraries ask the outermost module alone whether it is in eval mode
     if shape is not None:
         checked_logits(classifier, torch.full((1, *_checks.image_shape(shape)), 0.5).to(classifier.mean))
     return classifier
+
+
+def wrap_callable(
+    function: Any,
+    classes: Sequence[str] | int,
+    mean: Sequence[float] = (0.0,),
+    std: Sequence[float] = (1.0,),
+    task: str = "multiclass",
+    shape: Sequence[int] | None = None,
+    output: str | Sequence[int] | Reading | None = None,
+) -> Classifier:
+    """A classifier of images in [0, 1], from any function of images to logits, or a session of onnxruntime.
+
+    It works for all that needs logits alone: do() on the image (cells, windows, segments, masks, transforms), attacks
+    and detectors without gradients, effect maps. Gradients, activations and layers are refused.
+
+    Args:
+        function: from images, float32 of shape (B, C, H, W), to logits, shape (B, K), as a tensor or an array.
+        classes, mean, std, task, shape, output: as of `wrap`.
+
+    Raises:
+        ValueError: it is no function, or does not return logits of these classes.
+
+    Example:
+        >>> import torch
+        >>> classifier = dv.wrap_callable(lambda image: image.mean((2, 3)), ["red", "green", "blue"])
+        >>> dv.effect_map(classifier, torch.rand(1, 3, 8, 8), dv.PixelGrid(2, 2)).map.shape
+        torch.Size([1, 8, 8])
+    """
+    names = _names(classes)
+    return wrap(BlackBox(function, len(names), output), names, mean, std, task, shape)
 
 
 def to_batch(images: Image.Image | Sequence[Image.Image], size: int | tuple[int, int], channels: int = 3) -> Tensor:

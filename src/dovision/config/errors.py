@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from importlib import import_module
+from importlib.util import find_spec
 from typing import Any
 
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
@@ -55,9 +57,19 @@ def missing_component(group: str, name: str, names: Iterable[str]) -> str:
     if not names:
         return f"there is no group {group!r}.{checks.suggestion(group, group_names())}"
     remedy = for_none(group, names) if name.lower() == "none" else checks.suggestion(name, names)
-    if words := LEGACY_COMPONENTS.get(f"{group}.{name}"):
+    if words := LEGACY_COMPONENTS.get(f"{group}.{name}") or (_of_library(name) if group == "model" else ""):
         remedy = f" Write {words}."
     return f"{group} has no component {name!r}.{remedy} It has: {', '.join(names) or 'none'}."
+
+
+def _of_library(name: str) -> str:
+    """Words that choose a network by the name that torchvision or timm has for it; empty if neither has it."""
+    from torchvision import models  # imported in an error alone, as it takes seconds
+
+    if name in models.list_models(models):
+        return f"model=torchvision_model model.name={name}"
+    timm = import_module("timm") if find_spec("timm") else None
+    return f"model=timm_model model.name={name}" if timm is not None and timm.is_model(name) else ""
 
 
 def for_none(group: str, names: Iterable[str]) -> str:

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, PlainValidator, PrivateAttr, Validat
 from dovision import checks
 from dovision.config.component import Component
 from dovision.config.errors import elsewhere, is_listed, readable
-from dovision.config.inferred_settings import with_inferred_settings
+from dovision.config.inferred_settings import with_inferred_settings, with_wrapped_network
 from dovision.config.keep import KEEPS
 from dovision.config.legacy_keys import replacement
 from dovision.config.sources import configuration_folder, leaves, recorded, resolved
@@ -175,6 +175,11 @@ class SitesSettings(CommandSettings):
     dataset: OneComponent
     model: OneComponent
     autoencoder: OneComponent | None
+
+    @property
+    def is_foreign_model(self) -> bool:
+        """True for a model that is not of this package."""
+        return not self.model.get("network", self.model)["_target_"].startswith("dovision.")
 
     @property
     def code_of(self) -> Component:
@@ -453,7 +458,7 @@ def read(command: str, config: DictConfig) -> Any:
     Raises:
         ValueError: a key is unknown or missing, or a value is empty or not as its field declares; the error names it.
     """
-    config, foreign = with_inferred_settings(config), of_experiments(command)
+    config, foreign = with_wrapped_network(with_inferred_settings(config)), of_experiments(command)
     content, record = resolved(config, foreign), recorded(config, foreign)
     model = OF_COMMAND[command]
     for key, value in leaves(content):

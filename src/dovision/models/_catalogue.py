@@ -33,9 +33,9 @@ def factories() -> Mapping[str, Factory]:
     file, or is imported there, is none.
     """
     factory_by_name: dict[str, Factory] = {}
-    for file in pkgutil.iter_modules(models.__path__):
-        module = import_module(f"{models.__name__}.{file.name}")
-        for name in (file.name, file.name.title().replace("_", "")):
+    for stem in [file.name for file in pkgutil.iter_modules(models.__path__) if not file.name.startswith("_")]:
+        module = import_module(f"{models.__name__}.{stem}")
+        for name in (stem, stem.title().replace("_", "")):
             factory: Any = vars(module).get(name)
             network = inspect.isclass(factory) and issubclass(factory, nn.Module)
             if (network or inspect.isfunction(factory)) and factory.__module__ == module.__name__:

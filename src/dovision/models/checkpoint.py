@@ -15,7 +15,12 @@ from dovision.io import sealed
 from dovision.models import _catalogue
 from dovision.models.conv_autoencoder import insert
 
-WEIGHTS = {"weights": None, "checkpoint_file": None, "pretrained": False}  # arguments that say where training starts
+WEIGHTS = {
+    "weights": None,
+    "checkpoint_file": None,
+    "pretrained": False,
+    "path": None,
+}  # arguments that say where training starts
 START = {**WEIGHTS, "source": None}  # the same, and where a network is described
 _CONTENT: dict[str, Any] = {"model": dict, "autoencoder": (dict, type(None)), "facts": dict, "state": dict}
 Make = Callable[[Mapping[str, Any]], Any]

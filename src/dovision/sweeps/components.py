@@ -15,6 +15,7 @@ from dovision import checks
 from dovision.attacks.replay import Replay
 from dovision.config.component import Component, make_each
 from dovision.config.errors import named
+from dovision.config.import_target import import_target
 from dovision.config.settings import EvaluateSettings, FitSettings, TrainSettings, components, to_dict
 from dovision.evaluation.explanation_config import MapSettings
 from dovision.evaluation.test_images import check_one_device
@@ -268,6 +269,10 @@ def _check_without_fit(settings: TrainSettings) -> None:
         raise ValueError(
             "model.new_head=true draws a head, but checkpoint=FILE brings its own. Set model.new_head=false."
         )
+    trainable = getattr(import_target(settings.model["_target_"]), "trainable", True)
+    if settings.checkpoint is None and settings.fits_classifier and not trainable:
+        name = settings.model["_target_"].rpartition(".")[2]
+        raise ValueError(f"{name} has no weights to fit. Measure it as it is: training=none.")
     permutes = isinstance(settings, EvaluateSettings) and settings.explainer and settings.evaluation.permuted_labels
     if permutes and not settings.fits_classifier:
         raise ValueError("evaluation.permuted_labels needs a classifier to be fitted, and none is. Set it to false.")
@@ -280,8 +285,7 @@ def _check_without_fit(settings: TrainSettings) -> None:
 
 def _is_random(settings: TrainSettings) -> bool:
     """Return whether a model starts from random weights; models outside this package are trusted."""
-    model = settings.model
-    return bool(model["_target_"].startswith("dovision.") and without_weights(model) == dict(model))
+    return not settings.is_foreign_model and without_weights(settings.model) == dict(settings.model)
 
 
 def _check_random_fit(settings: TrainSettings) -> None:

@@ -94,9 +94,7 @@ CONSUMERS = (
     Consumer(
         ("model",),
         lambda settings: (
-            _fits_classifier(settings)
-            or settings.foreign_checkpoint is not None
-            or not settings.model["_target_"].startswith("dovision.")
+            _fits_classifier(settings) or settings.foreign_checkpoint is not None or settings.is_foreign_model
         ),
         "a classifier to fit (checkpoint=null), since a checkpoint names its own model",
     ),

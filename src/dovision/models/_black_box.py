@@ -1,0 +1,94 @@
+"""Networks of which only the logits are seen: no layers, no gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_map
+
+from dovision import checks
+from dovision.functional.outputs import Reading, reading
+
+
+class BlackBox(nn.Module):
+    """Module of a function from images to logits, whose inside is not seen.
+
+    A gradient is refused when it is asked for, so that explainers and attacks work that ask for none.
+
+    Args:
+        function: from images, float32 of shape (B, C, H, W), to logits, as a tensor or an array; or a session of
+            onnxruntime.
+        outputs: the number of logits, for images without numbers, on the meta device.
+        output: how logits are read from what the function returns, as of `Classifier`.
+
+    Raises:
+        ValueError: it is neither.
+    """
+
+    def __init__(self, function: Any, outputs: int, output: str | Sequence[int] | Reading | None = None) -> None:
+        super().__init__()
+        is_session = callable(getattr(function, "get_inputs", None))
+        self.function = function if is_session else checks.function("function", function, "images to logits")
+        self.is_session = is_session
+        self.outputs = outputs
+        self.reading = reading(output)
+
+    def forward(self, image: Tensor) -> Tensor:
+        if not isinstance(image, Tensor):
+            raise TypeError("a black box takes tensors alone")  # the tracer notes it, and whole passes are run
+        if image.is_meta:
+            return image.new_empty(len(image), self.outputs)
+        logits: Tensor = _WithoutGradient.apply(image, self)  # type: ignore[no-untyped-call]
+        return logits
+
+    def logits(self, image: Tensor) -> Any:
+        """Read the logits of images without a gradient history."""
+        returned = tree_map(_as_tensor, self.returned(image))
+        if isinstance(returned, list | tuple) and len(returned) == 1:
+            returned = returned[0]
+        logits = self.reading(returned)
+        return logits.to(image) if isinstance(logits, Tensor) and logits.is_floating_point() else logits
+
+    def returned(self, image: Tensor) -> Any:
+        """What the function returns."""
+        return session_outputs(self.function, image) if self.is_session else self.function(image)
+
+
+def session_outputs(session: Any, image: Tensor) -> list[Any]:
+    """All outputs of a session of onnxruntime, from as many images at a time as it was exported for."""
+    entry = session.get_inputs()[0]
+    size = entry.shape[0] if isinstance(entry.shape[0], int) else max(len(image), 1)
+    batches = []
+    for images in torch.split(image, size):
+        whole = torch.cat([images, images[-1:].expand(size - len(images), *images.shape[1:])])
+        outputs = session.run(None, {entry.name: whole.cpu().numpy()})
+        batches.append([output[: len(images)] for output in outputs])
+    return [np.concatenate(output) for output in zip(*batches, strict=True)]
+
+
+class _WithoutGradient(torch.autograd.Function):
+    """Logits of a black box, of which no gradient can be had."""
+
+    @staticmethod
+    def forward(ctx: Any, image: Tensor, box: BlackBox) -> Any:
+        logits = box.logits(image.detach())
+        if not isinstance(logits, Tensor):
+            raise ValueError(f"the function must return logits, shape (B, K), got {type(logits).__name__}.")
+        return logits.detach()
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Any:
+        raise ValueError(
+            "a callable or an ONNX file gives logits alone, and no gradient. Choose what needs none: do() on the "
+            "image, the attacks square, boundary and random_sign, the explainers effect_map and rise."
+        )
+
+
+def _as_tensor(leaf: Any) -> Any:
+    return (
+        torch.from_numpy(leaf) if isinstance(leaf, np.ndarray) else leaf.detach() if isinstance(leaf, Tensor) else leaf
+    )

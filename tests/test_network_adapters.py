@@ -1,0 +1,204 @@
+"""One network and one photograph through each door: timm, torchvision, transformers, ONNX, a callable; equal effects.
+
+Each door takes at most three lines of a user's code.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from types import ModuleType
+
+import pytest
+import torch
+import torchvision
+from omegaconf import OmegaConf
+from torch import nn
+
+import dovision as dv
+from dovision.api import to_batch
+from dovision.config.component import Component
+from dovision.config.inferred_settings import with_wrapped_network
+from dovision.config.settings import example_photograph
+from dovision.io import images
+from dovision.models import checkpoint
+
+MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
+GRID = dv.PixelGrid(2, 2)
+SIDE = 64
+
+
+@pytest.fixture(scope="module")
+def photo():
+    return to_batch(images.decode(example_photograph().read_bytes()), SIDE)
+
+
+@pytest.fixture(scope="module")
+def network():
+    torch.manual_seed(0)
+    made = torchvision.models.resnet18(weights=None).eval()
+    for module in made.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.uniform_(module.running_var, 0.5, 1.5)
+    nn.init.normal_(made.fc.weight, 0, 0.2)
+    return made
+
+
+@pytest.fixture(scope="module")
+def expected(network, photo):
+    return dv.effect_map(dv.wrap(network, 1000, MEAN, STD), photo, GRID)
+
+
+def assert_equal(classifier, photo, expected):
+    measured = dv.effect_map(classifier, photo, GRID)
+    assert expected.effect.abs().max() > 1e-3
+    torch.testing.assert_close(measured.map, expected.map, rtol=0, atol=1e-5)
+
+
+def test_timm(network, photo, expected):
+    timm = pytest.importorskip("timm", reason="the extra timm is not installed")
+    same = timm.create_model("resnet18").eval()
+    same.load_state_dict(network.state_dict())
+    assert_equal(dv.wrap(same, 1000, MEAN, STD), photo, expected)
+
+
+def _in_transformers(name: str) -> str:
+    """Name of a tensor of torchvision's ResNet-18 in that of transformers."""
+    name = re.sub(r"^conv1\.", "resnet.embedder.embedder.convolution.", name)
+    name = re.sub(r"^bn1\.", "resnet.embedder.embedder.normalization.", name)
+    name = re.sub(r"^fc\.", "classifier.1.", name)
+    name = re.sub(r"^layer(\d)\.", lambda match: f"resnet.encoder.stages.{int(match[1]) - 1}.layers.", name)
+    name = re.sub(r"\.conv(\d)\.", lambda match: f".layer.{int(match[1]) - 1}.convolution.", name)
+    name = re.sub(r"\.bn(\d)\.", lambda match: f".layer.{int(match[1]) - 1}.normalization.", name)
+    return name.replace("downsample.0", "shortcut.convolution").replace("downsample.1", "shortcut.normalization")
+
+
+def test_transformers(network, photo, expected):
+    transformers = pytest.importorskip("transformers", reason="the extra hf is not installed")
+    sizes = {"depths": [2, 2, 2, 2], "hidden_sizes": [64, 128, 256, 512], "layer_type": "basic"}
+    config = transformers.ResNetConfig(**sizes, id2label={number: f"class {number}" for number in range(1000)})
+    same = transformers.ResNetForImageClassification(config).eval()
+    same.load_state_dict({_in_transformers(name): tensor for name, tensor in network.state_dict().items()})
+    processor = transformers.ConvNextImageProcessor(image_mean=MEAN, image_std=STD, size={"shortest_edge": 224})
+    classifier = dv.wrap(same, processor=processor)
+    assert classifier.task.classes[:2] == ("class 0", "class 1")
+    assert classifier.preprocessing.resize == dv.Resize(size=256, interpolation="bicubic")
+    assert_equal(classifier, photo, expected)
+
+
+def test_a_callable(network, photo, expected):
+    assert_equal(dv.wrap_callable(network, 1000, MEAN, STD), photo, expected)
+    in_numpy = dv.wrap_callable(lambda image: network(image).detach().numpy(), 1000, MEAN, STD)
+    assert_equal(in_numpy, photo, expected)
+
+
+@pytest.fixture(scope="module")
+def onnx_file(network, tmp_path_factory):
+    pytest.importorskip("onnxruntime", reason="the extra onnx is not installed")
+    pytest.importorskip("onnx", reason="onnx, which torch exports with, is not installed")
+    path = tmp_path_factory.mktemp("onnx") / "network.onnx"
+    torch.onnx.export(network, (torch.zeros(2, 3, SIDE, SIDE),), str(path), dynamo=False)  # two images at a time
+    return path
+
+
+def test_a_session_of_onnxruntime(onnx_file, photo, expected):
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(str(onnx_file))
+    assert_equal(dv.wrap_callable(session, 1000, MEAN, STD), photo, expected)
+
+
+def test_an_onnx_file_also_by_the_checkpoint_that_holds_it(onnx_file, photo, expected, tmp_path):
+    settings = {
+        "path": str(onnx_file),
+        "shape": [3, SIDE, SIDE],
+        "task": None,
+        "classes": None,
+        "mean": MEAN,
+        "std": STD,
+    }
+    target = {"_target_": "dovision.models.onnx.onnx"}
+    classifier = Component("model", target | settings).make()
+    assert classifier.preprocessing.pixels == SIDE
+    assert_equal(classifier, photo, expected)
+    checkpoint.save_checkpoint(tmp_path / "own.ckpt", classifier, target | settings, None, {})
+    assert_equal(dv.load(tmp_path / "own.ckpt"), photo, expected)
+
+
+def test_a_function_of_a_users_package_that_returns_a_module(monkeypatch, network, photo, expected):
+    module = ModuleType("mypackage")
+    module.make_network = lambda width: network if width == 64 else 3
+    monkeypatch.setitem(sys.modules, "mypackage", module)
+    yaml = {"_target_": "mypackage.make_network", "width": 64, "mean": MEAN, "std": STD}
+    classes = [str(number) for number in range(1000)]
+    dataset = {"shape": [3, SIDE, SIDE], "task": "multiclass", "classes": classes}
+    config = with_wrapped_network(OmegaConf.create({"model": yaml, "dataset": dataset}))
+    model = Component("model", OmegaConf.to_container(config, resolve=True)["model"])
+    assert_equal(model.make(), photo, expected)
+    with pytest.raises(
+        ValueError, match="model must be a function that returns a torch module, or a Classifier, got 3"
+    ):
+        model.make(network={"width": 1})
+
+
+def squares(images):
+    """Logits of three classes: the mean square of each channel."""
+    return images.square().mean((2, 3))
+
+
+BATCH = dv.Batch(torch.rand(2, 3, 8, 8), torch.arange(2), torch.arange(2), torch.arange(2))
+
+
+@pytest.mark.parametrize(
+    "attack",
+    [
+        dv.RandomSign(0.1),
+        dv.component("attack", "square", {"eps": [0.1], "queries": 20}),
+    ],
+)
+def test_attacks_without_gradients_take_a_callable(attack):
+    assert attack(BATCH, dv.wrap_callable(squares, 3)).shape == BATCH.image.shape
+
+
+@pytest.mark.parametrize(
+    ("use", "message"),
+    [
+        (lambda box: dv.component("attack", "fgsm", {"eps": [0.1]})(BATCH, box), "gives logits alone, and no gradient"),
+        (lambda box: dv.Captum("Saliency")(BATCH, BATCH.label, box), "gives logits alone, and no gradient"),
+        (lambda box: dv.GradCAM()(BATCH, BATCH.label, box), "No layer of it gives a map of the image"),
+        (lambda box: dv.effect_map(box, BATCH.image, dv.Activation(site="0")), "has no site '0'. Its sites are: input"),
+        (lambda box: dv.AttentionRollout()(BATCH, BATCH.label, box), "no attention ran in the network"),
+    ],
+)
+def test_what_needs_an_inside_refuses_a_callable_in_a_sentence(use, message):
+    with pytest.raises(ValueError, match=message):
+        use(dv.wrap_callable(squares, 3))
+
+
+@pytest.mark.parametrize(
+    ("function", "message"),
+    [
+        (3, "function must be"),
+        (lambda image: None, "the function must return logits, shape \\(B, K\\), got NoneType"),
+        (lambda image: image.mean((2, 3))[:, :2], "must have one output per class, 3, got 2"),
+    ],
+)
+def test_a_function_without_logits_is_refused(function, message):
+    with pytest.raises(ValueError, match=message):
+        dv.wrap_callable(function, 3)(BATCH.image)
+
+
+def test_five_lines_measure_clip_with_prompts_as_classes():
+    transformers = pytest.importorskip("transformers", reason="the extra hf is not installed")
+    text = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+    vision = {**text, "image_size": 32, "patch_size": 8}
+    torch.manual_seed(0)
+    sizes = {"text_config": {**text, "vocab_size": 20, "eos_token_id": 19}, "vision_config": vision}
+    clip = transformers.CLIPModel(transformers.CLIPConfig(**sizes, projection_dim=8)).eval()
+    tokens = {"input_ids": torch.tensor([[1, 2, 19], [1, 3, 19]]), "attention_mask": torch.ones(2, 3).long()}
+
+    def prompts(image):
+        return clip(pixel_values=image, **tokens).logits_per_image
+
+    classifier = dv.wrap_callable(prompts, ["a photo of a cat", "a photo of a dog"], MEAN, STD)
+    assert dv.effect_map(classifier, torch.rand(1, 3, 32, 32), GRID).effect.abs().max() > 0
