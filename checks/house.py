@@ -266,9 +266,11 @@ def _dotted(path: Path) -> str:
 
 
 def homonyms() -> dict[str, list[str]]:
-    """Public names that are defined in more than one module, and where."""
+    """Public names that are defined in more than one module, and where, but those that stand in for captum's."""
     homes = defaultdict(list)
     for path, tree in modules().items():
+        if short(path) == "captum.py":
+            continue
         for name in (name for node in tree.body for name in _defined(node)):
             if not name.startswith("_") and name not in ("log", "main"):
                 homes[name].append(short(path))

@@ -44,7 +44,7 @@ PIECES = {  # of a component, or of a run
 SHORT = re.compile(
     r"(<!-- table of (\w+), made by `python docs/component_tables.py` -->\n).*?(<!-- end -->)", re.DOTALL
 )
-METRICS = "from dovision import metrics as metrics\n"
+METRICS = "from dovision import captum as captum\nfrom dovision import metrics as metrics\n"
 HEAD = f"""# Configuration groups
 
 Made from `conf/` by `{COMMAND}`; a test fails when it is out of date. Choose a component by

@@ -64,8 +64,8 @@ def __getattr__(name: str) -> Any:
         from importlib.metadata import version
 
         return version(__name__)
-    if name == "metrics":
-        return import_module(f"{__name__}.metrics")
+    if name in ("captum", "metrics"):
+        return import_module(f"{__name__}.{name}")
     module = _Path(__file__).with_name(name)  # which `from dovision import checks` asks for before it imports that
     is_module = module.is_dir() or module.with_suffix(".py").is_file()
     home = None if is_module or name.startswith("_") else _homes().get(name)
@@ -75,4 +75,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), "metrics", *_homes()} - {"Any", "import_module"})
+    return sorted({*globals(), "captum", "metrics", *_homes()} - {"Any", "import_module"})

@@ -95,7 +95,7 @@ def history() -> Callable[[dict[str, Any]], dict[str, dict[int, Any]]]:
 
 @pytest.fixture
 def stored(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path, str], Any]:
-    """Gives MLflow's client of a store, and the runs of the one experiment of this name, the newest first."""
+    """Gives MLflow's client of a store, and the runs of an experiment, the newest first; NAME- is that of a sweep."""
     from mlflow.tracking import MlflowClient
 
     for variable, value in ENVIRONMENT.items():
@@ -103,7 +103,8 @@ def stored(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path, str], Any]:
 
     def read(root: Path, group: str) -> Any:
         client = MlflowClient(f"file:{root / 'mlruns'}")
-        (experiment,) = (each for each in client.search_experiments() if each.name == group)
-        return client, client.search_runs([experiment.experiment_id])
+        names = {each.name: each.experiment_id for each in client.search_experiments()}
+        (experiment,) = (names[name] for name in names if name == group or (group[-1] == "-" and name[:-6] == group))
+        return client, client.search_runs([experiment])
 
     return read

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import logging
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from datetime import datetime, timezone
 from hashlib import sha256
@@ -20,6 +20,7 @@ from pytorch_lightning.loggers import Logger
 from dovision.config.errors import error_text
 from dovision.config.settings import EvaluateSettings, TrainSettings
 from dovision.config.sources import recorded, without_values
+from dovision.identity.plans import reads_code
 from dovision.identity.provenance import peak_memory, provenance
 from dovision.models.checkpoint import read_checkpoint
 from dovision.runtime.outcomes import ImagesLost, JobFailed
@@ -154,29 +155,53 @@ def loggers_of(settings: TrainSettings, job_type: str) -> list[Logger]:
     record, folder = settings.record(), Path(HydraConfig.get().runtime.output_dir)
     if settings.checkpoint is not None and settings.foreign_checkpoint is None:  # which names its own model
         record = {**record, MODEL: read_checkpoint(settings.checkpoint)[MODEL]}
+    unused = [] if reads_code(settings) else ["autoencoder"]
+    name = run_name(None if settings.checkpoint is None else Path(str(record["checkpoint"])), unused)
+    record = {key: value for key, value in record.items() if key not in unused}
     return make_loggers(
         settings.logger,
         folder,
-        name=run_name(None if settings.checkpoint is None else Path(str(record["checkpoint"]))),
-        group=str(record["name"]),
+        name=f"{name} {folder.name[:6]}",  # of which there is one, whatever else is called so
+        group=sweep_group(str(record["name"])),
         job_type=job_type,
         tags=_tags(record),
         config=record,
     )
 
 
-def run_name(checkpoint: Path | None = None) -> str:
-    """Readable name of this job: its sweep's factors, or its components, with a checkpoint's file."""
+def run_name(checkpoint: Path | None = None, unused: Sequence[str] = ()) -> str:
+    """Readable name of this job: its sweep's factors, or its components but the unused, with a checkpoint's file."""
     hydra = HydraConfig.get()
-    shared = hydra.job.config.override_dirname.exclude_keys
-    given = [override.lstrip("+~").partition("=") for override in recorded(hydra.overrides.task)]
-    swept = {key.rpartition(".")[2]: value for key, _, value in given if key not in shared}
+    swept, _ = _swept_and_shared()
     if hydra.mode == RunMode.MULTIRUN and swept:
-        name = " ".join(f"{key}={value}" for key, value in swept.items())
+        last = [key.rpartition(".")[2] for key in swept]
+        short = {key: name if last.count(name) == 1 else key for key, name in zip(swept, last, strict=True)}
+        name = " ".join(f"{short[key]}={value}" for key, value in swept.items())
     else:
         choices = hydra.runtime.choices if checkpoint is None else {**hydra.runtime.choices, MODEL: checkpoint.stem}
-        name = "-".join(str(choices[group]) for group in NAMED if choices.get(group))
+        chosen = [str(choices[group]) for group in NAMED if choices.get(group) and group not in unused]
+        name = "-".join(choice for choice in chosen if choice not in ("none", "default"))
     return name if len(name) <= _LONGEST else f"{name[: _LONGEST - 7]}-{sha256(name.encode()).hexdigest()[:6]}"
+
+
+def sweep_group(name: str) -> str:
+    """Name of the runs that belong together: `name`, and in a sweep an id of what its jobs share.
+
+    The same command has the same id, and so has one with more values of the same keys.
+    """
+    if HydraConfig.get().mode != RunMode.MULTIRUN:
+        return name
+    swept, shared = _swept_and_shared()
+    return f"{name}-{sha256(repr((sorted(swept), sorted(shared.items()))).encode()).hexdigest()[:6]}"
+
+
+def _swept_and_shared() -> tuple[dict[str, str], dict[str, str]]:
+    """Overrides of this job by key: those that its sweep varies, and those of all its jobs."""
+    hydra = HydraConfig.get()
+    excluded = hydra.job.config.override_dirname.exclude_keys
+    given = [override.lstrip("+~").partition("=") for override in recorded(hydra.overrides.task)]
+    swept = {key: value for key, _, value in given if key not in excluded}
+    return swept, {key: value for key, _, value in given if key in excluded}
 
 
 def _tags(record: Mapping[str, Any]) -> list[str]:

@@ -215,7 +215,7 @@ def _attacked(run: Path, digest: Digest) -> dict[str, str]:
 def _network_keys(settings: TrainSettings, data: str, digest: Digest) -> dict[str, NetworkKey]:
     """Keys of a job's networks by name, in the order of their fits."""
     keys = {CLASSIFIER: _classifier_key(settings, data, digest, permuted=False)}
-    if _reads_code(settings):
+    if reads_code(settings):
         classifier = keys[CLASSIFIER].weights or keys[CLASSIFIER].path.parent.name  # a name that is no hash of weights
         keys[AUTOENCODER] = _autoencoder_key(settings, data, digest, classifier)
     if isinstance(settings, EvaluateSettings) and settings.explainer and settings.evaluation.permuted_labels:
@@ -223,7 +223,7 @@ def _network_keys(settings: TrainSettings, data: str, digest: Digest) -> dict[st
     return keys
 
 
-def _reads_code(settings: TrainSettings) -> bool:
+def reads_code(settings: TrainSettings) -> bool:
     """Return whether a job needs an autoencoder: a fit always, a measurement if its code is edited or read."""
     if not isinstance(settings, EvaluateSettings):
         return settings.autoencoder is not None

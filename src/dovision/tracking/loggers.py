@@ -56,7 +56,7 @@ def make_loggers(
 
     Args:
         components: the configured loggers; a class gets those of the arguments below that it takes by their names, and
-            that its component does not set.
+            that its component does not set, or sets to null.
         folder: where their files go; the argument `save_dir`.
         name: of the run in a dashboard.
         group: the runs that belong together, such as those of a sweep.
@@ -92,7 +92,7 @@ def check_logger(component: Component) -> None:
 
 def _made(component: Component, arguments: Mapping[str, Any]) -> Logger:
     taken = inspect.signature(pkgutil.resolve_name(component["_target_"])).parameters
-    given = {key: value for key, value in arguments.items() if key in taken and key not in component}
+    given = {key: value for key, value in arguments.items() if key in taken and component.get(key) is None}
     make = component.replaced(_partial_=True).make()
     try:  # with the facts as they are: Hydra would read ${oc.env:NAME} in a name or a tag
         made = make(**given)
@@ -111,6 +111,7 @@ def log_run(loggers: Sequence[Logger], folder: Path) -> None:
     (run,) = read_sweep(folder)
     numbers = quality(run) | map_scores(run)
     numbers |= {key: value for finding in run_findings(run) for key, value in finding.logged().items()}
+    numbers = dict(sorted(numbers.items(), key=lambda item: " " in item[0]))  # those of a class come last
     for logger in loggers:
         logger.log_metrics(numbers, step=0)
     with_figures = [logger for logger in loggers if isinstance(logger, FigureLogger)]

@@ -22,6 +22,7 @@ from dovision.runtime.process_state import is_rank_zero
 from dovision.store.run_record import Run
 from dovision.tracking.open_run import OpenRun
 from dovision.tracking.patience import Service, patient
+from dovision.tracking.payload import Headlines
 
 _OF_CONDITION = re.compile(r"\beps=")
 _FOREIGN = re.compile(r"[^a-zA-Z0-9_/. -]")
@@ -54,6 +55,7 @@ class MLFlowLogger(pl.loggers.MLFlowLogger):
         tags: more tags.
         tracking_uri: of a folder (file:PATH) or of a server.
         patience: seconds that a server may take for an answer; then the job goes on without it.
+        experiment_name: of the experiment, in place of the group; None: the group.
     """
 
     def __init__(
@@ -65,13 +67,16 @@ class MLFlowLogger(pl.loggers.MLFlowLogger):
         tags: Sequence[str],
         tracking_uri: str,
         patience: float,
+        experiment_name: str | None = None,
     ) -> None:
         for variable, value in ENVIRONMENT.items():
             os.environ.setdefault(variable, value)
         checks.import_extra("mlflow", "mlflow")
         self.service = Service("MLflow", patience)
         self._open_run = OpenRun(save_dir, "mlflow")
-        super().__init__(group, name, tracking_uri, {"job_type": job_type, **dict.fromkeys(tags, "true")})
+        self._headlines = Headlines()
+        marks = {"job_type": job_type, **dict.fromkeys(tags, "true")}
+        super().__init__(experiment_name or group, name, tracking_uri, marks)
 
     after_save_checkpoint = patient(pl.loggers.MLFlowLogger.after_save_checkpoint)
     finalize = patient(pl.loggers.MLFlowLogger.finalize)
@@ -118,8 +123,9 @@ class MLFlowLogger(pl.loggers.MLFlowLogger):
 
     @patient
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        """Log numbers under legal names."""
-        super().log_metrics({mlflow_name(name): value for name, value in metrics.items()}, step)
+        """Log the first 40 numbers under legal names; `log_run` sends the others as a table."""
+        sent = self._headlines.of(metrics)
+        super().log_metrics({mlflow_name(name): value for name, value in sent.items()}, step)
 
     def finish(self, failed: bool) -> None:
         """Let the next start begin a new run, unless this one failed."""
@@ -129,6 +135,8 @@ class MLFlowLogger(pl.loggers.MLFlowLogger):
     @patient
     def log_run(self, run: Run, figures: Sequence[ReportFigure]) -> None:
         """Send what a completed run shows."""
+        if rest := self._headlines.rest:
+            self.experiment.log_table(self.run_id, {"number": [*rest], "value": [*rest.values()]}, "numbers.json")
         for item in figures:
             self.experiment.log_figure(self.run_id, item.figure, f"figures/{item.name}.png")
 

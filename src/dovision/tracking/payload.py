@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from torch import Tensor
 
 from dovision.analysis.classifier_quality import OVERALL
 from dovision.analysis.map_summary import LOGGED, whole_scores
@@ -15,8 +16,30 @@ from dovision.store.run_record import Run
 from dovision.store.tables import EFFECTS, row_groups
 
 TABLE_ROWS = 1000  # of a table that are sent
+MOST_SCALARS = 40  # of a run that are sent one by one
 _COUNTS = ("images", "prevalence")  # of a class, which are no metrics
 _MOST = 50  # classes up to which the numbers of each are sent
+
+
+class Headlines:
+    """The first names of numbers that a dashboard shows as scalars; the numbers of all others become one table."""
+
+    def __init__(self) -> None:
+        self._names: set[str] = set()
+        self.rest: dict[str, float] = {}
+
+    def of(self, metrics: Mapping[str, Any]) -> dict[str, Any]:
+        """What is logged of `metrics` now: the scalars of the first names, and what is no number."""
+        sent = {}
+        for name, value in metrics.items():
+            if not isinstance(value, (int, float, Tensor)):
+                sent[name] = value
+            elif name in self._names or len(self._names) < MOST_SCALARS:
+                self._names.add(name)
+                sent[name] = value
+            else:
+                self.rest[name] = float(value)
+        return sent
 
 
 def quality(run: Run) -> dict[str, float]:

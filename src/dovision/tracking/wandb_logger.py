@@ -28,7 +28,7 @@ from dovision.store.thumbnails import Picture, load_thumbnail, thumbnail_path
 from dovision.store.unit_masks import read_masks, read_object_masks
 from dovision.tracking.open_run import OpenRun
 from dovision.tracking.patience import Service, patient
-from dovision.tracking.payload import TABLE_ROWS, effect_histogram, figure_files
+from dovision.tracking.payload import TABLE_ROWS, Headlines, effect_histogram, figure_files
 from dovision.types import Box, Mask
 
 STEP = "trainer/global_step"  # the axis of all curves, as Lightning names it
@@ -59,10 +59,11 @@ def _check_installed() -> None:
 class WandbLogger(pl.loggers.WandbLogger):
     """W&B run with curves, numbers, configuration, and all figures of a completed run.
 
-    These are every figure with the numbers behind it, saved images with effect maps and boxes as layers, effects as
-    histogram, samples, and as artifacts the tables and the weights. Trouble with W&B is a warning, and the job goes on
-    without it: the tables do not need it. A job that was stopped goes on in the same run, also offline, where
-    `wandb sync` puts the pieces together. Runs that others have begun in this process are left alone.
+    At most 40 numbers are scalars, the others a table. Sent are every figure with the numbers behind it, saved images
+    with effect maps and boxes as layers, effects as histogram, samples, and as artifacts the tables and the weights.
+    Trouble with W&B is a warning, and the job goes on without it: the tables do not need it. A job that was stopped
+    goes on in the same run, also offline, where `wandb sync` puts the pieces together. Runs that others have begun in
+    this process are left alone.
 
     Args:
         save_dir: the run directory.
@@ -95,6 +96,7 @@ class WandbLogger(pl.loggers.WandbLogger):
         self.service = Service("W&B", patience)
         self.artifacts = checks.switch("logger.wandb.artifacts", artifacts)
         self._open_run = OpenRun(save_dir, "wandb")
+        self._headlines = Headlines()
         super().__init__(
             name=name,
             save_dir=save_dir,
@@ -111,9 +113,13 @@ class WandbLogger(pl.loggers.WandbLogger):
         self._wandb_init.pop("anonymous", None)  # which Lightning sets, and of which W&B warns
 
     log_hyperparams = patient(pl.loggers.WandbLogger.log_hyperparams)
-    log_metrics = patient(pl.loggers.WandbLogger.log_metrics)
     after_save_checkpoint = patient(pl.loggers.WandbLogger.after_save_checkpoint)
     finalize = patient(pl.loggers.WandbLogger.finalize)
+
+    @patient
+    def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
+        """Log the first 40 scalars by name, and whatever is no scalar; `log_run` sends the others as a table."""
+        super().log_metrics(self._headlines.of(metrics), step)
 
     @property
     def experiment(self) -> Any:
@@ -153,6 +159,8 @@ class WandbLogger(pl.loggers.WandbLogger):
         if has_rows(run.folder):
             shown["effects"] = wandb.Histogram(np_histogram=effect_histogram(run.folder))
         shown["samples"] = wandb.Table(dataframe=read_samples(run.folder).head(TABLE_ROWS))
+        if rest := self._headlines.rest:
+            shown["numbers"] = wandb.Table(columns=["number", "value"], data=[[*item] for item in rest.items()])
         for item in figures:
             shown[f"figures/{item.name}"] = wandb.Image(item.figure, caption=item.caption)
             shown[f"tables/{item.name}"] = wandb.Table(dataframe=item.data.head(TABLE_ROWS), allow_mixed_types=True)

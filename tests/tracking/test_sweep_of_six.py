@@ -1,0 +1,46 @@
+"""A sweep of six jobs, read back from its offline W&B runs and its MLflow store."""
+
+from __future__ import annotations
+
+import pytest
+
+from dovision.store.run_record import read_sweep
+from dovision.tracking.payload import MOST_SCALARS, Headlines
+
+FACTORS = [(rows, eps) for rows in (1, 2) for eps in ("0.05", "0.1", "0.2")]
+
+
+@pytest.mark.long
+def test_groups_names_and_numbers_of_a_sweep_of_six(copy, dovision_evaluate, offline_runs, history, stored):
+    words = ("attack=fgsm", "attack.eps=0.05,0.1,0.2", "intervention.rows=1,2", "explainer=[edge_map]", "-m")
+    named = ("logger.wandb.tags=[ours]", "logger.mlflow.experiment_name=mine")
+    assert dovision_evaluate(f"output_root={copy}", "logger=[csv,wandb,mlflow]", *named, *words) == 0
+    folders = {run.folder.name[:6] for run in read_sweep(copy / "evaluate")}
+    sent = offline_runs(copy)
+    begun = [run["run"][0] for run in sent]
+    names = {run["display_name"] for run in begun}
+    assert len({run["run_group"] for run in begun}) == 1
+    assert begun[0]["run_group"].startswith("evaluate-")
+    assert {tuple(run["tags"]) for run in begun} == {("ours",)}
+    assert {name[-6:] for name in names} == folders
+    assert {name[:-7] for name in names} == {f"rows={rows} eps={eps}" for rows, eps in FACTORS}
+    for run in sent:
+        logged = history(run)
+        numbers = [name for name, steps in logged.items() if all(isinstance(value, float) for value in steps.values())]
+        assert 0 < len([name for name in numbers if name[0] != "_"]) <= MOST_SCALARS
+        config = {record["key"] for update in run["config"] for record in update["update"] if "key" in record}
+        assert "autoencoder" not in config
+    client, runs = stored(copy, "mine")
+    assert {run.info.run_name for run in runs} == names
+    for run in runs:
+        assert 0 < len(run.data.metrics) <= MOST_SCALARS
+        files = [each.path for each in client.list_artifacts(run.info.run_id)]
+        assert "figures" in files
+
+
+def test_numbers_beyond_the_first_are_kept_for_one_table():
+    headlines = Headlines()
+    metrics = {f"metric_{number}": float(number) for number in range(MOST_SCALARS + 2)}
+    assert list(headlines.of({**metrics, "picture": "shown"})) == [*list(metrics)[:MOST_SCALARS], "picture"]
+    assert headlines.of({"metric_0": 1.0, "late": 2.0}) == {"metric_0": 1.0}
+    assert headlines.rest == {"metric_40": 40.0, "metric_41": 41.0, "late": 2.0}
