@@ -104,7 +104,8 @@ class Occlusion(captum.attr.Occlusion):  # type: ignore[misc]
                 control, after = treated
                 total, count = torch.zeros_like(inputs), torch.zeros_like(inputs[0])
                 for unit, window in enumerate(windows):
-                    total[(slice(None), *window)] += (control - after[:, unit]).view(-1, 1, 1, 1)
+                    index = (slice(None), *window)
+                    total[index] += (control - after[:, unit]).view(-1, 1, 1, 1)
                     count[window] += 1
                 return total / count
         options = {"perturbations_per_eval": perturbations_per_eval, "show_progress": show_progress}

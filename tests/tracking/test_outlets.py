@@ -76,7 +76,7 @@ def test_a_run_gives_the_same_numbers_and_sentences_in_every_outlet(
     assert curves | {"epoch": [0]} == once
     shown = {name: once[name] for name in {*sent, "epoch"}}
     assert sent | {"epoch": [0]} == shown
-    assert len(shown) == min(len(once), MOST_SCALARS)
+    assert 0 < len(shown) <= MOST_SCALARS
     assert of_mlflow.data.metrics == pytest.approx({mlflow_name(name): row[name] for name in shown})
 
 

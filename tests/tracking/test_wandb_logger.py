@@ -140,7 +140,7 @@ def test_a_training_is_a_run_with_curves_on_the_axis_of_its_steps(tmp_path, run_
     (folder,) = (tmp_path / "train").iterdir()
     sent = offline_run(folder)
     (begun,) = {(run["run_group"], run["job_type"], run["display_name"]) for run in sent["run"]}
-    assert begun == ("train", "train", "digits-small_cnn-default")
+    assert begun == ("train", "train", f"digits-small_cnn {folder.name[:6]}")
     assert set(sent["run"][-1]["tags"]) == {"thesis", "first_try"}
     rows, logged = pd.read_csv(folder / "csv" / "metrics.csv").set_index("step"), history(sent)
     for metric in ("train_loss", "val_loss", "val_score"):

@@ -11,6 +11,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytorch_lightning as pl
 from lightning_fabric.utilities.logger import _convert_params, _flatten_dict
 from pytorch_lightning.loggers.logger import DummyLogger
@@ -136,7 +137,8 @@ class MLFlowLogger(pl.loggers.MLFlowLogger):
     def log_run(self, run: Run, figures: Sequence[ReportFigure]) -> None:
         """Send what a completed run shows."""
         if rest := self._headlines.rest:
-            self.experiment.log_table(self.run_id, {"number": [*rest], "value": [*rest.values()]}, "numbers.json")
+            table = pd.DataFrame({"number": [*rest], "value": [*rest.values()]})
+            self.experiment.log_text(self.run_id, table.to_csv(index=False), "numbers.csv")
         for item in figures:
             self.experiment.log_figure(self.run_id, item.figure, f"figures/{item.name}.png")
 

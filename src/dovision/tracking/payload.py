@@ -17,6 +17,7 @@ from dovision.store.tables import EFFECTS, row_groups
 
 TABLE_ROWS = 1000  # of a table that are sent
 MOST_SCALARS = 40  # of a run that are sent one by one
+_OF_UNITS = "average_effect/"  # numbers of a unit and class, as many as there are of both
 _COUNTS = ("images", "prevalence")  # of a class, which are no metrics
 _MOST = 50  # classes up to which the numbers of each are sent
 
@@ -34,7 +35,7 @@ class Headlines:
         for name, value in metrics.items():
             if not isinstance(value, (int, float, Tensor)):
                 sent[name] = value
-            elif name in self._names or len(self._names) < MOST_SCALARS:
+            elif name in self._names or (len(self._names) < MOST_SCALARS and not name.startswith(_OF_UNITS)):
                 self._names.add(name)
                 sent[name] = value
             else:
