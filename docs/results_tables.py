@@ -23,15 +23,16 @@ from typing import Any
 import jinja2
 
 from dovision.analysis import explanation_metrics, map_summary
-from dovision.analysis.detection_summary import WHOLE_FAMILY, WORST, negative_controls, read_detection
+from dovision.analysis.detection_summary import WHOLE_FAMILY, WORST, convergence, negative_controls, read_detection
 from dovision.analysis.detector_comparison import read_comparison
 from dovision.findings.finding import direction
 from dovision.findings.map_findings import RIVALS
 from dovision.findings.number_text import interval_text, number_text
 from dovision.store.detection_tables import (
-    ADAPTIVE,
+    ADAPTIVE_ATTACKS,
     ALL_ATTACKS,
     COMPARISON,
+    CONDITION,
     CONTROLS,
     DETECTOR,
     all_but,
@@ -398,12 +399,17 @@ def detector_scores(folder: Path, facts: Mapping[str, Any]) -> Iterator[dict[str
         least = single[single[metric].notna()].groupby(["detector", "family"], sort=False)[metric].idxmin()
         for row in single.loc[least].to_dict("records"):
             yield made(row["detector"], LEAST, row["family"], metric, _numbers(row, metric), row["reference"])
-    for row in frame[frame["attack"] == ADAPTIVE].to_dict("records"):
+    for row in frame[frame["attack"].isin(ADAPTIVE_ATTACKS)].to_dict("records"):
         numbers = _numbers(row, "evasion_5")
-        yield made(row["detector"], row["fitted_on"], ADAPTIVE, f"evasion at {row['eps']:g}", numbers)
-    wins = read_adaptive(folder).groupby([*DETECTOR[::2], "eps", "sample"])["first"].min().dropna()
-    for (detector, fitted_on, eps), steps in wins.groupby(level=[0, 1, 2]):
-        yield made(detector, fitted_on, ADAPTIVE, f"latest step at {eps:g}", [int(steps.max()), None, None])
+        yield made(row["detector"], row["fitted_on"], row["attack"], f"evasion at {row['eps']:g}", numbers)
+    attempts = read_adaptive(folder)
+    wins = attempts.groupby([*DETECTOR[::2], *CONDITION, "sample"])["first"].min().dropna()
+    for (detector, fitted_on, attack, eps), steps in wins.groupby(level=[0, 1, 2, 3]):
+        yield made(detector, fitted_on, attack, f"latest step at {eps:g}", [int(steps.max()), None, None])
+    for row in convergence(attempts).to_dict("records"):
+        for name, metric in {"rounded": "rounded", "steps": "growth by steps", "starts": "growth by starts"}.items():
+            numbers = [row[name], None, None]
+            yield made(row["detector"], row["fitted_on"], row["attack"], f"{metric} at {row['eps']:g}", numbers)
     for row in negative_controls(frame).to_dict("records"):
         yield made(row["detector"], row["fitted_on"], "", "auroc", _numbers(row, "auroc"))
 

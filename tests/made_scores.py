@@ -116,8 +116,12 @@ def write_steps(folder: Path) -> None:
     """Write adaptive.parquet: four images that were right, and one that was not, in two directions of 8 steps."""
     names = dict(zip(DETECTOR, (*MADE[-1][:2], ALL_ATTACKS), strict=True))
     frame = pd.DataFrame({"sample": range(5), "group": range(5), "right": [True] * 4 + [False], "eps": 0.3, "steps": 8})
+    frame = frame.assign(attack=ADAPTIVE, starts=1, rounded=[True, True, False, False, True])
     found = {"weighted": [0, 3, None, None, 0], "selective": [6, 4, 5, None, 0]}
-    parts = [frame.assign(**names, direction=name, first=first) for name, first in found.items()]
+    parts = [
+        frame.assign(**names, direction=name, first=first, start=[None if one is None else 0 for one in first])
+        for name, first in found.items()
+    ]
     schema = ADAPTIVE_STEPS.schema()
     with TableWriter(folder / ADAPTIVE_STEPS, schema) as table:
         for part in parts:

@@ -69,7 +69,14 @@ def test_a_mean_over_classes_is_of_the_images_of_all():
 
 def scores(attack, count, eps, success):
     start = {"clean": 0, "noise": 100, "pgd": 200}[attack]
-    rows = {"attack": attack, "eps": eps, "success": success, "sample": np.arange(count), "group": np.arange(count)}
+    rows = {
+        "attack": attack,
+        "noise": "noise",
+        "eps": eps,
+        "success": success,
+        "sample": np.arange(count),
+        "group": np.arange(count),
+    }
     above = {f"above_{rate}{end}": 1.0 for rate in "15" for end in ("", "_reference")}
     ranks = {"score": np.arange(count) + start, "score_reference": np.arange(count)[::-1] + start}
     return pd.DataFrame(rows | ranks | above)
@@ -115,6 +122,7 @@ def test_means_over_objects_and_steps_need_five_images(images, shown):
         "detector": "d",
         "variant": "as is",
         "fitted_on": "",
+        "attack": "adaptive",
         "eps": 0.1,
         "direction": "up",
         "right": True,

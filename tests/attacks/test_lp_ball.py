@@ -30,7 +30,25 @@ def test_l2_projection_shortens_the_perturbation():
     torch.testing.assert_close(Ball(GREY, 0.25, "l2").project(GREY + delta), GREY + delta / 2)
 
 
-@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_l1_projection_is_the_nearest_point_of_the_ball_within_the_range_of_images():
+    far, ball = torch.randn(6, 1, 4, 5, generator=torch.Generator().manual_seed(0)), Ball(GREY, 2.0, "l1")
+    image = ball.project(GREY + far)
+    torch.testing.assert_close(size(image - GREY, "l1"), torch.full((6,), 2.0))
+    others = torch.cat([ball.draw(SAMPLE, seed=0, restart=restart) for restart in range(20)]).view(20, 6, 1, 4, 5)
+    towards = ((GREY + far - image) * (others - image)).flatten(2).sum(2)  # no point of a convex set lies beyond
+    assert (towards <= 1e-4).all()
+
+
+def test_an_l1_step_moves_the_pixels_with_the_largest_gradients_that_have_room():
+    gradient = torch.arange(20.0).view(1, 1, 4, 5).expand_as(GREY)
+    white = GREY.clone()
+    white[..., 3, 4] = 1.0
+    step = Ball(GREY, 0.1, "l1").steepest(gradient, white)
+    assert step[0].nonzero().tolist() == [[0, 3, 3]]
+    torch.testing.assert_close(size(step, "l1"), torch.ones(6))
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2", "l1"])
 def test_projection_ends_in_the_range_of_images(norm):
     assert Ball(torch.ones_like(GREY), 0.4, norm).project(GREY + 2).max() == 1
 
@@ -49,13 +67,13 @@ def test_the_l2_step_keeps_its_length_however_small_or_large_the_gradient(scale)
     torch.testing.assert_close(size(step, "l2"), torch.ones(6))
 
 
-@pytest.mark.parametrize("norm", ["linf", "l2"])
+@pytest.mark.parametrize("norm", ["linf", "l2", "l1"])
 @pytest.mark.parametrize("nothing", [0.0, torch.nan, torch.inf])
 def test_no_step_is_taken_without_a_usable_gradient(norm, nothing):
     assert torch.equal(Ball(GREY, 0.1, norm).steepest(torch.full_like(GREY, nothing)), torch.zeros_like(GREY))
 
 
-@pytest.mark.parametrize("norm", ["linf", "l2"])
+@pytest.mark.parametrize("norm", ["linf", "l2", "l1"])
 def test_draws_depend_on_seed_sample_and_restart_alone(norm):
     ball = Ball(GREY, 0.1, norm)
     first = ball.draw(SAMPLE, seed=1, restart=0)

@@ -25,6 +25,7 @@ from dovision.functional.intervals import Interval, withheld
 from dovision.runtime.forks import forked_map
 from dovision.store.detection_tables import (
     ADAPTIVE,
+    ADAPTIVE_ATTACKS,
     ALL_ATTACKS,
     CONDITION,
     CONTROLS,
@@ -142,7 +143,9 @@ def headlines(frame: pd.DataFrame) -> pd.DataFrame:
     """
     whole = widest(frame)
     several = (whole["attack"] == WORST).any()
-    chosen = whole["attack"].isin([WORST, *NOISES, ADAPTIVE]) | (not several and whole["attack"] != WHOLE_FAMILY)
+    chosen = whole["attack"].isin([WORST, *NOISES, *ADAPTIVE_ATTACKS]) | (
+        not several and whole["attack"] != WHOLE_FAMILY
+    )
     columns = [*_KEY, "tuned", "attacker", "images", "successful", "note"]
     ends = [f"{name}{end}" for name in HEADLINES for end in ("", "_low", "_high", "_reason")]
     return pd.concat([unseen(frame), whole[chosen]])[columns + ends].reset_index(drop=True)
@@ -216,7 +219,7 @@ def worst_case(rows: pd.DataFrame) -> pd.DataFrame:
     Returns:
         A row a sample: of the attacks that succeed, or else of all, the one with the lowest score.
     """
-    attacked = rows[~rows["attack"].isin([CLEAN, *NOISES, ADAPTIVE])]
+    attacked = rows[~rows["attack"].isin([CLEAN, *NOISES, *ADAPTIVE_ATTACKS])]
     order = np.lexsort([attacked["score"], attacked["success"] != 1])
     return attacked.iloc[order].drop_duplicates("sample")
 
@@ -242,11 +245,11 @@ def evasion_by_steps(frame: pd.DataFrame) -> pd.DataFrame:
         frame: of adaptive.parquet.
 
     Returns:
-        A row per detector, variant, fitted_on, eps, direction (also "all directions") and steps, with `images` (right
-        when clean), mean, low, high and reason.
+        A row per detector, variant, fitted_on, attack, eps, direction (also "all directions") and steps, with `images`
+        (right when clean), mean, low, high and reason.
     """
     right = frame[frame["right"]]
-    key = [*DETECTOR, "eps"]
+    key = [*DETECTOR, *CONDITION]
     best = right.groupby([*key, "sample", "group"], sort=False, observed=True, as_index=False)[["first", "steps"]].min()
     both = pd.concat([right, best.assign(direction=ALL_DIRECTIONS)], ignore_index=True)
     rows = []
@@ -257,6 +260,32 @@ def evasion_by_steps(frame: pd.DataFrame) -> pd.DataFrame:
             row = dict(zip([*key, "direction"], names, strict=True)) | {"steps": steps, "images": len(attempts)}
             rows.append(row | share_of_images(first <= steps, groups).columns())
     return pd.DataFrame(rows)
+
+
+def convergence(frame: pd.DataFrame) -> pd.DataFrame:
+    """Share of correctly classified images that evade, and by how much it still grows with steps and with starts.
+
+    Args:
+        frame: of adaptive.parquet.
+
+    Returns:
+        A row per detector, variant, fitted_on, attack and eps: `images`, `evaded`, the same of images `rounded` to 8
+        bits, and the growth of `evaded` in the second half of the `steps` and in the last of the `starts` (nan for a
+        single one).
+    """
+    right = frame[frame["right"]].assign(
+        evaded=lambda rows: rows["first"].notna(),
+        early=lambda rows: (rows["first"] <= rows["steps"] // 2).fillna(False),
+        before_last=lambda rows: (rows["start"] < rows["starts"] - 1).fillna(False),
+    )
+    key, flags = [*DETECTOR, *CONDITION], ["evaded", "rounded", "early", "before_last"]
+    images = right.groupby([*key, "sample"], sort=False, observed=True)[[*flags, "starts"]].max().astype(float)
+    rows = images.groupby(level=key, sort=False).agg(
+        images=("evaded", "size"), **{name: (name, "mean") for name in [*flags, "starts"]}
+    )
+    grown = rows["evaded"].sub(rows["before_last"]).where(rows["starts"] > 1)
+    shares = rows[["images", "evaded", "rounded"]].assign(steps=rows["evaded"] - rows["early"], starts=grown)
+    return shares.reset_index()
 
 
 class _Condition(NamedTuple):
@@ -274,9 +303,9 @@ def _conditions(test: pd.DataFrame, families: Mapping[str, str], fitted_on: str)
     """Conditions of each attack and epsilon, of whole families, and of the worst cases."""
     clean, attacked = test[test["attack"] == CLEAN], test[test["attack"] != CLEAN]
     noise = attacked[attacked["attack"].isin(NOISES)]
-    not_adaptive = attacked[~attacked["attack"].isin([*NOISES, ADAPTIVE])]
+    not_adaptive = attacked[~attacked["attack"].isin([*NOISES, *ADAPTIVE_ATTACKS])]
     for (attack, eps), rows in attacked.groupby(CONDITION, observed=True, sort=False):
-        family = "" if attack in (*NOISES, ADAPTIVE) else families.get(attack, attack)
+        family = "" if attack in (*NOISES, *ADAPTIVE_ATTACKS) else families.get(attack, attack)
         yield _Condition(attack, eps, family, rows, clean, noise)
     family_of = not_adaptive["attack"].astype(str).map(lambda attack: families.get(attack, attack))
     for family, rows in not_adaptive.groupby(family_of, sort=False):
@@ -307,7 +336,7 @@ def _row(condition: _Condition, limits: Limits) -> dict[str, Any]:
     rows, clean = condition.rows, condition.clean
     right, successful = int(rows["success"].notna().sum()), int((rows["success"] == 1).sum())
     row: dict[str, Any] = {"attack": condition.attack, "eps": condition.eps, "family": condition.family}
-    row |= {"attacker": ADAPTIVE if condition.attack == ADAPTIVE else NOT_ADAPTIVE}
+    row |= {"attacker": ADAPTIVE if condition.attack in ADAPTIVE_ATTACKS else NOT_ADAPTIVE}
     row |= {"images": len(rows), "right": right, "successful": successful}
     row |= {f"prevalence{end}": n / (n + len(clean)) for end, n in (("", successful), (_ALL, len(rows)))}
     row |= {"note": "" if successful else "No attack succeeded, so there is none to detect."}

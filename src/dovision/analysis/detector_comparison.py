@@ -17,7 +17,7 @@ from dovision.functional.estimates import of_images
 from dovision.functional.intervals import EFFECT_BOUNDS
 from dovision.runtime.forks import forked_map
 from dovision.store.detection_tables import (
-    ADAPTIVE,
+    ADAPTIVE_ATTACKS,
     COMPARISON,
     CONTROLS,
     DETECTOR,
@@ -96,7 +96,7 @@ def _compared(folder: Path, detector: str) -> pd.DataFrame:
     for end, rate in RATES.items():
         limit = fits.transform(lambda fit_scores, rate=rate: threshold(fit_scores.dropna().to_numpy(), rate))
         scores[f"above_{end}"] = (scores["score"] > limit).astype(float).where(limit.notna())
-    chosen = (scores["split"] == TEST) & (scores["attack"] != ADAPTIVE) & ~scores["fitted_on"].isin(CONTROLS)
+    chosen = (scores["split"] == TEST) & ~scores["attack"].isin(ADAPTIVE_ATTACKS) & ~scores["fitted_on"].isin(CONTROLS)
     return scores.assign(noise=noise_beside(scores, read_norms(folder)))[chosen].astype({"attack": str})
 
 

@@ -79,6 +79,11 @@ def _epsilons(name: str, value: Any, norm: str = "linf") -> tuple[float, ...]:
         raise ValueError(f"{name}: {error}") from error
 
 
+def _budgets(name: str, value: Any) -> tuple[float, ...]:
+    """Epsilons of a norm that may have none."""
+    return () if value == [] else _epsilons(name, value, "any")
+
+
 def _auto_or_whole(name: str, value: object) -> int | str:
     return "auto" if value == "auto" else checks.positive_int(name, value, checks.MOST_IMAGES)
 
@@ -291,9 +296,20 @@ class AdaptiveSettings(Section):
     detectors: Names | None  # None: all
     images: ImageCount | None
     eps: Annotated[tuple[float, ...], _rule(_epsilons)]  # one or several, pixel units
+    l2: Annotated[tuple[float, ...], _rule(_budgets)]
+    l1: Annotated[tuple[float, ...], _rule(_budgets)]
+    spatial: Annotated[tuple[float, ...], _rule(_budgets)]
     steps: Whole
     restarts: Whole
+    targets: Whole
     draws: Whole
+    source: Text | None
+
+    @property
+    def budgets(self) -> dict[str, tuple[float, ...]]:
+        """Epsilons by norm; norms without any are left out."""
+        budgets = {"linf": self.eps, "l2": self.l2, "l1": self.l1, "spatial": self.spatial}
+        return {norm: eps for norm, eps in budgets.items() if eps}
 
 
 class DetectionSettings(Section):
@@ -363,6 +379,8 @@ class EvaluateSettings(TrainSettings):
             checks.choice("detection.reference", self.detection.reference, self.detector)
         for name in (self.detection.adaptive.detectors or ()) if self.detector else ():
             checks.choice("detection.adaptive.detectors", name, self.detector)
+        if self.detector and self.detection.adaptive.source is not None:
+            checks.choice("detection.adaptive.source", self.detection.adaptive.source, self.detector)
         return self
 
     @model_validator(mode="after")

@@ -115,8 +115,11 @@ def whole_passes(batch: Batch, propagation: Propagation, control: Tensor | None 
     units = intervention.units(shape)
     treated = clean.control.unsqueeze(1).repeat(1, len(units), 1)
     context = propagation.context(engine, batch)
-    for pairs in _chunks(all_pairs(intervention, units, batch.sample.tolist(), shape), shape):
-        logits = checkpoint(engine.treated, clean, pairs, intervention, context, use_reentrant=False)
+    chunks = list(_chunks(all_pairs(intervention, units, batch.sample.tolist(), shape), shape))
+    for pairs in chunks:
+        edits = clean, pairs, intervention, context
+        held = len(chunks) == 1  # in memory until the way back
+        logits = engine.treated(*edits) if held else checkpoint(engine.treated, *edits, use_reentrant=False)
         treated[pairs.image, pairs.unit] = logits
     return Outcome(units, clean.control, treated)
 

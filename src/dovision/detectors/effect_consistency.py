@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from sklearn.ensemble import HistGradientBoostingClassifier
@@ -12,6 +12,7 @@ from dovision import checks
 from dovision.detectors._monotone import MonotoneScore, fit_monotone
 from dovision.detectors._profile import Profile, compressed
 from dovision.interfaces import Classifier, Detector, Intervention
+from dovision.propagation import Outcome
 from dovision.types import INPUT, Batch, Task
 
 
@@ -36,10 +37,19 @@ class LogOddsEffect(Detector):
         self.reads_code = self.profile.reads_code
 
     def read_features(self, batch: Batch, classifier: Classifier, with_autoencoder: Classifier | None) -> Tensor:
+        return self.read_views(batch, classifier, with_autoencoder)[0]
+
+    def read_views(
+        self, batch: Batch, classifier: Classifier, with_autoencoder: Classifier | None
+    ) -> tuple[Tensor, Tensor]:
         predicted, outcomes = self.profile.outcomes(batch, classifier, with_autoencoder)
         self.passes = self.profile.passes
-        task = classifier.task
-        return torch.cat([log_odds_loss(outcome.treated, outcome.control, predicted, task) for outcome in outcomes], 1)
+        views = torch.cat([outcomes[0].control.unsqueeze(1), *(outcome.treated for outcome in outcomes)], 1)
+        return torch.cat(self._reads(batch, predicted, outcomes, classifier.task), 1), views
+
+    def _reads(self, batch: Batch, predicted: Tensor, outcomes: Sequence[Outcome], task: Task) -> list[Tensor]:
+        """Features of each intervention, shapes (B, ...)."""
+        return [log_odds_loss(outcome.treated, outcome.control, predicted, task) for outcome in outcomes]
 
     def score_features(self, features: Tensor) -> Tensor:
         return features.amax(1)
@@ -102,18 +112,16 @@ class EffectConsistency(LogOddsEffect):
         self.steps = checks.positive_int("steps", steps)
         self.seed = checks.seed(seed)
 
-    def read_features(self, batch: Batch, classifier: Classifier, with_autoencoder: Classifier | None) -> Tensor:
-        predicted, outcomes = self.profile.outcomes(batch, classifier, with_autoencoder)
-        self.passes = self.profile.passes
+    def _reads(self, batch: Batch, predicted: Tensor, outcomes: Sequence[Outcome], task: Task) -> list[Tensor]:
         shape, sample = tuple(batch.image.shape[1:]), int(batch.sample[0])
-        reads = []
+        reads: list[Tensor] = []
         for intervention, outcome in zip(self.profile.interventions.values(), outcomes, strict=True):
-            loss = log_odds_loss(outcome.treated, outcome.control, predicted, classifier.task)
+            loss = log_odds_loss(outcome.treated, outcome.control, predicted, task)
             if intervention.site == INPUT and intervention.on_image(shape, 0, sample) is not None:  # units have a place
                 reads.append(loss.sort(1, descending=True).values)
             else:
-                reads += [probability_distance(outcome.treated, outcome.control, classifier.task), loss]
-        return torch.cat(reads, 1)
+                reads += [probability_distance(outcome.treated, outcome.control, task), loss]
+        return reads
 
     def fit_features(self, clean: Tensor, attacked: Tensor) -> None:
         trees = HistGradientBoostingClassifier(**self.boosting, early_stopping=False, class_weight="balanced")

@@ -28,8 +28,8 @@ class FeatureSqueezing(Detector):
         smoothings: non-local means, each with `patch_size` and `patch_distance` in pixels and `h` in pixel units, a
             number or a fraction such as "4/255"; see `functional.filters.non_local_means`.
 
-    The gradient passes through the rounding as if it were not there, since its own is zero: an adaptive attacker can
-    follow it, but it is not the score's derivative.
+    The gradient of the rounding is that of a smooth step, since its own is zero: an adaptive attacker can follow it,
+    but it is not the score's derivative.
 
     Source: Xu, Evans and Qi, NDSS 2018, arXiv:1704.01155; the gradient: Athalye et al., arXiv:1802.00420.
 
@@ -54,18 +54,21 @@ class FeatureSqueezing(Detector):
     def read_features(self, batch: Batch, classifier: Classifier, with_autoencoder: Classifier | None) -> Tensor:
         image = batch.image
         if torch.is_grad_enabled():
-            return self._distances(image, classifier)
+            return self.read_views(batch, classifier, with_autoencoder)[0]
         key = ("squeezed", self.bits, self.windows, self.smoothings, weights_stamp(classifier))
-        return cached(image, key, lambda: self._distances(image, classifier))
+        return cached(image, key, lambda: self.read_views(batch, classifier, with_autoencoder)[0])
 
-    def _distances(self, image: Tensor, classifier: Classifier) -> Tensor:
-        """L1 distance of the probabilities for each squeezer, shape (B, squeezers)."""
+    def read_views(
+        self, batch: Batch, classifier: Classifier, with_autoencoder: Classifier | None
+    ) -> tuple[Tensor, Tensor]:
+        """L1 distance of the probabilities for each squeezer, shape (B, squeezers), and the logits of all passes."""
+        image = batch.image
         squeezed = [reduce_depth(image, bits) for bits in self.bits]
         squeezed += [median_filter(image, window) for window in self.windows]
         squeezed += [non_local_means(image, *smoothing) for smoothing in self.smoothings]
-        probability = classifier.task.probability(logits_of(image, classifier))
-        moved = (classifier.task.probability(classifier(image)) for image in squeezed)
-        return torch.stack([(changed - probability).abs().sum(1) for changed in moved], 1)
+        views = torch.stack([logits_of(image, classifier), *(classifier(image) for image in squeezed)], 1)
+        probability = classifier.task.probability(views)
+        return (probability[:, 1:] - probability[:, :1]).abs().sum(2), views
 
     def score_features(self, features: Tensor) -> Tensor:
         return features.amax(1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,7 +13,7 @@ from pytorch_lightning.loggers import Logger
 
 from dovision.config.component import make_each
 from dovision.config.settings import EvaluateSettings
-from dovision.evaluation.adaptive_attack import UNDETECTED, Adaptive, AdaptiveRows, Opponent, adaptive_rows
+from dovision.evaluation.adaptive_attack import UNDETECTED, Adaptive, AdaptiveRows, Budget, Opponent, adaptive_rows
 from dovision.evaluation.callback import ClassifierUnderTest
 from dovision.evaluation.detection import Detection, DetectionOptions
 from dovision.evaluation.detector_fits import Fitted, clean_threshold, shown
@@ -165,13 +166,19 @@ def _adaptive(
     The steps that it took are written as adaptive.parquet.
     """
     adaptive, workers = settings.detection.adaptive, settings.detection.workers
-    named = shown([fitted for fitted in fits if fitted.name in settings.adaptively_attacked])
-    if not named:
+    fit_of = {fitted.name: fitted for fitted in shown(fits)}
+    opponent_of = {
+        name: Opponent(fitted.detector, clean_threshold(inputs.folder, fitted, UNDETECTED), with_autoencoder)
+        for name, fitted in fit_of.items()
+        if name in (*settings.adaptively_attacked, adaptive.source)
+    }
+    pairs = [(name, norm) for name in fit_of if name in settings.adaptively_attacked for norm in adaptive.budgets]
+    if not pairs:
         return
     batches = data.first_dataloader(TEST, adaptive.images)
-    images = len(adaptive.eps) * len(batches.dataset)  # type: ignore[arg-type]  # it has a length
-    limit_of = {fitted[:3]: clean_threshold(inputs.folder, fitted, UNDETECTED) for fitted in named}
-    thresholds = {"thresholds": [[*fit, limit] for fit, limit in limit_of.items()]}
+    images: int = len(batches.dataset)  # type: ignore[arg-type]  # it has a length
+    ends = list(accumulate(images * len(adaptive.budgets[norm]) for _, norm in pairs))
+    thresholds = {"thresholds": [[*fit_of[name][:3], one.threshold] for name, one in opponent_of.items()]}
     resume = Resume(inputs.resume.every, {**(inputs.resume.origin or {}), **thresholds})
     schemas = {ADAPTIVE_STEPS: ADAPTIVE_STEPS.schema(), SCORES: SCORES.schema()}
     DISPLAY.step("adaptive attack")
@@ -179,15 +186,16 @@ def _adaptive(
     done = writer.done
 
     def against(number: int) -> Iterable[AdaptiveRows]:
-        fitted = named[number]
-        opponent = Opponent(fitted.detector, limit_of[fitted[:3]], with_autoencoder)
-        attack = Adaptive(adaptive.eps, opponent, adaptive.steps, adaptive.restarts, adaptive.draws, settings.seed)
-        rows = adaptive_rows(fitted, attack, batches, inputs.networks[CLASSIFIER], done - number * images)
+        (name, norm), finished = pairs[number], done - [0, *ends][number]
+        budget = Budget(adaptive.steps, adaptive.restarts, adaptive.targets, adaptive.draws)
+        source = opponent_of[adaptive.source] if adaptive.source in opponent_of and adaptive.source != name else None
+        attack = Adaptive(adaptive.budgets[norm], opponent_of[name], budget, norm, source, settings.seed)
+        rows = adaptive_rows(fit_of[name], attack, batches, inputs.networks[CLASSIFIER], finished)
         return rows if workers == 1 else list(rows)  # which can be sent
 
-    with writer, DISPLAY.stage("adaptive attack", "images", len(named) * images, done) as stage:
-        for of_detector in forked_map(against, range(len(named)), workers):
-            for rows in of_detector:
+    with writer, DISPLAY.stage("adaptive attack", "images", ends[-1], done) as stage:
+        for of_pair in forked_map(against, range(len(pairs)), workers):
+            for rows in of_pair:
                 writer.add(rows.scores.num_rows, {ADAPTIVE_STEPS: rows.steps, SCORES: rows.scores}, {})
                 stage.advance(rows.scores.num_rows)
     write_table(inputs.folder / ADAPTIVE_STEPS, schemas[ADAPTIVE_STEPS], writer.finished(ADAPTIVE_STEPS))

@@ -1,7 +1,8 @@
 """Filters of whole images, shape (B, C, H, W) in [0, 1], each image and channel alone: pure functions.
 
 All are differentiable, on the image's device and of its type. Where a filter is piecewise constant, its gradient is
-that of the image itself (straight-through, arXiv:1308.3432): no derivative, but an adaptive attacker can follow it.
+that of the image itself (straight-through, arXiv:1308.3432), or of a smooth step: no derivative, but an adaptive
+attacker can follow it.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torchvision.transforms.v2 import functional as transforms
 
+STEP_WIDTH = 0.08  # of the smooth steps that stand for those of `reduce_depth` in gradients, in levels
+STRAIGHT = 0.2  # share of the image's own gradient in these, so that pixels far from a step have one
 CUT = 4  # standard deviations at which a Gaussian ends
 LEAST_WEIGHT = 0.001  # of non-local means, of those that count
 _RGB = [[0.412453, 0.357580, 0.180423], [0.212671, 0.715160, 0.072169], [0.019334, 0.119193, 0.950227]]  # to XYZ, D65
@@ -22,9 +25,19 @@ DARK, SLOPE, OFFSET = 0.008856, 7.787, 16 / 116  # Lab is linear below: 7.787 ti
 
 
 def reduce_depth(image: Tensor, bits: int) -> Tensor:
-    """Round to 2^bits equally spaced values in [0, 1]; same shape; gradient straight-through."""
+    """Round to 2^bits equally spaced values in [0, 1]; same shape.
+
+    The gradient is that of logistic steps in place of hard ones, mixed with that of the image: a pixel moves most where
+    it is about to change its level. With the gradient of the image alone, an attacker in L2 evades the detectors of
+    digits half as often.
+
+    Source: Athalye et al., arXiv:1802.00420.
+    """
     levels = 2**bits - 1
-    return straight_through(image, (image * levels).round() / levels)
+    scaled = image.detach() * levels
+    nearby = ((scaled - scaled.floor() - 0.5) / STEP_WIDTH).sigmoid()
+    slope = STRAIGHT + (1 - STRAIGHT) * nearby * (1 - nearby) / STEP_WIDTH
+    return scaled.round() / levels + slope * (image - image.detach())
 
 
 def straight_through(image: Tensor, filtered: Tensor) -> Tensor:
@@ -80,9 +93,13 @@ def non_local_means(image: Tensor, patch_size: int, patch_distance: int, h: floa
     """
     if image.shape[1] != 3:
         return _mean_of_alike(image, patch_size, patch_distance, h).clamp(0, 1)
-    lab = reduce_depth(_lab(image), 8)
+    lab = _in_8_bits(_lab(image))
     smooth = [_mean_of_alike(channels, patch_size, patch_distance, h) for channels in (lab[:, :1], lab[:, 1:])]
-    return _rgb(reduce_depth(torch.cat(smooth, 1), 8)).clamp(0, 1)
+    return _rgb(_in_8_bits(torch.cat(smooth, 1))).clamp(0, 1)
+
+
+def _in_8_bits(channels: Tensor) -> Tensor:
+    return straight_through(channels, (channels * 255).round() / 255)
 
 
 def _mean_of_alike(image: Tensor, patch_size: int, distance: int, h: float) -> Tensor:

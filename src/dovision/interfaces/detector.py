@@ -58,6 +58,15 @@ class Detector(ClassifierComponent, ABC):
             with_autoencoder: the same with its autoencoder, for what is read of the code; None if there is none.
         """
 
+    def read_views(
+        self, batch: Batch, classifier: Classifier, with_autoencoder: Classifier | None
+    ) -> tuple[Tensor, Tensor]:
+        """Features, shape (B, F), and the logits that they are read from, shape (B, V, K), both with a gradient.
+
+        The first view is the image itself, and by default the only one. An adaptive attacker makes all of them agree.
+        """
+        return self.read(batch, classifier, with_autoencoder), classifier(batch.image).unsqueeze(1)
+
     def fit_features(self, clean: Tensor, attacked: Tensor) -> None:
         """Fit to at least two finite rows per kind, shapes (N, F) and (M, F); M is 0 for an unsupervised detector.
 

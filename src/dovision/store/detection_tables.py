@@ -34,7 +34,8 @@ VAL, TEST = "val", "test"  # splits: thresholds come from the one, all else from
 NOISE = "random_sign"  # the condition of noise as large as an attack's, which must not be detected
 NOISE_OF = {"linf": NOISE, "l2": "random_sign_l2", "l1": "random_sign_l1", "spatial": "random_spatial"}  # by norm
 NOISES = tuple(NOISE_OF.values())
-ADAPTIVE = "adaptive"  # the attacker who knows the detector
+ADAPTIVE = "adaptive"  # the attacker who knows the detector, in Linf; and in all norms:
+ADAPTIVE_ATTACKS = {ADAPTIVE: "Linf", "adaptive_l2": "L2", "adaptive_l1": "L1", "adaptive_spatial": "spatial"}
 UNFITTED = "as is"  # variants: of a detector that needs no fit,
 CLEAN_ONLY, HARDENED = "clean only", "clean and noise"  # fitted to clean images; noise counted as clean,
 SUPERVISED, SUPERVISED_HARDENED = "supervised", "supervised, hardened"  # and fitted to attacked ones too
@@ -99,18 +100,25 @@ ADAPTIVE_STEPS = RunTable(
     "adaptive.parquet",
     "with `detection.adaptive`: the step at which the attacker who knows a detector evades it, a row per image, "
     "epsilon, detector and direction",
-    keys=("sample", "eps", *DETECTOR, "direction"),
+    keys=("sample", "attack", "eps", *DETECTOR, "direction"),
     columns={
-        **{name: _IMAGE[name] for name in ("sample", "group", "eps")},
+        **{name: _IMAGE[name] for name in ("sample", "group")},
+        "attack": (NAME, f"the norm: {', '.join(ADAPTIVE_ATTACKS)}"),
+        "eps": _IMAGE["eps"],
         **_FIT,
         "right": (FLAG, "the label, or each of the labels, was predicted of the clean image"),
-        "direction": (NAME, "the way up the margin and down the score"),
-        "steps": (pa.int32(), "gradients that each start was given"),
+        "direction": (
+            NAME,
+            "the way up the margin and down the score; each is tried on images that none before it has led to evasion",
+        ),
+        "steps starts": (pa.int32(), "gradients, or tries, that each start was given; starts of a direction"),
         "first": (
             pa.int32(),
-            "the fewest steps that led to an image that is misclassified and undetected at the 5% threshold, of all "
-            "starts; 0: a start itself; null: none did",
+            "steps of a start after which the image is misclassified and undetected at the 5% threshold, at this "
+            "epsilon or a smaller one; 0: the start itself; null: no start led there",
         ),
+        "start": (pa.int32(), "the number of that start, from 0"),
+        "rounded": (FLAG, "the image of the lowest score evades after it was rounded to 8 bits as well"),
     },
 )
 COMPARISON = RunFile(
@@ -163,13 +171,15 @@ def read_tuned(folder: Path) -> dict[tuple[str, str, str], str]:
 
 
 def read_adaptive(folder: Path) -> pd.DataFrame:
-    """Read adaptive.parquet, names as text, `first` as nullable integers; empty without an adaptive attack.
+    """Read adaptive.parquet, names as text, `first` and `start` as nullable integers; empty without an adaptive attack.
 
     Errors are those of `tables.row_groups`.
     """
     if not (folder / ADAPTIVE_STEPS).is_file():
         return ADAPTIVE_STEPS.schema().empty_table().to_pandas()
-    return ADAPTIVE_STEPS.read(folder, types_mapper={pa.int32(): pd.Int32Dtype()}.get)
+    frame = ADAPTIVE_STEPS.read(folder, types_mapper={pa.int32(): pd.Int32Dtype()}.get)
+    of_linf = {"attack": ADAPTIVE, "starts": 1, "start": frame["first"] * 0, "rounded": False}  # tables before norms
+    return frame.assign(**{name: value for name, value in of_linf.items() if name not in frame})
 
 
 def exchanged(group: pd.Series[int]) -> pd.Series[bool]:

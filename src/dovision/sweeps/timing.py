@@ -27,7 +27,7 @@ from dovision.config.component import Component
 from dovision.config.errors import error_text
 from dovision.config.settings import EvaluateSettings
 from dovision.evaluation import callbacks
-from dovision.evaluation.adaptive_attack import Adaptive, Opponent
+from dovision.evaluation.adaptive_attack import Adaptive, Budget, Opponent
 from dovision.evaluation.callback import ClassifierUnderTest, Evaluation
 from dovision.identity.plans import AUTOENCODER, CLASSIFIER
 from dovision.interfaces import Attack, Classifier, Detector, Images, Intervention
@@ -257,7 +257,8 @@ class JobTasks:
             "reading of detectors", key, conditions * images, partial(self._time_step, read), workers=workers
         )
         adaptive, attacked = config.adaptive, self.settings.adaptively_attacked
-        steps = len(adaptive.eps) * adaptive.restarts * (1 + adaptive.steps) / 2  # a single step looks twice
+        epsilons = sum(len(eps) for eps in adaptive.budgets.values())
+        steps = epsilons * adaptive.restarts * (1 + adaptive.steps) / 2  # a single step looks twice
         steps *= len(self.images.order("test")[: adaptive.images])
         for name in attacked:
             key = self.key("adaptive", adaptive.draws, self.content["detector"][name])
@@ -279,7 +280,7 @@ class JobTasks:
         read = self._read([detector], self._batch(self.samples[: self.settings.evaluation.batch_size]))
         fitted.fit(read, read[: len(read) * detector.supervised])
         opponent = Opponent(fitted, 0.0, self.with_autoencoder)
-        attack = Adaptive(config.eps, opponent, 1, draws=config.draws, seed=self.settings.seed)
+        attack = Adaptive(config.eps, opponent, Budget(1, draws=config.draws), seed=self.settings.seed)
         return self._time_step(lambda batch: attack(batch, self.classifier, attack.eps[0]), images)
 
     def _time_evaluation(self, make: Callable[[Path], Evaluation], images: float) -> float:

@@ -94,9 +94,8 @@ def test_captions_state_counts_thresholds_denominators_intervals_and_seeds(repor
 
 def test_the_table_has_cost_noise_control_and_the_adaptive_attacker_last(report_figures):
     table = report_figures["detection_table_eps_0.3"].table
-    assert list(table.columns)[-4:] == [f"{attack}\nnot adaptive" for attack in ("FGSM", "PGD", "worst case")] + [
-        "adaptive"
-    ]
+    columns = [f"{attack}\nnot adaptive" for attack in ("FGSM", "PGD", "worst case")]
+    assert list(table.columns)[-4:] == [*columns, "adaptive,\nLinf"]
     assert table.loc["maximum softmax probability"].iloc[:3].tolist() == ["as is", "1", "0.21"]
     assert (
         table.eq("-").sum(axis=None) == 5 + 4
@@ -163,9 +162,10 @@ def test_the_unseen_families_are_shown_as_a_picture_and_with_intervals(report_fi
 
 def test_the_adaptive_attacker_is_shown_for_every_detector_and_epsilon(report_figures):
     report_figure = report_figures["detection_adaptive"]
-    assert report_figure.table.index.tolist() == ["effect consistency, supervised, hardened"]
+    assert report_figure.table.index.tolist() == ["effect consistency, supervised, hardened, Linf 0.3"]
     measures = ["attack succeeds", "succeeds undetected, 5%", "success detected, 5%", "success detected, 1%"]
-    assert report_figure.table.columns.tolist() == [f"{name}\nepsilon 0.3, Linf" for name in measures]
+    assert report_figure.table.columns.tolist()[:4] == measures
+    assert report_figure.table.iloc[0, 4:].tolist() == ["0.500", "0.250", "-"]  # rounded, by steps, of one start
 
 
 def test_undetected_success_is_drawn_against_the_number_of_steps(report_figures):

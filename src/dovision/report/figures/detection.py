@@ -13,6 +13,7 @@ from dovision.analysis.detection_summary import (
     NOT_ADAPTIVE,
     WHOLE_FAMILY,
     WORST,
+    convergence,
     detection_over_seeds,
     evasion_by_steps,
     matrix,
@@ -28,7 +29,8 @@ from dovision.report.plots import draw_means, heat_maps, with_legend
 from dovision.report.report_figure import FigureComponent, ReportFigure, caption, span
 from dovision.report.style import COLOURS, FAINT, FEWEST_FOR_CURVE, INK, LINE, logarithmic, styled, with_best
 from dovision.store.detection_tables import (
-    ADAPTIVE,
+    ADAPTIVE_ATTACKS,
+    CONDITION,
     DETECTOR,
     NOISES,
     SUPERVISED,
@@ -53,9 +55,11 @@ NOISE_CONTROL = (
     "not attacks from noise, detects that an image was altered and not that it was attacked."
 )
 KNOWING = (
-    "The attacker knows the detector, moves each pixel by at most epsilon (Linf; no other norm was tried), and raises "
-    "the classifier's margin and lowers the score by their gradients: both at once (weighted), in turns (selective), "
-    "or in turns along what leaves the other as it is (orthogonal)."
+    "The attacker knows the detector, keeps to a budget in Linf, L2 or L1, raises the margin of a wrong class in all "
+    "views that the detector takes of the image, and lowers the score, by gradients: both at once (weighted), in turns "
+    "(selective), or in turns along what leaves the other as it is (orthogonal), each on images that did not evade "
+    "before. A spatial attacker tries rotations by up to epsilon times 30 degrees, and shifts by up to epsilon "
+    "tenths of a side. An image that evades is not attacked further. What holds in one norm may fall in another."
 )
 WORST_IS = "In the worst case the attacker picks, image by image, the successful attack with the lowest score"
 _SHOWN = "One variant of each detector: supervised before unsupervised, hardened before not."
@@ -63,6 +67,11 @@ _ONE_SEED = "One seed."
 _BOLD = "bold: the best of a column, where its interval lies above those of all others"
 _BEST = f"AUROC of detectors on attacks of families that they were not fitted to; {_BOLD}."
 _LOWEST = "the lowest of the trainings; bold: the best of a column, where it lies above the highest of all others"
+GROWTH = {
+    "rounded": "the same, rounded to 8 bits",
+    "steps": "growth, second half of steps",
+    "starts": "growth, last start",
+}
 MEASURES = {
     "success": "attack succeeds",
     "evasion_5": "succeeds undetected, 5%",
@@ -183,20 +192,19 @@ def _controls(run: Run, frame: pd.DataFrame) -> Iterator[ReportFigure]:
 def _tables(runs: Sequence[Run], frame: pd.DataFrame, text: str, end: str = "") -> Iterator[ReportFigure]:
     costs = runs[0].record.get("detector_costs", {})
     for eps, rows in widest(frame).groupby("eps"):
-        attacks = [name for name in dict.fromkeys(rows["attack"]) if name not in (*NOISES, ADAPTIVE)]
+        attacks = [name for name in dict.fromkeys(rows["attack"]) if name not in (*NOISES, *ADAPTIVE_ATTACKS)]
+        knowing = [name for name in ADAPTIVE_ATTACKS if name in set(rows["attack"])]
         detectors = list(rows.groupby(DETECTOR, sort=False))
         table = pd.DataFrame(
-            [_row(of_detector, attacks, costs) for _, of_detector in detectors],
+            [_row(of_detector, attacks, knowing, costs) for _, of_detector in detectors],
             [display_name(str(key[0])) for key, _ in detectors],
         )
-        if not (rows["attack"] == ADAPTIVE).any():
-            table = table.iloc[:, :-1]
         if not rows["tuned"].any():
             table = table.drop(columns=_TUNED)
         about = (
             f"AUROC of successful attacks at epsilon {eps:.3g}; upper: against all clean test images; lower: against "
-            f"random-sign noise of the same epsilon. {THRESHOLDS} {WORST_IS}; the adaptive one, in Linf, knows the "
-            f"detector. Passes and milliseconds: for an image. {NOISE_CONTROL}"
+            f"random-sign noise of the same epsilon. {THRESHOLDS} {WORST_IS}; the adaptive one knows the detector "
+            f"and stops once it evades it. Passes and milliseconds: for an image. {NOISE_CONTROL}"
         )
         counts = _counted(rows[~rows["attack"].isin(NOISES)], "attack")
         words = caption(about, runs, f"n, successful of attacked images: {counts}.", text, rows)
@@ -204,7 +212,9 @@ def _tables(runs: Sequence[Run], frame: pd.DataFrame, text: str, end: str = "") 
         yield ReportFigure.of_table(name, title, words, rows, table)
 
 
-def _row(rows: pd.DataFrame, attacks: Sequence[str], costs: Mapping[str, Mapping[str, float]]) -> dict[str, str]:
+def _row(
+    rows: pd.DataFrame, attacks: Sequence[str], knowing: Sequence[str], costs: Mapping[str, Mapping[str, float]]
+) -> dict[str, str]:
     """Table cells of a detector."""
     cost = costs.get(rows["detector"].iloc[0], {})
     passes, milliseconds = (f"{cost[name]:,.3g}" if name in cost else "-" for name in ("passes", "milliseconds"))
@@ -220,24 +230,31 @@ def _row(rows: pd.DataFrame, attacks: Sequence[str], costs: Mapping[str, Mapping
             f"{display_name(name)}\n{NOT_ADAPTIVE}": cell(rows[rows["attack"] == name], "auroc", "auroc_noise")
             for name in attacks
         },
-        ADAPTIVE: cell(rows[rows["attack"] == ADAPTIVE], "auroc", "auroc_noise"),
+        **{
+            f"adaptive,\n{ADAPTIVE_ATTACKS[name]}": cell(rows[rows["attack"] == name], "auroc", "auroc_noise")
+            for name in knowing
+        },
     }
 
 
 def _adaptive(run: Run, frame: pd.DataFrame) -> Iterator[ReportFigure]:
-    rows = frame[frame["attack"] == ADAPTIVE]
+    rows = frame[frame["attack"].isin(ADAPTIVE_ATTACKS)]
     if rows.empty:
         return
-    cells = {
-        f"{title}\nepsilon {eps:.3g}, Linf": of_size.set_index("label").pipe(bracketed, name)
-        for eps, of_size in rows.groupby("eps")
-        for name, title in MEASURES.items()
-    }
-    table = pd.DataFrame(cells, [display_name(label) for label in dict.fromkeys(rows["label"])])
+    grown = convergence(read_adaptive(run.folder)).astype({"attack": str}).set_index([*DETECTOR, *CONDITION])
+    rows = rows.assign(budget=rows["attack"].map(ADAPTIVE_ATTACKS) + rows["eps"].map(" {:.3g}".format))
+    names = [display_name(f"{row.label}, {row.budget}") for row in rows.itertuples()]
+    cells = {title: bracketed(rows, name) for name, title in MEASURES.items()}
+    for name, title in GROWTH.items():
+        numbers = grown[name].reindex(pd.MultiIndex.from_frame(rows[[*DETECTOR, *CONDITION]]))
+        cells[title] = numbers.map("{:.3f}".format).replace("nan", "-").to_numpy()
+    table = pd.DataFrame(cells, names)
     counted = f"n = {span(rows['images'])} attacked images."
     text = (
         f"{KNOWING} Success and undetected success: of the images that were right when clean, with the image that "
-        f"fools the classifier at the lowest score; detection: of the attacks that succeed. {THRESHOLDS}"
+        f"fools the classifier at the lowest score; detection: of the attacks that succeed. Growth: what undetected "
+        f"success gained in the second half of the steps, and in the last start: above 0 more would evade more. "
+        f"{THRESHOLDS}"
     )
     words = caption(text, [run], counted, f"In brackets: {SHARE_INTERVALS}. {_ONE_SEED}", rows)
     yield ReportFigure.of_table("detection_adaptive", "Against an adaptive attacker", words, rows, table)
@@ -249,7 +266,10 @@ def _convergence(run: Run) -> Iterator[ReportFigure]:
         return
     data = evasion_by_steps(frame)
     labels = [detector_label(*names) for names in data[DETECTOR].to_numpy()]
-    data["detector"] = labels + data["eps"].map(", epsilon {:.3g}".format)
+    data["detector"] = [
+        f"{label}, {ADAPTIVE_ATTACKS[attack]} {eps:.3g}"
+        for label, attack, eps in zip(labels, data["attack"], data["eps"], strict=True)
+    ]
     text = (
         f"{KNOWING} Undetected success: share of the images that were right when clean of which one of the first steps "
         "has led to an image that is misclassified and below the 5% threshold. Where a line still rises at its end, "
@@ -278,7 +298,7 @@ def _curves(run: Run, frame: pd.DataFrame, scores: pd.DataFrame) -> Iterator[Rep
     drawn = curves.operating_curves(scores)
     if drawn.empty:
         return
-    shown = frame[frame["eps"].isin(drawn["eps"].unique()) & ~frame["attack"].isin([*NOISES, ADAPTIVE])]
+    shown = frame[frame["eps"].isin(drawn["eps"].unique()) & ~frame["attack"].isin([*NOISES, *ADAPTIVE_ATTACKS])]
     last = preferred(shown).groupby(["label", "eps"], sort=False).tail(1)  # the worst case; of one attack, that attack
     operating = curves.operating_points(last)
     text = (
@@ -292,7 +312,7 @@ def _curves(run: Run, frame: pd.DataFrame, scores: pd.DataFrame) -> Iterator[Rep
 
 
 def _epsilons(run: Run, frame: pd.DataFrame) -> Iterator[ReportFigure]:
-    shown = preferred(frame[frame["attack"] != ADAPTIVE])
+    shown = preferred(frame[~frame["attack"].isin(ADAPTIVE_ATTACKS)])
     attacks = shown[~shown["attack"].isin([*NOISES, WORST, WHOLE_FAMILY])]
     if attacks["eps"].nunique() < 2:
         return
