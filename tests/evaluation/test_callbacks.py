@@ -70,24 +70,24 @@ def test_one_attack_is_enough_for_the_adaptive_attacker(detected):
 def test_an_adaptive_attack_that_was_stopped_goes_on(detected, tmp_path, dovision_evaluate, monkeypatch):
     shutil.copytree(detected.parents[1] / "checkpoints", tmp_path / "checkpoints")
     parts = (*DETECTORS, *NOISE, *FGSM, *ADAPTIVE, *MAIN, "evaluation.checkpoint_every=1")
-    run, eps = Adaptive.__call__, "detection.adaptive.eps=[0.1,0.2]"
+    run, l2 = Adaptive.__call__, "detection.adaptive.l2=[1.0]"
 
     def stops(self, batch, classifier, eps):
-        if eps == 0.2:
+        if self.norm == "l2":
             raise RuntimeError("stopped")
         return run(self, batch, classifier, eps)
 
     def goes_on(self, batch, classifier, eps):
-        assert eps == 0.2
+        assert self.norm == "l2"
         return run(self, batch, classifier, eps)
 
     for changed in (stops, goes_on):
         monkeypatch.setattr(Adaptive, "__call__", changed)
-        code = dovision_evaluate(f"output_root={tmp_path}", *parts, eps)
+        code = dovision_evaluate(f"output_root={tmp_path}", *parts, l2)
     assert code == 0
     monkeypatch.undo()
     again, whole = (read_adaptive(folder) for folder in (only_run(tmp_path), detected))
-    assert again[again["eps"] == 0.2].reset_index(drop=True).equals(whole)
+    assert again[again["attack"] == "adaptive"].reset_index(drop=True).equals(whole)
 
 
 @pytest.mark.long  # a second run that detects; tests/attacks/test_replay.py shows stored images again
