@@ -25,6 +25,7 @@ from scipy import integrate, special, stats
 from dovision.functional.detection import Scored, auroc, auroc_difference, average_precision
 from dovision.functional.intervals import (
     EFFECT_BOUNDS,
+    INTERACTION_BOUNDS,
     SIZE_BOUNDS,
     Interval,
     balanced_interval,
@@ -97,6 +98,9 @@ class Population(NamedTuple):
             "difference of two sizes": sizes[:, :-1] - sizes[:, 1:],
             "P(predicted class) falls by .1": (of_predicted < -0.1).astype(float),
             "log-odds of the predicted class": log_odds,
+            "effect minus another, log-odds": log_odds[:, :-1] - log_odds[:, 1:],
+            "interaction of effects, log-odds": log_odds[:, 2:] - log_odds[:, 1:-1] - log_odds[:, :-2],
+            "interaction of effects on P": of_predicted[:, 2:] - of_predicted[:, 1:-1] - of_predicted[:, :-2],
             "log-odds of a class, every class": self.change.reshape(len(effect), -1),
         }
 
@@ -158,7 +162,7 @@ def _printed(what: str, totals: Array, counts: Array) -> tuple[Array, Array]:
     """The ends of the intervals that a run prints of such a quantity, shapes (C,)."""
     if "falls" in what:
         return share_of((totals > 0).sum(0), len(totals))
-    bounds = SIZE_BOUNDS if what.startswith("size") else EFFECT_BOUNDS
+    bounds = {"size": SIZE_BOUNDS, "interaction": INTERACTION_BOUNDS}.get(what.partition(" ")[0], EFFECT_BOUNDS)
     found = means(totals, counts) if "log-odds" in what else bounded_means(totals, counts, bounds)
     return found.low, found.high
 

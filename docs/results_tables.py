@@ -48,7 +48,16 @@ COMMAND = "python docs/results_tables.py"
 ENDS = ("", "_low", "_high")
 ESTIMATE = ("estimate", "low", "high")
 PLACES = 6  # of a recorded number
-METRICS = ("true_effects", "pooled_true_effects", "pooled_true_effects_given_area", "energy", "pointing")
+METRICS = (
+    "single_deletion",
+    "single_deletion_soft",
+    "single_deletion_content",
+    "true_effects",
+    "pooled_true_effects",
+    "pooled_true_effects_given_area",
+    "energy",
+    "pointing",
+)
 CONDITION_METRICS = ("accuracy", "classifier_auroc", "success_rate", "mean_abs_expected_effect")
 DETECTION_METRICS = ("auroc", "auroc_noise", "tpr_1", "tpr_5")
 COMPARED = DETECTION_METRICS

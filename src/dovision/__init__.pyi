@@ -62,6 +62,7 @@ from dovision.evaluation.explanation_config import MapSettings as MapSettings
 from dovision.evaluation.maps import MapEvaluation as MapEvaluation
 from dovision.evaluation.maps import MapOptions as MapOptions
 from dovision.evaluation.on_validation import OnValidation as OnValidation
+from dovision.evaluation.single_deletion import SingleDeletion as SingleDeletion
 from dovision.explainers.attention import AttentionRollout as AttentionRollout
 from dovision.explainers.attention import GradientAttention as GradientAttention
 from dovision.explainers.attributions import Captum as Captum
@@ -89,6 +90,7 @@ from dovision.interfaces import Intervention as Intervention
 from dovision.interventions.activation import Activation as Activation
 from dovision.interventions.brush import Brush as Brush
 from dovision.interventions.counterfactual import Counterfactual as Counterfactual
+from dovision.interventions.edge_control import EdgeControl as EdgeControl
 from dovision.interventions.fills import Blur as Blur
 from dovision.interventions.fills import Constant as Constant
 from dovision.interventions.fills import Inpaint as Inpaint
@@ -100,6 +102,7 @@ from dovision.interventions.interchange import CounterfactualInterchange as Coun
 from dovision.interventions.interchange import Interchange as Interchange
 from dovision.interventions.interchange import PairedInterchange as PairedInterchange
 from dovision.interventions.joint import Joint as Joint
+from dovision.interventions.joint import Mediation as Mediation
 from dovision.interventions.joint import Path as Path
 from dovision.interventions.mask_files import MaskFiles as MaskFiles
 from dovision.interventions.perturbation import Perturbation as Perturbation

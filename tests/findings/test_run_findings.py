@@ -13,8 +13,8 @@ import pandas as pd
 import pytest
 
 import made_runs
+from dovision.analysis.headline_effects import without_opposite
 from dovision.findings import effect_findings, map_findings, sweep_findings
-from dovision.findings.effect_findings import without_opposite
 from dovision.findings.finding import Finding, direction, in_brackets
 from dovision.findings.number_text import HEADLINE_METRICS
 from dovision.findings.run_findings import run_findings
@@ -217,7 +217,7 @@ def test_the_class_that_an_object_changes_most_has_an_interval_of_the_level_of_t
         rows = ({end: size + own for end, own in ends.items()} | {"class": name} for name, size in sizes.items())
         return pd.DataFrame([key | own for own in rows])
 
-    monkeypatch.setattr(effect_findings, "object_effects", table)
+    monkeypatch.setitem(effect_findings.OBJECT_TABLES, "object_effects", table)
     monkeypatch.setattr(effect_findings, "read_task", lambda folder: made_runs.DIGITS)
     run = Run(None, "", "completed", {}, {}, {"object_effects": table(None).to_dict("records")})
     (found,) = effect_findings._objects(run)

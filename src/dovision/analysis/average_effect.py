@@ -17,6 +17,7 @@ from dovision.functional.effects import RESOLUTION
 from dovision.functional.estimates import without_few
 from dovision.functional.intervals import (
     EFFECT_BOUNDS,
+    INTERACTION_BOUNDS,
     LEVEL,
     UNBOUNDED,
     Bounds,
@@ -45,7 +46,6 @@ _Places = npt.NDArray[np.int64]
 INTERACTIONS = [*CELL, "effect", "additive", "interaction", "low", "high", "reason", "p", "clusters", "images"]
 LARGE_EFFECT = 0.1  # size of an effect on a probability, fixed beforehand, beyond which groups are counted
 NOT_RECORDED = "log-odds were not recorded by this version"
-_INTERACTION: Bounds = (-2.0, 2.0)  # P(u, v) - P(u) - P(v) + P
 
 
 def average_effects(folder: Path) -> pd.DataFrame:
@@ -124,12 +124,14 @@ def interactions(folder: Path, level: float = LEVEL) -> pd.DataFrame:
     """
     if not has_all_rows(folder):
         return pd.DataFrame(columns=INTERACTIONS)
-    units = _names(folder, "unit")
+    units = unit_names(folder)
     sets = {name: tuple(name.split(SET_JOIN)) for name in units if SET_JOIN in name and MATCHED_CONTROL not in name}
     sets = {name: members for name, members in sets.items() if set(members) <= set(units)}
     if not sets:
         return pd.DataFrame(columns=INTERACTIONS)
-    wide = _by_unit(folder, units[units.isin([*sets, *(member for members in sets.values() for member in members)])])
+    wide = effects_by_unit(
+        folder, units[units.isin([*sets, *(member for members in sets.values() for member in members)])]
+    )
     groups = read_groups(folder).reindex(wide.index)
     frames = []
     for name, members in sets.items():
@@ -139,7 +141,7 @@ def interactions(folder: Path, level: float = LEVEL) -> pd.DataFrame:
         effect, additive = (effects.where(difference.notna()) for effects in (effect, additive))
         of_groups = [effects.groupby(groups.to_numpy()) for effects in (difference, effect, additive)]
         count = of_groups[0].count().to_numpy()
-        interaction = bounded_means(of_groups[0].sum().to_numpy(), count, _INTERACTION, RESOLUTION, level)
+        interaction = bounded_means(of_groups[0].sum().to_numpy(), count, INTERACTION_BOUNDS, RESOLUTION, level)
         of_set, of_units = (by_group.mean().mean().to_numpy() for by_group in of_groups[1:])
         cells = pd.MultiIndex.from_tuples([(condition, name, label) for condition, label in wide[name]], names=CELL)
         columns = interaction.columns() | {"effect": of_set, "additive": of_units, "interaction": interaction.estimate}
@@ -148,14 +150,19 @@ def interactions(folder: Path, level: float = LEVEL) -> pd.DataFrame:
     return without_few(pd.concat(frames, ignore_index=True)[INTERACTIONS])
 
 
-def _by_unit(folder: Path, units: pd.Index[str]) -> pd.DataFrame:
+def effects_by_unit(folder: Path, units: pd.Index[str], value: str = "effect") -> pd.DataFrame:
     """Effects of the given units: a row per sample, columns (unit, condition, class)."""
-    tables = row_groups(folder / EFFECTS, ["sample", *CELL, "effect"])
+    tables = row_groups(folder / EFFECTS, ["sample", *CELL, value])
     rows = pd.concat([rows[rows["unit"].isin(units)] for rows in (table.to_pandas() for table in tables)])
-    rows = rows.astype({**dict.fromkeys(CELL, str), "effect": float})
+    rows = rows.astype({**dict.fromkeys(CELL, str), value: float})
     order = rows[["condition", "class"]].drop_duplicates()
     columns = [(unit, *cell) for unit in units for cell in order.itertuples(index=False)]
-    return rows.pivot(index="sample", columns=["unit", "condition", "class"], values="effect")[columns]
+    return rows.pivot(index="sample", columns=["unit", "condition", "class"], values=value)[columns]
+
+
+def unit_names(folder: Path) -> pd.Index[str]:
+    """Names of a run's units, in the order of its effects."""
+    return _names(folder, "unit")
 
 
 def _names(folder: Path, column: str) -> pd.Index[str]:

@@ -15,9 +15,12 @@ from dovision.functional.estimates import of_images
 from dovision.functional.intervals import mean_interval, withheld
 from dovision.store.map_tables import (
     AS_IS,
+    CONTENT,
+    HARD,
     PERMUTED,
     PERTURBED,
     RANDOMISED,
+    SOFT,
     MapGrid,
     read_box_table,
     read_grid,
@@ -38,6 +41,7 @@ RANGES = {  # of the metrics of a map
     "deletion": _SHARE,
     "insertion": _SHARE,
     "true_effects": CORRELATION,
+    **dict.fromkeys((HARD, SOFT, CONTENT), CORRELATION),
     "stability": CORRELATION,
     "hit_rate": _SHARE,
 }
@@ -59,6 +63,8 @@ def agreements(folder: Path) -> pd.DataFrame:
     true_effects            Spearman of the map's mean over each object with the evidence that the object gives: minus
                             the true effect of taking it away; nan with fewer than 3 objects, or where the run did not
                             measure true effects
+    single_deletion         Spearman with the losses of single patches with hard edges, with soft ones
+                            (single_deletion_soft), and beyond those of their frames (single_deletion_content)
     stability               Spearman with the map of the perturbed image
     hit_rate                pointing without a margin
     """
@@ -70,7 +76,7 @@ def agreements(folder: Path) -> pd.DataFrame:
     frame = pd.concat([shown.drop(columns=["cells", "spread", "variant"], errors="ignore"), localisation], axis=1)
     for ranks in (truth_ranks(estimates(folder)), stability):
         frame = frame.merge(ranks, on=_KEY, how="left")
-    metrics = frame[[*RANGES, "area"]].where(frame["state"] == agreement.OK, np.nan).astype(float)
+    metrics = frame.reindex(columns=[*RANGES, "area"]).where(frame["state"] == agreement.OK, np.nan).astype(float)
     return frame.assign(**metrics)
 
 

@@ -11,7 +11,7 @@ from dovision.functional.estimates import without_few
 from dovision.functional.intervals import EFFECT_BOUNDS, LEVEL, SIZE_BOUNDS, holm, mean_p_value
 from dovision.store.map_tables import BOXES_FILE, read_box_table
 from dovision.store.tables import EFFECTS, has_all_rows, read_groups, read_task, row_groups
-from dovision.types import MATCHED_CONTROL, OUTSIDE
+from dovision.types import FRAME, MATCHED_CONTROL, OUTSIDE
 
 _IMAGE = ["sample", "condition", "class"]
 _CELL = ["condition", "mask", "class"]
@@ -44,7 +44,7 @@ def mask_sizes(folder: Path) -> pd.DataFrame:
     if rows.empty:
         names = [f"{name}{end}" for end in _SCALES.values() for name in _BOUNDS]
         return pd.DataFrame(columns=["sample", "group", *_CELL, *names])
-    rows = rows[rows["class"] != read_task(folder).opposite]
+    rows = rows[(rows["class"] != read_task(folder).opposite) & ~rows["unit"].str.endswith(FRAME)]
     name = rows["unit"].str.partition(MATCHED_CONTROL)
     outside, moved = rows["unit"] == OUTSIDE, name[1] != ""
     keys = [*_IMAGE, "mask"]

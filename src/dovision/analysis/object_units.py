@@ -100,15 +100,20 @@ def effects_over_objects(folder: Path, level: float = LEVEL) -> pd.DataFrame:
         As `object_effects.object_effects`, by condition, kind and class; no row where no object is known, where units
         have no place in the image, or where they are objects, or where not all classes have rows.
     """
+    rows = units_over_objects(folder)
+    return mean_object_effects(rows, level) if len(rows) else pd.DataFrame(columns=TRUE)
+
+
+def units_over_objects(folder: Path) -> pd.DataFrame:
+    """Clean effects of the unit that covers most of each object's box: the rows behind `effects_over_objects`."""
     columns = ["sample", "condition", "unit", "class", "effect", "log_odds_effect", *Box._fields]
     boxes = read_box_table(folder) if (folder / BOXES_FILE).is_file() else pd.DataFrame()
     if boxes.empty or not has_all_rows(folder) or len(object_rows(folder)):
-        return pd.DataFrame(columns=TRUE)
+        return pd.DataFrame(columns=columns)
     rows = pd.concat([_over(table.to_pandas(), boxes) for table in row_groups(folder / EFFECTS, columns)])
     rows = rows.assign(kind=rows["object"].map(object_kind), group=rows["sample"].map(read_groups(folder)))
     spoken = rows["label"].dropna().unique()
-    rows = rows[rows["class"].isin(spoken) & (rows["label"].isna() | (rows["label"] == rows["class"]))]
-    return mean_object_effects(rows, level)
+    return rows[rows["class"].isin(spoken) & (rows["label"].isna() | (rows["label"] == rows["class"]))]
 
 
 def _over(effects: pd.DataFrame, boxes: pd.DataFrame) -> pd.DataFrame:

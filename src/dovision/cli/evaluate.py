@@ -23,6 +23,7 @@ from dovision.evaluation import callbacks
 from dovision.evaluation.callback import ClassifierUnderTest
 from dovision.evaluation.effects import EffectEvaluation
 from dovision.evaluation.maps import MapEvaluation
+from dovision.evaluation.refuters import refutable
 from dovision.evaluation.test_images import check_one_device, check_units
 from dovision.findings.headline_numbers import numbers
 from dovision.functional.norms import condition_name
@@ -109,6 +110,8 @@ def _evaluate(settings: EvaluateSettings) -> None:
         images = job.images
         intervention: Intervention = settings.intervention.make()
         intervention.bind(images, evaluation.split)
+        if settings.refute:
+            refutable(intervention)
         check_units(intervention, images, job.plan.merged_samples)
         attack: Attack = settings.attack.make()
         detection = callbacks.detection_setup(settings)
@@ -146,6 +149,9 @@ def _evaluate(settings: EvaluateSettings) -> None:
             if detection is not None:
                 DISPLAY.step("detection")
                 run.record(callbacks.run_detection(settings, inputs, detection, loggers))
+            if settings.refute:
+                DISPLAY.step("refuters")
+                callbacks.run_refuters(settings, inputs, intervention, loggers)
             for drawn in maps:
                 run.record({"seconds_per_map": drawn.seconds_per_map, "passes_per_map": drawn.passes_per_map})
             DISPLAY.step("summary")
@@ -216,7 +222,7 @@ def _shard_record(
 
 def _steps(settings: EvaluateSettings) -> list[str]:
     detection = ["detection", "detector fits", "adaptive attack"] if settings.detector else []
-    return ["data", "fits", "effects", *detection, "summary"]
+    return ["data", "fits", "effects", *detection, *(["refuters"] if settings.refute else []), "summary"]
 
 
 main = hydra_main("evaluate", evaluate_effects)

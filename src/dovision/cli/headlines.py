@@ -14,7 +14,9 @@ from hydra.types import RunMode
 
 from dovision.analysis.detection_summary import NOT_ADAPTIVE, WHOLE_FAMILY, unseen
 from dovision.analysis.map_summary import whole_scores
+from dovision.analysis.refuters import refutations
 from dovision.findings.number_text import HEADLINE_METRICS, bracketed, interval_text, metric_text
+from dovision.findings.refuter_findings import verdict_table
 from dovision.findings.run_findings import run_findings
 from dovision.functional.estimates import FEW_IMAGES
 from dovision.functional.norms import condition_name
@@ -44,6 +46,8 @@ def print_headlines(folder: Path) -> None:
         tables.append(map_tables(maps))
     if summary.get("detection"):
         tables.append(detection_tables(summary["detection"]))
+    if summary.get("refutations"):
+        tables.append(refuter_tables(run.folder))
     print_tables(*tables)
     notes = (note for condition in summary["conditions"].values() for note in condition["notes"])
     for note in (note for note in notes if note.endswith(f": {FEW_IMAGES}.")):  # of numbers of the table
@@ -79,6 +83,14 @@ def detection_tables(rows: Sequence[Mapping[str, Any]]) -> list[TextTable]:
         cells_of_row = cells.setdefault(display_name(detector_label(*(row[name] for name in DETECTOR))), {})
         cells_of_row[display_name(head)] = interval_text({key: row[f"auroc{end}"] for key, end in _ENDS.items()})
     return _layouts("detector: AUROC", cells)
+
+
+def refuter_tables(folder: Path) -> list[TextTable]:
+    """Tables of the refuters' verdicts on each headline effect, in the layouts of `condition_tables`."""
+    cells: dict[str, dict[str, str]] = {}
+    for headline, refuter, word, number in verdict_table(refutations(folder)).itertuples(name=None):
+        cells.setdefault(refuter, {})[headline] = f"{word}: {number}"
+    return _layouts("refuters", cells)
 
 
 def map_tables(scores: pd.DataFrame) -> list[TextTable]:

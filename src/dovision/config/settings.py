@@ -336,6 +336,7 @@ class EvaluateSettings(TrainSettings):
     detector: ByName
     detection: DetectionSettings
     evaluation: EvaluationSettings
+    refute: Switch
     reported: OneComponent | None
     note: Text | None
     threads: Threads | None
@@ -385,6 +386,11 @@ class EvaluateSettings(TrainSettings):
 
     @model_validator(mode="after")
     def _cut_no_detection(self) -> EvaluateSettings:
+        if self.evaluation.shards > 1 and self.refute:
+            raise ValueError(
+                "evaluation.shards cuts what is measured image by image, but no refuters, whose headlines need all "
+                f"images, got {self.evaluation.shards} shards and refute=true. Set refute=false."
+            )
         if self.evaluation.shards > 1 and self.detector:
             raise ValueError(
                 "evaluation.shards cuts what is measured image by image, effects and maps, but no detection, whose "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 from pytorch_lightning.loggers import Logger
 
+from dovision.analysis.headline_effects import headline_effects
 from dovision.config.component import make_each
 from dovision.config.settings import EvaluateSettings
 from dovision.evaluation.adaptive_attack import UNDETECTED, Adaptive, AdaptiveRows, Budget, Opponent, adaptive_rows
@@ -20,11 +22,14 @@ from dovision.evaluation.detector_fits import Fitted, clean_threshold, shown
 from dovision.evaluation.effects import EffectEvaluation, EffectOptions
 from dovision.evaluation.explanation_config import MapSettings
 from dovision.evaluation.maps import MapEvaluation, MapOptions
+from dovision.evaluation.refuters import RefuterEvaluation, RefuterOptions
+from dovision.functional.estimates import MIN_IMAGES
 from dovision.identity.plans import AUTOENCODER, CLASSIFIER, PERMUTED
 from dovision.interfaces import Attack, Classifier, Detector, Explainer, Images, Intervention
 from dovision.runtime.forks import forked_map
 from dovision.runtime.progress import DISPLAY
 from dovision.store.detection_tables import ADAPTIVE_STEPS, SCORES, TEST
+from dovision.store.map_tables import known_boxes
 from dovision.store.resumable_writer import NO_RESUME, ResumableWriter, Resume
 from dovision.store.tables import write_table
 from dovision.store.thumbnails import PictureChoice
@@ -45,6 +50,9 @@ def evaluation_data(
         num_workers=settings.num_workers,
         seed=settings.seed,
     )
+
+
+log = logging.getLogger(__name__)
 
 
 class EvaluationInputs(NamedTuple):
@@ -80,6 +88,31 @@ def effect_evaluation(
     make = settings.callbacks["effects"].make()
     callback: EffectEvaluation = make(intervention, inputs.folder, attack, networks[CLASSIFIER], options=options)
     return callback
+
+
+def run_refuters(
+    settings: EvaluateSettings, inputs: EvaluationInputs, intervention: Intervention, loggers: Sequence[Logger]
+) -> None:
+    """Measure the headline effects of the tables that a run has written once more, altered; see `RefuterEvaluation`."""
+    networks, samples = inputs.networks, inputs.samples
+    effects = headline_effects(inputs.folder)
+    if not effects:
+        log.warning("no effect is refuted: refuters need an average effect, of %d labelled images at least", MIN_IMAGES)
+    data = evaluation_data(settings, inputs.images, samples)
+    options = RefuterOptions(
+        networks[AUTOENCODER if intervention.on_code else CLASSIFIER],
+        networks.get(PERMUTED),
+        known_boxes(inputs.folder),
+        settings.seed,
+        ImageDataModule(inputs.images).batched_dataloader(settings.evaluation.split, [[sample] for sample in samples]),
+        inputs.resume,
+    )
+    callback = RefuterEvaluation(inputs.folder, effects, intervention, networks[CLASSIFIER], options)
+    callbacks = [callback, *callbacks_of_tests(settings.callbacks)]
+    trainer = make_trainer(
+        settings.trainer, callbacks, loggers, enable_checkpointing=False, use_distributed_sampler=False
+    )
+    trainer.test(ClassifierUnderTest(networks[CLASSIFIER]), datamodule=data, verbose=False)
 
 
 def map_evaluation(settings: EvaluateSettings, inputs: EvaluationInputs) -> list[MapEvaluation]:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from dovision import checks
+from dovision.evaluation.single_deletion import SingleDeletion
 from dovision.evaluation.token_removal import TokenRemoval
 from dovision.interfaces import Classifier, Context
 from dovision.interventions.fills import Fill, Mean
@@ -37,6 +38,8 @@ class MapSettings:
         seed: of the noise, and of the new weights.
         reference: the explainer that the others are compared with, by name; None: grad_cam, or the first if there is
             none of this name.
+        single_deletion: truth of what single patches of the image do for the class, with which maps are correlated;
+            None: none.
 
     Example:
         >>> import dovision as dv
@@ -57,6 +60,7 @@ class MapSettings:
         num_sanity_images: int = 0,
         seed: int = 0,
         reference: str | None = None,
+        single_deletion: SingleDeletion | None = None,
     ) -> None:
         self.target = target
         self.cells = checks.positive_int("explanation.cells", cells)
@@ -68,6 +72,7 @@ class MapSettings:
         self.num_sanity_images = int(checks.at_least("explanation.num_sanity_images", num_sanity_images, 0))
         self.seed = seed
         self.reference = reference
+        self.single_deletion = single_deletion
 
     def compared(self, explainers: Collection[str]) -> str:
         """Name of the reference explainer.

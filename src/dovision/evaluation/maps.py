@@ -147,7 +147,9 @@ class MapEvaluation(Evaluation):
         height, width = batch.image.shape[2:]
         margin = float(f"{self.settings.margin * max(height, width):g}")  # as the table has it
         grid = MapGrid(self.settings.cells, self.settings.cells, height, width, margin)
-        self.schema = maps_schema(*grid, self.settings.compared(self.explainers))
+        self.schema = maps_schema(
+            *grid, self.settings.compared(self.explainers), self.settings.single_deletion is not None
+        )
         self.metrics: dict[str, dict[str, PointingGame | EnergyInBox]] = {
             "pointing": {name: PointingGame(height, width, margin) for name in self.explainers},
             "energy": {name: EnergyInBox(height, width) for name in self.explainers},
@@ -191,6 +193,10 @@ class MapEvaluation(Evaluation):
         samples = batch.sample.tolist()
         self._read_masks(samples)
         sanity = self.sanity_classifiers if self.sanity.intersection(samples) else ()
+        truth = self.settings.single_deletion
+        self._losses = (
+            {} if truth is None or not len(pairs.target) else truth.losses(pairs.batch, pairs.target, self.classifier)
+        )
         self._drawing = images / len(self.explainers) / (1 + bool(self.settings.noise) + len(sanity))
         rows = [row for name in self.explainers for row in self._rows(name, pairs)] if len(pairs.target) else []
         rows.sort(key=lambda row: (row["sample"], row["class"]))
@@ -227,6 +233,8 @@ class MapEvaluation(Evaluation):
         self._judge(name, maps, list(self._keys(pairs)))
         deletion, insertion = zip(*(self._areas(pairs, row, cells) for row, cells in enumerate(maps)), strict=True)
         metrics = {"deletion": deletion, "insertion": insertion, "spread": spread}
+        if self.settings.single_deletion is not None:
+            metrics |= self.settings.single_deletion.scores(explanation.map, self._losses)
         yield from self._described(name, AS_IS, pairs, maps, metrics)
         if self.settings.noise:
             perturbed = pairs._replace(batch=self._perturbed(pairs.batch))

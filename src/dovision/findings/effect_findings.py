@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from operator import itemgetter
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from dovision.analysis.average_effect import LARGE_EFFECT, at_level, average_effects
+from dovision.analysis.average_effect import LARGE_EFFECT, at_level
+from dovision.analysis.headline_effects import (
+    LARGEST,
+    OBJECT_TABLES,
+    OF_MASK,
+    OF_OBJECT,
+    largest_average,
+    largest_mask,
+    largest_of_kinds,
+)
 from dovision.analysis.mask_effects import MASK_PLACES, mask_contrasts
-from dovision.analysis.object_effects import TAG, contrasts, object_effects
 from dovision.analysis.object_units import effects_over_objects
+from dovision.analysis.unit_combinations import frame_contrasts
 from dovision.findings.finding import NO_DIFFERENCE, Finding, direction, ends, finding, images_text, in_brackets
 from dovision.findings.headline_numbers import counted_images
 from dovision.findings.number_text import finer, level_text, number_text
+from dovision.findings.refuter_findings import verdict
 from dovision.functional.estimates import MIN_IMAGES
 from dovision.functional.intervals import level_of_selected
 from dovision.store.display_names import GREYS, component_name, component_text
@@ -24,7 +34,6 @@ from dovision.store.tables import CLEAN, has_rows, read_effects, read_samples, r
 from dovision.store.thumbnails import samples_in_conditions
 
 _KEY = ["condition", "kind", "class"]
-_KINDS = 2  # of objects that have a sentence
 _PICTURES = 3  # without labels that have one
 _KEYS = {"": "estimate", "low": "low", "high": "high"}  # of a number of the summary
 _PAINTED = {"PixelGrid": "cell ", "SlidingWindow": "window ", "Segments": "segment "}  # words for units
@@ -50,28 +59,26 @@ def effect_findings(run: Run) -> Iterator[Finding]:
 
 
 def _largest(run: Run) -> Iterator[Finding]:
-    frame = average_effects(run.folder)
-    opposite = read_task(run.folder).opposite
-    clean = frame[(frame["condition"] == CLEAN) & frame["mean"].notna() & (frame["class"] != opposite)]
-    if clean.empty:
+    largest, column, several = largest_average(run.folder)
+    if largest.empty:
         return
-    column = "log_odds" if clean["log_odds"].notna().any() else "mean"
-    level = level_of_selected(1, len(clean))
-    row = at_level(run.folder, clean.loc[[clean[column].abs().idxmax()]], level).iloc[0].to_dict()
+    level = level_of_selected(1, several)
+    row = at_level(run.folder, largest, level).iloc[0].to_dict()
     images, label = images_text(row["images"]), row["class"]
     among = "on average"
-    if len(clean) > 1:
-        among = f"the largest of {len(clean):,} average effects, so at {level_text(level)}"
+    if several > 1:
+        among = f"the largest of {several:,} average effects, so at {level_text(level)}"
     if row[column] == 0:
         fill = f" painted {fill}" if (fill := _fill(run)) else ""
-        text = f"No unit{fill} has an average effect on a class: each of {len(clean):,} is 0.000 ({images})."
+        text = f"No unit{fill} has an average effect on a class: each of {several:,} is 0.000 ({images})."
     elif column == "mean":
         number = in_brackets(row)
         text = f"{_do(run, row['unit'])} changes P({label}) by {number} ({among}; {images}; {row['log_odds_reason']})."
     else:
         reason = f"; {row['log_odds_reason']}" if row["log_odds_reason"] else ""
         text = f"{_do(run, row['unit'])} {_change(row)} ({among}; {images}{reason}). {_on_probability(row)}."
-    yield finding("largest_effect", text + _one_fill(run), row, row["images"], "" if column == "mean" else column)
+    text += _one_fill(run) + _beyond_frame(run, row) + verdict(run, LARGEST, row["unit"], row["class"])
+    yield finding(LARGEST, text, row, row["images"], "" if column == "mean" else column)
 
 
 def _change(row: Mapping[str, Any]) -> str:
@@ -119,16 +126,16 @@ def _each_picture(run: Run) -> Iterator[Finding]:
 
 def _masks(run: Run) -> Iterator[Finding]:
     """Finding on evidence inside the mask of the largest effect, paired with its outside and moved masks."""
-    rows = [
-        row for row in run.summary.get("mask_contrasts", []) if row["condition"] == CLEAN and row["inside"] is not None
-    ]
+    summary = run.summary.get("mask_contrasts", [])
+    rows = [row for row in summary if row["condition"] == CLEAN and row["inside"] is not None]
     if not rows:
         return
     level = level_of_selected(1, len(rows))
     frame = mask_contrasts(run.folder, level)
     frame = frame[frame["condition"] == CLEAN].astype(object)
     rows = frame.where(frame.notna(), None).to_dict("records")
-    row = max(rows, key=lambda row: row["inside"] or 0)
+    row = largest_mask(rows)
+    assert row is not None
     among = f"the largest on P of {len(rows):,}, so at {level_text(level)}; " if len(rows) > 1 else ""
     size = {name: number_text(row[name], finer(".3f", row[name])) for name in MASK_PLACES if row[name] is not None}
     do = _do(run, row["mask"])
@@ -145,7 +152,8 @@ def _masks(run: Run) -> Iterator[Finding]:
         text = f"{what} {is_} that of {words} ({among}{number}, paired; n = {images:,} images, "
         sizes = f"inside {size['inside']}, {name} {size[name]}, difference {in_brackets(row, column)}"
         text = f"{text}{row['clusters']:,} groups). On P({row['class']}): {sizes}."
-        yield finding(f"mask_{column}", text + _one_fill(run), row, images, log_odds)
+        text += _one_fill(run) + verdict(run, OF_MASK, row["mask"], row["class"])
+        yield finding(f"mask_{column}", text, row, images, log_odds)
 
 
 def _objects(run: Run) -> Iterator[Finding]:
@@ -153,12 +161,11 @@ def _objects(run: Run) -> Iterator[Finding]:
 
     None of a kind of which there are too few images for an interval.
     """
-    tables = {"object_effects": object_effects, "contrasts": contrasts}
-    name = next((name for name in tables if run.summary.get(name)), "")
+    name = next((name for name in OBJECT_TABLES if run.summary.get(name)), "")
     column = "difference" if name == "contrasts" else ""
     rows = run.summary[name] if name else effects_over_objects(run.folder).to_dict("records")
     if name and "log_odds" not in rows[0]:  # the summary of an earlier version
-        rows = tables[name](run.folder).to_dict("records")
+        rows = OBJECT_TABLES[name](run.folder).to_dict("records")
     clean = [row for row in rows if row["condition"] == CLEAN and not pd.isna(ends(row, column)[1])]
     if not clean:
         return
@@ -168,12 +175,11 @@ def _objects(run: Run) -> Iterator[Finding]:
         "": "Painting the {unit} over the {kind}{fill}" if _fill(run) else "Setting the {unit} over the {kind}",
     }[name]
     unit, fill = "cell" if "rows" in run.config.get("intervention", {}) else "unit", _fill(run)
-    clean = [*without_opposite(clean, read_task(run.folder).opposite)]
-    shown = _one_class(clean)[:_KINDS]
+    shown, clean = largest_of_kinds(clean, read_task(run.folder).opposite)
     among = ""
     if len(clean) > len(shown):  # chosen by the size of their estimates
         level = level_of_selected(len(shown), len(clean))
-        wider = tables.get(name, effects_over_objects)(run.folder, level).to_dict("records")
+        wider = OBJECT_TABLES.get(name, effects_over_objects)(run.folder, level).to_dict("records")
         wider_of = {itemgetter(*_KEY)(row): row for row in wider}
         shown = [wider_of[itemgetter(*_KEY)(row)] for row in shown]
         among = f"chosen among {len(clean):,} effects, so at {level_text(level)}; "
@@ -181,25 +187,10 @@ def _objects(run: Run) -> Iterator[Finding]:
         do = words.format(kind=row["kind"], unit=unit, fill=f" {fill}" if fill else "")
         probability = f"P({row['class']}) changes by {in_brackets(row, column)} on average"
         text = f"{do} {_change(row)}; {probability} ({among}{images_text(row['images'])})."
-        mark = "" if name == "object_effects" else _one_fill(run)
-        yield finding(f"effect_of_{row['kind']}", text + mark, row, row["images"], "log_odds")
-
-
-def without_opposite(rows: Sequence[Mapping[str, Any]], opposite: str | None) -> Sequence[Mapping[str, Any]]:
-    """Drop rows on `Task.opposite` if the other class has a row of each kind of object."""
-    others = [row for row in rows if row["class"] != opposite]
-    return others if {row["kind"] for row in others} == {row["kind"] for row in rows} else rows
-
-
-def _one_class(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Row of the most affected class for each kind of object, largest effect first; the tag's class if there is one."""
-    frame = pd.DataFrame(rows)
-    frame = frame[frame["log_odds"].notna()].assign(size=lambda on_class: on_class["log_odds"].astype(float).abs())
-    frame = frame.sort_values(["size"], ascending=False, kind="stable")
-    label = frame["class"].iloc[0] if len(frame) else None
-    on_class = frame[frame["class"] == label] if (frame["kind"] == TAG).any() else frame
-    strongest: list[Mapping[str, Any]] = on_class.drop_duplicates("kind").to_dict("records")
-    return strongest
+        text += ("" if name == "object_effects" else _one_fill(run)) + verdict(
+            run, f"{OF_OBJECT}{row['kind']}", row["kind"], row["class"]
+        )
+        yield finding(f"{OF_OBJECT}{row['kind']}", text, row, row["images"], "log_odds")
 
 
 def _largest_epsilon(run: Run) -> tuple[str, Mapping[str, Any]] | None:
@@ -261,15 +252,35 @@ def _do(run: Run, unit: str) -> str:
     """Describe the intervention on a unit, such as "Painting cell r2c3 black"."""
     if not (fill := _fill(run)):
         return f"Do({unit})"
-    class_name = str(run.config["intervention"].get("_target_", "")).rpartition(".")[2]
+    class_name = str(_painting(run).get("_target_", "")).rpartition(".")[2]
     return f"Painting {_PAINTED.get(class_name, '')}{unit} {fill}"
 
 
 def _fill(run: Run) -> str:
     """Describe a run's fill, such as "black" or "with blur (sigma 8.0)"; empty if it does not paint."""
-    fill = run.config.get("intervention", {}).get("fill")
+    fill = _painting(run).get("fill")
     text = component_text(fill) if isinstance(fill, Mapping) else ""
     return f"with {text}" if text and text not in GREYS.values() else text
+
+
+def _painting(run: Run) -> Mapping[str, Any]:
+    """Configuration of a run's intervention, or of that whose edges it controls."""
+    intervention: Mapping[str, Any] = run.config.get("intervention", {})
+    controlled = str(intervention.get("_target_", "")).endswith(".EdgeControl")
+    return intervention["first"] if controlled else intervention
+
+
+def _beyond_frame(run: Run, row: Mapping[str, Any]) -> str:
+    """Sentence on an effect beyond that of the unit's frame alone; empty where no frames were painted."""
+    frames = frame_contrasts(run.folder)
+    chosen = frames[
+        (frames["condition"] == CLEAN) & (frames["unit"] == row["unit"]) & (frames["class"] == row["class"])
+    ]
+    if chosen.empty:
+        return ""
+    beyond = chosen.iloc[0].to_dict()
+    shown = {1: "", -1: "", 0: f", {NO_DIFFERENCE} from 0"}[direction(beyond, "beyond_log_odds")]
+    return f" Beyond what its frame alone does, it changes them by {in_brackets(beyond, 'beyond_log_odds')}{shown}."
 
 
 def _one_fill(run: Run) -> str:

@@ -13,13 +13,18 @@ from dovision.findings.finding import NO_DIFFERENCE, Finding, direction, finding
 from dovision.findings.number_text import level_text
 from dovision.functional.intervals import level_of_selected
 from dovision.store.display_names import METRIC_HEADS, component_name
-from dovision.store.map_tables import MAPS_FILE
+from dovision.store.map_tables import CONTENT, HARD, MAPS_FILE, SOFT
 from dovision.store.run_record import Run
 from dovision.store.tables import CLEAN
 
 RIVALS = ("grad_cam", "integrated_gradients")  # that the best effect map is compared with, those that the run has
-PRIMARY = ("true_effects", "energy", "insertion")  # the metric that maps are ranked by: the first that the run has
-_FURTHER = ("energy", "pointing")
+PRIMARY = (
+    "true_effects",
+    "energy",
+    HARD,
+    "insertion",
+)  # the metric that maps are ranked by: the first that the run has
+_FURTHER = ("energy", "pointing", SOFT, CONTENT)
 _EFFECT_MAPS = (".EffectMap", ".CombinedMap")  # classes of explainers
 
 
@@ -38,7 +43,10 @@ def map_findings(run: Run) -> Iterator[Finding]:
     frame = agreements(run.folder)
     configured: Mapping[str, Any] = run.config.get("explainer", {})
     maps = [name for name in frame["explainer"].unique() if is_effect_map(str(name), configured)]
-    metric = next((name for name in PRIMARY if frame.loc[frame["explainer"].isin(maps), name].notna().any()), None)
+    metric = next(
+        (name for name in PRIMARY if name in frame and frame.loc[frame["explainer"].isin(maps), name].notna().any()),
+        None,
+    )
     if metric is None:
         return
     means = frame[frame["explainer"].isin(maps)].groupby("explainer", observed=True)[metric].mean()
@@ -94,7 +102,7 @@ def _against(frame: pd.DataFrame, best: str, rival: str, metric: str, level: flo
     verdict = {1: f"higher than that of {other}", -1: f"lower than that of {other}"}.get(direction(row, "difference"))
     verdict = verdict or f"not shown to differ from that of {other}"
     text = f"The {METRIC_HEADS[metric]} of the {one} is {verdict} ({number})"
-    for name in (name for name in _FURTHER if name != metric):
+    for name in (name for name in _FURTHER if name != metric and name in frame):
         more = map_difference(frame, best, rival, name, level)
         verdict = {1: "higher", -1: "lower", 0: NO_DIFFERENCE}[direction(more, "difference")]
         number = f"{in_brackets(more, 'difference')}, n = {more['pairs']:,}"

@@ -32,7 +32,7 @@ _ENDS = ("low", "high")
 MOVED_BY = {  # of the groups that say what is measured, those that can change a number; data and training change all
     **dict.fromkeys(("accuracy", "success_rate", "success_8bit", "robust_accuracy"), ("attack",)),
     **dict.fromkeys((MEAN_EFFECT, "auroc"), ("attack", "intervention", "autoencoder")),
-    **dict.fromkeys(("energy", "insertion"), ("explainer", "explanation")),
+    **dict.fromkeys(("energy", "single_deletion", "insertion"), ("explainer", "explanation")),
     "true_effects": ("explainer", "explanation", "intervention", "autoencoder"),
     WORST_AUROC: ("detector", "detection", "autoencoder"),
 }

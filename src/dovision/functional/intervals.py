@@ -38,6 +38,7 @@ BOTH_INTERVALS = (
 Bounds = tuple[float, float]
 UNBOUNDED: Bounds = (-np.inf, np.inf)
 EFFECT_BOUNDS: Bounds = (-1.0, 1.0)  # an effect on a probability, the difference of two of one control, or of two sizes
+INTERACTION_BOUNDS: Bounds = (-2.0, 2.0)  # an effect minus two others, of one control
 SIZE_BOUNDS: Bounds = (0.0, 1.0)  # of such an effect
 _CUT = 0.5  # share of the capital that a bet may lose
 _STEPS = 30  # of bisection, to 1e-9 of the range

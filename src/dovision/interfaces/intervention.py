@@ -14,7 +14,7 @@ from dovision import checks
 from dovision.functional import geometry
 from dovision.interfaces.classifier import Classifier
 from dovision.interfaces.dataset import Images
-from dovision.types import CODE, INPUT, Batch, Box, Layout, Mask, Shape
+from dovision.types import CODE, INDIRECT, INPUT, Batch, Box, Layout, Mask, Shape
 
 
 class Context(NamedTuple):
@@ -113,6 +113,10 @@ class Intervention(ABC):
     def has_second(self, shape: Shape, unit: int) -> bool:
         """Return whether do(unit) is combined with that of `second`; never by default."""
         return False
+
+    def route(self, shape: Shape, unit: int) -> str:
+        """Ways by which do(unit) acts, of an intervention `through` a site: INDIRECT, TOTAL or DIRECT (beside it)."""
+        return INDIRECT
 
     def apply(self, value: Tensor, unit: int, context: Context) -> Tensor:
         """The site's whole value after do(unit), shape (B, C, H, W), for samples of one region."""

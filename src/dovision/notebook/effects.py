@@ -10,6 +10,7 @@ import pandas as pd
 
 from dovision import checks
 from dovision.analysis.average_effect import average_effects
+from dovision.analysis.refuters import refutations
 from dovision.attacks.none import NoAttack
 from dovision.config.keep import KEEP_ALL, KEEPS
 from dovision.interfaces import Attack, Classifier, Intervention
@@ -62,6 +63,11 @@ class MeasuredEffects(MeasuredImages):
     def _rows(self) -> pd.DataFrame:
         return self.to_pandas().sort_values("log_odds", key=abs, ascending=False, kind="stable")
 
+    @property
+    def refuters(self) -> pd.DataFrame:
+        """Verdicts of the refuters on the headline effects, with refute=True: see `refutations`."""
+        return refutations(self.folder)
+
     def rows(self, samples: Collection[int]) -> pd.DataFrame:
         """Rows of effects.parquet of some samples: control, treated, effect by sample, condition, unit, class.
 
@@ -83,6 +89,7 @@ def effects(
     folder: Path | str | None = None,
     keep: str = KEEP_ALL,
     top_k: int = 5,
+    refute: bool = False,
 ) -> MeasuredEffects:
     """Measure the effects of each unit on each class over a data set, with intervals, clean and attacked.
 
@@ -100,6 +107,8 @@ def effects(
         keep: the classes of which rows of an image's effects are kept: all, predicted (what is predicted in any
             condition, and the labels), labels, top_k, or summary (none); averages and intervals are the same.
         top_k: classes of an image and condition, with keep="top_k".
+        refute: whether the headline effects are measured once more with something altered that should matter, such as
+            the region, the fill or the weights; `refuters` of the result has the verdicts, and its sentences say so.
 
     Returns:
         Average effects with intervals, headline numbers, sentences and figures.
@@ -127,5 +136,5 @@ def effects(
     images, made = as_image_data(data), one_component("intervention", intervention)
     attacking = NoAttack() if attack is None and eps is None else one_attack(attack, eps)
     written = ResultFolder(folder)
-    run = measured_run(classifier, images, made, attacking, written, rows=(keep, top_k))
+    run = measured_run(classifier, images, made, attacking, written, rows=(keep, top_k), refute=refute)
     return MeasuredEffects(run, written, name)

@@ -17,12 +17,14 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from dovision import checks
+from dovision.analysis.headline_effects import headline_effects
 from dovision.analysis.summary import write_summary
 from dovision.config.keep import KEEP_ALL
 from dovision.evaluation.callback import ClassifierUnderTest
 from dovision.evaluation.effects import EffectEvaluation, EffectOptions
 from dovision.evaluation.explanation_config import MapSettings
 from dovision.evaluation.maps import MapEvaluation
+from dovision.evaluation.refuters import RefuterEvaluation, RefuterOptions, refutable
 from dovision.interfaces import Attack, Classifier, Detector, Explainer, Images, Intervention
 from dovision.interventions.fills import Constant
 from dovision.interventions.pixel_grid import PixelGrid
@@ -108,6 +110,7 @@ def measured_run(
     rows: tuple[str, int] = (KEEP_ALL, 5),
     store_adversarial: bool = False,
     maps: MapEvaluation | None = None,
+    refute: bool = False,
 ) -> Run:
     """Measure effects, and maps if given, into a run as of dovision-evaluate, which reports can read.
 
@@ -119,8 +122,11 @@ def measured_run(
         rows: which rows of effects are kept, and of how many classes, as `effects` takes them: keep and top_k.
         store_adversarial: whether attacked images are stored.
         maps: what evaluates explainers, too.
+        refute: whether the headline effects are measured once more, altered.
     """
     config = {"intervention": component_settings(intervention), "attack": component_settings(attack)}
+    if refute:
+        refutable(intervention)
     if isinstance(data.images, Images):
         intervention.bind(data.images, data.split)
     elif (batch := data.batch(classifier)) is not None:
@@ -143,6 +149,11 @@ def measured_run(
         config["explainer"] = {name: component_settings(explainer) for name, explainer in maps.explainers.items()}
     run_callbacks(classifier, [effects] if maps is None else [effects, maps], data.loader(classifier))
     write_boxes(folder.path, data.boxes())
+    if refute:
+        altered = RefuterEvaluation(
+            folder.path, headline_effects(folder.path), intervention, classifier, RefuterOptions(boxes=data.boxes())
+        )
+        run_callbacks(classifier, [altered], data.loader(classifier))
     return Run(folder.path, folder.path.name, "completed", {}, config, write_summary(folder.path))
 
 

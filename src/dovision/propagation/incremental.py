@@ -23,8 +23,6 @@ from dovision.propagation.spans import Index
 class Incremental:
     """Engine that runs a graph; every result agrees with the plain forward pass."""
 
-    passes_per_edit = 1
-
     def __init__(self, graph: Graph, channels_last: bool) -> None:
         self.graph = graph
         self.channels_last = channels_last
@@ -54,6 +52,10 @@ class Incremental:
             if step.function in (torch.cat, torch.concat):
                 stored.add(step)
         return stored
+
+    def passes_of(self, pairs: Pairs) -> int:
+        """Forward passes that the edits of some pairs take."""
+        return len(pairs)
 
     def clean(self, image: Tensor) -> Background:
         """Run the unedited images; keep what edits need and drop other values on the way."""

@@ -157,7 +157,7 @@ class Propagation:
             other = self._second.whole_passes(batch)
             return JointPasses(self.classifier, self.site, self.intervention, other)
         if self._through is not None:
-            return PathPasses(self.classifier, self.site, self._through)
+            return PathPasses(self.classifier, self.site, self._through, self.intervention)
         return (Shortened if self.intervention.shortens else WholePasses)(self.classifier, self.site)
 
     @torch.no_grad()

@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -16,7 +17,7 @@ from dovision.propagation.edits import Edit, Pairs, edit_of
 from dovision.propagation.patch import Patch
 from dovision.propagation.sites import Site
 from dovision.propagation.spans import Index
-from dovision.types import Shape
+from dovision.types import DIRECT, TOTAL, Shape
 
 
 class CleanPass(NamedTuple):
@@ -31,11 +32,14 @@ class WholePasses:
 
     bytes_per_image = bytes_per_pair = 0  # not known
     bytes_per_row = 0  # the largest value of a pass, if it was measured
-    passes_per_edit = 1
 
     def __init__(self, classifier: Classifier, site: Site | None) -> None:
         self.classifier = classifier
         self.site = site
+
+    def passes_of(self, pairs: Pairs) -> int:
+        """Forward passes that the edits of some pairs take."""
+        return len(pairs)
 
     def clean(self, image: Tensor) -> CleanPass:
         """Run the classifier on the unedited images.
@@ -225,16 +229,47 @@ class JointPasses(TwoSitePasses):
 
 
 class PathPasses(TwoSitePasses):
-    """Passes with the edit's value at the second site, and clean values everywhere else."""
+    """Passes in which an edit acts through the second site alone, beside it alone, or by all ways."""
 
-    passes_per_edit = 2
+    def __init__(self, classifier: Classifier, site: Site | None, second: Site, intervention: Intervention) -> None:
+        super().__init__(classifier, site, second)
+        self.intervention = intervention
+        self._shape: Shape = ()  # of the first site's value
+
+    def clean(self, image: Tensor) -> CleanPass:
+        clean = super().clean(image)
+        self._shape = tuple(clean.site.shape[1:])
+        return clean
+
+    def passes_of(self, pairs: Pairs) -> int:
+        return len(pairs) + int((self._routes(pairs) != TOTAL).sum())
 
     def run(self, clean: CleanPass, pairs: Pairs, value: Any, context: Context) -> Tensor:
+        logits, routes = clean.control.new_empty(len(pairs), clean.control.shape[1]), self._routes(pairs)
+        for route in np.unique(routes):
+            index: Index = np.flatnonzero(routes == route)
+            chosen = Edit(value, torch.ones(len(pairs))).chosen(index)
+            logits[torch.from_numpy(index).to(logits.device)] = self._by(
+                route, clean, pairs.chosen(index), chosen, context
+            )
+        return logits
+
+    def _routes(self, pairs: Pairs) -> npt.NDArray[np.str_]:
+        return np.array([self.intervention.route(self._shape, unit) for unit in pairs.unit.tolist()])
+
+    def _by(self, route: str, clean: CleanPass, pairs: Pairs, value: Any, context: Context) -> Tensor:
+        """Logits, shape (P, K), of edits of one route."""
+        if route == TOTAL:
+            return super().run(clean, pairs, value, context)
         values: list[Tensor] = []
+        unedited = context.batch.image[torch.from_numpy(pairs.image)]
         with self.second.tapped(lambda current: values.append(current.clone())):
-            super().run(clean, pairs, value, context)
+            if route == DIRECT:
+                self.classifier(unedited)
+            else:
+                super().run(clean, pairs, value, context)
         with self.second.tapped(lambda current: values[0]):
-            return self.classifier(context.batch.image[torch.from_numpy(pairs.image)])
+            return super().run(clean, pairs, value, context) if route == DIRECT else self.classifier(unedited)
 
 
 def _whole(value: Tensor, patch: Patch) -> Tensor:

@@ -34,6 +34,9 @@ METRIC_HEADS = {
     "iou": "IoU at equal area",
     "deletion": "deletion area",
     "insertion": "insertion area",
+    "single_deletion": "rank correlation with single deletions",
+    "single_deletion_soft": "rank correlation with soft-edged single deletions",
+    "single_deletion_content": "rank correlation with single deletions beyond their frames",
     "stability": "stability",
     WORST_AUROC: "worst-case AUROC",
 }

@@ -17,6 +17,7 @@ from dovision.types import BOX_COLUMNS
 AS_IS = "as is"  # the variant of the map that is shown and judged
 PERTURBED = "perturbed"  # of the image with a little noise
 PERMUTED = "permuted labels"  # of a classifier fitted to permuted labels
+HARD, SOFT, CONTENT = "single_deletion", "single_deletion_soft", "single_deletion_content"  # columns, by edge
 RANDOMISED = "randomised "  # "randomised k of n": of the classifier with k of its n uppermost layers randomised
 
 
@@ -38,7 +39,8 @@ MAPS_FILE = RunTable(
         ),
         "deletion insertion": (
             NUMBER,
-            'areas under the curves of the class probability, in [0, 1]; null but for "as is"',
+            'areas under the curves of the class probability, in [0, 1]; null but for "as is". With '
+            "`explanation.single_deletion` three more columns: rank correlations with the losses of single patches",
         ),
     },
 )
@@ -64,10 +66,13 @@ class MapGrid(NamedTuple):
     margin: float
 
 
-def maps_schema(rows: int, columns: int, height: int, width: int, margin: float, reference: str) -> pa.Schema:
+def maps_schema(
+    rows: int, columns: int, height: int, width: int, margin: float, reference: str, single_deletion: bool = False
+) -> pa.Schema:
     """Schema of maps.parquet; grid and reference explainer are in the metadata."""
     grid = MapGrid(rows, columns, height, width, margin)
-    return MAPS_FILE.schema({**{name: f"{value:g}" for name, value in grid._asdict().items()}, "reference": reference})
+    metadata = {**{name: f"{value:g}" for name, value in grid._asdict().items()}, "reference": reference}
+    return MAPS_FILE.schema(metadata, dict.fromkeys((HARD, SOFT, CONTENT), NUMBER) if single_deletion else {})
 
 
 def read_maps(folder: Path) -> pd.DataFrame:

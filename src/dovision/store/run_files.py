@@ -16,6 +16,7 @@ from dovision.store.activity import ACTIVITY
 from dovision.store.detection_tables import ADAPTIVE_STEPS, ATTACKS, COMPARISON, READS, SCORES
 from dovision.store.effect_sums import SUMS
 from dovision.store.map_tables import BOXES_FILE, MAPS_FILE
+from dovision.store.refuter_table import REFUTERS_FILE
 from dovision.store.resumable_writer import SHARDS_FOLDER
 from dovision.store.schemas import DIGESTS, SUMMARY
 from dovision.store.tables import EFFECTS, REMOVED, RESUMED, SAMPLES, STAYS, RunFile
@@ -40,6 +41,7 @@ RUN_FILES: tuple[RunFile, ...] = (  # run.json first, so that what is left of th
     ACTIVITY,
     MAPS_FILE,
     BOXES_FILE,
+    REFUTERS_FILE,
     MASKS_FILE,
     OBJECT_MASKS_FILE,
     ATTACKS,

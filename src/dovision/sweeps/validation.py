@@ -104,12 +104,15 @@ CONSUMERS = (
         "a checkpoint of another program (checkpoint=FILE)",
     ),
     Consumer(("trust_checkpoint",), lambda settings: settings.checkpoint is not None, "checkpoint=FILE"),
+    Consumer(("explanation",), lambda settings: bool(settings.explainer), "explainer=[NAME,...]"),
     Consumer(
-        ("explanation", "evaluation.permuted_labels"), lambda settings: bool(settings.explainer), "explainer=[NAME,...]"
+        ("evaluation.permuted_labels",),
+        lambda settings: bool(settings.explainer) or settings.refute,
+        "explainer=[NAME,...]",
     ),
     Consumer(
         ("evaluation.permuted_labels",),
-        lambda settings: settings.explanation["num_sanity_images"] > 0,
+        lambda settings: settings.explanation["num_sanity_images"] > 0 or settings.refute,
         "explanation.num_sanity_images=NUMBER",
     ),
     Consumer(("detection",), lambda settings: bool(settings.detector), "detector=[NAME,...]"),

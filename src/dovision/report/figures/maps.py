@@ -49,6 +49,9 @@ TITLES = {
     "true_effects": "true effects\n(Spearman) ↑",
     map_summary.POOLED: "true effects\n(pooled) ↑",
     map_summary.GIVEN_AREA: "true effects\n(given area) ↑",
+    "single_deletion": "single\ndeletion ↑",
+    "single_deletion_soft": "deletion,\nsoft edge ↑",
+    "single_deletion_content": "deletion\n- frame ↑",
     "stability": "stability\n(Spearman) ↑",
     "hit_rate": "hit rate\n(no margin) ↑",
 }

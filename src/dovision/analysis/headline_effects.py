@@ -1,0 +1,122 @@
+"""The effects that the findings of a run are about: which units of which images each of them averages."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from dovision.analysis.average_effect import average_effects
+from dovision.analysis.mask_effects import mask_contrasts
+from dovision.analysis.object_effects import TAG, contrasts, object_effects, object_rows
+from dovision.analysis.object_units import effects_over_objects, units_over_objects
+from dovision.functional.estimates import MIN_IMAGES
+from dovision.functional.intervals import level_of_selected
+from dovision.store.tables import CLEAN, read_samples, read_task
+from dovision.types import FRAME
+
+OBJECT_TABLES = {"object_effects": object_effects, "contrasts": contrasts}  # by their names in the summary
+KINDS = 2  # of objects that have a sentence
+LARGEST, OF_MASK, OF_OBJECT = "largest_effect", "mask", "effect_of_"  # names of findings, or their beginnings
+
+
+class Headline(NamedTuple):
+    """Effects that a finding averages: of one class, and of some units of each image."""
+
+    name: str  # of the finding
+    subject: str  # the unit, mask or kind of object that it names
+    label: str
+    units: Mapping[int, Collection[str]]  # by sample
+    level: float  # of intervals of the largest of so many
+
+
+def headline_effects(folder: Path) -> list[Headline]:
+    """Headline effects of a run's tables, as `effect_findings` chooses them; none of too few images or no labels."""
+    samples = read_samples(folder)
+    labelled = samples["correct"].notna().any()
+    if not labelled or (samples["condition"] == CLEAN).sum() < MIN_IMAGES:
+        return []
+    return [*_of_masks(folder)] or [*_of_objects(folder)] or [*_of_largest(folder)]
+
+
+def largest_average(folder: Path) -> tuple[pd.DataFrame, str, int]:
+    """Row of the largest clean average effect, or none, the scale that decides it, and of how many it is the largest.
+
+    Frames are no candidates: they are controls of the units that they surround.
+    """
+    frame = average_effects(folder)
+    candidate = (frame["class"] != read_task(folder).opposite) & ~frame["unit"].str.endswith(FRAME)
+    clean = frame[(frame["condition"] == CLEAN) & frame["mean"].notna() & candidate]
+    column = "log_odds" if clean["log_odds"].notna().any() else "mean"
+    return clean.loc[[clean[column].abs().idxmax()]] if len(clean) else clean, column, len(clean)
+
+
+def largest_mask(rows: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+    """Row of `mask_contrasts` with the largest clean effect inside the mask; None without one."""
+    clean = [row for row in rows if row["condition"] == CLEAN and not pd.isna(row["inside"])]
+    return max(clean, key=lambda row: row["inside"] or 0) if clean else None
+
+
+def largest_of_kinds(
+    rows: Sequence[Mapping[str, Any]], opposite: str | None
+) -> tuple[list[Mapping[str, Any]], list[Mapping[str, Any]]]:
+    """Rows of the strongest KINDS of objects on their most affected class, and all rows that they are chosen from."""
+    clean = [*without_opposite(rows, opposite)]
+    return _one_class(clean)[:KINDS], clean
+
+
+def without_opposite(rows: Sequence[Mapping[str, Any]], opposite: str | None) -> Sequence[Mapping[str, Any]]:
+    """Drop rows on `Task.opposite` if the other class has a row of each kind of object."""
+    others = [row for row in rows if row["class"] != opposite]
+    return others if {row["kind"] for row in others} == {row["kind"] for row in rows} else rows
+
+
+def _one_class(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Row of the most affected class for each kind of object, largest effect first; the tag's class if there is one."""
+    frame = pd.DataFrame(rows)
+    frame = frame[frame["log_odds"].notna()].assign(size=lambda on_class: on_class["log_odds"].astype(float).abs())
+    frame = frame.sort_values(["size"], ascending=False, kind="stable")
+    label = frame["class"].iloc[0] if len(frame) else None
+    on_class = frame[frame["class"] == label] if (frame["kind"] == TAG).any() else frame
+    strongest: list[Mapping[str, Any]] = on_class.drop_duplicates("kind").to_dict("records")
+    return strongest
+
+
+def _of_largest(folder: Path) -> Iterator[Headline]:
+    row, _, several = largest_average(folder)
+    for unit, label in zip(row["unit"], row["class"], strict=True):
+        yield Headline(LARGEST, unit, label, _all_images(folder, unit), level_of_selected(1, several))
+
+
+def _of_masks(folder: Path) -> Iterator[Headline]:
+    rows = mask_contrasts(folder).to_dict("records")
+    row = largest_mask(rows)
+    if row is not None:
+        several = sum(row["condition"] == CLEAN and not pd.isna(row["inside"]) for row in rows)
+        units, level = _all_images(folder, row["mask"]), level_of_selected(1, several)
+        yield Headline(OF_MASK, row["mask"], row["class"], units, level)
+
+
+def _of_objects(folder: Path) -> Iterator[Headline]:
+    tables = ((name, table(folder)) for name, table in OBJECT_TABLES.items())
+    name, table = next((item for item in tables if len(item[1])), ("", effects_over_objects(folder)))
+    column = "difference_low" if name == "contrasts" else "low"
+    clean = table[(table["condition"] == CLEAN) & table[column].notna()] if len(table) else table
+    if clean.empty:
+        return
+    rows = object_rows(folder) if name else units_over_objects(folder)
+    rows = rows[(rows["condition"] == CLEAN) & ~rows["control"].astype(bool)] if name else rows
+    shown, candidates = largest_of_kinds(clean.to_dict("records"), read_task(folder).opposite)
+    for row in shown:
+        chosen = rows[(rows["kind"] == row["kind"]) & (rows["class"] == row["class"])]
+        units = chosen.groupby("sample")["object" if name else "unit"].unique()
+        named = {int(sample): tuple(map(str, names)) for sample, names in units.items()}
+        level = level_of_selected(len(shown), len(candidates))
+        yield Headline(f"{OF_OBJECT}{row['kind']}", row["kind"], row["class"], named, level)
+
+
+def _all_images(folder: Path, unit: str) -> dict[int, tuple[str, ...]]:
+    """The unit by sample; those that do not have it have an empty region."""
+    return dict.fromkeys(map(int, read_samples(folder)["sample"].unique()), (unit,))

@@ -1,0 +1,30 @@
+"""Refuters of the headline effects of a run: a table of verdicts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from dovision.analysis.refuters import refutations
+from dovision.findings.refuter_findings import verdict_table
+from dovision.functional.intervals import MEAN_INTERVALS, PAIRED_INTERVALS
+from dovision.report.report_figure import FigureComponent, ReportFigure, caption, images
+from dovision.store.run_record import Run
+
+_VERDICTS = (
+    "Effects in log-odds; first the effect as it is. Placebo region, frame only, random weights, permuted labels: the "
+    "effect minus that under the refuter, paired; passed if it lies on the effect's side of 0. Unseen fill, half dose, "
+    "half of the images: the effect there; passed if it lies on the same side of 0, and half a dose does no more than "
+    "a whole one. Intervals are of the level at which the headline itself was chosen."
+)
+
+
+class Refuters(FigureComponent):
+    """Table of the verdicts of refuters; none without refuters.parquet."""
+
+    def of_run(self, run: Run) -> Iterator[ReportFigure]:
+        frame = refutations(run.folder)
+        if frame.empty:
+            return
+        intervals = f"In brackets: {MEAN_INTERVALS}; of differences, {PAIRED_INTERVALS}."
+        words = caption(_VERDICTS, [run], images(frame["images"]), intervals, frame)
+        yield ReportFigure.of_table("refuters", "Do the headline effects stand?", words, frame, verdict_table(frame))

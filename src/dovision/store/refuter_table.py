@@ -1,0 +1,28 @@
+"""The table of a run that refutes: effects of its headlines, measured again with something altered."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+from dovision.store.tables import INTEGER, NAME, NUMBER, RunTable
+
+UNALTERED = "as it is"  # what the others are compared with
+PLACEBO, FRAME_ONLY, OTHER_FILL, HALF_DOSE = "placebo region", "frame only", "unseen fill", "half dose"
+RANDOM_WEIGHTS, PERMUTED_LABELS, HALF_OF_IMAGES = "random weights", "permuted labels", "half of the images"
+ALTERED = (PLACEBO, FRAME_ONLY, OTHER_FILL, HALF_DOSE, RANDOM_WEIGHTS, PERMUTED_LABELS)  # once more, by the engine
+
+REFUTERS_FILE = RunTable(
+    "refuters.parquet",
+    "with `refute=true`: a row per image, headline effect, refuter and unit, clean",
+    keys=("sample", "headline", "refuter", "unit"),
+    columns={
+        "sample group": (INTEGER, "as in samples.parquet"),
+        "headline": (NAME, 'the finding, such as "largest_effect"'),
+        "refuter": (NAME, f'"{UNALTERED}", or what is altered: ' + ", ".join(f'"{name}"' for name in ALTERED)),
+        "subject": (NAME, "the unit, mask or kind of object that the finding names"),
+        "unit class": (NAME, "as in effects.parquet"),
+        "level": (pa.float64(), "of the intervals of the headline, the largest of several"),
+        "effect": (NUMBER, "on P(class)"),
+        "log_odds_effect": (NUMBER, "the same on log P / (1 - P)"),
+    },
+)

@@ -1,0 +1,128 @@
+"""Edges of painted cells against numbers worked out by hand, on a network that reads edges or content alone."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from scipy import ndimage
+from torch import nn
+
+import dovision as dv
+from dovision.interfaces import Context
+from dovision.interventions._objects import NO_REGION
+from dovision.interventions.edge_control import Elsewhere, Repaint, Version
+from dovision.propagation import Propagation
+
+GREY = torch.full((1, 1, 8, 8), 0.5)
+CELL = dv.PixelGrid(2, 2)
+
+
+def context(image: torch.Tensor = GREY) -> Context:
+    number = torch.arange(len(image))
+    return Context(dv.Batch(image, number, number, number), None)
+
+
+def applied(intervention: dv.Intervention, unit: str, image: torch.Tensor = GREY) -> torch.Tensor:
+    return intervention.apply(image, intervention.units((1, 8, 8)).index(unit), context(image))[0, 0]
+
+
+def test_a_frame_has_the_border_pixels_of_its_cell_and_nothing_else_is_painted():
+    expected = torch.full((8, 8), 0.5)
+    expected[:4, :4] = 0.0
+    expected[1:3, 1:3] = 0.5
+    assert torch.equal(applied(dv.EdgeControl(CELL, frame=1), "r0c0 frame"), expected)
+
+
+def test_a_unit_with_a_hard_edge_is_that_of_the_intervention_bit_for_bit():
+    image = torch.rand(1, 1, 8, 8)
+    assert torch.equal(applied(dv.EdgeControl(CELL), "r1c0", image), applied(CELL, "r1c0", image))
+
+
+def test_a_soft_edge_is_the_mask_smoothed_by_a_gaussian():
+    inside = np.zeros((8, 8))
+    inside[4:, :4] = 1
+    share = ndimage.gaussian_filter(inside, 0.7, mode="nearest")
+    soft = applied(dv.EdgeControl(CELL, frame=0, soft=0.7), "r1c0")
+    np.testing.assert_allclose(soft, 0.5 * (1 - share), atol=1e-6)
+
+
+def test_segments_have_the_frames_of_their_masks():
+    mask = torch.zeros(8, 8, dtype=torch.bool)
+    mask[2:7, 2:7] = True
+    mask[2, 2] = False  # the frame goes around the missing corner
+    framed = applied(dv.EdgeControl(dv.Brush(mask), frame=1), "brush frame") == 0
+    expected = mask.clone()
+    expected[3:6, 3:6] = False
+    expected[3, 3] = True
+    assert torch.equal(framed, expected)
+
+
+class EdgeReader(nn.Module):
+    """Logits (0, sum of squared differences of neighbours): nothing but edges counts."""
+
+    def forward(self, image):
+        down, across = (image[:, 0].diff(dim=axis).square().sum((1, 2)) for axis in (1, 2))
+        return torch.stack([torch.zeros_like(down), down + across], 1)
+
+
+class Brightness(nn.Module):
+    def forward(self, image):
+        bright = image.sum((1, 2, 3))
+        return torch.stack([torch.zeros_like(bright), bright], 1)
+
+
+def effect(network: nn.Module, intervention: dv.Intervention) -> dict[str, float]:
+    outcome = Propagation(dv.wrap(network, ["no", "yes"]), intervention)(context().batch)
+    return dict(zip(outcome.units, (outcome.treated[0] - outcome.control)[:, 1].tolist(), strict=True))
+
+
+def test_all_of_an_effect_of_edges_is_an_effect_of_the_frame():
+    effects = effect(EdgeReader(), dv.EdgeControl(CELL, frame=1))
+    outside = 8 * 0.5**2  # 8 pixels of the cell have a grey neighbour outside of it
+    assert effects["r0c0"] == pytest.approx(outside)
+    assert effects["r0c0 frame"] >= effects["r0c0"]
+
+
+def test_an_effect_of_content_is_mostly_not_one_of_the_frame():
+    effects = effect(Brightness(), dv.EdgeControl(CELL, frame=1))
+    assert effects["r0c0"] == pytest.approx(-16 * 0.5)
+    assert effects["r0c0 frame"] == pytest.approx(-12 * 0.5)
+
+
+def test_a_map_paints_a_soft_cell_where_the_cell_lies_and_no_frame():
+    soft = dv.EdgeControl(CELL, frame=1, soft=0.7)
+    assert soft.on_image((1, 8, 8), 0, 0) == dv.Box(0, 0, 4, 4)
+    assert soft.on_image((1, 8, 8), 4, 0) is None
+
+
+def test_a_moved_region_is_of_the_same_size_and_overlaps_neither_itself_nor_another_sample_s_draw():
+    moved = Repaint(CELL, {" moved": Elsewhere(seed=3)})
+    boxes = [moved.region((1, 8, 8), 0, sample) for sample in range(40)]
+    assert {(box.height, box.width) for box in boxes} == {(4, 4)}
+    assert all(box.top >= 4 or box.left >= 4 for box in boxes)
+    assert len(set(boxes)) > 5
+
+
+def test_a_region_of_more_than_half_of_the_image_has_no_room_elsewhere():
+    assert Repaint(dv.PixelGrid(1, 1), {"": Elsewhere(0)}).region((1, 8, 8), 0, 0) == NO_REGION
+
+
+def test_half_a_dose_is_half_way_at_any_site():
+    half = applied(Repaint(CELL, {" half": Version(0.5)}), "r0c0 half")
+    assert half[0, 0] == 0.25
+    channel = Repaint(dv.Activation("relu", choose=[0]), {"": Version(0.5)})
+    value = torch.rand(1, 3, 8, 8)
+    assert torch.equal(channel.do(value, 0, context())[:, 0], value[:, 0] / 2)
+
+
+def test_samples_without_a_chosen_unit_are_left_alone():
+    chosen = Repaint(CELL, {"": Version()}, only={0: ["r0c1"], 1: []})
+    assert chosen.units((1, 8, 8)) == ("r0c1",)
+    assert chosen.region((1, 8, 8), 0, 0) == dv.Box(0, 4, 4, 8)
+    assert chosen.region((1, 8, 8), 0, 1) == NO_REGION
+
+
+def test_an_intervention_that_does_not_paint_has_no_edge():
+    with pytest.raises(ValueError, match=r"first must be an intervention that paints regions.*got Activation"):
+        dv.EdgeControl(dv.Activation("relu"))
