@@ -76,7 +76,7 @@ def test_a_wrapped_network_is_in_the_mode_of_the_network(training):
 
 
 def test_normalised_images_are_refused_with_the_remedy():
-    with pytest.raises(ValueError, match="Normalise inside the classifier"):
+    with pytest.raises(ValueError, match="If they are normalised, give mean and std, to ImageData"):
         dv.effect_map(dv.wrap(Sum(), 2), 2 * IMAGE + 1, dv.PixelGrid(2, 2))
 
 

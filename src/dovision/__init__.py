@@ -23,7 +23,7 @@ _HOMES = {  # of what is no component
     "interfaces": ("Attack", "Classifier", "Detector", "Explainer", "Images", "Intervention"),
     "interventions.brush": ("Brush",),
     "interventions.interchange": ("Interchange",),
-    "notebook.by_name": ("component",),
+    "evaluation.by_name": ("component",),
     "notebook.effect_map": ("EffectResult", "effect_map"),
     "notebook.example": ("example",),
     "types": ("CODE", "INPUT", "Batch", "Box", "Resize", "Task"),

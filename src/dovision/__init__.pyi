@@ -54,6 +54,7 @@ from dovision.detectors.layer_probes import LayerProbes as LayerProbes
 from dovision.detectors.ml_loo import MLLOO as MLLOO
 from dovision.detectors.pytorch_ood import PytorchOOD as PytorchOOD
 from dovision.detectors.sliding_mask_entropy import SlidingMaskEntropy as SlidingMaskEntropy
+from dovision.evaluation.by_name import component as component
 from dovision.evaluation.detection import Detection as Detection
 from dovision.evaluation.detection import DetectionOptions as DetectionOptions
 from dovision.evaluation.effects import EffectEvaluation as EffectEvaluation
@@ -152,7 +153,6 @@ from dovision.models.torchvision_model import torchvision_model as torchvision_m
 from dovision.models.xrv_model import xrv_model as xrv_model
 from dovision.notebook.attack import AttackedImages as AttackedImages
 from dovision.notebook.attack import attack as attack
-from dovision.notebook.by_name import component as component
 from dovision.notebook.compare import ComparedResults as ComparedResults
 from dovision.notebook.compare import compare as compare
 from dovision.notebook.detect import DetectedAttacks as DetectedAttacks

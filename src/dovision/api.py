@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from PIL import Image
 from torch import Tensor, nn
 
 from dovision import checks
-from dovision.datasets import _checks, _image_io
+from dovision.datasets import _checks
+from dovision.datasets.as_images import unit_images
 from dovision.functional import logit_checks
 from dovision.functional.outputs import Reading
 from dovision.interfaces import Classifier
@@ -115,32 +115,29 @@ def wrap_callable(
     return wrap(BlackBox(function, len(names), output), names, mean, std, task, shape)
 
 
-def to_batch(images: Image.Image | Sequence[Image.Image], size: int | tuple[int, int], channels: int = 3) -> Tensor:
-    """PIL images as a batch in [0, 1], shape (B, channels, height, width), as the commands read image files.
+def to_batch(images: Any, size: int | tuple[int, int] | None = None, channels: int = 3) -> Tensor:
+    """PIL images, files or arrays as a batch in [0, 1], shape (B, C, H, W), as the commands read image files.
 
-    Each is made RGB or grey, resized with antialiasing to cover the size, and its centre is taken. Normalisation is
-    the classifier's own (see `wrap`).
+    Normalisation is the classifier's own (see `wrap`).
 
     Args:
-        images: one or several, of any sizes and modes.
-        size: height and width, or one number for both.
-        channels: 3 (RGB) or 1 (grey).
+        images: one or a list: PIL images of any modes, paths of files, a folder, NumPy arrays (H, W, C) or (C, H, W)
+            of 8 bits or float, tensors (C, H, W).
+        size: height and width, or one number for both, which each is resized to cover with antialiasing, before its
+            centre is taken; None: all have one size.
+        channels: of PIL images and files: 3 (RGB) or 1 (grey).
 
     Raises:
-        ValueError: an image is none of PIL's, or of a mode whose range is not known; there is none.
+        ValueError: there is none; it is not clear which axis has the channels, or what is white; sizes differ.
 
     Example:
         >>> from PIL import Image
         >>> dv.to_batch([Image.new("L", (40, 30)), Image.new("RGB", (20, 20))], size=16).shape
         torch.Size([2, 3, 16, 16])
     """
-    listed = [images] if isinstance(images, Image.Image) else list(images)
-    shape = _image_io.grey_or_rgb_shape((channels, *(size if isinstance(size, (tuple, list)) else (size, size))))
-    if not listed:
-        raise ValueError("images must be at least one PIL image, got none.")
-    return torch.stack(
-        [_image_io.of_pil(checks.instance("images", one, Image.Image, "PIL images"), shape) for one in listed]
-    )
+    if channels not in (1, 3):
+        raise ValueError(f"channels must be 1 (grey) or 3 (RGB), got {channels!r}.")
+    return unit_images(images, size=size, channels=channels)
 
 
 def _names(classes: Sequence[str] | int) -> tuple[str, ...]:

@@ -29,18 +29,18 @@ MOST_CONTROLS = 1000  # of each unit, or of each object
 def instance(name: str, value: _T, base: type[Any], example: str) -> _T:
     """Return `value` if it is a `kind`; the error names a class or a function, which is to be called."""
     if not isinstance(value, base):
-        raise ValueError(f"{name} must be {example}, got {_described(value)}")
+        raise ValueError(f"{name} must be {example}, got {in_words(value)}")
     return value
 
 
 def function(name: str, value: Callable[..., Any], example: str) -> Callable[..., Any]:
     """Return `value` if it is callable and not a class, which would be constructed instead of called."""
     if not callable(value) or inspect.isclass(value):
-        raise ValueError(f"{name} must be {example}, got {_described(value)}")
+        raise ValueError(f"{name} must be {example}, got {in_words(value)}")
     return value
 
 
-def _described(value: object) -> str:
+def in_words(value: object) -> str:
     """Describe a value at the end of an error, with a remedy if it must be called or constructed first."""
     if inspect.isclass(value) or inspect.isroutine(value):
         noun, call = ("class" if inspect.isclass(value) else "function"), getattr(value, "__name__", "it")
@@ -93,7 +93,7 @@ def at_least(name: str, value: float, low: float, remedy: str = "") -> float:
 def names(name: str, value: Sequence[str]) -> tuple[str, ...]:
     """Return `value` if it is a list of names."""
     if isinstance(value, str) or not isinstance(value, Sequence) or not all(isinstance(item, str) for item in value):
-        raise ValueError(f"{name} must be a list of names, got {_described(value)}")
+        raise ValueError(f"{name} must be a list of names, got {in_words(value)}")
     return tuple(value)
 
 
@@ -170,23 +170,26 @@ def dense(name: str, tensor: Tensor) -> Tensor:
     return tensor
 
 
-def image_batch(image: Tensor, name: str = "image") -> Tensor:
+def image_batch(
+    image: Tensor,
+    name: str = "image",
+    remedy: str = "Normalise inside the classifier (mean, std), not in the dataset.",
+) -> Tensor:
     """Return `image` if it is float, shape (B, C, H, W) with no empty axis, with values in [0, 1]."""
     if not isinstance(image, Tensor):
-        remedy = "Convert it: dovision.to_batch(image)." if type(image).__module__.startswith("PIL.") else ""
-        raise ValueError(f"{name} must be a tensor of shape (B, C, H, W), got {_described(image)}{_sentence(remedy)}")
+        convert = "Convert it: dovision.to_batch(image)." if type(image).__module__.startswith("PIL.") else ""
+        raise ValueError(f"{name} must be a tensor of shape (B, C, H, W), got {in_words(image)}{_sentence(convert)}")
     dense(name, image)
     if image.ndim != 4 or not image.is_floating_point():
-        remedy = "Give it an axis of images: image.unsqueeze(0)." if image.ndim == 3 else ""
+        convert = "Give it an axis of images: image.unsqueeze(0)." if image.ndim == 3 else ""
         if not image.is_floating_point():
-            remedy = "Bring it to [0, 1]: image.float() / 255."
+            convert = "Bring it to [0, 1]: image.float() / 255."
         got = f"{image.dtype} of shape {tuple(image.shape)}"
-        raise ValueError(f"{name} must be float of shape (B, C, H, W), got {got}.{_sentence(remedy)}")
+        raise ValueError(f"{name} must be float of shape (B, C, H, W), got {got}.{_sentence(convert)}")
     if not image.numel():
         raise ValueError(f"{name} must hold at least one image of at least one pixel, got shape {tuple(image.shape)}.")
     low, high = (bound.item() for bound in torch.aminmax(image.detach()))
     if not (low >= 0 and high <= 1):  # written so that NaN fails too
-        remedy = "Normalise inside the classifier (mean, std), not in the dataset."
         if low >= 0 and high > 2:
             remedy = "Bring 8-bit numbers to [0, 1]: image / 255."
         if math.isnan(low):
@@ -237,7 +240,7 @@ def labels(
     shape = (images, classes) if multilabel else (images,)
     rule = f"of shape {shape} for a multilabel task" if multilabel else f"int64 of shape {shape}"
     if not isinstance(label, Tensor):
-        raise ValueError(f"{name} must be a tensor, {rule}, got {_described(label)}")
+        raise ValueError(f"{name} must be a tensor, {rule}, got {in_words(label)}")
     dense(name, label)
     if tuple(label.shape) != shape or (label.dtype != torch.int64 and not multilabel):
         raise ValueError(f"{name} must be {rule}, got {label.dtype} of shape {tuple(label.shape)}.")

@@ -181,8 +181,8 @@ def test_numbers_reach_loggers_and_the_metrics_of_the_trainer(tmp_path, module, 
             r"Collects needs gradients, .* Set inference_mode=False: pl.Trainer\(inference_mode=F",
         ),
         ({"loaders": 2}, "Collects needs dataloaders: 1, got 2"),
-        ({}, r"image must lie in \[0, 1\], got"),  # images are normalised, and it was not told how
-        ({**NORMALISED, "task": "multilabel"}, "label must be of shape \\(2, 2\\) for a multilabel task"),
+        ({}, r"images must lie in \[0, 1\], got"),  # images are normalised, and it was not told how
+        ({**NORMALISED, "task": "multilabel"}, "labels must be of shape \\(2, 2\\) for a multilabel task"),
         ({"classifier": Sum()}, "classifier must be a Classifier, as wrap makes one"),
     ],
 )

@@ -11,7 +11,10 @@ from hypothesis import strategies as st
 from torch.utils.data import DataLoader, DistributedSampler, IterableDataset, TensorDataset
 
 from dovision.evaluation.device_batches import DeviceBatches
-from dovision.types import Batch
+from dovision.interfaces import Classifier
+from dovision.types import Batch, Task
+
+CLASSIFIER = Classifier(torch.nn.Identity(), Task("multiclass", tuple(map(str, range(12)))), [0.0], [1.0])
 
 
 def pairs(images: int) -> TensorDataset:
@@ -19,9 +22,9 @@ def pairs(images: int) -> TensorDataset:
     return TensorDataset(image, torch.arange(images))
 
 
-def batches(loader: DataLoader, rank: int = 0, devices: int = 1, mean=(0.0,), std=(1.0,)) -> Iterator[Batch]:
+def batches(loader: DataLoader, rank: int = 0, devices: int = 1, mean=None, std=None) -> Iterator[Batch]:
     taken = DeviceBatches(loader, rank, devices, mean, std)
-    return map(taken.take, loader)
+    return (taken.take(batch, CLASSIFIER) for batch in loader)
 
 
 @settings(deadline=None)
@@ -33,7 +36,7 @@ def test_devices_take_each_image_once_under_its_place_in_the_dataset(images, dev
         sampler = DistributedSampler(dataset, devices, rank, shuffle)
         loader = DataLoader(dataset, size, sampler=sampler)
         taken = DeviceBatches(loader, rank, devices, [0.0], [1.0])
-        own = [taken.take(batch) for batch in loader]
+        own = [taken.take(batch, CLASSIFIER) for batch in loader]
         assert sum(len(batch.image) for batch in own) == taken.images
         for batch in own:
             assert torch.equal(batch.image, dataset.tensors[0][batch.sample])
@@ -67,21 +70,29 @@ def test_a_stream_without_a_length_is_taken_whole():
     assert [batch.sample.tolist() for batch in batches(DataLoader(Stream(), 3))] == [[0, 1, 2], [3, 4]]
 
 
-def test_normalisation_is_undone_and_what_it_was_not_is_left_for_the_check():
+def test_normalisation_is_undone_and_what_it_was_not_is_refused():
     mean, std, (image, label) = [0.5, 0.4, 0.3], [0.25, 0.2, 0.1], pairs(4).tensors
     normalised = (image - torch.tensor(mean).view(3, 1, 1)) / torch.tensor(std).view(3, 1, 1)
     (batch,) = batches(DataLoader(TensorDataset(normalised, label), 4), mean=mean, std=std)
     torch.testing.assert_close(batch.image, image)
     assert 0 <= batch.image.min() <= batch.image.max() <= 1
-    (batch,) = batches(DataLoader(TensorDataset(normalised, label), 4))
-    assert batch.image.min() < 0
+    with pytest.raises(ValueError, match="If they are normalised, give mean and std"):
+        next(batches(DataLoader(TensorDataset(normalised, label), 4)))
 
 
-@pytest.mark.parametrize("got", [torch.zeros(2, 3, 2, 2), {"image": 1}, [torch.zeros(2, 3, 2, 2)]])
+@pytest.mark.parametrize(
+    "got", [torch.zeros(2, 3, 2, 2), {"image": torch.zeros(2, 3, 2, 2)}, [torch.zeros(2, 3, 2, 2)]]
+)
+def test_labels_that_a_batch_lacks_are_unknown(got):
+    taken = DeviceBatches(DataLoader(pairs(4)), 0, 1, None, None)
+    assert taken.take(got, CLASSIFIER).label.tolist() == [-1, -1]
+
+
+@pytest.mark.parametrize("got", [3, {"image": 1}, {"x": torch.zeros(2, 3, 2, 2)}, "cat"])
 def test_other_batches_are_refused(got):
-    taken = DeviceBatches(DataLoader(pairs(4)), 0, 1, [0.0], [1.0])
-    with pytest.raises(ValueError, match="a test batch must be a Batch, or images and labels, got "):
-        taken.take(got)
+    taken = DeviceBatches(DataLoader(pairs(4)), 0, 1, None, None)
+    with pytest.raises(ValueError, match="images must be |a mapping must have its images under one of "):
+        taken.take(got, CLASSIFIER)
 
 
 def test_more_devices_than_images_are_refused_on_each_device():

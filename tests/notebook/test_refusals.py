@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import tempfile
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -14,7 +16,7 @@ import dovision as dv
 IMAGES = torch.rand(6, 1, 8, 8, generator=torch.Generator().manual_seed(0))
 LABELS = torch.arange(6) % 3
 torch.manual_seed(0)
-CLASSIFIER = dv.wrap(torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 3)), ["a", "b", "c"])
+CLASSIFIER = dv.wrap(torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 3)), ["a", "b", "c"], [0.1], [0.9])
 PAIRS = TensorDataset(IMAGES, LABELS)
 CALLS = {
     dv.effects: {"intervention": dv.PixelGrid(2, 2)},
@@ -44,17 +46,42 @@ def call(function, **arguments):
 
 
 DATA = {
-    "text": ("digits", "images must be a tensor, a pair of images and labels, a Batch, a dataset or dataloader of PyT"),
-    "list": ([1, 2, 3], "images must be a tensor, a pair of images and labels, a Batch"),
-    "8 bits": ((IMAGES * 255).byte(), "images must be float of shape (B, C, H, W), got torch.uint8"),
+    "text": ("digits", "images must be a file or a folder that exists, got 'digits'."),
+    "empty": (tempfile.mkdtemp(), "images must be a folder with pictures, got "),
+    "nothing": (None, "images must be tensors, NumPy arrays, PIL images or paths, got None."),
+    "numbers": ([1, 2, 3], "images must be tensors, NumPy arrays, PIL images or paths, got 1."),
+    "objects": (
+        [object()],
+        "images must be tensors, NumPy arrays, PIL images or paths, got an object of class object.",
+    ),
+    "none": ([], "images must be at least one, got none."),
+    "to 255": (IMAGES * 255, "Bring 8-bit numbers to [0, 1]: image / 255."),
+    "16 bits": ((IMAGES * 255).short(), "images must be float of shape (B, C, H, W), got torch.int16"),
+    "grey arrays": (
+        IMAGES[:, 0].numpy(),
+        "images must have one axis of channels, of 1, 3, 4, got shape (6, 8, 8). Grey",
+    ),
+    "square": (np.zeros((3, 3, 3)), "images must have one axis of channels, of 1, 3, 4, got shape (3, 3, 3)."),
+    "sizes": ([Image.new("L", (8, 8)), Image.new("L", (8, 9))], "Give size, to which they are brought."),
+    "mode": (Image.new("F", (8, 8)), "an image must have pixels of a known range, but is of mode F"),
+    "keys": (
+        {"pixels": IMAGES},
+        "a mapping must have its images under one of pixel_values, image, images, img, got pi",
+    ),
+    "both": ({"image": IMAGES, "img": IMAGES}, "a mapping must have one value of images, got image and img."),
+    "coarse": ({"img": IMAGES, "fine_label": LABELS}, "a mapping must have its labels under one of label, labels, "),
+    "not processed": ({"pixel_values": IMAGES}, "pixel_values must be normalised by the classifier's mean and std, bu"),
+    "some labels": ([(IMAGES[0], 1), (IMAGES[1], None)], "images must all have a label, or none, got 1 of 2 with one."),
+    "label": ((IMAGES, list("abcabd")), "labels must be one of a, b, c, got 'd'"),
+    "splits": ({"train": PAIRS, "dev": PAIRS}, "split must be one of train, dev, got 'test'"),
     "normalised": (IMAGES * 4 - 2, "images must lie in [0, 1]"),
-    "one image": (IMAGES[0], "Give it an axis of images: image.unsqueeze(0)"),
-    "PIL": (Image.new("L", (8, 8)), "Convert it: dovision.to_batch(image)"),
     "endless": (Endless(), "images must have a length, got an iterable dataset. Give a DataLoader of it."),
-    "labels": ((IMAGES, LABELS + 1), "labels must be the number of a class, 0 to 2, got 3"),
+    "labels": (
+        (IMAGES, LABELS + 1),
+        "labels must be the number of a class, 0 to 2, or -1 where it is not known, got 3",
+    ),
     "fewer labels": ((IMAGES, LABELS[:2]), "labels must be int64 of shape (6,), got torch.int64 of shape (2,)"),
     "size": (torch.rand(2, 1, 9, 9), "the network must take images of shape (1, 9, 9), but: "),
-    "no labels": (DataLoader(TensorDataset(IMAGES)), "a test batch must be a Batch, or images and labels, got"),
 }
 
 
@@ -87,6 +114,8 @@ REFUSED = {
     "effects, eps": (dv.effects, {"attack": "fgsm", "eps": 8}, "eps must be in [0, 1] pixel units, got 8."),
     "effects, target": (dv.effects, {"target": "d"}, "target must be one of a, b, c, got 'd'"),
     "effects, number": (dv.effects, {"target": 3}, "target must be the name of a class or its number, 0 to 2, got 3"),
+    "effects, device": (dv.effects, {"device": "cuda:99"}, "device must be one of this machine, got 'cuda:99': "),
+    "attack, batch_size": (dv.attack, {"data": dv.ImageData(IMAGES), "batch_size": 2}, "batch_size must be given once"),
     "effects, site": (dv.effects, {"intervention": dv.Activation(site="7")}, "site"),
     "explain, explainer": (dv.explain, {"explainers": "gradcam"}, "Did you mean grad_cam"),
     "explain, none": (dv.explain, {"explainers": []}, "explainer must name at least one, got none."),
@@ -121,8 +150,13 @@ def test_arguments_are_refused(function, arguments, message):
 
 
 HELD = {
-    "labels": ({"images": PAIRS, "labels": LABELS}, "labels must come with a tensor of images; TensorDataset has its"),
-    "split": ({"images": IMAGES, "split": "all"}, "split must be one of train, val, test, got 'all'"),
+    "labels": ({"images": PAIRS, "labels": LABELS}, "labels must come with images alone; TensorDataset has its own"),
+    "split": ({"images": dv.component("dataset", "digits"), "split": "all"}, "split must be one of train, val, test, "),
+    "mean": (
+        {"images": IMAGES, "mean": [124, 117, 104]},
+        "mean and std must be in [0, 1], one number or one a channel",
+    ),
+    "size": ({"images": IMAGES, "size": "8"}, "shape must be three whole numbers (channels, height, width)"),
     "most": ({"images": IMAGES, "most": 0}, "most must be a whole number of at least 1, got 0"),
     "most of a loader": ({"images": DataLoader(PAIRS), "most": 3}, "most must be None for a DataLoader"),
     "batch_size": ({"images": IMAGES, "batch_size": 0.5}, "batch_size must be a whole number of at least 1, got 0.5"),
@@ -165,8 +199,8 @@ def test_the_classifier_stays_as_it_was_also_after_a_failure():
     network[1].eval()
     modes = [module.training for module in classifier.modules()]
     dv.effects(classifier, IMAGES, dv.PixelGrid(1, 2))
-    with pytest.raises(ValueError, match="a test batch must be"):
-        dv.effects(classifier, DataLoader(TensorDataset(IMAGES)), dv.PixelGrid(1, 2))
+    with pytest.raises(ValueError, match="labels must be the number of a class"):
+        dv.effects(classifier, DataLoader(TensorDataset(IMAGES, LABELS + 1)), dv.PixelGrid(1, 2))
     assert [module.training for module in classifier.modules()] == modes
     assert all(parameter.requires_grad and parameter.grad is None for parameter in classifier.parameters())
     with torch.inference_mode():

@@ -28,7 +28,7 @@ from dovision.types import COVER, Resize, Shape
 log = logging.getLogger(__name__)
 _Image = TypeVar("_Image")
 _SAMPLE = 32  # images that are looked at for their channels
-_GREY_MODES = ("1", "L", "LA", "I", "I;16")
+GREY_MODES = ("1", "L", "LA", "I", "I;16")
 
 
 def grey_or_rgb_shape(stated: Sequence[int]) -> Shape:
@@ -102,7 +102,7 @@ class Decoding:
         if _is_deep(image):
             return header._replace(dark=self._is_dark(self._of_pil(image, 1)), colour=False)
         image = images.upright(image)
-        pixels = np.zeros((1, 1, 3), np.uint8) if image.mode in _GREY_MODES else np.array(image.convert("RGB"))
+        pixels = np.zeros((1, 1, 3), np.uint8) if image.mode in GREY_MODES else np.array(image.convert("RGB"))
         colour = is_colour(torch.from_numpy(pixels).movedim(-1, 0), white=255)
         return header._replace(height=image.height, width=image.width, dark=False, colour=colour)
 
@@ -212,10 +212,10 @@ def image_from_bytes(data: bytes, shape: Shape, resize: Resize = COVER) -> Tenso
     return fitted(_channels(_upright(images.decode(data)), shape[0]), shape, resize)
 
 
-def of_pil(image: Image.Image, shape: Shape, resize: Resize = COVER) -> Tensor:
-    """Bring a PIL image to a shape as one from a file is."""
+def pil_pixels(image: Image.Image, channels: int) -> Tensor:
+    """Read a PIL image as one from a file is read, shape (channels, H, W)."""
     try:
-        return fitted(_channels(_upright(image), shape[0]), shape, resize)
+        return _channels(_upright(image), channels)
     except BadFile as error:
         raise ValueError(f"an image must have pixels of a known range, but is {error}.") from error
 

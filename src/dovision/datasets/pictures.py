@@ -142,7 +142,7 @@ def _paths_by_name(entries: Sequence[str]) -> dict[str, Path]:
     A name is that of the file, or its path as it was given where two are of one name.
     """
     roots = [Path(entry).expanduser() for entry in entries]
-    listed = [path for root in roots for path in _listed(root)]
+    listed = [path for root in roots for path in listed_pictures(root)]
     if not listed:
         folders = [path for root in roots if root.is_dir() for path in sorted(root.iterdir()) if path.is_dir()]
         names = [path.as_posix() for path in folders if not path.name.startswith(".")]
@@ -157,7 +157,7 @@ def _paths_by_name(entries: Sequence[str]) -> dict[str, Path]:
     return dict(sorted(paths.items()))
 
 
-def _listed(path: Path) -> list[Path]:
+def listed_pictures(path: Path) -> list[Path]:
     """Expand one entry of the root to its pictures; other files of a folder are named in the log."""
     if path.is_dir():
         visible = sorted(file for file in path.iterdir() if file.is_file() and not file.name.startswith("."))
@@ -173,4 +173,4 @@ def _listed(path: Path) -> list[Path]:
     lines = [line.strip() for line in files.read_text(path).splitlines() if line.strip()]
     if lists := [line for line in lines if line.lower().endswith(_LIST)]:
         raise ValueError(f"{path} must list pictures and folders, got the list {lists[0]}. {_ASK}")
-    return [picture for line in lines for picture in _listed(path.parent / line)]
+    return [picture for line in lines for picture in listed_pictures(path.parent / line)]

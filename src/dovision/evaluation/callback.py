@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from contextlib import AbstractContextManager, ExitStack
+from pathlib import Path
 from typing import Any, TypeVar
 
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback
-from torch import Tensor
+from torch import Tensor, nn
 
 from dovision import checks
-from dovision.api import wrap
+from dovision.api import checked_logits, wrap
 from dovision.evaluation.condition import Condition
 from dovision.evaluation.device_batches import DeviceBatches
-from dovision.functional.logit_checks import FullPrecision, full_precision, measurable
+from dovision.functional.logit_checks import measurable
 from dovision.interfaces import Classifier
+from dovision.module_state import evaluating
 from dovision.runtime.progress import DISPLAY
 from dovision.runtime.stage import Stage
 from dovision.types import Batch, Task
@@ -58,29 +60,38 @@ class Evaluation(Callback, ABC):
     that ends it, a signal's included, leaves none that looks complete.
 
     The module under test may be anybody's, and return anything from `test_step`. Its batches are of class `Batch`, or
-    pairs of images and labels.
+    pairs or mappings of images and labels.
 
     Args:
         classifier: the one under test, of images in [0, 1]. None: the module's attribute `classifier`, if that is a
-            Classifier, or else the module itself, from a batch's images to logits, shape (B, K).
+            Classifier, or else its network.
         task: multiclass or multilabel, or a Task, which names the classes too.
-        mean, std: by which the images of batches were normalised, one number or one a channel, in pixel units.
+        mean, std: by which the images of batches were normalised, one number or one a channel, in pixel units. None:
+            they lie in [0, 1].
+        network: the module's network from images to logits, such as "model.backbone". None: the module itself, or, if
+            its forward takes or returns something else, the one of its children that does.
+        folder: of the tables; None: the trainer's `log_dir`.
     """
 
     dataloaders = 1  # that the test has
     classifier: Classifier  # from the first batch on
+    folder: Path  # from the start of the test on
 
     def __init__(
         self,
         classifier: Classifier | None = None,
         task: str | Task = "multiclass",
-        mean: Sequence[float] = (0.0,),
-        std: Sequence[float] = (1.0,),
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
+        network: str | None = None,
+        folder: Path | str | None = None,
     ) -> None:
         if classifier is not None:
             self.classifier = checks.instance("classifier", classifier, Classifier, "a Classifier, as wrap makes one")
         self._given = classifier
-        self._task, self._mean, self._std = task, mean, std
+        self._task, self._mean, self._std, self._network = task, mean, std, network
+        if folder is not None:
+            self.folder = Path(folder)
         self.images = 0  # of the dataloaders, on this device
         self.tested = 0  # of these, those that a batch has brought
         self.resumed = 0  # of these, the first ones, whose rows an earlier start has finished
@@ -137,6 +148,8 @@ class Evaluation(Callback, ABC):
         loaders = dataloaders if isinstance(dataloaders, (list, tuple)) else [dataloaders]
         if len(loaders) != self.dataloaders:
             raise ValueError(f"{type(self).__name__} needs dataloaders: {self.dataloaders}, got {len(loaders)}.")
+        if not hasattr(self, "folder"):
+            self.folder = Path(trainer.log_dir or trainer.default_root_dir)
         device = trainer.global_rank, trainer.world_size
         self.batches = [
             DeviceBatches(loader, *device, self._mean, self._std, number) for number, loader in enumerate(loaders)
@@ -153,19 +166,19 @@ class Evaluation(Callback, ABC):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        images = self.batches[dataloader_idx].take(batch)
-        first = not self._started
+        batches, first = self.batches[dataloader_idx], not self._started
         if first:
-            self.classifier = self._given or self._classifier_of(pl_module, images.image[:1])
-            full_precision(self.classifier)
+            self.classifier = self._given or self._classifier_of(pl_module, batches.images_of(batch)[:1])
+        images = batches.take(batch, self.classifier)
+        if first:
+            checked_logits(self.classifier, images.image[:1])
             self.start(trainer, pl_module, images)
             self._started = True
         if len(images.image):
             task = self.classifier.task
             checks.image_batch(images.image)
             checks.labels(images.label, len(images.label), len(task.classes), task.multilabel, unknown=True)
-            with FullPrecision() if first else nullcontext():
-                logits = self.logits(images.image)
+            logits = self.logits(images.image)
             measurable(logits, "logits")
             if (finished := max(self.resumed - self.tested, 0)) < len(images.image):
                 rest = slice(finished, None)
@@ -215,14 +228,42 @@ class Evaluation(Callback, ABC):
 
     @torch.no_grad()
     def _classifier_of(self, module: pl.LightningModule, image: Tensor) -> Classifier:
-        if isinstance(classifier := getattr(module, "classifier", None), Classifier):
+        if self._network is None and isinstance(classifier := getattr(module, "classifier", None), Classifier):
             return classifier
-        if isinstance(self._task, Task):
-            return Classifier(module, self._task, self._mean, self._std)
-        classifier = wrap(module, 2, self._mean, self._std, self._task)
-        output = classifier.forward(image)  # unchecked, since the number of its classes is not known
-        classes = output.shape[1] if isinstance(output, Tensor) and output.ndim == 2 else 2
-        return wrap(module, classes, self._mean, self._std, self._task)
+        children = {name: child for name, child in module.named_children() if any(True for _ in child.parameters())}
+        if self._network is None:
+            modules: dict[str, nn.Module] = {"": module}
+        else:
+            every = dict(module.named_modules())
+            modules = {"": every[checks.choice("network", self._network, every)]}
+        errors: list[str] = []
+        for candidates in (modules, children if self._network is None else {}):
+            classes_of = {name: self._classes_of(network, image, errors) for name, network in candidates.items()}
+            names = [name for name, classes in classes_of.items() if classes]
+            if len(names) == 1:
+                network, classes = candidates[names[0]], classes_of[names[0]]
+                normalisation = self._mean or (0.0,), self._std or (1.0,)
+                if isinstance(self._task, Task):
+                    return Classifier(network, self._task, *normalisation)
+                return wrap(network, classes, *normalisation, self._task)
+        raise ValueError(
+            f"the network of a {type(module).__name__} must return logits of images of shape {tuple(image.shape[1:])}, "
+            f"but {errors[0]}. Name it, such as network={next(iter(children), 'network')!r}, or give a classifier."
+        )
+
+    def _classes_of(self, network: nn.Module, image: Tensor, errors: list[str]) -> int:
+        """Number of a network's logits; 0, and an entry of `errors`, if it fails or returns something else."""
+        classifier = wrap(network, 2, self._mean or (0.0,), self._std or (1.0,))
+        try:
+            with evaluating(classifier):
+                output = classifier.forward(image)  # unchecked, since the number of its classes is not known
+        except Exception as error:  # whatever the network's own code raises
+            errors.append(f"it raises {type(error).__name__}: {error}")
+            return 0
+        if isinstance(output, Tensor) and output.ndim == 2 and len(output) == len(image):
+            return output.shape[1]
+        errors.append(f"it returns {tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__}")
+        return 0
 
 
 def round_to_8_bits(image: Tensor) -> Tensor:

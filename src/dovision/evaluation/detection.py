@@ -23,6 +23,7 @@ from dovision import checks
 from dovision.analysis.detection_summary import HEADLINES, WHOLE_FAMILY, read_detection, unseen, write_detection
 from dovision.analysis.detector_comparison import write_comparison
 from dovision.attacks._gradients import dead_gradients
+from dovision.evaluation.by_name import Named, named_components
 from dovision.evaluation.callback import Evaluation, round_to_8_bits
 from dovision.evaluation.condition import Condition, attack_rows, read_rows
 from dovision.evaluation.detector_fits import Fitted, fit_detectors, for_thresholds, write_scores
@@ -124,10 +125,10 @@ class Detection(Evaluation):
 
     Args:
         folder: the run directory; attacks.parquet, a table a detector, scores.parquet and detection.parquet are
-            written there.
-        attacks: by name, each with its epsilons.
-        detectors: by name; they stay as they are.
-        classifier, task, mean, std: of the classifier under attack, as of `Evaluation`.
+            written there. None: the trainer's `log_dir`.
+        attacks: by name, each with its epsilons, or names of those in `conf/attack`.
+        detectors: by name, or names of those in `conf/detector`; they stay as they are.
+        classifier, task, mean, std, network: of the classifier under attack, as of `Evaluation`.
         options: what detectors are fitted to and compared with, and who shares the work.
 
     Example:
@@ -144,34 +145,34 @@ class Detection(Evaluation):
 
     def __init__(
         self,
-        folder: Path | str,
-        attacks: Mapping[str, Attack],
-        detectors: Mapping[str, Detector],
+        folder: Path | str | None = None,
+        attacks: Named[Attack] = "pgd",
+        detectors: Named[Detector] = "max_softmax",
         classifier: Classifier | None = None,
         *,
         task: str | Task = "multiclass",
-        mean: Sequence[float] = (0.0,),
-        std: Sequence[float] = (1.0,),
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
+        network: str | None = None,
         options: DetectionOptions | None = None,
     ) -> None:
-        super().__init__(classifier, task, mean, std)
-        self.folder = Path(folder)
-        self.attacks = attacks
-        self.detectors = detectors
+        super().__init__(classifier, task, mean, std, network, folder)
+        self.attacks: dict[str, Attack] = named_components("attack", attacks)
+        self.detectors: dict[str, Detector] = named_components("detector", detectors)
         self.options = options = DetectionOptions() if options is None else options
         if options.reference is not None:
-            checks.choice("reference", options.reference, detectors)
-        epsilons = {name: attack.eps for name, attack in attacks.items()}
-        norms = {name: attack.norm for name, attack in attacks.items() if attack.norm != "linf"}
+            checks.choice("reference", options.reference, self.detectors)
+        epsilons = {name: attack.eps for name, attack in self.attacks.items()}
+        norms = {name: attack.norm for name, attack in self.attacks.items() if attack.norm != "linf"}
         self.protocol = fit_protocol(epsilons, options.families, options.seen, options.controls)._replace(norms=norms)
         self.workers = checks.positive_int("workers", options.workers)
-        self.tables = {name: READS.named(name) for name in detectors}
+        self.tables = {name: READS.named(name) for name in self.detectors}
         self.failed: dict[str, str] = {}
         self.milliseconds: dict[str, float] = {}
         self.health = GradientHealth()
         self._forks: Forks[_BatchRead] | None = None
         self._pending: deque[Future[bytes]] = deque()  # batches given out to workers
-        self.queries = {name: Queries(attack) for name, attack in attacks.items()}
+        self.queries = {name: Queries(attack) for name, attack in self.attacks.items()}
 
     @property
     def record(self) -> dict[str, Any]:
@@ -350,7 +351,7 @@ class Detection(Evaluation):
         val = (trainer.test_dataloaders or [])[0]
         batches = DeviceBatches(val, trainer.global_rank, trainer.world_size, self._mean, self._std)
         for got in val:
-            batch = batches.take(got)
+            batch = batches.take(got, self.classifier)
             reserved = for_thresholds(pd.Series(batch.group.tolist()))
             fitted = batch.rows(torch.tensor(reserved.to_numpy()).logical_not())
             if len(fitted.image):

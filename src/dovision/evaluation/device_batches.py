@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.utils.data import BatchSampler, DataLoader, DistributedSampler, SequentialSampler
 
-from dovision import checks
+from dovision.datasets.as_images import image_and_label, images_of, label_tensor, names_of_labels
+from dovision.interfaces import Classifier
 from dovision.types import Batch
 
-_ROUNDING = 1e-4  # pixel units by which an image may leave [0, 1] once its normalisation is undone
 _GROUPS = 2**40  # numbers of groups that the images of a loader may have
 
 
@@ -22,10 +23,9 @@ class DeviceBatches:
     out. The number of an image is its place in the dataset, or its place in the order that is not known before.
 
     Args:
-        loader: of this device; gives batches of class `Batch`, or of images, labels, and whatever else.
+        loader: of this device; gives batches of class `Batch`, or what `as_images.image_and_label` reads.
         rank, devices: which of how many devices this is.
-        mean, std: by which images were normalised, one number or one a channel, in pixel units; those of batches of
-            class `Batch` were not.
+        mean, std: by which images were normalised, as of `images_of`; those of class `Batch` were not.
         place: of the loader among those of a test; images of different loaders are of different groups.
     """
 
@@ -34,12 +34,13 @@ class DeviceBatches:
         loader: DataLoader[Any],
         rank: int,
         devices: int,
-        mean: Sequence[float],
-        std: Sequence[float],
+        mean: Iterable[float] | None,
+        std: Iterable[float] | None,
         number: int = 0,
     ) -> None:
         sampler: Any = loader.sampler
-        self.mean, self.std = (torch.tensor(checks.pixel_units("mean and std", channels)) for channels in (mean, std))
+        self.mean, self.std = mean, std
+        self._names_of_labels = names_of_labels(loader)
         self.images: int | None = len(sampler) if hasattr(sampler, "__len__") else None  # None: not known
         self.brought = 0
         self._rank, self._devices, self._first_group = rank, devices, number * _GROUPS
@@ -51,27 +52,29 @@ class DeviceBatches:
         in_order = type(sampler) in (SequentialSampler, DistributedSampler)  # whose order is the same each time
         self._numbers = list(sampler) if in_order and type(loader.batch_sampler) is BatchSampler else None
 
-    def take(self, got: Any) -> Batch:
+    def images_of(self, got: Any, classifier: Classifier | None = None) -> Tensor:
+        """Images of a batch, shape (B, C, H, W), in [0, 1]; errors as of `take`."""
+        return got.image if isinstance(got, Batch) else images_of(image_and_label(got), classifier, self.mean, self.std)
+
+    def take(self, got: Any, classifier: Classifier) -> Batch:
         """Next batch of the loader; may be empty if all its images are repeated.
 
         Raises:
-            ValueError: it is no such batch.
+            ValueError: it is no such batch, or its labels are not those of the classifier's task.
         """
-        batch = got if isinstance(got, Batch) else self._numbered(got)
+        batch = got if isinstance(got, Batch) else self._numbered(got, classifier)
         left = len(batch.image) if self.images is None else max(self.images - self.brought, 0)
         self.brought += len(batch.image)
         return batch.rows(slice(0, left))
 
-    def _numbered(self, got: Any) -> Batch:
-        if not isinstance(got, (tuple, list)) or len(got) < 2:
-            raise ValueError(f"a test batch must be a Batch, or images and labels, got {type(got).__name__}.")
-        image, label = got[:2]
+    def _numbered(self, got: Any, classifier: Classifier) -> Batch:
+        image = self.images_of(got, classifier)
+        label = label_tensor(image_and_label(got).label, len(image), classifier.task, self._names_of_labels).to(
+            image.device
+        )
         rows = range(self.brought, self.brought + len(image))
         numbers = [self._rank + self._devices * row for row in rows]
         if self._numbers is not None:
             numbers = [self._numbers[row] for row in rows]
         sample = torch.tensor(numbers)
-        mean, std = (channels.to(image).view(-1, 1, 1) for channels in (self.mean, self.std))
-        raw = image * std + mean
-        unit = raw.clamp(0, 1)
-        return Batch(unit if (raw - unit).abs().max() <= _ROUNDING else raw, label, sample, sample + self._first_group)
+        return Batch(image, label, sample, sample + self._first_group)

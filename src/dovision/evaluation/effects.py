@@ -19,6 +19,7 @@ from dovision.attacks.none import NoAttack
 from dovision.attacks.replay import MAIN
 from dovision.config.keep import KEEP_ALL, KEEPS
 from dovision.config.settings import REFERENCES, WITHOUT_AUTOENCODER
+from dovision.evaluation.by_name import one_component
 from dovision.evaluation.callback import Evaluation, round_to_8_bits
 from dovision.evaluation.condition import Condition
 from dovision.evaluation.condition_metrics import ConditionMetrics
@@ -108,10 +109,11 @@ class EffectEvaluation(Evaluation):
     again.
 
     Args:
-        intervention: do(u).
-        folder: where samples.parquet, effects.parquet and the maps go.
-        attack: of the classifier under test; its epsilons are the conditions beside `clean`. None: there are none.
-        classifier, task, mean, std: of the classifier under test, as of `Evaluation`.
+        intervention: do(u), such as PixelGrid(7, 7), or the name of one in `conf/intervention`.
+        folder: where samples.parquet, effects.parquet and the maps go; None: the trainer's `log_dir`.
+        attack: of the classifier under test, or the name of one; its epsilons are the conditions beside `clean`. None:
+            there are none.
+        classifier, task, mean, std, network: of the classifier under test, as of `Evaluation`.
         options: how effects are measured and which rows are kept; None: as the defaults of `EffectOptions`.
 
     Example:
@@ -134,20 +136,20 @@ class EffectEvaluation(Evaluation):
 
     def __init__(
         self,
-        intervention: Intervention,
-        folder: Path | str,
-        attack: Attack | None = None,
+        intervention: Intervention | str = "pixel_grid",
+        folder: Path | str | None = None,
+        attack: Attack | str | None = None,
         classifier: Classifier | None = None,
         *,
         task: str | Task = "multiclass",
-        mean: Sequence[float] = (0.0,),
-        std: Sequence[float] = (1.0,),
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
+        network: str | None = None,
         options: EffectOptions | None = None,
     ) -> None:
-        super().__init__(classifier, task, mean, std)
-        self.intervention = checks.instance("intervention", intervention, Intervention, "such as PixelGrid(7, 7)")
-        self.folder = Path(folder)
-        self.attack = NoAttack() if attack is None else checks.instance("attack", attack, Attack, "such as FGSM(0.1)")
+        super().__init__(classifier, task, mean, std, network, folder)
+        self.intervention: Intervention = one_component("intervention", intervention)
+        self.attack: Attack = NoAttack() if attack is None else one_component("attack", attack)
         self.options = EffectOptions() if options is None else options
         self.pictures = self.options.pictures or PictureChoice(0, {})
 

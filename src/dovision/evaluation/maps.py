@@ -19,6 +19,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
+from dovision.evaluation.by_name import Named, named_components
 from dovision.evaluation.callback import Evaluation
 from dovision.evaluation.explanation_config import TOKEN_DROP, MapSettings
 from dovision.evaluation.token_removal import TokenRemoval
@@ -73,10 +74,10 @@ class MapEvaluation(Evaluation):
     pointing/EXPLAINER and energy/EXPLAINER, as in summary.json.
 
     Args:
-        folder: where maps.parquet goes.
-        explainers: by name.
+        folder: where maps.parquet goes; None: the trainer's `log_dir`.
+        explainers: by name, or names of those in `conf/explainer`.
         settings: the common grid, which classes, and the tests; None is those of the configuration.
-        classifier, task, mean, std: of the classifier that is explained, as of `Evaluation`.
+        classifier, task, mean, std, network: of the classifier that is explained, as of `Evaluation`.
         options: the images, and the known objects in them.
 
     Example:
@@ -90,19 +91,19 @@ class MapEvaluation(Evaluation):
 
     def __init__(
         self,
-        folder: Path | str,
-        explainers: Mapping[str, Explainer],
+        folder: Path | str | None = None,
+        explainers: Named[Explainer] = "effect_map",
         settings: MapSettings | None = None,
         classifier: Classifier | None = None,
         *,
         task: str | Task = "multiclass",
-        mean: Sequence[float] = (0.0,),
-        std: Sequence[float] = (1.0,),
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
+        network: str | None = None,
         options: MapOptions | None = None,
     ) -> None:
-        super().__init__(classifier, task, mean, std)
-        self.folder = Path(folder)
-        self.explainers = explainers
+        super().__init__(classifier, task, mean, std, network, folder)
+        self.explainers: dict[str, Explainer] = named_components("explainer", explainers)
         self.settings = MapSettings() if settings is None else settings
         self.options = options = MapOptions() if options is None else options
         sanity = self.settings.num_sanity_images

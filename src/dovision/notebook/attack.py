@@ -18,10 +18,11 @@ from dovision.findings.finding import Finding
 from dovision.functional.estimates import FEW_IMAGES
 from dovision.interfaces import Attack, Classifier
 from dovision.io import arrays
-from dovision.notebook.image_data import as_image_data
+from dovision.notebook.image_data import as_images
 from dovision.notebook.measuring import (
     WHOLE_IMAGE,
     ResultFolder,
+    Running,
     check_components,
     checked_classifier,
     measured_run,
@@ -128,6 +129,10 @@ def attack(
     eps: Epsilons | None = None,
     seed: int = 0,
     folder: Path | str | None = None,
+    *,
+    batch_size: int | None = None,
+    device: torch.device | str | None = None,
+    progress: bool = True,
 ) -> AttackedImages:
     """Attack a data set at one or several epsilons.
 
@@ -141,6 +146,9 @@ def attack(
             those of its yaml file.
         seed: of what an attack draws that is given by name.
         folder: where images and tables go; None: a temporary folder, which goes with the result.
+        batch_size: images at a time; None: that of a DataLoader or of ImageData, or 64.
+        device: such as "cuda", to which the classifier is taken meanwhile; None: its own.
+        progress: whether progress is shown, where there is a terminal or a notebook.
 
     Returns:
         The attacked images, and success with intervals.
@@ -156,10 +164,10 @@ def attack(
         >>> found.images().shape
         torch.Size([6, 1, 8, 8])
     """
-    images, made = as_image_data(data), one_attack(attack, eps, seed)
+    images, made = as_images(data, batch_size), one_attack(attack, eps, seed)
     if not made.eps:
         raise ValueError("attack must have an epsilon, got none. Name an attack, such as 'pgd'.")
-    check_components(checked_classifier(classifier), images.shape, made)
-    written = ResultFolder(folder)
-    run = measured_run(classifier, images, WHOLE_IMAGE, made, written, store_adversarial=True)
+    check_components(checked_classifier(classifier), images.shape(classifier), made)
+    written, running = ResultFolder(folder), Running(device, progress)
+    run = measured_run(classifier, images, WHOLE_IMAGE, made, written, running, store_adversarial=True)
     return AttackedImages(run, written, made)

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
+import torch
 from torch import Tensor
 
 from dovision import checks
 from dovision.analysis.detection_summary import headlines, read_detection
+from dovision.evaluation.by_name import Named, named_components
 from dovision.evaluation.detection import Detection, DetectionOptions
 from dovision.findings.detection_findings import detection_findings
 from dovision.findings.finding import Finding
 from dovision.interfaces import Attack, Classifier, Detector, Images
-from dovision.notebook.by_name import named_components
-from dovision.notebook.image_data import ImageData, as_image_data
+from dovision.notebook.image_data import ImageData, as_images, is_data_module
 from dovision.notebook.measuring import (
     ResultFolder,
+    Running,
     attacks_by_name,
     check_components,
     checked_classifier,
@@ -118,11 +120,16 @@ class DetectedAttacks(MeasuredImages):
 def detect(
     classifier: Classifier,
     data: Any,
-    detectors: str | Detector | Sequence[str | Detector] | Mapping[str, Detector],
-    attacks: str | Attack | Sequence[str | Attack] | Mapping[str, Attack],
+    detectors: Named[Detector],
+    attacks: Named[Attack],
     eps: Epsilons | None = None,
     reference: str | None = None,
     folder: Path | str | None = None,
+    *,
+    batch_size: int | None = None,
+    device: torch.device | str | None = None,
+    progress: bool = True,
+    seed: int = 0,
 ) -> DetectedAttacks:
     """Fit detectors on clean and attacked validation images, and score test images, with intervals.
 
@@ -132,13 +139,17 @@ def detect(
 
     Args:
         classifier: of images in [0, 1]; see `wrap` for a plain torch module.
-        data: a dataset of dovision, of which the splits val and test are taken, or a pair of validation and test
-            images, each as `ImageData` takes them.
+        data: a dataset of dovision, a DatasetDict or a LightningDataModule, of which the splits val and test are taken,
+            or a pair of validation and test images, each as `ImageData` takes them.
         detectors: names in `conf/detector`, detectors such as MaxSoftmax(), a list of these, or a mapping from names.
         attacks: likewise, of `conf/attack`; random_sign is the noise control.
         eps: of attacks given by name: one or several, in pixel units, numbers or fractions such as "8/255".
         reference: the detector that the others are compared with, by name; None: no comparison.
         folder: where the tables go; None: a temporary folder, which goes with the result.
+        batch_size: images at a time; None: that of a DataLoader or of ImageData, or 64.
+        device: such as "cuda", to which the classifier is taken meanwhile; None: its own.
+        progress: whether progress is shown, where there is a terminal or a notebook.
+        seed: of what a detector or an attack draws that is given by name.
 
     Returns:
         Scores, AUROC and rates with intervals, and figures.
@@ -155,23 +166,25 @@ def detect(
         DetectedAttacks(detectors=1, attacks=2)
     """
     checked_classifier(classifier)
-    val, test = _splits(data)
-    made: dict[str, Detector] = named_components("detector", detectors)
-    attacking = attacks_by_name(attacks, eps)
+    val, test = _splits(data, batch_size)
+    made: dict[str, Detector] = named_components("detector", detectors, seed)
+    attacking = attacks_by_name(attacks, eps, seed)
     if reading := [name for name, detector in made.items() if detector.reads_code]:
         raise ValueError(f"detectors must read the classifier alone, got {', '.join(reading)}, which reads a code.")
-    check_components(classifier, test.shape, *made.values(), *attacking.values())
+    check_components(classifier, test.shape(classifier), *made.values(), *attacking.values())
     written = ResultFolder(folder)
     options = DetectionOptions(reference=reference)
-    callback = Detection(written.path, attacking, made, classifier, options=options)
-    run_callbacks(classifier, [callback], [val.loader(classifier), test.loader(classifier, first_group=2**40)])
+    callback = Detection(written.path, attacking, made, classifier, mean=test.mean, std=test.std, options=options)
+    loaders = [val.loader(classifier), test.loader(classifier, first_group=2**40)]
+    run_callbacks(classifier, [callback], loaders, Running(device, progress))
     run = Run(written.path, written.path.name, "completed", callback.record, {}, {})
     return DetectedAttacks(run, written, callback.record)
 
 
-def _splits(data: Any) -> tuple[ImageData, ImageData]:
-    if isinstance(data, Images):
-        return ImageData(data, split=VAL), ImageData(data, split=TEST)
+def _splits(data: Any, batch_size: int | None) -> tuple[ImageData, ImageData]:
+    if isinstance(data, (Images, Mapping)) or is_data_module(data):
+        val, test = (ImageData(data, split=split, batch_size=batch_size or 64) for split in (VAL, TEST))
+        return val, test
     if not isinstance(data, (tuple, list)) or len(data) != 2:
         got = type(data).__name__
         raise ValueError(f"data must be a dataset of dovision, or a pair of validation and test images, got {got}.")
@@ -181,4 +194,7 @@ def _splits(data: Any) -> tuple[ImageData, ImageData]:
             "data must be a pair of validation and test images, got images and labels. Give each split as such a pair: "
             "((images, labels), (images, labels))."
         )
-    return as_image_data(val), as_image_data(test)
+    val, test = as_images(val, batch_size), as_images(test, batch_size)
+    if (val.mean, val.std) != (test.mean, test.std):
+        raise ValueError(f"data must be normalised by one mean and std, got {val.mean} and {test.mean}.")
+    return val, test

@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
 
 from dovision import checks
 from dovision.api import AT_A_TIME, checked_logits
+from dovision.datasets.as_images import label_tensor
+from dovision.evaluation.by_name import one_component
 from dovision.functional import effects, logit_checks
+from dovision.functional.effects import SCALES
 from dovision.functional.estimated_agreement import Approximation, check_agreement
 from dovision.interfaces import Classifier, Intervention
+from dovision.notebook.image_data import ImageData, as_images
 from dovision.notebook.results import Result
 from dovision.propagation import Propagation
-from dovision.types import Batch, Task
+from dovision.types import Batch
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -31,13 +37,14 @@ class EffectResult(Result):
 
     Args:
         map: effect on the target class, painted where each unit lies, shape (B, H, W); zeros where none does.
-        effect: treated minus control, shape (B, U, K), in [-1, 1].
-        control: P(y | x), shape (B, K).
+        effect: treated minus control, shape (B, U, K), in [-1, 1], or of log-odds.
+        control: P(y | x), shape (B, K), or its log-odds.
         units: names of the U units.
         image: the images, shape (B, C, H, W), in [0, 1].
         target: number of each image's target class, shape (B,).
         classes: names of the K classes.
         approximation: estimated agreement with exact effects, where these were asked for approximately.
+        scale: of effect and control, probability or log_odds.
 
     Example:
         >>> import torch, dovision as dv
@@ -59,6 +66,7 @@ class EffectResult(Result):
     target: Tensor
     classes: tuple[str, ...]
     approximation: Approximation | None = None
+    scale: str = SCALES[0]
 
     def to_pandas(self) -> pd.DataFrame:
         """A row per (image, unit, class): image (its number), unit, class, control, treated, effect."""
@@ -107,12 +115,13 @@ class EffectResult(Result):
 
 def effect_map(
     classifier: Classifier,
-    image: Tensor | Batch,
-    intervention: Intervention,
-    target: int | str | Tensor | None = None,
-    label: Tensor | None = None,
+    image: Any,
+    intervention: Intervention | str = "pixel_grid",
+    target: int | str | Sequence[str] | Tensor | None = None,
+    label: Any = None,
     chunk: int | str = "auto",
     approximate: str | None = None,
+    scale: str = SCALES[0],
 ) -> EffectResult:
     """Effects of each unit of an intervention, P(y | do(u), x) - P(y | x).
 
@@ -120,17 +129,18 @@ def effect_map(
 
     Args:
         classifier: of images in [0, 1]; see `wrap` for a plain torch module.
-        image: shape (B, C, H, W) in [0, 1], of the network's type and device; see `to_batch` for PIL images. Or a
-            Batch, whose labels are taken, and whose sample numbers seed its random draws (of a tensor 0, 1, ...).
-        intervention: such as PixelGrid(7, 7).
-        target: the class whose effects are painted, its name or number, or a number for each image, shape (B,) int64;
-            None is each image's most probable one.
-        label: shape (B,) or (B, K), for interventions that need it (an attack); None is that of the Batch, or the
-            prediction.
+        image: a few images, as `ImageData` takes them: a tensor, shape (B, C, H, W) in [0, 1], an array, a PIL image, a
+            path, ... Or a Batch, whose sample numbers seed its random draws (of a tensor 0, 1, ...).
+        intervention: such as PixelGrid(7, 7), or the name of one in `conf/intervention`.
+        target: the class whose effects are painted, its name or number, or one for each image, a list of names or
+            numbers of shape (B,) int64; None is each image's most probable one.
+        label: shape (B,) or (B, K), or names, for interventions that need it (an attack); None is that of the images,
+            or the prediction.
         chunk: (image, unit) pairs a pass, 16 at least; "auto" follows from shapes.
         approximate: "frozen_scales" leaves the scales of squeeze-excitation (EfficientNet, MobileNetV3, ...) as they
             are on the image, which is faster. The tenth of the units with the largest effects and some others are
             measured exactly, and the agreement of the rest is estimated from them. None: all is exact.
+        scale: probability, or log_odds, log P/(1 - P), which does not saturate.
 
     Returns:
         The map and the numbers behind it. Negative: do(u) took evidence for the class away.
@@ -149,12 +159,15 @@ def effect_map(
         (torch.Size([1, 4, 4]), ('r0c0', 'r0c1', 'r1c0', 'r1c1'))
     """
     checks.instance("classifier", classifier, Classifier, "a Classifier, as wrap(network, classes) makes one")
-    checks.instance("intervention", intervention, Intervention, "an intervention such as PixelGrid(7, 7)")
     task = classifier.task
+    checks.choice("scale", scale, SCALES)
+    edit: Intervention = one_component("intervention", intervention)
     with torch.inference_mode(False):  # an attack needs gradients
-        batch = _batch_of(image, label, task)
+        batch = _batch_of(as_images(image), label, classifier)
         image = batch.image
         chosen = None
+        if isinstance(target, (list, tuple, np.ndarray)):
+            target = torch.tensor([task.number_of(one) for one in target])
         if isinstance(target, Tensor) and target.ndim:
             chosen = checks.labels(target, len(image), len(task.classes), multilabel=False, name="target")
         elif target is not None:
@@ -169,8 +182,8 @@ def effect_map(
             )
         predicted = task.prediction(task.probability(logits))
         batch = batch._replace(label=task.label_or_prediction(batch.label, predicted))
-        intervention = intervention.for_images(batch)
-        outcome = Propagation(classifier, intervention, chunk, approximate)(batch)
+        edit = edit.for_images(batch)
+        outcome = Propagation(classifier, edit, chunk, approximate)(batch)
         if outcome.approximation is not None:
             check_agreement(*outcome.approximation.means)
             if chosen is not None and not torch.equal(chosen.to(predicted), outcome.control.argmax(-1).to(predicted)):
@@ -179,12 +192,14 @@ def effect_map(
                     "Leave one of them out."
                 )
         logit_checks.measurable(outcome.treated, "logits after the intervention")
-        control = task.probability(outcome.control)
-        effect = effects.effect(task.probability(outcome.treated), control.unsqueeze(1).expand_as(outcome.treated))
-        chosen = (control.argmax(-1) if chosen is None else chosen).to(effect.device)
+        control = effects.evidence(outcome.control, task, scale)
+        treated = effects.evidence(outcome.treated, task, scale)
+        effect = effects.effect(treated, control.unsqueeze(1).expand_as(treated))
+        chosen = (outcome.control.argmax(-1) if chosen is None else chosen).to(effect.device)
         of_target = effect.take_along_dim(chosen.view(-1, 1, 1), dim=2).squeeze(2)
-        painted = _paint(batch, intervention, of_target)
-        return EffectResult(painted, effect, control, outcome.units, image, chosen, task.classes, outcome.approximation)
+        painted = _paint(batch, edit, of_target)
+        numbers = painted, effect, control, outcome.units, image, chosen, task.classes, outcome.approximation
+        return EffectResult(*numbers, scale)
 
 
 def _ending(classifier: Classifier, image: Tensor, logits: Tensor) -> str:
@@ -195,15 +210,13 @@ def _ending(classifier: Classifier, image: Tensor, logits: Tensor) -> str:
     return logit_checks.ending(checked_logits(classifier, noise.to(image)))
 
 
-def _batch_of(image: Tensor | Batch, label: Tensor | None, task: Task) -> Batch:
-    """Copy images into a Batch, with labels (unknown if not given) and sample numbers."""
-    if not isinstance(image, Batch):
-        sample = torch.arange(len(checks.image_batch(image)))
-        image = Batch(image, task.unknown(len(sample)), sample, sample)
-    copied = checks.image_batch(image.image).detach().clone()
+def _batch_of(data: ImageData, label: Any, classifier: Classifier) -> Batch:
+    """Copy images into a Batch on the classifier's device, with labels (unknown if not given) and sample numbers."""
+    batch = data.whole(classifier)
+    copied = checks.image_batch(batch.image).detach().clone().to(classifier.mean.device)
     if label is not None:
-        checks.labels(label, len(copied), len(task.classes), task.multilabel)
-    return image._replace(image=copied, label=(image.label if label is None else label).to(copied.device))
+        batch = batch._replace(label=label_tensor(label, len(copied), classifier.task))
+    return batch._replace(image=copied, label=batch.label.to(copied.device))
 
 
 def _paint(batch: Batch, intervention: Intervention, effect: Tensor) -> Tensor:

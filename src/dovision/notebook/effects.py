@@ -7,16 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import torch
 
 from dovision import checks
 from dovision.analysis.average_effect import average_effects
 from dovision.analysis.refuters import refutations
 from dovision.attacks.none import NoAttack
 from dovision.config.keep import KEEP_ALL, KEEPS
+from dovision.evaluation.by_name import one_component
 from dovision.interfaces import Attack, Classifier, Intervention
-from dovision.notebook.by_name import one_component
-from dovision.notebook.image_data import as_image_data
-from dovision.notebook.measuring import ResultFolder, checked_classifier, measured_run, one_attack
+from dovision.notebook.image_data import as_images
+from dovision.notebook.measuring import ResultFolder, Running, checked_classifier, measured_run, one_attack
 from dovision.notebook.results import MeasuredImages
 from dovision.store.run_record import Run
 from dovision.store.tables import read_effects
@@ -90,6 +91,11 @@ def effects(
     keep: str = KEEP_ALL,
     top_k: int = 5,
     refute: bool = False,
+    *,
+    batch_size: int | None = None,
+    device: torch.device | str | None = None,
+    progress: bool = True,
+    seed: int = 0,
 ) -> MeasuredEffects:
     """Measure the effects of each unit on each class over a data set, with intervals, clean and attacked.
 
@@ -97,8 +103,8 @@ def effects(
 
     Args:
         classifier: of images in [0, 1]; see `wrap` for a plain torch module.
-        data: images, see `ImageData`, which also says how many of which split: a tensor, a pair of images and labels,
-            a DataLoader, a dataset of PyTorch or of dovision.
+        data: images, see `ImageData`, which also says how many of which split: tensors, arrays, PIL images, paths,
+            pairs of images and labels, a DataLoader, a dataset of PyTorch, Hugging Face or dovision.
         intervention: do(u), such as PixelGrid(7, 7), or the name of one in `conf/intervention`.
         attack: whose epsilons are conditions beside the clean one: such as FGSM(eps="8/255"), or a name; None: none.
         eps: of an attack given by name: one or several, in pixel units, numbers or fractions such as "8/255".
@@ -109,6 +115,10 @@ def effects(
         top_k: classes of an image and condition, with keep="top_k".
         refute: whether the headline effects are measured once more with something altered that should matter, such as
             the region, the fill or the weights; `refuters` of the result has the verdicts, and its sentences say so.
+        batch_size: images at a time; None: that of a DataLoader or of ImageData, or 64.
+        device: such as "cuda", to which the classifier is taken meanwhile; None: its own.
+        progress: whether progress is shown, where there is a terminal or a notebook.
+        seed: of what an intervention or an attack draws that is given by name.
 
     Returns:
         Average effects with intervals, headline numbers, sentences and figures.
@@ -133,8 +143,8 @@ def effects(
     checks.positive_int("top_k", top_k)
     task = checked_classifier(classifier).task
     name = None if target is None else task.classes[task.number_of(target)]
-    images, made = as_image_data(data), one_component("intervention", intervention)
-    attacking = NoAttack() if attack is None and eps is None else one_attack(attack, eps)
-    written = ResultFolder(folder)
-    run = measured_run(classifier, images, made, attacking, written, rows=(keep, top_k), refute=refute)
+    images, made = as_images(data, batch_size), one_component("intervention", intervention, seed)
+    attacking = NoAttack() if attack is None and eps is None else one_attack(attack, eps, seed)
+    written, running = ResultFolder(folder), Running(device, progress)
+    run = measured_run(classifier, images, made, attacking, written, running, rows=(keep, top_k), refute=refute)
     return MeasuredEffects(run, written, name)

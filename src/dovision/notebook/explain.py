@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ from torch import Tensor
 from dovision import checks
 from dovision.analysis.explanation_metrics import agreements
 from dovision.attacks.none import NoAttack
+from dovision.evaluation.by_name import Named, named_components, one_component
 from dovision.evaluation.explanation_config import MapSettings
 from dovision.evaluation.maps import MapEvaluation, MapOptions
 from dovision.findings.finding import Finding
@@ -22,9 +23,15 @@ from dovision.findings.map_findings import map_findings
 from dovision.functional.geometry import paint
 from dovision.interfaces import Classifier, Explainer, Images, Intervention
 from dovision.io.atomic import replacing
-from dovision.notebook.by_name import named_components, one_component
-from dovision.notebook.image_data import as_image_data
-from dovision.notebook.measuring import WHOLE_IMAGE, ResultFolder, check_components, checked_classifier, measured_run
+from dovision.notebook.image_data import ImageData, as_images
+from dovision.notebook.measuring import (
+    WHOLE_IMAGE,
+    ResultFolder,
+    Running,
+    check_components,
+    checked_classifier,
+    measured_run,
+)
 from dovision.notebook.results import MeasuredImages
 from dovision.store.display_names import component_name
 from dovision.store.map_tables import read_box_table
@@ -39,7 +46,7 @@ CELLS = 16  # cells a side of the grid on which maps are compared, of images tha
 
 
 class FullMaps(MapEvaluation):
-    """Callback that evaluates maps and also keeps them at image size; arguments as of the base."""
+    """Callback that evaluates maps of `data` and also keeps them at image size; other arguments as of the base."""
 
     def __init__(
         self,
@@ -47,9 +54,10 @@ class FullMaps(MapEvaluation):
         explainers: Mapping[str, Explainer],
         settings: MapSettings,
         classifier: Classifier,
-        boxes: pd.DataFrame,
+        data: ImageData,
     ) -> None:
-        super().__init__(folder, explainers, settings, classifier, options=MapOptions(boxes=boxes))
+        options = MapOptions(boxes=data.boxes())
+        super().__init__(folder, explainers, settings, classifier, mean=data.mean, std=data.std, options=options)
         self.maps: defaultdict[str, list[Tensor]] = defaultdict(list)
         self.explained: list[tuple[Tensor, Tensor, Tensor]] = []
 
@@ -181,11 +189,16 @@ class ExplainedImages(MeasuredImages):
 def explain(
     classifier: Classifier,
     data: Any,
-    explainers: str | Explainer | Sequence[str | Explainer] | Mapping[str, Explainer] = "effect_map",
+    explainers: Named[Explainer] = "effect_map",
     target: int | str | None = None,
     intervention: Intervention | str | None = None,
     settings: MapSettings | None = None,
     folder: Path | str | None = None,
+    *,
+    batch_size: int | None = None,
+    device: torch.device | str | None = None,
+    progress: bool = True,
+    seed: int = 0,
 ) -> ExplainedImages:
     """Compute maps of explainers over a data set, with metrics, intervals and paired differences.
 
@@ -202,6 +215,10 @@ def explain(
         settings: of the common grid and of the tests, in place of target; None: those of the commands, on as many cells
             as the images allow.
         folder: where tables and pictures go; None: a temporary folder, which goes with the result.
+        batch_size: images at a time; None: that of a DataLoader or of ImageData, or 64.
+        device: such as "cuda", to which the classifier is taken meanwhile; None: its own.
+        progress: whether progress is shown, where there is a terminal or a notebook.
+        seed: of what an explainer or an intervention draws that is given by name.
 
     Returns:
         The maps, their scores, sentences and figures.
@@ -218,17 +235,18 @@ def explain(
         >>> dv.explain(classifier, torch.rand(4, 1, 8, 8), [dv.IntegratedGradients()], target="bright")
         ExplainedImages(maps=4, explainers=['integrated_gradients'])
     """
-    task, images = checked_classifier(classifier).task, as_image_data(data)
-    made: dict[str, Explainer] = named_components("explainer", explainers)
-    chosen = _settings(settings, target, task, images.shape)
-    painted = WHOLE_IMAGE if intervention is None else one_component("intervention", intervention)
+    task, images = checked_classifier(classifier).task, as_images(data, batch_size)
+    made: dict[str, Explainer] = named_components("explainer", explainers, seed)
+    shape = images.shape(classifier)
+    chosen = _settings(settings, target, task, shape)
+    painted = WHOLE_IMAGE if intervention is None else one_component("intervention", intervention, seed)
     if isinstance(images.images, Images):
         for explainer in made.values():
             explainer.bind(images.images, images.split)
-    check_components(classifier, images.shape, *made.values(), chosen)
-    written = ResultFolder(folder)
-    maps = FullMaps(written.path, made, chosen, classifier, images.boxes())
-    run = measured_run(classifier, images, painted, NoAttack(), written, maps=maps)
+    check_components(classifier, shape, *made.values(), chosen)
+    written, running = ResultFolder(folder), Running(device, progress)
+    maps = FullMaps(written.path, made, chosen, classifier, images)
+    run = measured_run(classifier, images, painted, NoAttack(), written, running, maps=maps)
     if not maps.explained:
         raise ValueError("target must be a class of some image, got none to explain. Choose another target.")
     return ExplainedImages(run, written, maps, task, with_effects=intervention is not None)

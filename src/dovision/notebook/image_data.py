@@ -1,44 +1,61 @@
-"""Images that a notebook measures: tensors, datasets and dataloaders of PyTorch, and datasets of this package."""
+"""Images that a notebook measures, from whatever holds them: arrays, PIL images, files, datasets, dataloaders."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import pandas as pd
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Subset
+from torch.utils.data import DataLoader, Dataset
 
 from dovision import checks
-from dovision.api import checked_logits
+from dovision.datasets.as_images import (
+    Labelled,
+    files_of,
+    image_and_label,
+    images_of,
+    is_grey,
+    label_tensor,
+    names_of_labels,
+)
+from dovision.evaluation.device_batches import DeviceBatches
 from dovision.functional.sample_order import strata
 from dovision.interfaces import Classifier, Images
-from dovision.training.data_module import ImageDataModule
 from dovision.types import BOX_COLUMNS, SPLITS, Batch, Shape
 
-_LEGAL = "a tensor, a pair of images and labels, a Batch, a dataset or dataloader of PyTorch, or a dataset of dovision"
+_LOOK = 32  # images of a dataset that are looked at for their channels
 
 
 class ImageData:
     """Images to measure, with labels, groups, names and boxes where known.
 
     Args:
-        images: a tensor, shape (N, C, H, W), in [0, 1]; a pair of such a tensor and its labels; a Batch; a map-style
-            dataset of PyTorch whose items are pairs of an image and its label; a DataLoader of batches of them; or a
-            dataset of dovision, such as component("dataset", "digits").
-        labels: of a tensor, shape (N,) int64, or (N, K) zeros and ones for multilabel; None: what is predicted.
-        split: of a dataset of dovision: train, val or test.
+        images: a tensor, shape (N, C, H, W), in [0, 1]; a NumPy array, channels first or last, of 8 bits or float; a
+            PIL image; the path of a picture or of a folder of them (of which subfolders are classes); a list of any of
+            these; a pair of images and labels; a mapping with `image` or `pixel_values` and perhaps `label` or
+            `labels`; a list of such pairs or mappings; a Batch. A dataset of PyTorch or of Hugging Face, whose items
+            are such images, pairs or mappings, or a DataLoader of batches of them; a mapping from splits to datasets,
+            such as a DatasetDict, or a LightningDataModule. A dataset of dovision, such as
+            component("dataset", "digits").
+        labels: numbers or names of classes, or (N, K) zeros and ones for multilabel, where the images come without;
+            None: unknown, and an attack or a target goes by what is predicted.
+        split: train, val or test, or the name of a split that the data have.
         most: the first so many images; None: all.
         batch_size: images at a time; a DataLoader has its own.
+        mean, std: by which the images were normalised, one number or one a channel, in pixel units; undone. None: they
+            lie in [0, 1], but for `pixel_values`, which are as the classifier's own mean and std make them.
+        size: height and width, or one number for both, that images are brought to; None: they have one size.
 
     Raises:
-        ValueError: the images are none of these; labels, split or most are given to what has its own.
+        ValueError: the images are none of these, or it is not clear how to read them; labels or most are given to what
+            has its own.
 
     Example:
         >>> import torch, dovision as dv
         >>> dv.ImageData(torch.rand(20, 1, 8, 8), torch.arange(20) % 10, most=5)
-        ImageData(tensor, images=5)
+        ImageData(Tensor, images=5)
         >>> dv.ImageData(dv.component("dataset", "digits"), split="val", most=8)
         ImageData(Digits, images=8)
     """
@@ -46,99 +63,119 @@ class ImageData:
     def __init__(
         self,
         images: Any,
-        labels: Tensor | None = None,
+        labels: Any = None,
         split: str = "test",
         most: int | None = None,
         batch_size: int = 64,
+        mean: Iterable[float] | None = None,
+        std: Iterable[float] | None = None,
+        size: int | tuple[int, int] | None = None,
     ) -> None:
-        if isinstance(images, (tuple, list)) and not isinstance(images, Batch) and len(images) == 2 and labels is None:
-            images, labels = images
-        self.split = checks.choice("split", split, SPLITS)
+        self.split = split
         self.most = None if most is None else checks.positive_int("most", most, checks.MOST_IMAGES)
         self.batch_size = checks.positive_int("batch_size", batch_size)
-        if isinstance(images, Tensor) or type(images).__module__.startswith("PIL."):
-            checks.image_batch(images, "images")
-        elif not isinstance(images, (Batch, DataLoader, Dataset, Images)):
-            raise ValueError(f"images must be {_LEGAL}, got an object of class {type(images).__name__}.")
-        elif labels is not None:
-            name = type(images).__name__
-            raise ValueError(f"labels must come with a tensor of images; {name} has its own. Leave them out.")
-        if most is not None and isinstance(images, DataLoader):
-            raise ValueError("most must be None for a DataLoader, whose batches come as they are. Give its dataset.")
-        if isinstance(images, Dataset) and not hasattr(images, "__len__"):
-            raise ValueError("images must have a length, got an iterable dataset. Give a DataLoader of it.")
-        self.images = images
-        self.labels = labels
+        self.mean, self.std = (None if by is None else checks.pixel_units("mean and std", by) for by in (mean, std))
+        self.size = size
+        data = _of_split(images, split)
+        self._name = type(data).__name__
+        self.names_of_labels = names_of_labels(data)
+        if isinstance(data, Images):
+            checks.choice("split", split, SPLITS)
+        if _is_read_later(data) or isinstance(data, Batch):
+            if labels is not None:
+                raise ValueError(f"labels must come with images alone; {self._name} has its own. Leave them out.")
+            if most is not None and isinstance(data, DataLoader):
+                raise ValueError("most must be None for a DataLoader, which has its batches. Give its dataset.")
+            if isinstance(data, Dataset) and not hasattr(data, "__len__"):
+                raise ValueError("images must have a length, got an iterable dataset. Give a DataLoader of it.")
+            self.images = data
+        else:
+            self.images = self._held(data, labels)
+
+    def _held(self, data: Any, labels: Any) -> Labelled:
+        """Images in memory with their labels, read unless they are to be undone by the classifier's mean and std."""
+        if isinstance(data, str) or hasattr(data, "__fspath__"):
+            data = files_of(data)
+        held = image_and_label(data) if labels is None else image_and_label(data)._replace(label=labels)
+        if held.processed and self.mean is None and self.std is None:
+            return held
+        return Labelled(self.read(held, None), held.label)
+
+    def read(self, item: Labelled, classifier: Classifier | None, channels: int | None = None) -> Tensor:
+        """Images, shape (B, C, H, W), in [0, 1]; arguments and errors as of `as_images.images_of`."""
+        return images_of(item, classifier, self.mean, self.std, self.size, channels)
 
     def __repr__(self) -> str:
-        name = "tensor" if isinstance(self.images, Tensor) else type(self.images).__name__
         try:
-            count = len(self.images.order(self.split)) if isinstance(self.images, Images) else self._count()
+            count = self._count()
         except TypeError:
-            return f"ImageData({name})"
-        return f"ImageData({name}, images={count if self.most is None else min(count, self.most)})"
+            return f"ImageData({self._name})"
+        return f"ImageData({self._name}, images={count if self.most is None else min(count, self.most)})"
 
     def loader(self, classifier: Classifier, first_group: int = 0) -> DataLoader[Any]:
-        """Loader of batches, each a Batch or a pair of images and labels.
+        """Loader of batches, each a Batch or what a DataLoader of somebody's yields.
 
         Args:
-            classifier: predicts the labels of a tensor that has none.
-            first_group: the group of the first image of a tensor, of which each is a group of its own.
+            classifier: whose classes labels name.
+            first_group: the group of the first image, of which each is a group of its own.
 
         Raises:
-            ValueError: the labels are not those of the classifier's task, or it takes no such images.
+            ValueError: the labels are not those of the classifier's task.
         """
         if isinstance(self.images, Images):
+            from dovision.training.data_module import ImageDataModule  # with Lightning, which a few images do not need
+
             return ImageDataModule(self.images, test_batch_size=self.batch_size).first_dataloader(self.split, self.most)
         if isinstance(self.images, DataLoader):
             return self.images
-        dataset: Any = self.images
-        if isinstance(self.images, (Tensor, Batch)):
-            dataset = [Batch(*fields) for fields in zip(*self.batch(classifier, first_group) or (), strict=True)]
-        elif self.most is not None:
-            dataset = Subset(dataset, range(min(self.most, len(dataset))))
-        return DataLoader(dataset, self.batch_size)
+        batch = self.batch(classifier, first_group)
+        items: Any = _Items(self, classifier, first_group)
+        if batch is not None:
+            items = [Batch(*fields) for fields in zip(*batch, strict=True)]
+        return DataLoader(items, self.batch_size)
 
     def batch(self, classifier: Classifier, first_group: int = 0) -> Batch | None:
         """All images in one Batch, if held in memory; arguments and errors as of `loader`."""
         if isinstance(self.images, Batch):
             return self.images.rows(slice(0, self.most))
-        if not isinstance(self.images, Tensor):
+        if not isinstance(self.images, Labelled):
             return None
-        image = self.images[: self.most].detach()
-        logits = checked_logits(classifier, image.to(classifier.mean.device))
-        task, sample = classifier.task, torch.arange(len(image))
-        group = sample + first_group
-        if self.labels is None:
-            label = task.prediction(task.probability(logits)).cpu()
-            return Batch(image, label.float() if task.multilabel else label, sample, group)
-        checks.labels(self.labels, len(self.images), len(task.classes), task.multilabel, "labels")
-        return Batch(image, self.labels[: self.most], sample, group)
+        image = (self.read(self.images, classifier) if self.images.processed else self.images.image).detach()
+        label = label_tensor(self.images.label, len(image), classifier.task)
+        sample = torch.arange(len(image))
+        return Batch(image, label, sample, sample + first_group).rows(slice(0, self.most))
 
-    @property
-    def shape(self) -> Shape | None:
+    def whole(self, classifier: Classifier) -> Batch:
+        """All images in one Batch, read where they are not in memory; errors as of `loader`."""
+        if (batch := self.batch(classifier)) is not None:
+            return batch
+        loader = self.loader(classifier)
+        batches = DeviceBatches(loader, 0, 1, self.mean, self.std)
+        return Batch(*map(torch.cat, zip(*(batches.take(got, classifier) for got in loader), strict=True)))
+
+    def shape(self, classifier: Classifier) -> Shape | None:
         """Shape (C, H, W) of the first image; None if unknown before the first batch."""
         if isinstance(self.images, Images):
             return tuple(self.images.split(self.split)[0].image.shape)
-        if isinstance(self.images, (Tensor, Batch)):
-            return tuple((self.images if isinstance(self.images, Tensor) else self.images.image).shape[1:])
-        dataset: Any = self.images.dataset if isinstance(self.images, DataLoader) else self.images
+        if (batch := self.batch(classifier)) is not None:
+            return tuple(batch.image.shape[1:])
+        data: Any = self.images
         try:
-            image = dataset[0][0]
+            first = data.dataset[0] if isinstance(data, DataLoader) else data[0]
         except (TypeError, IndexError, KeyError, NotImplementedError):
             return None
-        return tuple(image.shape) if isinstance(image, Tensor) else None
+        return tuple(self.read(image_and_label(first), classifier).shape[1:])
 
     def names(self) -> list[str] | None:
         """Name of each sample; None if it is the sample's number."""
         return self.images.table(self.split)["name"].tolist() if isinstance(self.images, Images) else None
 
-    def classes_of_samples(self) -> Mapping[int, int]:
+    def classes_of_samples(self, classifier: Classifier) -> Mapping[int, int]:
         """Class to stratify each sample by, where known."""
         if isinstance(self.images, Images):
             return dict(enumerate(self.images.strata(self.split).tolist()))
-        label = self.images.label if isinstance(self.images, Batch) else self.labels
-        return {} if label is None else dict(enumerate(strata(label.cpu().numpy()).tolist()))
+        batch = self.batch(classifier)
+        return {} if batch is None else dict(enumerate(strata(batch.label.cpu().numpy()).tolist()))
 
     def boxes(self) -> pd.DataFrame:
         """Boxes of known objects of the measured samples, as of `Images.boxes`."""
@@ -148,11 +185,64 @@ class ImageData:
         return boxes if self.most is None else boxes[boxes["sample"] < self.most]
 
     def _count(self) -> int:
-        if isinstance(self.images, DataLoader):
-            return len(self.images.dataset)  # type: ignore[arg-type]  # of an iterable dataset a TypeError
-        return len(self.images.image) if isinstance(self.images, Batch) else len(self.images)
+        if isinstance(self.images, Images):
+            return len(self.images.order(self.split))
+        data = self.images.dataset if isinstance(self.images, DataLoader) else self.images
+        images = data.image if isinstance(data, (Batch, Labelled)) else data
+        return len(images)  # type: ignore[arg-type]  # of an iterable dataset a TypeError
 
 
-def as_image_data(data: Any) -> ImageData:
+class _Items(Dataset[Batch]):
+    """Items of somebody's dataset, each read as a Batch without the leading axis."""
+
+    def __init__(self, data: ImageData, classifier: Classifier, first_group: int) -> None:
+        self.data = data
+        self.classifier = classifier
+        self.first_group = first_group
+        images = range(0, len(self), -(-len(self) // _LOOK))
+        self.channels = 1 if all(is_grey(image_and_label(data.images[number]).image) for number in images) else 3
+
+    def __len__(self) -> int:
+        return min(self.data.most or checks.MOST_IMAGES, len(self.data.images))
+
+    def __getitem__(self, number: int) -> Batch:
+        item = image_and_label(self.data.images[number])
+        (image,) = self.data.read(item, self.classifier, self.channels)
+        (label,) = label_tensor(item.label, 1, self.classifier.task, self.data.names_of_labels)
+        return Batch(image, label, torch.tensor(number), torch.tensor(number + self.first_group))
+
+
+def as_images(data: Any, batch_size: int | None = None) -> ImageData:
     """Convert images to ImageData with its defaults, unless they are ImageData; errors as of the class."""
-    return data if isinstance(data, ImageData) else ImageData(data)
+    if batch_size is None:
+        return data if isinstance(data, ImageData) else ImageData(data)
+    if isinstance(data, (ImageData, DataLoader)):
+        raise ValueError(f"batch_size must be given once, got {batch_size!r} beside {type(data).__name__}.")
+    return ImageData(data, batch_size=batch_size)
+
+
+def _is_read_later(data: Any) -> bool:
+    """Return whether data are a dataset or a dataloader; those of Hugging Face are of no class of PyTorch."""
+    return isinstance(data, (Images, DataLoader, Dataset)) or (
+        hasattr(data, "features") and hasattr(data, "__getitem__") and hasattr(data, "__len__")
+    )
+
+
+def is_data_module(data: Any) -> bool:
+    """Return whether data are a LightningDataModule, of either package of Lightning."""
+    return hasattr(data, "prepare_data") and hasattr(data, "test_dataloader")
+
+
+def _of_split(data: Any, split: str) -> Any:
+    """The split of a mapping from splits, or of a LightningDataModule; other data as they are."""
+    if is_data_module(data):
+        checks.choice("split", split, SPLITS)
+        data.prepare_data()
+        data.setup({"train": "fit", "val": "validate"}.get(split, split))
+        return getattr(data, f"{split}_dataloader")()
+    if not isinstance(data, Mapping) or not all(
+        _is_read_later(held) or isinstance(held, tuple) for held in data.values()
+    ):
+        return data
+    name = "validation" if split == "val" and "val" not in data else split
+    return data[checks.choice("split", name, map(str, data))]

@@ -6,9 +6,9 @@ import logging
 import tempfile
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytorch_lightning as pl
 import torch
@@ -20,6 +20,7 @@ from dovision import checks
 from dovision.analysis.headline_effects import headline_effects
 from dovision.analysis.summary import write_summary
 from dovision.config.keep import KEEP_ALL
+from dovision.evaluation.by_name import named_components
 from dovision.evaluation.callback import ClassifierUnderTest
 from dovision.evaluation.effects import EffectEvaluation, EffectOptions
 from dovision.evaluation.explanation_config import MapSettings
@@ -30,8 +31,8 @@ from dovision.interventions.fills import Constant
 from dovision.interventions.pixel_grid import PixelGrid
 from dovision.io.text_files import make_folder
 from dovision.module_state import evaluating
-from dovision.notebook.by_name import named_components
 from dovision.notebook.image_data import ImageData
+from dovision.runtime.progress import DISPLAY
 from dovision.store.map_tables import write_boxes
 from dovision.store.run_record import Run
 from dovision.store.thumbnails import PictureChoice
@@ -58,6 +59,32 @@ class ResultFolder:
         if self.path.is_file() or (self.path.is_dir() and any(self.path.iterdir())):
             raise ValueError(f"folder must be new or empty, got {self.path}, which is not. Choose another folder.")
         make_folder(self.path, setting="folder")
+
+
+class Running(NamedTuple):
+    """Device and display of a measurement.
+
+    Args:
+        device: to which the classifier is taken meanwhile; None: its own.
+        progress: whether progress is shown, where there is a terminal or a notebook.
+    """
+
+    device: torch.device | str | None = None
+    progress: bool = True
+
+    def on(self, classifier: Classifier) -> torch.device:
+        """Device to measure on.
+
+        Raises:
+            ValueError: the machine has no such device.
+        """
+        if self.device is None:
+            return classifier.mean.device
+        try:
+            return torch.empty(0, device=self.device).device
+        except (RuntimeError, AssertionError, TypeError) as error:  # torch without CUDA fails by an assertion
+            reason = str(error).partition("\n")[0]
+            raise ValueError(f"device must be one of this machine, got {self.device!r}: {reason}") from error
 
 
 def checked_classifier(classifier: Classifier) -> Classifier:
@@ -106,6 +133,7 @@ def measured_run(
     intervention: Intervention,
     attack: Attack,
     folder: ResultFolder,
+    running: Running,
     *,
     rows: tuple[str, int] = (KEEP_ALL, 5),
     store_adversarial: bool = False,
@@ -119,6 +147,7 @@ def measured_run(
         data: the images.
         intervention, attack: of which effects are measured, with pictures of a few images.
         folder: where tables and pictures go.
+        running: the device.
         rows: which rows of effects are kept, and of how many classes, as `effects` takes them: keep and top_k.
         store_adversarial: whether attacked images are stored.
         maps: what evaluates explainers, too.
@@ -131,23 +160,26 @@ def measured_run(
         intervention.bind(data.images, data.split)
     elif (batch := data.batch(classifier)) is not None:
         intervention = intervention.for_images(batch)
-    pictures = THUMBNAILS if data.shape is None or data.shape[0] in PICTURED else 0
+    shape = data.shape(classifier)
+    pictures = THUMBNAILS if shape is None or shape[0] in PICTURED else 0
     effects = EffectEvaluation(
         intervention,
         folder.path,
         attack,
         classifier,
+        mean=data.mean,
+        std=data.std,
         options=EffectOptions(
             keep=rows[0],
             top_k=rows[1],
             names=data.names(),
-            pictures=PictureChoice(pictures, data.classes_of_samples()),
+            pictures=PictureChoice(pictures, data.classes_of_samples(classifier)),
             store_adversarial=store_adversarial,
         ),
     )
     if maps is not None:
         config["explainer"] = {name: component_settings(explainer) for name, explainer in maps.explainers.items()}
-    run_callbacks(classifier, [effects] if maps is None else [effects, maps], data.loader(classifier))
+    run_callbacks(classifier, [effects] if maps is None else [effects, maps], data.loader(classifier), running)
     write_boxes(folder.path, data.boxes())
     if refute:
         altered = RefuterEvaluation(
@@ -158,12 +190,15 @@ def measured_run(
 
 
 def run_callbacks(
-    classifier: Classifier, callbacks: Sequence[Callback], loaders: DataLoader[Any] | list[DataLoader[Any]]
+    classifier: Classifier,
+    callbacks: Sequence[Callback],
+    loaders: DataLoader[Any] | list[DataLoader[Any]],
+    running: Running,
 ) -> None:
-    """Run `trainer.test` with callbacks on the classifier's device, silently, leaving the classifier unchanged."""
-    device = classifier.mean.device
+    """Run `trainer.test` with callbacks, silently but for progress, leaving the classifier unchanged."""
+    home, device = classifier.mean.device, running.on(classifier)
     one: Any = [device.index] if device.index is not None and device.type == "cuda" else 1
-    with _silence(), evaluating(classifier), torch.inference_mode(False):
+    with _silence(running.progress), evaluating(classifier), torch.inference_mode(False):
         trainer = pl.Trainer(
             accelerator=device.type,
             devices=one,
@@ -178,7 +213,7 @@ def run_callbacks(
         try:
             trainer.test(ClassifierUnderTest(classifier), loaders, verbose=False)
         finally:
-            classifier.to(device)
+            classifier.to(home)
 
 
 def component_settings(component: object) -> dict[str, Any]:
@@ -196,13 +231,13 @@ def _is_component(value: object) -> bool:
 
 
 @contextmanager
-def _silence() -> Iterator[None]:
-    """Suppress Lightning's remarks on devices and workers within the block; warnings stay."""
+def _silence(progress: bool) -> Iterator[None]:
+    """Suppress Lightning's remarks on devices and workers within the block, and progress if so; warnings stay."""
     log = logging.getLogger("pytorch_lightning")
     level = log.level
     log.setLevel(logging.WARNING)
     try:
-        with warnings.catch_warnings():
+        with nullcontext() if progress else DISPLAY.silenced(), warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*does not have many workers.*")
             warnings.filterwarnings("ignore", message=".*GPU available but not used.*")
             warnings.filterwarnings("ignore", module=r"pytorch_lightning\.utilities\._pytree")

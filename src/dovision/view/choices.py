@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from dovision.config.sources import configuration_folder
+from dovision.evaluation.by_name import component
 from dovision.io.text_files import read_yaml
-from dovision.notebook.by_name import component
 from dovision.store.display_names import component_name
 from dovision.view.opened_network import OpenedNetwork
 

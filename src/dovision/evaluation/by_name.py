@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeAlias, TypeVar
 
 from dovision import checks
 from dovision.config.component_names import configuration_folder
@@ -16,6 +16,8 @@ _SEVERAL = ("detector", "explainer")  # of which a command takes several, by nam
 _SUCH_AS = {"attack": "pgd", "detector": "max_softmax", "explainer": "grad_cam", "intervention": "pixel_grid"}
 
 _EXPLAINED_BY = {"captum": "Captum", "pytorch_grad_cam": "CAM"}
+_T = TypeVar("_T")
+Named: TypeAlias = _T | str | Sequence[_T | str] | Mapping[str, _T | str]  # one component or several
 
 
 def component(group: str, name: str, settings: Mapping[str, Any] = MappingProxyType({}), seed: int = 0) -> Any:

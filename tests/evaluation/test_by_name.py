@@ -13,7 +13,7 @@ from hydra.core.global_hydra import GlobalHydra
 import dovision as dv
 from dovision.config import component_names
 from dovision.config.sources import HYDRA_DEFAULTS, configuration_folder
-from dovision.notebook.by_name import named_components, snake_case
+from dovision.evaluation.by_name import named_components, snake_case
 
 HOMES = component_names.component_homes() | component_names.metric_homes()
 REFUSED = {

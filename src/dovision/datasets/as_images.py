@@ -1,0 +1,315 @@
+"""Images in [0, 1] and their labels, from arrays, PIL images, files, and what datasets and dataloaders yield."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from numbers import Integral
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image, UnidentifiedImageError
+from torch import Tensor
+
+from dovision import checks
+from dovision.datasets import _checks, _image_io
+from dovision.interfaces import Classifier
+from dovision.types import Task
+
+PROCESSED = "pixel_values"  # the key under which processors of Hugging Face put images, which they have normalised
+_IMAGE_KEYS = (PROCESSED, "image", "images", "img")
+_LABEL_KEYS = ("label", "labels", "target", "targets")
+_CHANNELS = (1, 3, 4)  # that an axis of a NumPy array may have, to be that of the channels
+_ROUNDING = 1e-4  # pixel units by which an image may leave [0, 1] once its normalisation is undone
+_REMEDY = "If they are normalised, give mean and std, to ImageData or to the callback: that is undone."
+Size = int | tuple[int, int] | None
+
+
+class Labelled(NamedTuple):
+    """Images with their labels, as somebody holds them."""
+
+    image: Any
+    label: Any = None  # None: unknown
+    processed: bool = False  # normalised, as a processor of Hugging Face does it
+
+
+def image_and_label(got: Any) -> Labelled:
+    """Separate images and labels of an item, of a batch, or of all data.
+
+    Args:
+        got: a pair (what follows is left out), a mapping, a list of these, or images alone.
+
+    Raises:
+        ValueError: a mapping does not say which of its values are images, or labels; some images lack a label.
+    """
+    if isinstance(got, list) and got and isinstance(got[0], (tuple, Mapping)):
+        items = [image_and_label(item) for item in got]
+        labels = [item.label for item in items if item.label is not None]
+        if labels and len(labels) < len(items):
+            raise ValueError(f"images must all have a label, or none, got {len(labels)} of {len(items)} with one.")
+        return Labelled([item.image for item in items], labels or None, items[0].processed)
+    if isinstance(got, Mapping):
+        image = _key(got, _IMAGE_KEYS, "images")
+        if image is None:
+            raise ValueError(
+                f"a mapping must have its images under one of {', '.join(_IMAGE_KEYS)}, got {', '.join(map(str, got))}."
+            )
+        label = _key(got, _LABEL_KEYS, "labels")
+        return Labelled(got[image], None if label is None else got[label], image == PROCESSED)
+    if isinstance(got, (tuple, list)) and len(got) > 1 and _labels_follow(got):
+        return Labelled(got[0], got[1])
+    alone = isinstance(got, (tuple, list)) and len(got) == 1 and getattr(got[0], "ndim", 0) == 4
+    return Labelled(got[0] if alone else got)
+
+
+def _key(got: Mapping[str, Any], usual: Sequence[str], name: str) -> str | None:
+    keys = [key for key in usual if key in got]
+    if not keys:
+        pictures = name == "images"
+        keys = [key for key in got if (isinstance(got[key], Image.Image) if pictures else "label" in str(key))]
+        if not pictures and keys:
+            raise ValueError(f"a mapping must have its labels under one of {', '.join(usual)}, got {', '.join(keys)}.")
+    if len(keys) > 1:
+        raise ValueError(f"a mapping must have one value of {name}, got {' and '.join(keys)}. Leave one of them out.")
+    return keys[0] if keys else None
+
+
+def _labels_follow(got: Sequence[Any]) -> bool:
+    """Return whether the second of several values holds labels of the first, and is no image beside it."""
+    first, second = got[:2]
+    if isinstance(second, (str, Path)):  # of a tuple the name of a class, of a list a path
+        return isinstance(got, tuple)
+    if isinstance(second, (Tensor, np.ndarray)):
+        return second.ndim < getattr(first, "ndim", 3) and second.ndim < 3
+    if isinstance(second, (list, tuple)):
+        return not any(isinstance(item, (Image.Image, Path, Mapping, Tensor, np.ndarray)) for item in second)
+    return second is None or isinstance(second, (bool, float, Integral))
+
+
+def unit_images(
+    images: Any,
+    mean: Iterable[float] | None = None,
+    std: Iterable[float] | None = None,
+    size: Size = None,
+    channels: int | None = None,
+) -> Tensor:
+    """Images in [0, 1], shape (B, C, H, W), float.
+
+    Args:
+        images: a tensor, shape (B, C, H, W) or (C, H, W); a NumPy array of these shapes, or with channels last, or
+            (H, W); of 8 bits or float. A PIL image; the path of a file or of a folder; or a list of any of these.
+        mean, std: by which float images were normalised, one number or one a channel, in pixel units; undone. None:
+            they were not.
+        size: height and width, or one number for both, that images are brought to as the commands do: resized with
+            antialiasing to cover it, and their centre taken. None: they have one size.
+        channels: 1 (grey) or 3 (RGB) of PIL images and files; None: 1 if all are grey, or else 3.
+
+    Raises:
+        ValueError: it is not clear what they are: their axes, their range, their size; there is none.
+    """
+    if isinstance(images, (str, Path)):
+        images = image_and_label(files_of(images)).image
+    if isinstance(images, (list, tuple)) and len(images) and isinstance(_first(images), (bool, float, Integral)):
+        images = np.asarray(images)
+    undo = None if mean is None and std is None else (_per_channel(mean, 0.0), _per_channel(std, 1.0))
+    if not isinstance(images, (list, tuple)):
+        value = _float_image(images, undo, channels or 3 - 2 * is_grey(images))
+        return _sized(value if value.ndim == 4 else value.unsqueeze(0), size)
+    if not images:
+        raise ValueError("images must be at least one, got none.")
+    chosen = channels or (1 if all(map(is_grey, images)) else 3)
+    listed = [_sized(_float_image(image, undo, chosen), size) for image in images]
+    shapes = list(dict.fromkeys(tuple(image.shape) for image in listed))
+    if len(shapes) > 1 or listed[0].ndim != 3:
+        got = " and ".join(map(str, shapes[:2]))
+        raise ValueError(f"images must have one shape (C, H, W), got {got}. Give size, to which they are brought.")
+    return torch.stack(listed)
+
+
+def images_of(
+    item: Labelled,
+    classifier: Classifier | None,
+    mean: Iterable[float] | None = None,
+    std: Iterable[float] | None = None,
+    size: Size = None,
+    channels: int | None = None,
+) -> Tensor:
+    """Images of an item, a batch or all data, as of `unit_images`.
+
+    Args:
+        item: the images.
+        classifier: whose mean and std have normalised what is `processed`, where none are given; None: unknown.
+        mean, std, size, channels: as of `unit_images`.
+
+    Raises:
+        ValueError: as of `unit_images`; or what a processor is to have normalised lies in [0, 1].
+    """
+    if not item.processed or classifier is None or mean is not None or std is not None:
+        return unit_images(item.image, mean, std, size, channels)
+    mean, std = classifier.mean.flatten().tolist(), classifier.std.flatten().tolist()
+    if any(mean) and isinstance(item.image, Tensor) and item.image.is_floating_point():
+        low, high = (bound.item() for bound in torch.aminmax(item.image))
+        if low >= 0 and high <= 1:
+            raise ValueError(
+                f"{PROCESSED} must be normalised by the classifier's mean and std, but lie in [{low:.2f}, {high:.2f}]. "
+                "Say that they are not, mean=0 and std=1, or put them under the key 'image'."
+            )
+    return unit_images(item.image, mean, std, size, channels)
+
+
+def files_of(path: str | Path) -> list[tuple[Path, str | None]]:
+    """Pictures of a file or a folder, each with the name of its class, if the folder has pictures in subfolders alone.
+
+    Raises:
+        ValueError: there is no such file or folder, or no picture.
+    """
+    from dovision.datasets.pictures import listed_pictures
+
+    root = Path(path).expanduser()
+    if not root.exists():
+        raise ValueError(f"images must be a file or a folder that exists, got {str(path)!r}.")
+    folders = sorted(inner for inner in root.iterdir() if inner.is_dir()) if root.is_dir() else []
+    pictures: list[tuple[Path, str | None]] = [(picture, None) for picture in listed_pictures(root)]
+    if not pictures:
+        visible = [folder for folder in folders if not folder.name.startswith(".")]
+        pictures = [(picture, folder.name) for folder in visible for picture in listed_pictures(folder)]
+    if not pictures:
+        raise ValueError(f"images must be a folder with pictures, got {str(path)!r}, which has none.")
+    return pictures
+
+
+def is_grey(image: Any) -> bool:
+    """Return whether a PIL image or a file is grey; also true of what is neither."""
+    if isinstance(image, (str, Path)):
+        try:
+            with Image.open(image) as opened:
+                return is_grey(opened)
+        except (UnidentifiedImageError, OSError):  # a medical file, or none that can be read
+            return True
+    return not isinstance(image, Image.Image) or image.mode in _image_io.GREY_MODES
+
+
+def label_tensor(label: Any, images: int, task: Task, names: Sequence[str] = ()) -> Tensor:
+    """Labels as of `Batch`, from numbers or names of classes.
+
+    Args:
+        label: a tensor, an array, a list, or the label of one image; None: unknown.
+        images: their number.
+        task: of the classifier.
+        names: of the classes that numbers stand for, as the data have them. They are those of the classifier in another
+            order, or some of them; if none is, its classes are taken to be in the same order.
+
+    Raises:
+        ValueError: they are not of these images or of this task.
+    """
+    if label is None:
+        return task.unknown(images)
+    value = label if isinstance(label, Tensor) else np.asarray(label)
+    if isinstance(value, np.ndarray):
+        if value.dtype.kind in "UO":
+            numbers = {None: -1} | {name: number for number, name in enumerate(task.classes)}
+            flat = value.ravel().tolist()
+            for name in set(flat) - set(numbers):
+                checks.choice("labels", name, task.classes)
+            value, names = np.asarray([numbers[name] for name in flat]).reshape(value.shape), ()
+        value = torch.from_numpy(np.ascontiguousarray(value))
+    value = value.reshape(images) if value.ndim == 0 else value
+    if task.multilabel:
+        value = value if value.is_floating_point() else value.float()
+    elif not value.is_floating_point() and value.dtype != torch.bool:
+        value = _by_name(value.long(), task, names)
+    return checks.labels(value, images, len(task.classes), task.multilabel, "labels", unknown=True)
+
+
+def _by_name(label: Tensor, task: Task, names: Sequence[str]) -> Tensor:
+    same = [name for name in names if name in task.classes]
+    if not same:
+        if names and len(names) != len(task.classes) and label.numel():
+            raise ValueError(
+                f"labels must be of the classifier's {len(task.classes)} classes, got {len(names)} of other names, as "
+                f"{names[0]!r}. Name the classes of the classifier as the data do."
+            )
+        return label
+    if len(same) < len(names):
+        other = next(name for name in names if name not in task.classes)
+        raise ValueError(
+            f"labels must be of the classifier's classes, got {other!r}.{checks.suggestion(other, task.classes)}"
+        )
+    numbers = torch.tensor([*(task.classes.index(name) for name in names), -1], device=label.device)
+    return numbers[label.clamp(-1)]
+
+
+def names_of_labels(data: Any) -> Sequence[str]:
+    """Names of the classes that labels of a dataset stand for; empty where it has none."""
+    while not hasattr(data, "classes") and not hasattr(data, "features") and hasattr(data, "dataset"):
+        data = data.dataset  # of a Subset or a DataLoader
+    features = getattr(data, "features", None)
+    if isinstance(features, Mapping):
+        feature = next((features[key] for key in _LABEL_KEYS if key in features), None)
+        return list(getattr(feature, "names", None) or ())
+    classes = getattr(data, "classes", ())
+    return (
+        list(classes) if isinstance(classes, (list, tuple)) and all(isinstance(name, str) for name in classes) else ()
+    )
+
+
+def _first(value: Any) -> Any:
+    while isinstance(value, (list, tuple)) and len(value):
+        value = value[0]
+    return value
+
+
+def _per_channel(numbers: Iterable[float] | None, default: float) -> Tensor:
+    return torch.tensor(checks.pixel_units("mean and std", default if numbers is None else numbers)).view(-1, 1, 1)
+
+
+def _float_image(image: Any, undo: tuple[Tensor, Tensor] | None, channels: int) -> Tensor:
+    """One image, shape (C, H, W), or a batch, in [0, 1]."""
+    if isinstance(image, Image.Image):
+        return _image_io.pil_pixels(image, channels)
+    if isinstance(image, (str, Path)):
+        return _image_io.pixels(Path(image), channels)
+    if isinstance(image, (list, tuple)):
+        image = np.asarray(image)
+    if isinstance(image, np.ndarray):
+        image = torch.from_numpy(np.ascontiguousarray(_channels_first(image)))
+        image = image.float() if image.is_floating_point() else image
+    if not isinstance(image, Tensor):
+        raise ValueError(f"images must be tensors, NumPy arrays, PIL images or paths, got {checks.in_words(image)}")
+    checks.dense("images", image)
+    if undo is not None and image.is_floating_point():
+        mean, std = (numbers.to(image) for numbers in undo)
+        raw = image * std + mean
+        unit = raw.clamp(0, 1)
+        image = unit if (raw - unit).abs().max() <= _ROUNDING else raw
+    if image.dtype == torch.uint8:
+        image = image.float() / 255
+    checks.image_batch(image.unsqueeze(0) if image.ndim == 3 else image, "images", _REMEDY)
+    return image
+
+
+def _channels_first(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """An array of an image or a batch with its channels where torch has them."""
+    if array.ndim == 2:
+        return array[np.newaxis]
+    if array.ndim not in (3, 4):
+        raise ValueError(f"images must be arrays of 2, 3 or 4 axes, got shape {array.shape}.")
+    first, last = (array.shape[axis] in _CHANNELS for axis in (-3, -1))
+    if first == last:
+        raise ValueError(
+            f"images must have one axis of channels, of {', '.join(map(str, _CHANNELS))}, got shape {array.shape}. "
+            "Grey ones need such an axis, array[:, None]; of a tensor it is the one before height and width."
+        )
+    return array if first else np.moveaxis(array, -1, -3)
+
+
+def _sized(image: Tensor, size: Size) -> Tensor:
+    if size is None:
+        return image
+    sides = size if isinstance(size, (tuple, list)) else (size, size)
+    shape = _checks.image_shape((image.shape[-3], *sides))
+    if image.ndim == 4:
+        return torch.stack([_image_io.resize_to_cover(one, shape) for one in image])
+    return _image_io.resize_to_cover(image, shape)

@@ -1,0 +1,165 @@
+"""The same images in every way that people hold them: the tables are those of the plain tensor."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+import pytorch_lightning as pl
+import torch
+from PIL import Image
+from torch.utils.data import DataLoader, Dataset, Subset, TensorDataset
+
+import dovision as dv
+
+BYTES = torch.randint(0, 256, (6, 3, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+IMAGES = BYTES.float() / 255
+LABELS = torch.arange(6) % 3
+NAMES = [("cat", "dog", "owl")[number] for number in LABELS]
+MIXED_UP = [2, 0, 1, 2, 0, 1]  # the numbers of the classes dog, owl, cat
+MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
+NORMALISED = (IMAGES - torch.tensor(MEAN).view(3, 1, 1)) / torch.tensor(STD).view(3, 1, 1)
+LAST = np.moveaxis(BYTES.numpy(), 1, -1)
+PIL = [Image.fromarray(pixels) for pixels in LAST]
+GRID = dv.PixelGrid(2, 2)
+
+
+def classifier() -> dv.Classifier:
+    torch.manual_seed(0)
+    network = torch.nn.Sequential(
+        torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(144, 3)
+    )
+    return dv.wrap(network, ["cat", "dog", "owl"], MEAN, STD)
+
+
+class Items(Dataset):
+    """A map-style dataset of a list."""
+
+    def __init__(self, items, classes=None):
+        self.items = items
+        if classes:
+            self.classes = classes
+
+    def __len__(self):
+        return len(self.items)
+
+    def __getitem__(self, number):
+        return self.items[number]
+
+
+def dicts(image, label=LABELS, image_key="image", label_key="label"):
+    return [{image_key: one, label_key: int(number)} for one, number in zip(image, label, strict=True)]
+
+
+def saved(folder, labels=True):
+    """A folder of a folder a class, in the order of the classes, or one of pictures."""
+    for number, (picture, name) in enumerate(zip(PIL, NAMES, strict=True)):
+        where = folder / name if labels else folder
+        where.mkdir(exist_ok=True)
+        picture.save(where / f"{number}.png")
+    return folder
+
+
+class Module(pl.LightningDataModule):
+    def test_dataloader(self):
+        return DataLoader(TensorDataset(IMAGES, LABELS), 4)
+
+
+def hf(**columns):
+    datasets = pytest.importorskip("datasets")
+    features = {"image": datasets.Image(), "label": datasets.ClassLabel(names=["cat", "dog", "owl"])}
+    held = {"image": PIL, "label": LABELS.tolist()} | columns
+    return datasets.Dataset.from_dict(held, datasets.Features(features))
+
+
+def hf_processed():
+    """As `with_transform(processor)` gives it."""
+    change = {"pixel_values": list(NORMALISED), "labels": LABELS.tolist()}
+    numbered = pytest.importorskip("datasets").Dataset.from_dict({"number": list(range(6))})
+    return numbered.with_transform(lambda rows: {key: [change[key][n] for n in rows["number"]] for key in change})
+
+
+LABELLED = {
+    "tensors": lambda: (IMAGES, LABELS),
+    "list of a pair": lambda: [IMAGES, LABELS],
+    "bytes": lambda: (BYTES, LABELS.int()),
+    "names": lambda: (IMAGES, NAMES),
+    "labels apart": lambda: dv.ImageData(IMAGES, labels=NAMES),
+    "batch": lambda: dv.Batch(IMAGES, LABELS, torch.arange(6), torch.arange(6)),
+    "arrays, bytes, channels last": lambda: (LAST, LABELS.numpy()),
+    "arrays, float, channels first": lambda: (IMAGES.numpy().astype(np.float64), LABELS.tolist()),
+    "arrays, float, channels last": lambda: (np.moveaxis(IMAGES.numpy(), 1, -1), NAMES),
+    "list of arrays": lambda: ([*LAST], LABELS),
+    "list of tensors": lambda: (list(IMAGES), LABELS),
+    "PIL": lambda: (PIL, LABELS),
+    "PIL, brought to a size": lambda: dv.ImageData((PIL, LABELS), size=8),
+    "pairs with PIL": lambda: [*zip(PIL, LABELS.tolist(), strict=True)],
+    "pairs with names": lambda: [*zip(PIL, NAMES, strict=True)],
+    "dict": lambda: {"image": IMAGES, "label": LABELS},
+    "dict of a processor": lambda: {"pixel_values": NORMALISED, "labels": LABELS},
+    "dicts": lambda: dicts(PIL),
+    "normalised, said how": lambda: dv.ImageData((NORMALISED, LABELS), mean=MEAN, std=STD),
+    "dataset": lambda: TensorDataset(IMAGES, LABELS),
+    "dataset without ToTensor": lambda: Items([*zip(PIL, LABELS.tolist(), strict=True)]),
+    "dataset with classes in another order": lambda: Items([*zip(PIL, MIXED_UP, strict=True)], ["dog", "owl", "cat"]),
+    "part of a dataset": lambda: Subset(TensorDataset(IMAGES.roll(2, 0), LABELS.roll(2)), [2, 3, 4, 5, 0, 1]),
+    "dataset of dicts": lambda: Items(dicts(LAST)),
+    "normalised dataset": lambda: dv.ImageData(TensorDataset(NORMALISED, LABELS), mean=MEAN, std=STD),
+    "loader": lambda: DataLoader(TensorDataset(IMAGES, LABELS), 4),
+    "loader of bytes": lambda: DataLoader(TensorDataset(BYTES, LABELS), 4),
+    "loader of dicts": lambda: DataLoader(Items(dicts(IMAGES, label_key="labels")), 4),
+    "loader of a processor": lambda: DataLoader(Items(dicts(NORMALISED, LABELS, "pixel_values", "labels")), 4),
+    "loader, normalised": lambda: dv.ImageData(DataLoader(TensorDataset(NORMALISED, LABELS), 4), mean=MEAN, std=STD),
+    "loader of lists of items": lambda: DataLoader(Items([*zip(PIL, NAMES, strict=True)]), 4, collate_fn=list),
+    "loader of lists of dicts": lambda: DataLoader(Items(dicts(PIL)), 4, collate_fn=list),
+    "data module": Module,
+    "mapping of splits": lambda: {"train": None, "test": TensorDataset(IMAGES, LABELS)} | {"train": (IMAGES, LABELS)},
+    "Hugging Face": hf,
+    "Hugging Face, with torch": lambda: hf().with_format("torch"),
+    "Hugging Face, with numpy": lambda: hf().with_format("numpy"),
+    "Hugging Face, with a processor": hf_processed,
+    "Hugging Face, splits": lambda: pytest.importorskip("datasets").DatasetDict(train=hf(), test=hf()),
+}  # fmt: skip
+UNLABELLED = {
+    "array": lambda folder: LAST,
+    "list of PIL": lambda folder: PIL,
+    "loader of images": lambda folder: DataLoader(TensorDataset(IMAGES), 4),
+    "loader of PIL": lambda folder: DataLoader(Items(PIL), 4, collate_fn=list),
+    "folder": lambda folder: saved(folder, labels=False),
+    "paths": lambda folder: [str(path) for path in sorted(saved(folder, labels=False).iterdir())],
+}
+
+
+def tables(data, **arguments) -> tuple[pd.DataFrame, pd.DataFrame]:
+    result = dv.effects(classifier(), data, GRID, **arguments)
+    return result.samples, result.rows(range(6))
+
+
+def same(got, expected) -> None:
+    for one, other in zip(got, expected, strict=True):
+        pd.testing.assert_frame_equal(one, other, check_exact=False, atol=1e-6, rtol=0)
+
+
+@pytest.fixture(scope="module")
+def labelled_tables():
+    return tables((IMAGES, LABELS))
+
+
+@pytest.fixture(scope="module")
+def unlabelled_tables():
+    return tables(IMAGES)
+
+
+@pytest.mark.parametrize("data", LABELLED.values(), ids=LABELLED)
+def test_labelled_images_of_any_kind_give_the_tables_of_the_tensor(data, labelled_tables):
+    same(tables(data()), labelled_tables)
+
+
+@pytest.mark.parametrize("data", UNLABELLED.values(), ids=UNLABELLED)
+def test_images_without_labels_give_the_tables_of_the_tensor(data, unlabelled_tables, tmp_path):
+    same(tables(data(tmp_path)), unlabelled_tables)
+
+
+def test_subfolders_are_classes(labelled_tables, tmp_path):
+    order = torch.tensor([0, 3, 1, 4, 2, 5])
+    same(tables(saved(tmp_path)), tables((IMAGES[order], LABELS[order])))
