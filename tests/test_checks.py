@@ -54,7 +54,11 @@ def test_an_l2_epsilon_may_be_above_one():
         ([0.1, 8], "linf", r"eps must be in \[0, 1\] pixel units, got 8\."),
         ("-1/255", "l2", "eps must be at least 0, in pixel units, got -0.00392157"),
         ([0.5, "1/2"], "linf", r"eps must name each value once, got \[0\.5, '1/2'\]"),
-        ([], "linf", r"eps must name at least one value, got \[\]\. To measure clean images alone choose attack=none"),
+        (
+            [],
+            "linf",
+            r"eps must name at least one value, got \[\]\. To measure clean images alone, leave the attack out",
+        ),
         (True, "linf", "eps must be a number .* got True"),
         (["a"], "linf", "eps must be a number .* got 'a'"),
     ],

@@ -18,7 +18,7 @@ from pathlib import Path as _Path
 from typing import Any
 
 _HOMES = {  # of what is no component
-    "api": ("to_batch", "wrap", "wrap_callable"),
+    "api": ("sites", "to_batch", "wrap", "wrap_callable"),
     "functional.outputs": ("BoxScore", "ClassShare", "MeanLogit"),
     "interfaces": ("Attack", "Classifier", "Detector", "Explainer", "Images", "Intervention"),
     "interventions.brush": ("Brush",),

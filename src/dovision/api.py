@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import pandas as pd
 import torch
 from torch import Tensor, nn
 
@@ -18,6 +19,7 @@ from dovision.models import hf_model
 from dovision.models._black_box import BlackBox
 from dovision.module_state import evaluating
 from dovision.propagation.chunking import is_out_of_memory
+from dovision.propagation.site_table import site_table
 from dovision.types import Task
 
 AT_A_TIME = 16  # images in a pass
@@ -138,6 +140,56 @@ def to_batch(images: Any, size: int | tuple[int, int] | None = None, channels: i
     if channels not in (1, 3):
         raise ValueError(f"channels must be 1 (grey) or 3 (RGB), got {channels!r}.")
     return unit_images(images, size=size, channels=channels)
+
+
+def sites(network: nn.Module, shape: Sequence[int] = (3, 224, 224)) -> pd.DataFrame:
+    """List the sites of a network at which interventions can act, as `dovision-sites` does.
+
+    Args:
+        network: a torch module, or a Classifier.
+        shape: (C, H, W) of the images.
+
+    Returns:
+        A row for each site: site (its name), layout (unknown, if nothing shows it), shape of its value for one image,
+        and units (their kinds and counts).
+
+    Raises:
+        ValueError: the network takes no such images.
+
+    Example:
+        >>> network = torch.nn.Sequential(torch.nn.Conv2d(1, 4, 3), torch.nn.Flatten(), torch.nn.Linear(144, 2))
+        >>> dv.sites(network, shape=(1, 8, 8))[["site", "layout", "units"]].values.tolist()[:2]
+        [['input', 'NCHW', '1 channel, 64 positions'], ['0', 'NCHW', '4 channels, 36 positions']]
+    """
+    checks.instance("network", network, nn.Module, "a torch module or a Classifier")
+    size = _checks.image_shape(shape)
+    if not isinstance(network, Classifier):
+        image = torch.zeros(1, *size)
+        network = Classifier(network, Task("multiclass", _names(max(class_count(network, image), 2))), [0.0], [1.0])
+    try:
+        return pd.DataFrame(site_table(network, size))
+    except Exception as error:  # whatever the network's own code raises
+        raise ValueError(f"the network must take images of shape {size}, but: {error}") from error
+
+
+@torch.no_grad()
+def class_count(
+    network: nn.Module, image: Tensor, mean: Sequence[float] = (0.0,), std: Sequence[float] = (1.0,)
+) -> int:
+    """Number of the logits that a network of normalised images returns for images in [0, 1].
+
+    Raises:
+        ValueError: it fails on such images, or returns no logits.
+    """
+    classifier = wrap(network, 2, mean, std)
+    try:
+        with evaluating(classifier):
+            output = classifier.forward(image.to(classifier.mean))  # unchecked, since its classes are not counted yet
+    except Exception as error:  # whatever the network's own code raises
+        raise ValueError(f"it raises {type(error).__name__}: {error}") from error
+    if not isinstance(output, Tensor) or output.ndim != 2 or len(output) != len(image):
+        raise ValueError(f"it returns {tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__}")
+    return output.shape[1]
 
 
 def _names(classes: Sequence[str] | int) -> tuple[str, ...]:

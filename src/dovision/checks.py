@@ -319,7 +319,9 @@ def epsilons(value: float | str | Sequence[float | str], norm: str) -> tuple[flo
     """
     listed = list(value) if isinstance(value, Iterable) and not isinstance(value, str) else [value]
     if not listed:
-        raise ValueError("eps must name at least one value, got []. To measure clean images alone choose attack=none.")
+        raise ValueError(
+            "eps must name at least one value, got []. To measure clean images alone, leave the attack out."
+        )
     parsed = tuple(number("eps", item) for item in listed)
     for eps in parsed:
         if eps < 0 or (norm == "linf" and eps > 1):

@@ -24,17 +24,17 @@ SEEN = (  # epsilons that detectors are fitted to, message
     ({"fgsm": [0.3]}, r"detection.seen.fgsm must name epsilons that are measured \(0.1, 0.2\), got 0.3. Add"),
 )
 MAPS = (  # settings of maps, message
-    ({"cells": 0}, "explanation.cells must be a whole number of at least 1, got 0"),
-    ({"steps": 2.5}, "explanation.steps must be a whole number of at least 1, got 2.5"),
-    ({"margin": 2}, r"explanation.margin must be a number in \[0, 1\], got 2"),
-    ({"noise": -1}, r"explanation.noise must be a number in \[0, 1\], got -1. It is in pixel units."),
-    ({"num_sanity_images": -1}, "explanation.num_sanity_images must be at least 0, got -1"),
-    ({"removal": "drop"}, "explanation.removal must be one of paint, token_drop, got 'drop'"),
+    ({"cells": 0}, "cells must be a whole number of at least 1, got 0"),
+    ({"steps": 2.5}, "steps must be a whole number of at least 1, got 2.5"),
+    ({"margin": 2}, r"margin must be a number in \[0, 1\], got 2"),
+    ({"noise": -1}, r"noise must be a number in \[0, 1\], got -1. It is in pixel units."),
+    ({"num_sanity_images": -1}, "num_sanity_images must be at least 0, got -1"),
+    ({"removal": "drop"}, "removal must be one of paint, token_drop, got 'drop'"),
 )
 EFFECTS = (  # options of effects, message
-    ({"keep": "some"}, "evaluation.keep must be one of all, predicted, labels, top_k, summary, got 'some'"),
-    ({"top_k": 0}, "evaluation.top_k must be a whole number of at least 1, got 0"),
-    ({"reference": "other"}, "evaluation.reference must be one of with_autoencoder, without_autoencoder, got 'other'"),
+    ({"keep": "some"}, "keep must be one of all, predicted, labels, top_k, summary, got 'some'"),
+    ({"top_k": 0}, "top_k must be a whole number of at least 1, got 0"),
+    ({"reference": "other"}, "reference must be one of with_autoencoder, without_autoencoder, got 'other'"),
 )
 CALLS = (
     *((lambda _, given=given: fit_protocol(EPS, given), message) for given, message in FAMILIES),
@@ -43,11 +43,11 @@ CALLS = (
     *((lambda _, given=given: EffectOptions(**given), message) for given, message in EFFECTS),
     (
         lambda folder: ResumableWriter(folder, "effects", {}, Resume(0)),
-        "evaluation.checkpoint_every must be a whole number of at least 1, got 0",
+        "checkpoint_every must be a whole number of at least 1, got 0",
     ),
     (
         lambda _: MapSettings(reference="grad_camm").compared(["a", "grad_cam"]),
-        "explanation.reference must be one of a, grad_cam, got 'grad_camm'",
+        "reference must be one of a, grad_cam, got 'grad_camm'",
     ),
 )
 

@@ -311,5 +311,5 @@ def _sized(image: Tensor, size: Size) -> Tensor:
     sides = size if isinstance(size, (tuple, list)) else (size, size)
     shape = _checks.image_shape((image.shape[-3], *sides))
     if image.ndim == 4:
-        return torch.stack([_image_io.resize_to_cover(one, shape) for one in image])
-    return _image_io.resize_to_cover(image, shape)
+        return torch.stack([_image_io.fitted(one, shape) for one in image])
+    return _image_io.fitted(image, shape)

@@ -104,7 +104,7 @@ def one_component(group: str, given: object, seed: int = 0, settings: Mapping[st
     """Component of a group by name, or the object itself; arguments as of `named_components`.
 
     Raises:
-        ValueError: it is neither a name nor a component of the group.
+        ValueError: it is neither a name nor a component of the group; an intervention has no site.
     """
     from dovision import interfaces
 
@@ -115,7 +115,13 @@ def one_component(group: str, given: object, seed: int = 0, settings: Mapping[st
         return getattr(import_module("dovision"), _EXPLAINED_BY[library])(given)
     article = "an" if group[0] in "aei" else "a"
     base = getattr(interfaces, group.capitalize())
-    return checks.instance(group, given, base, f"{article} {group}, or the name of one, such as {_SUCH_AS[group]!r}")
+    made = checks.instance(group, given, base, f"{article} {group}, or the name of one, such as {_SUCH_AS[group]!r}")
+    if group == "intervention" and not isinstance(getattr(made, "site", None), str):
+        name = type(made).__name__
+        raise ValueError(
+            f"{name} must have a site, got none. Set {name}.site = dovision.INPUT, or the name of a layer."
+        )
+    return made
 
 
 def snake_case(name: str) -> str:

@@ -14,12 +14,11 @@ from pytorch_lightning.callbacks import Callback
 from torch import Tensor, nn
 
 from dovision import checks
-from dovision.api import checked_logits, wrap
+from dovision.api import checked_logits, class_count, wrap
 from dovision.evaluation.condition import Condition
 from dovision.evaluation.device_batches import DeviceBatches
 from dovision.functional.logit_checks import measurable
 from dovision.interfaces import Classifier
-from dovision.module_state import evaluating
 from dovision.runtime.progress import DISPLAY
 from dovision.runtime.stage import Stage
 from dovision.types import Batch, Task
@@ -226,44 +225,32 @@ class Evaluation(Callback, ABC):
         label = task.label_or_prediction(batch.label, task.prediction(task.probability(logits)))
         return batch._replace(label=label)
 
-    @torch.no_grad()
     def _classifier_of(self, module: pl.LightningModule, image: Tensor) -> Classifier:
+        """Classifier of the network, which is named, or is the module, or the one of its children that fits."""
         if self._network is None and isinstance(classifier := getattr(module, "classifier", None), Classifier):
             return classifier
-        children = {name: child for name, child in module.named_children() if any(True for _ in child.parameters())}
-        if self._network is None:
-            modules: dict[str, nn.Module] = {"": module}
-        else:
+        children = dict(module.named_children())
+        stages: list[dict[str, nn.Module]] = [{"": module}, children]
+        if self._network is not None:
             every = dict(module.named_modules())
-            modules = {"": every[checks.choice("network", self._network, every)]}
-        errors: list[str] = []
-        for candidates in (modules, children if self._network is None else {}):
-            classes_of = {name: self._classes_of(network, image, errors) for name, network in candidates.items()}
-            names = [name for name, classes in classes_of.items() if classes]
-            if len(names) == 1:
-                network, classes = candidates[names[0]], classes_of[names[0]]
-                normalisation = self._mean or (0.0,), self._std or (1.0,)
+            stages = [{self._network: every[checks.choice("network", self._network, every)]}]
+        normalisation, errors = (self._mean or (0.0,), self._std or (1.0,)), []
+        for networks in stages:
+            counts: dict[str, int] = {}
+            for name, network in networks.items():
+                try:
+                    counts[name] = class_count(network, image, *normalisation)
+                except ValueError as error:
+                    errors.append(str(error))
+            if len(counts) == 1:
+                ((name, count),) = counts.items()
                 if isinstance(self._task, Task):
-                    return Classifier(network, self._task, *normalisation)
-                return wrap(network, classes, *normalisation, self._task)
+                    return Classifier(networks[name], self._task, *normalisation)
+                return wrap(networks[name], count, *normalisation, self._task)
         raise ValueError(
             f"the network of a {type(module).__name__} must return logits of images of shape {tuple(image.shape[1:])}, "
-            f"but {errors[0]}. Name it, such as network={next(iter(children), 'network')!r}, or give a classifier."
+            f"but {errors[0]}. Name the one that does, such as network={next(iter(children), 'model')!r}."
         )
-
-    def _classes_of(self, network: nn.Module, image: Tensor, errors: list[str]) -> int:
-        """Number of a network's logits; 0, and an entry of `errors`, if it fails or returns something else."""
-        classifier = wrap(network, 2, self._mean or (0.0,), self._std or (1.0,))
-        try:
-            with evaluating(classifier):
-                output = classifier.forward(image)  # unchecked, since the number of its classes is not known
-        except Exception as error:  # whatever the network's own code raises
-            errors.append(f"it raises {type(error).__name__}: {error}")
-            return 0
-        if isinstance(output, Tensor) and output.ndim == 2 and len(output) == len(image):
-            return output.shape[1]
-        errors.append(f"it returns {tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__}")
-        return 0
 
 
 def round_to_8_bits(image: Tensor) -> Tensor:

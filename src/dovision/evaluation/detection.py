@@ -252,6 +252,7 @@ class Detection(Evaluation):
 
     def _read_batch(self, split: str, batch: Batch, logits: Tensor) -> _BatchRead:
         """Attack a batch and read it by each detector in each condition."""
+        batch = self.aimed(batch, logits)
         before = {name: attack.passes.copy() for name, attack in self.attacks.items()}
         failed: dict[str, str] = {}
         conditions = list(self._conditions(batch, logits, failed))

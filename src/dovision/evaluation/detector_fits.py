@@ -103,7 +103,7 @@ def fit_detectors(
         raise ValueError(
             f"supervised detectors ({', '.join(detectors)}) need at least 2 validation images on which an attack "
             "succeeds, got fewer for each attack. Raise the eps of the attacks or detection.val_images, or add a "
-            "detector that is not fitted to attacked images: detector=[max_softmax]."
+            "detector that is not fitted to attacked images, such as max_softmax."
         )
     return fits
 
@@ -262,7 +262,7 @@ def _validation(folder: Path, name: str) -> Reads:
     images = pd.concat(frames, ignore_index=True)
     if images.empty:
         raise ValueError(
-            "a detector is fitted on validation images, got none. Set detection.val_images to at least some hundreds."
+            "a detector is fitted on validation images, got none. Give at least some hundreds (detection.val_images)."
         )
     shared = validated & tested
     if shared:

@@ -95,9 +95,9 @@ class EffectOptions:
     resume: Resume = NO_RESUME
 
     def __post_init__(self) -> None:
-        checks.choice("evaluation.reference", self.reference, REFERENCES)
-        checks.choice("evaluation.keep", self.keep, KEEPS)
-        checks.positive_int("evaluation.top_k", self.top_k)
+        checks.choice("reference", self.reference, REFERENCES)
+        checks.choice("keep", self.keep, KEEPS)
+        checks.positive_int("top_k", self.top_k)
 
 
 class EffectEvaluation(Evaluation):
@@ -190,9 +190,7 @@ class EffectEvaluation(Evaluation):
         options, device = self.options, (trainer.global_rank, trainer.world_size)
         self.store_adversarial = options.store_adversarial and bool(self.attack.eps)
         if self.store_adversarial and trainer.world_size > 1:
-            raise ValueError(
-                f"evaluation.store_adversarial needs one device, got {trainer.world_size}. Set trainer.devices=1."
-            )
+            raise ValueError(f"store_adversarial needs one device, got {trainer.world_size}. Set devices=1.")
         measured = (options.measured or self.classifier).to(pl_module.device)
         self.propagation = Propagation(measured, self.intervention, options.chunk, options.approximate)
         if options.resume.shards is None:  # else nothing is measured

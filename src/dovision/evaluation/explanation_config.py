@@ -63,13 +63,13 @@ class MapSettings:
         single_deletion: SingleDeletion | None = None,
     ) -> None:
         self.target = target
-        self.cells = checks.positive_int("explanation.cells", cells)
-        self.margin = checks.within("explanation.margin", margin, 0, 1)
-        self.steps = checks.positive_int("explanation.steps", steps)
-        self.removal = checks.choice("explanation.removal", removal, (PAINT, TOKEN_DROP))
+        self.cells = checks.positive_int("cells", cells)
+        self.margin = checks.within("margin", margin, 0, 1)
+        self.steps = checks.positive_int("steps", steps)
+        self.removal = checks.choice("removal", removal, (PAINT, TOKEN_DROP))
         self.fill = Mean() if fill is None else fill
-        self.noise = checks.within("explanation.noise", noise, 0, 1, "It is in pixel units.")
-        self.num_sanity_images = int(checks.at_least("explanation.num_sanity_images", num_sanity_images, 0))
+        self.noise = checks.within("noise", noise, 0, 1, "It is in pixel units.")
+        self.num_sanity_images = int(checks.at_least("num_sanity_images", num_sanity_images, 0))
         self.seed = seed
         self.reference = reference
         self.single_deletion = single_deletion
@@ -81,7 +81,7 @@ class MapSettings:
             ValueError: the one that is asked for is none of them.
         """
         if self.reference is not None:
-            return checks.choice("explanation.reference", self.reference, explainers)
+            return checks.choice("reference", self.reference, explainers)
         return USUAL_REFERENCE if USUAL_REFERENCE in explainers else next(iter(explainers))
 
     def check(self, classifier: Classifier, shape: Shape) -> None:
@@ -91,10 +91,10 @@ class MapSettings:
             ValueError: `target` is neither label nor prediction nor a class; or there are more cells than pixels a
                 side, or than tokens if these are removed; or the network has none that can be.
         """
-        checks.choice("explanation.target", self.target, (*TARGETS, *classifier.task.classes))
+        checks.choice("target", self.target, (*TARGETS, *classifier.task.classes))
         side = min(shape[1:])
         if self.cells > side:
-            raise ValueError(f"explanation.cells must be at most the image's {side} pixels a side, got {self.cells}.")
+            raise ValueError(f"cells must be at most the image's {side} pixels a side, got {self.cells}.")
         if self.removal == TOKEN_DROP:
             TokenRemoval().check(classifier, shape, self.cells)
 
@@ -106,7 +106,7 @@ class MapSettings:
         """
         if self.target in task.classes:
             return torch.arange(len(batch.image)), torch.full((len(batch.image),), task.classes.index(self.target))
-        checks.choice("explanation.target", self.target, (*TARGETS, *task.classes))
+        checks.choice("target", self.target, (*TARGETS, *task.classes))
         named = batch.label if self.target == "label" else task.prediction(probability)
         if not task.multilabel:
             return torch.arange(len(batch.image)), named.cpu()

@@ -29,7 +29,7 @@ class GradientHealth(ImageMean):
         if self.compute() > MASKED:
             log.warning(
                 "%.0f%% of the gradients are zero or not finite: attacks by gradient may fail, which is no sign of "
-                "robustness. Try loss@attack.loss=margin, or attack=square, which needs none.",
+                "robustness. Try the loss margin, or the attack square, which needs none.",
                 100 * self.compute(),
             )
 

@@ -68,12 +68,12 @@ class _CellsLeftOut(Intervention):
         if rows > grid.rows or columns > grid.columns:
             raise ValueError(
                 f"cells must be at most those of the tokens, {grid.rows} x {grid.columns}, where tokens are removed, "
-                f"got {rows} x {columns}. Set explanation.cells, or explanation.removal=paint."
+                f"got {rows} x {columns}. Set cells, or removal=paint."
             )
         if not grid.prefix:
             raise ValueError(
                 "tokens can be removed from a network with a class token, got one that averages those of patches, of "
-                "which the last step leaves none. Set explanation.removal=paint."
+                "which the last step leaves none. Set removal=paint."
             )
         removed = torch.from_numpy(self.removed[unit].ravel())
         return grid.kept(value, ~removed[grid.cells(shape, rows, columns)])

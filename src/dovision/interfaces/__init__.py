@@ -6,6 +6,7 @@ from dovision.interfaces.dataset import Counterfactuals, Images, Source, Split
 from dovision.interfaces.detector import Detector
 from dovision.interfaces.explainer import Explainer, Explanation
 from dovision.interfaces.intervention import Context, Intervention
+from dovision.interfaces.pastable_repr import PastableRepr
 
 __all__ = [
     "Attack",
@@ -19,6 +20,7 @@ __all__ = [
     "Explanation",
     "Images",
     "Intervention",
+    "PastableRepr",
     "Source",
     "Split",
 ]

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from dovision import checks
 from dovision.functional import logit_checks
 from dovision.functional.outputs import Reading, reading
+from dovision.interfaces.pastable_repr import PastableRepr
 from dovision.types import Layout, Preprocessing, Shape, Task
 
 
@@ -108,7 +109,7 @@ class Autoencoder(nn.Module):
         """Reorder the fitted latents without changing the function; nothing by default."""
 
 
-class ClassifierComponent:
+class ClassifierComponent(PastableRepr):
     """Component that receives images and their classifier: an attack, an explainer or a detector.
 
     Its inputs are tensors of which gradients can be had, also if the caller is in inference mode.

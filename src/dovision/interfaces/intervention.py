@@ -14,6 +14,7 @@ from dovision import checks
 from dovision.functional import geometry
 from dovision.interfaces.classifier import Classifier
 from dovision.interfaces.dataset import Images
+from dovision.interfaces.pastable_repr import PastableRepr
 from dovision.types import CODE, INDIRECT, INPUT, Batch, Box, Layout, Mask, Shape
 
 
@@ -31,7 +32,7 @@ class Context(NamedTuple):
         return Context(self.batch.rows(index), self.classifier, source, self.reference)
 
 
-class Intervention(ABC):
+class Intervention(PastableRepr, ABC):
     """do(u): an edit at one node of the classifier's computation graph, with a finite, named family of units.
 
     Example:
@@ -58,7 +59,7 @@ class Intervention(ABC):
         """Return whether an inserted autoencoder's code is one of the sites."""
         return CODE in (self.site, self.through) or (self.second is not None and self.second.on_code)
 
-    def bind(self, images: Images, split: str) -> None:  # noqa: B027
+    def bind(self, images: Images, split: str) -> None:
         """Prepare for a split's images before the first edit; nothing by default.
 
         Raises:

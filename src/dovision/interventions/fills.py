@@ -11,7 +11,7 @@ from torch import Tensor
 from dovision import checks
 from dovision.functional.filters import gaussian_weights
 from dovision.functional.rng import uniform
-from dovision.interfaces import Context
+from dovision.interfaces import Context, PastableRepr
 from dovision.interventions.transforms import ImageTransform, checked_transform
 from dovision.types import Box
 
@@ -27,7 +27,7 @@ def checked_fill(fill: Fill) -> Fill:
     return checks.function("fill", fill, "a fill such as Constant(0.0) or Blur(4.0)")
 
 
-class Constant:
+class Constant(PastableRepr):
     """One value for every pixel; 0 is black and 1 is white, whatever the classifier's normalisation.
 
     Args:
@@ -46,7 +46,7 @@ class Constant:
         return torch.full_like(region.crop(value), self.value)
 
 
-class Mean:
+class Mean(PastableRepr):
     """Channel mean of the image.
 
     Example:
@@ -59,7 +59,7 @@ class Mean:
         return value.mean((-2, -1), keepdim=True).expand(*value.shape[:2], region.height, region.width)
 
 
-class Blur:
+class Blur(PastableRepr):
     """Region of the Gaussian-blurred image, cut at 4 sigma, edges repeated.
 
     Args:
@@ -80,7 +80,7 @@ class Blur:
         return (rows @ value @ columns.T).clamp(0, 1)
 
 
-class Noise:
+class Noise(PastableRepr):
     """Uniform noise in [0, 1], drawn independently for each sample and region.
 
     Args:
@@ -100,7 +100,7 @@ class Noise:
         return uniform(shape, self.seed, context.batch.sample, *region).to(value)
 
 
-class Inpaint:
+class Inpaint(PastableRepr):
     """Harmonic interpolation of the pixels around the region, like a soap film in a frame.
 
     Each pixel of the region is the mean of its neighbours to the left and right, above and below, as far as they lie
@@ -132,7 +132,7 @@ class Inpaint:
         return surface.clamp(0, 1).to(value.dtype)
 
 
-class Transformed:
+class Transformed(PastableRepr):
     """Region of the transformed image; closer to the data than a constant.
 
     Args:

@@ -10,7 +10,7 @@ from torch import Tensor
 from dovision import checks
 from dovision.functional import filters
 from dovision.functional.rng import as_signs, uniform
-from dovision.interfaces import Context
+from dovision.interfaces import Context, PastableRepr
 
 FARTHEST = 2**15  # pixels that an image is shifted by, either way
 
@@ -38,7 +38,7 @@ def checked_transforms(name: str, transforms: Mapping[str, ImageTransform]) -> d
     return {checks.names(name, (key,))[0]: checked_transform(transform) for key, transform in transforms.items()}
 
 
-class BitDepth:
+class BitDepth(PastableRepr):
     """Reduction of the bits per channel.
 
     Args:
@@ -59,7 +59,7 @@ class BitDepth:
         return filters.reduce_depth(image, self.bits)
 
 
-class MedianFilter:
+class MedianFilter(PastableRepr):
     """The median of a window around each pixel.
 
     Args:
@@ -80,7 +80,7 @@ class MedianFilter:
         return filters.median_filter(image, self.window)
 
 
-class GaussianFilter:
+class GaussianFilter(PastableRepr):
     """Gaussian smoothing.
 
     Args:
@@ -101,7 +101,7 @@ class GaussianFilter:
         return filters.gaussian_filter(image, self.sigma)
 
 
-class NonLocalMeans:
+class NonLocalMeans(PastableRepr):
     """Non-local means: mean of nearby pixels with similar patches; colours in Lab, as in OpenCV.
 
     Args:
@@ -129,7 +129,7 @@ class NonLocalMeans:
         return filters.non_local_means(image, self.patch_size, self.patch_distance, self.h)
 
 
-class JpegCompression:
+class JpegCompression(PastableRepr):
     """JPEG compression at 8 bits per channel.
 
     Args:
@@ -150,7 +150,7 @@ class JpegCompression:
         return filters.jpeg(image, self.quality)
 
 
-class SignNoise:
+class SignNoise(PastableRepr):
     """Random +eps or -eps noise per pixel, clipped to [0, 1].
 
     Args:
@@ -176,7 +176,7 @@ class SignNoise:
         return (image + self.eps * tosses.to(image)).clamp(0, 1)
 
 
-class Shift:
+class Shift(PastableRepr):
     """Translation by whole pixels; edges repeated.
 
     Args:
@@ -198,7 +198,7 @@ class Shift:
         return filters.shift(image, self.rows, self.columns)
 
 
-class HorizontalFlip:
+class HorizontalFlip(PastableRepr):
     """Mirror image, left and right exchanged; of the same class for most photographs, and not for digits.
 
     Example:
@@ -211,7 +211,7 @@ class HorizontalFlip:
         return image.flip(3)
 
 
-class Rotation:
+class Rotation(PastableRepr):
     """Rotation around the centre, bilinear; edges repeated.
 
     Args:
@@ -232,7 +232,7 @@ class Rotation:
         return filters.rotate(image, self.degrees)
 
 
-class Resampling:
+class Resampling(PastableRepr):
     """Downsampling and upsampling, bilinear with antialiasing.
 
     Args:
@@ -253,7 +253,7 @@ class Resampling:
         return filters.resample(image, self.factor)
 
 
-class TransformSequence:
+class TransformSequence(PastableRepr):
     """Several transforms, one after the other.
 
     Args:

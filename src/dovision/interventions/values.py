@@ -14,7 +14,7 @@ from torch import Tensor
 
 from dovision import checks
 from dovision.functional.rng import generator
-from dovision.interfaces import Context, Images
+from dovision.interfaces import Context, Images, PastableRepr
 from dovision.io import arrays
 from dovision.types import SPLITS, Batch, Box
 
@@ -36,10 +36,10 @@ class SiteUnit(NamedTuple):
         return value if self.axis is None else value.narrow(self.axis, self.number, 1)
 
 
-class ActivationValue(ABC):
+class ActivationValue(PastableRepr, ABC):
     """Content that a unit is set to; what it needs to know besides the site's value is asked for as of Intervention."""
 
-    def bind(self, images: Images, split: str) -> None:  # noqa: B027
+    def bind(self, images: Images, split: str) -> None:
         """Learn what is needed of a split's images, before the first edit; nothing by default."""
 
     def sources(self, batch: Batch) -> Tensor | None:

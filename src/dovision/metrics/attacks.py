@@ -25,6 +25,8 @@ class AttackSuccess(ImageMean):
         tensor(0.5000, dtype=torch.float64)
     """
 
+    higher_is_better = True
+
     def update(self, correct_clean: Tensor, correct_attacked: Tensor) -> None:
         """Add a batch.
 
@@ -54,6 +56,8 @@ class RobustAccuracy(ImageMean):
         >>> metric.compute()
         tensor(0.2500, dtype=torch.float64)
     """
+
+    higher_is_better = True
 
     def update(self, correct_clean: Tensor, correct_attacked: Tensor) -> None:
         """Add a batch.

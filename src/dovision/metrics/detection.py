@@ -6,10 +6,11 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from torchmetrics import Metric
+
+from dovision.metrics._mean import PlottedMetric
 
 
-class DetectionAUROC(Metric):
+class DetectionAUROC(PlottedMetric):
     """Area under the ROC curve of a score that separates attacked images from given clean ones, ties counted half.
 
     The area is the mean over attacked images of the share of clean images that score lower. That share follows from the
@@ -36,7 +37,8 @@ class DetectionAUROC(Metric):
         tensor(0.8750, dtype=torch.float64)
     """
 
-    full_state_update = False
+    higher_is_better = True
+    plot_lower_bound, plot_upper_bound = 0.0, 1.0
     wins: Tensor  # scalar, pairs of an attacked and a clean image: 2 where the attacked one scores higher, 1 for a tie
     count: Tensor  # scalar, attacked images
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import torch
 from torch import Tensor
-from torchmetrics import Metric
 
 from dovision import checks
 from dovision.functional.effects import above_resolution, mean_over_units
-from dovision.metrics._mean import ImageMean
+from dovision.metrics._mean import ImageMean, PlottedMetric
 
 
-class AverageEffect(Metric):
+class AverageEffect(PlottedMetric):
     """Mean effect of each unit on each class, over the images on which the unit acts (ACE).
 
     compute() has shape (U, K), in [-1, 1], float64; nan for a unit that acted on no image. Effects below the resolution
@@ -36,7 +38,6 @@ class AverageEffect(Metric):
         tensor([[-0.3750,  0.3750]], dtype=torch.float64)
     """
 
-    full_state_update = False
     total: Tensor  # (U, K) sum of effects
     count: Tensor  # (U, 1) images on which the unit acts
 
@@ -68,6 +69,12 @@ class AverageEffect(Metric):
 
     def compute(self) -> Tensor:
         return self.total / self.count
+
+    def plot(self, val: Tensor | Sequence[Tensor] | None = None, ax: Any = None) -> tuple[Any, Any]:
+        """Plot the effects over the units, a line a class; arguments and result as of `PlottedMetric.plot`."""
+        figure, axes = super().plot(list(self.compute() if val is None else val), ax)
+        axes.set_xlabel("unit")
+        return figure, axes
 
 
 class MeanAbsoluteExpectedEffect(ImageMean):

@@ -85,6 +85,8 @@ class PointingGame(_AgainstBoxes):
         tensor(0.5000, dtype=torch.float64)
     """
 
+    higher_is_better = True
+
     def __init__(self, height: int, width: int, margin: float) -> None:
         super().__init__(height, width)
         self.margin = checks.at_least("margin", margin, 0)
@@ -116,6 +118,8 @@ class EnergyInBox(_AgainstBoxes):
         >>> metric.compute()
         tensor(0.7500, dtype=torch.float64)
     """
+
+    higher_is_better = True
 
     def score(self, cells: agreement.FloatArray, boxes: Sequence[Box]) -> float:
         return agreement.energy(cells, agreement.coverage(boxes, self.height, self.width, *cells.shape))

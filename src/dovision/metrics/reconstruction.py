@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torchmetrics import Metric
 
 from dovision import checks
+from dovision.metrics._mean import PlottedMetric
 
 
-class ReconstructionQuality(Metric):
+class ReconstructionQuality(PlottedMetric):
     """Explained variance, active latents and dead latents of an autoencoder, over positions of any number of images.
 
     compute() has shape (3,), float64, nan before the first position; `names` are those of its numbers. The explained
@@ -31,7 +31,6 @@ class ReconstructionQuality(Metric):
     """
 
     names = ("explained_variance", "l0", "dead_share")
-    full_state_update = False
     residual: Tensor  # scalar, sum of squares
     total: Tensor  # (C,) sum of activations
     squares: Tensor  # (C,) sum of their squares

@@ -47,7 +47,7 @@ class ComparedResults(Result):
         >>> found = {name: dv.attack(classifier, images, name, eps=0.1) for name in ("fgsm", "pgd")}
         >>> compared = dv.compare(found)
         >>> compared
-        ComparedResults(reference='fgsm', rows=12)
+        ComparedResults(reference='fgsm', rows=6)
         >>> sorted(compared.to_pandas()["result"].unique())
         ['fgsm', 'pgd']
         >>> all(text.startswith("Compared with FGSM, ") for text in compared.findings)

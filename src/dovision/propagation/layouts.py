@@ -99,7 +99,7 @@ def find_layout(classifier: Classifier, site: Site, shape: Shape, name: str) -> 
     if seen.layout is None:
         raise ValueError(
             f"the layout of {name} must be known, one of {', '.join(choice.value for choice in Layout)}: it is of "
-            f"shape {value}, {seen.reason}. Give it (intervention.layout=NTC, for tokens), or choose another layer."
+            f"shape {value}, {seen.reason}. Give it (layout=NTC, for tokens), or choose another layer."
         )
     return seen.layout
 

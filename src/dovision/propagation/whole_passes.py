@@ -133,7 +133,7 @@ class Shortened(WholePasses):
                     raise
                 raise ValueError(
                     f"the network must take any number of tokens, but with {length} of {clean.site.shape[2]} it fails "
-                    f"({str(error).splitlines()[0]}). Paint over the cells instead (intervention=pixel_grid)."
+                    f"({str(error).splitlines()[0]}). Paint over the cells instead: pixel_grid."
                 ) from error
         return logits
 

@@ -7,6 +7,8 @@ past its console leaves copies of the bars above, and writes over the last one.
 from __future__ import annotations
 
 import atexit
+import importlib
+import io
 import logging
 import os
 import sys
@@ -33,6 +35,7 @@ _WHOLE_SCREEN = "\x1b[r"  # scrolls; moves the cursor
 _ERASE_BELOW, _ERASE_REST = "\x1b[J", "\x1b[K"  # of the screen, of the line
 _DOWN = "\x1bD"  # in the same column; scrolls at the bottom
 _LEAST_LINES, _LEAST_COLUMNS = 10, 40  # of a terminal that has bars
+_NOTEBOOK_COLUMNS = 96
 
 
 class Display:
@@ -152,7 +155,7 @@ class Display:
             is_first = self._over is None and shows
             if is_first:
                 self._over = Event()
-                self._bars = Bars(sys.stderr) if self._bars_allowed and has_bars(sys.stderr) else None
+                self._bars = _bars() if self._bars_allowed else None
                 Thread(target=self._show, args=(self._over,), daemon=True).start()
         try:
             yield shows
@@ -211,6 +214,14 @@ def has_bars(stream: TextIO) -> bool:
     return lines >= _LEAST_LINES and columns >= _LEAST_COLUMNS
 
 
+def _bars() -> Bars | None:
+    """Bars of this process's terminal or notebook; None where it has neither."""
+    if has_bars(sys.stderr):
+        return Bars(sys.stderr)
+    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
+    return None if getattr(shell, "kernel", None) is None else NotebookBars()
+
+
 class Bars:
     """Progress bars at the bottom of a terminal, below the scrolling lines.
 
@@ -230,7 +241,7 @@ class Bars:
     def _console(self) -> Console:
         from rich.console import Console
 
-        return Console(file=self._stream, force_terminal=True, highlight=False)
+        return Console(file=self._stream, force_terminal=True, force_jupyter=False, highlight=False)
 
     def draw(self, bars: Sequence[Bar]) -> None:
         """Draw these bars; in a small terminal the last ones."""
@@ -265,6 +276,25 @@ class Bars:
         """Write in one call, so that the output of other processes cannot be interleaved."""
         with suppress(OSError):  # such as that of a terminal that was closed
             os.write(self._stream.fileno(), text.encode(self._console.encoding, "replace"))
+
+
+class NotebookBars(Bars):
+    """Progress bars as lines of text in the output of a notebook's cell, which go when all is done."""
+
+    def __init__(self) -> None:
+        super().__init__(io.StringIO())
+        self._display = importlib.import_module("IPython.display").DisplayHandle()
+
+    def draw(self, bars: Sequence[Bar]) -> None:
+        rows = self._rendered(bars, _NOTEBOOK_COLUMNS)
+        if rows != self._drawn:
+            show = self._display.update if self._drawn else self._display.display
+            show({"text/plain": "\n".join(rows)}, raw=True)
+        self._drawn = rows
+
+    def clear(self) -> None:
+        if self._drawn:
+            self._display.update({"text/plain": ""}, raw=True)
 
 
 def _table(bars: Sequence[Bar], width: int) -> Table:

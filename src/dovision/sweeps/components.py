@@ -17,6 +17,7 @@ from dovision.config.component import Component, make_each
 from dovision.config.errors import named
 from dovision.config.import_target import import_target
 from dovision.config.settings import EvaluateSettings, FitSettings, TrainSettings, components, to_dict
+from dovision.evaluation.by_name import one_component
 from dovision.evaluation.explanation_config import MapSettings
 from dovision.evaluation.test_images import check_one_device
 from dovision.functional.rng import generator
@@ -121,6 +122,10 @@ class Components:
             check_logger(component)
             return
         made, shape = component.make(), tuple(settings.dataset["shape"])
+        parent = component.where.rpartition(".")[0]
+        group = {"": component.where, "detection.attacks": "attack"}.get(parent, parent)
+        if group in ("attack", "detector", "explainer", "intervention"):
+            one_component(group, made)
         if isinstance(made, Intervention):
             on_code = made.on_code
             network = (meta_classifier_with_autoencoder if on_code else meta_classifier)(settings)
@@ -196,7 +201,8 @@ def _check_intervention(intervention: Intervention, classifier: Classifier, shap
         inside = tuple(value.shape[1:])
         units = intervention.units(inside)
         for unit in (0, len(units) - 1) if units and intervention.site == INPUT else ():
-            intervention.checked_box(intervention.region, inside, unit, 0)
+            box = intervention.checked_box(intervention.region, inside, unit, 0)
+            intervention.checked_mask(inside, unit, 0, box)
         if intervention.shortens:
             number = torch.zeros(1, dtype=torch.int64)
             with evaluating(classifier):

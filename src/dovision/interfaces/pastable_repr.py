@@ -1,0 +1,44 @@
+"""The base of components, whose repr is the call that makes them."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from typing import Any
+
+from torch import Tensor
+
+
+class PastableRepr:
+    """Give objects the `repr` of the call that makes them, such as PixelGrid(rows=7, columns=7).
+
+    Example:
+        >>> import dovision as dv
+        >>> dv.FGSM(eps="8/255")
+        FGSM(eps='8/255')
+        >>> dv.PixelGrid(7, 7, fill=dv.Constant(0.5))
+        PixelGrid(rows=7, columns=7, fill=Constant(value=0.5))
+    """
+
+    _arguments: tuple[tuple[Any, ...], dict[str, Any]] = ((), {})
+
+    def __new__(cls, *positional: Any, **named: Any) -> Any:
+        self = super().__new__(cls)
+        self.__dict__["_arguments"] = positional, named
+        return self
+
+    def __repr__(self) -> str:
+        positional, named = self._arguments
+        try:
+            given = inspect.signature(type(self)).bind_partial(*positional, **named).arguments
+        except TypeError:  # a copy of what had no arguments
+            given = {}
+        return f"{type(self).__name__}({', '.join(f'{name}={_written(value)}' for name, value in given.items())})"
+
+
+def _written(value: object) -> str:
+    if isinstance(value, Tensor):
+        return f"<tensor of shape {tuple(value.shape)}>"
+    if isinstance(value, functools.partial) and not value.args and not value.keywords:  # as a loss
+        value = value.func
+    return value.__name__ if inspect.isfunction(value) else repr(value)

@@ -1,0 +1,141 @@
+"""The callbacks under Lightning's own trainer, with modules as people write them: the network is found, or named."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import pytorch_lightning as pl
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+import dovision as dv
+from tests.evaluation.conftest import quiet_trainer
+
+IMAGES = torch.rand(6, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+LABELS = torch.arange(6) % 3
+MEAN, STD = [0.5, 0.4, 0.3], [0.2, 0.3, 0.4]
+NORMALISED = (IMAGES - torch.tensor(MEAN).view(3, 1, 1)) / torch.tensor(STD).view(3, 1, 1)
+
+
+def network() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, 3))
+
+
+class Usual(pl.LightningModule):
+    """Its forward returns logits."""
+
+    def __init__(self):
+        super().__init__()
+        self.net, self.loss = network(), nn.CrossEntropyLoss()
+
+    def forward(self, image):
+        return self.net(image)
+
+    def test_step(self, batch, batch_idx):
+        self.log("loss", self.loss(self(batch[0]), batch[1]))
+
+
+class OfBatches(Usual):
+    """Its forward takes a batch of a dict, and returns a loss and logits, as of Hugging Face."""
+
+    def forward(self, batch):
+        logits = self.net(batch["pixel_values"])
+        return SimpleNamespace(loss=self.loss(logits, batch["labels"]), logits=logits)
+
+    def test_step(self, batch, batch_idx):
+        self.log("loss", self(batch).loss)
+
+
+class Nested(pl.LightningModule):
+    """Has no forward, and its network two modules below."""
+
+    def __init__(self):
+        super().__init__()
+        self.model = nn.Module()
+        self.model.backbone, self.model.other = network(), nn.Linear(3, 3)
+
+    def test_step(self, batch, batch_idx):
+        self.log("loss", nn.functional.cross_entropy(self.model.backbone(batch[0]), batch[1]))
+
+
+class Dicts(torch.utils.data.Dataset):
+    def __len__(self):
+        return 6
+
+    def __getitem__(self, number):
+        return {"pixel_values": NORMALISED[number], "labels": LABELS[number]}
+
+
+PAIRS = TensorDataset(NORMALISED, LABELS)
+MODULES = {
+    "logits": (Usual, PAIRS, {}),
+    "a loss, of dicts": (OfBatches, Dicts(), {}),
+    "a network by its name": (Nested, PAIRS, {"network": "model.backbone"}),
+}
+
+
+@pytest.mark.parametrize(("module", "dataset", "named"), MODULES.values(), ids=MODULES)
+def test_effects_are_those_of_the_network_in_the_log_dir_of_the_trainer(tmp_path, module, dataset, named):
+    effects = dv.EffectEvaluation("pixel_grid", attack="fgsm", mean=MEAN, std=STD, **named)
+    logger = pl.loggers.CSVLogger(tmp_path)
+    logged = quiet_trainer(effects, logger=logger).test(module(), DataLoader(dataset, 4), verbose=False)[0]
+    classifier = dv.wrap(network(), 3, MEAN, STD)
+    expected = dv.effects(classifier, (IMAGES, LABELS), "pixel_grid", attack="fgsm")
+    assert Path(effects.folder) == Path(logger.log_dir)
+    assert {"samples.parquet", "effects.parquet"} <= {path.name for path in effects.folder.iterdir()}
+    clean = expected.summary["conditions"]["clean"]
+    assert logged["mean_abs_expected_effect/clean"] == pytest.approx(
+        clean["mean_abs_expected_effect"]["estimate"], 1e-5
+    )
+    assert "loss" in logged
+    assert {"mean_abs_expected_effect/clean", "success_rate/eps=0.0314"} & set(logged)
+
+
+@pytest.mark.parametrize(
+    ("module", "named", "message"),
+    [
+        (Nested, {}, "the network of a Nested must return logits of images of shape (3, 8, 8), but it raises "),
+        (Nested, {"network": "backbone"}, "network must be one of , model, model.backbone"),
+        (Usual, {"network": "loss"}, "Name the one that does, such as network='net'."),
+    ],
+)
+def test_a_network_that_is_not_found_is_asked_for(tmp_path, module, named, message):
+    effects = dv.EffectEvaluation(dv.PixelGrid(2, 2), tmp_path, mean=MEAN, std=STD, **named)
+    with pytest.raises(ValueError, match=re.escape(message)):
+        quiet_trainer(effects).test(module(), DataLoader(PAIRS, 4), verbose=False)
+
+
+def test_maps_and_detection_take_names(tmp_path):
+    maps = dv.MapEvaluation(tmp_path / "maps", ["random_map", dv.CenterMap()], dv.MapSettings(cells=4))
+    detection = dv.Detection(tmp_path, attacks=["fgsm"], detectors="max_softmax")
+    assert list(maps.explainers) == ["random_map", "center_map"]
+    assert [type(detector) for detector in detection.detectors.values()] == [dv.MaxSoftmax]
+    assert detection.attacks["fgsm"].eps
+    with pytest.raises(ValueError, match="Did you mean fgsm"):
+        dv.Detection(tmp_path, attacks="fgsmm", detectors="max_softmax")
+
+
+class NoSite(dv.Intervention):
+    def units(self, shape):
+        return ("all",)
+
+    def do(self, value, unit, context):
+        return 1 - value
+
+
+@pytest.mark.parametrize(
+    ("intervention", "message"),
+    [
+        (NoSite(), "NoSite must have a site, got none. Set NoSite.site = dovision.INPUT, or the name of a layer."),
+        (dv.FGSM(0.1), "intervention must be an intervention, or the name of one, such as 'pixel_grid', got an object"),
+        (dv.PixelGrid, "got the class PixelGrid itself. Call it: PixelGrid(...)."),
+    ],
+)
+def test_interventions_are_refused_where_the_callback_is_made(tmp_path, intervention, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        dv.EffectEvaluation(intervention, tmp_path)
