@@ -1,6 +1,7 @@
 # Made by `python docs/component_tables.py`; a test fails when it is out of date.
 from dovision import captum as captum
 from dovision import metrics as metrics
+from dovision.api import sites as sites
 from dovision.api import to_batch as to_batch
 from dovision.api import wrap as wrap
 from dovision.api import wrap_callable as wrap_callable

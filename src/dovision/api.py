@@ -157,6 +157,7 @@ def sites(network: nn.Module, shape: Sequence[int] = (3, 224, 224)) -> pd.DataFr
         ValueError: the network takes no such images.
 
     Example:
+        >>> import torch, dovision as dv
         >>> network = torch.nn.Sequential(torch.nn.Conv2d(1, 4, 3), torch.nn.Flatten(), torch.nn.Linear(144, 2))
         >>> dv.sites(network, shape=(1, 8, 8))[["site", "layout", "units"]].values.tolist()[:2]
         [['input', 'NCHW', '1 channel, 64 positions'], ['0', 'NCHW', '4 channels, 36 positions']]

@@ -19,11 +19,11 @@ from dovision.attacks.random_sign import RandomSign
 from dovision.config import settings
 from dovision.config.errors import error_text
 from dovision.config.sources import HYDRA_DEFAULTS, configuration_folder
-from dovision.interfaces import Classifier
+from dovision.interfaces import Classifier, Intervention
 from dovision.store import schemas
 from dovision.store.adversarial_cache import Keeper
 from dovision.sweeps.components import Components
-from dovision.types import Batch, Task
+from dovision.types import INPUT, Batch, Box, Task
 from made_hf import save_network
 
 CONF = configuration_folder()
@@ -327,6 +327,56 @@ def test_a_network_that_the_meta_device_cannot_run_is_looked_at_on_the_processor
     check(components, config)
     config.intervention.site = "linaer"
     assert "no site 'linaer'. Did you mean linear?" in refusal(components, config)
+
+
+class TensorMask(Intervention):
+    """A user's, whose mask is a tensor of torch."""
+
+    site = INPUT
+
+    def units(self, shape):
+        return ("all",)
+
+    def region(self, shape, unit, sample):
+        return Box(0, 0, 4, 4)
+
+    def mask(self, shape, unit, sample):
+        return torch.ones(4, 4, dtype=torch.bool)
+
+    def do(self, value, unit, context):
+        return value[..., :4, :4] * 0
+
+
+class NoSite(TensorMask):
+    site = None
+
+
+@pytest.mark.parametrize(
+    ("group", "target", "message"),
+    [
+        (
+            "intervention",
+            "TensorMask",
+            "TensorMask.mask() of unit 'all' must be a NumPy array of bool, shape (4, 4), got Te",
+        ),
+        ("intervention", "NoSite", "NoSite must have a site, got none."),
+        (
+            "intervention",
+            "AsksForNumbers",
+            "must be an intervention, or the name of one, such as 'pixel_grid', got an obj",
+        ),
+        (
+            "attack",
+            "nn.ReLU",
+            "attack must be an attack, or the name of one, such as 'pgd', got an object of class ReLU",
+        ),
+    ],
+)
+def test_components_of_a_user_are_refused_before_any_fit(group, target, message, components):
+    config = composed("dataset=digits")
+    with open_dict(config):
+        config[group] = {"_target_": f"{__name__}.{target}"}
+    assert message in refusal(components, config)
 
 
 @pytest.mark.slow

@@ -9,7 +9,16 @@ from typing import Any
 from torch import Tensor
 
 
-class PastableRepr:
+class _Arguments:
+    _arguments: tuple[tuple[Any, ...], dict[str, Any]] = ((), {})
+
+    def __new__(cls, *positional: Any, **named: Any) -> Any:
+        self = super().__new__(cls)
+        self.__dict__["_arguments"] = positional, named
+        return self
+
+
+class PastableRepr(_Arguments):
     """Give objects the `repr` of the call that makes them, such as PixelGrid(rows=7, columns=7).
 
     Example:
@@ -20,12 +29,8 @@ class PastableRepr:
         PixelGrid(rows=7, columns=7, fill=Constant(value=0.5))
     """
 
-    _arguments: tuple[tuple[Any, ...], dict[str, Any]] = ((), {})
-
-    def __new__(cls, *positional: Any, **named: Any) -> Any:
-        self = super().__new__(cls)
-        self.__dict__["_arguments"] = positional, named
-        return self
+    def __init__(self) -> None:  # the signature of a class without one of its own
+        super().__init__()
 
     def __repr__(self) -> str:
         positional, named = self._arguments

@@ -123,7 +123,8 @@ class Components:
             return
         made, shape = component.make(), tuple(settings.dataset["shape"])
         parent = component.where.rpartition(".")[0]
-        group = {"": component.where, "detection.attacks": "attack"}.get(parent, parent)
+        lists = {"detection.attacks": "attack", "detector": "detector", "explainer": "explainer"}
+        group = lists.get(parent, component.where)
         if group in ("attack", "detector", "explainer", "intervention"):
             one_component(group, made)
         if isinstance(made, Intervention):
