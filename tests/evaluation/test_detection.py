@@ -238,7 +238,7 @@ def test_supervised_detectors_alone_are_refused_where_no_attack_succeeds(tmp_pat
 
 
 def test_a_detector_without_validation_images_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="fitted on validation images, got none. Set detection.val_images"):
+    with pytest.raises(ValueError, match="fitted on validation images, got none. Give at least some hundreds"):
         run(tmp_path, {"shift": Shift(0.2)}, val=[])
 
 
