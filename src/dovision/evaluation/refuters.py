@@ -80,6 +80,7 @@ class RefuterEvaluation(Evaluation):
         intervention: of the run, at one site.
         classifier: the one under test.
         options: networks, boxes and rows to resume from.
+        mean, std: by which images were normalised, as of `Evaluation`.
     """
 
     def __init__(
@@ -89,8 +90,10 @@ class RefuterEvaluation(Evaluation):
         intervention: Intervention,
         classifier: Classifier,
         options: RefuterOptions | None = None,
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
     ) -> None:
-        super().__init__(classifier)
+        super().__init__(classifier, mean=mean, std=std)
         self.folder = folder
         self.headlines = headlines
         self.intervention = refutable(intervention)

@@ -182,10 +182,9 @@ def measured_run(
     run_callbacks(classifier, [effects] if maps is None else [effects, maps], data.loader(classifier), running)
     write_boxes(folder.path, data.boxes())
     if refute:
-        altered = RefuterEvaluation(
-            folder.path, headline_effects(folder.path), intervention, classifier, RefuterOptions(boxes=data.boxes())
-        )
-        run_callbacks(classifier, [altered], data.loader(classifier))
+        options, headlines = RefuterOptions(boxes=data.boxes()), headline_effects(folder.path)
+        altered = RefuterEvaluation(folder.path, headlines, intervention, classifier, options, data.mean, data.std)
+        run_callbacks(classifier, [altered], data.loader(classifier), running)
     return Run(folder.path, folder.path.name, "completed", {}, config, write_summary(folder.path))
 
 
