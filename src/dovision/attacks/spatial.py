@@ -1,4 +1,4 @@
-"""Rotations and shifts of the whole image: the worst of a grid, and a random one as its control."""
+"""Rotations and shifts of the whole image: the worst of a grid, and one of the largest at random as its control."""
 
 from __future__ import annotations
 
@@ -64,12 +64,12 @@ class Spatial(ObjectiveAttack):
 
 
 class RandomSpatial(Attack):
-    """A random rotation and shift, as large as `Spatial` may choose: its control, not an attack.
+    """The largest rotation and shift of `Spatial`, each in a random direction: its control, not an attack.
 
     Args:
         eps: as of Spatial.
         degrees, pixels: the largest rotation and shift, as of Spatial.
-        seed: of the movements; they depend on (seed, sample) alone.
+        seed: of the directions; they depend on (seed, sample) alone.
 
     Example:
         >>> classifier, digits = dv.example()
@@ -87,7 +87,7 @@ class RandomSpatial(Attack):
 
     def run(self, batch: Batch, classifier: Classifier, eps: float) -> Tensor:
         largest = eps * torch.tensor([self.degrees, self.pixels, self.pixels])
-        moves = (2 * uniform((3,), self.seed, batch.sample) - 1) * largest
+        moves = torch.where(uniform((3,), self.seed, batch.sample) < 0.5, -largest, largest)
         moved = [
             shift(rotate(image, turn), round(rows), round(columns))
             for image, (turn, rows, columns) in zip(torch.split(batch.image, 1), moves.tolist(), strict=True)
