@@ -25,7 +25,7 @@ def chain(*layers: nn.Module) -> Classifier:
 def test_probes_of_linear_layers_agree_with_the_output_everywhere():
     classifier = chain(nn.Linear(196, 8), nn.Linear(8, 3))
     detector = LayerProbes(None, cells=1)
-    detector.prepare([batch_of(images(60))], classifier, None)
+    detector.prepare([batch_of(images(200))], classifier, None)
     read = detector.read(batch_of(images(5, seed=9)), classifier, None)
     assert read.shape == (5, 4)
     torch.testing.assert_close(read, torch.zeros_like(read), rtol=0, atol=0.02)
@@ -34,7 +34,7 @@ def test_probes_of_linear_layers_agree_with_the_output_everywhere():
 def test_a_probe_that_falls_short_of_the_output_is_read_as_a_loss_of_log_odds():
     classifier = chain(nn.Linear(196, 8), nn.Linear(8, 3))
     detector = LayerProbes(["1"], cells=1)
-    detector.prepare([batch_of(images(60))], classifier, None)
+    detector.prepare([batch_of(images(200))], classifier, None)
     with torch.no_grad():
         classifier.network[2].bias[1] += 5.0  # which is predicted now, and which the probe does not know
     batch = batch_of(images(5, seed=9))
@@ -44,6 +44,24 @@ def test_a_probe_that_falls_short_of_the_output_is_read_as_a_loss_of_log_odds():
     expected = TASK.log_odds(logits)[:, 1] - TASK.log_odds(shifted)[:, 1]
     torch.testing.assert_close(loss.sinh() * 0.01, expected, rtol=1e-2, atol=1e-2)
     torch.testing.assert_close(distance, (logits.softmax(1) - shifted.softmax(1)).abs().sum(1), rtol=1e-2, atol=1e-2)
+
+
+def test_an_image_is_read_by_probes_that_have_not_seen_its_patient():
+    classifier, batch = chain(nn.Linear(196, 500), nn.ReLU(), nn.Linear(500, 3)), batch_of(images(40))
+    other = batch._replace(image=batch.image.index_put((torch.tensor([7]),), batch.image[7] + 1))
+    reads = []
+    for fitted_to in (batch, other):
+        detector = LayerProbes(["2"], cells=1)
+        detector.prepare([fitted_to], classifier, None)
+        reads.append(detector.read(batch, classifier, None))
+    same = (reads[0] == reads[1]).all(1)
+    assert same[7]
+    assert 10 < same.sum() < 30  # its half
+
+
+def test_probes_need_images_of_both_halves():
+    with pytest.raises(ValueError, match="at least 2 clean images in each half of the patients"):
+        LayerProbes(["1"], cells=1).prepare([batch_of(images(2))], chain(nn.Linear(196, 3)), None)
 
 
 @pytest.mark.parametrize("kind", ["multiclass", "multilabel"])

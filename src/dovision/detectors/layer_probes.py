@@ -16,11 +16,13 @@ from dovision.detectors._estimators import RegressionDetector
 from dovision.detectors._profile import compressed
 from dovision.detectors.effect_consistency import log_odds_loss, probability_distance
 from dovision.detectors.feature_detectors import LayerFeatures
+from dovision.functional.rng import uniform
 from dovision.interfaces import Classifier
 from dovision.types import Batch, Shape
 
 PENALTIES = np.logspace(-2, 5, 8)  # on squared weights, of which the fit picks one
 _LINEAR_BELOW = 0.01  # of losses of log-odds, as of EffectConsistency
+_SEED = 2  # of the halves of patients
 
 
 class Probe(NamedTuple):
@@ -34,7 +36,9 @@ class LayerProbes(RegressionDetector):
     """Log-odds of attacked from the disagreement of layers' linear probes with the output (logistic regression).
 
     A probe predicts the classifier's logits from the features of a layer; it is fitted to clean images, by ridge
-    regression. Read of each are the L1 distance of its probabilities to the output's, and the log-odds by which it
+    regression. There are two a layer, each fitted to half of the patients, drawn at random; an image is read by those
+    that were fitted to the other half, so that the regression is not fitted to what probes have learnt by heart. Read
+    of each are the L1 distance of its probabilities to the output's, and the log-odds by which it
     falls short of the output's in the predicted class.
 
     Its sources train a second network, or recover layers from others; here the second opinions are linear.
@@ -55,7 +59,7 @@ class LayerProbes(RegressionDetector):
     """
 
     passes = 1
-    probes: tuple[Probe, ...]
+    probes: tuple[tuple[Probe, ...], ...]  # of each half, by layer
 
     def __init__(self, layers: Sequence[str] | None, cells: int | None) -> None:
         self.layers = LayerFeatures(layers, cells)
@@ -66,20 +70,37 @@ class LayerProbes(RegressionDetector):
     def prepare_features(
         self, clean: Iterable[Batch], classifier: Classifier, with_autoencoder: Classifier | None
     ) -> None:
-        rows, logits = (
-            torch.cat(tensors) for tensors in zip(*(self.layers(b.image, classifier) for b in clean), strict=True)
+        read = [(*self.layers(batch.image, classifier), _half(batch)) for batch in clean]
+        rows, logits, half = (torch.cat(tensors) for tensors in zip(*read, strict=True))
+        counts = half.bincount(minlength=2).tolist()
+        if min(counts) < 2:
+            raise ValueError(
+                f"probes of layers need at least 2 clean images in each half of the patients, got {counts}. Raise "
+                "detection.val_images to at least some hundreds."
+            )
+        halves = ([layer[half == number] for layer in self.layers.split(rows)] for number in (0, 1))
+        self.probes = tuple(
+            tuple(_probe(layer, logits[half == number]) for layer in layers) for number, layers in enumerate(halves)
         )
-        self.probes = tuple(_probe(layer, logits) for layer in self.layers.split(rows))
 
     def read_features(self, batch: Batch, classifier: Classifier, with_autoencoder: Classifier | None) -> Tensor:
         """Losses of log-odds, then distances, shape (B, 2 layers)."""
         features, logits = self.layers(batch.image, classifier)
-        layers = zip(self.probes, self.layers.split(features), strict=True)
-        probed = torch.stack([layer @ probe.weight.to(layer) + probe.bias.to(layer) for probe, layer in layers], 1)
+        layers = self.layers.split(features)
+        first, second = (
+            torch.stack([layer @ probe.weight.to(layer) + probe.bias.to(layer) for probe, layer in pairs], 1)
+            for pairs in (zip(probes, layers, strict=True) for probes in self.probes)
+        )
+        probed = torch.where((_half(batch) == 0)[:, None, None].to(first.device), second, first)
         task = classifier.task
         predicted = task.prediction(task.probability(logits.detach()))
         loss = log_odds_loss(probed, logits, predicted, task)
         return torch.cat([compressed(loss, _LINEAR_BELOW), probability_distance(probed, logits, task)], 1)
+
+
+def _half(batch: Batch) -> Tensor:
+    """Half of the patients that each image is of, 0 or 1, shape (B,)."""
+    return (uniform((), _SEED, batch.group) < 0.5).long()
 
 
 def _probe(features: Tensor, logits: Tensor) -> Probe:
