@@ -209,11 +209,28 @@ def test_a_family_holds_each_attacked_image_against_noise_of_its_own_epsilon(tmp
     assert set(found["family"]) == {"strong", "fgsm", ""}
 
 
-def test_an_epsilon_without_noise_of_its_own_is_held_against_all_noise(tmp_path):
-    parts = [*conditions(), condition("random_sign", (0.0, 0.0, 98.0, 0.0), (False, False, False, None), eps=0.2)]
-    parts += [condition("carlini", (97.0, 25.0, 0.0, 0.0), (True, True, False, None), eps=2.0)]
-    found = row(detection(write(tmp_path, parts)), "carlini", 2.0)
-    assert found["auroc_noise"] == (4 + 3 + 1 + 3) / 16  # 97 beats 4 and 3, 25 beats 1 and 3
+def test_an_epsilon_without_noise_of_its_own_is_not_held_against_smaller_noise(tmp_path):
+    parts = [*conditions(), condition("carlini", (97.0, 25.0, 0.0, 0.0), (True, True, False, None), eps=2.0)]
+    found = detection(write(tmp_path, parts, {"carlini": "linf", "pgd": "linf"}))
+    whole = found[(found["attack"] == WHOLE_FAMILY) & (found["family"] == "linf")].iloc[0]
+    for of in (row(found, "carlini", 2.0), whole, row(found, WORST, np.nan)):
+        assert np.isnan(of["auroc_noise"])
+        assert of["auroc"] > 0
+    assert row(found, "pgd")["auroc_noise"] == (4 + 1) / 8
+
+
+def test_equal_epsilons_of_two_norms_are_two_worst_cases_beside_the_noise_of_each(tmp_path):
+    parts = [*conditions(), condition("random_sign_l2", (98.0, 24.0, 0.0, 0.0), (False, False, False, None))]
+    parts += [condition(name, (97.0, 25.0, 0.0, 0.0), (True, True, False, None)) for name in ("carlini", "l2_pgd")]
+    parts += [condition("adaptive_l2", (97.0, 25.0, 0.0, 0.0), (True, True, False, None))]
+    norms = dict.fromkeys(("random_sign_l2", "carlini", "l2_pgd"), "l2")
+    found = detection(write(tmp_path, parts, dict.fromkeys(("pgd", "carlini"), "both"), norms=norms))
+    worst = found[(found["attack"] == WORST) & (found["eps"] == 0.1)].set_index("norm")
+    assert worst["successful"].to_dict() == {"linf": 3, "l2": 2}
+    assert worst.loc["l2", "auroc_noise"] == row(found, "adaptive_l2")["auroc_noise"] == (3 + 3) / 8
+    whole = found[(found["attack"] == WHOLE_FAMILY) & (found["family"] == "both")].iloc[0]
+    assert whole["auroc_noise"] == (4 + 1 + 3 + 3) / 16
+    assert whole["false_noise_5"] == 2 / 8  # 95 and 98 of the noise of both norms
 
 
 def test_an_attack_of_another_norm_is_held_against_noise_of_that_norm_where_it_was_measured(tmp_path):

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from dovision.analysis.detection_summary import TOO_FEW, WHOLE_FAMILY
+from dovision.analysis.detection_summary import TOO_FEW, WHOLE_FAMILY, WORST
 from dovision.analysis.detector_comparison import detector_differences, read_comparison, write_comparison
 from dovision.store.detection_tables import SCORES, scores_schema
 from dovision.store.tables import TableWriter
@@ -60,7 +60,7 @@ def area(attacked, clean):
 def test_each_detector_is_compared_with_the_reference_on_the_same_images(folder):
     frame = detector_differences(folder, "squeeze")
     assert set(frame["detector"]) == {"odin", "net"}
-    assert set(frame["attack"]) == {"pgd", "fgsm", WHOLE_FAMILY}
+    assert set(frame["attack"]) == {"pgd", "fgsm", WHOLE_FAMILY, WORST}
     assert set(frame["fitted_on"]) == {"", "all attacks"}  # without negative controls
     odin = frame[(frame["detector"] == "odin")].set_index("attack")
     assert odin.loc["pgd", "auroc"] == pytest.approx(area([50.0, 99.0], CLEAN) - area([97.0, 25.0], CLEAN))
@@ -71,6 +71,9 @@ def test_each_detector_is_compared_with_the_reference_on_the_same_images(folder)
     assert whole["auroc"] == pytest.approx(expected)
     assert whole["successful"] == 4
     assert odin.loc["pgd", "auroc_reason"] == "fewer than 20 groups"
+    worst = odin.loc[WORST]  # of images 0, 1, 2: pgd; the lower of both; fgsm
+    assert worst["auroc"] == pytest.approx(area([50.0, 98.0, 26.0], CLEAN) - area([97.0, 25.0, 98.0], CLEAN))
+    assert worst["successful"] == 3
 
 
 def test_a_reversed_score_has_the_mirrored_area_and_the_other_sign(folder):

@@ -58,7 +58,7 @@ RATES = {"1": 0.01, "5": 0.05}  # false positive rates, and how the columns that
 TOO_FEW = "too few clean validation images for a threshold: " + ", ".join(
     f"{rate:.0%} needs {fewest_for_threshold(rate)}" for rate in RATES.values()
 )
-_KEY = [*DETECTOR, *CONDITION, "family"]
+_KEY = [*DETECTOR, *CONDITION, "norm", "family"]
 _ALL = "_all"  # the end of a column that counts all attacked images, and not only those on which the attack succeeded
 AGAINST = [f"{name}{end}" for end in ("", _ALL) for name in ("auroc", "auprc", "tpr_1", "tpr_5", "auroc_noise")]
 AT_RATES = [f"{name}_{rate}" for name in ("false_clean", "false_noise", "evasion") for rate in RATES]
@@ -72,13 +72,14 @@ Limits = Mapping[str, float]
 
 
 def detection(folder: Path, workers: int = 1) -> pd.DataFrame:
-    """Table of detection metrics: a row per (detector, variant, fitted_on, attack, eps, family), on test images.
+    """Table of detection metrics: a row per (detector, variant, fitted_on, attack, eps, norm, family), on test images.
 
     attack                  as there; "whole family": all attacks of a family at all epsilons (eps is nan); "worst
                             case": the attack with the lowest score for each image, at one epsilon or (eps is nan) at
                             any, among those that succeeded if there is one; and the negative controls, "permuted
                             labels" (its auroc is to be one half) and "noise as attack" (its auroc_noise)
     tuned                   settings that the fit has chosen on validation images, as text; "" if none
+    norm                    of the attacks: linf, l2, l1 or spatial; of several "linf, l2"
     family                  of the attack; "" for noise, the worst case and the adaptive attacker
     attacker                "adaptive" (knows the detector of the row) or "not adaptive"
     images, right, successful   attacked; of these right when clean; of these wrong when attacked
@@ -86,8 +87,8 @@ def detection(folder: Path, workers: int = 1) -> pd.DataFrame:
     auroc, auprc            of successful attacks against all clean images
     prevalence              what a score without information has as its auprc
     tpr_1, tpr_5            share of successful attacks above the threshold
-    auroc_noise             of successful attacks, each against noise of the same norm and epsilon, or of all epsilons
-                            where that was not measured, or in Linf where there is none of the norm; nan without noise
+    auroc_noise             of successful attacks, each against noise of the same norm and epsilon; nan where the noise
+                            of a norm was not measured at an epsilon; of norms without noise against all in Linf
     NAME_all                the same of all attacked images, also those that the attack left as they were predicted
     false_clean_1, ..., false_noise_1, ...  share of clean images, and of that noise, above the threshold
     evasion_1, evasion_5    share of images right when clean on which the attack succeeds and lies below the threshold
@@ -111,7 +112,7 @@ def _rows(folder: Path, scored: str) -> Iterator[dict[str, Any]]:
     families, tuned, norms = read_families(folder), read_tuned(folder), read_norms(folder)
     for key, scores in read_scores(folder, scored).groupby(DETECTOR, observed=True, sort=False):
         limits = _limits(scores, scored)
-        scores = scores.assign(noise=noise_beside(scores, norms))
+        scores = scores.assign(norm=norms_of(scores["attack"], norms))
         test = scores[scores["split"] == TEST]
         detector, variant, fitted_on = map(str, key)
         name = dict(zip(DETECTOR, key, strict=True)) | {"tuned": tuned.get((detector, variant, fitted_on), "")}
@@ -131,7 +132,8 @@ def write_detection(folder: Path, workers: int = 1) -> pd.DataFrame:
 
 def read_detection(folder: Path) -> pd.DataFrame:
     """detection.parquet, with names as text."""
-    return pa.concat_tables(row_groups(folder / DETECTION)).to_pandas()
+    frame: pd.DataFrame = pa.concat_tables(row_groups(folder / DETECTION)).to_pandas()
+    return frame if "norm" in frame else frame.assign(norm="linf")  # of tables before there were norms
 
 
 def headlines(frame: pd.DataFrame) -> pd.DataFrame:
@@ -310,7 +312,8 @@ def _conditions(test: pd.DataFrame, families: Mapping[str, str], fitted_on: str)
     family_of = not_adaptive["attack"].astype(str).map(lambda attack: families.get(attack, attack))
     for family, rows in not_adaptive.groupby(family_of, sort=False):
         yield _Condition(WHOLE_FAMILY, np.nan, str(family), rows, clean, noise)
-    for eps, rows in [*not_adaptive.groupby("eps"), (np.nan, not_adaptive)]:
+    of_each = ((eps, rows) for (_, eps), rows in not_adaptive.groupby(["norm", "eps"], sort=False))
+    for eps, rows in [*of_each, (np.nan, not_adaptive)]:
         if rows["attack"].nunique() > 1 and not leaves_out(fitted_on):
             yield _Condition(WORST, float(eps), "", worst_case(rows), clean, noise)
 
@@ -336,6 +339,7 @@ def _row(condition: _Condition, limits: Limits) -> dict[str, Any]:
     rows, clean = condition.rows, condition.clean
     right, successful = int(rows["success"].notna().sum()), int((rows["success"] == 1).sum())
     row: dict[str, Any] = {"attack": condition.attack, "eps": condition.eps, "family": condition.family}
+    row |= {"norm": ", ".join(rows["norm"].unique())}
     row |= {"attacker": ADAPTIVE if condition.attack in ADAPTIVE_ATTACKS else NOT_ADAPTIVE}
     row |= {"images": len(rows), "right": right, "successful": successful}
     row |= {f"prevalence{end}": n / (n + len(clean)) for end, n in (("", successful), (_ALL, len(rows)))}
@@ -351,8 +355,8 @@ def _metrics(rows: pd.DataFrame, clean: pd.DataFrame, noise: pd.DataFrame, limit
     tried = rows[rows["success"].notna()]
     success, scored = tried["success"].to_numpy() == 1, _scored(tried)
     metrics = {"success": share_of_images(success, scored.group)}
-    by_eps = list(beside_noise(rows, noise))
-    same = pd.concat([others for _, others in by_eps]).drop_duplicates(["sample", "eps"])
+    by_eps = beside_noise(rows, noise)
+    same = pd.concat([others for _, others in by_eps]).drop_duplicates(["sample", *CONDITION])
     for name, limit in limits.items():
         metrics[f"evasion_{name}"] = _beyond(limit, success & (scored.score <= limit), scored.group)
         for condition, images in (("clean", _scored(clean)), ("noise", _scored(same))):
@@ -369,24 +373,28 @@ def _metrics(rows: pd.DataFrame, clean: pd.DataFrame, noise: pd.DataFrame, limit
     return metrics
 
 
-def noise_beside(scores: pd.DataFrame, norms: Mapping[str, str]) -> pd.Series[str]:
-    """Name of the noise of the norm of each row's attack; of Linf where that was not measured."""
-    present = set(scores["attack"].unique())
-    names = {attack: NOISE_OF[norms.get(attack, "linf")] for attack in present}
-    return scores["attack"].map({attack: name if name in present else NOISE for attack, name in names.items()})
+def norms_of(attack: pd.Series[str], norms: Mapping[str, str]) -> pd.Series[str]:
+    """Norm of each row's attack, from `read_norms`; adaptive ones have it in their name."""
+    of = {name: norms.get(name, ADAPTIVE_ATTACKS.get(name, "Linf").lower()) for name in attack.unique()}
+    return attack.map(of).astype(str)
 
 
-def beside_noise(rows: pd.DataFrame, noise: pd.DataFrame) -> Iterator[tuple[pd.DataFrame, pd.DataFrame]]:
-    """Attacked rows by norm and epsilon, each with the noise of both; with all noise, where there is none.
+def beside_noise(rows: pd.DataFrame, noise: pd.DataFrame) -> list[tuple[pd.DataFrame, pd.DataFrame]]:
+    """Attacked rows by norm and epsilon, each with the noise of both; of norms without noise with all noise in Linf.
+
+    No noise for any of them where that of a norm was not measured at an epsilon.
 
     Args:
-        rows: with columns eps and noise (see `noise_beside`).
+        rows: with columns eps and norm (see `norms_of`).
         noise: rows of noise.
     """
-    for (name, eps), attacked in rows.groupby(["noise", "eps"], sort=False, observed=True):
-        of_norm = noise[noise["attack"] == name] if (noise["attack"] == name).any() else noise
-        same = of_norm[of_norm["eps"] == eps]
-        yield attacked, same if len(same) else of_norm
+    pairs = []
+    for (norm, eps), attacked in rows.groupby(["norm", "eps"], sort=False, observed=True):
+        of_norm = noise[noise["attack"] == NOISE_OF[norm]]
+        same = of_norm[of_norm["eps"] == eps] if len(of_norm) else noise[noise["attack"] == NOISE]
+        pairs.append((attacked, same))
+    complete = all(len(same) for _, same in pairs)
+    return pairs if complete else [(attacked, same[:0]) for attacked, same in pairs]
 
 
 def _beyond(limit: float, hits: Flags, group: Integers) -> Interval:

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from dovision.analysis.detection_summary import RATES, TOO_FEW, WHOLE_FAMILY, beside_noise, noise_beside
+from dovision.analysis.detection_summary import RATES, TOO_FEW, WHOLE_FAMILY, WORST, beside_noise, norms_of, worst_case
 from dovision.analysis.paired_difference import paired_difference
 from dovision.functional.detection import Scored, auroc_difference, threshold
 from dovision.functional.estimates import of_images
@@ -26,6 +26,7 @@ from dovision.store.detection_tables import (
     VAL,
     best_variant,
     detectors_of,
+    leaves_out,
     preferred,
     read_families,
     read_norms,
@@ -41,7 +42,8 @@ _READ = ["score", *(f"above_{end}" for end in RATES)]
 def detector_differences(folder: Path, reference: str, workers: int = 1) -> pd.DataFrame:
     """Differences from the reference detector: a row per (detector, variant, fitted_on, attack, eps, family).
 
-    attack, eps, family     as of `detection_summary.detection`, with "whole family"; no noise, worst case, adaptive
+    attack, eps, family     as of `detection_summary.detection`, with "whole family", and "worst case" at any epsilon,
+                            where each detector has its own least detected attack of an image; no noise, adaptive
     reference               the detector that is compared with, in its preferred variant: fitted to the same attacks,
                             or, where it has no such fit, to none or to all; of detectors fitted to attacks its fitted
                             form where there is one, the detector of its name with "_supervised" in it
@@ -97,7 +99,7 @@ def _compared(folder: Path, detector: str) -> pd.DataFrame:
         limit = fits.transform(lambda fit_scores, rate=rate: threshold(fit_scores.dropna().to_numpy(), rate))
         scores[f"above_{end}"] = (scores["score"] > limit).astype(float).where(limit.notna())
     chosen = (scores["split"] == TEST) & ~scores["attack"].isin(ADAPTIVE_ATTACKS) & ~scores["fitted_on"].isin(CONTROLS)
-    return scores.assign(noise=noise_beside(scores, read_norms(folder)))[chosen].astype({"attack": str})
+    return scores.assign(norm=norms_of(scores["attack"], read_norms(folder)))[chosen].astype({"attack": str})
 
 
 def write_comparison(folder: Path, reference: str, workers: int = 1) -> None:
@@ -120,23 +122,25 @@ def _differences(both: pd.DataFrame, families: Mapping[str, str]) -> Iterator[di
     attack = beaten["attack"].astype(str)
     family = attack.map(lambda name: families.get(name, name))
     conditions = [
-        (*key, family[chosen.index[0]], chosen) for key, chosen in beaten.groupby([attack, "eps"], sort=False)
+        (*key, family[chosen.index[0]], chosen, chosen) for key, chosen in beaten.groupby([attack, "eps"], sort=False)
     ]
-    whole = [(WHOLE_FAMILY, np.nan, name, chosen) for name, chosen in beaten.groupby(family, sort=False)]
-    for name, eps, of_family, rows in [*conditions, *whole]:
-        against = {"auroc": [(rows, clean)]}
-        against["auroc_noise"] = list(beside_noise(rows, noise))
-        row: dict[str, Any] = {"attack": name, "eps": eps, "family": of_family, "successful": len(rows)}
+    conditions += [(WHOLE_FAMILY, np.nan, name, chosen, chosen) for name, chosen in beaten.groupby(family, sort=False)]
+    if attack.nunique() > 1 and not leaves_out(str(both["fitted_on"].iloc[0])):
+        of_both = worst_case(beaten), worst_case(beaten.assign(score=beaten["score_reference"]))
+        conditions.append((WORST, np.nan, "", *(rows.sort_values("sample") for rows in of_both)))
+    for name, eps, of_family, *of_each in conditions:
+        row: dict[str, Any] = {"attack": name, "eps": eps, "family": of_family, "successful": len(of_each[0])}
         for column in DIFFERENCES:
             strata = [
-                [(_scored(attacked, end), _scored(negative, end)) for attacked, negative in against[column]]
-                for end in ("", "_reference")
+                [(_scored(attacked, end), _scored(negative, end)) for attacked, negative in pairs]
+                for rows, end in zip(of_each, ("", "_reference"), strict=True)
+                for pairs in [[(rows, clean)] if column == "auroc" else beside_noise(rows, noise)]
             ]
             scored = (sum(len(pair[of].score) for pair in strata[0]) for of in (0, 1))
             row |= of_images(auroc_difference(*strata), *scored).columns(column)
         for end in RATES:
-            more = (rows[f"above_{end}"] - rows[f"above_{end}_reference"]).to_numpy()
-            images, groups = np.arange(len(more)), rows["group"].to_numpy()
+            more = of_each[0][f"above_{end}"].to_numpy() - of_each[1][f"above_{end}_reference"].to_numpy()
+            images, groups = np.arange(len(more)), of_each[0]["group"].to_numpy()
             interval = paired_difference(more, groups, images, bounds=EFFECT_BOUNDS).interval
             row |= (interval._replace(reason=TOO_FEW) if np.isnan(more).all() else interval).columns(f"tpr_{end}")
         yield row

@@ -50,27 +50,27 @@ def pooled_auroc(strata: Sequence[tuple[Scored, Scored]]) -> Interval:
 
 
 def auroc_difference(first: Sequence[tuple[Scored, Scored]], second: Sequence[tuple[Scored, Scored]]) -> Interval:
-    """Pooled AUROC of one score minus that of another on the same images in the same order.
+    """Pooled AUROC of one score minus that of another on the same attacked images.
 
     Args:
-        first, second: strata of attacked and clean images, as of `pooled_auroc`.
+        first, second: strata of attacked and clean images, as of `pooled_auroc`; the strata, and the clean images of
+            them, may differ.
 
     Returns:
-        The difference, in [-1, 1]; its paired interval follows from what each image adds to both areas (DeLong, 1988).
+        The difference, in [-1, 1]; its paired interval follows from what each group adds to both areas (DeLong, 1988).
 
     Raises:
-        ValueError: the images differ.
+        ValueError: the groups of attacked images differ.
     """
-    pairs = list(zip(first, second, strict=True))
-    if not all(np.array_equal(a.group, b.group) for one, other in pairs for a, b in zip(one, other, strict=True)):
-        raise ValueError("a paired difference needs the same images in the same order, got different groups.")
-    comparable = [pair for pair in pairs if all(len(scored.score) for scored in pair[0])]
-    attacked, clean = (_joined([pair[0][side] for pair in comparable]) for side in (0, 1))
-    if not comparable:
-        return _nothing(attacked, clean)
-    (area, *of_images), (other, *of_others) = (_areas_of_images([pair[n] for pair in comparable]) for n in (0, 1))
-    added = np.concatenate(of_images) - np.concatenate(of_others)
-    groups = [attacked.group, clean.group]
+    sides = [[pair for pair in strata if all(len(scored.score) for scored in pair)] for strata in (first, second)]
+    joined = [[_joined([pair[side] for pair in strata]) for side in (0, 1)] for strata in sides]
+    if not np.array_equal(np.sort(joined[0][0].group), np.sort(joined[1][0].group)):
+        raise ValueError("a paired difference needs the same images, got different groups.")
+    if not all(sides):
+        return _nothing(*joined[0])
+    (area, *of_images), (other, *of_others) = map(_areas_of_images, sides)
+    added = np.concatenate([*of_images, *(-rows for rows in of_others)])
+    groups = [scored.group for pair in joined for scored in pair]
     return difference_interval(area - other, added, np.concatenate(groups), groups)
 
 
