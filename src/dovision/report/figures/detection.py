@@ -18,11 +18,13 @@ from dovision.analysis.detection_summary import (
     evasion_by_steps,
     matrix,
     negative_controls,
+    norms_of,
     read_detection,
     unseen,
 )
 from dovision.findings.number_text import bracketed
 from dovision.functional.intervals import SHARE_INTERVALS
+from dovision.functional.norms import ORDERS
 from dovision.report.figures import _detection_curves as curves
 from dovision.report.figures._detector_comparison import cell, comparison_figures, family_table
 from dovision.report.plots import draw_means, heat_maps, with_legend
@@ -40,10 +42,12 @@ from dovision.store.detection_tables import (
     preferred,
     preferred_scores,
     read_adaptive,
+    read_norms,
     widest,
 )
 from dovision.store.display_names import display_name
 from dovision.store.run_record import Run, alike
+from dovision.store.tables import CLEAN
 
 THRESHOLDS = (
     "Thresholds: conformal quantiles of clean validation images of patients that no detector was fitted to, so that a "
@@ -62,6 +66,7 @@ KNOWING = (
     "tenths of a side. An image that evades is not attacked further. What holds in one norm may fall in another."
 )
 WORST_IS = "In the worst case the attacker picks, image by image, the successful attack with the lowest score"
+_NOISE = "noise of the same norm and epsilon (of a norm without noise, all in Linf)"
 _SHOWN = "One variant of each detector: supervised before unsupervised, hardened before not."
 _ONE_SEED = "One seed."
 _BOLD = "bold: the best of a column, where its interval lies above those of all others"
@@ -97,16 +102,19 @@ class Detectors(FigureComponent):
         if not (run.folder / DETECTION).is_file():
             return
         frame, scores = read_detection(run.folder), preferred_scores(run.folder)
+        scores["norm"] = norms_of(scores["attack"], read_norms(run.folder))
+        norm = scores.loc[scores["eps"] > 0, "norm"].iloc[0]  # which curves are of
+        in_one = scores[(scores["norm"] == norm) | (scores["attack"] == CLEAN)]
         yield from _families([run], frame, f"In brackets: {SHARE_INTERVALS}. {_ONE_SEED}")
         yield from comparison_figures(run)
         yield from _tables([run], frame, f"In brackets: {SHARE_INTERVALS}. {_ONE_SEED}")
         frame["label"] = [detector_label(*names) for names in frame[DETECTOR].to_numpy()]
         yield from _adaptive(run, frame)
         yield from _convergence(run)
-        yield from _curves(run, frame, scores)
+        yield from _curves(run, frame[frame["norm"] == norm], in_one)
         yield from _epsilons(run, frame)
         yield from _matrices(run, frame)
-        yield from _distributions(run, frame, scores)
+        yield from _distributions(run, frame, in_one)
         yield from _controls(run, frame)
 
     def of_sweep(self, runs: Sequence[Run]) -> Iterator[ReportFigure]:
@@ -130,8 +138,8 @@ def _families(runs: Sequence[Run], frame: pd.DataFrame, text: str, end: str = ""
     rows = rows.assign(label=names)
     about = (
         "AUROC of successful attacks of a family, at all epsilons together. A supervised detector was fitted to all "
-        "families but the one of the column. Against noise: random signs of the epsilon of each attacked image, or of "
-        f"all epsilons where none is measured. {NOISE_CONTROL} No attack is adaptive. {THRESHOLDS}"
+        "families but the one of the column. Against noise: "
+        f"{_NOISE} as of each attacked image. {NOISE_CONTROL} No attack is adaptive. {THRESHOLDS}"
     )
     counted = f"n, successful of attacked images: {_counted(rows, 'family')}."
     best = _BEST.replace(_BOLD, _LOWEST) if end else _BEST
@@ -191,7 +199,8 @@ def _controls(run: Run, frame: pd.DataFrame) -> Iterator[ReportFigure]:
 
 def _tables(runs: Sequence[Run], frame: pd.DataFrame, text: str, end: str = "") -> Iterator[ReportFigure]:
     costs = runs[0].record.get("detector_costs", {})
-    for eps, rows in widest(frame).groupby("eps"):
+    for (norm, eps), rows in widest(frame).groupby(["norm", "eps"], sort=False):
+        size = f"epsilon {eps:.3g}{_in(norm)}"
         attacks = [name for name in dict.fromkeys(rows["attack"]) if name not in (*NOISES, *ADAPTIVE_ATTACKS)]
         knowing = [name for name in ADAPTIVE_ATTACKS if name in set(rows["attack"])]
         detectors = list(rows.groupby(DETECTOR, sort=False))
@@ -202,14 +211,20 @@ def _tables(runs: Sequence[Run], frame: pd.DataFrame, text: str, end: str = "") 
         if not rows["tuned"].any():
             table = table.drop(columns=_TUNED)
         about = (
-            f"AUROC of successful attacks at epsilon {eps:.3g}; upper: against all clean test images; lower: against "
-            f"random-sign noise of the same epsilon. {THRESHOLDS} {WORST_IS}; the adaptive one knows the detector "
+            f"AUROC of successful attacks at {size}; upper: against all clean test images; lower: against "
+            f"{_NOISE}. {THRESHOLDS} {WORST_IS}; the adaptive one knows the detector "
             f"and stops once it evades it. Passes and milliseconds: for an image. {NOISE_CONTROL}"
         )
         counts = _counted(rows[~rows["attack"].isin(NOISES)], "attack")
         words = caption(about, runs, f"n, successful of attacked images: {counts}.", text, rows)
-        name, title = f"detection_table{end}_eps_{eps:.3g}", f"Detectors and attacks at epsilon {eps:.3g}"
+        name = f"detection_table{end}_eps_{eps:.3g}" + (f"_{norm}" if _in(norm) else "")
+        title = f"Detectors and attacks at {size}"
         yield ReportFigure.of_table(name, title, words, rows, table)
+
+
+def _in(norm: str) -> str:
+    """Words for a norm other than Linf."""
+    return "" if norm == "linf" else f" in {norm.upper() if norm in ORDERS else norm}"
 
 
 def _row(
@@ -314,8 +329,14 @@ def _curves(run: Run, frame: pd.DataFrame, scores: pd.DataFrame) -> Iterator[Rep
 def _epsilons(run: Run, frame: pd.DataFrame) -> Iterator[ReportFigure]:
     shown = preferred(frame[~frame["attack"].isin(ADAPTIVE_ATTACKS)])
     attacks = shown[~shown["attack"].isin([*NOISES, WORST, WHOLE_FAMILY])]
-    if attacks["eps"].nunique() < 2:
+    sizes = attacks.groupby("norm")["eps"].nunique()
+    norms = sizes.index[sizes > 1]  # of a norm with one epsilon there is no curve
+    if norms.empty:
         return
+    shown, attacks = (
+        rows[rows["norm"].isin(norms)].assign(label=lambda rows: rows["label"] + rows["norm"].map(_in))
+        for rows in (shown, attacks)
+    )
     worst = shown[(shown["attack"] == WORST) & shown["eps"].notna()]
     rows = {"attacks": attacks, "worst": worst, "noise": shown[shown["attack"].isin(NOISES)]}
     lines = []
@@ -329,7 +350,7 @@ def _epsilons(run: Run, frame: pd.DataFrame) -> Iterator[ReportFigure]:
     names = ", ".join(map(display_name, dict.fromkeys(attacks["attack"])))
     text = (
         f"AUROC of successful attacks. Coloured: mean over attacks ({names}), bands from the least to the largest; "
-        "solid: against all clean images; dashed: against random-sign noise of the same epsilon. Dotted: all noise "
+        f"solid: against all clean images; dashed: against {_NOISE}. Dotted: all noise "
         f"images against clean ones, which should be one half. {NOISE_CONTROL} {WORST_IS}. No attack is "
         f"adaptive. {_SHOWN}"
     )
@@ -367,7 +388,7 @@ def _matrices(run: Run, frame: pd.DataFrame) -> Iterator[ReportFigure]:
             "Rows: detectors that have seen no attack, then the family of attacks that "
             f"{display_name(str(name))} was fitted to on validation images; columns: the family of the test images; "
             f"{_BOLD}. AUROC of successful attacks at all epsilons together, against all clean "
-            "images and against random-sign noise of the same epsilon; intervals are in the file. "
+            f"images and against {_NOISE}; intervals are in the file. "
             f"{NOISE_CONTROL} No attack is adaptive. {_SHOWN}"
         )
         words = caption(text, [run], _n(of_detector), _ONE_SEED)
