@@ -21,10 +21,20 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+import pandas as pd
 
 from dovision.analysis import explanation_metrics, map_summary
-from dovision.analysis.detection_summary import WHOLE_FAMILY, WORST, convergence, negative_controls, read_detection
+from dovision.analysis.detection_summary import (
+    WHOLE_FAMILY,
+    WORST,
+    convergence,
+    negative_controls,
+    norms_of,
+    read_detection,
+    worst_case,
+)
 from dovision.analysis.detector_comparison import read_comparison
+from dovision.evaluation.detector_fits import for_thresholds
 from dovision.findings.finding import direction
 from dovision.findings.map_findings import RIVALS
 from dovision.findings.number_text import interval_text, number_text
@@ -35,12 +45,21 @@ from dovision.store.detection_tables import (
     CONDITION,
     CONTROLS,
     DETECTOR,
+    READS_FOLDER,
+    TEST,
+    VAL,
     all_but,
     best_variant,
+    detectors_of,
+    preferred,
     read_adaptive,
+    read_norms,
+    read_reads,
+    read_scores,
 )
 from dovision.store.run_record import Run, read_run
 from dovision.store.schemas import SUMMARY
+from dovision.store.tables import CLEAN
 
 ROOT = Path(__file__).resolve().parents[1]
 WIDTH = 150  # of a line of README
@@ -399,10 +418,24 @@ def detector_scores(folder: Path, facts: Mapping[str, Any]) -> Iterator[dict[str
                     numbers, minus = _numbers(row, metric), row.get("reference", "")
                     yield made(row["detector"], fitted_on, row["family"], metric, numbers, minus)
     worst = best_variant(frame[(frame["attack"] == WORST) & frame["eps"].isna()])
-    for row in worst[worst["fitted_on"].isin(["", ALL_ATTACKS, *FITTED_ON])].to_dict("records"):
-        for metric in DETECTION_METRICS:
-            if row[metric] == row[metric]:
-                yield made(row["detector"], row["fitted_on"], WORST, metric, _numbers(row, metric))
+    for table in (worst, best_variant(comparison.query("attack == @WORST"))):
+        for row in table[table["fitted_on"].isin(["", ALL_ATTACKS, *FITTED_ON])].to_dict("records"):
+            for metric in DETECTION_METRICS:
+                if row[metric] == row[metric]:
+                    numbers, minus = _numbers(row, metric), row.get("reference", "")
+                    yield made(row["detector"], row["fitted_on"], WORST, metric, numbers, minus)
+    for name in detectors_of(folder):
+        scores = read_scores(folder, name)
+        test = preferred(scores[scores["split"] == TEST])
+        norms = norms_of(worst_case(test[test["success"] == 1])["attack"], read_norms(folder))
+        for norm, count in norms.value_counts().items():
+            yield made(name, str(test["fitted_on"].iloc[0]), WORST, f"least in {norm}", [int(count), None, None])
+    if (folder / READS_FOLDER).is_dir():
+        images = pd.concat([reads.images for reads in read_reads(folder, name)])
+        clean = images[(images["attack"] == CLEAN) & (images["split"] == VAL)]
+        reserved = int(for_thresholds(clean["group"]).sum())
+        for metric, count in (("images to fit", len(clean) - reserved), ("images for thresholds", reserved)):
+            yield made("", "", "", metric, [count, None, None])
     single = compared[compared["fitted_on"].isin(compared["family"]) & (compared["fitted_on"] != compared["family"])]
     for metric in COMPARED:
         least = single[single[metric].notna()].groupby(["detector", "family"], sort=False)[metric].idxmin()
