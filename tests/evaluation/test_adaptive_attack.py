@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from unittest.mock import patch
+
 import pandas as pd
 import pytest
 import torch
@@ -11,7 +13,17 @@ from torch import Tensor, nn
 from dovision.attacks._lp_ball import unit
 from dovision.detectors.confidence import MaxSoftmax
 from dovision.detectors.feature_squeezing import FeatureSqueezing
-from dovision.evaluation.adaptive_attack import Adaptive, Attempt, Budget, Opponent, adaptive_rows, moved, without
+from dovision.evaluation import adaptive_attack
+from dovision.evaluation.adaptive_attack import (
+    OTHER_DRAWS,
+    Adaptive,
+    Attempt,
+    Budget,
+    Opponent,
+    adaptive_rows,
+    moved,
+    without,
+)
 from dovision.evaluation.detector_fits import Fitted
 from dovision.functional import filters
 from dovision.functional.detection import threshold
@@ -248,6 +260,48 @@ def test_what_evades_a_small_budget_is_not_attacked_with_a_larger_one():
     found = rows.steps.to_pandas().groupby(["eps", "direction"], observed=True)["first"].agg(list)
     assert found[0.2].equals(found[0.3])
     assert attack._attacked == {0.2: 2}
+
+
+def test_what_only_the_mean_of_other_draws_misses_does_not_evade():
+    class HighDraw(Brighter):
+        """Reads that are higher for the samples' own numbers than for all others."""
+
+        def read_features(self, batch, classifier, with_autoencoder):
+            own = (batch.sample < OTHER_DRAWS).to(batch.image)
+            return super().read_features(batch, classifier, with_autoencoder) + own.unsqueeze(1)
+
+    attack = Adaptive([0.2, 0.3], Opponent(HighDraw(), 0.55), Budget(30))
+    (rows,) = adaptive_rows(Fitted("one", "as is", "", HighDraw()), attack, [grey(0.4, 0.45)], CLASSIFIER)
+    assert (torch.stack([*attack.first.values()]).amax(0) >= 0).all()
+    assert rows.scores.to_pandas()["success"].all()
+    assert (rows.scores.to_pandas()["score"] > 0.55).all()
+    assert rows.steps.to_pandas()[["first", "start"]].isna().all(axis=None)
+    assert attack._attacked == {0.2: 2, 0.3: 2}
+
+
+def test_every_target_has_its_starts_and_follows_softened_gradients_in_every_other_one(monkeypatch):
+    classifier = Classifier(Falling(), Task("multiclass", ("a", "b", "c", "d")), [0.0], [1.0])
+    attack, starts = Adaptive(0.1, Opponent(Brighter(), -1.0), Budget(1, restarts=2, targets=3)), []
+    state = attack._state
+
+    def noted(image, start, *others):
+        with patch(f"{adaptive_attack.__name__}.softened", wraps=adaptive_attack.softened) as softened:
+            found = state(image, start, *others)
+        starts.append((start.target.item(), softened.called))
+        return found
+
+    monkeypatch.setattr(attack, "_state", noted)
+    attack(grey(0.5), classifier)
+    assert set(starts) == {(target, soft) for target in (1, 2, 3) for soft in (False, True)}
+    (rows,) = adaptive_rows(Fitted("one", "as is", "", Brighter()), attack, [grey(0.5)], classifier)
+    assert set(rows.steps.to_pandas()["starts"]) == {6}
+
+
+class Falling(nn.Module):
+    """Four logits in falling order."""
+
+    def forward(self, image: Tensor) -> Tensor:
+        return image.mean((1, 2, 3)).unsqueeze(1) * torch.tensor([4.0, 3.0, 2.0, 1.0])
 
 
 @pytest.fixture(scope="module")

@@ -107,7 +107,7 @@ class Budget(NamedTuple):
 
     Args:
         steps: after each start, each a gradient; spatial: rotations and shifts that are tried a start.
-        restarts: starts per image and direction.
+        restarts: starts per image, direction and target.
         targets: likeliest wrong classes that the starts aim at in turn; of a multilabel task any wrong answer.
         draws: reads of a detector whose reads depend on random numbers; all others are read once.
     """
@@ -117,15 +117,21 @@ class Budget(NamedTuple):
     targets: int = 1
     draws: int = 1
 
+    @property
+    def starts(self) -> int:
+        """Starts per image and direction."""
+        return self.restarts * self.targets
+
 
 class Adaptive(Attack):
     """Images that fool the classifier and have a detector's score below its threshold.
 
-    By gradient in Linf, L2 and L1: what is raised is the margin of a wrong class over the others, averaged over all
-    views that the detector takes of the image, and it does not saturate; what is lowered is the detector's score. A
-    start is followed in each direction, the first one from the image itself. In every other start the detector reads
-    logits that are divided by a temperature, for gradients alone: those of saturated probabilities vanish. Of a
-    detector with random reads, gradients and scores are means over draws that are not its own. Spatial budgets are
+    By gradient in Linf, L2 and L1: what is raised is the margin of a wrong class over the others, averaged over
+    the views that `Detector.read_views` gives (most detectors: the image alone), and it does not saturate; what is
+    lowered is the detector's score. A start is followed in each direction, the first one from the image itself. In
+    every other start at a target the detector reads logits that are divided by a temperature, for gradients alone:
+    those of saturated probabilities vanish. Of a detector with random reads, gradients and scores are means over draws
+    that are not its own, and all starts are followed, as its own draw may lie above the mean. Spatial budgets are
     searched at random: a rotation by up to 30 eps degrees, and shifts by up to eps tenths of a side.
 
     Returns, for each image, the one of all steps that fools the classifier at the lowest score. An image that evades is
@@ -172,10 +178,11 @@ class Adaptive(Attack):
         self.first, self.start = ({name: torch.full_like(batch.sample, -1) for name in names} for _ in range(2))
         self._shifts = self._draw_numbers(batch, classifier, self.opponent)
         best, begin = Best.of(batch.image), batch.image
-        for restart in range(self.budget.restarts):
+        limit = -math.inf if 0 not in self._shifts else self.opponent.threshold
+        for restart in range(self.budget.starts):
             target = self._target(batch, classifier, restart)
             for name in names[restart > 0 and TRANSFER in names :]:  # the source is followed once
-                rows = (best.score > self.opponent.threshold).nonzero().flatten()
+                rows = (best.score > limit).nonzero().flatten()
                 if not len(rows):
                     return best.image
                 start = Attempt(name, restart, batch.rows(rows), begin[rows], None if target is None else target[rows])
@@ -240,7 +247,7 @@ class Adaptive(Attack):
     ) -> State:
         """State of images by the gradients of a detector, averaged over random draws."""
         leaf = image.detach().clone().requires_grad_()
-        batch, soft = start.batch._replace(image=leaf), start.restart % 2 == 1
+        batch, soft = start.batch._replace(image=leaf), sum(divmod(start.restart, self.budget.targets)) % 2 == 1
         scores, margins, ups = [], [], []
         for drawn in other_draws(batch, shifts):
             score, views = _read(guide, drawn, classifier)
@@ -356,7 +363,8 @@ def adaptive_rows(
 ) -> Iterator[AdaptiveRows]:
     """Attack test images against this detector at each epsilon; the first `finished` rows are skipped.
 
-    An image that evades at one epsilon does so at all larger ones, and is not attacked again.
+    An image evades if it is misclassified and the detector, by its own draw, scores it at most at the threshold. One
+    that evades at one epsilon does so at all larger ones, and is not attacked again.
     """
     for batch in batches:
         batch = Batch(*(field.to(classifier.mean.device) for field in batch))
@@ -376,7 +384,6 @@ def adaptive_rows(
                 for stored, new in ((first, attack.first), (start, attack.start)):
                     for direction, numbers in new.items():
                         stored.setdefault(direction, torch.full_like(batch.sample, -1))[rows] = numbers
-                evaded = torch.stack([*first.values()]).amax(0) >= 0
             attacked = batch._replace(image=image)
             rounded = batch._replace(image=round_to_8_bits(image))
             with torch.no_grad():
@@ -386,11 +393,15 @@ def adaptive_rows(
                 )
             columns = {"sample": batch.sample.tolist(), "group": batch.group.tolist(), "attack": name, "eps": eps}
             frame = pd.DataFrame({**columns, "split": TEST, "correct": _correct(classifier, attacked)})
+            fooled = torch.tensor(~frame["correct"].to_numpy(), device=score.device)
+            evaded = fooled & (score <= attack.opponent.threshold)
+            for numbers in (*first.values(), *start.values()):
+                numbers[~evaded] = -1  # evaded on the average of other draws alone
             frame["success"] = (~frame["correct"]).astype("boolean").where(before)
             scores.append(fitted.rows(frame, score))
             undetected = (at_8_bits <= attack.opponent.threshold).cpu().numpy()
             columns |= dict(zip(DETECTOR, fitted[:3], strict=True)) | {"right": before, "steps": attack.budget.steps}
-            columns |= {"starts": attack.budget.restarts, "rounded": ~_correct(classifier, rounded) & undetected}
+            columns |= {"starts": attack.budget.starts, "rounded": ~_correct(classifier, rounded) & undetected}
             steps.append(_steps(columns, first, start))
         yield AdaptiveRows(pa.concat_batches(scores), pa.concat_batches(steps))
 

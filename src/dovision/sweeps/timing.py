@@ -258,7 +258,7 @@ class JobTasks:
         )
         adaptive, attacked = config.adaptive, self.settings.adaptively_attacked
         epsilons = sum(len(eps) for eps in adaptive.budgets.values())
-        steps = epsilons * adaptive.restarts * (1 + adaptive.steps) / 2  # a single step looks twice
+        steps = epsilons * adaptive.restarts * adaptive.targets * (1 + adaptive.steps) / 2  # a single step looks twice
         steps *= len(self.images.order("test")[: adaptive.images])
         for name in attacked:
             key = self.key("adaptive", adaptive.draws, self.content["detector"][name])
