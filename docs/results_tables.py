@@ -449,9 +449,9 @@ def detector_scores(folder: Path, facts: Mapping[str, Any]) -> Iterator[dict[str
     for (detector, fitted_on, attack, eps), steps in wins.groupby(level=[0, 1, 2, 3]):
         yield made(detector, fitted_on, attack, f"latest step at {eps:g}", [int(steps.max()), None, None])
     for row in convergence(attempts).to_dict("records"):
-        for name, metric in {"rounded": "rounded", "steps": "growth by steps", "starts": "growth by starts"}.items():
-            numbers = [row[name], None, None]
-            yield made(row["detector"], row["fitted_on"], row["attack"], f"{metric} at {row['eps']:g}", numbers)
+        for name in ("images", "rounded", "steps", "starts"):
+            metric = f"{'growth by ' * (name in ('steps', 'starts'))}{name} at {row['eps']:g}"
+            yield made(row["detector"], row["fitted_on"], row["attack"], metric, [row[name], None, None])
     for row in negative_controls(frame).to_dict("records"):
         yield made(row["detector"], row["fitted_on"], "", "auroc", _numbers(row, "auroc"))
 
