@@ -244,13 +244,6 @@ def test_an_attack_of_another_norm_is_held_against_noise_of_that_norm_where_it_w
     assert set(found.loc[found["attack"] == WHOLE_FAMILY, "family"]) == {"pgd", "fgsm", "carlini", "ead"}
 
 
-def test_the_adaptive_attacker_is_held_against_noise_of_its_norm(tmp_path):
-    parts = [*conditions(), condition("random_sign_l2", (98.0, 24.0, 0.0, 0.0), (False, False, False, None), eps=2.0)]
-    parts += [condition("adaptive_l2", (97.0, 25.0, 0.0, 0.0), (True, True, False, None), eps=2.0)]
-    found = detection(write(tmp_path, parts, norms={"random_sign_l2": "l2"}))
-    assert row(found, "adaptive_l2", 2.0)["auroc_noise"] == (3 + 3) / 8  # 97 and 25 each beat 24, 0 and 0
-
-
 FITS = [
     ("odin", "as is", ""),
     ("net", "supervised", "all attacks"),

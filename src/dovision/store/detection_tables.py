@@ -159,9 +159,9 @@ def read_families(folder: Path) -> dict[str, str]:
 
 
 def read_norms(folder: Path) -> dict[str, str]:
-    """Norms of the attacks of scores.parquet, by name, the adaptive ones included; others are in Linf."""
-    stored = json.loads(read_schema(folder / SCORES).metadata.get(NORMS_OF.encode(), b"{}"))
-    return {attack: norm.lower() for attack, norm in ADAPTIVE_ATTACKS.items()} | stored
+    """Norms other than Linf of scores.parquet, by attack."""
+    norms: dict[str, str] = json.loads(read_schema(folder / SCORES).metadata.get(NORMS_OF.encode(), b"{}"))
+    return norms
 
 
 def read_tuned(folder: Path) -> dict[tuple[str, str, str], str]:
