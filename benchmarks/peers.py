@@ -35,7 +35,7 @@ MODELS = (
     *("vit_tiny_patch16_224", "vit_base_patch16_224"),  # timm's
 )
 LOOPS = ("channels_last loop", "plain loop")
-RUNTIMES = ("ONNX Runtime", "OpenVINO", "OpenVINO bfloat16")  # which must be installed: pip install 'dovision[bench]'
+RUNTIMES = ("ONNX Runtime", "OpenVINO", "OpenVINO bfloat16")  # which must be installed: pip install '.[bench]'
 PEERS = (*LOOPS, "captum FeatureAblation", "captum Occlusion", *RUNTIMES)
 SIZE = 224
 CHUNKS = (4, 8, 16, 32)  # tried for each peer

@@ -151,7 +151,7 @@ def test_a_long_list_is_told_by_its_first_lines_and_a_count():
 
 def test_a_library_that_is_not_installed_is_named_with_its_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "timm", None)
-    with pytest.raises(ImportError, match=r"needs timm .*pip install 'dovision\[timm\]'"):
+    with pytest.raises(ImportError, match=r"needs timm .*pip install '\.\[timm\]'"):
         checks.import_extra("timm", "timm")
 
 

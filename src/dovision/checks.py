@@ -263,9 +263,7 @@ def import_extra(module: str, extra: str) -> ModuleType:
         with warnings.catch_warnings():  # torchxrayvision would silence the warnings of all libraries
             return importlib.import_module(module)
     except ImportError as error:
-        raise ImportError(
-            f"this component needs {module} ({error}). Install it: pip install 'dovision[{extra}]'."
-        ) from error
+        raise ImportError(f"this component needs {module} ({error}). Install it: pip install '.[{extra}]'.") from error
 
 
 def fit_rows(name: str, clean: Tensor, attacked: Tensor, supervised: bool) -> None:

@@ -205,5 +205,5 @@ def test_an_image_already_wrong_costs_one_query():
 @pytest.mark.parametrize("make", [CarliniWagner, EAD, Boundary])
 def test_without_foolbox_the_error_says_how_to_install_it(make, monkeypatch):
     monkeypatch.setitem(sys.modules, "foolbox", None)
-    with pytest.raises(ImportError, match=r"needs foolbox .* Install it: pip install 'dovision\[attacks\]'"):
+    with pytest.raises(ImportError, match=r"needs foolbox .* Install it: pip install '\.\[attacks\]'"):
         make(0.5, steps=5)

@@ -130,10 +130,10 @@ def test_the_extra_that_is_missing_is_named(look, monkeypatch, capsys):
 
     def missing(module, extra):
         if extra == "view":
-            raise ImportError(f"this component needs {module}. Install it: pip install 'dovision[{extra}]'.")
+            raise ImportError(f"this component needs {module}. Install it: pip install '.[{extra}]'.")
         return installed(module, extra)
 
     monkeypatch.setattr(checks, "import_extra", missing)
     code, _ = look("model=timm_model", "model.pretrained=true")
     assert code == 1
-    assert "pip install 'dovision[view]'" in capsys.readouterr().err
+    assert "pip install '.[view]'" in capsys.readouterr().err

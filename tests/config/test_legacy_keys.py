@@ -17,14 +17,15 @@ from dovision.sweeps.validation import Checks
 
 CONF = configuration_folder()
 COMMANDS = ("train", "evaluate")
-NAMED = re.compile(r"\b(?:[a-z]+_[a-z_]+|[a-z]+(?:\.[a-z_]+)+|name|tags|dataset|model)\b")  # keys, in a sentence
+CHOSEN = ["dataset=image_folder", "logger=[wandb,mlflow]", "explainer=[captum,occlusion,grad_cam]"]
+NAMED = re.compile(r"(?<![+.])\b(?:[a-z]+_[a-z_]+|[a-z]+(?:\.[a-z_]+)+|name|tags|dataset|model)\b")  # keys
 
 
 @pytest.fixture(scope="module")
 def composed():
     """The configuration of each command."""
     with initialize_config_dir(str(CONF), **HYDRA_DEFAULTS):
-        return {command: compose(command, ["dataset=image_folder"]) for command in COMMANDS}
+        return {command: compose(command, CHOSEN) for command in COMMANDS}
 
 
 def refusal(command: str, override: str) -> str:

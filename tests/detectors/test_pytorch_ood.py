@@ -127,5 +127,5 @@ def test_classes_without_a_clean_image_do_not_matter():
 
 def test_the_error_without_the_library_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "pytorch_ood.detector", None)
-    with pytest.raises(ImportError, match=r"pip install 'dovision\[ood\]'"):
+    with pytest.raises(ImportError, match=r"pip install '\.\[ood\]'"):
         PytorchOOD("KNN", {})

@@ -126,7 +126,7 @@ def test_on_a_densenet_the_channels_are_taken_before_its_last_relu_which_writes_
 
 def test_without_the_extra_the_error_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "pytorch_grad_cam", None)
-    with pytest.raises(ImportError, match=r"needs pytorch_grad_cam .* Install it: pip install 'dovision\[cam\]'"):
+    with pytest.raises(ImportError, match=r"needs pytorch_grad_cam .* Install it: pip install '\.\[cam\]'"):
         CAM("GradCAMPlusPlus")
 
 

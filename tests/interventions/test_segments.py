@@ -93,5 +93,5 @@ def test_an_attacked_image_is_painted_on_the_segments_of_the_clean_one(phantom, 
 
 def test_without_scikit_image_the_error_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "skimage.segmentation", None)
-    with pytest.raises(ImportError, match=r"pip install 'dovision\[segments\]'"):
+    with pytest.raises(ImportError, match=r"pip install '\.\[segments\]'"):
         Segments(4)

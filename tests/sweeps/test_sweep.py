@@ -220,7 +220,7 @@ def test_several_devices_are_refused_in_a_sweep_before_it_starts(small, capsys):
 def test_a_launcher_whose_extra_is_missing_says_how_to_install_it(small, capsys, monkeypatch):
     monkeypatch.setattr("dovision.sweeps.start.find_spec", lambda name: None)
     assert small(*THREE, "hydra/launcher=joblib") == 1
-    assert "pip install 'dovision[launchers-joblib]'" in capsys.readouterr().err
+    assert "pip install '.[launchers-joblib]'" in capsys.readouterr().err
 
 
 def times(sweep):

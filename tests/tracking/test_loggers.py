@@ -94,7 +94,7 @@ def test_a_logger_whose_package_is_missing_says_how_to_install_it(
     assert dovision_evaluate(f"logger=[csv,{name}]", f"output_root={tmp_path / 'out'}") == 1
     (line,) = capsys.readouterr().err.splitlines()
     assert f"logger.{name}: this component needs {name}" in line
-    assert line.endswith(f"Install it: pip install 'dovision[{name}]'.")
+    assert line.endswith(f"Install it: pip install '.[{name}]'.")
     assert not (tmp_path / "out").exists()
 
 

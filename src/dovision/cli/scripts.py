@@ -7,8 +7,10 @@ import contextlib
 import gc
 import os
 import sys
+import warnings
 from functools import partial
 from importlib import import_module
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # what takes a second to import is imported where a Ctrl-C is answered in a line
@@ -33,6 +35,9 @@ def multirun_first(words: list[str]) -> list[str]:
 
 def _print_or_run(name: str) -> None:
     sys.argv[1:] = multirun_first(sys.argv[1:])
+    if "--version" in sys.argv[1:]:
+        print(f"dovision {version('dovision')}")
+        return
     if not PRINTING.isdisjoint(argument.partition("=")[0] for argument in sys.argv[1:]):
         with contextlib.suppress(Exception):  # which the command itself then reports in a sentence
             try:
@@ -68,6 +73,7 @@ def _print_only(name: str) -> None:
     from dovision.identity.relevance import register_resolvers
 
     os.environ["HYDRA_FULL_ERROR"] = "1"  # hand every error to this function, unprinted
+    warnings.filterwarnings("ignore", category=UserWarning)  # of Hydra, about the configurations of launchers
     register_resolvers()
     sys.argv[1:] = without_null(name, sys.argv[1:])
     hydra.main(config_path=str(configuration_folder()), config_name=name, **COMMAND_DEFAULTS)(_nothing)()

@@ -126,6 +126,8 @@ def _reason(override: Override, swept: Sequence[Override], config: DictConfig) -
 
 def _reason_of_choice(override: Override, choice: str, choices: DictConfig) -> str:
     group = override.key_or_group
+    if sentence := replacement(choice):
+        return sentence
     if override.is_delete():
         return f"{choice} cannot be removed, since it is not chosen."
     if override.is_add() and choice in choices:
@@ -153,15 +155,16 @@ def _reason_of_key(override: Override, config: DictConfig) -> str:
             break
         node = node[name]
     where = ".".join(parents)
+    present = OmegaConf.is_dict(node) and key in node
+    if not (present or override.is_delete()) and (sentence := replacement(override.key_or_group)):
+        return sentence
     if not OmegaConf.is_dict(node):
         return f"{where} takes a value, got a key below it: {key}."
     full = f"{where}.{key}".lstrip(".")
-    if key in node:
+    if present:
         return f"{full} has a value already. Write {full}=..., without +." if override.is_add() else ""
     if override.is_delete():
         return f"{full} cannot be removed, since it is not there."
-    if sentence := replacement(override.key_or_group):
-        return sentence
     if is_listed(full):
         return f"{full} is not chosen. Choose it by its group, beside others: {where}=[...,{key}]."
     content: Any = OmegaConf.to_container(config, resolve=False)

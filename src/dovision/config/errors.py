@@ -57,19 +57,30 @@ def missing_component(group: str, name: str, names: Iterable[str]) -> str:
     if not names:
         return f"there is no group {group!r}.{checks.suggestion(group, group_names())}"
     remedy = for_none(group, names) if name.lower() == "none" else checks.suggestion(name, names)
-    if words := LEGACY_COMPONENTS.get(f"{group}.{name}") or (_of_library(name) if group == "model" else ""):
+    if words := LEGACY_COMPONENTS.get(f"{group}.{name}") or _of_library(group, name):
         remedy = f" Write {words}."
     return f"{group} has no component {name!r}.{remedy} It has: {', '.join(names) or 'none'}."
 
 
-def _of_library(name: str) -> str:
-    """Words that choose a network by the name that torchvision or timm has for it; empty if neither has it."""
-    from torchvision import models  # imported in an error alone, as it takes seconds
+def _of_library(group: str, name: str) -> str:
+    """Words that choose a network or explainer by the name that its library has for it; empty if none has it.
 
-    if name in models.list_models(models):
-        return f"model=torchvision_model model.name={name}"
-    timm = import_module("timm") if find_spec("timm") else None
-    return f"model=timm_model model.name={name}" if timm is not None and timm.is_model(name) else ""
+    Networks are of torchvision or timm, explainers of captum or grad-cam, in any case and with or without underscores.
+    """
+    if group == "explainer":
+        for library, door in (("captum.attr", "captum"), ("pytorch_grad_cam", "cam")):
+            names = dir(import_module(library)) if find_spec(library.partition(".")[0]) else []
+            for method in names:
+                if method.lower() == name.lower().replace("_", "").replace("++", "plusplus"):
+                    return f"explainer={door} explainer.{door}.method={method}"
+    if group == "model":
+        from torchvision import models  # imported in an error alone, as it takes seconds
+
+        if name in models.list_models(models):
+            return f"model=torchvision_model model.name={name}"
+        timm = import_module("timm") if find_spec("timm") else None
+        return f"model=timm_model model.name={name}" if timm is not None and timm.is_model(name) else ""
+    return ""
 
 
 def for_none(group: str, names: Iterable[str]) -> str:

@@ -12,6 +12,13 @@ _DATASET = "Choose images by dataset=NAME."
 _COMMANDS = "dovision-train fits a classifier, dovision-evaluate measures one on the test images."
 _WHERE = "Set output_root, the folder of everything that is written."
 _NOTHING = "Nothing here needs it."
+_ATTACK = "Choose an attack that has it, of dovision-evaluate, such as attack=pgd."
+_OPTIMIZER = "Set training.classifier.optimizer.lr or training.classifier.optimizer._target_, its class."
+_DECAY = "Write +training.classifier.optimizer.weight_decay=..., as the optimizer's class names it."
+_ARGUMENTS = "Write explainer.captum.arguments={NAME:VALUE}, as captum names them."
+_SCORES = "All scores of maps are measured. Leave some out by explanation.noise=0 or explanation.num_sanity_images=0."
+_SCHEDULER = "Write scheduler@training.classifier.scheduler=NAME: cosine, plateau or step_decay."
+_MASK = "Set intervention.rows and intervention.columns, or choose intervention=sliding_window."
 
 # By the dotted name of a key that does not exist; {rest} stands for what is written below it.
 LEGACY_KEYS: Mapping[str, str] = {
@@ -60,6 +67,29 @@ LEGACY_KEYS: Mapping[str, str] = {
     "paths.output_dir": _WHERE,
     "paths.work_dir": _WHERE,
     "paths.data_dir": "Set dataset.root.",
+    # keys that are expected elsewhere
+    **{f"attack.{name}": _ATTACK for name in ("eps", "norm", "steps", "step_size")},
+    **dict.fromkeys(("optimizer", "training.optimizer"), _OPTIMIZER),
+    **dict.fromkeys(("weight_decay", "optimizer.weight_decay", "model.optimizer.weight_decay"), _DECAY),
+    **dict.fromkeys(("scheduler", "training.scheduler", "model.scheduler"), _SCHEDULER),
+    **dict.fromkeys(("mask_size", "intervention.mask_size"), _MASK),
+    "explainer.captum.n_samples": _ARGUMENTS,
+    "explainer.captum.arguments": _ARGUMENTS,
+    "explainer.occlusion.sliding_window_shapes": "Set explainer.occlusion.window, in pixels.",
+    "explainer.occlusion.baselines": "Set explainer.occlusion.fill, in [0, 1].",
+    "explainer.grad_cam.target_layers": "Set explainer.grad_cam.layer.",
+    **dict.fromkeys(("metric", "metrics", "explanation.metrics"), _SCORES),
+    "explanation.perturb_baseline": "Choose it by fill@explanation.fill=NAME.",
+    "explanation.features_in_step": "Set explanation.steps.",
+    **dict.fromkeys(("wandb", "project", "entity"), f"{_LOGGER} Their keys are such as logger.wandb.project."),
+    "group": "Set logger.wandb.group, with logger=wandb.",
+    "logger.wandb.offline": "Set logger.wandb.mode: offline, online or disabled.",
+    "logger.wandb.log_model": "Set logger.wandb.artifacts.",
+    "logger.wandb.save_dir": _WHERE,
+    "logger.wandb.id": "A job that was stopped goes on in its run. Set logger.wandb.name to name one.",
+    "logger.wandb.notes": "Set note.",
+    "learning_rate": "Set training.classifier.optimizer.lr.",
+    "compile": "Networks are not compiled.",
 }
 _OOD = {
     "ash": "ASH", "dice": "DICE", "energy": "EnergyBased", "fdbd": "fDBD", "grad_norm": "GradNorm", "knn": "KNN",
@@ -78,6 +108,9 @@ LEGACY_COMPONENTS: Mapping[str, str] = {
     "explainer.integrated_gradients_cells": "explainer=integrated_gradients explainer.integrated_gradients.cells=14",
     "value.interchange_other_class": f"{_INTERCHANGE}=other",
     "value.interchange_same_class": f"{_INTERCHANGE}=same",
+    "callbacks.default": "callbacks=[early_stopping,lr_monitor]",
+    "logger.many_loggers": "logger=[csv,wandb]",
+    "experiment.example": "experiment=demo",
     "trainer.debug": "trainer=cpu trainer.detect_anomaly=true trainer.enable_model_summary=true",
 }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 import os
+import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
@@ -245,7 +246,17 @@ def _check_plugins(config: DictConfig) -> None:
         target = config.hydra[role].get("_target_", "")
         for plugin, extra in EXTRAS.items():
             if f".{plugin}." in target and not (find_spec("hydra_plugins") and find_spec(f"hydra_plugins.{plugin}")):
-                raise ValueError(f"this {role} needs an extra that is not installed: pip install 'dovision[{extra}]'.")
+                raise ValueError(f"this {role} needs an extra that is not installed: pip install '.[{extra}]'.")
+    if planned.plugin(config, "launcher") == planned.SLURM and not (config.get("dry_run") or shutil.which("srun")):
+        raise ValueError(
+            "hydra/launcher=submitit_slurm needs SLURM, got a machine without srun. Start the command on a cluster's "
+            "login node, or choose hydra/launcher=submitit_local."
+        )
+    if planned.plugin(config, "sweeper") == "OptunaSweeper" and config.get("optimized_metric") is None:
+        raise ValueError(
+            "optimized_metric must name the number that Optuna raises, got null. Set optimized_metric=val_score "
+            "(dovision-train) or optimized_metric=accuracy/clean (dovision-evaluate)."
+        )
 
 
 def _watch_workers(config: DictConfig) -> None:

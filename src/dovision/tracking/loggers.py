@@ -56,7 +56,7 @@ def make_loggers(
 
     Args:
         components: the configured loggers; a class gets those of the arguments below that it takes by their names, and
-            that its component does not set, or sets to null.
+            that its component does not set; null is not set, but for classes of others.
         folder: where their files go; the argument `save_dir`.
         name: of the run in a dashboard.
         group: the runs that belong together, such as those of a sweep.
@@ -92,7 +92,10 @@ def check_logger(component: Component) -> None:
 
 def _made(component: Component, arguments: Mapping[str, Any]) -> Logger:
     taken = inspect.signature(pkgutil.resolve_name(component["_target_"])).parameters
-    given = {key: value for key, value in arguments.items() if key in taken and component.get(key) is None}
+    unset = {key for key in arguments if key not in component}
+    if str(component["_target_"]).startswith("dovision."):  # to others, null may mean something, as no subfolder
+        unset |= {key for key in arguments if component.get(key) is None}
+    given = {key: value for key, value in arguments.items() if key in taken and key in unset}
     make = component.replaced(_partial_=True).make()
     try:  # with the facts as they are: Hydra would read ${oc.env:NAME} in a name or a tag
         made = make(**given)
