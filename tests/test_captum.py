@@ -40,6 +40,7 @@ def attributions(library, name: str, forward, images: Tensor, **arguments) -> Te
         ("FeatureAblation", {"feature_mask": SCATTERED, "target": LABEL, "baselines": NOISE[:1]}),
         ("FeatureAblation", {"feature_mask": EACH, "target": [3, 2, 1, 0, 0], "baselines": NOISE}),
         ("FeatureAblation", {"feature_mask": 3 * CELLS + 2, "target": 1, "baselines": 0.3}),
+        ("FeatureAblation", {"feature_mask": CELLS, "target": 1, "baselines": (NOISE,)}),
         ("Occlusion", {"sliding_window_shapes": (3, 5, 5), "strides": (3, 2, 3), "target": LABEL, "baselines": 0.2}),
         ("Occlusion", {"sliding_window_shapes": (2, 4, 6), "strides": (1, 4, 5), "target": 2, "baselines": NOISE}),
         ("Occlusion", {"sliding_window_shapes": (3, 16, 20), "target": 2}),
@@ -77,3 +78,39 @@ def test_what_is_no_network_in_eval_mode_is_left_to_captum(name, arguments, netw
 def test_a_window_that_does_not_fit_is_refused_as_captum_refuses_it(network, images):
     with pytest.raises(AssertionError, match="[Ss]tride"):
         dovision.captum.Occlusion(network).attribute(images, (3, 4, 4), strides=(3, 5, 5), target=1)
+
+
+def test_dropout_in_training_mode_stays_so_and_draws_as_for_captum(network, images):
+    drawing = nn.Sequential(network, nn.Dropout(0.5)).eval()
+    drawing[1].train()
+    found, expected = (
+        attributions(library, "FeatureAblation", drawing, images, target=1, feature_mask=CELLS)
+        for library in (dovision.captum, captum.attr)
+    )
+    assert drawing[1].training
+    assert torch.equal(found, expected)
+
+
+def test_one_output_is_left_to_captum(network, images):
+    scalar = nn.Sequential(network, nn.Linear(4, 1).double()).eval()
+    found, expected = (
+        attributions(library, "FeatureAblation", scalar, images, target=0, feature_mask=CELLS)
+        for library in (dovision.captum, captum.attr)
+    )
+    assert torch.equal(found, expected)
+
+
+def test_a_tuple_is_no_target_of_several_images(network, images):
+    for library in (dovision.captum, captum.attr):
+        with pytest.raises(AssertionError, match="target"):
+            attributions(library, "FeatureAblation", network, images[:2], target=(1, 2), feature_mask=CELLS)
+
+
+def test_another_forward_func_is_explained(network, images):
+    method = dovision.captum.FeatureAblation(network)
+    before = method.attribute(images, target=1, feature_mask=CELLS)
+    method.forward_func = nn.Sequential(network, nn.Softmax(1)).eval()
+    after = method.attribute(images, target=1, feature_mask=CELLS)
+    assert not torch.allclose(before, after)
+    expected = attributions(captum.attr, "FeatureAblation", method.forward_func, images, target=1, feature_mask=CELLS)
+    torch.testing.assert_close(after, expected, rtol=0, atol=1e-6)

@@ -21,7 +21,6 @@ from scipy.ndimage import find_objects
 from torch import Tensor, nn
 
 from dovision.interfaces import Classifier, Context, Intervention
-from dovision.module_state import evaluating
 from dovision.propagation import Propagation
 from dovision.types import INPUT, Batch, Box, Shape, Task
 
@@ -228,35 +227,40 @@ class _Coalitions(Intervention):
 
 
 def _classifier(method: Any, inputs: Any, additional: Any, options: object) -> Classifier | None:
-    """The method's network, wrapped once; None where captum's own code is to run."""
+    """The method's network, wrapped once and left as it is; None where captum's own code is to run."""
     network = method.forward_func
     is_image = isinstance(inputs, Tensor) and inputs.ndim == 4 and inputs.is_floating_point() and len(inputs) > 0
-    if not is_image or additional is not None or options or not isinstance(network, nn.Module) or network.training:
+    if not is_image or additional is not None or options or not isinstance(network, nn.Module):
+        return None
+    if any(module.training for module in network.modules()):  # such as dropout of an ensemble
         return None
     like = next(network.parameters(), inputs)
     if (like.dtype, like.device) != (inputs.dtype, inputs.device):
         return None
-    if getattr(method, "_wrapped", None) is None:
-        with torch.no_grad(), evaluating(network):
+    if getattr(method, "_wrapped", (None,))[0] is not network:
+        with torch.no_grad():
             output = network(inputs[:1])
-        if not isinstance(output, Tensor) or output.ndim != 2:
+        if not isinstance(output, Tensor) or output.ndim != 2 or output.shape[1] < 2:
             return None
-        names = tuple(map(str, range(output.shape[1])))
-        is_ours = isinstance(network, Classifier)
-        method._wrapped = network if is_ours else Classifier(network, Task("multiclass", names), (0.0,), (1.0,)).eval()
-    return method._wrapped
+        task = Task("multiclass", tuple(map(str, range(output.shape[1]))))
+        classifier = network if isinstance(network, Classifier) else Classifier(network, task, (0.0,), (1.0,))
+        classifier.training = False
+        method._wrapped = network, classifier
+    return method._wrapped[1]
 
 
 def _treated(
     classifier: Classifier, inputs: Tensor, edits: Intervention, target: Any, units: int
 ) -> tuple[Tensor, Tensor] | None:
     """The targets' outputs without an edit, shape (B,), and after each, (B, U); None where captum's code is to run."""
+    if target is None or isinstance(target, tuple):  # an index into an output of more dimensions
+        return None
     try:
-        wanted = torch.as_tensor(target, device=inputs.device).expand(len(inputs)) if target is not None else None
+        wanted = torch.as_tensor(target, device=inputs.device).expand(len(inputs))
     except (RuntimeError, TypeError, ValueError):
-        wanted = None
+        return None
     classes = len(classifier.task.classes)
-    if wanted is None or wanted.is_floating_point() or wanted.min() < 0 or wanted.max() >= classes:
+    if wanted.is_floating_point() or wanted.min() < 0 or wanted.max() >= classes:
         return None
     if len(inputs) * units * classes > _MOST_LOGITS:
         return None
@@ -267,9 +271,10 @@ def _treated(
 
 def _blank(inputs: Tensor, baselines: Any) -> Tensor:
     """Baselines as images, shape (B, C, H, W)."""
-    return torch.as_tensor(0 if baselines is None else baselines, dtype=inputs.dtype, device=inputs.device).expand_as(
-        inputs
-    )
+    if isinstance(baselines, tuple) and len(baselines) == 1:  # one an input
+        (baselines,) = baselines
+    blank = torch.as_tensor(0 if baselines is None else baselines, dtype=inputs.dtype, device=inputs.device)
+    return blank.expand_as(inputs)
 
 
 def _windows(shape: Shape, sizes: Any, strides: Any) -> list[tuple[slice, ...]]:
