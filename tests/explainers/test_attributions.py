@@ -239,3 +239,9 @@ def test_what_captum_refuses_is_refused_in_a_sentence(images):
         ValueError, match=r"captum's LRP fails on this network: Module of type .*SiLU.*Choose another method"
     ):
         Captum("LRP")(images(3, 3, 14, 14), TARGET[:3], classifier_of(network))
+
+
+def test_a_list_of_baselines_is_refused_by_methods_that_take_no_distribution():
+    for name in ("DeepLift", "IntegratedGradients", "FeatureAblation"):
+        with pytest.raises(ValueError, match=rf"baselines of {name} must be one number or a tensor, got \[0.485, 0.4"):
+            Captum(name, arguments={"baselines": [0.485, 0.456, 0.406]})

@@ -170,3 +170,32 @@ def test_an_object_of_grad_cam_is_taken_with_its_layer(convolutional, images):
     two = package.LayerCAM(classifier.network, [classifier.network[0], classifier.network[2]])
     with two, pytest.raises(ValueError, match=r"method must have one target layer, got 2\. Make one for each\."):
         CAM(two)
+
+
+@pytest.mark.parametrize("name", ["AblationCAM", "ScoreCAM"])
+def test_an_object_made_of_a_classifier_is_not_normalised_twice(name, convolutional, images):
+    package = pytest.importorskip("pytorch_grad_cam", reason="the extra cam is not installed")
+    classifier, batch = convolutional(), images(3, 3, 14, 14)
+    with vars(package)[name](classifier, [classifier.network[2]]) as cam:
+        found = CAM(cam)(batch, TARGET, classifier)
+    torch.testing.assert_close(found, CAM(name, "2")(batch, TARGET, classifier), rtol=1e-4, atol=1e-5)
+
+
+def test_an_object_keeps_no_pass_of_the_measurement_and_may_be_called_again(convolutional, images):
+    package = pytest.importorskip("pytorch_grad_cam", reason="the extra cam is not installed")
+    classifier, batch = convolutional(), images(3, 3, 14, 14)
+    with package.ScoreCAM(classifier.network, [classifier.network[2]]) as cam:
+        expected = cam(batch.image, None)
+        explainer = CAM(cam)
+        explainer(batch, TARGET, classifier)
+        classifier(batch.image.requires_grad_()).sum().backward()
+        assert not cam.activations_and_grads.activations
+        assert not cam.activations_and_grads.gradients
+        assert (cam(batch.image.detach(), None) == expected).all()
+
+
+def test_no_bar_is_printed(convolutional, images, capsys):
+    pytest.importorskip("pytorch_grad_cam", reason="the extra cam is not installed")
+    for name in ("AblationCAM", "ScoreCAM"):
+        CAM(name, "2")(images(3, 3, 14, 14), TARGET, convolutional())
+    assert capsys.readouterr().err == ""

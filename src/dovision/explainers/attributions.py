@@ -37,7 +37,8 @@ METHODS = tuple(
     for name, method in inspect.getmembers(captum.attr, inspect.isclass)
     if issubclass(method, Attribution) and hasattr(method, "attribute") and not name.startswith(_OTHERS)
 )
-
+# Methods that take blank images of one distribution.
+_OF_BLANKS = tuple(method for name, method in vars(captum.attr).items() if name.endswith(("GradientShap", "LiftShap")))
 _BY_MODULE = (captum.attr.DeepLift, captum.attr.LayerDeepLift)  # which refuse a module that is called twice
 
 
@@ -53,7 +54,7 @@ class Captum(Explainer):
         layer: name or module of a layer, for methods of one, such as LayerGradCam; None is the last spatial layer of a
             known network.
         arguments: of the class and of its `attribute`, by name. Numbers in `baselines` are pixel units; several are
-            blank images of one distribution (GradientShap). Numbers in `sliding_window_shapes` and `strides` are
+            blank images of one distribution, for GradientShap and DeepLiftShap. Numbers in `sliding_window_shapes` and `strides` are
             pixels. Those of NoiseTunnel, such as {"nt_samples": 50, "stdevs": 0.15}, average over noisy images.
         cells: rows and columns of a grid, or one number for both. Its cells are the features of methods that take a
             `feature_mask`, such as Lime; maps of other methods are summed over each cell. None: pixel by pixel.
@@ -111,7 +112,13 @@ class Captum(Explainer):
         for name in self.arguments.keys() & {"n_steps", *_DRAWS}:
             checks.positive_int(name, self.arguments[name])
         levels = self.arguments.get("baselines")
-        for level in levels if isinstance(levels, (list, tuple)) else [levels]:
+        several = isinstance(levels, (list, tuple))
+        if several and not issubclass(self.attribution, _OF_BLANKS):
+            raise ValueError(
+                f"baselines of {self.name} must be one number or a tensor, got {levels!r}. For one number a channel, "
+                "give a tensor of the image's shape, (1, C, H, W)."
+            )
+        for level in levels if several else [levels]:
             if level is not None and not isinstance(level, Tensor):
                 checks.within("baselines", level, 0, 1, "It is in pixel units.")
         self.cells = None if cells is None else _rows_and_columns(cells)

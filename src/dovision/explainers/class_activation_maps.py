@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
-from contextlib import nullcontext
+from contextlib import nullcontext, redirect_stderr
 from importlib import import_module
+from io import StringIO
 from typing import Any
 
 import torch
@@ -86,7 +87,8 @@ class CAM(GradCAM):
 
     Args:
         method: the name of a class of `pytorch_grad_cam` that weighs the channels of one layer, such as "LayerCAM"; the
-            class; or an object of it, whose layer and settings count.
+            class; or an object of it, whose layer and settings count. Its network may be a `Classifier` or what is
+            inside one.
         layer: name or module of the layer; None is the last spatial layer of a known network.
         arguments: of the class, by name, such as {"batch_size": 8} of AblationCAM.
 
@@ -137,12 +139,25 @@ class CAM(GradCAM):
         image, _, module = self._chosen(batch, classifier)
         arrays = [value.detach().cpu().numpy() for value in self._maps(batch, target, classifier)]
         classes = [ClassifierOutputTarget(wanted) for wanted in target.tolist()]
-        if self.made:  # of a network without the normalisation
-            image, method = (image - classifier.mean) / classifier.std, nullcontext(self.method)
+        if self.made:
+            method, hooks = nullcontext(self.method), self.method.activations_and_grads
+            hooks.activations, hooks.gradients = _EmptyList(), _EmptyList()
+            if not isinstance(self.method.model, Classifier):
+                image = (image - classifier.mean) / classifier.std
         else:
             method = self.method(classifier, [module], **self.arguments)
-        with method as cam:
+        with method as cam, redirect_stderr(StringIO()):  # a bar an image
             return torch.from_numpy(cam.get_cam_image(image, module, classes, *arrays, False)).to(image).relu()
+
+
+class _EmptyList(list[Tensor]):
+    """List that keeps nothing of what a grad-cam object's hooks add to it in every pass; the object's calls end it."""
+
+    def append(self, value: Tensor) -> None:
+        pass
+
+    def __radd__(self, other: list[Tensor]) -> list[Tensor]:
+        return self
 
 
 class ScoreCAM(GradCAM):
