@@ -67,6 +67,22 @@ def test_logits_are_read_in_the_order_of_the_classes(tmp_path):
 
 
 @torch.no_grad()
+def test_labels_are_those_of_the_outputs_in_whatever_order_their_file_has_them(tmp_path):
+    expected = save_network(tmp_path)(normalised()).logits
+    file = tmp_path / "config.json"
+    config = json.loads(file.read_text())
+    config["id2label"] = dict(reversed(config["id2label"].items()))
+    file.write_text(json.dumps(config))
+    torch.testing.assert_close(made(tmp_path, ("owl", "cat"))(IMAGES), expected[:, [2, 0]])
+    for classifier in (
+        made(tmp_path, classes=None, task=None),
+        dv.wrap(transformers.AutoModelForImageClassification.from_pretrained(tmp_path)),
+    ):
+        assert classifier.task.classes == LABELS
+        torch.testing.assert_close(classifier.eval()(IMAGES), expected)
+
+
+@torch.no_grad()
 def test_labels_without_names_are_taken_in_their_order(tmp_path):
     expected = save_network(tmp_path, labels=("LABEL_0", "LABEL_1"))(normalised()).logits
     torch.testing.assert_close(made(tmp_path, ("normal", "ill"))(IMAGES), expected)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -85,14 +86,16 @@ def hf_model(
     if mean is None or std is None:
         raise ValueError("model.mean and model.std must be given where a configuration is, got null.")
     _check_kind(library, model_config, shape)
-    stated = stated_or_own(str(source), task, classes, _labelled_task(model_config))
+    names, labelled_task = labels_of(model_config)
+    labelled = None if isinstance(names, int) else Task(labelled_task, tuple(names))
+    stated = stated_or_own(str(source), task, classes, labelled)
     if classes is None:
         model_config = _labelled(model_config, stated.classes)  # some labels may have had one name
     classes = stated.classes
     fresh = config is None and (new_head or not pretrained)
     if fresh:
         model_config = _labelled(model_config, classes)
-    rows = _rows(list(model_config.id2label.values()), classes)
+    rows = _rows(_labels(model_config), classes)
     if pretrained and has_numbers():
         with fetching(f"of {source}", str(source), _REMEDY, _on_hub(str(source), revision)):
             network = _trained(library, model_config, source, files, new_head)
@@ -113,10 +116,12 @@ def _preprocessing(settings: Mapping[str, Any]) -> Preprocessing | None:
     library = checks.import_extra("transformers", "hf")
     source, files = settings["source"], {"revision": settings["revision"] or "main", "trust_remote_code": False}
     with fetching(f"of {source}", source, _REMEDY, _on_hub(source, settings["revision"])):
-        config = library.AutoConfig.from_pretrained(source, **files)
-        processed = geometry(library.AutoImageProcessor.from_pretrained(source, **files))
-    size = getattr(config, "image_size", None)
-    if not settings["pretrained"] or processed is None or size not in (None, processed.pixels):
+        size = getattr(library.AutoConfig.from_pretrained(source, **files), "image_size", None)
+    processed = None
+    if settings.get("pretrained"):
+        with suppress(OSError, ValueError):  # none beside the weights, whose mean and std are given then
+            processed = geometry(library.AutoImageProcessor.from_pretrained(source, **files))
+    if processed is None or size not in (None, processed.pixels):
         return Preprocessing(size) if isinstance(size, int) else None
     return processed
 
@@ -126,7 +131,7 @@ hf_model.preprocessing = _preprocessing  # type: ignore[attr-defined]
 
 def labels_of(config: Any) -> tuple[Sequence[str] | int, str]:
     """Names of a configuration's classes, or their number if it only numbers them, as LABEL_0; and its task."""
-    labels = list(config.id2label.values())
+    labels = _labels(config)
     names = of_names(labels)
     assert names is not None
     task = "multilabel" if config.problem_type == "multi_label_classification" else "multiclass"
@@ -186,10 +191,9 @@ def _on_hub(source: str, revision: str | None) -> str | None:
     return None if Path(source).expanduser().is_dir() else f"{source}@{revision or ''}"
 
 
-def _labelled_task(config: Any) -> Task | None:
-    """Labels of a configuration; None if it only numbers them."""
-    names, task = labels_of(config)
-    return None if isinstance(names, int) else Task(task, tuple(names))
+def _labels(config: Any) -> list[str]:
+    """Labels of a configuration in the order of the outputs, in which its file need not have them."""
+    return [config.id2label[number] for number in sorted(config.id2label)]
 
 
 def _nameless(labels: Sequence[str]) -> bool:
