@@ -22,6 +22,7 @@ from dovision.config.inferred_settings import with_wrapped_network
 from dovision.config.settings import example_photograph
 from dovision.io import images
 from dovision.models import checkpoint
+from dovision.types import Preprocessing
 
 MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 GRID = dv.PixelGrid(2, 2)
@@ -87,7 +88,7 @@ def test_transformers(network, photo, expected):
 
 
 def test_a_callable(network, photo, expected):
-    assert_equal(dv.wrap_callable(network, 1000, MEAN, STD), photo, expected)
+    assert_equal(dv.wrap_callable(lambda image: network(image), 1000, MEAN, STD), photo, expected)
     in_numpy = dv.wrap_callable(lambda image: network(image).detach().numpy(), 1000, MEAN, STD)
     assert_equal(in_numpy, photo, expected)
 
@@ -146,6 +147,20 @@ def squares(images):
     return images.square().mean((2, 3))
 
 
+def test_pictures_are_brought_to_a_network_as_its_preprocessing_says(tmp_path):
+    picture = images.decode(example_photograph().read_bytes())
+    picture.save(tmp_path / "photo.png")
+    way = dv.Resize(size=80, interpolation="bicubic")
+    by_command = dv.component(
+        "dataset", "pictures", {"root": str(tmp_path), "shape": [3, 64, 64], "resize": way._asdict()}
+    )
+    batch = dv.to_batch(picture, Preprocessing(64, way))
+    assert torch.equal(batch[0], by_command.split("test")[0].image)
+    assert torch.equal(batch, dv.to_batch(picture, 64, resize=way))
+    assert torch.equal(batch, dv.ImageData(picture, size=Preprocessing(64, way)).images.image)
+    assert not torch.equal(batch, dv.to_batch(picture, 64))
+
+
 BATCH = dv.Batch(torch.rand(2, 3, 8, 8), torch.arange(2), torch.arange(2), torch.arange(2))
 
 
@@ -179,6 +194,7 @@ def test_what_needs_an_inside_refuses_a_callable_in_a_sentence(use, message):
     ("function", "message"),
     [
         (3, "function must be"),
+        (nn.Flatten(), "function must be none of torch's modules, .* of class Flatten. Use dv.wrap for it."),
         (lambda image: None, "the function must return logits, shape \\(B, K\\), got NoneType"),
         (lambda image: image.mean((2, 3))[:, :2], "must have one output per class, 3, got 2"),
     ],

@@ -20,7 +20,7 @@ from dovision.models._black_box import BlackBox
 from dovision.module_state import evaluating
 from dovision.propagation.chunking import is_out_of_memory
 from dovision.propagation.site_table import site_table
-from dovision.types import Task
+from dovision.types import Preprocessing, Resize, Task
 
 AT_A_TIME = 16  # images in a pass
 
@@ -105,7 +105,8 @@ def wrap_callable(
         classes, mean, std, task, shape, output: as of `wrap`.
 
     Raises:
-        ValueError: it is no function, or does not return logits of these classes.
+        ValueError: it is no function, or a torch module, which `wrap` takes; it does not return logits of these
+            classes.
 
     Example:
         >>> import torch
@@ -117,7 +118,12 @@ def wrap_callable(
     return wrap(BlackBox(function, len(names), output), names, mean, std, task, shape)
 
 
-def to_batch(images: Any, size: int | tuple[int, int] | None = None, channels: int = 3) -> Tensor:
+def to_batch(
+    images: Any,
+    size: int | tuple[int, int] | Preprocessing | None = None,
+    channels: int = 3,
+    resize: str | Mapping[str, Any] | Resize | None = None,
+) -> Tensor:
     """PIL images, files or arrays as a batch in [0, 1], shape (B, C, H, W), as the commands read image files.
 
     Normalisation is the classifier's own (see `wrap`).
@@ -126,8 +132,9 @@ def to_batch(images: Any, size: int | tuple[int, int] | None = None, channels: i
         images: one or a list: PIL images of any modes, paths of files, a folder, NumPy arrays (H, W, C) or (C, H, W)
             of 8 bits or float, tensors (C, H, W).
         size: height and width, or one number for both, which each is resized to cover with antialiasing, before its
-            centre is taken; None: all have one size.
+            centre is taken; or a classifier's `preprocessing`, which says `resize`, too; None: all have one size.
         channels: of PIL images and files: 3 (RGB) or 1 (grey).
+        resize: as dataset.resize: cover, stretch, a `Resize`, or its fields; None: cover.
 
     Raises:
         ValueError: there is none; it is not clear which axis has the channels, or what is white; sizes differ.
@@ -139,7 +146,7 @@ def to_batch(images: Any, size: int | tuple[int, int] | None = None, channels: i
     """
     if channels not in (1, 3):
         raise ValueError(f"channels must be 1 (grey) or 3 (RGB), got {channels!r}.")
-    return unit_images(images, size=size, channels=channels)
+    return unit_images(images, size=size, channels=channels, resize=Resize.of(resize))
 
 
 def sites(network: nn.Module, shape: Sequence[int] = (3, 224, 224)) -> pd.DataFrame:

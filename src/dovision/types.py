@@ -88,12 +88,16 @@ class Resize(NamedTuple):
     interpolation: str = "bilinear"  # or bicubic, both with antialiasing
 
     @classmethod
-    def of(cls, setting: str | Mapping[str, Any] | None) -> Resize:
+    def of(cls, setting: str | Mapping[str, Any] | Resize | None) -> Resize:
         """Read a setting: a mode, or some fields by name; None is all defaults.
 
         Raises:
             ValueError: it is none of these.
         """
+        if isinstance(setting, Resize):
+            setting = setting._asdict()
+        if not isinstance(setting, (str, Mapping, type(None))):
+            raise ValueError(f"resize must be cover, stretch, or fields as {{size: 256}}, got {setting!r}.")
         fields = {"mode": setting} if isinstance(setting, str) else dict(setting or {})
         for name in fields:
             checks.choice("resize", str(name), cls._fields)
@@ -103,6 +107,12 @@ class Resize(NamedTuple):
         if resize.size is not None:
             checks.positive_int("resize.size", resize.size)
         return resize
+
+    @property
+    def setting(self) -> str:
+        """Value of dataset.resize for it on a command line."""
+        fields = ",".join(f"{name}:{value}" for name, value in self._asdict().items() if value is not None)
+        return self.mode if self == Resize(self.mode) else f"{{{fields}}}"
 
 
 COVER = Resize()

@@ -6,7 +6,10 @@ from types import ModuleType
 import pytest
 from omegaconf import OmegaConf
 
+import dovision as dv
 from dovision.config.inferred_settings import inferred_settings, with_inferred_settings
+from dovision.models.checkpoint import save_checkpoint
+from dovision.types import Preprocessing, Resize
 
 
 @pytest.mark.parametrize("name", ["${oc.env:SECRET}", "a-${seed}", "${"])
@@ -51,6 +54,24 @@ OWN = {"mode": "cover", "size": 256, "interpolation": "bicubic"}
 def test_images_are_brought_to_the_shape_as_those_that_the_weights_were_trained_on(model, dataset, expected):
     pictures = {"_target_": "dovision.datasets.pictures.Pictures", "root": "nowhere", "resize": None, **dataset}
     assert inferred_settings(pictures, OmegaConf.create(model)) == expected
+
+
+@pytest.mark.parametrize("resize", [Resize(size=256, interpolation="bicubic"), Resize()])
+def test_images_are_brought_to_a_checkpoint_as_those_that_it_was_fitted_to(tmp_path, resize):
+    target = {"_target_": "dovision.models.small_cnn.small_cnn", "shape": [3, 32, 32], "task": "multiclass"}
+    model = {**target, "classes": ["a", "b"], "mean": [0.5], "std": [0.5]}
+    classifier = dv.small_cnn(**{name: value for name, value in model.items() if name != "_target_"})
+    classifier.preprocessing = Preprocessing(32, resize)
+    save_checkpoint(tmp_path / "fitted.ckpt", classifier, model, None, {})
+    assert dv.load(tmp_path / "fitted.ckpt").preprocessing == classifier.preprocessing
+    pictures = {
+        "_target_": "dovision.datasets.pictures.Pictures",
+        "root": "x",
+        "shape": [3, None, None],
+        "resize": None,
+    }
+    found = inferred_settings(pictures, OmegaConf.create({**LITE0, "new_head": True}), str(tmp_path / "fitted.ckpt"))
+    assert found == {"shape": [3, 32, 32], "resize": resize._asdict()}
 
 
 @pytest.mark.parametrize(

@@ -184,6 +184,8 @@ def test_a_picture_is_brought_to_a_shape_as_torchvision_does(resize, expected):
         ({"crop": 0.9}, "resize must be one of mode, size, interpolation, got 'crop'"),
         ({"interpolation": "lanczos"}, "resize.interpolation must be one of bilinear, bicubic"),
         ({"size": 0}, "resize.size must be a whole number of at least 1"),
+        (256, "resize must be cover, stretch, or fields as {size: 256}, got 256."),
+        (["cover", 256], "resize must be cover, stretch, or fields"),
     ],
 )
 def test_another_way_to_resize_is_refused(setting, message):

@@ -92,6 +92,20 @@ def test_a_dropped_picture_is_read_as_the_commands_read_files(session, opened):
     assert (shown["height"], shown["width"], shown["name"]) == (8, 8, "circle.png")
 
 
+@pytest.mark.parametrize(("mode", "cropped"), [("cover", True), ("stretch", False)])
+def test_a_dropped_picture_is_resized_as_the_networks_images_are(session, opened, monkeypatch, mode, cropped):
+    way = dv.Resize(mode, interpolation="bicubic")
+    monkeypatch.setattr(opened.images, "resize", way, raising=False)
+    held, picture = io.BytesIO(), Image.linear_gradient("L").resize((20, 16)).rotate(30)
+    picture.save(held, "PNG")
+    shown = session.open_picture(held.getvalue(), "ramp.png")
+    assert torch.equal(session.images[shown["image"]].effects.batch.image, dv.to_batch(picture, 8, 1, way))
+    assert shown["cropped"] == cropped
+    texts = session.texts({"image": shown["image"], "rows": 2, "fill": {"name": "mean"}})
+    assert f"'dataset.resize={{mode:{mode},interpolation:bicubic}}'" in texts["command"]
+    assert f"resize=dv.{way}" in texts["cell"]
+
+
 @pytest.mark.parametrize(
     ("asked", "message"),
     [

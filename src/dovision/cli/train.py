@@ -34,6 +34,7 @@ from dovision.training.model_cache import Architecture, FittedModel, JobNetworks
 from dovision.training.named_loggers import named_loggers
 from dovision.training.sanity_checks import PermutedLabels
 from dovision.training.trainer import limits, make_trainer
+from dovision.types import Preprocessing
 
 log = logging.getLogger(__name__)
 
@@ -173,6 +174,8 @@ def _fit(
     else:
         scores = {**trainer.validate(module, datamodule=data, verbose=False)[0], "epoch": 0}
     module.finish()
+    height, width = images.shape[1:]
+    network.preprocessing = Preprocessing(height, images.resize) if height == width else None
     limited = limits(settings.trainer)
     return network, {"seed": seed, "data": images.fingerprint, "limits": limited, "scores": scores}
 

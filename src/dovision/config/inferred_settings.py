@@ -10,6 +10,7 @@ import hydra
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from dovision.config.errors import error_text, named
+from dovision.io.sealed import is_foreign, read_sealed
 
 _FROM_FUNCTION = "dovision.models._from_function.from_function"
 _PIXELS = 224  # height and width where the weights do not say
@@ -25,7 +26,8 @@ def with_inferred_settings(config: DictConfig) -> DictConfig:
         return config
     inferred = copy.deepcopy(config)
     with open_dict(inferred):
-        for name, value in inferred_settings(OmegaConf.to_container(dataset, resolve=True), model).items():  # type: ignore[arg-type]
+        content: Any = OmegaConf.to_container(dataset, resolve=True)
+        for name, value in inferred_settings(content, model, OmegaConf.select(config, "checkpoint")).items():
             inferred.dataset[name] = value
     return inferred
 
@@ -49,13 +51,13 @@ def with_wrapped_network(config: DictConfig) -> DictConfig:
     return wrapped
 
 
-def inferred_settings(dataset: Mapping[str, Any], model: Any = None) -> dict[str, Any]:
+def inferred_settings(dataset: Mapping[str, Any], model: Any = None, checkpoint: Any = None) -> dict[str, Any]:
     """Infer classes and image shape of a dataset where its settings have null.
 
     Classes are those that `found_classes` of its class gives; channels those of `found_channels`; height and width
-    those of `preprocessing` of the model's function, which says what its weights were trained on, or 224. Images of
-    that size are brought to it as that says, too, unless the head is a new one, which is fitted to the images as they
-    come. What a class does not give stays null, and it refuses that itself.
+    those that the checkpoint was fitted to, or those of `preprocessing` of the model's function, which says what its
+    weights were trained on, or 224. Images of that size are brought to it as that says, too, unless the head is a new
+    one, which is fitted to the images as they come. What a class does not give stays null, and it refuses that itself.
 
     Raises:
         ValueError: the dataset's files are missing, or give no classes.
@@ -65,7 +67,7 @@ def inferred_settings(dataset: Mapping[str, Any], model: Any = None) -> dict[str
         dataset_class = hydra.utils.get_class(dataset["_target_"]) if nulls else None
     except Exception:  # the check of targets says what is wrong with it
         return {}
-    trained = _preprocessing(model) if nulls & {"shape", "resize"} else None
+    trained = _preprocessing(model, checkpoint) if nulls & {"shape", "resize"} else None
     inferred: dict[str, Any] = {}
     try:
         if rooted and "classes" in nulls and (find := getattr(dataset_class, "found_classes", None)) is not None:
@@ -76,11 +78,11 @@ def inferred_settings(dataset: Mapping[str, Any], model: Any = None) -> dict[str
             channels, *pixels = dataset["shape"] or [None] * 3
             if rooted and channels is None and (count := getattr(dataset_class, "found_channels", None)) is not None:
                 channels = count(dataset)
-            size = _PIXELS if trained is None else trained.pixels
+            size = _PIXELS if trained is None else trained["pixels"]
             inferred["shape"] = [channels, *(size if length is None else length for length in pixels)]
         pixels = inferred.get("shape", dataset["shape"])[1:]
-        if "resize" in nulls and trained is not None and not model.get("new_head") and pixels == [trained.pixels] * 2:
-            inferred["resize"] = trained.resize._asdict()
+        if "resize" in nulls and trained is not None and trained["resize"] and pixels == [trained["pixels"]] * 2:
+            inferred["resize"] = trained["resize"]
     except (OSError, ValueError) as error:
         raise ValueError(named("dataset", error_text(error) if isinstance(error, OSError) else str(error))) from error
     return inferred
@@ -94,10 +96,16 @@ def _nulls(dataset: Mapping[str, Any]) -> set[str]:
     return nulls | {"shape"} if inferred else nulls
 
 
-def _preprocessing(model: Any) -> Any:
-    """Preprocessing of the images that the model's weights were trained on; None if unknown."""
+def _preprocessing(model: Any, checkpoint: Any) -> Mapping[str, Any] | None:
+    """Pixels and resize of the images that the weights were trained on; None if unknown."""
     try:
+        if checkpoint is not None and not is_foreign(checkpoint):
+            fitted: Mapping[str, Any] | None = read_sealed(checkpoint)["facts"].get("preprocessing")
+            if fitted is not None:
+                return fitted
         find = getattr(hydra.utils.get_object(model["_target_"]), "preprocessing", None)
-        return None if find is None else find(OmegaConf.to_container(model, resolve=True))
+        trained = None if find is None else find(OmegaConf.to_container(model, resolve=True))
+        resize = None if trained is None or model.get("new_head") else trained.resize._asdict()
+        return None if trained is None else {"pixels": trained.pixels, "resize": resize}
     except Exception:  # no model, or one whose own error says what is wrong with it
         return None

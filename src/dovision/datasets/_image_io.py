@@ -43,8 +43,7 @@ def stated_resize(setting: str | Mapping[str, Any] | None) -> Resize:
     """Read the stated way to bring images to a shape, as of `Resize.of`; the log says so unless it is the usual one."""
     resize = Resize.of(setting)
     if resize != COVER:
-        fields = ",".join(f"{name}:{value}" for name, value in resize._asdict().items() if value is not None)
-        log.info("images are resized before their centre is taken: 'dataset.resize={%s}'", fields)
+        log.info("images are resized before their centre is taken: 'dataset.resize=%s'", resize.setting)
     return resize
 
 

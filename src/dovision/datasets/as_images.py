@@ -16,7 +16,7 @@ from torch import Tensor
 from dovision import checks
 from dovision.datasets import _checks, _image_io
 from dovision.interfaces import Classifier
-from dovision.types import Task
+from dovision.types import COVER, Preprocessing, Resize, Task
 
 PROCESSED = "pixel_values"  # the key under which processors of Hugging Face put images, which they have normalised
 _IMAGE_KEYS = (PROCESSED, "image", "images", "img")
@@ -24,7 +24,7 @@ _LABEL_KEYS = ("label", "labels", "target", "targets")
 _CHANNELS = (1, 3, 4)  # that an axis of a NumPy array may have, to be that of the channels
 _ROUNDING = 1e-4  # pixel units by which an image may leave [0, 1] once its normalisation is undone
 _REMEDY = "If they are normalised, give mean and std, to ImageData or to the callback: that is undone."
-Size = int | tuple[int, int] | None
+Size = int | tuple[int, int] | Preprocessing | None
 
 
 class Labelled(NamedTuple):
@@ -94,6 +94,7 @@ def unit_images(
     std: Iterable[float] | None = None,
     size: Size = None,
     channels: int | None = None,
+    resize: Resize = COVER,
 ) -> Tensor:
     """Images in [0, 1], shape (B, C, H, W), float.
 
@@ -103,8 +104,10 @@ def unit_images(
         mean, std: by which float images were normalised, one number or one a channel, in pixel units; undone. None:
             they were not.
         size: height and width, or one number for both, that images are brought to as the commands do: resized with
-            antialiasing to cover it, and their centre taken. None: they have one size.
+            antialiasing to cover it, and their centre taken; or a classifier's `preprocessing`. None: they
+            have one size.
         channels: 1 (grey) or 3 (RGB) of PIL images and files; None: 1 if all are grey, or else 3.
+        resize: how they are brought to the size, unless that says it.
 
     Raises:
         ValueError: it is not clear what they are: their axes, their range, their size; there is none.
@@ -116,11 +119,11 @@ def unit_images(
     undo = None if mean is None and std is None else (_per_channel(mean, 0.0), _per_channel(std, 1.0))
     if not isinstance(images, (list, tuple)):
         value = _float_image(images, undo, channels or 3 - 2 * is_grey(images))
-        return _sized(value if value.ndim == 4 else value.unsqueeze(0), size)
+        return _sized(value if value.ndim == 4 else value.unsqueeze(0), size, resize)
     if not images:
         raise ValueError("images must be at least one, got none.")
     chosen = channels or (1 if all(map(is_grey, images)) else 3)
-    listed = [_sized(_float_image(image, undo, chosen), size) for image in images]
+    listed = [_sized(_float_image(image, undo, chosen), size, resize) for image in images]
     shapes = list(dict.fromkeys(tuple(image.shape) for image in listed))
     if len(shapes) > 1 or listed[0].ndim != 3:
         got = " and ".join(map(str, shapes[:2]))
@@ -305,11 +308,13 @@ def _channels_first(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return array if first else np.moveaxis(array, -1, -3)
 
 
-def _sized(image: Tensor, size: Size) -> Tensor:
+def _sized(image: Tensor, size: Size, resize: Resize) -> Tensor:
     if size is None:
         return image
+    if isinstance(size, Preprocessing):
+        size, resize = size
     sides = size if isinstance(size, (tuple, list)) else (size, size)
     shape = _checks.image_shape((image.shape[-3], *sides))
     if image.ndim == 4:
-        return torch.stack([_image_io.fitted(one, shape) for one in image])
-    return _image_io.fitted(image, shape)
+        return torch.stack([_image_io.fitted(one, shape, resize) for one in image])
+    return _image_io.fitted(image, shape, resize)

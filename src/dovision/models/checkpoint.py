@@ -14,6 +14,7 @@ from dovision.interfaces import Classifier
 from dovision.io import sealed
 from dovision.models import _catalogue
 from dovision.models.conv_autoencoder import insert
+from dovision.types import Preprocessing, Resize
 
 WEIGHTS = {
     "weights": None,
@@ -41,9 +42,11 @@ def save_checkpoint(
         model: `_target_` and plain arguments of the function that makes the classifier.
         autoencoder: `_target_` and plain arguments of the inserted autoencoder.
         description: scores, seed, data and the like, in plain types; the task's thresholds are added, and the
-            classifier's own `arguments`.
+            classifier's own `arguments` and `preprocessing`.
     """
     added = {"thresholds": classifier.task.thresholds, "arguments": classifier.arguments}
+    if (trained := classifier.preprocessing) is not None:
+        added["preprocessing"] = {"pixels": trained.pixels, "resize": trained.resize._asdict()}
     content = {
         "format": sealed.SEAL_FORMAT,
         "model": checks.plain_value("model", model),
@@ -89,6 +92,8 @@ def rebuilt(path: str | Path, content: Mapping[str, Any], make: Make) -> Classif
             classifier = insert(classifier, autoencoder, tuple(content["model"]["shape"]))
         classifier.load_state_dict(content["state"])
         classifier.task = replace(classifier.task, thresholds=tuple(content["facts"].get("thresholds", ())))
+        if (trained := content["facts"].get("preprocessing")) is not None:
+            classifier.preprocessing = Preprocessing(trained["pixels"], Resize.of(trained["resize"]))
     except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
         raise ValueError(f"the checkpoint {path} cannot be rebuilt: {' '.join(str(error).split())}") from error
     return classifier.eval()

@@ -23,7 +23,7 @@ from dovision.datasets.as_images import (
 from dovision.evaluation.device_batches import DeviceBatches
 from dovision.functional.sample_order import strata
 from dovision.interfaces import Classifier, Images
-from dovision.types import BOX_COLUMNS, SPLITS, Batch, Shape
+from dovision.types import BOX_COLUMNS, SPLITS, Batch, Preprocessing, Shape
 
 _LOOK = 32  # images of a dataset that are looked at for their channels
 
@@ -46,7 +46,8 @@ class ImageData:
         batch_size: images at a time; a DataLoader has its own.
         mean, std: by which the images were normalised, one number or one a channel, in pixel units; undone. None: they
             lie in [0, 1], but for `pixel_values`, which are as the classifier's own mean and std make them.
-        size: height and width, or one number for both, that images are brought to; None: they have one size.
+        size: height and width, or one number for both, that images are brought to; or a classifier's `preprocessing`.
+            None: they have one size.
 
     Raises:
         ValueError: the images are none of these, or it is not clear how to read them; labels or most are given to what
@@ -69,7 +70,7 @@ class ImageData:
         batch_size: int = 64,
         mean: Iterable[float] | None = None,
         std: Iterable[float] | None = None,
-        size: int | tuple[int, int] | None = None,
+        size: int | tuple[int, int] | Preprocessing | None = None,
     ) -> None:
         self.split = split
         self.most = None if most is None else checks.positive_int("most", most, checks.MOST_IMAGES)

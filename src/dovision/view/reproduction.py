@@ -11,7 +11,7 @@ from typing import Any
 from dovision.config.sources import configuration_folder
 from dovision.io.mask_files import mask_file
 from dovision.io.text_files import read_yaml
-from dovision.types import CODE
+from dovision.types import CODE, COVER
 from dovision.view.opened_network import PICTURES, OpenedNetwork, quoted
 
 MASKS, PICTURES_FOLDER = "masks", "images"  # folders of the region and of a dropped picture, beside the command
@@ -54,6 +54,7 @@ class ImageOrigin:
         network, settings = self.network, self.network.settings
         if self.file is not None:
             words = ["dataset=pictures", f"dataset.root={quoted(self.file)}", f"dataset.shape={quoted(network.shape)}"]
+            words.append(f"dataset.resize={network.images.resize.setting}")  # and not what suits the weights
         else:
             words = component_words("dataset", settings.dataset)
             words += [f"evaluation.split={network.split}", f"evaluation.images={(self.sample or 0) + 1}"]
@@ -68,6 +69,7 @@ class ImageOrigin:
         network, settings = self.network, self.network.settings
         if self.file is not None:
             size = f"size={network.shape[1:]}, channels={network.shape[0]}"
+            size += "" if network.images.resize == COVER else f", resize=dv.{network.images.resize}"
             yield f"image, label = dv.to_batch(Image.open({self.file!r}), {size}), None"
             return
         (first, *rest) = component_words("dataset", settings.dataset)

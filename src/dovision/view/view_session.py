@@ -17,6 +17,7 @@ from dovision import checks
 from dovision.api import to_batch
 from dovision.findings.number_text import finer, number_text
 from dovision.functional.effects import SCALES
+from dovision.functional.geometry import central_fit
 from dovision.interfaces import Attack, Intervention
 from dovision.interventions.activation import Activation
 from dovision.interventions.brush import Brush
@@ -115,7 +116,8 @@ class ViewSession:
         except images.BadFile as error:
             raise ValueError(f"{name or 'the file'} must be a whole image, but is {error}.") from error
         network = self.network
-        image = to_batch(decoded, size=(network.shape[1], network.shape[2]), channels=network.shape[0])
+        channels, *size = network.shape
+        image = to_batch(decoded, (size[0], size[1]), channels, network.images.resize)
         number = torch.zeros(1, dtype=torch.int64)
         effects = ImageEffects(network.classifier, Batch(image, network.classifier.task.unknown(1), number, number))
         whole = images.upright_size(data)
@@ -282,6 +284,8 @@ class ViewSession:
     def _shown(self, number: int, image: OpenedImage) -> dict[str, Any]:
         effects = image.effects
         clean = effects.control if image.clean is None else self.images[image.clean].effects.control
+        shape, resize = image.network.shape, image.network.images.resize
+        fit = None if image.whole is None else central_fit(*image.whole, shape, resize)
         return {
             "image": number,
             "name": image.name,
@@ -289,6 +293,7 @@ class ViewSession:
             "height": effects.batch.image.shape[2],
             "width": effects.batch.image.shape[3],
             "whole": image.whole,
+            "cropped": fit is not None and fit.resized != shape[1:],
             "rows": _dicts(class_rows(effects.task, clean, effects.control, int(clean.argmax()))),
             "predicted": effects.predicted,
             "target": int(clean.argmax()),

@@ -208,7 +208,9 @@ class PreparedImages(Images):
         self.store = DecodedStore(folder, shape, keys)
         count = len(self.store.paths)
         made = count - len(self.store.due)
-        use = "it is read" if made == count else "until dovision-prepare has made all of them, the files are read"
+        prepared = "" if self.resize == COVER else f" 'dataset.resize={self.resize.setting}'"
+        use = f"until dovision-prepare{prepared} has made all of them, the files are read"
+        use = "it is read" if made == count else use
         log.info("%s has %d of %d shards: %s", self.store.folder, made, count, use)
         self._read_from_store = made == count
         self.recorded = {**self.recorded, "images_from_store": self._read_from_store}

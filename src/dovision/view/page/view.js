@@ -67,8 +67,8 @@ function showChoices(choices) {
 }
 function openedText() {
   if (!state.clean) return "";
-  const { name, width, height, whole } = state.clean, cut = whole && (whole[1] * height !== whole[0] * width);
-  const from = whole ? ` ${cut ? "of the middle " : ""}of ${whole[1]} × ${whole[0]}` : "";
+  const { name, width, height, whole, cropped } = state.clean;
+  const from = whole ? ` ${cropped ? "of the middle " : ""}of ${whole[1]} × ${whole[0]}` : "";
   return `${name} · ${width} × ${height} pixels${from} · ${state.choices.classes.length.toLocaleString("en")} classes`;
 }
 async function openSample(sample) {
