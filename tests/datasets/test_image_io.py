@@ -11,6 +11,7 @@ from PIL import Image
 from torchvision.transforms import v2
 
 import dovision as dv
+from dovision.api import to_batch
 from dovision.datasets import _image_io
 from dovision.types import Resize
 
@@ -173,7 +174,7 @@ def test_a_picture_is_brought_to_a_shape_as_torchvision_does(resize, expected):
     noise = np.random.default_rng(0).integers(0, 256, (6, 8, 3), dtype=np.uint8)
     picture = Image.fromarray(noise).resize((80, 60), Image.Resampling.BILINEAR)
     by_torchvision = v2.Compose([*expected, v2.PILToTensor()])(picture) / 255
-    ours = _image_io.of_pil(picture, (3, 24, 24), Resize.of(resize))
+    ours = to_batch(picture, 24, resize=resize)[0]
     torch.testing.assert_close(ours, by_torchvision, rtol=0, atol=1.5 / 255)  # rounded to 8 bits after each side
 
 
