@@ -28,10 +28,31 @@ def applied(intervention: dv.Intervention, unit: str, image: torch.Tensor = GREY
 
 
 def test_a_frame_has_the_border_pixels_of_its_cell_and_nothing_else_is_painted():
+    grey = torch.full((1, 1, 12, 12), 0.5)
+    expected = grey[0, 0].clone()
+    expected[4:8, 4:8] = 0.0
+    expected[5:7, 5:7] = 0.5
+    middle = dv.EdgeControl(dv.PixelGrid(3, 3), frame=1)
+    assert torch.equal(middle.apply(grey, middle.units((1, 12, 12)).index("r1c1 frame"), context(grey))[0, 0], expected)
+
+
+def test_a_frame_has_no_pixels_along_the_border_of_the_image_where_painting_draws_no_edge():
     expected = torch.full((8, 8), 0.5)
-    expected[:4, :4] = 0.0
-    expected[1:3, 1:3] = 0.5
-    assert torch.equal(applied(dv.EdgeControl(CELL, frame=1), "r0c0 frame"), expected)
+    expected[:, 3] = 0.0  # the one edge of the left half
+    assert torch.equal(applied(dv.EdgeControl(dv.PixelGrid(1, 2), frame=1), "r0c0 frame"), expected)
+    assert torch.equal(applied(dv.EdgeControl(dv.PixelGrid(1, 1), frame=1), "r0c0 frame"), GREY[0, 0])
+
+
+class TopRow(nn.Module):
+    def forward(self, image):
+        top = image[:, 0, 0].sum(1)
+        return torch.stack([torch.zeros_like(top), top], 1)
+
+
+def test_an_effect_on_the_border_of_the_image_lies_beyond_the_frame():
+    effects = effect(TopRow(), dv.EdgeControl(dv.PixelGrid(1, 2), frame=1))
+    assert effects["r0c0"] == pytest.approx(-4 * 0.5)
+    assert effects["r0c0 frame"] == pytest.approx(-0.5)  # of the pixel at the seam of both halves
 
 
 def test_a_unit_with_a_hard_edge_is_that_of_the_intervention_bit_for_bit():
@@ -43,8 +64,16 @@ def test_a_soft_edge_is_the_mask_smoothed_by_a_gaussian():
     inside = np.zeros((8, 8))
     inside[4:, :4] = 1
     share = ndimage.gaussian_filter(inside, 0.7, mode="nearest")
-    soft = applied(dv.EdgeControl(CELL, frame=0, soft=0.7), "r1c0")
+    soft = applied(dv.EdgeControl(CELL, frame=0, soft=0.7 / 4), "r1c0")
     np.testing.assert_allclose(soft, 0.5 * (1 - share), atol=1e-6)
+
+
+def test_soft_edges_leave_the_fill_in_the_middle_or_are_refused():
+    assert applied(dv.EdgeControl(CELL, frame=0, soft=0.25), "r0c0").min() <= 0.1
+    with pytest.raises(ValueError, match=r"soft must be .*0\.3.*got 0\.5"):
+        dv.EdgeControl(CELL, soft=0.5)
+    with pytest.raises(ValueError, match=r"soft must leave a share of 0\.8.*got 0\.3.*region of 2 x 2 pixels"):
+        applied(dv.EdgeControl(dv.PixelGrid(4, 4), frame=0, soft=0.3), "r1c1")
 
 
 def test_segments_have_the_frames_of_their_masks():
@@ -87,11 +116,11 @@ def test_all_of_an_effect_of_edges_is_an_effect_of_the_frame():
 def test_an_effect_of_content_is_mostly_not_one_of_the_frame():
     effects = effect(Brightness(), dv.EdgeControl(CELL, frame=1))
     assert effects["r0c0"] == pytest.approx(-16 * 0.5)
-    assert effects["r0c0 frame"] == pytest.approx(-12 * 0.5)
+    assert effects["r0c0 frame"] == pytest.approx(-7 * 0.5)  # two of the four sides are edges
 
 
 def test_a_map_paints_a_soft_cell_where_the_cell_lies_and_no_frame():
-    soft = dv.EdgeControl(CELL, frame=1, soft=0.7)
+    soft = dv.EdgeControl(CELL, frame=1, soft=0.7 / 4)
     assert soft.on_image((1, 8, 8), 0, 0) == dv.Box(0, 0, 4, 4)
     assert soft.on_image((1, 8, 8), 4, 0) is None
 

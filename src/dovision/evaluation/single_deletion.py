@@ -29,18 +29,18 @@ class SingleDeletion:
         fill: what a patch is painted with; one that no map is made with, or maps are favoured that share it.
         cells: patches a side.
         frame: width of the frame, in pixels.
-        soft: standard deviation of the Gaussian that makes edges soft, in pixels.
+        soft: standard deviation of the Gaussian that makes edges soft, as a share of the patch's side.
 
     Source: the single deletion score of Hesse et al., NeurIPS 2024, arXiv:2407.11910, which fine-tunes the network on
     images with deleted patches first; here it stays as it is.
 
     Example:
         >>> import dovision as dv
-        >>> dv.SingleDeletion(dv.Constant(0.5), cells=2, frame=1, soft=1.0).cells
+        >>> dv.SingleDeletion(dv.Constant(0.5), cells=2, frame=1).cells
         2
     """
 
-    def __init__(self, fill: Fill, cells: int = 4, frame: int = 2, soft: float = 8.0) -> None:
+    def __init__(self, fill: Fill, cells: int = 4, frame: int = 2, soft: float = 0.25) -> None:
         self.cells = checks.positive_int("cells", cells)
         grid = PixelGrid(self.cells, self.cells, fill)
         self.frame, self.soft = checks.positive_int("frame", frame), checks.positive("soft", soft)

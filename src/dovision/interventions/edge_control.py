@@ -20,6 +20,7 @@ from dovision.interventions._objects import NO_REGION
 from dovision.interventions.joint import FirstOfTwo
 from dovision.types import FRAME, INPUT, MATCHED_CONTROL, Box, Mask, Shape
 
+LEAST_PEAK, MOST_SOFT = 0.8, 0.3  # in the middle of a square: erf(1 / (2 * sqrt(2) * MOST_SOFT)) ** 2 = 0.82
 Share = npt.NDArray[np.float32]  # of the fill in each pixel of a region, in [0, 1], shape (h, w)
 
 
@@ -39,42 +40,66 @@ class Version:
 
 
 class SoftEdge(Version):
-    """Mask smoothed by a Gaussian of standard deviation `sigma`, in pixels; it reaches further than the region."""
+    """Mask smoothed by a Gaussian, so that it reaches further than the region.
 
-    def __init__(self, sigma: float) -> None:
+    Args:
+        soft: standard deviation of the Gaussian as a share of the side of the largest square in the mask.
+    """
+
+    least = LEAST_PEAK  # share of the fill in the middle of a unit
+
+    def __init__(self, soft: float) -> None:
         super().__init__()
-        self.sigma = sigma
+        self.soft = soft
 
     def region(self, first: Repaint, shape: Shape, unit: int, sample: int) -> Box | None:
         box = super().region(first, shape, unit, sample)
-        if box is None or not box.area or not self.sigma:
+        if box is None or not box.area or not self.soft:
             return box
-        rim = int(CUT * self.sigma + 0.5)
+        rim = int(CUT * self._sigma(first, shape, unit, sample) + 0.5)
         return geometry.clip(Box(box.top - rim, box.left - rim, box.bottom + rim, box.right + rim), *shape[-2:])
 
     def shares(self, first: Repaint, shape: Shape, unit: int, sample: int) -> Share:
         inside = self._hard(first, shape, unit, sample)
-        if not self.sigma:
+        if not self.soft:
             return inside.astype(np.float32)
+        sigma = self._sigma(first, shape, unit, sample)
         whole, box = np.zeros(shape[-2:]), first.first.region(shape, unit, sample)
         around = self.region(first, shape, unit, sample)
         assert box is not None
         assert around is not None
         whole[box.slices] = inside
-        down = gaussian_weights(self.sigma, around.top, around.bottom, shape[-2]).numpy()
-        across = gaussian_weights(self.sigma, around.left, around.right, shape[-1]).numpy()
+        down = gaussian_weights(sigma, around.top, around.bottom, shape[-2]).numpy()
+        across = gaussian_weights(sigma, around.left, around.right, shape[-1]).numpy()
         shares: Share = (down @ whole @ across.T).clip(0, 1).astype(np.float32)
+        if shares.max() < self.least:
+            raise ValueError(
+                f"soft must leave a share of {self.least} of the fill in the middle of each unit, got {self.soft}, "
+                f"which leaves {shares.max():.2f} in a region of {box.height} x {box.width} pixels. Make soft smaller, "
+                "or the regions larger."
+            )
         return shares
 
     def _hard(self, first: Repaint, shape: Shape, unit: int, sample: int) -> Mask:
         return first.inside(shape, unit, sample)
 
+    def _sigma(self, first: Repaint, shape: Shape, unit: int, sample: int) -> float:
+        """Standard deviation in pixels."""
+        inside = first.inside(shape, unit, sample)
+        depth = ndimage.distance_transform_cdt(np.pad(inside, 1))  # half the side of the largest square around a pixel
+        return self.soft * min(2 * int(depth.max()), *inside.shape)
+
 
 class Frame(SoftEdge):
-    """The outermost `width` pixels of the mask, with edges as soft as those of the unit; none of what is all frame."""
+    """The pixels of the mask at most `width` from its edge, as soft as the unit; none of what is all frame.
 
-    def __init__(self, width: int, sigma: float = 0.0) -> None:
-        super().__init__(sigma)
+    The border of the image is no edge, as painting up to it draws none.
+    """
+
+    least = 0.0
+
+    def __init__(self, width: int, soft: float = 0.0) -> None:
+        super().__init__(soft)
         self.width = width
 
     def region(self, first: Repaint, shape: Shape, unit: int, sample: int) -> Box | None:
@@ -82,15 +107,18 @@ class Frame(SoftEdge):
         matched = MATCHED_CONTROL in first.first.units(shape)[unit]  # which needs no control in turn
         if box is None or not box.area or matched:
             return None if box is None else NO_REGION
-        return box if self._eroded(first.inside(shape, unit, sample)).any() else NO_REGION
+        return box if self._eroded(first, shape, unit, sample).any() else NO_REGION
 
     def _hard(self, first: Repaint, shape: Shape, unit: int, sample: int) -> Mask:
-        inside = first.inside(shape, unit, sample)
-        return inside & ~self._eroded(inside)
+        return first.inside(shape, unit, sample) & ~self._eroded(first, shape, unit, sample)
 
-    def _eroded(self, inside: Mask) -> Mask:
-        eroded: Mask = ndimage.binary_erosion(inside, np.ones((3, 3), bool), self.width)
-        return eroded
+    def _eroded(self, first: Repaint, shape: Shape, unit: int, sample: int) -> Mask:
+        inside, box = first.inside(shape, unit, sample), first.first.region(shape, unit, sample)
+        assert box is not None
+        at_border = ((box.top == 0, box.bottom == shape[-2]), (box.left == 0, box.right == shape[-1]))
+        padded = np.pad(inside, self.width, constant_values=at_border)
+        eroded: Mask = ndimage.binary_erosion(padded, np.ones((3, 3), bool), self.width)
+        return eroded[self.width : -self.width, self.width : -self.width]
 
 
 class Elsewhere(Version):
@@ -207,16 +235,21 @@ class EdgeControl(Repaint):
 
         +------+        +------+
         |######|        |######|
-        |######|  r0c0  |#    #|  r0c0 frame, of one pixel
+        |######|  r1c1  |#    #|  r1c1 frame, of one pixel
         |######|        |######|
         +------+        +------+
 
-    An effect of r0c0 that r0c0 frame has as well is one of the edge that painting draws, not of the content it hides.
+    A frame has no pixels along the border of the image, where painting draws no edge. An effect of r1c1 that r1c1 frame has as well is one of the edge that painting draws, not of the content it hides.
 
     Args:
         first: an intervention that paints: PixelGrid, SlidingWindow, RegionBox, Segments, MaskFiles, Brush.
         frame: width of the frame, in pixels; 0: no frames.
-        soft: standard deviation of a Gaussian by which the regions' edges are smoothed, in pixels; 0: hard edges.
+        soft: standard deviation of a Gaussian by which the regions' edges are smoothed, as a share of the side of the
+            region, or of the largest square in a mask; 0: hard edges. At most 0.3: beyond it less than LEAST_PEAK of
+            the fill is left in the middle.
+
+    Raises:
+        ValueError: soft is too large, also for a region of so few pixels that less of the fill is left.
 
     Example:
         >>> classifier, digits = dv.example()
@@ -227,7 +260,7 @@ class EdgeControl(Repaint):
 
     def __init__(self, first: Intervention, frame: int = 2, soft: float = 0.0) -> None:
         self.frame = checks.count("frame", frame, checks.MOST_IMAGES)
-        self.soft = checks.within("soft", soft, 0, checks.MOST_IMAGES, "It is in pixels.")
+        self.soft = checks.within("soft", soft, 0, MOST_SOFT, "It is a share of the side of a region.")
         frames = {FRAME: Frame(self.frame, self.soft)} if self.frame else {}
         super().__init__(first, {"": SoftEdge(self.soft), **frames})
 
