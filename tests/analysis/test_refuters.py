@@ -8,17 +8,21 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from scipy import stats
 from torch import nn
 
 import dovision as dv
-from dovision.analysis.refuters import NOT_SHOWN, refutations
+from dovision.analysis.headline_effects import headline_effects
+from dovision.analysis.mask_effects import mask_contrasts
+from dovision.analysis.object_effects import contrasts
+from dovision.analysis.refuters import NOT_SHOWN, SANITY_CHECK, refutations
 from dovision.findings.refuter_findings import verdict, verdict_table
 from dovision.functional.estimates import FEW_IMAGES
 from dovision.functional.intervals import mean_interval
 from dovision.store.refuter_table import (
     FRAME_ONLY,
     HALF_DOSE,
-    HALF_OF_IMAGES,
+    HALVES,
     OTHER_FILL,
     PLACEBO,
     RANDOM_WEIGHTS,
@@ -49,10 +53,12 @@ def written(folder: Path, images: int = IMAGES, level: float = 0.95, **means: fl
     ("refuter", "mean", "passed"),
     [
         (PLACEBO, 0.0, True),  # nothing happens elsewhere
+        (PLACEBO, 0.5, True),
+        (PLACEBO, 1.4, False),  # not shown to be less than half
         (PLACEBO, 3.0, False),  # as much happens elsewhere
-        (FRAME_ONLY, 2.0, True),
-        (FRAME_ONLY, 4.0, False),
-        (RANDOM_WEIGHTS, 2.8, False),  # not shown to be less
+        (PLACEBO, -2.0, False),  # much of the opposite happens elsewhere
+        (FRAME_ONLY, 0.5, True),
+        (FRAME_ONLY, 2.0, False),
         (OTHER_FILL, 1.0, True),
         (OTHER_FILL, 0.0, False),
         (OTHER_FILL, -3.0, False),
@@ -67,11 +73,17 @@ def test_a_refuter_passes_by_its_rule(refuter, mean, passed, sign, tmp_path):
     assert found.loc[refuter, "passed"] == passed
 
 
-def test_numbers_are_those_of_the_paired_difference_at_the_level_of_the_headline(tmp_path):
-    found = written(tmp_path, level=0.999, as_it_is=3.0, placebo_region=1.0).loc[PLACEBO]
+def test_numbers_are_those_of_the_effect_with_the_refuter_at_the_level_of_the_headline(tmp_path):
+    found = written(tmp_path, level=0.999, as_it_is=3.0, placebo_region=0.75).loc[PLACEBO]
     rows = REFUTERS_FILE.read(tmp_path).pivot(index="sample", columns="refuter", values="log_odds_effect")
-    expected = mean_interval((rows[UNALTERED] - rows[PLACEBO]).to_numpy(float), np.arange(IMAGES), level=0.999)
+    expected = mean_interval(rows[PLACEBO].to_numpy(float), np.arange(IMAGES), level=0.999)
     assert found[["estimate", "low", "high"]].tolist() == pytest.approx(expected[:3], abs=1e-6)
+    assert found["share"] == pytest.approx(0.25, abs=1e-6)
+
+
+def test_random_weights_do_not_count(tmp_path):
+    found = written(tmp_path, as_it_is=3.0, random_weights=0.0)
+    assert found.loc[RANDOM_WEIGHTS, ["passed", "reason"]].tolist() == [None, SANITY_CHECK]
 
 
 def test_a_headline_that_is_not_shown_is_not_refuted(tmp_path):
@@ -80,11 +92,26 @@ def test_a_headline_that_is_not_shown_is_not_refuted(tmp_path):
     assert found.loc[PLACEBO, ["passed", "reason"]].tolist() == [None, NOT_SHOWN]
 
 
-def test_half_of_the_images_are_half_of_the_groups_and_few_decide_nothing(tmp_path):
-    found = written(tmp_path, as_it_is=3.0)
-    assert found.loc[HALF_OF_IMAGES, ["passed", "images"]].tolist() == [True, IMAGES // 2]
-    few = written(tmp_path, images=6, as_it_is=3.0)
-    assert few.loc[HALF_OF_IMAGES, ["passed", "reason"]].tolist() == [None, FEW_IMAGES]
+def test_two_halves_of_the_groups_agree_and_few_images_decide_nothing(tmp_path):
+    found = written(tmp_path, as_it_is=3.0).loc[HALVES]
+    assert [found["passed"], found["images"]] == [True, IMAGES]
+    values = REFUTERS_FILE.read(tmp_path).set_index("sample")["log_odds_effect"]
+    order = np.random.default_rng(0).permutation(IMAGES)
+    one, two = values[order[: IMAGES // 2]], values[order[IMAGES // 2 :]]
+    assert found["estimate"] == pytest.approx(one.mean() - two.mean(), abs=1e-6)
+    welch = stats.ttest_ind(one, two, equal_var=False).confidence_interval()
+    assert found["high"] - found["low"] == pytest.approx(welch.high - welch.low, rel=0.1)
+    few = written(tmp_path, images=4, as_it_is=3.0)
+    assert few.loc[HALVES, ["passed", "reason"]].tolist() == [None, FEW_IMAGES]
+
+
+def test_halves_that_differ_fail(tmp_path):
+    written(tmp_path, as_it_is=3.0)
+    rows = REFUTERS_FILE.read(tmp_path)
+    first = rows["sample"].isin(np.random.default_rng(0).permutation(IMAGES)[: IMAGES // 2])
+    rows["log_odds_effect"] += 2.0 * first - 1
+    write_table(tmp_path / REFUTERS_FILE, REFUTERS_FILE.schema(), [REFUTERS_FILE.from_frame(rows)])
+    assert refutations(tmp_path).set_index("refuter").loc[HALVES, "passed"] is False
 
 
 def test_a_run_that_does_not_refute_has_no_verdicts(tmp_path):
@@ -98,6 +125,7 @@ def test_the_sentence_names_what_a_headline_fails_and_the_table_has_all(tmp_path
     assert verdict(run, "largest_effect", "r0c1", "cat") == ""
     text = verdict(run, "largest_effect", "r0c0", "cat")
     assert text.startswith(" It does not stand: of 3 refuters it fails frame only (")
+    assert text.endswith("; not run or not decided: unseen fill, half dose, permuted labels.")
     table = verdict_table(refutations(tmp_path))
     assert set(table.index) == {"r0c0 on cat"}
     assert table["verdict"].tolist() == ["shown", "passed", "failed", "passed"]
@@ -126,15 +154,48 @@ def refuted(edges: bool) -> dv.MeasuredEffects:
 def test_a_network_that_reads_content_passes_what_content_passes():
     found = refuted(edges=False)
     passed = found.refuters.set_index("refuter")["passed"].to_dict()
-    assert all(passed[name] for name in (PLACEBO, FRAME_ONLY, HALF_DOSE, HALF_OF_IMAGES))
-    assert passed[RANDOM_WEIGHTS] is False  # one parameter, which randomising leaves as it is
-    assert "It does not stand" in found.findings[0]
-    assert "random weights" in found.findings[0]
+    assert all(passed[name] for name in (PLACEBO, FRAME_ONLY, HALF_DOSE, HALVES))
+    assert passed[RANDOM_WEIGHTS] is None  # a sanity check
+    assert passed[OTHER_FILL] is False  # the mean of an image is about what the corner has
+    assert "It does not stand: of 5 refuters it fails unseen fill (" in found.findings[0]
 
 
 def test_a_network_that_reads_edges_fails_the_frame():
     passed = refuted(edges=True).refuters.set_index("refuter")["passed"].to_dict()
     assert not passed[FRAME_ONLY]
+
+
+def test_refuters_of_masks_judge_the_size_inside_minus_that_of_moved_masks():
+    mask = torch.zeros(8, 8, dtype=torch.bool)
+    mask[:4, :4] = True
+    images = torch.rand(IMAGES, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    classifier = dv.wrap(Corner(edges=False), ["dark", "bright"])
+    labels = torch.ones(IMAGES, dtype=torch.int64)
+    found = dv.effects(classifier, (images, labels), dv.Brush(mask, controls=2), refute=True)
+    (headline,) = headline_effects(found.folder)
+    (row,) = mask_contrasts(found.folder, headline.level).to_dict("records")
+    as_is = found.refuters.set_index("refuter").loc[UNALTERED]
+    expected = [row[f"minus_moved_log_odds{end}"] for end in ("", "_low", "_high")]
+    assert as_is[["estimate", "low", "high"]].tolist() == pytest.approx(expected, abs=1e-5)
+    assert headline.name == "mask_minus_moved"
+
+
+def test_refuters_of_boxes_judge_the_box_minus_its_controls():
+    sizes = {"train_images": 8, "val_images": 8, "test_images": 40}
+    films = dv.component("dataset", "phantom", sizes)
+    shape = films.shape
+    network = nn.Sequential(nn.Flatten(), nn.Linear(int(np.prod(shape)), len(films.task.classes)))
+    classifier = dv.wrap(network, films.task.classes)
+    found = dv.effects(classifier, films, dv.RegionBox(dv.Constant(0.0), 2, 0), refute=True)
+    headlines = headline_effects(found.folder)
+    assert headlines
+    for headline in headlines:
+        table = contrasts(found.folder, headline.level).set_index(["kind", "class"])
+        row = table.loc[(headline.subject, headline.label)]
+        verdicts = found.refuters.set_index(["subject", "class", "refuter"])
+        as_is = verdicts.loc[(headline.subject, headline.label, UNALTERED)]
+        expected = row[["log_odds", "log_odds_low", "log_odds_high"]].tolist()
+        assert as_is[["estimate", "low", "high"]].tolist() == pytest.approx(expected, abs=1e-5)
 
 
 def test_an_intervention_at_two_sites_is_refused():

@@ -8,18 +8,18 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from dovision.analysis.average_effect import average_effects
-from dovision.analysis.mask_effects import mask_contrasts
+from dovision.analysis.average_effect import average_effects, unit_names
+from dovision.analysis.mask_effects import INSIDE_MINUS, mask_contrasts
 from dovision.analysis.object_effects import TAG, contrasts, object_effects, object_rows
 from dovision.analysis.object_units import effects_over_objects, units_over_objects
 from dovision.functional.estimates import MIN_IMAGES
 from dovision.functional.intervals import level_of_selected
 from dovision.store.tables import CLEAN, read_samples, read_task
-from dovision.types import FRAME
+from dovision.types import FRAME, MATCHED_CONTROL, OUTSIDE
 
 OBJECT_TABLES = {"object_effects": object_effects, "contrasts": contrasts}  # by their names in the summary
 KINDS = 2  # of objects that have a sentence
-LARGEST, OF_MASK, OF_OBJECT = "largest_effect", "mask", "effect_of_"  # names of findings, or their beginnings
+LARGEST, OF_MASK, OF_OBJECT = "largest_effect", "mask_", "effect_of_"  # names of findings, or their beginnings
 
 
 class Headline(NamedTuple):
@@ -30,6 +30,8 @@ class Headline(NamedTuple):
     label: str
     units: Mapping[int, Collection[str]]  # by sample
     level: float  # of intervals of the largest of so many
+    controls: Mapping[str, Collection[str]] = {}  # by unit: units whose mean effect is subtracted from the unit's
+    sizes: bool = False  # of effects, rather than effects
 
 
 def headline_effects(folder: Path) -> list[Headline]:
@@ -95,8 +97,12 @@ def _of_masks(folder: Path) -> Iterator[Headline]:
     row = largest_mask(rows)
     if row is not None:
         several = sum(row["condition"] == CLEAN and not pd.isna(row["inside"]) for row in rows)
-        units, level = _all_images(folder, row["mask"]), level_of_selected(1, several)
-        yield Headline(OF_MASK, row["mask"], row["class"], units, level)
+        mask, units, level = row["mask"], _all_images(folder, row["mask"]), level_of_selected(1, several)
+        controls = {"moved": _controls(folder, mask), "outside": [OUTSIDE]}
+        for name, other in INSIDE_MINUS.items():
+            if not pd.isna(row[other]):
+                subtracted = {mask: controls[other]}
+                yield Headline(f"{OF_MASK}{name}", mask, row["class"], units, level, subtracted, sizes=True)
 
 
 def _of_objects(folder: Path) -> Iterator[Headline]:
@@ -108,13 +114,22 @@ def _of_objects(folder: Path) -> Iterator[Headline]:
         return
     rows = object_rows(folder) if name else units_over_objects(folder)
     rows = rows[(rows["condition"] == CLEAN) & ~rows["control"].astype(bool)] if name else rows
+    if name == "contrasts":
+        rows = rows[rows["label"].isna() | (rows["label"] == rows["class"])]
     shown, candidates = largest_of_kinds(clean.to_dict("records"), read_task(folder).opposite)
     for row in shown:
         chosen = rows[(rows["kind"] == row["kind"]) & (rows["class"] == row["class"])]
         units = chosen.groupby("sample")["object" if name else "unit"].unique()
         named = {int(sample): tuple(map(str, names)) for sample, names in units.items()}
         level = level_of_selected(len(shown), len(candidates))
-        yield Headline(f"{OF_OBJECT}{row['kind']}", row["kind"], row["class"], named, level)
+        objects = {unit for of_sample in named.values() for unit in of_sample} if name == "contrasts" else ()
+        controls = {unit: _controls(folder, unit) for unit in objects}
+        yield Headline(f"{OF_OBJECT}{row['kind']}", row["kind"], row["class"], named, level, controls)
+
+
+def _controls(folder: Path, unit: str) -> list[str]:
+    """Names of a unit's matched controls."""
+    return [name for name in unit_names(folder) if name.partition(MATCHED_CONTROL)[0] == unit != name]
 
 
 def _all_images(folder: Path, unit: str) -> dict[int, tuple[str, ...]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 import pyarrow as pa
 import pytorch_lightning as pl
+import torch
 from torch import Tensor
 
 from dovision.analysis.headline_effects import Headline
@@ -72,7 +74,8 @@ class RefuterEvaluation(Evaluation):
 
     With half of the dose; in a network with random weights, and in one that was fitted to permuted labels; and, of an
     intervention that paints, with the region elsewhere, its frame alone, or a fill that the run did not use. The
-    verdicts are those of `analysis.refuters.refutations`.
+    verdicts are those of `analysis.refuters.refutations`. Where the headline is a difference to control units, so is
+    what is measured: controls are altered as the unit is, and subtracted.
 
     Args:
         folder: where refuters.parquet goes.
@@ -101,7 +104,8 @@ class RefuterEvaluation(Evaluation):
         self.only: dict[int, set[str]] = {}
         for headline in headlines:
             for sample, units in headline.units.items():
-                self.only.setdefault(sample, set()).update(units)
+                controls = [control for unit in units for control in headline.controls.get(unit, ())]
+                self.only.setdefault(sample, set()).update(units, controls)
 
     def start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Batch) -> None:
         device, side = (trainer.global_rank, trainer.world_size), min(batch.image.shape[2:])
@@ -162,26 +166,36 @@ class RefuterEvaluation(Evaluation):
         control = outcome.control.unsqueeze(1).expand_as(outcome.treated)
         effects = effect(task.probability(outcome.treated), task.probability(control)).cpu()
         log_odds = log_odds_effect(outcome.treated, control, task).cpu()
-        of_version, suffixes = len(outcome.units) // len(trial.refuters), [*trial.refuters]
-        for headline in self.headlines:
-            number = task.classes.index(headline.label)
-            for unit, versioned in enumerate(outcome.units):
-                suffix = suffixes[unit // of_version]
-                name = versioned.removesuffix(suffix)
-                for row, sample in enumerate(samples):
-                    box = trial.propagation.intervention.on_image(tuple(batch.image.shape[1:]), unit, sample)
-                    if name in headline.units.get(sample, ()) and (box is None or box.area):
+        on_both = torch.stack([effects, log_odds], 3)
+        columns, shape = {unit: column for column, unit in enumerate(outcome.units)}, tuple(batch.image.shape[1:])
+
+        def mean(headline: Headline, row: int, units: Iterable[str]) -> Tensor | None:
+            """Mean effect of the units that the image has, on both scales; None where it has none."""
+            numbers = [columns[unit] for unit in units if unit in columns]
+            boxes = {unit: trial.propagation.intervention.on_image(shape, unit, samples[row]) for unit in numbers}
+            chosen = [unit for unit, box in boxes.items() if box is None or box.area]
+            means = on_both[row, chosen, task.classes.index(headline.label)]
+            return (means.abs() if headline.sizes else means).mean(dim=0) if chosen else None
+
+        for headline, (suffix, refuter) in itertools.product(self.headlines, trial.refuters.items()):
+            for row, sample in enumerate(samples):
+                for unit in headline.units.get(sample, ()):
+                    number = mean(headline, row, [f"{unit}{suffix}"])
+                    if number is not None and (controls := headline.controls.get(unit)):
+                        of_controls = mean(headline, row, [f"{control}{suffix}" for control in controls])
+                        number = None if of_controls is None else number - of_controls
+                    if number is not None:
                         yield {
                             "sample": sample,
                             "group": int(batch.group[row]),
                             "headline": headline.name,
-                            "refuter": trial.refuters[suffix],
+                            "refuter": refuter,
                             "subject": headline.subject,
-                            "unit": name,
+                            "unit": unit,
                             "class": headline.label,
                             "level": headline.level,
-                            "effect": float(effects[row, unit, number]),
-                            "log_odds_effect": float(log_odds[row, unit, number]),
+                            "effect": float(number[0]),
+                            "log_odds_effect": float(number[1]),
                         }
 
 

@@ -77,7 +77,7 @@ def _largest(run: Run) -> Iterator[Finding]:
     else:
         reason = f"; {row['log_odds_reason']}" if row["log_odds_reason"] else ""
         text = f"{_do(run, row['unit'])} {_change(row)} ({among}; {images}{reason}). {_on_probability(row)}."
-    text += _one_fill(run) + _beyond_frame(run, row) + verdict(run, LARGEST, row["unit"], row["class"])
+    text += _one_fill(run) + _beyond_frame(run, row, level) + verdict(run, LARGEST, row["unit"], row["class"])
     yield finding(LARGEST, text, row, row["images"], "" if column == "mean" else column)
 
 
@@ -152,8 +152,8 @@ def _masks(run: Run) -> Iterator[Finding]:
         text = f"{what} {is_} that of {words} ({among}{number}, paired; n = {images:,} images, "
         sizes = f"inside {size['inside']}, {name} {size[name]}, difference {in_brackets(row, column)}"
         text = f"{text}{row['clusters']:,} groups). On P({row['class']}): {sizes}."
-        text += _one_fill(run) + verdict(run, OF_MASK, row["mask"], row["class"])
-        yield finding(f"mask_{column}", text, row, images, log_odds)
+        text += _one_fill(run) + verdict(run, f"{OF_MASK}{column}", row["mask"], row["class"])
+        yield finding(f"{OF_MASK}{column}", text, row, images, log_odds)
 
 
 def _objects(run: Run) -> Iterator[Finding]:
@@ -270,9 +270,9 @@ def _painting(run: Run) -> Mapping[str, Any]:
     return intervention["first"] if controlled else intervention
 
 
-def _beyond_frame(run: Run, row: Mapping[str, Any]) -> str:
+def _beyond_frame(run: Run, row: Mapping[str, Any], level: float) -> str:
     """Sentence on an effect beyond that of the unit's frame alone; empty where no frames were painted."""
-    frames = frame_contrasts(run.folder)
+    frames = frame_contrasts(run.folder, level)
     chosen = frames[
         (frames["condition"] == CLEAN) & (frames["unit"] == row["unit"]) & (frames["class"] == row["class"])
     ]

@@ -21,10 +21,10 @@ RIVALS = ("grad_cam", "integrated_gradients")  # that the best effect map is com
 PRIMARY = (
     "true_effects",
     "energy",
-    HARD,
+    CONTENT,
     "insertion",
 )  # the metric that maps are ranked by: the first that the run has
-_FURTHER = ("energy", "pointing", SOFT, CONTENT)
+_FURTHER = ("energy", "pointing", SOFT, HARD)
 _EFFECT_MAPS = (".EffectMap", ".CombinedMap")  # classes of explainers
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import pandas as pd
 
-from dovision.analysis.refuters import REFUTATIONS
+from dovision.analysis.refuters import REFUTATIONS, VANISHES
 from dovision.findings.finding import in_brackets
-from dovision.store.refuter_table import UNALTERED
+from dovision.store.refuter_table import ALTERED, HALVES, RANDOM_WEIGHTS, UNALTERED
 from dovision.store.run_record import Run
 
 PASSED, FAILED, UNDECIDED = "passed", "failed", "not decided"
@@ -22,15 +25,20 @@ def verdict(run: Run, headline: str, subject: str, label: str) -> str:
         return ""
     if decided.empty:
         return f" Its refuters decide nothing: {frame['reason'].iloc[0]}."
+    others = (name for name in (*ALTERED, HALVES) if name != RANDOM_WEIGHTS and name not in {*decided["refuter"]})
+    rest = f"; not run or not decided: {left_out}" if (left_out := ", ".join(others)) else ""
     failed = decided[~decided["passed"].astype(bool)]
     if failed.empty:
-        return f" It passes all {len(decided)} refuters ({', '.join(decided['refuter'])})."
+        passed = "; ".join(f"{row['refuter']}{_share(row)}" for row in decided.to_dict("records"))
+        return f" It passes all {len(decided)} refuters ({passed}){rest}."
     names = [f"{row['refuter']} ({in_brackets(row, 'estimate')})" for row in _named(failed).to_dict("records")]
-    return f" It does not stand: of {len(decided)} refuters it fails {' and '.join(names)}."
+    return f" It does not stand: of {len(decided)} refuters it fails {' and '.join(names)}{rest}."
 
 
 def verdict_table(frame: pd.DataFrame) -> pd.DataFrame:
     """Verdicts as text, indexed by headline: columns refuter, verdict, and log-odds.
+
+    With the share that is left of an effect that should vanish.
 
     Args:
         frame: from `refutations`.
@@ -38,9 +46,14 @@ def verdict_table(frame: pd.DataFrame) -> pd.DataFrame:
     named = _named(frame)
     verdicts = named["passed"].map({True: PASSED, False: FAILED}).fillna(UNDECIDED)
     verdicts = verdicts.where(named["refuter"] != UNALTERED, named["passed"].map({True: "shown"}).fillna("not shown"))
-    numbers = [in_brackets(row, "estimate") for row in named.to_dict("records")]
+    numbers = [f"{in_brackets(row, 'estimate')}{_share(row)}" for row in named.to_dict("records")]
     table = pd.DataFrame({"refuter": named["refuter"], "verdict": verdicts, "log-odds": numbers})
     return table.set_axis(named["subject"] + " on " + named["class"])
+
+
+def _share(row: Mapping[str, Any]) -> str:
+    """What is left of the headline with a refuter that should leave at most half of it, such as ", 12% left"."""
+    return f", {row['share']:.0%} left" if row["refuter"] in VANISHES and not pd.isna(row["share"]) else ""
 
 
 def _named(frame: pd.DataFrame) -> pd.DataFrame:

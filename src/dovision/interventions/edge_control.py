@@ -104,9 +104,8 @@ class Frame(SoftEdge):
 
     def region(self, first: Repaint, shape: Shape, unit: int, sample: int) -> Box | None:
         box = super().region(first, shape, unit, sample)
-        matched = MATCHED_CONTROL in first.first.units(shape)[unit]  # which needs no control in turn
-        if box is None or not box.area or matched:
-            return None if box is None else NO_REGION
+        if box is None or not box.area:
+            return box
         return box if self._eroded(first, shape, unit, sample).any() else NO_REGION
 
     def _hard(self, first: Repaint, shape: Shape, unit: int, sample: int) -> Mask:
@@ -239,7 +238,8 @@ class EdgeControl(Repaint):
         |######|        |######|
         +------+        +------+
 
-    A frame has no pixels along the border of the image, where painting draws no edge. An effect of r1c1 that r1c1 frame has as well is one of the edge that painting draws, not of the content it hides.
+    A frame has no pixels along the border of the image, where painting draws no edge. An effect of r1c1 that r1c1 frame
+    has as well is one of the edge that painting draws, not of the content it hides.
 
     Args:
         first: an intervention that paints: PixelGrid, SlidingWindow, RegionBox, Segments, MaskFiles, Brush.
@@ -263,6 +263,11 @@ class EdgeControl(Repaint):
         self.soft = checks.within("soft", soft, 0, MOST_SOFT, "It is a share of the side of a region.")
         frames = {FRAME: Frame(self.frame, self.soft)} if self.frame else {}
         super().__init__(first, {"": SoftEdge(self.soft), **frames})
+
+    def region(self, shape: Shape, unit: int, sample: int) -> Box | None:
+        version, number = self.version(shape, unit)
+        matched = MATCHED_CONTROL in self.first.units(shape)[number]  # which needs no control in turn
+        return NO_REGION if matched and isinstance(version, Frame) else super().region(shape, unit, sample)
 
     def on_image(self, shape: Shape, unit: int, sample: int) -> Box | None:
         """Box of the unit as the first intervention has it, where maps paint it; None for frames, which no map has."""

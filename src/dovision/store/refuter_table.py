@@ -8,7 +8,7 @@ from dovision.store.tables import INTEGER, NAME, NUMBER, RunTable
 
 UNALTERED = "as it is"  # what the others are compared with
 PLACEBO, FRAME_ONLY, OTHER_FILL, HALF_DOSE = "placebo region", "frame only", "unseen fill", "half dose"
-RANDOM_WEIGHTS, PERMUTED_LABELS, HALF_OF_IMAGES = "random weights", "permuted labels", "half of the images"
+RANDOM_WEIGHTS, PERMUTED_LABELS, HALVES = "random weights", "permuted labels", "halves of the images"
 ALTERED = (PLACEBO, FRAME_ONLY, OTHER_FILL, HALF_DOSE, RANDOM_WEIGHTS, PERMUTED_LABELS)  # once more, by the engine
 
 REFUTERS_FILE = RunTable(
@@ -22,7 +22,7 @@ REFUTERS_FILE = RunTable(
         "subject": (NAME, "the unit, mask or kind of object that the finding names"),
         "unit class": (NAME, "as in effects.parquet"),
         "level": (pa.float64(), "of the intervals of the headline, the largest of several"),
-        "effect": (NUMBER, "on P(class)"),
+        "effect": (NUMBER, "on P(class), minus the mean of control units where the headline is a difference to them"),
         "log_odds_effect": (NUMBER, "the same on log P / (1 - P)"),
     },
 )
