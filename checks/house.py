@@ -224,7 +224,7 @@ def short_and_called_once() -> list[str]:
     return [
         place
         for place, node, length in functions()
-        if length <= SHORT and not node.decorator_list and count[node.name] == 2
+        if length <= SHORT and not node.decorator_list and count[node.name] == 2 and not node.name.startswith("__")
     ]
 
 

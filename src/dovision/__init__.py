@@ -58,6 +58,16 @@ def _homes(*, heavy: bool = True) -> dict[str, str]:
     return {**component_homes(), **(metric_homes() if heavy else {}), **named_homes}
 
 
+def _component_words(name: str) -> str:
+    """Call that makes a component whose name in `conf/` is that of a class, such as KernelSHAP; empty if there is none."""
+    from dovision.config.component_names import configuration_folder
+    from dovision.notebook.by_name import GROUPS, snake_case
+
+    word = snake_case(name)
+    groups = [group for group in GROUPS if (configuration_folder() / group / f"{word}.yaml").is_file()]
+    return f'. Write dv.component("{groups[0]}", "{word}").' if groups else ""
+
+
 def __getattr__(name: str) -> Any:
     if name == "__all__":
         return sorted(_homes(heavy=False))
@@ -71,7 +81,8 @@ def __getattr__(name: str) -> Any:
     is_module = module.is_dir() or module.with_suffix(".py").is_file()
     home = None if is_module or name.startswith("_") else _homes().get(name)
     if home is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        hint = "" if is_module or name.startswith("_") else _component_words(name)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}{hint}")
     return getattr(import_module(f"{__name__}.{home}"), name)
 
 

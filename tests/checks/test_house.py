@@ -38,3 +38,7 @@ def test_no_package_is_longer_than_its_budget(house):
 
 def test_no_folder_is_long_besides_its_components(house):
     assert max(house.folder_sizes().values()) <= 22
+
+
+def test_a_method_that_python_calls_is_none_that_is_called_once(house):
+    assert not [place for place in house.short_and_called_once() if ": __" in place]

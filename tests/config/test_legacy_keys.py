@@ -25,7 +25,8 @@ NAMED = re.compile(r"(?<![+.])\b(?:[a-z]+_[a-z_]+|[a-z]+(?:\.[a-z_]+)+|name|tags
 def composed():
     """The configuration of each command."""
     with initialize_config_dir(str(CONF), **HYDRA_DEFAULTS):
-        return {command: compose(command, CHOSEN) for command in COMMANDS}
+        explained = {"evaluate": ["explainer=[kernel_shap,smooth_grad]"]}
+        return {command: compose(command, [*CHOSEN, *explained.get(command, [])]) for command in COMMANDS}
 
 
 def refusal(command: str, override: str) -> str:

@@ -68,3 +68,10 @@ def test_a_run_does_not_trust_its_checkpoint_itself(run):
     with pytest.raises(ValueError, match="trust_checkpoint in .* is True, which only a command may say"):
         opened_network.of_run(run)
     assert opened_network.of_run(run, trusted=True).settings.trust_checkpoint
+
+
+def test_a_run_with_an_explainer_that_is_gone_is_opened(run):
+    gone = {"kernel_shap": {"_target_": "dovision.explainers.attributions.KernelSHAP", "draws": 500}}
+    edit(run, lambda config: config.update(explainer=gone))
+    record_anew(run)
+    assert opened_network.of_run(run).title == "run"

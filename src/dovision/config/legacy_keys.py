@@ -44,6 +44,13 @@ LEGACY_KEYS: Mapping[str, str] = {
     "trainer.barebones": "Only what the configuration asks for is switched on.",
     "trainer.default_root_dir": _WHERE,
     "trainer.model_registry": "Weights are found by content under output_root.",
+    # settings of explainers that are captum's by now
+    "explainer.kernel_shap.draws": "Set explainer.kernel_shap.arguments.n_samples.",
+    "explainer.kernel_shap.fill": "Set explainer.kernel_shap.arguments.baselines.",
+    "explainer.kernel_shap.rows": "Set explainer.kernel_shap.cells, one number or [rows,columns].",
+    "explainer.kernel_shap.columns": "Set explainer.kernel_shap.cells, one number or [rows,columns].",
+    "explainer.smooth_grad.draws": "Set explainer.smooth_grad.arguments.nt_samples.",
+    "explainer.smooth_grad.sigma": "Set explainer.smooth_grad.arguments.stdevs.",
     # keys of lightning-hydra-template
     "data": _DATASET,
     "data.batch_size": "Set training.classifier.batch_size, or evaluation.batch_size of dovision-evaluate.",

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import MutableMapping
 from contextlib import ExitStack, suppress
 from functools import partial
-from typing import Any, NoReturn
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
@@ -85,17 +85,14 @@ def default_layer(classifier: Classifier, image: Tensor) -> str:
             return f"{prefix}.{name}" if prefix else name
     if classifier.network not in _BY_STRUCTURE:
         name = _last_map(classifier, image)
-        if name is None or image.is_meta:
-            return name or _refuse_unknown(classifier, image)
+        if name is None:
+            kind = type(classifier.network).__name__
+            raise ValueError(f"the default layer of a {kind} is not known.{_advice(classifier, image)}")
+        if image.is_meta:
+            return name
         _BY_STRUCTURE[classifier.network] = name
         log.info("class-activation maps: layer %s, the last map on which the class depends", name)
     return _BY_STRUCTURE[classifier.network]
-
-
-def _refuse_unknown(classifier: Classifier, image: Tensor) -> NoReturn:
-    raise ValueError(
-        f"the default layer of a {type(classifier.network).__name__} is not known.{_advice(classifier, image)}"
-    )
 
 
 def as_map(value: Any, layer: str, classifier: Classifier, image: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_map
+from torch.utils._pytree import tree_map_only
 
 from dovision import checks
 from dovision.functional.outputs import Reading, reading
@@ -52,7 +52,7 @@ class BlackBox(nn.Module):
 
     def logits(self, image: Tensor) -> Any:
         """Read the logits of images without a gradient history."""
-        returned = tree_map(_as_tensor, self.returned(image))
+        returned = tree_map_only(np.ndarray, torch.from_numpy, self.returned(image))
         if isinstance(returned, list | tuple) and len(returned) == 1:
             returned = returned[0]
         logits = self.reading(returned)
@@ -91,9 +91,3 @@ class _WithoutGradient(torch.autograd.Function):
             "a callable or an ONNX file gives logits alone, and no gradient. Choose what needs none: do() on the "
             "image, the attacks square, boundary and random_sign, the explainers effect_map and rise."
         )
-
-
-def _as_tensor(leaf: Any) -> Any:
-    return (
-        torch.from_numpy(leaf) if isinstance(leaf, np.ndarray) else leaf.detach() if isinstance(leaf, Tensor) else leaf
-    )

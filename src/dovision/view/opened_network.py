@@ -25,7 +25,7 @@ from dovision.types import CODE, INPUT, Shape
 
 PUBLISHED = ("efficientnet_lite0", "torchvision_model", "timm_model", "xrv_model")  # models with weights of their own
 # settings of a run that nothing here reads, and that may refer to the environment
-_UNREAD: Mapping[str, Any] = {"tags": [], "note": None, "logger": {}, "output_root": "outputs"}
+_UNREAD: Mapping[str, Any] = {"tags": [], "note": None, "logger": {}, "explainer": {}, "output_root": "outputs"}
 PICTURES = "dovision.datasets.pictures.Pictures"
 
 
