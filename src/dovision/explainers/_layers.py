@@ -86,8 +86,8 @@ def default_layer(classifier: Classifier, image: Tensor) -> str:
     if classifier.network not in _BY_STRUCTURE:
         name = _last_map(classifier, image)
         if name is None:
-            kind = type(classifier.network).__name__
-            raise ValueError(f"the default layer of a {kind} is not known.{_advice(classifier, image)}")
+            network = type(classifier.network).__name__
+            raise ValueError(f"the default layer of a {network} is not known.{_advice(classifier, image)}")
         if image.is_meta:
             return name
         _BY_STRUCTURE[classifier.network] = name
