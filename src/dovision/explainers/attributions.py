@@ -55,7 +55,8 @@ class Captum(Explainer):
             known network.
         arguments: of the class and of its `attribute`, by name. Numbers in `baselines` are pixel units; several are
             blank images of one distribution, for GradientShap and DeepLiftShap. Numbers in `sliding_window_shapes` and
-            `strides` are pixels. Those of NoiseTunnel, such as {"nt_samples": 50, "stdevs": 0.15}, average over noisy images.
+            `strides` are pixels. Those of NoiseTunnel, such as {"nt_samples": 50, "stdevs": 0.15}, average over noisy
+            images.
         cells: rows and columns of a grid, or one number for both. Its cells are the features of methods that take a
             `feature_mask`, such as Lime; maps of other methods are summed over each cell. None: pixel by pixel.
         scale: what is explained: the class's logits, its probability or its log_odds.
