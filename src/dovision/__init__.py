@@ -61,7 +61,7 @@ def _homes(*, heavy: bool = True) -> dict[str, str]:
 def _component_words(name: str) -> str:
     """Call that makes a component of the name of a class, such as KernelSHAP; empty if there is none."""
     from dovision.config.component_names import configuration_folder
-    from dovision.notebook.by_name import GROUPS, snake_case
+    from dovision.evaluation.by_name import GROUPS, snake_case
 
     word = snake_case(name)
     groups = [group for group in GROUPS if (configuration_folder() / group / f"{word}.yaml").is_file()]

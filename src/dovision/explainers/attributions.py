@@ -113,13 +113,12 @@ class Captum(Explainer):
         for name in self.arguments.keys() & {"n_steps", *_DRAWS}:
             checks.positive_int(name, self.arguments[name])
         levels = self.arguments.get("baselines")
-        several = isinstance(levels, (list, tuple))
-        if several and not issubclass(self.attribution, _OF_BLANKS):
+        if isinstance(levels, (list, tuple)) and not issubclass(self.attribution, _OF_BLANKS):
             raise ValueError(
                 f"baselines of {self.name} must be one number or a tensor, got {levels!r}. For one number a channel, "
                 "give a tensor of the image's shape, (1, C, H, W)."
             )
-        for level in levels if several else [levels]:
+        for level in levels if isinstance(levels, (list, tuple)) else [levels]:
             if level is not None and not isinstance(level, Tensor):
                 checks.within("baselines", level, 0, 1, "It is in pixel units.")
         self.cells = None if cells is None else _rows_and_columns(cells)
