@@ -17,7 +17,11 @@ from dovision.sweeps.validation import Checks
 
 CONF = configuration_folder()
 COMMANDS = ("train", "evaluate")
-CHOSEN = ["dataset=image_folder", "logger=[wandb,mlflow]", "explainer=[captum,occlusion,grad_cam]"]
+CHOSEN = [
+    "dataset=image_folder",
+    "logger=[wandb,mlflow]",
+    "explainer=[captum,occlusion,grad_cam,kernel_shap,smooth_grad]",
+]
 NAMED = re.compile(r"(?<![+.])\b(?:[a-z]+_[a-z_]+|[a-z]+(?:\.[a-z_]+)+|name|tags|dataset|model)\b")  # keys
 
 
@@ -25,8 +29,7 @@ NAMED = re.compile(r"(?<![+.])\b(?:[a-z]+_[a-z_]+|[a-z]+(?:\.[a-z_]+)+|name|tags
 def composed():
     """The configuration of each command."""
     with initialize_config_dir(str(CONF), **HYDRA_DEFAULTS):
-        explained = {"evaluate": ["explainer=[kernel_shap,smooth_grad]"]}
-        return {command: compose(command, [*CHOSEN, *explained.get(command, [])]) for command in COMMANDS}
+        return {command: compose(command, CHOSEN) for command in COMMANDS}
 
 
 def refusal(command: str, override: str) -> str:
