@@ -63,6 +63,22 @@ class Nested(pl.LightningModule):
         self.log("loss", nn.functional.cross_entropy(self.model.backbone(batch[0]), batch[1]))
 
 
+class Features(Usual):
+    """Its forward takes batches, and its child before the last returns features, shape (B, 8)."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.net = nn.Sequential(nn.Flatten(), nn.Linear(192, 8))
+        self.head = nn.Linear(8, 3)
+
+    def forward(self, batch):
+        return self.head(self.net(batch[0]))
+
+    def test_step(self, batch, batch_idx):
+        self(batch)
+
+
 class Dicts(torch.utils.data.Dataset):
     def __len__(self):
         return 6
@@ -101,13 +117,39 @@ def test_effects_are_those_of_the_network_in_the_log_dir_of_the_trainer(tmp_path
     [
         (Nested, {}, "the network of a Nested must return logits of images of shape (3, 8, 8), but it raises "),
         (Nested, {"network": "backbone"}, "network must be one of , model, model.backbone"),
-        (Usual, {"network": "loss"}, "Name the one that does, such as network='net'."),
+        (Usual, {"network": "loss"}, "Name the one that does: network='net'."),
+        (Features, {}, "Name the one that does: network='net' or 'head'."),
+        (
+            Features,
+            {"task": dv.Task("multiclass", ("a", "b", "c"))},
+            "Name the one that does: network='net' or 'head'.",
+        ),
     ],
 )
 def test_a_network_that_is_not_found_is_asked_for(tmp_path, module, named, message):
     effects = dv.EffectEvaluation(dv.PixelGrid(2, 2), tmp_path, mean=MEAN, std=STD, **named)
     with pytest.raises(ValueError, match=re.escape(message)):
         quiet_trainer(effects).test(module(), DataLoader(PAIRS, 4), verbose=False)
+
+
+class Beside(Features):
+    """Has a network of features beside that of its logits."""
+
+    def __init__(self):
+        super().__init__()
+        self.projector, self.net = self.net, network()
+
+    def forward(self, batch):
+        return self.net(batch["pixel_values"])
+
+
+def test_of_several_networks_that_with_the_classes_of_the_task_is_measured_and_logged(tmp_path, caplog):
+    task = dv.Task("multiclass", ("a", "b", "c"))
+    effects = dv.EffectEvaluation(dv.PixelGrid(2, 2), tmp_path, mean=MEAN, std=STD, task=task)
+    with caplog.at_level("INFO", "dovision"):
+        quiet_trainer(effects).test(Beside(), DataLoader(Dicts(), 4), verbose=False)
+    assert effects.classifier.task == task
+    assert "EffectEvaluation measures net, 3 classes." in caplog.text
 
 
 def test_maps_and_detection_take_names(tmp_path):

@@ -7,6 +7,7 @@ import importlib
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
@@ -321,3 +322,14 @@ def test_a_map_is_judged_by_the_mask_and_not_by_the_box_around_it():
             own = metric.clone()
             own.update(cells, [[Box(0, 0, 8, 8)]], masks)
             assert own.compute() == expected
+
+
+def test_average_effects_are_plotted_over_the_units_a_line_a_class():
+    metric = AverageEffect(3, 2)
+    metric.update(torch.tensor([[[-0.4, 0.4], [0.1, -0.1], [0.0, 0.0]]]))
+    for value in (None, metric.compute()):
+        _, axes = metric.plot(value)
+        assert axes.get_xlabel() == "unit"
+        lines = np.stack([line.get_ydata() for line in axes.lines], 1)
+        np.testing.assert_allclose(lines, metric.compute())
+    plt.close("all")

@@ -163,3 +163,10 @@ def test_images_without_labels_give_the_tables_of_the_tensor(data, unlabelled_ta
 def test_subfolders_are_classes(labelled_tables, tmp_path):
     order = torch.tensor([0, 3, 1, 4, 2, 5])
     same(tables(saved(tmp_path)), tables((IMAGES[order], LABELS[order])))
+
+
+def test_normalised_images_of_few_values_are_what_they_are():
+    grey = torch.full((2, 3, 8, 8), 0.6)
+    normalised = (grey - torch.tensor(MEAN).view(3, 1, 1)) / torch.tensor(STD).view(3, 1, 1)
+    data = dv.ImageData({"pixel_values": normalised})
+    assert torch.allclose(data.whole(classifier()).image, grey, atol=1e-6)

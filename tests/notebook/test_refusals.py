@@ -71,6 +71,15 @@ DATA = {
     "both": ({"image": IMAGES, "img": IMAGES}, "a mapping must have one value of images, got image and img."),
     "coarse": ({"img": IMAGES, "fine_label": LABELS}, "a mapping must have its labels under one of label, labels, "),
     "not processed": ({"pixel_values": IMAGES}, "pixel_values must be normalised by the classifier's mean and std, bu"),
+    "not processed, arrays": (
+        {"pixel_values": IMAGES.numpy()},
+        "put them under the key 'image'; or give mean and std.",
+    ),
+    "not processed, in a list": ({"pixel_values": list(IMAGES)}, "pixel_values must be normalised by the classifier's"),
+    "not processed, numbers": (
+        {"pixel_values": IMAGES.tolist()},
+        "pixel_values must be normalised by the classifier's",
+    ),
     "some labels": ([(IMAGES[0], 1), (IMAGES[1], None)], "images must all have a label, or none, got 1 of 2 with one."),
     "label": ((IMAGES, list("abcabd")), "labels must be one of a, b, c, got 'd'"),
     "splits": ({"train": PAIRS, "dev": PAIRS}, "split must be one of train, dev, got 'test'"),
@@ -90,6 +99,21 @@ DATA = {
 def test_images_are_refused(function, data, message):
     with pytest.raises(ValueError, match=re.escape(message)):
         call(function, data=data)
+
+
+@pytest.mark.parametrize("name", ["mean", "std", "size"])
+@pytest.mark.parametrize(
+    "data", [dv.Batch(IMAGES, LABELS, LABELS, LABELS), dv.component("dataset", "digits")], ids=["batch", "dataset"]
+)
+def test_what_has_no_effect_on_images_of_dovision_is_refused(data, name):
+    with pytest.raises(ValueError, match=rf"{name} must be None for {type(data).__name__}, .* got 0.5."):
+        dv.ImageData(data, **{name: 0.5})
+
+
+def test_images_of_a_loader_are_brought_to_a_size_in_its_dataset():
+    with pytest.raises(ValueError, match="size must be None for a DataLoader, which has its batches. Give its dataset"):
+        dv.ImageData(DataLoader(PAIRS, 4), size=4)
+    assert dv.ImageData(PAIRS, size=4).shape(CLASSIFIER) == (1, 4, 4)
 
 
 @pytest.mark.parametrize("function", CALLS, ids=lambda function: function.__name__)

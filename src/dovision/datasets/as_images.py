@@ -23,6 +23,7 @@ _IMAGE_KEYS = (PROCESSED, "image", "images", "img")
 _LABEL_KEYS = ("label", "labels", "target", "targets")
 _CHANNELS = (1, 3, 4)  # that an axis of a NumPy array may have, to be that of the channels
 _ROUNDING = 1e-4  # pixel units by which an image may leave [0, 1] once its normalisation is undone
+_MOST = 0.75  # of [0, 1], which images span; normalised ones that do nearly always leave it
 _REMEDY = "If they are normalised, give mean and std, to ImageData or to the callback: that is undone."
 Size = int | tuple[int, int] | Preprocessing | None
 
@@ -147,19 +148,23 @@ def images_of(
         mean, std, size, channels: as of `unit_images`.
 
     Raises:
-        ValueError: as of `unit_images`; or what a processor is to have normalised lies in [0, 1].
+        ValueError: as of `unit_images`; or what a processor is to have normalised spans most of [0, 1].
     """
     if not item.processed or classifier is None or mean is not None or std is not None:
         return unit_images(item.image, mean, std, size, channels)
     mean, std = classifier.mean.flatten().tolist(), classifier.std.flatten().tolist()
-    if any(mean) and isinstance(item.image, Tensor) and item.image.is_floating_point():
-        low, high = (bound.item() for bound in torch.aminmax(item.image))
-        if low >= 0 and high <= 1:
+    images = unit_images(item.image, mean, std, size, channels)
+    first = _first(item.image)
+    given_as_floats = isinstance(first, (float, Tensor, np.ndarray)) and torch.as_tensor(first).is_floating_point()
+    if any(mean) and given_as_floats:
+        given = (images - _per_channel(mean, 0.0).to(images)) / _per_channel(std, 1.0).to(images)
+        low, high = (bound.item() for bound in torch.aminmax(given))
+        if low >= -_ROUNDING and high <= 1 + _ROUNDING and high - low > _MOST:
             raise ValueError(
                 f"{PROCESSED} must be normalised by the classifier's mean and std, but lie in [{low:.2f}, {high:.2f}]. "
-                "Say that they are not, mean=0 and std=1, or put them under the key 'image'."
+                "Say that they are not, mean=0 and std=1, or put them under the key 'image'; or give mean and std."
             )
-    return unit_images(item.image, mean, std, size, channels)
+    return images
 
 
 def files_of(path: str | Path) -> list[tuple[Path, str | None]]:

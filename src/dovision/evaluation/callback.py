@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
@@ -23,6 +24,7 @@ from dovision.runtime.progress import DISPLAY
 from dovision.runtime.stage import Stage
 from dovision.types import Batch, Task
 
+log = logging.getLogger(__name__)
 _T = TypeVar("_T")
 
 
@@ -68,7 +70,8 @@ class Evaluation(Callback, ABC):
         mean, std: by which the images of batches were normalised, one number or one a channel, in pixel units. None:
             they lie in [0, 1].
         network: the module's network from images to logits, such as "model.backbone". None: the module itself, or, if
-            its forward takes or returns something else, the one of its children that does.
+            its forward takes or returns something else, its only child with parameters, or, of several, the one that
+            returns as many logits as `task` is given classes.
         folder: of the tables; None: the trainer's `log_dir`.
     """
 
@@ -229,7 +232,8 @@ class Evaluation(Callback, ABC):
         """Classifier of the network, which is named, or is the module, or the one of its children that fits."""
         if self._network is None and isinstance(classifier := getattr(module, "classifier", None), Classifier):
             return classifier
-        children = dict(module.named_children())
+        weighted = [name for name, child in module.named_children() if any(True for _ in child.parameters())]
+        children: dict[str, nn.Module] = {name: getattr(module, name) for name in weighted}
         stages: list[dict[str, nn.Module]] = [{"": module}, children]
         if self._network is not None:
             every = dict(module.named_modules())
@@ -242,14 +246,18 @@ class Evaluation(Callback, ABC):
                     counts[name] = class_count(network, image, *normalisation)
                 except ValueError as error:
                     errors.append(str(error))
+            if len(networks) > 1:  # of which one may return features, as logits are, of another number
+                classes = len(self._task.classes) if isinstance(self._task, Task) else None
+                counts = {name: count for name, count in counts.items() if count == classes}
             if len(counts) == 1:
                 ((name, count),) = counts.items()
+                log.info("%s measures %s, %d classes.", type(self).__name__, name or type(module).__name__, count)
                 if isinstance(self._task, Task):
                     return Classifier(networks[name], self._task, *normalisation)
                 return wrap(networks[name], count, *normalisation, self._task)
         raise ValueError(
             f"the network of a {type(module).__name__} must return logits of images of shape {tuple(image.shape[1:])}, "
-            f"but {errors[0]}. Name the one that does, such as network={next(iter(children), 'model')!r}."
+            f"but {errors[0]}. Name the one that does: network={' or '.join(map(repr, children)) or 'model'}."
         )
 
 

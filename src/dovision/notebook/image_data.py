@@ -50,8 +50,8 @@ class ImageData:
             None: they have one size.
 
     Raises:
-        ValueError: the images are none of these, or it is not clear how to read them; labels or most are given to what
-            has its own.
+        ValueError: the images are none of these, or it is not clear how to read them; labels, most, mean, std or size
+            are given to what has its own.
 
     Example:
         >>> import torch, dovision as dv
@@ -82,11 +82,16 @@ class ImageData:
         self.names_of_labels = names_of_labels(data)
         if isinstance(data, Images):
             checks.choice("split", split, SPLITS)
+        if isinstance(data, (Images, Batch)):
+            for name, value in (("mean", mean), ("std", std), ("size", size)):
+                if value is not None:
+                    raise ValueError(f"{name} must be None for {self._name}, whose images are ready, got {value!r}.")
         if _is_read_later(data) or isinstance(data, Batch):
             if labels is not None:
                 raise ValueError(f"labels must come with images alone; {self._name} has its own. Leave them out.")
-            if most is not None and isinstance(data, DataLoader):
-                raise ValueError("most must be None for a DataLoader, which has its batches. Give its dataset.")
+            for name, value in (("most", most), ("size", size)) if isinstance(data, DataLoader) else ():
+                if value is not None:
+                    raise ValueError(f"{name} must be None for a DataLoader, which has its batches. Give its dataset.")
             if isinstance(data, Dataset) and not hasattr(data, "__len__"):
                 raise ValueError("images must have a length, got an iterable dataset. Give a DataLoader of it.")
             self.images = data

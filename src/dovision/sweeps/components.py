@@ -113,7 +113,7 @@ class Components:
         for nested in _components_inside(dict(component), component.where):
             check = functools.partial(self._check, nested, settings)
             try:
-                self._once(["component", dict(nested), network], check)
+                self._once(["component", _group(nested), dict(nested), network], check)
             except ValueError as error:
                 raise ValueError(named(nested.where, str(error))) from error
 
@@ -122,10 +122,7 @@ class Components:
             check_logger(component)
             return
         made, shape = component.make(), tuple(settings.dataset["shape"])
-        parent = component.where.rpartition(".")[0]
-        lists = {"detection.attacks": "attack", "detector": "detector", "explainer": "explainer"}
-        group = lists.get(parent, component.where)
-        if group in ("attack", "detector", "explainer", "intervention"):
+        if (group := _group(component)) in ("attack", "detector", "explainer", "intervention"):
             one_component(group, made)
         if isinstance(made, Intervention):
             on_code = made.on_code
@@ -341,6 +338,12 @@ def _needs(settings: TrainSettings) -> Iterator[str]:
         detector.reads_code for detector in make_each(settings.detector).values()
     ):
         yield "an intervention on an autoencoder's code needs training images to fit the autoencoder to"
+
+
+def _group(component: Component) -> str:
+    """Group of a component, which decides what it must be; of others the key of its section."""
+    lists = {"detection.attacks": "attack", "detector": "detector", "explainer": "explainer"}
+    return lists.get(component.where.rpartition(".")[0], component.where)
 
 
 def _components_inside(node: Any, where: str) -> Iterator[Component]:
