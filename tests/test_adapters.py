@@ -1,5 +1,7 @@
 """One call for each kind of thing that people come with, as a script has them: at most three lines of code each.
 
+Each gives what the plain tensor gives.
+
 Kinds of images are here; networks and explainers add theirs to CALLS.
 """
 
@@ -8,6 +10,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 
 LINES = 3
@@ -16,6 +20,7 @@ import numpy as np, torch
 from PIL import Image
 from torch.utils.data import DataLoader, TensorDataset
 import dovision as dv
+EFFECT = "mean_abs_expected_effect/clean"
 torch.manual_seed(0)
 network = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(144, 3))
 mean, std = [0.5, 0.5, 0.5], [0.25, 0.25, 0.25]
@@ -24,9 +29,10 @@ bytes_ = np.random.default_rng(0).integers(0, 256, (8, 8, 8, 3), dtype=np.uint8)
 pictures = [Image.fromarray(pixels) for pixels in bytes_]
 images = torch.from_numpy(bytes_).movedim(-1, 1).float() / 255
 labels, names, normalised = torch.arange(8) % 3, ["cat", "dog", "owl"] * 2 + ["cat", "dog"], (images - 0.5) / 0.25
-for name, picture in zip(names, pictures):
+for number, (name, picture) in enumerate(zip(names, pictures)):
     (folder / name).mkdir(exist_ok=True, parents=True)
-    picture.save(folder / name / f"{id(picture)}.png")
+    picture.save(folder / name / f"{number}.png")
+larger = [picture.resize((9, 12)) for picture in pictures]
 """
 CALLS = {
     "a tensor": "dv.effects(classifier, images)",
@@ -36,10 +42,10 @@ CALLS = {
     "an array of floats, channels first": "dv.effects(classifier, images.numpy())",
     "PIL images": "dv.attack(classifier, pictures, 'fgsm', eps='8/255')",
     "one PIL image": "dv.effect_map(classifier, pictures[0], 'pixel_grid', target='dog', scale='log_odds')",
-    "PIL images of any size": "dv.effects(classifier, dv.ImageData([p.resize((9, 12)) for p in pictures], size=8))",
-    "a file": "dv.effect_map(classifier, next((folder / 'cat').iterdir()))",
+    "PIL images of any size": "dv.effects(classifier, dv.ImageData(larger, size=8))",
+    "a file": "dv.effect_map(classifier, folder / 'cat' / '3.png')",
     "a folder of a folder a class": "dv.effects(classifier, folder)",
-    "a list of paths": "dv.effects(classifier, [str(path) for path in (folder / 'dog').iterdir()])",
+    "a list of paths": "dv.effects(classifier, [str(path) for path in sorted((folder / 'dog').iterdir())])",
     "pairs with PIL images": "dv.explain(classifier, list(zip(pictures, names)), 'random_map')",
     "a dict": "dv.effects(classifier, {'image': images, 'label': labels})",
     "a dict of a processor": "dv.effects(classifier, {'pixel_values': normalised, 'labels': labels})",
@@ -66,8 +72,34 @@ CALLS = {
     "a trainer": """
         effects = dv.EffectEvaluation("pixel_grid")
         trainer = pl.Trainer(inference_mode=False, callbacks=[effects], default_root_dir=folder)
-        trainer.test(Module(network), DataLoader(TensorDataset(images, labels), 4))""",
+        trainer.test(Module(network), DataLoader(TensorDataset(images, labels), 4))[0][EFFECT]""",
 }
+LABELLED = "dv.effects(classifier, (images, labels))"
+BY_CLASS = """
+    order = [0, 3, 6, 1, 4, 7, 2, 5]
+    dv.effects(classifier, (images[order], labels[order]))"""
+PLAIN = {
+    "a tensor": "dv.effects(classifier, images.clone())",
+    "an array of bytes, channels last": "dv.effects(classifier, images)",
+    "an array of floats, channels first": "dv.effects(classifier, images)",
+    "PIL images": "dv.attack(classifier, images, 'fgsm', eps='8/255')",
+    "one PIL image": "dv.effect_map(classifier, images[0], 'pixel_grid', target='dog', scale='log_odds')",
+    "PIL images of any size": """
+        tensors = [torch.from_numpy(np.array(picture)).movedim(-1, 0) for picture in larger]
+        dv.effects(classifier, dv.ImageData(tensors, size=8))""",
+    "a file": "dv.effect_map(classifier, images[3])",
+    "a folder of a folder a class": BY_CLASS,
+    "a dataset without ToTensor": BY_CLASS,
+    "a list of paths": "dv.effects(classifier, images[1::3])",
+    "pairs with PIL images": "dv.explain(classifier, (images, labels), 'random_map')",
+    "its splits": "dv.effects(classifier, (images.repeat(4, 1, 1, 1), labels.repeat(4)))",
+    "validation and test images": """
+        many = images.repeat(5, 1, 1, 1)
+        dv.detect(classifier, (many, many), 'max_softmax', 'fgsm', eps=0.1)""",
+    "a trainer": """
+        plain = dv.effects(dv.wrap(network, 3), (images, labels), "pixel_grid")
+        plain.summary["conditions"]["clean"]["mean_abs_expected_effect"]["estimate"]""",
+}  # of the others LABELLED
 MODULE = """
 import pytorch_lightning as pl
 class Module(pl.LightningModule):
@@ -92,9 +124,24 @@ def scope(tmp_path_factory) -> dict:
     return names
 
 
-@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
-def test_a_call_of_at_most_three_lines_works(call, scope):
+def result(call: str, scope: dict) -> list[object]:
+    """Tables or arrays of what the last line of a call returns."""
+    names, (*first, last) = dict(scope), lines(call)
+    exec("\n".join(first), names)
+    value = eval(last, names)
+    tables = [getattr(value, name, None) for name in ("samples", "to_pandas")]
+    return [table() if callable(table) else table for table in tables if table is not None] or [value]
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_a_call_of_at_most_three_lines_gives_what_the_plain_tensor_gives(name, scope):
+    call = CALLS[name]
     for library in re.findall(r"from (datasets|torchvision)", call):
         pytest.importorskip(library)
     assert len(lines(call)) <= LINES
-    exec("\n".join(lines(call)), dict(scope))
+    got, expected = result(call, scope), result(PLAIN.get(name, LABELLED), scope)
+    for one, other in zip(got, expected, strict=True):
+        if isinstance(other, pd.DataFrame):
+            pd.testing.assert_frame_equal(one, other, check_exact=False, atol=1e-6, rtol=0)
+        else:
+            np.testing.assert_allclose(one, other, atol=1e-6)
