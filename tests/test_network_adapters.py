@@ -175,6 +175,16 @@ def test_attacks_without_gradients_take_a_callable(attack):
     assert attack(BATCH, dv.wrap_callable(squares, 3)).shape == BATCH.image.shape
 
 
+OTHER = BATCH._replace(group=BATCH.group + 100)
+
+
+def test_attacks_on_a_callable_are_detected():
+    found = dv.detect(
+        dv.wrap_callable(squares, 3), (BATCH, OTHER), "max_softmax", {"noise": dv.RandomSign(0.3)}, progress=False
+    )
+    assert set(found.to_pandas()["detector"]) == {"max_softmax"}
+
+
 @pytest.mark.parametrize(
     ("use", "message"),
     [

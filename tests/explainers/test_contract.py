@@ -24,7 +24,11 @@ CONF = Path(__file__).resolve().parents[2] / "conf"
 EXPLAINERS = sorted(path.stem for path in (CONF / "explainer").glob("*.yaml"))
 EXTRAS = {"cam": "pytorch_grad_cam", "grad_cam_plus_plus": "pytorch_grad_cam", "effect_map_segments": "skimage"}
 BLIND = {"attention_rollout", "brightness_map", "center_map", "edge_map"}  # to the class
-OF_SEVERAL = {"effect_map_combined", "integrated_gradients_two"}  # maps, of which the map is the mean
+OF_SEVERAL = {
+    "effect_map_combined",
+    "effect_map_fills",
+    "integrated_gradients_two",
+}  # maps, of which the map is the mean
 OF_TRANSFORMERS = {"attention_rollout", "gradient_attention"}
 
 

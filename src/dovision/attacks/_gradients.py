@@ -28,10 +28,13 @@ def logits_and_gradient(image: Tensor, label: Tensor, classifier: Classifier, lo
 def dead_gradients(batch: Batch, classifier: Classifier) -> Tensor:
     """Share of an image's pixels whose gradient of the task's loss is zero or not finite, shape (B,) in [0, 1].
 
+    It is 1 of a classifier that gives no gradient, such as a callable or an ONNX file.
     Where it is large an attack by gradient finds no way, and an image that it leaves alone is no proof of robustness.
 
     Source: arXiv:1802.00420, on masked gradients.
     """
+    if any(getattr(module, "without_gradient", False) for module in classifier.modules()):
+        return torch.ones(len(batch.image), device=batch.image.device)
     with differentiable(classifier):
         image, label, *_ = batch.detached()
         _, gradient = logits_and_gradient(image, label, classifier, task_loss)

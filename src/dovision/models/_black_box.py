@@ -29,6 +29,8 @@ class BlackBox(nn.Module):
         ValueError: it is neither, or a torch module.
     """
 
+    without_gradient = True
+
     def __init__(self, function: Any, outputs: int, output: str | Sequence[int] | Reading | None = None) -> None:
         super().__init__()
         if isinstance(function, nn.Module):  # its layers would be those of this module, though they are not measured
