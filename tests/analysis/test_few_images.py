@@ -72,6 +72,7 @@ def scores(attack, count, eps, success):
     rows = {
         "attack": attack,
         "noise": "noise",
+        "norm": "linf",
         "eps": eps,
         "success": success,
         "sample": np.arange(count),

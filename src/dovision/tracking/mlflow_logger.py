@@ -65,7 +65,7 @@ class MLFlowLogger(pl.loggers.MLFlowLogger):
         name: str,
         group: str,
         job_type: str,
-        tags: Sequence[str],
+        tags: str | Sequence[str],
         tracking_uri: str,
         patience: float,
         experiment_name: str | None = None,
@@ -76,7 +76,7 @@ class MLFlowLogger(pl.loggers.MLFlowLogger):
         self.service = Service("MLflow", patience)
         self._open_run = OpenRun(save_dir, "mlflow")
         self._headlines = Headlines()
-        marks = {"job_type": job_type, **dict.fromkeys(tags, "true")}
+        marks = {"job_type": job_type, **dict.fromkeys([tags] if isinstance(tags, str) else tags, "true")}
         super().__init__(experiment_name or group, name, tracking_uri, marks)
 
     after_save_checkpoint = patient(pl.loggers.MLFlowLogger.after_save_checkpoint)

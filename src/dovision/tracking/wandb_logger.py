@@ -84,7 +84,7 @@ class WandbLogger(pl.loggers.WandbLogger):
         name: str,
         group: str,
         job_type: str,
-        tags: Sequence[str],
+        tags: str | Sequence[str],
         project: str,
         mode: str,
         entity: str | None,
@@ -106,7 +106,7 @@ class WandbLogger(pl.loggers.WandbLogger):
             entity=entity,
             group=group,
             job_type=job_type,
-            tags=list(tags),
+            tags=[tags] if isinstance(tags, str) else list(tags),
             reinit="create_new",
             settings={"silent": True, "console": "off", "init_timeout": patience, "finish_timeout": patience},
         )
