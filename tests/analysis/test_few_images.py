@@ -88,11 +88,12 @@ def test_each_metric_of_detection_needs_five_attacked_images(images, shown):
     attacked, clean, noise = (
         scores(*own) for own in (("pgd", images, 0.1, 1.0), ("clean", 30, 0.0, np.nan), ("noise", 30, 0.1, 0.0))
     )
+    noise = noise.assign(attack="random_sign")
     found = _metrics(attacked, clean, noise, {"1": 150.0, "5": 150.0})
     for name in set(DETECTION_METRICS) - {f"false_{which}_{rate}" for which in ("clean", "noise") for rate in "15"}:
         assert np.isfinite(found[name].estimate) == shown, name
     assert found["false_clean_5"].estimate == 0
-    rows = next(_differences(pd.concat([clean, noise.assign(attack="random_sign"), attacked]), {}))
+    rows = next(_differences(pd.concat([clean, noise, attacked]), {}))
     assert np.isfinite([rows[name] for name in DIFFERENCES[:1]]).all() == shown
 
 

@@ -114,7 +114,7 @@ def test_what_cannot_be_opened_is_refused_in_a_line(look, capsys, words, message
     code, _ = look(*words)
     assert code == 1
     text = capsys.readouterr().err
-    assert text.startswith("dovision-view: ")
+    assert "\ndovision-view: " in f"\n{text}"  # below what was logged
     assert message in text
 
 

@@ -48,7 +48,7 @@ def test_a_multilabel_image_is_explained_for_each_of_its_labels_and_an_unknown_o
 
 
 def test_a_class_that_does_not_exist_names_the_nearest():
-    with pytest.raises(ValueError, match=r"explanation.target must be one of .*, got 'dogg'. Did you mean dog"):
+    with pytest.raises(ValueError, match=r"target must be one of .*, got 'dogg'. Did you mean dog"):
         settings("dogg").pairs(batch(torch.tensor([0])), torch.rand(1, 3), ANIMALS)
 
 

@@ -40,6 +40,7 @@ def composed(tmp_path_factory) -> DictConfig:
     (folder / "primary.yaml").write_text("\n".join(lines))
     grids = ["effect_map", "effect_map_blur", "effect_map_mean", "effect_map_combined.explainers.cells"]
     settings = [f"explainer.{name}.intervention.{axis}=4" for name in grids for axis in ("rows", "columns")]
+    settings += [f"explainer.effect_map_soft.intervention.first.{axis}=4" for axis in ("rows", "columns")]
     settings += ["explainer.effect_map_segments.intervention.segments=12"]
     settings += ["explainer.occlusion.window=8", "explainer.occlusion.stride=8"]
     gradients = ("integrated_gradients", "integrated_gradients_two", "effect_map_combined.explainers.fading")

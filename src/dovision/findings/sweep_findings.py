@@ -17,6 +17,7 @@ from dovision.store.config_diff import natural
 from dovision.store.detection_tables import NOISES, preferred
 from dovision.store.display_names import MEAN_EFFECT, WORST_AUROC, metric_head
 from dovision.store.factors import SEED_KEY, factor_heads, level_texts
+from dovision.store.map_tables import CONTENT
 from dovision.store.run_record import Run, factors_of
 from dovision.store.tables import CLEAN
 
@@ -32,7 +33,7 @@ _ENDS = ("low", "high")
 MOVED_BY = {  # of the groups that say what is measured, those that can change a number; data and training change all
     **dict.fromkeys(("accuracy", "success_rate", "success_8bit", "robust_accuracy"), ("attack",)),
     **dict.fromkeys((MEAN_EFFECT, "auroc"), ("attack", "intervention", "autoencoder")),
-    **dict.fromkeys(("energy", "single_deletion", "insertion"), ("explainer", "explanation")),
+    **dict.fromkeys(("energy", CONTENT, "insertion"), ("explainer", "explanation")),
     "true_effects": ("explainer", "explanation", "intervention", "autoencoder"),
     WORST_AUROC: ("detector", "detection", "autoencoder"),
 }

@@ -17,7 +17,7 @@ from dovision.report.figures.gallery import Gallery, map_gallery, short_probabil
 from dovision.report.figures.maps import TITLES, Maps, _gallery
 from dovision.report.style import FAINT, INK, WIDTHS, BestText, page_width, wrap_text
 from dovision.store.display_names import display_name
-from dovision.store.map_tables import MAPS_FILE, maps_schema, read_grid, write_boxes
+from dovision.store.map_tables import CONTENT, HARD, MAPS_FILE, SOFT, maps_schema, read_grid, write_boxes
 from dovision.store.run_record import Run, read_sweep
 from dovision.store.tables import TableWriter, read_samples
 from dovision.types import BOX_COLUMNS
@@ -77,7 +77,10 @@ def test_the_table_has_a_row_for_each_explainer_and_kind_of_case(shown):
     words = texts(shown["map_scores"].figure)
     assert words.count("effect map") == 2 * words.count("explainer")  # in each block of columns
     assert words.count("all cases") == words.count("cases that the classifier got right") == words.count("explainer")
-    assert set(TITLES.values()).difference(words) == {TITLES[GIVEN_AREA]}  # whose boxes are all of one size
+    assert set(TITLES.values()).difference(words) == {
+        TITLES[GIVEN_AREA],  # whose boxes are all of one size
+        *(TITLES[name] for name in (HARD, SOFT, CONTENT)),  # which are not measured
+    }
     data = shown["map_scores"].data
     row = data[(data["explainer"] == "effect_map") & (data["metric"] == "energy") & (data["cases"] == "all")].iloc[0]
     assert f"{row['mean']:.3f}*\n[{row['low']:.3f}, {row['high']:.3f}]" in words  # a star: differs from grad_cam
