@@ -10,12 +10,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor
 
 from dovision import checks
 from dovision.datasets import _checks, _image_io
 from dovision.interfaces import Classifier
+from dovision.io.images import open_image
 from dovision.types import COVER, Preprocessing, Resize, Task
 
 PROCESSED = "pixel_values"  # the key under which processors of Hugging Face put images, which they have normalised
@@ -192,9 +193,8 @@ def is_grey(image: Any) -> bool:
     """Return whether a PIL image or a file is grey; also true of what is neither."""
     if isinstance(image, (str, Path)):
         try:
-            with Image.open(image) as opened:
-                return is_grey(opened)
-        except (UnidentifiedImageError, OSError):  # a medical file, or none that can be read
+            return is_grey(open_image(Path(image)))
+        except (OSError, ValueError):  # a medical file, or none that can be read
             return True
     return not isinstance(image, Image.Image) or image.mode in _image_io.GREY_MODES
 
