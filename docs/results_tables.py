@@ -79,7 +79,6 @@ METRICS = (
 )
 CONDITION_METRICS = ("accuracy", "classifier_auroc", "success_rate", "mean_abs_expected_effect")
 DETECTION_METRICS = ("auroc", "auroc_noise", "tpr_1", "tpr_5")
-COMPARED = DETECTION_METRICS
 ALL_BUT = "all but the family"
 INVERTED = "max_softmax_inverted"
 FITTED_ON = ("fgsm", "pgd")  # beside all but the family
@@ -410,10 +409,10 @@ def detector_scores(folder: Path, facts: Mapping[str, Any]) -> Iterator[dict[str
         yield made("", "", row["family"], "success", _numbers(row, "success"))
     comparison = read_comparison(folder) if (folder / COMPARISON).is_file() else frame[:0]
     compared = best_variant(comparison.query("attack == @WHOLE_FAMILY"))
-    for table, metrics in ((families, DETECTION_METRICS), (compared, COMPARED)):
+    for table in (families, compared):
         for row in table.to_dict("records"):
             fitted_on = ALL_BUT if row["fitted_on"] == all_but(row["family"]) else row["fitted_on"]
-            for metric in metrics if fitted_on in ("", ALL_BUT, *FITTED_ON) else ():
+            for metric in DETECTION_METRICS if fitted_on in ("", ALL_BUT, *FITTED_ON) else ():
                 if row[metric] == row[metric]:
                     numbers, minus = _numbers(row, metric), row.get("reference", "")
                     yield made(row["detector"], fitted_on, row["family"], metric, numbers, minus)
@@ -437,7 +436,7 @@ def detector_scores(folder: Path, facts: Mapping[str, Any]) -> Iterator[dict[str
         for metric, count in (("images to fit", len(clean) - reserved), ("images for thresholds", reserved)):
             yield made("", "", "", metric, [count, None, None])
     single = compared[compared["fitted_on"].isin(compared["family"]) & (compared["fitted_on"] != compared["family"])]
-    for metric in COMPARED:
+    for metric in DETECTION_METRICS:
         least = single[single[metric].notna()].groupby(["detector", "family"], sort=False)[metric].idxmin()
         for row in single.loc[least].to_dict("records"):
             yield made(row["detector"], LEAST, row["family"], metric, _numbers(row, metric), row["reference"])
