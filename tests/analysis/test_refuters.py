@@ -198,6 +198,13 @@ def test_refuters_of_boxes_judge_the_box_minus_its_controls():
         assert as_is[["estimate", "low", "high"]].tolist() == pytest.approx(expected, abs=1e-5)
 
 
+def test_images_without_labels_have_nothing_to_refute_and_a_warning_says_so(caplog):
+    classifier, digits = dv.example()
+    refuted = dv.effects(classifier, digits.image, dv.PixelGrid(2, 2), refute=True).refuters
+    assert refuted.empty
+    assert "nothing to refute" in caplog.text
+
+
 def test_an_intervention_at_two_sites_is_refused():
     classifier, digits = dv.example()
     through = dv.Path(dv.PixelGrid(2, 2), through="relu")

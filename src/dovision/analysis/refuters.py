@@ -123,11 +123,6 @@ def _row(
     key: tuple[str, ...], refuter: str, interval: Interval, rows: pd.DataFrame, passed: bool | None, share: float
 ) -> dict[str, Any]:
     counts = {"clusters": interval.clusters, "images": rows["sample"].nunique()}
-    numbers: dict[str, float | str] = {
-        "estimate": interval.estimate,
-        "low": interval.low,
-        "high": interval.high,
-        "share": share,
-    }
-    numbers |= {"reason": interval.reason}
-    return {**dict(zip(_HEADLINE, key, strict=True)), "refuter": refuter, **numbers, "passed": passed, **counts}
+    numbers = {name: getattr(interval, name) for name in ("estimate", "low", "high", "reason")}
+    verdict = {"refuter": refuter, **numbers, "share": share, "passed": passed}
+    return {**dict(zip(_HEADLINE, key, strict=True)), **verdict, **counts}

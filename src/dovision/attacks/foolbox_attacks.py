@@ -72,12 +72,8 @@ class CarliniWagner(FoolboxAttack):
     ) -> None:
         super().__init__(eps, "l2", target)
         self.peer = import_foolbox().attacks.L2CarliniWagnerAttack(
-            binary_search_steps=checks.positive_int("searches", searches),
-            steps=checks.positive_int("steps", steps),
             stepsize=checks.positive("step_size", step_size),
-            confidence=checks.at_least("confidence", confidence, 0),
-            initial_const=checks.positive("first_constant", first_constant),
-            abort_early=False,  # it looks at the batch's loss: an image's result would depend on the others
+            **_constant_search(steps, searches, confidence, first_constant),
         )
 
     def most_queries(self, classes: int) -> int:
@@ -119,14 +115,10 @@ class EAD(FoolboxAttack):
     ) -> None:
         super().__init__(eps, "l1", target)
         self.peer = import_foolbox().attacks.EADAttack(
-            binary_search_steps=checks.positive_int("searches", searches),
-            steps=checks.positive_int("steps", steps),
             initial_stepsize=checks.positive("step_size", step_size),
-            confidence=checks.at_least("confidence", confidence, 0),
-            initial_const=checks.positive("first_constant", first_constant),
             regularization=checks.at_least("regularization", regularization, 0),
             decision_rule="L1",
-            abort_early=False,  # as of CarliniWagner
+            **_constant_search(steps, searches, confidence, first_constant),
         )
 
     def most_queries(self, classes: int) -> int:
@@ -219,6 +211,17 @@ class Question(nn.Module):
         """Logits, shape (B, 1 + M), of images, shape (B, C, H, W)."""
         ways = self.objective.leads(self.classifier(image), self.label, self.classifier.task).clamp(min=_NEVER)
         return torch.cat([torch.zeros_like(ways[:, :1]), ways], 1)
+
+
+def _constant_search(steps: int, searches: int, confidence: float, first_constant: float) -> dict[str, Any]:
+    """Arguments shared by foolbox's attacks that search the weight of the margin."""
+    return {
+        "steps": checks.positive_int("steps", steps),
+        "binary_search_steps": checks.positive_int("searches", searches),
+        "confidence": checks.at_least("confidence", confidence, 0),
+        "initial_const": checks.positive("first_constant", first_constant),
+        "abort_early": False,  # it looks at the batch's loss: an image's result would depend on the others
+    }
 
 
 def import_foolbox() -> ModuleType:

@@ -1,4 +1,4 @@
-"""Noise as large as an attack, but of no intent."""
+"""Random noise of an attack's size, as its control."""
 
 from __future__ import annotations
 

@@ -37,9 +37,9 @@ class LayerProbes(RegressionDetector):
 
     A probe predicts the classifier's logits from the features of a layer; it is fitted to clean images, by ridge
     regression. There are two a layer, each fitted to half of the patients, drawn at random; an image is read by those
-    that were fitted to the other half, so that the regression is not fitted to what probes have learnt by heart. Read
-    of each are the L1 distance of its probabilities to the output's, and the log-odds by which it
-    falls short of the output's in the predicted class.
+    that were fitted to the other half, so that the regression does not rely on what probes have memorised. Each gives
+    the L1 distance of its probabilities to the output's, and the log-odds by which it falls short of the output's
+    in the predicted class.
 
     Its sources train a second network, or recover layers from others; here the second opinions are linear.
 

@@ -14,7 +14,7 @@ from dovision.types import Batch
 
 
 class SlidingMaskEntropy(Detector):
-    """Mean entropy of P(y | do(mask), x) over the places of a mask; no fit.
+    """Mean entropy of P(y | do(mask), x) over the positions of a mask; no fit.
 
     Args:
         interventions: by name, such as {"mask": SlidingWindow(8, stride=8)}.

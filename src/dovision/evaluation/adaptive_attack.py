@@ -33,10 +33,8 @@ GAIN = 1.25  # factor by which the weight of the score changes from step to step
 HEAVIEST = 100.0  # weight of the score; the lightest is its inverse
 SOFT = 10.0  # what logits are divided by in every other start, so that gradients do not vanish where P saturates
 OTHER_DRAWS = 2**32  # samples of other numbers are of other draws; as far apart as this
-DEGREES, SIDES = (
-    30.0,
-    0.1,
-)  # rotation, and shift in sides of the image, of a spatial epsilon of 1, as in arXiv:1712.02779
+DEGREES = 30.0  # rotation of a spatial epsilon of 1, as in arXiv:1712.02779
+SIDES = 0.1  # shift of a spatial epsilon of 1, in sides of the image
 TRANSFER, SEARCH = "transfer", "search"  # directions: those of another detector, and random rotations and shifts
 
 
@@ -247,7 +245,8 @@ class Adaptive(Attack):
     ) -> State:
         """State of images by the gradients of a detector, averaged over random draws."""
         leaf = image.detach().clone().requires_grad_()
-        batch, soft = start.batch._replace(image=leaf), sum(divmod(start.restart, self.budget.targets)) % 2 == 1
+        batch = start.batch._replace(image=leaf)
+        soft = sum(divmod(start.restart, self.budget.targets)) % 2 == 1  # alternates over starts and over targets
         scores, margins, ups = [], [], []
         for drawn in other_draws(batch, shifts):
             score, views = _read(guide, drawn, classifier)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate
 from pathlib import Path
@@ -23,7 +22,6 @@ from dovision.evaluation.effects import EffectEvaluation, EffectOptions
 from dovision.evaluation.explanation_config import MapSettings
 from dovision.evaluation.maps import MapEvaluation, MapOptions
 from dovision.evaluation.refuters import RefuterEvaluation, RefuterOptions
-from dovision.functional.estimates import MIN_IMAGES
 from dovision.identity.plans import AUTOENCODER, CLASSIFIER, PERMUTED
 from dovision.interfaces import Attack, Classifier, Detector, Explainer, Images, Intervention
 from dovision.runtime.forks import forked_map
@@ -50,9 +48,6 @@ def evaluation_data(
         num_workers=settings.num_workers,
         seed=settings.seed,
     )
-
-
-log = logging.getLogger(__name__)
 
 
 class EvaluationInputs(NamedTuple):
@@ -95,9 +90,6 @@ def run_refuters(
 ) -> None:
     """Measure the headline effects of the tables that a run has written once more, altered; see `RefuterEvaluation`."""
     networks, samples = inputs.networks, inputs.samples
-    effects = headline_effects(inputs.folder)
-    if not effects:
-        log.warning("no effect is refuted: refuters need an average effect, of %d labelled images at least", MIN_IMAGES)
     data = evaluation_data(settings, inputs.images, samples)
     options = RefuterOptions(
         networks[AUTOENCODER if intervention.on_code else CLASSIFIER],
@@ -107,7 +99,9 @@ def run_refuters(
         ImageDataModule(inputs.images).batched_dataloader(settings.evaluation.split, [[sample] for sample in samples]),
         inputs.resume,
     )
-    callback = RefuterEvaluation(inputs.folder, effects, intervention, networks[CLASSIFIER], options)
+    callback = RefuterEvaluation(
+        inputs.folder, headline_effects(inputs.folder), intervention, networks[CLASSIFIER], options
+    )
     callbacks = [callback, *callbacks_of_tests(settings.callbacks)]
     trainer = make_trainer(
         settings.trainer, callbacks, loggers, enable_checkpointing=False, use_distributed_sampler=False

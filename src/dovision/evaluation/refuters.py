@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import itertools
+import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from torch import Tensor
 from dovision.analysis.headline_effects import Headline
 from dovision.evaluation.callback import Evaluation
 from dovision.functional.effects import effect, log_odds_effect
+from dovision.functional.estimates import MIN_IMAGES
 from dovision.functional.logit_checks import measurable
 from dovision.interfaces import Classifier, Intervention
 from dovision.interventions.edge_control import EdgeControl, Elsewhere, Frame, Repaint, Version, paints
@@ -36,6 +38,8 @@ from dovision.store.refuter_table import (
 from dovision.store.resumable_writer import NO_RESUME, ResumableWriter, Resume
 from dovision.training.sanity_checks import cascade
 from dovision.types import Batch
+
+log = logging.getLogger(__name__)
 
 FRAME_SHARE = 100  # pixels of a side of the image for each pixel of the frame's width, which is 1 at least
 
@@ -97,6 +101,8 @@ class RefuterEvaluation(Evaluation):
         std: Sequence[float] | None = None,
     ) -> None:
         super().__init__(classifier, mean=mean, std=std)
+        if not headlines:
+            log.warning("nothing to refute: refuters need an average effect of at least %d labelled images", MIN_IMAGES)
         self.folder = folder
         self.headlines = headlines
         self.intervention = refutable(intervention)

@@ -30,13 +30,13 @@ class Version:
     def __init__(self, share: float = 1.0) -> None:
         self.share = share
 
-    def region(self, first: Repaint, shape: Shape, unit: int, sample: int) -> Box | None:
+    def region(self, repaint: Repaint, shape: Shape, unit: int, sample: int) -> Box | None:
         """Box that the version can touch; None is the whole value."""
-        return first.first.region(shape, unit, sample)
+        return repaint.first.region(shape, unit, sample)
 
-    def shares(self, first: Repaint, shape: Shape, unit: int, sample: int) -> Share:
+    def shares(self, repaint: Repaint, shape: Shape, unit: int, sample: int) -> Share:
         """Share of the fill in each pixel of the region."""
-        return first.inside(shape, unit, sample).astype(np.float32) * np.float32(self.share)
+        return repaint.inside(shape, unit, sample).astype(np.float32) * np.float32(self.share)
 
 
 class SoftEdge(Version):
@@ -52,20 +52,20 @@ class SoftEdge(Version):
         super().__init__()
         self.soft = soft
 
-    def region(self, first: Repaint, shape: Shape, unit: int, sample: int) -> Box | None:
-        box = super().region(first, shape, unit, sample)
+    def region(self, repaint: Repaint, shape: Shape, unit: int, sample: int) -> Box | None:
+        box = super().region(repaint, shape, unit, sample)
         if box is None or not box.area or not self.soft:
             return box
-        rim = int(CUT * self._sigma(first, shape, unit, sample) + 0.5)
+        rim = int(CUT * self._sigma(repaint, shape, unit, sample) + 0.5)
         return geometry.clip(Box(box.top - rim, box.left - rim, box.bottom + rim, box.right + rim), *shape[-2:])
 
-    def shares(self, first: Repaint, shape: Shape, unit: int, sample: int) -> Share:
-        inside = self._hard(first, shape, unit, sample)
+    def shares(self, repaint: Repaint, shape: Shape, unit: int, sample: int) -> Share:
+        inside = self._hard(repaint, shape, unit, sample)
         if not self.soft:
             return inside.astype(np.float32)
-        sigma = self._sigma(first, shape, unit, sample)
-        whole, box = np.zeros(shape[-2:]), first.first.region(shape, unit, sample)
-        around = self.region(first, shape, unit, sample)
+        sigma = self._sigma(repaint, shape, unit, sample)
+        whole, box = np.zeros(shape[-2:]), repaint.first.region(shape, unit, sample)
+        around = self.region(repaint, shape, unit, sample)
         assert box is not None
         assert around is not None
         whole[box.slices] = inside
@@ -80,12 +80,12 @@ class SoftEdge(Version):
             )
         return shares
 
-    def _hard(self, first: Repaint, shape: Shape, unit: int, sample: int) -> Mask:
-        return first.inside(shape, unit, sample)
+    def _hard(self, repaint: Repaint, shape: Shape, unit: int, sample: int) -> Mask:
+        return repaint.inside(shape, unit, sample)
 
-    def _sigma(self, first: Repaint, shape: Shape, unit: int, sample: int) -> float:
+    def _sigma(self, repaint: Repaint, shape: Shape, unit: int, sample: int) -> float:
         """Standard deviation in pixels."""
-        inside = first.inside(shape, unit, sample)
+        inside = repaint.inside(shape, unit, sample)
         depth = ndimage.distance_transform_cdt(np.pad(inside, 1))  # half the side of the largest square around a pixel
         return self.soft * min(2 * int(depth.max()), *inside.shape)
 
@@ -102,17 +102,17 @@ class Frame(SoftEdge):
         super().__init__(soft)
         self.width = width
 
-    def region(self, first: Repaint, shape: Shape, unit: int, sample: int) -> Box | None:
-        box = super().region(first, shape, unit, sample)
+    def region(self, repaint: Repaint, shape: Shape, unit: int, sample: int) -> Box | None:
+        box = super().region(repaint, shape, unit, sample)
         if box is None or not box.area:
             return box
-        return box if self._eroded(first, shape, unit, sample).any() else NO_REGION
+        return box if self._eroded(repaint, shape, unit, sample).any() else NO_REGION
 
-    def _hard(self, first: Repaint, shape: Shape, unit: int, sample: int) -> Mask:
-        return first.inside(shape, unit, sample) & ~self._eroded(first, shape, unit, sample)
+    def _hard(self, repaint: Repaint, shape: Shape, unit: int, sample: int) -> Mask:
+        return repaint.inside(shape, unit, sample) & ~self._eroded(repaint, shape, unit, sample)
 
-    def _eroded(self, first: Repaint, shape: Shape, unit: int, sample: int) -> Mask:
-        inside, box = first.inside(shape, unit, sample), first.first.region(shape, unit, sample)
+    def _eroded(self, repaint: Repaint, shape: Shape, unit: int, sample: int) -> Mask:
+        inside, box = repaint.inside(shape, unit, sample), repaint.first.region(shape, unit, sample)
         assert box is not None
         at_border = ((box.top == 0, box.bottom == shape[-2]), (box.left == 0, box.right == shape[-1]))
         padded = np.pad(inside, self.width, constant_values=at_border)
@@ -127,15 +127,15 @@ class Elsewhere(Version):
         super().__init__()
         self.seed = seed
 
-    def region(self, first: Repaint, shape: Shape, unit: int, sample: int) -> Box | None:
-        box = first.first.region(shape, unit, sample)
+    def region(self, repaint: Repaint, shape: Shape, unit: int, sample: int) -> Box | None:
+        box = repaint.first.region(shape, unit, sample)
         if box is None or not box.area:
             return box
-        inside = first.inside(shape, unit, sample)
+        inside = repaint.inside(shape, unit, sample)
         used = np.zeros(shape[-2:], bool)
         used[box.slices] = inside
         objects = used.copy()
-        for obj in first.objects.get(sample, []):
+        for obj in repaint.objects.get(sample, []):
             objects[obj.slices] = True
         for taken in (objects, used):
             if len(corners := geometry.mask_places(inside, taken)):
