@@ -21,7 +21,6 @@ from dovision.evaluation.adaptive_attack import (
     Budget,
     Opponent,
     adaptive_rows,
-    moved,
     without,
 )
 from dovision.evaluation.detector_fits import Fitted
@@ -232,11 +231,10 @@ def test_a_spatial_attacker_evades_where_its_shift_crosses_the_middle(eps, evade
     assert (attack.first["search"] >= 0).tolist() == [evades] * 3
 
 
-def test_a_move_is_the_shift_and_the_rotation_of_the_filters():
+def test_a_move_without_a_turn_is_the_shift_of_the_filters():
     image = torch.rand(2, 1, 8, 6, generator=torch.Generator().manual_seed(0))
-    none, down, across, turn = torch.zeros(2), torch.full((2,), 1 / 8), torch.full((2,), -2 / 6), torch.full((2,), 8.0)
-    torch.testing.assert_close(moved(image, none, down, across), filters.shift(image, 1, -2))
-    torch.testing.assert_close(moved(image, turn, none, none), filters.rotate(image, 8.0))
+    none, down, across = torch.zeros(2), torch.full((2,), 1 / 8), torch.full((2,), -2 / 6)
+    torch.testing.assert_close(filters.rotate_and_shift(image, none, down, across), filters.shift(image, 1, -2))
 
 
 def test_an_attacker_who_starts_from_another_detector_evades_one_without_gradients():

@@ -9,7 +9,7 @@ import pandas as pd
 from dovision.analysis.average_effect import grouped_means
 from dovision.functional.estimates import without_few
 from dovision.functional.intervals import EFFECT_BOUNDS, LEVEL, SIZE_BOUNDS, holm, mean_p_value
-from dovision.store.map_tables import BOXES_FILE, read_box_table
+from dovision.store.map_tables import known_boxes
 from dovision.store.tables import EFFECTS, has_all_rows, read_groups, read_task, row_groups
 from dovision.types import FRAME, MATCHED_CONTROL, OUTSIDE
 
@@ -102,5 +102,5 @@ def _rows(folder: Path) -> pd.DataFrame:
             rows.dropna(subset="top").drop(columns="top").astype({"unit": str, "condition": str, "class": str})
         )
     rows = pd.concat(of_masks) if of_masks else pd.DataFrame({"unit": []})
-    objects = set(read_box_table(folder)["object"]) if (folder / BOXES_FILE).is_file() else set()
+    objects = set(known_boxes(folder)["object"])
     return rows if (rows["unit"] == OUTSIDE).any() or not rows["unit"].isin(objects).any() else rows.iloc[:0]

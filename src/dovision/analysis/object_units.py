@@ -17,7 +17,7 @@ from dovision.functional.detection import Scored, auroc
 from dovision.functional.estimates import of_images, share_of_images
 from dovision.functional.intervals import LEVEL
 from dovision.store.activity import ACTIVITY
-from dovision.store.map_tables import BOXES_FILE, read_box_table
+from dovision.store.map_tables import known_boxes, read_box_table
 from dovision.store.tables import (
     CLEAN,
     EFFECTS,
@@ -107,7 +107,7 @@ def effects_over_objects(folder: Path, level: float = LEVEL) -> pd.DataFrame:
 def units_over_objects(folder: Path) -> pd.DataFrame:
     """Clean effects of the unit that covers most of each object's box: the rows behind `effects_over_objects`."""
     columns = ["sample", "condition", "unit", "class", "effect", "log_odds_effect", *Box._fields]
-    boxes = read_box_table(folder) if (folder / BOXES_FILE).is_file() else pd.DataFrame()
+    boxes = known_boxes(folder)
     if boxes.empty or not has_all_rows(folder) or len(object_rows(folder)):
         return pd.DataFrame(columns=columns)
     rows = pd.concat([_over(table.to_pandas(), boxes) for table in row_groups(folder / EFFECTS, columns)])

@@ -56,15 +56,14 @@ def _combined(folder: Path, ends: Sequence[str], named: Mapping[str, Weights], l
     if not units:
         return empty
     every = pd.Index([f"{unit}{end}" for end in ("", *ends) for unit in units])
-    wide = {scale: effects_by_unit(folder, every, scale) for scale in _SCALES}
+    wide, groups = {scale: effects_by_unit(folder, every, scale) for scale in _SCALES}, read_groups(folder)
     frames = []
     for unit in units:
         frame: dict[str, Any] = {}
         for scale, suffix in _SCALES.items():
-            groups = read_groups(folder).reindex(wide[scale].index).to_numpy()
             for name, weights in named.items():
                 value = sum(weight * wide[scale][f"{unit}{end}"] for end, weight in weights.items())
-                by_group = value.groupby(groups)
+                by_group = value.groupby(groups.reindex(value.index).to_numpy())
                 count = by_group.count().to_numpy()
                 if suffix:
                     mean = means(by_group.sum().to_numpy(), count, level=level)

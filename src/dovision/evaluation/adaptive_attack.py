@@ -12,7 +12,6 @@ import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from dovision import checks
@@ -20,6 +19,7 @@ from dovision.attacks._lp_ball import Ball, column, unit
 from dovision.attacks.losses import leads, margin
 from dovision.evaluation.callback import round_to_8_bits
 from dovision.evaluation.detector_fits import Fitted
+from dovision.functional.filters import rotate_and_shift
 from dovision.functional.norms import SPATIAL
 from dovision.functional.rng import uniform
 from dovision.interfaces import Attack, Classifier, Detector
@@ -228,7 +228,7 @@ class Adaptive(Attack):
         best, first = Best.of(batch.image), torch.full_like(batch.sample, -1)
         drawn = uniform((self.budget.steps, 3), self.seed, batch.sample, start.restart).to(batch.image) * 2 - 1
         for step, moves in enumerate((eps * drawn).unbind(1)):
-            image = moved(batch.image, DEGREES * moves[:, 0], SIDES * moves[:, 1], SIDES * moves[:, 2])
+            image = rotate_and_shift(batch.image, DEGREES * moves[:, 0], SIDES * moves[:, 1], SIDES * moves[:, 2])
             best, first = self._noted(best, first, step, image, self._seen(batch._replace(image=image), classifier))
         return best, first
 
@@ -321,15 +321,6 @@ def softened(temperature: float, *networks: Classifier | None) -> ExitStack:
         if network is not None:
             stack.enter_context(network.register_forward_hook(lambda module, inputs, logits: logits / temperature))
     return stack
-
-
-def moved(image: Tensor, degrees: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-    """Images, shape (B, C, H, W), each turned by an angle and moved by shares of its sides, shapes (B,); bilinear."""
-    (height, width), turn = image.shape[2:], degrees.deg2rad()
-    cosine, sine, stretch = turn.cos(), turn.sin(), height / width
-    theta = torch.stack([cosine, -sine * stretch, -2 * columns, sine / stretch, cosine, -2 * rows], 1)
-    grid = F.affine_grid(theta.view(-1, 2, 3), list(image.shape), align_corners=False)
-    return F.grid_sample(image, grid, padding_mode="border", align_corners=False).clamp(0, 1)
 
 
 def without(gradient: Tensor, other: Tensor) -> Tensor:

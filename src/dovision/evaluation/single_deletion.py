@@ -8,7 +8,7 @@ from torch import Tensor
 
 from dovision import checks
 from dovision.functional import agreement
-from dovision.functional.effects import evidence
+from dovision.functional.effects import log_odds_effect
 from dovision.interfaces import Classifier
 from dovision.interventions.edge_control import EdgeControl
 from dovision.interventions.fills import Fill
@@ -61,8 +61,6 @@ class SingleDeletion:
 
     def _lost(self, propagation: Propagation, batch: Batch, target: Tensor) -> npt.NDArray[np.float64]:
         outcome, task = propagation(batch), propagation.classifier.task
-        control, treated = (
-            evidence(logits, task, "log_odds") for logits in (outcome.control.unsqueeze(1), outcome.treated)
-        )
-        lost = (control - treated).take_along_dim(target.view(-1, 1, 1), dim=2)[:, :, 0]
+        effect = log_odds_effect(outcome.treated, outcome.control.unsqueeze(1).expand_as(outcome.treated), task)
+        lost = -effect.take_along_dim(target.view(-1, 1, 1), dim=2)[:, :, 0]
         return lost.double().cpu().numpy()

@@ -186,7 +186,7 @@ def _adaptive(frame: pd.DataFrame, best: str) -> Iterator[Finding]:
         f"images, on {in_brackets(row, 'evasion_5', '.3f')} of the images ({_budget(row)}; "
         f"{row['images']:,} attacked images)"
     )
-    less = ", ".join(f"{one['evasion_5']:.3f} ({_budget(one)})" for one in others)
+    less = ", ".join(f"{in_brackets(one, 'evasion_5', '.3f')} ({_budget(one)})" for one in others)
     text = f"{text}, the worst norm of those tried; {less}." if less else f"{text}. No other norm was tried."
     yield finding("adaptive_evasion", text, row, row["images"], "evasion_5")
 

@@ -7,8 +7,6 @@ attacker can follow it.
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -166,12 +164,19 @@ def shift(image: Tensor, rows: int, columns: int) -> Tensor:
 
 def rotate(image: Tensor, degrees: float) -> Tensor:
     """Image turned counter-clockwise around its centre, shape (B, C, H, W), bilinear; edges go on as they end."""
-    height, width = image.shape[2:]
-    turn = math.radians(degrees)
-    cosine, sine = math.cos(turn), math.sin(turn)
+    still = torch.zeros(len(image), dtype=torch.float64)
+    return rotate_and_shift(image, still + degrees, still, still)
+
+
+def rotate_and_shift(image: Tensor, degrees: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    """Images, shape (B, C, H, W), each turned as by `rotate`, and moved by shares of its sides, shapes (B,)."""
+    (height, width), turn = image.shape[2:], degrees.cpu().double().deg2rad()  # some GPUs have no float64
+    cosine, sine = turn.cos(), turn.sin()
     # In units of half the image's width and height, from a pixel to the one that is seen there.
-    theta = image.new_tensor([[cosine, -sine * height / width, 0], [sine * width / height, cosine, 0]])
-    grid = F.affine_grid(theta.expand(len(image), 2, 3), list(image.shape), align_corners=False)
+    theta = torch.stack(
+        [cosine, -sine * height / width, -2 * columns.cpu(), sine * width / height, cosine, -2 * rows.cpu()], 1
+    )
+    grid = F.affine_grid(theta.to(image).view(-1, 2, 3), list(image.shape), align_corners=False)
     return F.grid_sample(image, grid, mode="bilinear", padding_mode="border", align_corners=False).clamp(0, 1)
 
 
