@@ -18,12 +18,7 @@ from dovision.store.run_record import Run
 from dovision.store.tables import CLEAN
 
 RIVALS = ("grad_cam", "integrated_gradients")  # that the best effect map is compared with, those that the run has
-PRIMARY = (
-    "true_effects",
-    "energy",
-    CONTENT,
-    "insertion",
-)  # the metric that maps are ranked by: the first that the run has
+PRIMARY = ("true_effects", "energy", CONTENT, "insertion")  # maps are ranked by the first that the run has
 _FURTHER = ("energy", "pointing", SOFT, HARD)
 _EFFECT_MAPS = (".EffectMap", ".CombinedMap")  # classes of explainers
 
@@ -43,13 +38,11 @@ def map_findings(run: Run) -> Iterator[Finding]:
     frame = agreements(run.folder)
     configured: Mapping[str, Any] = run.config.get("explainer", {})
     maps = [name for name in frame["explainer"].unique() if is_effect_map(str(name), configured)]
-    metric = next(
-        (name for name in PRIMARY if name in frame and frame.loc[frame["explainer"].isin(maps), name].notna().any()),
-        None,
-    )
+    of_maps = frame[frame["explainer"].isin(maps)]
+    metric = next((name for name in PRIMARY if name in frame and of_maps[name].notna().any()), None)
     if metric is None:
         return
-    means = frame[frame["explainer"].isin(maps)].groupby("explainer", observed=True)[metric].mean()
+    means = of_maps.groupby("explainer", observed=True)[metric].mean()
     best, level = str(means.idxmax()), level_of_selected(1, len(means))
     for rival in RIVALS:
         if (frame["explainer"] == rival).any():
