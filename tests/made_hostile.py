@@ -81,5 +81,7 @@ class Trap:
             "hydra.utils.instantiate": {"config": node},
             "hydra.utils.call": {"config": node},
             "dovision.models._catalogue.make_any": {"settings": node},
+            "dovision.models._from_function.from_function": dict.fromkeys(("shape", "task", "classes"))
+            | {"network": node},
             "dovision.checks.import_extra": {"module": "antigravity", "extra": "x"},
         }

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import sys
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import pytest
 import torch
@@ -124,6 +124,31 @@ def test_an_onnx_file_also_by_the_checkpoint_that_holds_it(onnx_file, photo, exp
     assert_equal(classifier, photo, expected)
     checkpoint.save_checkpoint(tmp_path / "own.ckpt", classifier, target | settings, None, {})
     assert_equal(dv.load(tmp_path / "own.ckpt"), photo, expected)
+
+
+@pytest.mark.parametrize("location", ["weights.bin", "{folder}/weights.bin", "../{folder.name}/weights.bin"])
+def test_an_onnx_file_whose_weights_lie_outside_is_refused(monkeypatch, tmp_path, location):
+    """They would be read from the working directory, be in no checkpoint, and change no identity."""
+    pytest.importorskip("onnxruntime", reason="the extra onnx is not installed")
+    library = pytest.importorskip("onnx", reason="onnx, which writes the file, is not installed")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "weights.bin").write_bytes(torch.ones(SIDE, 2).numpy().tobytes())
+    weights = library.TensorProto(name="w", data_type=1, dims=[SIDE, 2], data_location=1)
+    weights.external_data.add(key="location", value=location.format(folder=tmp_path))
+    ends = [library.helper.make_tensor_value_info(*end) for end in (("x", 1, ["b", SIDE]), ("y", 1, ["b", 2]))]
+    graph = library.helper.make_graph(
+        [library.helper.make_node("MatMul", ["x", "w"], ["y"])], "g", ends[:1], ends[1:], [weights]
+    )
+    model = library.helper.make_model(graph, opset_imports=[library.helper.make_opsetid("", 17)], ir_version=9)
+    (tmp_path / "a.onnx").write_bytes(model.SerializeToString())
+    with pytest.raises(ValueError, match=r"a\.onnx must be an ONNX file with its weights inside"):
+        dv.onnx("a.onnx", (3, SIDE, SIDE), None, None, [0.0], [1.0])
+
+
+def test_an_onnxruntime_that_reads_other_files_is_refused(monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnxruntime", SimpleNamespace(__version__="1.23.2"))
+    with pytest.raises(ImportError, match=r"needs onnxruntime 1\.24, .* got 1\.23\.2"):
+        dv.onnx(None, (3, SIDE, SIDE), None, None, [0.0], [1.0], size=1)
 
 
 def test_a_function_of_a_users_package_that_returns_a_module(monkeypatch, network, photo, expected):

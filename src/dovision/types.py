@@ -124,6 +124,17 @@ class Preprocessing(NamedTuple):
     pixels: int  # height and width
     resize: Resize = COVER
 
+    @classmethod
+    def of(cls, stored: object) -> Preprocessing:
+        """Read both fields as a checkpoint stores them, each checked, since the file may be anybody's.
+
+        Raises:
+            ValueError: they are something else.
+        """
+        if not isinstance(stored, Mapping) or set(stored) != set(cls._fields):
+            raise ValueError(f"preprocessing must be pixels and resize, got {stored!r:.200}.")
+        return cls(checks.positive_int("preprocessing.pixels", stored["pixels"]), Resize.of(stored["resize"]))
+
 
 class Layout(str, Enum):
     """Meaning of the axes of a site's value; N counts the images."""

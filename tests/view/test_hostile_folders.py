@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 import yaml
+from omegaconf import OmegaConf
 
 import dovision as dv
 from dovision.config.component_names import check_stored, package_targets
+from dovision.config.inferred_settings import with_inferred_settings
 from dovision.config.sources import configuration_folder
 from dovision.io import sealed
 from dovision.io.text_files import write_json
@@ -26,7 +28,7 @@ TARGETS = (
     *("runpy.run_path", "cProfile.run", "timeit.timeit", "shutil.rmtree", "shutil.copy", "shutil.move", "joblib.load"),
     *("pandas.read_pickle", "numpy.load", "torch.load", "torch.hub.load", "torch.utils.collect_env.run"),
     *("pathlib.Path.touch", "hydra.utils.instantiate", "hydra.utils.call", "dovision.models._catalogue.make_any"),
-    "dovision.checks.import_extra",
+    *("dovision.models._from_function.from_function", "dovision.checks.import_extra"),
 )
 SMALL = {
     "_target_": "dovision.models.small_cnn.small_cnn",
@@ -198,6 +200,9 @@ def checkpoint_places(node: dict[str, Any]) -> Iterator[tuple[dict[str, Any], di
     yield node, None, {}
     yield SMALL, node, {}
     yield SMALL, None, {"arguments": node}
+    yield SMALL, None, {"preprocessing": node}
+    yield SMALL, None, {"preprocessing": {"pixels": node, "resize": {"mode": "cover"}}}
+    yield SMALL, None, {"preprocessing": {"pixels": 28, "resize": {"mode": node}}}
     yield {**SMALL, "classes": node}, None, {}
     yield {**SMALL, "output": {**node, "_partial_": True}}, None, {}
     yield {**SMALL, "classes": ["a", {"b": [node]}]}, None, {}
@@ -215,7 +220,8 @@ def test_a_checkpoint_calls_nothing(trap, tmp_path, network, target):
 
 
 @pytest.mark.parametrize(
-    ("key", "left"), [("weights", None), ("checkpoint_file", None), ("pretrained", False), ("source", None)]
+    ("key", "left"),
+    [("weights", None), ("checkpoint_file", None), ("pretrained", False), ("source", None), ("path", None)],
 )
 def test_the_facts_of_a_checkpoint_open_no_file(tmp_path, network, key, left):
     save_checkpoint(tmp_path / "a.ckpt", network, SMALL, None, {"arguments": {key: str(tmp_path / "another.pt")}})
@@ -228,6 +234,28 @@ def test_the_facts_of_a_checkpoint_open_no_file(tmp_path, network, key, left):
     with pytest.raises(ValueError, match="it is not made"):
         rebuilt(tmp_path / "a.ckpt", read_checkpoint(tmp_path / "a.ckpt"), make)
     assert given == [left]
+
+
+@pytest.mark.parametrize("value", ["${oc.env:SECRET}", {"_target_": "os.mkdir", "path": "canary"}, [1], None])
+@pytest.mark.parametrize(
+    "stated",
+    [
+        lambda value: value,
+        lambda value: {"pixels": value, "resize": {"mode": "cover"}},
+        lambda value: {"pixels": 28, "resize": value or [1]},
+        lambda value: {"pixels": 28, "resize": {"mode": value}},
+        lambda value: {"pixels": 28, "resize": {"size": value or "1"}},
+        lambda value: {"pixels": 28, "resize": {"interpolation": value}},
+    ],
+)
+def test_the_preprocessing_of_a_checkpoint_sets_nothing_but_numbers_and_modes(tmp_path, network, value, stated):
+    """They become settings of the dataset, which Hydra resolves and makes."""
+    save_checkpoint(tmp_path / "a.ckpt", network, SMALL, None, {"preprocessing": stated(value)})
+    pictures = "dovision.datasets.pictures.Pictures"
+    dataset = {"_target_": pictures, "root": "???", "shape": [1, None, None], "resize": None}
+    config = {"dataset": dataset, "model": SMALL, "checkpoint": str(tmp_path / "a.ckpt")}
+    inferred = with_inferred_settings(OmegaConf.create(config))
+    assert OmegaConf.to_container(inferred.dataset) == {**dataset, "shape": [1, 224, 224]}
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from dovision.config.errors import error_text, named
 from dovision.io.sealed import is_foreign, read_sealed
+from dovision.types import Preprocessing
 
 _FROM_FUNCTION = "dovision.models._from_function.from_function"
 _PIXELS = 224  # height and width where the weights do not say
@@ -67,7 +68,7 @@ def inferred_settings(dataset: Mapping[str, Any], model: Any = None, checkpoint:
         dataset_class = hydra.utils.get_class(dataset["_target_"]) if nulls else None
     except Exception:  # the check of targets says what is wrong with it
         return {}
-    trained = _preprocessing(model, checkpoint) if nulls & {"shape", "resize"} else None
+    trained, resize = _preprocessing(model, checkpoint) if nulls & {"shape", "resize"} else (None, None)
     inferred: dict[str, Any] = {}
     try:
         if rooted and "classes" in nulls and (find := getattr(dataset_class, "found_classes", None)) is not None:
@@ -78,11 +79,11 @@ def inferred_settings(dataset: Mapping[str, Any], model: Any = None, checkpoint:
             channels, *pixels = dataset["shape"] or [None] * 3
             if rooted and channels is None and (count := getattr(dataset_class, "found_channels", None)) is not None:
                 channels = count(dataset)
-            size = _PIXELS if trained is None else trained["pixels"]
+            size = trained or _PIXELS
             inferred["shape"] = [channels, *(size if length is None else length for length in pixels)]
         pixels = inferred.get("shape", dataset["shape"])[1:]
-        if "resize" in nulls and trained is not None and trained["resize"] and pixels == [trained["pixels"]] * 2:
-            inferred["resize"] = trained["resize"]
+        if "resize" in nulls and resize is not None and pixels == [trained] * 2:
+            inferred["resize"] = resize
     except (OSError, ValueError) as error:
         raise ValueError(named("dataset", error_text(error) if isinstance(error, OSError) else str(error))) from error
     return inferred
@@ -96,16 +97,17 @@ def _nulls(dataset: Mapping[str, Any]) -> set[str]:
     return nulls | {"shape"} if inferred else nulls
 
 
-def _preprocessing(model: Any, checkpoint: Any) -> Mapping[str, Any] | None:
-    """Pixels and resize of the images that the weights were trained on; None if unknown."""
+def _preprocessing(model: Any, checkpoint: Any) -> tuple[int | None, dict[str, Any] | None]:
+    """Pixels and resize of the images that the weights were trained on; None for what is unknown."""
     try:
+        trained, new_head = None, False
         if checkpoint is not None and not is_foreign(checkpoint):
-            fitted: Mapping[str, Any] | None = read_sealed(checkpoint)["facts"].get("preprocessing")
-            if fitted is not None:
-                return fitted
-        find = getattr(hydra.utils.get_object(model["_target_"]), "preprocessing", None)
-        trained = None if find is None else find(OmegaConf.to_container(model, resolve=True))
-        resize = None if trained is None or model.get("new_head") else trained.resize._asdict()
-        return None if trained is None else {"pixels": trained.pixels, "resize": resize}
-    except Exception:  # no model, or one whose own error says what is wrong with it
-        return None
+            fitted = read_sealed(checkpoint)["facts"].get("preprocessing")
+            trained = None if fitted is None else Preprocessing.of(fitted)
+        if trained is None:
+            find = hydra.utils.get_object(model["_target_"]).preprocessing
+            trained = find(OmegaConf.to_container(model, resolve=True))
+            new_head = model.get("new_head")
+        return trained.pixels, None if new_head else trained.resize._asdict()
+    except Exception:  # no model, one that does not say it, or one whose own error says what is wrong with it
+        return None, None

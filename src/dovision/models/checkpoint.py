@@ -14,14 +14,10 @@ from dovision.interfaces import Classifier
 from dovision.io import sealed
 from dovision.models import _catalogue
 from dovision.models.conv_autoencoder import insert
-from dovision.types import Preprocessing, Resize
+from dovision.types import Preprocessing
 
-WEIGHTS = {
-    "weights": None,
-    "checkpoint_file": None,
-    "pretrained": False,
-    "path": None,
-}  # arguments that say where training starts
+# arguments that say where training starts
+WEIGHTS = {"weights": None, "checkpoint_file": None, "pretrained": False, "path": None}
 START = {**WEIGHTS, "source": None}  # the same, and where a network is described
 _CONTENT: dict[str, Any] = {"model": dict, "autoencoder": (dict, type(None)), "facts": dict, "state": dict}
 Make = Callable[[Mapping[str, Any]], Any]
@@ -93,7 +89,7 @@ def rebuilt(path: str | Path, content: Mapping[str, Any], make: Make) -> Classif
         classifier.load_state_dict(content["state"])
         classifier.task = replace(classifier.task, thresholds=tuple(content["facts"].get("thresholds", ())))
         if (trained := content["facts"].get("preprocessing")) is not None:
-            classifier.preprocessing = Preprocessing(trained["pixels"], Resize.of(trained["resize"]))
+            classifier.preprocessing = Preprocessing.of(trained)
     except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
         raise ValueError(f"the checkpoint {path} cannot be rebuilt: {' '.join(str(error).split())}") from error
     return classifier.eval()

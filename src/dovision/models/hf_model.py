@@ -147,7 +147,8 @@ def processor_of(network: nn.Module) -> Any:
     source = network.config._name_or_path  # type: ignore[union-attr]
     try:
         library = checks.import_extra("transformers", "hf")
-        return library.AutoImageProcessor.from_pretrained(source, local_files_only=True) if source else None
+        files = {"local_files_only": True, "trust_remote_code": False}
+        return library.AutoImageProcessor.from_pretrained(source, **files) if source else None
     except (OSError, ValueError) as error:
         raise ValueError(
             f"the mean and std of {source} must be known, but there is no image processor beside its weights. Give "

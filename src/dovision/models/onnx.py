@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -17,6 +18,7 @@ from dovision.models._black_box import BlackBox, session_outputs
 from dovision.models._published import with_arguments
 from dovision.types import Preprocessing, Shape, Task
 
+_LEAST_VERSION = (1, 24)  # of onnxruntime
 _MOST_BYTES = 2**31  # of a file with its weights inside, by its format
 
 
@@ -53,7 +55,7 @@ def onnx(
             ...
         FileNotFoundError: model.path must be an ONNX file that exists, but there is no nowhere.onnx.
     """
-    content = np.zeros(size, np.uint8) if path is None else np.frombuffer(_bytes(path), np.uint8).copy()
+    content = np.zeros(min(size, _MOST_BYTES), np.uint8) if path is None else _content(path)
     network = OnnxNetwork(content, str(path), output)
     if classes is None:
         count = network.session().get_outputs()[0].shape[-1]
@@ -62,7 +64,7 @@ def onnx(
         classes = [str(number) for number in range(count)]
     network.outputs = len(classes)
     classifier = Classifier(network, Task(task or "multiclass", tuple(classes)), mean, std)
-    classifier.preprocessing = None if path is None else _preprocessing({"path": path})
+    classifier.preprocessing = None if path is None else _preprocessing_of(network)
     return with_arguments(classifier, size=len(content))
 
 
@@ -90,13 +92,22 @@ class OnnxNetwork(BlackBox):
         """The session of onnxruntime, opened once.
 
         Raises:
+            ImportError: onnxruntime is missing, or of a version that reads any file that a network names.
             ValueError: it cannot read the file.
         """
         if self._session is None:
             runtime = checks.import_extra("onnxruntime", "onnx")
+            if tuple(map(int, runtime.__version__.split(".")[:2])) < _LEAST_VERSION:
+                raise ImportError(
+                    f"this component needs onnxruntime {'.'.join(map(str, _LEAST_VERSION))}, since older ones read any "
+                    f"file that a network names, got {runtime.__version__}. Install it, with Python 3.11 or newer: "
+                    "pip install '.[onnx]'."
+                )
+            options = runtime.SessionOptions()  # weights outside would be read from the working directory: from none
+            options.add_session_config_entry("session.model_external_initializers_file_folder_path", os.devnull)
             try:
                 self._session = runtime.InferenceSession(
-                    self.content.cpu().numpy().tobytes(), providers=["CPUExecutionProvider"]
+                    self.content.cpu().numpy().tobytes(), options, providers=["CPUExecutionProvider"]
                 )
             except Exception as error:  # onnxruntime has a class of errors for each reason, and no common one
                 reason = str(error).splitlines()[0]
@@ -108,18 +119,21 @@ class OnnxNetwork(BlackBox):
         return {**self.__dict__, "_session": None}
 
 
-def _bytes(path: str) -> bytes:
+def _content(path: str) -> np.ndarray:
     try:
-        return files.read_bytes(path, _MOST_BYTES)
+        return np.frombuffer(files.read_bytes(path, _MOST_BYTES), np.uint8).copy()
     except FileNotFoundError as error:
         raise FileNotFoundError(f"model.path must be an ONNX file that exists, but there is no {path}.") from error
 
 
-def _preprocessing(settings: Mapping[str, Any]) -> Preprocessing | None:
-    """Height and width of the images that the file takes; None if they are free."""
-    content = np.frombuffer(_bytes(settings["path"]), np.uint8).copy()
-    height, width = OnnxNetwork(content, settings["path"], None).session().get_inputs()[0].shape[-2:]
+def _preprocessing_of(network: OnnxNetwork) -> Preprocessing | None:
+    """Height and width of the images that the network takes; None if they are free."""
+    height, width = network.session().get_inputs()[0].shape[-2:]
     return Preprocessing(height) if isinstance(height, int) and height == width else None
+
+
+def _preprocessing(settings: Mapping[str, Any]) -> Preprocessing | None:
+    return _preprocessing_of(OnnxNetwork(_content(settings["path"]), settings["path"], None))
 
 
 onnx.preprocessing = _preprocessing  # type: ignore[attr-defined]
