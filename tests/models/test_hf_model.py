@@ -299,6 +299,18 @@ def test_a_wrapped_network_of_trained_weights_without_its_processor_is_refused_u
     assert dv.wrap(network, mean=MEAN, std=STD).task.classes == LABELS
 
 
+def test_a_wrapped_network_runs_no_code_beside_its_weights(tmp_path, monkeypatch):
+    save_network(tmp_path)
+    network = transformers.AutoModelForImageClassification.from_pretrained(tmp_path)
+    config = {"image_processor_type": "Evil", "auto_map": {"AutoImageProcessor": "evil.Evil"}}
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps(config))
+    (tmp_path / "evil.py").write_text(f"import pathlib\npathlib.Path({str(tmp_path / 'canary')!r}).touch()\n")
+    monkeypatch.setattr("builtins.input", lambda *_: "y")  # what the library asks where it is not told
+    with pytest.raises(ValueError, match=r"mean and std of .* must be known"):
+        dv.wrap(network)
+    assert not (tmp_path / "canary").exists()
+
+
 def test_a_network_without_names_must_be_given_its_classes():
     with pytest.raises(
         ValueError, match="classes must be the names of the network's outputs, or their number, got None"

@@ -151,8 +151,8 @@ def processor_of(network: nn.Module) -> Any:
         return library.AutoImageProcessor.from_pretrained(source, **files) if source else None
     except (OSError, ValueError) as error:
         raise ValueError(
-            f"the mean and std of {source} must be known, but there is no image processor beside its weights. Give "
-            "processor=AutoImageProcessor.from_pretrained(...), or mean and std."
+            f"the mean and std of {source} must be known, but no image processor is beside its weights, or one "
+            "with code. Give processor=AutoImageProcessor.from_pretrained(...), or mean and std."
         ) from error
 
 
