@@ -10,8 +10,10 @@ but for rounding.
 
 from __future__ import annotations
 
+import functools
+import inspect
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import captum.attr
@@ -24,7 +26,34 @@ from dovision.interfaces import Classifier, Context, Intervention
 from dovision.propagation import Propagation
 from dovision.types import INPUT, Batch, Box, Shape, Task
 
-_MOST_LOGITS = 1 << 28  # (image, edit, class) that are held at a time; captum's own code takes more
+_MOST_LOGITS = 1 << 28  # (image, edit, class) that are held at a time
+_Outputs = Callable[[Intervention], tuple[Tensor, Tensor]]  # the targets' outputs without and after edits
+
+
+def _on_engine(method: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Decorator of `attribute`, which gives it captum's signature and leaves to captum what it returns None for.
+
+    It is called only where the engine can answer, with `outputs` and captum's arguments by name.
+    """
+    signature = inspect.signature(method.attribute)
+
+    def decorate(accelerated: Callable[..., Tensor | None]) -> Callable[..., Any]:
+        @functools.wraps(method.attribute, assigned=())
+        def attribute(self: Any, *arguments: Any, **named: Any) -> Any:
+            call = signature.bind(self, *arguments, **named)
+            call.apply_defaults()
+            inputs, classifier = call.arguments["inputs"], _classifier(self, call.arguments)
+            target = None if classifier is None else _targets(call.arguments["target"], inputs, classifier)
+            if classifier is not None and target is not None:
+                outputs = functools.partial(_outputs, classifier, inputs, target)
+                attributions = accelerated(outputs=outputs, **call.arguments)
+                if attributions is not None:
+                    return attributions
+            return method.attribute(self, *arguments, **named)
+
+        return attribute
+
+    return decorate
 
 
 class FeatureAblation(captum.attr.FeatureAblation):  # type: ignore[misc]
@@ -44,30 +73,15 @@ class FeatureAblation(captum.attr.FeatureAblation):  # type: ignore[misc]
         torch.Size([3, 1, 8, 8])
     """
 
-    def attribute(
-        self,
-        inputs: Any,
-        baselines: Any = None,
-        target: Any = None,
-        additional_forward_args: Any = None,
-        feature_mask: Any = None,
-        perturbations_per_eval: int = 1,
-        show_progress: bool = False,
-        **kwargs: Any,
-    ) -> Any:
-        classifier = _classifier(self, inputs, additional_forward_args, kwargs or show_progress)
-        if classifier is not None and isinstance(feature_mask, Tensor) and feature_mask.shape[0] in (1, len(inputs)):
-            numbers, feature = torch.unique(feature_mask, return_inverse=True)
-            edits = _Features(feature.expand_as(inputs), _blank(inputs, baselines))
-            treated = _treated(classifier, inputs, edits, target, len(numbers))
-            if treated is not None:
-                control, after = treated
-                lost = control.unsqueeze(1) - after
-                return lost.take_along_dim(edits.feature.flatten(1), 1).view_as(inputs)
-        options = {"feature_mask": feature_mask, "show_progress": show_progress, **kwargs}
-        return super().attribute(
-            inputs, baselines, target, additional_forward_args, perturbations_per_eval=perturbations_per_eval, **options
-        )
+    @_on_engine(captum.attr.FeatureAblation)
+    def attribute(self, outputs: _Outputs, inputs: Tensor, *, baselines: Any, feature_mask: Any, **_: Any) -> Any:
+        if not isinstance(feature_mask, Tensor) or feature_mask.shape[0] not in (1, len(inputs)):
+            return None
+        feature = torch.unique(feature_mask, return_inverse=True)[1]
+        edits = _Features(feature.expand_as(inputs), _blank(inputs, baselines))
+        control, treated = outputs(edits)
+        lost = control.unsqueeze(1) - treated
+        return lost.take_along_dim(edits.feature.flatten(1), 1).view_as(inputs)
 
 
 class Occlusion(captum.attr.Occlusion):  # type: ignore[misc]
@@ -83,34 +97,20 @@ class Occlusion(captum.attr.Occlusion):  # type: ignore[misc]
         torch.Size([3, 1, 8, 8])
     """
 
+    @_on_engine(captum.attr.Occlusion)
     def attribute(
-        self,
-        inputs: Any,
-        sliding_window_shapes: Any,
-        strides: Any = None,
-        baselines: Any = None,
-        target: Any = None,
-        additional_forward_args: Any = None,
-        perturbations_per_eval: int = 1,
-        show_progress: bool = False,
+        self, outputs: _Outputs, inputs: Tensor, *, sliding_window_shapes: Any, strides: Any, baselines: Any, **_: Any
     ) -> Any:
-        classifier = _classifier(self, inputs, additional_forward_args, show_progress)
-        if classifier is not None:
-            windows = _windows(tuple(inputs.shape[1:]), sliding_window_shapes, strides)
-            edits = _Windows(windows, _blank(inputs, baselines))
-            treated = _treated(classifier, inputs, edits, target, len(windows)) if windows else None
-            if treated is not None:
-                control, after = treated
-                total, count = torch.zeros_like(inputs), torch.zeros_like(inputs[0])
-                for unit, window in enumerate(windows):
-                    index = (slice(None), *window)
-                    total[index] += (control - after[:, unit]).view(-1, 1, 1, 1)
-                    count[window] += 1
-                return total / count
-        options = {"perturbations_per_eval": perturbations_per_eval, "show_progress": show_progress}
-        return super().attribute(
-            inputs, sliding_window_shapes, strides, baselines, target, additional_forward_args, **options
-        )
+        windows = _windows(tuple(inputs.shape[1:]), sliding_window_shapes, strides)
+        if not windows:
+            return None
+        control, treated = outputs(_Windows(windows, _blank(inputs, baselines)))
+        total, count = torch.zeros_like(inputs), torch.zeros_like(inputs[0])
+        for unit, window in enumerate(windows):
+            index = (slice(None), *window)
+            total[index] += (control - treated[:, unit]).view(-1, 1, 1, 1)
+            count[window] += 1
+        return total / count
 
 
 class ShapleyValueSampling(captum.attr.ShapleyValueSampling):  # type: ignore[misc]
@@ -129,37 +129,20 @@ class ShapleyValueSampling(captum.attr.ShapleyValueSampling):  # type: ignore[mi
         torch.Size([3, 1, 8, 8])
     """
 
+    @_on_engine(captum.attr.ShapleyValueSampling)
     def attribute(
-        self,
-        inputs: Any,
-        baselines: Any = None,
-        target: Any = None,
-        additional_forward_args: Any = None,
-        feature_mask: Any = None,
-        n_samples: int = 25,
-        perturbations_per_eval: int = 1,
-        show_progress: bool = False,
+        self, outputs: _Outputs, inputs: Tensor, *, baselines: Any, feature_mask: Any, n_samples: int, **_: Any
     ) -> Any:
-        classifier = _classifier(self, inputs, additional_forward_args, show_progress)
-        if classifier is not None and isinstance(feature_mask, Tensor) and feature_mask.shape[0] == 1:
-            features = int(feature_mask.max()) + 1
-            state = torch.get_rng_state()
-            orders = torch.tensor(list(self.permutation_generator(features, n_samples)))
-            edits = _Coalitions(feature_mask.expand_as(inputs), _blank(inputs, baselines), orders)
-            treated = _treated(classifier, inputs, edits, target, orders.numel() + 1)
-            if treated is not None:
-                after = treated[1]
-                values = torch.cat(
-                    [after[:, -1:].expand(-1, n_samples).unsqueeze(2), after[:, :-1].view(-1, *orders.shape)], 2
-                )
-                gained = values.diff(dim=2)
-                of_feature = (
-                    torch.zeros_like(gained).scatter_(2, orders.to(gained.device).expand_as(gained), gained).mean(1)
-                )
-                return of_feature.take_along_dim(edits.feature.flatten(1), 1).view_as(inputs)
-            torch.set_rng_state(state)
-        options = {"perturbations_per_eval": perturbations_per_eval, "show_progress": show_progress}
-        return super().attribute(inputs, baselines, target, additional_forward_args, feature_mask, n_samples, **options)
+        if not isinstance(feature_mask, Tensor) or feature_mask.shape[0] != 1:
+            return None
+        orders = torch.tensor(list(self.permutation_generator(int(feature_mask.max()) + 1, n_samples)))
+        edits = _Coalitions(feature_mask.expand_as(inputs), _blank(inputs, baselines), orders)
+        treated = outputs(edits)[1]
+        blank = treated[:, -1:].expand(-1, n_samples).unsqueeze(2)
+        gained = torch.cat([blank, treated[:, :-1].view(-1, *orders.shape)], 2).diff(dim=2)
+        index = orders.to(gained.device).expand_as(gained)
+        of_feature = torch.zeros_like(gained).scatter_(2, index, gained).mean(1)
+        return of_feature.take_along_dim(edits.feature.flatten(1), 1).view_as(inputs)
 
 
 class _Features(Intervention):
@@ -226,11 +209,12 @@ class _Coalitions(Intervention):
         return torch.where(self.rank[order][self.feature[rows]] <= step, value, self.blank[rows])
 
 
-def _classifier(method: Any, inputs: Any, additional: Any, options: object) -> Classifier | None:
+def _classifier(method: Any, given: Mapping[str, Any]) -> Classifier | None:
     """The method's network, wrapped once and left as it is; None where captum's own code is to run."""
-    network = method.forward_func
+    network, inputs = method.forward_func, given["inputs"]
     is_image = isinstance(inputs, Tensor) and inputs.ndim == 4 and inputs.is_floating_point() and len(inputs) > 0
-    if not is_image or additional is not None or options or not isinstance(network, nn.Module):
+    further = given["additional_forward_args"] is not None or given["show_progress"] or given.get("kwargs")
+    if not is_image or further or not isinstance(network, nn.Module):
         return None
     if any(module.training for module in network.modules()):  # such as dropout of an ensemble
         return None
@@ -249,24 +233,29 @@ def _classifier(method: Any, inputs: Any, additional: Any, options: object) -> C
     return method._wrapped[1]
 
 
-def _treated(
-    classifier: Classifier, inputs: Tensor, edits: Intervention, target: Any, units: int
-) -> tuple[Tensor, Tensor] | None:
-    """The targets' outputs without an edit, shape (B,), and after each, (B, U); None where captum's code is to run."""
+def _targets(target: Any, inputs: Tensor, classifier: Classifier) -> Tensor | None:
+    """The class of each image, shape (B,); None where captum's own code is to run."""
     if target is None or isinstance(target, tuple):  # an index into an output of more dimensions
         return None
     try:
         wanted = torch.as_tensor(target, device=inputs.device).expand(len(inputs))
     except (RuntimeError, TypeError, ValueError):
         return None
-    classes = len(classifier.task.classes)
-    if wanted.is_floating_point() or wanted.min() < 0 or wanted.max() >= classes:
-        return None
-    if len(inputs) * units * classes > _MOST_LOGITS:
-        return None
-    rows = torch.arange(len(inputs), device=inputs.device)
-    outcome = Propagation(classifier, edits)(Batch(inputs.detach(), wanted, rows, rows))
-    return outcome.control[rows, wanted], outcome.treated[rows, :, wanted]
+    is_class = not wanted.is_floating_point() and wanted.min() >= 0 and wanted.max() < len(classifier.task.classes)
+    return wanted if is_class else None
+
+
+def _outputs(classifier: Classifier, inputs: Tensor, target: Tensor, edits: Intervention) -> tuple[Tensor, Tensor]:
+    """The targets' outputs without an edit, shape (B,), and after each, (B, U)."""
+    propagation = Propagation(classifier, edits)
+    logits = len(edits.units(tuple(inputs.shape[1:]))) * len(classifier.task.classes)
+    control, treated = [], []
+    for rows in torch.split(torch.arange(len(inputs), device=inputs.device), max(_MOST_LOGITS // logits, 1)):
+        outcome = propagation(Batch(inputs[rows].detach(), target[rows], rows, rows))
+        image = torch.arange(len(rows), device=inputs.device)
+        control.append(outcome.control[image, target[rows]])
+        treated.append(outcome.treated[image, :, target[rows]])
+    return torch.cat(control), torch.cat(treated)
 
 
 def _blank(inputs: Tensor, baselines: Any) -> Tensor:

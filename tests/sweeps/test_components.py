@@ -153,6 +153,7 @@ def test_every_key_that_names_a_layer_or_a_class_is_looked_up(everything, compon
     assert len(named) > 12
     for path in named:
         config = copy.deepcopy(everything)
+        config.explainer.captum.method = "LayerGradCam"  # the default has no layer
         OmegaConf.update(config, path, ["nonsense"] if path.endswith("layers") else "nonsense")
         said = refusal(components, config)
         assert "'nonsense'" in said, path

@@ -35,7 +35,7 @@ def test_each_job_of_a_sweep_is_a_run_with_curves_numbers_parameters_and_figures
 
 def test_a_report_is_sent_with_its_page_and_numbers(finished, reported, stored):
     assert reported(finished, "log_to=mlflow") == 0
-    client, (run,) = stored(finished.parent, "digits")
+    client, (run,) = stored(finished.parent, "evaluate")
     assert run.data.tags["job_type"] == "report"
     assert "index.html" in [each.path for each in client.list_artifacts(run.info.run_id)]
     assert "figures/results.csv" in [each.path for each in client.list_artifacts(run.info.run_id, "figures")]

@@ -11,9 +11,9 @@ FACTORS = [(rows, eps) for rows in (1, 2) for eps in ("0.05", "0.1", "0.2")]
 
 
 @pytest.mark.long
-def test_groups_names_and_numbers_of_a_sweep_of_six(copy, dovision_evaluate, offline_runs, history, stored):
+def test_groups_names_and_numbers_of_a_sweep_of_six(copy, dovision_evaluate, reported, offline_runs, history, stored):
     words = ("attack=fgsm", "attack.eps=0.05,0.1,0.2", "intervention.rows=1,2", "explainer=[edge_map]", "-m")
-    named = ("logger.wandb.tags=[ours]", "logger.mlflow.experiment_name=mine")
+    named = ("logger.wandb.tags=[ours]", "logger.mlflow.experiment_name=mine", "logger.mlflow.name=ours")
     assert dovision_evaluate(f"output_root={copy}", "logger=[csv,wandb,mlflow]", *named, *words) == 0
     folders = {run.folder.name[:6] for run in read_sweep(copy / "evaluate")}
     sent = offline_runs(copy)
@@ -31,11 +31,14 @@ def test_groups_names_and_numbers_of_a_sweep_of_six(copy, dovision_evaluate, off
         config = {key for record in run["config"] for key in record["update"]}
         assert "autoencoder" not in config
     client, runs = stored(copy, "mine")
-    assert {run.info.run_name for run in runs} == names
+    assert {run.info.run_name for run in runs} == {f"ours {folder}" for folder in folders}
     for run in runs:
         assert 0 < len(run.data.metrics) <= MOST_SCALARS
         files = [each.path for each in client.list_artifacts(run.info.run_id)]
         assert {"figures", "numbers.csv"} <= set(files)
+    assert reported(copy / "evaluate", "log_to=wandb") == 0
+    (report,) = (run["run"][0] for run in offline_runs(copy / "evaluate" / "report"))
+    assert (report["run_group"], report["display_name"]) == (begun[0]["run_group"], "report")
 
 
 def test_numbers_beyond_the_first_are_kept_for_one_table():

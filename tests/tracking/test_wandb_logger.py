@@ -188,12 +188,12 @@ def test_a_finished_sweep_is_sent_as_a_run_of_its_report(finished, reported, off
     assert reported(finished, "log_to=wandb") == 0
     sent = offline_run(finished / "report")
     begun = sent["run"][0]
-    assert (begun["run_group"], begun["display_name"], begun["job_type"]) == ("my digits", "report", "report")
+    assert (begun["run_group"], begun["display_name"], begun["job_type"]) == ("evaluate", "report", "report")
     assert sent["exit"][0].get("exit_code", 0) == 0
     logged = {key.partition(".")[0] for key in history(sent)}
     (run,) = [path.parent.name for path in finished.glob("*/run.json")]
     assert {"figures/results", "tables/results", f"figures/{run}/gallery"} <= logged
-    assert "report-my_digits" in {artifact["name"] for artifact in sent["artifact"]}
+    assert "report-evaluate" in {artifact["name"] for artifact in sent["artifact"]}
 
 
 @pytest.mark.slow

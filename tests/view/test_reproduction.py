@@ -72,7 +72,7 @@ def test_a_brushed_region_of_a_run_is_measured_again(session, unpack, run_comman
     assert own["effect"].item() == pytest.approx(rows[0]["effect"], abs=1e-6)
     names = {}
     exec((folder / "cell.py").read_text(), names)
-    assert names["found"].effect[0, 0, rows[0]["number"]].item() == pytest.approx(rows[0]["effect"], abs=1e-6)
+    assert names["result"].effect[0, 0, rows[0]["number"]].item() == pytest.approx(rows[0]["effect"], abs=1e-6)
     assert "numbers.csv" in os.listdir(folder)
     assert "seed=0" in Image.open(folder / "picture.png").text["Description"]
 
@@ -93,7 +93,7 @@ def test_the_map_of_a_dropped_and_attacked_picture_is_measured_again(session, un
     np.testing.assert_allclose(sorted(own["effect"]), sorted(values), atol=1e-6)
     names = {}
     exec((folder / "cell.py").read_text(), names)
-    np.testing.assert_allclose(names["found"].effect[0, :, attacked["target"]], values, atol=1e-6)
+    np.testing.assert_allclose(names["result"].effect[0, :, attacked["target"]], values, atol=1e-6)
 
 
 def test_a_channel_is_measured_again_in_a_cell(session, unpack):
@@ -105,7 +105,7 @@ def test_a_channel_is_measured_again_in_a_cell(session, unpack):
     folder = unpack(session.saved(asked))
     names = {}
     exec((folder / "cell.py").read_text(), names)
-    assert names["found"].effect[0, 0, rows[0]["number"]].item() == pytest.approx(rows[0]["effect"], abs=1e-6)
+    assert names["result"].effect[0, 0, rows[0]["number"]].item() == pytest.approx(rows[0]["effect"], abs=1e-6)
     assert f"intervention.site={site}" in session.texts(asked)["command"]
 
 
@@ -116,9 +116,9 @@ def test_what_is_drawn_at_random_is_drawn_again_in_a_cell(session, unpack):
     folder = unpack(session.saved(asked))
     names = {}
     exec((folder / "cell.py").read_text(), names)
-    assert names["found"].effect[0, 0, rows[0]["number"]].item() == pytest.approx(rows[0]["effect"], abs=1e-6)
+    assert names["result"].effect[0, 0, rows[0]["number"]].item() == pytest.approx(rows[0]["effect"], abs=1e-6)
     other = dv.effect_map(names["classifier"], names["image"], names["intervention"])  # as if it were sample 0
-    assert not torch.equal(other.effect, names["found"].effect)
+    assert not torch.equal(other.effect, names["result"].effect)
 
 
 def test_a_run_is_opened_with_its_images_and_weights(session, run):

@@ -78,8 +78,8 @@ def _cut(completed: int, detailed: int) -> list[str]:
     return [f"{first}; details, set to {completed}, draws all."]
 
 
-def _loggers(settings: ReportSettings, folder: Path) -> list[Logger]:
-    """Loggers of `log_to`, for one run in the sweep's group."""
+def _loggers(settings: ReportSettings, runs: Sequence[Run], folder: Path) -> list[Logger]:
+    """Loggers of `log_to`, for one run in the group that the runs have recorded, or else that of the folder's name."""
     if not settings.log_to:
         return []
     from dovision.tracking.loggers import FigureLogger, make_loggers
@@ -87,7 +87,9 @@ def _loggers(settings: ReportSettings, folder: Path) -> list[Logger]:
     sweep = settings.sweep.resolve()
     nodes = read_group("logger", output_root=str(sweep.parent))
     chosen = {name: nodes[checks.choice("log_to", name, nodes)] for name in settings.log_to}
-    loggers = make_loggers(chosen, folder, name="report", group=sweep.name, job_type="report")
+    groups = {run.record.get("group") for run in runs if run.state == "completed"}
+    group = str(groups.pop() or sweep.name) if len(groups) == 1 else sweep.name
+    loggers = make_loggers(chosen, folder, name="report", group=group, job_type="report")
     for logger in loggers:
         checks.instance("log_to", logger, FigureLogger, "a logger that shows figures")
     return loggers
@@ -122,8 +124,8 @@ def report_of_settings(settings: ReportSettings) -> None:
         return
     sweep = settings.sweep
     output = settings.output or sweep / "report"
-    loggers = _loggers(settings, output)
     runs, catalogue = survey(sweep), Catalogue()
+    loggers = _loggers(settings, runs, output)
     with page_width(settings.figure_width):
         page = write_report(sweep, runs, output, settings.details, catalogue)
     print(page)

@@ -65,7 +65,7 @@ def running(run: RunDirectory, settings: EvaluateSettings) -> Iterator[Session]:
     with closing(run):
         record, overrides = settings.record(), recorded(HydraConfig.get().overrides.task)
         started = {"seed": settings.seed, "started": datetime.now(timezone.utc).isoformat()}
-        origin = {**provenance(), **started, "tags": _tags(record)}
+        origin = {**provenance(), **started, "tags": _tags(record), "group": sweep_group(str(record["name"]))}
         limited = limits(settings.trainer)
         afresh = bool(limited) or settings.rerun == "all" or run.state == "completed"
         run.start(record, overrides, origin, afresh=afresh)
@@ -156,12 +156,14 @@ def loggers_of(settings: TrainSettings, job_type: str) -> list[Logger]:
     if settings.checkpoint is not None and settings.foreign_checkpoint is None:  # which names its own model
         record = {**record, MODEL: read_checkpoint(settings.checkpoint)[MODEL]}
     unused = [] if reads_code(settings) else ["autoencoder"]
+    identifier = folder.name[:6]  # of which there is one, whatever else is called so
     name = run_name(None if settings.checkpoint is None else Path(str(record["checkpoint"])), unused)
     record = {key: value for key, value in record.items() if key not in unused}
     return make_loggers(
         settings.logger,
         folder,
-        name=f"{name} {folder.name[:6]}",  # of which there is one, whatever else is called so
+        name=f"{name} {identifier}",
+        suffix=f" {identifier}" if HydraConfig.get().mode == RunMode.MULTIRUN else "",
         group=sweep_group(str(record["name"])),
         job_type=job_type,
         tags=_tags(record),

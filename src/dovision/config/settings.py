@@ -407,6 +407,11 @@ class EvaluateSettings(TrainSettings):
         return merged
 
     @property
+    def permutes_labels(self) -> bool:
+        """Whether a second classifier is fitted, to permuted labels."""
+        return self.evaluation.permuted_labels and bool(self.explainer or self.refute)
+
+    @property
     def adaptively_attacked(self) -> tuple[str, ...]:
         """Names of the detectors that the adaptive attacker attacks."""
         named = self.detection.adaptive.detectors

@@ -218,11 +218,7 @@ def _network_keys(settings: TrainSettings, data: str, digest: Digest) -> dict[st
     if reads_code(settings):
         classifier = keys[CLASSIFIER].weights or keys[CLASSIFIER].path.parent.name  # a name that is no hash of weights
         keys[AUTOENCODER] = _autoencoder_key(settings, data, digest, classifier)
-    if (
-        isinstance(settings, EvaluateSettings)
-        and (settings.explainer or settings.refute)
-        and settings.evaluation.permuted_labels
-    ):
+    if isinstance(settings, EvaluateSettings) and settings.permutes_labels:
         keys[PERMUTED] = _classifier_key(settings, data, digest, permuted=True)
     return keys
 

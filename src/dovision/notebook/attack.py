@@ -51,10 +51,10 @@ class AttackedImages(MeasuredImages):
     Example:
         >>> import torch, dovision as dv
         >>> classifier = dv.wrap(torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 3)), ["a", "b", "c"])
-        >>> found = dv.attack(classifier, torch.rand(12, 1, 8, 8), dv.FGSM(eps=["4/255", "8/255"]))
-        >>> found.images("8/255").shape
+        >>> result = dv.attack(classifier, torch.rand(12, 1, 8, 8), dv.FGSM(eps=["4/255", "8/255"]))
+        >>> result.images("8/255").shape
         torch.Size([12, 1, 8, 8])
-        >>> found.to_pandas()["condition"].unique().tolist()
+        >>> result.to_pandas()["condition"].unique().tolist()
         ['eps=4/255', 'eps=8/255']
     """
 
@@ -160,8 +160,8 @@ def attack(
     Example:
         >>> import torch, dovision as dv
         >>> classifier = dv.wrap(torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 3)), ["a", "b", "c"])
-        >>> found = dv.attack(classifier, torch.rand(6, 1, 8, 8), "pgd", eps="8/255")
-        >>> found.images().shape
+        >>> result = dv.attack(classifier, torch.rand(6, 1, 8, 8), "pgd", eps="8/255")
+        >>> result.images().shape
         torch.Size([6, 1, 8, 8])
     """
     images, made = as_images(data, batch_size), one_attack(attack, eps, seed)

@@ -44,8 +44,8 @@ class ComparedResults(Result):
         >>> import torch, dovision as dv
         >>> classifier = dv.wrap(torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 2)), ["dark", "bright"])
         >>> images = torch.rand(20, 1, 8, 8)
-        >>> found = {name: dv.attack(classifier, images, name, eps=0.1) for name in ("fgsm", "pgd")}
-        >>> compared = dv.compare(found)
+        >>> result = {name: dv.attack(classifier, images, name, eps=0.1) for name in ("fgsm", "pgd")}
+        >>> compared = dv.compare(result)
         >>> compared
         ComparedResults(reference='fgsm', rows=6)
         >>> sorted(compared.to_pandas()["result"].unique())
@@ -138,8 +138,8 @@ def compare(results: MeasuredImages | Mapping[str, MeasuredImages], reference: s
         >>> classifier = dv.wrap(torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 2)), ["dark", "bright"])
         >>> images = torch.rand(20, 1, 8, 8)
         >>> fills = {"black": dv.Constant(0.0), "mean": dv.Mean()}
-        >>> found = {name: dv.effects(classifier, images, dv.PixelGrid(2, 2, fill)) for name, fill in fills.items()}
-        >>> table = dv.compare(found).to_pandas()
+        >>> result = {name: dv.effects(classifier, images, dv.PixelGrid(2, 2, fill)) for name, fill in fills.items()}
+        >>> table = dv.compare(result).to_pandas()
         >>> table[["result", "metric"]].values.tolist()[-1], int(table["pairs"].iloc[-1])
         (['mean', 'mean_abs_expected_effect'], 20)
     """

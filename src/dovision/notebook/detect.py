@@ -47,10 +47,10 @@ class DetectedAttacks(MeasuredImages):
         >>> import torch, dovision as dv
         >>> classifier = dv.wrap(torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 3)), ["a", "b", "c"])
         >>> val, test = torch.rand(40, 1, 8, 8), torch.rand(40, 1, 8, 8)
-        >>> found = dv.detect(classifier, (val, test), ["max_softmax", "entropy"], "fgsm", eps=0.1)
-        >>> found.to_pandas()["detector"].unique().tolist()
+        >>> result = dv.detect(classifier, (val, test), ["max_softmax", "entropy"], "fgsm", eps=0.1)
+        >>> result.to_pandas()["detector"].unique().tolist()
         ['max_softmax', 'entropy']
-        >>> found.scores("entropy").columns.tolist()[:4]
+        >>> result.scores("entropy").columns.tolist()[:4]
         ['sample', 'split', 'group', 'attack']
     """
 

@@ -49,12 +49,12 @@ class EffectResult(Result):
     Example:
         >>> import torch, dovision as dv
         >>> bright = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 2))
-        >>> found = dv.effect_map(dv.wrap(bright, ["dark", "bright"]), torch.rand(3, 1, 8, 8), dv.PixelGrid(2, 2))
-        >>> found.to_pandas().columns.tolist()
+        >>> result = dv.effect_map(dv.wrap(bright, ["dark", "bright"]), torch.rand(3, 1, 8, 8), dv.PixelGrid(2, 2))
+        >>> result.to_pandas().columns.tolist()
         ['image', 'unit', 'class', 'control', 'treated', 'effect']
-        >>> len(found.to_pandas())
+        >>> len(result.to_pandas())
         24
-        >>> found.plot().axes[0].get_title("left").startswith("image 0, ")
+        >>> result.plot().axes[0].get_title("left").startswith("image 0, ")
         True
     """
 
@@ -154,8 +154,8 @@ def effect_map(
     Example:
         >>> import torch, dovision as dv
         >>> total = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(16, 2))
-        >>> found = dv.effect_map(dv.wrap(total, ["dark", "bright"]), torch.rand(1, 1, 4, 4), dv.PixelGrid(2, 2))
-        >>> found.map.shape, found.units
+        >>> result = dv.effect_map(dv.wrap(total, ["dark", "bright"]), torch.rand(1, 1, 4, 4), dv.PixelGrid(2, 2))
+        >>> result.map.shape, result.units
         (torch.Size([1, 4, 4]), ('r0c0', 'r0c1', 'r1c0', 'r1c1'))
     """
     checks.instance("classifier", classifier, Classifier, "a Classifier, as wrap(network, classes) makes one")

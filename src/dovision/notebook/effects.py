@@ -34,12 +34,12 @@ class MeasuredEffects(MeasuredImages):
     Example:
         >>> import torch, dovision as dv
         >>> classifier = dv.wrap(torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 2)), ["dark", "bright"])
-        >>> found = dv.effects(classifier, torch.rand(40, 1, 8, 8), dv.PixelGrid(2, 2), target="bright")
-        >>> found.to_pandas()[["condition", "unit", "class"]].iloc[0].tolist()
+        >>> result = dv.effects(classifier, torch.rand(40, 1, 8, 8), dv.PixelGrid(2, 2), target="bright")
+        >>> result.to_pandas()[["condition", "unit", "class"]].iloc[0].tolist()
         ['clean', 'r0c0', 'bright']
-        >>> sorted(found.to_pandas().columns)[:5]
+        >>> sorted(result.to_pandas().columns)[:5]
         ['class', 'clusters', 'condition', 'high', 'images']
-        >>> len(found.rows([0, 1]))
+        >>> len(result.rows([0, 1]))
         16
     """
 
@@ -130,10 +130,10 @@ def effects(
         >>> import torch, dovision as dv
         >>> classifier = dv.wrap(torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 3)), ["a", "b", "c"])
         >>> data = torch.rand(30, 1, 8, 8), torch.arange(30) % 3
-        >>> found = dv.effects(classifier, data, dv.PixelGrid(2, 2), attack="fgsm", eps="8/255")
-        >>> found
+        >>> result = dv.effects(classifier, data, dv.PixelGrid(2, 2), attack="fgsm", eps="8/255")
+        >>> result
         MeasuredEffects(images=30, conditions=['clean', 'eps=8/255'])
-        >>> len(found.to_pandas())
+        >>> len(result.to_pandas())
         24
         >>> few = dv.effects(classifier, data, dv.PixelGrid(2, 2), keep="labels")
         >>> len(few.rows(range(30))), len(few.to_pandas())

@@ -81,10 +81,10 @@ class ExplainedImages(MeasuredImages):
         >>> network = torch.nn.Sequential(torch.nn.Conv2d(1, 4, 3), torch.nn.ReLU(), torch.nn.Flatten(),
         ...                               torch.nn.Linear(144, 2))
         >>> classifier = dv.wrap(network, ["dark", "bright"])
-        >>> found = dv.explain(classifier, torch.rand(6, 1, 8, 8), ["integrated_gradients", "random_map"])
-        >>> found.maps["random_map"].shape
+        >>> result = dv.explain(classifier, torch.rand(6, 1, 8, 8), ["integrated_gradients", "random_map"])
+        >>> result.maps["random_map"].shape
         torch.Size([6, 8, 8])
-        >>> found.scores.columns.tolist()[:5]
+        >>> result.scores.columns.tolist()[:5]
         ['explainer', 'metric', 'cases', 'label', 'mean']
     """
 

@@ -55,8 +55,7 @@ def _edits_code(settings: Any) -> bool:
 
 
 def _fits_classifier(settings: Any) -> bool:
-    permuted = isinstance(settings, EvaluateSettings) and settings.explainer and settings.evaluation.permuted_labels
-    return settings.checkpoint is None or bool(permuted)
+    return settings.checkpoint is None or (isinstance(settings, EvaluateSettings) and settings.permutes_labels)
 
 
 SWEEP = Consumer(("on_failure",), lambda settings: False, "a sweep (-m)")  # of a single job
@@ -108,7 +107,7 @@ CONSUMERS = (
     Consumer(
         ("evaluation.permuted_labels",),
         lambda settings: bool(settings.explainer) or settings.refute,
-        "explainer=[NAME,...]",
+        "explainer=[NAME,...] or refute=true",
     ),
     Consumer(
         ("evaluation.permuted_labels",),

@@ -49,6 +49,7 @@ def make_loggers(
     name: str,
     group: str,
     job_type: str,
+    suffix: str = "",
     tags: Sequence[str] = (),
     config: Mapping[str, Any] | None = None,
 ) -> list[Logger]:
@@ -61,6 +62,7 @@ def make_loggers(
         name: of the run in a dashboard.
         group: the runs that belong together, such as those of a sweep.
         job_type: train, evaluate or report.
+        suffix: what follows a name that a component sets itself, as all jobs of a sweep have that.
         tags: of the run.
         config: nested plain values, sent as hyperparameters.
 
@@ -68,7 +70,7 @@ def make_loggers(
         ValueError: a logger refuses its arguments, or needs a package that is not installed; or a figure is none.
     """
     arguments = {"save_dir": str(folder), "name": name, "group": group, "job_type": job_type, "tags": list(tags)}
-    loggers = [_made(component, arguments) for component in components.values()]
+    loggers = [_made(component, arguments, suffix) for component in components.values()]
     if any(isinstance(logger, FigureLogger) for logger in loggers):
         Catalogue()  # refuses a wrong figure before the job, not after it
     if config is not None:
@@ -90,11 +92,12 @@ def check_logger(component: Component) -> None:
             _made(component.replaced(**store), arguments)
 
 
-def _made(component: Component, arguments: Mapping[str, Any]) -> Logger:
+def _made(component: Component, arguments: Mapping[str, Any], suffix: str = "") -> Logger:
     taken = inspect.signature(pkgutil.resolve_name(component["_target_"])).parameters
     unset = {key for key in arguments if key not in component}
-    if str(component["_target_"]).startswith("dovision."):  # to others, null may mean something, as no subfolder
+    if str(component["_target_"]).startswith("dovision."):  # to others, null or a name may be that of a folder
         unset |= {key for key in arguments if component.get(key) is None}
+        component = component.replaced(name=f"{component['name']}{suffix}") if component.get("name") else component
     given = {key: value for key, value in arguments.items() if key in taken and key in unset}
     make = component.replaced(_partial_=True).make()
     try:  # with the facts as they are: Hydra would read ${oc.env:NAME} in a name or a tag

@@ -122,7 +122,7 @@ def notebook_cell(
     lines.append(f"intervention = {_made(source, question)}")
     # with its sample number, which seeds what the intervention draws
     batch = "image" if source.file is not None else "batch._replace(image=image)"
-    lines += [f"found = dv.effect_map(classifier, {batch}, intervention, target={target!r})", "found.to_pandas()"]
+    lines += [f"result = dv.effect_map(classifier, {batch}, intervention, target={target!r})", "result.to_pandas()"]
     text = "\n".join(lines)
     third = [f"import {name}" for name, sign in (("numpy as np", "np."), ("torch", "torch.")) if sign in text]
     third += ["from PIL import Image"] if "Image." in text else []
