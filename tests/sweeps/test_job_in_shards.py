@@ -65,7 +65,11 @@ def test_five_shards_give_the_bytes_of_one_run(small, again):
 
 
 def test_maps_of_shards_are_those_of_one_run(small, again):
-    options = ("explainer=[random_map,smooth_grad]", "explainer.smooth_grad.arguments.nt_samples=2", "explanation.num_sanity_images=3")
+    options = (
+        "explainer=[random_map,smooth_grad]",
+        "explainer.smooth_grad.arguments.nt_samples=2",
+        "explanation.num_sanity_images=3",
+    )
     options += ("explanation.cells=4", "explanation.steps=2", "evaluation.batch_size=2")
     one = completed(small, *options)
     again()
