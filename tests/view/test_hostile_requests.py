@@ -34,14 +34,19 @@ QUESTIONS: dict[str, list[dict[str, Any]]] = {
     "sample": [{"sample": 0}],
     "effect": [{"image": 1, "target": 0, "mask": REGION, "fill": FILL}, {"image": 1, "unit": UNIT}],
     "attack": [{"image": 1, "target": 0, "attack": ATTACK}],
-    "map": [{"image": 1, "rows": 2, "fill": FILL, "target": 0}],
-    "maps": [{"images": [1], "scale": "probability"}],
+    "beside": [{"image": 1, "beside": 1}],
+    "maps": [{"images": [1], "rows": 2, "fill": FILL, "target": 0, "scale": "probability"}],
+    "around": [
+        {"image": 1, "target": 0, "mask": REGION, "fill": FILL, "scale": "log_odds", "classes": [0, 1]},
+        {"image": 1, "unit": UNIT, "scale": "probability", "classes": []},
+    ],
+    "ranking": [{"image": 1, "target": 0, "unit": UNIT, "scale": "probability"}],
     "texts": [{"image": 1, "rows": 2, "fill": FILL, "scale": "log_odds"}, {"image": 1, "unit": UNIT}],
     "save": [{"image": 1, "target": 0, "mask": REGION, "fill": FILL, "scale": "probability"}],
     "network": [
         {"model": "run", "path": "nowhere"},
         {"model": "checkpoint", "path": "nowhere.ckpt", "size": 8},
-        {"model": "torchvision_model", "name": "no_such", "size": 8, "weights": False},
+        {"model": "torchvision_model", "name": "no_such", "size": 8, "weights": False, "beside": 1},
     ],
 }
 WORDS = {"_partial_": True, "_args_": [1], "_convert_": "all", "_recursive_": True}
@@ -83,7 +88,7 @@ def open_words(words):
 def app(opened):
     pytest.importorskip("starlette", reason="needs the extra view")
     worker = Worker()
-    session = ViewSession(opened, open_words, worker.pause)
+    session = ViewSession(opened, open_words, worker.pause, worker.begin)
     session.open_sample(0)
     yield application(session, worker, TOKEN)
     worker.close()

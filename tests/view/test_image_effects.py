@@ -38,7 +38,7 @@ def test_a_brushed_rectangle_has_the_effect_of_the_cell(shown, fill):
 def test_a_map_that_is_measured_a_few_units_at_a_time_is_that_of_the_notebook(shown, intervention):
     whole = dv.effect_map(shown.classifier, shown.batch.image, intervention)
     treated = {}
-    for units, logits in shown.map_steps(intervention, at_a_time=2):
+    for units, logits in shown.map_steps(intervention):
         treated.update(zip(units, logits, strict=True))
     effect = torch.stack([shown.task.probability(treated[unit]) for unit in range(len(treated))]) - whole.control[0]
     torch.testing.assert_close(effect, whole.effect[0], atol=1e-6, rtol=0)

@@ -1,13 +1,17 @@
 """Questions of the page and their answers."""
 
 import io
+from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from PIL import Image
 
 import dovision as dv
+from dovision.types import BOX_COLUMNS
 from dovision.view.view_session import ViewSession
 from made_view import packed_mask
 
@@ -40,20 +44,26 @@ def test_a_brush_moves_the_probabilities_as_the_cell_of_the_notebook_does(sessio
 
 def test_the_map_in_the_background_is_that_of_the_notebook_in_both_scales(session, opened):
     shown = session.open_sample(0)
-    steps = session.begin_map({"image": shown["image"], "rows": 4, "fill": {"name": "mean"}})
-    next(steps)
-    part = session.map_pictures([shown["image"]], "probability")["maps"][str(shown["image"])]
-    assert (part["done"], part["units"]) == (2, 16)
-    for _ in steps:
+    asked = {"images": [shown["image"]], "rows": 4, "fill": {"name": "mean"}, "scale": "probability"}
+    begun = []
+    session.begin = lambda name, steps: begun.append(steps)
+    session.maps(asked)
+    next(begun[0])
+    part = session.maps(asked)
+    assert sum(value is not None for value in part["maps"][str(shown["image"])]["values"]) == 2
+    assert not part["done"]
+    for _ in begun[0]:
         pass
+    assert len(begun) == 1
     batch = opened.images.split("test").batch([0])
     whole = dv.effect_map(opened.classifier, batch.image, dv.PixelGrid(4, 4, dv.Mean()))
     target = int(whole.target[0])
-    found = session.map_pictures([shown["image"]], "probability")
+    found = session.maps(asked)
+    assert found["done"]
     values = found["maps"][str(shown["image"])]["values"]
     np.testing.assert_allclose(values, whole.effect[0, :, target], atol=1e-6)
     assert found["limit"] == pytest.approx(max(map(abs, values)))
-    odds = session.map_pictures([shown["image"]], "log_odds")["maps"][str(shown["image"])]["values"]
+    odds = session.maps({**asked, "scale": "log_odds"})["maps"][str(shown["image"])]["values"]
     treated = (whole.control[0] + whole.effect[0])[:, target].double()
     expected = treated.logit() - whole.control[0, target].double().logit()
     np.testing.assert_allclose(odds, expected, atol=1e-3)
@@ -68,6 +78,79 @@ def test_a_channel_of_a_site_is_set(session, opened):
     batch = opened.images.split("test").batch([1])
     whole = dv.effect_map(opened.classifier, batch.image, dv.Activation("relu", "channel", choose=[5]))
     assert rows[0]["effect"] == pytest.approx(float(whole.effect[0, 0, rows[0]["number"]]), abs=1e-6)
+
+
+def test_the_null_of_a_stroke_is_of_the_same_shape_elsewhere_and_all_fills_are_measured(session, opened, cell):
+    session.begin = lambda name, steps: list(steps)
+    shown = session.open_sample(3)
+    fill = {"name": "constant", "settings": {"value": 0.25}}
+    asked = {"image": shown["image"], "mask": cell, "fill": fill, "scale": "probability", "classes": [0, 7]}
+    found = session.around(asked)
+    batch, mask = opened.images.split("test").batch([3]), torch.zeros(8, 8, dtype=torch.bool)
+    mask[2:4, :4] = True
+    brush = dv.Brush(mask, dv.Constant(0.25), controls=20, seed=0)
+    whole = dv.effect_map(opened.classifier, batch, brush)
+    assert found["done"]
+    assert found["controls"] == 20
+    for number in (0, 7):
+        controls = whole.effect[0, 1:, number]
+        assert found["bands"][str(number)] == pytest.approx([float(controls.min()), float(controls.max())], abs=1e-6)
+    effects = {one["name"]: one["effect"] for one in found["others"]}
+    assert set(effects) == {"blur", "constant", "inpaint", "mean", "noise", "transformed"}
+    assert effects["constant"] == pytest.approx(float(whole.effect[0, 0, shown["predicted"]]), abs=1e-6)
+    mean = dv.effect_map(opened.classifier, batch, dv.Brush(mask, dv.Mean()))
+    assert effects["mean"] == pytest.approx(float(mean.effect[0, 0, shown["predicted"]]), abs=1e-6)
+    all_but_one = np.ones((8, 8), bool)
+    all_but_one[0, 0] = False
+    nowhere = session.around({**asked, "mask": packed_mask(all_but_one)})
+    assert (nowhere["controls"], nowhere["bands"]) == (0, {})
+
+
+def test_units_of_a_site_are_ranked_by_effect_and_other_units_are_the_null(session, opened):
+    session.begin = lambda name, steps: list(steps)
+    shown = session.open_sample(1)
+    unit = {"site": "relu", "kind": "channel", "number": 5, "value": {"name": "zero"}}
+    asked = {"image": shown["image"], "unit": unit, "scale": "probability"}
+    found = session.ranking(asked)
+    batch = opened.images.split("test").batch([1])
+    whole = dv.effect_map(opened.classifier, batch, dv.Activation("relu", "channel"))
+    effects = whole.effect[0, :, shown["predicted"]]
+    assert (found["done"], found["measured"], len(found["ranked"])) == (True, 16, 16)
+    for one in found["ranked"]:
+        assert one["effect"] == pytest.approx(float(effects[one["number"]]), abs=1e-6)
+    sizes = [abs(one["effect"]) for one in found["ranked"]]
+    assert sizes == sorted(sizes, reverse=True)
+    around = session.around({**asked, "classes": [1]})
+    assert around["controls"] == 20
+    assert {one["name"] for one in around["others"]} == {"zero", "mean", "resample", "noise"}
+    wrong = session.ranking({**asked, "unit": {**unit, "kind": "head"}})
+    assert "head" in wrong["problem"]
+
+
+def test_an_image_stands_in_front_of_two_networks(session, opened):
+    other = replace(opened, title="other", fitted={**opened.fitted})
+    session.open_words = lambda words: other
+    shown = session.open_sample(2)
+    asked = {"model": "torchvision_model", "name": "x", "beside": shown["image"]}
+    found = session.open_network(asked)
+    assert (found["network"], found["name"], shown["network"]) == ("other", shown["name"], "example")
+    assert session.network is opened
+    assert session.images[shown["image"]]
+    again = session.beside({"image": session.open_sample(4)["image"], "beside": found["image"]})
+    assert (again["network"], again["predicted"]) == ("other", session.open_sample(4)["predicted"])
+    session.open_words = lambda words: SimpleNamespace(shape=(3, 4, 4), title="third")
+    with pytest.raises(ValueError, match=r"must take images of one shape, got \[1, 8, 8\] and \[3, 4, 4\]"):
+        session.open_network({**asked, "beside": again["image"]})
+
+
+def test_objects_of_an_image_can_be_set(session, opened, monkeypatch):
+    boxes = pd.DataFrame([[0, "tag", "A", 1, 2, 3, 5], [0, "tag 2", "A", 4, 4, 4, 4]], columns=BOX_COLUMNS)
+    monkeypatch.setattr(type(opened.images), "boxes", lambda self, split: boxes)
+    ((region),) = session.open_sample(0)["regions"]
+    mask = np.zeros((8, 8), bool)
+    mask[1:3, 2:5] = True
+    assert region == {"name": "tag", "mask": packed_mask(mask)}
+    assert session.open_sample(1)["regions"] == []
 
 
 def test_an_attacked_image_stands_beside_the_clean_one(session, opened):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import secrets
 import socket
 from collections.abc import Sequence
 from contextlib import suppress
+from urllib.parse import quote
 
 import hydra
 
@@ -20,6 +22,7 @@ from dovision.runtime.signals import Stopped
 from dovision.sweeps.validation import Checks
 from dovision.view import opened_network
 from dovision.view.opened_network import OpenedNetwork
+from dovision.view.questions import read_state
 from dovision.view.server import LOOPBACK, application
 from dovision.view.view_session import ViewSession
 from dovision.view.worker import Overtaken, Worker
@@ -39,6 +42,7 @@ def view(settings: ViewSettings) -> None:
         checks.import_extra("starlette.applications", "view")
     except ImportError as error:
         raise ValueError(str(error)) from error
+    fragment = "" if settings.state is None else f"#{quote(json.dumps(read_state(settings.state)))}"
     worker = Worker()
 
     def pause() -> None:
@@ -47,7 +51,7 @@ def view(settings: ViewSettings) -> None:
         worker.pause()
 
     with DISPLAY.job(["data", "classifier"]):
-        session = ViewSession(worker.ask(lambda: open_network(settings)), open_words, pause)
+        session = ViewSession(worker.ask(lambda: open_network(settings)), open_words, pause, worker.begin)
     local = settings.host in LOOPBACK
     token = secrets.token_urlsafe(24)
     app = application(session, worker, token, LOOPBACK if local else ("*",))
@@ -59,7 +63,7 @@ def view(settings: ViewSettings) -> None:
                 settings.host,
             )
         name = f"[{settings.host}]" if ":" in settings.host else settings.host
-        print(f"http://{name}:{listener.getsockname()[1]}/{token}/  (Ctrl-C ends it)", flush=True)
+        print(f"http://{name}:{listener.getsockname()[1]}/{token}/{fragment}  (Ctrl-C ends it)", flush=True)
         server = uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan="off"))
         with suppress(KeyboardInterrupt, Stopped):  # the usual end
             server.run(sockets=[listener])

@@ -441,6 +441,7 @@ class ViewSettings(TrainSettings):
     may_be_missing: ClassVar[frozenset[str]] = frozenset({"dataset.root"})  # pictures can also be dropped on the page
 
     run: Folder | None
+    state: Folder | None
     split: Annotated[str, _rule(checks.choice, ("train", "val", "test"))]
     host: Text
     port: Annotated[int, _rule(checks.bounded, 0, 65535)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -14,12 +15,14 @@ from dovision import checks
 from dovision.functional import logit_checks
 from dovision.functional.effects import evidence
 from dovision.interfaces import Attack, Classifier, Context, Intervention
+from dovision.interventions.brush import Brush
 from dovision.module_state import evaluating
 from dovision.propagation import Propagation
 from dovision.propagation.edits import all_pairs
-from dovision.types import INPUT, Batch, Task
+from dovision.types import INPUT, Batch, Shape, Task
 
-UNITS_A_STEP = 2  # units of a map in a pass, between which a brush has its turn
+FIRST_STEP, MOST_A_STEP = 2, 64  # units of a map in a pass, between which a brush has its turn
+STEP_SECONDS = 0.06  # of a pass with as many units as will be tried
 _FEW = 5  # classes that are shown of each kind
 
 
@@ -47,7 +50,7 @@ class ImageEffects:
     def __init__(self, classifier: Classifier, batch: Batch) -> None:
         checks.image_batch(batch.image)
         self.classifier = classifier
-        self._values: dict[tuple[str, str | None], Any] = {}  # clean values by site and kind of unit
+        self._values: dict[tuple[str, str | None, bool], Any] = {}  # clean values by site, kind of unit and engine
         with evaluating(classifier), torch.no_grad(), logit_checks.FullPrecision():
             logits = logit_checks.measurable(classifier(batch.image), "logits")
         self.control = logits[0]
@@ -66,22 +69,25 @@ class ImageEffects:
 
     def effect(self, intervention: Intervention) -> BrushEffect:
         """Measure an intervention with one unit; errors as of `Propagation`."""
-        (treated,) = (logits for _, logits in self.map_steps(intervention))
+        (treated,) = (logits for _, logits in self.map_steps(intervention, whole=True))
         edited = None
         if intervention.site == INPUT:
             context = Context(self.batch, self.classifier)
             edited = intervention.for_images(self.batch).apply(self.batch.image, 0, context)[0]
         return BrushEffect(self.control, treated[0], edited)
 
-    def map_steps(
-        self, intervention: Intervention, at_a_time: int = UNITS_A_STEP
-    ) -> Iterator[tuple[list[int], Tensor]]:
-        """Iterate over unit numbers and treated logits, shape (U', K), a few at a time; errors as of `Propagation`."""
+    def map_steps(self, intervention: Intervention, whole: bool = False) -> Iterator[tuple[list[int], Tensor]]:
+        """Iterate over unit numbers and treated logits, shape (U', K), a few at a time; errors as of `Propagation`.
+
+        Args:
+            intervention: of one or many units.
+            whole: run the classifier itself; otherwise the engine for many units, whose choice takes a second once.
+        """
         intervention = intervention.for_images(self.batch)
         with evaluating(self.classifier), torch.no_grad():
             propagation = Propagation(self.classifier, intervention)
-            engine = propagation.whole_passes(self.batch)
-            key = (intervention.site, intervention.unit)
+            engine = propagation.whole_passes(self.batch) if whole else propagation.prepare(self.batch)
+            key = (intervention.site, intervention.unit, whole)
             if key not in self._values:
                 self._values[key] = engine.clean(self.batch.image)
             clean = self._values[key]
@@ -92,11 +98,17 @@ class ImageEffects:
         untouched = sorted(set(range(len(units))) - {int(unit) for pairs in streams for unit in pairs.unit})
         if untouched:
             yield untouched, self.control.expand(len(untouched), -1)
+        at_a_time = FIRST_STEP
         for pairs in streams:
-            for first in range(0, len(pairs), at_a_time):
+            first = 0
+            while first < len(pairs):
                 few = pairs.chosen(np.arange(first, min(first + at_a_time, len(pairs))))
+                begun = time.perf_counter()
                 with evaluating(self.classifier), torch.no_grad():
                     treated = engine.treated(clean, few, intervention, context)
+                if 2 * (time.perf_counter() - begun) < STEP_SECONDS:
+                    at_a_time = min(2 * at_a_time, MOST_A_STEP)
+                first += len(few)
                 yield few.unit.tolist(), logit_checks.measurable(treated, "logits after the intervention")
 
     def attacked(self, attack: Attack, pause: Callable[[], None]) -> ImageEffects:
@@ -146,47 +158,56 @@ def class_rows(task: Task, control: Tensor, treated: Tensor, shown: int | None =
     return [ClassRow(number, task.classes[number], *columns[number]) for number in numbers]
 
 
-class BackgroundMap:
-    """Map of effects on one class of an image, measured step by step.
+class BackgroundEffects:
+    """Effects of an intervention's units on one image, measured step by step.
 
     Args:
         effects: of the image.
-        intervention: whose units have places in the image.
-        target: number of the class.
+        intervention: such as a grid, whose units have places in the image.
 
     Raises:
         ValueError: the image has no room for the units.
     """
 
-    def __init__(self, effects: ImageEffects, intervention: Intervention, target: int) -> None:
+    def __init__(self, effects: ImageEffects, intervention: Intervention) -> None:
         self.effects = effects
         self.intervention = intervention
-        self.target = target
-        self.shape = tuple(effects.batch.image.shape[1:])
-        self.units = len(intervention.units(self.shape))
-        intervention.region(self.shape, 0, 0)  # refuses more cells than pixels
+        self.shape: Shape = tuple(effects.batch.image.shape[1:])
         self.treated: dict[int, Tensor] = {}  # logits by unit
+        self.done = False
         self.problem = ""
+        if intervention.site == INPUT:
+            intervention.region(self.shape, 0, 0)  # refuses more cells than pixels
 
     def measure(self) -> Iterator[None]:
         """Measure a few units per step; an error ends it, and is stored in `problem`."""
         try:
-            for units, treated in self.effects.map_steps(self.intervention):
+            whole = isinstance(self.intervention, Brush)  # another stroke would choose another engine
+            for units, treated in self.effects.map_steps(self.intervention, whole):
                 self.treated.update(zip(units, treated, strict=True))
                 yield
         except ValueError as error:
             self.problem = str(error)
+        self.done = True
 
-    def values(self, scale: str) -> list[float | None]:
-        """Effect of each unit, on the scale probability or log_odds; None where not measured yet."""
-        task = self.effects.task
-        values: list[float | None] = [None] * self.units
-        control = evidence(self.effects.control.double(), task, scale)[self.target]
-        for unit, treated in self.treated.items():
-            values[unit] = float(evidence(treated.double(), task, scale)[self.target] - control)
-        return values
+    def by_class(self, scale: str) -> Tensor:
+        """Effects of the units measured so far on each class, shape (U', K), on the scale probability or log_odds."""
+        logits = torch.stack([self.effects.control, *self.treated.values()]).double()
+        on_scale = evidence(logits, self.effects.task, scale)
+        return on_scale[1:] - on_scale[0]
 
-    def painted(self, scale: str) -> npt.NDArray[np.float64]:
-        """Effects painted at their units, shape (H, W); 0 where not measured yet."""
-        values = [value or 0.0 for value in self.values(scale)]
-        return self.intervention.on_pixels(self.shape, int(self.effects.batch.sample[0]), values)
+    def values(self, scale: str, target: int) -> dict[int, float]:
+        """Effect on a class of each unit measured so far."""
+        return dict(zip(self.treated, self.by_class(scale)[:, target].tolist(), strict=True))
+
+    def controls(self, scale: str) -> Tensor:
+        """As `by_class`, of the matched controls of the first unit, shape (U', K); none where they find no room."""
+        region = self.intervention.on_image(self.shape, 1, int(self.effects.batch.sample[0]))
+        has_room = region is None or region.area > 0
+        return self.by_class(scale)[[row for row, unit in enumerate(self.treated) if unit and has_room]]
+
+    def painted(self, scale: str, target: int) -> npt.NDArray[np.float64]:
+        """Effects on a class painted at their units, shape (H, W); 0 where not measured yet."""
+        values, units = self.values(scale, target), range(len(self.intervention.units(self.shape)))
+        sample = int(self.effects.batch.sample[0])
+        return self.intervention.on_pixels(self.shape, sample, [values.get(unit, 0.0) for unit in units])

@@ -52,6 +52,11 @@ def unpacked(text: str, height: int, width: int) -> Mask:
     return mask
 
 
+def packed_mask(mask: Mask) -> str:
+    """Encode a mask, shape (H, W), as the page has it; see `unpacked`."""
+    return base64.b64encode(np.packbits(mask).tobytes()).decode()
+
+
 class Panel(NamedTuple):
     """Image of the picture with its overlay."""
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from dovision import checks
 from dovision.functional.effects import SCALES
+from dovision.io.text_files import read_yaml
 from dovision.view.choices import numbers_of, offered
 
 MOST_ROWS = 64  # of a grid
@@ -61,22 +63,48 @@ def _number(name: str, value: Any) -> int:
     return checks.bounded(name, value, 0, 2**31 - 1)
 
 
+def _numbers(name: str, value: Any) -> list[int]:
+    return [_number(name, item) for item in checks.instance(name, value, list, "a list")[:16]]
+
+
 def _text(name: str, value: Any) -> str:
     if not isinstance(value, str) or not _LINE.fullmatch(value):
         raise ValueError(f"{name} must be a line of at most 4096 letters, without ${{, got {str(value)[:80]!r}.")
     return value
 
 
+def _runs(name: str, value: Any) -> str:
+    if not isinstance(value, str) or not re.fullmatch(r"[0-9]+( [0-9]+){0,100000}", value):
+        raise ValueError(f"{name} must be lengths of runs of pixels, such as '12 3 209', got {str(value)[:80]!r}.")
+    return value
+
+
 _UNIT: Mapping[str, _Rule] = {"site": _text, "kind": _text, "number": _number, "value": _component}
 _QUESTION: Mapping[str, _Rule] = {
-    **dict.fromkeys(("image", "sample", "target"), _number),
+    **dict.fromkeys(("image", "sample", "target", "beside"), _number),
     **dict.fromkeys(("site", "model", "name", "path"), _text),
     **dict.fromkeys(("fill", "attack"), _component),
     "unit": lambda name, value: _object(name, value, _UNIT),
     "mask": lambda name, value: checks.instance(name, value, str, "text in base64"),
-    "images": lambda name, value: [_number(name, item) for item in checks.instance(name, value, list, "a list")[:16]],
+    **dict.fromkeys(("images", "classes"), _numbers),
     "rows": lambda name, value: checks.bounded(name, value, 1, MOST_ROWS),
     "size": lambda name, value: checks.bounded(name, value, 8, 1024),
     "scale": lambda name, value: checks.choice(name, value, SCALES),
     "weights": checks.switch,
 }
+_STATE: Mapping[str, _Rule] = {  # of the page, as its link and its yaml have it
+    **{key: _QUESTION[key] for key in ("sample", "target", "name", "fill", "attack", "unit", "rows", "scale")},
+    "network": _text,
+    "region": _runs,
+    "shown": lambda name, value: checks.choice(name, value, ("clean", "attacked")),
+}
+
+
+def read_state(path: Path) -> dict[str, Any]:
+    """Read a state of the page from a yaml file.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is no yaml of plain types, a key is unknown, or a value is none that the page has.
+    """
+    return _object(str(path), read_yaml(path), _STATE)

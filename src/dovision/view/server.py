@@ -21,7 +21,7 @@ from dovision.view.worker import Overtaken, Worker
 
 log = logging.getLogger(__name__)
 _ATTACK = "attack"
-_OPENING = ("network", "sample", "picture")  # the questions that end an attack
+_OPENING = ("network", "sample", "picture", "beside")  # the questions that end an attack
 _MEDIA = {"save": "application/zip", "thumbnail": "image/png"}  # of answers that are no JSON
 _LONGEST = 1000  # characters of an error
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -92,11 +92,13 @@ class Answers:
             "units": lambda question: session.units(question["site"]),
             "network": session.open_network,
             "sample": lambda question: session.open_sample(question["sample"]),
+            "beside": session.beside,
             "effect": session.effect,
             _ATTACK: session.attacked,
             "texts": session.texts,
-            "map": self._begin_map,
-            "maps": lambda question: session.map_pictures(question["images"], question["scale"]),
+            "around": session.around,
+            "ranking": session.ranking,
+            "maps": session.maps,
             "save": session.saved,
         }
 
@@ -156,11 +158,6 @@ class Answers:
     def error(self, text: str, status: int) -> Any:
         """Error response with its reason."""
         return self._responses.JSONResponse({"error": text[:_LONGEST]}, status_code=status)
-
-    def _begin_map(self, question: dict[str, Any]) -> dict[str, Any]:
-        name = f"map {'attacked' if self.session.image(question).clean else 'clean'}"
-        self.worker.begin(name, self.session.begin_map(question))
-        return {}
 
     def _file(self, name: str, media_type: str) -> Any:
         text = (Path(__file__).with_name("page") / name).read_text("utf-8")

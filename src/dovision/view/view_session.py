@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -16,7 +17,6 @@ import torch
 from dovision import checks
 from dovision.api import to_batch
 from dovision.findings.number_text import finer, number_text
-from dovision.functional.effects import SCALES
 from dovision.functional.geometry import central_fit
 from dovision.interfaces import Attack, Intervention
 from dovision.interventions.activation import Activation
@@ -24,15 +24,29 @@ from dovision.interventions.brush import Brush
 from dovision.interventions.pixel_grid import PixelGrid
 from dovision.io import images
 from dovision.notebook.drawing import image_bytes
-from dovision.types import Batch, Task
+from dovision.types import Batch, Box, Task
 from dovision.view import opened_network
-from dovision.view.choices import chosen_component, page_choices
-from dovision.view.image_effects import BackgroundMap, BrushEffect, ClassRow, ImageEffects, class_rows
+from dovision.view.choices import chosen_component, offered, page_choices
+from dovision.view.image_effects import BackgroundEffects, BrushEffect, ClassRow, ImageEffects, class_rows
 from dovision.view.opened_network import PUBLISHED, OpenedNetwork
-from dovision.view.pictures import Panel, archive, effects_link, link, mask_png, picture_of, png, table_of, unpacked
+from dovision.view.pictures import (
+    Panel,
+    archive,
+    effects_link,
+    link,
+    mask_png,
+    packed_mask,
+    picture_of,
+    png,
+    table_of,
+    unpacked,
+)
 from dovision.view.reproduction import MASKS, ImageOrigin, evaluate_command, notebook_cell
 
 _HELD = 8  # images, the last ones
+_CONTROLS = 20  # matched controls of what is set, so that an effect beyond all of them is one of 21
+_RANKED = 20  # units of a site that are listed
+_REGIONS = 32  # objects of an image that can be clicked
 
 
 @dataclass
@@ -57,6 +71,7 @@ class ViewSession:
         network: the first one.
         open_words: opens the network that dovision-view would open, given these words.
         pause: called before each pass of an attack; what it raises ends the attack.
+        begin: begins work in the background, by its name.
     """
 
     def __init__(
@@ -64,13 +79,15 @@ class ViewSession:
         network: OpenedNetwork,
         open_words: Callable[[Sequence[str]], OpenedNetwork],
         pause: Callable[[], None] = lambda: None,
+        begin: Callable[[str, Iterator[Any]], None] = lambda name, steps: None,
     ) -> None:
         self.network = network
         self.open_words = open_words
         self.pause = pause
+        self.begin = begin
         self._numbers = itertools.count(1)
         self.images: OrderedDict[int, OpenedImage] = OrderedDict()
-        self.maps: dict[int, BackgroundMap] = {}
+        self._background: dict[tuple[str, int], tuple[str, dict[str, BackgroundEffects]]] = {}  # by question and image
 
     def choices(self) -> dict[str, Any]:
         """Names to choose from on the page, and what is open."""
@@ -86,18 +103,40 @@ class ViewSession:
         return {unit.removesuffix("s"): int(count) for count, unit in counted}
 
     def open_network(self, question: Mapping[str, Any]) -> dict[str, Any]:
-        """Open a published network, a checkpoint or a run, and return its choices."""
+        """Open a published network, a checkpoint or a run, and return its choices.
+
+        With `beside`, the number of an image, that image is opened in front of it, and the first network stays open.
+        """
         model = checks.choice("model", _text(question, "model"), (*PUBLISHED, "checkpoint", "run"))
         if model == "run":
-            self.network = opened_network.of_run(Path(_text(question, "path")))
+            network = opened_network.of_run(Path(_text(question, "path")))
         else:
             file = _text(question, "path") if model == "checkpoint" else ""
             name, weights = str(question.get("name") or ""), question.get("weights") is not False
             words = opened_network.published_words(model, name, weights, question.get("size"), self.network, file)
-            self.network = self.open_words(words)
+            network = self.open_words(words)
+        if question.get("beside") is not None:
+            return self._in_front_of(network, self.image({"image": question["beside"]}))
+        self.network = network
         self.images.clear()
-        self.maps.clear()
+        self._background.clear()
         return self.choices()
+
+    def beside(self, question: Mapping[str, Any]) -> dict[str, Any]:
+        """Open an image, also in front of the network of the image `beside`."""
+        return self._in_front_of(self.image({"image": question["beside"]}).network, self.image(question))
+
+    def _in_front_of(self, network: OpenedNetwork, image: OpenedImage) -> dict[str, Any]:
+        if image.picture is not None:
+            return self.open_picture(image.picture, image.name, network)
+        if network.shape != image.network.shape:
+            raise ValueError(
+                f"two networks beside each other must take images of one shape, got {list(image.network.shape)} and "
+                f"{list(network.shape)}. Drop a picture on the page, which is fitted to each, or set the pixels a side."
+            )
+        batch = image.effects.batch._replace(label=network.classifier.task.unknown(1))
+        effects = ImageEffects(network.classifier, batch)
+        return self._opened(replace(image, effects=effects, network=network, coded=None))
 
     def open_sample(self, sample: int) -> dict[str, Any]:
         """Open an image of the network's data."""
@@ -109,13 +148,13 @@ class ViewSession:
         effects = ImageEffects(network.classifier, batch)
         return self._opened(OpenedImage(effects, network, str(row["name"]), sample=sample, whole=whole))
 
-    def open_picture(self, data: bytes, name: str) -> dict[str, Any]:
-        """Open an image file that was dropped on the page."""
+    def open_picture(self, data: bytes, name: str, network: OpenedNetwork | None = None) -> dict[str, Any]:
+        """Open an image file that was dropped on the page, in front of a network, by default the first."""
         try:
             decoded = images.decode(data)
         except images.BadFile as error:
             raise ValueError(f"{name or 'the file'} must be a whole image, but is {error}.") from error
-        network = self.network
+        network = network or self.network
         channels, *size = network.shape
         image = to_batch(decoded, (size[0], size[1]), channels, network.images.resize)
         number = torch.zeros(1, dtype=torch.int64)
@@ -163,27 +202,29 @@ class ViewSession:
                 contents[f"{MASKS}/{source.mask_file}"] = mask_png(region)
                 title = f"do(u): P = {_probability(task, effect.treated, target)}"
                 panels.append(Panel(title, image_bytes(effect.image), region=region))
-        maps = self._map_panels(int(question["image"]), str(question.get("scale", "probability")))
+        maps = self._map_panels(question, image)
         limit = max((float(abs(panel.effects).max()) for panel in maps if panel.effects is not None), default=0) or 1.0
         contents["picture.png"] = picture_of([*panels, *maps], limit, task.classes[target], texts["command"])
         if image.picture is not None and source.file is not None:
             contents[source.file] = image.picture
         return archive(contents)
 
-    def intervention(self, question: Mapping[str, Any], image: OpenedImage) -> Intervention:
-        """Intervention of a request: a unit set to a value, a grid, or a painted brush region.
+    def intervention(self, question: Mapping[str, Any], image: OpenedImage, controls: int = 0) -> Intervention:
+        """Intervention of a request: a unit set to a value, a grid, or a painted brush region, with matched controls.
 
         Raises:
             ValueError: there is no such fill, value, site or unit; the region has no pixel.
         """
+        seed = self.network.settings.seed
         if unit := question.get("unit"):
             value, number = self.component("value", unit["value"]), checks.count("number", unit["number"])
-            return Activation(str(unit["site"]), str(unit["kind"]), value, choose=[number])
+            units = str(unit["site"]), str(unit["kind"])
+            return Activation(*units, value, choose=[number], controls=controls, seed=seed)
         fill = self.component("fill", question["fill"])
         if rows := question.get("rows"):
             return PixelGrid(rows, rows, fill)
         mask = unpacked(str(question["mask"]), *image.effects.batch.image.shape[2:])
-        return Brush(torch.from_numpy(mask), fill)
+        return Brush(torch.from_numpy(mask), fill, controls, seed)
 
     def component(self, group: str, chosen: Mapping[str, Any]) -> Any:
         """Make a component as the commands do, by name and optional settings."""
@@ -201,52 +242,100 @@ class ViewSession:
         self.image(question)  # which may have been closed in a pause
         return self._opened(replace(image, effects=effects, attack=attack, clean=number, coded=None))
 
-    def begin_map(self, question: Mapping[str, Any]) -> Iterator[None]:
-        """Begin a grid's map; the iterator measures it, a few cells per step."""
-        image = self.image(question)
-        rows = checks.positive_int("rows", question["rows"])
-        grid = self.intervention({"fill": question["fill"], "rows": rows}, image)
-        begun = self.maps[int(question["image"])] = BackgroundMap(image.effects, grid, self.target(question, image))
-        return begun.measure()
-
-    def map_pictures(self, numbers: list[int], scale: str) -> dict[str, Any]:
-        """Maps measured so far, on one colour scale, by image number.
-
-        Args:
-            numbers: of the images.
-            scale: probability or log_odds.
-        """
-        checks.choice("scale", scale, SCALES)
-        shown = {number: self.maps[number] for number in numbers if number in self.maps}
-        values = {number: background.values(scale) for number, background in shown.items()}
-        limit = max((abs(value or 0.0) for effects in values.values() for value in effects), default=0.0) or 1.0
+    def maps(self, question: Mapping[str, Any]) -> dict[str, Any]:
+        """Maps of a grid on the images of a question, as measured so far, on one colour scale, by image number."""
+        scale = str(question["scale"])
+        shown, values, targets = {}, {}, {}
+        for number in question["images"]:
+            of_image = {**question, "image": number}
+            (shown[number],) = self._begun("map", of_image).values()
+            targets[number] = self.target(of_image, self.images[number])
+            values[number] = shown[number].values(scale, targets[number])
+        limit = max((abs(value) for effects in values.values() for value in effects.values()), default=0.0) or 1.0
         maps = {
             str(number): {
-                "picture": effects_link(background.painted(scale), limit),
-                "values": values[number],
-                "done": len(background.treated),
-                "units": background.units,
-                "target": background.effects.task.classes[background.target],
-                "problem": background.problem,
+                "picture": effects_link(one.painted(scale, targets[number]), limit),
+                "values": [values[number].get(unit) for unit in range(question["rows"] ** 2)],
+                "target": one.effects.task.classes[targets[number]],
+                "problem": one.problem,
             }
-            for number, background in shown.items()
+            for number, one in shown.items()
         }
-        return {"limit": limit, "maps": maps}
+        return {"limit": limit, "maps": maps, "done": all(one.done for one in shown.values())}
+
+    def around(self, question: Mapping[str, Any]) -> dict[str, Any]:
+        """Effects of matched controls of what is set, and of other fills or values, as measured so far.
+
+        `bands` has, by the number of each of the question's classes, the lowest and highest effect of the controls.
+        """
+        image, scale = self.image(question), str(question["scale"])
+        begun = self._begun("around", question)
+        target, others = self.target(question, image), list(begun.items())[1:]
+        controls = begun[""].controls(scale)
+        classes = [image.effects.task.number_of(number) for number in question["classes"] if len(controls)]
+        return {
+            "controls": len(controls),
+            "bands": {str(number): [float(edge) for edge in controls[:, number].aminmax()] for number in classes},
+            "others": [
+                {"name": name, "effect": one.values(scale, target).get(0), "problem": one.problem}
+                for name, one in others
+            ],
+            "done": all(one.done for one in begun.values()),
+        }
+
+    def ranking(self, question: Mapping[str, Any]) -> dict[str, Any]:
+        """Units of a site with the largest effects on the class, as measured so far."""
+        (units,) = self._begun("units", question).values()
+        values = units.values(str(question["scale"]), self.target(question, self.image(question)))
+        largest = sorted(values.items(), key=lambda ranked: -abs(ranked[1]))[:_RANKED]
+        ranked = [{"number": number, "effect": effect} for number, effect in largest]
+        return {"ranked": ranked, "measured": len(values), "done": units.done, "problem": units.problem}
+
+    def _begun(self, name: str, question: Mapping[str, Any]) -> dict[str, BackgroundEffects]:
+        """Effects of a map, of units, or around what is set; begun with the first question that asks for them."""
+        number, image = int(question["image"]), self.image(question)
+        stated = json.dumps({key: question.get(key) for key in ("mask", "fill", "unit", "rows")}, sort_keys=True)
+        if self._background.get((name, number), ("",))[0] != stated:
+            if name == "map":
+                interventions = {"": self.intervention({"fill": question["fill"], "rows": question["rows"]}, image)}
+            elif name == "units":
+                unit, value = question["unit"], self.component("value", question["unit"]["value"])
+                interventions = {"": Activation(str(unit["site"]), str(unit["kind"]), value)}
+            else:
+                interventions = self._around(question, image)
+            effects = image.effects if name == "map" else self._effects_at(question, image)
+            begun = {key: BackgroundEffects(effects, intervention) for key, intervention in interventions.items()}
+            self._background[name, number] = stated, begun
+            self.begin(f"{name} {number}", itertools.chain.from_iterable(one.measure() for one in begun.values()))
+        return self._background[name, number][1]
+
+    def _around(self, question: Mapping[str, Any], image: OpenedImage) -> dict[str, Intervention]:
+        """What is set with its controls, by the name "", and with each fill or value of the page."""
+        group, chosen = ("value", question["unit"]["value"]) if question.get("unit") else ("fill", question["fill"])
+        others = {name: {"name": name} for name in offered(group)} | {chosen["name"]: chosen}
+
+        def made(component: Mapping[str, Any], controls: int = 0) -> Intervention:
+            changed = {"unit": {**question["unit"], "value": component}} if group == "value" else {"fill": component}
+            return self.intervention({**question, **changed, "rows": None}, image, controls)
+
+        return {"": made(chosen, _CONTROLS)} | {name: made(component) for name, component in others.items()}
 
     def target(self, question: Mapping[str, Any], image: OpenedImage) -> int:
-        """Number of the class to show; by default the prediction on the clean image."""
-        if question.get("target") is not None:
+        """Number of the class to show; by default, and for a second network, the prediction on the clean image."""
+        if question.get("target") is not None and image.network is self.network:
             return image.effects.task.number_of(int(question["target"]))
         return (image if image.clean is None else self.images[image.clean]).effects.predicted
 
-    def _map_panels(self, number: int, scale: str) -> list[Panel]:
+    def _map_panels(self, question: Mapping[str, Any], image: OpenedImage) -> list[Panel]:
         """Maps of an image, and of its clean version if attacked, as measured so far."""
-        panels = []
-        for shown in (self.images[number].clean, number):
-            if shown in self.maps and shown in self.images:
-                image = self.images[shown]
-                title = "clean" if image.attack is None else f"{image.attack['name']}, ε = {image.attack['eps']}"
-                panels.append(Panel(f"map, {title}", _pixels(image), self.maps[shown].painted(scale)))
+        panels, target = [], self.target(question, image)
+        for number in (image.clean, int(question["image"])):
+            if number is not None and number in self.images and ("map", number) in self._background:
+                (of_grid,) = self._background["map", number][1].values()
+                shown = self.images[number]
+                title = "clean" if shown.attack is None else f"{shown.attack['name']}, ε = {shown.attack['eps']}"
+                painted = of_grid.painted(str(question.get("scale", "probability")), target)
+                panels.append(Panel(f"map, {title}", _pixels(shown), painted))
         return panels
 
     def image(self, question: Mapping[str, Any]) -> OpenedImage:
@@ -265,20 +354,24 @@ class ViewSession:
         return image
 
     def _measured_effect(self, question: Mapping[str, Any], image: OpenedImage) -> BrushEffect:
-        """Effect that a request asks for, on the classifier with the unit's site."""
-        effects = image.effects
-        if question.get("unit"):
-            classifier = image.network.with_site(str(question["unit"]["site"]))
-            if classifier is not effects.classifier:
-                image.coded = effects = image.coded or ImageEffects(classifier, effects.batch)
-        return effects.effect(self.intervention(question, image))
+        return self._effects_at(question, image).effect(self.intervention(question, image))
+
+    def _effects_at(self, question: Mapping[str, Any], image: OpenedImage) -> ImageEffects:
+        """Effects on the classifier that has the site of the question's unit."""
+        unit = question.get("unit")
+        classifier = image.network.with_site(str(unit["site"])) if unit else image.effects.classifier
+        if classifier is image.effects.classifier:
+            return image.effects
+        image.coded = image.coded or ImageEffects(classifier, image.effects.batch)
+        return image.coded
 
     def _opened(self, image: OpenedImage) -> dict[str, Any]:
         number = next(self._numbers)
         self.images[number] = image
         while len(self.images) > _HELD:
             gone, _ = self.images.popitem(last=False)
-            self.maps.pop(gone, None)
+            for name in ("map", "around", "units"):
+                self._background.pop((name, gone), None)
         return self._shown(number, image)
 
     def _shown(self, number: int, image: OpenedImage) -> dict[str, Any]:
@@ -289,6 +382,9 @@ class ViewSession:
         return {
             "image": number,
             "name": image.name,
+            "sample": image.sample,
+            "network": image.network.title,
+            "regions": [] if image.sample is None else _regions(self.network, image.sample),
             "picture": link(image_bytes(effects.batch.image[0])),
             "height": effects.batch.image.shape[2],
             "width": effects.batch.image.shape[3],
@@ -298,6 +394,17 @@ class ViewSession:
             "predicted": effects.predicted,
             "target": int(clean.argmax()),
         }
+
+
+def _regions(network: OpenedNetwork, sample: int) -> list[dict[str, str]]:
+    """Known masks and boxes of an image as the page paints them."""
+    masks = dict(network.images.masks(network.split, sample))
+    boxes = network.images.boxes(network.split)
+    for name, *edges in boxes.loc[boxes["sample"] == sample, ["object", *Box._fields]].itertuples(index=False):
+        mask = masks.setdefault(f"{name} (box)" if name in masks else str(name), np.zeros(network.shape[1:], bool))
+        mask[Box(*map(int, edges)).slices] = True
+    named = itertools.islice(masks.items(), _REGIONS)
+    return [{"name": name, "mask": packed_mask(mask)} for name, mask in named if mask.any()]
 
 
 def _text(question: Mapping[str, Any], key: str) -> str:

@@ -96,8 +96,9 @@ class Worker:
     def begin(self, name: str, steps: Iterator[Any]) -> None:
         """Iterate in the background, replacing earlier work of this name; call through `ask`.
 
-        An error ends it, with a line in the log.
+        The work begun last goes first. An error ends it, with a line in the log.
         """
+        self._steps.pop(name, None)
         self._steps[name] = steps
 
     def close(self) -> None:
@@ -131,7 +132,7 @@ class Worker:
             question.future.set_exception(error)
 
     def _step(self) -> None:
-        name, steps = next(iter(self._steps.items()))
+        name, steps = next(reversed(self._steps.items()))
         try:
             next(steps)
         except StopIteration:

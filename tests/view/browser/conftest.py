@@ -17,7 +17,7 @@ def open_view(browser: Any, opened: Any, serve: Callable[..., str]) -> Iterator[
     worker, contexts = Worker(), []
     errors: list[str] = []
     requested: list[str] = []
-    address = serve(ViewSession(opened, pytest.fail, worker.pause), worker)
+    address = serve(ViewSession(opened, pytest.fail, worker.pause, worker.begin), worker)
 
     def open_page(**settings: Any) -> Any:
         context = browser.new_context(**settings)

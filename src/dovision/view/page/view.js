@@ -4,9 +4,10 @@ const picked = (name) => document.querySelector(`input[name="${name}"]:checked`)
 const pick = (name, value) => { document.querySelector(`input[name="${name}"][value="${value}"]`).checked = true; };
 
 const state = {
-  clean: null, attacked: null, // answers about the two images
+  clean: null, attacked: null, beside: null, // answers about the images
   mask: null, height: 0, width: 0, // of the region, a byte a pixel
   rows: [], target: null, choices: null, sites: null, asking: false, again: false, cursor: null, seen: null, did: null, maps: {}, turn: 0,
+  bands: {}, around: 0, past: [], at: -1, // effects of matched controls by class; the states so far, and the number of the one shown
   strokes: 0, since: null, // strokes so far, and when the first change was made that is not answered yet
 };
 
@@ -46,6 +47,13 @@ function chosen(select, place) {
   return { name: select.value, settings: Object.fromEntries(fields.map((each) => [each.dataset.key, Number(each.value)])) };
 }
 const fill = () => chosen($("fill"), $("fill-settings"));
+const sleep = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
+function button(text, pressed, then, picture) {
+  const made = document.createElement("button");
+  made.type = "button"; made.ariaPressed = String(pressed); made.onclick = then;
+  if (picture) made.append(Object.assign(new Image(), { src: picture, alt: "" }));
+  made.append(text); return made;
+}
 
 function showChoices(choices) {
   state.choices = choices; state.sites = null; state.target = null;
@@ -71,23 +79,27 @@ function openedText() {
   const from = whole ? ` ${cropped ? "of the middle " : ""}of ${whole[1]} × ${whole[0]}` : "";
   return `${name} · ${width} × ${height} pixels${from} · ${state.choices.classes.length.toLocaleString("en")} classes`;
 }
-async function openSample(sample) {
+const aside = () => state.clean && $("aside").checked; // whether what is opened goes beside what is open
+async function openSample(sample, beside = aside()) {
   const found = await waiting("opening…", () => ask("sample", { sample }));
-  if (found) await showImage(found);
+  if (found) await (beside ? showBeside(found) : showImage(found));
 }
 async function openFile(file) {
   if (!file) return;
   const found = await waiting(`opening ${file.name}…`, () => ask(`picture?name=${encodeURIComponent(file.name)}`, file));
-  if (found) await showImage(found);
+  if (found) await (aside() ? showBeside(found) : showImage(found));
 }
 async function openNetwork(event) {
   event.preventDefault();
   const size = $("size").value ? Number($("size").value) : null;
-  const asked = { model: $("model").value, name: $("name").value, path: $("path").value, size };
+  const asked = { model: $("model").value, name: $("name").value, path: $("path").value, size, beside: aside() ? state.clean.image : null };
   const found = await waiting("opening the network; weights that are not here yet are downloaded…", () => ask("network", asked));
-  if (found) { showChoices(found); await openSample(0); }
+  if (found && aside()) showBeside(found);
+  else if (found) { closeBeside(); showChoices(found); await openSample(0, false); }
 }
 async function showImage(found) {
+  const { beside } = state;
+  if (beside && beside.network !== found.network) waiting("", () => ask("beside", { image: found.image, beside: beside.image })).then((also) => (also ? showBeside(also) : closeBeside()));
   attacks += 1; state.clean = found; state.attacked = null; state.target = null;
   $("attacked-choice").hidden = $("attacked-figure").hidden = true; pick("shown", "clean");
   $("eps").value = "0/255"; $("eps-slider").value = 0; $("attack-state").textContent = "";
@@ -98,12 +110,39 @@ async function showImage(found) {
   $("canvases").style.aspectRatio = `${found.width} / ${found.height}`;
   document.querySelectorAll(".pane").forEach((each) => { each.style.aspectRatio = `${found.width} / ${found.height}`; });
   $("clean-picture").src = found.picture; $("clean-map").removeAttribute("src"); $("attacked-map").removeAttribute("src");
-  state.maps = {}; cleared(); beginMap(found);
+  $("regions").replaceChildren(...found.regions.map(({ name, mask }) => button(name, false, () => setRegion(unpacked(mask)))));
+  state.maps = {}; cleared(); beginMaps();
 }
 function cleared() {
   state.turn += 1;
-  state.mask?.fill(0); state.seen = state.did = null; draw(); showTexts(); showRows(image().rows);
+  state.mask?.fill(0); state.seen = state.did = null; draw(); showTexts(); forgetAround(); showRows(image().rows);
   $("sentence").textContent = image() === state.attacked ? attackSentence() : "Brush over the image: what does the network use?";
+  remember(""); measureBeside();
+}
+
+function showBeside(found) {
+  state.beside = found; $("opened").textContent = openedText();
+  for (const id of ["beside", "beside-figure"]) $(id).hidden = false;
+  $("beside-head").textContent = `Beside: ${found.network}, ${found.name}`;
+  $("beside-picture").src = found.picture; $("beside-map").removeAttribute("src");
+  measureBeside(); beginMaps();
+}
+function closeBeside() { state.beside = null; for (const id of ["beside", "beside-figure"]) $(id).hidden = true; }
+async function measureBeside() { // what is set in the image, set in the one beside it
+  const { beside, did } = state;
+  if (!beside) return;
+  let found = { rows: beside.rows, seen: null };
+  try { if (did) found = await ask("effect", { ...asked(), image: beside.image, target: null, ...(picked("kind") === "region" && { mask: packed(resized(beside)) }) }); }
+  catch (error) { $("beside-sentence").textContent = error.message; return; }
+  if (beside !== state.beside || did !== state.did) return;
+  const name = targetRow(state.rows).name, row = found.rows.find((each) => each.name === name) ?? found.rows.find((each) => each.number === beside.predicted);
+  $("beside-seen").src = found.seen ?? beside.picture;
+  $("beside-sentence").textContent = did ? inWords(row, did) : `P(${row.name}) = ${numberText(row.treated)}.`;
+  const most = Math.max(.05, ...found.rows.map((each) => Math.abs(each.effect)));
+  $("beside-rows").replaceChildren(...found.rows.map((each) => { const item = document.createElement("li"); item.append(each.name, bar(each.effect, most), `${numberText(each.control)} to ${numberText(each.treated)}`); return item; }));
+}
+function resized({ height, width }) { // the region, in the pixels of another image
+  return Uint8Array.from({ length: height * width }, (_, at) => state.mask[Math.floor(Math.floor(at / width) * state.height / height) * state.width + Math.floor(at % width * state.width / width)]);
 }
 
 /* ---- drawing ---- */
@@ -173,6 +212,7 @@ function rectangle(x0, y0, x1, y1) {
 let last = null;
 $("region").addEventListener("pointerdown", (event) => {
   if (!state.clean) return;
+  if (picked("tool") === "pick") { pickAt(...place(event)); return; }
   $("region").setPointerCapture(event.pointerId); last = place(event); pick("kind", "region"); showKind();
   if (picked("tool") === "rectangle") state.rectangle = [...last, ...last]; else { line(last, last); brushed(); }
 });
@@ -184,6 +224,7 @@ $("region").addEventListener("pointermove", (event) => {
 });
 for (const end of ["pointerup", "pointercancel"]) $("region").addEventListener(end, () => {
   if (state.rectangle) { rectangle(...state.rectangle); state.rectangle = null; brushed(); }
+  if (last && !state.asking && state.did) { last = null; settled(); }
   last = null;
 });
 $("region").addEventListener("keydown", (event) => {
@@ -191,14 +232,31 @@ $("region").addEventListener("keydown", (event) => {
   const move = { ArrowLeft: [-step, 0], ArrowRight: [step, 0], ArrowUp: [0, -step], ArrowDown: [0, step] }[event.key];
   state.cursor ??= [state.width >> 1, state.height >> 1];
   if (move) state.cursor = [Math.min(state.width - 1, Math.max(0, state.cursor[0] + move[0])), Math.min(state.height - 1, Math.max(0, state.cursor[1] + move[1]))];
-  else if (event.key === " " || event.key === "Enter") { stamp(...state.cursor); brushed(); }
+  else if (event.key === " " || event.key === "Enter") { if (picked("tool") === "pick") pickAt(...state.cursor); else { stamp(...state.cursor); brushed(); } }
   else if (event.key === "Escape") cleared();
   else return;
   event.preventDefault(); drawRegion();
 });
-function packed() {
-  const bytes = new Uint8Array(Math.ceil(state.mask.length / 8));
-  state.mask.forEach((on, at) => { if (on) bytes[at >> 3] |= 128 >> (at & 7); });
+function setRegion(mask) { state.mask.set(mask); pick("kind", "region"); showKind(); brushed(); }
+function setCell(row, column, side) { // of a grid of so many cells a side
+  const edge = (cell, length) => Math.floor(cell * length / side), { width, height } = state;
+  state.mask.fill(0);
+  rectangle(edge(column, width), edge(row, height), edge(column + 1, width) - 1, edge(row + 1, height) - 1); setRegion(state.mask);
+}
+function cellAt(at, length, side) { return Math.min(side - 1, Math.floor((at + .5) / length * side)); }
+function pickAt(x, y) { // the smallest object there, or the cell
+  const masks = state.clean.regions.map(({ mask }) => unpacked(mask)).filter((mask) => mask[y * state.width + x]);
+  const size = (mask) => mask.reduce((sum, on) => sum + on, 0), side = Number($("grid").value);
+  if (masks.length) setRegion(masks.reduce((least, mask) => (size(mask) < size(least) ? mask : least)));
+  else setCell(cellAt(y, state.height, side), cellAt(x, state.width, side), side);
+}
+function unpacked(text) { // bits row by row
+  const bytes = atob(text);
+  return Uint8Array.from(state.mask, (_, at) => (bytes.charCodeAt(at >> 3) >> (7 - (at & 7))) & 1);
+}
+function packed(mask = state.mask) {
+  const bytes = new Uint8Array(Math.ceil(mask.length / 8));
+  mask.forEach((on, at) => { if (on) bytes[at >> 3] |= 128 >> (at & 7); });
   let text = ""; for (const byte of bytes) text += String.fromCharCode(byte);
   return btoa(text);
 }
@@ -228,6 +286,127 @@ async function measure() { // one question at a time; the newest state of the br
     } catch (error) { problem(error.message); }
   } while (state.again);
   state.asking = false; showTexts();
+  if (!last && state.did) settled();
+}
+
+/* ---- controls, other fills and values, units in order of their effects ---- */
+function settled() { remember($("sentence").textContent); around(); measureBeside(); }
+function forgetAround() { state.around += 1; state.bands = {}; $("null").textContent = ""; $("others").replaceChildren(); }
+async function repeat(question, body, isCurrent, show) { // until all of it is measured, or something else is asked
+  try {
+    for (let found = {}; !found.done; await sleep(found.done ? 0 : 100)) {
+      found = await ask(question, body);
+      if (!isCurrent()) return;
+      show(found);
+    }
+  } catch (error) { if (isCurrent()) problem(error.message); }
+}
+function around() {
+  const turn = ++state.around, select = $(picked("kind") === "unit" ? "value" : "fill");
+  repeat("around", { ...asked(), scale: picked("scale"), classes: state.rows.map((row) => row.number).slice(0, 16) }, () => turn === state.around, (found) => {
+    state.bands = found.bands; showRows(state.rows); showNull(found);
+    $("others").replaceChildren(...found.others.map(({ name, effect, problem }) => {
+      const made = button(`${shown(name)} ${effect === null ? (problem ? "–" : "…") : signedText(Math.abs(effect) < NOTHING ? 0 : effect)}`, name === select.value, () => { select.value = name; select.dispatchEvent(new Event("input")); select.dispatchEvent(new Event("change")); });
+      made.title = problem; return made;
+    }));
+  });
+}
+function showNull({ controls, done, bands }) { // in words, beside the sentence
+  const row = targetRow(state.rows), band = bands[row.number], unit = picked("kind") === "unit";
+  if (!band) { $("null").textContent = done ? `No control: ${unit ? "the site has no other unit that changes" : "this region has no room elsewhere"}.` : "Measuring controls…"; return; }
+  const change = picked("scale") === "log_odds" ? row.log_odds_effect : row.effect;
+  const what = unit ? `${controls} other units, changed by as much` : `The same region in ${controls} other places`;
+  const beyond = change < band[0] || change > band[1] ? "the effect is beyond all of them." : "the effect is within these.";
+  $("null").textContent = `${what}: ${signedText(band[0])} to ${signedText(band[1])}; ${done ? beyond : "measuring…"}`;
+}
+let ranks = 0;
+function rank() {
+  const turn = ++ranks;
+  $("ranked-box").hidden = picked("kind") !== "unit";
+  if (picked("kind") !== "unit" || !state.units) return;
+  const { image: number, target, unit } = asked(), kind = unit.kind;
+  repeat("ranking", { image: number, target, unit, scale: picked("scale") }, () => turn === ranks, (found) => {
+    const row = targetRow(image().rows), most = Math.abs(found.ranked[0]?.effect ?? 1) || 1;
+    $("ranked-head").textContent = found.problem || `${kind}s by effect on ${row.name}${found.done ? "" : `, ${found.measured.toLocaleString("en")} of ${state.units[kind].toLocaleString("en")} measured`}`;
+    $("ranked").replaceChildren(...found.ranked.map(({ number: at, effect }) => {
+      const item = document.createElement("li"), made = button(`${at}`, String(at) === $("unit-number").value, () => { $("unit-number").value = at; measure(); rank(); });
+      made.append(bar(effect, most), signedText(effect)); item.append(made); return item;
+    }));
+  });
+}
+
+/* ---- states: undo, redo, a link, a yaml ---- */
+function runs(mask) { // lengths of pixels outside, inside, outside, ...
+  const lengths = [0]; let inside = 0;
+  for (const on of mask) { if (on !== inside) { lengths.push(0); inside = on; } lengths[lengths.length - 1] += 1; }
+  return lengths.join(" ");
+}
+function fromRuns(text) {
+  let at = 0; const mask = new Uint8Array(state.mask.length);
+  text.split(" ").map(Number).forEach((length, number) => { if (number % 2) mask.fill(1, at, at + length); at += length; });
+  return mask;
+}
+function stated() {
+  const { unit } = picked("kind") === "unit" && state.units ? asked() : {}, { name, sample, network } = state.clean;
+  const attack = state.attacked && { ...chosen($("attack"), $("attack-settings")), eps: $("eps").value };
+  const region = state.mask.some(Boolean) ? runs(state.mask) : null, target = state.target, scale = picked("scale");
+  const given = { network, name, sample, region, fill: fill(), unit, attack, shown: picked("shown"), target, scale, rows: Number($("grid").value) };
+  return Object.fromEntries(Object.entries(given).filter(([, value]) => value !== null && value !== undefined));
+}
+const yaml = (node, indent = "") => Object.entries(node).map(([key, value]) => (typeof value === "object" ? `${indent}${key}:\n${yaml(value, `${indent}  `)}` : `${indent}${key}: ${JSON.stringify(value)}\n`)).join("");
+function remember(text) {
+  const spec = stated(), now = JSON.stringify(spec);
+  history.replaceState(null, "", `#${encodeURIComponent(now)}`);
+  $("link").textContent = location.href; $("state").textContent = yaml(spec);
+  if (state.past[state.at]?.now !== now) {
+    const entry = { now, text };
+    state.past.splice(state.at + 1, Infinity, entry);
+    state.past = state.past.slice(-30); state.at = state.past.length - 1;
+    picture(state.seen ?? image().picture, (made) => { entry.picture = small(made); showPast(); });
+  }
+  showPast();
+}
+function small(made) { // what is shown, as a thumbnail
+  const canvas = document.createElement("canvas"), side = canvas.width = canvas.height = 48;
+  for (const drawn of [made, $("region")]) canvas.getContext("2d").drawImage(drawn, 0, 0, side, side);
+  return canvas.toDataURL();
+}
+function showPast() {
+  $("undo").disabled = state.at <= 0; $("redo").disabled = state.at >= state.past.length - 1;
+  $("past").replaceChildren(...state.past.map(({ text, picture: link }, at) => {
+    const item = document.createElement("li"), made = button("", at === state.at, () => goTo(at), link);
+    made.title = made.ariaLabel = text || "nothing set"; item.append(made); return item;
+  }));
+  $("past").lastElementChild?.scrollIntoView({ block: "nearest", inline: "nearest" });
+}
+function goTo(at) { if (state.past[at]) { state.at = at; restore(JSON.parse(state.past[at].now)); } }
+const restore = (spec) => waiting("", () => restored(spec)); // with the reason on the page, if it fails
+async function restored(spec) {
+  if (spec.network !== state.choices.network) throw new Error(`This state is of the network ${spec.network}, but ${state.choices.network} is open. Open the other one first.`);
+  if (spec.name !== state.clean.name) {
+    if (spec.sample === undefined) throw new Error(`This state is of the picture ${spec.name}. Drop that picture on the page first.`);
+    await openSample(spec.sample);
+  }
+  const set = (group, given) => { $(group).value = given.name; settingsOf($(`${group}-settings`), { ...state.choices[`${group}s`][given.name], ...given.settings }); };
+  state.target = spec.target ?? null; pick("scale", spec.scale ?? "probability"); $("grid").value = spec.rows ?? 7; set("fill", spec.fill);
+  const { attack: before } = stated();
+  if (JSON.stringify(before) !== JSON.stringify(spec.attack)) {
+    if (spec.attack) set("attack", spec.attack);
+    $("eps").value = spec.attack?.eps ?? "0/255"; $("eps-slider").value = Math.round(255 * fraction($("eps").value)) || 0;
+    await attack();
+  }
+  pick("shown", state.attacked && spec.shown ? spec.shown : "clean"); pick("kind", spec.unit ? "unit" : "region");
+  await showKind();
+  if (spec.unit && ($("site").value !== spec.unit.site || $("unit-kind").value !== spec.unit.kind)) { $("site").value = spec.unit.site; await showUnits(spec.unit.kind); }
+  if (spec.unit) { $("unit-number").value = spec.unit.number; $("value").value = spec.unit.value.name; }
+  state.mask.fill(0);
+  if (spec.region) state.mask.set(fromRuns(spec.region));
+  draw(); rank();
+  if (spec.region || spec.unit) measure(); else cleared();
+}
+function linked() {
+  try { return location.hash.length > 1 ? JSON.parse(decodeURIComponent(location.hash.slice(1))) : null; }
+  catch { problem("The address does not name a state of this page. Copy the whole link."); return null; }
 }
 
 /* ---- numbers ---- */
@@ -238,64 +417,60 @@ function showRows(rows) {
   const [control, treated, effect] = odds ? ["control_log_odds", "treated_log_odds", "log_odds_effect"] : ["control", "treated", "effect"];
   const what = image() === state.attacked && !state.seen ? "attack" : "do, x";
   $("head-before").textContent = odds ? "log-odds" : "P(y | x)"; $("head-after").textContent = odds ? "after" : `P(y | ${what})`;
-  const most = Math.max(odds ? 1 : .05, ...rows.map((row) => Math.abs(row[effect])));
+  const most = Math.max(odds ? 1 : .05, ...rows.map((row) => Math.abs(row[effect])), ...rows.flatMap((row) => (state.bands[row.number] ?? []).map(Math.abs)));
   $("rows").tBodies[0].replaceChildren(...rows.map((row) => {
     const line = document.createElement("tr"), head = document.createElement("th"), label = document.createElement("label"), radio = document.createElement("input");
     Object.assign(radio, { type: "radio", name: "target", checked: row.number === (state.target ?? state.clean.predicted) });
-    radio.onchange = () => { state.target = row.number; if (state.did) sentence(state.rows); beginMaps(); };
+    radio.onchange = () => { state.target = row.number; if (state.did) { sentence(state.rows); settled(); } beginMaps(); rank(); };
     label.append(radio, row.name); head.scope = "row"; head.append(label);
     const cells = [numberText(row[control]), numberText(row[treated]), signedText(row[effect])].map((text) => { const cell = document.createElement("td"); cell.className = "number"; cell.textContent = text; return cell; });
-    const graph = document.createElement("td"), bar = document.createElement("span"), part = document.createElement("i");
-    graph.className = "graph"; bar.className = "effect-bar"; part.className = row[effect] < 0 ? "less" : "more"; part.style.width = `${50 * Math.abs(row[effect]) / most}%`;
-    bar.append(part); graph.append(bar); line.append(head, ...cells, graph); return line;
+    const graph = document.createElement("td");
+    graph.className = "graph"; graph.append(bar(row[effect], most, state.bands[row.number])); line.append(head, ...cells, graph);
+    line.onclick = (event) => { if (event.target !== radio && !label.contains(event.target)) radio.click(); };
+    return line;
   }));
 }
+function bar(effect, most, band) { // from the middle; behind it the band of the controls
+  const made = document.createElement("span"), part = document.createElement("i");
+  made.className = "effect-bar"; part.className = effect < 0 ? "less" : "more"; part.style.width = `${50 * Math.abs(effect) / most}%`;
+  if (band) { const behind = document.createElement("b"); behind.style.left = `${50 + 50 * band[0] / most}%`; behind.style.width = `${50 * (band[1] - band[0]) / most}%`; made.append(behind); }
+  made.append(part); return made;
+}
+const targetRow = (rows) => rows.find((row) => row.number === (state.target ?? state.clean.predicted)) ?? rows[0];
 function doing() { // in words, what is asked for
   const share = (100 * state.mask.reduce((sum, on) => sum + on, 0) / state.mask.length).toFixed(1);
   return picked("kind") === "region" ? `Painting ${share}% of the image (${shown($("fill").value)})` : `Setting ${$("unit-kind").value} ${$("unit-number").value} of ${$("site").value} (${shown($("value").value)})`;
 }
-function sentence(rows) {
-  const row = rows.find((each) => each.number === (state.target ?? state.clean.predicted)) ?? rows[0];
+function sentence(rows) { $("sentence").textContent = inWords(targetRow(rows), `${state.did}${where()}`); }
+const where = () => (image() === state.attacked ? ` on the attacked image (${shown($("attack").value)}, ε = ${$("eps").value})` : "");
+function inWords(row, did) {
   const odds = picked("scale") === "log_odds", change = odds ? row.log_odds_effect : row.effect, what = odds ? "the log-odds of" : "P";
   const moved = Math.abs(change) < NOTHING ? `changes nothing of ${what}` : change < 0 ? `takes ${numberText(-change)} off ${what}` : `adds ${numberText(change)} to ${what}`;
   const [before, after] = (odds ? [row.control_log_odds, row.treated_log_odds] : [row.control, row.treated]).map(numberText);
   const more = !odds && before === after && Math.abs(row.log_odds_effect) >= .05 ? ` Its log-odds move by ${signedText(row.log_odds_effect)}.` : "";
-  $("sentence").textContent = `${state.did} ${moved}${odds ? " " : "("}${row.name}${odds ? "" : ")"}: ${before} to ${after}.${more}`;
+  return `${did} ${moved}${odds ? " " : "("}${row.name}${odds ? "" : ")"}: ${before} to ${after}.${more}`;
 }
 
 /* ---- maps and attack ---- */
-let polling = null;
-async function beginMap(one) {
-  try { await ask("map", { image: one.image, rows: Number($("grid").value), fill: fill(), target: state.target ?? state.clean.predicted }); }
-  catch (error) { problem(error.message); return; }
-  if (!polling) poll();
-}
-async function beginMaps() { showTexts(); await beginMap(state.clean); if (state.attacked) await beginMap(state.attacked); }
-async function poll() {
-  polling = true;
-  for (;;) {
-    const images = [state.clean, state.attacked].filter(Boolean).map((each) => each.image);
-    let found;
-    try { found = await ask("maps", { images, scale: picked("scale") }); } catch (error) { problem(error.message); break; }
-    showMaps(found);
-    const all = Object.values(found.maps);
-    if (all.length === images.length && all.every((each) => each.done === each.units || each.problem)) break;
-    await new Promise((resolve) => setTimeout(resolve, 250));
-  }
-  polling = null;
+let maps = 0;
+const shownImages = () => ["clean", "attacked", "beside"].filter((name) => state[name]);
+function beginMaps() {
+  const turn = ++maps, images = shownImages().map((name) => state[name].image);
+  showTexts();
+  repeat("maps", { images, rows: Number($("grid").value), fill: fill(), target: state.target, scale: picked("scale") }, () => turn === maps, showMaps);
 }
 function showMaps(found) {
   state.maps = found.maps;
-  for (const [name, own] of [["clean", state.clean], ["attacked", state.attacked]]) {
-    const map = own && found.maps[own.image];
+  for (const name of shownImages()) {
+    const own = state[name], map = found.maps[own.image];
     if (!map) continue;
     $(`${name}-map`).src = map.picture;
-    const row = own.rows.find((each) => each.name === map.target), left = map.done < map.units;
+    const row = own.rows.find((each) => each.name === map.target), done = map.values.filter((value) => value !== null).length, left = done < map.values.length;
     const caption = $(`${name}-caption`), bar = document.createElement("progress");
-    caption.textContent = map.problem || `${name === "clean" ? "Clean" : `Attacked, ε = ${$("eps").value}`}: effect on ${map.target}${row ? `, P = ${numberText(row.treated)}` : ""}`;
+    caption.textContent = map.problem || `${{ clean: "Clean", attacked: `Attacked, ε = ${$("eps").value}`, beside: "Beside" }[name]}: effect on ${map.target}${row ? `, P = ${numberText(row.treated)}` : ""}`;
     const sizes = map.values.map((value) => Math.abs(value ?? 0));
     if (!left && picked("scale") === "probability" && Math.max(...sizes) < 5e-4) caption.append(": no cell moves it by 0.001; log-odds show more.");
-    if (left && !map.problem) { Object.assign(bar, { value: map.done, max: map.units }); bar.setAttribute("aria-label", "cells measured"); caption.append(bar); }
+    if (left && !map.problem) { Object.assign(bar, { value: done, max: map.values.length }); bar.setAttribute("aria-label", "cells measured"); caption.append(bar); }
     caption.dataset.done = String(!left);
   }
   $("low").textContent = numberText(-found.limit); $("high").textContent = signedText(found.limit);
@@ -304,8 +479,9 @@ function showMaps(found) {
 function readCell(name, event) { // the effect of the cell under the pointer
   const map = state.maps[state[name]?.image], frame = event.currentTarget.getBoundingClientRect();
   if (!map) return;
-  const side = Math.round(Math.sqrt(map.units)), at = (share, count) => Math.min(side - 1, Math.floor((Math.floor(share * count) + .5) / count * side));
+  const side = Math.round(Math.sqrt(map.values.length)), at = (share, count) => cellAt(Math.floor(share * count), count, side);
   const row = at((event.clientY - frame.top) / frame.height, state.height), column = at((event.clientX - frame.left) / frame.width, state.width);
+  if (event.type === "click") { if (name !== "beside" && state[name] !== image()) { pick("shown", name); shownAnother(); } setCell(row, column, side); return; }
   const value = map.values[row * side + column];
   $("cell-value").textContent = `r${row}c${column}, ${name}: ${value === null ? "not measured yet" : signedText(value)}`;
 }
@@ -324,11 +500,12 @@ async function attack() { // the last one that was asked for counts; the server 
     $("attacked-choice").hidden = $("attacked-figure").hidden = !state.attacked; pick("shown", state.attacked ? "attacked" : "clean");
     if (!state.attacked) { if (image() !== before) shownAnother(); return; }
     $("attacked-picture").src = found.picture; $("attacked-map").removeAttribute("src");
-    shownAnother(); await beginMap(found);
+    shownAnother(); beginMaps();
   } catch (error) { if (turn === attacks) { $("attack-state").textContent = ""; problem(error.message); } }
 }
 function shownAnother() { // the other of the two images, with what is brushed meanwhile
   if (state.mask.some(Boolean)) { state.seen = state.did = null; draw(); measure(); } else cleared();
+  rank();
 }
 function attackSentence() {
   const rows = state.attacked.rows, before = rows.find((each) => each.number === state.clean.predicted) ?? rows[0];
@@ -340,7 +517,7 @@ function attackSentence() {
 /* ---- units inside ---- */
 async function showKind() {
   const unit = picked("kind") === "unit";
-  $("unit-tools").hidden = !unit; $("region-tools").hidden = unit;
+  $("unit-tools").hidden = !unit; $("region-tools").hidden = unit; rank();
   if (!unit || state.sites) return;
   const found = await waiting("", () => ask("sites"));
   if (!found) return;
@@ -350,10 +527,10 @@ async function showKind() {
   for (const option of $("site").options) option.text = `${option.value} (${found[option.value].join(" × ")})`;
   await showUnits();
 }
-async function showUnits() { // of the chosen site
+async function showUnits(kind = $("unit-kind").value) { // of the chosen site
   const found = await waiting("", () => ask("units", { site: $("site").value }));
   if (!found) return;
-  state.units = found; setOptions($("unit-kind"), Object.keys(found), $("unit-kind").value); limitUnit();
+  state.units = found; setOptions($("unit-kind"), Object.keys(found), kind); limitUnit(); rank();
 }
 function limitUnit() {
   const most = state.units[$("unit-kind").value] - 1;
@@ -401,7 +578,7 @@ $("model").onchange = () => {
   $("path-label").hidden = !path; $("name-label").hidden = path || kind === "efficientnet_lite0"; $("size-label").hidden = kind === "run";
   $("name").value = { torchvision_model: "resnet50", timm_model: "resnet50", xrv_model: "densenet121-res224-all" }[kind] ?? $("name").value;
 };
-for (const name of ["clean", "attacked"]) $(`${name}-figure`).querySelector(".pane").onpointermove = (event) => readCell(name, event);
+for (const name of ["clean", "attacked", "beside"]) { const pane = $(`${name}-figure`).querySelector(".pane"); pane.onpointermove = pane.onclick = (event) => readCell(name, event); }
 $("clear").onclick = cleared;
 $("fill").onchange = () => { settingsOf($("fill-settings"), state.choices.fills[$("fill").value]); if (state.mask.some(Boolean)) measure(); beginMaps(); };
 $("fill-settings").onchange = () => { if (state.mask.some(Boolean)) measure(); beginMaps(); };
@@ -411,11 +588,18 @@ $("attack-settings").onchange = attack;
 let soon;
 $("eps-slider").oninput = () => { $("eps").value = `${$("eps-slider").value}/255`; clearTimeout(soon); soon = setTimeout(attack, 150); };
 $("eps").onchange = () => { $("eps-slider").value = Math.round(255 * fraction($("eps").value)) || 0; attack(); };
-for (const each of document.getElementsByName("scale")) each.onchange = () => { showRows(state.rows); if (state.did) sentence(state.rows); if (!polling) poll(); };
+for (const each of document.getElementsByName("scale")) each.onchange = () => { showRows(state.rows); if (state.did) { sentence(state.rows); settled(); } rank(); beginMaps(); };
 for (const each of document.getElementsByName("shown")) each.onchange = shownAnother;
 for (const each of document.getElementsByName("kind")) each.onchange = async () => { await showKind(); if (picked("kind") === "unit") { state.seen = state.did = null; draw(); measure(); } else if (state.mask.some(Boolean)) measure(); else cleared(); };
+$("beside-close").onclick = closeBeside;
+$("undo").onclick = () => goTo(state.at - 1); $("redo").onclick = () => goTo(state.at + 1);
+document.addEventListener("keydown", (event) => {
+  const key = event.key.toLowerCase(), steps = { z: event.shiftKey ? 1 : -1, y: 1 }[key];
+  if (steps && (event.ctrlKey || event.metaKey) && !event.target.matches?.("input:not([type=radio],[type=checkbox],[type=range])")) { event.preventDefault(); goTo(state.at + steps); }
+});
+addEventListener("hashchange", () => { const spec = linked(); if (spec) restore(spec); });
 $("site").onchange = async () => { await showUnits(); measure(); };
-for (const id of ["unit-kind", "unit-number", "value"]) $(id).oninput = () => { if (id === "unit-kind") limitUnit(); measure(); };
+for (const id of ["unit-kind", "unit-number", "value"]) $(id).oninput = () => { if (id === "unit-kind") limitUnit(); measure(); rank(); };
 for (const id of ["outline", "over"]) $(id).onchange = draw;
 for (const kind of ["focus", "blur"]) $("region").addEventListener(kind, drawRegion);
 $("width").oninput = drawRegion;
@@ -424,5 +608,8 @@ for (const each of document.getElementsByName("kept")) each.onchange = showTexts
 document.querySelectorAll(".copy").forEach((button) => { button.onclick = () => copied(button); });
 (async () => {
   const found = await waiting("", () => ask("choices"));
-  if (found) { showChoices(found); await openSample(0); }
+  if (!found) return;
+  const spec = linked();
+  showChoices(found); await openSample(spec?.network === found.network ? spec.sample ?? 0 : 0);
+  if (spec) await restore(spec);
 })();
