@@ -1,25 +1,28 @@
-"""One network and one photograph through each door: timm, torchvision, transformers, ONNX, a callable; equal effects.
+"""Networks that are functions, ONNX files or a user's own: equal effects, and what is refused.
 
-Each door takes at most three lines of a user's code.
+The calls themselves are in test_adapters.py.
 """
 
 from __future__ import annotations
 
-import re
 import sys
 from types import ModuleType, SimpleNamespace
 
 import pytest
+import pytorch_lightning as pl
 import torch
 import torchvision
 from omegaconf import OmegaConf
 from torch import nn
+from torch.utils.data import DataLoader
 
 import dovision as dv
 from dovision.api import to_batch
 from dovision.config.component import Component
 from dovision.config.inferred_settings import with_wrapped_network
 from dovision.config.settings import example_photograph
+from dovision.datasets import as_images
+from dovision.evaluation.callback import ClassifierUnderTest
 from dovision.io import images
 from dovision.models import checkpoint
 from dovision.types import Preprocessing
@@ -56,43 +59,6 @@ def assert_equal(classifier, photo, expected):
     torch.testing.assert_close(measured.map, expected.map, rtol=0, atol=1e-5)
 
 
-def test_timm(network, photo, expected):
-    timm = pytest.importorskip("timm", reason="the extra timm is not installed")
-    same = timm.create_model("resnet18").eval()
-    same.load_state_dict(network.state_dict())
-    assert_equal(dv.wrap(same, 1000, MEAN, STD), photo, expected)
-
-
-def _in_transformers(name: str) -> str:
-    """Name of a tensor of torchvision's ResNet-18 in that of transformers."""
-    name = re.sub(r"^conv1\.", "resnet.embedder.embedder.convolution.", name)
-    name = re.sub(r"^bn1\.", "resnet.embedder.embedder.normalization.", name)
-    name = re.sub(r"^fc\.", "classifier.1.", name)
-    name = re.sub(r"^layer(\d)\.", lambda match: f"resnet.encoder.stages.{int(match[1]) - 1}.layers.", name)
-    name = re.sub(r"\.conv(\d)\.", lambda match: f".layer.{int(match[1]) - 1}.convolution.", name)
-    name = re.sub(r"\.bn(\d)\.", lambda match: f".layer.{int(match[1]) - 1}.normalization.", name)
-    return name.replace("downsample.0", "shortcut.convolution").replace("downsample.1", "shortcut.normalization")
-
-
-def test_transformers(network, photo, expected):
-    transformers = pytest.importorskip("transformers", reason="the extra hf is not installed")
-    sizes = {"depths": [2, 2, 2, 2], "hidden_sizes": [64, 128, 256, 512], "layer_type": "basic"}
-    config = transformers.ResNetConfig(**sizes, id2label={number: f"class {number}" for number in range(1000)})
-    same = transformers.ResNetForImageClassification(config).eval()
-    same.load_state_dict({_in_transformers(name): tensor for name, tensor in network.state_dict().items()})
-    processor = transformers.ConvNextImageProcessor(image_mean=MEAN, image_std=STD, size={"shortest_edge": 224})
-    classifier = dv.wrap(same, processor=processor)
-    assert classifier.task.classes[:2] == ("class 0", "class 1")
-    assert classifier.preprocessing.resize == dv.Resize(size=256, interpolation="bicubic")
-    assert_equal(classifier, photo, expected)
-
-
-def test_a_callable(network, photo, expected):
-    assert_equal(dv.wrap_callable(lambda image: network(image), 1000, MEAN, STD), photo, expected)
-    in_numpy = dv.wrap_callable(lambda image: network(image).detach().numpy(), 1000, MEAN, STD)
-    assert_equal(in_numpy, photo, expected)
-
-
 @pytest.fixture(scope="module")
 def onnx_file(network, tmp_path_factory):
     pytest.importorskip("onnxruntime", reason="the extra onnx is not installed")
@@ -100,13 +66,6 @@ def onnx_file(network, tmp_path_factory):
     path = tmp_path_factory.mktemp("onnx") / "network.onnx"
     torch.onnx.export(network, (torch.zeros(2, 3, SIDE, SIDE),), str(path), dynamo=False)  # two images at a time
     return path
-
-
-def test_a_session_of_onnxruntime(onnx_file, photo, expected):
-    import onnxruntime
-
-    session = onnxruntime.InferenceSession(str(onnx_file))
-    assert_equal(dv.wrap_callable(session, 1000, MEAN, STD), photo, expected)
 
 
 def test_an_onnx_file_also_by_the_checkpoint_that_holds_it(onnx_file, photo, expected, tmp_path):
@@ -172,6 +131,15 @@ def squares(images):
     return images.square().mean((2, 3))
 
 
+def test_a_processor_says_classes_and_preprocessing():
+    transformers = pytest.importorskip("transformers", reason="the extra hf is not installed")
+    config = transformers.ResNetConfig(depths=[1], hidden_sizes=[8], id2label={1: "dog", 0: "cat"})
+    processor = transformers.ConvNextImageProcessor(image_mean=MEAN, image_std=STD, size={"shortest_edge": 224})
+    classifier = dv.wrap(transformers.ResNetForImageClassification(config), processor=processor)
+    assert classifier.task.classes == ("cat", "dog")
+    assert classifier.preprocessing.resize == dv.Resize(size=256, interpolation="bicubic")
+
+
 def test_pictures_are_brought_to_a_network_as_its_preprocessing_says(tmp_path):
     picture = images.decode(example_photograph().read_bytes())
     picture.save(tmp_path / "photo.png")
@@ -184,6 +152,28 @@ def test_pictures_are_brought_to_a_network_as_its_preprocessing_says(tmp_path):
     assert torch.equal(batch, dv.to_batch(picture, 64, resize=way))
     assert torch.equal(batch, dv.ImageData(picture, size=Preprocessing(64, way)).images.image)
     assert not torch.equal(batch, dv.to_batch(picture, 64))
+
+
+def test_pictures_alone_are_brought_to_the_preprocessing_of_a_classifier_which_the_log_says(tmp_path, caplog):
+    picture = images.decode(example_photograph().read_bytes())
+    classifier = dv.wrap_callable(lambda image: image.square().mean((2, 3)) * 9, 3)
+    classifier.preprocessing = Preprocessing(48, dv.Resize(size=51, interpolation="bicubic"))
+    expected = dv.to_batch(picture, classifier.preprocessing)
+    as_images._logged.cache_clear()
+    with caplog.at_level("INFO"):
+        measured = [dv.effect_map(classifier, data).image for data in (picture, example_photograph(), [(picture, 0)])]
+    assert all(torch.equal(image, expected) for image in measured)
+    assert (
+        caplog.text.count("preprocessing, 48 pixels, 'dataset.resize={mode:cover,size:51,interpolation:bicubic}'") == 1
+    )
+    assert dv.effect_map(classifier, torch.rand(1, 3, 20, 30)).image.shape == (1, 3, 20, 30)  # as it is
+    assert dv.effect_map(classifier, dv.ImageData(picture, size=20)).image.shape == (1, 3, 20, 20)  # as it is said
+    loader = DataLoader([(picture, 0)], 1, collate_fn=list)
+    effects = dv.EffectEvaluation(GRID, tmp_path, classifier=classifier)
+    pl.Trainer(inference_mode=False, callbacks=[effects], logger=False, enable_progress_bar=False).test(
+        ClassifierUnderTest(classifier), loader, verbose=False
+    )
+    assert effects.shape == (3, 48, 48)
 
 
 BATCH = dv.Batch(torch.rand(2, 3, 8, 8), torch.arange(2), torch.arange(2), torch.arange(2))
@@ -237,19 +227,3 @@ def test_what_needs_an_inside_refuses_a_callable_in_a_sentence(use, message):
 def test_a_function_without_logits_is_refused(function, message):
     with pytest.raises(ValueError, match=message):
         dv.wrap_callable(function, 3)(BATCH.image)
-
-
-def test_five_lines_measure_clip_with_prompts_as_classes():
-    transformers = pytest.importorskip("transformers", reason="the extra hf is not installed")
-    text = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
-    vision = {**text, "image_size": 32, "patch_size": 8}
-    torch.manual_seed(0)
-    sizes = {"text_config": {**text, "vocab_size": 20, "eos_token_id": 19}, "vision_config": vision}
-    clip = transformers.CLIPModel(transformers.CLIPConfig(**sizes, projection_dim=8)).eval()
-    tokens = {"input_ids": torch.tensor([[1, 2, 19], [1, 3, 19]]), "attention_mask": torch.ones(2, 3).long()}
-
-    def prompts(image):
-        return clip(pixel_values=image, **tokens).logits_per_image
-
-    classifier = dv.wrap_callable(prompts, ["a photo of a cat", "a photo of a dog"], MEAN, STD)
-    assert dv.effect_map(classifier, torch.rand(1, 3, 32, 32), GRID).effect.abs().max() > 0

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import re
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -35,20 +38,38 @@ def empty_environment(folder: Path) -> tuple[Path, str]:
     return python, site
 
 
+def installed(kind: str, folder: Path) -> tuple[Path, str]:
+    """Python and folder of packages of a new environment with the wheel or the sdist."""
+    python, site = empty_environment(folder / "venv")
+    install = [python, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--ignore-installed"]
+    subprocess.run([*install, built(kind, folder)], check=True)
+    return python, site
+
+
 @pytest.mark.parametrize(
     "kind", [pytest.param("wheel", marks=pytest.mark.slow), pytest.param("sdist", marks=pytest.mark.long)]
 )
 def test_a_console_script_works_in_any_folder_without_the_checkout(kind, tmp_path):
-    found = built(kind, tmp_path)
-    python, site = empty_environment(tmp_path / "venv")
-    install = [python, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--ignore-installed"]
-    subprocess.run([*install, found], check=True)
+    python, site = installed(kind, tmp_path)
     where = [python, "-c", "import dovision; print(dovision.__file__)"]
     assert subprocess.run(where, capture_output=True, text=True, cwd=tmp_path).stdout.startswith(site)
     command = [tmp_path / "venv" / "bin" / "dovision-evaluate", "experiment=demo", "--cfg", "job"]
     out = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
     assert out.returncode == 0, out.stderr
     assert yaml.safe_load(out.stdout)["name"] == "demo"
+
+
+@pytest.mark.long
+def test_the_calls_of_each_kind_work_from_a_wheel_in_an_empty_folder(tmp_path):
+    python, _ = installed("wheel", tmp_path)
+    folder = tmp_path / "empty"
+    folder.mkdir()
+    shutil.copy(ROOT / "tests" / "test_adapters.py", folder)
+    without = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    calls = [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_adapters.py"]
+    out = subprocess.run(calls, capture_output=True, text=True, cwd=folder, env=without)
+    assert out.returncode == 0, out.stdout
+    assert int(re.search(r"(\d+) passed", out.stdout)[1]) > 40
 
 
 @pytest.mark.long

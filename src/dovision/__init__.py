@@ -19,6 +19,7 @@ from typing import Any
 
 _HOMES = {  # of what is no component
     "api": ("sites", "to_batch", "wrap", "wrap_callable"),
+    "datasets.held_images": ("HeldImages",),
     "functional.outputs": ("BoxScore", "ClassShare", "MeanLogit"),
     "interfaces": ("Attack", "Classifier", "Detector", "Explainer", "Images", "Intervention"),
     "interventions.brush": ("Brush",),
@@ -26,7 +27,7 @@ _HOMES = {  # of what is no component
     "evaluation.by_name": ("component",),
     "notebook.effect_map": ("EffectResult", "effect_map"),
     "notebook.example": ("example",),
-    "types": ("CODE", "INPUT", "Batch", "Box", "Resize", "Task"),
+    "types": ("CODE", "INPUT", "Batch", "Box", "Preprocessing", "Resize", "Task"),
 }
 _WITH_LIGHTNING = {  # which `from dovision import *` leaves alone, as it does metrics
     "evaluation.detection": ("Detection", "DetectionOptions"),
@@ -42,6 +43,7 @@ _WITH_LIGHTNING = {  # which `from dovision import *` leaves alone, as it does m
     "notebook.explain": ("ExplainedImages", "explain"),
     "notebook.image_data": ("ImageData",),
     "store.resumable_writer": ("Resume",),
+    "training.data_module": ("ImageDataModule",),
 }
 
 

@@ -32,6 +32,7 @@ from dovision.datasets.chest_xray14 import ChestXray14 as ChestXray14
 from dovision.datasets.cifar10 import Cifar10 as Cifar10
 from dovision.datasets.digits import Digits as Digits
 from dovision.datasets.funnybirds import FunnyBirds as FunnyBirds
+from dovision.datasets.held_images import HeldImages as HeldImages
 from dovision.datasets.hf_dataset import HfDataset as HfDataset
 from dovision.datasets.image_folder import ImageFolder as ImageFolder
 from dovision.datasets.mnist import MNIST as MNIST
@@ -167,9 +168,11 @@ from dovision.notebook.explain import ExplainedImages as ExplainedImages
 from dovision.notebook.explain import explain as explain
 from dovision.notebook.image_data import ImageData as ImageData
 from dovision.store.resumable_writer import Resume as Resume
+from dovision.training.data_module import ImageDataModule as ImageDataModule
 from dovision.types import CODE as CODE
 from dovision.types import INPUT as INPUT
 from dovision.types import Batch as Batch
 from dovision.types import Box as Box
+from dovision.types import Preprocessing as Preprocessing
 from dovision.types import Resize as Resize
 from dovision.types import Task as Task

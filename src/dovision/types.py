@@ -119,7 +119,12 @@ COVER = Resize()
 
 
 class Preprocessing(NamedTuple):
-    """Size of the images that a network's weights were trained on, and how images were brought to it."""
+    """Size of the images that a network's weights were trained on, and how images were brought to it.
+
+    Example:
+        >>> dv.Preprocessing(224, dv.Resize(size=256, interpolation="bicubic")).pixels
+        224
+    """
 
     pixels: int  # height and width
     resize: Resize = COVER

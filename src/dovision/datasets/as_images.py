@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from numbers import Integral
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,13 +14,15 @@ import numpy.typing as npt
 import torch
 from PIL import Image
 from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
 
 from dovision import checks
 from dovision.datasets import _checks, _image_io
-from dovision.interfaces import Classifier
+from dovision.interfaces import Classifier, Images
 from dovision.io.images import open_image
 from dovision.types import COVER, Preprocessing, Resize, Task
 
+log = logging.getLogger(__name__)
 PROCESSED = "pixel_values"  # the key under which processors of Hugging Face put images, which they have normalised
 _IMAGE_KEYS = (PROCESSED, "image", "images", "img")
 _LABEL_KEYS = ("label", "labels", "target", "targets")
@@ -143,6 +147,9 @@ def images_of(
 ) -> Tensor:
     """Images of an item, a batch or all data, as of `unit_images`.
 
+    Without a size, PIL images and files are brought to the classifier's `preprocessing`, if it has one; tensors and
+    arrays are taken as they are.
+
     Args:
         item: the images.
         classifier: whose mean and std have normalised what is `processed`, where none are given; None: unknown.
@@ -151,6 +158,8 @@ def images_of(
     Raises:
         ValueError: as of `unit_images`; or what a processor is to have normalised spans most of [0, 1].
     """
+    if size is None and classifier is not None and classifier.preprocessing is not None and is_picture(item.image):
+        size = _logged(classifier.preprocessing)
     if not item.processed or classifier is None or mean is not None or std is not None:
         return unit_images(item.image, mean, std, size, channels)
     mean, std = classifier.mean.flatten().tolist(), classifier.std.flatten().tolist()
@@ -189,6 +198,23 @@ def files_of(path: str | Path) -> list[tuple[Path, str | None]]:
     return pictures
 
 
+def is_picture(images: Any) -> bool:
+    """Return whether images are PIL images or files, by the first of them."""
+    return isinstance(_first(images), (Image.Image, str, Path))
+
+
+@cache
+def _logged(preprocessing: Preprocessing) -> Preprocessing:
+    """Preprocessing of pictures, of which the log says so once."""
+    log.info(
+        "PIL images and files are brought to the classifier's preprocessing, %d pixels, 'dataset.resize=%s'; tensors "
+        "and arrays are taken as they are",
+        preprocessing.pixels,
+        preprocessing.resize.setting,
+    )
+    return preprocessing
+
+
 def is_grey(image: Any) -> bool:
     """Return whether a PIL image or a file is grey; also true of what is neither."""
     if isinstance(image, (str, Path)):
@@ -225,6 +251,7 @@ def label_tensor(label: Any, images: int, task: Task, names: Sequence[str] = ())
         value = torch.from_numpy(np.ascontiguousarray(value))
     value = value.reshape(images) if value.ndim == 0 else value
     if task.multilabel:
+        value = value.unsqueeze(0) if value.ndim == images == 1 else value
         value = value if value.is_floating_point() else value.float()
     elif not value.is_floating_point() and value.dtype != torch.bool:
         value = _by_name(value.long(), task, names)
@@ -247,6 +274,27 @@ def _by_name(label: Tensor, task: Task, names: Sequence[str]) -> Tensor:
         )
     numbers = torch.tensor([*(task.classes.index(name) for name in names), -1], device=label.device)
     return numbers[label.clamp(-1)]
+
+
+def is_read_later(data: Any) -> bool:
+    """Return whether data are a dataset or a dataloader; those of Hugging Face are of no class of PyTorch."""
+    return isinstance(data, (Images, DataLoader, Dataset)) or (
+        hasattr(data, "features") and hasattr(data, "__getitem__") and hasattr(data, "__len__")
+    )
+
+
+def items_of(data: Any) -> list[Labelled]:
+    """Items of a dataset, batches of a loader, or other images at once, each with its label."""
+    if isinstance(data, (str, Path)):
+        data = files_of(data)
+    if isinstance(data, DataLoader):
+        return [image_and_label(batch) for batch in data]
+    return [image_and_label(data[n]) for n in range(len(data))] if is_read_later(data) else [image_and_label(data)]
+
+
+def has_splits(data: Any) -> bool:
+    """Return whether data are a mapping from splits to datasets, loaders or pairs."""
+    return isinstance(data, Mapping) and all(is_read_later(held) or isinstance(held, tuple) for held in data.values())
 
 
 def names_of_labels(data: Any) -> Sequence[str]:
@@ -279,7 +327,7 @@ def _float_image(image: Any, undo: tuple[Tensor, Tensor] | None, channels: int) 
         return _image_io.pil_pixels(image, channels)
     if isinstance(image, (str, Path)):
         return _image_io.pixels(Path(image), channels)
-    if isinstance(image, (list, tuple)):
+    if isinstance(image, (list, tuple)) and isinstance(_first(image), (bool, float, Integral)):
         image = np.asarray(image)
     if isinstance(image, np.ndarray):
         image = torch.from_numpy(np.ascontiguousarray(_channels_first(image)))

@@ -22,13 +22,13 @@ from dovision.notebook.image_data import as_images
 from dovision.notebook.measuring import (
     WHOLE_IMAGE,
     ResultFolder,
-    Running,
     check_components,
     checked_classifier,
     measured_run,
     one_attack,
 )
 from dovision.notebook.results import MeasuredImages
+from dovision.notebook.running import Running
 from dovision.store.run_record import Run
 from dovision.store.tables import CLEAN, read_task
 from dovision.store.thumbnails import samples_in_conditions
@@ -164,10 +164,10 @@ def attack(
         >>> result.images().shape
         torch.Size([6, 1, 8, 8])
     """
-    images, made = as_images(data, batch_size), one_attack(attack, eps, seed)
+    images, made = as_images(data, checked_classifier(classifier), batch_size), one_attack(attack, eps, seed)
     if not made.eps:
         raise ValueError("attack must have an epsilon, got none. Name an attack, such as 'pgd'.")
-    check_components(checked_classifier(classifier), images.shape(classifier), made)
+    check_components(classifier, images.shape(classifier), made)
     written, running = ResultFolder(folder), Running(device, progress)
     run = measured_run(classifier, images, WHOLE_IMAGE, made, written, running, store_adversarial=True)
     return AttackedImages(run, written, made)

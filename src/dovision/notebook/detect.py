@@ -20,13 +20,13 @@ from dovision.interfaces import Attack, Classifier, Detector, Images
 from dovision.notebook.image_data import ImageData, as_images, is_data_module
 from dovision.notebook.measuring import (
     ResultFolder,
-    Running,
     attacks_by_name,
     check_components,
     checked_classifier,
     run_callbacks,
 )
 from dovision.notebook.results import MeasuredImages
+from dovision.notebook.running import Running
 from dovision.store.detection_tables import TEST, VAL, read_scores
 from dovision.store.display_names import component_name
 from dovision.store.run_record import Run
@@ -165,8 +165,7 @@ def detect(
         >>> dv.detect(classifier, pair, "max_softmax", ["fgsm", "random_sign"], eps="8/255")
         DetectedAttacks(detectors=1, attacks=2)
     """
-    checked_classifier(classifier)
-    val, test = _splits(data, batch_size)
+    val, test = _splits(data, checked_classifier(classifier), batch_size)
     made: dict[str, Detector] = named_components("detector", detectors, seed)
     attacking = attacks_by_name(attacks, eps, seed)
     if reading := [name for name, detector in made.items() if detector.reads_code]:
@@ -181,9 +180,9 @@ def detect(
     return DetectedAttacks(run, written, callback.record)
 
 
-def _splits(data: Any, batch_size: int | None) -> tuple[ImageData, ImageData]:
+def _splits(data: Any, classifier: Classifier, batch_size: int | None) -> tuple[ImageData, ImageData]:
     if isinstance(data, (Images, Mapping)) or is_data_module(data):
-        val, test = (ImageData(data, split=split, batch_size=batch_size or 64) for split in (VAL, TEST))
+        val, test = (ImageData(data, split=split, batch_size=batch_size or 64).of(classifier) for split in (VAL, TEST))
         return val, test
     if not isinstance(data, (tuple, list)) or len(data) != 2:
         got = type(data).__name__
@@ -194,7 +193,7 @@ def _splits(data: Any, batch_size: int | None) -> tuple[ImageData, ImageData]:
             "data must be a pair of validation and test images, got images and labels. Give each split as such a pair: "
             "((images, labels), (images, labels))."
         )
-    val, test = as_images(val, batch_size), as_images(test, batch_size)
+    val, test = as_images(val, classifier, batch_size), as_images(test, classifier, batch_size)
     if (val.mean, val.std) != (test.mean, test.std):
         raise ValueError(f"data must be normalised by one mean and std, got {val.mean} and {test.mean}.")
     return val, test

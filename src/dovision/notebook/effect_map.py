@@ -22,7 +22,9 @@ from dovision.functional.estimated_agreement import Approximation, check_agreeme
 from dovision.interfaces import Classifier, Intervention
 from dovision.notebook.image_data import ImageData, as_images
 from dovision.notebook.results import Result
-from dovision.propagation import Propagation
+from dovision.notebook.running import Running
+from dovision.propagation import Outcome, Propagation
+from dovision.runtime.progress import DISPLAY
 from dovision.types import Batch
 
 if TYPE_CHECKING:
@@ -122,6 +124,11 @@ def effect_map(
     chunk: int | str = "auto",
     approximate: str | None = None,
     scale: str = SCALES[0],
+    *,
+    batch_size: int | None = None,
+    device: torch.device | str | None = None,
+    progress: bool = True,
+    seed: int = 0,
 ) -> EffectResult:
     """Effects of each unit of an intervention, P(y | do(u), x) - P(y | x).
 
@@ -141,6 +148,10 @@ def effect_map(
             are on the image, which is faster. The tenth of the units with the largest effects and some others are
             measured exactly, and the agreement of the rest is estimated from them. None: all is exact.
         scale: probability, or log_odds, log P/(1 - P), which does not saturate.
+        batch_size: images at a time; None: as many as memory allows.
+        device: such as "cuda", to which the classifier is taken meanwhile; None: its own. The numbers stay there.
+        progress: whether progress is shown, where there is a terminal or a notebook.
+        seed: of what an intervention draws that is given by name.
 
     Returns:
         The map and the numbers behind it. Negative: do(u) took evidence for the class away.
@@ -161,9 +172,10 @@ def effect_map(
     checks.instance("classifier", classifier, Classifier, "a Classifier, as wrap(network, classes) makes one")
     task = classifier.task
     checks.choice("scale", scale, SCALES)
-    edit: Intervention = one_component("intervention", intervention)
-    with torch.inference_mode(False):  # an attack needs gradients
-        batch = _batch_of(as_images(image), label, classifier)
+    edit: Intervention = one_component("intervention", intervention, seed)
+    images = as_images(image, classifier, batch_size)
+    with Running(device, progress).on(classifier), torch.inference_mode(False):  # an attack needs gradients
+        batch = _batch_of(images, label, classifier)
         image = batch.image
         chosen = None
         if isinstance(target, (list, tuple, np.ndarray)):
@@ -183,7 +195,11 @@ def effect_map(
         predicted = task.prediction(task.probability(logits))
         batch = batch._replace(label=task.label_or_prediction(batch.label, predicted))
         edit = edit.for_images(batch)
-        outcome = Propagation(classifier, edit, chunk, approximate)(batch)
+        propagation = Propagation(classifier, edit, chunk, approximate)
+        size = batch_size or len(image)
+        batches = (batch.rows(slice(first, first + size)) for first in range(0, len(image), size))
+        with DISPLAY.stage("effect map", "passes") as shown:
+            outcome = Outcome.of_batches([propagation(some, shown.advance) for some in batches])
         if outcome.approximation is not None:
             check_agreement(*outcome.approximation.means)
             if chosen is not None and not torch.equal(chosen.to(predicted), outcome.control.argmax(-1).to(predicted)):

@@ -17,8 +17,9 @@ from dovision.config.keep import KEEP_ALL, KEEPS
 from dovision.evaluation.by_name import one_component
 from dovision.interfaces import Attack, Classifier, Intervention
 from dovision.notebook.image_data import as_images
-from dovision.notebook.measuring import ResultFolder, Running, checked_classifier, measured_run, one_attack
+from dovision.notebook.measuring import ResultFolder, checked_classifier, measured_run, one_attack
 from dovision.notebook.results import MeasuredImages
+from dovision.notebook.running import Running
 from dovision.store.run_record import Run
 from dovision.store.tables import read_effects
 from dovision.types import Epsilons
@@ -143,7 +144,7 @@ def effects(
     checks.positive_int("top_k", top_k)
     task = checked_classifier(classifier).task
     name = None if target is None else task.classes[task.number_of(target)]
-    images, made = as_images(data, batch_size), one_component("intervention", intervention, seed)
+    images, made = as_images(data, classifier, batch_size), one_component("intervention", intervention, seed)
     attacking = NoAttack() if attack is None and eps is None else one_attack(attack, eps, seed)
     written, running = ResultFolder(folder), Running(device, progress)
     run = measured_run(classifier, images, made, attacking, written, running, rows=(keep, top_k), refute=refute)

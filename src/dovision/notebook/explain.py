@@ -27,12 +27,12 @@ from dovision.notebook.image_data import ImageData, as_images
 from dovision.notebook.measuring import (
     WHOLE_IMAGE,
     ResultFolder,
-    Running,
     check_components,
     checked_classifier,
     measured_run,
 )
 from dovision.notebook.results import MeasuredImages
+from dovision.notebook.running import Running
 from dovision.store.display_names import component_name
 from dovision.store.map_tables import read_box_table
 from dovision.store.run_record import Run
@@ -235,7 +235,7 @@ def explain(
         >>> dv.explain(classifier, torch.rand(4, 1, 8, 8), [dv.IntegratedGradients()], target="bright")
         ExplainedImages(maps=4, explainers=['integrated_gradients'])
     """
-    task, images = checked_classifier(classifier).task, as_images(data, batch_size)
+    task, images = checked_classifier(classifier).task, as_images(data, classifier, batch_size)
     made: dict[str, Explainer] = named_components("explainer", explainers, seed)
     shape = images.shape(classifier)
     chosen = _settings(settings, target, task, shape)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -14,9 +15,12 @@ from dovision import checks
 from dovision.datasets.as_images import (
     Labelled,
     files_of,
+    has_splits,
     image_and_label,
     images_of,
     is_grey,
+    is_picture,
+    is_read_later,
     label_tensor,
     names_of_labels,
 )
@@ -46,8 +50,9 @@ class ImageData:
         batch_size: images at a time; a DataLoader has its own.
         mean, std: by which the images were normalised, one number or one a channel, in pixel units; undone. None: they
             lie in [0, 1], but for `pixel_values`, which are as the classifier's own mean and std make them.
-        size: height and width, or one number for both, that images are brought to; or a classifier's `preprocessing`.
-            None: they have one size.
+        size: height and width, or one number for both, that images are brought to; or a `preprocessing`. None: PIL
+            images and files are brought to the `preprocessing` of the classifier that sees them, if it has one; tensors
+            and arrays are taken as they are.
 
     Raises:
         ValueError: the images are none of these, or it is not clear how to read them; labels, most, mean, std or size
@@ -86,7 +91,7 @@ class ImageData:
             for name, value in (("mean", mean), ("std", std), ("size", size)):
                 if value is not None:
                     raise ValueError(f"{name} must be None for {self._name}, whose images are ready, got {value!r}.")
-        if _is_read_later(data) or isinstance(data, Batch):
+        if is_read_later(data) or isinstance(data, Batch):
             if labels is not None:
                 raise ValueError(f"labels must come with images alone; {self._name} has its own. Leave them out.")
             for name, value in (("most", most), ("size", size)) if isinstance(data, DataLoader) else ():
@@ -103,9 +108,19 @@ class ImageData:
         if isinstance(data, str) or hasattr(data, "__fspath__"):
             data = files_of(data)
         held = image_and_label(data) if labels is None else image_and_label(data)._replace(label=labels)
-        if held.processed and self.mean is None and self.std is None:
-            return held
+        normalised = held.processed and self.mean is None and self.std is None
+        if normalised or (self.size is None and is_picture(held.image)):
+            return held  # until `of` reads it as a classifier has it
         return Labelled(self.read(held, None), held.label)
+
+    def of(self, classifier: Classifier) -> ImageData:
+        """These images as the classifier takes them, read once; errors as of the class."""
+        held = self.images
+        if not isinstance(held, Labelled) or (isinstance(held.image, Tensor) and not held.processed):
+            return self
+        ready = copy.copy(self)
+        ready.images = Labelled(self.read(held, classifier), held.label)
+        return ready
 
     def read(self, item: Labelled, classifier: Classifier | None, channels: int | None = None) -> Tensor:
         """Images, shape (B, C, H, W), in [0, 1]; arguments and errors as of `as_images.images_of`."""
@@ -142,12 +157,13 @@ class ImageData:
 
     def batch(self, classifier: Classifier, first_group: int = 0) -> Batch | None:
         """All images in one Batch, if held in memory; arguments and errors as of `loader`."""
-        if isinstance(self.images, Batch):
-            return self.images.rows(slice(0, self.most))
-        if not isinstance(self.images, Labelled):
+        held = self.of(classifier).images
+        if isinstance(held, Batch):
+            return held.rows(slice(0, self.most))
+        if not isinstance(held, Labelled):
             return None
-        image = (self.read(self.images, classifier) if self.images.processed else self.images.image).detach()
-        label = label_tensor(self.images.label, len(image), classifier.task)
+        image = held.image.detach()
+        label = label_tensor(held.label, len(image), classifier.task)
         sample = torch.arange(len(image))
         return Batch(image, label, sample, sample + first_group).rows(slice(0, self.most))
 
@@ -218,20 +234,12 @@ class _Items(Dataset[Batch]):
         return Batch(image, label, torch.tensor(number), torch.tensor(number + self.first_group))
 
 
-def as_images(data: Any, batch_size: int | None = None) -> ImageData:
-    """Convert images to ImageData with its defaults, unless they are ImageData; errors as of the class."""
-    if batch_size is None:
-        return data if isinstance(data, ImageData) else ImageData(data)
-    if isinstance(data, (ImageData, DataLoader)):
+def as_images(data: Any, classifier: Classifier, batch_size: int | None = None) -> ImageData:
+    """Images as a classifier takes them, with the defaults of ImageData unless they are ImageData; errors as of it."""
+    if batch_size is not None and isinstance(data, (ImageData, DataLoader)):
         raise ValueError(f"batch_size must be given once, got {batch_size!r} beside {type(data).__name__}.")
-    return ImageData(data, batch_size=batch_size)
-
-
-def _is_read_later(data: Any) -> bool:
-    """Return whether data are a dataset or a dataloader; those of Hugging Face are of no class of PyTorch."""
-    return isinstance(data, (Images, DataLoader, Dataset)) or (
-        hasattr(data, "features") and hasattr(data, "__getitem__") and hasattr(data, "__len__")
-    )
+    held = data if isinstance(data, ImageData) else ImageData(data, batch_size=64 if batch_size is None else batch_size)
+    return held.of(classifier)
 
 
 def is_data_module(data: Any) -> bool:
@@ -246,9 +254,7 @@ def _of_split(data: Any, split: str) -> Any:
         data.prepare_data()
         data.setup({"train": "fit", "val": "validate"}.get(split, split))
         return getattr(data, f"{split}_dataloader")()
-    if not isinstance(data, Mapping) or not all(
-        _is_read_later(held) or isinstance(held, tuple) for held in data.values()
-    ):
+    if not has_splits(data):
         return data
     name = "validation" if split == "val" and "val" not in data else split
     return data[checks.choice("split", name, map(str, data))]

@@ -6,9 +6,9 @@ import logging
 import tempfile
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytorch_lightning as pl
 import torch
@@ -32,7 +32,7 @@ from dovision.interventions.pixel_grid import PixelGrid
 from dovision.io.text_files import make_folder
 from dovision.module_state import evaluating
 from dovision.notebook.image_data import ImageData
-from dovision.runtime.progress import DISPLAY
+from dovision.notebook.running import Running
 from dovision.store.map_tables import write_boxes
 from dovision.store.run_record import Run
 from dovision.store.thumbnails import PictureChoice
@@ -59,32 +59,6 @@ class ResultFolder:
         if self.path.is_file() or (self.path.is_dir() and any(self.path.iterdir())):
             raise ValueError(f"folder must be new or empty, got {self.path}, which is not. Choose another folder.")
         make_folder(self.path, setting="folder")
-
-
-class Running(NamedTuple):
-    """Device and display of a measurement.
-
-    Args:
-        device: to which the classifier is taken meanwhile; None: its own.
-        progress: whether progress is shown, where there is a terminal or a notebook.
-    """
-
-    device: torch.device | str | None = None
-    progress: bool = True
-
-    def on(self, classifier: Classifier) -> torch.device:
-        """Device to measure on.
-
-        Raises:
-            ValueError: the machine has no such device.
-        """
-        if self.device is None:
-            return classifier.mean.device
-        try:
-            return torch.empty(0, device=self.device).device
-        except (RuntimeError, AssertionError, TypeError) as error:  # torch without CUDA fails by an assertion
-            reason = str(error).partition("\n")[0]
-            raise ValueError(f"device must be one of this machine, got {self.device!r}: {reason}") from error
 
 
 def checked_classifier(classifier: Classifier) -> Classifier:
@@ -195,9 +169,8 @@ def run_callbacks(
     running: Running,
 ) -> None:
     """Run `trainer.test` with callbacks, silently but for progress, leaving the classifier unchanged."""
-    home, device = classifier.mean.device, running.on(classifier)
-    one: Any = [device.index] if device.index is not None and device.type == "cuda" else 1
-    with _silence(running.progress), evaluating(classifier), torch.inference_mode(False):
+    with running.on(classifier) as device, _silence(), evaluating(classifier), torch.inference_mode(False):
+        one: Any = [device.index] if device.index is not None and device.type == "cuda" else 1
         trainer = pl.Trainer(
             accelerator=device.type,
             devices=one,
@@ -209,10 +182,7 @@ def run_callbacks(
             inference_mode=False,
             use_distributed_sampler=False,
         )
-        try:
-            trainer.test(ClassifierUnderTest(classifier), loaders, verbose=False)
-        finally:
-            classifier.to(home)
+        trainer.test(ClassifierUnderTest(classifier), loaders, verbose=False)
 
 
 def component_settings(component: object) -> dict[str, Any]:
@@ -230,13 +200,13 @@ def _is_component(value: object) -> bool:
 
 
 @contextmanager
-def _silence(progress: bool) -> Iterator[None]:
-    """Suppress Lightning's remarks on devices and workers within the block, and progress if so; warnings stay."""
+def _silence() -> Iterator[None]:
+    """Suppress Lightning's remarks on devices and workers within the block; warnings stay."""
     log = logging.getLogger("pytorch_lightning")
     level = log.level
     log.setLevel(logging.WARNING)
     try:
-        with nullcontext() if progress else DISPLAY.silenced(), warnings.catch_warnings():
+        with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*does not have many workers.*")
             warnings.filterwarnings("ignore", message=".*GPU available but not used.*")
             warnings.filterwarnings("ignore", module=r"pytorch_lightning\.utilities\._pytree")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -32,6 +32,14 @@ class Outcome(NamedTuple):
     treated: Tensor  # (B, U, K) logits after do(unit); equal to control where the edit changes nothing
     skipped: int = 0  # edits that change no bit of the site's value, and took no pass
     approximation: Approximation | None = None  # where the effects of some units are approximate
+
+    @classmethod
+    def of_batches(cls, outcomes: Sequence[Outcome]) -> Outcome:
+        """One outcome of the images of several, in their order."""
+        control, treated = (torch.cat([getattr(one, name) for one in outcomes]) for name in ("control", "treated"))
+        agreements = [one.approximation for one in outcomes if one.approximation is not None]
+        approximation = Approximation(*map(torch.cat, zip(*agreements, strict=True))) if agreements else None
+        return cls(outcomes[0].units, control, treated, sum(one.skipped for one in outcomes), approximation)
 
 
 class Propagation:
@@ -223,11 +231,8 @@ class Propagation:
             self.allowance.fit_whole_passes(engine.bytes_per_row, batch.image.device)
         images = len(batch.image)
         rows = np.array_split(np.arange(images), -(-images // self.allowance.images))
-        outcomes = [self._of_images(engine, batch.rows(slice(some[0], some[-1] + 1)), progress) for some in rows]
-        control, treated = (torch.cat([getattr(one, name) for one in outcomes]) for name in ("control", "treated"))
-        agreements = [one.approximation for one in outcomes if one.approximation is not None]
-        approximation = Approximation(*map(torch.cat, zip(*agreements, strict=True))) if agreements else None
-        return Outcome(outcomes[0].units, control, treated, sum(one.skipped for one in outcomes), approximation)
+        batches = (batch.rows(slice(some[0], some[-1] + 1)) for some in rows)
+        return Outcome.of_batches([self._of_images(engine, some, progress) for some in batches])
 
     def _of_images(self, engine: Incremental | WholePasses, batch: Batch, progress: Callable[[int], None]) -> Outcome:
         if self.approximate is None or self._engines is None or self.engine is None:

@@ -14,6 +14,7 @@ from torchvision.tv_tensors import BoundingBoxes, BoundingBoxFormat, Mask
 
 from dovision import checks
 from dovision.attacks.replay import MAIN, Replay
+from dovision.datasets.held_images import HeldImages
 from dovision.functional.norms import condition_name
 from dovision.identity.samples import check_split
 from dovision.interfaces import Images, Split
@@ -50,18 +51,25 @@ class ImageDataModule(pl.LightningDataModule):
     alone would. Neither order nor batches depend on `num_workers`.
 
     Args:
-        images: the dataset.
+        images: a dataset of dovision; or images of any kind, as of `HeldImages`.
         train_batch_size, val_batch_size, test_batch_size: images a batch.
         test_samples: numbers of the test images, in the order in which they are tested; None: all.
         test_split: the split that is tested.
         num_workers: processes that read images.
         seed: of the order of training images, and of their augmentation.
         augmentation: a transform of torchvision.transforms.v2, of training images only; None: as they are.
+
+    Example:
+        >>> import torch
+        >>> pairs = torch.rand(6, 1, 8, 8), ["cat", "dog"] * 3
+        >>> data = dv.ImageDataModule({"train": pairs, "test": pairs})
+        >>> next(iter(data.train_dataloader())).image.shape
+        torch.Size([6, 1, 8, 8])
     """
 
     def __init__(
         self,
-        images: Images,
+        images: Any,
         *,
         train_batch_size: int = 16,
         val_batch_size: int = VALIDATION_BATCH,
@@ -73,9 +81,9 @@ class ImageDataModule(pl.LightningDataModule):
         augmentation: Callable[..., Any] | None = None,
     ) -> None:
         super().__init__()
-        self.images = images
-        self.task = images.task
-        self.shape = images.shape
+        self.images: Images = images if isinstance(images, Images) else HeldImages(images)
+        self.task = self.images.task
+        self.shape = self.images.shape
         self.train_batch_size = checks.positive_int("train_batch_size", train_batch_size)
         self.val_batch_size = checks.positive_int("val_batch_size", val_batch_size)
         self.test_batch_size = checks.positive_int("test_batch_size", test_batch_size)

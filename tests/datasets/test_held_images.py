@@ -1,0 +1,78 @@
+"""Images of any kind as a dataset."""
+
+from __future__ import annotations
+
+import pytest
+import pytorch_lightning as pl
+import torch
+from torch.utils.data import DataLoader, TensorDataset
+
+import dovision as dv
+
+IMAGES = torch.rand(6, 1, 4, 4, generator=torch.Generator().manual_seed(0))
+NUMBERS = torch.arange(6) % 3
+
+
+@pytest.mark.parametrize(
+    ("data", "classes"),
+    [
+        ((IMAGES, NUMBERS), ("0", "1", "2")),
+        ((IMAGES, ["owl", "cat", "dog"] * 2), ("cat", "dog", "owl")),
+        (TensorDataset(IMAGES, NUMBERS), ("0", "1", "2")),
+        (DataLoader(TensorDataset(IMAGES, NUMBERS), 4), ("0", "1", "2")),
+        ([*zip(IMAGES, NUMBERS.tolist(), strict=True)], ("0", "1", "2")),
+    ],
+)
+def test_images_keep_their_labels_and_name_their_classes(data, classes):
+    held = dv.HeldImages(data)
+    assert held.task == dv.Task("multiclass", classes)
+    batch = held.split("test").batch(range(6))
+    rows = held.order("test")
+    assert torch.equal(batch.image, IMAGES[rows])
+    names = [classes[number] for number in batch.label]
+    assert names == [(["owl", "cat", "dog"] if "cat" in classes else ["0", "1", "2"])[row % 3] for row in rows]
+
+
+def test_splits_are_of_one_task_with_groups_of_their_own():
+    held = dv.HeldImages({"validation": (IMAGES, NUMBERS), "train": (IMAGES[:3], NUMBERS[:3])}, ["a", "b", "c"])
+    assert [len(held.split(split)) for split in ("train", "val", "test")] == [3, 6, 0]
+    assert not set(held.source("train").group.tolist()) & set(held.source("val").group.tolist())
+    assert held.fingerprint != dv.HeldImages({"val": (IMAGES, NUMBERS)}).fingerprint
+
+
+def test_a_trainer_fits_and_tests_multilabel_images():
+    class Module(pl.LightningModule):
+        def __init__(self):
+            super().__init__()
+            self.network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(16, 2))
+
+        def forward(self, image):
+            return self.network(image)
+
+        def training_step(self, batch, batch_idx):
+            return torch.nn.functional.binary_cross_entropy_with_logits(self(batch.image), batch.label)
+
+        def configure_optimizers(self):
+            return torch.optim.SGD(self.parameters(), 0.1)
+
+        def test_step(self, batch, batch_idx):
+            self.log("images", float(len(batch.image)), reduce_fx="sum")
+
+    pairs = TensorDataset(IMAGES, torch.eye(2).repeat(3, 1))
+    data = dv.ImageDataModule({"train": pairs, "val": pairs, "test": pairs})
+    trainer = pl.Trainer(max_epochs=1, logger=False, enable_checkpointing=False, enable_progress_bar=False)
+    trainer.fit(module := Module(), data)
+    assert trainer.test(module, data, verbose=False) == [{"images": 6}]
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (IMAGES, "data must be images with labels"),
+        ({"dev": (IMAGES, NUMBERS)}, "one of train, val, test, got 'dev'"),
+        ((IMAGES, NUMBERS[:5]), "labels must be int64 of shape \\(6,\\)"),
+    ],
+)
+def test_what_is_no_dataset_is_refused(data, message):
+    with pytest.raises(ValueError, match=message):
+        dv.HeldImages(data)
