@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 
 import captum.attr
@@ -132,3 +133,16 @@ def test_another_forward_func_is_explained(network, images):
     assert not torch.allclose(before, after)
     expected = attributions(captum.attr, "FeatureAblation", method.forward_func, images, target=1, feature_mask=CELLS)
     torch.testing.assert_close(after, expected, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["FeatureAblation", "Occlusion", "ShapleyValueSampling"])
+def test_in_float32_attributions_differ_by_a_millionth_of_the_largest_logit_at_most(name, network, images):
+    single = copy.deepcopy(network).float()
+    arguments = {"target": 1} | (
+        {"sliding_window_shapes": (3, 4, 4)} if name == "Occlusion" else {"feature_mask": CELLS}
+    )
+    found, expected = (
+        attributions(library, name, single, images.float(), **arguments) for library in (dovision.captum, captum.attr)
+    )
+    largest = single(images.float()).abs().max().item()
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-6 * max(largest, 1))

@@ -63,11 +63,11 @@ def _homes(*, heavy: bool = True) -> dict[str, str]:
 def _component_words(name: str) -> str:
     """Call that makes a component of the name of a class, such as KernelSHAP; empty if there is none."""
     from dovision.config.component_names import configuration_folder
-    from dovision.evaluation.by_name import GROUPS, snake_case
+    from dovision.evaluation.by_name import GROUPS, captum_words, snake_case
 
     word = snake_case(name)
     groups = [group for group in GROUPS if (configuration_folder() / group / f"{word}.yaml").is_file()]
-    return f'. Write dv.component("{groups[0]}", "{word}").' if groups else ""
+    return f'. Write dv.component("{groups[0]}", "{word}").' if groups else captum_words(name)
 
 
 def __getattr__(name: str) -> Any:

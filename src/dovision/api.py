@@ -64,6 +64,8 @@ def wrap(
         >>> classifier(torch.rand(5, 1, 8, 8)).shape
         torch.Size([5, 2])
     """
+    if not isinstance(network, (nn.Module, type)) and (callable(network) or hasattr(network, "get_inputs")):
+        raise ValueError("network must be a torch module, got a function or a session. Use dv.wrap_callable for it.")
     checks.instance("network", network, nn.Module, "a torch module from normalised images to logits")
     if isinstance(network, Classifier):
         raise ValueError("network must be a plain torch module, got a Classifier, which needs no wrapping.")
@@ -171,13 +173,15 @@ def sites(network: nn.Module, shape: Sequence[int] = (3, 224, 224)) -> pd.DataFr
     """
     checks.instance("network", network, nn.Module, "a torch module or a Classifier")
     size = _checks.image_shape(shape)
-    if not isinstance(network, Classifier):
-        image = torch.zeros(1, *size)
-        network = Classifier(network, Task("multiclass", _names(max(class_count(network, image), 2))), [0.0], [1.0])
     try:
+        if not isinstance(network, Classifier):
+            count = class_count(network, torch.zeros(1, *size))
+            network = Classifier(network, Task("multiclass", _names(max(count, 2))), [0.0], [1.0])
         return pd.DataFrame(site_table(network, size))
     except Exception as error:  # whatever the network's own code raises
-        raise ValueError(f"the network must take images of shape {size}, but: {error}") from error
+        raise ValueError(
+            f"the network must take images of shape {size}, but: {error}. Set shape, (C, H, W)."
+        ) from error
 
 
 @torch.no_grad()

@@ -161,6 +161,17 @@ def test_grad_cam_of_a_swin_moves_the_channels():
     torch.testing.assert_close(GradCAM().run(batch, batch.label, classifier), expected)
 
 
+def test_grad_cam_of_a_mixer_puts_its_tokens_where_they_lie():
+    mixer = pytest.importorskip("timm.models.mlp_mixer", reason="the extra timm is not installed")
+    torch.manual_seed(1)
+    network = mixer.MlpMixer(3, img_size=32, patch_size=8, num_blocks=2, embed_dim=12)
+    nn.init.normal_(network.head.weight)  # timm's own is zero, of which each map is
+    classifier, batch = Classifier(network, TASK, (0.5,), (0.2,)).eval(), batch_of(32)
+    expected = grad_cam_by_hooks(classifier, network.blocks[1], batch, lambda value: value.mT.reshape(2, 12, 4, 4))
+    assert expected.std((1, 2)).min() > 0
+    torch.testing.assert_close(GradCAM().run(batch, batch.label, classifier), expected)
+
+
 def test_score_cam_masks_by_the_tokens_maps():
     classifier, batch = vision_transformer(), batch_of(32)
     maps = ScoreCAM()(batch, batch.label, classifier)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import tempfile
 
+import captum.attr
 import numpy as np
 import pytest
 import torch
@@ -62,7 +63,7 @@ DATA = {
         "images must have one axis of channels, of 1, 3, 4, got shape (6, 8, 8). Grey",
     ),
     "square": (np.zeros((3, 3, 3)), "images must have one axis of channels, of 1, 3, 4, got shape (3, 3, 3)."),
-    "sizes": ([Image.new("L", (8, 8)), Image.new("L", (8, 9))], "Give size, to which they are brought."),
+    "sizes": ([Image.new("L", (8, 8)), Image.new("L", (8, 9))], "Give the size that they are brought to"),
     "mode": (Image.new("F", (8, 8)), "an image must have pixels of a known range, but is of mode F"),
     "keys": (
         {"pixels": IMAGES},
@@ -142,6 +143,7 @@ REFUSED = {
     "attack, batch_size": (dv.attack, {"data": dv.ImageData(IMAGES), "batch_size": 2}, "batch_size must be given once"),
     "effects, site": (dv.effects, {"intervention": dv.Activation(site="7")}, "site"),
     "explain, explainer": (dv.explain, {"explainers": "gradcam"}, "Did you mean grad_cam"),
+    "explain, captum's": (dv.explain, {"explainers": "saliency"}, 'Write dv.Captum("Saliency").'),
     "explain, none": (dv.explain, {"explainers": []}, "explainer must name at least one, got none."),
     "explain, target": (dv.explain, {"target": "d"}, "target must be one of a, b, c, got 'd'"),
     "explain, layer": (dv.explain, {"explainers": "grad_cam"}, "the default layer of a Sequential is not known"),
@@ -237,3 +239,13 @@ def test_an_attack_with_one_epsilon_needs_no_other_and_one_with_several_does():
     assert attack(digits, classifier).equal(attack(digits, classifier, 8 / 255))
     with pytest.raises(ValueError, match=re.escape("eps must be one of the attack's, 0.1, 0.2, got None.")):
         dv.FGSM([0.1, 0.2])(digits, classifier)
+
+
+def test_functions_and_methods_of_captum_are_shown_their_call():
+    with pytest.raises(ValueError, match=r"network must be a torch module, got a function .* Use dv.wrap_callable for"):
+        dv.wrap(lambda image: image, 3)
+    with pytest.raises(AttributeError, match=re.escape("no attribute 'Saliency'. Write dv.Captum(\"Saliency\").")):
+        dv.Saliency  # noqa: B018
+    with pytest.raises(ValueError, match=r"must take images of shape \(3, 9, 9\), but: .* Set shape, \(C, H, W\)."):
+        dv.sites(CLASSIFIER.network, shape=(3, 9, 9))
+    assert call(dv.explain, explainers=captum.attr.Saliency).maps.keys() == {"saliency"}

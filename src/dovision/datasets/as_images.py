@@ -133,7 +133,10 @@ def unit_images(
     shapes = list(dict.fromkeys(tuple(image.shape) for image in listed))
     if len(shapes) > 1 or listed[0].ndim != 3:
         got = " and ".join(map(str, shapes[:2]))
-        raise ValueError(f"images must have one shape (C, H, W), got {got}. Give size, to which they are brought.")
+        raise ValueError(
+            f"images must have one shape (C, H, W), got {got}. Give the size that they are brought to: size=224 of "
+            "ImageData or to_batch, or, for PIL images and files, the classifier's preprocessing."
+        )
     return torch.stack(listed)
 
 

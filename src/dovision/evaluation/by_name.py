@@ -55,8 +55,10 @@ def component(group: str, name: str, settings: Mapping[str, Any] = MappingProxyT
     names = sorted(path.stem for path in (configuration_folder() / group).glob("*.yaml"))
     if name not in names and (words := LEGACY_COMPONENTS.get(f"{group}.{name}")):
         raise ValueError(f"there is no {group} {name!r}. Give the settings of these words of a command: {words}.")
-    checks.choice(group, name, names)
     checks.seed(seed)
+    if group == "explainer" and name not in names and (method := captum_words(name)):
+        raise ValueError(f"there is no explainer {name!r} in conf/explainer{method}")
+    checks.choice(group, name, names)
     chosen = composed_component(group, name, seed, several=group in _SEVERAL)
     for key in checks.instance("settings", settings, Mapping, "a mapping, such as {'eps': 0.1}"):
         if key not in chosen or key == "_target_":
@@ -68,6 +70,14 @@ def component(group: str, name: str, settings: Mapping[str, Any] = MappingProxyT
         raise ValueError(f"{group} {name} must be given {', '.join(missing)}, got no value. Add it to settings.")
     inferred = inferred_settings({**chosen, **settings}) if group == "dataset" else {}
     return chosen.make(**{**settings, **inferred})
+
+
+def captum_words(name: str) -> str:
+    """Call that makes an explainer of one of captum's methods; empty if captum has none of this name."""
+    from dovision.explainers.attributions import METHODS
+
+    method = {snake_case(method): method for method in METHODS}.get(snake_case(name))
+    return f'. Write dv.Captum("{method}").' if method else ""
 
 
 def named_components(
@@ -88,7 +98,12 @@ def named_components(
     else:
         listed = list(given) if isinstance(given, (list, tuple)) else [given]
         pairs = [
-            (item if isinstance(item, str) else snake_case(getattr(item, "name", type(item).__name__)), item)
+            (
+                item
+                if isinstance(item, str)
+                else snake_case(getattr(item, "name", getattr(item, "__name__", type(item).__name__))),
+                item,
+            )
             for item in listed
         ]
     if not pairs:
@@ -110,8 +125,8 @@ def one_component(group: str, given: object, seed: int = 0, settings: Mapping[st
 
     if isinstance(given, str):
         return component(group, given, settings, seed)
-    library = type(given).__module__.partition(".")[0]
-    if group == "explainer" and library in _EXPLAINED_BY:  # an object of captum or of grad-cam
+    library = str(getattr(given, "__module__", "")).partition(".")[0]
+    if group == "explainer" and library in _EXPLAINED_BY:  # an object or a class of captum or of grad-cam
         return getattr(import_module("dovision"), _EXPLAINED_BY[library])(given)
     article = "an" if group[0] in "aei" else "a"
     base = getattr(interfaces, group.capitalize())
