@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 
 from dovision.analysis.summary import write_summary
-from dovision.store.map_tables import MAPS_FILE, maps_schema, write_boxes
+from dovision.store.map_tables import MAPS_FILE, PART_COLUMNS, PART_THRESHOLDS, maps_schema, write_boxes
 from dovision.store.run_directory import RunDirectory
 from dovision.store.run_record import Run, read_sweep
 from dovision.store.tables import EFFECTS, SAMPLES, TableWriter, effects_schema, samples_schema
@@ -75,53 +75,35 @@ def save(path: Path, pixels: np.ndarray) -> None:
     Image.fromarray(pixels).save(path)
 
 
-QUARTERS = {"beak": Box(0, 0, 8, 8), "wing": Box(0, 8, 8, 16), "foot": Box(8, 0, 16, 8), "tail": Box(8, 8, 16, 16)}
-WEIGHTS = {"beak": 10.0, "wing": 20.0, "foot": 30.0, "tail": 40.0}  # what each part adds to the logit of class a
-MODELS = {
-    "a": dict.fromkeys(QUARTERS, 0),
-    "b": {"beak": 0, "wing": 0, "foot": 1, "tail": 1},
-    "c": {"beak": 2, "wing": 2, "foot": 0, "tail": 0},
-}
-TASK = Task("multiclass", tuple(MODELS))
+TASK = Task("multiclass", ("a", "b"))
 
 
 def write_bird_run(folder: Path, images: int = 6) -> Run:
-    """A completed run on birds of class a, that shares beak and wing with b, foot and tail with c.
+    """A completed run on birds of class a, the first of which is predicted as b, with scores of two maps by parts.
 
-    A part adds its weight to a, and 2 to the class that shares it. In the first image, which is predicted as b, foot
-    and tail add 5 to b besides. Without background0 nothing changes, without background1 the last two images lose a.
-    The map `good` has the weights of the parts, `bad` their inverse.
+    Of the first 40 thresholds the map `good` has 1 and of the others 0.5 in controlled check, and in preservation check
+    by turns 1 and 0; no picture shows the deletion check of the first image. It names no irrelevant part important, in
+    half of the others all of them; `bad` scores 0 throughout. Each scene has three objects in its background, two of
+    which can be left out; without one of them the last two images lose their class.
     """
     run = RunDirectory(folder)
-    record = {"seed": 0, "dataset": {"parts": MODELS}}
-    run.start({"name": "birds", "seed": 0, "dataset": {"_target_": "birds"}}, (), record)
-    units = [*QUARTERS, "background0", "background1"]
-    regions = [*QUARTERS.values(), Box(0, 0, 2, 2), Box(14, 14, 16, 16)]
-    control = torch.tensor([[60.0, 0.0, 0.0]] * images)
-    control[0, 1] = 61
-    treated = control.unsqueeze(1).repeat(1, len(units), 1)
-    for number, part in enumerate(QUARTERS):
-        treated[:, number, 0] -= WEIGHTS[part]
-        treated[:, number, 1 if MODELS["b"][part] == 0 else 2] -= 2
-    treated[0, 2:4, 1] -= 5
-    treated[-2:, 5, 0] -= 70
+    run.start({"name": "birds", "seed": 0, "dataset": {"_target_": "birds"}}, (), {"seed": 0})
+    logits = torch.tensor([[4.0, 0.0]] * images)
+    logits[0, 1] = 5
     sample = torch.arange(images)
-    image = torch.rand(images, 3, 16, 16, generator=torch.Generator().manual_seed(0))
-    batch = Batch(image, torch.zeros(images, dtype=torch.long), sample, sample)
-    measured = {"task": TASK, "control_logits": control, "treated_logits": treated}
+    batch = Batch(torch.rand(images, 3, 16, 16), torch.zeros(images, dtype=torch.long), sample, sample)
     with TableWriter(folder / SAMPLES, samples_schema(TASK)) as table:
         names = [f"bird {row}" for row in range(images)]
-        columns = {"batch": batch, "names": names, "task": TASK, "logits": control}
-        table.write(sample_columns(condition="clean", eps=0.0, **columns, means=mean_effects(control, treated, TASK)))
+        columns = {"batch": batch, "names": names, "task": TASK, "logits": logits}
+        means = mean_effects(logits, logits.unsqueeze(1), TASK)
+        table.write(sample_columns(condition="clean", eps=0.0, **columns, means=means))
+    measured = {"task": TASK, "control_logits": logits, "treated_logits": logits.unsqueeze(1)}
     with TableWriter(folder / EFFECTS, effects_schema()) as table:
-        places = [regions] * images
-        table.write(
-            done_rows(effect_columns(condition="clean", sample=sample, units=units, regions=places, **measured))
-        )
-    spoken = {unit: "a" if unit in QUARTERS else None for unit in units}
-    boxes = [(row, unit, spoken[unit], *box) for row in range(images) for unit, box in zip(units, regions, strict=True)]
-    write_boxes(folder, pd.DataFrame(boxes, columns=BOX_COLUMNS))
-    schema = maps_schema(4, 4, 16, 16, 1, "good")
+        places = [[Box(0, 0, 8, 8)]] * images
+        rows = effect_columns(condition="clean", sample=sample, units=["r0c0"], regions=places, **measured)
+        table.write(done_rows(rows))
+    write_boxes(folder, pd.DataFrame([(0, "beak", "a", 0, 0, 8, 8)], columns=BOX_COLUMNS))
+    schema = maps_schema(4, 4, 16, 16, 1, "good", PART_COLUMNS)
     with TableWriter(folder / MAPS_FILE, schema) as table:
         table.write(pa.RecordBatch.from_pylist(list(_maps(images)), schema=schema))
     write_summary(folder)
@@ -131,10 +113,20 @@ def write_bird_run(folder: Path, images: int = 6) -> Run:
 
 
 def _maps(images: int) -> Iterator[dict[str, object]]:
+    low = np.arange(len(PART_THRESHOLDS)) < 40
     for sample in range(images):
-        for explainer, power in (("good", 1), ("bad", -1)):
-            cells = np.zeros((4, 4))
-            for part, box in QUARTERS.items():
-                cells[box.top // 4 : box.bottom // 4, box.left // 4 : box.right // 4] = WEIGHTS[part] ** power
+        for explainer, good in (("good", 1), ("bad", 0)):
             facts = {"sample": sample, "group": sample, "explainer": explainer, "class": "a", "variant": "as is"}
-            yield facts | {"correct": sample > 0, "state": "ok", "cells": cells.ravel()}
+            scores = {
+                "controlled_check": good * np.where(low, 1, 0.5) if sample else None,
+                "preservation_check": np.full(len(low), good * float(sample % 2)),
+                "deletion_check": np.full(len(low), np.nan if sample == 0 else good),
+                "distractibility": np.where(low, 1 - good, 1 - good / 2),
+                "part_deletion": float(good),
+                "target_sensitivity": None,
+                "background_objects": 3,
+                "background_drawn": 2,
+                "background_relevant": int(sample >= images - 2),
+            }
+            cells = np.full(16, 1.0 + good)
+            yield facts | {"correct": sample > 0, "state": "ok", "cells": cells} | scores

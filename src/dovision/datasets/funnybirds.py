@@ -11,6 +11,7 @@ from typing import Any
 
 import pandas as pd
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from dovision import checks
@@ -26,6 +27,13 @@ MIN_CHANGED = 3  # pixels that must change when an object is taken away; fewer c
 _MODELS_OF_PARTS = "parts"  # of what a run records: by class, the number of the model of each part
 BODY = "body"  # the part that every picture keeps
 _BACKGROUND = "background"  # the kind of objects that are part of no bird
+_COLOURS = {  # of part maps; parts that a bird has twice have two
+    "beak": ((255, 255, 0),),
+    "eye": ((255, 255, 253), (255, 255, 254)),
+    "foot": ((255, 0, 1), (255, 0, 2)),
+    "tail": ((0, 0, 255),),
+    "wing": ((0, 255, 1), (0, 255, 2)),
+}
 
 
 class FunnyBirds(PreparedImages, Counterfactuals):
@@ -81,7 +89,10 @@ class FunnyBirds(PreparedImages, Counterfactuals):
         _splits.check_fractions(val_fraction, 0)
         models = self._models()
         _checks.agree("classes", self.task.classes, list(models))
-        self._bird_parts = frozenset(self._table("parts.json", dict)) - {BODY}
+        self.part_models: dict[str, dict[str, int]] = {
+            name: dict(model.get("parts", {})) for name, model in models.items()
+        }
+        self.bird_parts = frozenset(self._table("parts.json", dict)) - {BODY}
         train, test = (self._pictures(split, len(models)) for split in ("train", "test"))
         cut = _splits.split_groups(range(len(train)), train["label"].tolist(), val_fraction, 0, seed)
         pictures = pd.concat([train, test], ignore_index=True)
@@ -95,7 +106,7 @@ class FunnyBirds(PreparedImages, Counterfactuals):
         if self.store is not None:
             self.files = (self._root, self.store.folder)
         described = [
-            repr((self.task.classes, self.shape, sorted(self._bird_parts), models)),
+            repr((self.task.classes, self.shape, sorted(self.bird_parts), models)),
             train.to_csv(),
             test.to_csv(),
         ]
@@ -105,7 +116,7 @@ class FunnyBirds(PreparedImages, Counterfactuals):
         self.recorded = {
             **self.recorded,
             "pictures": {name: len(rows) for name, rows in self.rows.items()},
-            _MODELS_OF_PARTS: {name: dict(model.get("parts", {})) for name, model in models.items()},
+            _MODELS_OF_PARTS: self.part_models,
         }
 
     def source(self, split: str) -> Source:
@@ -117,7 +128,7 @@ class FunnyBirds(PreparedImages, Counterfactuals):
         rows = []
         for row, objects in enumerate(self._objects if split == "test" else ()):
             label = self.task.classes[int(self.labels[self.rows[split][row]])]
-            rows += [(row, obj, label if obj in self._bird_parts else None, *box) for obj, box in objects.items()]
+            rows += [(row, obj, label if obj in self.bird_parts else None, *box) for obj, box in objects.items()]
         return pd.DataFrame(rows, columns=SOURCE_BOXES)
 
     def source_objects(self, split: str, row: int) -> tuple[str, ...]:
@@ -144,12 +155,42 @@ class FunnyBirds(PreparedImages, Counterfactuals):
     def source_has_counterfactual(self, split: str, row: int, *objects: str) -> bool:
         return split == "test" and frozenset(objects) in self._removals[row]
 
+    def pictures_without(self, split: str, sample: int) -> dict[frozenset[str], Tensor]:
+        """All pictures of a test image's scene, (3, H, W), by the objects, hidden ones too, that are left out."""
+        row = int(self.order(split)[sample])
+        drawn = {objects: self._read(path) for objects, path in self._removals[row].items()}
+        return {frozenset(): self.source(split).image(row), **drawn}
+
+    def background_objects(self, split: str, sample: int) -> int:
+        """Number of objects in the background of an image's scene, seen or not."""
+        return int(self.records["background_objects"].iloc[self.rows[split][int(self.order(split)[sample])]])
+
+    def object_masks(self, split: str, sample: int) -> dict[str, Tensor]:
+        """Pixels of each object of a test image, shape (N, H, W) bool of its N pieces, as its part map colours them.
+
+        Raises:
+            FileNotFoundError: there is no part map.
+        """
+        name = Path(self.records["name"].iloc[self.rows[split][int(self.order(split)[sample])]])
+        path = self._root / f"{split}_part_map" / name.relative_to(split)
+        if not path.is_file():
+            raise FileNotFoundError(f"the protocol of FunnyBirds needs part maps, but {path} is missing.")
+        levels = (_image_io.pixels(path, 3) * 255).round()
+        colour = F.interpolate(levels.unsqueeze(0), self.shape[1:], mode="nearest-exact")[0].int()
+        drawn = {tuple(one) for one in colour.flatten(1).T.tolist()}
+        colours = {**_COLOURS, **{background_object(number): ((204, 204, 204 + number),) for number in range(50)}}
+        return {
+            name: torch.stack([(colour == torch.tensor(one).view(3, 1, 1)).all(0) for one in pieces])
+            for name, pieces in colours.items()
+            if drawn.intersection(pieces)
+        }
+
     @cached_property
     def _removals(self) -> list[dict[frozenset[str], Path]]:
         """Files of each test picture, by the objects that are left out."""
         folder = self._root / "test_interventions"
         names = map(Path, self._test_names)
-        return [dict(_removals(folder / name.parent.name / name.stem, self._bird_parts)) for name in names]
+        return [dict(_removals(folder / name.parent.name / name.stem, self.bird_parts)) for name in names]
 
     @property
     def _test_names(self) -> list[str]:
@@ -235,17 +276,22 @@ class FunnyBirds(PreparedImages, Counterfactuals):
         return pictures.assign(number=pictures["number"] * 2 + (split == "test"))  # no picture is in two splits
 
 
+def background_object(number: int) -> str:
+    """Name of an object of the background."""
+    return f"{_BACKGROUND}{number}"
+
+
 def _removals(folder: Path, all_parts: frozenset[str]) -> Iterator[tuple[frozenset[str], Path]]:
     """Removed objects, and the file without them, of all files of a test picture."""
     for path in sorted(folder.glob("*.png")):
-        kept = frozenset(path.stem.split("_")) - {BODY}
+        kept = frozenset(path.stem.split("_")) - {BODY, ""}  # body_.png has none
         if not kept <= all_parts:
             raise ValueError(f"{path} must be named after the parts that are left, got {', '.join(kept - all_parts)}.")
         if kept != all_parts:
             yield all_parts - kept, path
     for path in sorted((folder / "background_interventions").glob("*.png")):
         if path.stem.isdecimal():
-            yield frozenset({f"{_BACKGROUND}{path.stem}"}), path
+            yield frozenset({background_object(int(path.stem))}), path
 
 
 def _number(row: Mapping[str, Any], key: str, path: Path) -> int:

@@ -15,6 +15,7 @@ from dovision.interventions.fills import Fill
 from dovision.interventions.pixel_grid import PixelGrid
 from dovision.propagation import CachedPropagation, Propagation
 from dovision.store.map_tables import CONTENT, HARD, SOFT
+from dovision.store.tables import NUMBER
 from dovision.types import Batch
 
 
@@ -39,6 +40,8 @@ class SingleDeletion:
         >>> dv.SingleDeletion(dv.Constant(0.5), cells=2, frame=1).cells
         2
     """
+
+    columns = dict.fromkeys((HARD, SOFT, CONTENT), NUMBER)
 
     def __init__(self, fill: Fill, cells: int = 4, frame: int = 2, soft: float = 0.25) -> None:
         self.cells = checks.positive_int("cells", cells)

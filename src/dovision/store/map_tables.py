@@ -5,9 +5,12 @@ Rows of the maps come image by image; readers rely on the columns alone.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 
@@ -18,6 +21,22 @@ AS_IS = "as is"  # the variant of the map that is shown and judged
 PERTURBED = "perturbed"  # of the image with a little noise
 PERMUTED = "permuted labels"  # of a classifier fitted to permuted labels
 HARD, SOFT, CONTENT = "single_deletion", "single_deletion_soft", "single_deletion_content"  # columns, by edge
+CONTROLLED_CHECK, PRESERVATION_CHECK, DELETION_CHECK, DISTRACTIBILITY = BY_THRESHOLD = (
+    "controlled_check",
+    "preservation_check",
+    "deletion_check",
+    "distractibility",
+)
+PART_DELETION, TARGET_SENSITIVITY = "part_deletion", "target_sensitivity"
+BACKGROUND_OBJECTS, BACKGROUND_DRAWN, BACKGROUND_RELEVANT = (
+    f"background_{end}" for end in ("objects", "drawn", "relevant")
+)
+PART_THRESHOLDS = np.linspace(0.01, 0.50, 80)  # share of a map's sum above which a part is important to it
+PART_COLUMNS = {  # of `PartProtocol`
+    **dict.fromkeys(BY_THRESHOLD, NUMBERS),
+    **dict.fromkeys((PART_DELETION, TARGET_SENSITIVITY), NUMBER),
+    **dict.fromkeys((BACKGROUND_OBJECTS, BACKGROUND_DRAWN, BACKGROUND_RELEVANT), NUMBER),
+}
 RANDOMISED = "randomised "  # "randomised k of n": of the classifier with k of its n uppermost layers randomised
 
 
@@ -40,7 +59,8 @@ MAPS_FILE = RunTable(
         "deletion insertion": (
             NUMBER,
             'areas under the curves of the class probability, in [0, 1]; null but for "as is". With '
-            "`explanation.single_deletion` three more columns: rank correlations with the losses of single patches",
+            "`explanation.single_deletion` three more columns: rank correlations with the losses of single patches; "
+            "with `explanation.part_protocol` those of the protocol of FunnyBirds",
         ),
     },
 )
@@ -67,12 +87,18 @@ class MapGrid(NamedTuple):
 
 
 def maps_schema(
-    rows: int, columns: int, height: int, width: int, margin: float, reference: str, single_deletion: bool = False
+    rows: int,
+    columns: int,
+    height: int,
+    width: int,
+    margin: float,
+    reference: str,
+    more: Mapping[str, pa.DataType] = MappingProxyType({}),
 ) -> pa.Schema:
-    """Schema of maps.parquet; grid and reference explainer are in the metadata."""
+    """Schema of maps.parquet with `more` columns; grid and reference explainer are in the metadata."""
     grid = MapGrid(rows, columns, height, width, margin)
     metadata = {**{name: f"{value:g}" for name, value in grid._asdict().items()}, "reference": reference}
-    return MAPS_FILE.schema(metadata, dict.fromkeys((HARD, SOFT, CONTENT), NUMBER) if single_deletion else {})
+    return MAPS_FILE.schema(metadata, dict(more))
 
 
 def read_maps(folder: Path) -> pd.DataFrame:

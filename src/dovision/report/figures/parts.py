@@ -13,30 +13,29 @@ from dovision.report.report_figure import FigureComponent, ReportFigure, caption
 from dovision.store.display_names import display_name
 from dovision.store.run_record import Run
 
-MODELS_OF_PARTS = "parts"  # of the dataset's facts: by class, the model of each part
-
 
 class BirdParts(FigureComponent):
-    """Figure of accuracy, background independence, target sensitivity and single deletion; none without parts."""
+    """Figure of the eight numbers of the protocol of FunnyBirds; none where the run did not follow it."""
 
     def of_run(self, run: Run) -> Iterator[ReportFigure]:
-        models = run.record.get("dataset", {}).get(MODELS_OF_PARTS)
-        frame = part_protocol(run.folder, models) if models else pd.DataFrame()
+        frame = part_protocol(run.folder)
         if frame.empty:
             return
         text = (
-            "The protocol of FunnyBirds, from effects of taking objects away. Background independence: objects of the "
-            "background without which the class keeps 95% of its probability. Target sensitivity: the parts that an "
-            "image shares with another class speak more for it, against a third, than those that it shares with that. "
-            "Single deletion: (1 + rho) / 2, rho the rank correlation of the map's sums over parts with their evidence."
+            "The protocol of FunnyBirds, from pictures of the same scenes without some objects, as its authors compute "
+            "it; 1 is best. Controlled check, preservation check, deletion check and distractibility are at the "
+            "threshold of importance where they are largest together, which intervals do not cover. Drawn: the share "
+            "of the objects of the background that pictures are drawn without; the others are left out."
         )
         words = caption(text, [run], f"n = {span(frame['images'])} images.", f"Brackets: {BOTH_INTERVALS}.", frame)
         table = pd.DataFrame(
             {
                 "method": frame["method"].map(display_name),
                 "value": bracketed(frame, ""),
+                "threshold": frame["threshold"].map("{:.3f}".format).replace("nan", ""),
+                "drawn": frame["drawn"].map("{:.0%}".format).replace("nan%", ""),
                 "images": frame["images"].astype(str),
             }
         )
-        table.index = pd.Index(frame["measure"], name="measure")
+        table.index = pd.Index(frame["measure"].map(display_name), name="measure")
         yield ReportFigure.of_table("part_protocol", "Parts of birds", words, frame, table)
