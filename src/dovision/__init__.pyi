@@ -65,7 +65,9 @@ from dovision.evaluation.explanation_config import MapSettings as MapSettings
 from dovision.evaluation.maps import MapEvaluation as MapEvaluation
 from dovision.evaluation.maps import MapOptions as MapOptions
 from dovision.evaluation.on_validation import OnValidation as OnValidation
+from dovision.evaluation.part_protocol import PartProtocol as PartProtocol
 from dovision.evaluation.single_deletion import SingleDeletion as SingleDeletion
+from dovision.explainers.activation_patching import ActivationPatching as ActivationPatching
 from dovision.explainers.attention import AttentionRollout as AttentionRollout
 from dovision.explainers.attention import GradientAttention as GradientAttention
 from dovision.explainers.attributions import Captum as Captum

@@ -24,6 +24,7 @@ from dovision.store.refuter_table import (
     HALF_DOSE,
     HALVES,
     OTHER_FILL,
+    PERMUTED_LABELS,
     PLACEBO,
     RANDOM_WEIGHTS,
     REFUTERS_FILE,
@@ -203,6 +204,13 @@ def test_images_without_labels_have_nothing_to_refute_and_a_warning_says_so(capl
     refuted = dv.effects(classifier, digits.image, dv.PixelGrid(2, 2), refute=True).refuters
     assert refuted.empty
     assert "nothing to refute" in caplog.text
+
+
+def test_a_classifier_of_permuted_labels_is_one_more_refuter(few_images):
+    classifier, digits = dv.example()
+    found = dv.effects(classifier, (digits.image, digits.label), dv.PixelGrid(2, 2), refute=True, permuted=classifier)
+    verdicts = found.refuters.set_index("refuter")["estimate"]
+    assert verdicts[PERMUTED_LABELS] == pytest.approx(verdicts[UNALTERED])
 
 
 def test_an_intervention_at_two_sites_is_refused():

@@ -165,7 +165,7 @@ def test_rendered_birds_have_their_parts_and_change_inside_their_boxes_alone():
     root = REAL / "FunnyBirds"
     images = opened(root, classes=tuple(map(str, range(10))), size=128, val_fraction=0.1)
     assert images.recorded["pictures"] == {"train": 2700, "val": 300, "test": 120}
-    assert images.recorded["parts"]["0"] == {"beak": 3, "eye": 1, "foot": 0, "tail": 4, "wing": 4}
+    assert images.part_models["0"] == {"beak": 3, "eye": 1, "foot": 0, "tail": 4, "wing": 4}
     known = json.loads((root / "test_part_pixels.json").read_text())
     boxes = images.boxes("test")
     names = images.table("test")["name"]

@@ -29,7 +29,7 @@ OF_SEVERAL = {
     "effect_map_fills",
     "integrated_gradients_two",
 }  # maps, of which the map is the mean
-OF_TRANSFORMERS = {"attention_rollout", "gradient_attention"}
+OF_TRANSFORMERS = {"activation_patching", "attention_rollout", "gradient_attention"}
 
 
 @pytest.fixture(scope="module")

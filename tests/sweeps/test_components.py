@@ -28,7 +28,7 @@ from made_hf import save_network
 
 CONF = configuration_folder()
 COARSE_DROP = ["intervention=token_drop", "intervention.rows=3", "intervention.columns=3"]
-OF_TRANSFORMERS = ("attention_rollout", "gradient_attention")
+OF_TRANSFORMERS = ("attention_rollout", "gradient_attention", "activation_patching")
 
 
 def parts(group: str, *without: str) -> list[str]:
@@ -83,7 +83,7 @@ def test_every_attack_explainer_and_detector_is_taken_on_a_network_that_suits_it
 @pytest.mark.parametrize(
     ("chosen", "reason"),
     [
-        ([f"explainer=[{','.join(OF_TRANSFORMERS)}]"], "needs a transformer, but no attention ran"),
+        ([f"explainer=[{','.join(OF_TRANSFORMERS)}]"], "needs a transformer"),
         (COARSE_DROP, "the site 'tokens' needs a vision transformer"),
     ],
 )

@@ -13,19 +13,7 @@ import pandas as pd
 
 from dovision.functional.estimates import of_images
 from dovision.functional.intervals import Interval, mean_interval, share_interval, withheld
-from dovision.store.map_tables import (
-    AS_IS,
-    BACKGROUND_DRAWN,
-    BACKGROUND_OBJECTS,
-    BACKGROUND_RELEVANT,
-    BY_THRESHOLD,
-    DISTRACTIBILITY,
-    MAPS_FILE,
-    PART_DELETION,
-    PART_THRESHOLDS,
-    TARGET_SENSITIVITY,
-    read_maps,
-)
+from dovision.store.map_tables import AS_IS, BY_THRESHOLD, MAPS_FILE, PART_THRESHOLDS, WITHOUT_THRESHOLD, read_maps
 from dovision.store.tables import CLEAN, SAMPLES, read_table
 
 ACCURACY, BACKGROUND_INDEPENDENCE = "accuracy", "background_independence"
@@ -50,14 +38,14 @@ def part_protocol(folder: Path) -> pd.DataFrame:
         Empty without the columns of `PartProtocol`.
     """
     maps = read_maps(folder) if (folder / MAPS_FILE).is_file() else pd.DataFrame()
-    if PART_DELETION not in maps:
+    if WITHOUT_THRESHOLD[0] not in maps:
         return pd.DataFrame(columns=PROTOCOL)
     maps = maps[maps["variant"] == AS_IS]
     samples = read_table(folder / SAMPLES, ["group", "condition", "correct"]).to_pandas()
     clean = samples[samples["condition"] == CLEAN]
     once = maps.drop_duplicates("sample")
     objects, with_picture, relevant = (
-        once[name].to_numpy(int) for name in (BACKGROUND_OBJECTS, BACKGROUND_DRAWN, BACKGROUND_RELEVANT)
+        once[name].to_numpy(int) for name in ("background_objects", "background_drawn", "background_relevant")
     )
     drawn = {"drawn": with_picture.sum() / objects.sum() if objects.sum() else np.nan}
     independent = np.concatenate(
@@ -75,11 +63,11 @@ def part_protocol(folder: Path) -> pd.DataFrame:
             name: np.array([*rows_of[name]], float).reshape(-1, len(PART_THRESHOLDS))
             for name, rows_of in defined.items()
         }
-        values[DISTRACTIBILITY] = 1 - values[DISTRACTIBILITY]
-        thirds = [of.mean(0) / (1 if name == DISTRACTIBILITY else 3) for name, of in values.items() if len(of)]
+        values["distractibility"] = 1 - values["distractibility"]
+        thirds = [of.mean(0) / (1 if name == "distractibility" else 3) for name, of in values.items() if len(of)]
         best = int(np.nansum(thirds, axis=0).argmax()) if thirds else 0
         columns = {name: (of[:, best], defined[name]["group"].to_numpy()) for name, of in values.items()}
-        for name in (PART_DELETION, TARGET_SENSITIVITY):
+        for name in WITHOUT_THRESHOLD:
             has = of_map.dropna(subset=name)
             columns[name] = has[name].to_numpy(float), has["group"].to_numpy()
         for name, (column, groups) in columns.items():
@@ -87,7 +75,7 @@ def part_protocol(folder: Path) -> pd.DataFrame:
             interval = mean_interval(column, groups).within(0, 1) if whole else withheld(np.nan, 0, NOT_DRAWN)
             row = _row(name, str(explainer), interval, len(column))
             row |= {"threshold": PART_THRESHOLDS[best]} if name in BY_THRESHOLD else {}
-            rows.append(row | (drawn if name == DISTRACTIBILITY else {}))
+            rows.append(row | (drawn if name == "distractibility" else {}))
     return pd.DataFrame(rows, columns=PROTOCOL)
 
 

@@ -12,6 +12,7 @@ import pandas as pd
 from dovision.analysis import explanation_metrics, map_summary
 from dovision.analysis.classifier_quality import OVERALL, classifier_quality
 from dovision.analysis.detection_summary import DETECTION, headlines, read_detection
+from dovision.analysis.interchange_accuracy import interchange_accuracy
 from dovision.analysis.mask_effects import mask_contrasts
 from dovision.analysis.object_effects import contrasts, object_effects
 from dovision.analysis.refuters import refutations
@@ -58,7 +59,7 @@ def summarise(folder: Path) -> dict[str, Any]:
     images, is None, with a sentence in `notes` where that may surprise; `classes` has the quality of the classifier
     class by class, without what is not defined. Beside `conditions`, where the run has them: `maps`, the rows of
     `map_summary.scores`; `object_effects`, `contrasts`, `mask_contrasts` and `refutations`, those of the functions
-    named so; `detection`, those of `headlines`.
+    named so; `interchange`, that of `interchange_accuracy`; `detection`, those of `headlines`.
     """
     samples, task = read_samples(folder, ["probabilities"]), read_task(folder)
     clean = samples[samples["condition"] == CLEAN]
@@ -66,6 +67,7 @@ def summarise(folder: Path) -> dict[str, Any]:
     images = (labels == 1).sum(0) if task.multilabel else np.bincount(labels[labels >= 0], minlength=len(task.classes))
     tables = {"object_effects": object_effects(folder), "contrasts": contrasts(folder)}
     tables |= {"mask_contrasts": mask_contrasts(folder), "refutations": refutations(folder)}
+    tables["interchange"] = interchange_accuracy(folder)
     if (folder / MAPS_FILE).is_file():
         truth = explanation_metrics.estimates(folder), explanation_metrics.control_estimates(folder)
         frame = explanation_metrics.agreements(folder)

@@ -24,7 +24,6 @@ from dovision.runtime.progress import DISPLAY
 from dovision.types import SOURCE_BOXES, Box
 
 MIN_CHANGED = 3  # pixels that must change when an object is taken away; fewer count as hidden
-_MODELS_OF_PARTS = "parts"  # of what a run records: by class, the number of the model of each part
 BODY = "body"  # the part that every picture keeps
 _BACKGROUND = "background"  # the kind of objects that are part of no bird
 _COLOURS = {  # of part maps; parts that a bird has twice have two
@@ -116,7 +115,6 @@ class FunnyBirds(PreparedImages, Counterfactuals):
         self.recorded = {
             **self.recorded,
             "pictures": {name: len(rows) for name, rows in self.rows.items()},
-            _MODELS_OF_PARTS: self.part_models,
         }
 
     def source(self, split: str) -> Source:

@@ -29,12 +29,14 @@ from dovision.functional.estimated_agreement import Approximation, check_agreeme
 from dovision.functional.logit_checks import measurable
 from dovision.functional.norms import condition_name
 from dovision.interfaces import Attack, Classifier, Intervention
+from dovision.interventions.interchange import SplitInterchange
 from dovision.models.conv_autoencoder import code_of, has_dictionary
 from dovision.propagation import Outcome, Propagation
 from dovision.store.activity import ACTIVITY, activity_columns
 from dovision.store.adversarial_cache import Keeper
 from dovision.store.effect_sums import SUMMED, SUMS, Cells, merged_sums, sums_columns, sums_schema
 from dovision.store.resumable_writer import NO_RESUME, ResumableWriter, Resume
+from dovision.store.source_table import write_sources
 from dovision.store.tables import CLEAN, EFFECTS, SAMPLES, RunTable, effects_schema, row_groups, samples_schema
 from dovision.store.thumbnails import PictureChoice, copy_pictures, pictured_samples
 from dovision.store.to_arrow import (
@@ -285,6 +287,7 @@ class EffectEvaluation(Evaluation):
         columns = ["sample", "condition", "correct"]
         self.pictures.keep_chosen_of_all(self.folder, row_groups(self.folder / SAMPLES, columns))
         write_masks(self.folder, self._masks())
+        write_sources(self.folder, self._sources())
 
     def conditions(self, batch: Batch, logits: Tensor) -> Iterator[Condition]:
         """Iterate over the clean condition and each epsilon of the attack."""
@@ -415,6 +418,16 @@ class EffectEvaluation(Evaluation):
                 mask = self.intervention.checked_mask(self.shape, unit, sample, box)
                 if mask is not None and mask.any():
                     yield sample, name, mask
+
+    def _sources(self) -> Iterator[tuple[int, int, str]]:
+        """Source of each image, and its class, of an interchange with images of the split."""
+        value, task = getattr(self.intervention, "value", None), self.classifier.task
+        if isinstance(value, SplitInterchange) and not task.multilabel:
+            tables = row_groups(self.folder / SAMPLES, ["sample"])
+            for sample in sorted({sample for table in tables for sample in table["sample"].to_pylist()}):
+                source, label = value.labelled_source(sample)
+                if label >= 0:
+                    yield sample, source, task.classes[label]
 
     def _count(self, passes: int) -> None:
         self.forward_passes += passes

@@ -17,19 +17,7 @@ from dovision import checks
 from dovision.datasets.funnybirds import FunnyBirds, background_object
 from dovision.functional.agreement import spearman
 from dovision.interfaces import Classifier, Images
-from dovision.store.map_tables import (
-    BACKGROUND_DRAWN,
-    BACKGROUND_OBJECTS,
-    BACKGROUND_RELEVANT,
-    CONTROLLED_CHECK,
-    DELETION_CHECK,
-    DISTRACTIBILITY,
-    PART_COLUMNS,
-    PART_DELETION,
-    PART_THRESHOLDS,
-    PRESERVATION_CHECK,
-    TARGET_SENSITIVITY,
-)
+from dovision.store.map_tables import PART_COLUMNS, PART_THRESHOLDS
 from dovision.types import Batch
 
 RELEVANT = 0.05  # share of the class logit by which it must fall without an object that the network uses
@@ -141,13 +129,13 @@ class PartProtocol:
         of_prediction = important if right else _important(explain(bird.predicted), bird, names)
         chosen = [frozenset(name for name, one in zip(names, row, strict=True) if one) for row in of_prediction]
         row: dict[str, float | _Array | None] = {
-            PRESERVATION_CHECK: np.array([_stays(bird, every - one) for one in chosen]),
-            DELETION_CHECK: 1 - np.array([_stays(bird, one) for one in chosen]),
+            "preservation_check": np.array([_stays(bird, every - one) for one in chosen]),
+            "deletion_check": 1 - np.array([_stays(bird, one) for one in chosen]),
         }
         if right:
             sets = [[names.index(name) for name in one] for one in self._sufficient_sets(bird.label)]
             shares = [important[:, columns].mean(1) for columns in sets]
-            row[CONTROLLED_CHECK] = np.max(shares, 0) if sets else np.zeros(len(PART_THRESHOLDS))
+            row["controlled_check"] = np.max(shares, 0) if sets else np.zeros(len(PART_THRESHOLDS))
         lost = {
             name: float(clean[bird.label] - bird.logits[one][bird.label])
             for name in (*names, *bird.background)
@@ -156,15 +144,15 @@ class PartProtocol:
         least = RELEVANT * abs(float(clean[bird.label]))
         irrelevant = [name for name, loss in lost.items() if abs(loss) < least or loss < 0]
         if irrelevant:
-            row[DISTRACTIBILITY] = _important(of_label, bird, irrelevant).mean(1)
+            row["distractibility"] = _important(of_label, bird, irrelevant).mean(1)
         drawn = [name for name in bird.background if name in lost]
-        row[BACKGROUND_OBJECTS], row[BACKGROUND_DRAWN] = float(len(bird.background)), float(len(drawn))
-        row[BACKGROUND_RELEVANT] = float(len(set(drawn) - set(irrelevant)))
+        row["background_objects"], row["background_drawn"] = float(len(bird.background)), float(len(drawn))
+        row["background_relevant"] = float(len(set(drawn) - set(irrelevant)))
         if all(name in lost for name in names):
             importances = np.array([_importance(of_label, bird, name) for name in names])
             rho = float(spearman(importances, np.array([lost[name] for name in names])))
-            row[PART_DELETION] = None if np.isnan(rho) else (1 + rho) / 2
-        row[TARGET_SENSITIVITY] = self._target_sensitivity(bird, explain)
+            row["part_deletion"] = None if np.isnan(rho) else (1 + rho) / 2
+        row["target_sensitivity"] = self._target_sensitivity(bird, explain)
         return row
 
     def _target_sensitivity(self, bird: _Bird, explain: Callable[[int], Tensor]) -> float | None:

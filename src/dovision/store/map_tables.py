@@ -21,21 +21,12 @@ AS_IS = "as is"  # the variant of the map that is shown and judged
 PERTURBED = "perturbed"  # of the image with a little noise
 PERMUTED = "permuted labels"  # of a classifier fitted to permuted labels
 HARD, SOFT, CONTENT = "single_deletion", "single_deletion_soft", "single_deletion_content"  # columns, by edge
-CONTROLLED_CHECK, PRESERVATION_CHECK, DELETION_CHECK, DISTRACTIBILITY = BY_THRESHOLD = (
-    "controlled_check",
-    "preservation_check",
-    "deletion_check",
-    "distractibility",
-)
-PART_DELETION, TARGET_SENSITIVITY = "part_deletion", "target_sensitivity"
-BACKGROUND_OBJECTS, BACKGROUND_DRAWN, BACKGROUND_RELEVANT = (
-    f"background_{end}" for end in ("objects", "drawn", "relevant")
-)
 PART_THRESHOLDS = np.linspace(0.01, 0.50, 80)  # share of a map's sum above which a part is important to it
+BY_THRESHOLD = ("controlled_check", "preservation_check", "deletion_check", "distractibility")
+WITHOUT_THRESHOLD = ("part_deletion", "target_sensitivity")
 PART_COLUMNS = {  # of `PartProtocol`
     **dict.fromkeys(BY_THRESHOLD, NUMBERS),
-    **dict.fromkeys((PART_DELETION, TARGET_SENSITIVITY), NUMBER),
-    **dict.fromkeys((BACKGROUND_OBJECTS, BACKGROUND_DRAWN, BACKGROUND_RELEVANT), NUMBER),
+    **dict.fromkeys((*WITHOUT_THRESHOLD, "background_objects", "background_drawn", "background_relevant"), NUMBER),
 }
 RANDOMISED = "randomised "  # "randomised k of n": of the classifier with k of its n uppermost layers randomised
 

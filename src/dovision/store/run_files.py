@@ -19,6 +19,7 @@ from dovision.store.map_tables import BOXES_FILE, MAPS_FILE
 from dovision.store.refuter_table import REFUTERS_FILE
 from dovision.store.resumable_writer import SHARDS_FOLDER
 from dovision.store.schemas import DIGESTS, SUMMARY
+from dovision.store.source_table import SOURCES_FILE
 from dovision.store.tables import EFFECTS, REMOVED, RESUMED, SAMPLES, STAYS, RunFile
 from dovision.store.thumbnails import EFFECT_MAPS_FOLDER
 from dovision.store.unit_masks import MASKS_FILE, OBJECT_MASKS_FILE
@@ -42,6 +43,7 @@ RUN_FILES: tuple[RunFile, ...] = (  # run.json first, so that what is left of th
     MAPS_FILE,
     BOXES_FILE,
     REFUTERS_FILE,
+    SOURCES_FILE,
     MASKS_FILE,
     OBJECT_MASKS_FILE,
     ATTACKS,

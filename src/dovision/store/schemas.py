@@ -157,6 +157,7 @@ class Summary(Record):
     object_effects: list[dict[str, Any]] = []
     contrasts: list[dict[str, Any]] = []
     mask_contrasts: list[dict[str, Any]] = []
+    interchange: list[dict[str, Any]] = []
     refutations: list[dict[str, Any]] = []
     detection: list[dict[str, Any]] = []
 

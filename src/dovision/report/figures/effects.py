@@ -11,9 +11,18 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from dovision.analysis import average_effect
+from dovision.analysis.interchange_accuracy import interchange_accuracy
 from dovision.analysis.unit_combinations import frame_contrasts, mediation
+from dovision.findings.number_text import bracketed
 from dovision.functional.effects import RESOLUTION
-from dovision.functional.intervals import EFFECT_INTERVALS, LEVEL, MEAN_INTERVALS, holm, level_of_selected
+from dovision.functional.intervals import (
+    EFFECT_INTERVALS,
+    LEVEL,
+    MEAN_INTERVALS,
+    SHARE_INTERVALS,
+    holm,
+    level_of_selected,
+)
 from dovision.report.image_overlay import colour_bar, colours_of, draw_beside, edges, framed, unit_values
 from dovision.report.plots import average_effects_plot, contrasting, draw_ecdf, ecdf, heat_maps, strongest, with_legend
 from dovision.report.report_figure import FigureComponent, ReportFigure, caption, images, selected, span
@@ -74,6 +83,7 @@ class Effects(FigureComponent):
             yield _interactions(run, interacting[interacting["class"] != opposite], self.averages, opposite)
         yield from _forest(run, frame_contrasts, "beyond", _BEYOND, self.averages)
         yield from _forest(run, mediation, "indirect", _INDIRECT, self.averages)
+        yield from _interchange(run, self.averages)
         clean = averaged[averaged["condition"] == CLEAN]
         if clean["unit"].nunique() > 1 and not _has_places(run):
             yield _units_by_class(run, clean, self.units, opposite)
@@ -193,6 +203,23 @@ def _forest(run: Run, table: _Combination, name: str, words: tuple[str, str, str
     yield ReportFigure(
         f"{name}_effects", title, caption(text, [run], images(frame["images"]), whiskers, data), figure, data
     )
+
+
+def _interchange(run: Run, most: int) -> Iterator[ReportFigure]:
+    frame = interchange_accuracy(run.folder).sort_values("accuracy", ascending=False, kind="stable")
+    if frame.empty:
+        return
+    shown = frame[:most]
+    text = (
+        "Interchange accuracy: the share of images that the network gives the class of their source, another image of "
+        "the split, once the unit has the value that it has in the source; and the share without do(unit). 1: the unit "
+        f"holds all that the class depends on. The largest {len(shown):,} of {len(frame):,}, not adjusted for that."
+    )
+    words = caption(text, [run], images(frame["images"]), f"Brackets: {SHARE_INTERVALS}.", frame)
+    table = pd.DataFrame({"condition": shown["condition"].map(display_name)})
+    table = table.assign(**{name.replace("_", " "): bracketed(shown, name) for name in ("accuracy", "without_do")})
+    table.index = pd.Index(shown["unit"], name="unit")
+    yield ReportFigure.of_table("interchange_accuracy", "Interchange accuracy", words, frame, table)
 
 
 def _units_by_class(run: Run, clean: pd.DataFrame, most: int, opposite: str | None) -> ReportFigure:

@@ -1,0 +1,56 @@
+"""Interchange accuracy: how often a unit's value from another image makes the network answer as for that image."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from dovision.functional.estimates import share_of_images
+from dovision.store.source_table import SOURCES_FILE
+from dovision.store.tables import EFFECTS, has_all_rows, read_groups, row_groups
+
+_PASS = ["sample", "condition", "unit"]
+INTERCHANGE = [
+    "condition",
+    "unit",
+    *(f"{name}{end}" for name in ("accuracy", "without_do") for end in ("", "_low", "_high", "_reason")),
+]
+INTERCHANGE += ["clusters", "images"]
+
+
+def interchange_accuracy(folder: Path) -> pd.DataFrame:
+    """Share of images that the network gives the class of their source, once a unit has the source's value.
+
+    It is the accuracy of the hypothesis that the unit holds all that the class depends on: 1 if it does, and no more
+    than `without_do`, the share without do(unit), if it holds nothing of it. Sources that the network itself takes for
+    another class lower it too.
+
+    Args:
+        folder: of the run.
+
+    Returns:
+        condition, unit; accuracy and without_do, each with _low, _high and _reason (why there is no interval);
+        clusters, images. Empty without an interchange with images of the split, or where not all classes have rows.
+
+    Source: Geiger et al., Causal abstractions of neural networks, NeurIPS 2021, arXiv:2106.02997.
+    """
+    if not (folder / SOURCES_FILE).is_file() or not has_all_rows(folder):
+        return pd.DataFrame(columns=INTERCHANGE)
+    label = SOURCES_FILE.read(folder).set_index("sample")["label"].astype(str)
+    passes = []
+    for table in row_groups(folder / EFFECTS, [*_PASS, "class", "control", "treated"]):
+        rows = table.to_pandas().astype({"condition": str, "unit": str, "class": str})
+        for name in ("control", "treated"):
+            rows[name] = rows.groupby(_PASS)[name].transform("max") == rows[name]
+        passes.append(rows[rows["class"] == rows["sample"].map(label)])
+    frame, groups = pd.concat(passes, ignore_index=True), read_groups(folder)
+    units = []
+    for (condition, unit), rows in frame.groupby(["condition", "unit"], sort=False):
+        group = groups.reindex(rows["sample"]).to_numpy()
+        shares = [share_of_images(rows[name].to_numpy(bool), group) for name in ("treated", "control")]
+        numbers = {**shares[0].columns("accuracy"), **shares[1].columns("without_do")}
+        counts = {"clusters": len(np.unique(group)), "images": len(rows)}
+        units.append({"condition": condition, "unit": unit, **numbers, **counts})
+    return pd.DataFrame(units, columns=INTERCHANGE)
