@@ -23,7 +23,7 @@ from torch import Tensor
 import dovision as dv
 from dovision.models.efficientnet_lite0 import IMAGENET, efficientnet_lite0
 from dovision.notebook.drawing import image_bytes
-from dovision.report.image_overlay import colour_bar, draw_over, draw_picture
+from dovision.report.image_overlay import colour_bar, draw_overlay
 from dovision.report.style import COLOURS, FAINT
 
 matplotlib.use("Agg")
@@ -44,13 +44,14 @@ def draw_map(classifier: dv.Classifier, image: Tensor, path: Path) -> None:
     """A cup of coffee, and the effects of three interventions on `espresso`."""
     found = {title: dv.effect_map(classifier, image, each) for title, each in INTERVENTIONS.items()}
     control = next(iter(found.values())).control[0]
+    limit = max(float(result.map.abs().max()) for result in found.values())
     figure, axes = plt.subplots(1, 4, figsize=(10, 3), layout="constrained")
     axes[0].imshow(image[0].permute(1, 2, 0))
     axes[0].set_title(f"{IMAGENET[int(control.argmax())]}: P = {float(control.max()):.2f}")
     for axis, (title, result) in zip(axes[1:], found.items(), strict=True):
-        limit = _overlay(axis, image[0], result.map[0])
+        draw_overlay(axis, image_bytes(image[0]), result.map[0].double().numpy(), limit)
         axis.set_title(title)
-        colour_bar(figure, axis, limit, "effect on P(espresso)", location="bottom", shrink=0.9)
+    colour_bar(figure, list(axes[1:]), limit, "effect on P(espresso)", location="bottom", shrink=0.4, aspect=40)
     axes[0].set_axis_off()
     _save(figure, path, dpi=100)
 
@@ -68,18 +69,23 @@ def draw_framework(classifier: dv.Classifier, image: Tensor, path: Path) -> None
     with matplotlib.rc_context({"font.size": 7.5, "axes.titlesize": 7.5}):
         figure, axes = plt.subplots(2, 4, figsize=(6.75, 3.75))
         figure.subplots_adjust(left=0.04, right=0.985, bottom=0.09, top=0.94, wspace=0.12, hspace=0.36)
-        for own, (name, given) in zip(axes, rows.items(), strict=True):
-            _framework_row(own, given, dv.effect_map(classifier, given, GRID))
+        results = [dv.effect_map(classifier, given, GRID) for given in rows.values()]
+        limit = max(float(result.map.abs().max()) for result in results)
+        for own, (name, given), result in zip(axes, rows.items(), results, strict=True):
+            _framework_row(own, given, result, limit)
             own[0].text(-0.07, 0.5, name, rotation=90, ha="right", va="center", transform=own[0].transAxes)
         for axis, head in zip(
             axes[0], ("image $x$", "$do(u)$: one cell black", "", "effect of every cell"), strict=True
         ):
             if head:
                 axis.set_title(head)
+        below = figure.add_axes((0.79, 0.065, 0.19, 0.02))
+        colour_bar(figure, None, limit, "effect on P(y)", cax=below, orientation="horizontal")
+        below.tick_params(labelsize=6.5, length=2, pad=1)
         _save(figure, path, dpi=120)
 
 
-def _framework_row(axes: Sequence[Axes], image: Tensor, result: dv.EffectResult) -> None:
+def _framework_row(axes: Sequence[Axes], image: Tensor, result: dv.EffectResult, limit: float) -> None:
     """Image, image with a cell painted, probability before and after, and all effects."""
     target = int(result.target[0])
     unit = int(result.effect[0, :, target].argmin())
@@ -98,25 +104,13 @@ def _framework_row(axes: Sequence[Axes], image: Tensor, result: dv.EffectResult)
     axes[2].set_title(f"$y$: {IMAGENET[target]}")
     axes[2].set_box_aspect(1)
     axes[2].spines[["top", "right", "left"]].set_visible(False)
-    limit = _overlay(axes[3], image[0], result.map[0])
-    below = axes[3].inset_axes((0.1, -0.08, 0.8, 0.035))
-    colour_bar(axes[3].figure, None, limit, "", cax=below, orientation="horizontal")
-    below.tick_params(labelsize=6.5, length=2, pad=1)
+    draw_overlay(axes[3], image_bytes(image[0]), result.map[0].double().numpy(), limit)
 
 
 def _save(figure: Figure, path: Path, dpi: int) -> None:
     figure.savefig(path, dpi=dpi)
     with Image.open(path) as drawn:
         drawn.convert("RGB").save(path, optimize=True)
-
-
-def _overlay(axes: Axes, image: Tensor, effect: Tensor) -> float:
-    """Draw effects, shape (H, W), over the grey image; return the largest size, which has the deepest colour."""
-    limit = float(effect.abs().max())
-    draw_picture(axes, image_bytes(image), grey=True)
-    draw_over(axes, effect.numpy(), limit)
-    axes.set_axis_off()
-    return limit
 
 
 def draw_page(sweep: Path, path: Path) -> None:

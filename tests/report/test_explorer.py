@@ -59,7 +59,7 @@ def test_all_images_and_conditions_of_a_job_share_the_scale_of_its_gallery(runs,
     largest = effects["effect"].abs().max()
     assert [entry["scale"] for entry in found] == pytest.approx([largest] * 3, rel=1e-5)
     (gallery,) = Gallery(order=0, most=4).of_run(runs[1])
-    assert gallery.figure.axes[1].images[0].get_clim() == pytest.approx((-largest, largest))
+    assert gallery.figure.axes[-1].get_ylim() == pytest.approx((largest, -largest))
 
 
 def test_units_without_a_place_have_no_boxes(everything):
@@ -132,14 +132,13 @@ def test_known_objects_are_carried_a_mask_of_a_class_in_place_of_its_boxes(with_
     assert [(each["name"], each["mask"]) for each in found[1]["objects"]] == [("one", None)]
 
 
-def test_the_gallery_outlines_them_on_image_and_effects(with_objects):
+def test_the_gallery_outlines_them_over_the_effects(with_objects):
     run, _ = with_objects
     (figure,) = Gallery(order=0, most=4).of_run(run)
-    assert "yellow boxes and outlines" in figure.caption
-    image, effects = figure.figure.axes[:2]
-    for axes in (image, effects):
-        assert len(axes.patches) == 2  # the tag, drawn on white
-        assert len(axes.collections) == 4  # two masks, likewise
-        assert axes.get_xlim() == (0, 32)
-        assert axes.get_ylim() == (32, 0)
-    assert image.images[0].get_extent() == effects.images[0].get_extent() == [0, 32, 32, 0]
+    assert "solid outlines" in figure.caption
+    axes = figure.figure.axes[1]
+    assert len(axes.patches) == 2  # the tag, drawn twice
+    assert len(axes.collections) == 4  # two masks, likewise
+    assert axes.get_xlim() == (0, 32)
+    assert axes.get_ylim() == (32, 0)
+    assert axes.images[0].get_extent() == [0, 32, 32, 0]

@@ -39,7 +39,7 @@ from dovision.store.effect_sums import (
     whole_log_odds,
 )
 from dovision.store.tables import EFFECTS, SAMPLES, has_all_rows, read_groups, row_groups
-from dovision.types import MATCHED_CONTROL, SET_JOIN
+from dovision.types import MATCHED_CONTROL, SET_JOIN, Box
 
 _Array = npt.NDArray[np.float64]
 _Places = npt.NDArray[np.int64]
@@ -89,26 +89,65 @@ def _average_effects(
     level: float = LEVEL,
 ) -> pd.DataFrame:
     """Average effects of tables with these stamps, in all cells or in the chosen ones."""
-    group_of = read_groups(folder)
-    groups = np.unique(group_of.to_numpy())
+    every = _every_cell(folder)
+    cells = every if chosen is None else pd.MultiIndex.from_tuples(chosen, names=CELL)
+    width = max(1, SUMS_AT_ONCE // max(read_groups(folder).nunique(), 1))
+    blocks = [cells[start : start + width] for start in range(0, max(len(cells), 1), width)]  # a shard may have none
+    return pd.concat([_frame(block, _sums(folder, every, block), level) for block in blocks], ignore_index=True)
+
+
+def _every_cell(folder: Path) -> pd.MultiIndex:
+    """All conditions, units and classes of a run."""
     summed = has_sums(folder)
     names = [pd.Index(axis) for axis in read_cells(folder)] if summed else [_names(folder, column) for column in CELL]
-    every = pd.MultiIndex.from_product(names, names=CELL)
-    cells = every if chosen is None else pd.MultiIndex.from_tuples(chosen, names=CELL)
-    number = cells.get_indexer(every)
-    width = max(1, SUMS_AT_ONCE // max(len(groups), 1))
-    frames = []
-    for start in range(0, max(len(cells), 1), width):  # a shard may have no cell at all
-        block = cells[start : start + width]
-        sums = np.zeros((3, len(groups) * len(block)))
-        for rows in _summed_rows(folder) if summed else _rows(folder, names, group_of):
-            cell = number[rows.cell] - start
-            here = (cell >= 0) & (cell < len(block))
-            position = np.searchsorted(groups, rows.group[here]) * len(block) + cell[here]
-            for added, values in zip(sums, rows[2:], strict=True):
-                np.add.at(added, position, values[here])
-        frames.append(_frame(block, sums.reshape(3, len(groups), -1), level))
-    return pd.concat(frames, ignore_index=True)
+    return pd.MultiIndex.from_product(names, names=CELL)
+
+
+def _sums(folder: Path, every: pd.MultiIndex, cells: pd.MultiIndex) -> _Array:
+    """Sums of effects, sums in log-odds, and image counts of some cells, shape (3, G, C), by group."""
+    group_of = read_groups(folder)
+    groups, number = np.unique(group_of.to_numpy()), cells.get_indexer(every)
+    sums = np.zeros((3, len(groups) * len(cells)))
+    names = [every.get_level_values(name).unique() for name in CELL]  # in order, as levels are not
+    for rows in _summed_rows(folder) if has_sums(folder) else _rows(folder, names, group_of):
+        here = number[rows.cell] >= 0
+        position = np.searchsorted(groups, rows.group[here]) * len(cells) + number[rows.cell[here]]
+        for added, values in zip(sums, rows[2:], strict=True):
+            np.add.at(added, position, values[here])
+    return sums.reshape(3, len(groups), -1)
+
+
+def beyond_elsewhere(folder: Path, rows: pd.DataFrame) -> pd.DataFrame:
+    """How far a mean effect in log-odds goes beyond its matched control: units of like area that lie apart.
+
+    The mean over groups of the effect, with the sign of its mean, minus the mean size of effects of these units.
+
+    Args:
+        folder: of a run whose units have the same places in all images.
+        rows: condition, unit, class, and the unit's box: top, left, bottom, right.
+
+    Returns:
+        Columns elsewhere (above 0: beyond), elsewhere_low, elsewhere_high, elsewhere_reason,
+        elsewhere_p (two-sided, of "the mean is 0"), a row for each of `rows`; nan where no unit lies apart.
+    """
+    every, differences = _every_cell(folder), []
+    for _, of_cell in rows.groupby(["condition", "class"], sort=False):
+        top, left, bottom, right = (of_cell[name].to_numpy(float) for name in Box._fields)
+        area = (bottom - top) * (right - left)
+        above = np.maximum.outer(top, top) >= np.minimum.outer(bottom, bottom)
+        apart = above | (np.maximum.outer(left, left) >= np.minimum.outer(right, right))
+        like = apart & (area[:, None] <= 1.25 * area) & (area <= 1.25 * area[:, None])
+        _, log_odds, counts = _sums(folder, every, pd.MultiIndex.from_frame(of_cell[list(CELL)]))
+        with np.errstate(invalid="ignore"):
+            effect = log_odds / counts
+            present = np.isfinite(effect).astype(float)
+            size = np.abs(np.nan_to_num(effect)) @ like.T / (present @ like.T)
+        difference = effect * np.sign(np.nanmean(effect, axis=0)) - size
+        usable = np.isfinite(difference).astype(float)
+        tested = means(np.nan_to_num(difference), usable)
+        columns = pd.DataFrame(tested.columns("elsewhere"), of_cell.index)
+        differences.append(columns[tested.clusters > 0])
+    return pd.concat(differences).reindex(rows.index)
 
 
 def interactions(folder: Path, level: float = LEVEL) -> pd.DataFrame:

@@ -17,9 +17,9 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from dovision.report.figures.gallery import short_probability
-from dovision.report.image_overlay import OverlayPanel, draw_picture, overlay
+from dovision.report.image_overlay import EVIDENCE, OverlayPanel, draw_picture, overlay
 from dovision.report.plots import draw_means, name_rows, panel_rows
-from dovision.report.style import DIVERGING, LINE, PAPER, SMALL, canvas, shortened, styled
+from dovision.report.style import LINE, PAPER, SMALL, canvas, shortened, styled
 from dovision.store.display_names import display_name
 from dovision.store.thumbnails import load_thumbnail, thumbnail_path
 from dovision.types import BOX_COLUMNS
@@ -30,7 +30,7 @@ _ROWS = 10  # of a table in a notebook
 def maps_over_images(
     image: Tensor, values: Tensor, titles: Sequence[str], evidence: bool = False, colour: bool = False
 ) -> Figure:
-    """Draw images side by side, each under its effects or evidence: red speaks for the class.
+    """Draw images side by side, each under its effects or evidence: warm speaks for the class.
 
     Args:
         image: shape (B, C, H, W), in [0, 1]; of another number of channels than 1 or 3 their mean is shown.
@@ -41,7 +41,7 @@ def maps_over_images(
     """
     numbers = values.detach().cpu().double().numpy()
     none = pd.DataFrame(columns=BOX_COLUMNS)
-    look = ("relative evidence", DIVERGING) if evidence else ()
+    look = ("relative evidence", EVIDENCE) if evidence else ()
     panels = [
         OverlayPanel(title, image_bytes(picture), over, none, {}, "", *look)
         for title, picture, over in zip(titles, image, numbers, strict=False)

@@ -80,7 +80,7 @@ class EffectResult(Result):
         return names.to_frame(index=False).assign(**columns)
 
     def plot(self, most: int = 4, colour: bool = False) -> Figure:
-        """Plot the first images under their maps: red where do(u) removes evidence for the class.
+        """Plot the first images under their maps: warm where do(u) removes evidence for the class.
 
         Args:
             most: images side by side.

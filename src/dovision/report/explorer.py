@@ -13,7 +13,7 @@ import pandas as pd
 from dovision.functional.effects import CLEAR_ON_LOG_ODDS, SMALL_ON_PROBABILITY
 from dovision.functional.geometry import bounding_box
 from dovision.io import files, images
-from dovision.report.image_overlay import page_look
+from dovision.report.image_overlay import OPAQUE
 from dovision.report.inline_assets import SizeBudget, picture_link
 from dovision.report.report_figure import label_names
 from dovision.store.display_names import display_name
@@ -41,7 +41,7 @@ def explorer(runs: Sequence[Run], allowance: SizeBudget) -> dict[str, Any]:
 
     Returns:
         pictures: data: addresses, each once however many jobs show it.
-        saturated, moved: see dovision.functional.effects; look: see `image_overlay.page_look`.
+        saturated, moved: see dovision.functional.effects; opaque: of the largest effect.
         entries: of each, job, image, label, "" if it has none; word, before the likeliest class;
             classes, units, boxes (top, left, bottom, right of each unit, or None), masks (of each unit
             the pixels of its box that it touches, bits row by row in base64, or None for all), size (height, width);
@@ -72,7 +72,7 @@ def explorer(runs: Sequence[Run], allowance: SizeBudget) -> dict[str, Any]:
                 fitting.append(of_run)
         waiting = fitting
     limits = {"saturated": SMALL_ON_PROBABILITY, "moved": CLEAR_ON_LOG_ODDS}
-    return {"pictures": list(number_by_picture), **limits, "look": page_look(), "entries": entries}
+    return {"pictures": list(number_by_picture), **limits, "opaque": OPAQUE, "entries": entries}
 
 
 def _entries(run: Run) -> Iterator[dict[str, Any]]:

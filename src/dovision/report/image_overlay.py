@@ -5,33 +5,34 @@ The figures, the page and its explorer, the view, the notebook and W&B take them
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Normalize, to_hex
+from matplotlib.colors import Normalize, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from PIL import Image
 
-from dovision.functional.geometry import cell_edges, stack
-from dovision.report.style import COLOURS, DIVERGING, EFFECT_COLOURS, INK, LINE, PAPER, SMALL, canvas, styled
+from dovision.functional.geometry import stack
+from dovision.report.style import COOL, LINE, SMALL, WARM, canvas, panels_across, styled
 from dovision.store.tables import boxes_of
 from dovision.store.thumbnails import Picture
 from dovision.store.unit_masks import UnitMasks, masks_of
 from dovision.types import Mask
 
 Values = npt.NDArray[np.float64]
-FOR, OTHER = "#F0E442", COLOURS[5]  # outlines that speak for the class (Okabe and Ito's yellow), and the others
-OUTLINES = "yellow boxes and outlines: objects that speak for the class, light blue ones: others"
-OPAQUE = 0.75  # opacity of the largest value over an image; 0 is clear
-EXPLORER_COLOURS = ("#053061", "#4393c3", "#f7f7f7", "#d6604d", "#67001f")  # from against to for the class, in steps
+OUTLINES = "solid outlines: objects that speak for the class, dashed ones: others"
+PANEL = 1.05  # inches of a panel at least, 27 mm
+OPAQUE = 0.85  # opacity of the largest value over an image, to which that of others is in proportion
+FLOOR, CEILING = 0.25, 0.6  # of images below values: in grey print too WARM is lighter than all of it, and COOL darker
+LUMA = (0.2126, 0.7152, 0.0722)  # of red, green and blue, as CSS has it (ITU-R BT.709)
+EFFECT, EVIDENCE = -1, 1  # the sign of values that are warm: effects, treated - control, and maps
+ON_MARK, MARK = "#000000", "#fefefe"  # marks are white on black, and so seen on any colour; not INK, which themes turn
 
 
 class OverlayPanel(NamedTuple):
@@ -44,29 +45,29 @@ class OverlayPanel(NamedTuple):
     masks: Mapping[str, Mask]
     label: str  # the class
     of: str = "effect on the class"  # the values
-    colours: str = EFFECT_COLOURS  # or DIVERGING, of evidence
+    warm: int = EFFECT  # or EVIDENCE
 
 
 @styled
 def overlay(panels: Sequence[OverlayPanel], limit: float, colour: bool = False) -> Figure:
-    """Draw images side by side under values and boxes: red speaks for the class, small values are clear.
+    """Draw images side by side under values and objects: warm speaks for the class, small values are clear.
 
     Args:
         panels: images of 8 bits, (H, W) or (H, W, 3), with values, and boxes and masks on the scale of these.
         limit: the size of value that has the deepest colour.
         colour: show the images in colour, which is easily taken for that of the values, and not in grey.
     """
-    figure = canvas(0.8 + 1.6 * len(panels), 2.0, pictures=True)
-    figure.suppressComposite = True  # one picture of both would be rounded to whole points, and leave a gap
-    drawn = figure.subplots(1, len(panels), squeeze=False)[0]
-    for axes, panel in zip(drawn, panels, strict=True):
-        extent = edges(panel.values.shape)
-        draw_picture(axes, panel.picture, grey=not colour, extent=extent)
-        draw_over(axes, panel.values, limit, panel.colours, extent=extent)
+    across = min(len(panels), panels_across(PANEL, margin=0.8))
+    rows = -(-len(panels) // across)
+    figure = canvas(0.8 + 1.6 * across, 2.0 * rows, pictures=True)
+    drawn = list(figure.subplots(rows, across, squeeze=False).flat)
+    for axes, panel in zip(drawn, panels, strict=False):
+        draw_overlay(axes, panel.picture, panel.values, limit, panel.warm, colour)
         outline_objects(axes, panel.boxes, panel.masks, panel.label)
-        framed(axes)
         axes.set_title(panel.title, fontsize=SMALL)
-    colour_bar(figure, list(drawn), limit, panels[0].of, panels[0].colours, aspect=20, pad=0.02)
+    for axes in drawn[len(panels) :]:
+        axes.set_axis_off()
+    colour_bar(figure, drawn, limit, panels[0].of, panels[0].warm, aspect=20, pad=0.02)
     return figure
 
 
@@ -91,56 +92,68 @@ def unit_values(
     return stack(shape[0], shape[1], boxes_of(units), units[column].tolist(), empty, touched)
 
 
-def colours_of(values: npt.ArrayLike, limit: float, colours: str = EFFECT_COLOURS) -> Values:
-    """Opaque RGBA colours of values, in [0, 1], on a new last axis; deepest at `limit`."""
-    return np.asarray(colormaps[colours](Normalize(-limit, limit)(values)))
-
-
-def painted_effects(values: Values, limit: float, colours: str = EFFECT_COLOURS) -> Values:
-    """RGBA overlay of effects, (H, W) to (H, W, 4) in [0, 1]; small values are clear.
+def underlay(picture: Picture, shape: Sequence[int], colour: bool = False) -> Values:
+    """Image as it lies below values, shape (H, W, 3): grey, and between FLOOR and CEILING.
 
     Args:
-        values: red below 0, blue above; of evidence, for which `colours` is DIVERGING, the reverse.
-        limit: the size of value that has the deepest colour.
-        colours: EFFECT_COLOURS or DIVERGING.
+        picture: 8 bits, (h, w) or (h, w, 3).
+        shape: H and W; pixels are repeated.
+        colour: keep the image's colours.
     """
-    painted = colours_of(values, limit, colours)
-    painted[..., 3] = np.clip(np.abs(values) / limit, 0, 1) ** 0.5 * OPAQUE
-    return painted
+    shown = resized(picture, shape) / 255
+    grey = shown[..., None] if shown.ndim == 2 else shown if colour else (shown @ LUMA)[..., None]
+    return np.broadcast_to(FLOOR + (CEILING - FLOOR) * grey, (*shape[:2], 3))
 
 
-def draw_picture(axes: Axes, picture: Picture, grey: bool = False, extent: Any = None) -> None:
-    """Draw an image as it is, or in grey, so that its colours are not mistaken for values."""
-    shown = picture
-    if grey and picture.ndim == 3:
-        shown = np.asarray(Image.fromarray(picture).convert("L"))  # luma, ITU-R BT.601
-    axes.imshow(shown, cmap="gray", vmin=0, vmax=255, interpolation="none", extent=extent)
+def value_colours(values: npt.ArrayLike, limit: float, warm: int = EFFECT) -> Values:
+    """RGBA of values in [0, 1], on a new last axis: WARM for the class, COOL against it, small values and nan clear.
+
+    Args:
+        values: shape (H, W), or any other.
+        limit: the size of value that has the deepest colour.
+        warm: EFFECT or EVIDENCE.
+    """
+    shares = np.clip(warm * np.nan_to_num(np.asarray(values, float)) / limit, -1, 1)[..., None]
+    return np.concatenate([np.where(shares > 0, to_rgb(WARM), to_rgb(COOL)), OPAQUE * np.abs(shares)], -1)
 
 
-def draw_over(axes: Axes, values: Values, limit: float, colours: str = EFFECT_COLOURS, extent: Any = None) -> None:
-    """Draw values over an image; see `painted_effects`."""
-    axes.imshow(painted_effects(values, limit, colours), interpolation="none", extent=extent)
+def blended(picture: Picture, values: Values, limit: float, warm: int = EFFECT, colour: bool = False) -> Values:
+    """RGB of values, (h, w), over an image, in [0, 1], of the larger shape; arguments as of `value_colours`."""
+    shape = max(picture.shape[:2], values.shape)
+    below, over = underlay(picture, shape, colour), value_colours(resized(values, shape), limit, warm)
+    return below + over[..., 3:] * (over[..., :3] - below)
 
 
-def draw_beside(axes: Axes, values: Values, limit: float, extent: Any) -> None:
-    """Draw effects alone, opaque; nan stays empty."""
-    scale = Normalize(-limit, limit)
-    axes.imshow(values, cmap=EFFECT_COLOURS, norm=scale, interpolation="none", extent=extent)
+def resized(picture: npt.NDArray[Any], shape: Sequence[int]) -> npt.NDArray[Any]:
+    """Repeat the pixels of (h, w, ...) so that they are (H, W, ...)."""
+    down, across = (np.arange(shape[axis]) * picture.shape[axis] // shape[axis] for axis in (0, 1))
+    return picture[np.ix_(down, across)]
 
 
-def draw_map_cells(axes: Axes, cells: Values, shape: Sequence[int], limit: float) -> None:
-    """Draw an explainer's map, evidence for the class, over an image of shape (H, W, ...)."""
-    across, down = (cell_edges(shape[axis], cells.shape[axis]) for axis in (1, 0))
-    axes.pcolormesh(across, down, cells, cmap=DIVERGING, vmin=-limit, vmax=limit, rasterized=True)
+def draw_picture(axes: Axes, picture: Picture, extent: Any = None) -> None:
+    """Draw an image as it is."""
+    axes.imshow(picture, cmap="gray", vmin=0, vmax=255, interpolation="none", extent=extent)
 
 
-def draw_activity(axes: Axes, activity: npt.NDArray[np.float32], picture: Picture) -> None:
-    """Draw unsigned activations over a grey image; the largest is brightest."""
-    height, width = picture.shape[:2]
-    draw_picture(axes, picture, grey=True)
-    strength = np.clip(activity / max(float(activity.max()), 1e-12), 0, 1) * 0.7
-    extent = (-0.5, width - 0.5, height - 0.5, -0.5)
-    axes.imshow(activity, cmap="inferno", alpha=strength, extent=extent, interpolation="nearest")
+def draw_overlay(
+    axes: Axes,
+    picture: Picture | None,
+    values: Values,
+    limit: float,
+    warm: int = EFFECT,
+    colour: bool = False,
+    shape: Sequence[int] | None = None,
+) -> None:
+    """Draw values over an image, or over plain grey without one, in a frame; other arguments as of `blended`.
+
+    Args:
+        axes: to draw on, in pixels of `shape`, by default of the values.
+    """
+    below = np.full(values.shape, 128, np.uint8) if picture is None else picture
+    extent = edges(shape or values.shape)
+    axes.imshow(blended(below, values, limit, warm, colour), interpolation="none", extent=extent)
+    axes.set(xlim=extent[:2], ylim=extent[2:], xticks=[], yticks=[])
+    axes.spines[:].set(visible=True, color=LINE)
 
 
 def outline_objects(axes: Axes, boxes: pd.DataFrame, masks: Mapping[str, Mask], label: str) -> None:
@@ -148,40 +161,74 @@ def outline_objects(axes: Axes, boxes: pd.DataFrame, masks: Mapping[str, Mask], 
 
     A mask that has the name of a class is drawn in place of the boxes that speak for that class.
     """
-    below = PAPER if axes.images else INK  # so that they are legible on any image
     shown = boxes[~boxes["label"].isin(list(masks))]
     for spoken_for, box in zip(shown["label"], boxes_of(shown), strict=True):
-        for colour, width in ((below, 1.8), (FOR if spoken_for == label else OTHER, 1.0)):
-            corner = box.left, box.top
-            axes.add_patch(Rectangle(corner, box.width, box.height, fill=False, edgecolor=colour, linewidth=width))
+        for look in _strokes(spoken_for == label):
+            axes.add_patch(Rectangle((box.left, box.top), box.width, box.height, fill=False, **look))
     for name, mask in masks.items():
-        height, width = mask.shape
-        across, down = np.arange(-0.5, width + 1), np.arange(-0.5, height + 1)  # middles of pixels, with a border
-        for colour, line in ((below, 1.8), (FOR if name == label else OTHER, 1.0)):
-            axes.contour(across, down, np.pad(mask, 1), levels=[0.5], colors=[colour], linewidths=line)
+        outline_mask(axes, mask, name == label)
 
 
-def framed(axes: Axes) -> None:
-    """Frame without ticks."""
-    axes.set(xticks=[], yticks=[])
-    axes.spines[:].set(visible=True, color=LINE)
+def outline_mask(axes: Axes, mask: Mask, solid: bool = True) -> None:
+    """Outline a mask's pixels, shape (H, W), of an image whose corner is at 0."""
+    height, width = mask.shape
+    across, down = np.arange(-0.5, width + 1), np.arange(-0.5, height + 1)  # middles of pixels, with a border
+    for look in _strokes(solid):
+        axes.contour(across, down, np.pad(mask, 1), levels=[0.5]).set(**look)
 
 
-def colour_bar(
-    figure: Figure, panels: Any, limit: float, label: str, colours: str = EFFECT_COLOURS, **layout: Any
-) -> None:
-    """Draw the colour scale of panels, from -limit to limit; `place` is passed to `Figure.colorbar`."""
-    figure.colorbar(ScalarMappable(Normalize(-limit, limit), colours), ax=panels, label=label, **layout)
+def _strokes(solid: bool) -> Iterator[dict[str, Any]]:
+    """Lines of an outline, from below."""
+    yield {"edgecolor": ON_MARK, "linewidth": 2.2, "linestyle": "-"}
+    yield {"edgecolor": MARK, "linewidth": 1.0, "linestyle": "-" if solid else (0, (3, 2))}
 
 
-def page_look() -> dict[str, Any]:
-    """Look of the page's explorer: RGB colours from against to for the class, and the largest opacity."""
-    colours = [[int(colour[at : at + 2], 16) for at in (1, 3, 5)] for colour in EXPLORER_COLOURS]
-    return {"colours": colours, "opaque": OPAQUE}
+def draw_dots(axes: Axes, across: npt.ArrayLike, down: npt.ArrayLike) -> None:
+    """Mark positions by dots that are seen on any colour."""
+    axes.scatter(across, down, s=6, color=MARK, edgecolors=ON_MARK, linewidths=0.7)
+
+
+def colour_bar(figure: Figure, panels: Any, limit: float, label: str, warm: int = EFFECT, **layout: Any) -> None:
+    """Draw the scale of panels, from against to for the class, in the colours that values have over dark and light.
+
+    Args:
+        figure: to draw on.
+        panels: whose scale it is.
+        limit: the size of value that has the deepest colour.
+        label: what the values are.
+        warm: EFFECT, whose numbers fall towards the class, or EVIDENCE.
+        layout: passed to `Figure.colorbar`.
+    """
+    bar = figure.colorbar(ScalarMappable(Normalize(-limit, limit)), ax=panels, **layout)
+    bar.set_label(f"against ← {label} → for")
+    upright = bar.orientation == "vertical"
+    values = np.broadcast_to(np.linspace(-limit, limit, 255), (32, 255))
+    strip = blended(np.linspace(0, 255, 32).astype(np.uint8)[:, None], values, limit, warm)
+    extent = (0, 1, -limit, limit) if upright else (-limit, limit, 0, 1)
+    for drawn in [*bar.ax.collections]:  # the colours of values alone, in place of those that they have over an image
+        drawn.remove()
+    shown = strip.transpose(1, 0, 2) if upright else strip
+    bar.ax.imshow(shown, extent=extent, aspect="auto", origin="lower", interpolation="none")
+    bar.long_axis.set_inverted(warm == EFFECT)
 
 
 def page_variables() -> str:
-    """CSS variables of the look: the scale of effects from left to right, and object outlines."""
-    scale = ", ".join(reversed(EXPLORER_COLOURS))
-    outlines = f"--for-class: {to_hex(FOR)}; --other-object: {to_hex(OTHER)}"
-    return f":root {{ --effect-scale: linear-gradient(to right, {scale}); {outlines}; }}\n"
+    """CSS variables of the look: colours, the filter of images below values, and the scale from for to against."""
+    contrast, brightness = (CEILING - FLOOR) / (CEILING + FLOOR), CEILING + FLOOR
+    warm, _, cool = map(_css, value_colours([1, 0, -1], 1, EVIDENCE))
+    clear = ", ".join(colour.rpartition("/")[0] + "/ 0) 50%" for colour in (warm, cool))
+    below = ", ".join(_css((grey,) * 3) for grey in (FLOOR, CEILING))
+    scale = f"linear-gradient(to right, {warm}, {clear}, {cool}), linear-gradient({below})"
+    look = {
+        "warm": WARM,
+        "cool": COOL,
+        "underlay": f"grayscale(1) contrast({contrast:.4f}) brightness({brightness:.4f})",
+        "effect-scale": scale,
+    }
+    return f":root {{ {' '.join(f'--{name}: {value};' for name, value in look.items())} }}\n"
+
+
+def _css(colour: Sequence[float]) -> str:
+    """Colour of CSS from RGB, or RGBA, in [0, 1]."""
+    red, green, blue = (f"{value * 255:.0f}" for value in colour[:3])
+    return f"rgb({red} {green} {blue} / {colour[3] if len(colour) > 3 else 1:.3f})"

@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Normalize
+from matplotlib.colors import Colormap, Normalize
 from matplotlib.figure import Figure
 
 from dovision.report.style import (
     DIVERGING,
+    EFFECT_COLOURS,
     FEWEST_FOR_CURVE,
     INK,
     LINE,
@@ -178,7 +178,7 @@ def heat_maps(
     texts: Mapping[str, pd.DataFrame],
     label: str,
     limit: float | None = None,
-    colours: str = DIVERGING,
+    colours: Colormap = DIVERGING,
 ) -> Figure:
     """Draw heat maps with common rows on one colour scale, white at 0.
 
@@ -196,13 +196,14 @@ def heat_maps(
         numbers = values.to_numpy(float)
         axes.pcolormesh(numbers, cmap=colours, norm=scale, edgecolor=LINE, linewidth=0.4)
         for (row, column), text in np.ndenumerate(texts[title].to_numpy()):
-            look: Any = {"color": contrasting(colormaps[colours](scale(numbers[row, column]))), "fontsize": _CELL_TYPE}
+            look: Any = {"color": contrasting(colours(float(scale(numbers[row, column])))), "fontsize": _CELL_TYPE}
             look["weight"] = "bold" if isinstance(text, BestText) else "normal"
             axes.text(column + 0.5, row + 0.5, text, ha="center", va="center", **look)
         axes.set_title(title)
         axes.tick_params(length=0)
         axes.spines[:].set_visible(False)
-    figure.colorbar(ScalarMappable(scale, colours), ax=drawn, label=label, aspect=25, pad=0.02)
+    bar = figure.colorbar(ScalarMappable(scale, colours), ax=drawn, label=label, aspect=25, pad=0.02)
+    bar.long_axis.set_inverted(colours is EFFECT_COLOURS)  # warm above, as over images
     return figure
 
 

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, LogLocator, NullFormatter
 from matplotlib.transforms import BboxBase
@@ -30,9 +31,10 @@ FAINT = "#8a92a0"  # what is there for comparison; legible on light and on dark
 PAPER = "#ffffff"
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")  # for the colour-blind (Okabe, Ito)
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-DIVERGING = "RdBu_r"  # of a map, and of any signed number: red above 0; in a map, evidence for the class
-EFFECT_COLOURS = "RdBu"  # of an effect, treated - control: red below 0, where do(unit) took away evidence for the class
-SIGN = "red: evidence for the class, which do(unit) takes away; blue: evidence against it"  # the same in a map
+WARM, COOL = "#FFC425", "#001496"  # of evidence for and against the class: apart in hue for any eye, and in grey print
+DIVERGING = LinearSegmentedColormap.from_list("evidence", [COOL, "#f7f7f7", WARM])  # of signed numbers: warm above 0
+EFFECT_COLOURS = DIVERGING.reversed()  # of an effect, treated - control: warm below 0, do(unit) took evidence away
+SIGN = "warm: evidence for the class, which do(unit) takes away; cool: evidence against it"  # the same in a map
 WIDTHS = (3.25, 5.5, 6.75)  # inches: a column of two, the text of a page without columns, and both columns
 PAGE = 9.0  # inches that a figure is high at most
 TYPE, SMALL = 8, 7  # points in print: titles and labels; numbers of axes, legends, tables and notes

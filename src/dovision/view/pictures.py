@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pandas as pd
 from PIL import Image
 
-from dovision.report.image_overlay import colour_bar, draw_over, draw_picture, framed, painted_effects
+from dovision.report.image_overlay import colour_bar, draw_overlay, draw_picture, edges, outline_mask, value_colours
 from dovision.report.style import SMALL, canvas, shortened, styled
 from dovision.store.spreadsheet import guarded
 from dovision.types import Mask
@@ -33,8 +33,8 @@ def link(values: npt.NDArray[np.uint8]) -> str:
 
 
 def effects_link(values: npt.NDArray[np.float64], limit: float) -> str:
-    """Colour effects, shape (H, W), as figures do: red below 0, small ones clear; as a data: URL."""
-    return link((painted_effects(values, limit) * 255).round().astype(np.uint8))
+    """Colour effects, shape (H, W), as figures do: warm below 0, small ones clear; as a data: URL."""
+    return link((value_colours(values, limit) * 255).round().astype(np.uint8))
 
 
 def unpacked(text: str, height: int, width: int) -> Mask:
@@ -79,12 +79,13 @@ def picture_of(panels: Sequence[Panel], limit: float, target: str, note: str) ->
     figure = canvas(0.8 + 1.6 * len(panels), 2.0, pictures=True)
     drawn = figure.subplots(1, len(panels), squeeze=False)[0]
     for axes, panel in zip(drawn, panels, strict=True):
-        draw_picture(axes, panel.image)
-        if panel.effects is not None:
-            draw_over(axes, panel.effects, limit)
+        if panel.effects is None:
+            draw_picture(axes, panel.image, extent=edges(panel.image.shape))
+        else:
+            draw_overlay(axes, panel.image, panel.effects, limit)
         if panel.region is not None and not panel.region.all():
-            axes.contour(panel.region, levels=[0.5], colors=["#E69F00"], linewidths=0.9)
-        framed(axes)
+            outline_mask(axes, panel.region)
+        axes.set_axis_off()
         axes.set_title(panel.title, fontsize=SMALL)
     if any(panel.effects is not None for panel in panels):
         colour_bar(figure, list(drawn), limit, shortened(f"effect on {target}", 30), aspect=20, pad=0.02)

@@ -1,16 +1,20 @@
 """The page in a real browser: it opens from a file with the network off, and does what its readers want of it."""
 
 import base64
+import io
 import json
 import re
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from dovision.findings.number_text import finer, number_text
+from dovision.report.image_overlay import blended, unit_values
 from dovision.store.run_files import digests
 from dovision.store.schemas import with_digest
 from dovision.store.tables import read_effects
+from dovision.store.thumbnails import load_thumbnail, thumbnail_path
 from dovision.store.unit_masks import write_masks
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -192,9 +196,29 @@ def test_evidence_for_the_class_is_warm_and_one_scale_serves_all_conditions(open
         rows = effects[(effects["condition"] == condition) & (effects["class"] == chosen)]
         for place in (rows["effect"].argmin(), rows["effect"].argmax()):
             fill = page.locator(f'#left [data-unit="{place}"]').get_attribute("fill")
-            red, _, blue = (int(value) for value in re.findall(r"\d+", fill))
-            assert (red > blue) == (rows["effect"].iloc[place] < 0)
+            assert fill == ("var(--warm)" if rows["effect"].iloc[place] < 0 else "var(--cool)")
     assert scales[0] == scales[1]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_effects_over_the_image_have_the_colours_of_a_figure(open_page, page_of_sweep, sweep, scheme):
+    page = open_page(page_of_sweep, color_scheme=scheme)
+    page.locator("#thumbnails button").first.click()
+    page.locator("#left .pick-job").select_option("grid 4 x 4, grid of cells, seed 1")
+    page.locator("#left .pick-condition").select_option("clean")
+    page.locator("#pick-scale label", has_text="probability").click()
+    chosen = page.locator("#left .readout").inner_text().split(" on ")[1].split(":")[0]
+    saved = read_effects(sweep / "2b", [0, 1, 2])
+    rows = saved[(saved["sample"] == 0) & (saved["condition"] == "clean") & (saved["class"] == chosen)]
+    picture = load_thumbnail(thumbnail_path(sweep / "2b", 0, "clean"))
+    values = unit_values(rows, "effect", picture.shape, 0.0)
+    expected = blended(picture, values, float(saved["effect"].abs().max())) * 255
+    shown = np.asarray(Image.open(io.BytesIO(page.locator("#left .stack img").screenshot())).convert("RGB"))
+    for row in rows.itertuples():
+        down, across = (row.top + row.bottom) // 2 + 1, (row.left + row.right) // 2 + 1
+        y, x = (int((at + 0.5) / len(picture) * len(shown)) for at in (down, across))
+        near = expected[down - 1 : down + 2, across - 1 : across + 2].reshape(-1, 3)  # a browser rounds places
+        assert abs(near - shown[y, x]).max(1).min() <= 3
 
 
 def test_clean_stands_beside_attacked_and_any_two_jobs_side_by_side(open_page, page_of_sweep, sweep):

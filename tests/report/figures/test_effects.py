@@ -6,6 +6,7 @@ import pytest
 from dovision.analysis.average_effect import average_effects
 from dovision.functional.intervals import holm
 from dovision.report.figures.effects import Effects
+from dovision.report.image_overlay import blended
 from dovision.store.run_record import read_sweep
 from dovision.types import Task
 
@@ -77,7 +78,8 @@ def test_average_effects_lie_where_their_units_do(runs):
     panel = figure.figure.axes[1]
     painted = panel.images[0].get_array()
     expected = averaged.loc[("clean", panel.get_title(), "r1c2"), "mean"]
-    assert np.allclose(painted[8:16, 16:24], expected)
+    limit = figure.figure.axes[-1].get_ylim()[0]
+    assert np.allclose(painted[8:16, 16:24], blended(np.uint8([[128]]), np.array([[expected]]), limit)[0, 0])
 
 
 def test_units_without_a_fixed_place_have_no_average_map(runs, map_run):

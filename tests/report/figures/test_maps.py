@@ -108,11 +108,11 @@ def test_controls_are_grey_and_a_uniform_map_is_marked(shown):
 def test_the_gallery_draws_boxes_and_names_a_zero_map(shown):
     figure = shown["map_gallery"].figure
     assert len(figure.axes) == 3 * 4 + 1
-    assert figure.axes[-1].get_ylabel().startswith("evidence")
+    assert figure.axes[-1].get_ylabel().startswith("against \N{LEFTWARDS ARROW} evidence")
     assert "zero" in texts(figure)
     films = list(dict.fromkeys(shown["map_gallery"].data["sample"]))
     assert sorted(films) == [0, 1, 2]
-    for film, axes in zip(films, figure.axes[:-1:4], strict=True):
+    for film, axes in zip(films, figure.axes[2:-1:4], strict=True):
         assert len(axes.patches) == 2 * (3 if film == 0 else 4)  # film 0 has no nodule; each outline is drawn twice
     assert [axes.get_title() for axes in figure.axes[:4]] == ["image", "Grad-CAM", "effect map", "random map"]
 
@@ -279,7 +279,8 @@ def test_both_galleries_of_a_run_explain_one_class_of_an_image_and_say_which(dig
         assert (clean["explained"] == clean["label"]).all()
         chosen[figure.name] = clean.drop_duplicates("sample").set_index("sample")
         for row in chosen[figure.name].itertuples():
-            named = f"predicted: {row.predicted} ({row.probability:.2f})\ntrue: {row.label}"
+            mark = "✓" if row.predicted == row.label else "✗"
+            named = f"predicted: {row.predicted} ({row.probability:.2f}) {mark}\ntrue: {row.label}"
             other = "" if row.predicted == row.label else f"explained: {row.label} ({short_probability(row.control)})\n"
             assert f"{other}{named}" in [axes.get_xlabel() for axes in figure.figure.axes]
     both = chosen["gallery"].join(chosen["map_gallery"], rsuffix="_of_map", how="inner")

@@ -25,18 +25,25 @@ def test_a_photograph_is_grey_below_the_colours_of_effects(colour):
     axes = figure.axes[0]
     x, y = axes.transData.transform((4, 4))
     pixel = np.asarray(canvas.buffer_rgba())[int(figure.bbox.height) - 1 - int(y), int(x), :3]
-    assert pixel.tolist() == ([230, 51, 26] if colour else [102] * 3)  # .299 R + .587 G + .114 B
+    assert pixel == pytest.approx(
+        [144, 81, 73] if colour else [94] * 3, abs=1
+    )  # .25 + .35 (.2126 R + .7152 G + .0722 B)
 
 
 def test_log_odds_lie_over_the_image_where_probability_is_saturated(sweep, monkeypatch):
     run = read_sweep(sweep)[0]
     (plain,) = Overlay(order=0, most=2).of_run(run)
     assert "log-odds" not in plain.caption
-    assert plain.figure.axes[-1].get_ylabel() == "effect on the class"
+    assert (
+        plain.figure.axes[-1].get_ylabel() == "against \N{LEFTWARDS ARROW} effect on the class \N{RIGHTWARDS ARROW} for"
+    )
     monkeypatch.setattr(overlay, "SMALL_ON_PROBABILITY", 1.0)
     (shown,) = Overlay(order=0, most=2).of_run(run)
     assert "in log-odds since its probability hardly moves" in shown.caption.short
-    assert shown.figure.axes[-1].get_ylabel() == "effect on its log-odds"
+    assert (
+        shown.figure.axes[-1].get_ylabel()
+        == "against \N{LEFTWARDS ARROW} effect on its log-odds \N{RIGHTWARDS ARROW} for"
+    )
     known = read_effects(run.folder, range(3))["log_odds_effect"].astype("float64")
     assert shown.data["value"].isin(known).all()
     assert shown.data["value"].abs().max() > 1
@@ -47,7 +54,7 @@ def test_the_caption_says_how_images_are_chosen_and_the_scale_is_that_of_all_sav
     (shown,) = Overlay(order=0, most=2).of_run(run)
     assert re.search(r"n = 2 pictures, those with the largest effects of \d+ saved ones", shown.caption.short)
     pictured = samples_in_conditions(run.folder, ["clean"])
-    deepest = shown.figure.axes[-1].get_ylim()[1]
+    deepest = shown.figure.axes[-1].get_ylim()[0]
     assert deepest == pytest.approx(largest_effect(read_effects(run.folder, pictured)))
     (every,) = Overlay(order=0, most=len(pictured)).of_run(run)
     assert f"n = {len(pictured)} pictures; single images" in every.caption.short
@@ -59,4 +66,4 @@ def test_each_picture_names_its_class_with_the_probability_and_the_label(sweep, 
     titles = [axes.get_title("left") or axes.get_title() for axes in shown.figure.axes[:-1]]
     assert titles
     for title in titles:
-        assert re.search(r"(^|\n)predicted: \w+ \(0\.\d+\)\ntrue: \w+", title)
+        assert re.search(r"(^|\n)predicted: (\w+) \(0\.\d+\) (✓\ntrue: (.*, )?\2(, .*)?|✗\ntrue: (?!\2\b).+)$", title)

@@ -23,8 +23,8 @@ from dovision.functional.intervals import (
     holm,
     level_of_selected,
 )
-from dovision.report.image_overlay import colour_bar, colours_of, draw_beside, edges, framed, unit_values
-from dovision.report.plots import average_effects_plot, contrasting, draw_ecdf, ecdf, heat_maps, strongest, with_legend
+from dovision.report.image_overlay import colour_bar, draw_dots, draw_overlay, unit_values
+from dovision.report.plots import average_effects_plot, draw_ecdf, ecdf, heat_maps, strongest, with_legend
 from dovision.report.report_figure import FigureComponent, ReportFigure, caption, images, selected, span
 from dovision.report.style import (
     EFFECT_COLOURS,
@@ -56,6 +56,7 @@ _INDIRECT = (
     "Effect of do(unit) through the mediating site alone, with all beside it as it is without do(unit)",
     "indirect effect, log-odds",
 )
+ELSEWHERE = "elsewhere"  # column of `beyond_elsewhere`
 LARGEST = "largest effects, in log-odds where they were recorded,"
 IN_THE_NUMBERS = f"In the numbers: {EFFECT_INTERVALS}; in log-odds, Student's t, widened for skew."
 
@@ -260,16 +261,17 @@ def average_effect_maps(
     if len(places) < 2:
         return
     frame = averaged[averaged["condition"].isin(conditions) & averaged["unit"].isin(places.index)]
-    frame = frame.assign(p_holm=holm(frame["log_odds_p"].to_numpy(float)))
     size = frame[deciding(frame)].abs().groupby(frame["class"], sort=False).max()
     classes = [name for name in size.index if name in {*size.nlargest(most, keep="first").index}]
     height, width = load_thumbnail(thumbnail_path(run.folder, pictured[0], conditions[0])).shape[:2]
     shown = frame[frame["class"].isin(classes)].join(places, on="unit")
+    shown = shown.join(average_effect.beyond_elsewhere(run.folder, shown))
+    shown = shown.assign(p_holm=holm(shown["elsewhere_p"].to_numpy(float)))
     drawn = f"the {len(classes)} of {len(size):,} classes with the {LARGEST}" if len(classes) < len(size) else "all"
     text = (
         f"Mean over images of the effect of each unit on each class{opposite_note(opposite)}; {SIGN}"
-        f"{dots_text(shown)}. Of {len(frame):,} units, classes and conditions, over which p is adjusted, "
-        f"{drawn} are drawn, without attack and at the last epsilon."
+        f"{dots_text(shown)}. Of {len(frame):,} units, classes and conditions, {drawn} are drawn, without "
+        "attack and at the last epsilon."
     )
     words = caption(text, [run], images(shown["images"]), IN_THE_NUMBERS, shown)
     figure = average_maps(shown, conditions, classes, (height, width))
@@ -287,16 +289,21 @@ def deciding(frame: pd.DataFrame) -> str:
 
 
 def has_dot(frame: pd.DataFrame) -> pd.Series[bool]:
-    """Return whether a cell has a dot: its log-odds effect differs from 0 and has the sign of `mean`."""
-    return (frame["p_holm"] < 1 - LEVEL) & (frame["log_odds"] * frame["mean"] > 0)
+    """Return whether a cell has a dot: its log-odds effect differs from 0, or is beyond that of like units elsewhere.
+
+    It has the sign of `mean`, and p_holm is of the one or, where there is a column of it, of the other.
+    """
+    beyond = frame[ELSEWHERE] > 0 if ELSEWHERE in frame else True
+    return (frame["p_holm"] < 1 - LEVEL) & (frame["log_odds"] * frame["mean"] > 0) & beyond
 
 
 def dots_text(frame: pd.DataFrame) -> str:
     """Explanation of the dots; empty if nothing could be tested."""
-    how = "with the same sign (p < .05, two-sided, Holm-adjusted)"
+    what = "exceed those of units of its size elsewhere" if ELSEWHERE in frame else "differ from 0"
+    how = "in log-odds, with the same sign (p < .05, two-sided, Holm-adjusted)"
     if has_dot(frame).any():
-        return f"; a dot: the effect in log-odds differs from 0, {how}"
-    return f"; none is shown to differ from 0 in log-odds, {how}" if frame["p_holm"].notna().any() else ""
+        return f"; a dot: the effect is shown to {what} {how}"
+    return f"; no effect is shown to {what} {how}" if frame["p_holm"].notna().any() else ""
 
 
 def _places(run: Run, pictured: Sequence[int]) -> pd.DataFrame:
@@ -315,7 +322,7 @@ def average_maps(
     """Draw maps, a row per condition and a column per class, on one colour scale.
 
     Args:
-        frame: a row per (condition, unit, class): mean, log_odds with p_holm, and the box in pixels.
+        frame: a row per (condition, unit, class): mean, log_odds, elsewhere with p_holm, and the box in pixels.
         conditions: rows.
         classes: columns.
         size: height and width of the images, in pixels.
@@ -326,12 +333,9 @@ def average_maps(
     heads = shortened_apart(classes, 16)
     for (row, column), axes in np.ndenumerate(panels):
         of_panel = frame[(frame["condition"] == conditions[row]) & (frame["class"] == classes[column])]
-        draw_beside(axes, unit_values(of_panel, "mean", size, np.nan), largest, edges(size))
+        draw_overlay(axes, None, unit_values(of_panel, "mean", size, np.nan), largest)
         sure = of_panel[has_dot(of_panel)]
-        middle = (sure["left"] + sure["right"]) / 2, (sure["top"] + sure["bottom"]) / 2
-        on = colours_of(sure["mean"].to_numpy(float), largest)
-        axes.scatter(*middle, s=4, linewidths=0, color=[contrasting(tuple(colour)) for colour in on])
-        framed(axes)
+        draw_dots(axes, (sure["left"] + sure["right"]) / 2, (sure["top"] + sure["bottom"]) / 2)
         if row == 0:
             axes.set_title(heads[column], fontsize=SMALL, loc="center")
     for axes, condition in zip(panels[:, 0], conditions, strict=True):

@@ -17,24 +17,24 @@ from dovision.analysis.explanation_metrics import object_regions
 from dovision.findings.number_text import finer, number_text
 from dovision.functional.agreement import OK
 from dovision.report.image_overlay import (
+    EVIDENCE,
     OUTLINES,
+    Values,
     colour_bar,
-    colours_of,
-    draw_beside,
-    draw_map_cells,
+    draw_overlay,
     draw_picture,
-    edges,
-    framed,
     outline_objects,
     unit_values,
 )
 from dovision.report.report_figure import FigureComponent, ReportFigure, caption, label_names
 from dovision.report.style import (
-    DIVERGING,
+    COOL,
     INK,
+    LINE,
     PAGE,
     SIGN,
     SMALL,
+    WARM,
     canvas,
     height_for_print,
     images_on_a_page,
@@ -50,6 +50,7 @@ from dovision.store.thumbnails import Picture, chosen_in_words, load_thumbnail, 
 from dovision.store.unit_masks import ObjectMasks, UnitMasks, read_masks, read_object_masks
 from dovision.types import BOX_COLUMNS, Box
 
+RIGHT, WRONG = "\N{CHECK MARK}", "\N{BALLOT X}"  # after a predicted class
 GALLERY = "gallery"  # the figure of saved images, whose numbers are their effect maps
 
 
@@ -65,7 +66,7 @@ class Gallery(FigureComponent):
         pictured = samples_in_conditions(run.folder, conditions)
         effects = read_effects(run.folder, pictured)
         with_effects = set(effects["sample"])
-        most = images_on_a_page(self.most, partial(gallery_inches, min(len(conditions), self.most)))
+        most = images_on_a_page(self.most, partial(panel_inches, min(len(conditions), self.most)))
         chosen = [sample for sample in pictured if sample in with_effects][:most]
         if not chosen:
             return
@@ -141,14 +142,16 @@ def on_likeliest(
 
 
 def class_lines(row: pd.Series, word: str = "predicted", most: int = 14) -> str:
-    """Caption of a picture: explained class and probability, predicted class if different, and label.
+    """Caption of a picture: explained class and probability, predicted class if different, right or wrong, and label.
 
     Args:
         row: explained, control (its probability), predicted, probability, label ("" if it is not known).
         word: before the predicted class.
         most: letters of a class.
     """
-    lines = [f"{word}: {shortened(row['predicted'], most)} ({short_probability(row['probability'])})"]
+    right = row["predicted"] in (row["label"], *row["label"].split(", "))  # the only label, or one of several
+    mark = f" {RIGHT if right else WRONG}" if word == "predicted" and row["label"] not in ("", "none") else ""
+    lines = [f"{word}: {shortened(row['predicted'], most)} ({short_probability(row['probability'])}){mark}"]
     if row["explained"] != row["predicted"]:
         lines.insert(0, f"explained: {shortened(row['explained'], most)} ({short_probability(row['control'])})")
     return "\n".join([*lines, *([f"true: {shortened(row['label'], 40)}"] if row["label"] else [])])
@@ -164,11 +167,11 @@ def gallery(
     boxes: pd.DataFrame | None = None,
     objects: ObjectMasks = MappingProxyType({}),
 ) -> Figure:
-    """Draw a row per sample with, per condition, the image and its effects, as overlay or bars.
+    """Draw a row per sample: the image in the first condition, then its effects in each, as overlay or bars.
 
     Conditions that have no room side by side stand in further rows, below those of all samples.
 
-    One colour scale for all: red where the unit is evidence for the class, which do(unit) takes away; blue where it is
+    One colour scale for all: warm where the unit is evidence for the class, which do(unit) takes away; cool where it is
     evidence against the class. Where units overlap, the smallest one is on top.
 
     Args:
@@ -182,43 +185,62 @@ def gallery(
         objects: masks of known objects, likewise.
     """
     boxes = pd.DataFrame(columns=BOX_COLUMNS) if boxes is None else boxes
-    samples, conditions = list(dict.fromkeys(frame["sample"])), list(dict.fromkeys(frame["condition"]))
-    across = _conditions_across(len(conditions))
-    blocks = -(-len(conditions) // across)
-    figure = canvas(*gallery_inches(len(conditions), len(samples)), pictures=True)
-    panels = figure.subplots(blocks * len(samples), 2 * across, squeeze=False)
-    for axes in panels.flat:
-        axes.set_axis_off()
+    conditions = list(dict.fromkeys(frame["condition"]))
+    clean = {sample: pictures[sample, conditions[0]] for sample in dict.fromkeys(frame["sample"])}
+    figure, panels = _panel_rows(clean, conditions)
     for (sample, condition), units in frame.groupby(["sample", "condition"], sort=False):
-        block, column = divmod(conditions.index(condition), across)
-        row = block * len(samples) + samples.index(sample)
-        image, effects = panels[row, 2 * column : 2 * column + 2]
-        picture, first = pictures[sample, condition], units.iloc[0]
-        extent = edges(picture.shape)
-        draw_picture(image, picture, extent=extent)
-        image.set_xlabel(class_lines(first, word), fontsize=SMALL, loc="left")
-        _effects(effects, picture, units, largest, masks)
-        for axes in (image, effects)[: 1 + bool(effects.images)]:
+        axes, picture, first = panels[sample, condition], pictures[sample, condition], units.iloc[0]
+        placed = units.dropna(subset=["top"])
+        if len(placed):
+            draw_overlay(axes, picture, unit_values(placed, "effect", picture.shape, np.nan, masks), largest)
             outline_objects(axes, boxes[boxes["sample"] == sample], objects.get(sample, {}), first["explained"])
-            axes.set(xlim=extent[:2], ylim=extent[2:])
-        if sample == samples[0]:
-            image.set_title(display_name(condition), weight="bold")
-        for axes in (image, effects):
-            axes.set_axis_on()
-            framed(axes)
-    colour_bar(figure, panels, largest, "effect on the class", shrink=0.9, aspect=30, pad=0.01)
+        else:
+            _bars(axes, units["effect"].to_numpy(float), largest)
+        axes.set_xlabel(class_lines(first, word, 12), fontsize=SMALL, loc="left")
+    colour_bar(figure, figure.axes, largest, "effect on the class", shrink=0.9, aspect=30, pad=0.01)
     return figure
 
 
-def _conditions_across(conditions: int) -> int:
-    """Number of conditions per line, evenly distributed over lines."""
-    return -(-conditions // -(-conditions // panels_across(1.95, margin=0.7)))
+def _panel_rows(pictures: Mapping[int, Picture], names: Sequence[str]) -> tuple[Figure, dict[tuple[int, str], Axes]]:
+    """Draw each image in a row with empty panels, by (sample, name); panels without room stand in further rows."""
+    across = _across(len(names))
+    blocks = [names[first : first + across] for first in range(0, len(names), across)]
+    figure = canvas(*panel_inches(len(names), len(pictures)), pictures=True)
+    drawn = figure.subplots(len(blocks) * len(pictures), across + 1, squeeze=False)
+    panels: dict[tuple[int, str], Axes] = {}
+    for axes in drawn.flat:
+        axes.set_axis_off()
+    for block, of_block in zip(drawn.reshape(len(blocks), len(pictures), across + 1), blocks, strict=True):
+        for row, (sample, picture) in zip(block, pictures.items(), strict=True):
+            draw_picture(row[0], picture)
+            panels |= {(sample, name): axes for name, axes in zip(of_block, row[1:], strict=False)}
+            for axes in row[: len(of_block) + 1]:
+                axes.set_axis_on()
+                axes.set(xticks=[], yticks=[])
+                axes.spines[:].set(visible=True, color=LINE)
+        for axes, name in zip(block[0], ["image", *of_block], strict=False):
+            title = textwrap.fill(display_name(name), 14, break_long_words=False)
+            axes.set_title(title, fontsize=SMALL, loc="center")
+    return figure, panels
 
 
-def gallery_inches(conditions: int, images: int) -> tuple[float, float]:
-    """Preferred width and height of a gallery, in inches."""
-    across = _conditions_across(conditions)
-    return 0.7 + 2.2 * across, -(-conditions // across) * (0.35 + 1.25 * images)
+def _across(panels: int) -> int:
+    """Number of panels per line beside an image, evenly distributed; small ones only if a page would not hold them."""
+    for width in (1.2, 0.75, 0.6):
+        most = max(1, panels_across(width, margin=0.7) - 1)
+        across = -(-panels // -(-panels // most))
+        if height_for_print(*_block_inches(panels, across, images=1)) <= PAGE:
+            break
+    return across
+
+
+def panel_inches(panels: int, images: int) -> tuple[float, float]:
+    """Preferred width and height of images with so many panels beside each, in inches."""
+    return _block_inches(panels, _across(panels), images)
+
+
+def _block_inches(panels: int, across: int, images: int) -> tuple[float, float]:
+    return 0.7 + 1.2 * (across + 1), -(-panels // across) * (0.35 + 1.55 * images)
 
 
 def short_probability(value: float) -> str:
@@ -226,17 +248,12 @@ def short_probability(value: float) -> str:
     return number_text(value, finer(".2f", value))
 
 
-def _effects(axes: Axes, picture: Picture, units: pd.DataFrame, largest: float, masks: UnitMasks) -> None:
-    placed = units.dropna(subset=["top"])
-    if len(placed):
-        values = unit_values(placed, "effect", picture.shape, np.nan, masks)
-        draw_beside(axes, values, largest, edges(picture.shape))
-        return
-    numbers, effects = np.arange(len(units)), units["effect"].to_numpy()
-    axes.bar(numbers, effects, width=0.9, color=colours_of(effects, largest), edgecolor=INK, linewidth=0.3)
+def _bars(axes: Axes, effects: Values, largest: float) -> None:
+    """Draw effects of units without a position."""
+    axes.bar(np.arange(len(effects)), effects, width=0.9, color=np.where(effects < 0, WARM, COOL))
     axes.axhline(0, color=INK, linewidth=0.6)
     axes.set(ylim=(-largest, largest), box_aspect=1)
-    axes.set_xlabel(f"units 1 to {len(units)}", fontsize=SMALL, loc="right")
+    axes.set_title(f"units 1 to {len(effects)}", fontsize=SMALL, loc="right", y=0.0)
 
 
 @styled
@@ -246,6 +263,7 @@ def map_gallery(
     boxes: pd.DataFrame,
     grid: MapGrid,
     masks: ObjectMasks = MappingProxyType({}),
+    word: str = "predicted",
 ) -> Figure:
     """Draw a row per image: the image, then each explainer's map, one colour scale per explainer.
 
@@ -257,57 +275,24 @@ def map_gallery(
         boxes: of these samples, with label.
         grid: what the cells and the boxes lie on.
         masks: of objects of these samples.
+        word: before the likeliest class.
     """
     explainers = list(dict.fromkeys(frame["explainer"]))
     sizes = frame.loc[frame["state"] == OK, "cells"].map(lambda cells: float(np.abs(cells).max()))
     largest = sizes.groupby(frame["explainer"], observed=True).max()
-    across = maps_across(len(explainers))
-    blocks = [explainers[first : first + across] for first in range(0, len(explainers), across)]
-    figure = canvas(*map_inches(len(explainers), len(pictures)), pictures=True)
-    panels = figure.subplots(len(blocks) * len(pictures), across + 1, squeeze=False)
-    for axes in panels.flat:
-        axes.set_axis_off()
-    for block, of_block in zip(panels.reshape(len(blocks), len(pictures), across + 1), blocks, strict=True):
-        for row, (sample, picture) in zip(block, pictures.items(), strict=True):
-            maps = frame[frame["sample"] == sample].set_index("explainer")
-            label, extent = maps["explained"].iloc[0], edges(picture.shape)
-            draw_picture(row[0], picture, extent=extent)
-            row[0].set_xlabel(class_lines(maps.iloc[0]), fontsize=SMALL, loc="left")
-            for axes, explainer in zip(row[1:], of_block, strict=False):
-                _map(axes, maps.loc[explainer], grid, extent, largest.get(explainer, 1.0))
-            for axes in row[: len(of_block) + 1]:
-                axes.set_axis_on()
-                outline_objects(axes, boxes[boxes["sample"] == sample], masks.get(sample, {}), label)
-                axes.set(xlim=extent[:2], ylim=extent[2:], aspect="equal")
-                framed(axes)
-        for axes, title in zip(block[0], ["image", *of_block], strict=False):
-            lines = textwrap.fill(display_name(title), 14, break_long_words=False)
-            axes.set_title(lines, fontsize=SMALL, loc="center")
-    colour_bar(figure, panels, 1, "evidence, relative to the explainer's largest", DIVERGING, aspect=40, pad=0.01)
+    figure, panels = _panel_rows(pictures, explainers)
+    shape = grid.height, grid.width
+    for row in frame.to_dict("records"):
+        axes, picture = panels[row["sample"], row["explainer"]], pictures[row["sample"]]
+        if row["state"] != OK:
+            axes.text(0.5, 0.5, row["state"], ha="center", va="center", fontsize=SMALL, transform=axes.transAxes)
+            axes.set(box_aspect=grid.height / grid.width)
+            continue
+        cells = row["cells"].reshape(grid.rows, grid.columns)
+        draw_overlay(axes, picture, cells, largest[row["explainer"]], EVIDENCE, shape=shape)
+        of_sample = boxes[boxes["sample"] == row["sample"]], masks.get(row["sample"], {})
+        outline_objects(axes, *of_sample, row["explained"])
+        if row["explainer"] == explainers[0]:
+            axes.set_xlabel(class_lines(pd.Series(row), word), fontsize=SMALL, loc="left")
+    colour_bar(figure, figure.axes, 1, "evidence, relative to the explainer's largest", EVIDENCE, aspect=40, pad=0.01)
     return figure
-
-
-def maps_across(explainers: int) -> int:
-    """Number of maps per line beside an image, evenly distributed; small maps if there are many."""
-    for width in (1.0, 0.75):
-        most = max(1, panels_across(width, margin=0.2) - 1)
-        across = -(-explainers // -(-explainers // most))
-        if height_for_print(*_block_inches(explainers, across, images=1)) <= PAGE:
-            break
-    return across
-
-
-def map_inches(explainers: int, images: int) -> tuple[float, float]:
-    """Preferred width and height of a map gallery, in inches."""
-    return _block_inches(explainers, maps_across(explainers), images)
-
-
-def _block_inches(explainers: int, across: int, images: int) -> tuple[float, float]:
-    return 0.6 + 1.15 * (across + 1), -(-explainers // across) * (0.35 + 1.3 * images)
-
-
-def _map(axes: Axes, row: pd.Series, grid: MapGrid, extent: tuple[int, int, int, int], largest: float) -> None:
-    if row["state"] != OK:
-        axes.text(extent[1] / 2, extent[2] / 2, row["state"], ha="center", va="center", fontsize=SMALL, color=INK)
-        return
-    draw_map_cells(axes, row["cells"].reshape(grid.rows, grid.columns), (grid.height, grid.width), largest)

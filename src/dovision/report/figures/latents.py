@@ -12,9 +12,9 @@ from matplotlib.figure import Figure
 from dovision.analysis.average_effect import average_effects
 from dovision.analysis.object_units import latent_places
 from dovision.findings.number_text import bracketed
-from dovision.report.image_overlay import draw_activity
+from dovision.report.image_overlay import EVIDENCE, draw_overlay
 from dovision.report.report_figure import FigureComponent, ReportFigure, caption, span
-from dovision.report.style import LINE, SMALL, canvas, styled
+from dovision.report.style import SMALL, canvas, styled
 from dovision.store.activity import ACTIVITY
 from dovision.store.map_tables import known_boxes
 from dovision.store.run_record import Run
@@ -105,11 +105,12 @@ def latent_images(frame: pd.DataFrame, pictures: Mapping[int, Picture]) -> Figur
     axes = figure.subplots(len(units), most, squeeze=False)
     for row, (unit, of_unit) in enumerate(units):
         for column, panel in enumerate(axes[row]):
-            panel.set(xticks=[], yticks=[])
-            panel.spines[:].set(visible=column < len(of_unit), color=LINE)
+            if column >= len(of_unit):
+                panel.set_axis_off()
         for panel, image in zip(axes[row], of_unit.itertuples(), strict=False):
             activity = np.asarray(image.map, np.float32).reshape(image.rows, image.columns)
-            draw_activity(panel, activity, pictures[image.sample])
+            picture, most_active = pictures[image.sample], max(float(activity.max()), 1e-12)
+            draw_overlay(panel, picture, activity.astype(float), most_active, EVIDENCE, shape=picture.shape)
             panel.set_xlabel(f"image {image.sample}: {image.largest:.2f}", fontsize=SMALL)
         first = of_unit.iloc[0]
         axes[row, 0].set_ylabel(f"{unit}\n{first['class']}: {first['effect']:+.3f}", fontsize=SMALL)

@@ -16,7 +16,8 @@ from dovision.findings.finding import direction
 from dovision.findings.map_findings import at_chance
 from dovision.findings.number_text import bracketed
 from dovision.functional.intervals import LEVEL, MEAN_INTERVALS, SHARE_INTERVALS
-from dovision.report.figures.gallery import explained_classes, map_gallery, map_inches
+from dovision.report.figures.gallery import explained_classes, map_gallery, panel_inches
+from dovision.report.image_overlay import OUTLINES
 from dovision.report.plots import REFERENCE_MAPS, draw_means, heat_maps, name_rows, panel_rows, with_legend
 from dovision.report.report_figure import Caption, FigureComponent, ReportFigure, caption, span
 from dovision.report.style import (
@@ -36,7 +37,7 @@ from dovision.report.style import (
 from dovision.store.display_names import component_text, display_name
 from dovision.store.map_tables import AS_IS, MAPS_FILE, PERMUTED, read_box_table, read_grid, read_maps, read_reference
 from dovision.store.run_record import Run
-from dovision.store.tables import CLEAN
+from dovision.store.tables import CLEAN, likeliest_word
 from dovision.store.thumbnails import chosen_in_words, load_thumbnail, thumbnail_path
 from dovision.store.unit_masks import read_object_masks
 
@@ -279,18 +280,18 @@ def _gallery(run: Run, most: int) -> Iterator[ReportFigure]:
     if pairs.empty:
         return
     shown = maps[maps["variant"] == AS_IS]
-    pairs = pairs.iloc[: images_on_a_page(most, partial(map_inches, shown["explainer"].nunique()))]
+    pairs = pairs.iloc[: images_on_a_page(most, partial(panel_inches, shown["explainer"].nunique()))]
     masks = read_object_masks(run.folder, pairs["sample"])
     frame = pairs.merge(shown, on=["sample", "class"], how="left")
     pictures = {int(sample): load_thumbnail(thumbnail_path(run.folder, sample, CLEAN)) for sample in pairs["sample"]}
     text = (
-        "Red: evidence for the class that is explained; blue: evidence against it; one scale for all maps of an "
-        "explainer; yellow: boxes and masks that speak for the class; light blue: other objects. Images with one come "
-        "first."
+        "Warm: evidence for the class that is explained; cool: evidence against it; one scale for all maps of an "
+        f"explainer; {OUTLINES}. Images with one come first."
     )
     how = chosen_in_words(run.summary["labels"])
     words = _map_caption(run, text, f"n = {len(pictures)}, {how}; single images, so no interval.")
-    figure = map_gallery(pictures, frame, boxes[boxes["sample"].isin(pictures)], read_grid(run.folder), masks)
+    boxes, word = boxes[boxes["sample"].isin(pictures)], likeliest_word(run.folder)
+    figure = map_gallery(pictures, frame, boxes, read_grid(run.folder), masks, word)
     data = frame.assign(cells=[" ".join(f"{cell:.5g}" for cell in cells) for cells in frame["cells"]])
     yield ReportFigure("map_gallery", "Images, boxes and maps", words, figure, data)
 

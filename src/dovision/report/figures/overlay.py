@@ -6,17 +6,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from dovision.findings.map_findings import RIVALS
 from dovision.functional.agreement import OK
 from dovision.functional.effects import CLEAR_ON_LOG_ODDS, SMALL_ON_PROBABILITY
 from dovision.report.figures.gallery import class_lines, explained_classes, on_likeliest
-from dovision.report.image_overlay import OUTLINES, OverlayPanel, overlay, unit_values
+from dovision.report.image_overlay import EVIDENCE, OUTLINES, OverlayPanel, overlay, resized, unit_values
 from dovision.report.plots import REFERENCE_MAPS
 from dovision.report.report_figure import FigureComponent, ReportFigure, caption
-from dovision.report.style import DIVERGING, SIGN, shortened
+from dovision.report.style import SIGN, shortened
 from dovision.store.display_names import component_name
 from dovision.store.map_tables import AS_IS, MAPS_FILE, known_boxes, read_grid, read_maps
 from dovision.store.run_record import Run
@@ -117,16 +116,8 @@ class Overlay(FigureComponent):
         panels: list[OverlayPanel] = []
         for name in chosen[: self.most]:
             cells = of_sample.loc[of_sample["explainer"] == name, "cells"].iloc[0].reshape(grid.rows, grid.columns)
-            values = _enlarged(cells, grid.height, grid.width) / np.abs(cells).max()
-            title = f"{component_name(name)}\n{class_lines(first, most=18)}"
+            values = resized(cells, (grid.height, grid.width)).astype(float) / np.abs(cells).max()
+            title = f"{component_name(name)}\n{class_lines(first, likeliest_word(run.folder), 18)}"
             shown_panel = title, picture, values, *located_objects, first["class"]
-            panels.append(OverlayPanel(*shown_panel, "evidence, relative to the map's largest", DIVERGING))
+            panels.append(OverlayPanel(*shown_panel, "evidence, relative to the map's largest", EVIDENCE))
         return panels, ", the first one that is saved" + (" with an object of a class" if first["located"] else "")
-
-
-def _enlarged(cells: npt.NDArray[np.float64], height: int, width: int) -> npt.NDArray[np.float64]:
-    """Upsample cells to pixels, shape (height, width)."""
-    down, across = (
-        np.arange(length) * count // length for length, count in zip((height, width), cells.shape, strict=True)
-    )
-    return cells[np.ix_(down, across)].astype(float)

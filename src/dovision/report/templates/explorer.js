@@ -4,7 +4,7 @@
 // and conditions of a job.
 (() => {
   const byId = (id) => document.getElementById(id);
-  const { pictures, entries, saturated, moved, look } = JSON.parse(byId("explorer-data").textContent);
+  const { pictures, entries, saturated, moved, opaque } = JSON.parse(byId("explorer-data").textContent);
   const SVG = "http://www.w3.org/2000/svg";
   const RESOLUTION = 2 ** -24; // of a float32 probability near 1
   const NOTHING = "nothing";
@@ -29,12 +29,6 @@
     const { largest, shares } = condition[SCALES[scale][0]];
     const [view, place, count] = [new DataView(bytesOf(shares).buffer), entry.classes.indexOf(name), entry.classes.length];
     return entry.units.map((_, unit) => place < 0 ? NaN : (view.getInt16(2 * (unit * count + place), true) / 32767) * largest);
-  }
-
-  function colour(share) {
-    const at = ((Math.max(-1, Math.min(1, share)) + 1) / 2) * (look.colours.length - 1);
-    const [low, part] = [Math.min(Math.floor(at), look.colours.length - 2), at % 1 || (at >= look.colours.length - 1 ? 1 : 0)];
-    return `rgb(${look.colours[low].map((value, i) => Math.round(value + part * (look.colours[low + 1][i] - value))).join(",")})`;
   }
 
   function drawn(name, attributes) {
@@ -109,7 +103,7 @@
     const predicted = likeliest(condition);
     find("img").src = pictures[condition.picture];
     find("img").alt = `${entry.image}, ${condition.title}`;
-    find(".seen").textContent = `${entry.image}, ${condition.title}: ${entry.label && `true: ${entry.label}, `}${entry.word}: ${entry.classes[predicted]} (${numberText(condition.control[predicted])})`;
+    find(".seen").textContent = `${entry.image}, ${condition.title}: ${entry.label && `true: ${entry.label}, `}${entry.word}: ${entry.classes[predicted]} (${numberText(condition.control[predicted])})${{ true: " \u2713", false: " \u2717" }[condition.correct] ?? ""}`;
     find(".low").textContent = `${signed(-deepest)} for`;
     find(".high").textContent = `${signed(deepest)} against`;
     const [height, width] = entry.size;
@@ -122,8 +116,8 @@
       const place = { x: start, y: top, width: end - start, height: bottom - top };
       const mask = entry.masks[unit];
       const [d, pixels] = mask ? maskPath(Object.values(place), mask) : [null, place.width * place.height];
-      const cell = drawn(mask ? "path" : "rect", { ...place, fill: colour(-share), "data-unit": unit, "data-pixels": pixels, ...(d && { d }) });
-      if (entry.boxes) cell.style.fillOpacity = byId("pick-over").checked ? look.opaque * Math.sqrt(Math.min(1, Math.abs(share))) : 0;
+      const cell = drawn(mask ? "path" : "rect", { ...place, fill: `var(--${share < 0 ? "warm" : "cool"})`, "data-unit": unit, "data-pixels": pixels, ...(d && { d }) });
+      if (entry.boxes) cell.style.fillOpacity = byId("pick-over").checked ? opaque * Math.min(1, Math.abs(share)) : 0;
       return cell;
     });
     if (entry.boxes) cells.sort((a, b) => b.dataset.pixels - a.dataset.pixels); // the smallest on top: it hides none

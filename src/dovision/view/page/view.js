@@ -158,9 +158,11 @@ function picture(link, then) {
 function draw() {
   const context = $("image").getContext("2d"), link = state.seen ?? image().picture;
   picture(link, (made) => {
+    const map = $("over").checked && state.maps[image().image]?.picture;
+    context.filter = map ? getComputedStyle(document.documentElement).getPropertyValue("--underlay") : "none";
     context.drawImage(made, 0, 0);
-    const map = state.maps[image().image]?.picture;
-    if ($("over").checked && map) picture(map, (over) => context.drawImage(over, 0, 0));
+    context.filter = "none";
+    if (map) picture(map, (over) => context.drawImage(over, 0, 0));
   });
   drawRegion();
 }
@@ -171,11 +173,12 @@ function drawRegion() {
     for (let y = 0, at = 0; y < height; y++) for (let x = 0; x < width; x++, at++) {
       if (!mask[at]) continue;
       const edge = !x || !y || x === width - 1 || y === height - 1 || !mask[at - 1] || !mask[at + 1] || !mask[at - width] || !mask[at + width];
-      pixels.data.set([230, 159, 0, edge ? 255 : 40], at * 4);
+      const shade = edge && (x + y) & 4 ? 0 : 254; // light and dark in turn, which is seen on any image
+      pixels.data.set([shade, shade, shade, edge ? 255 : 50], at * 4);
     }
   }
   context.putImageData(pixels, 0, 0);
-  if (state.rectangle) { const [x, y, w, h] = box(...state.rectangle); context.strokeStyle = "#E69F00"; context.strokeRect(x + .5, y + .5, w - 1, h - 1); }
+  if (state.rectangle) { const [x, y, w, h] = box(...state.rectangle); context.strokeStyle = "#fefefe"; context.strokeRect(x + .5, y + .5, w - 1, h - 1); }
   if (state.cursor && document.activeElement === canvas) {
     context.beginPath(); context.strokeStyle = "#ffffff"; context.lineWidth = Math.max(1, width / 224);
     context.arc(state.cursor[0] + .5, state.cursor[1] + .5, Number($("width").value) / 2, 0, 7); context.stroke();
