@@ -68,7 +68,7 @@ def draw_framework(classifier: dv.Classifier, image: Tensor, path: Path) -> None
     rows = {"clean": image, f"attacked, $\\epsilon$ = {ATTACK_EPS}": attacked}
     with matplotlib.rc_context({"font.size": 7.5, "axes.titlesize": 7.5}):
         figure, axes = plt.subplots(2, 4, figsize=(6.75, 3.75))
-        figure.subplots_adjust(left=0.04, right=0.985, bottom=0.09, top=0.94, wspace=0.12, hspace=0.36)
+        figure.subplots_adjust(left=0.04, right=0.985, bottom=0.15, top=0.95, wspace=0.12, hspace=0.36)
         results = [dv.effect_map(classifier, given, GRID) for given in rows.values()]
         limit = max(float(result.map.abs().max()) for result in results)
         for own, (name, given), result in zip(axes, rows.items(), results, strict=True):
@@ -79,7 +79,7 @@ def draw_framework(classifier: dv.Classifier, image: Tensor, path: Path) -> None
         ):
             if head:
                 axis.set_title(head)
-        below = figure.add_axes((0.79, 0.065, 0.19, 0.02))
+        below = figure.add_axes((0.78, 0.115, 0.2, 0.02))
         colour_bar(figure, None, limit, "effect on P(y)", cax=below, orientation="horizontal")
         below.tick_params(labelsize=6.5, length=2, pad=1)
         _save(figure, path, dpi=120)
