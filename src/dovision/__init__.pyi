@@ -45,6 +45,7 @@ from dovision.detectors.confidence import ODIN as ODIN
 from dovision.detectors.confidence import Entropy as Entropy
 from dovision.detectors.confidence import Margin as Margin
 from dovision.detectors.confidence import MaxSoftmax as MaxSoftmax
+from dovision.detectors.confidence import TwoSidedMaxSoftmax as TwoSidedMaxSoftmax
 from dovision.detectors.effect_consistency import EffectConsistency as EffectConsistency
 from dovision.detectors.effect_consistency import LogOddsEffect as LogOddsEffect
 from dovision.detectors.effect_profile import EffectProfile as EffectProfile

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import torch
 from pytorch_ood import detector as oracle
-from scipy import stats
+from scipy import special, stats
 from sklearn.covariance import LedoitWolf
 from torch import Tensor, nn
 
 from dovision.detectors._estimators import Gaussians, fit_gaussians
 from dovision.detectors.beyond import BEYOND
-from dovision.detectors.confidence import ODIN, Entropy, MaxSoftmax, closeness, logit_entropy
+from dovision.detectors.confidence import ODIN, Entropy, MaxSoftmax, TwoSidedMaxSoftmax, closeness, logit_entropy
 from dovision.detectors.feature_detectors import (
     LayerFeatures,
     LocalIntrinsicDimensionality,
@@ -82,6 +82,17 @@ def test_inverted_max_softmax_ranks_images_the_other_way_round(task):
     inverted = MaxSoftmax(inverted=True)
     read = inverted.read(batch_of(image), fixed(task).double(), None)
     np.testing.assert_allclose(inverted.score(read).numpy(), probabilities(task).max(1) - 1, rtol=1e-6)
+
+
+@TASKS
+def test_two_sided_max_softmax_counts_five_percent_quantiles_from_the_median(task):
+    detector = TwoSidedMaxSoftmax()
+    image = (LOGITS * 0.1 + 0.5).view(3, 1, 1, 3)
+    read = detector.read(batch_of(image), fixed(task).double(), None)
+    np.testing.assert_allclose(read[:, 0].numpy(), special.logit(probabilities(task).max(1)), rtol=1e-6)
+    clean = torch.arange(101.0).unsqueeze(1)  # quantiles 5, 50 and 95
+    detector.fit(torch.cat([clean[:51], 50 + 2 * (clean[51:] - 50)]), clean[:0])  # twice as far above the median
+    assert detector.score(torch.tensor([[50.0], [5.0], [140.0], [-40.0]])).tolist() == pytest.approx([0, 1, 1, 2])
 
 
 @TASKS

@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Sequence
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -84,6 +85,41 @@ class MaxSoftmax(_Confidence):
     def score_features(self, features: Tensor) -> Tensor:
         score = super().score_features(features)
         return -score if self.inverted else score
+
+
+class TwoSidedMaxSoftmax(_Confidence):
+    """Distance of the prediction's log-odds from the median of clean images, either way.
+
+    Each side is in units of the distance from the median to the quantile beyond which 5% of clean images lie, so that
+    answers that are too sure and answers that are too unsure cost equally many false alarms. Multilabel: of the
+    likeliest combination of labels.
+
+    Example:
+        >>> classifier, digits = dv.example()
+        >>> detector = dv.TwoSidedMaxSoftmax()
+        >>> features = detector.read(digits, classifier, None)
+        >>> detector.fit(features, features[:0])
+        >>> detector.score(features).shape
+        torch.Size([8])
+    """
+
+    low: float
+    median: float
+    high: float
+
+    @staticmethod
+    def statistic(logits: Tensor, task: Task) -> Tensor:
+        """Log-odds of the likeliest class, or label combination, (B, K) to (B,)."""
+        likeliest = log_likeliest(logits, task)
+        return likeliest - (-likeliest.expm1()).clamp(min=torch.finfo(likeliest.dtype).tiny).log()
+
+    def fit_features(self, clean: Tensor, attacked: Tensor) -> None:
+        self.low, self.median, self.high = np.quantile(clean.double().cpu().numpy(), [0.05, 0.5, 0.95]).tolist()
+
+    def score_features(self, features: Tensor) -> Tensor:
+        from_median = features[:, 0] - self.median
+        side = torch.where(from_median > 0, self.high - self.median, self.median - self.low)
+        return from_median.abs() / side.clamp(min=1e-6)
 
 
 class Margin(_Confidence):

@@ -100,6 +100,7 @@ COMPONENTS = {  # by their class, or their name in the configuration; others by 
     "mahalanobis_features": "Mahalanobis",
     "margin_pgd": "margin PGD",
     "max_softmax": "maximum softmax probability",
+    "max_softmax_two_sided": "maximum softmax probability, two-sided",
     "mifgsm": "MI-FGSM",
     "ml_loo": "ML-LOO",
     "none": "none",
