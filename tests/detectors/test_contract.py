@@ -182,6 +182,23 @@ def test_with_and_without_a_gradient_the_same_is_read(detector, kind):
     torch.testing.assert_close(got.detach(), expected, rtol=0, atol=1e-5)
 
 
+@pytest.mark.parametrize("kind", MOSTLY)
+def test_an_attacker_sees_all_passes_over_edited_images_each_in_its_row(name, detector, kind):
+    classifiers, batch = made(kind), batch_of(images(4).requires_grad_())
+    if not taken(detector, classifiers[0]):
+        return
+    with differentiable(classifiers[0]):
+        features, views = prepared(detector, classifiers).read_views(batch, *classifiers)
+        torch.testing.assert_close(features, detector.read(batch, *classifiers))
+        torch.testing.assert_close(views[:, 0], classifiers[0](batch.image))
+        (slope,) = torch.autograd.grad(views[1].sum(), batch.image, retain_graph=True)
+    assert slope.flatten(1).any(1).tolist() == [False, True, False, False]
+    if detector.reads_code or name.startswith(("feature_squeezing", "beyond", "ml_loo")):
+        assert views.shape[1] == detector.passes + (name == "ml_loo")  # which does not read the image as it is
+    elif profile := getattr(detector, "profile", None):
+        assert views.shape[1] == 1 + sum(len(each.units(SHAPE)) for each in profile.interventions.values())
+
+
 def test_the_classifier_is_left_as_it_was(detector):
     classifiers = made("multiclass")
     for classifier in classifiers:

@@ -27,9 +27,9 @@ class Profile:
     Multilabel: on every label. Not weighted by its probability, as the expected effect is: an attack hides what was
     predicted as often as it makes something up, and effects on labels that are not predicted would vanish.
 
-    Without gradients, only what descends from an edit is recomputed; an image that requires a gradient goes through
-    whole passes, in chunks that are computed again on the way back, so that memory holds one chunk. Both agree.
-    Edits of whole images take whole passes, and share the pass of the image as it is.
+    Without gradients, only what descends from an edit is recomputed; images that require a gradient go through whole
+    passes, one a unit (see `Detector.read_views`), that are computed again on the way back, so that memory holds one of
+    them. Both agree. Edits of whole images take whole passes, and share the pass of the image as it is.
 
     Args:
         interventions: by name; those on a code are measured in the classifier with its autoencoder.
@@ -115,10 +115,15 @@ def whole_passes(batch: Batch, propagation: Propagation, control: Tensor | None 
     units = intervention.units(shape)
     treated = clean.control.unsqueeze(1).repeat(1, len(units), 1)
     context = propagation.context(engine, batch)
-    chunks = list(_chunks(all_pairs(intervention, units, batch.sample.tolist(), shape), shape))
+    streams = all_pairs(intervention, units, batch.sample.tolist(), shape)
+    if batch.image.requires_grad and torch.is_grad_enabled():
+        by_unit = (stream.chosen(stream.unit == unit) for unit in range(len(units)) for stream in streams)
+        chunks = [pairs for pairs in by_unit if len(pairs)]
+    else:
+        chunks = list(_chunks(streams, shape))
     for pairs in chunks:
         edits = clean, pairs, intervention, context
-        held = len(chunks) == 1  # in memory until the way back
+        held = sum(map(len, chunks)) <= PAIRS  # in memory until the way back
         logits = engine.treated(*edits) if held else checkpoint(engine.treated, *edits, use_reentrant=False)
         treated[pairs.image, pairs.unit] = logits
     return Outcome(units, clean.control, treated)

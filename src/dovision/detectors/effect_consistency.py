@@ -37,15 +37,9 @@ class LogOddsEffect(Detector):
         self.reads_code = self.profile.reads_code
 
     def read_features(self, batch: Batch, classifier: Classifier, with_autoencoder: Classifier | None) -> Tensor:
-        return self.read_views(batch, classifier, with_autoencoder)[0]
-
-    def read_views(
-        self, batch: Batch, classifier: Classifier, with_autoencoder: Classifier | None
-    ) -> tuple[Tensor, Tensor]:
         predicted, outcomes = self.profile.outcomes(batch, classifier, with_autoencoder)
         self.passes = self.profile.passes
-        views = torch.cat([outcomes[0].control.unsqueeze(1), *(outcome.treated for outcome in outcomes)], 1)
-        return torch.cat(self._reads(batch, predicted, outcomes, classifier.task), 1), views
+        return torch.cat(self._reads(batch, predicted, outcomes, classifier.task), 1)
 
     def _reads(self, batch: Batch, predicted: Tensor, outcomes: Sequence[Outcome], task: Task) -> list[Tensor]:
         """Features of each intervention, shapes (B, ...)."""

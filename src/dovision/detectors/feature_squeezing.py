@@ -52,23 +52,19 @@ class FeatureSqueezing(Detector):
         self.passes = 1 + squeezers
 
     def read_features(self, batch: Batch, classifier: Classifier, with_autoencoder: Classifier | None) -> Tensor:
-        image = batch.image
+        """L1 distance of the probabilities for each squeezer, shape (B, squeezers)."""
         if torch.is_grad_enabled():
-            return self.read_views(batch, classifier, with_autoencoder)[0]
+            return self._distances(batch.image, classifier)
         key = ("squeezed", self.bits, self.windows, self.smoothings, weights_stamp(classifier))
-        return cached(image, key, lambda: self.read_views(batch, classifier, with_autoencoder)[0])
+        return cached(batch.image, key, lambda: self._distances(batch.image, classifier))
 
-    def read_views(
-        self, batch: Batch, classifier: Classifier, with_autoencoder: Classifier | None
-    ) -> tuple[Tensor, Tensor]:
-        """L1 distance of the probabilities for each squeezer, shape (B, squeezers), and the logits of all passes."""
-        image = batch.image
+    def _distances(self, image: Tensor, classifier: Classifier) -> Tensor:
         squeezed = [reduce_depth(image, bits) for bits in self.bits]
         squeezed += [median_filter(image, window) for window in self.windows]
         squeezed += [non_local_means(image, *smoothing) for smoothing in self.smoothings]
         views = torch.stack([logits_of(image, classifier), *(classifier(image) for image in squeezed)], 1)
         probability = classifier.task.probability(views)
-        return (probability[:, 1:] - probability[:, :1]).abs().sum(2), views
+        return (probability[:, 1:] - probability[:, :1]).abs().sum(2)
 
     def score_features(self, features: Tensor) -> Tensor:
         return features.amax(1)

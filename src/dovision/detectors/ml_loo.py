@@ -56,19 +56,22 @@ class MLLOO(RegressionDetector):
             self.passes = self.profile.passes
             return dispersion(classifier.task.probability(outcome.treated))
         self.passes = len(self.intervention.units(tuple(batch.image.shape[1:])))
+        if batch.image.requires_grad and torch.is_grad_enabled():  # a pass a unit, one of them in memory at a time
+            context = Context(batch, classifier)
+            units = range(self.passes)
+            treated = [checkpoint(self._treated, [unit], context, layers, use_reentrant=False) for unit in units]
+            return dispersion(torch.stack(treated, 1))
         images = [Context(batch.rows([row]), classifier) for row in range(len(batch.image))]
-        if batch.image.requires_grad and torch.is_grad_enabled():  # one image's passes in memory at a time
-            return torch.cat(
-                [checkpoint(self._dispersions, context, layers, use_reentrant=False) for context in images]
-            )
-        return torch.cat([self._dispersions(context, layers) for context in images])
+        treated = [self._treated(range(self.passes), context, layers) for context in images]
+        return torch.cat([dispersion(neurons.unsqueeze(0)) for neurons in treated])
 
-    def _dispersions(self, context: Context, layers: LayerFeatures) -> Tensor:
-        """Dispersion of each neuron over the units, shape (1, 3 neurons)."""
+    def _treated(self, units: Sequence[int], context: Context, layers: LayerFeatures) -> Tensor:
+        """Neurons of each image without each unit, shape (units * B, neurons), and the class probabilities."""
         image, classifier = context.batch.image, context.classifier
-        treated = torch.cat([self.intervention.apply(image, unit, context) for unit in range(self.passes)])
-        features, logits = layers(treated, classifier)
-        return dispersion(torch.cat([features, classifier.task.probability(logits)], 1).unsqueeze(0))
+        features, logits = layers(
+            torch.cat([self.intervention.apply(image, unit, context) for unit in units]), classifier
+        )
+        return torch.cat([features, classifier.task.probability(logits)], 1)
 
 
 def dispersion(effect: Tensor) -> Tensor:

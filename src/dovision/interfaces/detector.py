@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
 from types import MappingProxyType
 from typing import final
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from dovision import checks
 from dovision.interfaces.classifier import Classifier, ClassifierComponent
@@ -58,15 +59,6 @@ class Detector(ClassifierComponent, ABC):
             with_autoencoder: the same with its autoencoder, for what is read of the code; None if there is none.
         """
 
-    def read_views(
-        self, batch: Batch, classifier: Classifier, with_autoencoder: Classifier | None
-    ) -> tuple[Tensor, Tensor]:
-        """Features, shape (B, F), and the logits that they are read from, shape (B, V, K), both with a gradient.
-
-        The first view is the image itself, and by default the only one. An adaptive attacker makes all of them agree.
-        """
-        return self.read(batch, classifier, with_autoencoder), classifier(batch.image).unsqueeze(1)
-
     def fit_features(self, clean: Tensor, attacked: Tensor) -> None:
         """Fit to at least two finite rows per kind, shapes (N, F) and (M, F); M is 0 for an unsupervised detector.
 
@@ -111,6 +103,30 @@ class Detector(ClassifierComponent, ABC):
             return self.read_features(
                 batch.detached() if batch.image.is_inference() else batch, classifier, with_autoencoder
             )
+
+    @final
+    def read_views(
+        self, batch: Batch, classifier: Classifier, with_autoencoder: Classifier | None
+    ) -> tuple[Tensor, Tensor]:
+        """Features, shape (B, F), and the logits that they are read from, shape (B, V, K).
+
+        The first view is the image itself. The others are the classifier's passes over edited images, while these
+        require a gradient: a pass counts if it has a row for each image, in their order. An adaptive attacker makes
+        all of them agree.
+        """
+        own, others = list[Tensor](), list[Tensor]()
+
+        def note(network: nn.Module, inputs: tuple[Tensor, ...], logits: Tensor) -> None:
+            if len(logits) == len(batch.image):
+                (own if network is classifier and inputs[0] is batch.image else others).append(logits)
+
+        with ExitStack() as hooks:
+            for network in (classifier, with_autoencoder):
+                if network is not None:
+                    hooks.enter_context(network.register_forward_hook(note))
+            features = self.read(batch, classifier, with_autoencoder)
+        first = own[0] if own else classifier(batch.image)
+        return features, torch.stack([first, *others], 1)
 
     @final
     def fit(self, clean: Tensor, attacked: Tensor) -> None:
