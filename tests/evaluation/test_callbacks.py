@@ -22,6 +22,7 @@ FGSM = ("+attack@detection.attacks.fgsm=fgsm", "detection.attacks.fgsm.eps=[0.2,
 DETECTORS = ("detector=[effect_consistency_grid,max_softmax]", "detection.val_images=40", "detection.test_images=20")
 ADAPTIVE = ("detection.adaptive.detectors=[effect_consistency_grid]", "detection.adaptive.images=3")
 ADAPTIVE += ("detection.adaptive.steps=2", "detection.adaptive.restarts=1", "detection.adaptive.eps=0.2")
+ADAPTIVE += ("detection.adaptive.rounds=1",)
 MAIN = ("attack=fgsm", "attack.eps=[0.2]")
 
 
@@ -53,6 +54,10 @@ def test_every_file_of_a_run_has_a_digest_or_is_read_by_nobody(detected):
     recorded = json.loads((detected / "run.json").read_text())["digests"].keys()
     assert {name.partition("/")[0] for name in recorded} >= {"scores.parquet", "reads", "attacked", "maps", ".hydra"}
     assert written - recorded == {"run.json", "run.log", "csv/metrics.csv", "csv/hparams.yaml", ".run.lock"}
+
+
+def test_a_round_of_attacks_on_validation_images_comes_first(detected):
+    assert "round 1 of effect_consistency_grid: fitted to" in (detected / "run.log").read_text()
 
 
 def test_one_attack_is_enough_for_the_adaptive_attacker(detected):

@@ -303,6 +303,7 @@ class AdaptiveSettings(Section):
     restarts: Whole
     targets: Whole
     draws: Whole
+    rounds: Count
     source: Text | None
 
     @property

@@ -9,12 +9,22 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pyarrow as pa
+import torch
 from pytorch_lightning.loggers import Logger
+from torch import Tensor
 
 from dovision.analysis.headline_effects import headline_effects
 from dovision.config.component import make_each
-from dovision.config.settings import EvaluateSettings
-from dovision.evaluation.adaptive_attack import UNDETECTED, Adaptive, AdaptiveRows, Budget, Opponent, adaptive_rows
+from dovision.config.settings import AdaptiveSettings, EvaluateSettings
+from dovision.evaluation.adaptive_attack import (
+    UNDETECTED,
+    Adaptive,
+    AdaptiveRows,
+    Budget,
+    Opponent,
+    adaptive_rows,
+    fooling_features,
+)
 from dovision.evaluation.callback import ClassifierUnderTest
 from dovision.evaluation.detection import Detection, DetectionOptions
 from dovision.evaluation.detector_fits import Fitted, clean_threshold, shown
@@ -26,7 +36,7 @@ from dovision.identity.plans import AUTOENCODER, CLASSIFIER, PERMUTED
 from dovision.interfaces import Attack, Classifier, Detector, Explainer, Images, Intervention
 from dovision.runtime.forks import forked_map
 from dovision.runtime.progress import DISPLAY
-from dovision.store.detection_tables import ADAPTIVE_STEPS, SCORES, TEST
+from dovision.store.detection_tables import ADAPTIVE_STEPS, SCORES, TEST, VAL
 from dovision.store.map_tables import known_boxes
 from dovision.store.resumable_writer import NO_RESUME, ResumableWriter, Resume
 from dovision.store.tables import write_table
@@ -168,6 +178,8 @@ def run_detection(
         detection.controls,
         detection.reference,
         lambda fits: _adaptive(settings, inputs, data, fits, options.with_autoencoder),
+        detection.adaptive.rounds,
+        lambda fitted: _self_attacks(settings, inputs, data, fitted, options.with_autoencoder),
         whole=not limits(settings.trainer),
         workers=detection.workers,
         resume=inputs.resume,
@@ -181,6 +193,30 @@ def run_detection(
     loaders = data.detection_dataloaders(detection.val_images, detection.test_images)
     trainer.test(ClassifierUnderTest(classifier), loaders, verbose=False)
     return callback.record
+
+
+def _self_attacks(
+    settings: EvaluateSettings,
+    inputs: EvaluationInputs,
+    data: ImageDataModule,
+    fitted: Fitted,
+    with_autoencoder: Classifier | None,
+) -> Tensor | None:
+    """Features of validation images that an attack, as on test images later, lets fool the classifier; None if none."""
+    adaptive, classifier = settings.detection.adaptive, inputs.networks[CLASSIFIER]
+    if fitted.name not in settings.adaptively_attacked:
+        return None
+    opponent = Opponent(fitted.detector, clean_threshold(inputs.folder, fitted, UNDETECTED), with_autoencoder)
+    attacks = [
+        Adaptive(eps, opponent, _budget(adaptive), norm, seed=settings.seed) for norm, eps in adaptive.budgets.items()
+    ]
+    batches = data.first_dataloader(VAL, adaptive.images)
+    features = [rows for attack in attacks for rows in fooling_features(attack, batches, classifier)]
+    return torch.cat(features) if features else None
+
+
+def _budget(adaptive: AdaptiveSettings) -> Budget:
+    return Budget(adaptive.steps, adaptive.restarts, adaptive.targets, adaptive.draws)
 
 
 def _adaptive(
@@ -216,9 +252,8 @@ def _adaptive(
 
     def against(number: int) -> Iterable[AdaptiveRows]:
         (name, norm), finished = pairs[number], done - [0, *ends][number]
-        budget = Budget(adaptive.steps, adaptive.restarts, adaptive.targets, adaptive.draws)
         source = opponent_of[adaptive.source] if adaptive.source in opponent_of and adaptive.source != name else None
-        attack = Adaptive(adaptive.budgets[norm], opponent_of[name], budget, norm, source, settings.seed)
+        attack = Adaptive(adaptive.budgets[norm], opponent_of[name], _budget(adaptive), norm, source, settings.seed)
         rows = adaptive_rows(fit_of[name], attack, batches, inputs.networks[CLASSIFIER], finished)
         return rows if workers == 1 else list(rows)  # which can be sent
 

@@ -26,7 +26,14 @@ from dovision.attacks._gradients import dead_gradients
 from dovision.evaluation.by_name import Named, named_components
 from dovision.evaluation.callback import Evaluation, round_to_8_bits
 from dovision.evaluation.condition import Condition, attack_rows, read_rows
-from dovision.evaluation.detector_fits import Fitted, fit_detectors, for_thresholds, write_scores
+from dovision.evaluation.detector_fits import (
+    Fitted,
+    SelfAttacks,
+    fit_detectors,
+    fit_to_self_attacks,
+    for_thresholds,
+    write_scores,
+)
 from dovision.evaluation.device_batches import DeviceBatches
 from dovision.evaluation.fit_protocol import fit_protocol
 from dovision.evaluation.gradient_health import GradientHealth, Queries, load_state, saved_state
@@ -92,6 +99,8 @@ class DetectionOptions:
         controls: whether supervised detectors are fitted to permuted labels, and to noise as an attack, as well.
         reference: the detector that the others are compared with in comparison.parquet, by name; None: no comparison.
         adaptive: gives rows of scores.parquet of an attacker who knows the detectors, from how they were fitted.
+        rounds, self_attacks: times that supervised detectors are fitted to attacks on themselves as well, and what
+            gives these; see `fit_to_self_attacks`.
         whole: whether it is an error if some images of the dataloaders are not tested.
         workers: processes, each of one thread, that share the batches, the fits and the scores; the tables are those of
             one of them.
@@ -110,6 +119,8 @@ class DetectionOptions:
     controls: bool = False
     reference: str | None = None
     adaptive: Callable[[Sequence[Fitted]], Iterable[pa.RecordBatch | pa.Table]] = lambda fits: ()
+    rounds: int = 0
+    self_attacks: SelfAttacks = lambda fitted: None
     whole: bool = False
     workers: int = 1
     resume: Resume = NO_RESUME
@@ -297,6 +308,8 @@ class Detection(Evaluation):
         self._warn_of_weak_attacks()
         DISPLAY.step("detector fits")
         fits = fit_detectors(self.folder, self.detectors, self.failed, self.protocol, self.workers)
+        self_attacks = self.options.rounds, self.options.self_attacks
+        fits = fit_to_self_attacks(self.folder, fits, self.failed, self.protocol, *self_attacks)
         write_scores(self.folder, fits, self.failed, self.protocol, self.options.adaptive(fits), self.workers)
         write_detection(self.folder, self.workers)
         if self.options.reference is not None:

@@ -114,19 +114,19 @@ class Detector(ClassifierComponent, ABC):
         require a gradient: a pass counts if it has a row for each image, in their order. An adaptive attacker makes
         all of them agree.
         """
-        own, others = list[Tensor](), list[Tensor]()
+        unedited, edited = list[Tensor](), list[Tensor]()
 
         def note(network: nn.Module, inputs: tuple[Tensor, ...], logits: Tensor) -> None:
             if len(logits) == len(batch.image):
-                (own if network is classifier and inputs[0] is batch.image else others).append(logits)
+                (unedited if network is classifier and inputs[0] is batch.image else edited).append(logits)
 
         with ExitStack() as hooks:
             for network in (classifier, with_autoencoder):
                 if network is not None:
                     hooks.enter_context(network.register_forward_hook(note))
             features = self.read(batch, classifier, with_autoencoder)
-        first = own[0] if own else classifier(batch.image)
-        return features, torch.stack([first, *others], 1)
+        first = unedited[0] if unedited else classifier(batch.image)
+        return features, torch.stack([first, *edited], 1)
 
     @final
     def fit(self, clean: Tensor, attacked: Tensor) -> None:

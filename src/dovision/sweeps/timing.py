@@ -259,7 +259,7 @@ class JobTasks:
         adaptive, attacked = config.adaptive, self.settings.adaptively_attacked
         epsilons = sum(len(eps) for eps in adaptive.budgets.values())
         steps = epsilons * adaptive.restarts * adaptive.targets * (1 + adaptive.steps) / 2  # a single step looks twice
-        steps *= len(self.images.order("test")[: adaptive.images])
+        steps *= len(self.images.order("test")[: adaptive.images]) * (1 + adaptive.rounds)
         for name in attacked:
             key = self.key("adaptive", adaptive.draws, self.content["detector"][name])
             time_attack, shared = partial(self._time_adaptive, setup.detectors[name]), min(workers, len(attacked))
