@@ -130,7 +130,7 @@ def fit_to_self_attacks(
         attack: gives the features of attacked validation images that fool the classifier, of those that detectors are
             fitted to; None if there are none.
 
-    Source: Lapid, Dubin and Sipper, arXiv:2404.12120 (RADAR), where attacks are made anew in each epoch of the fit.
+    Source: Lapid, Dubin and Sipper, arXiv:2404.12120 (RADAR), where each epoch of the fit makes its attacks.
     """
     refitted = list(fits)
     for fitted in (fitted for fitted in shown(fits) if fitted.detector.supervised and rounds):
