@@ -184,11 +184,11 @@ def test_with_and_without_a_gradient_the_same_is_read(detector, kind):
 
 @pytest.mark.parametrize("kind", MOSTLY)
 def test_an_attacker_sees_all_passes_over_edited_images_each_in_its_row(name, detector, kind):
-    classifiers, image = made(kind), images(4)
+    with torch.inference_mode(False):
+        classifiers, batch = made(kind), batch_of(images(4).requires_grad_())
     if not taken(detector, classifiers[0]):
         return
     with differentiable(classifiers[0]):
-        batch = batch_of(image.clone().requires_grad_())
         features, views = prepared(detector, classifiers).read_views(batch, *classifiers)
         torch.testing.assert_close(features, detector.read(batch, *classifiers))
         torch.testing.assert_close(views[:, 0], classifiers[0](batch.image))
