@@ -8,6 +8,7 @@ import secrets
 import socket
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 from urllib.parse import quote
 
 import hydra
@@ -24,6 +25,7 @@ from dovision.view import opened_network
 from dovision.view.opened_network import OpenedNetwork
 from dovision.view.questions import read_state
 from dovision.view.server import LOOPBACK, application
+from dovision.view.study import Study
 from dovision.view.view_session import ViewSession
 from dovision.view.worker import Overtaken, Worker
 
@@ -50,8 +52,13 @@ def view(settings: ViewSettings) -> None:
             raise Overtaken
         worker.pause()
 
+    session: ViewSession | Study
     with DISPLAY.job(["data", "classifier"]):
-        session = ViewSession(worker.ask(lambda: open_network(settings)), open_words, pause, worker.begin)
+        if settings.study is not None:
+            open_run = partial(opened_network.of_run, trusted=settings.trust_checkpoint)
+            session = Study(settings.study, settings.reader, open_run)
+        else:
+            session = ViewSession(worker.ask(lambda: open_network(settings)), open_words, pause, worker.begin)
     local = settings.host in LOOPBACK
     token = secrets.token_urlsafe(24)
     app = application(session, worker, token, LOOPBACK if local else ("*",))

@@ -443,13 +443,15 @@ class ViewSettings(TrainSettings):
 
     run: Folder | None
     state: Folder | None
+    study: Folder | None
+    reader: Text
     split: Annotated[str, _rule(checks.choice, ("train", "val", "test"))]
     host: Text
     port: Annotated[int, _rule(checks.bounded, 0, 65535)]
 
     @property
     def composes_networks(self) -> bool:
-        return self.run is None
+        return self.run is None and self.study is None
 
     @model_validator(mode="before")
     @classmethod

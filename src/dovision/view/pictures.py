@@ -13,7 +13,15 @@ import numpy.typing as npt
 import pandas as pd
 from PIL import Image
 
-from dovision.report.image_overlay import colour_bar, draw_overlay, draw_picture, edges, outline_mask, value_colours
+from dovision.report.image_overlay import (
+    EFFECT,
+    colour_bar,
+    draw_overlay,
+    draw_picture,
+    edges,
+    outline_mask,
+    value_colours,
+)
 from dovision.report.style import SMALL, canvas, shortened, styled
 from dovision.store.spreadsheet import guarded
 from dovision.types import Mask
@@ -32,29 +40,30 @@ def link(values: npt.NDArray[np.uint8]) -> str:
     return f"data:image/png;base64,{base64.b64encode(png(values)).decode()}"
 
 
-def effects_link(values: npt.NDArray[np.float64], limit: float) -> str:
-    """Colour effects, shape (H, W), as figures do: warm below 0, small ones clear; as a data: URL."""
-    return link((value_colours(values, limit) * 255).round().astype(np.uint8))
+def effects_link(values: npt.NDArray[np.float64], limit: float, warm: int = EFFECT) -> str:
+    """Colour effects, shape (H, W), as figures do, or evidence, see `value_colours`; as a data: URL."""
+    return link((value_colours(values, limit, warm) * 255).round().astype(np.uint8))
 
 
-def unpacked(text: str, height: int, width: int) -> Mask:
-    """Decode the page's mask, base64 of bits row by row, to shape (H, W).
+def runs_of(mask: Mask) -> str:
+    """Encode a mask, shape (H, W), as the page has it: lengths of runs of pixels outside, inside, outside, ..."""
+    changes = np.flatnonzero(np.diff(mask.ravel().astype(np.int8), prepend=0))
+    return " ".join(map(str, np.diff(changes, prepend=0, append=mask.size)))
+
+
+def mask_of(runs: str, height: int, width: int) -> Mask:
+    """Decode `runs_of` to shape (H, W).
 
     Raises:
         ValueError: it is not of this size, or has no pixel.
     """
-    bits = np.unpackbits(np.frombuffer(base64.b64decode(text, validate=True), np.uint8))
-    if len(bits) != -(-height * width // 8) * 8:
+    lengths = np.array(runs.split(" "), np.int64)
+    if lengths.sum() != height * width:
         raise ValueError(f"the region must be of the image's {height} x {width} pixels. Reload the page.")
-    mask = bits[: height * width].reshape(height, width).astype(bool)
+    mask = np.repeat(np.arange(len(lengths)) % 2 == 1, lengths).reshape(height, width)
     if not mask.any():
         raise ValueError("the region must have a pixel. Brush over the image first.")
     return mask
-
-
-def packed_mask(mask: Mask) -> str:
-    """Encode a mask, shape (H, W), as the page has it; see `unpacked`."""
-    return base64.b64encode(np.packbits(mask).tobytes()).decode()
 
 
 class Panel(NamedTuple):

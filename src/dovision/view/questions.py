@@ -74,7 +74,7 @@ def _text(name: str, value: Any) -> str:
 
 
 def _runs(name: str, value: Any) -> str:
-    if not isinstance(value, str) or not re.fullmatch(r"[0-9]+( [0-9]+){0,100000}", value):
+    if not isinstance(value, str) or not re.fullmatch(r"[0-9]{1,9}( [0-9]{1,9})*", value):
         raise ValueError(f"{name} must be lengths of runs of pixels, such as '12 3 209', got {str(value)[:80]!r}.")
     return value
 
@@ -85,11 +85,13 @@ _QUESTION: Mapping[str, _Rule] = {
     **dict.fromkeys(("site", "model", "name", "path"), _text),
     **dict.fromkeys(("fill", "attack"), _component),
     "unit": lambda name, value: _object(name, value, _UNIT),
-    "mask": lambda name, value: checks.instance(name, value, str, "text in base64"),
+    "mask": _runs,
     **dict.fromkeys(("images", "classes"), _numbers),
     "rows": lambda name, value: checks.bounded(name, value, 1, MOST_ROWS),
     "size": lambda name, value: checks.bounded(name, value, 8, 1024),
     "scale": lambda name, value: checks.choice(name, value, SCALES),
+    **dict.fromkeys(("item", "answer"), _number),  # of a reader study
+    **dict.fromkeys(("seconds", "window", "level"), lambda name, value: checks.within(name, value, 0, 1e7)),
     "weights": checks.switch,
 }
 _STATE: Mapping[str, _Rule] = {  # of the page, as its link and its yaml have it

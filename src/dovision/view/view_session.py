@@ -34,12 +34,12 @@ from dovision.view.pictures import (
     archive,
     effects_link,
     link,
+    mask_of,
     mask_png,
-    packed_mask,
     picture_of,
     png,
+    runs_of,
     table_of,
-    unpacked,
 )
 from dovision.view.reproduction import MASKS, ImageOrigin, evaluate_command, notebook_cell
 
@@ -74,6 +74,8 @@ class ViewSession:
         begin: begins work in the background, by its name.
     """
 
+    page = "index.html"
+
     def __init__(
         self,
         network: OpenedNetwork,
@@ -88,6 +90,24 @@ class ViewSession:
         self._numbers = itertools.count(1)
         self.images: OrderedDict[int, OpenedImage] = OrderedDict()
         self._background: dict[tuple[str, int], tuple[str, dict[str, BackgroundEffects]]] = {}  # by question and image
+
+    def questions(self) -> dict[str, Callable[[dict[str, Any]], Any]]:
+        """Handlers by the request's name."""
+        return {
+            "choices": lambda question: self.choices(),
+            "sites": lambda question: self.sites(),
+            "units": lambda question: self.units(question["site"]),
+            "network": self.open_network,
+            "sample": lambda question: self.open_sample(question["sample"]),
+            "beside": self.beside,
+            "effect": self.effect,
+            "attack": self.attacked,
+            "texts": self.texts,
+            "around": self.around,
+            "ranking": self.ranking,
+            "maps": self.maps,
+            "save": self.saved,
+        }
 
     def choices(self) -> dict[str, Any]:
         """Names to choose from on the page, and what is open."""
@@ -198,7 +218,7 @@ class ViewSession:
             effect = self._measured_effect(question, image)
             contents["numbers.csv"] = table_of(class_rows(task, effect.control, effect.treated, target))
             if effect.image is not None:
-                region = unpacked(str(question["mask"]), *effect.image.shape[1:])
+                region = mask_of(str(question["mask"]), *effect.image.shape[1:])
                 contents[f"{MASKS}/{source.mask_file}"] = mask_png(region)
                 title = f"do(u): P = {_probability(task, effect.treated, target)}"
                 panels.append(Panel(title, image_bytes(effect.image), region=region))
@@ -223,7 +243,7 @@ class ViewSession:
         fill = self.component("fill", question["fill"])
         if rows := question.get("rows"):
             return PixelGrid(rows, rows, fill)
-        mask = unpacked(str(question["mask"]), *image.effects.batch.image.shape[2:])
+        mask = mask_of(str(question["mask"]), *image.effects.batch.image.shape[2:])
         return Brush(torch.from_numpy(mask), fill, controls, seed)
 
     def component(self, group: str, chosen: Mapping[str, Any]) -> Any:
@@ -404,7 +424,7 @@ def _regions(network: OpenedNetwork, sample: int) -> list[dict[str, str]]:
         mask = masks.setdefault(f"{name} (box)" if name in masks else str(name), np.zeros(network.shape[1:], bool))
         mask[Box(*map(int, edges)).slices] = True
     named = itertools.islice(masks.items(), _REGIONS)
-    return [{"name": name, "mask": packed_mask(mask)} for name, mask in named if mask.any()]
+    return [{"name": name, "mask": runs_of(mask)} for name, mask in named if mask.any()]
 
 
 def _text(question: Mapping[str, Any], key: str) -> str:

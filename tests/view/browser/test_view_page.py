@@ -174,6 +174,71 @@ def test_a_picture_is_dropped_and_a_bad_one_named(open_view):
     page.wait_for_selector("#problem:has-text('run must be a folder')")
 
 
+def test_an_effect_stands_beside_its_null_and_all_fills_which_are_set_by_a_click(open_view):
+    page = open_view()
+    page.locator("#clean-map").click(position={"x": 5, "y": 5})  # a cell of the map
+    page.wait_for_selector("#null:has-text('20 other places')")
+    page.wait_for_selector("#null:has-text('the effect is')")
+    assert page.locator("#sentence").inner_text().startswith("Painting 1.6% of the image (blur) ")
+    assert page.locator("#rows .effect-bar b").count() == page.locator("#rows tbody tr").count()
+    page.locator("#others button", has_text="mean").click()
+    page.wait_for_selector("#sentence:has-text('(mean)')")
+    page.wait_for_selector("#others button[aria-pressed=true]:has-text('mean')")
+    page.locator("#rows tbody tr").nth(1).click()
+    name = page.locator("#rows tbody tr").nth(1).locator("label").inner_text()
+    page.wait_for_selector(f"#sentence:has-text('P({name})')")
+    page.locator("#eps-slider").fill("16")
+    page.wait_for_selector("#sentence:has-text('on the attacked image (FGSM, ε = 16/255)')")
+
+
+def test_units_are_listed_by_effect_and_set_by_a_click(open_view):
+    page = open_view()
+    page.get_by_text("a unit inside", exact=True).click()
+    page.wait_for_selector("#ranked-head:text-is('channels by effect on 1')")
+    number = page.locator("#ranked button").nth(2).inner_text().split()[0]
+    page.locator("#ranked button").nth(2).click()
+    page.wait_for_selector(f"#sentence:has-text('Setting channel {number} of')")
+    page.wait_for_selector("#null:has-text('other units, changed by as much')")
+
+
+def test_states_are_undone_redone_and_opened_by_their_link(open_view):
+    page = open_view()
+    stroke(page, 0.3, 0.3)
+    answered(page, 1)
+    first = page.locator("#sentence").inner_text()
+    page.wait_for_selector("#past li:nth-child(2)")
+    stroke(page, 0.7, 0.7)
+    answered(page, 2)
+    second = page.locator("#sentence").inner_text()
+    page.wait_for_selector("#past li:nth-child(3)")
+    link = page.url
+    page.get_by_role("button", name="Undo").click()
+    page.wait_for_selector(f"#sentence:text-is('{first}')")
+    page.keyboard.press("Control+z")
+    page.wait_for_selector("#sentence:has-text('Brush over the image')")
+    assert page.get_by_role("button", name="Undo").is_disabled()
+    page.locator("#past button").nth(2).click()
+    page.wait_for_selector(f"#sentence:text-is('{second}')")
+    other = page.context.new_page()
+    other.goto(link)
+    other.wait_for_selector(f"#sentence:text-is('{second}')")
+    other.goto(link.replace("example", "another"))
+    other.wait_for_selector("#problem:has-text('of the network another, but example is open')")
+
+
+def test_a_second_image_stands_beside_the_first(open_view):
+    page = open_view()
+    page.locator("#open summary").click()
+    page.locator("#aside").check()
+    page.locator("#samples button").nth(3).click()
+    page.wait_for_selector("#beside-caption[data-done=true]")
+    page.locator("#aside").uncheck()
+    stroke(page, 0.5, 0.5)
+    page.wait_for_selector("#beside-sentence:has-text('Painting')")
+    page.locator("#beside-close").click()
+    assert page.locator("#beside").is_hidden()
+
+
 def test_all_is_saved(open_view):
     page = open_view()
     drag(page, (0.3, 0.3), (0.6, 0.6))

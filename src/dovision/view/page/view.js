@@ -110,7 +110,7 @@ async function showImage(found) {
   $("canvases").style.aspectRatio = `${found.width} / ${found.height}`;
   document.querySelectorAll(".pane").forEach((each) => { each.style.aspectRatio = `${found.width} / ${found.height}`; });
   $("clean-picture").src = found.picture; $("clean-map").removeAttribute("src"); $("attacked-map").removeAttribute("src");
-  $("regions").replaceChildren(...found.regions.map(({ name, mask }) => button(name, false, () => setRegion(unpacked(mask)))));
+  $("regions").replaceChildren(...found.regions.map(({ name, mask }) => button(name, false, () => setRegion(fromRuns(mask)))));
   state.maps = {}; cleared(); beginMaps();
 }
 function cleared() {
@@ -132,7 +132,7 @@ async function measureBeside() { // what is set in the image, set in the one bes
   const { beside, did } = state;
   if (!beside) return;
   let found = { rows: beside.rows, seen: null };
-  try { if (did) found = await ask("effect", { ...asked(), image: beside.image, target: null, ...(picked("kind") === "region" && { mask: packed(resized(beside)) }) }); }
+  try { if (did) found = await ask("effect", { ...asked(), image: beside.image, target: null, ...(picked("kind") === "region" && { mask: runs(resized(beside)) }) }); }
   catch (error) { $("beside-sentence").textContent = error.message; return; }
   if (beside !== state.beside || did !== state.did) return;
   const name = targetRow(state.rows).name, row = found.rows.find((each) => each.name === name) ?? found.rows.find((each) => each.number === beside.predicted);
@@ -248,24 +248,24 @@ function setCell(row, column, side) { // of a grid of so many cells a side
 }
 function cellAt(at, length, side) { return Math.min(side - 1, Math.floor((at + .5) / length * side)); }
 function pickAt(x, y) { // the smallest object there, or the cell
-  const masks = state.clean.regions.map(({ mask }) => unpacked(mask)).filter((mask) => mask[y * state.width + x]);
+  const masks = state.clean.regions.map(({ mask }) => fromRuns(mask)).filter((mask) => mask[y * state.width + x]);
   const size = (mask) => mask.reduce((sum, on) => sum + on, 0), side = Number($("grid").value);
   if (masks.length) setRegion(masks.reduce((least, mask) => (size(mask) < size(least) ? mask : least)));
   else setCell(cellAt(y, state.height, side), cellAt(x, state.width, side), side);
 }
-function unpacked(text) { // bits row by row
-  const bytes = atob(text);
-  return Uint8Array.from(state.mask, (_, at) => (bytes.charCodeAt(at >> 3) >> (7 - (at & 7))) & 1);
+function runs(mask = state.mask) { // lengths of pixels outside, inside, outside, ...
+  const lengths = [0]; let inside = 0;
+  for (const on of mask) { if (on !== inside) { lengths.push(0); inside = on; } lengths[lengths.length - 1] += 1; }
+  return lengths.join(" ");
 }
-function packed(mask = state.mask) {
-  const bytes = new Uint8Array(Math.ceil(mask.length / 8));
-  mask.forEach((on, at) => { if (on) bytes[at >> 3] |= 128 >> (at & 7); });
-  let text = ""; for (const byte of bytes) text += String.fromCharCode(byte);
-  return btoa(text);
+function fromRuns(text) {
+  let at = 0; const mask = new Uint8Array(state.mask.length);
+  text.split(" ").map(Number).forEach((length, number) => { if (number % 2) mask.fill(1, at, at + length); at += length; });
+  return mask;
 }
 function asked() { // what is done, as the server is asked
   const own = { image: image().image, target: state.target, fill: fill() };
-  if (picked("kind") === "region") return { ...own, mask: packed() };
+  if (picked("kind") === "region") return { ...own, mask: runs() };
   return { ...own, unit: { site: $("site").value, kind: $("unit-kind").value, number: Number($("unit-number").value), value: { name: $("value").value } } };
 }
 function brushed() { state.strokes += 1; drawRegion(); measure(); }
@@ -339,20 +339,10 @@ function rank() {
 }
 
 /* ---- states: undo, redo, a link, a yaml ---- */
-function runs(mask) { // lengths of pixels outside, inside, outside, ...
-  const lengths = [0]; let inside = 0;
-  for (const on of mask) { if (on !== inside) { lengths.push(0); inside = on; } lengths[lengths.length - 1] += 1; }
-  return lengths.join(" ");
-}
-function fromRuns(text) {
-  let at = 0; const mask = new Uint8Array(state.mask.length);
-  text.split(" ").map(Number).forEach((length, number) => { if (number % 2) mask.fill(1, at, at + length); at += length; });
-  return mask;
-}
 function stated() {
   const { unit } = picked("kind") === "unit" && state.units ? asked() : {}, { name, sample, network } = state.clean;
   const attack = state.attacked && { ...chosen($("attack"), $("attack-settings")), eps: $("eps").value };
-  const region = state.mask.some(Boolean) ? runs(state.mask) : null, target = state.target, scale = picked("scale");
+  const region = state.mask.some(Boolean) ? runs() : null, target = state.target, scale = picked("scale");
   const given = { network, name, sample, region, fill: fill(), unit, attack, shown: picked("shown"), target, scale, rows: Number($("grid").value) };
   return Object.fromEntries(Object.entries(given).filter(([, value]) => value !== null && value !== undefined));
 }
