@@ -99,6 +99,7 @@ class Population(NamedTuple):
             "P(predicted class) falls by .1": (of_predicted < -0.1).astype(float),
             "log-odds of the predicted class": log_odds,
             "effect minus another, log-odds": log_odds[:, :-1] - log_odds[:, 1:],
+            "effect minus twice another, log-odds": log_odds[:, :-1] - 2 * log_odds[:, 1:],
             "interaction of effects, log-odds": log_odds[:, 2:] - log_odds[:, 1:-1] - log_odds[:, :-2],
             "interaction of effects on P": of_predicted[:, 2:] - of_predicted[:, 1:-1] - of_predicted[:, :-2],
             "log-odds of a class, every class": self.change.reshape(len(effect), -1),
@@ -245,6 +246,34 @@ def effect_rows(images: Sequence[int], samples: int, seed: int = 0) -> Iterator[
                     yield Coverage(f"{name}: {what}{end}", count, samples, *found)
 
 
+def map_rows(images: Sequence[int], samples: int, seed: int = 0) -> Iterator[Coverage]:
+    """The coverage of mean scores of maps on photographs, of their paired differences, and of paired rates."""
+    ranks = np.load(POPULATIONS / "photo_ranks.npy").astype(np.float64)
+    caught = (ranks > np.quantile(ranks, 0.9)).astype(float)
+    scaled = (1 + ranks) / 2
+    kinds = {
+        "rank correlation of a map": (ranks, None),
+        "rank correlation, difference of two maps": (ranks[:, 1:] - ranks[:, :-1], None),
+        "rate of one in ten, difference of two detectors": (caught[:, 1:] - caught[:, :-1], EFFECT_BOUNDS),
+        "mean of scores in [0, 1]": (scaled, (0.0, 1.0)),
+    }
+    for what, (values, bounds) in kinds.items():
+        for count in images:
+            random = np.random.default_rng([seed, count])
+            column = random.integers(values.shape[1], size=samples)
+            totals, ones = (
+                values[random.integers(len(values), size=(count, samples)), column],
+                np.ones((count, samples)),
+            )
+            found = means(totals, ones) if bounds is None else bounded_means(totals, ones, bounds)
+            truth, printed = values.mean(0)[column], ~np.isnan(found.low)
+            held, width = (
+                printed & (found.low <= truth) & (truth <= found.high),
+                np.median((found.high - found.low)[printed]),
+            )
+            yield Coverage(what, count, samples, int(printed.sum()), int(held.sum()), float(width))
+
+
 def share_rows(clusters: Sequence[int], samples: int, seed: int = 0) -> Iterator[Coverage]:
     """The coverage of intervals of shares, of balanced accuracies, and of areas under curves."""
     for truth in SHARES:
@@ -309,6 +338,7 @@ def main() -> int:
     samples = options.samples // 10 if options.quick else options.samples
     kinds = (
         (effect_rows, IMAGES, samples),
+        (map_rows, IMAGES, samples),
         *((rows, CLUSTERS, 2 * samples // 5) for rows in (share_rows, difference_rows)),
     )
     every: list[Coverage] = []

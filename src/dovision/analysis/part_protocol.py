@@ -72,7 +72,11 @@ def part_protocol(folder: Path) -> pd.DataFrame:
             columns[name] = has[name].to_numpy(float), has["group"].to_numpy()
         for name, (column, groups) in columns.items():
             whole = len(column) and np.isfinite(column).all()
-            interval = mean_interval(column, groups).within(0, 1) if whole else withheld(np.nan, 0, NOT_DRAWN)
+            interval = withheld(np.nan, 0, NOT_DRAWN)
+            if whole and np.isin(column, (0, 1)).all():
+                interval = share_interval(column, groups)
+            elif whole:
+                interval = mean_interval(column, groups, bounds=(0.0, 1.0))
             row = _row(name, str(explainer), interval, len(column))
             row |= {"threshold": PART_THRESHOLDS[best]} if name in BY_THRESHOLD else {}
             rows.append(row | (drawn if name == "distractibility" else {}))
