@@ -67,6 +67,7 @@ COMMAND = "python docs/results_tables.py"
 ENDS = ("", "_low", "_high")
 ESTIMATE = ("estimate", "low", "high")
 PLACES = 6  # of a recorded number
+FURTHER_RIVALS = ("hires_cam", "layer_cam", "occlusion", "rise", "lime")  # of photographs
 METRICS = (
     "single_deletion",
     "single_deletion_soft",
@@ -374,7 +375,7 @@ def map_scores(folder: Path, facts: Mapping[str, Any]) -> Iterator[dict[str, Any
     controls = explanation_metrics.control_estimates(folder)
     for name, passes in facts["passes_per_map"].items():
         yield {"explainer": name, "metric": "passes", "minus": "", **_interval([passes, None, None])}
-    for rival in [name for name in RIVALS if (frame["explainer"] == name).any()]:
+    for rival in [name for name in (*RIVALS, *FURTHER_RIVALS) if (frame["explainer"] == name).any()]:
         table = map_summary.scores(frame, parts, controls, rival)
         shown = (table["cases"] == "all") & table["metric"].isin(METRICS) & table["mean"].notna()
         for row in table[shown].to_dict("records"):
