@@ -121,7 +121,7 @@
       return cell;
     });
     if (entry.boxes) cells.sort((a, b) => b.dataset.pixels - a.dataset.pixels); // the smallest on top: it hides none
-    plot.replaceChildren(...cells, ...(entry.boxes ? outlines(entry) : []), drawn("path", { class: "chosen" }));
+    plot.replaceChildren(...cells, ...(entry.boxes ? outlines(entry) : []), ...["chosen-below", "chosen"].map((name) => drawn("path", { class: name })));
   }
 
   // The unit of that name in both panes; the left one has one to begin with: that of the largest effect.
@@ -130,9 +130,9 @@
     for (const pane of panes.filter((one) => one.entry)) {
       const { entry, plot, find } = pane;
       const unit = entry.units.indexOf(name);
-      const [cell, outline] = [plot.querySelector(`[data-unit="${unit}"]`), plot.querySelector(".chosen")];
+      const cell = plot.querySelector(`[data-unit="${unit}"]`);
       const box = ["x", "y", "width", "height"].map((key) => Number(cell?.getAttribute(key)));
-      outline.setAttribute("d", cell ? outlinePath(box, entry.masks[unit]) : "");
+      for (const outline of plot.querySelectorAll(".chosen, .chosen-below")) outline.setAttribute("d", cell ? outlinePath(box, entry.masks[unit]) : "");
       const place = entry.classes.indexOf(chosen.class);
       if (!cell || place < 0) {
         find(".readout").textContent = cell ? `No effect on ${chosen.class} is kept here.` : `No unit ${name} here.`;
