@@ -10,6 +10,8 @@ import pytest
 from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
+from PIL import Image
+from sklearn.datasets import load_sample_image
 
 from dovision.config.errors import configuration_folder
 from dovision.config.sources import HYDRA_DEFAULTS
@@ -57,12 +59,14 @@ def test_the_pages_show_commands_and_python():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("page", [page for page in PYTHON if page not in SCRIPTS])
-def test_the_python_of_a_page_runs(page):
+def test_the_python_of_a_page_runs(page, tmp_path, monkeypatch):
     names: dict[str, object] = {}
+    monkeypatch.chdir(tmp_path)
+    Image.fromarray(load_sample_image("china.jpg")).save("photo.jpg")
     for code in PYTHON[page]:
         exec(code, names)
     if page == "README.md":
-        assert names["found"].map.shape == (1, 224, 224)
+        assert names["result"].map.shape == (1, 224, 224)
 
 
 @pytest.mark.parametrize("command", COMMANDS + EXPERIMENTS, ids=" ".join)

@@ -29,10 +29,10 @@ CROPS = ((224, 256), (240, 272), (260, 292))  # pixels, by variant: of the crop,
 
 
 def efficientnet_lite0(
-    pretrained: bool,
-    shape: Shape,
-    task: str | None,
-    classes: Sequence[str] | None,
+    pretrained: bool = True,
+    shape: Shape = (3, 224, 224),
+    task: str | None = None,
+    classes: Sequence[str] | None = None,
     new_head: bool = False,
     variant: int = 0,
 ) -> Classifier:
