@@ -1,6 +1,5 @@
 """Average effects over images against pandas and against the interval of each mean by itself."""
 
-import re
 import shutil
 
 import numpy as np
@@ -20,12 +19,10 @@ from dovision.analysis.average_effect import (
     beyond_elsewhere,
     interactions,
 )
-from dovision.findings.effect_findings import effect_findings
 from dovision.functional.effects import RESOLUTION
 from dovision.functional.intervals import EFFECT_BOUNDS, FEW_GROUPS, SATURATED, mean_interval, mean_p_value
 from dovision.store import tables
 from dovision.store.effect_sums import SUMMED, SUMS, Cells, sums_columns, sums_schema
-from dovision.store.run_record import read_run
 from dovision.store.tables import EFFECTS, read_effects, read_samples, write_table
 
 pytestmark = pytest.mark.usefixtures("few_images")
@@ -207,5 +204,3 @@ def test_sums_of_an_earlier_version_have_a_reason_in_place_of_log_odds_and_no_ve
     assert found.filter(like="log_odds").drop(columns="log_odds_reason").isna().all(axis=None)
     same = ["mean", "low", "high", "p", "clusters", "images"]
     pd.testing.assert_frame_equal(found[same], whole[same])
-    text = next(iter(effect_findings(read_run(of_sums)))).text
-    assert re.match(r"Painting cell r\dc\d black changes P\(\d\) by .*; n = 300 images; log-odds were not rec", text)

@@ -69,10 +69,9 @@ def test_the_finding_and_the_figure_give_both_differences(of_masks):
     run = dataclasses.replace(of_masks, summary={**of_masks.summary, **summary})
     found = {each.name: each for each in effect_findings(run)}
     assert re.fullmatch(
-        r"The effect of painting lung with mean on the log-odds of opacity is larger than that of the mask moved "
-        r"elsewhere \(inside minus moved, in size, \+2\.094 \[.*\], paired; n = 23 images, 12 groups\)\. "
-        r"On P\(opacity\): inside 0\.619, moved 0\.200, difference \+0\.419 \[-.*\]\. "
-        r"One fill; another can have another effect\.",
+        r"The network, not shown to be better than chance, uses lung more than the same mask moved elsewhere: painted "
+        r"with mean, the log-odds of opacity change in size by \+2\.094 \[.*\] inside minus moved, paired \(n = 23 "
+        r"images, 12 groups\); P\(opacity\) by 0\.619 inside and 0\.200 moved, difference \+0\.419 \[-.*\]\.",
         found["mask_minus_moved"].text,
     )
     assert found["mask_minus_outside"].low > 0  # the size on the probability, by betting
@@ -89,10 +88,9 @@ def test_a_mask_that_is_larger_in_log_odds_alone_is_not_said_to_be_larger_on_the
     summary = {"mask_contrasts": mask_contrasts(of_masks.folder).to_dict("records"), "labels": {"opacity": 24}}
     run = dataclasses.replace(of_masks, summary={**of_masks.summary, **summary})
     text = next(each.text for each in effect_findings(run) if each.name == "mask_minus_outside")
-    assert (
-        "on the log-odds of opacity is larger than that of all outside it (inside minus outside, in size, +1.9" in text
-    )
-    assert "On P(opacity): inside 0.010, outside 0.300, difference -0.290 [" in text
+    assert "uses lung more than all outside it: " in text
+    assert "by +1.9" in text
+    assert "P(opacity) by 0.010 inside and 0.300 outside, difference -0.290 [" in text
 
 
 def test_units_of_a_run_without_masks_are_not_compared(painted_run, map_run, write_run, tmp_path):

@@ -42,7 +42,7 @@ def written(folder: Path, images: int = IMAGES, level: float = 0.95, **means: fl
     for name, mean in means.items():
         values = random.normal(size=images)
         for sample, value in enumerate((values - values.mean()) / values.std() + mean):
-            key = {"sample": sample, "group": sample, "headline": "largest_effect", "refuter": name.replace("_", " ")}
+            key = {"sample": sample, "group": sample, "headline": "zone_effect", "refuter": name.replace("_", " ")}
             unit = {"subject": "r0c0", "unit": "r0c0", "class": "cat", "level": level}
             rows.append({**key, **unit, "effect": 0.0, "log_odds_effect": value})
     write_table(folder / REFUTERS_FILE, REFUTERS_FILE.schema(), [REFUTERS_FILE.from_frame(pd.DataFrame(rows))])
@@ -117,14 +117,14 @@ def test_halves_that_differ_fail(tmp_path):
 
 def test_a_run_that_does_not_refute_has_no_verdicts(tmp_path):
     assert refutations(tmp_path).empty
-    assert verdict(Run(tmp_path, "", "completed", {}, {}, {}), "largest_effect", "r0c0", "cat") == ""
+    assert verdict(Run(tmp_path, "", "completed", {}, {}, {}), "zone_effect", "r0c0", "cat") == ""
 
 
 def test_the_sentence_names_what_a_headline_fails_and_the_table_has_all(tmp_path):
     written(tmp_path, as_it_is=3.0, placebo_region=0.0, frame_only=3.0)
     run = Run(tmp_path, "", "completed", {}, {}, {"refutations": refutations(tmp_path).to_dict("records")})
-    assert verdict(run, "largest_effect", "r0c1", "cat") == ""
-    text = verdict(run, "largest_effect", "r0c0", "cat")
+    assert verdict(run, "zone_effect", "r0c1", "cat") == ""
+    text = verdict(run, "zone_effect", "r0c0", "cat")
     assert text.startswith(" It does not stand: of 3 refuters it fails frame only (")
     assert text.endswith("; not run or not decided: unseen fill, half dose, permuted labels.")
     table = verdict_table(refutations(tmp_path))

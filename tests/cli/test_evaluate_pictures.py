@@ -111,7 +111,7 @@ def test_each_picture_has_a_sentence(measured):
     (run,) = read_sweep(measured / "evaluate")
     found = [each.text for each in effect_findings(run)]
     assert {text.partition(":")[0] for text in found[:3]} == {f"photo{number}.png" for number in range(3)}
-    assert all("the largest effect of 4 units (one picture, one fill, no interval)" in text for text in found[:3])
+    assert all("(one picture, so no interval)" in text and "cell" in text for text in found[:3])
     assert found[3:] == []  # the attack's success would be a rate of 3 images
 
 

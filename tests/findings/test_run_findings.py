@@ -42,30 +42,32 @@ def test_loggers_get_the_number_and_its_ends_without_what_is_withheld():
     assert logged == {"finding/auroc": 0.5, "finding/auroc_low": 0.4, "finding/auroc_high": 0.6}
 
 
-def test_the_largest_effect_of_noise_is_shown_to_be_nothing(tmp_path, write_run):
+def test_of_noise_no_zone_is_shown_to_matter_more(tmp_path, write_run):
     write_run(tmp_path, eps=(), images=12, grid=2, maps=0)
-    (largest,) = run_findings(read_run(tmp_path))
-    said = "no difference shown" in largest.text
-    assert said == (largest.low <= 0 <= largest.high)
-    assert "the largest of 40 average effects, so at 99.88%" in largest.text
-    assert largest.text.startswith("Painting cell r")
-    assert re.search(r"P\(\d\) changes by .* by more than 0\.1 on \d of 6 groups \[\d.*\]\. One fill; ", largest.text)
-    assert largest.n == 12
+    zone, limit = run_findings(read_run(tmp_path))
+    assert zone.text.startswith("No zone of the image is shown to matter more than the rest: a cell in the ")
+    assert "by one elsewhere" not in zone.text
+    assert "the strongest of its zones, so at 98.8%; n = 12 images" in zone.text
+    assert zone.n == 12
+    assert limit.text == ("Whether another fill agrees: one alone was painted, black. refute=true tries a second one.")
 
 
 @pytest.mark.slow
-def test_maps_are_compared_with_grad_cam_and_then_come_true_effects(map_run):
+def test_true_effects_come_first_and_then_maps_are_compared_with_grad_cam(map_run):
     run = read_run(map_run)
     for own in run.summary["conditions"]["clean"]["classes"].values():
         own["auroc"] = {"estimate": 0.9, "low": 0.8, "high": 1.0}
-    maps, truth = run_findings(run)
+    truth, _, maps, random, *_ = run_findings(run)
     assert maps.name == "true_effects_minus_grad_cam"
     assert re.search(r"of the effect map is higher than that of Grad-CAM \(\+0\.\d+ \[\+", maps.text)
     assert maps.low > 0
     assert "energy inside: lower (-" in maps.text
     assert "pointing game: no difference shown" in maps.text
+    assert random.name == "maps_minus_random"
     assert re.match(
-        r"Taking the nodule away lowers the log-odds of nodule by \d\.\d+ \[\d.*; P\(nodule\) changes by -0", truth.text
+        r"The network uses the nodule: taking it away lowers the log-odds of nodule by \d\.\d+ \[\d.*; P\(nodule\) "
+        r"changes by -0",
+        truth.text,
     )
     assert f"n = {truth.n} images" in truth.text
 
@@ -76,9 +78,9 @@ def test_maps_are_compared_with_grad_cam_and_then_come_true_effects(map_run):
         (
             1,
             1.0,
-            "digit_0000.png: painting cell r0c0 black takes 0.016 off P(0) = 0.994, the largest effect of 4 units (one",
+            r"digit_0000\.png: one cell in the upper left, painted black, takes 0\.\d+ off P\(0\) = 0\.994; the other",
         ),
-        (12, 0.0, "No unit painted black has an average effect on a class: each of 40 is 0.000 (n = 12 images). One"),
+        (12, 0.0, r"No cell, painted black, changes P\(true class\): each effect is 0\.000 \(n = 12 images\)\."),
     ],
 )
 def test_one_image_has_no_average_and_nothing_is_said_to_be_nothing(
@@ -86,8 +88,8 @@ def test_one_image_has_no_average_and_nothing_is_said_to_be_nothing(
 ):
     monkeypatch.setattr("made_runs._treated", partial(treated, made_runs._treated, scale))
     write_run(tmp_path / "run", images=images, eps=(), grid=2, maps=1)
-    (found,) = run_findings(read_run(tmp_path / "run"))
-    assert found.text.startswith(text)
+    found, *_ = run_findings(read_run(tmp_path / "run"))
+    assert re.match(text, found.text), found.text
 
 
 def treated(made, scale, image, logits, *arguments):
@@ -169,9 +171,9 @@ def test_a_run_of_maps_at_chance_has_one_sentence_on_them(map_run):
     run = read_run(map_run)
     for own in run.summary["conditions"]["clean"]["classes"].values():
         own["auroc"] = {"estimate": 0.5, "low": 0.4, "high": 0.6}
-    first, truth = run_findings(run)
-    assert first.name == "classifier_at_chance"
-    assert truth.text.startswith("Taking the nodule away")
+    truth, _, chance, *_ = run_findings(run)
+    assert chance.name == "classifier_at_chance"
+    assert truth.text.startswith("The network, not shown to be better than chance, uses the nodule: taking it away ")
 
 
 @pytest.mark.parametrize(
@@ -193,11 +195,13 @@ def test_an_attack_has_its_norm_and_the_images_that_it_is_a_share_of(attack, nor
     success = read_samples(tmp_path).query("condition == 'eps=0.2'")["success"]
     of, won = int(success.count()), int((success == 1).sum())
     assert won < of < 20
-    found = {each.name: each for each in effect_findings._attack(replace(run, config={**run.config, "attack": part}))}
+    found = {
+        each.name: each for each in effect_findings.attack_findings(replace(run, config={**run.config, "attack": part}))
+    }
     assert found["attack_success"].text.split(" at ")[0] in ("PGD", "EAD", "rotation and shift")
     assert f" at {norm} epsilon 0.2 succeeds on " in found["attack_success"].text
     assert found["attack_success"].text.endswith(f"predicted rightly before (n = {of} of 20 images).")
-    assert f"{norm} epsilon 0.2, n = {won} successfully attacked images against 20 clean ones" in (
+    assert f"{norm} epsilon 0.2; n = {won} successfully attacked images against 20 clean ones" in (
         found["effect_auroc"].text
     )
     assert (found["attack_success"].n, found["effect_auroc"].n) == (of, won)
@@ -219,9 +223,10 @@ def test_the_class_that_an_object_changes_most_has_an_interval_of_the_level_of_t
 
     monkeypatch.setitem(effect_findings.OBJECT_TABLES, "object_effects", table)
     monkeypatch.setattr(effect_findings, "read_task", lambda folder: made_runs.DIGITS)
+    monkeypatch.setattr(effect_findings, "at_chance", lambda run: None)
     run = Run(None, "", "completed", {}, {}, {"object_effects": table(None).to_dict("records")})
     (found,) = effect_findings._objects(run)
     assert found.text == (
-        "Taking the nodule away changes the log-odds of b by -1.500 [-3.500, +0.500], no difference shown from 0; P(b) "
-        "changes by -0.100 [-0.200, -0.050] on average (chosen among 4 effects, so at 98.8%; n = 40 images)."
+        "The network is not shown to use the nodule: taking it away changes the log-odds of b by -1.500 [-3.500, "
+        "+0.500]; P(b) changes by -0.100 [-0.200, -0.050] (chosen among 4 effects, so at 98.8%; n = 40 images)."
     )

@@ -34,7 +34,7 @@ def test_maps_are_evidence_and_have_no_effects_beside_them_unless_asked_for(digi
     assert not {"gallery", "average_effects"} & {*found.figures}
     both = dv.explain(*digits, "center_map", intervention=dv.PixelGrid(2, 2))
     assert "average_effects" in both.figures
-    assert any("ainting cell" in sentence for sentence in both.findings)
+    assert any("painted black" in sentence for sentence in both.findings)
 
 
 def test_images_with_labels_are_no_pair_of_splits(digits):

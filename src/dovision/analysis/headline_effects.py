@@ -8,30 +8,39 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from dovision.analysis.average_effect import average_effects, unit_names
+from dovision.analysis.average_effect import unit_names
 from dovision.analysis.mask_effects import INSIDE_MINUS, mask_contrasts
 from dovision.analysis.object_effects import TAG, contrasts, object_effects, object_rows
 from dovision.analysis.object_units import effects_over_objects, units_over_objects
+from dovision.analysis.zone_effects import (
+    TRUE_CLASS,
+    explained,
+    few_units,
+    strongest_zone,
+    units_by_zone,
+    zone_rows,
+)
 from dovision.functional.estimates import MIN_IMAGES
-from dovision.functional.intervals import level_of_selected
-from dovision.store.tables import CLEAN, read_samples, read_task
-from dovision.types import FRAME, MATCHED_CONTROL, OUTSIDE
+from dovision.functional.intervals import LEVEL, level_of_selected
+from dovision.store.tables import CLEAN, read_groups, read_samples, read_task
+from dovision.types import MATCHED_CONTROL, OUTSIDE
 
 OBJECT_TABLES = {"object_effects": object_effects, "contrasts": contrasts}  # by their names in the summary
 KINDS = 2  # of objects that have a sentence
-LARGEST, OF_MASK, OF_OBJECT = "largest_effect", "mask_", "effect_of_"  # names of findings, or their beginnings
+OF_ZONE, OF_UNIT, OF_MASK, OF_OBJECT = "zone_effect", "unit_effect", "mask_", "effect_of_"  # of findings, or the start
 
 
 class Headline(NamedTuple):
-    """Effects that a finding averages: of one class, and of some units of each image."""
+    """Effects that a finding averages: of one class, or of each image's true one, and of some units of each image."""
 
     name: str  # of the finding
-    subject: str  # the unit, mask or kind of object that it names
-    label: str
+    subject: str  # the unit, zone, mask or kind of object that it names
+    label: str  # TRUE_CLASS: `classes` has that of each image
     units: Mapping[int, Collection[str]]  # by sample
     level: float  # of intervals of the largest of so many
     controls: Mapping[str, Collection[str]] = {}  # by unit: units whose mean effect is subtracted from the unit's
     sizes: bool = False  # of effects, rather than effects
+    classes: Mapping[int, Sequence[str]] = {}  # by sample
 
 
 def headline_effects(folder: Path) -> list[Headline]:
@@ -40,19 +49,7 @@ def headline_effects(folder: Path) -> list[Headline]:
     labelled = samples["correct"].notna().any()
     if not labelled or (samples["condition"] == CLEAN).sum() < MIN_IMAGES:
         return []
-    return [*_of_masks(folder)] or [*_of_objects(folder)] or [*_of_largest(folder)]
-
-
-def largest_average(folder: Path) -> tuple[pd.DataFrame, str, int]:
-    """Row of the largest clean average effect, or none, the scale that decides it, and of how many it is the largest.
-
-    Frames are no candidates: they are controls of the units that they surround.
-    """
-    frame = average_effects(folder)
-    candidate = (frame["class"] != read_task(folder).opposite) & ~frame["unit"].str.endswith(FRAME)
-    clean = frame[(frame["condition"] == CLEAN) & frame["mean"].notna() & candidate]
-    column = "log_odds" if clean["log_odds"].notna().any() else "mean"
-    return clean.loc[[clean[column].abs().idxmax()]] if len(clean) else clean, column, len(clean)
+    return [*_of_masks(folder)] or [*_of_objects(folder)] or [*_of_zone(folder)]
 
 
 def largest_mask(rows: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
@@ -86,10 +83,20 @@ def _one_class(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     return strongest
 
 
-def _of_largest(folder: Path) -> Iterator[Headline]:
-    row, _, several = largest_average(folder)
-    for unit, label in zip(row["unit"], row["class"], strict=True):
-        yield Headline(LARGEST, unit, label, _all_images(folder, unit), level_of_selected(1, several))
+def _of_zone(folder: Path) -> Iterator[Headline]:
+    """Headline of the strongest zone, or else of the strongest unit, on the images that did not choose it."""
+    classes = explained(folder)
+    classes = classes[(classes["of"] == TRUE_CLASS) & (classes["condition"] == CLEAN)]
+    true = {int(sample): tuple(names) for sample, names in classes.groupby("sample")["class"]}
+    units = units_by_zone(folder)
+    if (strongest := strongest_zone(zone_rows(units, read_groups(folder)))) is not None:
+        zone, means = strongest
+        inside = units[(units["zone"] == zone) & units["sample"].isin(true)].groupby("sample")["unit"].unique()
+        named = {int(sample): tuple(map(str, names)) for sample, names in inside.items()}
+        yield Headline(OF_ZONE, zone, TRUE_CLASS, named, float(means["level"].iloc[0]), classes=true)
+    elif (few := few_units(folder)) is not None:
+        named = dict.fromkeys(set(few["samples"]) & set(true), (few["unit"],))
+        yield Headline(OF_UNIT, few["unit"], TRUE_CLASS, named, LEVEL, classes=true)
 
 
 def _of_masks(folder: Path) -> Iterator[Headline]:

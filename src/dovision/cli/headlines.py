@@ -17,7 +17,7 @@ from dovision.analysis.map_summary import whole_scores
 from dovision.analysis.refuters import refutations
 from dovision.findings.number_text import HEADLINE_METRICS, bracketed, interval_text, metric_text
 from dovision.findings.refuter_findings import verdict_table
-from dovision.findings.run_findings import run_findings
+from dovision.findings.run_findings import by_heading, run_findings
 from dovision.functional.estimates import FEW_IMAGES
 from dovision.functional.norms import condition_name
 from dovision.runtime.process_state import is_rank_zero
@@ -52,8 +52,8 @@ def print_headlines(folder: Path) -> None:
     notes = (note for condition in summary["conditions"].values() for note in condition["notes"])
     for note in (note for note in notes if note.endswith(f": {FEW_IMAGES}.")):  # of numbers of the table
         print(note, file=sys.stderr)
-    for finding in run_findings(run):
-        print(finding.text, file=sys.stderr)
+    for heading, findings in by_heading(run_findings(run)).items():
+        print("\n".join([f"{heading}:", *(f"  {finding.text}" for finding in findings)]), file=sys.stderr)
     print(next_command(folder), file=sys.stderr)
 
 

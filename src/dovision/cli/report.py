@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,10 +10,12 @@ from dovision import checks
 from dovision.cli.hydra_main import hydra_main
 from dovision.config.component import read_group
 from dovision.config.settings import ReportSettings
+from dovision.findings.sweep_findings import by_factors, ends_of_range
 from dovision.io.text_files import make_folder, write_text
 from dovision.report import page
 from dovision.report.report_figure import Catalogue, ReportFigure, save_report_figure
-from dovision.report.style import WIDTHS, page_width
+from dovision.report.style import FORMS, WIDTHS, page_width
+from dovision.runtime.progress import DISPLAY
 from dovision.store.hive_dataset import write_hive
 from dovision.store.run_record import UNREADABLE, Run, survey
 
@@ -21,43 +23,61 @@ if TYPE_CHECKING:  # which only a report that is sent to a logger waits for
     from pytorch_lightning.loggers import Logger
 
 FIGURES_FOLDER = "figures"
+_DETAILED = 3  # runs of a sweep whose own figures are drawn, unless more are asked for
 
 
 def report_of_sweep(
-    sweep: Path, output: Path | None = None, details: int = 40, figure_width: float = WIDTHS[-1]
+    sweep: Path,
+    output: Path | None = None,
+    details: int | None = None,
+    figure_width: float = WIDTHS[-1],
+    formats: Sequence[str] | None = None,
 ) -> Path:
     """Draw all figures of a sweep and write its page.
 
     Args:
         sweep: a folder with run directories below it, or one run directory.
         output: where to write; <sweep>/report if None.
-        details: completed runs, the first ones, whose own figures are drawn as well.
+        details: completed runs whose own figures are drawn as well, those that the findings name before the first
+            ones; three if None.
         figure_width: inches that a figure has at most, one of 3.25, 5.5 and 6.75.
+        formats: of the figures' files, of svg, pdf and png; all of them of a single run, and of a sweep svg if None.
 
     Returns:
-        The page's path. The figures lie beside it, in figures/, as SVG, PDF, PNG and CSV, tables as LaTeX too.
+        The page's path. The figures lie beside it, in figures/, with their numbers as CSV, and as LaTeX.
 
     Raises:
         FileNotFoundError: there is no such folder, or no run in it.
         ValueError: there is no such width.
     """
     with page_width(figure_width):
-        return write_report(sweep, survey(sweep), output or sweep / "report", details, Catalogue())
+        return write_report(sweep, survey(sweep), output or sweep / "report", details, Catalogue(), formats)
 
 
-def write_report(sweep: Path, runs: Sequence[Run], output: Path, details: int, catalogue: Catalogue) -> Path:
+def write_report(
+    sweep: Path,
+    runs: Sequence[Run],
+    output: Path,
+    details: int | None,
+    catalogue: Catalogue,
+    formats: Sequence[str] | None = None,
+) -> Path:
     """Write the report of these runs; runs that are not completed are only listed.
 
     A user's figure that could not be drawn is named on the page, and in `catalogue.failed`.
     """
     completed = [run for run in runs if run.state == "completed"]
-    detailed = completed[: checks.positive_int("details", details)]
+    several = len(completed) > 1
+    named = ends_of_range(by_factors(completed)) if several else []
+    ordered = sorted(completed, key=lambda run: run.label not in named)
+    detailed = ordered[: checks.positive_int("details", _DETAILED if details is None else details)]
+    forms = formats or (["svg"] if several else [*FORMS])
     make_folder(output, setting="output")
-    overview = _draw(catalogue.of_sweep(completed), output / FIGURES_FOLDER, "") if completed else []
+    overview = _draw(catalogue.of_sweep(completed), output / FIGURES_FOLDER, "", forms) if completed else []
     runwise = []
-    for number, run in enumerate(detailed):
+    for number, run in enumerate(DISPLAY.track(detailed, "report", "jobs", len(detailed))):
         folder = Path(FIGURES_FOLDER) / run.folder.relative_to(sweep)
-        shown = _draw(catalogue.of_run(run), output / folder, f"run{number}-")
+        shown = _draw(catalogue.of_run(run), output / folder, f"run{number}-", forms)
         runwise.append(page.Details(run.label, str(folder), shown))
     notes = [*_cut(len(completed), len(detailed)), *catalogue.failed]
     text = page.render_page(sweep.resolve().name, runs, overview, runwise, notes)
@@ -65,17 +85,17 @@ def write_report(sweep: Path, runs: Sequence[Run], output: Path, details: int, c
     return output / "index.html"
 
 
-def _draw(shown: Iterable[ReportFigure], folder: Path, prefix: str) -> list[page.Shown]:
-    """Save the figures; return those for the page."""
-    saved = [(report_figure, save_report_figure(report_figure, folder)) for report_figure in shown]
+def _draw(shown: Iterable[ReportFigure], folder: Path, prefix: str, forms: Collection[str]) -> list[page.Shown]:
+    """Save the figures in these forms; return those for the page."""
+    saved = [(report_figure, save_report_figure(report_figure, folder, forms)) for report_figure in shown]
     return [page.Shown.of(report_figure, svg, prefix) for report_figure, svg in saved if report_figure.on_page]
 
 
 def _cut(completed: int, detailed: int) -> list[str]:
     if completed == detailed:
         return []
-    first = f"Figures run by run: of the first {detailed} of {completed} completed runs"
-    return [f"{first}; details, set to {completed}, draws all."]
+    some = f"Figures run by run: of {detailed} of {completed} completed runs, those that the findings name first"
+    return [f"{some}; details={completed} draws all."]
 
 
 def _loggers(settings: ReportSettings, runs: Sequence[Run], folder: Path) -> list[Logger]:
@@ -127,7 +147,8 @@ def report_of_settings(settings: ReportSettings) -> None:
     runs, catalogue = survey(sweep), Catalogue()
     loggers = _loggers(settings, runs, output)
     with page_width(settings.figure_width):
-        page = write_report(sweep, runs, output, settings.details, catalogue)
+        formats = settings.formats or ([*FORMS] if loggers else None)  # which show the PNG
+        page = write_report(sweep, runs, output, settings.details, catalogue, formats)
     print(page)
     if loggers:
         _send(loggers, output)

@@ -431,7 +431,8 @@ class ReportSettings(CommandSettings):
     sweep: Folder
     output: Folder | None
     figure_width: Annotated[float, _rule(checks.within, 3.25, 6.75)]  # inches
-    details: ImageCount  # runs
+    details: ImageCount | None  # runs
+    formats: list[Annotated[str, _rule(checks.choice, ("svg", "pdf", "png"))]] | None
     log_to: Chosen  # components of the group logger
     export: Annotated[str, _rule(checks.choice, ("hive",))] | None
 

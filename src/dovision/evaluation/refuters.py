@@ -180,7 +180,8 @@ class RefuterEvaluation(Evaluation):
             numbers = [columns[unit] for unit in units if unit in columns]
             boxes = {unit: trial.propagation.intervention.on_image(shape, unit, samples[row]) for unit in numbers}
             chosen = [unit for unit, box in boxes.items() if box is None or box.area]
-            means = on_both[row, chosen, task.classes.index(headline.label)]
+            names = headline.classes.get(samples[row], [headline.label])
+            means = torch.stack([on_both[row, chosen, task.classes.index(name)] for name in names]).mean(dim=0)
             return (means.abs() if headline.sizes else means).mean(dim=0) if chosen else None
 
         for headline, (suffix, refuter) in itertools.product(self.headlines, trial.refuters.items()):

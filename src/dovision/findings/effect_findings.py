@@ -1,4 +1,4 @@
-"""Findings of the effects of a run: the largest one, those of masks and objects, and what the attack does."""
+"""Findings of the effects of a run: what the network uses, by objects, masks and zones, and what the attack changed."""
 
 from __future__ import annotations
 
@@ -6,122 +6,185 @@ from collections.abc import Iterator, Mapping
 from operator import itemgetter
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
-from dovision.analysis.average_effect import LARGE_EFFECT, at_level
 from dovision.analysis.headline_effects import (
-    LARGEST,
     OBJECT_TABLES,
     OF_MASK,
     OF_OBJECT,
-    largest_average,
+    OF_UNIT,
+    OF_ZONE,
     largest_mask,
     largest_of_kinds,
 )
-from dovision.analysis.mask_effects import MASK_PLACES, mask_contrasts
-from dovision.analysis.object_units import effects_over_objects
-from dovision.analysis.unit_combinations import frame_contrasts
-from dovision.findings.finding import NO_DIFFERENCE, Finding, direction, ends, finding, images_text, in_brackets
+from dovision.analysis.mask_effects import mask_contrasts
+from dovision.analysis.object_effects import object_rows
+from dovision.analysis.object_units import effects_over_objects, units_over_objects
+from dovision.analysis.zone_effects import (
+    PREDICTED_CLASS,
+    TRUE_CLASS,
+    change_of_effect,
+    few_units,
+    strongest_zone,
+    units_by_zone,
+    zone_rows,
+)
+from dovision.findings import sentences
+from dovision.findings.finding import Finding, direction, finding, images_text, in_brackets
 from dovision.findings.headline_numbers import counted_images
+from dovision.findings.map_findings import at_chance
 from dovision.findings.number_text import finer, level_text, number_text
-from dovision.findings.refuter_findings import verdict
+from dovision.findings.refuter_findings import REFUTED, verdict
+from dovision.findings.sentences import ATTACKED, USES
 from dovision.functional.estimates import MIN_IMAGES
 from dovision.functional.intervals import level_of_selected
 from dovision.store.display_names import GREYS, component_name, component_text
 from dovision.store.run_record import Run
-from dovision.store.tables import CLEAN, has_rows, read_effects, read_samples, read_task
+from dovision.store.tables import CLEAN, has_rows, read_groups, read_samples, read_task
 from dovision.store.thumbnails import samples_in_conditions
 
 _KEY = ["condition", "kind", "class"]
-_PICTURES = 3  # without labels that have one
+_PICTURES = 3  # that have a sentence, of images without labels
 _KEYS = {"": "estimate", "low": "low", "high": "high"}  # of a number of the summary
-_PAINTED = {"PixelGrid": "cell ", "SlidingWindow": "window ", "Segments": "segment "}  # words for units
+_PAINTED = {"PixelGrid": "cell", "SlidingWindow": "window", "Segments": "segment"}  # words for units
 _NORMS = {"linf": "Linf", "l2": "L2", "l1": "L1", "spatial": "spatial"}
 _NORM_OF = {"EAD": "l1", "RandomSpatial": "spatial", "Spatial": "spatial"}  # of attacks that have no other
 _ROUNDING = 1 + 1e-4  # of sizes of perturbations, in float32
-_ONE_FILL = " One fill; another can have another effect."
+_CLEAR = 0.01  # of a probability, that a cell of one picture takes off at least to be named
+_SHARE_NAMED = 0.5  # of the largest effect of a picture, from which on cells in its zone are named with it
+_NUMBERS = ("", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+_OVERLAY = "overlay"
 
 
 def effect_findings(run: Run) -> Iterator[Finding]:
-    """Findings on the largest clean effect, on masks or objects, and on the attack's success.
+    """Findings on what the network uses, and on what the attack changed.
 
-    Of images without labels, or of fewer than MIN_IMAGES, it is the largest effect on what is predicted of each of the
-    first ones, if it is kept.
+    What it uses are masks or objects where they are known, or else zones of the image, or few of the units; of images
+    without labels, or of fewer than MIN_IMAGES, some cells of each of the first ones.
     """
-    objects = [*_masks(run)] or [*_objects(run)]
-    single = run.summary["conditions"][CLEAN]["images"] < MIN_IMAGES  # of which nothing is an average
-    if (single or not run.summary["labels"]) and has_rows(run.folder):
+    yield from use_findings(run)
+    yield from attack_findings(run)
+
+
+def use_findings(run: Run) -> Iterator[Finding]:
+    """Findings on what the network uses."""
+    if not has_rows(run.folder):
+        return
+    few = run.summary["conditions"][CLEAN]["images"] < MIN_IMAGES  # of which nothing is an average
+    if few or not run.summary["labels"]:
         yield from _each_picture(run)
     else:
-        yield from objects or _largest(run)
-    yield from _attack(run)
+        yield from [*_masks(run)] or [*_objects(run)] or [*_zone(run)] or [*_few_units(run)]
 
 
-def _largest(run: Run) -> Iterator[Finding]:
-    largest, column, several = largest_average(run.folder)
-    if largest.empty:
+def _network(run: Run) -> str:
+    return sentences.NETWORK if at_chance(run) is None else sentences.GUESSING
+
+
+def _zone(run: Run) -> Iterator[Finding]:
+    """Finding on the zone whose units lower the true class most, against units elsewhere in the same images."""
+    strongest = strongest_zone(zone_rows(units_by_zone(run.folder), read_groups(run.folder)))
+    if strongest is None:
         return
-    level = level_of_selected(1, several)
-    row = at_level(run.folder, largest, level).iloc[0].to_dict()
-    images, label = images_text(row["images"]), row["class"]
-    among = "on average"
-    if several > 1:
-        among = f"the largest of {several:,} average effects, so at {level_text(level)}"
-    if row[column] == 0:
-        fill = f" painted {fill}" if (fill := _fill(run)) else ""
-        text = f"No unit{fill} has an average effect on a class: each of {several:,} is 0.000 ({images})."
-    elif column == "mean":
-        number = in_brackets(row)
-        text = f"{_do(run, row['unit'])} changes P({label}) by {number} ({among}; {images}; {row['log_odds_reason']})."
-    else:
-        reason = f"; {row['log_odds_reason']}" if row["log_odds_reason"] else ""
-        text = f"{_do(run, row['unit'])} {_change(row)} ({among}; {images}{reason}). {_on_probability(row)}."
-    text += _one_fill(run) + _beyond_frame(run, row, level) + verdict(run, LARGEST, row["unit"], row["class"])
-    yield finding(LARGEST, text, row, row["images"], "" if column == "mean" else column)
+    zone, means = strongest
+    row, *others = means.to_dict("records")
+    values = {"network": _network(run), "zone": zone, "unit": _unit(run), "done": _done(run)}
+    values |= {"label": _label(run, row["of"]), "odds": _odds_of(run, row["of"]), "where": _where(zone)}
+    if not (row["log_odds_effect"] or row["log_odds_beyond"]):
+        text = sentences.NOTHING.format(**values, count=images_text(row["images"]))
+        yield finding(OF_ZONE, text, row, row["images"], "log_odds_effect", USES, _OVERLAY)
+        return
+    shown = direction(row, "log_odds_effect") < 0 and direction(row, "log_odds_beyond") < 0
+    values |= {"size": _size(row, "log_odds_effect") if shown else in_brackets(row, "log_odds_effect")}
+    values |= {"beyond": _size(row, "log_odds_beyond") if shown else in_brackets(row, "log_odds_beyond")}
+    values |= {"count": f"the strongest of its zones, so at {level_text(row['level'])}; {images_text(row['images'])}"}
+    columns = {"there": "effect", "elsewhere": "effect_elsewhere"}
+    effects = [{name: in_brackets(of, column) for name, column in columns.items()} for of in (row, *others)]
+    predicted = sentences.ZONE_PREDICTED.format(**effects[1]) if len(effects) > 1 and row["of"] == TRUE_CLASS else ""
+    refuted = verdict(run, OF_ZONE, zone, TRUE_CLASS)
+    values |= {"uses": sentences.NOT_USED if refuted.startswith(REFUTED) else sentences.USED, "predicted": predicted}
+    text = (sentences.ZONE if shown else sentences.NO_ZONE).format(**values, **effects[0])
+    if not pd.isna(row["beyond_frame"]):
+        text += sentences.BEYOND_FRAME.format(frame=in_brackets(row, "beyond_frame"))
+    yield finding(OF_ZONE, text + refuted, row, row["images"], "log_odds_effect", USES, _OVERLAY)
+
+
+def _few_units(run: Run) -> Iterator[Finding]:
+    """Finding on how many units have most of the effects, and on the strongest, on images that did not choose them."""
+    row = few_units(run.folder)
+    if row is None or pd.isna(row["share"]):
+        return
+    numbers = {"share": in_brackets(row, "share", ".3f"), "equal": row["few"] / row["units"]}
+    numbers |= {"size": in_brackets(row, "log_odds_effect"), "effect": in_brackets(row, "effect")}
+    names = {"network": _network(run), "label": _label(run, row["of"]), "odds": _odds_of(run, row["of"])}
+    names |= {"count": images_text(row["images"])}
+    text = sentences.FEW_UNITS.format(**{name: row[name] for name in ("few", "units", "unit")}, **numbers, **names)
+    text += verdict(run, OF_UNIT, row["unit"], TRUE_CLASS)
+    yield finding(OF_UNIT, text, row, row["images"], "share", USES, "average_effects")
+
+
+def _label(run: Run, of: str) -> str:
+    """Class of an average over images: the only one that is judged, or the true or predicted one of each image."""
+    task = read_task(run.folder)
+    return of if task.opposite is None else task.classes[1]
+
+
+def _odds_of(run: Run, of: str) -> str:
+    label = _label(run, of)
+    return f"the {label}" if label == of else label
+
+
+def _where(zone: str) -> str:
+    return sentences.WHERE.get(zone, f"in the {zone}")
+
+
+def _size(row: Mapping[str, Any], column: str) -> str:
+    """Format the size of an effect whose interval has one sign, such as "1.200 [0.900, 1.500]"."""
+    if not direction(row, column):
+        return in_brackets(row, column)
+    low, high = sorted(abs(row[f"{column}_{end}"]) for end in ("low", "high"))
+    return in_brackets({"mean": abs(row[column]), "low": low, "high": high}, form=".3f")
 
 
 def _change(row: Mapping[str, Any]) -> str:
     """Describe a change of log-odds, such as "lowers the log-odds of 7 by 1.2 [0.9, 1.5]"."""
-    if sign := direction(row, "log_odds"):
-        verb = "raises" if sign > 0 else "lowers"
-        mean, *sizes = np.abs(ends(row, "log_odds"))  # the interval has one sign
-        size = {"mean": mean, "low": min(sizes), "high": max(sizes)}
-        return f"{verb} the log-odds of {row['class']} by {in_brackets(size, form='.3f')}"
-    shown = "" if pd.isna(ends(row, "log_odds")[1]) else f", {NO_DIFFERENCE} from 0"
-    return f"changes the log-odds of {row['class']} by {in_brackets(row, 'log_odds')}{shown}"
-
-
-def _on_probability(row: Mapping[str, Any]) -> str:
-    """Describe the mean effect on the probability, and the number of groups above LARGE_EFFECT."""
-    falls = "falls" if row["log_odds"] < 0 else "rises"
-    count = row["clusters"]
-    groups = "images" if count == row["images"] else "groups"
-    share = f"{falls} by more than {LARGE_EFFECT:g} on {round(row['share_beyond'] * count):,} of {count:,} {groups}"
-    interval = f"[{row['share_beyond_low']:.2f}, {row['share_beyond_high']:.2f}]"
-    return f"P({row['class']}) changes by {in_brackets(row)} on average, and {share} {interval}"
+    verb = {1: "raises", -1: "lowers", 0: "changes"}[direction(row, "log_odds")]
+    return f"{verb} the log-odds of {row['class']} by {_size(row, 'log_odds')}"
 
 
 def _each_picture(run: Run) -> Iterator[Finding]:
-    """Finding on the largest effect in each of the first pictures; single images, no interval."""
+    """Finding on the strongest cells of each of the first pictures, beside its other cells; no interval."""
     samples = read_samples(run.folder)
     names = samples[samples["condition"] == CLEAN].set_index("sample")["name"]
-    pictured = samples_in_conditions(run.folder, [CLEAN])[:_PICTURES]
-    effects = read_effects(run.folder, pictured)
-    effects = effects[effects["condition"] == CLEAN]
-    for number, sample in enumerate(pictured):
-        of_picture = effects[effects["sample"] == sample]
-        if of_picture.empty:
+    units = units_by_zone(run.folder)
+    units = units[(units["condition"] == CLEAN) & (units["of"] == PREDICTED_CLASS)]
+    for number, sample in enumerate(samples_in_conditions(run.folder, [CLEAN])[:_PICTURES]):
+        rows = units[units["sample"] == sample]
+        if len(rows) < 2:
             continue
-        of_picture = of_picture[of_picture["class"] == of_picture.loc[of_picture["control"].idxmax(), "class"]]
-        row = of_picture.loc[of_picture["effect"].abs().idxmax()]
-        size = number_text(abs(row["effect"]), finer(".3f", row["effect"]))
-        verb = f"takes {size} off" if row["effect"] < 0 else f"adds {size} to"
-        change = f"{verb} P({row['class']}) = {row['control']:.3f}"
-        units = f"the largest effect of {len(of_picture):,} units"
-        do, fills = _do(run, row["unit"]), ", one fill" if _fill(run) else ""
-        text = f"{names[sample]}: {do[:1].lower()}{do[1:]} {change}, {units} (one picture{fills}, no interval)."
-        yield finding(f"largest_effect_{number}", text, {"mean": row["effect"]}, 1)
+        rows = rows[rows["class"] == rows.loc[rows["control"].idxmax(), "class"]].sort_values("effect")
+        first, values = rows.iloc[0], {"name": names[sample], "done": _done(run), "unit": _unit(run)}
+        near = (rows["zone"] == first["zone"]) & (rows["effect"] <= _SHARE_NAMED * first["effect"])
+        chosen = rows[near]
+        values |= {"where": _where(first["zone"]), "label": first["class"], "control": f"{first['control']:.3f}"}
+        if first["effect"] > -_CLEAR or near.all():
+            text = sentences.NO_CELLS_OF_PICTURE.format(**values, size=f"{max(-first['effect'], _CLEAR):.2f}")
+        else:
+            count = len(chosen)
+            cells = f"{_NUMBERS[count] if count < len(_NUMBERS) else count} {_unit(run)}{'s' * (count > 1)}"
+            least, most = (number_text(-size, finer(".2f", size)) for size in (chosen["effect"].max(), first["effect"]))
+            take = f"takes {most}" if count == 1 else f"take {least} to {most} each"
+            values |= {"cells": cells, "take": take, "rest": len(rows) - count}
+            text = sentences.CELLS_OF_PICTURE.format(**values, elsewhere=_signed(rows.loc[~near, "effect"].mean()))
+        yield finding(f"picture_{number}", text, {"mean": first["effect"]}, 1, "", USES, _OVERLAY)
+
+
+def _off(size: float) -> str:
+    return number_text(size, finer(".3f", size))
+
+
+def _signed(size: float) -> str:
+    return number_text(size, finer("+.3f", size))
 
 
 def _masks(run: Run) -> Iterator[Finding]:
@@ -133,27 +196,29 @@ def _masks(run: Run) -> Iterator[Finding]:
     level = level_of_selected(1, len(rows))
     frame = mask_contrasts(run.folder, level)
     frame = frame[frame["condition"] == CLEAN].astype(object)
-    rows = frame.where(frame.notna(), None).to_dict("records")
-    row = largest_mask(rows)
+    row = largest_mask(frame.where(frame.notna(), None).to_dict("records"))
     assert row is not None
     among = f"the largest on P of {len(rows):,}, so at {level_text(level)}; " if len(rows) > 1 else ""
-    size = {name: number_text(row[name], finer(".3f", row[name])) for name in MASK_PLACES if row[name] is not None}
-    do = _do(run, row["mask"])
-    what = f"The effect of {do[:1].lower()}{do[1:]} on the log-odds of {row['class']}"
-    others = {"moved": "the mask moved elsewhere", "outside": "all outside it"}
-    for name, words in others.items():
+    for name, (other, where) in sentences.MASK_OTHERS.items():
         column = f"minus_{name}"
         if row[name] is None:
             continue
-        log_odds = f"{column}_log_odds"
-        is_ = {1: "is larger than", -1: "is smaller than", 0: "is not shown to differ from"}[direction(row, log_odds)]
-        images = row[f"{column}_images"]
-        number = f"inside minus {name}, in size, {in_brackets(row, log_odds)}"
-        text = f"{what} {is_} that of {words} ({among}{number}, paired; n = {images:,} images, "
-        sizes = f"inside {size['inside']}, {name} {size[name]}, difference {in_brackets(row, column)}"
-        text = f"{text}{row['clusters']:,} groups). On P({row['class']}): {sizes}."
-        text += _one_fill(run) + verdict(run, f"{OF_MASK}{column}", row["mask"], row["class"])
-        yield finding(f"{OF_MASK}{column}", text, row, images, log_odds)
+        log_odds, images = f"{column}_log_odds", row[f"{column}_images"]
+        refuted = verdict(run, f"{OF_MASK}{column}", row["mask"], row["class"])
+        used = 0 if refuted.startswith(REFUTED) else direction(row, log_odds)
+        text = sentences.MASK.format(
+            uses=sentences.MASK_USES[used].format(mask=row["mask"], other=other),
+            network=_network(run),
+            label=row["class"],
+            done=_done(run),
+            difference=in_brackets(row, log_odds),
+            count=f"{among}{images_text(images)}, {row['clusters']:,} groups",
+            inside=_off(row["inside"]),
+            outer=_off(row[name]),
+            where=where,
+            probability=in_brackets(row, column),
+        )
+        yield finding(f"{OF_MASK}{column}", text + refuted, row, images, log_odds, USES, "mask_contrasts")
 
 
 def _objects(run: Run) -> Iterator[Finding]:
@@ -166,15 +231,16 @@ def _objects(run: Run) -> Iterator[Finding]:
     rows = run.summary[name] if name else effects_over_objects(run.folder).to_dict("records")
     if name and "log_odds" not in rows[0]:  # the summary of an earlier version
         rows = OBJECT_TABLES[name](run.folder).to_dict("records")
-    clean = [row for row in rows if row["condition"] == CLEAN and not pd.isna(ends(row, column)[1])]
+    low = f"{column}_low".lstrip("_")
+    clean = [row for row in rows if row["condition"] == CLEAN and not pd.isna(row[low])]
     if not clean:
         return
-    words = {
-        "object_effects": "Taking the {kind} away",
-        "contrasts": "Painting the {kind}'s box{fill}, beyond boxes of its size elsewhere,",
-        "": "Painting the {unit} over the {kind}{fill}" if _fill(run) else "Setting the {unit} over the {kind}",
+    fill, unit = fill_of(run), _unit(run)
+    doing, figure = {
+        "object_effects": (sentences.TRUE_OBJECT, "object_effects"),
+        "contrasts": (sentences.PAINTED_BOX.format(fill=f" {fill}" if fill else ""), "box_against_control"),
+        "": (sentences.PAINTED_UNIT.format(unit=unit, done=_done(run)), _OVERLAY),
     }[name]
-    unit, fill = "cell" if "rows" in run.config.get("intervention", {}) else "unit", _fill(run)
     shown, clean = largest_of_kinds(clean, read_task(run.folder).opposite)
     among = ""
     if len(clean) > len(shown):  # chosen by the size of their estimates
@@ -184,20 +250,74 @@ def _objects(run: Run) -> Iterator[Finding]:
         shown = [wider_of[itemgetter(*_KEY)(row)] for row in shown]
         among = f"chosen among {len(clean):,} effects, so at {level_text(level)}; "
     for row in shown:
-        do = words.format(kind=row["kind"], unit=unit, fill=f" {fill}" if fill else "")
-        probability = f"P({row['class']}) changes by {in_brackets(row, column)} on average"
-        text = f"{do} {_change(row)}; {probability} ({among}{images_text(row['images'])})."
-        text += ("" if name == "object_effects" else _one_fill(run)) + verdict(
-            run, f"{OF_OBJECT}{row['kind']}", row["kind"], row["class"]
+        beyond = not name and not pd.isna(row["log_odds_beyond"])
+        sign = direction(row, "log_odds")
+        refuted = verdict(run, f"{OF_OBJECT}{row['kind']}", row["kind"], row["class"])
+        used = sign and (not beyond or direction(row, "log_odds_beyond") == sign) and not refuted.startswith(REFUTED)
+        control = ""
+        if beyond and used:
+            control = sentences.BEYOND_UNITS.format(beyond=_size(row, "log_odds_beyond"), unit=unit)
+        elif beyond:
+            control = sentences.MINUS_UNITS.format(beyond=in_brackets(row, "log_odds_beyond"), unit=unit)
+        text = sentences.OBJECT.format(
+            network=_network(run),
+            uses=sentences.USED if used else sentences.NOT_USED,
+            object=row["kind"],
+            doing=doing,
+            change=_change(row),
+            control=control,
+            label=row["class"],
+            probability=in_brackets(row, column),
+            count=f"{among}{images_text(row['images'])}",
         )
-        yield finding(f"{OF_OBJECT}{row['kind']}", text, row, row["images"], "log_odds")
+        yield finding(f"{OF_OBJECT}{row['kind']}", text + refuted, row, row["images"], "log_odds", USES, figure)
 
 
-def _largest_epsilon(run: Run) -> tuple[str, Mapping[str, Any]] | None:
-    """Condition of the largest epsilon with a known success rate, and its numbers."""
-    conditions = {name: numbers for name, numbers in run.summary["conditions"].items() if name != CLEAN}
-    attacked = {name: numbers for name, numbers in conditions.items() if numbers["success_rate"] is not None}
-    return max(attacked.items(), key=lambda item: float(item[1]["eps"])) if attacked else None
+def attack_findings(run: Run) -> Iterator[Finding]:
+    """Findings on the attack at its largest epsilon: its success, and the change of the effects that are used."""
+    yield from attack_success(run)
+    if (largest := _largest_epsilon(run)) is None or not has_rows(run.folder):
+        return
+    condition, numbers = largest
+    attack = _attack_text(run, condition, numbers["eps"])
+    if run.summary["labels"]:
+        for subject, odds, rows in _subjects(run, condition):
+            row = change_of_effect(rows, condition)
+            if row is None or not direction(row, "clean"):
+                continue
+            stronger = direction(row, "change") * (1 if row["clean"] > 0 else -1)
+            verdict_words = {1: sentences.STRONGER, -1: sentences.WEAKER, 0: sentences.AS_BEFORE}[stronger]
+            texts = {name: in_brackets(row, name) for name in ("clean", "attacked", "change")}
+            texts |= {"attack": attack, "subject": subject, "odds": odds, "verdict": verdict_words}
+            text = sentences.CHANGED.format(**texts, count=images_text(row["images"]))
+            yield finding("attack_change", text, row, row["images"], "change", ATTACKED, "effect_spread")
+    if numbers["auroc"] is not None:
+        area = {end or "mean": numbers["auroc"][key] for end, key in _KEYS.items()}
+        how = {1: "larger than", -1: "smaller than", 0: "not shown to differ from"}[direction(area, middle=0.5)]
+        images, clean = counted_images(run)[condition]["auroc"], run.summary["conditions"][CLEAN]["images"]
+        count = f"n = {images:,} successfully attacked images against {clean:,} clean ones, no control for noise"
+        text = sentences.AUROC.format(how=how, area=in_brackets(area, form=".3f"), attack=attack, count=count)
+        yield finding("effect_auroc", text, area, images, "", ATTACKED, "effect_spread")
+
+
+def _subjects(run: Run, condition: str) -> Iterator[tuple[str, str, pd.DataFrame]]:
+    """Objects, or else the zone, that `use_findings` names: the words for it, the class, and its effects by image."""
+    used = [one for one in _objects(run) if one.name.startswith(OF_OBJECT)]
+    if used:
+        name = used[0].name.removeprefix(OF_OBJECT)
+        rows = object_rows(run.folder)
+        rows = rows[~rows["control"].astype(bool)] if len(rows) else rows
+        if rows.empty:
+            rows = pd.concat([units_over_objects(run.folder, chosen) for chosen in (CLEAN, condition)])
+        label = used[0].text.partition("log-odds of ")[2].partition(" by ")[0]
+        yield f"the {name}", label, rows[(rows["kind"] == name) & (rows["class"] == label)]
+        return
+    rows = zone_rows(units_by_zone(run.folder), read_groups(run.folder))
+    if (strongest := strongest_zone(rows)) is not None:
+        zone, means = strongest
+        of = str(means["of"].iloc[0])
+        chosen = rows[(rows["zone"] == zone) & (rows["of"] == of)]
+        yield f"a {_unit(run)} {_where(zone)}", _odds_of(run, of), chosen
 
 
 def attack_success(run: Run) -> Iterator[Finding]:
@@ -205,18 +325,27 @@ def attack_success(run: Run) -> Iterator[Finding]:
     if (largest := _largest_epsilon(run)) is None:
         return
     name, numbers = largest
-    attack = component_name(str(run.config.get("attack", {}).get("_target_", "attack")).rpartition(".")[2])
     rate = {end or "mean": numbers["success_rate"][key] for end, key in _KEYS.items()}
-    share = in_brackets(rate, form=".3f")
-    eps, counts = name.removeprefix("eps="), counted_images(run)[name]
-    attack = f"{attack} at {_norm(run, name, numbers['eps'])} epsilon {eps}"
-    if numbers["accuracy"] is None:  # without labels
-        text = f"{attack} changes the predicted class of {share} of the images"
-    else:
-        text = f"{attack} succeeds on {share} of the images that were predicted rightly before"
-    images = counts["success_rate"]
-    text = f"{text} (n = {images:,} of {numbers['images']:,} images)."
-    yield finding("attack_success", text, rate, images)
+    images = counted_images(run)[name]["success_rate"]
+    template = sentences.SUCCESS_UNLABELLED if numbers["accuracy"] is None else sentences.SUCCESS
+    text = template.format(
+        attack=_attack_text(run, name, numbers["eps"]),
+        share=in_brackets(rate, form=".3f"),
+        count=f"n = {images:,} of {numbers['images']:,} images",
+    )
+    yield finding("attack_success", text, rate, images, "", ATTACKED, "effect_against_epsilon")
+
+
+def _attack_text(run: Run, condition: str, eps: float) -> str:
+    attack = component_name(str(run.config.get("attack", {}).get("_target_", "attack")).rpartition(".")[2])
+    return f"{attack} at {_norm(run, condition, eps)} epsilon {condition.removeprefix('eps=')}"
+
+
+def _largest_epsilon(run: Run) -> tuple[str, Mapping[str, Any]] | None:
+    """Condition of the largest epsilon with a known success rate, and its numbers."""
+    conditions = {name: numbers for name, numbers in run.summary["conditions"].items() if name != CLEAN}
+    attacked = {name: numbers for name, numbers in conditions.items() if numbers["success_rate"] is not None}
+    return max(attacked.items(), key=lambda item: float(item[1]["eps"])) if attacked else None
 
 
 def _norm(run: Run, condition: str, eps: float) -> str:
@@ -232,31 +361,16 @@ def _norm(run: Run, condition: str, eps: float) -> str:
     return _NORMS["l2" if within else "linf"]
 
 
-def _attack(run: Run) -> Iterator[Finding]:
-    """Finding on the attack's success at its largest epsilon, and on whether it raises effects."""
-    yield from attack_success(run)
-    name, numbers = _largest_epsilon(run) or ("", {"auroc": None})
-    eps = name.removeprefix("eps=")
-    if numbers["auroc"] is not None:
-        area = {end or "mean": numbers["auroc"][key] for end, key in _KEYS.items()}
-        how = {1: "larger than", -1: "smaller than", 0: "not shown to differ from"}[direction(area, middle=0.5)]
-        images, clean = counted_images(run)[name]["auroc"], run.summary["conditions"][CLEAN]["images"]
-        number = f"AUROC {in_brackets(area, form='.3f')}, {_norm(run, name, numbers['eps'])} epsilon {eps}"
-        number = f"{number}, n = {images:,} successfully attacked images against {clean:,} clean ones"
-        text = f"On successfully attacked images |expected effect| is {how} that on clean ones"
-        text = f"{text} ({number}, no control for noise)."
-        yield finding("effect_auroc", text, area, images)
+def _unit(run: Run) -> str:
+    return _PAINTED.get(str(_painting(run).get("_target_", "")).rpartition(".")[2], "unit")
 
 
-def _do(run: Run, unit: str) -> str:
-    """Describe the intervention on a unit, such as "Painting cell r2c3 black"."""
-    if not (fill := _fill(run)):
-        return f"Do({unit})"
-    class_name = str(_painting(run).get("_target_", "")).rpartition(".")[2]
-    return f"Painting {_PAINTED.get(class_name, '')}{unit} {fill}"
+def _done(run: Run) -> str:
+    """Describe what is done to a unit, such as "painted black" or "set"."""
+    return f"painted {fill}" if (fill := fill_of(run)) else "set"
 
 
-def _fill(run: Run) -> str:
+def fill_of(run: Run) -> str:
     """Describe a run's fill, such as "black" or "with blur (sigma 8.0)"; empty if it does not paint."""
     fill = _painting(run).get("fill")
     text = component_text(fill) if isinstance(fill, Mapping) else ""
@@ -268,21 +382,3 @@ def _painting(run: Run) -> Mapping[str, Any]:
     intervention: Mapping[str, Any] = run.config.get("intervention", {})
     controlled = str(intervention.get("_target_", "")).endswith(".EdgeControl")
     return intervention["first"] if controlled else intervention
-
-
-def _beyond_frame(run: Run, row: Mapping[str, Any], level: float) -> str:
-    """Sentence on an effect beyond that of the unit's frame alone; empty where no frames were painted."""
-    frames = frame_contrasts(run.folder, level)
-    chosen = frames[
-        (frames["condition"] == CLEAN) & (frames["unit"] == row["unit"]) & (frames["class"] == row["class"])
-    ]
-    if chosen.empty:
-        return ""
-    beyond = chosen.iloc[0].to_dict()
-    shown = {1: "", -1: "", 0: f", {NO_DIFFERENCE} from 0"}[direction(beyond, "beyond_log_odds")]
-    return f" Beyond what its frame alone does, it changes them by {in_brackets(beyond, 'beyond_log_odds')}{shown}."
-
-
-def _one_fill(run: Run) -> str:
-    """Remark that effects can differ between fills."""
-    return _ONE_FILL if _fill(run) else ""

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from dovision.findings.number_text import interval_text
+from dovision.findings.sentences import BETTER
 
 NO_DIFFERENCE = "no difference shown"
 
@@ -21,6 +22,8 @@ class Finding(NamedTuple):
     low: float
     high: float
     n: int  # images, maps or attacked images behind it
+    section: str = BETTER  # of `sentences.HEADINGS`
+    figure: str = ""  # name of the figure of the run that shows it
 
     def logged(self) -> dict[str, float]:
         """The number and its interval for loggers, without withheld ends."""
@@ -28,7 +31,15 @@ class Finding(NamedTuple):
         return {f"finding/{self.name}{end}": float(value) for end, value in ends.items() if not pd.isna(value)}
 
 
-def finding(name: str, text: str, interval: Mapping[str, Any], n: float, column: str = "") -> Finding:
+def finding(
+    name: str,
+    text: str,
+    interval: Mapping[str, Any],
+    n: float,
+    column: str = "",
+    section: str = BETTER,
+    figure: str = "",
+) -> Finding:
     """Build a finding from a table row.
 
     Args:
@@ -36,9 +47,10 @@ def finding(name: str, text: str, interval: Mapping[str, Any], n: float, column:
         interval: with COLUMN (or "mean"), COLUMN_low and COLUMN_high (or "low", "high").
         n: how many images are behind it.
         column: of the number; "" for the columns mean, low and high.
+        section, figure: as of `Finding`.
     """
     estimate, low, high = ends(interval, column)
-    return Finding(name, text, float(estimate), float(low), float(high), int(n))
+    return Finding(name, text, float(estimate), float(low), float(high), int(n), section, figure)
 
 
 def ends(row: Mapping[str, Any], column: str = "") -> tuple[Any, Any, Any]:

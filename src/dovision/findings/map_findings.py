@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -11,7 +11,8 @@ from dovision.analysis.explanation_metrics import agreements
 from dovision.analysis.map_summary import map_difference
 from dovision.findings.finding import NO_DIFFERENCE, Finding, direction, finding, in_brackets
 from dovision.findings.number_text import level_text
-from dovision.functional.intervals import level_of_selected
+from dovision.findings.sentences import AGAINST_RANDOM, AT_CHANCE, AT_CHANCE_MAPS, LIMITS, RANDOM_VERDICTS
+from dovision.functional.intervals import LEVEL, level_of_selected
 from dovision.store.display_names import METRIC_HEADS, component_name
 from dovision.store.map_tables import CONTENT, HARD, MAPS_FILE, SOFT
 from dovision.store.run_record import Run
@@ -19,7 +20,10 @@ from dovision.store.tables import CLEAN
 
 RIVALS = ("grad_cam", "integrated_gradients")  # that the best effect map is compared with, those that the run has
 PRIMARY = ("true_effects", "energy", CONTENT, "insertion")  # maps are ranked by the first that the run has
-_FURTHER = ("energy", "pointing", SOFT, HARD)
+_CURVES = ("insertion", "deletion")  # all 0 with too few steps
+_FURTHER = ("energy", "pointing", SOFT, HARD, *_CURVES)
+RANDOM_MAP = "random_map"
+_LOWER_IS_BETTER = ("deletion",)
 _EFFECT_MAPS = (".EffectMap", ".CombinedMap")  # classes of explainers
 
 
@@ -49,6 +53,33 @@ def map_findings(run: Run) -> Iterator[Finding]:
             against_rival = _against(frame, best, rival, metric, level, len(means))
             if not pd.isna(against_rival.estimate):  # of enough images
                 yield against_rival
+    yield from _against_random(frame, [best, *RIVALS], len(means))
+
+
+def _against_random(frame: pd.DataFrame, names: Sequence[str], several: int) -> Iterator[Finding]:
+    """Finding on whether the best effect map and its rivals remove and restore a class faster than a random map."""
+    metrics = [name for name in ("deletion", "insertion") if name in frame and frame[name].notna().any()]
+    compared = [name for name in names if (frame["explainer"] == name).any()]
+    if not metrics or not (frame["explainer"] == RANDOM_MAP).any():
+        return
+    verdicts, rows = [], []
+    for number, name in enumerate(compared):
+        level = level_of_selected(1, several) if number == 0 else LEVEL
+        of_metrics = {metric: map_difference(frame, name, RANDOM_MAP, metric, level) for metric in metrics}
+        words: dict[str, list[str]] = {}
+        of_metrics = {metric: row for metric, row in of_metrics.items() if row["difference"]}  # 0: of too few steps
+        for metric, row in of_metrics.items():
+            sign = direction(row, "difference") * (-1 if metric in _LOWER_IS_BETTER else 1)
+            words.setdefault(RANDOM_VERDICTS[sign], []).append(f"{metric} ({in_brackets(row, 'difference')})")
+        if words:
+            on = ", ".join(f"{word} on {' and '.join(of)}" for word, of in words.items())
+            verdicts.append(f"{component_name(name)} {on}")
+        rows += [*of_metrics.values()]
+    if not rows:
+        return
+    pairs = min(row["pairs"] for row in rows)
+    text = AGAINST_RANDOM.format(verdicts="; ".join(verdicts), count=f"difference in area; n = {pairs:,} maps")
+    yield finding("maps_minus_random", text, rows[-1], pairs, "difference", figure="map_score_dots")
 
 
 def at_chance(run: Run) -> Finding | None:
@@ -74,11 +105,10 @@ def at_chance(run: Run) -> Finding | None:
     row = {"mean": best["estimate"], "low": best["low"], "high": best["high"]}
     name = "largest AUROC of a label" if len(of_labels) > 1 else "AUROC" if of_labels else "balanced accuracy"
     shown = f", above it on {above} of {len(with_interval)} labels" if len(with_interval) > 1 else ""
-    number = f"{name} {in_brackets(row, form='.3f')}, chance {chance:.3g}{shown}; n = {clean['images']:,} images"
-    text = (
-        f"The classifier is not shown to be better than chance ({number}), so none of its maps is named the better one."
-    )
-    return finding("classifier_at_chance", text, row, clean["images"])
+    number = f"{name} {in_brackets(row, form='.3f')}, chance {chance:.3g}{shown}"
+    maps = AT_CHANCE_MAPS if run.summary.get("maps") else ""
+    text = AT_CHANCE.format(number=number, count=f"n = {clean['images']:,} images", maps=maps)
+    return finding("classifier_at_chance", text, row, clean["images"], section=LIMITS)
 
 
 def is_effect_map(name: str, configured: Mapping[str, Any]) -> bool:
@@ -98,6 +128,8 @@ def _against(frame: pd.DataFrame, best: str, rival: str, metric: str, level: flo
     for name in (name for name in _FURTHER if name != metric and name in frame):
         more = map_difference(frame, best, rival, name, level)
         verdict = {1: "higher", -1: "lower", 0: NO_DIFFERENCE}[direction(more, "difference")]
+        verdict += " (lower is better)" * (name in _LOWER_IS_BETTER)
         number = f"{in_brackets(more, 'difference')}, n = {more['pairs']:,}"
-        text += f"; {METRIC_HEADS[name]}: {verdict} ({number})" if more["pairs"] else ""
-    return finding(f"{metric}_minus_{rival}", f"{text}.", row, row["pairs"], "difference")
+        if more["pairs"] and (more["difference"] or name not in _CURVES):
+            text += f"; {METRIC_HEADS[name]}: {verdict} ({number})"
+    return finding(f"{metric}_minus_{rival}", f"{text}.", row, row["pairs"], "difference", figure="map_score_dots")

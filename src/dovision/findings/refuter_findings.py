@@ -12,6 +12,7 @@ from dovision.findings.finding import in_brackets
 from dovision.store.refuter_table import ALTERED, HALVES, RANDOM_WEIGHTS, UNALTERED
 from dovision.store.run_record import Run
 
+REFUTED = " It does not stand"  # the start of the sentence on a headline that fails a refuter
 PASSED, FAILED, UNDECIDED = "passed", "failed", "not decided"
 
 
@@ -32,7 +33,7 @@ def verdict(run: Run, headline: str, subject: str, label: str) -> str:
         passed = "; ".join(f"{row['refuter']}{_share(row)}" for row in decided.to_dict("records"))
         return f" It passes all {len(decided)} refuters ({passed}){rest}."
     names = [f"{row['refuter']} ({in_brackets(row, 'estimate')})" for row in _named(failed).to_dict("records")]
-    return f" It does not stand: of {len(decided)} refuters it fails {' and '.join(names)}{rest}."
+    return f"{REFUTED}: of {len(decided)} refuters it fails {' and '.join(names)}{rest}."
 
 
 def verdict_table(frame: pd.DataFrame) -> pd.DataFrame:

@@ -10,6 +10,7 @@ import pandas as pd
 
 from dovision.analysis.detection_summary import NOT_ADAPTIVE, WHOLE_FAMILY
 from dovision.analysis.map_summary import whole_scores
+from dovision.findings import sentences
 from dovision.findings.headline_numbers import counted_images, pool_seeds
 from dovision.findings.map_findings import PRIMARY, at_chance, is_effect_map
 from dovision.findings.number_text import HEADLINE_METRICS, metric_text, number_form, seeds_text
@@ -23,13 +24,14 @@ from dovision.store.tables import CLEAN
 
 _EPSILON, _JOB = "epsilon", "job"
 _FIRST = ("success_rate", "robust_accuracy", "mean_abs_expected_effect")  # metrics whose tables come first
-_NUMBERS = ["metric", "estimate", "low", "high", "sd", "seeds", "images"]
+_NUMBERS = ["metric", "estimate", "low", "high", "sd", "seeds", "images", "run"]
 _ACROSS = 8  # levels of a factor up to which it has a column each
 _COMPARED = 3  # factors that have a sentence
 _AT_CHANCE = "at_chance"  # the attribute of a table that names the runs of classifiers at chance
 _ANY = "any"  # the level of a factor that cannot change a number
 Number = dict[str, Any]  # metric, condition, mean, low, high, images
 _ENDS = ("low", "high")
+_PAIR = ("least", "most", "change", "apart")  # of two settings, beside the factors in which they agree
 MOVED_BY = {  # of the groups that say what is measured, those that can change a number; data and training change all
     **dict.fromkeys(("accuracy", "success_rate", "success_8bit", "robust_accuracy"), ("attack",)),
     **dict.fromkeys((MEAN_EFFECT, "auroc"), ("attack", "intervention", "autoencoder")),
@@ -59,7 +61,7 @@ def by_factors(runs: Sequence[Run]) -> pd.DataFrame:
         counts once; "job" where jobs have the same factors and the same seed;
         "epsilon" ("clean" for clean images) where a run has attacked images; metric;
         estimate, low and high (of one seed, with its interval; of several, their mean, without one); sd over seeds;
-        seeds, how many; images, the fewest of a run.
+        seeds, how many; images, the fewest of a run; run, the label of the first.
     """
     factors = factors_of(runs)
     attacked = any(len(run.summary["conditions"]) > 1 for run in runs)
@@ -69,7 +71,7 @@ def by_factors(runs: Sequence[Run]) -> pd.DataFrame:
     rows = []
     for run, (_, levels) in zip(runs, factors.iterrows(), strict=True):
         setting = {head: str(levels[key]) for key, head in heads.items()}
-        setting |= {_JOB: run.label, SEED_KEY: levels.get(SEED_KEY)}
+        setting |= {_JOB: run.label, "run": run.label, SEED_KEY: levels.get(SEED_KEY)}
         for number in sweep_numbers(run):
             epsilon = {_EPSILON: number["condition"].removeprefix("eps=")} if attacked else {}
             rows.append(setting | epsilon | number)
@@ -86,7 +88,8 @@ def by_factors(runs: Sequence[Run]) -> pd.DataFrame:
         frame[head] = level_texts(frame[head]).where(moved, _ANY)
     frame = frame.astype(dict.fromkeys(("mean", "low", "high"), float)).assign(reason="")
     pooled = pool_seeds(frame, [*names, "metric"]).rename(columns={"mean": "estimate"})
-    pooled = pooled[[*names, "metric", "estimate", "low", "high", "sd", "seeds", "images"]]
+    first = frame.groupby([*names, "metric"])["run"].first()
+    pooled = pooled.join(first, on=[*names, "metric"])[[*names, *_NUMBERS]]
     several = pooled["seeds"] > 1
     pooled = pooled.assign(low=pooled["low"].mask(several), high=pooled["high"].mask(several))
     pooled.attrs = frame.attrs
@@ -109,27 +112,57 @@ def pivots(frame: pd.DataFrame) -> list[Pivot]:
 
 
 def sweep_sentences(frame: pd.DataFrame) -> list[str]:
-    """Sentences on the range of the first headline number, and on each factor's effect on it.
+    """Sentences on the range of the first headline number, on each factor's effect on it, and on interactions.
 
-    The number of a factor is the first one that changes with it.
+    The number of a factor is the first one that changes with it. Two factors interact where the number rises in all
+    pairs of settings at some levels of the other one, and falls in all at others.
 
     Args:
         frame: from `by_factors`.
     """
     metrics = [table.metric for table in pivots(frame)]
     jobs = "; ".join(frame.attrs.get(_AT_CHANCE, ()))
-    chance = [f"Classifiers not shown to be better than chance, so that their maps are not compared: {jobs}."]
-    chance = chance if jobs else []
+    chance = [sentences.JOBS_AT_CHANCE.format(jobs=jobs)] if jobs else []
     if not metrics:
         return chance
     rows = _of(frame, metrics[0])
-    sentences = [_range(rows, _varying(rows))]
+    texts = [_range(rows, _varying(rows))]
+    opposed: list[str] = []
     for factor in _varying(frame)[:_COMPARED]:
         compared = [(metric, pairs) for metric in metrics if len(pairs := _pairs(_of(frame, metric), factor))]
         if compared:
             metric, pairs = next((one for one in compared if (one[1]["change"] != 0).any()), compared[0])
-            sentences.append(_compared(pairs, factor, metric))
-    return [*sentences, *chance]
+            texts.append(_compared(pairs, factor, metric))
+        for metric, pairs in compared:
+            if metric in (metrics[0], MEAN_EFFECT):
+                opposed += _interactions(pairs, factor, metric)
+    return [*texts, *opposed[:_COMPARED], *chance]
+
+
+def ends_of_range(frame: pd.DataFrame) -> list[str]:
+    """Labels of the jobs with the smallest and the largest first headline number, which `sweep_sentences` names."""
+    for table in pivots(frame)[:1]:
+        rows = _of(frame, table.metric)
+        return list(dict.fromkeys(rows.loc[[rows["estimate"].idxmin(), rows["estimate"].idxmax()], "run"]))
+    return []
+
+
+def _interactions(pairs: pd.DataFrame, factor: str, metric: str) -> Iterator[str]:
+    """Sentences on the other factors at whose levels a number changes with `factor` in opposite directions."""
+    for other in (name for name in pairs if name not in _PAIR and pairs[name].nunique() > 1):
+        changes = pairs.groupby(other, sort=False)["change"].agg(["min", "max", "mean"])
+        ways = {"rises": changes[changes["min"] > 0], "falls": changes[changes["max"] < 0]}
+        if any(levels.empty for levels in ways.values()):
+            continue
+        form = number_form(metric, changes["mean"].abs().max())
+        texts = {
+            way: ", ".join(f"{other} {level} (by {abs(mean):{form}})" for level, mean in sorted(levels["mean"].items()))
+            for way, levels in ways.items()
+        }
+        apart = all(pairs.loc[pairs[other].isin(levels.index), "apart"].any() for levels in ways.values())
+        texts["note"] = "" if apart else sentences.OVERLAP
+        names = {"factor": factor, "least": pairs["least"].iloc[0], "most": pairs["most"].iloc[0]}
+        yield sentences.INTERACTION.format(**names, **texts, metric=metric_head(metric).partition(",")[0])
 
 
 def _of(frame: pd.DataFrame, metric: str) -> pd.DataFrame:
@@ -188,7 +221,7 @@ def _range(rows: pd.DataFrame, factors: Sequence[str]) -> str:
         return f"In all {len(rows)} settings, {head} is {number}; {count}."
     named = [_JOB] if _JOB in factors else factors  # a job is named after its factors
     where = [", ".join(_setting(name, row[name]) for name in named if row[name] != _ANY) for row in (least, most)]
-    note = "; their intervals overlap: no difference shown" if overlap else ""
+    note = sentences.OVERLAP if overlap else ""
     ends = " to ".join(f"{number} ({setting})" for number, setting in zip(numbers, where, strict=True))
     return f"Of {len(rows)} settings, {head} ranges from {ends}{seeds}{note}; {count}."
 
@@ -201,7 +234,8 @@ def _pairs(rows: pd.DataFrame, factor: str) -> pd.DataFrame:
     """Pairs of settings that differ only in a factor, at its smallest and largest level.
 
     Returns:
-        A row a pair: least and most, the levels; change, the second estimate minus the first one.
+        A row a pair: the other factors; least and most, the levels; change, the second estimate minus the first one;
+        apart, whether their intervals are.
     """
     levels = [level for level in sorted(rows[factor].unique(), key=_level) if level not in (CLEAN, _ANY)]
     if len(levels) < 2:
@@ -211,7 +245,8 @@ def _pairs(rows: pd.DataFrame, factor: str) -> pd.DataFrame:
     how: Any = {"on": others} if others else {"how": "cross"}
     both = first.merge(last, suffixes=("", "_last"), **how)
     change = both["estimate_last"] - both["estimate"]
-    return pd.DataFrame({"least": levels[0], "most": levels[-1], "change": change})
+    apart = (both["high"] < both["low_last"]) | (both["high_last"] < both["low"])
+    return both[others].assign(least=levels[0], most=levels[-1], change=change, apart=apart)
 
 
 def _compared(pairs: pd.DataFrame, factor: str, metric: str) -> str:

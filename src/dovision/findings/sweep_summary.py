@@ -121,7 +121,7 @@ def over_seeds(frame: pd.DataFrame) -> pd.DataFrame:
     if frame.empty or not (frame["seeds"] > 1).any():
         return pd.DataFrame()
     several = frame[(frame["seeds"] > 1) & frame["estimate"].notna()]
-    return several.rename(columns={"estimate": "mean"}).drop(columns=["low", "high"]).reset_index(drop=True)
+    return several.rename(columns={"estimate": "mean"}).drop(columns=["low", "high", "run"]).reset_index(drop=True)
 
 
 def closing(jobs: Sequence[Ended]) -> str:

@@ -31,7 +31,7 @@ class Result(ABC):
 
     @property
     def findings(self) -> list[str]:
-        """Sentences, one to three, each with its number, interval and n."""
+        """Sentences, each with its number, interval and n; the last ones name what the run cannot show."""
         return []
 
     @abstractmethod
@@ -95,7 +95,7 @@ class MeasuredImages(Result):
 
     @property
     def findings(self) -> list[str]:
-        """Sentences, one to three, each with its number, interval and n."""
+        """Sentences, each with its number, interval and n; the last ones name what the run cannot show."""
         return [finding.text for finding in self._findings()]
 
     def _findings(self) -> Iterable[Finding]:

@@ -6,7 +6,7 @@ import base64
 import hashlib
 import shlex
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,9 +18,10 @@ from markupsafe import Markup
 from dovision.analysis.reported import REPORTED, comparison
 from dovision.analysis.summary import QUALITY
 from dovision.config.keep import KEEP_ALL
+from dovision.findings import sentences
 from dovision.findings.headline_numbers import result_texts, results_frame
 from dovision.findings.number_text import HEADLINE_METRICS
-from dovision.findings.run_findings import run_findings
+from dovision.findings.run_findings import by_heading, run_findings
 from dovision.findings.sweep_findings import by_factors, pivots, sweep_sentences
 from dovision.functional.intervals import BOTH_INTERVALS
 from dovision.identity.differences import mixed
@@ -48,6 +49,7 @@ _COLUMN = 5.5  # inches; a wider figure takes the whole width
 _TEMPLATES = Path(__file__).with_name("templates")
 _FIRST_HEAD = "name"  # of a table whose first column has none
 _FEW = 4  # jobs that are named in a note
+_SLOW = 3  # times the median time, from which on a job is named
 FIGURES, PICTURES, NUMBERS = 1_800_000, 1_200_000, 300_000  # bytes of the figures of runs, the explorer, and CSV links
 
 
@@ -162,7 +164,7 @@ def render_page(
         useless=[run for run in runs if run.state in (UNREADABLE, FOREIGN, COPY)],
         mixed=mixed({run.label: run.record for run in completed}),
         setup=setup_sentence(completed),
-        findings=_findings(completed),
+        findings=_findings(completed, {shown.name for shown in carried}) | _limits(runs),
         lead=lead,
         lead_name=lead_name,
         lead_folder=next((one.folder for one in details for shown in one.shown if shown.name == lead_name), "figures"),
@@ -194,12 +196,31 @@ def rerun_command(run: Run) -> str:
     return shlex.join(["dovision-evaluate", *run.overrides])
 
 
-def _findings(runs: Sequence[Run]) -> list[str]:
-    """Findings of a sweep by factor, or of a single run."""
-    if len(runs) > 1 and (sentences := sweep_sentences(by_factors(runs))):
-        return sentences
+def _findings(runs: Sequence[Run], shown: Container[str]) -> dict[str, list[tuple[str, str]]]:
+    """Findings of a sweep by factor, or of a single run by heading: sentences, with the name of a figure or ""."""
+    if len(runs) > 1 and (texts := sweep_sentences(by_factors(runs))):
+        return {"": [(text, "") for text in texts]}
     of = f"{runs[0].label}: " if len(runs) > 1 else ""  # of the first run alone, which is named where there are others
-    return [f"{of}{finding.text}" for finding in run_findings(runs[0])] if runs else []
+    sections = by_heading(run_findings(runs[0])) if runs else {}
+    return {
+        f"{of}{heading}": [
+            (one.text, f"run0-{one.figure}" if f"run0-{one.figure}" in shown else "") for one in of_section
+        ]
+        for heading, of_section in sections.items()
+    }
+
+
+def _limits(runs: Sequence[Run]) -> dict[str, list[tuple[str, str]]]:
+    """Sentences on a sweep's jobs that have no numbers, and on the slowest, by their heading."""
+    texts = []
+    if failed := [run for run in runs if run.state != "completed"]:
+        named = "; ".join(f"{run.label} ({run.state})" for run in failed[:_FEW]) + "; ..." * (len(failed) > _FEW)
+        texts.append(sentences.NOT_COMPLETED.format(count=len(failed), jobs=len(runs), named=named))
+    seconds = pd.Series({run.label: run.record.get("wall_seconds") for run in runs}, dtype=float).dropna()
+    if len(seconds) > 1 and seconds.max() > _SLOW * seconds.median():
+        slowest = {"job": seconds.idxmax(), "seconds": seconds.max(), "median": seconds.median()}
+        texts.append(sentences.SLOW.format(**slowest))
+    return {sentences.HEADINGS[sentences.LIMITS]: [(text, "") for text in texts]} if texts and len(runs) > 1 else {}
 
 
 def _lead(overview: Sequence[Shown], details: Sequence[Details]) -> Shown | None:

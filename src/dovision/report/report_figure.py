@@ -20,7 +20,7 @@ from dovision.findings.number_text import level_text
 from dovision.functional.intervals import EFFECT_INTERVALS, NOT_MEASURED, level_of_selected
 from dovision.io import paths
 from dovision.io.text_files import write_text
-from dovision.report.style import WIDTHS, save_figure
+from dovision.report.style import FORMS, WIDTHS, save_figure
 from dovision.report.tables import DRAWN, latex_figure, latex_table, table_figure
 from dovision.store.display_names import component_text
 from dovision.store.run_record import MODEL, Run
@@ -148,20 +148,21 @@ def _of_other_names(figures: list[ReportFigure], others: Collection[str]) -> lis
     return figures
 
 
-def save_report_figure(report_figure: ReportFigure, folder: Path) -> str:
-    """Write a figure as SVG, PDF, PNG, CSV of its numbers, and LaTeX float; return the SVG.
+def save_report_figure(report_figure: ReportFigure, folder: Path, forms: Collection[str] = tuple(FORMS)) -> str:
+    """Write a figure in these forms, CSV of its numbers, and LaTeX float; return the SVG, or "".
 
-    A table is a table in LaTeX; any other figure is its PDF there.
+    A table is a table in LaTeX, and no SVG if that is the only form; any other figure is its PDF there.
     """
     paths.file_name("the name of a figure", report_figure.name)
-    save_figure(report_figure.figure, report_figure.data, folder, report_figure.name)
+    drawn = forms if report_figure.table is None or len(forms) > 1 else ()
+    save_figure(report_figure.figure, report_figure.data, folder, report_figure.name, drawn)
     if report_figure.table is None:
         wide = report_figure.figure.get_figwidth() > WIDTHS[0]
         tex = latex_figure(report_figure.name, report_figure.caption, wide)
     else:
         tex = latex_table(report_figure.table, report_figure.caption, report_figure.name)
     write_text(folder / f"{report_figure.name}.tex", tex)
-    return (folder / f"{report_figure.name}.svg").read_text(encoding="utf-8")
+    return (folder / f"{report_figure.name}.svg").read_text(encoding="utf-8") if "svg" in drawn else ""
 
 
 def missing_intervals(frame: pd.DataFrame) -> str:

@@ -6,7 +6,7 @@ import itertools
 import re
 import textwrap
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
@@ -191,13 +191,16 @@ def _apart(edges: Sequence[npt.NDArray[Any]], gap: float) -> bool:
 
 
 @styled
-def save_figure(figure: Figure, data: pd.DataFrame, folder: Path, name: str) -> None:
-    """Write name.svg, name.pdf, name.png and name.csv, the numbers behind the figure, into a folder."""
+def save_figure(
+    figure: Figure, data: pd.DataFrame, folder: Path, name: str, forms: Collection[str] = tuple(FORMS)
+) -> None:
+    """Write name.FORM of these FORMS, and name.csv, the numbers behind the figure, into a folder."""
     folder.mkdir(parents=True, exist_ok=True)
-    wrap_text(figure)
-    for form, silent in FORMS.items():
+    if forms:
+        wrap_text(figure)
+    for form in (form for form in FORMS if form in forms):
         with replacing(folder / f"{name}.{form}") as partial:
-            figure.savefig(partial, format=form, metadata=dict.fromkeys(silent))
+            figure.savefig(partial, format=form, metadata=dict.fromkeys(FORMS[form]))
     with replacing(folder / f"{name}.csv") as partial:
         guarded(data).to_csv(partial, **CSV)
 

@@ -17,10 +17,10 @@ REFUTERS_FILE = RunTable(
     keys=("sample", "headline", "refuter", "unit"),
     columns={
         "sample group": (INTEGER, "as in samples.parquet"),
-        "headline": (NAME, 'the finding, such as "largest_effect"'),
+        "headline": (NAME, 'the finding, such as "zone_effect"'),
         "refuter": (NAME, f'"{UNALTERED}", or what is altered: ' + ", ".join(f'"{name}"' for name in ALTERED)),
         "subject": (NAME, "the unit, mask or kind of object that the finding names"),
-        "unit class": (NAME, "as in effects.parquet"),
+        "unit class": (NAME, 'as in effects.parquet; "true class" is that of each image'),
         "level": (pa.float64(), "of the intervals of the headline, the largest of several"),
         "effect": (NUMBER, "on P(class), minus the mean of control units where the headline is a difference to them"),
         "log_odds_effect": (NUMBER, "the same on log P / (1 - P)"),

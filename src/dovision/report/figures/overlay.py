@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -47,7 +47,7 @@ class Overlay(FigureComponent):
             panels, how = self._maps(run)
             what, limit, count = "Each map of an explainer over the same image, by its largest value", 1.0, 1
         else:
-            panels, how, limit = self._effects(run)
+            panels, how, limit = self.effects(run, samples_in_conditions(run.folder, [CLEAN]))
             odds = ", in log-odds since its probability hardly moves" if panels and "odds" in panels[0].of else ""
             what, count = f"Effect of each unit on the likeliest class{odds}, over the image", len(panels)
         if not panels:
@@ -63,13 +63,15 @@ class Overlay(FigureComponent):
         data = pd.DataFrame(numbers)
         yield ReportFigure(OVERLAY, "Over the image", words, overlay(panels, limit, self.colour), data)
 
-    def _effects(self, run: Run) -> tuple[list[OverlayPanel], str, float]:
-        """Panels, the rule that selects their images, and the effect size of the deepest colour."""
+    def effects(
+        self, run: Run, pictured: Sequence[int], condition: str = CLEAN
+    ) -> tuple[list[OverlayPanel], str, float]:
+        """Panels of saved samples in a condition, the rule that selects them, and the size of the deepest colour."""
         samples = read_samples(run.folder)
-        clean = samples[samples["condition"] == CLEAN]
-        boxes, pictured = known_boxes(run.folder), samples_in_conditions(run.folder, [CLEAN])
+        clean = samples[samples["condition"] == condition]
+        boxes = known_boxes(run.folder)
         effects = read_effects(run.folder, pictured)
-        clean_effects, classes = effects[effects["condition"] == CLEAN], read_task(run.folder).classes
+        clean_effects, classes = effects[effects["condition"] == condition], read_task(run.folder).classes
         probability, odds = (
             on_likeliest(clean_effects.assign(effect=clean_effects[column]), clean, classes).dropna(subset=["top"])
             for column in ("effect", "log_odds_effect")
@@ -89,7 +91,7 @@ class Overlay(FigureComponent):
         size = effects["effect"].abs().groupby(effects["sample"]).max()
         for sample in sorted(with_effects, key=lambda number: (number not in located, -size[number]))[: self.most]:
             units = effects[effects["sample"] == sample]
-            picture, first = load_thumbnail(thumbnail_path(run.folder, sample, CLEAN)), units.iloc[0]
+            picture, first = load_thumbnail(thumbnail_path(run.folder, sample, condition)), units.iloc[0]
             values = unit_values(units, "effect", picture.shape, 0.0, masks)
             title = class_lines(first, likeliest_word(run.folder), 18)
             title += "" if first["label"] else f"\n{shortened(names[sample], 26)}"
