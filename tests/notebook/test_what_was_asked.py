@@ -30,7 +30,8 @@ def test_an_attack_shows_clean_images_above_attacked_ones_and_its_success(digits
 def test_maps_are_evidence_and_have_no_effects_beside_them_unless_asked_for(digits):
     found = dv.explain(*digits, ["integrated_gradients", "brightness_map"])
     assert found.findings == []
-    assert found.plot().axes[-1].get_ylabel() == "relative evidence"
+    label = found.plot().axes[-1].get_ylabel()
+    assert label == "against \N{LEFTWARDS ARROW} relative evidence \N{RIGHTWARDS ARROW} for"
     assert not {"gallery", "average_effects"} & {*found.figures}
     both = dv.explain(*digits, "center_map", intervention=dv.PixelGrid(2, 2))
     assert "average_effects" in both.figures
