@@ -328,12 +328,12 @@ function rank() {
   $("ranked-box").hidden = picked("kind") !== "unit";
   if (picked("kind") !== "unit" || !state.units) return;
   const { image: number, target, unit } = asked(), kind = unit.kind;
-  repeat("ranking", { image: number, target, unit, scale: picked("scale") }, () => turn === ranks, (found) => {
+  repeat("ranking", { image: number, target, unit: { ...unit, number: 0 }, scale: picked("scale") }, () => turn === ranks, (found) => {
     const row = targetRow(image().rows), most = Math.abs(found.ranked[0]?.effect ?? 1) || 1;
     $("ranked-head").textContent = found.problem || `${kind}s by effect on ${row.name}${found.done ? "" : `, ${found.measured.toLocaleString("en")} of ${state.units[kind].toLocaleString("en")} measured`}`;
     $("ranked").replaceChildren(...found.ranked.map(({ number: at, effect }) => {
       const item = document.createElement("li"), made = button(`${at}`, String(at) === $("unit-number").value, () => { $("unit-number").value = at; measure(); rank(); });
-      made.append(bar(effect, most), signedText(effect)); item.append(made); return item;
+      made.append(bar(effect, most), signedText(Math.abs(effect) < NOTHING ? 0 : effect)); item.append(made); return item;
     }));
   });
 }
