@@ -116,7 +116,7 @@ def _save(figure: Figure, path: Path, dpi: int) -> None:
 def draw_page(sweep: Path, path: Path) -> None:
     """The top of a sweep's page, as Chromium shows it."""
     page = (sweep / "report" / "index.html").resolve().as_uri()
-    window = ["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--window-size=1280,900"]
+    window = ["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--window-size=1280,1080"]
     subprocess.run(["chromium", *window, f"--screenshot={path}", page], check=True, capture_output=True)
     with Image.open(path) as taken:
         taken.convert("RGB").save(path, optimize=True)
