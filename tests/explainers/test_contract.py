@@ -22,7 +22,8 @@ from .conftest import classifier_of, small_network, small_transformer
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 EXPLAINERS = sorted(path.stem for path in (CONF / "explainer").glob("*.yaml"))
-EXTRAS = {"cam": "pytorch_grad_cam", "grad_cam_plus_plus": "pytorch_grad_cam", "effect_map_segments": "skimage"}
+CAMS = ("cam", "grad_cam_plus_plus", "hires_cam", "layer_cam")
+EXTRAS = {**dict.fromkeys(CAMS, "pytorch_grad_cam"), "effect_map_segments": "skimage"}
 BLIND = {"attention_rollout", "brightness_map", "center_map", "edge_map"}  # to the class
 OF_SEVERAL = {
     "effect_map_combined",
@@ -47,7 +48,7 @@ def composed(tmp_path_factory) -> DictConfig:
     settings += [f"explainer.{name}.steps=8" for name in gradients]
     settings += ["explainer.grad_cam.layer=stage2", "explainer.smooth_grad.arguments.nt_samples=4"]
     settings += ["explainer.rise.masks=40", "explainer.kernel_shap.cells=[3,4]"]
-    settings += ["explainer.kernel_shap.arguments.n_samples=20"]
+    settings += ["explainer.kernel_shap.arguments.n_samples=20", "explainer.lime.cells=4"]
     with initialize_config_dir(str(folder), **HYDRA_DEFAULTS):
         return compose("primary", [f"explainer=[{','.join(EXPLAINERS)}]", *settings])
 
