@@ -18,7 +18,7 @@ class BirdParts(FigureComponent):
     """Figure of the eight numbers of the protocol of FunnyBirds; none where the run did not follow it."""
 
     def of_run(self, run: Run) -> Iterator[ReportFigure]:
-        frame = part_protocol(run.folder)
+        frame = part_protocol(run.folder).sort_values("measure", kind="stable")
         if frame.empty:
             return
         text = (
