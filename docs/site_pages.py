@@ -21,6 +21,7 @@ API = {  # packages below dovision, in the order of the reference, and the title
     "detectors": "Detectors",
     "models": "Models",
     "datasets": "Datasets",
+    "training": "Datasets",
     "functional": "Outputs that are no logits",
     "interfaces": "Interfaces",
     "types": "Types",

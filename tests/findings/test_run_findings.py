@@ -49,7 +49,7 @@ def test_of_noise_no_zone_is_shown_to_matter_more(tmp_path, write_run):
     assert "by one elsewhere" not in zone.text
     assert "the strongest of its zones, so at 98.8%; n = 12 images" in zone.text
     assert zone.n == 12
-    assert limit.text == ("Whether another fill agrees: one alone was painted, black. refute=true tries a second one.")
+    assert limit.text == ("Whether another fill agrees: one alone was painted, black. A refuter tries a second one.")
 
 
 @pytest.mark.slow

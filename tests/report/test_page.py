@@ -189,7 +189,7 @@ def test_a_page_that_would_be_too_large_names_the_figures_that_it_leaves_out(swe
 def test_of_many_runs_the_first_are_drawn_one_by_one(sweep, tmp_path, page_of):
     text = page_of(sweep, tmp_path, details=1).read_text()
     assert "1 of 3 completed runs" in text
-    assert "details=3 draws all" in text
+    assert "The setting &#39;details&#39; of dovision-report draws more." in text
     assert not (tmp_path / "figures" / "2b").exists()
 
 

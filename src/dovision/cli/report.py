@@ -95,7 +95,7 @@ def _cut(completed: int, detailed: int) -> list[str]:
     if completed == detailed:
         return []
     some = f"Figures run by run: of {detailed} of {completed} completed runs, those that the findings name first"
-    return [f"{some}; details={completed} draws all."]
+    return [f"{some}. The setting 'details' of dovision-report draws more."]
 
 
 def _loggers(settings: ReportSettings, runs: Sequence[Run], folder: Path) -> list[Logger]:

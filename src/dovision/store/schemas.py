@@ -72,6 +72,7 @@ class RunRecord(Record):
     overrides: list[str] = []
     seed: NonNegativeInt = 0
     tags: list[str] = []
+    group: str | None = None  # of dashboards, which all jobs of a sweep and its report share
     started: str | None = None
     reason: str | None = None  # of a partial, interrupted or skipped run
     limits: dict[str, bool | int | float] | None = None  # of the trainer, by which it is partial

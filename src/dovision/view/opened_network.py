@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 
 from dovision import checks
 from dovision.config import settings as settings_of
-from dovision.config.component_names import check_stored
+from dovision.config.component_names import check_stored, configuration_folder
 from dovision.config.settings import EvaluateSettings, TrainSettings, ViewSettings
 from dovision.identity.plans import AUTOENCODER, CLASSIFIER
 from dovision.interfaces import Classifier, Images
@@ -26,6 +26,7 @@ from dovision.types import CODE, INPUT, Shape
 PUBLISHED = ("efficientnet_lite0", "torchvision_model", "timm_model", "xrv_model")  # models with weights of their own
 # settings of a run that nothing here reads, and that may refer to the environment
 _UNREAD: Mapping[str, Any] = {"tags": [], "note": None, "logger": {}, "explainer": {}, "output_root": "outputs"}
+_SECTIONS = ("evaluation", "explanation", "detection")
 PICTURES = "dovision.datasets.pictures.Pictures"
 
 
@@ -124,6 +125,8 @@ def of_run(folder: Path, split: str | None = None, trusted: bool = False) -> Ope
     config = {**run.config, **_UNREAD}
     if not trusted:
         check_stored(config, str(folder / CONFIG), f"dovision-view run={folder} trust_checkpoint=true")
+    today = OmegaConf.load(configuration_folder() / "evaluate.yaml")  # for keys that came after the run
+    config |= {name: OmegaConf.merge(today[name], config[name]) for name in _SECTIONS if name in config}
     settings: EvaluateSettings = settings_of.read("evaluate", OmegaConf.create(config))
     settings = settings.model_copy(update={"checkpoint": Path(files[CLASSIFIER]), "trust_checkpoint": trusted})
     architecture, fitted = Architecture(settings.model, settings.autoencoder, trusted), {}
