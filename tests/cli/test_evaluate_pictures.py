@@ -17,6 +17,7 @@ from dovision.models.checkpoint import save_checkpoint
 from dovision.models.small_cnn import small_cnn
 from dovision.store.run_record import read_sweep
 from dovision.store.thumbnails import save_image
+from page_text import visible
 
 SHAPE = [3, 28, 28]
 GRID = ("intervention.rows=2", "intervention.columns=2")
@@ -100,7 +101,7 @@ def test_the_page_names_no_true_class_and_each_picture(measured, run_command, sv
         pytest.skip("as that of multiclass")
     assert run_command(report, f"sweep={measured / 'evaluate'}") == 0
     page = (measured / "evaluate" / "report" / "index.html").read_text()
-    assert "true:" not in page.replace("`true: ${entry.label}, `", "")
+    assert "true:" not in visible(page)
     assert "accuracy</th>" not in page
     assert "photo0.png" in page
     figures = {path.stem for path in (measured / "evaluate" / "report" / "figures").rglob("*.csv")}
@@ -131,5 +132,5 @@ def test_the_photo_experiment_is_two_commands_away(tmp_path, run_command, capsys
     assert run_command(main, "experiment=photo", *given) == 0
     text = capsys.readouterr().err
     assert "kept the head, all of its 1,000 classes by name" in text
-    assert "flower.jpg: painting cell " in text
-    assert " P(daisy) = " in text
+    assert "flower.jpg: " in text
+    assert " off P(daisy) = " in text
