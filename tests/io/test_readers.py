@@ -32,6 +32,7 @@ EXCEPTIONS = {  # file, what is called: why it need not go through dovision.io
     ("tracking/wandb_logger.py", "pd.read_csv"): "numbers of the report that the same command has just written",
     ("config/component.py", "OmegaConf.load"): "folders of configuration, which Hydra reads in the same way",
     ("report/page.py", "(_TEMPLATES / name).read_text"): "this package's own",
+    ("view/opened_network.py", "OmegaConf.load"): "this package's own",
     ("view/server.py", "(Path(__file__).with_name('page') / name).read_text"): "this package's own",
     ("report/report_figure.py", "(folder / f'{report_figure.name}.svg').read_text"): "the figure that was just written",
     ("config/component_names.py", "path.read_text"): "folders of configuration and files of this package",
