@@ -65,7 +65,8 @@ def wrap(
         torch.Size([5, 2])
     """
     if not isinstance(network, (nn.Module, type)) and (callable(network) or hasattr(network, "get_inputs")):
-        raise ValueError("network must be a torch module, got a function or a session. Use dv.wrap_callable for it.")
+        got = checks.in_words(network).removesuffix(".")
+        raise ValueError(f"network must be a torch module, got {got}. What answers images is for dv.wrap_callable.")
     checks.instance("network", network, nn.Module, "a torch module from normalised images to logits")
     if isinstance(network, Classifier):
         raise ValueError("network must be a plain torch module, got a Classifier, which needs no wrapping.")
