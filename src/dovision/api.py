@@ -66,7 +66,9 @@ def wrap(
     """
     if not isinstance(network, (nn.Module, type)) and (callable(network) or hasattr(network, "get_inputs")):
         got = checks.in_words(network).removesuffix(".")
-        raise ValueError(f"network must be a torch module, got {got}. What answers images is for dv.wrap_callable.")
+        raise ValueError(
+            f"network must be a torch module, got {got}. Use dv.wrap_callable for one that answers images."
+        )
     checks.instance("network", network, nn.Module, "a torch module from normalised images to logits")
     if isinstance(network, Classifier):
         raise ValueError("network must be a plain torch module, got a Classifier, which needs no wrapping.")

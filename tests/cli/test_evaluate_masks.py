@@ -15,11 +15,13 @@ from PIL import Image
 from dovision.config.sources import HYDRA_DEFAULTS, configuration_folder
 from dovision.functional.geometry import paint
 from dovision.report.explorer import explorer
+from dovision.report.image_overlay import blended
 from dovision.report.inline_assets import SizeBudget
 from dovision.report.report_figure import Catalogue
 from dovision.store.map_tables import read_maps
 from dovision.store.run_record import read_sweep
-from dovision.store.tables import read_effects
+from dovision.store.tables import CLEAN, read_effects
+from dovision.store.thumbnails import load_thumbnail, thumbnail_path
 from dovision.store.unit_masks import read_masks
 from dovision.tracking.wandb_logger import layered
 from dovision.types import Box
@@ -72,7 +74,9 @@ def test_figures_page_and_dashboard_paint_the_pixels_of_masks_alone(run):
         32, 32, [Box(*box) for box in boxes], rows["effect"], [masks[sample, unit] for unit in rows["unit"]]
     )
     painted = gallery.figure.axes[1].images[0].get_array()
-    np.testing.assert_allclose(np.asarray(painted), expected, atol=1e-7)
+    picture = load_thumbnail(thumbnail_path(run.folder, sample, CLEAN))
+    colours = blended(picture, np.asarray(expected), gallery.data["effect"].abs().max())
+    np.testing.assert_allclose(np.asarray(painted), colours, atol=1e-6)
     assert len(np.unique(expected)) > 2
     (entry,) = [entry for entry in explorer([run], SizeBudget(10**7))["entries"] if len(entry["units"]) == len(rows)][
         :1
