@@ -47,7 +47,7 @@ GRAD_CAM = {
     "evaluate explainer=cam explainer.cam.method=EigenCAM": WORKS,
     "evaluate explainer=gradcam": "Write explainer=cam explainer.cam.method=GradCAM.",
     "evaluate explainer=grad_cam++": "Write explainer=cam explainer.cam.method=GradCAMPlusPlus.",
-    "evaluate explainer=layer_cam": "Write explainer=cam explainer.cam.method=LayerCAM.",
+    "evaluate explainer=eigen_cam": "Write explainer=cam explainer.cam.method=EigenCAM.",
     "evaluate explainer=HiResCAM": "Write explainer=cam explainer.cam.method=HiResCAM.",
     "evaluate model=resnet50 explainer=grad_cam": "Write model=torchvision_model model.name=resnet50.",
     "evaluate explainer=grad_cam explainer.grad_cam.target_layers=relu2": "Set explainer.grad_cam.layer.",
