@@ -42,12 +42,12 @@ class PartProtocol:
     The sum of a map over the pixels of a part, grown by `dilation`, is its importance; important parts have more than
     a threshold's share of the sum of the map. For each of 80 thresholds:
 
-    controlled_check    over the smallest sets of parts that no other class has all of, the largest share of a set that
-                        is important; of images that are predicted rightly. The last class has no such set in the
-                        authors' script, and scores 0 here as there
-    preservation_check  1 if the predicted class stays without all parts that are not important
-    deletion_check      1 if it does not stay without those that are important
-    distractibility     share of the objects without which the class logit falls by less than 5 % that are important
+    - controlled_check: over the smallest sets of parts that no other class has all of, the largest share of a set that
+      is important; of images that are predicted rightly. The last class has no such set in the authors' script, and
+      scores 0 here as there.
+    - preservation_check: 1 if the predicted class stays without all parts that are not important.
+    - deletion_check: 1 if it does not stay without those that are important.
+    - distractibility: share of the objects without which the class logit falls by less than 5 % that are important.
 
     And, without a threshold, part_deletion, (1 + rho) / 2 of Spearman's rho between the importance of parts and the
     logit lost without each; target_sensitivity, of an image that shares two parts with a second class and two others
