@@ -125,7 +125,7 @@ def of_run(folder: Path, split: str | None = None, trusted: bool = False) -> Ope
     config = {**run.config, **_UNREAD}
     if not trusted:
         check_stored(config, str(folder / CONFIG), f"dovision-view run={folder} trust_checkpoint=true")
-    today = OmegaConf.load(configuration_folder() / "evaluate.yaml")  # for keys that came after the run
+    today: Any = OmegaConf.load(configuration_folder() / "evaluate.yaml")  # for keys that came after the run
     config |= {name: OmegaConf.merge(today[name], config[name]) for name in _SECTIONS if name in config}
     settings: EvaluateSettings = settings_of.read("evaluate", OmegaConf.create(config))
     settings = settings.model_copy(update={"checkpoint": Path(files[CLASSIFIER]), "trust_checkpoint": trusted})
