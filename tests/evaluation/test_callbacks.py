@@ -77,19 +77,23 @@ def test_an_adaptive_attack_that_was_stopped_goes_on(detected, tmp_path, dovisio
     parts = (*DETECTORS, *NOISE, *FGSM, *ADAPTIVE, *MAIN, "evaluation.checkpoint_every=1")
     run, l2 = Adaptive.__call__, "detection.adaptive.l2=[1.0]"
 
+    first, second = [], []
+
     def stops(self, batch, classifier, eps):
-        if self.norm == "l2":
+        first.append(self.norm)
+        if first.count("l2") == 2:  # after those of the fit
             raise RuntimeError("stopped")
         return run(self, batch, classifier, eps)
 
     def goes_on(self, batch, classifier, eps):
-        assert self.norm == "l2"
+        second.append(self.norm)
         return run(self, batch, classifier, eps)
 
     for changed in (stops, goes_on):
         monkeypatch.setattr(Adaptive, "__call__", changed)
         code = dovision_evaluate(f"output_root={tmp_path}", *parts, l2)
     assert code == 0
+    assert 0 < second.count("linf") < first.count("linf")  # the rounds of the fit alone, whose images are not kept
     monkeypatch.undo()
     again, whole = (read_adaptive(folder) for folder in (only_run(tmp_path), detected))
     assert again[again["attack"] == "adaptive"].reset_index(drop=True).equals(whole)
