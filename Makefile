@@ -51,7 +51,7 @@ photo: $(VENV)/.base ## what a network of ImageNet's classes uses of your own pi
 	@$(BIN)/dovision-evaluate experiment=photo "dataset.root='$(subst ',\',$(PHOTO))'"
 	@$(BIN)/dovision-report sweep=outputs/photo
 
-test: $(VENV)/.dev ## the tests that take less than 1.5 seconds each, in two processes of one thread each
+test: $(VENV)/.dev ## the tests that take less than 0.8 seconds each, in two processes of one thread each
 	@$(PYTEST) $(TWO) -m "not long"
 
 test-fast: $(VENV)/.dev ## the tests that take less than 0.15 seconds each
@@ -74,9 +74,9 @@ test-next: $(VENV)/.dev .venv-next/.layer ## the quick tests with pre-releases o
 	@.venv-next/bin/python -m pip install --quiet --no-deps hydra-core==1.4.0rc3 omegaconf==2.4.1rc1
 	@OMP_NUM_THREADS=1 .venv-next/bin/python -m pytest --numprocesses 2 --dist worksteal -m "not slow and not browser and not long"
 
-test-oracles: $(VENV)/.dev .venv-oracles/.layer ## interchange against nnsight and the sparse autoencoder against Overcomplete, in .venv-oracles, which lies over .venv
-	@.venv-oracles/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[oracles]'
-	@OMP_NUM_THREADS=1 .venv-oracles/bin/python -m pytest -rs tests/interventions/test_against_nnsight.py tests/models/test_topk_sae.py
+test-oracles: $(VENV)/.dev .venv-oracles/.layer ## interchange against nnsight, the sparse autoencoder against Overcomplete, and runtime=openvino, in .venv-oracles, which lies over .venv
+	@.venv-oracles/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[oracles,runtimes]'
+	@OMP_NUM_THREADS=1 .venv-oracles/bin/python -m pytest -rs tests/interventions/test_against_nnsight.py tests/models/test_topk_sae.py tests/propagation/test_compiled_stretch.py
 
 .venv-%/.layer: | $(VENV)/.dev
 	@test -x .venv-$*/bin/python || $(BIN)/python -m venv .venv-$*
@@ -109,8 +109,10 @@ bench: $(VENV)/.dev ## times against loops, captum, other runtimes and foolbox; 
 	@$(CONSTRAINED) --editable '.[bench]'
 	@$(BIN)/python benchmarks/table.py $(BENCH)
 
-chaos: $(VENV)/.dev ## 100 sweeps to which things happen; over an hour, CHAOS="--sweeps 7 --launchers basic" for a few
-	@$(BIN)/python checks/faults/campaign.py $(or $(CHAOS),--sweeps 100 --launchers basic joblib submitit_local)
+chaos: $(VENV)/.dev ## every file operation of six commands fails, or is the last before a kill, and 50 tasks of an array die; hours, CHAOS="--sample 200" for minutes
+	@$(BIN)/python checks/faults/exhaustive.py $(CHAOS)
+	@$(BIN)/python checks/slurm_array.py
+	@$(BIN)/python checks/slurm_array.py --leases
 
 tables: $(VENV)/.base ## the tables of components in docs/, after a change of conf/, and of results, after one of docs/results/
 	@$(BIN)/python docs/component_tables.py

@@ -23,8 +23,10 @@ from dovision.interfaces import Classifier, Context, Intervention
 from dovision.interventions.activation import Activation
 from dovision.interventions.pixel_grid import PixelGrid
 from dovision.models.conv_autoencoder import ConvAutoencoder, insert
+from dovision.models.topk_sae import TopkSae
 from dovision.propagation import Propagation, presented_site
 from dovision.propagation.edits import all_pairs
+from dovision.propagation.engine_choice import approximate_engine, engines_at
 from dovision.propagation.operations import Operations
 from dovision.propagation.whole_passes import WholePasses
 from dovision.types import Batch, Box, Shape, Task
@@ -36,7 +38,8 @@ MODELS = (
 )
 LOOPS = ("channels_last loop", "plain loop")
 RUNTIMES = ("ONNX Runtime", "OpenVINO", "OpenVINO bfloat16")  # which must be installed: pip install '.[bench]'
-PEERS = (*LOOPS, "captum FeatureAblation", "captum Occlusion", *RUNTIMES)
+BF16 = "bf16_difference"  # the engine's own approximation, without its check
+PEERS = (*LOOPS, "captum FeatureAblation", "captum Occlusion", *RUNTIMES, BF16)
 SIZE = 224
 CHUNKS = (4, 8, 16, 32)  # tried for each peer
 SPREAD = 3.0  # standard deviation of the logits: a probability near 0 or 1 would hide every difference
@@ -74,6 +77,7 @@ class Row(NamedTuple):
     peer_seconds: float | None = None
     peer_chunk: int | None = None
     difference: float | None = None  # the largest, in probability
+    largest_effect: float | None = None  # in probability
     operations: float | None = None  # the peer's floating-point operations over ours
     peak_gib: float | None = None
 
@@ -87,8 +91,9 @@ def classifier_of(name: str) -> Classifier:
         if isinstance(module, nn.BatchNorm2d):
             module.running_mean.normal_(0, 0.2)
             module.running_var.uniform_(0.5, 1.5)
-        if hasattr(module, "layer_scale"):  # starts near zero, which would hide ConvNeXt's blocks
-            module.layer_scale.data.fill_(0.5)
+        scale = getattr(module, "layer_scale", None)  # starts near zero, which would hide blocks of ConvNeXt
+        if isinstance(scale := getattr(scale, "gamma", scale), Tensor):  # of FastViT, in a module
+            scale.data.fill_(0.5)
     task = Task("multiclass", tuple(str(number) for number in range(1000)))
     classifier = Classifier(network, task, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)).eval().requires_grad_(False)
     spread_logits(classifier, batch_of(1).image)
@@ -115,13 +120,21 @@ def batch_of(images: int) -> Batch:
 
 
 def grid_rows(
-    name: str, grids: Sequence[int], images: int, rounds: int, peers: Sequence[str], most: int, trials: int = 3
+    name: str,
+    grids: Sequence[int],
+    images: int,
+    rounds: int,
+    peers: Sequence[str],
+    most: int,
+    trials: int = 3,
+    sizes: Sequence[int] = CHUNKS,
 ) -> Iterator[Row]:
     """The engine against the chosen peers, on the same cells, painted black.
 
     Args:
         most: cells that are painted, of each grid; Occlusion paints all.
         trials: rounds in which the peers' chunks are chosen.
+        sizes: the chunks tried.
     """
     classifier, batch = classifier_of(name), batch_of(images)
     label = predicted(classifier, batch)
@@ -144,12 +157,16 @@ def grid_rows(
         return {peer: run for peer, run in runs.items() if peer in peers}
 
     few = runs_on(6 if images == 1 else 4)  # cells that do to choose the chunk
-    chunks = {peer: best_chunk(run, trials, images if peer.startswith("captum") else 1) for peer, run in few.items()}
+    chunks = {
+        peer: best_chunk(run, trials, images if peer.startswith("captum") else 1, sizes) for peer, run in few.items()
+    }
     for grid in grids:
         cells = Cells(grid, most)
         propagation = Propagation(classifier, cells)
         ours = partial(effect_on, propagation, batch, label)
         runs = {peer: partial(run, chunks[peer]) for peer, run in runs_on(grid).items()}
+        if BF16 in peers and (approximate := in_bf16(classifier, cells, batch)) is not None:
+            runs[BF16] = partial(lambda effects, chunk: effects(), partial(effect_on, approximate, batch, label), 0)
 
         def first(cells: Cells = cells) -> Callable[[], Tensor]:
             """A call on a classifier that was not seen before."""
@@ -176,6 +193,18 @@ def of_runtime(peer: str, classifier: Classifier, batch: Batch) -> runtimes.Run 
         return None
 
 
+def in_bf16(classifier: Classifier, cells: Cells, batch: Batch) -> Propagation | None:
+    """The approximate engine by itself; None for a network that has nothing to approximate."""
+    propagation = Propagation(classifier, cells)
+    propagation.prepare(batch)
+    engines = engines_at(classifier, cells, tuple(batch.image.shape[1:]))
+    try:
+        propagation.engine = approximate_engine(engines, classifier, batch.image[:1], BF16)
+    except ValueError:
+        return None
+    return propagation
+
+
 def by_runtime(runtime: runtimes.Run, cells: Cells, batch: Batch, label: Tensor, chunk: int) -> Tensor:
     """The effects on one class of each image, shape (B, U), by whole passes in another runtime."""
     boxes = [cells.region((3, SIZE, SIZE), unit, 0) for unit in range(len(cells.chosen))]
@@ -192,6 +221,25 @@ def latent_rows(layer: str, rounds: int) -> Iterator[Row]:
     loop = partial(looped, with_autoencoder, propagation.intervention, batch)
     runs = {"plain loop": partial(loop, best_chunk(loop))}
     yield from compare(f"densenet121, 16 channels after {layer}", 1, partial(effect, propagation, batch), runs, rounds)
+
+
+INSIDE = {"resnet18": ("layer1", "layer2", 128), "densenet121": ("features.transition1", "features.transition2", 256)}
+
+
+def inside_rows(name: str) -> Iterator[Row]:
+    """Operations of whole passes over ours, with an autoencoder inside: cells, channels before it, its latents.
+
+    They are counted by the choice of the engine, on one unit, and are the same on every machine.
+    """
+    earlier, layer, channels = INSIDE[name]
+    for autoencoder in (ConvAutoencoder(layer, (channels, 32, channels), 1, 1), TopkSae(layer, channels, 4, 8, 100)):
+        classifier = insert(classifier_of(name), autoencoder, (3, SIZE, SIZE)).eval().requires_grad_(False)
+        edits = {"cells": PixelGrid(14, 14), "channels": Activation(earlier), "latents": Activation("code")}
+        for units, intervention in edits.items():
+            Propagation(classifier, intervention).prepare(batch_of(1))
+            (share,) = engines_at(classifier, intervention, (3, SIZE, SIZE)).saved.values()
+            what = f"{name}, {units}, {type(autoencoder).__name__} after {layer}"
+            yield Row(what, 1, 1, "whole passes", operations=1 / (1 - share))
 
 
 def compare(
@@ -223,13 +271,16 @@ def compare(
             peer_seconds=other.counted,
             peer_chunk=run.args[-1],
             difference=(effects[:, same] - theirs[:, same]).abs().max().item(),
+            largest_effect=effects.abs().max().item(),
             operations=more / operations if more else None,  # other runtimes' are not counted
         )
 
 
-def best_chunk(run: Callable[[int], Tensor], trials: int = 3, least: int = 1) -> int:
+def best_chunk(run: Callable[[int], Tensor], trials: int = 3, least: int = 1, sizes: Sequence[int] = CHUNKS) -> int:
     """The number of passes made together that takes least time; captum makes no fewer than one for each image."""
-    chunks = [chunk for chunk in CHUNKS if chunk >= least]
+    chunks = [chunk for chunk in sizes if chunk >= least]
+    if len(chunks) == 1:
+        return chunks[0]
     found = [{chunk: seconds(partial(run, chunk)).counted for chunk in chunks} for _ in range(trials)]
     return min(chunks, key=lambda chunk: min(times[chunk] for times in found))
 

@@ -90,21 +90,23 @@ def read(file: Path) -> dict[str, Any]:
 
 
 def slower(rows: Iterable[Mapping[str, Any]], before: Iterable[Mapping[str, Any]]) -> list[str]:
-    """A sentence for each row whose ratio is below `GATE` of that of the same row before.
+    """A sentence for each row whose ratio, or operations of the peer over ours, is below `GATE` of that row's before.
 
     Raises:
         ValueError: there are rows before, and none of the same name now.
     """
-    rows, earlier = list(rows), {tuple(row.get(part) for part in KEY): row.get("ratio") for row in before}
+    rows, earlier = list(rows), {tuple(row.get(part) for part in KEY): row for row in before}
     if earlier and not any(tuple(row.get(part) for part in KEY) in earlier for row in rows):
         raise ValueError(
             "the gate needs rows that are in both tables, got none. Measure the networks of the earlier one."
         )
     found = []
     for row in rows:
-        was, now = earlier.get(tuple(row.get(part) for part in KEY)), row.get("ratio")
-        if was and now and now < GATE * was:
-            found.append(f"{row['what']}, {row['images']} images, against {row['peer']}: {now:.2f}, was {was:.2f}.")
+        for name in ("ratio", "operations"):
+            was, now = earlier.get(tuple(row.get(part) for part in KEY), {}).get(name), row.get(name)
+            if was and now and now < GATE * was:
+                against = f"against {row['peer']}, {name}"
+                found.append(f"{row['what']}, {row['images']} images, {against}: {now:.2f}, was {was:.2f}.")
     return found
 
 

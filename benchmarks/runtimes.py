@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import copy
+import io
 import logging
-import tempfile
 import warnings
 from collections.abc import Callable, Sequence
-from pathlib import Path
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -19,9 +19,10 @@ from dovision.types import Batch, Box
 Run = Callable[[Tensor], Tensor]  # images, shape (N, C, H, W), to logits, shape (N, K)
 
 
-def onnx_file(classifier: Classifier, image: Tensor, folder: Path) -> Path:
-    """The classifier as an ONNX file whose number of images is free."""
-    target = folder / "classifier.onnx"
+@lru_cache(maxsize=1)
+def onnx_model(classifier: Classifier, image: Tensor) -> bytes:
+    """The classifier in ONNX's format, with the number of images free."""
+    target = io.BytesIO()
     plain = copy.deepcopy(classifier).eval().to(memory_format=torch.contiguous_format)
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings(), torch.no_grad():
@@ -35,7 +36,7 @@ def onnx_file(classifier: Classifier, image: Tensor, folder: Path) -> Path:
             dynamic_axes={"image": {0: "images"}, "logits": {0: "images"}},
             dynamo=False,
         )
-    return target
+    return target.getvalue()
 
 
 class _Logits(nn.Module):
@@ -56,9 +57,7 @@ def onnx_runtime(classifier: Classifier, image: Tensor) -> Run:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     options.inter_op_num_threads = 1
-    with tempfile.TemporaryDirectory() as folder:
-        content = onnx_file(classifier, image, Path(folder)).read_bytes()
-    session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(onnx_model(classifier, image), options, providers=["CPUExecutionProvider"])
     return lambda images: torch.from_numpy(session.run(None, {"image": images.contiguous().numpy()})[0])
 
 
@@ -67,8 +66,7 @@ def openvino(classifier: Classifier, image: Tensor, precision: str = "f32") -> R
     import openvino as ov
 
     core = ov.Core()
-    with tempfile.TemporaryDirectory() as folder:
-        model = core.read_model(onnx_file(classifier, image, Path(folder)))
+    model = core.read_model(onnx_model(classifier, image))
     settings: dict[str, Any] = {
         "INFERENCE_NUM_THREADS": torch.get_num_threads(),
         "INFERENCE_PRECISION_HINT": precision,

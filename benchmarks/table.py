@@ -1,10 +1,11 @@
 """The table of `make bench`: how many times less time than the peers, each row measured in one run, alternating.
 
-    python benchmarks/table.py --quick                    three networks against the loops, some five minutes
+    python benchmarks/table.py --quick                    three networks and autoencoders inside, some six minutes
     python benchmarks/table.py                            every row, hours; the same command again goes on
     python benchmarks/table.py --rows grid --models vgg16 resnet18 --grids 14 --images 1 --threads 1 2
     python benchmarks/table.py --rows grid --models swin_t deit_small_patch16_224 --grids 14 --images 1 --threads 1 \
         --cells 49 --peers "channels_last loop" "ONNX Runtime"
+    python benchmarks/table.py --runtimes                 26 networks against every runtime, an hour; goes on, too
     python benchmarks/table.py --quick --gate benchmarks/ratios.json     exit code 1 if a ratio fell by 15%; the table
                                                                          must be of this machine
 
@@ -33,9 +34,9 @@ from peers import LOOPS, MODELS, PEERS, Row
 from recorded import Table, code_digest, read, slower
 from share import share
 
-KINDS = ("grid", "latent", "attack", "share", "memory")
+KINDS = ("grid", "inside", "latent", "attack", "share", "memory")
 QUICK = {
-    "rows": ["grid"],
+    "rows": ["grid", "inside"],
     "models": ["resnet18", "efficientnet_b0", "vit_tiny_patch16_224"],
     "peers": LOOPS,
     "grids": [14],
@@ -44,6 +45,22 @@ QUICK = {
     "threads": [1],
     "rounds": 3,
     "trials": 1,
+}
+SEVERAL = (  # 21 that the pages on speed name, then five more
+    *("efficientnet_b0", "ghostnet_100", "levit_128s", "resnet18", "squeezenet1_1", "shufflenet_v2_x1_0"),
+    *("vit_tiny_patch16_224", "efficientnet_lite0", "mobilenet_v3_large", "regnety_002", "nf_resnet26", "fastvit_t8"),
+    *("mobileone_s0", "convnextv2_atto", "repvgg_a0", "resnet50", "densenet121", "swin_t", "convnext_tiny"),
+    *("resnest14d", "vgg16"),
+    *("mobilenetv4_conv_small", "repghostnet_100", "mnasnet_100", "pvt_v2_b0", "edgenext_xx_small"),
+)
+OF_RUNTIMES = {
+    **QUICK,
+    "rows": ["grid"],
+    "models": SEVERAL,
+    "peers": ("channels_last loop", "captum FeatureAblation", *peers.RUNTIMES, peers.BF16),
+    "cells": 24,
+    "rounds": 2,
+    "chunks": [8],
 }
 
 
@@ -54,8 +71,12 @@ def rows(options: argparse.Namespace, table: Table) -> Iterator[Row]:
             missing = [grid for grid in options.grids if not _has_grid(table, options, name, grid, images, threads)]
             if missing:
                 torch.set_num_threads(threads)
-                found = (options.rounds, options.peers, options.cells, options.trials)
+                found = (options.rounds, options.peers, options.cells, options.trials, options.chunks)
                 yield from peers.grid_rows(name, missing, images, *found)
+    torch.set_num_threads(1)
+    for name in peers.INSIDE if "inside" in options.rows else ():
+        if not table.has(what=f"{name}, latents, TopkSae after {peers.INSIDE[name][1]}"):
+            yield from peers.inside_rows(name)
     torch.set_num_threads(options.threads[-1])
     if "latent" in options.rows:
         for layer in ("features.transition1", "features.transition2", "features.transition3"):
@@ -135,16 +156,19 @@ def main() -> None:
     parser.add_argument("--memory-images", nargs="+", type=int, default=[10, 1000], help="of resnet18 on 7 x 7 cells")
     parser.add_argument("--rounds", type=int, default=5, help="alternating runs, of which the median counts")
     parser.add_argument("--trials", type=int, default=3, help="rounds in which the peers' chunks are chosen")
+    parser.add_argument("--chunks", nargs="+", type=int, default=peers.CHUNKS, help="tried for each peer")
     parser.add_argument("--threads", nargs="+", type=int, default=[1, 2])
     parser.add_argument("--out", type=Path, default=Path("outputs/bench"))
     parser.add_argument("--quick", action="store_true", help="three networks, 49 cells of 14 x 14, against the loops")
+    parser.add_argument("--runtimes", action="store_true", help="26 networks, 24 cells, against every runtime and bf16")
     parser.add_argument("--gate", type=Path, help="an earlier table.json: fail where a ratio has fallen by 15%%")
     options = parser.parse_args()
-    if options.quick:
-        given = [name for name in QUICK if getattr(options, name) != parser.get_default(name)]
-        if given:
-            parser.error(f"--quick sets --{', --'.join(given)} itself. Leave out --quick, or these options.")
-        vars(options).update(QUICK)
+    for preset, settings in (("quick", QUICK), ("runtimes", OF_RUNTIMES)):
+        if getattr(options, preset):
+            given = [name for name in settings if getattr(options, name) != parser.get_default(name)]
+            if given:
+                parser.error(f"--{preset} sets --{', --'.join(given)} itself. Leave out --{preset}, or these options.")
+            vars(options).update(settings)
     here = origin()
     earlier = earlier_rows(options.gate, here["machine"]) if options.gate else []
     table = Table(options.out, here)

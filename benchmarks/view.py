@@ -25,9 +25,9 @@ from playwright.sync_api import Page, sync_playwright
 import dovision as dv
 from dovision.cli.view import listening, open_words
 from dovision.config.settings import example_photograph
+from dovision.evaluation.opened_network import OpenedNetwork
 from dovision.identity.plans import CLASSIFIER
 from dovision.training.model_cache import FittedModel
-from dovision.view.opened_network import OpenedNetwork
 from dovision.view.server import application
 from dovision.view.view_session import ViewSession
 from dovision.view.worker import Worker

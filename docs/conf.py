@@ -47,13 +47,30 @@ copybutton_exclude = ".linenos, .gp, .go"
 # Pages outside docs/ and the pages of the site that include them.
 OUTER = {"SECURITY": "security", "CHANGELOG": "changelog", "CONTRIBUTING": "contributing", "CODE_OF_CONDUCT": "conduct"}
 OUTER_LINK = re.compile(rf"\]\((?:\.\./)*({'|'.join(OUTER)})\.md\)")
+# Words of newcomers that a page does not use, by page: keywords, single words, by which the search finds it.
+KEYWORDS = {
+    "how-to/own_photo": "attention, CAM, explanation, heat, heatmap, occlusion, saliency",
+    "how-to/maps": "attribution, CAM, faithfulness, heat, heatmap, importance, occlusion, saliency",
+    "how-to/explainers": "attention, CAM, DeepLIFT, heat, heatmap, LIME, LRP, rollout, saliency, SHAP, SmoothGrad",
+    "how-to/masks": "ablation, erasing, inpainting, LIME, masking, occlusion, perturbation, segmentation",
+    "how-to/tokens_and_heads": "ablation, attention, masking, patches, pruning, ViT",
+    "how-to/latent_channels": "ablation, filters, neurons, patching, pruning",
+    "how-to/sparse_autoencoder": "concepts, features, interpretability, mechanistic, neurons, SAE",
+    "how-to/refuters": "confounder, DoWhy, placebo, sanity",
+    "how-to/attacks": "AutoAttack, perturbation, robustness",
+    "how-to/chest_films": "DICOM, radiograph, radiology, xray",
+    "concepts/method": "causality, counterfactual, masking, occlusion, treatment",
+    "concepts/limits": "counterfactual, masking, inpainting",
+}
 SOURCE_LINK = re.compile(r"\[([^]]+)\]\((?:\.\./)+(?:src|conf|paper|checks)/[^)]*\)")
 
 
 def on_site(app: Any, name: str, source: list[str]) -> None:
-    """Let links to files of the repository lead to pages of the site, or be plain text where there is none."""
+    """Let links to files of the repository lead to pages of the site, or be plain text; add a page's keywords."""
     source[0] = OUTER_LINK.sub(lambda found: f"](/project/{OUTER[found[1]]}.md)", source[0])
     source[0] = SOURCE_LINK.sub(r"`\1`", source[0])
+    if words := KEYWORDS.get(name):
+        source[0] = f"---\nmyst:\n  html_meta:\n    keywords: {words}\n---\n{source[0]}"
 
 
 def on_include(app: Any, path: Path, parent: str, content: list[str]) -> None:

@@ -11,8 +11,8 @@ from dovision import checks
 from dovision.identity.differences import mixed
 from dovision.report.report_figure import Catalogue, ReportFigure
 from dovision.report.style import WIDTHS
-from dovision.store.run_record import UNREADABLE, survey
 from paper.bench import bench_figure
+from paper.composed import Composed, Pinned, completed_runs
 from paper.framework import framework_figure
 
 SINGLE, _, DOUBLE = WIDTHS
@@ -50,8 +50,17 @@ class FromSweep:
         return report_figure
 
 
+_EIGHTHS = ("intervention.rows=8", "fill@intervention.fill=mean")
+FILMS = (  # a disease that is seen, the same film attacked, and one that is missed
+    Pinned("phantom_grid", "test-23", "a film whose disease is predicted", job=_EIGHTHS),
+    Pinned("phantom_grid", "test-23", "the same film under PGD of epsilon 4/255", "eps=4/255", _EIGHTHS),
+    Pinned("phantom_grid", "test-137", "a film whose disease is missed", job=_EIGHTHS),
+)
+
 FIGURES: Mapping[str, Source] = {
     "framework": lambda outputs: framework_figure(),
+    "films_column": Composed("films_column", FILMS, SINGLE),
+    "films_page": Composed("films_page", FILMS, DOUBLE),
     "explainers_table": FromSweep("phantom_maps", "map_scores"),
     "explainers_dots": FromSweep("phantom_maps", "map_score_dots"),
     "explainers_estimates": FromSweep("phantom_maps", "map_estimates"),
@@ -76,16 +85,7 @@ FIGURES: Mapping[str, Source] = {
 @cache
 def report_of(sweep: Path) -> Sequence[ReportFigure]:
     """The figures of a sweep: those of its first completed run, and those of all completed runs."""
-    command = f"dovision-evaluate experiment={sweep.name}"
-    if not sweep.is_dir():
-        raise FileNotFoundError(f"{sweep} must hold runs, got no such folder. Run {command}.")
-    runs = survey(sweep)
-    damaged = [run.problem for run in runs if run.state == UNREADABLE]
-    if damaged:
-        raise ValueError(f"a run cannot be read: {damaged[0]}")
-    completed = [run for run in runs if run.state == "completed"]
-    if not completed:
-        raise FileNotFoundError(f"{sweep} must hold a completed run, got none. Run {command}.")
+    completed = completed_runs(sweep)
     mixture = " ".join(mixed({run.label: run.record for run in completed}))
     catalogue = Catalogue()
     of_sweep = (_remarked(one, mixture) for one in catalogue.of_sweep(completed))

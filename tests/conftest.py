@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import gc
+import io
 import json
 import os
+import pickle
 import shutil
 import signal
 import subprocess
@@ -15,8 +18,11 @@ from typing import Any
 
 import pytest
 import torch
+from hydra.core.global_hydra import GlobalHydra
 from hypothesis import settings
+from omegaconf import OmegaConf
 
+from dovision.config import composition
 from dovision.functional import estimates
 
 pytest_plugins = ["made_runs", "made_slow", "made_browser"]
@@ -43,6 +49,43 @@ def no_fsync() -> Iterator[None]:
     """Let no test wait for a disk."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", lambda descriptor: None)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def parsed_once() -> Iterator[None]:
+    """Parse each text of a configuration once: a third of the time of a composition is that of its YAML."""
+    load = OmegaConf.load
+
+    @functools.cache
+    def pickled(text: str) -> bytes:
+        return pickle.dumps(load(io.StringIO(text)))
+
+    def loaded(file: Any) -> Any:
+        if not hasattr(file, "read"):
+            return load(file)
+        try:
+            return pickle.loads(pickled(file.read()))
+        except Exception:  # whose message names the file
+            file.seek(0)
+            return load(file)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(OmegaConf, "load", staticmethod(loaded))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def composed_once() -> Iterator[None]:
+    """Compose a component by its name once, but inside a command, whose folders of configuration may be others."""
+    compose = composition.composed_component
+    kept = functools.cache(compose)
+
+    def composed(*arguments: Any, **several: bool) -> Any:
+        return (compose if GlobalHydra.instance().is_initialized() else kept)(*arguments, **several)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(composition, "composed_component", composed)
         yield
 
 

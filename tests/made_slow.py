@@ -1,4 +1,8 @@
-"""Which tests are slow, and which long: as a run has timed them, in slow.txt and long.txt; see the markers."""
+"""Which tests are slow, and which long: as a run has timed them, in slow.txt and long.txt; see the markers.
+
+A module's fixture in a list, which is written there by hand, stands for all tests of the module that use it: the first
+of them makes it, whichever that is, and a run would name that one alone.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-LISTS = {"slow": 0.15, "long": 1.5}  # marker, and list of that name: seconds
+LISTS = {"slow": 0.15, "long": 0.8}  # marker, and list of that name: seconds
 FOLDER = Path(__file__).parent
 
 
@@ -24,9 +28,13 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     named = {marker: set(names(marker)) for marker in LISTS}
     for item in items:
+        path = item.nodeid.partition("::")[0]
+        fixtures = {f"{path}::{name}" for name in getattr(item, "fixturenames", ())}
         for marker in LISTS:
-            if item.nodeid.partition("[")[0] in named[marker]:
+            if not named[marker].isdisjoint({item.nodeid.partition("[")[0], *fixtures}):
                 item.add_marker(marker)
+        if item.get_closest_marker("browser"):
+            item.add_marker("long")
         if "fitted" in getattr(item, "fixturenames", ()):  # starts from a fitted classifier
             item.add_marker("slow")
 
@@ -49,4 +57,5 @@ class Recorder:
     def pytest_sessionfinish(self) -> None:
         for marker, most in LISTS.items():
             above = {name.partition("[")[0] for name, seconds in self.seconds.items() if seconds > most}
+            above |= {name for name in names(marker) if not name.rpartition("::")[2].startswith("test_")}
             (FOLDER / f"{marker}.txt").write_text("".join(f"{name}\n" for name in sorted(above)))

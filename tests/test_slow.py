@@ -1,4 +1,4 @@
-"""The lists of slow and of long tests are lists of tests."""
+"""The lists of slow and of long tests are lists of tests, and of fixtures."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from made_slow import FOLDER, LISTS, Recorder, names
 
 
 @pytest.mark.parametrize("marker", LISTS)
-def test_each_name_is_that_of_a_test(marker):
+def test_each_name_is_that_of_a_test_or_fixture(marker):
     for name in names(marker):
         path, *_, function = name.split("::")
         assert re.search(rf"^ *def {function}\(", (FOLDER.parent / path).read_text(), re.MULTILINE), name
@@ -18,6 +18,7 @@ def test_each_name_is_that_of_a_test(marker):
 
 def test_a_function_is_slow_that_takes_long_with_some_of_its_parameters(tmp_path, monkeypatch):
     monkeypatch.setattr("made_slow.FOLDER", tmp_path)
+    (tmp_path / "long.txt").write_text("a.py::made\na.py::test_before\n")
     recorder = Recorder()
     ones = [("a.py::one[x]", 0.12), ("a.py::one[y]", 0.06), ("a.py::one[y]", 0.12)]
     for name, seconds in (*ones, ("a.py::two", 0.15), ("a.py::three", 1.6)):
@@ -25,4 +26,4 @@ def test_a_function_is_slow_that_takes_long_with_some_of_its_parameters(tmp_path
         recorder.pytest_runtest_logreport(report)
     recorder.pytest_sessionfinish()
     assert names("slow") == ["a.py::one", "a.py::three"]
-    assert names("long") == ["a.py::three"]
+    assert names("long") == ["a.py::made", "a.py::three"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import pickle
 from collections.abc import Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -20,7 +21,7 @@ def answer(rank: int, meeting: str, connection: Connection) -> None:
     """Compute metrics until there is none to compute; the body of a process."""
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=meeting, rank=rank, world_size=2)
-    while (task := connection.recv()) is not None:
+    while (task := pickle.loads(connection.recv_bytes())) is not None:
         metric, batches = task
         for batch in batches:
             metric.update(*batch)
@@ -49,13 +50,14 @@ class TwoProcesses:
     def compute(self, metric: Metric, shares: Sequence[Sequence[Any]]) -> tuple[Tensor, Tensor]:
         """What each process computes, from batches of arguments of `update` for each of them."""
         for connection, batches in zip(self.connections, shares, strict=True):
-            connection.send((metric, batches))
+            # `send` would put the states in memory that both processes add to
+            connection.send_bytes(pickle.dumps((metric, batches)))
         assert all(connection.poll(SECONDS) for connection in self.connections), "a process does not answer"
         first, second = (connection.recv() for connection in self.connections)
         return first, second
 
     def close(self) -> None:
         for connection in self.connections:
-            connection.send(None)
+            connection.send_bytes(pickle.dumps(None))
         for process in self.processes:
             process.join(SECONDS)

@@ -124,6 +124,7 @@ from dovision.interventions.transforms import HorizontalFlip as HorizontalFlip
 from dovision.interventions.transforms import JpegCompression as JpegCompression
 from dovision.interventions.transforms import MedianFilter as MedianFilter
 from dovision.interventions.transforms import NonLocalMeans as NonLocalMeans
+from dovision.interventions.transforms import RandomAffine as RandomAffine
 from dovision.interventions.transforms import Resampling as Resampling
 from dovision.interventions.transforms import Rotation as Rotation
 from dovision.interventions.transforms import Shift as Shift

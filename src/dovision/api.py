@@ -103,8 +103,8 @@ def wrap_callable(
     """A classifier of images in [0, 1], from any function of images to logits, or a session of onnxruntime.
 
     It works for all that needs logits alone: do() on the image (cells, windows, segments, masks, transforms), attacks
-    and detectors without gradients, effect maps. Gradients, activations and layers are refused. A function has no
-    bytes to be known by, so that each call measures it and nothing is found again.
+    and detectors without gradients, effect maps. Gradients, activations and layers are refused. A function cannot be
+    identified, so results are not cached: each call measures it again.
 
     Args:
         function: from images, float32 of shape (B, C, H, W), to logits, shape (B, K), as a tensor or an array.

@@ -13,11 +13,12 @@ import sys
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import ModuleType
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
-import torch
-from torch import Tensor
+
+if TYPE_CHECKING:  # a misspelt key is answered before torch is imported
+    from torch import Tensor
 
 _T = TypeVar("_T")
 MOST_COUNT = 10**6  # of a count of steps, draws, units or channels, each of which costs work
@@ -162,6 +163,8 @@ def same_shape(**tensors: Tensor) -> None:
 
 def dense(name: str, tensor: Tensor) -> Tensor:
     """Return `tensor` if it is neither sparse nor nested."""
+    import torch
+
     if tensor.layout != torch.strided or tensor.is_nested:
         got, remedy = f"{tensor.layout}", "Convert it: to_dense()."
         if tensor.is_nested:
@@ -176,7 +179,9 @@ def image_batch(
     remedy: str = "Normalise inside the classifier (mean, std), not in the dataset.",
 ) -> Tensor:
     """Return `image` if it is float, shape (B, C, H, W) with no empty axis, with values in [0, 1]."""
-    if not isinstance(image, Tensor):
+    import torch
+
+    if not isinstance(image, torch.Tensor):
         convert = "Convert it: dovision.to_batch(image)." if type(image).__module__.startswith("PIL.") else ""
         raise ValueError(f"{name} must be a tensor of shape (B, C, H, W), got {in_words(image)}{_sentence(convert)}")
     dense(name, image)
@@ -237,9 +242,11 @@ def labels(
 
     With `unknown`, the number may be -1, for an image without a label.
     """
+    import torch
+
     shape = (images, classes) if multilabel else (images,)
     rule = f"of shape {shape} for a multilabel task" if multilabel else f"int64 of shape {shape}"
-    if not isinstance(label, Tensor):
+    if not isinstance(label, torch.Tensor):
         raise ValueError(f"{name} must be a tensor, {rule}, got {in_words(label)}")
     dense(name, label)
     if tuple(label.shape) != shape or (label.dtype != torch.int64 and not multilabel):

@@ -9,11 +9,11 @@ import pyarrow as pa
 import pytest
 import torch
 
-from dovision.analysis.object_units import first_half, latent_places, unit_matches
+from dovision.analysis.object_units import _over, first_half, latent_places, unit_matches
 from dovision.store.activity import ACTIVITY, activity_columns
 from dovision.store.map_tables import write_boxes
 from dovision.store.tables import EFFECTS, METADATA, SAMPLES, TASK, write_table
-from dovision.types import BOX_COLUMNS, Task
+from dovision.types import BOX_COLUMNS, Box, Task
 
 pytestmark = pytest.mark.usefixtures("few_images")
 TWO = Task("multiclass", ("healthy", "disease"))
@@ -96,3 +96,16 @@ def test_the_latent_that_is_active_on_the_tag_is_found_with_its_place(judge, tmp
     assert (row["images"], row["others"]) == (len(tagged), IMAGES // 2 - len(tagged))
     assert row["pointing"] == 1 - 1 / len(tagged)
     assert row["area"] == pytest.approx(1 / 9)
+
+
+def test_frames_controls_and_sets_are_neither_over_an_object_nor_its_control():
+    """A tag in the left one of two cells, -3, and of the right one, -1; the frames do nothing."""
+    left, right = Box(0, 0, 8, 4), Box(0, 4, 8, 8)
+    units = {"r0c0 frame": (left, 0), "r0c0": (left, -3), "r0c0 control 1": (right, 5), "r0c1": (right, -1)}
+    units |= {"r0c1 frame": (right, 0), "r0c0+r0c1": (Box(0, 0, 8, 8), -9)}
+    rows = pd.DataFrame(
+        [{"unit": unit, "log_odds_effect": effect, **box._asdict()} for unit, (box, effect) in units.items()]
+    )
+    tag = pd.DataFrame([{"sample": 0, "object": "tag", "label": None, **Box(1, 1, 3, 3)._asdict()}])
+    (over,) = _over(rows.assign(sample=0, condition="clean", **{"class": "sick"}), tag, "clean").to_dict("records")
+    assert (over["unit"], over["log_odds_effect"], over["elsewhere"]) == ("r0c0", -3, -1)

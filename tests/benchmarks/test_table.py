@@ -74,7 +74,14 @@ def test_what_is_no_table_is_refused(recorded, tmp_path, text):
 def test_a_ratio_that_fell_is_named(recorded):
     before = [row(ratio=2.0), row("captum", 3.0), row("ONNX Runtime", None)]
     now = [row(ratio=1.6), row("captum", 2.6), row("ONNX Runtime", 1.0), row("OpenVINO", 0.1)]
-    assert recorded.slower(now, before) == ["resnet18, 7 x 7, 1 images, against plain loop: 1.60, was 2.00."]
+    assert recorded.slower(now, before) == ["resnet18, 7 x 7, 1 images, against plain loop, ratio: 1.60, was 2.00."]
+
+
+def test_operations_saved_that_fell_are_named(recorded):
+    before, now = [row() | {"operations": 3.0}], [row() | {"operations": 1.0}]
+    assert recorded.slower(now, before) == [
+        "resnet18, 7 x 7, 1 images, against plain loop, operations: 1.00, was 3.00."
+    ]
 
 
 def test_a_gate_without_a_row_of_both_tables_is_refused(recorded):

@@ -1,34 +1,38 @@
-"""A short form of `make chaos`, checks/faults/campaign.py."""
+"""Short forms of `make chaos`: a sample of faults, and few tasks of an array."""
 
 from __future__ import annotations
 
-import importlib
+import re
+import shutil
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+CHECKS = Path(__file__).parents[2] / "checks"
 
-@pytest.fixture
-def campaign(monkeypatch):
-    """The script, as a module."""
-    monkeypatch.syspath_prepend(Path(__file__).parents[2] / "checks" / "faults")
-    module = importlib.import_module("campaign")
-    monkeypatch.setattr(module, "JOBS", [(1, 1), (2, 1), (3, 1)])
-    monkeypatch.setattr(module, "SETTINGS", (*module.SETTINGS, "intervention.columns=1"))
-    return module
+
+def printed(*words: str | Path) -> str:
+    done = subprocess.run([sys.executable, *words], capture_output=True, text=True)
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+    return done.stdout
 
 
 @pytest.mark.long
 @pytest.mark.slow
-@pytest.mark.parametrize(("launcher", "commands"), [("basic", 2), pytest.param("joblib", 1, marks=pytest.mark.long)])
-def test_a_killed_process_loses_no_job(campaign, monkeypatch, capsys, launcher, commands):
-    if launcher != "basic":
-        pytest.importorskip("hydra_plugins.hydra_joblib_launcher", reason="needs the extra launchers-joblib")
-    monkeypatch.setattr(campaign, "FAULTS", ("SIGKILL",))
-    monkeypatch.setattr(sys, "argv", ["campaign", "--sweeps", "1", "--launchers", launcher])
-    code = campaign.main()
-    printed = capsys.readouterr().out
-    assert f"commands={commands}, happened=1" in printed  # that of joblib has itself launched again what was lost
-    assert "1 faults in 1 sweeps of 3 jobs, 3 jobs: 0 lost, 0 wrong, 0 completed twice" in printed
-    assert code == 0
+def test_the_same_command_mends_what_a_fault_has_left(tmp_path):
+    if shutil.which("cc") is None:
+        pytest.skip("needs a C compiler")
+    words = ["--commands", "digests", "report", "fit", "merge", "job", "--sample", "200", "--folder", tmp_path]
+    passed, points = re.search(
+        r"(\d+) of (\d+) points pass", printed(CHECKS / "faults" / "exhaustive.py", *words)
+    ).groups()
+    assert (passed, points) == ("200", "200")
+
+
+@pytest.mark.long
+@pytest.mark.slow
+@pytest.mark.parametrize("store", [[], ["--leases"]], ids=["locks", "leases"])
+def test_tasks_that_die_and_come_back_lose_no_shard_and_measure_none_twice(store):
+    assert "0 lost, 0 wrong, 0 twice" in printed(CHECKS / "slurm_array.py", "--quick", *store)

@@ -6,6 +6,7 @@ import gzip
 import re
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
@@ -114,7 +115,7 @@ def test_authors_mnist_prints_its_numbers_beside_those_of_the_notebook_and_the_p
     for meaning, reported in (("accuracy", "0.9924"), ("KL", "0.0001011"), ("first test digit", "0.0976")):
         (line,) = [line for line in log.splitlines() if meaning in line and reported in line]
         assert re.search(rf"{re.escape(reported)} +-?[\d.e-]+", line)
-    text = page.render_page("authors_mnist", [run], [], [])
+    text = page.render_page("authors_mnist", [run], pd.DataFrame(), [], [])
     assert "Beside a source" in text
     assert "0.9924" in text
     assert text.count("the epoch is chosen on the other 5,000") == 1
@@ -140,7 +141,7 @@ def test_authors_chest_runs_on_made_films_and_its_page_says_that_nothing_was_sho
     assert rows["expected_logit_effect"].abs().gt(0).all()
     scores = next(value for name, value in run.record["scores"].items() if "autoencoder" in name)
     assert scores["val_loss"] == pytest.approx(8 * scores["val_interpretability"] + 2 * scores["val_shallow"], rel=1e-4)
-    text = page.render_page("authors_chest", [run], [], [])
+    text = page.render_page("authors_chest", [run], pd.DataFrame(), [], [])
     assert text.count("Nothing has been shown on ChestX-ray14 with this experiment") == 1
 
 

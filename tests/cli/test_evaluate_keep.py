@@ -1,5 +1,6 @@
 """A command that keeps few rows, and what the page shows of it."""
 
+import pandas as pd
 import pytest
 
 from dovision.report.page import render_page
@@ -16,6 +17,6 @@ def test_the_page_shows_what_is_kept_and_says_what_is_not(copy, dovision_evaluat
     assert set(drawn[0]) - set(drawn[1]) == {"average_effect_maps", "gallery", "overlay"}
     assert "average_effects" in drawn[1]
     assert set(drawn[0]["gallery"].data["predicted"]) <= set(drawn[0]["gallery"].data["label"])
-    page = render_page("kept", [labels, summary], [], [])
+    page = render_page("kept", [labels, summary], pd.DataFrame(), [], [])
     assert "Image by image, effects are kept of the labels alone." in page
     assert "Image by image, no effect is kept." in page

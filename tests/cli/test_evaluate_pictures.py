@@ -12,6 +12,7 @@ import torch
 
 from dovision.cli.evaluate import main
 from dovision.cli.report import main as report
+from dovision.cli.verify import main as verify
 from dovision.findings.effect_findings import effect_findings
 from dovision.models.checkpoint import save_checkpoint
 from dovision.models.small_cnn import small_cnn
@@ -64,6 +65,10 @@ def measured(request, photos, tmp_path_factory, run_command) -> Path:
 def run_of(root: Path) -> Path:
     (run,) = read_sweep(root / "evaluate")
     return run.folder
+
+
+def test_a_run_of_data_that_have_a_test_split_alone_is_verified(measured, run_command, capsys):
+    assert run_command(verify, f"run={run_of(measured)}", "share=0.5") == 0, capsys.readouterr()
 
 
 def test_no_number_that_needs_a_label_is_anywhere(measured):

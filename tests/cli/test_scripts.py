@@ -16,19 +16,21 @@ import dovision
 from dovision.cli import scripts
 from dovision.config.sources import HYDRA_DEFAULTS, configuration_folder
 
-COMMANDS = ("train", "evaluate", "prepare", "report", "sites", "view")
+COMMANDS = ("train", "evaluate", "prepare", "report", "sites", "verify", "view")
 
 
 @functools.cache
-def helped(name: str) -> tuple[str, list[str]]:
-    """What `--help` prints, and the top packages that it has imported, in a process of its own."""
+def helped() -> tuple[dict[str, str], list[str]]:
+    """What `--help` of each command prints, and the top packages that all of them import, in a process of their own."""
     script = (
-        f"import sys\nfrom dovision.cli.scripts import {name}\nsys.argv = ['dovision-{name}', '--help']\n"
-        f"try:\n    {name}()\nfinally:\n    print(*{{each.partition('.')[0] for each in sys.modules}}, file=sys.stderr)"
+        f"import sys\nfrom dovision.cli import scripts\nfor name in {COMMANDS}:\n"
+        "    sys.argv = [f'dovision-{name}', '--help']\n"
+        "    try:\n        getattr(scripts, name)()\n    except SystemExit as end:\n        assert not end.code\n"
+        "    print('\\0', end='')\nprint(*{each.partition('.')[0] for each in sys.modules}, file=sys.stderr)"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    return done.stdout, done.stderr.split()
+    return dict(zip(COMMANDS, done.stdout.split("\0"), strict=False)), done.stderr.split()
 
 
 def test_importing_the_commands_takes_no_time_in_which_a_ctrl_c_is_not_answered():
@@ -45,8 +47,9 @@ def examples(text: str, name: str) -> list[list[str]]:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", COMMANDS)
 def test_help_waits_for_no_torch_and_gives_examples_that_can_be_composed(name, run_command, capsys):
-    text, imported = helped(name)
+    texts, imported = helped()
     assert not {"torch", "pytorch_lightning", "pandas"} & set(imported)
+    text = texts[name]
     assert text.startswith(f"dovision-{name}: ")
     assert examples(text, name)
     for words in examples(text, name):
@@ -72,6 +75,22 @@ def test_the_three_examples_of_an_evaluation_would_run(run_command, capsys, tmp_
     for words, jobs in zip(examples(text, "evaluate"), (1, 12, 1), strict=True):
         assert run_command(scripts.evaluate, *words, "dry_run=true", f"output_root={tmp_path}") == 0
         assert f"{jobs} jobs, {jobs} to do" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_a_misspelt_key_waits_for_no_torch():
+    script = (
+        "import sys\nfrom dovision.cli.scripts import evaluate\nfor words in (['modle=small_cnn'], "
+        "['-m', 'seed=0,1', 'attack=pgd', 'attack.epz=0.1']):\n    sys.argv = ['dovision-evaluate', *words]\n"
+        "    try:\n        evaluate()\n    except SystemExit as error:\n        print(error.code)\nprint(*sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    first, second, modules = done.stdout.splitlines()
+    assert first == second == "1"
+    assert not {"torch", "pandas", "pydantic", "pytorch_lightning"} & set(modules.split())
+    model, eps = done.stderr.splitlines()
+    assert model.startswith("dovision-evaluate: the configuration has no key 'modle'. Did you mean model?")
+    assert eps.startswith("dovision-evaluate: attack has no key 'epz'. Did you mean eps?")
 
 
 @pytest.mark.parametrize("flag", ["-m", "--multirun"])
@@ -119,7 +138,7 @@ def test_each_name_of_the_package_is_there_under_its_own_name():
     ],
 )
 def test_each_group_that_a_help_names_is_a_group_of_its_command(name, others):
-    text, _ = helped(name)
+    text = helped()[0][name]
     named = text.partition("group=component:\n")[2].partition("\n\n")[0]
     with initialize_config_dir(str(configuration_folder()), **HYDRA_DEFAULTS):
         choices = compose(name, return_hydra_config=True).hydra.runtime.choices
@@ -128,6 +147,17 @@ def test_each_group_that_a_help_names_is_a_group_of_its_command(name, others):
         groups -= {"intervention", "attack", "fill"}  # which its experiments alone may choose
     assert {line.partition(": ")[0] for line in named.splitlines()} == groups | others
     assert "\nautoencoder: conv_1x1, conv_3x3, topk_sae\n" in text
+
+
+@pytest.mark.slow
+def test_libraries_that_are_imported_later_are_quiet():
+    script = (
+        "import logging; from dovision.sweeps.launch import quieten; quieten(); import pydicom, pytorch_lightning; "
+    )
+    script += "names = ('pydicom', 'pytorch_lightning.utilities.rank_zero', 'lightning_fabric.utilities.rank_zero'); "
+    script += "print([logging.getLogger(name).isEnabledFor(logging.WARNING) for name in names])"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout == "[False, False, False]\n"
 
 
 @pytest.mark.slow
@@ -146,6 +176,14 @@ def test_the_end_of_a_command_frees_triton_which_would_print_what_is_left(monkey
         assert bool(gc.get_freeze_count()) is frozen
     finally:
         gc.unfreeze()
+
+
+def test_a_second_job_of_a_process_freezes_nothing_that_the_first_has_left(monkeypatch):
+    monkeypatch.setitem(scripts.STORIES, "scripts", "multirun_first")
+    frozen = []
+    monkeypatch.setattr(gc, "freeze", lambda: frozen.append(True))
+    assert [scripts._run_story("scripts", words) for words in (["a=1"], ["a=2"])] == [["a=1"], ["a=2"]]
+    assert frozen == [True]
 
 
 def test_the_package_says_its_version():

@@ -6,6 +6,7 @@ import re
 
 import pytest
 from hydra import compose, initialize_config_dir
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
@@ -43,14 +44,29 @@ def refusal(command: str, override: str) -> str:
     return ""
 
 
-WAYS = [(word, "evaluate", "") for word in LEGACY_KEYS]
-WAYS += [(word, command, plus) for word in ("data", "trainer.max_epochs", "model.optimizer") for command in COMMANDS
-         for plus in ("+", "++")]  # fmt: skip
-
-
-@pytest.mark.parametrize(("word", "command", "plus"), WAYS)
+@pytest.mark.parametrize(
+    ("word", "command", "plus"),
+    [
+        *(("data", "evaluate", ""), ("trainer.max_epochs", "evaluate", "+"), ("model.optimizer", "evaluate", "++")),
+        *(("data", "train", "++"), ("trainer.max_epochs", "train", ""), ("model.optimizer", "train", "+")),
+    ],
+)
 def test_a_word_is_refused_with_what_does_its_work_however_it_is_written(word, command, plus):
     assert refusal(command, f"{plus}{word}=3") == replacement(word)
+
+
+@pytest.fixture(scope="module")
+def alone():
+    """The configuration of an evaluation in which nothing is chosen."""
+    with initialize_config_dir(str(CONF), **HYDRA_DEFAULTS):
+        return compose("evaluate", return_hydra_config=True)
+
+
+@pytest.mark.parametrize("word", LEGACY_KEYS)
+def test_a_word_is_no_key_and_the_reason_of_its_refusal_is_what_does_its_work(alone, word):
+    (override,) = OverridesParser.create().parse_overrides([f"{word}=3"])
+    assert OmegaConf.select(alone, word) is None
+    assert composition._reason(override, (), alone) == replacement(word)
 
 
 @pytest.mark.parametrize("word", LEGACY_KEYS)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import pytorch_lightning as pl
 import torch
+from PIL import Image
 from torch.utils.data import DataLoader, TensorDataset
 
 import dovision as dv
@@ -40,6 +41,28 @@ def test_splits_are_of_one_task_with_groups_of_their_own():
     assert held.fingerprint != dv.HeldImages({"val": (IMAGES, NUMBERS)}).fingerprint
 
 
+class Named(TensorDataset):
+    """Dataset that names the classes of its numbers."""
+
+    def __init__(self, classes, numbers):
+        super().__init__(IMAGES, numbers)
+        self.classes = classes
+
+
+def test_numbers_of_each_split_are_matched_by_the_names_of_that_split():
+    held = dv.HeldImages({"test": Named(["c", "b"], NUMBERS % 2), "train": Named(["a", "b", "c"], NUMBERS)})
+    assert held.task.classes == ("a", "b", "c")
+    assert held.source("train").label.tolist() == NUMBERS.tolist()
+    assert held.source("test").label.tolist() == [2, 1, 2, 2, 1, 2]
+
+
+def test_one_colour_picture_makes_all_of_them_rgb():
+    grey, colour = Image.new("L", (4, 4), 51), Image.new("RGB", (4, 4), (255, 0, 0))
+    held = dv.HeldImages({"train": [(grey, 0)] * 2, "test": DataLoader([(grey, 0), (colour, 1)], collate_fn=list)})
+    assert held.shape == (3, 4, 4)
+    assert held.source("train").image(0).unique().tolist() == [pytest.approx(0.2)]
+
+
 def test_a_trainer_fits_and_tests_multilabel_images():
     class Module(pl.LightningModule):
         def __init__(self):
@@ -68,7 +91,15 @@ def test_a_trainer_fits_and_tests_multilabel_images():
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (IMAGES, "data must be images with labels"),
+        (IMAGES, "got test images alone"),
+        ({}, "data must be images with labels, got none"),
+        ({"train": (IMAGES, NUMBERS), "val": TensorDataset(IMAGES)}, "got val images alone"),
+        ({"train": (IMAGES, NUMBERS), "test": (IMAGES, ["a", "b", "c"] * 2)}, "names, or numbers, got both"),
+        ({"train": Named(["a", "b", "c"], NUMBERS), "test": Named(["a", "z"], NUMBERS % 2)}, "got 'z'"),
+        (
+            {"train": (IMAGES, NUMBERS), "test": (IMAGES[..., :3], NUMBERS)},
+            "one shape, got \\(1, 4, 4\\) and \\(1, 4, 3",
+        ),
         ({"dev": (IMAGES, NUMBERS)}, "one of train, val, test, got 'dev'"),
         ((IMAGES, NUMBERS[:5]), "labels must be int64 of shape \\(6,\\)"),
     ],

@@ -217,6 +217,11 @@ def test_folders_of_splits_by_another_name_are_refused_and_read_once_they_are_na
     assert {name.partition("/")[0] for name in read.table("val")["name"]} == {"valid"}
     cut = open_folder(folder_of_images, split_folders={"train": "train", "val": None, "test": "test"})
     assert {name.partition("/")[0] for name in cut.table("val")["name"]} == {"train"}
+    for outside in ("../valid", str(folder_of_images.parent)):
+        with pytest.raises(
+            ValueError, match=r"dataset.split_folders.val must be a folder in .*, got .*Set dataset.root"
+        ):
+            open_folder(folder_of_images, split_folders={"train": "train", "val": outside, "test": "test"})
     shutil.rmtree(folder_of_images / "valid")
     for name in ("train", "test"):
         (folder_of_images / name).rename(folder_of_images / name.capitalize())

@@ -293,7 +293,7 @@ def test_supervised_detectors_are_fitted_to_each_family_to_all_and_to_all_but_ea
     assert found["supervised, hardened", "shifts"] == sorted([*shifts, 0.15, 0.45, 0.55, 0.85])
 
 
-def test_rounds_fit_what_is_shown_of_a_supervised_detector_to_attacks_on_the_round_before(folder):
+def test_rounds_fit_what_is_shown_of_a_supervised_detector_to_attacks_on_the_round_before(folder, caplog):
     detectors, protocol = {"plain": Plain(), "taught": Taught()}, fit_protocol({"shift": [0.2, 0.01]})
     fits, attacked = fit_detectors(folder, detectors, ["fails"], protocol), []
 
@@ -308,7 +308,9 @@ def test_rounds_fit_what_is_shown_of_a_supervised_detector_to_attacks_on_the_rou
     assert seen_by(refitted)[shown_fit] == sorted([*before, 0.51, 0.52])
     assert [one is other for one, other in zip(fits, refitted, strict=True)].count(False) == 1
     assert fit_to_self_attacks(folder, fits, ["fails"], protocol, 0, attack) == fits
+    assert "no detector" not in caplog.text
     assert fit_to_self_attacks(folder, fits, ["fails"], protocol, 2, lambda fitted: None) == fits
+    assert "no detector is fitted to attacks on itself: detection.adaptive.rounds needs" in caplog.text
 
 
 def test_negative_controls_are_fitted_to_exchanged_images_and_to_noise(tmp_path):

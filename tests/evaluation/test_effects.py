@@ -13,6 +13,7 @@ from dovision.analysis.summary import summarise
 from dovision.attacks.none import NoAttack
 from dovision.attacks.replay import Replay
 from dovision.evaluation.effects import EffectEvaluation, EffectOptions, round_to_8_bits
+from dovision.functional.estimated_agreement import LEAST_AGREEMENT
 from dovision.interfaces import Attack, Classifier
 from dovision.interventions.fills import Constant
 from dovision.interventions.pixel_grid import PixelGrid
@@ -227,7 +228,7 @@ def test_approximate_effects_come_with_their_agreement_also_when_resumed(tmp_pat
 
 
 def test_an_approximation_that_agrees_too_little_ends_the_run(tmp_path, monkeypatch):
-    monkeypatch.setattr("dovision.functional.estimated_agreement.LEAST_AGREEMENT", 1.1)
+    monkeypatch.setitem(LEAST_AGREEMENT, "frozen_scales", (1.1, 1.1))
     monkeypatch.setitem(globals(), "Sum", Scaled)
     with pytest.raises(ValueError, match="must agree with exact effects"):
         evaluate(tmp_path, approximate="frozen_scales")

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 
+import dovision.findings
 from dovision.analysis.detection_summary import write_detection
 from dovision.analysis.detector_comparison import write_comparison
 from dovision.findings.run_findings import by_heading, run_findings
@@ -16,6 +19,7 @@ from dovision.store.run_record import read_run, read_sweep
 from made_scores import write_detected
 
 UNIT = re.compile(r"\br\d+c\d+\b|\bcontrol \d|\bunit_\d|\bnan\b|\{\w*\}")
+WORDS = re.compile(r"[A-Za-z]+,? [a-z]+,? [a-z]+")
 NUMBER = re.compile(r"\[-?\+?\d|one picture|each effect is 0\.000|no interval")
 
 
@@ -79,3 +83,14 @@ def test_a_sweep_names_no_unit_and_its_factors(sweep):
     print("\n# sweep\n  " + "\n  ".join(texts))
     assert texts
     assert not any(UNIT.search(text) for text in texts)
+
+
+@pytest.mark.parametrize(
+    "path", sorted(Path(dovision.findings.__path__[0]).glob("*_findings.py")), ids=lambda path: path.stem
+)
+def test_sentences_stand_in_their_file_alone(path):
+    """No three words in a row but in docstrings."""
+    tree = ast.parse(path.read_text("utf-8"))
+    documented = {node.value for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    constants = [node for node in ast.walk(tree) if isinstance(node, ast.Constant) and node not in documented]
+    assert [text for text in (str(node.value) for node in constants) if WORDS.search(text)] == []

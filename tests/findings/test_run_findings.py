@@ -14,6 +14,7 @@ import pytest
 
 import made_runs
 from dovision.analysis.headline_effects import without_opposite
+from dovision.analysis.zone_effects import change_of_effect, strongest_zone
 from dovision.findings import effect_findings, map_findings, sweep_findings
 from dovision.findings.finding import Finding, direction, in_brackets
 from dovision.findings.number_text import HEADLINE_METRICS
@@ -42,12 +43,13 @@ def test_loggers_get_the_number_and_its_ends_without_what_is_withheld():
     assert logged == {"finding/auroc": 0.5, "finding/auroc_low": 0.4, "finding/auroc_high": 0.6}
 
 
-def test_of_noise_no_zone_is_shown_to_matter_more(tmp_path, write_run):
+def test_of_noise_no_zone_is_shown_to_be_used(tmp_path, write_run):
     write_run(tmp_path, eps=(), images=12, grid=2, maps=0)
     zone, limit = run_findings(read_run(tmp_path))
-    assert zone.text.startswith("No zone of the image is shown to matter more than the rest: a cell in the ")
+    assert " is not shown to use the " in zone.text
+    assert " of the image more than the rest: a cell there, painted black, changes " in zone.text
     assert "by one elsewhere" not in zone.text
-    assert "the strongest of its zones, so at 98.8%; n = 12 images" in zone.text
+    assert "the strongest of the image's zones, so at 98.8%; n = 12 images" in zone.text
     assert zone.n == 12
     assert limit.text == ("Whether another fill agrees: one alone was painted, black. A refuter tries a second one.")
 
@@ -62,7 +64,7 @@ def test_true_effects_come_first_and_then_maps_are_compared_with_grad_cam(map_ru
     assert re.search(r"of the effect map is higher than that of Grad-CAM \(\+0\.\d+ \[\+", maps.text)
     assert maps.low > 0
     assert "energy inside: lower (-" in maps.text
-    assert "pointing game: no difference shown" in maps.text
+    assert "pointing game: not decided (" in maps.text
     assert random.name == "maps_minus_random"
     assert re.match(
         r"The network uses the nodule: taking it away lowers the log-odds of nodule by \d\.\d+ \[\d.*; P\(nodule\) "
@@ -208,6 +210,67 @@ def test_an_attack_has_its_norm_and_the_images_that_it_is_a_share_of(attack, nor
     assert {
         each["metric"]: each["images"] for each in sweep_findings.sweep_numbers(run) if each["condition"] != "clean"
     }.items() >= {"success_rate": of, "auroc": won, "mean_abs_expected_effect": 20}.items()
+
+
+@pytest.mark.parametrize(
+    ("attacked", "change", "words"),
+    [
+        ((-0.9, -0.7), (0.1, 0.3), "shrinks"),
+        ((-2.0, -1.6), (-1.0, -0.6), "grows"),
+        ((-1.1, -0.9), (-0.1, 0.1), "is not shown to change"),
+        ((1.8, 2.2), (2.8, 3.2), "is reversed"),  # twice as large
+    ],
+)
+def test_the_change_of_an_effect_has_a_word(attacked, change, words, monkeypatch):
+    ends = {"clean": (-1.1, -0.9), "attacked": attacked, "change": change}
+    row = {
+        f"{name}_{end}": value for name, pair in ends.items() for end, value in zip(("low", "high"), pair, strict=True)
+    }
+    row |= {name: sum(pair) / 2 for name, pair in ends.items()} | {"images": 40}
+    subject = effect_findings._Subject("a cell at the top", "the true class", pd.DataFrame(), 0.99, "so at 99%; ")
+    monkeypatch.setattr(effect_findings, "_subject", lambda run, condition: subject)
+    monkeypatch.setattr(effect_findings, "change_of_effect", lambda rows, condition, level: {0.99: row}[level])
+    names = {"attack_success": lambda run: iter(()), "has_rows": lambda folder: True, "_attack_text": lambda *of: "PGD"}
+    for name, function in names.items():
+        monkeypatch.setattr(effect_findings, name, function)
+    numbers = {"eps": 0.2, "success_rate": {}, "auroc": None}
+    summary = {"labels": {"a": 40}, "conditions": {"clean": {}, "eps=0.2": numbers}}
+    (found,) = effect_findings.attack_findings(Run(None, "", "completed", {}, {}, summary))
+    assert f"on the log-odds of the true class {words}: " in found.text
+    assert found.text.endswith(", paired (so at 99%; n = 40 images).")
+
+
+def test_the_zone_that_an_attack_changes_is_chosen_so_its_interval_is_wider(tmp_path, write_run):
+    write_run(tmp_path, eps=(0.2,), images=40, grid=4, maps=0)
+    run = read_run(tmp_path)
+    used, *_, changed, _ = [*effect_findings.effect_findings(run)]
+    chosen = "the strongest of the image's zones, so at 99.44%; "
+    assert chosen in used.text
+    assert chosen in changed.text
+    subject = effect_findings._subject(run, "eps=0.2")
+    narrow, wide = (change_of_effect(subject.rows, "eps=0.2", level) for level in (0.95, 1 - 0.05 / 9))
+    assert (changed.low, changed.high) == (wide["change_low"], wide["change_high"])
+    assert wide["change_low"] < narrow["change_low"] < narrow["change_high"] < wide["change_high"]
+
+
+def test_a_zone_that_few_images_have_is_not_the_strongest():
+    """Zones of 20 images at -2 and 0, and one of 4 at -9."""
+    frames = [
+        pd.DataFrame({"sample": range(count), "zone": zone, "log_odds_beyond": value, "log_odds_effect": value})
+        for zone, count, value in (("top", 20, -2.0), ("bottom", 20, 0.0), ("left", 4, -9.0))
+    ]
+    rows = pd.concat(frames).assign(condition="clean", of="true class", effect=0.0, effect_elsewhere=0.0)
+    zone, means = strongest_zone(rows.assign(beyond_frame=math.nan, group=rows["sample"]))
+    assert (zone, means["level"].item(), means["images"].item()) == ("top", 0.975, 20)
+
+
+@pytest.mark.parametrize(("low", "words"), [(0.2, "is not shown to rely on"), (0.4, "relies on")])
+def test_a_network_relies_on_few_units_if_they_have_more_than_their_share(low, words, monkeypatch, tmp_path, write_run):
+    write_run(tmp_path, eps=(), images=40, grid=None, maps=0)
+    row = effect_findings.few_units(tmp_path) | {"few": 4, "units": 16, "share_low": low}
+    monkeypatch.setattr(effect_findings, "few_units", lambda folder: row)
+    (found,) = effect_findings.use_findings(read_run(tmp_path))
+    assert found.text.startswith(f"The network {words} 4 of 16 units: ")
 
 
 def test_the_class_that_an_object_changes_most_has_an_interval_of_the_level_of_the_chosen(monkeypatch):

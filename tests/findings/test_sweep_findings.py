@@ -97,6 +97,17 @@ def test_a_table_of_two_ways_has_the_last_factor_across(runs):
     assert table.rows[0][1] == ["0.250 ± 0.071 (n = 2 seeds)", "0.450 ± 0.071 (n = 2 seeds)"]
 
 
+def test_of_too_many_settings_a_table_has_means_over_all_but_two_factors(runs, monkeypatch):
+    monkeypatch.setattr(module, "_DOWN", 3)
+    levels = itertools.product((4, 8), ("FGSM", "PGD"), (0.1, 0.2))
+    many = [run(*each, seed=0, success=2 * each[2] + 0.1 * (each[0] == 8)) for each in levels]
+    (table,) = pivots(by_factors(many))
+    assert (table.factors, table.across, table.pooled) == (["width"], "epsilon", ["attack"])
+    assert table.rows[1] == (("8",), ["0.300 [0.300 to 0.300 in 2]", "0.500 [0.500 to 0.500 in 2]"])
+    assert [text.share for _, texts in table.rows for text in texts] == pytest.approx([0, 2 / 3, 1 / 3, 1])
+    assert "the mean over the settings of attack; in brackets: the least to the most" in table.note
+
+
 def test_a_factor_of_many_levels_has_rows_and_so_have_jobs(runs):
     many = [run(width, "PGD", 0.1, 0, success=width / 100) for width in range(2, 11)]
     (table,) = pivots(by_factors(many))

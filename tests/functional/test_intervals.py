@@ -27,7 +27,6 @@ from dovision.functional.intervals import (
     balanced_interval,
     benjamini_hochberg,
     bounded_means,
-    has_quantile,
     holm,
     level_of_selected,
     mean_interval,
@@ -227,13 +226,6 @@ def test_an_interval_as_columns():
     columns = mean_interval(np.array([0.0]), np.zeros(1, int)).columns("gain")
     assert list(columns) == ["gain", "gain_low", "gain_high", "gain_reason"]
     assert columns["gain_reason"] == FEW_GROUPS
-
-
-def test_a_quantile_needs_a_number_beyond_it():
-    assert not has_quantile(0.01, 21)
-    assert not has_quantile(0.99, 99)
-    assert has_quantile(0.01, 100)
-    assert has_quantile(0.95, 20)
 
 
 def test_the_largest_of_many_have_wider_intervals():

@@ -27,6 +27,7 @@ def runs(**changes):
     ("changes", "pattern"),
     [
         ({"code": "other"}, "differ in the code, .*(c0de: seed=0; other: seed=1)"),
+        ({"modules": {"a.py": "1"}}, "differ in the code, .*(c0de: seed=0; recorded by module: seed=1)"),
         ({"torch": "2.14.0"}, "differ in the torch, .*2.13.0: seed=0; 2.14.0: seed=1"),
         ({"dataset_fingerprint": "f" * 16}, "differ in the data, .*0123456789ab: seed=0; f{12}: seed=1"),
         ({"checkpoints": {"classifier": "x", "autoencoder": "bbbb"}}, "weights of the classifier, .*aaaa: seed=0; x"),

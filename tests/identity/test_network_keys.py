@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import json
 import shutil
-from pathlib import Path
 
 import pytest
 import pytorch_lightning as pl
@@ -98,7 +97,7 @@ def test_data_seed_code_and_torch_are_part_of_every_fit(config, monkeypatch):
     seen = [found(config), found(config, data="others"), found(config, seed=1)]
     assert found(config, classifier="others")[2] != seen[0][2]
     with monkeypatch.context() as context:
-        context.setattr(code, "fitting_code_hash", lambda attacks=False: "changed")
+        context.setattr(code, "modules", lambda config, roots: {"training/fitting.py": "changed"})
         seen.append(found(config))
     with monkeypatch.context() as context:
         context.setattr(code, "version", lambda name: "99.0")
@@ -110,7 +109,11 @@ def test_an_attack_and_its_code_are_part_of_an_adversarial_fit(config):
     pgd = {"_target_": "dovision.attacks.gradient_ascent.PGD", "eps": 0.1, "steps": 7}
     seen = [found(config), *(found(config, training__classifier__attack=pgd | more) for more in ({}, {"eps": 0.2}))]
     assert len({paths[0] for paths in seen}) == 3
-    assert code.fitting_code_hash(attacks=True) != code.fitting_code_hash()
+    fits = [code.modules({"attack": attack}, code.OF_FITS) for attack in ({}, pgd)]
+    assert {"attacks/gradient_ascent.py"} <= fits[1].keys() - fits[0].keys()
+    assert {"training/image_classifier.py", "training/autoencoder_module.py", "cli/train.py"} <= fits[0].keys()
+    assert {"checks.py", "runtime/process_state.py"} <= fits[0].keys()  # fractions and seeds
+    assert not [name for name in fits[0] if name.startswith(("evaluation/", "report/", "analysis/", "sweeps/"))]
 
 
 def test_the_content_of_a_file_that_training_starts_from_is_part_of_the_fit(config, tmp_path):
@@ -120,54 +123,6 @@ def test_the_content_of_a_file_that_training_starts_from_is_part_of_the_fit(conf
         start.write_text(content)
         seen.append(found(config, model__checkpoint_file=str(start))[0])
     assert seen[0] != seen[1]
-
-
-def test_code_through_which_no_model_is_fitted_is_no_part_of_a_fit(tmp_path):
-    package = Path(code.__file__).parents[1]
-    assert all((package / name).is_dir() for name in code.NOT_IN_A_FIT)
-    assert code.fitting_code_hash() != code.code_hash()
-
-
-@pytest.mark.parametrize(("name", "is_part"), [*((name, True) for name in code._IN_A_FIT), ("cli/evaluate.py", False)])
-def test_files_that_fit_are_part_of_a_fit_wherever_they_lie(monkeypatch, name, is_part):
-    before, digits = code.fitting_code_hash(), code._digits
-    changed = Path(code.__file__).parents[1] / name
-    monkeypatch.setattr(code, "_digits", lambda path: "changed" if path == changed else digits(path))
-    assert (code.code_hash.__wrapped__(code.NOT_IN_A_FIT) != before) == is_part
-
-
-def imported(package: Path, module: str) -> set[str]:
-    """The modules of dovision that a module's text imports."""
-    from ast import ImportFrom, parse, walk
-
-    nodes = [node for node in walk(parse((package / f"{module}.py").read_text())) if isinstance(node, ImportFrom)]
-    names = {f"{node.module}.{name.name}" for node in nodes for name in node.names} | {node.module for node in nodes}
-    places = {
-        str(name).removeprefix("dovision.").replace(".", "/") for name in names if str(name).startswith("dovision")
-    }
-    return {place for place in places if (package / f"{place}.py").is_file()}
-
-
-def test_no_fit_runs_through_what_is_left_out():
-    """What is left out would be found by following imports from all that a fit is made of.
-
-    But for writing files, and for stored adversarial images, of which nothing is fitted.
-    """
-    package = Path(code.__file__).parents[1]
-    todo = [
-        f"training/{name}"
-        for name in ("image_classifier", "autoencoder_module", "checkpointing", "data_module", "sanity_checks")
-    ]
-    todo += [path.relative_to(package).with_suffix("").as_posix() for path in package.glob("models/*.py")]
-    todo += [path.relative_to(package).with_suffix("").as_posix() for path in package.glob("datasets/*.py")]
-    reached: set[str] = set()
-    while todo:
-        module = todo.pop()
-        if module not in reached:
-            reached.add(module)
-            todo += [] if module.startswith("store/") else imported(package, module)
-    left_out = {name for name in reached if name.partition("/")[0] in code.NOT_IN_A_FIT}
-    assert left_out - {name.removesuffix(".py") for name in code._IN_A_FIT} <= {"store/spreadsheet", "attacks/replay"}
 
 
 @pytest.mark.slow

@@ -5,8 +5,9 @@ from itertools import combinations
 import pytest
 import torch
 
+import dovision as dv
 from dovision.interventions.activation import Activation
-from dovision.interventions.values import GaussianNoise, Resample, SampleMean, Steering, Zero
+from dovision.interventions.values import GaussianNoise, ReferenceMean, Resample, SampleMean, Steering, Zero
 from dovision.types import CODE, INPUT, Box, Layout
 
 CODES = torch.randn(4, 5, 6, 7, generator=torch.Generator().manual_seed(0))
@@ -223,3 +224,55 @@ def test_the_control_of_a_unit_that_is_not_changed_changes_nothing(context):
     value = CODES.clone()
     value[:, 1] = 0
     assert torch.equal(Activation("layer", choose=[1], controls=1).do(value, 1, context), value)
+
+
+@pytest.mark.parametrize("shape", [(3, 5, 4, 4), (3, 5), (3, 5, 6, 2)])
+@pytest.mark.parametrize("of_all", [Zero(), Steering([0.5, 0, -2, 1, 3] * 2, strength=0.3), ReferenceMean()])
+def test_many_channels_in_one_call_are_those_of_single_calls(shape, of_all, context):
+    unit = "head" if shape == (3, 5, 6, 2) else "channel"
+    if isinstance(of_all, Steering) and unit == "channel":
+        of_all = Steering(of_all.direction[:5], of_all.strength)
+    edit, random = Activation("layer", unit, of_all), torch.Generator().manual_seed(0)
+    value = torch.randn(shape, generator=random)
+    context = context._replace(reference=torch.randn(shape[1:], generator=random))
+    number, new = edit.do_channels(value, [4, 0, 2], context)
+    assert number.tolist() == [4, 0, 2]
+    for row, channel in enumerate([4, 0, 2]):
+        expected = edit.do(value[[row]], channel, context)[0, channel]
+        assert torch.equal(new[row], expected)
+
+
+@pytest.mark.parametrize("options", [{"sets": "pairs"}, {"controls": 1}, {"value": SampleMean()}, {"unit": "position"}])
+def test_units_of_several_channels_and_values_with_draws_are_set_one_by_one(options, context):
+    edit, value = Activation("layer", **options), torch.rand(1, 4, 2, 2)
+    assert edit.do_channels(value, [len(edit.units((4, 2, 2))) - 1], context) is None
+
+
+class Half(Activation):
+    """Activation whose do() halves a channel and adds 1, whatever its `value`."""
+
+    def do(self, value, unit, context):
+        return torch.cat([value[:, :unit], value[:, unit : unit + 1] / 2 + 1, value[:, unit + 1 :]], 1)
+
+
+def test_a_subclass_that_overrides_do_is_measured_by_its_do():
+    classifier, digits = dv.example()
+    measured = dv.effect_map(classifier, digits.image, Half("relu")).effect
+    relu, clean = classifier.network.relu, classifier(digits.image).softmax(1)
+    for unit in range(measured.shape[1]):
+        with relu.register_forward_hook(lambda module, given, value, unit=unit: Half("relu").do(value, unit, None)):
+            treated = classifier(digits.image).softmax(1)
+        torch.testing.assert_close(measured[:, unit], treated - clean, rtol=0, atol=1e-5)
+
+
+class Largest(Zero):
+    """Value that takes the unit's number for one of all rows, as values may that say nothing of rows."""
+
+    def __call__(self, value, unit, context):
+        return value[:, unit.number : unit.number + 1].amax((2, 3), keepdim=True).expand_as(unit.of(value))
+
+
+def test_a_subclass_of_a_value_is_called_as_it_is_written(context):
+    edit, value = Activation("layer", value=Largest()), torch.rand(2, 4, 2, 2)
+    assert edit.do_channels(value, [0, 1], context) is None
+    assert torch.equal(edit.do(value, 1, context)[:, 1], value[:, 1].amax((1, 2), keepdim=True).expand(2, 2, 2))

@@ -33,6 +33,7 @@ from dovision.interventions.transforms import (
     JpegCompression,
     MedianFilter,
     NonLocalMeans,
+    RandomAffine,
     SignNoise,
     TransformSequence,
 )
@@ -131,6 +132,7 @@ def pairs(count: int) -> Batch:
         (lambda: BitDepth(9), "bits must be a whole number from 1 to 8, got 9"),
         (lambda: JpegCompression(0), "quality must be a whole number from 1 to 100, got 0"),
         (lambda: SignNoise("9/8", 0), r"eps must be a number in \[0, 1\]"),
+        (lambda: RandomAffine(190, 0.1, 0), r"degrees must be a number in \[0, 180\]"),
         (lambda: Transformed(3), r"transform must be a transform such as MedianFilter\(2\), got 3"),
         (lambda: PixelGrid(0, 3), "rows must be a whole number of at least 1, got 0"),
         (lambda: PixelGrid(3, 2.5), "columns must be a whole number of at least 1, got 2.5"),

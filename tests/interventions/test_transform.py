@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from functools import partial
+
 import pytest
 import torch
 from torch import nn
@@ -17,6 +20,7 @@ from dovision.interventions.transforms import (
     JpegCompression,
     MedianFilter,
     NonLocalMeans,
+    RandomAffine,
     Shift,
     SignNoise,
     TransformSequence,
@@ -56,13 +60,25 @@ def test_noise_is_by_the_amount_up_or_down_and_clipped(context):
     assert SignNoise(1.0, seed=0)(grey, context).unique().tolist() == [0, 1]
 
 
-def test_noise_depends_on_seed_sample_and_draw_alone(context):
+@pytest.mark.parametrize("transform", [partial(SignNoise, 0.1), partial(RandomAffine, 10.0, 0.1)])
+def test_a_random_transform_depends_on_seed_sample_and_draw_alone(transform, context):
     image = context.batch.image
-    first = SignNoise(0.1, seed=0)(image, context)
-    backwards = SignNoise(0.1, seed=0)(image.flip(0), context.rows([3, 2, 1, 0]))
+    first = transform(seed=0)(image, context)
+    backwards = transform(seed=0)(image.flip(0), context.rows([3, 2, 1, 0]))
     assert torch.equal(backwards.flip(0), first)
-    for other in (SignNoise(0.1, seed=1), SignNoise(0.1, seed=0, draw=1)):
+    for other in (transform(seed=1), transform(seed=0, draw=1)):
         assert not torch.equal(other(image, context), first)
+
+
+def test_a_random_affine_turns_and_shifts_each_image_by_another_amount_within_its_bounds(context):
+    rows = torch.linspace(0, 1, 14).view(1, 1, 14, 1).expand(4, 3, 14, 17)  # as high as a place lies
+    middle = RandomAffine(0.0, 0.1, seed=0)(rows, context)[:, 0, 7, 8] - rows[:, 0, 7, 8]
+    assert len(middle.unique()) == 4
+    assert (middle.abs() <= 0.1 * 14 / 13 + 1e-6).all()
+    turned = RandomAffine(10.0, 0.0, seed=0)(rows, context)[:, 0, 7]
+    slope = (turned[:, 10] - turned[:, 6]) / (rows[0, 0, 9, 8] - rows[0, 0, 5, 8])  # sine of the angle
+    assert len(slope.unique()) == 4
+    assert (slope.abs() <= math.sin(math.radians(10)) + 1e-6).all()
 
 
 def test_a_transformed_region_is_a_crop_of_the_transformed_image(context):

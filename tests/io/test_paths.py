@@ -55,8 +55,10 @@ def test_a_file_name_has_no_folder():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("how", [["-m", "seed=0,1"], ["dry_run=true"], []])
-@pytest.mark.parametrize("name", ["../../x", "/tmp/x-of-a-test", "''"])
+@pytest.mark.parametrize(
+    ("name", "how"),
+    [("../../x", ["-m", "seed=0,1"]), ("/tmp/x-of-a-test", ["dry_run=true"]), ("''", []), ("../../x", [])],
+)
 def test_the_name_of_a_study_stays_inside_the_output_root(tmp_path, run_command, capsys, monkeypatch, name, how):
     (tmp_path / "deep" / "er").mkdir(parents=True)
     monkeypatch.chdir(tmp_path / "deep" / "er")

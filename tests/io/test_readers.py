@@ -32,7 +32,6 @@ EXCEPTIONS = {  # file, what is called: why it need not go through dovision.io
     ("tracking/wandb_logger.py", "pd.read_csv"): "numbers of the report that the same command has just written",
     ("config/component.py", "OmegaConf.load"): "folders of configuration, which Hydra reads in the same way",
     ("report/page.py", "(_TEMPLATES / name).read_text"): "this package's own",
-    ("view/opened_network.py", "OmegaConf.load"): "this package's own",
     ("view/server.py", "(Path(__file__).with_name('page') / name).read_text"): "this package's own",
     ("report/report_figure.py", "(folder / f'{report_figure.name}.svg').read_text"): "the figure that was just written",
     ("config/component_names.py", "path.read_text"): "folders of configuration and files of this package",
@@ -41,6 +40,7 @@ EXCEPTIONS = {  # file, what is called: why it need not go through dovision.io
     ("datasets/readers/nifti.py", "np.memmap"): "a file of bounded size, that has been opened",
     ("store/tables.py", "pq.ParquetFile"): "a path that is known to be a file's",
     ("sweeps/interruption.py", "os.open"): "the null device, to write",
+    ("sweeps/start.py", "ConfigStore.instance().load"): "a node of Hydra's store in memory",
 }
 READERS = ("files", "images", "arrays", "archives", "sealed")
 OF_A_RUN = ("read_json", "read_table")  # of io.text_files, which reads through dovision.io, and of store.tables

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import resource
 import zipfile
 from argparse import Namespace
 from collections import defaultdict, deque
@@ -33,6 +34,17 @@ def test_torch_itself_reads_the_file(path):
     assert torch.equal(torch.load(path, weights_only=True)["weight"], CONTENT["weight"])
     with zipfile.ZipFile(path) as archive:
         assert archive.testzip() is None
+
+
+def test_a_disk_that_is_full_is_the_reason_and_nothing_is_left(tmp_path):
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))  # bytes of a file
+    try:
+        with pytest.raises(OSError, match="File too large"):  # of torch's archive, "enforce fail: unexpected pos"
+            sealed.write_sealed(tmp_path / "a.ckpt", {"weight": torch.zeros(100_000)})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_same_content_gives_the_same_bytes_under_any_name(path, tmp_path):

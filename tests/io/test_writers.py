@@ -13,8 +13,18 @@ PACKAGE = Path(dovision.__file__).parent
 WRITERS = {  # what writes a file that it is given, or may
     *("write_text", "write_bytes", "touch", "symlink_to", "hardlink_to", "tofile", "savefig", "save", "savez"),
     *("savez_compressed", "savetxt", "open_memmap", "memmap", "dump", "to_csv", "to_parquet", "to_json", "to_pickle"),
-    *("to_excel", "to_latex", "to_html", "ParquetWriter", "write_table", "FileHandler", "SummaryWriter", "save_image"),
-    *("imsave", "copy2", "copyfile", "copytree", "save_checkpoint", "NamedTemporaryFile", "mkstemp", "urlretrieve"),
+    *("to_excel", "to_latex", "to_html", "ParquetWriter", "write_table", "FileHandler", "_LogFile", "SummaryWriter"),
+    *(
+        "save_image",
+        "imsave",
+        "copy2",
+        "copyfile",
+        "copytree",
+        "save_checkpoint",
+        "NamedTemporaryFile",
+        "mkstemp",
+        "urlretrieve",
+    ),
 }
 OPENS = ("w", "a", "x", "+")  # in the mode of what is opened
 FLAGS = ("O_WRONLY", "O_RDWR", "O_CREAT")
@@ -33,7 +43,7 @@ EXCEPTIONS = {  # file, what is called: why it need not write aside
     ("view/pictures.py", "figure.savefig"): "to memory",
     ("view/pictures.py", "Image.fromarray(values).save"): "to memory",
     ("store/tables.py", "self._file.write_table"): "by a writer to a file that is written aside",
-    ("cli/session.py", "logging.FileHandler"): "a log, that comes as it comes",
+    ("cli/session.py", "_LogFile"): "a log, that comes as it comes",
     ("cli/scripts.py", "os.open"): "the null device",
     ("sweeps/interruption.py", "os.open"): "the null device",
     ("sweeps/launch.py", "mark.touch"): "an empty file",

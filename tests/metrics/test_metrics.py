@@ -14,7 +14,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import r2_score, recall_score, roc_auc_score
-from torchmetrics import Metric
+from torchmetrics import Metric, SumMetric
 
 import dovision as dv
 from dovision.functional.detection import Scored, auroc
@@ -201,6 +201,12 @@ def test_states_are_sums_of_fixed_size(name):
     for state, value in one.metric_state.items():
         torch.testing.assert_close(value, added[state], rtol=0, atol=0)
         assert value.shape == empty.metric_state[state].shape
+
+
+@pytest.mark.long
+def test_two_processes_have_states_of_their_own(processes):
+    shares = [[(torch.tensor([1.0, 2.0]),)], [(torch.tensor([10.0]),)]]
+    assert [found.item() for found in processes.compute(SumMetric(), shares)] == [13, 13]
 
 
 @pytest.mark.long

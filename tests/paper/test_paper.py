@@ -147,7 +147,7 @@ def test_a_figure_of_runs_that_mix_origins_says_so(run, tmp_path, monkeypatch):
     assert "mix" not in drawn(name)
     assert "cannot be compared" not in (folder / f"{name}.tex").read_text()
     for what, change in (
-        ("code", {"code": "0" * 12}),
+        ("code", {"modules": {**facts["modules"], "types.py": "0" * 12}}),
         ("data", {"dataset_fingerprint": "f" * 64}),
         ("weights of the classifier", {"checkpoints": {"classifier": "e" * 12}}),
     ):

@@ -53,28 +53,29 @@ def batch_of(count: int, *shape: int) -> Batch:
 
 def expected_outcome(classifier: Classifier, intervention: Intervention, batch: Batch) -> Outcome:
     """One whole forward pass for each image and unit; a site other than the image is replaced by a hook."""
-    module = None if intervention.site == INPUT else classifier.network.get_submodule(intervention.site)
+    path = classifier.sites.get(intervention.site, intervention.site)
+    module = None if path == INPUT else classifier.network.get_submodule(path)
     rows = []
     with torch.no_grad():
         control = torch.cat([classifier(batch.image[i : i + 1]) for i in range(len(batch.image))])
         for i in range(len(batch.image)):
             context = Context(batch.rows(slice(i, i + 1)), classifier)
-            rows.append(torch.cat([row for row in _each_unit(classifier, intervention, context, module)]))
-    shape = tuple(batch.image.shape[1:])
-    return Outcome(intervention.units(shape), control, torch.stack(rows))
+            units, logits = _each_unit(classifier, intervention, context, module)
+            rows.append(torch.cat(logits))
+    return Outcome(units, control, torch.stack(rows))
 
 
 def _each_unit(
     classifier: Classifier, intervention: Intervention, context: Context, module: nn.Module | None
-) -> list[Tensor]:
+) -> tuple[tuple[str, ...], list[Tensor]]:
     image = context.batch.image
     value: list[Tensor] = [image]
     if module is not None:
         handle = module.register_forward_hook(lambda m, args, output: value.append(output.clone()))
         classifier(image)
         handle.remove()
-    logits = []
-    for unit in range(len(intervention.units(tuple(value[-1].shape[1:])))):
+    logits, units = [], intervention.units(tuple(value[-1].shape[1:]))
+    for unit in range(len(units)):
         edited = intervention.apply(value[-1], unit, context)
         if module is None:
             logits.append(classifier(edited))
@@ -82,7 +83,7 @@ def _each_unit(
         handle = module.register_forward_hook(lambda m, args, output, edited=edited: edited)
         logits.append(classifier(image))
         handle.remove()
-    return logits
+    return units, logits
 
 
 def assert_equal(got: Outcome, expected: Outcome) -> None:

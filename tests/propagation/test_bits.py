@@ -1,4 +1,4 @@
-"""Outcomes to the bit: with and without the edits that change nothing, and with any chunk."""
+"""Outcomes to the bit, with and without the edits that change nothing; of small networks with any chunk, too."""
 
 from __future__ import annotations
 

@@ -58,3 +58,18 @@ def test_where_memory_has_no_room_for_a_block_an_effect_is_measured(monkeypatch)
     image = torch.rand(1, 1, 2, 2)
     assert propagation(Batch(image, *[torch.zeros(1, dtype=torch.int64)] * 3)).treated.isfinite().all()
     assert asked
+
+
+def test_the_units_of_a_small_network_share_their_first_pass(monkeypatch):
+    network = nn.Sequential(
+        nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 8, 3), nn.Flatten(), nn.Linear(7200, 2)
+    )
+    propagation = Propagation(dv.wrap(network, 2).requires_grad_(False), PixelGrid(7, 7))
+    batch = Batch(torch.rand(1, 3, 32, 32), *[torch.zeros(1, dtype=torch.int64)] * 3)
+    engine = propagation.prepare(batch)
+    run, rows = engine.run, []
+    monkeypatch.setattr(
+        engine, "run", lambda clean, pairs, *others: rows.append(len(pairs)) or run(clean, pairs, *others)
+    )
+    propagation(batch)
+    assert rows == [49]

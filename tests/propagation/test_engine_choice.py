@@ -25,6 +25,7 @@ from dovision.models.conv_autoencoder import ConvAutoencoder, insert
 from dovision.module_state import differentiable
 from dovision.propagation import Propagation, engine_choice
 from dovision.propagation.graph import Step
+from dovision.propagation.graph_passes import fold_batch_norm
 from dovision.propagation.incremental import Arguments, Incremental
 from dovision.propagation.kernels.packed_linear import PackedLinear, can_pack
 from dovision.propagation.tracing import trace
@@ -127,6 +128,17 @@ def test_a_changed_classifier_gets_a_new_engine(change, traced):
     fresh = Propagation(copy.deepcopy(classifier), Painted(GRID))(batch)
     assert torch.equal(after.treated, fresh.treated)
     assert not torch.equal(after.treated, before.treated)
+
+
+@pytest.mark.parametrize("blank", [-torch.inf, torch.nan, -3e38])
+@pytest.mark.parametrize("type_of", [torch.float32, torch.bfloat16])
+def test_a_change_is_noticed_beside_a_mask_of_any_value(blank, type_of):
+    network = network_of()
+    network.register_buffer("mask", torch.full((4, 4), blank, dtype=type_of).triu(1)[:, 3])  # not contiguous
+    classifier = classifier_of(network)
+    stamp = weights_stamp(classifier)
+    through_data(network)
+    assert weights_stamp(classifier) != stamp
 
 
 class Configured(nn.Module):
@@ -352,3 +364,25 @@ def test_arguments_are_filled_wherever_steps_stand():
     for args in ((one, 2, (3, 3)), (one, [one, other]), ([one, {"of": other}], 1)):
         step = Step("step", torch.add, args, {"alpha": other, "kind": "sum"})
         assert Arguments.of(step).filled(lambda each: each.name) == step.arguments(lambda each: each.name)
+
+
+def test_a_batch_norm_over_tokens_is_folded_into_the_linear_layer_before_it():
+    class LinearNorm(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.stem, self.linear, self.norm = nn.Conv2d(3, 6, 4, 4), nn.Linear(6, 8), nn.BatchNorm1d(8)
+            self.norm.running_mean.normal_()
+            self.norm.running_var.uniform_(0.5, 2)
+            self.head = nn.Linear(8, 3)
+
+        def forward(self, x):
+            x = self.linear(self.stem(x).flatten(2).transpose(1, 2))
+            return self.head(nn.functional.hardswish(self.norm(x.flatten(0, 1)).reshape_as(x)).mean(1))
+
+    torch.manual_seed(0)
+    classifier = dv.wrap(LinearNorm(), 3).eval()
+    image = torch.rand(2, 3, 16, 16)
+    graph = fold_batch_norm(trace(classifier, None, image))
+    assert not any(isinstance(step.function, nn.BatchNorm1d) for step in graph.steps)
+    with torch.no_grad():
+        torch.testing.assert_close(Incremental(graph, False).clean(image).control, classifier(image))

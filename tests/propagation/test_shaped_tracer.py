@@ -103,6 +103,16 @@ class Windowed(nn.Module):
         return windows.reshape(images, channels, height, width)
 
 
+class Selected(nn.Module):
+    """The largest of each position's channels, read by the fields of what torch returns, or unpacked; in place."""
+
+    def forward(self, x):
+        top = x.topk(3, dim=1)
+        sparse = torch.zeros_like(x).scatter(1, top.indices, top.values).relu_()
+        values, order = x.sort(1)
+        return F.relu(sparse + values - x.max(1, keepdim=True).values + 0.1 * order, inplace=True)
+
+
 LOCAL = {
     "padded by size": PaddedBySize(),
     "checked": Checked(),
@@ -142,6 +152,13 @@ def test_what_is_local_stays_local(name, monkeypatch):
 def test_windows_on_the_axis_of_the_images_are_traced_for_any_number_of_them(images):
     classifier, batch = classifier_of(network_of(Windowed())), batch_of(images, 1, SIZE, SIZE)
     for site, regions in (("input", GRID), ("0", [[None]] * 3)):
+        assert isinstance(agreeing(classifier, Painted(regions, site), batch).engine, Incremental)
+
+
+@pytest.mark.parametrize("images", [1, 3])
+def test_results_with_fields_are_traced(images):
+    classifier, batch = classifier_of(network_of(Selected())), batch_of(images, 1, SIZE, SIZE)
+    for site, regions in (("input", GRID), ("0", [[None]] * 3), ("1", [[None]] * 3)):
         assert isinstance(agreeing(classifier, Painted(regions, site), batch).engine, Incremental)
 
 

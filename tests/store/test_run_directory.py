@@ -229,3 +229,28 @@ def test_a_run_that_is_being_started_is_not_recorded_as_skipped(tmp_path):
     with pytest.raises(BeingWritten):
         RunDirectory(tmp_path).skip([], "another failed")
     assert starting.state == "missing"
+
+
+def test_chunks_of_a_completed_run_that_was_killed_before_their_removal_go_with_the_next_command(tmp_path):
+    for state in ("running", "completed"):
+        run = RunDirectory(tmp_path / state)
+        run.start({}, [], {})
+        if state == "completed":
+            run.complete({})
+        chunk = run.path / "shards" / "effects" / "64.json"
+        chunk.parent.mkdir(parents=True)
+        chunk.touch()
+        run.close()
+        RunDirectory(run.path).remove_chunks()
+        assert (run.path / "shards").exists() == (state == "running")
+
+
+def test_a_run_whose_last_record_fails_can_be_ended_otherwise(tmp_path, monkeypatch):
+    run = RunDirectory(tmp_path)
+    run.start({}, [], {})
+    with monkeypatch.context() as patch:
+        patch.setattr("dovision.store.run_files.digests", lambda folder: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            run.complete({})
+    run.fail(ZeroDivisionError("by zero"))
+    assert RunDirectory(tmp_path).state == "failed"

@@ -175,7 +175,7 @@ def test_another_programs_run_json_is_foreign_and_no_error(folder, page_of):
     assert [run.state for run in survey(folder)] == ["completed", "foreign"]
     page = page_of(folder).read_text()
     assert "its run.json is another program&#39;s: it names no state of a run." in page
-    assert "<pre><code>dovision-evaluate attack=pgd seed=1</code></pre>" in page
+    assert "<pre><code>dovision-evaluate attack=pgd seed=1\n" in page
 
 
 def test_labels_do_not_suffer_from_a_run_that_cannot_be_read(folder, write_run):

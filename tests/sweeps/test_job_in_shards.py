@@ -176,13 +176,15 @@ def test_a_shard_of_something_else_is_refused(small, three, capsys, change):
 
 def test_after_a_change_of_code_the_same_command_measures_and_merges_again(small, three, monkeypatch, capsys):
     before = completed(small, *THREE)
-    monkeypatch.setattr(code_of, "software", lambda: {"code": "0123456789ab", "torch": before["torch"]})
+    modules = code_of.modules
+    other = {code_of.OF_RUNS: {"changed.py": "0123456789ab"}}  # and no other fit
+    monkeypatch.setattr(code_of, "modules", lambda config, roots: other.get(roots) or modules(config, roots))
     assert small("evaluation.shards=3") == 1  # leaves the merged run as it is
     after = completed(small, "evaluation.shards=3", "evaluation.shard=0")
     assert after == before
     assert "shards 1, 2 of 3 are of other code, data or weights, and are to be measured" in capsys.readouterr().err
     after = completed(small, *THREE, "on_failure=stop")
-    assert after["code"] == "0123456789ab"
+    assert after["modules"] == other[code_of.OF_RUNS]
     assert tables(after) == three
 
 

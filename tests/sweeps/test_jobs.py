@@ -15,6 +15,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf, open_dict
 
+from dovision.cli.evaluate import main
 from dovision.config.sources import HYDRA_DEFAULTS, configuration_folder
 from dovision.sweeps.dry_run import JobEstimate, warn_of_space
 from dovision.sweeps.jobs import BASIC, JOBLIB, LOCAL, SLURM, Job, overrides_of_jobs, workers
@@ -71,10 +72,11 @@ def test_a_bad_value_of_any_job_is_told_before_the_first_starts(small, capsys, o
         ("attack=fgsm,pgdd", "attack has no component 'pgdd'. Did you mean pgd"),
     ],
 )
-def test_a_typo_is_told_before_the_first_starts(small, capsys, override, message):
-    assert small(override, "-m") == 1
+def test_a_typo_is_told_before_the_first_starts(run_command, tmp_path, capsys, override, message):
+    """With few other words, each of which is composed to find the one at fault."""
+    assert run_command(main, "-m", "dataset=digits", override, f"output_root={tmp_path}") == 1
     assert message in capsys.readouterr().err
-    assert not small.root.exists()
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -17,7 +18,7 @@ from hydra import compose, initialize_config_dir
 from dovision.config.sources import HYDRA_DEFAULTS, configuration_folder
 from dovision.sweeps.start import share_cores
 
-FAULTS = Path(__file__).resolve().parents[2] / "checks" / "faults"
+FAULTS = Path(__file__).resolve().parent  # of the module faulty
 SMALL = (
     "dataset=digits",
     "training.classifier.epochs=1",
@@ -54,7 +55,7 @@ def launched(root: Path, *overrides: str, fault: str = "") -> subprocess.Complet
 
 def environment(root: Path, fault: str) -> dict[str, str]:
     """Of processes to which a fault happens: <what>:<rows>:<columns>:<batch>."""
-    here = {"OMP_NUM_THREADS": "1", "FIRED": str(root / "fired"), "FAULT": fault or ":::", "BALLAST": ""}
+    here = {"OMP_NUM_THREADS": "1", "FIRED": str(root / "fired"), "FAULT": fault or ":::"}
     here["RAY_AUTH_MODE"] = "disabled"  # else it hangs on a token that an earlier cluster may have left at home
     return {**os.environ, **here, "PYTHONPATH": os.pathsep.join([str(FAULTS), os.environ.get("PYTHONPATH", "")])}
 
@@ -110,8 +111,8 @@ def test_one_ctrl_c_ends_a_sweep_with_workers_in_a_line(copy, assert_undisturbed
     _, *lines = said.splitlines()
     first, *rest = [line for line in lines if not line.startswith("[")]  # another job may begin or end just then
     assert first.split()[:3] == ["job", "grid", "state"]
-    known = {"0", "1", "2", "3", "job", "dovision-evaluate", "sweep:", "next:"}
-    assert {line.split()[0] for line in rest} <= known
+    # What follows is the summary, with findings if two jobs had ended by then, and nothing of the workers.
+    assert not re.search("Traceback|Warning|Error|loky|joblib", "\n".join(rest))
     assert "\n3 jobs: " in said
     assert "job 0 interrupted: stopped by SIGINT" in said
     assert small("intervention.rows=1,2,3", "-m") == 0
@@ -186,7 +187,7 @@ def test_four_shards_on_two_workers_of_which_one_is_killed_have_the_bytes_of_one
 def test_each_launcher_composes(path):
     with initialize_config_dir(str(configuration_folder()), **HYDRA_DEFAULTS):
         config = compose("evaluate", [f"hydra/launcher={path.stem}"], return_hydra_config=True)
-    assert config.hydra.launcher._target_.startswith("hydra_plugins.")
+    assert config.hydra.launcher._target_.startswith(("hydra_plugins.", "dovision.sweeps.slurm_array."))
 
 
 @pytest.mark.parametrize(

@@ -64,7 +64,7 @@ def test_a_sweeper_gets_the_number_of_each_job_also_of_one_that_is_completed_alr
 def test_a_job_that_fails_returns_nan_and_one_without_a_metric_nothing(copy, dovision_evaluate, tiny, monkeypatch):
     command = (f"output_root={copy}",)
     with monkeypatch.context() as context:
-        context.setattr("dovision.cli.evaluate.write_boxes", lambda *_: 1 / 0)
+        context.setattr("dovision.evaluation.callbacks.write_boxes", lambda *_: 1 / 0)
         assert dovision_evaluate(*command, "optimized_metric=accuracy/clean", *TINY) == 1
     assert all(math.isnan(number) for (number,) in tiny)
     tiny.clear()
@@ -114,8 +114,11 @@ def test_a_training_returns_its_score(tmp_path, run_command, monkeypatch):
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["optimized_metric=val_scores"], "must be one of train_loss, val_loss, val_score, val_accuracy, val_auroc, "),
-        (["optimized_metric=val_scores"], "epoch, got 'val_scores'. Did you mean val_score"),
+        (
+            ["optimized_metric=val_scores"],
+            "must be one of train_loss, val_loss, val_score, val_accuracy, val_auroc, .*epoch, got 'val_scores'[.] Did "
+            "you mean val_score",
+        ),
         (["optimized_metric=train_loss", "training.classifier.epochs=0"], "must be one of val_loss, val_score, val_"),
         (["optimized_metric=autoencoder/val_loss"], "epoch, got 'autoencoder/val_loss'."),
         (["optimized_metric=autoencoder/val_shallow", "autoencoder=conv_1x1"], "autoencoder/val_loss, autoencoder/val"),
@@ -127,7 +130,7 @@ def test_a_score_that_no_training_ends_with_is_refused_before_anything_starts(
     assert run_command(train, "dataset=digits", *overrides, f"output_root={tmp_path}") == 1
     error = capsys.readouterr().err
     assert error.startswith("dovision-train: optimized_metric must be one of ")
-    assert message in error
+    assert re.search(message, error)
     assert list(tmp_path.iterdir()) == []
 
 

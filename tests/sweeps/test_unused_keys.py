@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 
 import pytest
@@ -45,18 +46,25 @@ ALWAYS_USED = {
     *("detector", "name", "threads", "rerun", "dry_run", "reported", "note", "checkpoint"),
     *("tags", "print_config", "ckpt_path", "optimized_metric", "callbacks", "refute"),
     *(f"evaluation.{key}" for key in ("images", "split", "only_with_boxes", "batch_size", "chunk", "approximate")),
-    *(f"evaluation.{key}" for key in ("checkpoint_every", "num_thumbnails", "keep", "shards", "shard")),
+    *(f"evaluation.{key}" for key in ("runtime", "checkpoint_every", "num_thumbnails", "keep", "shards", "shard")),
 }  # fmt: skip
 
 
+@functools.cache
 def composed(*overrides: str):
     with initialize_config_dir(str(configuration_folder()), **HYDRA_DEFAULTS):
         return compose("evaluate", list(overrides), return_hydra_config=True)
 
 
-def unused_of(overrides, asked):
+@functools.cache
+def job_and_mode(*overrides: str):
     config = composed(*overrides, "+attack@detection.attacks.pgd=pgd")  # which detectors need
-    return unused(settings.read("evaluate", config), asked, config.hydra.mode)
+    return settings.read("evaluate", config), config.hydra.mode
+
+
+def unused_of(overrides, asked):
+    job, mode = job_and_mode(*overrides)
+    return unused(job, asked, mode)
 
 
 def test_each_section_is_always_used_or_its_consumer_is_declared():

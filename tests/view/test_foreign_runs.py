@@ -8,11 +8,11 @@ import sys
 import pytest
 import yaml
 
+from dovision.evaluation import opened_network
 from dovision.io.text_files import read_json, write_json
 from dovision.store.run_files import digests
 from dovision.store.run_record import read_run
 from dovision.store.schemas import DIGESTS, with_digest
-from dovision.view import opened_network
 
 pytestmark = pytest.mark.slow
 
@@ -70,8 +70,17 @@ def test_a_run_does_not_trust_its_checkpoint_itself(run):
     assert opened_network.of_run(run, trusted=True).settings.trust_checkpoint
 
 
-def test_a_run_with_an_explainer_that_is_gone_is_opened(run):
-    gone = {"kernel_shap": {"_target_": "dovision.explainers.attributions.KernelSHAP", "draws": 500}}
-    edit(run, lambda config: config.update(explainer=gone))
+def of_another_version(config):
+    """Settings without keys that came later, with one that is gone, and with an explainer that is gone."""
+    for section, key in (("evaluation", "num_thumbnails"), ("detection", "adaptive"), ("explanation", "seed")):
+        del config[section][key]
+    config["evaluation"].update(gone=1, split="val")
+    config["explainer"] = {"kernel_shap": {"_target_": "dovision.explainers.attributions.KernelSHAP", "draws": 500}}
+
+
+def test_a_run_with_the_keys_of_another_version_is_opened(run):
+    edit(run, of_another_version)
     record_anew(run)
-    assert opened_network.of_run(run).title == "run"
+    network = opened_network.of_run(run)
+    assert (network.title, network.split) == ("run", "val")
+    assert network.settings.evaluation.num_thumbnails == 8

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 import pytest
@@ -14,12 +15,13 @@ import dovision as dv
 from dovision.config.component_names import check_stored, package_targets
 from dovision.config.inferred_settings import with_inferred_settings
 from dovision.config.sources import configuration_folder
+from dovision.evaluation import opened_network
 from dovision.io import sealed
 from dovision.io.text_files import write_json
 from dovision.models.checkpoint import load, read_checkpoint, rebuilt, save_checkpoint
 from dovision.store.run_record import read_sweep, survey
 from dovision.store.schemas import with_digest
-from dovision.view import opened_network
+from dovision.view.reproduction import published_words
 from made_hostile import Trap
 
 TARGETS = (
@@ -105,6 +107,8 @@ def test_a_run_directory_calls_nothing(trap, tmp_path, target):
         ({"seed": -1}, {"checkpoint_files": ["a"]}),
         ({"seed": 10**400}, {"state": "excellent"}),
         ({"seed": 0}, {"checkpoint_files": {"classifier": {"_target_": "os.system"}}}),
+        ({"evaluation": ["split"]}, {}),
+        ({"evaluation": {"split": ["test"], "shards": [1]}, "detection": {"adaptive": [1]}}, {}),
         ({"seed": 0}, {"digests": {".hydra/config.yaml": {"bytes": 1, "sha256": "0"}}}),
     ],
 )
@@ -211,8 +215,9 @@ def checkpoint_places(node: dict[str, Any]) -> Iterator[tuple[dict[str, Any], di
 @pytest.mark.slow
 @pytest.mark.parametrize("target", TARGETS)
 def test_a_checkpoint_calls_nothing(trap, tmp_path, network, target):
+    """At every third place, from another one for each target: a list of what may be called refuses all others alike."""
     path, node = tmp_path / "a.ckpt", {"_target_": target, **trap.targets()[target]}
-    for model, autoencoder, facts in checkpoint_places(node):
+    for model, autoencoder, facts in islice(checkpoint_places(node), TARGETS.index(target) % 3, None, 3):
         save_checkpoint(path, network, model, autoencoder, facts)
         with pytest.raises(ValueError, match=f"the checkpoint {path} cannot be rebuilt"):
             load(path)
@@ -266,7 +271,7 @@ def test_the_shape_of_a_checkpoint_is_made_of_numbers(tmp_path, network, monkeyp
     monkeypatch.setenv("SECRET", "hunter2")
     save_checkpoint(tmp_path / "a.ckpt", network, {**SMALL, "shape": shape}, None, {})
     with pytest.raises(ValueError, match="shape must be a whole number of at least 1"):
-        opened_network.published_words("checkpoint", "", True, None, opened, str(tmp_path / "a.ckpt"))
+        published_words("checkpoint", "", True, None, opened, str(tmp_path / "a.ckpt"))
 
 
 def test_pickles_of_all_sorts_are_read_as_data(trap, tmp_path):

@@ -12,9 +12,9 @@ from PIL import Image
 
 import dovision as dv
 from dovision.cli import evaluate
+from dovision.evaluation import opened_network
 from dovision.store.run_record import read_run
 from dovision.store.tables import read_effects
-from dovision.view import opened_network
 from dovision.view.view_session import ViewSession
 from made_view import packed_mask
 

@@ -21,7 +21,7 @@ def begin(opened, tmp_path):
     def open_study(reader="anna", **changes):
         for earlier in begun:
             earlier._lock.release()
-        begun.append(Study(write_study(tmp_path, **changes), reader, lambda folder: with_corner(opened)))
+        begun.append(Study(write_study(tmp_path, opened, **changes), reader, lambda folder: with_corner(opened)))
         return begun[-1]
 
     yield open_study
@@ -127,7 +127,39 @@ def test_answers_of_another_study_and_of_another_process_are_left_alone(begin, o
         Study(study.table.with_name("study.yaml"), "anna", lambda folder: with_corner(opened))
     with pytest.raises(ValueError, match=r"study-anna.csv has answers of another study"):
         begin(seed=7)
+    with pytest.raises(ValueError, match=r"study-anna.csv has answers of another study"):
+        begin(cells=(1, 1, 0, 0))  # of a run that was measured again under the same path
     assert study.table.read_bytes() == before
+    begin().table.write_text(before.decode().replace("item", "pair", 1))
+    with pytest.raises(ValueError, match=r"study-anna.csv has answers of another study"):
+        begin()
+
+
+def test_a_run_that_was_changed_since_it_ended_is_refused(opened, tmp_path, monkeypatch):
+    file = write_study(tmp_path, opened)
+    (first := tmp_path / "run").rename(tmp_path / "real")
+    first.symlink_to(tmp_path / "real")
+
+    def begun(reader):
+        return Study(file, reader, lambda folder: with_corner(opened))
+
+    assert {item.run.name for item in begun("anna").items} == {"real"}  # and not the link's name
+    with monkeypatch.context() as patch:
+        patch.setattr(opened.images, "content", "others")
+        with pytest.raises(ValueError, match=r"real must be a completed run .*, but the images are others. Run its"):
+            begun("ben")
+    with (first / "maps.parquet").open("ab") as table:
+        table.write(b" ")
+    with pytest.raises(ValueError, match=r"but maps.parquet has .* bytes"):
+        begun("carl")
+
+
+def test_runs_of_one_name_are_refused_since_the_table_could_not_tell_them_apart(opened, tmp_path):
+    pairs = [{"run": str(tmp_path / name / "run"), "show": ["map:a", "map:b"], "samples": 1} for name in "ab"]
+    for name in "ab":
+        file = write_study(tmp_path / name, opened, pairs=pairs)
+    with pytest.raises(ValueError, match="runs must have different names"):
+        Study(file, "anna", lambda folder: with_corner(opened))
 
 
 def test_a_name_that_a_spreadsheet_would_run_is_guarded(begin, opened, monkeypatch):
@@ -158,8 +190,12 @@ def test_a_name_that_a_spreadsheet_would_run_is_guarded(begin, opened, monkeypat
         ({"pairs": [{"run": "run", "show": ["image", "map:c"], "samples": 1}]}, "no map 'c' of sample 0, only of a, b"),
         ({"pairs": [{"run": "run", "show": ["image", "do:corner"], "samples": [8]}]}, "samples must be .* from 0 to 7"),
         ({"answers": ["yes"]}, "answers: .* at least 2 items"),
+        ({"answers": ["left", "left"]}, "answers must differ, got left, left"),
+        ({"pairs": []}, "pairs: .* at least 1 item"),
+        ({"pairs": [{"run": "a", "show": ["image", "do:x"], "samples": []}]}, "samples.* at least 1 item"),
         ({"seed": -1}, "seed"),
         ({"reader": "../x"}, "reader must be a short name"),
+        ({"reader": None}, "reader must be a short name .*, got None. Set reader=NAME"),
     ],
 )
 def test_a_study_that_is_none_is_refused_in_a_sentence(begin, monkeypatch, tmp_path, changes, message):
@@ -182,3 +218,11 @@ def test_a_colour_image_is_shown_as_it_is(begin, opened, monkeypatch):
     coloured = batch._replace(image=torch.rand(1, 3, 8, 8))
     monkeypatch.setattr(type(split), "batch", lambda self, samples: coloured)
     assert begin().pair()["sides"][0].keys() & {"grey", "picture"} == {"picture"}
+
+
+def test_no_window_tells_a_grey_film_from_one_that_was_painted_in_colour(begin, monkeypatch):
+    films = {"image": torch.eye(8).repeat(3, 1, 1), "do:corner": torch.rand(3, 8, 8)}
+    monkeypatch.setattr(study_module._Run, "_image", lambda self, batch, side: films[side])
+    study = begin()
+    study.rows = [{"item": str(number)} for number in range(3)]
+    assert [set(side) for side in study.pair()["sides"]] == [{"picture"}, {"picture"}]

@@ -11,7 +11,7 @@ from dovision.functional.estimates import share_of_images
 from dovision.store.source_table import SOURCES_FILE
 from dovision.store.tables import EFFECTS, has_all_rows, read_groups, row_groups
 
-_PASS = ["sample", "condition", "unit"]
+_PASS, _ANSWERS = ["sample", "condition", "unit"], ["control", "treated"]
 INTERCHANGE = [
     "condition",
     "unit",
@@ -39,18 +39,18 @@ def interchange_accuracy(folder: Path) -> pd.DataFrame:
     if not (folder / SOURCES_FILE).is_file() or not has_all_rows(folder):
         return pd.DataFrame(columns=INTERCHANGE)
     label = SOURCES_FILE.read(folder).set_index("sample")["label"].astype(str)
-    passes = []
-    for table in row_groups(folder / EFFECTS, [*_PASS, "class", "control", "treated"]):
+    largest, passes = [], []
+    for table in row_groups(folder / EFFECTS, [*_PASS, "class", *_ANSWERS]):
         rows = table.to_pandas().astype({"condition": str, "unit": str, "class": str})
-        for name in ("control", "treated"):
-            rows[name] = rows.groupby(_PASS)[name].transform("max") == rows[name]
+        largest.append(rows.groupby(_PASS)[_ANSWERS].max())
         passes.append(rows[rows["class"] == rows["sample"].map(label)])
     frame, groups = pd.concat(passes, ignore_index=True), read_groups(folder)
+    of_pass = pd.concat(largest).groupby(level=_PASS).max()  # whose classes may lie in two row groups
+    frame[_ANSWERS] = frame[_ANSWERS].to_numpy() == of_pass.loc[pd.MultiIndex.from_frame(frame[_PASS])].to_numpy()
     units = []
     for (condition, unit), rows in frame.groupby(["condition", "unit"], sort=False):
         group = groups.reindex(rows["sample"]).to_numpy()
-        shares = [share_of_images(rows[name].to_numpy(bool), group) for name in ("treated", "control")]
-        numbers = {**shares[0].columns("accuracy"), **shares[1].columns("without_do")}
-        counts = {"clusters": len(np.unique(group)), "images": len(rows)}
-        units.append({"condition": condition, "unit": unit, **numbers, **counts})
+        without_do, accuracy = (share_of_images(rows[name].to_numpy(bool), group) for name in _ANSWERS)
+        counts = {"condition": condition, "unit": unit, "clusters": len(np.unique(group)), "images": len(rows)}
+        units.append(counts | accuracy.columns("accuracy") | without_do.columns("without_do"))
     return pd.DataFrame(units, columns=INTERCHANGE)

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy import stats
 
 from dovision.analysis.object_effects import TRUE, mean_object_effects, object_rows, true_effects
 from dovision.functional import estimates
@@ -29,7 +28,7 @@ from dovision.store.tables import (
     read_task,
     row_groups,
 )
-from dovision.types import Box, Shape, object_kind
+from dovision.types import FRAME, MATCHED_CONTROL, OUTSIDE, SET_JOIN, Box, Shape, object_kind
 
 MATCHES = ["class", "kind", "unit", "units", "r", "r_low", "r_high", "true", "measured", "elsewhere"]
 MATCHES += ["images", "others"]
@@ -129,6 +128,7 @@ def _over(effects: pd.DataFrame, boxes: pd.DataFrame, condition: str) -> pd.Data
     """Effects in a condition, by object, of the unit that covers most of its box, and of those that touch none."""
     rows = effects[effects["condition"] == condition].dropna(subset=["top"])
     rows = rows.astype({"condition": str, "unit": str, "class": str})
+    rows = rows[single_units(rows["unit"])]
     both = rows.merge(boxes[["sample", "object", "label", *Box._fields]], on="sample", suffixes=("", "_object"))
     sides = [
         np.minimum(both[end], both[f"{end}_object"]) - np.maximum(both[start], both[f"{start}_object"])
@@ -139,6 +139,12 @@ def _over(effects: pd.DataFrame, boxes: pd.DataFrame, condition: str) -> pd.Data
     free = covered[covered["covered"] == 0].groupby(["sample", "class"])["log_odds_effect"].mean().rename("elsewhere")
     both = both[both["covered"] > 0].sort_values("covered", ascending=False, kind="stable")
     return both.drop_duplicates(["sample", "object", "class"]).join(free, on=["sample", "class"])
+
+
+def single_units(names: pd.Series[str]) -> pd.Series[bool]:
+    """Return whether a unit is none of a frame, a matched control, a set, and what is outside of all masks."""
+    joined = names.str.contains(MATCHED_CONTROL, regex=False) | names.str.contains(SET_JOIN, regex=False)
+    return ~(joined | names.str.endswith(FRAME) | (names == OUTSIDE))
 
 
 def latent_places(folder: Path, shape: Shape) -> pd.DataFrame:
@@ -201,12 +207,16 @@ def _match(truth: pd.Series[float], unit_effects: pd.DataFrame, half: pd.Series[
         match |= dict.fromkeys(("true", "measured"), np.nan)
     if len(effects) < estimates.MIN_IMAGES or not np.ptp(effects) or not np.ptp(np.nan_to_num(true)):
         return {**match, "r": np.nan, "r_low": np.nan, "r_high": np.nan}
+    from scipy import stats  # as in functional.agreement
+
     correlation = stats.pearsonr(effects, np.nan_to_num(true))
     low, high = correlation.confidence_interval()
     return {**match, "r": correlation.statistic, "r_low": low, "r_high": high}
 
 
 def _area(score: npt.NDArray[np.float64], present: npt.NDArray[np.bool_]) -> float:
+    from scipy import stats
+
     rank = stats.rankdata(score)
     count = int(present.sum())
     return float((rank[present].sum() - count * (count + 1) / 2) / (count * (len(score) - count)))

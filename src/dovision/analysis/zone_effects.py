@@ -10,11 +10,12 @@ import numpy as np
 import pandas as pd
 
 from dovision.analysis.average_effect import grouped_means
-from dovision.analysis.object_units import first_half
+from dovision.analysis.object_units import first_half, single_units
 from dovision.config.keep import KEEP_LABELS, KEEP_TOP
+from dovision.functional.estimates import MIN_IMAGES
 from dovision.functional.intervals import EFFECT_BOUNDS, LEVEL, SIZE_BOUNDS, level_of_selected
 from dovision.store.tables import CLEAN, EFFECTS, read_groups, read_keep, read_samples, read_task, row_groups
-from dovision.types import FRAME, MATCHED_CONTROL, OUTSIDE, SET_JOIN, Box
+from dovision.types import FRAME, Box
 
 ZONES = (  # of a third of the height and of the width each
     ("upper left", "top", "upper right"),
@@ -80,11 +81,9 @@ def unit_rows(folder: Path) -> Iterator[pd.DataFrame]:
         rows = table.to_pandas().astype({"condition": str, "unit": str, "class": str})
         rows = rows.merge(classes, on=["sample", "condition", "class"])
         frame = rows["unit"].str.endswith(FRAME)
-        other = frame | rows["unit"].str.contains(MATCHED_CONTROL, regex=False) | (rows["unit"] == OUTSIDE)
-        other |= rows["unit"].str.contains(SET_JOIN, regex=False)
         keys = [*_IMAGE, "class", "unit"]
         of_frame = rows[frame].assign(unit=rows["unit"].str.removesuffix(FRAME)).set_index(keys)["log_odds_effect"]
-        rows = rows[~other].join(of_frame.rename("beyond_frame"), on=keys)
+        rows = rows[single_units(rows["unit"])].join(of_frame.rename("beyond_frame"), on=keys)
         yield rows.assign(beyond_frame=rows["log_odds_effect"] - rows["beyond_frame"])
 
 
@@ -133,7 +132,7 @@ def strongest_zone(rows: pd.DataFrame) -> tuple[str, pd.DataFrame] | None:
     """Zone whose units lower the true class most beyond those elsewhere, in clean images, or None; and its effects.
 
     Args:
-        rows: from `zone_rows`.
+        rows: from `zone_rows`; zones that fewer than MIN_IMAGES images have are left out.
 
     Returns:
         The name, and a row for the true class and the predicted one (the latter alone without labels): of, and
@@ -142,7 +141,8 @@ def strongest_zone(rows: pd.DataFrame) -> tuple[str, pd.DataFrame] | None:
     """
     clean = rows[rows["condition"] == CLEAN]
     of = TRUE_CLASS if (clean["of"] == TRUE_CLASS).any() else PREDICTED_CLASS
-    means = clean[clean["of"] == of].groupby("zone")["log_odds_beyond"].mean()
+    zones = clean[clean["of"] == of].groupby("zone")
+    means = zones["log_odds_beyond"].mean()[zones["sample"].nunique() >= MIN_IMAGES]
     if len(means) < 2:
         return None
     zone, level = str(means.idxmin()), level_of_selected(1, len(means))
@@ -156,12 +156,13 @@ def zone_means(rows: pd.DataFrame, level: float = LEVEL) -> pd.DataFrame:
     return grouped_means(rows, ["condition", "of"], names, level, bounded).assign(level=level)
 
 
-def change_of_effect(rows: pd.DataFrame, condition: str) -> dict[str, Any] | None:
+def change_of_effect(rows: pd.DataFrame, condition: str, level: float = LEVEL) -> dict[str, Any] | None:
     """Mean effect in log-odds in clean images and in a condition, and its change, paired image by image.
 
     Args:
         rows: effects of one subject: sample, group, condition, log_odds_effect; several of an image are averaged.
         condition: that is compared with clean images.
+        level: of the intervals.
 
     Returns:
         clean, attacked, change, with intervals, images and clusters; None without images in both.
@@ -173,7 +174,7 @@ def change_of_effect(rows: pd.DataFrame, condition: str) -> dict[str, Any] | Non
         return None
     wide = wide.reset_index().rename(columns={CLEAN: "clean", condition: "attacked"}).assign(all=0)
     wide["change"] = wide["attacked"] - wide["clean"]
-    means = grouped_means(wide, ["all"], ["clean", "attacked", "change"])
+    means = grouped_means(wide, ["all"], ["clean", "attacked", "change"], level)
     return {str(name): value for name, value in means.iloc[0].items()}
 
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from dovision.attacks._gradients import logits_and_gradient
 from dovision.attacks._lp_ball import Ball, column
-from dovision.attacks._objective import Candidates, Objective, judge
+from dovision.attacks._objective import Candidates, Objective, classify, judge
 from dovision.attacks.gradient_ascent import PGD
 from dovision.attacks.losses import Loss, task_loss
 from dovision.interfaces import Classifier
@@ -69,6 +69,9 @@ class APGD(PGD):
             if step > 1:
                 moved = MOMENTUM * (ahead - now.candidates.image) + (1 - MOMENTUM) * (now.candidates.image - before)
                 image = ball.project(now.candidates.image + moved)
+            if step == self.steps:  # no gradient is needed any more
+                best = best.or_better(classify(image, batch, classifier, objective))
+                break
             before, now = now.candidates.image, _stand(image, batch, classifier, objective)
             best = best.or_better(now.candidates)
             highest = highest.replaced(now.candidates.loss > highest.candidates.loss, now)

@@ -26,20 +26,19 @@ from dovision.evaluation.maps import MapEvaluation
 from dovision.evaluation.refuters import refutable
 from dovision.evaluation.test_images import check_one_device, check_units
 from dovision.findings.headline_numbers import numbers
+from dovision.functional.estimated_agreement import check_samples
 from dovision.functional.norms import condition_name
-from dovision.identity.plans import CLASSIFIER, QUESTIONS, Plan
+from dovision.identity import code
+from dovision.identity.plans import CLASSIFIER, MODULES, QUESTIONS, Plan
 from dovision.identity.shared import PlannedJob, shared
-from dovision.interfaces import Attack, Images, Intervention
+from dovision.interfaces import Attack, Intervention
 from dovision.runtime.outcomes import ImagesLost
 from dovision.runtime.progress import DISPLAY
 from dovision.store.job_shards import SHARD, ShardsLacking, check_complete, finished_shards, missing_shards
-from dovision.store.map_tables import write_boxes
 from dovision.store.resumable_writer import SHARDS_FOLDER, Resume
 from dovision.store.run_directory import BeingWritten, RunDirectory
 from dovision.store.schemas import read_summary
 from dovision.store.tables import CLEAN, images_without_units, measured_samples
-from dovision.store.thumbnails import pictured_samples
-from dovision.store.unit_masks import write_object_masks
 from dovision.sweeps import sweep
 from dovision.sweeps.run_status import open_run, outdated_shards
 from dovision.training import model_cache
@@ -107,12 +106,15 @@ def _evaluate(settings: EvaluateSettings) -> None:
             unless_complete.pop_all()
     with session.running(run, settings) as (stop, loggers), DISPLAY.job(_steps(settings), sweep.job_name(run.path)):
         job = shared().job(settings, run.path, repeat_log=True)  # under the lock
+        code.write_parsed(settings.output_root)
         images = job.images
         intervention: Intervention = settings.intervention.make()
         intervention.bind(images, evaluation.split)
         if settings.refute:
             refutable(intervention)
         check_units(intervention, images, job.plan.merged_samples)
+        if evaluation.approximate is not None:
+            check_samples(evaluation.approximate, job.plan.merged_samples)
         attack: Attack = settings.attack.make()
         detection = callbacks.detection_setup(settings)
         reported: ReportedNumbers | None = None if settings.reported is None else settings.reported.make()
@@ -141,9 +143,14 @@ def _evaluate(settings: EvaluateSettings) -> None:
         trainer.test(ClassifierUnderTest(networks[CLASSIFIER]), datamodule=data, verbose=False)
 
         if trainer.is_global_zero:
-            _write_objects(run.path, images, evaluation.split, plan.samples, bool(maps))
+            callbacks.write_objects(run.path, images, evaluation.split, plan.samples, bool(maps))
             run.record(
-                {**plan.surroundings, QUESTIONS: plan.questions, **model_cache.inputs_record(images, fits.fitted)}
+                {
+                    **plan.surroundings,
+                    MODULES: plan.modules,
+                    QUESTIONS: plan.questions,
+                    **model_cache.inputs_record(images, fits.fitted),
+                }
             )
             _record_measured(run, settings, plan, effects, maps)
             if detection is not None:
@@ -199,14 +206,6 @@ def _record_measured(
     if not limits(settings.trainer) and (samples != set(plan.samples) or any(drawn.lost for drawn in maps)):
         least = min([len(samples), *(drawn.tested for drawn in maps)])
         raise ImagesLost(f"{least} of {len(plan.samples)} test images were measured")
-
-
-def _write_objects(folder: Path, images: Images, split: str, samples: Sequence[int], explained: bool) -> None:
-    """Write boxes and masks of known objects: of all explained samples, or of those pictured."""
-    boxes = images.boxes(split)
-    write_boxes(folder, boxes[boxes["sample"].isin(samples)])
-    masked = (samples if explained else sorted(pictured_samples(folder))) if images.mask_names else ()
-    write_object_masks(folder, ((sample, images.masks(split, sample)) for sample in masked))
 
 
 def _shard_record(

@@ -67,8 +67,8 @@ def _outcome(name: str, launch: Callable[[], None]) -> int:
     try:
         with Stop(), sweep.launching():
             launch()
-    except JobFailed:
-        return 1
+    except JobFailed as failed:
+        return failed.exit_code
     except Stopped as stopped:
         if not stopped.reported and sweep.current() is None:
             resumes = "" if name == "report" else "; the same command resumes"

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+import time
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import pandas as pd
 
 from dovision import checks
 from dovision.cli.hydra_main import hydra_main
@@ -61,14 +64,17 @@ def write_report(
     details: int | None,
     catalogue: Catalogue,
     formats: Sequence[str] | None = None,
+    refresh: int | None = None,
 ) -> Path:
     """Write the report of these runs; runs that are not completed are only listed.
 
-    A user's figure that could not be drawn is named on the page, and in `catalogue.failed`.
+    A user's figure that could not be drawn is named on the page, and in `catalogue.failed`. The page loads itself
+    again every `refresh` seconds.
     """
     completed = [run for run in runs if run.state == "completed"]
     several = len(completed) > 1
-    named = ends_of_range(by_factors(completed)) if several else []
+    numbers = by_factors(completed) if several else pd.DataFrame()
+    named = ends_of_range(numbers)
     ordered = sorted(completed, key=lambda run: run.label not in named)
     detailed = ordered[: checks.positive_int("details", _DETAILED if details is None else details)]
     forms = formats or (["svg"] if several else [*FORMS])
@@ -80,7 +86,7 @@ def write_report(
         shown = _draw(catalogue.of_run(run), output / folder, f"run{number}-", forms)
         runwise.append(page.Details(run.label, str(folder), shown))
     notes = [*_cut(len(completed), len(detailed)), *catalogue.failed]
-    text = page.render_page(sweep.resolve().name, runs, overview, runwise, notes)
+    text = page.render_page(sweep.resolve().name, runs, numbers, overview, runwise, notes, refresh)
     write_text(output / "index.html", text)
     return output / "index.html"
 
@@ -144,12 +150,14 @@ def report_of_settings(settings: ReportSettings) -> None:
         return
     sweep = settings.sweep
     output = settings.output or sweep / "report"
-    runs, catalogue = survey(sweep), Catalogue()
-    loggers = _loggers(settings, runs, output)
-    with page_width(settings.figure_width):
-        formats = settings.formats or ([*FORMS] if loggers else None)  # which show the PNG
-        page = write_report(sweep, runs, output, settings.details, catalogue, formats)
-    print(page)
+    loggers: list[Logger] = []
+    for runs, refresh in _looks(sweep, settings.refresh):
+        catalogue = Catalogue()
+        loggers = loggers or _loggers(settings, runs, output)
+        with page_width(settings.figure_width):
+            formats = settings.formats or ([*FORMS] if loggers else None)  # which show the PNG
+            page = write_report(sweep, runs, output, settings.details, catalogue, formats, refresh)
+        print(page, flush=True)
     if loggers:
         _send(loggers, output)
     damaged = [run for run in runs if run.state == UNREADABLE]
@@ -158,6 +166,18 @@ def report_of_settings(settings: ReportSettings) -> None:
         raise ValueError(f"left out a run that cannot be read: {damaged[0].problem}{more}")
     if catalogue.failed:
         raise ValueError(f"{catalogue.failed[0]}. Mend it, or take its yaml away.")
+
+
+def _looks(sweep: Path, refresh: int | None) -> Iterator[tuple[list[Run], int | None]]:
+    """The runs of a sweep, and the seconds to the next look: None once no job was running at this look and the last."""
+    looks: list[list[Run]] = []
+    while True:
+        looks = [*looks[-1:], survey(sweep)]
+        running = any(run.state == "running" for runs in looks for run in runs)
+        yield looks[-1], refresh if running else None
+        if not (refresh and running):
+            return
+        time.sleep(refresh)
 
 
 main = hydra_main("report", report_of_settings)

@@ -1,4 +1,4 @@
-"""The console scripts: help without torch; the rest is the commands' own."""
+"""The console scripts: help and misspelt keys without torch, completed runs without Lightning; the rest on demand."""
 
 from __future__ import annotations
 
@@ -8,14 +8,19 @@ import gc
 import os
 import sys
 import warnings
-from functools import partial
+from collections.abc import Callable
+from functools import cache, partial
 from importlib import import_module
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
+from dovision.runtime.allocator import uncollected
+
 if TYPE_CHECKING:  # what takes a second to import is imported where a Ctrl-C is answered in a line
     from omegaconf import DictConfig
 
+STORIES = {"train": "train_networks", "evaluate": "evaluate_effects", "prepare": "prepare_dataset"}
+STORIES |= {"report": "report_of_settings", "sites": "list_sites", "verify": "verify_run", "view": "view"}
 PRINTING = {"--help", "-h", "--hydra-help", "--cfg", "-c", "--shell-completion", "-sc"}
 
 
@@ -46,18 +51,34 @@ def _print_or_run(name: str) -> None:
             except BrokenPipeError:  # the reader, such as head, has what it wanted
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return
-    _imported(f"dovision.cli.{name}").main()
+    if refused := _refusal(name):
+        print(f"dovision-{name}: {refused}", file=sys.stderr)
+        sys.exit(1)
+    atexit.register(_free_triton)
+    with uncollected():
+        from dovision.cli.hydra_main import hydra_main
+    hydra_main(name, partial(_run_story, name))()
 
 
-def _imported(module: str) -> Any:
-    """Import a module without garbage collection, which would take a quarter of the time."""
-    gc.disable()
-    try:
-        return import_module(module)
-    finally:
-        gc.freeze()
-        gc.enable()
-        atexit.register(_free_triton)
+def _run_story(name: str, settings: Any) -> float | None:
+    """Run a command's story, whose imports only a job with something to do waits for."""
+    return _story(name)(settings)
+
+
+@cache  # a second job of a process would freeze what the first has left
+def _story(name: str) -> Callable[[Any], float | None]:
+    with uncollected():
+        module = import_module(f"dovision.cli.{name}")
+    return getattr(module, STORIES[name])
+
+
+def _refusal(name: str) -> str:
+    from dovision.config.composition import early_refusal
+    from dovision.config.sources import without_null
+    from dovision.identity.relevance import register_resolvers
+
+    register_resolvers()
+    return early_refusal(name, without_null(name, sys.argv[1:]))
 
 
 def _free_triton() -> None:
@@ -83,6 +104,4 @@ def _nothing(config: DictConfig) -> None:
     """Empty task, for configurations that are only printed."""
 
 
-train, evaluate, prepare, report, sites, view = (
-    partial(_run, name) for name in ("train", "evaluate", "prepare", "report", "sites", "view")
-)
+train, evaluate, prepare, report, sites, verify, view = (partial(_run, name) for name in STORIES)

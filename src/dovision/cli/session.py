@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import logging
+import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
@@ -222,10 +223,24 @@ class _Formatter(logging.Formatter):
         return without_values(super().format(record), self._config)
 
 
+class _LogFile(logging.FileHandler):
+    """Log file whose lines may be lost, as on a full disk: a warning says so once, and no traceback."""
+
+    _lacks_lines = False
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        error = sys.exc_info()[1]
+        if not isinstance(error, OSError):
+            super().handleError(record)
+        elif not self._lacks_lines:
+            self._lacks_lines = True
+            log.warning("%s may lack lines: %s", self.baseFilename, error_text(error))
+
+
 @contextmanager
 def log_file(path: Path, config: Mapping[str, Any]) -> Iterator[None]:
     """Copy the log into a file; `config` is free of environment values."""
-    handler = logging.FileHandler(path)
+    handler = _LogFile(path)
     handler.setFormatter(_Formatter(config))
     logging.getLogger().addHandler(handler)
     try:

@@ -17,12 +17,12 @@ from dovision import checks
 from dovision.cli.hydra_main import hydra_main
 from dovision.cli.train import fit_networks
 from dovision.config.settings import ViewSettings
+from dovision.evaluation import opened_network
+from dovision.evaluation.opened_network import OpenedNetwork
 from dovision.identity.shared import shared
 from dovision.runtime.progress import DISPLAY
 from dovision.runtime.signals import Stopped
 from dovision.sweeps.validation import Checks
-from dovision.view import opened_network
-from dovision.view.opened_network import OpenedNetwork
 from dovision.view.questions import read_state
 from dovision.view.server import LOOPBACK, application
 from dovision.view.study import Study

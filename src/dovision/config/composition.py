@@ -41,6 +41,26 @@ def hydra_outside() -> AbstractContextManager[Any]:
     return hydra.initialize_config_dir(str(configuration_folder()), **HYDRA_DEFAULTS)
 
 
+def early_refusal(command: str, words: Sequence[str]) -> str:
+    """Reason why a command line cannot be composed, found without torch; empty if it can, or with flags of Hydra.
+
+    Args:
+        command: whose configuration it is.
+        words: of the command line; of a sweep those that have one value for all jobs are looked at.
+    """
+    typed = [word for word in words if word not in ("-m", "--multirun")]
+    if any(word.startswith("-") for word in typed):
+        return ""
+    try:
+        overrides = OverridesParser.create().parse_overrides(typed)
+        fixed = [str(override.input_line) for override in overrides if not override.is_sweep_override()]
+        with hydra_outside():
+            hydra.compose(command, fixed, return_hydra_config=True)
+    except Exception as error:  # of whatever type, as in `_refused`
+        return refusal(error, command, words)
+    return ""
+
+
 def refusal(error: BaseException, command: str, words: Sequence[str]) -> str:
     """Explain why a configuration cannot be composed, by finding the override at fault.
 

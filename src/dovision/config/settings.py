@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, TypeAlias
 
 import hydra
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from pydantic import BaseModel, ConfigDict, PlainValidator, PrivateAttr, ValidationError, model_validator
 
 from dovision import checks
@@ -22,7 +22,8 @@ from dovision.io.sealed import is_foreign
 
 WITHOUT_AUTOENCODER = "without_autoencoder"
 MEASURING = ("effects", "maps", "detection")  # callbacks that an evaluation has, and completes
-APPROXIMATIONS = ("frozen_scales",)  # of effects, see `Propagation`
+APPROXIMATIONS = ("frozen_scales", "bf16_difference")  # of effects, see `Propagation`
+RUNTIMES = ("openvino",)  # of what effects run in full, likewise
 REFERENCES = ("with_autoencoder", WITHOUT_AUTOENCODER)  # controls of an intervention on a code
 _NAME = "\N{REPLACEMENT CHARACTER}"  # placeholder of the key in the message of a check; a field does not know its key
 _CHOOSE = "Choose what it is by its group (GROUP=NAME)"  # with the group that the key begins with
@@ -260,6 +261,7 @@ class EvaluationSettings(Section):
     batch_size: Whole  # images
     chunk: Annotated[int | str, _rule(_auto_or_whole)]  # (image, unit) pairs, or auto
     approximate: Annotated[str, _rule(checks.choice, APPROXIMATIONS)] | None
+    runtime: Annotated[str, _rule(checks.choice, RUNTIMES)] | None
     reference: Annotated[str, _rule(checks.choice, REFERENCES)]
     keep: Annotated[str, _rule(checks.choice, KEEPS)]
     top_k: Whole  # classes, of keep=top_k
@@ -432,9 +434,28 @@ class ReportSettings(CommandSettings):
     output: Folder | None
     figure_width: Annotated[float, _rule(checks.within, 3.25, 6.75)]  # inches
     details: ImageCount | None  # runs
+    refresh: ImageCount | None  # seconds
     formats: list[Annotated[str, _rule(checks.choice, ("svg", "pdf", "png"))]] | None
     log_to: Chosen  # components of the group logger
     export: Annotated[str, _rule(checks.choice, ("hive",))] | None
+
+    @model_validator(mode="after")
+    def _refresh_a_page(self) -> ReportSettings:
+        if self.export is not None and self.refresh is not None:
+            raise ValueError(f"refresh must be of a page, got {self.refresh} with export={self.export}. Leave one out.")
+        return self
+
+
+class VerifySettings(CommandSettings):
+    """Settings of dovision-verify."""
+
+    run: Folder
+    share: Annotated[float, _rule(checks.within, 1e-6, 1.0)]  # of the batches
+    seed: Seed
+    tolerance: Annotated[float, _rule(checks.within, 0.0, 1.0)]
+    attacked_tolerance: Annotated[float, _rule(checks.within, 0.0, 1.0)]
+    root: Folder | None
+    trust_checkpoint: Switch
 
 
 class ViewSettings(TrainSettings):
@@ -445,7 +466,7 @@ class ViewSettings(TrainSettings):
     run: Folder | None
     state: Folder | None
     study: Folder | None
-    reader: Text
+    reader: Text | None
     split: Annotated[str, _rule(checks.choice, ("train", "val", "test"))]
     host: Text
     port: Annotated[int, _rule(checks.bounded, 0, 65535)]
@@ -453,6 +474,14 @@ class ViewSettings(TrainSettings):
     @property
     def composes_networks(self) -> bool:
         return self.run is None and self.study is None
+
+    @model_validator(mode="after")
+    def _show_one_thing(self) -> ViewSettings:
+        if self.study is not None and (self.run is not None or self.state is not None):
+            raise ValueError("study must be without run and state, since its file names its runs. Leave these out.")
+        if self.study is None and self.reader is not None:
+            raise ValueError(f"reader must be that of a study, got {self.reader} without one. Set study=FILE.")
+        return self
 
     @model_validator(mode="before")
     @classmethod
@@ -477,6 +506,7 @@ OF_COMMAND: Mapping[str, type[CommandSettings]] = {
     "prepare": PrepareSettings,
     "report": ReportSettings,
     "sites": SitesSettings,
+    "verify": VerifySettings,
     "view": ViewSettings,
 }
 
@@ -486,12 +516,13 @@ def of_experiments(command: str) -> set[str]:
     return set(EvaluateSettings.model_fields) - set(TrainSettings.model_fields) if command == "train" else set()
 
 
-def read(command: str, config: DictConfig) -> Any:
-    """Validate the composed configuration of a command.
+def read(command: str, config: DictConfig | dict[str, Any]) -> Any:
+    """Validate the configuration of a command, composed or as a run has recorded it.
 
     Raises:
         ValueError: a key is unknown or missing, or a value is empty or not as its field declares; the error names it.
     """
+    config = config if isinstance(config, DictConfig) else OmegaConf.create(config)
     config, foreign = with_wrapped_network(with_inferred_settings(config)), of_experiments(command)
     content, record = resolved(config, foreign), recorded(config, foreign)
     model = OF_COMMAND[command]

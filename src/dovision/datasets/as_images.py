@@ -20,7 +20,7 @@ from dovision import checks
 from dovision.datasets import _checks, _image_io
 from dovision.interfaces import Classifier, Images
 from dovision.io.images import open_image
-from dovision.types import COVER, Preprocessing, Resize, Task
+from dovision.types import COVER, SPLITS, Preprocessing, Resize, Task
 
 log = logging.getLogger(__name__)
 PROCESSED = "pixel_values"  # the key under which processors of Hugging Face put images, which they have normalised
@@ -296,8 +296,11 @@ def items_of(data: Any) -> list[Labelled]:
 
 
 def has_splits(data: Any) -> bool:
-    """Return whether data are a mapping from splits to datasets, loaders or pairs."""
-    return isinstance(data, Mapping) and all(is_read_later(held) or isinstance(held, tuple) for held in data.values())
+    """Return whether data are a mapping from splits, by their names or since it has datasets, loaders or pairs."""
+    return isinstance(data, Mapping) and (
+        {*data} <= {*SPLITS, "validation"}
+        or all(is_read_later(held) or isinstance(held, tuple) for held in data.values())
+    )
 
 
 def names_of_labels(data: Any) -> Sequence[str]:

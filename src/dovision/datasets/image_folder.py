@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 from collections import Counter
@@ -21,6 +22,7 @@ from dovision.datasets.readers.table_rows import boxes_of_images
 from dovision.io import files
 from dovision.types import SPLITS
 
+log = logging.getLogger(__name__)
 FLAT = ""  # the split of files that are still to be cut
 _NUMBERED = re.compile(r"(n\d{8})\s+(.+)")  # of ImageNet, and the names
 
@@ -105,8 +107,10 @@ class ImageFolder(FileImages):
         _checks.agree("classes", stated, sorted(class_of.values()))
         self.task = _checks.task(task, classes, ("multiclass",), "an image folder")
         label = {name: number for number, name in enumerate(self.task.classes)}
+        log.info("listing the images below %s", self._root)
+        below = os.path.join(self._root, "")
         listed = sorted(
-            (path.relative_to(self._root).as_posix(), str(path), None, label[name], split)
+            (path.removeprefix(below), path, None, label[name], split)
             for split, folder in folders.items()
             for inner, name in class_of.items()
             for path in _visible(folder / inner)
@@ -143,7 +147,7 @@ class ImageFolder(FileImages):
         folders = _split_folders(root, settings["split_folders"]).values()
         class_of = _class_folders(root, folders, settings["class_file"])
         paths = [path for folder in folders for name in class_of for path in _visible(folder / name)]
-        return _image_io.channels_of(paths, lambda path: _image_io.pixels(path, 3))
+        return _image_io.channels_of(paths, lambda path: _image_io.pixels(Path(path), 3))
 
 
 def _split_folders(root: Path, names: Mapping[str, str | None]) -> dict[str, Path]:
@@ -153,8 +157,10 @@ def _split_folders(root: Path, names: Mapping[str, str | None]) -> dict[str, Pat
     """
     if not root.is_dir():
         raise FileNotFoundError(f"root must be a folder of images, but {root} is not one. Set dataset.root.")
-    for split in names:
+    for split, name in names.items():
         checks.choice("split_folders", split, SPLITS)
+        if name and not Path(os.path.normpath(root / name)).is_relative_to(root):
+            raise ValueError(f"dataset.split_folders.{split} must be a folder in {root}, got {name}. Set dataset.root.")
     present = {split: root / name for split in SPLITS if (name := names.get(split)) and (root / name).is_dir()}
     visible = [path for path in sorted(root.iterdir()) if path.is_dir() and not path.name.startswith(".")]
     others = [path.name for path in visible if path not in present.values()]
@@ -178,10 +184,10 @@ def _split_folders(root: Path, names: Mapping[str, str | None]) -> dict[str, Pat
     return present or {FLAT: root}
 
 
-def _visible(folder: Path) -> Iterator[Path]:
+def _visible(folder: Path) -> Iterator[str]:
     for where, inner, names in os.walk(folder):
         inner[:] = sorted(name for name in inner if not name.startswith("."))
-        yield from (Path(where, name) for name in sorted(names) if not name.startswith("."))
+        yield from (os.path.join(where, name) for name in sorted(names) if not name.startswith("."))
 
 
 def _class_folders(root: Path, parents: Iterable[Path], class_file: str | None) -> dict[str, str]:

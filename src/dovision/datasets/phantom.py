@@ -104,13 +104,7 @@ class Phantom(Counterfactuals):
 
     def source_boxes(self, split: str) -> pd.DataFrame:
         """Tight box of the pixels of each part; lesions speak for a class, the tag and the rib for none."""
-        films = self._splits[split]
-        rows = [
-            (row, obj, _spoken_for(obj, patient, films.task), *box)
-            for row, patient in enumerate(films.patients)
-            for obj, box in _phantom_film.object_boxes(patient, films.size).items()
-        ]
-        return pd.DataFrame(rows, columns=SOURCE_BOXES)
+        return pd.DataFrame(self._splits[split].boxes, columns=SOURCE_BOXES)
 
     def source_objects(self, split: str, row: int) -> tuple[str, ...]:
         """Removable objects of an image: each lesion, the tag if there is one, and one rib."""
@@ -148,11 +142,20 @@ class Films:
         """Causal variables of all films."""
         return [self.patient(row) for row in range(self.images)]
 
+    @cached_property
+    def boxes(self) -> list[tuple[Any, ...]]:
+        """Boxes of the parts of all films, with their rows, names and classes."""
+        return [
+            (row, obj, _spoken_for(obj, patient, self.task), *box)
+            for row, patient in enumerate(self.patients)
+            for obj, box in _phantom_film.object_boxes(patient, self.size).items()
+        ]
+
     def __call__(self, row: int) -> Tensor:
         return _phantom_film.render_film(self.patient(row), self.size)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave out the patients: a reading process draws those that it needs."""
+        """Leave out patients and boxes: a reading process draws those that it needs."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 from collections.abc import Iterator, Mapping, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
@@ -73,12 +74,15 @@ class Profile:
         for name, intervention in self.interventions.items():
             on_whole = edits_whole_images(intervention, batch)
             network = with_autoencoder if intervention.on_code else classifier
-            outcomes.append(self._outcome(name, unlabelled, network, control if on_whole else None))
-            of_edit = 1 if intervention.through is None else 2
-            self.passes += of_edit * len(outcomes[-1].units) + (not on_whole)
+            outcome, passes = self._outcome(name, unlabelled, network, control if on_whole else None)
+            outcomes.append(outcome)
+            self.passes += passes + (not on_whole)
         return predicted, outcomes
 
-    def _outcome(self, name: str, batch: Batch, network: Classifier | None, control: Tensor | None) -> Outcome:
+    def _outcome(
+        self, name: str, batch: Batch, network: Classifier | None, control: Tensor | None
+    ) -> tuple[Outcome, int]:
+        """Outcome of an intervention, and the forward passes that its edits take of an image."""
         if network is None:
             raise ValueError(
                 f"{name!r} is an intervention on a code, which needs an autoencoder inserted into the classifier, "
@@ -87,11 +91,17 @@ class Profile:
         propagation = self._propagations[name](network)
         if batch.image.requires_grad and torch.is_grad_enabled():
             return whole_passes(batch, propagation, control)
+
+        def run() -> tuple[Outcome, int]:
+            if control is not None:
+                return whole_passes(batch, propagation, control)
+            outcome = propagation(batch)
+            units = np.arange(len(outcome.units))
+            return outcome, propagation.engine.passes_of(units) if propagation.engine else 0  # None: no unit is there
+
         key = (self._kinds[name], self._propagations[name].stamp, *batch.sample.tolist())
-        if control is None:
-            return cached(batch.image, key, lambda: propagation(batch))
         with torch.no_grad():
-            return cached(batch.image, key, lambda: whole_passes(batch, propagation, control))
+            return cached(batch.image, key, run)
 
 
 def edits_whole_images(intervention: Intervention, batch: Batch) -> bool:
@@ -103,8 +113,8 @@ def edits_whole_images(intervention: Intervention, batch: Batch) -> bool:
     return all(intervention.region(shape, unit, sample) is None for unit in units for sample in batch.sample.tolist())
 
 
-def whole_passes(batch: Batch, propagation: Propagation, control: Tensor | None = None) -> Outcome:
-    """Outcome as of a Propagation, differentiable with respect to the images.
+def whole_passes(batch: Batch, propagation: Propagation, control: Tensor | None = None) -> tuple[Outcome, int]:
+    """Outcome as of a Propagation, differentiable with respect to the images, and the passes of an image's edits.
 
     Args:
         control: logits of the images, shape (B, K), if they are known; for edits of the image alone.
@@ -126,7 +136,7 @@ def whole_passes(batch: Batch, propagation: Propagation, control: Tensor | None 
         held = sum(map(len, chunks)) <= PAIRS  # in memory until the way back
         logits = engine.treated(*edits) if held else checkpoint(engine.treated, *edits, use_reentrant=False)
         treated[pairs.image, pairs.unit] = logits
-    return Outcome(units, clean.control, treated)
+    return Outcome(units, clean.control, treated), engine.passes_of(np.arange(len(units)))
 
 
 def _chunks(streams: list[Pairs], shape: tuple[int, ...]) -> Iterator[Pairs]:

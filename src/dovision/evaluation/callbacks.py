@@ -37,10 +37,11 @@ from dovision.interfaces import Attack, Classifier, Detector, Explainer, Images,
 from dovision.runtime.forks import forked_map
 from dovision.runtime.progress import DISPLAY
 from dovision.store.detection_tables import ADAPTIVE_STEPS, SCORES, TEST, VAL
-from dovision.store.map_tables import known_boxes
+from dovision.store.map_tables import known_boxes, write_boxes
 from dovision.store.resumable_writer import NO_RESUME, ResumableWriter, Resume
 from dovision.store.tables import write_table
-from dovision.store.thumbnails import PictureChoice
+from dovision.store.thumbnails import PictureChoice, pictured_samples
+from dovision.store.unit_masks import write_object_masks
 from dovision.training.data_module import ImageDataModule
 from dovision.training.fit_callbacks import callbacks_of_tests
 from dovision.training.trainer import limits, make_trainer
@@ -68,6 +69,12 @@ class EvaluationInputs(NamedTuple):
     samples: Sequence[int]  # of all shards of the job, in their order; a first one that has a unit chooses the engine
     networks: Mapping[str, Classifier]
     resume: Resume = NO_RESUME
+    recorded: Path | None = None  # the completed run of which a share of the images is measured again
+
+    @property
+    def reads(self) -> Path:
+        """Run directory with what detectors have read of all images."""
+        return self.recorded or self.folder
 
 
 def effect_evaluation(
@@ -84,6 +91,7 @@ def effect_evaluation(
         evaluation.top_k,
         evaluation.chunk,
         evaluation.approximate,
+        evaluation.runtime,
         names=images.table(split)["name"].tolist(),
         pictures=PictureChoice(evaluation.num_thumbnails, dict(enumerate(images.strata(split).tolist()))),
         store_adversarial=evaluation.store_adversarial,
@@ -141,6 +149,14 @@ def map_evaluation(settings: EvaluateSettings, inputs: EvaluationInputs) -> list
     return [make(inputs.folder, explainers, explanation, inputs.networks[CLASSIFIER], options=options)]
 
 
+def write_objects(folder: Path, images: Images, split: str, samples: Sequence[int], explained: bool) -> None:
+    """Write boxes and masks of known objects: of all explained samples, or of those pictured."""
+    boxes = images.boxes(split)
+    write_boxes(folder, boxes[boxes["sample"].isin(samples)])
+    masked = (samples if explained else sorted(pictured_samples(folder))) if images.mask_names else ()
+    write_object_masks(folder, ((sample, images.masks(split, sample)) for sample in masked))
+
+
 class DetectionSetup(NamedTuple):
     """Detectors and the attacks to detect, both by name."""
 
@@ -161,15 +177,22 @@ def detection_setup(settings: EvaluateSettings) -> DetectionSetup | None:
 
 
 def run_detection(
-    settings: EvaluateSettings, inputs: EvaluationInputs, setup: DetectionSetup, loggers: Sequence[Logger]
+    settings: EvaluateSettings,
+    inputs: EvaluationInputs,
+    setup: DetectionSetup,
+    loggers: Sequence[Logger],
+    chosen: ImageDataModule | None = None,
 ) -> dict[str, Any]:
     """Fit the detectors on validation images, score test images in each condition; return the costs.
+
+    Of a completed run that is measured again, `chosen` has the images that are read.
 
     Raises:
         ValueError: there is no validation image, or one of a patient that is tested on.
         ImagesLost: some images were not read.
     """
     detection, data = settings.detection, evaluation_data(settings, inputs.images)
+    tested = chosen or data
     options = DetectionOptions(
         inputs.networks[AUTOENCODER] if setup.reads_code else None,
         settings.evaluation.store_adversarial,
@@ -177,12 +200,14 @@ def run_detection(
         detection.seen,
         detection.controls,
         detection.reference,
-        lambda fits: _adaptive(settings, inputs, data, fits, options.with_autoencoder),
+        lambda fits: _adaptive(settings, inputs, tested, fits, options.with_autoencoder),
         detection.adaptive.rounds,
         lambda fitted: _self_attacks(settings, inputs, data, fitted, options.with_autoencoder),
-        whole=not limits(settings.trainer),
+        whole=chosen is None and not limits(settings.trainer),
         workers=detection.workers,
         resume=inputs.resume,
+        reads=inputs.recorded,
+        clean=None if chosen is None else data.first_dataloader(VAL, detection.val_images),
     )
     classifier = inputs.networks[CLASSIFIER]
     make = settings.callbacks["detection"].make()
@@ -190,7 +215,7 @@ def run_detection(
     one_device = {"devices": 1, "strategy": "auto"}  # so that each table is whole
     callbacks = [callback, *callbacks_of_tests(settings.callbacks)]
     trainer = make_trainer(settings.trainer, callbacks, loggers, enable_checkpointing=False, **one_device)
-    loaders = data.detection_dataloaders(detection.val_images, detection.test_images)
+    loaders = tested.detection_dataloaders(detection.val_images, detection.test_images)
     trainer.test(ClassifierUnderTest(classifier), loaders, verbose=False)
     return callback.record
 
@@ -206,7 +231,7 @@ def _self_attacks(
     adaptive, classifier = settings.detection.adaptive, inputs.networks[CLASSIFIER]
     if fitted.name not in settings.adaptively_attacked:
         return None
-    opponent = Opponent(fitted.detector, clean_threshold(inputs.folder, fitted, UNDETECTED), with_autoencoder)
+    opponent = Opponent(fitted.detector, clean_threshold(inputs.reads, fitted, UNDETECTED), with_autoencoder)
     attacks = [
         Adaptive(eps, opponent, _budget(adaptive), norm, seed=settings.seed) for norm, eps in adaptive.budgets.items()
     ]
@@ -233,7 +258,7 @@ def _adaptive(
     adaptive, workers = settings.detection.adaptive, settings.detection.workers
     fit_of = {fitted.name: fitted for fitted in shown(fits)}
     opponent_of = {
-        name: Opponent(fitted.detector, clean_threshold(inputs.folder, fitted, UNDETECTED), with_autoencoder)
+        name: Opponent(fitted.detector, clean_threshold(inputs.reads, fitted, UNDETECTED), with_autoencoder)
         for name, fitted in fit_of.items()
         if name in (*settings.adaptively_attacked, adaptive.source)
     }

@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
+from torch.utils.data import DataLoader
 
 from dovision import checks
 from dovision.analysis.detection_summary import HEADLINES, WHOLE_FAMILY, read_detection, unseen, write_detection
@@ -105,6 +106,9 @@ class DetectionOptions:
         workers: processes, each of one thread, that share the batches, the fits and the scores; the tables are those of
             one of them.
         resume: finished rows of earlier starts.
+        reads: run directory whose reads detectors are fitted to and scored on, where the dataloaders have a share of
+            the images alone; of which no summary is made. None: this one.
+        clean: all validation images, where the dataloaders have a share of them.
 
     Example:
         >>> import dovision as dv
@@ -124,6 +128,8 @@ class DetectionOptions:
     whole: bool = False
     workers: int = 1
     resume: Resume = NO_RESUME
+    reads: Path | None = None
+    clean: DataLoader[Batch] | None = None
 
 
 class Detection(Evaluation):
@@ -307,10 +313,14 @@ class Detection(Evaluation):
         self.health.warn()
         self._warn_of_weak_attacks()
         DISPLAY.step("detector fits")
-        fits = fit_detectors(self.folder, self.detectors, self.failed, self.protocol, self.workers)
+        reads = self.options.reads or self.folder
+        fits = fit_detectors(reads, self.detectors, self.failed, self.protocol, self.workers)
         self_attacks = self.options.rounds, self.options.self_attacks
-        fits = fit_to_self_attacks(self.folder, fits, self.failed, self.protocol, *self_attacks)
-        write_scores(self.folder, fits, self.failed, self.protocol, self.options.adaptive(fits), self.workers)
+        fits = fit_to_self_attacks(reads, fits, self.failed, self.protocol, *self_attacks)
+        adaptive = self.options.adaptive(fits)
+        write_scores(self.folder, fits, self.failed, self.protocol, adaptive, self.workers, reads)
+        if self.options.reads is not None:
+            return
         write_detection(self.folder, self.workers)
         if self.options.reference is not None:
             write_comparison(self.folder, self.options.reference, self.workers)
@@ -362,7 +372,7 @@ class Detection(Evaluation):
 
     def _clean_batches(self, trainer: pl.Trainer) -> Iterator[Batch]:
         """Clean validation images that detectors are fitted to."""
-        val = (trainer.test_dataloaders or [])[0]
+        val = self.options.clean or (trainer.test_dataloaders or [])[0]
         batches = DeviceBatches(val, trainer.global_rank, trainer.world_size, self._mean, self._std)
         for got in val:
             batch = batches.take(got, self.classifier)

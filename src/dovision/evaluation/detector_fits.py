@@ -145,6 +145,11 @@ def fit_to_self_attacks(
             attacked = torch.cat([attacked, features])
             detector = _fitted(fitted.detector, fit.clean, attacked)
             refitted[fits.index(fitted)] = fitted._replace(detector=detector)
+    if rounds and refitted == list(fits):
+        log.warning(
+            "no detector is fitted to attacks on itself: detection.adaptive.rounds needs a supervised one among "
+            "detection.adaptive.detectors, and attacks that fool the classifier"
+        )
     return refitted
 
 
@@ -181,17 +186,19 @@ def write_scores(
     protocol: FitProtocol,
     adaptive: Iterable[pa.RecordBatch | pa.Table],
     workers: int = 1,
+    reads: Path | None = None,
 ) -> None:
     """Write scores.parquet: every fit's scores of test images, and of clean and noisy images for thresholds.
 
     A fit to all but one family scores that family alone, beside clean images and noise. Rows of the adaptive attacker,
-    who needs the fits, come last.
+    who needs the fits, come last. The tables of what was read lie in `reads`, or in the same folder.
     """
+    of_reads = reads or folder
     family = {attack: name for attack, name in protocol.family.items() if attack not in failed}
     tuned = {fitted[:3]: tuned_text(fitted.detector.tuned) for fitted in fits if fitted.detector.tuned}
     with TableWriter(folder / SCORES, scores_schema(family, tuned, protocol.norms)) as table:
         names = list(dict.fromkeys(fitted.name for fitted in fits))
-        for scored in forked_map(lambda name: list(_scores(folder, name, fits, failed, protocol)), names, workers):
+        for scored in forked_map(lambda name: list(_scores(of_reads, name, fits, failed, protocol)), names, workers):
             for rows in scored:
                 table.write(rows)
         for rows in adaptive:

@@ -32,6 +32,7 @@ from dovision.interfaces import Attack, Classifier, Intervention
 from dovision.interventions.interchange import SplitInterchange
 from dovision.models.conv_autoencoder import code_of, has_dictionary
 from dovision.propagation import Outcome, Propagation
+from dovision.propagation.whole_passes import PathPasses
 from dovision.store.activity import ACTIVITY, activity_columns
 from dovision.store.adversarial_cache import Keeper
 from dovision.store.effect_sums import SUMMED, SUMS, Cells, merged_sums, sums_columns, sums_schema
@@ -68,8 +69,9 @@ class EffectOptions:
             `kept_classes`. Averages and their intervals are over all images in any case.
         top_k: classes of an image and condition, with keep="top_k".
         chunk: (image, unit) pairs a pass, or "auto", which follows from shapes.
-        approximate: "frozen_scales", see `Propagation`; refused, with the first batch whose images so far agree less
-            than .9 with exact effects. None: all is exact.
+        approximate: "frozen_scales" or "bf16_difference", see `Propagation`; refused, with the first batch whose images
+            so far agree too little with exact effects, see `estimated_agreement.LEAST_AGREEMENT`. None: all is exact.
+        runtime: "openvino", see `Propagation`. None: torch.
         names: a name per sample of the test split; None is its number.
         pictures: chooses the samples of which the image is saved as a picture; None is no sample.
         store_adversarial: whether all attacked images are saved, as they are.
@@ -90,6 +92,7 @@ class EffectOptions:
     top_k: int = 5
     chunk: int | str = "auto"
     approximate: str | None = None
+    runtime: str | None = None
     names: Sequence[str] | None = None
     pictures: PictureChoice | None = None
     store_adversarial: bool = False
@@ -172,6 +175,8 @@ class EffectEvaluation(Evaluation):
         """Approximation for run.json, with its agreement in the worst condition."""
         if self.options.approximate is None or not self.agreement:
             return {}
+        if not all(images for images, *_ in self.agreement.values()):
+            return {}
         ranks, overlaps = zip(*(_means(sums) for sums in self.agreement.values()), strict=True)
         least = {"rank_correlation": min(ranks), "top_overlap": min(overlaps)}
         return {"approximation": {"method": self.options.approximate, **least}}
@@ -194,7 +199,7 @@ class EffectEvaluation(Evaluation):
         if self.store_adversarial and trainer.world_size > 1:
             raise ValueError(f"store_adversarial needs one device, got {trainer.world_size}. Set devices=1.")
         measured = (options.measured or self.classifier).to(pl_module.device)
-        self.propagation = Propagation(measured, self.intervention, options.chunk, options.approximate)
+        self.propagation = Propagation(measured, self.intervention, options.chunk, options.approximate, options.runtime)
         if options.resume.shards is None:  # else nothing is measured
             self._choose_engine(pl_module.device)
         self.agreement: dict[str, list[float]] = {}  # by condition: images, and sums over them of both numbers
@@ -337,7 +342,8 @@ class EffectEvaluation(Evaluation):
         if outcome.approximation is not None:
             self._check_agreement(condition.name, outcome.approximation)
         self.skipped_edits += outcome.skipped
-        of_edit = 1 if self.intervention.through is None else 2  # forward passes
+        engine = self.propagation.engine
+        of_edit = 2 if isinstance(engine, PathPasses) and engine.engine is None else 1  # forward passes
         self.progress.advance(of_edit * outcome.skipped)
         self.progress.total = self.images * (1 + len(self.attack.eps)) * (1 + of_edit * len(outcome.units))
         if self.options.reference == WITHOUT_AUTOENCODER:
@@ -349,9 +355,9 @@ class EffectEvaluation(Evaluation):
         numbers = approximation.rank_correlation.sum().item(), approximation.top_overlap.sum().item()
         images, *before = self.agreement.get(condition, [0.0, 0.0, 0.0])
         sums = [earlier + number for earlier, number in zip(before, numbers, strict=True)]
-        self.agreement[condition] = [images + len(approximation.exact), *sums]
-        if self.refuses_approximation:
-            check_agreement(*_means(self.agreement[condition]))
+        self.agreement[condition] = [images + len(approximation.rank_correlation), *sums]
+        if self.refuses_approximation and self.agreement[condition][0]:
+            check_agreement(approximation.method, *_means(self.agreement[condition]))
 
     def _regions(self, condition: Condition, units: int) -> Regions:
         """Box of each unit in each image; None where it has none."""

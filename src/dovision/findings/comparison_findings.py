@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from dovision.findings import sentences
 from dovision.findings.finding import Finding, direction, finding, in_brackets
 
 _MOST = 3  # metrics that have a sentence
 _NAMED = 4  # results that a verdict names
-_WORDS = {1: "higher with", -1: "lower with", 0: "not shown to differ with"}
 
 
 def comparison_findings(differences: pd.DataFrame, reference: str, counted: str) -> list[Finding]:
@@ -33,21 +33,23 @@ def comparison_findings(differences: pd.DataFrame, reference: str, counted: str)
 
 
 def _of_metric(metric: str, rows: pd.DataFrame, reference: str, counted: str) -> Finding:
+    words = sentences.COMPARED_VERDICTS
     signs = [direction(row) for row in rows.to_dict("records")]
-    named = {way: [str(name) for name, sign in zip(rows["name"], signs, strict=True) if sign == way] for way in _WORDS}
-    verdicts = ", ".join(f"{word} {_listed(named[way])}" for way, word in _WORDS.items() if named[way])
+    named = {way: [str(name) for name, sign in zip(rows["name"], signs, strict=True) if sign == way] for way in words}
+    verdicts = ", ".join(f"{word} {_listed(named[way])}" for way, word in words.items() if named[way])
     row = rows.loc[rows["mean"].abs().idxmax()].to_dict()
     number = f"{in_brackets(row)}, {_count(row['n'], counted)}"
     if len(rows) > 1:
-        number = f"largest difference: {row['name']}, {number}; each interval by itself"
-    text = f"Compared with {reference}, {metric} is {verdicts} ({number})."
+        number = sentences.COMPARED_LARGEST.format(name=row["name"], number=number)
+    text = sentences.COMPARED_WITH.format(reference=reference, metric=metric, verdicts=verdicts, number=number)
     return finding(f"{metric}_minus_{reference}", text, row, row["n"])
 
 
 def _same(rows: pd.DataFrame, reference: str, counted: str) -> Finding:
     metrics = _listed(list(dict.fromkeys(map(str, rows["panel"]))))
     row = rows.iloc[0].to_dict()
-    text = f"Compared with {reference}, no number differs ({metrics}; {_count(rows['n'].min(), counted)})."
+    count = _count(rows["n"].min(), counted)
+    text = sentences.COMPARED_SAME.format(reference=reference, metrics=metrics, count=count)
     return finding(f"minus_{reference}", text, row, row["n"])
 
 

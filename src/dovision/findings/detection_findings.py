@@ -9,14 +9,12 @@ import pandas as pd
 
 from dovision.analysis.detection_summary import DETECTION, NOT_ADAPTIVE, WHOLE_FAMILY, read_detection, unseen
 from dovision.analysis.detector_comparison import read_comparison
+from dovision.findings import sentences
 from dovision.findings.finding import Finding, direction, finding, in_brackets
 from dovision.store.detection_tables import ADAPTIVE_ATTACKS, COMPARISON, DETECTOR, leaves_out, preferred
 from dovision.store.display_names import component_name, display_name
 from dovision.store.run_record import Run
 
-_HEADS = {"tpr_5": "TPR at 5%", "auroc": "AUROC against clean images", "auroc_noise": "AUROC against noise"}
-_WORDS = {1: "higher on", -1: "lower on", 0: "not shown to differ on"}
-_CAUTION = {0: ", not shown to be separated from clean images", -1: ", below chance"}
 _ROUNDING = 1e-9  # of a difference of two shares
 _Row = Mapping[str, Any]
 
@@ -61,25 +59,26 @@ def _is_lower(rows: pd.DataFrame, detector: str, measure: str) -> bool:
 
 def _chosen(count: int, ahead: bool, measure: str) -> str:
     """Sentence on the number of detectors that the best was chosen from."""
-    if not ahead:
-        return f" It is the best of {count} detectors."
-    of, are, their = ("only detector", "is", "its") if count == 1 else (f"best of {count} detectors", "are", "their")
-    below = f"whose least {_HEADS[measure]} is not below the reference's"
-    return f" It is the {of} that {are} ahead of {their} reference on a family and {below}."
+    among = (sentences.ONLY_ONE if count == 1 else sentences.BEST_ONE).format(count=count)
+    template = sentences.BEST_AHEAD if ahead else sentences.BEST_OF
+    return template.format(among=among, count=count, measure=sentences.DETECTION_MEASURES[measure])
 
 
 def _unbeaten(rows: pd.DataFrame, best: str, ahead: Sequence[str], measure: str) -> str:
     """Sentence that no detector beats its reference, with the families where one is ahead."""
-    text = f"No detector is shown to be better than its reference in {_HEADS[measure]}. "
+    text = ""
     for name in ahead:
         of_detector = rows[rows["detector"] == name].to_dict("records")
         families = ", ".join(
             component_name(one["family"]) for one in of_detector if direction(one, f"minus_{measure}") > 0
         )
         least = min(of_detector, key=lambda one: float(one[measure]))
-        number = f"{in_brackets(least, measure, '.3f')} on {component_name(least['family'])}, below the reference's"
-        text = f"{text}{_sentence(component_name(name))} is ahead on {families}, but its least is {number} least. "
-    return f"{text}Of all but the reference, the best is {component_name(best)}, which"
+        names = {"name": _sentence(component_name(name)), "family": component_name(least["family"])}
+        number = in_brackets(least, measure, ".3f")
+        text += sentences.AHEAD_BUT_LOWER.format(**names, families=families, number=number)
+    return sentences.UNBEATEN.format(
+        measure=sentences.DETECTION_MEASURES[measure], ahead=text, best=component_name(best)
+    )
 
 
 def _sentence(text: str) -> str:
@@ -110,21 +109,22 @@ def _headline(rows: pd.DataFrame, row: _Row, measure: str, name: str, chosen: st
         chosen: a sentence on how the detector was chosen.
     """
     of_detector = rows[rows["detector"] == row["detector"]].to_dict("records")
-    seen = " that it was fitted to" if row["fitted_on"] and len(of_detector) == 1 else ""
-    of = f", its weakest of {len(of_detector)} families that it was not fitted to" if len(of_detector) > 1 else seen
-    text = f"{_sentence(name)} {_operating_point(row)}{of}"
-    text = f"{text} (n = {row['successful']:,} attacked images; {NOT_ADAPTIVE})."
-    there = "" if pd.isna(row["tpr_5"]) else f" There its {_area(row)}."
+    seen = sentences.FITTED_TO if row["fitted_on"] and len(of_detector) == 1 else ""
+    of = sentences.WEAKEST.format(count=len(of_detector)) if len(of_detector) > 1 else seen
+    names = {"name": _sentence(name), "family": component_name(row["family"]), "attacker": NOT_ADAPTIVE}
+    text = sentences.BEST_DETECTOR.format(**names, point=_operating_point(row), of=of, count=row["successful"])
+    there = "" if pd.isna(row["tpr_5"]) else sentences.AREA_THERE.format(area=_area(row))
     text = f"{text}{there}{chosen}"
     if pd.isna(row["reference"]):
         return finding("detection", text, row, row["successful"], measure)
-    text += f" {_reference(rows, row, of_detector, measure)}"
-    compared = [name for name in _HEADS if not pd.isna(row[f"minus_{name}"])]
-    there = ", ".join(f"{_HEADS[name]} {in_brackets(row, f'minus_{name}')}" for name in compared)
+    text += _reference(rows, row, of_detector, measure)
+    heads = sentences.DETECTION_MEASURES
+    compared = [name for name in heads if not pd.isna(row[f"minus_{name}"])]
+    there = ", ".join(f"{heads[name]} {in_brackets(row, f'minus_{name}')}" for name in compared)
     verdicts = {name: _verdicts(of_detector, f"minus_{name}") for name in (measure, "auroc_noise")}
-    over = "; ".join(f"{_HEADS[name]} {verdict}" for name, verdict in verdicts.items() if verdict)
-    text = f"{text} Minus the reference, paired, on {component_name(row['family'])}: {there}."
-    text = f"{text} By family, each by itself: {over}." if over else text
+    over = "; ".join(f"{heads[name]} {verdict}" for name, verdict in verdicts.items() if verdict)
+    text += sentences.MINUS_REFERENCE.format(family=component_name(row["family"]), numbers=there)
+    text += sentences.BY_FAMILY.format(verdicts=over) if over else ""
     return finding(f"{row['detector']}_minus_{row['reference']}", text, row, row["successful"], f"minus_{measure}")
 
 
@@ -132,41 +132,43 @@ def _reference(rows: pd.DataFrame, row: _Row, of_detector: Sequence[_Row], measu
     """Sentence on the reference's lowest number over families, and on what both were fitted to."""
     of_detector = [one for one in of_detector if not pd.isna(one[f"minus_{measure}"])]
     if not of_detector:
-        return f"The reference is {component_name(row['reference'])}."
+        return sentences.REFERENCE.format(reference=component_name(row["reference"]))
     least = min(of_detector, key=lambda one: float(one[measure] - one[f"minus_{measure}"]))
     key = {"detector": row["reference"], "family": least["family"], "fitted_on": least["reference_fitted_on"]}
     same = rows[(rows[list(key)] == pd.Series(key)).all(axis=1)].to_dict("records")
     there = same[0] if same else {measure: least[measure] - least[f"minus_{measure}"]}
     apart = [one for one in of_detector if one["fitted_on"] != one["reference_fitted_on"]]
-    how = ", fitted to the same attacks" if row["fitted_on"] else ""
+    how = sentences.SAME_FIT if row["fitted_on"] else ""
     if apart:
         fits = (str(apart[0][name]) for name in ("fitted_on", "reference_fitted_on"))
         detector, reference = (
-            "all other families" if leaves_out(fit) else display_name(fit) or "no attack" for fit in fits
+            sentences.ALL_OTHERS if leaves_out(fit) else display_name(fit) or sentences.NO_ATTACK for fit in fits
         )
-        how = f" (fitted to {reference}; the detector to {detector})"
-    number = f"{in_brackets(there, measure, '.3f')}, on {component_name(least['family'])}"
-    return f"The reference, {component_name(row['reference'])}{how}, has a least {_HEADS[measure]} of {number}."
+        how = sentences.OTHER_FIT.format(reference=reference, detector=detector)
+    names = {"reference": component_name(row["reference"]), "family": component_name(least["family"])}
+    number = in_brackets(there, measure, ".3f")
+    return sentences.REFERENCE_LEAST.format(
+        **names, fit=how, measure=sentences.DETECTION_MEASURES[measure], number=number
+    )
 
 
 def _operating_point(row: _Row) -> str:
-    """Detection rates at the thresholds, or else the AUROC, on the attacks of a family."""
+    """Detection rates at the thresholds, or else the AUROC."""
     rates = {"5%": "tpr_5", "1%": "tpr_1"}
     shares = [f"{in_brackets(row, of, '.3f')} at {at}" for at, of in rates.items() if not pd.isna(row[of])]
-    point = f"detects {' and '.join(shares)} of clean images rejected" if shares else f"has {_area(row)}"
-    return f"{point}, of successful attacks by {component_name(row['family'])}"
+    return sentences.DETECTS.format(shares=" and ".join(shares)) if shares else sentences.HAS.format(area=_area(row))
 
 
 def _area(row: _Row) -> str:
-    caution = _CAUTION.get(direction(row, "auroc", middle=0.5), "")
-    return f"AUROC {'' if pd.isna(row['tpr_5']) else 'is '}{in_brackets(row, 'auroc', '.3f')}{caution}"
+    return in_brackets(row, "auroc", ".3f") + sentences.CAUTION[direction(row, "auroc", middle=0.5)]
 
 
 def _verdicts(rows: Sequence[_Row], column: str) -> str:
     """Families grouped by the sign of a difference: above zero, below it, or neither."""
+    words = sentences.FAMILY_VERDICTS
     signs = {component_name(row["family"]): direction(row, column) for row in rows if not pd.isna(row[column])}
-    named = {way: ", ".join(family for family, sign in signs.items() if sign == way) for way in _WORDS}
-    return ", ".join(f"{words} {named[way]}" for way, words in _WORDS.items() if named[way])
+    named = {way: ", ".join(family for family, sign in signs.items() if sign == way) for way in words}
+    return ", ".join(f"{word} {named[way]}" for way, word in words.items() if named[way])
 
 
 def _adaptive(frame: pd.DataFrame, best: str) -> Iterator[Finding]:
@@ -181,15 +183,16 @@ def _adaptive(frame: pd.DataFrame, best: str) -> Iterator[Finding]:
     of_detector = rows[rows["detector"] == named]
     largest = of_detector.loc[of_detector.groupby("attack", sort=False)["eps"].idxmax()]
     row, *others = largest.sort_values("evasion_5", ascending=False, kind="stable").to_dict("records")
-    text = (
-        f"An attacker who knows {component_name(str(named))} succeeds undetected, at the threshold for 5% of clean "
-        f"images, on {in_brackets(row, 'evasion_5', '.3f')} of the images ({_budget(row)}; "
-        f"{row['images']:,} attacked images)"
-    )
     less = ", ".join(f"{in_brackets(one, 'evasion_5', '.3f')} ({_budget(one)})" for one in others)
-    text = f"{text}, the worst norm of those tried; {less}." if less else f"{text}. No other norm was tried."
+    text = sentences.ADAPTIVE_ATTACKER.format(
+        detector=component_name(str(named)),
+        share=in_brackets(row, "evasion_5", ".3f"),
+        budget=_budget(row),
+        count=row["images"],
+        others=sentences.WORST_NORM.format(others=less) if less else sentences.ONLY_NORM,
+    )
     yield finding("adaptive_evasion", text, row, row["images"], "evasion_5")
 
 
 def _budget(row: _Row) -> str:
-    return f"{ADAPTIVE_ATTACKS[row['attack']]} epsilon {row['eps']:.3g}"
+    return sentences.EPSILON_OF_NORM.format(norm=ADAPTIVE_ATTACKS[row["attack"]], eps=row["eps"])

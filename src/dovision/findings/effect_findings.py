@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from operator import itemgetter
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -34,8 +34,8 @@ from dovision.findings.finding import Finding, direction, finding, images_text, 
 from dovision.findings.headline_numbers import counted_images
 from dovision.findings.map_findings import at_chance
 from dovision.findings.number_text import finer, level_text, number_text
-from dovision.findings.refuter_findings import REFUTED, verdict
-from dovision.findings.sentences import ATTACKED, USES
+from dovision.findings.refuter_findings import verdict
+from dovision.findings.sentences import ATTACKED, REFUTED, USES
 from dovision.functional.estimates import MIN_IMAGES
 from dovision.functional.intervals import level_of_selected
 from dovision.store.display_names import GREYS, component_name, component_text
@@ -97,7 +97,7 @@ def _zone(run: Run) -> Iterator[Finding]:
     shown = direction(row, "log_odds_effect") < 0 and direction(row, "log_odds_beyond") < 0
     values |= {"size": _size(row, "log_odds_effect") if shown else in_brackets(row, "log_odds_effect")}
     values |= {"beyond": _size(row, "log_odds_beyond") if shown else in_brackets(row, "log_odds_beyond")}
-    values |= {"count": f"the strongest of its zones, so at {level_text(row['level'])}; {images_text(row['images'])}"}
+    values |= {"count": sentences.STRONGEST_ZONE.format(level=level_text(row["level"])) + images_text(row["images"])}
     columns = {"there": "effect", "elsewhere": "effect_elsewhere"}
     effects = [{name: in_brackets(of, column) for name, column in columns.items()} for of in (row, *others)]
     predicted = sentences.ZONE_PREDICTED.format(**effects[1]) if len(effects) > 1 and row["of"] == TRUE_CLASS else ""
@@ -117,7 +117,8 @@ def _few_units(run: Run) -> Iterator[Finding]:
     numbers = {"share": in_brackets(row, "share", ".3f"), "equal": row["few"] / row["units"]}
     numbers |= {"size": in_brackets(row, "log_odds_effect"), "effect": in_brackets(row, "effect")}
     names = {"network": _network(run), "label": _label(run, row["of"]), "odds": _odds_of(run, row["of"])}
-    names |= {"count": images_text(row["images"])}
+    relies = direction(row, "share", numbers["equal"]) > 0
+    names |= {"count": images_text(row["images"]), "relies": sentences.RELIES if relies else sentences.NOT_RELIES}
     text = sentences.FEW_UNITS.format(**{name: row[name] for name in ("few", "units", "unit")}, **numbers, **names)
     text += verdict(run, OF_UNIT, row["unit"], TRUE_CLASS)
     yield finding(OF_UNIT, text, row, row["images"], "share", USES, "average_effects")
@@ -148,8 +149,8 @@ def _size(row: Mapping[str, Any], column: str) -> str:
 
 def _change(row: Mapping[str, Any]) -> str:
     """Describe a change of log-odds, such as "lowers the log-odds of 7 by 1.2 [0.9, 1.5]"."""
-    verb = {1: "raises", -1: "lowers", 0: "changes"}[direction(row, "log_odds")]
-    return f"{verb} the log-odds of {row['class']} by {_size(row, 'log_odds')}"
+    verb = sentences.CHANGE_VERBS[direction(row, "log_odds")]
+    return sentences.CHANGE.format(verb=verb, label=row["class"], size=_size(row, "log_odds"))
 
 
 def _each_picture(run: Run) -> Iterator[Finding]:
@@ -198,7 +199,7 @@ def _masks(run: Run) -> Iterator[Finding]:
     frame = frame[frame["condition"] == CLEAN].astype(object)
     row = largest_mask(frame.where(frame.notna(), None).to_dict("records"))
     assert row is not None
-    among = f"the largest on P of {len(rows):,}, so at {level_text(level)}; " if len(rows) > 1 else ""
+    among = sentences.MASK_AMONG.format(count=len(rows), level=level_text(level)) if len(rows) > 1 else ""
     for name, (other, where) in sentences.MASK_OTHERS.items():
         column = f"minus_{name}"
         if row[name] is None:
@@ -226,31 +227,25 @@ def _objects(run: Run) -> Iterator[Finding]:
 
     None of a kind of which there are too few images for an interval.
     """
-    name = next((name for name in OBJECT_TABLES if run.summary.get(name)), "")
-    column = "difference" if name == "contrasts" else ""
-    rows = run.summary[name] if name else effects_over_objects(run.folder).to_dict("records")
-    if name and "log_odds" not in rows[0]:  # the summary of an earlier version
-        rows = OBJECT_TABLES[name](run.folder).to_dict("records")
-    low = f"{column}_low".lstrip("_")
-    clean = [row for row in rows if row["condition"] == CLEAN and not pd.isna(row[low])]
-    if not clean:
+    name, shown, candidates = _strongest_objects(run)
+    if not shown:
         return
+    column = "difference" if name == "contrasts" else ""
     fill, unit = fill_of(run), _unit(run)
     doing, figure = {
         "object_effects": (sentences.TRUE_OBJECT, "object_effects"),
         "contrasts": (sentences.PAINTED_BOX.format(fill=f" {fill}" if fill else ""), "box_against_control"),
         "": (sentences.PAINTED_UNIT.format(unit=unit, done=_done(run)), _OVERLAY),
     }[name]
-    shown, clean = largest_of_kinds(clean, read_task(run.folder).opposite)
     among = ""
-    if len(clean) > len(shown):  # chosen by the size of their estimates
-        level = level_of_selected(len(shown), len(clean))
+    if candidates > len(shown):  # chosen by the size of their estimates
+        level = level_of_selected(len(shown), candidates)
         wider = OBJECT_TABLES.get(name, effects_over_objects)(run.folder, level).to_dict("records")
         wider_of = {itemgetter(*_KEY)(row): row for row in wider}
         shown = [wider_of[itemgetter(*_KEY)(row)] for row in shown]
-        among = f"chosen among {len(clean):,} effects, so at {level_text(level)}; "
+        among = sentences.CHOSEN_AMONG.format(count=candidates, level=level_text(level))
     for row in shown:
-        beyond = not name and not pd.isna(row["log_odds_beyond"])
+        beyond = not name  # of units, which cover more than the object
         sign = direction(row, "log_odds")
         refuted = verdict(run, f"{OF_OBJECT}{row['kind']}", row["kind"], row["class"])
         used = sign and (not beyond or direction(row, "log_odds_beyond") == sign) and not refuted.startswith(REFUTED)
@@ -258,7 +253,9 @@ def _objects(run: Run) -> Iterator[Finding]:
         if beyond and used:
             control = sentences.BEYOND_UNITS.format(beyond=_size(row, "log_odds_beyond"), unit=unit)
         elif beyond:
-            control = sentences.MINUS_UNITS.format(beyond=in_brackets(row, "log_odds_beyond"), unit=unit)
+            missing = pd.isna(row["log_odds_beyond"])
+            template = sentences.NO_UNITS_BEYOND if missing else sentences.MINUS_UNITS
+            control = template.format(beyond=in_brackets(row, "log_odds_beyond"), unit=unit)
         text = sentences.OBJECT.format(
             network=_network(run),
             uses=sentences.USED if used else sentences.NOT_USED,
@@ -273,6 +270,21 @@ def _objects(run: Run) -> Iterator[Finding]:
         yield finding(f"{OF_OBJECT}{row['kind']}", text + refuted, row, row["images"], "log_odds", USES, figure)
 
 
+def _strongest_objects(run: Run) -> tuple[str, list[Mapping[str, Any]], int]:
+    """Table of objects, "" where units cover them; its rows that have a sentence; and among how many they were chosen.
+
+    Of clean images, of kinds with an interval.
+    """
+    name = next((name for name in OBJECT_TABLES if run.summary.get(name)), "")
+    rows = run.summary[name] if name else effects_over_objects(run.folder).to_dict("records")
+    if name and "log_odds" not in rows[0]:  # the summary of an earlier version
+        rows = OBJECT_TABLES[name](run.folder).to_dict("records")
+    low = "difference_low" if name == "contrasts" else "low"
+    clean = [row for row in rows if row["condition"] == CLEAN and not pd.isna(row[low])]
+    shown, clean = largest_of_kinds(clean, read_task(run.folder).opposite) if clean else ([], clean)
+    return name, shown, len(clean)
+
+
 def attack_findings(run: Run) -> Iterator[Finding]:
     """Findings on the attack at its largest epsilon: its success, and the change of the effects that are used."""
     yield from attack_success(run)
@@ -280,44 +292,56 @@ def attack_findings(run: Run) -> Iterator[Finding]:
         return
     condition, numbers = largest
     attack = _attack_text(run, condition, numbers["eps"])
-    if run.summary["labels"]:
-        for subject, odds, rows in _subjects(run, condition):
-            row = change_of_effect(rows, condition)
-            if row is None or not direction(row, "clean"):
-                continue
-            stronger = direction(row, "change") * (1 if row["clean"] > 0 else -1)
-            verdict_words = {1: sentences.STRONGER, -1: sentences.WEAKER, 0: sentences.AS_BEFORE}[stronger]
+    if run.summary["labels"] and (subject := _subject(run, condition)) is not None:
+        row = change_of_effect(subject.rows, condition, subject.level)
+        if row is not None and (sign := direction(row, "clean")):
+            weaker = sentences.REVERSED if direction(row, "attacked") == -sign else sentences.WEAKER
+            words = {1: sentences.STRONGER, -1: weaker, 0: sentences.AS_BEFORE}
             texts = {name: in_brackets(row, name) for name in ("clean", "attacked", "change")}
-            texts |= {"attack": attack, "subject": subject, "odds": odds, "verdict": verdict_words}
-            text = sentences.CHANGED.format(**texts, count=images_text(row["images"]))
+            texts |= {"attack": attack, "verdict": words[direction(row, "change") * sign]}
+            texts |= {"subject": subject.text, "odds": subject.odds}
+            text = sentences.CHANGED.format(**texts, count=f"{subject.among}{images_text(row['images'])}")
             yield finding("attack_change", text, row, row["images"], "change", ATTACKED, "effect_spread")
     if numbers["auroc"] is not None:
         area = {end or "mean": numbers["auroc"][key] for end, key in _KEYS.items()}
-        how = {1: "larger than", -1: "smaller than", 0: "not shown to differ from"}[direction(area, middle=0.5)]
+        how = sentences.AUROC_HOW[direction(area, middle=0.5)]
         images, clean = counted_images(run)[condition]["auroc"], run.summary["conditions"][CLEAN]["images"]
-        count = f"n = {images:,} successfully attacked images against {clean:,} clean ones, no control for noise"
+        count = sentences.AUROC_COUNT.format(images=images, clean=clean)
         text = sentences.AUROC.format(how=how, area=in_brackets(area, form=".3f"), attack=attack, count=count)
         yield finding("effect_auroc", text, area, images, "", ATTACKED, "effect_spread")
 
 
-def _subjects(run: Run, condition: str) -> Iterator[tuple[str, str, pd.DataFrame]]:
-    """Objects, or else the zone, that `use_findings` names: the words for it, the class, and its effects by image."""
-    used = [one for one in _objects(run) if one.name.startswith(OF_OBJECT)]
-    if used:
-        name = used[0].name.removeprefix(OF_OBJECT)
+class _Subject(NamedTuple):
+    """What an attack changes the effect of: the strongest object or zone of the clean images."""
+
+    text: str
+    odds: str  # the class
+    rows: pd.DataFrame  # its effects by image
+    level: float  # at which the interval of the strongest of so many holds
+    among: str  # the words for that
+
+
+def _subject(run: Run, condition: str) -> _Subject | None:
+    """The first object, or else the zone, that `use_findings` names; None of masks, and of units without a position."""
+    if run.summary.get("mask_contrasts"):
+        return None
+    _, shown, candidates = _strongest_objects(run)
+    if shown:
+        name, label, level = shown[0]["kind"], shown[0]["class"], level_of_selected(1, candidates)
         rows = object_rows(run.folder)
         rows = rows[~rows["control"].astype(bool)] if len(rows) else rows
         if rows.empty:
             rows = pd.concat([units_over_objects(run.folder, chosen) for chosen in (CLEAN, condition)])
-        label = used[0].text.partition("log-odds of ")[2].partition(" by ")[0]
-        yield f"the {name}", label, rows[(rows["kind"] == name) & (rows["class"] == label)]
-        return
+        among = sentences.CHOSEN_AMONG.format(count=candidates, level=level_text(level)) if candidates > 1 else ""
+        return _Subject(f"the {name}", label, rows[(rows["kind"] == name) & (rows["class"] == label)], level, among)
     rows = zone_rows(units_by_zone(run.folder), read_groups(run.folder))
-    if (strongest := strongest_zone(rows)) is not None:
-        zone, means = strongest
-        of = str(means["of"].iloc[0])
-        chosen = rows[(rows["zone"] == zone) & (rows["of"] == of)]
-        yield f"a {_unit(run)} {_where(zone)}", _odds_of(run, of), chosen
+    if (strongest := strongest_zone(rows)) is None:
+        return None
+    zone, means = strongest
+    of, level = str(means["of"].iloc[0]), float(means["level"].iloc[0])
+    chosen = rows[(rows["zone"] == zone) & (rows["of"] == of)]
+    among = sentences.STRONGEST_ZONE.format(level=level_text(level))
+    return _Subject(f"a {_unit(run)} {_where(zone)}", _odds_of(run, of), chosen, level, among)
 
 
 def attack_success(run: Run) -> Iterator[Finding]:
@@ -338,7 +362,8 @@ def attack_success(run: Run) -> Iterator[Finding]:
 
 def _attack_text(run: Run, condition: str, eps: float) -> str:
     attack = component_name(str(run.config.get("attack", {}).get("_target_", "attack")).rpartition(".")[2])
-    return f"{attack} at {_norm(run, condition, eps)} epsilon {condition.removeprefix('eps=')}"
+    norm = _norm(run, condition, eps)
+    return sentences.ATTACK.format(attack=attack, norm=norm, eps=condition.removeprefix("eps="))
 
 
 def _largest_epsilon(run: Run) -> tuple[str, Mapping[str, Any]] | None:

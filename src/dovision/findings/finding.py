@@ -10,8 +10,6 @@ import pandas as pd
 from dovision.findings.number_text import interval_text
 from dovision.findings.sentences import BETTER
 
-NO_DIFFERENCE = "no difference shown"
-
 
 class Finding(NamedTuple):
     """Sentence about a run, with its number and interval; ends are nan where the interval is withheld."""

@@ -13,7 +13,7 @@ from dovision.analysis.summary import CONDITION_METRICS
 from dovision.findings.number_text import bracketed, number_form
 from dovision.store.display_names import MEAN_EFFECT
 from dovision.store.run_record import Run
-from dovision.store.tables import read_samples
+from dovision.store.tables import SAMPLES, read_table
 
 INTERVAL_FIELDS = {"": "estimate", "_low": "low", "_high": "high", "_reason": "reason"}  # of the columns of an interval
 _SHARES = {
@@ -97,9 +97,9 @@ def intervals_of(interval_by_metric: Mapping[str, Any], metrics: Iterable[str]) 
 
 def counted_images(run: Run) -> Mapping[str, Mapping[str, int]]:
     """Images behind each condition's shares, by metric; "auroc" counts successfully attacked images."""
-    samples = read_samples(run.folder)
+    samples = read_table(run.folder / SAMPLES, ["condition", *dict.fromkeys(_SHARES.values())]).to_pandas()
     return {
         str(condition): {metric: int(rows[column].count()) for metric, column in _SHARES.items()}
         | {"auroc": int((rows["success"] == 1).sum())}
-        for condition, rows in samples.groupby("condition", sort=False)
+        for condition, rows in samples.groupby("condition", sort=False, observed=True)
     }

@@ -9,9 +9,9 @@ import pandas as pd
 
 from dovision.analysis.explanation_metrics import agreements
 from dovision.analysis.map_summary import map_difference
-from dovision.findings.finding import NO_DIFFERENCE, Finding, direction, finding, in_brackets
+from dovision.findings import sentences
+from dovision.findings.finding import Finding, direction, finding, in_brackets
 from dovision.findings.number_text import level_text
-from dovision.findings.sentences import AGAINST_RANDOM, AT_CHANCE, AT_CHANCE_MAPS, LIMITS, RANDOM_VERDICTS
 from dovision.functional.intervals import LEVEL, level_of_selected
 from dovision.store.display_names import METRIC_HEADS, component_name
 from dovision.store.map_tables import CONTENT, HARD, MAPS_FILE, SOFT
@@ -67,10 +67,11 @@ def _against_random(frame: pd.DataFrame, names: Sequence[str], several: int) -> 
         level = level_of_selected(1, several) if number == 0 else LEVEL
         of_metrics = {metric: map_difference(frame, name, RANDOM_MAP, metric, level) for metric in metrics}
         words: dict[str, list[str]] = {}
-        of_metrics = {metric: row for metric, row in of_metrics.items() if row["difference"]}  # 0: of too few steps
+        # nan: of too few images; 0: of too few steps
+        of_metrics = {metric: row for metric, row in of_metrics.items() if abs(row["difference"]) > 0}
         for metric, row in of_metrics.items():
             sign = direction(row, "difference") * (-1 if metric in _LOWER_IS_BETTER else 1)
-            words.setdefault(RANDOM_VERDICTS[sign], []).append(f"{metric} ({in_brackets(row, 'difference')})")
+            words.setdefault(sentences.RANDOM_VERDICTS[sign], []).append(f"{metric} ({in_brackets(row, 'difference')})")
         if words:
             on = ", ".join(f"{word} on {' and '.join(of)}" for word, of in words.items())
             verdicts.append(f"{component_name(name)} {on}")
@@ -78,7 +79,8 @@ def _against_random(frame: pd.DataFrame, names: Sequence[str], several: int) -> 
     if not rows:
         return
     pairs = min(row["pairs"] for row in rows)
-    text = AGAINST_RANDOM.format(verdicts="; ".join(verdicts), count=f"difference in area; n = {pairs:,} maps")
+    count = sentences.AGAINST_RANDOM_COUNT.format(pairs=pairs)
+    text = sentences.AGAINST_RANDOM.format(verdicts="; ".join(verdicts), count=count)
     yield finding("maps_minus_random", text, rows[-1], pairs, "difference", figure="map_score_dots")
 
 
@@ -103,12 +105,13 @@ def at_chance(run: Run) -> Finding | None:
         return None
     best = max(with_interval, key=lambda number: number["estimate"])
     row = {"mean": best["estimate"], "low": best["low"], "high": best["high"]}
-    name = "largest AUROC of a label" if len(of_labels) > 1 else "AUROC" if of_labels else "balanced accuracy"
-    shown = f", above it on {above} of {len(with_interval)} labels" if len(with_interval) > 1 else ""
-    number = f"{name} {in_brackets(row, form='.3f')}, chance {chance:.3g}{shown}"
-    maps = AT_CHANCE_MAPS if run.summary.get("maps") else ""
-    text = AT_CHANCE.format(number=number, count=f"n = {clean['images']:,} images", maps=maps)
-    return finding("classifier_at_chance", text, row, clean["images"], section=LIMITS)
+    name = sentences.AUROC_ALONE if of_labels else sentences.BALANCED
+    name = sentences.AUROC_OF_LABEL if len(of_labels) > 1 else name
+    shown = sentences.ABOVE_CHANCE.format(above=above, count=len(with_interval)) if len(with_interval) > 1 else ""
+    number = {"number": f"{name} {in_brackets(row, form='.3f')}", "chance": chance, "shown": shown}
+    maps = sentences.AT_CHANCE_MAPS if run.summary.get("maps") else ""
+    text = sentences.AT_CHANCE.format(**number, count=f"n = {clean['images']:,} images", maps=maps)
+    return finding("classifier_at_chance", text, row, clean["images"], section=sentences.LIMITS)
 
 
 def is_effect_map(name: str, configured: Mapping[str, Any]) -> bool:
@@ -119,17 +122,19 @@ def is_effect_map(name: str, configured: Mapping[str, Any]) -> bool:
 
 def _against(frame: pd.DataFrame, best: str, rival: str, metric: str, level: float, several: int) -> Finding:
     row = map_difference(frame, best, rival, metric, level)
-    one, other = component_name(best), component_name(rival)
-    chosen = f"the best of {several} effect maps, so at {level_text(level)}, " if several > 1 else ""
-    number = f"{in_brackets(row, 'difference')}, {chosen}n = {row['pairs']:,} maps"
-    verdict = {1: f"higher than that of {other}", -1: f"lower than that of {other}"}.get(direction(row, "difference"))
-    verdict = verdict or f"not shown to differ from that of {other}"
-    text = f"The {METRIC_HEADS[metric]} of the {one} is {verdict} ({number})"
+    further = ""
     for name in (name for name in _FURTHER if name != metric and name in frame):
         more = map_difference(frame, best, rival, name, level)
-        verdict = {1: "higher", -1: "lower", 0: NO_DIFFERENCE}[direction(more, "difference")]
-        verdict += " (lower is better)" * (name in _LOWER_IS_BETTER)
-        number = f"{in_brackets(more, 'difference')}, n = {more['pairs']:,}"
+        verdict = sentences.MORE_VERDICTS[direction(more, "difference")]
+        verdict = sentences.UNDECIDED if pd.isna(more["difference_low"]) else verdict
+        verdict += sentences.LOWER_IS_BETTER * (name in _LOWER_IS_BETTER)
         if more["pairs"] and (more["difference"] or name not in _CURVES):
-            text += f"; {METRIC_HEADS[name]}: {verdict} ({number})"
-    return finding(f"{metric}_minus_{rival}", f"{text}.", row, row["pairs"], "difference", figure="map_score_dots")
+            numbers = {"number": in_brackets(more, "difference"), "pairs": more["pairs"]}
+            further += sentences.MAP_MORE.format(metric=METRIC_HEADS[name], verdict=verdict, **numbers)
+    names = {"metric": METRIC_HEADS[metric], "name": component_name(best), "other": component_name(rival)}
+    names |= {"chosen": sentences.MAP_CHOSEN.format(count=several, level=level_text(level)) if several > 1 else ""}
+    numbers = {"number": in_brackets(row, "difference"), "pairs": row["pairs"], "more": further}
+    text = sentences.AGAINST_RIVAL.format(
+        verdict=sentences.MAP_VERDICTS[direction(row, "difference")], **names, **numbers
+    )
+    return finding(f"{metric}_minus_{rival}", text, row, row["pairs"], "difference", figure="map_score_dots")

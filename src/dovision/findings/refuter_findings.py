@@ -8,32 +8,33 @@ from typing import Any
 import pandas as pd
 
 from dovision.analysis.refuters import REFUTATIONS, VANISHES
+from dovision.findings import sentences
 from dovision.findings.finding import in_brackets
 from dovision.store.refuter_table import ALTERED, HALVES, RANDOM_WEIGHTS, UNALTERED
 from dovision.store.run_record import Run
 
-REFUTED = " It does not stand"  # the start of the sentence on a headline that fails a refuter
-PASSED, FAILED, UNDECIDED = "passed", "failed", "not decided"
-
 
 def verdict(run: Run, headline: str, subject: str, label: str) -> str:
-    """Sentence on the refuters that a headline fails, or on how many it passes; empty where none were measured."""
+    """Sentence on the refuters that a headline fails, or on how many it passes; empty where none were measured.
+
+    Refuters of another headline, as earlier versions chose it, do not count: the sentence has the remedy.
+    """
     frame = pd.DataFrame(run.summary.get("refutations", []), columns=REFUTATIONS)
     chosen = (frame["headline"] == headline) & (frame["subject"] == subject) & (frame["class"] == label)
     frame = frame[chosen & (frame["refuter"] != UNALTERED)]
     decided = frame[frame["passed"].notna()]
     if frame.empty:
-        return ""
+        return sentences.OF_ANOTHER if run.summary.get("refutations") else ""
     if decided.empty:
-        return f" Its refuters decide nothing: {frame['reason'].iloc[0]}."
+        return sentences.DECIDES_NOTHING.format(reason=frame["reason"].iloc[0])
     others = (name for name in (*ALTERED, HALVES) if name != RANDOM_WEIGHTS and name not in {*decided["refuter"]})
-    rest = f"; not run or not decided: {left_out}" if (left_out := ", ".join(others)) else ""
+    rest = sentences.NOT_RUN.format(names=left_out) if (left_out := ", ".join(others)) else ""
     failed = decided[~decided["passed"].astype(bool)]
     if failed.empty:
         passed = "; ".join(f"{row['refuter']}{_share(row)}" for row in decided.to_dict("records"))
-        return f" It passes all {len(decided)} refuters ({passed}){rest}."
+        return sentences.PASSES.format(count=len(decided), names=passed, rest=rest)
     names = [f"{row['refuter']} ({in_brackets(row, 'estimate')})" for row in _named(failed).to_dict("records")]
-    return f"{REFUTED}: of {len(decided)} refuters it fails {' and '.join(names)}{rest}."
+    return sentences.FAILS.format(count=len(decided), names=" and ".join(names), rest=rest)
 
 
 def verdict_table(frame: pd.DataFrame) -> pd.DataFrame:
@@ -45,7 +46,7 @@ def verdict_table(frame: pd.DataFrame) -> pd.DataFrame:
         frame: from `refutations`.
     """
     named = _named(frame)
-    verdicts = named["passed"].map({True: PASSED, False: FAILED}).fillna(UNDECIDED)
+    verdicts = named["passed"].map({True: sentences.PASSED, False: sentences.FAILED}).fillna(sentences.UNDECIDED)
     verdicts = verdicts.where(named["refuter"] != UNALTERED, named["passed"].map({True: "shown"}).fillna("not shown"))
     numbers = [f"{in_brackets(row, 'estimate')}{_share(row)}" for row in named.to_dict("records")]
     table = pd.DataFrame({"refuter": named["refuter"], "verdict": verdicts, "log-odds": numbers})
@@ -54,7 +55,8 @@ def verdict_table(frame: pd.DataFrame) -> pd.DataFrame:
 
 def _share(row: Mapping[str, Any]) -> str:
     """What is left of the headline with a refuter that should leave at most half of it, such as ", 12% left"."""
-    return f", {row['share']:.0%} left" if row["refuter"] in VANISHES and not pd.isna(row["share"]) else ""
+    vanishes = row["refuter"] in VANISHES and not pd.isna(row["share"])
+    return sentences.LEFT.format(share=row["share"]) if vanishes else ""
 
 
 def _named(frame: pd.DataFrame) -> pd.DataFrame:

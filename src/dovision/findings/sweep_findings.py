@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from dovision.analysis.detection_summary import NOT_ADAPTIVE, WHOLE_FAMILY
@@ -26,6 +27,7 @@ _EPSILON, _JOB = "epsilon", "job"
 _FIRST = ("success_rate", "robust_accuracy", "mean_abs_expected_effect")  # metrics whose tables come first
 _NUMBERS = ["metric", "estimate", "low", "high", "sd", "seeds", "images", "run"]
 _ACROSS = 8  # levels of a factor up to which it has a column each
+_DOWN = 24  # settings up to which each has a row
 _COMPARED = 3  # factors that have a sentence
 _AT_CHANCE = "at_chance"  # the attribute of a table that names the runs of classifiers at chance
 _ANY = "any"  # the level of a factor that cannot change a number
@@ -42,6 +44,24 @@ MOVED_BY = {  # of the groups that say what is measured, those that can change a
 _MEASURING = {group for groups in MOVED_BY.values() for group in groups}
 
 
+class PivotText(str):
+    """Text of a number in a pivot table.
+
+    Args:
+        text: as displayed.
+        share: where the number lies between the least and the most of the table, in [0, 1].
+        run: the label of its first job.
+    """
+
+    share: float
+    run: str
+
+    def __new__(cls, text: str, share: float, run: str) -> PivotText:
+        cell = super().__new__(cls, text)
+        cell.share, cell.run = share, run
+        return cell
+
+
 class Pivot(NamedTuple):
     """Headline number by factors, as text: rows are settings of `factors`, columns the levels of one more factor."""
 
@@ -49,7 +69,13 @@ class Pivot(NamedTuple):
     factors: Sequence[str]  # the heads of the first columns
     across: str  # the factor of the other columns; "" where each has too many levels for that
     levels: Sequence[str]  # of that factor; the name of the number where there is none
-    rows: Sequence[tuple[Sequence[str], Sequence[str]]]  # values of the factors, and a number a level, "-" for none
+    rows: Sequence[tuple[Sequence[str], Sequence[PivotText | str]]]  # values of the factors; a number a level, or "-"
+    pooled: Sequence[str] = ()  # the factors over which a number is the mean, where all settings would be too many
+
+    @property
+    def note(self) -> str:
+        """Sentence on the other factors; empty if each number is of one setting."""
+        return sentences.MEAN_OVER.format(factors=", ".join(self.pooled)) if self.pooled else ""
 
 
 def by_factors(runs: Sequence[Run]) -> pd.DataFrame:
@@ -186,16 +212,38 @@ def _pivot(rows: pd.DataFrame, metric: str) -> Pivot | None:
         return None
     narrow = [name for name in factors if name != _JOB and rows[name].nunique() <= _ACROSS]
     across = narrow[-1] if narrow else ""
-    down = [name for name in factors if name != across]
+    down, pooled = [name for name in factors if name != across], []
+    if len(down) > 1 and _JOB not in down and len(rows.drop_duplicates(down)) > _DOWN:
+        spread = {name: float(np.ptp(rows.groupby(name)["estimate"].mean())) for name in factors}
+        ranked = sorted(factors, key=lambda name: -spread[name])
+        across = next((name for name in ranked if name in narrow), "")
+        first, *pooled = (name for name in ranked if name != across)
+        rows, down = _pooled(rows, [first, *filter(None, [across])], metric), [first]
+    else:
+        rows = rows.assign(text=[cell_text(row) for row in rows.to_dict("records")])
     rows = rows if across else rows.assign(**{across: metric_head(metric)})
     levels = sorted(rows[across].unique(), key=_level)
-    cells = {
-        key: dict(zip(of_setting[across], [cell_text(row) for row in of_setting.to_dict("records")], strict=True))
-        for key, of_setting in (rows.groupby(down, sort=False) if down else [((), rows)])
-    }
+    least, most = rows["estimate"].min(), rows["estimate"].max()
+    cells: dict[Sequence[str], dict[str, PivotText]] = {}
+    for row in rows.to_dict("records"):
+        text = PivotText(row["text"], (row["estimate"] - least) / ((most - least) or 1.0), row["run"])
+        cells.setdefault(tuple(row[name] for name in down), {})[row[across]] = text
     ordered = sorted(cells, key=lambda key: [natural(level) for level in key])
     table = [(key, [cells[key].get(level, "-") for level in levels]) for key in ordered]
-    return Pivot(metric, down, across, levels, table)
+    return Pivot(metric, down, across, levels, table, pooled)
+
+
+def _pooled(rows: pd.DataFrame, factors: Sequence[str], metric: str) -> pd.DataFrame:
+    """Mean over the settings of all other factors, with the least, the most and the number of settings as text."""
+    estimates = rows.groupby(factors, sort=False)["estimate"]
+    sizes = estimates.agg(["mean", "min", "max", "size"])
+    form = number_form(metric, sizes["max"].abs().max())
+    texts = [
+        f"{mean:{form}} [{least:{form}} to {most:{form}} in {count}]"
+        for mean, least, most, count in sizes.itertuples(index=False)
+    ]
+    pooled = sizes.assign(text=texts, run=rows.groupby(factors, sort=False)["run"].first())
+    return pooled.rename(columns={"mean": "estimate"}).reset_index()
 
 
 def _level(level: str) -> tuple[bool, bool, float, list[str | float]]:
@@ -211,19 +259,19 @@ def _range(rows: pd.DataFrame, factors: Sequence[str]) -> str:
     )
     overlap = (least["high"] >= most["low"]) if pd.notna(least["high"]) and pd.notna(most["low"]) else False
     same = rows["seeds"].nunique() == 1
-    seeds = f"; ± standard deviation over {least['seeds']} seeds" if same and least["seeds"] > 1 else ""
+    seeds = sentences.SD_OVER_SEEDS.format(seeds=least["seeds"]) if same and least["seeds"] > 1 else ""
     numbers = [cell_text(row).partition(" (n = ")[0] if same else cell_text(row) for row in (least, most)]
-    head = metric_head(least["metric"]).partition(",")[0]
-    count = f"n = {rows['images'].min():,} {units_counted(least['metric'])}"
+    texts = {"settings": len(rows), "metric": metric_head(least["metric"]).partition(",")[0]}
+    texts |= {"count": f"n = {rows['images'].min():,} {units_counted(least['metric'])}"}
     if least["estimate"] == most["estimate"]:
         alike = len({cell_text(row) for row in rows.to_dict("records")}) == 1
-        number = f"{numbers[0]}{seeds}" if alike else numbers[0].partition(" ")[0]
-        return f"In all {len(rows)} settings, {head} is {number}; {count}."
+        number, seeds = (numbers[0], seeds) if alike else (numbers[0].partition(" ")[0], "")
+        return sentences.ALL_ALIKE.format(**texts, number=number, seeds=seeds)
     named = [_JOB] if _JOB in factors else factors  # a job is named after its factors
     where = [", ".join(_setting(name, row[name]) for name in named if row[name] != _ANY) for row in (least, most)]
     note = sentences.OVERLAP if overlap else ""
     ends = " to ".join(f"{number} ({setting})" for number, setting in zip(numbers, where, strict=True))
-    return f"Of {len(rows)} settings, {head} ranges from {ends}{seeds}{note}; {count}."
+    return sentences.RANGE.format(**texts, ends=ends, seeds=seeds, note=note)
 
 
 def _setting(factor: str, level: str) -> str:
@@ -251,18 +299,17 @@ def _pairs(rows: pd.DataFrame, factor: str) -> pd.DataFrame:
 
 def _compared(pairs: pd.DataFrame, factor: str, metric: str) -> str:
     """Sentence on which level of a factor has the higher number, and in how many pairs."""
-    change, head = pairs["change"], metric_head(metric).partition(",")[0]
+    change, names = pairs["change"], {"metric": metric_head(metric).partition(",")[0]}
     least, most = (f"{factor} {pairs[name].iloc[0]}" for name in ("least", "most"))
-    alike = f"{len(pairs)} pairs of settings alike in all else"
+    alike, several = sentences.ALIKE.format(count=len(pairs)), len(pairs) > 1
     if (change == 0).all():
-        return (
-            f"The estimate of {head} is the same with {least} and with {most}{f' in all {alike}' * (len(pairs) > 1)}."
-        )
+        within = sentences.IN_ALL_PAIRS.format(alike=alike) if several else ""
+        return sentences.SAME_LEVELS.format(**names, least=least, most=most, pairs=within)
     if change.mean() < 0:
         change, least, most = -change, most, least
     size = f"by {change.mean():{number_form(metric, change.abs().max())}}"
-    above = f" on average, and higher in {(change > 0).sum()} of {alike}" if len(pairs) > 1 else ""
-    return f"The estimate of {head} is higher with {most} than with {least} {size}{above}."
+    within = sentences.IN_PAIRS.format(above=(change > 0).sum(), alike=alike) if several else ""
+    return sentences.HIGHER_LEVEL.format(**names, least=least, most=most, size=size, pairs=within)
 
 
 def can_move(key: str, metric: str, condition: str) -> bool:

@@ -161,7 +161,7 @@ def _by_factors(frame: pd.DataFrame) -> list[str]:
     for pivot in pivots(frame)[:_PIVOTS]:
         heads = [*pivot.factors, *(f"{pivot.across} {level}".strip() for level in pivot.levels)]
         rows = pd.DataFrame([[*setting, *numbers] for setting, numbers in pivot.rows], columns=heads)
-        tables += [f"## {metric_head(pivot.metric)}", _markdown(rows)]
+        tables += [f"## {metric_head(pivot.metric)}", *filter(None, [pivot.note]), _markdown(rows)]
     return ["\n".join(sentences), *tables, "## Jobs"] if sentences else []
 
 

@@ -12,8 +12,6 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 import torch
-from scipy.integrate import trapezoid
-from scipy.stats import rankdata
 from torch import Tensor
 
 from dovision import checks
@@ -190,6 +188,8 @@ def area(probability: FloatArray) -> float:
     Args:
         probability: of the class at each step, shape (steps + 1,).
     """
+    from scipy.integrate import trapezoid  # with scipy.stats half a second, which a command's answer does not wait for
+
     return float(trapezoid(probability, dx=1 / (len(probability) - 1)))
 
 
@@ -198,6 +198,8 @@ def spearman(a: FloatArray, b: FloatArray) -> FloatArray:
 
     nan where one is constant or holds a nan, and everywhere if N is below 3.
     """
+    from scipy.stats import rankdata  # as in `area`
+
     x, y = (rankdata(values, axis=-1) for values in (a, b))
     x, y = (ranks - ranks.mean(-1, keepdims=True) for ranks in (x, y))
     size = np.sqrt((x**2).sum(-1) * (y**2).sum(-1))

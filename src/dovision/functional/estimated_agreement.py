@@ -6,6 +6,7 @@ each of which stands for several.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -18,10 +19,15 @@ from dovision.types import Task
 
 _Effects = npt.NDArray[np.float64]
 
-FROZEN_SCALES = "frozen_scales"  # the approximation, see `propagation.graph_passes.freeze_scales`
-LEAST_AGREEMENT = 0.9  # below which it is refused
+FROZEN_SCALES, BF16_DIFFERENCE = "frozen_scales", "bf16_difference"  # approximations, see `propagation.engine_choice`
+LEAST_AGREEMENT = {  # rank correlation and overlap, below which an approximation is refused
+    FROZEN_SCALES: (0.9, 0.9),
+    BF16_DIFFERENCE: (0.999, 0.95),
+}
 TOP = 0.1  # share of the units whose effects are largest
 RANDOM = 0.05  # share of the others that are measured exactly
+FIRST_CHECKED = 16  # images by number, all of which are checked
+CHECKED = {FROZEN_SCALES: 1, BF16_DIFFERENCE: 8}  # of the others, one of so many
 _LEAST_RANDOM = 10  # units
 
 
@@ -82,11 +88,12 @@ def top_overlap(top: npt.NDArray[np.bool_], exact: _Effects, weight: _Effects) -
 
 
 class Approximation(NamedTuple):
-    """Estimated agreement of approximate effects on the most probable class with exact ones, image by image."""
+    """Estimated agreement of approximate effects on the most probable class with exact ones, by checked image."""
 
-    rank_correlation: Tensor  # (B,) Spearman's, float64
-    top_overlap: Tensor  # (B,) share of the top decile that is in the exact one, float64
+    rank_correlation: Tensor  # (C,) Spearman's, float64, of C <= B images
+    top_overlap: Tensor  # (C,) share of the top decile that is in the exact one, float64
     exact: Tensor  # (B, U) bool: the units whose effects are exact
+    method: str  # name of the approximation
 
     @property
     def means(self) -> tuple[float, float]:
@@ -94,41 +101,66 @@ class Approximation(NamedTuple):
         return self.rank_correlation.mean().item(), self.top_overlap.mean().item()
 
     def __str__(self) -> str:
-        return f"approximate={FROZEN_SCALES}: {_sentence(*self.means)}"
+        return f"approximate={self.method}: {_sentence(*self.means)}"
 
 
-def check_agreement(rank_correlation: float, top_overlap: float) -> None:
+def check_agreement(method: str, rank_correlation: float, top_overlap: float) -> None:
     """Raise if an approximation agrees too little with exact effects, averaged over images.
 
     Raises:
-        ValueError: one is below .9.
+        ValueError: one is below `LEAST_AGREEMENT`.
     """
-    if min(rank_correlation, top_overlap) < LEAST_AGREEMENT:
+    least_rank, least_overlap = LEAST_AGREEMENT[method]
+    if rank_correlation < least_rank or top_overlap < least_overlap:
         raise ValueError(
-            f"approximate={FROZEN_SCALES} must agree with exact effects to {LEAST_AGREEMENT} in both numbers, got "
-            f"{_sentence(rank_correlation, top_overlap)}. Leave it out: effects are then exact."
+            f"approximate={method} must agree with exact effects to {least_rank} in rank correlation and "
+            f"{least_overlap} in overlap, got {_sentence(rank_correlation, top_overlap)}. Leave it out: effects are "
+            "then exact."
+        )
+
+
+def check_samples(method: str, samples: Iterable[int]) -> None:
+    """Raise if an approximation would be checked on none of these images, by their numbers.
+
+    Raises:
+        ValueError: `is_checked` is true of none.
+    """
+    if not any(is_checked(sample, method) for sample in samples):
+        raise ValueError(
+            f"approximate={method} is checked on images 0 to {FIRST_CHECKED - 1} and an eighth of the others, got a "
+            "run with none of them. Evaluate more images, or leave it out."
         )
 
 
 def _sentence(rank_correlation: float, top_overlap: float) -> str:
-    return f"an estimated rank correlation of {rank_correlation:.3f} and overlap of the top decile of {top_overlap:.3f}"
+    return f"an estimated rank correlation of {rank_correlation:.4f} and overlap of the top decile of {top_overlap:.3f}"
 
 
-def units_to_check(control: Tensor, treated: Tensor, sample: Tensor, task: Task) -> np.ndarray:
-    """Weights of the units to measure exactly, shape (B, U); see `weights`."""
+def units_to_check(control: Tensor, treated: Tensor, sample: Tensor, task: Task, method: str) -> np.ndarray:
+    """Weights of the units to measure exactly, shape (B, U); see `weights`. All 0 for an image that is not checked."""
     effect = _effect(control, treated, task)
     rows = zip(effect, sample.tolist(), strict=True)
-    return np.stack([weights(row, number) for row, number in rows])
+    return np.stack([is_checked(number, method) * weights(row, number) for row, number in rows])
 
 
-def agreement(control: Tensor, approximate: Tensor, exact: Tensor, weight: np.ndarray, task: Task) -> Approximation:
+def is_checked(sample: int, method: str) -> bool:
+    """Return whether an image is checked, by its number: the first ones, and of the others one in each block."""
+    block, number = divmod(sample, CHECKED[method])
+    drawn = np.random.default_rng(rng.generator(0, block, 1).initial_seed()).integers(CHECKED[method])
+    return bool(sample < FIRST_CHECKED or number == drawn)
+
+
+def agreement(
+    control: Tensor, approximate: Tensor, exact: Tensor, weight: np.ndarray, task: Task, method: str
+) -> Approximation:
     """Estimate rank correlation and top-decile overlap from the exactly measured units.
 
     Args:
-        control: logits without an edit, shape (B, K).
-        approximate, exact: logits after each edit, shape (B, U, K).
-        weight: number of units that each one stands for, shape (B, U); 0 where it is not measured exactly.
+        control: logits without an edit, shape (C, K), of the images that are checked.
+        approximate, exact: logits after each edit, shape (C, U, K).
+        weight: number of units that each one stands for, shape (C, U); 0 where it is not measured exactly.
         task: of the classifier.
+        method: name of the approximation.
     """
     effects = [_effect(control, logits, task) for logits in (approximate, exact)]
     ranks, overlaps = [], []
@@ -141,6 +173,7 @@ def agreement(control: Tensor, approximate: Tensor, exact: Tensor, weight: np.nd
         torch.tensor(ranks, dtype=torch.float64),
         torch.tensor(overlaps, dtype=torch.float64),
         torch.from_numpy(weight > 0),
+        method,
     )
 
 

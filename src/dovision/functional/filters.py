@@ -11,7 +11,6 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torchvision.transforms.v2 import functional as transforms
 
 STEP_WIDTH = 0.08  # of the smooth steps that stand for those of `reduce_depth` in gradients, in levels
 STRAIGHT = 0.2  # share of the image's own gradient in these, so that pixels far from a step have one
@@ -149,6 +148,8 @@ def jpeg(image: Tensor, quality: int) -> Tensor:
         image: of one channel (grey) or three (RGB).
         quality: 1 to 100.
     """
+    from torchvision.transforms.v2 import functional as transforms  # with torch's compiler, a second
+
     pixels = (image.detach() * 255).round().to(torch.uint8).cpu()
     return straight_through(image, transforms.jpeg(pixels, quality).to(image) / 255)
 
@@ -182,6 +183,8 @@ def rotate_and_shift(image: Tensor, degrees: Tensor, rows: Tensor, columns: Tens
 
 def resample(image: Tensor, factor: float) -> Tensor:
     """Image resized by `factor` and back, shape (B, C, H, W), bilinear with antialiasing; at least one pixel small."""
+    from torchvision.transforms.v2 import functional as transforms  # as in `jpeg`
+
     height, width = image.shape[2:]
     resized = transforms.resize(image, [max(1, round(length * factor)) for length in (height, width)])
     return transforms.resize(resized, [height, width]).clamp(0, 1)

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from scipy import special, stats
+from scipy import special
 
 _Array = npt.NDArray[np.float64]
 Groups = npt.NDArray[np.int64]
@@ -198,7 +198,7 @@ def _t_ends(
 
     Source of the correction: Johnson, Modified t tests and confidence intervals for asymmetrical populations, 1978.
     """
-    quantile = stats.t.ppf((1 + level) / 2, _freedom(effective))
+    quantile = special.stdtrit(_freedom(effective), (1 + level) / 2)
     low, high = (quantile + _slope(side * skewness, effective) * (1 + 2 * quantile**2) for side in (-1, 1))
     return estimate - error * low, estimate + error * high
 
@@ -209,7 +209,7 @@ def _t_p_values(estimate: _Array, error: _Array, skewness: _Array, effective: np
     with np.errstate(divide="ignore", invalid="ignore"):
         distance = np.abs(estimate) / error - slope
         quantile = 2 * distance / (1 + np.sqrt(1 + 8 * slope * np.maximum(distance, 0)))
-    p: _Array = 2 * stats.t.sf(np.maximum(quantile, 0), _freedom(effective))
+    p: _Array = 2 * special.stdtr(_freedom(effective), -np.maximum(quantile, 0))
     return p
 
 
@@ -433,11 +433,6 @@ def unit_ends(
     return float(low), float(high)
 
 
-def has_quantile(share: float, count: int) -> bool:
-    """Return whether a sample of `count` numbers holds the quantile: at least one number lies on its shorter side."""
-    return count * min(share, 1 - share) >= 1 - 1e-9
-
-
 def holm(p: _Array) -> _Array:
     """p-values, shape (N,), adjusted so that the chance of any false finding keeps its level; nan is no test.
 
@@ -455,6 +450,8 @@ def benjamini_hochberg(p: _Array) -> _Array:
 
     Source: Benjamini and Hochberg, Controlling the false discovery rate, 1995.
     """
+    from scipy import stats  # half a second, which only sweeps of many runs wait for
+
     adjusted = np.full(len(p), np.nan)
     finite = np.isfinite(p)
     adjusted[finite] = stats.false_discovery_control(p[finite])

@@ -1,4 +1,4 @@
-"""Norms of perturbations, the budget of an attack, and the name of the condition of an epsilon."""
+"""Norms of perturbations, sparse projections, the budget of an attack, and the name of the condition of an epsilon."""
 
 from __future__ import annotations
 
@@ -15,6 +15,12 @@ def size(delta: Tensor, norm: str) -> Tensor:
     if norm == SPATIAL:
         return delta.new_zeros(len(delta))
     return delta.flatten(1).norm(p=ORDERS[norm], dim=1)
+
+
+def keep_largest(values: Tensor, k: int) -> Tensor:
+    """Project onto vectors of k entries: keep the k largest of the last axis, and zero all others; same shape."""
+    top = values.topk(k, dim=-1, sorted=False)
+    return torch.zeros_like(values).scatter(-1, top.indices, top.values)
 
 
 def in_budget(distance: Tensor, eps: float) -> Tensor:

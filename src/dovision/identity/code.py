@@ -5,8 +5,9 @@ from __future__ import annotations
 import ast
 import functools
 import sys
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from hashlib import sha256
 from importlib.machinery import ModuleSpec
 from importlib.metadata import PackageNotFoundError, packages_distributions, version
 from importlib.util import find_spec
@@ -14,29 +15,46 @@ from pathlib import Path
 from typing import Any
 
 from dovision.config.sources import leaves
+from dovision.identity.digests import read_sealed_cache, write_sealed_cache
 from dovision.identity.relevance import content_hash
 from dovision.io import files
 
 PACKAGE = "dovision"
+PARSED_FILE = ".modules.json"  # in the output root
 _FOLDER = Path(__file__).parents[1]
 _PLUMBING = ("filelock", "huggingface_hub", "rich", "yaml")  # packages that change no number
-_NOT_COMPUTING = ("config", "identity", "runtime", "checks")  # what is in dovision that changes none, either
-_READING = (
-    "pillow",
-    "torchvision",
-    "torchxrayvision",
-    "datasets",
-    "pydicom",
-    "nibabel",
-)  # by which datasets read files
-# Packages of dovision through which no model is fitted.
-NOT_IN_A_FIT = (
-    *("analysis", "attacks", "cli", "detectors", "evaluation", "explainers", "interventions", "report"),
-    *("store", "sweeps", "tracking", "view"),
+_DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+_NOT_COMPUTING = ("cli", "config", "identity", "runtime", "checks")  # parts of dovision that import nothing that does
+_READING = ("pillow", "torchvision", "torchxrayvision", "datasets", "pydicom", "nibabel")  # by which files are read
+# What changes numbers of these: fractions are read by checks, and seeds are set by runtime.
+_COMPUTING = ("checks", "cli.", "identity.samples", "runtime.forks", "runtime.process_state")
+OF_FITS = (  # modules from which a fit is followed, besides those of its components
+    *("cli.train", "training.fitting", "training.checkpointing", "training.data_module", "training.sanity_checks"),
+    *("training.foreign", "runtime.process_state"),
 )
-_IN_A_FIT = ("cli/train.py", "metrics/reconstruction.py")  # files of these packages through which one is, all the same
+OF_RUNS = (  # the same of a run, whose checkpoints may name any of the models
+    *("cli.evaluate", "evaluation.callbacks", "analysis.summary", "identity.samples", "runtime.process_state"),
+    *(f"models.{path.stem}" for path in sorted(_FOLDER.glob("models/*.py"))),
+)
 
+_PARSED: dict[str, list[str]] = {}  # of a file: a hash of its bytes and of the parser, and what `_module` returns
+_NEWLY_PARSED: dict[str, list[str]] = {}  # the same, of those that were parsed since the last were written
 _distributions = functools.cache(packages_distributions)
+
+
+def read_parsed(output_root: Path) -> None:
+    """Read what other commands have parsed and written to an output root."""
+    _PARSED.update(read_sealed_cache(output_root / PARSED_FILE))
+
+
+def write_parsed(output_root: Path) -> None:
+    """Write what was newly parsed for later commands of an output root, beside what others have written there."""
+    if _NEWLY_PARSED:
+        with suppress(OSError):  # such as that of a folder that is only read
+            write_sealed_cache(
+                output_root / PARSED_FILE, {**read_sealed_cache(output_root / PARSED_FILE), **_NEWLY_PARSED}
+            )
+            _NEWLY_PARSED.clear()
 
 
 def software() -> dict[str, str]:
@@ -45,20 +63,21 @@ def software() -> dict[str, str]:
 
 
 @functools.cache
-def code_hash(without: Collection[str] = ()) -> str:
-    """Hash of this package's code, twelve hexadecimal digits, excluding some packages."""
-    modules = (path.relative_to(_FOLDER).as_posix() for path in _FOLDER.rglob("*.py"))
-    hashed = (path for path in modules if path.partition("/")[0] not in without or path in _IN_A_FIT)
-    return content_hash({path: _digits(_FOLDER / path) for path in hashed})
+def code_hash() -> str:
+    """Hash of all modules of this package, twelve hexadecimal digits."""
+    return content_hash({path.relative_to(_FOLDER).as_posix(): _digits(path) for path in _FOLDER.rglob("*.py")})
 
 
-def fitting_code_hash(attacks: bool = False) -> str:
-    """Hash, twelve hexadecimal digits, of the code that fits models, including datasets and networks.
+def modules(config: Mapping[str, Any], roots: Iterable[str]) -> dict[str, str]:
+    """Digests of this package's modules that a job runs, by path; comments, docstrings and layout change none.
 
     Args:
-        attacks: whether that of attacks is included, too, as adversarial training runs it.
+        config: of its components, as of `third_party_code`.
+        roots: modules that it begins with, OF_FITS or OF_RUNS.
     """
-    return code_hash(tuple(name for name in NOT_IN_A_FIT if not (attacks and name == "attacks")))
+    reached = _reached({*_targets(config), *(f"{PACKAGE}.{name}" for name in roots)})
+    files = {file for name in reached if name.partition(".")[0] == PACKAGE for file in _files(name)}
+    return {file.relative_to(_FOLDER).as_posix(): _module(file, PACKAGE)[1] for file in sorted(files)}
 
 
 def reading_libraries() -> dict[str, str]:
@@ -70,7 +89,7 @@ def reading_libraries() -> dict[str, str]:
     return versions
 
 
-def third_party_code(config: Mapping[str, Any]) -> dict[str, str]:
+def third_party_code(config: Mapping[str, Any], besides: Iterable[str] = ()) -> dict[str, str]:
     """Identity of outside code that components run: its version if installed, otherwise a hash of its files.
 
     The imports of the components' modules are read, and of all that these import in turn, in this package and in those
@@ -78,18 +97,27 @@ def third_party_code(config: Mapping[str, Any]) -> dict[str, str]:
 
     Args:
         config: a configuration with `_target_`, in plain types.
+        besides: packages that are run, too.
 
     Returns:
         By the name of the package, as it is imported.
     """
+    packages = {name.partition(".")[0] for name in (*_reached(_targets(config)), *besides)} - {PACKAGE, *_PLUMBING}
+    return {package: _package_state(package) for package in sorted(packages)}
+
+
+def _targets(config: Mapping[str, Any]) -> set[str]:
     targets = {str(value) for key, value in leaves(config) if key.rpartition(".")[2] == "_target_"}
-    due = {target for target in targets if target.partition(".")[0] not in sys.stdlib_module_names}
+    return {target for target in targets if target.partition(".")[0] not in sys.stdlib_module_names}
+
+
+def _reached(due: set[str]) -> set[str]:
+    """These names, and all that their modules import, in turn."""
     seen: set[str] = set()
     while due := due - seen:
         seen |= due
         due = {name for module in due for name in _imports(module)}
-    packages = {name.partition(".")[0] for name in seen} - {PACKAGE, *_PLUMBING}
-    return {package: _package_state(package) for package in sorted(packages)}
+    return seen
 
 
 def _digits(path: Path) -> str:
@@ -104,38 +132,61 @@ def _imports(name: str) -> frozenset[str]:
         name: of the module or of what is defined in it; of another package all modules count.
     """
     top, *inside = name.split(".")
-    if top == PACKAGE:
-        path = _FOLDER.joinpath(*inside)
-        if inside[:1] and inside[0] in _NOT_COMPUTING:
-            return frozenset()
-        stems = [stem for stem in (path, path.parent) if stem.name != PACKAGE]
-        modules = [file for stem in stems for file in (stem.with_suffix(".py"), stem / "__init__.py")]
-    else:
-        modules = list(_uninstalled_files(top).values())
-    names = {name for file in modules if file.suffix == ".py" and file.is_file() for name in _imports_of(file, top)}
+    if top == PACKAGE and inside[:1] and inside[0] in _NOT_COMPUTING:
+        return frozenset()
+    names = {name for file in _files(name) for name in _module(file, top)[0]}
     return frozenset(name for name in names if name.partition(".")[0] not in sys.stdlib_module_names)
 
 
-def _imports_of(file: Path, package: str) -> Iterator[str]:
-    """Full names that a file imports, by statements and by `checks.import_extra`."""
+@functools.cache
+def _files(name: str) -> tuple[Path, ...]:
+    """Files of the module that a name is of, and those of the packages around it which may be meant by it."""
+    top, *inside = name.split(".")
+    if top != PACKAGE:
+        return tuple(file for file in _uninstalled_files(top).values() if file.suffix == ".py")
+    if inside[:1] and inside[0] in _NOT_COMPUTING and not ".".join(inside).startswith(_COMPUTING):
+        return ()
+    path = _FOLDER.joinpath(*inside)
+    stems = [stem for stem in (path, path.parent) if stem.name != PACKAGE]
+    paths = [file for stem in stems for file in (stem.with_suffix(".py"), stem / "__init__.py")]
+    return tuple(file for file in paths if file.is_file())
+
+
+@functools.cache
+def _module(file: Path, package: str) -> tuple[frozenset[str], str]:
+    """Full names that a file imports, by statements and `checks.import_extra`, and a digest of its statements."""
+    content = files.read_bytes(file, files.TEXT)
+    state = content_hash({"of": [sys.version, _digits(Path(__file__)), package, sha256(content).hexdigest()]})
+    if _PARSED.get(str(file), [""])[0] != state:
+        names, digest = _parsed(content, package)
+        _PARSED[str(file)] = _NEWLY_PARSED[str(file)] = [state, digest, *sorted(names)]
+    _, digest, *imported = _PARSED[str(file)]
+    return frozenset(imported), digest
+
+
+def _parsed(content: bytes, package: str) -> tuple[set[str], str]:
+    names = set[str]()
     try:
-        nodes = ast.walk(ast.parse(files.read_bytes(file, files.TEXT)))
+        tree = ast.parse(content)
     except (SyntaxError, ValueError):  # it cannot be imported either
-        return
-    for node in nodes:
+        return names, sha256(content).hexdigest()[:12]
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            yield from (f"{node.module}.{alias.name}" if not node.level else package for alias in node.names)
+            names |= {f"{node.module}.{alias.name}" if not node.level else package for alias in node.names}
         elif isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "import_extra":
-            yield from (str(word.value) for word in node.args[:1] if isinstance(word, ast.Constant))
+            names |= {str(word.value) for word in node.args[:1] if isinstance(word, ast.Constant)}
+        elif isinstance(node, _DOCUMENTED) and ast.get_docstring(node, clean=False) is not None:
+            node.body = node.body[1:] or [ast.Pass()]
+    return names, content_hash({"statements": ast.unparse(tree)})
 
 
 @functools.cache
 def _package_state(name: str) -> str:
     """Version of an installed package, hash of another one's files, or "missing"."""
-    if modules := _uninstalled_files(name):
-        return content_hash({name: _digits(path) for name, path in modules.items()})
+    if files_of := _uninstalled_files(name):
+        return content_hash({name: _module(path, name)[1] for name, path in files_of.items()})
     for distribution in _distributions().get(name, ()):
         return version(distribution)
     origin = getattr(_spec(name), "origin", None)

@@ -37,7 +37,7 @@ class Digests:
 
     def __init__(self, output_root: Path) -> None:
         self._path = output_root / CACHE_FILE
-        self._entries = _read(self._path)
+        self._entries = read_sealed_cache(self._path)
         self._new: dict[str, list[str]] = {}
 
     def __call__(self, path: Path) -> str:
@@ -68,7 +68,7 @@ class Digests:
         """Write new entries to the cache, keeping those of other processes."""
         if self._new and self._path.parent.is_dir():
             with suppress(OSError):  # such as that of a folder that is only read
-                _write(self._path, {**_read(self._path), **self._new})
+                write_sealed_cache(self._path, {**read_sealed_cache(self._path), **self._new})
                 self._new = {}
 
 
@@ -109,8 +109,8 @@ def _walk(path: str, above: frozenset[tuple[int, int]] = frozenset()) -> Iterato
             yield from _walk(os.path.join(path, name), above | {inode})
 
 
-def _read(path: Path) -> dict[str, list[str]]:
-    """Read the cache, state and digest by path; empty if missing or invalid."""
+def read_sealed_cache(path: Path) -> dict[str, list[str]]:
+    """Read a cache, of a file its state and what follows from it, by path; empty if missing or invalid."""
     try:
         seal, _, content = files.read_text(path).partition("\n") if path.is_file() else ("", "", "")
         return json.loads(content) if seal == _seal(content) and content else {}
@@ -118,8 +118,9 @@ def _read(path: Path) -> dict[str, list[str]]:
         return {}
 
 
-def _write(path: Path, entries: dict[str, list[str]]) -> None:
-    content = json.dumps({name: entry for name, entry in entries.items() if os.path.exists(name)})
+def write_sealed_cache(path: Path, entries: dict[str, list[str]]) -> None:
+    """Write a cache, without files that are gone."""
+    content = json.dumps({name: entry for name, entry in sorted(entries.items()) if os.path.exists(name)})
     with replacing(path) as partial:
         partial.write_text(f"{_seal(content)}\n{content}")
 

@@ -22,6 +22,7 @@ CLASSIFIER, PERMUTED, AUTOENCODER = "classifier", "permuted_classifier", "autoen
 CHECKPOINTS = "checkpoints"  # the folder of fitted networks in an output root, and what run.json calls their weights
 DATA = "dataset_fingerprint"  # what run.json calls the data
 FOREIGN_WEIGHTS = "foreign_weights"  # of the facts of a checkpoint, and of a run
+MODULES = "modules"  # in run.json: digests of the modules of this package that were run
 QUESTIONS = "questions"  # in run.json: a hash of what the configuration says of the data, each network, each file
 OF_TESTS = "dovision.evaluation."  # begins the targets of callbacks that no fit gets
 _SURROUNDINGS = ("code", "torch", "settings", "components", "files")
@@ -82,6 +83,7 @@ class Plan:
     surroundings: Mapping[str, Any]  # code, torch, settings, components, files: what the rows depend on besides
     samples: tuple[int, ...] = ()  # of the images that are measured
     merged_samples: tuple[int, ...] = ()  # the same of the run into which it is merged, if it is a shard
+    modules: Mapping[str, str] | None = None  # digests of this package's modules that are run, of which code is a hash
     questions: Mapping[str, str] | None = None  # a hash of what is configured of the data, each network, each file
 
     @property
@@ -116,7 +118,8 @@ class Plan:
             for name, weights in record[CHECKPOINTS].items()
         }
         surroundings = {name: record.get(name) for name in _SURROUNDINGS}
-        return cls(run_dir, record[DATA], networks, surroundings, questions=record.get(QUESTIONS))
+        modules, questions = record.get(MODULES), record.get(QUESTIONS)
+        return cls(run_dir, record[DATA], networks, surroundings, modules=modules, questions=questions)
 
 
 def plan(settings: TrainSettings, images: Images, digest: Digest, run_dir: Path, data: str) -> Plan:
@@ -144,6 +147,7 @@ def plan(settings: TrainSettings, images: Images, digest: Digest, run_dir: Path,
         surroundings(settings, digest),
         tuple(shard_samples(settings.evaluation, samples)),
         tuple(samples),
+        code.modules(without_irrelevant(settings.to_dict()), code.OF_RUNS),
         _questions(settings),
     )
 
@@ -161,8 +165,9 @@ def surroundings(settings: EvaluateSettings, digest: Digest) -> dict[str, Any]:
     """Dependencies of a run besides data and weights: code, configuration, and digests of named files."""
     relevant = without_irrelevant(settings.to_dict())
     others = {name: value for name, value in relevant.items() if name not in _OF_DATA_AND_WEIGHTS}
-    made = {"settings": content_hash(relevant), "components": code.third_party_code(relevant)}
-    return {**code.software(), **made, "files": files_named(others, digest)}
+    components = code.third_party_code(relevant, filter(None, [settings.evaluation.runtime]))
+    made = {"settings": content_hash(relevant), "code": content_hash(code.modules(relevant, code.OF_RUNS))}
+    return {**code.software(), **made, "components": components, "files": files_named(others, digest)}
 
 
 def files_named(config: Mapping[str, Any], digest: Digest) -> dict[str, str]:
@@ -251,8 +256,7 @@ def _classifier_key(settings: TrainSettings, data: str, digest: Digest, permuted
         "ckpt_path": None if permuted else settings.ckpt_path,
     }
     fit = {"data": data, "labels": "permuted" if permuted else "as they are", "seed": settings.seed}
-    attacked = settings.training.classifier.attack is not None
-    return _key(settings, PERMUTED if permuted else CLASSIFIER, shapes, digest, fit, attacked)
+    return _key(settings, PERMUTED if permuted else CLASSIFIER, shapes, digest, fit)
 
 
 def _autoencoder_key(settings: TrainSettings, data: str, digest: Digest, classifier: str) -> NetworkKey:
@@ -271,7 +275,6 @@ def _key(
     shapes: Mapping[str, Any],
     digest: Digest,
     more: Mapping[str, Any],
-    attacked: bool = False,
 ) -> NetworkKey:
     """Make the key of a network.
 
@@ -281,12 +284,12 @@ def _key(
         shapes: the settings that shape it.
         digest: of a file.
         more: what else shapes it.
-        attacked: whether it is fitted to attacked images.
     """
     configured = relevant_to_fits(to_dict(shapes))
+    modules = code.modules({**configured, "dataset": dict(settings.dataset)}, code.OF_FITS)
     around = {
         **code.software(),
-        "code": code.fitting_code_hash(attacked),
+        "code": content_hash(modules),
         **more,
         "components": code.third_party_code(configured),
         "files": files_named(configured, digest),

@@ -28,6 +28,7 @@ def provenance() -> dict[str, Any]:
         "git_commit": git_commit(),
         "code": code_hash(),
         "device": device_name(),
+        "instructions": torch.backends.cpu.get_cpu_capability(),
         "threads": torch.get_num_threads(),
     }
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from dovision.config.component import Component
 from dovision.config.settings import TrainSettings
-from dovision.identity import plans
+from dovision.identity import code, plans
 from dovision.identity.digests import SETTLED, Digests, stat_files
 from dovision.identity.plans import Plan
 from dovision.interfaces import Images
@@ -66,7 +66,11 @@ class Shared:
 
     def digests(self, output_root: Path) -> Digests:
         """Digest cache of an output root."""
-        return self._digests.setdefault(output_root.absolute(), Digests(output_root.absolute()))
+        root = output_root.absolute()
+        if root not in self._digests:
+            self._digests[root] = Digests(root)
+            code.read_parsed(root)
+        return self._digests[root]
 
     def images(self, dataset: Component, repeat_log: bool = False) -> Images:
         """The configured dataset, reopened if its files have changed.
@@ -100,7 +104,7 @@ class Shared:
 
     def job(self, settings: TrainSettings, run_dir: Path, repeat_log: bool = False) -> PlannedJob:
         """Plan a job; see `plans.plan`, and `images` of `repeat_log`."""
-        images, digests = self.images(settings.dataset, repeat_log), self.digests(settings.output_root)
+        digests, images = self.digests(settings.output_root), self.images(settings.dataset, repeat_log)
         plan = plans.plan(settings, images, digests, run_dir, images.identified(digests.many))
         digests.save()
         return PlannedJob(plan, images, digests)

@@ -104,6 +104,19 @@ class Intervention(PastableRepr, ABC):
         All samples of the context have the same region for this unit.
         """
 
+    def do_channels(self, value: Tensor, units: Sequence[int], context: Context) -> tuple[Tensor, Tensor] | None:
+        """do() of many units that each set one channel, in one call, where that is possible; None by default.
+
+        Args:
+            value: of the site, shape (N, C, ...), a row for each unit.
+            units: N numbers, one for each row.
+            context: of the batch; its source values have the rows of `value`.
+
+        Returns:
+            The channel that each row sets, shape (N,) int64, and its new values, shape (N, ...).
+        """
+        return None
+
     def unchanged(self, value: Tensor) -> Tensor | None:
         """Edits known to leave the site's value unchanged bit for bit, without making them; shape (B, U) bool.
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import lru_cache
 from itertools import combinations
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor
@@ -15,7 +15,7 @@ from torch import Tensor
 from dovision import checks
 from dovision.functional.rng import generator
 from dovision.interfaces import Context, Images, Intervention
-from dovision.interventions.values import CHANNEL_AXIS, POSITION_AXIS, ActivationValue, SiteUnit, Zero
+from dovision.interventions.values import CHANNEL_AXIS, POSITION_AXIS, ActivationValue, ChannelOfRow, SiteUnit, Zero
 from dovision.types import INPUT, MATCHED_CONTROL, SET_JOIN, Batch, Box, Layout, Shape
 
 ZERO = Zero()
@@ -142,6 +142,7 @@ class Activation(Intervention):
             or AXES[self.unit_type] != CHANNEL_AXIS
             or self.site == INPUT
             or type(self.value) is not Zero
+            or type(self).do is not Activation.do
         ):
             return None
         seen = self._seen(value).flatten(2)
@@ -174,6 +175,22 @@ class Activation(Intervention):
         treated = treated.reshape(value.shape)
         region = self.region(shape, unit, int(context.batch.sample[0]))
         return treated if region is None else region.crop(treated)
+
+    def do_channels(self, value: Tensor, units: Sequence[int], context: Context) -> tuple[Tensor, Tensor] | None:
+        """Single channels, heads or latents, where the value can be given for many of them at once."""
+        targets = [self._units(tuple(value.shape[1:]))[unit] for unit in units]
+        single = all(len(target.members) == 1 and target.control is None for target in targets)
+        single = single and type(self).do is Activation.do  # a subclass may do otherwise
+        by_channel = self.unit_type is not None and AXES[self.unit_type] == CHANNEL_AXIS and self.site != INPUT
+        if not (single and by_channel and self.value.of_rows):
+            return None
+        number = torch.tensor([target.members[0] for target in targets], device=value.device)
+        source = None if context.source is None else self._seen(context.source)
+        reference = None if context.reference is None else self._seen(context.reference.unsqueeze(0))
+        context = context._replace(source=source, reference=reference)
+        channels: Any = ChannelOfRow(number)
+        new = self.value(self._seen(value), channels, context)
+        return number, new.reshape(len(value), *value.shape[2:])
 
     def _units(self, shape: Shape) -> tuple[NamedUnit, ...]:
         if self.unit_type is None:

@@ -59,6 +59,8 @@ class Interchange(ActivationValue):
             )
         return self.images[batch.sample.to(self.images.device) % len(self.images)]
 
+    of_rows = True
+
     def __call__(self, value: Tensor, unit: SiteUnit, context: Context) -> Tensor:
         if context.source is None:
             raise ValueError("interchange needs the site's value of source images, got none.")

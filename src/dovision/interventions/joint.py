@@ -58,7 +58,7 @@ class Joint(FirstOfTwo):
     """do(u) at one site, do(v) at a later one, and both in one pass, such as a masked image and a silenced channel.
 
     Units are those of the first intervention; "held", the other one by itself; and "u+held" for each unit u, so that
-    the interaction e(u, held) - e(u) - e(held) can be measured. All edits are made in whole forward passes.
+    the interaction e(u, held) - e(u) - e(held) can be measured.
 
     Args:
         first: its units are combined, one at a time, with the other intervention.
@@ -91,11 +91,13 @@ class Joint(FirstOfTwo):
         return unit >= len(self.first.units(shape))
 
     def region(self, shape: Shape, unit: int, sample: int) -> Box | None:
-        """Region of the first intervention's unit; everything with the other one, if that unit touches anything."""
+        """Region of the first intervention's unit, at its site."""
         first_unit = self._first_unit(shape, unit)
-        region = None if first_unit is None else self.first.region(shape, first_unit, sample)
-        touches = region is None or region.area > 0
-        return None if touches and self.has_second(shape, unit) else region
+        return None if first_unit is None else self.first.region(shape, first_unit, sample)
+
+    def on_image(self, shape: Shape, unit: int, sample: int) -> Box | None:
+        """Box of a unit of the first intervention by itself; None with the other one, which acts elsewhere."""
+        return None if self.has_second(shape, unit) else super().on_image(shape, unit, sample)
 
     def mask(self, shape: Shape, unit: int, sample: int) -> Mask | None:
         return None if self.has_second(shape, unit) else self.first.mask(shape, unit, sample)
@@ -105,7 +107,7 @@ class Joint(FirstOfTwo):
         first_unit = self._first_unit(shape, unit)
         if first_unit is None:
             return value
-        return (self.first.apply if self.has_second(shape, unit) else self.first.do)(value, first_unit, context)
+        return self.first.do(value, first_unit, context)
 
     def _first_unit(self, shape: Shape, unit: int) -> int | None:
         """The unit of the first intervention; None for the other one by itself."""
@@ -117,8 +119,8 @@ class Path(FirstOfTwo):
     """do(u) at one site, as far as its effect goes through another one (path patching).
 
     The other site's value is computed under do(u), and set in a pass without do(u), so that whatever lies beside it is
-    as in the clean pass. This is the whole effect where every way to the output leads through the site. Each edit
-    takes two forward passes.
+    as in the clean pass. This is the whole effect where every way to the output leads through the site. In whole
+    passes, each edit takes two.
 
     Source: arXiv:2304.05969.
 

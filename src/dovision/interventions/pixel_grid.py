@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from torch import Tensor
 
 from dovision import checks
@@ -41,7 +43,7 @@ class PixelGrid(Intervention):
         self.fill = checked_fill(fill)
 
     def units(self, shape: Shape) -> tuple[str, ...]:
-        return tuple(f"r{r}c{c}" for r in range(self.rows) for c in range(self.columns))
+        return _names(self.rows, self.columns)
 
     def region(self, shape: Shape, unit: int, sample: int) -> Box:
         return geometry.grid_cell(shape, unit, self.rows, self.columns)
@@ -49,3 +51,8 @@ class PixelGrid(Intervention):
     def do(self, value: Tensor, unit: int, context: Context) -> Tensor:
         cell = geometry.grid_cell(tuple(value.shape[1:]), unit, self.rows, self.columns)
         return self.fill(value, cell, context)
+
+
+@lru_cache(maxsize=16)
+def _names(rows: int, columns: int) -> tuple[str, ...]:
+    return tuple(f"r{row}c{column}" for row in range(rows) for column in range(columns))

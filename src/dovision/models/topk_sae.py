@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from dovision import checks
+from dovision.functional.norms import keep_largest
 from dovision.interfaces import Autoencoder
 from dovision.types import Layout
 
 EXPANSIONS = (4, 32)  # least and largest size of a dictionary, in widths of the layer
+fx.wrap("keep_largest")  # one step of a trace, which propagation carries position by position
 LAYOUTS = [layout.value for layout in Layout if layout is not Layout.NHTC]
 
 
@@ -82,7 +84,7 @@ class TopkSae(Autoencoder):
         if self.training and not self.started:
             self._start(positions)
         latents = self.encoder.latents(positions)
-        code = self.encoder.largest(latents, self.encoder.k)
+        code = keep_largest(latents, self.encoder.k)
         left = positions - self.decoder.atoms_sum(code) - self.decoder.bias
         if self.training:
             self.idle.add_(len(activation)).masked_fill_((code > 0).any(0), 0)
@@ -116,7 +118,7 @@ class TopkSae(Autoencoder):
         (dead,) = torch.where(self.idle >= self.dead_after)
         if not len(dead):
             return left.new_zeros(())
-        code = self.encoder.largest(latents[:, dead], min(self.k_aux, len(dead)))
+        code = keep_largest(latents[:, dead], min(self.k_aux, len(dead)))
         return (left - code @ self.decoder.weight[:, dead].T).square().sum()
 
 
@@ -138,14 +140,8 @@ class _Encoder(nn.Module):
         """All latents before top-k, (..., channels) to (..., latents)."""
         return F.relu(F.linear(positions - self.bias, self.weight))
 
-    @staticmethod
-    def largest(latents: Tensor, k: int) -> Tensor:
-        """Keep the k largest of the last axis, and zero all others."""
-        top = latents.topk(k, dim=-1, sorted=False)
-        return torch.zeros_like(latents).scatter(-1, top.indices, top.values)
-
     def forward(self, activation: Tensor) -> Tensor:
-        return self.largest(self.latents(self.positions(activation)), self.k).movedim(-1, self.axis)
+        return keep_largest(self.latents(self.positions(activation)), self.k).movedim(-1, self.axis)
 
 
 class _Decoder(nn.Module):

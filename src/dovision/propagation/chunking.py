@@ -36,6 +36,7 @@ class PassLimits:
         self.chunk = None if chunk is None else max(chunk, ENOUGH_ROWS)
         self.limit: int | None = None  # on pairs, once memory has run out
         self.images = FIRST
+        self.tried = 0  # bytes per pair, where an engine was tried
         self.begin()
 
     def begin(self) -> None:

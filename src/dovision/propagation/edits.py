@@ -87,24 +87,39 @@ def all_pairs(intervention: Intervention, units: tuple[str, ...], sample: list[i
     return streams
 
 
+class Channels(NamedTuple):
+    """The channel of the site's value that each pair sets."""
+
+    number: Tensor  # (P,) int64
+    change: Tensor  # (P, ...) new values of that channel minus those that it has
+
+
 class Edit(NamedTuple):
     """The site's value after the edits of some pairs."""
 
-    value: Patch | Tensor  # (P, ...) the whole value, or what has changed of it
+    value: Tensor | Patch | Channels  # (P, ...) the whole value, or what has changed of it
     changed: Tensor  # (P,) bool, whether any bit of it differs from the value as it was
 
-    def chosen(self, index: Index) -> Patch | Tensor:
+    def chosen(self, index: Index) -> Any:
         """The value of the pairs with these numbers."""
         chosen = torch.from_numpy(index)
         if isinstance(self.value, Tensor):
             return self.value[chosen.to(self.value.device)]
+        if isinstance(self.value, Channels):
+            return Channels(self.value.number[chosen], self.value.change[chosen])
         patch = self.value
         rows, columns = (Span(span.start[index], span.size) for span in (patch.rows, patch.columns))
         return Patch(patch.value[chosen.to(patch.value.device)], rows, columns, patch.channel_axis)
 
 
 def edit_of(
-    pairs: Pairs, intervention: Intervention, value: Tensor, context: Context, local: bool, compare: bool = True
+    pairs: Pairs,
+    intervention: Intervention,
+    value: Tensor,
+    context: Context,
+    local: bool,
+    compare: bool = True,
+    by_channel: bool = False,
 ) -> Edit:
     """The edits of some pairs on the site's value, shape (B, ...).
 
@@ -112,6 +127,7 @@ def edit_of(
         local: whether to give the changed region alone, of a map (B, C, H, W); a smaller region comes with its
             surroundings.
         compare: whether to look for what has changed; otherwise all has.
+        by_channel: whether to give Channels in place of the whole value, where each edit sets one.
     """
     origin: Index | None = None
     if local:
@@ -122,7 +138,25 @@ def edit_of(
         content = gather(value.movedim(1, -1).contiguous(), pairs.image, rows, columns).movedim(-1, 1)
         origin = np.stack([rows.start, columns.start], axis=1)
     else:
-        content = value[torch.from_numpy(pairs.image)]
+        image = torch.from_numpy(pairs.image)
+        one = by_channel and bool((pairs.image == pairs.image[0]).all())  # image, which is then not copied
+        content = value[image[:1]].expand(len(pairs), *value.shape[1:]) if one else value[image]
+        source = None if context.source is None else context.source[image]
+        channels = intervention.do_channels(content, pairs.unit.tolist(), context._replace(source=source))
+        on_processor = value.device.type == "cpu"
+        if channels is not None and not (on_processor and channels[1].isnan().any()):  # nan is reported unit by unit
+            channel = torch.arange(len(pairs), device=value.device), channels[0]
+            new = channels[1].to(value.dtype)
+            differs = (
+                _differs(new[:, None], content[channel][:, None])
+                if compare
+                else torch.ones_like(channels[0], dtype=torch.bool)
+            )
+            if by_channel:
+                return Edit(Channels(channels[0], new - content[channel]), differs)
+            content[channel] = new
+            return Edit(content, differs)
+        content = content.clone() if one else content
     changed = torch.ones(len(pairs), dtype=torch.bool, device=value.device)
     for group in pairs.groups():
         new, box = _done(pairs, group, intervention, value, context)

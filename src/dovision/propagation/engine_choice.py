@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dovision.functional.estimated_agreement import FROZEN_SCALES
+from dovision.functional.estimated_agreement import BF16_DIFFERENCE, FROZEN_SCALES
 from dovision.interfaces import Classifier, Context, Intervention
 from dovision.propagation.edits import Pairs, all_pairs, edit_of
 from dovision.propagation.graph import Graph
@@ -27,11 +27,13 @@ from dovision.propagation.graph_passes import (
     take_splits_apart,
 )
 from dovision.propagation.incremental import Incremental
+from dovision.propagation.kernels.bf16_difference import differ_in_bf16
+from dovision.propagation.kernels.compiled_stretch import CannotCompile, CompiledStretch, compile_stretch
 from dovision.propagation.kernels.packed_linear import LEAST_ROWS, can_pack
 from dovision.propagation.kernels.passes import pack_attention, pack_linear
 from dovision.propagation.layouts import presented_site
 from dovision.propagation.operations import Operations
-from dovision.propagation.sites import Site
+from dovision.propagation.sites import Site, find_site
 from dovision.propagation.tracing import Untraceable, trace
 from dovision.propagation.weights_stamp import weights_stamp
 from dovision.propagation.whole_passes import WholePasses
@@ -44,6 +46,7 @@ WORTH_IT = 0.9  # the share of the operations of whole passes up to which increm
 TUNED = 0.8  # time of a traced convolution, in channels_last and with its batch-norm, over the classifier's own
 PACKED = 0.87  # time of a linear layer with packed weights and its activation, likewise; with MKL .9 to 1
 TOLERANCES = (1e-5, 1e-5, 1.0)  # of an engine, in probability: with all graph passes, without other kernels, with none
+_APPROXIMATIONS = {FROZEN_SCALES: freeze_scales, BF16_DIFFERENCE: differ_in_bf16}  # passes over a folded graph
 _Region = tuple[int, ...] | None
 
 
@@ -52,19 +55,24 @@ class SiteEngines:
     """A site of a classifier as an intervention sees it, and the engines that were chosen for edits there."""
 
     site: Site | None  # with its layout; None: the input
+    second: Site | None = None  # of an intervention at two sites, or through one
+    runtime: str | None = None  # of what runs in full; None: torch
     shape: Shape | None = None  # of its value, once an engine was chosen
     made: list[Incremental] = field(default_factory=list)
     chosen: dict[_Region, Incremental | None] = field(default_factory=dict)  # by the region edited; None: whole passes
     saved: dict[_Region, float] = field(default_factory=dict)  # share of the operations of whole passes, likewise
+    bytes_per_pair: dict[_Region, int] = field(default_factory=dict)  # in the trial of that engine, likewise
     reason: str = ""  # why no incremental engine could be made for the region tried last
     whole: Operations = field(default_factory=Operations)  # of the classifier's pass on one image
-    frozen: Incremental | None = None  # approximate passes, see `freeze_scales`
+    approximate: dict[str, Incremental] = field(default_factory=dict)  # by the name of the approximation
 
 
 _ENGINES: MutableMapping[Classifier, tuple[int, OrderedDict[Any, SiteEngines]]] = WeakKeyDictionary()
 
 
-def engines_at(classifier: Classifier, intervention: Intervention, shape: Shape) -> SiteEngines:
+def engines_at(
+    classifier: Classifier, intervention: Intervention, shape: Shape, runtime: str | None = None
+) -> SiteEngines:
     """The site of an intervention, from an earlier call if the classifier has not changed since.
 
     A change of weights, buffers, modules, hooks, device or type is noticed, see `weights_stamp`. Called by one thread
@@ -74,6 +82,7 @@ def engines_at(classifier: Classifier, intervention: Intervention, shape: Shape)
         classifier: in eval mode.
         intervention: whose site it is.
         shape: (C, H, W) of the images.
+        runtime: see `Propagation`.
 
     Raises:
         ValueError: as `presented_site`.
@@ -85,9 +94,13 @@ def engines_at(classifier: Classifier, intervention: Intervention, shape: Shape)
     device = classifier.mean.device.type
     mixed = device != "meta" and torch.is_autocast_enabled(device)
     autocast = torch.get_autocast_dtype(device) if mixed else None
-    key = (intervention.site, intervention.unit, intervention.layout, shape, autocast)
+    other = intervention.second
+    second = intervention.through if other is None else (other.site, other.unit, other.layout)
+    key = (intervention.site, intervention.unit, intervention.layout, second, shape, autocast, runtime)
     if key not in sites:
-        sites[key] = SiteEngines(presented_site(classifier, intervention, shape))
+        through = None if intervention.through is None else find_site(classifier, intervention.through)
+        later = through if other is None else presented_site(classifier, other, shape)
+        sites[key] = SiteEngines(presented_site(classifier, intervention, shape), later, runtime)
     sites.move_to_end(key)
     while len(sites) > SITES:
         sites.popitem(last=False)
@@ -97,10 +110,10 @@ def engines_at(classifier: Classifier, intervention: Intervention, shape: Shape)
 
 def choose_engine(
     engines: SiteEngines, whole_passes: WholePasses, intervention: Intervention, context: Context
-) -> Incremental | WholePasses | None:
-    """The engine with the least operations that agrees with the plain pass on the middle unit.
+) -> tuple[Incremental | WholePasses | None, int]:
+    """The engine with the least operations that agrees with the plain pass on the middle unit, and its bytes per pair.
 
-    None if the image has no unit.
+    None if the image has no unit. The bytes are those of the trial, 0 for whole passes.
 
     The incremental one is taken where it saves a tenth of the multiply-adds of whole passes, counted on that unit, or
     as much by faster kernels: a clock would choose now one, now the other, and the last bits of the outcome with it.
@@ -113,7 +126,7 @@ def choose_engine(
         context: of one image.
 
     Raises:
-        ValueError: the classifier's output for an image depends on the other images of its batch.
+        ValueError: the classifier's output for an image depends on its batch; or the runtime takes no such network.
     """
     image = context.batch.image
     value = image if whole_passes.site is None else None
@@ -122,16 +135,18 @@ def choose_engine(
     shape = engines.shape = tuple(value.shape[1:]) if value is not None else engines.shape or ()
     streams = all_pairs(intervention, intervention.units(shape), context.batch.sample.tolist(), shape)
     if not streams:
-        return None
+        return None, 0
     pairs = _several(streams[0])
     region = None if pairs.box is None else tuple(pairs.box[-1].tolist())
     if region not in engines.chosen:
         value = whole_passes.clean(image).site if value is None else value
         engines.chosen[region], engines.saved[region] = _try(engines, whole_passes, value, pairs, intervention, context)
+        engine = engines.chosen[region]
+        engines.bytes_per_pair[region] = 0 if engine is None else engine.bytes_per_pair
         _log_choice(engines, region)
-    if image.device.type == "cpu":
+    if image.device.type == "cpu" and type(whole_passes) is WholePasses:
         whole_passes.bytes_per_row = engines.whole.largest
-    return engines.chosen[region] or whole_passes
+    return engines.chosen[region] or whole_passes, engines.bytes_per_pair[region]
 
 
 def _try(
@@ -166,15 +181,23 @@ def _try(
                 treated = engine.treated(background, pairs, intervention, context)[1:]
             if _agree(treated, expected.expand(len(treated), -1), classifier.task, tolerance):
                 whole = max(1, LEAST_ROWS * engines.whole.number + edit.number)
-                saved = _faster(counted.convolutions, counted.packed, classifier, number)
+                compiled = len(treated) * getattr(engine.graph.output.function, "operations", 0)
+                counted.number += compiled
+                saved = _faster(counted.convolutions + compiled, counted.packed, classifier, number)
                 is_worth_it = counted.number - saved <= WORTH_IT * whole
                 return engine if is_worth_it else None, 1 - counted.number / whole
+            if isinstance(engine.graph.output.function, CompiledStretch):
+                raise CannotCompile(f"probabilities are off by over {tolerance}")
         engines.reason = "the traced model gives other logits"
+    except CannotCompile as error:
+        raise ValueError(f"runtime={engines.runtime} does not take the network: {error}. Leave it out.") from error
     except Exception as error:  # the plain pass has succeeded, so the model is sound and only the engine is at a loss
         engines.reason = f"{type(error).__name__}: {error}"
     _check_company(
         whole_passes, expected, edited[-1:], image
     )  # agreement of an engine, whose passes are others, has shown it
+    if engines.runtime is not None:
+        raise ValueError(f"runtime={engines.runtime} needs a network that can be traced, but: {engines.reason}.")
     return None, 0.0
 
 
@@ -233,26 +256,30 @@ def _log_choice(engines: SiteEngines, region: _Region) -> None:
         log.info("edits %s at %s are run %s %.0f%% of the operations.", of, site, how, 100 * saved)
 
 
-def frozen_engine(engines: SiteEngines, classifier: Classifier, image: Tensor) -> Incremental:
-    """The engine that keeps the scales of squeeze-excitation unedited; made once.
+def approximate_engine(engines: SiteEngines, classifier: Classifier, image: Tensor, method: str) -> Incremental:
+    """The engine of an approximation, by its name in `_APPROXIMATIONS`; made once.
 
     Raises:
-        ValueError: the network cannot be traced, or has none behind the site.
+        ValueError: the network cannot be traced, or has nothing behind the site that can be approximated so.
     """
-    if engines.frozen is None:
+    if method not in engines.approximate:
         try:
             graph = _traced(engines, classifier, image)
         except Untraceable as error:
-            raise ValueError(
-                f"approximate={FROZEN_SCALES} needs a network that can be traced, but: {error}."
-            ) from error
-        engines.frozen = _engine_of(freeze_scales(graph, image), classifier, 0)
-    return engines.frozen
+            raise ValueError(f"approximate={method} needs a network that can be traced, but: {error}.") from error
+        graph = _APPROXIMATIONS[method](fold_batch_norm(graph), image)
+        engines.approximate[method] = _engine_of(graph, classifier, 0)
+    return engines.approximate[method]
 
 
 def _traced(engines: SiteEngines, classifier: Classifier, image: Tensor) -> Graph:
-    graph = compute_constants(trace(classifier, engines.site, image))
-    return drop_identities(join_channel_shuffle(take_splits_apart(graph)))
+    graph = compute_constants(trace(classifier, engines.site, image, engines.second))
+    graph = drop_identities(join_channel_shuffle(take_splits_apart(graph)))
+    if engines.runtime is None:
+        return graph
+    if not _other_kernels(classifier, 0):
+        raise CannotCompile("it is for single precision on a processor")
+    return compile_stretch(fold_batch_norm(graph), image)
 
 
 def _engine_of(graph: Graph, classifier: Classifier, number: int) -> Incremental:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch import fx
 
 
@@ -56,6 +57,15 @@ class PartOf:
         return self.split(*args, **kwargs)[self.number]
 
 
+def follows_sizes(step: Step, value: Any, sizes: set[Step]) -> bool:
+    """Return whether a step's value is a size, or is computed from such steps alone."""
+    return _is_size(value) or (len(step.inputs()) > 0 and sizes.issuperset(step.inputs()))
+
+
+def _is_size(value: Any) -> bool:
+    return isinstance(value, (int, torch.Size)) or (isinstance(value, tuple) and all(map(_is_size, value)))
+
+
 def frozen(value: Any) -> Any:
     """Mark a value as unaffected by edits, although it depends on the site's value."""
     return value
@@ -63,12 +73,16 @@ def frozen(value: Any) -> Any:
 
 @dataclass(frozen=True)
 class Graph:
-    """Steps in order; `image` is the first, the result of `output` the logits; `site` marks the edit's place."""
+    """Steps in order; `image` is the first, the result of `output` the logits; `site` marks the edit's place.
+
+    `second` marks that of another edit, or of a route, in the same pass.
+    """
 
     steps: tuple[Step, ...]
     image: Step
     site: Step
     output: Step
+    second: Step | None = None
 
     def readers(self) -> Counter[Step]:
         """Number of steps that read each result; the logits are read by the caller too."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import operator
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.utils.fusion import fuse_conv_bn_weights
+from torch.nn.utils.fusion import fuse_conv_bn_weights, fuse_linear_bn_weights
 
 from dovision.functional.estimated_agreement import FROZEN_SCALES
 from dovision.propagation.graph import Graph, Method, PartOf, Step, frozen
@@ -113,7 +114,28 @@ def fold_batch_norm(graph: Graph) -> Graph:
         settings |= {"weight": weight.detach(), "bias": bias.detach()}
         norm.function, norm.args, norm.kwargs = F.conv2d, (settings.pop("input"),), settings
         folded.add(convolution)
+    for step in graph.steps:
+        folded.update(_folded_into_linear(step, readers))
     return replace(graph, steps=tuple(step for step in graph.steps if step not in folded))
+
+
+def _folded_into_linear(step: Step, readers: Counter[Step]) -> list[Step]:
+    """Fold norm(linear(x).flatten(0, 1)).reshape_as(linear(x)), as LeViT has it; return the steps that fall away."""
+    norm, linear = step.args if step.function == Method("reshape_as") and len(step.args) == 2 else (None, None)
+    flat = _operand(norm) if isinstance(norm, Step) and type(norm.function) is nn.BatchNorm1d else None
+    if norm is None or flat is None or not isinstance(linear, Step) or linear.function is not F.linear:
+        return []
+    if (flat.function, flat.args) != (Method("flatten"), (linear, 0, 1)) or len(linear.inputs()) > 1:
+        return []
+    if [readers[norm], readers[flat], readers[linear]] != [1, 1, 2]:
+        return []
+    settings, batch_norm = named_arguments(linear, ("input", "weight", "bias")), norm.function
+    if batch_norm.weight is None or batch_norm._forward_hooks or batch_norm._forward_pre_hooks:
+        return []
+    statistics = (getattr(batch_norm, name) for name in ("running_mean", "running_var", "eps", "weight", "bias"))
+    weight, bias = fuse_linear_bn_weights(settings["weight"], settings.get("bias"), *statistics)
+    step.function, step.args, step.kwargs = F.linear, (settings["input"], weight.detach(), bias.detach()), {}
+    return [norm, flat, linear]
 
 
 def drop_identities(graph: Graph) -> Graph:
@@ -176,7 +198,7 @@ def freeze_scales(graph: Graph, image: Tensor) -> Graph:
     Raises:
         ValueError: there is none behind the site.
     """
-    shapes = _shapes(graph, image)
+    shapes = shapes_of(graph, image)
     of_site = graph.descendants(graph.site)
     steps: list[Step] = []
     stopped: dict[Step, Step] = {}
@@ -208,7 +230,7 @@ def _scale(step: Step, shapes: dict[Step, Sequence[int]]) -> Step | None:
     return small if single and shapes[small][1] == shapes[large][1] else None
 
 
-def _shapes(graph: Graph, image: Tensor) -> dict[Step, Sequence[int]]:
+def shapes_of(graph: Graph, image: Tensor) -> dict[Step, Sequence[int]]:
     """Shapes of the results for an image."""
     values: dict[Step, object] = {graph.image: image}
     for step in graph.steps:

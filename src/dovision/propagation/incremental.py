@@ -7,17 +7,23 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, fx
 
 from dovision.interfaces import Context, Intervention
 from dovision.propagation.chunking import in_parts
-from dovision.propagation.edits import Edit, Pairs, edit_of
-from dovision.propagation.graph import Graph, Step
+from dovision.propagation.edits import Channels, Edit, Pairs, edit_of
+from dovision.propagation.graph import Graph, Method, Step, follows_sizes, frozen
 from dovision.propagation.graph_passes import use_in_place
-from dovision.propagation.patch import Background, Map, Patch
+from dovision.propagation.kernels.packed_linear import PackedLinear
+from dovision.propagation.patch import Background, Map, Patch, gather
 from dovision.propagation.rules import Rule, almost_all, pointwise, rule_of
 from dovision.propagation.spans import Index
+from dovision.types import INDIRECT, TOTAL
+
+Held = Callable[[Tensor, Index], Tensor]  # an edit of a site's values, of images by their rows
 
 
 class Incremental:
@@ -29,6 +35,7 @@ class Incremental:
         self.of_site = graph.descendants(graph.site) & {graph.site, *graph.ancestors()}
         self.rules = {step: rule_of(step) for step in self.of_site}
         self.edited_steps = [step for step in graph.steps if step in self.of_site and step is not graph.site]
+        self.decoder = self._decoder()
         self.stored = self._stored()
         use_in_place(graph, self.stored)
         self.inputs = {step: step.inputs() for step in self.edited_steps}
@@ -44,21 +51,36 @@ class Incremental:
 
         A pointwise operator with one operand needs none; a concatenation crops its own clean result.
         """
-        stored = {self.graph.site, self.graph.output}
+        stored = {step for step in (self.graph.site, self.graph.second, self.graph.output) if step is not None}
         for step in self.edited_steps:
             inputs = step.inputs()
             if self.rules[step] is not pointwise or len(inputs) > 1:
                 stored.update(inputs)
-            if step.function in (torch.cat, torch.concat):
+            if step.function in (torch.cat, torch.concat) or step is self.decoder:
                 stored.add(step)
         return stored
 
-    def passes_of(self, pairs: Pairs) -> int:
-        """Forward passes that the edits of some pairs take."""
-        return len(pairs)
+    def _decoder(self) -> Step | None:
+        """The linear layer that alone reads a map's channels, such as a dictionary's, if it is nearly all of a pass."""
+        if len(self.edited_steps) < 2 or self.graph.second is not None:
+            return None
+        moved, decoder, *later = self.edited_steps
+        layer, site = decoder.function, self.graph.site
+        by_place = (moved.function, moved.args) == (Method("movedim"), (site, 1, -1)) and decoder.inputs() == [moved]
+        linear = type(layer) is PackedLinear and not layer.joins
+        alone = not any({site, moved} & {*step.inputs()} for step in later)
+        heavy = [step for step in later if step.function is F.conv2d or isinstance(step.function, PackedLinear)]
+        return decoder if by_place and linear and alone and len(heavy) <= 1 else None
 
-    def clean(self, image: Tensor) -> Background:
-        """Run the unedited images; keep what edits need and drop other values on the way."""
+    def passes_of(self, unit: Index) -> int:
+        """Forward passes that as many edits, of these units, take."""
+        return len(unit)
+
+    def clean(self, image: Tensor, held: Callable[[Tensor], Tensor] | None = None) -> Background:
+        """Run the unedited images; keep what edits need and drop other values on the way.
+
+        `held` edits the value of the second site.
+        """
         layout = torch.channels_last if self.channels_last else torch.contiguous_format
         values: dict[Step, Any] = {self.graph.image: image.contiguous(memory_format=layout)}
         shapes: dict[Step, torch.Size] = {}
@@ -67,11 +89,11 @@ class Incremental:
             if step is not self.graph.image:
                 args, kwargs = step.arguments(values.__getitem__)
                 values[step] = step.function(*args, **kwargs)
+            if held is not None and step is self.graph.second:
+                values[step] = held(values[step])
             if isinstance(values[step], Tensor):
                 shapes[step] = values[step].shape
-            inputs = step.inputs()
-            by_size = _is_size(values[step]) or (inputs and sizes.issuperset(inputs))
-            if by_size and step is not self.graph.site:  # what follows from the site follows from the edit, too
+            if step is not self.graph.site and follows_sizes(step, values[step], sizes):  # the site's follow the edit
                 sizes.add(step)
             for dead in self.clean_last_use.get(position, ()):
                 if dead not in self.stored and dead not in sizes:
@@ -85,7 +107,8 @@ class Incremental:
         if not self._largest and self.channels_last:
             images, width = len(clean.control), clean.control.element_size()
             sizes = [clean.shapes[step].numel() // images if step in clean.shapes else 0 for step in self.edited_steps]
-            self._largest = [width * size for size in itertools.accumulate(reversed(sizes), max)][::-1]
+            inside = getattr(self.graph.output.function, "largest", 0)  # of a compiled stretch
+            self._largest = [max(inside, width * size) for size in itertools.accumulate(reversed(sizes), max)][::-1]
         return self._largest[position] if self._largest else 0
 
     def treated(self, clean: Background, pairs: Pairs, intervention: Intervention, context: Context) -> Tensor:
@@ -94,11 +117,28 @@ class Incremental:
 
     def edit(self, clean: Background, pairs: Pairs, intervention: Intervention, context: Context) -> Edit:
         """The site's value after the edits, or the part of it that they change."""
-        return edit_of(pairs, intervention, clean.site, context, pairs.box is not None and clean.site.ndim == 4)
+        local = pairs.box is not None and clean.site.ndim == 4
+        by_channel = self.decoder is not None and clean.site.ndim == 4
+        return edit_of(pairs, intervention, clean.site, context, local, by_channel=by_channel)
 
-    def run(self, clean: Background, pairs: Pairs, value: Patch | Tensor, context: Context) -> Tensor:
-        """Logits, shape (P, K), with this value, or this part of it, at the site."""
-        edited = _Pass(self, clean, pairs.image)
+    def run(
+        self,
+        clean: Background,
+        pairs: Pairs,
+        value: Patch | Channels | Tensor,
+        context: Context,
+        route: str = TOTAL,
+        held: Held | None = None,
+    ) -> Tensor:
+        """Logits, shape (P, K), with this value, or this part of it, at the site.
+
+        Args:
+            clean: of the images; with `held`, of the images under it.
+            pairs, value, context: of the edits.
+            route: which ways the edit takes, with regard to the second site.
+            held: edit of the second site's values, shape (P, ...), of images by their rows.
+        """
+        edited = _Pass(self, clean, pairs.image, route=route, held=held)
         logits = edited.run(value)
         self.bytes_per_pair = edited.peak // len(pairs)
         return logits
@@ -113,52 +153,94 @@ class _Pass:
     image: Index  # (N,) rows of the background
     values: dict[Step, Any] = field(default_factory=dict)
     is_part: bool = False  # of a pass, whose rows are no further taken apart
+    route: str = TOTAL
+    held: Held | None = None
     peak: int = 0  # bytes of the changed values at a time
 
     def __post_init__(self) -> None:
-        self.held = sum(map(_nbytes, self.values.values()))  # bytes of the changed values now
+        self.bytes = sum(map(_nbytes, self.values.values()))  # bytes of the changed values now
 
-    def run(self, edit: Patch | Tensor) -> Tensor:
+    def run(self, edit: Patch | Channels | Tensor) -> Tensor:
         site = self.engine.graph.site
+        if isinstance(edit, Channels):
+            assert self.engine.decoder is not None
+            self._hold(self.engine.decoder, self._decoded(self.engine.decoder, edit))
+            self.peak = len(self.image) * self.background.site[:1].nbytes  # the edit began with copies of it
+            return self._from(self.engine.edited_steps.index(self.engine.decoder) + 1)
         self._hold(site, edit)
         if isinstance(edit, Patch) and almost_all(self.background.site.shape[2:], edit.rows, edit.columns):
             self._full(site)
-        return self._from(0)
+        unreached = self.route == INDIRECT and self.engine.graph.second not in self.engine.of_site
+        return self._full(self.engine.graph.output) if unreached else self._from(0)
+
+    def _decoded(self, decoder: Step, edit: Channels) -> Tensor:
+        """The decoder's result, shape (P, H, W, C): the clean one, plus the channel's change times its weights.
+
+        A change that is 10^4 times the others' results costs as many of their digits: 1e-5 in a probability.
+        """
+        layer: Any = decoder.function
+        clean: Any = self.background.values[decoder]
+        weights = layer(F.one_hot(edit.number, self.background.site.shape[1]).to(edit.change))  # (P, C)
+        if layer.bias is not None:
+            weights = weights - layer.bias
+        result: Tensor = clean[torch.from_numpy(self.image)].addcmul_(edit.change.unsqueeze(-1), weights[:, None, None])
+        return result
 
     def _from(self, start: int) -> Tensor:
         """Logits from a step on; rows are split where whole maps are computed."""
         for position in range(start, len(self.engine.edited_steps)):
             step = self.engine.edited_steps[position]
+            if self.values.keys().isdisjoint(self.engine.inputs[step]):
+                continue  # beside the edit's route
             result = self._local(step)
             if result is None:
                 passes = self._split(position)
                 if passes:
                     logits = torch.cat([rows_pass._from(position) for rows_pass in passes])
-                    self.peak = max(self.peak, self.held + max(rows_pass.peak for rows_pass in passes))
+                    self.peak = max(self.peak, self.bytes + max(rows_pass.peak for rows_pass in passes))
                     return logits
                 args, kwargs = self.engine.arguments[step].filled(self._full)
                 result = step.function(*args, **kwargs)
             self._hold(step, result)
-            self.peak = max(self.peak, self.held)
+            self.peak = max(self.peak, self.bytes)
+            if step is self.engine.graph.second and self.route != TOTAL:
+                through = self.route == INDIRECT
+                self.values = {other: it for other, it in self.values.items() if (other is step) == through}
             for dead in self.engine.edited_last_use.get(position, ()):
                 if dead is not self.engine.graph.output and dead in self.values:
-                    self.held -= _nbytes(self.values.pop(dead))
+                    self.bytes -= _nbytes(self.values.pop(dead))
         return self._full(self.engine.graph.output)
 
     def _hold(self, step: Step, value: Any) -> None:
         """Store a value, replacing an earlier one of the step."""
-        self.held += _nbytes(value) - _nbytes(self.values.get(step))
+        self.bytes += _nbytes(value) - _nbytes(self.values.get(step))
         self.values[step] = value
 
     def _local(self, step: Step) -> Any:
         """Result by the operator's rule if the edit is still local; None if the step must be run in full."""
         if step in self.background.sizes:
             return self._resized(step)
+        if step is self.engine.graph.second:
+            return self._second_value(step)
         changed = [self.values[source] for source in self.engine.inputs[step] if source in self.values]
         rule = self.engine.rules[step]
         if rule is not None and changed and all(isinstance(value, Patch) for value in changed):
             return self._patch(step, rule, changed[0].channel_axis)
         return None
+
+    def _second_value(self, step: Step) -> Patch | Tensor:
+        """The second site's value, as it is held; a patch stays one unless its surroundings would change."""
+        (source,) = self.engine.inputs[step]
+        value = self.values[source]
+        if self.held is None:
+            return value
+        if not isinstance(value, Patch):
+            return self.held(value, self.image)
+        axis = value.channel_axis
+        new = self.held(Map(self.background, source, self.image, value, axis).full(), self.image)
+        content = gather(new.movedim(axis, -1).contiguous(), np.arange(len(new)), value.rows, value.columns)
+        patch = replace(value, value=content.movedim(-1, axis))
+        return patch if torch.equal(Map(self.background, step, self.image, patch, axis).full(), new) else new
 
     def _split(self, position: int) -> list[_Pass]:
         """Passes over slices of the rows, if the maps from here on are large and all values can be sliced."""
@@ -175,7 +257,7 @@ class _Pass:
         changed = {
             step: value.chosen(rows) if isinstance(value, Patch) else value[rows] for step, value in values.items()
         }
-        return _Pass(self.engine, self.background, self.image[rows], changed, is_part=True)
+        return _Pass(self.engine, self.background, self.image[rows], changed, True, self.route, self.held)
 
     def _patch(self, step: Step, rule: Rule, channel_axis: int) -> Patch | None:
         def operand(source: Step) -> Any:
@@ -199,9 +281,12 @@ class _Pass:
         if step in self.background.sizes:
             return self._resized(step)
         clean: Any = self.background.values[step]
-        if step.shared:
+        images = len(self.background.control)
+        if step.shared or (step.function is frozen and images == 1):
             return clean
         rows = torch.from_numpy(self.image)
+        if step.function is frozen and len(clean) > images:  # windows, those of an image one after the other
+            return clean.unflatten(0, (images, -1))[rows].flatten(0, 1)
         full: Any = fx.node.map_aggregate(clean, lambda leaf: leaf[rows] if isinstance(leaf, Tensor) else leaf)
         return full
 
@@ -248,10 +333,6 @@ class Arguments(NamedTuple):
 def _nbytes(value: Any) -> int:
     tensor = value.value if isinstance(value, Patch) else value
     return tensor.nbytes if isinstance(tensor, Tensor) else 0
-
-
-def _is_size(value: Any) -> bool:
-    return isinstance(value, (int, torch.Size)) or (isinstance(value, tuple) and all(map(_is_size, value)))
 
 
 def _last_use(steps: Sequence[Step]) -> dict[int, list[Step]]:

@@ -10,17 +10,18 @@ import torch
 from torch import Tensor, nn
 
 from dovision import checks
-from dovision.functional.estimated_agreement import FROZEN_SCALES, Approximation, agreement, units_to_check
+from dovision.functional.estimated_agreement import LEAST_AGREEMENT, Approximation, agreement, units_to_check
 from dovision.interfaces import Classifier, Context, Intervention
 from dovision.module_state import evaluating
 from dovision.propagation.chunking import FIRST, PassLimits, keep_freed_blocks
 from dovision.propagation.edited_passes import EditedPasses
 from dovision.propagation.edits import all_pairs
-from dovision.propagation.engine_choice import SiteEngines, choose_engine, engines_at, frozen_engine
+from dovision.propagation.engine_choice import SiteEngines, approximate_engine, choose_engine, engines_at
 from dovision.propagation.incremental import Incremental
+from dovision.propagation.kernels.compiled_stretch import OPENVINO
 from dovision.propagation.sites import find_site
 from dovision.propagation.weights_stamp import weights_stamp
-from dovision.propagation.whole_passes import JointPasses, PathPasses, Shortened, WholePasses
+from dovision.propagation.whole_passes import JointPasses, PathPasses, Shortened, TwoSitePasses, WholePasses
 from dovision.types import Batch, Shape
 
 
@@ -38,7 +39,10 @@ class Outcome(NamedTuple):
         """One outcome of the images of several, in their order."""
         control, treated = (torch.cat([getattr(one, name) for one in outcomes]) for name in ("control", "treated"))
         agreements = [one.approximation for one in outcomes if one.approximation is not None]
-        approximation = Approximation(*map(torch.cat, zip(*agreements, strict=True))) if agreements else None
+        approximation = None
+        if agreements:
+            ranks, overlaps, exact = map(torch.cat, zip(*(one[:3] for one in agreements), strict=True))
+            approximation = Approximation(ranks, overlaps, exact, agreements[0].method)
         return cls(outcomes[0].units, control, treated, sum(one.skipped for one in outcomes), approximation)
 
 
@@ -57,16 +61,20 @@ class Propagation:
         chunk: (image, unit) pairs that share one pass, at least 16; "auto" follows from the shapes of the values. The
             outcome does not depend on it but in the last bits, where a kernel rounds a row differently in a pass of
             another size: logits of ResNet-18 and DenseNet-121 differ by up to 3e-6. So the chunk is part of a run.
-        approximate: "frozen_scales" leaves the scales of squeeze-excitation as they are on the image without an edit.
-            The units of the top decile, by the approximate effect on the most probable class, and of the others a
-            twentieth of all units, 10 at least, are measured exactly; from these the outcome's `approximation` is
-            estimated. None: all is exact.
+        approximate: "frozen_scales" leaves the scales of squeeze-excitation as they are on the image without an edit;
+            "bf16_difference" multiplies what edits change in bfloat16, see `kernels.bf16_difference`. The units of the
+            top decile, by the approximate effect on the most probable class, and of the others a twentieth of all
+            units, 10 at least, are measured exactly; from these the outcome's `approximation` is estimated.
+            "bf16_difference" is so checked on the first 16 images and an eighth of the others. None: all is exact.
+        runtime: "openvino" compiles what edits run in full, see `kernels.compiled_stretch`; refused if it changes a
+            probability by more than 1e-5 where the engine is tried. Last bits differ from torch's. None: torch.
 
     Raises:
         ValueError: the site is not in the classifier (the error lists the nearest names), or runs more than once; the
             layout of its value is not known, or has no such units; the classifier's output for an image depends on
             the batch; a region lies outside the site's value; a batch has no image; or the network cannot be
-            approximated so.
+            approximated, or compiled, so.
+        ImportError: the runtime is not installed.
     """
 
     def __init__(
@@ -75,6 +83,7 @@ class Propagation:
         intervention: Intervention,
         chunk: int | str = "auto",
         approximate: str | None = None,
+        runtime: str | None = None,
     ) -> None:
         self.classifier = classifier
         self.intervention = intervention
@@ -88,9 +97,13 @@ class Propagation:
         self._engines: SiteEngines | None = None
         self._made_for: tuple[object, ...] | None = None  # shape, type and device of an image
         self._reference: Tensor | None = None
-        self.approximate = approximate
+        self.approximate, self.runtime = approximate, runtime
+        if runtime is not None:
+            checks.import_extra(checks.choice("runtime", runtime, (OPENVINO,)), "runtimes")
+            if approximate or intervention.second or intervention.through or intervention.shortens:
+                raise ValueError(f"runtime={runtime} is for exact effects of interventions at one site. Leave it out.")
         if approximate is not None:
-            checks.choice("approximate", approximate, (FROZEN_SCALES,))
+            checks.choice("approximate", approximate, tuple(LEAST_AGREEMENT))
             if intervention.second or intervention.through or intervention.shortens:
                 raise ValueError(f"approximate={approximate} is for interventions at one site. Leave it out.")
             if classifier.task.multilabel:
@@ -115,7 +128,7 @@ class Propagation:
         if self.engine is None:
             with evaluating(self.classifier):
                 self.engine = whole_passes = self.whole_passes(batch)
-                if type(whole_passes) is WholePasses and self._engines is not None:  # the others have no faster engine
+                if not self.intervention.shortens:
                     self.engine = self._chosen(whole_passes, batch)
                 if self.engine is None:  # no image has a unit
                     return whole_passes
@@ -138,18 +151,24 @@ class Propagation:
     def _stored_by_approximation(self, image: Tensor) -> int:
         """Bytes per image that the approximate engine stores."""
         assert self._engines is not None
-        frozen = frozen_engine(self._engines, self.classifier, image)
-        if not frozen.bytes_per_image:
-            with evaluating(self.classifier):
-                frozen.clean(image)
-        return frozen.bytes_per_image
+        assert self.approximate is not None
+        with evaluating(self.classifier):
+            engine = approximate_engine(self._engines, self.classifier, image, self.approximate)
+            if not engine.bytes_per_image:
+                engine.clean(image)
+        return engine.bytes_per_image
 
     def _chosen(self, whole_passes: WholePasses, batch: Batch) -> Incremental | WholePasses | None:
         """Choose the engine by the first image that has a unit; None if there is no such image."""
         assert self._engines is not None
+        if isinstance(whole_passes, TwoSitePasses):
+            whole_passes.clean(batch.image[:1])  # which checks the sites
         for row in range(len(batch.image)):
             first = self.context(whole_passes, batch.rows(slice(row, row + 1)))
-            engine = choose_engine(self._engines, whole_passes, self.intervention, first)
+            engine, self.allowance.tried = choose_engine(self._engines, whole_passes, self.intervention, first)
+            if isinstance(whole_passes, TwoSitePasses) and isinstance(engine, Incremental):
+                whole_passes.use(engine)
+                return whole_passes
             if engine is not None:
                 return engine
         return None
@@ -159,7 +178,8 @@ class Propagation:
         self._fit(batch.image)
         if self._engines is None:
             with evaluating(self.classifier):
-                self._engines = engines_at(self.classifier, self.intervention, tuple(batch.image.shape[1:]))
+                shape = tuple(batch.image.shape[1:])
+                self._engines = engines_at(self.classifier, self.intervention, shape, self.runtime)
             self.site = self._engines.site
         if self._second is not None:
             other = self._second.whole_passes(batch)
@@ -229,6 +249,8 @@ class Propagation:
         self.allowance.begin()
         if isinstance(engine, WholePasses):
             self.allowance.fit_whole_passes(engine.bytes_per_row, batch.image.device)
+        else:
+            self.allowance.fit_pairs(self.allowance.tried, batch.image.device)
         images = len(batch.image)
         rows = np.array_split(np.arange(images), -(-images // self.allowance.images))
         batches = (batch.rows(slice(some[0], some[-1] + 1)) for some in rows)
@@ -238,14 +260,22 @@ class Propagation:
         if self.approximate is None or self._engines is None or self.engine is None:
             return self._passes(engine, batch, progress)
         task = self.classifier.task
-        rough = self._passes(frozen_engine(self._engines, self.classifier, batch.image[:1]), batch, progress)
-        weight = units_to_check(rough.control, rough.treated, batch.sample, task)
-        exact = self._passes(engine, batch, progress, weight > 0)
-        estimate = agreement(exact.control, rough.treated, exact.treated, weight, task)
-        unchanged = (rough.treated == rough.control.unsqueeze(1)).all(-1, keepdim=True)
+        approximate = approximate_engine(self._engines, self.classifier, batch.image[:1], self.approximate)
+        rough = self._passes(approximate, batch, progress)
+        weight = units_to_check(rough.control, rough.treated, batch.sample, task, self.approximate)
+        checked = np.flatnonzero(weight.any(1))
+        if not len(checked):
+            none = torch.empty(0, dtype=torch.float64)
+            estimate = Approximation(none, none, torch.from_numpy(weight > 0), self.approximate)
+            return rough._replace(approximation=estimate)
+        exact = self._passes(engine, batch.rows(checked.tolist()), progress, weight[checked] > 0)
+        control, treated = rough.control.clone(), rough.treated.clone()
+        estimate = agreement(exact.control, treated[checked], exact.treated, weight[checked], task, self.approximate)
+        unchanged = (treated[checked] == control[checked].unsqueeze(1)).all(-1, keepdim=True)
         is_exact = estimate.exact.to(unchanged.device).unsqueeze(-1) | unchanged
-        treated = torch.where(is_exact, exact.treated, rough.treated)
-        return Outcome(rough.units, exact.control, treated, rough.skipped, estimate)
+        control[checked], treated[checked] = exact.control, torch.where(is_exact, exact.treated, treated[checked])
+        estimate = estimate._replace(exact=torch.from_numpy(weight > 0))
+        return Outcome(rough.units, control, treated, rough.skipped, estimate)
 
     def _passes(
         self,
@@ -280,7 +310,8 @@ def check_approximation(classifier: Classifier, intervention: Intervention, appr
     """
     Propagation(classifier, intervention, approximate=approximate)
     with evaluating(classifier):
-        frozen_engine(engines_at(classifier, intervention, shape), classifier, torch.zeros(1, *shape))
+        engines = engines_at(classifier, intervention, shape)
+        approximate_engine(engines, classifier, torch.zeros(1, *shape), approximate)
 
 
 class CachedPropagation:

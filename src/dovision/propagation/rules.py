@@ -11,6 +11,7 @@ import math
 import operator
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any, Literal
 
 import numpy as np
@@ -19,9 +20,11 @@ import torch.nn.functional as F
 import torchvision.ops
 from torch import Tensor, nn
 
+from dovision.functional.norms import keep_largest
 from dovision.propagation.graph import Method, PartOf, Step
+from dovision.propagation.kernels.bf16_difference import Bf16Difference
 from dovision.propagation.kernels.packed_linear import PackedConvolution, PackedLinear
-from dovision.propagation.patch import Map, Padding, Patch, gather, paste
+from dovision.propagation.patch import Change, Map, Padding, Patch, gather, paste
 from dovision.propagation.spans import Index, Span, Window
 
 Rule = Callable[..., "Patch | None"]
@@ -170,6 +173,27 @@ def mixes_channels(channel_axis: int) -> Rule:
     return rule
 
 
+def bf16_difference(output: Map, input: Map, clean: Map, result: Map) -> Patch | None:
+    """The clean result around the patch, and on it the product of what the patch changes."""
+    function: Any = output.step.function
+    if input.patch is None:
+        return None
+    rows, columns = input.patch.rows, input.patch.columns
+    value = (input.patch.value - clean.window(rows, columns)).to(torch.bfloat16)
+    if function.settings:
+        change = Change(
+            input.background, input.step, input.image, replace(input.patch, value=value), input.channel_axis
+        )
+        patch = conv2d(output, change, function.weight, None, **function.settings)
+    elif input.channel_axis == 3:
+        patch = replace(input.patch, value=function.product(value))
+    else:
+        patch = None
+    if patch is None:
+        return None
+    return replace(patch, value=function.added(patch.value, result.window(patch.rows, patch.columns)))
+
+
 def layer_norm(output: Map, input: Map, normalized_shape: Sequence[int], *args: Any, **kwargs: Any) -> Patch | None:
     """Normalise over the last axis alone, where the channels are; over places as well it needs the whole map."""
     if len(normalized_shape) > 1:
@@ -264,7 +288,10 @@ def interpolate(
     recompute_scale_factor: bool | None = None,
     antialias: bool = False,
 ) -> Patch | None:
-    """Repeat each value of the patch a whole number of times, without mixing neighbours."""
+    """Repeat each value of the patch a whole number of times, or mix neighbours along rows and columns."""
+    if mode in ("bilinear", "bicubic"):
+        exact = tuple(np.multiply(input.size, 1 if scale_factor is None else scale_factor)) == output.size
+        return _mixed(output, input, mode, align_corners, antialias) if exact or scale_factor is None else None
     down, across = output.size[0] // input.size[0], output.size[1] // input.size[1]
     whole = output.size == (down * input.size[0], across * input.size[1])
     if scale_factor is not None and not recompute_scale_factor:  # places are then found by the factor, not by sizes
@@ -273,6 +300,70 @@ def interpolate(
         return None
     value = input.patch.value.repeat_interleave(down, 2).repeat_interleave(across, 3)
     return Patch(value, input.patch.rows.times(down), input.patch.columns.times(across))
+
+
+def _mixed(output: Map, input: Map, mode: str, align_corners: bool | None, antialias: bool) -> Patch | None:
+    """Outputs that mix a changed value with others, as products with matrices along both axes."""
+    assert input.patch is not None
+    reached, read, weights = [], [], []
+    for axis, changed in enumerate((input.patch.rows, input.patch.columns)):
+        matrix = _interpolation(input.size[axis], output.size[axis], mode, align_corners, antialias)
+        first = np.minimum.accumulate((matrix != 0).argmax(1)[::-1])[::-1]  # input that an output or a later one reads
+        last = np.maximum.accumulate(matrix.shape[1] - 1 - (matrix != 0)[:, ::-1].argmax(1))
+        start, stop = np.searchsorted(last, changed.start), np.searchsorted(first, changed.stop)
+        outputs = Span.covering(start, stop, len(matrix))
+        inputs = Span.covering(first[outputs.start], last[outputs.stop - 1] + 1, matrix.shape[1])
+        places = [span.start[:, None] + np.arange(span.size) for span in (outputs, inputs)]
+        block = matrix[places[0][:, :, None], places[1][:, None, :]]  # (N, outputs, inputs)
+        weights.append(torch.from_numpy(block).to(input.patch.value))
+        reached.append(outputs)
+        read.append(inputs)
+    if input.channel_axis != 1 or almost_all(output.size, *reached):
+        return None
+    window = input.window(read[0], read[1]).movedim(1, -1)
+    lines = (weights[0] @ window.flatten(2)).unflatten(2, window.shape[2:])  # type: ignore[no-untyped-call]
+    return Patch((weights[1].unsqueeze(1) @ lines).movedim(-1, 1), reached[0], reached[1])
+
+
+@lru_cache(maxsize=32)
+def _interpolation(inputs: int, outputs: int, mode: str, align_corners: bool | None, antialias: bool) -> np.ndarray:
+    """Matrix of an interpolation along one axis, shape (outputs, inputs)."""
+    basis = torch.eye(inputs, dtype=torch.float64).view(1, inputs, inputs, 1)
+    mixed = F.interpolate(basis, (outputs, 1), None, mode, align_corners, None, antialias)
+    matrix: np.ndarray = mixed[0, :, :, 0].T.contiguous().numpy()
+    return matrix
+
+
+def conv_transpose2d(
+    output: Map,
+    input: Map,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Pair = 1,
+    padding: Pair = 0,
+    output_padding: Pair = 0,
+    groups: int = 1,
+    dilation: Pair = 1,
+) -> Patch | None:
+    """Outputs onto which the patch is spread, from all inputs that are spread onto them; none lie outside the map."""
+    assert input.patch is not None
+    reached, read, crops, margin = [], [], [], []
+    changed, settings = (input.patch.rows, input.patch.columns), map(_pair, (stride, padding, dilation))
+    for axis, (step, before, apart) in enumerate(zip(*settings, strict=True)):
+        reach = apart * (weight.shape[2 + axis] - 1)
+        start, stop = (changed[axis].start * step - before, (changed[axis].stop - 1) * step - before + reach + 1)
+        outputs = Span.covering(start, stop, output.size[axis])
+        first = -((reach - outputs.start - before) // step)  # input, rounded up
+        inputs = Span(first, int(((outputs.stop - 1 + before) // step - first).max()) + 2)
+        crops.append(Span(outputs.start + before - first * step, outputs.size))
+        margin += [max(0, -int(first.min())), max(0, int(inputs.stop.max()) - input.size[axis])]
+        reached.append(outputs)
+        read.append(inputs)
+    if input.channel_axis != 1 or almost_all(output.size, *reached):
+        return None
+    window = input.window(read[0], read[1], Padding(*margin))
+    spread = F.conv_transpose2d(window, weight, bias, stride, 0, 0, groups, dilation).movedim(1, -1).contiguous()
+    return Patch(gather(spread, np.arange(len(spread)), *crops).movedim(-1, 1), reached[0], reached[1])
 
 
 def _slide(
@@ -346,6 +437,7 @@ POINTWISE: tuple[Any, ...] = (
 
 RULES: dict[Any, Rule] = dict.fromkeys(POINTWISE, pointwise) | {
     F.conv2d: conv2d,
+    F.conv_transpose2d: conv_transpose2d,
     F.max_pool2d: max_pool2d,
     F.avg_pool2d: avg_pool2d,
     F.batch_norm: mixes_channels(1),
@@ -354,6 +446,8 @@ RULES: dict[Any, Rule] = dict.fromkeys(POINTWISE, pointwise) | {
     F.linear: mixes_channels(3),
     PackedLinear: mixes_channels(3),
     PackedConvolution: mixes_channels(1),
+    keep_largest: mixes_channels(3),
+    Bf16Difference: bf16_difference,
     F.layer_norm: layer_norm,
     F.pad: pad,
     F.interpolate: interpolate,

@@ -38,7 +38,7 @@ _OF_DEVICE = ("device", "is_cpu", "is_cuda", "is_meta", "is_mps", "is_xpu")  # a
 _SAME_SIZES: tuple[Any, ...] = (  # as of their first argument; torch takes its time to find that out
     *(nn.BatchNorm2d, nn.LayerNorm, nn.GroupNorm, F.batch_norm, F.layer_norm, F.group_norm),
     *(nn.ReLU, nn.ReLU6, nn.GELU, nn.SiLU, nn.Hardswish, nn.Hardsigmoid, nn.Sigmoid),
-    *(F.relu, F.relu6, F.gelu, F.silu, F.hardswish, F.hardsigmoid),
+    *(F.relu, F.relu6, F.gelu, F.silu, F.hardswish, F.hardsigmoid, torch.relu, torch.sigmoid, torch.tanh),
 )
 _SAME: tuple[Any, ...] = (  # as their first argument
     *(nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout),
@@ -139,6 +139,9 @@ class ShapedTracer(fx.Tracer):
 
     def attribute(self, owner: ShapedProxy, name: str) -> Any:
         """An attribute of a value: sizes and dtype as constants, other tensors as steps, methods as usual."""
+        fields = getattr(type(owner.like), "__match_args__", ()) if isinstance(owner.like, tuple) else ()
+        if name in fields:  # of torch.return_types, which torch.fx takes for tuples without names
+            return operator.getitem(owner, fields.index(name))
         if not isinstance(owner.like, Tensor):
             return Attribute(owner, name)
         if name == "shape":
@@ -240,7 +243,8 @@ class ShapedTracer(fx.Tracer):
                 return self._without_numbers(leaf)
             return owner.as_strided(leaf.size(), leaf.stride(), owner.storage_offset() + leaf.storage_offset())
 
-        return fx.node.map_aggregate(result, followed)
+        shown = fx.node.map_aggregate(result, followed)
+        return type(result)(shown) if hasattr(result, "n_sequence_fields") else shown
 
     def _function(self, op: str, target: Any) -> Any:
         if op == "get_attr":

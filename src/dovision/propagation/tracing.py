@@ -6,8 +6,8 @@ import copy
 import gc
 import itertools
 import operator
-from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -25,15 +25,16 @@ class Untraceable(Exception):
     """The tracer cannot follow the model; the message says where."""
 
 
-def trace(classifier: Classifier, site: Site | None, image: Tensor) -> Graph:
+def trace(classifier: Classifier, site: Site | None, image: Tensor, second: Site | None = None) -> Graph:
     """Follow the classifier, in eval mode, from the image to the logits; `site` None is the image.
 
     The graph is right for any number of images of the shape of `image`, (B, C, H, W).
 
     Raises:
-        Untraceable: control flow that depends on values, or the site lies inside a module that is taken as one step.
+        Untraceable: control flow that depends on values, or a site lies inside a module that is taken as one step.
     """
-    tracer = _Tracer(site, image)
+    sites = {mark: one for mark, one in ((mark_site, site), (mark_second, second)) if one is not None}
+    tracer = _Tracer(sites, image)
     attributes = set(vars(classifier))
     try:
         with _without_collection():
@@ -45,7 +46,7 @@ def trace(classifier: Classifier, site: Site | None, image: Tensor) -> Graph:
     finally:
         for name in set(vars(classifier)) - attributes:  # the tracer stores tensors that are no parameters on the model
             delattr(classifier, name)
-    if site is not None and not tracer.marked:
+    if tracer.marked != set(sites):
         raise Untraceable("the site lies inside a module that is taken as one step")
     return graph
 
@@ -67,34 +68,41 @@ def mark_site(value: Any) -> Any:
     return value
 
 
+def mark_second(value: Any) -> Any:
+    """Mark the second site's position in the graph."""
+    return value
+
+
 class _Tracer(ShapedTracer):
-    """Tracer that puts `mark_site` where the site's value is entered and left, or behind the image.
+    """Tracer that puts each site's mark where its value is entered and left; the image is marked by itself.
 
     Args:
-        site: None is the image.
+        sites: by their marks.
         image: shape (B, C, H, W).
     """
 
-    def __init__(self, site: Site | None, image: Tensor) -> None:
+    def __init__(self, sites: Mapping[Callable[..., Any], Site], image: Tensor) -> None:
         super().__init__(image)
-        self.site = site
-        self.calls = 0  # of the site's module
-        self.marked = False
+        self.sites = sites
+        self.calls = Counter[nn.Module]()
+        self.marked: set[Callable[..., Any]] = set()
 
     def call_module(self, m: nn.Module, forward: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         run = super().call_module
-        if self.site is None or m is not self.site.module or not self.traced_here():
+        if not self.traced_here():
             return run(m, forward, args, kwargs)
-        self.calls += 1
-        if self.calls - 1 != (self.site.call or 0):
-            return run(m, forward, args, kwargs)
+        call = self.calls[m]
+        self.calls[m] += 1
 
         def traced(*args: Any, **kwargs: Any) -> Any:
             return run(m, forward, args, kwargs)
 
-        self.marked = True
-        value = self.site.enter(traced, *args, **kwargs)
-        return self.site.leave(traced, self.create_proxy("call_function", mark_site, (value,), {}))
+        for mark, site in self.sites.items():
+            if m is site.module and call == (site.call or 0):
+                self.marked.add(mark)
+                value = site.enter(traced, *args, **kwargs)
+                return site.leave(traced, self.create_proxy("call_function", mark, (value,), {}))
+        return traced(*args, **kwargs)
 
 
 class _Reader:
@@ -111,7 +119,7 @@ class _Reader:
         self.steps: list[Step] = []
 
     def read(self, graph: fx.Graph) -> Graph:
-        site = output = None
+        site = output = second = None
         for node in graph.nodes:
             if node.op == "get_attr":
                 self.results[node] = operator.attrgetter(node.target)(self.root)
@@ -120,9 +128,10 @@ class _Reader:
             else:
                 self.results[node] = step = self._step(node)
                 site = step if step.function is mark_site else site  # the image's comes first
+                second = step if step.function is mark_second else second
         if site is None or not isinstance(output, Step):
             raise Untraceable("the output is not one tensor")
-        return Graph(tuple(self.steps), self.steps[0], site, output)
+        return Graph(tuple(self.steps), self.steps[0], site, output, second)
 
     def _current(self, argument: Any) -> Any:
         def look_up(leaf: Any) -> Any:
@@ -174,7 +183,7 @@ class _Reader:
             module = self.root.get_submodule(str(node.target))
             function, names = AS_FUNCTIONS.get(type(module), (module, ""))
             hooks = module._forward_hooks or module._forward_pre_hooks
-            if hooks or getattr(module, "padding_mode", "zeros") != "zeros":
+            if hooks or getattr(module, "padding_mode", "zeros") != "zeros" or len(node.args) + len(node.kwargs) > 1:
                 return module, {}
             pairs = (name.partition("=") for name in names.split())
             return function, {name: getattr(module, attribute or name) for name, _, attribute in pairs}
@@ -186,11 +195,13 @@ class _Reader:
 # For a module the function that it calls, and the arguments that are its attributes (argument=attribute).
 AS_FUNCTIONS: dict[type[nn.Module], tuple[Callable[..., Any], str]] = {
     nn.Conv2d: (F.conv2d, "weight bias stride padding dilation groups"),
+    nn.ConvTranspose2d: (F.conv_transpose2d, "weight bias stride padding output_padding groups dilation"),
     nn.BatchNorm2d: (F.batch_norm, "running_mean running_var weight bias eps training"),
     nn.ReLU: (F.relu, "inplace"),
     nn.MaxPool2d: (F.max_pool2d, "kernel_size stride padding dilation ceil_mode return_indices"),
     nn.AvgPool2d: (F.avg_pool2d, "kernel_size stride padding ceil_mode count_include_pad divisor_override"),
     nn.Upsample: (F.interpolate, "size scale_factor mode align_corners recompute_scale_factor"),
+    nn.UpsamplingBilinear2d: (F.interpolate, "size scale_factor mode align_corners recompute_scale_factor"),
     nn.ConstantPad2d: (F.pad, "pad=padding value"),
     nn.ZeroPad2d: (F.pad, "pad=padding value"),
     nn.Linear: (F.linear, "weight bias"),

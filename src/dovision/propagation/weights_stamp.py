@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import weakref
+from collections import defaultdict
 from collections.abc import Iterator
 from functools import lru_cache, partial
 from hashlib import blake2b
@@ -48,8 +49,7 @@ def weights_stamp(classifier: Classifier) -> int:
     content += [
         (tensor.data_ptr(), _version(tensor), tensor.dtype, tensor.device, tuple(tensor.shape)) for tensor in tensors
     ]
-    prints = [fingerprint.cpu() for fingerprint in map(_fingerprint, tensors) if fingerprint is not None]
-    content += torch.stack(prints).tolist() if prints else []
+    content += _prints(tensors)
     return int.from_bytes(blake2b(repr(content).encode(), digest_size=8).digest(), "big")  # hash() takes -1 for -2
 
 
@@ -104,14 +104,24 @@ def _number(value: object) -> int:
         return number
 
 
-def _fingerprint(tensor: Tensor) -> Tensor | None:
+def _prints(tensors: list[Tensor]) -> Iterator[object]:
+    """A fingerprint of each large tensor, and a hash of the bytes of all small ones of a device."""
+    small: defaultdict[torch.device, list[Tensor]] = defaultdict(list)
+    for tensor in tensors:
+        if tensor.is_meta or tensor.layout is not torch.strided or tensor.is_quantized:
+            continue
+        values = (torch.view_as_real(tensor) if tensor.is_complex() else tensor).detach().flatten()
+        if len(values) <= _ROW:
+            small[values.device].append(values.contiguous().view(torch.uint8))
+        else:
+            if values.dtype not in (torch.float32, torch.float64):
+                values = values.float() if values.is_floating_point() else values.double()
+            yield _fingerprint(values).item()
+    yield from (blake2b(torch.cat(several).cpu().numpy().tobytes()).hexdigest() for several in small.values())
+
+
+def _fingerprint(values: Tensor) -> Tensor:
     """A sum of all numbers, each times a random one, in which every place counts; shape ()."""
-    if tensor.is_meta or tensor.layout is not torch.strided or tensor.is_quantized:
-        return None
-    values = torch.view_as_real(tensor) if tensor.is_complex() else tensor
-    values = values.detach().flatten()
-    if values.dtype not in (torch.float32, torch.float64):
-        values = values.float() if values.is_floating_point() else values.double()
     factors = _factors(values.dtype, values.device)
     while len(values) > 1:
         whole = len(values) // _ROW * _ROW

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import Any, NamedTuple
 
@@ -14,6 +13,7 @@ from torch import Tensor
 from dovision.interfaces import Classifier, Context, Intervention
 from dovision.propagation.chunking import in_parts, is_out_of_memory
 from dovision.propagation.edits import Edit, Pairs, edit_of
+from dovision.propagation.incremental import Incremental
 from dovision.propagation.patch import Patch
 from dovision.propagation.sites import Site
 from dovision.propagation.spans import Index
@@ -37,9 +37,9 @@ class WholePasses:
         self.classifier = classifier
         self.site = site
 
-    def passes_of(self, pairs: Pairs) -> int:
-        """Forward passes that the edits of some pairs take."""
-        return len(pairs)
+    def passes_of(self, unit: Index) -> int:
+        """Forward passes that as many edits, of these units, take."""
+        return len(unit)
 
     def clean(self, image: Tensor) -> CleanPass:
         """Run the classifier on the unedited images.
@@ -139,18 +139,26 @@ class Shortened(WholePasses):
 
 
 class TwoSitePasses(WholePasses):
-    """Passes that also tap a second, later site."""
+    """Passes that also tap a second, later site; by an incremental engine, once `use` has set one."""
 
     def __init__(self, classifier: Classifier, site: Site | None, second: Site) -> None:
         super().__init__(classifier, site)
         self.second = second
+        self.engine: Incremental | None = None
 
-    def clean(self, image: Tensor) -> CleanPass:
-        """Run the classifier on the unedited images, as `WholePasses.clean`.
+    def use(self, engine: Incremental) -> None:
+        """Run the engine in place of the classifier."""
+        self.engine = engine
+        self.bytes_per_image = 2 * engine.bytes_per_image  # with a background under a held edit
+
+    def clean(self, image: Tensor) -> Any:
+        """Run the classifier on the unedited images, as `WholePasses.clean`, or the engine.
 
         Raises:
             ValueError: the second site does not run once, or runs before the first.
         """
+        if self.engine is not None:
+            return self.engine.clean(image)
         seen: dict[str, Shape] = {}  # shapes of values, in the order of the pass
         with ExitStack() as taps:
             if self.site is not None:
@@ -195,6 +203,7 @@ class JointPasses(TwoSitePasses):
         super().__init__(classifier, site, other.site)
         self.intervention, self.held = intervention, intervention.second
         self.other = other
+        self._under_held: tuple[Any, Any] = (None, None)  # the last clean pass, and that of its images under the edit
 
     def check_second(self, shape: Shape) -> None:
         """Refuse another intervention of several units."""
@@ -209,22 +218,42 @@ class JointPasses(TwoSitePasses):
         edit = super().edit(clean, pairs, intervention, context)
         return edit._replace(changed=edit.changed | self._both(clean, pairs).to(edit.changed.device))
 
-    def run(self, clean: CleanPass, pairs: Pairs, value: Any, context: Context) -> Tensor:
-        rows = self._both(clean, pairs).nonzero().flatten().tolist()
-        context_of_rows = self.held_context.rows(pairs.image[rows].tolist())
-        with self.second.tapped(lambda current: self._held(current, rows, context_of_rows) if rows else None):
-            return super().run(clean, pairs, value, context)
+    def run(self, clean: Any, pairs: Pairs, value: Any, context: Context) -> Tensor:
+        both = self._both(clean, pairs)
+        if self.engine is None:
+            rows = both.nonzero().flatten()
+            with self.second.tapped(lambda current: self._held(current, pairs.image, rows) if len(rows) else None):
+                return super().run(clean, pairs, value, context)
+        logits = clean.control.new_empty(len(pairs), clean.control.shape[1])
+        numbers = np.arange(len(context.batch.image))
+        for held, rows in ((None, ~both), (self._held, both)):
+            index = rows.nonzero().flatten().numpy()
+            if len(index):
+                if held is not None and self._under_held[0] is not clean:
+                    under_held = self.engine.clean(context.batch.image, lambda value: self._held(value, numbers))
+                    self._under_held = clean, under_held
+                background = clean if held is None else self._under_held[1]
+                chosen, image = Edit(value, both).chosen(index), pairs.image[index]
+                if isinstance(chosen, Tensor) and chosen.is_cpu and torch.equal(chosen, clean.site[image]):
+                    # The other edit by itself. A GPU is not asked, since that would wait for it.
+                    logits[index] = background.control[image]
+                else:
+                    logits[index] = self.engine.run(background, pairs.chosen(index), chosen, context, held=held)
+        most = max(int(both.sum()), int((~both).sum()))  # pairs that share a pass
+        self.bytes_per_pair = self.engine.bytes_per_pair * most // len(pairs)
+        return logits
 
     def _both(self, clean: CleanPass, pairs: Pairs) -> Tensor:
         """Return whether each pair is edited at the second site too, shape (P,) bool."""
         shape = tuple(clean.site.shape[1:])
         return torch.tensor([self.intervention.has_second(shape, unit) for unit in pairs.unit.tolist()])
 
-    def _held(self, value: Tensor, rows: Sequence[int], context: Context) -> Tensor:
-        """Value of the second site with its unit set in some rows, those of the context."""
-        edited = value.clone()
-        for number, row in enumerate(rows):  # regions may differ from sample to sample
-            edited[row] = self.held.apply(value[[row]], 0, context.rows([number]))[0]
+    def _held(self, value: Tensor, image: Index, rows: Tensor | None = None) -> Tensor:
+        """Value of the second site with its unit set in some rows, or in all; `image` numbers those of the batch."""
+        edited, index = value.clone(), np.arange(len(image)) if rows is None else rows.numpy()
+        for row in np.unique(image[index]):  # regions may differ from sample to sample
+            alike = index[image[index] == row]
+            edited[alike] = self.held.apply(value[alike], 0, self.held_context.rows([int(row)] * len(alike)))
         return edited
 
 
@@ -236,16 +265,16 @@ class PathPasses(TwoSitePasses):
         self.intervention = intervention
         self._shape: Shape = ()  # of the first site's value
 
-    def clean(self, image: Tensor) -> CleanPass:
+    def clean(self, image: Tensor) -> Any:
         clean = super().clean(image)
         self._shape = tuple(clean.site.shape[1:])
         return clean
 
-    def passes_of(self, pairs: Pairs) -> int:
-        return len(pairs) + int((self._routes(pairs) != TOTAL).sum())
+    def passes_of(self, unit: Index) -> int:
+        return len(unit) + (0 if self.engine else int((self._routes(unit) != TOTAL).sum()))
 
     def run(self, clean: CleanPass, pairs: Pairs, value: Any, context: Context) -> Tensor:
-        logits, routes = clean.control.new_empty(len(pairs), clean.control.shape[1]), self._routes(pairs)
+        logits, routes = clean.control.new_empty(len(pairs), clean.control.shape[1]), self._routes(pairs.unit)
         for route in np.unique(routes):
             index: Index = np.flatnonzero(routes == route)
             chosen = Edit(value, torch.ones(len(pairs))).chosen(index)
@@ -254,11 +283,15 @@ class PathPasses(TwoSitePasses):
             )
         return logits
 
-    def _routes(self, pairs: Pairs) -> npt.NDArray[np.str_]:
-        return np.array([self.intervention.route(self._shape, unit) for unit in pairs.unit.tolist()])
+    def _routes(self, units: Index) -> npt.NDArray[np.str_]:
+        return np.array([self.intervention.route(self._shape, unit) for unit in units.tolist()])
 
-    def _by(self, route: str, clean: CleanPass, pairs: Pairs, value: Any, context: Context) -> Tensor:
+    def _by(self, route: str, clean: Any, pairs: Pairs, value: Any, context: Context) -> Tensor:
         """Logits, shape (P, K), of edits of one route."""
+        if self.engine is not None:
+            logits = self.engine.run(clean, pairs, value, context, route)
+            self.bytes_per_pair = max(self.bytes_per_pair, self.engine.bytes_per_pair)
+            return logits
         if route == TOTAL:
             return super().run(clean, pairs, value, context)
         values: list[Tensor] = []

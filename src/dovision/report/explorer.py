@@ -13,7 +13,7 @@ import pandas as pd
 from dovision.functional.effects import CLEAR_ON_LOG_ODDS, SMALL_ON_PROBABILITY
 from dovision.functional.geometry import bounding_box
 from dovision.io import files, images
-from dovision.report.image_overlay import OPAQUE
+from dovision.report.image_overlay import OPAQUE, Values
 from dovision.report.inline_assets import SizeBudget, picture_link
 from dovision.report.report_figure import label_names
 from dovision.store.display_names import display_name
@@ -57,19 +57,21 @@ def explorer(runs: Sequence[Run], allowance: SizeBudget) -> dict[str, Any]:
     entries: list[dict[str, Any]] = []
     waiting = [_entries(run) for run in runs]
     while waiting:
-        fitting = []
+        fitting: list[Iterator[dict[str, Any]]] = []
         for of_run in waiting:
             entry = next(of_run, None)
             if entry is None:
                 continue
             pictures = [condition["picture"] for condition in entry["conditions"]]
             added = {*pictures} - number_by_picture.keys()  # which no other entry has shown
-            if allowance.take_bytes(len(json.dumps(entry)) - sum(map(len, pictures)) + sum(map(len, added))):
-                for condition in entry["conditions"]:
-                    picture = condition["picture"]
-                    condition["picture"] = number_by_picture.setdefault(picture, len(number_by_picture))
-                entries.append(entry)
-                fitting.append(of_run)
+            if not allowance.take_bytes(len(json.dumps(entry)) - sum(map(len, pictures)) + sum(map(len, added))):
+                fitting = []
+                break
+            for condition in entry["conditions"]:
+                picture = condition["picture"]
+                condition["picture"] = number_by_picture.setdefault(picture, len(number_by_picture))
+            entries.append(entry)
+            fitting.append(of_run)
         waiting = fitting
     limits = {"saturated": SMALL_ON_PROBABILITY, "moved": CLEAR_ON_LOG_ODDS}
     return {"pictures": list(number_by_picture), **limits, "opaque": OPAQUE, "entries": entries}
@@ -86,7 +88,7 @@ def _entries(run: Run) -> Iterator[dict[str, Any]]:
     saved = read_effects(run.folder, pictured)
     scales = {"scale": largest_effect(saved), "log_scale": largest_log_odds_effect(saved)}
     for sample in pictured:
-        effects = read_effects(run.folder, [sample])
+        effects = saved[saved["sample"] == sample]
         if len(effects):
             of_sample = samples[samples["sample"] == sample]
             yield (
@@ -103,6 +105,12 @@ def _entry(run: Run, samples: pd.DataFrame, effects: pd.DataFrame, masks: UnitMa
     predicted = effects.loc[effects.groupby("condition", sort=False)["control"].idxmax(), "class"]
     classes = [name for name in names if name in {*strongest.index, *predicted}]
     boxes = units[list(Box._fields)]
+    levels = {"condition": list(samples["condition"]), "unit": list(units["unit"]), "class": classes}
+    codes = np.stack([pd.Index(of_axis).get_indexer(effects[name]) for name, of_axis in levels.items()])
+    of_classes = codes.min(axis=0) >= 0
+    tables = {name: np.full([*map(len, levels.values())], np.nan) for name in ("control", *_SCALES.values())}
+    for name, table in tables.items():
+        table[tuple(codes[:, of_classes])] = effects.loc[of_classes, name]
     first = samples.iloc[0]
     picture = load_thumbnail(thumbnail_path(run.folder, int(first["sample"]), first["condition"]))
     return {
@@ -116,8 +124,8 @@ def _entry(run: Run, samples: pd.DataFrame, effects: pd.DataFrame, masks: UnitMa
         "boxes": None if boxes.isna().any(axis=None) else boxes.astype(int).to_numpy().tolist(),
         "masks": [None if mask is None else _base64(packed(mask)) for mask in masks_of(units, masks)],
         "conditions": [
-            _condition(run, row, effects[effects["condition"] == row["condition"]], units["unit"], classes)
-            for _, row in samples.iterrows()
+            _condition(run, row, {name: table[number] for name, table in tables.items()})
+            for number, (_, row) in enumerate(samples.iterrows())
         ],
     }
 
@@ -135,10 +143,8 @@ def _objects(boxes: pd.DataFrame, masks: Mapping[str, Mask]) -> list[dict[str, A
     return objects
 
 
-def _condition(
-    run: Run, row: pd.Series[Any], effects: pd.DataFrame, units: pd.Series[str], classes: list[str]
-) -> dict[str, Any]:
-    control = effects.drop_duplicates("class").set_index("class")["control"]
+def _condition(run: Run, row: pd.Series[Any], tables: Mapping[str, Values]) -> dict[str, Any]:
+    """Entry of an image in a condition; `tables` are of units and classes."""
     picture = thumbnail_path(run.folder, int(row["sample"]), row["condition"])
     return {
         "name": str(row["condition"]),
@@ -146,13 +152,12 @@ def _condition(
         "picture": picture_link(files.read_bytes(picture, images.MAX_FILE_BYTES)),
         "correct": _true_or_false(row["correct"]),
         "success": _true_or_false(row["success"]),
-        "control": [round(float(control[name]), 7) for name in classes],
-        **{name: _shares(effects, column, units, classes) for name, column in _SCALES.items()},
+        "control": [round(float(size), 7) for size in tables["control"][0]],
+        **{name: _shares(tables[column]) for name, column in _SCALES.items()},
     }
 
 
-def _shares(effects: pd.DataFrame, column: str, units: pd.Series[str], classes: list[str]) -> dict[str, Any]:
-    table = effects.pivot(index="unit", columns="class", values=column).loc[units, classes].to_numpy(float)
+def _shares(table: Values) -> dict[str, Any]:
     largest = float(np.abs(table[np.isfinite(table)]).max(initial=0.0)) or 1.0
     numbers = np.nan_to_num(np.clip(np.round(table / largest * STEPS), -STEPS, STEPS)).astype("<i2")
     return {"largest": float(f"{largest:.6g}"), "shares": _base64(numbers.tobytes())}

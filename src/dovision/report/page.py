@@ -6,8 +6,9 @@ import base64
 import hashlib
 import shlex
 from collections import Counter
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Collection, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,7 +23,7 @@ from dovision.findings import sentences
 from dovision.findings.headline_numbers import result_texts, results_frame
 from dovision.findings.number_text import HEADLINE_METRICS
 from dovision.findings.run_findings import by_heading, run_findings
-from dovision.findings.sweep_findings import by_factors, pivots, sweep_sentences
+from dovision.findings.sweep_findings import pivots, sweep_sentences
 from dovision.functional.intervals import BOTH_INTERVALS
 from dovision.identity.differences import mixed
 from dovision.report.explorer import explorer
@@ -41,7 +42,18 @@ from dovision.store.schemas import DIGESTS
 from dovision.store.spreadsheet import guarded
 from dovision.store.tables import read_keep
 
-_NOT_LISTED = ("state", "overrides", "exception", "reason", "checkpoint_files", REPORTED, DIGESTS, "questions", MODEL)
+_NOT_LISTED = (
+    "state",
+    "overrides",
+    "exception",
+    "reason",
+    "checkpoint_files",
+    REPORTED,
+    DIGESTS,
+    "modules",
+    "questions",
+    MODEL,
+)
 _ELSEWHERE = ("output_root", "note", "reported")  # settings, those above are facts
 _OF_HYDRA = ("._partial_", "._convert_", "._recursive_")
 _WORDS = {"True": "yes", "False": "no"}
@@ -49,6 +61,7 @@ _COLUMN = 5.5  # inches; a wider figure takes the whole width
 _TEMPLATES = Path(__file__).with_name("templates")
 _FIRST_HEAD = "name"  # of a table whose first column has none
 _FEW = 4  # jobs that are named in a note
+_OFFERED = 12  # levels of a factor up to which each is offered as a filter
 _SLOW = 3  # times the median time, from which on a job is named
 FIGURES, PICTURES, NUMBERS = 1_800_000, 1_200_000, 300_000  # bytes of the figures of runs, the explorer, and CSV links
 
@@ -124,20 +137,28 @@ def number_script() -> str:
 
 
 def render_page(
-    title: str, runs: Sequence[Run], overview: Sequence[Shown], details: Sequence[Details], notes: Sequence[str] = ()
+    title: str,
+    runs: Sequence[Run],
+    numbers: pd.DataFrame,
+    overview: Sequence[Shown],
+    details: Sequence[Details],
+    notes: Sequence[str] = (),
+    refresh: int | None = None,
 ) -> str:
     """Render the page.
 
     Args:
         title: of the page, such as the sweep's folder name.
         runs: all runs, whatever their state.
+        numbers: of completed runs by their factors, from `by_factors`; empty of a single run.
         overview: figures that compare runs.
         details: the figures of completed runs, which the page has as long as they fit.
         notes: remarks on the whole.
+        refresh: seconds after which the page loads itself again, as jobs are running.
     """
     completed = [run for run in runs if run.state == "completed"]
     results = results_frame(completed)
-    figures, numbers = SizeBudget(FIGURES), SizeBudget(NUMBERS)
+    figures, links = SizeBudget(FIGURES), SizeBudget(NUMBERS)
     carried = [*overview, *(shown for one in details for shown in one.shown if figures.take(shown.size))]
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_TEMPLATES),
@@ -154,23 +175,28 @@ def render_page(
     scripts = ["page.js", *(["numbers.js", "explorer.js"] if explored["entries"] else [])]
     style = Markup(style_sheet())
     script = Markup("".join(map(_template, scripts)))
+    settings = _settings(runs)
     return environment.get_template("page.html.j2").render(
         title=title,
         style=style,
         script=script,
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         runs=runs,
+        refresh=refresh,
         counts=Counter(run.state for run in runs),
         useless=[run for run in runs if run.state in (UNREADABLE, FOREIGN, COPY)],
         mixed=mixed({run.label: run.record for run in completed}),
         setup=setup_sentence(completed),
-        findings=_findings(completed, {shown.name for shown in carried}) | _limits(runs),
+        findings=_findings(completed, numbers, {shown.name for shown in carried}) | _limits(runs),
         lead=lead,
         lead_name=lead_name,
         lead_folder=next((one.folder for one in details for shown in one.shown if shown.name == lead_name), "figures"),
-        pivots=pivots(by_factors(completed)) if len(completed) > 1 else [],
+        pivots=pivots(numbers),
         metric_head=metric_head,
-        **_settings(runs),
+        **settings,
+        job_numbers={run.label: number for number, run in enumerate(runs)},
+        phrase=partial(_phrase, settings["differences"]),
+        phrases=[*_phrases(runs, settings["differences"])],
         results=results.to_dict("records"),
         texts=result_texts(results) if completed else {},
         headlines=_heads(results, HEADLINE_METRICS),
@@ -186,7 +212,7 @@ def render_page(
         objects_known=any(entry["objects"] for entry in explored["entries"]),
         details=details,
         carried=[shown.name for shown in carried],
-        linked=[shown.name for shown in lead_first if numbers.take(shown.csv)],
+        linked=[shown.name for shown in lead_first if links.take(shown.csv)],
         **_recipe(runs),
     )
 
@@ -196,9 +222,9 @@ def rerun_command(run: Run) -> str:
     return shlex.join(["dovision-evaluate", *run.overrides])
 
 
-def _findings(runs: Sequence[Run], shown: Container[str]) -> dict[str, list[tuple[str, str]]]:
+def _findings(runs: Sequence[Run], numbers: pd.DataFrame, shown: Container[str]) -> dict[str, list[tuple[str, str]]]:
     """Findings of a sweep by factor, or of a single run by heading: sentences, with the name of a figure or ""."""
-    if len(runs) > 1 and (texts := sweep_sentences(by_factors(runs))):
+    if texts := sweep_sentences(numbers):
         return {"": [(text, "") for text in texts]}
     of = f"{runs[0].label}: " if len(runs) > 1 else ""  # of the first run alone, which is named where there are others
     sections = by_heading(run_findings(runs[0])) if runs else {}
@@ -251,6 +277,19 @@ def _settings(runs: Sequence[Run]) -> dict[str, Any]:
     return {"shared": shared, "differences": differences, "levels": dict(zip(labels, levels, strict=True))}
 
 
+def _phrase(differences: Mapping[str, Container[str]], factors: Sequence[str], levels: Sequence[str]) -> str:
+    """Filter of the jobs at these levels of factors; levels that choose no jobs, such as "clean", are left out."""
+    chosen = zip(factors, levels, strict=True)
+    return " and ".join(f"{head} is {level}" for head, level in chosen if level in differences.get(head, ()))
+
+
+def _phrases(runs: Sequence[Run], differences: Mapping[str, Collection[str]]) -> Iterator[str]:
+    """Phrases that a filter of jobs offers."""
+    yield from dict.fromkeys(run.state for run in runs)
+    yield "slower than twice the median"
+    yield from (f"{head} is {one}" for head, levels in differences.items() for one in levels if len(levels) <= _OFFERED)
+
+
 def _notes(runs: Sequence[Run]) -> list[str]:
     """Notes on headline numbers, each with the jobs that it applies to."""
     jobs: dict[str, list[str]] = {}
@@ -277,7 +316,13 @@ def _recipe(runs: Sequence[Run]) -> dict[str, Any]:
     records = {run.label: _flat(run.record, _NOT_LISTED) for run in readable}
     common, _ = config_diff.split(list(records.values()))
     others = {label: {name: fact for name, fact in one.items() if name not in common} for label, one in records.items()}
-    return {"common": common, "own": others, "commands": {run.label: rerun_command(run) for run in readable}}
+    return {"common": common, "own": others, "commands": {run.label: _commands(run) for run in readable}}
+
+
+def _commands(run: Run) -> str:
+    """Lines that repeat a run, and that measure a share of its rows again."""
+    verify = [f"dovision-verify run=…/{run.folder.name}"] if run.state == "completed" else []
+    return "\n".join([rerun_command(run), *verify])
 
 
 def _flat(record: Mapping[str, Any], left_out: Sequence[str]) -> dict[str, str]:

@@ -243,7 +243,7 @@ def _approximation(runs: Sequence[Run]) -> list[str]:
     ranks, overlap = (min(record[number] for record in records) for number in ("rank_correlation", "top_overlap"))
     return [
         f"effects approximate ({records[0]['method']}): estimated rank correlation with exact ones on the most "
-        f"probable class {ranks:.3f}, overlap of the top decile {overlap:.3f}"
+        f"probable class {ranks:.4f}, overlap of the top decile {overlap:.3f}"
     ]
 
 

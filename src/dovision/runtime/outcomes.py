@@ -4,7 +4,9 @@ from __future__ import annotations
 
 
 class JobFailed(Exception):
-    """A job has failed, logged its error, and recorded the reason in its run directory."""
+    """A job has failed, logged its error, and recorded why; the argument is its folder."""
+
+    exit_code = 1  # of the command
 
 
 class ImagesLost(Exception):

@@ -26,7 +26,7 @@ if TYPE_CHECKING:  # what only a terminal needs is imported there
     from rich.table import Table
 
 log = logging.getLogger(__name__)
-LINE_PERIOD = 30.0  # seconds between the lines of a stage where there is no terminal
+LINE_PERIOD, LONG = 5.0, 600.0  # seconds between the lines of a stage without a terminal; six times that after so long
 _LOOK, _DRAW = 1.0, 0.1  # seconds between looks: the most, without a terminal, and the least, on one
 _SHARE = 100  # drawing is to take at most one part in so many of the time
 _T = TypeVar("_T")
@@ -42,7 +42,7 @@ class Display:
     """Progress of a sweep, its current job, and the stages of that job, outermost first.
 
     On a terminal each has a bar at the bottom. The time left stands in the row of the outermost of which it is known.
-    Elsewhere each stage logs a line twice a minute. Workers of a launcher have no bars: the process of the sweep does.
+    Elsewhere a stage logs a line every 5 s, later 30 s. Workers of a launcher have no bars; the sweep's process does.
 
     Args:
         clock: the time, in seconds.
@@ -185,7 +185,8 @@ class Display:
     def _log(self, now: float) -> None:
         steps, stages = self._steps, list(self._stages)
         for shown in stages or filter(None, [steps]):
-            if now - shown.reported >= LINE_PERIOD - _LOOK:
+            period = LINE_PERIOD if now - shown.began < LONG else 6 * LINE_PERIOD
+            if now - shown.reported >= period - _LOOK:
                 shown.reported = now
                 log.info("%s%s", f"{steps.job}: " if steps and steps.job else "", shown.line(now))
 

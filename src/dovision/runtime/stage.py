@@ -87,7 +87,7 @@ class Stage:
         self.total = total
         self.done = done
         self.failed = 0  # of those done
-        self.reported = now  # the time of the last line
+        self.began = self.reported = now  # the latter: the time of the last line
         self._meter = RateMeter(done, now)
 
     def advance(self, count: float = 1) -> None:
@@ -154,7 +154,7 @@ class Steps:
     def go_to(self, name: str, now: float) -> None:
         """Begin a step."""
         self._at = self._names.index(name)
-        self._began = self.reported = now
+        self.began = self.reported = now
 
     @property
     def are_nearly_done(self) -> bool:
@@ -169,7 +169,7 @@ class Steps:
 
     def line(self, now: float) -> str:
         """Log line of the current step, if it has no counted stage."""
-        return f"{self._names[self._at]}: {duration_text(now - self._began)} so far"
+        return f"{self._names[self._at]}: {duration_text(now - self.began)} so far"
 
 
 def left_text(seconds: float | None) -> str:

@@ -114,10 +114,10 @@ class RunDirectory:
         self._write({**self.read_record(), **entries})
 
     def complete(self, entries: Mapping[str, Any]) -> None:
-        """Complete the run; call it when all tables have their final names."""
-        with closing(self):
-            self.record({**entries, "state": "completed", DIGESTS: run_files.digests(self.path)})
-            shutil.rmtree(self.path / SHARDS_FOLDER, ignore_errors=True)
+        """Complete the run, once all tables have their final names; after an error it can still be ended otherwise."""
+        self.record({**entries, "state": "completed", DIGESTS: run_files.digests(self.path)})
+        shutil.rmtree(self.path / SHARDS_FOLDER, ignore_errors=True)
+        self.close()
 
     def leave_partial(self, reason: str, entries: Mapping[str, Any] = _NOTHING) -> None:
         """End the run without some images; the next start uses the finished ones."""
@@ -146,6 +146,13 @@ class RunDirectory:
         with closing(self):
             if self.state == MISSING:
                 self._write({"state": "skipped", "overrides": list(overrides), "reason": reason})
+
+    def remove_chunks(self) -> None:
+        """Remove finished chunks from a completed run that was killed before it had removed them."""
+        if (self.path / SHARDS_FOLDER).exists() and self._lock.acquire(LOCK_PATIENCE):
+            if self.state == "completed":
+                shutil.rmtree(self.path / SHARDS_FOLDER, ignore_errors=True)
+            self.close()
 
     def close(self) -> None:
         """Release the lock; a run that has not ended becomes interrupted."""

@@ -80,7 +80,9 @@ class RunRecord(Record):
     versions: dict[str, str] = {}
     git_commit: str | None = None
     code: str | None = None
+    modules: dict[str, str] = {}  # of dovision, that were run: digests without comments and docstrings
     device: str | None = None
+    instructions: str | None = None  # of the processor, that torch has chosen
     threads: NonNegativeInt | None = None
     questions: dict[str, str] = {}  # hashes of what is configured of the data, each network, each file
     torch: str | None = None

@@ -25,7 +25,7 @@ from dovision.identity.samples import evaluated_samples, first_samples
 from dovision.interfaces import Attack, Classifier, Context, Detector, Explainer, Images, Intervention
 from dovision.models.checkpoint import read_checkpoint, without_weights
 from dovision.module_state import evaluating
-from dovision.propagation import check_approximation, presented_site
+from dovision.propagation import Propagation, check_approximation, presented_site
 from dovision.propagation.edits import all_pairs
 from dovision.propagation.sites import find_site
 from dovision.propagation.whole_passes import Shortened, WholePasses
@@ -91,6 +91,10 @@ class Components:
         if isinstance(settings, EvaluateSettings) and (approximate := settings.evaluation.approximate) is not None:
             approximation = functools.partial(self._check_approximation, settings, approximate)
             self._once(["approximate", approximate, content["intervention"], network], approximation)
+        if isinstance(settings, EvaluateSettings) and (runtime := settings.evaluation.runtime) is not None:
+            compiled = functools.partial(self._check_runtime, settings, runtime)
+            chosen = [runtime, settings.evaluation.approximate, content["trainer"]]
+            self._once(["runtime", chosen, content["intervention"], network], compiled)
         fit = functools.partial(_check_fits, settings)
         fitted = [content[name] for name in ("training", "callbacks", "optimized_metric")]
         self._once(["fits", network, fitted, _file(settings.ckpt_path)], fit)
@@ -139,10 +143,25 @@ class Components:
 
     def _check_approximation(self, settings: EvaluateSettings, approximate: str) -> None:
         """Check the approximation on random weights, since the meta device cannot be traced."""
-        intervention: Intervention = settings.intervention.make()
-        make = meta_classifier_with_autoencoder if intervention.on_code else meta_classifier
-        classifier = copy.deepcopy(make(settings)).to_empty(device="cpu")
+        intervention, classifier = _edited_network(settings)
+        classifier = copy.deepcopy(classifier).to_empty(device="cpu")
         check_approximation(classifier, intervention, approximate, tuple(settings.dataset["shape"]))
+
+    def _check_runtime(self, settings: EvaluateSettings, runtime: str) -> None:
+        """Refuse a runtime that does not go with the intervention, the approximation or the device."""
+        intervention, classifier = _edited_network(settings)
+        Propagation(classifier, intervention, "auto", settings.evaluation.approximate, runtime)
+        with isolated(settings.seed, None):
+            device = make_trainer(settings.trainer, []).strategy.root_device.type
+        if device != "cpu":
+            raise ValueError(f"evaluation.runtime={runtime} is for processors, got {device}. Leave it out.")
+
+
+def _edited_network(settings: EvaluateSettings) -> tuple[Intervention, Classifier]:
+    """The intervention, and the network that it edits, without weights."""
+    intervention: Intervention = settings.intervention.make()
+    make = meta_classifier_with_autoencoder if intervention.on_code else meta_classifier
+    return intervention, make(settings)
 
 
 def _check_trainer(settings: TrainSettings) -> None:

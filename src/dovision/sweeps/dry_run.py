@@ -40,6 +40,7 @@ class JobEstimate(NamedTuple):
     time: Estimate = Estimate(0.0)
     bytes: int | None = 0  # of tables of effects
     merged: int = 0  # bytes of its part of the run into which it is merged, if it is a shard
+    unlike: str = ""  # why a completed run is measured again, a line each
 
 
 class JobEstimator:
@@ -70,12 +71,12 @@ class JobEstimator:
         self._fitted |= {files[name] for name in missing}
         time = self._timer(JobTasks(settings, images, intervention, attack, samples, units, files, missing))
         if units is None:
-            return JobEstimate(job, status.state, len(missing), None, time, None)
+            return JobEstimate(job, status.state, len(missing), None, time, None, unlike=status.unlike)
         conditions = 1 + len(attack.eps)
         size = table_bytes(evaluation, images, samples, conditions, units)
         passes = len(samples) * conditions * (1 + units)
         merged = 0 if evaluation.shard is None else size
-        return JobEstimate(job, status.state, len(missing), passes, time, size, merged)
+        return JobEstimate(job, status.state, len(missing), passes, time, size, merged, status.unlike)
 
 
 def _units(settings: EvaluateSettings, images: Images, intervention: Intervention) -> int | None:
@@ -134,6 +135,7 @@ def table(estimates: Sequence[JobEstimate], workers: int | None = 1) -> str:
         + (f" and {merged / 1e6:.0f} in the run that is merged from shards" if merged else "")
         + ". Nothing was started."
     )
+    lines += [f"{row.job.number:5}  {difference}" for row in estimates for difference in row.unlike.splitlines()]
     return "\n".join(lines + [f"not known of {count} jobs: {reason}" for reason, count in reasons.items()])
 
 

@@ -10,6 +10,7 @@ import os
 import signal
 import threading
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from importlib import import_module
@@ -77,6 +78,7 @@ class Interruption:
         if self._signum is not None:
             raise self._stopped()
         self._signum, self._deadline = signum, time.monotonic() + GRACE
+        warnings.filterwarnings("ignore", "A worker stopped while some jobs")  # of loky, whose workers end now
         say(f"{signal.Signals(signum).name}: the jobs at work end, and keep what is finished. Once more ends at once.")
         with suppress(OSError):  # such as that of a full disk: then the workers have their time, and are ended after it
             self.launch.stop(self.sweep, signum)

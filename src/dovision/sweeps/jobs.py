@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 import os
@@ -18,12 +19,14 @@ from omegaconf.errors import OmegaConfBaseException
 
 from dovision.config.composition import refusal
 from dovision.config.errors import error_text
+from dovision.runtime.progress import DISPLAY
 from dovision.sweeps.validation import Checks
 
 Planned = TypeVar("Planned")
 _MOST_JOBS = 100_000
 BASIC_SWEEPER, BASIC = "BasicSweeper", "BasicLauncher"  # classes of Hydra and of its plugins
 JOBLIB, LOCAL, SLURM = "JoblibLauncher", "LocalLauncher", "SlurmLauncher"
+ARRAY = "write_script"  # of dovision.sweeps.slurm_array, in place of a launcher
 HERE = (BASIC, JOBLIB, LOCAL)  # launchers that run jobs on this machine
 SHOWN = 10  # refused jobs that are listed one by one
 
@@ -64,6 +67,8 @@ def workers(config: DictConfig) -> int | None:
         return int(config.hydra.sweeper.get("max_batch_size") or cores)
     if target == SLURM:
         return int(launcher.array_parallelism)
+    if target == ARRAY:
+        return int(launcher.tasks)
     return 1 if target == BASIC else None
 
 
@@ -154,23 +159,28 @@ def _written(params: Mapping[str, Any]) -> str:
     return " ".join(f"{key}={value}" for key, value in params.items()) or "none"
 
 
+Thunk = Callable[[], object]  # makes the components of a job, and checks them
+PlanOf = Callable[[Job, Any, Thunk], Planned]  # of a job and its settings; to be made unless the job is completed
+
+
 def checked(
-    config: DictConfig, overrides: Sequence[Sequence[str]], check: Checks, plan: Callable[[Job, Any], Planned]
+    config: DictConfig, overrides: Sequence[Sequence[str]], check: Checks, plan: PlanOf[Planned]
 ) -> list[Planned]:
-    """Check all jobs of a sweep; return the plan of each, from the job and its settings.
+    """Check all jobs of a sweep; return the plan of each.
 
     Raises:
         ValueError: names each refused job, and why.
     """
     plans, refused, shared = [], list[str](), set.intersection(*map(set, overrides))
-    for number, words in enumerate(overrides):
+    for number, words in enumerate(DISPLAY.track(overrides, "checking jobs", "jobs", len(overrides))):
         job = Job(number, tuple(words), Path(), tuple(word for word in words if word not in shared))
         try:
             job, composed = compose(config, job)
             here = plugin(composed, "launcher") in HERE
-            settings = check(composed, job.overrides, composed.hydra.runtime.choices, here)
+            settings = check.read(composed, job.overrides, composed.hydra.runtime.choices)
             check_devices(composed)
-            plans.append(plan(job, settings))
+            plans.append(plan(job, settings, functools.partial(check.make, settings, here)))
+            check.note_unused(settings, composed, job.overrides)
         except (ValueError, OSError, OmegaConfBaseException) as error:
             refused.append(f"job {job.number} ({job.name}): {error_text(error)}")
     if refused:

@@ -143,10 +143,10 @@ def quieten() -> None:
 
     And what Pillow says of large images, which dovision.io.images refuses.
     """
-    logging.getLogger("fontTools").setLevel(logging.ERROR)
-    logging.getLogger("pydicom").setLevel(logging.CRITICAL)  # errors name what it cannot decode
-    logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
-    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    for name in ("fontTools", "lightning.pytorch", "lightning_fabric", "pydicom", "pytorch_lightning"):
+        logger = logging.getLogger(name)
+        logger.setLevel(logging.CRITICAL if name == "pydicom" else logging.ERROR)  # errors name what it cannot decode
+        logger.setLevel = lambda level: None  # type: ignore[method-assign]  # which an import sets, once it is needed
     warnings.filterwarnings("ignore", module=r"(pytorch_lightning|lightning_fabric)\..*")
     warnings.filterwarnings("ignore", module=r"PIL\.")
     warnings.filterwarnings("ignore", category=UserWarning, module=r"(hydra|dovision\.cli|dovision\.sweeps)\.")

@@ -12,7 +12,6 @@ from dovision.identity.differences import differences
 from dovision.identity.digests import Digests
 from dovision.identity.plans import CLASSIFIER, Plan
 from dovision.identity.shared import PlannedJob, shared
-from dovision.models.checkpoint import read_checkpoint
 from dovision.runtime.process_state import is_rank_zero
 from dovision.store import run_files
 from dovision.store.job_shards import shard_folders
@@ -27,7 +26,7 @@ class RunStatus(NamedTuple):
 
     state: str  # that of the run directory, or OUTDATED
     skip: str = ""  # why it is left; empty if it is to be done
-    unlike: str = ""  # in what a completed run differs from the one that is asked for
+    unlike: str = ""  # in what a completed run differs from the one that is asked for, a line each
 
 
 def open_run(settings: EvaluateSettings, path: Path) -> RunDirectory | None:
@@ -49,15 +48,22 @@ def open_run(settings: EvaluateSettings, path: Path) -> RunDirectory | None:
         except BaseException:
             run.close()
             raise
-    if status.skip:
-        run.close()
-        log.info("%s: %s", status.skip, run.path)
+    if is_left(run, status):
         return None
-    if status.unlike:
-        log.warning("rerun: the completed run has %s: %s", status.unlike, run.path)
+    for difference in status.unlike.splitlines():
+        log.warning("rerun: the completed run has %s: %s", difference, run.path)
     if status.state == DAMAGED:
         log.warning("interrupted: %s cannot be read", run.path / RUN)
     return run
+
+
+def is_left(run: RunDirectory, status: RunStatus) -> bool:
+    """Return whether a run is left as it is; a log line then says why."""
+    if status.skip:
+        run.close()
+        run.remove_chunks()
+        log.info("%s: %s", status.skip, run.path)
+    return bool(status.skip)
 
 
 def job_status(settings: EvaluateSettings, run: RunDirectory) -> RunStatus:
@@ -120,5 +126,7 @@ def _unlike(run: RunDirectory, plan: Plan, digests: Digests) -> str:
         return ""  # another process measures it again
     classifier = plan.network_keys[CLASSIFIER]
     if classifier.is_given and classifier.weights != before.network_keys[CLASSIFIER].weights:
+        from dovision.models.checkpoint import read_checkpoint  # with torchvision
+
         read_checkpoint(classifier.path)  # raises if missing or damaged, before a completed run is given up for it
-    return "; ".join(unlike)
+    return "\n".join(unlike)

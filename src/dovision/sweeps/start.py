@@ -12,6 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.types import Quote, QuotedString
 from hydra.core.utils import JobReturn
 from hydra.experimental.callback import Callback
@@ -22,6 +23,7 @@ from dovision.config.composition import refusal
 from dovision.config.errors import error_text
 from dovision.config.settings import EvaluateSettings
 from dovision.identity.shared import shared
+from dovision.runtime.process_state import is_rank_zero
 from dovision.store.job_shards import check_folder, merged_folder
 from dovision.store.run_directory import DONE, RunDirectory
 from dovision.sweeps import jobs as planned
@@ -63,20 +65,31 @@ class Start(Callback):
     def _run(self, config: DictConfig) -> Any:
         _refuse_sweep(config)
         check = begin_checks(self.command)
-        settings = check(config, config.hydra.overrides.task, config.hydra.runtime.choices)
+        overrides = config.hydra.overrides.task
+        settings = check.read(config, overrides, config.hydra.runtime.choices)
+        is_left = self._is_left(config, settings)
+        if not is_left:
+            check.make(settings)
+        check.note_unused(settings, config, overrides)
         self.warning = check.warn_of_unused()
+        if is_left:
+            sys.exit(0)
         return settings
+
+    def _is_left(self, config: DictConfig, settings: Any) -> bool:
+        """Return whether the job has nothing to do, before its components are made; a log line then says why."""
+        return False
 
     def _sweep(self, config: DictConfig) -> None:
         _check_plugins(config)
         overrides = planned.overrides_of_jobs(config)
         if overrides is not None:
-            self._checked(config, overrides, lambda job, settings: job)
+            self._checked(config, overrides, lambda job, settings, make: make())
         planned.name_by_factors(config)
         _watch_workers(config)
 
     def _checked(
-        self, config: DictConfig, overrides: Sequence[Sequence[str]], plan: Callable[[Job, Any], planned.Planned]
+        self, config: DictConfig, overrides: Sequence[Sequence[str]], plan: planned.PlanOf[planned.Planned]
     ) -> list[planned.Planned]:
         check = begin_checks(self.command)
         plans = planned.checked(config, overrides, check, plan)
@@ -113,6 +126,15 @@ class SweepStart(Start):
         _check_batches(settings, Path(), {})
         return settings
 
+    def _is_left(self, config: DictConfig, settings: EvaluateSettings) -> bool:
+        prints = settings.dry_run or settings.print_config
+        if prints or not is_rank_zero() or settings.evaluation.shard is not None:  # a shard may have to be merged
+            return False
+        from dovision.sweeps.run_status import is_left, job_status
+
+        run = RunDirectory(Path(config.hydra.run.dir).absolute())
+        return is_left(run, job_status(settings, run))
+
     def _sweep(self, config: DictConfig) -> None:
         _check_plugins(config)
         _fix_folder(config)
@@ -127,28 +149,32 @@ class SweepStart(Start):
         _watch_workers(config)
 
     def _checked(
-        self, config: DictConfig, overrides: Sequence[Sequence[str]], plan: Callable[[Job, Any], planned.Planned]
+        self, config: DictConfig, overrides: Sequence[Sequence[str]], plan: planned.PlanOf[planned.Planned]
     ) -> list[planned.Planned]:
-        def plan_in_its_folder(job: Job, settings: EvaluateSettings) -> planned.Planned:
+        def plan_in_its_folder(job: Job, settings: EvaluateSettings, make: planned.Thunk) -> planned.Planned:
             check_folder(job.folder, settings.evaluation.shard)
-            return plan(job, settings)
+            return plan(job, settings, make)
 
         return super()._checked(config, overrides, plan_in_its_folder)
 
     def _begin(self, config: DictConfig) -> None:
         """Compose and check the jobs, and begin the sweep; exit if there is nothing to do."""
-        from dovision.sweeps.dry_run import JobEstimator, warn_of_space
-
         overrides = planned.overrides_of_jobs(config)
-        if overrides is None and config.dry_run:
-            raise ValueError("dry_run needs Hydra's basic sweeper, since others choose their jobs as they go.")
+        is_array = planned.plugin(config, "launcher") == planned.ARRAY
+        if overrides is None and (config.dry_run or is_array):
+            what = "dry_run" if config.dry_run else "hydra/launcher=slurm_array"
+            raise ValueError(f"{what} needs Hydra's basic sweeper, since others choose their jobs as they go.")
         if overrides is None:
             begin(Sweep(config, None))
             return
         root = Path(config.output_root)
         if config.dry_run:
+            from dovision.sweeps.dry_run import JobEstimator
+
             at_once = planned.workers(config)
-            _print_plan(root, self._checked(config, overrides, JobEstimator(_threads(config, at_once))), at_once)
+            estimate = JobEstimator(_threads(config, at_once))
+            checked = self._checked(config, overrides, lambda job, settings, make: (make(), estimate(job, settings)))
+            _print_plan(root, [estimated for _, estimated in checked], at_once)
         plans = self._checked(config, overrides, functools.partial(_plan, merged={}, images={}))
         _check_roots(plans)
         unlike = {plan.job.folder: plan.status.unlike for plan in plans}
@@ -157,7 +183,14 @@ class SweepStart(Start):
         if all(plan.status.skip == DONE and plan.merged for plan in plans):
             log.info("all %d jobs are completed already; none is started", len(plans))
             sys.exit(int(not swept.close()))
+        from dovision.sweeps.dry_run import warn_of_space  # with Lightning, for which a completed sweep does not wait
+
         warn_of_space(root)
+        if is_array:
+            if left := [plan.job for plan in plans if not plan.status.skip]:
+                _write_array(config, left, swept)
+            with read_write(config.hydra):  # what is left to be merged is merged here
+                config.hydra.launcher = ConfigStore.instance().load("hydra/launcher/basic.yaml").node
 
 
 class _Plan(NamedTuple):
@@ -170,7 +203,20 @@ class _Plan(NamedTuple):
     record: Mapping[str, Any]  # of its configuration; empty of a completed run
 
 
-def _plan(job: Job, settings: EvaluateSettings, merged: dict[Path, bool], images: dict[Path, int]) -> _Plan:
+def _write_array(config: DictConfig, left: Sequence[Job], swept: Sweep) -> None:
+    """Write the script of an array for the jobs that are left, show all jobs, and exit."""
+    from dovision.sweeps.slurm_array import write_script
+
+    launcher = config.hydra.launcher
+    script = write_script(swept.folder, left, launcher.tasks, launcher.options, swept.directory)
+    swept.close()
+    log.info("%d jobs are left; run them, on any machines that share the folder, by: sbatch %s", len(left), script)
+    sys.exit(0)
+
+
+def _plan(
+    job: Job, settings: EvaluateSettings, make: planned.Thunk, merged: dict[Path, bool], images: dict[Path, int]
+) -> _Plan:
     """Plan a job; caches whether merged runs are done, `merged`, and their numbers of images, `images`.
 
     Raises:
@@ -179,11 +225,15 @@ def _plan(job: Job, settings: EvaluateSettings, merged: dict[Path, bool], images
     from dovision.sweeps.run_status import job_status
 
     status = job_status(settings, RunDirectory(job.folder))
-    if status.skip != DONE:
+    if status.skip == DONE:
+        RunDirectory(job.folder).remove_chunks()
+    else:
+        make()
         _check_batches(settings, merged_folder(job.folder), images)
     into = merged_folder(job.folder) if settings.evaluation.shard is not None and status.skip == DONE else None
     if into is not None and into not in merged:
         merged[into] = job_status(settings, RunDirectory(into)).skip == DONE
+        RunDirectory(into).remove_chunks()
     record = {} if status.skip == DONE else settings.record()
     return _Plan(job, status, settings.dataset.get("root"), into is None or merged[into], record)
 

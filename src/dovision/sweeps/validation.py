@@ -21,6 +21,7 @@ from dovision.evaluation.fit_protocol import fit_protocol
 from dovision.functional.norms import condition_name
 from dovision.interfaces import Attack
 from dovision.io import sealed
+from dovision.runtime.allocator import uncollected
 from dovision.store.tables import CLEAN
 from dovision.sweeps.keys import (
     check_choices,
@@ -156,24 +157,39 @@ class Checks:
         self._unused: dict[str, str] = {}  # overridden keys that some job does not use, and what would use them
         self._used: set[str] = set()
 
-    def __call__(
-        self, config: DictConfig, overrides: Sequence[str], choices: Mapping[str, Any], here: bool = True
-    ) -> Any:
-        """Validate a job and return its settings; raises if it would fail or ignore its command line.
+    def __call__(self, config: DictConfig, overrides: Sequence[str], choices: Mapping[str, Any]) -> Any:
+        """Validate a job and return its settings; raises if it would fail or ignore its command line."""
+        job = self.read(config, overrides, choices)
+        self.make(job)
+        self.note_unused(job, config, overrides)
+        return job
+
+    def read(self, config: DictConfig, overrides: Sequence[str], choices: Mapping[str, Any]) -> Any:
+        """Validate the keys and values of a job, without Lightning, and return its settings.
 
         Args:
             config: of the job.
             overrides: of its command line.
             choices: Hydra's record of the name that was chosen for each group.
+
+        Raises:
+            ValueError: names the key, the rule and what was got.
+        """
+        check_command(self._command, overrides)
+        check_choices(self._command, config, overrides, choices)
+        return settings.read(self._command, drop_unselected(self._command, config, overrides))
+
+    def make(self, job: Any, here: bool = True) -> None:
+        """Make the components of a job that is to be done, and check them.
+
+        Args:
+            job: its settings.
             here: whether it runs on this machine, with its devices.
 
         Raises:
             ValueError: names the key, the rule and what was got.
             FileNotFoundError: there is no such file.
         """
-        check_command(self._command, overrides)
-        check_choices(self._command, config, overrides, choices)
-        job = settings.read(self._command, drop_unselected(self._command, config, overrides))
         for component in settings.components(job):
             check_target(component.where, component)
         if isinstance(job, TrainSettings) and job.composes_networks:
@@ -188,14 +204,18 @@ class Checks:
                 raise FileNotFoundError(f"checkpoint_mapping must be a file that exists, got {job.checkpoint_mapping}.")
             self._components.check(job, here)
             _check_families(job)
+
+    def note_unused(self, job: Any, config: DictConfig, overrides: Sequence[str]) -> None:
+        """Note which overridden keys a job uses, and which it ignores; see `read`."""
+        if isinstance(job, TrainSettings) and job.composes_networks:
             lacking = unused(job, overrides, OmegaConf.select(config, "hydra.mode"))
             self._unused |= lacking
             self._used |= {override.lstrip("+").partition("=")[0] for override in overrides} - lacking.keys()
-        return job
 
     @functools.cached_property
     def _components(self) -> Components:
-        from dovision.sweeps.components import Components  # with Lightning, which a report does not wait for
+        with uncollected():  # with Lightning, which neither a report nor a completed run waits for
+            from dovision.sweeps.components import Components
 
         return Components()
 

@@ -85,10 +85,11 @@ class Epochs(Checkpoint):
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._add_epoch(trainer, pl_module)
-        trainer.save_checkpoint(self.folder / EPOCH_FILE)
         first = trainer.current_epoch + 2 - len(self.scores)  # not 1 where a fit went on from a checkpoint of others
         table = pd.DataFrame(self.scores, index=pd.RangeIndex(first, first + len(self.scores), name="epoch"))
-        write_text(self.folder / "epochs.csv", guarded(table).to_csv())
+        self.folder.mkdir(parents=True, exist_ok=True)
+        write_text(self.folder / "epochs.csv", guarded(table).to_csv())  # first, since no later start writes it again
+        trainer.save_checkpoint(self.folder / EPOCH_FILE)
         log.info("epoch %d of %d: %s", trainer.current_epoch + 1, trainer.max_epochs, scores_text(self.scores[-1]))
         if self._stopped:
             log.info("stopped early after epoch %d", trainer.current_epoch + 1)

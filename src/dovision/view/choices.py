@@ -9,9 +9,9 @@ from typing import Any
 
 from dovision.config.sources import configuration_folder
 from dovision.evaluation.by_name import component
+from dovision.evaluation.opened_network import OpenedNetwork
 from dovision.io.text_files import read_yaml
 from dovision.store.display_names import component_name
-from dovision.view.opened_network import OpenedNetwork
 
 _OFFERED = {
     "attack": ("fgsm", "bim", "mifgsm", "pgd", "margin_pgd", "apgd", "random_sign"),  # quick ones of the norm linf

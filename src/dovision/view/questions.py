@@ -107,6 +107,10 @@ def read_state(path: Path) -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is no yaml of plain types, a key is unknown, or a value is none that the page has.
+        ValueError: it is no yaml of plain types, a key is unknown or missing, or a value is none that the page has.
     """
-    return _object(str(path), read_yaml(path), _STATE)
+    state = _object(str(path), read_yaml(path), _STATE)
+    for key in ("network", "name", "fill"):
+        if key not in state:
+            raise ValueError(f"{path} must have the key {key}, got none. Copy the whole state from the page.")
+    return state

@@ -1,4 +1,4 @@
-"""The command and the notebook cell that measure again what the page shows."""
+"""The command and the notebook cell that measure again what the page shows, and the command of another page."""
 
 from __future__ import annotations
 
@@ -8,12 +8,17 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from dovision import checks
 from dovision.config.sources import configuration_folder
+from dovision.evaluation.opened_network import OpenedNetwork
 from dovision.io.mask_files import mask_file
+from dovision.io.sealed import is_foreign
 from dovision.io.text_files import read_yaml
+from dovision.models.checkpoint import read_checkpoint
 from dovision.types import CODE, COVER
-from dovision.view.opened_network import PICTURES, OpenedNetwork, quoted
 
+PUBLISHED = ("efficientnet_lite0", "torchvision_model", "timm_model", "xrv_model")  # models with weights of their own
+PICTURES = "dovision.datasets.pictures.Pictures"
 MASKS, PICTURES_FOLDER = "masks", "images"  # folders of the region and of a dropped picture, beside the command
 _PATTERN = "{stem}.png"  # of a mask's file, as intervention=mask_files has it
 
@@ -196,3 +201,51 @@ def _differences(
 
 def _set(where: str, settings: Mapping[str, Any]) -> list[str]:
     return [f"{where}.{key}={quoted(value)}" for key, value in settings.items()]
+
+
+def published_words(
+    model: str, name: str, weights: bool, size: int | None, like: OpenedNetwork, checkpoint: str = ""
+) -> list[str]:
+    """Words of dovision-view that open another network for the current pictures.
+
+    Args:
+        model: one of PUBLISHED, or "checkpoint".
+        name: of the network, as the library has it.
+        weights: whether it has the library's weights.
+        size: height and width of the images, in pixels; None: what suits the network.
+        like: the network that is open.
+        checkpoint: the file, if it is one.
+    """
+    root = like.settings.dataset.get("root") if like.settings.dataset["_target_"] == PICTURES else None
+    words = ["dataset=pictures"] + ([] if root is None else [f"dataset.root={quoted(root)}"])
+    if model == "checkpoint":
+        if is_foreign(Path(checkpoint)):
+            raise ValueError(
+                f"{checkpoint} must be a checkpoint of dovision on this page, got another program's. Start with the "
+                "network that it is of: dovision-view model=... checkpoint=..."
+            )
+        shape = [checks.positive_int("shape", side) for side in read_checkpoint(checkpoint)["model"]["shape"]]
+        shape[1:] = shape[1:] if size is None else [size, size]
+        return [*words, f"dataset.shape={quoted(shape)}", f"checkpoint={quoted(checkpoint)}"]
+    side = size or 224
+    words += [f"dataset.shape=[{1 if model == 'xrv_model' else 3},{side},{side}]", f"model={model}"]
+    words += [f"model.name={quoted(name)}"] if name and model != "efficientnet_lite0" else []
+    if model == "torchvision_model":
+        return [*words, f"model.weights={'DEFAULT' if weights else 'null'}"]
+    return [*words, f"model.pretrained={str(weights).lower()}"]
+
+
+def quoted(value: Any) -> str:
+    """Quote a value for an override of Hydra."""
+    if value is None or isinstance(value, bool):
+        return "null" if value is None else str(value).lower()
+    if isinstance(value, Mapping):
+        return "{" + ",".join(f"{key}:{quoted(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, (list, tuple)):
+        return "[" + ",".join(map(quoted, value)) + "]"
+    if isinstance(value, (int, float)):
+        return repr(value)
+    text = str(value)
+    if re.fullmatch(r"(?!(null|true|false)$)[^\W\d][\w./-]*|[./-][\w./-]*|\d+/\d+", text, re.IGNORECASE):
+        return text
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"

@@ -6,6 +6,7 @@ import base64
 import csv
 import hashlib
 import io
+import json
 import re
 from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
@@ -17,24 +18,35 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, StringConstraints, ValidationError
+from torch import Tensor
 
 from dovision import checks
+from dovision.evaluation.opened_network import OpenedNetwork
 from dovision.functional.rng import generator
+from dovision.identity.digests import Digests
+from dovision.identity.plans import DATA
 from dovision.interfaces import Context
 from dovision.io.files import read_text
 from dovision.io.locking import Lock
 from dovision.io.text_files import read_yaml, write_text
 from dovision.notebook.drawing import image_bytes
 from dovision.report.image_overlay import EVIDENCE, resized
-from dovision.store.map_tables import AS_IS, read_grid, read_maps
+from dovision.store.map_tables import AS_IS, MAPS_FILE, read_grid, read_maps
+from dovision.store.run_directory import RunDirectory
+from dovision.store.run_files import digest_differences
+from dovision.store.run_record import SAME
+from dovision.store.schemas import DIGESTS
 from dovision.store.spreadsheet import as_text
-from dovision.view.opened_network import OpenedNetwork
+from dovision.types import Batch
 from dovision.view.pictures import effects_link, link
 
 IMAGE, MAP, DO = "image", "map:", "do:"  # what a side shows
 LEFT, RIGHT = "left", "right"
-_COLUMNS = ("run", "sample", "name", "answer", "chosen", LEFT, RIGHT, "reader", "item", "seconds", "window", "level")
-_TIME, _STUDY = "time", "study"  # the last columns: when an answer was given, and the digest of the study
+_TIME, _DIGEST = "time", "study"  # when an answer was given, and the digest of the study
+_COLUMNS = (
+    *("run", "sample", "name", "answer", "chosen", LEFT, RIGHT, "reader", "item", "seconds", "window", "level"),
+    *(_TIME, _DIGEST),
+)
 _Side = Annotated[str, StringConstraints(pattern=f"^({IMAGE}|({MAP}|{DO}).+)$")]
 
 
@@ -43,7 +55,7 @@ class _Pair(BaseModel):
 
     run: Path
     show: tuple[_Side, _Side]
-    samples: list[NonNegativeInt] | PositiveInt  # or so many, the first ones
+    samples: Annotated[list[NonNegativeInt], Field(min_length=1)] | PositiveInt  # or so many, the first ones
 
 
 class _File(BaseModel):
@@ -52,7 +64,7 @@ class _File(BaseModel):
     question: str = "Which of the two?"
     answers: Annotated[list[str], Field(min_length=2, max_length=9)] = [LEFT, "neither", RIGHT]
     seed: NonNegativeInt = 0
-    pairs: list[_Pair]
+    pairs: Annotated[list[_Pair], Field(min_length=1)]
 
 
 class _Item(NamedTuple):
@@ -68,6 +80,16 @@ class _Run:
         self.folder = folder
         self.network = network
         self.images = network.images.split(network.split)
+        record = RunDirectory(folder).read_record()
+        changes = digest_differences(folder, record)
+        if network.images.identified(Digests(network.settings.output_root).many) != record.get(DATA):
+            changes.append("the images are others")
+        if changes:
+            raise ValueError(
+                f"{folder} must be a completed run with all as it has left it, but {'; '.join(changes)}. Run its "
+                "command again, or put the files back."
+            )
+        self.identity = [*(record.get(name) for name in SAME), record[DIGESTS].get(MAPS_FILE.path)]
 
     @cached_property
     def intervention(self) -> Any:
@@ -96,22 +118,28 @@ class _Run:
             if box is None or not box.area:
                 raise ValueError(f"{self.folder}: {name!r} is nowhere on sample {sample}. Leave that sample out.")
 
-    def picture(self, sample: int, side: str) -> dict[str, str]:
-        """A grey film as 16-bit numbers, row by row, or another image as a link, and perhaps a map over it."""
-        batch, name = self.images.batch([sample]), side.partition(":")[2]
-        image = batch.image
-        if side.startswith(DO):
-            unit = self.intervention.units(self.network.shape).index(name)
-            image = self.intervention.apply(image, unit, Context(batch, self.network.classifier))
-        pixels = image[0]
-        if torch.equal(pixels, pixels[:1].expand_as(pixels)):
-            grey = (pixels[0].double() * 65535).round().numpy().astype("<u2")
-            shown = {"grey": base64.b64encode(grey.tobytes()).decode()}
-        else:
-            shown = {"picture": link(image_bytes(pixels))}
-        if side.startswith(MAP):
-            values = resized(self.maps[sample, name], pixels.shape[1:])
-            shown["over"] = effects_link(values, float(np.abs(values).max()) or 1.0, EVIDENCE)
+    def _image(self, batch: Batch, side: str) -> Tensor:
+        """Film of a side without its map, shape (C, H, W)."""
+        if not side.startswith(DO):
+            return batch.image[0]
+        unit = self.intervention.units(self.network.shape).index(side.removeprefix(DO))
+        treated: Tensor = self.intervention.apply(batch.image, unit, Context(batch, self.network.classifier))[0]
+        return treated
+
+    def pictures(self, item: _Item) -> list[dict[str, str]]:
+        """Two grey films as 16-bit numbers, row by row, or other images as links, and perhaps maps over them."""
+        batch, shown = self.images.batch([item.sample]), []
+        images = [self._image(batch, side) for side in item.sides]
+        are_grey = all(torch.equal(pixels, pixels[:1].expand_as(pixels)) for pixels in images)
+        for pixels, side in zip(images, item.sides, strict=True):
+            if are_grey:  # both, so that both have the window and the level
+                grey = (pixels[0].double() * 65535).round().numpy().astype("<u2")
+                shown.append({"grey": base64.b64encode(grey.tobytes()).decode()})
+            else:
+                shown.append({"picture": link(image_bytes(pixels))})
+            if side.startswith(MAP):
+                values = resized(self.maps[item.sample, side.removeprefix(MAP)], pixels.shape[1:])
+                shown[-1]["over"] = effects_link(values, float(np.abs(values).max()) or 1.0, EVIDENCE)
         return shown
 
 
@@ -127,32 +155,40 @@ class Study:
 
     Raises:
         FileNotFoundError: a file or run is not there.
-        ValueError: a key or value of the file is none that a study has, a picture is not in its run, or the answers
-            are those of another study, or open in another process.
+        ValueError: a key or value of the file is none that a study has, a run was changed since it ended, a picture is
+            not in its run, or the answers are those of another study, or open in another process.
     """
 
     page = "study.html"
 
-    def __init__(self, file: Path, reader: str, open_run: Callable[[Path], OpenedNetwork]) -> None:
+    def __init__(self, file: Path, reader: str | None, open_run: Callable[[Path], OpenedNetwork]) -> None:
         try:
             content = _File.model_validate(read_yaml(file))
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(map(str, first["loc"]))
             raise ValueError(f"{file}: {where}: {first['msg']}, got {str(first['input'])[:80]!r}.") from error
-        if not re.fullmatch(r"\w[\w.-]{0,40}", reader):
-            raise ValueError(f"reader must be a short name of letters, digits, dots and dashes, got {reader!r}.")
+        if reader is None or not re.fullmatch(r"\w[\w.-]{0,40}", reader):
+            raise ValueError(
+                f"reader must be a short name of letters, digits, dots and dashes, got {reader!r}. Set reader=NAME."
+            )
+        if len(set(content.answers)) < len(content.answers):
+            raise ValueError(f"{file}: answers must differ, got {', '.join(content.answers)}.")
         self.reader, self.question, self.answers = reader, content.question, content.answers
-        self.digest = hashlib.sha256(content.model_dump_json().encode()).hexdigest()[:12]
         self._runs: dict[Path, _Run] = {}
         items = []
         for pair in content.pairs:
+            folder = pair.run.resolve()  # of a link, which may lead elsewhere later
+            if folder not in self._runs:
+                self._runs[folder] = _Run(folder, open_run(folder))
             for sample in range(pair.samples) if isinstance(pair.samples, int) else pair.samples:
-                if pair.run not in self._runs:
-                    self._runs[pair.run] = _Run(pair.run, open_run(pair.run))
                 for side in pair.show:
-                    self._runs[pair.run].check(sample, side)
-                items.append(_Item(pair.run, sample, pair.show))
+                    self._runs[folder].check(sample, side)
+                items.append(_Item(folder, sample, pair.show))
+        if len({folder.name for folder in self._runs}) < len(self._runs):
+            raise ValueError(f"{file}: runs must have different names, by which the table joins to their effects.")
+        shown = [content.model_dump(mode="json"), [run.identity for run in self._runs.values()]]
+        self.digest = hashlib.sha256(json.dumps(shown).encode()).hexdigest()[:12]
         key = int.from_bytes(hashlib.sha256(reader.encode()).digest()[:4], "big")
         drawn = generator(content.seed, key)
         flips = torch.randint(2, (len(items),), generator=drawn).tolist()
@@ -166,8 +202,10 @@ class Study:
         if not self._lock.acquire(0):
             raise ValueError(f"{self.table} is open in another dovision-view. Close that one, or set reader=...")
         self.rows = list(csv.DictReader(io.StringIO(read_text(self.table)))) if self.table.exists() else []
-        if any(row.get(_STUDY) != self.digest for row in self.rows):
-            raise ValueError(f"{self.table} has answers of another study. Move it, or put back what {file} was.")
+        if any(row.get(_DIGEST) != self.digest or row.keys() != set(_COLUMNS) for row in self.rows):
+            raise ValueError(
+                f"{self.table} has answers of another study. Move it, or put back what {file} and its runs were."
+            )
 
     def questions(self) -> dict[str, Callable[[dict[str, Any]], Any]]:
         """Handlers by the request's name."""
@@ -175,13 +213,14 @@ class Study:
 
     def pair(self) -> dict[str, Any]:
         """The next pair without an answer, blinded, and how many have one."""
-        answered = {int(row["item"]) for row in self.rows}
-        left = [item for item in self.order if item not in answered]
+        answered = {row["item"] for row in self.rows}
+        left = [number for number in self.order if str(number) not in answered]
         shown: dict[str, Any] = {"done": len(answered), "pairs": len(self.items)}
         if left:
-            item, shape = self.items[left[0]], self._runs[self.items[left[0]].run].network.shape
-            sides = [self._runs[item.run].picture(item.sample, side) for side in item.sides]
-            shown |= {"item": left[0], "sides": sides, "height": shape[1], "width": shape[2]}
+            item = self.items[left[0]]
+            run = self._runs[item.run]
+            _, height, width = run.network.shape
+            shown |= {"item": left[0], "sides": run.pictures(item), "height": height, "width": width}
         return {**shown, "question": self.question, "answers": self.answers}
 
     def answer(self, question: Mapping[str, Any]) -> dict[str, Any]:
@@ -201,11 +240,11 @@ class Study:
         sides = dict(zip((LEFT, RIGHT), item.sides, strict=True))
         row = {"run": item.run.name, "sample": item.sample, "name": name, "answer": answer, **sides, "item": number}
         row |= {key: question[key] for key in ("seconds", "window", "level")}
-        row |= {"chosen": sides.get(answer, ""), "reader": self.reader, _STUDY: self.digest}
+        row |= {"chosen": sides.get(answer, ""), "reader": self.reader, _DIGEST: self.digest}
         row[_TIME] = datetime.now(timezone.utc).isoformat(timespec="seconds")
         rows = [*self.rows, {key: str(as_text(value)) for key, value in row.items()}]
         held = io.StringIO()
-        writer = csv.DictWriter(held, [*_COLUMNS, _TIME, _STUDY], lineterminator="\n")
+        writer = csv.DictWriter(held, _COLUMNS, lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
         write_text(self.table, held.getvalue())

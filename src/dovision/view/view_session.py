@@ -16,6 +16,8 @@ import torch
 
 from dovision import checks
 from dovision.api import to_batch
+from dovision.evaluation import opened_network
+from dovision.evaluation.opened_network import OpenedNetwork
 from dovision.findings.number_text import finer, number_text
 from dovision.functional.geometry import central_fit
 from dovision.interfaces import Attack, Intervention
@@ -25,10 +27,8 @@ from dovision.interventions.pixel_grid import PixelGrid
 from dovision.io import images
 from dovision.notebook.drawing import image_bytes
 from dovision.types import Batch, Box, Task
-from dovision.view import opened_network
 from dovision.view.choices import chosen_component, offered, page_choices
 from dovision.view.image_effects import BackgroundEffects, BrushEffect, ClassRow, ImageEffects, class_rows
-from dovision.view.opened_network import PUBLISHED, OpenedNetwork
 from dovision.view.pictures import (
     Panel,
     archive,
@@ -41,7 +41,15 @@ from dovision.view.pictures import (
     runs_of,
     table_of,
 )
-from dovision.view.reproduction import MASKS, ImageOrigin, evaluate_command, notebook_cell
+from dovision.view.reproduction import (
+    MASKS,
+    PICTURES,
+    PUBLISHED,
+    ImageOrigin,
+    evaluate_command,
+    notebook_cell,
+    published_words,
+)
 
 _HELD = 8  # images, the last ones
 _CONTROLS = 20  # matched controls of what is set, so that an effect beyond all of them is one of 21
@@ -133,7 +141,7 @@ class ViewSession:
         else:
             file = _text(question, "path") if model == "checkpoint" else ""
             name, weights = str(question.get("name") or ""), question.get("weights") is not False
-            words = opened_network.published_words(model, name, weights, question.get("size"), self.network, file)
+            words = published_words(model, name, weights, question.get("size"), self.network, file)
             network = self.open_words(words)
         if question.get("beside") is not None:
             return self._in_front_of(network, self.image({"image": question["beside"]}))
@@ -162,7 +170,7 @@ class ViewSession:
         """Open an image of the network's data."""
         network, batch = self.network, self._sample(sample)
         row = network.images.table(network.split).iloc[sample]
-        if network.settings.dataset["_target_"] == opened_network.PICTURES:  # a command names it as a file, its first
+        if network.settings.dataset["_target_"] == PICTURES:  # a command names it as a file, its first
             batch = batch._replace(sample=torch.zeros(1, dtype=torch.int64))
         whole = (int(row["height"]), int(row["width"])) if "height" in row else None
         effects = ImageEffects(network.classifier, batch)

@@ -33,7 +33,8 @@ def test_finding_picture_and_table_by_factors_are_seen_without_scrolling(open_pa
 
 
 CONTRASTS = """() => {
-  const channels = (colour) => colour.match(/[\\d.]+/g).map(Number);
+  const full = (colour) => (colour.startsWith("color(srgb") ? 255 : 1); // as mixed colours are computed
+  const channels = (colour) => colour.match(/[\\d.]+/g).map((one) => Number(one) * full(colour));
   const light = (colour) => channels(colour).slice(0, 3).map((value) => value / 255)
     .map((value) => (value <= 0.04045 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4))
     .reduce((sum, value, place) => sum + value * [0.2126, 0.7152, 0.0722][place], 0);

@@ -16,6 +16,7 @@ from dovision.store.schemas import with_digest
 from dovision.store.tables import read_effects
 from dovision.store.thumbnails import load_thumbnail, thumbnail_path
 from dovision.store.unit_masks import write_masks
+from made_browser import violations
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 DARK, LIGHT = "rgb(21, 24, 30)", "rgb(255, 255, 255)"
@@ -104,6 +105,64 @@ def test_jobs_are_filtered_by_words_and_by_state(open_page, page_of_sweep):
     assert column(page, "joblist", 1) == ["failed"]
     assert "a grid must have at most 32 rows, got 64." in page.locator(ROWS.format("joblist")).inner_text()
     assert tools.locator("output").inner_text() == "1 of 5 rows"
+
+
+def shown_by(page, *phrases):
+    """How many of five jobs each phrase shows, by phrase."""
+    tools, shown = page.locator('[data-table="joblist"]'), {}
+    for phrase in phrases:
+        tools.get_by_label("Filter").fill(phrase)
+        shown[phrase] = int(tools.locator("output").inner_text().removesuffix(" of 5 rows"))
+    return shown
+
+
+def test_jobs_are_filtered_by_phrases(open_page, page_of_sweep):
+    expected = {
+        "grid is 4 x 4": 1,
+        "Grid is not 4 x 4": 4,
+        "grid is 4": 1,
+        "intervention is grid of cells and completed": 2,
+        "failed": 1,
+        "state is failed and grid is 64 x 64": 1,
+        "seconds above 12": 3,
+        "faster than twice the median": 3,
+        "slower than half the median": 3,
+        "slower than 13 seconds": 0,
+        "must have 64": 1,
+    }
+    assert shown_by(open_page(page_of_sweep), *expected) == expected
+
+
+def test_a_level_with_an_and_is_one_level_and_no_other_that_begins_like_it(open_page, page_of_sweep, tmp_path):
+    page = tmp_path / "index.html"
+    page.write_text(page_of_sweep.read_text("utf-8").replace("<td>64 x 64</td>", "<td>4 x 4 and on</td>"), "utf-8")
+    expected = {
+        "grid is 4 x 4": 1,
+        "grid is 4": 2,
+        "grid is 4 x 4 and on": 1,
+        "grid is not 4 x 4 and on": 4,
+        "failed and grid is 4 x 4 and on": 1,
+    }
+    assert shown_by(open_page(page), *expected) == expected
+
+
+def test_numbers_of_a_heat_map_lead_to_their_jobs(open_page, page_of_factors):
+    page = open_page(page_of_factors)
+    cells = page.locator(".pivot:not([hidden]) td.heat")
+    shares = [float(re.search(r"[\d.]+", cell.get_attribute("style"))[0]) for cell in cells.all()]
+    numbers = [float(text.split()[0]) for text in cells.all_inner_texts()]
+    assert (min(shares), max(shares)) == (0, 100)
+    assert sorted(numbers) == [number for _, number in sorted(zip(shares, numbers, strict=True))]
+    link = cells.first.locator("a")
+    link.click()
+    tools = page.locator('[data-table="joblist"]')
+    phrase = tools.get_by_label("Filter").input_value()
+    assert phrase == link.get_attribute("data-phrase") != ""
+    assert f"attack is {column(page, 'joblist', 4)[0]}" in phrase
+    assert page.url.endswith("#jobs")
+    still = open_page(page_of_factors, java_script_enabled=False)
+    still.locator("td.heat a").first.click()
+    assert still.locator("tr:target").inner_text().startswith(column(page, "joblist", 0)[0])
 
 
 def test_pointing_at_a_cell_shows_its_effect(open_page, page_of_sweep, sweep):
@@ -359,23 +418,25 @@ def test_dark_follows_the_system_until_the_reader_chooses(open_page, page_of_swe
     assert background(open_page(page_of_sweep, color_scheme="light")) == LIGHT
 
 
-def test_it_prints_in_light_with_everything_unfolded(open_page, page_of_sweep):
-    page = open_page(page_of_sweep, color_scheme="dark")
-    assert page.pdf().startswith(b"%PDF")
-    folded = "document.querySelectorAll('details:not([open]):not(.job)').length"
+def test_it_prints_in_light_with_everything_unfolded(open_page, page_of_sweep, page_of_kind):
+    page = open_page(page_of_kind("14 labels"))
+    folded = "document.querySelectorAll('details:not([open])').length"
     before = page.evaluate(folded)
     page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert page.evaluate(folded) == 0
+    page.evaluate("dispatchEvent(new Event('afterprint'))")
+    assert page.evaluate(folded) == before > 0
+    page = open_page(page_of_sweep, color_scheme="dark")
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
     page.emulate_media(media="print")
-    assert (page.evaluate(folded), background(page)) == (0, LIGHT)
-    assert page.locator("details.job[open]").count() == 1  # those that the reader has unfolded
+    assert background(page) == LIGHT
+    assert page.locator("details:not([open]):visible").count() == 0  # of a sweep, what the reader has unfolded
     assert not page.locator("nav").is_visible()
     head = "getComputedStyle(document.querySelector('#joblist th'), '::before').content"
     assert page.evaluate(head) == '"job"'  # without a button, which further pages would leave out
     assert page.evaluate("getComputedStyle(document.querySelector('#joblist th')).boxShadow") == "none"  # bars in a PDF
     page.set_viewport_size({"width": 690, "height": 980})  # A4 within its margins
     assert page.evaluate("document.documentElement.scrollWidth") == 690
-    page.evaluate("dispatchEvent(new Event('afterprint'))")
-    assert page.evaluate(folded) == before > 0
 
 
 def test_without_script_it_shows_numbers_and_figures(open_page, page_of_sweep):
@@ -426,6 +487,8 @@ def test_four_hundred_jobs_are_at_hand_within_seconds(open_page, many):
     page.locator('[data-table="joblist"]').get_by_label("Filter").fill("failed")
     assert page.locator('[data-table="joblist"] output').inner_text() == "40 of 400 rows"
     assert processor_seconds(page) < 5  # one second where nothing else runs
+    page.locator('[data-table="joblist"]').get_by_label("Filter").fill("")
+    assert len(re.findall(rb"/Type /Page\b", page.pdf(prefer_css_page_size=True))) <= 6
     assert many.stat().st_size < 5_000_000
 
 
@@ -447,3 +510,8 @@ def test_a_mask_is_drawn_as_its_pixels_and_answers_to_pointing_at_them(open_page
     assert not page.evaluate(inside, [9.5, 2.5])
     cell.hover(position={"x": 2, "y": 8})
     assert page.locator("#left .readout").inner_text().startswith("do(r0c0)")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_on_the_page(open_page, page_of_sweep, scheme):
+    assert violations(open_page(page_of_sweep, color_scheme=scheme)) == []

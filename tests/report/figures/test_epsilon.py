@@ -41,9 +41,8 @@ def test_the_quantiles_are_those_of_all_images_of_a_condition(runs):
     own = rows[(rows["panel"] == "grid 4 x 4") & (rows["attack"] == "PGD") & (rows["eps"] == 0.2)].iloc[0]
     samples = read_samples(runs[2].folder)
     values = samples.loc[samples["eps"] == 0.2, "mean_abs_expected_effect"]
-    shares = [0.25, 0.5, 0.75]
-    assert own[["lower", "median", "upper"]].tolist() == pytest.approx(values.quantile(shares).tolist())
-    assert own[["low", "high"]].isna().all()  # 12 images hold no 5% quantile
+    assert own["median"] == pytest.approx(values.median())
+    assert own[["low", "lower", "upper", "high"]].isna().all()  # of 12 images a point alone
 
 
 @pytest.mark.slow

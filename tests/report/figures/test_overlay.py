@@ -3,16 +3,18 @@
 import re
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from dovision.notebook.drawing import maps_over_images
-from dovision.report.figures import overlay
+from dovision.report.figures import gallery, overlay
 from dovision.report.figures.overlay import Overlay
-from dovision.store.run_record import read_sweep
+from dovision.store.run_record import Run, read_sweep
 from dovision.store.tables import largest_effect, read_effects
 from dovision.store.thumbnails import samples_in_conditions
+from dovision.types import Task
 
 
 @pytest.mark.parametrize("colour", [False, True])
@@ -67,3 +69,14 @@ def test_each_picture_names_its_class_with_the_probability_and_the_label(sweep, 
     assert titles
     for title in titles:
         assert re.search(r"(^|\n)predicted: (\w+) \(0\.\d+\) (✓\ntrue: (.*, )?\2(, .*)?|✗\ntrue: (?!\2\b).+)$", title)
+
+
+@pytest.mark.parametrize(
+    ("labels", "first"),
+    [([0, 0, 1, 1], [12, 10, 11, 13]), ([1, 0, 1, 0], [10, 11, 12, 13]), ([0] * 4, [10, 11, 12, 13])],
+)
+def test_a_healthy_film_is_not_the_first(monkeypatch, labels, first):
+    monkeypatch.setattr(gallery, "read_task", lambda folder: Task("multiclass", ("healthy", "disease")))
+    samples = pd.DataFrame({"sample": range(10, 14), "label": labels})
+    run = Run(None, "", "completed", {}, {}, {})
+    assert gallery.findings_first(range(10, 14), samples, run) == first

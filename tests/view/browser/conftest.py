@@ -9,6 +9,7 @@ import pytest
 
 from dovision.view.view_session import ViewSession
 from dovision.view.worker import Worker
+from made_browser import SLOWEST
 
 
 @pytest.fixture
@@ -23,7 +24,7 @@ def open_view(browser: Any, opened: Any, serve: Callable[..., str]) -> Iterator[
         context = browser.new_context(**settings)
         contexts.append(context)
         page = context.new_page()
-        page.set_default_timeout(10_000)
+        page.set_default_timeout(SLOWEST)
         page.on("pageerror", lambda error: errors.append(str(error)))
         page.on("request", lambda request: requested.append(request.url))
         page.goto(f"{address}/")

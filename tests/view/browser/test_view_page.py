@@ -1,14 +1,17 @@
 """The live view in a real browser: brush, and the numbers move; attack, and the map changes; save it."""
 
 import io
+import json
 import re
 import zipfile
+from urllib.parse import quote, unquote
 
 import numpy as np
 import pytest
 from PIL import Image
 
 import dovision as dv
+from made_browser import violations
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -177,7 +180,7 @@ def test_a_picture_is_dropped_and_a_bad_one_named(open_view):
 def test_an_effect_stands_beside_its_null_and_all_fills_which_are_set_by_a_click(open_view):
     page = open_view()
     page.locator("#clean-map").click(position={"x": 5, "y": 5})  # a cell of the map
-    page.wait_for_selector("#null:has-text('20 other places')")
+    page.wait_for_selector("#null:has-text('20 random draws of another place')")
     page.wait_for_selector("#null:has-text('the effect is')")
     assert page.locator("#sentence").inner_text().startswith("Painting 1.6% of the image (blur) ")
     assert page.locator("#rows .effect-bar b").count() == page.locator("#rows tbody tr").count()
@@ -198,7 +201,7 @@ def test_units_are_listed_by_effect_and_set_by_a_click(open_view):
     number = page.locator("#ranked button").nth(2).inner_text().split()[0]
     page.locator("#ranked button").nth(2).click()
     page.wait_for_selector(f"#sentence:has-text('Setting channel {number} of')")
-    page.wait_for_selector("#null:has-text('other units, changed by as much')")
+    page.wait_for_selector("#null:has-text('another unit, changed by as much')")
     assert page.locator("#ranked button[aria-pressed=true]").inner_text().split()[0] == number
 
 
@@ -225,6 +228,17 @@ def test_states_are_undone_redone_and_opened_by_their_link(open_view):
     other.wait_for_selector(f"#sentence:text-is('{second}')")
     other.goto(link.replace("example", "another"))
     other.wait_for_selector("#problem:has-text('of the network another, but example is open')")
+    stated = json.loads(unquote(link.partition("#")[2]))
+    for changes, message in (
+        ({"sample": 3}, "which is not number 3 of the images here"),
+        ({"sample": 99}, "which is not number 99 of the images here"),
+        ({"sample": None}, "Drop that picture on the page first"),
+    ):
+        spec = {
+            key: value for key, value in {**stated, "name": "another digit", **changes}.items() if value is not None
+        }
+        other.goto(f"{link.partition('#')[0]}#{quote(json.dumps(spec))}")
+        other.wait_for_selector(f"#problem:has-text('{message}')")
 
 
 def test_a_second_image_stands_beside_the_first(open_view):
@@ -262,3 +276,8 @@ def test_a_phone_scrolls_down_only_in_both_schemes(open_view, scheme):
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     dark = page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(21, 24, 30)"
     assert dark == (scheme == "dark")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_on_the_view(open_view, scheme):
+    assert violations(open_view(color_scheme=scheme)) == []

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,7 @@ from dovision.types import SOURCE_BOXES, Mask
 
 log = logging.getLogger(__name__)
 _DECODED = 16  # files that are decoded where only headers are checked, about
+_TASKS = 2000  # of threads, at most: to hand over files one by one takes longer than to decode small ones
 _SET_WINDOW = "set"
 LIST_FOR_WINDOW = "list them in a table (dataset=table), and set"
 
@@ -107,7 +109,8 @@ class FileImages(PreparedImages):
                 return error(row, reason) if error else f"{names[row]}: {reason}"
 
         with ThreadPoolExecutor() as pool:  # decoding leaves Python's lock
-            headers = pool.map(checked, range(len(files)))
+            tasks = np.array_split(range(len(files)), min(len(files), _TASKS) or 1)
+            headers = chain.from_iterable(pool.map(lambda rows: [*map(checked, rows.tolist())], tasks))
             read = list(DISPLAY.track(headers, "checking images", "files", len(files)))
         self.bad_files = tuple(header for header in read if isinstance(header, str))
         self.headers = [header for header in read if not isinstance(header, str)]

@@ -50,13 +50,14 @@ class PackedLinear:
         bias: shape (K,).
     """
 
+    activation = _NO_ACTIVATION
+
     def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
         self.by_onednn = onednn_is_faster(weight)
         self.weight = weight.contiguous()
         if self.by_onednn:
             self.weight = _ONEDNN._reorder_linear_weight(self.weight, _ROWS)
         self.bias = None if bias is None else bias.contiguous()  # of which the kernel reads the memory
-        self.activation = _NO_ACTIVATION
 
     def __call__(self, input: Tensor) -> Tensor:
         rows = input.reshape(-1, input.shape[-1])

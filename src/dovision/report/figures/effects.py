@@ -23,7 +23,7 @@ from dovision.functional.intervals import (
     holm,
     level_of_selected,
 )
-from dovision.report.image_overlay import colour_bar, draw_dots, draw_overlay, unit_values
+from dovision.report.image_overlay import PANEL, colour_bar, draw_dots, draw_overlay, unit_values
 from dovision.report.plots import average_effects_plot, draw_ecdf, ecdf, heat_maps, strongest, with_legend
 from dovision.report.report_figure import FigureComponent, ReportFigure, caption, images, selected, span
 from dovision.report.style import (
@@ -33,6 +33,7 @@ from dovision.report.style import (
     SMALL,
     canvas,
     logarithmic,
+    panels_across,
     series,
     shortened_apart,
     styled,
@@ -262,6 +263,7 @@ def average_effect_maps(
         return
     frame = averaged[averaged["condition"].isin(conditions) & averaged["unit"].isin(places.index)]
     size = frame[deciding(frame)].abs().groupby(frame["class"], sort=False).max()
+    most = min(most, panels_across(PANEL, margin=0.8))
     classes = [name for name in size.index if name in {*size.nlargest(most, keep="first").index}]
     height, width = load_thumbnail(thumbnail_path(run.folder, pictured[0], conditions[0])).shape[:2]
     shown = frame[frame["class"].isin(classes)].join(places, on="unit")

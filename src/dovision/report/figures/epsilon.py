@@ -11,10 +11,19 @@ from matplotlib.figure import Figure
 
 from dovision.findings.headline_numbers import mean_effect_rows, pool_seeds
 from dovision.functional.effects import RESOLUTION
-from dovision.functional.intervals import has_quantile
 from dovision.report.plots import draw_means, panel_rows, with_legend
 from dovision.report.report_figure import FigureComponent, ReportFigure, caption, images, span, whiskers
-from dovision.report.style import FAINT, MARKERS, canvas, logarithmic, series, shortened, shortened_apart, styled
+from dovision.report.style import (
+    FAINT,
+    FEWEST_FOR_CURVE,
+    MARKERS,
+    canvas,
+    logarithmic,
+    series,
+    shortened,
+    shortened_apart,
+    styled,
+)
 from dovision.store.display_names import MEAN_EFFECT, component_text, display_name
 from dovision.store.factors import SEED_KEY
 from dovision.store.run_record import Run, alike
@@ -91,7 +100,7 @@ def effect_against_epsilon(frame: pd.DataFrame) -> Figure:
 
 
 def _spread(runs: Sequence[Run]) -> Iterator[ReportFigure]:
-    attacked = [run for run in runs if read_samples(run.folder)["eps"].any()]
+    attacked = [run for run in runs if any(of["eps"] for of in run.summary["conditions"].values())]
     panels = {key: _by_attack(group) for key, group in alike(attacked, apart_from=["attack"]).items()}
     compared = {key: attacks for key, attacks in panels.items() if len(attacks) > 1}
     if not compared:
@@ -108,8 +117,8 @@ def _spread(runs: Sequence[Run]) -> Iterator[ReportFigure]:
     used = [run for attacks in compared.values() for group in attacks.values() for run in group]
     text = (
         "Mean over units of the absolute expected causal effect of an image, over all images of a condition, whether "
-        "or not the attack succeeded; line: median over images, band: the middle half, dotted: 5% and 95%, where "
-        "there are at least 20. Random-sign noise is as large as the attacks but has no target: "
+        "or not the attack succeeded; points: median over images; where there are at least 20, band: the middle half, "
+        "dotted: 5% and 95%. Random-sign noise is as large as the attacks but has no target: "
         "what it changes is no evidence of an attack."
     )
     if len(shown) > _PANELS:
@@ -142,8 +151,9 @@ def _quantiles(runs: Sequence[Run]) -> Iterator[dict[str, Any]]:
     tables = [read_samples(run.folder).dropna(subset=[MEAN_EFFECT]) for run in runs]
     others = [table[table["condition"] != CLEAN] for table in tables[1:]]
     for eps, rows in pd.concat([tables[0], *others]).groupby("eps"):
-        values = {  # nan where they are too few, as for the 5% quantile of fewer than 20
-            name: float(rows[MEAN_EFFECT].quantile(share)) if has_quantile(share, len(rows)) else np.nan
+        enough = len(rows) >= FEWEST_FOR_CURVE  # of fewer a point, the median
+        values = {
+            name: float(rows[MEAN_EFFECT].quantile(share)) if enough or name == "median" else np.nan
             for name, share in QUANTILES.items()
         }
         yield {"eps": eps, "images": len(rows), **values}
@@ -159,7 +169,9 @@ def spread_against_epsilon(frame: pd.DataFrame) -> Figure:
     names, attacks = (list(dict.fromkeys(frame[column])) for column in ("panel", "attack"))
     labels = EPSILON, "mean |expected effect| of an image"
     figure, panels = panel_rows(shortened_apart(names, 44), labels, (2.0, 1.9), sharey=True)
-    floor = max(float(frame["high"].max()) / 1e4, RESOLUTION)  # smaller values stand at the lower edge
+    floor = max(
+        float(frame[["median", "high"]].max().max()) / 1e4, RESOLUTION
+    )  # smaller values stand at the lower edge
     bounds = frame.assign(**{end: frame[end].clip(lower=floor) for end in QUANTILES})
     for axes, name in zip(panels, names, strict=True):
         for number, attack in enumerate(attacks):

@@ -31,12 +31,10 @@ from dovision.report.style import (
     COOL,
     INK,
     LINE,
-    PAGE,
     SIGN,
     SMALL,
     WARM,
     canvas,
-    height_for_print,
     images_on_a_page,
     panels_across,
     shortened,
@@ -67,7 +65,7 @@ class Gallery(FigureComponent):
         effects = read_effects(run.folder, pictured)
         with_effects = set(effects["sample"])
         most = images_on_a_page(self.most, partial(panel_inches, min(len(conditions), self.most)))
-        chosen = [sample for sample in pictured if sample in with_effects][:most]
+        chosen = findings_first([sample for sample in pictured if sample in with_effects], samples, run)[:most]
         if not chosen:
             return
         shown = effects[effects["sample"].isin(chosen) & effects["condition"].isin(conditions[: self.most])]
@@ -91,6 +89,15 @@ class Gallery(FigureComponent):
         yield ReportFigure(GALLERY, "Images and effect maps", words, figure, frame)
 
 
+def findings_first(pictured: Sequence[int], samples: pd.DataFrame, run: Run) -> list[int]:
+    """Samples in their order, but a first one that shows something: neither no label nor the first of two classes."""
+    task = read_task(run.folder)
+    labels = samples.drop_duplicates("sample").set_index("sample")["label"]
+    nothing = [label_names(labels[sample], task.classes) in ("none", task.opposite) for sample in pictured]
+    first = nothing.index(False) if False in nothing else 0
+    return [*pictured[first : first + 1], *pictured[:first], *pictured[first + 1 :]]
+
+
 def explained_classes(run: Run) -> pd.DataFrame:
     """Class for the maps of each saved image, with the columns of `class_lines`; empty without maps.
 
@@ -99,10 +106,10 @@ def explained_classes(run: Run) -> pd.DataFrame:
     """
     if not (run.folder / MAPS_FILE).is_file():
         return pd.DataFrame(columns=["sample", "class"])
-    pictured, classes = samples_in_conditions(run.folder, [CLEAN]), read_task(run.folder).classes
-    maps = read_maps(run.folder)
-    pairs = maps.loc[(maps["variant"] == AS_IS) & maps["sample"].isin(pictured), ["sample", "class"]].drop_duplicates()
+    classes, maps = read_task(run.folder).classes, read_maps(run.folder)
     samples = read_samples(run.folder, ["probabilities"])
+    pictured = findings_first(samples_in_conditions(run.folder, [CLEAN]), samples, run)
+    pairs = maps.loc[(maps["variant"] == AS_IS) & maps["sample"].isin(pictured), ["sample", "class"]].drop_duplicates()
     shown = pairs.merge(samples.loc[samples["condition"] == CLEAN, ["sample", "label", "probabilities"]], on="sample")
     spoken = {*object_regions(known_boxes(run.folder), read_object_masks(run.folder, pictured))}
     shown = shown.assign(
@@ -225,13 +232,8 @@ def _panel_rows(pictures: Mapping[int, Picture], names: Sequence[str]) -> tuple[
 
 
 def _across(panels: int) -> int:
-    """Number of panels per line beside an image, evenly distributed; small ones only if a page would not hold them."""
-    for width in (1.2, 0.75, 0.6):
-        most = max(1, panels_across(width, margin=0.7) - 1)
-        across = -(-panels // -(-panels // most))
-        if height_for_print(*_block_inches(panels, across, images=1)) <= PAGE:
-            break
-    return across
+    """Number of panels per line beside an image, evenly distributed."""
+    return -(-panels // -(-panels // max(1, panels_across(1.2, margin=0.7) - 1)))
 
 
 def panel_inches(panels: int, images: int) -> tuple[float, float]:

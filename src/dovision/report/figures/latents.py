@@ -12,9 +12,9 @@ from matplotlib.figure import Figure
 from dovision.analysis.average_effect import average_effects
 from dovision.analysis.object_units import latent_places
 from dovision.findings.number_text import bracketed
-from dovision.report.image_overlay import EVIDENCE, draw_overlay
+from dovision.report.image_overlay import EVIDENCE, PANEL, draw_overlay
 from dovision.report.report_figure import FigureComponent, ReportFigure, caption, span
-from dovision.report.style import SMALL, canvas, styled
+from dovision.report.style import SMALL, canvas, panels_across, styled
 from dovision.store.activity import ACTIVITY
 from dovision.store.map_tables import known_boxes
 from dovision.store.run_record import Run
@@ -54,7 +54,11 @@ class Latents(FigureComponent):
         chosen = activity[activity["unit"].isin(largest.index)].join(largest, on="unit")
         chosen = chosen.assign(place=chosen["unit"].map(list(largest.index).index))
         chosen = chosen.sort_values(["place", "largest", "sample"], ascending=[True, False, True])
-        return chosen.groupby("place", sort=False).head(self.images).drop(columns="place")
+        return (
+            chosen.groupby("place", sort=False)
+            .head(min(self.images, panels_across(PANEL, margin=0.8)))
+            .drop(columns="place")
+        )
 
 
 def _average_effects(run: Run) -> pd.DataFrame:

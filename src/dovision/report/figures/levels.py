@@ -8,13 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from dovision.report.figures.gallery import findings_first
 from dovision.report.figures.overlay import Overlay
 from dovision.report.image_overlay import OverlayPanel, overlay
 from dovision.report.report_figure import FigureComponent, ReportFigure, caption
 from dovision.report.style import SIGN, shortened
 from dovision.store.factors import level_texts
 from dovision.store.run_record import Run, factors_of
-from dovision.store.tables import CLEAN
+from dovision.store.tables import CLEAN, read_samples
 from dovision.store.thumbnails import samples_in_conditions
 
 _TITLES = 1.15  # times the height, for titles of three lines
@@ -35,6 +36,7 @@ class Levels(FigureComponent):
         common = set.intersection(*pictured) if len(pictured) > 1 else set()
         if not common:
             return
+        sample = findings_first(sorted(common), read_samples(runs[0].folder), runs[0])[0]
         factors = factors_of(runs).apply(level_texts)
         others = [name for name in factors if not name.startswith("attack")]
         chosen: dict[tuple[str, ...], tuple[Run, str]] = {}
@@ -48,7 +50,7 @@ class Levels(FigureComponent):
         limit = 0.0
         for number in dict.fromkeys(round(step) for step in np.linspace(0, len(keys) - 1, self.most)):
             run, condition = chosen[keys[number]]
-            shown, _, size = Overlay(0, 1).effects(run, [min(common)], condition)
+            shown, _, size = Overlay(0, 1).effects(run, [sample], condition)
             if shown and "odds" not in shown[0].of:  # which have another scale
                 title = f"{shortened(', '.join(keys[number]), 30)}\n{shown[0].title.splitlines()[0]}"
                 panels, limit = [*panels, shown[0]._replace(title=title, of="effect")], max(limit, size)

@@ -280,7 +280,10 @@ def _gallery(run: Run, most: int) -> Iterator[ReportFigure]:
     if pairs.empty:
         return
     shown = maps[maps["variant"] == AS_IS]
-    pairs = pairs.iloc[: images_on_a_page(most, partial(panel_inches, shown["explainer"].nunique()))]
+    names = shown["explainer"].unique()
+    drawn = images_on_a_page(len(names), lambda count: panel_inches(count, 1))
+    shown = shown[shown["explainer"].isin(names[:drawn])]
+    pairs = pairs.iloc[: images_on_a_page(most, partial(panel_inches, drawn))]
     masks = read_object_masks(run.folder, pairs["sample"])
     frame = pairs.merge(shown, on=["sample", "class"], how="left")
     pictures = {int(sample): load_thumbnail(thumbnail_path(run.folder, sample, CLEAN)) for sample in pairs["sample"]}
@@ -288,6 +291,7 @@ def _gallery(run: Run, most: int) -> Iterator[ReportFigure]:
         "Warm: evidence for the class that is explained; cool: evidence against it; one scale for all maps of an "
         f"explainer; {OUTLINES}. Images with one come first."
     )
+    text += f" Drawn: the first {drawn} of {len(names)} explainers." if drawn < len(names) else ""
     how = chosen_in_words(run.summary["labels"])
     words = _map_caption(run, text, f"n = {len(pictures)}, {how}; single images, so no interval.")
     boxes, word = boxes[boxes["sample"].isin(pictures)], likeliest_word(run.folder)

@@ -11,7 +11,7 @@ import pandas as pd
 from dovision.findings.map_findings import RIVALS
 from dovision.functional.agreement import OK
 from dovision.functional.effects import CLEAR_ON_LOG_ODDS, SMALL_ON_PROBABILITY
-from dovision.report.figures.gallery import class_lines, explained_classes, on_likeliest
+from dovision.report.figures.gallery import class_lines, explained_classes, findings_first, on_likeliest
 from dovision.report.image_overlay import EVIDENCE, OUTLINES, OverlayPanel, overlay, resized, unit_values
 from dovision.report.plots import REFERENCE_MAPS
 from dovision.report.report_figure import FigureComponent, ReportFigure, caption
@@ -89,7 +89,8 @@ class Overlay(FigureComponent):
         located = {*boxes["sample"], *objects}
         panels: list[OverlayPanel] = []
         size = effects["effect"].abs().groupby(effects["sample"]).max()
-        for sample in sorted(with_effects, key=lambda number: (number not in located, -size[number]))[: self.most]:
+        ordered = sorted(with_effects, key=lambda number: (number not in located, -size[number]))
+        for sample in findings_first(ordered, clean, run)[: self.most]:
             units = effects[effects["sample"] == sample]
             picture, first = load_thumbnail(thumbnail_path(run.folder, sample, condition)), units.iloc[0]
             values = unit_values(units, "effect", picture.shape, 0.0, masks)

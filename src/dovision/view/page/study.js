@@ -51,7 +51,7 @@ function choose(number) { if (number < state.pair.answers.length && !state.sendi
 function confirm() {
   if (state.chosen === null) return;
   const seconds = Math.round((performance.now() - state.since) / 10) / 100, [range, level] = ["window", "level"].map((id) => Number($(id).value));
-  send("answer", { item: state.pair.item, answer: state.chosen, seconds, window: range, level }, "This answer is not saved yet; press Enter to send it again");
+  send("answer", { item: state.pair.item, answer: state.chosen, seconds, window: range, level }, "This answer may not be saved; press Enter to send it again");
 }
 function windowed(range, level) { $("window").value = range; $("level").value = level; if (state.pair) draw(); }
 $("confirm").onclick = confirm; $("reset").onclick = () => windowed(1, .5);

@@ -283,7 +283,7 @@ async function measure() { // one question at a time; the newest state of the br
       const question = asked(), did = doing(); // the inputs may change before the answer comes
       const found = await ask("effect", question);
       if (turn !== state.turn) continue; // cleared since, or another image
-      state.seen = found.seen; state.did = did; draw(); showRows(found.rows); sentence(found.rows); problem("");
+      state.seen = found.seen; state.did = did; draw(); forgetAround(); showRows(found.rows); sentence(found.rows); problem("");
       $("time").textContent = `${Math.round(performance.now() - since)} ms`;
       $("time").dataset.strokes = strokes; // whose effect is shown
     } catch (error) { problem(error.message); }
@@ -305,7 +305,8 @@ async function repeat(question, body, isCurrent, show) { // until all of it is m
   } catch (error) { if (isCurrent()) problem(error.message); }
 }
 function around() {
-  const turn = ++state.around, select = $(picked("kind") === "unit" ? "value" : "fill");
+  forgetAround();
+  const turn = state.around, select = $(picked("kind") === "unit" ? "value" : "fill");
   repeat("around", { ...asked(), scale: picked("scale"), classes: state.rows.map((row) => row.number).slice(0, 16) }, () => turn === state.around, (found) => {
     state.bands = found.bands; showRows(state.rows); showNull(found);
     $("others").replaceChildren(...found.others.map(({ name, effect, problem }) => {
@@ -318,7 +319,7 @@ function showNull({ controls, done, bands }) { // in words, beside the sentence
   const row = targetRow(state.rows), band = bands[row.number], unit = picked("kind") === "unit";
   if (!band) { $("null").textContent = done ? `No control: ${unit ? "the site has no other unit that changes" : "this region has no room elsewhere"}.` : "Measuring controls…"; return; }
   const change = picked("scale") === "log_odds" ? row.log_odds_effect : row.effect;
-  const what = unit ? `${controls} other units, changed by as much` : `The same region in ${controls} other places`;
+  const what = `${controls} random draws of ${unit ? "another unit, changed by as much" : "another place for this region"}`;
   const beyond = change < band[0] || change > band[1] ? "the effect is beyond all of them." : "the effect is within these.";
   $("null").textContent = `${what}: ${signedText(band[0])} to ${signedText(band[1])}; ${done ? beyond : "measuring…"}`;
 }
@@ -378,7 +379,8 @@ async function restored(spec) {
   if (spec.network !== state.choices.network) throw new Error(`This state is of the network ${spec.network}, but ${state.choices.network} is open. Open the other one first.`);
   if (spec.name !== state.clean.name) {
     if (spec.sample === undefined) throw new Error(`This state is of the picture ${spec.name}. Drop that picture on the page first.`);
-    await openSample(spec.sample);
+    await openSample(spec.sample, false);
+    if (spec.name !== state.clean.name) throw new Error(`This state is of the image ${spec.name}, which is not number ${spec.sample} of the images here. Open those that it is of.`);
   }
   const set = (group, given) => { $(group).value = given.name; settingsOf($(`${group}-settings`), { ...state.choices[`${group}s`][given.name], ...given.settings }); };
   state.target = spec.target ?? null; pick("scale", spec.scale ?? "probability"); $("grid").value = spec.rows ?? 7; set("fill", spec.fill);
@@ -581,7 +583,7 @@ $("attack-settings").onchange = attack;
 let soon;
 $("eps-slider").oninput = () => { $("eps").value = `${$("eps-slider").value}/255`; clearTimeout(soon); soon = setTimeout(attack, 150); };
 $("eps").onchange = () => { $("eps-slider").value = Math.round(255 * fraction($("eps").value)) || 0; attack(); };
-for (const each of document.getElementsByName("scale")) each.onchange = () => { showRows(state.rows); if (state.did) { sentence(state.rows); settled(); } rank(); beginMaps(); };
+for (const each of document.getElementsByName("scale")) each.onchange = () => { forgetAround(); showRows(state.rows); if (state.did) { sentence(state.rows); settled(); } rank(); beginMaps(); };
 for (const each of document.getElementsByName("shown")) each.onchange = shownAnother;
 for (const each of document.getElementsByName("kind")) each.onchange = async () => { await showKind(); if (picked("kind") === "unit") { state.seen = state.did = null; draw(); measure(); } else if (state.mask.some(Boolean)) measure(); else cleared(); };
 $("beside-close").onclick = closeBeside;

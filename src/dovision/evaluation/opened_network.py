@@ -1,33 +1,27 @@
-"""Networks that are looked at, opened as the commands open them: of settings, of a run, of a checkpoint's file."""
+"""Networks opened as the commands open them: of settings, or of a run, whose digests they must have."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-
-from omegaconf import OmegaConf
 
 from dovision import checks
 from dovision.config import settings as settings_of
 from dovision.config.component_names import check_stored, configuration_folder
 from dovision.config.settings import EvaluateSettings, TrainSettings, ViewSettings
-from dovision.identity.plans import AUTOENCODER, CLASSIFIER
+from dovision.identity.plans import AUTOENCODER, CHECKPOINTS, CLASSIFIER
 from dovision.interfaces import Classifier, Images
-from dovision.io.sealed import is_foreign
-from dovision.models.checkpoint import read_checkpoint
+from dovision.io.files import sha256
+from dovision.io.text_files import read_yaml
 from dovision.propagation.site_table import SiteRow, site_shapes, site_table
-from dovision.store.run_record import CONFIG, read_run
+from dovision.store.run_record import CONFIG, Run, read_run
 from dovision.training.model_cache import Architecture, FittedModel, check_fits, read_model
 from dovision.types import CODE, INPUT, Shape
 
-PUBLISHED = ("efficientnet_lite0", "torchvision_model", "timm_model", "xrv_model")  # models with weights of their own
 # settings of a run that nothing here reads, and that may refer to the environment
 _UNREAD: Mapping[str, Any] = {"tags": [], "note": None, "logger": {}, "explainer": {}, "output_root": "outputs"}
-_SECTIONS = ("evaluation", "explanation", "detection")
-PICTURES = "dovision.datasets.pictures.Pictures"
 
 
 @dataclass(frozen=True)
@@ -116,79 +110,83 @@ def of_run(folder: Path, split: str | None = None, trusted: bool = False) -> Ope
         ValueError: the run is damaged or not finished, the weights are others than those that it has measured, or it
             names what is no component of this package.
     """
-    if not (folder / "run.json").is_file():
-        raise FileNotFoundError(f"run must be a folder that dovision-evaluate wrote, got {folder}, without run.json.")
-    run = read_run(folder)
-    files = run.record.get("checkpoint_files", {})
-    if not run.config or CLASSIFIER not in files:
-        raise ValueError(f"run must be one whose networks were fitted, got {folder}, which is {run.state}.")
-    config = {**run.config, **_UNREAD}
-    if not trusted:
-        check_stored(config, str(folder / CONFIG), f"dovision-view run={folder} trust_checkpoint=true")
-    today: Any = OmegaConf.load(configuration_folder() / "evaluate.yaml")  # for keys that came after the run
-    config |= {name: OmegaConf.merge(today[name], config[name]) for name in _SECTIONS if name in config}
-    settings: EvaluateSettings = settings_of.read("evaluate", OmegaConf.create(config))
-    settings = settings.model_copy(update={"checkpoint": Path(files[CLASSIFIER]), "trust_checkpoint": trusted})
-    architecture, fitted = Architecture(settings.model, settings.autoencoder, trusted), {}
-    for name in (CLASSIFIER, AUTOENCODER):
-        if name in files:
-            fitted[name] = read_model(Path(files[name]), architecture)
-            recorded = run.record.get("checkpoints", {}).get(name, "none")
-            if not recorded or not fitted[name].weights.startswith(recorded):
-                raise ValueError(
-                    f"the weights in {files[name]} must be those that the run has measured ({recorded}), got "
-                    f"{fitted[name].weights[: len(recorded)]}. Measure it again, or put the file back."
-                )
+    run = recorded_run(folder)
+    settings = recorded_settings(run, trusted, f"dovision-view run={folder} trust_checkpoint=true")
+    fitted = recorded_networks(run, settings, [CLASSIFIER, AUTOENCODER])
+    settings = settings.model_copy(update={"checkpoint": fitted[CLASSIFIER].path})
+    images = recorded_images(settings, fitted)
+    return OpenedNetwork(folder.name, settings, images, split or settings.evaluation.split, fitted, folder)
+
+
+def recorded_images(settings: EvaluateSettings, fitted: Mapping[str, FittedModel]) -> Images:
+    """Dataset of a run, nothing of which is downloaded, with the classes of its classifier; errors as of `of_run`."""
     dataset = settings.dataset
     images: Images = (dataset.replaced(download=False) if "download" in dataset else dataset).make()
     images.take_classes(fitted[CLASSIFIER].classifier.task)
     check_fits(fitted[CLASSIFIER], images.task, images.shape)
-    return OpenedNetwork(folder.name, settings, images, split or settings.evaluation.split, fitted, folder)
+    return images
 
 
-def published_words(
-    model: str, name: str, weights: bool, size: int | None, like: OpenedNetwork, checkpoint: str = ""
-) -> list[str]:
-    """Words of dovision-view that open another network for the current pictures.
+def recorded_run(folder: Path) -> Run:
+    """Read a run whose networks were fitted; errors as of `of_run`."""
+    if not (folder / "run.json").is_file():
+        raise FileNotFoundError(f"run must be a folder that dovision-evaluate wrote, got {folder}, without run.json.")
+    run = read_run(folder)
+    if not run.config or CLASSIFIER not in run.record.get("checkpoint_files", {}):
+        raise ValueError(f"run must be one whose networks were fitted, got {folder}, which is {run.state}.")
+    return run
+
+
+def recorded_settings(run: Run, trusted: bool, trusted_by: str, whole: bool = False) -> EvaluateSettings:
+    """Settings of a run, read without trusting them; errors as of `of_run`.
 
     Args:
-        model: one of PUBLISHED, or "checkpoint".
-        name: of the network, as the library has it.
-        weights: whether it has the library's weights.
-        size: height and width of the images, in pixels; None: what suits the network.
-        like: the network that is open.
-        checkpoint: the file, if it is one.
+        run: as recorded.
+        trusted: let them name any function that can be imported.
+        trusted_by: the command that says so.
+        whole: read what measures rows as well; else today's defaults stand in for it, whose keys may be others.
     """
-    root = like.settings.dataset.get("root") if like.settings.dataset["_target_"] == PICTURES else None
-    words = ["dataset=pictures"] + ([] if root is None else [f"dataset.root={quoted(root)}"])
-    if model == "checkpoint":
-        if is_foreign(Path(checkpoint)):
-            raise ValueError(
-                f"{checkpoint} must be a checkpoint of dovision on this page, got another program's. Start with the "
-                "network that it is of: dovision-view model=... checkpoint=..."
-            )
-        shape = [checks.positive_int("shape", side) for side in read_checkpoint(checkpoint)["model"]["shape"]]
-        shape[1:] = shape[1:] if size is None else [size, size]
-        return [*words, f"dataset.shape={quoted(shape)}", f"checkpoint={quoted(checkpoint)}"]
-    side = size or 224
-    words += [f"dataset.shape=[{1 if model == 'xrv_model' else 3},{side},{side}]", f"model={model}"]
-    words += [f"model.name={quoted(name)}"] if name and model != "efficientnet_lite0" else []
-    if model == "torchvision_model":
-        return [*words, f"model.weights={'DEFAULT' if weights else 'null'}"]
-    return [*words, f"model.pretrained={str(weights).lower()}"]
+    unread = _UNREAD if not whole else {name: _UNREAD[name] for name in _UNREAD if name != "explainer"}
+    config = {**run.config, **unread}
+    if not trusted:
+        check_stored(config, str(run.folder / CONFIG), trusted_by)
+    evaluation: Any = checks.instance(
+        f"evaluation in {run.folder / CONFIG}", config.get("evaluation"), dict, "a section"
+    )
+    if not whole:
+        defaults = read_yaml(configuration_folder() / "evaluate.yaml")
+        config |= {name: defaults[name] for name in ("explanation", "detector", "detection")}
+        config["evaluation"] = {**defaults["evaluation"], "split": evaluation.get("split")}
+    settings: EvaluateSettings = settings_of.read("evaluate", config)
+    return settings.model_copy(update={"trust_checkpoint": trusted})
 
 
-def quoted(value: Any) -> str:
-    """Quote a value for an override of Hydra."""
-    if value is None or isinstance(value, bool):
-        return "null" if value is None else str(value).lower()
-    if isinstance(value, Mapping):
-        return "{" + ",".join(f"{key}:{quoted(item)}" for key, item in value.items()) + "}"
-    if isinstance(value, (list, tuple)):
-        return "[" + ",".join(map(quoted, value)) + "]"
-    if isinstance(value, (int, float)):
-        return repr(value)
-    text = str(value)
-    if re.fullmatch(r"(?!(null|true|false)$)[^\W\d][\w./-]*|[./-][\w./-]*|\d+/\d+", text, re.IGNORECASE):
-        return text
-    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
+def recorded_networks(run: Run, settings: EvaluateSettings, names: Iterable[str]) -> dict[str, FittedModel]:
+    """Networks of a run among these names; errors as of `of_run`.
+
+    A checkpoint that is not where the run has recorded it is looked for in a folder `checkpoints` above the run, as a
+    copied output root has one.
+    """
+    architecture, fitted = Architecture(settings.model, settings.autoencoder, settings.trust_checkpoint), {}
+    for name, file in run.record["checkpoint_files"].items():
+        if name in names:
+            recorded, path = run.record.get(CHECKPOINTS, {}).get(name, "none"), Path(file)
+            beside = [above / CHECKPOINTS / Path(*path.parts[-2:]) for above in run.folder.absolute().parents]
+            path = next((copy for copy in (path, *beside) if _has_digest(copy, recorded)), path)
+            if not path.is_file():
+                raise FileNotFoundError(
+                    f"the weights of the {name.replace('_', ' ')} ({recorded}) must be in {path}, or in a folder "
+                    f"{CHECKPOINTS} above the run, got neither. Copy that folder of the output root beside the folder "
+                    "of the run, or fit them again by the run's command."
+                )
+            fitted[name] = read_model(path, architecture)
+            if not recorded or not fitted[name].weights.startswith(recorded):
+                raise ValueError(
+                    f"the weights in {path} must be those that the run has measured ({recorded}), got "
+                    f"{fitted[name].weights[: len(recorded)]}. Measure it again, or put the file back."
+                )
+    return fitted
+
+
+def _has_digest(path: Path, recorded: str) -> bool:
+    return path.is_file() and sha256(path).startswith(recorded)

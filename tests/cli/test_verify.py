@@ -1,0 +1,228 @@
+"""The command dovision-verify: a copied run agrees with its weights and data; what was edited or lacks is named."""
+
+from __future__ import annotations
+
+import re
+import shutil
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pytest
+import torch
+
+from dovision.cli import verify
+from dovision.evaluation.recomputation import Drawn, table_agreement
+from dovision.io.text_files import read_json, read_yaml, write_json, write_text, yaml_text
+from dovision.store.detection_tables import ADAPTIVE_STEPS, ATTACKS, READS, SCORES
+from dovision.store.map_tables import MAPS_FILE
+from dovision.store.refuter_table import REFUTERS_FILE
+from dovision.store.run_files import RUN_FILES, digests
+from dovision.store.schemas import DIGESTS, with_digest
+from dovision.store.tables import EFFECTS, SAMPLES, RunTable, read_table, write_table
+
+pytestmark = pytest.mark.slow
+DETECTING = ("detector=[max_softmax,mahalanobis_features]", "detection.val_images=24", "detection.test_images=12")
+DETECTING += ("+attack@detection.attacks.fgsm=fgsm", "detection.attacks.fgsm.eps=[0.1]", "detection.adaptive.images=8")
+DETECTING += ("detection.adaptive.detectors=[max_softmax]", "detection.adaptive.steps=2", "detection.adaptive.eps=0.1")
+MAPS = ("explainer=[center_map,grad_cam]", "explanation.cells=4", "explanation.steps=2")
+
+
+@pytest.fixture(scope="module")
+def measured(fitted, tmp_path_factory, dovision_evaluate):
+    """An output root with a run of everything, in three batches, and its classifier."""
+    root = tmp_path_factory.mktemp("measured")
+    shutil.copytree(fitted / "checkpoints", root / "checkpoints")
+    words = (f"output_root={root}", "attack=pgd", "attack.eps=0.1", "attack.steps=2", "evaluation.batch_size=4")
+    assert dovision_evaluate(*words, *MAPS, *DETECTING) == 0
+    return root
+
+
+@pytest.fixture
+def copied(measured, tmp_path):
+    """The same run in a copied output root, whose record names the checkpoint of another machine."""
+    (run,) = shutil.copytree(measured, tmp_path / "copied").glob("evaluate/*")
+    record = read_json(run / "run.json")
+    names = record["checkpoint_files"]
+    elsewhere = {name: path.replace(str(measured), "/other/outputs") for name, path in names.items()}
+    assert elsewhere != names
+    seal(run, checkpoint_files=elsewhere)
+    return run
+
+
+def seal(run, **entries):
+    """Write a record with digests of the files as they are now."""
+    write_json(run / "run.json", with_digest({**read_json(run / "run.json"), DIGESTS: digests(run), **entries}))
+
+
+def edit(run, table, row, column, change):
+    """Change a number of a table, and the digests with it."""
+    rows = read_table(run / table)
+    values = rows[column].to_pylist()
+    values[row] = change(values[row])
+    number = rows.schema.get_field_index(column)
+    edited = rows.set_column(number, rows.schema.field(number), pa.array(values, rows.schema.field(number).type))
+    write_table(run / table, rows.schema, [edited])
+    seal(run)
+    return {name: rows[name][row].as_py() for name in table.keys}
+
+
+@pytest.fixture
+def verified(run_command, capsys):
+    """Runs the command; exit code and what it printed, with the rows of its table by their first word."""
+
+    def run(*words):
+        code = run_command(verify.main, *words)
+        text = "\n".join(capsys.readouterr())
+        return code, text, {line.split()[0]: line.split()[1:] for line in text.splitlines() if ".parquet " in line}
+
+    return run
+
+
+def test_all_rows_of_a_copied_run_are_measured_again_and_are_equal(copied, verified):
+    before = {path: path.stat().st_mtime_ns for path in copied.parent.parent.rglob("*")}
+    code, text, rows = verified(f"run={copied}", "share=1")
+    assert code == 0, text
+    assert "12 of 12 images measured again (share 1, seed 0)" in text
+    tables = {"samples", "effects", "maps", "attacks", "scores", "adaptive", "reads/max_softmax"}
+    for name in tables:
+        count, *agreement = rows[f"{name}.parquet"]
+        assert agreement == [count, "0", "0", "0.0e+00", "0"], name
+    assert {path: path.stat().st_mtime_ns for path in copied.parent.parent.rglob("*")} == before  # nothing is written
+
+
+def test_a_share_of_the_batches_is_drawn_by_the_seed(copied, verified):
+    edit(copied, EFFECTS, 0, "treated", lambda value: value + 0.01)  # of the first image, in one of three batches
+    codes = []
+    for seed in (0, 1):
+        code, text, rows = verified(f"run={copied}", "share=0.01", f"seed={seed}")
+        assert f"4 of 12 images measured again (share 0.01, seed {seed})" in text
+        assert rows["samples.parquet"][0] == "24"
+        assert sum(map(int, rows["samples.parquet"][1:4])) == 8
+        assert int(rows["scores.parquet"][1]) > 8  # all of what was read is scored again
+        codes.append(code)
+    assert codes == [0, 1]
+
+
+def test_edited_rows_are_found_though_their_digests_fit(copied, verified):
+    edited = {EFFECTS: "treated", MAPS_FILE: "deletion", SCORES: "score"}
+    keys = {table: edit(copied, table, 4, column, lambda value: value + 0.01) for table, column in edited.items()}
+    code, text, rows = verified(f"run={copied}", "share=1")
+    assert code == 1
+    assert "0 of them changed since" in text
+    for table, column in edited.items():
+        named = ", ".join(f"{name} {value}" for name, value in keys[table].items())
+        assert rows[table.path][3] == "1"
+        assert f"different: {table.path}: {named}: {column}" in text
+    assert rows["samples.parquet"][3] == "0"
+    tolerant, _, rows = verified(f"run={copied}", "share=1", "tolerance=0.02", "attacked_tolerance=0.02")
+    assert (tolerant, rows["effects.parquet"][2:4]) == (0, ["1", "0"])
+
+
+def test_a_row_of_an_image_that_was_not_measured_and_the_next_class_are_found(copied, tmp_path):
+    recorded = shutil.copytree(copied, tmp_path / "recorded")
+    for run, last in ((recorded, 99), (copied, 11)):
+        edit(run, EFFECTS, -1, "sample", lambda _, number=last: number)
+        edit(run, SAMPLES, 1, "prediction", lambda _, number=last: 10_000 + number // 99)  # of an attacked image
+    (copied / "boxes.parquet").unlink()  # of which there are no rows, and which are not measured again
+    rows = read_table(recorded / EFFECTS)
+    write_table(copied / EFFECTS, rows.schema, [rows.slice(0, len(rows) - 1)])
+    table, sentences = table_agreement(recorded, copied, None, 1e-5, 1e-3)
+    assert table.set_index("table")["different"][["samples.parquet", "effects.parquet"]].tolist() == [1, 1]
+    assert any("sample 99" in sentence and "not among the recomputed rows" in sentence for sentence in sentences)
+    assert any("prediction 10001, recomputed 10000" in sentence for sentence in sentences)
+
+
+@pytest.mark.parametrize("file", [file for file in RUN_FILES if isinstance(file, RunTable)])
+def test_two_tables_without_rows_agree(tmp_path, file):
+    table = file.named("detector")
+    for run in ("recorded", "recomputed"):
+        (tmp_path / run / table).parent.mkdir(parents=True)
+        write_table(tmp_path / run / table, table.schema(), [])
+    for drawn in (None, Drawn([1], {"val": [1], "test": [2]}, [2], ())):
+        rows, sentences = table_agreement(tmp_path / "recorded", tmp_path / "recomputed", drawn, 1e-5, 1e-3)
+        assert (rows["rows"].tolist(), sentences) == ([0], [])
+
+
+@pytest.mark.parametrize(
+    "table", [SAMPLES, EFFECTS, MAPS_FILE, ATTACKS, READS.named("max_softmax"), SCORES, ADAPTIVE_STEPS]
+)
+def test_a_drawn_image_without_a_recomputed_row_is_found(copied, tmp_path, table):
+    """Of a share, too, and of adaptive attacks, whose images are the first ones alone."""
+    recomputed = shutil.copytree(copied, tmp_path / "recomputed")
+    rows, scored = read_table(recomputed / table), table == SCORES  # all images are
+    drawn = Drawn([4, 5], {"val": [4, 5], "test": [4, 5]}, range(8) if scored else [4, 5], ())
+    of_share = rows if scored else rows.filter(pc.is_in(rows["sample"], pa.array([4, 5])))
+    lost = pc.equal(of_share["sample"], 5)
+    for left, different in ((of_share, 0), (of_share.filter(pc.invert(lost)), pc.sum(lost).as_py())):
+        write_table(recomputed / table, rows.schema, [left])
+        agreement, sentences = table_agreement(copied, recomputed, drawn, 1e-5, 1e-3)
+        counts = agreement.set_index("table").loc[table.path]
+        assert (counts["equal"], counts["different"]) == (left.num_rows, different)
+    assert any("sample 5" in sentence and "not among the recomputed rows" in sentence for sentence in sentences)
+
+
+def test_a_table_of_which_nothing_is_checked_has_the_last_line_and_a_code_of_its_own(copied, verified):
+    schema = REFUTERS_FILE.schema()
+    write_table(copied / REFUTERS_FILE, schema, [pa.Table.from_pylist([{"sample": 0}], schema=schema)])
+    seal(copied)
+    code, text, _ = verified(f"run={copied}", "share=0.01")
+    assert code == 2, text
+    assert "\nnothing was checked of refuters.parquet\n" in text
+
+
+def test_a_file_with_another_digest_is_named_first(copied, verified):
+    with (copied / "summary.json").open("a") as file:
+        file.write(" ")
+    code, text, _ = verified(f"run={copied}", "share=0.01")
+    assert code == 1
+    assert re.search(r"1 of them changed since\n  summary.json has [\d,]+ of [\d,]+ bytes", text)
+
+
+def test_weights_and_data_that_lack_are_named_with_what_to_do(copied, verified):
+    (file,) = copied.parents[1].glob("checkpoints/classifier-*/classifier.ckpt")
+    file.rename(file.with_name("hidden"))
+    code, text, _ = verified(f"run={copied}")
+    assert code == 1
+    assert "the weights of the classifier (" in text
+    assert "Copy that folder of the output root beside the folder of the run" in text
+    torch.save({"other": 1}, file)
+    assert "the weights of the classifier (" in verified(f"run={copied}")[1]
+    file.with_name("hidden").replace(file)
+    seal(copied, dataset_fingerprint="0" * 64)
+    code, text, _ = verified(f"run={copied}")
+    assert code == 1
+    assert re.search(r"the data must be those that the run has measured, got others \(\w{12}, recorded 0{12}\)", text)
+    assert f"dovision-verify run={copied} root=FOLDER" in text
+
+
+def test_no_code_of_the_run_is_trusted(copied, verified, tmp_path, monkeypatch):
+    (tmp_path / "mine.py").write_text("from dovision.interventions.pixel_grid import PixelGrid as Mine\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    config = read_yaml(copied / ".hydra/config.yaml")
+    config["intervention"]["_target_"] = "mine.Mine"
+    write_text(copied / ".hydra/config.yaml", yaml_text(config))
+    seal(copied)
+    code, text, _ = verified(f"run={copied}")
+    assert code == 1
+    assert "intervention._target_" in text
+    assert "which is none of dovision's components" in text
+    assert f"dovision-verify run={copied} trust_checkpoint=true" in text
+    seal(copied, dataset_fingerprint="0" * 64)
+    assert "the data must be those" in verified(f"run={copied}", "trust_checkpoint=true")[1]  # the next check
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["run=nowhere"], "run must be a folder that dovision-evaluate wrote, got nowhere"),
+        (["run=nowhere", "share=0"], "share must"),
+        (["run=nowhere", "share=half"], "share must"),
+        (["run=nowhere", "tolerance=2"], "tolerance must"),
+        ([], "run must be given"),
+    ],
+)
+def test_what_cannot_be_verified_is_refused_in_a_line(verified, words, message):
+    code, text, _ = verified(*words)
+    assert code == 1
+    assert message in text
+    assert "Traceback" not in text
