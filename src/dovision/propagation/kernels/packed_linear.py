@@ -2,7 +2,8 @@
 
 The product is oneDNN's, with weights packed once, and has the activation in the same call: torch's own call packs the
 weights in each pass again, and writes each result before an activation reads it again. Without AVX-512 that of many
-channels is MKL's, as torch's own, which is faster there, with the activation in place behind it.
+channels is MKL's, as torch's own, which is faster there, with the activation in place behind it. Of oneDNN the bits of
+a row do not depend on how many rows there are; of MKL that holds on processors of AMD alone.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ _NAMES = ("_reorder_linear_weight", "_linear_pointwise")
 _ROWS = 1024  # that oneDNN's packing is made for; others are as exact
 _MANY_CHANNELS = 96  # of both sides of a product, from which on MKL's is faster than oneDNN's without AVX-512
 _AT_A_TIME = 16  # values of an activation in torch's kernels; those left over at the end have other bits
-_NOT_PACKED = 0  # rows: with weights that MKL has packed, the bits of a few outputs depend on the number of rows
+_NOT_PACKED = 0  # rows: with weights that MKL has packed, bits depend on the number of rows on all processors
 
 
 class JoinedActivation(NamedTuple):
