@@ -39,17 +39,25 @@ def test_each_job_that_ends_is_a_line_with_what_is_left(jobs, runs, caplog):
         fail(runs[1])
     lines = [record.getMessage() for record in caplog.records]
     assert len(lines) == 1
-    assert re.fullmatch(r"sweep: 2/3 jobs, 1 failed, [\d,.]+/s, \d:\d\d:\d\d left: failed seed=1", lines[0])
+    assert re.fullmatch(r"sweep: 2/3 jobs, 1 failed, [\d,.]+/(s|min|h), \d:\d\d:\d\d left: failed seed=1", lines[0])
 
 
 def test_a_failure_of_an_earlier_command_is_not_told_again(jobs, caplog):
     caplog.set_level(logging.INFO)
     fail(RunDirectory(jobs[0].folder))
-    a_minute_ago = time.time() - 60
-    os.utime(jobs[0].folder / "run.json", (a_minute_ago, a_minute_ago))
     with Progress(jobs[:1], again=()):
         pass
     assert caplog.records == []
+
+
+@pytest.mark.parametrize("hours", [-1, 1])
+def test_a_job_that_ends_is_told_by_whatever_clock_its_file_system_has(jobs, runs, caplog, hours):
+    caplog.set_level(logging.INFO)
+    now = time.time() + 3600 * hours
+    with Progress(jobs, again=()):
+        fail(runs[1])
+        os.utime(jobs[1].folder / "run.json", (now, now))
+    assert [record.getMessage().rpartition(": ")[2] for record in caplog.records] == ["failed seed=1"]
 
 
 def test_a_terminal_has_a_bar_that_begins_with_what_is_completed_and_counts_failures(jobs, runs, monkeypatch, caplog):

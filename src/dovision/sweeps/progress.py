@@ -32,7 +32,7 @@ class Progress:
     def __init__(self, jobs: Sequence[Job], again: Collection[Path]) -> None:
         self._again = again
         self._pending = list({job.folder: job for job in jobs}.values())
-        self._began = time.time()
+        self._before = {job.folder: _version(job.folder / RUN) for job in self._pending}
         self._over = Event()
         self._thread = Thread(target=self._watch, daemon=True)
         self._shown = ExitStack()
@@ -63,7 +63,14 @@ class Progress:
                 self._report(job, state)
 
     def _state(self, job: Job) -> str:
-        return _state_since(job.folder, self._began, job.folder in self._again)
+        """State in run.json; "" if it is that from before the sweep and to be rerun."""
+        path = job.folder / RUN
+        is_new = _version(path) != self._before[job.folder]  # whatever the clock of the file system says
+        try:
+            state = str(read_json(path).get("state"))
+        except (OSError, ValueError):
+            return ""
+        return state if is_new or (state == "completed" and job.folder not in self._again) else ""
 
     def _report(self, job: Job, state: str) -> None:
         self._jobs.advance()
@@ -74,11 +81,10 @@ class Progress:
             log.info("%s: %s %s", self._jobs.line(now), state, job.name)
 
 
-def _state_since(folder: Path, began: float, afresh: bool) -> str:
-    """State in run.json; "" if older than the sweep and to be rerun."""
-    path = folder / RUN
+def _version(path: Path) -> tuple[int, int] | None:
+    """Inode and time of a file that every write replaces; None if it is missing."""
     try:
-        state = str(read_json(path).get("state"))
-        return state if (state == "completed" and not afresh) or path.stat().st_mtime >= began else ""
-    except (OSError, ValueError):
-        return ""
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_mtime_ns
