@@ -68,9 +68,9 @@ class JobTask:
         """Run a job in a worker."""
         sweep = Path(HydraConfig.get().sweep.dir)
         self.launch.check_shared(sweep)
-        if self.launch.stopped_by(sweep) is not None:
-            return None
         with self.launch.at_work(sweep):
+            if self.launch.stopped_by(sweep) is not None:  # looked at by a mark that the command can see
+                return None
             try:
                 with interruptible(self.launch, sweep):
                     return self._do(config, overrides)
