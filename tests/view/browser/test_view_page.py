@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 import dovision as dv
-from made_browser import violations
+from made_browser import SLOWEST, violations
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -32,6 +32,15 @@ def stroke(page, x, y):
     page.mouse.click(frame["x"] + x * frame["width"], frame["y"] + y * frame["height"])
 
 
+def until(page, condition):
+    """Wait until a condition holds, while the page goes on."""
+    for _ in range(SLOWEST // 20):
+        if condition():
+            return
+        page.wait_for_timeout(20)
+    raise AssertionError("waited in vain")
+
+
 def answered(page, count):
     """Wait until the page shows the effect of so many strokes."""
     page.wait_for_function("count => document.getElementById('time').dataset.strokes >= count", arg=count)
@@ -39,12 +48,9 @@ def answered(page, count):
 
 def rows(page):
     """Numbers of the table, by class."""
-    texts = [line.locator("td.number").all_inner_texts() for line in page.locator("#rows tbody tr").all()]
-    names = page.locator("#rows tbody th").all_inner_texts()
-    return {
-        name.strip(): [float(text.replace("\u2212", "-")) for text in own]
-        for name, own in zip(names, texts, strict=True)
-    }
+    texts = "lines => lines.map((line) => [...line.querySelectorAll('th, td.number')].map((one) => one.innerText))"
+    found = page.locator("#rows tbody tr").evaluate_all(texts)  # of one moment: the next answer may come at any time
+    return {name.strip(): [float(text.replace("\u2212", "-")) for text in own] for name, *own in found}
 
 
 def test_a_rectangle_has_the_effect_of_the_cell_and_the_sentence_says_it(open_view, opened):
@@ -96,10 +102,24 @@ def test_the_time_of_a_stroke_is_from_the_brush_on_while_another_is_measured(ope
     page.route("**/effect", lambda route: route.continue_() if held else held.append(route))
     stroke(page, 0.2, 0.2)
     stroke(page, 0.7, 0.7)  # waits for the answer to the first
+    until(page, lambda: held)
     page.wait_for_timeout(300)
     held[0].continue_()
     answered(page, 2)
     assert float(page.locator("#time").inner_text().removesuffix(" ms")) >= 300
+
+
+def test_what_is_cleared_while_it_is_measured_is_not_asked_again(open_view):
+    page = open_view()
+    before, held = rows(page), []
+    page.route("**/effect", lambda route: held.append(route))
+    stroke(page, 0.2, 0.2)
+    stroke(page, 0.7, 0.7)  # waits for the answer to the first
+    page.get_by_role("button", name="Clear").click()
+    until(page, lambda: held)
+    held[0].continue_()
+    page.wait_for_function("!state.asking")
+    assert (len(held), page.locator("#problem").is_hidden(), rows(page)) == (1, True, before)
 
 
 def test_strokes_move_the_numbers_until_they_are_cleared(open_view):
@@ -187,8 +207,8 @@ def test_an_effect_stands_beside_its_null_and_all_fills_which_are_set_by_a_click
     page.locator("#others button", has_text="mean").click()
     page.wait_for_selector("#sentence:has-text('(mean)')")
     page.wait_for_selector("#others button[aria-pressed=true]:has-text('mean')")
-    page.locator("#rows tbody tr").nth(1).click()
     name = page.locator("#rows tbody tr").nth(1).locator("label").inner_text()
+    page.locator("#rows tbody tr").nth(1).click()
     page.wait_for_selector(f"#sentence:has-text('P({name})')")
     page.locator("#eps-slider").fill("16")
     page.wait_for_selector("#sentence:has-text('on the attacked image (FGSM, ε = 16/255)')")
@@ -202,7 +222,8 @@ def test_units_are_listed_by_effect_and_set_by_a_click(open_view):
     page.locator("#ranked button").nth(2).click()
     page.wait_for_selector(f"#sentence:has-text('Setting channel {number} of')")
     page.wait_for_selector("#null:has-text('another unit, changed by as much')")
-    assert page.locator("#ranked button[aria-pressed=true]").inner_text().split()[0] == number
+    pressed = "document.querySelector('#ranked button[aria-pressed=true]')?.firstChild.textContent"
+    page.wait_for_function(f"number => {pressed} === number", arg=number)
 
 
 def test_states_are_undone_redone_and_opened_by_their_link(open_view):

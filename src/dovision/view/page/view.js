@@ -114,7 +114,7 @@ async function showImage(found) {
   state.maps = {}; cleared(); beginMaps();
 }
 function cleared() {
-  state.turn += 1;
+  state.turn += 1; state.again = false; // what waits to be asked is gone
   state.mask?.fill(0); state.seen = state.did = null; draw(); showTexts(); forgetAround(); showRows(image().rows);
   $("sentence").textContent = image() === state.attacked ? attackSentence() : "Brush over the image: what does the network use?";
   remember(""); measureBeside();
