@@ -13,6 +13,7 @@ import pytest
 
 from dovision.io import locking
 from dovision.io.locking import Lock, is_locked
+from waiting import SECONDS, wait_for
 
 ELSEWHERE = "filelock/2\npid=1\nhost=elsewhere\nmode=lease\ntoken=0\nduration={}\n"  # a lease of another machine
 
@@ -66,7 +67,7 @@ def test_a_killed_process_holds_nothing(file):
     assert is_locked(file)
     os.kill(process, signal.SIGKILL)
     os.waitpid(process, 0)
-    assert Lock(file).acquire(5)
+    assert Lock(file).acquire(SECONDS)
 
 
 def test_other_errors_of_the_lock_are_raised(tmp_path, monkeypatch):
@@ -86,13 +87,15 @@ def test_looking_makes_nothing_and_does_not_stand_in_the_way_of_looking(tmp_path
         assert not is_locked(tmp_path / "lock")
 
 
-def test_a_lease_of_another_machine_is_respected_while_it_is_renewed(lease):
-    lease.write_text(ELSEWHERE.format(0.5))
+def test_a_lease_of_another_machine_is_respected_while_it_is_renewed(lease, monkeypatch):
+    monkeypatch.setattr(locking, "LEASE", SECONDS)  # longer than this test
+    lease.write_text(ELSEWHERE.format(SECONDS))
     assert is_locked(lease.with_name("lock"))
     assert not Lock(lease.with_name("lock")).acquire(0.2)
 
 
-def test_a_lease_that_is_not_renewed_is_taken_over_however_little_patience_there_is(lease):
+def test_a_lease_that_is_not_renewed_is_taken_over_however_little_patience_there_is(lease, monkeypatch):
+    monkeypatch.setattr(locking, "HEARTBEAT", 0.4)  # two of which a busy machine has beyond the lease
     lease.write_text(ELSEWHERE.format(0.5))
     os.utime(lease, (0, 0))
     assert not is_locked(lease.with_name("lock"))
@@ -105,8 +108,7 @@ def test_a_holder_renews_its_lease(lease):
     lock = Lock(lease.with_name("lock"))
     lock.acquire(0)
     os.utime(lease, (0, 0))
-    time.sleep(0.3)
-    assert is_locked(lease.with_name("lock"))
+    wait_for(lambda: is_locked(lease.with_name("lock")))
 
 
 def test_who_has_lost_a_lease_does_not_hold_it(lease):
@@ -124,17 +126,19 @@ def test_an_abandoned_lease_is_taken_over_by_one_of_many(lease, monkeypatch):
     marks = [lease.with_name(f"mark{number}") for number in range(5)]
 
     def work(mark):
-        with Lock(lease.with_name("lock")):
+        with Lock(lease.with_name("lock")) as lock:
             begun = time.monotonic()
             time.sleep(0.1)
-            mark.write_text(f"{begun} {time.monotonic()}")
+            mark.write_text(f"{begun} {time.monotonic() if lock.held else begun}")  # lost by who stood still for 2 s
 
     processes = []
     for mark in marks:
         process = os.fork()
         if process == 0:
-            work(mark)
-            os._exit(0)
+            try:
+                work(mark)
+            finally:
+                os._exit(not mark.exists())
         processes.append(process)
     assert [os.waitpid(process, 0)[1] for process in processes] == [0] * len(marks)
     spans = sorted(tuple(map(float, mark.read_text().split())) for mark in marks)

@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from dovision.io.atomic import PARTIAL
+from dovision.store import run_directory
 from dovision.store.run_directory import BeingWritten, RunDirectory
 from dovision.store.run_files import LOCK
 from dovision.store.tables import EFFECTS
@@ -126,7 +127,8 @@ def test_a_damaged_run_json_is_no_completed_run_and_the_next_start_removes_its_t
     assert not (tmp_path / EFFECTS).exists()
 
 
-def test_a_start_that_has_waited_for_the_lock_does_not_erase_what_was_completed_meanwhile(tmp_path):
+def test_a_start_that_has_waited_for_the_lock_does_not_erase_what_was_completed_meanwhile(tmp_path, monkeypatch):
+    monkeypatch.setattr(run_directory, "LOCK_PATIENCE", 60.0)
     first, second = RunDirectory(tmp_path), RunDirectory(tmp_path)
     first.start({}, [], {})
     (tmp_path / EFFECTS).write_text("all rows")

@@ -15,6 +15,7 @@ from dovision.runtime.signals import Stop, Stopped
 from dovision.sweeps import interruption
 from dovision.sweeps.interruption import Interruption, interruptible
 from dovision.sweeps.launch import Launch
+from waiting import wait_for
 
 READY = b"r"
 
@@ -41,11 +42,11 @@ class Command:
     def worker(self, work):
         process = os.fork()
         if process == 0:
-            try:
-                with self.launch.at_work(self.sweep):
+            with self.launch.at_work(self.sweep):  # until whose end the command waits
+                try:
                     work(self)
-            except Stopped as stopped:
-                (self.sweep / "worker").write_text(str(stopped))
+                except Stopped as stopped:
+                    (self.sweep / "worker").write_text(str(stopped))
             os._exit(0)
         return process
 
@@ -74,7 +75,7 @@ def go_on(command):
 def be_deaf(command):
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     command.ready()
-    time.sleep(20)
+    time.sleep(120)
 
 
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
@@ -91,6 +92,7 @@ def test_a_signal_ends_the_worker_and_then_the_command_in_one_line(tmp_path, sig
 def test_a_second_signal_does_not_wait_for_the_worker(tmp_path):
     command = Command(tmp_path, be_deaf)
     command.signal(signal.SIGINT)
+    wait_for(lambda: (tmp_path / "said").read_text())  # else the two would be one
     time.sleep(0.5)
     assert os.waitpid(command.process, os.WNOHANG) == (0, 0)
     command.signal(signal.SIGINT)

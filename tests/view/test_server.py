@@ -8,6 +8,7 @@ import pytest
 
 from dovision.view.view_session import ViewSession
 from dovision.view.worker import Worker
+from waiting import wait_for
 
 
 @pytest.fixture
@@ -50,11 +51,8 @@ def test_questions_are_answered_and_errors_are_sentences(address, ask):
 def test_a_map_is_measured_in_the_background(address, ask):
     image = ask(f"{address}/sample", {"sample": 0})[1]["image"]
     asked = {"images": [image], "rows": 4, "fill": {"name": "mean"}, "scale": "probability"}
-    for _ in range(200):
-        found = ask(f"{address}/maps", asked)[1]
-        if found["done"]:
-            break
-    assert found["done"]
+    wait_for(lambda: ask(f"{address}/maps", asked)[1]["done"])
+    found = ask(f"{address}/maps", asked)[1]
     assert len(found["maps"][str(image)]["values"]) == 16
 
 
