@@ -34,7 +34,7 @@ Propagation(dv.wrap(nn.Sequential(nn.Flatten(), nn.Linear(4, 2)), 2), PixelGrid(
 faults()
 print(faults())
 """
-PAGES = 62 << 8  # of all blocks
+PAGES = 62 >> 1  # of all blocks, if they are huge, as they are where the system makes them so
 
 
 @pytest.mark.slow
@@ -42,7 +42,7 @@ PAGES = 62 << 8  # of all blocks
 def test_blocks_are_kept_once_an_effect_was_asked_for():
     own = {name: value for name, value in os.environ.items() if not name.startswith(("MALLOC_", "GLIBC_"))}
     done = subprocess.run([sys.executable, "-c", PROGRAM], env=own, capture_output=True, text=True, check=True)
-    assert int(done.stdout) < PAGES / 10
+    assert int(done.stdout) < PAGES
 
 
 def test_where_memory_has_no_room_for_a_block_an_effect_is_measured(monkeypatch):
