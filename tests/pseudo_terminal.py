@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import fcntl
 import os
 import pty
@@ -13,6 +14,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from io import TextIOWrapper
 
+from waiting import SECONDS
+
+_DRAWN = "\x1b8"  # ends a drawing of the bars: the cursor is where it was
 _TOKEN = re.compile(r"\x1b\[\??([\d;]*)([A-Za-z])|\x1b([78D])|(\r)|(\n)|(.)", re.DOTALL)
 
 
@@ -89,18 +93,29 @@ class Terminal:
         self.stream, self.receiver = stream, receiver
         self.received = ""
         self._size = lines, columns
+        self._decode = codecs.getincrementaldecoder("utf-8")().decode  # a letter may come in two pieces
+        self._seen, self._length = Screen(lines, columns), 0  # what `wait_for` has looked at
 
-    def screen(self) -> Screen:
+    def read(self) -> None:
+        """Take what has come so far, so that the process can write on."""
         with suppress(BlockingIOError):
             while data := os.read(self.receiver, 65536):
-                self.received += data.decode()
+                self.received += self._decode(data)
+
+    def screen(self) -> Screen:
+        self.read()
         return Screen(*self._size).feed(self.received)
 
-    def wait_for(self, text: str) -> None:
-        """Wait until the last line has this text."""
-        for _ in range(3000):
-            if text in self.screen().text()[-1]:
-                return
+    def wait_for(self, text: str) -> list[str]:
+        """Wait until the last line has had this text, and return all lines of that moment, however long it is gone."""
+        ends = time.monotonic() + SECONDS
+        while time.monotonic() < ends:
+            self.read()
+            while (end := self.received.find(_DRAWN, self._length) + len(_DRAWN)) >= len(_DRAWN):
+                self._seen.feed(self.received[self._length : end])
+                self._length = end
+                if text in self._seen.text()[-1]:
+                    return self._seen.text()
             time.sleep(0.02)
         raise AssertionError(f"{text!r} was not shown; the screen: {self.screen().text()}")
 

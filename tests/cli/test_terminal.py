@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
+import time
 from contextlib import contextmanager
 
 import pytest
@@ -41,14 +43,14 @@ def started(root, *overrides, **more):
 
 def wait(process, end):
     while process.poll() is None:
-        end.screen()  # so that the process can write on
+        end.read()
+        time.sleep(0.02)
     return process.returncode
 
 
 def test_bars_stand_below_the_log_and_are_gone_when_the_run_ends(copy):
     with started(copy, "evaluation.images=400", "attack=pgd") as (process, end):
-        end.wait_for("effects  ━")  # the row of the job names the step before there is one of its stage
-        text = end.screen().text()
+        text = end.wait_for("effects  ━")  # the row of the job names the step before there is one of its stage
         assert text[-2].startswith("job      ━")
         assert "step 3/4: effects" in text[-2]
         assert not any("━" in line for line in text[:-2])
@@ -82,11 +84,10 @@ def test_ctrl_c_in_a_training_leaves_one_line(tmp_path):
         process.send_signal(signal.SIGINT)
         assert wait(process, end) == 130
         lines = [line for line in end.screen().text() if line]
-        assert "] epoch 2 of 100: " in "".join(lines)
-        last = "".join(lines[-2:])  # of 80 columns
-        assert last.endswith(
-            "dovision-train: interrupted: stopped by SIGINT in epoch 3 of 100; the same command resumes"
-        )
+        last = r"dovision-train: interrupted: stopped by SIGINT in epoch (\d+) of 100; the same command resumes$"
+        epoch = int(re.search(last, "".join(lines[-2:]))[1])  # of 80 columns
+        assert epoch >= 3
+        assert f"] epoch {epoch - 1} of 100: " in "".join(lines)
 
 
 def test_bars_that_a_kill_has_left_are_gone_when_the_next_command_ends(copy):
