@@ -161,6 +161,40 @@ def test_a_drawn_image_without_a_recomputed_row_is_found(copied, tmp_path, table
     assert any("sample 5" in sentence and "not among the recomputed rows" in sentence for sentence in sentences)
 
 
+def test_a_row_that_is_there_twice_is_found(copied, verified):
+    rows = read_table(copied / EFFECTS)
+    write_table(copied / EFFECTS, rows.schema, [pa.concat_tables([rows, rows.slice(4, 1)])])
+    seal(copied)
+    code, text, agreement = verified(f"run={copied}", "share=1")
+    assert (code, agreement["effects.parquet"][1:4]) == (1, [str(rows.num_rows), "0", "1"])
+    assert "not among the recomputed rows" in text
+
+
+def test_a_summary_that_does_not_follow_from_its_tables_is_found(copied, verified):
+    summary = read_json(copied / "summary.json")
+    summary["conditions"]["clean"]["accuracy"]["estimate"] += 0.01
+    write_json(copied / "summary.json", summary)
+    seal(copied, images=1000)
+    code, text, _ = verified(f"run={copied}", "share=0.01")
+    assert code == 1
+    assert re.search(r"summary.json +\d+ +\d+ +0 +1 1.0e-02 +0\n", text)
+    assert "different: summary.json: conditions.clean.accuracy.estimate" in text
+    assert "4 of 12 images measured again" in text  # by the settings and the data, whatever the record has
+
+
+@pytest.mark.parametrize("damaged", [b"PAR1xxx", b""])
+def test_a_damaged_table_is_named(copied, verified, damaged):
+    (copied / EFFECTS).write_bytes(damaged)
+    code, text, _ = verified(f"run={copied}", "share=0.01")
+    assert code == 1
+    assert f"{copied / EFFECTS} must be a table of parquet, got damaged content" in text
+    (copied / EFFECTS).unlink()
+    code, text, _ = verified(f"run={copied}", "share=0.01")
+    assert code == 1
+    assert "different: effects.parquet: missing" in text
+    assert "different: summary.json: cannot be compared with the recorded tables" in text
+
+
 def test_a_table_of_which_nothing_is_checked_has_the_last_line_and_a_code_of_its_own(copied, verified):
     schema = REFUTERS_FILE.schema()
     write_table(copied / REFUTERS_FILE, schema, [pa.Table.from_pylist([{"sample": 0}], schema=schema)])

@@ -34,10 +34,10 @@ CONDITION_METRICS = (*METRICS, "mean_expected_logit_effect")  # of a condition
 _NAMED = 6  # classes whose images are counted one by one in a text
 
 
-def write_summary(folder: Path) -> dict[str, Any]:
-    """Write `summarise` of a run's folder as summary.json there, and return it."""
+def write_summary(folder: Path, to: Path | None = None) -> dict[str, Any]:
+    """Write `summarise` of a run's folder as summary.json there, or into another folder, and return it."""
     summary = summarise(folder)
-    write_json(folder / SUMMARY, summary)
+    write_json((to or folder) / SUMMARY, summary)
     return summary
 
 

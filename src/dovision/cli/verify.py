@@ -7,15 +7,17 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import pandas as pd
+
 from dovision.cli.hydra_main import hydra_main
 from dovision.config.errors import error_text
 from dovision.config.settings import EvaluateSettings, VerifySettings
 from dovision.evaluation.callbacks import EvaluationInputs
 from dovision.evaluation.opened_network import recorded_images, recorded_networks, recorded_run, recorded_settings
-from dovision.evaluation.recomputation import measure_again, table_agreement
+from dovision.evaluation.recomputation import measure_again, summary_agreement, table_agreement
 from dovision.identity.plans import DATA, surroundings
 from dovision.identity.provenance import provenance
-from dovision.identity.samples import evaluated_samples
+from dovision.identity.samples import evaluated_samples, shard_samples
 from dovision.interfaces import Images
 from dovision.io.files import sha256
 from dovision.runtime.outcomes import JobFailed
@@ -37,6 +39,8 @@ class RowsUnchecked(JobFailed):
 
 def verify_run(settings: VerifySettings) -> None:
     """Check digests of a run's files, weights and data, measure a share of its images again, and print the agreement.
+
+    The summary is compared with that of the recorded tables.
 
     Raises:
         FileNotFoundError: there is no such run, or its weights or data are not found.
@@ -67,8 +71,12 @@ def verify_run(settings: VerifySettings) -> None:
         tolerances = settings.tolerance, settings.attacked_tolerance
         whole = settings.share == 1
         tables, sentences = table_agreement(run.folder, Path(folder), None if whole else drawn, *tolerances)
+        summary, of_summary = summary_agreement(run.folder, Path(folder), settings.tolerance)
+        tables, sentences = pd.concat([tables, summary]), [*sentences, *of_summary]
     share = f"(share {settings.share:g}, seed {settings.seed})"
-    print(f"{len(drawn.evaluated)} of {run.record['images']} images measured again {share}")
+    print(
+        f"{len(drawn.evaluated)} of {len(shard_samples(job.evaluation, inputs.samples))} images measured again {share}"
+    )
     print("\n".join([tables.to_string(index=False), *(f"different: {sentence}" for sentence in sentences)]))
     unchecked = tables["table"][(tables["rows"] > 0) & (tables[["equal", "within", "different"]].sum(axis=1) == 0)]
     if len(unchecked):

@@ -13,7 +13,10 @@ import pandas as pd
 import pyarrow.parquet as pq
 from torch.utils.data import DataLoader, Subset
 
+from dovision.analysis.summary import write_summary
+from dovision.config.errors import error_text
 from dovision.config.settings import EvaluateSettings
+from dovision.config.sources import leaves
 from dovision.evaluation import callbacks
 from dovision.evaluation.callback import ClassifierUnderTest
 from dovision.evaluation.callbacks import EvaluationInputs
@@ -22,6 +25,7 @@ from dovision.identity.samples import shard_samples
 from dovision.store.detection_tables import ADAPTIVE_ATTACKS, ADAPTIVE_STEPS, SCORES, TEST, VAL
 from dovision.store.effect_sums import LOG_ODDS_QUANTUM, LOG_ODDS_SUM, QUANTUM, SUMS
 from dovision.store.run_files import RUN_FILES
+from dovision.store.schemas import SUMMARY, read_summary
 from dovision.store.tables import CLEAN, RunTable
 from dovision.store.unit_masks import MASKS_FILE, OBJECT_MASKS_FILE
 from dovision.training.data_module import ImageDataModule
@@ -29,6 +33,7 @@ from dovision.training.trainer import make_trainer
 from dovision.types import Batch
 
 _NAMED = 3  # rows that differ, of a table
+_REPEAT = "repeat"  # column that numbers rows of equal keys
 _QUANTA = {"total": QUANTUM, LOG_ODDS_SUM: LOG_ODDS_QUANTUM}  # of columns that count in these
 
 
@@ -127,7 +132,7 @@ def table_agreement(
     there = {path.relative_to(recomputed) for table in tables for path in table.find(recomputed)}
     rows, sentences = [], [f"{path}: missing" for path in there if not (recorded / path).is_file()]
     for path, table in ((path, file) for file in tables for path in file.find(recorded)):
-        name, count = path.relative_to(recorded).as_posix(), pq.read_metadata(path).num_rows
+        name, count = path.relative_to(recorded).as_posix(), _rows_in(path)
         row: dict[str, Any] = {"table": name, "rows": count, "equal": 0, "within": 0, "different": 0, "largest": "-"}
         if (table == SUMS and drawn is not None) or not (recomputed / name).is_file():
             rows.append(
@@ -149,6 +154,39 @@ def table_agreement(
     return pd.DataFrame(rows), sentences
 
 
+def summary_agreement(recorded: Path, folder: Path, tolerance: float) -> tuple[pd.DataFrame, list[str]]:
+    """Agreement of the values in a run's summary with those that follow from its recorded tables.
+
+    Args:
+        recorded: the run directory.
+        folder: to which the summary is written that follows.
+        tolerance: the deviation that passes, as of `table_agreement`.
+
+    Returns:
+        A row as of `table_agreement`, of the values that both have, and sentences on the first that differ.
+    """
+    try:
+        write_summary(recorded, folder)
+        before, after = (dict(leaves(read_summary(of))) for of in (recorded, folder))
+    except (OSError, ValueError, KeyError) as error:  # such as without a table, or with one that was edited
+        return pd.DataFrame(), [f"{SUMMARY}: cannot be compared with the recorded tables: {error_text(error)}"]
+    both = [name for name in before if name in after]
+    deviations = [float(_deviation([before[name]], [after[name]], 1)[0]) for name in both]
+    beyond = [name for name, deviation in zip(both, deviations, strict=True) if deviation > tolerance]
+    equal, largest = deviations.count(0), max(filter(math.isfinite, deviations), default=0)
+    counts = {"equal": equal, "within": len(both) - equal - len(beyond), "different": len(beyond)}
+    row = {"table": SUMMARY, "rows": len(before), **counts, "largest": f"{largest:.1e}"}
+    sentences = [f"{SUMMARY}: {name} {before[name]}, of the recorded tables {after[name]}" for name in beyond[:_NAMED]]
+    return pd.DataFrame([{**row, "not compared": len(before) - len(both)}]), sentences
+
+
+def _rows_in(path: Path) -> int:
+    try:
+        return int(pq.read_metadata(path).num_rows)
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path} must be a table of parquet, got damaged content. Copy it again.") from error
+
+
 def _compared(
     table: RunTable, recorded: Path, recomputed: Path, drawn: Drawn | None
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -156,10 +194,14 @@ def _compared(
     before, after = table.read(recorded) if drawn is None else drawn.rows(table, recorded), table.read(recomputed)
     if drawn is not None and table in drawn.pictured:
         before, after = (one[one["sample"].isin(other["sample"])] for one, other in ((before, after), (after, before)))
-    text = {name: object for name in table.keys if before[name].dtype == "str"}  # pandas joins no empty columns of text
-    before, after = before.astype(text), after.astype(text)
-    joined = before.merge(after, on=list(table.keys), how="outer", suffixes=("", " again"), indicator=True)
-    columns = [name for name in {**before, **after} if name not in table.keys]
+    keys = list(table.keys)
+    text = {name: object for name in keys if before[name].dtype == "str"}  # pandas joins no empty columns of text
+    before, after = (  # a row that is there twice has another number each time
+        rows.astype(text).assign(**{_REPEAT: rows.groupby(keys, observed=True, dropna=False).cumcount()})
+        for rows in (before, after)
+    )
+    joined = before.merge(after, on=[*keys, _REPEAT], how="outer", suffixes=("", " again"), indicator=True)
+    columns = [name for name in {**before, **after} if name not in (*keys, _REPEAT)]
     both = joined[joined["_merge"] == "both"]
     lacking = ["lacking"] * len(both)  # where a column is in one table alone
     pairs = {name: (both.get(name, lacking), both.get(f"{name} again", lacking)) for name in columns}
