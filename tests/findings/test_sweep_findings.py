@@ -26,7 +26,7 @@ def without_samples(monkeypatch):
 
 
 def run(width, attack, eps, seed, success):
-    kind = {"_target_": f"dovision.attacks.gradient_ascent.{attack}", "eps": [eps]}
+    kind = {"_target_": f"dovision.attacks.gradient_ascent.{attack}", "eps": [eps], "norm": "linf"}
     network = {"_target_": "dovision.models.small_cnn.small_cnn", "width": width}
     names = ("accuracy", "success_8bit", "robust_accuracy", "mean_abs_expected_effect", "auroc")
     nothing = dict.fromkeys(names) | {"images": 40}
@@ -128,6 +128,15 @@ def test_clean_images_are_not_called_an_epsilon(runs):
     assert "ranges from 0.100 ± 0.000 (width 4, clean) to " in first
 
 
+def test_epsilons_have_their_norm_in_sentences_and_tables(runs):
+    (table,) = pivots(by_factors(runs))
+    assert (table.across, table.note) == ("epsilon", "Epsilon is of the norm Linf.")
+    assert "attack FGSM, Linf epsilon 0.2)" in sweep_sentences(by_factors(runs))[0]
+    for each in runs[::2]:
+        each.config["attack"]["norm"] = "l2"
+    assert "norm L-infinity, L2 or Linf epsilon 0.2)" in sweep_sentences(by_factors(runs))[0]
+
+
 def test_one_seed_has_its_interval(runs):
     (table,) = pivots(by_factors(runs[::2]))
     assert table.rows[0][1] == ["0.200 [0.190, 0.210]", "0.400 [0.390, 0.410]"]
@@ -138,8 +147,8 @@ def test_sentences_name_the_range_and_count_pairs_that_are_alike_in_all_else(run
     assert first.startswith("Of 8 settings, attack success ranges from 0.250 ± 0.071 (width 4, attack FGSM")
     assert first.endswith("; ± standard deviation over 2 seeds; n = 40 images.")
     assert others[-1] == (
-        "The estimate of attack success is higher with epsilon 0.2 than with epsilon 0.1 by 0.200 on average, and "
-        "higher in 4 of 4 pairs of settings alike in all else."
+        "The estimate of attack success is higher with Linf epsilon 0.2 than with Linf epsilon 0.1 by 0.200 on "
+        "average, and higher in 4 of 4 pairs of settings alike in all else."
     )
     assert "is the same with width 4 and with width 8 in all 4 pairs" in others[0]
 
@@ -185,7 +194,7 @@ def test_sentences_are_of_numbers_that_differ_between_settings(runs):
     assert first.startswith("Of 10 settings, mean |expected effect| ranges from 0.0125")
     assert "mean |expected effect| is higher with width 4 than with width 8 by 0.0125 on average" in width
     assert "the same with attack FGSM and with attack PGD in all" in attack
-    assert "the same with epsilon 0.1 and with epsilon 0.2 in all" in epsilon
+    assert "the same with Linf epsilon 0.1 and with Linf epsilon 0.2 in all" in epsilon
 
 
 def test_of_one_factor_there_is_one_pair_of_settings(runs):
@@ -233,13 +242,15 @@ def test_attack_success_is_not_cut_by_the_grid_and_clean_images_count_once():
         ("8 x 8", "any"),
     ]  # clean images
     first, of_grid, of_attack, of_epsilon = sweep_sentences(frame)
-    assert first.startswith("Of 4 settings, attack success ranges from 0.100 [0.090, 0.110] (attack FGSM, epsilon 0.1)")
+    assert first.startswith(
+        "Of 4 settings, attack success ranges from 0.100 [0.090, 0.110] (attack FGSM, Linf epsilon 0.1)"
+    )
     assert (
         "effect| is higher with grid 4 x 4 than with grid 8 x 8 by 0.2250 on average, and higher in 5 of 5" in of_grid
     )
     assert "attack success is higher with attack PGD" in of_attack
     assert "in 2 of 2 pairs" in of_attack
-    assert "attack success is higher with epsilon 0.2" in of_epsilon
+    assert "attack success is higher with Linf epsilon 0.2" in of_epsilon
     assert "in 2 of 2 pairs" in of_epsilon
 
 

@@ -291,7 +291,7 @@ def attack_findings(run: Run) -> Iterator[Finding]:
     if (largest := _largest_epsilon(run)) is None or not has_rows(run.folder):
         return
     condition, numbers = largest
-    attack = _attack_text(run, condition, numbers["eps"])
+    attack = _attack_text(run, condition)
     if run.summary["labels"] and (subject := _subject(run, condition)) is not None:
         row = change_of_effect(subject.rows, condition, subject.level)
         if row is not None and (sign := direction(row, "clean")):
@@ -353,16 +353,16 @@ def attack_success(run: Run) -> Iterator[Finding]:
     images = counted_images(run)[name]["success_rate"]
     template = sentences.SUCCESS_UNLABELLED if numbers["accuracy"] is None else sentences.SUCCESS
     text = template.format(
-        attack=_attack_text(run, name, numbers["eps"]),
+        attack=_attack_text(run, name),
         share=in_brackets(rate, form=".3f"),
         count=f"n = {images:,} of {numbers['images']:,} images",
     )
     yield finding("attack_success", text, rate, images, "", ATTACKED, "effect_against_epsilon")
 
 
-def _attack_text(run: Run, condition: str, eps: float) -> str:
+def _attack_text(run: Run, condition: str) -> str:
     attack = component_name(str(run.config.get("attack", {}).get("_target_", "attack")).rpartition(".")[2])
-    norm = _norm(run, condition, eps)
+    norm = norm_of(run, condition)
     return sentences.ATTACK.format(attack=attack, norm=norm, eps=condition.removeprefix("eps="))
 
 
@@ -373,15 +373,15 @@ def _largest_epsilon(run: Run) -> tuple[str, Mapping[str, Any]] | None:
     return max(attacked.items(), key=lambda item: float(item[1]["eps"])) if attacked else None
 
 
-def _norm(run: Run, condition: str, eps: float) -> str:
-    """Norm of the attack's epsilon, from its configuration or else from its perturbations."""
+def norm_of(run: Run, condition: str) -> str:
+    """Norm of the epsilon of an attacked condition, from its configuration or else from its perturbations."""
     attack = run.config.get("attack", {})
     for component in (attack, attack.get("attack")):  # that of a transferred attack
         if isinstance(component, Mapping):
             class_name = str(component.get("_target_", "")).rpartition(".")[2]
             if norm := component.get("norm", _NORM_OF.get(class_name)):
                 return _NORMS[norm]
-    samples = read_samples(run.folder)
+    samples, eps = read_samples(run.folder), float(run.summary["conditions"][condition]["eps"])
     within = samples.loc[samples["condition"] == condition, "l2"].max() <= eps * _ROUNDING
     return _NORMS["l2" if within else "linf"]
 

@@ -164,5 +164,6 @@ JOBS_AT_CHANCE = "Classifiers not shown to be better than chance, so that their 
 OVERLAP = "; their intervals overlap: no difference shown"
 INTERACTION = "From {factor} {least} to {most} the {metric} rises with {rises}, and falls with {falls}{note}."
 NOT_COMPLETED = "{count} of {jobs} jobs, left out of every number: {named}."
+EPSILON_IN = "Epsilon is of the norm {norms}."
 MEAN_OVER = "Each number is the mean over the settings of {factors}; in brackets: the least to the most, in how many."
 SLOW = "{job} took {seconds:,.0f} s, the median job {median:,.0f} s."

@@ -12,6 +12,7 @@ import pandas as pd
 from dovision.analysis.detection_summary import NOT_ADAPTIVE, WHOLE_FAMILY
 from dovision.analysis.map_summary import whole_scores
 from dovision.findings import sentences
+from dovision.findings.effect_findings import norm_of
 from dovision.findings.headline_numbers import counted_images, pool_seeds
 from dovision.findings.map_findings import PRIMARY, at_chance, is_effect_map
 from dovision.findings.number_text import HEADLINE_METRICS, metric_text, number_form, seeds_text
@@ -30,6 +31,7 @@ _ACROSS = 8  # levels of a factor up to which it has a column each
 _DOWN = 24  # settings up to which each has a row
 _COMPARED = 3  # factors that have a sentence
 _AT_CHANCE = "at_chance"  # the attribute of a table that names the runs of classifiers at chance
+_NORMS = "norms"  # the attribute that names the norms of the attacks
 _ANY = "any"  # the level of a factor that cannot change a number
 Number = dict[str, Any]  # metric, condition, mean, low, high, images
 _ENDS = ("low", "high")
@@ -71,11 +73,14 @@ class Pivot(NamedTuple):
     levels: Sequence[str]  # of that factor; the name of the number where there is none
     rows: Sequence[tuple[Sequence[str], Sequence[PivotText | str]]]  # values of the factors; a number a level, or "-"
     pooled: Sequence[str] = ()  # the factors over which a number is the mean, where all settings would be too many
+    norms: str = ""  # of epsilon, if it is a factor
 
     @property
     def note(self) -> str:
-        """Sentence on the other factors; empty if each number is of one setting."""
-        return sentences.MEAN_OVER.format(factors=", ".join(self.pooled)) if self.pooled else ""
+        """Sentences on the other factors, unless each number is of one setting, and on the norm of epsilon."""
+        of_means = sentences.MEAN_OVER.format(factors=", ".join(self.pooled)) if self.pooled else ""
+        of_norms = sentences.EPSILON_IN.format(norms=self.norms) if self.norms else ""
+        return " ".join(filter(None, [of_norms, of_means]))
 
 
 def by_factors(runs: Sequence[Run]) -> pd.DataFrame:
@@ -103,6 +108,9 @@ def by_factors(runs: Sequence[Run]) -> pd.DataFrame:
             rows.append(setting | epsilon | number)
     frame = pd.DataFrame(rows)
     frame.attrs[_AT_CHANCE] = [run.label for run in runs if run.summary.get("maps") and at_chance(run) is not None]
+    last = [(run, [*run.summary["conditions"]][-1]) for run in runs]
+    norms = dict.fromkeys(norm_of(run, condition) for run, condition in last if condition != CLEAN)
+    frame.attrs[_NORMS] = " or ".join(norms)
     if frame.empty:
         return frame
     names = [*heads.values(), *([_EPSILON] if attacked else [])]
@@ -147,6 +155,7 @@ def sweep_sentences(frame: pd.DataFrame) -> list[str]:
         frame: from `by_factors`.
     """
     metrics = [table.metric for table in pivots(frame)]
+    frame = frame.rename(columns={_EPSILON: f"{frame.attrs.get(_NORMS, '')} {_EPSILON}".strip()})
     jobs = "; ".join(frame.attrs.get(_AT_CHANCE, ()))
     chance = [sentences.JOBS_AT_CHANCE.format(jobs=jobs)] if jobs else []
     if not metrics:
@@ -230,7 +239,8 @@ def _pivot(rows: pd.DataFrame, metric: str) -> Pivot | None:
         cells.setdefault(tuple(row[name] for name in down), {})[row[across]] = text
     ordered = sorted(cells, key=lambda key: [natural(level) for level in key])
     table = [(key, [cells[key].get(level, "-") for level in levels]) for key in ordered]
-    return Pivot(metric, down, across, levels, table, pooled)
+    norms = rows.attrs.get(_NORMS, "") if _EPSILON in (*down, across, *pooled) else ""
+    return Pivot(metric, down, across, levels, table, pooled, norms)
 
 
 def _pooled(rows: pd.DataFrame, factors: Sequence[str], metric: str) -> pd.DataFrame:
@@ -275,7 +285,7 @@ def _range(rows: pd.DataFrame, factors: Sequence[str]) -> str:
 
 
 def _setting(factor: str, level: str) -> str:
-    return level if (factor, level) == (_EPSILON, CLEAN) else f"{factor} {level}"
+    return level if level == CLEAN else f"{factor} {level}"
 
 
 def _pairs(rows: pd.DataFrame, factor: str) -> pd.DataFrame:

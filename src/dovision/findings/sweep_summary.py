@@ -22,6 +22,7 @@ from dovision.store.run_files import RUN
 from dovision.store.run_record import Run, read_config
 from dovision.store.schemas import read_summary
 from dovision.store.spreadsheet import guarded
+from dovision.store.tables import CLEAN
 
 SWEEP_SUMMARY = "sweep_summary"  # .csv and .md in the sweep's folder
 OVER_SEEDS = "sweep_seeds.csv"
@@ -159,7 +160,10 @@ def _by_factors(frame: pd.DataFrame) -> list[str]:
     sentences = [f"- {text}" for text in sweep_sentences(frame)]
     tables = []
     for pivot in pivots(frame)[:_PIVOTS]:
-        heads = [*pivot.factors, *(f"{pivot.across} {level}".strip() for level in pivot.levels)]
+        heads = [
+            *pivot.factors,
+            *(level if level == CLEAN else f"{pivot.across} {level}".strip() for level in pivot.levels),
+        ]
         rows = pd.DataFrame([[*setting, *numbers] for setting, numbers in pivot.rows], columns=heads)
         tables += [f"## {metric_head(pivot.metric)}", *filter(None, [pivot.note]), _markdown(rows)]
     return ["\n".join(sentences), *tables, "## Jobs"] if sentences else []
