@@ -147,12 +147,7 @@ def _logged(run: RunDirectory, settings: EvaluateSettings) -> Iterator[list[Logg
 
 
 def loggers_of(settings: TrainSettings, job_type: str) -> list[Logger]:
-    """Make the configured loggers of this job, with their files in its folder, and its configuration.
-
-    Args:
-        settings: of the job.
-        job_type: train or evaluate.
-    """
+    """Make the configured loggers of this job, with their files in its folder, and its configuration."""
     record, folder = settings.record(), Path(HydraConfig.get().runtime.output_dir)
     if settings.checkpoint is not None and settings.foreign_checkpoint is None:  # which names its own model
         record = {**record, MODEL: read_checkpoint(settings.checkpoint)[MODEL]}

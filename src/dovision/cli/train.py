@@ -80,12 +80,7 @@ def fitted_network(
 
     Of all processes that want a network one fits it, and the others wait.
 
-    Args:
-        settings: of the job.
-        networks: of the job, as far as they are fitted; it is added to these.
-        name: of the network; the classifier comes first.
-        loggers: of the curves of its fit.
-        again: fit it even if it is found.
+    Of all networks the classifier comes first; with `again` the network is fitted even if it is found.
 
     Raises:
         ValueError: the checkpoint's classes or image shape are not the dataset's; files have changed during the fit.

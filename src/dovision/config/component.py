@@ -113,9 +113,7 @@ def read_group(group: str, **around: Any) -> dict[str, Component]:
 
     Of two with one name it is the first that counts, as in Hydra. The package has its figures in one file.
 
-    Args:
-        group: the name of its folder.
-        around: values of the configuration that components may refer to.
+    `around` are values of the configuration that components may refer to.
     """
     folders = [configuration_folder()]
     if HydraConfig.initialized():

@@ -44,9 +44,7 @@ def hydra_outside() -> AbstractContextManager[Any]:
 def early_refusal(command: str, words: Sequence[str]) -> str:
     """Reason why a command line cannot be composed, found without torch; empty if it can, or with flags of Hydra.
 
-    Args:
-        command: whose configuration it is.
-        words: of the command line; of a sweep those that have one value for all jobs are looked at.
+    Of a sweep those words are looked at that have one value for all jobs.
     """
     typed = [word for word in words if word not in ("-m", "--multirun")]
     if any(word.startswith("-") for word in typed):
@@ -62,13 +60,7 @@ def early_refusal(command: str, words: Sequence[str]) -> str:
 
 
 def refusal(error: BaseException, command: str, words: Sequence[str]) -> str:
-    """Explain why a configuration cannot be composed, by finding the override at fault.
-
-    Args:
-        error: that Hydra has raised.
-        command: whose configuration it is.
-        words: of the command line.
-    """
+    """Explain why a configuration cannot be composed, by finding the override at fault."""
     if isinstance(error, (OverrideParseException, MissingConfigException, MarkedYAMLError)):
         return error_text(error)
     folders, typed, rest = [], [], iter(words)
@@ -201,13 +193,7 @@ def _is_group(name: str) -> bool:
 
 
 def composed_component(group: str, name: str, seed: int, several: bool) -> Component:
-    """Compose the component of a yaml file.
-
-    Args:
-        group, name: its folder and its name.
-        seed: of the command.
-        several: whether a command takes several of the group, each by its name.
-    """
+    """Compose the component of a yaml file; of a group of which a command takes `several`, each has its name."""
     around = [f"+{key}=???" for key in _AROUND]
     with hydra_outside():
         config = hydra.compose(overrides=[f"+{group}={f'[{name}]' if several else name}", f"+seed={seed}", *around])

@@ -123,11 +123,7 @@ LEGACY_COMPONENTS: Mapping[str, str] = {
 
 
 def replacement(path: str) -> str:
-    """Suggest what to set in place of a key that does not exist; empty if nothing is known.
-
-    Args:
-        path: the dotted name of the key, such as model.optimizer.lr.
-    """
+    """Suggest what to set in place of a key that does not exist; empty if nothing is known."""
     names = path.split(".")
     for end in range(len(names), 0, -1):
         sentence = LEGACY_KEYS.get(".".join(names[:end]))

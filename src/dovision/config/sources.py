@@ -30,10 +30,6 @@ def without_null(command: str, words: Sequence[str]) -> list[str]:
     """Replace GROUP=null on a command line by GROUP=[] for groups that take a list, such as logger=null.
 
     Where nothing is chosen unless it is asked for, as of experiment, the word is left out; others stay.
-
-    Args:
-        command: whose configuration chooses from groups.
-        words: as they were typed.
     """
     chosen: dict[str, Any] = {}
     for name in ("fitting", command):
@@ -50,12 +46,7 @@ def without_null(command: str, words: Sequence[str]) -> list[str]:
 
 
 def resolved(config: Any, without: Collection[str] = ()) -> Any:
-    """Resolve all interpolations to plain types, without Hydra's own node; ??? stays.
-
-    Args:
-        config: of a command.
-        without: keys that are left out.
-    """
+    """Resolve all interpolations to plain types, without Hydra's own node; ??? stays."""
     if not isinstance(config, DictConfig):
         return OmegaConf.to_container(config, resolve=True)
     return {str(key): _value(config, key) for key in config if key != "hydra" and key not in without}
@@ -72,12 +63,7 @@ def recorded(config: Any, without: Collection[str] = ()) -> Any:
 
 
 def without_values(text: str, record: Any) -> str:
-    """Replace environment values in a text about a configuration by ${oc.env:NAME}.
-
-    Args:
-        text: such as the message of an error.
-        record: the configuration as of `recorded`.
-    """
+    """Replace environment values in a text about a configuration by ${oc.env:NAME}."""
     for name in {name for _, value in leaves(record) for name in _VARIABLE.findall(str(value))}:
         value = os.environ.get(name, "")
         text = text.replace(value, f"${{oc.env:{name}}}") if len(value) >= _SHORTEST else text

@@ -138,10 +138,7 @@ class Decoding:
 def warn_of_pixels(names: Sequence[str], headers: Sequence[ImageHeader], shape: Shape, remedy: str) -> None:
     """Log images that lose their colours, are nearly black, or have text in their pixels.
 
-    Args:
-        names, headers: of the images.
-        shape: that they are brought to.
-        remedy: how to set a window, of which the log says what it does.
+    `remedy` is how to set a window, of which the log says what it does.
     """
     coloured = [header.colour for header in headers].count(True)
     if shape[0] == 1 and coloured:

@@ -96,10 +96,6 @@ def read_finding_boxes(root: Path, image_names: pd.Series[str]) -> pd.DataFrame:
 
     `object` is the label, with a number from 2 on if the image has several boxes of it.
 
-    Args:
-        root: the folder of the table.
-        image_names: of all images.
-
     Raises:
         FileNotFoundError: the table is missing.
         ValueError: the table lacks a column, or a row has an unknown label, an image that has no entry, or a box

@@ -197,11 +197,6 @@ def _class_folders(root: Path, parents: Iterable[Path], class_file: str | None) 
     n01440764, spaces and the class's names, of which the first one before a comma counts. Two classes of one name get
     their folder's beside it. A class of the file may lack its folder.
 
-    Args:
-        root: below which the file lies.
-        parents: folders that hold the classes' folders.
-        class_file: its name; None: none.
-
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: there are fewer than 2 classes, or the file does not name a folder that there is.

@@ -32,9 +32,6 @@ class ClassifierUnderTest(pl.LightningModule):
     """Classifier whose test only runs callbacks.
 
     What they log goes to the loggers as it is, since Lightning takes over a millisecond for each number.
-
-    Args:
-        classifier: images in [0, 1] to logits.
     """
 
     def __init__(self, classifier: Classifier) -> None:

@@ -89,12 +89,7 @@ def fit_detectors(
     the fit to all alone is not hardened as well. Negative controls are fitted to all attacks, with clean and attacked
     images exchanged for half of the patients; and to the noise of half of them as if it was an attack.
 
-    Args:
-        folder: the run directory, with the tables of what was read.
-        detectors: by name; they stay as they are.
-        failed: attacks that are left out.
-        protocol: families of attacks, and the epsilons that fits may see.
-        workers: processes that share the fits of a detector.
+    The detectors stay as they are; attacks that failed are left out.
 
     Raises:
         ValueError: no validation image was read, or one of a patient that is tested on; or all detectors are
@@ -260,13 +255,7 @@ def _fits(detector: Detector, val: Reads, failed: Collection[str], protocol: Fit
 
 
 def _supervised_fits(beaten: Mapping[str, Tensor], clean: Tensor, hardened: Tensor | None) -> Iterator[_Fit]:
-    """Fits of a supervised detector.
-
-    Args:
-        beaten: of the images on which an attack succeeded, by family.
-        clean: of clean images.
-        hardened: of clean images and of noise; None if there is none.
-    """
+    """Fits of a supervised detector to beaten images, by family; `hardened` are clean images and noise, if any."""
     if not beaten:
         return
     whole = torch.cat(list(beaten.values()))

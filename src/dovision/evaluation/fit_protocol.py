@@ -33,12 +33,6 @@ def fit_protocol(
 ) -> FitProtocol:
     """Assign each attack to the family that lists it, or to one of its own name; checked.
 
-    Args:
-        eps: the epsilons of each attack, by name; the noise control is left out.
-        families: attacks by family.
-        seen: epsilons by attack.
-        controls: whether supervised detectors are fitted as negative controls as well.
-
     Raises:
         ValueError: an attack is unknown, in two families, or the noise control; a family is empty, or has a name that
             means something else; an epsilon is not one of the attack's.

@@ -80,14 +80,6 @@ class RefuterEvaluation(Evaluation):
     intervention that paints, with the region elsewhere, its frame alone, or a fill that the run did not use. The
     verdicts are those of `analysis.refuters.refutations`. Where the headline is a difference to control units, so is
     what is measured: controls are altered as the unit is, and subtracted.
-
-    Args:
-        folder: where refuters.parquet goes.
-        headlines: the effects, from `headline_effects.headline_effects`.
-        intervention: of the run, at one site.
-        classifier: the one under test.
-        options: networks, boxes and rows to resume from.
-        mean, std: by which images were normalised, as of `Evaluation`.
     """
 
     def __init__(

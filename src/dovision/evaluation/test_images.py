@@ -10,13 +10,7 @@ from dovision.types import INPUT
 
 
 def check_units(intervention: Intervention, images: Images, samples: Sequence[int]) -> None:
-    """Raise for invalid mask files, and if no image has a unit of an intervention on the image.
-
-    Args:
-        intervention: bound to the images.
-        images: the dataset.
-        samples: the images that are evaluated.
-    """
+    """Raise for invalid mask files, and if no image has a unit of an intervention on the image."""
     first = getattr(intervention, "first", intervention)
     if isinstance(first, MaskFiles):
         first.check_files(samples)

@@ -71,9 +71,7 @@ def code_hash() -> str:
 def modules(config: Mapping[str, Any], roots: Iterable[str]) -> dict[str, str]:
     """Digests of this package's modules that a job runs, by path; comments, docstrings and layout change none.
 
-    Args:
-        config: of its components, as of `third_party_code`.
-        roots: modules that it begins with, OF_FITS or OF_RUNS.
+    It begins with those of its components and with `roots`, OF_FITS or OF_RUNS.
     """
     reached = _reached({*_targets(config), *(f"{PACKAGE}.{name}" for name in roots)})
     files = {file for name in reached if name.partition(".")[0] == PACKAGE for file in _files(name)}

@@ -17,11 +17,6 @@ def differences(before: Plan, now: Plan, digest: Digest) -> list[str]:
 
     Weights that are not there are named only if all else is equal, since code and settings shape them. A network whose
     checkpoint is gone is the same if all that shapes its fit is.
-
-    Args:
-        before: as recorded.
-        now: as configured.
-        digest: of a file.
     """
     classifier, earlier_classifier = now.network_keys[CLASSIFIER], before.network_keys[CLASSIFIER]
     if classifier.weights is None and earlier_classifier.weights and _is_same_fit(earlier_classifier, classifier):

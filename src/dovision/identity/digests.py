@@ -30,9 +30,6 @@ class Digests:
     another one of the same size and time. What changed less than two seconds before it was read is not stored. If the
     cache is missing or damaged all is computed again; what one of two processes writes at once may be lost, which costs
     nothing but time.
-
-    Args:
-        output_root: the folder of the cache; without it nothing is stored.
     """
 
     def __init__(self, output_root: Path) -> None:

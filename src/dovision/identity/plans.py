@@ -98,13 +98,7 @@ class Plan:
         return content_hash(self.origin)
 
     def with_weights(self, name: str, weights: str, digest: Digest) -> Plan:
-        """Plan after a network is fitted or read; an autoencoder's key follows from the classifier's weights.
-
-        Args:
-            name: of the network.
-            weights: twelve digits of its checkpoint.
-            digest: of a file.
-        """
+        """Plan after a network is fitted or read; an autoencoder's key follows from the classifier's weights."""
         keys = {**self.network_keys, name: replace(self.network_keys[name], weights=weights)}
         if name == CLASSIFIER and AUTOENCODER in keys:
             keys[AUTOENCODER] = keys[AUTOENCODER].behind(weights, digest)
@@ -124,13 +118,6 @@ class Plan:
 
 def plan(settings: TrainSettings, images: Images, digest: Digest, run_dir: Path, data: str) -> Plan:
     """Make the plan of a job.
-
-    Args:
-        settings: of dovision-evaluate, or of a command that fits alone.
-        images: the dataset.
-        digest: of a file.
-        run_dir: where the job writes.
-        data: the fingerprint of the dataset.
 
     Raises:
         ValueError: the dataset has none of the images that are to be measured; attacked images are not those that
@@ -194,9 +181,7 @@ def files_named(config: Mapping[str, Any], digest: Digest) -> dict[str, str]:
 def callbacks_of_fit(callbacks: Mapping[str, Component], monitors: bool) -> dict[str, Component]:
     """Configured callbacks that take part in fits, by name.
 
-    Args:
-        callbacks: all that are configured.
-        monitors: whether those that monitor a metric are among them, which belong to the classifier's fit.
+    Those that monitor a metric belong to the classifier's fit, which asks for them by `monitors`.
     """
     fitting = {name: callback for name, callback in callbacks.items() if not callback["_target_"].startswith(OF_TESTS)}
     return {name: callback for name, callback in fitting.items() if monitors or "monitor" not in callback}
@@ -276,15 +261,7 @@ def _key(
     digest: Digest,
     more: Mapping[str, Any],
 ) -> NetworkKey:
-    """Make the key of a network.
-
-    Args:
-        settings: of the job.
-        name: of the network.
-        shapes: the settings that shape it.
-        digest: of a file.
-        more: what else shapes it.
-    """
+    """Make the key of a network."""
     configured = relevant_to_fits(to_dict(shapes))
     modules = code.modules({**configured, "dataset": dict(settings.dataset)}, code.OF_FITS)
     around = {

@@ -23,14 +23,7 @@ def check_split(images: Images, split: str, needed_for: str, remedy: str) -> Non
 
 
 def first_samples(images: Images, split: str, most: int | None, boxed: bool = False) -> list[int]:
-    """The first samples of a split in its order.
-
-    Args:
-        images: the dataset.
-        split: train, val or test.
-        most: how many; None: all.
-        boxed: only those with a box that speaks for a class.
-    """
+    """The first samples of a split in its order, all if `most` is None; if `boxed`, those with a box of a class."""
     if boxed:
         boxes = images.boxes(split)
         samples = sorted(set(boxes["sample"][boxes["label"].notna()].tolist()))

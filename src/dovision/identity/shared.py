@@ -77,9 +77,7 @@ class Shared:
 
         Images without labels take their classes from the job's classifier, and are opened for each job.
 
-        Args:
-            dataset: as configured.
-            repeat_log: write what a dataset that is open already has logged into the log's files, too.
+        With `repeat_log` what a dataset that is open already has logged is written into the log's files, too.
         """
         key, began = plans.data_key(dataset), time.time()
         before, self._opened = self._opened, None

@@ -15,11 +15,6 @@ _SECONDS = 10  # without an answer
 def asked_once(repository: str, name: str, revision: str | None = None) -> Iterator[None]:
     """Read hub files within the block, from the cache alone if the hub does not answer or refuses.
 
-    Args:
-        repository: dataset or model.
-        name: on the hub.
-        revision: a branch, a tag or a commit; None: main.
-
     Raises:
         ValueError: the hub could not have such a name; or it answers that it has no such name or revision, or none for
             this user, and the files are not in the cache.

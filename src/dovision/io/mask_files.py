@@ -63,11 +63,6 @@ def check_distinct(pattern: str, names: Sequence[str], files: Iterable[object]) 
 
     A pattern of no image's own name, such as "{folder}/mask.png", means one file for all images of a folder.
 
-    Args:
-        pattern: of the files' names.
-        names: of the images.
-        files: of each image, in their order; those that may be shared are None.
-
     Raises:
         ValueError: two images have one file.
     """

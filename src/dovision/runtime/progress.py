@@ -43,9 +43,6 @@ class Display:
 
     On a terminal each has a bar at the bottom. The time left stands in the row of the outermost of which it is known.
     Elsewhere a stage logs a line every 5 s, later 30 s. Workers of a launcher have no bars; the sweep's process does.
-
-    Args:
-        clock: the time, in seconds.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -228,9 +225,6 @@ class Bars:
 
     The terminal itself keeps lines and bars apart (its scrolling region, DECSTBM), so that no stream is replaced: what
     this process, its libraries, its forks or other processes print is a line above the bars, and the cursor is theirs.
-
-    Args:
-        stream: a terminal.
     """
 
     def __init__(self, stream: TextIO) -> None:

@@ -30,10 +30,6 @@ class RateMeter:
 
     What was done before the meter is no measurement: a resumed count does not make the rest look fast. The first half
     is left out, once the rest has taken half a minute: it holds what is done once, such as a fit that jobs share.
-
-    Args:
-        done: how much is done already.
-        now: the time, in seconds.
     """
 
     def __init__(self, done: float, now: float) -> None:
@@ -73,12 +69,7 @@ class RateMeter:
 class Stage:
     """Counted piece of work; counting is an addition, cheap enough for each batch.
 
-    Args:
-        name: what is done.
-        unit: of the count, in the plural.
-        total: how much there is to do; None if that is not known (yet).
-        done: how much was done before, such as by a run that is resumed.
-        now: the time, in seconds.
+    `total` is None if it is not known (yet); `done` was done before, such as by a run that is resumed.
     """
 
     def __init__(self, name: str, unit: str, total: float | None, done: float, now: float) -> None:
@@ -138,13 +129,7 @@ class Stage:
 
 
 class Steps:
-    """Steps of a job, one of them current.
-
-    Args:
-        job: its name; empty if there is only one.
-        names: of the steps, in their order.
-        now: the time, in seconds.
-    """
+    """Steps of a job, one of them current."""
 
     def __init__(self, job: str, names: Sequence[str], now: float) -> None:
         self.job = job

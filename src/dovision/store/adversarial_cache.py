@@ -23,12 +23,6 @@ class Keeper(AbstractContextManager["Keeper"]):
     """Context that stores one attack's images for replay by `attacks.replay`.
 
     At its end the folder is put into its place; or removed if images are missing, as those of an attack that failed.
-
-    Args:
-        run: the run directory.
-        name: of the attack.
-        attack: its epsilons and its norm are recorded.
-        images: how many there will be at each epsilon.
     """
 
     def __init__(self, run: Path, name: str, attack: Attack, images: int) -> None:

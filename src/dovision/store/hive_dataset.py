@@ -27,10 +27,6 @@ def write_hive(runs: Sequence[Path], output: Path) -> list[Path]:
     Names are plain text in these files, and `run` and `condition` columns that a reader makes of the folders' names, in
     which letters other than these and digits are written as in a URL. A condition without a row has no folder.
 
-    Args:
-        runs: run directories, of different names.
-        output: the folder, made if need be.
-
     Returns:
         The folder of each dataset.
 

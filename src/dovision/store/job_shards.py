@@ -62,11 +62,6 @@ def check_folder(folder: Path, shard: int | None) -> None:
 def check_complete(merged: Path, shards: int, outdated: Mapping[int, str] = MappingProxyType({})) -> None:
     """Raise if shards are missing.
 
-    Args:
-        merged: the run directory of the job in one piece.
-        shards: how many there are.
-        outdated: in what shards differ from those that are asked for, by their numbers.
-
     Raises:
         ShardsLacking: some are not completed, or outdated; the error lists them, and how to measure them.
     """
@@ -82,11 +77,6 @@ def check_complete(merged: Path, shards: int, outdated: Mapping[int, str] = Mapp
 
 def finished_shards(merged: Path, shards: int, origin: Mapping[str, Any]) -> list[FinishedShard]:
     """Shards of a run, in order, if all are completed, intact, and of one origin.
-
-    Args:
-        merged: the run directory of the job in one piece.
-        shards: how many there are.
-        origin: what the rows depend on, as `Plan.origin` has it of the run that is merged.
 
     Raises:
         ValueError: some are missing, were changed since, or are of other code, configuration, data or weights.

@@ -37,9 +37,6 @@ class RunDirectory:
     Every write replaces run.json in one step, so a run that is killed never looks complete. A lock is held from `hold`
     or `start` to the end of the run or of its process, whichever comes first: "running" without it is "interrupted".
     Under the lock nobody else changes the state, so what is decided from it there stays right.
-
-    Args:
-        path: the directory; made by `hold`.
     """
 
     def __init__(self, path: str | Path) -> None:

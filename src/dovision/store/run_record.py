@@ -200,9 +200,7 @@ def factors_of(runs: Sequence[Run]) -> pd.DataFrame:
 def alike(runs: Sequence[Run], apart_from: Sequence[str]) -> dict[str, list[Run]]:
     """Group runs that differ only in the given settings; keys describe the other factors.
 
-    Args:
-        runs: to be compared.
-        apart_from: settings, such as "seed" or "intervention.rows"; "attack" stands for its keys, too.
+    The settings are such as "seed" or "intervention.rows"; "attack" stands for its keys, too.
     """
     factors = factors_of(runs)
     left = [key for key in factors if not any(key == name or key.startswith(f"{name}.") for name in apart_from)]

@@ -126,12 +126,7 @@ def done_rows(rows: pa.RecordBatch) -> pa.RecordBatch:
 
 
 def by_sample(conditions: Sequence[pa.RecordBatch], images: int) -> pa.RecordBatch:
-    """Interleave rows of several conditions, image by image.
-
-    Args:
-        conditions: for each condition its rows, image by image, the same number for each image.
-        images: how many images there are.
-    """
+    """Interleave rows of several conditions, each of as many rows an image, image by image."""
     ends = np.cumsum([len(rows) for rows in conditions])
     places = [rows.reshape(images, -1) for rows in np.split(np.arange(ends[-1]), ends[:-1])]
     order = np.concatenate(places, axis=1).reshape(-1)

@@ -13,20 +13,12 @@ from dovision.store.display_names import MEAN_EFFECT, METRIC_HEADS
 from dovision.store.factors import factor_heads, factor_values, level_texts
 from dovision.store.tables import CLEAN
 
-_HEADLINES = (
-    "accuracy",
-    MEAN_EFFECT,
-    "success_rate",
-)  # the last one of the last condition, the others of the clean one
+# The last one of the last condition, the others of the clean one.
+_HEADLINES = ("accuracy", MEAN_EFFECT, "success_rate")
 
 
 def closing_of(jobs: Sequence[Ended], written: Path) -> Closing:
-    """Build the closing message of a sweep.
-
-    Args:
-        jobs: at their end.
-        written: their summary.
-    """
+    """Build the closing message of a sweep."""
     text = "\n".join([closing(jobs), *findings(jobs)])
     if not jobs:
         return Closing(None, text, "")

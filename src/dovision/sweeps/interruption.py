@@ -32,10 +32,6 @@ class Interruption:
 
     The block then ends with `Stopped`; at once for a second signal, or when the workers have had their time. Workers
     that are started in the block do not receive Ctrl-C, which a terminal sends to all processes of a command.
-
-    Args:
-        launch: whose workers do the jobs.
-        sweep: the sweep's folder.
     """
 
     def __init__(self, launch: Launch, sweep: Path) -> None:

@@ -36,12 +36,6 @@ def declared(command: str) -> DictConfig:
 def check_choices(command: str, config: DictConfig, overrides: Sequence[str], choices: Mapping[str, Any]) -> None:
     """Raise for several names in a single-choice group: Hydra would merge them, and the last would win.
 
-    Args:
-        command: whose configuration declares the groups.
-        config: of a job.
-        overrides: of its command line.
-        choices: Hydra's record of the name that was chosen for each group.
-
     Raises:
         ValueError: names the group.
     """

@@ -76,11 +76,7 @@ def job_status(settings: EvaluateSettings, run: RunDirectory) -> RunStatus:
 def run_status(run: RunDirectory, plan: Callable[[], Plan], rerun: str | None, digests: Digests) -> RunStatus:
     """Status of a run; final if called under the run's lock.
 
-    Args:
-        run: its directory.
-        plan: gives that of the job; asked for only if the run is completed.
-        rerun: failed, all or unfinished; None: what is not completed.
-        digests: of files.
+    The plan of the job is asked for only if the run is completed.
 
     Raises:
         FileNotFoundError, ValueError: see `open_run`.

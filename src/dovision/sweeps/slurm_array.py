@@ -35,12 +35,8 @@ def write_script(
 ) -> Path:
     """Write the array's script.
 
-    Args:
-        sweep: the sweep's folder.
-        jobs: those that are left.
-        tasks: of the array, at most.
-        options: of sbatch by their long names; null for an option without a value.
-        directory: words of the command line for a folder of configurations.
+    `options` are those of sbatch by their long names, null for one without a value; `directory` the words of the
+    command line for a folder of configurations.
     """
     folder = sweep / FOLDER
     make_folder(folder, setting="output_root")

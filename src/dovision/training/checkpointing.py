@@ -173,11 +173,6 @@ def read_epoch(path: Path) -> dict[str, Any]:
 def check_resumable(path: Path, module: pl.LightningModule, epochs: int) -> None:
     """Raise for a checkpoint of another model, or of too many epochs, to continue from.
 
-    Args:
-        path: ckpt_path of the configuration.
-        module: the fit; its parameters may be on the meta device.
-        epochs: of the whole fit, those of the checkpoint included.
-
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: it is no checkpoint of Lightning, of another model, or has no epoch left.

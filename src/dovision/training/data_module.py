@@ -133,9 +133,8 @@ class ImageDataModule(pl.LightningDataModule):
         check_share(batches, size, devices)
         first, end = (size * (batches * number // devices) for number in (rank, rank + 1))
         share: Dataset[Batch] = Subset(split, samples[first:end])
-        whole: Any = DistributedSampler(
-            share, num_replicas=1, rank=0, shuffle=False
-        )  # which Lightning does not cut again
+        # Lightning does not cut again what has such a sampler
+        whole: Any = DistributedSampler(share, num_replicas=1, rank=0, shuffle=False)
         return self._loader(share, size, sampler=whole)
 
     def detection_dataloaders(self, val_images: int | None, test_images: int | None) -> list[DataLoader[Batch]]:

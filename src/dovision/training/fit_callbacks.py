@@ -26,13 +26,7 @@ def callbacks_of_tests(callbacks: Mapping[str, Component]) -> list[pl.Callback]:
 
 
 def make_callbacks(callbacks: Mapping[str, Component], folder: Path, has_loggers: bool) -> list[pl.Callback]:
-    """Make the callbacks of a fit; without loggers, those that only log are dropped.
-
-    Args:
-        callbacks: as `callbacks_of_fit` gives them.
-        folder: of the fitted model, in which checkpoints are written.
-        has_loggers: whether the fit has loggers.
-    """
+    """Make the callbacks of a fit; without loggers, those that only log are dropped."""
     made = make_each(callbacks)
     for name in [name for name, callback in made.items() if isinstance(callback, ModelCheckpoint)]:
         made[name] = callbacks[name].make(dirpath=folder, enable_version_counter=False)

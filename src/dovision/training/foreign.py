@@ -64,10 +64,6 @@ def check_order(model: Component, classifier: Classifier) -> None:
 
     The outputs of such weights are found by name, but a file has no names: its head may be in either order.
 
-    Args:
-        model: as configured.
-        classifier: what it makes, perhaps without numbers.
-
     Raises:
         ValueError: names the first class out of order, and the remedies.
     """

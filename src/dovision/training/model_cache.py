@@ -167,10 +167,7 @@ def inputs_record(images: Images, models: Mapping[str, FittedModel]) -> dict[str
 
 
 def _unlike(folder: Path, key: NetworkKey) -> str:
-    """Remark on how the most similar cached model differs from a missing one; empty if too many settings differ.
-
-    Empty where all of them differ in so many settings that none was meant.
-    """
+    """Remark on how the most similar cached model differs from a missing one; empty if too many settings differ."""
     wanted, nearest = config_diff.flattened(key.content), None
     for path in folder.parent.glob(f"{key.path.stem}-*/{_KEY_FILE}"):
         with suppress(OSError, ValueError):

@@ -10,12 +10,7 @@ from pytorch_lightning.loggers import Logger
 
 
 class NamedLogger(Logger):
-    """Logger of the job that prefixes a fit's metrics with the network's name; the job closes it.
-
-    Args:
-        network: the name.
-        logger: of the job.
-    """
+    """Logger of the job that prefixes a fit's metrics with the network's name; the job closes it."""
 
     def __init__(self, network: str, logger: Logger) -> None:
         super().__init__()

@@ -41,12 +41,7 @@ class Schedule:
             raise ValueError(f"monitor is looked at by ReduceLROnPlateau alone, got {monitor!r}. Set it to null.")
 
     def check(self, where: str, logged: Collection[str]) -> None:
-        """Raise for a monitor that is not logged.
-
-        Args:
-            where: its place in the configuration.
-            logged: the names of the metrics that there are.
-        """
+        """Raise for a monitor that is not logged."""
         if self.needs_monitor:
             check_monitor(where, self.monitor, logged)
 
@@ -58,11 +53,6 @@ class Schedule:
 
 def check_monitor(where: str, monitor: object, logged: Collection[str]) -> None:
     """Raise unless a metric of this name is logged.
-
-    Args:
-        where: the place in the configuration of what monitors it.
-        monitor: the name.
-        logged: the names that there are.
 
     Raises:
         ValueError: names those that there are, and the nearest one.

@@ -130,11 +130,7 @@ class FileImages(PreparedImages):
     ) -> None:
         """Set the files of masks, once `records` are there.
 
-        Args:
-            sources: files, for each record.
-            missing: error or skip, of masks that are empty.
-            decode: whether masks are read to their end.
-            error: makes the message about a record's mask; None names the image.
+        Empty masks are refused unless `missing` is skip; without `decode` masks are not read to their end.
 
         Raises:
             ValueError: a mask is damaged, empty, or of another aspect than its image.
@@ -172,9 +168,6 @@ class FileImages(PreparedImages):
 
     def check_copies(self, allowed: str) -> None:
         """Refuse files of equal bytes in two splits, and warn of those of two groups in one split.
-
-        Args:
-            allowed: error, or warn, of copies in two splits.
 
         Raises:
             ValueError: there are copies in two splits.

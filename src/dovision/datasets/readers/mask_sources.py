@@ -176,13 +176,7 @@ def check_masks(
 ) -> None:
     """Refuse masks of another aspect than their images and, if they are decoded, damaged and empty ones.
 
-    Args:
-        sources: files of masks, for each image.
-        sizes: height and width of each image.
-        shape: that images are brought to.
-        skip: whether a mask may be empty.
-        decode: whether masks are read to their end, not their size alone.
-        error_text: makes the message about an image's mask.
+    With `skip` a mask may be empty; without `decode` their size alone is read.
 
     Raises:
         ValueError: masks are wrong, the message names the first rows; or all are empty.

@@ -16,11 +16,8 @@ from dovision.datasets.readers.dicom import GreyWindow, window_values
 from dovision.io import archives, files
 from dovision.io.images import DECODED_BYTES, BadFile
 
-PLANES = (
-    "sagittal",
-    "coronal",
-    "axial",
-)  # a slice's normal is the patient's axis from left to right, back to front, feet to head
+# A slice's normal is the patient's axis from left to right, back to front, feet to head.
+PLANES = ("sagittal", "coronal", "axial")
 NIFTI_SUFFIXES = (".nii", ".nii.gz")
 _SLICE_BYTES = 32  # a pixel of a slice: four arrays of float64 while it is scaled and windowed
 _HEADER_BYTES = 540  # of NIfTI 2, the longer one
