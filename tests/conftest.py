@@ -229,8 +229,8 @@ def svg_only(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="session")
 def page_of() -> Callable[..., Path]:
-    """The function `report_of_sweep`, with figures drawn as SVG alone."""
-    from dovision.cli.report import report_of_sweep
+    """The function `report_of_sweep` of made_runs, with figures drawn as SVG alone."""
+    from made_runs import report_of_sweep
 
     def write(*arguments: Any, **settings: Any) -> Path:
         with pytest.MonkeyPatch.context() as patch:

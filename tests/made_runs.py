@@ -17,10 +17,14 @@ from torch import Tensor
 
 from dovision.analysis.detection_summary import write_detection
 from dovision.analysis.summary import write_summary
+from dovision.cli.report import write_report
 from dovision.functional import geometry
 from dovision.functional.agreement import coverage, state
+from dovision.report.report_figure import Catalogue
+from dovision.report.style import WIDTHS, page_width
 from dovision.store.map_tables import MAPS_FILE, maps_schema, write_boxes
 from dovision.store.run_directory import RunDirectory
+from dovision.store.run_record import survey
 from dovision.store.tables import EFFECTS, SAMPLES, TableWriter, effects_schema, samples_schema
 from dovision.store.thumbnails import save_image, thumbnail_path
 from dovision.store.to_arrow import CleanImages, by_sample, done_rows, effect_columns, mean_effects, sample_columns
@@ -343,3 +347,15 @@ def page_of_kind(page_of: Callable[..., Path], tmp_path_factory: pytest.TempPath
 def page_of_sweep(sweep: Path, page_of: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The page of three completed runs, a failed and an unfinished one."""
     return page_of(sweep, tmp_path_factory.mktemp("page"))
+
+
+def report_of_sweep(
+    sweep: Path,
+    output: Path | None = None,
+    details: int | None = None,
+    figure_width: float = WIDTHS[-1],
+    formats: Sequence[str] | None = None,
+) -> Path:
+    """The page of a sweep's report, as dovision-report writes it with these settings."""
+    with page_width(figure_width):
+        return write_report(sweep, survey(sweep), output or sweep / "report", details, Catalogue(), formats)

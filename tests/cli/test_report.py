@@ -7,11 +7,12 @@ import pandas as pd
 import pytest
 
 from dovision.cli import report
-from dovision.cli.report import main, report_of_sweep
+from dovision.cli.report import main
 from dovision.config.settings import ReportSettings
 from dovision.report.page import render_page
 from dovision.store.run_directory import RunDirectory
 from dovision.store.run_record import Run
+from made_runs import report_of_sweep
 
 FIGURES = ("average_effect_maps", "average_effects", "classes", "effect_distribution", "gallery", "overlay")
 OVERALL = ("results", "classifier_quality", "effect_against_epsilon")

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from dovision.evaluation.kept_classes import kept_classes
+from dovision.evaluation.effects import kept_classes
 from dovision.types import Task
 
 ONE, SEVERAL = Task("multiclass", tuple("abcd")), Task("multilabel", tuple("abcd"), (0.5, 0.5, 0.5, 0.9))

@@ -22,7 +22,7 @@ def test_what_follows_from_other_settings_is_no_factor():
     found = factor_values([job(*each) for each in levels], overrides)
     assert list(found) == ["intervention.rows", "attack", "seed"]
     assert factor_text(found.iloc[0]) == "grid 2 x 2, FGSM, seed 0"
-    assert factor_text(found.iloc[-1], without=["seed"]) == "grid 4 x 4, PGD"
+    assert factor_text(found.iloc[-1].drop("seed")) == "grid 4 x 4, PGD"
 
 
 def test_settings_of_the_command_line_that_go_together_are_both_factors():

@@ -7,9 +7,9 @@ import time
 import pytest
 
 from dovision.store.run_directory import RunDirectory
-from dovision.sweeps import progress as module
+from dovision.sweeps import sweep as module
 from dovision.sweeps.jobs import Job
-from dovision.sweeps.progress import Progress
+from dovision.sweeps.sweep import Progress
 from pseudo_terminal import terminal
 
 

@@ -8,7 +8,7 @@ import torchvision
 from torch import nn
 
 from dovision.interfaces import Classifier
-from dovision.training.frozen_backbone import FrozenBackbone
+from dovision.training.image_classifier import FrozenBackbone
 from dovision.types import Task
 
 THREE = Task("multiclass", ("a", "b", "c"))

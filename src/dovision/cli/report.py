@@ -17,7 +17,7 @@ from dovision.findings.sweep_findings import by_factors, ends_of_range
 from dovision.io.text_files import make_folder, write_text
 from dovision.report import page
 from dovision.report.report_figure import Catalogue, ReportFigure, save_report_figure
-from dovision.report.style import FORMS, WIDTHS, page_width
+from dovision.report.style import FORMS, page_width
 from dovision.runtime.progress import DISPLAY
 from dovision.store.hive_dataset import write_hive
 from dovision.store.run_record import UNREADABLE, Run, survey
@@ -27,34 +27,6 @@ if TYPE_CHECKING:  # which only a report that is sent to a logger waits for
 
 FIGURES_FOLDER = "figures"
 _DETAILED = 3  # runs of a sweep whose own figures are drawn, unless more are asked for
-
-
-def report_of_sweep(
-    sweep: Path,
-    output: Path | None = None,
-    details: int | None = None,
-    figure_width: float = WIDTHS[-1],
-    formats: Sequence[str] | None = None,
-) -> Path:
-    """Draw all figures of a sweep and write its page.
-
-    Args:
-        sweep: a folder with run directories below it, or one run directory.
-        output: where to write; <sweep>/report if None.
-        details: completed runs whose own figures are drawn as well, those that the findings name before the first
-            ones; three if None.
-        figure_width: inches that a figure has at most, one of 3.25, 5.5 and 6.75.
-        formats: of the figures' files, of svg, pdf and png; all of them of a single run, and of a sweep svg if None.
-
-    Returns:
-        The page's path. The figures lie beside it, in figures/, with their numbers as CSV, and as LaTeX.
-
-    Raises:
-        FileNotFoundError: there is no such folder, or no run in it.
-        ValueError: there is no such width.
-    """
-    with page_width(figure_width):
-        return write_report(sweep, survey(sweep), output or sweep / "report", details, Catalogue(), formats)
 
 
 def write_report(
@@ -121,13 +93,6 @@ def _loggers(settings: ReportSettings, runs: Sequence[Run], folder: Path) -> lis
     return loggers
 
 
-def _send(loggers: Sequence[Logger], output: Path) -> None:
-    from dovision.tracking.loggers import closing_loggers, log_report
-
-    with closing_loggers(loggers):
-        log_report(loggers, output)
-
-
 def _export(settings: ReportSettings) -> None:
     """Write the tables of completed runs as datasets, and print where they are."""
     runs = survey(settings.sweep)
@@ -159,7 +124,10 @@ def report_of_settings(settings: ReportSettings) -> None:
             page = write_report(sweep, runs, output, settings.details, catalogue, formats, refresh)
         print(page, flush=True)
     if loggers:
-        _send(loggers, output)
+        from dovision.tracking.loggers import closing_loggers, log_report
+
+        with closing_loggers(loggers):
+            log_report(loggers, output)
     damaged = [run for run in runs if run.state == UNREADABLE]
     if damaged:
         more = f" The page names {len(damaged) - 1} more." if len(damaged) > 1 else ""

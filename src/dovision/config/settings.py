@@ -348,25 +348,17 @@ class EvaluateSettings(TrainSettings):
     dry_run: Switch
 
     @model_validator(mode="after")
-    def _need_epochs(self) -> EvaluateSettings:
+    def _need_what_measures(self) -> EvaluateSettings:
         if self.evaluation.permuted_labels and self.training.classifier.epochs == 0:
             raise ValueError(
                 "evaluation.permuted_labels needs a classifier to be fitted, got training.classifier.epochs=0. "
                 "Set evaluation.permuted_labels=false, or some epochs."
             )
-        return self
-
-    @model_validator(mode="after")
-    def _need_precision(self) -> EvaluateSettings:
         if (precision := self.trainer.get("precision")) in ("bf16-true", "16-true"):
             raise ValueError(
                 f"trainer.precision must be 32-true, 64-true or mixed to measure effects, got {precision}: in 16 bits "
                 "most effects are rounding. Mixed precision concerns the fit alone."
             )
-        return self
-
-    @model_validator(mode="after")
-    def _need_callbacks(self) -> EvaluateSettings:
         missing = [name for name in MEASURING if name not in self.callbacks]
         if missing:
             raise ValueError(f"callbacks must have {', '.join(MEASURING)}, got no {missing[0]}. Leave it in.")
@@ -562,12 +554,7 @@ def components(settings: Any) -> Iterator[Component]:
 
 
 def to_dict(value: Any, record: bool = False) -> Any:
-    """Convert settings (a section, a component, or a value) to plain types.
-
-    Args:
-        value: what is to be written.
-        record: whether as it may be written out, without the values of environment variables.
-    """
+    """Convert a section, a component or a value to plain types; a record has no values of the environment."""
     if isinstance(value, BaseModel):
         return {name: to_dict(getattr(value, name), record) for name in type(value).model_fields}
     if isinstance(value, Component):

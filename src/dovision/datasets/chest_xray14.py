@@ -176,10 +176,8 @@ def split_films(
         patients = {name: entries["patient"].iloc[rows] for name, rows in zip(_nih_tables.LISTS, listed, strict=True)}
         _splits.check_disjoint(patients, "patient", "Take the lists as they were released.")
         cut, test_fraction = listed[0], 0
-    patient, labels = (
-        entries["patient"].iloc[cut],
-        _nih_tables.label_matrix(entries["findings"].iloc[cut], _nih_tables.FINDINGS),
-    )
+    patient = entries["patient"].iloc[cut]
+    labels = _nih_tables.label_matrix(entries["findings"].iloc[cut], _nih_tables.FINDINGS)
     rows = _splits.split_groups(patient.tolist(), labels, val_fraction, test_fraction, seed)
     splits = np.full(len(entries), "test", dtype=object)
     for name, places in rows.items():

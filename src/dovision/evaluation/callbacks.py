@@ -163,11 +163,6 @@ class DetectionSetup(NamedTuple):
     detectors: Mapping[str, Detector]
     attacks: Mapping[str, Attack]
 
-    @property
-    def reads_code(self) -> bool:
-        """True if a detector reads an autoencoder's code."""
-        return any(detector.reads_code for detector in self.detectors.values())
-
 
 def detection_setup(settings: EvaluateSettings) -> DetectionSetup | None:
     """Make the configured detectors and attacks; None without detectors."""
@@ -193,8 +188,9 @@ def run_detection(
     """
     detection, data = settings.detection, evaluation_data(settings, inputs.images)
     tested = chosen or data
+    reads_code = any(detector.reads_code for detector in setup.detectors.values())
     options = DetectionOptions(
-        inputs.networks[AUTOENCODER] if setup.reads_code else None,
+        inputs.networks[AUTOENCODER] if reads_code else None,
         settings.evaluation.store_adversarial,
         detection.families,
         detection.seen,

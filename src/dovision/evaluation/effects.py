@@ -17,14 +17,13 @@ from dovision import checks
 from dovision.attacks._gradients import dead_gradients
 from dovision.attacks.none import NoAttack
 from dovision.attacks.replay import MAIN
-from dovision.config.keep import KEEP_ALL, KEEPS
+from dovision.config.keep import KEEP_ALL, KEEP_LABELS, KEEP_PREDICTED, KEEP_SUMMARY, KEEP_TOP, KEEPS
 from dovision.config.settings import REFERENCES, WITHOUT_AUTOENCODER
 from dovision.evaluation.by_name import one_component
 from dovision.evaluation.callback import Evaluation, round_to_8_bits
 from dovision.evaluation.condition import Condition
 from dovision.evaluation.condition_metrics import ConditionMetrics
 from dovision.evaluation.gradient_health import GradientHealth, Queries, load_state, saved_state
-from dovision.evaluation.kept_classes import kept_classes
 from dovision.functional.estimated_agreement import Approximation, check_agreement
 from dovision.functional.logit_checks import measurable
 from dovision.functional.norms import condition_name
@@ -444,3 +443,30 @@ def _means(sums: Sequence[float]) -> tuple[float, float]:
     """Means of both agreement numbers, from the number of images and the sums."""
     of, rank_correlation, top_overlap = sums
     return rank_correlation / of, top_overlap / of
+
+
+def kept_classes(keep: str, top_k: int, task: Task, label: Tensor, controls: Sequence[Tensor]) -> Tensor:
+    """Mask of classes whose rows are kept, shape (B, K) bool, on the CPU; equal in each condition.
+
+    Args:
+        keep: all; predicted (what is predicted in any condition, and the labels); labels; top_k (the likeliest classes
+            of any condition); or summary (none).
+        top_k: how many, of a condition.
+        task: the meaning of the classes. A multilabel image of which nothing is predicted keeps the likeliest class.
+        label: shape (B,) or (B, K); of an unknown one there is none.
+        controls: logits of the images in each condition, shapes (B, K).
+    """
+    shape = controls[0].shape
+    if keep in (KEEP_ALL, KEEP_SUMMARY):
+        return torch.full(shape, keep == KEEP_ALL)
+    mask = torch.zeros(shape, dtype=torch.bool)
+    if keep in (KEEP_LABELS, KEEP_PREDICTED):
+        label = label.cpu()  # an unknown one, -1, is that of no class
+        mask |= label == 1 if task.multilabel else label.unsqueeze(1) == torch.arange(shape[1])
+    for logits in controls if keep != KEEP_LABELS else ():
+        probability = task.probability(logits.detach().float().cpu())
+        most = min(top_k if keep == KEEP_TOP else 1, shape[1])
+        mask.scatter_(1, probability.topk(most).indices, True)
+        if keep == KEEP_PREDICTED and task.multilabel:
+            mask |= task.prediction(probability).bool()
+    return mask

@@ -172,7 +172,8 @@ def recorded_networks(run: Run, settings: EvaluateSettings, names: Iterable[str]
         if name in names:
             recorded, path = run.record.get(CHECKPOINTS, {}).get(name, "none"), Path(file)
             beside = [above / CHECKPOINTS / Path(*path.parts[-2:]) for above in run.folder.absolute().parents]
-            path = next((copy for copy in (path, *beside) if _has_digest(copy, recorded)), path)
+            whole = (copy for copy in (path, *beside) if copy.is_file() and sha256(copy).startswith(recorded))
+            path = next(whole, path)
             if not path.is_file():
                 raise FileNotFoundError(
                     f"the weights of the {name.replace('_', ' ')} ({recorded}) must be in {path}, or in a folder "
@@ -186,7 +187,3 @@ def recorded_networks(run: Run, settings: EvaluateSettings, names: Iterable[str]
                     f"{fitted[name].weights[: len(recorded)]}. Measure it again, or put the file back."
                 )
     return fitted
-
-
-def _has_digest(path: Path, recorded: str) -> bool:
-    return path.is_file() and sha256(path).startswith(recorded)

@@ -27,15 +27,10 @@ def provenance() -> dict[str, Any]:
         "versions": {"python": platform.python_version(), **{name: version(name) for name in _PACKAGES}},
         "git_commit": git_commit(),
         "code": code_hash(),
-        "device": device_name(),
+        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else f"cpu, {processor_name()}",
         "instructions": torch.backends.cpu.get_cpu_capability(),
         "threads": torch.get_num_threads(),
     }
-
-
-def device_name() -> str:
-    """Name of the GPU, or of the processor."""
-    return torch.cuda.get_device_name() if torch.cuda.is_available() else f"cpu, {processor_name()}"
 
 
 @functools.cache

@@ -22,7 +22,9 @@ def isolated(seed: int, threads: int | None) -> Iterator[None]:
 
     with isolate_rng(), warnings.catch_warnings(), ExitStack() as after:
         _put_back_torch(after)
-        _put_back_logging(after)
+        root = logging.getLogger()
+        after.callback(root.setLevel, root.level)
+        after.callback(setattr, root, "handlers", list(root.handlers))
         _put_back_environment(after)
         pl.seed_everything(seed, verbose=False)
         if threads is not None:
@@ -54,12 +56,6 @@ def _put_back_torch(after: ExitStack) -> None:
     after.callback(setattr, kernels, "benchmark", kernels.benchmark)
     after.callback(torch.set_default_dtype, torch.get_default_dtype())
     after.callback(torch.set_float32_matmul_precision, torch.get_float32_matmul_precision())
-
-
-def _put_back_logging(after: ExitStack) -> None:
-    root = logging.getLogger()
-    after.callback(root.setLevel, root.level)
-    after.callback(setattr, root, "handlers", list(root.handlers))
 
 
 def _put_back_environment(after: ExitStack) -> None:

@@ -69,18 +69,13 @@ class Stop:
 
     def _receive(self, signum: int, frame: FrameType | None) -> None:
         if os.getpid() != self._process:
-            _leave_to_the_parent(signum)
+            if signum != signal.SIGINT:  # which a terminal sends to all processes, and the parent acts on
+                signal.signal(signum, signal.SIG_DFL)
+                os.kill(os.getpid(), signum)
             return
         meant = _meant.get()
         self._signum = meant[0] if meant else signum
         raise Stopped(self._signum)
-
-
-def _leave_to_the_parent(signum: int) -> None:
-    """Ignore SIGINT, which a terminal sends to all processes, in a worker; act on other signals."""
-    if signum != signal.SIGINT:
-        signal.signal(signum, signal.SIG_DFL)
-        os.kill(os.getpid(), signum)
 
 
 @contextmanager

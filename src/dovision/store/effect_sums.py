@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -165,9 +165,9 @@ def read_cells(folder: Path) -> Cells:
     return cells_of(read_schema(folder / SUMS))
 
 
-def sum_rows(folder: Path, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
+def sum_rows(folder: Path) -> Iterator[pa.Table]:
     """Iterate over effect_sums.parquet by row group; errors as of `row_groups`."""
-    return row_groups(folder / SUMS, columns)
+    return row_groups(folder / SUMS)
 
 
 def _rows(cells: Cells, groups: _Whole, sums: _Whole) -> pa.RecordBatch:

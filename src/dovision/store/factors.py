@@ -65,9 +65,9 @@ def level_texts(values: pd.Series[str]) -> pd.Series[str]:
     return values.map(texts) if len(set(texts.values())) == len(texts) else values
 
 
-def factor_text(row: pd.Series[str], without: Sequence[str] = ()) -> str:
-    """Describe a job's factors, such as "grid 4 x 4, PGD, epsilon 0.1", except some."""
-    return ", ".join(setting_text(str(key), value) for key, value in row.items() if key not in without and value != "-")
+def factor_text(row: pd.Series[str]) -> str:
+    """Describe a job's factors, such as "grid 4 x 4, PGD, epsilon 0.1"."""
+    return ", ".join(setting_text(str(key), value) for key, value in row.items() if value != "-")
 
 
 def _grids(

@@ -13,7 +13,7 @@ import torch
 
 from dovision import checks
 from dovision.attacks.replay import Replay
-from dovision.config.component import Component, make_each
+from dovision.config.component import Component
 from dovision.config.errors import named
 from dovision.config.import_target import import_target
 from dovision.config.settings import EvaluateSettings, FitSettings, TrainSettings, components, to_dict
@@ -21,6 +21,7 @@ from dovision.evaluation.by_name import one_component
 from dovision.evaluation.explanation_config import MapSettings
 from dovision.evaluation.test_images import check_one_device
 from dovision.functional.rng import generator
+from dovision.identity.plans import reads_code
 from dovision.identity.samples import evaluated_samples, first_samples
 from dovision.interfaces import Attack, Classifier, Context, Detector, Explainer, Images, Intervention
 from dovision.models.checkpoint import read_checkpoint, without_weights
@@ -60,9 +61,7 @@ class Components:
     def check(self, settings: TrainSettings, here: bool) -> None:
         """Raise what the job would raise later.
 
-        Args:
-            settings: of a job that has a dataset and a model.
-            here: whether the job runs on this machine, with its devices.
+        Without `here` the job runs on another machine, with other devices.
 
         Raises:
             ValueError: names the component, the rule and what was got.
@@ -352,9 +351,7 @@ def _needs(settings: TrainSettings) -> Iterator[str]:
         yield f"evaluation.split={settings.evaluation.split} needs that split"
     if settings.detector:
         yield "detector is fitted to validation images and their labels"
-    if settings.intervention.make().on_code or any(
-        detector.reads_code for detector in make_each(settings.detector).values()
-    ):
+    if reads_code(settings):
         yield "an intervention on an autoencoder's code needs training images to fit the autoencoder to"
 
 

@@ -44,11 +44,7 @@ class JobEstimate(NamedTuple):
 
 
 class JobEstimator:
-    """Estimator of jobs in order; a shared dataset is opened once, and a shared task timed once.
-
-    Args:
-        threads: of torch, in a job that sets none; None: as many as torch takes.
-    """
+    """Estimator of jobs in order; a shared dataset is opened once, and a shared task timed once."""
 
     def __init__(self, threads: int | None = None) -> None:
         self._timer = BatchTimer(threads)
@@ -93,11 +89,8 @@ def table_bytes(
     settings: EvaluationSettings, images: Images, samples: Sequence[int], conditions: int, units: int
 ) -> int:
     """Bytes of the effect tables of some samples, assuming one predicted class per condition."""
-    rows, source, classes = (
-        images.order(settings.split)[samples],
-        images.source(settings.split),
-        len(images.task.classes),
-    )
+    rows, source = images.order(settings.split)[samples], images.source(settings.split)
+    classes = len(images.task.classes)
     labels = (source.label[rows] == 1).sum(1) if images.task.multilabel else source.label[rows] >= 0
     labelled = float(labels.double().mean())  # labels of an image
     kept = {
@@ -114,9 +107,7 @@ def table_bytes(
 def table(estimates: Sequence[JobEstimate], workers: int | None = 1) -> str:
     """Format the estimates as lines, with their sum.
 
-    Args:
-        estimates: of all jobs.
-        workers: jobs that run at a time; None if that is not known.
+    `workers` jobs run at a time; None: that is not known.
     """
     lines = ["  job  state        fits      passes    minutes       MB  overrides"]
     for row in estimates:

@@ -46,11 +46,7 @@ EXTRAS = {
 
 
 class Start(Callback):
-    """Check the job of a command, or all jobs of its sweep, before anything is started or written.
-
-    Args:
-        command: whose configuration declares the keys.
-    """
+    """Check the job of a command, or all jobs of its sweep, before anything is started or written."""
 
     def __init__(self, command: str) -> None:
         self.command = command
@@ -137,7 +133,9 @@ class SweepStart(Start):
 
     def _sweep(self, config: DictConfig) -> None:
         _check_plugins(config)
-        _fix_folder(config)
+        folder = QuotedString(str(Path(config.hydra.sweep.dir).absolute()), Quote.single).with_quotes()
+        with read_write(config.hydra):  # for workers with another working folder, as on a cluster
+            config.hydra.overrides.hydra.append(f"hydra.sweep.dir={folder}")
         _limit_jobs(config)
         share_cores(config)
         if current() is None:
@@ -312,13 +310,6 @@ def _check_plugins(config: DictConfig) -> None:
 def _watch_workers(config: DictConfig) -> None:
     if planned.plugin(config, "launcher") != planned.BASIC:
         watch(Path(config.hydra.sweep.dir).absolute())
-
-
-def _fix_folder(config: DictConfig) -> None:
-    """Make the sweep's folder absolute, for workers with another working folder, as on a cluster."""
-    folder = QuotedString(str(Path(config.hydra.sweep.dir).absolute()), Quote.single).with_quotes()
-    with read_write(config.hydra):
-        config.hydra.overrides.hydra.append(f"hydra.sweep.dir={folder}")
 
 
 def _limit_jobs(config: DictConfig) -> None:

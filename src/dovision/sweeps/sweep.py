@@ -1,4 +1,4 @@
-"""A sweep from its first job to its closing table."""
+"""A sweep from its first job to its closing table, and its progress, the same for every launcher."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import logging
 import shlex
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from pathlib import Path
+from threading import Event, Thread
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -17,7 +18,8 @@ from omegaconf import DictConfig
 
 from dovision.findings import sweep_summary
 from dovision.findings.sweep_summary import Ended, ended, facts_of, state_of
-from dovision.io.text_files import make_folder
+from dovision.io.text_files import make_folder, read_json
+from dovision.runtime.progress import DISPLAY
 from dovision.store.job_shards import SHARD_KEY, is_shard, merged_folder
 from dovision.store.run_directory import DAMAGED, MISSING, OUTDATED
 from dovision.store.run_files import RUN
@@ -25,10 +27,11 @@ from dovision.sweeps.closing import closing_of
 from dovision.sweeps.interruption import Interruption
 from dovision.sweeps.jobs import Job
 from dovision.sweeps.launch import Launch
-from dovision.sweeps.progress import Progress
 
 log = logging.getLogger(__name__)
 OPTIONS = ("rerun=", "on_failure=", "dry_run=")  # of a command, not of its jobs
+_PERIOD = 1.0  # seconds between looks at the jobs of a sweep
+ENDS = ("completed", "partial", "failed", "skipped")  # an interrupted job goes on, in this sweep or in a later one
 AT_WORK = 5.0  # seconds between looks at jobs that go on after their launcher has failed
 _current: ContextVar[Sweep | None] = ContextVar("sweep", default=None)
 _command: ContextVar[Launch] = ContextVar("command")
@@ -54,11 +57,7 @@ def begin(sweep: Sweep) -> None:
 
 
 def job_name(folder: Path) -> str:
-    """Overrides that distinguish a job in its sweep; the folder's name in a worker; empty for a single job.
-
-    Args:
-        folder: its run directory.
-    """
+    """Overrides that distinguish a job in its sweep; the folder's name in a worker; empty for a single job."""
     if (swept := current()) is not None:
         return next((job.name for job in swept.jobs if job.folder == folder), folder.name)
     return "" if _command.get(None) else folder.name
@@ -107,7 +106,8 @@ class Sweep:
     ) -> None:
         self.folder = Path(config.hydra.sweep.dir).absolute()
         self.rerun: str | None = config.rerun
-        self.directory = _configuration_directory(config)
+        given = [source.path for source in config.hydra.runtime.config_sources if source.provider == "command-line"]
+        self.directory = [word for path in given for word in ("--config-dir", path)]  # to repeat the command
         self._jobs = jobs
         self._records = records
         self._outdated = {
@@ -183,7 +183,69 @@ def merged_jobs(jobs: Sequence[Job]) -> list[Job]:
     ]
 
 
-def _configuration_directory(config: DictConfig) -> list[str]:
-    """Words --config-dir and its folder, to repeat the command."""
-    sources = config.hydra.runtime.config_sources
-    return [word for source in sources if source.provider == "command-line" for word in ("--config-dir", source.path)]
+class Progress:
+    """Context that reports ended and failed jobs, and the remaining time.
+
+    A bar of the display on a terminal; elsewhere a line for each job that ends. `again` are the folders
+    of jobs whose completed run is done again.
+    """
+
+    def __init__(self, jobs: Sequence[Job], again: Collection[Path]) -> None:
+        self._again = again
+        self._pending = list({job.folder: job for job in jobs}.values())
+        self._before = {job.folder: _version(job.folder / RUN) for job in self._pending}
+        self._over = Event()
+        self._thread = Thread(target=self._watch, daemon=True)
+        self._shown = ExitStack()
+
+    def __enter__(self) -> Progress:
+        total = len(self._pending)
+        self._pending = [job for job in self._pending if self._state(job) != "completed"]
+        if total:
+            self._jobs = self._shown.enter_context(DISPLAY.sweep(total, total - len(self._pending)))
+        self._thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._over.set()
+        self._thread.join()
+        self._look()
+        self._shown.close()
+
+    def _watch(self) -> None:
+        while not self._over.wait(_PERIOD):
+            self._look()
+
+    def _look(self) -> None:
+        for job in list(self._pending):
+            state = self._state(job)
+            if state in ENDS:
+                self._pending.remove(job)
+                self._report(job, state)
+
+    def _state(self, job: Job) -> str:
+        """State in run.json; "" if it is that from before the sweep and to be rerun."""
+        path = job.folder / RUN
+        is_new = _version(path) != self._before[job.folder]  # whatever the clock of the file system says
+        try:
+            state = str(read_json(path).get("state"))
+        except (OSError, ValueError):
+            return ""
+        return state if is_new or (state == "completed" and job.folder not in self._again) else ""
+
+    def _report(self, job: Job, state: str) -> None:
+        self._jobs.advance()
+        self._jobs.failed += state == "failed"
+        if not DISPLAY.has_bars:
+            now = time.monotonic()
+            self._jobs.measure(now)
+            log.info("%s: %s %s", self._jobs.line(now), state, job.name)
+
+
+def _version(path: Path) -> tuple[int, int] | None:
+    """Inode and time of a file that every write replaces; None if it is missing."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_mtime_ns

@@ -36,13 +36,7 @@ Story = Callable[[Any], float | None]  # of the settings of a command, to the nu
 
 
 class JobTask:
-    """Hydra's task function; in a sweep no failure leaves it, since the launcher would lose other jobs.
-
-    Args:
-        command: its name.
-        story: of the command.
-        launch: the command, whose process makes this object; its workers get copies.
-    """
+    """Hydra's task function; in a sweep no failure leaves it, since the launcher would lose other jobs."""
 
     def __init__(self, command: str, story: Story, launch: Launch) -> None:
         self.command = command
@@ -61,7 +55,11 @@ class JobTask:
             DISPLAY.as_worker()
         overrides = recorded(HydraConfig.get().overrides.task)
         if HydraConfig.get().mode == RunMode.RUN:
-            return self._keep_error(config)
+            try:
+                return self._checked(config)
+            except Exception as error:
+                self.error = error
+                return None
         return self._do(config, overrides) if self.launch.is_here else self._work(config, overrides)
 
     def _work(self, config: DictConfig, overrides: list[str]) -> float | None:
@@ -109,13 +107,6 @@ class JobTask:
             text = yaml.safe_dump(settings.record(), sort_keys=False, allow_unicode=True)
             rich.print(Syntax(text.rstrip(), "yaml", background_color="default", word_wrap=True))
         return self.story(settings)
-
-    def _keep_error(self, config: DictConfig) -> float | None:
-        try:
-            return self._checked(config)
-        except Exception as error:
-            self.error = error
-            return None
 
     def _run_story(self, config: DictConfig, overrides: list[str], run: RunDirectory) -> float | None:
         try:

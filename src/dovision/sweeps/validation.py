@@ -19,16 +19,12 @@ from dovision.config.keep import KEEP_TOP
 from dovision.config.settings import EvaluateSettings, TrainSettings
 from dovision.evaluation.fit_protocol import fit_protocol
 from dovision.functional.norms import condition_name
+from dovision.identity.plans import reads_code
 from dovision.interfaces import Attack
 from dovision.io import sealed
 from dovision.runtime.allocator import uncollected
 from dovision.store.tables import CLEAN
-from dovision.sweeps.keys import (
-    check_choices,
-    check_command,
-    check_target,
-    drop_unselected,
-)
+from dovision.sweeps.keys import check_choices, check_command, check_target, drop_unselected
 
 if TYPE_CHECKING:
     from dovision.sweeps.components import Components
@@ -46,13 +42,7 @@ class Consumer(NamedTuple):
 
 def _uses_code(settings: Any) -> bool:
     """Return whether a job needs an autoencoder's code; always in dovision-train."""
-    if not isinstance(settings, EvaluateSettings):
-        return True
-    return _edits_code(settings) or any(detector.reads_code for detector in make_each(settings.detector).values())
-
-
-def _edits_code(settings: Any) -> bool:
-    return bool(settings.intervention.make().on_code)
+    return not isinstance(settings, EvaluateSettings) or reads_code(settings)
 
 
 def _fits_classifier(settings: Any) -> bool:
@@ -68,7 +58,7 @@ CONSUMERS = (
     ),
     Consumer(
         ("evaluation.reference",),
-        _edits_code,
+        lambda settings: settings.intervention.make().on_code,
         "an intervention on an autoencoder's code (intervention=latent_channel)",
     ),
     Consumer(
@@ -146,11 +136,7 @@ def unused(settings: TrainSettings, overrides: Iterable[str], mode: RunMode) -> 
 
 
 class Checks:
-    """Checks of a job before it starts; shared components are made and checked once.
-
-    Args:
-        command: whose configuration declares the keys.
-    """
+    """Checks of a job before it starts; shared components are made and checked once."""
 
     def __init__(self, command: str) -> None:
         self._command = command
@@ -167,11 +153,6 @@ class Checks:
     def read(self, config: DictConfig, overrides: Sequence[str], choices: Mapping[str, Any]) -> Any:
         """Validate the keys and values of a job, without Lightning, and return its settings.
 
-        Args:
-            config: of the job.
-            overrides: of its command line.
-            choices: Hydra's record of the name that was chosen for each group.
-
         Raises:
             ValueError: names the key, the rule and what was got.
         """
@@ -182,9 +163,7 @@ class Checks:
     def make(self, job: Any, here: bool = True) -> None:
         """Make the components of a job that is to be done, and check them.
 
-        Args:
-            job: its settings.
-            here: whether it runs on this machine, with its devices.
+        Without `here` the job runs on another machine, with other devices.
 
         Raises:
             ValueError: names the key, the rule and what was got.

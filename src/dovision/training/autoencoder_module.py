@@ -17,7 +17,7 @@ from dovision.models.conv_autoencoder import Reached, inserted_autoencoder
 from dovision.training.autoencoder_loss import AutoencoderLoss
 from dovision.training.fitted_module import FittedModule, MakeOptimizer
 from dovision.training.schedule import Schedule
-from dovision.types import Batch, Layout
+from dovision.types import Batch
 
 Self = TypeVar("Self", bound="AutoencoderModule")
 
@@ -190,7 +190,8 @@ class SparseAutoencoder(AutoencoderModule):
         activation = self.activation(batch.image)
         code = self.autoencoder.encoder(activation)
         values = (activation, self.autoencoder.decoder(code), code)
-        self.quality.update(*(_positions(value, self.autoencoder.layout) for value in values))
+        present = self.autoencoder.layout.present
+        self.quality.update(*(present(value).movedim(1, -1).flatten(0, -2) for value in values))  # by position
         terms = self.autoencoder.losses(activation)
         control, treated = self.reference_classifier(batch.image), self.with_autoencoder(batch.image)
         kl = effects.divergence(control, treated, self.reference_classifier.task).sum(-1).mean()
@@ -216,11 +217,6 @@ class SparseAutoencoder(AutoencoderModule):
         with self.autoencoder.register_forward_pre_hook(stop), suppress(Reached):
             self.with_autoencoder(image)
         return activations[0]
-
-
-def _positions(value: Tensor, layout: Layout) -> Tensor:
-    """Flatten a value of this layout to positions, shape (positions, channels)."""
-    return layout.present(value).movedim(1, -1).flatten(0, -2)
 
 
 def logged_metrics(autoencoder: Autoencoder) -> list[str]:

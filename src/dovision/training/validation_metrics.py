@@ -26,10 +26,6 @@ class ValidationMetrics(nn.Module):
     Each is made with those of the arguments `task`, `num_classes`, `num_labels` and `ignore_index` that it takes. One
     that knows no multilabel task is made for a binary one: each label of each image counts as one.
 
-    Args:
-        task: of the classifier.
-        metrics: by name, classes of torchmetrics or partials of them.
-
     Raises:
         ValueError: a metric cannot be made or computed, or its value is neither one number nor one for each class; the
             error begins with its name.
@@ -89,7 +85,8 @@ class ValidationMetrics(nn.Module):
 
     def _names(self, name: str, metric: Metric) -> list[str]:
         """Names of a metric's values: one per class unless it averages."""
-        return [f"{name}/{class_name}" for class_name in self.task.classes] if _is_by_class(metric) else [name]
+        is_by_class = getattr(metric, "average", "macro") in (None, "none")
+        return [f"{name}/{class_name}" for class_name in self.task.classes] if is_by_class else [name]
 
 
 def _made(name: str, make: MakeMetric, task: Task) -> Metric:
@@ -107,7 +104,3 @@ def _made(name: str, make: MakeMetric, task: Task) -> Metric:
 def _parameters(make: MakeMetric) -> set[str]:
     """Arguments that a metric takes and a partial does not set."""
     return set(inspect.signature(make).parameters) - set(getattr(make, "keywords", {}))
-
-
-def _is_by_class(metric: Metric) -> bool:
-    return getattr(metric, "average", "macro") in (None, "none")

@@ -38,11 +38,10 @@ class StoredRows:
 
     shards: tuple[FileArray, ...]
     rows: Sequence[int]
-    per_shard: int
     shape: Shape
 
     def __call__(self, row: int) -> Tensor:
-        shard, row_of_shard = divmod(self.rows[row], self.per_shard)
+        shard, row_of_shard = divmod(self.rows[row], SHARD_IMAGES)
         try:
             array = self.shards[shard].array
         except FileNotFoundError as error:
@@ -91,7 +90,7 @@ class DecodedStore:
             FileArray(path, np.uint8, (length, *self.shape))
             for path, length in zip(self.paths, self.lengths, strict=True)
         )
-        return StoredRows(shards, rows, SHARD_IMAGES, shape)
+        return StoredRows(shards, rows, shape)
 
     def fill(self, read: Callable[[int], Tensor], threads: int | None) -> None:
         """Make missing or incomplete shards, with a progress bar.
