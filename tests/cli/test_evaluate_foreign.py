@@ -96,7 +96,7 @@ def test_a_result_is_not_taken_for_that_of_other_weights_or_names(measured, run_
     torch.save(resnet(1).state_dict(), root / "own.pt")
     assert run_command(main, *command) == 0
     printed = capsys.readouterr().err
-    assert "rerun: the completed run has other weights of the classifier" in printed
+    assert "rerun: other weights of the classifier" in printed
     assert "taking the given weights for the classifier" in printed
     assert not {word for word in ("fitting", "fitted", "nearest", "only -") if word in printed}
     assert run_of(root).record["checkpoints"] != before

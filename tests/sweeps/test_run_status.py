@@ -335,11 +335,11 @@ def test_a_job_is_measured_again_if_its_weights_or_a_table_differ_and_else_left(
     assert "already completed, nothing to do" in command()
     table = (condition.folder / "effects.parquet").read_bytes()
     weights(condition.root, pytest.MonkeyPatch())
-    assert "rerun: the completed run has other weights of the classifier" in command()
+    assert "rerun: other weights of the classifier" in command()
     measured = (condition.folder / "effects.parquet").read_bytes()
     assert measured != table
     (condition.folder / "effects.parquet").write_bytes(table)
-    assert "rerun: the completed run has effects.parquet" in command()
+    assert "rerun: effects.parquet" in command()
     assert (condition.folder / "effects.parquet").read_bytes() == measured
     assert "already completed, nothing to do" in command()
 
@@ -352,13 +352,13 @@ def test_of_a_sweep_the_jobs_whose_origin_differs_are_measured_again(condition, 
         return capsys.readouterr().err
 
     assert "all 1 jobs are completed already; none is started" in command()
-    assert "rerun: the completed run has other data" in command("dataset.root=other")
+    assert "rerun: other data" in command("dataset.root=other")
     before = (condition.folder / "run.json").read_bytes()
     said = command("rerun=failed", code=1)
     assert (condition.folder / "run.json").read_bytes() == before
     assert "job 0 outdated: other data" in said
     an_image(condition.root, pytest.MonkeyPatch())
-    assert "rerun: the completed run has other data" in command()
+    assert "rerun: other data" in command()
     assert "all 1 jobs are completed already; none is started" in command()
 
 

@@ -51,7 +51,7 @@ def open_run(settings: EvaluateSettings, path: Path) -> RunDirectory | None:
     if is_left(run, status):
         return None
     for difference in status.unlike.splitlines():
-        log.warning("rerun: the completed run has %s: %s", difference, run.path)
+        log.warning("rerun: %s: %s", difference, run.path)
     if status.state == DAMAGED:
         log.warning("interrupted: %s cannot be read", run.path / RUN)
     return run
