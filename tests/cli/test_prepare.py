@@ -55,10 +55,12 @@ def test_a_bad_film_ends_the_command_with_one_line_that_names_it(dovision_prepar
 @pytest.mark.long  # the store by itself is killed in datasets/readers/test_decoded_store.py
 def test_a_killed_command_goes_on_where_it_was(dovision_prepare, nih_root):
     """As it would be killed: no warning, in the middle."""
-    slowly = (
-        "import time; from dovision.datasets import chest_xray14; from dovision.datasets.readers import decoded_store; "
-        "from dovision.cli.prepare import main; decoded_store.SHARD_IMAGES = 2; read = chest_xray14.read_film; "
-        "chest_xray14.read_film = lambda path, shape: time.sleep(0.1) or read(path, shape); main()"
+    slowly = (  # as slowly as that after two shards
+        "import pathlib, time; from dovision.datasets import chest_xray14; from dovision.cli.prepare import main; "
+        "from dovision.datasets.readers import decoded_store; decoded_store.SHARD_IMAGES = 2; "
+        f"read, store = chest_xray14.read_film, pathlib.Path({str(nih_root / 'store-256')!r}); "
+        "chest_xray14.read_film = lambda path, shape: "
+        "time.sleep(600 * (len(list(store.glob('*.npy'))) > 1)) or read(path, shape); main()"
     )
     command = [sys.executable, "-c", slowly, f"dataset.root={nih_root}", HALF, "dataset.workers=1"]
 
@@ -71,8 +73,8 @@ def test_a_killed_command_goes_on_where_it_was(dovision_prepare, nih_root):
     process.kill()
     assert process.wait() == -signal.SIGKILL
     before = made()
-    assert 2 <= len(before) < 8
-    subprocess.run([sys.executable, "-c", slowly.replace("0.1", "0"), *command[3:]], check=True, capture_output=True)
+    assert len(before) == 2
+    subprocess.run([sys.executable, "-c", slowly.replace("600", "0"), *command[3:]], check=True, capture_output=True)
     assert len(made()) == 8
     assert before.items() <= made().items()
 
