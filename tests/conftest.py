@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 import torch
 from hydra.core.global_hydra import GlobalHydra
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from omegaconf import OmegaConf
 
 from dovision.config import composition
@@ -31,7 +31,8 @@ Command = Callable[..., int]
 
 torch.set_num_threads(1)
 gc.disable()  # while the tests are imported and collected, of which nothing is garbage
-settings.register_profile("quick", max_examples=25, deadline=None, derandomize="CI" in os.environ)
+on_any_machine = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
+settings.register_profile("quick", max_examples=25, derandomize="CI" in os.environ, **on_any_machine)
 settings.load_profile("quick")  # --hypothesis-profile=default takes four times as many
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in the background of a shell; commands would inherit it
     signal.signal(signal.SIGINT, signal.default_int_handler)
