@@ -13,7 +13,7 @@ def test_the_quickstart_runs():
     nbclient = pytest.importorskip("nbclient", reason="nbclient is missing: pip install nbclient ipykernel")
     nbformat = pytest.importorskip("nbformat")
     notebook = nbformat.read(NOTEBOOK, as_version=4)
-    nbclient.NotebookClient(notebook, timeout=300, kernel_name="python3").execute()
+    nbclient.NotebookClient(notebook, timeout=300, startup_timeout=300, kernel_name="python3").execute()
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", ())]
     assert "the strongest effect on 7: 0." in "".join(output.get("text", "") for output in outputs)
     shown = [output.get("data", {}) for output in outputs]

@@ -16,6 +16,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 
 from dovision.config.sources import HYDRA_DEFAULTS, configuration_folder
+from dovision.store.run_record import read_sweep
 from dovision.sweeps.start import share_cores
 
 FAULTS = Path(__file__).resolve().parent  # of the module faulty
@@ -92,8 +93,10 @@ def test_workers_share_one_model_also_where_the_one_that_fits_it_is_killed(small
     assert (root / "fired").exists()
     assert f"{workers} jobs: {workers} completed." in done.stderr
     logs = [path.read_text() for path in root.glob("evaluate/*/run.log")]
-    assert sum(log.count("epoch 1 of 1") for log in logs) == 1  # of fits that were begun, the one that came to its end
-    assert sum(log.count("found the fitted classifier") for log in logs) == workers - 1
+    # a worker that waited for the killed one may come to the end of a fit before the launcher ends it, for its loss
+    assert sum(log.count("epoch 1 of 1") for log in logs) in (1, 2)
+    assert sum(log.count("found the fitted classifier") for log in logs) in (workers - 1, workers)
+    assert len({run.record["checkpoints"]["classifier"] for run in read_sweep(root / "evaluate")}) == 1
     assert sum(log.count("] completed in") for log in logs) == workers
     assert small(f"intervention.rows={rows}", "-m") == 0
     for table in small.root.glob("*/*.parquet"):
