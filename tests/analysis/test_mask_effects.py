@@ -13,7 +13,7 @@ import pytest
 
 from dovision.analysis import mask_effects
 from dovision.analysis.mask_effects import mask_contrasts, mask_sizes
-from dovision.findings.effect_findings import effect_findings
+from dovision.findings.effect_findings import use_findings
 from dovision.functional.intervals import EFFECT_BOUNDS, mean_interval
 from dovision.report.figures.masks import Masks
 from dovision.store.run_record import Run, read_sweep
@@ -67,7 +67,7 @@ def test_the_interval_of_a_difference_is_over_patients(of_masks):
 def test_the_finding_and_the_figure_give_both_differences(of_masks):
     summary = {"mask_contrasts": mask_contrasts(of_masks.folder).to_dict("records"), "labels": {"opacity": 24}}
     run = dataclasses.replace(of_masks, summary={**of_masks.summary, **summary})
-    found = {each.name: each for each in effect_findings(run)}
+    found = {each.name: each for each in use_findings(run)}
     assert re.fullmatch(
         r"The network, not shown to be better than chance, uses lung more than the same mask moved elsewhere: painted "
         r"with mean, the log-odds of opacity change in size by \+2\.094 \[.*\] inside minus moved, paired \(n = 23 "
@@ -87,7 +87,7 @@ def test_a_mask_that_is_larger_in_log_odds_alone_is_not_said_to_be_larger_on_the
     monkeypatch.setattr(mask_effects, "_rows", lambda folder: made.assign(effect=effect, log_odds_effect=log_odds))
     summary = {"mask_contrasts": mask_contrasts(of_masks.folder).to_dict("records"), "labels": {"opacity": 24}}
     run = dataclasses.replace(of_masks, summary={**of_masks.summary, **summary})
-    text = next(each.text for each in effect_findings(run) if each.name == "mask_minus_outside")
+    text = next(each.text for each in use_findings(run) if each.name == "mask_minus_outside")
     assert "uses lung more than all outside it: " in text
     assert "by +1.9" in text
     assert "P(opacity) by 0.010 inside and 0.300 outside, difference -0.290 [" in text

@@ -13,7 +13,7 @@ import torch
 from dovision.cli.evaluate import main
 from dovision.cli.report import main as report
 from dovision.cli.verify import main as verify
-from dovision.findings.effect_findings import effect_findings
+from dovision.findings.effect_findings import attack_findings, use_findings
 from dovision.models.checkpoint import save_checkpoint
 from dovision.models.small_cnn import small_cnn
 from dovision.store.run_record import read_sweep
@@ -115,7 +115,7 @@ def test_the_page_names_no_true_class_and_each_picture(measured, run_command, sv
 
 def test_each_picture_has_a_sentence(measured):
     (run,) = read_sweep(measured / "evaluate")
-    found = [each.text for each in effect_findings(run)]
+    found = [each.text for each in (*use_findings(run), *attack_findings(run))]
     assert {text.partition(":")[0] for text in found[:3]} == {f"photo{number}.png" for number in range(3)}
     assert all("(one picture, so no interval)" in text and "cell" in text for text in found[:3])
     assert found[3:] == []  # the attack's success would be a rate of 3 images

@@ -227,7 +227,8 @@ def test_the_change_of_an_effect_has_a_word(attacked, change, words, monkeypatch
         f"{name}_{end}": value for name, pair in ends.items() for end, value in zip(("low", "high"), pair, strict=True)
     }
     row |= {name: sum(pair) / 2 for name, pair in ends.items()} | {"images": 40}
-    subject = effect_findings._Subject("a cell at the top", "the true class", pd.DataFrame(), 0.99, "so at 99%; ")
+    names = {"subject": "a cell at the top", "odds": "the true class"}
+    subject = pd.DataFrame(), 0.99, "so at 99%; ", names
     monkeypatch.setattr(effect_findings, "_subject", lambda run, condition: subject)
     monkeypatch.setattr(effect_findings, "change_of_effect", lambda rows, condition, level: {0.99: row}[level])
     names = {"attack_success": lambda run: iter(()), "has_rows": lambda folder: True, "_attack_text": lambda *of: "PGD"}
@@ -243,12 +244,12 @@ def test_the_change_of_an_effect_has_a_word(attacked, change, words, monkeypatch
 def test_the_zone_that_an_attack_changes_is_chosen_so_its_interval_is_wider(tmp_path, write_run):
     write_run(tmp_path, eps=(0.2,), images=40, grid=4, maps=0)
     run = read_run(tmp_path)
-    used, *_, changed, _ = [*effect_findings.effect_findings(run)]
+    used, *_, changed, _ = [*effect_findings.use_findings(run), *effect_findings.attack_findings(run)]
     chosen = "the strongest of the image's zones, so at 99.44%; "
     assert chosen in used.text
     assert chosen in changed.text
-    subject = effect_findings._subject(run, "eps=0.2")
-    narrow, wide = (change_of_effect(subject.rows, "eps=0.2", level) for level in (0.95, 1 - 0.05 / 9))
+    rows, *_ = effect_findings._subject(run, "eps=0.2")
+    narrow, wide = (change_of_effect(rows, "eps=0.2", level) for level in (0.95, 1 - 0.05 / 9))
     assert (changed.low, changed.high) == (wide["change_low"], wide["change_high"])
     assert wide["change_low"] < narrow["change_low"] < narrow["change_high"] < wide["change_high"]
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import operator
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -43,6 +43,8 @@ from dovision.types import MATCHED_CONTROL, SET_JOIN, Box
 
 _Array = npt.NDArray[np.float64]
 _Places = npt.NDArray[np.int64]
+# Of N rows: the number of the cell, the group, and the sum of effects, the same in log-odds, and images; shapes (N,).
+_Rows = tuple[_Places, _Places, tuple[_Array, _Array, _Places]]
 INTERACTIONS = [*CELL, "effect", "additive", "interaction", "low", "high", "reason", "p", "clusters", "images"]
 LARGE_EFFECT = 0.1  # size of an effect on a probability, fixed beforehand, beyond which groups are counted
 NOT_RECORDED = "log-odds were not recorded by this version"
@@ -109,11 +111,11 @@ def _sums(folder: Path, every: pd.MultiIndex, cells: pd.MultiIndex) -> _Array:
     groups, number = np.unique(group_of.to_numpy()), cells.get_indexer(every)
     sums = np.zeros((3, len(groups) * len(cells)))
     names = [every.get_level_values(name).unique() for name in CELL]  # in order, as levels are not
-    for rows in _summed_rows(folder) if has_sums(folder) else _rows(folder, names, group_of):
-        here = number[rows.cell] >= 0
-        position = np.searchsorted(groups, rows.group[here]) * len(cells) + number[rows.cell[here]]
-        for added, values in zip(sums, rows[2:], strict=True):
-            np.add.at(added, position, values[here])
+    for cell, group, added in _summed_rows(folder) if has_sums(folder) else _rows(folder, names, group_of):
+        here = number[cell] >= 0
+        position = np.searchsorted(groups, group[here]) * len(cells) + number[cell[here]]
+        for total, values in zip(sums, added, strict=True):
+            np.add.at(total, position, values[here])
     return sums.reshape(3, len(groups), -1)
 
 
@@ -168,9 +170,7 @@ def interactions(folder: Path, level: float = LEVEL) -> pd.DataFrame:
     sets = {name: members for name, members in sets.items() if set(members) <= set(units)}
     if not sets:
         return pd.DataFrame(columns=INTERACTIONS)
-    wide = effects_by_unit(
-        folder, units[units.isin([*sets, *(member for members in sets.values() for member in members)])]
-    )
+    wide = effects_by_unit(folder, units[units.isin([*sets, *itertools.chain(*sets.values())])])
     groups = read_groups(folder).reindex(wide.index)
     frames = []
     for name, members in sets.items():
@@ -210,16 +210,6 @@ def _names(folder: Path, column: str) -> pd.Index[str]:
     return pd.Index(dict.fromkeys(name for table in tables for name in table[column].to_pandas().unique()))
 
 
-class _Rows(NamedTuple):
-    """Number of the cell, group, sum of effects, the same in log-odds, and images, of each row; shapes (N,)."""
-
-    cell: _Places
-    group: _Places
-    effect: _Array
-    log_odds: _Array
-    images: _Places
-
-
 def _rows(folder: Path, names: Sequence[pd.Index[str]], group_of: pd.Series[int]) -> Iterator[_Rows]:
     """Iterate over the rows of effects, one row group at a time."""
     for table in row_groups(folder / EFFECTS, ["sample", *CELL, "effect", "log_odds_effect"]):
@@ -230,7 +220,7 @@ def _rows(folder: Path, names: Sequence[pd.Index[str]], group_of: pd.Series[int]
         effect = rows["effect"].to_numpy(float)
         rounded = np.where(np.abs(effect) < RESOLUTION, 0.0, effect)
         log_odds = whole_log_odds(rows["log_odds_effect"].to_numpy()) * np.float64(LOG_ODDS_QUANTUM)
-        yield _Rows(cell, group_of.loc[rows["sample"]].to_numpy(), rounded, log_odds, np.ones(len(rows), np.int64))
+        yield cell, group_of.loc[rows["sample"]].to_numpy(), (rounded, log_odds, np.ones(len(rows), np.int64))
 
 
 def _summed_rows(folder: Path) -> Iterator[_Rows]:
@@ -240,7 +230,7 @@ def _summed_rows(folder: Path) -> Iterator[_Rows]:
         group, total, images = (table[name].to_numpy() for name in ("group", "total", "images"))
         summed = LOG_ODDS_SUM in table.column_names
         log_odds = table[LOG_ODDS_SUM].to_numpy() * LOG_ODDS_QUANTUM if summed else np.full(len(group), np.nan)
-        yield _Rows(cells.places(table), group, total * QUANTUM, log_odds, images)
+        yield cells.places(table), group, (total * QUANTUM, log_odds, images)
 
 
 def _frame(cells: pd.MultiIndex, sums: _Array, level: float) -> pd.DataFrame:

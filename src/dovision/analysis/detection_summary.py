@@ -145,9 +145,9 @@ def headlines(frame: pd.DataFrame) -> pd.DataFrame:
     """
     whole = widest(frame)
     several = (whole["attack"] == WORST).any()
-    chosen = whole["attack"].isin([WORST, *NOISES, *ADAPTIVE_ATTACKS]) | (
-        not several and whole["attack"] != WHOLE_FAMILY
-    )
+    chosen = whole["attack"].isin([WORST, *NOISES, *ADAPTIVE_ATTACKS])
+    if not several:
+        chosen |= whole["attack"] != WHOLE_FAMILY
     columns = [*_KEY, "tuned", "attacker", "images", "successful", "note"]
     ends = [f"{name}{end}" for name in HEADLINES for end in ("", "_low", "_high", "_reason")]
     return pd.concat([unseen(frame), whole[chosen]])[columns + ends].reset_index(drop=True)
@@ -282,9 +282,8 @@ def convergence(frame: pd.DataFrame) -> pd.DataFrame:
     )
     key, flags = [*DETECTOR, *CONDITION], ["evaded", "rounded", "early", "before_last"]
     images = right.groupby([*key, "sample"], sort=False, observed=True)[[*flags, "starts"]].max().astype(float)
-    rows = images.groupby(level=key, sort=False).agg(
-        images=("evaded", "size"), **{name: (name, "mean") for name in [*flags, "starts"]}
-    )
+    grouped = images.groupby(level=key, sort=False)
+    rows = grouped.mean().assign(images=grouped.size())
     grown = rows["evaded"].sub(rows["before_last"]).where(rows["starts"] > 1)
     shares = rows[["images", "evaded", "rounded"]].assign(steps=rows["evaded"] - rows["early"], starts=grown)
     return shares.reset_index()

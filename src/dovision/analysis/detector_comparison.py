@@ -121,9 +121,8 @@ def _differences(both: pd.DataFrame, families: Mapping[str, str]) -> Iterator[di
     beaten = both[(both["success"] == 1) & ~both["attack"].isin([CLEAN, *NOISES])]
     attack = beaten["attack"].astype(str)
     family = attack.map(lambda name: families.get(name, name))
-    conditions = [
-        (*key, family[chosen.index[0]], chosen, chosen) for key, chosen in beaten.groupby([attack, "eps"], sort=False)
-    ]
+    by_condition = beaten.groupby([attack, "eps"], sort=False)
+    conditions = [(*key, family[chosen.index[0]], chosen, chosen) for key, chosen in by_condition]
     conditions += [(WHOLE_FAMILY, np.nan, name, chosen, chosen) for name, chosen in beaten.groupby(family, sort=False)]
     if attack.nunique() > 1 and not leaves_out(str(both["fitted_on"].iloc[0])):
         of_both = worst_case(beaten), worst_case(beaten.assign(score=beaten["score_reference"]))

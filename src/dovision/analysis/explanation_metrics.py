@@ -34,18 +34,12 @@ Region = Sequence[Box] | Mask  # what speaks for a class in an image
 
 CORRELATION = (-1.0, 1.0)  # least and largest value
 _SHARE = (0.0, 1.0)
-RANGES = {  # of the metrics of a map
-    "pointing": _SHARE,
-    "energy": _SHARE,
-    "iou": _SHARE,
-    "deletion": _SHARE,
-    "insertion": _SHARE,
-    "true_effects": CORRELATION,
-    **dict.fromkeys((HARD, SOFT, CONTENT), CORRELATION),
-    "stability": CORRELATION,
-    "hit_rate": _SHARE,
-}
 HIT_RATE = "hit_rate"  # pointing without its margin, as in Saporta et al., 2022; without p, as it repeats pointing
+RANGES = {  # of the metrics of a map
+    **dict.fromkeys(("pointing", "energy", "iou", "deletion", "insertion"), _SHARE),
+    **dict.fromkeys(("true_effects", HARD, SOFT, CONTENT, "stability"), CORRELATION),
+    HIT_RATE: _SHARE,
+}
 MAP_METRICS = tuple(metric for metric in RANGES if metric != HIT_RATE)
 BOX_AREA, CENTRE_DISTANCE = "area of the box", "distance to the centre"  # controls of true_effects that are no maps
 TRUTH_CONTROLS = (BOX_AREA, CENTRE_DISTANCE)

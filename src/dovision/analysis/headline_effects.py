@@ -61,26 +61,23 @@ def largest_mask(rows: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
 def largest_of_kinds(
     rows: Sequence[Mapping[str, Any]], opposite: str | None
 ) -> tuple[list[Mapping[str, Any]], list[Mapping[str, Any]]]:
-    """Rows of the strongest KINDS of objects on their most affected class, and all rows that they are chosen from."""
+    """Rows of the strongest KINDS of objects on their most affected class, and all rows that they are chosen from.
+
+    All are on the class of the tag if there is one.
+    """
     clean = [*without_opposite(rows, opposite)]
-    return _one_class(clean)[:KINDS], clean
+    frame = pd.DataFrame(clean)
+    frame = frame[frame["log_odds"].notna()].assign(size=lambda on_class: on_class["log_odds"].astype(float).abs())
+    frame = frame.sort_values(["size"], ascending=False, kind="stable")
+    if (frame["kind"] == TAG).any():
+        frame = frame[frame["class"] == frame["class"].iloc[0]]
+    return frame.drop_duplicates("kind").to_dict("records")[:KINDS], clean
 
 
 def without_opposite(rows: Sequence[Mapping[str, Any]], opposite: str | None) -> Sequence[Mapping[str, Any]]:
     """Drop rows on `Task.opposite` if the other class has a row of each kind of object."""
     others = [row for row in rows if row["class"] != opposite]
     return others if {row["kind"] for row in others} == {row["kind"] for row in rows} else rows
-
-
-def _one_class(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Row of the most affected class for each kind of object, largest effect first; the tag's class if there is one."""
-    frame = pd.DataFrame(rows)
-    frame = frame[frame["log_odds"].notna()].assign(size=lambda on_class: on_class["log_odds"].astype(float).abs())
-    frame = frame.sort_values(["size"], ascending=False, kind="stable")
-    label = frame["class"].iloc[0] if len(frame) else None
-    on_class = frame[frame["class"] == label] if (frame["kind"] == TAG).any() else frame
-    strongest: list[Mapping[str, Any]] = on_class.drop_duplicates("kind").to_dict("records")
-    return strongest
 
 
 def _of_zone(folder: Path) -> Iterator[Headline]:
@@ -104,7 +101,8 @@ def _of_masks(folder: Path) -> Iterator[Headline]:
     row = largest_mask(rows)
     if row is not None:
         several = sum(row["condition"] == CLEAN and not pd.isna(row["inside"]) for row in rows)
-        mask, units, level = row["mask"], _all_images(folder, row["mask"]), level_of_selected(1, several)
+        mask, level = row["mask"], level_of_selected(1, several)
+        units = dict.fromkeys(map(int, read_samples(folder)["sample"].unique()), (mask,))  # where it is not: no region
         controls = {"moved": _controls(folder, mask), "outside": [OUTSIDE]}
         for name, other in INSIDE_MINUS.items():
             if not pd.isna(row[other]):
@@ -137,8 +135,3 @@ def _of_objects(folder: Path) -> Iterator[Headline]:
 def _controls(folder: Path, unit: str) -> list[str]:
     """Names of a unit's matched controls."""
     return [name for name in unit_names(folder) if name.partition(MATCHED_CONTROL)[0] == unit != name]
-
-
-def _all_images(folder: Path, unit: str) -> dict[int, tuple[str, ...]]:
-    """The unit by sample; those that do not have it have an empty region."""
-    return dict.fromkeys(map(int, read_samples(folder)["sample"].unique()), (unit,))

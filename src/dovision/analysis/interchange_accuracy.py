@@ -12,11 +12,8 @@ from dovision.store.source_table import SOURCES_FILE
 from dovision.store.tables import EFFECTS, has_all_rows, read_groups, row_groups
 
 _PASS, _ANSWERS = ["sample", "condition", "unit"], ["control", "treated"]
-INTERCHANGE = [
-    "condition",
-    "unit",
-    *(f"{name}{end}" for name in ("accuracy", "without_do") for end in ("", "_low", "_high", "_reason")),
-]
+_ENDS = ("", "_low", "_high", "_reason")
+INTERCHANGE = ["condition", "unit", *(f"{name}{end}" for name in ("accuracy", "without_do") for end in _ENDS)]
 INTERCHANGE += ["clusters", "images"]
 
 

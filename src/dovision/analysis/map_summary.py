@@ -77,10 +77,8 @@ def _truth(frame: pd.DataFrame, objects: pd.DataFrame, controls: pd.DataFrame, c
         both = chosen.merge(against, on=_OBJECT, suffixes=("", "_reference"), how="left")
         for explainer, of_explainer in both.groupby("explainer", sort=False):
             maps = frame[(frame["explainer"] == explainer) & (frame["correct"].eq(True) | (cases == ALL))]
-            counts = {
-                "maps": len(maps) or of_explainer[_PAIR].drop_duplicates().shape[0],
-                "flagged": (maps["state"] != OK).sum(),
-            }
+            count = len(maps) or len(of_explainer[_PAIR].drop_duplicates())
+            counts = {"maps": count, "flagged": (maps["state"] != OK).sum()}
             for metric, given in ((POOLED, None), (GIVEN_AREA, "area")):
                 if not (given and explainer == BOX_AREA):
                     key = {"explainer": explainer, "metric": metric, "cases": cases, "label": ALL}
@@ -154,12 +152,9 @@ def _correlation_columns(objects: pd.DataFrame, given: str | None = None) -> dic
 
 
 def _correlation(objects: pd.DataFrame, column: str, given: str | None = None) -> npt.NDArray[np.float64]:
-    values, evidence, groups = (
-        objects[column].to_numpy(float),
-        objects["evidence"].to_numpy(float),
-        objects["group"].to_numpy(),
-    )
-    return pooled_spearman(values, evidence, groups, None if given is None else objects[given].to_numpy(float))
+    values, evidence = objects[column].to_numpy(float), objects["evidence"].to_numpy(float)
+    areas = None if given is None else objects[given].to_numpy(float)
+    return pooled_spearman(values, evidence, objects["group"].to_numpy(), areas)
 
 
 def _table(frame: pd.DataFrame, compared: str) -> pd.DataFrame:

@@ -49,9 +49,7 @@ def mask_sizes(folder: Path) -> pd.DataFrame:
     outside, moved = rows["unit"] == OUTSIDE, name[1] != ""
     keys = [*_IMAGE, "mask"]
     rows = rows.assign(mask=name[0], **{name: rows[name].abs() for name in _SCALES})
-    inside, outer, elsewhere = (
-        {name: f"{where}{end}" for name, end in _SCALES.items()} for where in ("inside", "outside", "moved")
-    )
+    inside, outer, elsewhere = ({name: f"{where}{end}" for name, end in _SCALES.items()} for where in MASK_PLACES)
     sizes = rows[~outside & ~moved].rename(columns=inside)[[*keys, *inside.values()]]
     means = rows[moved].groupby(keys, as_index=False)[list(_SCALES)].mean().rename(columns=elsewhere)
     rest = rows[outside].rename(columns=outer)[[*_IMAGE, *outer.values()]]
@@ -98,9 +96,8 @@ def _rows(folder: Path) -> pd.DataFrame:
         units = rows["unit"].cat.categories if hasattr(rows["unit"], "cat") else rows["unit"].unique()
         if not of_masks and not any(unit == OUTSIDE or MATCHED_CONTROL in unit for unit in units):
             break
-        of_masks.append(
-            rows.dropna(subset="top").drop(columns="top").astype({"unit": str, "condition": str, "class": str})
-        )
+        placed = rows.dropna(subset="top").drop(columns="top")
+        of_masks.append(placed.astype({"unit": str, "condition": str, "class": str}))
     rows = pd.concat(of_masks) if of_masks else pd.DataFrame({"unit": []})
     objects = set(known_boxes(folder)["object"])
     return rows if (rows["unit"] == OUTSIDE).any() or not rows["unit"].isin(objects).any() else rows.iloc[:0]

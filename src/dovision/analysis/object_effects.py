@@ -95,9 +95,8 @@ def paired(rows: pd.DataFrame) -> pd.DataFrame:
     both = rows[~is_control].drop(columns="control").merge(controls, on=_KEY, suffixes=("", "_control"))
     difference, log_odds = (both[name] - both[f"{name}_control"] for name in names)
     both = both.rename(columns={"effect": "box", "effect_control": "control"})
-    return both.drop(columns=["log_odds_effect", "log_odds_effect_control"]).assign(
-        difference=difference, log_odds=log_odds
-    )
+    both = both.drop(columns=["log_odds_effect", "log_odds_effect_control"])
+    return both.assign(difference=difference, log_odds=log_odds)
 
 
 def contrasts(folder: Path, level: float = LEVEL) -> pd.DataFrame:

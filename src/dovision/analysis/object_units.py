@@ -162,17 +162,19 @@ def latent_places(folder: Path, shape: Shape) -> pd.DataFrame:
         its box, and area, the mean share of the positions that do; each but the last with _low, _high and _reason;
         images with the object, and others.
     """
+    from scipy import stats  # as in functional.agreement
+
     boxes, activity, groups = read_box_table(folder), ACTIVITY.read(folder), read_groups(folder)
     samples = groups.index.to_numpy()
     largest = activity.pivot_table("largest", "sample", "unit", fill_value=0.0, observed=True)
     largest = largest.reindex(samples, fill_value=0.0)
     rest, rows = ~first_half(folder)[samples].to_numpy(), []
+    ranks = stats.rankdata(largest[~rest], axis=0)
     for object_name, located in boxes.groupby(boxes["object"].map(object_kind), sort=False):
         present = np.isin(samples, located["sample"])
         if min((present & ~rest).sum(), (~present & ~rest).sum(), (present & rest).sum(), (~present & rest).sum()) == 0:
             continue
-        areas = [_area(largest[unit].to_numpy(float)[~rest], present[~rest]) for unit in largest]
-        unit = str(largest.columns[int(np.argmax(areas))])
+        unit = str(largest.columns[ranks[present[~rest]].sum(axis=0).argmax()])  # which has the largest AUROC
         score = largest[unit].to_numpy(float)
         scored = [Scored(score[chosen & rest], groups.to_numpy()[chosen & rest]) for chosen in (present, ~present)]
         hits, shares = _pointing(activity[activity["unit"] == unit], located, samples[present & rest], shape)
@@ -212,14 +214,6 @@ def _match(truth: pd.Series[float], unit_effects: pd.DataFrame, half: pd.Series[
     correlation = stats.pearsonr(effects, np.nan_to_num(true))
     low, high = correlation.confidence_interval()
     return {**match, "r": correlation.statistic, "r_low": low, "r_high": high}
-
-
-def _area(score: npt.NDArray[np.float64], present: npt.NDArray[np.bool_]) -> float:
-    from scipy import stats
-
-    rank = stats.rankdata(score)
-    count = int(present.sum())
-    return float((rank[present].sum() - count * (count + 1) / 2) / (count * (len(score) - count)))
 
 
 def _pointing(

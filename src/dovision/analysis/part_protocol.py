@@ -44,13 +44,11 @@ def part_protocol(folder: Path) -> pd.DataFrame:
     samples = read_table(folder / SAMPLES, ["group", "condition", "correct"]).to_pandas()
     clean = samples[samples["condition"] == CLEAN]
     once = maps.drop_duplicates("sample")
-    objects, with_picture, relevant = (
-        once[name].to_numpy(int) for name in ("background_objects", "background_drawn", "background_relevant")
-    )
+    background = (once[f"background_{name}"].to_numpy(int) for name in ("objects", "drawn", "relevant"))
+    objects, with_picture, relevant = background
     drawn = {"drawn": with_picture.sum() / objects.sum() if objects.sum() else np.nan}
-    independent = np.concatenate(
-        [np.arange(count) >= lost for count, lost in zip(with_picture, relevant, strict=True)] or [np.empty(0)]
-    )
+    pictures = [np.arange(count) >= lost for count, lost in zip(with_picture, relevant, strict=True)]
+    independent = np.concatenate(pictures or [np.empty(0)])
     independence = share_interval(independent.astype(float), np.repeat(once["group"].to_numpy(), with_picture))
     accuracy = share_interval(clean["correct"].to_numpy(float), clean["group"].to_numpy())
     rows = [

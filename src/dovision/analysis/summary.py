@@ -80,7 +80,11 @@ def summarise(folder: Path) -> dict[str, Any]:
         "conditions": {
             str(name): _condition(rows, clean, task) for name, rows in samples.groupby("condition", sort=False)
         },
-        **{name: _records(table) for name, table in tables.items() if len(table)},
+        **{
+            name: table.astype(object).where(table.notna(), None).to_dict("records")
+            for name, table in tables.items()
+            if len(table)
+        },
     }
 
 
@@ -90,10 +94,6 @@ def label_counts(labels: Mapping[str, int]) -> str:
         return ", ".join(f"{name} {count:,}" for name, count in labels.items())
     least, most = min(labels.values()), max(labels.values())
     return f"{len(labels):,} classes, {least:,}{f' to {most:,}' if most > least else ''} images each"
-
-
-def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
-    return table.astype(object).where(table.notna(), None).to_dict("records")
 
 
 def _condition(rows: pd.DataFrame, clean: pd.DataFrame, task: Task) -> dict[str, Any]:

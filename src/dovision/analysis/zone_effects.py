@@ -56,16 +56,6 @@ def explained(folder: Path) -> pd.DataFrame:
     return frame[frame["class"] != task.opposite]
 
 
-def zone_of(rows: pd.DataFrame, height: float, width: float) -> pd.Series[str]:
-    """Zone of the middle of each row's box in an image of this size."""
-    down, across = (
-        ((rows[start] + rows[end]) * 1.5 / length).astype(int).clip(0, 2)
-        for start, end, length in (("top", "bottom", height), ("left", "right", width))
-    )
-    names = np.array(ZONES, dtype=object)
-    return pd.Series(names[down.to_numpy(), across.to_numpy()], rows.index, dtype=object)
-
-
 def unit_rows(folder: Path) -> Iterator[pd.DataFrame]:
     """Effects of units on the true and on the predicted class of each image, row group by row group.
 
@@ -99,7 +89,11 @@ def units_by_zone(folder: Path) -> pd.DataFrame:
     rows = pd.concat(frames, ignore_index=True)
     area = (rows["bottom"] - rows["top"]) * (rows["right"] - rows["left"])
     rows = rows[area <= _LARGEST_SHARE * height * width]
-    return rows.assign(zone=zone_of(rows, height, width))
+    down, across = (
+        ((rows[start] + rows[end]) * 1.5 / length).astype(int).clip(0, 2).to_numpy()  # the third of the middle
+        for start, end, length in (("top", "bottom", height), ("left", "right", width))
+    )
+    return rows.assign(zone=pd.Series(np.array(ZONES, object)[down, across], rows.index, dtype=object))
 
 
 def zone_rows(units: pd.DataFrame, groups: pd.Series[int]) -> pd.DataFrame:
@@ -146,14 +140,10 @@ def strongest_zone(rows: pd.DataFrame) -> tuple[str, pd.DataFrame] | None:
     if len(means) < 2:
         return None
     zone, level = str(means.idxmin()), level_of_selected(1, len(means))
-    return zone, zone_means(clean[clean["zone"] == zone], level).sort_values("of", ascending=False)
-
-
-def zone_means(rows: pd.DataFrame, level: float = LEVEL) -> pd.DataFrame:
-    """Means of `zone_rows` by class, with intervals over groups of images, and their level."""
     bounded = dict.fromkeys(("effect", "effect_elsewhere"), EFFECT_BOUNDS)
     names = [*bounded, "log_odds_effect", "log_odds_beyond", "beyond_frame"]
-    return grouped_means(rows, ["condition", "of"], names, level, bounded).assign(level=level)
+    by_class = grouped_means(clean[clean["zone"] == zone], ["condition", "of"], names, level, bounded)
+    return zone, by_class.assign(level=level).sort_values("of", ascending=False)
 
 
 def change_of_effect(rows: pd.DataFrame, condition: str, level: float = LEVEL) -> dict[str, Any] | None:

@@ -23,11 +23,12 @@ def comparison_findings(differences: pd.DataFrame, reference: str, counted: str)
         counted: what n counts, such as "images".
     """
     rows = differences.dropna(subset="mean")
-    differing = (
-        rows.groupby("panel", sort=False)["mean"].transform(lambda of_metric: (of_metric != 0).any()).astype(bool)
-    )
+    differing = rows["mean"].ne(0).groupby(rows["panel"]).transform("any")
     if len(rows) and not differing.any():
-        return [_same(rows, reference, counted)]
+        row, metrics = rows.iloc[0].to_dict(), _listed(list(dict.fromkeys(map(str, rows["panel"]))))
+        count = _count(rows["n"].min(), counted)
+        text = sentences.COMPARED_SAME.format(reference=reference, metrics=metrics, count=count)
+        return [finding(f"minus_{reference}", text, row, row["n"])]
     panels = rows[differing].groupby("panel", sort=False)
     return [_of_metric(str(panel), of_metric, reference, counted) for panel, of_metric in panels][:_MOST]
 
@@ -43,14 +44,6 @@ def _of_metric(metric: str, rows: pd.DataFrame, reference: str, counted: str) ->
         number = sentences.COMPARED_LARGEST.format(name=row["name"], number=number)
     text = sentences.COMPARED_WITH.format(reference=reference, metric=metric, verdicts=verdicts, number=number)
     return finding(f"{metric}_minus_{reference}", text, row, row["n"])
-
-
-def _same(rows: pd.DataFrame, reference: str, counted: str) -> Finding:
-    metrics = _listed(list(dict.fromkeys(map(str, rows["panel"]))))
-    row = rows.iloc[0].to_dict()
-    count = _count(rows["n"].min(), counted)
-    text = sentences.COMPARED_SAME.format(reference=reference, metrics=metrics, count=count)
-    return finding(f"minus_{reference}", text, row, row["n"])
 
 
 def _count(number: float, counted: str) -> str:

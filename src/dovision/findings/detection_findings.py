@@ -44,9 +44,7 @@ def detection_findings(run: Run) -> Iterator[Finding]:
         chosen = _chosen(len(better) or len(among), len(better) > 0, measure) if len(weakest) > 1 and beaten else ""
         name = component_name(best)
         if not beaten:
-            name = _unbeaten(
-                rows, best, [name_ahead for name_ahead in among["detector"] if name_ahead in ahead], measure
-            )
+            name = _unbeaten(rows, best, [leader for leader in among["detector"] if leader in ahead], measure)
         yield _headline(rows, row, measure, name, chosen)
     yield from _adaptive(frame, best)
 
@@ -69,16 +67,13 @@ def _unbeaten(rows: pd.DataFrame, best: str, ahead: Sequence[str], measure: str)
     text = ""
     for name in ahead:
         of_detector = rows[rows["detector"] == name].to_dict("records")
-        families = ", ".join(
-            component_name(one["family"]) for one in of_detector if direction(one, f"minus_{measure}") > 0
-        )
+        leads = [one["family"] for one in of_detector if direction(one, f"minus_{measure}") > 0]
         least = min(of_detector, key=lambda one: float(one[measure]))
         names = {"name": _sentence(component_name(name)), "family": component_name(least["family"])}
         number = in_brackets(least, measure, ".3f")
-        text += sentences.AHEAD_BUT_LOWER.format(**names, families=families, number=number)
-    return sentences.UNBEATEN.format(
-        measure=sentences.DETECTION_MEASURES[measure], ahead=text, best=component_name(best)
-    )
+        text += sentences.AHEAD_BUT_LOWER.format(**names, families=", ".join(map(component_name, leads)), number=number)
+    words = {"measure": sentences.DETECTION_MEASURES[measure], "best": component_name(best)}
+    return sentences.UNBEATEN.format(**words, ahead=text)
 
 
 def _sentence(text: str) -> str:
@@ -146,10 +141,8 @@ def _reference(rows: pd.DataFrame, row: _Row, of_detector: Sequence[_Row], measu
         )
         how = sentences.OTHER_FIT.format(reference=reference, detector=detector)
     names = {"reference": component_name(row["reference"]), "family": component_name(least["family"])}
-    number = in_brackets(there, measure, ".3f")
-    return sentences.REFERENCE_LEAST.format(
-        **names, fit=how, measure=sentences.DETECTION_MEASURES[measure], number=number
-    )
+    names |= {"measure": sentences.DETECTION_MEASURES[measure], "number": in_brackets(there, measure, ".3f")}
+    return sentences.REFERENCE_LEAST.format(**names, fit=how)
 
 
 def _operating_point(row: _Row) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from operator import itemgetter
-from typing import Any, NamedTuple
+from typing import Any
 
 import pandas as pd
 
@@ -33,7 +33,7 @@ from dovision.findings import sentences
 from dovision.findings.finding import Finding, direction, finding, images_text, in_brackets
 from dovision.findings.headline_numbers import counted_images
 from dovision.findings.map_findings import at_chance
-from dovision.findings.number_text import finer, level_text, number_text
+from dovision.findings.number_text import finer_text, level_text
 from dovision.findings.refuter_findings import verdict
 from dovision.findings.sentences import ATTACKED, REFUTED, USES
 from dovision.functional.estimates import MIN_IMAGES
@@ -56,18 +56,12 @@ _NUMBERS = ("", "one", "two", "three", "four", "five", "six", "seven", "eight", 
 _OVERLAY = "overlay"
 
 
-def effect_findings(run: Run) -> Iterator[Finding]:
-    """Findings on what the network uses, and on what the attack changed.
-
-    What it uses are masks or objects where they are known, or else zones of the image, or few of the units; of images
-    without labels, or of fewer than MIN_IMAGES, some cells of each of the first ones.
-    """
-    yield from use_findings(run)
-    yield from attack_findings(run)
-
-
 def use_findings(run: Run) -> Iterator[Finding]:
-    """Findings on what the network uses."""
+    """Findings on what the network uses.
+
+    These are masks or objects where they are known, or else zones of the image, or few of the units; of images without
+    labels, or of fewer than MIN_IMAGES, some cells of each of the first ones.
+    """
     if not has_rows(run.folder):
         return
     few = run.summary["conditions"][CLEAN]["images"] < MIN_IMAGES  # of which nothing is an average
@@ -147,12 +141,6 @@ def _size(row: Mapping[str, Any], column: str) -> str:
     return in_brackets({"mean": abs(row[column]), "low": low, "high": high}, form=".3f")
 
 
-def _change(row: Mapping[str, Any]) -> str:
-    """Describe a change of log-odds, such as "lowers the log-odds of 7 by 1.2 [0.9, 1.5]"."""
-    verb = sentences.CHANGE_VERBS[direction(row, "log_odds")]
-    return sentences.CHANGE.format(verb=verb, label=row["class"], size=_size(row, "log_odds"))
-
-
 def _each_picture(run: Run) -> Iterator[Finding]:
     """Finding on the strongest cells of each of the first pictures, beside its other cells; no interval."""
     samples = read_samples(run.folder)
@@ -173,19 +161,12 @@ def _each_picture(run: Run) -> Iterator[Finding]:
         else:
             count = len(chosen)
             cells = f"{_NUMBERS[count] if count < len(_NUMBERS) else count} {_unit(run)}{'s' * (count > 1)}"
-            least, most = (number_text(-size, finer(".2f", size)) for size in (chosen["effect"].max(), first["effect"]))
+            least, most = (finer_text(-size, ".2f") for size in (chosen["effect"].max(), first["effect"]))
             take = f"takes {most}" if count == 1 else f"take {least} to {most} each"
             values |= {"cells": cells, "take": take, "rest": len(rows) - count}
-            text = sentences.CELLS_OF_PICTURE.format(**values, elsewhere=_signed(rows.loc[~near, "effect"].mean()))
+            elsewhere = finer_text(rows.loc[~near, "effect"].mean(), "+.3f")
+            text = sentences.CELLS_OF_PICTURE.format(**values, elsewhere=elsewhere)
         yield finding(f"picture_{number}", text, {"mean": first["effect"]}, 1, "", USES, _OVERLAY)
-
-
-def _off(size: float) -> str:
-    return number_text(size, finer(".3f", size))
-
-
-def _signed(size: float) -> str:
-    return number_text(size, finer("+.3f", size))
 
 
 def _masks(run: Run) -> Iterator[Finding]:
@@ -214,8 +195,8 @@ def _masks(run: Run) -> Iterator[Finding]:
             done=_done(run),
             difference=in_brackets(row, log_odds),
             count=f"{among}{images_text(images)}, {row['clusters']:,} groups",
-            inside=_off(row["inside"]),
-            outer=_off(row[name]),
+            inside=finer_text(row["inside"], ".3f"),
+            outer=finer_text(row[name], ".3f"),
             where=where,
             probability=in_brackets(row, column),
         )
@@ -261,7 +242,8 @@ def _objects(run: Run) -> Iterator[Finding]:
             uses=sentences.USED if used else sentences.NOT_USED,
             object=row["kind"],
             doing=doing,
-            change=_change(row),
+            change=sentences.CHANGE_VERBS[sign],
+            size=_size(row, "log_odds"),
             control=control,
             label=row["class"],
             probability=in_brackets(row, column),
@@ -293,14 +275,14 @@ def attack_findings(run: Run) -> Iterator[Finding]:
     condition, numbers = largest
     attack = _attack_text(run, condition)
     if run.summary["labels"] and (subject := _subject(run, condition)) is not None:
-        row = change_of_effect(subject.rows, condition, subject.level)
+        rows, level, among, names = subject
+        row = change_of_effect(rows, condition, level)
         if row is not None and (sign := direction(row, "clean")):
             weaker = sentences.REVERSED if direction(row, "attacked") == -sign else sentences.WEAKER
             words = {1: sentences.STRONGER, -1: weaker, 0: sentences.AS_BEFORE}
             texts = {name: in_brackets(row, name) for name in ("clean", "attacked", "change")}
             texts |= {"attack": attack, "verdict": words[direction(row, "change") * sign]}
-            texts |= {"subject": subject.text, "odds": subject.odds}
-            text = sentences.CHANGED.format(**texts, count=f"{subject.among}{images_text(row['images'])}")
+            text = sentences.CHANGED.format(**texts, **names, count=f"{among}{images_text(row['images'])}")
             yield finding("attack_change", text, row, row["images"], "change", ATTACKED, "effect_spread")
     if numbers["auroc"] is not None:
         area = {end or "mean": numbers["auroc"][key] for end, key in _KEYS.items()}
@@ -311,18 +293,12 @@ def attack_findings(run: Run) -> Iterator[Finding]:
         yield finding("effect_auroc", text, area, images, "", ATTACKED, "effect_spread")
 
 
-class _Subject(NamedTuple):
-    """What an attack changes the effect of: the strongest object or zone of the clean images."""
+def _subject(run: Run, condition: str) -> tuple[pd.DataFrame, float, str, dict[str, str]] | None:
+    """The first object, or else the zone, that `use_findings` names; None of masks, and of units without a position.
 
-    text: str
-    odds: str  # the class
-    rows: pd.DataFrame  # its effects by image
-    level: float  # at which the interval of the strongest of so many holds
-    among: str  # the words for that
-
-
-def _subject(run: Run, condition: str) -> _Subject | None:
-    """The first object, or else the zone, that `use_findings` names; None of masks, and of units without a position."""
+    Its effects by image, the level at which the interval of the strongest of so many holds, the words for that, and for
+    the subject and the class.
+    """
     if run.summary.get("mask_contrasts"):
         return None
     _, shown, candidates = _strongest_objects(run)
@@ -333,7 +309,8 @@ def _subject(run: Run, condition: str) -> _Subject | None:
         if rows.empty:
             rows = pd.concat([units_over_objects(run.folder, chosen) for chosen in (CLEAN, condition)])
         among = sentences.CHOSEN_AMONG.format(count=candidates, level=level_text(level)) if candidates > 1 else ""
-        return _Subject(f"the {name}", label, rows[(rows["kind"] == name) & (rows["class"] == label)], level, among)
+        rows = rows[(rows["kind"] == name) & (rows["class"] == label)]
+        return rows, level, among, {"subject": f"the {name}", "odds": label}
     rows = zone_rows(units_by_zone(run.folder), read_groups(run.folder))
     if (strongest := strongest_zone(rows)) is None:
         return None
@@ -341,7 +318,7 @@ def _subject(run: Run, condition: str) -> _Subject | None:
     of, level = str(means["of"].iloc[0]), float(means["level"].iloc[0])
     chosen = rows[(rows["zone"] == zone) & (rows["of"] == of)]
     among = sentences.STRONGEST_ZONE.format(level=level_text(level))
-    return _Subject(f"a {_unit(run)} {_where(zone)}", _odds_of(run, of), chosen, level, among)
+    return chosen, level, among, {"subject": f"a {_unit(run)} {_where(zone)}", "odds": _odds_of(run, of)}
 
 
 def attack_success(run: Run) -> Iterator[Finding]:

@@ -39,21 +39,15 @@ def results_frame(runs: Sequence[Run]) -> pd.DataFrame:
     for run in runs:
         labels = summary.label_counts(run.summary["labels"])
         for condition, of_condition in run.summary["conditions"].items():
-            of_row = {
-                "job": run.label,
-                "condition": condition,
-                "eps": of_condition["eps"],
-                "images": of_condition["images"],
-            }
-            rows.append(of_row | {"labels": labels} | intervals_of(of_condition, summary.METRICS))
+            counts = {"eps": of_condition["eps"], "images": of_condition["images"], "labels": labels}
+            numbers = intervals_of(of_condition, summary.METRICS)
+            rows.append({"job": run.label, "condition": condition, **counts, **numbers})
     return pd.DataFrame(rows)
 
 
 def mean_effect_rows(runs: Sequence[Run]) -> pd.DataFrame:
     """Mean |expected effect| by job and condition: job, condition, eps, images, mean, low, high, reason."""
-    names = dict(
-        zip((f"{MEAN_EFFECT}{end}" for end in INTERVAL_FIELDS), ("mean", "low", "high", "reason"), strict=True)
-    )
+    names = {f"{MEAN_EFFECT}{end}": end.lstrip("_") or "mean" for end in INTERVAL_FIELDS}
     return results_frame(runs)[["job", "condition", "eps", "images", *names]].rename(columns=names)
 
 

@@ -134,7 +134,6 @@ def _against(frame: pd.DataFrame, best: str, rival: str, metric: str, level: flo
     names = {"metric": METRIC_HEADS[metric], "name": component_name(best), "other": component_name(rival)}
     names |= {"chosen": sentences.MAP_CHOSEN.format(count=several, level=level_text(level)) if several > 1 else ""}
     numbers = {"number": in_brackets(row, "difference"), "pairs": row["pairs"], "more": further}
-    text = sentences.AGAINST_RIVAL.format(
-        verdict=sentences.MAP_VERDICTS[direction(row, "difference")], **names, **numbers
-    )
+    names |= {"verdict": sentences.MAP_VERDICTS[direction(row, "difference")]}
+    text = sentences.AGAINST_RIVAL.format(**names, **numbers)
     return finding(f"{metric}_minus_{rival}", text, row, row["pairs"], "difference", figure="map_score_dots")

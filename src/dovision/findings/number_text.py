@@ -36,19 +36,16 @@ def interval_text(interval: Mapping[str, Any] | None, form: str = ".3f") -> str:
     if reason == SATURATED:
         return "saturated"
     if pd.isna(low):
-        text = number_text(estimate, finer(form, estimate))
+        text = finer_text(estimate, form)
         return text if reason == "" else f"{text} [-]"
     least = _LEAST_END * abs(estimate)
     excludes_zero = low * high > 0 and min(abs(low), abs(high)) > least
     form = finer(form, estimate if excludes_zero else max(map(abs, (estimate, low, high))))
-    start, end = (number_text(end, _end_form(form, end, excludes_zero, least)) for end in (low, high))
-    return f"{number_text(estimate, form)} [{start}, {end}]"
-
-
-def _end_form(form: str, end: float, excludes_zero: bool, least: float) -> str:
-    """Format of an interval's end: finer if the end would read as zero and exceeds `least`."""
-    hidden = abs(end) > least and float(f"{end:{form}}") == 0
-    return finer(form, end) if excludes_zero or hidden else form
+    ends = []
+    for end in (low, high):
+        hidden = abs(end) > least and float(f"{end:{form}}") == 0  # it would read as zero
+        ends.append(number_text(end, finer(form, end) if excludes_zero or hidden else form))
+    return f"{number_text(estimate, form)} [{', '.join(ends)}]"
 
 
 def finer(form: str, size: float) -> str:
@@ -72,6 +69,11 @@ def number_text(value: float, form: str) -> str:
     text, _, power = f"{value:{form}}".partition("e")
     text = f"{text}e{int(power)}" if int(power or 0) else text
     return text if float(text) else text.lstrip("+-")
+
+
+def finer_text(value: float, form: str) -> str:
+    """Format a number by itself, finer than `form` if it is small."""
+    return number_text(value, finer(form, value))
 
 
 def level_text(level: float) -> str:

@@ -1,23 +1,18 @@
 """The sentences of findings, with their headings in the order of the page: a number stands where {a name} is."""
 
-from types import MappingProxyType
-
 USES, ATTACKED, BETTER, LIMITS = "uses", "attacked", "better", "limits"
-HEADINGS = MappingProxyType(
-    {
-        USES: "What the network uses",
-        ATTACKED: "What the attack changed",
-        BETTER: "Which is better",
-        LIMITS: "What this cannot say",
-    }
-)
+HEADINGS = {
+    USES: "What the network uses",
+    ATTACKED: "What the attack changed",
+    BETTER: "Which is better",
+    LIMITS: "What this cannot say",
+}
 NETWORK = "The network"
 GUESSING = "The network, not shown to be better than chance,"
 USED, NOT_USED = "uses", "is not shown to use"
 
-WHERE = MappingProxyType(  # of a zone; "in the centre" and the like otherwise
-    {"top": "at the top", "bottom": "at the bottom", "left": "on the left", "right": "on the right"}
-)
+# Of a zone; "in the centre" and the like otherwise.
+WHERE = {"top": "at the top", "bottom": "at the bottom", "left": "on the left", "right": "on the right"}
 ZONE = (
     "{network} {uses} the {zone} of the image: a {unit} there, {done}, lowers the log-odds of {odds} by {size}, "
     "{beyond} beyond one elsewhere in the same images ({count}). P({label}) changes by {there} there and by "
@@ -38,30 +33,28 @@ FEW_UNITS = (
     "effects on the other half ({equal:.2f} if all units mattered alike). Setting the first, {unit}, changes the "
     "log-odds of {odds} by {size}, P({label}) by {effect} ({count})."
 )
-OBJECT = "{network} {uses} the {object}: {doing} {change}{control}; P({label}) changes by {probability} ({count})."
+OBJECT = (
+    "{network} {uses} the {object}: {doing} {change} the log-odds of {label} by {size}{control}; P({label}) changes by "
+    "{probability} ({count})."
+)
 BEYOND_UNITS = ", {beyond} beyond {unit}s that touch no object"
 MINUS_UNITS = " (minus {unit}s that touch no object, {beyond})"
 NO_UNITS_BEYOND = " (no control: too few images have a {unit} that touches no object)"
 TRUE_OBJECT = "taking it away"
 PAINTED_BOX = "painting its box{fill}, beyond boxes of its size elsewhere,"
 PAINTED_UNIT = "the {unit} over it, {done},"
-CHANGE = "{verb} the log-odds of {label} by {size}"
-CHANGE_VERBS = MappingProxyType({1: "raises", -1: "lowers", 0: "changes"})
+CHANGE_VERBS = {1: "raises", -1: "lowers", 0: "changes"}
 MASK_AMONG = "the largest on P of {count:,}, so at {level}; "
 MASK = (
     "{network} {uses}: {done}, the log-odds of {label} change in size by {difference} inside minus {where}, "
     "paired ({count}); P({label}) by {inside} inside and {outer} {where}, difference {probability}."
 )
-MASK_USES = MappingProxyType(
-    {
-        1: "uses {mask} more than {other}",
-        0: "is not shown to use {mask} more than {other}",
-        -1: "uses {mask} less than {other}",
-    }
-)
-MASK_OTHERS = MappingProxyType(
-    {"moved": ("the same mask moved elsewhere", "moved"), "outside": ("all outside it", "outside")}
-)
+MASK_USES = {
+    1: "uses {mask} more than {other}",
+    0: "is not shown to use {mask} more than {other}",
+    -1: "uses {mask} less than {other}",
+}
+MASK_OTHERS = {"moved": ("the same mask moved elsewhere", "moved"), "outside": ("all outside it", "outside")}
 CELLS_OF_PICTURE = (
     "{name}: {cells} {where}, {done}, {take} off P({label}) = {control}; the other {rest} change it by {elsewhere} "
     "on average (one picture, so no interval)."
@@ -80,7 +73,7 @@ STRONGER, WEAKER, REVERSED, AS_BEFORE = "grows", "shrinks", "is reversed", "is n
 AUROC = (
     "On successfully attacked images |expected effect| is {how} that on clean ones (AUROC {area}; {attack}; {count})."
 )
-AUROC_HOW = MappingProxyType({1: "larger than", -1: "smaller than", 0: "not shown to differ from"})
+AUROC_HOW = {1: "larger than", -1: "smaller than", 0: "not shown to differ from"}
 AUROC_COUNT = "n = {images:,} successfully attacked images against {clean:,} clean ones, no control for noise"
 ATTACK = "{attack} at {norm} epsilon {eps}"
 
@@ -89,7 +82,7 @@ BEST_DETECTOR = "{name} {point}, of successful attacks by {family}{of} (n = {cou
 DETECTS, HAS = "detects {shares} of clean images rejected", "has AUROC {area}"
 WEAKEST = ", its weakest of {count} families that it was not fitted to"
 FITTED_TO = " that it was fitted to"
-CAUTION = MappingProxyType({1: "", 0: ", not shown to be separated from clean images", -1: ", below chance"})
+CAUTION = {1: "", 0: ", not shown to be separated from clean images", -1: ", below chance"}
 AREA_THERE = " There its AUROC is {area}."
 BEST_OF = " It is the best of {count} detectors."
 BEST_AHEAD = " It is the {among} reference on a family and whose least {measure} is not below the reference's."
@@ -106,7 +99,7 @@ OTHER_FIT = " (fitted to {reference}; the detector to {detector})"
 ALL_OTHERS, NO_ATTACK = "all other families", "no attack"
 MINUS_REFERENCE = " Minus the reference, paired, on {family}: {numbers}."
 BY_FAMILY = " By family, each by itself: {verdicts}."
-FAMILY_VERDICTS = MappingProxyType({1: "higher on", -1: "lower on", 0: "not shown to differ on"})
+FAMILY_VERDICTS = {1: "higher on", -1: "lower on", 0: "not shown to differ on"}
 ADAPTIVE_ATTACKER = (
     "An attacker who knows {detector} succeeds undetected, at the threshold for 5% of clean images, on {share} of the "
     "images ({budget}; {count:,} attacked images){others}."
@@ -115,14 +108,14 @@ WORST_NORM, ONLY_NORM = ", the worst norm of those tried; {others}", ". No other
 EPSILON_OF_NORM = "{norm} epsilon {eps:.3g}"
 
 AGAINST_RIVAL = "The {metric} of the {name} is {verdict} that of {other} ({number}, {chosen}n = {pairs:,} maps){more}."
-MAP_VERDICTS = MappingProxyType({1: "higher than", -1: "lower than", 0: "not shown to differ from"})
+MAP_VERDICTS = {1: "higher than", -1: "lower than", 0: "not shown to differ from"}
 MAP_CHOSEN = "the best of {count} effect maps, so at {level}, "
 MAP_MORE = "; {metric}: {verdict} ({number}, n = {pairs:,})"
-MORE_VERDICTS = MappingProxyType({1: "higher", -1: "lower", 0: "no difference shown"})
+MORE_VERDICTS = {1: "higher", -1: "lower", 0: "no difference shown"}
 LOWER_IS_BETTER = " (lower is better)"
 AGAINST_RANDOM_COUNT = "difference in area; n = {pairs:,} maps"
 AGAINST_RANDOM = "Against a random map, paired: {verdicts} ({count})."
-RANDOM_VERDICTS = MappingProxyType({1: "better", 0: "not shown to be better", -1: "worse"})
+RANDOM_VERDICTS = {1: "better", 0: "not shown to be better", -1: "worse"}
 AT_CHANCE = (
     "Whether the network has learnt its classes: it is not shown to be better than chance ({number}, chance "
     "{chance:.3g}{shown}; {count}){maps}."
@@ -149,7 +142,7 @@ LEFT = ", {share:.0%} left"
 PASSED, FAILED, UNDECIDED = "passed", "failed", "not decided"
 
 COMPARED_WITH = "Compared with {reference}, {metric} is {verdicts} ({number})."
-COMPARED_VERDICTS = MappingProxyType({1: "higher with", -1: "lower with", 0: "not shown to differ with"})
+COMPARED_VERDICTS = {1: "higher with", -1: "lower with", 0: "not shown to differ with"}
 COMPARED_LARGEST = "largest difference: {name}, {number}; each interval by itself"
 COMPARED_SAME = "Compared with {reference}, no number differs ({metrics}; {count})."
 

@@ -264,9 +264,8 @@ def _level(level: str) -> tuple[bool, bool, float, list[str | float]]:
 
 
 def _range(rows: pd.DataFrame, factors: Sequence[str]) -> str:
-    least, most = (
-        rows.loc[row_label].to_dict() for row_label in (rows["estimate"].idxmin(), rows["estimate"].idxmax())
-    )
+    estimates = rows["estimate"]
+    least, most = (rows.loc[row].to_dict() for row in (estimates.idxmin(), estimates.idxmax()))
     overlap = (least["high"] >= most["low"]) if pd.notna(least["high"]) and pd.notna(most["low"]) else False
     same = rows["seeds"].nunique() == 1
     seeds = sentences.SD_OVER_SEEDS.format(seeds=least["seeds"]) if same and least["seeds"] > 1 else ""

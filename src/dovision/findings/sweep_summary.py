@@ -84,10 +84,8 @@ def ended(number: int, overrides: Sequence[str], folder: Path, command: str) -> 
             summary = read_summary(folder)
             labels = label_counts(summary["labels"])
             for condition, of_condition in summary["conditions"].items():
-                estimates = {
-                    metric: of_condition[metric]["estimate"] for metric in METRICS if of_condition[metric] is not None
-                }
-                metrics |= {f"{condition}/{metric}": estimate for metric, estimate in estimates.items()}
+                for metric in (name for name in METRICS if of_condition[name] is not None):
+                    metrics[f"{condition}/{metric}"] = of_condition[metric]["estimate"]
     except (ValueError, OSError) as error:
         state, reason = DAMAGED, str(error)
     seconds, config = record.get("wall_seconds"), read_config(folder)

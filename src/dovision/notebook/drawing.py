@@ -16,7 +16,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from dovision.report.figures.gallery import short_probability
+from dovision.findings.number_text import finer_text
 from dovision.report.image_overlay import EVIDENCE, OverlayPanel, draw_picture, overlay
 from dovision.report.plots import draw_means, name_rows, panel_rows
 from dovision.report.style import LINE, PAPER, SMALL, canvas, shortened, styled
@@ -73,7 +73,7 @@ def pictures_by_condition(rows: pd.DataFrame, folder: Path, classes: Sequence[st
         picture = load_thumbnail(thumbnail_path(folder, row["sample"], row["condition"]))
         draw_picture(axes, picture)
         axes.set(xticks=[], yticks=[])
-        predicted = f"{shortened(classes[int(row['prediction'])], 16)} ({short_probability(row['probability'])})"
+        predicted = f"{shortened(classes[int(row['prediction'])], 16)} ({finer_text(row['probability'], '.2f')})"
         axes.set_xlabel(predicted, fontsize=SMALL, weight="bold" if row["success"] is True else "normal")
     for axes, condition in zip(panels[:, 0], conditions, strict=True):
         axes.set_ylabel(display_name(condition), fontsize=SMALL)

@@ -9,31 +9,12 @@ from typing import Any
 
 from dovision.config.sources import configuration_folder
 from dovision.evaluation.by_name import component
-from dovision.evaluation.opened_network import OpenedNetwork
 from dovision.io.text_files import read_yaml
-from dovision.store.display_names import component_name
 
 _OFFERED = {
     "attack": ("fgsm", "bim", "mifgsm", "pgd", "margin_pgd", "apgd", "random_sign"),  # quick ones of the norm linf
     "value": ("zero", "mean", "resample", "noise"),  # that ask for no other image
 }
-_THUMBNAILS = 16
-
-
-def page_choices(network: OpenedNetwork) -> dict[str, Any]:
-    """Names to choose from on the page, and what is open."""
-    names = network.images.table(network.split)["name"].astype(str).tolist()
-    settings = {group: {name: numbers_of(group, name) for name in offered(group)} for group in ("fill", *_OFFERED)}
-    return {
-        "names": {name: component_name(name) for names in settings.values() for name in names},
-        "network": network.title,
-        "classes": list(network.classifier.task.classes),
-        "shape": list(network.shape),
-        **{f"{group}s": of_names for group, of_names in settings.items()},
-        "samples": [{"sample": sample, "name": name} for sample, name in enumerate(names[:_THUMBNAILS])],
-        "images": len(names),
-        "run": None if network.run is None else str(network.run),
-    }
 
 
 def chosen_component(group: str, chosen: Mapping[str, Any], seed: int) -> Any:

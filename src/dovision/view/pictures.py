@@ -108,11 +108,6 @@ def table_of(rows: Sequence[ClassRow]) -> str:
     return str(guarded(pd.DataFrame(rows, columns=ClassRow._fields)).to_csv(index=False, lineterminator="\n"))
 
 
-def mask_png(mask: Mask) -> bytes:
-    """Encode a region as PNG: 255 inside, 0 outside."""
-    return png(mask.astype(np.uint8) * 255)
-
-
 def archive(contents: Mapping[str, bytes | str]) -> bytes:
     """Zip named files; equal contents give equal bytes."""
     held = io.BytesIO()

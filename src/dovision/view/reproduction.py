@@ -123,7 +123,15 @@ def notebook_cell(
     coded = bool(question.get("unit")) and question["unit"]["site"] == CODE
     lines = [f"classifier = {_classifier(source.network, coded)}", *source.lines()]
     if attack is not None:
-        lines += _attack_lines(attack, source)
+        settings = {**attack.get("settings", {}), "eps": attack["eps"]}
+        made = f"{attack['name']!r}, {settings!r}, seed={source.network.settings.seed}"
+        lines += [
+            f"number, task = torch.tensor([{source.number}]), classifier.task",
+            "predicted = task.prediction(task.probability(classifier(image).detach()))",
+            "label = predicted if label is None else task.label_or_prediction(label, predicted)",
+            f"attack = dv.component('attack', {made})",
+            "image = attack(dv.Batch(image, label, number, number), classifier)",
+        ]
     lines.append(f"intervention = {_made(source, question)}")
     # with its sample number, which seeds what the intervention draws
     batch = "image" if source.file is not None else "batch._replace(image=image)"
@@ -132,15 +140,6 @@ def notebook_cell(
     third = [f"import {name}" for name, sign in (("numpy as np", "np."), ("torch", "torch.")) if sign in text]
     third += ["from PIL import Image"] if "Image." in text else []
     return "\n".join([*third, *([""] if third else []), "import dovision as dv", "", text, ""])
-
-
-def _attack_lines(attack: Mapping[str, Any], source: ImageOrigin) -> Iterator[str]:
-    settings = {**attack.get("settings", {}), "eps": attack["eps"]}
-    yield f"number, task = torch.tensor([{source.number}]), classifier.task"
-    yield "predicted = task.prediction(task.probability(classifier(image).detach()))"
-    yield "label = predicted if label is None else task.label_or_prediction(label, predicted)"
-    yield f"attack = dv.component('attack', {attack['name']!r}, {settings!r}, seed={source.network.settings.seed})"
-    yield "image = attack(dv.Batch(image, label, number, number), classifier)"
 
 
 def _made(source: ImageOrigin, question: Mapping[str, Any]) -> str:

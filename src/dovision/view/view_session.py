@@ -18,7 +18,7 @@ from dovision import checks
 from dovision.api import to_batch
 from dovision.evaluation import opened_network
 from dovision.evaluation.opened_network import OpenedNetwork
-from dovision.findings.number_text import finer, number_text
+from dovision.findings.number_text import finer_text
 from dovision.functional.geometry import central_fit
 from dovision.interfaces import Attack, Intervention
 from dovision.interventions.activation import Activation
@@ -26,8 +26,9 @@ from dovision.interventions.brush import Brush
 from dovision.interventions.pixel_grid import PixelGrid
 from dovision.io import images
 from dovision.notebook.drawing import image_bytes
+from dovision.store.display_names import component_name
 from dovision.types import Batch, Box, Task
-from dovision.view.choices import chosen_component, offered, page_choices
+from dovision.view.choices import chosen_component, numbers_of, offered
 from dovision.view.image_effects import BackgroundEffects, BrushEffect, ClassRow, ImageEffects, class_rows
 from dovision.view.pictures import (
     Panel,
@@ -35,7 +36,6 @@ from dovision.view.pictures import (
     effects_link,
     link,
     mask_of,
-    mask_png,
     picture_of,
     png,
     runs_of,
@@ -54,6 +54,7 @@ from dovision.view.reproduction import (
 _HELD = 8  # images, the last ones
 _CONTROLS = 20  # matched controls of what is set, so that an effect beyond all of them is one of 21
 _RANKED = 20  # units of a site that are listed
+_THUMBNAILS = 16
 _REGIONS = 32  # objects of an image that can be clicked
 
 
@@ -119,7 +120,19 @@ class ViewSession:
 
     def choices(self) -> dict[str, Any]:
         """Names to choose from on the page, and what is open."""
-        return page_choices(self.network)
+        network, groups = self.network, ("fill", "attack", "value")
+        names = network.images.table(network.split)["name"].astype(str).tolist()
+        settings = {group: {name: numbers_of(group, name) for name in offered(group)} for group in groups}
+        return {
+            "names": {name: component_name(name) for names in settings.values() for name in names},
+            "network": network.title,
+            "classes": list(network.classifier.task.classes),
+            "shape": list(network.shape),
+            **{f"{group}s": of_names for group, of_names in settings.items()},
+            "samples": [{"sample": sample, "name": name} for sample, name in enumerate(names[:_THUMBNAILS])],
+            "images": len(names),
+            "run": None if network.run is None else str(network.run),
+        }
 
     def sites(self) -> dict[str, Any]:
         """Value shape of each site inside the network."""
@@ -227,7 +240,7 @@ class ViewSession:
             contents["numbers.csv"] = table_of(class_rows(task, effect.control, effect.treated, target))
             if effect.image is not None:
                 region = mask_of(str(question["mask"]), *effect.image.shape[1:])
-                contents[f"{MASKS}/{source.mask_file}"] = mask_png(region)
+                contents[f"{MASKS}/{source.mask_file}"] = png(region.astype(np.uint8) * 255)
                 title = f"do(u): P = {_probability(task, effect.treated, target)}"
                 panels.append(Panel(title, image_bytes(effect.image), region=region))
         maps = self._map_panels(question, image)
@@ -451,5 +464,4 @@ def _pixels(image: OpenedImage) -> npt.NDArray[np.uint8]:
 
 
 def _probability(task: Task, logits: torch.Tensor, target: int) -> str:
-    probability = float(task.probability(logits)[target])
-    return number_text(probability, finer(".3f", probability))
+    return finer_text(float(task.probability(logits)[target]), ".3f")

@@ -12,8 +12,9 @@ import pytest
 
 from dovision.analysis.map_summary import GIVEN_AREA
 from dovision.analysis.object_effects import true_effects
+from dovision.findings.number_text import finer_text
 from dovision.report.figures import maps
-from dovision.report.figures.gallery import Gallery, map_gallery, short_probability
+from dovision.report.figures.gallery import Gallery, map_gallery
 from dovision.report.figures.maps import TITLES, Maps, _gallery
 from dovision.report.style import FAINT, INK, WIDTHS, BestText, page_width, wrap_text
 from dovision.store.display_names import display_name
@@ -281,7 +282,7 @@ def test_both_galleries_of_a_run_explain_one_class_of_an_image_and_say_which(dig
         for row in chosen[figure.name].itertuples():
             mark = "✓" if row.predicted == row.label else "✗"
             named = f"predicted: {row.predicted} ({row.probability:.2f}) {mark}\ntrue: {row.label}"
-            other = "" if row.predicted == row.label else f"explained: {row.label} ({short_probability(row.control)})\n"
+            other = "" if row.predicted == row.label else f"explained: {row.label} ({finer_text(row.control, '.2f')})\n"
             assert f"{other}{named}" in [axes.get_xlabel() for axes in figure.figure.axes]
     both = chosen["gallery"].join(chosen["map_gallery"], rsuffix="_of_map", how="inner")
     assert (both["explained"] == both["explained_of_map"]).all()

@@ -14,12 +14,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from dovision.analysis.explanation_metrics import object_regions
-from dovision.findings.number_text import finer, number_text
+from dovision.findings.number_text import finer_text
 from dovision.functional.agreement import OK
 from dovision.report.image_overlay import (
     EVIDENCE,
     OUTLINES,
-    Values,
     colour_bar,
     draw_overlay,
     draw_picture,
@@ -158,9 +157,9 @@ def class_lines(row: pd.Series, word: str = "predicted", most: int = 14) -> str:
     """
     right = row["predicted"] in (row["label"], *row["label"].split(", "))  # the only label, or one of several
     mark = f" {RIGHT if right else WRONG}" if word == "predicted" and row["label"] not in ("", "none") else ""
-    lines = [f"{word}: {shortened(row['predicted'], most)} ({short_probability(row['probability'])}){mark}"]
+    lines = [f"{word}: {shortened(row['predicted'], most)} ({finer_text(row['probability'], '.2f')}){mark}"]
     if row["explained"] != row["predicted"]:
-        lines.insert(0, f"explained: {shortened(row['explained'], most)} ({short_probability(row['control'])})")
+        lines.insert(0, f"explained: {shortened(row['explained'], most)} ({finer_text(row['control'], '.2f')})")
     return "\n".join([*lines, *([f"true: {shortened(row['label'], 40)}"] if row["label"] else [])])
 
 
@@ -201,8 +200,12 @@ def gallery(
         if len(placed):
             draw_overlay(axes, picture, unit_values(placed, "effect", picture.shape, np.nan, masks), largest)
             outline_objects(axes, boxes[boxes["sample"] == sample], objects.get(sample, {}), first["explained"])
-        else:
-            _bars(axes, units["effect"].to_numpy(float), largest)
+        else:  # of units without a position
+            effects = units["effect"].to_numpy(float)
+            axes.bar(np.arange(len(effects)), effects, width=0.9, color=np.where(effects < 0, WARM, COOL))
+            axes.axhline(0, color=INK, linewidth=0.6)
+            axes.set(ylim=(-largest, largest), box_aspect=1)
+            axes.set_title(f"units 1 to {len(effects)}", fontsize=SMALL, loc="right", y=0.0)
         axes.set_xlabel(class_lines(first, word, 12), fontsize=SMALL, loc="left")
     colour_bar(figure, figure.axes, largest, "effect on the class", shrink=0.9, aspect=30, pad=0.01)
     return figure
@@ -238,24 +241,8 @@ def _across(panels: int) -> int:
 
 def panel_inches(panels: int, images: int) -> tuple[float, float]:
     """Preferred width and height of images with so many panels beside each, in inches."""
-    return _block_inches(panels, _across(panels), images)
-
-
-def _block_inches(panels: int, across: int, images: int) -> tuple[float, float]:
+    across = _across(panels)
     return 0.7 + 1.2 * (across + 1), -(-panels // across) * (0.35 + 1.55 * images)
-
-
-def short_probability(value: float) -> str:
-    """Format a probability with two decimals, or more if small."""
-    return number_text(value, finer(".2f", value))
-
-
-def _bars(axes: Axes, effects: Values, largest: float) -> None:
-    """Draw effects of units without a position."""
-    axes.bar(np.arange(len(effects)), effects, width=0.9, color=np.where(effects < 0, WARM, COOL))
-    axes.axhline(0, color=INK, linewidth=0.6)
-    axes.set(ylim=(-largest, largest), box_aspect=1)
-    axes.set_title(f"units 1 to {len(effects)}", fontsize=SMALL, loc="right", y=0.0)
 
 
 @styled
