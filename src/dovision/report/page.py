@@ -6,11 +6,11 @@ import base64
 import hashlib
 import shlex
 from collections import Counter
-from collections.abc import Collection, Container, Iterator, Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jinja2
 import pandas as pd
@@ -66,17 +66,6 @@ _SLOW = 3  # times the median time, from which on a job is named
 FIGURES, PICTURES, NUMBERS = 1_800_000, 1_200_000, 300_000  # bytes of the figures of runs, the explorer, and CSV links
 
 
-class TableCell(NamedTuple):
-    """Cell of a table."""
-
-    lines: Sequence[str]
-    best: bool  # of its column
-
-    @classmethod
-    def of(cls, text: object) -> TableCell:
-        return cls(str(text).split("\n"), isinstance(text, BestText))
-
-
 @dataclass(frozen=True)
 class Shown:
     """Figure as displayed on the page."""
@@ -89,13 +78,13 @@ class Shown:
     wide: bool  # takes the page's whole width
     method: str = ""  # what the caption leaves to the box of its job
     heads: Sequence[str] = ()  # of a table
-    rows: Sequence[Sequence[TableCell]] = ()  # of a table
+    rows: Sequence[Sequence[str]] = ()  # of a table
     left_out: int = 0  # rows of a table that the page does not have
 
     @property
     def size(self) -> str:
         """Text that counts towards the page's size."""
-        return self.svg or "".join(line for row in self.rows for cell in row for line in cell.lines)
+        return self.svg or "".join(cell for row in self.rows for cell in row).replace("\n", "")
 
     @classmethod
     def of(cls, report_figure: ReportFigure, svg: str, prefix: str = "") -> Shown:
@@ -105,7 +94,7 @@ class Shown:
         short = caption.short if isinstance(caption, Caption) else caption
         method = caption if caption != short else ""
         if (table := report_figure.table) is not None:
-            rows = [list(map(TableCell.of, cells)) for cells in table.iloc[:DRAWN].itertuples(name=None)]
+            rows = list(table.iloc[:DRAWN].itertuples(name=None))
             heads = [str(table.index.name or _FIRST_HEAD), *(str(head).replace("\n", " ") for head in table.columns)]
             left_out = len(table) - len(rows)
             return cls(name, report_figure.title, short, Markup(), link, True, method, heads, rows, left_out)
@@ -168,6 +157,7 @@ def render_page(
         lstrip_blocks=True,
     )
     environment.filters["display"] = display_name
+    environment.tests["best"] = lambda text: isinstance(text, BestText)
     lead = _lead(overview, details)
     lead_name = lead.name if lead else ""
     lead_first = sorted(carried, key=lambda shown: shown.name != lead_name)
@@ -196,7 +186,6 @@ def render_page(
         **settings,
         job_numbers={run.label: number for number, run in enumerate(runs)},
         phrase=partial(_phrase, settings["differences"]),
-        phrases=[*_phrases(runs, settings["differences"])],
         results=results.to_dict("records"),
         texts=result_texts(results) if completed else {},
         headlines=_heads(results, HEADLINE_METRICS),
@@ -266,7 +255,7 @@ def _link(data: pd.DataFrame) -> str:
 
 
 def _settings(runs: Sequence[Run]) -> dict[str, Any]:
-    """Settings common to all runs, by dotted names; factors that vary, by display names."""
+    """Settings common to all runs, by dotted names; factors that vary, by display names; phrases that choose jobs."""
     configured = [run for run in runs if run.config]
     shared, _ = config_diff.split([_flat(run.config, _ELSEWHERE) for run in configured])
     factors = factors_of(configured)
@@ -274,20 +263,16 @@ def _settings(runs: Sequence[Run]) -> dict[str, Any]:
     levels = factors.apply(level_texts).rename(columns=heads).to_dict("records")
     differences = {head: config_diff.counted(levels, head) for head in heads.values()}
     labels = [run.label for run in configured]
-    return {"shared": shared, "differences": differences, "levels": dict(zip(labels, levels, strict=True))}
+    phrases = [*dict.fromkeys(run.state for run in runs), "slower than twice the median"]  # of a filter of jobs
+    phrases += [f"{head} is {one}" for head, ones in differences.items() for one in ones if len(ones) <= _OFFERED]
+    levels_of_jobs = dict(zip(labels, levels, strict=True))
+    return {"shared": shared, "differences": differences, "levels": levels_of_jobs, "phrases": phrases}
 
 
 def _phrase(differences: Mapping[str, Container[str]], factors: Sequence[str], levels: Sequence[str]) -> str:
     """Filter of the jobs at these levels of factors; levels that choose no jobs, such as "clean", are left out."""
     chosen = zip(factors, levels, strict=True)
     return " and ".join(f"{head} is {level}" for head, level in chosen if level in differences.get(head, ()))
-
-
-def _phrases(runs: Sequence[Run], differences: Mapping[str, Collection[str]]) -> Iterator[str]:
-    """Phrases that a filter of jobs offers."""
-    yield from dict.fromkeys(run.state for run in runs)
-    yield "slower than twice the median"
-    yield from (f"{head} is {one}" for head, levels in differences.items() for one in levels if len(levels) <= _OFFERED)
 
 
 def _notes(runs: Sequence[Run]) -> list[str]:
@@ -316,13 +301,10 @@ def _recipe(runs: Sequence[Run]) -> dict[str, Any]:
     records = {run.label: _flat(run.record, _NOT_LISTED) for run in readable}
     common, _ = config_diff.split(list(records.values()))
     others = {label: {name: fact for name, fact in one.items() if name not in common} for label, one in records.items()}
-    return {"common": common, "own": others, "commands": {run.label: _commands(run) for run in readable}}
-
-
-def _commands(run: Run) -> str:
-    """Lines that repeat a run, and that measure a share of its rows again."""
-    verify = [f"dovision-verify run=…/{run.folder.name}"] if run.state == "completed" else []
-    return "\n".join([rerun_command(run), *verify])
+    commands = {run.label: rerun_command(run) for run in readable}
+    for run in (run for run in readable if run.state == "completed"):  # a share of its rows can be measured again
+        commands[run.label] += f"\ndovision-verify run=…/{run.folder.name}"
+    return {"common": common, "own": others, "commands": commands}
 
 
 def _flat(record: Mapping[str, Any], left_out: Sequence[str]) -> dict[str, str]:

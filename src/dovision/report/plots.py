@@ -87,7 +87,7 @@ def draw_means(
 
     Args:
         axes: to draw on.
-        place: where each mean stands along x, or, across, along y.
+        position: where each mean stands along x, or, across, along y.
         rows: columns mean, low, high, or NAME, NAME_low, NAME_high; nan draws no whisker.
         number: of the series, whose look it is; -1 is the clean condition.
         label: for the legend, or empty.

@@ -123,7 +123,10 @@ class Catalogue:
         drawn: dict[str, tuple[float, ReportFigure]] = {}  # by name, with its component's place
         for component in sorted(self.components, key=_is_foreign):  # of which none takes a name of the package's
             try:
-                figures = _of_other_names(list(draw(component)), drawn)
+                figures = list(draw(component))
+                names = Counter([*drawn, *(figure.name for figure in figures)])
+                if twice := [name for name, count in names.items() if count > 1]:
+                    raise ValueError(f"the name of a figure must be no other one's, got {twice[0]!r}. Choose another.")
                 drawn |= {figure.name: (component.order, figure) for figure in figures}
             except Exception as error:  # whatever foreign code raises
                 if not _is_foreign(component):
@@ -138,14 +141,6 @@ class Catalogue:
 
 def _is_foreign(component: FigureComponent) -> bool:
     return not type(component).__module__.startswith("dovision.")
-
-
-def _of_other_names(figures: list[ReportFigure], others: Collection[str]) -> list[ReportFigure]:
-    """Return the figures if their names are unused."""
-    names = Counter([*others, *(figure.name for figure in figures)])
-    if twice := [name for name, count in names.items() if count > 1]:
-        raise ValueError(f"the name of a figure must be no other one's, got {twice[0]!r}. Choose another.")
-    return figures
 
 
 def save_report_figure(report_figure: ReportFigure, folder: Path, forms: Collection[str] = tuple(FORMS)) -> str:

@@ -186,10 +186,8 @@ def _row(cells: Iterable[str]) -> str:
     several = r"\begin{tabular}[t]{@{}l@{}}%s\end{tabular}"
     texts = []
     for cell in cells:
-        lines = [_set(line, isinstance(cell, BestText)) for line in cell.split("\n")]
+        lines = [escaped(line) for line in cell.split("\n")]
+        if isinstance(cell, BestText):
+            lines = [rf"\textbf{{{line}}}" for line in lines]
         texts.append(lines[0] if len(lines) == 1 else several % r" \\ ".join(lines))
     return " & ".join(texts) + r" \\"
-
-
-def _set(line: str, bold: bool) -> str:
-    return rf"\textbf{{{escaped(line)}}}" if bold else escaped(line)

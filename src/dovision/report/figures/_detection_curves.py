@@ -140,7 +140,7 @@ def score_distributions(frame: pd.DataFrame, limits: dict[str, float]) -> Figure
         frame: columns detector, condition, images, share (0 to 1), value.
         limits: by detector the threshold in use, drawn as a line.
     """
-    figure, panels = detector_panels(frame["detector"], "score", "share at or below", height=1.7)
+    figure, panels = detector_panels(frame["detector"], "score", "share at or below")
     looks: dict[str, dict[str, Any]] = {CLEAN: series(-1), NOISE: series(0) | {"linestyle": "--"}}
     for axes, (name, of_detector) in zip(panels, frame.groupby("detector", sort=False), strict=False):
         for condition, rows in of_detector.groupby("condition", sort=False):
@@ -157,10 +157,10 @@ def score_distributions(frame: pd.DataFrame, limits: dict[str, float]) -> Figure
     return with_legend(figure)
 
 
-def detector_panels(detectors: pd.Series[str], x: str, y: str, height: float) -> tuple[Figure, list[Axes]]:
+def detector_panels(detectors: pd.Series[str], x: str, y: str) -> tuple[Figure, list[Axes]]:
     """Create a panel per detector, titled with its name."""
     titles = (
         "\n".join(shortened(line, 40) for line in display_name(name).replace(", ", "\n", 1).splitlines())
         for name in dict.fromkeys(detectors)
     )
-    return panel_rows(titles, (x, y), (1.9, height))
+    return panel_rows(titles, (x, y), (1.9, 1.7))

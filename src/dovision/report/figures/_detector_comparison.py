@@ -27,7 +27,13 @@ _AGAINST = {"clean": "auroc", "noise": "auroc_noise"}
 
 def comparison_figures(run: Run) -> Iterator[ReportFigure]:
     """Figures of AUROC differences from the reference, by family, with paired intervals; none without one."""
-    rows = _compared(read_comparison(run.folder)) if (run.folder / COMPARISON).is_file() else pd.DataFrame()
+    rows = read_comparison(run.folder) if (run.folder / COMPARISON).is_file() else pd.DataFrame()
+    if rows.empty:  # no attack has succeeded
+        return
+    rows = rows[rows["attack"] == WHOLE_FAMILY]
+    if rows["family"].nunique() > 1:  # whole families that the detector has not seen; of a single one the widest fit
+        rows = rows[(rows["fitted_on"] == "") | (rows["fitted_on"] == rows["family"].map(all_but))]
+    rows = best_variant(rows).assign(label=lambda frame: frame["detector"])
     if rows.empty:
         return
     apart = (rows["fitted_on"] != "") & (rows["reference_fitted_on"] == "")
@@ -68,23 +74,12 @@ def cell(rows: pd.DataFrame, *columns: str) -> str:
     return "\n".join(text for of_name in texts for text in of_name).replace("0.", ".") or "-"
 
 
-def _compared(frame: pd.DataFrame) -> pd.DataFrame:
-    """Rows of whole families unseen by the detector; with a single family, those of the widest fit."""
-    if frame.empty:  # no attack has succeeded
-        return frame
-    rows = frame[frame["attack"] == WHOLE_FAMILY]
-    if rows["family"].nunique() > 1:
-        rows = rows[(rows["fitted_on"] == "") | (rows["fitted_on"] == rows["family"].map(all_but))]
-    return best_variant(rows).assign(label=lambda frame: frame["detector"])
-
-
 @styled
 def _difference_plot(rows: pd.DataFrame) -> Figure:
     """Plot AUROC differences with whiskers, a panel per family, a row per detector."""
     labels, families = (list(dict.fromkeys(rows[name])) for name in ("label", "family"))
-    figure, panels = panel_rows(
-        map(display_name, families), ("difference of AUROC", ""), (1.9, 0.8 + 0.2 * len(labels)), sharey=True
-    )
+    size = 1.9, 0.8 + 0.2 * len(labels)
+    figure, panels = panel_rows(map(display_name, families), ("difference of AUROC", ""), size, sharey=True)
     values = rows[[f"{name}{end}" for name in _AGAINST.values() for end in ("", "_low", "_high")]].to_numpy(float)
     lowest, highest = 1.3 * np.nanmin([*values.flat, -LINEAR]), 1.3 * np.nanmax([*values.flat, LINEAR])
     ticks = [tick for tick in TICKS if lowest <= tick <= highest]

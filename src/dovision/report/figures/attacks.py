@@ -46,9 +46,8 @@ def _strength(run: Run) -> ReportFigure:
     )
     if (dead := run.record.get("condition_dead_gradients")) is not None:
         text += f" Zero or not finite: {dead:.1%} of the clean images' gradients."
-        text += (
-            " Attacks by gradient may fail for want of one, which is no sign of robustness." if dead > MASKED else ""
-        )
+        if dead > MASKED:
+            text += " Attacks by gradient may fail for want of one, which is no sign of robustness."
     text += f" Failed, and left out: {failed}." if failed else ""
     columns = {"epsilon": frame["eps"].map("{:.3g}".format)}
     columns["right of images"] = frame["right"].map("{:,} of ".format) + frame["images"].map("{:,}".format)
@@ -100,10 +99,8 @@ def _labels(run: Run, frame: pd.DataFrame) -> ReportFigure:
         "each of its known labels is, and an attack succeeds if it changes one of them."
     )
     words = caption(text, [run], f"n = {span(frame['known'])} images.", BRACKETS, frame)
-    columns = {"condition": frame["condition"].map(display_name)}
-    columns |= {
-        head: frame[name].map("{:,}".format) for head, name in (("known", "known"), ("right when clean", "right"))
-    }
+    columns = {"condition": frame["condition"].map(display_name), "known": frame["known"].map("{:,}".format)}
+    columns["right when clean"] = frame["right"].map("{:,}".format)
     columns |= {"success": bracketed(frame, "success"), "robust accuracy": bracketed(frame, "robust_accuracy")}
     table = pd.DataFrame(columns).set_axis(frame["class"])
     return ReportFigure.of_table("label_success", "Attack success, label by label", words, frame, table)

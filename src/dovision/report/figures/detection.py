@@ -180,11 +180,8 @@ def _controls(run: Run, frame: pd.DataFrame) -> Iterator[ReportFigure]:
     if rows.empty:
         return
     cells = rows.assign(text=[cell(rows[row : row + 1], "auroc") for row in range(len(rows))])
-    table = (
-        cells.pivot(index="detector", columns="fitted_on", values="text")
-        .fillna("-")
-        .rename(index=display_name, columns=display_name)
-    )
+    table = cells.pivot(index="detector", columns="fitted_on", values="text").fillna("-")
+    table = table.rename(index=display_name, columns=display_name)
     text = (
         "AUROC where there is nothing to detect, which is to be one half; of 20 intervals one misses it by chance. "
         "Permuted labels: fitted to clean and successfully attacked validation images that are exchanged for half of "
@@ -232,6 +229,8 @@ def _row(
 ) -> dict[str, str]:
     """Table cells of a detector."""
     cost = costs.get(rows["detector"].iloc[0], {})
+    heads = {name: f"{display_name(name)}\n{NOT_ADAPTIVE}" for name in attacks}
+    heads |= {name: f"adaptive,\n{ADAPTIVE_ATTACKS[name]}" for name in knowing}
     passes, milliseconds = (f"{cost[name]:,.3g}" if name in cost else "-" for name in ("passes", "milliseconds"))
     return {
         "variant": rows["variant"].iloc[0],
@@ -241,14 +240,7 @@ def _row(
         "clean images\nrejected, 5%": cell(rows, "false_clean_5"),
         "noise\nrejected, 5%": cell(rows, "false_noise_5"),
         "noise against\nclean, AUROC": cell(rows[rows["attack"].isin(NOISES)], "auroc_all"),
-        **{
-            f"{display_name(name)}\n{NOT_ADAPTIVE}": cell(rows[rows["attack"] == name], "auroc", "auroc_noise")
-            for name in attacks
-        },
-        **{
-            f"adaptive,\n{ADAPTIVE_ATTACKS[name]}": cell(rows[rows["attack"] == name], "auroc", "auroc_noise")
-            for name in knowing
-        },
+        **{head: cell(rows[rows["attack"] == name], "auroc", "auroc_noise") for name, head in heads.items()},
     }
 
 
@@ -298,7 +290,7 @@ def _convergence(run: Run) -> Iterator[ReportFigure]:
 @styled
 def _convergence_curves(frame: pd.DataFrame) -> Figure:
     """Plot undetected success against steps, a panel per detector and epsilon, a line per direction."""
-    figure, panels = curves.detector_panels(frame["detector"], "steps", "succeeds undetected, 5%", height=1.7)
+    figure, panels = curves.detector_panels(frame["detector"], "steps", "succeeds undetected, 5%")
     directions = list(dict.fromkeys(frame["direction"]))
     for axes, (_, of_detector) in zip(panels, frame.groupby("detector", sort=False), strict=False):
         for direction, rows in of_detector.groupby("direction", sort=False):
@@ -341,7 +333,8 @@ def _epsilons(run: Run, frame: pd.DataFrame) -> Iterator[ReportFigure]:
     rows = {"attacks": attacks, "worst": worst, "noise": shown[shown["attack"].isin(NOISES)]}
     lines = []
     for line, (of, name, _) in LINES.items():
-        curve = _one_metric(rows[of], name)
+        columns = {"label": "detector", name: "mean"} | {f"{name}_{end}": end for end in ("low", "high", "reason")}
+        curve = rows[of][["attack", "eps", "images", "successful", *columns]].rename(columns=columns)
         if of == "attacks":
             over = curve.groupby(["detector", "eps"], sort=False, as_index=False)["mean"]
             curve = over.agg(mean="mean", low="min", high="max")
@@ -361,7 +354,7 @@ def _epsilons(run: Run, frame: pd.DataFrame) -> Iterator[ReportFigure]:
 @styled
 def _auroc_against_epsilon(frame: pd.DataFrame) -> Figure:
     """Plot AUROC against epsilon, a panel per detector; bands for LINES, whiskers for others."""
-    figure, panels = curves.detector_panels(frame["detector"], "epsilon (pixel units)", "AUROC", height=1.7)
+    figure, panels = curves.detector_panels(frame["detector"], "epsilon (pixel units)", "AUROC")
     for axes, (_, of_detector) in zip(panels, frame.groupby("detector", sort=False), strict=False):
         axes.axhline(0.5, color=LINE, linewidth=0.9)
         for line, (of, _, look) in LINES.items():
@@ -393,9 +386,8 @@ def _matrices(run: Run, frame: pd.DataFrame) -> Iterator[ReportFigure]:
         )
         words = caption(text, [run], _n(of_detector), _ONE_SEED)
         figure = heat_maps(panels, texts, "AUROC minus one half", limit=0.5)
-        yield ReportFigure(
-            f"detection_matrix_{name}", f"Fitted to and tested on: {display_name(str(name))}", words, figure, rows
-        )
+        title = f"Fitted to and tested on: {display_name(str(name))}"
+        yield ReportFigure(f"detection_matrix_{name}", title, words, figure, rows)
 
 
 def _distributions(run: Run, frame: pd.DataFrame, scores: pd.DataFrame) -> Iterator[ReportFigure]:
@@ -410,12 +402,6 @@ def _distributions(run: Run, frame: pd.DataFrame, scores: pd.DataFrame) -> Itera
     words = caption(text, [run], f"n = {span(data['images'])} images a line.", _ONE_SEED)
     figure = curves.score_distributions(data, dict(zip(frame["label"], frame["threshold_5"], strict=True)))
     yield ReportFigure("detection_scores", "Scores of clean, noisy and attacked images", words, figure, data)
-
-
-def _one_metric(rows: pd.DataFrame, name: str) -> pd.DataFrame:
-    """Select one metric of `detection` as mean, low, high and reason."""
-    columns = {"label": "detector", name: "mean"} | {f"{name}_{end}": end for end in ("low", "high", "reason")}
-    return rows[["attack", "eps", "images", "successful", *columns]].rename(columns=columns)
 
 
 def _n(rows: pd.DataFrame) -> str:

@@ -173,9 +173,8 @@ def _interactions(run: Run, frame: pd.DataFrame, most: int, opposite: str | None
         "Effect of units that are set at once minus the sum of the effects of each alone, mean over "
         f"images{opposite_note(opposite)}: the largest of {len(frame):,}. 0: the effects add up."
     )
-    words = caption(
-        text, [run], images(frame["images"]), f"Whiskers: {EFFECT_INTERVALS}{selected(shown, len(frame))}.", data
-    )
+    whiskers = f"Whiskers: {EFFECT_INTERVALS}{selected(shown, len(frame))}."
+    words = caption(text, [run], images(frame["images"]), whiskers, data)
     figure = average_effects_plot(strongest(data, most), "interaction effect on the class probability")
     data = data.rename(columns={"mean": "interaction"})
     return ReportFigure("interactions", "Largest interactions of units", words, figure, data)
@@ -202,9 +201,8 @@ def _forest(run: Run, table: _Combination, name: str, words: tuple[str, str, str
     text += f"{len(frame):,}."
     whiskers = f"Whiskers: {MEAN_INTERVALS}{selected(shown, len(frame))}. In the numbers also: {EFFECT_INTERVALS}."
     figure = average_effects_plot(strongest(data.rename(columns=ends), most), axis)
-    yield ReportFigure(
-        f"{name}_effects", title, caption(text, [run], images(frame["images"]), whiskers, data), figure, data
-    )
+    shown_as = caption(text, [run], images(frame["images"]), whiskers, data)
+    yield ReportFigure(f"{name}_effects", title, shown_as, figure, data)
 
 
 def _interchange(run: Run, most: int) -> Iterator[ReportFigure]:

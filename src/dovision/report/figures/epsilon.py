@@ -44,7 +44,12 @@ class Epsilon(FigureComponent):
 
 
 def _mean(runs: Sequence[Run]) -> Iterator[ReportFigure]:
-    frame = _by_setting(runs)
+    of_settings = []  # but for the seed
+    for name, group in alike(runs, apart_from=[SEED_KEY, "attack.eps"]).items():
+        seeds = pd.Series({run.label: run.seed for run in group}, name="seed")
+        of_settings.append(mean_effect_rows(group).join(seeds, on="job").assign(job=name or group[0].label))
+    frame = pd.concat(of_settings).astype(dict.fromkeys(("mean", "low", "high"), float)).dropna(subset="mean")
+    frame = pool_seeds(frame, ["job", "condition", "eps"])
     if not frame["eps"].any():
         return
     jobs, named = frame["job"].nunique(), outstanding(frame)
@@ -54,16 +59,6 @@ def _mean(runs: Sequence[Run]) -> Iterator[ReportFigure]:
     words = caption(f"{text}.", runs, images(frame["images"]), whiskers(frame["seeds"]), frame)
     figure = effect_against_epsilon(frame)
     yield ReportFigure("effect_against_epsilon", "Mean |expected effect| against epsilon", words, figure, frame)
-
-
-def _by_setting(runs: Sequence[Run]) -> pd.DataFrame:
-    """Mean |expected effect| by epsilon and by `job`, the other settings apart from the seed."""
-    of_settings = []
-    for name, group in alike(runs, apart_from=[SEED_KEY, "attack.eps"]).items():
-        seeds = pd.Series({run.label: run.seed for run in group}, name="seed")
-        of_settings.append(mean_effect_rows(group).join(seeds, on="job").assign(job=name or group[0].label))
-    frame = pd.concat(of_settings).astype(dict.fromkeys(("mean", "low", "high"), float)).dropna(subset="mean")
-    return pool_seeds(frame, ["job", "condition", "eps"])
 
 
 def outstanding(frame: pd.DataFrame) -> list[str]:
@@ -109,9 +104,8 @@ def _spread(runs: Sequence[Run]) -> Iterator[ReportFigure]:
     for key, attacks in compared.items():
         first = next(iter(attacks.values()))[0]
         panel = key or component_text(first.config.get("intervention", {}))
-        rows += [
-            {"panel": panel, "attack": attack} | row for attack, group in attacks.items() for row in _quantiles(group)
-        ]
+        for attack, group in attacks.items():
+            rows += [{"panel": panel, "attack": attack} | row for row in _quantiles(group)]
     frame = pd.DataFrame(rows)
     shown = list(dict.fromkeys(frame["panel"]))
     used = [run for attacks in compared.values() for group in attacks.values() for run in group]
@@ -169,9 +163,8 @@ def spread_against_epsilon(frame: pd.DataFrame) -> Figure:
     names, attacks = (list(dict.fromkeys(frame[column])) for column in ("panel", "attack"))
     labels = EPSILON, "mean |expected effect| of an image"
     figure, panels = panel_rows(shortened_apart(names, 44), labels, (2.0, 1.9), sharey=True)
-    floor = max(
-        float(frame[["median", "high"]].max().max()) / 1e4, RESOLUTION
-    )  # smaller values stand at the lower edge
+    largest = float(frame[["median", "high"]].max().max())
+    floor = max(largest / 1e4, RESOLUTION)  # smaller values stand at the lower edge
     bounds = frame.assign(**{end: frame[end].clip(lower=floor) for end in QUANTILES})
     for axes, name in zip(panels, names, strict=True):
         for number, attack in enumerate(attacks):
@@ -180,14 +173,8 @@ def spread_against_epsilon(frame: pd.DataFrame) -> Figure:
             axes.fill_between(rows["eps"], rows["lower"], rows["upper"], color=look["color"], alpha=0.15, lw=0)
             for end in ("low", "high"):
                 axes.plot(rows["eps"], rows[end], color=look["color"], linestyle=":", linewidth=0.9)
-            axes.plot(
-                rows["eps"],
-                rows["median"],
-                label=display_name(attack),
-                marker=MARKERS[number % 7],
-                markersize=3.5,
-                **look,
-            )
+            look |= {"marker": MARKERS[number % len(MARKERS)], "markersize": 3.5, "label": display_name(attack)}
+            axes.plot(rows["eps"], rows["median"], **look)
         logarithmic(axes, "y")
         axes.grid(axis="y")
     return with_legend(figure, panels[:1])

@@ -46,11 +46,8 @@ def _grid(run: Run) -> tuple[int, str] | None:
     """Number of cells and fill of a pixel grid; None for other interventions."""
     intervention = run.config.get("intervention", {})
     rows, columns = intervention.get("rows"), intervention.get("columns")
-    if (
-        "fill" not in intervention or not isinstance(rows, int) or not isinstance(columns, int)
-    ):  # text: from the environment
-        return None
-    return rows * columns, component_text(intervention["fill"])
+    numbers = isinstance(rows, int) and isinstance(columns, int)  # text: from the environment
+    return (rows * columns, component_text(intervention["fill"])) if numbers and "fill" in intervention else None
 
 
 def _points(runs: Sequence[Run]) -> pd.DataFrame:

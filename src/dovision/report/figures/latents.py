@@ -34,7 +34,7 @@ class Latents(FigureComponent):
             return
         activity = ACTIVITY.read(run.folder)
         pictured = samples_in_conditions(run.folder, [CLEAN])
-        frame = self._top_images(activity[activity["sample"].isin(pictured)], _average_effects(run))
+        frame = self._top_images(run, activity[activity["sample"].isin(pictured)])
         if len(frame):
             pictures = {sample: load_thumbnail(thumbnail_path(run.folder, sample, CLEAN)) for sample in frame["sample"]}
             text = (
@@ -48,26 +48,18 @@ class Latents(FigureComponent):
         if len(known_boxes(run.folder)):
             yield from _places(run)
 
-    def _top_images(self, activity: pd.DataFrame, effects: pd.DataFrame) -> pd.DataFrame:
-        """Activity rows of the drawn latents with their average effects, largest first."""
+    def _top_images(self, run: Run, activity: pd.DataFrame) -> pd.DataFrame:
+        """Activity rows of the drawn latents with their average effects, each on one class, largest first."""
+        averages = average_effects(run.folder)
+        clean = averages.loc[averages["condition"] == CLEAN, ["unit", "class", "mean"]].dropna()
+        clean = clean.rename(columns={"mean": "effect"}).sort_values("effect", key=abs, ascending=False, kind="stable")
+        effects = clean.drop_duplicates("unit").set_index("unit")
         largest = effects[effects.index.isin(activity["unit"])].head(self.most)
         chosen = activity[activity["unit"].isin(largest.index)].join(largest, on="unit")
         chosen = chosen.assign(place=chosen["unit"].map(list(largest.index).index))
         chosen = chosen.sort_values(["place", "largest", "sample"], ascending=[True, False, True])
-        return (
-            chosen.groupby("place", sort=False)
-            .head(min(self.images, panels_across(PANEL, margin=0.8)))
-            .drop(columns="place")
-        )
-
-
-def _average_effects(run: Run) -> pd.DataFrame:
-    """Largest average effect of each unit with its class, sorted by size."""
-    frame = average_effects(run.folder)
-    clean = frame.loc[frame["condition"] == CLEAN, ["unit", "class", "mean"]]
-    means = clean.rename(columns={"mean": "effect"}).dropna()
-    ordered = means.reindex(means["effect"].abs().sort_values(ascending=False, kind="stable").index)
-    return ordered.drop_duplicates("unit").set_index("unit")
+        most = min(self.images, panels_across(PANEL, margin=0.8))
+        return chosen.groupby("place", sort=False).head(most).drop(columns="place")
 
 
 def _places(run: Run) -> Iterator[ReportFigure]:

@@ -118,19 +118,14 @@ def _counts(scores: pd.DataFrame) -> str:
 
 def _table(run: Run, scores: pd.DataFrame, frame: pd.DataFrame) -> ReportFigure:
     titles = {map_summary.ALL: "all cases", map_summary.CORRECT: "cases that the classifier got right"}
-    rows, chance = {}, at_chance(run)
+    rows, chance, heads = {}, at_chance(run), _titles(scores)
     best = set() if chance else _best(scores, frame)
     ordered = scores.sort_values("cases", kind="stable")  # controls, which come last, with the maps of their cases
     for (cases, explainer), of_explainer in ordered.groupby(["cases", "explainer"], sort=False):
         cells = dict(zip(of_explainer["metric"], _cells(of_explainer, best, chance is None), strict=True))
-        counts = {
-            "explainer": display_name(str(explainer)),
-            "maps": f"{of_explainer['maps'].iloc[0]:,}",
-            "passes": _passes(of_explainer),
-        }
-        rows[titles[cases], explainer] = counts | {
-            title: cells.get(metric, "") for metric, title in _titles(scores).items()
-        }
+        row = {"explainer": display_name(str(explainer)), "maps": f"{of_explainer['maps'].iloc[0]:,}"}
+        row |= {"passes": _passes(of_explainer)} | {title: cells.get(metric, "") for metric, title in heads.items()}
+        rows[titles[cases], explainer] = row
     names = pd.Index([title for title, _ in rows], name="cases")
     table = pd.DataFrame(rows.values(), names, dtype=object)  # of strings, it would lose which is the best
     marks = (
@@ -181,9 +176,7 @@ def _reliability(run: Run, objects: pd.DataFrame) -> Iterator[ReportFigure]:
     if frame.empty:
         return
     table = frame.assign(text=bracketed(frame, "")).pivot(index="explainer", columns="half", values="text")
-    table = table.rename(columns={"agree": "maps agree", "differ": "maps differ"}, index=display_name).rename_axis(
-        columns=None
-    )
+    table = table.rename(columns="maps {}".format, index=display_name).rename_axis(columns=None)
     text = (
         "Of maps that are means of several: rank correlation with true effects over all objects of all images, of the "
         "half of the objects in whose box these maps agree best, by their standard deviation divided by the size of "
@@ -304,9 +297,8 @@ def _estimates(run: Run, scores: pd.DataFrame) -> Iterator[ReportFigure]:
     frame = explanation_metrics.estimates(run.folder)
     of_all = scores[(scores["cases"] == map_summary.ALL) & (scores["metric"] == "true_effects")]
     of_all = of_all[of_all["explainer"].isin(frame["explainer"])]  # maps, and no controls
-    titles = {
-        row["explainer"]: f"{display_name(row['explainer'])}: {row['mean']:.2f}" for row in of_all.to_dict("records")
-    }
+    means = of_all.set_index("explainer")["mean"]
+    titles = {name: f"{display_name(name)}: {mean:.2f}" for name, mean in means.items()}
     if len(frame) < 2 or of_all["mean"].isna().all():
         return
     text = (
@@ -398,9 +390,8 @@ def _sanity_lines(frame: pd.DataFrame) -> Figure:
         look: dict[str, Any] = {"color": FAINT} if explainer in REFERENCE_MAPS else {}
         shift = (number - (len(explainers) - 1) / 2) * 0.03
         layers = pd.concat([start, rows.loc[rows["depth"].notna(), list(start)]])
-        draw_means(
-            axes, layers["depth"] + shift * (layers["depth"] > 0), layers, number, display_name(explainer), **look
-        )
+        position = layers["depth"] + shift * (layers["depth"] > 0)
+        draw_means(axes, position, layers, number, display_name(explainer), **look)
         apart = rows[rows["depth"].isna()]
         draw_means(axes, np.full(len(apart), deepest + 1 + shift), apart, number, **look)
     ticks = {0: "as is", **{depth: f"{depth} of {deepest}" for depth in range(1, deepest + 1)}}

@@ -76,9 +76,8 @@ class Overlay(FigureComponent):
             on_likeliest(clean_effects.assign(effect=clean_effects[column]), clean, classes).dropna(subset=["top"])
             for column in ("effect", "log_odds_effect")
         )
-        saturated = (
-            probability["effect"].abs().max() < SMALL_ON_PROBABILITY and odds["effect"].abs().max() >= CLEAR_ON_LOG_ODDS
-        )
+        largest, largest_odds = (of_scale["effect"].abs().max() for of_scale in (probability, odds))
+        saturated = largest < SMALL_ON_PROBABILITY and largest_odds >= CLEAR_ON_LOG_ODDS
         limit = largest_log_odds_effect(effects) if saturated else largest_effect(effects)
         effects, of = (odds, "effect on its log-odds") if saturated else (probability, "effect on the class")
         with_effects = [sample for sample in pictured if sample in set(effects["sample"])]

@@ -64,9 +64,8 @@ class Results(FigureComponent):
         if frame["accuracy"].equals(frame["sensitivity"]):
             heads.pop("accuracy", None)
         columns = {"class": frame["class"]} | {head: bracketed(frame, name) for name, head in heads.items()}
-        table = pd.DataFrame(columns | {"images": frame["images"].map("{:,.0f}".format)}).set_axis(
-            frame["condition"].map(display_name)
-        )
+        table = pd.DataFrame(columns | {"images": frame["images"].map("{:,.0f}".format)})
+        table = table.set_axis(frame["condition"].map(display_name))
         text = (
             "Each class against all others. Sensitivity: the share of its images for which it is predicted. A label is "
             "predicted if its probability reaches its threshold; its accuracy is the share of right predictions. "

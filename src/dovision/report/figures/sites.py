@@ -91,9 +91,8 @@ def _points(run: Run, judge: Run) -> pd.DataFrame:
         if object_name == TAG:
             half = first_half(run.folder)
             cloud = pd.DataFrame({"true": truth, "measured": unit_effects[best_unit(truth, unit_effects, half)]})[~half]
-            return (
-                cloud.assign(**{"class": label, "has_tag": cloud["true"].notna()}).fillna({"true": 0.0}).reset_index()
-            )
+            cloud = cloud.assign(**{"class": label, "has_tag": cloud["true"].notna()})
+            return cloud.fillna({"true": 0.0}).reset_index()
     return pd.DataFrame()
 
 
