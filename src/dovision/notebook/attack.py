@@ -101,25 +101,21 @@ class AttackedImages(MeasuredImages):
         Raises:
             ValueError: the attack had no such epsilon, or several and none is named.
         """
-        path = adversarial_path(self.folder / ATTACKED_FOLDER / MAIN, self._chosen(eps))
-        return torch.from_numpy(np.array(arrays.npy_memmap(path, np.float32, (None, None, None, None))))
-
-    def batch(self, eps: float | str | None = None) -> Batch:
-        """Attacked images with labels, sample numbers and groups; arguments and errors as of `images`."""
-        sample, group = torch.from_numpy(
-            np.array(arrays.npy_memmap(self.folder / ATTACKED_FOLDER / MAIN / KEYS, np.int64, (None, 2)))
-        ).unbind(1)
-        clean = self.samples[self.samples["condition"] == CLEAN].set_index("sample")["label"]
-        label = torch.tensor(np.stack(clean.loc[sample.numpy()].tolist()))
-        return Batch(self.images(eps), label if label.ndim == 1 else label.float(), sample, group)
-
-    def _chosen(self, eps: float | str | None) -> float:
         wanted = self.eps[0] if eps is None else checks.number("eps", eps)
         if wanted not in self.eps or (eps is None and len(self.eps) > 1):
             rule = "name" if eps is None else "be"
             names = ", ".join(f"{epsilon:g}" for epsilon in self.eps)
             raise ValueError(f"eps must {rule} one of the attack's epsilons, {names}, got {eps!r}.")
-        return wanted
+        path = adversarial_path(self.folder / ATTACKED_FOLDER / MAIN, wanted)
+        return torch.from_numpy(np.array(arrays.npy_memmap(path, np.float32, (None, None, None, None))))
+
+    def batch(self, eps: float | str | None = None) -> Batch:
+        """Attacked images with labels, sample numbers and groups; arguments and errors as of `images`."""
+        keys = arrays.npy_memmap(self.folder / ATTACKED_FOLDER / MAIN / KEYS, np.int64, (None, 2))
+        sample, group = torch.from_numpy(np.array(keys)).unbind(1)
+        clean = self.samples[self.samples["condition"] == CLEAN].set_index("sample")["label"]
+        label = torch.tensor(np.stack(clean.loc[sample.numpy()].tolist()))
+        return Batch(self.images(eps), label if label.ndim == 1 else label.float(), sample, group)
 
 
 def attack(

@@ -89,7 +89,12 @@ class ComparedResults(Result):
         """Table of differences: panel, name, mean, low, high, and n (pairs of images or maps, or attacked images)."""
         table, count = self.table, "pairs"
         if "metric" in table:
-            name = table["explainer"].map(display_name) if "explainer" in table else _titles(table)
+            if "explainer" in table:
+                name = table["explainer"].map(display_name)
+            else:
+                name = table["result"].astype(str)
+                if table["condition"].nunique() > 1:
+                    name += ", " + table["condition"].astype(str).map(display_name)
             drawn = {"difference": table["metric"].map(METRIC_HEADS)}
         else:
             table, count = (table[table["attack"] == WHOLE_FAMILY] if len(table) else table), "successful"
@@ -193,14 +198,6 @@ def _fit(detector: str, fitted_on: str, family: str, other: str) -> str:
     fitted = f" fitted to {display_name(fitted_on)}" if fitted_on else ""
     minus = f" minus {display_name(other)}" if other else ""
     return f"{display_name(detector)}{fitted}{minus}: {display_name(family)}"
-
-
-def _titles(table: pd.DataFrame) -> pd.Series[str]:
-    """Names of results in a table of conditions, with the condition if there are several."""
-    names = table["result"].astype(str)
-    if table["condition"].nunique() == 1:
-        return names
-    return names + ", " + table["condition"].astype(str).map(display_name)
 
 
 def _maps(named: Mapping[str, MeasuredImages], reference: str | None) -> ComparedResults:

@@ -27,9 +27,10 @@ from dovision.notebook.measuring import (
 )
 from dovision.notebook.results import MeasuredImages
 from dovision.notebook.running import Running
-from dovision.store.detection_tables import TEST, VAL, read_scores
+from dovision.store.detection_tables import ATTACKS, TEST, VAL, read_scores
 from dovision.store.display_names import component_name
 from dovision.store.run_record import Run
+from dovision.store.tables import read_table
 from dovision.types import Epsilons
 
 if TYPE_CHECKING:
@@ -70,9 +71,6 @@ class DetectedAttacks(MeasuredImages):
     @property
     def samples(self) -> pd.DataFrame:
         """Table attacks.parquet: a row per (split, sample, attack, eps) with correctness, success and norms."""
-        from dovision.store.detection_tables import ATTACKS
-        from dovision.store.tables import read_table
-
         return read_table(self.folder / ATTACKS).to_pandas()
 
     def scores(self, detector: str) -> pd.DataFrame:
@@ -111,10 +109,8 @@ class DetectedAttacks(MeasuredImages):
         return f"detectors: {', '.join(map(component_name, detectors))}; attacks: {attacks}"
 
     def _counts(self) -> dict[str, object]:
-        return {
-            "detectors": self.to_pandas()["detector"].nunique(),
-            "attacks": len(self.record["condition_queries"]),
-        }
+        detectors = self.to_pandas()["detector"].nunique()
+        return {"detectors": detectors, "attacks": len(self.record["condition_queries"])}
 
 
 def detect(

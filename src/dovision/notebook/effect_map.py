@@ -219,7 +219,9 @@ def effect_map(
         effect = effects.effect(treated, control.unsqueeze(1).expand_as(treated))
         chosen = (outcome.control.argmax(-1) if chosen is None else chosen).to(effect.device)
         of_target = effect.take_along_dim(chosen.view(-1, 1, 1), dim=2).squeeze(2)
-        painted = _paint(batch, edit, of_target)
+        shape, places = tuple(image.shape[1:]), zip(batch.sample.tolist(), of_target.tolist(), strict=True)
+        of_images = [torch.from_numpy(edit.on_pixels(shape, sample, values)) for sample, values in places]
+        painted = torch.stack(of_images).to(image)
         numbers = painted, effect, control, outcome.units, image, chosen, task.classes, outcome.approximation
         return EffectResult(*numbers, scale)
 
@@ -239,12 +241,3 @@ def _batch_of(data: ImageData, label: Any, classifier: Classifier) -> Batch:
     if label is not None:
         batch = batch._replace(label=label_tensor(label, len(copied), classifier.task))
     return batch._replace(image=copied, label=batch.label.to(copied.device))
-
-
-def _paint(batch: Batch, intervention: Intervention, effect: Tensor) -> Tensor:
-    """Paint effects, shape (B, U), at the positions of their units, shape (B, H, W)."""
-    painted = torch.zeros_like(batch.image[:, 0])
-    shape = tuple(batch.image.shape[1:])
-    for row, (sample, values) in enumerate(zip(batch.sample.tolist(), effect.tolist(), strict=True)):
-        painted[row] = torch.from_numpy(intervention.on_pixels(shape, sample, values))
-    return painted

@@ -191,14 +191,13 @@ def component_settings(component: object) -> dict[str, Any]:
     """Class and plain settings of a component, as in a configuration; for captions."""
     attributes = {name: value for name, value in vars(component).items() if not name.startswith("_")}
     numbers = {name: value for name, value in attributes.items() if isinstance(value, (bool, int, float, str))}
-    nested = {name: component_settings(value) for name, value in attributes.items() if _is_component(value)}
+    nested = {}
+    for name, value in attributes.items():
+        foreign = isinstance(value, (Tensor, type, Classifier, Images)) or not hasattr(value, "__dict__")
+        if not foreign and type(value).__module__.startswith("dovision."):
+            nested[name] = component_settings(value)
     home = type(component)
     return {"_target_": f"{home.__module__}.{home.__qualname__}", **numbers, **nested}
-
-
-def _is_component(value: object) -> bool:
-    foreign = isinstance(value, (Tensor, type, Classifier, Images)) or not hasattr(value, "__dict__")
-    return not foreign and type(value).__module__.startswith("dovision.")
 
 
 @contextmanager
