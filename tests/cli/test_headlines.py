@@ -16,7 +16,7 @@ def interval(estimate):
 def conditions():
     nothing = dict.fromkeys(HEADLINE_METRICS)
     clean = nothing | {"accuracy": interval(0.5)}
-    return {"clean": clean, "eps=8/255": clean | {"success_rate": interval(0.25)}}
+    return {"clean": clean, "Linf epsilon 8/255": clean | {"success_rate": interval(0.25)}}
 
 
 def test_numbers_stand_condition_by_metric_and_in_narrower_layouts(conditions):
@@ -25,9 +25,15 @@ def test_numbers_stand_condition_by_metric_and_in_narrower_layouts(conditions):
     assert wide.rows[0] == ["clean", "0.500 [0.250, 1.000]", "-"]
     assert turned.rows[1] == ["attack success", "-", "0.250 [0.125, 1.000]"]
     assert [row[:2] for row in beside.rows] == [
-        ["clean", "accuracy"], ["epsilon 8/255", "accuracy"], ["", "attack success"],
+        ["clean", "accuracy"], ["Linf epsilon 8/255", "accuracy"], ["", "attack success"],
     ]  # fmt: skip
-    assert [row[0] for row in below.rows] == ["clean", "  accuracy", "epsilon 8/255", "  accuracy", "  attack success"]
+    assert [row[0] for row in below.rows] == [
+        "clean",
+        "  accuracy",
+        "Linf epsilon 8/255",
+        "  accuracy",
+        "  attack success",
+    ]
 
 
 def detected(detector, variant, attack, eps, auroc, attacker="not adaptive", family="", fitted_on=""):

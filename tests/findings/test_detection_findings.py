@@ -99,11 +99,11 @@ def test_the_operating_point_comes_first_and_families_follow(tmp_path):
     found = headline(tmp_path, "feature_squeezing", SQUEEZING, BETTER)
     assert re.match(
         r"Entropy detects 0\.440 \[0\.300, 0\.587\] at 5% and 0\.440 \[0\.300, 0\.587\] at 1% of clean images "
-        r"rejected, of successful attacks by Square, its weakest of 2 families that it was not fitted to \(n = 50 "
-        r"attacked images; not adaptive\)\. There its AUROC is 0\.440 \[.*\], not shown to be separated from clean "
-        r"images\. It is the only detector that is ahead of its reference on a family and whose least TPR at 5% is not "
-        r"below the reference's\. The reference, feature squeezing, has a least TPR at 5% of 0\.240 \[.*\], on PGD\. "
-        r"Minus the reference, paired, on Square: TPR at 5% \+0\.040 ",
+        r"rejected, of successful attacks by Square, its weakest of 2 families that it was not fitted to, each by "
+        r"itself \(n = 50 attacked images; not adaptive\)\. There its AUROC is 0\.440 \[.*\], not shown to be "
+        r"separated from clean images\. It is the only detector that is ahead of its reference on a family and whose "
+        r"least TPR at 5% is not below the reference's\. The reference, feature squeezing, has a least TPR at 5% of "
+        r"0\.240 \[.*\], on PGD\. Minus the reference, paired, on Square: TPR at 5% \+0\.040 ",
         found.text,
     )
     assert "By family, each by itself: TPR at 5% higher on PGD, not shown to differ on Square." in found.text

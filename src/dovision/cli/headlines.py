@@ -15,6 +15,7 @@ from hydra.types import RunMode
 from dovision.analysis.detection_summary import NOT_ADAPTIVE, WHOLE_FAMILY, unseen
 from dovision.analysis.map_summary import whole_scores
 from dovision.analysis.refuters import refutations
+from dovision.findings.effect_findings import norm_of
 from dovision.findings.number_text import HEADLINE_METRICS, bracketed, interval_text, metric_text
 from dovision.findings.refuter_findings import verdict_table
 from dovision.findings.run_findings import by_heading, run_findings
@@ -24,8 +25,9 @@ from dovision.runtime.process_state import is_rank_zero
 from dovision.runtime.terminal_tables import TextTable, print_tables
 from dovision.store.detection_tables import DETECTOR, NOISES, detector_label, preferred
 from dovision.store.display_names import METRIC_HEADS, display_name
-from dovision.store.run_record import read_run
+from dovision.store.run_record import Run, read_run
 from dovision.store.schemas import read_summary
+from dovision.store.tables import CLEAN
 from dovision.sweeps.closing import next_command
 
 _ESTIMATE = "estimate [95%]"
@@ -41,7 +43,7 @@ def print_headlines(folder: Path) -> None:
         return
     run = replace(read_run(folder), summary=read_summary(folder))  # also of a run that is partial
     summary = run.summary
-    tables = [condition_tables(summary["conditions"])]
+    tables = [condition_tables({_head(run, name): row for name, row in summary["conditions"].items()})]
     if len(maps := whole_scores(summary)):
         tables.append(map_tables(maps))
     if summary.get("detection"):
@@ -57,12 +59,17 @@ def print_headlines(folder: Path) -> None:
     print(next_command(folder), file=sys.stderr)
 
 
+def _head(run: Run, condition: str) -> str:
+    """Condition with the norm of its epsilon."""
+    return condition if condition == CLEAN else f"{norm_of(run, condition)} {display_name(condition)}"
+
+
 def condition_tables(conditions: Mapping[str, Mapping[str, Any]]) -> list[TextTable]:
-    """Tables of headline numbers with intervals, condition by metric; stacked for a narrow terminal."""
+    """Tables of headline numbers with intervals, condition as shown by metric; stacked for a narrow terminal."""
     metrics = [name for name in HEADLINE_METRICS if any(row[name] is not None for row in conditions.values())]
     heads = {name: METRIC_HEADS[name].partition(",")[0] for name in metrics}
     cells = {
-        display_name(condition): {head: metric_text(name, row[name]) for name, head in heads.items()}
+        condition: {head: metric_text(name, row[name]) for name, head in heads.items()}
         for condition, row in conditions.items()
     }
     return _layouts("condition", cells)

@@ -80,7 +80,7 @@ ATTACK = "{attack} at {norm} epsilon {eps}"
 DETECTION_MEASURES = {"tpr_5": "TPR at 5%", "auroc": "AUROC against clean images", "auroc_noise": "AUROC against noise"}
 BEST_DETECTOR = "{name} {point}, of successful attacks by {family}{of} (n = {count:,} attacked images; {attacker})."
 DETECTS, HAS = "detects {shares} of clean images rejected", "has AUROC {area}"
-WEAKEST = ", its weakest of {count} families that it was not fitted to"
+WEAKEST = ", its weakest of {count} families that it was not fitted to, each by itself"
 FITTED_TO = " that it was fitted to"
 CAUTION = {1: "", 0: ", not shown to be separated from clean images", -1: ", below chance"}
 AREA_THERE = " There its AUROC is {area}."
@@ -104,7 +104,10 @@ ADAPTIVE_ATTACKER = (
     "An attacker who knows {detector} succeeds undetected, at the threshold for 5% of clean images, on {share} of the "
     "images ({budget}; {count:,} attacked images){others}."
 )
-WORST_NORM, ONLY_NORM = ", the worst norm of those tried; {others}", ". No other norm was tried"
+WORST_NORM, ONLY_NORM = (
+    ", the worst norm of those tried, each by itself; {others}",
+    ". No other norm was tried",
+)
 EPSILON_OF_NORM = "{norm} epsilon {eps:.3g}"
 
 AGAINST_RIVAL = "The {metric} of the {name} is {verdict} that of {other} ({number}, {chosen}n = {pairs:,} maps){more}."

@@ -20,6 +20,7 @@ from dovision.analysis.reported import REPORTED, comparison
 from dovision.analysis.summary import QUALITY
 from dovision.config.keep import KEEP_ALL
 from dovision.findings import sentences
+from dovision.findings.effect_findings import norm_of
 from dovision.findings.headline_numbers import result_texts, results_frame
 from dovision.findings.number_text import HEADLINE_METRICS
 from dovision.findings.run_findings import by_heading, run_findings
@@ -40,7 +41,7 @@ from dovision.store.factors import factor_heads, level_texts
 from dovision.store.run_record import COPY, FOREIGN, MODEL, UNREADABLE, Run, factors_of
 from dovision.store.schemas import DIGESTS
 from dovision.store.spreadsheet import guarded
-from dovision.store.tables import read_keep
+from dovision.store.tables import CLEAN, read_keep
 
 _NOT_LISTED = (
     "state",
@@ -147,6 +148,7 @@ def render_page(
     """
     completed = [run for run in runs if run.state == "completed"]
     results = results_frame(completed)
+    norms = ["" if name == CLEAN else norm_of(run, name) for run in completed for name in run.summary["conditions"]]
     figures, links = SizeBudget(FIGURES), SizeBudget(NUMBERS)
     carried = [*overview, *(shown for one in details for shown in one.shown if figures.take(shown.size))]
     environment = jinja2.Environment(
@@ -186,7 +188,7 @@ def render_page(
         **settings,
         job_numbers={run.label: number for number, run in enumerate(runs)},
         phrase=partial(_phrase, settings["differences"]),
-        results=results.to_dict("records"),
+        results=[{**row, "norm": norm} for row, norm in zip(results.to_dict("records"), norms, strict=True)],
         texts=result_texts(results) if completed else {},
         headlines=_heads(results, HEADLINE_METRICS),
         quality=_heads(results, QUALITY),
