@@ -90,7 +90,7 @@ def test_a_run_ends_with_its_numbers_and_the_next_command_and_a_job_of_a_sweep_d
     assert lines[-1] == f"next: dovision-report sweep={run}"
     heads = [line.split(" ")[0] for line in lines]
     start = heads.index("condition")
-    assert heads[start : start + 3] == ["condition", "clean", "epsilon"]
+    assert heads[start : start + 3] == ["condition", "clean", "Linf"]
     assert lines[start + 3].endswith("fewer than 5 images.")  # why there is a dash
     assert lines[start + 4] == "What the network uses:"
     assert dovision_evaluate(root, "attack=fgsm", "seed=0,1", "-m") == 0

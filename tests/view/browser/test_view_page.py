@@ -118,7 +118,7 @@ def test_what_is_cleared_while_it_is_measured_is_not_asked_again(open_view):
     page.get_by_role("button", name="Clear").click()
     until(page, lambda: held)
     held[0].continue_()
-    page.wait_for_function("!state.asking")
+    page.wait_for_function("() => !state.asking")
     assert (len(held), page.locator("#problem").is_hidden(), rows(page)) == (1, True, before)
 
 
