@@ -110,6 +110,7 @@ def test_one_ctrl_c_ends_a_sweep_with_workers_in_a_line(copy, assert_undisturbed
     joblib = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
     done = launched(copy, "intervention.rows=1,2,3", *joblib, fault="Ctrl-C:1:2:1")
     assert done.returncode == 130
+    assert "Warning" not in done.stderr
     _, _, said = done.stderr.partition("SIGINT: the jobs at work end, and keep what is finished. Once more ends")
     _, *lines = said.splitlines()
     first, *rest = [line for line in lines if not line.startswith("[")]  # another job may begin or end just then

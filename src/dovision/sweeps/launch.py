@@ -150,3 +150,4 @@ def quieten() -> None:
     warnings.filterwarnings("ignore", module=r"(pytorch_lightning|lightning_fabric)\..*")
     warnings.filterwarnings("ignore", module=r"PIL\.")
     warnings.filterwarnings("ignore", category=UserWarning, module=r"(hydra|dovision\.cli|dovision\.sweeps)\.")
+    warnings.filterwarnings("ignore", r"\s*'hydra/launcher/\w+' is validated")  # by a caller of any module

@@ -46,10 +46,13 @@ class JobTask:
         self.started = False  # whether Hydra has composed a configuration for it
         self.error: Exception | None = None  # of a single job, kept from Hydra, which would print lines of its own
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        quieten()  # this is a worker, in which Hydra composes, and warns, before it calls the task
+
     def __call__(self, config: DictConfig) -> float | None:
         self.started = True
         if not self.launch.is_here:
-            quieten()
             keep_freed_memory()
             chdir_to(self.folder)
             DISPLAY.as_worker()
