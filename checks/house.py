@@ -1,9 +1,9 @@
-"""Figures of the source tree: lines and words against their budgets in pyproject.toml, shape, names with two meanings.
+"""Figures of the source tree: five counts that only fall, shape, names with two meanings.
 
 python checks/house.py            a row a figure
 python checks/house.py --verbose  names each place
-python checks/house.py --strict   exits with 1 if a package is longer or a word is more frequent than its budget, a
-                                  name has two meanings, or the first line of a module asks
+python checks/house.py --strict   exits with 1 if a count is above its smallest value in the history of pyproject.toml,
+                                  a name has two meanings, or the first line of a module asks
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import ast
 import io
 import re
 import statistics
+import subprocess
 import sys
 import tokenize
 from collections import Counter, defaultdict
@@ -28,12 +29,16 @@ except ModuleNotFoundError:  # Python 3.10, where pytest brings it
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "src" / "dovision"
 CONF = ROOT / "conf"
-BESIDE = ("tests", "checks", "benchmarks")  # folders that have budgets, too
 QUESTION = re.compile(r"(What|How|Where|Whether|When|Who|Which|Why)\b")
 SHORT, SMALL, MANY = 3, 40, 8  # lines of a function that may be inlined, of a file that may be merged; arguments
 
 # Identifiers that say nothing, besides the words of docs/glossary.md.
 VAGUE = ("own", "found", "each", "known", "kind", "facts", "place", "asked", "parts", "plain", "told")
+# Adjectives and participles that name no value: `chosen` of what?
+ADJECTIVES = set(
+    "asked chosen done drawn few first given kept last left made most named one other others rest seen shown taken wanted"
+    " whole".split()
+)
 # Packages in which an identifier has the sense that docs/glossary.md replaces; elsewhere its other sense is right.
 SENSE = {
     "edit": "attacks datasets detectors interventions models explainers evaluation store analysis report",
@@ -65,9 +70,15 @@ def modules() -> dict[Path, ast.Module]:
 
 
 @cache
-def budgets() -> dict[str, dict[str, int]]:
-    """The tables of lines and of words in pyproject.toml."""
-    return tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["house"]
+def limits() -> dict[str, int]:
+    """The counts of [tool.house] in pyproject.toml, each the smallest value of the history of that file."""
+    text = (ROOT / "pyproject.toml").read_text()
+    command = ["git", "-C", str(ROOT), "log", "--format=", "--patch", "--unified=0", "-G^(src_lines|test_lines|yamls|words|adjectives) ="]
+    history = subprocess.run([*command, "--", "pyproject.toml"], capture_output=True, text=True).stdout
+    return {
+        name: min(int(value) for value in [count, *re.findall(rf"^\+{name} = (\d+)\b", history, re.MULTILINE)])
+        for name, count in tomllib.loads(text)["tool"]["house"].items()
+    }
 
 
 # Words
@@ -123,7 +134,7 @@ def replaced() -> tuple[list[str], list[str]]:
 
 @cache
 def words() -> dict[str, list[str]]:
-    """The places of each word that has a budget, or would need one."""
+    """The places of each word that the glossary replaces, and of each identifier that says nothing."""
     banned, names = replaced()
     places: dict[str, list[str]] = {}
     for word in dict.fromkeys([*VAGUE, *names]):
@@ -145,37 +156,42 @@ def words() -> dict[str, list[str]]:
     return places
 
 
-def words_over_budget() -> dict[str, str]:
-    """Words that stand in more places than their budget, which is 0 if it is not given."""
+def adjectives() -> list[str]:
+    """Variables, arguments and attributes that are set and whose name is an adjective or a participle."""
+    return [
+        f"{short(path)}:{node.lineno}: {name}"
+        for path, tree in modules().items()
+        for node in ast.walk(tree)
+        for name in (
+            [node.id]
+            if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
+            else [node.arg]
+            if isinstance(node, ast.arg)
+            else [node.attr]
+            if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store)
+            else []
+        )
+        if name.strip("_") in ADJECTIVES
+    ]
+
+
+# Counts
+
+
+@cache
+def counts() -> dict[str, int]:
+    """Lines of src and of tests as `wc -l` counts them, files of conf/, places of replaced words, adjectives as names."""
     return {
-        word: f"{len(places):,} of {budgets()['words'].get(word, 0):,}"
-        for word, places in words().items()
-        if len(places) > budgets()["words"].get(word, 0)
+        "src_lines": sum(map(_lines, modules())),
+        "test_lines": sum(map(_lines, (ROOT / "tests").rglob("*.py"))),
+        "yamls": len(list(CONF.rglob("*.yaml"))),
+        "words": sum(map(len, words().values())),
+        "adjectives": len(adjectives()),
     }
-
-
-# Lines
-
-
-def lines() -> Counter[str]:
-    """Lines of each package, as `wc -l` counts, with single modules under "modules"; and of the folders beside src."""
-    count = Counter({name: sum(map(_lines, (ROOT / name).rglob("*.py"))) for name in BESIDE})
-    for path in modules():
-        first, *rest = path.relative_to(PACKAGE).parts
-        count[first if rest else "modules"] += _lines(path)
-    return count
 
 
 def _lines(path: Path) -> int:
     return path.read_bytes().count(b"\n")
-
-
-def over_budget() -> dict[str, str]:
-    """Packages that are longer than their budget, or have none."""
-    limits = budgets()["lines"]
-    return {
-        name: f"{count:,} of {limits.get(name, 0):,}" for name, count in lines().items() if count > limits.get(name, 0)
-    }
 
 
 def code_lines(path: Path) -> set[int]:
@@ -245,14 +261,6 @@ def with_one_importer() -> dict[Path, Path]:
     }
 
 
-def folder_sizes() -> Counter[str]:
-    """Modules of each folder, without components: those of a catalogue grow by use, and conf/ lists them."""
-    named = set(re.findall(r"\bdovision(?:\.\w+)+", "\n".join(path.read_text() for path in CONF.rglob("*.yaml"))))
-    chosen = {name.rpartition(".")[0] for name in named}  # without the class
-    paths = [path for path in modules() if path.name != "__init__.py" and f"dovision.{_dotted(path)}" not in chosen]
-    return Counter(path.relative_to(PACKAGE).parent.as_posix() for path in paths)
-
-
 def short(path: Path) -> str:
     """The path of a module below the package."""
     return path.relative_to(PACKAGE).as_posix()
@@ -297,15 +305,13 @@ def main() -> None:
     parser.add_argument("--strict", action="store_true", help="exit with 1 if anything is over its budget")
     parser.add_argument("--quick", action="store_true", help="changes nothing; the other checks have it")
     options = parser.parse_args()
-    longest, count = folder_sizes().most_common(1)[0]
     lengths = [length for _, _, length in functions()]
     code = sum(len(code_lines(path)) for path in modules())
-    print(f"lines under src: {sum(map(_lines, modules())):,}; of code: {code:,}")
-    print(f"modules: {len(modules())}; at the top: {folder_sizes()['.']}; longest folder: {longest}, {count}")
-    print(f"functions: {len(lengths):,}; lines of code in one, median: {statistics.median(lengths):g}")
-    contracts = (ROOT / "pyproject.toml").read_text().count("[[tool.importlinter.contracts]]")
-    print(f"contracts of import-linter: {contracts}")
+    print(f"modules: {len(modules())}; functions: {len(lengths):,}; lines of code in one, median:", end=" ")
+    print(f"{statistics.median(lengths):g}, in all {code:,}")
     print("words:", ", ".join(f"{word} {len(places)}" for word, places in words().items() if places))
+    for name, count in counts().items():
+        print(f"{name}: {count:,} of {limits()[name]:,}")
     listed: dict[str, Any] = {
         f"functions with more than {MANY} arguments": many_arguments(),
         f"functions of up to {SHORT} lines that are called once": short_and_called_once(),
@@ -315,8 +321,9 @@ def main() -> None:
         ],
     }
     wrong: dict[str, Any] = {
-        "packages over their budget of lines": [f"{name}: {text}" for name, text in over_budget().items()],
-        "words over their budget": [f"{word}: {text}" for word, text in words_over_budget().items()],
+        "counts above their limit": [
+            f"{name}: {count:,} of {limits()[name]:,}" for name, count in counts().items() if count > limits()[name]
+        ],
         "public names with two meanings": [f"{name}: {', '.join(paths)}" for name, paths in homonyms().items()],
         "modules whose first line asks": [f"{path}: {line}" for path, line in questions().items()],
     }
@@ -325,9 +332,7 @@ def main() -> None:
         if options.verbose or title in wrong:
             print(*(f"  {row}\n" for row in rows), sep="", end="")
     if options.verbose:
-        print(*(f"{place}\n" for places in words().values() for place in places), sep="", end="")
-    elif any(words_over_budget()):
-        print(*(f"  {row}\n" for word in words_over_budget() for row in words()[word][-5:]), sep="", end="")
+        print(*(f"{place}\n" for places in [*words().values(), adjectives()] for place in places), sep="", end="")
     sys.exit(int(options.strict and any(wrong.values())))
 
 

@@ -20,8 +20,13 @@ def test_the_glossary_names_words_that_have_gone_and_words_that_are_no_names(hou
     assert not {"not", "as a name", ""} & {*banned, *names}
 
 
-def test_no_folder_is_long_besides_its_components(house):
-    assert max(house.folder_sizes().values()) <= 22
+def test_a_count_is_refused_above_its_smallest_value_of_the_past(house, monkeypatch):
+    house.limits.cache_clear()
+    past = "+src_lines = 10\n+test_lines = 70000\n"
+    monkeypatch.setattr(house.subprocess, "run", lambda *_, **__: type("Done", (), {"stdout": past}))
+    limits = house.limits()
+    assert limits["src_lines"] == 10
+    assert 10 < limits["test_lines"] < 70_000
 
 
 def test_a_method_that_python_calls_is_none_that_is_called_once(house):
