@@ -54,13 +54,6 @@ def test_the_example_of_a_page_runs(page, folder, monkeypatch):
             exec(code, {})
 
 
-def test_the_examples_are_in_the_form_of_the_project(folder):
-    settings = ["--config", str(ROOT / "pyproject.toml"), "--no-cache", str(folder)]
-    for command in (["check"], ["format", "--check"]):
-        done = subprocess.run([sys.executable, "-m", "ruff", *command, *settings], capture_output=True, text=True)
-        assert done.returncode == 0, done.stdout + done.stderr
-
-
 @pytest.mark.slow
 def test_the_examples_keep_the_contracts_of_their_kinds_in_inference_mode_too(folder, tmp_path):
     shutil.copytree(ROOT / "conf", tmp_path / "conf")
@@ -112,10 +105,3 @@ def test_all_parts_of_the_pages_work_together_in_one_command(folder, monkeypatch
     monkeypatch.setattr("sys.argv", arguments)
     report.main()
     assert (tmp_path / "evaluate" / "report" / "figures" / run.folder.name / "accuracy_drop.tex").is_file()
-
-
-def test_every_page_is_linked_from_the_first_one_and_every_group_that_can_be_extended_has_one():
-    linked = re.findall(r"\]\((\w+\.md)\)", (ROOT / "docs" / "extend" / "README.md").read_text())
-    assert sorted(linked) == [page.name for page in PAGES]
-    groups = {path.parent.name for path in (ROOT / "conf").glob("*/*.yaml")} | {"figure"}  # of which there is one file
-    assert {page.stem for page in PAGES} <= groups

@@ -60,10 +60,6 @@ def first(override: Override) -> str:
     return f"{override.input_line.partition('=')[0]}={value}"
 
 
-def test_the_pages_show_commands_and_python():
-    assert (len(COMMANDS) > 30, len(NAMED) > 5, len(RUN) > 10, "README.md" in PYTHON) == (True,) * 4
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("page", [page for page in PYTHON if page not in SCRIPTS])
 def test_the_python_of_a_page_runs(page, tmp_path, monkeypatch):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shlex
 from pathlib import Path
@@ -48,26 +47,6 @@ def test_a_changed_number_changes_both_pages(tables, monkeypatch):
     assert "| ResNet-50 | 9.87 |" in pages[ROOT / "docs/results.md"]
 
 
-def benchmark_table(path, code, machine="a machine", **ratios):
-    rows = [{"what": what, "images": 1, "threads": 1, "peer": "loop", "ratio": ratio} for what, ratio in ratios.items()]
-    path.write_text(json.dumps({"origin": {"machine": machine, "versions": "torch 2", "code": code}, "rows": rows}))
-    return path
-
-
-def test_tables_of_a_benchmark_are_joined_with_the_code_of_each_row(tables, tmp_path):
-    first = benchmark_table(tmp_path / "first.json", "old", one=1.0, two=2.0)
-    later = benchmark_table(tmp_path / "later.json", "new", two=2.5, three=3.0)
-    found = tables.joined([first, later])
-    ratios = {row["what"]: (row["ratio"], row["code"]) for row in found["rows"]}
-    assert ratios == {"one": (1.0, "old"), "two": (2.5, "new"), "three": (3.0, "new")}
-    assert found["origin"]["code"] == "old and new"
-    (tmp_path / "none.json").write_text("[]")
-    with pytest.raises(ValueError, match=r"none\.json must be the table\.json of a benchmark"):
-        tables.joined([first, tmp_path / "none.json"])
-    with pytest.raises(ValueError, match="several origins"):
-        tables.joined([first, benchmark_table(tmp_path / "other.json", "new", machine="another", one=1.0)])
-
-
 @pytest.mark.parametrize("path", TEXTS, ids=lambda path: path.name)
 def test_the_text_holds_no_measured_number(path):
     text = re.sub(r"```.*?```|{%.*?%}|{{.*?}}|arXiv:\S+", "", path.read_text(), flags=re.DOTALL)
@@ -89,15 +68,6 @@ def test_a_recorded_number_is_written_as_in_findings_and_a_printed_one_as_it_was
     assert tables.text(row) == "0.0040 [0.0010, 0.0071]"
     assert tables.text([0.07, 0.01, 0.23]) == "0.07 [0.01, 0.23]"
     assert tables.several([row, row]) == "0.00\N{NO-BREAK SPACE}/\N{NO-BREAK SPACE}0.00"
-
-
-def test_a_name_that_is_not_recorded_is_refused(tables):
-    maps = tables.recorded()["phantom_maps"]
-    with pytest.raises(ValueError, match=r"no number is recorded of .*'gradcam'"):
-        maps("gradcam", "energy")
-    for words in (("grad_cam",), ("grad_cam", "energy", "", "rise")):
-        with pytest.raises(ValueError, match="a number is named by explainer, metric, minus, got"):
-            maps(*words)
 
 
 def test_the_scores_of_a_run_are_recorded_as_its_summary_has_them(tables, tmp_path):
@@ -125,23 +95,6 @@ def test_the_summary_of_a_run_is_recorded_with_its_intervals(tables, tmp_path):
     ]
     energy = next(row for row in run.summary["maps"] if (row["explainer"], row["metric"]) == ("grad_cam", "energy"))
     assert summary("grad_cam", "energy")[0]["low"] == pytest.approx(energy["low"], abs=1e-6)
-
-
-def test_two_runs_of_a_seed_are_recorded_only_where_they_agree(tables):
-    row = {
-        "seed": 0,
-        "explainer": "effect_map",
-        "metric": "energy",
-        "minus": "",
-        "estimate": 0.5,
-        "low": 0.4,
-        "high": 0.6,
-    }
-    other = {**row, "explainer": "grad_cam", "estimate": 0.3}
-    another_seed = {**row, "seed": 1, "estimate": 0.2}
-    assert tables.agreeing([row, other, dict(row), another_seed]) == [row, other, another_seed]
-    with pytest.raises(ValueError, match=r"different numbers of \(0, 'effect_map', 'energy', ''\)"):
-        tables.agreeing([row, {**row, "estimate": 0.2}])
 
 
 def test_the_scores_of_detectors_are_recorded_as_their_tables_have_them(tables, tmp_path):

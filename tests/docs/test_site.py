@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import io
 import re
 from pathlib import Path
 
 import nbformat
-import numpy as np
 import pytest
-from PIL import Image
 
 import dovision
 from programs import program
@@ -69,15 +66,6 @@ def test_every_key_of_the_configuration_has_a_comment():
     assert {name: keys for name, keys in found.items() if keys} == {}
 
 
-def test_what_is_written_is_what_git_ignores(site_pages, tmp_path):
-    site_pages.write(tmp_path)
-    ignored = (ROOT / ".gitignore").read_text().splitlines()
-    for folder in (tmp_path / "reference").iterdir():
-        assert f"/docs/reference/{folder.name}/" in ignored
-        index = (folder / "index.md").read_text()
-        assert {path.stem for path in folder.glob("*.md")} - {"index"} <= set(index.split())
-
-
 def test_every_page_is_in_a_table_of_contents():
     named = set()
     for page in DOCS.rglob("*.md"):
@@ -101,35 +89,7 @@ def test_a_notebook_is_stored_with_its_outputs():
             assert path.stat().st_size < 1_000_000, path.name
 
 
-def test_a_large_picture_loses_pixels_and_no_colours(run_notebooks):
-    held = io.BytesIO()
-    Image.fromarray(np.random.default_rng(0).integers(0, 255, (360, 360, 3), np.uint8)).save(held, "png")
-    assert len(held.getvalue()) > run_notebooks.MOST_BYTES
-    with Image.open(io.BytesIO(run_notebooks.within_size(held.getvalue()))) as picture:
-        assert (picture.mode, picture.size) == ("RGB", (288, 288))
-
-
 def test_a_notebook_shows_no_clock_time_no_duration_and_no_place_on_a_disk(run_notebooks):
     for path in [DOCS / "quickstart.ipynb", *DOCS.glob("gallery/*.ipynb")]:
         found = run_notebooks.of_a_machine(nbformat.read(path, as_version=4))
         assert found == [], f"{path.name} shows {found}. Run: python docs/run_notebooks.py {path.relative_to(ROOT)}"
-
-
-def test_what_a_command_prints_is_stored_without_its_clock_times(run_notebooks, tmp_path):
-    printed = "[16:34:50] fitting\n[16:34:51] completed in 11 s: outputs/evaluate/01e394a55dd4\n"
-    output = nbformat.v4.new_output("stream", name="stdout", text=printed)
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("command()", outputs=[output])])
-    run_notebooks.store(tmp_path / "made.ipynb", notebook)
-    (cell,) = nbformat.read(tmp_path / "made.ipynb", as_version=4).cells
-    assert cell.outputs[0].text == "fitting\ncompleted: outputs/evaluate/01e394a55dd4\n"
-
-
-@pytest.mark.parametrize(
-    "shown", ["/tmp/tmpab12/run.json", "at 09:15:02", "fitted in 3.2 s", "<Net at 0x7f3a5c2b10d0>"]
-)
-def test_a_notebook_that_shows_its_machine_is_not_stored(run_notebooks, tmp_path, shown):
-    output = nbformat.v4.new_output("display_data", data={"text/plain": shown})
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("show()", outputs=[output])])
-    with pytest.raises(ValueError, match=r"made\.ipynb must print nothing of this machine"):
-        run_notebooks.store(tmp_path / "made.ipynb", notebook)
-    assert not (tmp_path / "made.ipynb").exists()

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import ast
 import re
 from itertools import pairwise
-from pathlib import Path
 
 import pytest
 
-import dovision.findings
 from dovision.analysis.detection_summary import write_detection
 from dovision.analysis.detector_comparison import write_comparison
 from dovision.findings.run_findings import by_heading, run_findings
@@ -83,14 +80,3 @@ def test_a_sweep_names_no_unit_and_its_factors(sweep):
     print("\n# sweep\n  " + "\n  ".join(texts))
     assert texts
     assert not any(UNIT.search(text) for text in texts)
-
-
-@pytest.mark.parametrize(
-    "path", sorted(Path(dovision.findings.__path__[0]).glob("*_findings.py")), ids=lambda path: path.stem
-)
-def test_sentences_stand_in_their_file_alone(path):
-    """No three words in a row but in docstrings."""
-    tree = ast.parse(path.read_text("utf-8"))
-    documented = {node.value for node in ast.walk(tree) if isinstance(node, ast.Expr)}
-    constants = [node for node in ast.walk(tree) if isinstance(node, ast.Constant) and node not in documented]
-    assert [text for text in (str(node.value) for node in constants) if WORDS.search(text)] == []

@@ -1,7 +1,5 @@
 """A lock names the figure that changed, and why."""
 
-import json
-
 import pytest
 
 from paper.lock import changes, lock, read_lock, write_lock
@@ -31,11 +29,6 @@ def test_a_change_is_put_down_to_what_has_changed(new, why):
     assert changes(LOCKED, {"a": new, "b": entry("b")}) == why
 
 
-def test_only_drawn_figures_are_compared():
-    assert changes(LOCKED, {"c": entry("c")}) == {"c": "new"}
-    assert changes(LOCKED, {}) == {}
-
-
 def test_a_lock_holds_every_file_of_a_figure_and_of_no_other(tmp_path):
     for name in ("curve.csv", "curve.svg", "curve.pdf", "curves.svg", "other.csv"):
         (tmp_path / name).write_text(name)
@@ -45,10 +38,3 @@ def test_a_lock_holds_every_file_of_a_figure_and_of_no_other(tmp_path):
     assert read_lock(tmp_path / "figures.lock") == found
     (tmp_path / "curve.csv").write_text("other")
     assert changes(found, lock(tmp_path, ["curve"])) == {"curve": "data"}
-
-
-@pytest.mark.parametrize("content", [{}, {"figures": []}, {"figures": {"a": {"a.csv": "1"}}}, {"figures": {"a": 1}}])
-def test_another_file_is_not_taken_for_a_lock(tmp_path, content):
-    (tmp_path / "figures.lock").write_text(json.dumps(content))
-    with pytest.raises(ValueError, match="must be a lock of figures"):
-        read_lock(tmp_path / "figures.lock")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import json
 import shutil
 from pathlib import Path
@@ -74,48 +73,11 @@ def test_a_comparison_names_which_figure_changed_and_why(run, tmp_path):
     assert "1 of the locked figures differ: effect_distribution (" in err
 
 
-@pytest.mark.slow
-@pytest.mark.usefixtures("svg_only")
-def test_a_subset_keeps_the_entries_of_the_other_figures(run, tmp_path):
-    run()
-    before = json.loads((tmp_path / "figures.lock").read_text())
-    assert run("framework")[0] == 0
-    assert json.loads((tmp_path / "figures.lock").read_text()) == before
-    shutil.rmtree(tmp_path / "outputs" / "phantom_grid")
-    code, out, err = run("framework", "effect_distribution")
-    assert (code, out) == (1, "outputs/figures\n")
-    assert "not drawn: effect_distribution" in err
-    assert json.loads((tmp_path / "figures.lock").read_text()) == before
-
-
 def test_a_figure_asked_for_by_name_that_cannot_be_drawn_is_an_error_and_leaves_no_lock(run):
     code, out, err = run("bench_ratios", "--lock", "new.lock")
     assert (code, out) == (1, "")
     assert err.startswith("not drawn: bench_ratios: outputs/bench/table.csv must be the table of the benchmark")
     assert not Path("new.lock").exists()
-
-
-@pytest.mark.slow
-@pytest.mark.usefixtures("svg_only")
-def test_a_comparison_of_nothing_fails(run):
-    run()
-    code, _, err = run("--check", "bench_ratios")
-    assert code == 1
-    assert "a comparison needs a figure that can be drawn, got none" in err
-
-
-@pytest.mark.usefixtures("svg_only")
-def test_failed_unfinished_and_foreign_runs_are_passed_over(run, tmp_path):
-    sweep = tmp_path / "outputs" / "phantom_grid"
-    failed = RunDirectory(sweep / "failed")
-    failed.start({}, [], {})
-    failed.fail(MemoryError("too large"))
-    RunDirectory(sweep / "unfinished").start({}, [], {})
-    (sweep / "foreign").mkdir()
-    (sweep / "foreign" / "run.json").write_text('{"state": "SUCCEEDED"}')
-    code, out, err = run()
-    assert (code, err) == (0, "")
-    assert "not drawn: effect_distribution" not in out
 
 
 def test_a_damaged_run_is_an_error_that_says_what_to_do(run, tmp_path):
@@ -125,46 +87,6 @@ def test_a_damaged_run_is_an_error_that_says_what_to_do(run, tmp_path):
     assert code == 1
     assert "effects.parquet has 100 of " in err
     assert "Run its command again, which measures them again, or put the files back." in err
-
-
-@pytest.mark.slow
-@pytest.mark.usefixtures("svg_only")
-def test_a_figure_of_runs_that_mix_origins_says_so(run, tmp_path, monkeypatch):
-    sweep = tmp_path / "outputs" / "phantom_grid"
-    name, folder = "effect_against_grid", tmp_path / "outputs" / "figures"
-    several = sources.FromSweep("phantom_grid", "effect_against_epsilon")
-    monkeypatch.setattr(sources, "FIGURES", {**sources.FIGURES, name: several})
-    monkeypatch.setattr("paper.__main__.FIGURES", sources.FIGURES)
-    copied = next(path.parent for path in sweep.rglob("run.json")).rename(sweep / "one")
-    shutil.copytree(copied, sweep / "two")
-    facts = RunDirectory(copied).read_record()
-
-    def drawn(*asked: str, **changes: object) -> str:
-        (sweep / "two" / "run.json").write_text(json.dumps(with_digest({**facts, "settings": "1" * 12, **changes})))
-        _, out, err = run(*asked)
-        return out + err
-
-    assert "mix" not in drawn(name)
-    assert "cannot be compared" not in (folder / f"{name}.tex").read_text()
-    for what, change in (
-        ("code", {"modules": {**facts["modules"], "types.py": "0" * 12}}),
-        ("data", {"dataset_fingerprint": "f" * 64}),
-        ("weights of the classifier", {"checkpoints": {"classifier": "e" * 12}}),
-    ):
-        (line,) = [line for line in drawn(name, **change).splitlines() if line.startswith("mixed: ")]
-        assert line.startswith(f"mixed: {name}: These runs differ in the {what}, which their settings do")
-        assert f"These runs differ in the {what}, which" in (folder / f"{name}.tex").read_text()
-    assert f"mixed: {name}: These runs differ in the {what}, which" in drawn(name, "--check", **change)
-    drawn("effect_distribution", **change)
-    assert "These runs differ" not in (folder / "effect_distribution.tex").read_text()  # a figure of one run
-
-
-def test_a_figure_that_the_report_does_not_have_is_named(run, monkeypatch):
-    absent = sources.FromSweep("phantom_grid", "effect_distributoin")
-    monkeypatch.setattr("paper.__main__.FIGURES", {"effect_distribution": absent})
-    code, _, err = run("effect_distribution")
-    assert code == 1
-    assert "has no key 'effect_distributoin'. Did you mean effect_distribution?" in err
 
 
 def test_a_misspelt_figure_is_an_error_that_names_the_nearest(run, tmp_path):
@@ -180,11 +102,3 @@ def test_every_figure_is_locked_or_drawn_from_an_experiment_that_exists():
     for figure in sources.FIGURES.values():
         if isinstance(figure, sources.FromSweep):
             assert (ROOT / "conf" / "experiment" / f"{figure.sweep}.yaml").is_file()
-
-
-def test_the_picture_of_the_readme_is_that_of_the_framework():
-    figure = sources.FIGURES["framework"](ROOT / "outputs").figure
-    drawn = {line for text in figure.axes[0].texts for line in text.get_text().split("\n") if line}
-    shown = html.unescape((ROOT / "docs" / "framework.svg").read_text())
-    assert drawn
-    assert not [line for line in drawn if f">{line}<" not in shown]
