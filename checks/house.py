@@ -180,7 +180,7 @@ def adjectives() -> list[str]:
 
 @cache
 def counts() -> dict[str, int]:
-    """Lines of src and of tests as `wc -l` counts them, files of conf/, places of replaced words, adjectives as names."""
+    """Lines of src and of tests, files of conf/, places of replaced words, adjectives as names."""
     return {
         "src_lines": sum(map(_lines, modules())),
         "test_lines": sum(map(_lines, (ROOT / "tests").rglob("*.py"))),
