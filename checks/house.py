@@ -35,10 +35,8 @@ SHORT, SMALL, MANY = 3, 40, 8  # lines of a function that may be inlined, of a f
 # Identifiers that say nothing, besides the words of docs/glossary.md.
 VAGUE = ("own", "found", "each", "known", "kind", "facts", "place", "asked", "parts", "plain", "told")
 # Adjectives and participles that name no value: `chosen` of what?
-ADJECTIVES = set(
-    "asked chosen done drawn few first given kept last left made most named one other others rest seen shown taken wanted"
-    " whole".split()
-)
+WORDS = "asked chosen done drawn few first given kept last left made most named one other others rest seen shown taken"
+ADJECTIVES = {*WORDS.split(), "wanted", "whole"}
 # Packages in which an identifier has the sense that docs/glossary.md replaces; elsewhere its other sense is right.
 SENSE = {
     "edit": "attacks datasets detectors interventions models explainers evaluation store analysis report",
@@ -73,7 +71,7 @@ def modules() -> dict[Path, ast.Module]:
 def limits() -> dict[str, int]:
     """The counts of [tool.house] in pyproject.toml, each the smallest value of the history of that file."""
     text = (ROOT / "pyproject.toml").read_text()
-    command = ["git", "-C", str(ROOT), "log", "--format=", "--patch", "--unified=0", "-G^(src_lines|test_lines|yamls|words|adjectives) ="]
+    command = ["git", "-C", str(ROOT), "log", "--format=", "-p", "-U0", "-G^(src_lines|test_lines|yamls|words|adject)"]
     history = subprocess.run([*command, "--", "pyproject.toml"], capture_output=True, text=True).stdout
     return {
         name: min(int(value) for value in [count, *re.findall(rf"^\+{name} = (\d+)\b", history, re.MULTILINE)])
