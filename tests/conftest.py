@@ -210,12 +210,6 @@ def typeset(tmp_path: Path) -> Callable[..., str]:
     return run
 
 
-@pytest.fixture
-def quick_dry_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Time a single step of each fit in a dry run."""
-    monkeypatch.setattr("dovision.sweeps.timing.SECONDS", 1e-9)
-
-
 def draw_svg_only(patch: pytest.MonkeyPatch) -> None:
     from dovision.report import style
 

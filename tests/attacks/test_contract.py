@@ -12,7 +12,6 @@ from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
-from dovision.attacks.foolbox_attacks import Boundary
 from dovision.attacks.random_sign import RandomSign
 from dovision.attacks.transfer import Transfer
 from dovision.config.sources import HYDRA_DEFAULTS
@@ -150,22 +149,6 @@ def test_queries_are_counted_by_epsilon_and_the_classifier_is_not_watched_any_lo
     attack(batch, classifier, 0.0)
     assert attack.queries == {0.1: passes / 10}
     assert not classifier._forward_hooks
-
-
-@pytest.mark.parametrize("lead", [0.0, 1e4])
-def test_an_image_costs_at_most_what_the_attack_declares_or_the_same_as_every_other(attack, classifier, batch, lead):
-    with torch.no_grad():
-        classifier.network[-1].bias[0] += lead  # logits by which class 0 is ahead
-        batch = batch._replace(label=classifier(batch.image).argmax(1))
-    attack(batch, classifier, 0.1)
-    most = attack.most_queries(3)
-    if most is None:
-        cost = attack.queries[0.1]
-        attack(batch._replace(label=(batch.label + 1) % 3), classifier, 0.1)
-        assert attack.queries[0.1] == cost
-    else:
-        assert attack.queries[0.1] <= most
-        assert lead == 0 or type(attack) is Boundary or attack.queries[0.1] == most  # it finds nothing to begin with
 
 
 @pytest.mark.parametrize("shape", [(8, 1), (7,), (8, 3)])

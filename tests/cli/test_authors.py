@@ -101,7 +101,6 @@ def test_authors_mnist_measures_one_channel_against_the_classifier_without_the_a
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("quick_dry_run")
 def test_a_dry_run_counts_the_one_channel_alone(mnist_root, run_command, tmp_path, capsys):
     where = (f"dataset.root={mnist_root}", "dataset.val_images=8", f"output_root={tmp_path}", "dry_run=true")
     assert run_command(main, "experiment=authors_mnist", *where) == 0

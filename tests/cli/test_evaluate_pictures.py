@@ -121,7 +121,7 @@ def test_each_picture_has_a_sentence(measured):
     assert found[3:] == []  # the attack's success would be a rate of 3 images
 
 
-def test_a_dry_run_knows_the_classes_of_the_network(photos, tmp_path, run_command, capsys, quick_dry_run):
+def test_a_dry_run_knows_the_classes_of_the_network(photos, tmp_path, run_command, capsys):
     file = checkpoint(tmp_path, "multiclass")
     settings = (f"dataset.root={photos}", "dataset.shape=[3,28,28]", f"checkpoint={file}", f"output_root={tmp_path}")
     assert run_command(main, "dataset=pictures", *settings, *GRID, "dry_run=true") == 0

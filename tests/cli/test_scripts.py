@@ -67,7 +67,6 @@ def test_the_groups_of_an_evaluation_are_listed(run_command, capsys):
 
 
 @pytest.mark.long  # each is composed above
-@pytest.mark.usefixtures("quick_dry_run")
 def test_the_three_examples_of_an_evaluation_would_run(run_command, capsys, tmp_path):
     assert run_command(scripts.evaluate, "--help") == 0
     text = capsys.readouterr().out

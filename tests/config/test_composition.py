@@ -43,7 +43,6 @@ def test_a_name_that_is_a_value_is_refused_with_the_names(value, run_command, ca
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("quick_dry_run")
 def test_a_job_without_loggers_and_callbacks_is_planned(dovision_evaluate, capsys, tmp_path):
     words = ("logger=null", "callbacks=null", "experiment=null", "debug=null")
     assert dovision_evaluate(*words, "dry_run=true", f"output_root={tmp_path}") == 0

@@ -84,7 +84,6 @@ def test_every_command_composes(command):
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("quick_dry_run")
 @pytest.mark.parametrize("command", RUN, ids=" ".join)
 def test_what_is_shown_of_the_digits_is_planned_by_the_command(command, dovision_evaluate, tmp_path, capsys):
     pytest.importorskip("timm")

@@ -40,9 +40,6 @@ class TargetedAPGD(APGD):
         super().__init__(eps, steps, restarts, norm, margin, None, seed)
         self.targets = checks.positive_int("targets", targets)
 
-    def most_queries(self, classes: int) -> int:
-        return 1 + min(self.targets, max(classes - 1, 1)) * self.restarts * (1 + self.steps)
-
     def run(self, batch: Batch, classifier: Classifier, eps: float) -> Tensor:
         with torch.no_grad():
             logits = classifier(batch.image)

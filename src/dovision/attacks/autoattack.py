@@ -50,10 +50,6 @@ class AutoAttack(ObjectiveAttack):
         self.fab = FAB(eps, steps, targets, norm=norm, seed=seed)
         self.square = Square(eps, queries, norm=norm, seed=seed)
 
-    def most_queries(self, classes: int) -> int:
-        of_others = self.targeted.most_queries(classes), self.fab.most_queries(classes), self.square.max_queries
-        return 1 + self.apgd.steps + sum(of_others) + 1 + 4  # the clean image, and what each attack has made of it
-
     def run(self, batch: Batch, classifier: Classifier, eps: float) -> Tensor:
         image, reached = batch.image, self.reached(batch.image, batch, classifier)
         for attack in (self.apgd, self.targeted, self.fab, self.square):

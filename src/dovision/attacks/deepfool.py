@@ -47,9 +47,6 @@ class DeepFool(NearestAttack):
         self.overshoot = checks.at_least("overshoot", overshoot, 0)
         self.candidates = int(checks.at_least("candidates", candidates, 2))
 
-    def most_queries(self, classes: int) -> int:
-        return 3 + self.steps
-
     def nearest(self, batch: Batch, classifier: Classifier, eps: float) -> Tensor:
         image, moved = batch.image, torch.zeros_like(batch.image)
         with torch.no_grad():

@@ -56,11 +56,6 @@ class FAB(NearestAttack):
         self.restarts = checks.positive_int("restarts", restarts)
         self.seed = checks.seed(seed)
 
-    def most_queries(self, classes: int) -> int:
-        one_by_one = self.targets is not None and self.objective.target is None
-        searches = self.restarts * (min(self.targets or 1, max(classes - 1, 1)) if one_by_one else 1)
-        return 2 + one_by_one + searches * 2 * self.steps + BISECTIONS
-
     def nearest(self, batch: Batch, classifier: Classifier, eps: float) -> Tensor:
         best = _Nearest(batch.image, torch.full((len(batch.image),), torch.inf, device=batch.image.device))
         for number, answer in enumerate(self._answers(batch, classifier)):

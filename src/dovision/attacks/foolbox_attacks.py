@@ -76,9 +76,6 @@ class CarliniWagner(FoolboxAttack):
             **_constant_search(steps, searches, confidence, first_constant),
         )
 
-    def most_queries(self, classes: int) -> int:
-        return 2 + self.peer.binary_search_steps * self.peer.steps
-
 
 class EAD(FoolboxAttack):
     """The smallest perturbation in L1, by an elastic net and the decision rule of L1.
@@ -120,9 +117,6 @@ class EAD(FoolboxAttack):
             decision_rule="L1",
             **_constant_search(steps, searches, confidence, first_constant),
         )
-
-    def most_queries(self, classes: int) -> int:
-        return 2 + 2 * self.peer.binary_search_steps * self.peer.steps
 
     def search(self, model: Any, image: Tensor, criterion: Any) -> Tensor:
         nearest = super().search(model, image, criterion)
@@ -173,10 +167,6 @@ class Boundary(FoolboxAttack):
             source_step=checks.positive("source_step", source_step),
         )
         self.seed = checks.seed(seed)
-
-    def most_queries(self, classes: int) -> int:
-        begin = self.begin.directions + self.begin.steps + 1
-        return 4 + begin + self.walk.steps + self.walk.steps // self.walk.update_stats_every_k
 
     def run(self, batch: Batch, classifier: Classifier, eps: float) -> Tensor:
         return torch.cat([self._alone(batch.rows([row]), classifier, eps) for row in range(len(batch.sample))])

@@ -54,9 +54,6 @@ class Square(ObjectiveAttack):
         self.area = checks.within("area", checks.positive("area", area), 0, 1)
         self.seed = checks.seed(seed)
 
-    def most_queries(self, classes: int) -> int:
-        return self.max_queries
-
     def run(self, batch: Batch, classifier: Classifier, eps: float) -> Tensor:
         ball = Ball(batch.image, eps, self.norm)
         shape = channels, height, width = tuple(batch.image.shape[1:])

@@ -48,13 +48,6 @@ class Attack(ClassifierComponent, ABC):
         """Mean number of forward passes per attacked image so far, by epsilon."""
         return {eps: self.passes[eps] / images for eps, images in self._attacked.items()}
 
-    def most_queries(self, classes: int) -> int | None:
-        """Largest number of forward passes for an image of so many classes, if the attack stops at its aim.
-
-        None: all images cost the same.
-        """
-        return None
-
     @abstractmethod
     def run(self, batch: Batch, classifier: Classifier, eps: float) -> Tensor:
         """Attack images, shape (B, C, H, W); called with gradients enabled and the classifier in eval mode."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import itertools
 import math
-import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -55,21 +54,6 @@ class Composed(NamedTuple):
 def plugin(config: DictConfig, role: str) -> str:
     """Class of a configuration's launcher or sweeper."""
     return str(config.hydra[role].get("_target_", "")).rpartition(".")[2]
-
-
-def workers(config: DictConfig) -> int | None:
-    """Number of jobs that a launcher runs at a time; None if unknown."""
-    launcher, cores = config.hydra.launcher, os.cpu_count() or 1
-    target = plugin(config, "launcher")
-    if target == JOBLIB:
-        return int(launcher.n_jobs if launcher.n_jobs > 0 else max(1, cores + 1 + launcher.n_jobs))
-    if target == LOCAL:
-        return int(config.hydra.sweeper.get("max_batch_size") or cores)
-    if target == SLURM:
-        return int(launcher.array_parallelism)
-    if target == ARRAY:
-        return int(launcher.tasks)
-    return 1 if target == BASIC else None
 
 
 def overrides_of_jobs(config: DictConfig) -> list[tuple[str, ...]] | None:

@@ -32,7 +32,7 @@ from dovision.sweeps.sweep import Sweep, begin, current, watch
 from dovision.sweeps.validation import begin_checks
 
 if TYPE_CHECKING:  # what imports Lightning is imported by the commands with run directories, not by dovision-report
-    from dovision.sweeps.dry_run import JobEstimate
+    from dovision.sweeps.dry_run import JobCost
     from dovision.sweeps.run_status import RunStatus
 
 log = logging.getLogger(__name__)
@@ -115,10 +115,10 @@ class SweepStart(Start):
         settings = super()._run(config)
         check_folder(Path(config.hydra.run.dir).absolute(), settings.evaluation.shard)
         if settings.dry_run:
-            from dovision.sweeps.dry_run import JobEstimator
+            from dovision.sweeps.dry_run import JobCosts
 
             job = Job(0, tuple(config.hydra.overrides.task), Path(config.hydra.run.dir).absolute())
-            _print_plan(settings.output_root, [JobEstimator()(job, settings)], 1)
+            _print_plan([JobCosts()(job, settings)])
         _check_batches(settings, Path(), {})
         return settings
 
@@ -165,14 +165,12 @@ class SweepStart(Start):
         if overrides is None:
             begin(Sweep(config, None))
             return
-        root = Path(config.output_root)
         if config.dry_run:
-            from dovision.sweeps.dry_run import JobEstimator
+            from dovision.sweeps.dry_run import JobCosts
 
-            at_once = planned.workers(config)
-            estimate = JobEstimator(_threads(config, at_once))
-            checked = self._checked(config, overrides, lambda job, settings, make: (make(), estimate(job, settings)))
-            _print_plan(root, [estimated for _, estimated in checked], at_once)
+            cost = JobCosts()
+            checked = self._checked(config, overrides, lambda job, settings, make: (make(), cost(job, settings)))
+            _print_plan([costs for _, costs in checked])
         plans = self._checked(config, overrides, functools.partial(_plan, merged={}, images={}))
         _check_roots(plans)
         unlike = {plan.job.folder: plan.status.unlike for plan in plans}
@@ -181,9 +179,6 @@ class SweepStart(Start):
         if all(plan.status.skip == DONE and plan.merged for plan in plans):
             log.info("all %d jobs are completed already; none is started", len(plans))
             sys.exit(int(not swept.close()))
-        from dovision.sweeps.dry_run import warn_of_space  # with Lightning, for which a completed sweep does not wait
-
-        warn_of_space(root)
         if is_array:
             if left := [plan.job for plan in plans if not plan.status.skip]:
                 _write_array(config, left, swept)
@@ -265,18 +260,10 @@ def _check_roots(plans: Sequence[_Plan]) -> None:
             )
 
 
-def _threads(config: DictConfig, workers: int | None) -> int | None:
-    """Torch threads of a worker that shares this machine's cores; None: torch's default."""
-    if workers is None or planned.plugin(config, "launcher") not in (planned.JOBLIB, planned.LOCAL):
-        return None
-    return max(1, (os.cpu_count() or 1) // workers)
+def _print_plan(costs: Sequence[JobCost]) -> None:
+    from dovision.sweeps.dry_run import table
 
-
-def _print_plan(root: Path, estimates: Sequence[JobEstimate], workers: int | None) -> None:
-    from dovision.sweeps.dry_run import table, warn_of_space
-
-    print(table(estimates, workers))
-    warn_of_space(root, estimates)
+    print(table(costs))
     sys.exit(0)
 
 
@@ -324,4 +311,5 @@ def _limit_jobs(config: DictConfig) -> None:
 def share_cores(config: DictConfig) -> None:
     """Divide the cores among processes of submitit's local launcher, unless the user has, as joblib does."""
     if planned.plugin(config, "launcher") == planned.LOCAL:
-        os.environ.setdefault("OMP_NUM_THREADS", str(_threads(config, planned.workers(config))))
+        threads = max(1, (os.cpu_count() or 1) // config.hydra.sweeper.max_batch_size)
+        os.environ.setdefault("OMP_NUM_THREADS", str(threads))
