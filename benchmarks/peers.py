@@ -26,7 +26,7 @@ from dovision.models.conv_autoencoder import ConvAutoencoder, insert
 from dovision.models.topk_sae import TopkSae
 from dovision.propagation import Propagation, presented_site
 from dovision.propagation.edits import all_pairs
-from dovision.propagation.engine_choice import approximate_engine, engines_at
+from dovision.propagation.engine_choice import engines_at
 from dovision.propagation.operations import Operations
 from dovision.propagation.whole_passes import WholePasses
 from dovision.types import Batch, Box, Shape, Task
@@ -38,8 +38,7 @@ MODELS = (
 )
 LOOPS = ("channels_last loop", "plain loop")
 RUNTIMES = ("ONNX Runtime", "OpenVINO", "OpenVINO bfloat16")  # which must be installed: pip install '.[bench]'
-BF16 = "bf16_difference"  # the engine's own approximation, without its check
-PEERS = (*LOOPS, "captum FeatureAblation", "captum Occlusion", *RUNTIMES, BF16)
+PEERS = (*LOOPS, "captum FeatureAblation", "captum Occlusion", *RUNTIMES)
 SIZE = 224
 CHUNKS = (4, 8, 16, 32)  # tried for each peer
 SPREAD = 3.0  # standard deviation of the logits: a probability near 0 or 1 would hide every difference
@@ -165,8 +164,6 @@ def grid_rows(
         propagation = Propagation(classifier, cells)
         ours = partial(effect_on, propagation, batch, label)
         runs = {peer: partial(run, chunks[peer]) for peer, run in runs_on(grid).items()}
-        if BF16 in peers and (approximate := in_bf16(classifier, cells, batch)) is not None:
-            runs[BF16] = partial(lambda effects, chunk: effects(), partial(effect_on, approximate, batch, label), 0)
 
         def first(cells: Cells = cells) -> Callable[[], Tensor]:
             """A call on a classifier that was not seen before."""
@@ -191,18 +188,6 @@ def of_runtime(peer: str, classifier: Classifier, batch: Batch) -> runtimes.Run 
     except Exception as error:  # of an exporter or a compiler that does not know an operator
         print(f"without {peer}: {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}", flush=True)
         return None
-
-
-def in_bf16(classifier: Classifier, cells: Cells, batch: Batch) -> Propagation | None:
-    """The approximate engine by itself; None for a network that has nothing to approximate."""
-    propagation = Propagation(classifier, cells)
-    propagation.prepare(batch)
-    engines = engines_at(classifier, cells, tuple(batch.image.shape[1:]))
-    try:
-        propagation.engine = approximate_engine(engines, classifier, batch.image[:1], BF16)
-    except ValueError:
-        return None
-    return propagation
 
 
 def by_runtime(runtime: runtimes.Run, cells: Cells, batch: Batch, label: Tensor, chunk: int) -> Tensor:

@@ -57,7 +57,7 @@ OF_RUNTIMES = {
     **QUICK,
     "rows": ["grid"],
     "models": SEVERAL,
-    "peers": ("channels_last loop", "captum FeatureAblation", *peers.RUNTIMES, peers.BF16),
+    "peers": ("channels_last loop", "captum FeatureAblation", *peers.RUNTIMES),
     "cells": 24,
     "rounds": 2,
     "chunks": [8],
@@ -160,7 +160,7 @@ def main() -> None:
     parser.add_argument("--threads", nargs="+", type=int, default=[1, 2])
     parser.add_argument("--out", type=Path, default=Path("outputs/bench"))
     parser.add_argument("--quick", action="store_true", help="three networks, 49 cells of 14 x 14, against the loops")
-    parser.add_argument("--runtimes", action="store_true", help="26 networks, 24 cells, against every runtime and bf16")
+    parser.add_argument("--runtimes", action="store_true", help="26 networks, 24 cells, against every runtime")
     parser.add_argument("--gate", type=Path, help="an earlier table.json: fail where a ratio has fallen by 15%%")
     options = parser.parse_args()
     for preset, settings in (("quick", QUICK), ("runtimes", OF_RUNTIMES)):

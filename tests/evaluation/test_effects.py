@@ -13,7 +13,6 @@ from dovision.analysis.summary import summarise
 from dovision.attacks.none import NoAttack
 from dovision.attacks.replay import Replay
 from dovision.evaluation.effects import EffectEvaluation, EffectOptions, round_to_8_bits
-from dovision.functional.estimated_agreement import LEAST_AGREEMENT
 from dovision.interfaces import Attack, Classifier
 from dovision.interventions.fills import Constant
 from dovision.interventions.pixel_grid import PixelGrid
@@ -204,36 +203,6 @@ def test_a_resumed_run_logs_the_numbers_of_all_images(tmp_path):
     assert evaluate(tmp_path / "resumed", batch_size=3).logged == pytest.approx(whole, abs=1e-12)
     again = evaluate(tmp_path / "resumed", attack=Refusing([0.25])).logged  # which measures nothing
     assert again == pytest.approx(whole, abs=1e-12)
-
-
-class Scaled(Sum):
-    """The same behind a scale that is 1 to four digits."""
-
-    def forward(self, image):
-        scale = 1 + 1e-4 * image.mean((2, 3), keepdim=True)
-        return super().forward(image * scale)
-
-
-def test_approximate_effects_come_with_their_agreement_also_when_resumed(tmp_path, monkeypatch):
-    monkeypatch.setitem(globals(), "Sum", Scaled)
-    options = {"approximate": "frozen_scales"}
-    whole = evaluate(tmp_path / "whole", **options).pass_facts["approximation"]
-    assert whole == {"method": "frozen_scales", "rank_correlation": 1.0, "top_overlap": 1.0}
-    with pytest.raises(RuntimeError):
-        evaluate(tmp_path / "resumed", batch_size=1, attack=Refusing([0.25]), **options)
-    resumed = evaluate(tmp_path / "resumed", batch_size=3, **options)
-    assert resumed.pass_facts["approximation"] == whole
-    assert [sums[0] for sums in resumed.agreement.values()] == [3, 3]  # images, in two conditions
-    assert "approximation" not in evaluate(tmp_path / "exact").pass_facts
-
-
-def test_an_approximation_that_agrees_too_little_ends_the_run(tmp_path, monkeypatch):
-    monkeypatch.setitem(LEAST_AGREEMENT, "frozen_scales", (1.1, 1.1))
-    monkeypatch.setitem(globals(), "Sum", Scaled)
-    with pytest.raises(ValueError, match="must agree with exact effects"):
-        evaluate(tmp_path, approximate="frozen_scales")
-    monkeypatch.setattr(EffectEvaluation, "refuses_approximation", False)  # as in a dry run
-    assert evaluate(tmp_path / "timed", approximate="frozen_scales").forward_passes > 0
 
 
 def test_without_an_origin_nothing_is_resumed_and_no_shard_is_left(tmp_path):

@@ -108,8 +108,6 @@ def test_it_is_refused_where_it_cannot_be_exact(monkeypatch):
     classifier, batch, grid = dv.wrap(network("excited", nn.ReLU), CLASSES), batch_of(1), dv.PixelGrid(3, 3)
     with pytest.raises(ValueError, match="runtime must be one of openvino, got 'onnx'"):
         Propagation(classifier, grid, runtime="onnx")
-    with pytest.raises(ValueError, match="is for exact effects of interventions at one site"):
-        Propagation(classifier, grid, approximate="frozen_scales", runtime="openvino")
     double = dv.wrap(network("excited", nn.ReLU), CLASSES).double()
     with pytest.raises(ValueError, match="is for single precision on a processor"):
         Propagation(double, grid, runtime="openvino")(batch._replace(image=batch.image.double()))

@@ -288,20 +288,6 @@ def test_the_adaptive_attacker_is_looked_at_before_hours_of_detection(overrides,
     assert message in refusal(components, composed(*chosen, *overrides))
 
 
-def test_an_approximation_is_looked_at_before_a_fit(components):
-    chosen = ("dataset=digits", "evaluation.approximate=frozen_scales")
-    scaled = ("model=torchvision_model", "model.name=mobilenet_v3_small")
-    check(components, composed(*chosen, *scaled))
-    assert "no map is multiplied by scales of its channels" in refusal(components, composed(*chosen))
-    multilabel = (
-        "dataset=phantom",
-        "dataset.label=kinds",
-        "dataset.task=multilabel",
-        "dataset.classes=[nodule,opacity]",
-    )
-    assert "got a multilabel classifier" in refusal(components, composed(*chosen[1:], *multilabel))
-
-
 @pytest.mark.parametrize(("name", "layer"), [("small_cnn", "relu9"), ("small_resnet", "stem9")])
 def test_training_looks_at_the_autoencoder_that_it_will_fit(name, layer, components):
     chosen = ("dataset=digits", f"model={name}", "autoencoder=conv_1x1", f"autoencoder.after={layer}")

@@ -45,7 +45,7 @@ ALWAYS_USED = {
     *("seed", "output_root", "num_workers", "dataset", "trainer", "logger", "intervention", "attack", "explainer"),
     *("detector", "name", "threads", "rerun", "dry_run", "reported", "note", "checkpoint"),
     *("tags", "print_config", "ckpt_path", "optimized_metric", "callbacks", "refute"),
-    *(f"evaluation.{key}" for key in ("images", "split", "only_with_boxes", "batch_size", "chunk", "approximate")),
+    *(f"evaluation.{key}" for key in ("images", "split", "only_with_boxes", "batch_size", "chunk")),
     *(f"evaluation.{key}" for key in ("runtime", "checkpoint_every", "num_thumbnails", "keep", "shards", "shard")),
 }  # fmt: skip
 

@@ -26,7 +26,6 @@ from dovision.evaluation.maps import MapEvaluation
 from dovision.evaluation.refuters import refutable
 from dovision.evaluation.test_images import check_one_device, check_units
 from dovision.findings.headline_numbers import numbers
-from dovision.functional.estimated_agreement import check_samples
 from dovision.functional.norms import condition_name
 from dovision.identity import code
 from dovision.identity.plans import CLASSIFIER, MODULES, QUESTIONS, Plan
@@ -113,8 +112,6 @@ def _evaluate(settings: EvaluateSettings) -> None:
         if settings.refute:
             refutable(intervention)
         check_units(intervention, images, job.plan.merged_samples)
-        if evaluation.approximate is not None:
-            check_samples(evaluation.approximate, job.plan.merged_samples)
         attack: Attack = settings.attack.make()
         detection = callbacks.detection_setup(settings)
         reported: ReportedNumbers | None = None if settings.reported is None else settings.reported.make()

@@ -24,7 +24,6 @@ from dovision.evaluation.callback import Evaluation, round_to_8_bits
 from dovision.evaluation.condition import Condition
 from dovision.evaluation.condition_metrics import ConditionMetrics
 from dovision.evaluation.gradient_health import GradientHealth, Queries, load_state, saved_state
-from dovision.functional.estimated_agreement import Approximation, check_agreement
 from dovision.functional.logit_checks import measurable
 from dovision.functional.norms import condition_name
 from dovision.interfaces import Attack, Classifier, Intervention
@@ -68,8 +67,6 @@ class EffectOptions:
             `kept_classes`. Averages and their intervals are over all images in any case.
         top_k: classes of an image and condition, with keep="top_k".
         chunk: (image, unit) pairs a pass, or "auto", which follows from shapes.
-        approximate: "frozen_scales" or "bf16_difference", see `Propagation`; refused, with the first batch whose images
-            so far agree too little with exact effects, see `estimated_agreement.LEAST_AGREEMENT`. None: all is exact.
         runtime: "openvino", see `Propagation`. None: torch.
         names: a name per sample of the test split; None is its number.
         pictures: chooses the samples of which the image is saved as a picture; None is no sample.
@@ -90,7 +87,6 @@ class EffectOptions:
     keep: str = KEEP_ALL
     top_k: int = 5
     chunk: int | str = "auto"
-    approximate: str | None = None
     runtime: str | None = None
     names: Sequence[str] | None = None
     pictures: PictureChoice | None = None
@@ -136,8 +132,6 @@ class EffectEvaluation(Evaluation):
         torch.Size([4, 10])
     """
 
-    refuses_approximation = True  # one that agrees too little with exact effects; a dry run times it all the same
-
     def __init__(
         self,
         intervention: Intervention | str = "pixel_grid",
@@ -167,18 +161,7 @@ class EffectEvaluation(Evaluation):
             "forward_passes": self.forward_passes,
             "skipped_edits": self.skipped_edits,
             "chunk_limit": self.propagation.allowance.limit,
-            **self._approximation(),
         }
-
-    def _approximation(self) -> dict[str, Any]:
-        """Approximation for run.json, with its agreement in the worst condition."""
-        if self.options.approximate is None or not self.agreement:
-            return {}
-        if not all(images for images, *_ in self.agreement.values()):
-            return {}
-        ranks, overlaps = zip(*(_means(sums) for sums in self.agreement.values()), strict=True)
-        least = {"rank_correlation": min(ranks), "top_overlap": min(overlaps)}
-        return {"approximation": {"method": self.options.approximate, **least}}
 
     @property
     def attack_facts(self) -> dict[str, Any]:
@@ -198,10 +181,9 @@ class EffectEvaluation(Evaluation):
         if self.store_adversarial and trainer.world_size > 1:
             raise ValueError(f"store_adversarial needs one device, got {trainer.world_size}. Set devices=1.")
         measured = (options.measured or self.classifier).to(pl_module.device)
-        self.propagation = Propagation(measured, self.intervention, options.chunk, options.approximate, options.runtime)
+        self.propagation = Propagation(measured, self.intervention, options.chunk, options.runtime)
         if options.resume.shards is None:  # else nothing is measured
             self._choose_engine(pl_module.device)
-        self.agreement: dict[str, list[float]] = {}  # by condition: images, and sums over them of both numbers
         self.has_latents = self.intervention.site == CODE and has_dictionary(measured)
         self.forward_passes = self.skipped_edits = 0
         self.queries, self.health = Queries(self.attack), GradientHealth()
@@ -279,11 +261,6 @@ class EffectEvaluation(Evaluation):
         if trainer.world_size > 1:
             counts = torch.tensor([self.forward_passes, self.skipped_edits], device=pl_module.device)
             self.forward_passes, self.skipped_edits = trainer.strategy.reduce(counts, reduce_op="sum").tolist()
-            for name, sums in self.agreement.items():
-                agreement = torch.tensor(sums, device=pl_module.device)
-                self.agreement[name] = trainer.strategy.reduce(agreement, reduce_op="sum").tolist()
-        for approximation in self._approximation().values():
-            log.info("effects are approximate: %s", ", ".join(f"{name} {n}" for name, n in approximation.items()))
         super().on_test_end(trainer, pl_module)
 
     def finish(self) -> None:
@@ -309,19 +286,12 @@ class EffectEvaluation(Evaluation):
 
     def _state(self) -> dict[str, Any]:
         """Counters over all images so far, from which a later start resumes."""
-        counts = {name: value for name, value in self.pass_facts.items() if name != "approximation"}
-        return {
-            **counts,
-            "agreement": dict(self.agreement),
-            "health": saved_state(self.health),
-            "queries": saved_state(self.queries),
-        }
+        return {**self.pass_facts, "health": saved_state(self.health), "queries": saved_state(self.queries)}
 
     def _load_state(self, state: Mapping[str, Any]) -> None:
         if state:
             self.forward_passes, self.skipped_edits = state["forward_passes"], state["skipped_edits"]
             self.propagation.allowance.limit = state["chunk_limit"]
-            self.agreement = dict(state["agreement"])
             load_state(self.health, state["health"])
             load_state(self.queries, state["queries"])
 
@@ -338,8 +308,6 @@ class EffectEvaluation(Evaluation):
     def _outcome(self, condition: Condition) -> Outcome:
         outcome = self.propagation(condition.batch, self._count)
         measurable(outcome.treated, "logits after the intervention")
-        if outcome.approximation is not None:
-            self._check_agreement(condition.name, outcome.approximation)
         self.skipped_edits += outcome.skipped
         engine = self.propagation.engine
         of_edit = 2 if isinstance(engine, PathPasses) and engine.engine is None else 1  # forward passes
@@ -348,15 +316,6 @@ class EffectEvaluation(Evaluation):
         if self.options.reference == WITHOUT_AUTOENCODER:
             return outcome._replace(control=condition.logits)
         return outcome
-
-    def _check_agreement(self, condition: str, approximation: Approximation) -> None:
-        """Raise if the approximation disagrees over the images of the condition so far."""
-        numbers = approximation.rank_correlation.sum().item(), approximation.top_overlap.sum().item()
-        images, *before = self.agreement.get(condition, [0.0, 0.0, 0.0])
-        sums = [earlier + number for earlier, number in zip(before, numbers, strict=True)]
-        self.agreement[condition] = [images + len(approximation.rank_correlation), *sums]
-        if self.refuses_approximation and self.agreement[condition][0]:
-            check_agreement(approximation.method, *_means(self.agreement[condition]))
 
     def _regions(self, condition: Condition, units: int) -> Regions:
         """Box of each unit in each image; None where it has none."""
@@ -437,12 +396,6 @@ class EffectEvaluation(Evaluation):
     def _count(self, passes: int) -> None:
         self.forward_passes += passes
         self.progress.advance(passes)
-
-
-def _means(sums: Sequence[float]) -> tuple[float, float]:
-    """Means of both agreement numbers, from the number of images and the sums."""
-    of, rank_correlation, top_overlap = sums
-    return rank_correlation / of, top_overlap / of
 
 
 def kept_classes(keep: str, top_k: int, task: Task, label: Tensor, controls: Sequence[Tensor]) -> Tensor:

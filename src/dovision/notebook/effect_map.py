@@ -18,7 +18,6 @@ from dovision.datasets.as_images import label_tensor
 from dovision.evaluation.by_name import one_component
 from dovision.functional import effects, logit_checks
 from dovision.functional.effects import SCALES
-from dovision.functional.estimated_agreement import Approximation, check_agreement
 from dovision.interfaces import Classifier, Intervention
 from dovision.notebook.image_data import ImageData, as_images
 from dovision.notebook.results import Result
@@ -45,7 +44,6 @@ class EffectResult(Result):
         image: the images, shape (B, C, H, W), in [0, 1].
         target: number of each image's target class, shape (B,).
         classes: names of the K classes.
-        approximation: estimated agreement with exact effects, where these were asked for approximately.
         scale: of effect and control, probability or log_odds.
 
     Example:
@@ -67,7 +65,6 @@ class EffectResult(Result):
     image: Tensor
     target: Tensor
     classes: tuple[str, ...]
-    approximation: Approximation | None = None
     scale: str = SCALES[0]
 
     def to_pandas(self) -> pd.DataFrame:
@@ -98,7 +95,7 @@ class EffectResult(Result):
         return self.plot()
 
     def _title(self) -> str:
-        return ", ".join(f"{number:,} {name}" for name, number in self._counts().items()) + self._agreement()
+        return ", ".join(f"{number:,} {name}" for name, number in self._counts().items())
 
     def _rows(self) -> pd.DataFrame:
         frame = self.to_pandas()
@@ -108,12 +105,6 @@ class EffectResult(Result):
     def _counts(self) -> dict[str, int]:
         return dict(zip(("images", "units", "classes"), self.effect.shape, strict=True))
 
-    def _agreement(self) -> str:
-        return "" if self.approximation is None else f"; {self.approximation}"
-
-    def __repr__(self) -> str:
-        return f"{super().__repr__()[:-1]}{self._agreement()})"
-
 
 def effect_map(
     classifier: Classifier,
@@ -122,7 +113,6 @@ def effect_map(
     target: int | str | Sequence[str] | Tensor | None = None,
     label: Any = None,
     chunk: int | str = "auto",
-    approximate: str | None = None,
     scale: str = SCALES[0],
     *,
     batch_size: int | None = None,
@@ -145,11 +135,6 @@ def effect_map(
         label: shape (B,) or (B, K), or names, for interventions that need it (an attack); None is that of the images,
             or the prediction.
         chunk: (image, unit) pairs a pass, 16 at least; "auto" follows from shapes.
-        approximate: "frozen_scales" leaves the scales of squeeze-excitation (EfficientNet, MobileNetV3, ...) as they
-            are on the image, which is faster; "bf16_difference" multiplies what the intervention changes in bfloat16,
-            which is faster on processors that have it (AVX-512 bf16, AMX). The tenth of the units with the largest
-            effects and some others are measured exactly, and the agreement of the rest is estimated from them (of
-            bf16 differences on the first 16 images and an eighth of the others). None: all is exact.
         scale: probability, or log_odds, log P/(1 - P), which does not saturate.
         batch_size: images at a time; None: as many as memory allows.
         device: such as "cuda", to which the classifier is taken meanwhile; None: its own. The numbers stay there.
@@ -164,9 +149,7 @@ def effect_map(
     Raises:
         ValueError: an argument is not what it must be (a class in place of an instance, an image out of range, a class
             that does not exist, ...); the network takes no such images, or returns no finite logits of its classes; the
-            intervention's site is not in the network, or holds no channels where they are edited; a network is
-            approximated that has nothing to approximate, or the estimated agreement is too low (.9 of frozen scales,
-            .999 in ranks and .95 in overlap of bf16 differences).
+            intervention's site is not in the network, or holds no channels where they are edited.
 
     Example:
         >>> import torch, dovision as dv
@@ -201,18 +184,11 @@ def effect_map(
         predicted = task.prediction(task.probability(logits))
         batch = batch._replace(label=task.label_or_prediction(batch.label, predicted))
         edit = edit.for_images(batch)
-        propagation = Propagation(classifier, edit, chunk, approximate, runtime)
+        propagation = Propagation(classifier, edit, chunk, runtime)
         size = batch_size or len(image)
         batches = (batch.rows(slice(first, first + size)) for first in range(0, len(image), size))
         with DISPLAY.stage("effect map", "passes") as shown:
             outcome = Outcome.of_batches([propagation(some, shown.advance) for some in batches])
-        if outcome.approximation is not None:
-            check_agreement(outcome.approximation.method, *outcome.approximation.means)
-            if chosen is not None and not torch.equal(chosen.to(predicted), outcome.control.argmax(-1).to(predicted)):
-                raise ValueError(
-                    f"approximate={approximate} is checked on the most probable class alone, got another target. "
-                    "Leave one of them out."
-                )
         logit_checks.measurable(outcome.treated, "logits after the intervention")
         control = effects.evidence(outcome.control, task, scale)
         treated = effects.evidence(outcome.treated, task, scale)
@@ -222,8 +198,7 @@ def effect_map(
         shape, places = tuple(image.shape[1:]), zip(batch.sample.tolist(), of_target.tolist(), strict=True)
         of_images = [torch.from_numpy(edit.on_pixels(shape, sample, values)) for sample, values in places]
         painted = torch.stack(of_images).to(image)
-        numbers = painted, effect, control, outcome.units, image, chosen, task.classes, outcome.approximation
-        return EffectResult(*numbers, scale)
+        return EffectResult(painted, effect, control, outcome.units, image, chosen, task.classes, scale)
 
 
 def _ending(classifier: Classifier, image: Tensor, logits: Tensor) -> str:

@@ -28,6 +28,6 @@ One cell of a 14 x 14 grid on an image of 224 x 224 pixels, through ResNet-18:
 """
 
 from dovision.propagation.layouts import presented_site
-from dovision.propagation.propagation import CachedPropagation, Outcome, Propagation, check_approximation
+from dovision.propagation.propagation import CachedPropagation, Outcome, Propagation
 
-__all__ = ["CachedPropagation", "Outcome", "Propagation", "check_approximation", "presented_site"]
+__all__ = ["CachedPropagation", "Outcome", "Propagation", "presented_site"]

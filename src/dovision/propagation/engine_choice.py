@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dovision.functional.estimated_agreement import BF16_DIFFERENCE, FROZEN_SCALES
 from dovision.interfaces import Classifier, Context, Intervention
 from dovision.propagation.edits import Pairs, all_pairs, edit_of
 from dovision.propagation.graph import Graph
@@ -21,20 +20,18 @@ from dovision.propagation.graph_passes import (
     compute_constants,
     drop_identities,
     fold_batch_norm,
-    freeze_scales,
     join_channel_shuffle,
     lay_out_channels_last,
     take_splits_apart,
 )
 from dovision.propagation.incremental import Incremental
-from dovision.propagation.kernels.bf16_difference import differ_in_bf16
 from dovision.propagation.kernels.compiled_stretch import CannotCompile, CompiledStretch, compile_stretch
 from dovision.propagation.kernels.packed_linear import LEAST_ROWS, can_pack
 from dovision.propagation.kernels.passes import pack_attention, pack_linear
 from dovision.propagation.layouts import presented_site
 from dovision.propagation.operations import Operations
 from dovision.propagation.sites import Site, find_site
-from dovision.propagation.tracing import Untraceable, trace
+from dovision.propagation.tracing import trace
 from dovision.propagation.weights_stamp import weights_stamp
 from dovision.propagation.whole_passes import WholePasses
 from dovision.types import INPUT, Shape, Task
@@ -46,7 +43,6 @@ WORTH_IT = 0.9  # the share of the operations of whole passes up to which increm
 TUNED = 0.8  # time of a traced convolution, in channels_last and with its batch-norm, over the classifier's own
 PACKED = 0.87  # time of a linear layer with packed weights and its activation, likewise; with MKL .9 to 1
 TOLERANCES = (1e-5, 1e-5, 1.0)  # of an engine, in probability: with all graph passes, without other kernels, with none
-_APPROXIMATIONS = {FROZEN_SCALES: freeze_scales, BF16_DIFFERENCE: differ_in_bf16}  # passes over a folded graph
 _Region = tuple[int, ...] | None
 
 
@@ -64,7 +60,6 @@ class SiteEngines:
     bytes_per_pair: dict[_Region, int] = field(default_factory=dict)  # in the trial of that engine, likewise
     reason: str = ""  # why no incremental engine could be made for the region tried last
     whole: Operations = field(default_factory=Operations)  # of the classifier's pass on one image
-    approximate: dict[str, Incremental] = field(default_factory=dict)  # by the name of the approximation
 
 
 _ENGINES: MutableMapping[Classifier, tuple[int, OrderedDict[Any, SiteEngines]]] = WeakKeyDictionary()
@@ -254,22 +249,6 @@ def _log_choice(engines: SiteEngines, region: _Region) -> None:
         log.info("edits %s at %s are run %s.", of, site, fewest)
     else:
         log.info("edits %s at %s are run %s %.0f%% of the operations.", of, site, how, 100 * saved)
-
-
-def approximate_engine(engines: SiteEngines, classifier: Classifier, image: Tensor, method: str) -> Incremental:
-    """The engine of an approximation, by its name in `_APPROXIMATIONS`; made once.
-
-    Raises:
-        ValueError: the network cannot be traced, or has nothing behind the site that can be approximated so.
-    """
-    if method not in engines.approximate:
-        try:
-            graph = _traced(engines, classifier, image)
-        except Untraceable as error:
-            raise ValueError(f"approximate={method} needs a network that can be traced, but: {error}.") from error
-        graph = _APPROXIMATIONS[method](fold_batch_norm(graph), image)
-        engines.approximate[method] = _engine_of(graph, classifier, 0)
-    return engines.approximate[method]
 
 
 def _traced(engines: SiteEngines, classifier: Classifier, image: Tensor) -> Graph:

@@ -66,11 +66,6 @@ def _is_size(value: Any) -> bool:
     return isinstance(value, (int, torch.Size)) or (isinstance(value, tuple) and all(map(_is_size, value)))
 
 
-def frozen(value: Any) -> Any:
-    """Mark a value as unaffected by edits, although it depends on the site's value."""
-    return value
-
-
 @dataclass(frozen=True)
 class Graph:
     """Steps in order; `image` is the first, the result of `output` the logits; `site` marks the edit's place.
@@ -94,7 +89,7 @@ class Graph:
         """Steps that can change with `origin`, including `origin`."""
         reached = {origin}
         for step in self.steps:
-            if step.function is not frozen and not reached.isdisjoint(step.inputs()):
+            if not reached.isdisjoint(step.inputs()):
                 reached.add(step)
         return reached
 
@@ -102,6 +97,6 @@ class Graph:
         """Steps on which the logits after an edit depend."""
         reached = {self.output}
         for step in reversed(self.steps):
-            if step in reached and step.function is not frozen:
+            if step in reached:
                 reached.update(step.inputs())
         return reached

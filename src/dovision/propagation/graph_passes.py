@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import operator
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,14 +13,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights, fuse_linear_bn_weights
 
-from dovision.functional.estimated_agreement import FROZEN_SCALES
-from dovision.propagation.graph import Graph, Method, PartOf, Step, frozen
+from dovision.propagation.graph import Graph, Method, PartOf, Step
 from dovision.propagation.kernels.packed_linear import PackedLinear
 
 _SPLITS = (torch.split, torch.chunk, Method("split"), Method("chunk"))
 _IDENTITIES = (nn.Identity, nn.Dropout, nn.Dropout2d)  # in eval mode
 _TRANSPOSES = (torch.transpose, Method("transpose"))
-_SCALINGS = (operator.mul, torch.mul, Method("mul"))
 _VIEWS = (torch.reshape, Method("reshape"), Method("view"))
 MAKE_NEW = (F.conv2d, F.batch_norm, F.linear, operator.add)  # their results share no memory with their operands
 _ONE_MORE = (0, 0, 0, 0, 0, 1)  # channel, as of F.pad
@@ -190,54 +187,6 @@ def lay_out_channels_last(graph: Graph) -> Graph:
                 step.args, step.kwargs = (source,), settings
         steps.append(step)
     return replace(graph, steps=tuple(steps))
-
-
-def freeze_scales(graph: Graph, image: Tensor) -> Graph:
-    """Freeze channel scales that depend on the site at their value for the unedited image.
-
-    Raises:
-        ValueError: there is none behind the site.
-    """
-    shapes = shapes_of(graph, image)
-    of_site = graph.descendants(graph.site)
-    steps: list[Step] = []
-    stopped: dict[Step, Step] = {}
-    for step in graph.steps:
-        scale = _scale(step, shapes)
-        if scale is not None and scale in of_site:
-            if scale not in stopped:
-                stopped[scale] = Step(f"{scale.name}_frozen", frozen, (scale,), images_first=True)
-                steps.append(stopped[scale])
-            operands = {scale: stopped[scale]}
-            step.args, step.kwargs = step.arguments(lambda operand, of=operands: of.get(operand, operand))  # type: ignore[misc]
-        steps.append(step)
-    if not stopped:
-        raise ValueError(
-            f"approximate={FROZEN_SCALES} is for networks with squeeze-excitation behind the site, got one in which no "
-            "map is multiplied by scales of its channels. Leave it out."
-        )
-    return replace(graph, steps=tuple(steps))
-
-
-def _scale(step: Step, shapes: dict[Step, Sequence[int]]) -> Step | None:
-    """The operand of a product with one number per channel, if the other one is a map."""
-    operands = [operand for operand in step.args if isinstance(operand, Step)]
-    maps = [operand for operand in operands if len(shapes.get(operand, ())) == 4]
-    if step.function not in _SCALINGS or len(operands) != 2 or len(maps) != 2:
-        return None
-    small, large = sorted(operands, key=lambda operand: shapes[operand][2] * shapes[operand][3])
-    single = tuple(shapes[small][2:]) == (1, 1) and tuple(shapes[large][2:]) != (1, 1)
-    return small if single and shapes[small][1] == shapes[large][1] else None
-
-
-def shapes_of(graph: Graph, image: Tensor) -> dict[Step, Sequence[int]]:
-    """Shapes of the results for an image."""
-    values: dict[Step, object] = {graph.image: image}
-    for step in graph.steps:
-        if step is not graph.image:
-            args, kwargs = step.arguments(values.__getitem__)
-            values[step] = step.function(*args, **kwargs)
-    return {step: tuple(value.shape) for step, value in values.items() if isinstance(value, Tensor)}
 
 
 def use_in_place(graph: Graph, stored: set[Step]) -> None:

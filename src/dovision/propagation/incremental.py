@@ -15,7 +15,7 @@ from torch import Tensor, fx
 from dovision.interfaces import Context, Intervention
 from dovision.propagation.chunking import in_parts
 from dovision.propagation.edits import Channels, Edit, Pairs, edit_of
-from dovision.propagation.graph import Graph, Method, Step, follows_sizes, frozen
+from dovision.propagation.graph import Graph, Method, Step, follows_sizes
 from dovision.propagation.graph_passes import use_in_place
 from dovision.propagation.kernels.packed_linear import PackedLinear
 from dovision.propagation.patch import Background, Map, Patch, gather
@@ -281,12 +281,9 @@ class _Pass:
         if step in self.background.sizes:
             return self._resized(step)
         clean: Any = self.background.values[step]
-        images = len(self.background.control)
-        if step.shared or (step.function is frozen and images == 1):
+        if step.shared:
             return clean
         rows = torch.from_numpy(self.image)
-        if step.function is frozen and len(clean) > images:  # windows, those of an image one after the other
-            return clean.unflatten(0, (images, -1))[rows].flatten(0, 1)
         full: Any = fx.node.map_aggregate(clean, lambda leaf: leaf[rows] if isinstance(leaf, Tensor) else leaf)
         return full
 

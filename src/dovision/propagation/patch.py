@@ -121,20 +121,6 @@ class Map:
         return self.window(Span(origin, height), Span(origin, width))
 
 
-class Change(Map):
-    """What edits change of a map: zero outside the patch."""
-
-    def window(self, rows: Span, columns: Span, margin: Padding = NO_MARGIN, fill: float = 0.0) -> Tensor:
-        patch = self.patch
-        assert patch is not None
-        if patch.rows.equals(rows) and patch.columns.equals(columns):
-            return patch.value
-        value = patch.value.movedim(self.channel_axis, -1)
-        window = value.new_zeros(len(value), rows.size, columns.size, value.shape[-1])
-        paste(window, value, patch.rows.start - rows.start, patch.columns.start - columns.start)
-        return window.movedim(-1, self.channel_axis)
-
-
 def gather(pixels: Tensor, image: Index, rows: Span, columns: Span) -> Tensor:
     """A window for each of N edited images, shape (N, h, w, C), from a table of pixels, shape (B, H, W, C).
 

@@ -10,19 +10,18 @@ import torch
 from torch import Tensor, nn
 
 from dovision import checks
-from dovision.functional.estimated_agreement import LEAST_AGREEMENT, Approximation, agreement, units_to_check
 from dovision.interfaces import Classifier, Context, Intervention
 from dovision.module_state import evaluating
 from dovision.propagation.chunking import FIRST, PassLimits, keep_freed_blocks
 from dovision.propagation.edited_passes import EditedPasses
 from dovision.propagation.edits import all_pairs
-from dovision.propagation.engine_choice import SiteEngines, approximate_engine, choose_engine, engines_at
+from dovision.propagation.engine_choice import SiteEngines, choose_engine, engines_at
 from dovision.propagation.incremental import Incremental
 from dovision.propagation.kernels.compiled_stretch import OPENVINO
 from dovision.propagation.sites import find_site
 from dovision.propagation.weights_stamp import weights_stamp
 from dovision.propagation.whole_passes import JointPasses, PathPasses, Shortened, TwoSitePasses, WholePasses
-from dovision.types import Batch, Shape
+from dovision.types import Batch
 
 
 class Outcome(NamedTuple):
@@ -32,18 +31,12 @@ class Outcome(NamedTuple):
     control: Tensor  # (B, K) logits of the classifier on the images as they are
     treated: Tensor  # (B, U, K) logits after do(unit); equal to control where the edit changes nothing
     skipped: int = 0  # edits that change no bit of the site's value, and took no pass
-    approximation: Approximation | None = None  # where the effects of some units are approximate
 
     @classmethod
     def of_batches(cls, outcomes: Sequence[Outcome]) -> Outcome:
         """One outcome of the images of several, in their order."""
         control, treated = (torch.cat([getattr(one, name) for one in outcomes]) for name in ("control", "treated"))
-        agreements = [one.approximation for one in outcomes if one.approximation is not None]
-        approximation = None
-        if agreements:
-            ranks, overlaps, exact = map(torch.cat, zip(*(one[:3] for one in agreements), strict=True))
-            approximation = Approximation(ranks, overlaps, exact, agreements[0].method)
-        return cls(outcomes[0].units, control, treated, sum(one.skipped for one in outcomes), approximation)
+        return cls(outcomes[0].units, control, treated, sum(one.skipped for one in outcomes))
 
 
 class Propagation:
@@ -61,19 +54,13 @@ class Propagation:
         chunk: (image, unit) pairs that share one pass, at least 16; "auto" follows from the shapes of the values. The
             outcome does not depend on it but in the last bits, where a kernel rounds a row differently in a pass of
             another size: logits of ResNet-18 and DenseNet-121 differ by up to 3e-6. So the chunk is part of a run.
-        approximate: "frozen_scales" leaves the scales of squeeze-excitation as they are on the image without an edit;
-            "bf16_difference" multiplies what edits change in bfloat16, see `kernels.bf16_difference`. The units of the
-            top decile, by the approximate effect on the most probable class, and of the others a twentieth of all
-            units, 10 at least, are measured exactly; from these the outcome's `approximation` is estimated.
-            "bf16_difference" is so checked on the first 16 images and an eighth of the others. None: all is exact.
         runtime: "openvino" compiles what edits run in full, see `kernels.compiled_stretch`; refused if it changes a
             probability by more than 1e-5 where the engine is tried. Last bits differ from torch's. None: torch.
 
     Raises:
         ValueError: the site is not in the classifier (the error lists the nearest names), or runs more than once; the
             layout of its value is not known, or has no such units; the classifier's output for an image depends on
-            the batch; a region lies outside the site's value; a batch has no image; or the network cannot be
-            approximated, or compiled, so.
+            the batch; a region lies outside the site's value; a batch has no image; or the network cannot be compiled.
         ImportError: the runtime is not installed.
     """
 
@@ -82,7 +69,6 @@ class Propagation:
         classifier: Classifier,
         intervention: Intervention,
         chunk: int | str = "auto",
-        approximate: str | None = None,
         runtime: str | None = None,
     ) -> None:
         self.classifier = classifier
@@ -97,20 +83,11 @@ class Propagation:
         self._engines: SiteEngines | None = None
         self._made_for: tuple[object, ...] | None = None  # shape, type and device of an image
         self._reference: Tensor | None = None
-        self.approximate, self.runtime = approximate, runtime
+        self.runtime = runtime
         if runtime is not None:
             checks.import_extra(checks.choice("runtime", runtime, (OPENVINO,)), "runtimes")
-            if approximate or intervention.second or intervention.through or intervention.shortens:
-                raise ValueError(f"runtime={runtime} is for exact effects of interventions at one site. Leave it out.")
-        if approximate is not None:
-            checks.choice("approximate", approximate, tuple(LEAST_AGREEMENT))
             if intervention.second or intervention.through or intervention.shortens:
-                raise ValueError(f"approximate={approximate} is for interventions at one site. Leave it out.")
-            if classifier.task.multilabel:
-                raise ValueError(
-                    f"approximate={approximate} is checked on the most probable class alone, got a multilabel "
-                    "classifier. Leave it out."
-                )
+                raise ValueError(f"runtime={runtime} is for interventions at one site. Leave it out.")
         self._reference_passes: int | None = None  # not counted yet; None before they were made
         _refuse_batch_statistics(classifier)
         keep_freed_blocks()
@@ -132,10 +109,7 @@ class Propagation:
                     self.engine = self._chosen(whole_passes, batch)
                 if self.engine is None:  # no image has a unit
                     return whole_passes
-            stored = self.engine.bytes_per_image
-            if self.approximate is not None and self._engines is not None:
-                stored = max(stored, self._stored_by_approximation(batch.image[:1]))
-            self.allowance.fit_images(stored, batch.image.device)
+            self.allowance.fit_images(self.engine.bytes_per_image, batch.image.device)
         return self.engine
 
     def _fit(self, image: Tensor) -> None:
@@ -147,16 +121,6 @@ class Propagation:
             self.site = find_site(self.classifier, self.intervention.site)
             self.engine = self._engines = self._reference = self._reference_passes = None
             self._made_for = made_for
-
-    def _stored_by_approximation(self, image: Tensor) -> int:
-        """Bytes per image that the approximate engine stores."""
-        assert self._engines is not None
-        assert self.approximate is not None
-        with evaluating(self.classifier):
-            engine = approximate_engine(self._engines, self.classifier, image, self.approximate)
-            if not engine.bytes_per_image:
-                engine.clean(image)
-        return engine.bytes_per_image
 
     def _chosen(self, whole_passes: WholePasses, batch: Batch) -> Incremental | WholePasses | None:
         """Choose the engine by the first image that has a unit; None if there is no such image."""
@@ -254,37 +218,10 @@ class Propagation:
         images = len(batch.image)
         rows = np.array_split(np.arange(images), -(-images // self.allowance.images))
         batches = (batch.rows(slice(some[0], some[-1] + 1)) for some in rows)
-        return Outcome.of_batches([self._of_images(engine, some, progress) for some in batches])
+        return Outcome.of_batches([self._passes(engine, some, progress) for some in batches])
 
-    def _of_images(self, engine: Incremental | WholePasses, batch: Batch, progress: Callable[[int], None]) -> Outcome:
-        if self.approximate is None or self._engines is None or self.engine is None:
-            return self._passes(engine, batch, progress)
-        task = self.classifier.task
-        approximate = approximate_engine(self._engines, self.classifier, batch.image[:1], self.approximate)
-        rough = self._passes(approximate, batch, progress)
-        weight = units_to_check(rough.control, rough.treated, batch.sample, task, self.approximate)
-        checked = np.flatnonzero(weight.any(1))
-        if not len(checked):
-            none = torch.empty(0, dtype=torch.float64)
-            estimate = Approximation(none, none, torch.from_numpy(weight > 0), self.approximate)
-            return rough._replace(approximation=estimate)
-        exact = self._passes(engine, batch.rows(checked.tolist()), progress, weight[checked] > 0)
-        control, treated = rough.control.clone(), rough.treated.clone()
-        estimate = agreement(exact.control, treated[checked], exact.treated, weight[checked], task, self.approximate)
-        unchanged = (treated[checked] == control[checked].unsqueeze(1)).all(-1, keepdim=True)
-        is_exact = estimate.exact.to(unchanged.device).unsqueeze(-1) | unchanged
-        control[checked], treated[checked] = exact.control, torch.where(is_exact, exact.treated, treated[checked])
-        estimate = estimate._replace(exact=torch.from_numpy(weight > 0))
-        return Outcome(rough.units, control, treated, rough.skipped, estimate)
-
-    def _passes(
-        self,
-        engine: Incremental | WholePasses,
-        batch: Batch,
-        progress: Callable[[int], None],
-        chosen: np.ndarray | None = None,
-    ) -> Outcome:
-        """Passes over all units of each image, or over a selection, shape (B, U) bool."""
+    def _passes(self, engine: Incremental | WholePasses, batch: Batch, progress: Callable[[int], None]) -> Outcome:
+        """Passes over all units of each image."""
         clean: Any = engine.clean(batch.image)  # the engine's own
         progress(len(batch.image))
         shape = tuple(clean.site.shape[1:])
@@ -293,25 +230,10 @@ class Propagation:
         context = self.context(engine, batch, progress)
         edited = EditedPasses(engine, clean, self.intervention, context, self.allowance, progress)
         streams = all_pairs(self.intervention, units, batch.sample.tolist(), shape)
-        if chosen is not None:
-            streams = [stream.chosen(chosen[stream.image, stream.unit]) for stream in streams]
         for stream in streams:
             for pairs, logits in edited.logits(stream):
                 treated[pairs.image, pairs.unit] = logits
         return Outcome(units, clean.control, treated, sum(map(len, streams)) - edited.made)
-
-
-@torch.no_grad()
-def check_approximation(classifier: Classifier, intervention: Intervention, approximate: str, shape: Shape) -> None:
-    """Raise what a propagation with this approximation would raise at its first image, shape (C, H, W).
-
-    Raises:
-        ValueError: as `Propagation`.
-    """
-    Propagation(classifier, intervention, approximate=approximate)
-    with evaluating(classifier):
-        engines = engines_at(classifier, intervention, shape)
-        approximate_engine(engines, classifier, torch.zeros(1, *shape), approximate)
 
 
 class CachedPropagation:

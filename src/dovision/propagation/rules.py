@@ -22,9 +22,8 @@ from torch import Tensor, nn
 
 from dovision.functional.norms import keep_largest
 from dovision.propagation.graph import Method, PartOf, Step
-from dovision.propagation.kernels.bf16_difference import Bf16Difference
 from dovision.propagation.kernels.packed_linear import PackedConvolution, PackedLinear
-from dovision.propagation.patch import Change, Map, Padding, Patch, gather, paste
+from dovision.propagation.patch import Map, Padding, Patch, gather, paste
 from dovision.propagation.spans import Index, Span, Window
 
 Rule = Callable[..., "Patch | None"]
@@ -171,27 +170,6 @@ def mixes_channels(channel_axis: int) -> Rule:
         return Patch(value, input.patch.rows, input.patch.columns, channel_axis)
 
     return rule
-
-
-def bf16_difference(output: Map, input: Map, clean: Map, result: Map) -> Patch | None:
-    """The clean result around the patch, and on it the product of what the patch changes."""
-    function: Any = output.step.function
-    if input.patch is None:
-        return None
-    rows, columns = input.patch.rows, input.patch.columns
-    value = (input.patch.value - clean.window(rows, columns)).to(torch.bfloat16)
-    if function.settings:
-        change = Change(
-            input.background, input.step, input.image, replace(input.patch, value=value), input.channel_axis
-        )
-        patch = conv2d(output, change, function.weight, None, **function.settings)
-    elif input.channel_axis == 3:
-        patch = replace(input.patch, value=function.product(value))
-    else:
-        patch = None
-    if patch is None:
-        return None
-    return replace(patch, value=function.added(patch.value, result.window(patch.rows, patch.columns)))
 
 
 def layer_norm(output: Map, input: Map, normalized_shape: Sequence[int], *args: Any, **kwargs: Any) -> Patch | None:
@@ -447,7 +425,6 @@ RULES: dict[Any, Rule] = dict.fromkeys(POINTWISE, pointwise) | {
     PackedLinear: mixes_channels(3),
     PackedConvolution: mixes_channels(1),
     keep_largest: mixes_channels(3),
-    Bf16Difference: bf16_difference,
     F.layer_norm: layer_norm,
     F.pad: pad,
     F.interpolate: interpolate,

@@ -217,7 +217,7 @@ def selected(shown: int, total: int) -> str:
 
 
 def setup_sentence(runs: Sequence[Run]) -> str:
-    """Sentence on data, model, intervention, attack, seeds and approximation; empty without runs."""
+    """Sentence on data, model, intervention, attack and seeds; empty without runs."""
     clauses = []
     for key, head in _SETUP.items():
         settings = list(dict.fromkeys(_setting(key, run) for run in runs if run.config.get(key)))
@@ -226,20 +226,8 @@ def setup_sentence(runs: Sequence[Run]) -> str:
     seeds = sorted({run.seed for run in runs})
     if seeds:
         clauses.append(f"seed {seeds[0]}" if len(seeds) == 1 else f"{len(seeds)} seeds ({', '.join(map(str, seeds))})")
-    text = "; ".join([*clauses, *_approximation(runs)])
+    text = "; ".join(clauses)
     return f"{text[:1].upper()}{text[1:]}." if text else ""
-
-
-def _approximation(runs: Sequence[Run]) -> list[str]:
-    """Sentence that effects are approximate, with the runs' lowest agreement with exact ones."""
-    records = [run.record["approximation"] for run in runs if run.record.get("approximation")]
-    if not records:
-        return []
-    ranks, overlap = (min(record[number] for record in records) for number in ("rank_correlation", "top_overlap"))
-    return [
-        f"effects approximate ({records[0]['method']}): estimated rank correlation with exact ones on the most "
-        f"probable class {ranks:.4f}, overlap of the top decile {overlap:.3f}"
-    ]
 
 
 def images(counts: pd.Series) -> str:

@@ -94,7 +94,6 @@ class RunRecord(Record):
     forward_passes: NonNegativeInt | None = None
     skipped_edits: NonNegativeInt | None = None  # that changed nothing, and took no pass
     chunk_limit: NonNegativeInt | None = None  # pairs a pass since memory ran out
-    approximation: dict[str, str | float] | None = None  # of effects, and its mean agreement with exact ones
     images: NonNegativeInt | None = None  # test images that were measured
     images_without_units: NonNegativeInt | None = None  # since their masks are empty
     digests: dict[str, FileDigest] = {}  # of each file that is read of the run, by its path in the directory

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import functools
 import json
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -26,7 +25,7 @@ from dovision.identity.samples import evaluated_samples, first_samples
 from dovision.interfaces import Attack, Classifier, Context, Detector, Explainer, Images, Intervention
 from dovision.models.checkpoint import read_checkpoint, without_weights
 from dovision.module_state import evaluating
-from dovision.propagation import Propagation, check_approximation, presented_site
+from dovision.propagation import Propagation, presented_site
 from dovision.propagation.edits import all_pairs
 from dovision.propagation.sites import find_site
 from dovision.propagation.whole_passes import Shortened, WholePasses
@@ -87,13 +86,9 @@ class Components:
                 sections = [content[name] for name in ("dataset", "evaluation", "detection")]
                 stored = functools.partial(_check_stored, component, settings)
                 self._once(["stored", component.where, dict(component), sections], stored)
-        if isinstance(settings, EvaluateSettings) and (approximate := settings.evaluation.approximate) is not None:
-            approximation = functools.partial(self._check_approximation, settings, approximate)
-            self._once(["approximate", approximate, content["intervention"], network], approximation)
         if isinstance(settings, EvaluateSettings) and (runtime := settings.evaluation.runtime) is not None:
             compiled = functools.partial(self._check_runtime, settings, runtime)
-            chosen = [runtime, settings.evaluation.approximate, content["trainer"]]
-            self._once(["runtime", chosen, content["intervention"], network], compiled)
+            self._once(["runtime", runtime, content["trainer"], content["intervention"], network], compiled)
         fit = functools.partial(_check_fits, settings)
         fitted = [content[name] for name in ("training", "callbacks", "optimized_metric")]
         self._once(["fits", network, fitted, _file(settings.ckpt_path)], fit)
@@ -140,16 +135,10 @@ class Components:
             for epoch in range(_DRAWS):
                 augmentation(noise, epoch, 0)
 
-    def _check_approximation(self, settings: EvaluateSettings, approximate: str) -> None:
-        """Check the approximation on random weights, since the meta device cannot be traced."""
-        intervention, classifier = _edited_network(settings)
-        classifier = copy.deepcopy(classifier).to_empty(device="cpu")
-        check_approximation(classifier, intervention, approximate, tuple(settings.dataset["shape"]))
-
     def _check_runtime(self, settings: EvaluateSettings, runtime: str) -> None:
-        """Refuse a runtime that does not go with the intervention, the approximation or the device."""
+        """Refuse a runtime that does not go with the intervention or the device."""
         intervention, classifier = _edited_network(settings)
-        Propagation(classifier, intervention, "auto", settings.evaluation.approximate, runtime)
+        Propagation(classifier, intervention, "auto", runtime)
         with isolated(settings.seed, None):
             device = make_trainer(settings.trainer, []).strategy.root_device.type
         if device != "cpu":
