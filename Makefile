@@ -74,9 +74,9 @@ test-next: $(VENV)/.dev .venv-next/.layer ## the quick tests with pre-releases o
 	@.venv-next/bin/python -m pip install --quiet --no-deps hydra-core==1.4.0rc3 omegaconf==2.4.1rc1
 	@OMP_NUM_THREADS=1 .venv-next/bin/python -m pytest --numprocesses 2 --dist worksteal -m "not slow and not browser and not long"
 
-test-oracles: $(VENV)/.dev .venv-oracles/.layer ## interchange against nnsight, the sparse autoencoder against Overcomplete, and runtime=openvino, in .venv-oracles, which lies over .venv
-	@.venv-oracles/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[oracles,runtimes]'
-	@OMP_NUM_THREADS=1 .venv-oracles/bin/python -m pytest -rs tests/interventions/test_against_nnsight.py tests/models/test_topk_sae.py tests/propagation/test_compiled_stretch.py
+test-oracles: $(VENV)/.dev .venv-oracles/.layer ## interchange against nnsight and the sparse autoencoder against Overcomplete, in .venv-oracles, which lies over .venv
+	@.venv-oracles/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[oracles]'
+	@OMP_NUM_THREADS=1 .venv-oracles/bin/python -m pytest -rs tests/interventions/test_against_nnsight.py tests/models/test_topk_sae.py
 
 .venv-%/.layer: | $(VENV)/.dev
 	@test -x .venv-$*/bin/python || $(BIN)/python -m venv .venv-$*

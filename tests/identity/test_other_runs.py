@@ -15,7 +15,7 @@ from hydra import compose, initialize_config_dir
 from dovision.cli.evaluate import main
 from dovision.config import settings
 from dovision.config.sources import HYDRA_DEFAULTS, configuration_folder
-from dovision.identity import code, digests
+from dovision.identity import digests
 from dovision.identity.digests import Digests
 from dovision.identity.plans import surroundings
 from dovision.identity.shared import Shared
@@ -156,10 +156,3 @@ def test_images_without_the_record_of_their_run_count_too(tmp_path, monkeypatch)
     assert surroundings(composed(*SMALL, *USER), Digests(tmp_path))["files"] == before
     flip(Path("source", "attacked", "attack", "keys.npy"))
     assert surroundings(composed(*SMALL, *USER), Digests(tmp_path))["files"] != before
-
-
-def test_the_version_of_a_runtime_belongs_to_runs_that_use_it(tmp_path, monkeypatch):
-    monkeypatch.setattr(code, "_package_state", lambda package: f"{package} 1")
-    plain, compiled = composed(*SMALL), composed(*SMALL, "evaluation.runtime=openvino")
-    assert "openvino" not in surroundings(plain, Digests(tmp_path))["components"]
-    assert surroundings(compiled, Digests(tmp_path))["components"]["openvino"] == "openvino 1"

@@ -22,7 +22,6 @@ from dovision.io.sealed import is_foreign
 
 WITHOUT_AUTOENCODER = "without_autoencoder"
 MEASURING = ("effects", "maps", "detection")  # callbacks that an evaluation has, and completes
-RUNTIMES = ("openvino",)  # of what effects run in full, likewise
 REFERENCES = ("with_autoencoder", WITHOUT_AUTOENCODER)  # controls of an intervention on a code
 _NAME = "\N{REPLACEMENT CHARACTER}"  # placeholder of the key in the message of a check; a field does not know its key
 _CHOOSE = "Choose what it is by its group (GROUP=NAME)"  # with the group that the key begins with
@@ -259,7 +258,6 @@ class EvaluationSettings(Section):
     only_with_boxes: Switch
     batch_size: Whole  # images
     chunk: Annotated[int | str, _rule(_auto_or_whole)]  # (image, unit) pairs, or auto
-    runtime: Annotated[str, _rule(checks.choice, RUNTIMES)] | None
     reference: Annotated[str, _rule(checks.choice, REFERENCES)]
     keep: Annotated[str, _rule(checks.choice, KEEPS)]
     top_k: Whole  # classes, of keep=top_k

@@ -90,7 +90,6 @@ def effect_evaluation(
         evaluation.keep,
         evaluation.top_k,
         evaluation.chunk,
-        evaluation.runtime,
         names=images.table(split)["name"].tolist(),
         pictures=PictureChoice(evaluation.num_thumbnails, dict(enumerate(images.strata(split).tolist()))),
         store_adversarial=evaluation.store_adversarial,

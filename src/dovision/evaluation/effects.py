@@ -67,7 +67,6 @@ class EffectOptions:
             `kept_classes`. Averages and their intervals are over all images in any case.
         top_k: classes of an image and condition, with keep="top_k".
         chunk: (image, unit) pairs a pass, or "auto", which follows from shapes.
-        runtime: "openvino", see `Propagation`. None: torch.
         names: a name per sample of the test split; None is its number.
         pictures: chooses the samples of which the image is saved as a picture; None is no sample.
         store_adversarial: whether all attacked images are saved, as they are.
@@ -87,7 +86,6 @@ class EffectOptions:
     keep: str = KEEP_ALL
     top_k: int = 5
     chunk: int | str = "auto"
-    runtime: str | None = None
     names: Sequence[str] | None = None
     pictures: PictureChoice | None = None
     store_adversarial: bool = False
@@ -181,7 +179,7 @@ class EffectEvaluation(Evaluation):
         if self.store_adversarial and trainer.world_size > 1:
             raise ValueError(f"store_adversarial needs one device, got {trainer.world_size}. Set devices=1.")
         measured = (options.measured or self.classifier).to(pl_module.device)
-        self.propagation = Propagation(measured, self.intervention, options.chunk, options.runtime)
+        self.propagation = Propagation(measured, self.intervention, options.chunk)
         if options.resume.shards is None:  # else nothing is measured
             self._choose_engine(pl_module.device)
         self.has_latents = self.intervention.site == CODE and has_dictionary(measured)

@@ -87,7 +87,7 @@ def reading_libraries() -> dict[str, str]:
     return versions
 
 
-def third_party_code(config: Mapping[str, Any], besides: Iterable[str] = ()) -> dict[str, str]:
+def third_party_code(config: Mapping[str, Any]) -> dict[str, str]:
     """Identity of outside code that components run: its version if installed, otherwise a hash of its files.
 
     The imports of the components' modules are read, and of all that these import in turn, in this package and in those
@@ -95,12 +95,11 @@ def third_party_code(config: Mapping[str, Any], besides: Iterable[str] = ()) -> 
 
     Args:
         config: a configuration with `_target_`, in plain types.
-        besides: packages that are run, too.
 
     Returns:
         By the name of the package, as it is imported.
     """
-    packages = {name.partition(".")[0] for name in (*_reached(_targets(config)), *besides)} - {PACKAGE, *_PLUMBING}
+    packages = {name.partition(".")[0] for name in _reached(_targets(config))} - {PACKAGE, *_PLUMBING}
     return {package: _package_state(package) for package in sorted(packages)}
 
 

@@ -152,7 +152,7 @@ def surroundings(settings: EvaluateSettings, digest: Digest) -> dict[str, Any]:
     """Dependencies of a run besides data and weights: code, configuration, and digests of named files."""
     relevant = without_irrelevant(settings.to_dict())
     others = {name: value for name, value in relevant.items() if name not in _OF_DATA_AND_WEIGHTS}
-    components = code.third_party_code(relevant, filter(None, [settings.evaluation.runtime]))
+    components = code.third_party_code(relevant)
     made = {"settings": content_hash(relevant), "code": content_hash(code.modules(relevant, code.OF_RUNS))}
     return {**code.software(), **made, "components": components, "files": files_named(others, digest)}
 

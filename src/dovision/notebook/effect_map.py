@@ -119,7 +119,6 @@ def effect_map(
     device: torch.device | str | None = None,
     progress: bool = True,
     seed: int = 0,
-    runtime: str | None = None,
 ) -> EffectResult:
     """Effects of each unit of an intervention, P(y | do(u), x) - P(y | x).
 
@@ -140,8 +139,6 @@ def effect_map(
         device: such as "cuda", to which the classifier is taken meanwhile; None: its own. The numbers stay there.
         progress: whether progress is shown, where there is a terminal or a notebook.
         seed: of what an intervention draws that is given by name.
-        runtime: "openvino" compiles what every edit runs in full (EfficientNet, transformers, ...), exact to 1e-5 in
-            probability; the first call takes half a second more. None: torch.
 
     Returns:
         The map and the numbers behind it. Negative: do(u) took evidence for the class away.
@@ -184,7 +181,7 @@ def effect_map(
         predicted = task.prediction(task.probability(logits))
         batch = batch._replace(label=task.label_or_prediction(batch.label, predicted))
         edit = edit.for_images(batch)
-        propagation = Propagation(classifier, edit, chunk, runtime)
+        propagation = Propagation(classifier, edit, chunk)
         size = batch_size or len(image)
         batches = (batch.rows(slice(first, first + size)) for first in range(0, len(image), size))
         with DISPLAY.stage("effect map", "passes") as shown:

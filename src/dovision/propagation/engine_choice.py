@@ -25,7 +25,6 @@ from dovision.propagation.graph_passes import (
     take_splits_apart,
 )
 from dovision.propagation.incremental import Incremental
-from dovision.propagation.kernels.compiled_stretch import CannotCompile, CompiledStretch, compile_stretch
 from dovision.propagation.kernels.packed_linear import LEAST_ROWS, can_pack
 from dovision.propagation.kernels.passes import pack_attention, pack_linear
 from dovision.propagation.layouts import presented_site
@@ -52,7 +51,6 @@ class SiteEngines:
 
     site: Site | None  # with its layout; None: the input
     second: Site | None = None  # of an intervention at two sites, or through one
-    runtime: str | None = None  # of what runs in full; None: torch
     shape: Shape | None = None  # of its value, once an engine was chosen
     made: list[Incremental] = field(default_factory=list)
     chosen: dict[_Region, Incremental | None] = field(default_factory=dict)  # by the region edited; None: whole passes
@@ -65,9 +63,7 @@ class SiteEngines:
 _ENGINES: MutableMapping[Classifier, tuple[int, OrderedDict[Any, SiteEngines]]] = WeakKeyDictionary()
 
 
-def engines_at(
-    classifier: Classifier, intervention: Intervention, shape: Shape, runtime: str | None = None
-) -> SiteEngines:
+def engines_at(classifier: Classifier, intervention: Intervention, shape: Shape) -> SiteEngines:
     """The site of an intervention, from an earlier call if the classifier has not changed since.
 
     A change of weights, buffers, modules, hooks, device or type is noticed, see `weights_stamp`. Called by one thread
@@ -77,7 +73,6 @@ def engines_at(
         classifier: in eval mode.
         intervention: whose site it is.
         shape: (C, H, W) of the images.
-        runtime: see `Propagation`.
 
     Raises:
         ValueError: as `presented_site`.
@@ -91,11 +86,11 @@ def engines_at(
     autocast = torch.get_autocast_dtype(device) if mixed else None
     other = intervention.second
     second = intervention.through if other is None else (other.site, other.unit, other.layout)
-    key = (intervention.site, intervention.unit, intervention.layout, second, shape, autocast, runtime)
+    key = (intervention.site, intervention.unit, intervention.layout, second, shape, autocast)
     if key not in sites:
         through = None if intervention.through is None else find_site(classifier, intervention.through)
         later = through if other is None else presented_site(classifier, other, shape)
-        sites[key] = SiteEngines(presented_site(classifier, intervention, shape), later, runtime)
+        sites[key] = SiteEngines(presented_site(classifier, intervention, shape), later)
     sites.move_to_end(key)
     while len(sites) > SITES:
         sites.popitem(last=False)
@@ -121,7 +116,7 @@ def choose_engine(
         context: of one image.
 
     Raises:
-        ValueError: the classifier's output for an image depends on its batch; or the runtime takes no such network.
+        ValueError: the classifier's output for an image depends on its batch.
     """
     image = context.batch.image
     value = image if whole_passes.site is None else None
@@ -176,23 +171,15 @@ def _try(
                 treated = engine.treated(background, pairs, intervention, context)[1:]
             if _agree(treated, expected.expand(len(treated), -1), classifier.task, tolerance):
                 whole = max(1, LEAST_ROWS * engines.whole.number + edit.number)
-                compiled = len(treated) * getattr(engine.graph.output.function, "operations", 0)
-                counted.number += compiled
-                saved = _faster(counted.convolutions + compiled, counted.packed, classifier, number)
+                saved = _faster(counted.convolutions, counted.packed, classifier, number)
                 is_worth_it = counted.number - saved <= WORTH_IT * whole
                 return engine if is_worth_it else None, 1 - counted.number / whole
-            if isinstance(engine.graph.output.function, CompiledStretch):
-                raise CannotCompile(f"probabilities are off by over {tolerance}")
         engines.reason = "the traced model gives other logits"
-    except CannotCompile as error:
-        raise ValueError(f"runtime={engines.runtime} does not take the network: {error}. Leave it out.") from error
     except Exception as error:  # the plain pass has succeeded, so the model is sound and only the engine is at a loss
         engines.reason = f"{type(error).__name__}: {error}"
     _check_company(
         whole_passes, expected, edited[-1:], image
     )  # agreement of an engine, whose passes are others, has shown it
-    if engines.runtime is not None:
-        raise ValueError(f"runtime={engines.runtime} needs a network that can be traced, but: {engines.reason}.")
     return None, 0.0
 
 
@@ -253,12 +240,7 @@ def _log_choice(engines: SiteEngines, region: _Region) -> None:
 
 def _traced(engines: SiteEngines, classifier: Classifier, image: Tensor) -> Graph:
     graph = compute_constants(trace(classifier, engines.site, image, engines.second))
-    graph = drop_identities(join_channel_shuffle(take_splits_apart(graph)))
-    if engines.runtime is None:
-        return graph
-    if not _other_kernels(classifier, 0):
-        raise CannotCompile("it is for single precision on a processor")
-    return compile_stretch(fold_batch_norm(graph), image)
+    return drop_identities(join_channel_shuffle(take_splits_apart(graph)))
 
 
 def _engine_of(graph: Graph, classifier: Classifier, number: int) -> Incremental:

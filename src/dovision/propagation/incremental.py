@@ -107,8 +107,7 @@ class Incremental:
         if not self._largest and self.channels_last:
             images, width = len(clean.control), clean.control.element_size()
             sizes = [clean.shapes[step].numel() // images if step in clean.shapes else 0 for step in self.edited_steps]
-            inside = getattr(self.graph.output.function, "largest", 0)  # of a compiled stretch
-            self._largest = [max(inside, width * size) for size in itertools.accumulate(reversed(sizes), max)][::-1]
+            self._largest = [width * size for size in itertools.accumulate(reversed(sizes), max)][::-1]
         return self._largest[position] if self._largest else 0
 
     def treated(self, clean: Background, pairs: Pairs, intervention: Intervention, context: Context) -> Tensor:

@@ -17,7 +17,6 @@ from dovision.propagation.edited_passes import EditedPasses
 from dovision.propagation.edits import all_pairs
 from dovision.propagation.engine_choice import SiteEngines, choose_engine, engines_at
 from dovision.propagation.incremental import Incremental
-from dovision.propagation.kernels.compiled_stretch import OPENVINO
 from dovision.propagation.sites import find_site
 from dovision.propagation.weights_stamp import weights_stamp
 from dovision.propagation.whole_passes import JointPasses, PathPasses, Shortened, TwoSitePasses, WholePasses
@@ -54,14 +53,11 @@ class Propagation:
         chunk: (image, unit) pairs that share one pass, at least 16; "auto" follows from the shapes of the values. The
             outcome does not depend on it but in the last bits, where a kernel rounds a row differently in a pass of
             another size: logits of ResNet-18 and DenseNet-121 differ by up to 3e-6. So the chunk is part of a run.
-        runtime: "openvino" compiles what edits run in full, see `kernels.compiled_stretch`; refused if it changes a
-            probability by more than 1e-5 where the engine is tried. Last bits differ from torch's. None: torch.
 
     Raises:
         ValueError: the site is not in the classifier (the error lists the nearest names), or runs more than once; the
             layout of its value is not known, or has no such units; the classifier's output for an image depends on
-            the batch; a region lies outside the site's value; a batch has no image; or the network cannot be compiled.
-        ImportError: the runtime is not installed.
+            the batch; a region lies outside the site's value; or a batch has no image.
     """
 
     def __init__(
@@ -69,7 +65,6 @@ class Propagation:
         classifier: Classifier,
         intervention: Intervention,
         chunk: int | str = "auto",
-        runtime: str | None = None,
     ) -> None:
         self.classifier = classifier
         self.intervention = intervention
@@ -83,11 +78,6 @@ class Propagation:
         self._engines: SiteEngines | None = None
         self._made_for: tuple[object, ...] | None = None  # shape, type and device of an image
         self._reference: Tensor | None = None
-        self.runtime = runtime
-        if runtime is not None:
-            checks.import_extra(checks.choice("runtime", runtime, (OPENVINO,)), "runtimes")
-            if intervention.second or intervention.through or intervention.shortens:
-                raise ValueError(f"runtime={runtime} is for interventions at one site. Leave it out.")
         self._reference_passes: int | None = None  # not counted yet; None before they were made
         _refuse_batch_statistics(classifier)
         keep_freed_blocks()
@@ -143,7 +133,7 @@ class Propagation:
         if self._engines is None:
             with evaluating(self.classifier):
                 shape = tuple(batch.image.shape[1:])
-                self._engines = engines_at(self.classifier, self.intervention, shape, self.runtime)
+                self._engines = engines_at(self.classifier, self.intervention, shape)
             self.site = self._engines.site
         if self._second is not None:
             other = self._second.whole_passes(batch)

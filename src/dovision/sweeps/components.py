@@ -25,7 +25,7 @@ from dovision.identity.samples import evaluated_samples, first_samples
 from dovision.interfaces import Attack, Classifier, Context, Detector, Explainer, Images, Intervention
 from dovision.models.checkpoint import read_checkpoint, without_weights
 from dovision.module_state import evaluating
-from dovision.propagation import Propagation, presented_site
+from dovision.propagation import presented_site
 from dovision.propagation.edits import all_pairs
 from dovision.propagation.sites import find_site
 from dovision.propagation.whole_passes import Shortened, WholePasses
@@ -86,9 +86,6 @@ class Components:
                 sections = [content[name] for name in ("dataset", "evaluation", "detection")]
                 stored = functools.partial(_check_stored, component, settings)
                 self._once(["stored", component.where, dict(component), sections], stored)
-        if isinstance(settings, EvaluateSettings) and (runtime := settings.evaluation.runtime) is not None:
-            compiled = functools.partial(self._check_runtime, settings, runtime)
-            self._once(["runtime", runtime, content["trainer"], content["intervention"], network], compiled)
         fit = functools.partial(_check_fits, settings)
         fitted = [content[name] for name in ("training", "callbacks", "optimized_metric")]
         self._once(["fits", network, fitted, _file(settings.ckpt_path)], fit)
@@ -134,22 +131,6 @@ class Components:
             augmentation, noise = Augmentation(made, settings.seed), torch.rand(shape, generator=generator(0))
             for epoch in range(_DRAWS):
                 augmentation(noise, epoch, 0)
-
-    def _check_runtime(self, settings: EvaluateSettings, runtime: str) -> None:
-        """Refuse a runtime that does not go with the intervention or the device."""
-        intervention, classifier = _edited_network(settings)
-        Propagation(classifier, intervention, "auto", runtime)
-        with isolated(settings.seed, None):
-            device = make_trainer(settings.trainer, []).strategy.root_device.type
-        if device != "cpu":
-            raise ValueError(f"evaluation.runtime={runtime} is for processors, got {device}. Leave it out.")
-
-
-def _edited_network(settings: EvaluateSettings) -> tuple[Intervention, Classifier]:
-    """The intervention, and the network that it edits, without weights."""
-    intervention: Intervention = settings.intervention.make()
-    make = meta_classifier_with_autoencoder if intervention.on_code else meta_classifier
-    return intervention, make(settings)
 
 
 def _check_trainer(settings: TrainSettings) -> None:
