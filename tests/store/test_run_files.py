@@ -1,5 +1,7 @@
 """A run's files against what it has recorded of them."""
 
+from pathlib import Path
+
 import pytest
 
 from dovision.io.files import sha256
@@ -103,6 +105,33 @@ def test_a_new_start_removes_what_an_earlier_one_has_written(tmp_path):
     written(tmp_path, "a")
     RunDirectory(tmp_path).start({}, [], {}, afresh=True)
     assert set(digested_files(tmp_path)) == {".hydra/config.yaml", ".hydra/overrides.yaml"}
+
+
+ENTRIES = {part for file in RUN_FILES for part in (Path(file.path), *Path(file.path).parents[:-1])}
+
+
+@pytest.mark.parametrize("entry", [".", *sorted(path.as_posix().replace("*", "planted") for path in ENTRIES)])
+@pytest.mark.parametrize("target", ["folder", "file", "nothing"])
+def test_nothing_is_written_or_removed_through_a_link(tmp_path, entry, target):
+    home = tmp_path / "home"
+    (home / "a" / "b").mkdir(parents=True)
+    for path in (home / "file", home / "x.png", home / "a" / "x.yaml", home / "a" / "b" / "file"):
+        path.write_text("of the user")
+    before = {path: path.is_file() and path.read_text() for path in home.rglob("*")}
+    link = tmp_path / "runs" / "run" / entry
+    link.parent.mkdir(parents=True)
+    link.symlink_to(home if target == "folder" else home / target)
+    run = RunDirectory(tmp_path / "runs" / "run")
+    for begin in (lambda: run.start({}, [], {}, afresh=True), lambda: run.skip([], "failed")):
+        with pytest.raises(ValueError, match=f"must hold its files itself, got {link}, a link to .*home"):
+            begin()
+    assert {path: path.is_file() and path.read_text() for path in home.rglob("*")} == before
+
+
+def test_a_run_goes_on_beside_links_within_it(tmp_path):
+    (tmp_path / "wandb" / "run-1").mkdir(parents=True)
+    (tmp_path / "wandb" / "latest-run").symlink_to("run-1")
+    RunDirectory(tmp_path).start({}, [], {})
 
 
 @pytest.mark.slow

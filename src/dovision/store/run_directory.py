@@ -69,7 +69,9 @@ class RunDirectory:
         Raises:
             BeingWritten: another process holds it.
             OSError: the directory cannot be written to.
+            ValueError: the directory or an entry of it is a link to elsewhere.
         """
+        run_files.require_no_links(self.path)
         make_folder(self.path, setting="output_root")
         if not self._lock.acquire(LOCK_PATIENCE):
             raise BeingWritten(

@@ -5,6 +5,7 @@ A digest is recorded when the run is completed, and compared whenever the file i
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -81,6 +82,23 @@ RUN_FILES: tuple[RunFile, ...] = (  # run.json first, so that what is left of th
     RunFile("run.log", "the log", digested=False, restart=STAYS),
     RunFile(LOCK, "held while the run is written", digested=False, restart=STAYS),
 )
+
+
+def require_no_links(folder: Path) -> None:
+    """Raise if a run directory, or any entry of it, is a link to elsewhere, where it would be written and removed.
+
+    Links within the directory, as W&B makes them, stay.
+
+    Raises:
+        ValueError: names the link.
+    """
+    entries = (Path(root, name) for root, folders, names in os.walk(folder) for name in (*folders, *names))
+    for path in (folder, *entries):
+        if path.is_symlink() and (path == folder or not path.resolve().is_relative_to(folder.resolve())):
+            raise ValueError(
+                f"a run directory must hold its files itself, got {path}, a link to {os.readlink(path)}. "
+                "Take the link away, or choose another folder (output_root=...)."
+            )
 
 
 def remove_remains(folder: Path, afresh: bool) -> None:
