@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import math
 import re
 import shutil
+from types import SimpleNamespace
 
+import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 import torch
 
 from dovision.cli import verify
-from dovision.evaluation.recomputation import Drawn, table_agreement
+from dovision.evaluation.recomputation import ImageShare, Remainder, derived_agreement, table_agreement
 from dovision.io.text_files import read_json, read_yaml, write_json, write_text, yaml_text
 from dovision.store.detection_tables import ADAPTIVE_STEPS, ATTACKS, READS, SCORES
 from dovision.store.map_tables import MAPS_FILE
@@ -82,7 +86,8 @@ def test_all_rows_of_a_copied_run_are_measured_again_and_are_equal(copied, verif
     before = {path: path.stat().st_mtime_ns for path in copied.parent.parent.rglob("*")}
     code, text, rows = verified(f"run={copied}", "share=1")
     assert code == 0, text
-    assert "12 of 12 images measured again (share 1, seed 0)" in text
+    assert "12 of 12 images measured again (share 1, seed " in text
+    assert "rows forged in 5% of the batches are found with probability 1.00" in text
     tables = {"samples", "effects", "maps", "attacks", "scores", "adaptive", "reads/max_softmax"}
     for name in tables:
         count, *agreement = rows[f"{name}.parquet"]
@@ -90,17 +95,30 @@ def test_all_rows_of_a_copied_run_are_measured_again_and_are_equal(copied, verif
     assert {path: path.stat().st_mtime_ns for path in copied.parent.parent.rglob("*")} == before  # nothing is written
 
 
-def test_a_share_of_the_batches_is_drawn_by_the_seed(copied, verified):
-    edit(copied, EFFECTS, 0, "treated", lambda value: value + 0.01)  # of the first image, in one of three batches
-    codes = []
-    for seed in (0, 1):
-        code, text, rows = verified(f"run={copied}", "share=0.01", f"seed={seed}")
-        assert f"4 of 12 images measured again (share 0.01, seed {seed})" in text
-        assert rows["samples.parquet"][0] == "24"
-        assert sum(map(int, rows["samples.parquet"][1:4])) == 8
-        assert int(rows["scores.parquet"][1]) > 8  # all of what was read is scored again
-        codes.append(code)
-    assert codes == [0, 1]
+def test_a_share_of_the_batches_is_drawn_by_a_seed_that_is_printed(copied, verified):
+    code, text, rows = verified(f"run={copied}", "share=0.01")
+    assert code == 0, text
+    # of detection one of six validation batches is drawn
+    drawn = re.search(r"4 of 12 images measured again \(share 0.01, seed (\d+)\): rows .* with probability 0.17", text)
+    assert drawn[1] not in verified(f"run={copied}", "share=0.01")[1]  # a chance of 2 ** -32
+    assert rows["samples.parquet"][0] == "24"
+    assert sum(map(int, rows["samples.parquet"][1:4])) == 8
+    assert int(rows["scores.parquet"][1]) > 8  # all of what was read is scored again
+    assert "not checked: maps/*.png, .hydra/*.yaml, csv/*, run.log, device, times and software in run.json\n" in text
+
+
+@pytest.mark.parametrize(("batches", "share"), [(3, 0.01), (40, 0.5), (1000, 0.01), (200, 1.0)])
+def test_the_power_is_the_share_of_draws_that_meet_a_forgery(batches, share):
+    images = torch.zeros(4, 1, 2, 2), torch.tensor([0, 1, 0, 1])
+
+    def draw(seed):
+        drawing = ImageShare(images, 4, share, seed)
+        return drawing.drawn(range(4 * batches)), drawing.power
+
+    assert draw(1) == draw(1)
+    forged = {4 * number for number in range(math.ceil(0.05 * batches))}
+    found = np.mean([not forged.isdisjoint(draw(seed)[0]) for seed in range(500)])
+    assert draw(0)[1] == pytest.approx(found, abs=0.08)
 
 
 def test_edited_rows_are_found_though_their_digests_fit(copied, verified):
@@ -126,8 +144,9 @@ def test_a_row_of_an_image_that_was_not_measured_and_the_next_class_are_found(co
     (copied / "boxes.parquet").unlink()  # of which there are no rows, and which are not measured again
     rows = read_table(recorded / EFFECTS)
     write_table(copied / EFFECTS, rows.schema, [rows.slice(0, len(rows) - 1)])
-    table, sentences = table_agreement(recorded, copied, None, 1e-5, 1e-3)
-    assert table.set_index("table")["different"][["samples.parquet", "effects.parquet"]].tolist() == [1, 1]
+    table, sentences = table_agreement(recorded, copied, Remainder(), 1e-5, 1e-3)
+    different = {row["table"]: row["different"] for row in table}
+    assert (different["samples.parquet"], different["effects.parquet"]) == (1, 1)
     assert any("sample 99" in sentence and "not among the recomputed rows" in sentence for sentence in sentences)
     assert any("prediction 10001, recomputed 10000" in sentence for sentence in sentences)
 
@@ -138,27 +157,81 @@ def test_two_tables_without_rows_agree(tmp_path, file):
     for run in ("recorded", "recomputed"):
         (tmp_path / run / table).parent.mkdir(parents=True)
         write_table(tmp_path / run / table, table.schema(), [])
-    for drawn in (None, Drawn([1], {"val": [1], "test": [2]}, [2], ())):
-        rows, sentences = table_agreement(tmp_path / "recorded", tmp_path / "recomputed", drawn, 1e-5, 1e-3)
-        assert (rows["rows"].tolist(), sentences) == ([0], [])
+    for remainder in (Remainder(), Remainder([1], {"val": [1], "test": [2]}, [2])):
+        rows, sentences = table_agreement(tmp_path / "recorded", tmp_path / "recomputed", remainder, 1e-5, 1e-3)
+        assert ([row["rows"] for row in rows], sentences) == ([0], [])
 
 
 @pytest.mark.parametrize(
     "table", [SAMPLES, EFFECTS, MAPS_FILE, ATTACKS, READS.named("max_softmax"), SCORES, ADAPTIVE_STEPS]
 )
 def test_a_drawn_image_without_a_recomputed_row_is_found(copied, tmp_path, table):
-    """Of a share, too, and of adaptive attacks, whose images are the first ones alone."""
+    """Of a share, too, and of adaptive attacks, whose images are the first ones alone; and one of another image."""
     recomputed = shutil.copytree(copied, tmp_path / "recomputed")
     rows, scored = read_table(recomputed / table), table == SCORES  # all images are
-    drawn = Drawn([4, 5], {"val": [4, 5], "test": [4, 5]}, range(8) if scored else [4, 5], ())
+    left_out = set(range(24)) - {4, 5}
+    remainder = Remainder(left_out, {"val": left_out, "test": left_out}, range(8, 12) if scored else left_out)
     of_share = rows if scored else rows.filter(pc.is_in(rows["sample"], pa.array([4, 5])))
     lost = pc.equal(of_share["sample"], 5)
     for left, different in ((of_share, 0), (of_share.filter(pc.invert(lost)), pc.sum(lost).as_py())):
         write_table(recomputed / table, rows.schema, [left])
-        agreement, sentences = table_agreement(copied, recomputed, drawn, 1e-5, 1e-3)
-        counts = agreement.set_index("table").loc[table.path]
+        agreement, sentences = table_agreement(copied, recomputed, remainder, 1e-5, 1e-3)
+        (counts,) = (row for row in agreement if row["table"] == table.path)
         assert (counts["equal"], counts["different"]) == (left.num_rows, different)
     assert any("sample 5" in sentence and "not among the recomputed rows" in sentence for sentence in sentences)
+    write_table(recomputed / table, rows.schema, [of_share])
+    edit(copied, table, 0, "sample", lambda _: 99)
+    sentences = table_agreement(copied, recomputed, remainder, 1e-5, 1e-3)[1]
+    assert any("sample 99" in sentence and "not among the recomputed rows" in sentence for sentence in sentences)
+
+
+def with_another_class(run):
+    rows = read_table(run / SAMPLES)
+    metadata = {key: value.replace(b'"3"', b'"8"') for key, value in rows.schema.metadata.items()}
+    write_table(run / SAMPLES, rows.schema.with_metadata(metadata), [rows.replace_schema_metadata(metadata)])
+
+
+def with_another_column(run):
+    rows = read_table(run / SAMPLES)
+    rows = rows.append_column("dose", pa.array([1.0] * len(rows)))
+    write_table(run / SAMPLES, rows.schema, [rows])
+
+
+def with_another_number(run):
+    rows = pd.read_parquet(run / "detection.parquet")
+    edited = pa.Table.from_pandas(rows.assign(auroc=0.99)).replace_schema_metadata(SAMPLES.schema().metadata)
+    write_table(run / "detection.parquet", edited.schema, [edited])
+
+
+def with_a_key_more(run):
+    summary = read_json(run / "summary.json")
+    summary["conditions"]["eps=0.2"] = summary["conditions"]["clean"]
+    write_json(run / "summary.json", summary)
+
+
+def with_a_key_less(run):
+    summary = read_json(run / "summary.json")
+    del summary["conditions"]["eps=0.1"]
+    write_json(run / "summary.json", summary)
+
+
+@pytest.mark.parametrize(
+    ("forge", "sentence"),
+    [
+        (with_another_class, "samples.parquet: its metadata, such as the names of classes, differ"),
+        (with_another_column, "samples.parquet: sample 0, condition clean: dose 1.0, recomputed None"),
+        (with_another_number, "detection.parquet: auroc.0 0.99, of the recorded tables"),
+        (with_a_key_more, "summary.json: conditions.eps=0.2.images 12, of the recorded tables nothing"),
+        (with_a_key_less, "summary.json: conditions.eps=0.1.images nothing, of the recorded tables 12"),
+    ],
+)
+def test_what_a_forger_adds_or_takes_away_is_named(copied, tmp_path, forge, sentence):
+    recomputed = shutil.copytree(copied, tmp_path / "recomputed")
+    forge(copied)
+    settings = SimpleNamespace(detector=True, detection=SimpleNamespace(reference=None))
+    sentences = table_agreement(copied, recomputed, Remainder(), 1e-5, 1e-3)[1]
+    sentences += derived_agreement(copied, tmp_path, settings, 1e-5)[1]
+    assert sentence in "\n".join(sentences)
 
 
 def test_a_row_that_is_there_twice_is_found(copied, verified):
@@ -187,7 +260,7 @@ def test_a_damaged_table_is_named(copied, verified, damaged):
     (copied / EFFECTS).write_bytes(damaged)
     code, text, _ = verified(f"run={copied}", "share=0.01")
     assert code == 1
-    assert f"{copied / EFFECTS} must be a table of parquet, got damaged content" in text
+    assert f"{copied / EFFECTS} must be a parquet table, got a damaged file" in text
     (copied / EFFECTS).unlink()
     code, text, _ = verified(f"run={copied}", "share=0.01")
     assert code == 1

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import secrets
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -14,16 +15,16 @@ from dovision.config.errors import error_text
 from dovision.config.settings import EvaluateSettings, VerifySettings
 from dovision.evaluation.callbacks import EvaluationInputs
 from dovision.evaluation.opened_network import recorded_images, recorded_networks, recorded_run, recorded_settings
-from dovision.evaluation.recomputation import measure_again, summary_agreement, table_agreement
+from dovision.evaluation.recomputation import FORGED, ImageShare, derived_agreement, measure_again, table_agreement
 from dovision.identity.plans import DATA, surroundings
 from dovision.identity.provenance import provenance
-from dovision.identity.samples import evaluated_samples, shard_samples
+from dovision.identity.samples import evaluated_samples
 from dovision.interfaces import Images
 from dovision.io.files import sha256
 from dovision.runtime.outcomes import JobFailed
 from dovision.runtime.process_state import isolated
 from dovision.runtime.progress import DISPLAY
-from dovision.store.run_files import digest_differences
+from dovision.store.run_files import LOCK, RUN, RUN_FILES, digest_differences
 from dovision.store.run_record import CONFIG, Run
 from dovision.store.schemas import DIGESTS
 from dovision.training.model_cache import FittedModel
@@ -40,7 +41,7 @@ class RowsUnchecked(JobFailed):
 def verify_run(settings: VerifySettings) -> None:
     """Check digests of a run's files, weights and data, measure a share of its images again, and print the agreement.
 
-    The summary is compared with that of the recorded tables.
+    The summary and the results of detection are compared with those of the recorded tables.
 
     Raises:
         FileNotFoundError: there is no such run, or its weights or data are not found.
@@ -54,7 +55,7 @@ def verify_run(settings: VerifySettings) -> None:
     unlike = digest_differences(run.folder, run.record)
     print(f"{len(run.record.get(DIGESTS, {}))} files recorded, {len(unlike)} of them changed since")
     print("\n".join(f"  {difference}" for difference in unlike), end="\n" if unlike else "")
-    job = _settings_of(run, settings)
+    job, seed = _settings_of(run, settings), secrets.randbits(32) if settings.seed is None else settings.seed
     steps = ["data", *(["detector fits", "adaptive attack"] if job.detector else [])]
     with DISPLAY.job(steps), isolated(job.seed, job.threads), TemporaryDirectory() as folder:
         networks = recorded_networks(run, job, run.record["checkpoint_files"])
@@ -67,24 +68,35 @@ def verify_run(settings: VerifySettings) -> None:
         inputs = EvaluationInputs(
             Path(folder), images, evaluated_samples(job.evaluation, images), classifiers, recorded=run.folder
         )
-        drawn = measure_again(job, inputs, settings.share, settings.seed)
+        share = ImageShare(images, job.evaluation.batch_size, settings.share, seed)
+        measured, remainder = measure_again(job, inputs, share)
         tolerances = settings.tolerance, settings.attacked_tolerance
-        whole = settings.share == 1
-        tables, sentences = table_agreement(run.folder, Path(folder), None if whole else drawn, *tolerances)
-        summary, of_summary = summary_agreement(run.folder, Path(folder), settings.tolerance)
-        tables, sentences = pd.concat([tables, summary]), [*sentences, *of_summary]
-    share = f"(share {settings.share:g}, seed {settings.seed})"
+        rows, sentences = table_agreement(run.folder, Path(folder), remainder, *tolerances)
+        derived, of_derived = derived_agreement(run.folder, Path(folder), job, settings.tolerance)
+        rows, sentences = [*rows, *derived], [*sentences, *of_derived]
     print(
-        f"{len(drawn.evaluated)} of {len(shard_samples(job.evaluation, inputs.samples))} images measured again {share}"
+        f"{measured} of {measured + len(remainder.evaluated)} images measured again (share {settings.share:g}, "
+        f"seed {seed}): rows forged in {FORGED:.0%} of the batches are found with probability {share.power:.2f}"
     )
-    print("\n".join([tables.to_string(index=False), *(f"different: {sentence}" for sentence in sentences)]))
-    unchecked = tables["table"][(tables["rows"] > 0) & (tables[["equal", "within", "different"]].sum(axis=1) == 0)]
-    if len(unchecked):
-        print(f"nothing was checked of {', '.join(unchecked)}")
+    print("\n".join([pd.DataFrame(rows).to_string(index=False), *(f"different: {line}" for line in sentences)]))
+    print(f"not checked: {', '.join(_unchecked(run.folder, {row['table'] for row in rows}))}")
+    empty = [row["table"] for row in rows if row["rows"] and not row["equal"] + row["within"] + row["different"]]
+    if empty:
+        print(f"nothing was checked of {', '.join(empty)}")
     if unlike or sentences:
         raise JobFailed(str(run.folder))
-    if len(unchecked):
+    if empty:
         raise RowsUnchecked(str(run.folder))
+
+
+def _unchecked(folder: Path, compared: Collection[str]) -> list[str]:
+    """Files of a run, by their patterns, that are not compared with anything but their digests."""
+    checked = {*compared, RUN, LOCK, CONFIG}
+    patterns = {file.path: {path.relative_to(folder).as_posix() for path in file.find(folder)} for file in RUN_FILES}
+    return [
+        *(pattern for pattern, names in patterns.items() if names - checked),
+        f"device, times and software in {RUN}",
+    ]
 
 
 def _settings_of(run: Run, settings: VerifySettings) -> EvaluateSettings:

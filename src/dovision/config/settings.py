@@ -439,7 +439,7 @@ class VerifySettings(CommandSettings):
 
     run: Folder
     share: Annotated[float, _rule(checks.within, 1e-6, 1.0)]  # of the batches
-    seed: Seed
+    seed: Seed | None
     tolerance: Annotated[float, _rule(checks.within, 0.0, 1.0)]
     attacked_tolerance: Annotated[float, _rule(checks.within, 0.0, 1.0)]
     root: Folder | None

@@ -5,14 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-import pyarrow.parquet as pq
+from scipy.stats import hypergeom
 from torch.utils.data import DataLoader, Subset
 
+from dovision.analysis.detection_summary import DETECTION, detection, read_detection
+from dovision.analysis.detector_comparison import detector_differences, read_comparison
 from dovision.analysis.summary import write_summary
 from dovision.config.errors import error_text
 from dovision.config.settings import EvaluateSettings
@@ -22,16 +25,17 @@ from dovision.evaluation.callback import ClassifierUnderTest
 from dovision.evaluation.callbacks import EvaluationInputs
 from dovision.identity.plans import CLASSIFIER
 from dovision.identity.samples import shard_samples
-from dovision.store.detection_tables import ADAPTIVE_ATTACKS, ADAPTIVE_STEPS, SCORES, TEST, VAL
+from dovision.store.detection_tables import ADAPTIVE_ATTACKS, ADAPTIVE_STEPS, COMPARISON, SCORES, TEST, VAL
 from dovision.store.effect_sums import LOG_ODDS_QUANTUM, LOG_ODDS_SUM, QUANTUM, SUMS
 from dovision.store.run_files import RUN_FILES
 from dovision.store.schemas import SUMMARY, read_summary
-from dovision.store.tables import CLEAN, RunTable
+from dovision.store.tables import CLEAN, RunTable, read_schema, read_table
 from dovision.store.unit_masks import MASKS_FILE, OBJECT_MASKS_FILE
 from dovision.training.data_module import ImageDataModule
 from dovision.training.trainer import make_trainer
 from dovision.types import Batch
 
+FORGED = 0.05  # share of the batches whose forgery the power is stated for
 _NAMED = 3  # rows that differ, of a table
 _REPEAT = "repeat"  # column that numbers rows of equal keys
 _QUANTA = {"total": QUANTUM, LOG_ODDS_SUM: LOG_ODDS_QUANTUM}  # of columns that count in these
@@ -40,58 +44,66 @@ _QUANTA = {"total": QUANTUM, LOG_ODDS_SUM: LOG_ODDS_QUANTUM}  # of columns that 
 class ImageShare(ImageDataModule):
     """Data module with a random share of the batches of each split, at least one.
 
-    Whole batches are measured as the run has measured them, to the same bits.
+    Whole batches are measured as the run has measured them, to the same bits. `power` is the least probability, of all
+    draws so far, that one meets rows forged in FORGED of the batches.
     """
 
     def __init__(self, images: Any, batch_size: int, share: float, seed: int) -> None:
         super().__init__(images, test_batch_size=batch_size)
-        self.share, self.seed = share, seed
+        self.share, self.seed, self.power = share, seed, 1.0
 
     def first_dataloader(self, split: str, most: int | None) -> DataLoader[Batch]:
-        return self._loader(Subset(self.images.split(split), self.first_drawn(split, most)), self.test_batch_size)
+        return self._loader(Subset(self.images.split(split), self.drawn(self.first(split, most))), self.test_batch_size)
 
-    def first_drawn(self, split: str, most: int | None) -> list[int]:
-        """Samples of the share of the first images of a split."""
-        return self.drawn(range(len(self.images.order(split)))[:most])
+    def first(self, split: str, most: int | None) -> Sequence[int]:
+        """First samples of a split."""
+        return range(len(self.images.order(split)))[:most]
 
     def drawn(self, samples: Sequence[int]) -> list[int]:
         """Samples of the share of these, in their order."""
         size = self.test_batch_size
-        batches = [samples[first : first + size] for first in range(0, len(samples), size)]
-        order = np.random.default_rng(self.seed).permutation(len(batches))
-        numbers = sorted(order[: math.ceil(self.share * len(batches))])
+        batches = [samples[start : start + size] for start in range(0, len(samples), size)]
+        count, forged = math.ceil(self.share * len(batches)), math.ceil(FORGED * len(batches))
+        self.power = min(self.power, float(hypergeom.sf(0, len(batches), forged, count)))
+        numbers = sorted(np.random.default_rng(self.seed).permutation(len(batches))[:count])
         return [sample for number in numbers for sample in batches[number]]
 
 
-class Drawn(NamedTuple):
-    """Samples of the share of a run's images, of which tables have rows."""
+class Remainder(NamedTuple):
+    """Samples of a run that were not drawn; rows of all others, whether the run has measured them or not, are compared.
 
-    evaluated: Sequence[int]
-    read: Mapping[str, Sequence[int]]  # by detectors, of each split
-    adaptive: Sequence[int]  # of test images, by adaptive attacks
-    pictured: Collection[RunTable]  # tables of the images that are pictured, which are others of a share
+    Detectors score what was read of all images, but for adaptive attacks.
+    """
+
+    evaluated: Collection[int] = ()
+    read: Mapping[str, Collection[int]] = MappingProxyType({VAL: (), TEST: ()})  # by detectors, of each split
+    adaptive: Collection[int] = ()  # of test images, by adaptive attacks
+    pictured: Collection[RunTable] = ()  # tables of the images that are pictured: of a share, these and others
 
     def rows(self, table: RunTable, folder: Path) -> pd.DataFrame:
-        """Read the rows of these samples; all scores but those of adaptive attacks, as detectors score all reads."""
-        if table == SCORES:
-            scores = table.read(folder)
-            return scores[~scores["attack"].isin(ADAPTIVE_ATTACKS) | scores["sample"].isin(self.adaptive)]
+        """Read the rows of a table to be compared."""
+        left_out = self.adaptive if table == ADAPTIVE_STEPS else self.evaluated
         if "split" in table.keys:
-            read = table.read(folder, samples=set().union(*self.read.values()))
-            return pd.concat(
-                read[(read["split"] == split) & read["sample"].isin(samples)] for split, samples in self.read.items()
-            )
-        return table.read(folder, samples=set(self.adaptive if table == ADAPTIVE_STEPS else self.evaluated))
+            left_out = set(self.read[VAL]).intersection(() if table == SCORES else self.read[TEST])
+        if table == SUMS:
+            return table.read(folder)
+        present = set(read_table(folder / table, ["sample"])["sample"].to_pylist())
+        rows = table.read(folder, present.difference(left_out))
+        if table == SCORES:
+            return rows[~(rows["attack"].isin(ADAPTIVE_ATTACKS) & rows["sample"].isin(self.adaptive))]
+        for split, samples in self.read.items() if "split" in table.keys else ():
+            rows = rows[(rows["split"] != split) | ~rows["sample"].isin(samples)]
+        return rows
 
 
-def measure_again(settings: EvaluateSettings, inputs: EvaluationInputs, share: float, seed: int) -> Drawn:
-    """Write tables of a share of a run's images, see `ImageShare`, as its evaluation does; return their samples.
+def measure_again(settings: EvaluateSettings, inputs: EvaluationInputs, chosen: ImageShare) -> tuple[int, Remainder]:
+    """Write tables of a share of a run's images as its evaluation does; return how many, and the samples left out.
 
     Detectors are fitted to, and score, what the run has recorded of all images; of the share it is read again.
     """
     evaluation, images = settings.evaluation, inputs.images
-    chosen = ImageShare(images, evaluation.batch_size, share, seed)
-    samples = chosen.drawn(shard_samples(evaluation, inputs.samples))
+    of_run = shard_samples(evaluation, inputs.samples)
+    samples = chosen.drawn(of_run)
     intervention = settings.intervention.make()
     intervention.bind(images, evaluation.split)
     effects = callbacks.effect_evaluation(settings, inputs, intervention, settings.attack.make())
@@ -101,18 +113,19 @@ def measure_again(settings: EvaluateSettings, inputs: EvaluationInputs, share: f
     trainer.test(ClassifierUnderTest(inputs.networks[CLASSIFIER]), datamodule=data, verbose=False)
     callbacks.write_objects(inputs.folder, images, evaluation.split, samples, bool(maps))
     pictured = (MASKS_FILE,) if maps else (MASKS_FILE, OBJECT_MASKS_FILE)
+    remainder = Remainder({*of_run}.difference(samples), pictured=pictured)
     if (setup := callbacks.detection_setup(settings)) is None:  # a dataset may then lack a validation split
-        return Drawn(samples, {}, (), pictured)
+        return len(samples), remainder
     callbacks.run_detection(settings, inputs, setup, (), chosen)
-    detection = settings.detection
-    read = {VAL: detection.val_images, TEST: detection.test_images}
-    of_split = {split: chosen.first_drawn(split, most) for split, most in read.items()}
-    return Drawn(samples, of_split, chosen.first_drawn(TEST, detection.adaptive.images), pictured)
+    most = settings.detection
+    firsts = [(VAL, most.val_images), (TEST, most.test_images), (TEST, most.adaptive.images)]
+    val, test, adaptive = ({*(first := chosen.first(*of))}.difference(chosen.drawn(first)) for of in firsts)
+    return len(samples), remainder._replace(read={VAL: val, TEST: test}, adaptive=adaptive)
 
 
 def table_agreement(
-    recorded: Path, recomputed: Path, drawn: Drawn | None, tolerance: float, attacked: float
-) -> tuple[pd.DataFrame, list[str]]:
+    recorded: Path, recomputed: Path, remainder: Remainder, tolerance: float, attacked: float
+) -> tuple[list[dict[str, Any]], list[str]]:
     """Agreement of each table of a run with rows that were measured again, and sentences on rows that differ.
 
     A number deviates by |recomputed - recorded| / max(1, |recorded|), a whole number by the difference itself, a row by
@@ -121,7 +134,7 @@ def table_agreement(
     Args:
         recorded: the run directory.
         recomputed: the folder with the tables of some of its images.
-        drawn: the samples that were measured again, all of whose rows must be there; None: all of the run.
+        remainder: the samples that were not measured again.
         tolerance, attacked: deviations that pass, of rows of clean images and of attacked ones.
 
     Returns:
@@ -132,68 +145,72 @@ def table_agreement(
     there = {path.relative_to(recomputed) for table in tables for path in table.find(recomputed)}
     rows, sentences = [], [f"{path}: missing" for path in there if not (recorded / path).is_file()]
     for path, table in ((path, file) for file in tables for path in file.find(recorded)):
-        name, count = path.relative_to(recorded).as_posix(), _rows_in(path)
-        row: dict[str, Any] = {"table": name, "rows": count, "equal": 0, "within": 0, "different": 0, "largest": "-"}
-        if (table == SUMS and drawn is not None) or not (recomputed / name).is_file():
-            rows.append(
-                {**row, "not compared": "sums over all images: share=1" if table == SUMS else "not measured here"}
-            )
+        name, count = path.relative_to(recorded).as_posix(), len(read_table(path, table.keys[:1]))
+        if (table == SUMS and remainder.evaluated) or not (recomputed / name).is_file():
+            reason = "sums over all images: share=1" if table == SUMS else "not measured here"
+            rows.append(_agreement(name, count, np.zeros(0), 0, reason)[0])
             continue
         table = table.named(path.stem)
-        joined, deviations = _compared(table, recorded, recomputed, drawn)
-        worst = deviations.max(axis=1).to_numpy()
+        joined, deviations = _compared(table, recorded, recomputed, remainder)
         condition = joined.get("condition", joined.get("attack", pd.Series(CLEAN, joined.index)))
-        beyond = np.flatnonzero(worst > np.where(condition == CLEAN, tolerance, attacked))
-        equal, largest = int((worst == 0).sum()), worst[np.isfinite(worst)].max(initial=0)
-        counts = {"equal": equal, "within": len(worst) - equal - len(beyond), "different": len(beyond)}
         compared = int((joined["_merge"] != "right_only").sum())
-        rows.append({**row, **counts, "largest": f"{largest:.1e}", "not compared": count - compared})
+        limits = np.where(condition == CLEAN, tolerance, attacked)
+        row, beyond = _agreement(name, count, deviations.max(axis=1).to_numpy(), limits, count - compared)
+        rows.append(row)
+        if read_schema(path).metadata != read_schema(recomputed / name).metadata:
+            sentences.append(f"{name}: its metadata, such as the names of classes, differ")
         sentences += [
             f"{name}: {_sentence(joined.iloc[n], table.keys, deviations.iloc[n].idxmax())}" for n in beyond[:_NAMED]
         ]
-    return pd.DataFrame(rows), sentences
+    return rows, sentences
 
 
-def summary_agreement(recorded: Path, folder: Path, tolerance: float) -> tuple[pd.DataFrame, list[str]]:
-    """Agreement of the values in a run's summary with those that follow from its recorded tables.
+def derived_agreement(
+    recorded: Path, folder: Path, settings: EvaluateSettings, tolerance: float
+) -> tuple[list[dict[str, Any]], list[str]]:
+    """Agreement of a run's summary and results of detection with those that follow from its recorded tables.
 
-    Args:
-        recorded: the run directory.
-        folder: to which the summary is written that follows.
-        tolerance: the deviation that passes, as of `table_agreement`.
-
-    Returns:
-        A row as of `table_agreement`, of the values that both have, and sentences on the first that differ.
+    The summary that follows is written to `folder`. Returns as `table_agreement`; what only one of both has, differs.
     """
     try:
         write_summary(recorded, folder)
-        before, after = (dict(leaves(read_summary(of))) for of in (recorded, folder))
+        pairs: dict[str, tuple[Any, Any]] = {SUMMARY: (read_summary(recorded), read_summary(folder))}
+        if settings.detector:
+            pairs[DETECTION] = read_detection(recorded).to_dict("list"), detection(recorded).to_dict("list")
+        if settings.detector and (reference := settings.detection.reference) is not None:
+            again = detector_differences(recorded, reference).to_dict("list")
+            pairs[COMPARISON.path] = read_comparison(recorded).to_dict("list"), again
     except (OSError, ValueError, KeyError) as error:  # such as without a table, or with one that was edited
-        return pd.DataFrame(), [f"{SUMMARY}: cannot be compared with the recorded tables: {error_text(error)}"]
-    both = [name for name in before if name in after]
-    deviations = [float(_deviation([before[name]], [after[name]], 1)[0]) for name in both]
-    beyond = [name for name, deviation in zip(both, deviations, strict=True) if deviation > tolerance]
-    equal, largest = deviations.count(0), max(filter(math.isfinite, deviations), default=0)
-    counts = {"equal": equal, "within": len(both) - equal - len(beyond), "different": len(beyond)}
-    row = {"table": SUMMARY, "rows": len(before), **counts, "largest": f"{largest:.1e}"}
-    sentences = [f"{SUMMARY}: {name} {before[name]}, of the recorded tables {after[name]}" for name in beyond[:_NAMED]]
-    return pd.DataFrame([{**row, "not compared": len(before) - len(both)}]), sentences
+        return [], [f"{SUMMARY}: cannot be compared with the recorded tables: {error_text(error)}"]
+    rows, sentences = [], []
+    for name, pair in pairs.items():
+        before, after = (dict(leaves(values)) for values in pair)
+        values = {key: (before.get(key, "nothing"), after.get(key, "nothing")) for key in {**before, **after}}
+        deviations = np.array([_deviation([one], [other], 1)[0] for one, other in values.values()])
+        row, beyond = _agreement(name, len(before), deviations, tolerance, 0)
+        rows.append(row)
+        differing = [(key, *values[key]) for key in np.array([*values])[beyond[:_NAMED]]]
+        sentences += [f"{name}: {key} {one}, of the recorded tables {other}" for key, one, other in differing]
+    return rows, sentences
 
 
-def _rows_in(path: Path) -> int:
-    try:
-        return int(pq.read_metadata(path).num_rows)
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{path} must be a table of parquet, got damaged content. Copy it again.") from error
+def _agreement(
+    name: str, count: int, deviations: npt.NDArray[np.float64], limits: Any, not_compared: int | str
+) -> tuple[dict[str, Any], npt.NDArray[np.intp]]:
+    """Row of `table_agreement`, and the places of the deviations beyond their limits."""
+    beyond, equal = np.flatnonzero(deviations > limits), int((deviations == 0).sum())
+    counts = {"equal": equal, "within": len(deviations) - equal - len(beyond), "different": len(beyond)}
+    largest = deviations[np.isfinite(deviations)].max(initial=0)
+    return {"table": name, "rows": count, **counts, "largest": f"{largest:.1e}", "not compared": not_compared}, beyond
 
 
 def _compared(
-    table: RunTable, recorded: Path, recomputed: Path, drawn: Drawn | None
+    table: RunTable, recorded: Path, recomputed: Path, remainder: Remainder
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Rows joined by their keys, and the deviation of each number; infinite in rows of one table alone."""
-    before, after = table.read(recorded) if drawn is None else drawn.rows(table, recorded), table.read(recomputed)
-    if drawn is not None and table in drawn.pictured:
-        before, after = (one[one["sample"].isin(other["sample"])] for one, other in ((before, after), (after, before)))
+    before, after = remainder.rows(table, recorded), table.read(recomputed)
+    if remainder.evaluated and table in remainder.pictured:
+        after = after[after["sample"].isin(before["sample"])]
     keys = list(table.keys)
     text = {name: object for name in keys if before[name].dtype == "str"}  # pandas joins no empty columns of text
     before, after = (  # a row that is there twice has another number each time
@@ -228,5 +245,5 @@ def _deviation(before: Collection[Any], after: Collection[Any], scale: float) ->
 
 def _sentence(row: pd.Series[Any], keys: Collection[str], column: str) -> str:
     lacking = {"left_only": "not among the recomputed rows", "right_only": "missing"}
-    got = lacking.get(row["_merge"]) or f"{column} {row[column]}, recomputed {row[f'{column} again']}"
+    got = lacking.get(row["_merge"]) or f"{column} {row.get(column)}, recomputed {row.get(f'{column} again')}"
     return f"{', '.join(f'{key} {row[key]}' for key in keys)}: {got}"
