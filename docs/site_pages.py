@@ -32,7 +32,7 @@ LEADS = {
     "configuration": """Each file of `conf/` as it stands: the first comment says what the component is, the others
 what a key is and in which unit. `group=component` chooses a file, `group.key=value` overrides a key.""",
 }
-COMMANDS = ("evaluate", "train", "prepare", "report", "sites", "verify", "view", "fitting")
+COMMANDS = ("evaluate", "train", "report", "sites", "verify", "view", "fitting")
 
 
 def public_names() -> list[tuple[str, str]]:

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from made_birds import write_birds
-from made_libraries import hf_parts, write_cifar10, write_films
+from made_libraries import hf_parts, write_cifar10
 from made_tables import write_table
 
 SPLITS = ("train", "val", "test")
@@ -51,15 +51,6 @@ def write_mnist(root: Path) -> Settings:
     return {"root": str(root), "val_images": 3}
 
 
-def write_chest_mnist(root: Path, change: int = 0) -> Settings:
-    """Four images in each split; `change` flips bits of the last pixel."""
-    images = np.random.default_rng(0).integers(0, 256, (4, 28, 28), dtype=np.uint8)
-    images[3, 27, 27] ^= change
-    arrays = {f"{split}_labels": np.ones((4, 14), np.uint8) for split in SPLITS}
-    np.savez(root / "chestmnist.npz", **arrays, **{f"{split}_images": images for split in SPLITS})
-    return {"root": str(root), "verify": False}
-
-
 def write_folders(root: Path) -> Settings:
     random = np.random.default_rng(0)
     for label in ("cat", "dog"):
@@ -81,12 +72,6 @@ def write_hf(root: Path) -> Settings:
     return {**settings, "columns": {"group": "patient"}}
 
 
-def write_xrv(root: Path) -> Settings:
-    pytest.importorskip("torchxrayvision")
-    films = write_films(root / "films")
-    return {"name": "NIH_Dataset", "arguments": films, "classes": ["Effusion", "Mass"], "shape": [1, 32, 32]}
-
-
 def write_funnybirds(root: Path) -> Settings:
     write_birds(root, train=20, test=4)
     return {"root": str(root), "classes": ["0", "1"], "shape": [3, 32, 32], "val_fraction": 0.3}
@@ -97,7 +82,6 @@ def write_rows(root: Path) -> Settings:
 
 
 WRITERS: dict[str, Callable[[Path], Settings]] = {
-    "chest_mnist": write_chest_mnist,
     "digits": lambda root: {},
     "funnybirds": write_funnybirds,
     "hf_dataset": write_hf,
@@ -106,7 +90,6 @@ WRITERS: dict[str, Callable[[Path], Settings]] = {
     "phantom": lambda root: {"train_images": 30, "val_images": 20, "test_images": 20},
     "pictures": write_pictures,
     "table": write_rows,
-    "xrv": write_xrv,
 }
 
 

@@ -1,4 +1,4 @@
-"""Small datasets in the layouts that torchvision, torchxrayvision and Hugging Face's datasets read."""
+"""Small datasets in the layouts that torchvision and Hugging Face's datasets read."""
 
 from __future__ import annotations
 
@@ -62,30 +62,6 @@ def other_cifar10_formats(root: Path, folder: Path) -> dict[str, Path]:
             path = roots["hub"] / "plain_text" / f"{part}-0000{number}-of-00002.parquet"
             pd.DataFrame(some, columns=["img", "label"]).to_parquet(path)
     return roots
-
-
-def write_films(root: Path, patients: int = 20) -> dict[str, str]:
-    """The NIH's layout with two films a patient; the arguments of torchxrayvision's class, with all views."""
-    (root / "images").mkdir(parents=True)
-    random = np.random.default_rng(0)
-    rows = []
-    for patient in range(1, patients + 1):
-        for film in range(2):
-            name = f"{patient:08}_{film:03}.png"
-            Image.fromarray(random.integers(0, 256, (48, 48), dtype=np.uint8)).save(root / "images" / name)
-            findings = ("Mass", "Effusion|Mass", "No Finding", "Effusion")[patient % 4]
-            rows.append((name, findings, patient, 50, "F", "AP" if film else "PA"))
-    columns = ["Image Index", "Finding Labels", "Patient ID", "Patient Age", "Patient Gender", "View Position"]
-    pd.DataFrame(rows, columns=columns).to_csv(root / "films.csv", index=False)
-    boxes = [("00000001_000.png", "Effusion", 100.0, 200.0, 400.0, 300.0, "", "", "")]
-    pd.DataFrame(boxes).to_csv(root / "boxes.csv", index=False)
-    return {
-        "imgpath": str(root / "images"),
-        "csvpath": str(root / "films.csv"),
-        "bbox_list_path": str(root / "boxes.csv"),
-        "views": ["PA", "AP"],
-        "unique_patients": False,
-    }
 
 
 def images(count: int, size: int = 20, seed: int = 0) -> list[Image.Image]:

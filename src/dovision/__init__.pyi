@@ -27,7 +27,6 @@ from dovision.attacks.spatial import RandomSpatial as RandomSpatial
 from dovision.attacks.spatial import Spatial as Spatial
 from dovision.attacks.square import Square as Square
 from dovision.attacks.transfer import Transfer as Transfer
-from dovision.datasets.chest_mnist import ChestMNIST as ChestMNIST
 from dovision.datasets.chest_xray14 import ChestXray14 as ChestXray14
 from dovision.datasets.cifar10 import Cifar10 as Cifar10
 from dovision.datasets.digits import Digits as Digits
@@ -39,7 +38,6 @@ from dovision.datasets.mnist import MNIST as MNIST
 from dovision.datasets.phantom import Phantom as Phantom
 from dovision.datasets.pictures import Pictures as Pictures
 from dovision.datasets.table import Table as Table
-from dovision.datasets.xrv import Xrv as Xrv
 from dovision.detectors.beyond import BEYOND as BEYOND
 from dovision.detectors.confidence import ODIN as ODIN
 from dovision.detectors.confidence import Entropy as Entropy

@@ -42,7 +42,6 @@ def release(tmp_path_factory):
 def test_one_command_scores_maps_on_the_boxes(release, run_command, tmp_path):
     words = ("experiment=chest_maps", f"dataset.root={release}", f"output_root={tmp_path}")
     small = (
-        "dataset.store_size=null",
         "dataset.shape=[1,64,64]",
         "dataset.classes=[Mass,Nodule]",
         "model=small_resnet",

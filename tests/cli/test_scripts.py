@@ -16,7 +16,7 @@ import dovision
 from dovision.cli import scripts
 from dovision.config.sources import HYDRA_DEFAULTS, configuration_folder
 
-COMMANDS = ("train", "evaluate", "prepare", "report", "sites", "verify", "view")
+COMMANDS = ("train", "evaluate", "report", "sites", "verify", "view")
 
 
 @functools.cache
@@ -161,7 +161,7 @@ def test_libraries_that_are_imported_later_are_quiet():
 
 @pytest.mark.slow
 def test_reports_and_preparations_do_not_wait_for_lightning():
-    script = "import sys, dovision.cli.report, dovision.cli.prepare; print(*sys.modules)"
+    script = "import sys, dovision.cli.report, dovision.cli.sites; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert not {"pytorch_lightning", "torchmetrics", "torchvision", "transformers", "sympy"} & set(done.stdout.split())
 

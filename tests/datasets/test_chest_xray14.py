@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import pickle
 import shutil
 from hashlib import sha256
 
@@ -13,7 +11,6 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from torch.utils.data import DataLoader
 
 from dovision.datasets import _image_io, _nih_tables
 from dovision.datasets._nih_tables import FINDINGS
@@ -27,8 +24,8 @@ RGB = np.dstack([GREY, GREY, GREY])
 DEEP = GREY.astype(np.uint16) * 257  # the same greys at 16 bits
 
 
-def open_films(root, classes=FINDINGS, shape=(1, 32, 32), split="official", store_size=None, seed=0) -> ChestXray14:
-    return ChestXray14(str(root), "multilabel", classes, shape, split, 0.34, 0.25, seed, store_size, workers=2)
+def open_films(root, classes=FINDINGS, shape=(1, 32, 32), split="official", seed=0) -> ChestXray14:
+    return ChestXray14(str(root), "multilabel", classes, shape, split, 0.34, 0.25, seed)
 
 
 def test_films_come_with_labels_patients_and_facts(nih_root):
@@ -108,18 +105,14 @@ def test_a_box_outside_the_taken_centre_has_no_row(nih_root):
     left=st.integers(300, 450),
     size=st.integers(150, 270),
     shape=st.tuples(st.just(1), st.integers(120, 260), st.integers(120, 260)),
-    stored=st.booleans(),
 )
-def test_a_drawn_box_lies_where_its_row_says(nih_root, top, left, size, shape, stored):
+def test_a_drawn_box_lies_where_its_row_says(nih_root, top, left, size, shape):
     film = np.zeros((1024, 1024), np.uint8)
     film[top : top + size, left : left + size] = 255
     Image.fromarray(film).save(nih_root / "images_002" / "images" / "00000007_000.png", compress_level=1)
     lines = f"Image Index,Finding Label,Bbox [x,y,w,h],,,\n00000007_000.png,Mass,{left},{top},{size},{size}\n"
     (nih_root / "BBox_List_2017.csv").write_text(lines)
-    images = open_films(nih_root, shape=shape, store_size=260 if stored else None)
-    if stored:
-        images.prepare()
-        images = open_films(nih_root, shape=shape, store_size=260)
+    images = open_films(nih_root, shape=shape)
     (sample,) = images.boxes("test")["sample"]
     bright = images.split("test")[sample].image[0] >= 0.5
     rows, columns = (torch.nonzero(bright.any(axis)).flatten().tolist() for axis in (1, 0))
@@ -128,55 +121,12 @@ def test_a_drawn_box_lies_where_its_row_says(nih_root, top, left, size, shape, s
     assert all(abs(seen - stated) <= 1 for seen, stated in edges)  # pixels: an edge may lie in the middle of one
 
 
-def test_a_complete_store_is_read_by_any_number_of_processes(nih_root, caplog):
-    caplog.set_level(logging.INFO)
-    direct, before = open_films(nih_root), open_films(nih_root, store_size=32)
-    assert "has 0 of 1 shards: until dovision-prepare has made all of them, the files are read" in caplog.text
-    assert before.recorded["images_from_store"] is False
-    before.prepare()
-    images = open_films(nih_root, store_size=32)
-    assert "has 1 of 1 shards: it is read" in caplog.text
-    assert images.recorded["images_from_store"] is True
-    assert images.fingerprint != direct.fingerprint  # smaller films are kept in bytes: numbers can differ a little
-    for path in nih_root.glob("images_*/images/*.png"):
-        path.write_bytes(b"")  # the store alone is read from here on
-    for workers in (0, 2):
-        batches = list(DataLoader(images.split("test"), batch_size=3, num_workers=workers))
-        assert [len(batch.image) for batch in batches] == [3, 1]
-        assert batches[0].image.std() > 0.2
-    split = images.split("test")
-    assert len(pickle.dumps(split)) < 5000  # bytes: the array stays in its file
-    assert torch.equal(pickle.loads(pickle.dumps(split))[2].image, split[2].image)
-
-
-def test_store_and_files_give_the_same_images_where_the_size_is_kept(nih_root):
-    direct = open_films(nih_root, shape=(3, 24, 20), store_size=32)
-    direct.prepare()
-    stored = open_films(nih_root, shape=(3, 24, 20), store_size=32)
-    assert stored.recorded["images_from_store"]
-    for file, item in zip(direct.split("test"), stored.split("test"), strict=True):
-        torch.testing.assert_close(item.image, file.image)
-
-
-def test_one_store_serves_every_shape_up_to_its_size(nih_root):
-    open_films(nih_root, shape=(1, 32, 32), store_size=32).prepare()
-    assert open_films(nih_root, shape=(3, 16, 24), store_size=32).recorded["images_from_store"]
-
-
-def test_a_folder_that_cannot_be_written_to_is_named_with_the_remedy(nih_root):
-    (nih_root / "store-32").write_text("")
-    with pytest.raises(PermissionError, match=r"store-32 must be a folder that can be written to.*or dataset.root"):
-        open_films(nih_root, store_size=32).prepare()
-
-
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         ({"classes": ["Mas"]}, "classes must be one of .*, got 'Mas'. Did you mean Mass"),
         ({"shape": (2, 32, 32)}, r"shape must have 1 \(grey\) or 3 \(RGB\) channels, got \[2, 32, 32\]"),
         ({"split": "offical"}, "split must be one of official, patients, got 'offical'. Did you mean official"),
-        ({"store_size": 31}, "store_size must be at least the height and width of the shape, 32, got 31"),
-        ({"store_size": 0}, "store_size must be a whole number of at least 1, got 0"),
     ],
 )
 def test_a_wrong_argument_is_refused(nih_root, change, message):
@@ -190,11 +140,6 @@ def test_a_split_without_a_film_on_disk_is_refused(nih_root):
             path.unlink()
     with pytest.raises(ValueError, match="each split must have a film on disk, but test has none of the 12"):
         open_films(nih_root)
-
-
-def test_without_a_size_there_is_nothing_to_prepare(nih_root):
-    with pytest.raises(ValueError, match=r"dataset.store_size must be set .* got None. Such as dataset.store_size=256"):
-        open_films(nih_root).prepare()
 
 
 @pytest.mark.real

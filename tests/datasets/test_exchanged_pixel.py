@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from pathlib import Path
 
 import pytest
@@ -19,8 +18,7 @@ from dovision.datasets import digits as digits_dataset
 from dovision.identity import digests, shared
 from dovision.identity.digests import Digests, stat_files
 from dovision.identity.shared import Shared
-from dovision.interfaces import Images
-from made_datasets import exchange, flip, write_chest_mnist, write_dataset
+from made_datasets import exchange, flip, write_dataset
 
 CONFIGS = Path(__file__).resolve().parents[2] / "conf" / "dataset"
 FILMS = {"shape": [1, 32, 32], "val_fraction": 0.34}
@@ -55,16 +53,6 @@ def digit(root: Path, settings, patch) -> None:
     patch.setattr(shared, "stat_files", lambda paths: stat_files(paths)._replace(digest="other"))
 
 
-def member(root: Path, settings, patch) -> None:
-    path = root / "chestmnist.npz"
-    old, times = path.read_bytes(), path.stat()
-    write_chest_mnist(root, change=1)
-    new = path.read_bytes()
-    path.write_bytes(old)
-    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
-    exchange(path, new)
-
-
 def published(root: Path, settings, patch) -> None:
     """Of published files no byte can be exchanged unseen: the checksums are taken for those of the changed ones."""
     file = root / CIFAR10.base_folder / "test_batch"
@@ -86,7 +74,6 @@ def in_file(name: str):
 
 
 EXCHANGES = {  # a pixel of the dataset of each configuration
-    "chest_mnist": member,
     "chest_xray14": film,
     "cifar10": published,
     "digits": digit,
@@ -97,14 +84,13 @@ EXCHANGES = {  # a pixel of the dataset of each configuration
     "phantom": lambda root, settings, patch: settings.update(seed=1),  # no pixel is read; other settings draw others
     "pictures": in_file("dog/1.bmp"),
     "table": in_file("images/9.png"),
-    "xrv": lambda root, settings, patch: flat(root / "films" / "images" / "00000003_001.png"),
 }
 
 
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
 def test_an_exchanged_pixel_is_other_data(path, tmp_path, monkeypatch, nih_root):
     if path.stem == "chest_xray14":
-        root, settings = nih_root, {**FILMS, "root": str(nih_root), "store_size": None}
+        root, settings = nih_root, {**FILMS, "root": str(nih_root)}
     else:
         root = tmp_path / "data"
         settings = write_dataset(path.stem, root, monkeypatch)
@@ -125,43 +111,6 @@ def test_an_exchanged_pixel_is_other_data(path, tmp_path, monkeypatch, nih_root)
     assert after != before
 
 
-def prepared(root: Path, store_size: int | None = 32) -> Images:
-    settings = {**FILMS, "root": str(root), "store_size": store_size}
-    return instantiate(OmegaConf.merge(OmegaConf.load(CONFIGS / "chest_xray14.yaml"), settings))
-
-
-def test_a_film_exchanged_after_it_was_stored_is_other_data_stored_again_or_not(nih_root):
-    prepared(nih_root).prepare()
-    before = prepared(nih_root).fingerprint
-    flat(nih_root / FILM)
-    images = prepared(nih_root)
-    sample = images.table("test")["name"].tolist().index("00000008_001.png")
-    assert images.split("test")[sample].image.max() == 0
-    images.prepare()
-    again = prepared(nih_root)
-    assert again.recorded["images_from_store"]
-    assert len({before, images.fingerprint, again.fingerprint}) == 3
-    assert again.split("test")[sample].image.max() == 0
-
-
-def test_films_that_were_only_touched_are_stored_again_as_they_were(nih_root):
-    prepared(nih_root).prepare()
-    before = prepared(nih_root).fingerprint
-    for path in nih_root.glob("images_*/images/*.png"):
-        os.utime(path)
-    assert not prepared(nih_root).recorded["images_from_store"]
-    prepared(nih_root).prepare()
-    assert prepared(nih_root).fingerprint == before
-
-
-def test_a_pixel_of_a_store_counts(nih_root):
-    prepared(nih_root).prepare()
-    before = prepared(nih_root).fingerprint
-    (shard,) = (nih_root / "store-32").glob("*.npy")
-    flip(shard)
-    assert prepared(nih_root).fingerprint != before
-
-
 def test_films_are_read_for_their_hashes_once_and_then_only_what_has_changed(nih_root, tmp_path, caplog, monkeypatch):
     caplog.set_level("INFO")
     read = []
@@ -169,7 +118,9 @@ def test_films_are_read_for_their_hashes_once_and_then_only_what_has_changed(nih
     monkeypatch.setattr(digests.files, "sha256", lambda path: read.append(Path(path).name) or sha256(path))
 
     def found() -> str:
-        return prepared(nih_root, None).identified(Digests(tmp_path).many)
+        settings = {**FILMS, "root": str(nih_root)}
+        images = instantiate(OmegaConf.merge(OmegaConf.load(CONFIGS / "chest_xray14.yaml"), settings))
+        return images.identified(Digests(tmp_path).many)
 
     before = found()
     assert len(read) == len(set(read)) == 16

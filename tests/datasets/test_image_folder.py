@@ -50,7 +50,6 @@ def open_folder(
         on_bad_file=on_bad_file,
         copies=copies,
         leaking=leaking,
-        store=None,
         **own,
         **cut,
     )

@@ -135,16 +135,3 @@ def test_pictures_resized_in_another_way_are_other_data(tmp_path):
     )
     assert cover.fingerprint == named.fingerprint != stretch.fingerprint
     assert not torch.equal(cover.split("test")[0].image, stretch.split("test")[0].image)
-
-
-def test_a_store_that_is_not_prepared_names_the_resize_that_it_is_of(tmp_path, caplog):
-    caplog.set_level("INFO")
-    (tmp_path / "pictures").mkdir()
-    half_bright().save(tmp_path / "pictures" / "a.png")
-    resize, store = {"size": 20, "interpolation": "bicubic"}, str(tmp_path / "store")
-    dataset = Pictures(str(tmp_path / "pictures"), None, None, SHAPE, "error", store, resize)
-    assert "until dovision-prepare 'dataset.resize={mode:cover,size:20,interpolation:bicubic}' has made" in caplog.text
-    dataset.prepare()
-    again = Pictures(str(tmp_path / "pictures"), None, None, SHAPE, "error", store, resize)
-    assert "it is read" in caplog.text
-    torch.testing.assert_close(only(again), only(dataset), rtol=0, atol=0.5 / 255)

@@ -935,7 +935,7 @@ def test_the_films_of_the_nih_are_read_by_their_own_table_as_by_their_own_reader
     )
     assert sum(len(dataset.split(split)) for split in SPLITS) == 64
     assert len(dataset.bad_files) == 2
-    settings = {"root": str(folder), "classes": classes, "shape": [1, 64, 64], "split": "patients", "store_size": None}
+    settings = {"root": str(folder), "classes": classes, "shape": [1, 64, 64], "split": "patients"}
     own, theirs = (items_by_name(each) for each in (dataset, dovision.component("dataset", "chest_xray14", settings)))
     assert own.keys() == theirs.keys()
     for name, (item, group) in own.items():

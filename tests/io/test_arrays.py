@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import pickle
 import subprocess
 import sys
 import tracemalloc
@@ -143,21 +142,6 @@ def test_an_encrypted_or_oddly_compressed_member_is_refused(tmp_path):
     (tmp_path / "a.npz").write_bytes(data)
     with pytest.raises(ValueError, match=r"a\.npz must be an \.npz file with the array a: .*encrypted"):
         arrays.npz_member(tmp_path / "a.npz", "a", np.int64, SHAPE)
-
-
-def test_an_npy_file_is_memory_mapped_and_a_member_read_once(tmp_path):
-    np.save(tmp_path / "a.npy", ARRAY)
-    np.savez_compressed(tmp_path / "a.npz", first=ARRAY)
-    mapped, member = (
-        arrays.FileArray(tmp_path / "a.npy", np.int64, SHAPE),
-        arrays.FileArray(tmp_path / "a.npz", np.int64, SHAPE, "first"),
-    )
-    assert isinstance(mapped.array, np.memmap)
-    assert member.array is member.array
-    assert np.array_equal(mapped.array, member.array)
-    for source in (mapped, member):
-        assert len(pickle.dumps(source)) < 1000  # the path, not the array
-        assert np.array_equal(pickle.loads(pickle.dumps(source)).array, ARRAY)
 
 
 def test_a_missing_member_and_a_damaged_file_are_named(tmp_path):

@@ -19,7 +19,6 @@ WRITES = {"w", "wb", "ab", "x", "xb", "w+b", "a"}
 EXCEPTIONS = {  # file, what is called: why it need not go through dovision.io
     ("cli/scripts.py", "os.open"): "the null device, to write",
     ("io/atomic.py", "os.open"): "to bring it to the disk",
-    ("datasets/chest_mnist.py", "zipfile.ZipFile"): "of an opened file",
     ("datasets/cifar10.py", "pq.ParquetFile"): "of an opened file",
     ("datasets/_download.py", "partial_file.open"): "to write",
     ("datasets/_download.py", "urllib.request.urlopen"): "the download",

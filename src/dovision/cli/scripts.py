@@ -19,7 +19,7 @@ from dovision.runtime.allocator import uncollected
 if TYPE_CHECKING:  # what takes a second to import is imported where a Ctrl-C is answered in a line
     from omegaconf import DictConfig
 
-STORIES = {"train": "train_networks", "evaluate": "evaluate_effects", "prepare": "prepare_dataset"}
+STORIES = {"train": "train_networks", "evaluate": "evaluate_effects"}
 STORIES |= {"report": "report_of_settings", "sites": "list_sites", "verify": "verify_run", "view": "view"}
 PRINTING = {"--help", "-h", "--hydra-help", "--cfg", "-c", "--shell-completion", "-sc"}
 
@@ -104,4 +104,4 @@ def _nothing(config: DictConfig) -> None:
     """Empty task, for configurations that are only printed."""
 
 
-train, evaluate, prepare, report, sites, verify, view = (partial(_run, name) for name in STORIES)
+train, evaluate, report, sites, verify, view = (partial(_run, name) for name in STORIES)

@@ -409,12 +409,6 @@ class EvaluateSettings(TrainSettings):
         return tuple(self.detector) if named is None else named
 
 
-class PrepareSettings(CommandSettings):
-    """Settings of dovision-prepare."""
-
-    dataset: OneComponent
-
-
 class ReportSettings(CommandSettings):
     """Settings of dovision-report."""
 
@@ -491,7 +485,6 @@ def example_photograph() -> Path:
 OF_COMMAND: Mapping[str, type[CommandSettings]] = {
     "evaluate": EvaluateSettings,
     "train": TrainSettings,
-    "prepare": PrepareSettings,
     "report": ReportSettings,
     "sites": SitesSettings,
     "verify": VerifySettings,

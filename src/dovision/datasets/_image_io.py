@@ -21,7 +21,6 @@ from dovision.datasets import _checks
 from dovision.datasets.readers import dicom, nifti
 from dovision.functional import geometry
 from dovision.io import archives, images
-from dovision.io.arrays import FileArray
 from dovision.io.images import BadFile
 from dovision.types import COVER, Resize, Shape
 
@@ -227,19 +226,6 @@ class FromFiles:
     def __call__(self, row: int) -> Tensor:
         path = Path(self.paths[row])
         return self.read(path) if self.numbers is None else self.read(path, number=self.numbers[row])
-
-
-@dataclass(frozen=True)
-class FromArray:
-    """Rows of an array of grey bytes, shape (N, H, W), fitted to a shape and repeated for its channels."""
-
-    images: FileArray
-    rows: npt.NDArray[np.intp] | range
-    shape: Shape
-
-    def __call__(self, row: int) -> Tensor:
-        image = torch.from_numpy(self.images.array[self.rows[row]].astype(np.float32)) / 255
-        return repeat_grey(image.unsqueeze(0), self.shape)
 
 
 def repeat_grey(image: Tensor, shape: Shape) -> Tensor:

@@ -33,8 +33,7 @@ class ChestXray14(FileImages):
     or all in images; 1024 x 1024 pixels, or made smaller as a whole. Boxes are read in pixels of the 1024 x 1024 film.
     A film is resized to cover the shape, its centre taken, and its boxes with it.
 
-    The fingerprint covers names, patients, findings, boxes and splits of the films on disk, and the bytes of what is
-    read: of the films, or of the store. A store of films that have changed since is not read.
+    The fingerprint covers names, patients, findings, boxes and splits of the films on disk, and their bytes.
 
     Args:
         root: the folder.
@@ -43,9 +42,6 @@ class ChestXray14(FileImages):
         val_fraction: share of the films, cut by patient, of those in train_val for the official split.
         test_fraction: share of the films, where split is patients.
         seed: of the cut.
-        store_size: height and width in pixels of the films decoded once by `prepare`, at least the shape's; read where
-            it is complete. None: read the files.
-        workers: threads that decode in `prepare`.
 
     Raises:
         FileNotFoundError: a table, a list or the films are missing.
@@ -61,8 +57,6 @@ class ChestXray14(FileImages):
         ValueError: dataset.chest_xray14: Data_Entry_2017_v2020.csv or ...
     """
 
-    set_store = "dataset.store_size=256"
-
     def __init__(
         self,
         root: str,
@@ -73,13 +67,10 @@ class ChestXray14(FileImages):
         val_fraction: float,
         test_fraction: float,
         seed: int,
-        store_size: int | None,
-        workers: int,
     ) -> None:
         folder = Path(root).resolve()
         self.task = _checks.task(task, _nih_tables.labels_chosen(classes), ("multilabel",), "ChestX-ray14")
         self.shape = _image_io.grey_or_rgb_shape(shape)
-        self.threads = checks.positive_int("workers", workers)
         _splits.check_fractions(val_fraction, test_fraction)
         entries = _nih_tables.read_entries(folder)
         official = checks.choice("split", split, ("official", "patients")) == "official"
@@ -114,14 +105,6 @@ class ChestXray14(FileImages):
         log.info(
             "ChestX-ray14: %(on_disk)s of %(listed)s films on disk, %(boxes)s boxes; films %(films)s", self.recorded
         )
-        self._stored = (1, store_size, store_size) if store_size is not None else self.shape
-        if store_size is not None:
-            if checks.positive_int("store_size", store_size) < max(self.shape[1:]):
-                raise ValueError(
-                    f"store_size must be at least the height and width of the shape, {max(self.shape[1:])}, got "
-                    f"{store_size}."
-                )
-            self.open_store(folder / f"store-{store_size}", self._stored, self.store_keys())
         self.identify(b"", [folder], images_read=False)
 
     def source(self, split: str) -> Source:
@@ -130,9 +113,6 @@ class ChestXray14(FileImages):
     def source_table(self, split: str) -> pd.DataFrame:
         """Columns besides `name`: `patient`, `age` in years, `sex`, `view` (PA or AP), `labels` joined by "|"."""
         return super().source_table(split).drop(columns=["height", "width"])
-
-    def read_record(self, row: int) -> Tensor:
-        return read_film(Path(self.records["path"].iloc[row]), self._stored)
 
     def reader(self, rows: Sequence[int]) -> Callable[[int], Tensor]:
         read = partial(read_film, shape=self.shape)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property, partial
 from pathlib import Path
@@ -16,7 +16,7 @@ from torch import Tensor
 
 from dovision import checks
 from dovision.datasets import _checks, _image_io, _splits
-from dovision.datasets.readers.decoded_store import PreparedImages, stamp
+from dovision.datasets.readers.record_images import RecordImages
 from dovision.functional import geometry
 from dovision.interfaces import Counterfactuals, Source
 from dovision.io import files
@@ -35,7 +35,7 @@ _COLOURS = {  # of part maps; parts that a bird has twice have two
 }
 
 
-class FunnyBirds(PreparedImages, Counterfactuals):
+class FunnyBirds(RecordImages, Counterfactuals):
     """FunnyBirds in its authors' layout; a part of it is enough: fewer classes, pictures or removals.
 
     The root holds train/CLASS/NUMBER.png, test/CLASS/NUMBER.png and the tables classes.json, parts.json,
@@ -54,8 +54,6 @@ class FunnyBirds(PreparedImages, Counterfactuals):
         task, classes, shape: of the data; classes are named after their numbers, 3 channels.
         val_fraction: share of the training pictures.
         seed: of the cut.
-        store: folder of pictures that `prepare` decoded once, those without some objects, too, of 8 bits; read where
-            it is complete. None: read the files.
 
     Raises:
         FileNotFoundError: a folder, a table or a picture is missing.
@@ -79,7 +77,6 @@ class FunnyBirds(PreparedImages, Counterfactuals):
         shape: Sequence[int],
         val_fraction: float,
         seed: int,
-        store: str | None = None,
     ) -> None:
         self._root = Path(root).resolve()
         self.files = (self._root,)
@@ -99,23 +96,15 @@ class FunnyBirds(PreparedImages, Counterfactuals):
         self.labels = torch.tensor(pictures["label"].to_numpy())
         self.rows = {**cut, "test": range(len(train), len(pictures))}
         drawn = [path for paths in self._removals for path in paths.values()]
-        self._paths = [*(self._root / name for name in pictures["name"]), *drawn]
-        self.use_store(store, self._keys, [self._root])
-        self.unread = self.files_read(self._paths)
-        if self.store is not None:
-            self.files = (self._root, self.store.folder)
+        self.unread = (*(self._root / name for name in pictures["name"]), *drawn)
         described = [
             repr((self.task.classes, self.shape, sorted(self.bird_parts), models)),
             train.to_csv(),
             test.to_csv(),
         ]
-        described += [repr(dict(self.recorded))] if self.recorded else []
-        names = (path.relative_to(self._root).as_posix() for path in self._paths)
+        names = (path.relative_to(self._root).as_posix() for path in self.unread)
         self.content = _checks.fingerprint((text.encode() for text in (*described, *names)), cut)
-        self.recorded = {
-            **self.recorded,
-            "pictures": {name: len(rows) for name, rows in self.rows.items()},
-        }
+        self.recorded = {"pictures": {name: len(rows) for name, rows in self.rows.items()}}
 
     def source(self, split: str) -> Source:
         number = self.records["number"].to_numpy()[list(self.rows[split])]
@@ -210,25 +199,11 @@ class FunnyBirds(PreparedImages, Counterfactuals):
             return list(DISPLAY.track(rows, "finding parts", "pictures", len(names)))
 
     def reader(self, rows: Sequence[int]) -> _image_io.FromFiles:
-        """Pictures, and those without some objects, which come behind the records."""
         read = partial(_image_io.image_from_file, shape=self.shape)
-        return _image_io.FromFiles([str(self._paths[row]) for row in rows], read)
+        return _image_io.FromFiles([str(self.unread[row]) for row in rows], read)
 
     def _read(self, path: Path) -> Tensor:
-        """Read a picture, from the store if that is in use."""
-        return self._read_all(self._row_of_path[path])
-
-    @cached_property
-    def _read_all(self) -> Callable[[int], Tensor]:
-        rows = range(len(self._paths))
-        return self.from_store(rows) or self.reader(rows)
-
-    @cached_property
-    def _row_of_path(self) -> dict[Path, int]:
-        return {path: row for row, path in enumerate(self._paths)}
-
-    def _keys(self) -> list[str]:
-        return [f"{path.relative_to(self._root).as_posix()} {stamp(path)}" for path in self._paths]
+        return _image_io.image_from_file(path, self.shape)
 
     def _table(self, name: str, form: type[Any] = list) -> Any:
         path = self._root / name

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from dovision import checks
 from dovision.datasets import _checks, _image_io, _splits
-from dovision.datasets.readers.library_images import LibraryImages
+from dovision.datasets.readers.record_images import LibraryImages
 from dovision.identity.digests import files_below
 from dovision.io import files, hub
 from dovision.io.images import MAX_FILE_BYTES, BadFile
@@ -65,7 +65,6 @@ class HfDataset(LibraryImages):
         val_fraction, test_fraction: shares of the images, where there are no such splits.
         seed: of the cut.
         leaking: refuse, warn or drop, of groups with rows in two splits; as of `_splits.Cut`.
-        store: folder of images that `prepare` decoded once, of 8 bits; read where it is complete. None: read the files.
         resize: how images are brought to the shape, as of `Resize.of`; None: resized to cover it.
 
     Raises:
@@ -95,7 +94,6 @@ class HfDataset(LibraryImages):
         test_fraction: float,
         seed: int,
         leaking: str,
-        store: str | None,
         resize: str | Mapping[str, Any] | None = None,
     ) -> None:
         self.task = _checks.task(task, classes, ("multiclass", "multilabel"), "a dataset of Hugging Face")
@@ -116,8 +114,7 @@ class HfDataset(LibraryImages):
         stored = files_below(local) if local.is_dir() else [local]
         cached = [Path(cache_file["filename"]) for cache_file in data.cache_files]
         files_read = {cache_file.resolve() for cache_file in (*(stored if local.exists() else cached), *named)}
-        origin = [local if local.exists() else root, config, revision, splits]
-        self.identify([image, label], sorted(files_read), store, origin)
+        self.identify([image, label], sorted(files_read), [local])
 
     @classmethod
     def found_classes(cls, settings: Mapping[str, Any]) -> list[str]:

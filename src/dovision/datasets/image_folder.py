@@ -15,7 +15,6 @@ import torch
 
 from dovision import checks
 from dovision.datasets import _checks, _image_io, _splits
-from dovision.datasets.readers.decoded_store import check_outside
 from dovision.datasets.readers.file_images import LIST_FOR_WINDOW, FileImages
 from dovision.datasets.readers.mask_sources import MaskSettings, masks_by_name
 from dovision.datasets.readers.table_rows import boxes_of_images
@@ -52,7 +51,6 @@ class ImageFolder(FileImages):
         on_bad_file: error, or skip, which lists them in `bad_files`.
         leaking: refuse, warn or drop, where folders of two splits have files of one group; as of `_splits.Cut`.
         copies: error, or warn, where files of two splits have the same bytes.
-        store: folder of images that `prepare` decoded once, of 8 bits; read where it is complete. None: read the files.
         resize: how images are brought to the shape, as of `Resize.of`; None: resized to cover it.
 
     Raises:
@@ -93,7 +91,6 @@ class ImageFolder(FileImages):
         on_bad_file: str,
         leaking: str,
         copies: str,
-        store: str | None,
         resize: str | Mapping[str, Any] | None = None,
     ) -> None:
         self._root = Path(root).resolve()
@@ -101,7 +98,6 @@ class ImageFolder(FileImages):
         self.shape, self.resize = _image_io.grey_or_rgb_shape(shape), _image_io.stated_resize(resize)
         settings = _checks.group("masks", MaskSettings, masks)
         folders = _split_folders(self._root, split_folders)
-        check_outside(store, [self._root])  # before its folder is taken for a class
         class_of = _class_folders(self._root, folders.values(), class_file)
         stated = None if classes is None else sorted(map(str, classes))
         _checks.agree("classes", stated, sorted(class_of.values()))
@@ -128,7 +124,6 @@ class ImageFolder(FileImages):
             self.boxes_in_files = boxes_of_images(self._root / boxes, self._root, self.records, self.task.classes)
         self.take_masks(masks_by_name(self.records["name"], settings, self._root), settings.missing, decode=True)
         self.warn_of_files(LIST_FOR_WINDOW)
-        self.take_store(store, [self._root, class_file, *folders.items()])
         numbered = repr(dict(enumerate(sorted(set(groups)))))
         digests = b"".join(header.digest for header in self.headers)
         self.identify(numbered.encode() + digests, [self._root], images_read=True)

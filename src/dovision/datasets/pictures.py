@@ -38,7 +38,6 @@ class Pictures(FileImages):
         task, classes: of the classifier, in the order of its outputs; both None: its own.
         shape: (C, H, W) that the pictures are brought to, C 1 (grey) or 3 (RGB).
         on_bad_file: error, or skip, which lists them in `bad_files`.
-        store: folder of images that `prepare` decoded once, of 8 bits; read where it is complete. None: read the files.
         resize: how images are brought to the shape, as of `Resize.of`; None: resized to cover it.
 
     Raises:
@@ -66,7 +65,6 @@ class Pictures(FileImages):
         classes: Sequence[str] | None,
         shape: Sequence[int],
         on_bad_file: str,
-        store: str | None = None,
         resize: str | Mapping[str, Any] | None = None,
     ) -> None:
         self.shape, self.resize = _image_io.grey_or_rgb_shape(shape), _image_io.stated_resize(resize)
@@ -78,16 +76,12 @@ class Pictures(FileImages):
         self.records["group"] = self.records.pop("group")  # the last column
         self.rows = {"train": (), "val": (), "test": range(len(self.records))}
         roots = [Path(entry).expanduser().resolve() for entry in entries]
-        self.take_store(store, roots)
         self.warn_of_files(LIST_FOR_WINDOW)
         self.files = tuple(roots if all(path.is_dir() for path in roots) else dict.fromkeys([*roots, *paths.values()]))
-        self.files += () if self.store is None else (self.store.folder,)
-        self.unread = self.files_read(())
-        described = (self._task, self.shape, dict(self.recorded)) if self.recorded else (self._task, self.shape)
         digests = [
             name.encode() + header.digest for name, header in zip(self.records["name"], self.headers, strict=True)
         ]
-        self.content = _checks.fingerprint((repr(described).encode(), *digests), {})
+        self.content = _checks.fingerprint((repr((self._task, self.shape)).encode(), *digests), {})
 
     @property
     def task(self) -> Task:  # type: ignore[override]

@@ -56,7 +56,6 @@ class Table(FileImages):
         on_bad_file: error, or skip, which lists them in `bad_files`.
         leaking: refuse, warn or drop, where patients or groups have rows in two splits; as of `_splits.Cut`.
         copies: error, or warn, where files of two splits have the same bytes.
-        store: folder of images that `prepare` decoded once, of 8 bits; read where it is complete. None: read the files.
         resize: how images are brought to the shape, as of `Resize.of`; None: resized to cover it.
 
     Raises:
@@ -105,7 +104,6 @@ class Table(FileImages):
         on_bad_file: str,
         leaking: str,
         copies: str,
-        store: str | None,
         resize: str | Mapping[str, Any] | None = None,
     ) -> None:
         base = _folder(root)
@@ -158,7 +156,6 @@ class Table(FileImages):
         sources = mask_sources(rows, used.mask, settings, base)
         self.take_masks(sources, settings.missing, decode, rows.error)
         self.warn_of_files()
-        self.take_store(store, [base, paths_from, manifest, where, used])
         tables = [base / table for table in (manifest, boxes) if table is not None]
         self.identify(b"", tables, images_read=False)
 

@@ -112,9 +112,6 @@ class Images(ABC):
     def take_classes(self, task: Task) -> None:  # noqa: B027
         """Adopt the classes of the classifier where images have none; nothing by default."""
 
-    def prepare(self) -> None:  # noqa: B027
-        """Write, once, a store that reads faster than the files; nothing by default. Can be resumed."""
-
     @final
     @property
     def fingerprint(self) -> str:

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -85,30 +83,6 @@ def npz_member(path: Path, name: str, dtype: npt.DTypeLike, shape: Lengths, limi
         except Exception as error:  # a damaged archive raises whatever its bytes lead to
             raise ValueError(f"{path} must be an .npz file with the array {name}: {_reason(error)}.") from error
     return array
-
-
-@dataclass(frozen=True)
-class FileArray:
-    """Array of an .npy file, or of a member of an .npz file, opened on first use.
-
-    The first is memory-mapped, and so costs no memory of the process; the second is read whole, once. What is pickled
-    is the path alone.
-    """
-
-    path: Path  # of the .npy or .npz file
-    dtype: npt.DTypeLike
-    shape: Lengths  # None for a length that is not known
-    member: str | None = None  # the array's name in an .npz
-
-    @cached_property
-    def array(self) -> AnyArray:
-        """The array, read-only; errors as those of `npy_memmap` and `npz_member`."""
-        if self.member is None:
-            return npy_memmap(self.path, self.dtype, self.shape)
-        return npz_member(self.path, self.member, self.dtype, self.shape)
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if name != "array"}
 
 
 def _check(label: str, got: np.dtype[Any], lengths: tuple[int, ...], dtype: npt.DTypeLike, shape: Lengths) -> None:

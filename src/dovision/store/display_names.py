@@ -62,7 +62,6 @@ COMPONENTS = {  # by their class, or their name in the configuration; others by 
     "l1": "L1",
     "ASH": "ASH",
     "AutoAttack": "AutoAttack",
-    "ChestMNIST": "ChestMNIST",
     "ChestXray14": "ChestX-ray14",
     "Constant": "constant",
     "DeepFool": "DeepFool",

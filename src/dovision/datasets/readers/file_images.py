@@ -17,8 +17,8 @@ from torch import Tensor
 from dovision import checks
 from dovision.datasets import _checks, _image_io, _splits
 from dovision.datasets.readers import boxes as box_tables
-from dovision.datasets.readers.decoded_store import PreparedImages, stamp
 from dovision.datasets.readers.mask_sources import ErrorText, MaskSource, check_masks, check_volumes, error_by_name
+from dovision.datasets.readers.record_images import RecordImages
 from dovision.functional import geometry
 from dovision.io.archives import file_on_disk
 from dovision.io.images import BadFile
@@ -32,12 +32,12 @@ _SET_WINDOW = "set"
 LIST_FOR_WINDOW = "list them in a table (dataset=table), and set"
 
 
-class FileImages(PreparedImages):
+class FileImages(RecordImages):
     """Base of datasets of files. A subclass sets `task`, `shape`, `labels` and `rows`, calls `take_files` and then
     `identify`, and may set the others:
 
     Attributes:
-        records: as of `PreparedImages`, with path, number (of a slice, or None), height and width of the file's image
+        records: as of `RecordImages`, with path, number (of a slice, or None), height and width of the file's image
             in pixels.
         headers: of each record's file.
         boxes_in_files: as `boxes.file_boxes` gives them, `row` being that of a record.
@@ -49,7 +49,6 @@ class FileImages(PreparedImages):
     boxes_in_files: pd.DataFrame = pd.DataFrame(columns=box_tables.BOX_FIELDS)
     mask_sources: Sequence[MaskSource] = ()
     decoding = _image_io.Decoding()
-    threads: int | None = None
 
     def source_boxes(self, split: str) -> pd.DataFrame:
         row_in_split = {record: row for row, record in enumerate(self.rows[split])}
@@ -204,15 +203,6 @@ class FileImages(PreparedImages):
                 *(names[row] for row in within[0][:2]),
             )
 
-    def take_store(self, folder: str | None, origin: Sequence[object]) -> None:
-        """Set the store of decoded images, once `records` are there; see `PreparedImages.use_store`."""
-        self.use_store(folder, self.store_keys, (*origin, self.decoding))
-
-    def store_keys(self) -> list[str]:
-        """Dependencies of each record's image, as a key."""
-        rows = self.records[["name", "path", "number"]].itertuples(index=False)
-        return [f"{name} {number} {self.decoding} {stamp(file_on_disk(Path(path)))}" for name, path, number in rows]
-
     def identify(self, described: bytes, tables: Sequence[Path], images_read: bool) -> None:
         """Set the content, and the files that are part of it, once all else is there.
 
@@ -224,9 +214,8 @@ class FileImages(PreparedImages):
         masks = [path for source in self.mask_sources for path in source.paths if path]
         read = () if images_read else self.records["path"]
         images = [*dict.fromkeys(file_on_disk(Path(path)) for path in dict.fromkeys(read))]
-        self.unread = (*self.files_read(images), *map(Path, dict.fromkeys(masks)))
-        stored = [] if self.store is None else [self.store.folder]
-        self.files = (*tables, *sorted({path.parent for path in (*images, *self.unread)}), *stored)
+        self.unread = (*images, *map(Path, dict.fromkeys(masks)))
+        self.files = (*tables, *sorted({path.parent for path in self.unread}))
         settings = repr((self.task.classes, self.shape, self.decoding, self.labels.tolist(), dict(self.recorded)))
         of_masks = repr([(dict(source.numbers), [bool(path) for path in source.paths]) for source in self.mask_sources])
         records = self.records.drop(columns="path").to_csv(index=False)
