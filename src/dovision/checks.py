@@ -173,6 +173,9 @@ def dense(name: str, tensor: Tensor) -> Tensor:
     return tensor
 
 
+_BY_BITS = "image.float() / 4095 for 12 bits, / 65535 for 16"
+
+
 def image_batch(
     image: Tensor,
     name: str = "image",
@@ -189,6 +192,8 @@ def image_batch(
         convert = "Give it an axis of images: image.unsqueeze(0)." if image.ndim == 3 else ""
         if not image.is_floating_point():
             convert = "Bring it to [0, 1]: image.float() / 255."
+            if image.dtype != torch.uint8:
+                convert = f"Bring it to [0, 1] by its white level: {_BY_BITS}."
         got = f"{image.dtype} of shape {tuple(image.shape)}"
         raise ValueError(f"{name} must be float of shape (B, C, H, W), got {got}.{_sentence(convert)}")
     if not image.numel():
@@ -197,6 +202,8 @@ def image_batch(
     if not (low >= 0 and high <= 1):  # written so that NaN fails too
         if low >= 0 and high > 2:
             remedy = "Bring 8-bit numbers to [0, 1]: image / 255."
+            if high > 255:
+                remedy = f"Bring it to [0, 1] by its white level: {_BY_BITS}."
         if math.isnan(low):
             remedy = "Some of its pixels are no numbers."
         raise ValueError(f"{name} must lie in [0, 1], got [{low:.2f}, {high:.2f}]. {remedy}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import zlib
 
 import numpy as np
 import pytest
@@ -119,21 +120,19 @@ def test_a_file_that_goes_bad_after_the_start_is_named(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("ending", "type_", "most", "dark"),
+    ("ending", "type_", "most", "deep"),
     [
-        (".png", np.uint16, 4095, True),  # 12 bits in a file of 16: all within .062 of black
-        (".tif", np.uint16, 4095, True),
-        (".png", np.uint16, 65535, False),
-        (".png", np.uint16, 65535 // 8 + 1, False),
-        (".png", np.uint8, 15, False),  # no window applies to it
-        (".jpg", np.uint8, 15, False),
+        (".png", np.uint16, 4095, (0, 4095, 0)),
+        (".tif", np.uint16, 4095, (0, 4095, 0)),
+        (".png", np.uint8, 15, None),
+        (".jpg", np.uint8, 15, None),
     ],
 )
-def test_an_image_to_which_a_window_applies_may_be_dark(tmp_path, ending, type_, most, dark):
+def test_a_header_has_the_range_of_a_grey_file_of_16_bits(tmp_path, ending, type_, most, deep):
     Image.fromarray(np.linspace(0, most, 64).reshape(8, 8).astype(type_)).save(tmp_path / f"film{ending}")
-    for window, decode, expected in ((None, True, dark), ((2048, 4096), True, False), (None, False, None)):
+    for window, decode, expected in ((None, True, deep), ((2048, 4096), True, None), (None, False, None)):
         header = _image_io.Decoding(window).header(tmp_path / f"film{ending}", decode=decode)
-        assert header.dark is expected
+        assert header.deep == expected
         assert header[:2] == (8, 8)
 
 
@@ -147,18 +146,107 @@ def test_most_of_the_images_that_were_read_must_be_dark_to_be_warned_of(caplog, 
     assert [text[: len(expected[0])] for text in caplog.messages] == expected
 
 
-@pytest.mark.parametrize("group", ["image_folder", "pictures"])
-def test_datasets_of_folders_warn_of_files_of_16_bits_that_hold_12(tmp_path, caplog, group):
-    settings = {"root": str(tmp_path), "shape": [1, 8, 8]}
-    for name in ("cat", "dog"):
-        for number in range(8):
-            folder = tmp_path / name if group == "image_folder" else tmp_path
-            folder.mkdir(exist_ok=True)
-            pixels = np.linspace(0, 4000 + number + 10 * (name == "cat"), 64).reshape(8, 8).astype(np.uint16)
-            Image.fromarray(pixels).save(folder / f"{name}{number}.png")
-    dv.component("dataset", group, settings | ({"classes": ["cat", "dog"]} if group == "image_folder" else {}))
-    assert caplog.text.count("16 of 16 images fill less than an eighth of their range, such as ") == 1
-    assert "list them in a table (dataset=table), and set 'dataset.window=[2048,4096]'" in caplog.text
+@pytest.mark.parametrize(
+    ("highs", "stated", "level"),
+    [
+        ([4000, 900], [0, 0], 4095),
+        ([900, 200], [0, 12], 4095),  # what a file states counts, where its values fit
+        ([40000, 200], [12, 0], 65535),  # the file's values were scaled to 16 bits, as the standard has it
+        ([1024], [0], 4095),
+        ([1023], [0], 1023),
+        ([16383], [0], 16383),
+        ([16384], [0], 65535),
+        ([255], [0], 255),
+    ],
+)
+def test_white_is_the_least_usual_level_that_holds_all_values(caplog, highs, stated, level):
+    ranges = [_image_io.DeepRange(0, high, bits) for high, bits in zip(highs, stated, strict=True)]
+    assert _image_io.white_level(ranges) == level
+    assert (f"{level} becomes 1 in images of more than 8 bits" in caplog.text) == (level < 65535)
+
+
+FILM = np.linspace(0, 4000, 64).reshape(8, 8).astype(np.uint16)
+TWELVE = torch.from_numpy(FILM.astype(np.float32) / 4095)[None]
+
+
+@pytest.mark.parametrize("ending", [".png", ".tif"])
+@pytest.mark.parametrize("group", ["image_folder", "pictures", "table", "hf_dataset"])
+def test_films_of_12_bits_in_files_of_16_are_read_as_they_are_in_every_dataset(tmp_path, caplog, group, ending):
+    rows = ["path,label"]
+    for number in range(16):
+        name = f"{'cat' if number % 2 else 'dog'}/{number}{ending}"
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        film = FILM.copy()
+        film[0, 0] = number + 1
+        Image.fromarray(film).save(tmp_path / name)
+        rows.append(f"{name},{name[:3]}")
+    (tmp_path / "metadata.csv").write_text("\n".join(rows))
+    settings = {"root": str(tmp_path), "shape": [1, 8, 8], "classes": ["cat", "dog"]}
+    if group == "pictures":
+        settings = {"root": str(tmp_path / "cat"), "shape": [1, 8, 8]}
+    if group == "hf_dataset":
+        datasets = pytest.importorskip("datasets")
+        cells = [(row.split(",")[1], (tmp_path / row.split(",")[0]).read_bytes()) for row in rows[1:]]
+        listed = [{"image": {"bytes": data, "path": None}, "label": label} for label, data in cells]
+        features = datasets.Features(image=datasets.Image(), label=datasets.Value("string"))
+        datasets.Dataset.from_list(listed, features=features).save_to_disk(str(tmp_path / "hf"))
+        settings["root"] = str(tmp_path / "hf")
+    dataset = dv.component("dataset", group, settings)
+    torch.testing.assert_close(dataset.split("test")[0].image[:, 1:], TWELVE[:, 1:])
+    assert caplog.text.count("4095 becomes 1 in images of more than 8 bits, since the largest value of ") == 1
+    stated = dv.component("dataset", group, settings | {"white_level": 65535})
+    torch.testing.assert_close(stated.split("test")[0].image[:, 1:], TWELVE[:, 1:] * 4095 / 65535)
+    assert stated.fingerprint != dataset.fingerprint
+    with pytest.raises(ValueError, match="of values up to 4000, above white, 1023: set dataset.white_level=65535"):
+        dv.component("dataset", group, settings | {"white_level": 1023}).split("test")[0]
+
+
+def test_films_of_12_bits_are_read_as_they_are_in_a_notebook(tmp_path):
+    Image.fromarray(FILM).save(tmp_path / "a.png")
+    Image.fromarray(FILM // 8).save(tmp_path / "b.png")
+    both = torch.stack([TWELVE, torch.from_numpy((FILM // 8).astype(np.float32))[None] / 4095])
+    for images in (tmp_path, str(tmp_path), [tmp_path / "a.png", Image.open(tmp_path / "b.png")]):
+        torch.testing.assert_close(to_batch(images, channels=1), both)
+    torch.testing.assert_close(to_batch(Image.open(tmp_path / "a.png"), channels=1)[0], TWELVE)
+    held = dv.HeldImages([(tmp_path / "a.png", 0), (tmp_path / "b.png", 1)])
+    order = held.table("test")["name"].argsort().tolist()
+    torch.testing.assert_close(held.split("test").batch(order).image, both)
+
+
+@pytest.mark.parametrize("image", [FILM, FILM[None].astype(np.float32), torch.from_numpy(FILM.astype(np.int32))[None]])
+def test_an_array_of_more_than_8_bits_gets_a_hint_of_its_white_level(image):
+    with pytest.raises(
+        ValueError, match=r"Bring it to \[0, 1\] by its white level: image.float\(\) / 4095 for 12 bits"
+    ):
+        to_batch(image)
+
+
+def test_the_bits_that_a_file_states_are_read(tmp_path):
+    """Pillow leaves sBIT out; it keeps a TIFF's tags."""
+    Image.fromarray(FILM // 8).save(tmp_path / "a.png")
+    data = (tmp_path / "a.png").read_bytes()
+    (tmp_path / "a.png").write_bytes(data[:33] + chunk(b"sBIT", bytes([12])) + data[33:])  # behind the header
+    Image.fromarray(FILM // 8).save(tmp_path / "b.tif", tiffinfo={281: 4095})
+    for name in ("a.png", "b.tif"):
+        assert _image_io.Decoding().header(tmp_path / name, decode=True).deep == (0, 500, 12)
+
+
+def chunk(name: bytes, content: bytes) -> bytes:
+    """A piece of a PNG."""
+    return len(content).to_bytes(4, "big") + name + content + zlib.crc32(name + content).to_bytes(4, "big")
+
+
+@pytest.mark.parametrize(("value", "dark"), [(4095, True), (65535, False)])
+def test_dark_colours_of_16_bits_of_which_8_are_read_are_refused(tmp_path, value, dark):
+    """One pixel of RGB, of 16 bits a channel."""
+    header = chunk(b"IHDR", (1).to_bytes(4, "big") * 2 + bytes([16, 2, 0, 0, 0]))
+    pixel = chunk(b"IDAT", zlib.compress(b"\0" + value.to_bytes(2, "big") * 3))
+    (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n" + header + pixel + chunk(b"IEND", b""))
+    if not dark:
+        assert _image_io.pixels(tmp_path / "a.png", 3).unique().tolist() == [1]
+        return
+    with pytest.raises(ValueError, match="of 16 bits a channel, of which the upper 8 are read, and all below 64"):
+        _image_io.pixels(tmp_path / "a.png", 3)
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
+from dovision import checks
 from dovision.datasets import _checks
 from dovision.datasets.readers import dicom, nifti
 from dovision.functional import geometry
@@ -27,6 +28,7 @@ from dovision.types import COVER, Resize, Shape
 log = logging.getLogger(__name__)
 _Image = TypeVar("_Image")
 _SAMPLE = 32  # images that are looked at for their channels
+DEEP_WHITE = 65535
 GREY_MODES = ("1", "L", "LA", "I", "I;16")
 
 
@@ -46,6 +48,52 @@ def stated_resize(setting: str | Mapping[str, Any] | None) -> Resize:
     return resize
 
 
+class DeepRange(NamedTuple):
+    """Range of the values of a grey image of more than 8 bits."""
+
+    low: int
+    high: int
+    bits: int  # that the file states, in a PNG's sBIT chunk or a TIFF's MaxSampleValue; 0: it states none
+
+    @classmethod
+    def of(cls, image: Image.Image) -> DeepRange | None:
+        """Range of a decoded image; None for one of 8 bits, or whose range is unknown."""
+        if not _is_deep(image) or image.mode == "F":
+            return None
+        values = np.asarray(image)
+        return cls(int(values.min()), int(values.max()), image.info.get(images.BITS, 0))
+
+
+def white_level(ranges: Sequence[DeepRange], stated: int | None = None) -> int:
+    """Value that becomes 1 in grey images of more than 8 bits: `stated`, or the largest of 8, 10, 12, 14 or 16 bits.
+
+    Of these the least that holds all values and what files state to need. A level below 65535 is logged.
+
+    Args:
+        ranges: of a sample of the images.
+        stated: the level, where it is known.
+    """
+    if stated is not None:
+        return checks.positive_int("white_level", stated, DEEP_WHITE)
+    high = max((values.high for values in ranges), default=DEEP_WHITE)
+    bits = max([high.bit_length(), *(values.bits for values in ranges)])
+    level = 2 ** min((depth for depth in (8, 10, 12, 14) if depth >= bits), default=16) - 1
+    if level < DEEP_WHITE:
+        text = "%d becomes 1 in images of more than 8 bits, since the largest value of %d of them is %d. %s"
+        remedy = f"If that is wrong, set dataset.white_level={DEEP_WHITE}, or give arrays in [0, 1]"
+        log.warning(text, level, len(ranges), high, remedy)
+    return level
+
+
+def sampled_white(images: Sequence[_Image], opened: Callable[[_Image], Image.Image], stated: int | None = None) -> int:
+    """White level as of `white_level`, by a seeded sample of images; `opened` decodes one, and skips a bad one."""
+    ranges = []
+    for row in np.random.default_rng(0).permutation(len(images))[: _SAMPLE if stated is None else 0].tolist():
+        with suppress(ValueError, OSError):
+            ranges.append(DeepRange.of(opened(images[row])))
+    return white_level([values for values in ranges if values is not None], stated)
+
+
 class ImageHeader(NamedTuple):
     """Properties of an image, read before its pixels are decoded."""
 
@@ -53,6 +101,7 @@ class ImageHeader(NamedTuple):
     width: int
     burnt_in: bool = False  # a DICOM file says that names or other text are part of its pixels
     dark: bool | None = None  # a window applies to it, and it fills little of its range; None: not read
+    deep: DeepRange | None = None  # of a grey file of more than 8 bits
     reoriented: bool = False  # by its EXIF orientation
     colour: bool | None = None  # its channels differ; None: not read
     digest: bytes = b""  # SHA-256 of the file; empty of a slice or a frame, of which a file has many
@@ -63,17 +112,19 @@ class Decoding:
     """Decoder of files to images in [0, 1].
 
     Usual image files (see `io.images`) are turned as their EXIF orientation has it; transparency is dropped, and grey
-    is the luma of ITU-R 601. Files of 16 bits keep their depth. Of DICOM see `dicom.dicom_image`, of NIfTI
+    is the luma of ITU-R 601. Grey files of 16 bits keep their depth. Of DICOM see `dicom.dicom_image`, of NIfTI
     `nifti.slice_image`.
 
     Args:
         window: centre and width of the values that become [0, 1], for DICOM, NIfTI and grey files of more than 8 bits,
             whose range it replaces; None is the file's own.
         plane: of NIfTI slices, one of `nifti.PLANES`.
+        white: value that becomes 1 in grey files of more than 8 bits, as of `white_level`, unless there is a window.
     """
 
     window: tuple[float, float] | None = None
     plane: str = "axial"
+    white: int = DEEP_WHITE
 
     def header(self, path: Path, number: int | None = None, decode: bool = False) -> ImageHeader:
         """Read the size of the image as `pixels` gives it, and other fields; arguments and errors as those of `pixels`.
@@ -98,7 +149,9 @@ class Decoding:
             return header
         image = images.decode(data)
         if _is_deep(image):
-            return header._replace(dark=self._is_dark(self._of_pil(image, 1)), colour=False)
+            self._of_pil(image, 1)  # which refuses another range
+            deep = DeepRange.of(image) if self.window is None else None
+            return header._replace(dark=False, colour=False, deep=deep)
         image = images.upright(image)
         pixels = np.zeros((1, 1, 3), np.uint8) if image.mode in GREY_MODES else np.array(image.convert("RGB"))
         colour = is_colour(torch.from_numpy(pixels).movedim(-1, 0), white=255)
@@ -131,7 +184,7 @@ class Decoding:
         if self.window is not None and _is_deep(image):
             values = np.asarray(images.upright(image), dtype=np.float64)
             return _tensor(dicom.window_values(values, *self.window), channels)
-        return _channels(_upright(image), channels)
+        return _channels(_upright(image), channels, self.white)
 
 
 def warn_of_pixels(names: Sequence[str], headers: Sequence[ImageHeader], shape: Shape, remedy: str) -> None:
@@ -202,15 +255,15 @@ def pixels(path: Path, channels: int, decoding: Decoding | None = None, number: 
         raise ValueError(f"{path} must be a whole image, but is {error}.") from error
 
 
-def image_from_bytes(data: bytes, shape: Shape, resize: Resize = COVER) -> Tensor:
+def image_from_bytes(data: bytes, shape: Shape, resize: Resize = COVER, white: int = DEEP_WHITE) -> Tensor:
     """Decode the bytes of a usual image file as `image_from_file` does; BadFile if they are none."""
-    return fitted(_channels(_upright(images.decode(data)), shape[0]), shape, resize)
+    return fitted(_channels(_upright(images.decode(data)), shape[0], white), shape, resize)
 
 
-def pil_pixels(image: Image.Image, channels: int) -> Tensor:
+def pil_pixels(image: Image.Image, channels: int, white: int = DEEP_WHITE) -> Tensor:
     """Read a PIL image as one from a file is read, shape (channels, H, W)."""
     try:
-        return _channels(_upright(image), channels)
+        return _channels(_upright(image), channels, white)
     except BadFile as error:
         raise ValueError(f"an image must have pixels of a known range, but is {error}.") from error
 
@@ -263,10 +316,13 @@ def _upright(image: Image.Image) -> Image.Image:
     return images.upright(image)
 
 
-def _channels(image: Image.Image, channels: int) -> Tensor:
+def _channels(image: Image.Image, channels: int, white: int) -> Tensor:
     """Convert to shape (channels, H, W) in [0, 1]."""
     if image.mode.startswith("I"):
-        grey = torch.from_numpy(np.asarray(image).astype(np.float32) / 65535)
+        values = np.asarray(image)
+        if values.max() > white:
+            raise BadFile(f"of values up to {values.max()}, above white, {white}: set dataset.white_level={DEEP_WHITE}")
+        grey = torch.from_numpy(values.astype(np.float32) / white)
         return grey.expand(channels, *grey.shape)
     values = torch.from_numpy(np.array(image.convert("L" if channels == 1 else "RGB")))
     return values.reshape(image.height, image.width, channels).permute(2, 0, 1).float().div_(255)

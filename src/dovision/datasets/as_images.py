@@ -101,6 +101,7 @@ def unit_images(
     size: Size = None,
     channels: int | None = None,
     resize: Resize = COVER,
+    white: int | None = None,
 ) -> Tensor:
     """Images in [0, 1], shape (B, C, H, W), float.
 
@@ -114,6 +115,7 @@ def unit_images(
             have one size.
         channels: 1 (grey) or 3 (RGB) of PIL images and files; None: 1 if all are grey, or else 3.
         resize: how they are brought to the size, unless that says it.
+        white: value that becomes 1 in PIL images and files of more than 8 bits; None: as of `white_of` these.
 
     Raises:
         ValueError: it is not clear what they are: their axes, their range, their size; there is none.
@@ -124,12 +126,13 @@ def unit_images(
         images = np.asarray(images)
     undo = None if mean is None and std is None else (_per_channel(mean, 0.0), _per_channel(std, 1.0))
     if not isinstance(images, (list, tuple)):
-        value = _float_image(images, undo, channels or 3 - 2 * is_grey(images))
+        value = _float_image(images, undo, channels or 3 - 2 * is_grey(images), white or white_of([images]))
         return _sized(value if value.ndim == 4 else value.unsqueeze(0), size, resize)
     if not images:
         raise ValueError("images must be at least one, got none.")
     chosen = channels or (1 if all(map(is_grey, images)) else 3)
-    listed = [_sized(_float_image(image, undo, chosen), size, resize) for image in images]
+    white = white or white_of(images)
+    listed = [_sized(_float_image(image, undo, chosen, white), size, resize) for image in images]
     shapes = list(dict.fromkeys(tuple(image.shape) for image in listed))
     if len(shapes) > 1 or listed[0].ndim != 3:
         got = " and ".join(map(str, shapes[:2]))
@@ -147,6 +150,7 @@ def images_of(
     std: Iterable[float] | None = None,
     size: Size = None,
     channels: int | None = None,
+    white: int | None = None,
 ) -> Tensor:
     """Images of an item, a batch or all data, as of `unit_images`.
 
@@ -156,7 +160,7 @@ def images_of(
     Args:
         item: the images.
         classifier: whose mean and std have normalised what is `processed`, where none are given; None: unknown.
-        mean, std, size, channels: as of `unit_images`.
+        mean, std, size, channels, white: as of `unit_images`.
 
     Raises:
         ValueError: as of `unit_images`; or what a processor is to have normalised spans most of [0, 1].
@@ -164,9 +168,9 @@ def images_of(
     if size is None and classifier is not None and classifier.preprocessing is not None and is_picture(item.image):
         size = _logged(classifier.preprocessing)
     if not item.processed or classifier is None or mean is not None or std is not None:
-        return unit_images(item.image, mean, std, size, channels)
+        return unit_images(item.image, mean, std, size, channels, white=white)
     mean, std = classifier.mean.flatten().tolist(), classifier.std.flatten().tolist()
-    images = unit_images(item.image, mean, std, size, channels)
+    images = unit_images(item.image, mean, std, size, channels, white=white)
     first = _first(item.image)
     given_as_floats = isinstance(first, (float, Tensor, np.ndarray)) and torch.as_tensor(first).is_floating_point()
     if any(mean) and given_as_floats:
@@ -226,6 +230,14 @@ def is_grey(image: Any) -> bool:
         except (OSError, ValueError):  # a medical file, or none that can be read
             return True
     return not isinstance(image, Image.Image) or image.mode in _image_io.GREY_MODES
+
+
+def white_of(images: Sequence[Any]) -> int:
+    """White level of PIL images and of files, by a sample of them; see `_image_io.white_level`."""
+    pictures = [image for image in images if isinstance(image, (str, Path, Image.Image))]
+    return _image_io.sampled_white(
+        pictures, lambda image: image if isinstance(image, Image.Image) else open_image(Path(image))
+    )
 
 
 def label_tensor(label: Any, images: int, task: Task, names: Sequence[str] = ()) -> Tensor:
@@ -327,12 +339,12 @@ def _per_channel(numbers: Iterable[float] | None, default: float) -> Tensor:
     return torch.tensor(checks.pixel_units("mean and std", default if numbers is None else numbers)).view(-1, 1, 1)
 
 
-def _float_image(image: Any, undo: tuple[Tensor, Tensor] | None, channels: int) -> Tensor:
+def _float_image(image: Any, undo: tuple[Tensor, Tensor] | None, channels: int, white: int) -> Tensor:
     """One image, shape (C, H, W), or a batch, in [0, 1]."""
     if isinstance(image, Image.Image):
-        return _image_io.pil_pixels(image, channels)
+        return _image_io.pil_pixels(image, channels, white)
     if isinstance(image, (str, Path)):
-        return _image_io.pixels(Path(image), channels)
+        return _image_io.pixels(Path(image), channels, _image_io.Decoding(white=white))
     if isinstance(image, (list, tuple)) and isinstance(_first(image), (bool, float, Integral)):
         image = np.asarray(image)
     if isinstance(image, np.ndarray):

@@ -50,12 +50,13 @@ class HeldImages(Images):
         labels = {split: [item.label for item in of_split] for split, of_split in items.items()}
         self.task = _task(labels, classes, max(names.values(), key=len, default=[]))
         whole = [item.image for of_split in items.values() for item in of_split]
-        pictures = chain.from_iterable(image if isinstance(image, (list, tuple)) else [image] for image in whole)
+        pictures = [*chain.from_iterable(image if isinstance(image, (list, tuple)) else [image] for image in whole)]
         channels = 1 if all(map(as_images.is_grey, pictures)) else 3
+        white = as_images.white_of(pictures)
         self._images: dict[str, Tensor] = {}
         self._labels: dict[str, Tensor] = {}
         for split, of_split in items.items():
-            images = [as_images.unit_images(item.image, size=size, channels=channels) for item in of_split]
+            images = [as_images.unit_images(item.image, size=size, channels=channels, white=white) for item in of_split]
             numbers = [
                 as_images.label_tensor(label, len(image), self.task, names[split])
                 for label, image in zip(labels[split], images, strict=True)

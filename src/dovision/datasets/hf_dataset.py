@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from dovision.datasets import _checks, _image_io, _splits
 from dovision.datasets.readers.record_images import LibraryImages
 from dovision.identity.digests import files_below
 from dovision.io import files, hub
-from dovision.io.images import MAX_FILE_BYTES, BadFile
+from dovision.io.images import MAX_FILE_BYTES, BadFile, decode
 from dovision.io.paths import outside
 from dovision.types import COVER, SPLITS, Resize, Shape
 
@@ -39,18 +39,21 @@ class HfReader:
     column: str
     shape: Shape
     resize: Resize = COVER
+    white: int = _image_io.DEEP_WHITE
 
     def __call__(self, number: int) -> Tensor:
-        cell = self.data[number][self.column]
         try:
-            if cell is None:
-                raise BadFile("empty")
-            data = cell["bytes"]
-            if data is None:
-                data = files.read_bytes(cell["path"], MAX_FILE_BYTES)
-            return _image_io.image_from_bytes(data, self.shape, self.resize)
+            return _image_io.image_from_bytes(self.read_bytes(number), self.shape, self.resize, self.white)
         except (BadFile, OSError, ValueError) as error:
             raise ValueError(f"row {number} must have a whole image in {self.column!r}, but it is {error}.") from error
+
+    def read_bytes(self, number: int) -> bytes:
+        """Read the bytes of the image file of a row; BadFile if it has none."""
+        cell = self.data[number][self.column]
+        if cell is None:
+            raise BadFile("empty")
+        data: bytes | None = cell["bytes"]
+        return files.read_bytes(cell["path"], MAX_FILE_BYTES) if data is None else data
 
 
 class HfDataset(LibraryImages):
@@ -65,6 +68,7 @@ class HfDataset(LibraryImages):
         val_fraction, test_fraction: shares of the images, where there are no such splits.
         seed: of the cut.
         leaking: refuse, warn or drop, of groups with rows in two splits; as of `_splits.Cut`.
+        white_level: value that becomes 1 in grey files of more than 8 bits; None: as of `_image_io.white_level`.
         resize: how images are brought to the shape, as of `Resize.of`; None: resized to cover it.
 
     Raises:
@@ -94,6 +98,7 @@ class HfDataset(LibraryImages):
         test_fraction: float,
         seed: int,
         leaking: str,
+        white_level: int | None,
         resize: str | Mapping[str, Any] | None = None,
     ) -> None:
         self.task = _checks.task(task, classes, ("multiclass", "multilabel"), "a dataset of Hugging Face")
@@ -105,7 +110,9 @@ class HfDataset(LibraryImages):
         groups = names if group is None else _groups(data[group], str(group), names)
         self.records = pd.DataFrame({"number": range(len(names)), "name": names, "group": groups})
         images = data.cast_column(image, library.Image(decode=False))
-        self.read = HfReader(images, str(image), self.shape, self.resize)
+        reader = HfReader(images, str(image), self.shape, self.resize)
+        white = _image_io.sampled_white(range(len(names)), lambda row: decode(reader.read_bytes(row)), white_level)
+        self.read = replace(reader, white=white)
         self.cut(given, _splits.Cut(val_fraction, test_fraction, seed, leaking))
         local, home = Path(root), Path(library.config.HF_CACHE_HOME)
         homes = [local if local.is_dir() else local.parent] if local.exists() else [home]
@@ -114,7 +121,8 @@ class HfDataset(LibraryImages):
         stored = files_below(local) if local.is_dir() else [local]
         cached = [Path(cache_file["filename"]) for cache_file in data.cache_files]
         files_read = {cache_file.resolve() for cache_file in (*(stored if local.exists() else cached), *named)}
-        self.identify([image, label], sorted(files_read), [local])
+        deep = [white] if white < _image_io.DEEP_WHITE else []
+        self.identify([image, label, *deep], sorted(files_read), [local])
 
     @classmethod
     def found_classes(cls, settings: Mapping[str, Any]) -> list[str]:

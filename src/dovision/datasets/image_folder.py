@@ -46,6 +46,7 @@ class ImageFolder(FileImages):
         boxes: a table below the root with a row a box: path (of the image, below the root), label, and four numbers as
             of `readers.boxes`. None: none.
         masks: files of masks in a folder, as of `mask_sources.MaskSettings`.
+        white_level: value that becomes 1 in grey files of more than 8 bits; None: as of `_image_io.white_level`.
         val_fraction, test_fraction: shares of the images, where the splits are not folders.
         seed: of the cut.
         on_bad_file: error, or skip, which lists them in `bad_files`.
@@ -85,6 +86,7 @@ class ImageFolder(FileImages):
         group: str | None,
         boxes: str | None,
         masks: Mapping[str, Any],
+        white_level: int | None,
         val_fraction: float,
         test_fraction: float,
         seed: int,
@@ -114,7 +116,7 @@ class ImageFolder(FileImages):
         table = pd.DataFrame(listed, columns=["name", "path", "number", "label", "split"], dtype=object)
         labels, splits = table.pop("label"), table.pop("split")
         table["group"] = _splits.groups_by_pattern(table["name"].tolist(), group)
-        whole = self.take_files(table, "an image folder", on_bad_file)
+        whole = self.take_files(table, "an image folder", on_bad_file, white=white_level)
         self.labels = torch.tensor(labels[whole].tolist(), dtype=torch.int64)
         given = None if FLAT in folders else splits[whole].tolist()
         groups = self.records["group"].tolist()

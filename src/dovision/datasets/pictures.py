@@ -38,6 +38,7 @@ class Pictures(FileImages):
         task, classes: of the classifier, in the order of its outputs; both None: its own.
         shape: (C, H, W) that the pictures are brought to, C 1 (grey) or 3 (RGB).
         on_bad_file: error, or skip, which lists them in `bad_files`.
+        white_level: value that becomes 1 in grey files of more than 8 bits; None: as of `_image_io.white_level`.
         resize: how images are brought to the shape, as of `Resize.of`; None: resized to cover it.
 
     Raises:
@@ -65,6 +66,7 @@ class Pictures(FileImages):
         classes: Sequence[str] | None,
         shape: Sequence[int],
         on_bad_file: str,
+        white_level: int | None = None,
         resize: str | Mapping[str, Any] | None = None,
     ) -> None:
         self.shape, self.resize = _image_io.grey_or_rgb_shape(shape), _image_io.stated_resize(resize)
@@ -72,7 +74,7 @@ class Pictures(FileImages):
         entries = _entries(root)
         paths = _paths_by_name(entries)
         listed = pd.DataFrame({"name": paths.keys(), "path": map(str, paths.values()), "number": None})
-        self.take_files(listed.assign(group=listed["name"]), "a folder of pictures", on_bad_file)
+        self.take_files(listed.assign(group=listed["name"]), "a folder of pictures", on_bad_file, white=white_level)
         self.records["group"] = self.records.pop("group")  # the last column
         self.rows = {"train": (), "val": (), "test": range(len(self.records))}
         roots = [Path(entry).expanduser().resolve() for entry in entries]
@@ -81,7 +83,7 @@ class Pictures(FileImages):
         digests = [
             name.encode() + header.digest for name, header in zip(self.records["name"], self.headers, strict=True)
         ]
-        self.content = _checks.fingerprint((repr((self._task, self.shape)).encode(), *digests), {})
+        self.content = _checks.fingerprint((repr((self._task, self.shape, self.decoding)).encode(), *digests), {})
 
     @property
     def task(self) -> Task:  # type: ignore[override]

@@ -49,6 +49,7 @@ class Table(FileImages):
             None: the boxes are in the manifest, if it has such columns.
         masks: files of masks, as of `mask_sources.MaskSettings`.
         window, plane: of DICOM, NIfTI and 16-bit files, as of `_image_io.Decoding`.
+        white_level: value that becomes 1 in grey files of more than 8 bits; None: as of `_image_io.white_level`.
         val_fraction, test_fraction: shares of the images, where the table has no splits; the first also where it has
             no val.
         seed: of the cut.
@@ -96,6 +97,7 @@ class Table(FileImages):
         boxes: str | None,
         masks: Mapping[str, Any],
         window: Sequence[float] | None,
+        white_level: int | None,
         plane: str,
         val_fraction: float,
         test_fraction: float,
@@ -135,7 +137,7 @@ class Table(FileImages):
         patients = None if used.patient is None else rows.cells[used.patient].tolist()
         files["group"] = _splits.groups_by_pattern(names, group) if patients is None else patients
         error = partial(_file_error, rows, used.path, paths_from)
-        whole = self.take_files(files, "a table", on_bad_file, decode, error)
+        whole = self.take_files(files, "a table", on_bad_file, decode, error, white_level)
         rows = rows.chosen(whole)
         self.labels = label.label[label.has_label][whole]
         if given is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from pathlib import Path
 
+import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from dovision.io import files
@@ -18,6 +19,8 @@ IMAGE_FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 _KINDS = f"{', '.join(IMAGE_FORMATS[:-1])} or {IMAGE_FORMATS[-1]}"
 
 TILE_WIDTH, TILE_HEIGHT = 322, 323  # tags
+TIFF_BITS, TIFF_MAX = 258, 281  # of TIFF: bits of a channel, and the largest value
+BITS = "significant_bits"  # key of an image's info
 _PNG_EXIF = (b"eXIf", b"exif", b"Exif")  # names of chunks and of texts that hold it
 ORIENTATION, TURNED = 274, (5, 6, 7, 8)  # the tag, and its values that exchange height and width
 
@@ -53,11 +56,30 @@ def decode(data: bytes) -> Image.Image:
             image.verify()
             image = Image.open(io.BytesIO(data), formats=IMAGE_FORMATS)
         image.load()
+        image.info[BITS] = _stated_bits(image, data)
+        if image.mode in ("RGB", "RGBA", "LA") and _is_sixteen_bit(image, data) and np.asarray(image).max() < 64:
+            raise BadFile("of 16 bits a channel, of which the upper 8 are read, and all below 64: save it in 8 bits")
     except BadFile:
         raise
     except Exception as error:  # Pillow's readers raise whatever their format's damage leads to
         raise BadFile(f"not readable as an image ({str(error).split(' <')[0]})") from error
     return image
+
+
+def _stated_bits(image: Image.Image, data: bytes) -> int:
+    """Bits that a file says its values have, by a PNG's sBIT or a TIFF's MaxSampleValue; 0: it says none."""
+    if image.format == "TIFF":
+        most = image.tag_v2.get(TIFF_MAX, 0)  # type: ignore[attr-defined]
+        return int(max(most) if isinstance(most, tuple) else most).bit_length()
+    place = data.find(b"sBIT", 0, data.find(b"IDAT")) if image.format == "PNG" else -1  # which Pillow leaves out
+    return data[place + 4] if place > 0 else 0
+
+
+def _is_sixteen_bit(image: Image.Image, data: bytes) -> bool:
+    """Return whether channels have 16 bits, of which Pillow decodes the upper 8, in a PNG or a TIFF."""
+    if image.format == "TIFF":
+        return bool(16 in np.atleast_1d(image.tag_v2.get(TIFF_BITS, 8)))  # type: ignore[attr-defined]
+    return image.format == "PNG" and data[24] == 16
 
 
 def upright(image: Image.Image) -> Image.Image:

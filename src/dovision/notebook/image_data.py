@@ -23,6 +23,7 @@ from dovision.datasets.as_images import (
     is_read_later,
     label_tensor,
     names_of_labels,
+    white_of,
 )
 from dovision.evaluation.device_batches import DeviceBatches
 from dovision.functional.sample_order import strata
@@ -122,9 +123,11 @@ class ImageData:
         ready.images = Labelled(self.read(held, classifier), held.label)
         return ready
 
-    def read(self, item: Labelled, classifier: Classifier | None, channels: int | None = None) -> Tensor:
+    def read(
+        self, item: Labelled, classifier: Classifier | None, channels: int | None = None, white: int | None = None
+    ) -> Tensor:
         """Images, shape (B, C, H, W), in [0, 1]; arguments and errors as of `as_images.images_of`."""
-        return images_of(item, classifier, self.mean, self.std, self.size, channels)
+        return images_of(item, classifier, self.mean, self.std, self.size, channels, white)
 
     def __repr__(self) -> str:
         try:
@@ -221,15 +224,16 @@ class _Items(Dataset[Batch]):
         self.data = data
         self.classifier = classifier
         self.first_group = first_group
-        images = range(0, len(self), -(-len(self) // _LOOK))
-        self.channels = 1 if all(is_grey(image_and_label(data.images[number]).image) for number in images) else 3
+        images = [image_and_label(data.images[row]).image for row in range(0, len(self), -(-len(self) // _LOOK))]
+        self.channels = 1 if all(map(is_grey, images)) else 3
+        self.white = white_of(images)
 
     def __len__(self) -> int:
         return min(self.data.most or checks.MOST_IMAGES, len(self.data.images))
 
     def __getitem__(self, number: int) -> Batch:
         item = image_and_label(self.data.images[number])
-        (image,) = self.data.read(item, self.classifier, self.channels)
+        (image,) = self.data.read(item, self.classifier, self.channels, self.white)
         (label,) = label_tensor(item.label, 1, self.classifier.task, self.data.names_of_labels)
         return Batch(image, label, torch.tensor(number), torch.tensor(number + self.first_group))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -81,6 +82,7 @@ class FileImages(RecordImages):
         on_bad_file: str,
         decode: bool = True,
         error: Callable[[int, Exception], str] | None = None,
+        white: int | None = None,
     ) -> npt.NDArray[np.bool_]:
         """Check files, with a progress bar, and set the records and headers of those that are whole images.
 
@@ -90,6 +92,7 @@ class FileImages(RecordImages):
             on_bad_file: error, or skip, which lists them in `bad_files`.
             decode: whether files are decoded to their end; if not, some are, all over the table.
             error: makes the message about a file; None names it.
+            white: value that becomes 1 in grey files of more than 8 bits; None: as of `white_level`.
 
         Returns:
             Which files are whole, shape (N,).
@@ -98,6 +101,8 @@ class FileImages(RecordImages):
             ValueError: a file is bad, and that is an error.
         """
         skip = checks.choice("on_bad_file", on_bad_file, ("error", "skip")) == "skip"
+        if white is not None:  # files of larger values are bad
+            self.decoding = replace(self.decoding, white=_image_io.white_level((), white))
         step = 1 if decode else max(1, len(files) // _DECODED)
         names, paths, numbers = (files[column].tolist() for column in ("name", "path", "number"))
 
@@ -113,6 +118,13 @@ class FileImages(RecordImages):
             read = list(DISPLAY.track(headers, "checking images", "files", len(files)))
         self.bad_files = tuple(header for header in read if isinstance(header, str))
         self.headers = [header for header in read if not isinstance(header, str)]
+        if deep := [header.deep for header in self.headers if header.deep is not None]:
+            self.decoding = replace(self.decoding, white=_image_io.white_level(deep, white))
+            least = self.decoding.white / 8
+            self.headers = [
+                header._replace(dark=header.deep.high - header.deep.low < least) if header.deep else header
+                for header in self.headers
+            ]
         if self.bad_files and not (skip and self.headers):
             raise ValueError(
                 f"each file of {dataset} must be a whole image, got {len(self.bad_files)} bad:"
