@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from dovision import checks
 from dovision.datasets import _checks, _image_io
+from dovision.functional.class_names import class_positions
 from dovision.interfaces import Classifier, Images
 from dovision.io.images import open_image
 from dovision.types import COVER, SPLITS, Preprocessing, Resize, Task
@@ -258,11 +259,14 @@ def label_tensor(label: Any, images: int, task: Task, names: Sequence[str] = ())
     value = label if isinstance(label, Tensor) else np.asarray(label)
     if isinstance(value, np.ndarray):
         if value.dtype.kind in "UO":
-            numbers = {None: -1} | {name: number for number, name in enumerate(task.classes)}
             flat = value.ravel().tolist()
-            for name in set(flat) - set(numbers):
-                checks.choice("labels", name, task.classes)
-            value, names = np.asarray([numbers[name] for name in flat]).reshape(value.shape), ()
+            named = sorted(set(flat) - {None})
+            numbers = dict(zip(named, class_positions(named, task.classes), strict=True))
+            for name, number in numbers.items():
+                if number is None:
+                    checks.choice("labels", name, task.classes)
+            labels = [-1 if name is None else numbers[name] for name in flat]
+            value, names = np.asarray(labels).reshape(value.shape), ()
         value = torch.from_numpy(np.ascontiguousarray(value))
     value = value.reshape(images) if value.ndim == 0 else value
     if task.multilabel:
@@ -274,20 +278,20 @@ def label_tensor(label: Any, images: int, task: Task, names: Sequence[str] = ())
 
 
 def _by_name(label: Tensor, task: Task, names: Sequence[str]) -> Tensor:
-    same = [name for name in names if name in task.classes]
-    if not same:
+    positions = class_positions(names, task.classes)
+    if not any(position is not None for position in positions):
         if names and len(names) != len(task.classes) and label.numel():
             raise ValueError(
                 f"labels must be of the classifier's {len(task.classes)} classes, got {len(names)} of other names, as "
                 f"{names[0]!r}. Name the classes of the classifier as the data do."
             )
         return label
-    if len(same) < len(names):
-        other = next(name for name in names if name not in task.classes)
+    if None in positions:
+        other = names[positions.index(None)]
         raise ValueError(
             f"labels must be of the classifier's classes, got {other!r}.{checks.suggestion(other, task.classes)}"
         )
-    numbers = torch.tensor([*(task.classes.index(name) for name in names), -1], device=label.device)
+    numbers = torch.tensor([*positions, -1], device=label.device)
     return numbers[label.clamp(-1)]
 
 

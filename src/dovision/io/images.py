@@ -71,8 +71,8 @@ def _stated_bits(image: Image.Image, data: bytes) -> int:
     if image.format == "TIFF":
         most = image.tag_v2.get(TIFF_MAX, 0)  # type: ignore[attr-defined]
         return int(max(most) if isinstance(most, tuple) else most).bit_length()
-    place = data.find(b"sBIT", 0, data.find(b"IDAT")) if image.format == "PNG" else -1  # which Pillow leaves out
-    return data[place + 4] if place > 0 else 0
+    start = data.find(b"sBIT", 0, data.find(b"IDAT")) if image.format == "PNG" else -1  # which Pillow leaves out
+    return data[start + 4] if start > 0 else 0
 
 
 def _is_sixteen_bit(image: Image.Image, data: bytes) -> bool:

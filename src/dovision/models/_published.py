@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from dovision import checks
+from dovision.functional.class_names import class_positions
 from dovision.interfaces import Classifier
 from dovision.io.hub import asked_once
 from dovision.types import Preprocessing, Resize, Shape, Task
@@ -96,7 +97,8 @@ def of_names(names: Sequence[str] | None) -> Task | None:
 def outputs_of(what: str, names: Sequence[str] | None, count: int, task: Task, new_head: bool) -> list[int] | None:
     """Output number of each class in a head with these names; None for a new head.
 
-    Without names, or for ImageNet's identifiers in their order (n01440764, ...), outputs are taken in theirs.
+    Names meet as of `class_positions`. Without names, or for ImageNet's identifiers in their order (n01440764, ...),
+    outputs are taken in theirs.
 
     Args:
         what: the weights, for the log and the error.
@@ -112,11 +114,12 @@ def outputs_of(what: str, names: Sequence[str] | None, count: int, task: Task, n
     if new_head:
         _log("%s: a new head for %s classes, drawn at random", what, f"{len(classes):,}")
         return None
-    if names is not None and set(classes) <= set(names):
+    positions = [None] if names is None else class_positions(classes, names)
+    outputs = [position for position in positions if position is not None]
+    if len(outputs) == len(classes):
         share = f"{len(classes):,} of its {count:,}" if len(classes) < count else f"all of its {count:,}"
         _log("%s: kept the head, %s classes by name", what, share)
-        number_of = {name: number for number, name in enumerate(names)}
-        return [number_of[name] for name in classes]
+        return outputs
     numbered = list(classes) == sorted(classes) and all(re.fullmatch(r"n\d{8}", name) for name in classes)
     if len(classes) == count and (names is None or numbered):
         _log("%s: kept the head, its %s classes in their order", what, f"{count:,}")
@@ -124,7 +127,7 @@ def outputs_of(what: str, names: Sequence[str] | None, count: int, task: Task, n
     if names is None:
         rule, near = f"as many as the {count:,} outputs of {what}, got {len(classes):,}", ""
     else:
-        name = next(label for label in classes if label not in names)
+        name = classes[positions.index(None)]
         rule, near = f"among the {count:,} names of the outputs of {what}, got {name!r}", checks.suggestion(name, names)
     raise ValueError(
         f"classes must be {rule}.{near} Name them so in dataset.classes, or fit a new head: model.new_head=true."

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from dovision import checks
+from dovision.functional.class_names import class_positions
 from dovision.interfaces import Classifier
 from dovision.models._published import (
     fetching,
@@ -229,17 +230,19 @@ def _labelled(config: Any, classes: Sequence[str]) -> Any:
 
 
 def _rows(labels: Sequence[str], classes: Sequence[str]) -> list[int]:
-    """Output of each class by the head's labels; in order if these are numbers, as LABEL_0."""
+    """Output of each class by the head's labels, as of `class_positions`; in order if these are numbers, as LABEL_0."""
     if list(labels) == list(classes) or (_nameless(labels) and len(labels) == len(classes)):
         return list(range(len(classes)))
-    for name in classes:
-        if labels.count(name) != 1:
+    rows = []
+    for name, row in zip(classes, class_positions(classes, labels), strict=True):
+        if row is None:
             near = checks.suggestion(name, labels) or f" Its labels are: {checks.listed(list(labels))}."
             raise ValueError(
                 f"the model's head must have each class once among its {len(labels)} labels, got {labels.count(name)} "
                 f"of {name!r}.{near} Name them in dataset.classes, or fit a new head: model.new_head=true."
             )
-    return [labels.index(name) for name in classes]
+        rows.append(row)
+    return rows
 
 
 def _made(library: ModuleType, config: Any) -> nn.Module:
