@@ -106,8 +106,6 @@ from dovision.interventions.interchange import CounterfactualInterchange as Coun
 from dovision.interventions.interchange import Interchange as Interchange
 from dovision.interventions.interchange import PairedInterchange as PairedInterchange
 from dovision.interventions.joint import Joint as Joint
-from dovision.interventions.joint import Mediation as Mediation
-from dovision.interventions.joint import Path as Path
 from dovision.interventions.mask_files import MaskFiles as MaskFiles
 from dovision.interventions.perturbation import Perturbation as Perturbation
 from dovision.interventions.pixel_grid import PixelGrid as PixelGrid

@@ -215,6 +215,6 @@ def test_a_classifier_of_permuted_labels_is_one_more_refuter(few_images):
 
 def test_an_intervention_at_two_sites_is_refused():
     classifier, digits = dv.example()
-    through = dv.Path(dv.PixelGrid(2, 2), through="relu")
-    with pytest.raises(ValueError, match=r"refute needs an intervention at one site.*got Path. Set refute=false"):
-        dv.effects(classifier, (digits.image, digits.label), through, refute=True)
+    both = dv.Joint(dv.PixelGrid(2, 2), held=dv.Activation("relu", choose=[0]))
+    with pytest.raises(ValueError, match=r"refute needs an intervention at one site.*got Joint. Set refute=false"):
+        dv.effects(classifier, (digits.image, digits.label), both, refute=True)

@@ -1,4 +1,4 @@
-"""Effects beyond frames and by routes against pandas, on effects that a run of each kind has measured."""
+"""Effects beyond frames against pandas, on effects that a run has measured."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 import dovision as dv
-from dovision.analysis.unit_combinations import frame_contrasts, mediation
+from dovision.analysis.unit_combinations import frame_contrasts
 from dovision.functional.intervals import mean_interval
 
 IMAGES = 24
@@ -26,44 +26,23 @@ def measured(classifier: dv.Classifier, intervention: dv.Intervention) -> dv.Mea
     return dv.effects(classifier, (images, torch.arange(IMAGES) % 3), intervention)
 
 
-@pytest.mark.parametrize(
-    ("intervention", "table", "name", "weights"),
-    [
-        (dv.EdgeControl(dv.PixelGrid(2, 2), frame=1), frame_contrasts, "beyond", {"": 1, " frame": -1}),
-        (dv.Mediation(dv.PixelGrid(2, 2), "0"), mediation, "indirect", {" indirect": 1}),
-        (
-            dv.Mediation(dv.PixelGrid(2, 2), "0"),
-            mediation,
-            "interaction",
-            {"": 1, " direct": -1, " indirect": -1},
-        ),
-    ],
-)
-def test_means_and_intervals_are_those_of_the_sums_of_each_image(classifier, intervention, table, name, weights):
-    found = measured(classifier, intervention)
+def test_means_and_intervals_are_those_of_the_differences_of_each_image(classifier):
+    found = measured(classifier, dv.EdgeControl(dv.PixelGrid(2, 2), frame=1))
     rows = found.rows(range(IMAGES)).astype({"unit": str, "class": str})
     wide = rows.pivot(index="sample", columns=["unit", "class"], values="log_odds_effect").astype(float)
-    frame = table(found.folder).set_index(["unit", "class"])
+    frame = frame_contrasts(found.folder).set_index(["unit", "class"])
     assert len(frame) == 4 * 3
     for unit, label in frame.index:
-        value = sum(weight * wide[f"{unit}{end}", label] for end, weight in weights.items()).to_numpy()
+        value = (wide[unit, label] - wide[f"{unit} frame", label]).to_numpy()
         expected = mean_interval(value, np.arange(IMAGES))
-        columns = [f"{name}_log_odds{end}" for end in ("", "_low", "_high")]
+        columns = [f"beyond_log_odds{end}" for end in ("", "_low", "_high")]
         got = frame.loc[(unit, label), columns].to_numpy(float)
         np.testing.assert_allclose(got, expected[:3], atol=1e-5)
 
 
-def test_a_site_on_the_only_way_has_all_of_the_effect(classifier):
-    found = measured(classifier, dv.Mediation(dv.PixelGrid(2, 2), "0"))
-    frame = mediation(found.folder)
-    np.testing.assert_allclose(frame["indirect"], frame["total"], atol=1e-6)
-    np.testing.assert_allclose(frame["direct"], 0, atol=1e-6)
-
-
-def test_other_interventions_have_neither_and_findings_say_what_lies_beyond_a_frame(classifier):
+def test_other_interventions_have_none_and_findings_say_what_lies_beyond_a_frame(classifier):
     plain = measured(classifier, dv.PixelGrid(2, 2))
     assert frame_contrasts(plain.folder).empty
-    assert mediation(plain.folder).empty
     framed = measured(classifier, dv.EdgeControl(dv.PixelGrid(2, 2), frame=1))
     assert "Beyond what its frame alone does, it changes them by " in framed.findings[0]
     assert "beyond_effects" in framed.figures

@@ -16,7 +16,6 @@ from dovision.detectors.effect_profile import EffectProfile
 from dovision.interfaces import Classifier
 from dovision.interventions.activation import Activation
 from dovision.interventions.fills import Blur
-from dovision.interventions.joint import Mediation, Path
 from dovision.interventions.pixel_grid import PixelGrid
 from dovision.module_state import differentiable
 from dovision.propagation import Propagation
@@ -129,24 +128,6 @@ def test_equal_interventions_are_propagated_once_on_the_same_images(monkeypatch)
         batch.image.mul_(0.5)
         one(batch, classifier, None)
     assert len(calls) == 4
-
-
-@pytest.mark.parametrize("kind", [Path, Mediation])
-@pytest.mark.parametrize("gradient", [True, False])
-def test_the_passes_of_edits_through_a_site_are_those_that_are_made(kind, gradient):
-    classifier, _ = made("multiclass")
-    profiles = [Profile({"path": kind(GRID, "conv2")}, "probability") for _ in range(2)]
-    image, ran = images(2).requires_grad_(gradient), []
-    classifier.register_forward_hook(lambda module, inputs, logits: ran.append(len(logits)))
-    with torch.set_grad_enabled(gradient):
-        for profile in profiles:  # without a gradient, the second one reads what the first has measured
-            profile(batch_of(image), classifier, None)
-    edits = {Path: [6], Mediation: [6, 6, 6]}[kind]  # by all ways; beside the site; through it
-    whole = sum(edits) + (edits[-1] if kind is Path else sum(edits[1:]))
-    of_edits = whole if gradient else sum(edits)  # the graph makes a pass for each edit
-    assert [profile.passes for profile in profiles] == [2 + of_edits] * 2
-    if gradient:
-        assert sum(ran) == 2 * sum(profile.passes for profile in profiles)
 
 
 def test_summaries_by_hand():

@@ -209,7 +209,7 @@ def test_treated_images_stay_in_the_range_of_images(intervention, value, context
 
 
 def test_propagation_gives_what_a_plain_pass_gives_on_the_applied_edit(intervention, value, context):
-    if intervention.second is not None or intervention.through is not None:
+    if intervention.second is not None:
         pytest.skip("edits at two sites")
     treated, plain = (
         Propagation(context.classifier, intervention)(context.batch).treated,

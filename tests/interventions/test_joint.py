@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import nn
+from torch.utils.hooks import RemovableHandle
 
 import dovision as dv
 from dovision.interfaces import Classifier, Context
@@ -10,9 +11,9 @@ from dovision.interventions.activation import Activation
 from dovision.interventions.brush import Brush
 from dovision.interventions.fills import Constant
 from dovision.interventions.interchange import Interchange
-from dovision.interventions.joint import Joint, Path
+from dovision.interventions.joint import Joint
 from dovision.interventions.pixel_grid import PixelGrid
-from dovision.propagation import Propagation, engine_choice
+from dovision.propagation import Propagation
 from dovision.types import Batch, Task
 
 IMAGES, SOURCES = torch.rand(2, 5, 3, 12, 12, generator=torch.Generator().manual_seed(0))
@@ -29,13 +30,6 @@ class Branches(nn.Module):
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         return self.last((self.left(image).relu() + self.right(image).relu()).mean((2, 3)))
-
-
-@pytest.fixture(params=["incremental", "whole"], autouse=True)
-def engine(request, monkeypatch) -> str:
-    """Both engines, whatever they cost."""
-    monkeypatch.setattr(engine_choice, "WORTH_IT", float("inf") if request.param == "incremental" else -1)
-    return request.param
 
 
 @pytest.fixture
@@ -85,35 +79,38 @@ def test_the_other_intervention_has_its_own_sources(branches, batch):
 
 
 @torch.no_grad()
-def test_a_path_leaves_what_lies_beside_it_as_it_is(branches, batch):
-    found = Propagation(branches, Path(GRID, "left"))(batch)
-    assert found.units == GRID.units(())
-    network = branches.network
-    for unit in range(6):
-        masked = GRID.apply(IMAGES, unit, Context(batch, branches))
-        expected = by_hand(branches, network.left(masked), network.right(IMAGES))
+def test_two_layers_are_edited_as_by_hooks_set_by_hand(batch):
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 5, 3), nn.Flatten(), nn.Linear(320, 3)).eval()
+    passes = []
+    found = Propagation(dv.wrap(network, 3), Joint(Activation("0"), Activation("2", choose=[1])), chunk=3)(
+        batch, passes.append
+    )
+    assert found.units == ("c0", "c1", "c2", "c3", "held", "c0+held", "c1+held", "c2+held", "c3+held")
+    assert sum(passes) == 5 * (1 + 9)
+
+    def silent(layer: int, channel: int) -> RemovableHandle:
+        zeros = torch.tensor([channel])
+        return network[layer].register_forward_hook(lambda module, args, output: output.index_fill(1, zeros, 0))
+
+    for unit, name in enumerate(found.units):
+        hooks = [silent(2, 1)] if "held" in name else []
+        hooks += [silent(0, int(name[1]))] if name != "held" else []
+        expected = network(IMAGES)
+        for hook in hooks:
+            hook.remove()
         torch.testing.assert_close(found.treated[:, unit], expected, rtol=0, atol=1e-6)
 
 
-def test_each_forward_pass_is_counted(branches, batch, engine):
-    images = []
-    with branches.network.right.register_forward_hook(lambda module, args, output: images.append(len(output))):
-        for intervention in (Path(GRID, "left"), Joint(GRID, Activation("left", None, Interchange(SOURCES)))):
-            propagation, passes = Propagation(branches, intervention, chunk=3), []
-            propagation(batch)
-            images.clear()
-            propagation(batch, passes.append)
-            if engine == "whole":
-                assert sum(passes) == sum(images)
-            else:  # the graph makes a clean pass, and one for each edit
-                assert sum(passes) == 5 * (7 if isinstance(intervention, Path) else 15)
+class BatchCentred(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x - x.mean(0)
 
 
-@torch.no_grad()
-def test_the_effect_through_the_only_way_is_the_whole_effect(context):
-    whole = Propagation(context.classifier, GRID)(context.batch)
-    through = Propagation(context.classifier, Path(GRID, "1"))(context.batch)
-    torch.testing.assert_close(through.treated, whole.treated, rtol=0, atol=1e-6)
+def test_a_network_that_reads_the_whole_batch_is_refused(batch):
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), BatchCentred(), nn.Flatten(), nn.Linear(400, 3)).eval()
+    with pytest.raises(ValueError, match="must not depend on the other images of its batch"):
+        Propagation(dv.wrap(network, 3), Joint(GRID, Activation("0", choose=[1])))(batch)
 
 
 @torch.no_grad()

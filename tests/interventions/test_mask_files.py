@@ -14,8 +14,9 @@ from dovision.config.sources import configuration_folder
 from dovision.datasets.image_folder import ImageFolder
 from dovision.datasets.table import Table
 from dovision.evaluation.test_images import check_units
-from dovision.interventions import joint
+from dovision.interventions.activation import Activation
 from dovision.interventions.fills import Constant
+from dovision.interventions.joint import Joint
 from dovision.interventions.mask_files import MaskFiles
 from dovision.types import OUTSIDE
 from made_covid import COVID, HEALTHY, write_covid
@@ -271,7 +272,7 @@ def test_all_wrong_files_of_masks_are_named_at_once_before_anything_is_fitted(pi
     names[3].write_bytes(b"no picture")
     intervention = bound(root, pictures)  # the first one is right
     lines = rf"3 of 4 files .*wrong:\n.*aspect.*{names[1]}.*\n.*empty file: {names[2]}.*\n.*{names[3]} must be a whole"
-    for check in (check_units, lambda own, *rest: check_units(joint.Path(own, "relu"), *rest)):
+    for check in (check_units, lambda own, *rest: check_units(Joint(own, Activation("relu", choose=[0])), *rest)):
         with pytest.raises(ValueError, match=lines):
             check(intervention, pictures, range(4))
     right_half(24, 24).save(names[0])

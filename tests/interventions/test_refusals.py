@@ -20,7 +20,7 @@ from dovision.interventions.interchange import (
     Interchange,
     PairedInterchange,
 )
-from dovision.interventions.joint import Joint, Path
+from dovision.interventions.joint import Joint
 from dovision.interventions.mask_files import MaskFiles
 from dovision.interventions.perturbation import Perturbation
 from dovision.interventions.pixel_grid import PixelGrid
@@ -87,8 +87,10 @@ def pairs(count: int) -> Batch:
         (lambda: Steering(None, 1.0), "direction must be finite numbers"),
         (lambda: Interchange(SOURCE * 3), "images must lie in"),
         (lambda: Joint(GRID, Activation(INPUT)), "held must be an intervention at one other site .*, got site 'in"),
-        (lambda: Path(GRID, INPUT), "through must be the name of another site of the network, got 'input'"),
-        (lambda: Joint(Path(GRID, "0"), Activation("1")), "first must be an intervention at one site, got Path"),
+        (
+            lambda: Joint(Joint(GRID, Activation("0")), Activation("1")),
+            "first must be an intervention at one site, got Joint",
+        ),
         (
             lambda: mask_files(files="mask.jpg"),
             r"files must be a pattern of {stem}, .*, {slice} that ends in .png, .* or .npz",
@@ -180,9 +182,7 @@ def set_to(known: SimpleNamespace, value: object, site_value: torch.Tensor, unit
         (lambda k: bound(RegionBox(BLACK, 1, 0), k.boxed([])), "got Boxed, which has no boxes in its test split"),
         (lambda k: bound(Counterfactual(), k.boxed([(0, "a", None, 1, 1, 2, 2)])), "got Boxed. Use dataset=phantom"),
         (lambda k: effects(k, Joint(Activation("1"), Activation("0", choose=[1]))), "must come after the first .* '0'"),
-        (lambda k: effects(k, Path(Activation("1"), "0")), "second site must come after the first .*, got '0'"),
         (lambda k: effects(k, Joint(GRID, Activation("0"))), "at '0' must have one unit, got 4. Choose one"),
-        (lambda k: effects(k, Path(GRID, "nowhere")), "no site 'nowhere'"),
         (lambda k: effects(k, SlidingWindow(16, 4)), "must fit into the image, got 16 pixels on a side of 14"),
         (lambda k: effects(k, Brush(WHITE[0, 0])), r"'brush' must be .* shape \(14, 17\), got ndarray bool \(4, 4"),
     ],

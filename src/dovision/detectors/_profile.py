@@ -5,7 +5,6 @@ from __future__ import annotations
 import pickle
 from collections.abc import Iterator, Mapping, Sequence
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
@@ -96,8 +95,7 @@ class Profile:
             if control is not None:
                 return whole_passes(batch, propagation, control)
             outcome = propagation(batch)
-            units = np.arange(len(outcome.units))
-            return outcome, propagation.engine.passes_of(units) if propagation.engine else 0  # None: no unit is there
+            return outcome, len(outcome.units) if propagation.engine else 0  # None: no unit is there
 
         key = (self._kinds[name], self._propagations[name].stamp, *batch.sample.tolist())
         with torch.no_grad():
@@ -106,7 +104,7 @@ class Profile:
 
 def edits_whole_images(intervention: Intervention, batch: Batch) -> bool:
     """Return whether every edit changes the whole image, so that clean values cannot be reused."""
-    if intervention.site != INPUT or intervention.second or intervention.through or intervention.shortens:
+    if intervention.site != INPUT or intervention.second or intervention.shortens:
         return False
     shape = tuple(batch.image.shape[1:])
     units = range(len(intervention.units(shape)))
@@ -136,7 +134,7 @@ def whole_passes(batch: Batch, propagation: Propagation, control: Tensor | None 
         held = sum(map(len, chunks)) <= PAIRS  # in memory until the way back
         logits = engine.treated(*edits) if held else checkpoint(engine.treated, *edits, use_reentrant=False)
         treated[pairs.image, pairs.unit] = logits
-    return Outcome(units, clean.control, treated), engine.passes_of(np.arange(len(units)))
+    return Outcome(units, clean.control, treated), len(units)
 
 
 def _chunks(streams: list[Pairs], shape: tuple[int, ...]) -> Iterator[Pairs]:

@@ -30,7 +30,6 @@ from dovision.interfaces import Attack, Classifier, Intervention
 from dovision.interventions.interchange import SplitInterchange
 from dovision.models.conv_autoencoder import code_of, has_dictionary
 from dovision.propagation import Outcome, Propagation
-from dovision.propagation.whole_passes import PathPasses
 from dovision.store.activity import ACTIVITY, activity_columns
 from dovision.store.adversarial_cache import Keeper
 from dovision.store.effect_sums import SUMMED, SUMS, Cells, merged_sums, sums_columns, sums_schema
@@ -307,10 +306,8 @@ class EffectEvaluation(Evaluation):
         outcome = self.propagation(condition.batch, self._count)
         measurable(outcome.treated, "logits after the intervention")
         self.skipped_edits += outcome.skipped
-        engine = self.propagation.engine
-        of_edit = 2 if isinstance(engine, PathPasses) and engine.engine is None else 1  # forward passes
-        self.progress.advance(of_edit * outcome.skipped)
-        self.progress.total = self.images * (1 + len(self.attack.eps)) * (1 + of_edit * len(outcome.units))
+        self.progress.advance(outcome.skipped)
+        self.progress.total = self.images * (1 + len(self.attack.eps)) * (1 + len(outcome.units))
         if self.options.reference == WITHOUT_AUTOENCODER:
             return outcome._replace(control=condition.logits)
         return outcome

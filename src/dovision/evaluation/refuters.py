@@ -206,7 +206,7 @@ def refutable(intervention: Intervention) -> Intervention:
     """
     if isinstance(intervention, EdgeControl) and not intervention.soft:
         return intervention.first
-    if intervention.second is not None or intervention.through is not None or intervention.shortens:
+    if intervention.second is not None or intervention.shortens:
         raise ValueError(
             "refute needs an intervention at one site that leaves out no positions, got "
             f"{type(intervention).__name__}. Set refute=false."

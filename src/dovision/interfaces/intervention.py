@@ -15,7 +15,7 @@ from dovision.functional import geometry
 from dovision.interfaces.classifier import Classifier
 from dovision.interfaces.dataset import Images
 from dovision.interfaces.pastable_repr import PastableRepr
-from dovision.types import CODE, INDIRECT, INPUT, Batch, Box, Layout, Mask, Shape
+from dovision.types import CODE, INPUT, Batch, Box, Layout, Mask, Shape
 
 
 class Context(NamedTuple):
@@ -52,12 +52,11 @@ class Intervention(PastableRepr, ABC):
     layout: Layout | None = None  # of the site's value, if `unit` is given; None: found by probing the network
     shortens = False  # whether do() leaves out positions of the value: it returns fewer rows than it is given
     second: Intervention | None = None  # one of a single unit, made at a later site of the same pass (see `has_second`)
-    through: str | None = None  # a later site, which alone passes on what the edit changes; None: all do
 
     @property
     def on_code(self) -> bool:
         """Return whether an inserted autoencoder's code is one of the sites."""
-        return CODE in (self.site, self.through) or (self.second is not None and self.second.on_code)
+        return self.site == CODE or (self.second is not None and self.second.on_code)
 
     def bind(self, images: Images, split: str) -> None:
         """Prepare for a split's images before the first edit; nothing by default.
@@ -127,10 +126,6 @@ class Intervention(PastableRepr, ABC):
     def has_second(self, shape: Shape, unit: int) -> bool:
         """Return whether do(unit) is combined with that of `second`; never by default."""
         return False
-
-    def route(self, shape: Shape, unit: int) -> str:
-        """Ways by which do(unit) acts, of an intervention `through` a site: INDIRECT, TOTAL or DIRECT (beside it)."""
-        return INDIRECT
 
     def apply(self, value: Tensor, unit: int, context: Context) -> Tensor:
         """The site's whole value after do(unit), shape (B, C, H, W), for samples of one region."""

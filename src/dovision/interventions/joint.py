@@ -1,4 +1,4 @@
-"""Edits at two sites of one forward pass, and the effect of an edit through one later site alone."""
+"""Edits at two sites of one forward pass."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from torch import Tensor
 
 from dovision import checks
 from dovision.interfaces import Context, Images, Intervention
-from dovision.types import DIRECT, DIRECT_END, INDIRECT, INDIRECT_END, INPUT, SET_JOIN, TOTAL, Batch, Box, Mask, Shape
+from dovision.types import INPUT, SET_JOIN, Batch, Box, Mask, Shape
 
 HELD = "held"
 
@@ -115,74 +115,6 @@ class Joint(FirstOfTwo):
         return None if unit == count else unit if unit < count else unit - count - 1
 
 
-class Path(FirstOfTwo):
-    """do(u) at one site, as far as its effect goes through another one (path patching).
-
-    The other site's value is computed under do(u), and set in a pass without do(u), so that whatever lies beside it is
-    as in the clean pass. This is the whole effect where every way to the output leads through the site. In whole
-    passes, each edit takes two.
-
-    Source: arXiv:2304.05969.
-
-    Args:
-        first: whose units are made.
-        through: the name of a site that comes later in the pass.
-
-    Example:
-        >>> classifier, digits = dv.example()
-        >>> through = dv.Path(dv.PixelGrid(2, 2), through="relu")
-        >>> dv.effect_map(classifier, digits.image, through).units
-        ('r0c0', 'r0c1', 'r1c0', 'r1c1')
-    """
-
-    def __init__(self, first: Intervention, through: str) -> None:
-        super().__init__(first)
-        if not isinstance(through, str) or through in (INPUT, first.site):
-            raise ValueError(f"through must be the name of another site of the network, got {through!r}.")
-        self.through = through
-
-
-class Mediation(Path):
-    """do(u) at one site by all ways, beside another site, and through it alone: total, direct and indirect effect.
-
-    Units are those of the first intervention, and for each unit u "u direct", with the other site's value as it is
-    without do(u), and "u indirect", the same as of `Path`. The interaction is what the total effect has beyond the sum
-    of both; `analysis.unit_combinations.mediation` has all four with intervals.
-
-    Source: Pearl, Direct and indirect effects, UAI 2001 (natural effects); arXiv:2004.12265 for networks.
-
-    Args:
-        first, through: as of `Path`.
-
-    Example:
-        >>> classifier, digits = dv.example()
-        >>> through = dv.Mediation(dv.PixelGrid(1, 2), through="relu")
-        >>> dv.effect_map(classifier, digits.image, through).units
-        ('r0c0', 'r0c1', 'r0c0 direct', 'r0c1 direct', 'r0c0 indirect', 'r0c1 indirect')
-    """
-
-    def units(self, shape: Shape) -> tuple[str, ...]:
-        units = self.first.units(shape)
-        return (*units, *(f"{unit}{end}" for end in (DIRECT_END, INDIRECT_END) for unit in units))
-
-    def route(self, shape: Shape, unit: int) -> str:
-        return (TOTAL, DIRECT, INDIRECT)[unit // len(self.first.units(shape))]
-
-    def region(self, shape: Shape, unit: int, sample: int) -> Box | None:
-        return self.first.region(shape, unit % len(self.first.units(shape)), sample)
-
-    def on_image(self, shape: Shape, unit: int, sample: int) -> Box | None:
-        """Box of a unit's total effect, where maps paint it; None for the two others."""
-        region = super().on_image(shape, unit, sample)
-        return region if region is None or not region.area or self.route(shape, unit) == TOTAL else None
-
-    def mask(self, shape: Shape, unit: int, sample: int) -> Mask | None:
-        return self.first.mask(shape, unit % len(self.first.units(shape)), sample)
-
-    def do(self, value: Tensor, unit: int, context: Context) -> Tensor:
-        return self.first.do(value, unit % len(self.first.units(tuple(value.shape[1:]))), context)
-
-
 def _is_compound(intervention: Intervention) -> bool:
     """Return whether an intervention cannot be combined: it has two sites, or leaves out positions of a value."""
-    return intervention.second is not None or intervention.through is not None or intervention.shortens
+    return intervention.second is not None or intervention.shortens

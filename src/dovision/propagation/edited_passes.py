@@ -85,7 +85,7 @@ class EditedPasses:
                     continue
                 self.allowance.fit_pairs(self.engine.bytes_per_pair, logits.device)
                 self.made += len(chunk)
-                self.progress(self.engine.passes_of(pairs.unit[chunk]))
+                self.progress(len(chunk))
                 yield pairs.chosen(chunk), logits[: len(chunk)]
 
     def _make_room(self, error: Exception, pairs: int) -> None:

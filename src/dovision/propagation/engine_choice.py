@@ -29,7 +29,7 @@ from dovision.propagation.kernels.packed_linear import LEAST_ROWS, can_pack
 from dovision.propagation.kernels.passes import pack_attention, pack_linear
 from dovision.propagation.layouts import presented_site
 from dovision.propagation.operations import Operations
-from dovision.propagation.sites import Site, find_site
+from dovision.propagation.sites import Site
 from dovision.propagation.tracing import trace
 from dovision.propagation.weights_stamp import weights_stamp
 from dovision.propagation.whole_passes import WholePasses
@@ -50,7 +50,6 @@ class SiteEngines:
     """A site of a classifier as an intervention sees it, and the engines that were chosen for edits there."""
 
     site: Site | None  # with its layout; None: the input
-    second: Site | None = None  # of an intervention at two sites, or through one
     shape: Shape | None = None  # of its value, once an engine was chosen
     made: list[Incremental] = field(default_factory=list)
     chosen: dict[_Region, Incremental | None] = field(default_factory=dict)  # by the region edited; None: whole passes
@@ -84,13 +83,9 @@ def engines_at(classifier: Classifier, intervention: Intervention, shape: Shape)
     device = classifier.mean.device.type
     mixed = device != "meta" and torch.is_autocast_enabled(device)
     autocast = torch.get_autocast_dtype(device) if mixed else None
-    other = intervention.second
-    second = intervention.through if other is None else (other.site, other.unit, other.layout)
-    key = (intervention.site, intervention.unit, intervention.layout, second, shape, autocast)
+    key = (intervention.site, intervention.unit, intervention.layout, shape, autocast)
     if key not in sites:
-        through = None if intervention.through is None else find_site(classifier, intervention.through)
-        later = through if other is None else presented_site(classifier, other, shape)
-        sites[key] = SiteEngines(presented_site(classifier, intervention, shape), later)
+        sites[key] = SiteEngines(presented_site(classifier, intervention, shape))
     sites.move_to_end(key)
     while len(sites) > SITES:
         sites.popitem(last=False)
@@ -183,6 +178,17 @@ def _try(
     return None, 0.0
 
 
+def check_company(whole_passes: WholePasses, image: Tensor) -> None:
+    """Raise unless the logits of an image, shape (1, C, H, W), are the same beside another one.
+
+    Raises:
+        ValueError: the classifier's output for an image depends on its batch.
+    """
+    value = whole_passes.clean(image).site
+    expected = whole_passes.forward(image.repeat(2, 1, 1, 1), torch.cat([value, -value]))[:1]
+    _check_company(whole_passes, expected, value, image)
+
+
 def _several(pairs: Pairs) -> Pairs:
     """A batch of `LEAST_ROWS` pairs: the middle one, repeated, behind another one with a region of equal size.
 
@@ -239,7 +245,7 @@ def _log_choice(engines: SiteEngines, region: _Region) -> None:
 
 
 def _traced(engines: SiteEngines, classifier: Classifier, image: Tensor) -> Graph:
-    graph = compute_constants(trace(classifier, engines.site, image, engines.second))
+    graph = compute_constants(trace(classifier, engines.site, image))
     return drop_identities(join_channel_shuffle(take_splits_apart(graph)))
 
 

@@ -68,16 +68,12 @@ def _is_size(value: Any) -> bool:
 
 @dataclass(frozen=True)
 class Graph:
-    """Steps in order; `image` is the first, the result of `output` the logits; `site` marks the edit's place.
-
-    `second` marks that of another edit, or of a route, in the same pass.
-    """
+    """Steps in order; `image` is the first, the result of `output` the logits; `site` marks the edit's place."""
 
     steps: tuple[Step, ...]
     image: Step
     site: Step
     output: Step
-    second: Step | None = None
 
     def readers(self) -> Counter[Step]:
         """Number of steps that read each result; the logits are read by the caller too."""

@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, fx
@@ -18,12 +17,9 @@ from dovision.propagation.edits import Channels, Edit, Pairs, edit_of
 from dovision.propagation.graph import Graph, Method, Step, follows_sizes
 from dovision.propagation.graph_passes import use_in_place
 from dovision.propagation.kernels.packed_linear import PackedLinear
-from dovision.propagation.patch import Background, Map, Patch, gather
+from dovision.propagation.patch import Background, Map, Patch
 from dovision.propagation.rules import Rule, almost_all, pointwise, rule_of
 from dovision.propagation.spans import Index
-from dovision.types import INDIRECT, TOTAL
-
-Held = Callable[[Tensor, Index], Tensor]  # an edit of a site's values, of images by their rows
 
 
 class Incremental:
@@ -51,7 +47,7 @@ class Incremental:
 
         A pointwise operator with one operand needs none; a concatenation crops its own clean result.
         """
-        stored = {step for step in (self.graph.site, self.graph.second, self.graph.output) if step is not None}
+        stored = {self.graph.site, self.graph.output}
         for step in self.edited_steps:
             inputs = step.inputs()
             if self.rules[step] is not pointwise or len(inputs) > 1:
@@ -62,7 +58,7 @@ class Incremental:
 
     def _decoder(self) -> Step | None:
         """The linear layer that alone reads a map's channels, such as a dictionary's, if it is nearly all of a pass."""
-        if len(self.edited_steps) < 2 or self.graph.second is not None:
+        if len(self.edited_steps) < 2:
             return None
         moved, decoder, *later = self.edited_steps
         layer, site = decoder.function, self.graph.site
@@ -72,15 +68,8 @@ class Incremental:
         heavy = [step for step in later if step.function is F.conv2d or isinstance(step.function, PackedLinear)]
         return decoder if by_place and linear and alone and len(heavy) <= 1 else None
 
-    def passes_of(self, unit: Index) -> int:
-        """Forward passes that as many edits, of these units, take."""
-        return len(unit)
-
-    def clean(self, image: Tensor, held: Callable[[Tensor], Tensor] | None = None) -> Background:
-        """Run the unedited images; keep what edits need and drop other values on the way.
-
-        `held` edits the value of the second site.
-        """
+    def clean(self, image: Tensor) -> Background:
+        """Run the unedited images; keep what edits need and drop other values on the way."""
         layout = torch.channels_last if self.channels_last else torch.contiguous_format
         values: dict[Step, Any] = {self.graph.image: image.contiguous(memory_format=layout)}
         shapes: dict[Step, torch.Size] = {}
@@ -89,8 +78,6 @@ class Incremental:
             if step is not self.graph.image:
                 args, kwargs = step.arguments(values.__getitem__)
                 values[step] = step.function(*args, **kwargs)
-            if held is not None and step is self.graph.second:
-                values[step] = held(values[step])
             if isinstance(values[step], Tensor):
                 shapes[step] = values[step].shape
             if step is not self.graph.site and follows_sizes(step, values[step], sizes):  # the site's follow the edit
@@ -120,24 +107,9 @@ class Incremental:
         by_channel = self.decoder is not None and clean.site.ndim == 4
         return edit_of(pairs, intervention, clean.site, context, local, by_channel=by_channel)
 
-    def run(
-        self,
-        clean: Background,
-        pairs: Pairs,
-        value: Patch | Channels | Tensor,
-        context: Context,
-        route: str = TOTAL,
-        held: Held | None = None,
-    ) -> Tensor:
-        """Logits, shape (P, K), with this value, or this part of it, at the site.
-
-        Args:
-            clean: of the images; with `held`, of the images under it.
-            pairs, value, context: of the edits.
-            route: which ways the edit takes, with regard to the second site.
-            held: edit of the second site's values, shape (P, ...), of images by their rows.
-        """
-        edited = _Pass(self, clean, pairs.image, route=route, held=held)
+    def run(self, clean: Background, pairs: Pairs, value: Patch | Channels | Tensor, context: Context) -> Tensor:
+        """Logits, shape (P, K), with this value, or this part of it, at the site."""
+        edited = _Pass(self, clean, pairs.image)
         logits = edited.run(value)
         self.bytes_per_pair = edited.peak // len(pairs)
         return logits
@@ -152,8 +124,6 @@ class _Pass:
     image: Index  # (N,) rows of the background
     values: dict[Step, Any] = field(default_factory=dict)
     is_part: bool = False  # of a pass, whose rows are no further taken apart
-    route: str = TOTAL
-    held: Held | None = None
     peak: int = 0  # bytes of the changed values at a time
 
     def __post_init__(self) -> None:
@@ -169,8 +139,7 @@ class _Pass:
         self._hold(site, edit)
         if isinstance(edit, Patch) and almost_all(self.background.site.shape[2:], edit.rows, edit.columns):
             self._full(site)
-        unreached = self.route == INDIRECT and self.engine.graph.second not in self.engine.of_site
-        return self._full(self.engine.graph.output) if unreached else self._from(0)
+        return self._from(0)
 
     def _decoded(self, decoder: Step, edit: Channels) -> Tensor:
         """The decoder's result, shape (P, H, W, C): the clean one, plus the channel's change times its weights.
@@ -189,8 +158,6 @@ class _Pass:
         """Logits from a step on; rows are split where whole maps are computed."""
         for position in range(start, len(self.engine.edited_steps)):
             step = self.engine.edited_steps[position]
-            if self.values.keys().isdisjoint(self.engine.inputs[step]):
-                continue  # beside the edit's route
             result = self._local(step)
             if result is None:
                 passes = self._split(position)
@@ -202,9 +169,6 @@ class _Pass:
                 result = step.function(*args, **kwargs)
             self._hold(step, result)
             self.peak = max(self.peak, self.bytes)
-            if step is self.engine.graph.second and self.route != TOTAL:
-                through = self.route == INDIRECT
-                self.values = {other: it for other, it in self.values.items() if (other is step) == through}
             for dead in self.engine.edited_last_use.get(position, ()):
                 if dead is not self.engine.graph.output and dead in self.values:
                     self.bytes -= _nbytes(self.values.pop(dead))
@@ -219,27 +183,11 @@ class _Pass:
         """Result by the operator's rule if the edit is still local; None if the step must be run in full."""
         if step in self.background.sizes:
             return self._resized(step)
-        if step is self.engine.graph.second:
-            return self._second_value(step)
         changed = [self.values[source] for source in self.engine.inputs[step] if source in self.values]
         rule = self.engine.rules[step]
         if rule is not None and changed and all(isinstance(value, Patch) for value in changed):
             return self._patch(step, rule, changed[0].channel_axis)
         return None
-
-    def _second_value(self, step: Step) -> Patch | Tensor:
-        """The second site's value, as it is held; a patch stays one unless its surroundings would change."""
-        (source,) = self.engine.inputs[step]
-        value = self.values[source]
-        if self.held is None:
-            return value
-        if not isinstance(value, Patch):
-            return self.held(value, self.image)
-        axis = value.channel_axis
-        new = self.held(Map(self.background, source, self.image, value, axis).full(), self.image)
-        content = gather(new.movedim(axis, -1).contiguous(), np.arange(len(new)), value.rows, value.columns)
-        patch = replace(value, value=content.movedim(-1, axis))
-        return patch if torch.equal(Map(self.background, step, self.image, patch, axis).full(), new) else new
 
     def _split(self, position: int) -> list[_Pass]:
         """Passes over slices of the rows, if the maps from here on are large and all values can be sliced."""
@@ -256,7 +204,7 @@ class _Pass:
         changed = {
             step: value.chosen(rows) if isinstance(value, Patch) else value[rows] for step, value in values.items()
         }
-        return _Pass(self.engine, self.background, self.image[rows], changed, True, self.route, self.held)
+        return _Pass(self.engine, self.background, self.image[rows], changed, True)
 
     def _patch(self, step: Step, rule: Rule, channel_axis: int) -> Patch | None:
         def operand(source: Step) -> Any:

@@ -15,11 +15,11 @@ from dovision.module_state import evaluating
 from dovision.propagation.chunking import FIRST, PassLimits, keep_freed_blocks
 from dovision.propagation.edited_passes import EditedPasses
 from dovision.propagation.edits import all_pairs
-from dovision.propagation.engine_choice import SiteEngines, choose_engine, engines_at
+from dovision.propagation.engine_choice import SiteEngines, check_company, choose_engine, engines_at
 from dovision.propagation.incremental import Incremental
 from dovision.propagation.sites import find_site
 from dovision.propagation.weights_stamp import weights_stamp
-from dovision.propagation.whole_passes import JointPasses, PathPasses, Shortened, TwoSitePasses, WholePasses
+from dovision.propagation.whole_passes import JointPasses, Shortened, WholePasses
 from dovision.types import Batch
 
 
@@ -70,7 +70,6 @@ class Propagation:
         self.intervention = intervention
         self.site = find_site(classifier, intervention.site)
         self._second = None if intervention.second is None else Propagation(classifier, intervention.second)
-        self._through = None if intervention.through is None else find_site(classifier, intervention.through)
         self.allowance = PassLimits(
             None if chunk == "auto" else checks.positive_int("chunk", chunk, checks.MOST_IMAGES)
         )
@@ -95,7 +94,9 @@ class Propagation:
         if self.engine is None:
             with evaluating(self.classifier):
                 self.engine = whole_passes = self.whole_passes(batch)
-                if not self.intervention.shortens:
+                if self.intervention.shortens or self.intervention.second is not None:
+                    check_company(whole_passes, batch.image[:1])
+                else:
                     self.engine = self._chosen(whole_passes, batch)
                 if self.engine is None:  # no image has a unit
                     return whole_passes
@@ -115,14 +116,9 @@ class Propagation:
     def _chosen(self, whole_passes: WholePasses, batch: Batch) -> Incremental | WholePasses | None:
         """Choose the engine by the first image that has a unit; None if there is no such image."""
         assert self._engines is not None
-        if isinstance(whole_passes, TwoSitePasses):
-            whole_passes.clean(batch.image[:1])  # which checks the sites
         for row in range(len(batch.image)):
             first = self.context(whole_passes, batch.rows(slice(row, row + 1)))
             engine, self.allowance.tried = choose_engine(self._engines, whole_passes, self.intervention, first)
-            if isinstance(whole_passes, TwoSitePasses) and isinstance(engine, Incremental):
-                whole_passes.use(engine)
-                return whole_passes
             if engine is not None:
                 return engine
         return None
@@ -138,8 +134,6 @@ class Propagation:
         if self._second is not None:
             other = self._second.whole_passes(batch)
             return JointPasses(self.classifier, self.site, self.intervention, other)
-        if self._through is not None:
-            return PathPasses(self.classifier, self.site, self._through, self.intervention)
         return (Shortened if self.intervention.shortens else WholePasses)(self.classifier, self.site)
 
     @torch.no_grad()

@@ -7,7 +7,7 @@ import gc
 import itertools
 import operator
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -25,7 +25,7 @@ class Untraceable(Exception):
     """The tracer cannot follow the model; the message says where."""
 
 
-def trace(classifier: Classifier, site: Site | None, image: Tensor, second: Site | None = None) -> Graph:
+def trace(classifier: Classifier, site: Site | None, image: Tensor) -> Graph:
     """Follow the classifier, in eval mode, from the image to the logits; `site` None is the image.
 
     The graph is right for any number of images of the shape of `image`, (B, C, H, W).
@@ -33,8 +33,7 @@ def trace(classifier: Classifier, site: Site | None, image: Tensor, second: Site
     Raises:
         Untraceable: control flow that depends on values, or a site lies inside a module that is taken as one step.
     """
-    sites = {mark: one for mark, one in ((mark_site, site), (mark_second, second)) if one is not None}
-    tracer = _Tracer(sites, image)
+    tracer = _Tracer(site, image)
     attributes = set(vars(classifier))
     try:
         with _without_collection():
@@ -46,7 +45,7 @@ def trace(classifier: Classifier, site: Site | None, image: Tensor, second: Site
     finally:
         for name in set(vars(classifier)) - attributes:  # the tracer stores tensors that are no parameters on the model
             delattr(classifier, name)
-    if tracer.marked != set(sites):
+    if site is not None and not tracer.is_marked:
         raise Untraceable("the site lies inside a module that is taken as one step")
     return graph
 
@@ -68,24 +67,19 @@ def mark_site(value: Any) -> Any:
     return value
 
 
-def mark_second(value: Any) -> Any:
-    """Mark the second site's position in the graph."""
-    return value
-
-
 class _Tracer(ShapedTracer):
-    """Tracer that puts each site's mark where its value is entered and left; the image is marked by itself.
+    """Tracer that puts a mark where the site's value is entered and left; the image is marked by itself.
 
     Args:
-        sites: by their marks.
+        site: None is the image.
         image: shape (B, C, H, W).
     """
 
-    def __init__(self, sites: Mapping[Callable[..., Any], Site], image: Tensor) -> None:
+    def __init__(self, site: Site | None, image: Tensor) -> None:
         super().__init__(image)
-        self.sites = sites
+        self.site = site
         self.calls = Counter[nn.Module]()
-        self.marked: set[Callable[..., Any]] = set()
+        self.is_marked = False
 
     def call_module(self, m: nn.Module, forward: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         run = super().call_module
@@ -97,12 +91,12 @@ class _Tracer(ShapedTracer):
         def traced(*args: Any, **kwargs: Any) -> Any:
             return run(m, forward, args, kwargs)
 
-        for mark, site in self.sites.items():
-            if m is site.module and call == (site.call or 0):
-                self.marked.add(mark)
-                value = site.enter(traced, *args, **kwargs)
-                return site.leave(traced, self.create_proxy("call_function", mark, (value,), {}))
-        return traced(*args, **kwargs)
+        site = self.site
+        if site is None or m is not site.module or call != (site.call or 0):
+            return traced(*args, **kwargs)
+        self.is_marked = True
+        value = site.enter(traced, *args, **kwargs)
+        return site.leave(traced, self.create_proxy("call_function", mark_site, (value,), {}))
 
 
 class _Reader:
@@ -119,7 +113,7 @@ class _Reader:
         self.steps: list[Step] = []
 
     def read(self, graph: fx.Graph) -> Graph:
-        site = output = second = None
+        site = output = None
         for node in graph.nodes:
             if node.op == "get_attr":
                 self.results[node] = operator.attrgetter(node.target)(self.root)
@@ -128,10 +122,9 @@ class _Reader:
             else:
                 self.results[node] = step = self._step(node)
                 site = step if step.function is mark_site else site  # the image's comes first
-                second = step if step.function is mark_second else second
         if site is None or not isinstance(output, Step):
             raise Untraceable("the output is not one tensor")
-        return Graph(tuple(self.steps), self.steps[0], site, output, second)
+        return Graph(tuple(self.steps), self.steps[0], site, output)
 
     def _current(self, argument: Any) -> Any:
         def look_up(leaf: Any) -> Any:

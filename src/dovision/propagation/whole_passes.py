@@ -6,18 +6,16 @@ from contextlib import ExitStack
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from dovision.interfaces import Classifier, Context, Intervention
 from dovision.propagation.chunking import in_parts, is_out_of_memory
 from dovision.propagation.edits import Edit, Pairs, edit_of
-from dovision.propagation.incremental import Incremental
 from dovision.propagation.patch import Patch
 from dovision.propagation.sites import Site
 from dovision.propagation.spans import Index
-from dovision.types import DIRECT, TOTAL, Shape
+from dovision.types import Shape
 
 
 class CleanPass(NamedTuple):
@@ -36,10 +34,6 @@ class WholePasses:
     def __init__(self, classifier: Classifier, site: Site | None) -> None:
         self.classifier = classifier
         self.site = site
-
-    def passes_of(self, unit: Index) -> int:
-        """Forward passes that as many edits, of these units, take."""
-        return len(unit)
 
     def clean(self, image: Tensor) -> CleanPass:
         """Run the classifier on the unedited images.
@@ -138,50 +132,7 @@ class Shortened(WholePasses):
         return logits
 
 
-class TwoSitePasses(WholePasses):
-    """Passes that also tap a second, later site; by an incremental engine, once `use` has set one."""
-
-    def __init__(self, classifier: Classifier, site: Site | None, second: Site) -> None:
-        super().__init__(classifier, site)
-        self.second = second
-        self.engine: Incremental | None = None
-
-    def use(self, engine: Incremental) -> None:
-        """Run the engine in place of the classifier."""
-        self.engine = engine
-        self.bytes_per_image = 2 * engine.bytes_per_image  # with a background under a held edit
-
-    def clean(self, image: Tensor) -> Any:
-        """Run the classifier on the unedited images, as `WholePasses.clean`, or the engine.
-
-        Raises:
-            ValueError: the second site does not run once, or runs before the first.
-        """
-        if self.engine is not None:
-            return self.engine.clean(image)
-        seen: dict[str, Shape] = {}  # shapes of values, in the order of the pass
-        with ExitStack() as taps:
-            if self.site is not None:
-                taps.enter_context(self.site.tapped(lambda value: seen.update(first=())))
-            calls = taps.enter_context(self.second.tapped(lambda value: self._see(value, seen)))
-            clean = super().clean(image)
-        self.second.check_calls(len(calls))
-        if self.site is not None and next(iter(seen)) != "first":
-            raise ValueError(
-                f"the second site must come after the first in a forward pass, got {self.second.name!r}, which comes "
-                f"before {self.site.name!r}. Exchange them."
-            )
-        self.check_second(seen["second"])
-        return clean
-
-    def check_second(self, shape: Shape) -> None:
-        """Refuse a second site with a value of this shape; nothing by default."""
-
-    def _see(self, value: Tensor, seen: dict[str, Shape]) -> None:
-        seen["second"] = tuple(self.second.check_value(value, len(value)).shape[1:])
-
-
-class JointPasses(TwoSitePasses):
+class JointPasses(WholePasses):
     """Passes with do(unit) at a site and the only unit of another intervention, `Intervention.second`, at a later one.
 
     Args:
@@ -192,117 +143,64 @@ class JointPasses(TwoSitePasses):
     held_context: Context  # the condition of the other intervention's edits on the batch; set before its passes
 
     def __init__(
-        self,
-        classifier: Classifier,
-        site: Site | None,
-        intervention: Intervention,
-        other: WholePasses,
+        self, classifier: Classifier, site: Site | None, intervention: Intervention, other: WholePasses
     ) -> None:
         assert other.site is not None
         assert intervention.second is not None
-        super().__init__(classifier, site, other.site)
+        super().__init__(classifier, site)
         self.intervention, self.held = intervention, intervention.second
-        self.other = other
-        self._under_held: tuple[Any, Any] = (None, None)  # the last clean pass, and that of its images under the edit
+        self.second, self.other = other.site, other
 
-    def check_second(self, shape: Shape) -> None:
-        """Refuse another intervention of several units."""
-        units = self.held.units(shape)
+    def clean(self, image: Tensor) -> CleanPass:
+        """Run the classifier on the unedited images.
+
+        Raises:
+            ValueError: as of `WholePasses`; or the second site runs before the first, or its value has several units.
+        """
+        shapes: dict[str, Shape] = {}  # of values, in the order of the pass
+        with ExitStack() as taps:
+            if self.site is not None:
+                taps.enter_context(self.site.tapped(lambda value: shapes.update(first=())))
+            calls = taps.enter_context(self.second.tapped(lambda value: self._see(value, shapes)))
+            clean = super().clean(image)
+        self.second.check_calls(len(calls))
+        if self.site is not None and next(iter(shapes)) != "first":
+            raise ValueError(
+                f"the second site must come after the first in a forward pass, got {self.second.name!r}, which comes "
+                f"before {self.site.name!r}. Exchange them."
+            )
+        units = self.held.units(shapes["second"])
         if len(units) != 1:
             raise ValueError(
                 f"the intervention at {self.held.site!r} must have one unit, got {len(units)}. Choose one, such as "
                 "choose=[5]."
             )
+        return clean
+
+    def _see(self, value: Tensor, shapes: dict[str, Shape]) -> None:
+        shapes["second"] = tuple(self.second.check_value(value, len(value)).shape[1:])
 
     def edit(self, clean: CleanPass, pairs: Pairs, intervention: Intervention, context: Context) -> Edit:
         edit = super().edit(clean, pairs, intervention, context)
         return edit._replace(changed=edit.changed | self._both(clean, pairs).to(edit.changed.device))
 
-    def run(self, clean: Any, pairs: Pairs, value: Any, context: Context) -> Tensor:
-        both = self._both(clean, pairs)
-        if self.engine is None:
-            rows = both.nonzero().flatten()
-            with self.second.tapped(lambda current: self._held(current, pairs.image, rows) if len(rows) else None):
-                return super().run(clean, pairs, value, context)
-        logits = clean.control.new_empty(len(pairs), clean.control.shape[1])
-        numbers = np.arange(len(context.batch.image))
-        for held, rows in ((None, ~both), (self._held, both)):
-            index = rows.nonzero().flatten().numpy()
-            if len(index):
-                if held is not None and self._under_held[0] is not clean:
-                    under_held = self.engine.clean(context.batch.image, lambda value: self._held(value, numbers))
-                    self._under_held = clean, under_held
-                background = clean if held is None else self._under_held[1]
-                chosen, image = Edit(value, both).chosen(index), pairs.image[index]
-                if isinstance(chosen, Tensor) and chosen.is_cpu and torch.equal(chosen, clean.site[image]):
-                    # The other edit by itself. A GPU is not asked, since that would wait for it.
-                    logits[index] = background.control[image]
-                else:
-                    logits[index] = self.engine.run(background, pairs.chosen(index), chosen, context, held=held)
-        most = max(int(both.sum()), int((~both).sum()))  # pairs that share a pass
-        self.bytes_per_pair = self.engine.bytes_per_pair * most // len(pairs)
-        return logits
+    def run(self, clean: CleanPass, pairs: Pairs, value: Any, context: Context) -> Tensor:
+        rows = self._both(clean, pairs).nonzero().flatten()
+        with self.second.tapped(lambda current: self._held(current, pairs.image, rows) if len(rows) else None):
+            return super().run(clean, pairs, value, context)
 
     def _both(self, clean: CleanPass, pairs: Pairs) -> Tensor:
         """Return whether each pair is edited at the second site too, shape (P,) bool."""
         shape = tuple(clean.site.shape[1:])
         return torch.tensor([self.intervention.has_second(shape, unit) for unit in pairs.unit.tolist()])
 
-    def _held(self, value: Tensor, image: Index, rows: Tensor | None = None) -> Tensor:
-        """Value of the second site with its unit set in some rows, or in all; `image` numbers those of the batch."""
-        edited, index = value.clone(), np.arange(len(image)) if rows is None else rows.numpy()
+    def _held(self, value: Tensor, image: Index, rows: Tensor) -> Tensor:
+        """Value of the second site with its unit set in some rows; `image` numbers those of the batch."""
+        edited, index = value.clone(), rows.numpy()
         for row in np.unique(image[index]):  # regions may differ from sample to sample
             alike = index[image[index] == row]
             edited[alike] = self.held.apply(value[alike], 0, self.held_context.rows([int(row)] * len(alike)))
         return edited
-
-
-class PathPasses(TwoSitePasses):
-    """Passes in which an edit acts through the second site alone, beside it alone, or by all ways."""
-
-    def __init__(self, classifier: Classifier, site: Site | None, second: Site, intervention: Intervention) -> None:
-        super().__init__(classifier, site, second)
-        self.intervention = intervention
-        self._shape: Shape = ()  # of the first site's value
-
-    def clean(self, image: Tensor) -> Any:
-        clean = super().clean(image)
-        self._shape = tuple(clean.site.shape[1:])
-        return clean
-
-    def passes_of(self, unit: Index) -> int:
-        return len(unit) + (0 if self.engine else int((self._routes(unit) != TOTAL).sum()))
-
-    def run(self, clean: CleanPass, pairs: Pairs, value: Any, context: Context) -> Tensor:
-        logits, routes = clean.control.new_empty(len(pairs), clean.control.shape[1]), self._routes(pairs.unit)
-        for route in np.unique(routes):
-            index: Index = np.flatnonzero(routes == route)
-            chosen = Edit(value, torch.ones(len(pairs))).chosen(index)
-            logits[torch.from_numpy(index).to(logits.device)] = self._by(
-                route, clean, pairs.chosen(index), chosen, context
-            )
-        return logits
-
-    def _routes(self, units: Index) -> npt.NDArray[np.str_]:
-        return np.array([self.intervention.route(self._shape, unit) for unit in units.tolist()])
-
-    def _by(self, route: str, clean: Any, pairs: Pairs, value: Any, context: Context) -> Tensor:
-        """Logits, shape (P, K), of edits of one route."""
-        if self.engine is not None:
-            logits = self.engine.run(clean, pairs, value, context, route)
-            self.bytes_per_pair = max(self.bytes_per_pair, self.engine.bytes_per_pair)
-            return logits
-        if route == TOTAL:
-            return super().run(clean, pairs, value, context)
-        values: list[Tensor] = []
-        unedited = context.batch.image[torch.from_numpy(pairs.image)]
-        with self.second.tapped(lambda current: values.append(current.clone())):
-            if route == DIRECT:
-                self.classifier(unedited)
-            else:
-                super().run(clean, pairs, value, context)
-        with self.second.tapped(lambda current: values[0]):
-            return super().run(clean, pairs, value, context) if route == DIRECT else self.classifier(unedited)
 
 
 def _whole(value: Tensor, patch: Patch) -> Tensor:

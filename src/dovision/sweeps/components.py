@@ -27,7 +27,6 @@ from dovision.models.checkpoint import read_checkpoint, without_weights
 from dovision.module_state import evaluating
 from dovision.propagation import presented_site
 from dovision.propagation.edits import all_pairs
-from dovision.propagation.sites import find_site
 from dovision.propagation.whole_passes import Shortened, WholePasses
 from dovision.runtime.forks import check_workers
 from dovision.runtime.process_state import isolated
@@ -173,8 +172,6 @@ def _check_stored(component: Component, settings: Any) -> None:
 @torch.no_grad()
 def _check_intervention(intervention: Intervention, classifier: Classifier, shape: Shape) -> None:
     """Raise if the network lacks the sites, or their values lack the units."""
-    if intervention.through is not None:
-        find_site(classifier, intervention.through)
     if intervention.second is not None:
         _check_intervention(intervention.second, classifier, shape)
     site = presented_site(classifier, intervention, shape)

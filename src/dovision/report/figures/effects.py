@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -12,7 +11,7 @@ from matplotlib.figure import Figure
 
 from dovision.analysis import average_effect
 from dovision.analysis.interchange_accuracy import interchange_accuracy
-from dovision.analysis.unit_combinations import frame_contrasts, mediation
+from dovision.analysis.unit_combinations import frame_contrasts
 from dovision.findings.number_text import bracketed
 from dovision.functional.effects import RESOLUTION
 from dovision.functional.intervals import (
@@ -45,18 +44,6 @@ from dovision.store.thumbnails import load_thumbnail, samples_in_conditions, thu
 from dovision.store.unit_masks import read_masks
 from dovision.types import INPUT, Box
 
-_Combination = Callable[[Path, float], pd.DataFrame]
-_BEYOND = (
-    "Largest effects beyond those of frames",
-    "Effect of painting a unit minus that of painting the frame of its region alone (0: all of it is an effect of the "
-    "edge that painting draws)",
-    "effect beyond the frame, log-odds",
-)
-_INDIRECT = (
-    "Largest indirect effects",
-    "Effect of do(unit) through the mediating site alone, with all beside it as it is without do(unit)",
-    "indirect effect, log-odds",
-)
 ELSEWHERE = "elsewhere"  # column of `beyond_elsewhere`
 LARGEST = "largest effects, in log-odds where they were recorded,"
 IN_THE_NUMBERS = f"In the numbers: {EFFECT_INTERVALS}; in log-odds, Student's t, widened for skew."
@@ -83,8 +70,7 @@ class Effects(FigureComponent):
         interacting = average_effect.interactions(run.folder)
         if len(interacting):
             yield _interactions(run, interacting[interacting["class"] != opposite], self.averages, opposite)
-        yield from _forest(run, frame_contrasts, "beyond", _BEYOND, self.averages)
-        yield from _forest(run, mediation, "indirect", _INDIRECT, self.averages)
+        yield from _beyond_frames(run, self.averages)
         yield from _interchange(run, self.averages)
         clean = averaged[averaged["condition"] == CLEAN]
         if clean["unit"].nunique() > 1 and not _has_places(run):
@@ -180,29 +166,25 @@ def _interactions(run: Run, frame: pd.DataFrame, most: int, opposite: str | None
     return ReportFigure("interactions", "Largest interactions of units", words, figure, data)
 
 
-def _forest(run: Run, table: _Combination, name: str, words: tuple[str, str, str], most: int) -> Iterator[ReportFigure]:
-    """Figure of the largest rows of a table of `unit_combinations`; none where a run has no such units.
-
-    Args:
-        table: of a folder and a level.
-        name: of the column that is drawn, in log-odds.
-        words: title, what is drawn, and the label of the axis.
-    """
-    opposite, column = read_task(run.folder).opposite, f"{name}_log_odds"
-    frame = table(run.folder, LEVEL)
+def _beyond_frames(run: Run, most: int) -> Iterator[ReportFigure]:
+    """Figure of the largest effects beyond those of frames; none where a run has painted no frames."""
+    opposite, column = read_task(run.folder).opposite, "beyond_log_odds"
+    frame = frame_contrasts(run.folder, LEVEL)
     frame = frame[(frame["class"] != opposite) & frame[column].notna()]
     if frame.empty:
         return
     ends = {column: "mean", **{f"{column}_{end}": end for end in ("low", "high", "reason")}}
     shown = len(strongest(frame.rename(columns=ends), most))
-    data = table(run.folder, level_of_selected(shown, len(frame))).loc[frame.index]
-    title, text, axis = words
-    text = f"{text}, on the log-odds of the class, mean over images{opposite_note(opposite)}: the largest of "
-    text += f"{len(frame):,}."
+    data = frame_contrasts(run.folder, level_of_selected(shown, len(frame))).loc[frame.index]
+    text = (
+        "Effect of painting a unit minus that of painting the frame of its region alone (0: all of it is an effect of "
+        "the edge that painting draws), on the log-odds of the class, mean over images"
+        f"{opposite_note(opposite)}: the largest of {len(frame):,}."
+    )
     whiskers = f"Whiskers: {MEAN_INTERVALS}{selected(shown, len(frame))}. In the numbers also: {EFFECT_INTERVALS}."
-    figure = average_effects_plot(strongest(data.rename(columns=ends), most), axis)
+    figure = average_effects_plot(strongest(data.rename(columns=ends), most), "effect beyond the frame, log-odds")
     shown_as = caption(text, [run], images(frame["images"]), whiskers, data)
-    yield ReportFigure(f"{name}_effects", title, shown_as, figure, data)
+    yield ReportFigure("beyond_effects", "Largest effects beyond those of frames", shown_as, figure, data)
 
 
 def _interchange(run: Run, most: int) -> Iterator[ReportFigure]:
