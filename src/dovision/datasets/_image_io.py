@@ -319,10 +319,10 @@ def _upright(image: Image.Image) -> Image.Image:
 def _channels(image: Image.Image, channels: int, white: int) -> Tensor:
     """Convert to shape (channels, H, W) in [0, 1]."""
     if image.mode.startswith("I"):
-        values = np.asarray(image)
-        if values.max() > white:
-            raise BadFile(f"of values up to {values.max()}, above white, {white}: set dataset.white_level={DEEP_WHITE}")
-        grey = torch.from_numpy(values.astype(np.float32) / white)
+        levels = np.asarray(image)
+        if levels.max() > white:
+            raise BadFile(f"of values up to {levels.max()}, above white, {white}: set dataset.white_level={DEEP_WHITE}")
+        grey = torch.from_numpy(levels.astype(np.float32) / white)
         return grey.expand(channels, *grey.shape)
     values = torch.from_numpy(np.array(image.convert("L" if channels == 1 else "RGB")))
     return values.reshape(image.height, image.width, channels).permute(2, 0, 1).float().div_(255)
