@@ -131,15 +131,6 @@ def squares(images):
     return images.square().mean((2, 3))
 
 
-def test_a_processor_says_classes_and_preprocessing():
-    transformers = pytest.importorskip("transformers", reason="the extra hf is not installed")
-    config = transformers.ResNetConfig(depths=[1], hidden_sizes=[8], id2label={1: "dog", 0: "cat"})
-    processor = transformers.ConvNextImageProcessor(image_mean=MEAN, image_std=STD, size={"shortest_edge": 224})
-    classifier = dv.wrap(transformers.ResNetForImageClassification(config), processor=processor)
-    assert classifier.task.classes == ("cat", "dog")
-    assert classifier.preprocessing.resize == dv.Resize(size=256, interpolation="bicubic")
-
-
 def test_pictures_are_brought_to_a_network_as_its_preprocessing_says(tmp_path):
     picture = images.decode(example_photograph().read_bytes())
     picture.save(tmp_path / "photo.png")

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 import torch
 from torch import Tensor, nn
+from torchvision.models import WeightsEnum
 
 from dovision import checks
 from dovision.datasets import _checks
@@ -15,8 +16,8 @@ from dovision.datasets.as_images import unit_images
 from dovision.functional import logit_checks
 from dovision.functional.outputs import Reading
 from dovision.interfaces import Classifier
-from dovision.models import hf_model
 from dovision.models._black_box import BlackBox
+from dovision.models._from_function import class_names, wrapped
 from dovision.module_state import evaluating
 from dovision.propagation.chunking import is_out_of_memory
 from dovision.propagation.site_table import site_table
@@ -31,36 +32,36 @@ def wrap(
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
     task: str | None = None,
-    shape: Sequence[int] | None = None,
     output: str | Sequence[int] | Reading | None = None,
+    weights: WeightsEnum | None = None,
     processor: Any = None,
 ) -> Classifier:
     """A classifier of images in [0, 1], from any torch module from normalised images to logits.
 
-    A network of Hugging Face's transformers brings its classes and, by its image processor, mean, std, and the size of
-    its images, in the classifier's `preprocessing`.
+    Classes, mean, std and the size of the images (the classifier's `preprocessing`) are those of the weights: of a timm
+    network by its `pretrained_cfg`, of one of transformers by its configuration and image processor, of one of
+    torchvision by `weights`. A warning names what is not known.
 
     Args:
         network: shape (B, C, H, W) to shape (B, K); in eval mode while it is measured, and then in its own again.
-        classes: names of the K outputs, or K; None: those of a transformers network.
+        classes: names of the K outputs, or K; None: those of the weights.
         mean, std: one number, or one a channel, in pixel units; the network sees (image - mean) / std. None: those of
-            the processor, or, without one, the network sees the image.
+            the weights; where these are not known, the network sees the image.
         task: multiclass (softmax) or multilabel (sigmoid); None: as a transformers network has it, or multiclass.
-        shape: (C, H, W) of the images, with which the network is tried at once; None leaves that to the first
-            measurement.
         output: the logits in what the network returns: a name such as "logits", "[0]" or "out", or a function of it,
             such as MeanLogit or ClassShare of a segmentation and BoxScore of detections. None: the tensor that it
             returns, its `logits`, or the only matrix in it.
+        weights: those of a torchvision network, such as ResNet18_Weights.IMAGENET1K_V1.
         processor: the image processor of a transformers network; None: the one beside its weights.
 
     Raises:
-        ValueError: the network is no module, or does not return one tensor of K logits; mean or std are not in
-            [0, 1], or not known of trained weights; the names are no names, or not different.
+        ValueError: the network is no module; classes are neither given nor known, are no names, or not different; mean
+            or std are not in [0, 1], or not found for trained weights of transformers.
 
     Example:
         >>> import torch
         >>> network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 2))
-        >>> classifier = dv.wrap(network, ["dark", "bright"], mean=[0.5], std=[0.25], shape=(1, 8, 8))
+        >>> classifier = dv.wrap(network, ["dark", "bright"], mean=[0.5], std=[0.25])
         >>> classifier(torch.rand(5, 1, 8, 8)).shape
         torch.Size([5, 2])
     """
@@ -72,32 +73,15 @@ def wrap(
     checks.instance("network", network, nn.Module, "a torch module from normalised images to logits")
     if isinstance(network, Classifier):
         raise ValueError("network must be a plain torch module, got a Classifier, which needs no wrapping.")
-    if isinstance(getattr(config := getattr(network, "config", None), "id2label", None), Mapping):
-        names, own_task = hf_model.labels_of(config)
-        classes, task = names if classes is None else classes, task or own_task
-        if processor is None and (mean is None or std is None):
-            processor = hf_model.processor_of(network)
-    if classes is None:
-        raise ValueError("classes must be the names of the network's outputs, or their number, got None.")
-    if processor is not None and (mean is None or std is None):
-        own_mean, own_std = hf_model.processor_scale(processor, type(network).__name__)
-        mean, std = own_mean if mean is None else mean, own_std if std is None else std
-    stated = Task(task or "multiclass", _names(classes))
-    classifier = Classifier(network, stated, (0.0,) if mean is None else mean, (1.0,) if std is None else std, output)
-    classifier.preprocessing = None if processor is None else hf_model.geometry(processor)
-    classifier.training = network.training  # libraries ask the outermost module alone whether it is in eval mode
-    if shape is not None:
-        checked_logits(classifier, torch.full((1, *_checks.image_shape(shape)), 0.5).to(classifier.mean))
-    return classifier
+    return wrapped(network, classes, mean, std, task, output, weights, processor)
 
 
 def wrap_callable(
     function: Any,
     classes: Sequence[str] | int,
-    mean: Sequence[float] = (0.0,),
-    std: Sequence[float] = (1.0,),
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
     task: str = "multiclass",
-    shape: Sequence[int] | None = None,
     output: str | Sequence[int] | Reading | None = None,
 ) -> Classifier:
     """A classifier of images in [0, 1], from any function of images to logits, or a session of onnxruntime.
@@ -108,7 +92,7 @@ def wrap_callable(
 
     Args:
         function: from images, float32 of shape (B, C, H, W), to logits, shape (B, K), as a tensor or an array.
-        classes, mean, std, task, shape, output: as of `wrap`.
+        classes, mean, std, task, output: as of `wrap`.
 
     Raises:
         ValueError: it is no function, or a torch module, which `wrap` takes; it does not return logits of these
@@ -116,12 +100,12 @@ def wrap_callable(
 
     Example:
         >>> import torch
-        >>> classifier = dv.wrap_callable(lambda image: image.mean((2, 3)), ["red", "green", "blue"])
+        >>> classifier = dv.wrap_callable(lambda image: image.mean((2, 3)), 3, mean=[0], std=[1])
         >>> dv.effect_map(classifier, torch.rand(1, 3, 8, 8), dv.PixelGrid(2, 2)).map.shape
         torch.Size([1, 8, 8])
     """
-    names = _names(classes)
-    return wrap(BlackBox(function, len(names), output), names, mean, std, task, shape)
+    names = class_names(classes)
+    return wrap(BlackBox(function, len(names), output), names, mean, std, task)
 
 
 def to_batch(
@@ -180,7 +164,7 @@ def sites(network: nn.Module, shape: Sequence[int] = (3, 224, 224)) -> pd.DataFr
     try:
         if not isinstance(network, Classifier):
             count = class_count(network, torch.zeros(1, *size))
-            network = Classifier(network, Task("multiclass", _names(max(count, 2))), [0.0], [1.0])
+            network = Classifier(network, Task("multiclass", class_names(max(count, 2))), [0.0], [1.0])
         return pd.DataFrame(site_table(network, size))
     except Exception as error:  # whatever the network's own code raises
         raise ValueError(
@@ -206,12 +190,6 @@ def class_count(
     if not isinstance(output, Tensor) or output.ndim != 2 or len(output) != len(image):
         raise ValueError(f"it returns {tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__}")
     return output.shape[1]
-
-
-def _names(classes: Sequence[str] | int) -> tuple[str, ...]:
-    if isinstance(classes, int):
-        return tuple(str(number) for number in range(checks.positive_int("classes", classes)))
-    return checks.names("classes", classes)
 
 
 @torch.no_grad()

@@ -72,7 +72,7 @@ RETURNED = {
 
 @pytest.mark.parametrize(("change", "output"), RETURNED.values(), ids=RETURNED)
 def test_effects_are_those_of_the_network_that_returns_logits(change, output):
-    classifier = dv.wrap(Returning(layers(), change), 3, shape=(3, 12, 12), output=output)
+    classifier = dv.wrap(Returning(layers(), change), 3, output=output)
     found = dv.effect_map(classifier, IMAGE, GRID)
     torch.testing.assert_close(found.effect, EXPECTED.effect, rtol=0, atol=1e-6)
 

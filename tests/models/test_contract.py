@@ -20,6 +20,7 @@ from dovision.interfaces import Context
 from dovision.interventions.fills import Constant
 from dovision.interventions.pixel_grid import PixelGrid
 from dovision.models import checkpoint
+from dovision.models.chexnet import CHECKPOINT_LABELS
 from dovision.propagation import Propagation
 from dovision.propagation.incremental import Incremental
 from dovision.types import Batch
@@ -88,6 +89,21 @@ def test_an_edit_is_propagated_incrementally_to_what_the_plain_pass_gives(name):
         expected = classifier(torch.cat([image, *edited])).sigmoid()
     torch.testing.assert_close(outcome.control[0].sigmoid(), expected[0], atol=1e-5, rtol=0)
     torch.testing.assert_close(outcome.treated[0].sigmoid(), expected[1:], atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_network_made_from_weights_is_in_eval_mode_and_any_other_to_be_fitted(name, tmp_path):
+    settings = settings_of(name) | ({"classes": list(CHECKPOINT_LABELS)} if name == "chexnet" else {})
+    settings |= {"classes": None, "task": None} if name == "xrv_model" else {}
+    random = hydra.utils.instantiate(settings)
+    assert random.training
+    torch.save(random.network.state_dict(), tmp_path / "weights.pt")
+    start = {"weights": str(tmp_path / "weights.pt"), "checkpoint_file": str(tmp_path / "weights.pt")}
+    if "weights" not in settings:
+        start |= {"pretrained": True, "new_head": True}
+    start = {key: value for key, value in start.items() if key in settings}
+    fitted = hydra.utils.instantiate(settings | start)
+    assert {module.training for module in fitted.modules()} == {not start}
 
 
 @pytest.mark.long  # one of them is in test_checkpoint.py

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from statistics import fmean
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
@@ -21,6 +21,16 @@ from dovision.types import Preprocessing, Resize, Shape, Task
 
 log = logging.getLogger(__name__)
 GREY_MEAN, GREY_STD = (0.449,), (0.226,)  # pixel units: ImageNet's, averaged over colours
+
+
+class WeightsMetadata(NamedTuple):
+    """Classes and normalisation as published weights state them; None for what they do not."""
+
+    classes: Sequence[str] | int | None = None  # or their number, where they have no names
+    task: str | None = None
+    mean: Sequence[float] | None = None  # pixel units
+    std: Sequence[float] | None = None  # pixel units
+    preprocessing: Preprocessing | None = None
 
 
 def has_numbers() -> bool:
@@ -83,15 +93,18 @@ def stated_or_own(what: str, task_kind: str | None, classes: Sequence[str] | Non
 
 
 def of_names(names: Sequence[str] | None) -> Task | None:
-    """Multiclass task whose duplicate names are numbered, such as crane (2); None for None."""
-    if names is None:
-        return None
+    """Multiclass task of distinct names; None for None."""
+    return None if names is None else Task("multiclass", distinct(names))
+
+
+def distinct(names: Sequence[str]) -> tuple[str, ...]:
+    """Names whose duplicates are numbered, such as crane (2)."""
     seen: Counter[str] = Counter()
-    distinct = []
+    numbered = []
     for name in names:
         seen[name] += 1
-        distinct.append(name if seen[name] == 1 else f"{name} ({seen[name]})")
-    return Task("multiclass", tuple(distinct))
+        numbered.append(name if seen[name] == 1 else f"{name} ({seen[name]})")
+    return tuple(numbered)
 
 
 def outputs_of(what: str, names: Sequence[str] | None, count: int, task: Task, new_head: bool) -> list[int] | None:
@@ -190,8 +203,9 @@ def head_like(old: nn.Linear | nn.Conv2d, outputs: int) -> nn.Linear | nn.Conv2d
     return nn.Linear(old.in_features, outputs, bias=old.bias is not None)
 
 
-def with_arguments(classifier: Classifier, **more: Any) -> Classifier:
-    """Attach the arguments that rebuild the classifier without its files."""
+def with_arguments(classifier: Classifier, fitted: bool, **more: Any) -> Classifier:
+    """Attach the arguments that rebuild the classifier without its files; a fitted one is in eval mode."""
+    classifier.train(not fitted)
     classifier.arguments = {"task": classifier.task.kind, "classes": list(classifier.task.classes), **more}
     return classifier
 

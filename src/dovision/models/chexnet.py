@@ -61,4 +61,4 @@ def chexnet(checkpoint_file: str | None, shape: Shape, task: str | None, classes
             checks.choice("each class of a chexnet with a checkpoint_file", name, CHECKPOINT_LABELS)
         load_weights(network, checkpoint_file)
         choose_outputs(network, "classifier", output_numbers(CHECKPOINT_LABELS, classes))
-    return with_arguments(Classifier(network, stated, MEAN, STD))
+    return with_arguments(Classifier(network, stated, MEAN, STD), checkpoint_file is not None)

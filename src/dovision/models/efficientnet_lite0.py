@@ -65,7 +65,7 @@ def efficientnet_lite0(
     fix_same_padding(network, (3, *shape[1:]))
     classifier = Classifier(network, stated, MEAN, STD)
     classifier.preprocessing = _preprocessing({"pretrained": pretrained, "variant": variant})
-    return with_arguments(classifier)
+    return with_arguments(classifier, pretrained)
 
 
 def _preprocessing(settings: Mapping[str, Any]) -> Preprocessing | None:

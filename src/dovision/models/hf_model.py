@@ -18,9 +18,10 @@ from dovision import checks
 from dovision.functional.class_names import class_positions
 from dovision.interfaces import Classifier
 from dovision.models._published import (
+    WeightsMetadata,
+    distinct,
     fetching,
     has_numbers,
-    of_names,
     preprocessing,
     stated_or_own,
     with_arguments,
@@ -87,8 +88,8 @@ def hf_model(
     if mean is None or std is None:
         raise ValueError("model.mean and model.std must be given where a configuration is, got null.")
     _check_kind(library, model_config, shape)
-    names, labelled_task = labels_of(model_config)
-    labelled = None if isinstance(names, int) else Task(labelled_task, tuple(names))
+    labels = _labels(model_config)
+    labelled = None if _nameless(labels) else Task(_task_name(model_config), distinct(labels))
     stated = stated_or_own(str(source), task, classes, labelled)
     if classes is None:
         model_config = _labelled(model_config, stated.classes)  # some labels may have had one name
@@ -105,6 +106,7 @@ def hf_model(
     output = None if rows == list(range(len(model_config.id2label))) else ChosenLogits(rows)
     return with_arguments(
         Classifier(network, stated, mean, std, output),
+        pretrained,
         config=_without_code(json.loads(model_config.to_json_string(use_diff=False))),
         mean=list(mean),
         std=list(std),
@@ -130,22 +132,40 @@ def _preprocessing(settings: Mapping[str, Any]) -> Preprocessing | None:
 hf_model.preprocessing = _preprocessing  # type: ignore[attr-defined]
 
 
-def labels_of(config: Any) -> tuple[Sequence[str] | int, str]:
-    """Names of a configuration's classes, or their number if it only numbers them, as LABEL_0; and its task."""
-    labels = _labels(config)
-    names = of_names(labels)
-    assert names is not None
-    task = "multilabel" if config.problem_type == "multi_label_classification" else "multiclass"
-    return len(labels) if _nameless(labels) else names.classes, task
+def hf_metadata(network: nn.Module, processor: Any, scaled: bool) -> WeightsMetadata:
+    """Metadata of a transformers network: its configuration, and its image processor.
+
+    Args:
+        network: with a `config`.
+        processor: None: the one beside the weights; random ones have none, and the size of their images alone.
+        scaled: mean and std are needed.
+
+    Raises:
+        ValueError: mean and std are needed, but no processor is beside the weights, or one that does something else
+            than scaling and normalising pixels.
+    """
+    config: Any = network.config
+    if processor is None and scaled:
+        processor = _processor_of(config._name_or_path)
+    labels, size = _labels(config), getattr(config, "image_size", None)
+    classes = len(labels) if _nameless(labels) else distinct(labels)
+    if processor is None:
+        trained = Preprocessing(size) if isinstance(size, int) else None
+        return WeightsMetadata(classes, _task_name(config), None, None, trained)
+    mean, std = processor_scale(processor, type(network).__name__) if scaled else (None, None)
+    return WeightsMetadata(classes, _task_name(config), mean, std, geometry(processor))
 
 
-def processor_of(network: nn.Module) -> Any:
-    """The image processor beside a network's weights; None for random weights.
+def _task_name(config: Any) -> str:
+    return "multilabel" if config.problem_type == "multi_label_classification" else "multiclass"
+
+
+def _processor_of(source: str) -> Any:
+    """The image processor beside weights; None for random weights.
 
     Raises:
         ValueError: there is none on this machine.
     """
-    source = network.config._name_or_path  # type: ignore[union-attr]
     try:
         library = checks.import_extra("transformers", "hf")
         files = {"local_files_only": True, "trust_remote_code": False}

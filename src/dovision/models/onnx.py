@@ -65,7 +65,7 @@ def onnx(
     network.outputs = len(classes)
     classifier = Classifier(network, Task(task or "multiclass", tuple(classes)), mean, std)
     classifier.preprocessing = None if path is None else _preprocessing_of(network)
-    return with_arguments(classifier, size=len(content))
+    return with_arguments(classifier, True, size=len(content))
 
 
 class OnnxNetwork(BlackBox):

@@ -16,7 +16,9 @@ from dovision.functional.outputs import Reading
 from dovision.interfaces import Classifier
 from dovision.models._foreign_weights import load_weights
 from dovision.models._published import (
+    WeightsMetadata,
     choose_outputs,
+    distinct,
     fetching,
     has_numbers,
     normalisation,
@@ -78,7 +80,7 @@ def timm_model(
             f"model.weights must be null with model.pretrained=true, got {weights}. Set one of them alone."
         )
     pretrained_cfg = timm.get_pretrained_cfg(name)
-    names = of_names(_class_names(pretrained_cfg)) if pretrained else None
+    names = of_names(_class_names(pretrained_cfg.to_dict())) if pretrained else None
     stated = stated_or_own(f"{name} with pretrained={str(pretrained).lower()}", task, classes, names)
     outputs = None
     if pretrained:
@@ -104,15 +106,28 @@ def timm_model(
     mean, std = normalisation(shape[0], mean, std, (pretrained_cfg.mean, pretrained_cfg.std) if pretrained else None)
     classifier = Classifier(network, stated, mean, std, output)
     classifier.preprocessing = _preprocessing({"name": name, "pretrained": pretrained})
-    return with_arguments(classifier, mean=list(mean), std=list(std))
+    return with_arguments(classifier, pretrained or weights is not None, mean=list(mean), std=list(std))
 
 
-def _class_names(pretrained_cfg: Any) -> list[str] | None:
+def timm_metadata(network: nn.Module) -> WeightsMetadata:
+    """Metadata of a timm network: its `pretrained_cfg`, whose names are those of its outputs where as many.
+
+    Mean and std are averaged for a network of grey images.
+    """
+    cfg: Mapping[str, Any] = network.pretrained_cfg  # type: ignore[assignment]
+    count: int = network.num_classes  # type: ignore[assignment]
+    names = _class_names(cfg) if count == cfg["num_classes"] else None
+    channels = next((layer.in_channels for layer in network.modules() if isinstance(layer, nn.Conv2d)), 3)
+    mean, std = normalisation(1 if channels == 1 else 3, None, None, (cfg["mean"], cfg["std"]))
+    return WeightsMetadata(distinct(names) if names else count or None, None, mean, std, _preprocessing_of(cfg))
+
+
+def _class_names(cfg: Mapping[str, Any]) -> list[str] | None:
     """Names of a network's outputs, short where distinct; None if timm does not know them."""
     data = checks.import_extra("timm.data", "timm")
-    subset = data.infer_imagenet_subset(pretrained_cfg.to_dict())
+    subset = data.infer_imagenet_subset(cfg)
     if not subset:
-        return None if pretrained_cfg.label_names is None else list(pretrained_cfg.label_names)
+        return None if cfg.get("label_names") is None else list(cfg["label_names"])
     info = data.ImageNetInfo(subset)
     return [info.index_to_description(number).partition(",")[0] for number in range(info.num_classes())]
 
@@ -139,7 +154,10 @@ def _preprocessing(settings: Mapping[str, Any]) -> Preprocessing | None:
     """Preprocessing of the images that the chosen weights were trained on; None if unknown."""
     if not settings["pretrained"]:
         return None
-    cfg = checks.import_extra("timm", "timm").get_pretrained_cfg(settings["name"]).to_dict()
+    return _preprocessing_of(checks.import_extra("timm", "timm").get_pretrained_cfg(settings["name"]).to_dict())
+
+
+def _preprocessing_of(cfg: Mapping[str, Any]) -> Preprocessing:
     data = checks.import_extra("timm.data", "timm").resolve_data_config(pretrained_cfg=cfg)
     pixels, mode = data["input_size"][-1], "stretch" if data["crop_mode"] == "squash" else "cover"
     return preprocessing(pixels, math.floor(pixels / data["crop_pct"]), data["interpolation"], mode)

@@ -15,7 +15,9 @@ from dovision.functional.outputs import Reading
 from dovision.interfaces import Classifier
 from dovision.models._foreign_weights import load_weights
 from dovision.models._published import (
+    WeightsMetadata,
     choose_outputs,
+    distinct,
     fetching,
     has_numbers,
     head_like,
@@ -84,7 +86,7 @@ def torchvision_model(
     mean, std = normalisation(shape[0], mean, std, None if preset is None else (preset.mean, preset.std))
     classifier = Classifier(network, stated, mean, std, output)
     classifier.preprocessing = _preprocessing({"name": name, "weights": weights})
-    return with_arguments(classifier, mean=list(mean), std=list(std))
+    return with_arguments(classifier, weights is not None, mean=list(mean), std=list(std))
 
 
 def _preprocessing(settings: Mapping[str, Any]) -> Preprocessing | None:
@@ -92,11 +94,19 @@ def _preprocessing(settings: Mapping[str, Any]) -> Preprocessing | None:
     weights = settings["weights"]
     if weights is None or weights.endswith(_FILE_ENDINGS):
         return None
-    preset = torchvision.models.get_model_weights(settings["name"])[weights].transforms()
-    return preprocessing(preset.crop_size[0], preset.resize_size[0], preset.interpolation.value)
+    return torchvision_metadata(torchvision.models.get_model_weights(settings["name"])[weights]).preprocessing
 
 
 torchvision_model.preprocessing = _preprocessing  # type: ignore[attr-defined]
+
+
+def torchvision_metadata(weights: WeightsEnum) -> WeightsMetadata:
+    """Metadata of torchvision's weights; those of detectors are of networks that normalise images themselves."""
+    preset = weights.transforms()
+    size = getattr(preset, "crop_size", None)
+    trained = None if size is None else preprocessing(size[0], preset.resize_size[0], preset.interpolation.value)
+    mean, std = getattr(preset, "mean", (0.0,)), getattr(preset, "std", (1.0,))
+    return WeightsMetadata(distinct(weights.meta["categories"]), None, mean, std, trained)
 
 
 def _network(name: str, weights: WeightsEnum | None, task: Task, names: Task | None, new_head: bool) -> nn.Module:

@@ -105,7 +105,7 @@ def xrv_model(
     choose_outputs(network, "classifier" if name.startswith("densenet") else "fc", output_numbers(names, classes))
     thresholds = [points.get(label, 0.5) for label in classes] if pretrained and weights is None else []
     classifier = XrvClassifier(network, replace(stated, thresholds=tuple(thresholds)), untrained)
-    with_arguments(classifier)
+    with_arguments(classifier, pretrained or weights is not None)
     return classifier
 
 

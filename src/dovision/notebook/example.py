@@ -60,4 +60,4 @@ def _made() -> tuple[Classifier, Batch]:
         layers["linear"].bias.copy_(weight[-1])  # type: ignore[operator]
     rows = slice(_FITTED, _FITTED + _SHOWN)
     sample = torch.arange(_SHOWN)
-    return wrap(network.eval(), 10), Batch(image[rows], label[rows], sample, sample)
+    return wrap(network.eval(), 10, mean=[0.0], std=[1.0]), Batch(image[rows], label[rows], sample, sample)

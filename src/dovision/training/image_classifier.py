@@ -103,6 +103,9 @@ class ImageClassifier(FittedModule):
     def forward(self, image: Tensor) -> Tensor:
         return self.classifier(image)
 
+    def on_fit_start(self) -> None:
+        self.classifier.train()  # Lightning keeps the mode, which is eval for a network made from weights
+
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         return self.logged_loss(batch, self.loss(self(self._attacked(batch)), batch.label))
 
