@@ -2,7 +2,7 @@
 
 import itertools
 
-from dovision.store.factors import factor_text, factor_values
+from dovision.store.factors import factor_text, factor_values, flattened, natural, split
 from dovision.store.run_record import Run, alike
 
 
@@ -66,3 +66,29 @@ def test_runs_whose_factors_read_alike_are_not_put_together():
     found = alike(runs, apart_from=["seed"])
     assert [len(group) for group in found.values()] == [1, 2]
     assert list(found) == ["augmentation pgd", "augmentation PGD"]
+
+
+GRID = {
+    "seed": 0,
+    "do": {"_target_": "dovision.interventions.PixelGrid", "rows": 2},
+    "none": None,
+    "eps": [0.1, "8/255"],
+}
+CODE = {"seed": 0, "do": {"_target_": "dovision.interventions.Activation"}, "eps": []}
+
+
+def test_nested_settings_have_dotted_names_and_parts_the_name_of_their_class():
+    assert flattened(GRID) == {"seed": "0", "do": "PixelGrid", "do.rows": "2", "eps": "0.1, 8/255"}
+
+
+def test_common_settings_are_those_of_every_record():
+    common, differing = split([flattened(GRID), flattened(CODE)])
+    assert common == {"seed": "0"}
+    assert differing == ["do", "do.rows", "eps"]
+    assert split([]) == ({}, [])
+    assert split([flattened(CODE)]) == (flattened(CODE), [])
+
+
+def test_numbers_are_sorted_as_numbers():
+    texts = ["rows=16, eps=0.1", "rows=8, eps=0.2", "-", "rows=8, eps=0.05", "blur"]
+    assert sorted(texts, key=natural) == ["-", "blur", "rows=8, eps=0.05", "rows=8, eps=0.2", "rows=16, eps=0.1"]

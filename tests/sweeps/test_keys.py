@@ -320,7 +320,7 @@ def test_what_is_wrong_with_a_command_line_is_said_in_a_sentence(overrides, mess
     ("overrides", "message"),
     [
         (["++evaluation.image=3"], "evaluation has no key 'image'. Did you mean images"),
-        (["++trainer.max_epochs=1"], "trainer.max_epochs is not a key here. Set training.classifier.epochs"),
+        (["++trainer.max_epochs=1"], "trainer has no key 'max_epochs'. "),
         (["fill@intervention.fill=blurr"], "fill has no component 'blurr'. Did you mean blur?"),
     ],
 )
@@ -408,7 +408,7 @@ def test_settings_of_the_machine_win_over_an_experiment_and_lose_against_debug_a
     ("command", "text", "message"),
     [
         ("train", "training: {classifier: {epoch: 3}}", "training.classifier has no key 'epoch'. Did you mean epochs?"),
-        ("evaluate", "data: {root: x}", "data.root is not a key here. Choose images by dataset=NAME."),
+        ("evaluate", "data: {root: x}", "the configuration has no key 'data'. "),
         ("train", "defaults: [{override /dataset: minst}]", "dataset has no component 'minst'. Did you mean mnist?"),
         ("evaluate", "seed: -1", "seed must be a whole number from 0 to"),
     ],

@@ -162,15 +162,6 @@ def test_runs_of_one_name_are_refused_since_the_table_could_not_tell_them_apart(
         Study(file, "anna", lambda folder: with_corner(opened))
 
 
-def test_a_name_that_a_spreadsheet_would_run_is_guarded(begin, opened, monkeypatch):
-    table = opened.images.table("test").assign(name="=cmd()")
-    monkeypatch.setattr(type(opened.images), "table", lambda self, split: table)
-    study = begin()
-    study.answer(given(study))
-    assert written(study)[0]["name"] == "'=cmd()"
-    begin()
-
-
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

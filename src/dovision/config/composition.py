@@ -27,7 +27,6 @@ from dovision.config.errors import (
     is_listed,
     readable,
 )
-from dovision.config.legacy_keys import replacement
 from dovision.config.sources import HYDRA_DEFAULTS, configuration_folder
 
 _AROUND = ("autoencoder.after",)  # settings of a command that components refer to, and that are given here by hand
@@ -138,8 +137,6 @@ def _reason(override: Override, swept: Sequence[Override], config: DictConfig) -
 
 def _reason_of_choice(override: Override, choice: str, choices: DictConfig) -> str:
     group = override.key_or_group
-    if sentence := replacement(choice):
-        return sentence
     if override.is_delete():
         return f"{choice} cannot be removed, since it is not chosen."
     if override.is_add() and choice in choices:
@@ -168,8 +165,6 @@ def _reason_of_key(override: Override, config: DictConfig) -> str:
         node = node[name]
     where = ".".join(parents)
     present = OmegaConf.is_dict(node) and key in node
-    if not (present or override.is_delete()) and (sentence := replacement(override.key_or_group)):
-        return sentence
     if not OmegaConf.is_dict(node):
         return f"{where} takes a value, got a key below it: {key}."
     full = f"{where}.{key}".lstrip(".")

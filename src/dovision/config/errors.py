@@ -12,7 +12,6 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml.error import MarkedYAMLError
 
 from dovision import checks
-from dovision.config.legacy_keys import LEGACY_COMPONENTS
 from dovision.config.sources import configuration_folder
 from dovision.io import files
 
@@ -57,7 +56,7 @@ def missing_component(group: str, name: str, names: Iterable[str]) -> str:
     if not names:
         return f"there is no group {group!r}.{checks.suggestion(group, group_names())}"
     remedy = for_none(group, names) if name.lower() == "none" else checks.suggestion(name, names)
-    if words := LEGACY_COMPONENTS.get(f"{group}.{name}") or _of_library(group, name):
+    if words := _of_library(group, name):
         remedy = f" Write {words}."
     return f"{group} has no component {name!r}.{remedy} It has: {', '.join(names) or 'none'}."
 

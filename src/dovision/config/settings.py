@@ -16,7 +16,6 @@ from dovision.config.component import Component
 from dovision.config.errors import elsewhere, is_listed, readable
 from dovision.config.inferred_settings import with_inferred_settings, with_wrapped_network
 from dovision.config.keep import KEEPS
-from dovision.config.legacy_keys import replacement
 from dovision.config.sources import configuration_folder, leaves, recorded, resolved
 from dovision.io.sealed import is_foreign
 
@@ -573,9 +572,6 @@ def _message(model: type[Section], error: ValidationError, content: Mapping[str,
     if first["type"] == "value_error":
         return _at(where, str(first["ctx"]["error"]))
     if first["type"] == "extra_forbidden":
-        below, _ = next(leaves(first["input"], where), (where, None))
-        if sentence := replacement(below):
-            return sentence
         more = [path for path in elsewhere(key, content) if path != where]
         return checks.unknown_key(".".join(parents) or "the configuration", key, _keys(model, parents), more)
     if first["type"] == "missing":

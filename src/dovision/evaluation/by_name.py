@@ -48,13 +48,10 @@ def component(group: str, name: str, settings: Mapping[str, Any] = MappingProxyT
     """
     from dovision.config.composition import composed_component
     from dovision.config.inferred_settings import inferred_settings
-    from dovision.config.legacy_keys import LEGACY_COMPONENTS
     from dovision.config.sources import leaves
 
     checks.choice("group", group, GROUPS)
     names = sorted(path.stem for path in (configuration_folder() / group).glob("*.yaml"))
-    if name not in names and (words := LEGACY_COMPONENTS.get(f"{group}.{name}")):
-        raise ValueError(f"there is no {group} {name!r}. Give the settings of these words of a command: {words}.")
     checks.seed(seed)
     if group == "explainer" and name not in names and (method := captum_words(name)):
         raise ValueError(f"there is no explainer {name!r} in conf/explainer{method}")

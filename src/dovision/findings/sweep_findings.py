@@ -16,10 +16,9 @@ from dovision.findings.effect_findings import norm_of
 from dovision.findings.headline_numbers import counted_images, pool_seeds
 from dovision.findings.map_findings import PRIMARY, at_chance, is_effect_map
 from dovision.findings.number_text import HEADLINE_METRICS, metric_text, number_form, seeds_text
-from dovision.store.config_diff import natural
 from dovision.store.detection_tables import NOISES, preferred
 from dovision.store.display_names import MEAN_EFFECT, WORST_AUROC, metric_head
-from dovision.store.factors import SEED_KEY, factor_heads, level_texts
+from dovision.store.factors import SEED_KEY, factor_heads, level_texts, natural
 from dovision.store.map_tables import CONTENT
 from dovision.store.run_record import Run, factors_of
 from dovision.store.tables import CLEAN

@@ -21,7 +21,6 @@ from dovision.store.run_directory import DAMAGED, RunDirectory
 from dovision.store.run_files import RUN
 from dovision.store.run_record import Run, read_config
 from dovision.store.schemas import read_summary
-from dovision.store.spreadsheet import guarded
 from dovision.store.tables import CLEAN
 
 SWEEP_SUMMARY = "sweep_summary"  # .csv and .md in the sweep's folder
@@ -100,7 +99,7 @@ def write_sweep_summary(folder: Path, command: str, jobs: Sequence[Ended]) -> No
     for name, rows in ((f"{SWEEP_SUMMARY}.csv", table), (OVER_SEEDS, seeds)):
         if len(rows):
             with replacing(folder / name) as partial:
-                guarded(rows).to_csv(partial, index=False)
+                rows.to_csv(partial, index=False)
     text = [f"# {folder.name}", f"`{command}`", counts(jobs), *_mixed(jobs), *_by_factors(frame), _markdown(table)]
     failed = [job for job in jobs if job.state != GOOD]
     if failed:

@@ -35,12 +35,10 @@ from dovision.report.inline_assets import SizeBudget, lighter
 from dovision.report.report_figure import Caption, ReportFigure, missing_intervals, setup_sentence
 from dovision.report.style import CSV, BestText, inline_svg
 from dovision.report.tables import DRAWN
-from dovision.store import config_diff
 from dovision.store.display_names import KEPT_NOTE, METRIC_HEADS, display_name, metric_head
-from dovision.store.factors import factor_heads, level_texts
+from dovision.store.factors import factor_heads, flattened, level_texts, natural, split
 from dovision.store.run_record import COPY, FOREIGN, MODEL, UNREADABLE, Run, factors_of
 from dovision.store.schemas import DIGESTS
-from dovision.store.spreadsheet import guarded
 from dovision.store.tables import CLEAN, read_keep
 
 _NOT_LISTED = (
@@ -253,17 +251,18 @@ def _lead(overview: Sequence[Shown], details: Sequence[Details]) -> Shown | None
 
 
 def _link(data: pd.DataFrame) -> str:
-    return f"data:text/csv;base64,{base64.b64encode(guarded(data).to_csv(**CSV).encode()).decode()}"
+    return f"data:text/csv;base64,{base64.b64encode(data.to_csv(**CSV).encode()).decode()}"
 
 
 def _settings(runs: Sequence[Run]) -> dict[str, Any]:
     """Settings common to all runs, by dotted names; factors that vary, by display names; phrases that choose jobs."""
     configured = [run for run in runs if run.config]
-    shared, _ = config_diff.split([_flat(run.config, _ELSEWHERE) for run in configured])
+    shared, _ = split([_flat(run.config, _ELSEWHERE) for run in configured])
     factors = factors_of(configured)
     heads = factor_heads(list(factors))
     levels = factors.apply(level_texts).rename(columns=heads).to_dict("records")
-    differences = {head: config_diff.counted(levels, head) for head in heads.values()}
+    counts = {head: Counter(level.get(head) or "-" for level in levels) for head in heads.values()}
+    differences = {head: {one: count[one] for one in sorted(count, key=natural)} for head, count in counts.items()}
     labels = [run.label for run in configured]
     phrases = [*dict.fromkeys(run.state for run in runs), "slower than twice the median"]  # of a filter of jobs
     phrases += [f"{head} is {one}" for head, ones in differences.items() for one in ones if len(ones) <= _OFFERED]
@@ -301,7 +300,7 @@ def _recipe(runs: Sequence[Run]) -> dict[str, Any]:
     """Instructions to repeat the runs: common entries of their records, then each run's command and own entries."""
     readable = [run for run in runs if not run.problem]
     records = {run.label: _flat(run.record, _NOT_LISTED) for run in readable}
-    common, _ = config_diff.split(list(records.values()))
+    common, _ = split(list(records.values()))
     others = {label: {name: fact for name, fact in one.items() if name not in common} for label, one in records.items()}
     commands = {run.label: rerun_command(run) for run in readable}
     for run in (run for run in readable if run.state == "completed"):  # a share of its rows can be measured again
@@ -311,5 +310,5 @@ def _recipe(runs: Sequence[Run]) -> dict[str, Any]:
 
 def _flat(record: Mapping[str, Any], left_out: Sequence[str]) -> dict[str, str]:
     """Flatten settings or records to dotted names, without keys of Hydra."""
-    flat = config_diff.flattened({name: value for name, value in record.items() if name not in left_out})
+    flat = flattened({name: value for name, value in record.items() if name not in left_out})
     return {name: _WORDS.get(value, value) for name, value in flat.items() if not name.endswith(_OF_HYDRA)}

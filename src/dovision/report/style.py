@@ -23,7 +23,6 @@ from matplotlib.ticker import FixedLocator, LogLocator, NullFormatter
 from matplotlib.transforms import BboxBase
 
 from dovision.io.atomic import replacing
-from dovision.store.spreadsheet import guarded
 
 INK = "#1f2430"  # text and axes; the page draws them in its own text colour
 LINE = "#c8ccd4"  # grid lines; likewise
@@ -202,7 +201,7 @@ def save_figure(
         with replacing(folder / f"{name}.{form}") as partial:
             figure.savefig(partial, format=form, metadata=dict.fromkeys(FORMS[form]))
     with replacing(folder / f"{name}.csv") as partial:
-        guarded(data).to_csv(partial, **CSV)
+        data.to_csv(partial, **CSV)
 
 
 def inline_svg(text: str, prefix: str) -> str:

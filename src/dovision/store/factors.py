@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
-from dovision.store.config_diff import flattened, split
 from dovision.store.display_names import setting_name, setting_text, value_text
 
 SEED_KEY = "seed"
@@ -68,6 +68,34 @@ def level_texts(values: pd.Series[str]) -> pd.Series[str]:
 def factor_text(row: pd.Series[str]) -> str:
     """Describe a job's factors, such as "grid 4 x 4, PGD, epsilon 0.1"."""
     return ", ".join(setting_text(str(key), value) for key, value in row.items() if value != "-")
+
+
+def flattened(record: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """Flatten settings to dotted names with text values; components become class names, empty values are dropped."""
+    settings: dict[str, str] = {}
+    for name, value in record.items():
+        dotted = prefix + str(name)
+        if name == "_target_":
+            settings[prefix.rstrip(".")] = str(value).rpartition(".")[2]
+        elif isinstance(value, Mapping):
+            settings |= flattened(value, f"{dotted}.")
+        elif value not in ("", [], None):
+            settings[dotted] = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    return settings
+
+
+def split(records: Sequence[Mapping[str, str]]) -> tuple[dict[str, str], list[str]]:
+    """Common settings of all flat records, and the names of the differing ones, in order."""
+    names = dict.fromkeys(name for record in records for name in record)
+    values = {name: {record.get(name, "") for record in records} for name in names}
+    common = {name: next(iter(levels)) for name, levels in values.items() if len(levels) == 1}
+    return common, [name for name in names if name not in common]
+
+
+def natural(text: str) -> list[str | float]:
+    """Sort key of text that puts rows=8 before rows=16."""
+    pieces = re.split(r"(\d+(?:\.\d+)?)", text)
+    return [float(piece) if index % 2 else piece for index, piece in enumerate(pieces)]
 
 
 def _grids(

@@ -14,8 +14,7 @@ from dovision import checks
 from dovision.io.files import sha256
 from dovision.io.text_files import read_json, read_yaml
 from dovision.store import run_files
-from dovision.store.config_diff import natural
-from dovision.store.factors import factor_text, factor_values
+from dovision.store.factors import factor_text, factor_values, natural
 from dovision.store.job_shards import is_shard
 from dovision.store.run_directory import RunDirectory
 from dovision.store.run_files import RUN

@@ -19,11 +19,11 @@ from dovision.config.component import OF_HYDRA
 from dovision.config.composition import one_name
 from dovision.config.errors import missing_component
 from dovision.config.import_target import import_target
-from dovision.config.legacy_keys import LEGACY_KEYS, replacement
 from dovision.config.settings import of_experiments, of_user, unchosen
 from dovision.config.sources import configuration_folder
 
 _PLUMBING = ("torchmetrics.",)  # packages whose **kwargs are for synchronisation alone, which nobody configures
+TRAINER = configuration_folder() / "trainer" / "default.yaml"
 MACHINE = "local"  # the group of settings of the user's machine, an optional entry, of which Hydra takes any name
 
 
@@ -123,13 +123,8 @@ def check_target(where: str, node: Mapping[str, Any]) -> None:
     legal, required = _parameters(where, str(node["_target_"]))
     keys = [str(key) for key in node if key not in OF_HYDRA]
     for key in keys:
-        is_legal = legal is None or key in legal
-        if (where == "trainer" or not is_legal) and (sentence := replacement(f"{where}.{key}")):
-            raise ValueError(sentence)
-        if not is_legal:
-            suggested = [name for name in legal or () if f"{where}.{name}" not in LEGACY_KEYS]
-            legacy = [name.rpartition(".")[2] for name in LEGACY_KEYS if name.rpartition(".")[0] == where]
-            raise ValueError(checks.unknown_key(where, key, suggested, checks.nearest(key, legacy)[:1]))
+        if legal is not None and key not in legal:
+            raise ValueError(checks.unknown_key(where, key, legal))
     if not node.get("_partial_") and "_args_" not in node:
         for key in required:
             if key not in keys:
@@ -168,4 +163,6 @@ def _parameters(where: str, target: str) -> tuple[Collection[str] | None, Collec
     named = {name: parameter for name, parameter in parameters.items() if parameter.kind not in (positional, keyword)}
     if any(parameter.kind == keyword for parameter in parameters.values()) and not target.startswith(_PLUMBING):
         return None, ()
-    return list(named), [name for name, parameter in named.items() if parameter.default is inspect.Parameter.empty]
+    required = [name for name, parameter in named.items() if parameter.default is inspect.Parameter.empty]
+    legal = OmegaConf.load(TRAINER) if where == "trainer" else named  # this package sets Lightning's other arguments
+    return list(map(str, legal)), required

@@ -15,7 +15,6 @@ from pytorch_lightning.utilities import rank_zero_only
 from dovision import checks
 from dovision.io import files, paths
 from dovision.io.text_files import write_text, yaml_text
-from dovision.store.spreadsheet import as_text
 
 
 class CSVLogger(pl.loggers.CSVLogger):
@@ -79,6 +78,6 @@ def _merged(text: str) -> str:
     merged = StringIO()
     writer = csv.writer(merged, lineterminator="\n")
     names = table.fieldnames or ()
-    writer.writerow(map(as_text, names))
-    writer.writerows([as_text(steps[step].get(name, "")) for name in names] for step in sorted(steps))
+    writer.writerow(names)
+    writer.writerows([steps[step].get(name, "") for name in names] for step in sorted(steps))
     return merged.getvalue()

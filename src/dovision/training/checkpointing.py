@@ -17,7 +17,6 @@ from torch import Tensor
 from dovision.io import sealed
 from dovision.io.text_files import write_text
 from dovision.runtime.signals import Stopped
-from dovision.store.spreadsheet import guarded
 
 log = logging.getLogger(__name__)
 EPOCH_FILE = "epoch.ckpt"
@@ -88,7 +87,7 @@ class Epochs(Checkpoint):
         first = trainer.current_epoch + 2 - len(self.scores)  # not 1 where a fit went on from a checkpoint of others
         table = pd.DataFrame(self.scores, index=pd.RangeIndex(first, first + len(self.scores), name="epoch"))
         self.folder.mkdir(parents=True, exist_ok=True)
-        write_text(self.folder / "epochs.csv", guarded(table).to_csv())  # first, since no later start writes it again
+        write_text(self.folder / "epochs.csv", table.to_csv())  # first, since no later start writes it again
         trainer.save_checkpoint(self.folder / EPOCH_FILE)
         log.info("epoch %d of %d: %s", trainer.current_epoch + 1, trainer.max_epochs, scores_text(self.scores[-1]))
         if self._stopped:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,9 +24,8 @@ from dovision.interfaces import Classifier, Images
 from dovision.io import files
 from dovision.io.atomic import remove_partial
 from dovision.io.locking import Lock
-from dovision.io.text_files import read_json, write_json
+from dovision.io.text_files import write_json
 from dovision.models import _catalogue, checkpoint
-from dovision.store import config_diff
 from dovision.store.run_record import MODEL
 from dovision.training.checkpointing import EPOCH_FILE
 from dovision.training.fitting import laid_out
@@ -35,7 +34,6 @@ from dovision.types import Shape, Task
 
 log = logging.getLogger(__name__)
 _KEY_FILE = "key.json"
-_MOST_NAMED = 8  # settings in which a model differs from one that is fitted
 
 
 class FittedModel(NamedTuple):
@@ -109,8 +107,8 @@ def cache_entry(
         if is_found:
             log.info("found the %s%s: %s", "fitted " if key.fits else "", key.path.stem, key.path)
         else:
-            how, unlike = ("fitting", _unlike(folder, key)) if key.fits else ("taking the given weights for", "")
-            log.info("%s the %s: %s%s", how, key.path.stem, key.path, unlike)
+            how = "fitting" if key.fits else "taking the given weights for"
+            log.info("%s the %s: %s", how, key.path.stem, key.path)
             if key.fits and limited:
                 log.warning("trial fit, not a result: limited by %s", limits_in_words(limited))
             write_json(folder / _KEY_FILE, key.content)
@@ -164,22 +162,6 @@ def inputs_record(images: Images, models: Mapping[str, FittedModel]) -> dict[str
         "scores": {name: dict(model.scores) for name, model in models.items()},
         **({FOREIGN_WEIGHTS: foreign} if foreign else {}),
     }
-
-
-def _unlike(folder: Path, key: NetworkKey) -> str:
-    """Remark on how the most similar cached model differs from a missing one; empty if too many settings differ."""
-    wanted, nearest = config_diff.flattened(key.content), None
-    for path in folder.parent.glob(f"{key.path.stem}-*/{_KEY_FILE}"):
-        with suppress(OSError, ValueError):
-            content = read_json(path)
-            if not content.get("fit", True):  # weights that were given, which nothing here has fitted
-                continue
-            other = config_diff.flattened(content)
-            unlike = sorted(name for name in {*wanted, *other} if wanted.get(name) != other.get(name))
-            nearest = unlike if unlike and (nearest is None or len(unlike) < len(nearest)) else nearest
-    if nearest is None or len(nearest) > _MOST_NAMED:
-        return ""
-    return f" (the nearest fitted one differs in {', '.join(nearest)})"
 
 
 def _is_found(key: NetworkKey, components: Mapping[str, Any]) -> bool:

@@ -23,7 +23,6 @@ from dovision.report.image_overlay import (
     value_colours,
 )
 from dovision.report.style import SMALL, canvas, shortened, styled
-from dovision.store.spreadsheet import guarded
 from dovision.types import Mask
 from dovision.view.image_effects import ClassRow
 
@@ -105,7 +104,7 @@ def picture_of(panels: Sequence[Panel], limit: float, target: str, note: str) ->
 
 def table_of(rows: Sequence[ClassRow]) -> str:
     """Numbers of the classes, as CSV."""
-    return str(guarded(pd.DataFrame(rows, columns=ClassRow._fields)).to_csv(index=False, lineterminator="\n"))
+    return str(pd.DataFrame(rows, columns=ClassRow._fields).to_csv(index=False, lineterminator="\n"))
 
 
 def archive(contents: Mapping[str, bytes | str]) -> bytes:

@@ -36,7 +36,6 @@ from dovision.store.run_directory import RunDirectory
 from dovision.store.run_files import digest_differences
 from dovision.store.run_record import SAME
 from dovision.store.schemas import DIGESTS
-from dovision.store.spreadsheet import as_text
 from dovision.types import Batch
 from dovision.view.pictures import effects_link, link
 
@@ -242,7 +241,7 @@ class Study:
         row |= {key: question[key] for key in ("seconds", "window", "level")}
         row |= {"chosen": sides.get(answer, ""), "reader": self.reader, _DIGEST: self.digest}
         row[_TIME] = datetime.now(timezone.utc).isoformat(timespec="seconds")
-        rows = [*self.rows, {key: str(as_text(value)) for key, value in row.items()}]
+        rows = [*self.rows, {key: str(value) for key, value in row.items()}]
         held = io.StringIO()
         writer = csv.DictWriter(held, _COLUMNS, lineterminator="\n")
         writer.writeheader()
