@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from made_birds import write_birds
-from made_libraries import hf_parts, write_cifar10
+from made_libraries import CLASSES, hf_parts
 from made_tables import write_table
 
 SPLITS = ("train", "val", "test")
@@ -77,11 +77,30 @@ def write_funnybirds(root: Path) -> Settings:
     return {"root": str(root), "classes": ["0", "1"], "shape": [3, 32, 32], "val_fraction": 0.3}
 
 
+def write_cifar10(root: Path) -> Settings:
+    """Parquet files of PNG bytes, in the layout of Hugging Face."""
+    datasets = pytest.importorskip("datasets")
+    random = np.random.default_rng(0)
+    features = datasets.Features(image=datasets.Image(), label=datasets.ClassLabel(names=list(CLASSES)))
+    for split, count in (("train", 100), ("test", 20)):
+        images = [Image.fromarray(random.integers(0, 256, (32, 32, 3), dtype=np.uint8)) for _ in range(count)]
+        rows = {"image": images, "label": [row % 10 for row in range(count)]}
+        datasets.Dataset.from_dict(rows, features=features).to_parquet(str(root / f"{split}.parquet"))
+    return {"root": str(root)}
+
+
+def write_torch(root: Path) -> Settings:
+    """Class folders, as torchvision reads them."""
+    settings = write_folders(root)
+    return {**settings, "source": {"_target_": "torchvision.datasets.ImageFolder", "_partial_": True}}
+
+
 def write_rows(root: Path) -> Settings:
     return {"root": str(write_table(root)), "classes": ["cat", "dog"], "shape": [1, 20, 30]}
 
 
 WRITERS: dict[str, Callable[[Path], Settings]] = {
+    "cifar10": write_cifar10,
     "digits": lambda root: {},
     "funnybirds": write_funnybirds,
     "hf_dataset": write_hf,
@@ -90,12 +109,11 @@ WRITERS: dict[str, Callable[[Path], Settings]] = {
     "phantom": lambda root: {"train_images": 30, "val_images": 20, "test_images": 20},
     "pictures": write_pictures,
     "table": write_rows,
+    "torch_dataset": write_torch,
 }
 
 
 def write_dataset(name: str, root: Path, patch: pytest.MonkeyPatch) -> Settings:
     """Write the dataset of a configuration, and return its settings; ChestX-ray14 has the fixture nih_root."""
     root.mkdir(parents=True, exist_ok=True)
-    if name == "cifar10":
-        return {"root": str(write_cifar10(root, patch))}
     return WRITERS[name](root) if name in WRITERS else {}  # such as the example of docs/extend, which draws its images

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import pickle
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 from PIL import Image
 from torchvision.datasets import CIFAR10
 
-from dovision.datasets.cifar10 import BINARY_FOLDER, CLASSES
+CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
 
 def write_cifar10(root: Path, patch: pytest.MonkeyPatch, batch: int = 20) -> Path:
@@ -34,34 +32,6 @@ def write_cifar10(root: Path, patch: pytest.MonkeyPatch, batch: int = 20) -> Pat
     patch.setattr(CIFAR10, "test_list", [["test_batch", md5["test_batch"]]])
     patch.setattr(CIFAR10, "meta", {**CIFAR10.meta, "md5": md5["batches.meta"]})
     return root
-
-
-def other_cifar10_formats(root: Path, folder: Path) -> dict[str, Path]:
-    """The images of `write_cifar10` as binary files, and as parquet files of PNG bytes in two layouts."""
-    parts = {
-        "train": [f"data_batch_{number}" for number in range(1, 6)],
-        "test": ["test_batch"],
-    }
-    roots = {name: folder / name for name in ("binary", "parquet", "hub")}
-    (roots["binary"] / BINARY_FOLDER).mkdir(parents=True)
-    roots["parquet"].mkdir()
-    (roots["hub"] / "plain_text").mkdir(parents=True)
-    for part, names in parts.items():
-        rows = []
-        for name in names:
-            content = pickle.loads((root / CIFAR10.base_folder / name).read_bytes())
-            labels = np.array(content["labels"], np.uint8)[:, None]
-            np.hstack([labels, content["data"]]).tofile(roots["binary"] / BINARY_FOLDER / f"{name}.bin")
-            for pixels, label in zip(content["data"], content["labels"], strict=True):
-                file = io.BytesIO()
-                Image.fromarray(pixels.reshape(3, 32, 32).transpose(1, 2, 0)).save(file, "PNG")
-                rows.append(({"bytes": file.getvalue(), "path": None}, label))
-        pd.DataFrame(rows, columns=["image", "label"]).to_parquet(roots["parquet"] / f"{part}.parquet")
-        half = len(rows) // 2
-        for number, some in enumerate((rows[:half], rows[half:])):
-            path = roots["hub"] / "plain_text" / f"{part}-0000{number}-of-00002.parquet"
-            pd.DataFrame(some, columns=["img", "label"]).to_parquet(path)
-    return roots
 
 
 def images(count: int, size: int = 20, seed: int = 0) -> list[Image.Image]:

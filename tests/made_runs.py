@@ -244,7 +244,7 @@ def _config(grid: int | None, eps: Sequence[float], seed: int) -> dict[str, obje
     return {
         "name": "digits",
         "seed": seed,
-        "dataset": {"_target_": "dovision.datasets.mnist.MNIST", "root": "/data/mnist", "shape": [1, 32, 32]},
+        "dataset": {"_target_": "dovision.datasets.torch_dataset.MNIST", "root": "/data/mnist", "shape": [1, 32, 32]},
         "model": {"_target_": "dovision.models.small_cnn.small_cnn", "mean": [0.5], "std": [0.5]},
         "autoencoder": None,
         "intervention": cells if grid else code,

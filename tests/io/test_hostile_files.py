@@ -24,7 +24,7 @@ import pytest
 import torch
 from PIL import Image
 
-from dovision.datasets import _image_io, mnist
+from dovision.datasets import _image_io, torch_dataset
 from dovision.datasets.pictures import Pictures
 from dovision.datasets.readers import dicom, nifti
 from dovision.datasets.readers.manifest import read_manifest
@@ -78,7 +78,7 @@ def zipped(path: Path) -> None:
 
 
 def idx(path: Path) -> Any:
-    return mnist._read(path.parent, "train-images-idx3-ubyte.gz", False)
+    return torch_dataset._idx(path.parent, "train-images-idx3-ubyte", 3)
 
 
 READERS = [

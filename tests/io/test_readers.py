@@ -19,9 +19,6 @@ WRITES = {"w", "wb", "ab", "x", "xb", "w+b", "a"}
 EXCEPTIONS = {  # file, what is called: why it need not go through dovision.io
     ("cli/scripts.py", "os.open"): "the null device, to write",
     ("io/atomic.py", "os.open"): "to bring it to the disk",
-    ("datasets/cifar10.py", "pq.ParquetFile"): "of an opened file",
-    ("datasets/_download.py", "partial_file.open"): "to write",
-    ("datasets/_download.py", "urllib.request.urlopen"): "the download",
     ("interventions/interchange.py", "pd.read_csv"): "of a text in memory",
     ("store/adversarial_cache.py", "np.lib.format.open_memmap"): "to write",
     ("io/archives.py", "zipfile.ZipFile"): "of an opened file",

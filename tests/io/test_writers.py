@@ -29,8 +29,6 @@ WRITERS = {  # what writes a file that it is given, or may
 OPENS = ("w", "a", "x", "+")  # in the mode of what is opened
 FLAGS = ("O_WRONLY", "O_RDWR", "O_CREAT")
 EXCEPTIONS = {  # file, what is called: why it need not write aside
-    ("datasets/_download.py", "partial_file.open"): "part of a download, published when it is whole",
-    ("datasets/mnist.py", "path.write_bytes"): "a temporary file",
     ("cli/train.py", "save_checkpoint"): "by io.sealed",
     ("evaluation/effects.py", "self.pictures.save"): "by io.atomic, see store/thumbnails.py",
     ("datasets/readers/nifti.py", "np.memmap"): "only read",

@@ -27,7 +27,7 @@ from dovision.types import COVER, Resize, Shape
 
 log = logging.getLogger(__name__)
 _Image = TypeVar("_Image")
-_SAMPLE = 32  # images that are looked at for their channels
+SAMPLE = 32  # images that are looked at for their channels
 DEEP_WHITE = 65535
 GREY_MODES = ("1", "L", "LA", "I", "I;16")
 
@@ -88,7 +88,7 @@ def white_level(ranges: Sequence[DeepRange], stated: int | None = None) -> int:
 def sampled_white(images: Sequence[_Image], opened: Callable[[_Image], Image.Image], stated: int | None = None) -> int:
     """White level as of `white_level`, by a seeded sample of images; `opened` decodes one, and skips a bad one."""
     ranges = []
-    for row in np.random.default_rng(0).permutation(len(images))[: _SAMPLE if stated is None else 0].tolist():
+    for row in np.random.default_rng(0).permutation(len(images))[: SAMPLE if stated is None else 0].tolist():
         with suppress(ValueError, OSError):
             ranges.append(DeepRange.of(opened(images[row])))
     return white_level([values for values in ranges if values is not None], stated)
@@ -231,7 +231,7 @@ def channels_of(images: Sequence[_Image], read: Callable[[_Image], Tensor]) -> i
     `read` gives an image as RGB; those that cannot be read are skipped, since the dataset checks them itself.
     """
     colour = []
-    for row in np.random.default_rng(0).permutation(len(images))[:_SAMPLE].tolist():
+    for row in np.random.default_rng(0).permutation(len(images))[:SAMPLE].tolist():
         with suppress(ValueError, OSError):
             colour.append(is_colour(read(images[row])))
     if any(colour) and not all(colour):

@@ -121,7 +121,8 @@ def of_run(folder: Path, split: str | None = None, trusted: bool = False) -> Ope
 def recorded_images(settings: EvaluateSettings, fitted: Mapping[str, FittedModel]) -> Images:
     """Dataset of a run, nothing of which is downloaded, with the classes of its classifier; errors as of `of_run`."""
     dataset = settings.dataset
-    images: Images = (dataset.replaced(download=False) if "download" in dataset else dataset).make()
+    source = dataset.get("source", {})
+    images: Images = dataset.make(source={"download": False}) if "download" in source else dataset.make()
     images.take_classes(fitted[CLASSIFIER].classifier.task)
     check_fits(fitted[CLASSIFIER], images.task, images.shape)
     return images

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -265,6 +265,8 @@ def label_names(label: Any, classes: Sequence[str]) -> str:
 def _setting(key: str, run: Run) -> str:
     """Describe interventions and attacks with numbers, data and models by name, with a checkpoint's file."""
     component, file = run.config[key], run.config.get("checkpoint") if key == MODEL else None
+    if isinstance(source := component.get("source"), Mapping):  # the class of a dataset of PyTorch
+        component = source
     if key in ("intervention", "attack"):
         return component_text(component)
     named = component_text({name: component[name] for name in ("_target_", "name") if name in component})

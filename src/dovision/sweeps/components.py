@@ -146,7 +146,7 @@ def _check_dataset(dataset: Component) -> None:
     if dataset["classes"] is not None and not isinstance(dataset["classes"], list):
         raise ValueError(f"dataset.classes must be a list of names, such as [cat,dog], got {dataset['classes']!r}.")
     root = dataset.get("root")
-    if not (dataset.get("download") or (isinstance(root, str) and Path(root).is_dir())):
+    if not (isinstance(root, str) and Path(root).is_dir()):
         dataset.make()
 
 
@@ -157,8 +157,6 @@ def _check_stored(component: Component, settings: Any) -> None:
     if (run / RUN).is_file():
         RunDirectory(run).read_record()
     dataset = settings.dataset
-    if dataset.get("download") and not Path(dataset["root"]).is_dir():  # the job downloads it
-        return
     images: Images = dataset.make()
     samples = {settings.evaluation.split: evaluated_samples(settings.evaluation, images)}
     if component.where != "attack":

@@ -39,7 +39,9 @@ def make_run(folder: Path, seed: int = 0, **scores: Any) -> Run:
         write_steps(folder)
     write_detection(folder)
     write_comparison(folder, "feature_squeezing")
-    config = {"dataset": {"_target_": "dovision.datasets.mnist.MNIST"}}
+    config = {
+        "dataset": {"_target_": "dovision.datasets.torch_dataset.TorchDataset", "source": {"_target_": "x.MNIST"}}
+    }
     facts = {"seed": seed, "overrides": ["detector=odin", f"seed={seed}"], "detector_costs": COSTS}
     return Run(folder, f"seed={seed}", "completed", facts, config, {})
 

@@ -65,6 +65,12 @@ class LibraryImages(RecordImages):
     def reader(self, rows: Sequence[int]) -> Callable[[int], Tensor]:
         return ChosenRows(self.read, self.records["number"].iloc[list(rows)].tolist())
 
+    def source(self, split: str) -> Source:
+        """The images of a split; the group of a row by itself is its number."""
+        own = self.records["group"].equals(self.records["name"])
+        numbers = torch.from_numpy(self.records["number"].to_numpy(np.int64)[list(self.rows[split])])
+        return super().source(split)._replace(group=numbers) if own else super().source(split)
+
     def cut(self, given: Sequence[str] | None, cut: _splits.Cut) -> None:
         """Set the splits; arguments and errors as those of `_splits.split_rows`."""
         groups = self.records["group"].tolist()
