@@ -26,7 +26,6 @@ from dovision.functional.detection import Scored, auroc, auroc_difference, avera
 from dovision.functional.intervals import (
     EFFECT_BOUNDS,
     INTERACTION_BOUNDS,
-    SIZE_BOUNDS,
     Interval,
     balanced_interval,
     bounded_means,
@@ -94,7 +93,6 @@ class Population(NamedTuple):
             "effect on P(predicted class)": of_predicted,
             "effect on P(class), every class": effect.reshape(len(effect), -1),
             "expected effect": (effect * before).sum(-1),
-            "size of the effect on P": sizes,
             "difference of two sizes": sizes[:, :-1] - sizes[:, 1:],
             "P(predicted class) falls by .1": (of_predicted < -0.1).astype(float),
             "log-odds of the predicted class": log_odds,
@@ -163,7 +161,7 @@ def _printed(what: str, totals: Array, counts: Array) -> tuple[Array, Array]:
     """The ends of the intervals that a run prints of such a quantity, shapes (C,)."""
     if "falls" in what:
         return share_of((totals > 0).sum(0), len(totals))
-    bounds = {"size": SIZE_BOUNDS, "interaction": INTERACTION_BOUNDS}.get(what.partition(" ")[0], EFFECT_BOUNDS)
+    bounds = INTERACTION_BOUNDS if what.startswith("interaction") else EFFECT_BOUNDS
     found = means(totals, counts) if "log-odds" in what else bounded_means(totals, counts, bounds)
     return found.low, found.high
 

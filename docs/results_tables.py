@@ -28,7 +28,7 @@ from dovision.analysis.detection_summary import (
     WHOLE_FAMILY,
     WORST,
     convergence,
-    negative_controls,
+    fit_controls,
     norms_of,
     read_detection,
     worst_case,
@@ -43,7 +43,6 @@ from dovision.store.detection_tables import (
     ALL_ATTACKS,
     COMPARISON,
     CONDITION,
-    CONTROLS,
     DETECTOR,
     READS_FOLDER,
     TEST,
@@ -218,10 +217,6 @@ class Detectors(Rows):
         rows = {family: self(detector, fitted_on, family, metric, minus) for family in self.families(fitted_on)}
         return [family for family, of in rows.items() if {direction(_named(row)) for row in of} == {way}]
 
-    def controls(self) -> list[dict[str, Any]]:
-        """Negative controls, whose AUROC is to be one half."""
-        return [row for row in self.rows if row["fitted_on"] in CONTROLS]
-
     def ends(self, families: Sequence[str], *words: str) -> list[float]:
         """The smallest and the largest number of some families in all trainings.
 
@@ -393,8 +388,8 @@ def detector_scores(folder: Path, facts: Mapping[str, Any]) -> Iterator[dict[str
     """Rows of a run: scores of detectors on whole families, fitted to nothing or to one of FITTED_ON; differences.
 
     Beside them how often attacks of a family succeed (of detector ""), the worst case of all attacks, also of fits to
-    all of them, what an attacker who knows the detector reaches at each epsilon, negative controls, and each detector's
-    passes and milliseconds.
+    all of them, what an attacker who knows the detector reaches at each epsilon, controls of the fits, and each
+    detector's passes and milliseconds.
     """
     frame = read_detection(folder)
 
@@ -452,8 +447,8 @@ def detector_scores(folder: Path, facts: Mapping[str, Any]) -> Iterator[dict[str
         for name in ("images", "rounded", "steps", "starts"):
             metric = f"{'growth by ' * (name in ('steps', 'starts'))}{name} at {row['eps']:g}"
             yield made(row["detector"], row["fitted_on"], row["attack"], metric, [row[name], None, None])
-    for row in negative_controls(frame).to_dict("records"):
-        yield made(row["detector"], row["fitted_on"], "", "auroc", _numbers(row, "auroc"))
+    for row in fit_controls(frame).to_dict("records"):
+        yield made(row["detector"], row["fit"], ALL_ATTACKS, "auroc", _numbers(row, "auroc"))
 
 
 def summary_scores(folder: Path, facts: Mapping[str, Any]) -> Iterator[dict[str, Any]]:

@@ -78,7 +78,7 @@ def write_detected(folder: Path, detected: Mapping[str, Mapping[str, int]], fitt
         for fitted_on in [each for each in seen if each not in counts]:
             key = dict(zip(DETECTOR, (name, "supervised, hardened" if fitted_on else "as is", fitted_on), strict=True))
             tested = [attack for attack in counts if not leaves_out(fitted_on) or fitted_on == all_but(attack)]
-            clean = [("val", CLEAN, 0.0, np.arange(1.0, 100.0)), ("test", CLEAN, 0.0, np.arange(1.0, 51.0))]
+            clean = [("val", CLEAN, 0.0, np.linspace(1.0, 99.0, 300)), ("test", CLEAN, 0.0, np.arange(1.0, 51.0))]
             attacked = [
                 ("test", attack, 0.1, np.where(np.arange(50) < counts[attack], 200.0, -1.0)) for attack in tested
             ]

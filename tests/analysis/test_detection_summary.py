@@ -14,20 +14,20 @@ from dovision.analysis.detection_summary import (
     _text,
     detection,
     detection_over_seeds,
+    fit_controls,
     headlines,
     matrix,
-    negative_controls,
     read_detection,
     unseen,
     worst_case,
     write_detection,
 )
 from dovision.functional.intervals import ONE_GROUP
-from dovision.store.detection_tables import NOISE_AS_ATTACK, PERMUTED_LABELS, SCORES, exchanged, scores_schema
+from dovision.store.detection_tables import PERMUTED_LABELS, SCORES, UNFITTED_SUM, scores_schema
 from dovision.store.tables import TableWriter
 
 pytestmark = pytest.mark.usefixtures("few_images")
-VAL = [float(score) for score in range(99)]  # conformal quantiles: the 99th and the 95th smallest of 99
+VAL = [*map(float, range(90))] * 3 + [94.0] * 22 + [98.0] * 8  # of 300 the largest, and the ninth largest
 CLEAN = (10.0, 20.0, 30.0, 96.0)  # scores of the four test images; the last one is wrong when clean
 NOISE = (15.0, 95.0, 35.0, 40.0)
 PGD = (97.0, 25.0, 99.0, 50.0)  # succeeds on the first two
@@ -175,7 +175,7 @@ def test_a_patients_images_count_together(found, tmp_path):
 
 
 def test_a_rate_that_is_less_than_one_validation_image_has_no_operating_point(tmp_path):
-    parts = [condition("clean", VAL[:21], eps=0.0, split="val"), *conditions()[1:]]
+    parts = [condition("clean", VAL[:100], eps=0.0, split="val"), *conditions()[1:]]
     pgd = row(detection(write(tmp_path, parts)), "pgd")
     at_1, at_5 = (["tpr_" + end, "tpr_" + end + "_all", "false_clean_" + end, "evasion_" + end] for end in "15")
     assert pgd[["threshold_1", *at_1]].isna().all()
@@ -292,34 +292,42 @@ def test_the_unseen_families_are_those_that_a_detector_was_not_fitted_to_in_its_
     assert set(named["fitted_on"]) == {"", "all attacks", "all but pgd", "all but fgsm"}
 
 
-def of_control(fitted_on, random, images=400):
-    """A detector that separates everything: attacks score 10 more than clean images, noise 5 more."""
-    names = {"detector": "net", "variant": "supervised", "fitted_on": fitted_on}
-    moves = {("clean", "val"): 0, ("clean", "test"): 0, ("random_sign", "test"): 5, ("pgd", "test"): 10}
-    for (attack, split), move in moves.items():
-        own = condition(attack, random.normal(size=images) + move, split=split, eps=0.1 * (move > 0), **names)
-        yield own.assign(success=None if attack == "clean" else attack == "pgd")
+def test_a_fit_to_permuted_labels_is_scored_on_the_attacks_beside_the_true_one_and_the_sum(tmp_path):
+    """Of the attacks 97, 25, 26, 98, clean 10, 20, 30, 96; under permuted labels all scores are turned around."""
+    fits = {
+        ("supervised, hardened", "all attacks"): lambda score: score,
+        ("supervised", "all attacks"): lambda score: 0 * score,
+        ("supervised", PERMUTED_LABELS): lambda score: -score,
+        (UNFITTED_SUM, ""): lambda score: score // 25,
+    }
+    parts = conditions()
+    for (variant, fitted_on), change in fits.items():
+        names = {"detector": "net", "variant": variant, "fitted_on": fitted_on}
+        parts += [part.assign(score=change(part["score"].astype(float))) for part in conditions(**names)]
+    frame = detection(write(tmp_path, parts))
+    controls = fit_controls(frame)
+    assert controls["fit"].tolist() == ["true labels", PERMUTED_LABELS, UNFITTED_SUM]
+    area = (4 + 2 + 2 + 4) / 16
+    assert controls["auroc"].tolist() == [area, 1 - area, (3.5 + 2.5 + 2.5 + 3.5) / 16]
+    assert set(controls["successful"]) == {4}
+    for shown in (headlines(frame), matrix(frame)):
+        assert PERMUTED_LABELS not in set(shown["fitted_on"])
 
 
-@pytest.mark.parametrize("fitted_on", [PERMUTED_LABELS, NOISE_AS_ATTACK])
-def test_a_negative_control_is_one_half_however_well_the_detector_separates_attacks(tmp_path, fitted_on):
-    frame = detection(write(tmp_path, [*conditions(), *of_control(fitted_on, np.random.default_rng(1))]))
-    controls = negative_controls(frame)
-    assert controls[["detector", "fitted_on"]].to_numpy().tolist() == [["net", fitted_on]]
-    found = controls.iloc[0]
-    assert found["auroc_low"] < 0.5 < found["auroc_high"]
-    assert found["auroc_high"] - found["auroc_low"] < 0.2
-    assert fitted_on not in set(headlines(frame)["fitted_on"])
-    assert fitted_on not in set(matrix(frame)["fitted_on"])
+def test_an_area_of_attacked_images_stands_beside_that_of_the_same_images_when_clean(found):
+    pgd = row(found, "pgd")  # succeeds on the first two, clean 10 and 20, attacked 97 and 25
+    assert pgd[["auroc_paired", "auroc_twins"]].tolist() == [1.0, (0.5 + 1.5) / 8]
+    assert pgd["auroc_paired_all"] == pytest.approx((4 + 2 + 4 + 3) / 16)  # each image is a twin
+    assert pgd["auroc_twins_all"] == 0.5
+    whole = found[(found["attack"] == WHOLE_FAMILY) & (found["family"] == "fgsm")].iloc[0]
+    assert whole["auroc_twins"] == (1.5 + 2.5) / 8  # of the second and the third
 
 
-def test_a_detector_that_knows_the_permuted_labels_would_be_caught(tmp_path):
-    parts = list(of_control(PERMUTED_LABELS, np.random.default_rng(0)))
-    for part in parts:  # the score leaks which patients are exchanged
-        swapped = exchanged(part["group"]) == (part["attack"] == "clean")
-        part["score"] = part["score"] % 1 + 10 * swapped
-    found = negative_controls(detection(write(tmp_path, parts))).iloc[0]
-    assert found["auroc_low"] > 0.9
+def test_intervals_of_another_level_are_wider(found, tmp_path):
+    wider = detection(write(tmp_path, conditions()), level=0.99)
+    for name in ("auroc", "auroc_paired", "tpr_5", "false_clean_5"):
+        assert (wider[f"{name}_high"] - wider[f"{name}_low"] >= found[f"{name}_high"] - found[f"{name}_low"]).any()
+        pd.testing.assert_series_equal(wider[name], found[name])
 
 
 def test_over_seeds_is_the_number_of_each_training_and_their_range(tmp_path):

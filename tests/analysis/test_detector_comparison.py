@@ -10,6 +10,7 @@ from sklearn.metrics import roc_auc_score
 
 from dovision.analysis.detection_summary import TOO_FEW, WHOLE_FAMILY, WORST
 from dovision.analysis.detector_comparison import detector_differences, read_comparison, write_comparison
+from dovision.functional.detection import OTHER_IMAGES
 from dovision.store.detection_tables import SCORES, scores_schema
 from dovision.store.tables import TableWriter
 from made_scores import write_detected
@@ -114,3 +115,21 @@ def test_the_table_is_written_and_read_back_and_an_unknown_reference_is_refused(
     pd.testing.assert_frame_equal(read_comparison(folder), detector_differences(folder, "squeeze"), check_dtype=False)
     with pytest.raises(ValueError, match="must have scores, got none of 'mahalanobis'"):
         detector_differences(folder, "mahalanobis")
+
+
+def test_a_worst_case_of_epsilons_with_noise_and_without_is_a_dash_with_the_reason(tmp_path):
+    """Of FGSM at .2, without noise of its own, one detector has the least scores, of FGSM at .1 the other."""
+    parts = []
+    for name, sign in {"squeeze": 1, "odin": -1}.items():
+        parts += [part for part in conditions(detector=name) if part["attack"].iloc[0] not in ("pgd", "adaptive")]
+        parts.append(condition("fgsm", FGSM + sign, (False, True, True, None), 0.2, detector=name))
+    with TableWriter(tmp_path / SCORES, schema := scores_schema()) as table:
+        for part in parts:
+            second = part.assign(attack=part["attack"].replace("fgsm", "pgd"))[part["attack"] == "fgsm"]
+            for frame in (part, second):
+                for batch in pa.Table.from_pandas(frame[schema.names], schema, preserve_index=False).to_batches():
+                    table.write(batch)
+    worst = detector_differences(tmp_path, "squeeze").set_index("attack").loc[WORST]
+    assert np.isnan(worst["auroc_noise"])
+    assert worst["auroc_noise_reason"] == OTHER_IMAGES
+    assert np.isfinite(worst["auroc"])

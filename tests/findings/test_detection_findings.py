@@ -99,11 +99,13 @@ def test_the_operating_point_comes_first_and_families_follow(tmp_path):
     found = headline(tmp_path, "feature_squeezing", SQUEEZING, BETTER)
     assert re.match(
         r"Entropy detects 0\.440 \[0\.300, 0\.587\] at 5% and 0\.440 \[0\.300, 0\.587\] at 1% of clean images "
-        r"rejected, of successful attacks by Square, its weakest of 2 families that it was not fitted to, each by "
-        r"itself \(n = 50 attacked images; not adaptive\)\. There its AUROC is 0\.440 \[.*\], not shown to be "
-        r"separated from clean images\. It is the only detector that is ahead of its reference on a family and whose "
-        r"least TPR at 5% is not below the reference's\. The reference, feature squeezing, has a least TPR at 5% of "
-        r"0\.240 \[.*\], on PGD\. Minus the reference, paired, on Square: TPR at 5% \+0\.040 ",
+        r"rejected \(0\.000 \[0\.000, 0\.071\] and 0\.000 \[0\.000, 0\.071\] of the test images\), of successful "
+        r"attacks by Square, its weakest of 2 families that it was not fitted to, each by itself \(n = 50 attacked "
+        r"images; not adaptive\)\. There its AUROC is 0\.440 \[.*\] against the same images when clean, not shown to "
+        r"be separated; 0\.440 \[.*\] against all clean ones, of which these have 0\.500 \[.*\]\. It is the only "
+        r"detector that is ahead of its reference on a family and whose least TPR at 5% is not below the reference's\. "
+        r"The reference, feature squeezing, has a least TPR at 5% of 0\.240 \[.*\], on PGD\. Minus the reference, "
+        r"paired, on Square: TPR at 5% \+0\.040 ",
         found.text,
     )
     assert "By family, each by itself: TPR at 5% higher on PGD, not shown to differ on Square." in found.text
@@ -139,7 +141,7 @@ def test_what_was_not_measured_has_no_verdict(tmp_path):
 
 def test_below_chance_is_said(tmp_path):
     assert "There its AUROC is 0.020 [" in headline(tmp_path, None, WEAKER).text
-    assert "], below chance." in headline(tmp_path, None, WEAKER).text
+    assert " against the same images when clean, below chance; " in headline(tmp_path, None, WEAKER).text
 
 
 def test_without_a_threshold_the_area_comes_first(tmp_path):
@@ -161,3 +163,11 @@ def test_the_adaptive_attacker_has_a_norm(tmp_path):
     write_detection(tmp_path)
     _, found = detection_findings(Run(tmp_path, "", "completed", {}, {}, {}))
     assert "(Linf epsilon 0.3; 60 attacked images). No other norm was tried." in found.text
+
+
+def test_the_best_of_several_has_intervals_of_their_level(tmp_path):
+    alone = headline(tmp_path / "alone", "feature_squeezing", SQUEEZING, BETTER)
+    found = headline(tmp_path / "several", "feature_squeezing", SQUEEZING, BETTER, WEAKER, LEVEL)
+    assert "Its intervals are at 98.3%, for the best of 3." in found.text
+    assert "Its intervals" not in alone.text
+    assert (found.estimate, found.low < alone.low, found.high > alone.high) == (alone.estimate, True, True)

@@ -21,26 +21,24 @@ from dovision.functional.detection import (
     threshold,
 )
 from dovision.functional.estimates import of_images, share_of_images
-from dovision.functional.intervals import Interval, withheld
+from dovision.functional.intervals import LEVEL, Interval, withheld
 from dovision.runtime.forks import forked_map
 from dovision.store.detection_tables import (
     ADAPTIVE,
     ADAPTIVE_ATTACKS,
     ALL_ATTACKS,
     CONDITION,
-    CONTROLS,
     DETECTOR,
     NOISE,
-    NOISE_AS_ATTACK,
     NOISE_OF,
     NOISES,
     PERMUTED_LABELS,
     TEST,
+    UNFITTED_SUM,
     VAL,
     all_but,
     best_variant,
     detectors_of,
-    exchanged,
     leaves_out,
     read_families,
     read_norms,
@@ -54,16 +52,19 @@ DETECTION = "detection.parquet"
 WHOLE_FAMILY = "whole family"  # the condition of all successful attacks of a family, at all epsilons
 WORST = "worst case"  # the condition of an attacker who picks, image by image, the attack that is detected least
 NOT_ADAPTIVE = "not adaptive"
+TRUE_LABELS = "true labels"
 RATES = {"1": 0.01, "5": 0.05}  # false positive rates, and how the columns that belong to them end
 TOO_FEW = "too few clean validation images for a threshold: " + ", ".join(
     f"{rate:.0%} needs {fewest_for_threshold(rate)}" for rate in RATES.values()
 )
 _KEY = [*DETECTOR, *CONDITION, "norm", "family"]
 _ALL = "_all"  # the end of a column that counts all attacked images, and not only those on which the attack succeeded
-AGAINST = [f"{name}{end}" for end in ("", _ALL) for name in ("auroc", "auprc", "tpr_1", "tpr_5", "auroc_noise")]
+TWINS = ("auroc_paired", "auroc_twins")  # of attacked images against their clean twins, and of these against all clean
+AGAINST = ["auroc", *TWINS, "auprc", "tpr_1", "tpr_5", "auroc_noise"]
+AGAINST = [f"{name}{end}" for end in ("", _ALL) for name in AGAINST]
 AT_RATES = [f"{name}_{rate}" for name in ("false_clean", "false_noise", "evasion") for rate in RATES]
 DETECTION_METRICS = ["success", *AGAINST, *AT_RATES]
-HEADLINES = ["auroc", "auroc_noise", "auprc", "tpr_1", "tpr_5", "auroc_all", "false_clean_5", "false_noise_5"]
+HEADLINES = ["auroc", *TWINS, "auroc_noise", "auprc", "tpr_1", "tpr_5", "auroc_all", "false_clean_5", "false_noise_5"]
 
 COMPARED_STEPS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)  # numbers of steps that are compared
 ALL_DIRECTIONS = "all directions"  # an image is evaded if it is in one of them
@@ -71,13 +72,12 @@ ALL_DIRECTIONS = "all directions"  # an image is evaded if it is in one of them
 Limits = Mapping[str, float]
 
 
-def detection(folder: Path, workers: int = 1) -> pd.DataFrame:
+def detection(folder: Path, workers: int = 1, names: Sequence[str] | None = None, level: float = LEVEL) -> pd.DataFrame:
     """Table of detection metrics: a row per (detector, variant, fitted_on, attack, eps, norm, family), on test images.
 
     attack                  as there; "whole family": all attacks of a family at all epsilons (eps is nan); "worst
                             case": the attack with the lowest score for each image, at one epsilon or (eps is nan) at
-                            any, among those that succeeded if there is one; and the negative controls, "permuted
-                            labels" (its auroc is to be one half) and "noise as attack" (its auroc_noise)
+                            any, among those that succeeded if there is one; "all attacks": of detectors with controls
     tuned                   settings that the fit has chosen on validation images, as text; "" if none
     norm                    of the attacks: linf, l2, l1 or spatial; of several "linf, l2"
     family                  of the attack; "" for noise, the worst case and the adaptive attacker
@@ -85,6 +85,8 @@ def detection(folder: Path, workers: int = 1) -> pd.DataFrame:
     images, right, successful   attacked; of these right when clean; of these wrong when attacked
     success                 successful / right
     auroc, auprc            of successful attacks against all clean images
+    auroc_paired            of successful attacks against the same images when clean, their twins
+    auroc_twins             of these twins against all clean images: what was unusual before the attack
     prevalence              what a score without information has as its auprc
     tpr_1, tpr_5            share of successful attacks above the threshold
     auroc_noise             of successful attacks, each against noise of the same norm and epsilon; nan where the noise
@@ -92,33 +94,38 @@ def detection(folder: Path, workers: int = 1) -> pd.DataFrame:
     NAME_all                the same of all attacked images, also those that the attack left as they were predicted
     false_clean_1, ..., false_noise_1, ...  share of clean images, and of that noise, above the threshold
     evasion_1, evasion_5    share of images right when clean on which the attack succeeds and lies below the threshold
-    threshold_1, ...        conformal quantiles of clean validation scores (`functional.detection.threshold`): a clean
-                            image exchangeable with these is above with a chance of at most 1% and 5%; intervals take
-                            them as given; nan, as all that follows from them, where there are too few images
+    threshold_1, ...        above which lie at most 1% and 5% of clean images, with a confidence of 95%, from clean
+                            validation scores (`functional.detection.threshold`); nan, as all that follows from them,
+                            where there are too few images
     note                    the reason why a number is missing
 
-    Each metric has its interval in NAME_low and NAME_high, NAME_reason says why there is none. `workers` processes
-    share the detectors.
+    Each metric has its interval of a `level` in NAME_low and NAME_high, NAME_reason says why there is none. `workers`
+    processes share the detectors; `names` selects some of them, all by default.
 
     Raises:
         ValueError: a detector has no score of clean images of val or of test.
     """
-    by_detector = forked_map(lambda scored: list(_rows(folder, scored)), detectors_of(folder), workers)
+    by_detector = forked_map(lambda scored: list(_rows(folder, scored, level)), names or detectors_of(folder), workers)
     return pd.DataFrame([row for rows in by_detector for row in rows])
 
 
-def _rows(folder: Path, scored: str) -> Iterator[dict[str, Any]]:
+def _rows(folder: Path, scored: str, level: float) -> Iterator[dict[str, Any]]:
     """Rows of one detector's table."""
     families, tuned, norms = read_families(folder), read_tuned(folder), read_norms(folder)
-    for key, scores in read_scores(folder, scored).groupby(DETECTOR, observed=True, sort=False):
+    scores_of_fits = read_scores(folder, scored)
+    controlled = (scores_of_fits["fitted_on"] == PERMUTED_LABELS).any()
+    for key, scores in scores_of_fits.groupby(DETECTOR, observed=True, sort=False):
         limits = _limits(scores, scored)
         scores = scores.assign(norm=norms_of(scores["attack"], norms))
         test = scores[scores["split"] == TEST]
         detector, variant, fitted_on = map(str, key)
         name = dict(zip(DETECTOR, key, strict=True)) | {"tuned": tuned.get((detector, variant, fitted_on), "")}
-        kinds = _control(test, fitted_on) if fitted_on in CONTROLS else _conditions(test, families, fitted_on)
-        for condition in kinds:
-            yield name | _row(condition, limits)
+        conditions = [] if fitted_on == PERMUTED_LABELS else [*_conditions(test, families, fitted_on)]
+        attacks = test[~test["attack"].isin([CLEAN, *NOISES, *ADAPTIVE_ATTACKS])]
+        if controlled and not leaves_out(fitted_on) and len(attacks):
+            conditions += [_Condition(ALL_ATTACKS, np.nan, "", attacks, test[test["attack"] == CLEAN], attacks[:0])]
+        for condition in conditions:
+            yield name | _row(condition, limits, level)
 
 
 def write_detection(folder: Path, workers: int = 1) -> pd.DataFrame:
@@ -147,20 +154,26 @@ def headlines(frame: pd.DataFrame) -> pd.DataFrame:
     several = (whole["attack"] == WORST).any()
     chosen = whole["attack"].isin([WORST, *NOISES, *ADAPTIVE_ATTACKS])
     if not several:
-        chosen |= whole["attack"] != WHOLE_FAMILY
+        chosen |= ~whole["attack"].isin([WHOLE_FAMILY, ALL_ATTACKS])
     columns = [*_KEY, "tuned", "attacker", "images", "successful", "note"]
     ends = [f"{name}{end}" for name in HEADLINES for end in ("", "_low", "_high", "_reason")]
     return pd.concat([unseen(frame), whole[chosen]])[columns + ends].reset_index(drop=True)
 
 
-def negative_controls(frame: pd.DataFrame) -> pd.DataFrame:
-    """Negative controls of `detection`: detector, fitted_on, images, and auroc (ideally 0.5) with its interval."""
-    rows = frame[frame["fitted_on"].isin(CONTROLS)]
-    controls = rows[["detector", "fitted_on", "images"]].copy()
-    for end in ("", "_low", "_high", "_reason"):
-        of_noise = rows["fitted_on"] == NOISE_AS_ATTACK
-        controls[f"auroc{end}"] = rows[f"auroc_noise{end}"].where(of_noise, rows[f"auroc{end}"])
-    return controls.reset_index(drop=True)
+def fit_controls(frame: pd.DataFrame) -> pd.DataFrame:
+    """AUROC of all successful attacks, of the fits of `detection` to true labels and of what stands beside them.
+
+    Returns:
+        detector, fit ("true labels", "permuted labels" or "unfitted sum"), successful, auroc with its interval.
+    """
+    rows = frame[frame["attack"] == ALL_ATTACKS]
+    widest_fit = rows["fitted_on"].eq(ALL_ATTACKS).groupby(rows["detector"], sort=False).transform("any")
+    true = rows[(rows["fitted_on"] == ALL_ATTACKS) | (~widest_fit & ~rows["fitted_on"].isin(["", PERMUTED_LABELS]))]
+    controls = rows[(rows["fitted_on"] == PERMUTED_LABELS) | (rows["variant"] == UNFITTED_SUM)]
+    fit = controls["fitted_on"].where(controls["fitted_on"] != "", UNFITTED_SUM)
+    both = pd.concat([best_variant(true).assign(fit=TRUE_LABELS), controls.assign(fit=fit)])
+    ends = [f"auroc{end}" for end in ("", "_low", "_high", "_reason")]
+    return both[["detector", "fit", "successful", *ends]].reset_index(drop=True)
 
 
 def unseen(frame: pd.DataFrame) -> pd.DataFrame:
@@ -206,7 +219,7 @@ def matrix(frame: pd.DataFrame) -> pd.DataFrame:
     Returns:
         The rows of whole families, the unsupervised first; seen: the detector was fitted to attacks of this family.
     """
-    rows = frame[(frame["attack"] == WHOLE_FAMILY) & ~frame["fitted_on"].isin(CONTROLS)]
+    rows = frame[(frame["attack"] == WHOLE_FAMILY) & (frame["variant"] != UNFITTED_SUM)]
     rows = rows.sort_values("fitted_on", key=lambda names: names != "", kind="stable", ignore_index=True)
     return rows.assign(seen=(rows["fitted_on"] == rows["family"]) | (rows["fitted_on"] == ALL_ATTACKS))
 
@@ -317,24 +330,7 @@ def _conditions(test: pd.DataFrame, families: Mapping[str, str], fitted_on: str)
             yield _Condition(WORST, float(eps), "", worst_case(rows), clean, noise)
 
 
-def _control(test: pd.DataFrame, fitted_on: str) -> Iterator[_Condition]:
-    """Images of a negative control, where a detector should perform at chance.
-
-    Permuted labels: successful attacks and clean images, exchanged for half of the patients. Noise as an attack: the
-    noise of these patients against that of the others.
-    """
-    swapped, clean, noise = exchanged(test["group"]), test["attack"] == CLEAN, test["attack"].isin(NOISES)
-    beaten = ~clean & ~noise & (test["success"] == 1)
-    positive = noise & swapped
-    if fitted_on == PERMUTED_LABELS:
-        positive = (beaten & ~swapped) | (clean & swapped)
-        clean = (clean & ~swapped) | (beaten & swapped)
-    rows = test[positive].assign(attack=fitted_on, success=1.0)
-    if len(rows):
-        yield _Condition(fitted_on, np.nan, "", rows, test[clean], test[noise & ~swapped])
-
-
-def _row(condition: _Condition, limits: Limits) -> dict[str, Any]:
+def _row(condition: _Condition, limits: Limits, level: float) -> dict[str, Any]:
     rows, clean = condition.rows, condition.clean
     right, successful = int(rows["success"].notna().sum()), int((rows["success"] == 1).sum())
     row: dict[str, Any] = {"attack": condition.attack, "eps": condition.eps, "family": condition.family}
@@ -343,32 +339,41 @@ def _row(condition: _Condition, limits: Limits) -> dict[str, Any]:
     row |= {"images": len(rows), "right": right, "successful": successful}
     row |= {f"prevalence{end}": n / (n + len(clean)) for end, n in (("", successful), (_ALL, len(rows)))}
     row |= {"note": "" if successful else "No attack succeeded, so there is none to detect."}
-    metrics = _metrics(rows, clean, condition.noise, limits)
+    metrics = _metrics(rows, clean, condition.noise, limits, level)
     for name in DETECTION_METRICS:
         row |= metrics[name].columns(name)
     return row | {f"threshold_{name}": limit for name, limit in limits.items()}
 
 
-def _metrics(rows: pd.DataFrame, clean: pd.DataFrame, noise: pd.DataFrame, limits: Limits) -> dict[str, Interval]:
+def _metrics(
+    rows: pd.DataFrame, clean: pd.DataFrame, noise: pd.DataFrame, limits: Limits, level: float
+) -> dict[str, Interval]:
     """Metrics of a condition by name; `noise` holds images with noise of any epsilon."""
+    by_sample = clean.set_index("sample")
     tried = rows[rows["success"].notna()]
     success, scored = tried["success"].to_numpy() == 1, _scored(tried)
-    metrics = {"success": share_of_images(success, scored.group)}
+    metrics = {"success": share_of_images(success, scored.group, level)}
     by_eps = beside_noise(rows, noise)
     same = pd.concat([others for _, others in by_eps]).drop_duplicates(["sample", *CONDITION])
     for name, limit in limits.items():
-        metrics[f"evasion_{name}"] = _beyond(limit, success & (scored.score <= limit), scored.group)
+        metrics[f"evasion_{name}"] = _beyond(limit, success & (scored.score <= limit), scored.group, level)
         for condition, images in (("clean", _scored(clean)), ("noise", _scored(same))):
-            metrics[f"false_{condition}_{name}"] = _beyond(limit, images.score > limit, images.group)
+            metrics[f"false_{condition}_{name}"] = _beyond(limit, images.score > limit, images.group, level)
     against = [] if rows["attack"].isin(NOISES).all() else by_eps  # noise is not held against itself
     for end, among in (("", rows["success"] == 1), (_ALL, rows["score"].notna())):
         scored = _scored(rows[among])
-        for name, area in (("auroc", auroc), ("auprc", average_precision)):
-            metrics[f"{name}{end}"] = of_images(area(scored, _scored(clean)), len(scored.score), len(clean))
-        pairs = [(_scored(attacked[among[attacked.index]]), _scored(others)) for attacked, others in against]
-        metrics[f"auroc_noise{end}"] = of_images(pooled_auroc(pairs), len(scored.score), len(same))
+        twins = _scored(by_sample.reindex(rows.loc[among, "sample"]).dropna(subset="score"))
+        everyone = _scored(clean)
+        pairs = {"auroc": (scored, everyone), "auroc_paired": (scored, twins), "auroc_twins": (twins, everyone)}
+        for name, (attacked, negative) in pairs.items():
+            area = auroc(attacked, negative, level)
+            metrics[f"{name}{end}"] = of_images(area, len(attacked.score), len(negative.score))
+        area = average_precision(scored, everyone, level)
+        metrics[f"auprc{end}"] = of_images(area, len(scored.score), len(clean))
+        strata = [(_scored(attacked[among[attacked.index]]), _scored(others)) for attacked, others in against]
+        metrics[f"auroc_noise{end}"] = of_images(pooled_auroc(strata, level), len(scored.score), len(same))
         for name, limit in limits.items():
-            metrics[f"tpr_{name}{end}"] = _beyond(limit, scored.score > limit, scored.group)
+            metrics[f"tpr_{name}{end}"] = _beyond(limit, scored.score > limit, scored.group, level)
     return metrics
 
 
@@ -396,11 +401,11 @@ def beside_noise(rows: pd.DataFrame, noise: pd.DataFrame) -> list[tuple[pd.DataF
     return pairs if complete else [(attacked, same[:0]) for attacked, same in pairs]
 
 
-def _beyond(limit: float, hits: Flags, group: Integers) -> Interval:
+def _beyond(limit: float, hits: Flags, group: Integers, level: float) -> Interval:
     """Share of images beyond a threshold; nan without a threshold."""
     if np.isnan(limit):
         return withheld(np.nan, len(np.unique(group)), TOO_FEW)
-    return share_of_images(hits, group)
+    return share_of_images(hits, group, level)
 
 
 def _scored(rows: pd.DataFrame) -> Scored:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +14,14 @@ from dovision.analysis.detection_summary import RATES, TOO_FEW, WHOLE_FAMILY, WO
 from dovision.analysis.paired_difference import paired_difference
 from dovision.functional.detection import Scored, auroc_difference, threshold
 from dovision.functional.estimates import of_images
-from dovision.functional.intervals import EFFECT_BOUNDS
+from dovision.functional.intervals import EFFECT_BOUNDS, LEVEL
 from dovision.runtime.forks import forked_map
 from dovision.store.detection_tables import (
     ADAPTIVE_ATTACKS,
     COMPARISON,
-    CONTROLS,
     DETECTOR,
     NOISES,
+    PERMUTED_LABELS,
     TEST,
     VAL,
     best_variant,
@@ -39,7 +39,9 @@ _IMAGE = ["attack", "eps", "sample"]
 _READ = ["score", *(f"above_{end}" for end in RATES)]
 
 
-def detector_differences(folder: Path, reference: str, workers: int = 1) -> pd.DataFrame:
+def detector_differences(
+    folder: Path, reference: str, workers: int = 1, names: Sequence[str] | None = None, level: float = LEVEL
+) -> pd.DataFrame:
     """Differences from the reference detector: a row per (detector, variant, fitted_on, attack, eps, family).
 
     attack, eps, family     as of `detection_summary.detection`, with "whole family", and "worst case" at any epsilon,
@@ -54,7 +56,8 @@ def detector_differences(folder: Path, reference: str, workers: int = 1) -> pd.D
     tpr_1, tpr_5            the same of the shares of successful attacks above the threshold that each detector has from
                             clean validation images, as a mean over groups; nan where there is no threshold
 
-    `workers` processes share the detectors.
+    `workers` processes share the detectors; `names` selects some of them, all by default; `level` is that of the
+    intervals.
 
     Raises:
         ValueError: the reference has no scores.
@@ -67,14 +70,14 @@ def detector_differences(folder: Path, reference: str, workers: int = 1) -> pd.D
 
     def against(detector: str) -> list[dict[str, Any]]:
         others_of = {name: scores for name, scores in references.items() if name != detector}
-        return list(_against(others_of, _compared(folder, detector), families))
+        return list(_against(others_of, _compared(folder, detector), families, level))
 
-    others = [detector for detector in detectors if detector != reference]
+    others = [detector for detector in names or detectors if detector != reference]
     return pd.DataFrame([row for rows in forked_map(against, others, workers) for row in rows])
 
 
 def _against(
-    references: Mapping[str, pd.DataFrame], others: pd.DataFrame, families: Mapping[str, str]
+    references: Mapping[str, pd.DataFrame], others: pd.DataFrame, families: Mapping[str, str], level: float
 ) -> Iterator[dict[str, Any]]:
     """Compare a detector's scores, `others`, with the first reference, or with the last if it was fitted."""
     for key, scores in others.groupby(DETECTOR, observed=True, sort=False):
@@ -83,7 +86,7 @@ def _against(
         compared = best_variant(same) if len(same) else preferred(references[reference])
         both = scores.merge(compared[[*_IMAGE, *_READ]], on=_IMAGE, suffixes=("", "_reference"))
         reference_columns = {"reference": reference, "reference_fitted_on": str(compared["fitted_on"].iloc[0])}
-        for row in _differences(both, families):
+        for row in _differences(both, families, level):
             yield dict(zip(DETECTOR, key, strict=True)) | row | reference_columns
 
 
@@ -98,7 +101,8 @@ def _compared(folder: Path, detector: str) -> pd.DataFrame:
     for end, rate in RATES.items():
         limit = fits.transform(lambda fit_scores, rate=rate: threshold(fit_scores.dropna().to_numpy(), rate))
         scores[f"above_{end}"] = (scores["score"] > limit).astype(float).where(limit.notna())
-    chosen = (scores["split"] == TEST) & ~scores["attack"].isin(ADAPTIVE_ATTACKS) & ~scores["fitted_on"].isin(CONTROLS)
+    chosen = (scores["split"] == TEST) & ~scores["attack"].isin(ADAPTIVE_ATTACKS)
+    chosen &= scores["fitted_on"] != PERMUTED_LABELS
     return scores.assign(norm=norms_of(scores["attack"], read_norms(folder)))[chosen].astype({"attack": str})
 
 
@@ -115,7 +119,7 @@ def read_comparison(folder: Path) -> pd.DataFrame:
     return frame
 
 
-def _differences(both: pd.DataFrame, families: Mapping[str, str]) -> Iterator[dict[str, Any]]:
+def _differences(both: pd.DataFrame, families: Mapping[str, str], level: float) -> Iterator[dict[str, Any]]:
     """Differences, a row per condition and family; `both` has two scores per test image."""
     clean, noise = both[both["attack"] == CLEAN], both[both["attack"].isin(NOISES)]
     beaten = both[(both["success"] == 1) & ~both["attack"].isin([CLEAN, *NOISES])]
@@ -136,11 +140,11 @@ def _differences(both: pd.DataFrame, families: Mapping[str, str]) -> Iterator[di
                 for pairs in [[(rows, clean)] if column == "auroc" else beside_noise(rows, noise)]
             ]
             scored = (sum(len(pair[of].score) for pair in strata[0]) for of in (0, 1))
-            row |= of_images(auroc_difference(*strata), *scored).columns(column)
+            row |= of_images(auroc_difference(*strata, level), *scored).columns(column)
         for end in RATES:
             more = of_each[0][f"above_{end}"].to_numpy() - of_each[1][f"above_{end}_reference"].to_numpy()
             images, groups = np.arange(len(more)), of_each[0]["group"].to_numpy()
-            interval = paired_difference(more, groups, images, bounds=EFFECT_BOUNDS).interval
+            interval = paired_difference(more, groups, images, level, bounds=EFFECT_BOUNDS).interval
             row |= (interval._replace(reason=TOO_FEW) if np.isnan(more).all() else interval).columns(f"tpr_{end}")
         yield row
 

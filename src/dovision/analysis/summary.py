@@ -30,7 +30,7 @@ from dovision.types import Task
 QUALITY = ("accuracy", *OVERALL.values())  # of the classifier
 METRICS = (*QUALITY, "success_rate", "success_8bit", "robust_accuracy", "mean_abs_expected_effect", "auroc")
 _SIZE = "mean_abs_expected_effect"
-CONDITION_METRICS = (*METRICS, "mean_expected_logit_effect")  # of a condition
+CONDITION_METRICS = (*METRICS, "auroc_paired", "auroc_twins", "mean_expected_logit_effect")  # of a condition
 _NAMED = 6  # classes whose images are counted one by one in a text
 
 
@@ -54,6 +54,8 @@ def summarise(folder: Path) -> dict[str, Any]:
     mean_expected_logit_effect  mean of the expected effect on logits over images and units, with its sign
     auroc                     of |expected effect|, all clean images against successfully attacked ones; > 0.5 if
                               attacks raise it
+    auroc_paired, auroc_twins the same of the successfully attacked against themselves when clean, their twins, and of
+                              these twins against all clean images
 
     `method` and `reason` are those of `Interval`. What has no meaning in a condition, or is of fewer than MIN_IMAGES
     images, is None, with a sentence in `notes` where that may surprise; `classes` has the quality of the classifier
@@ -110,8 +112,11 @@ def _condition(rows: pd.DataFrame, clean: pd.DataFrame, task: Task) -> dict[str,
     for name, resolution, bounds in ((_SIZE, RESOLUTION, SIZE_BOUNDS), ("mean_expected_logit_effect", 0.0, UNBOUNDED)):
         interval = mean_interval(rows[name].to_numpy(float), groups, resolution, bounds=bounds)
         intervals[name] = of_images(interval, rows[name].count())
-    scored = _scored(rows[success == 1]), _scored(clean)
-    intervals["auroc"] = of_images(auroc(*scored), *(len(side.score) for side in scored))
+    beaten, everyone = _scored(rows[success == 1]), _scored(clean)
+    twins = _scored(clean[clean["sample"].isin(rows.loc[success == 1, "sample"])])
+    pairs = {"auroc": (beaten, everyone), "auroc_paired": (beaten, twins), "auroc_twins": (twins, everyone)}
+    for name, pair in pairs.items():
+        intervals[name] = of_images(auroc(*pair), *(len(side.score) for side in pair))
     label, prediction, probability = (np.stack(rows[n].tolist()) for n in ("label", "prediction", "probabilities"))
     quality = classifier_quality(label, prediction, probability, groups, task)
     intervals |= {name: quality.overall.get(name, withheld(np.nan, 0, "")) for name in OVERALL.values()}

@@ -125,6 +125,9 @@ class EffectConsistency(LogOddsEffect):
     def score_features(self, features: Tensor) -> Tensor:
         return self.fitted.logit(compressed(features, self.resolution))
 
+    def sum_features(self, features: Tensor) -> Tensor:
+        return compressed(features, self.resolution).sum(1)
+
 
 def log_odds_loss(treated: Tensor, control: Tensor, predicted: Tensor, task: Task) -> Tensor:
     """Loss of the prediction's log-odds by each edit, shape (B, U): minus the effect.

@@ -97,7 +97,8 @@ class DetectionOptions:
         families: attacks by family; an attack in none is a family of its own name. Supervised detectors are fitted to
             each family, to all, and to all but each.
         seen: by attack, those of its epsilons that detectors are fitted to; all of them if it is not there.
-        controls: whether supervised detectors are fitted to permuted labels, and to noise as an attack, as well.
+        controls: whether supervised detectors are fitted to permuted labels as well, and the sum of the features of
+            monotone ones is a score.
         reference: the detector that the others are compared with in comparison.parquet, by name; None: no comparison.
         adaptive: gives rows of scores.parquet of an attacker who knows the detectors, from how they were fitted.
         rounds, self_attacks: times that supervised detectors are fitted to attacks on themselves as well, and what

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from dovision.evaluation.fit_protocol import FitProtocol
 from dovision.functional.detection import threshold
-from dovision.interfaces import Detector
+from dovision.interfaces import Classifier, Detector
 from dovision.runtime.forks import forked_map
 from dovision.runtime.progress import DISPLAY
 from dovision.store.detection_tables import (
@@ -24,7 +24,6 @@ from dovision.store.detection_tables import (
     CLEAN_ONLY,
     DETECTOR,
     HARDENED,
-    NOISE_AS_ATTACK,
     NOISES,
     PERMUTED_LABELS,
     SCORES,
@@ -32,16 +31,17 @@ from dovision.store.detection_tables import (
     SUPERVISED_HARDENED,
     TEST,
     UNFITTED,
+    UNFITTED_SUM,
     VAL,
     Reads,
     all_but,
-    exchanged,
     leaves_out,
     preferred,
     read_reads,
     scores_schema,
 )
 from dovision.store.tables import CLEAN, TableWriter
+from dovision.types import Batch
 
 log = logging.getLogger(__name__)
 FOR_THRESHOLDS = 1 / 3  # share of the validation patients that no detector is fitted to
@@ -60,6 +60,21 @@ class Fitted(NamedTuple):
         """Rows of scores.parquet for images in their conditions."""
         columns = dict(zip(DETECTOR, self[:3], strict=True))
         return SCORES.from_frame(images.assign(score=score.double().cpu().numpy(), **columns))
+
+
+class _FeatureSum(Detector):
+    """Unfitted sum of the features of a monotone detector."""
+
+    def __init__(self, detector: Detector) -> None:
+        self.detector = detector
+
+    def read_features(self, batch: Batch, classifier: Classifier, with_autoencoder: Classifier | None) -> Tensor:
+        return self.detector.read(batch, classifier, with_autoencoder)
+
+    def score_features(self, features: Tensor) -> Tensor:
+        total = self.detector.sum_features(features)
+        assert total is not None
+        return total
 
 
 SelfAttacks: TypeAlias = Callable[[Fitted], Tensor | None]
@@ -86,8 +101,8 @@ def fit_detectors(
     supervised, hardened    the same, and images with noise are clean
 
     A supervised detector is fitted to each family of attacks, to all, and to all but each family; where there is noise,
-    the fit to all alone is not hardened as well. Negative controls are fitted to all attacks, with clean and attacked
-    images exchanged for half of the patients; and to the noise of half of them as if it was an attack.
+    the fit to all alone is not hardened as well. The controls of a fit are one to all attacks whose labels, clean or
+    attacked, are permuted; and, of a monotone detector, the sum of its features.
 
     The detectors stay as they are; attacks that failed are left out.
 
@@ -155,7 +170,7 @@ def shown(fits: Sequence[Fitted]) -> list[Fitted]:
 
 
 def clean_threshold(folder: Path, fitted: Fitted, rate: float) -> float:
-    """Conformal threshold (see `functional.detection.threshold`) on clean images reserved from fits.
+    """Threshold (see `functional.detection.threshold`) on clean images reserved from fits.
 
     The highest of their scores where they are too few for one.
     """
@@ -216,10 +231,6 @@ def _scores(
 
 def _scored_by(fitted_on: str, attack: pd.Series[str], protocol: FitProtocol) -> pd.Series[bool] | bool:
     """Mask of the images that a fit scores, by condition; True for all."""
-    if fitted_on == PERMUTED_LABELS:
-        return ~attack.isin(NOISES)
-    if fitted_on == NOISE_AS_ATTACK:
-        return attack.isin((CLEAN, *NOISES))
     if not leaves_out(fitted_on):
         return True
     family = attack.map(protocol.family)
@@ -242,6 +253,8 @@ def _variants(
     copies = forked_map(lambda fit: _fitted(detector, fit.clean, fit.attacked), fits, workers)
     for fit, fitted in zip(fits, copies, strict=True):
         yield Fitted(name, fit.variant, fit.fitted_on, fitted)
+    if protocol.controls and fits and detector.sum_features(val.read[:1]) is not None:
+        yield Fitted(name, UNFITTED_SUM, "", _FeatureSum(detector))
 
 
 def _fits(detector: Detector, val: Reads, failed: Collection[str], protocol: FitProtocol) -> list[_Fit]:
@@ -272,17 +285,12 @@ def _supervised_fits(beaten: Mapping[str, Tensor], clean: Tensor, hardened: Tens
 
 
 def _control_fits(val: Reads, failed: Collection[str], protocol: FitProtocol) -> Iterator[_Fit]:
-    """Fits of the negative controls, without those with too few images."""
-    images, swapped = val.images, exchanged(val.images["group"])
-    clean, noise = images["attack"] == CLEAN, images["attack"].isin(NOISES)
-    beaten = _won(images, failed, protocol)
-    kinds = (
-        (SUPERVISED, PERMUTED_LABELS, (clean & ~swapped) | (beaten & swapped), (beaten & ~swapped) | (clean & swapped)),
-        (SUPERVISED_HARDENED, NOISE_AS_ATTACK, clean | (noise & ~swapped), noise & swapped),
-    )
-    for variant, name, negative, positive in kinds:
-        if min(negative.sum(), positive.sum()) > 1:
-            yield _Fit(variant, name, val.chosen(negative), val.chosen(positive))
+    """Fit to clean and attacked images whose labels are permuted; none of too few."""
+    clean, beaten = val.images["attack"] == CLEAN, _won(val.images, failed, protocol)
+    if min(clean.sum(), beaten.sum()) > 1:
+        rows = torch.cat([val.chosen(clean), val.chosen(beaten)])
+        rows = rows[np.random.default_rng(0).permutation(len(rows))]
+        yield _Fit(SUPERVISED, PERMUTED_LABELS, rows[: clean.sum()], rows[clean.sum() :])
 
 
 def _validation(folder: Path, name: str) -> Reads:

@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from dovision import checks
-from dovision.store.detection_tables import ALL_ATTACKS, CONTROLS, NOISES, all_but
+from dovision.store.detection_tables import ALL_ATTACKS, NOISE_OF, NOISES, PERMUTED_LABELS, all_but
 
 _FAMILIES, _SEEN = "detection.families", "detection.seen"
 
@@ -17,7 +17,7 @@ class FitProtocol(NamedTuple):
 
     family: Mapping[str, str]  # of each attack but the noise control
     seen: Mapping[str, Sequence[float]]  # epsilons of an attack that fits may see; all where it is not named
-    controls: bool  # whether supervised detectors are fitted to permuted labels and to noise as well
+    controls: bool  # whether supervised detectors are fitted to permuted labels as well
     norms: Mapping[str, str] = MappingProxyType({})  # of each attack and noise, where it is not Linf
 
     def sees(self, attack: str, eps: float) -> bool:
@@ -61,10 +61,17 @@ def fit_protocol(
     return FitProtocol({attack: family.get(attack, attack) for attack in attacks}, dict(seen or {}), controls)
 
 
+def without_noise(eps: Mapping[str, Sequence[float]], norms: Mapping[str, str]) -> dict[str, list[float]]:
+    """Epsilons of each attack at which the noise of its norm is not measured, although it is at others."""
+    noise_of = {attack: eps.get(NOISE_OF[norms.get(attack, "linf")], ()) for attack in eps if attack not in NOISES}
+    missing = {attack: [value for value in eps[attack] if value not in noise] for attack, noise in noise_of.items()}
+    return {attack: values for attack, values in missing.items() if values and noise_of[attack]}
+
+
 def _check_family(name: str, members: Sequence[str], attacks: Sequence[str]) -> None:
     if not members:
         raise ValueError(f"{_FAMILIES}.{name} must list attacks, got none. Leave the family out.")
-    if name in (*NOISES, ALL_ATTACKS, *CONTROLS, "") or name.startswith(all_but("")):
+    if name in (*NOISES, ALL_ATTACKS, PERMUTED_LABELS, "") or name.startswith(all_but("")):
         raise ValueError(f"{_FAMILIES} must not have a family named {name!r}, which means something else. Rename it.")
     if name in attacks and name not in members:
         raise ValueError(

@@ -7,10 +7,19 @@ from typing import Any
 
 import pandas as pd
 
-from dovision.analysis.detection_summary import DETECTION, NOT_ADAPTIVE, WHOLE_FAMILY, read_detection, unseen
-from dovision.analysis.detector_comparison import read_comparison
+from dovision.analysis.detection_summary import (
+    DETECTION,
+    NOT_ADAPTIVE,
+    WHOLE_FAMILY,
+    detection,
+    read_detection,
+    unseen,
+)
+from dovision.analysis.detector_comparison import detector_differences, read_comparison
 from dovision.findings import sentences
 from dovision.findings.finding import Finding, direction, finding, in_brackets
+from dovision.findings.number_text import level_text
+from dovision.functional.intervals import level_of_selected
 from dovision.store.detection_tables import ADAPTIVE_ATTACKS, COMPARISON, DETECTOR, leaves_out, preferred
 from dovision.store.display_names import component_name, display_name
 from dovision.store.run_record import Run
@@ -24,12 +33,14 @@ def detection_findings(run: Run) -> Iterator[Finding]:
 
     The best has the largest least TPR at 5% of clean images rejected, over the families that it was not fitted to (or
     AUROC, where there is no threshold): of those that are ahead of the reference on one by the paired interval and not
-    below its least, over the same families; if there is none, the sentence names that.
+    below its least, over the same families; if there is none, the sentence names that. Its intervals have the level of
+    the best of so many.
     """
     if not (run.folder / DETECTION).is_file():
         return
     frame = read_detection(run.folder)
-    rows, best = _families(run, frame), ""
+    compared = read_comparison(run.folder) if (run.folder / COMPARISON).is_file() else pd.DataFrame()
+    rows, best = _families(frame, compared), ""
     measure = "tpr_5" if rows["tpr_5"].notna().any() else "auroc"
     rows = rows[rows[measure].notna()]
     if len(rows):
@@ -45,6 +56,10 @@ def detection_findings(run: Run) -> Iterator[Finding]:
         name = component_name(best)
         if not beaten:
             name = _unbeaten(rows, best, [leader for leader in among["detector"] if leader in ahead], measure)
+        if len(among) > 1:
+            level = level_of_selected(1, len(among))
+            row = _at_level(run, row, level)
+            chosen += sentences.LEVEL_OF_BEST.format(level=level_text(level), count=len(among))
         yield _headline(rows, row, measure, name, chosen)
     yield from _adaptive(frame, best)
 
@@ -80,11 +95,22 @@ def _sentence(text: str) -> str:
     return f"{text[0].upper()}{text[1:]}"
 
 
-def _families(run: Run, frame: pd.DataFrame) -> pd.DataFrame:
+def _at_level(run: Run, row: _Row, level: float) -> _Row:
+    """The row of a detector and a family with intervals of another level, from the run's scores."""
+    names, reference = [row["detector"]], row["reference"]
+    compared = pd.DataFrame()
+    if not pd.isna(reference):
+        compared = detector_differences(run.folder, reference, names=names, level=level)
+    rows = _families(detection(run.folder, names=names, level=level), compared)
+    same = rows[(rows[[*DETECTOR, "family"]] == [row[name] for name in (*DETECTOR, "family")]).all(axis=1)]
+    at_level: _Row = same.iloc[0].to_dict()
+    return at_level
+
+
+def _families(frame: pd.DataFrame, compared: pd.DataFrame) -> pd.DataFrame:
     """Rows of whole families, unseen ones if there are several, with minus_NAME, differences from the reference."""
     rows = unseen(frame)
     rows = rows if len(rows) else preferred(frame[frame["attack"] == WHOLE_FAMILY])
-    compared = read_comparison(run.folder) if (run.folder / COMPARISON).is_file() else pd.DataFrame()
     if compared.empty:
         return rows.assign(reference=None)
     names = [*DETECTOR, "family"]
@@ -148,12 +174,16 @@ def _reference(rows: pd.DataFrame, row: _Row, of_detector: Sequence[_Row], measu
 def _operating_point(row: _Row) -> str:
     """Detection rates at the thresholds, or else the AUROC."""
     rates = {"5%": "tpr_5", "1%": "tpr_1"}
-    shares = [f"{in_brackets(row, of, '.3f')} at {at}" for at, of in rates.items() if not pd.isna(row[of])]
-    return sentences.DETECTS.format(shares=" and ".join(shares)) if shares else sentences.HAS.format(area=_area(row))
+    rates = {at: of for at, of in rates.items() if not pd.isna(row[of])}
+    shares = " and ".join(f"{in_brackets(row, of, '.3f')} at {at}" for at, of in rates.items())
+    real = " and ".join(in_brackets(row, of.replace("tpr", "false_clean"), ".3f") for of in rates.values())
+    return sentences.DETECTS.format(shares=shares, real=real) if rates else sentences.HAS.format(area=_area(row))
 
 
 def _area(row: _Row) -> str:
-    return in_brackets(row, "auroc", ".3f") + sentences.CAUTION[direction(row, "auroc", middle=0.5)]
+    paired, area, twins = (in_brackets(row, name, ".3f") for name in ("auroc_paired", "auroc", "auroc_twins"))
+    caution = sentences.CAUTION[direction(row, "auroc_paired", middle=0.5)]
+    return sentences.TWINS.format(paired=paired, area=area, twins=twins, caution=caution)
 
 
 def _verdicts(rows: Sequence[_Row], column: str) -> str:

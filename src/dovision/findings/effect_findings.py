@@ -284,13 +284,17 @@ def attack_findings(run: Run) -> Iterator[Finding]:
             texts |= {"attack": attack, "verdict": words[direction(row, "change") * sign]}
             text = sentences.CHANGED.format(**texts, **names, count=f"{among}{images_text(row['images'])}")
             yield finding("attack_change", text, row, row["images"], "change", ATTACKED, "effect_spread")
-    if numbers["auroc"] is not None:
-        area = {end or "mean": numbers["auroc"][key] for end, key in _KEYS.items()}
-        how = sentences.AUROC_HOW[direction(area, middle=0.5)]
+    if numbers["auroc"] is not None and numbers.get("auroc_paired") is not None:
+        areas = {
+            name: {end or "mean": numbers[metric][key] for end, key in _KEYS.items()}
+            for name, metric in {"paired": "auroc_paired", "area": "auroc", "twins": "auroc_twins"}.items()
+        }
+        how = sentences.AUROC_HOW[direction(areas["paired"], middle=0.5)]
+        texts = {name: in_brackets(area, form=".3f") for name, area in areas.items()}
         images, clean = counted_images(run)[condition]["auroc"], run.summary["conditions"][CLEAN]["images"]
         count = sentences.AUROC_COUNT.format(images=images, clean=clean)
-        text = sentences.AUROC.format(how=how, area=in_brackets(area, form=".3f"), attack=attack, count=count)
-        yield finding("effect_auroc", text, area, images, "", ATTACKED, "effect_spread")
+        text = sentences.AUROC.format(**texts, how=how, attack=attack, count=count)
+        yield finding("effect_auroc", text, areas["paired"], images, "", ATTACKED, "effect_spread")
 
 
 def _subject(run: Run, condition: str) -> tuple[pd.DataFrame, float, str, dict[str, str]] | None:

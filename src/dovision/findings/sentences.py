@@ -71,7 +71,8 @@ CHANGED = (
 )
 STRONGER, WEAKER, REVERSED, AS_BEFORE = "grows", "shrinks", "is reversed", "is not shown to change"
 AUROC = (
-    "On successfully attacked images |expected effect| is {how} that on clean ones (AUROC {area}; {attack}; {count})."
+    "On successfully attacked images |expected effect| is {how} that on the same images when clean (AUROC {paired}; "
+    "{area} against all clean ones, of which the same images have {twins}; {attack}; {count})."
 )
 AUROC_HOW = {1: "larger than", -1: "smaller than", 0: "not shown to differ from"}
 AUROC_COUNT = "n = {images:,} successfully attacked images against {clean:,} clean ones, no control for noise"
@@ -79,12 +80,16 @@ ATTACK = "{attack} at {norm} epsilon {eps}"
 
 DETECTION_MEASURES = {"tpr_5": "TPR at 5%", "auroc": "AUROC against clean images", "auroc_noise": "AUROC against noise"}
 BEST_DETECTOR = "{name} {point}, of successful attacks by {family}{of} (n = {count:,} attacked images; {attacker})."
-DETECTS, HAS = "detects {shares} of clean images rejected", "has AUROC {area}"
+DETECTS, HAS = "detects {shares} of clean images rejected ({real} of the test images)", "has AUROC {area}"
 WEAKEST = ", its weakest of {count} families that it was not fitted to, each by itself"
 FITTED_TO = " that it was fitted to"
-CAUTION = {1: "", 0: ", not shown to be separated from clean images", -1: ", below chance"}
+CAUTION = {1: "", 0: ", not shown to be separated", -1: ", below chance"}
 AREA_THERE = " There its AUROC is {area}."
+TWINS = (
+    "{paired} against the same images when clean{caution}; {area} against all clean ones, of which these have {twins}"
+)
 BEST_OF = " It is the best of {count} detectors."
+LEVEL_OF_BEST = " Its intervals are at {level}, for the best of {count}."
 BEST_AHEAD = " It is the {among} reference on a family and whose least {measure} is not below the reference's."
 ONLY_ONE, BEST_ONE = "only detector that is ahead of its", "best of {count} detectors that are ahead of their"
 UNBEATEN = (

@@ -12,12 +12,21 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from scipy import special
 
-from dovision.functional.intervals import NOT_MEASURED, Interval, difference_interval, stratified_interval, withheld
+from dovision.functional.intervals import (
+    LEVEL,
+    NOT_MEASURED,
+    Interval,
+    difference_interval,
+    stratified_interval,
+    withheld,
+)
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
+OTHER_IMAGES = "the scores are of different attacked images, such as those of epsilons with noise alone"
 
 
 class Scored(NamedTuple):
@@ -27,16 +36,16 @@ class Scored(NamedTuple):
     group: Integers
 
 
-def auroc(attacked: Scored, clean: Scored) -> Interval:
+def auroc(attacked: Scored, clean: Scored, level: float = LEVEL) -> Interval:
     """P(score of an attacked image > score of a clean one), ties counted half; nan where either is empty.
 
     Source of the error: DeLong et al., Comparing the areas under correlated receiver operating characteristic curves,
     1988; for groups Obuchowski, Nonparametric analysis of clustered ROC curve data, 1997.
     """
-    return pooled_auroc([(attacked, clean)])
+    return pooled_auroc([(attacked, clean)], level)
 
 
-def pooled_auroc(strata: Sequence[tuple[Scored, Scored]]) -> Interval:
+def pooled_auroc(strata: Sequence[tuple[Scored, Scored]], level: float = LEVEL) -> Interval:
     """AUROC of attacked images, each against the clean ones of its own stratum, as `auroc`.
 
     The mean of the areas of the strata, weighted by their attacked images; strata in which there is nothing to compare
@@ -46,32 +55,33 @@ def pooled_auroc(strata: Sequence[tuple[Scored, Scored]]) -> Interval:
     attacked, clean = (_joined([pair[side] for pair in comparable or strata]) for side in (0, 1))
     if not comparable:
         return _nothing(attacked, clean)
-    return _area(*_areas_of_images(comparable), attacked, clean)
+    return _area(*_areas_of_images(comparable), attacked, clean, level)
 
 
-def auroc_difference(first: Sequence[tuple[Scored, Scored]], second: Sequence[tuple[Scored, Scored]]) -> Interval:
+def auroc_difference(
+    first: Sequence[tuple[Scored, Scored]], second: Sequence[tuple[Scored, Scored]], level: float = LEVEL
+) -> Interval:
     """Pooled AUROC of one score minus that of another on the same attacked images.
 
     Args:
         first, second: strata of attacked and clean images, as of `pooled_auroc`; the strata, and the clean images of
             them, may differ.
+        level: of the interval.
 
     Returns:
-        The difference, in [-1, 1]; its paired interval follows from what each group adds to both areas (DeLong, 1988).
-
-    Raises:
-        ValueError: the groups of attacked images differ.
+        The difference, in [-1, 1]; its paired interval follows from what each group adds to both areas (DeLong, 1988);
+        nan with the reason OTHER_IMAGES where the groups of attacked images differ.
     """
     sides = [[pair for pair in strata if all(len(scored.score) for scored in pair)] for strata in (first, second)]
     joined = [[_joined([pair[side] for pair in strata]) for side in (0, 1)] for strata in sides]
     if not np.array_equal(np.sort(joined[0][0].group), np.sort(joined[1][0].group)):
-        raise ValueError("a paired difference needs the same images, got different groups.")
+        return withheld(np.nan, len(np.union1d(joined[0][0].group, joined[1][0].group)), OTHER_IMAGES)
     if not all(sides):
         return _nothing(*joined[0])
     (area, *of_images), (other, *of_others) = map(_areas_of_images, sides)
     added = np.concatenate([*of_images, *(-rows for rows in of_others)])
     groups = [scored.group for pair in joined for scored in pair]
-    return difference_interval(area - other, added, np.concatenate(groups), groups)
+    return difference_interval(area - other, added, np.concatenate(groups), groups, level=level)
 
 
 def _areas_of_images(strata: Sequence[tuple[Scored, Scored]]) -> tuple[float, Floats, Floats]:
@@ -86,7 +96,7 @@ def _areas_of_images(strata: Sequence[tuple[Scored, Scored]]) -> tuple[float, Fl
     return area, (np.concatenate(won) - area) / total, np.concatenate(added)
 
 
-def average_precision(attacked: Scored, clean: Scored) -> Interval:
+def average_precision(attacked: Scored, clean: Scored, level: float = LEVEL) -> Interval:
     """Area under the precision-recall curve as average precision; chance level is the share of attacked images.
 
     nan where either is empty.
@@ -100,15 +110,13 @@ def average_precision(attacked: Scored, clean: Scored) -> Interval:
     slope = 1 / (count * (right + wrong) ** 2)  # of each attacked image's precision, a share of the area
     gain = _sum_at_most(attacked.score, wrong * slope)  # by an image of weight 1 more, at each attacked score
     of_attacked, others = gain(attacked.score), _sum_at_most(attacked.score, right * slope)(clean.score)
-    return _area(area, (precision - area) / count + of_attacked, -others, attacked, clean)
+    return _area(area, (precision - area) / count + of_attacked, -others, attacked, clean, level)
 
 
 def threshold(clean: Floats, rate: float) -> float:
-    """Conformal quantile of clean scores: the k-th smallest of n, k = ceil((n + 1) (1 - rate)); nan where k > n.
+    """Threshold that rejects at most `rate` of clean images with a confidence of LEVEL; nan of too few scores.
 
-    A further clean image, exchangeable with these, has a score above it with a chance of at most `rate`, whatever the
-    distribution and however small n. The chance is over the draw of all n + 1 images: given these n, the false
-    positive rate varies around it.
+    The (k + 1)-th largest of n clean scores, with the largest k for which P(Bin(n, rate) <= k) <= 1 - LEVEL.
 
     Args:
         clean: scores of clean validation images that the detector was not fitted to, shape (n,).
@@ -117,18 +125,17 @@ def threshold(clean: Floats, rate: float) -> float:
     Raises:
         ValueError: there is no score.
 
-    Source: Vovk, Gammerman and Shafer, Algorithmic Learning in a Random World, 2005; Lei et al., Distribution-free
-    predictive inference for regression, 2018 (split conformal).
+    Source: Wilks, Determination of sample sizes for setting tolerance limits, 1941.
     """
     if not len(clean):
         raise ValueError("a threshold needs the scores of clean validation images, got none.")
-    rank = math.ceil((len(clean) + 1) * (1 - rate) - 1e-9)
-    return float(np.sort(clean)[rank - 1]) if rank <= len(clean) else math.nan
+    below = special.bdtr(np.arange(len(clean)), len(clean), rate) <= 1 - LEVEL
+    return float(np.sort(clean)[-below.sum()]) if below.any() else math.nan
 
 
 def fewest_for_threshold(rate: float) -> int:
-    """Smallest number of clean scores with a conformal quantile at this rate."""
-    return math.ceil(1 / rate - 1 - 1e-9)
+    """Smallest number of clean scores with a threshold at this rate."""
+    return math.ceil(math.log(1 - LEVEL) / math.log(1 - rate) - 1e-9)
 
 
 def _won(scores: Floats, others: Floats) -> Floats:
@@ -150,10 +157,10 @@ def _sum_at_most(scores: Floats, values: Floats) -> Callable[[Floats], Floats]:
     return lambda limits: running[np.searchsorted(ordered, limits, "right")]
 
 
-def _area(area: float, added: Floats, clean_added: Floats, attacked: Scored, clean: Scored) -> Interval:
+def _area(area: float, added: Floats, clean_added: Floats, attacked: Scored, clean: Scored, level: float) -> Interval:
     """Interval of an area under a curve, from the contribution of each image."""
     groups = [attacked.group, clean.group]
-    return stratified_interval(area, np.concatenate([added, clean_added]), np.concatenate(groups), groups)
+    return stratified_interval(area, np.concatenate([added, clean_added]), np.concatenate(groups), groups, level)
 
 
 def _joined(scored: Sequence[Scored]) -> Scored:

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from dovision.functional.intervals import Interval, share_interval, withheld
+from dovision.functional.intervals import LEVEL, Interval, share_interval, withheld
 
 MIN_IMAGES = 5
 FEW_IMAGES = f"fewer than {MIN_IMAGES} images"
@@ -22,9 +22,11 @@ def of_images(interval: Interval, *images: float) -> Interval:
     return withheld(np.nan, interval.clusters, FEW_IMAGES) if 0 < min(images) < MIN_IMAGES else interval
 
 
-def share_of_images(hits: npt.NDArray[np.float64] | npt.NDArray[np.bool_], groups: npt.NDArray[np.int64]) -> Interval:
+def share_of_images(
+    hits: npt.NDArray[np.float64] | npt.NDArray[np.bool_], groups: npt.NDArray[np.int64], level: float = LEVEL
+) -> Interval:
     """Interval of a share of images, from one hit (0 or 1) per image; see `of_images`."""
-    return of_images(share_interval(hits, groups), np.isfinite(hits.astype(float)).sum())
+    return of_images(share_interval(hits, groups, level), np.isfinite(hits.astype(float)).sum())
 
 
 def without_few(frame: pd.DataFrame) -> pd.DataFrame:

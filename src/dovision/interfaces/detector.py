@@ -70,6 +70,10 @@ class Detector(ClassifierComponent, ABC):
         """Score from features, (B, F) to (B,), higher for attacked images; by default the first feature."""
         return features[:, 0]
 
+    def sum_features(self, features: Tensor) -> Tensor | None:
+        """Unfitted comparator of a fit that rises with each feature, shape (B,): their sum. None of other fits."""
+        return None
+
     @property
     def needs_fit(self) -> bool:
         """Return whether the detector must be fitted."""

@@ -40,12 +40,18 @@ UNFITTED = "as is"  # variants: of a detector that needs no fit,
 CLEAN_ONLY, HARDENED = "clean only", "clean and noise"  # fitted to clean images; noise counted as clean,
 SUPERVISED, SUPERVISED_HARDENED = "supervised", "supervised, hardened"  # and fitted to attacked ones too
 ALL_ATTACKS = "all attacks"  # what a supervised detector is fitted to, if not to one family
-PERMUTED_LABELS = "permuted labels"  # negative controls: fitted to clean and attacked images exchanged at random,
-NOISE_AS_ATTACK = "noise as attack"  # and to a part of the noise as if it was an attack, the rest of it clean
-CONTROLS = (PERMUTED_LABELS, NOISE_AS_ATTACK)
+PERMUTED_LABELS = "permuted labels"  # a control: fitted to clean and attacked images whose labels are permuted
+UNFITTED_SUM = "unfitted sum"  # another, a variant: the sum of the same features, of a detector whose fit is monotone
 DETECTOR = ["detector", "variant", "fitted_on"]  # columns that name one detector as it was fitted
 CONDITION = ["attack", "eps"]  # columns that name a condition
-VARIANTS = (SUPERVISED_HARDENED, HARDENED, SUPERVISED, CLEAN_ONLY, UNFITTED)  # the first there is of these is shown
+VARIANTS = (
+    SUPERVISED_HARDENED,
+    HARDENED,
+    SUPERVISED,
+    CLEAN_ONLY,
+    UNFITTED,
+    UNFITTED_SUM,
+)  # the first there is of these is shown
 TOGETHER = "all together"  # an image is beaten if one of the attacks of an epsilon beats it
 FAMILIES, TUNED = "dovision_families", "dovision_tuned"  # the family of each attack, what fits chose: in the metadata
 NORMS_OF = "dovision_norms"  # beside them, by attack, where it is not Linf
@@ -66,7 +72,10 @@ _WON = {
 }
 _FIT = {
     "detector": (NAME, "its name in the configuration"),
-    "variant": (NAME, '"as is", "clean only", "clean and noise", "supervised" or "supervised, hardened"'),
+    "variant": (
+        NAME,
+        '"as is", "clean only", "clean and noise", "supervised", "supervised, hardened" or "unfitted sum"',
+    ),
     "fitted_on": (
         NAME,
         'the family of attacks whose images it was fitted to, "all attacks", or "all but FAMILY"; "" for the '
@@ -182,11 +191,6 @@ def read_adaptive(folder: Path) -> pd.DataFrame:
     return frame.assign(**{name: value for name, value in of_linf.items() if name not in frame})
 
 
-def exchanged(group: pd.Series[int]) -> pd.Series[bool]:
-    """Mask of patients whose clean and attacked images negative controls swap: half of them, by a hash."""
-    return (group * 2_246_822_519 % 2**32) >= 2**31
-
-
 def detector_label(detector: str, variant: str, fitted_on: str) -> str:
     """Label of a detector in a figure, such as "grid_profile, supervised, on fgsm"."""
     fit = "" if variant == UNFITTED else f", {variant}"
@@ -196,9 +200,9 @@ def detector_label(detector: str, variant: str, fitted_on: str) -> str:
 
 
 def widest(frame: pd.DataFrame) -> pd.DataFrame:
-    """Rows without fits to some of several families, and without negative controls."""
+    """Rows without fits to some of several families, and without those to permuted labels."""
     several = (frame["fitted_on"] == ALL_ATTACKS).any()
-    return frame[frame["fitted_on"].isin(["", ALL_ATTACKS]) if several else ~frame["fitted_on"].isin(CONTROLS)]
+    return frame[frame["fitted_on"].isin(["", ALL_ATTACKS]) if several else frame["fitted_on"] != PERMUTED_LABELS]
 
 
 def preferred(frame: pd.DataFrame) -> pd.DataFrame:

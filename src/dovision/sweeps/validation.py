@@ -17,7 +17,7 @@ from dovision.config import settings
 from dovision.config.component import make_each
 from dovision.config.keep import KEEP_TOP
 from dovision.config.settings import EvaluateSettings, TrainSettings
-from dovision.evaluation.fit_protocol import fit_protocol
+from dovision.evaluation.fit_protocol import fit_protocol, without_noise
 from dovision.functional.norms import condition_name
 from dovision.identity.plans import reads_code
 from dovision.interfaces import Attack
@@ -226,7 +226,15 @@ def _check_optimized(settings: TrainSettings) -> None:
 def _check_families(settings: TrainSettings) -> None:
     if isinstance(settings, EvaluateSettings) and settings.detector and (detection := settings.detection).attacks:
         attacks: dict[str, Attack] = make_each(detection.attacks)
-        fit_protocol({name: attack.eps for name, attack in attacks.items()}, detection.families, detection.seen)
+        epsilons = {name: attack.eps for name, attack in attacks.items()}
+        fit_protocol(epsilons, detection.families, detection.seen)
+        for name, values in without_noise(epsilons, {name: attack.norm for name, attack in attacks.items()}).items():
+            log.warning(
+                "no noise of the norm and epsilon of %s at %s: no AUROC against noise there, nor of its whole family. "
+                "Add the epsilon to the noise in detection.attacks",
+                name,
+                ", ".join(f"{value:g}" for value in values),
+            )
 
 
 def _check_autoencoder(settings: TrainSettings) -> None:

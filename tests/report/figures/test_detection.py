@@ -89,7 +89,10 @@ def test_captions_state_counts_thresholds_denominators_intervals_and_seeds(repor
         assert ("not adaptive" in words or "No attack is adaptive" in words) != adaptive
         assert "nan" not in report_figure.caption
     for name in ("table_eps_0.1", "adaptive", "curves"):
-        assert "with a chance of at most 1% and 5%" in report_figures[f"detection_{name}"].caption
+        assert (
+            "at most 1% and 5% of clean images are rejected, with 95% confidence"
+            in report_figures[f"detection_{name}"].caption
+        )
     for name in ("table_eps_0.1", "adaptive", "epsilon"):
         assert SHARE_INTERVALS in report_figures[f"detection_{name}"].caption
 
@@ -111,7 +114,8 @@ def test_the_numbers_of_the_table_are_those_of_the_run(report_figures):
         (report_figure.data["attack"] == "pgd") & (report_figure.data["detector"] == "max_softmax")
     ].iloc[0]
     text = "\n".join(
-        f"{rows[name]:.3f} [{rows[name + '_low']:.3f}, {rows[name + '_high']:.3f}]" for name in ("auroc", "auroc_noise")
+        f"{rows[name]:.3f} [{rows[name + '_low']:.3f}, {rows[name + '_high']:.3f}]"
+        for name in ("auroc_paired", "auroc", "auroc_twins", "auroc_noise")
     )
     assert text.replace("0.", ".") in set(report_figure.table.to_numpy().ravel())
 
@@ -158,16 +162,18 @@ def test_the_unseen_families_are_shown_as_a_picture_and_with_intervals(report_fi
     own = data[(data["detector"] == "effect_consistency") & (data["family"] == "pgd")].iloc[0]
     assert own["fitted_on"] == all_but("pgd")
     lines = table.loc[table.index[-1], "PGD"].splitlines()
-    assert lines[0].startswith(f"clean {own['auroc']:.3f} [".replace("0.", "."))
-    assert [line.split()[0] for line in lines if line[0].isalpha()] == ["clean", "noise", "TPR", "TPR"]
+    assert lines[1].startswith(f"clean {own['auroc']:.3f} [".replace("0.", "."))
+    assert [line.split()[0] for line in lines if line[0].isalpha()] == ["twins", "clean", "noise", "TPR", "TPR"]
+    rejected = f"(clean rejected) {own['false_clean_5']:.3f} [{own['false_clean_5_low']:.3f}, ".replace("0.", ".")
+    assert lines[[line[:6] for line in lines].index("TPR 5%") + 1].startswith(rejected)
 
 
 def test_the_adaptive_attacker_is_shown_for_every_detector_and_epsilon(report_figures):
     report_figure = report_figures["detection_adaptive"]
     assert report_figure.table.index.tolist() == ["effect consistency, supervised, hardened, Linf 0.3"]
-    measures = ["attack succeeds", "succeeds undetected, 5%", "success detected, 5%", "success detected, 1%"]
+    measures = ["attack succeeds", "succeeds undetected, 5%", "success detected, 5%", "clean rejected, 5%"]
     assert report_figure.table.columns.tolist()[:4] == measures
-    assert report_figure.table.iloc[0, 4:].tolist() == ["0.500", "0.250", "-"]  # rounded, by steps, of one start
+    assert report_figure.table.iloc[0, 6:].tolist() == ["0.500", "0.250", "-"]  # rounded, by steps, of one start
 
 
 def test_undetected_success_is_drawn_against_the_number_of_steps(report_figures):
@@ -196,7 +202,7 @@ def test_where_no_attack_succeeds_the_figures_say_so(tmp_path):
     drawn = {report_figure.name: report_figure for report_figure in DETECTORS.of_run(run)}
     assert list(drawn) == ["detection_table_eps_0.1", "detection_scores"]
     assert "PGD 0 of 20" in drawn["detection_table_eps_0.1"].caption
-    assert "-\n-" in texts(drawn["detection_table_eps_0.1"])
+    assert "-\n-\n-\n-" in texts(drawn["detection_table_eps_0.1"])
 
 
 def test_runs_of_several_seeds_have_tables_with_the_number_of_each_training(tmp_path):
@@ -205,7 +211,7 @@ def test_runs_of_several_seeds_have_tables_with_the_number_of_each_training(tmp_
     (table,) = DETECTORS.of_sweep([*runs, Run(tmp_path, "", "completed", {}, {}, {})])
     assert table.name == "detection_table_seeds_eps_0.1"
     assert "In the tables: numbers of each training, seeds 0, 1, 2 in this order; n is summed" in table.caption
-    aurocs = [read_detection(run.folder).query("attack == 'pgd'")["auroc"].iloc[0] for run in runs]
+    aurocs = [read_detection(run.folder).query("attack == 'pgd'")["auroc_paired"].iloc[0] for run in runs]
     shown = ", ".join(f"{auroc:.3f}" for auroc in aurocs).replace("0.", ".")
     assert any(text.startswith(f"{shown}\n") for text in texts(table))
     assert list(DETECTORS.of_sweep(runs[:1])) == []

@@ -11,13 +11,14 @@ from matplotlib.figure import Figure
 from dovision.analysis.detection_summary import (
     DETECTION,
     NOT_ADAPTIVE,
+    TRUE_LABELS,
     WHOLE_FAMILY,
     WORST,
     convergence,
     detection_over_seeds,
     evasion_by_steps,
+    fit_controls,
     matrix,
-    negative_controls,
     norms_of,
     read_detection,
     unseen,
@@ -35,8 +36,10 @@ from dovision.store.detection_tables import (
     CONDITION,
     DETECTOR,
     NOISES,
+    PERMUTED_LABELS,
     SUPERVISED,
     SUPERVISED_HARDENED,
+    UNFITTED_SUM,
     detector_label,
     leaves_out,
     preferred,
@@ -50,9 +53,9 @@ from dovision.store.run_record import Run, alike
 from dovision.store.tables import CLEAN
 
 THRESHOLDS = (
-    "Thresholds: conformal quantiles of clean validation images of patients that no detector was fitted to, so that a "
-    "clean image exchangeable with these is rejected with a chance of at most 1% and 5%; intervals take them as "
-    "given. Numbers: of test images, of the attacked ones those on which the attack succeeded."
+    "Thresholds: of clean validation images of patients that no detector was fitted to, such that at most 1% and 5% of "
+    "clean images are rejected, with 95% confidence; beside each rate, the share of clean test images rejected. "
+    "Numbers: of test images, of the attacked ones those on which the attack succeeded."
 )
 NOISE_CONTROL = (
     "Random-sign noise is as large as the attack but harmless: a detector that separates noise from clean images, but "
@@ -81,9 +84,20 @@ MEASURES = {
     "success": "attack succeeds",
     "evasion_5": "succeeds undetected, 5%",
     "tpr_5": "success detected, 5%",
+    "false_clean_5": "clean rejected, 5%",
     "tpr_1": "success detected, 1%",
+    "false_clean_1": "clean rejected, 1%",
 }
-FAMILY_METRICS = {"clean": "auroc", "noise": "auroc_noise", "TPR 1%": "tpr_1", "TPR 5%": "tpr_5"}  # of a cell
+FAMILY_METRICS = {  # of a cell
+    "twins": "auroc_paired",
+    "clean": "auroc",
+    "(twins against clean)": "auroc_twins",
+    "noise": "auroc_noise",
+    "TPR 5%": "tpr_5",
+    "(clean rejected)": "false_clean_5",
+    "TPR 1%": "tpr_1",
+    "(clean rejected 1%)": "false_clean_1",
+}
 LINES: dict[str, tuple[str, str, dict[str, Any]]] = {  # of what, its column, and its look; those of attacks have a band
     "attacks against clean": ("attacks", "auroc", {"color": COLOURS[0]}),
     "attacks against noise": ("attacks", "auroc_noise", {"color": COLOURS[1], "linestyle": "--"}),
@@ -91,6 +105,7 @@ LINES: dict[str, tuple[str, str, dict[str, Any]]] = {  # of what, its column, an
     "worst case against noise": ("worst", "auroc_noise", {"color": INK, "marker": "s", "linestyle": "--"}),
     "noise itself against clean": ("noise", "auroc_all", {"color": FAINT, "marker": "^", "linestyle": ":"}),
 }
+_AREAS = ("auroc_paired", "auroc", "auroc_twins", "auroc_noise")  # of a cell, from above
 _TUNED = "tuned on\nvalidation"  # a column of the tables
 _FITTED = {SUPERVISED: "", SUPERVISED_HARDENED: "hardened: "}
 
@@ -137,7 +152,9 @@ def _families(runs: Sequence[Run], frame: pd.DataFrame, text: str, end: str = ""
     names = [detector_label(*key) for key in rows[DETECTOR].to_numpy()]
     rows = rows.assign(label=names)
     about = (
-        "AUROC of successful attacks of a family, at all epsilons together. A supervised detector was fitted to all "
+        "AUROC of successful attacks of a family, at all epsilons together, against the same images when clean "
+        "(twins) and against all clean images, of which the twins differ before the attack by the number in "
+        "parentheses. A supervised detector was fitted to all "
         "families but the one of the column. Against noise: "
         f"{_NOISE} as of each attacked image. {NOISE_CONTROL} No attack is adaptive. {THRESHOLDS}"
     )
@@ -175,23 +192,23 @@ def _panels(
 
 
 def _controls(run: Run, frame: pd.DataFrame) -> Iterator[ReportFigure]:
-    """Table of negative controls of all supervised detectors."""
-    rows = negative_controls(frame)
+    """Table of what fits owe to their labels: permuted ones, and no fit, beside the true ones."""
+    rows = fit_controls(frame)
     if rows.empty:
         return
     cells = rows.assign(text=[cell(rows[row : row + 1], "auroc") for row in range(len(rows))])
-    table = cells.pivot(index="detector", columns="fitted_on", values="text").fillna("-")
-    table = table.rename(index=display_name, columns=display_name)
+    table = cells.pivot(index="detector", columns="fit", values="text").fillna("-")
+    table = table[[fit for fit in (TRUE_LABELS, PERMUTED_LABELS, UNFITTED_SUM) if fit in table]]
     text = (
-        "AUROC where there is nothing to detect, which is to be one half; of 20 intervals one misses it by chance. "
-        "Permuted labels: fitted to clean and successfully attacked validation images that are exchanged for half of "
-        "the patients, and tested on test images exchanged likewise. Noise as attack: fitted to the noise of half of "
-        "the patients as if it was an attack, the other noise being clean, and tested on noise against noise. "
-        "No attack is adaptive."
+        "AUROC of all successful attacks against clean test images, of a detector fitted to clean and attacked "
+        "validation images with their true labels, with the same labels permuted among them, and, where its score may "
+        "only rise with each feature, of the sum of the features without a fit. What a fit to permuted labels or the "
+        "sum still detect is owed to the features and to the constraint, and not to the labels. No attack is adaptive."
     )
-    counted = f"n = {span(rows['images'])} images that count as successful attacks."
+    counted = f"n = {span(rows['successful'])} successful attacks."
     words = caption(text, [run], counted, f"In brackets: {SHARE_INTERVALS}. {_ONE_SEED}", rows)
-    yield ReportFigure.of_table("detection_controls", "Negative controls", words, rows, table)
+    title = "What the labels of a fit are worth"
+    yield ReportFigure.of_table("detection_controls", title, words, rows, table.rename(index=display_name))
 
 
 def _tables(runs: Sequence[Run], frame: pd.DataFrame, text: str, end: str = "") -> Iterator[ReportFigure]:
@@ -208,9 +225,10 @@ def _tables(runs: Sequence[Run], frame: pd.DataFrame, text: str, end: str = "") 
         if not rows["tuned"].any():
             table = table.drop(columns=_TUNED)
         about = (
-            f"AUROC of successful attacks at {size}; upper: against all clean test images; lower: against "
-            f"{_NOISE}. {THRESHOLDS} {WORST_IS}; the adaptive one knows the detector "
-            f"and stops once it evades it. Passes and milliseconds: for an image. {NOISE_CONTROL}"
+            f"AUROC of successful attacks at {size}, from above: against the same images when clean (twins), against "
+            f"all clean test images, of these twins against all, and against {_NOISE}. {THRESHOLDS} {WORST_IS}; "
+            f"the adaptive one knows the detector and stops once it evades it. "
+            f"Passes and milliseconds: for an image. {NOISE_CONTROL}"
         )
         counts = _counted(rows[~rows["attack"].isin(NOISES)], "attack")
         words = caption(about, runs, f"n, successful of attacked images: {counts}.", text, rows)
@@ -240,7 +258,7 @@ def _row(
         "clean images\nrejected, 5%": cell(rows, "false_clean_5"),
         "noise\nrejected, 5%": cell(rows, "false_noise_5"),
         "noise against\nclean, AUROC": cell(rows[rows["attack"].isin(NOISES)], "auroc_all"),
-        **{head: cell(rows[rows["attack"] == name], "auroc", "auroc_noise") for name, head in heads.items()},
+        **{head: cell(rows[rows["attack"] == name], *_AREAS) for name, head in heads.items()},
     }
 
 
@@ -396,7 +414,7 @@ def _distributions(run: Run, frame: pd.DataFrame, scores: pd.DataFrame) -> Itera
         return
     text = (
         f"Clean images, random-sign noise and successful attacks at epsilon {data['eps'].iloc[0]:.3g}. {WORST_IS}; it "
-        f"is {NOT_ADAPTIVE}. Vertical: the conformal threshold for 5%. {_SHOWN} Dots "
+        f"is {NOT_ADAPTIVE}. Vertical: the threshold for 5%. {_SHOWN} Dots "
         f"where there are fewer than {FEWEST_FOR_CURVE} images; the lowest and the highest 1% are not drawn."
     )
     words = caption(text, [run], f"n = {span(data['images'])} images a line.", _ONE_SEED)
