@@ -10,7 +10,7 @@ import torch
 from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 
 from dovision.analysis.summary import METRICS, label_counts, summarise, write_summary
-from dovision.functional.intervals import ONE_GROUP, mean_interval
+from dovision.functional.intervals import ONE_GROUP
 from dovision.store.schemas import read_summary
 from dovision.store.tables import SAMPLES, TableWriter, samples_schema
 from dovision.store.to_arrow import CleanImages, mean_effects, sample_columns
@@ -54,11 +54,11 @@ def estimates(found):
     return {metric: found[metric] and found[metric]["estimate"] for metric in METRICS}
 
 
-def test_an_interval_of_sizes_does_not_go_below_zero(tmp_path):
+def test_a_size_has_no_interval_of_its_own(tmp_path):
     folder = write(tmp_path, right_after=[False, False, True, True], scores_after=(0.9, 0.001, 0.002, 0.003))
     found = summarise(folder)["conditions"]["eps=0.1"]["mean_abs_expected_effect"]
-    assert mean_interval(np.array([0.9, 0.001, 0.002, 0.003]), np.arange(4)).low < 0
-    assert found["low"] == 0 < found["estimate"] < found["high"]
+    assert (found["low"], found["high"], found["reason"], found["clusters"]) == (None, None, "", 4)
+    assert found["estimate"] == pytest.approx(0.2265)
 
 
 def test_shares_are_those_counted_by_hand(tmp_path):

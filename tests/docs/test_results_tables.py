@@ -98,7 +98,7 @@ def test_the_summary_of_a_run_is_recorded_with_its_intervals(tables, tmp_path):
 
 
 def test_the_scores_of_detectors_are_recorded_as_their_tables_have_them(tables, tmp_path):
-    write_scores(tmp_path, images=240)
+    write_scores(tmp_path, images=300)
     frame = write_detection(tmp_path)
     write_comparison(tmp_path, "feature_squeezing")
     costs = {"detector_costs": {"effect_consistency": {"passes": 51, "milliseconds": 2.5}}}

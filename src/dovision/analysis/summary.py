@@ -19,7 +19,7 @@ from dovision.analysis.refuters import refutations
 from dovision.functional.detection import Scored, auroc
 from dovision.functional.effects import RESOLUTION
 from dovision.functional.estimates import FEW_IMAGES, of_images, share_of_images
-from dovision.functional.intervals import BOTH_INTERVALS, SIZE_BOUNDS, UNBOUNDED, mean_interval, withheld
+from dovision.functional.intervals import BOTH_INTERVALS, mean_interval, withheld
 from dovision.io.text_files import write_json
 from dovision.store.display_names import METRIC_HEADS, display_name
 from dovision.store.map_tables import MAPS_FILE, read_reference
@@ -50,7 +50,7 @@ def summarise(folder: Path) -> dict[str, Any]:
     success_rate              share of attacks that succeeded, among images right before or without a label
     success_8bit              the same after rounding to 8 bits
     robust_accuracy           share of all images with a label right before and after the attack
-    mean_abs_expected_effect  mean of |expected effect| over images and units
+    mean_abs_expected_effect  mean of |expected effect| over images and units; a size, without an interval
     mean_expected_logit_effect  mean of the expected effect on logits over images and units, with its sign
     auroc                     of |expected effect|, all clean images against successfully attacked ones; > 0.5 if
                               attacks raise it
@@ -109,9 +109,9 @@ def _condition(rows: pd.DataFrame, clean: pd.DataFrame, task: Task) -> dict[str,
         "robust_accuracy": np.where(np.isnan(correct), np.nan, held),
     }
     intervals = {name: share_of_images(hits, groups) for name, hits in shares.items()}
-    for name, resolution, bounds in ((_SIZE, RESOLUTION, SIZE_BOUNDS), ("mean_expected_logit_effect", 0.0, UNBOUNDED)):
-        interval = mean_interval(rows[name].to_numpy(float), groups, resolution, bounds=bounds)
-        intervals[name] = of_images(interval, rows[name].count())
+    for name, resolution in ((_SIZE, RESOLUTION), ("mean_expected_logit_effect", 0.0)):
+        interval = mean_interval(rows[name].to_numpy(float), groups, resolution)
+        intervals[name] = of_images(interval.bare() if name == _SIZE else interval, rows[name].count())
     beaten, everyone = _scored(rows[success == 1]), _scored(clean)
     twins = _scored(clean[clean["sample"].isin(rows.loc[success == 1, "sample"])])
     pairs = {"auroc": (beaten, everyone), "auroc_paired": (beaten, twins), "auroc_twins": (twins, everyone)}

@@ -183,7 +183,7 @@ def _operating_point(row: _Row) -> str:
 def _area(row: _Row) -> str:
     paired, area, twins = (in_brackets(row, name, ".3f") for name in ("auroc_paired", "auroc", "auroc_twins"))
     caution = sentences.CAUTION[direction(row, "auroc_paired", middle=0.5)]
-    return sentences.TWINS.format(paired=paired, area=area, twins=twins, caution=caution)
+    return sentences.AREAS.format(paired=paired, area=area, twins=twins, caution=caution)
 
 
 def _verdicts(rows: Sequence[_Row], column: str) -> str:

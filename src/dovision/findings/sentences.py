@@ -85,7 +85,7 @@ WEAKEST = ", its weakest of {count} families that it was not fitted to, each by 
 FITTED_TO = " that it was fitted to"
 CAUTION = {1: "", 0: ", not shown to be separated", -1: ", below chance"}
 AREA_THERE = " There its AUROC is {area}."
-TWINS = (
+AREAS = (
     "{paired} against the same images when clean{caution}; {area} against all clean ones, of which these have {twins}"
 )
 BEST_OF = " It is the best of {count} detectors."

@@ -76,6 +76,11 @@ class Interval(NamedTuple):
         low, high = (min(max(end, least), most) if end == end else end for end in (self.low, self.high))
         return self._replace(low=low, high=high)
 
+    def bare(self) -> Interval:
+        """The estimate alone, as of a size, whose median and range say more."""
+        reason = self.reason if self.reason in (NOT_MEASURED, SATURATED) else ""
+        return withheld(self.estimate, self.clusters, reason)
+
     def columns(self, name: str = "") -> dict[str, float | str]:
         """NAME, NAME_low, NAME_high and NAME_reason (why there are no ends); without a name mean, low, high, reason."""
         start = f"{name}_" if name else ""
