@@ -33,6 +33,27 @@ def test_one_warning_and_no_more_questions(reason, hangs, caplog):
     assert reason in caplog.text
 
 
+def test_what_is_lost_is_counted_and_said_at_the_end(caplog):
+    class Dashboard:
+        service = Service("W&B", 60)
+
+        @patient
+        def log_metrics(self):
+            fails()
+
+    for _ in range(3):
+        Dashboard().log_metrics()
+    Dashboard.service.end(None, "Send it.")
+    assert "W&B lacks a part of this job (calls: 3 of log_metrics). Send it." in caplog.text
+
+
+def test_a_local_write_may_take_any_time(monkeypatch):
+    waited = []
+    monkeypatch.setattr(threading.Thread, "join", lambda _, seconds: waited.append(seconds))
+    Service("W&B", None).ask(lambda: 3)
+    assert waited == [None]
+
+
 def test_a_patient_method_takes_its_arguments_and_returns_its_answer():
     class Dashboard:
         service = Service("it", 1)

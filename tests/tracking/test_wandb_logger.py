@@ -227,7 +227,9 @@ def test_a_run_of_the_user_is_neither_taken_nor_ended_nor_is_ours_given_to_the_u
     begin, over = wandb.init, threading.Event()
     with wandb.init(mode="offline", dir=str(tmp_path / "own"), settings={"silent": True}) as own:
         for _ in range(2):
-            (logger,) = job_loggers("wandb", **({"patience": 1} if trouble else {}))
+            (logger,) = job_loggers("wandb", patience=1)
+            if trouble:
+                logger.service.patience = 1  # as online
             with monkeypatch.context() as patch:
                 if trouble and "middle" in trouble:
                     logger.experiment  # noqa: B018  (the run begins)

@@ -10,6 +10,7 @@ from contextlib import ExitStack
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pandas as pd
 import pytorch_lightning as pl
@@ -55,7 +56,7 @@ class MLFlowLogger(pl.loggers.MLFlowLogger):
         job_type: train, evaluate or report; a tag.
         tags: more tags.
         tracking_uri: of a folder (file:PATH) or of a server.
-        patience: seconds that a server may take for an answer; then the job goes on without it.
+        patience: seconds that a server, and no folder, may take for an answer; then the job goes on without it.
         experiment_name: of the experiment, in place of the group; None: the group.
     """
 
@@ -73,7 +74,8 @@ class MLFlowLogger(pl.loggers.MLFlowLogger):
         for variable, value in ENVIRONMENT.items():
             os.environ.setdefault(variable, value)
         checks.import_extra("mlflow", "mlflow")
-        self.service = Service("MLflow", patience)
+        is_local = urlsplit(tracking_uri).scheme in ("", "file", "sqlite")
+        self.service = Service("MLflow", None if is_local else checks.positive("patience", patience))
         self._open_run = OpenRun(save_dir, "mlflow")
         self._headlines = Headlines()
         marks = {"job_type": job_type, **dict.fromkeys([tags] if isinstance(tags, str) else tags, "true")}
@@ -129,7 +131,8 @@ class MLFlowLogger(pl.loggers.MLFlowLogger):
         super().log_metrics({mlflow_name(name): value for name, value in sent.items()}, step)
 
     def finish(self, failed: bool) -> None:
-        """Let the next start begin a new run, unless this one failed."""
+        """Let the next start begin a new run, unless this one failed; log what the server lacks."""
+        self.service.end(None, "The tables of the run have all numbers.")
         if not failed:
             self._open_run.close()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
+from collections import Counter
 from collections.abc import Callable
 from threading import Thread
 from typing import Any
@@ -19,23 +20,35 @@ class Service:
 
     Args:
         name: of the service, for the log.
-        patience: seconds that it may take for an answer.
+        patience: seconds that it may take for an answer; None for a local write, which may take any time.
     """
 
-    def __init__(self, name: str, patience: float) -> None:
+    def __init__(self, name: str, patience: float | None) -> None:
         self.name = name
-        self.patience = checks.positive("patience", patience)
+        self.patience = None if patience is None else checks.positive("patience", patience)
         self.down = False
+        self.lost: Counter[str] = Counter()  # calls without an answer, by the name of the method
 
     def ask(self, question: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Call the service; None if it failed now, with a warning the first time, or earlier."""
-        return None if self.down else self._call(self.patience, question, *args, **kwargs)
+        answer = None if self.down else self._call(self.patience, question, *args, **kwargs)
+        self.lost[getattr(question, "__name__", "call")] += self.down
+        return answer
 
-    def end(self, last_call: Callable[[], Any]) -> None:
-        """Make the last call, which releases the client's resources, even if the service is down."""
-        self._call(LAST_CALL if self.down else self.patience, last_call)
+    def end(self, last_call: Callable[[], Any] | None, remedy: str) -> None:
+        """Make the last call, which releases the client's resources, even if the service is down; log what is lost.
 
-    def _call(self, seconds: float, question: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        Args:
+            last_call: None if there is none.
+            remedy: a sentence that says how to send what is stored here.
+        """
+        if last_call is not None:
+            self._call(LAST_CALL if self.down else self.patience, last_call)
+        if self.down:
+            lost = ", ".join(f"{count} of {name}" for name, count in self.lost.items() if count)
+            log.warning("%s lacks a part of this job (calls: %s). %s", self.name, lost or "the last one", remedy)
+
+    def _call(self, seconds: float | None, question: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         answers: list[Any] = []
         errors: list[Exception] = []
 

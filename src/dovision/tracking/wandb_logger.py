@@ -6,6 +6,7 @@ import importlib
 import os
 import re
 import secrets
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -41,6 +42,7 @@ LEVELS = {
     4: "some evidence against it",
     5: "evidence against the class",
 }
+_LOCAL_WRITE = {"init_timeout": 86_400.0, "finish_timeout": 0.0, "x_service_wait": 86_400.0}  # seconds; 0: no limit
 _FOREIGN = re.compile(r"[^a-zA-Z0-9_.-]")  # in the name of an artifact
 EDGES = (-0.6, -0.2, 0.2, 0.6)  # between the levels 1 to 5, in shares of the largest effect of the job's pictures
 
@@ -75,7 +77,7 @@ class WandbLogger(pl.loggers.WandbLogger):
         mode: offline (files in the run directory, no key, no network), online or disabled.
         entity: user or team; None is the default one.
         artifacts: whether tables and weights are sent. Offline they are not copied, but sent from where they lie.
-        patience: seconds that W&B may take for an answer; then the job goes on without it.
+        patience: seconds that W&B may take for an answer online; then the job goes on without it.
     """
 
     def __init__(
@@ -93,7 +95,7 @@ class WandbLogger(pl.loggers.WandbLogger):
     ) -> None:
         os.environ.setdefault("WANDB_ERROR_REPORTING", "false")  # for which the end of a process would wait
         _check_installed()
-        self.service = Service("W&B", patience)
+        self.service = Service("W&B", checks.positive("patience", patience) if mode == "online" else None)
         self.artifacts = checks.switch("logger.wandb.artifacts", artifacts)
         self._open_run = OpenRun(save_dir, "wandb")
         self._headlines = Headlines()
@@ -108,7 +110,10 @@ class WandbLogger(pl.loggers.WandbLogger):
             job_type=job_type,
             tags=[tags] if isinstance(tags, str) else list(tags),
             reinit="create_new",
-            settings={"silent": True, "console": "off", "init_timeout": patience, "finish_timeout": patience},
+            settings={
+                **{"silent": True, "console": "off"},
+                **({"init_timeout": patience, "finish_timeout": patience} if mode == "online" else _LOCAL_WRITE),
+            },
         )
         self._wandb_init.pop("anonymous", None)  # which Lightning sets, and of which W&B warns
 
@@ -145,8 +150,11 @@ class WandbLogger(pl.loggers.WandbLogger):
     def finish(self, failed: bool) -> None:
         """End the run, as failed or finished."""
         run = self._experiment
-        if run is not None:
-            self.service.end(lambda: run.finish(exit_code=int(failed)))
+        if run is None:
+            self.service.end(None, "W&B has stored nothing here.")
+        else:
+            remedy = f"Send what is stored here: wandb sync {shlex.quote(run.settings.sync_dir)}"
+            self.service.end(lambda: run.finish(exit_code=int(failed)), remedy)
         if not failed:
             self._open_run.close()
 
