@@ -4,6 +4,7 @@ import platform
 import resource
 import subprocess
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -40,3 +41,10 @@ def test_versions_are_those_that_run():
     assert facts["versions"]["torch"] == torch.__version__
     assert facts["threads"] == torch.get_num_threads()
     assert 0 < peak_memory() <= resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="needs Linux")
+def test_the_peak_of_a_large_parent_is_not_that_of_its_child(monkeypatch):
+    before = peak_memory()
+    monkeypatch.setattr(resource, "getrusage", lambda _: SimpleNamespace(ru_maxrss=1 << 40))  # inherited through exec
+    assert before <= peak_memory() < 1 << 20

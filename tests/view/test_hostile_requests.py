@@ -23,6 +23,7 @@ from dovision.view.view_session import ViewSession
 from dovision.view.worker import Worker
 from made_view import packed_mask, with_corner, write_study
 
+BROKEN_OFF = b"broken off"
 TOKEN, SECRET = "a-token", "hunter2-of-the-environment"
 THREAD = ThreadPoolExecutor(1)
 REGION = packed_mask(np.ones((8, 8)))
@@ -62,20 +63,24 @@ HOSTILE = [
 ]
 
 
-def reply(app: Any, path: str, body: bytes | Iterator[bytes] = b"", method: str = "POST") -> tuple[int, bytes]:
+def reply(
+    app: Any, path: str, body: bytes | Iterator[bytes] = b"", method: str = "POST", host: str = "127.0.0.1"
+) -> tuple[int, bytes]:
     """Status and body of the answer to a request, whose body comes in pieces and has no length."""
     sent: list[dict[str, Any]] = []
     waiting = iter([body]) if isinstance(body, bytes) else body
 
     async def receive() -> dict[str, Any]:
         chunk = next(waiting, None)
+        if chunk == BROKEN_OFF:
+            return {"type": "http.disconnect"}
         return {"type": "http.request", "body": chunk or b"", "more_body": chunk is not None}
 
     async def send(message: dict[str, Any]) -> None:
         sent.append(message)
 
     scope = {"type": "http", "http_version": "1.1", "method": method, "path": path, "raw_path": path.encode()}
-    scope |= {"query_string": b"", "root_path": "", "scheme": "http", "headers": [(b"host", b"127.0.0.1")]}
+    scope |= {"query_string": b"", "root_path": "", "scheme": "http", "headers": [(b"host", host.encode())]}
     scope |= {"server": ("127.0.0.1", 80), "client": ("127.0.0.1", 1)}
     THREAD.submit(asyncio.run, app(scope, receive, send)).result(60)  # a browser's test leaves a loop in this one
     return sent[0]["status"], b"".join(message.get("body", b"") for message in sent[1:])
@@ -213,6 +218,23 @@ def test_a_body_without_a_length_is_counted_as_it_comes(app, name, most):
     text = refused(*reply(app, f"/{TOKEN}/{name}", given))
     assert f"{most:,} bytes" in text
     assert sum(1 for _ in given) >= 10_000 - (most >> 20) - 2  # the rest was not asked for
+
+
+@pytest.mark.parametrize("name", ["effect", "save", "picture"])
+def test_an_upload_that_breaks_off_is_a_line_in_the_log(app, name, caplog):
+    assert reply(app, f"/{TOKEN}/{name}", iter([bytes(3), BROKEN_OFF]))[0] == 400
+    assert caplog.messages == [f"{name}: the browser broke off after 3 bytes"]
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        *[(host, 200) for name in ("127.0.0.1", "localhost", "[::1]") for host in (name, f"{name}:8000")],
+        *[(host, 400) for host in ("evil.example", "[::2]", "[::1", "::1", "127.0.0.1.evil.example", "", "[", "é")],
+    ],
+)
+def test_the_server_answers_to_the_names_of_this_machine_alone(app, host, status):
+    assert reply(app, f"/{TOKEN}/view.css", method="GET", host=host)[0] == status
 
 
 @pytest.mark.parametrize(

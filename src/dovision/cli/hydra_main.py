@@ -74,7 +74,7 @@ def _outcome(name: str, launch: Callable[[], None]) -> int:
             resumes = "" if name == "report" else "; the same command resumes"
             print(f"dovision-{name}: interrupted: {stopped}{resumes}", file=sys.stderr)
         return stopped.exit_code
-    except (ValueError, OSError, HydraException, OmegaConfBaseException, MarkedYAMLError) as error:
+    except (ValueError, OSError, MemoryError, HydraException, OmegaConfBaseException, MarkedYAMLError) as error:
         print(f"dovision-{name}: {error_text(error)}", file=sys.stderr)
         return 1
     except Exception as error:

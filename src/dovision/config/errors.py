@@ -42,6 +42,9 @@ def error_text(error: BaseException) -> str:
     if isinstance(error, OSError) and error.filename:
         remedy = "" if isinstance(error, FileNotFoundError) else " For another output folder: output_root=..."
         return f"{error.filename} cannot be used: {error.strerror}.{remedy}"
+    if isinstance(error, MemoryError):
+        got = f" ({str(error).rstrip('.')})" if str(error) else ""
+        return f"memory ran out{got}. Ask for fewer or smaller images, or smaller batches."
     return str(error).strip() or type(error).__name__
 
 

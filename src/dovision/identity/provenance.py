@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import functools
 import platform
+import re
 import resource
 import subprocess
 import sys
+from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -61,6 +63,9 @@ def git_commit() -> str | None:
 
 
 def peak_memory() -> int:
-    """Peak resident memory of this process in MiB."""
+    """Peak resident memory of this process in MiB; where there is no /proc, at least that of its parent's."""
+    with suppress(OSError):  # VmHWM begins anew with a program, ru_maxrss does not
+        for peak_kib in re.findall(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text()):
+            return int(peak_kib) // 1024
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak // (1024 if sys.platform != "darwin" else 1024 * 1024)

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
@@ -32,7 +33,7 @@ _FILES = {"view.css": _CSS, "view.js": _SCRIPT, "study.js": _SCRIPT}
 _OF_REPORT = {"page.css": (report_page.style_sheet, _CSS), "numbers.js": (report_page.number_script, _SCRIPT)}
 _POLICY = "default-src 'self'; img-src 'self' data: blob:; style-src 'self' 'unsafe-inline'; frame-ancestors 'none'"
 _NO_TOKEN = "open the address that dovision-view has printed, with its token."
-_USE = (ValueError, OSError, ImportError, HydraException, OmegaConfBaseException)  # errors of use
+_USE = (ValueError, OSError, ImportError, MemoryError, HydraException, OmegaConfBaseException)  # errors of use
 
 
 def application(session: ViewSession | Study, worker: Worker, token: str, hosts: tuple[str, ...] = LOOPBACK) -> Any:
@@ -52,7 +53,6 @@ def application(session: ViewSession | Study, worker: Worker, token: str, hosts:
     applications = checks.import_extra("starlette.applications", "view")
     routing = checks.import_extra("starlette.routing", "view")
     middleware = checks.import_extra("starlette.middleware", "view")
-    trusted = checks.import_extra("starlette.middleware.trustedhost", "view").TrustedHostMiddleware
     answers = Answers(session, worker)
     files = dict.fromkeys((*_OF_REPORT, *_FILES), answers.file)
     read = {"": answers.page, **files}
@@ -60,21 +60,32 @@ def application(session: ViewSession | Study, worker: Worker, token: str, hosts:
         read["thumbnail/{sample}"] = answers.thumbnail
     routes = [routing.Route(f"/{name}", answer) for name, answer in read.items()]
     routes += [routing.Route(f"/{name}", answer, methods=["POST"]) for name, answer in answers.questions().items()]
-    guards = [middleware.Middleware(trusted, allowed_hosts=list(hosts)), middleware.Middleware(_Guard, token, answers)]
+    guards = [middleware.Middleware(_Guard, token, hosts, answers)]
     return applications.Starlette(routes=[routing.Mount("/{token}", routes=routes)], middleware=guards)
 
 
 class _Guard:
-    """Refuses requests whose path is not below the token, before reading them."""
+    """Refuses requests to another host, or whose path is not below the token, before reading them."""
 
-    def __init__(self, app: Any, token: str, answers: Answers) -> None:
-        self._app, self._token, self._answers = app, token.encode(), answers
+    def __init__(self, app: Any, token: str, hosts: tuple[str, ...], answers: Answers) -> None:
+        self._app, self._token, self._hosts, self._answers = app, token.encode(), hosts, answers
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         given = scope.get("path", "").split("/")[1:2]
         is_user = given and secrets.compare_digest(given[0].encode(), self._token)
         app = self._app if is_user else self._answers.error(_NO_TOKEN, 403)
+        if "*" not in self._hosts and _host(scope) not in self._hosts:
+            app = self._answers.error("Invalid host header", 400)
         await app(scope, receive, send)
+
+
+def _host(scope: Any) -> str | None:
+    """Name of the server in a request's header, without port and brackets; None if there is none, or a wrong one."""
+    header = dict(scope.get("headers", ())).get(b"host", b"").decode("latin-1")
+    try:
+        return urlsplit(f"//{header}").hostname
+    except ValueError:
+        return None
 
 
 class Answers:
@@ -83,6 +94,7 @@ class Answers:
     def __init__(self, session: Any, worker: Worker) -> None:
         self.session = session
         self.worker = worker
+        self._disconnect = checks.import_extra("starlette.requests", "view").ClientDisconnect
         self._responses = checks.import_extra("starlette.responses", "view")
         self._in_thread = checks.import_extra("starlette.concurrency", "view").run_in_threadpool
 
@@ -123,10 +135,14 @@ class Answers:
 
     async def _answer(self, name: str, answer: Callable[[bytes], Any], request: Any) -> Any:
         most, held = (MOST_BYTES if name == "picture" else MOST_QUESTION), bytearray()
-        async for chunk in request.stream():  # counted as it comes, whatever length its header claims
-            held += chunk
-            if len(held) > most:
-                return self.error(f"what is sent must have at most {most:,} bytes.", 413)
+        try:
+            async for chunk in request.stream():  # counted as it comes, whatever length its header claims
+                held += chunk
+                if len(held) > most:
+                    return self.error(f"what is sent must have at most {most:,} bytes.", 413)
+        except self._disconnect:
+            log.warning("%s: the browser broke off after %s bytes", name, f"{len(held):,}")
+            return self.error("what is sent must be whole.", 400)
         if name in _OPENING:
             self.worker.overtake(_ATTACK)
         topic = _ATTACK if name == _ATTACK else ""
