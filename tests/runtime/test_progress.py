@@ -74,6 +74,16 @@ def test_a_long_step_without_a_stage_says_how_long_it_takes(display, clock, line
     assert lines() == ["seed=1: summary: 0:00:04 so far"]
 
 
+def test_what_is_counted_is_not_logged_again_and_what_stands_still_says_how_long(display, clock, lines):
+    with display.job(["effects"], "seed=1"), display.stage("effects", "images", 9_000) as stage:
+        pass_time(display, clock, 9)
+        pass_time(display, clock, 1, stage, 9_000)
+        pass_time(display, clock, 9)
+    assert lines()[0] == "seed=1: effects: 0/9,000 images, 0:00:04 so far"
+    assert lines()[-1] == "seed=1: effects: 0:00:18 so far"
+    assert len({*lines()}) == len(lines()) >= 4
+
+
 def bars(display, clock):
     return {bar.name: (bar.amount, bar.rate, bar.left) for bar in display.rows(clock.now)}
 

@@ -11,7 +11,7 @@ from dovision.runtime.stage import BYTES, RateMeter, Stage, Steps, duration_text
 
 def test_a_line_has_what_is_done_of_how_many_the_rate_and_the_time_left():
     stage = Stage("effects", "passes", 4000, 0, now=0.0)
-    assert stage.line(0.0) == "effects: 0/4,000 passes, - left"
+    assert stage.line(0.0) == "effects: 0/4,000 passes, 0:00:01 so far"
     stage.advance(1000)
     stage.measure(10.0)
     assert stage.line(10.0) == "effects: 1,000/4,000 passes, 100/s, 0:00:30 left"
@@ -30,7 +30,7 @@ def test_a_stage_whose_whole_is_not_known_counts():
     stage = Stage("hashes", "files", None, 0, now=0.0)
     stage.advance(3)
     stage.measure(1.0)
-    assert stage.line(1.0) == "hashes: 3 files, 3.0/s, - left"
+    assert stage.line(1.0) == "hashes: 3 files, 3.0/s, 0:00:01 so far"
     assert stage.bar("").share is None
 
 

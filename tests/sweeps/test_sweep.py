@@ -89,6 +89,17 @@ def test_a_sweep_whose_summary_cannot_be_written_says_so_in_a_sentence(small, mo
 
 
 @pytest.mark.slow
+def test_a_completed_sweep_whose_folder_is_read_only_is_shown(small, monkeypatch, capsys):
+    assert small("intervention.rows=1", "-m") == 0
+    refuse = fail(PermissionError("read-only"))
+    for place in ("findings.sweep_summary.write_text", "sweeps.sweep.make_folder", "sweeps.launch.Launch.begin"):
+        monkeypatch.setattr(f"dovision.{place}", lambda *_, **__: refuse())
+    capsys.readouterr()
+    assert small("intervention.rows=1", "-m") == 0
+    assert "1 jobs: 1 completed." in capsys.readouterr().err
+
+
+@pytest.mark.slow
 def test_on_failure_stop_starts_no_other_job_and_records_that(small, in_batch, states):
     in_batch(0, fail(RuntimeError("no")))
     assert small(*THREE, "on_failure=stop") == 1

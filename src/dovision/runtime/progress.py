@@ -180,7 +180,7 @@ class Display:
         return min(_LOOK, max(_DRAW, _SHARE * (time.perf_counter() - began)))
 
     def _log(self, now: float) -> None:
-        steps, stages = self._steps, list(self._stages)
+        steps, stages = self._steps, [stage for stage in self._stages if not stage.is_done]
         for shown in stages or filter(None, [steps]):
             period = LINE_PERIOD if now - shown.began < LONG else 6 * LINE_PERIOD
             if now - shown.reported >= period - _LOOK:

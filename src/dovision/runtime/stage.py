@@ -94,6 +94,11 @@ class Stage:
         return None if self.total is None else self._meter.left(self.total, now)
 
     @property
+    def is_done(self) -> bool:
+        """Return whether all is counted; what follows in its block is not."""
+        return self.total is not None and self.done >= self.total
+
+    @property
     def share(self) -> float | None:
         """Share done; None if unknown."""
         return min(self.done / self.total, 1.0) if self.total else None
@@ -104,9 +109,9 @@ class Stage:
 
     def line(self, now: float) -> str:
         """Log line of the stage."""
-        failed = f"{self.failed} failed" if self.failed else ""
-        left = "" if self.total is not None and self.done >= self.total else left_text(self.left(now))
-        texts = [self._count, failed, self._rate, left]
+        failed, left = f"{self.failed} failed" if self.failed else "", self.left(now)
+        time = f"{duration_text(now - self.began)} so far" if left is None else left_text(left)
+        texts = [self._count, failed, self._rate, "" if self.is_done else time]
         return f"{self.name}: {', '.join(filter(None, texts))}"
 
     @property

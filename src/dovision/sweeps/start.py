@@ -174,9 +174,11 @@ class SweepStart(Start):
         plans = self._checked(config, overrides, functools.partial(_plan, merged={}, images={}))
         _check_roots(plans)
         unlike = {plan.job.folder: plan.status.unlike for plan in plans}
-        swept = Sweep(config, [plan.job for plan in plans], unlike, {plan.job.folder: plan.record for plan in plans})
+        is_done = all(plan.status.skip == DONE and plan.merged for plan in plans)
+        records = {plan.job.folder: plan.record for plan in plans}
+        swept = Sweep(config, [plan.job for plan in plans], unlike, records, is_done)
         begin(swept)
-        if all(plan.status.skip == DONE and plan.merged for plan in plans):
+        if is_done:
             log.info("all %d jobs are completed already; none is started", len(plans))
             sys.exit(int(not swept.close()))
         if is_array:

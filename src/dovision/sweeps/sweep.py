@@ -7,7 +7,7 @@ import shlex
 import sys
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from contextvars import ContextVar
 from pathlib import Path
 from threading import Event, Thread
@@ -95,6 +95,7 @@ class Sweep:
         jobs: None if they are chosen as the sweep goes.
         outdated: by run directory, in what a completed run differs from the one that is asked for; empty if in nothing.
         records: by run directory, the configurations of jobs, of which one that is never started leaves none.
+        is_done: all jobs are completed; the sweep only shows them, also where nothing can be written.
     """
 
     def __init__(
@@ -103,6 +104,7 @@ class Sweep:
         jobs: Sequence[Job] | None,
         outdated: Mapping[Path, str] = MappingProxyType({}),
         records: Mapping[Path, Mapping[str, Any]] = MappingProxyType({}),
+        is_done: bool = False,
     ) -> None:
         self.folder = Path(config.hydra.sweep.dir).absolute()
         self.rerun: str | None = config.rerun
@@ -114,8 +116,10 @@ class Sweep:
             folder: _Outdated(facts_of(folder).get("started"), unlike) for folder, unlike in outdated.items() if unlike
         }
         self.launch = _command.get()
-        make_folder(self.folder, setting="output_root")
-        self.launch.begin(self.folder)
+        self._is_done = is_done
+        if not is_done:
+            make_folder(self.folder, setting="output_root")
+            self.launch.begin(self.folder)
         again = {job.folder for job in jobs or () if self.rerun == "all" or job.folder in self._outdated}
         self._progress = Progress(jobs or (), again)
         self._progress.__enter__()
@@ -151,7 +155,8 @@ class Sweep:
         closing = closing_of(ends, self.folder / f"{sweep_summary.SWEEP_SUMMARY}.md")
         closing.print()
         if ends:
-            sweep_summary.write_sweep_summary(self.folder, shlex.join(["dovision-evaluate", *sys.argv[1:]]), ends)
+            with suppress(OSError) if self._is_done else nullcontext():  # the summary of the jobs is there
+                sweep_summary.write_sweep_summary(self.folder, shlex.join(["dovision-evaluate", *sys.argv[1:]]), ends)
             closing.print_files()
         return all(job.state == sweep_summary.GOOD or job.record.get("limits") for job in ends)
 
