@@ -87,7 +87,6 @@ def test_a_page_is_drawn_again_until_no_job_is_running(tmp_path, monkeypatch):
         details=1,
         formats=["svg"],
         log_to=[],
-        export=None,
         refresh=9,
     )
     report.report_of_settings(settings)

@@ -19,7 +19,6 @@ from dovision.report import page
 from dovision.report.report_figure import Catalogue, ReportFigure, save_report_figure
 from dovision.report.style import FORMS, page_width
 from dovision.runtime.progress import DISPLAY
-from dovision.store.hive_dataset import write_hive
 from dovision.store.run_record import UNREADABLE, Run, survey
 
 if TYPE_CHECKING:  # which only a report that is sent to a logger waits for
@@ -93,26 +92,13 @@ def _loggers(settings: ReportSettings, runs: Sequence[Run], folder: Path) -> lis
     return loggers
 
 
-def _export(settings: ReportSettings) -> None:
-    """Write the tables of completed runs as datasets, and print where they are."""
-    runs = survey(settings.sweep)
-    completed = [run.folder for run in runs if run.state == "completed"]
-    if not completed:
-        raise ValueError(f"export needs completed runs, got none among {len(runs)} in {settings.sweep}.")
-    for folder in write_hive(completed, settings.output or settings.sweep / "hive"):
-        print(folder)
-
-
 def report_of_settings(settings: ReportSettings) -> None:
-    """Draw the report, or export the tables, as the settings say, and print the path.
+    """Draw the report and print its path.
 
     Raises:
         ValueError: some runs could not be read, or a figure not drawn; the page is written without, and says why.
         ConnectionError: a logger of `log_to` did not take it.
     """
-    if settings.export is not None:
-        _export(settings)
-        return
     sweep = settings.sweep
     output = settings.output or sweep / "report"
     loggers: list[Logger] = []

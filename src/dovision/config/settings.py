@@ -418,13 +418,6 @@ class ReportSettings(CommandSettings):
     refresh: ImageCount | None  # seconds
     formats: list[Annotated[str, _rule(checks.choice, ("svg", "pdf", "png"))]] | None
     log_to: Chosen  # components of the group logger
-    export: Annotated[str, _rule(checks.choice, ("hive",))] | None
-
-    @model_validator(mode="after")
-    def _refresh_a_page(self) -> ReportSettings:
-        if self.export is not None and self.refresh is not None:
-            raise ValueError(f"refresh must be of a page, got {self.refresh} with export={self.export}. Leave one out.")
-        return self
 
 
 class VerifySettings(CommandSettings):
