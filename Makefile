@@ -109,10 +109,8 @@ bench: $(VENV)/.dev ## times against loops, captum, other runtimes and foolbox; 
 	@$(CONSTRAINED) --editable '.[bench]'
 	@$(BIN)/python benchmarks/table.py $(BENCH)
 
-chaos: $(VENV)/.dev ## every file operation of six commands fails, or is the last before a kill, and 50 tasks of an array die; hours, CHAOS="--sample 200" for minutes
+chaos: $(VENV)/.dev ## every file operation of five commands fails, or is the last before a kill; hours, CHAOS="--sample 200" for minutes
 	@$(BIN)/python checks/faults/exhaustive.py $(CHAOS)
-	@$(BIN)/python checks/slurm_array.py
-	@$(BIN)/python checks/slurm_array.py --leases
 
 tables: $(VENV)/.base ## the tables of components in docs/, after a change of conf/, and of results, after one of docs/results/
 	@$(BIN)/python docs/component_tables.py

@@ -1,7 +1,7 @@
 """Every file operation of a command fails once, and once is the last before a kill: does the same command mend it?
 
 python checks/faults/exhaustive.py                                 all points of all commands; hours on one core
-python checks/faults/exhaustive.py --commands fit merge            of some
+python checks/faults/exhaustive.py --commands fit report           of some
 python checks/faults/exhaustive.py --sample 200 --seed 1           of all points so many, at random
 
 A point is a command, its N-th operation below the output root (open to write, write, fsync, rename, link, unlink,
@@ -72,7 +72,6 @@ DIFFERING = re.compile(
 PATIENCE = 600.0  # seconds for a command
 SMALL = ("dataset=digits", "training.classifier.epochs=1", "threads=1", "intervention.rows=1", "intervention.columns=2")
 SMALL += tuple(f"evaluation.{word}" for word in ("images=4", "batch_size=2", "checkpoint_every=2", "num_thumbnails=1"))
-SHARDED = (*SMALL, "evaluation.shards=2")
 FIT = ("dataset=digits", "training.classifier.epochs=2", "trainer.limit_train_batches=2", "trainer.limit_val_batches=2")
 
 
@@ -88,7 +87,6 @@ class Command(NamedTuple):
 
 COMMANDS = {
     "digests": Command("digests"),
-    "merge": Command("evaluate", SHARDED, ((*SHARDED, "evaluation.shard=0,1", "-m"),), "evaluate/" + 12 * "?"),
     "fit": Command("train", FIT),
     "job": Command("evaluate", (*SMALL, "attack=fgsm", "attack.eps=0.1", "explainer=[edge_map]"), (SMALL,), "evaluate"),
     "sweep": Command("evaluate", (*SMALL, "intervention.rows=1,2,3", "-m"), (SMALL,), "evaluate", workers=2),

@@ -1,4 +1,4 @@
-"""Images of which some have no unit, such as a box: a job of none is refused, a shard of none has empty tables."""
+"""Images of which some have no unit, such as a box: a job of none is refused."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from dovision.analysis.average_effect import average_effects
-from dovision.cli.evaluate import main
 from dovision.evaluation.test_images import check_units
 from dovision.interventions.fills import Constant
 from dovision.interventions.region_box import RegionBox
@@ -28,15 +26,6 @@ def job(tmp_path):
     data = ("dataset=table", f"dataset.root={root}", "dataset.classes=[cat,dog]", "dataset.shape=[1,28,28]")
     own = ("training.classifier.epochs=0", "intervention=region_box", f"output_root={tmp_path / 'out'}")
     return (*data, *own)
-
-
-def test_a_shard_whose_images_have_no_unit_is_merged_with_the_others(job, tmp_path, run_command, recwarn):
-    shards = ("evaluation.batch_size=1", "evaluation.shards=4", "evaluation.shard=range(4)", "-m")
-    assert run_command(main, *job, *shards) == 0
-    assert not [warning for warning in recwarn if "compute" in str(warning.message)]
-    folders = [path.parent for path in (tmp_path / "out").rglob("effects.parquet")]
-    images = sorted(int(average_effects(folder)["images"].sum() > 0) for folder in folders)
-    assert images == [0, 0, 0, 1, 1]  # four shards, and the merged run
 
 
 def test_images_without_a_unit_are_refused_before_anything_is_fitted(job):

@@ -76,7 +76,7 @@ def test_the_command_prints_where_the_page_is(failed, monkeypatch, capsys):
 def test_a_page_is_drawn_again_until_no_job_is_running(tmp_path, monkeypatch):
     """Between two jobs none is running, which is no end yet."""
     states = iter(["running", "completed", "running", "completed", "completed"])
-    monkeypatch.setattr(report, "survey", lambda folder: [Run(tmp_path, "job", next(states), {}, {}, {})])
+    monkeypatch.setattr(report, "read_runs", lambda folder: [Run(tmp_path, "job", next(states), {}, {}, {})])
     monkeypatch.setattr(report.time, "sleep", lambda seconds: seen.append(seconds))
     seen, pages = [], []
     monkeypatch.setattr(report, "write_report", lambda *arguments: pages.append(arguments[-1]))

@@ -401,7 +401,7 @@ def test_what_was_read_before_a_stop_is_taken_up_and_the_same_to_the_byte(tmp_pa
     assert record["condition_queries"] == whole["condition_queries"]
     assert record["condition_dead_gradients"] == whole["condition_dead_gradients"]
     tables = [path.relative_to(tmp_path / "whole") for path in (tmp_path / "whole").glob("**/*.parquet")]
-    assert len([table for table in tables if table.parts[0] != "shards"]) == 6
+    assert len([table for table in tables if table.parts[0] != "chunks"]) == 6
     for table in tables:
         assert (tmp_path / "stopped" / table).read_bytes() == (tmp_path / "whole" / table).read_bytes()
 

@@ -58,7 +58,7 @@ class Rows(torch.utils.data.Dataset):
 def evaluate(folder, batch_size=2, eps=(0.25,), chunk="auto", cells=PixelGrid, attack=None, **options):
     choice = PictureChoice(1, dict.fromkeys(range(3), 0))
     classifier = Classifier(Sum(), TASK, [0.0], [1.0])
-    resume = Resume(1, options.pop("origin", {}), options.pop("shards", None))
+    resume = Resume(1, options.pop("origin", {}))
     evaluation = EffectEvaluation(
         cells(2, 2, Constant(0.0)),
         folder,
@@ -98,7 +98,7 @@ class FirstCell(PixelGrid):
 
 
 @pytest.mark.parametrize("first", [0, 2])
-def test_the_engine_is_chosen_by_the_first_image_of_the_job_that_has_a_unit_wherever_a_shard_begins(
+def test_the_engine_is_chosen_by_the_first_image_of_the_split_that_has_a_unit_wherever_a_range_begins(
     tmp_path, monkeypatch, first
 ):
     tried, plain = [], propagation.choose_engine
@@ -113,17 +113,7 @@ def test_the_engine_is_chosen_by_the_first_image_of_the_job_that_has_a_unit_wher
     job = DataLoader([item(None, number) for number in range(3)], batch_size=1)
     monkeypatch.setattr(Rows, "__getitem__", lambda rows, index: item(rows, index + first))
     evaluate(tmp_path, cells=FirstCell, attack=NoAttack(), all_images=job)
-    assert tried == [0, 1]  # of the shard from image 2 on, too
-
-
-def test_a_job_that_is_merged_from_shards_reads_no_image_to_choose_an_engine(tmp_path):
-    def images():
-        raise AssertionError("an image was read")
-        yield
-
-    with pytest.raises(AssertionError, match="an image was read"):
-        evaluate(tmp_path / "measured", attack=NoAttack(), all_images=images())
-    evaluate(tmp_path / "merged", attack=NoAttack(), all_images=images(), shards=[])
+    assert tried == [0, 1]  # of the range from image 2 on, too
 
 
 def test_the_attacked_condition_is_measured_on_the_attacked_image(tmp_path):
@@ -205,7 +195,7 @@ def test_a_resumed_run_logs_the_numbers_of_all_images(tmp_path):
     assert again == pytest.approx(whole, abs=1e-12)
 
 
-def test_without_an_origin_nothing_is_resumed_and_no_shard_is_left(tmp_path):
+def test_without_an_origin_nothing_is_resumed_and_no_chunk_is_left(tmp_path):
     with pytest.raises(RuntimeError):
         evaluate(tmp_path, batch_size=1, attack=Refusing([0.25]), origin=None)
     measured = []

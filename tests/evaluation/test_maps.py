@@ -20,13 +20,12 @@ from dovision.interfaces import Classifier, Explainer
 from dovision.interventions.fills import Constant
 from dovision.interventions.pixel_grid import PixelGrid
 from dovision.store.map_tables import read_maps, write_boxes
-from dovision.store.resumable_writer import FinishedShard, Resume
+from dovision.store.resumable_writer import Resume
 from dovision.training.image_classifier import ImageClassifier
 from dovision.types import BOX_COLUMNS, Batch, Task
 from tests.evaluation.conftest import quiet_trainer
 
 IMAGES = 6
-SPLITS = (range(6), range(4), range(4, 6))  # all images, and two shards of them
 TASK = Task("multiclass", ("no", "yes"))
 
 
@@ -89,14 +88,14 @@ def evaluate(folder: Path, batch_size: int = 4, samples=range(IMAGES), **changed
 
 
 def logged_of(
-    folder: Path, batch_size: int, more=(), samples=range(IMAGES), merged=None, origin=None, **changed
+    folder: Path, batch_size: int, more=(), samples=range(IMAGES), origin=None, **changed
 ) -> dict[str, float]:
     """What is logged."""
     classifier = Classifier(UpperLeft(), TASK, [0.5], [0.5])
     options = {"target": "label", "cells": 4, "margin": 0.1, "steps": 4, "fill": Constant(0.0)}
     settings = MapSettings(**{**options, "noise": 0.01, "num_sanity_images": 0, "seed": 0, **changed})
     explainers = {"truth": Truth(), "nothing": Nothing(), "broken": Broken(), "lower_right": LowerRight()}
-    given = MapOptions(list(samples), boxes=boxes(), resume=Resume(2, origin, merged))
+    given = MapOptions(list(samples), boxes=boxes(), resume=Resume(2, origin))
     callback = MapEvaluation(folder, explainers, settings, classifier, options=given)
     trainer = quiet_trainer(callback, *more)
     loader = DataLoader(Subset(items(), samples), batch_size)
@@ -189,21 +188,6 @@ def test_the_numbers_of_the_table_are_logged(tmp_path, batch_size):
     assert logged["pointing/truth"] == 1
     assert logged["energy/truth"] == pytest.approx((1 + 9 / 16) / 2)
     assert "energy/nothing" not in logged
-
-
-def test_merged_maps_log_the_numbers_of_one_run_and_draw_nothing(tmp_path, monkeypatch):
-    folders = [tmp_path / name for name in ("one", "first", "second", "merged")]
-    for folder in folders:
-        folder.mkdir()
-    counts = {
-        name: {"maps": 2, "seconds": 1, "passes": 4, "all_maps": 2}
-        for name in ("truth", "nothing", "broken", "lower_right")
-    }
-    logged, *_ = (logged_of(*each) for each in zip(folders[:3], (2, 2, 2), ((),) * 3, SPLITS, strict=True))
-    shards = [FinishedShard(folders[1], 4, {"maps": counts}), FinishedShard(folders[2], 2, {"maps": counts})]
-    monkeypatch.setattr(Truth, "run", None)
-    assert logged_of(folders[3], 2, samples=range(2), merged=shards) == pytest.approx(logged)
-    assert (folders[3] / "maps.parquet").read_bytes() == (folders[0] / "maps.parquet").read_bytes()
 
 
 def breaking(broken, images: int):

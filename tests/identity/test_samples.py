@@ -8,7 +8,7 @@ from hydra import compose, initialize_config_dir
 from dovision.config import settings
 from dovision.config.sources import HYDRA_DEFAULTS, configuration_folder
 from dovision.datasets.phantom import Phantom
-from dovision.identity.samples import evaluated_samples, first_samples
+from dovision.identity.samples import evaluated_samples, first_samples, leading_samples
 
 
 @pytest.fixture(scope="module")
@@ -27,6 +27,25 @@ def test_any_number_of_images_is_the_beginning_of_the_splits_order(films, split)
     whole = list(range(40))
     for count in (None, 1, 7, 39, 40, 1000):
         assert first_samples(films, split, count) == whole[:count]
+
+
+@pytest.mark.slow
+def test_a_range_is_one_of_the_splits_order_boxed_or_not(films):
+    for boxed in ("false", "true"):
+        chosen = f"evaluation.only_with_boxes={boxed}"
+        samples = evaluated_samples(configured(chosen).evaluation, films)
+        ranges = [configured(chosen, f"evaluation.images={images}").evaluation for images in ("0:7", "7:15", "15:90")]
+        assert [sample for of in ranges for sample in evaluated_samples(of, films)] == samples
+        assert leading_samples(ranges[1], films) == samples[:15]
+    with pytest.raises(ValueError, match="evaluation.images=40:41 must begin below the number of images, 40. Choose"):
+        evaluated_samples(configured("evaluation.images=40:41").evaluation, films)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("images", ["0:0", "5:2", "a:b", "1:", ":3", "0:1:2", "0", "-1"])
+def test_what_is_no_range_is_refused(images):
+    with pytest.raises(ValueError, match="evaluation.images must be a"):
+        configured(f"evaluation.images={images}")
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""Rows in finished shards, and the tables that they are joined to."""
+"""Rows in finished chunks, and the tables that they are joined to."""
 
 import itertools
 import sys
@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dovision.store import resumable_writer as module
-from dovision.store.resumable_writer import FinishedShard, ResumableWriter, Resume
+from dovision.store.resumable_writer import ResumableWriter, Resume
 from dovision.store.tables import INTEGER, NAME, RunTable
 from dovision.store.to_arrow import by_sample
 
@@ -21,8 +21,8 @@ def rows(*samples):
     return {TABLE: pa.RecordBatch.from_pydict({"sample": list(samples), "unit": units}, schema=SCHEMA)}
 
 
-def opened(folder, every=2, origin=(("code", "1"),), shards=None, **options):
-    resume = Resume(every, None if origin is None else dict(origin), shards)
+def opened(folder, every=2, origin=(("code", "1"),), **options):
+    resume = Resume(every, None if origin is None else dict(origin))
     return ResumableWriter(folder, "effects", {TABLE: SCHEMA}, resume, **options)
 
 
@@ -54,7 +54,7 @@ def test_chunks_of_other_code_data_or_weights_are_not_used(tmp_path, caplog):
 
 def test_a_chunk_without_its_last_file_is_not_finished(tmp_path):
     opened(tmp_path, every=1).add(1, rows(0), {})
-    (tmp_path / "shards" / "effects" / "0-of-1" / "1.json").unlink()
+    (tmp_path / "chunks" / "effects" / "0-of-1" / "1.json").unlink()
     assert opened(tmp_path).done == 0
 
 
@@ -101,23 +101,9 @@ def test_the_chunks_of_several_devices_are_joined_in_their_order(tmp_path):
     assert pq.read_table(tmp_path / "t.parquet")["sample"].to_pylist() == [0, 1, 2, 3]
 
 
-def test_a_shard_without_images_is_not_adopted(tmp_path):
-    shards = []
-    for name, samples in (("one", (0, 1)), ("none", ())):
-        shard = opened(tmp_path / name)
-        shard.add(2 * bool(samples), rows(*samples), {"passes": len(samples)})
-        shard.flush()
-        shard.join()
-        shards.append(FinishedShard(tmp_path / name, len(samples), {"effects": {"passes": len(samples)}}))
-    whole = opened(tmp_path / "whole", shards=shards)
-    whole.join()
-    assert (whole.done, whole.state) == (2, {"passes": 2})
-    assert pq.read_table(tmp_path / "whole" / "t.parquet")["sample"].to_pylist() == [0, 1]
-
-
 def test_a_damaged_origin_is_no_origin(tmp_path):
     opened(tmp_path, every=1).add(1, rows(0), {})
-    (tmp_path / "shards" / "effects" / "0-of-1" / "origin.json").write_text("{")
+    (tmp_path / "chunks" / "effects" / "0-of-1" / "origin.json").write_text("{")
     assert opened(tmp_path).done == 0
 
 

@@ -1,6 +1,5 @@
 """What run.json says is what happened."""
 
-import errno
 import fcntl
 import subprocess
 import sys
@@ -161,20 +160,6 @@ def test_a_report_that_looks_at_the_state_neither_hides_nor_disturbs_a_run(tmp_p
         assert RunDirectory(tmp_path).state == "interrupted"
 
 
-def test_a_run_whose_lease_was_taken_over_writes_nothing_more(tmp_path, monkeypatch):
-    def flock(*_):
-        raise OSError(errno.ENOLCK, "no locks")
-
-    monkeypatch.setattr(fcntl, "flock", flock)
-    run = RunDirectory(tmp_path)
-    run.start({}, [], {})
-    (lease,) = tmp_path.glob("*.lease")
-    lease.write_text(lease.read_text().replace("pid=", "pid=1"))
-    with pytest.raises(BeingWritten, match="taken over by another process"):
-        run.complete({})
-    assert run.read_record()["state"] == "running"
-
-
 def test_a_fact_that_is_not_plain_is_refused_by_name(tmp_path):
     run = RunDirectory(tmp_path)
     run.start({}, [], {})
@@ -201,16 +186,16 @@ def test_a_run_that_is_killed_while_it_writes_leaves_no_table_and_can_be_started
 def test_an_interrupted_run_says_why_and_keeps_its_parts_for_the_next_start(tmp_path):
     run = RunDirectory(tmp_path)
     run.start({}, [], {})
-    for name in ("shards/effects/0-of-1/64.json", "maps/0_clean.png"):
+    for name in ("chunks/effects/0-of-1/64.json", "maps/0_clean.png"):
         (tmp_path / name).parent.mkdir(parents=True)
         (tmp_path / name).touch()
     run.interrupt("stopped by SIGTERM")
     assert (run.state, run.read_record()["reason"]) == ("interrupted", "stopped by SIGTERM")
     run.start({}, [], {})
-    assert (tmp_path / "shards/effects/0-of-1/64.json").exists()
+    assert (tmp_path / "chunks/effects/0-of-1/64.json").exists()
     assert (tmp_path / "maps/0_clean.png").exists()
     run.complete({})
-    assert not (tmp_path / "shards").exists()
+    assert not (tmp_path / "chunks").exists()
     run.start({}, [], {}, afresh=True)
     assert not (tmp_path / "maps").exists()
 
@@ -239,12 +224,12 @@ def test_chunks_of_a_completed_run_that_was_killed_before_their_removal_go_with_
         run.start({}, [], {})
         if state == "completed":
             run.complete({})
-        chunk = run.path / "shards" / "effects" / "64.json"
+        chunk = run.path / "chunks" / "effects" / "64.json"
         chunk.parent.mkdir(parents=True)
         chunk.touch()
         run.close()
         RunDirectory(run.path).remove_chunks()
-        assert (run.path / "shards").exists() == (state == "running")
+        assert (run.path / "chunks").exists() == (state == "running")
 
 
 def test_a_run_whose_last_record_fails_can_be_ended_otherwise(tmp_path, monkeypatch):

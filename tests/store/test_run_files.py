@@ -151,9 +151,9 @@ def test_a_run_writes_what_is_declared_and_nothing_else(fitted):
     assert {path.name for path in declared} >= always
 
 
-@pytest.mark.parametrize(("afresh", "left"), [(False, {"shards", "maps/0_clean.png"}), (True, set())])
-def test_a_start_goes_on_with_finished_shards_and_their_pictures_alone(tmp_path, afresh, left):
-    for name in (*WRITTEN, "run.log", "shards/effects/0-of-1/64.json"):
+@pytest.mark.parametrize(("afresh", "left"), [(False, {"chunks", "maps/0_clean.png"}), (True, set())])
+def test_a_start_goes_on_with_finished_chunks_and_their_pictures_alone(tmp_path, afresh, left):
+    for name in (*WRITTEN, "run.log", "chunks/effects/0-of-1/64.json"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("of a start that was stopped")
     remove_remains(tmp_path, afresh)

@@ -82,6 +82,6 @@ def assert_undisturbed(undisturbed: Path) -> Callable[[Path], None]:
         for name in runs:
             for table in TABLES:
                 assert (sweep / name / table).read_bytes() == (undisturbed / name / table).read_bytes(), (name, table)
-            assert not (sweep / name / "shards").exists()
+            assert not (sweep / name / "chunks").exists()
 
     return check

@@ -223,7 +223,7 @@ def test_finished_rows_of_other_settings_are_not_taken_up(condition, run_command
     with pytest.MonkeyPatch.context() as context:
         context.setattr("dovision.cli.evaluate.write_summary", full_disk)
         assert run_command(main, *SMALL, *HERE, *there) == 1
-    assert list(condition.folder.glob("shards/*"))
+    assert list(condition.folder.glob("chunks/*"))
     assert run_command(main, *SMALL, *HERE) == 0
     assert (condition.folder / "effects.parquet").read_bytes() == whole
 
@@ -405,7 +405,7 @@ def test_a_run_whose_images_change_under_it_is_no_result_and_leaves_no_rows(cond
     assert run_command(main, *SMALL, *HERE, "rerun=all", "evaluation.checkpoint_every=1") == 1
     record = RunDirectory(condition.folder).read_record()
     assert (record["state"], record["exception"]["message"].partition(", got ")[2][:10]) == ("failed", "other data")
-    assert not (condition.folder / "shards").exists()
+    assert not (condition.folder / "chunks").exists()
 
 
 @pytest.mark.parametrize("mode", [(), ("-m",)], ids=["a job", "a sweep"])

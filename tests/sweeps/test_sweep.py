@@ -123,10 +123,10 @@ def test_a_signal_ends_the_sweep_and_the_same_command_goes_on_where_it_was(
     assert f"job 1 interrupted: stopped by {signal.Signals(signum).name}" in said
     assert re.search(r"^2 +3 x 2 +missing", said, re.MULTILINE)
     assert "job 2 missing: not started" in said
-    (shards,) = small.root.glob("*/shards/effects/0-of-1")
-    assert max(int(path.stem) for path in shards.glob("[0-9]*.json")) == 4
+    (chunks,) = small.root.glob("*/chunks/effects/0-of-1")
+    assert max(int(path.stem) for path in chunks.glob("[0-9]*.json")) == 4
     measured = []
-    in_batch(0, lambda: measured.append(max(int(path.stem) for path in shards.glob("[0-9]*.json"))))
+    in_batch(0, lambda: measured.append(max(int(path.stem) for path in chunks.glob("[0-9]*.json"))))
     assert small(*THREE) == 0
     assert measured == [4]
     assert_undisturbed(small.root)

@@ -46,7 +46,7 @@ ALWAYS_USED = {
     *("detector", "name", "threads", "rerun", "dry_run", "reported", "note", "checkpoint"),
     *("tags", "print_config", "ckpt_path", "optimized_metric", "callbacks", "refute"),
     *(f"evaluation.{key}" for key in ("images", "split", "only_with_boxes", "batch_size", "chunk")),
-    *(f"evaluation.{key}" for key in ("checkpoint_every", "num_thumbnails", "keep", "shards", "shard")),
+    *(f"evaluation.{key}" for key in ("checkpoint_every", "num_thumbnails", "keep")),
 }  # fmt: skip
 
 

@@ -108,7 +108,7 @@ def test_a_run_directory_calls_nothing(trap, tmp_path, target):
         ({"seed": 10**400}, {"state": "excellent"}),
         ({"seed": 0}, {"checkpoint_files": {"classifier": {"_target_": "os.system"}}}),
         ({"evaluation": ["split"]}, {}),
-        ({"evaluation": {"split": ["test"], "shards": [1]}, "detection": {"adaptive": [1]}}, {}),
+        ({"evaluation": {"split": ["test"], "images": [1]}, "detection": {"adaptive": [1]}}, {}),
         ({"seed": 0}, {"digests": {".hydra/config.yaml": {"bytes": 1, "sha256": "0"}}}),
     ],
 )

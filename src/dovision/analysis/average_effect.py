@@ -94,7 +94,7 @@ def _average_effects(
     every = _every_cell(folder)
     cells = every if chosen is None else pd.MultiIndex.from_tuples(chosen, names=CELL)
     width = max(1, SUMS_AT_ONCE // max(read_groups(folder).nunique(), 1))
-    blocks = [cells[start : start + width] for start in range(0, max(len(cells), 1), width)]  # a shard may have none
+    blocks = [cells[start : start + width] for start in range(0, max(len(cells), 1), width)]  # a run may have none
     return pd.concat([_frame(block, _sums(folder, every, block), level) for block in blocks], ignore_index=True)
 
 

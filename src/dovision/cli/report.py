@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from dovision import checks
+from dovision.analysis.image_ranges import read_runs
 from dovision.cli.hydra_main import hydra_main
 from dovision.config.component import read_group
 from dovision.config.settings import ReportSettings
@@ -19,7 +20,7 @@ from dovision.report import page
 from dovision.report.report_figure import Catalogue, ReportFigure, save_report_figure
 from dovision.report.style import FORMS, page_width
 from dovision.runtime.progress import DISPLAY
-from dovision.store.run_record import UNREADABLE, Run, survey
+from dovision.store.run_record import UNREADABLE, Run
 
 if TYPE_CHECKING:  # which only a report that is sent to a logger waits for
     from pytorch_lightning.loggers import Logger
@@ -126,7 +127,7 @@ def _looks(sweep: Path, refresh: int | None) -> Iterator[tuple[list[Run], int | 
     """The runs of a sweep, and the seconds to the next look: None once no job was running at this look and the last."""
     looks: list[list[Run]] = []
     while True:
-        looks = [*looks[-1:], survey(sweep)]
+        looks = [*looks[-1:], read_runs(sweep)]
         running = any(run.state == "running" for runs in looks for run in runs)
         yield looks[-1], refresh if running else None
         if not (refresh and running):

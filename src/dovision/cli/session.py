@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import logging
 import os
 import sys
@@ -17,7 +16,6 @@ from typing import Any, NamedTuple
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from omegaconf import read_write
 from pytorch_lightning.loggers import Logger
 
 from dovision.config.errors import error_text
@@ -30,7 +28,6 @@ from dovision.runtime.outcomes import ImagesLost, JobFailed
 from dovision.runtime.process_state import freeing_memory, is_rank_zero, isolated
 from dovision.runtime.progress import DISPLAY
 from dovision.runtime.signals import Stop, Stopped
-from dovision.store.job_shards import SHARD_KEY, merged_folder
 from dovision.store.run_directory import BeingWritten, RunDirectory
 from dovision.store.run_record import MODEL
 from dovision.tracking.loggers import closing_loggers, log_run, make_loggers
@@ -82,22 +79,6 @@ def running(run: RunDirectory, settings: EvaluateSettings) -> Iterator[Session]:
         ):
             log.info("run %s", run.path)
             yield Session(stop, loggers)
-
-
-@contextmanager
-def merged_job(settings: EvaluateSettings) -> Iterator[EvaluateSettings]:
-    """Context in which this job is the run that its shard is merged into; yields that run's settings."""
-    of_shard: Any = HydraConfig.instance().cfg
-    merged = copy.deepcopy(of_shard)
-    with read_write(merged.hydra):
-        merged.hydra.runtime.output_dir = str(merged_folder(Path(of_shard.hydra.runtime.output_dir)))
-        task = [override for override in of_shard.hydra.overrides.task if not override.startswith(SHARD_KEY)]
-        merged.hydra.overrides.task = task
-    HydraConfig.instance().cfg = merged
-    try:
-        yield settings.of_merged()
-    finally:
-        HydraConfig.instance().cfg = of_shard
 
 
 @contextmanager

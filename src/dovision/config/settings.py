@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
@@ -84,6 +85,18 @@ def _budgets(name: str, value: Any) -> tuple[float, ...]:
 
 def _auto_or_whole(name: str, value: object) -> int | str:
     return "auto" if value == "auto" else checks.positive_int(name, value, checks.MOST_IMAGES)
+
+
+def _images(name: str, value: Any) -> int | str:
+    if not isinstance(value, str):
+        return checks.positive_int(name, value, checks.MOST_IMAGES)
+    bounds = re.fullmatch(r"(\d{1,9}):(\d{1,9})", value)
+    if bounds is None or int(bounds[1]) >= int(bounds[2]):
+        raise ValueError(
+            f"{name} must be a number of images, or a range start:stop with start below stop, got {value!r}. "
+            "Write 1000:2000."
+        )
+    return value
 
 
 def _component(value: object) -> Component:
@@ -253,7 +266,7 @@ class EvaluationSettings(Section):
     """Settings of the measured images and of their evaluation."""
 
     split: Annotated[str, _rule(checks.choice, ("test", "val"))]
-    images: ImageCount | None
+    images: Annotated[int | str, _rule(_images)] | None  # the first ones, or a range as 1000:2000
     only_with_boxes: Switch
     batch_size: Whole  # images
     chunk: Annotated[int | str, _rule(_auto_or_whole)]  # (image, unit) pairs, or auto
@@ -263,28 +276,12 @@ class EvaluationSettings(Section):
     permuted_labels: Switch
     store_adversarial: Switch
     checkpoint_every: ImageCount  # images
-    shards: Whole
-    shard: Count | None  # from 0; None: all, or the run that is merged
     num_thumbnails: Count
 
-    @model_validator(mode="after")
-    def _number_shards(self) -> EvaluationSettings:
-        if self.shard is not None and self.shard >= self.shards:
-            raise ValueError(
-                f"evaluation.shard must be below evaluation.shards, got {self.shard} of {self.shards}. For all of 8: "
-                "-m evaluation.shards=8 'evaluation.shard=range(8)'."
-            )
-        if self.shards > 1 and self.store_adversarial:
-            raise ValueError(
-                f"evaluation.store_adversarial needs one run, got evaluation.shards={self.shards}. Set "
-                "evaluation.shards=1, or evaluation.store_adversarial=false."
-            )
-        return self
-
     @property
-    def is_merged(self) -> bool:
-        """Return whether this is the run that shards are merged into."""
-        return self.shards > 1 and self.shard is None
+    def image_slice(self) -> slice:
+        """Slice of the split's order that is measured."""
+        return slice(*map(int, self.images.split(":"))) if isinstance(self.images, str) else slice(self.images)
 
 
 class AdaptiveSettings(Section):
@@ -373,28 +370,6 @@ class EvaluateSettings(TrainSettings):
         if self.detector and self.detection.adaptive.source is not None:
             checks.choice("detection.adaptive.source", self.detection.adaptive.source, self.detector)
         return self
-
-    @model_validator(mode="after")
-    def _cut_no_detection(self) -> EvaluateSettings:
-        if self.evaluation.shards > 1 and self.refute:
-            raise ValueError(
-                "evaluation.shards cuts what is measured image by image, but no refuters, whose headlines need all "
-                f"images, got {self.evaluation.shards} shards and refute=true. Set refute=false."
-            )
-        if self.evaluation.shards > 1 and self.detector:
-            raise ValueError(
-                "evaluation.shards cuts what is measured image by image, effects and maps, but no detection, whose "
-                f"fits and thresholds need all images, got {self.evaluation.shards} shards and "
-                f"detector={','.join(self.detector)}. Set detector=[] here, and run it by a command of its own without "
-                "shards."
-            )
-        return self
-
-    def of_merged(self) -> EvaluateSettings:
-        """Settings of the run that this shard is merged into."""
-        merged = self.model_copy(update={"evaluation": self.evaluation.model_copy(update={"shard": None})})
-        merged._record = {**self._record, "evaluation": {**self._record["evaluation"], "shard": None}}
-        return merged
 
     @property
     def permutes_labels(self) -> bool:

@@ -33,6 +33,7 @@ from dovision.evaluation.explanation_config import MapSettings
 from dovision.evaluation.maps import MapEvaluation, MapOptions
 from dovision.evaluation.refuters import RefuterEvaluation, RefuterOptions
 from dovision.identity.plans import AUTOENCODER, CLASSIFIER, PERMUTED
+from dovision.identity.samples import leading_samples
 from dovision.interfaces import Attack, Classifier, Detector, Explainer, Images, Intervention
 from dovision.runtime.forks import forked_map
 from dovision.runtime.progress import DISPLAY
@@ -66,7 +67,7 @@ class EvaluationInputs(NamedTuple):
 
     folder: Path  # the run directory
     images: Images
-    samples: Sequence[int]  # of all shards of the job, in their order; a first one that has a unit chooses the engine
+    samples: Sequence[int]  # that are measured, in their order
     networks: Mapping[str, Classifier]
     resume: Resume = NO_RESUME
     recorded: Path | None = None  # the completed run of which a share of the images is measured again
@@ -83,7 +84,7 @@ def effect_evaluation(
     """Make the callback that measures effects."""
     evaluation, images, networks = settings.evaluation, inputs.images, inputs.networks
     split = evaluation.split
-    one_by_one = [[sample] for sample in inputs.samples]  # read as they are asked for
+    one_by_one = [[sample] for sample in leading_samples(evaluation, images)]  # read as they are asked for
     options = EffectOptions(
         networks[AUTOENCODER if intervention.on_code else CLASSIFIER],
         evaluation.reference,
@@ -93,7 +94,7 @@ def effect_evaluation(
         names=images.table(split)["name"].tolist(),
         pictures=PictureChoice(evaluation.num_thumbnails, dict(enumerate(images.strata(split).tolist()))),
         store_adversarial=evaluation.store_adversarial,
-        all_images=ImageDataModule(images).batched_dataloader(split, one_by_one) if one_by_one else None,
+        all_images=ImageDataModule(images).batched_dataloader(split, one_by_one),
         resume=inputs.resume,
     )
     make = settings.callbacks["effects"].make()

@@ -36,7 +36,7 @@ from dovision.store.effect_sums import SUMMED, SUMS, Cells, merged_sums, sums_co
 from dovision.store.resumable_writer import NO_RESUME, ResumableWriter, Resume
 from dovision.store.source_table import write_sources
 from dovision.store.tables import CLEAN, EFFECTS, SAMPLES, RunTable, effects_schema, row_groups, samples_schema
-from dovision.store.thumbnails import PictureChoice, copy_pictures, pictured_samples
+from dovision.store.thumbnails import PictureChoice, pictured_samples
 from dovision.store.to_arrow import (
     CleanImages,
     by_sample,
@@ -69,10 +69,10 @@ class EffectOptions:
         names: a name per sample of the test split; None is its number.
         pictures: chooses the samples of which the image is saved as a picture; None is no sample.
         store_adversarial: whether all attacked images are saved, as they are.
-        all_images: batches of the images of all shards of the job, in their order, the first of which that has a unit
-            chooses the engine (see `Propagation.prepare`): else the last bits of rows could depend on where a shard, or
-            what is left of a stopped run, begins. None: the images of the test choose it.
-        resume: finished rows of earlier starts, and of shards of the job.
+        all_images: batches from the split's first image on, the first of which that has a unit chooses the engine (see
+            `Propagation.prepare`): else the last bits of rows could depend on where a range, or what is left of a
+            stopped run, begins. None: the images of the test choose it.
+        resume: finished rows of earlier starts.
 
     Example:
         >>> import dovision as dv
@@ -179,8 +179,7 @@ class EffectEvaluation(Evaluation):
             raise ValueError(f"store_adversarial needs one device, got {trainer.world_size}. Set devices=1.")
         measured = (options.measured or self.classifier).to(pl_module.device)
         self.propagation = Propagation(measured, self.intervention, options.chunk)
-        if options.resume.shards is None:  # else nothing is measured
-            self._choose_engine(pl_module.device)
+        self._choose_engine(pl_module.device)
         self.has_latents = self.intervention.site == CODE and has_dictionary(measured)
         self.forward_passes = self.skipped_edits = 0
         self.queries, self.health = Queries(self.attack), GradientHealth()
@@ -192,8 +191,6 @@ class EffectEvaluation(Evaluation):
             ResumableWriter(self.folder, "effects", self._schemas(), resume, device, {SUMS: merged_sums})
         )
         self.resumed = self.writer.done
-        for shard in options.resume.shards or ():
-            copy_pictures(shard.folder, self.folder)  # some of which give way in the end
         self._load_state(self.writer.state)
         self.pictures.offer_rows(self.writer.finished(SAMPLES))
         self.metrics = self._metrics()
@@ -210,11 +207,6 @@ class EffectEvaluation(Evaluation):
             self.propagation.prepare(batch._replace(image=batch.image.to(device)))
             if self.propagation.engine is not None:
                 return
-
-    @property
-    def counted(self) -> Mapping[str, Any]:
-        """Counters over all images after the test, in plain types: the state of a shard of a job."""
-        return self.writer.state
 
     def measure(self, batch: Batch, logits: Tensor, dataloader_idx: int) -> None:
         if self.attack.eps:
@@ -293,7 +285,7 @@ class EffectEvaluation(Evaluation):
             load_state(self.queries, state["queries"])
 
     def _metrics(self) -> ConditionMetrics:
-        """Metrics of all conditions over the images in finished shards."""
+        """Metrics of all conditions over the images in finished chunks."""
         metrics = ConditionMetrics(self.cells)
         for rows in self.writer.finished(SAMPLES):
             metrics.add_samples(rows)

@@ -53,7 +53,7 @@ class MapOptions:
         boxes: of known objects, as `Images.boxes` has them; None where none is known.
         masks: of the known objects of a sample, by name; one that has the name of a class is judged in place of its
             boxes. None where none is known.
-        resume: finished maps of earlier starts, and of shards of the job.
+        resume: finished maps of earlier starts.
 
     Example:
         >>> import dovision as dv
@@ -128,7 +128,7 @@ class MapEvaluation(Evaluation):
 
     @property
     def counted(self) -> dict[str, dict[str, float]]:
-        """Counters by explainer, in plain types: the state of a shard of a job.
+        """Counters by explainer, in plain types.
 
         Its `maps` of images as they are, and the `seconds` that they took; the `passes` of `all_maps`, also of changed
         images and other networks.

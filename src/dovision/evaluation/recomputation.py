@@ -24,7 +24,6 @@ from dovision.evaluation import callbacks
 from dovision.evaluation.callback import ClassifierUnderTest
 from dovision.evaluation.callbacks import EvaluationInputs
 from dovision.identity.plans import CLASSIFIER
-from dovision.identity.samples import shard_samples
 from dovision.store.detection_tables import ADAPTIVE_ATTACKS, ADAPTIVE_STEPS, COMPARISON, SCORES, TEST, VAL
 from dovision.store.effect_sums import LOG_ODDS_QUANTUM, LOG_ODDS_SUM, QUANTUM, SUMS
 from dovision.store.run_files import RUN_FILES
@@ -102,8 +101,7 @@ def measure_again(settings: EvaluateSettings, inputs: EvaluationInputs, chosen: 
     Detectors are fitted to, and score, what the run has recorded of all images; of the share it is read again.
     """
     evaluation, images = settings.evaluation, inputs.images
-    of_run = shard_samples(evaluation, inputs.samples)
-    samples = chosen.drawn(of_run)
+    samples = chosen.drawn(inputs.samples)
     intervention = settings.intervention.make()
     intervention.bind(images, evaluation.split)
     effects = callbacks.effect_evaluation(settings, inputs, intervention, settings.attack.make())
@@ -113,7 +111,7 @@ def measure_again(settings: EvaluateSettings, inputs: EvaluationInputs, chosen: 
     trainer.test(ClassifierUnderTest(inputs.networks[CLASSIFIER]), datamodule=data, verbose=False)
     callbacks.write_objects(inputs.folder, images, evaluation.split, samples, bool(maps))
     pictured = (MASKS_FILE,) if maps else (MASKS_FILE, OBJECT_MASKS_FILE)
-    remainder = Remainder({*of_run}.difference(samples), pictured=pictured)
+    remainder = Remainder({*inputs.samples}.difference(samples), pictured=pictured)
     if (setup := callbacks.detection_setup(settings)) is None:  # a dataset may then lack a validation split
         return len(samples), remainder
     callbacks.run_detection(settings, inputs, setup, (), chosen)

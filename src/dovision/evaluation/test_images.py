@@ -25,9 +25,3 @@ def check_units(intervention: Intervention, images: Images, samples: Sequence[in
             "that are evaluated has one. Evaluate more (evaluation.images), or those with boxes "
             "(evaluation.only_with_boxes=true)."
         )
-
-
-def check_one_device(shards: int, devices: int) -> None:
-    """Raise ValueError for a shard on several devices."""
-    if shards > 1 and devices > 1:
-        raise ValueError(f"evaluation.shards needs one device a job, got {devices}. Set trainer.devices=1.")

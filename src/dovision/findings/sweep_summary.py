@@ -10,17 +10,17 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from dovision.analysis.image_ranges import join_ranges
 from dovision.analysis.summary import METRICS, label_counts
 from dovision.findings.sweep_findings import by_factors, pivots, sweep_sentences
 from dovision.identity.differences import mixed
 from dovision.io.atomic import replacing
 from dovision.io.text_files import write_text
 from dovision.store.display_names import metric_head
-from dovision.store.job_shards import is_shard
 from dovision.store.run_directory import DAMAGED, RunDirectory
 from dovision.store.run_files import RUN
 from dovision.store.run_record import Run, read_config
-from dovision.store.schemas import read_summary
+from dovision.store.schemas import SUMMARY, read_summary
 from dovision.store.tables import CLEAN
 
 SWEEP_SUMMARY = "sweep_summary"  # .csv and .md in the sweep's folder
@@ -75,26 +75,56 @@ def facts_of(folder: Path) -> dict[str, Any]:
 
 def ended(number: int, overrides: Sequence[str], folder: Path, command: str) -> Ended:
     """Read the end of a job from its run directory."""
-    state, record, labels = state_of(folder), facts_of(folder), ""
-    metrics: dict[str, float] = {}
-    reason = _reason(state, record)
+    state, record = state_of(folder), facts_of(folder)
+    reason, summary = _reason(state, record), dict[str, Any]()
     try:
         if state == GOOD:
             summary = read_summary(folder)
-            labels = label_counts(summary["labels"])
-            for condition, of_condition in summary["conditions"].items():
-                for metric in (name for name in METRICS if of_condition[name] is not None):
-                    metrics[f"{condition}/{metric}"] = of_condition[metric]["estimate"]
     except (ValueError, OSError) as error:
         state, reason = DAMAGED, str(error)
     seconds, config = record.get("wall_seconds"), read_config(folder)
-    return Ended(number, tuple(overrides), state, seconds, reason, folder, command, metrics, record, labels, config)
+    end = Ended(number, tuple(overrides), state, seconds, reason, folder, command, {}, record, "", config)
+    return _with_numbers(end, summary)
+
+
+def joined(jobs: Sequence[Ended]) -> list[Ended]:
+    """Jobs, with completed ones that differ in their range of images alone as one (`join_ranges`)."""
+    runs = [Run(job.folder, str(row), job.state, job.record, job.config, {}) for row, job in enumerate(jobs)]
+    return [
+        jobs[int(run.label)]
+        if run.folder == jobs[int(run.label)].folder
+        else _with_numbers(
+            jobs[int(run.label)]._replace(
+                overrides=run.overrides,
+                seconds=run.record.get("wall_seconds"),
+                folder=run.folder,
+                record=run.record,
+                config=run.config,
+            ),
+            run.summary,
+        )
+        for run in join_ranges(runs)
+    ]
+
+
+def _with_numbers(job: Ended, summary: Mapping[str, Any]) -> Ended:
+    """Job with the headline numbers of its summary; unchanged by an empty one."""
+    if not summary:
+        return job
+    metrics = {
+        f"{condition}/{metric}": numbers[metric]["estimate"]
+        for condition, numbers in summary["conditions"].items()
+        for metric in METRICS
+        if numbers[metric] is not None
+    }
+    return job._replace(metrics=metrics, labels=label_counts(summary["labels"]))
 
 
 def write_sweep_summary(folder: Path, command: str, jobs: Sequence[Ended]) -> None:
     """Write sweep_summary.csv and .md, and, where there are several seeds of a setting, sweep_seeds.csv."""
-    frame = _factors(jobs)
-    table, seeds = _table(jobs), over_seeds(frame)
+    rows = joined(jobs)
+    frame = _factors(rows)
+    table, seeds = _table(rows), over_seeds(frame)
     (folder / OVER_SEEDS).unlink(missing_ok=True)
     for name, rows in ((f"{SWEEP_SUMMARY}.csv", table), (OVER_SEEDS, seeds)):
         if len(rows):
@@ -148,7 +178,7 @@ def _mixed(jobs: Iterable[Ended]) -> list[str]:
 
 def _factors(jobs: Sequence[Ended]) -> pd.DataFrame:
     """Headline numbers of completed jobs by factor; empty if no run can be read."""
-    done = [job for job in jobs if job.state == GOOD and (job.folder / RUN).is_file() and not is_shard(job.folder)]
+    done = [job for job in jobs if job.state == GOOD and (job.folder / SUMMARY).is_file()]
     return by_factors([Run(job.folder, "", GOOD, job.record, job.config, read_summary(job.folder)) for job in done])
 
 

@@ -13,7 +13,7 @@ from dovision.config.settings import EvaluateSettings, TrainSettings, to_dict
 from dovision.identity import code
 from dovision.identity.digests import files_below
 from dovision.identity.relevance import content_hash, paths_named, relevant_to_fits, without_irrelevant
-from dovision.identity.samples import evaluated_samples, shard_samples
+from dovision.identity.samples import evaluated_samples
 from dovision.interfaces import Images
 from dovision.io.text_files import read_json
 from dovision.types import ATTACKED_FOLDER
@@ -82,7 +82,6 @@ class Plan:
     network_keys: Mapping[str, NetworkKey]  # by name, in the order in which they are fitted
     surroundings: Mapping[str, Any]  # code, torch, settings, components, files: what the rows depend on besides
     samples: tuple[int, ...] = ()  # of the images that are measured
-    merged_samples: tuple[int, ...] = ()  # the same of the run into which it is merged, if it is a shard
     modules: Mapping[str, str] | None = None  # digests of this package's modules that are run, of which code is a hash
     questions: Mapping[str, str] | None = None  # a hash of what is configured of the data, each network, each file
 
@@ -126,14 +125,12 @@ def plan(settings: TrainSettings, images: Images, digest: Digest, run_dir: Path,
     keys = _network_keys(settings, data, digest)
     if not isinstance(settings, EvaluateSettings):
         return Plan(run_dir, data, keys, code.software())
-    samples = evaluated_samples(settings.evaluation, images)
     return Plan(
         run_dir,
         data,
         keys,
         surroundings(settings, digest),
-        tuple(shard_samples(settings.evaluation, samples)),
-        tuple(samples),
+        tuple(evaluated_samples(settings.evaluation, images)),
         code.modules(without_irrelevant(settings.to_dict()), code.OF_RUNS),
         _questions(settings),
     )

@@ -39,8 +39,6 @@ IRRELEVANT_TO_RESULTS = (  # where and how fast things run, not what comes out
     "trainer.log_every_n_steps",
     "trainer.profiler",
     "evaluation.checkpoint_every",
-    "evaluation.shards",
-    "evaluation.shard",
     "detection.workers",
 )
 
@@ -82,15 +80,8 @@ def _below(key: str, _root_: DictConfig) -> str:
 
 
 def run_hash(_root_: DictConfig) -> str:
-    """Hash that names a run's directory, with the shard's number; the resolver `run_hash`."""
-    content = resolved(_root_)
-    name, evaluation = content_hash(without_irrelevant(content)), content.get("evaluation", {})
-    return name if evaluation.get("shard") is None else shard_name(name, evaluation["shard"], evaluation["shards"])
-
-
-def shard_name(run: str, number: int, shards: int) -> str:
-    """Name of a shard's directory, such as 0123456789ab-3-of-64."""
-    return f"{run}-{number}-of-{shards}"
+    """Hash that names a run's directory; the resolver `run_hash`."""
+    return content_hash(without_irrelevant(resolved(_root_)))
 
 
 def relevant_to_fits(config: Mapping[str, Any]) -> dict[str, Any]:

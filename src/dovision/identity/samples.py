@@ -1,8 +1,6 @@
-"""Samples of a job: which images of a dataset it measures, and which of these are a shard's."""
+"""Samples of a job: which images of a dataset it measures."""
 
 from __future__ import annotations
-
-from collections.abc import Sequence
 
 from dovision.config.settings import EvaluationSettings
 from dovision.interfaces import Images
@@ -33,49 +31,26 @@ def first_samples(images: Images, split: str, most: int | None, boxed: bool = Fa
 
 
 def evaluated_samples(settings: EvaluationSettings, images: Images) -> list[int]:
-    """Samples of `evaluation.split` to evaluate: the first `evaluation.images`, or the first with a box.
+    """Samples of `evaluation.split` to evaluate: the first `evaluation.images`, or a range, of all or those with a box.
 
     Raises:
-        ValueError: `evaluation.only_with_boxes` asks for boxes where none is known.
+        ValueError: `evaluation.only_with_boxes` asks for boxes where none is known; a range begins behind the images.
     """
     check_split(images, settings.split, "an evaluation", "Set evaluation.split.")
-    samples = first_samples(images, settings.split, settings.images, settings.only_with_boxes)
+    samples, start = leading_samples(settings, images), settings.image_slice.start or 0
     if not samples:
         raise ValueError(
             f"evaluation.only_with_boxes needs {settings.split} images with a box that speaks for a class, got none in "
             "this dataset. Choose another dataset, or evaluation.only_with_boxes=false."
         )
-    return samples
-
-
-def shard_samples(settings: EvaluationSettings, samples: Sequence[int]) -> Sequence[int]:
-    """Samples of a shard: whole batches, the same as in one run; all samples without shards.
-
-    Raises:
-        ValueError: there are more shards than batches.
-    """
-    if settings.shards == 1:
-        return samples
-    batches = check_shards(settings, len(samples))
-    if settings.shard is None:
-        return samples
-    first, end = (
-        settings.batch_size * (batches * shard // settings.shards) for shard in (settings.shard, settings.shard + 1)
-    )
-    return samples[first:end]
-
-
-def check_shards(settings: EvaluationSettings, images: int) -> int:
-    """Return the number of batches for so many images; raise if there are fewer than shards.
-
-    Raises:
-        ValueError: there are more shards than batches.
-    """
-    size, shards = settings.batch_size, settings.shards
-    batches = -(-images // size)
-    if batches < shards:
+    if start >= len(samples):
         raise ValueError(
-            f"evaluation.shards must be at most the number of batches, {batches} of {size} images, got {shards}. Set "
-            "it, or evaluation.batch_size, to less."
+            f"evaluation.images={settings.images} must begin below the number of images, {len(samples):,}. "
+            "Choose a range of these."
         )
-    return batches
+    return samples[start:]
+
+
+def leading_samples(settings: EvaluationSettings, images: Images) -> list[int]:
+    """Samples of a job, and before them those that its range leaves out."""
+    return first_samples(images, settings.split, settings.image_slice.stop, settings.only_with_boxes)

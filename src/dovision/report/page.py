@@ -37,6 +37,7 @@ from dovision.report.style import CSV, BestText, inline_svg
 from dovision.report.tables import DRAWN
 from dovision.store.display_names import KEPT_NOTE, METRIC_HEADS, display_name, metric_head
 from dovision.store.factors import factor_heads, flattened, level_texts, natural, split
+from dovision.store.run_files import RUN
 from dovision.store.run_record import COPY, FOREIGN, MODEL, UNREADABLE, Run, factors_of
 from dovision.store.schemas import DIGESTS
 from dovision.store.tables import CLEAN, read_keep
@@ -303,7 +304,8 @@ def _recipe(runs: Sequence[Run]) -> dict[str, Any]:
     common, _ = split(list(records.values()))
     others = {label: {name: fact for name, fact in one.items() if name not in common} for label, one in records.items()}
     commands = {run.label: rerun_command(run) for run in readable}
-    for run in (run for run in readable if run.state == "completed"):  # a share of its rows can be measured again
+    for run in (run for run in readable if run.state == "completed" and (run.folder / RUN).is_file()):
+        # a share of its rows can be measured again
         commands[run.label] += f"\ndovision-verify run=…/{run.folder.name}"
     return {"common": common, "own": others, "commands": commands}
 

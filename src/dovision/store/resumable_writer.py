@@ -1,20 +1,19 @@
 """Tables in finished chunks, from which a stopped run resumes, and in one order, by sample, on any number of devices.
 
-shards/effects/<rank>-of-<devices>/origin.json          what the rows depend on
+chunks/effects/<rank>-of-<devices>/origin.json          what the rows depend on
                                   64.json              written last: the first 64 images are finished
                                   64.samples.parquet   the rows since the chunk before
                                   64.effects.parquet
-shards/{maps,detection,adaptive}/                       the same of maps, of what detectors read, of adaptive attacks
+chunks/{maps,detection,adaptive}/                       the same of maps, of what detectors read, of adaptive attacks
 """
 
 from __future__ import annotations
 
 import itertools
 import logging
-import os
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import nullcontext, suppress
 from pathlib import Path
 from types import MappingProxyType
@@ -25,38 +24,25 @@ import numpy as np
 import pyarrow as pa
 
 from dovision import checks
-from dovision.io.atomic import remove_partial, replacing
+from dovision.io.atomic import remove_partial
 from dovision.io.text_files import read_json, write_json
 from dovision.store.tables import ROW_GROUP, RunTable, row_groups, write_table
 
 log = logging.getLogger(__name__)
-SHARDS_FOLDER = "shards"
+CHUNKS_FOLDER = "chunks"
 _ORIGIN = "origin.json"
 _SECONDS = 60.0  # after which a chunk is finished however few its images are
 Merge: TypeAlias = Callable[[Callable[[], Iterator[pa.Table]], pa.Schema], Iterator[pa.RecordBatch]]
 
 
-class FinishedShard(NamedTuple):
-    """Completed run of a shard: its directory and number of images.
-
-    `states` have what was counted over them, by the name of the evaluation, "effects" or "maps".
-    """
-
-    folder: Path
-    images: int
-    states: Mapping[str, Mapping[str, Any]]
-
-
 class Resume(NamedTuple):
-    """Rows to resume from: those of earlier starts of the run, or of its job's shards.
+    """Rows to resume from: those of earlier starts of the run.
 
     Args:
         every: images after which their rows are finished on disk; or earlier, after a minute, or when there are enough
             rows.
         origin: all that the rows depend on, in plain types; a change of it is the end of finished rows. None: no other
             start resumes from them.
-        shards: completed runs that measured all images in their order; their rows are taken, and none is measured.
-            None: there are none.
 
     Example:
         >>> import dovision as dv
@@ -66,7 +52,6 @@ class Resume(NamedTuple):
 
     every: int = 64
     origin: Mapping[str, Any] | None = None
-    shards: Sequence[FinishedShard] | None = None
 
 
 NO_RESUME = Resume()
@@ -119,8 +104,6 @@ class ResumableWriter:
         self._begin()
         self._flushed = time.monotonic()
         self._waiting = self._resumed()
-        if resume.shards:
-            self._adopt([shard for shard in resume.shards if shard.images])
 
     def __enter__(self) -> ResumableWriter:
         return self
@@ -188,7 +171,7 @@ class ResumableWriter:
                 self.folder.parent.parent.rmdir()
 
     def _folder(self, rank: int) -> Path:
-        return self.run / SHARDS_FOLDER / self.name / f"{rank}-of-{self.devices}"
+        return self.run / CHUNKS_FOLDER / self.name / f"{rank}-of-{self.devices}"
 
     def _begin(self) -> None:
         """Create the chunk folder, and remove chunks of another origin."""
@@ -212,23 +195,6 @@ class ResumableWriter:
         done = max(_ends(self.folder), default=0)
         state = read_json(self.folder / f"{done}.json") if done else {}
         return _Waiting(done, 0, dict.fromkeys(self.schemas, ()), state)
-
-    def _adopt(self, shards: Sequence[FinishedShard]) -> None:
-        """Use the tables of shards, in order, as finished chunks.
-
-        Those that are finished here already stay, if they are all of them; else they give way.
-        """
-        ends = np.cumsum([shard.images for shard in shards]).tolist()
-        if self.done == ends[-1]:
-            return
-        for path in self.folder.glob("*"):
-            if path.name != _ORIGIN:
-                path.unlink()
-        for number, (shard, end) in enumerate(zip(shards, ends, strict=True), 1):
-            for table in self.schemas:
-                _link(shard.folder / table, _chunk(self.folder, end, table))
-            write_json(self.folder / f"{end}.json", added([before.states[self.name] for before in shards[:number]]))
-        self._waiting = self._resumed()
 
 
 def _ends(folder: Path) -> list[int]:
@@ -259,31 +225,3 @@ def _whole_images(tables: Iterable[pa.Table], schema: pa.Schema) -> Iterator[pa.
         waiting = rows.slice(cut)
     if len(waiting):
         yield waiting
-
-
-def _link(source: Path, path: Path) -> None:
-    """Hard-link a file, or copy it if the file system has no links."""
-    with replacing(path) as partial:
-        try:
-            os.link(source, partial)
-        except OSError:
-            shutil.copyfile(source, partial)
-
-
-def added(states: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Sum the counters of several shards, number by number.
-
-    `chunk_limit`, which is no count, is the smallest that there is.
-    """
-    limits = [state["chunk_limit"] for state in states if state.get("chunk_limit") is not None]
-    counts = [{name: count for name, count in state.items() if name != "chunk_limit"} for state in states]
-    return {**_sum(counts), **({"chunk_limit": min(limits, default=None)} if "chunk_limit" in states[0] else {})}
-
-
-def _sum(values: Sequence[Any]) -> Any:
-    first = values[0]
-    if isinstance(first, Mapping):
-        return {name: _sum([value[name] for value in values]) for name in first}
-    if isinstance(first, list):
-        return [_sum(numbers) for numbers in zip(*values, strict=True)]
-    return sum(values)

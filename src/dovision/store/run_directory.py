@@ -16,7 +16,7 @@ from dovision.io.atomic import remove_partial
 from dovision.io.locking import Lock, is_locked
 from dovision.io.text_files import make_folder, read_json, write_json, write_text, yaml_text
 from dovision.store import run_files
-from dovision.store.resumable_writer import SHARDS_FOLDER
+from dovision.store.resumable_writer import CHUNKS_FOLDER
 from dovision.store.run_files import LOCK, RUN
 from dovision.store.schemas import DIGESTS, RunRecord, validated, verified, with_digest
 
@@ -82,10 +82,10 @@ class RunDirectory:
     def start(
         self, config: Mapping[str, Any], overrides: Sequence[str], entries: Mapping[str, Any], afresh: bool = False
     ) -> None:
-        """Begin the run: remove remains except finished shards, write config, overrides and "running".
+        """Begin the run: remove remains except finished chunks, write config, overrides and "running".
 
         Args:
-            afresh: remove the shards as well, and a completed run.
+            afresh: remove the chunks as well, and a completed run.
 
         Raises:
             FileExistsError: a completed run is there already, or another process is at work there.
@@ -115,7 +115,7 @@ class RunDirectory:
     def complete(self, entries: Mapping[str, Any]) -> None:
         """Complete the run, once all tables have their final names; after an error it can still be ended otherwise."""
         self.record({**entries, "state": "completed", DIGESTS: run_files.digests(self.path)})
-        shutil.rmtree(self.path / SHARDS_FOLDER, ignore_errors=True)
+        shutil.rmtree(self.path / CHUNKS_FOLDER, ignore_errors=True)
         self.close()
 
     def leave_partial(self, reason: str, entries: Mapping[str, Any] = _NOTHING) -> None:
@@ -148,9 +148,9 @@ class RunDirectory:
 
     def remove_chunks(self) -> None:
         """Remove finished chunks from a completed run that was killed before it had removed them."""
-        if (self.path / SHARDS_FOLDER).exists() and self._lock.acquire(LOCK_PATIENCE):
+        if (self.path / CHUNKS_FOLDER).exists() and self._lock.acquire(LOCK_PATIENCE):
             if self.state == "completed":
-                shutil.rmtree(self.path / SHARDS_FOLDER, ignore_errors=True)
+                shutil.rmtree(self.path / CHUNKS_FOLDER, ignore_errors=True)
             self.close()
 
     def close(self) -> None:
@@ -170,7 +170,5 @@ class RunDirectory:
             return DAMAGED
 
     def _write(self, entries: Mapping[str, Any]) -> None:
-        if not self._lock.held:
-            raise BeingWritten(f"{self.path} was taken over by another process. Leave the run to it.")
         values = {str(key): checks.plain_value(f"fact {key}", value) for key, value in entries.items()}
         write_json(self.path / RUN, with_digest(values))

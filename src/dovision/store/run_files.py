@@ -18,7 +18,7 @@ from dovision.store.detection_tables import ADAPTIVE_STEPS, ATTACKS, COMPARISON,
 from dovision.store.effect_sums import SUMS
 from dovision.store.map_tables import BOXES_FILE, MAPS_FILE
 from dovision.store.refuter_table import REFUTERS_FILE
-from dovision.store.resumable_writer import SHARDS_FOLDER
+from dovision.store.resumable_writer import CHUNKS_FOLDER
 from dovision.store.schemas import DIGESTS, SUMMARY
 from dovision.store.source_table import SOURCES_FILE
 from dovision.store.tables import EFFECTS, REMOVED, RESUMED, SAMPLES, STAYS, RunFile
@@ -65,7 +65,7 @@ RUN_FILES: tuple[RunFile, ...] = (  # run.json first, so that what is left of th
         "all attacked images, with `evaluation.store_adversarial=true`, to be shown again by `attack=replay`",
     ),
     RunFile(".hydra/*.yaml", "the configuration and the overrides of the job"),
-    RunFile(SHARDS_FOLDER, "finished rows of a run that is not completed", digested=False, restart=RESUMED),
+    RunFile(CHUNKS_FOLDER, "finished rows of a run that is not completed", digested=False, restart=RESUMED),
     RunFile(
         "csv/*",
         "of `logger=csv`, the default: metrics.csv, a row per step with curves of fits and headline numbers, and "
@@ -102,8 +102,8 @@ def require_no_links(folder: Path) -> None:
 
 
 def remove_remains(folder: Path, afresh: bool) -> None:
-    """Remove remains of an earlier start except finished shards and their pictures; `afresh`, these too."""
-    resumes = not afresh and (folder / SHARDS_FOLDER).exists()
+    """Remove remains of an earlier start except finished chunks and their pictures; `afresh`, these too."""
+    resumes = not afresh and (folder / CHUNKS_FOLDER).exists()
     for file in RUN_FILES:
         if file.restart == REMOVED or (file.restart == RESUMED and not resumes):
             for path in file.find(folder):

@@ -15,7 +15,6 @@ from dovision.io.files import sha256
 from dovision.io.text_files import read_json, read_yaml
 from dovision.store import run_files
 from dovision.store.factors import factor_text, factor_values, natural
-from dovision.store.job_shards import is_shard
 from dovision.store.run_directory import RunDirectory
 from dovision.store.run_files import RUN
 from dovision.store.schemas import DIGESTS, STATES, read_summary
@@ -83,7 +82,7 @@ def survey(folder: Path) -> list[Run]:
 
 
 def run_folders(folder: Path) -> list[Path]:
-    """Folders with a run.json at or under a folder, ordered by path, without shards of other runs.
+    """Folders with a run.json at or under a folder, ordered by path.
 
     Raises:
         FileNotFoundError: there is no such folder, or no run.json in it.
@@ -92,7 +91,7 @@ def run_folders(folder: Path) -> list[Path]:
         beside = [path.name for path in folder.parent.glob("*/")]
         near = checks.suggestion(folder.name, beside)
         raise FileNotFoundError(f"sweep must be a folder of runs, got {folder}, which does not exist.{near}")
-    folders = sorted(path.parent for path in folder.rglob(RUN) if path.parent == folder or not is_shard(path.parent))
+    folders = sorted(path.parent for path in folder.rglob(RUN))
     if not folders:
         raise FileNotFoundError(
             f"sweep must be a folder of runs, got {folder}, which holds no {RUN}. Run dovision-evaluate first, "

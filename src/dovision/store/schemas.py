@@ -114,7 +114,6 @@ class RunRecord(Record):
     condition_dead_gradients: NonNegativeFloat | None = None
     failed_attacks: dict[str, str] = {}
     reported: Comparison | None = None
-    shard: dict[str, Any] | None = None  # of a job that was cut: its number, of how many, and what was counted
 
 
 class HeadlineNumber(Record):

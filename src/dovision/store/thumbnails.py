@@ -69,7 +69,7 @@ class PictureChoice:
         return {self._chosen.pop()[2]} if len(self._chosen) > self.most else set()
 
     def offer_rows(self, tables: Iterable[pa.Table]) -> PictureChoice:
-        """Offer the clean rows of samples.parquet or of finished shards; return self."""
+        """Offer the clean rows of samples.parquet or of finished chunks; return self."""
         for table in tables:
             clean = table.filter(pc.equal(table["condition"].cast(pa.string()), CLEAN))
             for sample, correct in zip(clean["sample"].to_pylist(), clean["correct"].to_pylist(), strict=True):

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from dovision.findings.number_text import number_form, number_text
-from dovision.findings.sweep_summary import Ended, closing, findings
+from dovision.findings.sweep_summary import Ended, closing, findings, joined
 from dovision.runtime.terminal_tables import Closing, TextTable
 from dovision.store.display_names import MEAN_EFFECT, METRIC_HEADS
 from dovision.store.factors import factor_heads, factor_values, level_texts
@@ -19,10 +19,11 @@ _HEADLINES = ("accuracy", MEAN_EFFECT, "success_rate")
 
 def closing_of(jobs: Sequence[Ended], written: Path) -> Closing:
     """Build the closing message of a sweep."""
-    text = "\n".join([closing(jobs), *findings(jobs)])
+    rows = joined(jobs)
+    text = "\n".join([closing(jobs), *findings(rows)])
     if not jobs:
         return Closing(None, text, "")
-    return Closing(closing_table(jobs), text, f"sweep: {written}\n{next_command(written.parent)}")
+    return Closing(closing_table(rows), text, f"sweep: {written}\n{next_command(written.parent)}")
 
 
 def next_command(folder: Path) -> str:

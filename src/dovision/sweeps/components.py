@@ -18,7 +18,6 @@ from dovision.config.import_target import import_target
 from dovision.config.settings import EvaluateSettings, FitSettings, TrainSettings, components, to_dict
 from dovision.evaluation.by_name import one_component
 from dovision.evaluation.explanation_config import MapSettings
-from dovision.evaluation.test_images import check_one_device
 from dovision.functional.rng import generator
 from dovision.identity.plans import reads_code
 from dovision.identity.samples import evaluated_samples, first_samples
@@ -68,8 +67,8 @@ class Components:
         dataset, content = settings.dataset, to_dict(settings)
         self._once(["dataset", content["dataset"]], lambda: _check_dataset(dataset))
         if here:
-            shared = isinstance(settings, EvaluateSettings) and (settings.evaluation.shards, settings.detection.workers)
-            self._once(["trainer", content["trainer"], shared], lambda: _check_trainer(settings))
+            workers = settings.detection.workers if isinstance(settings, EvaluateSettings) else None
+            self._once(["trainer", content["trainer"], workers], lambda: _check_trainer(settings))
         if dataset["classes"] is None and settings.has_labels:  # which the dataset refuses, since it knows them
             return
         _check_without_fit(settings)
@@ -137,7 +136,6 @@ def _check_trainer(settings: TrainSettings) -> None:
     with isolated(settings.seed, None):
         made = make_trainer(settings.trainer, [])
     if isinstance(settings, EvaluateSettings):
-        check_one_device(settings.evaluation.shards, made.world_size)
         check_workers("detection.workers", settings.detection.workers, made.strategy.root_device.type)
 
 

@@ -25,7 +25,6 @@ Planned = TypeVar("Planned")
 _MOST_JOBS = 100_000
 BASIC_SWEEPER, BASIC = "BasicSweeper", "BasicLauncher"  # classes of Hydra and of its plugins
 JOBLIB, LOCAL, SLURM = "JoblibLauncher", "LocalLauncher", "SlurmLauncher"
-ARRAY = "write_script"  # of dovision.sweeps.slurm_array, in place of a launcher
 HERE = (BASIC, JOBLIB, LOCAL)  # launchers that run jobs on this machine
 SHOWN = 10  # refused jobs that are listed one by one
 

@@ -11,10 +11,9 @@ from dovision.config.settings import EvaluateSettings
 from dovision.identity.differences import differences
 from dovision.identity.digests import Digests
 from dovision.identity.plans import CLASSIFIER, Plan
-from dovision.identity.shared import PlannedJob, shared
+from dovision.identity.shared import shared
 from dovision.runtime.process_state import is_rank_zero
 from dovision.store import run_files
-from dovision.store.job_shards import shard_folders
 from dovision.store.run_directory import DAMAGED, DONE, OUTDATED, RunDirectory
 from dovision.store.run_files import RUN
 
@@ -94,17 +93,6 @@ def run_status(run: RunDirectory, plan: Callable[[], Plan], rerun: str | None, d
     elif rerun == "unfinished" and state == "failed":
         skip = "skipped (state: failed, rerun=unfinished)"
     return RunStatus(state, skip, unlike)
-
-
-def outdated_shards(job: PlannedJob, shards: int) -> dict[int, str]:
-    """Differences of completed shards from the shards of a plan, by number.
-
-    Raises:
-        FileNotFoundError, ValueError: see `open_run`.
-    """
-    runs = enumerate(map(RunDirectory, shard_folders(job.plan.run_dir, shards)))
-    unlike = {number: _unlike(run, job.plan, job.digests) for number, run in runs if run.state == "completed"}
-    return {number: difference for number, difference in unlike.items() if difference}
 
 
 def _unlike(run: RunDirectory, plan: Plan, digests: Digests) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import logging
 import os
 import shutil
@@ -12,19 +11,18 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.types import Quote, QuotedString
 from hydra.core.utils import JobReturn
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
+from dovision.analysis.image_ranges import sorted_ranges
 from dovision.config.composition import refusal
 from dovision.config.errors import error_text
 from dovision.config.settings import EvaluateSettings
 from dovision.identity.shared import shared
 from dovision.runtime.process_state import is_rank_zero
-from dovision.store.job_shards import check_folder, merged_folder
 from dovision.store.run_directory import DONE, RunDirectory
 from dovision.sweeps import jobs as planned
 from dovision.sweeps.jobs import Job
@@ -113,18 +111,16 @@ class SweepStart(Start):
 
     def _run(self, config: DictConfig) -> Any:
         settings = super()._run(config)
-        check_folder(Path(config.hydra.run.dir).absolute(), settings.evaluation.shard)
         if settings.dry_run:
             from dovision.sweeps.dry_run import JobCosts
 
             job = Job(0, tuple(config.hydra.overrides.task), Path(config.hydra.run.dir).absolute())
             _print_plan([JobCosts()(job, settings)])
-        _check_batches(settings, Path(), {})
+        _check_batches(settings)
         return settings
 
     def _is_left(self, config: DictConfig, settings: EvaluateSettings) -> bool:
-        prints = settings.dry_run or settings.print_config
-        if prints or not is_rank_zero() or settings.evaluation.shard is not None:  # a shard may have to be merged
+        if settings.dry_run or settings.print_config or not is_rank_zero():
             return False
         from dovision.sweeps.run_status import is_left, job_status
 
@@ -146,22 +142,11 @@ class SweepStart(Start):
         planned.name_by_factors(config)
         _watch_workers(config)
 
-    def _checked(
-        self, config: DictConfig, overrides: Sequence[Sequence[str]], plan: planned.PlanOf[planned.Planned]
-    ) -> list[planned.Planned]:
-        def plan_in_its_folder(job: Job, settings: EvaluateSettings, make: planned.Thunk) -> planned.Planned:
-            check_folder(job.folder, settings.evaluation.shard)
-            return plan(job, settings, make)
-
-        return super()._checked(config, overrides, plan_in_its_folder)
-
     def _begin(self, config: DictConfig) -> None:
         """Compose and check the jobs, and begin the sweep; exit if there is nothing to do."""
         overrides = planned.overrides_of_jobs(config)
-        is_array = planned.plugin(config, "launcher") == planned.ARRAY
-        if overrides is None and (config.dry_run or is_array):
-            what = "dry_run" if config.dry_run else "hydra/launcher=slurm_array"
-            raise ValueError(f"{what} needs Hydra's basic sweeper, since others choose their jobs as they go.")
+        if overrides is None and config.dry_run:
+            raise ValueError("dry_run needs Hydra's basic sweeper, since others choose their jobs as they go.")
         if overrides is None:
             begin(Sweep(config, None))
             return
@@ -171,21 +156,18 @@ class SweepStart(Start):
             cost = JobCosts()
             checked = self._checked(config, overrides, lambda job, settings, make: (make(), cost(job, settings)))
             _print_plan([costs for _, costs in checked])
-        plans = self._checked(config, overrides, functools.partial(_plan, merged={}, images={}))
+        plans = self._checked(config, overrides, _plan)
         _check_roots(plans)
+        words = {word.replace("\\", "").partition("=") for plan in plans for word in plan.job.overrides}
+        sorted_ranges(value for key, _, value in words if key == "evaluation.images" and ":" in value)
         unlike = {plan.job.folder: plan.status.unlike for plan in plans}
-        is_done = all(plan.status.skip == DONE and plan.merged for plan in plans)
+        is_done = all(plan.status.skip == DONE for plan in plans)
         records = {plan.job.folder: plan.record for plan in plans}
         swept = Sweep(config, [plan.job for plan in plans], unlike, records, is_done)
         begin(swept)
         if is_done:
             log.info("all %d jobs are completed already; none is started", len(plans))
             sys.exit(int(not swept.close()))
-        if is_array:
-            if left := [plan.job for plan in plans if not plan.status.skip]:
-                _write_array(config, left, swept)
-            with read_write(config.hydra):  # what is left to be merged is merged here
-                config.hydra.launcher = ConfigStore.instance().load("hydra/launcher/basic.yaml").node
 
 
 class _Plan(NamedTuple):
@@ -194,59 +176,30 @@ class _Plan(NamedTuple):
     job: Job
     status: RunStatus
     root: str | None  # of its data, in which runs do not differ
-    merged: bool  # that the run into which it is merged is done; true of a job that is no shard
     record: Mapping[str, Any]  # of its configuration; empty of a completed run
 
 
-def _write_array(config: DictConfig, left: Sequence[Job], swept: Sweep) -> None:
-    """Write the script of an array for the jobs that are left, show all jobs, and exit."""
-    from dovision.sweeps.slurm_array import write_script
-
-    launcher = config.hydra.launcher
-    script = write_script(swept.folder, left, launcher.tasks, launcher.options, swept.directory)
-    swept.close()
-    log.info("%d jobs are left; run them, on any machines that share the folder, by: sbatch %s", len(left), script)
-    sys.exit(0)
-
-
-def _plan(
-    job: Job, settings: EvaluateSettings, make: planned.Thunk, merged: dict[Path, bool], images: dict[Path, int]
-) -> _Plan:
-    """Plan a job; caches whether merged runs are done, `merged`, and their numbers of images, `images`.
-
-    Raises:
-        ValueError: a job is to be cut into more shards than it has batches.
-    """
+def _plan(job: Job, settings: EvaluateSettings, make: planned.Thunk) -> _Plan:
     from dovision.sweeps.run_status import job_status
 
     status = job_status(settings, RunDirectory(job.folder))
     if status.skip == DONE:
         RunDirectory(job.folder).remove_chunks()
-    else:
-        make()
-        _check_batches(settings, merged_folder(job.folder), images)
-    into = merged_folder(job.folder) if settings.evaluation.shard is not None and status.skip == DONE else None
-    if into is not None and into not in merged:
-        merged[into] = job_status(settings, RunDirectory(into)).skip == DONE
-        RunDirectory(into).remove_chunks()
-    record = {} if status.skip == DONE else settings.record()
-    return _Plan(job, status, settings.dataset.get("root"), into is None or merged[into], record)
+        return _Plan(job, status, settings.dataset.get("root"), {})
+    make()
+    _check_batches(settings)
+    return _Plan(job, status, settings.dataset.get("root"), settings.record())
 
 
-def _check_batches(settings: EvaluateSettings, run: Path, images: dict[Path, int]) -> None:
-    """Raise for more shards, or devices, than batches; `images` caches numbers of images.
-
-    Nothing without labels is opened.
-    """
-    from dovision.identity.samples import check_shards, evaluated_samples
+def _check_batches(settings: EvaluateSettings) -> None:
+    """Raise for more devices than batches; nothing without labels is opened."""
+    from dovision.identity.samples import evaluated_samples
     from dovision.training.data_module import check_share
 
-    evaluation, devices = settings.evaluation, settings.trainer.get("devices")
-    devices = devices if isinstance(devices, int) else 1  # not known before the trainer has looked for them
-    if (evaluation.shards > 1 or devices > 1) and settings.has_labels:
-        if run not in images:
-            images[run] = len(evaluated_samples(evaluation, shared().images(settings.dataset)))
-        check_share(check_shards(evaluation, images[run]), evaluation.batch_size, devices)
+    devices, size = settings.trainer.get("devices"), settings.evaluation.batch_size
+    if isinstance(devices, int) and devices > 1 and settings.has_labels:  # else not known before the trainer has looked
+        images = len(evaluated_samples(settings.evaluation, shared().images(settings.dataset)))
+        check_share(-(-images // size), size, devices)
 
 
 def _check_roots(plans: Sequence[_Plan]) -> None:

@@ -20,7 +20,6 @@ from dovision.findings import sweep_summary
 from dovision.findings.sweep_summary import Ended, ended, facts_of, state_of
 from dovision.io.text_files import make_folder, read_json
 from dovision.runtime.progress import DISPLAY
-from dovision.store.job_shards import SHARD_KEY, is_shard, merged_folder
 from dovision.store.run_directory import DAMAGED, MISSING, OUTDATED
 from dovision.store.run_files import RUN
 from dovision.sweeps.closing import closing_of
@@ -151,7 +150,7 @@ class Sweep:
         self._progress.__exit__()
         self.launch.end(self.folder)
         jobs = self.jobs
-        ends = [self._ended(job) for job in [*jobs, *merged_jobs(jobs)]]
+        ends = [self._ended(job) for job in jobs]
         closing = closing_of(ends, self.folder / f"{sweep_summary.SWEEP_SUMMARY}.md")
         closing.print()
         if ends:
@@ -173,19 +172,6 @@ class Sweep:
         """Return whether a run outdated at the sweep's start has not been restarted."""
         outdated = self._outdated.get(folder)
         return outdated is not None and facts_of(folder).get("started") == outdated.started
-
-
-def merged_jobs(jobs: Sequence[Job]) -> list[Job]:
-    """Runs that shards among the jobs are merged into, numbered after the jobs."""
-    first = {merged_folder(job.folder): job for job in reversed(jobs) if is_shard(job.folder)}
-    return [
-        Job(
-            len(jobs) + number,
-            tuple(override for override in job.overrides if not override.startswith(SHARD_KEY)),
-            folder,
-        )
-        for number, (folder, job) in enumerate(reversed(first.items()))
-    ]
 
 
 class Progress:
