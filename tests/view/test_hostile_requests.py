@@ -18,10 +18,9 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from dovision.view.questions import read_question, read_state
 from dovision.view.reproduction import ImageOrigin
 from dovision.view.server import MOST_BYTES, MOST_QUESTION, application
-from dovision.view.study import Study
 from dovision.view.view_session import ViewSession
 from dovision.view.worker import Worker
-from made_view import packed_mask, with_corner, write_study
+from made_view import packed_mask
 
 BROKEN_OFF = b"broken off"
 TOKEN, SECRET = "a-token", "hunter2-of-the-environment"
@@ -46,8 +45,6 @@ QUESTIONS: dict[str, list[dict[str, Any]]] = {
     "ranking": [{"image": 1, "target": 0, "unit": UNIT, "scale": "probability"}],
     "texts": [{"image": 1, "rows": 2, "fill": FILL, "scale": "log_odds"}, {"image": 1, "unit": UNIT}],
     "save": [{"image": 1, "target": 0, "mask": REGION, "fill": FILL, "scale": "probability"}],
-    "pair": [{}],
-    "answer": [{"item": 0, "answer": 1, "seconds": 1.5, "window": 0.5, "level": 0.25}],
     "network": [
         {"model": "run", "path": "nowhere"},
         {"model": "checkpoint", "path": "nowhere.ckpt", "size": 8},
@@ -94,15 +91,13 @@ def open_words(words):
 
 
 @pytest.fixture(scope="module")
-def app(opened, tmp_path_factory):
-    """The page's application, and for the questions of a study that of its page."""
+def app(opened):
+    """The page's application."""
     pytest.importorskip("starlette", reason="needs the extra view")
     worker = Worker()
     session = ViewSession(opened, open_words, worker.pause, worker.begin)
     session.open_sample(0)
-    study = Study(write_study(tmp_path_factory.mktemp("study"), opened), "r", lambda folder: with_corner(opened))
-    apps = [application(answering, worker, TOKEN) for answering in (session, study)]
-    yield lambda scope, *ends: apps[scope["path"].endswith(("/pair", "/answer"))](scope, *ends)
+    yield application(session, worker, TOKEN)
     worker.close()
 
 

@@ -8,7 +8,6 @@ import secrets
 import socket
 from collections.abc import Sequence
 from contextlib import suppress
-from functools import partial
 from urllib.parse import quote
 
 import hydra
@@ -25,7 +24,6 @@ from dovision.runtime.signals import Stopped
 from dovision.sweeps.validation import Checks
 from dovision.view.questions import read_state
 from dovision.view.server import LOOPBACK, application
-from dovision.view.study import Study
 from dovision.view.view_session import ViewSession
 from dovision.view.worker import Overtaken, Worker
 
@@ -52,13 +50,8 @@ def view(settings: ViewSettings) -> None:
             raise Overtaken
         worker.pause()
 
-    session: ViewSession | Study
     with DISPLAY.job(["data", "classifier"]):
-        if settings.study is not None:
-            open_run = partial(opened_network.of_run, trusted=settings.trust_checkpoint)
-            session = Study(settings.study, settings.reader, open_run)
-        else:
-            session = ViewSession(worker.ask(lambda: open_network(settings)), open_words, pause, worker.begin)
+        session = ViewSession(worker.ask(lambda: open_network(settings)), open_words, pause, worker.begin)
     local = settings.host in LOOPBACK
     token = secrets.token_urlsafe(24)
     app = application(session, worker, token, LOOPBACK if local else ("*",))

@@ -414,23 +414,13 @@ class ViewSettings(TrainSettings):
 
     run: Folder | None
     state: Folder | None
-    study: Folder | None
-    reader: Text | None
     split: Annotated[str, _rule(checks.choice, ("train", "val", "test"))]
     host: Text
     port: Annotated[int, _rule(checks.bounded, 0, 65535)]
 
     @property
     def composes_networks(self) -> bool:
-        return self.run is None and self.study is None
-
-    @model_validator(mode="after")
-    def _show_one_thing(self) -> ViewSettings:
-        if self.study is not None and (self.run is not None or self.state is not None):
-            raise ValueError("study must be without run and state, since its file names its runs. Leave these out.")
-        if self.study is None and self.reader is not None:
-            raise ValueError(f"reader must be that of a study, got {self.reader} without one. Set study=FILE.")
-        return self
+        return self.run is None
 
     @model_validator(mode="before")
     @classmethod

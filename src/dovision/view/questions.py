@@ -90,8 +90,6 @@ _QUESTION: Mapping[str, _Rule] = {
     "rows": lambda name, value: checks.bounded(name, value, 1, MOST_ROWS),
     "size": lambda name, value: checks.bounded(name, value, 8, 1024),
     "scale": lambda name, value: checks.choice(name, value, SCALES),
-    **dict.fromkeys(("item", "answer"), _number),  # of a reader study
-    **dict.fromkeys(("seconds", "window", "level"), lambda name, value: checks.within(name, value, 0, 1e7)),
     "weights": checks.switch,
 }
 _STATE: Mapping[str, _Rule] = {  # of the page, as its link and its yaml have it

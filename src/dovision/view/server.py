@@ -17,7 +17,6 @@ from dovision import checks
 from dovision.config.errors import error_text
 from dovision.report import page as report_page
 from dovision.view.questions import read_question
-from dovision.view.study import Study
 from dovision.view.view_session import ViewSession
 from dovision.view.worker import Overtaken, Worker
 
@@ -29,18 +28,18 @@ _LONGEST = 1000  # characters of an error
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 MOST_BYTES, MOST_QUESTION = 1 << 27, 1 << 22  # bytes of a picture, and of a question with its region
 _CSS, _SCRIPT = "text/css", "text/javascript"
-_FILES = {"view.css": _CSS, "view.js": _SCRIPT, "study.js": _SCRIPT}
+_FILES = {"view.css": _CSS, "view.js": _SCRIPT}
 _OF_REPORT = {"page.css": (report_page.style_sheet, _CSS), "numbers.js": (report_page.number_script, _SCRIPT)}
 _POLICY = "default-src 'self'; img-src 'self' data: blob:; style-src 'self' 'unsafe-inline'; frame-ancestors 'none'"
 _NO_TOKEN = "open the address that dovision-view has printed, with its token."
 _USE = (ValueError, OSError, ImportError, MemoryError, HydraException, OmegaConfBaseException)  # errors of use
 
 
-def application(session: ViewSession | Study, worker: Worker, token: str, hosts: tuple[str, ...] = LOOPBACK) -> Any:
+def application(session: ViewSession, worker: Worker, token: str, hosts: tuple[str, ...] = LOOPBACK) -> Any:
     """Build the page's ASGI application.
 
     Args:
-        session: answers the questions, in the worker's thread, of the page that it names.
+        session: answers the questions of the page, in the worker's thread.
         worker: of that thread.
         token: the folder of all addresses, by which a user shows that the server is theirs. In a cookie, a browser
             would send it to every other server of this machine.
@@ -55,9 +54,7 @@ def application(session: ViewSession | Study, worker: Worker, token: str, hosts:
     middleware = checks.import_extra("starlette.middleware", "view")
     answers = Answers(session, worker)
     files = dict.fromkeys((*_OF_REPORT, *_FILES), answers.file)
-    read = {"": answers.page, **files}
-    if isinstance(session, ViewSession):
-        read["thumbnail/{sample}"] = answers.thumbnail
+    read = {"": answers.page, **files, "thumbnail/{sample}": answers.thumbnail}
     routes = [routing.Route(f"/{name}", answer) for name, answer in read.items()]
     routes += [routing.Route(f"/{name}", answer, methods=["POST"]) for name, answer in answers.questions().items()]
     guards = [middleware.Middleware(_Guard, token, hosts, answers)]
@@ -91,7 +88,7 @@ def _host(scope: Any) -> str | None:
 class Answers:
     """Handlers of requests, each run in the worker's thread."""
 
-    def __init__(self, session: Any, worker: Worker) -> None:
+    def __init__(self, session: ViewSession, worker: Worker) -> None:
         self.session = session
         self.worker = worker
         self._disconnect = checks.import_extra("starlette.requests", "view").ClientDisconnect
@@ -108,11 +105,11 @@ class Answers:
             name: partial(self._answer, name, partial(read, answer))
             for name, answer in self.session.questions().items()
         }
-        return routes | ({"picture": self.picture} if isinstance(self.session, ViewSession) else {})
+        return routes | {"picture": self.picture}
 
     async def page(self, request: Any) -> Any:
         """The page itself."""
-        return self._file(self.session.page, "text/html")
+        return self._file("index.html", "text/html")
 
     async def file(self, request: Any) -> Any:
         """Serve a style or script of the page; the first of each is the report's."""

@@ -83,8 +83,6 @@ class ViewSession:
         begin: begins work in the background, by its name.
     """
 
-    page = "index.html"
-
     def __init__(
         self,
         network: OpenedNetwork,
