@@ -14,6 +14,8 @@ from dovision.report.style import WIDTHS
 from paper.bench import bench_figure
 from paper.composed import Composed, Pinned, completed_runs
 from paper.framework import framework_figure
+from paper.shortcut import Shortcut
+from paper.sites import Sites
 
 SINGLE, _, DOUBLE = WIDTHS
 
@@ -67,6 +69,7 @@ FIGURES: Mapping[str, Source] = {
     "explainers_gallery": FromSweep("phantom_maps", "map_gallery"),
     "explainers_sanity": FromSweep("phantom_maps", "map_sanity", DOUBLE),
     "shortcut": FromSweep("phantom_shortcut", "shortcut"),
+    "sites": FromSweep("phantom_sites", "sites"),
     "detection_table": FromSweep("mnist_detection", "detection_table_eps_0.2"),
     "detection_curves": FromSweep("mnist_detection", "detection_curves"),
     "detection_matrix": FromSweep("mnist_detection", "detection_matrix_effect_consistency"),
@@ -88,7 +91,8 @@ def report_of(sweep: Path) -> Sequence[ReportFigure]:
     completed = completed_runs(sweep)
     mixture = " ".join(mixed({run.label: run.record for run in completed}))
     catalogue = Catalogue()
-    of_sweep = (_remarked(one, mixture) for one in catalogue.of_sweep(completed))
+    of_this_project = (one for component in (Shortcut(0), Sites(0)) for one in component.of_sweep(completed))
+    of_sweep = (_remarked(one, mixture) for one in (*catalogue.of_sweep(completed), *of_this_project))
     return [*catalogue.of_run(completed[0]), *of_sweep]
 
 

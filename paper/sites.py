@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from dovision.analysis.object_effects import TAG
-from dovision.analysis.object_units import best_unit, first_half, matched_effects, unit_matches
+from dovision.analysis.object_effects import TAG, object_rows, true_effects
+from dovision.analysis.object_units import first_half
 from dovision.findings.number_text import bracketed
+from dovision.functional import estimates
 from dovision.report.report_figure import FigureComponent, ReportFigure, caption, span
 from dovision.report.style import COLOURS, FAINT, INK, canvas, shortened, styled
 from dovision.store.display_names import component_text
 from dovision.store.run_record import Run
-from dovision.store.tables import has_all_rows
+from dovision.store.tables import CLEAN, EFFECTS, SAMPLES, has_all_rows, read_table, read_task
 from dovision.types import CODE, INPUT
 
+MATCHES = ["class", "kind", "unit", "units", "r", "r_low", "r_high", "true", "measured", "elsewhere"]
+MATCHES += ["images", "others"]
 JUDGE = ".Counterfactual"  # ends the target of the intervention that has the true effects
 
 
@@ -117,3 +122,81 @@ def site_scatter(points: pd.DataFrame) -> Figure:
         panel.grid()
     axes[0].set_ylabel("effect of the unit")
     return figure
+
+
+def unit_matches(folder: Path, judge: Path) -> pd.DataFrame:
+    """Match each kind of object with the unit whose clean effects correlate best with true effects.
+
+    The unit is chosen on a random half of the patients, by its correlation with the true effect, which is 0 where there
+    is no such object; all numbers are of the images of the others.
+
+    Args:
+        folder: of the run.
+        judge: of a run of the same classifier and images that drew each image again without an object.
+
+    Returns:
+        class, kind, unit, units (among how many it was chosen); r, r_low, r_high, the correlation with its 95% interval
+        over images; the means true and measured over the images with the object, and elsewhere, the mean size of the
+        unit's effect on the others; images and others, how many these are.
+    """
+    rows = [
+        {"class": label, "kind": object_name, **_match(truth, unit_effects, first_half(folder))}
+        for label, object_name, truth, unit_effects in matched_effects(folder, judge)
+    ]
+    return pd.DataFrame(rows, columns=MATCHES)
+
+
+def matched_effects(folder: Path, judge: Path) -> Iterator[tuple[str, str, pd.Series[float], pd.DataFrame]]:
+    """True effects by sample, nan without the object, and effects of all units, per class and kind.
+
+    Of a run whose units are objects, such as painted boxes, those of the kind are one unit, of which effects add up.
+    """
+    effects, true = _effects(folder), true_effects(judge)
+    true = true[true["condition"] == CLEAN]
+    of_objects = object_rows(folder)
+    of_objects = of_objects[(of_objects["condition"] == CLEAN) & ~of_objects["control"].astype(bool)]
+    for (label, object_name), rows in true.groupby(["class", "kind"], sort=False):
+        if label not in effects.columns.levels[0]:
+            continue
+        truth = rows.groupby("sample")["effect"].sum().reindex(effects.index)
+        unit_effects = effects[label]
+        if len(of_objects):
+            chosen = of_objects[(of_objects["kind"] == object_name) & (of_objects["class"] == label)]
+            unit_effects = chosen.groupby("sample")["effect"].sum().reindex(effects.index).to_frame(str(object_name))
+        yield str(label), str(object_name), truth, unit_effects.fillna(0.0)
+
+
+def best_unit(truth: pd.Series[float], unit_effects: pd.DataFrame, half: pd.Series[bool]) -> str:
+    """Unit whose effects correlate most with the true effects on the samples of `half`."""
+    with np.errstate(invalid="ignore", divide="ignore"):  # of units that do nothing
+        correlation = unit_effects[half].corrwith(truth[half].fillna(0.0))
+    return str(correlation.idxmax()) if correlation.notna().any() else str(unit_effects.columns[0])
+
+
+def _effects(folder: Path) -> pd.DataFrame:
+    """Clean effects, a row per sample and a column per class and unit; 0 where a unit does not act."""
+    table = read_table(folder / EFFECTS, ["sample", "condition", "unit", "class", "effect"]).to_pandas()
+    clean = table[table["condition"] == CLEAN].astype({"unit": str, "class": str})
+    clean = clean[clean["class"] != read_task(folder).opposite]
+    samples = np.unique(read_table(folder / SAMPLES, ["sample"])["sample"].to_numpy())
+    wide = clean.pivot_table("effect", "sample", ["class", "unit"], observed=True, sort=False)
+    return wide.reindex(samples).fillna(0.0)
+
+
+def _match(truth: pd.Series[float], unit_effects: pd.DataFrame, half: pd.Series[bool]) -> dict[str, Any]:
+    unit = best_unit(truth, unit_effects, half)
+    effects, true = unit_effects.loc[~half, unit].to_numpy(float), truth[~half].to_numpy(float)
+    present = np.isfinite(true)
+    match: dict[str, Any] = {"unit": unit, "units": len(unit_effects.columns)}
+    match |= {"true": true[present].mean(), "measured": effects[present].mean()}
+    match |= {"elsewhere": np.abs(effects[~present]).mean() if (~present).any() else np.nan}
+    match |= {"images": int(present.sum()), "others": int((~present).sum())}
+    if present.sum() < estimates.MIN_IMAGES:
+        match |= dict.fromkeys(("true", "measured"), np.nan)
+    if len(effects) < estimates.MIN_IMAGES or not np.ptp(effects) or not np.ptp(np.nan_to_num(true)):
+        return {**match, "r": np.nan, "r_low": np.nan, "r_high": np.nan}
+    from scipy import stats  # as in functional.agreement
+
+    correlation = stats.pearsonr(effects, np.nan_to_num(true))
+    low, high = correlation.confidence_interval()
+    return {**match, "r": correlation.statistic, "r_low": low, "r_high": high}
