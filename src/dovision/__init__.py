@@ -7,7 +7,7 @@ In a notebook, with any torch module:
     >>> dv.effect_map(classifier, image, dv.PixelGrid(7, 7)).map
 
 Every component has its class here by name, and so has every metric of `dv.metrics`: `dv.PGD`, `dv.GradCAM`,
-`dv.EffectConsistency`; `dv.component("detector", "odin")` makes one with the settings of its yaml file.
+`dv.EffectConsistency`; `dv.component("detector", "max_softmax")` makes one with the settings of its yaml file.
 
 Nothing is imported before its name is used: `import dovision` imports neither torch nor Hydra, Lightning or W&B. The
 stub `__init__.pyi`, which `make tables` writes, gives type checkers and editors the type of each name.

@@ -25,7 +25,7 @@ from dovision.store.schemas import DIGESTS, with_digest
 from dovision.store.tables import EFFECTS, SAMPLES, RunTable, read_table, write_table
 
 pytestmark = pytest.mark.slow
-DETECTING = ("detector=[max_softmax,mahalanobis_features]", "detection.val_images=24", "detection.test_images=12")
+DETECTING = ("detector=[max_softmax,feature_squeezing]", "detection.val_images=24", "detection.test_images=12")
 DETECTING += ("+attack@detection.attacks.fgsm=fgsm", "detection.attacks.fgsm.eps=[0.1]", "detection.adaptive.images=8")
 DETECTING += ("detection.adaptive.detectors=[max_softmax]", "detection.adaptive.steps=2", "detection.adaptive.eps=0.1")
 MAPS = ("explainer=[center_map,grad_cam]", "explanation.cells=4", "explanation.steps=2")

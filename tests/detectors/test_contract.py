@@ -23,14 +23,20 @@ from .conftest import SHAPE, Condition, batch_of, images, made
 CONF = Path(__file__).resolve().parents[2] / "conf"
 YAMLS = sorted(path.stem for path in (CONF / "detector").glob("*.yaml"))
 OOD = {  # by the method
-    *("ASH", "DICE", "fDBD", "GradNorm", "KLMatching", "KNN", "LTS", "MaxLogit", "NCI", "NNGuide", "OpenMax", "PNML"),
-    *("ReAct", "RMD", "SCALE", "SHE", "ViM", "VRA"),
+    *("ASH", "DICE", "fDBD", "GradNorm", "KLMatching", "KNN", "LTS", "Mahalanobis", "MaxLogit", "NCI", "NNGuide"),
+    *("OpenMax", "PNML", "ReAct", "RMD", "SCALE", "SHE", "ViM", "VRA"),
 }
-DETECTORS = sorted({*YAMLS, *OOD})
+SETTINGS = {  # components with other settings than their own, by a name for each
+    "feature_squeezing_supervised": ("feature_squeezing", "score=regression"),
+    "max_softmax_inverted": ("max_softmax", "score=sure"),
+    "max_softmax_two_sided": ("max_softmax", "score=either"),
+    **{method: ("pytorch_ood", f"method={method}") for method in OOD},
+}
+DETECTORS = sorted({*YAMLS, *SETTINGS})
 SQUEEZING = {name for name in DETECTORS if name.startswith("feature_squeezing")}
 # Rounding and trees have no gradient; the library of the others computes in single precision.
 TREES = {name for name in DETECTORS if name.startswith("effect_consistency")}
-STAND_IN = TREES | SQUEEZING | OOD | {"pytorch_ood", "log_odds_effect_one_bit"}
+STAND_IN = TREES | SQUEEZING | OOD | {"pytorch_ood"}
 KINDS = ("multiclass", "multilabel")
 MOSTLY = ("multiclass", pytest.param("multilabel", marks=pytest.mark.long))  # of what reads both kinds alike
 
@@ -39,10 +45,10 @@ MOSTLY = ("multiclass", pytest.param("multilabel", marks=pytest.mark.long))  # o
 def config() -> DictConfig:
     """All detectors at once, which takes as long as one."""
     with initialize_config_dir(str(CONF), **HYDRA_DEFAULTS):
-        methods = [word for method in OOD for word in (
-            f"+detector@detector.{method}=pytorch_ood", f"detector.{method}.method={method}"
+        named = [word for name, (component, setting) in SETTINGS.items() for word in (
+            f"+detector@detector.{name}={component}", f"detector.{name}.{setting}"
         )]  # fmt: skip
-        return compose(overrides=[f"+detector=[{','.join(YAMLS)}]", "+seed=3", *methods]).detector
+        return compose(overrides=[f"+detector=[{','.join(YAMLS)}]", "+seed=3", *named]).detector
 
 
 def composed(name: str) -> Detector:
@@ -80,7 +86,7 @@ def taken(detector: Detector, classifier: Classifier) -> bool:
 
 
 def read(detector: Detector, image: Tensor, classifiers: tuple[Classifier, Classifier]) -> Tensor:
-    return prepared(detector, classifiers).read(batch_of(image), *classifiers)
+    return detector.read(batch_of(image), *classifiers)
 
 
 @cache
@@ -98,19 +104,10 @@ def rows(name, condition) -> tuple[Detector, Tensor, Tensor]:
     return copy.copy(detector), rows, (rows[40:] + 1 if detector.supervised else rows[:0])
 
 
-def prepared(detector: Detector, classifiers: tuple[Classifier, Classifier]) -> Detector:
-    """The detector, with random images of other groups unless it has seen images."""
-    if not detector.prepared:
-        like = images(40, seed=2).to(classifiers[0].mean.dtype)
-        detector.prepare([batch_of(like)._replace(group=torch.arange(1000, 1040))], *classifiers)
-    return detector
-
-
 @cache
 def fitted(name: str, condition: Condition) -> Detector:
     """A detector that is fitted to the first half of the images."""
     detector = composed(name)
-    detector.prepare([batch_of(condition.clean[:40])], *condition[:2])
     with torch.no_grad():
         clean, attacked = (read(detector, each[:40], condition[:2]) for each in (condition.clean, condition.attacked))
     detector.fit(clean, attacked if detector.supervised else attacked[:0])
@@ -165,7 +162,7 @@ def test_labels_are_not_looked_at(detector, kind):
         batch = batch._replace(label=torch.eye(3).repeat(2, 1))
     other = batch._replace(label=batch.label.roll(1, 0))
     with torch.no_grad():
-        first, second = (prepared(detector, classifiers).read(each, *classifiers) for each in (batch, other))
+        first, second = (detector.read(each, *classifiers) for each in (batch, other))
     torch.testing.assert_close(first, second, rtol=0, atol=1e-9)
 
 
@@ -189,7 +186,7 @@ def test_an_attacker_sees_all_passes_over_edited_images_each_in_its_row(name, de
     if not taken(detector, classifiers[0]):
         return
     with differentiable(classifiers[0]):
-        features, views = prepared(detector, classifiers).read_views(batch, *classifiers)
+        features, views = detector.read_views(batch, *classifiers)
         torch.testing.assert_close(features, detector.read(batch, *classifiers))
         torch.testing.assert_close(views[:, 0], classifiers[0](batch.image))
         (slope,) = torch.autograd.grad(views[1].sum(), batch.image, retain_graph=True)
@@ -281,12 +278,6 @@ def test_the_passes_of_an_image_are_those_that_were_run(detector):
     ran.clear()
     read(detector, images(3).requires_grad_(), classifiers)
     assert sum(ran) == 3 * detector.passes
-
-
-@pytest.mark.parametrize("name", [name for name in DETECTORS if composed(name).needs_preparation])
-def test_a_read_before_the_preparation_is_refused(name):
-    with pytest.raises(ValueError, match="must be prepared before it reads. Call prepare with clean validation images"):
-        composed(name).read(batch_of(images(2)), *made("multiclass"))
 
 
 class TestFit:

@@ -8,12 +8,11 @@ from torch import nn
 
 from dovision.detectors._profile import Profile
 from dovision.detectors.beyond import BEYOND
-from dovision.detectors.confidence import ODIN
+from dovision.detectors.confidence import MaxSoftmax
 from dovision.detectors.effect_consistency import EffectConsistency
 from dovision.detectors.effect_profile import EffectProfile
-from dovision.detectors.feature_detectors import LayerFeatures, LocalIntrinsicDimensionality, MahalanobisFeatures
-from dovision.detectors.feature_squeezing import FeatureSqueezing, SupervisedFeatureSqueezing
-from dovision.detectors.ml_loo import MLLOO
+from dovision.detectors.feature_squeezing import FeatureSqueezing
+from dovision.detectors.ml_loo import MLLOO, LayerFeatures
 from dovision.detectors.pytorch_ood import PytorchOOD
 from dovision.interfaces import Classifier
 from dovision.interventions.activation import Activation
@@ -37,7 +36,7 @@ WITHOUT_LAYERS, NOT_LINEAR = classifier_of(nn.Flatten()), classifier_of(nn.Conv2
 
 
 def read_layers(names: list[str] | None, classifier: Classifier | None = None) -> object:
-    return LayerFeatures(names, cells=1)(images(1), classifier or made("multiclass")[0])
+    return LayerFeatures(names)(images(1), classifier or made("multiclass")[0])
 
 
 def consistency(**changed: object) -> EffectConsistency:
@@ -46,10 +45,6 @@ def consistency(**changed: object) -> EffectConsistency:
 
 def profile(summaries: bool = False, resolution: float = 0.01) -> EffectProfile:
     return EffectProfile(GRID, "log_odds", summaries, resolution)
-
-
-def dimensionality(neighbours: list[int]) -> LocalIntrinsicDimensionality:
-    return LocalIntrinsicDimensionality(None, cells=1, neighbours=neighbours, reference=100)
 
 
 @pytest.mark.parametrize(
@@ -62,14 +57,11 @@ def dimensionality(neighbours: list[int]) -> LocalIntrinsicDimensionality:
             "patch_size must be odd, got 2",
         ),
         (
-            lambda: SupervisedFeatureSqueezing([1], [2]).fit(torch.rand(5, 3), torch.rand(5, 4)),
+            lambda: FeatureSqueezing([1], [2], score="regression").fit(torch.rand(5, 3), torch.rand(5, 4)),
             r"needs the same features of clean and attacked images, got \(3,\) and \(4,\)",
         ),
-        (
-            lambda: LayerFeatures([], cells=1),
-            "layers must name at least one layer, got none. Set layers to null to read all",
-        ),
-        (lambda: LayerFeatures(None, cells=1).split(torch.rand(5, 4)), "must be read of an image before"),
+        (lambda: FeatureSqueezing([1], [], score="max"), "score must be largest or regression, got 'max'"),
+        (lambda: MaxSoftmax("both"), "score must be one of unsure, sure, either, got 'both'"),
         (lambda: read_layers(["conv3"]), r"has no site 'conv3'\. Did you mean conv"),
         (lambda: read_layers(["input"]), "layers must be layers of the network, got 'input'"),
         (lambda: read_layers(["1"], TWICE), "layer '1' must run once in a forward pass, got 2 runs"),
@@ -79,11 +71,6 @@ def dimensionality(neighbours: list[int]) -> LocalIntrinsicDimensionality:
         ),
         (lambda: MLLOO(CHANNELS, None), r"parts of the image \(site input\), got site 'conv1'"),
         (lambda: BEYOND(CHANNELS), r"transforms the image \(site input\), got an intervention at 'conv1'"),
-        (lambda: ODIN([0], [0.1]), "temperatures must be above 0, got 0"),
-        (lambda: ODIN([1], []), "needs a temperature and a step, got none"),
-        (lambda: MahalanobisFeatures(None, []), "steps must be one or several, got none"),
-        (lambda: dimensionality([1]), "neighbours must be at least 2, got 1"),
-        (lambda: dimensionality([]), "neighbours must be one number or several, got none"),
         (
             lambda: profile().fit(torch.ones(5, 6), torch.ones(0, 6)),
             "must differ between clean images of a class, got the same",

@@ -19,8 +19,9 @@ from dovision.tracking.loggers import closing_loggers, log_run, make_loggers
 pytestmark = pytest.mark.slow
 NOISE = ("+attack@detection.attacks.random_sign=random_sign", "detection.attacks.random_sign.eps=[0.2]")
 FGSM = ("+attack@detection.attacks.fgsm=fgsm", "detection.attacks.fgsm.eps=[0.2,0.3]")
-DETECTORS = ("detector=[effect_consistency_grid,max_softmax]", "detection.val_images=40", "detection.test_images=20")
-ADAPTIVE = ("detection.adaptive.detectors=[effect_consistency_grid]", "detection.adaptive.images=3")
+DETECTORS = ("detector=[effect_consistency,max_softmax]", "detection.val_images=40", "detection.test_images=20")
+DETECTORS += ("+intervention@detector.effect_consistency.interventions.grid=pixel_grid",)
+ADAPTIVE = ("detection.adaptive.detectors=[effect_consistency]", "detection.adaptive.images=3")
 ADAPTIVE += ("detection.adaptive.steps=2", "detection.adaptive.restarts=1", "detection.adaptive.eps=0.2")
 ADAPTIVE += ("detection.adaptive.rounds=1",)
 MAIN = ("attack=fgsm", "attack.eps=[0.2]")
@@ -43,7 +44,7 @@ def only_run(root: Path) -> Path:
 
 def test_a_run_that_detects_records_costs_queries_gradients_and_failures(detected):
     facts = json.loads((detected / "run.json").read_text())
-    assert facts["detector_costs"]["effect_consistency_grid"]["passes"] == 1 + 1 + 2 + 49
+    assert facts["detector_costs"]["effect_consistency"]["passes"] == 1 + 1 + 2 + 49
     assert facts["condition_queries"]["fgsm"] == {"0.2": 1, "0.3": 1}
     assert 0 <= facts["condition_dead_gradients"] < 1
     assert facts["failed_attacks"] == {}
@@ -57,7 +58,7 @@ def test_every_file_of_a_run_has_a_digest_or_is_read_by_nobody(detected):
 
 
 def test_a_round_of_attacks_on_validation_images_comes_first(detected):
-    assert "round 1 of effect_consistency_grid: fitted to" in (detected / "run.log").read_text()
+    assert "round 1 of effect_consistency: fitted to" in (detected / "run.log").read_text()
 
 
 def test_one_attack_is_enough_for_the_adaptive_attacker(detected):
@@ -133,11 +134,11 @@ def test_the_table_of_attacks_is_set_by_latex_and_fits_the_page(detected, typese
         (DETECTORS, "detection needs attacks, got none. Add some: +attack@detection.attacks.pgd=pgd"),
         (
             (*DETECTORS, *FGSM, "detection.adaptive.detectors=[odin]"),
-            "must be one of effect_consistency_grid, max_softmax",
+            "must be one of effect_consistency, max_softmax",
         ),
         (
             (*DETECTORS, *FGSM, "detection.reference=odin"),
-            "detection.reference must be one of effect_consistency_grid, max_",
+            "detection.reference must be one of effect_consistency, max_",
         ),
         (
             ("explainer=[edge_map]", "explanation.reference=grad_cam"),

@@ -87,13 +87,6 @@ class Taught(Grey):
         return (read - self.clean).abs().amin(1) - (read - self.attacked).abs().amin(1)
 
 
-class Prepared(Plain):
-    """Has seen the mean of each clean image, by its group."""
-
-    def prepare_features(self, clean, classifier, with_autoencoder):
-        self.clean = {int(each.group): round(each.image.mean().item(), 6) for batch in clean for each in rows(batch)}
-
-
 def rows(batch: Batch) -> list[Batch]:
     return [batch.rows([row]) for row in range(len(batch.image))]
 
@@ -222,12 +215,6 @@ def test_detection_ends_once_every_attack_has_failed(tmp_path):
         ValueError, match=r"needs an attack that runs, got failures alone \(fails: 'out of luck'\)\. Cho"
     ):
         run(tmp_path, {"fails": Fails(0.1)})
-
-
-def test_a_detector_is_prepared_with_the_clean_images_that_it_is_fitted_to(tmp_path):
-    detector = Prepared()
-    run(tmp_path, {"shift": Shift(0.2)}, more={"prepared": detector})
-    assert detector.clean == {number: VAL[number] for number in range(len(VAL)) if number not in KEPT}
 
 
 def test_supervised_detectors_alone_are_refused_where_no_attack_succeeds(tmp_path):

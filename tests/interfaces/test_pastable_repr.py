@@ -15,7 +15,7 @@ GROUPS = {
     "attack": ["pgd", "fgsm", "square"],
     "intervention": ["pixel_grid", "transform"],
     "explainer": ["grad_cam", "effect_map", "random_map"],
-    "detector": ["max_softmax", "odin"],
+    "detector": ["max_softmax", "feature_squeezing"],
     "fill": ["blur", "constant"],
 }
 

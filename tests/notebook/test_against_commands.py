@@ -33,7 +33,7 @@ def command(fitted, tmp_path_factory, dovision_evaluate) -> Run:
     attacked = ["attack=pgd", "attack.steps=3", "attack.eps=[0.1,16/255]"]
     explained = [f"explainer=[{','.join(EXPLAINERS)}]", "explanation.cells=8", "explanation.reference=random_map"]
     detected = [
-        "detector=[max_softmax,margin]",
+        "detector=[max_softmax,entropy]",
         "+attack@detection.attacks.fgsm=fgsm",
         "detection.attacks.fgsm.eps=0.1",
     ]
@@ -73,7 +73,7 @@ def explained(classifier, digits) -> dv.ExplainedImages:
 @pytest.fixture(scope="module")
 def detected(classifier, digits) -> dv.DetectedAttacks:
     data = (dv.ImageData(digits, split="val", most=40), dv.ImageData(digits, most=20))
-    return dv.detect(classifier, data, ["max_softmax", "margin"], "fgsm", eps=0.1, reference="margin")
+    return dv.detect(classifier, data, ["max_softmax", "entropy"], "fgsm", eps=0.1, reference="entropy")
 
 
 def same(found: pd.DataFrame, expected: pd.DataFrame) -> None:
@@ -162,7 +162,7 @@ def test_comparisons_are_paired(measured, explained, detected, classifier, digit
     for metric in ("deletion", "insertion", "stability"):
         expected = scores.loc[("grad_cam", metric)]
         assert maps.loc[("grad_cam", metric), "difference"] == pytest.approx(expected["difference"], abs=1e-6)
-    assert dv.compare(detected, "margin").to_pandas()["detector"].unique().tolist() == ["max_softmax"]
+    assert dv.compare(detected, "entropy").to_pandas()["detector"].unique().tolist() == ["max_softmax"]
 
 
 @pytest.mark.parametrize(
@@ -170,7 +170,7 @@ def test_comparisons_are_paired(measured, explained, detected, classifier, digit
     [
         ("measured", "black", ["accuracy", "attack success", "mean |expected effect|"]),
         ("explained", "random_map", ["deletion area", "insertion area", "stability"]),
-        ("detected", "margin", ["AUROC against clean images", "AUROC against noise"]),
+        ("detected", "entropy", ["AUROC against clean images", "AUROC against noise"]),
     ],
 )
 def test_comparisons_show_themselves(result, reference, panels, request):

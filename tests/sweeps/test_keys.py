@@ -232,7 +232,7 @@ def test_each_component_of_an_experiment_can_be_chosen_alone(experiment, group, 
 @pytest.mark.parametrize(
     ("experiment", "group", "chosen"),
     [
-        ("phantom_detection", "detector", "feature_squeezing_photographs"),
+        ("phantom_detection", "detector", "feature_squeezing"),
         ("phantom_maps", "explainer", "effect_map_combined"),
     ],
 )
@@ -253,11 +253,12 @@ def test_a_job_has_nothing_of_the_components_that_are_not_chosen(experiment, gro
         ("feature_squeezing", "++detector={feature_squeezing: {bits: [3]}}"),
         ("feature_squeezin", "++detector.feature_squeezin.bits=[3]"),
         ("margn", "++detector={margn: {x: 3}}"),
-        ("odin", "+transform@detector.odin.interventions.transform.transforms.jpeg=jpeg"),
+        ("beyond", "+transform@detector.beyond.intervention.transforms.jpeg=jpeg"),
+        ("max_softmax_inverted", "detector.max_softmax_inverted.score=either"),
     ],
 )
 def test_what_the_command_line_sets_of_a_component_that_is_not_chosen_stays(name, override):
-    before, after = chosen_alone("phantom_detection", "detector", "margin", override)
+    before, after = chosen_alone("phantom_detection", "detector", "entropy", override)
     assert after[name] == before[name]
 
 
@@ -271,13 +272,13 @@ def test_what_the_command_line_sets_of_a_component_that_is_not_chosen_stays(name
         (["++evaluation.images.first=3"], "evaluation.images takes a value, got keys: first."),
         (["++evaluation=3"], "evaluation must have keys (split, images, "),
         (["++model._target_=dovision.nowhere"], "model._target_ must be a class or function, got dovision.nowhere: "),
-        (["++detector={margin: {x: 3}}"], "detector.margin has no _target_, so that nothing reads it."),
+        (["++detector={entropy: {x: 3}}"], "detector.entropy has no _target_, so that nothing reads it."),
         (["++explainer={grad_cam: {layer: conv1}}"], "explainer.grad_cam has no _target_"),
         (["++logger={mlflow: {x: 1}}"], "logger.mlflow has no _target_"),
         (["++detector.mine.temperature=3"], "detector.mine has no _target_, so that nothing reads it."),
         (["explainer=[grad_cam]", "++explainer.edge_map.sigma=3"], "remove it: '~explainer.edge_map'"),
         (
-            ["experiment=phantom_detection", "detector=[margin]", "detector.feature_squeezing.bits=[3]"],
+            ["experiment=phantom_detection", "detector=[entropy]", "detector.feature_squeezing.bits=[3]"],
             "remove it: '~detector.feature_squeezing'",
         ),
         (["~model.shape"], "model.shape must be given, got nothing."),

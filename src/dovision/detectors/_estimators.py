@@ -15,8 +15,6 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
-from dovision.interfaces import Detector
-
 
 class Gaussians(NamedTuple):
     """Gaussians with class means and one shared covariance, shrunk to one variance."""
@@ -80,19 +78,6 @@ def fit_regression(clean: Tensor, attacked: Tensor) -> Regression:
     return Regression(*map(torch.as_tensor, fitted))
 
 
-class RegressionDetector(Detector):
-    """Detector scored by the log-odds of attacked, from a logistic regression on all features."""
-
-    supervised = True
-    regression: Regression
-
-    def fit_features(self, clean: Tensor, attacked: Tensor) -> None:
-        self.regression = fit_regression(clean, attacked)
-
-    def score_features(self, features: Tensor) -> Tensor:
-        return self.regression.logit(features)
-
-
 def best_column(clean: Tensor, attacked: Tensor) -> int:
     """Select the first of the columns that best separate attacked from clean rows, by AUROC.
 
@@ -102,16 +87,3 @@ def best_column(clean: Tensor, attacked: Tensor) -> int:
     rows = torch.cat([clean, attacked]).double().cpu().numpy()
     attack = np.repeat([0, 1], [len(clean), len(attacked)])
     return int(np.argmax([roc_auc_score(attack, candidate) for candidate in rows.T]))
-
-
-def fit_best_regression(clean: Tensor, attacked: Tensor) -> tuple[int, Regression]:
-    """Fit a logistic regression to each candidate, and select the one with the highest training AUROC.
-
-    Args:
-        clean, attacked: the features of each candidate, shapes (N, candidates, F) and (M, candidates, F).
-    """
-    candidates = list(zip(clean.unbind(1), attacked.unbind(1), strict=True))
-    fits = [fit_regression(*rows) for rows in candidates]
-    scores = ([fit.logit(rows[half]) for fit, rows in zip(fits, candidates, strict=True)] for half in (0, 1))
-    best = best_column(*(torch.stack(columns, 1) for columns in scores))
-    return best, fits[best]

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dovision import checks
-from dovision.detectors.feature_detectors import penultimate
+from dovision.detectors._penultimate import penultimate
 from dovision.interfaces import Classifier, Context, Detector, Intervention
 from dovision.module_state import evaluating
 from dovision.types import INPUT, Batch, Shape

@@ -9,24 +9,27 @@ import torch
 from torch import Tensor
 
 from dovision import checks
-from dovision.detectors._estimators import RegressionDetector
+from dovision.detectors._estimators import Regression, fit_regression
 from dovision.detectors._logit_cache import cached, logits_of
 from dovision.functional.filters import median_filter, non_local_means, reduce_depth
 from dovision.interfaces import Classifier, Detector
 from dovision.propagation.weights_stamp import weights_stamp
 from dovision.types import Batch
 
+LARGEST, REGRESSION = "largest", "regression"
 _SMOOTHING_KEYS = ("patch_size", "patch_distance", "h")
 
 
 class FeatureSqueezing(Detector):
-    """Largest L1 distance between P(y | x) and P(y | squeezed x) over squeezers; no fit.
+    """L1 distance between P(y | x) and P(y | squeezed x): the largest over squeezers, or a regression on all.
 
     Args:
         bits: bits a channel that the image is rounded to, one or several.
         windows: sides of median filters, in pixels, one or several.
         smoothings: non-local means, each with `patch_size` and `patch_distance` in pixels and `h` in pixel units, a
             number or a fraction such as "4/255"; see `functional.filters.non_local_means`.
+        score: `largest`, as published, without a fit; or `regression`: log-odds of attacked by logistic regression on
+            the distances, which gives feature squeezing the attacked images that supervised detectors are given.
 
     The gradient of the rounding is that of a smooth step, since its own is zero: an adaptive attacker can follow it,
     but it is not the score's derivative.
@@ -40,8 +43,14 @@ class FeatureSqueezing(Detector):
         torch.Size([8])
     """
 
+    regression: Regression
+
     def __init__(
-        self, bits: Sequence[int], windows: Sequence[int], smoothings: Sequence[Mapping[str, Any]] = ()
+        self,
+        bits: Sequence[int],
+        windows: Sequence[int],
+        smoothings: Sequence[Mapping[str, Any]] = (),
+        score: str = LARGEST,
     ) -> None:
         self.bits = tuple(checks.positive_int("bits", number) for number in bits)
         self.windows = tuple(checks.positive_int("windows", number) for number in windows)
@@ -50,6 +59,11 @@ class FeatureSqueezing(Detector):
         if not squeezers:
             raise ValueError("feature squeezing needs a squeezer, got none. Give bits, windows or smoothings.")
         self.passes = 1 + squeezers
+        self.supervised = checks.choice("score", score, (LARGEST, REGRESSION)) == REGRESSION
+
+    @property
+    def needs_fit(self) -> bool:
+        return self.supervised
 
     def read_features(self, batch: Batch, classifier: Classifier, with_autoencoder: Classifier | None) -> Tensor:
         """L1 distance of the probabilities for each squeezer, shape (B, squeezers)."""
@@ -66,26 +80,11 @@ class FeatureSqueezing(Detector):
         probability = classifier.task.probability(views)
         return (probability[:, 1:] - probability[:, :1]).abs().sum(2)
 
+    def fit_features(self, clean: Tensor, attacked: Tensor) -> None:
+        self.regression = fit_regression(clean, attacked)
+
     def score_features(self, features: Tensor) -> Tensor:
-        return features.amax(1)
-
-
-class SupervisedFeatureSqueezing(RegressionDetector, FeatureSqueezing):
-    """Log-odds of attacked from the distances of feature squeezing (logistic regression).
-
-    Not of its source: it gives feature squeezing the attacked validation images that supervised detectors are given.
-
-    Args:
-        bits, windows, smoothings: as of FeatureSqueezing.
-
-    Example:
-        >>> classifier, digits = dv.example()
-        >>> detector = dv.SupervisedFeatureSqueezing(bits=[1], windows=[2])
-        >>> features = detector.read(digits, classifier, None)
-        >>> detector.fit(features[:4], features[4:])
-        >>> detector.score(features).shape
-        torch.Size([8])
-    """
+        return self.regression.logit(features) if self.supervised else features.amax(1)
 
 
 def _smoothing(settings: Mapping[str, Any]) -> tuple[int, int, float]:

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack
+from functools import partial
 
 import torch
-from torch import Tensor
+import torch.nn.functional as F
+from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from dovision import checks
-from dovision.detectors._estimators import RegressionDetector
+from dovision.detectors._estimators import Regression, fit_regression
 from dovision.detectors._profile import Profile, deviation
-from dovision.detectors.feature_detectors import LayerFeatures
-from dovision.interfaces import Classifier, Context, Intervention
+from dovision.interfaces import Classifier, Context, Detector, Intervention
+from dovision.module_state import evaluating
+from dovision.propagation.sites import find_site
 from dovision.types import INPUT, Batch, Shape
 
+LEARNED = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
 
-class MLLOO(RegressionDetector):
+
+class MLLOO(Detector):
     """Log-odds of attacked from the dispersion of neurons' leave-one-out attributions (logistic regression).
 
     The attribution of a neuron to a part of the image is minus the effect on it of leaving the part out. Neurons are
@@ -37,11 +43,14 @@ class MLLOO(RegressionDetector):
         torch.Size([8, 78])
     """
 
+    supervised = True
+    regression: Regression
+
     def __init__(self, intervention: Intervention, layers: Sequence[str] | None) -> None:
         self.intervention = checks.instance("intervention", intervention, Intervention, "an intervention on the image")
         if intervention.site != INPUT:
             raise ValueError(f"ML-LOO leaves out parts of the image (site input), got site {intervention.site!r}.")
-        self.layers = LayerFeatures(layers, cells=1) if layers is None or len(layers) else None
+        self.layers = LayerFeatures(layers) if layers is None or len(layers) else None
         self.profile = Profile({"parts": intervention}, "probability") if self.layers is None else None
 
     def check(self, classifier: Classifier, shape: Shape) -> None:
@@ -65,6 +74,12 @@ class MLLOO(RegressionDetector):
         treated = [self._treated(range(self.passes), context, layers) for context in images]
         return torch.cat([dispersion(neurons.unsqueeze(0)) for neurons in treated])
 
+    def fit_features(self, clean: Tensor, attacked: Tensor) -> None:
+        self.regression = fit_regression(clean, attacked)
+
+    def score_features(self, features: Tensor) -> Tensor:
+        return self.regression.logit(features)
+
     def _treated(self, units: Sequence[int], context: Context, layers: LayerFeatures) -> Tensor:
         """Neurons of each image without each unit, shape (units * B, neurons), and the class probabilities."""
         image, classifier = context.batch.image, context.classifier
@@ -79,3 +94,49 @@ def dispersion(effect: Tensor) -> Tensor:
     low, middle, high = effect.quantile(torch.tensor([0.25, 0.5, 0.75]).to(effect), dim=1)
     absolute = (effect - middle.unsqueeze(1)).abs().quantile(0.5, dim=1)
     return torch.cat([deviation(effect), high - low, absolute], 1)
+
+
+class LayerFeatures:
+    """Channels of several layers in one pass, averaged over places.
+
+    Args:
+        names: layers of the network; None: all its convolutions and linear layers.
+
+    Raises:
+        ValueError: at the first image, if there is no such layer, or it does not run exactly once.
+    """
+
+    def __init__(self, names: Sequence[str] | None) -> None:
+        self.names = None if names is None else tuple(names)
+
+    def check(self, classifier: Classifier, shape: Shape) -> None:
+        """Run a blank image of this shape, (C, H, W); errors as for the first image."""
+        with evaluating(classifier):
+            self(torch.zeros(1, *shape, device=classifier.mean.device), classifier)
+
+    def __call__(self, image: Tensor, classifier: Classifier) -> tuple[Tensor, Tensor]:
+        """Concatenated features of all layers, shape (B, F), and the logits, shape (B, K)."""
+        names = self.names
+        if names is None:
+            modules = classifier.network.named_modules()
+            names = tuple(name for name, layer in modules if name and isinstance(layer, LEARNED))
+        if not names:
+            raise ValueError("the network must have convolutions or linear layers, got none. Name its layers.")
+        runs: dict[str, list[Tensor]] = {name: [] for name in names}
+        with ExitStack() as hooks:
+            for name, outputs in runs.items():
+                site = find_site(classifier, name)
+                if site is None:
+                    raise ValueError(f"layers must be layers of the network, got {name!r}.")
+                hooks.enter_context(site.module.register_forward_hook(partial(_append_channels, outputs)))
+            logits = classifier(image)
+        for name, outputs in runs.items():
+            if len(outputs) != 1:
+                raise ValueError(f"layer {name!r} must run once in a forward pass, got {len(outputs)} runs.")
+        return torch.cat([outputs[0] for outputs in runs.values()], 1), logits
+
+
+def _append_channels(outputs: list[Tensor], layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+    """Append channels of a copy of the output, since the next layer may overwrite it."""
+    copied = output.clone()
+    outputs.append((F.adaptive_avg_pool2d(copied, 1) if copied.ndim == 4 else copied).flatten(1))

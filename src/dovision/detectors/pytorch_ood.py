@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from dovision import checks
 from dovision.detectors._estimators import best_column
 from dovision.detectors._logit_cache import logits_of
-from dovision.detectors.feature_detectors import penultimate
+from dovision.detectors._penultimate import penultimate
 from dovision.interfaces import Classifier, Detector
 from dovision.module_state import evaluating
 from dovision.types import Batch, Shape

@@ -27,7 +27,7 @@ def component(group: str, name: str, settings: Mapping[str, Any] = MappingProxyT
 
     Args:
         group: attack, dataset, detector, explainer, fill, intervention, transform or value.
-        name: such as pgd, grad_cam or odin: the name of its yaml file.
+        name: such as pgd, grad_cam or entropy: the name of its yaml file.
         settings: settings of that file, by name, with other values, such as {"eps": "8/255"}.
         seed: of whatever it draws.
 

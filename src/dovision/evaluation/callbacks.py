@@ -202,7 +202,6 @@ def run_detection(
         workers=detection.workers,
         resume=inputs.resume,
         reads=inputs.recorded,
-        clean=None if chosen is None else data.first_dataloader(VAL, detection.val_images),
     )
     classifier = inputs.networks[CLASSIFIER]
     make = settings.callbacks["detection"].make()

@@ -18,7 +18,6 @@ import pyarrow.compute as pc
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
 
 from dovision import checks
 from dovision.analysis.detection_summary import HEADLINES, WHOLE_FAMILY, read_detection, unseen, write_detection
@@ -32,10 +31,8 @@ from dovision.evaluation.detector_fits import (
     SelfAttacks,
     fit_detectors,
     fit_to_self_attacks,
-    for_thresholds,
     write_scores,
 )
-from dovision.evaluation.device_batches import DeviceBatches
 from dovision.evaluation.fit_protocol import fit_protocol
 from dovision.evaluation.gradient_health import GradientHealth, Queries, load_state, saved_state
 from dovision.functional.norms import condition_name
@@ -109,7 +106,6 @@ class DetectionOptions:
         resume: finished rows of earlier starts.
         reads: run directory whose reads detectors are fitted to and scored on, where the dataloaders have a share of
             the images alone; of which no summary is made. None: this one.
-        clean: all validation images, where the dataloaders have a share of them.
 
     Example:
         >>> import dovision as dv
@@ -130,7 +126,6 @@ class DetectionOptions:
     workers: int = 1
     resume: Resume = NO_RESUME
     reads: Path | None = None
-    clean: DataLoader[Batch] | None = None
 
 
 class Detection(Evaluation):
@@ -212,9 +207,6 @@ class Detection(Evaluation):
         check_workers("detection.workers", self.workers, pl_module.device.type)
         if self.options.with_autoencoder is not None:
             self.options.with_autoencoder.to(pl_module.device).eval()
-        due = [detector for detector in self.detectors.values() if detector.needs_preparation]
-        for detector in DISPLAY.track(due, "detector preparation", "detectors", len(due)):
-            detector.prepare(self._clean_batches(trainer), self.classifier, self.options.with_autoencoder)
         make_folder(self.folder / READS_FOLDER, setting="output_root")
         stores = self.options.store_adversarial
         self.keepers = {
@@ -370,17 +362,6 @@ class Detection(Evaluation):
                 100 * WEAK,
                 rates_text,
             )
-
-    def _clean_batches(self, trainer: pl.Trainer) -> Iterator[Batch]:
-        """Clean validation images that detectors are fitted to."""
-        val = self.options.clean or (trainer.test_dataloaders or [])[0]
-        batches = DeviceBatches(val, trainer.global_rank, trainer.world_size, self._mean, self._std)
-        for got in val:
-            batch = batches.take(got, self.classifier)
-            reserved = for_thresholds(pd.Series(batch.group.tolist()))
-            fitted = batch.rows(torch.tensor(reserved.to_numpy()).logical_not())
-            if len(fitted.image):
-                yield Batch(*(field.to(self.classifier.mean.device) for field in fitted))
 
     @torch.no_grad()
     def _read(self, detector: Detector, batch: Batch) -> Tensor:

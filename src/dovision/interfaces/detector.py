@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from contextlib import ExitStack
 from types import MappingProxyType
 from typing import final
@@ -21,7 +21,7 @@ class Detector(ClassifierComponent, ABC):
     """Score that separates attacked from clean images, in three steps: features, a fit, a score.
 
     All in torch, so that an adaptive attacker can follow the gradient from the score to the image. An unsupervised
-    detector is fitted to clean images only. One whose features depend on clean images is prepared with these first.
+    detector is fitted to clean images only.
 
     Example:
         >>> class Darkness(dv.Detector):
@@ -38,16 +38,7 @@ class Detector(ClassifierComponent, ABC):
     passes: int  # forward passes that reading an image takes; known once one was read
     reads_code = False  # needs the classifier with its autoencoder
     tuned: Mapping[str, object] = MappingProxyType({})  # settings that the fit has chosen, in plain types
-    prepared = False
     _fitted = False
-
-    def prepare_features(
-        self, clean: Iterable[Batch], classifier: Classifier, with_autoencoder: Classifier | None
-    ) -> None:
-        """Fit the feature extraction to clean validation images, which the detector is also fitted to.
-
-        Without gradients; assigns new attributes and edits none. By default there is nothing to learn.
-        """
 
     @abstractmethod
     def read_features(self, batch: Batch, classifier: Classifier, with_autoencoder: Classifier | None) -> Tensor:
@@ -79,30 +70,9 @@ class Detector(ClassifierComponent, ABC):
         """Return whether the detector must be fitted."""
         return type(self).fit_features is not Detector.fit_features
 
-    @property
-    def needs_preparation(self) -> bool:
-        """Return whether `prepare` must be called with clean images before features are read."""
-        return type(self).prepare_features is not Detector.prepare_features
-
-    @final
-    def prepare(self, clean: Iterable[Batch], classifier: Classifier, with_autoencoder: Classifier | None) -> None:
-        """Fit the feature extraction to batches of clean images, if it needs any; see `prepare_features`."""
-        if self.needs_preparation:
-            with outside_inference_mode(), torch.no_grad():
-                self.prepare_features(clean, classifier, with_autoencoder)
-        self.prepared = True
-
     @final
     def read(self, batch: Batch, classifier: Classifier, with_autoencoder: Classifier | None) -> Tensor:
-        """Features of images, shape (B, F), with a gradient if the images require one; see `read_features`.
-
-        Raises:
-            ValueError: the detector was not prepared.
-        """
-        if self.needs_preparation and not self.prepared:
-            raise ValueError(
-                f"{type(self).__name__} must be prepared before it reads. Call prepare with clean validation images."
-            )
+        """Features of images, shape (B, F), with a gradient if the images require one; see `read_features`."""
         with outside_inference_mode():
             return self.read_features(
                 batch.detached() if batch.image.is_inference() else batch, classifier, with_autoencoder

@@ -70,17 +70,20 @@ def check_command(command: str, overrides: Sequence[str]) -> None:
 
 
 def drop_unselected(command: str, config: DictConfig, overrides: Sequence[str]) -> DictConfig:
-    """Drop an experiment's settings of components that the command line does not choose.
+    """Drop an experiment's components, and settings of components, that the command line's list does not name.
 
     What the command line itself sets of them stays, as do names that their group does not have; both are refused.
     """
     choices = {override: group for override in overrides if (group := _chosen_group(override)) in of_user(command)}
+    listed = {group: _parsed(override).value() for override, group in choices.items()}  # a name or several
     named = [_names(override)[1] for override in overrides if override not in choices]
+    options = GlobalHydra.instance().config_loader().get_group_options
     unchosen = [
         (group, name)
-        for group in set(choices.values())
-        for name in GlobalHydra.instance().config_loader().get_group_options(group)
-        if OmegaConf.is_dict(node := OmegaConf.select(config, f"{group}.{name}")) and "_target_" not in node
+        for group, names in listed.items()
+        for name, node in (OmegaConf.select(config, group) or {}).items()
+        if name not in ([names] if isinstance(names, str) else names)
+        if OmegaConf.is_dict(node) and ("_target_" in node) != (name in options(group))
         if not any(_is_within(f"{group}.{name}", key) or _is_within(key, f"{group}.{name}") for key in named)
     ]
     if not unchosen:
