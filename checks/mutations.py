@@ -49,7 +49,7 @@ LIMIT = 20.0  # seconds of processor time for one reading: a machine with other 
 PATIENCE = 300.0  # seconds by the clock, of a reading that waits for something
 BAD = ("other", "traceback", "hang")
 EVALUATION = """dataset=digits training.classifier.epochs=1 training.autoencoder.epochs=1 evaluation.images=10
-    evaluation.num_thumbnails=2 evaluation.store_adversarial=true intervention.rows=2 intervention.columns=2 attack=fgsm
+    evaluation.num_thumbnails=2 intervention.rows=2 intervention.columns=2 attack=fgsm
     attack.eps=[0.1] explainer=[random_map,center_map] detector=[max_softmax,entropy]
     +attack@detection.attacks.fgsm=fgsm detection.attacks.fgsm.eps=[0.1] detection.val_images=60
     detection.test_images=20 name=run"""

@@ -8,7 +8,6 @@ from dovision.api import wrap_callable as wrap_callable
 from dovision.attacks.apgd import APGD as APGD
 from dovision.attacks.apgd_targeted import TargetedAPGD as TargetedAPGD
 from dovision.attacks.autoattack import AutoAttack as AutoAttack
-from dovision.attacks.deepfool import DeepFool as DeepFool
 from dovision.attacks.fab import FAB as FAB
 from dovision.attacks.foolbox_attacks import EAD as EAD
 from dovision.attacks.foolbox_attacks import Boundary as Boundary
@@ -22,11 +21,9 @@ from dovision.attacks.losses import margin as margin
 from dovision.attacks.losses import task_loss as task_loss
 from dovision.attacks.none import NoAttack as NoAttack
 from dovision.attacks.random_sign import RandomSign as RandomSign
-from dovision.attacks.replay import Replay as Replay
 from dovision.attacks.spatial import RandomSpatial as RandomSpatial
 from dovision.attacks.spatial import Spatial as Spatial
 from dovision.attacks.square import Square as Square
-from dovision.attacks.transfer import Transfer as Transfer
 from dovision.datasets.chest_xray14 import ChestXray14 as ChestXray14
 from dovision.datasets.digits import Digits as Digits
 from dovision.datasets.funnybirds import FunnyBirds as FunnyBirds

@@ -31,7 +31,6 @@ FRAME = " frame"  # ends the name of a unit of which only the frame of its regio
 OUTSIDE = "outside"  # the unit of all that is in no mask of an image
 TOKENS = "tokens"  # the site of a vision transformer's tokens, behind their position embedding
 CODE = "code"  # the site of an edit of an inserted autoencoder's code
-ATTACKED_FOLDER = "attacked"  # in a run directory: a folder an attack, with all attacked images
 
 
 class Box(NamedTuple):

@@ -12,12 +12,9 @@ from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
-from dovision.attacks.random_sign import RandomSign
-from dovision.attacks.transfer import Transfer
 from dovision.config.sources import HYDRA_DEFAULTS
 from dovision.functional.norms import size
 from dovision.interfaces import Attack, Classifier
-from dovision.store.adversarial_cache import Keeper
 from dovision.types import Batch
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
@@ -41,16 +38,8 @@ def composed(name: str, *overrides: str) -> Attack:
 
 
 @pytest.fixture(params=ATTACKS)
-def attack(request, tmp_path, classifier, batch) -> Attack:
-    if request.param == "transfer":
-        return Transfer(instantiate(configured("transfer").attack), copy.deepcopy(classifier))
-    if request.param != "replay":
-        return composed(request.param)
-    noise = RandomSign([0.1, 0.5])
-    with Keeper(tmp_path, "attack", noise, images=8) as keeper:
-        for eps in noise.eps:
-            keeper.add(eps, batch._replace(image=noise(batch, classifier, eps)))
-    return composed("replay", f"attack.run={tmp_path}")
+def attack(request) -> Attack:
+    return composed(request.param)
 
 
 def state(classifier: Classifier) -> tuple:
@@ -101,8 +90,6 @@ def test_a_batch_of_eight_equals_one_by_one(attack, classifier, batch):
 
 
 def test_multilabel_images_are_attacked_too(attack, multilabel_classifier, multilabel_batch):
-    if isinstance(attack, Transfer):
-        attack.source = copy.deepcopy(multilabel_classifier)
     attacked = attack(multilabel_batch, multilabel_classifier, 0.1)
     assert (size(attacked - multilabel_batch.image, attack.norm) <= 0.1 + 1e-6).all()
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import foolbox
 import pytest
 import torch
 from torch import nn
 
-from dovision.attacks.deepfool import DeepFool
 from dovision.attacks.fab import FAB, project
 from dovision.functional.norms import size
 from dovision.interfaces import Classifier
@@ -82,10 +82,10 @@ def test_of_a_linear_classifier_the_nearest_boundary_is_found(norm, targets, lin
 def test_it_comes_nearer_than_deepfool(norm, trained, digits):
     classifier = trained[0]
     right = digits.rows((classifier(digits.image).argmax(1) == digits.label).nonzero().squeeze(1)[:40])
-    ours, theirs = (
-        size(attack(right, classifier, FAR[norm]) - right.image, norm)
-        for attack in (FAB(FAR[norm], steps=30, norm=norm), DeepFool(FAR[norm], steps=50, norm=norm))
-    )
+    ours = size(FAB(FAR[norm], steps=30, norm=norm)(right, classifier, FAR[norm]) - right.image, norm)
+    deepfool = {"linf": foolbox.attacks.LinfDeepFoolAttack, "l2": foolbox.attacks.L2DeepFoolAttack}[norm](steps=50)
+    model, wrong = foolbox.PyTorchModel(classifier, bounds=(0, 1)), foolbox.criteria.Misclassification(right.label)
+    theirs = size(deepfool.run(model, right.image, wrong) - right.image, norm)
     assert ours.mean() < theirs.mean()
     assert (ours <= theirs * 1.05).float().mean() > 0.9
 

@@ -1,4 +1,4 @@
-"""DeepFool, Carlini and Wagner, and the boundary attack: against foolbox's own, and against hand-solved classifiers."""
+"""Carlini and Wagner, EAD and the boundary attack: against foolbox's own, and against hand-solved classifiers."""
 
 from __future__ import annotations
 
@@ -10,12 +10,11 @@ import torch
 from torch import nn
 
 from dovision.attacks._objective import Objective
-from dovision.attacks.deepfool import DeepFool
 from dovision.attacks.foolbox_attacks import EAD, Boundary, CarliniWagner
 from dovision.attacks.losses import margin
 from dovision.functional.norms import size
 from dovision.functional.rng import generator
-from dovision.interfaces import Attack, Classifier
+from dovision.interfaces import Classifier
 from dovision.types import Batch, Task
 
 PEERS = foolbox.attacks
@@ -30,31 +29,6 @@ def batch_of(image: torch.Tensor, label: torch.Tensor) -> Batch:
 def direct(peer: PEERS.base.MinimizationAttack, batch: Batch, classifier: Classifier, eps: float) -> torch.Tensor:
     model = foolbox.PyTorchModel(classifier, bounds=(0, 1))
     return peer(model, batch.image, foolbox.criteria.Misclassification(batch.label), epsilons=eps)[1]
-
-
-def deepfool_pair(norm: str) -> tuple[Attack, PEERS.base.MinimizationAttack]:
-    peer = {"linf": PEERS.LinfDeepFoolAttack, "l2": PEERS.L2DeepFoolAttack}[norm]
-    return DeepFool(1.0, steps=20, norm=norm), peer(steps=20)
-
-
-@pytest.mark.parametrize("eps", [0.05, 0.5])
-@pytest.mark.parametrize("norm", ["linf", "l2"])
-def test_deepfool_equals_foolbox(norm, eps, trained, digits):
-    ours, theirs = deepfool_pair(norm)
-    expected = direct(theirs, digits, trained[0], eps)
-    torch.testing.assert_close(ours(digits, trained[0], eps), expected, rtol=0, atol=1e-5)
-
-
-def test_deepfool_spends_no_pass_on_an_image_that_is_over_the_boundary(trained, digits):
-    right = digits.rows((trained[0](digits.image).argmax(1) == digits.label).nonzero().squeeze(1))
-    one_by_one = []
-    for row in range(len(right.sample)):
-        attack = DeepFool(1.0, steps=50)
-        attack(right.rows([row]), trained[0])
-        one_by_one.append(attack.queries[1.0])
-    attack = DeepFool(1.0, steps=50)
-    attack(right, trained[0])
-    assert 4 < attack.queries[1.0] == pytest.approx(sum(one_by_one) / len(one_by_one), abs=1)
 
 
 @pytest.mark.parametrize("eps", [0.4, FAR])
@@ -127,8 +101,6 @@ def distances(lead: torch.Tensor, normal: torch.Tensor, norm: str) -> list[float
 
 
 EXACT = {
-    "deepfool linf": (lambda target: DeepFool(1.0, steps=20, overshoot=1e-3, target=target), 0.01),
-    "deepfool l2": (lambda target: DeepFool(FAR, steps=20, overshoot=1e-3, norm="l2", target=target), 0.01),
     "carlini wagner": (lambda target: CarliniWagner(FAR, 100, searches=7, step_size=0.03, target=target), 0.05),
     "boundary": (lambda target: Boundary(FAR, steps=500, target=target), 0.1),
 }
@@ -157,8 +129,6 @@ def test_a_wrong_label_of_several_is_found_or_that_of_the_target(name, target):
     lead = Objective(margin, None).leads(classifier(GREY[:1]), answers, classifier.task)[0].detach()
     far = distances(lead, weight, attack.norm)
     chosen = far[:1] + far[2:] if target is None else [far["abcd".index(target)]]
-    if "deepfool" in name:  # the others may end at another label than the nearest
-        chosen = [min(chosen)]
     found = attack(batch_of(GREY[:1], answers), classifier, attack.eps[0])
     assert Objective(margin, target).reached(classifier(found), answers, classifier.task).all()
     assert any(size(found - GREY[:1], attack.norm).item() == pytest.approx(one, rel=tolerance) for one in chosen)
@@ -174,7 +144,7 @@ def test_a_target_is_said_and_no_other_class(name, trained, digits):
 def test_an_image_out_of_budget_is_moved_as_far_towards_the_nearest_as_epsilon_allows():
     classifier, _ = linear(2, "multiclass")
     batch = batch_of(GREY[:1], classifier(GREY[:1]).argmax(1))
-    attack = DeepFool([0.01, FAR], steps=50, norm="l2")
+    attack = CarliniWagner([0.01, FAR], steps=50)
     near, far = (attack(batch, classifier, eps) - GREY[:1] for eps in attack.eps)
     torch.testing.assert_close(size(near, "l2"), torch.tensor([0.01]))
     torch.testing.assert_close(near / 0.01, far / size(far, "l2"))
@@ -188,7 +158,7 @@ class Stubborn(nn.Module):
 
 
 @pytest.mark.filterwarnings("ignore:LinearSearchBlendedUniformNoiseAttack failed to draw")
-@pytest.mark.parametrize("make", [DeepFool, CarliniWagner, EAD, Boundary])
+@pytest.mark.parametrize("make", [CarliniWagner, EAD, Boundary])
 def test_an_image_stays_as_it_is_where_nothing_is_found_or_nothing_is_to_be_done(make):
     classifier = Classifier(Stubborn(), Task("multiclass", ("yes", "no")), (0.0,), (1.0,))
     batch = batch_of(GREY[:2] + 0.01, torch.tensor([0, 1]))  # never wrong, and wrong already

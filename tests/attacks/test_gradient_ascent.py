@@ -17,7 +17,6 @@ from torch import nn
 
 from dovision.attacks._lp_ball import Ball
 from dovision.attacks.apgd import APGD
-from dovision.attacks.deepfool import DeepFool
 from dovision.attacks.foolbox_attacks import Boundary, CarliniWagner
 from dovision.attacks.gradient_ascent import BIM, FGSM, MIFGSM, PGD
 from dovision.attacks.losses import margin
@@ -41,7 +40,6 @@ BUDGETED = {
     "mifgsm": lambda eps, norm: MIFGSM(eps, steps=3, norm=norm),
     "apgd": lambda eps, norm: APGD(eps, steps=5, norm=norm),
     "square": lambda eps, norm: Square(eps, queries=10, norm=norm),
-    "deepfool": lambda eps, norm: DeepFool(eps, steps=5, norm=norm),
     "random_sign": lambda eps, norm: RandomSign(eps, norm=norm),
 }
 L2_ONLY = {

@@ -6,7 +6,6 @@ import pytest
 import torch
 
 from dovision.attacks._objective import Objective
-from dovision.attacks.deepfool import DeepFool
 from dovision.attacks.foolbox_attacks import Boundary, CarliniWagner
 from dovision.attacks.gradient_ascent import BIM, FGSM, MIFGSM, PGD
 from dovision.attacks.losses import dlr, margin
@@ -27,8 +26,6 @@ PETS = Task("multiclass", ("cat", "dog", "eel"))
         (lambda: PGD(0.1, steps=3, step_size="-1/255"), "step_size must be above 0, got '-1/255'"),
         (lambda: PGD(0.1, steps=3, restarts=0), "restarts must be a whole number of at least 1, got 0"),
         (lambda: MIFGSM(0.1, steps=3, momentum=-1), "momentum must be at least 0, got -1"),
-        (lambda: DeepFool(0.1, steps=5, candidates=1), "candidates must be at least 2, got 1"),
-        (lambda: DeepFool(0.1, steps=5, overshoot=-1), "overshoot must be at least 0, got -1"),
         (lambda: CarliniWagner(0.1, steps=0), "steps must be a whole number of at least 1, got 0"),
         (lambda: Boundary(0.1, steps=5, source_step=0), "source_step must be above 0, got 0"),
         (lambda: Square(0.1, queries=0), "queries must be a whole number of at least 1, got 0"),

@@ -7,7 +7,6 @@ import pytest
 import torch
 
 from dovision.attacks.apgd import APGD
-from dovision.attacks.deepfool import DeepFool
 from dovision.attacks.foolbox_attacks import Boundary, CarliniWagner
 from dovision.attacks.gradient_ascent import BIM, MIFGSM, PGD
 from dovision.attacks.losses import dlr, margin
@@ -25,7 +24,6 @@ MAKERS = {
     "apgd margin": lambda norm: APGD(LARGE[norm], steps=20, norm=norm, loss=margin),
     "apgd dlr": lambda norm: APGD(LARGE[norm], steps=20, norm=norm, loss=dlr),
     "square": lambda norm: Square(LARGE[norm], queries=300, norm=norm),
-    "deepfool": lambda norm: DeepFool(LARGE[norm], steps=50, norm=norm),
 }
 
 
@@ -66,5 +64,5 @@ def test_apgd_and_square_together_leave_no_more_right_than_any_one_attack(eps, t
     model, wrong = foolbox.PyTorchModel(trained[0], bounds=(0, 1)), foolbox.criteria.Misclassification(digits.label)
     theirs = foolbox.attacks.LinfPGD(steps=50).run(model, digits.image, wrong, epsilon=eps)
     assert left <= (trained[0](theirs).argmax(1) == digits.label).sum()
-    for attack in (BIM(eps, steps=50), MIFGSM(eps, steps=50), PGD(eps, steps=50), DeepFool(eps, steps=50)):
+    for attack in (BIM(eps, steps=50), MIFGSM(eps, steps=50), PGD(eps, steps=50)):
         assert left <= right(attack, digits, trained[0]).sum()

@@ -127,7 +127,7 @@ def test_the_fitted_classifier_is_found_by_another_run(copy, dovision_evaluate, 
 @pytest.mark.slow
 def test_a_sweep_fits_once_and_leaves_a_run_per_job(copy, dovision_evaluate, capsys):
     shutil.rmtree(copy / "checkpoints")
-    sweep = ("intervention.rows=1,2", "intervention.columns=${intervention.rows}", "attack=fgsm,bim", "-m")
+    sweep = ("intervention.rows=1,2", "intervention.columns=${intervention.rows}", "attack=fgsm,mifgsm", "-m")
     assert dovision_evaluate(f"output_root={copy}", *sweep) == 0
     runs = read_sweep(copy / "evaluate")
     assert [run.state for run in runs] == ["completed"] * 4

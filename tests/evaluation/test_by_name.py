@@ -27,8 +27,6 @@ REFUSED = {
     "setting": (("attack", "pgd", {"epsilon": 0.1}), "attack pgd has no key 'epsilon'. Did you mean eps? Its keys are"),
     "target": (("attack", "pgd", {"_target_": "os.system"}), "attack pgd has no key '_target_'"),
     "seed": (("attack", "pgd", {}, -1), "seed must be a whole number of at least 0, got -1."),
-    "missing": (("attack", "replay"), "attack replay must be given run, got no value. Add it to settings."),
-    "missing inside": (("attack", "transfer"), "attack transfer must be given source.path, got no value."),
     "of a command": (("intervention", "layer_channel"), "intervention layer_channel must be given site, got no"),
     "value": (("attack", "pgd", {"eps": "8/256/1"}), 'eps must be a number or a fraction such as "8/255"'),
 }

@@ -29,10 +29,10 @@ MAIN = ("attack=fgsm", "attack.eps=[0.2]")
 
 @pytest.fixture(scope="module")
 def detected(fitted, tmp_path_factory, dovision_evaluate) -> Path:
-    """A run that detects, with its attacked images kept."""
+    """A run that detects."""
     root = tmp_path_factory.mktemp("detected")
     shutil.copytree(fitted / "checkpoints", root / "checkpoints")
-    parts = (*DETECTORS, *NOISE, *FGSM, *ADAPTIVE, *MAIN, "evaluation.store_adversarial=true")
+    parts = (*DETECTORS, *NOISE, *FGSM, *ADAPTIVE, *MAIN)
     assert dovision_evaluate(f"output_root={root}", *parts) == 0
     return only_run(root)
 
@@ -53,7 +53,7 @@ def test_a_run_that_detects_records_costs_queries_gradients_and_failures(detecte
 def test_every_file_of_a_run_has_a_digest_or_is_read_by_nobody(detected):
     written = {path.relative_to(detected).as_posix() for path in detected.rglob("*") if path.is_file()}
     recorded = json.loads((detected / "run.json").read_text())["digests"].keys()
-    assert {name.partition("/")[0] for name in recorded} >= {"scores.parquet", "reads", "attacked", "maps", ".hydra"}
+    assert {name.partition("/")[0] for name in recorded} >= {"scores.parquet", "reads", "maps", ".hydra"}
     assert written - recorded == {"run.json", "run.log", "csv/metrics.csv", "csv/hparams.yaml", ".run.lock"}
 
 
@@ -100,21 +100,6 @@ def test_an_adaptive_attack_that_was_stopped_goes_on(detected, tmp_path, dovisio
     assert again[again["attack"] == "adaptive"].reset_index(drop=True).equals(whole)
 
 
-@pytest.mark.long  # a second run that detects; tests/attacks/test_replay.py shows stored images again
-def test_kept_images_give_the_tables_of_the_run_again(detected, tmp_path, dovision_evaluate):
-    shutil.copytree(detected.parents[1] / "checkpoints", tmp_path / "checkpoints")
-    noise, fgsm = (
-        (f"+attack@detection.attacks.{name}=replay", f"detection.attacks.{name}.run={detected}", condition)
-        for name, condition in (("random_sign", "detection.attacks.random_sign.attack=random_sign"),
-                            ("fgsm", "detection.attacks.fgsm.attack=fgsm"))
-    )  # fmt: skip
-    again = (*DETECTORS, *noise, *fgsm, *ADAPTIVE, "attack=replay", f"attack.run={detected}")
-    assert dovision_evaluate(f"output_root={tmp_path}", *again) == 0
-    for table in ("samples", "effects", "attacks", "scores", "adaptive", "detection"):
-        name = f"{table}.parquet"
-        assert (only_run(tmp_path) / name).read_bytes() == (detected / name).read_bytes()
-
-
 def test_the_report_shows_detectors_attacks_and_curves(detected, tmp_path, page_of):
     text = page_of(detected, tmp_path).read_text()
     drawn = {path.stem for path in (tmp_path / "figures").rglob("*.csv")}
@@ -146,11 +131,6 @@ def test_the_table_of_attacks_is_set_by_latex_and_fits_the_page(detected, typese
         ),
         ((*DETECTORS, *FGSM, "+detection.families.a=[pgd]"), "detection.families.a must be one of fgsm, got 'pgd'"),
         ((*DETECTORS, *FGSM, "+detection.seen.fgsm=0.1"), "detection.seen.fgsm must name epsilons that are measured"),
-        (
-            (*DETECTORS, "+attack@detection.attacks.kept=replay", "detection.attacks.kept.run=nowhere"),
-            "Keep them: evalu",
-        ),
-        (("attack=replay",), "attack.run"),
     ],
 )
 def test_a_contest_that_cannot_be_held_is_refused_before_anything_is_fitted(

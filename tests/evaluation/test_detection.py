@@ -12,7 +12,6 @@ import torch
 from torch.utils.data import DataLoader
 
 from dovision.analysis.detection_summary import WHOLE_FAMILY, read_detection
-from dovision.attacks.replay import Replay
 from dovision.evaluation import detection as module
 from dovision.evaluation.detection import Detection, DetectionOptions
 from dovision.evaluation.detector_fits import Fitted, fit_detectors, fit_to_self_attacks, for_thresholds, shown
@@ -109,14 +108,13 @@ def run(
     conditions: dict[str, Attack],
     val=VAL,
     first_group: int = 100,
-    keep: bool = False,
     more=None,
     **settings: Any,
 ) -> Detection:
     classifier = Classifier(Brightness(), TASK, [0.0], [1.0])
     detectors = {"grey": Grey(), "plain": Plain(), "taught": Taught()} | (more or {})
     resume = Resume(settings.pop("checkpoint_every", 64), settings.pop("origin", None))
-    options = DetectionOptions(store_adversarial=keep, resume=resume, **settings)
+    options = DetectionOptions(resume=resume, **settings)
     detection = Detection(folder, conditions, detectors, classifier, options=options)
     trainer = quiet_trainer(detection)
     loaders = [DataLoader(split(val, 0), 3), DataLoader(split(TEST, first_group), 3)]
@@ -441,16 +439,3 @@ def test_an_attack_that_failed_for_want_of_something_passing_is_tried_again(tmp_
         start()
     monkeypatch.setattr(Passing, "left", 100)
     assert start().record["failed_attacks"] == {}
-
-
-def test_kept_images_of_all_conditions_but_those_that_failed_give_the_same_reads(tmp_path):
-    first, second = tmp_path / "first", tmp_path / "second"
-    conditions = {"shift": Shift([0.2, 0.01]), "fails": Fails(0.1)}
-    run(first, conditions, keep=True)
-    assert sorted(path.name for path in (first / "attacked").iterdir()) == ["shift"]
-    run(second, {"shift": Replay(str(first), "shift")})
-    for name in ("grey", "plain", "taught"):
-        (one,), (other,) = read_reads(first, name), read_reads(second, name)
-        same = one.images["attack"] != "fails"
-        pd.testing.assert_frame_equal(one.images[same].reset_index(drop=True), other.images)
-        assert torch.equal(one.chosen(same), other.read)

@@ -11,7 +11,6 @@ from torch.utils.data import DataLoader
 from dovision.analysis.average_effect import average_effects
 from dovision.analysis.summary import summarise
 from dovision.attacks.none import NoAttack
-from dovision.attacks.replay import Replay
 from dovision.evaluation.effects import EffectEvaluation, EffectOptions, round_to_8_bits
 from dovision.interfaces import Attack, Classifier
 from dovision.interventions.fills import Constant
@@ -245,17 +244,6 @@ def test_a_run_that_goes_on_keeps_the_pictures_of_a_whole_one(tmp_path):
     save_image(thumbnail_path(tmp_path, 7, "clean"), torch.zeros(1, 2, 2))  # of a start that was killed
     evaluate(tmp_path, batch_size=1, pictures=PictureChoice(2, classes))
     assert [name[0] for name in pictured(tmp_path)] == ["0", "0", "2", "2"]
-
-
-def test_kept_images_give_the_tables_again(tmp_path):
-    first, second = tmp_path / "first", tmp_path / "second"
-    for folder in (first, second):
-        folder.mkdir()
-    evaluate(first, eps=(0.25, 0.1), store_adversarial=True)
-    evaluate(second, batch_size=3, attack=Replay(str(first)))
-    for name in ("samples", "effects"):
-        assert read(first, name).equals(read(second, name))
-    assert not (second / "attacked").exists()
 
 
 def test_an_error_in_the_middle_leaves_no_table_and_the_next_start_measures_only_the_rest(tmp_path):

@@ -27,16 +27,11 @@ from made_datasets import flip
 pytestmark = pytest.mark.slow
 SMALL = ("dataset=digits", "training.classifier.epochs=1", "training.autoencoder.epochs=1", "evaluation.images=12")
 SMALL += ("evaluation.num_thumbnails=2", "detection.val_images=40", "detection.test_images=12", "output_root=.")
-SOURCE = ("name=source", "attack=fgsm", "attack.eps=0.1", "evaluation.store_adversarial=true", "hydra.run.dir=source")
-SOURCE += ("detector=[max_softmax]", "+attack@detection.attacks.fgsm=fgsm", "detection.attacks.fgsm.eps=0.1")
-USER = ("name=user", "intervention=latent_channel", "attack=replay", "attack.run=source", "hydra.run.dir=user")
-USER += ("detector=[max_softmax]", "+attack@detection.attacks.again=replay", "detection.attacks.again.run=source")
-USER += ("detection.attacks.again.attack=fgsm", "explainer=[random_map]", "evaluation.permuted_labels=true")
-KEPT = "source/attacked/*/*"
+USER = ("name=user", "intervention=latent_channel", "attack=fgsm", "attack.eps=0.1", "hydra.run.dir=user")
+USER += ("detector=[max_softmax]", "+attack@detection.attacks.fgsm=fgsm", "detection.attacks.fgsm.eps=0.1")
+USER += ("explainer=[random_map]", "evaluation.permuted_labels=true")
 WEIGHTS = "checkpoints/*/*.ckpt"
 READ = {  # what a run may read below its output root, besides its own directory: why another content is noticed
-    KEPT: "`files` of run.json",
-    "source/run.json": "the digests of these; nothing else of it is used",
     WEIGHTS: "`checkpoints` of run.json",
     "checkpoints/*/key.json": "named in the log, to say why a model is fitted again",
     ".fingerprints.json": "bears a digest of itself; its entries count as long as their files have not changed",
@@ -55,12 +50,11 @@ def listen(event: str, arguments: tuple[object, ...]) -> None:
 
 @pytest.fixture(scope="module")
 def original(tmp_path_factory, run_command, fitted):
-    """A run that keeps attacked images, and one that uses them and all else that a run can; and what that has read."""
+    """A run that uses all that a run can of others, and what it has read of them."""
     root = tmp_path_factory.mktemp("original")
     shutil.copytree(fitted / "checkpoints", root / "checkpoints")
     with pytest.MonkeyPatch.context() as context:
         context.chdir(root)
-        assert run_command(main, *SMALL, *SOURCE) == 0
         sys.addaudithook(listen)
         opened.clear()
         assert run_command(main, *SMALL, *USER) == 0
@@ -94,7 +88,6 @@ def unlike() -> str:
 def test_all_that_is_read_of_other_runs_is_listed(original):
     found = original[1]
     assert {path for path in found if not any(fnmatch(path, pattern) for pattern in READ)} == set()
-    assert {pattern for pattern in (KEPT, WEIGHTS) if any(fnmatch(path, pattern) for path in found)} == {KEPT, WEIGHTS}
     kinds = {Path(path).parent.name.partition("-")[0] for path in found if fnmatch(path, WEIGHTS)}
     assert kinds == {"classifier", "autoencoder"}
 
@@ -102,7 +95,6 @@ def test_all_that_is_read_of_other_runs_is_listed(original):
 def test_each_file_of_other_runs_counts(condition, original):
     assert unlike() == ""
     recorded = RunDirectory("user").read_record()
-    assert set(recorded["files"]) >= {"attack.run", "detection.attacks.again.run"}
     assert set(recorded["checkpoints"]) == {"classifier", "permuted_classifier", "autoencoder"}
     for name in sorted(name for name in original[1] if fnmatch(name, WEIGHTS)):
         content = Path(name).read_bytes()
@@ -110,30 +102,6 @@ def test_each_file_of_other_runs_counts(condition, original):
         assert re.match("other weights of the", unlike())
         Path(name).write_bytes(content)
         assert unlike() == ""
-    for name in sorted(name for name in original[1] if fnmatch(name, KEPT)):
-        content = Path(name).read_bytes()
-        flip(Path(name))
-        with pytest.raises(ValueError, match=rf"{name} must be as its run has recorded it, got other bytes\. Run that"):
-            unlike()
-        Path(name).write_bytes(content)
-        assert unlike() == ""
-
-
-@pytest.mark.long  # the decision is above, file by file
-def test_if_the_source_is_measured_again_so_is_what_used_it(condition, run_command, capsys):
-    def effects() -> bytes:
-        return Path("user", "effects.parquet").read_bytes()
-
-    before = effects()
-    assert run_command(main, *SMALL, *USER) == 0
-    assert "already completed, nothing to do" in capsys.readouterr().err
-    assert run_command(main, *SMALL, *SOURCE, "attack.eps=[0.1,0.2]", "rerun=all") == 0
-    assert re.match(r"other files", unlike())
-    capsys.readouterr()
-    assert run_command(main, *SMALL, *USER) == 0
-    assert "rerun: other files" in capsys.readouterr().err
-    assert effects() != before
-    assert unlike() == ""
 
 
 @pytest.mark.parametrize("name", ["*", "classifier-*", "autoencoder-*"])
@@ -141,18 +109,3 @@ def test_networks_that_are_gone_are_the_same_if_all_that_shapes_their_fits_is(co
     for folder in condition.glob(f"checkpoints/{name}"):
         shutil.rmtree(folder)
     assert unlike() == ""
-
-
-def test_images_without_the_record_of_their_run_count_too(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    run = RunDirectory("source")
-    run.start({}, [], {})
-    for name in ("keys.npy", "eps=0.1.npy"):
-        Path("source", "attacked", "attack").mkdir(parents=True, exist_ok=True)
-        Path("source", "attacked", "attack", name).write_bytes(b"of images")
-    run.complete({})
-    before = surroundings(composed(*SMALL, *USER), Digests(tmp_path))["files"]
-    Path("source", "run.json").unlink()
-    assert surroundings(composed(*SMALL, *USER), Digests(tmp_path))["files"] == before
-    flip(Path("source", "attacked", "attack", "keys.npy"))
-    assert surroundings(composed(*SMALL, *USER), Digests(tmp_path))["files"] != before

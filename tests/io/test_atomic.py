@@ -107,13 +107,13 @@ def test_nothing_else_renames_files():
 @pytest.mark.slow
 def test_each_file_that_a_run_leaves_was_on_the_disk_before_it_had_its_name(copy, dovision_evaluate, safe):
     classifier = {path for path in copy.rglob("*") if path.is_file()}
-    everything = ("attack=fgsm", "attack.eps=0.1", "explainer=[random_map]", "evaluation.store_adversarial=true", "-m")
+    everything = ("attack=fgsm", "attack.eps=0.1", "explainer=[random_map]", "-m")
     detection = ("detector=[max_softmax]", "+attack@detection.attacks.fgsm=fgsm", "detection.attacks.fgsm.eps=0.1")
     few = ("detection.val_images=40", "detection.test_images=12")
     assert dovision_evaluate(f"output_root={copy}", *detection, *few, *everything) == 0
     written = {path for path in copy.rglob("*") if path.is_file() and path.name not in LOGS} - classifier
     names = {path.name for path in written}
-    assert names >= {"run.json", "summary.json", "samples.parquet", "maps.parquet", "scores.parquet", "keys.npy"}
+    assert names >= {"run.json", "summary.json", "samples.parquet", "maps.parquet", "scores.parquet"}
     assert names >= {"metrics.csv", "config.yaml", "sweep_summary.md"}
     assert written - safe == set()
 

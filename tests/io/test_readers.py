@@ -20,7 +20,6 @@ EXCEPTIONS = {  # file, what is called: why it need not go through dovision.io
     ("cli/scripts.py", "os.open"): "the null device, to write",
     ("io/atomic.py", "os.open"): "to bring it to the disk",
     ("interventions/interchange.py", "pd.read_csv"): "of a text in memory",
-    ("store/adversarial_cache.py", "np.lib.format.open_memmap"): "to write",
     ("io/archives.py", "zipfile.ZipFile"): "of an opened file",
     ("io/archives.py", "archive.open"): "of an opened file",
     ("io/text_files.py", "yaml.load"): "of a text in memory",

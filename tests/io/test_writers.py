@@ -33,8 +33,6 @@ EXCEPTIONS = {  # file, what is called: why it need not write aside
     ("evaluation/effects.py", "self.pictures.save"): "by io.atomic, see store/thumbnails.py",
     ("datasets/readers/nifti.py", "np.memmap"): "only read",
     ("training/checkpointing.py", "trainer.save_checkpoint"): "by io.sealed, see SealedIO",
-    ("store/adversarial_cache.py", "np.lib.format.open_memmap"): "in a folder that is published when it is whole",
-    ("store/adversarial_cache.py", "np.save"): "in that folder",
     ("io/text_files.py", "yaml.dump"): "to memory",
     ("notebook/drawing.py", "figure.savefig"): "to memory",
     ("report/inline_assets.py", "picture.save"): "to memory",

@@ -37,8 +37,8 @@ def command(fitted, tmp_path_factory, dovision_evaluate) -> Run:
         "+attack@detection.attacks.fgsm=fgsm",
         "detection.attacks.fgsm.eps=0.1",
     ]
-    detected += ["detection.val_images=40", "detection.test_images=20", "detection.reference=margin"]
-    own = ["evaluation.store_adversarial=true", f"output_root={root}"]
+    detected += ["detection.val_images=40", "detection.test_images=20", "detection.reference=entropy"]
+    own = [f"output_root={root}"]
     assert (
         dovision_evaluate(*attacked, *explained, *detected, *own, "intervention.rows=4", "intervention.columns=3") == 0
     )
@@ -117,13 +117,11 @@ def test_a_tensor_a_dataset_and_a_dataloader_give_the_same_as_the_dataset_of_dov
     assert unlabelled["correct"].all()
 
 
-def test_attacked_images_are_those_that_the_command_stores(classifier, digits, command):
-    found = dv.attack(
-        classifier, dv.ImageData(digits, most=12), dv.component("attack", "pgd", {"eps": EPS, "steps": 3})
-    )
+def test_attacked_images_are_the_attacks_and_their_success_the_commands(classifier, digits, command):
+    attack, data = dv.component("attack", "pgd", {"eps": EPS, "steps": 3}), dv.ImageData(digits, most=12)
+    found, (clean,) = dv.attack(classifier, data, attack), data.loader(classifier)
     for eps, number in zip(EPS, found.eps, strict=True):
-        stored = np.load(command.folder / "attacked" / "attack" / f"eps={number:g}.npy")
-        np.testing.assert_allclose(found.images(eps).numpy(), stored, atol=1e-6)
+        torch.testing.assert_close(found.images(eps), attack(clean, classifier, number), rtol=0, atol=1e-6)
     table = found.to_pandas().set_index(["condition", "metric"])["estimate"]
     expected = read_summary(command.folder)["conditions"]
     assert table["eps=0.1", "success_rate"] == pytest.approx(expected["eps=0.1"]["success_rate"]["estimate"])

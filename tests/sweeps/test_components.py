@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import gc
 import importlib.util
-import json
 import time
 from pathlib import Path
 
@@ -15,15 +14,12 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 from torch import nn
 
-from dovision.attacks.random_sign import RandomSign
 from dovision.config import settings
 from dovision.config.errors import error_text
 from dovision.config.sources import HYDRA_DEFAULTS, configuration_folder
 from dovision.interfaces import Classifier, Intervention
-from dovision.store import schemas
-from dovision.store.adversarial_cache import Keeper
 from dovision.sweeps.components import Components
-from dovision.types import INPUT, Batch, Box, Task
+from dovision.types import INPUT, Box, Task
 from made_hf import save_network
 
 CONF = configuration_folder()
@@ -43,7 +39,7 @@ def composed(*overrides: str, command: str = "evaluate") -> DictConfig:
 @pytest.fixture(scope="module")
 def everything() -> DictConfig:
     """A job on digits with all attacks, explainers of CNNs and detectors; its parts are swapped for others by tests."""
-    conditions = [f"+attack@detection.attacks.{name}={name}" for name in parts("attack", "none", "replay", "transfer")]
+    conditions = [f"+attack@detection.attacks.{name}={name}" for name in parts("attack", "none")]
     chosen = [f"{group}=[{','.join(parts(group, *OF_TRANSFORMERS))}]" for group in ("explainer", "detector")]
     return composed("dataset=digits", *chosen, *conditions)
 
@@ -413,35 +409,3 @@ def test_jobs_of_one_network_are_checked_in_no_time(components):
         config.seed = seed % 3
         check(components, config)
     assert time.process_time() - began < 1  # a thousand in half a minute, on a slow machine
-
-
-@pytest.fixture
-def stored(tmp_path) -> Path:
-    """A run that has stored the first five test images of digits."""
-    split = settings.read("evaluate", composed("dataset=digits")).dataset.make().split("test")
-    batch = Batch(*map(torch.stack, zip(*(split[sample] for sample in range(5)), strict=True)))
-    with Keeper(tmp_path, "attack", RandomSign(0.1), images=5) as keeper:
-        keeper.add(0.1, batch)
-    return tmp_path
-
-
-def replayed(run: Path, *overrides: str) -> DictConfig:
-    return composed("dataset=digits", "attack=replay", f"attack.run={run}", *overrides)
-
-
-@pytest.mark.slow
-def test_a_replay_of_images_that_are_not_all_stored_is_refused(stored, components):
-    check(components, replayed(stored, "evaluation.images=5"))
-    assert "got none of sample 5." in refusal(components, replayed(stored, "evaluation.images=6"))
-    assert "got none of sample 5." in refusal(components, replayed(stored))
-    again = ("detector=[entropy]", "+attack@detection.attacks.again=replay", f"detection.attacks.again.run={stored}")
-    few = ("detection.test_images=5", "detection.val_images=2")  # of validation images none is stored
-    assert "got none of sample 0." in refusal(components, composed("dataset=digits", *again, *few))
-
-
-def test_a_replay_of_a_run_of_another_format_is_refused(stored, components, monkeypatch):
-    with monkeypatch.context() as before:
-        before.setattr(schemas, "RECORD_FORMAT", 1)
-        (stored / "run.json").write_text(json.dumps(schemas.with_digest({"state": "completed"})))
-    message = refusal(components, replayed(stored, "evaluation.images=5"))
-    assert "run.json must be of record format 2, got 1." in message

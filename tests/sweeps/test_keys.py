@@ -282,7 +282,7 @@ def test_what_the_command_line_sets_of_a_component_that_is_not_chosen_stays(name
             "remove it: '~detector.feature_squeezing'",
         ),
         (["~model.shape"], "model.shape must be given, got nothing."),
-        (["evaluation.store_adversarial=maybe"], "evaluation.store_adversarial must be true or false, got 'maybe'."),
+        (["evaluation.permuted_labels=maybe"], "evaluation.permuted_labels must be true or false, got 'maybe'."),
         (["attack=[none,random_sign]"], "attack takes one name, got a list. For a job with each of them: -m attack="),
         (["attack=[fgsm,pgd]"], "attack takes one name, got a list. For a job with each of them: -m attack="),
         (["attack=fgsm", "loss@attack.loss=[margin,dlr]"], "loss@attack.loss takes one name, got a list."),
@@ -307,7 +307,6 @@ def test_what_the_command_line_sets_of_a_component_that_is_not_chosen_stays(name
         (["~seeds"], "seeds cannot be removed, since it is not there."),
         (["~attack@other"], "attack@other cannot be removed, since it is not chosen."),
         (["attack=fgsm,pgd", "attack.epss=3"], "attack.epss cannot be set before attack=fgsm,pgd is split into jobs."),
-        (["attack=replay"], "attack.run must be given, got nothing. Set attack.run=..."),
     ],
     ids=lambda value: value if isinstance(value, str) else " ".join(value),
 )

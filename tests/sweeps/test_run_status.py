@@ -305,7 +305,7 @@ def test_modules_that_a_component_of_the_user_imports_are_code_too(condition, mo
     ("component", "package"),
     [
         ("interventions.segments.Segments", "skimage"),
-        ("attacks.foolbox_attacks.DeepFool", "foolbox"),
+        ("attacks.foolbox_attacks.EAD", "foolbox"),
         ("explainers.attributions.Occlusion", "captum"),
         ("explainers.class_activation_maps.CAM", "pytorch_grad_cam"),
         ("models.timm_model.TimmModel", "timm"),

@@ -39,7 +39,6 @@ SECTIONS: dict[str, tuple[list[list[str]], list[list[str]]]] = {
     "detection": ([[]], [["detector=[entropy]"]]),
     "detection.adaptive": ([[], ["detector=[entropy]"]], [ADAPTIVE]),
     "evaluation.top_k": ([[], ["evaluation.keep=summary"]], [["evaluation.keep=top_k"]]),
-    "evaluation.store_adversarial": ([[]], [["attack=pgd"], ["detector=[entropy]"]]),
 }
 ALWAYS_USED = {
     *("seed", "output_root", "num_workers", "dataset", "trainer", "logger", "intervention", "attack", "explainer"),

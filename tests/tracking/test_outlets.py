@@ -21,7 +21,7 @@ from page_text import visible
 ATTACK = ("attack=fgsm", "attack.eps=0.1")
 DETECTION = ("detector=[max_softmax,feature_squeezing]", "detection.val_images=60", "detection.test_images=20")
 DETECTION += ("+attack@detection.attacks.fgsm=fgsm", "detection.attacks.fgsm.eps=0.1")
-DETECTION += ("+attack@detection.attacks.bim=bim", "detection.attacks.bim.eps=8/255")
+DETECTION += ("+attack@detection.attacks.mifgsm=mifgsm", "detection.attacks.mifgsm.eps=8/255")
 KINDS = {"effects": ATTACK, "maps": ("explainer=[grad_cam,effect_map]",), "detection": (*DETECTION, *ATTACK)}
 LOGGERS = ("logger=[csv,tensorboard,wandb,mlflow]", "logger.wandb.artifacts=false")
 

@@ -6,19 +6,15 @@ import ast
 from itertools import chain
 from pathlib import Path
 
-import numpy as np
 import pytest
 import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader
 
 import dovision
-from dovision.attacks.gradient_ascent import FGSM
 from dovision.datasets.digits import Digits
-from dovision.interfaces import Classifier
-from dovision.store.adversarial_cache import Keeper
 from dovision.training.data_module import ImageDataModule
-from dovision.types import Batch, Task
+from dovision.types import Batch
 from made_tables import open_table, write_table
 
 CLASSES = tuple(map(str, range(10)))
@@ -152,41 +148,6 @@ def test_the_first_images_of_val_and_test_are_for_detection(images):
 
 def test_batches_of_the_callers_choice_come_as_they_are(images):
     assert samples(ImageDataModule(images).batched_dataloader("val", [[3], [1, 2]])) == [[3], [1, 2]]
-
-
-@pytest.fixture
-def stored(images, tmp_path):
-    """A run directory with the first 12 test images, attacked; and the attacked batch by epsilon."""
-    torch.manual_seed(0)
-    network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 10))
-    classifier = Classifier(network, Task("multiclass", CLASSES), [0.5], [0.5]).eval()
-    attack = FGSM([0.1, 0.2])
-    (batch,) = ImageDataModule(images, test_samples=range(12)).test_dataloader()
-    attacked = {eps: batch._replace(image=attack(batch, classifier, eps)) for eps in attack.eps}
-    with Keeper(tmp_path, "attack", attack, 12) as keeper:
-        for eps, own in attacked.items():
-            keeper.add(eps, own)
-    return tmp_path, attacked
-
-
-def test_stored_images_are_a_condition_of_the_test_split(images, stored):
-    run, attacked = stored
-    found = ImageDataModule(images).attacked(run)
-    assert list(found) == ["eps=0.1", "eps=0.2"]
-    for loader, expected in zip(found.values(), attacked.values(), strict=True):
-        (batch,) = loader
-        assert all(torch.equal(got, due) for got, due in zip(batch, expected, strict=True))
-    (chosen,) = ImageDataModule(images, test_samples=[7, 2]).attacked(run, eps=0.2).values()
-    assert np.allclose(next(iter(chosen)).image, attacked[0.2].image[[7, 2]])
-
-
-def test_what_no_run_has_stored_is_refused(images, stored):
-    run, _ = stored
-    with pytest.raises(FileNotFoundError, match="must hold attacked images, got none; it has attack"):
-        ImageDataModule(images).attacked(run, "pgd")
-    (loader,) = ImageDataModule(images, test_samples=[40]).attacked(run, eps=0.2).values()
-    with pytest.raises(ValueError, match="must hold each image that is attacked, got none of sample 40"):
-        next(iter(loader))
 
 
 @pytest.mark.parametrize(

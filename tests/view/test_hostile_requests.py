@@ -252,7 +252,7 @@ def test_no_other_file_is_served(app, path):
     [
         ({"rows": 10**6}, "rows must be a whole number from 1 to 64"),
         ({"attack": {**ATTACK, "settings": {"steps": 10**9}}}, r"steps must be a number in \[-1000, 1000\]"),
-        ({"attack": {"name": "replay"}}, "attack.name must be one of fgsm"),
+        ({"attack": {"name": "autoattack"}}, "attack.name must be one of fgsm"),
         ({"fill": {"name": "constant", "settings": {"image": 1}}}, "fill.settings has no key 'image'"),
         ({"images": "all"}, "images must be a list"),
         ({"size": "${oc.env:SECRET}"}, "size must be a whole number from 8 to 1024"),

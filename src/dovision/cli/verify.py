@@ -111,7 +111,6 @@ def _settings_of(run: Run, settings: VerifySettings) -> EvaluateSettings:
     accelerator = "cpu" if run.config["trainer"].get("accelerator") == "cpu" else "auto"
     changed: dict[str, Any] = {
         "trainer": job.trainer.replaced(accelerator=accelerator, devices=1, strategy="auto"),
-        "evaluation": job.evaluation.model_copy(update={"store_adversarial": False}),
     }
     if settings.root is not None:
         changed["dataset"] = job.dataset.replaced(root=str(settings.root))

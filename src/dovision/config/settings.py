@@ -274,7 +274,6 @@ class EvaluationSettings(Section):
     keep: Annotated[str, _rule(checks.choice, KEEPS)]
     top_k: Whole  # classes, of keep=top_k
     permuted_labels: Switch
-    store_adversarial: Switch
     checkpoint_every: ImageCount  # images
     num_thumbnails: Count
 

@@ -93,7 +93,6 @@ def effect_evaluation(
         evaluation.chunk,
         names=images.table(split)["name"].tolist(),
         pictures=PictureChoice(evaluation.num_thumbnails, dict(enumerate(images.strata(split).tolist()))),
-        store_adversarial=evaluation.store_adversarial,
         all_images=ImageDataModule(images).batched_dataloader(split, one_by_one),
         resume=inputs.resume,
     )
@@ -190,7 +189,6 @@ def run_detection(
     reads_code = any(detector.reads_code for detector in setup.detectors.values())
     options = DetectionOptions(
         inputs.networks[AUTOENCODER] if reads_code else None,
-        settings.evaluation.store_adversarial,
         detection.families,
         detection.seen,
         detection.controls,

@@ -41,7 +41,6 @@ from dovision.io.text_files import make_folder
 from dovision.runtime.forks import Forks, check_workers, result_of
 from dovision.runtime.outcomes import ImagesLost
 from dovision.runtime.progress import DISPLAY
-from dovision.store.adversarial_cache import Keeper
 from dovision.store.detection_tables import (
     ATTACKS,
     NOISES,
@@ -72,16 +71,13 @@ class _BatchRead(NamedTuple):
     dead: Tensor  # (B,) of `dead_gradients`
     passes: dict[str, Counter[float]]  # of each attack, by epsilon
     failed: dict[str, str]  # attacks that have failed on this batch, and why
-    stored: list[Condition]  # of which the images are kept
 
     def without(self, attacks: Collection[str]) -> _BatchRead:
         """Results without attacks that failed on an earlier batch, which a worker cannot know."""
         rows = self.rows
         for name in attacks:
             rows = {table: batch.filter(pc.not_equal(batch["attack"], name)) for table, batch in rows.items()}
-        return self._replace(
-            rows=rows, stored=[condition for condition in self.stored if condition.attack not in attacks]
-        )
+        return self._replace(rows=rows)
 
 
 @dataclass(frozen=True)
@@ -90,7 +86,6 @@ class DetectionOptions:
 
     Args:
         with_autoencoder: the classifier with its autoencoder, or None.
-        store_adversarial: whether all attacked images are saved, as they are.
         families: attacks by family; an attack in none is a family of its own name. Supervised detectors are fitted to
             each family, to all, and to all but each.
         seen: by attack, those of its epsilons that detectors are fitted to; all of them if it is not there.
@@ -114,7 +109,6 @@ class DetectionOptions:
     """
 
     with_autoencoder: Classifier | None = None
-    store_adversarial: bool = False
     families: Mapping[str, Sequence[str]] | None = None
     seen: Mapping[str, Sequence[float]] | None = None
     controls: bool = False
@@ -208,15 +202,8 @@ class Detection(Evaluation):
         if self.options.with_autoencoder is not None:
             self.options.with_autoencoder.to(pl_module.device).eval()
         make_folder(self.folder / READS_FOLDER, setting="output_root")
-        stores = self.options.store_adversarial
-        self.keepers = {
-            name: self.opened(Keeper(self.folder, name, attack, self.images))
-            for name, attack in (self.attacks.items() if stores else ())
-        }
         schemas = {ATTACKS: ATTACKS.schema(), **{table: table.schema() for table in self.tables.values()}}
-        # attacked images that are stored must be made again
-        resume = self.options.resume._replace(origin=None) if stores else self.options.resume
-        writer = ResumableWriter(self.folder, "detection", schemas, resume, row_group=READS_ROW_GROUP)
+        writer = ResumableWriter(self.folder, "detection", schemas, self.options.resume, row_group=READS_ROW_GROUP)
         self.writer = self.opened(writer)
         self.resumed = writer.done
         if writer.done:
@@ -252,8 +239,6 @@ class Detection(Evaluation):
                 log.warning("attack %s skipped, since it failed: %s", name, reason)
                 self.failed[name] = reason
                 self._require_attacks()
-        for condition in read.stored:
-            self.keepers[condition.attack].add(condition.eps, condition.batch)
         self.health.update(read.dead)
         for name in self.attacks.keys() - self.failed.keys():
             self.queries[name].update(read.images)
@@ -276,9 +261,8 @@ class Detection(Evaluation):
                 rows[self.tables[name]].append(read_rows(split, condition, conditions[0], read))
         no_rows = {table: pa.RecordBatch.from_pylist([], schema) for table, schema in self.writer.schemas.items()}
         joined = {table: pa.concat_batches(batches or [no_rows[table]]) for table, batches in rows.items()}
-        stored = [condition for condition in conditions[1:] if condition.attack in self.keepers]
         passes = {name: attack.passes - before[name] for name, attack in self.attacks.items()}
-        return _BatchRead(len(batch.image), joined, dead_gradients(batch, self.classifier), passes, failed, stored)
+        return _BatchRead(len(batch.image), joined, dead_gradients(batch, self.classifier), passes, failed)
 
     def _state(self) -> dict[str, Any]:
         """State after all images so far, from which a later start resumes."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,6 @@ from torch import Tensor
 from dovision import checks
 from dovision.attacks._gradients import dead_gradients
 from dovision.attacks.none import NoAttack
-from dovision.attacks.replay import MAIN
 from dovision.config.keep import KEEP_ALL, KEEP_LABELS, KEEP_PREDICTED, KEEP_SUMMARY, KEEP_TOP, KEEPS
 from dovision.config.settings import REFERENCES, WITHOUT_AUTOENCODER
 from dovision.evaluation.by_name import one_component
@@ -31,7 +30,6 @@ from dovision.interventions.interchange import SplitInterchange
 from dovision.models.conv_autoencoder import code_of, has_dictionary
 from dovision.propagation import Outcome, Propagation
 from dovision.store.activity import ACTIVITY, activity_columns
-from dovision.store.adversarial_cache import Keeper
 from dovision.store.effect_sums import SUMMED, SUMS, Cells, merged_sums, sums_columns, sums_schema
 from dovision.store.resumable_writer import NO_RESUME, ResumableWriter, Resume
 from dovision.store.source_table import write_sources
@@ -68,7 +66,7 @@ class EffectOptions:
         chunk: (image, unit) pairs a pass, or "auto", which follows from shapes.
         names: a name per sample of the test split; None is its number.
         pictures: chooses the samples of which the image is saved as a picture; None is no sample.
-        store_adversarial: whether all attacked images are saved, as they are.
+        attacked: called with each epsilon and batch of attacked images, on the device; None: they are not kept.
         all_images: batches from the split's first image on, the first of which that has a unit chooses the engine (see
             `Propagation.prepare`): else the last bits of rows could depend on where a range, or what is left of a
             stopped run, begins. None: the images of the test choose it.
@@ -87,7 +85,7 @@ class EffectOptions:
     chunk: int | str = "auto"
     names: Sequence[str] | None = None
     pictures: PictureChoice | None = None
-    store_adversarial: bool = False
+    attacked: Callable[[float, Batch], object] | None = None
     all_images: Iterable[Batch] | None = None
     resume: Resume = NO_RESUME
 
@@ -174,9 +172,6 @@ class EffectEvaluation(Evaluation):
 
     def start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Batch) -> None:
         options, device = self.options, (trainer.global_rank, trainer.world_size)
-        self.store_adversarial = options.store_adversarial and bool(self.attack.eps)
-        if self.store_adversarial and trainer.world_size > 1:
-            raise ValueError(f"store_adversarial needs one device, got {trainer.world_size}. Set devices=1.")
         measured = (options.measured or self.classifier).to(pl_module.device)
         self.propagation = Propagation(measured, self.intervention, options.chunk)
         self._choose_engine(pl_module.device)
@@ -185,10 +180,8 @@ class EffectEvaluation(Evaluation):
         self.queries, self.health = Queries(self.attack), GradientHealth()
         conditions = [CLEAN, *map(condition_name, self.attack.eps)]
         self.cells = Cells(tuple(conditions), tuple(self.propagation.units(batch)), tuple(self.classifier.task.classes))
-        # attacked images that are stored must be made again
-        resume = options.resume._replace(origin=None) if self.store_adversarial else options.resume
         self.writer = self.opened(
-            ResumableWriter(self.folder, "effects", self._schemas(), resume, device, {SUMS: merged_sums})
+            ResumableWriter(self.folder, "effects", self._schemas(), options.resume, device, {SUMS: merged_sums})
         )
         self.resumed = self.writer.done
         self._load_state(self.writer.state)
@@ -198,8 +191,6 @@ class EffectEvaluation(Evaluation):
         if trainer.world_size > 1:
             for metric in (self.metrics, self.queries, self.health):
                 metric.to(pl_module.device)
-        keeper = Keeper(self.folder, MAIN, self.attack, self.images) if self.store_adversarial else None
-        self.keeper = None if keeper is None else self.opened(keeper)
         self.progress = self.stage("effects", "passes", done=self.forward_passes + self.skipped_edits)
 
     def _choose_engine(self, device: torch.device) -> None:
@@ -222,9 +213,9 @@ class EffectEvaluation(Evaluation):
             done.append(touched(regions))
         pictured = {condition.name: condition.batch.image for condition in conditions}
         self.pictures.save(self.folder, batch.sample.tolist(), conditions[0].correct.tolist(), pictured)
-        if self.keeper is not None:
+        if self.options.attacked is not None:
             for condition in conditions[1:]:
-                self.keeper.add(condition.eps, condition.batch)
+                self.options.attacked(condition.eps, condition.batch)
         images = len(batch.image)
         self.queries.update(images)
         every = by_sample(effects, images)
@@ -265,7 +256,7 @@ class EffectEvaluation(Evaluation):
         aimed = self.aimed(batch, logits)
         for eps in self.attack.eps:
             attacked = aimed._replace(image=self.attack(aimed, self.classifier, eps))
-            yield self.condition(MAIN, eps, attacked, self.logits(attacked.image))
+            yield self.condition("attack", eps, attacked, self.logits(attacked.image))
 
     def _schemas(self) -> dict[RunTable, pa.Schema]:
         activity = {ACTIVITY: ACTIVITY.schema()} if self.has_latents else {}

@@ -15,8 +15,6 @@ from dovision.identity.digests import files_below
 from dovision.identity.relevance import content_hash, paths_named, relevant_to_fits, without_irrelevant
 from dovision.identity.samples import evaluated_samples
 from dovision.interfaces import Images
-from dovision.io.text_files import read_json
-from dovision.types import ATTACKED_FOLDER
 
 CLASSIFIER, PERMUTED, AUTOENCODER = "classifier", "permuted_classifier", "autoencoder"  # the networks of a run
 CHECKPOINTS = "checkpoints"  # the folder of fitted networks in an output root, and what run.json calls their weights
@@ -157,18 +155,12 @@ def surroundings(settings: EvaluateSettings, digest: Digest) -> dict[str, Any]:
 def files_named(config: Mapping[str, Any], digest: Digest) -> dict[str, str]:
     """Digests of the files that a plain configuration names, by setting.
 
-    A run directory stands for the attacked images in it, and the folder that is a component's `root`, or of which a
-    model is read, for all below it.
-
-    Raises:
-        ValueError: attacked images are not those that their run has recorded.
+    The folder that is a component's `root`, or of which a model is read, stands for all below it.
     """
     contents = {}
     for name, path in paths_named(config).items():
         if path.is_file():
             contents[name] = digest(path)
-        elif (path / ATTACKED_FOLDER).is_dir():
-            contents[name] = content_hash(_attacked(path, digest))
         elif name.endswith((".root", "model.source")):
             files = {file.relative_to(path).as_posix(): digest(file) for file in files_below(path)}
             contents[name] = content_hash(files)
@@ -182,21 +174,6 @@ def callbacks_of_fit(callbacks: Mapping[str, Component], monitors: bool) -> dict
     """
     fitting = {name: callback for name, callback in callbacks.items() if not callback["_target_"].startswith(OF_TESTS)}
     return {name: callback for name, callback in fitting.items() if monitors or "monitor" not in callback}
-
-
-def _attacked(run: Path, digest: Digest) -> dict[str, str]:
-    """Digests of the stored adversarial images in a run directory, by name."""
-    files = sorted(path for path in run.glob(f"{ATTACKED_FOLDER}/*/*") if path.is_file())
-    digests = {path.relative_to(run).as_posix(): digest(path) for path in files}
-    record = run / "run.json"
-    recorded = read_json(record).get("digests") if record.is_file() else None  # none until it is completed
-    for name, value in digests.items():
-        if recorded and recorded.get(name, {}).get("sha256") != value:
-            raise ValueError(
-                f"{run / name} must be as its run has recorded it, got other bytes. Run that run's command again, "
-                "which measures it again."
-            )
-    return digests
 
 
 def _network_keys(settings: TrainSettings, data: str, digest: Digest) -> dict[str, NetworkKey]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,12 +12,10 @@ import torch
 from torch import Tensor
 
 from dovision import checks
-from dovision.attacks.replay import KEYS, MAIN, adversarial_path
 from dovision.findings.effect_findings import attack_success
 from dovision.findings.finding import Finding
 from dovision.functional.estimates import FEW_IMAGES
 from dovision.interfaces import Attack, Classifier
-from dovision.io import arrays
 from dovision.notebook.image_data import as_images
 from dovision.notebook.measuring import (
     WHOLE_IMAGE,
@@ -32,7 +30,7 @@ from dovision.notebook.running import Running
 from dovision.store.run_record import Run
 from dovision.store.tables import CLEAN, read_task
 from dovision.store.thumbnails import samples_in_conditions
-from dovision.types import ATTACKED_FOLDER, Batch, Epsilons
+from dovision.types import Batch, Epsilons
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -47,6 +45,7 @@ class AttackedImages(MeasuredImages):
     Args:
         run, folder: as of `MeasuredImages`.
         made: the attack.
+        attacked: batches of attacked images by epsilon, on the processor.
 
     Example:
         >>> import torch, dovision as dv
@@ -60,10 +59,11 @@ class AttackedImages(MeasuredImages):
 
     drawing = ("results",)  # there are no effects of units that anyone has asked for
 
-    def __init__(self, run: Run, folder: ResultFolder, made: Attack) -> None:
+    def __init__(self, run: Run, folder: ResultFolder, made: Attack, attacked: Mapping[float, Sequence[Batch]]) -> None:
         super().__init__(run, folder)
         self.eps = made.eps
         self.norm = made.norm
+        self._attacked = attacked
 
     def to_pandas(self) -> pd.DataFrame:
         """A row per (condition, metric): estimate, low, high, reason, images, of success_rate, robust_accuracy, ...
@@ -101,21 +101,19 @@ class AttackedImages(MeasuredImages):
         Raises:
             ValueError: the attack had no such epsilon, or several and none is named.
         """
+        return self.batch(eps).image
+
+    def batch(self, eps: float | str | None = None) -> Batch:
+        """Attacked images with labels, sample numbers and groups; arguments and errors as of `images`."""
         wanted = self.eps[0] if eps is None else checks.number("eps", eps)
         if wanted not in self.eps or (eps is None and len(self.eps) > 1):
             rule = "name" if eps is None else "be"
             names = ", ".join(f"{epsilon:g}" for epsilon in self.eps)
             raise ValueError(f"eps must {rule} one of the attack's epsilons, {names}, got {eps!r}.")
-        path = adversarial_path(self.folder / ATTACKED_FOLDER / MAIN, wanted)
-        return torch.from_numpy(np.array(arrays.npy_memmap(path, np.float32, (None, None, None, None))))
-
-    def batch(self, eps: float | str | None = None) -> Batch:
-        """Attacked images with labels, sample numbers and groups; arguments and errors as of `images`."""
-        keys = arrays.npy_memmap(self.folder / ATTACKED_FOLDER / MAIN / KEYS, np.int64, (None, 2))
-        sample, group = torch.from_numpy(np.array(keys)).unbind(1)
+        image, _, sample, group = (torch.cat(fields) for fields in zip(*self._attacked[wanted], strict=True))
         clean = self.samples[self.samples["condition"] == CLEAN].set_index("sample")["label"]
         label = torch.tensor(np.stack(clean.loc[sample.numpy()].tolist()))
-        return Batch(self.images(eps), label if label.ndim == 1 else label.float(), sample, group)
+        return Batch(image, label if label.ndim == 1 else label.float(), sample, group)
 
 
 def attack(
@@ -141,7 +139,7 @@ def attack(
         eps: of an attack given by name: one or several, in pixel units, numbers or fractions such as "8/255"; None:
             those of its yaml file.
         seed: of what an attack draws that is given by name.
-        folder: where images and tables go; None: a temporary folder, which goes with the result.
+        folder: where tables go; None: a temporary folder, which goes with the result. Images are held in memory.
         batch_size: images at a time; None: that of a DataLoader or of ImageData, or 64.
         device: such as "cuda", to which the classifier is taken meanwhile; None: its own.
         progress: whether progress is shown, where there is a terminal or a notebook.
@@ -165,5 +163,10 @@ def attack(
         raise ValueError("attack must have an epsilon, got none. Name an attack, such as 'pgd'.")
     check_components(classifier, images.shape(classifier), made)
     written, running = ResultFolder(folder), Running(device, progress)
-    run = measured_run(classifier, images, WHOLE_IMAGE, made, written, running, store_adversarial=True)
-    return AttackedImages(run, written, made)
+    attacked: dict[float, list[Batch]] = {each: [] for each in made.eps}
+
+    def keep(epsilon: float, batch: Batch) -> None:
+        attacked[epsilon].append(Batch(*(field.detach().cpu() for field in batch)))
+
+    run = measured_run(classifier, images, WHOLE_IMAGE, made, written, running, attacked=keep)
+    return AttackedImages(run, written, made, attacked)

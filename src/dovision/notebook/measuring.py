@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import tempfile
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,7 @@ from dovision.notebook.running import Running
 from dovision.store.map_tables import write_boxes
 from dovision.store.run_record import Run
 from dovision.store.thumbnails import PictureChoice
-from dovision.types import Epsilons, Shape
+from dovision.types import Batch, Epsilons, Shape
 
 THUMBNAILS = 8  # images of which a picture is saved with the tables
 PICTURED = (1, 3)  # channels of images that are
@@ -110,7 +110,7 @@ def measured_run(
     running: Running,
     *,
     rows: tuple[str, int] = (KEEP_ALL, 5),
-    store_adversarial: bool = False,
+    attacked: Callable[[float, Batch], object] | None = None,
     maps: MapEvaluation | None = None,
     refute: bool = False,
     permuted: Classifier | None = None,
@@ -124,7 +124,7 @@ def measured_run(
         folder: where tables and pictures go.
         running: the device.
         rows: which rows of effects are kept, and of how many classes, as `effects` takes them: keep and top_k.
-        store_adversarial: whether attacked images are stored.
+        attacked: called with each epsilon and batch of attacked images, on the device.
         maps: what evaluates explainers, too.
         refute: whether the headline effects are measured once more, altered.
         permuted: a classifier fitted to permuted labels, for the refuter of that name.
@@ -150,7 +150,7 @@ def measured_run(
             top_k=rows[1],
             names=data.names(),
             pictures=PictureChoice(pictures, data.classes_of_samples(classifier)),
-            store_adversarial=store_adversarial,
+            attacked=attacked,
         ),
     )
     if maps is not None:

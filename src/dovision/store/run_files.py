@@ -24,7 +24,6 @@ from dovision.store.source_table import SOURCES_FILE
 from dovision.store.tables import EFFECTS, REMOVED, RESUMED, SAMPLES, STAYS, RunFile
 from dovision.store.thumbnails import EFFECT_MAPS_FOLDER
 from dovision.store.unit_masks import MASKS_FILE, OBJECT_MASKS_FILE
-from dovision.types import ATTACKED_FOLDER
 
 RUN = "run.json"
 LOCK = ".run.lock"
@@ -60,10 +59,6 @@ RUN_FILES: tuple[RunFile, ...] = (  # run.json first, so that what is left of th
         "specificity, calibration error, prevalence)",
     ),
     RunFile(f"{EFFECT_MAPS_FOLDER}/*.png", "pictures of a few images in each condition", restart=RESUMED),
-    RunFile(
-        f"{ATTACKED_FOLDER}/*/*",
-        "all attacked images, with `evaluation.store_adversarial=true`, to be shown again by `attack=replay`",
-    ),
     RunFile(".hydra/*.yaml", "the configuration and the overrides of the job"),
     RunFile(CHUNKS_FOLDER, "finished rows of a run that is not completed", digested=False, restart=RESUMED),
     RunFile(

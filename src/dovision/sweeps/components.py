@@ -11,7 +11,6 @@ from typing import Any
 import torch
 
 from dovision import checks
-from dovision.attacks.replay import Replay
 from dovision.config.component import Component
 from dovision.config.errors import named
 from dovision.config.import_target import import_target
@@ -20,8 +19,7 @@ from dovision.evaluation.by_name import one_component
 from dovision.evaluation.explanation_config import MapSettings
 from dovision.functional.rng import generator
 from dovision.identity.plans import reads_code
-from dovision.identity.samples import evaluated_samples, first_samples
-from dovision.interfaces import Attack, Classifier, Context, Detector, Explainer, Images, Intervention
+from dovision.interfaces import Attack, Classifier, Context, Detector, Explainer, Intervention
 from dovision.models.checkpoint import read_checkpoint, without_weights
 from dovision.module_state import evaluating
 from dovision.propagation import presented_site
@@ -29,8 +27,6 @@ from dovision.propagation.edits import all_pairs
 from dovision.propagation.whole_passes import Shortened, WholePasses
 from dovision.runtime.forks import check_workers
 from dovision.runtime.process_state import isolated
-from dovision.store.run_directory import RunDirectory
-from dovision.store.run_files import RUN
 from dovision.sweeps.meta_networks import meta_classifier, meta_classifier_with_autoencoder
 from dovision.tracking.loggers import check_logger
 from dovision.training.augmentation import Augmentation
@@ -80,10 +76,6 @@ class Components:
             if component.where not in COSTLY:
                 check = functools.partial(self._check_all, component, settings, network)
                 self._once([component.where, dict(component), network], check)
-            if component["_target_"] == "dovision.attacks.replay.Replay":
-                sections = [content[name] for name in ("dataset", "evaluation", "detection")]
-                stored = functools.partial(_check_stored, component, settings)
-                self._once(["stored", component.where, dict(component), sections], stored)
         fit = functools.partial(_check_fits, settings)
         fitted = [content[name] for name in ("training", "callbacks", "optimized_metric")]
         self._once(["fits", network, fitted, _file(settings.ckpt_path)], fit)
@@ -146,23 +138,6 @@ def _check_dataset(dataset: Component) -> None:
     root = dataset.get("root")
     if not (isinstance(root, str) and Path(root).is_dir()):
         dataset.make()
-
-
-def _check_stored(component: Component, settings: Any) -> None:
-    """Raise if a replayed run cannot be read or has not stored all attacked images."""
-    replay: Replay = component.make()
-    run = replay.folder.parents[1]
-    if (run / RUN).is_file():
-        RunDirectory(run).read_record()
-    dataset = settings.dataset
-    images: Images = dataset.make()
-    samples = {settings.evaluation.split: evaluated_samples(settings.evaluation, images)}
-    if component.where != "attack":
-        most = {"val": settings.detection.val_images, "test": settings.detection.test_images}
-        samples = {split: first_samples(images, split, number) for split, number in most.items()}
-    for split, chosen in samples.items():
-        groups = images.source(split).group[images.order(split)[chosen]]
-        replay.rows(torch.tensor(chosen), groups)
 
 
 @torch.no_grad()

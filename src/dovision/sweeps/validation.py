@@ -111,11 +111,6 @@ CONSUMERS = (
         lambda settings: bool(settings.adaptively_attacked),
         "detection.adaptive.detectors=[NAME,...]",
     ),
-    Consumer(
-        ("evaluation.store_adversarial",),
-        lambda settings: bool(settings.detector) or settings.attack["_target_"] != "dovision.attacks.none.NoAttack",
-        "attack=NAME or detector=[NAME,...]",
-    ),
     Consumer(("evaluation.top_k",), lambda settings: settings.evaluation.keep == KEEP_TOP, "evaluation.keep=top_k"),
 )
 

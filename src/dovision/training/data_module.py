@@ -1,9 +1,8 @@
-"""A dataset under Lightning: the loaders of a fit, of a validation, of a test, and of stored adversarial images."""
+"""A dataset under Lightning: the loaders of a fit, of a validation, and of a test."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
@@ -13,13 +12,11 @@ from torch.utils.data import DataLoader, Dataset, DistributedSampler, RandomSamp
 from torchvision.tv_tensors import BoundingBoxes, BoundingBoxFormat, Mask
 
 from dovision import checks
-from dovision.attacks.replay import MAIN, Replay
 from dovision.datasets.held_images import HeldImages
-from dovision.functional.norms import condition_name
 from dovision.identity.samples import check_split
 from dovision.interfaces import Images, Split
 from dovision.training.augmentation import Augmentation, NoAugmentation
-from dovision.types import Batch, Epsilons
+from dovision.types import Batch
 
 VALIDATION_BATCH = 64  # images; more are slower on a processor, whose caches do not hold their feature maps
 
@@ -151,29 +148,6 @@ class ImageDataModule(pl.LightningDataModule):
         """Batches of a split, each given by its sample numbers."""
         return DataLoader(self.images.split(split), batch_sampler=batches)
 
-    def attacked(
-        self, run: str | Path, attack: str = MAIN, eps: Epsilons | None = None
-    ) -> dict[str, DataLoader[Batch]]:
-        """Test images as attacked and stored by an earlier run, by condition.
-
-        Args:
-            run: the run directory of an evaluation with evaluation.store_adversarial=true.
-            attack: its name there: "attack", or the name of an attack of detection.
-            eps: some of its epsilons, in pixel units; None is all that there are.
-
-        Raises:
-            FileNotFoundError: the run has stored no such images.
-            ValueError: the attack had no such epsilon; or, at the first image, they are of other images.
-        """
-        stored, split = Replay(str(run), attack, eps), self.images.split(self.test_split)
-        samples = stored.samples if self.test_samples is None else self.test_samples
-        return {
-            condition_name(epsilon): self._loader(
-                Subset(_Attacked(split, stored, epsilon), samples), self.test_batch_size
-            )
-            for epsilon in stored.eps
-        }
-
     def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
         """Move a batch field by field, faster than Lightning's recursive search for tensors."""
         if not isinstance(batch, Batch):
@@ -251,17 +225,3 @@ class _Shuffled(DistributedSampler[Any]):
         order = [first + sample for sample in RandomSampler(range(self.count), generator=shuffling)]
         order += order[: self.total_size - self.count]
         return iter(order[self.rank :: self.num_replicas])
-
-
-class _Attacked(Dataset[Batch]):
-    """Split with its images replaced by those stored at one epsilon."""
-
-    def __init__(self, split: Split, stored: Replay, eps: float) -> None:
-        self.split = split
-        self.stored = stored
-        self.eps = eps
-
-    def __getitem__(self, sample: int) -> Batch:
-        item = self.split[sample]
-        one = Batch(*(field.unsqueeze(0) for field in item))
-        return item._replace(image=self.stored.images(one, self.eps)[0])

@@ -12,7 +12,7 @@ from dovision.evaluation.by_name import component
 from dovision.io.text_files import read_yaml
 
 _OFFERED = {
-    "attack": ("fgsm", "bim", "mifgsm", "pgd", "margin_pgd", "apgd", "random_sign"),  # quick ones of the norm linf
+    "attack": ("fgsm", "mifgsm", "pgd", "apgd", "random_sign"),  # quick ones of the norm linf
     "value": ("zero", "mean", "resample", "noise"),  # that ask for no other image
 }
 
