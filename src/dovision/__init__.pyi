@@ -12,7 +12,6 @@ from dovision.attacks.fab import FAB as FAB
 from dovision.attacks.foolbox_attacks import EAD as EAD
 from dovision.attacks.foolbox_attacks import Boundary as Boundary
 from dovision.attacks.foolbox_attacks import CarliniWagner as CarliniWagner
-from dovision.attacks.gradient_ascent import BIM as BIM
 from dovision.attacks.gradient_ascent import FGSM as FGSM
 from dovision.attacks.gradient_ascent import MIFGSM as MIFGSM
 from dovision.attacks.gradient_ascent import PGD as PGD
@@ -130,7 +129,6 @@ from dovision.metrics.localization import EnergyInBox as EnergyInBox
 from dovision.metrics.localization import PointingGame as PointingGame
 from dovision.metrics.reconstruction import ReconstructionQuality as ReconstructionQuality
 from dovision.models.authors_mnist_cnn import authors_mnist_cnn as authors_mnist_cnn
-from dovision.models.checkpoint import load as load
 from dovision.models.chexnet import chexnet as chexnet
 from dovision.models.conv_autoencoder import ConvAutoencoder as ConvAutoencoder
 from dovision.models.efficientnet_lite0 import efficientnet_lite0 as efficientnet_lite0

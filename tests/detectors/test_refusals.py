@@ -60,7 +60,7 @@ def profile(summaries: bool = False, resolution: float = 0.01) -> EffectProfile:
             lambda: FeatureSqueezing([1], [2], score="regression").fit(torch.rand(5, 3), torch.rand(5, 4)),
             r"needs the same features of clean and attacked images, got \(3,\) and \(4,\)",
         ),
-        (lambda: FeatureSqueezing([1], [], score="max"), "score must be largest or regression, got 'max'"),
+        (lambda: FeatureSqueezing([1], [], score="max"), "score must be one of largest, regression, got 'max'"),
         (lambda: MaxSoftmax("both"), "score must be one of unsure, sure, either, got 'both'"),
         (lambda: read_layers(["conv3"]), r"has no site 'conv3'\. Did you mean conv"),
         (lambda: read_layers(["input"]), "layers must be layers of the network, got 'input'"),

@@ -277,14 +277,6 @@ def test_what_only_the_mean_of_other_draws_misses_does_not_evade():
     assert attack._attacked == {0.2: 2, 0.3: 2}
 
 
-def test_features_of_attacks_are_those_of_right_images_to_fit_to_that_fool_the_classifier():
-    batch = grey(0.4, 0.45, 0.42, 0.1, 0.6)._replace(group=torch.tensor([1, 3, 2, 4, 6]))  # 2 is kept for thresholds,
-    attack = Adaptive([0.15, 0.2], Opponent(Brighter(), 0.55), Budget(30))  # 0.1 is too dark, 0.6 wrong when clean
-    read = torch.cat([*adaptive_attack.fooling_features(attack, [batch], CLASSIFIER)])
-    assert read.shape == (4, 1)
-    assert ((read > 0.5) & (read <= 0.55)).all()
-
-
 def test_every_target_has_its_starts_and_follows_softened_gradients_in_every_other_one(monkeypatch):
     classifier = Classifier(Falling(), Task("multiclass", ("a", "b", "c", "d")), [0.0], [1.0])
     attack, starts = Adaptive(0.1, Opponent(Brighter(), -1.0), Budget(1, restarts=2, targets=3)), []

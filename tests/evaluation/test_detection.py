@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 from dovision.analysis.detection_summary import WHOLE_FAMILY, read_detection
 from dovision.evaluation import detection as module
 from dovision.evaluation.detection import Detection, DetectionOptions
-from dovision.evaluation.detector_fits import Fitted, fit_detectors, fit_to_self_attacks, for_thresholds, shown
+from dovision.evaluation.detector_fits import Fitted, fit_detectors, for_thresholds, shown
 from dovision.evaluation.fit_protocol import fit_protocol
 from dovision.interfaces import Attack, Classifier, Detector
 from dovision.store.detection_tables import (
@@ -275,26 +275,6 @@ def test_supervised_detectors_are_fitted_to_each_family_to_all_and_to_all_but_ea
     whole = fit_protocol({name: attack.eps for name, attack in attacks.items()}, families)
     found = seen_by(fit_detectors(tmp_path, detection.detectors, detection.failed, whole))
     assert found["supervised, hardened", "shifts"] == sorted([*shifts, 0.15, 0.45, 0.55, 0.85])
-
-
-def test_rounds_fit_what_is_shown_of_a_supervised_detector_to_attacks_on_the_round_before(folder, caplog):
-    detectors, protocol = {"plain": Plain(), "taught": Taught()}, fit_protocol({"shift": [0.2, 0.01]})
-    fits, attacked = fit_detectors(folder, detectors, ["fails"], protocol), []
-
-    def attack(fitted: Fitted) -> torch.Tensor:
-        attacked.append(sorted(round(grey, 2) for grey in fitted.detector.attacked.tolist()))
-        return torch.tensor([[0.5 + len(attacked) / 100]])
-
-    refitted = fit_to_self_attacks(folder, fits, ["fails"], protocol, 2, attack)
-    shown_fit = ("supervised, hardened", "shift")
-    before = seen_by(fits)[shown_fit]
-    assert attacked == [before, sorted([*before, 0.51])]
-    assert seen_by(refitted)[shown_fit] == sorted([*before, 0.51, 0.52])
-    assert [one is other for one, other in zip(fits, refitted, strict=True)].count(False) == 1
-    assert fit_to_self_attacks(folder, fits, ["fails"], protocol, 0, attack) == fits
-    assert "no detector" not in caplog.text
-    assert fit_to_self_attacks(folder, fits, ["fails"], protocol, 2, lambda fitted: None) == fits
-    assert "no detector is fitted to attacks on itself: detection.adaptive.rounds needs" in caplog.text
 
 
 def test_controls_are_a_fit_to_permuted_labels_and_the_sum_of_what_a_monotone_detector_reads(tmp_path):

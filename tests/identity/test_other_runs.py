@@ -16,8 +16,6 @@ from dovision.cli.evaluate import main
 from dovision.config import settings
 from dovision.config.sources import HYDRA_DEFAULTS, configuration_folder
 from dovision.identity import digests
-from dovision.identity.digests import Digests
-from dovision.identity.plans import surroundings
 from dovision.identity.shared import Shared
 from dovision.io.atomic import PARTIAL
 from dovision.store.run_directory import DONE, RunDirectory

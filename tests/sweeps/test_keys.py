@@ -238,6 +238,7 @@ def test_each_component_of_an_experiment_can_be_chosen_alone(experiment, group, 
 )
 def test_a_job_has_nothing_of_the_components_that_are_not_chosen(experiment, group, chosen):
     overrides = [f"experiment={experiment}", f"{group}=[{chosen}]", "detection.adaptive.detectors=[]"]
+    overrides += [f"detection.reference={chosen}"] if group == "detector" else []
     with initialize_config_dir(str(CONF), **HYDRA_DEFAULTS):
         config = compose("evaluate", overrides, return_hydra_config=True)
         job = Checks("evaluate")(config, overrides, config.hydra.runtime.choices)

@@ -296,7 +296,6 @@ class AdaptiveSettings(Section):
     restarts: Whole
     targets: Whole
     draws: Whole
-    rounds: Count
     source: Text | None
 
     @property

@@ -18,7 +18,7 @@ from dovision import checks
 from dovision.attacks._lp_ball import Ball, column, unit
 from dovision.attacks.losses import leads, margin
 from dovision.evaluation.callback import round_to_8_bits
-from dovision.evaluation.detector_fits import Fitted, for_thresholds
+from dovision.evaluation.detector_fits import Fitted
 from dovision.functional.filters import rotate_and_shift
 from dovision.functional.norms import SPATIAL
 from dovision.functional.rng import uniform
@@ -394,24 +394,6 @@ def adaptive_rows(
             columns |= {"starts": attack.budget.starts, "rounded": ~_correct(classifier, rounded) & undetected}
             steps.append(_steps(columns, first, start))
         yield AdaptiveRows(pa.concat_batches(scores), pa.concat_batches(steps))
-
-
-def fooling_features(attack: Adaptive, batches: Iterable[Batch], classifier: Classifier) -> Iterator[Tensor]:
-    """Features of images that fool the classifier after the attack, by batch and epsilon, shape (N, F) float32.
-
-    Images that are wrong when clean, and those that detectors are not fitted to, are left out.
-    """
-    opponent = attack.opponent
-    for batch in batches:
-        fitted = ~for_thresholds(pd.Series(batch.group.tolist())).to_numpy()
-        batch = Batch(*(field.to(classifier.mean.device) for field in batch))
-        batch = batch.rows(torch.from_numpy(fitted & _correct(classifier, batch)))
-        for eps in attack.eps if len(batch.image) else ():
-            attacked = batch._replace(image=attack(batch, classifier, eps))
-            fooling = attacked.rows(torch.from_numpy(~_correct(classifier, attacked)))
-            if len(fooling.image):
-                with torch.no_grad():
-                    yield opponent.detector.read(fooling, classifier, opponent.with_autoencoder).float().cpu()
 
 
 def _steps(columns: Mapping[str, object], first: Mapping[str, Tensor], start: Mapping[str, Tensor]) -> pa.RecordBatch:

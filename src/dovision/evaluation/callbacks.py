@@ -9,9 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pyarrow as pa
-import torch
 from pytorch_lightning.loggers import Logger
-from torch import Tensor
 
 from dovision.analysis.headline_effects import headline_effects
 from dovision.config.component import make_each
@@ -23,7 +21,6 @@ from dovision.evaluation.adaptive_attack import (
     Budget,
     Opponent,
     adaptive_rows,
-    fooling_features,
 )
 from dovision.evaluation.callback import ClassifierUnderTest
 from dovision.evaluation.detection import Detection, DetectionOptions
@@ -37,7 +34,7 @@ from dovision.identity.samples import leading_samples
 from dovision.interfaces import Attack, Classifier, Detector, Explainer, Images, Intervention
 from dovision.runtime.forks import forked_map
 from dovision.runtime.progress import DISPLAY
-from dovision.store.detection_tables import ADAPTIVE_STEPS, SCORES, TEST, VAL
+from dovision.store.detection_tables import ADAPTIVE_STEPS, SCORES, TEST
 from dovision.store.map_tables import known_boxes, write_boxes
 from dovision.store.resumable_writer import NO_RESUME, ResumableWriter, Resume
 from dovision.store.tables import write_table
@@ -194,8 +191,6 @@ def run_detection(
         detection.controls,
         detection.reference,
         lambda fits: _adaptive(settings, inputs, tested, fits, options.with_autoencoder),
-        detection.adaptive.rounds,
-        lambda fitted: _self_attacks(settings, inputs, data, fitted, options.with_autoencoder),
         whole=chosen is None and not limits(settings.trainer),
         workers=detection.workers,
         resume=inputs.resume,
@@ -210,26 +205,6 @@ def run_detection(
     loaders = tested.detection_dataloaders(detection.val_images, detection.test_images)
     trainer.test(ClassifierUnderTest(classifier), loaders, verbose=False)
     return callback.record
-
-
-def _self_attacks(
-    settings: EvaluateSettings,
-    inputs: EvaluationInputs,
-    data: ImageDataModule,
-    fitted: Fitted,
-    with_autoencoder: Classifier | None,
-) -> Tensor | None:
-    """Features of validation images that an attack, as on test images later, lets fool the classifier; None if none."""
-    adaptive, classifier = settings.detection.adaptive, inputs.networks[CLASSIFIER]
-    if fitted.name not in settings.adaptively_attacked:
-        return None
-    opponent = Opponent(fitted.detector, clean_threshold(inputs.reads, fitted, UNDETECTED), with_autoencoder)
-    attacks = [
-        Adaptive(eps, opponent, _budget(adaptive), norm, seed=settings.seed) for norm, eps in adaptive.budgets.items()
-    ]
-    batches = data.first_dataloader(VAL, adaptive.images)
-    features = [rows for attack in attacks for rows in fooling_features(attack, batches, classifier)]
-    return torch.cat(features) if features else None
 
 
 def _budget(adaptive: AdaptiveSettings) -> Budget:

@@ -28,9 +28,7 @@ from dovision.evaluation.callback import Evaluation, round_to_8_bits
 from dovision.evaluation.condition import Condition, attack_rows, read_rows
 from dovision.evaluation.detector_fits import (
     Fitted,
-    SelfAttacks,
     fit_detectors,
-    fit_to_self_attacks,
     write_scores,
 )
 from dovision.evaluation.fit_protocol import fit_protocol
@@ -93,8 +91,6 @@ class DetectionOptions:
             monotone ones is a score.
         reference: the detector that the others are compared with in comparison.parquet, by name; None: no comparison.
         adaptive: gives rows of scores.parquet of an attacker who knows the detectors, from how they were fitted.
-        rounds, self_attacks: times that supervised detectors are fitted to attacks on themselves as well, and what
-            gives these; see `fit_to_self_attacks`.
         whole: whether it is an error if some images of the dataloaders are not tested.
         workers: processes, each of one thread, that share the batches, the fits and the scores; the tables are those of
             one of them.
@@ -114,8 +110,6 @@ class DetectionOptions:
     controls: bool = False
     reference: str | None = None
     adaptive: Callable[[Sequence[Fitted]], Iterable[pa.RecordBatch | pa.Table]] = lambda fits: ()
-    rounds: int = 0
-    self_attacks: SelfAttacks = lambda fitted: None
     whole: bool = False
     workers: int = 1
     resume: Resume = NO_RESUME
@@ -292,8 +286,6 @@ class Detection(Evaluation):
         DISPLAY.step("detector fits")
         reads = self.options.reads or self.folder
         fits = fit_detectors(reads, self.detectors, self.failed, self.protocol, self.workers)
-        self_attacks = self.options.rounds, self.options.self_attacks
-        fits = fit_to_self_attacks(reads, fits, self.failed, self.protocol, *self_attacks)
         adaptive = self.options.adaptive(fits)
         write_scores(self.folder, fits, self.failed, self.protocol, adaptive, self.workers, reads)
         if self.options.reads is not None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import copy
 import logging
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -77,9 +77,6 @@ class _FeatureSum(Detector):
         return total
 
 
-SelfAttacks: TypeAlias = Callable[[Fitted], Tensor | None]
-
-
 class _Fit(NamedTuple):
     """Planned fit of a detector."""
 
@@ -119,48 +116,6 @@ def fit_detectors(
             "detector that is not fitted to attacked images, such as max_softmax."
         )
     return fits
-
-
-def fit_to_self_attacks(
-    folder: Path,
-    fits: Sequence[Fitted],
-    failed: Collection[str],
-    protocol: FitProtocol,
-    rounds: int,
-    attack: SelfAttacks,
-) -> list[Fitted]:
-    """Refit the supervised detectors that figures show to attacks on themselves as well, in place of these fits.
-
-    Each round attacks the fit of the one before, and keeps the images of all rounds.
-
-    Args:
-        folder, failed, protocol: as of `fit_detectors`, which made the fits.
-        fits: all fits.
-        rounds: attacks on each detector.
-        attack: gives the features of attacked validation images that fool the classifier, of those that detectors are
-            fitted to; None if there are none.
-
-    Source: Lapid, Dubin and Sipper, arXiv:2404.12120 (RADAR), where each epoch of the fit makes its attacks.
-    """
-    refitted = list(fits)
-    for fitted in (fitted for fitted in shown(fits) if fitted.detector.supervised and rounds):
-        planned = _fits(fitted.detector, _validation(folder, fitted.name), failed, protocol)
-        (fit,) = (fit for fit in planned if (fit.variant, fit.fitted_on) == fitted[1:3])
-        attacked = fit.attacked
-        for number in range(rounds):
-            features = attack(refitted[fits.index(fitted)])
-            if features is None:
-                break
-            log.info("round %d of %s: fitted to %d attacks on itself as well", number + 1, fitted.name, len(features))
-            attacked = torch.cat([attacked, features])
-            detector = _fitted(fitted.detector, fit.clean, attacked)
-            refitted[fits.index(fitted)] = fitted._replace(detector=detector)
-    if rounds and refitted == list(fits):
-        log.warning(
-            "no detector is fitted to attacks on itself: detection.adaptive.rounds needs a supervised one among "
-            "detection.adaptive.detectors, and attacks that fool the classifier"
-        )
-    return refitted
 
 
 def shown(fits: Sequence[Fitted]) -> list[Fitted]:

@@ -75,7 +75,7 @@ def drop_unselected(command: str, config: DictConfig, overrides: Sequence[str]) 
     What the command line itself sets of them stays, as do names that their group does not have; both are refused.
     """
     choices = {override: group for override in overrides if (group := _chosen_group(override)) in of_user(command)}
-    listed = {group: _parsed(override).value() for override, group in choices.items()}  # a name or several
+    listed: dict[str, Any] = {group: _parsed(override).value() for override, group in choices.items()}  # one or several
     named = [_names(override)[1] for override in overrides if override not in choices]
     options = GlobalHydra.instance().config_loader().get_group_options
     unchosen = [
