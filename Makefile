@@ -18,8 +18,9 @@ TWO := --numprocesses 2 --dist worksteal
 #   make figures EXPERIMENTS="chest_boxes chest_maps chest_detection" DATA=dataset.root=/data/nih
 EXPERIMENTS ?= $(basename $(notdir $(wildcard conf/experiment/mnist_*.yaml conf/experiment/phantom_*.yaml)))
 DATA ?=
+LOWEST_EXTRAS := timm hf xrv dicom nifti attacks cam ood segments tensorboard mlflow view launchers-joblib launchers-submitit
 
-.PHONY: help install develop demo photo test test-fast test-slow test-long test-all test-ray test-next test-oracles check figures figures-check format bench chaos checks coverage-check tables docs gallery links hashes wheel clean
+.PHONY: help install develop demo photo test test-fast test-slow test-long test-all test-ray test-lowest test-next test-oracles check figures figures-check format bench chaos checks coverage-check tables docs gallery links hashes wheel clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -70,9 +71,19 @@ test-ray: ## the tests of the launcher of Ray, in an environment of its own: it 
 	@.venv-ray/bin/python -m pip install --quiet $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) --editable '.[launchers-ray,dev]'
 	@OMP_NUM_THREADS=1 .venv-ray/bin/python -m pytest tests/sweeps/test_launchers.py
 
-test-next: $(VENV)/.dev .venv-next/.layer ## the quick tests with pre-releases of Hydra and OmegaConf, in .venv-next, which lies over .venv
+# torch and torchvision stay those of .venv: the index has no CPU build of the lowest
+test-lowest: $(VENV)/.dev .venv-lowest/.layer ## the quick tests with the lowest versions that pyproject.toml admits, in .venv-lowest, which lies over .venv
+	@.venv-lowest/bin/python -m pip install --quiet uv
+	@.venv-lowest/bin/uv pip compile --quiet --python .venv-lowest/bin/python --resolution lowest-direct --no-header --no-annotate \
+	  $(addprefix --extra ,$(LOWEST_EXTRAS)) --output-file .venv-lowest/all.txt pyproject.toml
+	@grep -vE '^(torch|torchvision|triton|nvidia-.*)==' .venv-lowest/all.txt > .venv-lowest/floors.txt
+	@.venv-lowest/bin/uv pip install --quiet --python .venv-lowest/bin/python --no-deps --requirement .venv-lowest/floors.txt
+	@OMP_NUM_THREADS=1 .venv-lowest/bin/python -m pytest $(TWO) -W ignore -m "not slow and not browser and not long"
+
+test-next: $(VENV)/.dev .venv-next/.layer ## the quick tests, and a sweep, with pre-releases of Hydra and OmegaConf, in .venv-next, which lies over .venv
 	@.venv-next/bin/python -m pip install --quiet --no-deps hydra-core==1.4.0rc3 omegaconf==2.4.1rc1
-	@OMP_NUM_THREADS=1 .venv-next/bin/python -m pytest --numprocesses 2 --dist worksteal -m "not slow and not browser and not long"
+	@OMP_NUM_THREADS=1 .venv-next/bin/python -m pytest $(TWO) -m "not slow and not browser and not long"
+	@OMP_NUM_THREADS=1 .venv-next/bin/python -m pytest tests/sweeps/test_sweep.py -k alone_equals # a real sweep, which is slow
 
 test-oracles: $(VENV)/.dev .venv-oracles/.layer ## interchange against nnsight and the sparse autoencoder against Overcomplete, in .venv-oracles, which lies over .venv
 	@.venv-oracles/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[oracles]'
@@ -145,4 +156,4 @@ wheel: $(VENV)/.dev ## a wheel and an sdist in dist/
 	@$(BIN)/python -m build
 
 clean: ## remove the environments and what was built; outputs/ stays
-	rm -rf $(VENV) docs/_build .venv-ray .venv-next .venv-oracles dist .benchmarks .pytest_cache .ruff_cache .mypy_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) docs/_build .venv-ray .venv-lowest .venv-next .venv-oracles dist .benchmarks .pytest_cache .ruff_cache .mypy_cache .hypothesis .import_linter_cache

@@ -72,8 +72,8 @@ def unit_rows(folder: Path) -> Iterator[pd.DataFrame]:
         rows = rows.merge(classes, on=["sample", "condition", "class"])
         frame = rows["unit"].str.endswith(FRAME)
         keys = [*_IMAGE, "class", "unit"]
-        of_frame = rows[frame].assign(unit=rows["unit"].str.removesuffix(FRAME)).set_index(keys)["log_odds_effect"]
-        rows = rows[single_units(rows["unit"])].join(of_frame.rename("beyond_frame"), on=keys)
+        of_frame = rows[frame].assign(unit=rows["unit"].str.removesuffix(FRAME), beyond_frame=rows["log_odds_effect"])
+        rows = rows[single_units(rows["unit"])].merge(of_frame[[*keys, "beyond_frame"]], "left", keys)
         yield rows.assign(beyond_frame=rows["log_odds_effect"] - rows["beyond_frame"])
 
 

@@ -69,7 +69,13 @@ def name_by_factors(config: DictConfig) -> None:
     """Exclude overrides shared by all jobs from their names, by Hydra's own setting."""
     shared = [key.lstrip("+~") for key, override in _parsed(config).items() if not override.is_sweep_override()]
     keys = ",".join(QuotedString(key, Quote.single).with_quotes() for key in shared)
-    config.hydra.overrides.hydra.append(f"hydra.job.config.override_dirname.exclude_keys=[{keys}]")
+    add_override(config, "hydra", f"hydra.job.config.override_dirname.exclude_keys=[{keys}]")
+
+
+def add_override(config: DictConfig, node: str, override: str) -> None:
+    """Add an override of Hydra, "hydra", or of the task, "task"; their lists are read-only from OmegaConf 2.4 on."""
+    with read_write(config.hydra):
+        config.hydra.overrides[node] = [*_overrides(config, node), override]
 
 
 def _parsed(config: DictConfig) -> dict[str, Override]:

@@ -130,15 +130,13 @@ class SweepStart(Start):
     def _sweep(self, config: DictConfig) -> None:
         _check_plugins(config)
         folder = QuotedString(str(Path(config.hydra.sweep.dir).absolute()), Quote.single).with_quotes()
-        with read_write(config.hydra):  # for workers with another working folder, as on a cluster
-            config.hydra.overrides.hydra.append(f"hydra.sweep.dir={folder}")
+        planned.add_override(config, "hydra", f"hydra.sweep.dir={folder}")  # for workers in another working folder
         _limit_jobs(config)
         share_cores(config)
         if current() is None:
             self._begin(config)
         else:  # launched again
-            with read_write(config.hydra):
-                config.hydra.overrides.task.append(AGAIN)
+            planned.add_override(config, "task", AGAIN)
         planned.name_by_factors(config)
         _watch_workers(config)
 
