@@ -34,7 +34,6 @@ EXCEPTIONS = {  # file, what is called: why it need not go through dovision.io
     ("datasets/readers/nifti.py", "gzip.GzipFile"): "of an opened file",
     ("datasets/readers/nifti.py", "np.memmap"): "a file of bounded size, that has been opened",
     ("store/tables.py", "pq.ParquetFile"): "a path that is known to be a file's",
-    ("sweeps/interruption.py", "os.open"): "the null device, to write",
     ("sweeps/start.py", "ConfigStore.instance().load"): "a node of Hydra's store in memory",
 }
 READERS = ("files", "images", "arrays", "archives", "sealed")

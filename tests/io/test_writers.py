@@ -41,7 +41,6 @@ EXCEPTIONS = {  # file, what is called: why it need not write aside
     ("store/tables.py", "self._file.write_table"): "by a writer to a file that is written aside",
     ("cli/session.py", "_LogFile"): "a log, that comes as it comes",
     ("cli/scripts.py", "os.open"): "the null device",
-    ("sweeps/interruption.py", "os.open"): "the null device",
     ("sweeps/launch.py", "mark.touch"): "an empty file",
 }
 

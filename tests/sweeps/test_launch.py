@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import os
+import pickle
 import platform
 import re
+import signal
+import threading
+import time
 
 import pytest
 
 from dovision.cli.train import main as train
 from dovision.config.errors import error_text
+from dovision.sweeps import launch as module
 from dovision.sweeps.launch import Launch, chdir_to
 from dovision.sweeps.task import JobTask
 
@@ -32,6 +37,41 @@ def test_a_machine_that_does_not_share_the_folder_says_so(tmp_path):
         launch.check_shared(gone)
     launch.begin(gone)
     launch.check_shared(gone)
+    launch.end(gone)
+    launch.check_shared(gone)  # of a job that waits in a queue, whose command was stopped
+
+
+def test_a_worker_ends_with_its_command_however_that_ends(monkeypatch):
+    monkeypatch.setattr(module, "_PERIOD", 0.01)
+    reads, writes = os.pipe()
+    command = os.fork()
+    if command == 0:
+        launch = Launch()
+        if os.fork() == 0:
+            with launch.watched():
+                os.write(writes, b"r")
+                time.sleep(600)
+        time.sleep(600)
+    os.close(writes)
+    assert os.read(reads, 1) == b"r"
+    os.kill(command, signal.SIGKILL)
+    os.waitpid(command, 0)
+    assert os.read(reads, 1) == b""  # once neither process holds the other end
+
+
+def test_a_command_on_another_machine_is_not_watched():
+    with Launch(process="elsewhere-1").watched():
+        time.sleep(0.01)
+        assert not [thread for thread in threading.enumerate() if thread.name.endswith("(watch)")]
+
+
+def test_a_worker_leaves_ctrl_c_to_its_command():
+    task = pickle.dumps(JobTask("print", print, Launch(process="elsewhere-1")))
+    process = os.fork()
+    if process == 0:
+        pickle.loads(task)
+        os._exit(signal.getsignal(signal.SIGINT) != signal.SIG_IGN)
+    assert os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) == 0
 
 
 def test_what_was_raised_in_a_worker_is_told_without_its_wrapping():

@@ -65,12 +65,12 @@ def _launched(name: str, launch: Callable[[], None], task: JobTask) -> None:
 def _outcome(name: str, launch: Callable[[], None]) -> int:
     """Exit code of a launch; prints its errors in a line."""
     try:
-        with Stop(), sweep.launching():
+        with Stop():
             launch()
     except JobFailed as failed:
         return failed.exit_code
     except Stopped as stopped:
-        if not stopped.reported and sweep.current() is None:
+        if not stopped.reported:
             resumes = "" if name == "report" else "; the same command resumes"
             print(f"dovision-{name}: interrupted: {stopped}{resumes}", file=sys.stderr)
         return stopped.exit_code

@@ -5,15 +5,11 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
-from contextvars import ContextVar
 from types import FrameType
 from typing import Any
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 NOTICES = (signal.SIGUSR1, signal.SIGUSR2)  # of a scheduler that is about to take the machine away
-_meant: ContextVar[Sequence[int] | None] = ContextVar("meant", default=None)
 
 
 class Stopped(BaseException):
@@ -73,26 +69,5 @@ class Stop:
                 signal.signal(signum, signal.SIG_DFL)
                 os.kill(os.getpid(), signum)
             return
-        meant = _meant.get()
-        self._signum = meant[0] if meant else signum
+        self._signum = signum
         raise Stopped(self._signum)
-
-
-@contextmanager
-def following(meant: Sequence[int]) -> Iterator[None]:
-    """Leave Ctrl-C, and terminal messages about signals, to the parent process.
-
-    In `meant` may come the signal that the other process has received, which SIGTERM stands for from then on.
-    """
-    before, handler = _meant.set(meant), signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, handler)
-        _meant.reset(before)
-
-
-def say(line: str) -> None:
-    """Write a line to the terminal, also from a signal handler that interrupts a stream's write."""
-    with suppress(OSError):
-        os.write(2, f"{line}\n".encode())

@@ -12,14 +12,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Event, Thread
 
 from dovision.io import files
 from dovision.io.text_files import write_text
 
 LAUNCHES = ".launches"  # in the sweep's folder; several commands may be at work in it
-STOP = "stop"  # holds the number of the signal that has ended the command
 FAILED = "failed"  # holds the overrides of the job that has failed, under on_failure=stop
-WORKER = "worker-"  # begins the name of a file that is there while a worker is at a job
+_PERIOD = 0.5  # seconds between looks at the launching process
 
 
 def _here() -> str:
@@ -31,7 +31,7 @@ class Launch:
     """Launch of a sweep, shared by its process and its workers on any machine.
 
     It has a folder beside the runs, by which a worker sees that it shares the sweep's folder with the command, and in
-    which either leaves word for the other, whatever launcher stands between them.
+    which it reports a failure, whatever launcher stands between them.
     """
 
     name: str = field(default_factory=lambda: secrets.token_hex(6))
@@ -51,28 +51,20 @@ class Launch:
         self.folder(sweep).mkdir(parents=True, exist_ok=True)
 
     def end(self, sweep: Path) -> None:
-        """Remove the folder, unless the launch was stopped: its jobs may still wait in a queue."""
-        if not (self.folder(sweep) / STOP).exists():
-            shutil.rmtree(self.folder(sweep), ignore_errors=True)
+        """Remove the folder."""
+        shutil.rmtree(self.folder(sweep), ignore_errors=True)
 
     def check_shared(self, sweep: Path) -> None:
         """Raise if this machine would write where the launching process does not look.
 
-        Hydra makes a job's folder before the job, on any machine; the launch's folder only the launching process makes.
+        Hydra makes a job's folder before the job, on any machine; that of launches only a launching process makes, and
+        it stays when the command is stopped, since jobs may still wait in a queue.
 
         Raises:
             ValueError: the sweep's folder is not that of the launching process.
         """
-        if not self.folder(sweep).is_dir():
+        if not (sweep / LAUNCHES).is_dir():
             raise ValueError(unshared(str(sweep)))
-
-    def stop(self, sweep: Path, signum: int) -> None:
-        """Make the workers end their jobs, and start no more."""
-        write_text(self.folder(sweep) / STOP, str(signum))
-
-    def stopped_by(self, sweep: Path) -> int | None:
-        """Signal number for which the workers are to end; None if they are not."""
-        return int(text) if (text := _read(self.folder(sweep) / STOP)) else None
 
     def report_failure(self, sweep: Path, overrides: str) -> None:
         """Prevent further jobs from starting after a failure."""
@@ -83,27 +75,27 @@ class Launch:
         return _read(self.folder(sweep) / FAILED)
 
     @contextmanager
-    def at_work(self, sweep: Path) -> Iterator[None]:
-        """Mark a worker as busy for the launching process."""
-        mark = self.folder(sweep) / f"{WORKER}{_here()}"
-        mark.touch()
+    def watched(self) -> Iterator[None]:
+        """End this worker once the launching process has ended, if that is on this machine; finished rows stay."""
+        node, _, number = self.process.rpartition("-")
+        over = Event()
+
+        def watch() -> None:
+            while not over.wait(_PERIOD):
+                if not _lives(int(number)):
+                    os._exit(1)
+
+        if node == platform.node():
+            Thread(target=watch, daemon=True).start()
         try:
             yield
         finally:
-            mark.unlink(missing_ok=True)
-
-    def is_at_work(self, sweep: Path) -> bool:
-        """Return whether a worker is busy, or was killed while busy on another machine."""
-        marks = self.folder(sweep).glob(f"{WORKER}*")
-        return any(_may_live(mark.name.removeprefix(WORKER)) for mark in marks)
+            over.set()
 
 
-def _may_live(process: str) -> bool:
-    node, _, number = process.rpartition("-")
-    if node != platform.node():
-        return True
+def _lives(process: int) -> bool:
     try:
-        os.kill(int(number), 0)
+        os.kill(process, 0)
     except ProcessLookupError:
         return False
     except PermissionError:

@@ -26,7 +26,7 @@ from dovision.runtime.process_state import is_rank_zero
 from dovision.store.run_directory import DONE, RunDirectory
 from dovision.sweeps import jobs as planned
 from dovision.sweeps.jobs import Job
-from dovision.sweeps.sweep import Sweep, begin, current, watch
+from dovision.sweeps.sweep import Sweep, begin, current, current_launch
 from dovision.sweeps.validation import begin_checks
 
 if TYPE_CHECKING:  # what imports Lightning is imported by the commands with run directories, not by dovision-report
@@ -56,6 +56,9 @@ class Start(Callback):
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         self._or_exit(self._sweep, config)
 
+    def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
+        current_launch().end(Path(config.hydra.sweep.dir).absolute())
+
     def _run(self, config: DictConfig) -> Any:
         _refuse_sweep(config)
         check = begin_checks(self.command)
@@ -80,7 +83,7 @@ class Start(Callback):
         if overrides is not None:
             self._checked(config, overrides, lambda job, settings, make: make())
         planned.name_by_factors(config)
-        _watch_workers(config)
+        _begin_workers(config)
 
     def _checked(
         self, config: DictConfig, overrides: Sequence[Sequence[str]], plan: planned.PlanOf[planned.Planned]
@@ -138,7 +141,7 @@ class SweepStart(Start):
         else:  # launched again
             planned.add_override(config, "task", AGAIN)
         planned.name_by_factors(config)
-        _watch_workers(config)
+        _begin_workers(config)
 
     def _begin(self, config: DictConfig) -> None:
         """Compose and check the jobs, and begin the sweep; exit if there is nothing to do."""
@@ -247,9 +250,9 @@ def _check_plugins(config: DictConfig) -> None:
         )
 
 
-def _watch_workers(config: DictConfig) -> None:
+def _begin_workers(config: DictConfig) -> None:
     if planned.plugin(config, "launcher") != planned.BASIC:
-        watch(Path(config.hydra.sweep.dir).absolute())
+        current_launch().begin(Path(config.hydra.sweep.dir).absolute())
 
 
 def _limit_jobs(config: DictConfig) -> None:

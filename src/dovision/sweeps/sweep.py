@@ -6,8 +6,8 @@ import logging
 import shlex
 import sys
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext, suppress
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import ExitStack, nullcontext, suppress
 from contextvars import ContextVar
 from pathlib import Path
 from threading import Event, Thread
@@ -23,7 +23,6 @@ from dovision.runtime.progress import DISPLAY
 from dovision.store.run_directory import DAMAGED, MISSING, OUTDATED
 from dovision.store.run_files import RUN
 from dovision.sweeps.closing import closing_of
-from dovision.sweeps.interruption import Interruption
 from dovision.sweeps.jobs import Job
 from dovision.sweeps.launch import Launch
 
@@ -34,7 +33,6 @@ ENDS = ("completed", "partial", "failed", "skipped")  # an interrupted job goes 
 AT_WORK = 5.0  # seconds between looks at jobs that go on after their launcher has failed
 _current: ContextVar[Sweep | None] = ContextVar("sweep", default=None)
 _command: ContextVar[Launch] = ContextVar("command")
-_launching: ContextVar[ExitStack] = ContextVar("launching")
 
 
 def current() -> Sweep | None:
@@ -62,21 +60,9 @@ def job_name(folder: Path) -> str:
     return "" if _command.get(None) else folder.name
 
 
-@contextmanager
-def launching() -> Iterator[None]:
-    """Context of Hydra's call; signals are passed on to workers, if any. See `watch`."""
-    with ExitStack() as stack:
-        _launching.set(stack)
-        yield
-
-
-def watch(folder: Path) -> None:
-    """Pass signals on to a sweep's workers until `launching` ends."""
-    launch = _command.get()
-    launch.begin(folder)
-    if current() is None:
-        _launching.get().callback(launch.end, folder)
-    _launching.get().enter_context(Interruption(launch, folder))
+def current_launch() -> Launch:
+    """Launch of the current command."""
+    return _command.get()
 
 
 class _Outdated(NamedTuple):
@@ -114,7 +100,7 @@ class Sweep:
         self._outdated = {
             folder: _Outdated(facts_of(folder).get("started"), unlike) for folder, unlike in outdated.items() if unlike
         }
-        self.launch = _command.get()
+        self.launch = current_launch()
         self._is_done = is_done
         if not is_done:
             make_folder(self.folder, setting="output_root")

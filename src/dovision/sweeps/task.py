@@ -8,6 +8,7 @@ import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
+from threading import current_thread, main_thread
 from typing import Any
 
 import rich
@@ -23,9 +24,8 @@ from dovision.runtime.allocator import keep_freed_memory
 from dovision.runtime.outcomes import JobFailed
 from dovision.runtime.process_state import is_rank_zero
 from dovision.runtime.progress import DISPLAY
-from dovision.runtime.signals import Stopped
+from dovision.runtime.signals import Stop, Stopped
 from dovision.store.run_directory import BeingWritten, RunDirectory
-from dovision.sweeps.interruption import interruptible
 from dovision.sweeps.jobs import check_devices
 from dovision.sweeps.keys import drop_unselected
 from dovision.sweeps.launch import Launch, chdir_to, quieten
@@ -49,6 +49,8 @@ class JobTask:
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         quieten()  # this is a worker, in which Hydra composes, and warns, before it calls the task
+        if not self.launch.is_here and current_thread() is main_thread():
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the command, with which the worker ends
 
     def __call__(self, config: DictConfig) -> float | None:
         self.started = True
@@ -67,21 +69,15 @@ class JobTask:
 
     def _work(self, config: DictConfig, overrides: list[str]) -> float | None:
         """Run a job in a worker."""
-        sweep = Path(HydraConfig.get().sweep.dir)
-        self.launch.check_shared(sweep)
-        with self.launch.at_work(sweep):
-            if self.launch.stopped_by(sweep) is not None:  # looked at by a mark that the command can see
-                return None
-            try:
-                with interruptible(self.launch, sweep):
-                    return self._do(config, overrides)
-            except Stopped as stopped:
-                if self.launch.stopped_by(sweep) is not None:
-                    return None
-                if callable(signal.getsignal(stopped.signum)):
-                    signal.raise_signal(stopped.signum)  # for the scheduler's client, which answers it
-                elif not _has_run_directory():
-                    raise JobFailed(str(stopped)) from None
+        self.launch.check_shared(Path(HydraConfig.get().sweep.dir))
+        try:
+            with self.launch.watched(), Stop():
+                return self._do(config, overrides)
+        except Stopped as stopped:  # this worker alone, as by its scheduler
+            if callable(signal.getsignal(stopped.signum)):
+                signal.raise_signal(stopped.signum)  # for the scheduler's client, which answers it
+            elif not _has_run_directory():
+                raise JobFailed(str(stopped)) from None
         return None
 
     def _do(self, config: DictConfig, overrides: list[str]) -> float | None:
