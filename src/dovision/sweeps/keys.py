@@ -21,6 +21,7 @@ from dovision.config.errors import missing_component
 from dovision.config.import_target import import_target
 from dovision.config.settings import of_experiments, of_user, unchosen
 from dovision.config.sources import configuration_folder
+from dovision.io.text_files import read_yaml
 
 _PLUMBING = ("torchmetrics.",)  # packages whose **kwargs are for synchronisation alone, which nobody configures
 TRAINER = configuration_folder() / "trainer" / "default.yaml"
@@ -167,5 +168,5 @@ def _parameters(where: str, target: str) -> tuple[Collection[str] | None, Collec
     if any(parameter.kind == keyword for parameter in parameters.values()) and not target.startswith(_PLUMBING):
         return None, ()
     required = [name for name, parameter in named.items() if parameter.default is inspect.Parameter.empty]
-    legal = OmegaConf.load(TRAINER) if where == "trainer" else named  # this package sets Lightning's other arguments
+    legal = read_yaml(TRAINER) if where == "trainer" else named  # this package sets Lightning's other arguments
     return list(map(str, legal)), required
