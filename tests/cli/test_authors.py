@@ -44,7 +44,7 @@ def run(mnist_root, run_command, tmp_path_factory):
     """experiment=authors_mnist with one epoch each."""
     outputs = tmp_path_factory.mktemp("outputs")
     few = ("dataset.val_images=8", "training.classifier.epochs=1", "training.autoencoder.epochs=1")
-    where = (f"dataset.root={mnist_root}", "dataset.download=false", f"output_root={outputs}")
+    where = (f"dataset.root={mnist_root}", "dataset.source.download=false", f"output_root={outputs}")
     assert run_command(main, "experiment=authors_mnist", *few, *where) == 0
     return read_sweep(outputs / "authors_mnist")[0]
 

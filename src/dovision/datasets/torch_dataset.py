@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import torch
+import torchvision
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -182,6 +183,7 @@ class MNIST(Dataset[tuple[Tensor, int]]):
     Args:
         root: the folder of the files, at any depth.
         train: whether it is the pair of train, or that of t10k.
+        download: have torchvision fetch the files where there are none.
 
     Raises:
         FileNotFoundError: a file is missing.
@@ -194,7 +196,9 @@ class MNIST(Dataset[tuple[Tensor, int]]):
         FileNotFoundError: root must hold train-images-idx3-ubyte, gzipped or not, got ...
     """
 
-    def __init__(self, root: str, train: bool) -> None:
+    def __init__(self, root: str, train: bool, download: bool = False) -> None:
+        if download and not any(Path(root).rglob("t10k-labels-idx1-ubyte*")):
+            torchvision.datasets.MNIST(root, download=True)
         stem = "train" if train else "t10k"
         self.data, self.targets = (
             torch.from_numpy(_idx(Path(root), f"{stem}-{name}-ubyte", axes).copy())
@@ -216,8 +220,8 @@ def _idx(root: Path, name: str, axes: int) -> npt.NDArray[np.uint8]:
     path = next((path for ending in ("", ".gz") for path in sorted(root.rglob(name + ending))), None)
     if path is None:
         raise FileNotFoundError(
-            f"root must hold {name}, gzipped or not, got {root.resolve()}. Set dataset.root, or fetch the files: "
-            "torchvision.datasets.MNIST(root, download=True)."
+            f"root must hold {name}, gzipped or not, got {root.resolve()}. Set dataset.root, or "
+            "dataset.source.download=true, which fetches MNIST."
         )
     data = files.unzipped(path, _MAX_BYTES) if path.suffix == ".gz" else files.read_bytes(path, _MAX_BYTES)
     lengths = np.frombuffer(data[4 : 4 + 4 * axes], ">u4").tolist()
