@@ -1,25 +1,13 @@
-"""A few birds of flat colours in the published layout of FunnyBirds, and a run on birds that was made up by hand."""
+"""A few birds of flat colours in the published layout of FunnyBirds."""
 
 from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
-import pyarrow as pa
-import torch
 from PIL import Image
-
-from dovision.analysis.summary import write_summary
-from dovision.store.map_tables import MAPS_FILE, PART_COLUMNS, PART_THRESHOLDS, maps_schema, write_boxes
-from dovision.store.run_directory import RunDirectory
-from dovision.store.run_record import Run, read_sweep
-from dovision.store.tables import EFFECTS, SAMPLES, TableWriter, effects_schema, samples_schema
-from dovision.store.to_arrow import done_rows, effect_columns, mean_effects, sample_columns
-from dovision.types import BOX_COLUMNS, Batch, Box, Task
 
 PARTS = {"beak": (2, 4, 6, 8), "foot": (20, 8, 26, 12), "wing": (10, 10, 16, 22)}  # top, left, bottom, right
 SIZE = 32  # pixels
@@ -73,60 +61,3 @@ def write_birds(root: Path, train: int = 6, test: int = 2, subsets: bool = True)
 def save(path: Path, pixels: np.ndarray) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(pixels).save(path)
-
-
-TASK = Task("multiclass", ("a", "b"))
-
-
-def write_bird_run(folder: Path, images: int = 6) -> Run:
-    """A completed run on birds of class a, the first of which is predicted as b, with scores of two maps by parts.
-
-    Of the first 40 thresholds the map `good` has 1 and of the others 0.5 in controlled check, and in preservation check
-    by turns 1 and 0; no picture shows the deletion check of the first image. It names no irrelevant part important, in
-    half of the others all of them; `bad` scores 0 throughout. Each scene has three objects in its background, two of
-    which can be left out; without one of them the last two images lose their class.
-    """
-    run = RunDirectory(folder)
-    run.start({"name": "birds", "seed": 0, "dataset": {"_target_": "birds"}}, (), {"seed": 0})
-    logits = torch.tensor([[4.0, 0.0]] * images)
-    logits[0, 1] = 5
-    sample = torch.arange(images)
-    batch = Batch(torch.rand(images, 3, 16, 16), torch.zeros(images, dtype=torch.long), sample, sample)
-    with TableWriter(folder / SAMPLES, samples_schema(TASK)) as table:
-        names = [f"bird {row}" for row in range(images)]
-        columns = {"batch": batch, "names": names, "task": TASK, "logits": logits}
-        means = mean_effects(logits, logits.unsqueeze(1), TASK)
-        table.write(sample_columns(condition="clean", eps=0.0, **columns, means=means))
-    measured = {"task": TASK, "control_logits": logits, "treated_logits": logits.unsqueeze(1)}
-    with TableWriter(folder / EFFECTS, effects_schema()) as table:
-        places = [[Box(0, 0, 8, 8)]] * images
-        rows = effect_columns(condition="clean", sample=sample, units=["r0c0"], regions=places, **measured)
-        table.write(done_rows(rows))
-    write_boxes(folder, pd.DataFrame([(0, "beak", "a", 0, 0, 8, 8)], columns=BOX_COLUMNS))
-    schema = maps_schema(4, 4, 16, 16, 1, "good", PART_COLUMNS)
-    with TableWriter(folder / MAPS_FILE, schema) as table:
-        table.write(pa.RecordBatch.from_pylist(list(_maps(images)), schema=schema))
-    write_summary(folder)
-    run.complete({})
-    (found,) = read_sweep(folder)
-    return found
-
-
-def _maps(images: int) -> Iterator[dict[str, object]]:
-    low = np.arange(len(PART_THRESHOLDS)) < 40
-    for sample in range(images):
-        for explainer, good in (("good", 1), ("bad", 0)):
-            facts = {"sample": sample, "group": sample, "explainer": explainer, "class": "a", "variant": "as is"}
-            scores = {
-                "controlled_check": good * np.where(low, 1, 0.5) if sample else None,
-                "preservation_check": np.full(len(low), good * float(sample % 2)),
-                "deletion_check": np.full(len(low), np.nan if sample == 0 else good),
-                "distractibility": np.where(low, 1 - good, 1 - good / 2),
-                "part_deletion": float(good),
-                "target_sensitivity": None,
-                "background_objects": 3,
-                "background_drawn": 2,
-                "background_relevant": int(sample >= images - 2),
-            }
-            cells = np.full(16, 1.0 + good)
-            yield facts | {"correct": sample > 0, "state": "ok", "cells": cells} | scores

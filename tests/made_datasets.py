@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from made_birds import write_birds
 from made_libraries import CLASSES, hf_parts
 from made_tables import write_table
 
@@ -72,11 +71,6 @@ def write_hf(root: Path) -> Settings:
     return {**settings, "columns": {"group": "patient"}}
 
 
-def write_funnybirds(root: Path) -> Settings:
-    write_birds(root, train=20, test=4)
-    return {"root": str(root), "classes": ["0", "1"], "shape": [3, 32, 32], "val_fraction": 0.3}
-
-
 def write_cifar10(root: Path) -> Settings:
     """Parquet files of PNG bytes, in the layout of Hugging Face."""
     datasets = pytest.importorskip("datasets")
@@ -102,7 +96,6 @@ def write_rows(root: Path) -> Settings:
 WRITERS: dict[str, Callable[[Path], Settings]] = {
     "cifar10": write_cifar10,
     "digits": lambda root: {},
-    "funnybirds": write_funnybirds,
     "hf_dataset": write_hf,
     "image_folder": write_folders,
     "mnist": write_mnist,

@@ -34,7 +34,6 @@ _WITH_LIGHTNING = {  # which `from dovision import *` leaves alone, as it does m
     "evaluation.effects": ("EffectEvaluation", "EffectOptions"),
     "evaluation.maps": ("MapEvaluation", "MapOptions"),
     "evaluation.explanation_config": ("MapSettings",),
-    "evaluation.part_protocol": ("PartProtocol",),
     "evaluation.single_deletion": ("SingleDeletion",),
     "evaluation.on_validation": ("OnValidation",),
     "notebook.attack": ("AttackedImages", "attack"),

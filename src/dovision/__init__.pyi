@@ -25,7 +25,6 @@ from dovision.attacks.spatial import Spatial as Spatial
 from dovision.attacks.square import Square as Square
 from dovision.datasets.chest_xray14 import ChestXray14 as ChestXray14
 from dovision.datasets.digits import Digits as Digits
-from dovision.datasets.funnybirds import FunnyBirds as FunnyBirds
 from dovision.datasets.held_images import HeldImages as HeldImages
 from dovision.datasets.hf_dataset import HfDataset as HfDataset
 from dovision.datasets.image_folder import ImageFolder as ImageFolder
@@ -52,7 +51,6 @@ from dovision.evaluation.explanation_config import MapSettings as MapSettings
 from dovision.evaluation.maps import MapEvaluation as MapEvaluation
 from dovision.evaluation.maps import MapOptions as MapOptions
 from dovision.evaluation.on_validation import OnValidation as OnValidation
-from dovision.evaluation.part_protocol import PartProtocol as PartProtocol
 from dovision.evaluation.single_deletion import SingleDeletion as SingleDeletion
 from dovision.explainers.activation_patching import ActivationPatching as ActivationPatching
 from dovision.explainers.attention import AttentionRollout as AttentionRollout

@@ -71,7 +71,6 @@ EXCHANGES = {  # a pixel of the dataset of each configuration
     "chest_xray14": film,
     "cifar10": parquet,
     "digits": digit,
-    "funnybirds": in_file("test_interventions/1/000007/body_beak_foot.png"),
     "hf_dataset": arrow,
     "image_folder": in_file("dog/3.bmp"),
     "mnist": in_file("MNIST/raw/t10k-images-idx3-ubyte"),

@@ -138,8 +138,6 @@ def map_evaluation(settings: EvaluateSettings, inputs: EvaluationInputs) -> list
         inputs.resume,
     )
     explanation: MapSettings = settings.explanation.make()
-    if explanation.part_protocol is not None:
-        explanation.part_protocol.bind(images, split)
     make = settings.callbacks["maps"].make()
     return [make(inputs.folder, explainers, explanation, inputs.networks[CLASSIFIER], options=options)]
 

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from dovision import checks
-from dovision.evaluation.part_protocol import PartProtocol
 from dovision.evaluation.single_deletion import SingleDeletion
 from dovision.evaluation.token_removal import TokenRemoval
 from dovision.interfaces import Classifier, Context
@@ -41,7 +40,6 @@ class MapSettings:
             none of this name.
         single_deletion: truth of what single patches of the image do for the class, with which maps are correlated;
             None: none.
-        part_protocol: the protocol of FunnyBirds, for maps of the label on images of that dataset; None: none.
 
     Example:
         >>> import dovision as dv
@@ -63,7 +61,6 @@ class MapSettings:
         seed: int = 0,
         reference: str | None = None,
         single_deletion: SingleDeletion | None = None,
-        part_protocol: PartProtocol | None = None,
     ) -> None:
         self.target = target
         self.cells = checks.positive_int("cells", cells)
@@ -76,9 +73,6 @@ class MapSettings:
         self.seed = seed
         self.reference = reference
         self.single_deletion = single_deletion
-        self.part_protocol = part_protocol
-        if part_protocol is not None and target != "label":
-            raise ValueError(f"target must be label with a part protocol, got {target!r}.")
 
     def compared(self, explainers: Collection[str]) -> str:
         """Name of the reference explainer.

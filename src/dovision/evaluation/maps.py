@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -149,8 +148,7 @@ class MapEvaluation(Evaluation):
         height, width = batch.image.shape[2:]
         margin = float(f"{self.settings.margin * max(height, width):g}")  # as the table has it
         grid = MapGrid(self.settings.cells, self.settings.cells, height, width, margin)
-        truths = self.settings.single_deletion, self.settings.part_protocol
-        more = {name: of for truth in truths if truth is not None for name, of in truth.columns.items()}
+        more = {} if self.settings.single_deletion is None else self.settings.single_deletion.columns
         self.schema = maps_schema(*grid, self.settings.compared(self.explainers), more)
         self.metrics: dict[str, dict[str, PointingGame | EnergyInBox]] = {
             "pointing": {name: PointingGame(height, width, margin) for name in self.explainers},
@@ -195,10 +193,9 @@ class MapEvaluation(Evaluation):
         samples = batch.sample.tolist()
         self._read_masks(samples)
         sanity = self.sanity_classifiers if self.sanity.intersection(samples) else ()
-        some = pairs.batch, pairs.target, self.classifier
-        truth, protocol = self.settings.single_deletion, self.settings.part_protocol
-        self._losses = truth.losses(*some) if truth is not None and len(pairs.target) else {}
-        self._birds = protocol.losses(*some) if protocol is not None else []
+        truth = self.settings.single_deletion
+        measured = truth is not None and len(pairs.target)
+        self._losses = truth.losses(pairs.batch, pairs.target, self.classifier) if measured else {}  # type: ignore[union-attr]
         self._drawing = images / len(self.explainers) / (1 + bool(self.settings.noise) + len(sanity))
         rows = [row for name in self.explainers for row in self._rows(name, pairs)] if len(pairs.target) else []
         rows.sort(key=lambda row: (row["sample"], row["class"]))
@@ -237,9 +234,6 @@ class MapEvaluation(Evaluation):
         metrics = {"deletion": deletion, "insertion": insertion, "spread": spread}
         if self.settings.single_deletion is not None:
             metrics |= self.settings.single_deletion.scores(explanation.map, self._losses)
-        if self.settings.part_protocol is not None:
-            explain = functools.partial(self._explained_class, name, pairs)
-            metrics |= self.settings.part_protocol.scores(explanation.map.cpu(), self._birds, explain)
         yield from self._described(name, AS_IS, pairs, maps, metrics)
         if self.settings.noise:
             perturbed = pairs._replace(batch=self._perturbed(pairs.batch))
@@ -264,11 +258,6 @@ class MapEvaluation(Evaluation):
         explanation = self.explainers[name].explain(pairs.batch, pairs.target, classifier)
         self.progress.advance(self._drawing)
         return explanation
-
-    def _explained_class(self, name: str, pairs: _Pairs, row: int, target: int) -> Tensor:
-        """Map, shape (H, W), of one of the images for another class."""
-        classes = torch.full_like(pairs.target[:1], target)
-        return self.explainers[name].explain(pairs.batch.rows([row]), classes, self.classifier).map[0].cpu()
 
     def _cells(self, explanation: Explanation) -> tuple[Tensor, list[npt.NDArray[np.float32] | None]]:
         """Maps on the common grid, shape (B, rows, columns), and the spread of each, if any."""

@@ -59,7 +59,7 @@ class Counterfactual(Intervention):
         if not isinstance(images, Counterfactuals):
             raise ValueError(
                 "intervention=counterfactual needs a dataset that can draw an image without one of its objects, "
-                f"got {type(images).__name__}. Use dataset=phantom or dataset=funnybirds."
+                f"got {type(images).__name__}. Use dataset=phantom."
             )
         objects_by_sample = known_objects(images, split)
         drawn = partial(images.has_counterfactual, split)

@@ -65,7 +65,6 @@ COMPONENTS = {  # by their class, or their name in the configuration; others by 
     "ChestXray14": "ChestX-ray14",
     "Constant": "constant",
     "EAD": "EAD",
-    "FunnyBirds": "FunnyBirds",
     "Inpaint": "inpainting",
     "MIFGSM": "MI-FGSM",
     "MNIST": "MNIST",

@@ -10,7 +10,6 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
 
-import numpy as np
 import pandas as pd
 import pyarrow as pa
 
@@ -21,13 +20,6 @@ AS_IS = "as is"  # the variant of the map that is shown and judged
 PERTURBED = "perturbed"  # of the image with a little noise
 PERMUTED = "permuted labels"  # of a classifier fitted to permuted labels
 HARD, SOFT, CONTENT = "single_deletion", "single_deletion_soft", "single_deletion_content"  # columns, by edge
-PART_THRESHOLDS = np.linspace(0.01, 0.50, 80)  # share of a map's sum above which a part is important to it
-BY_THRESHOLD = ("controlled_check", "preservation_check", "deletion_check", "distractibility")
-WITHOUT_THRESHOLD = ("part_deletion", "target_sensitivity")
-PART_COLUMNS = {  # of `PartProtocol`
-    **dict.fromkeys(BY_THRESHOLD, NUMBERS),
-    **dict.fromkeys((*WITHOUT_THRESHOLD, "background_objects", "background_drawn", "background_relevant"), NUMBER),
-}
 RANDOMISED = "randomised "  # "randomised k of n": of the classifier with k of its n uppermost layers randomised
 
 
@@ -50,8 +42,7 @@ MAPS_FILE = RunTable(
         "deletion insertion": (
             NUMBER,
             'areas under the curves of the class probability, in [0, 1]; null but for "as is". With '
-            "`explanation.single_deletion` three more columns: rank correlations with the losses of single patches; "
-            "with `explanation.part_protocol` those of the protocol of FunnyBirds",
+            "`explanation.single_deletion` three more columns: rank correlations with the losses of single patches",
         ),
     },
 )
