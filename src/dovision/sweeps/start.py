@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import shutil
@@ -34,6 +35,7 @@ if TYPE_CHECKING:  # what imports Lightning is imported by the commands with run
     from dovision.sweeps.run_status import RunStatus
 
 log = logging.getLogger(__name__)
+MASK_FILES = "dovision.interventions.mask_files.MaskFiles"
 AGAIN = "rerun=unfinished"  # of a command that is launched again, after its launcher has failed
 EXTRAS = {
     "hydra_joblib_launcher": "launchers-joblib",
@@ -157,7 +159,7 @@ class SweepStart(Start):
             cost = JobCosts()
             checked = self._checked(config, overrides, lambda job, settings, make: (make(), cost(job, settings)))
             _print_plan([costs for _, costs in checked])
-        plans = self._checked(config, overrides, _plan)
+        plans = self._checked(config, overrides, functools.partial(_plan, checked=set()))
         _check_roots(plans)
         words = {word.replace("\\", "").partition("=") for plan in plans for word in plan.job.overrides}
         sorted_ranges(value for key, _, value in words if key == "evaluation.images" and ":" in value)
@@ -180,7 +182,8 @@ class _Plan(NamedTuple):
     record: Mapping[str, Any]  # of its configuration; empty of a completed run
 
 
-def _plan(job: Job, settings: EvaluateSettings, make: planned.Thunk) -> _Plan:
+def _plan(job: Job, settings: EvaluateSettings, make: planned.Thunk, checked: set[str]) -> _Plan:
+    """Plan a job; `checked` has the data that were checked for others."""
     from dovision.sweeps.run_status import job_status
 
     status = job_status(settings, RunDirectory(job.folder))
@@ -188,8 +191,31 @@ def _plan(job: Job, settings: EvaluateSettings, make: planned.Thunk) -> _Plan:
         RunDirectory(job.folder).remove_chunks()
         return _Plan(job, status, settings.dataset.get("root"), {})
     make()
+    _check_data(settings, checked)
     _check_batches(settings)
     return _Plan(job, status, settings.dataset.get("root"), settings.record())
+
+
+def _check_data(settings: EvaluateSettings, checked: set[str]) -> None:
+    """Open the data and read the masks that jobs share, once, for errors of columns and files before the first job.
+
+    `checked` has what was checked for other jobs.
+    """
+    root, evaluation = settings.dataset.get("root"), settings.evaluation
+    has_masks = settings.intervention["_target_"] == MASK_FILES
+    masks = [settings.intervention[key] for key in ("root", "files", "units", "missing")] if has_masks else []
+    asked = repr([dict(settings.dataset), masks, evaluation.split, evaluation.images, evaluation.only_with_boxes])
+    if asked in checked or not (Path(root).is_dir() if isinstance(root, str) else has_masks):
+        return
+    checked.add(asked)
+    from dovision.evaluation.test_images import check_units
+    from dovision.identity.samples import evaluated_samples
+
+    images = shared().images(settings.dataset)
+    if has_masks:
+        intervention = settings.intervention.make()
+        intervention.bind(images, evaluation.split)
+        check_units(intervention, images, evaluated_samples(evaluation, images))
 
 
 def _check_batches(settings: EvaluateSettings) -> None:
