@@ -114,7 +114,7 @@ def _of_class(true: Flags, predicted: Flags, probability: Floats, group: Integer
     if not true.all():
         metrics["specificity"] = share_interval(~predicted[~true], group[~true])
     if true.any() and not true.all():
-        metrics["auroc"] = auroc(*(Scored(probability[which], group[which]) for which in (true, ~true)))
+        metrics["auroc"] = auroc(Scored(probability[true], group[true]), Scored(probability[~true], group[~true]))
     return metrics
 
 

@@ -140,7 +140,7 @@ def _differences(both: pd.DataFrame, families: Mapping[str, str], level: float) 
                 for pairs in [[(rows, clean)] if column == "auroc" else beside_noise(rows, noise)]
             ]
             scored = (sum(len(pair[of].score) for pair in strata[0]) for of in (0, 1))
-            row |= of_images(auroc_difference(*strata, level), *scored).columns(column)
+            row |= of_images(auroc_difference(strata[0], strata[1], level), *scored).columns(column)
         for end in RATES:
             more = of_each[0][f"above_{end}"].to_numpy() - of_each[1][f"above_{end}_reference"].to_numpy()
             images, groups = np.arange(len(more)), of_each[0]["group"].to_numpy()

@@ -245,7 +245,7 @@ def _opened(
     called = source.func if isinstance(source, partial) else source
     arguments = {} if root is None or "root" not in inspect.signature(called).parameters else {"root": root}
     opened = {}
-    for split in splits or {"train": None}:
+    for split in splits or ("train",):
         checks.choice("splits", split, SPLITS)
         try:
             opened[split] = source(**arguments, **((splits or {}).get(split) or {}))
@@ -294,8 +294,10 @@ def _labels(data: Any, label: str | None, task: Task) -> Tensor:
     labels, names = np.asarray(_all_labels(data, label)), _class_names(data)
     positions = class_positions(task.classes, names)
     if task.multilabel:
-        columns = positions if None not in positions else list(range(len(task.classes)))
-        if labels.ndim != 2 or labels.shape[1] != (len(columns) if columns != positions else len(names)):
+        matched = [position for position in positions if position is not None]
+        is_named = len(matched) == len(positions)
+        columns = matched if is_named else list(range(len(task.classes)))
+        if labels.ndim != 2 or labels.shape[1] != len(names if is_named else columns):
             raise ValueError(f"labels must be of shape (N, {len(task.classes)}) for multilabel, got {labels.shape}.")
         return torch.from_numpy(labels[:, columns].astype(np.float32))
     labels = labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels
