@@ -70,8 +70,9 @@ def test_the_finding_and_the_figure_give_both_differences(of_masks):
     found = {each.name: each for each in use_findings(run)}
     assert re.fullmatch(
         r"The network, not shown to be better than chance, uses lung more than the same mask moved elsewhere: painted "
-        r"with mean, the log-odds of opacity change in size by \+2\.094 \[.*\] inside minus moved, paired \(n = 23 "
-        r"images, 12 groups\); P\(opacity\) by 0\.619 inside and 0\.200 moved, difference \+0\.419 \[.*\]\.",
+        r"with mean, it (raises|lowers) P\(opacity\) in \d+ of 12 groups \[.*\], median .0\.\d+ \[.*\], from .* to "
+        r".*; moved, the median is .0\.\d+\. Sizes of effects on the log-odds of opacity, inside minus moved, "
+        r"paired: \+2\.094 \[.*\] \(n = 12 groups, 23 images\); on P\(opacity\): \+0\.419 \[.*\] on average\.",
         found["mask_minus_moved"].text,
     )
     assert found["mask_minus_outside"].low > 0  # the size on the probability, by fixed bets
@@ -89,8 +90,9 @@ def test_a_mask_that_is_larger_in_log_odds_alone_is_not_said_to_be_larger_on_the
     run = dataclasses.replace(of_masks, summary={**of_masks.summary, **summary})
     text = next(each.text for each in use_findings(run) if each.name == "mask_minus_outside")
     assert "uses lung more than all outside it: " in text
-    assert "by +1.9" in text
-    assert "P(opacity) by 0.010 inside and 0.300 outside, difference -0.290 [" in text
+    assert "it lowers P(opacity) in 12 of 12 groups [0.74, 1.00], median -0.010 [" in text
+    assert "outside, the median is +0.300. Sizes of effects on the log-odds of opacity" in text
+    assert "on P(opacity): -0.290 [" in text
 
 
 def test_units_of_a_run_without_masks_are_not_compared(painted_run, map_run, write_run, tmp_path):

@@ -20,6 +20,7 @@ from dovision.findings.finding import Finding, direction, in_brackets
 from dovision.findings.number_text import HEADLINE_METRICS
 from dovision.findings.run_findings import run_findings
 from dovision.findings.sweep_findings import by_factors, sweep_sentences
+from dovision.functional.intervals import SPREAD
 from dovision.store.run_record import Run, read_run
 from dovision.store.tables import read_samples
 
@@ -47,7 +48,7 @@ def test_of_noise_no_zone_is_shown_to_be_used(tmp_path, write_run):
     write_run(tmp_path, eps=(), images=12, grid=2, maps=0)
     zone, limit = run_findings(read_run(tmp_path))
     assert " is not shown to use the " in zone.text
-    assert " of the image more than the rest: a cell there, painted black, changes " in zone.text
+    assert " of the image more than the rest: a cell there, painted black, " in zone.text
     assert "by one elsewhere" not in zone.text
     assert "the strongest of the image's zones, so at 98.8%; n = 12 images" in zone.text
     assert zone.n == 12
@@ -67,11 +68,12 @@ def test_true_effects_come_first_and_then_maps_are_compared_with_grad_cam(map_ru
     assert "pointing game: not decided (" in maps.text
     assert random.name == "maps_minus_random"
     assert re.match(
-        r"The network uses the nodule: taking it away lowers the log-odds of nodule by \d\.\d+ \[\d.*; P\(nodule\) "
-        r"changes by -0",
+        r"The network uses the nodule: taking it away lowers P\(nodule\) in \d+ of \d+ (images|groups) \[0\.\d\d, .*"
+        r"\], median -0\.\d+ \[-.*\], from -0\.\d+ to .* It lowers the log-odds of nodule by \d\.\d+ \[\d.*, and "
+        r"P\(nodule\) by -0",
         truth.text,
     )
-    assert f"n = {truth.n} images" in truth.text
+    assert f" groups, {truth.n} images" in truth.text
 
 
 @pytest.mark.parametrize(
@@ -281,6 +283,7 @@ def test_the_class_that_an_object_changes_most_has_an_interval_of_the_level_of_t
         half = {0.95: 1.0, 0.9875: 2.0}[level]
         sizes = {"a": 0.1, "b": -1.5, "c": 0.2, "d": 0.3}
         key = {"condition": "clean", "kind": "nodule", "images": 40, "mean": -0.1, "low": -0.2, "high": -0.05}
+        key |= dict(zip(SPREAD, (18, 0.69, 1.0, -0.12, -0.2, -0.1, -0.3, 0.02), strict=True)) | {"clusters": 19}
         ends = {"log_odds": 0.0, "log_odds_low": -half, "log_odds_high": half}
         rows = ({end: size + own for end, own in ends.items()} | {"class": name} for name, size in sizes.items())
         return pd.DataFrame([key | own for own in rows])
@@ -291,6 +294,8 @@ def test_the_class_that_an_object_changes_most_has_an_interval_of_the_level_of_t
     run = Run(None, "", "completed", {}, {}, {"object_effects": table(None).to_dict("records")})
     (found,) = effect_findings._objects(run)
     assert found.text == (
-        "The network is not shown to use the nodule: taking it away changes the log-odds of b by -1.500 [-3.500, "
-        "+0.500]; P(b) changes by -0.100 [-0.200, -0.050] (chosen among 4 effects, so at 98.8%; n = 40 images)."
+        "The network is not shown to use the nodule: taking it away lowers P(b) in 18 of 19 groups [0.69, 1.00], "
+        "median -0.120 [-0.200, -0.100], from -0.300 to +0.020. It changes the log-odds of b by -1.500 [-3.500, "
+        "+0.500] (chosen among 4 effects, so at 98.8%; n = 19 groups, 40 images), and P(b) by -0.100 [-0.200, -0.050] "
+        "on average."
     )

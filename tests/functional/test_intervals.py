@@ -21,8 +21,9 @@ from dovision.functional.intervals import (
     ONE_GROUP,
     SATURATED,
     SHARE,
-    SIZE_BOUNDS,
+    SPREAD,
     UNBOUNDED,
+    UNIT_BOUNDS,
     Interval,
     balanced_interval,
     benjamini_hochberg,
@@ -35,6 +36,7 @@ from dovision.functional.intervals import (
     numbered,
     share_interval,
     share_of,
+    spread,
     withheld,
 )
 
@@ -222,6 +224,24 @@ def test_a_share_of_one_is_known_from_its_groups_and_a_single_group_has_no_inter
     assert share_interval(np.array([np.nan]), np.zeros(1, int)).reason == NOT_MEASURED
 
 
+def test_a_spread_is_the_share_on_the_side_of_the_median_its_order_statistics_and_the_range():
+    """Means of the groups -.9, -.5, -.4, -.3, -.2, .1: the range of six has the median with a chance of 1 - 2 / 64."""
+    values = np.array([-0.9, -0.5, -0.4, -0.3, -0.2, 0.0, 0.2, np.nan])
+    found = spread(values, np.array([0, 1, 2, 3, 4, 5, 5, 6]))
+    low, high = stats.binomtest(5, 6).proportion_ci(method="exact")
+    expected = dict(zip(SPREAD, (5, low, high, -0.35, -0.9, 0.1, -0.9, 0.1), strict=True))
+    assert found == pytest.approx(expected)
+    assert np.isnan(spread(values[:5], np.arange(5))["median_low"])
+    assert np.isnan(list(spread(values[7:], np.zeros(1, int)).values())).all()
+
+
+@pytest.mark.parametrize("count", [6, 24, 100])
+def test_the_interval_of_a_median_holds_whatever_the_law(count):
+    random = np.random.default_rng(count)
+    found = [spread(random.exponential(1, count), np.arange(count)) for _ in range(300)]
+    assert np.mean([one["median_low"] <= np.log(2) <= one["median_high"] for one in found]) > 0.93
+
+
 def test_an_interval_as_columns():
     columns = mean_interval(np.array([0.0]), np.zeros(1, int)).columns("gain")
     assert list(columns) == ["gain", "gain_low", "gain_high", "gain_reason"]
@@ -289,7 +309,7 @@ def slow_bets(values, alpha):
 @pytest.mark.parametrize("count", [3, 17, 60])
 def test_a_bounded_mean_has_the_interval_of_the_mean_of_fixed_bets(count, level):
     values = np.random.default_rng(count).beta(0.3, 3, count)
-    found = mean_interval(values, np.arange(count), level=level, bounds=SIZE_BOUNDS)
+    found = mean_interval(values, np.arange(count), level=level, bounds=UNIT_BOUNDS)
     assert (found.low, found.high) == pytest.approx(slow_bets(values, 1 - level), abs=5e-4)
 
 
@@ -358,7 +378,7 @@ def test_more_groups_have_a_narrower_interval():
 
 
 @pytest.mark.parametrize(
-    ("bounds", "value"), [(EFFECT_BOUNDS, 1.2), (EFFECT_BOUNDS, -3.0), (SIZE_BOUNDS, -0.1), ((0, np.inf), -1.0)]
+    ("bounds", "value"), [(EFFECT_BOUNDS, 1.2), (EFFECT_BOUNDS, -3.0), (UNIT_BOUNDS, -0.1), ((0, np.inf), -1.0)]
 )
 def test_a_value_outside_its_bounds_is_refused(bounds, value):
     with pytest.raises(ValueError, match=r"values must lie in \[.*\], got"):
@@ -376,7 +396,7 @@ def test_nothing_is_warned_of(recwarn):
     intervals.means(np.zeros((3, 2)), np.zeros((3, 2)))
     for end in (-1.0, 0.0, 1.0):
         bounded_means(np.full((4, 2), end), np.ones((4, 2)))
-        bounded_means(np.full((4, 2), abs(end)), np.ones((4, 2)), SIZE_BOUNDS)
+        bounded_means(np.full((4, 2), abs(end)), np.ones((4, 2)), UNIT_BOUNDS)
     assert not recwarn
 
 

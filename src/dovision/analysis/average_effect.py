@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 import operator
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
@@ -25,6 +25,7 @@ from dovision.functional.intervals import (
     mean_interval,
     means,
     share_of,
+    spread,
 )
 from dovision.store.effect_sums import (
     CELL,
@@ -256,6 +257,8 @@ def grouped_means(
     values: Sequence[str],
     level: float = LEVEL,
     bounds: Mapping[str, Bounds] = MappingProxyType({}),
+    sizes: Collection[str] = (),
+    spread_of: str = "",
 ) -> pd.DataFrame:
     """Means of columns over groups of rows, with intervals over patients.
 
@@ -264,8 +267,10 @@ def grouped_means(
         by: columns whose values name a group of rows.
         values: columns of numbers.
         level: of the intervals.
-        bounds: of values that are effects on probabilities, as of `mean_interval`, below RESOLUTION 0, or that are
-            sizes; the others have none.
+        bounds: of values that are effects on probabilities, as of `mean_interval`, below RESOLUTION 0; the others have
+            none.
+        sizes: those of `values` that are sizes, which have no interval of their own.
+        spread_of: the column whose `intervals.spread` each row has as well; "" for none.
 
     Returns:
         A row per group of rows, in their order: `by`; clusters (patients), images, objects (rows); and for each of
@@ -279,6 +284,9 @@ def grouped_means(
         for name in values:
             between = bounds.get(name, UNBOUNDED)
             resolution = RESOLUTION if np.isfinite(between).all() else 0.0
-            row |= mean_interval(cell[name].to_numpy(float), groups, resolution, level, between).columns(name)
+            interval = mean_interval(cell[name].to_numpy(float), groups, resolution, level, between)
+            row |= (interval.bare() if name in sizes else interval).columns(name)
+        if spread_of:
+            row |= spread(cell[spread_of].to_numpy(float), groups, level)
         averages.append(row)
     return without_few(pd.DataFrame(averages))

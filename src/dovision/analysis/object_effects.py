@@ -8,7 +8,7 @@ import pandas as pd
 
 from dovision.analysis.average_effect import grouped_means
 from dovision.functional.estimates import without_few
-from dovision.functional.intervals import EFFECT_BOUNDS, LEVEL, UNBOUNDED, holm, mean_p_value
+from dovision.functional.intervals import EFFECT_BOUNDS, LEVEL, SPREAD, holm, mean_p_value
 from dovision.store.map_tables import BOXES_FILE, read_box_table
 from dovision.store.tables import CLEAN, EFFECTS, has_all_rows, read_groups, row_groups
 from dovision.types import MATCHED_CONTROL, object_kind
@@ -18,8 +18,8 @@ _KEY = ["sample", "condition", "class", "object"]
 _CELL = ["condition", "kind", "class"]
 _ENDS = ("", "_low", "_high", "_reason")
 _LOG_ODDS = [f"log_odds{end}" for end in _ENDS]
-TRUE = [*_CELL, "mean", "low", "high", "reason", *_LOG_ODDS, "clusters", "images", "objects"]
-CONTRASTS = [*_CELL, "clusters", "images", "objects", "p", "p_holm"]
+TRUE = [*_CELL, "mean", "low", "high", "reason", *_LOG_ODDS, *SPREAD, "clusters", "images", "objects"]
+CONTRASTS = [*_CELL, "clusters", "images", "objects", "p", "p_holm", *SPREAD]
 CONTRASTS += [f"{name}{end}" for name in ("box", "control", "difference") for end in _ENDS] + _LOG_ODDS
 CHANGES = ["condition", "class", "kind", "objects", "clusters"]
 CHANGES += [f"{name}{end}" for name in ("change", "size") for end in _ENDS]
@@ -66,7 +66,7 @@ def object_effects(folder: Path, level: float = LEVEL) -> pd.DataFrame:
 
     Returns:
         condition, kind, class, mean, low, high, reason (why there is no interval), the same in log-odds (log_odds,
-        log_odds_low, ...), clusters, images, objects (how many effects there are).
+        log_odds_low, ...), the `intervals.spread` of the effect, clusters, images, objects (how many effects).
     """
     return mean_object_effects(true_effects(folder), level)
 
@@ -74,7 +74,7 @@ def object_effects(folder: Path, level: float = LEVEL) -> pd.DataFrame:
 def mean_object_effects(rows: pd.DataFrame, level: float = LEVEL) -> pd.DataFrame:
     """Aggregate rows with condition, kind, class, sample, group, effect and log_odds_effect."""
     rows = rows.rename(columns={"log_odds_effect": "log_odds"})
-    means = grouped_means(rows, _CELL, ["effect", "log_odds"], level, {"effect": EFFECT_BOUNDS})
+    means = grouped_means(rows, _CELL, ["effect", "log_odds"], level, {"effect": EFFECT_BOUNDS}, (), "effect")
     names = dict(zip((f"effect{end}" for end in _ENDS), ("mean", "low", "high", "reason"), strict=True))
     return means.rename(columns=names).reindex(columns=TRUE)
 
@@ -107,8 +107,8 @@ def contrasts(folder: Path, level: float = LEVEL) -> pd.DataFrame:
 
     Returns:
         condition, kind, class; box, control, difference (box minus control) and log_odds (the difference in log-odds),
-        each with _low, _high and _reason; clusters, images, objects; p, the two-sided p-value of the difference in
-        log-odds, and p_holm, adjusted over the rows of the condition.
+        each with _low, _high and _reason; the `intervals.spread` of difference; clusters, images, objects; p, the
+        two-sided p-value of the difference in log-odds, and p_holm, adjusted over the rows of the condition.
     """
     rows = object_rows(folder)
     if not rows["control"].any():
@@ -116,7 +116,7 @@ def contrasts(folder: Path, level: float = LEVEL) -> pd.DataFrame:
     both = paired(rows)
     cells = both[both["label"].isna() | (both["label"] == both["class"])].groupby(_CELL, sort=False)
     bounds = dict.fromkeys(("box", "control", "difference"), EFFECT_BOUNDS)
-    frame = grouped_means(cells.obj, _CELL, [*bounds, "log_odds"], level, bounds)
+    frame = grouped_means(cells.obj, _CELL, [*bounds, "log_odds"], level, bounds, (), "difference")
     frame["p"] = [mean_p_value(cell["log_odds"].to_numpy(float), cell["group"].to_numpy()) for _, cell in cells]
     frame["p_holm"] = frame.groupby("condition")["p"].transform(lambda p: holm(p.to_numpy(float)))
     return without_few(frame[CONTRASTS])
@@ -139,7 +139,8 @@ def changes_by_attacks(rows: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         condition, class, kind (causes first, then the tag), objects, clusters; change, the mean of attacked minus clean
-        over the same objects of the same images, and size, that of its absolute value, each with _low, _high, _reason.
+        over the same objects of the same images, and size, that of its absolute value, without an interval, each with
+        _low, _high, _reason.
     """
     rows, same = _relevant(rows), ["sample", "class", "object"]
     clean = rows.loc[rows["condition"] == CLEAN, [*same, "log_odds_effect"]]
@@ -147,8 +148,7 @@ def changes_by_attacks(rows: pd.DataFrame) -> pd.DataFrame:
     change = both["log_odds_effect"] - both["log_odds_effect_clean"]
     rank = both["label"].isna() + (both["label"].isna() & (both["kind"] != TAG)).astype(int)
     both = both.assign(change=change, size=change.abs(), rank=rank).sort_values("rank", kind="stable")
-    bounds = {"size": (0.0, UNBOUNDED[1])}
-    return grouped_means(both, CHANGES[:3], ["change", "size"], bounds=bounds).reindex(columns=CHANGES)
+    return grouped_means(both, CHANGES[:3], ["change", "size"], sizes=("size",)).reindex(columns=CHANGES)
 
 
 def _relevant(rows: pd.DataFrame) -> pd.DataFrame:

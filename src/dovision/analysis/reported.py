@@ -22,6 +22,7 @@ PER_EFFECT = tuple(effects_schema().names)
 YES_OR_NO = ("correct", "success", "success_8bit")
 EFFECTS_ON_P = ("effect", "expected_effect", "mean_abs_expected_effect")  # below RESOLUTION they are rounding
 REPORTED = "reported"  # the key of run.json
+ONE_IMAGE = "of one image"
 
 
 class ReportedNumber:
@@ -62,7 +63,10 @@ class ReportedNumber:
             interval = mean_interval(values, groups, RESOLUTION, bounds=EFFECT_BOUNDS)
         else:
             interval = mean_interval(values, groups)
-        return of_images(interval, rows.loc[np.isfinite(values), "sample"].nunique())
+        images = rows.loc[np.isfinite(values), "sample"].nunique()
+        if images == 1 and "name" in self.where:  # a measurement of the image that the number names, and no estimate
+            return withheld(interval.estimate, interval.clusters, ONE_IMAGE)
+        return of_images(interval, images)
 
     def _effects(self, folder: Path, samples: pd.DataFrame) -> pd.DataFrame:
         """Rows of effects.parquet of these samples, with their groups."""
@@ -117,5 +121,7 @@ def comparison_lines(compared: Mapping[str, Any]) -> Sequence[str]:
 def _text(interval: Mapping[str, Any]) -> str:
     if interval["estimate"] is None:
         return f"- ({interval['reason'] if interval['reason'] == FEW_IMAGES else 'no such row was measured'})"
+    if interval["reason"] == ONE_IMAGE:
+        return f"{interval['estimate']:.4g} ({ONE_IMAGE}, no interval)"
     ends = f"-: {interval['reason']}" if interval["low"] is None else f"{interval['low']:.4g}, {interval['high']:.4g}"
     return f"{interval['estimate']:.4g} [{ends}]"

@@ -13,7 +13,7 @@ from dovision.analysis.average_effect import grouped_means
 from dovision.analysis.object_units import first_half, single_units
 from dovision.config.keep import KEEP_LABELS, KEEP_TOP
 from dovision.functional.estimates import MIN_IMAGES
-from dovision.functional.intervals import EFFECT_BOUNDS, LEVEL, SIZE_BOUNDS, level_of_selected
+from dovision.functional.intervals import EFFECT_BOUNDS, LEVEL, UNIT_BOUNDS, level_of_selected
 from dovision.store.tables import CLEAN, EFFECTS, read_groups, read_keep, read_samples, read_task, row_groups
 from dovision.types import FRAME, Box
 
@@ -131,7 +131,7 @@ def strongest_zone(rows: pd.DataFrame) -> tuple[str, pd.DataFrame] | None:
     Returns:
         The name, and a row for the true class and the predicted one (the latter alone without labels): of, and
         effect, effect_elsewhere, log_odds_effect, log_odds_beyond and beyond_frame with intervals of the level of one
-        chosen zone (`level`), images, clusters.
+        chosen zone (`level`), the `intervals.spread` of effect, images, clusters.
     """
     clean = rows[rows["condition"] == CLEAN]
     of = TRUE_CLASS if (clean["of"] == TRUE_CLASS).any() else PREDICTED_CLASS
@@ -142,7 +142,9 @@ def strongest_zone(rows: pd.DataFrame) -> tuple[str, pd.DataFrame] | None:
     zone, level = str(means.idxmin()), level_of_selected(1, len(means))
     bounded = dict.fromkeys(("effect", "effect_elsewhere"), EFFECT_BOUNDS)
     names = [*bounded, "log_odds_effect", "log_odds_beyond", "beyond_frame"]
-    by_class = grouped_means(clean[clean["zone"] == zone], ["condition", "of"], names, level, bounded)
+    by_class = grouped_means(
+        clean[clean["zone"] == zone], ["condition", "of"], names, level, bounded, spread_of="effect"
+    )
     return zone, by_class.assign(level=level).sort_values("of", ascending=False)
 
 
@@ -176,7 +178,8 @@ def few_units(folder: Path) -> dict[str, Any] | None:
 
     Returns:
         few, units (their numbers), samples, images, clusters, share with its interval; the strongest of them, unit, and
-        its mean effect and log_odds_effect with intervals; of, the class. None where units have a position, or are
+        its mean effect and log_odds_effect with intervals, and the `intervals.spread`
+        of effect; of, the class. None where units have a position, or are
         fewer than 8.
     """
     frames = []
@@ -207,8 +210,10 @@ def few_units(folder: Path) -> dict[str, Any] | None:
     strongest = rest[rest["unit"] == unit].groupby("sample")[_EFFECTS].mean().reset_index()
     strongest = strongest.assign(group=strongest["sample"].map(groups), of=of)
     numbers: dict[str, Any] = {"few": few, "units": units, "unit": unit, "samples": strongest["sample"].tolist()}
-    bounds = {"effect": EFFECT_BOUNDS, "share": SIZE_BOUNDS}
+    bounds = {"effect": EFFECT_BOUNDS, "share": UNIT_BOUNDS}
     for frame, names in ((strongest, _EFFECTS), (shares, ["share"])):
-        means = grouped_means(frame, ["of"], names, bounds={name: bounds[name] for name in names if name in bounds})
+        of_frame = {name: bounds[name] for name in names if name in bounds}
+        spread_of = "effect" if "effect" in names else ""
+        means = grouped_means(frame, ["of"], names, bounds=of_frame, spread_of=spread_of)
         numbers |= means.iloc[0].to_dict() if len(means) else {}
     return numbers if "share" in numbers else None

@@ -30,7 +30,7 @@ from dovision.analysis.zone_effects import (
     zone_rows,
 )
 from dovision.findings import sentences
-from dovision.findings.finding import Finding, direction, finding, images_text, in_brackets
+from dovision.findings.finding import Finding, direction, finding, images_text, in_brackets, spread_text
 from dovision.findings.headline_numbers import counted_images
 from dovision.findings.map_findings import at_chance
 from dovision.findings.number_text import finer_text, level_text
@@ -91,9 +91,13 @@ def _zone(run: Run) -> Iterator[Finding]:
     shown = direction(row, "log_odds_effect") < 0 and direction(row, "log_odds_beyond") < 0
     values |= {"size": _size(row, "log_odds_effect") if shown else in_brackets(row, "log_odds_effect")}
     values |= {"beyond": _size(row, "log_odds_beyond") if shown else in_brackets(row, "log_odds_beyond")}
-    values |= {"count": sentences.STRONGEST_ZONE.format(level=level_text(row["level"])) + images_text(row["images"])}
-    columns = {"there": "effect", "elsewhere": "effect_elsewhere"}
-    effects = [{name: in_brackets(of, column) for name, column in columns.items()} for of in (row, *others)]
+    counted = images_text(row["images"], row["clusters"])
+    values |= {"count": sentences.STRONGEST_ZONE.format(level=level_text(row["level"])) + counted}
+    values |= {"spread": spread_text(row, values["label"])}
+    effects = [
+        {"there": in_brackets(of, "effect"), "elsewhere": finer_text(of["effect_elsewhere"], "+.3f")}
+        for of in (row, *others)
+    ]
     predicted = sentences.ZONE_PREDICTED.format(**effects[1]) if len(effects) > 1 and row["of"] == TRUE_CLASS else ""
     refuted = verdict(run, OF_ZONE, zone, TRUE_CLASS)
     values |= {"uses": sentences.NOT_USED if refuted.startswith(REFUTED) else sentences.USED, "predicted": predicted}
@@ -112,7 +116,8 @@ def _few_units(run: Run) -> Iterator[Finding]:
     numbers |= {"size": in_brackets(row, "log_odds_effect"), "effect": in_brackets(row, "effect")}
     names = {"network": _network(run), "label": _label(run, row["of"]), "odds": _odds_of(run, row["of"])}
     relies = direction(row, "share", numbers["equal"]) > 0
-    names |= {"count": images_text(row["images"]), "relies": sentences.RELIES if relies else sentences.NOT_RELIES}
+    names |= {"count": images_text(row["images"], row["clusters"]), "spread": spread_text(row, names["label"])}
+    names |= {"relies": sentences.RELIES if relies else sentences.NOT_RELIES}
     text = sentences.FEW_UNITS.format(**{name: row[name] for name in ("few", "units", "unit")}, **numbers, **names)
     text += verdict(run, OF_UNIT, row["unit"], TRUE_CLASS)
     yield finding(OF_UNIT, text, row, row["images"], "share", USES, "average_effects")
@@ -194,9 +199,9 @@ def _masks(run: Run) -> Iterator[Finding]:
             label=row["class"],
             done=_done(run),
             difference=in_brackets(row, log_odds),
-            count=f"{among}{images_text(images)}, {row['clusters']:,} groups",
-            inside=finer_text(row["inside"], ".3f"),
-            outer=finer_text(row[name], ".3f"),
+            count=f"{among}{images_text(images, row['clusters'])}",
+            spread=spread_text(row, row["class"]),
+            outer=finer_text(row[f"effect_{name}"], "+.3f"),
             where=where,
             probability=in_brackets(row, column),
         )
@@ -246,8 +251,9 @@ def _objects(run: Run) -> Iterator[Finding]:
             size=_size(row, "log_odds"),
             control=control,
             label=row["class"],
+            spread=spread_text(row, row["class"]),
             probability=in_brackets(row, column),
-            count=f"{among}{images_text(row['images'])}",
+            count=f"{among}{images_text(row['images'], row['clusters'])}",
         )
         yield finding(f"{OF_OBJECT}{row['kind']}", text + refuted, row, row["images"], "log_odds", USES, figure)
 
@@ -259,7 +265,7 @@ def _strongest_objects(run: Run) -> tuple[str, list[Mapping[str, Any]], int]:
     """
     name = next((name for name in OBJECT_TABLES if run.summary.get(name)), "")
     rows = run.summary[name] if name else effects_over_objects(run.folder).to_dict("records")
-    if name and "log_odds" not in rows[0]:  # the summary of an earlier version
+    if name and "median" not in rows[0]:  # the summary of an earlier version
         rows = OBJECT_TABLES[name](run.folder).to_dict("records")
     low = "difference_low" if name == "contrasts" else "low"
     clean = [row for row in rows if row["condition"] == CLEAN and not pd.isna(row[low])]

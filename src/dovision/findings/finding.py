@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from dovision.findings.number_text import interval_text
-from dovision.findings.sentences import BETTER
+from dovision.findings.number_text import interval_text, number_text
+from dovision.findings.sentences import BETTER, CHANGE_VERBS, SPREAD, STAYS
 
 
 class Finding(NamedTuple):
@@ -67,9 +67,27 @@ def in_brackets(row: Mapping[str, Any], column: str = "", form: str = "+.3f") ->
     return text.replace("[-]", "[no interval]")
 
 
-def images_text(count: float) -> str:
-    """Format a number of images, such as "n = 1 image"."""
-    return f"n = {count:,} {'image' if count == 1 else 'images'}"
+def images_text(count: float, clusters: float | None = None) -> str:
+    """Format a number of images, such as "n = 1 image"; with `clusters`, groups that are fewer, "n = 12 groups"."""
+    images = f"{count:,} {'image' if count == 1 else 'images'}"
+    return f"n = {images}" if clusters in (None, count) else f"n = {clusters:,.0f} groups, {images}"
+
+
+def spread_text(row: Mapping[str, Any], label: str) -> str:
+    """Format `intervals.spread` of an effect on P, such as "lowers P(a) in 9 of 9 images [0.66, 1.00], median ..."."""
+    sign = int(row["median"] > 0) - int(row["median"] < 0)
+    share = {"mean": row["hits"] / row["clusters"], "low": row["share_low"], "high": row["share_high"]}
+    return SPREAD.format(
+        verb=CHANGE_VERBS[sign] if sign else STAYS,
+        label=label,
+        hits=f"{row['hits']:,.0f}",
+        clusters=f"{row['clusters']:,.0f}",
+        groups="images" if row["clusters"] == row["images"] else "groups",
+        share=in_brackets(share, form=".2f").partition(" ")[2],
+        median=in_brackets(row, "median"),
+        least=number_text(row["least"], "+.3f"),
+        most=number_text(row["most"], "+.3f"),
+    )
 
 
 def direction(row: Mapping[str, Any], column: str = "", middle: float = 0.0) -> int:

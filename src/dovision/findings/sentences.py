@@ -13,29 +13,30 @@ USED, NOT_USED = "uses", "is not shown to use"
 
 # Of a zone; "in the centre" and the like otherwise.
 WHERE = {"top": "at the top", "bottom": "at the bottom", "left": "on the left", "right": "on the right"}
+SPREAD = "{verb} P({label}) in {hits} of {clusters} {groups} {share}, median {median}, from {least} to {most}"
 ZONE = (
-    "{network} {uses} the {zone} of the image: a {unit} there, {done}, lowers the log-odds of {odds} by {size}, "
-    "{beyond} beyond one elsewhere in the same images ({count}). P({label}) changes by {there} there and by "
-    "{elsewhere} elsewhere{predicted}."
+    "{network} {uses} the {zone} of the image: a {unit} there, {done}, {spread}; one elsewhere in the same images "
+    "changes it by {elsewhere} on average. It lowers the log-odds of {odds} by {size}, {beyond} beyond one elsewhere "
+    "({count}), and changes P({label}) by {there} on average{predicted}."
 )
-ZONE_PREDICTED = "; P(predicted class) by {there} and {elsewhere}"
+ZONE_PREDICTED = ", P(predicted class) by {there} ({elsewhere} elsewhere)"
 BEYOND_FRAME = " Beyond what its frame alone does, it changes them by {frame}."
 CHOSEN_AMONG = "chosen among {count:,} effects, so at {level}; "
 STRONGEST_ZONE = "the strongest of the image's zones, so at {level}; "
 NO_ZONE = (
-    "{network} is not shown to use the {zone} of the image more than the rest: a {unit} there, {done}, changes the "
-    "log-odds of {odds} by {size}, by {beyond} beyond one elsewhere ({count})."
+    "{network} is not shown to use the {zone} of the image more than the rest: a {unit} there, {done}, {spread}. It "
+    "changes the log-odds of {odds} by {size}, by {beyond} beyond one elsewhere ({count})."
 )
 NOTHING = "No {unit}, {done}, changes P({label}): each effect is 0.000 ({count})."
 RELIES, NOT_RELIES = "relies on", "is not shown to rely on"
 FEW_UNITS = (
     "{network} {relies} {few} of {units} units: chosen on half of the images, they have {share} of the size of all "
-    "effects on the other half ({equal:.2f} if all units mattered alike). Setting the first, {unit}, changes the "
-    "log-odds of {odds} by {size}, P({label}) by {effect} ({count})."
+    "effects on the other half ({equal:.2f} if all units mattered alike). Setting the first, {unit}, {spread}; it "
+    "changes the log-odds of {odds} by {size}, P({label}) by {effect} on average ({count})."
 )
 OBJECT = (
-    "{network} {uses} the {object}: {doing} {change} the log-odds of {label} by {size}{control}; P({label}) changes by "
-    "{probability} ({count})."
+    "{network} {uses} the {object}: {doing} {spread}. It {change} the log-odds of {label} by {size}{control} "
+    "({count}), and P({label}) by {probability} on average."
 )
 BEYOND_UNITS = ", {beyond} beyond {unit}s that touch no object"
 MINUS_UNITS = " (minus {unit}s that touch no object, {beyond})"
@@ -44,10 +45,11 @@ TRUE_OBJECT = "taking it away"
 PAINTED_BOX = "painting its box{fill}, beyond boxes of its size elsewhere,"
 PAINTED_UNIT = "the {unit} over it, {done},"
 CHANGE_VERBS = {1: "raises", -1: "lowers", 0: "changes"}
+STAYS = "does not change"
 MASK_AMONG = "the largest on P of {count:,}, so at {level}; "
 MASK = (
-    "{network} {uses}: {done}, the log-odds of {label} change in size by {difference} inside minus {where}, "
-    "paired ({count}); P({label}) by {inside} inside and {outer} {where}, difference {probability}."
+    "{network} {uses}: {done}, it {spread}; {where}, the median is {outer}. Sizes of effects on the log-odds of "
+    "{label}, inside minus {where}, paired: {difference} ({count}); on P({label}): {probability} on average."
 )
 MASK_USES = {
     1: "uses {mask} more than {other}",

@@ -43,7 +43,7 @@ Bounds = tuple[float, float]
 UNBOUNDED: Bounds = (-np.inf, np.inf)
 EFFECT_BOUNDS: Bounds = (-1.0, 1.0)  # an effect on a probability, the difference of two of one control, or of two sizes
 INTERACTION_BOUNDS: Bounds = (-2.0, 2.0)  # an effect minus two others, of one control
-SIZE_BOUNDS: Bounds = (0.0, 1.0)  # of such an effect
+UNIT_BOUNDS: Bounds = (0.0, 1.0)  # of a share in an image
 _BETS = np.sin(
     np.pi / 2 * np.sin(np.linspace(-np.pi / 2, np.pi / 2, 41))
 )  # on a lower to on a higher mean, half near 1
@@ -301,6 +301,33 @@ def share_of(hits: npt.ArrayLike, count: npt.ArrayLike, level: float = LEVEL) ->
         low = np.where(hits > 0, special.betaincinv(hits, count - hits + 1, alpha), 0.0)
         high = np.where(hits < count, special.betaincinv(hits + 1, count - hits, 1 - alpha), 1.0)
     return np.where(count > 0, low, np.nan), np.where(count > 0, high, np.nan)
+
+
+SPREAD = ("hits", "share_low", "share_high", "median", "median_low", "median_high", "least", "most")
+
+
+def spread(values: _Array, groups: Groups, level: float = LEVEL) -> dict[str, float]:
+    """How many groups have the sign of the median, the median, and the range, of the groups' means; by SPREAD.
+
+    The share has Clopper and Pearson's interval, the median that of order statistics, which holds for any distribution;
+    of fewer than 6 groups there is none of level .95: nan.
+
+    Args:
+        values: one a row, shape (N,); those that are not finite are left out.
+        groups: the group of each row, shape (N,).
+        level: of the intervals.
+    """
+    sums, counts = _sums(values, groups, 0.0)
+    means_of_groups = np.sort((sums / counts)[:, 0])
+    count = len(means_of_groups)
+    if not count:
+        return dict.fromkeys(SPREAD, np.nan)
+    median = float(np.median(means_of_groups))
+    hits = float((np.sign(means_of_groups) == np.sign(median)).sum())
+    outside = int((special.bdtr(np.arange(count), count, 0.5) <= (1 - level) / 2).sum())  # ranks beyond each end
+    ends = (means_of_groups[outside - 1], means_of_groups[count - outside]) if outside else (np.nan, np.nan)
+    numbers = (hits, *share_of(hits, count, level), median, *ends, means_of_groups[0], means_of_groups[-1])
+    return dict(zip(SPREAD, map(float, numbers), strict=True))
 
 
 def share_interval(hits: _Array | npt.NDArray[np.bool_], groups: Groups, level: float = LEVEL) -> Interval:
