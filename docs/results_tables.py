@@ -14,11 +14,12 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 import sys
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jinja2
 import pandas as pd
@@ -56,6 +57,7 @@ from dovision.store.detection_tables import (
     read_reads,
     read_scores,
 )
+from dovision.store.display_names import component_name
 from dovision.store.run_record import Run, read_run
 from dovision.store.schemas import SUMMARY
 from dovision.store.tables import CLEAN
@@ -285,6 +287,153 @@ def _setting(row: Mapping[str, Any]) -> tuple[str, int, int]:
     return row["what"].split(", ")[1], row["images"], row["threads"]
 
 
+class Contest(NamedTuple):
+    """A question of README: our numbers, one a training, against the best of all others that were measured."""
+
+    question: str
+    data: str
+    ours: Sequence[Row]
+    other: str  # its name
+    others: Sequence[Row]
+    verdict: str
+
+    def line(self) -> str:
+        """A row of a table in Markdown."""
+        missing = len(self.ours) - len(self.others)
+        best = f"{self.other} {_ends(self.others)}{' (in one)' * (missing > 0)}" if self.others else "-"
+        return f"| {self.question} | {self.data} | {_ends(self.ours)} | {best} | {self.verdict} |"
+
+
+def _ends(rows: Sequence[Row]) -> str:
+    """The least and the largest number of the trainings."""
+    least, most = (find(row["estimate"] for row in rows) for find in (min, max))
+    form = ".3f" if 0.99 < most < 1 or most < 0.05 else ".2f"
+    return " to ".join(dict.fromkeys((text(least, form), text(most, form))))
+
+
+def best_other(candidates: Mapping[str, Sequence[Row]]) -> str:
+    """The name with the highest mean over the trainings in which it was measured."""
+    return max(candidates, key=lambda name: sum(row["estimate"] for row in candidates[name]) / len(candidates[name]))
+
+
+def verdict(ours: Sequence[Row], others: Sequence[Row], paired: Sequence[Row] = ()) -> str:
+    """What intervals show in all trainings: paired differences where these are recorded, else whether they are apart.
+
+    Where they do not, and all estimates lie on one side, this is said.
+    """
+    pairs = list(zip(ours, others, strict=False))  # of a rival that was not measured in all trainings, the first ones
+    apart = [int(one["low"] > two["high"]) - int(one["high"] < two["low"]) for one, two in pairs]
+    shown = {direction(_named(row)) for row in paired} if paired else set(apart)
+    ahead = {one["estimate"] > two["estimate"] for one, two in pairs}
+    if shown in ({1}, {-1}):
+        return "wins" if 1 in shown else "loses"
+    side = {(True,): "ahead, ", (False,): "behind, "}.get(tuple(ahead), "")
+    return f"{side}not shown in each" if side else "no difference shown"
+
+
+def maps_contest(question: str, data: str, records: Sequence[Maps], ours: str, metric: str) -> Contest:
+    """A map of ours against all maps that are none of painted cells, and no control."""
+    candidates: dict[str, list[Row]] = {}
+    for row in (row for record in records for row in record.rows if row["metric"] == metric and not row["minus"]):
+        if not row["explainer"].startswith("effect_map") and row["explainer"] not in explanation_metrics.TRUTH_CONTROLS:
+            candidates.setdefault(row["explainer"], []).append(row)
+    name = best_other(candidates)
+    own = [row for record in records for row in record(ours, metric)]
+    paired = [row for record in records if record.has(ours, metric, name) for row in record(ours, metric, name)]
+    return Contest(question, data, own, component_name(name), candidates[name], verdict(own, candidates[name], paired))
+
+
+def detectors_contest(
+    question: str, data: str, record: Detectors, ours: tuple[str, str], family: str, metric: str
+) -> Contest:
+    """A detector of ours, with what it was fitted to, against all that read no effects."""
+    candidates: dict[tuple[str, str], list[Row]] = {}
+    for row in record.rows:
+        reads_effects = row["detector"].startswith(("effect_", "log_odds_effect")) or not row["detector"]
+        if (row["family"], row["metric"], row["minus"]) == (family, metric, "") and not reads_effects:
+            candidates.setdefault((row["detector"], row["fitted_on"]), []).append(row)
+    name = best_other(candidates)  # type: ignore[type-var]
+    own, others = record(*ours, family, metric), candidates[name]
+    paired = record(*ours, family, metric, name[0]) if record.has(*ours, family, metric, name[0]) else []
+    return Contest(
+        question, data, own, component_name(name[0]).replace("beyond", "BEYOND"), others, verdict(own, others, paired)
+    )
+
+
+def contests(found: Mapping[str, Any]) -> list[Contest]:
+    """The table of README, from the records."""
+    digits, photographs = found["mnist_norms"], found["cifar10_norms"]
+    lites = [found[f"photo_maps_lite{number}"] for number in range(3)]
+    films, birds, cifar = (found[name] for name in ("phantom_maps", "funnybirds_maps", "cifar10_maps"))
+    of_digits = f"{digits.origin['images']} digits"
+    of_cifar = f"{photographs.origin['images']} photographs of CIFAR-10"
+    knowing = found["cifar10_adaptive"]("effect_consistency_natural", ALL_ATTACKS, "adaptive", "evasion at 0.0313725")
+    return [
+        maps_contest(
+            "Does the map follow what counts? (rank correlation with true effects)",
+            f"{films.origin['images']} drawn films",
+            [films],
+            "effect_map_combined",
+            "true_effects",
+        ),
+        maps_contest(
+            "The same",
+            f"{birds.origin['images']} rendered birds",
+            [birds],
+            "effect_map_combined",
+            "true_effects",
+        ),
+        maps_contest(
+            "Does it name the patch whose deletion counts, with a hard edge?",
+            f"{lites[0].origin['images']} photographs, EfficientNet-Lite0 to 2",
+            lites,
+            "effect_map_fills",
+            "single_deletion",
+        ),
+        maps_contest(
+            "The same with a soft edge",
+            f"{cifar.origin['images']} photographs of CIFAR-10",
+            [cifar],
+            "effect_map_fills",
+            "single_deletion_soft",
+        ),
+        detectors_contest(
+            "Are iterated attacks detected that no fit saw? (AUROC)",
+            of_digits,
+            digits,
+            ("effect_consistency_full", ALL_BUT),
+            "iterated",
+            "auroc",
+        ),
+        detectors_contest(
+            "The same of nearest attacks",
+            of_cifar,
+            photographs,
+            ("effect_consistency_natural", ALL_BUT),
+            "nearest",
+            "auroc",
+        ),
+        detectors_contest(
+            "Each image attacked by what is detected least: found at 5% false alarms",
+            of_digits,
+            digits,
+            ("effect_consistency_full", ALL_ATTACKS),
+            WORST,
+            "tpr_5",
+        ),
+        Contest(
+            "Does an attacker who knows it evade? (share, at 8/255 in Linf)", "CIFAR-10", knowing, "", (), "broken"
+        ),
+    ]
+
+
+def lost(origin: Mapping[str, Any]) -> list[str]:
+    """Commits of a record that are no ancestors of HEAD."""
+    known = subprocess.run(["git", "rev-list", "HEAD"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    named = re.findall(r"\b[0-9a-f]{7,12}\b", str(origin.get("commit", "")))
+    return [commit for commit in named if f"\n{commit}" not in f"\n{known}"]
+
+
 def recorded() -> dict[str, Any]:
     """What the text can name: each file of docs/results/ by its name."""
     files = {path.stem: read_record(path) for path in sorted((ROOT / "docs/results").glob("*.json"))}
@@ -304,7 +453,7 @@ def pages() -> dict[Path, str]:
     found = recorded()
     records = {name: each for name, each in found.items() if isinstance(each, Rows)}
     names = {"text": text, "several": several, "listed": listed, "ALL_BUT": ALL_BUT, "LEAST": LEAST}
-    names |= {**found, "records": records, "network_of": network_of}
+    names |= {**found, "records": records, "network_of": network_of, "ends": _ends, "contests": contests(found)}
     made = {name: environment.get_template(f"{name}.md.j2").render(names) for name in ("results", "readme")}
     readme = (ROOT / "README.md").read_text()
     return {
@@ -313,10 +462,14 @@ def pages() -> dict[Path, str]:
     }
 
 
-def filled(items: str) -> str:
-    """A list in Markdown, filled to the width of a line."""
-    width = {"width": WIDTH, "subsequent_indent": "  ", "break_long_words": False, "break_on_hyphens": False}
-    return "".join(f"{textwrap.fill(' '.join(item.split()), **width)}\n" for item in re.split(r"\n(?=- )", items))
+def filled(blocks: str) -> str:
+    """Paragraphs in Markdown, filled to the width of a line, and tables as they are."""
+    width = {"width": WIDTH, "break_long_words": False, "break_on_hyphens": False}
+    texts = [block.strip() for block in blocks.split("\n\n")]
+    return (
+        "\n\n".join(block if block[:1] == "|" else textwrap.fill(" ".join(block.split()), **width) for block in texts)
+        + "\n"
+    )
 
 
 def of_runs(kind: str, commit: str, folders: Sequence[Path]) -> dict[str, Any]:

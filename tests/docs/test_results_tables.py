@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from pathlib import Path
@@ -182,3 +183,40 @@ def test_each_share_that_an_attacker_reaches_has_its_interval():
     bullet = next(text for text in (ROOT / "README.md").read_text().split("\n- ") if text.startswith("**An attacker"))
     assert len(re.findall(r"\b[01]\.\d\d\s+\[", bullet)) > 10
     assert not re.search(r"\b[01]\.\d\d\b", re.sub(r"[01]\.\d\d\s+\[[^\]]*\]", "", bullet))
+
+
+@pytest.mark.parametrize(
+    ("ours", "others", "paired", "verdict"),
+    [
+        ([(0.9, 0.8, 0.95)] * 2, [(0.6, 0.5, 0.7)] * 2, [], "wins"),
+        ([(0.9, 0.8, 0.95)], [(0.85, 0.7, 0.9)], [(0.05, 0.01, 0.1)], "wins"),
+        ([(0.1, 0.0, 0.2)] * 2, [(0.3, 0.25, 0.4)] * 2, [], "loses"),
+        ([(0.1, 0.0, 0.2)] * 2, [(0.3, 0.25, 0.4), (0.2, 0.1, 0.4)], [], "behind, not shown in each"),
+        ([(0.9, 0.8, 0.95)] * 2, [(0.85, 0.7, 0.9)], [], "ahead, not shown in each"),
+        ([(0.5, 0.4, 0.6)] * 2, [(0.4, 0.3, 0.5), (0.6, 0.5, 0.7)], [], "no difference shown"),
+    ],
+)
+def test_a_verdict_is_what_intervals_show_in_all_trainings(tables, ours, others, paired, verdict):
+    rows = ([dict(zip(tables.ESTIMATE, one, strict=True)) for one in some] for some in (ours, others, paired))
+    assert tables.verdict(*rows) == verdict
+
+
+def test_the_best_other_of_readme_is_the_best_that_was_measured(tables):
+    found = tables.recorded()
+    table = tables.contests(found)
+    assert len(table) == 8
+    (worst,) = (row for row in table if "detected least" in row.question)
+    rates = {row["detector"]: row["estimate"] for row in found["mnist_norms"]("beyond", "", WORST, "tpr_5")}
+    assert worst.other == "BEYOND"
+    assert max(row["estimate"] for row in worst.others) >= max(rates.values()) > max(r["estimate"] for r in worst.ours)
+    birds = next(row for row in table if "birds" in row.data)
+    assert (birds.other, birds.verdict) == ("occlusion", "behind, not shown in each")
+
+
+def test_the_commit_of_each_record_is_in_the_repository_or_the_record_says_that_it_cannot_be_rebuilt(tables):
+    if not (tables.ROOT / ".git").exists():
+        pytest.skip("no repository")
+    for path in sorted((tables.ROOT / "docs/results").glob("*.json")):
+        origin = json.loads(path.read_text())["origin"]
+        assert bool(tables.lost(origin)) == (origin.get("rebuilt") == "cannot be rebuilt"), path.name
+    assert tables.lost({"commit": "0123abcd"}) == ["0123abcd"]

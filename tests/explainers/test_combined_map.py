@@ -95,3 +95,4 @@ def test_passes_are_those_of_all_maps_and_one_of_the_image(convolutional, images
     whole = CombinedMap(grids)
     whole(images(2, 3, 12, 15), TARGET, convolutional())
     assert whole.passes == (1 + 4) + (1 + 9) + 1
+    assert whole.counts == (2 * 16, 2)  # in all, and maps

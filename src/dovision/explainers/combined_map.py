@@ -55,6 +55,10 @@ class CombinedMap(Explainer):
     def passes(self) -> float:
         return 1 + sum(explainer.passes for explainer in self.explainers.values())
 
+    @property
+    def counts(self) -> tuple[int, int]:
+        return round(self.passes * self._drawn) if self._drawn else 0, self._drawn
+
     def bind(self, images: Images, split: str) -> None:
         for explainer in self.explainers.values():
             explainer.bind(images, split)
