@@ -50,7 +50,7 @@ def test_of_noise_no_zone_is_shown_to_be_used(tmp_path, write_run):
     assert " is not shown to use the " in zone.text
     assert " of the image more than the rest: a cell there, painted black, " in zone.text
     assert "by one elsewhere" not in zone.text
-    assert "the strongest of the image's zones, so at 98.8%; n = 12 images" in zone.text
+    assert "the strongest of the image's zones, so at 98.8%; n = 6 groups, 12 images" in zone.text
     assert zone.n == 12
     assert limit.text == ("Whether another fill agrees: one alone was painted, black. A refuter tries a second one.")
 
@@ -69,8 +69,8 @@ def test_true_effects_come_first_and_then_maps_are_compared_with_grad_cam(map_ru
     assert random.name == "maps_minus_random"
     assert re.match(
         r"The network uses the nodule: taking it away lowers P\(nodule\) in \d+ of \d+ (images|groups) \[0\.\d\d, .*"
-        r"\], median -0\.\d+ \[-.*\], from -0\.\d+ to .* It lowers the log-odds of nodule by \d\.\d+ \[\d.*, and "
-        r"P\(nodule\) by -0",
+        r"\], median -0\.\d+ \[-.*\], from -0\.\d+ to .* It lowers the log-odds of nodule by \d\.\d+ \[\d.*; "
+        r"P\(nodule\) changes by -0",
         truth.text,
     )
     assert f" groups, {truth.n} images" in truth.text
@@ -296,6 +296,6 @@ def test_the_class_that_an_object_changes_most_has_an_interval_of_the_level_of_t
     assert found.text == (
         "The network is not shown to use the nodule: taking it away lowers P(b) in 18 of 19 groups [0.69, 1.00], "
         "median -0.120 [-0.200, -0.100], from -0.300 to +0.020. It changes the log-odds of b by -1.500 [-3.500, "
-        "+0.500] (chosen among 4 effects, so at 98.8%; n = 19 groups, 40 images), and P(b) by -0.100 [-0.200, -0.050] "
-        "on average."
+        "+0.500] (chosen among 4 effects, so at 98.8%; n = 19 groups, 40 images); P(b) changes by -0.100 [-0.200, "
+        "-0.050] on average."
     )

@@ -345,7 +345,7 @@ def _row(condition: _Condition, limits: Limits, level: float) -> dict[str, Any]:
 
 
 def _metrics(
-    rows: pd.DataFrame, clean: pd.DataFrame, noise: pd.DataFrame, limits: Limits, level: float
+    rows: pd.DataFrame, clean: pd.DataFrame, noise: pd.DataFrame, limits: Limits, level: float = LEVEL
 ) -> dict[str, Interval]:
     """Metrics of a condition by name; `noise` holds images with noise of any epsilon."""
     by_sample = clean.set_index("sample")

@@ -119,7 +119,7 @@ def read_comparison(folder: Path) -> pd.DataFrame:
     return frame
 
 
-def _differences(both: pd.DataFrame, families: Mapping[str, str], level: float) -> Iterator[dict[str, Any]]:
+def _differences(both: pd.DataFrame, families: Mapping[str, str], level: float = LEVEL) -> Iterator[dict[str, Any]]:
     """Differences, a row per condition and family; `both` has two scores per test image."""
     clean, noise = both[both["attack"] == CLEAN], both[both["attack"].isin(NOISES)]
     beaten = both[(both["success"] == 1) & ~both["attack"].isin([CLEAN, *NOISES])]

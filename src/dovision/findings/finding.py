@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from dovision.findings.number_text import interval_text, number_text
-from dovision.findings.sentences import BETTER, CHANGE_VERBS, SPREAD, STAYS
+from dovision.findings.sentences import BETTER, CHANGE_VERBS, MOST_GROUPS, STAYS
 
 
 class Finding(NamedTuple):
@@ -77,7 +77,7 @@ def spread_text(row: Mapping[str, Any], label: str) -> str:
     """Format `intervals.spread` of an effect on P, such as "lowers P(a) in 9 of 9 images [0.66, 1.00], median ..."."""
     sign = int(row["median"] > 0) - int(row["median"] < 0)
     share = {"mean": row["hits"] / row["clusters"], "low": row["share_low"], "high": row["share_high"]}
-    return SPREAD.format(
+    return MOST_GROUPS.format(
         verb=CHANGE_VERBS[sign] if sign else STAYS,
         label=label,
         hits=f"{row['hits']:,.0f}",

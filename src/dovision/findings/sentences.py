@@ -13,7 +13,7 @@ USED, NOT_USED = "uses", "is not shown to use"
 
 # Of a zone; "in the centre" and the like otherwise.
 WHERE = {"top": "at the top", "bottom": "at the bottom", "left": "on the left", "right": "on the right"}
-SPREAD = "{verb} P({label}) in {hits} of {clusters} {groups} {share}, median {median}, from {least} to {most}"
+MOST_GROUPS = "{verb} P({label}) in {hits} of {clusters} {groups} {share}, median {median}, from {least} to {most}"
 ZONE = (
     "{network} {uses} the {zone} of the image: a {unit} there, {done}, {spread}; one elsewhere in the same images "
     "changes it by {elsewhere} on average. It lowers the log-odds of {odds} by {size}, {beyond} beyond one elsewhere "
@@ -36,7 +36,7 @@ FEW_UNITS = (
 )
 OBJECT = (
     "{network} {uses} the {object}: {doing} {spread}. It {change} the log-odds of {label} by {size}{control} "
-    "({count}), and P({label}) by {probability} on average."
+    "({count}); P({label}) changes by {probability} on average."
 )
 BEYOND_UNITS = ", {beyond} beyond {unit}s that touch no object"
 MINUS_UNITS = " (minus {unit}s that touch no object, {beyond})"
