@@ -52,13 +52,11 @@ from dovision.evaluation.maps import MapEvaluation as MapEvaluation
 from dovision.evaluation.maps import MapOptions as MapOptions
 from dovision.evaluation.on_validation import OnValidation as OnValidation
 from dovision.evaluation.single_deletion import SingleDeletion as SingleDeletion
-from dovision.explainers.activation_patching import ActivationPatching as ActivationPatching
 from dovision.explainers.attention import AttentionRollout as AttentionRollout
 from dovision.explainers.attention import GradientAttention as GradientAttention
 from dovision.explainers.attributions import Captum as Captum
 from dovision.explainers.attributions import IntegratedGradients as IntegratedGradients
 from dovision.explainers.attributions import Occlusion as Occlusion
-from dovision.explainers.class_activation_maps import CAM as CAM
 from dovision.explainers.class_activation_maps import GradCAM as GradCAM
 from dovision.explainers.class_activation_maps import ScoreCAM as ScoreCAM
 from dovision.explainers.combined_map import CombinedMap as CombinedMap

@@ -22,15 +22,10 @@ from .conftest import classifier_of, small_network, small_transformer
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 EXPLAINERS = sorted(path.stem for path in (CONF / "explainer").glob("*.yaml"))
-CAMS = ("cam", "grad_cam_plus_plus", "hires_cam", "layer_cam")
-EXTRAS = {**dict.fromkeys(CAMS, "pytorch_grad_cam"), "effect_map_segments": "skimage"}
+EXTRAS = {"cam": "pytorch_grad_cam", "effect_map_segments": "skimage"}
 BLIND = {"attention_rollout", "brightness_map", "center_map", "edge_map"}  # to the class
-OF_SEVERAL = {
-    "effect_map_combined",
-    "effect_map_fills",
-    "integrated_gradients_two",
-}  # maps, of which the map is the mean
-OF_TRANSFORMERS = {"activation_patching", "attention_rollout", "gradient_attention"}
+OF_SEVERAL = {"effect_map_combined"}  # maps, of which the map is the mean
+OF_TRANSFORMERS = {"attention_rollout", "gradient_attention"}
 
 
 @pytest.fixture(scope="module")
@@ -39,12 +34,12 @@ def composed(tmp_path_factory) -> DictConfig:
     folder = tmp_path_factory.mktemp("conf")
     lines = ["defaults:", "  - explainer: []", "  - _self_", "seed: 3", f"hydra: {{searchpath: ['file://{CONF}']}}"]
     (folder / "primary.yaml").write_text("\n".join(lines))
-    grids = ["effect_map", "effect_map_blur", "effect_map_mean", "effect_map_combined.explainers.cells"]
+    grids = ["effect_map", "effect_map_combined.explainers.cells"]
     settings = [f"explainer.{name}.intervention.{axis}=4" for name in grids for axis in ("rows", "columns")]
     settings += [f"explainer.effect_map_soft.intervention.first.{axis}=4" for axis in ("rows", "columns")]
     settings += ["explainer.effect_map_segments.intervention.segments=12"]
     settings += ["explainer.occlusion.window=8", "explainer.occlusion.stride=8"]
-    gradients = ("integrated_gradients", "integrated_gradients_two", "effect_map_combined.explainers.fading")
+    gradients = ("integrated_gradients", "effect_map_combined.explainers.fading")
     settings += [f"explainer.{name}.steps=8" for name in gradients]
     settings += ["explainer.grad_cam.layer=stage2", "explainer.smooth_grad.arguments.nt_samples=4"]
     settings += ["explainer.rise.masks=40", "explainer.kernel_shap.cells=[3,4]"]

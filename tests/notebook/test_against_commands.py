@@ -22,7 +22,7 @@ from dovision.store.schemas import read_summary
 from dovision.store.tables import read_samples
 
 EPS = [0.1, "16/255"]
-EXPLAINERS = ["effect_map_mean", "grad_cam", "random_map"]
+EXPLAINERS = ["effect_map", "grad_cam", "random_map"]
 
 
 @pytest.fixture(scope="module")

@@ -24,7 +24,7 @@ from made_hf import save_network
 
 CONF = configuration_folder()
 COARSE_DROP = ["intervention=token_drop", "intervention.rows=3", "intervention.columns=3"]
-OF_TRANSFORMERS = ("attention_rollout", "gradient_attention", "activation_patching")
+OF_TRANSFORMERS = ("attention_rollout", "gradient_attention")
 
 
 def parts(group: str, *without: str) -> list[str]:

@@ -88,7 +88,6 @@ COMPONENTS = {  # by their class, or their name in the configuration; others by 
     "fab": "FAB",
     "fgsm": "FGSM",
     "grad_cam": "Grad-CAM",
-    "grad_cam_plus_plus": "Grad-CAM++",
     "integrated_gradients_two": "integrated gradients (two blanks)",
     "kernel_shap": "KernelSHAP",
     "l2_pgd": "L2 PGD",
