@@ -51,7 +51,9 @@ def draw_map(classifier: dv.Classifier, image: Tensor, path: Path) -> None:
     for axis, (title, result) in zip(axes[1:], found.items(), strict=True):
         draw_overlay(axis, image_bytes(image[0]), result.map[0].double().numpy(), limit)
         axis.set_title(title)
-    colour_bar(figure, list(axes[1:]), limit, "effect on P(espresso)", location="bottom", shrink=0.4, aspect=40)
+    colour_bar(
+        figure, list(axes[1:]), limit, "minus the effect on P(espresso)", location="bottom", shrink=0.4, aspect=40
+    )
     axes[0].set_axis_off()
     _save(figure, path, dpi=100)
 
@@ -74,13 +76,11 @@ def draw_framework(classifier: dv.Classifier, image: Tensor, path: Path) -> None
         for own, (name, given), result in zip(axes, rows.items(), results, strict=True):
             _framework_row(own, given, result, limit)
             own[0].text(-0.07, 0.5, name, rotation=90, ha="right", va="center", transform=own[0].transAxes)
-        for axis, head in zip(
-            axes[0], ("image $x$", "$do(u)$: one cell black", "", "effect of every cell"), strict=True
-        ):
+        for axis, head in zip(axes[0], ("image $x$", "$do(u)$: one cell black", "", "map of all cells"), strict=True):
             if head:
                 axis.set_title(head)
         below = figure.add_axes((0.78, 0.115, 0.2, 0.02))
-        colour_bar(figure, None, limit, "effect on P(y)", cax=below, orientation="horizontal")
+        colour_bar(figure, None, limit, "minus the effect on P(y)", cax=below, orientation="horizontal")
         below.tick_params(labelsize=6.5, length=2, pad=1)
         _save(figure, path, dpi=120)
 

@@ -43,6 +43,9 @@ def evaluating(module: nn.Module) -> Iterator[None]:
     """Eval mode for a block in one thread at a time; after it each submodule has the mode that it had."""
     with _ONE_THREAD:
         modes = {child: child.training for child in module.modules()}
+        if not any(modes.values()):
+            yield
+            return
         try:
             module.eval()
             yield

@@ -75,7 +75,7 @@ def test_figures_page_and_dashboard_paint_the_pixels_of_masks_alone(run):
     )
     painted = gallery.figure.axes[1].images[0].get_array()
     picture = load_thumbnail(thumbnail_path(run.folder, sample, CLEAN))
-    colours = blended(picture, np.asarray(expected), gallery.data["effect"].abs().max())
+    colours = blended(picture, -np.asarray(expected), gallery.data["effect"].abs().max())
     np.testing.assert_allclose(np.asarray(painted), colours, atol=1e-6)
     assert len(np.unique(expected)) > 2
     (entry,) = [entry for entry in explorer([run], SizeBudget(10**7))["entries"] if len(entry["units"]) == len(rows)][

@@ -13,6 +13,7 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import dovision as dv
+from dovision.evaluation.callback import ClassifierUnderTest
 from tests.evaluation.conftest import quiet_trainer
 
 IMAGES = torch.rand(6, 3, 8, 8, generator=torch.Generator().manual_seed(0))
@@ -153,7 +154,7 @@ def test_of_several_networks_that_with_the_classes_of_the_task_is_measured_and_l
 
 
 def test_maps_and_detection_take_names(tmp_path):
-    maps = dv.MapEvaluation(tmp_path / "maps", ["random_map", dv.CenterMap()], dv.MapSettings(cells=4))
+    maps = dv.MapEvaluation(["random_map", dv.CenterMap()], tmp_path / "maps", dv.MapSettings(cells=4))
     detection = dv.Detection(tmp_path, attacks=["fgsm"], detectors="max_softmax")
     assert list(maps.explainers) == ["random_map", "center_map"]
     assert [type(detector) for detector in detection.detectors.values()] == [dv.MaxSoftmax]
@@ -181,3 +182,28 @@ class NoSite(dv.Intervention):
 def test_interventions_are_refused_where_the_callback_is_made(tmp_path, intervention, message):
     with pytest.raises(ValueError, match=re.escape(message)):
         dv.EffectEvaluation(intervention, tmp_path)
+
+
+def numbers_of(folder: Path | None, **settings: object) -> dict[str, float]:
+    classifier, digits = dv.example()
+    effects = dv.EffectEvaluation(dv.PixelGrid(2, 2), folder, classifier=classifier)
+    trainer = quiet_trainer(effects, **settings)
+    loader = DataLoader(TensorDataset(digits.image, digits.label), 4)
+    (numbers,) = trainer.test(ClassifierUnderTest(classifier), loader, verbose=False)
+    return numbers
+
+
+def test_effects_without_an_attack_are_measured_under_the_default_inference_mode(tmp_path):
+    assert numbers_of(tmp_path / "on", inference_mode=True) == numbers_of(tmp_path / "off", inference_mode=False)
+
+
+def test_without_a_logger_a_folder_is_asked_for(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match="folder must be given without a logger, got None"):
+        numbers_of(None)
+    assert not [*tmp_path.iterdir()]
+
+
+def test_a_fit_is_told_that_nothing_is_measured_in_it(caplog):
+    dv.MapEvaluation(["grad_cam"], folder="maps").on_fit_start(None, None)
+    assert "In a fit give the trainer dv.OnValidation(MapEvaluation(...))." in caplog.text

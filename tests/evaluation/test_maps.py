@@ -96,7 +96,7 @@ def logged_of(
     settings = MapSettings(**{**options, "noise": 0.01, "num_sanity_images": 0, "seed": 0, **changed})
     explainers = {"truth": Truth(), "nothing": Nothing(), "broken": Broken(), "lower_right": LowerRight()}
     given = MapOptions(list(samples), boxes=boxes(), resume=Resume(2, origin))
-    callback = MapEvaluation(folder, explainers, settings, classifier, options=given)
+    callback = MapEvaluation(explainers, folder, settings, classifier, options=given)
     trainer = quiet_trainer(callback, *more)
     loader = DataLoader(Subset(items(), samples), batch_size)
     return trainer.test(ImageClassifier(classifier), loader, verbose=False)[0]

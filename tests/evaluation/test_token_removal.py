@@ -59,7 +59,7 @@ def test_logits_are_those_of_the_tokens_of_cells_that_stay(cells):
 def test_areas_under_the_curves_are_those_of_the_kept_tokens(tmp_path):
     classifier, cells = transformer(), torch.rand(4, 4, generator=torch.Generator().manual_seed(2))
     callback = MapEvaluation(
-        tmp_path, {"random_map": "random_map"}, MapSettings(cells=4, steps=4, removal="token_drop"), classifier
+        {"random_map": "random_map"}, tmp_path, MapSettings(cells=4, steps=4, removal="token_drop"), classifier
     )
     callback.classifier = classifier
     asked = type("Asked", (), {"batch": ONE, "target": torch.tensor([1])})

@@ -38,7 +38,7 @@ def test_effects_are_those_of_captums_feature_ablation(context):
     peer = captum.attr.FeatureAblation(lambda image: classifier(image).softmax(-1))
     expected = peer.attribute(image, 0.5, 1, feature_mask=labels[None, None])[:, 0]
     found = dv.effect_map(classifier, image, Brush(masks, Constant(0.5)), target=1)
-    torch.testing.assert_close(-found.map, expected, rtol=0, atol=1e-6)
+    torch.testing.assert_close(found.map, expected, rtol=0, atol=1e-6)
 
 
 def test_a_change_of_the_tensor_afterwards_changes_nothing():

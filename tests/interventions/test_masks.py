@@ -58,7 +58,7 @@ def test_images_whose_masks_share_a_box_are_each_painted_on_their_own_pixels(con
     torch.testing.assert_close(found.effect[:, 0], expected, rtol=0, atol=1e-6)
     largest = found.control.argmax(-1)
     for row, (mask, effect) in enumerate(zip(masks, found.effect[:, 0], strict=True)):
-        assert (found.map[row][mask] == effect[largest[row]]).all()
+        assert (found.map[row][mask] == -effect[largest[row]]).all()
         assert (found.map[row][~mask] == 0).all()
 
 

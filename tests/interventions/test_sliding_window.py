@@ -56,4 +56,4 @@ def test_the_map_is_that_of_captums_occlusion(context, size, stride):
     window = SlidingWindow(size, stride, Constant(0.5))
     torch.testing.assert_close(EffectMap(window)(batch, target, classifier), expected, rtol=0, atol=1e-6)
     found = dv.effect_map(classifier, batch.image, window, target)
-    torch.testing.assert_close(-found.map, expected, rtol=0, atol=1e-6)
+    torch.testing.assert_close(found.map, expected, rtol=0, atol=1e-6)

@@ -85,10 +85,10 @@ def test_timms_networks_equal_their_blocks_run_on_the_tokens_that_stay(name):
 def test_maps_of_effects_are_painted_where_the_tokens_lie():
     classifier, batch = of_torchvision(), batch_of(32)
     found = dv.effect_map(classifier, batch.image, TokenDrop(2, 2), target=1)
-    assert torch.equal(found.map[:, 0, 0], found.effect[:, 0, 1])
-    assert torch.equal(found.map[:, -1, -1], found.effect[:, 3, 1])
+    assert torch.equal(found.map[:, 0, 0], -found.effect[:, 0, 1])
+    assert torch.equal(found.map[:, -1, -1], -found.effect[:, 3, 1])
     maps = EffectMap(TokenDrop(2, 2))(batch, torch.ones(2, dtype=torch.long), classifier)
-    torch.testing.assert_close(maps, -found.map)
+    torch.testing.assert_close(maps, found.map)
 
 
 def test_networks_that_need_all_their_tokens_are_refused():

@@ -28,3 +28,11 @@ def test_one_image_has_tables_sentences_and_figures(call):
     assert all(isinstance(sentence, str) for sentence in found.findings)
     found.plot()
     assert "effect_distribution" not in found.figures  # a curve of one point
+
+
+def test_results_of_too_few_images_to_compare_have_no_finding():
+    classifier, digits = dv.example()
+    grids = {name: dv.PixelGrid(2, 2, dv.Constant(value)) for name, value in {"black": 0.0, "white": 1.0}.items()}
+    compared = dv.compare({name: dv.effects(classifier, digits.image[:4], grid) for name, grid in grids.items()})
+    assert compared.findings == []
+    assert compared.to_pandas().empty

@@ -13,15 +13,15 @@ from PIL import Image
 from dovision.notebook.drawing import maps_over_images
 from dovision.report.figures.effects import average_maps
 from dovision.report.figures.gallery import gallery
-from dovision.report.image_overlay import EFFECT, EVIDENCE, OverlayPanel, blended, overlay
+from dovision.report.image_overlay import OverlayPanel, blended, overlay
 from dovision.report.style import inline_svg, page_width, wrap_text
 from dovision.types import BOX_COLUMNS
-from dovision.view.pictures import Panel, effects_link, picture_of
+from dovision.view.pictures import Panel, map_link, picture_of
 
 CELL, SIDE = 8, 6  # pixels of a cell, and cells of a side
-VALUES = np.linspace(-1, 1, SIDE * SIDE).reshape(SIDE, SIDE)  # of cells, from evidence for the class to against it
-EFFECTS = np.kron(VALUES, np.ones((CELL, CELL)))
-PICTURE = np.random.default_rng(0).permuted(np.linspace(0, 255, EFFECTS.size)).astype(np.uint8).reshape(EFFECTS.shape)
+VALUES = np.linspace(-1, 1, SIDE * SIDE).reshape(SIDE, SIDE)  # of cells, from evidence against the class to for it
+EVIDENCE = np.kron(VALUES, np.ones((CELL, CELL)))
+PICTURE = np.random.default_rng(0).permuted(np.linspace(0, 255, EVIDENCE.size)).astype(np.uint8).reshape(EVIDENCE.shape)
 PICTURE = np.kron(PICTURE[::CELL, ::CELL], np.ones((CELL, CELL), np.uint8))  # any grey below any value
 MIDDLES = np.arange(SIDE) * CELL + CELL // 2
 GRID = np.linspace(-1, 1, 401)
@@ -45,10 +45,10 @@ def seen(colours, eye):
     return np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
 
 
-def read(pixels, eye="any", below=None, warm=EFFECT):
+def read(pixels, eye="any", below=None):
     """Values of pixels of 8 bits, (N, 3), over greys of the image, (N,): those whose colours over them are nearest."""
     below = PICTURE[np.ix_(MIDDLES, MIDDLES)].ravel() if below is None else below
-    every = blended(below[:, None], np.broadcast_to(GRID, (len(below), len(GRID))), 1.0, warm)
+    every = blended(below[:, None], np.broadcast_to(GRID, (len(below), len(GRID))), 1.0)
     distance = np.linalg.norm(seen(every, eye) - seen(pixels[:, None, :3] / 255, eye), axis=-1)
     return GRID[distance.argmin(1)]
 
@@ -72,9 +72,9 @@ def decoded(address):
     return np.asarray(Image.open(io.BytesIO(base64.b64decode(address.split(",", 1)[1]))).convert("RGBA"))
 
 
-def overlay_figure(warm=EFFECT):
+def overlay_figure():
     none = pd.DataFrame(columns=BOX_COLUMNS)
-    return overlay([OverlayPanel("cat (0.90)", PICTURE, EFFECTS, none, {}, "cat", warm=warm)] * 3, 1.0)
+    return overlay([OverlayPanel("cat (0.90)", PICTURE, EVIDENCE, none, {}, "cat")] * 3, 1.0)
 
 
 def units():
@@ -82,7 +82,7 @@ def units():
     boxes = {"top": down, "left": across, "bottom": down + CELL, "right": across + CELL}
     facts = {"sample": 0, "condition": "clean", "explained": "cat", "control": 0.9, "predicted": "cat", "label": "cat"}
     facts |= {"probability": 0.9, "class": "cat", "p_holm": 1.0, "log_odds": 0.0, "elsewhere": 0.0}
-    numbers = {"unit": [f"u{unit}" for unit in range(SIDE * SIDE)], "effect": VALUES.ravel(), "mean": VALUES.ravel()}
+    numbers = {"unit": [f"u{unit}" for unit in range(SIDE * SIDE)], "effect": -VALUES.ravel(), "mean": -VALUES.ravel()}
     return pd.DataFrame({**numbers, **boxes}).assign(**facts)
 
 
@@ -90,7 +90,7 @@ SURFACES = {  # figure, its panel of effects
     "overlay": lambda: (overlay_figure(), 1),
     "gallery": lambda: (gallery({(0, "clean"): PICTURE}, units(), 1.0), 1),
     "notebook": lambda: (
-        maps_over_images(torch.from_numpy(PICTURE)[None, None] / 255, torch.from_numpy(EFFECTS)[None], ["cat"]),
+        maps_over_images(torch.from_numpy(PICTURE)[None, None] / 255, torch.from_numpy(EVIDENCE)[None], ["cat"], ""),
         0,
     ),
 }
@@ -115,17 +115,16 @@ def test_averages_are_read_back_over_plain_grey(eye):
     assert read(in_cells(rendered(figure), figure.axes[0]), eye, below) == pytest.approx(VALUES.ravel(), abs=0.06)
 
 
-@pytest.mark.parametrize("warm", [EFFECT, EVIDENCE])
-def test_the_colour_bar_has_the_colours_that_values_have_over_the_image(warm):
-    figure = overlay_figure(warm)
+def test_the_colour_bar_has_the_colours_that_values_have_over_the_image():
+    figure = overlay_figure()
     pixels = rendered(figure)
     bar = figure.axes[-1]
     values, shares = np.linspace(-0.9, 0.9, 19), (np.arange(32) + 0.5) / 32
     for grey, share in zip(np.linspace(0, 255, 32).astype(np.uint8)[2:-2], shares[2:-2], strict=True):
         x, y = bar.transData.transform([(share, value) for value in values]).astype(int).T
-        shown = read(pixels[len(pixels) - 1 - y, x], below=np.full(19, grey), warm=warm)
+        shown = read(pixels[len(pixels) - 1 - y, x], below=np.full(19, grey))
         assert shown == pytest.approx(values, abs=0.05)
-    ends = bar.transData.transform([(0.5, -warm), (0.5, warm)])
+    ends = bar.transData.transform([(0.5, -1), (0.5, 1)])
     assert ends[0, 1] < ends[1, 1]  # evidence for the class is above
 
 
@@ -144,7 +143,7 @@ def test_effects_are_read_back_from_the_figure_that_a_page_holds(eye):
 
 @pytest.mark.parametrize("eye", TOLERANCE)
 def test_effects_are_read_back_from_the_picture_that_the_view_saves(eye):
-    saved = picture_of([Panel("map", PICTURE, EFFECTS)], 1.0, "cat", "")
+    saved = picture_of([Panel("map", PICTURE, EVIDENCE)], 1.0, "cat", "")
     pixels = np.asarray(Image.open(io.BytesIO(saved)).convert("RGB"))
     filled = (pixels.max(-1).astype(int) - pixels.min(-1) > 12) & (pixels.min(-1) < 250)
     rows, columns = (np.flatnonzero(filled[:, : pixels.shape[1] * 3 // 4].sum(axis) > 40) for axis in (1, 0))
@@ -156,7 +155,7 @@ def test_effects_are_read_back_from_the_picture_that_the_view_saves(eye):
 
 
 def test_the_overlay_of_the_view_lies_over_its_image_as_a_figure_has_it():
-    over = decoded(effects_link(EFFECTS, 1.0)) / 255
-    below = blended(PICTURE, np.zeros_like(EFFECTS), 1.0)
+    over = decoded(map_link(EVIDENCE, 1.0)) / 255
+    below = blended(PICTURE, np.zeros_like(EVIDENCE), 1.0)
     shown = below + over[..., 3:] * (over[..., :3] - below)
-    assert shown == pytest.approx(blended(PICTURE, EFFECTS, 1.0), abs=1 / 255)
+    assert shown == pytest.approx(blended(PICTURE, EVIDENCE, 1.0), abs=1 / 255)

@@ -20,6 +20,7 @@ from dovision.evaluation.condition import Condition
 from dovision.evaluation.device_batches import DeviceBatches
 from dovision.functional.logit_checks import measurable
 from dovision.interfaces import Classifier
+from dovision.module_state import outside_inference_mode
 from dovision.runtime.progress import DISPLAY
 from dovision.runtime.stage import Stage
 from dovision.types import Batch, Task
@@ -73,8 +74,8 @@ class Evaluation(Callback, ABC):
     """
 
     dataloaders = 1  # that the test has
+    needs_gradients = True
     classifier: Classifier  # from the first batch on
-    folder: Path  # from the start of the test on
 
     def __init__(
         self,
@@ -89,12 +90,25 @@ class Evaluation(Callback, ABC):
             self.classifier = checks.instance("classifier", classifier, Classifier, "a Classifier, as wrap makes one")
         self._given = classifier
         self._task, self._mean, self._std, self._network = task, mean, std, network
-        if folder is not None:
-            self.folder = Path(folder)
+        self._folder = None if folder is None else Path(folder)
         self.images = 0  # of the dataloaders, on this device
         self.tested = 0  # of these, those that a batch has brought
         self.resumed = 0  # of these, the first ones, whose rows an earlier start has finished
         self._open = ExitStack()
+
+    @property
+    def folder(self) -> Path:
+        """Folder of the tables, from the start of the test on.
+
+        Raises:
+            ValueError: none is given, and without a logger it would be the working directory.
+        """
+        if self._folder is None:
+            raise ValueError(
+                "folder must be given without a logger, got None, and files are not written into the working "
+                f"directory. Set it: {type(self).__name__}(..., folder='effects')."
+            )
+        return self._folder
 
     def start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Batch) -> None:
         """Prepare before the first batch, which needs only one image; set `resumed`."""
@@ -130,6 +144,10 @@ class Evaluation(Callback, ABC):
         """Number of images that this device's dataloaders did not yield, as under a trainer's limit."""
         return self.images - self.tested
 
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        name = type(self).__name__
+        log.warning("%s measures under trainer.test. In a fit give the trainer dv.OnValidation(%s(...)).", name, name)
+
     def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.begin(trainer, trainer.test_dataloaders)
 
@@ -137,9 +155,10 @@ class Evaluation(Callback, ABC):
         """Set the dataloaders, one or a list, whose batches follow.
 
         Raises:
-            ValueError: there are more or fewer of them than this callback takes, or inference mode is on.
+            ValueError: there are more or fewer of them than this callback takes; inference mode is on, but gradients
+                are needed.
         """
-        if torch.is_inference_mode_enabled():
+        if self.needs_gradients and torch.is_inference_mode_enabled():
             raise ValueError(
                 f"{type(self).__name__} needs gradients, which inference mode rules out. Set inference_mode=False: "
                 "pl.Trainer(inference_mode=False)."
@@ -147,8 +166,8 @@ class Evaluation(Callback, ABC):
         loaders = dataloaders if isinstance(dataloaders, (list, tuple)) else [dataloaders]
         if len(loaders) != self.dataloaders:
             raise ValueError(f"{type(self).__name__} needs dataloaders: {self.dataloaders}, got {len(loaders)}.")
-        if not hasattr(self, "folder"):
-            self.folder = Path(trainer.log_dir or trainer.default_root_dir)
+        if self._folder is None and (trainer.loggers or Path(trainer.default_root_dir) != Path.cwd()):
+            self._folder = Path(trainer.log_dir or trainer.default_root_dir)
         device = trainer.global_rank, trainer.world_size
         self.batches = [
             DeviceBatches(loader, *device, self._mean, self._std, number) for number, loader in enumerate(loaders)
@@ -156,6 +175,7 @@ class Evaluation(Callback, ABC):
         self.images = sum(loader.images or 0 for loader in self.batches)
         self.tested, self.resumed, self._started = 0, 0, False
 
+    @outside_inference_mode()
     def on_test_batch_end(
         self,
         trainer: pl.Trainer,
@@ -169,6 +189,7 @@ class Evaluation(Callback, ABC):
         if first:
             self.classifier = self._given or self._classifier_of(pl_module, batches.images_of(batch)[:1])
         images = batches.take(batch, self.classifier)
+        images = images.detached() if images.image.is_inference() else images
         if first:
             checked_logits(self.classifier, images.image[:1])
             self.start(trainer, pl_module, images)

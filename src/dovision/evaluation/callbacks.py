@@ -139,7 +139,7 @@ def map_evaluation(settings: EvaluateSettings, inputs: EvaluationInputs) -> list
     )
     explanation: MapSettings = settings.explanation.make()
     make = settings.callbacks["maps"].make()
-    return [make(inputs.folder, explainers, explanation, inputs.networks[CLASSIFIER], options=options)]
+    return [make(explainers, inputs.folder, explanation, inputs.networks[CLASSIFIER], options=options)]
 
 
 def write_objects(folder: Path, images: Images, split: str, samples: Sequence[int], explained: bool) -> None:

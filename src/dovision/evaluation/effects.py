@@ -159,6 +159,11 @@ class EffectEvaluation(Evaluation):
         }
 
     @property
+    def needs_gradients(self) -> bool:  # type: ignore[override]  # of a class elsewhere
+        """Return whether there is an attack, which may follow them."""
+        return bool(self.attack.eps)
+
+    @property
     def attack_facts(self) -> dict[str, Any]:
         """Share of dead gradients, and forward passes per image by epsilon; empty without an attack."""
         if not self.attack.eps:

@@ -74,8 +74,8 @@ class MapEvaluation(Evaluation):
     pointing/EXPLAINER and energy/EXPLAINER, as in summary.json.
 
     Args:
-        folder: where maps.parquet goes; None: the trainer's `log_dir`.
         explainers: by name, or names of those in `conf/explainer`.
+        folder: where maps.parquet goes; None: the trainer's `log_dir`.
         settings: the common grid, which classes, and the tests; None is those of the configuration.
         classifier, task, mean, std, network: of the classifier that is explained, as of `Evaluation`.
         options: the images, and the known objects in them.
@@ -84,15 +84,15 @@ class MapEvaluation(Evaluation):
         >>> import tempfile
         >>> import dovision as dv
         >>> classifier, digits = dv.example()
-        >>> maps = dv.MapEvaluation(tempfile.mkdtemp(), {"center": dv.CenterMap()}, dv.MapSettings(cells=8), classifier)
+        >>> maps = dv.MapEvaluation({"center": dv.CenterMap()}, tempfile.mkdtemp(), dv.MapSettings(cells=8), classifier)
         >>> list(maps.explainers)
         ['center']
     """
 
     def __init__(
         self,
-        folder: Path | str | None = None,
         explainers: Named[Explainer] = "effect_map",
+        folder: Path | str | None = None,
         settings: MapSettings | None = None,
         classifier: Classifier | None = None,
         *,

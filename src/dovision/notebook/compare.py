@@ -179,7 +179,7 @@ def _conditions(named: Mapping[str, MeasuredImages], reference: str) -> pd.DataF
                 if name != reference and metric in _PAIRED:
                     row |= _difference(samples[samples["condition"] == condition], compared, _PAIRED[metric])
                 rows.append(row)
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=None if rows else ["result", "condition", "metric"])
 
 
 def _difference(samples: pd.DataFrame, compared: pd.DataFrame, column: str) -> dict[str, Any]:
@@ -223,4 +223,6 @@ def _maps(named: Mapping[str, MeasuredImages], reference: str | None) -> Compare
             row: dict[str, Any] = {"explainer": name, "metric": metric, "mean": mean, "maps": len(scored)}
             rows.append(row if name == compared else row | map_difference(frame, name, compared, metric, LEVEL))
     chance = (finding.text for result in named.values() if (finding := at_chance(result.run)) is not None)
-    return ComparedResults(pd.DataFrame(rows), compared, next(chance, ""))
+    return ComparedResults(
+        pd.DataFrame(rows, columns=None if rows else ["explainer", "metric"]), compared, next(chance, "")
+    )

@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from dovision.findings.number_text import finer_text
-from dovision.report.image_overlay import EVIDENCE, OverlayPanel, draw_picture, overlay
+from dovision.report.image_overlay import OverlayPanel, draw_picture, overlay
 from dovision.report.plots import draw_means, name_rows, panel_rows
 from dovision.report.style import LINE, PAPER, SMALL, canvas, shortened, styled
 from dovision.store.display_names import display_name
@@ -27,23 +27,20 @@ from dovision.types import BOX_COLUMNS
 _ROWS = 10  # of a table in a notebook
 
 
-def maps_over_images(
-    image: Tensor, values: Tensor, titles: Sequence[str], evidence: bool = False, colour: bool = False
-) -> Figure:
-    """Draw images side by side, each under its effects or evidence: warm speaks for the class.
+def maps_over_images(image: Tensor, values: Tensor, titles: Sequence[str], label: str, colour: bool = False) -> Figure:
+    """Draw images side by side, each under its map: warm, above 0, speaks for the class.
 
     Args:
         image: shape (B, C, H, W), in [0, 1]; of another number of channels than 1 or 3 their mean is shown.
         values: shape (B, H, W).
         titles: one an image.
-        evidence: what speaks for the class is above 0, and not below it as an effect.
+        label: what the values are.
         colour: show the images in colour, and not in grey.
     """
     numbers = values.detach().cpu().double().numpy()
     none = pd.DataFrame(columns=BOX_COLUMNS)
-    look = ("relative evidence", EVIDENCE) if evidence else ()
     panels = [
-        OverlayPanel(title, image_bytes(picture), over, none, {}, "", *look)
+        OverlayPanel(title, image_bytes(picture), over, none, {}, "", label)
         for title, picture, over in zip(titles, image, numbers, strict=False)
     ]
     return shown_in_notebooks(overlay(panels, float(abs(numbers).max()) or 1.0, colour))

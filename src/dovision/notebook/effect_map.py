@@ -37,7 +37,8 @@ class EffectResult(Result):
     """Effects of an intervention on a few images.
 
     Args:
-        map: effect on the target class, painted where each unit lies, shape (B, H, W); zeros where none does.
+        map: evidence for the target class, minus the effect of the unit that lies there, shape (B, H, W): positive
+            where do(u) takes evidence away, as in the maps of `explain`; zeros where no unit lies.
         effect: treated minus control, shape (B, U, K), in [-1, 1], or of log-odds.
         control: P(y | x), shape (B, K), or its log-odds.
         units: names of the U units.
@@ -77,7 +78,7 @@ class EffectResult(Result):
         return names.to_frame(index=False).assign(**columns)
 
     def plot(self, most: int = 4, colour: bool = False) -> Figure:
-        """Plot the first images under their maps: warm where do(u) removes evidence for the class.
+        """Plot the first images under their maps: warm where the image speaks for the class, and do(u) lowers it.
 
         Args:
             most: images side by side.
@@ -89,7 +90,7 @@ class EffectResult(Result):
             f"image {number}, {self.classes[target]} ({self.control[number, target]:.2f})"
             for number, target in enumerate(self.target.tolist())
         ]
-        return maps_over_images(self.image[:most], self.map[:most], titles, colour=colour)
+        return maps_over_images(self.image[:most], self.map[:most], titles, "minus the effect on the class", colour)
 
     def _figure(self) -> Figure:
         return self.plot()
@@ -141,7 +142,7 @@ def effect_map(
         seed: of what an intervention draws that is given by name.
 
     Returns:
-        The map and the numbers behind it. Negative: do(u) took evidence for the class away.
+        The map, evidence for the class, and the numbers behind it. Negative effect: do(u) took evidence away.
 
     Raises:
         ValueError: an argument is not what it must be (a class in place of an instance, an image out of range, a class
@@ -191,8 +192,8 @@ def effect_map(
         treated = effects.evidence(outcome.treated, task, scale)
         effect = effects.effect(treated, control.unsqueeze(1).expand_as(treated))
         chosen = (outcome.control.argmax(-1) if chosen is None else chosen).to(effect.device)
-        of_target = effect.take_along_dim(chosen.view(-1, 1, 1), dim=2).squeeze(2)
-        shape, places = tuple(image.shape[1:]), zip(batch.sample.tolist(), of_target.tolist(), strict=True)
+        evidence = -effect.take_along_dim(chosen.view(-1, 1, 1), dim=2).squeeze(2)
+        shape, places = tuple(image.shape[1:]), zip(batch.sample.tolist(), evidence.tolist(), strict=True)
         of_images = [torch.from_numpy(edit.on_pixels(shape, sample, values)) for sample, values in places]
         painted = torch.stack(of_images).to(image)
         return EffectResult(painted, effect, control, outcome.units, image, chosen, task.classes, scale)

@@ -57,7 +57,7 @@ class FullMaps(MapEvaluation):
         data: ImageData,
     ) -> None:
         options = MapOptions(boxes=data.boxes())
-        super().__init__(folder, explainers, settings, classifier, mean=data.mean, std=data.std, options=options)
+        super().__init__(explainers, folder, settings, classifier, mean=data.mean, std=data.std, options=options)
         self.maps: defaultdict[str, list[Tensor]] = defaultdict(list)
         self.explained: list[tuple[Tensor, Tensor, Tensor]] = []
 
@@ -139,7 +139,7 @@ class ExplainedImages(MeasuredImages):
             return super().plot(name)
         size = self.maps[explainer][:most].abs().amax((1, 2), keepdim=True).clamp_min(1e-12)
         titles = [f"{component_name(explainer)}: {label}" for label in self.pairs["class"][:most]]
-        return maps_over_images(self.image[:most], self.maps[explainer][:most] / size, titles, evidence=True)
+        return maps_over_images(self.image[:most], self.maps[explainer][:most] / size, titles, "relative evidence")
 
     def to_npz(self, path: Path | str, explainer: str | None = None) -> Path:
         """Write images and maps of one explainer for Quantus: x_batch, y_batch, a_batch, s_batch.

@@ -31,7 +31,6 @@ PANEL = 1.05  # inches of a panel at least, 27 mm
 OPAQUE = 0.85  # opacity of the largest value over an image, to which that of others is in proportion
 FLOOR, CEILING = 0.25, 0.6  # of images below values: in grey print too WARM is lighter than all of it, and COOL darker
 LUMA = (0.2126, 0.7152, 0.0722)  # of red, green and blue, as CSS has it (ITU-R BT.709)
-EFFECT, EVIDENCE = -1, 1  # the sign of values that are warm: effects, treated - control, and maps
 ON_MARK, MARK = "#000000", "#fefefe"  # marks are white on black, and so seen on any colour; not INK, which themes turn
 
 
@@ -40,12 +39,11 @@ class OverlayPanel(NamedTuple):
 
     title: str
     picture: Picture
-    values: Values
+    values: Values  # evidence for the class: a map, or minus effects
     boxes: pd.DataFrame
     masks: Mapping[str, Mask]
     label: str  # the class
-    of: str = "effect on the class"  # the values
-    warm: int = EFFECT  # or EVIDENCE
+    of: str = "minus the effect on the class"  # the values
 
 
 @styled
@@ -62,12 +60,12 @@ def overlay(panels: Sequence[OverlayPanel], limit: float, colour: bool = False) 
     figure = canvas(0.8 + 1.6 * across, 2.0 * rows, pictures=True)
     drawn = list(figure.subplots(rows, across, squeeze=False).flat)
     for axes, panel in zip(drawn, panels, strict=False):
-        draw_overlay(axes, panel.picture, panel.values, limit, panel.warm, colour)
+        draw_overlay(axes, panel.picture, panel.values, limit, colour)
         outline_objects(axes, panel.boxes, panel.masks, panel.label)
         axes.set_title(panel.title, fontsize=SMALL)
     for axes in drawn[len(panels) :]:
         axes.set_axis_off()
-    colour_bar(figure, drawn, limit, panels[0].of, panels[0].warm, aspect=20, pad=0.02)
+    colour_bar(figure, drawn, limit, panels[0].of, aspect=20, pad=0.02)
     return figure
 
 
@@ -105,22 +103,21 @@ def underlay(picture: Picture, shape: Sequence[int], colour: bool = False) -> Va
     return np.broadcast_to(FLOOR + (CEILING - FLOOR) * grey, (*shape[:2], 3))
 
 
-def value_colours(values: npt.ArrayLike, limit: float, warm: int = EFFECT) -> Values:
+def value_colours(values: npt.ArrayLike, limit: float) -> Values:
     """RGBA of values in [0, 1], on a new last axis: WARM for the class, COOL against it, small values and nan clear.
 
     Args:
-        values: shape (H, W), or any other.
+        values: evidence, above 0 for the class, shape (H, W), or any other.
         limit: the size of value that has the deepest colour.
-        warm: EFFECT or EVIDENCE.
     """
-    shares = np.clip(warm * np.nan_to_num(np.asarray(values, float)) / limit, -1, 1)[..., None]
+    shares = np.clip(np.nan_to_num(np.asarray(values, float)) / limit, -1, 1)[..., None]
     return np.concatenate([np.where(shares > 0, to_rgb(WARM), to_rgb(COOL)), OPAQUE * np.abs(shares)], -1)
 
 
-def blended(picture: Picture, values: Values, limit: float, warm: int = EFFECT, colour: bool = False) -> Values:
+def blended(picture: Picture, values: Values, limit: float, colour: bool = False) -> Values:
     """RGB of values, (h, w), over an image, in [0, 1], of the larger shape; arguments as of `value_colours`."""
     shape = max(picture.shape[:2], values.shape)
-    below, over = underlay(picture, shape, colour), value_colours(resized(values, shape), limit, warm)
+    below, over = underlay(picture, shape, colour), value_colours(resized(values, shape), limit)
     return below + over[..., 3:] * (over[..., :3] - below)
 
 
@@ -140,7 +137,6 @@ def draw_overlay(
     picture: Picture | None,
     values: Values,
     limit: float,
-    warm: int = EFFECT,
     colour: bool = False,
     shape: Sequence[int] | None = None,
 ) -> None:
@@ -151,7 +147,7 @@ def draw_overlay(
     """
     below = np.full(values.shape, 128, np.uint8) if picture is None else picture
     extent = edges(shape or values.shape)
-    axes.imshow(blended(below, values, limit, warm, colour), interpolation="none", extent=extent)
+    axes.imshow(blended(below, values, limit, colour), interpolation="none", extent=extent)
     axes.set(xlim=extent[:2], ylim=extent[2:], xticks=[], yticks=[])
     axes.spines[:].set(visible=True, color=LINE)
 
@@ -188,37 +184,35 @@ def draw_dots(axes: Axes, across: npt.ArrayLike, down: npt.ArrayLike) -> None:
     axes.scatter(across, down, s=6, color=MARK, edgecolors=ON_MARK, linewidths=0.7)
 
 
-def colour_bar(figure: Figure, panels: Any, limit: float, label: str, warm: int = EFFECT, **layout: Any) -> None:
-    """Draw the scale of panels, from against to for the class, in the colours that values have over dark and light.
+def colour_bar(figure: Figure, panels: Any, limit: float, label: str, **layout: Any) -> None:
+    """Draw the scale of panels, for the class above or at the right, in the colours of values over dark and light.
 
     Args:
         figure: to draw on.
         panels: whose scale it is.
         limit: the size of value that has the deepest colour.
         label: what the values are.
-        warm: EFFECT, whose numbers fall towards the class, or EVIDENCE.
         layout: passed to `Figure.colorbar`.
     """
     bar = figure.colorbar(ScalarMappable(Normalize(-limit, limit)), ax=panels, **layout)
     bar.set_label(f"against ← {label} → for")
     upright = bar.orientation == "vertical"
     values = np.broadcast_to(np.linspace(-limit, limit, 255), (32, 255))
-    strip = blended(np.linspace(0, 255, 32).astype(np.uint8)[:, None], values, limit, warm)
+    strip = blended(np.linspace(0, 255, 32).astype(np.uint8)[:, None], values, limit)
     extent = (0, 1, -limit, limit) if upright else (-limit, limit, 0, 1)
     for drawn in [*bar.ax.collections]:  # the colours of values alone, in place of those that they have over an image
         drawn.remove()
     shown = strip.transpose(1, 0, 2) if upright else strip
     bar.ax.imshow(shown, extent=extent, aspect="auto", origin="lower", interpolation="none")
-    bar.long_axis.set_inverted(warm == EFFECT)
 
 
 def page_variables() -> str:
-    """CSS variables of the look: colours, the filter of images below values, and the scale from for to against."""
+    """CSS variables of the look: colours, the filter of images below values, and the scale from against to for."""
     contrast, brightness = (CEILING - FLOOR) / (CEILING + FLOOR), CEILING + FLOOR
-    warm, _, cool = map(_css, value_colours([1, 0, -1], 1, EVIDENCE))
-    clear = ", ".join(colour.rpartition("/")[0] + "/ 0) 50%" for colour in (warm, cool))
+    warm, _, cool = map(_css, value_colours([1, 0, -1], 1))
+    clear = ", ".join(colour.rpartition("/")[0] + "/ 0) 50%" for colour in (cool, warm))
     below = ", ".join(_css((grey,) * 3) for grey in (FLOOR, CEILING))
-    scale = f"linear-gradient(to right, {warm}, {clear}, {cool}), linear-gradient({below})"
+    scale = f"linear-gradient(to right, {cool}, {clear}, {warm}), linear-gradient({below})"
     look = {
         "warm": WARM,
         "cool": COOL,

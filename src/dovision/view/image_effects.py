@@ -207,7 +207,7 @@ class BackgroundEffects:
         return self.by_class(scale)[[row for row, unit in enumerate(self.treated) if unit and has_room]]
 
     def painted(self, scale: str, target: int) -> npt.NDArray[np.float64]:
-        """Effects on a class painted at their units, shape (H, W); 0 where not measured yet."""
+        """Map of a class, minus the effects painted at their units, shape (H, W); 0 where not measured yet."""
         values, units = self.values(scale, target), range(len(self.intervention.units(self.shape)))
         sample = int(self.effects.batch.sample[0])
-        return self.intervention.on_pixels(self.shape, sample, [values.get(unit, 0.0) for unit in units])
+        return self.intervention.on_pixels(self.shape, sample, [-values.get(unit, 0.0) for unit in units])

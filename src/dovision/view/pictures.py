@@ -14,7 +14,6 @@ import pandas as pd
 from PIL import Image
 
 from dovision.report.image_overlay import (
-    EFFECT,
     colour_bar,
     draw_overlay,
     draw_picture,
@@ -39,9 +38,9 @@ def link(values: npt.NDArray[np.uint8]) -> str:
     return f"data:image/png;base64,{base64.b64encode(png(values)).decode()}"
 
 
-def effects_link(values: npt.NDArray[np.float64], limit: float, warm: int = EFFECT) -> str:
-    """Colour effects, shape (H, W), as figures do, or evidence, see `value_colours`; as a data: URL."""
-    return link((value_colours(values, limit, warm) * 255).round().astype(np.uint8))
+def map_link(values: npt.NDArray[np.float64], limit: float) -> str:
+    """Colour a map, evidence of shape (H, W), as figures do, see `value_colours`; as a data: URL."""
+    return link((value_colours(values, limit) * 255).round().astype(np.uint8))
 
 
 def runs_of(mask: Mask) -> str:
@@ -70,7 +69,7 @@ class Panel(NamedTuple):
 
     title: str
     image: npt.NDArray[np.uint8]  # (H, W) or (H, W, 3)
-    effects: npt.NDArray[np.float64] | None = None  # (H, W)
+    evidence: npt.NDArray[np.float64] | None = None  # (H, W)
     region: Mask | None = None  # (H, W)
 
 
@@ -80,23 +79,23 @@ def picture_of(panels: Sequence[Panel], limit: float, target: str, note: str) ->
 
     Args:
         panels: one or several.
-        limit: size of the effect that has the deepest colour.
-        target: name of the class whose effects are shown.
+        limit: size of the evidence that has the deepest colour.
+        target: name of the class whose maps are shown.
         note: put into the file's description, such as the command that makes the numbers again.
     """
     figure = canvas(0.8 + 1.6 * len(panels), 2.0, pictures=True)
     drawn = figure.subplots(1, len(panels), squeeze=False)[0]
     for axes, panel in zip(drawn, panels, strict=True):
-        if panel.effects is None:
+        if panel.evidence is None:
             draw_picture(axes, panel.image, extent=edges(panel.image.shape))
         else:
-            draw_overlay(axes, panel.image, panel.effects, limit)
+            draw_overlay(axes, panel.image, panel.evidence, limit)
         if panel.region is not None and not panel.region.all():
             outline_mask(axes, panel.region)
         axes.set_axis_off()
         axes.set_title(panel.title, fontsize=SMALL)
-    if any(panel.effects is not None for panel in panels):
-        colour_bar(figure, list(drawn), limit, shortened(f"effect on {target}", 30), aspect=20, pad=0.02)
+    if any(panel.evidence is not None for panel in panels):
+        colour_bar(figure, list(drawn), limit, shortened(f"minus the effect on {target}", 30), aspect=20, pad=0.02)
     held = io.BytesIO()
     figure.savefig(held, format="png", dpi=200, metadata={"Software": None, "Description": note})
     return held.getvalue()

@@ -33,8 +33,8 @@ from dovision.view.image_effects import BackgroundEffects, BrushEffect, ClassRow
 from dovision.view.pictures import (
     Panel,
     archive,
-    effects_link,
     link,
+    map_link,
     mask_of,
     picture_of,
     png,
@@ -242,7 +242,8 @@ class ViewSession:
                 title = f"do(u): P = {_probability(task, effect.treated, target)}"
                 panels.append(Panel(title, image_bytes(effect.image), region=region))
         maps = self._map_panels(question, image)
-        limit = max((float(abs(panel.effects).max()) for panel in maps if panel.effects is not None), default=0) or 1.0
+        sizes = (float(abs(panel.evidence).max()) for panel in maps if panel.evidence is not None)
+        limit = max(sizes, default=0) or 1.0
         contents["picture.png"] = picture_of([*panels, *maps], limit, task.classes[target], texts["command"])
         if image.picture is not None and source.file is not None:
             contents[source.file] = image.picture
@@ -293,7 +294,7 @@ class ViewSession:
         limit = max((abs(value) for effects in values.values() for value in effects.values()), default=0.0) or 1.0
         maps = {
             str(number): {
-                "picture": effects_link(one.painted(scale, targets[number]), limit),
+                "picture": map_link(one.painted(scale, targets[number]), limit),
                 "values": [values[number].get(unit) for unit in range(question["rows"] ** 2)],
                 "target": one.effects.task.classes[targets[number]],
                 "problem": one.problem,

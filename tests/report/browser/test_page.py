@@ -271,7 +271,7 @@ def test_effects_over_the_image_have_the_colours_of_a_figure(open_page, page_of_
     rows = saved[(saved["sample"] == 0) & (saved["condition"] == "clean") & (saved["class"] == chosen)]
     picture = load_thumbnail(thumbnail_path(sweep / "2b", 0, "clean"))
     values = unit_values(rows, "effect", picture.shape, 0.0)
-    expected = blended(picture, values, float(saved["effect"].abs().max())) * 255
+    expected = blended(picture, -values, float(saved["effect"].abs().max())) * 255
     shown = np.asarray(Image.open(io.BytesIO(page.locator("#left .stack img").screenshot())).convert("RGB"))
     for row in rows.itertuples():
         down, across = (row.top + row.bottom) // 2 + 1, (row.left + row.right) // 2 + 1

@@ -21,7 +21,7 @@ from dovision.types import Task
 def test_a_photograph_is_grey_below_the_colours_of_effects(colour):
     """Read back from the pixels, where no effect covers them; in colour where that is asked for."""
     photograph = torch.tensor([0.9, 0.2, 0.1]).reshape(1, 3, 1, 1).expand(1, 3, 8, 8)
-    figure = maps_over_images(photograph, torch.zeros(1, 8, 8), [""], colour=colour)
+    figure = maps_over_images(photograph, torch.zeros(1, 8, 8), [""], "", colour=colour)
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     axes = figure.axes[0]
@@ -36,18 +36,13 @@ def test_log_odds_lie_over_the_image_where_probability_is_saturated(sweep, monke
     run = read_sweep(sweep)[0]
     (plain,) = Overlay(order=0, most=2).of_run(run)
     assert "log-odds" not in plain.caption
-    assert (
-        plain.figure.axes[-1].get_ylabel() == "against \N{LEFTWARDS ARROW} effect on the class \N{RIGHTWARDS ARROW} for"
-    )
+    assert plain.figure.axes[-1].get_ylabel() == "against ← minus the effect on the class → for"
     monkeypatch.setattr(overlay, "SMALL_ON_PROBABILITY", 1.0)
     (shown,) = Overlay(order=0, most=2).of_run(run)
     assert "in log-odds since its probability hardly moves" in shown.caption.short
-    assert (
-        shown.figure.axes[-1].get_ylabel()
-        == "against \N{LEFTWARDS ARROW} effect on its log-odds \N{RIGHTWARDS ARROW} for"
-    )
+    assert shown.figure.axes[-1].get_ylabel() == "against ← minus the effect on its log-odds → for"
     known = read_effects(run.folder, range(3))["log_odds_effect"].astype("float64")
-    assert shown.data["value"].isin(known).all()
+    assert (-shown.data["value"]).isin(known).all()
     assert shown.data["value"].abs().max() > 1
 
 
@@ -56,7 +51,7 @@ def test_the_caption_says_how_images_are_chosen_and_the_scale_is_that_of_all_sav
     (shown,) = Overlay(order=0, most=2).of_run(run)
     assert re.search(r"n = 2 pictures, those with the largest effects of \d+ saved ones", shown.caption.short)
     pictured = samples_in_conditions(run.folder, ["clean"])
-    deepest = shown.figure.axes[-1].get_ylim()[0]
+    deepest = shown.figure.axes[-1].get_ylim()[1]
     assert deepest == pytest.approx(largest_effect(read_effects(run.folder, pictured)))
     (every,) = Overlay(order=0, most=len(pictured)).of_run(run)
     assert f"n = {len(pictured)} pictures; single images" in every.caption.short

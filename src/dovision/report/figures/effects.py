@@ -315,12 +315,12 @@ def average_maps(
     heads = shortened_apart(classes, 16)
     for (row, column), axes in np.ndenumerate(panels):
         of_panel = frame[(frame["condition"] == conditions[row]) & (frame["class"] == classes[column])]
-        draw_overlay(axes, None, unit_values(of_panel, "mean", size, np.nan), largest)
+        draw_overlay(axes, None, -unit_values(of_panel, "mean", size, np.nan), largest)
         sure = of_panel[has_dot(of_panel)]
         draw_dots(axes, (sure["left"] + sure["right"]) / 2, (sure["top"] + sure["bottom"]) / 2)
         if row == 0:
             axes.set_title(heads[column], fontsize=SMALL, loc="center")
     for axes, condition in zip(panels[:, 0], conditions, strict=True):
         axes.set_ylabel(display_name(condition), fontsize=SMALL)
-    colour_bar(figure, panels, largest, "average effect", aspect=20, pad=0.02)
+    colour_bar(figure, panels, largest, "minus the average effect", aspect=20, pad=0.02)
     return figure

@@ -17,7 +17,6 @@ from dovision.analysis.explanation_metrics import object_regions
 from dovision.findings.number_text import finer_text
 from dovision.functional.agreement import OK
 from dovision.report.image_overlay import (
-    EVIDENCE,
     OUTLINES,
     colour_bar,
     draw_overlay,
@@ -198,16 +197,16 @@ def gallery(
         axes, picture, first = panels[sample, condition], pictures[sample, condition], units.iloc[0]
         placed = units.dropna(subset=["top"])
         if len(placed):
-            draw_overlay(axes, picture, unit_values(placed, "effect", picture.shape, np.nan, masks), largest)
+            draw_overlay(axes, picture, -unit_values(placed, "effect", picture.shape, np.nan, masks), largest)
             outline_objects(axes, boxes[boxes["sample"] == sample], objects.get(sample, {}), first["explained"])
         else:  # of units without a position
-            effects = units["effect"].to_numpy(float)
-            axes.bar(np.arange(len(effects)), effects, width=0.9, color=np.where(effects < 0, WARM, COOL))
+            evidence = -units["effect"].to_numpy(float)
+            axes.bar(np.arange(len(evidence)), evidence, width=0.9, color=np.where(evidence > 0, WARM, COOL))
             axes.axhline(0, color=INK, linewidth=0.6)
             axes.set(ylim=(-largest, largest), box_aspect=1)
-            axes.set_title(f"units 1 to {len(effects)}", fontsize=SMALL, loc="right", y=0.0)
+            axes.set_title(f"units 1 to {len(evidence)}", fontsize=SMALL, loc="right", y=0.0)
         axes.set_xlabel(class_lines(first, word, 12), fontsize=SMALL, loc="left")
-    colour_bar(figure, figure.axes, largest, "effect on the class", shrink=0.9, aspect=30, pad=0.01)
+    colour_bar(figure, figure.axes, largest, "minus the effect on the class", shrink=0.9, aspect=30, pad=0.01)
     return figure
 
 
@@ -278,10 +277,10 @@ def map_gallery(
             axes.set(box_aspect=grid.height / grid.width)
             continue
         cells = row["cells"].reshape(grid.rows, grid.columns)
-        draw_overlay(axes, picture, cells, largest[row["explainer"]], EVIDENCE, shape=shape)
+        draw_overlay(axes, picture, cells, largest[row["explainer"]], shape=shape)
         of_sample = boxes[boxes["sample"] == row["sample"]], masks.get(row["sample"], {})
         outline_objects(axes, *of_sample, row["explained"])
         if row["explainer"] == explainers[0]:
             axes.set_xlabel(class_lines(pd.Series(row), word), fontsize=SMALL, loc="left")
-    colour_bar(figure, figure.axes, 1, "evidence, relative to the explainer's largest", EVIDENCE, aspect=40, pad=0.01)
+    colour_bar(figure, figure.axes, 1, "evidence, relative to the explainer's largest", aspect=40, pad=0.01)
     return figure

@@ -12,7 +12,7 @@ from dovision.findings.map_findings import RIVALS
 from dovision.functional.agreement import OK
 from dovision.functional.effects import CLEAR_ON_LOG_ODDS, SMALL_ON_PROBABILITY
 from dovision.report.figures.gallery import class_lines, explained_classes, findings_first, on_likeliest
-from dovision.report.image_overlay import EVIDENCE, OUTLINES, OverlayPanel, overlay, resized, unit_values
+from dovision.report.image_overlay import OUTLINES, OverlayPanel, overlay, resized, unit_values
 from dovision.report.plots import REFERENCE_MAPS
 from dovision.report.report_figure import FigureComponent, ReportFigure, caption
 from dovision.report.style import SIGN, shortened
@@ -79,7 +79,7 @@ class Overlay(FigureComponent):
         largest, largest_odds = (of_scale["effect"].abs().max() for of_scale in (probability, odds))
         saturated = largest < SMALL_ON_PROBABILITY and largest_odds >= CLEAR_ON_LOG_ODDS
         limit = largest_log_odds_effect(effects) if saturated else largest_effect(effects)
-        effects, of = (odds, "effect on its log-odds") if saturated else (probability, "effect on the class")
+        effects, name = (odds, "its log-odds") if saturated else (probability, "the class")
         with_effects = [sample for sample in pictured if sample in set(effects["sample"])]
         if not with_effects:
             return [], "", limit
@@ -92,10 +92,11 @@ class Overlay(FigureComponent):
         for sample in findings_first(ordered, clean, run)[: self.most]:
             units = effects[effects["sample"] == sample]
             picture, first = load_thumbnail(thumbnail_path(run.folder, sample, condition)), units.iloc[0]
-            values = unit_values(units, "effect", picture.shape, 0.0, masks)
+            values = -unit_values(units, "effect", picture.shape, 0.0, masks)
             title = class_lines(first, likeliest_word(run.folder), 18)
             title += "" if first["label"] else f"\n{shortened(names[sample], 26)}"
             objects_of_sample = boxes[boxes["sample"] == sample], objects.get(sample, {})
+            of = f"minus the effect on {name}"
             panels.append(OverlayPanel(title, picture, values, *objects_of_sample, first["explained"], of))
         chosen = f", those with the largest effects of {len(with_effects)} saved ones"
         chosen += ", with known objects first" if located & {*with_effects} else ""
@@ -121,5 +122,5 @@ class Overlay(FigureComponent):
             values = resized(cells, (grid.height, grid.width)).astype(float) / np.abs(cells).max()
             title = f"{component_name(name)}\n{class_lines(first, likeliest_word(run.folder), 18)}"
             shown_panel = title, picture, values, *located_objects, first["class"]
-            panels.append(OverlayPanel(*shown_panel, "evidence, relative to the map's largest", EVIDENCE))
+            panels.append(OverlayPanel(*shown_panel, "evidence, relative to the map's largest"))
         return panels, ", the first one that is saved" + (" with an object of a class" if first["located"] else "")

@@ -104,15 +104,15 @@
     find("img").src = pictures[condition.picture];
     find("img").alt = `${entry.image}, ${condition.title}`;
     find(".seen").textContent = `${entry.image}, ${condition.title}: ${entry.label && `true: ${entry.label}, `}${entry.word}: ${entry.classes[predicted]} (${numberText(condition.control[predicted])})${{ true: " \u2713", false: " \u2717" }[condition.correct] ?? ""}`;
-    find(".low").textContent = `${signed(-deepest)} for`;
-    find(".high").textContent = `${signed(deepest)} against`;
+    find(".low").textContent = `${signed(deepest)} against`; // of the effect: to the right it falls, as do(unit) takes evidence away
+    find(".high").textContent = `${signed(-deepest)} for`;
     const [height, width] = entry.size;
     find(".stack").classList.toggle("bars", !entry.boxes);
     plot.setAttribute("viewBox", entry.boxes ? `0 0 ${width} ${height}` : `0 -1 ${entry.units.length} 2`);
     plot.setAttribute("preserveAspectRatio", entry.boxes ? "xMidYMid" : "none");
     const cells = entry.units.map((_, unit) => {
       const share = (pane.values[unit] || 0) / deepest; // none where no effect on the class is kept
-      const [top, start, bottom, end] = entry.boxes?.[unit] ?? [Math.min(0, -share), unit + 0.05, Math.max(0, -share, 0.01), unit + 0.95];
+      const [top, start, bottom, end] = entry.boxes?.[unit] ?? [Math.min(0, share), unit + 0.05, Math.max(0, share, 0.01), unit + 0.95];
       const place = { x: start, y: top, width: end - start, height: bottom - top };
       const mask = entry.masks[unit];
       const [d, pixels] = mask ? maskPath(Object.values(place), mask) : [null, place.width * place.height];

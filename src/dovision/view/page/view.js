@@ -468,7 +468,7 @@ function showMaps(found) {
     if (left && !map.problem) { Object.assign(bar, { value: done, max: map.values.length }); bar.setAttribute("aria-label", "cells measured"); caption.append(bar); }
     caption.dataset.done = String(!left);
   }
-  $("low").textContent = numberText(-found.limit); $("high").textContent = signedText(found.limit);
+  $("low").textContent = `${signedText(found.limit)} against`; $("high").textContent = `${signedText(-found.limit)} for`;
   if ($("over").checked) draw();
 }
 function readCell(name, event) { // the effect of the cell under the pointer
