@@ -80,7 +80,7 @@ def draw_framework(classifier: dv.Classifier, image: Tensor, path: Path) -> None
             if head:
                 axis.set_title(head)
         below = figure.add_axes((0.78, 0.115, 0.2, 0.02))
-        colour_bar(figure, None, limit, "minus the effect on P(y)", cax=below, orientation="horizontal")
+        colour_bar(figure, None, limit, "fall of P(y)", cax=below, orientation="horizontal")
         below.tick_params(labelsize=6.5, length=2, pad=1)
         _save(figure, path, dpi=120)
 
