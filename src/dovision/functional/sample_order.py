@@ -38,7 +38,9 @@ def sample_order(label: npt.NDArray[Any], group: npt.NDArray[np.int64]) -> _Inte
     random = np.random.default_rng(SEED)
     stratum = strata(label)
     rows = random.permutation(len(stratum))
-    cell = pd.factorize(pd.MultiIndex.from_arrays([stratum, group]))[0]
+    cell = (
+        pd.DataFrame({"stratum": stratum, "group": group}).groupby(["stratum", "group"], sort=False).ngroup().to_numpy()
+    )
     for key in (cell, stratum):  # groups within each class, then the classes
         rows = rows[np.argsort(_spread(key[rows], random), kind="stable")]
     frequent = np.bincount(stratum, minlength=1) >= RARE_SHARE * len(stratum)
