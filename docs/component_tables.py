@@ -53,6 +53,17 @@ would run by `--cfg job`.
 """
 
 
+SETTINGS = {  # what a setting of a component does, where one might look for a file
+    "intervention": """
+| for | write |
+| --- | --- |
+| channels of an autoencoder's code | `intervention=activation` |
+| latents of a dictionary | `autoencoder=topk_sae intervention=activation intervention.unit=latent` |
+| channels of a layer | `intervention=activation intervention.site=LAYER` |
+"""
+}
+
+
 def summary(path: Path) -> str:
     """The first line of a yaml that says what it is."""
     lines = path.read_text().splitlines()
@@ -78,7 +89,9 @@ def all_groups() -> str:
     folders = {folder.name for folder in (ROOT / "conf").iterdir() if folder.is_dir() and folder.name != "hydra"}
     groups = sorted(folders | {"figure"})
     rows = {group: [(f"`{name}`", text) for name, text in components(group)] for group in groups}
-    return "\n".join([HEAD, *(f"## {group}\n\n{table(['component', ''], rows[group])}" for group in groups)])
+    return "\n".join(
+        [HEAD, *(f"## {group}\n\n{table(['component', ''], rows[group])}{SETTINGS.get(group, '')}" for group in groups)]
+    )
 
 
 def names() -> str:

@@ -309,7 +309,7 @@ def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("digits")
     write_run(folder / "1a", ["attack=pgd", "intervention.rows=2"], grid=2)
     write_run(folder / "2b", ["attack=pgd", "intervention.rows=4"], grid=4, seed=1)
-    write_run(folder / "3c", ["attack=pgd", "intervention=latent_channel"], grid=None, seed=2)
+    write_run(folder / "3c", ["attack=pgd", "intervention=activation"], grid=None, seed=2)
     failed = RunDirectory(folder / "4d")
     failed.start(_config(64, (0.05, 0.2), 0), ["attack=pgd", "intervention.rows=64"], {"seed": 0})
     failed.fail(ValueError("a grid must have at most 32 rows, got 64.\nMore lines."))

@@ -139,9 +139,9 @@ def test_a_sweep_fits_once_and_leaves_a_run_per_job(copy, dovision_evaluate, cap
 
 @pytest.mark.slow
 def test_latent_effects_are_measured_against_the_network_with_its_autoencoder(copy, dovision_evaluate):
-    assert dovision_evaluate(f"output_root={copy}", "intervention=latent_channel", "name=with_autoencoder") == 0
+    assert dovision_evaluate(f"output_root={copy}", "intervention=activation", "name=with_autoencoder") == 0
     assert dovision_evaluate(
-        f"output_root={copy}", "intervention=latent_channel", "name=plain", "evaluation.reference=without_autoencoder"
+        f"output_root={copy}", "intervention=activation", "name=plain", "evaluation.reference=without_autoencoder"
     ) == 0  # fmt: skip
     with_autoencoder, plain = (read(only_run(copy / name), "effects") for name in ("with_autoencoder", "plain"))
     assert list(with_autoencoder["unit"].unique()) == [f"c{channel}" for channel in range(16)]
@@ -212,7 +212,7 @@ def test_a_key_of_parts_that_are_swept_is_told_how_it_is_set(copy, dovision_eval
         ),
         (["evaluation.chunk=0"], "chunk must be"),
         (["trainer.inference_mode=true"], "trainer.inference_mode must be false"),
-        (["intervention=latent_channel", "~autoencoder"], "needs an autoencoder"),
+        (["intervention=activation", "~autoencoder"], "needs an autoencoder"),
         (["checkpoint=nowhere.ckpt"], "there is no checkpoint nowhere.ckpt"),
         (["dataset=mnist", "dataset.root=nowhere"], "train-images-idx3-ubyte"),
     ],

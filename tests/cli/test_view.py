@@ -84,7 +84,7 @@ def test_latents_of_a_data_set_with_an_autoencoder_move_the_numbers(look, copy):
     assert code == 0
     rows, command = given["answer"]
     assert any(row["effect"] != 0 for row in rows)
-    assert "autoencoder=conv_1x1 intervention=latent_channel" in command
+    assert "autoencoder=conv_1x1 intervention=activation intervention.site=code" in command
 
 
 def test_a_run_is_opened_without_its_network_being_composed(look, fitted):

@@ -19,15 +19,10 @@ HOMES = component_names.component_homes() | component_names.metric_homes()
 REFUSED = {
     "group": (("attacks", "pgd"), "group must be one of attack, dataset, "),
     "name": (("attack", "pdg"), "got 'pdg'. Did you mean pgd?"),
-    "name of before": (
-        ("attack", "l2_pgd"),
-        "of a command: attack=pgd attack.norm=l2 attack.eps=0.5.",
-    ),
     "settings": (("attack", "pgd", ["eps"]), "settings must be a mapping, such as {'eps': 0.1}, got ['eps']."),
     "setting": (("attack", "pgd", {"epsilon": 0.1}), "attack pgd has no key 'epsilon'. Did you mean eps? Its keys are"),
     "target": (("attack", "pgd", {"_target_": "os.system"}), "attack pgd has no key '_target_'"),
     "seed": (("attack", "pgd", {}, -1), "seed must be a whole number of at least 0, got -1."),
-    "of a command": (("intervention", "layer_channel"), "intervention layer_channel must be given site, got no"),
     "value": (("attack", "pgd", {"eps": "8/256/1"}), 'eps must be a number or a fraction such as "8/255"'),
 }
 
@@ -61,7 +56,7 @@ def test_a_component_has_the_settings_of_its_file_unless_others_are_given():
     assert (type(attack), attack.eps, attack.steps, attack.seed) == (dv.PGD, (2 / 255, 0.1), 20, 7)
     assert isinstance(dv.component("explainer", "grad_cam", {"layer": "3"}), dv.GradCAM)
     assert isinstance(dv.component("intervention", "pixel_grid", {"fill": dv.Mean()}).fill, dv.Mean)
-    assert dv.component("intervention", "layer_channel", {"site": "features.0"}).site == "features.0"
+    assert dv.component("intervention", "activation", {"site": "features.0"}).site == "features.0"
 
 
 def test_the_hydra_of_a_command_stays_as_it_was():

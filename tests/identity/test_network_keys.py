@@ -31,7 +31,7 @@ def config():
             "evaluate",
             [
                 "dataset=digits",
-                "intervention=latent_channel",
+                "intervention=activation",
                 "explainer=[random_map]",
                 "evaluation.permuted_labels=true",
             ],

@@ -25,7 +25,7 @@ from made_datasets import flip
 pytestmark = pytest.mark.slow
 SMALL = ("dataset=digits", "training.classifier.epochs=1", "training.autoencoder.epochs=1", "evaluation.images=12")
 SMALL += ("evaluation.num_thumbnails=2", "detection.val_images=40", "detection.test_images=12", "output_root=.")
-USER = ("name=user", "intervention=latent_channel", "attack=fgsm", "attack.eps=0.1", "hydra.run.dir=user")
+USER = ("name=user", "intervention=activation", "attack=fgsm", "attack.eps=0.1", "hydra.run.dir=user")
 USER += ("detector=[max_softmax]", "+attack@detection.attacks.fgsm=fgsm", "detection.attacks.fgsm.eps=0.1")
 USER += ("explainer=[random_map]", "evaluation.permuted_labels=true")
 WEIGHTS = "checkpoints/*/*.ckpt"

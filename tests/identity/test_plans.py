@@ -303,7 +303,7 @@ def changed_leaves(node, name=""):
             yield where, {**node, key: ["changed", value]}
 
 
-RICH = ("intervention=latent_channel", "attack=pgd", "detector=[max_softmax,feature_squeezing]", "dataset=digits")
+RICH = ("intervention=activation", "attack=pgd", "detector=[max_softmax,feature_squeezing]", "dataset=digits")
 RICH += (
     "explainer=[grad_cam,effect_map]",
     "+attack@detection.attacks.fgsm=fgsm",

@@ -33,7 +33,6 @@ def names(group: str) -> list[str]:
 NEEDED = {
     "add": ["intervention.value.direction=[1,0,2,0,-1]"],
     "interchange_pairs": ["intervention.value.pairs={test-0:test-4,test-2:test-7,test-3:test-0,test-7:test-1}"],
-    "layer_channel": ["intervention.site=code"],
 }
 SETS = ["intervention.sets=pairs", "intervention.controls=1"]
 POSITIONS = ["intervention.unit=position", "intervention.choose=[r0c0,r2c3,r29c29]"]
@@ -42,7 +41,7 @@ CHOICES = [
     *(["+intervention=pixel_grid", f"fill@intervention.fill={name}"] for name in names("fill")),
     *(["+intervention=transform", f"transform@intervention.transforms.median2={name}"] for name in names("transform")),
     *(
-        ["+intervention=latent_channel", *own, f"value@intervention.value={name}", *NEEDED.get(name, [])]
+        ["+intervention=activation", *own, f"value@intervention.value={name}", *NEEDED.get(name, [])]
         for name in names("value")
         for own in ([], SETS, POSITIONS, POSITIONS + SETS)
     ),

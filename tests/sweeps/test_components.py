@@ -172,11 +172,11 @@ def test_every_grid_that_is_finer_than_the_image_is_refused(everything, componen
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["intervention=latent_channel", "intervention.site=nonsense"], "no site 'nonsense'. Its sites are: input, co"),
-        (["intervention=latent_channel", "intervention.choose=[16]"], "intervention"),
-        (["intervention=latent_channel", "autoencoder.after=relu9"], "autoencoder.after must be one of conv1, relu1"),
-        (["intervention=latent_channel", "autoencoder.channels=[31,16,31]"], "with the 32 channels of layer 'relu1'"),
-        (["intervention=latent_channel", "~autoencoder"], "needs an autoencoder, got none"),
+        (["intervention=activation", "intervention.site=nonsense"], "no site 'nonsense'. Its sites are: input, co"),
+        (["intervention=activation", "intervention.choose=[16]"], "intervention"),
+        (["intervention=activation", "autoencoder.after=relu9"], "autoencoder.after must be one of conv1, relu1"),
+        (["intervention=activation", "autoencoder.channels=[31,16,31]"], "with the 32 channels of layer 'relu1'"),
+        (["intervention=activation", "~autoencoder"], "needs an autoencoder, got none"),
         (
             ["intervention=perturbation", "intervention.attack.target=11"],
             "intervention.attack: target must be the name",
@@ -302,7 +302,7 @@ def asks_for_numbers() -> Classifier:
 
 
 def test_a_network_that_the_meta_device_cannot_run_is_looked_at_on_the_processor(components):
-    config = composed("dataset=digits", "intervention=latent_channel", "intervention.site=linear")
+    config = composed("dataset=digits", "intervention=activation", "intervention.site=linear")
     with open_dict(config):
         config.model = {"_target_": f"{__name__}.asks_for_numbers"}
     check(components, config)
@@ -386,14 +386,14 @@ def test_a_checkpoint_of_other_classes_or_of_another_shape_is_refused(fitted, co
     assert "must have the dataset's 2 classes (multiclass: healthy, disease), got 10" in said
     said = refusal(components, composed("dataset=digits", f"checkpoint={file}", "dataset.shape=[1,28,28]"))
     assert "must be fitted to the dataset's image shape [1, 28, 28], got [1, 32, 32]" in said
-    sites = ("intervention=latent_channel", "intervention.site=stem", "model=small_resnet")
+    sites = ("intervention=activation", "intervention.site=stem", "model=small_resnet")
     said = refusal(components, composed("dataset=digits", f"checkpoint={file}", *sites))
     assert "no site 'stem'" in said  # the model is the checkpoint's
 
 
 @pytest.mark.parametrize("sweep", [[], ["seed=0,1", "-m"]])
 def test_a_job_that_cannot_run_leaves_nothing_behind(sweep, dovision_evaluate, tmp_path, capsys):
-    words = ("intervention=latent_channel", "intervention.site=nonsense", f"output_root={tmp_path}/out")
+    words = ("intervention=activation", "intervention.site=nonsense", f"output_root={tmp_path}/out")
     assert dovision_evaluate(*words, *sweep) == 1
     said = capsys.readouterr().err
     assert "intervention: the classifier has no site 'nonsense'." in said

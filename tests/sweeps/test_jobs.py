@@ -29,7 +29,7 @@ THREE = ("intervention.rows=1,2,3", "-m")
         ("evaluation.batch_size=4,0", ["evaluation.batch_size must be a whole number of at least 1, got 0"]),
         ("evaluation.only_with_boxes=false,maybe", ["evaluation.only_with_boxes must be true or false, got 'maybe'"]),
         ("seed=0,one", ["seed must be a whole number from 0 to 4294967295, got 'one'"]),
-        ("intervention=latent_channel ~autoencoder seed=0,1", ["needs an autoencoder, got none"]),
+        ("intervention=activation ~autoencoder seed=0,1", ["needs an autoencoder, got none"]),
         ("checkpoint=nowhere.ckpt,null", ["there is no checkpoint nowhere.ckpt"]),
         ("on_failure=stop,go", ["on_failure must be one of continue, stop, got 'go'"]),
         ("detector=[],[entropy]", ["detection needs attacks"]),
@@ -81,7 +81,7 @@ def test_the_launcher_of_a_swept_experiment_which_hydra_passes_over_is_refused(s
     ("autoencoder", "units"), [("conv_1x1", 16), ("topk_sae autoencoder.after=relu1 autoencoder.channels=32", 256)]
 )
 def test_a_dry_run_counts_the_units_of_a_code(small, capsys, autoencoder, units):
-    words = f"intervention=latent autoencoder={autoencoder} evaluation.images=2"
+    words = f"intervention=activation intervention.unit=latent autoencoder={autoencoder} evaluation.images=2"
     assert small(*words.split(), "dry_run=true") == 0
     assert f" {4 * (1 + units):,} forward passes" in capsys.readouterr().out
 

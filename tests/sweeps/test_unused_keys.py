@@ -14,7 +14,7 @@ from dovision.config import settings
 from dovision.config.sources import HYDRA_DEFAULTS, configuration_folder
 from dovision.sweeps.validation import CONSUMERS, SWEEP, Checks, unused
 
-CODE = ["intervention=latent_channel"]
+CODE = ["intervention=activation"]
 ADAPTIVE = ["detector=[entropy]", "detection.adaptive.detectors=[entropy]"]
 CHECKPOINT, PERMUTED = "checkpoint=weights.ckpt", ["explainer=[random_map]", "evaluation.permuted_labels=true"]
 REFUTED = ["refute=true", "evaluation.permuted_labels=true"]
@@ -118,7 +118,7 @@ def test_the_key_that_leaves_a_consumer_out_is_not_named():
     ("command", "consumer", "needed"),
     [
         ("train", "autoencoder=conv_1x1", "autoencoder=NAME"),
-        ("evaluate", "intervention=latent_channel", "an intervention on an autoencoder's code"),
+        ("evaluate", "intervention=activation", "an intervention on an autoencoder's code"),
     ],
 )
 def test_a_sweep_names_what_none_of_its_jobs_uses(command, consumer, needed, caplog):

@@ -41,7 +41,7 @@ GREY = "dataset.shape=[1,224,224]"
         ),
         (["evaluation.split=val"], "evaluation.split=val needs that split, and this dataset has no labels"),
         (["detector=[entropy]", "+attack@detection.attacks.pgd=pgd"], "detector is fitted to validation images"),
-        (["intervention=latent_channel"], "an intervention on an autoencoder's code needs training images"),
+        (["intervention=activation"], "an intervention on an autoencoder's code needs training images"),
         (
             ["explainer=[grad_cam]", "evaluation.permuted_labels=true"],
             "permuted_labels needs a classifier to be fitted",

@@ -182,7 +182,7 @@ def test_a_stopped_fit_goes_on_to_the_bytes_of_an_undisturbed_one(
 def test_effects_and_activity_of_the_most_active_latents_are_measured_with_the_fitted_one(
     undisturbed, run_command, capsys
 ):
-    own = ("intervention=latent", "intervention.choose=4", "evaluation.images=4")
+    own = ("intervention=activation", "intervention.unit=latent", "intervention.choose=4", "evaluation.images=4")
     assert run_command(evaluate, *DIGITS, *own, f"output_root={undisturbed}") == 0
     assert capsys.readouterr().err.count("found the fitted autoencoder") == 1
     (run,) = read_sweep(undisturbed / "evaluate")

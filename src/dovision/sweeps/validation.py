@@ -54,12 +54,12 @@ CONSUMERS = (
     Consumer(
         ("autoencoder", "training.autoencoder"),
         _uses_code,
-        "an intervention on an autoencoder's code (intervention=latent_channel) or a detector that reads it",
+        "an intervention on an autoencoder's code (intervention=activation) or a detector that reads it",
     ),
     Consumer(
         ("evaluation.reference",),
         lambda settings: settings.intervention.make().on_code,
-        "an intervention on an autoencoder's code (intervention=latent_channel)",
+        "an intervention on an autoencoder's code (intervention=activation)",
     ),
     Consumer(
         ("training.autoencoder",),

@@ -104,10 +104,9 @@ def intervention_words(source: ImageOrigin, question: Mapping[str, Any]) -> list
     if unit := question.get("unit"):
         value = [f"value@intervention.value={unit['value']['name']}"]
         chosen = [f"intervention.unit={quoted(unit['kind'])}", f"intervention.choose=[{unit['number']}]"]
-        if unit["site"] == CODE:
-            autoencoder = component_words("autoencoder", source.network.settings.code_of)
-            return [*autoencoder, "intervention=latent_channel", *chosen, *value]
-        return ["intervention=activation", f"intervention.site={quoted(unit['site'])}", *chosen, *value]
+        coded = unit["site"] == CODE
+        autoencoder = component_words("autoencoder", source.network.settings.code_of) if coded else []
+        return [*autoencoder, "intervention=activation", f"intervention.site={quoted(unit['site'])}", *chosen, *value]
     fill = question["fill"]
     painted = [f"fill@intervention.fill={fill['name']}", *_set("intervention.fill", fill.get("settings") or {})]
     if rows := question.get("rows"):
