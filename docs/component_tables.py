@@ -60,6 +60,11 @@ SETTINGS = {  # what a setting of a component does, where one might look for a f
 | channels of an autoencoder's code | `intervention=activation` |
 | latents of a dictionary | `autoencoder=topk_sae intervention=activation intervention.unit=latent` |
 | channels of a layer | `intervention=activation intervention.site=LAYER` |
+| rotations and shifts drawn for each image | `intervention=transform \
++transform@intervention.transforms.move0=random_affine` |
+| the transforms of feature squeezing for photographs | `intervention=transform intervention.transforms.bits1.bits=5 \
++transform@intervention.transforms.non_local_means=non_local_means` |
+| sixteen transforms of natural images | those of `effect_consistency_natural` in `experiment=cifar10_detection` |
 """
 }
 

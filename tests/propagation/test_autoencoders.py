@@ -65,6 +65,7 @@ def test_an_autoencoder_inside_leaves_pixels_latents_and_channels_incremental(na
 
 
 @pytest.mark.parametrize("sets", [None, "pairs"])
+@torch.no_grad()
 def test_a_latent_of_the_last_layer_costs_a_row_of_its_decoder(sets):
     torch.manual_seed(0)
     classifier = classifier_of(with_statistics(torchvision.models.resnet18(num_classes=5))).requires_grad_(False)
