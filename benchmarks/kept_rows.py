@@ -1,4 +1,4 @@
-"""Rows and megabytes of the tables of effects by `evaluation.keep`: 14 labels, 196 cells, a few films a patient.
+"""Rows and megabytes of the tables of effects by `evaluation.rows`: 14 labels, 196 cells, a few films a patient.
 
     python benchmarks/kept_rows.py [--images 400] [--patients 100]
 
@@ -18,7 +18,7 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
 from dovision import Classifier, EffectEvaluation, EffectOptions, PixelGrid, Task
-from dovision.config.keep import KEEPS
+from dovision.config.row_choices import ROW_CHOICES
 from dovision.evaluation.callback import ClassifierUnderTest
 from dovision.store.effect_sums import SUMS
 from dovision.store.tables import EFFECTS
@@ -55,13 +55,13 @@ def network() -> nn.Module:
 
 def table(images: int, patients: int) -> list[str]:
     """A line for each choice: rows of effects, rows of sums, MB of both."""
-    lines = ["| evaluation.keep | rows of effects | rows of sums | MB | share |", "| --- | --- | --- | --- | --- |"]
+    lines = ["| evaluation.rows | rows of effects | rows of sums | MB | share |", "| --- | --- | --- | --- | --- |"]
     first = 0.0
-    for keep in KEEPS:
+    for choice in ROW_CHOICES:
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
             classifier = Classifier(network(), TASK, [0.0], [1.0])
-            options = EffectOptions(keep=keep)
+            options = EffectOptions(rows=choice)
             effects = EffectEvaluation(PixelGrid(CELLS, CELLS), folder, classifier=classifier, options=options)
             trainer = pl.Trainer(
                 accelerator="cpu", inference_mode=False, callbacks=[effects], logger=False, enable_progress_bar=False
@@ -72,7 +72,7 @@ def table(images: int, patients: int) -> list[str]:
             rows = [pq.read_metadata(each).num_rows for each in found] + [0]
             size = sum(each.stat().st_size for each in found) / 1e6
             first = first or size
-            lines.append(f"| {keep} | {rows[0]:,} | {rows[1]:,} | {size:.2f} | {size / first:.3f} |")
+            lines.append(f"| {choice} | {rows[0]:,} | {rows[1]:,} | {size:.2f} | {size / first:.3f} |")
     return lines
 
 

@@ -15,7 +15,7 @@ from dovision.store.schemas import read_summary
 pytestmark = pytest.mark.slow
 TABLES = ("samples", "effects", "effect_sums", "maps")
 OPTIONS = (
-    *("evaluation.keep=labels", "evaluation.batch_size=2", "evaluation.num_thumbnails=1", "threads=1"),
+    *("evaluation.rows=named", "evaluation.batch_size=2", "evaluation.num_thumbnails=1", "threads=1"),
     *("explainer=[edge_map]", "explanation.cells=4", "explanation.steps=2", "explanation.num_sanity_images=0"),
     *("attack=fgsm", "attack.eps=0.1"),
 )

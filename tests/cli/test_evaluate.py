@@ -306,7 +306,7 @@ def test_two_devices_give_the_bytes_of_one(fitted, copy, dovision_evaluate):
     overrides = yaml.safe_load((only_run(fitted / "evaluate") / ".hydra" / "overrides.yaml").read_text())
     kept = [override for override in overrides if not override.startswith("output_root")]
     kept += ["evaluation.images=75", "evaluation.batch_size=16", "threads=1"]  # of five batches one has three
-    kept += ["evaluation.keep=predicted", "explainer=[center_map]", "explanation.cells=4", "explanation.steps=2"]
+    kept += ["evaluation.rows=named", "explainer=[center_map]", "explanation.cells=4", "explanation.steps=2"]
     assert dovision_evaluate(*kept, f"output_root={copy}", "name=one") == 0
     devices = ["trainer.accelerator=cpu", "trainer.devices=2", "trainer.strategy=ddp"]
     command = [sys.executable, "-m", "dovision.cli.evaluate", *kept, f"output_root={copy}", "name=two", *devices]

@@ -102,7 +102,7 @@ def test_a_sweep_may_be_asked_for_at_any_place(flag, place):
 
 
 def test_a_flag_among_overrides_begins_a_sweep(run_command, capsys, tmp_path):
-    words = ("dataset=digits", "-m", "seed=0,1", "evaluation.keep=sumary", f"output_root={tmp_path}")
+    words = ("dataset=digits", "-m", "seed=0,1", "evaluation.rows=namde", f"output_root={tmp_path}")
     assert run_command(scripts.evaluate, *words) == 1
     assert "2 of 2 jobs cannot run, and none was started" in capsys.readouterr().err
 

@@ -32,8 +32,7 @@ MAPS = (  # settings of maps, message
     ({"removal": "drop"}, "removal must be one of paint, token_drop, got 'drop'"),
 )
 EFFECTS = (  # options of effects, message
-    ({"keep": "some"}, "keep must be one of all, predicted, labels, top_k, summary, got 'some'"),
-    ({"top_k": 0}, "top_k must be a whole number of at least 1, got 0"),
+    ({"rows": "some"}, "rows must be one of all, named, none, got 'some'"),
     ({"reference": "other"}, "reference must be one of with_autoencoder, without_autoencoder, got 'other'"),
 )
 CALLS = (

@@ -242,7 +242,7 @@ IRRELEVANT = {
             "explainers/rise.py",
             "report/page.py",
             "cli/view.py",
-            "config/keep.py",
+            "config/row_choices.py",
         )
     },
     "a package that computes nothing": lambda root, context: replace_package(context, "rich"),

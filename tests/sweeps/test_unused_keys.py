@@ -38,14 +38,13 @@ SECTIONS: dict[str, tuple[list[list[str]], list[list[str]]]] = {
     "evaluation.permuted_labels": ([[], PERMUTED, ["explanation.num_sanity_images=2"]], [SANITY, REFUTED]),
     "detection": ([[]], [["detector=[entropy]"]]),
     "detection.adaptive": ([[], ["detector=[entropy]"]], [ADAPTIVE]),
-    "evaluation.top_k": ([[], ["evaluation.keep=summary"]], [["evaluation.keep=top_k"]]),
 }
 ALWAYS_USED = {
     *("seed", "output_root", "num_workers", "dataset", "trainer", "logger", "intervention", "attack", "explainer"),
     *("detector", "name", "threads", "rerun", "dry_run", "reported", "note", "checkpoint"),
     *("tags", "print_config", "ckpt_path", "optimized_metric", "callbacks", "refute"),
     *(f"evaluation.{key}" for key in ("images", "split", "only_with_boxes", "batch_size", "chunk")),
-    *(f"evaluation.{key}" for key in ("checkpoint_every", "num_thumbnails", "keep")),
+    *(f"evaluation.{key}" for key in ("checkpoint_every", "num_thumbnails", "rows")),
 }  # fmt: skip
 
 

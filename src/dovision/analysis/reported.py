@@ -50,7 +50,7 @@ class ReportedNumber:
     def measure(self, folder: Path) -> Interval:
         """Mean over groups of the matching table rows of a run, with its interval; nan without rows.
 
-        A number of effects is nan, too, where the run has not kept the rows of all classes (evaluation.keep).
+        A number of effects is nan, too, where the run has not kept the rows of all classes (evaluation.rows).
         """
         if self.column not in PER_SAMPLE and not has_all_rows(folder):
             return withheld(float("nan"), 0, NOT_MEASURED)

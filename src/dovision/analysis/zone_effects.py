@@ -11,10 +11,9 @@ import pandas as pd
 
 from dovision.analysis.average_effect import grouped_means
 from dovision.analysis.object_units import first_half, single_units
-from dovision.config.keep import KEEP_LABELS, KEEP_TOP
 from dovision.functional.estimates import MIN_IMAGES
 from dovision.functional.intervals import EFFECT_BOUNDS, LEVEL, UNIT_BOUNDS, level_of_selected
-from dovision.store.tables import CLEAN, EFFECTS, read_groups, read_keep, read_samples, read_task, row_groups
+from dovision.store.tables import CLEAN, EFFECTS, read_groups, read_samples, read_task, row_groups
 from dovision.types import FRAME, Box
 
 ZONES = (  # of a third of the height and of the width each
@@ -48,11 +47,6 @@ def explained(folder: Path) -> pd.DataFrame:
     frame = pd.concat(frames, ignore_index=True)
     names = frame.pop("number").map(lambda number: task.classes[int(number)])
     frame = frame.assign(**{"class": names})
-    keep = read_keep(folder)
-    if keep == KEEP_TOP:  # the likeliest of clean images alone are sure to have rows
-        frame = frame[(frame["of"] == PREDICTED_CLASS) & (frame["condition"] == CLEAN)]
-    elif keep == KEEP_LABELS:
-        frame = frame[frame["of"] == TRUE_CLASS]
     return frame[frame["class"] != task.opposite]
 
 

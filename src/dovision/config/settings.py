@@ -16,7 +16,7 @@ from dovision import checks
 from dovision.config.component import Component
 from dovision.config.errors import elsewhere, is_listed, readable
 from dovision.config.inferred_settings import with_inferred_settings, with_wrapped_network
-from dovision.config.keep import KEEPS
+from dovision.config.row_choices import ROW_CHOICES
 from dovision.config.sources import configuration_folder, leaves, recorded, resolved
 from dovision.io.sealed import is_foreign
 
@@ -271,8 +271,7 @@ class EvaluationSettings(Section):
     batch_size: Whole  # images
     chunk: Annotated[int | str, _rule(_auto_or_whole)]  # (image, unit) pairs, or auto
     reference: Annotated[str, _rule(checks.choice, REFERENCES)]
-    keep: Annotated[str, _rule(checks.choice, KEEPS)]
-    top_k: Whole  # classes, of keep=top_k
+    rows: Annotated[str, _rule(checks.choice, ROW_CHOICES)]
     permuted_labels: Switch
     checkpoint_every: ImageCount  # images
     num_thumbnails: Count

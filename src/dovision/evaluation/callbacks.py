@@ -85,8 +85,7 @@ def effect_evaluation(
     options = EffectOptions(
         networks[AUTOENCODER if intervention.on_code else CLASSIFIER],
         evaluation.reference,
-        evaluation.keep,
-        evaluation.top_k,
+        evaluation.rows,
         evaluation.chunk,
         names=images.table(split)["name"].tolist(),
         pictures=PictureChoice(evaluation.num_thumbnails, dict(enumerate(images.strata(split).tolist()))),

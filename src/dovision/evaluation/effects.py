@@ -16,7 +16,7 @@ from torch import Tensor
 from dovision import checks
 from dovision.attacks._gradients import dead_gradients
 from dovision.attacks.none import NoAttack
-from dovision.config.keep import KEEP_ALL, KEEP_LABELS, KEEP_PREDICTED, KEEP_SUMMARY, KEEP_TOP, KEEPS
+from dovision.config.row_choices import ALL_ROWS, NAMED_ROWS, ROW_CHOICES
 from dovision.config.settings import REFERENCES, WITHOUT_AUTOENCODER
 from dovision.evaluation.by_name import one_component
 from dovision.evaluation.callback import Evaluation, round_to_8_bits
@@ -60,9 +60,8 @@ class EffectOptions:
         measured: the classifier in which the effects are measured, such as that with an autoencoder; None is the one
             under test.
         reference: control network: with_autoencoder, or without_autoencoder (the classifier under test).
-        keep: the classes of which rows of effects are kept: all, predicted, labels, top_k or summary (none), see
-            `kept_classes`. Averages and their intervals are over all images in any case.
-        top_k: classes of an image and condition, with keep="top_k".
+        rows: the classes of which an image's effects are rows: all, named (labels and predictions, see `named_classes`)
+            or none. Averages and their intervals are over all images in any case.
         chunk: (image, unit) pairs a pass, or "auto", which follows from shapes.
         names: a name per sample of the test split; None is its number.
         pictures: chooses the samples of which the image is saved as a picture; None is no sample.
@@ -74,14 +73,13 @@ class EffectOptions:
 
     Example:
         >>> import dovision as dv
-        >>> dv.EffectOptions(keep="labels").keep
-        'labels'
+        >>> dv.EffectOptions(rows="named").rows
+        'named'
     """
 
     measured: Classifier | None = None
     reference: str = REFERENCES[0]
-    keep: str = KEEP_ALL
-    top_k: int = 5
+    rows: str = ALL_ROWS
     chunk: int | str = "auto"
     names: Sequence[str] | None = None
     pictures: PictureChoice | None = None
@@ -91,8 +89,7 @@ class EffectOptions:
 
     def __post_init__(self) -> None:
         checks.choice("reference", self.reference, REFERENCES)
-        checks.choice("keep", self.keep, KEEPS)
-        checks.positive_int("top_k", self.top_k)
+        checks.choice("rows", self.rows, ROW_CHOICES)
 
 
 class EffectEvaluation(Evaluation):
@@ -265,9 +262,9 @@ class EffectEvaluation(Evaluation):
 
     def _schemas(self) -> dict[RunTable, pa.Schema]:
         activity = {ACTIVITY: ACTIVITY.schema()} if self.has_latents else {}
-        keep, task = self.options.keep, self.classifier.task
-        sums = {} if keep == KEEP_ALL else {SUMS: sums_schema(self.cells)}
-        return {EFFECTS: effects_schema(keep), SAMPLES: samples_schema(task), **sums, **activity}
+        sums = {} if self.options.rows == ALL_ROWS else {SUMS: sums_schema(self.cells)}
+        samples = samples_schema(self.classifier.task)
+        return {EFFECTS: effects_schema(self.options.rows), SAMPLES: samples, **sums, **activity}
 
     def _state(self) -> dict[str, Any]:
         """Counters over all images so far, from which a later start resumes."""
@@ -348,11 +345,13 @@ class EffectEvaluation(Evaluation):
             controls: logits of each condition, shapes (B, K).
             done: whether a unit touches anything, shape (B, C, U) bool.
         """
-        if self.options.keep == KEEP_ALL:
+        if self.options.rows == ALL_ROWS:
             return {EFFECTS: done_rows(every)}
         effect, log_odds = (every[name].to_numpy().reshape(len(done), *self.cells.shape) for name in SUMMED)
         sums = sums_columns(self.cells, batch.group.cpu().numpy(), effect, log_odds, done.numpy())
-        classes = kept_classes(self.options.keep, self.options.top_k, self.classifier.task, batch.label, controls)
+        classes = named_classes(self.classifier.task, batch.label, controls)
+        if self.options.rows != NAMED_ROWS:
+            classes = torch.zeros_like(classes)
         chosen = done.unsqueeze(-1) & classes[:, None, None]
         return {EFFECTS: every.filter(pa.array(chosen.view(-1).numpy())), SUMS: sums}
 
@@ -381,28 +380,19 @@ class EffectEvaluation(Evaluation):
         self.progress.advance(passes)
 
 
-def kept_classes(keep: str, top_k: int, task: Task, label: Tensor, controls: Sequence[Tensor]) -> Tensor:
-    """Mask of classes whose rows are kept, shape (B, K) bool, on the CPU; equal in each condition.
+def named_classes(task: Task, label: Tensor, controls: Sequence[Tensor]) -> Tensor:
+    """Mask of an image's labels and of what is predicted in any condition, shape (B, K) bool, on the CPU.
 
     Args:
-        keep: all; predicted (what is predicted in any condition, and the labels); labels; top_k (the likeliest classes
-            of any condition); or summary (none).
-        top_k: how many, of a condition.
-        task: the meaning of the classes. A multilabel image of which nothing is predicted keeps the likeliest class.
+        task: the meaning of the classes. A multilabel image of which nothing is predicted has its likeliest class.
         label: shape (B,) or (B, K); of an unknown one there is none.
         controls: logits of the images in each condition, shapes (B, K).
     """
-    shape = controls[0].shape
-    if keep in (KEEP_ALL, KEEP_SUMMARY):
-        return torch.full(shape, keep == KEEP_ALL)
-    mask = torch.zeros(shape, dtype=torch.bool)
-    if keep in (KEEP_LABELS, KEEP_PREDICTED):
-        label = label.cpu()  # an unknown one, -1, is that of no class
-        mask |= label == 1 if task.multilabel else label.unsqueeze(1) == torch.arange(shape[1])
-    for logits in controls if keep != KEEP_LABELS else ():
+    label = label.cpu()  # an unknown one, -1, is that of no class
+    mask = label == 1 if task.multilabel else label.unsqueeze(1) == torch.arange(controls[0].shape[1])
+    for logits in controls:
         probability = task.probability(logits.detach().float().cpu())
-        most = min(top_k if keep == KEEP_TOP else 1, shape[1])
-        mask.scatter_(1, probability.topk(most).indices, True)
-        if keep == KEEP_PREDICTED and task.multilabel:
+        mask = mask.scatter(1, probability.argmax(1, keepdim=True), True)
+        if task.multilabel:
             mask |= task.prediction(probability).bool()
     return mask

@@ -13,7 +13,7 @@ from dovision import checks
 from dovision.analysis.average_effect import average_effects
 from dovision.analysis.refuters import refutations
 from dovision.attacks.none import NoAttack
-from dovision.config.keep import KEEP_ALL, KEEPS
+from dovision.config.row_choices import ALL_ROWS, ROW_CHOICES
 from dovision.evaluation.by_name import one_component
 from dovision.interfaces import Attack, Classifier, Intervention
 from dovision.notebook.image_data import as_images
@@ -73,7 +73,7 @@ class MeasuredEffects(MeasuredImages):
     def rows(self, samples: Collection[int]) -> pd.DataFrame:
         """Rows of effects.parquet of some samples: control, treated, effect by sample, condition, unit, class.
 
-        Of the classes that `keep` names alone; none with "summary".
+        Of the classes that `rows` chooses alone.
 
         Args:
             samples: their numbers, from 0.
@@ -89,8 +89,7 @@ def effects(
     eps: Epsilons | None = None,
     target: int | str | None = None,
     folder: Path | str | None = None,
-    keep: str = KEEP_ALL,
-    top_k: int = 5,
+    rows: str = ALL_ROWS,
     refute: bool = False,
     *,
     permuted: Classifier | None = None,
@@ -112,9 +111,8 @@ def effects(
         eps: of an attack given by name: one or several, in pixel units, numbers or fractions such as "8/255".
         target: the name or number of the class whose effects the table shows; None: of all classes.
         folder: where tables and pictures go; None: a temporary folder, which goes with the result.
-        keep: the classes of which rows of an image's effects are kept: all, predicted (what is predicted in any
-            condition, and the labels), labels, top_k, or summary (none); averages and intervals are the same.
-        top_k: classes of an image and condition, with keep="top_k".
+        rows: the classes of which an image's effects are rows: all, named (labels and what is predicted in any
+            condition) or none; averages and intervals are the same.
         refute: whether the headline effects are measured once more with something altered that should matter, such as
             the region, the fill or the weights; `refuters` of the result has the verdicts, and its sentences say so.
         permuted: a classifier like this one that was fitted to permuted labels, for the refuter of that name; None: it
@@ -139,18 +137,17 @@ def effects(
         MeasuredEffects(images=30, conditions=['clean', 'eps=8/255'])
         >>> len(result.to_pandas())
         24
-        >>> few = dv.effects(classifier, data, dv.PixelGrid(2, 2), keep="labels")
+        >>> few = dv.effects(classifier, data, dv.PixelGrid(2, 2), rows="none")
         >>> len(few.rows(range(30))), len(few.to_pandas())
-        (120, 12)
+        (0, 12)
     """
-    checks.choice("keep", keep, KEEPS)
-    checks.positive_int("top_k", top_k)
+    checks.choice("rows", rows, ROW_CHOICES)
     task = checked_classifier(classifier).task
     name = None if target is None else task.classes[task.number_of(target)]
     images, made = as_images(data, classifier, batch_size), one_component("intervention", intervention, seed)
     attacking = NoAttack() if attack is None and eps is None else one_attack(attack, eps, seed)
     written, running = ResultFolder(folder), Running(device, progress)
     run = measured_run(
-        classifier, images, made, attacking, written, running, rows=(keep, top_k), refute=refute, permuted=permuted
+        classifier, images, made, attacking, written, running, rows=rows, refute=refute, permuted=permuted
     )
     return MeasuredEffects(run, written, name)

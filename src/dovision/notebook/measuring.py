@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader
 from dovision import checks
 from dovision.analysis.headline_effects import headline_effects
 from dovision.analysis.summary import write_summary
-from dovision.config.keep import KEEP_ALL
+from dovision.config.row_choices import ALL_ROWS
 from dovision.evaluation.by_name import named_components
 from dovision.evaluation.callback import ClassifierUnderTest
 from dovision.evaluation.effects import EffectEvaluation, EffectOptions
@@ -109,7 +109,7 @@ def measured_run(
     folder: ResultFolder,
     running: Running,
     *,
-    rows: tuple[str, int] = (KEEP_ALL, 5),
+    rows: str = ALL_ROWS,
     attacked: Callable[[float, Batch], object] | None = None,
     maps: MapEvaluation | None = None,
     refute: bool = False,
@@ -123,7 +123,7 @@ def measured_run(
         intervention, attack: of which effects are measured, with pictures of a few images.
         folder: where tables and pictures go.
         running: the device.
-        rows: which rows of effects are kept, and of how many classes, as `effects` takes them: keep and top_k.
+        rows: the classes of which an image's effects are rows, as `effects` takes them.
         attacked: called with each epsilon and batch of attacked images, on the device.
         maps: what evaluates explainers, too.
         refute: whether the headline effects are measured once more, altered.
@@ -146,8 +146,7 @@ def measured_run(
         mean=data.mean,
         std=data.std,
         options=EffectOptions(
-            keep=rows[0],
-            top_k=rows[1],
+            rows=rows,
             names=data.names(),
             pictures=PictureChoice(pictures, data.classes_of_samples(classifier)),
             attacked=attacked,

@@ -22,7 +22,6 @@ from dovision.store.run_record import Run
 from dovision.store.tables import (
     largest_effect,
     largest_log_odds_effect,
-    likeliest_word,
     read_effects,
     read_samples,
     read_task,
@@ -42,7 +41,7 @@ def explorer(runs: Sequence[Run], allowance: SizeBudget) -> dict[str, Any]:
     Returns:
         pictures: data: addresses, each once however many jobs show it.
         saturated, moved: see dovision.functional.effects; opaque: of the largest effect.
-        entries: of each, job, image, label, "" if it has none; word, before the likeliest class;
+        entries: of each, job, image, label, "" if it has none;
             classes, units, boxes (top, left, bottom, right of each unit, or None), masks (of each unit
             the pixels of its box that it touches, bits row by row in base64, or None for all), size (height, width);
             objects, those that are known of the image: name, label (the class that it speaks for, or None), box, and
@@ -117,7 +116,6 @@ def _entry(run: Run, samples: pd.DataFrame, effects: pd.DataFrame, masks: UnitMa
         "job": run.label,
         "image": str(first["name"]),
         "label": label_names(first["label"], names),
-        "word": likeliest_word(run.folder),
         "classes": classes,
         "units": units["unit"].tolist(),
         "size": list(picture.shape[:2]),

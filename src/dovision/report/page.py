@@ -18,7 +18,7 @@ from markupsafe import Markup
 
 from dovision.analysis.reported import REPORTED, comparison
 from dovision.analysis.summary import QUALITY
-from dovision.config.keep import KEEP_ALL
+from dovision.config.row_choices import ALL_ROWS
 from dovision.findings import sentences
 from dovision.findings.effect_findings import norm_of
 from dovision.findings.headline_numbers import result_texts, results_frame
@@ -35,12 +35,12 @@ from dovision.report.inline_assets import SizeBudget, lighter
 from dovision.report.report_figure import Caption, ReportFigure, missing_intervals, setup_sentence
 from dovision.report.style import CSV, BestText, inline_svg
 from dovision.report.tables import DRAWN
-from dovision.store.display_names import KEPT_NOTE, METRIC_HEADS, display_name, metric_head
+from dovision.store.display_names import METRIC_HEADS, ROWS_NOTE, display_name, metric_head
 from dovision.store.factors import factor_heads, flattened, level_texts, natural, split
 from dovision.store.run_files import RUN
 from dovision.store.run_record import COPY, FOREIGN, MODEL, UNREADABLE, Run, factors_of
 from dovision.store.schemas import DIGESTS
-from dovision.store.tables import CLEAN, read_keep
+from dovision.store.tables import CLEAN, read_row_choice
 
 _NOT_LISTED = (
     "state",
@@ -283,7 +283,7 @@ def _notes(runs: Sequence[Run]) -> list[str]:
     for run in runs:
         notes = [run.config["note"]] if run.config.get("note") else []
         notes += [f"Tag: {tag}" for tag in run.record.get("tags", ())]
-        notes += [KEPT_NOTE[keep]] if (keep := read_keep(run.folder)) != KEEP_ALL else []
+        notes += [ROWS_NOTE[rows]] if (rows := read_row_choice(run.folder)) != ALL_ROWS else []
         for note in [*notes, *(note for numbers in run.summary["conditions"].values() for note in numbers["notes"])]:
             jobs.setdefault(str(note), []).append(run.label)
     if len(runs) == 1:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 
-from dovision.config.keep import KEEP_LABELS, KEEP_PREDICTED, KEEP_SUMMARY, KEEP_TOP
+from dovision.config.row_choices import NAMED_ROWS, NO_ROWS
 
 MEAN_EFFECT = "mean_abs_expected_effect"
 WORST_AUROC = "worst_case_auroc"  # of a detector
@@ -193,11 +193,9 @@ def _brief(value: object) -> bool:
     return value is not None and not (isinstance(value, str) and Path(value).is_absolute())
 
 
-_KEPT = "Averages and intervals are over all images and classes"
-_LEFT_OUT = "effects of objects, interactions and comparisons of sites are left out; a run that keeps all has them"
-KEPT_NOTE = {  # by evaluation.keep
-    KEEP_PREDICTED: f"Image by image, effects are kept of predicted classes and labels alone. {_KEPT}; {_LEFT_OUT}.",
-    KEEP_LABELS: f"Image by image, effects are kept of the labels alone. {_KEPT}; {_LEFT_OUT}.",
-    KEEP_TOP: f"Image by image, effects are kept of the likeliest classes alone. {_KEPT}; {_LEFT_OUT}.",
-    KEEP_SUMMARY: f"Image by image, no effect is kept. {_KEPT}; maps of single images, {_LEFT_OUT}.",
+_SUMS = "Averages and intervals are over all images and classes"
+_LEFT_OUT = "effects of objects, interactions and comparisons of sites are left out; evaluation.rows=all has them"
+ROWS_NOTE = {  # by evaluation.rows
+    NAMED_ROWS: f"Image by image, effects are those of labels and predictions alone. {_SUMS}; {_LEFT_OUT}.",
+    NO_ROWS: f"Image by image, there are no effects. {_SUMS}; maps of single images, {_LEFT_OUT}.",
 }

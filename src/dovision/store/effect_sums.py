@@ -30,7 +30,7 @@ _CELLS = "dovision_cells"  # names of conditions, units and classes in their ord
 
 SUMS = RunTable(
     "effect_sums.parquet",
-    "unless `evaluation.keep=all`: a row per group (patient or image), condition, unit and class, with the sums of the "
+    "unless `evaluation.rows=all`: a row per group (patient or image), condition, unit and class, with the sums of the "
     "effects over its images, on the probability and in log-odds, of which averages and intervals are made",
     keys=("group", *CELL),
     columns={

@@ -21,7 +21,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from torch import Tensor
 
-from dovision.config.keep import KEEP_ALL, KEEP_LABELS
+from dovision.config.row_choices import ALL_ROWS
 from dovision.functional.effects import RESOLUTION
 from dovision.io.atomic import replacing
 from dovision.types import Box, Task
@@ -33,7 +33,7 @@ CLEAN = "clean"  # the condition of the images as they are
 NAME = pa.dictionary(pa.int32(), pa.string())  # few names, each many times
 INTEGER, NUMBER, FLAG, NUMBERS = pa.int64(), pa.float32(), pa.bool_(), pa.list_(pa.float32())  # types of columns
 METADATA = {"dovision_format": TABLE_FORMAT}
-KEPT = "dovision_keep"  # which classes have rows, in the metadata of effects.parquet, unless all have
+ROWS = "dovision_rows"  # which classes have rows, in the metadata of effects.parquet, unless all have
 TASK = "dovision_task"  # the classes, in the metadata of samples.parquet
 PER_CLASS = ("probabilities", "logits")  # columns of samples.parquet with a list of numbers, one a class
 REMOVED, RESUMED, STAYS = "measured again", "resumed", "continued"  # a file of an unfinished run, by a new start
@@ -145,7 +145,7 @@ EFFECTS = RunTable(
     keys=("sample", "condition", "unit", "class"),
     columns={
         "sample": (INTEGER, "as in samples.parquet"),
-        "condition unit class": (NAME, "names; of the classes that `evaluation.keep` chooses"),
+        "condition unit class": (NAME, "names; of the classes that `evaluation.rows` chooses"),
         "control treated": (NUMBER, "P(y_k given x) and P(y_k given do(u), x) in the condition"),
         "effect": (NUMBER, "treated minus control"),
         "log_odds_effect": (NUMBER, "the same on log P / (1 - P)"),
@@ -170,9 +170,9 @@ def samples_schema(task: Task) -> pa.Schema:
     return SAMPLES.schema({TASK: json.dumps(asdict(task))}, numbers)
 
 
-def effects_schema(keep: str = KEEP_ALL) -> pa.Schema:
-    """Schema of effects.parquet, with the kept classes in the metadata."""
-    return EFFECTS.schema({} if keep == KEEP_ALL else {KEPT: keep})
+def effects_schema(rows: str = ALL_ROWS) -> pa.Schema:
+    """Schema of effects.parquet, with the choice of classes in the metadata."""
+    return EFFECTS.schema({} if rows == ALL_ROWS else {ROWS: rows})
 
 
 def repeated(name: str, count: int) -> pa.DictionaryArray:
@@ -377,25 +377,20 @@ def read_task(folder: Path) -> Task:
     return Task(stated["kind"], tuple(stated["classes"]), tuple(stated["thresholds"]))
 
 
-def read_keep(folder: Path) -> str:
-    """Classes whose rows effects.parquet keeps: `evaluation.keep` of the run."""
-    return (read_schema(folder / EFFECTS).metadata or {}).get(KEPT.encode(), KEEP_ALL.encode()).decode()
+def read_row_choice(folder: Path) -> str:
+    """Classes that effects.parquet has rows of: `evaluation.rows` of the run."""
+    return (read_schema(folder / EFFECTS).metadata or {}).get(ROWS.encode(), ALL_ROWS.encode()).decode()
 
 
 def has_all_rows(folder: Path) -> bool:
     """Return whether effects.parquet has all classes; means over units that vary between images need them."""
-    return read_keep(folder) == KEEP_ALL
+    return read_row_choice(folder) == ALL_ROWS
 
 
 def has_rows(folder: Path) -> bool:
     """Return whether effects.parquet has any row."""
     with _opened(folder / EFFECTS) as file:
         return bool(file.metadata.num_rows)
-
-
-def likeliest_word(folder: Path) -> str:
-    """Word for the most probable class with rows of effects: predicted, or label."""
-    return "label" if read_keep(folder) == KEEP_LABELS else "predicted"
 
 
 def read_groups(folder: Path) -> pd.Series[int]:

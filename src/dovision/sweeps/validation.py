@@ -15,7 +15,6 @@ from dovision import checks
 from dovision.analysis.summary import CONDITION_METRICS
 from dovision.config import settings
 from dovision.config.component import make_each
-from dovision.config.keep import KEEP_TOP
 from dovision.config.settings import EvaluateSettings, TrainSettings
 from dovision.evaluation.fit_protocol import fit_protocol, without_noise
 from dovision.functional.norms import condition_name
@@ -111,7 +110,6 @@ CONSUMERS = (
         lambda settings: bool(settings.adaptively_attacked),
         "detection.adaptive.detectors=[NAME,...]",
     ),
-    Consumer(("evaluation.top_k",), lambda settings: settings.evaluation.keep == KEEP_TOP, "evaluation.keep=top_k"),
 )
 
 

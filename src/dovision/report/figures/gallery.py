@@ -41,7 +41,7 @@ from dovision.report.style import (
 from dovision.store.display_names import display_name
 from dovision.store.map_tables import AS_IS, MAPS_FILE, MapGrid, known_boxes, read_maps
 from dovision.store.run_record import Run
-from dovision.store.tables import CLEAN, largest_effect, likeliest_word, read_effects, read_samples, read_task
+from dovision.store.tables import CLEAN, largest_effect, read_effects, read_samples, read_task
 from dovision.store.thumbnails import Picture, chosen_in_words, load_thumbnail, samples_in_conditions, thumbnail_path
 from dovision.store.unit_masks import ObjectMasks, UnitMasks, read_masks, read_object_masks
 from dovision.types import BOX_COLUMNS, Box
@@ -82,8 +82,7 @@ class Gallery(FigureComponent):
         how = chosen_in_words(run.summary["labels"])
         chosen_of = f", {how}" if samples["sample"].nunique() > len(chosen) else ""
         words = caption(text, [run], f"n = {len(chosen)}{chosen_of}; single images, so no interval.")
-        word = likeliest_word(run.folder)
-        figure = gallery(pictures, frame, largest_effect(effects), read_masks(run.folder), word, boxes, objects)
+        figure = gallery(pictures, frame, largest_effect(effects), read_masks(run.folder), boxes, objects)
         yield ReportFigure(GALLERY, "Images and effect maps", words, figure, frame)
 
 
@@ -146,17 +145,16 @@ def on_likeliest(
     return shown[[*key, "unit", *named, "effect", *Box._fields]]
 
 
-def class_lines(row: pd.Series, word: str = "predicted", most: int = 14) -> str:
+def class_lines(row: pd.Series, most: int = 14) -> str:
     """Caption of a picture: explained class and probability, predicted class if different, right or wrong, and label.
 
     Args:
         row: explained, control (its probability), predicted, probability, label ("" if it is not known).
-        word: before the predicted class.
         most: letters of a class.
     """
     right = row["predicted"] in (row["label"], *row["label"].split(", "))  # the only label, or one of several
-    mark = f" {RIGHT if right else WRONG}" if word == "predicted" and row["label"] not in ("", "none") else ""
-    lines = [f"{word}: {shortened(row['predicted'], most)} ({finer_text(row['probability'], '.2f')}){mark}"]
+    mark = f" {RIGHT if right else WRONG}" if row["label"] not in ("", "none") else ""
+    lines = [f"predicted: {shortened(row['predicted'], most)} ({finer_text(row['probability'], '.2f')}){mark}"]
     if row["explained"] != row["predicted"]:
         lines.insert(0, f"explained: {shortened(row['explained'], most)} ({finer_text(row['control'], '.2f')})")
     return "\n".join([*lines, *([f"true: {shortened(row['label'], 40)}"] if row["label"] else [])])
@@ -168,7 +166,6 @@ def gallery(
     frame: pd.DataFrame,
     largest: float,
     masks: UnitMasks = MappingProxyType({}),
-    word: str = "predicted",
     boxes: pd.DataFrame | None = None,
     objects: ObjectMasks = MappingProxyType({}),
 ) -> Figure:
@@ -185,7 +182,6 @@ def gallery(
             explained), top, left, bottom, right (pixels of the image, or nan).
         largest: the size of effect that has the deepest colour.
         masks: the pixels that units touch, where these are not all of the box.
-        word: before the likeliest class.
         boxes: of known objects of these samples, outlined on image and effects; None: there are none.
         objects: masks of known objects, likewise.
     """
@@ -205,7 +201,7 @@ def gallery(
             axes.axhline(0, color=INK, linewidth=0.6)
             axes.set(ylim=(-largest, largest), box_aspect=1)
             axes.set_title(f"units 1 to {len(evidence)}", fontsize=SMALL, loc="right", y=0.0)
-        axes.set_xlabel(class_lines(first, word, 12), fontsize=SMALL, loc="left")
+        axes.set_xlabel(class_lines(first, 12), fontsize=SMALL, loc="left")
     colour_bar(figure, figure.axes, largest, "minus the effect on the class", shrink=0.9, aspect=30, pad=0.01)
     return figure
 
@@ -251,7 +247,6 @@ def map_gallery(
     boxes: pd.DataFrame,
     grid: MapGrid,
     masks: ObjectMasks = MappingProxyType({}),
-    word: str = "predicted",
 ) -> Figure:
     """Draw a row per image: the image, then each explainer's map, one colour scale per explainer.
 
@@ -263,7 +258,6 @@ def map_gallery(
         boxes: of these samples, with label.
         grid: what the cells and the boxes lie on.
         masks: of objects of these samples.
-        word: before the likeliest class.
     """
     explainers = list(dict.fromkeys(frame["explainer"]))
     sizes = frame.loc[frame["state"] == OK, "cells"].map(lambda cells: float(np.abs(cells).max()))
@@ -281,6 +275,6 @@ def map_gallery(
         of_sample = boxes[boxes["sample"] == row["sample"]], masks.get(row["sample"], {})
         outline_objects(axes, *of_sample, row["explained"])
         if row["explainer"] == explainers[0]:
-            axes.set_xlabel(class_lines(pd.Series(row), word), fontsize=SMALL, loc="left")
+            axes.set_xlabel(class_lines(pd.Series(row)), fontsize=SMALL, loc="left")
     colour_bar(figure, figure.axes, 1, "evidence, relative to the explainer's largest", aspect=40, pad=0.01)
     return figure

@@ -37,7 +37,7 @@ from dovision.report.style import (
 from dovision.store.display_names import component_text, display_name
 from dovision.store.map_tables import AS_IS, MAPS_FILE, PERMUTED, read_box_table, read_grid, read_maps, read_reference
 from dovision.store.run_record import Run
-from dovision.store.tables import CLEAN, likeliest_word
+from dovision.store.tables import CLEAN
 from dovision.store.thumbnails import chosen_in_words, load_thumbnail, thumbnail_path
 from dovision.store.unit_masks import read_object_masks
 
@@ -287,8 +287,8 @@ def _gallery(run: Run, most: int) -> Iterator[ReportFigure]:
     text += f" Drawn: the first {drawn} of {len(names)} explainers." if drawn < len(names) else ""
     how = chosen_in_words(run.summary["labels"])
     words = _map_caption(run, text, f"n = {len(pictures)}, {how}; single images, so no interval.")
-    boxes, word = boxes[boxes["sample"].isin(pictures)], likeliest_word(run.folder)
-    figure = map_gallery(pictures, frame, boxes, read_grid(run.folder), masks, word)
+    boxes = boxes[boxes["sample"].isin(pictures)]
+    figure = map_gallery(pictures, frame, boxes, read_grid(run.folder), masks)
     data = frame.assign(cells=[" ".join(f"{cell:.5g}" for cell in cells) for cells in frame["cells"]])
     yield ReportFigure("map_gallery", "Images, boxes and maps", words, figure, data)
 

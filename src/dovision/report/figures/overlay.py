@@ -23,7 +23,6 @@ from dovision.store.tables import (
     CLEAN,
     largest_effect,
     largest_log_odds_effect,
-    likeliest_word,
     read_effects,
     read_samples,
     read_task,
@@ -93,7 +92,7 @@ class Overlay(FigureComponent):
             units = effects[effects["sample"] == sample]
             picture, first = load_thumbnail(thumbnail_path(run.folder, sample, condition)), units.iloc[0]
             values = -unit_values(units, "effect", picture.shape, 0.0, masks)
-            title = class_lines(first, likeliest_word(run.folder), 18)
+            title = class_lines(first, 18)
             title += "" if first["label"] else f"\n{shortened(names[sample], 26)}"
             objects_of_sample = boxes[boxes["sample"] == sample], objects.get(sample, {})
             of = f"minus the effect on {name}"
@@ -120,7 +119,7 @@ class Overlay(FigureComponent):
         for name in chosen[: self.most]:
             cells = of_sample.loc[of_sample["explainer"] == name, "cells"].iloc[0].reshape(grid.rows, grid.columns)
             values = resized(cells, (grid.height, grid.width)).astype(float) / np.abs(cells).max()
-            title = f"{component_name(name)}\n{class_lines(first, likeliest_word(run.folder), 18)}"
+            title = f"{component_name(name)}\n{class_lines(first, 18)}"
             shown_panel = title, picture, values, *located_objects, first["class"]
             panels.append(OverlayPanel(*shown_panel, "evidence, relative to the map's largest"))
         return panels, ", the first one that is saved" + (" with an object of a class" if first["located"] else "")

@@ -103,7 +103,7 @@
     const predicted = likeliest(condition);
     find("img").src = pictures[condition.picture];
     find("img").alt = `${entry.image}, ${condition.title}`;
-    find(".seen").textContent = `${entry.image}, ${condition.title}: ${entry.label && `true: ${entry.label}, `}${entry.word}: ${entry.classes[predicted]} (${numberText(condition.control[predicted])})${{ true: " \u2713", false: " \u2717" }[condition.correct] ?? ""}`;
+    find(".seen").textContent = `${entry.image}, ${condition.title}: ${entry.label && `true: ${entry.label}, `}predicted: ${entry.classes[predicted]} (${numberText(condition.control[predicted])})${{ true: " \u2713", false: " \u2717" }[condition.correct] ?? ""}`;
     find(".low").textContent = `${signed(deepest)} against`; // of the effect: to the right it falls, as do(unit) takes evidence away
     find(".high").textContent = `${signed(-deepest)} for`;
     const [height, width] = entry.size;
@@ -189,7 +189,7 @@
       const turned = attacked.find((condition) => condition.success);
       text.textContent = entry.classes[likeliest(clean)] + (turned ? ` \u2192 ${entry.classes[likeliest(turned)]}` : "");
       text.className = clean.correct === false ? "wrong" : "";
-      press.title = `${entry.image}: ${entry.label && `true: ${entry.label}, `}${entry.word}: ${text.textContent}`;
+      press.title = `${entry.image}: ${entry.label && `true: ${entry.label}, `}predicted: ${text.textContent}`;
       Object.assign(image, { src: pictures[clean.picture], alt: entry.image });
       press.type = "button";
       press.setAttribute("aria-pressed", entry === left.entry);

@@ -1,4 +1,4 @@
-"""`keep` of `dv.effects` has the meaning of `evaluation.keep`: fewer rows, the same averages."""
+"""`rows` of `dv.effects` has the meaning of `evaluation.rows`: fewer rows, the same averages."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import dovision as dv
-from dovision.store.tables import read_keep
+from dovision.store.tables import read_row_choice
 
 SAMPLES = range(12)
 
@@ -30,28 +30,26 @@ def classes(found) -> dict[int, set[str]]:
     return rows.groupby("sample")["class"].agg(set).to_dict()
 
 
-@pytest.mark.parametrize("keep", ["predicted", "labels", "top_k", "summary"])
-def test_rows_are_fewer_and_averages_the_same(every, keep):
-    found = measured(keep=keep, top_k=1)
+@pytest.mark.parametrize("rows", ["named", "none"])
+def test_rows_are_fewer_and_averages_the_same(every, rows):
+    found = measured(rows=rows)
     names = list("abc")
     labels = {sample: {names[sample % 3]} for sample in SAMPLES}
     samples = every.samples
     predicted = samples.groupby("sample")["prediction"].agg(lambda each: {names[own] for own in each}).to_dict()
     expected = {
-        "labels": labels,
-        "top_k": predicted,
-        "predicted": {sample: predicted[sample] | labels[sample] for sample in SAMPLES},
-        "summary": {},
+        "named": {sample: predicted[sample] | labels[sample] for sample in SAMPLES},
+        "none": {},
     }
-    assert classes(found) == expected[keep]
-    assert read_keep(found.folder) == keep
+    assert classes(found) == expected[rows]
+    assert read_row_choice(found.folder) == rows
     pd.testing.assert_frame_equal(found.to_pandas(), every.to_pandas(), check_exact=True)
-    if keep in ("predicted", "labels"):
+    if rows == "named":
         assert found.findings == every.findings
 
 
 def test_without_rows_the_figures_of_averages_are_left():
-    found = measured(keep="summary")
+    found = measured(rows="none")
     assert "average_effects" in found.figures
     assert not {"overlay", "gallery"} & set(found.figures)
     assert "<img" in found._repr_html_()
@@ -60,8 +58,7 @@ def test_without_rows_the_figures_of_averages_are_left():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"keep": "top"}, "keep must be one of all, predicted, labels, top_k, summary, got 'top'"),
-        ({"keep": "top_k", "top_k": 0}, "top_k must be"),
+        ({"rows": "top"}, "rows must be one of all, named, none, got 'top'"),
     ],
 )
 def test_what_cannot_be_kept_is_refused(settings, message):

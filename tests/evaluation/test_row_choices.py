@@ -6,15 +6,13 @@ import pytest
 from dovision.analysis.average_effect import average_effects
 from dovision.analysis.summary import summarise
 from dovision.store.effect_sums import CELL, SUMS
-from dovision.store.tables import has_all_rows, read_keep
+from dovision.store.tables import has_all_rows, read_row_choice
 from tests.evaluation.test_effects import PixelGrid, Refusing, SomeCells, assert_logged_is_the_tables, evaluate, read
 
 EPS = (0.1, 0.25)
 CLASSES = {  # of each sample, which has the pixels' sum 1.0, 1.0 and 0.1: bright if more than a half
-    "predicted": [{"bright", "dark"}, {"bright"}, {"dark"}],  # the first one is dark once it is attacked
-    "labels": [{"bright"}, {"bright"}, {"dark"}],
-    "top_k": [{"bright", "dark"}, {"bright"}, {"dark"}],
-    "summary": [set(), set(), set()],
+    "named": [{"bright", "dark"}, {"bright"}, {"dark"}],  # the first one is dark once it is attacked
+    "none": [set(), set(), set()],
 }
 
 
@@ -30,14 +28,14 @@ def every(tmp_path_factory, cells):
 
 
 @pytest.mark.usefixtures("few_images")
-@pytest.mark.parametrize("keep", CLASSES)
-def test_rows_are_a_filter_of_all_and_averages_are_the_same(tmp_path, every, cells, keep):
+@pytest.mark.parametrize("rows", CLASSES)
+def test_rows_are_a_filter_of_all_and_averages_are_the_same(tmp_path, every, cells, rows):
     whole, logged = every
-    evaluation = evaluate(tmp_path, eps=EPS, cells=cells, keep=keep, top_k=1)
+    evaluation = evaluate(tmp_path, eps=EPS, cells=cells, rows=rows)
     effects, found = (read(folder, "effects").astype(dict.fromkeys(CELL, str)) for folder in (whole, tmp_path))
-    kept = [row["class"] in CLASSES[keep][row["sample"]] for _, row in effects.iterrows()]
+    kept = [row["class"] in CLASSES[rows][row["sample"]] for _, row in effects.iterrows()]
     pd.testing.assert_frame_equal(found, effects[kept].reset_index(drop=True), check_exact=True)
-    assert read_keep(tmp_path) == keep
+    assert read_row_choice(tmp_path) == rows
     assert not has_all_rows(tmp_path)
     pd.testing.assert_frame_equal(average_effects(tmp_path), average_effects(whole), check_exact=True)
     assert summarise(tmp_path) == summarise(whole)
@@ -51,9 +49,9 @@ def test_of_all_rows_there_are_no_sums(every):
 
 
 def test_a_resumed_run_has_the_bytes_and_the_numbers_of_a_whole_one(tmp_path):
-    whole = evaluate(tmp_path / "whole", keep="labels")
+    whole = evaluate(tmp_path / "whole", rows="named")
     with pytest.raises(RuntimeError):
-        evaluate(tmp_path / "resumed", batch_size=1, attack=Refusing([0.25]), keep="labels")
-    assert evaluate(tmp_path / "resumed", batch_size=3, keep="labels").logged == pytest.approx(whole.logged, abs=1e-12)
+        evaluate(tmp_path / "resumed", batch_size=1, attack=Refusing([0.25]), rows="named")
+    assert evaluate(tmp_path / "resumed", batch_size=3, rows="named").logged == pytest.approx(whole.logged, abs=1e-12)
     for name in ("samples.parquet", "effects.parquet", SUMS):
         assert (tmp_path / "resumed" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
