@@ -25,6 +25,7 @@ _HOMES = {  # of what is no component
     "interventions.brush": ("Brush",),
     "interventions.interchange": ("Interchange",),
     "evaluation.by_name": ("component",),
+    "models.checkpoint": ("load",),
     "notebook.effect_map": ("EffectResult", "effect_map"),
     "notebook.example": ("example",),
     "types": ("CODE", "INPUT", "Batch", "Box", "Preprocessing", "Resize", "Task"),

@@ -125,6 +125,7 @@ from dovision.metrics.localization import EnergyInBox as EnergyInBox
 from dovision.metrics.localization import PointingGame as PointingGame
 from dovision.metrics.reconstruction import ReconstructionQuality as ReconstructionQuality
 from dovision.models.authors_mnist_cnn import authors_mnist_cnn as authors_mnist_cnn
+from dovision.models.checkpoint import load as load
 from dovision.models.chexnet import chexnet as chexnet
 from dovision.models.conv_autoencoder import ConvAutoencoder as ConvAutoencoder
 from dovision.models.efficientnet_lite0 import efficientnet_lite0 as efficientnet_lite0
