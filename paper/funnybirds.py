@@ -9,9 +9,10 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pandas as pd
 import torch
@@ -196,7 +197,8 @@ class FunnyBirds(Counterfactuals):
         return pictures.assign(number=pictures["number"] * 2 + (split == "test"))  # no picture is in two splits
 
 
-class _Pictures(NamedTuple):
+@dataclass(frozen=True)
+class _Pictures:
     """Pictures by their files, shape (3, H, W), without their transparency."""
 
     paths: Sequence[Path]

@@ -57,6 +57,7 @@ from dovision.explainers.attention import GradientAttention as GradientAttention
 from dovision.explainers.attributions import Captum as Captum
 from dovision.explainers.attributions import IntegratedGradients as IntegratedGradients
 from dovision.explainers.attributions import Occlusion as Occlusion
+from dovision.explainers.class_activation_maps import CAM as CAM
 from dovision.explainers.class_activation_maps import GradCAM as GradCAM
 from dovision.explainers.class_activation_maps import ScoreCAM as ScoreCAM
 from dovision.explainers.combined_map import CombinedMap as CombinedMap

@@ -59,7 +59,7 @@ def test_all_images_and_conditions_of_a_job_share_the_scale_of_its_gallery(runs,
     largest = effects["effect"].abs().max()
     assert [entry["scale"] for entry in found] == pytest.approx([largest] * 3, rel=1e-5)
     (gallery,) = Gallery(order=0, most=4).of_run(runs[1])
-    assert gallery.figure.axes[-1].get_ylim() == pytest.approx((largest, -largest))
+    assert gallery.figure.axes[-1].get_ylim() == pytest.approx((-largest, largest))
 
 
 def test_units_without_a_place_have_no_boxes(everything):

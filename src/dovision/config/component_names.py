@@ -10,7 +10,7 @@ from typing import Any
 
 _PACKAGE = Path(__file__).parents[1]
 _KINDS = ("attacks", "datasets", "detectors", "explainers", "interventions", "models")  # packages of components
-_TARGET = re.compile(rf"^\s*_target_: dovision\.((?:{'|'.join(_KINDS)})\.\w+)\.(\w+)\s*$", re.MULTILINE)
+_TARGET = re.compile(rf"^\s*_target_: dovision\.((?:{'|'.join(_KINDS)})\.\w+)\.(\w+)\s*(?:#.*)?$", re.MULTILINE)
 _ANY_TARGET = re.compile(r"\b_target_: *([\w.]+)")
 _SIGNS = frozenset("=:,{}[]'\"$")  # of overrides, in which a key that was read would set others
 _OF_HYDRA = ("_args_", "_convert_", "_recursive_")  # keys that change how a component is made; none is in conf/

@@ -92,10 +92,9 @@ class RefuterEvaluation(Evaluation):
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
     ) -> None:
-        super().__init__(classifier, mean=mean, std=std)
+        super().__init__(classifier, mean=mean, std=std, folder=folder)
         if not headlines:
             log.warning("nothing to refute: refuters need an average effect of at least %d labelled images", MIN_IMAGES)
-        self.folder = folder
         self.headlines = headlines
         self.intervention = refutable(intervention)
         self.options = RefuterOptions() if options is None else options
