@@ -12,6 +12,7 @@ from dovision.attacks.fab import FAB as FAB
 from dovision.attacks.foolbox_attacks import EAD as EAD
 from dovision.attacks.foolbox_attacks import Boundary as Boundary
 from dovision.attacks.foolbox_attacks import CarliniWagner as CarliniWagner
+from dovision.attacks.gradient_ascent import BIM as BIM
 from dovision.attacks.gradient_ascent import FGSM as FGSM
 from dovision.attacks.gradient_ascent import MIFGSM as MIFGSM
 from dovision.attacks.gradient_ascent import PGD as PGD
