@@ -21,7 +21,6 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from dovision import checks
-from dovision.config.component import Component
 from dovision.datasets import _checks, _image_io, _splits, as_images
 from dovision.datasets.readers.record_images import LibraryImages
 from dovision.functional.class_names import class_positions
@@ -234,6 +233,8 @@ def _idx(root: Path, name: str, axes: int) -> npt.NDArray[np.uint8]:
 
 
 def _of_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
+    from dovision.config.component import Component  # which imports Hydra
+
     source = Component("dataset.source", {**settings["source"], "_partial_": True}).make()
     return _opened(source, settings["root"], settings["splits"])
 
