@@ -47,6 +47,7 @@ def open_folder(
         shape,
         group=group,
         masks=masks or {},
+        white_level=None,
         on_bad_file=on_bad_file,
         copies=copies,
         leaking=leaking,

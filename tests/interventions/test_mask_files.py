@@ -46,13 +46,13 @@ def pictures(tmp_path: Path) -> ImageFolder:
         group=None,
         boxes=None,
         masks={},
+        white_level=None,
         val_fraction=0.15,
         test_fraction=0.15,
         seed=0,
         on_bad_file="error",
         copies="warn",
         leaking="refuse",
-        store=None,
     )
 
 
