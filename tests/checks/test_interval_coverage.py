@@ -19,7 +19,7 @@ def check():
 QUANTITIES = (
     "effect on P(class), every class",
     "expected effect",
-    "size of the effect on P",
+    "difference of two sizes",
     "P(predicted class) falls by .1",
     "log-odds of the predicted class",
 )

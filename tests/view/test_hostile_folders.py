@@ -192,7 +192,7 @@ def test_the_closed_list_is_that_of_conf_without_what_hydra_is_made_of():
     for path in [
         path for group in ("attack", "dataset", "model", "intervention") for path in (folder / group).glob("*.yaml")
     ]:
-        assert set(re.findall(r"^ *_target_: (\S+)", path.read_text(), re.M)) <= package_targets()
+        assert set(re.findall(r"^ *_target_: (\S+)", path.read_text(), re.M)) - {"???"} <= package_targets()
     others = {name.partition(".")[0] for name in package_targets()}
     assert others == {"dovision", "pytorch_lightning", "torch", "torchmetrics", "torchvision"}
     assert "dovision.evaluation.explanation_config.MapSettings" in package_targets()

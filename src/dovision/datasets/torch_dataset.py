@@ -189,7 +189,7 @@ class MNIST(Dataset[tuple[Tensor, int]]):
         ValueError: a file is none, or labels are not as many as images.
 
     Example:
-        >>> MNIST("nowhere", True)
+        >>> dv.MNIST("nowhere", train=True)
         Traceback (most recent call last):
             ...
         FileNotFoundError: root must hold train-images-idx3-ubyte, gzipped or not, got ...
