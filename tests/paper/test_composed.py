@@ -22,7 +22,7 @@ def test_panels_have_letters_one_scale_and_a_caption_and_are_large_enough_for_pr
     assert [axes.texts[0].get_text() for axes in images] == ["a", "b", "c"]
     assert min(axes.get_window_extent().width for axes in images) / drawn.figure.dpi > 25 / 25.4  # inches
     largest = max(largest_effect(read_effects(run.folder, [1])) for run in read_sweep(sweep)[:2])
-    assert drawn.figure.axes[-1].get_ylim()[0] == pytest.approx(largest)
+    assert drawn.figure.axes[-1].get_ylim()[1] == pytest.approx(largest)
     assert "Panels: a, 2 x 2 cells; b, 4 x 4 cells; c, 4 x 4 cells." in drawn.caption
     assert list(drawn.data["panel"].unique()) == ["a", "b", "c"]
 

@@ -30,15 +30,16 @@ def test_captions_state_fill_grid_count_and_interval(sweep):
     known = ["results", "classifier_quality", "effect_against_epsilon", "classes", "overlay", "gallery"]
     known += ["average_effect_maps", "effect_distribution", "average_effects"]
     assert [name for name in captions if name in known] == known  # more may come
-    for caption in captions.values():
+    for name, caption in captions.items():
         assert "4 x 4 cells, black" in caption
         assert "seed 1." in caption
         assert re.search(r"n = \d", caption)
-        assert re.search("95% intervals over groups|no interval", caption, re.IGNORECASE)
+        named = re.search("95% intervals over groups|no interval", caption, re.IGNORECASE)
+        assert (named is None) == (name == "effect_against_epsilon")  # sizes have no interval
         assert "/data/mnist" not in caption
     for name in ("results", "classifier_quality", "classes", "effect_against_epsilon", "average_effects"):
         assert "n = 40 images in each condition" in captions[name]
-        assert "95% intervals over groups" in captions[name]
+        assert ("95% intervals over groups" in captions[name]) == (name != "effect_against_epsilon")
 
 
 @pytest.mark.parametrize(

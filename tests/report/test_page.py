@@ -87,7 +87,7 @@ def test_what_differs_is_told_apart_from_what_jobs_have_in_common(page):
     text = html.unescape(re.sub(r"<[^>]+>", "|", page))
     assert re.search(r"intervention\.rows\|+2 \(1 job\), 4 \(2 jobs\), - \(1 job\), 8", text) is None
     assert "|intervention|" in text
-    assert "grid of cells (4 jobs), latent channel (1 job)" in text
+    assert "activation (1 job), grid of cells (4 jobs)" in text
     assert re.search(r"dataset\|+MNIST", text)
 
 
@@ -113,18 +113,18 @@ def test_every_job_has_a_row_with_its_state_what_differs_and_the_reason(page):
     heads = re.findall(
         r'<th scope="col">(.*?)</th>', page[page.index('<table id="joblist"') :].partition("</thead>")[0]
     )
-    assert heads[:5] == ["job", "state", "reason", "grid", "intervention"]
+    assert heads[:5] == ["job", "state", "reason", "intervention", "grid"]
     assert heads[-1] == "seconds"
     rows = rows_of(page, "joblist")
-    assert [row[1][0] for row in rows] == ["completed", "completed", "interrupted", "failed", "completed"]
-    assert [row[3][0] for row in rows] == ["2 x 2", "4 x 4", "8 x 8", "64 x 64", "none"]
+    assert [row[1][0] for row in rows] == ["completed", "completed", "completed", "interrupted", "failed"]
+    assert [row[4][0] for row in rows] == ["none", "2 x 2", "4 x 4", "8 x 8", "64 x 64"]
     assert rows[0][-1] == ("12.5", "12.5")
-    assert rows[3][2][0] == "ValueError: a grid must have at most 32 rows, got 64."
+    assert rows[4][2][0] == "ValueError: a grid must have at most 32 rows, got 64."
 
 
 def test_settings_of_the_command_line_come_first_and_common_ones_are_not_among_them(page):
     names = [row[0][0] for row in rows_of(page, "differences")]
-    assert names == ["grid", "intervention", "seed"]
+    assert names == ["intervention", "grid", "seed"]
     shared = re.findall(r"<dt>(.*?)</dt>", page[page.index("that all jobs have in common") :].partition("</dl>")[0])
     assert "dataset" in shared
     assert not set(shared) & set(names)
@@ -132,11 +132,11 @@ def test_settings_of_the_command_line_come_first_and_common_ones_are_not_among_t
 
 @pytest.mark.parametrize("table", ["headlines", "quality"])
 def test_numbers_are_sorted_by_the_estimate_not_by_its_text(page, sweep, table):
-    runs = [run for run in read_sweep(sweep) if run.state == "completed"]
+    runs = {run.label: run for run in read_sweep(sweep) if run.state == "completed"}
     rows = rows_of(page, table)
     assert len(rows) == 9
     assert rows[0][2] == ("40 (10 classes, 3 to 6 images each)", "40")
-    estimate = runs[0].summary["conditions"]["clean"]["accuracy"]["estimate"]
+    estimate = runs[rows[0][0][0]].summary["conditions"]["clean"]["accuracy"]["estimate"]
     text, order = rows[0][3]
     assert order == f"{estimate:.6g}"
     assert text.startswith(f"{estimate:.3f} [")

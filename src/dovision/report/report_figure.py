@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from dovision import checks
 from dovision.config.component import make_group
 from dovision.findings.number_text import level_text
-from dovision.functional.intervals import EFFECT_INTERVALS, NOT_MEASURED, level_of_selected
+from dovision.functional.intervals import NOT_MEASURED, level_of_selected
 from dovision.io import paths
 from dovision.io.text_files import write_text
 from dovision.report.style import FORMS, WIDTHS, save_figure
@@ -236,15 +236,15 @@ def images(counts: pd.Series) -> str:
 
 
 def whiskers(seeds: pd.Series[int]) -> str:
-    """Sentence on what whiskers show for mean effect sizes over seeds.
+    """Sentence on what whiskers show for mean effect sizes over seeds; empty where no point has any.
 
     Args:
         seeds: how many each point has.
     """
     if seeds.max() == 1:
-        return f"Whiskers: {EFFECT_INTERVALS}."
+        return ""
     several = f"standard deviation over {span(seeds[seeds > 1])} seeds"
-    return f"Whiskers: {several}." if seeds.min() > 1 else f"Whiskers: {several}; of one seed {EFFECT_INTERVALS}."
+    return f"Whiskers: {several}." if seeds.min() > 1 else f"Whiskers: {several}, none of one seed."
 
 
 def span(counts: pd.Series) -> str:

@@ -402,7 +402,7 @@ def test_units_are_walked_with_the_arrow_keys(open_page, page_of_sweep):
 
 def test_units_without_a_place_are_bars(open_page, page_of_sweep):
     page = open_page(page_of_sweep)
-    page.locator("#left .pick-job").select_option("latent channel, seed 2")
+    page.locator("#left .pick-job").select_option("activation, seed 2")
     assert page.locator("#left [data-unit]").count() == 16
     page.locator("#left svg").press("ArrowRight")
     assert "do(channel " in page.locator("#left .readout").inner_text()
