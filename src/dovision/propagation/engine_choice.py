@@ -184,6 +184,8 @@ def check_company(whole_passes: WholePasses, image: Tensor) -> None:
     Raises:
         ValueError: the classifier's output for an image depends on its batch.
     """
+    if image.is_meta:  # of which logits have no values
+        return
     value = whole_passes.clean(image).site
     expected = whole_passes.forward(image.repeat(2, 1, 1, 1), torch.cat([value, -value]))[:1]
     _check_company(whole_passes, expected, value, image)
