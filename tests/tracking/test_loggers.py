@@ -74,6 +74,7 @@ def test_all_are_ended_whatever_ends_the_block_and_whichever_of_them_raises(erro
         ("logger=csv logger.csv.folder=../x", "logger.csv.folder must be a name"),
         ("logger=wandb logger.wandb.mode=on", "logger.wandb.mode must be one of offline, online, disabled, got 'on'"),
         ("logger=wandb logger.wandb.patience=0", "logger.wandb: patience must be"),
+        ("logger=mlflow logger.mlflow.patience=0", "logger.mlflow: patience must be"),
         ("logger=csv +logger.x=3", "logger.x must be a component, got 3"),
     ],
 )

@@ -75,7 +75,8 @@ class MLFlowLogger(pl.loggers.MLFlowLogger):
             os.environ.setdefault(variable, value)
         checks.import_extra("mlflow", "mlflow")
         is_local = urlsplit(tracking_uri).scheme in ("", "file", "sqlite")
-        self.service = Service("MLflow", None if is_local else checks.positive("patience", patience))
+        checks.positive("patience", patience)
+        self.service = Service("MLflow", None if is_local else patience)
         self._open_run = OpenRun(save_dir, "mlflow")
         self._headlines = Headlines()
         marks = {"job_type": job_type, **dict.fromkeys([tags] if isinstance(tags, str) else tags, "true")}

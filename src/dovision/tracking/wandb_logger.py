@@ -95,7 +95,8 @@ class WandbLogger(pl.loggers.WandbLogger):
     ) -> None:
         os.environ.setdefault("WANDB_ERROR_REPORTING", "false")  # for which the end of a process would wait
         _check_installed()
-        self.service = Service("W&B", checks.positive("patience", patience) if mode == "online" else None)
+        checks.positive("patience", patience)
+        self.service = Service("W&B", patience if mode == "online" else None)
         self.artifacts = checks.switch("logger.wandb.artifacts", artifacts)
         self._open_run = OpenRun(save_dir, "wandb")
         self._headlines = Headlines()
