@@ -336,7 +336,9 @@ def test_a_call_of_at_most_three_lines_gives_what_the_plain_one_gives(name, scop
         scope["results"][plain] = result(plain, scope)
     for one, other in zip(given, scope["results"][plain], strict=True):
         if isinstance(other, pd.DataFrame):
-            pd.testing.assert_frame_equal(one, other, check_exact=False, atol=1e-5, rtol=0)
+            smooth = [name for name in other if name != "log_odds_p"]  # which divides rounding by a standard error
+            pd.testing.assert_frame_equal(one, other, check_exact=False, atol=1e-4, rtol=0)
+            pd.testing.assert_frame_equal(one[smooth], other[smooth], check_exact=False, atol=1e-5, rtol=0)
         else:
             np.testing.assert_allclose(one, other, atol=1e-5, rtol=0)
 

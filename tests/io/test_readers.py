@@ -34,7 +34,10 @@ EXCEPTIONS = {  # file, what is called: why it need not go through dovision.io
     ("datasets/readers/nifti.py", "gzip.GzipFile"): "of an opened file",
     ("datasets/readers/nifti.py", "np.memmap"): "a file of bounded size, that has been opened",
     ("store/tables.py", "pq.ParquetFile"): "a path that is known to be a file's",
-    ("sweeps/start.py", "ConfigStore.instance().load"): "a node of Hydra's store in memory",
+    ("cli/session.py", "os.open"): "the log, to write",
+    ("datasets/hf_dataset.py", "reader.read_bytes"): "its own method, which reads through dovision.io",
+    ("datasets/hf_dataset.py", "self.read_bytes"): "its own method, which reads through dovision.io",
+    ("identity/provenance.py", "Path('/proc/self/status').read_text"): "of the kernel",
 }
 READERS = ("files", "images", "arrays", "archives", "sealed")
 OF_A_RUN = ("read_json", "read_table")  # of io.text_files, which reads through dovision.io, and of store.tables

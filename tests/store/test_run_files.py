@@ -11,8 +11,7 @@ from dovision.store.tables import RunTable, read_schema
 
 WRITTEN = ("samples.parquet", "effects.parquet", "maps.parquet", "boxes.parquet", "attacks.parquet", "scores.parquet")
 WRITTEN += ("masks.parquet",)
-WRITTEN += ("detection.parquet", "summary.json", "reads/odin.parquet", "maps/0_clean.png", "attacked/pgd/keys.npy")
-WRITTEN += ("activity.parquet", "attacked/pgd/facts.json", "attacked/pgd/eps=0.1.npy")
+WRITTEN += ("detection.parquet", "summary.json", "reads/odin.parquet", "maps/0_clean.png", "activity.parquet")
 RECORDED = (*WRITTEN, ".hydra/config.yaml", ".hydra/overrides.yaml")
 
 

@@ -22,7 +22,7 @@ def test_all_runs_are_found_with_their_states_and_what_distinguishes_them(sweep)
     assert [(run.folder.name, run.state, run.label) for run in runs] == [
         ("1a", "completed", "grid 2 x 2, grid of cells, seed 0"),
         ("2b", "completed", "grid 4 x 4, grid of cells, seed 1"),
-        ("3c", "completed", "latent channel, seed 2"),
+        ("3c", "completed", "activation, seed 2"),
         ("4d", "failed", "grid 64 x 64, grid of cells, seed 0"),
         ("5e", "interrupted", "grid 8 x 8, grid of cells, seed 0"),
     ]

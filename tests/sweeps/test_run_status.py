@@ -312,7 +312,7 @@ def test_modules_that_a_component_of_the_user_imports_are_code_too(condition, mo
         ("models.torchvision_model.TorchvisionModel", "torchvision"),
         ("models.xrv_model.XrvModel", "torchxrayvision"),
         ("models.hf_model.HfModel", "transformers"),
-        ("detectors.feature_detectors.Mahalanobis", "sklearn"),
+        ("detectors.effect_consistency.EffectConsistency", "sklearn"),
         ("detectors.pytorch_ood.Detector", "pytorch_ood"),
         ("datasets.hf_dataset.HfDataset", "datasets"),
         ("datasets.image_folder.ImageFolder", "PIL"),
