@@ -371,6 +371,7 @@ def test_a_job_without_the_chosen_class_says_so(open_page, page_of_sweep, tmp_pa
     path = tmp_path / "page.html"
     path.write_text(text.replace(data, json.dumps(content)))
     page = open_page(path)
+    page.locator("#left .pick-job").select_option(next(e["job"] for e in content["entries"] if "2 x 2" in e["job"]))
     page.locator("#right .pick-job").select_option("grid 4 x 4, grid of cells, seed 1")
     page.locator("#pick-class label", has_text="7").click()
     page.locator('#right [data-unit="0"]').hover()
