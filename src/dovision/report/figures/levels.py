@@ -53,7 +53,7 @@ class Levels(FigureComponent):
             shown, _, size = Overlay(0, 1).effects(run, [sample], condition)
             if shown and "odds" not in shown[0].of:  # which have another scale
                 title = f"{shortened(', '.join(keys[number]), 30)}\n{shown[0].title.splitlines()[0]}"
-                panels, limit = [*panels, shown[0]._replace(title=title, of="minus the effect")], max(limit, size)
+                panels, limit = [*panels, shown[0]._replace(title=title, of="map")], max(limit, size)
         if len(panels) < 2:
             return
         text = f"One image, in each job and condition: effect of each unit on the likeliest class; {SIGN}."
