@@ -408,10 +408,11 @@ def test_a_run_whose_images_change_under_it_is_no_result_and_leaves_no_rows(cond
     assert not (condition.folder / "chunks").exists()
 
 
-@pytest.mark.parametrize("mode", [(), ("-m",)], ids=["a job", "a sweep"])
-def test_a_job_whose_images_are_not_there_has_failed_even_if_it_was_completed(condition, run_command, mode):
+def test_a_job_whose_images_are_not_there_has_failed_even_if_it_was_completed(condition, run_command):
     shutil.rmtree(condition.root / "data" / "test")
-    assert run_command(main, *SMALL, *HERE, "rerun=all", *mode) == 1
+    assert run_command(main, *SMALL, *HERE, "rerun=all", "-m") == 1  # a sweep is refused before its first job
+    assert RunDirectory(condition.folder).read_record()["state"] == "completed"
+    assert run_command(main, *SMALL, *HERE, "rerun=all") == 1
     record = RunDirectory(condition.folder).read_record()
     assert (record["state"], "test is missing" in record["exception"]["message"]) == ("failed", True)
     assert "test is missing" in (condition.folder / "run.log").read_text()
