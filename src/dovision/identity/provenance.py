@@ -64,7 +64,7 @@ def git_commit() -> str | None:
 
 def peak_memory() -> int:
     """Peak resident memory of this process in MiB; where there is no /proc, at least that of its parent's."""
-    with suppress(OSError):  # VmHWM begins anew with a program, ru_maxrss does not
+    with suppress(OSError):  # VmHWM restarts with each program, ru_maxrss does not
         for peak_kib in re.findall(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text()):
             return int(peak_kib) // 1024
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
