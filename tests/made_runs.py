@@ -180,7 +180,7 @@ def _film_maps(film: list[tuple[Any, ...]], shortcut: float, random: np.random.G
     sample = film[0][0]
     variants = ["as is", "perturbed"]
     if sample < 6:
-        variants += ["randomised 1 of 3", "randomised 2 of 3", "randomised 3 of 3", "permuted labels"]
+        variants += ["randomised 1 of 3", "randomised 2 of 3", "randomised 3 of 3"]
     for shown in dict.fromkeys(label for _, _, label, *_ in film if label):
         own = {"grad_cam": np.zeros((8, 8)), "effect_map": np.zeros((8, 8))}
         for _, obj, label, *edges in film:

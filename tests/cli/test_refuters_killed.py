@@ -14,11 +14,10 @@ import pytest
 from dovision.analysis.refuters import refutations
 from dovision.evaluation.effects import EffectEvaluation
 from dovision.evaluation.refuters import RefuterEvaluation
-from dovision.store.refuter_table import ALTERED, HALVES, REFUTERS_FILE, UNALTERED
+from dovision.store.refuter_table import ALTERED, REFUTERS_FILE, UNALTERED
 from dovision.store.tables import EFFECTS, SAMPLES
 
 COMMAND = ("evaluation.images=40", "evaluation.batch_size=8", "evaluation.checkpoint_every=8", "refute=true")
-COMMAND += ("evaluation.permuted_labels=true",)
 POINTS = {
     "in the effects": (EffectEvaluation, "measure", 3),
     "before the first refuter": (RefuterEvaluation, "start", 1),
@@ -73,4 +72,4 @@ def test_a_run_that_is_killed_resumes_with_equal_tables(point, whole, tmp_path, 
 
 def test_all_refuters_have_a_verdict_and_decide_alike(whole):
     (folder,) = (path.parent for path in whole.glob("evaluate/*/run.json"))
-    assert set(refutations(folder)["refuter"]) == {UNALTERED, *ALTERED, HALVES}
+    assert set(refutations(folder)["refuter"]) == {UNALTERED, *ALTERED}

@@ -27,7 +27,7 @@ SMALL = ("dataset=digits", "training.classifier.epochs=1", "training.autoencoder
 SMALL += ("evaluation.num_thumbnails=2", "detection.val_images=40", "detection.test_images=12", "output_root=.")
 USER = ("name=user", "intervention=activation", "attack=fgsm", "attack.eps=0.1", "hydra.run.dir=user")
 USER += ("detector=[max_softmax]", "+attack@detection.attacks.fgsm=fgsm", "detection.attacks.fgsm.eps=0.1")
-USER += ("explainer=[random_map]", "evaluation.permuted_labels=true")
+USER += ("explainer=[random_map]",)
 WEIGHTS = "checkpoints/*/*.ckpt"
 READ = {  # what a run may read below its output root, besides its own directory: why another content is noticed
     WEIGHTS: "`checkpoints` of run.json",
@@ -93,7 +93,7 @@ def test_all_that_is_read_of_other_runs_is_listed(original):
 def test_each_file_of_other_runs_counts(condition, original):
     assert unlike() == ""
     recorded = RunDirectory("user").read_record()
-    assert set(recorded["checkpoints"]) == {"classifier", "permuted_classifier", "autoencoder"}
+    assert set(recorded["checkpoints"]) == {"classifier", "autoencoder"}
     for name in sorted(name for name in original[1] if fnmatch(name, WEIGHTS)):
         content = Path(name).read_bytes()
         flip(Path(name))

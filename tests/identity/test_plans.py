@@ -22,7 +22,7 @@ from dovision.config.sources import configuration_folder
 from dovision.functional import sample_order
 from dovision.identity import code, plans
 from dovision.identity.differences import differences
-from dovision.identity.plans import AUTOENCODER, CLASSIFIER, PERMUTED, Plan
+from dovision.identity.plans import AUTOENCODER, CLASSIFIER, Plan
 from dovision.identity.relevance import IRRELEVANT_TO_RESULTS, WATCHING
 from dovision.identity.shared import Shared
 from dovision.io.files import sha256
@@ -309,7 +309,7 @@ RICH += (
     "+attack@detection.attacks.fgsm=fgsm",
     "callbacks=[early_stopping,lr_monitor]",
 )
-RICH += ("evaluation.permuted_labels=true", "logger=csv")
+RICH += ("logger=csv",)
 
 
 def test_each_setting_counts_but_for_those_that_are_declared_irrelevant(monkeypatch):
@@ -351,7 +351,7 @@ def test_the_key_of_an_autoencoder_follows_from_the_weights_of_its_classifier(tm
         job = settings.read("evaluate", compose("evaluate", [*RICH, f"output_root={tmp_path}"]))
     shared = Shared()
     plan = shared.job(job, tmp_path).plan
-    assert list(plan.network_keys) == [CLASSIFIER, AUTOENCODER, PERMUTED]
+    assert list(plan.network_keys) == [CLASSIFIER, AUTOENCODER]
     plans = [plan, *(plan.with_weights(CLASSIFIER, weights, shared.digests(tmp_path)) for weights in ("a", "b"))]
     assert len({each.network_keys[AUTOENCODER].path for each in plans}) == 3
     assert len({each.rows_key for each in plans}) == 3

@@ -137,14 +137,6 @@ def test_a_region_of_more_than_half_of_the_image_has_no_room_elsewhere():
     assert Repaint(dv.PixelGrid(1, 1), {"": Elsewhere(0)}).region((1, 8, 8), 0, 0) == NO_REGION
 
 
-def test_half_a_dose_is_half_way_at_any_site():
-    half = applied(Repaint(CELL, {" half": Version(0.5)}), "r0c0 half")
-    assert half[0, 0] == 0.25
-    channel = Repaint(dv.Activation("relu", choose=[0]), {"": Version(0.5)})
-    value = torch.rand(1, 3, 8, 8)
-    assert torch.equal(channel.do(value, 0, context())[:, 0], value[:, 0] / 2)
-
-
 def test_samples_without_a_chosen_unit_are_left_alone():
     chosen = Repaint(CELL, {"": Version()}, only={0: ["r0c1"], 1: []})
     assert chosen.units((1, 8, 8)) == ("r0c1",)

@@ -37,4 +37,4 @@ def test_a_setting_stands_with_its_value_unless_the_value_speaks_for_itself():
     assert setting_text("attack", "pgd") == "PGD"
     assert setting_text("attack.eps", "0.1, 8/255") == "epsilon 0.1, 8/255"
     assert setting_text("training.classifier.epochs", "3") == "epochs 3"
-    assert setting_text("evaluation.permuted_labels", "True") == "permuted labels yes"
+    assert setting_text("evaluation.only_with_boxes", "True") == "only with boxes yes"

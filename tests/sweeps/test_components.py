@@ -224,7 +224,6 @@ def test_every_grid_that_is_finer_than_the_image_is_refused(everything, componen
         ),
         (["training.classifier.loss.label_smoothing=2"], "training.classifier.loss: label_smoothing must be a number"),
         (["training.classifier.optimizer.lr=-1"], "training.classifier.optimizer: Invalid learning rate: -1."),
-        (["evaluation.permuted_labels=true", "training.classifier.epochs=0"], "needs a classifier to be fitted"),
         (["detector=[entropy]"], "detection needs attacks, got none."),
         (["trainer.accelerator=gpuu"], "trainer is refused by Lightning, got accelerator=gpuu, devices=1, "),
         (["trainer.precision=31"], "precision=31: Precision 31 is invalid."),

@@ -283,7 +283,7 @@ def test_what_the_command_line_sets_of_a_component_that_is_not_chosen_stays(name
             "remove it: '~detector.feature_squeezing'",
         ),
         (["~model.shape"], "model.shape must be given, got nothing."),
-        (["evaluation.permuted_labels=maybe"], "evaluation.permuted_labels must be true or false, got 'maybe'."),
+        (["evaluation.only_with_boxes=maybe"], "evaluation.only_with_boxes must be true or false, got 'maybe'."),
         (["attack=[none,random_sign]"], "attack takes one name, got a list. For a job with each of them: -m attack="),
         (["attack=[fgsm,pgd]"], "attack takes one name, got a list. For a job with each of them: -m attack="),
         (["attack=fgsm", "loss@attack.loss=[margin,dlr]"], "loss@attack.loss takes one name, got a list."),

@@ -16,10 +16,8 @@ from dovision.sweeps.validation import CONSUMERS, SWEEP, Checks, unused
 
 CODE = ["intervention=activation"]
 ADAPTIVE = ["detector=[entropy]", "detection.adaptive.detectors=[entropy]"]
-CHECKPOINT, PERMUTED = "checkpoint=weights.ckpt", ["explainer=[random_map]", "evaluation.permuted_labels=true"]
-REFUTED = ["refute=true", "evaluation.permuted_labels=true"]
+CHECKPOINT = "checkpoint=weights.ckpt"
 KEYS = ("cells", "steps")
-SANITY = [*PERMUTED, "explanation.num_sanity_images=2"]
 # by section: overrides of jobs that leave it unused, and of jobs that use it
 SECTIONS: dict[str, tuple[list[list[str]], list[list[str]]]] = {
     "autoencoder": ([[]], [CODE, ["detector=[effect_profile_latent]"]]),
@@ -27,15 +25,14 @@ SECTIONS: dict[str, tuple[list[list[str]], list[list[str]]]] = {
     "training.autoencoder.loss": ([[*CODE, "autoencoder=topk_sae"]], [CODE]),
     "training.autoencoder.zeroed_channel": ([[*CODE, "autoencoder=topk_sae"]], [CODE]),
     "evaluation.reference": ([[], ["detector=[effect_profile_latent]"]], [CODE]),
-    "training": ([], [[], [CHECKPOINT, *PERMUTED], [CHECKPOINT, "training=none"], [CHECKPOINT, *CODE]]),
-    "training.classifier": ([[CHECKPOINT]], [[], [CHECKPOINT, *PERMUTED], [CHECKPOINT, *REFUTED]]),
-    "augmentation": ([[CHECKPOINT]], [[], [CHECKPOINT, *PERMUTED]]),
+    "training": ([], [[], [CHECKPOINT, "training=none"], [CHECKPOINT, *CODE]]),
+    "training.classifier": ([[CHECKPOINT]], [[]]),
+    "augmentation": ([[CHECKPOINT]], [[]]),
     "model": ([[CHECKPOINT]], [[], [CHECKPOINT, "model._target_=collections.Counter"]]),
     "trust_checkpoint": ([[]], [[CHECKPOINT]]),
     "checkpoint_mapping": ([[], [CHECKPOINT]], [[f"checkpoint={__file__}"]]),  # a file that dovision has not written
     "on_failure": ([["hydra.mode=RUN"]], [["hydra.mode=MULTIRUN"]]),
     "explanation": ([[]], [["explainer=[random_map]"]]),
-    "evaluation.permuted_labels": ([[], PERMUTED, ["explanation.num_sanity_images=2"]], [SANITY, REFUTED]),
     "detection": ([[]], [["detector=[entropy]"]]),
     "detection.adaptive": ([[], ["detector=[entropy]"]], [ADAPTIVE]),
 }

@@ -42,14 +42,6 @@ GREY = "dataset.shape=[1,224,224]"
         (["evaluation.split=val"], "evaluation.split=val needs that split, and this dataset has no labels"),
         (["detector=[entropy]", "+attack@detection.attacks.pgd=pgd"], "detector is fitted to validation images"),
         (["intervention=activation"], "an intervention on an autoencoder's code needs training images"),
-        (
-            ["explainer=[grad_cam]", "evaluation.permuted_labels=true"],
-            "permuted_labels needs a classifier to be fitted",
-        ),
-        (
-            ["refute=true", "evaluation.permuted_labels=true"],
-            "permuted_labels needs a classifier to be fitted",
-        ),
         (["dataset.root=nowhere"], "dataset: root must be a folder or a picture that exists, but there is no nowhere"),
         (["dataset.classes=[a,b]", "dataset.task=multiclass"], "classes must be among the 1,000 names of the outputs"),
     ],

@@ -1,13 +1,12 @@
-"""Classifiers that have forgotten layers or labels."""
+"""Classifiers that have forgotten layers."""
 
 from __future__ import annotations
 
-import pandas as pd
 import torch
 from torch import nn
 
-from dovision.interfaces import Classifier, Images, Source
-from dovision.training.sanity_checks import PermutedLabels, cascade
+from dovision.interfaces import Classifier
+from dovision.training.sanity_checks import cascade
 from dovision.types import Task
 
 TASK = Task("multiclass", ("a", "b"))
@@ -47,26 +46,3 @@ def test_what_is_drawn_depends_on_the_seed_alone_and_leaves_the_global_generator
     assert torch.equal(state, torch.get_rng_state())
     assert all(changed(first[name], second[name]) == [] for name in first)
     assert changed(first["randomised 3 of 3"], cascade(original, seed=4)["randomised 3 of 3"])
-
-
-class Numbers(Images):
-    """Twenty images of one grey each, labelled 0 to 19, as bright as their label."""
-
-    task, shape, content = TASK, (1, 2, 2), "numbers"
-
-    def source(self, split):
-        numbers = torch.arange(20)
-        return Source(lambda row: torch.full((1, 2, 2), row / 20), numbers, numbers)
-
-    def source_table(self, split):
-        return pd.DataFrame({"name": [f"{row:02}" for row in range(20)], "group": map(str, range(20))})
-
-
-def test_permuted_labels_are_the_same_labels_on_other_images_in_train_and_val_only():
-    permuted = PermutedLabels(Numbers(), seed=0)
-    for split in ("train", "val", "test"):
-        pairs = [(round(20 * float(item.image.mean())), int(item.label)) for item in permuted.split(split)]
-        assert [sorted(numbers) for numbers in zip(*pairs, strict=True)] == [list(range(20))] * 2
-        agreeing = sum(image == label for image, label in pairs)
-        assert agreeing == 20 if split == "test" else agreeing < 5
-    assert permuted.fingerprint != PermutedLabels(Numbers(), seed=1).fingerprint != Numbers().fingerprint

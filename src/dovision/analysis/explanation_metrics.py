@@ -17,7 +17,6 @@ from dovision.store.map_tables import (
     AS_IS,
     CONTENT,
     HARD,
-    PERMUTED,
     PERTURBED,
     RANDOMISED,
     SOFT,
@@ -214,14 +213,14 @@ def sanity(folder: Path) -> pd.DataFrame:
 
     Returns:
         explainer, variant, mean, low, high, reason (why there is no interval), clusters, maps; a row for each
-        "randomised k of n", k rising, and for "permuted labels". Empty if the run made no such maps.
+        "randomised k of n", k rising. Empty if the run made no such maps.
 
     Source: Adebayo et al., Sanity checks for saliency maps, 2018, arXiv:1810.03292.
     """
     maps = read_maps(folder)
     variants = sorted(maps.loc[maps["variant"].str.startswith(RANDOMISED), "variant"].unique(), key=depth)
     rows = []
-    for variant in [*variants, *maps.loc[maps["variant"] == PERMUTED, "variant"].unique()]:
+    for variant in variants:
         similar = variant_similarity(maps, variant)
         for explainer in maps["explainer"].unique():
             chosen = similar[similar["explainer"] == explainer]

@@ -16,7 +16,7 @@ from dovision.cli import session
 from dovision.cli.hydra_main import hydra_main
 from dovision.config.settings import FitSettings, TrainSettings, to_dict
 from dovision.identity.code import software
-from dovision.identity.plans import AUTOENCODER, CLASSIFIER, FOREIGN_WEIGHTS, PERMUTED, NetworkKey, callbacks_of_fit
+from dovision.identity.plans import AUTOENCODER, CLASSIFIER, FOREIGN_WEIGHTS, NetworkKey, callbacks_of_fit
 from dovision.identity.shared import PlannedJob, shared
 from dovision.interfaces import Classifier
 from dovision.io.text_files import make_folder
@@ -32,7 +32,6 @@ from dovision.training.fitting import autoencoder_module, classifier_module, lai
 from dovision.training.foreign import given_network
 from dovision.training.model_cache import Architecture, FittedModel, JobNetworks, cache_entry, read_model
 from dovision.training.named_loggers import named_loggers
-from dovision.training.sanity_checks import PermutedLabels
 from dovision.training.trainer import limits, make_trainer
 from dovision.types import Preprocessing
 
@@ -132,7 +131,7 @@ def _fit(
     of_autoencoder = name == AUTOENCODER
     fit: FitSettings = training.autoencoder if of_autoencoder else training.classifier
 
-    images = PermutedLabels(networks.images, seed) if name == PERMUTED else networks.images
+    images = networks.images
     check_fit(images)
     data: LightningDataModule = ImageDataModule(
         images,

@@ -272,7 +272,6 @@ class EvaluationSettings(Section):
     chunk: Annotated[int | str, _rule(_auto_or_whole)]  # (image, unit) pairs, or auto
     reference: Annotated[str, _rule(checks.choice, REFERENCES)]
     rows: Annotated[str, _rule(checks.choice, ROW_CHOICES)]
-    permuted_labels: Switch
     checkpoint_every: ImageCount  # images
     num_thumbnails: Count
 
@@ -338,11 +337,6 @@ class EvaluateSettings(TrainSettings):
 
     @model_validator(mode="after")
     def _need_what_measures(self) -> EvaluateSettings:
-        if self.evaluation.permuted_labels and self.training.classifier.epochs == 0:
-            raise ValueError(
-                "evaluation.permuted_labels needs a classifier to be fitted, got training.classifier.epochs=0. "
-                "Set evaluation.permuted_labels=false, or some epochs."
-            )
         if (precision := self.trainer.get("precision")) in ("bf16-true", "16-true"):
             raise ValueError(
                 f"trainer.precision must be 32-true, 64-true or mixed to measure effects, got {precision}: in 16 bits "
@@ -367,11 +361,6 @@ class EvaluateSettings(TrainSettings):
         if self.detector and self.detection.adaptive.source is not None:
             checks.choice("detection.adaptive.source", self.detection.adaptive.source, self.detector)
         return self
-
-    @property
-    def permutes_labels(self) -> bool:
-        """Whether a second classifier is fitted, to permuted labels."""
-        return self.evaluation.permuted_labels and bool(self.explainer or self.refute)
 
     @property
     def adaptively_attacked(self) -> tuple[str, ...]:

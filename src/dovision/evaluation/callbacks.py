@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 from pytorch_lightning.loggers import Logger
 
-from dovision.analysis.headline_effects import headline_effects
 from dovision.config.component import make_each
 from dovision.config.settings import AdaptiveSettings, EvaluateSettings
 from dovision.evaluation.adaptive_attack import (
@@ -29,13 +28,13 @@ from dovision.evaluation.effects import EffectEvaluation, EffectOptions
 from dovision.evaluation.explanation_config import MapSettings
 from dovision.evaluation.maps import MapEvaluation, MapOptions
 from dovision.evaluation.refuters import RefuterEvaluation, RefuterOptions
-from dovision.identity.plans import AUTOENCODER, CLASSIFIER, PERMUTED
+from dovision.identity.plans import AUTOENCODER, CLASSIFIER
 from dovision.identity.samples import leading_samples
 from dovision.interfaces import Attack, Classifier, Detector, Explainer, Images, Intervention
 from dovision.runtime.forks import forked_map
 from dovision.runtime.progress import DISPLAY
 from dovision.store.detection_tables import ADAPTIVE_STEPS, SCORES, TEST
-from dovision.store.map_tables import known_boxes, write_boxes
+from dovision.store.map_tables import write_boxes
 from dovision.store.resumable_writer import NO_RESUME, ResumableWriter, Resume
 from dovision.store.tables import write_table
 from dovision.store.thumbnails import PictureChoice, pictured_samples
@@ -105,15 +104,11 @@ def run_refuters(
     data = evaluation_data(settings, inputs.images, samples)
     options = RefuterOptions(
         networks[AUTOENCODER if intervention.on_code else CLASSIFIER],
-        networks.get(PERMUTED),
-        known_boxes(inputs.folder),
         settings.seed,
         ImageDataModule(inputs.images).batched_dataloader(settings.evaluation.split, [[sample] for sample in samples]),
         inputs.resume,
     )
-    callback = RefuterEvaluation(
-        inputs.folder, headline_effects(inputs.folder), intervention, networks[CLASSIFIER], options
-    )
+    callback = RefuterEvaluation(inputs.folder, intervention, networks[CLASSIFIER], options)
     callbacks = [callback, *callbacks_of_tests(settings.callbacks)]
     trainer = make_trainer(
         settings.trainer, callbacks, loggers, enable_checkpointing=False, use_distributed_sampler=False
@@ -131,7 +126,6 @@ def map_evaluation(settings: EvaluateSettings, inputs: EvaluationInputs) -> list
         explainer.bind(images, split)
     options = MapOptions(
         inputs.samples,
-        inputs.networks.get(PERMUTED),
         images.boxes(split),
         functools.partial(images.masks, split) if images.mask_names else None,
         inputs.resume,

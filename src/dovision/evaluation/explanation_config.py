@@ -34,7 +34,7 @@ class MapSettings:
         noise: of the perturbation under which a map should be stable, uniform in [-noise, noise], in pixel units; 0
             measures no stability, and draws each map once and not twice.
         num_sanity_images: images, the first ones, explained once more for classifiers whose layers are randomised from
-            the top down, and for one fitted to permuted labels, if there is one: their maps should be other ones.
+            the top down: their maps should be other ones.
         seed: of the noise, and of the new weights.
         reference: the explainer that the others are compared with, by name; None: grad_cam, or the first if there is
             none of this name.

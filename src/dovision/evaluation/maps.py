@@ -27,7 +27,7 @@ from dovision.functional import agreement
 from dovision.functional.rng import generator
 from dovision.interfaces import Classifier, Explainer, Explanation
 from dovision.metrics import EnergyInBox, PointingGame
-from dovision.store.map_tables import AS_IS, MAPS_FILE, PERMUTED, PERTURBED, MapGrid, maps_schema
+from dovision.store.map_tables import AS_IS, MAPS_FILE, PERTURBED, MapGrid, maps_schema
 from dovision.store.resumable_writer import NO_RESUME, ResumableWriter, Resume
 from dovision.store.tables import boxes_of
 from dovision.training.sanity_checks import cascade
@@ -48,7 +48,6 @@ class MapOptions:
 
     Args:
         samples: those that are evaluated, in order; the first ones get the sanity tests. None: all.
-        permuted: a classifier of the same data that was fitted to permuted labels, or None.
         boxes: of known objects, as `Images.boxes` has them; None where none is known.
         masks: of the known objects of a sample, by name; one that has the name of a class is judged in place of its
             boxes. None where none is known.
@@ -61,7 +60,6 @@ class MapOptions:
     """
 
     samples: Sequence[int] | None = None
-    permuted: Classifier | None = None
     boxes: pd.DataFrame | None = None
     masks: Callable[[int], Mapping[str, Mask]] | None = None
     resume: Resume = NO_RESUME
@@ -140,9 +138,7 @@ class MapEvaluation(Evaluation):
         return counted
 
     def start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Batch) -> None:
-        self.sanity_classifiers = {} if self.options.permuted is None else {PERMUTED: self.options.permuted}
-        if self.sanity:
-            self.sanity_classifiers |= cascade(self.classifier, self.settings.seed)
+        self.sanity_classifiers = cascade(self.classifier, self.settings.seed) if self.sanity else {}
         for classifier in self.sanity_classifiers.values():
             classifier.to(pl_module.device)
         height, width = batch.image.shape[2:]

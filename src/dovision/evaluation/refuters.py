@@ -10,64 +10,48 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import pandas as pd
 import pyarrow as pa
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from dovision.analysis.headline_effects import Headline
+from dovision.analysis.headline_effects import Headline, headline_effects
 from dovision.evaluation.callback import Evaluation
 from dovision.functional.effects import effect, log_odds_effect
 from dovision.functional.estimates import MIN_IMAGES
 from dovision.functional.logit_checks import measurable
 from dovision.interfaces import Classifier, Intervention
-from dovision.interventions.edge_control import EdgeControl, Elsewhere, Frame, Repaint, Version, paints
+from dovision.interventions.edge_control import EdgeControl, Elsewhere, Repaint, Version, paints
 from dovision.interventions.fills import Constant, Mean
 from dovision.propagation import Propagation
-from dovision.store.refuter_table import (
-    FRAME_ONLY,
-    HALF_DOSE,
-    OTHER_FILL,
-    PERMUTED_LABELS,
-    PLACEBO,
-    RANDOM_WEIGHTS,
-    REFUTERS_FILE,
-    UNALTERED,
-)
+from dovision.store.map_tables import known_boxes
+from dovision.store.refuter_table import OTHER_FILL, PLACEBO, RANDOM_WEIGHTS, REFUTERS_FILE, UNALTERED
 from dovision.store.resumable_writer import NO_RESUME, ResumableWriter, Resume
 from dovision.training.sanity_checks import cascade
 from dovision.types import Batch
 
 log = logging.getLogger(__name__)
 
-FRAME_SHARE = 100  # pixels of a side of the image for each pixel of the frame's width, which is 1 at least
-
 
 class _Trial(NamedTuple):
-    """Altered network or intervention, and the refuter that each of its versions of a unit is, by suffix."""
+    """Altered network or intervention."""
 
     propagation: Propagation
-    refuters: Mapping[str, str]
+    refuters: Mapping[str, str]  # by the suffix of a version of a unit
 
 
 @dataclass(frozen=True)
 class RefuterOptions:
-    """Options of `RefuterEvaluation` besides the headlines and the intervention.
+    """Options of `RefuterEvaluation`.
 
     Args:
-        network: the classifier in which effects are measured, such as that with an autoencoder; None: the one under
-            test.
-        permuted: a classifier of the same data that was fitted to permuted labels, or None.
-        boxes: of known objects, as `Images.boxes` has them, which placebo regions avoid; None where none is known.
+        network: in which effects are measured, such as that with an autoencoder; None: the one under test.
         seed: of places and of random weights.
         all_images: as of `EffectOptions`.
         resume: finished rows of earlier starts.
     """
 
     network: Classifier | None = None
-    permuted: Classifier | None = None
-    boxes: pd.DataFrame | None = None
     seed: int = 0
     all_images: Iterable[Batch] = ()
     resume: Resume = NO_RESUME
@@ -76,16 +60,15 @@ class RefuterOptions:
 class RefuterEvaluation(Evaluation):
     """Callback that measures headline effects on clean test images as they are, and altered.
 
-    With half of the dose; in a network with random weights, and in one that was fitted to permuted labels; and, of an
-    intervention that paints, with the region elsewhere, its frame alone, or a fill that the run did not use. The
-    verdicts are those of `analysis.refuters.refutations`. Where the headline is a difference to control units, so is
-    what is measured: controls are altered as the unit is, and subtracted.
+    In a network with random weights; and, of an intervention that paints, with the region elsewhere, or a fill that the
+    run did not use. The verdicts are those of `analysis.refuters.refutations`. Where the headline is a difference to
+    control units, so is what is measured: controls are altered as the unit is, and subtracted. Regions are moved off
+    the known objects that the run has written.
     """
 
     def __init__(
         self,
         folder: Path,
-        headlines: Sequence[Headline],
         intervention: Intervention,
         classifier: Classifier,
         options: RefuterOptions | None = None,
@@ -93,28 +76,26 @@ class RefuterEvaluation(Evaluation):
         std: Sequence[float] | None = None,
     ) -> None:
         super().__init__(classifier, mean=mean, std=std, folder=folder)
-        if not headlines:
+        self.headlines = headline_effects(folder)
+        if not self.headlines:
             log.warning("nothing to refute: refuters need an average effect of at least %d labelled images", MIN_IMAGES)
-        self.headlines = headlines
         self.intervention = refutable(intervention)
         self.options = RefuterOptions() if options is None else options
         self.only: dict[int, set[str]] = {}
-        for headline in headlines:
+        for headline in self.headlines:
             for sample, units in headline.units.items():
                 controls = [control for unit in units for control in headline.controls.get(unit, ())]
                 self.only.setdefault(sample, set()).update(units, controls)
 
     def start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Batch) -> None:
-        device, side = (trainer.global_rank, trainer.world_size), min(batch.image.shape[2:])
-        network = (self.options.network or self.classifier).to(pl_module.device)
-        self.trials = [*self._trials(network, max(1, round(side / FRAME_SHARE)))]
+        self.trials = [*self._trials((self.options.network or self.classifier).to(pl_module.device))]
         for trial in self.trials:
             trial.propagation.classifier.to(pl_module.device)
             for images in self.options.all_images:
                 trial.propagation.prepare(images._replace(image=images.image.to(pl_module.device)))
                 if trial.propagation.engine is not None:
                     break
-        schemas = {REFUTERS_FILE: REFUTERS_FILE.schema()}
+        schemas, device = {REFUTERS_FILE: REFUTERS_FILE.schema()}, (trainer.global_rank, trainer.world_size)
         self.writer = self.opened(ResumableWriter(self.folder, "refuters", schemas, self.options.resume, device))
         self.resumed = self.writer.done
         self.progress = self.stage("refuters", "images", self.images, self.resumed)
@@ -129,30 +110,22 @@ class RefuterEvaluation(Evaluation):
     def finish(self) -> None:
         self.writer.join()
 
-    def _trials(self, network: Classifier, frame: int) -> Iterator[_Trial]:
-        versions: dict[str, tuple[str, Version]] = {"": (UNALTERED, Version()), " half": (HALF_DOSE, Version(0.5))}
+    def _trials(self, network: Classifier) -> Iterator[_Trial]:
+        refuters = {"": UNALTERED}
         if paints(self.intervention):
-            versions |= {
-                " moved": (PLACEBO, Elsewhere(self.options.seed)),
-                " frame": (FRAME_ONLY, Frame(frame)),
-            }
+            refuters[" moved"] = PLACEBO
             other = copy.copy(self.intervention)
             other.fill = Constant(0.0) if isinstance(other.fill, Mean) else Mean()  # type: ignore[attr-defined]
-            yield self._trial(network, other, {"": (OTHER_FILL, Version())})
-        yield self._trial(network, self.intervention, versions)
+            yield self._trial(network, other, {"": OTHER_FILL})
+        yield self._trial(network, self.intervention, refuters)
         *_, random = cascade(network, self.options.seed).values()
-        as_is = Version()
-        yield self._trial(random, self.intervention, {"": (RANDOM_WEIGHTS, as_is)})
-        if self.options.permuted is not None and not self.intervention.on_code:
-            yield self._trial(self.options.permuted, self.intervention, {"": (PERMUTED_LABELS, as_is)})
+        yield self._trial(random, self.intervention, {"": RANDOM_WEIGHTS})
 
-    def _trial(
-        self, classifier: Classifier, intervention: Intervention, versions: Mapping[str, tuple[str, Version]]
-    ) -> _Trial:
-        repaint = Repaint(intervention, {suffix: version for suffix, (_, version) in versions.items()}, self.only)
-        if self.options.boxes is not None:
-            repaint.avoid(self.options.boxes)
-        return _Trial(Propagation(classifier, repaint), {suffix: name for suffix, (name, _) in versions.items()})
+    def _trial(self, classifier: Classifier, intervention: Intervention, refuters: Mapping[str, str]) -> _Trial:
+        versions = {suffix: Elsewhere(self.options.seed) if suffix else Version() for suffix in refuters}
+        repaint = Repaint(intervention, versions, self.only)
+        repaint.avoid(known_boxes(self.folder))
+        return _Trial(Propagation(classifier, repaint), refuters)
 
     def _rows(self, trial: _Trial, batch: Batch) -> Iterator[dict[str, Any]]:
         samples, task = batch.sample.tolist(), self.classifier.task

@@ -7,10 +7,10 @@ from typing import Any
 
 import pandas as pd
 
-from dovision.analysis.refuters import REFUTATIONS, VANISHES
+from dovision.analysis.refuters import REFUTATIONS
 from dovision.findings import sentences
 from dovision.findings.finding import in_brackets
-from dovision.store.refuter_table import ALTERED, HALVES, RANDOM_WEIGHTS, UNALTERED
+from dovision.store.refuter_table import OTHER_FILL, PLACEBO, UNALTERED
 from dovision.store.run_record import Run
 
 
@@ -27,8 +27,8 @@ def verdict(run: Run, headline: str, subject: str, label: str) -> str:
         return sentences.OF_ANOTHER if run.summary.get("refutations") else ""
     if decided.empty:
         return sentences.DECIDES_NOTHING.format(reason=frame["reason"].iloc[0])
-    others = (name for name in (*ALTERED, HALVES) if name != RANDOM_WEIGHTS and name not in {*decided["refuter"]})
-    rest = sentences.NOT_RUN.format(names=left_out) if (left_out := ", ".join(others)) else ""
+    others = [name for name in (PLACEBO, OTHER_FILL) if name not in {*decided["refuter"]}]
+    rest = sentences.NOT_RUN.format(names=", ".join(others)) if others else ""
     failed = decided[~decided["passed"].astype(bool)]
     if failed.empty:
         passed = "; ".join(f"{row['refuter']}{_share(row)}" for row in decided.to_dict("records"))
@@ -54,8 +54,8 @@ def verdict_table(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _share(row: Mapping[str, Any]) -> str:
-    """What is left of the headline with a refuter that should leave at most half of it, such as ", 12% left"."""
-    vanishes = row["refuter"] in VANISHES and not pd.isna(row["share"])
+    """What is left of the headline in a placebo region, which should be at most half of it, such as ", 12% left"."""
+    vanishes = row["refuter"] == PLACEBO and not pd.isna(row["share"])
     return sentences.LEFT.format(share=row["share"]) if vanishes else ""
 
 

@@ -29,7 +29,7 @@ _READING = ("pillow", "torchvision", "torchxrayvision", "datasets", "pydicom", "
 # What changes numbers of these: fractions are read by checks, and seeds are set by runtime.
 _COMPUTING = ("checks", "cli.", "identity.samples", "runtime.forks", "runtime.process_state")
 OF_FITS = (  # modules from which a fit is followed, besides those of its components
-    *("cli.train", "training.fitting", "training.checkpointing", "training.data_module", "training.sanity_checks"),
+    *("cli.train", "training.fitting", "training.checkpointing", "training.data_module"),
     *("training.foreign", "runtime.process_state"),
 )
 OF_RUNS = (  # the same of a run, whose checkpoints may name any of the models

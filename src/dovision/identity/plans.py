@@ -16,7 +16,7 @@ from dovision.identity.relevance import content_hash, paths_named, relevant_to_f
 from dovision.identity.samples import evaluated_samples
 from dovision.interfaces import Images
 
-CLASSIFIER, PERMUTED, AUTOENCODER = "classifier", "permuted_classifier", "autoencoder"  # the networks of a run
+CLASSIFIER, AUTOENCODER = "classifier", "autoencoder"  # the networks of a run
 CHECKPOINTS = "checkpoints"  # the folder of fitted networks in an output root, and what run.json calls their weights
 DATA = "dataset_fingerprint"  # what run.json calls the data
 FOREIGN_WEIGHTS = "foreign_weights"  # of the facts of a checkpoint, and of a run
@@ -40,7 +40,7 @@ class NetworkKey:
     their last bits. They are identified by their bytes as soon as these are there.
     """
 
-    name: str  # classifier, permuted_classifier or autoencoder
+    name: str  # classifier or autoencoder
     path: Path
     weights: str | None  # twelve digits of the checkpoint's bytes; None: it is not there
     settings: str = ""  # a hash of the settings that shape the fit; empty of a checkpoint that is given
@@ -178,12 +178,10 @@ def callbacks_of_fit(callbacks: Mapping[str, Component], monitors: bool) -> dict
 
 def _network_keys(settings: TrainSettings, data: str, digest: Digest) -> dict[str, NetworkKey]:
     """Keys of a job's networks by name, in the order of their fits."""
-    keys = {CLASSIFIER: _classifier_key(settings, data, digest, permuted=False)}
+    keys = {CLASSIFIER: _classifier_key(settings, data, digest)}
     if reads_code(settings):
         classifier = keys[CLASSIFIER].weights or keys[CLASSIFIER].path.parent.name  # a name that is no hash of weights
         keys[AUTOENCODER] = _autoencoder_key(settings, data, digest, classifier)
-    if isinstance(settings, EvaluateSettings) and settings.permutes_labels:
-        keys[PERMUTED] = _classifier_key(settings, data, digest, permuted=True)
     return keys
 
 
@@ -196,26 +194,25 @@ def reads_code(settings: TrainSettings) -> bool:
     )
 
 
-def _classifier_key(settings: TrainSettings, data: str, digest: Digest, permuted: bool) -> NetworkKey:
+def _classifier_key(settings: TrainSettings, data: str, digest: Digest) -> NetworkKey:
     model = {"model": settings.model}
-    if settings.foreign_checkpoint is not None and not permuted:
+    if settings.foreign_checkpoint is not None:
         named = {"checkpoint": settings.checkpoint, "checkpoint_mapping": settings.checkpoint_mapping}
         weights = {FOREIGN_WEIGHTS: {name: digest(path) for name, path in named.items() if path is not None}}
         return _key(settings, CLASSIFIER, model, digest, {"fit": False, **weights})
-    if settings.checkpoint is not None and not permuted:
+    if settings.checkpoint is not None:
         return NetworkKey(CLASSIFIER, settings.checkpoint, _weights(settings.checkpoint, digest))
     if not settings.fits_classifier:
-        return _key(settings, CLASSIFIER, model, digest, {"labels": "none", "fit": False})
+        return _key(settings, CLASSIFIER, model, digest, {"fit": False})
     shapes = {
         **model,
         "training": settings.training.classifier,
         "augmentation": settings.augmentation,
         "callbacks": callbacks_of_fit(settings.callbacks, monitors=True),
         "trainer": settings.trainer,
-        "ckpt_path": None if permuted else settings.ckpt_path,
+        "ckpt_path": settings.ckpt_path,
     }
-    fit = {"data": data, "labels": "permuted" if permuted else "as they are", "seed": settings.seed}
-    return _key(settings, PERMUTED if permuted else CLASSIFIER, shapes, digest, fit)
+    return _key(settings, CLASSIFIER, shapes, digest, {"data": data, "seed": settings.seed})
 
 
 def _autoencoder_key(settings: TrainSettings, data: str, digest: Digest, classifier: str) -> NetworkKey:
@@ -245,8 +242,8 @@ def _key(
         "components": code.third_party_code(configured),
         "files": files_named(configured, digest),
     }
-    stem, hashed = (AUTOENCODER if name == AUTOENCODER else CLASSIFIER), content_hash(configured)
-    path = _checkpoint(settings.output_root / CHECKPOINTS, stem, hashed, around)
+    hashed = content_hash(configured)
+    path = _checkpoint(settings.output_root / CHECKPOINTS, name, hashed, around)
     record = relevant_to_fits(to_dict(shapes, record=True))
     return NetworkKey(name, path, _weights(path, digest), hashed, record, around)
 
@@ -272,6 +269,5 @@ def _questions(settings: EvaluateSettings) -> dict[str, str]:
         **{name: content_hash({name: str(path)}) for name, path in paths_named(others).items()},
         "data": content_hash(relevant["dataset"]),
         CLASSIFIER: classifier,
-        PERMUTED: classifier,
         AUTOENCODER: content_hash(with_autoencoder),
     }

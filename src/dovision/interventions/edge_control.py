@@ -1,4 +1,4 @@
-"""Painted regions in other versions: with a soft edge, their frame alone, half-blended, or moved elsewhere."""
+"""Painted regions in other versions: with a soft edge, their frame alone, or moved elsewhere."""
 
 from __future__ import annotations
 
@@ -27,16 +27,13 @@ Share = npt.NDArray[np.float32]  # of the fill in each pixel of a region, in [0,
 class Version:
     """Unit of a painting intervention as it is: its region, and the share of the fill in each pixel of it."""
 
-    def __init__(self, share: float = 1.0) -> None:
-        self.share = share
-
     def region(self, repaint: Repaint, shape: Shape, unit: int, sample: int) -> Box | None:
         """Box that the version can touch; None is the whole value."""
         return repaint.first.region(shape, unit, sample)
 
     def shares(self, repaint: Repaint, shape: Shape, unit: int, sample: int) -> Share:
         """Share of the fill in each pixel of the region."""
-        return repaint.inside(shape, unit, sample).astype(np.float32) * np.float32(self.share)
+        return repaint.inside(shape, unit, sample).astype(np.float32)
 
 
 class SoftEdge(Version):
@@ -49,7 +46,6 @@ class SoftEdge(Version):
     least = LEAST_PEAK  # share of the fill in the middle of a unit
 
     def __init__(self, soft: float) -> None:
-        super().__init__()
         self.soft = soft
 
     def region(self, repaint: Repaint, shape: Shape, unit: int, sample: int) -> Box | None:
@@ -124,7 +120,6 @@ class Elsewhere(Version):
     """Mask moved to a uniformly random place where it overlaps neither itself nor, if there is room, a known object."""
 
     def __init__(self, seed: int) -> None:
-        super().__init__()
         self.seed = seed
 
     def region(self, repaint: Repaint, shape: Shape, unit: int, sample: int) -> Box | None:
@@ -146,7 +141,7 @@ class Elsewhere(Version):
 
 
 class Repaint(FirstOfTwo):
-    """Units of another intervention in several versions, of which all but a half-blended one need regions and a fill.
+    """Units of another intervention in several versions, of which all but the plain one need regions and a fill.
 
     Args:
         first: whose units they are.
@@ -202,11 +197,11 @@ class Repaint(FirstOfTwo):
         shape, samples = tuple(value.shape[1:]), context.batch.sample.tolist()
         version, number = self.version(shape, unit)
         region = self.region(shape, unit, samples[0])
-        old = value if region is None else region.crop(value)
         if region is None or not paints(self.first):
-            return torch.lerp(old, self.first.do(value, number, context), version.share)
+            return self.first.do(value, number, context)
         shares = np.stack([version.shares(self, shape, number, sample) for sample in samples])
         new = self.first.fill(value, region, context)  # type: ignore[attr-defined]  # of one that paints
+        old = region.crop(value)
         return torch.lerp(old, new.to(old.dtype), torch.from_numpy(shares).to(old).unsqueeze(1))
 
     def version(self, shape: Shape, unit: int) -> tuple[Version, int]:

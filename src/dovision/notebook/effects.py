@@ -92,7 +92,6 @@ def effects(
     rows: str = ALL_ROWS,
     refute: bool = False,
     *,
-    permuted: Classifier | None = None,
     batch_size: int | None = None,
     device: torch.device | str | None = None,
     progress: bool = True,
@@ -115,8 +114,6 @@ def effects(
             condition) or none; averages and intervals are the same.
         refute: whether the headline effects are measured once more with something altered that should matter, such as
             the region, the fill or the weights; `refuters` of the result has the verdicts, and its sentences say so.
-        permuted: a classifier like this one that was fitted to permuted labels, for the refuter of that name; None: it
-            is not run.
         batch_size: images at a time; None: that of a DataLoader or of ImageData, or 64.
         device: such as "cuda", to which the classifier is taken meanwhile; None: its own.
         progress: whether progress is shown, where there is a terminal or a notebook.
@@ -147,7 +144,5 @@ def effects(
     images, made = as_images(data, classifier, batch_size), one_component("intervention", intervention, seed)
     attacking = NoAttack() if attack is None and eps is None else one_attack(attack, eps, seed)
     written, running = ResultFolder(folder), Running(device, progress)
-    run = measured_run(
-        classifier, images, made, attacking, written, running, rows=rows, refute=refute, permuted=permuted
-    )
+    run = measured_run(classifier, images, made, attacking, written, running, rows=rows, refute=refute)
     return MeasuredEffects(run, written, name)

@@ -17,7 +17,6 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from dovision import checks
-from dovision.analysis.headline_effects import headline_effects
 from dovision.analysis.summary import write_summary
 from dovision.config.row_choices import ALL_ROWS
 from dovision.evaluation.by_name import named_components
@@ -25,7 +24,7 @@ from dovision.evaluation.callback import ClassifierUnderTest
 from dovision.evaluation.effects import EffectEvaluation, EffectOptions
 from dovision.evaluation.explanation_config import MapSettings
 from dovision.evaluation.maps import MapEvaluation
-from dovision.evaluation.refuters import RefuterEvaluation, RefuterOptions, refutable
+from dovision.evaluation.refuters import RefuterEvaluation, refutable
 from dovision.interfaces import Attack, Classifier, Detector, Explainer, Images, Intervention
 from dovision.interventions.fills import Constant
 from dovision.interventions.pixel_grid import PixelGrid
@@ -113,7 +112,6 @@ def measured_run(
     attacked: Callable[[float, Batch], object] | None = None,
     maps: MapEvaluation | None = None,
     refute: bool = False,
-    permuted: Classifier | None = None,
 ) -> Run:
     """Measure effects, and maps if given, into a run as of dovision-evaluate, which reports can read.
 
@@ -127,7 +125,6 @@ def measured_run(
         attacked: called with each epsilon and batch of attacked images, on the device.
         maps: what evaluates explainers, too.
         refute: whether the headline effects are measured once more, altered.
-        permuted: a classifier fitted to permuted labels, for the refuter of that name.
     """
     config = {"intervention": component_settings(intervention), "attack": component_settings(attack)}
     if refute:
@@ -157,8 +154,7 @@ def measured_run(
     run_callbacks(classifier, [effects] if maps is None else [effects, maps], data.loader(classifier), running)
     write_boxes(folder.path, data.boxes())
     if refute:
-        options, headlines = RefuterOptions(permuted=permuted, boxes=data.boxes()), headline_effects(folder.path)
-        altered = RefuterEvaluation(folder.path, headlines, intervention, classifier, options, data.mean, data.std)
+        altered = RefuterEvaluation(folder.path, intervention, classifier, mean=data.mean, std=data.std)
         run_callbacks(classifier, [altered], data.loader(classifier), running)
     return Run(folder.path, folder.path.name, "completed", {}, config, write_summary(folder.path))
 

@@ -18,7 +18,6 @@ from dovision.types import BOX_COLUMNS
 
 AS_IS = "as is"  # the variant of the map that is shown and judged
 PERTURBED = "perturbed"  # of the image with a little noise
-PERMUTED = "permuted labels"  # of a classifier fitted to permuted labels
 HARD, SOFT, CONTENT = "single_deletion", "single_deletion_soft", "single_deletion_content"  # columns, by edge
 RANDOMISED = "randomised "  # "randomised k of n": of the classifier with k of its n uppermost layers randomised
 
@@ -30,7 +29,7 @@ MAPS_FILE = RunTable(
     columns={
         "sample group": (INTEGER, "the row in the split, the patient"),
         "explainer class": (NAME, "whose map it is, and the class that it speaks for"),
-        "variant": (NAME, '"as is", "perturbed", "randomised 1 of 3", ..., "permuted labels"'),
+        "variant": (NAME, '"as is", "perturbed", "randomised 1 of 3", ...'),
         "correct": (FLAG, "whether the classifier is right about that class on that image; null without a label"),
         "state": (NAME, '"ok", "zero" (no positive cell) or "not finite"'),
         "cells": (NUMBERS, "the map: rows * columns area means, row by row"),

@@ -233,8 +233,6 @@ def _check_without_fit(settings: TrainSettings) -> None:
     if settings.checkpoint is None and settings.fits_classifier and not trainable:
         name = settings.model["_target_"].rpartition(".")[2]
         raise ValueError(f"{name} has no weights to fit. Measure it as it is: training=none.")
-    if isinstance(settings, EvaluateSettings) and settings.permutes_labels and not settings.fits_classifier:
-        raise ValueError("evaluation.permuted_labels needs a classifier to be fitted, and none is. Set it to false.")
     if not settings.has_labels:
         for what in _needs(settings):
             raise ValueError(

@@ -45,7 +45,7 @@ def _uses_code(settings: Any) -> bool:
 
 
 def _fits_classifier(settings: Any) -> bool:
-    return settings.checkpoint is None or (isinstance(settings, EvaluateSettings) and settings.permutes_labels)
+    return settings.checkpoint is None
 
 
 SWEEP = Consumer(("on_failure",), lambda settings: False, "a sweep (-m)")  # of a single job
@@ -94,16 +94,6 @@ CONSUMERS = (
     ),
     Consumer(("trust_checkpoint",), lambda settings: settings.checkpoint is not None, "checkpoint=FILE"),
     Consumer(("explanation",), lambda settings: bool(settings.explainer), "explainer=[NAME,...]"),
-    Consumer(
-        ("evaluation.permuted_labels",),
-        lambda settings: bool(settings.explainer) or settings.refute,
-        "explainer=[NAME,...] or refute=true",
-    ),
-    Consumer(
-        ("evaluation.permuted_labels",),
-        lambda settings: settings.explanation["num_sanity_images"] > 0 or settings.refute,
-        "explanation.num_sanity_images=NUMBER",
-    ),
     Consumer(("detection",), lambda settings: bool(settings.detector), "detector=[NAME,...]"),
     Consumer(
         ("detection.adaptive",),

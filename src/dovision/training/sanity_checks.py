@@ -5,13 +5,11 @@ from __future__ import annotations
 import copy
 import math
 
-import pandas as pd
 import torch
 from pytorch_lightning.utilities.seed import isolate_rng
 from torch import nn
 
-from dovision.functional.rng import generator
-from dovision.interfaces import Classifier, Images, Source
+from dovision.interfaces import Classifier
 
 DEPTHS = 3
 
@@ -41,27 +39,3 @@ def _randomise(layer: nn.Module) -> None:
         return
     for parameter in layer.parameters(recurse=False):
         parameter.copy_(torch.randn_like(parameter) * parameter.std(correction=0) + parameter.mean())
-
-
-class PermutedLabels(Images):
-    """Dataset with train and val labels permuted over images, by a seed; test is unchanged.
-
-    Source: Adebayo et al., arXiv:1810.03292, data randomisation.
-    """
-
-    def __init__(self, images: Images, seed: int) -> None:
-        self.images = images
-        self.seed = seed
-        self.task = images.task
-        self.shape = images.shape
-        self.content = f"{images.fingerprint}, labels permuted by seed {seed}"
-
-    def source(self, split: str) -> Source:
-        source = self.images.source(split)
-        if split == "test":
-            return source
-        permuted = torch.randperm(len(source.label), generator=generator(self.seed))
-        return source._replace(label=source.label[permuted])
-
-    def source_table(self, split: str) -> pd.DataFrame:
-        return self.images.source_table(split)

@@ -23,7 +23,6 @@ from dovision.report.report_figure import Caption, FigureComponent, ReportFigure
 from dovision.report.style import (
     FAINT,
     INK,
-    LINE,
     MARKERS,
     PAGE,
     SMALL,
@@ -35,7 +34,7 @@ from dovision.report.style import (
     styled,
 )
 from dovision.store.display_names import component_text, display_name
-from dovision.store.map_tables import AS_IS, MAPS_FILE, PERMUTED, read_box_table, read_grid, read_maps, read_reference
+from dovision.store.map_tables import AS_IS, MAPS_FILE, read_box_table, read_grid, read_maps, read_reference
 from dovision.store.run_record import Run
 from dovision.store.tables import CLEAN
 from dovision.store.thumbnails import chosen_in_words, load_thumbnail, thumbnail_path
@@ -365,12 +364,11 @@ def _sanity(run: Run) -> Iterator[ReportFigure]:
     frame = explanation_metrics.sanity(run.folder)
     if frame.empty:
         return
-    depth = frame["variant"].map(lambda name: explanation_metrics.depth(name) if name != PERMUTED else np.nan)
-    frame = frame.assign(depth=depth)
+    frame = frame.assign(depth=frame["variant"].map(explanation_metrics.depth))
     text = (
-        "Mean rank correlation of a map's cells with those of the original map, with the uppermost layers randomised, "
-        "and for a classifier trained on permuted labels; grey: maps that know nothing of the classifier, which do not "
-        "change. A map that depends on the classifier must change when the classifier does."
+        "Mean rank correlation of a map's cells with those of the original map, with the uppermost layers randomised; "
+        "grey: maps that know nothing of the classifier, which do not change. A map that depends on the classifier "
+        "must change when the classifier does."
     )
     words = _map_caption(run, text, f"n = {span(frame['maps'])} maps a point.", f"Whiskers: {MEAN_INTERVALS}.", frame)
     title = "Sanity: do the maps depend on the classifier?"
@@ -383,21 +381,16 @@ def _sanity_lines(frame: pd.DataFrame) -> Figure:
     figure = canvas(5.0, 3.0)
     axes = figure.subplots()
     explainers = list(dict.fromkeys(frame["explainer"]))
-    deepest = int(frame["depth"].max()) if frame["depth"].notna().any() else 0
+    deepest = int(frame["depth"].max())
     start = pd.DataFrame({"depth": [0.0], "mean": [1.0], "low": [1.0], "high": [1.0]})  # the original map itself
     for number, explainer in enumerate(explainers):
         rows = frame[frame["explainer"] == explainer]
         look: dict[str, Any] = {"color": FAINT} if explainer in REFERENCE_MAPS else {}
         shift = (number - (len(explainers) - 1) / 2) * 0.03
-        layers = pd.concat([start, rows.loc[rows["depth"].notna(), list(start)]])
+        layers = pd.concat([start, rows[list(start)]])
         position = layers["depth"] + shift * (layers["depth"] > 0)
         draw_means(axes, position, layers, number, display_name(explainer), **look)
-        apart = rows[rows["depth"].isna()]
-        draw_means(axes, np.full(len(apart), deepest + 1 + shift), apart, number, **look)
     ticks = {0: "as is", **{depth: f"{depth} of {deepest}" for depth in range(1, deepest + 1)}}
-    if frame["depth"].isna().any():
-        ticks[deepest + 1] = "permuted\nlabels"
-        axes.axvline(deepest + 0.5, color=LINE, linewidth=0.9)
     axes.set_xticks(list(ticks), list(ticks.values()))
     axes.set(xlabel="randomised layers, from the top down", ylabel="rank correlation with the original map")
     axes.axhline(0, color=INK, linewidth=0.8)

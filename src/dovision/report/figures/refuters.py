@@ -11,11 +11,10 @@ from dovision.report.report_figure import FigureComponent, ReportFigure, caption
 from dovision.store.run_record import Run
 
 _VERDICTS = (
-    "Effects in log-odds, first the headline as it is, then with each refuter. Placebo region, frame only, permuted "
-    "labels: passed if the headline is shown to be more than twice as large, and what is left of it is given. Unseen "
-    "fill, half dose: passed if the effect lies on the headline's side of 0, and half a dose does no more than a whole "
-    "one. Halves of the images: their difference; passed if both lie on that side and do not differ. Random weights: "
-    "a sanity check that does not count. Intervals are of the level at which the headline itself was chosen."
+    "Effects in log-odds, first the headline as it is, then with each refuter. Placebo region: passed if the headline "
+    "is shown to be more than twice as large, and what is left of it is given. Unseen fill: passed if the effect lies "
+    "on the headline's side of 0. Random weights: a sanity check that does not count. Intervals are of the level at "
+    "which the headline itself was chosen."
 )
 
 
