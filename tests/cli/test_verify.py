@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from dovision.cli import verify
-from dovision.evaluation.recomputation import ImageShare, Remainder, derived_agreement, table_agreement
+from dovision.evaluation.recomputation import Agreement, ImageShare, Remainder
 from dovision.io.text_files import read_json, read_yaml, write_json, write_text, yaml_text
 from dovision.store.detection_tables import ADAPTIVE_STEPS, ATTACKS, READS, SCORES
 from dovision.store.map_tables import MAPS_FILE
@@ -28,6 +28,7 @@ pytestmark = pytest.mark.slow
 DETECTING = ("detector=[max_softmax,feature_squeezing]", "detection.val_images=24", "detection.test_images=12")
 DETECTING += ("+attack@detection.attacks.fgsm=fgsm", "detection.attacks.fgsm.eps=[0.1]", "detection.adaptive.images=8")
 DETECTING += ("detection.adaptive.detectors=[max_softmax]", "detection.adaptive.steps=2", "detection.adaptive.eps=0.1")
+ALL = Remainder()  # the images were measured again
 MAPS = ("explainer=[center_map,grad_cam]", "explanation.cells=4", "explanation.steps=2")
 
 
@@ -48,9 +49,14 @@ def copied(measured, tmp_path):
     record = read_json(run / "run.json")
     names = record["checkpoint_files"]
     elsewhere = {name: path.replace(str(measured), "/other/outputs") for name, path in names.items()}
-    assert elsewhere != names
     seal(run, checkpoint_files=elsewhere)
     return run
+
+
+def agreement(recorded, recomputed, remainder=ALL):
+    compared = Agreement(recorded, 1e-5, 1e-3)
+    compared.of_tables(recomputed, remainder)
+    return compared
 
 
 def seal(run, **entries):
@@ -88,10 +94,9 @@ def test_all_rows_of_a_copied_run_are_measured_again_and_are_equal(copied, verif
     assert code == 0, text
     assert "12 of 12 images measured again (share 1, seed " in text
     assert "rows forged in 5% of the batches are found with probability 1.00" in text
-    tables = {"samples", "effects", "maps", "attacks", "scores", "adaptive", "reads/max_softmax"}
-    for name in tables:
-        count, *agreement = rows[f"{name}.parquet"]
-        assert agreement == [count, "0", "0", "0.0e+00", "0"], name
+    for name in ("samples", "effects", "maps", "attacks", "scores", "adaptive", "reads/max_softmax"):
+        count, *others = rows[f"{name}.parquet"]
+        assert others == [count, "0", "0", "0.0e+00", "0"], name
     assert {path: path.stat().st_mtime_ns for path in copied.parent.parent.rglob("*")} == before  # nothing is written
 
 
@@ -144,11 +149,11 @@ def test_a_row_of_an_image_that_was_not_measured_and_the_next_class_are_found(co
     (copied / "boxes.parquet").unlink()  # of which there are no rows, and which are not measured again
     rows = read_table(recorded / EFFECTS)
     write_table(copied / EFFECTS, rows.schema, [rows.slice(0, len(rows) - 1)])
-    table, sentences = table_agreement(recorded, copied, Remainder(), 1e-5, 1e-3)
-    different = {row["table"]: row["different"] for row in table}
+    found = agreement(recorded, copied)
+    different = {row["table"]: row["different"] for row in found.rows}
     assert (different["samples.parquet"], different["effects.parquet"]) == (1, 1)
-    assert any("sample 99" in sentence and "not among the recomputed rows" in sentence for sentence in sentences)
-    assert any("prediction 10001, recomputed 10000" in sentence for sentence in sentences)
+    assert any("sample 99" in sentence and "not among the recomputed rows" in sentence for sentence in found.sentences)
+    assert any("prediction 10001, recomputed 10000" in sentence for sentence in found.sentences)
 
 
 @pytest.mark.parametrize("file", [file for file in RUN_FILES if isinstance(file, RunTable)])
@@ -157,9 +162,9 @@ def test_two_tables_without_rows_agree(tmp_path, file):
     for run in ("recorded", "recomputed"):
         (tmp_path / run / table).parent.mkdir(parents=True)
         write_table(tmp_path / run / table, table.schema(), [])
-    for remainder in (Remainder(), Remainder([1], {"val": [1], "test": [2]}, [2])):
-        rows, sentences = table_agreement(tmp_path / "recorded", tmp_path / "recomputed", remainder, 1e-5, 1e-3)
-        assert ([row["rows"] for row in rows], sentences) == ([0], [])
+    for remainder in (ALL, Remainder([1], [1], [2], [2])):
+        found = agreement(tmp_path / "recorded", tmp_path / "recomputed", remainder)
+        assert ([row["rows"] for row in found.rows], found.sentences) == ([0], [])
 
 
 @pytest.mark.parametrize(
@@ -170,18 +175,18 @@ def test_a_drawn_image_without_a_recomputed_row_is_found(copied, tmp_path, table
     recomputed = shutil.copytree(copied, tmp_path / "recomputed")
     rows, scored = read_table(recomputed / table), table == SCORES  # all images are
     left_out = set(range(24)) - {4, 5}
-    remainder = Remainder(left_out, {"val": left_out, "test": left_out}, range(8, 12) if scored else left_out)
+    remainder = Remainder(*[left_out] * 3, range(8, 12) if scored else left_out)
     of_share = rows if scored else rows.filter(pc.is_in(rows["sample"], pa.array([4, 5])))
     lost = pc.equal(of_share["sample"], 5)
     for left, different in ((of_share, 0), (of_share.filter(pc.invert(lost)), pc.sum(lost).as_py())):
         write_table(recomputed / table, rows.schema, [left])
-        agreement, sentences = table_agreement(copied, recomputed, remainder, 1e-5, 1e-3)
-        (counts,) = (row for row in agreement if row["table"] == table.path)
+        found = agreement(copied, recomputed, remainder)
+        (counts,) = (row for row in found.rows if row["table"] == table.path)
         assert (counts["equal"], counts["different"]) == (left.num_rows, different)
-    assert any("sample 5" in sentence and "not among the recomputed rows" in sentence for sentence in sentences)
+    assert any("sample 5" in line and "not among the recomputed rows" in line for line in found.sentences)
     write_table(recomputed / table, rows.schema, [of_share])
     edit(copied, table, 0, "sample", lambda _: 99)
-    sentences = table_agreement(copied, recomputed, remainder, 1e-5, 1e-3)[1]
+    sentences = agreement(copied, recomputed, remainder).sentences
     assert any("sample 99" in sentence and "not among the recomputed rows" in sentence for sentence in sentences)
 
 
@@ -195,6 +200,11 @@ def with_another_column(run):
     rows = read_table(run / SAMPLES)
     rows = rows.append_column("dose", pa.array([1.0] * len(rows)))
     write_table(run / SAMPLES, rows.schema, [rows])
+
+
+def with_a_row_twice(run):
+    rows = read_table(run / EFFECTS)
+    write_table(run / EFFECTS, rows.schema, [pa.concat_tables([rows, rows.slice(4, 1)])])
 
 
 def with_another_number(run):
@@ -220,27 +230,19 @@ def with_a_key_less(run):
     [
         (with_another_class, "samples.parquet: its metadata, such as the names of classes, differ"),
         (with_another_column, "samples.parquet: sample 0, condition clean: dose 1.0, recomputed None"),
-        (with_another_number, "detection.parquet: auroc.0 0.99, of the recorded tables"),
-        (with_a_key_more, "summary.json: conditions.eps=0.2.images 12, of the recorded tables nothing"),
-        (with_a_key_less, "summary.json: conditions.eps=0.1.images nothing, of the recorded tables 12"),
+        (with_a_row_twice, "class 4: not among the recomputed rows"),
+        (with_another_number, "detection.parquet: key 0: auroc 0.99, recomputed"),
+        (with_a_key_more, "summary.json: key conditions.eps=0.2.accuracy.clusters: not among the recomputed rows"),
+        (with_a_key_less, "summary.json: key conditions.eps=0.1.accuracy.clusters: missing"),
     ],
 )
 def test_what_a_forger_adds_or_takes_away_is_named(copied, tmp_path, forge, sentence):
     recomputed = shutil.copytree(copied, tmp_path / "recomputed")
     forge(copied)
     settings = SimpleNamespace(detector=True, detection=SimpleNamespace(reference=None))
-    sentences = table_agreement(copied, recomputed, Remainder(), 1e-5, 1e-3)[1]
-    sentences += derived_agreement(copied, tmp_path, settings, 1e-5)[1]
-    assert sentence in "\n".join(sentences)
-
-
-def test_a_row_that_is_there_twice_is_found(copied, verified):
-    rows = read_table(copied / EFFECTS)
-    write_table(copied / EFFECTS, rows.schema, [pa.concat_tables([rows, rows.slice(4, 1)])])
-    seal(copied)
-    code, text, agreement = verified(f"run={copied}", "share=1")
-    assert (code, agreement["effects.parquet"][1:4]) == (1, [str(rows.num_rows), "0", "1"])
-    assert "not among the recomputed rows" in text
+    found = agreement(copied, recomputed)
+    found.of_derived(tmp_path, settings)
+    assert sentence in "\n".join(found.sentences)
 
 
 def test_a_summary_that_does_not_follow_from_its_tables_is_found(copied, verified):
@@ -251,7 +253,7 @@ def test_a_summary_that_does_not_follow_from_its_tables_is_found(copied, verifie
     code, text, _ = verified(f"run={copied}", "share=0.01")
     assert code == 1
     assert re.search(r"summary.json +\d+ +\d+ +0 +1 1.0e-02 +0\n", text)
-    assert "different: summary.json: conditions.clean.accuracy.estimate" in text
+    assert "different: summary.json: key conditions.clean.accuracy.estimate: value " in text
     assert "4 of 12 images measured again" in text  # by the settings and the data, whatever the record has
 
 
@@ -274,7 +276,7 @@ def test_a_table_of_which_nothing_is_checked_has_the_last_line_and_a_code_of_its
     seal(copied)
     code, text, _ = verified(f"run={copied}", "share=0.01")
     assert code == 2, text
-    assert "\nnothing was checked of refuters.parquet\n" in text
+    assert "\nnot checked: refuters.parquet, maps/*.png" in text
 
 
 def test_a_file_with_another_digest_is_named_first(copied, verified):
@@ -323,8 +325,6 @@ def test_no_code_of_the_run_is_trusted(copied, verified, tmp_path, monkeypatch):
     [
         (["run=nowhere"], "run must be a folder that dovision-evaluate wrote, got nowhere"),
         (["run=nowhere", "share=0"], "share must"),
-        (["run=nowhere", "share=half"], "share must"),
-        (["run=nowhere", "tolerance=2"], "tolerance must"),
         ([], "run must be given"),
     ],
 )

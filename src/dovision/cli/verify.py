@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -15,7 +15,7 @@ from dovision.config.errors import error_text
 from dovision.config.settings import EvaluateSettings, VerifySettings
 from dovision.evaluation.callbacks import EvaluationInputs
 from dovision.evaluation.opened_network import recorded_images, recorded_networks, recorded_run, recorded_settings
-from dovision.evaluation.recomputation import FORGED, ImageShare, derived_agreement, measure_again, table_agreement
+from dovision.evaluation.recomputation import FORGED, Agreement, ImageShare, measure_again
 from dovision.identity.plans import DATA, surroundings
 from dovision.identity.provenance import provenance
 from dovision.identity.samples import evaluated_samples
@@ -54,8 +54,8 @@ def verify_run(settings: VerifySettings) -> None:
         raise ValueError(f"run must be completed, got {run.folder}, which is {run.state}.")
     unlike = digest_differences(run.folder, run.record)
     print(f"{len(run.record.get(DIGESTS, {}))} files recorded, {len(unlike)} of them changed since")
-    print("\n".join(f"  {difference}" for difference in unlike), end="\n" if unlike else "")
-    job, seed = _settings_of(run, settings), secrets.randbits(32) if settings.seed is None else settings.seed
+    print("".join(f"  {difference}\n" for difference in unlike), end="")
+    job = _settings_of(run, settings)
     steps = ["data", *(["detector fits", "adaptive attack"] if job.detector else [])]
     with DISPLAY.job(steps), isolated(job.seed, job.threads), TemporaryDirectory() as folder:
         networks = recorded_networks(run, job, run.record["checkpoint_files"])
@@ -65,64 +65,42 @@ def verify_run(settings: VerifySettings) -> None:
         now = {**provenance(), "code": surroundings(job, sha256)["code"]}
         print(f"then: {_machine(run.record)}\nnow:  {_machine(now)}", flush=True)
         classifiers = {name: model.classifier for name, model in networks.items()}
-        inputs = EvaluationInputs(
-            Path(folder), images, evaluated_samples(job.evaluation, images), classifiers, recorded=run.folder
-        )
+        samples = evaluated_samples(job.evaluation, images)
+        inputs = EvaluationInputs(Path(folder), images, samples, classifiers, recorded=run.folder)
+        seed = secrets.randbits(32) if settings.seed is None else settings.seed
         share = ImageShare(images, job.evaluation.batch_size, settings.share, seed)
         measured, remainder = measure_again(job, inputs, share)
-        tolerances = settings.tolerance, settings.attacked_tolerance
-        rows, sentences = table_agreement(run.folder, Path(folder), remainder, *tolerances)
-        derived, of_derived = derived_agreement(run.folder, Path(folder), job, settings.tolerance)
-        rows, sentences = [*rows, *derived], [*sentences, *of_derived]
+        agreement = Agreement(run.folder, settings.tolerance, settings.attacked_tolerance)
+        agreement.of_tables(Path(folder), remainder)
+        agreement.of_derived(Path(folder), job)
     print(
-        f"{measured} of {measured + len(remainder.evaluated)} images measured again (share {settings.share:g}, "
-        f"seed {seed}): rows forged in {FORGED:.0%} of the batches are found with probability {share.power:.2f}"
+        f"{measured} of {len(samples)} images measured again (share {settings.share:g}, seed {seed}): rows forged in "
+        f"{FORGED:.0%} of the batches are found with probability {share.power:.2f}"
     )
-    print("\n".join([pd.DataFrame(rows).to_string(index=False), *(f"different: {line}" for line in sentences)]))
-    print(f"not checked: {', '.join(_unchecked(run.folder, {row['table'] for row in rows}))}")
-    empty = [row["table"] for row in rows if row["rows"] and not row["equal"] + row["within"] + row["different"]]
-    if empty:
-        print(f"nothing was checked of {', '.join(empty)}")
-    if unlike or sentences:
+    table = pd.DataFrame(agreement.rows)
+    print(table.to_string(index=False), *(f"different: {sentence}" for sentence in agreement.sentences), sep="\n")
+    compared = table["table"][(table["rows"] == 0) | table[["equal", "within", "different"]].any(axis=1)]
+    checked = {run.folder / name for name in (*compared, RUN, LOCK, CONFIG)}
+    unchecked = [file.path for file in RUN_FILES if {*file.find(run.folder)} - checked]
+    print(f"not checked: {', '.join([*unchecked, 'device, times and software in run.json'])}")
+    if unlike or agreement.sentences:
         raise JobFailed(str(run.folder))
-    if empty:
+    if len(compared) < len(table):
         raise RowsUnchecked(str(run.folder))
-
-
-def _unchecked(folder: Path, compared: Collection[str]) -> list[str]:
-    """Files of a run, by their patterns, that are not compared with anything but their digests."""
-    checked = {*compared, RUN, LOCK, CONFIG}
-    patterns = {file.path: {path.relative_to(folder).as_posix() for path in file.find(folder)} for file in RUN_FILES}
-    return [
-        *(pattern for pattern, names in patterns.items() if names - checked),
-        f"device, times and software in {RUN}",
-    ]
 
 
 def _settings_of(run: Run, settings: VerifySettings) -> EvaluateSettings:
     """Settings of a run for this machine: one device, and the data at `root`."""
     trusted_by = f"dovision-verify run={run.folder} trust_checkpoint=true"
-    try:
-        job = recorded_settings(run, settings.trust_checkpoint, trusted_by, whole=True)
-    except ValueError as error:
-        then, now = (record.get("versions", {}).get("dovision", "unknown") for record in (run.record, provenance()))
-        of_version = "" if then == now else f" The run is of dovision {then}, with which it can be verified."
-        raise ValueError(f"{error}{of_version}") from error
+    job = recorded_settings(run, settings.trust_checkpoint, trusted_by, whole=True)
     accelerator = "cpu" if run.config["trainer"].get("accelerator") == "cpu" else "auto"
-    changed: dict[str, Any] = {
-        "trainer": job.trainer.replaced(accelerator=accelerator, devices=1, strategy="auto"),
-    }
-    if settings.root is not None:
-        changed["dataset"] = job.dataset.replaced(root=str(settings.root))
-    return job.model_copy(update=changed)
+    trainer = job.trainer.replaced(accelerator=accelerator, devices=1, strategy="auto")
+    dataset = job.dataset if settings.root is None else job.dataset.replaced(root=str(settings.root))
+    return job.model_copy(update={"trainer": trainer, "dataset": dataset})
 
 
 def _images(run: Run, job: EvaluateSettings, networks: Mapping[str, FittedModel]) -> Images:
-    """Dataset of a run, with the classes of its classifier.
-
-    Raises:
-        FileNotFoundError, ValueError: it is not there, or it or files that the settings name are others than measured.
-    """
+    """Dataset of a run, with the classes of its classifier; errors as of `verify_run`."""
     remedy = f"Name the folder that has it: dovision-verify run={run.folder} root=FOLDER."
     try:
         images = recorded_images(job, networks)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -26,6 +25,7 @@ from dovision.evaluation.callbacks import EvaluationInputs
 from dovision.identity.plans import CLASSIFIER
 from dovision.store.detection_tables import ADAPTIVE_ATTACKS, ADAPTIVE_STEPS, COMPARISON, SCORES, TEST, VAL
 from dovision.store.effect_sums import LOG_ODDS_QUANTUM, LOG_ODDS_SUM, QUANTUM, SUMS
+from dovision.store.map_tables import MAPS_FILE
 from dovision.store.run_files import RUN_FILES
 from dovision.store.schemas import SUMMARY, read_summary
 from dovision.store.tables import CLEAN, RunTable, read_schema, read_table
@@ -37,6 +37,7 @@ from dovision.types import Batch
 FORGED = 0.05  # share of the batches whose forgery the power is stated for
 _NAMED = 3  # rows that differ, of a table
 _REPEAT = "repeat"  # column that numbers rows of equal keys
+_NOTHING = {"equal": 0, "within": 0, "different": 0, "largest": "0.0e+00"}  # of a table
 _QUANTA = {"total": QUANTUM, LOG_ODDS_SUM: LOG_ODDS_QUANTUM}  # of columns that count in these
 
 
@@ -75,22 +76,22 @@ class Remainder(NamedTuple):
     """
 
     evaluated: Collection[int] = ()
-    read: Mapping[str, Collection[int]] = MappingProxyType({VAL: (), TEST: ()})  # by detectors, of each split
-    adaptive: Collection[int] = ()  # of test images, by adaptive attacks
-    pictured: Collection[RunTable] = ()  # tables of the images that are pictured: of a share, these and others
+    val: Collection[int] = ()  # of those that detectors read
+    test: Collection[int] = ()
+    adaptive: Collection[int] = ()  # test images of adaptive attacks
 
     def rows(self, table: RunTable, folder: Path) -> pd.DataFrame:
         """Read the rows of a table to be compared."""
-        left_out = self.adaptive if table == ADAPTIVE_STEPS else self.evaluated
-        if "split" in table.keys:
-            left_out = set(self.read[VAL]).intersection(() if table == SCORES else self.read[TEST])
         if table == SUMS:
             return table.read(folder)
+        left_out = set(self.adaptive if table == ADAPTIVE_STEPS else self.evaluated)
+        if "split" in table.keys:
+            left_out = set() if table == SCORES else {*self.val} & {*self.test}
         present = set(read_table(folder / table, ["sample"])["sample"].to_pylist())
-        rows = table.read(folder, present.difference(left_out))
+        rows = table.read(folder, present - left_out)
         if table == SCORES:
             return rows[~(rows["attack"].isin(ADAPTIVE_ATTACKS) & rows["sample"].isin(self.adaptive))]
-        for split, samples in self.read.items() if "split" in table.keys else ():
+        for split, samples in ((VAL, self.val), (TEST, self.test)) if "split" in table.keys else ():
             rows = rows[(rows["split"] != split) | ~rows["sample"].isin(samples)]
         return rows
 
@@ -110,118 +111,97 @@ def measure_again(settings: EvaluateSettings, inputs: EvaluationInputs, chosen: 
     data = callbacks.evaluation_data(settings, images, samples)
     trainer.test(ClassifierUnderTest(inputs.networks[CLASSIFIER]), datamodule=data, verbose=False)
     callbacks.write_objects(inputs.folder, images, evaluation.split, samples, bool(maps))
-    pictured = (MASKS_FILE,) if maps else (MASKS_FILE, OBJECT_MASKS_FILE)
-    remainder = Remainder({*inputs.samples}.difference(samples), pictured=pictured)
+    remainder = Remainder({*inputs.samples}.difference(samples))
     if (setup := callbacks.detection_setup(settings)) is None:  # a dataset may then lack a validation split
         return len(samples), remainder
     callbacks.run_detection(settings, inputs, setup, (), chosen)
     most = settings.detection
     firsts = [(VAL, most.val_images), (TEST, most.test_images), (TEST, most.adaptive.images)]
-    val, test, adaptive = ({*(first := chosen.first(*of))}.difference(chosen.drawn(first)) for of in firsts)
-    return len(samples), remainder._replace(read={VAL: val, TEST: test}, adaptive=adaptive)
+    undrawn = ({*(first := chosen.first(*of))}.difference(chosen.drawn(first)) for of in firsts)
+    return len(samples), Remainder(remainder.evaluated, *undrawn)
 
 
-def table_agreement(
-    recorded: Path, recomputed: Path, remainder: Remainder, tolerance: float, attacked: float
-) -> tuple[list[dict[str, Any]], list[str]]:
-    """Agreement of each table of a run with rows that were measured again, and sentences on rows that differ.
+class Agreement:
+    """Agreement of a run's tables with others.
 
     A number deviates by |recomputed - recorded| / max(1, |recorded|), a whole number by the difference itself, a row by
-    the largest of its numbers.
+    the largest of its numbers; by infinity if it is in one table alone.
 
     Args:
         recorded: the run directory.
-        recomputed: the folder with the tables of some of its images.
-        remainder: the samples that were not measured again.
         tolerance, attacked: deviations that pass, of rows of clean images and of attacked ones.
-
-    Returns:
-        A row per table: recorded rows; those recomputed that are equal, deviate within the tolerance, and differ, such
-        as by being missing; the largest finite deviation; and how many rows are not compared, or why.
     """
-    tables = [file for file in RUN_FILES if isinstance(file, RunTable)]
-    there = {path.relative_to(recomputed) for table in tables for path in table.find(recomputed)}
-    rows, sentences = [], [f"{path}: missing" for path in there if not (recorded / path).is_file()]
-    for path, table in ((path, file) for file in tables for path in file.find(recorded)):
-        name, count = path.relative_to(recorded).as_posix(), len(read_table(path, table.keys[:1]))
-        if (table == SUMS and remainder.evaluated) or not (recomputed / name).is_file():
-            reason = "sums over all images: share=1" if table == SUMS else "not measured here"
-            rows.append(_agreement(name, count, np.zeros(0), 0, reason)[0])
-            continue
-        table = table.named(path.stem)
-        joined, deviations = _compared(table, recorded, recomputed, remainder)
-        condition = joined.get("condition", joined.get("attack", pd.Series(CLEAN, joined.index)))
-        compared = int((joined["_merge"] != "right_only").sum())
-        limits = np.where(condition == CLEAN, tolerance, attacked)
-        row, beyond = _agreement(name, count, deviations.max(axis=1).to_numpy(), limits, count - compared)
-        rows.append(row)
-        if read_schema(path).metadata != read_schema(recomputed / name).metadata:
-            sentences.append(f"{name}: its metadata, such as the names of classes, differ")
-        sentences += [
-            f"{name}: {_sentence(joined.iloc[n], table.keys, deviations.iloc[n].idxmax())}" for n in beyond[:_NAMED]
-        ]
-    return rows, sentences
 
+    def __init__(self, recorded: Path, tolerance: float, attacked: float) -> None:
+        self.recorded, self.tolerance, self.attacked = recorded, tolerance, attacked
+        self.rows: list[dict[str, Any]] = []  # a row per table, see `_add`
+        self.sentences: list[str] = []  # on what differs
 
-def derived_agreement(
-    recorded: Path, folder: Path, settings: EvaluateSettings, tolerance: float
-) -> tuple[list[dict[str, Any]], list[str]]:
-    """Agreement of a run's summary and results of detection with those that follow from its recorded tables.
+    def of_tables(self, recomputed: Path, remainder: Remainder) -> None:
+        """Compare the tables of a folder with rows of some of the images."""
+        tables = [file for file in RUN_FILES if isinstance(file, RunTable)]
+        there = {path.relative_to(recomputed) for table in tables for path in table.find(recomputed)}
+        self.sentences += [f"{path}: missing" for path in there if not (self.recorded / path).is_file()]
+        pictured = {MASKS_FILE} if (self.recorded / MAPS_FILE).is_file() else {MASKS_FILE, OBJECT_MASKS_FILE}
+        for path, table in ((path, file.named(path.stem)) for file in tables for path in file.find(self.recorded)):
+            count = len(read_table(path, table.keys[:1]))
+            if (table == SUMS and remainder.evaluated) or not (recomputed / table).is_file():
+                reason = "sums over all images: share=1" if table == SUMS else "not measured here"
+                self.rows.append({"table": table.path, "rows": count, **_NOTHING, "not compared": reason})
+                continue
+            before, after = remainder.rows(table, self.recorded), table.read(recomputed)
+            if remainder.evaluated and table in pictured:  # of a share, other images are
+                after = after[after["sample"].isin(before["sample"])]
+            self._add(table.path, before, after, table.keys, count)
+            if read_schema(path).metadata != read_schema(recomputed / table).metadata:
+                self.sentences.append(f"{table.path}: its metadata, such as the names of classes, differ")
 
-    The summary that follows is written to `folder`. Returns as `table_agreement`; what only one of both has, differs.
-    """
-    try:
-        write_summary(recorded, folder)
-        pairs: dict[str, tuple[Any, Any]] = {SUMMARY: (read_summary(recorded), read_summary(folder))}
-        if settings.detector:
-            pairs[DETECTION] = read_detection(recorded).to_dict("list"), detection(recorded).to_dict("list")
-        if settings.detector and (reference := settings.detection.reference) is not None:
-            again = detector_differences(recorded, reference).to_dict("list")
-            pairs[COMPARISON.path] = read_comparison(recorded).to_dict("list"), again
-    except (OSError, ValueError, KeyError) as error:  # such as without a table, or with one that was edited
-        return [], [f"{SUMMARY}: cannot be compared with the recorded tables: {error_text(error)}"]
-    rows, sentences = [], []
-    for name, pair in pairs.items():
-        before, after = (dict(leaves(values)) for values in pair)
-        values = {key: (before.get(key, "nothing"), after.get(key, "nothing")) for key in {**before, **after}}
-        deviations = np.array([_deviation([one], [other], 1)[0] for one, other in values.values()])
-        row, beyond = _agreement(name, len(before), deviations, tolerance, 0)
-        rows.append(row)
-        differing = [(key, *values[key]) for key in np.array([*values])[beyond[:_NAMED]]]
-        sentences += [f"{name}: {key} {one}, of the recorded tables {other}" for key, one, other in differing]
-    return rows, sentences
+    def of_derived(self, folder: Path, settings: EvaluateSettings) -> None:
+        """Compare the summary and results of detection with those of the recorded tables; `folder` takes the former."""
+        try:
+            write_summary(self.recorded, folder)
+            summaries = (
+                pd.DataFrame(leaves(read_summary(of)), columns=["", "value"]) for of in (self.recorded, folder)
+            )
+            pairs = {SUMMARY: [summary.set_index("") for summary in summaries]}
+            if settings.detector:
+                pairs[DETECTION] = [read_detection(self.recorded), detection(self.recorded)]
+            if settings.detector and (reference := settings.detection.reference) is not None:
+                again = detector_differences(self.recorded, reference)
+                pairs[COMPARISON.path] = [read_comparison(self.recorded), again]
+        except (OSError, ValueError, KeyError) as error:  # such as without a table, or with one that was edited
+            self.sentences.append(f"{SUMMARY}: cannot be compared with the recorded tables: {error_text(error)}")
+            return
+        for name, frames in pairs.items():
+            before, after = (frame.rename_axis("key").reset_index() for frame in frames)
+            self._add(name, before, after, ["key"], len(before))
 
-
-def _agreement(
-    name: str, count: int, deviations: npt.NDArray[np.float64], limits: Any, not_compared: int | str
-) -> tuple[dict[str, Any], npt.NDArray[np.intp]]:
-    """Row of `table_agreement`, and the places of the deviations beyond their limits."""
-    beyond, equal = np.flatnonzero(deviations > limits), int((deviations == 0).sum())
-    counts = {"equal": equal, "within": len(deviations) - equal - len(beyond), "different": len(beyond)}
-    largest = deviations[np.isfinite(deviations)].max(initial=0)
-    return {"table": name, "rows": count, **counts, "largest": f"{largest:.1e}", "not compared": not_compared}, beyond
-
-
-def _compared(
-    table: RunTable, recorded: Path, recomputed: Path, remainder: Remainder
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Rows joined by their keys, and the deviation of each number; infinite in rows of one table alone."""
-    before, after = remainder.rows(table, recorded), table.read(recomputed)
-    if remainder.evaluated and table in remainder.pictured:
-        after = after[after["sample"].isin(before["sample"])]
-    keys = list(table.keys)
-    text = {name: object for name in keys if before[name].dtype == "str"}  # pandas joins no empty columns of text
-    before, after = (  # a row that is there twice has another number each time
-        rows.astype(text).assign(**{_REPEAT: rows.groupby(keys, observed=True, dropna=False).cumcount()})
-        for rows in (before, after)
-    )
-    joined = before.merge(after, on=[*keys, _REPEAT], how="outer", suffixes=("", " again"), indicator=True)
-    columns = [name for name in {**before, **after} if name not in (*keys, _REPEAT)]
-    both = joined[joined["_merge"] == "both"]
-    lacking = ["lacking"] * len(both)  # where a column is in one table alone
-    pairs = {name: (both.get(name, lacking), both.get(f"{name} again", lacking)) for name in columns}
-    deviations = {name: _deviation(*pair, _QUANTA.get(name, 1)) for name, pair in pairs.items()}
-    return joined, pd.DataFrame(deviations, both.index, dtype=float).reindex(joined.index, fill_value=math.inf)
+    def _add(self, name: str, before: pd.DataFrame, after: pd.DataFrame, keys: Sequence[str], count: int) -> None:
+        """Count rows that are equal, deviate within the tolerance, and differ, of `count` recorded ones."""
+        text = {key: object for key in keys if before[key].dtype == "str"}  # pandas joins no empty columns of text
+        before, after = (  # a row that is there twice has another number each time
+            rows.astype(text).copy().assign(**{_REPEAT: rows.groupby([*keys], observed=True, dropna=False).cumcount()})
+            for rows in (before, after)
+        )
+        joined = before.merge(after, on=[*keys, _REPEAT], how="outer", suffixes=("", " again"), indicator=True)
+        both = joined[joined["_merge"] == "both"]
+        lacking = ["lacking"] * len(both)  # where a column is in one table alone
+        columns = [column for column in {**before, **after} if column not in (*keys, _REPEAT)]
+        pairs = {column: (both.get(column, lacking), both.get(f"{column} again", lacking)) for column in columns}
+        numbers = {column: _deviation(*pair, _QUANTA.get(column, 1)) for column, pair in pairs.items()}
+        deviations = pd.DataFrame(numbers, both.index, dtype=float).reindex(joined.index, fill_value=math.inf)
+        condition = [joined[key] for key in ("condition", "attack") if key in keys] or [CLEAN]
+        limits = np.where(condition[0] == CLEAN, self.tolerance, self.attacked)
+        largest = deviations.max(axis=1).to_numpy()
+        beyond, equal = np.flatnonzero(largest > limits), int((largest == 0).sum())
+        counts = {"equal": equal, "within": len(largest) - equal - len(beyond), "different": len(beyond)}
+        most = f"{largest[np.isfinite(largest)].max(initial=0):.1e}"
+        self.rows.append({"table": name, "rows": count, **counts, "largest": most, "not compared": count - len(before)})
+        absent = {"left_only": "not among the recomputed rows", "right_only": "missing"}
+        for row, column in ((joined.iloc[number], deviations.iloc[number].idxmax()) for number in beyond[:_NAMED]):
+            got = f"{column} {row.get(column)}, recomputed {row.get(f'{column} again')}"
+            named = ", ".join(f"{key} {row[key]}" for key in keys)
+            self.sentences.append(f"{name}: {named}: {absent.get(row['_merge'], got)}")
 
 
 def _deviation(before: Collection[Any], after: Collection[Any], scale: float) -> npt.NDArray[np.float64]:
@@ -239,9 +219,3 @@ def _deviation(before: Collection[Any], after: Collection[Any], scale: float) ->
         if len(pairs) == 1:
             return np.array([0 if np.array_equal(*pairs[0]) else math.inf])
         return np.concatenate([_deviation([one], [other], scale) for one, other in pairs])
-
-
-def _sentence(row: pd.Series[Any], keys: Collection[str], column: str) -> str:
-    lacking = {"left_only": "not among the recomputed rows", "right_only": "missing"}
-    got = lacking.get(row["_merge"]) or f"{column} {row.get(column)}, recomputed {row.get(f'{column} again')}"
-    return f"{', '.join(f'{key} {row[key]}' for key in keys)}: {got}"
