@@ -16,7 +16,7 @@ TWO := --numprocesses 2 --dist worksteal
 .DEFAULT_GOAL := help
 # The experiments behind the figures, and what each of their commands is told besides. Those of the chest need the NIH's films:
 #   make figures EXPERIMENTS="chest_boxes chest_maps chest_detection" DATA=dataset.root=/data/nih
-EXPERIMENTS ?= $(basename $(notdir $(wildcard conf/experiment/mnist_*.yaml conf/experiment/phantom_*.yaml)))
+EXPERIMENTS ?= $(basename $(notdir $(wildcard $(addsuffix /experiment/mnist_*.yaml,conf paper/conf) $(addsuffix /experiment/phantom_*.yaml,conf paper/conf))))
 DATA ?=
 LOWEST_EXTRAS := timm hf xrv dicom nifti attacks cam ood segments tensorboard mlflow view launchers-joblib launchers-submitit
 
@@ -106,7 +106,7 @@ figures: $(addprefix experiment-,$(EXPERIMENTS)) ## the experiments on digits an
 	@$(BIN)/python -m paper
 
 experiment-%: $(VENV)/.base
-	@$(BIN)/dovision-evaluate experiment=$* $(DATA)
+	@$(BIN)/dovision-evaluate --config-dir paper/conf experiment=$* $(DATA)
 	@$(BIN)/dovision-report sweep=outputs/$*
 
 figures-check: $(VENV)/.base ## which figure differs from paper/figures.lock, and why: data, code or style

@@ -64,7 +64,8 @@ SETTINGS = {  # what a setting of a component does, where one might look for a f
 +transform@intervention.transforms.move0=random_affine` |
 | the transforms of feature squeezing for photographs | `intervention=transform intervention.transforms.bits1.bits=5 \
 +transform@intervention.transforms.non_local_means=non_local_means` |
-| sixteen transforms of natural images | those of `effect_consistency_natural` in `experiment=cifar10_detection` |
+| sixteen transforms of natural images | those of `effect_consistency_natural` in \
+`paper/conf/experiment/cifar10_detection.yaml` |
 """
 }
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -11,6 +13,7 @@ from dovision.cli.evaluate import main
 from dovision.store.run_record import read_sweep
 
 SIDE, TEST_PATIENTS = 64, range(7, 15)
+PAPER = Path(__file__).parents[2] / "paper" / "conf"
 SCALE = 1024 // SIDE  # of the boxes' coordinates
 
 
@@ -40,7 +43,7 @@ def release(tmp_path_factory):
 
 
 def test_one_command_scores_maps_on_the_boxes(release, run_command, tmp_path):
-    words = ("experiment=chest_maps", f"dataset.root={release}", f"output_root={tmp_path}")
+    words = ("--config-dir", str(PAPER), "experiment=chest_maps", f"dataset.root={release}", f"output_root={tmp_path}")
     small = (
         "dataset.shape=[1,64,64]",
         "dataset.classes=[Mass,Nodule]",

@@ -281,7 +281,9 @@ def test_a_killed_run_is_found_interrupted_and_is_done_again(copy, dovision_eval
     assert (first / "effects.parquet").read_bytes() == (second / "effects.parquet").read_bytes()
 
 
-EXPERIMENTS = sorted((configuration_folder() / "experiment").glob("*.yaml"))
+CONF = configuration_folder()
+OF_PAPER = CONF.parent / "paper" / "conf"
+EXPERIMENTS = sorted(path for folder in (CONF, OF_PAPER) for path in (folder / "experiment").glob("*.yaml"))
 
 
 @pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda path: path.stem)
@@ -294,7 +296,8 @@ def test_every_experiment_composes_to_what_it_chooses(path):
         if group.startswith("override /") and isinstance(part, str)
     }
     with initialize_config_dir(str(configuration_folder()), **HYDRA_DEFAULTS):
-        composed = compose("evaluate", [f"experiment={path.stem}"], return_hydra_config=True)
+        words = [f"hydra.searchpath=[{OF_PAPER}]", f"experiment={path.stem}"]
+        composed = compose("evaluate", words, return_hydra_config=True)
     assert composed.name == path.stem
     chosen = composed.hydra.runtime.choices
     assert {group: chosen[group] for group in wanted} == wanted

@@ -91,10 +91,11 @@ def test_maps_are_warm_and_cool_and_how_to_pages_are_as_many_as_a_page_says():
 @pytest.mark.parametrize("command", COMPOSED, ids=" ".join)
 def test_every_command_composes(command):
     name, *words = command
-    overrides = OverridesParser.create().parse_overrides([word for word in words if word != "-m"])
+    overrides = OverridesParser.create().parse_overrides([word for word in words if "=" in word or word[0] in "+~"])
     launchers = {item.value() for item in overrides if item.key_or_group == "hydra/launcher"}
     assert launchers <= {path.stem for path in (ROOT / "conf" / "hydra" / "launcher").glob("*.yaml")}
     asked = [first(item) for item in overrides if not item.key_or_group.startswith("hydra")]
+    asked += [f"hydra.searchpath=[{ROOT}/paper/conf]"]
     with initialize_config_dir(str(configuration_folder()), **HYDRA_DEFAULTS):
         assert compose(name.removeprefix("dovision-"), asked)
 

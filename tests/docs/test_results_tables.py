@@ -165,7 +165,8 @@ def commands():
             program, *words = shlex.split(line)
             if program == "PYTHONPATH=.":  # with components of paper/
                 continue
-            yield program.removeprefix("dovision-"), [word for word in words if word != "-m"]
+            at = [f"hydra.searchpath=[{ROOT}/paper/conf]"] * ("--config-dir" in words)
+            yield program.removeprefix("dovision-"), at + [word for word in words if "=" in word or word[0] in "+~"]
 
 
 @pytest.mark.parametrize(("command", "words"), list(commands()), ids=lambda value: "".join(value)[:60])

@@ -101,4 +101,5 @@ def test_every_figure_is_locked_or_drawn_from_an_experiment_that_exists():
     assert set(json.loads(LOCK.read_text())["figures"]) <= set(sources.FIGURES)
     for figure in sources.FIGURES.values():
         if isinstance(figure, sources.FromSweep):
-            assert (ROOT / "conf" / "experiment" / f"{figure.sweep}.yaml").is_file()
+            files = (ROOT / folder / "experiment" / f"{figure.sweep}.yaml" for folder in ("conf", "paper/conf"))
+            assert any(path.is_file() for path in files)

@@ -23,6 +23,8 @@ from dovision.types import INPUT, Box, Task
 from made_hf import save_network
 
 CONF = configuration_folder()
+OF_PAPER = CONF.parent / "paper" / "conf"
+EXPERIMENTS_OF_PAPER = sorted(path.stem for path in OF_PAPER.glob("experiment/*.yaml") if "bird" not in path.stem)
 COARSE_DROP = ["intervention=token_drop", "intervention.rows=3", "intervention.columns=3"]
 OF_TRANSFORMERS = ("attention_rollout", "gradient_attention")
 
@@ -106,9 +108,9 @@ def test_every_intervention_is_taken(name, components):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", parts("experiment"))
+@pytest.mark.parametrize("name", parts("experiment") + EXPERIMENTS_OF_PAPER)
 def test_every_experiment_is_taken(name, components):
-    config = composed(f"experiment={name}")
+    config = composed(f"hydra.searchpath=[{OF_PAPER}]", f"experiment={name}")
     if "root" in config.dataset or OmegaConf.is_missing(config.dataset, "root"):
         config.dataset.root = "."  # a folder that is there; what is in it is not looked at
     if "checkpoint_file" in config.model:

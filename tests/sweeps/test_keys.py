@@ -430,16 +430,18 @@ def test_a_configuration_file_that_is_no_yaml_is_refused_with_its_line(mine, ref
     assert "expected ',' or '}'" in line
 
 
-@pytest.mark.parametrize("given", [["experiment=mine"], ["experiment=phantom_grid", "hydra.mode=RUN"]])
+@pytest.mark.parametrize("given", [["experiment=mine"], ["experiment=sweep", "hydra.mode=RUN"]])
 def test_parameters_of_a_sweep_are_refused_in_a_single_job(mine, refused, given):
-    folder = mine(mine="hydra: {sweeper: {params: {attack: 'pgd,pdg'}}}")
+    sweeper = "sweeper: {params: {attack: 'pgd,pdg'}}"
+    folder = mine(mine=f"hydra: {{{sweeper}}}", sweep=f"hydra: {{{sweeper}, mode: MULTIRUN}}")
     line = refused("evaluate", "--config-dir", folder, "dry_run=true", *given)
     assert line.startswith("hydra.sweeper.params needs a sweep, got a single job and ")
     assert line.endswith("Add -m, or write hydra.mode: MULTIRUN beside it.")
 
 
-def test_parameters_of_a_sweep_are_refused_in_an_experiment_that_is_swept(refused):
-    line = refused("evaluate", "-m", "dry_run=true", "experiment=phantom_shortcut,demo")
+def test_parameters_of_a_sweep_are_refused_in_an_experiment_that_is_swept(mine, refused):
+    folder = mine(mine="hydra: {sweeper: {params: {attack: 'pgd,fgsm'}}}")
+    line = refused("evaluate", "-m", "--config-dir", folder, "dry_run=true", "experiment=mine,demo")
     assert "hydra.sweeper" in line  # Hydra 1.4 refuses it before this package does
     assert "where none would be used" in line or "before the sweep starts" in line
 
