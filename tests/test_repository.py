@@ -8,24 +8,10 @@ import subprocess
 from pathlib import Path
 
 import pytest
-import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 ROOT = Path(__file__).resolve().parents[1]
 PYPROJECT = (ROOT / "pyproject.toml").read_text()
-CHANGELOG = (ROOT / "CHANGELOG.md").read_text()
-WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
-
-
-@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
-def test_a_workflow_runs_what_there_is(path):
-    text = path.read_text()
-    jobs = yaml.safe_load(text)["jobs"]
-    assert all({"runs-on", "timeout-minutes", "steps"} <= job.keys() for job in jobs.values())
-    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.M))
-    assert set(re.findall(r"run: make ([a-z-]+)", text)) <= targets
-    extras = set(re.findall(r"^([a-z-]+) = \[", PYPROJECT, re.M))
-    assert set(re.findall(r"--editable '\.\[([a-z-]+)\]'", text)) <= extras
 
 
 def test_every_extra_is_in_the_table_of_the_page_on_installing():

@@ -31,8 +31,3 @@ def test_the_tables_of_a_page_are_those_of_the_components(page, tables):
     made = tables.pages()[ROOT / page]
     assert f"`{tables.COMMAND}`" in made
     assert (ROOT / page).read_text() == made, f"the tables are out of date. Run: {tables.COMMAND}"
-
-
-def test_every_yaml_says_what_it_is_in_its_first_line(tables):
-    for path in (ROOT / "conf").rglob("*.yaml"):
-        assert len(tables.summary(path)) > 10, path

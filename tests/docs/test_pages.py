@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shlex
 from pathlib import Path
@@ -71,21 +70,6 @@ def test_the_python_of_a_page_runs(page, tmp_path, monkeypatch):
         exec(code, names)
     if page == "README.md":
         assert names["result"].map.shape == (1, 224, 224)
-
-
-def test_the_site_opens_with_the_lines_of_readme():
-    assert PYTHON["docs/index.md"][0] == PYTHON["README.md"][0]
-
-
-def test_maps_are_warm_and_cool_and_how_to_pages_are_as_many_as_a_page_says():
-    """Colours of maps are named by their sense: a look may change."""
-    notebooks = {path.name: json.loads(path.read_text())["cells"] for path in (ROOT / "docs").rglob("*.ipynb")}
-    words = {name: "".join(line for cell in cells for line in cell["source"]) for name, cells in notebooks.items()}
-    for name, text in (SHOWN | words | {"llms.txt": (ROOT / "llms.txt").read_text()}).items():
-        if name != "CHANGELOG.md":
-            assert not re.findall(r"\b(?:red|blue)\b(?= cells| regions|:)", text, re.IGNORECASE), name
-            counts = {int(count) for count in re.findall(r"(\d+) how-to pages", text)}
-            assert counts <= {len([*(ROOT / "docs" / "how-to").glob("*.md")]) - 1}, name
 
 
 @pytest.mark.parametrize("command", COMPOSED, ids=" ".join)
