@@ -42,7 +42,7 @@ def opened(name: str) -> OpenedNetwork:
     library, _, own = name.rpartition(":")
     shape, made = (3, 224, 224), dv.timm_model if library == "timm" else dv.torchvision_model
     classifier = made(own, False if library == "timm" else None, shape, "multiclass", CLASSES, None, None)
-    images = dv.component("dataset", "pictures", {"root": str(example_photograph())})
+    images = dv.component("dataset", "image_folder", {"root": str(example_photograph())})
     images.take_classes(classifier.task)
     dataset = {"_target_": "", "root": ""}
     settings: Any = SimpleNamespace(seed=0, checkpoint=None, fits_classifier=False, dataset=dataset)

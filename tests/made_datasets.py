@@ -60,11 +60,6 @@ def write_folders(root: Path) -> Settings:
     return {"root": str(root), "classes": ["cat", "dog"], "shape": [3, 20, 20]}
 
 
-def write_pictures(root: Path) -> Settings:
-    write_folders(root)
-    return {"root": str(root / "dog"), "shape": [3, 20, 20]}
-
-
 def write_hf(root: Path) -> Settings:
     hf_parts(train=40, test=6).save_to_disk(str(root / "hf"))
     settings = {"root": str(root / "hf"), "classes": ["cat", "dog"], "shape": [3, 20, 24]}
@@ -100,7 +95,6 @@ WRITERS: dict[str, Callable[[Path], Settings]] = {
     "image_folder": write_folders,
     "mnist": write_mnist,
     "phantom": lambda root: {"train_images": 30, "val_images": 20, "test_images": 20},
-    "pictures": write_pictures,
     "table": write_rows,
     "torch_dataset": write_torch,
 }

@@ -136,7 +136,7 @@ def test_pictures_are_brought_to_a_network_as_its_preprocessing_says(tmp_path):
     picture.save(tmp_path / "photo.png")
     way = dv.Resize(size=80, interpolation="bicubic")
     by_command = dv.component(
-        "dataset", "pictures", {"root": str(tmp_path), "shape": [3, 64, 64], "resize": way._asdict()}
+        "dataset", "image_folder", {"root": str(tmp_path), "shape": [3, 64, 64], "resize": way._asdict()}
     )
     batch = dv.to_batch(picture, Preprocessing(64, way))
     assert torch.equal(batch[0], by_command.split("test")[0].image)

@@ -30,7 +30,6 @@ from dovision.datasets.held_images import HeldImages as HeldImages
 from dovision.datasets.hf_dataset import HfDataset as HfDataset
 from dovision.datasets.image_folder import ImageFolder as ImageFolder
 from dovision.datasets.phantom import Phantom as Phantom
-from dovision.datasets.pictures import Pictures as Pictures
 from dovision.datasets.table import Table as Table
 from dovision.datasets.torch_dataset import MNIST as MNIST
 from dovision.datasets.torch_dataset import TorchDataset as TorchDataset

@@ -24,6 +24,7 @@ Epsilons = float | str | Sequence[float | str]  # one or several, in pixel units
 BOX_COLUMNS = ["sample", "object", "label", "top", "left", "bottom", "right"]  # columns of Images.boxes
 SOURCE_BOXES = ["row", *BOX_COLUMNS[1:]]  # columns of Images.source_boxes
 SPLITS = ("train", "val", "test")
+TASKS = ("multiclass", "multilabel")
 INPUT = "input"  # the site of an edit of the image itself
 SET_JOIN = "+"  # between the names of units that are set at once
 MATCHED_CONTROL = " control "  # between the name of a unit, or a set, and the number of one of its matched controls
@@ -229,7 +230,7 @@ class Task:
     thresholds: tuple[float, ...] = field(default=(), compare=False)
 
     def __post_init__(self) -> None:
-        checks.choice("task", self.kind, ("multiclass", "multilabel"))
+        checks.choice("task", self.kind, TASKS)
         least = 2 if self.kind == "multiclass" else 1
         if len(self.classes) < least:
             raise ValueError(f"a {self.kind} task needs at least {least} classes, got {list(self.classes)!r}.")

@@ -126,7 +126,7 @@ def test_classes_and_normalisation_of_named_weights_come_without_a_download(tmp_
     photo.mkdir()
     torchvision.utils.save_image(torch.rand(3, 64, 64), photo / "a.png")
     named = ("model=torchvision_model", "model.name=squeezenet1_1", "model.weights=DEFAULT", "dataset.shape=[3,64,64]")
-    command = ("dataset=pictures", f"dataset.root={photo}", *named, f"checkpoint={tmp_path / 'own.pt'}")
+    command = ("dataset=image_folder", f"dataset.root={photo}", *named, f"checkpoint={tmp_path / 'own.pt'}")
     assert run_command(main, *command, f"output_root={tmp_path / 'out'}", *FEW[1:]) == 0
     assert "its 1,000 classes in the order tench" in capsys.readouterr().err
 

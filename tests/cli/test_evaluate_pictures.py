@@ -1,4 +1,4 @@
-"""dovision-evaluate dataset=pictures: effects on what is predicted, and nothing that needs a label."""
+"""dovision-evaluate dataset=image_folder: effects on what is predicted, and nothing that needs a label."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def measured(request, photos, tmp_path_factory, run_command) -> Path:
     file = checkpoint(root, request.param)
     settings = (f"dataset.root={photos}", "dataset.shape=[3,28,28]", f"checkpoint={file}", f"output_root={root}")
     more = ("attack=fgsm", "attack.eps=0.1", "explainer=[grad_cam]", "explanation.cells=4", "explanation.steps=4")
-    assert run_command(main, "dataset=pictures", *settings, *more, *GRID) == 0
+    assert run_command(main, "dataset=image_folder", *settings, *more, *GRID) == 0
     return root
 
 
@@ -124,7 +124,7 @@ def test_each_picture_has_a_sentence(measured):
 def test_a_dry_run_knows_the_classes_of_the_network(photos, tmp_path, run_command, capsys):
     file = checkpoint(tmp_path, "multiclass")
     settings = (f"dataset.root={photos}", "dataset.shape=[3,28,28]", f"checkpoint={file}", f"output_root={tmp_path}")
-    assert run_command(main, "dataset=pictures", *settings, *GRID, "dry_run=true") == 0
+    assert run_command(main, "dataset=image_folder", *settings, *GRID, "dry_run=true") == 0
     assert "1 jobs, 1 to do: 0 models to fit, at most 15 forward passes" in capsys.readouterr().out
 
 

@@ -60,7 +60,7 @@ def evaluate(run_command, folder: Path, *more: str) -> int:
     grid = ("intervention.rows=2", "intervention.columns=1")
     return run_command(
         main,
-        "dataset=pictures",
+        "dataset=image_folder",
         *data,
         f"checkpoint={folder / 'segmenter.ckpt'}",
         f"output_root={folder}",

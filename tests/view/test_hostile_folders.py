@@ -55,7 +55,7 @@ def trap(tmp_path):
 
 def config_places(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """Configurations of runs with a node at different depths, also below components of this package."""
-    pictures = {"_target_": "dovision.datasets.pictures.Pictures", "root": "x"}
+    pictures = {"_target_": "dovision.datasets.image_folder.ImageFolder", "root": "x"}
     yield {"dataset": node}
     yield {"dataset": {**pictures, "root": node}}
     yield {"dataset": {**pictures, "root": [[{"a": [node]}]]}}
@@ -256,7 +256,7 @@ def test_the_facts_of_a_checkpoint_open_no_file(tmp_path, network, key, left):
 def test_the_preprocessing_of_a_checkpoint_sets_nothing_but_numbers_and_modes(tmp_path, network, value, stated):
     """They become settings of the dataset, which Hydra resolves and makes."""
     save_checkpoint(tmp_path / "a.ckpt", network, SMALL, None, {"preprocessing": stated(value)})
-    pictures = "dovision.datasets.pictures.Pictures"
+    pictures = "dovision.datasets.image_folder.ImageFolder"
     dataset = {"_target_": pictures, "root": "???", "shape": [1, None, None], "resize": None}
     config = {"dataset": dataset, "model": SMALL, "checkpoint": str(tmp_path / "a.ckpt")}
     inferred = with_inferred_settings(OmegaConf.create(config))

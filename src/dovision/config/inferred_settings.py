@@ -73,7 +73,7 @@ def inferred_settings(dataset: Mapping[str, Any], model: Any = None, checkpoint:
     try:
         if rooted and "classes" in nulls and (find := getattr(dataset_class, "found_classes", None)) is not None:
             names = inferred["classes"] = find(dataset)
-            if odd := next((name for name in names if "${" in str(name)), ""):  # which would be resolved, as if typed
+            if odd := next((name for name in names or () if "${" in str(name)), ""):  # would be resolved, as if typed
                 raise ValueError(f"a class must have a name without ${{, got {odd!r}. Rename it, or set classes.")
         if "shape" in nulls:
             channels, *pixels = dataset["shape"] or [None] * 3

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, TypeAlias
+from typing import Annotated, Any, TypeAlias
 
 import hydra
 from omegaconf import DictConfig, OmegaConf
@@ -138,8 +138,6 @@ class Section(BaseModel):
 class CommandSettings(Section):
     """Settings of every command."""
 
-    may_be_missing: ClassVar[frozenset[str]] = frozenset()  # keys that need no value
-
     _record: dict[str, Any] = PrivateAttr(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
@@ -251,7 +249,9 @@ class TrainSettings(SitesSettings):
     def has_labels(self) -> bool:
         """False if the dataset has no labels, so that nothing can be fitted."""
         try:
-            return bool(getattr(hydra.utils.get_class(self.dataset["_target_"]), "labelled", True))
+            dataset_class = hydra.utils.get_class(self.dataset["_target_"])
+            find = getattr(dataset_class, "found_labels", None)
+            return bool(getattr(dataset_class, "labelled", True) if find is None else find(self.dataset))
         except Exception:  # a target that is no class, or cannot be imported: the component's own error reports it
             return True
 
@@ -396,8 +396,6 @@ class VerifySettings(CommandSettings):
 class ViewSettings(TrainSettings):
     """Settings of dovision-view."""
 
-    may_be_missing: ClassVar[frozenset[str]] = frozenset({"dataset.root"})  # pictures can also be dropped on the page
-
     run: Folder | None
     state: Folder | None
     split: Annotated[str, _rule(checks.choice, ("train", "val", "test"))]
@@ -407,14 +405,6 @@ class ViewSettings(TrainSettings):
     @property
     def composes_networks(self) -> bool:
         return self.run is None
-
-    @model_validator(mode="before")
-    @classmethod
-    def _open_a_photograph(cls, content: Any) -> Any:
-        dataset = content["dataset"]
-        if not isinstance(dataset, Component) or dataset.get("root") != _MISSING:
-            return content
-        return {**content, "dataset": dataset.replaced(root=str(example_photograph()))}
 
 
 def example_photograph() -> Path:
@@ -447,11 +437,14 @@ def read(command: str, config: DictConfig | dict[str, Any]) -> Any:
         ValueError: a key is unknown or missing, or a value is empty or not as its field declares; the error names it.
     """
     config = config if isinstance(config, DictConfig) else OmegaConf.create(config)
+    dataset = config.get("dataset")
+    if command == "view" and isinstance(dataset, DictConfig) and OmegaConf.is_missing(dataset, "root"):
+        config = OmegaConf.merge(config, {"dataset": {"root": str(example_photograph())}})  # type: ignore[assignment]
     config, foreign = with_wrapped_network(with_inferred_settings(config)), of_experiments(command)
     content, record = resolved(config, foreign), recorded(config, foreign)
     model = OF_COMMAND[command]
     for key, value in leaves(content):
-        if value == _MISSING and key not in model.may_be_missing:
+        if value == _MISSING:
             raise ValueError(f"{key} must be given, got nothing. Set {key}=...")
         if isinstance(value, str) and not value.strip():
             raise ValueError(f"{key} must not be empty. Give it a value, or leave it out.")

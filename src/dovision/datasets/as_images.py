@@ -191,16 +191,16 @@ def files_of(path: str | Path) -> list[tuple[Path, str | None]]:
     Raises:
         ValueError: there is no such file or folder, or no picture.
     """
-    from dovision.datasets.pictures import listed_pictures
+    from dovision.datasets.image_folder import listed_images
 
     root = Path(path).expanduser()
     if not root.exists():
         raise ValueError(f"images must be a file or a folder that exists, got {str(path)!r}.")
     folders = sorted(inner for inner in root.iterdir() if inner.is_dir()) if root.is_dir() else []
-    pictures: list[tuple[Path, str | None]] = [(picture, None) for picture in listed_pictures(root)]
+    pictures: list[tuple[Path, str | None]] = [(picture, None) for picture in listed_images(root)]
     if not pictures:
         visible = [folder for folder in folders if not folder.name.startswith(".")]
-        pictures = [(picture, folder.name) for folder in visible for picture in listed_pictures(folder)]
+        pictures = [(picture, folder.name) for folder in visible for picture in listed_images(folder)]
     if not pictures:
         raise ValueError(f"images must be a folder with pictures, got {str(path)!r}, which has none.")
     return pictures

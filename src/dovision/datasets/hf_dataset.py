@@ -20,7 +20,7 @@ from dovision.identity.digests import files_below
 from dovision.io import files, hub
 from dovision.io.images import MAX_FILE_BYTES, BadFile, decode
 from dovision.io.paths import outside
-from dovision.types import COVER, SPLITS, Resize, Shape
+from dovision.types import COVER, SPLITS, TASKS, Resize, Shape
 
 log = logging.getLogger(__name__)
 _ROWS = 1000  # looked at together
@@ -101,7 +101,7 @@ class HfDataset(LibraryImages):
         white_level: int | None,
         resize: str | Mapping[str, Any] | None = None,
     ) -> None:
-        self.task = _checks.task(task, classes, ("multiclass", "multilabel"), "a dataset of Hugging Face")
+        self.task = _checks.task(task, classes, TASKS, "a dataset of Hugging Face")
         self.shape, self.resize = _image_io.grey_or_rgb_shape(shape), _image_io.stated_resize(resize)
         data, given, names = _rows(root, config, revision, splits, columns)
         image, label, group = (columns.get(role) for role in ("image", "label", "group"))

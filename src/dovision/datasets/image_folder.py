@@ -1,4 +1,4 @@
-"""Images in folders named after their classes."""
+"""Images in folders named after their classes, or without labels in a folder or a list."""
 
 from __future__ import annotations
 
@@ -18,25 +18,35 @@ from dovision.datasets import _checks, _image_io, _splits
 from dovision.datasets.readers.file_images import LIST_FOR_WINDOW, FileImages
 from dovision.datasets.readers.mask_sources import MaskSettings, masks_by_name
 from dovision.datasets.readers.table_rows import boxes_of_images
+from dovision.interfaces import Source
 from dovision.io import files
-from dovision.types import SPLITS
+from dovision.types import SPLITS, TASKS, Task
 
 log = logging.getLogger(__name__)
 FLAT = ""  # the split of files that are still to be cut
+_ASK = "Set dataset.root to a folder of images, an image, or a list of them."
+_ENDINGS = (".bmp", ".gif", ".jpeg", ".jpg", ".jpe", ".png", ".pgm", ".pnm", ".ppm", ".dcm", ".tif", ".tiff", ".webp")
+_LIST = ".txt"  # the ending of a file that lists images
 _NUMBERED = re.compile(r"(n\d{8})\s+(.+)")  # of ImageNet, and the names
 
 
 class ImageFolder(FileImages):
     """Images in root/train|val|test/<class>/..., or in root/<class>/... cut by a seed, whole groups together.
 
+    Images that lie in the root itself, or in a list, have no labels: all are of the split test, and their classes are
+    those given, or of the classifier that sees them (`take_classes`). A root with two folders or more, or with one of a
+    split, holds class folders, whatever lies beside them; in a list of one, `[root]`, its own images count.
+
     Of the folders of splits there may be train and test, and val is then cut from train; or test alone, for images that
     are measured and nothing is fitted to. Every file below a class folder is an image, but for hidden ones: BMP, GIF,
-    JPEG, PNG, PPM, TIFF, WebP or DICOM, of one frame and at most 67 million pixels. Greyscale, RGB, RGBA, palette and
-    16-bit files are turned as their EXIF orientation has it, brought to [0, 1] and to the shape's channels, resized,
-    and their centre taken. Files are decoded once at start, to find bad ones, and read again when asked for.
+    JPEG, PNG, PPM, TIFF, WebP or DICOM, of one frame and at most 67 million pixels; without labels those of a folder,
+    by their endings, not below it. Greyscale, RGB, RGBA, CMYK, palette and 16-bit files are turned as their EXIF
+    orientation has it, brought to [0, 1] and to the shape's channels, resized, and their centre taken. Files are
+    decoded once at start, to find bad ones, and read again when asked for.
 
     Args:
-        root: the folder.
+        root: the folder; or, without labels, a folder, an image, a text file with the path of an image a line,
+            relative to its own folder, or a list of folders and images.
         task, classes, shape: of the data; classes in the order of the labels, 1 or 3 channels.
         class_file: a file below the root with a line a class, its folder and, behind a tab, or behind an ImageNet
             number such as n01440764, its name; None: folders are named after their classes.
@@ -55,9 +65,9 @@ class ImageFolder(FileImages):
         resize: how images are brought to the shape, as of `Resize.of`; None: resized to cover it.
 
     Raises:
-        FileNotFoundError: the root is not a folder.
-        ValueError: a fact is not what the folders say, a class has no image in a split, a file is bad, the group's
-            expression is wrong or does not match, a group lies in two splits.
+        FileNotFoundError: there is no such folder or file.
+        ValueError: a fact is not what the folders say, a class has no image in a split, a file is bad or named twice,
+            the group's expression is wrong or does not match, a group lies in two splits.
 
     Example:
         >>> import tempfile
@@ -77,7 +87,7 @@ class ImageFolder(FileImages):
 
     def __init__(
         self,
-        root: str,
+        root: str | Sequence[str],
         task: str,
         classes: Sequence[str] | None,
         shape: Sequence[int],
@@ -95,15 +105,24 @@ class ImageFolder(FileImages):
         copies: str,
         resize: str | Mapping[str, Any] | None = None,
     ) -> None:
+        self.shape, self.resize = _image_io.grey_or_rgb_shape(shape), _image_io.stated_resize(resize)
+        self.labelled = self.found_labels({"root": root, "split_folders": split_folders})
+        if not self.labelled:
+            for name, file in {"class_file": class_file, "boxes": boxes, "masks.folder": masks.get("folder")}.items():
+                if file is not None:
+                    raise ValueError(f"{name} must be null for images without labels, got {file!r}. Leave it out.")
+            self._task = None if classes is None else _checks.task(task, classes, TASKS, "images")
+            self._take_unlabelled(root, group, white_level, on_bad_file)
+            return
+        assert isinstance(root, str)
         self._root = Path(root).resolve()
         cut = _splits.Cut(val_fraction, test_fraction, seed, leaking)
-        self.shape, self.resize = _image_io.grey_or_rgb_shape(shape), _image_io.stated_resize(resize)
         settings = _checks.group("masks", MaskSettings, masks)
         folders = _split_folders(self._root, split_folders)
         class_of = _class_folders(self._root, folders.values(), class_file)
         stated = None if classes is None else sorted(map(str, classes))
         _checks.agree("classes", stated, sorted(class_of.values()))
-        self.task = _checks.task(task, classes, ("multiclass",), "an image folder")
+        self._task = _checks.task(task, classes, ("multiclass",), "an image folder")
         label = {name: number for number, name in enumerate(self.task.classes)}
         log.info("listing the images below %s", self._root)
         below = os.path.join(self._root, "")
@@ -117,7 +136,7 @@ class ImageFolder(FileImages):
         labels, splits = table.pop("label"), table.pop("split")
         table["group"] = _splits.groups_by_pattern(table["name"].tolist(), group)
         whole = self.take_files(table, "an image folder", on_bad_file, white=white_level)
-        self.labels = torch.tensor(labels[whole].tolist(), dtype=torch.int64)
+        self._labels = torch.tensor(labels[whole].tolist(), dtype=torch.int64)
         given = None if FLAT in folders else splits[whole].tolist()
         groups = self.records["group"].tolist()
         self.rows = _splits.split_rows(given, groups, self.labels, self.task.classes, cut, ("train", "val"))
@@ -130,16 +149,82 @@ class ImageFolder(FileImages):
         digests = b"".join(header.digest for header in self.headers)
         self.identify(numbered.encode() + digests, [self._root], images_read=True)
 
+    def _take_unlabelled(
+        self, root: str | Sequence[str], group: str | None, white: int | None, on_bad_file: str
+    ) -> None:
+        """Set records and content of images without labels, all of the split test."""
+        entries = [root] if isinstance(root, str) else list(root or [])
+        if not entries or not all(isinstance(entry, str) and entry for entry in entries):
+            raise ValueError(f"root must name images, got {root!r}. {_ASK}")
+        paths = _paths_by_name(entries)
+        table = pd.DataFrame({"name": paths.keys(), "path": map(str, paths.values()), "number": None}, dtype=object)
+        table["group"] = _splits.groups_by_pattern(table["name"].tolist(), group)
+        self.take_files(table, "images without labels", on_bad_file, white=white)
+        self.rows = {"train": (), "val": (), "test": range(len(self.records))}
+        self.warn_of_files(LIST_FOR_WINDOW)
+        roots = [Path(entry).expanduser().resolve() for entry in entries]
+        self.files = tuple(roots if all(path.is_dir() for path in roots) else dict.fromkeys([*roots, *paths.values()]))
+        named = zip(self.records["name"], self.records["group"], self.headers, strict=True)
+        digests = [f"{name} {of}".encode() + header.digest for name, of, header in named]
+        self.content = _checks.fingerprint((repr((self._task, self.shape, self.decoding)).encode(), *digests), {})
+
+    @property
+    def task(self) -> Task:  # type: ignore[override]
+        """Task of the data, or of the classifier, once `take_classes` has given it.
+
+        Raises:
+            ValueError: it has not.
+        """
+        if self._task is None:
+            raise ValueError("images without labels have no classes before a classifier gives them, by take_classes.")
+        return self._task
+
+    def take_classes(self, task: Task) -> None:
+        self._task = self._task or task
+
+    @property
+    def labels(self) -> torch.Tensor:  # type: ignore[override]
+        """Labels of the records, unknown where there are none."""
+        if self.labelled:
+            return self._labels
+        count = len(self.records)
+        return torch.full((count,), -1) if self._task is None else self._task.unknown(count)
+
+    def source(self, split: str) -> Source:
+        if split != "test" and not self.labelled:
+            raise ValueError(
+                "images without labels have the split test alone, since there is nothing to fit anything to, got "
+                f"{split!r}. Set evaluation.split=test, or bring class folders."
+            )
+        return super().source(split)
+
     @classmethod
-    def found_classes(cls, settings: Mapping[str, Any]) -> list[str]:
-        """Names of the classes if the configuration has none: those of the class file or of the folders."""
+    def found_labels(cls, settings: Mapping[str, Any]) -> bool:
+        """Return whether the root holds class folders, and not images alone."""
+        root = settings["root"]
+        if not isinstance(root, str) or Path(root).expanduser().is_file():
+            return False
+        if not (folder := Path(root).expanduser()).is_dir():
+            return bool(root)  # the error about a folder that is missing says both
+        inner, splits = [*folder.iterdir()], settings["split_folders"].values()
+        folders = [path for path in inner if path.is_dir() and not path.name.startswith(".")]
+        has_images = any(path.suffix.lower() in _ENDINGS for path in inner)
+        return len(folders) > 1 or any((folder / name).is_dir() for name in splits if name) or not has_images
+
+    @classmethod
+    def found_classes(cls, settings: Mapping[str, Any]) -> list[str] | None:
+        """Names of the classes if the configuration has none: those of the class file or of the folders, if any."""
+        if not cls.found_labels(settings):
+            return None
         root = Path(settings["root"]).resolve()
         folders = _split_folders(root, settings["split_folders"]).values()
         return [*_class_folders(root, folders, settings["class_file"]).values()]
 
     @classmethod
     def found_channels(cls, settings: Mapping[str, Any]) -> int:
-        """Channels of the images if the configuration has none: as of `_image_io.channels_of`."""
+        """Channels of the images if the configuration has none: as of `_image_io.channels_of`; 3 without labels."""
+        if not cls.found_labels(settings):
+            return 3
         root = Path(settings["root"]).resolve()
         folders = _split_folders(root, settings["split_folders"]).values()
         class_of = _class_folders(root, folders, settings["class_file"])
@@ -153,7 +238,7 @@ def _split_folders(root: Path, names: Mapping[str, str | None]) -> dict[str, Pat
     Folders that look like splits by another name, such as valid or Test, are refused: they would be left out.
     """
     if not root.is_dir():
-        raise FileNotFoundError(f"root must be a folder of images, but {root} is not one. Set dataset.root.")
+        raise FileNotFoundError(f"root must be a folder of images, or an image, but there is no {root}. {_ASK}")
     for split, name in names.items():
         checks.choice("split_folders", split, SPLITS)
         if name and not Path(os.path.normpath(root / name)).is_relative_to(root):
@@ -202,7 +287,8 @@ def _class_folders(root: Path, parents: Iterable[Path], class_file: str | None) 
     folders = sorted(name for name in names if not name.startswith("."))
     if class_file is None:
         if len(folders) < 2:
-            raise ValueError(f"{root} must hold at least 2 class folders, got {folders!r}.")
+            remedy = f"Name a folder of images without labels: dataset.root={root}/{folders[0]}." if folders else _ASK
+            raise ValueError(f"{root} must hold images or at least 2 class folders, got {folders!r}. {remedy}")
         return {folder: folder for folder in folders}
     path = root / class_file
     if not path.is_file():
@@ -219,3 +305,37 @@ def _class_folders(root: Path, parents: Iterable[Path], class_file: str | None) 
         )
     count = Counter(class_of.values())
     return {folder: name if count[name] == 1 else f"{name} ({folder})" for folder, name in class_of.items()}
+
+
+def _paths_by_name(entries: Sequence[str]) -> dict[str, Path]:
+    """Path of each image, in alphabetical order of the names.
+
+    A name is that of the file, or its path as it was given where two are of one name.
+    """
+    listed = [path for entry in entries for path in listed_images(Path(entry).expanduser())]
+    if not listed:
+        raise ValueError(f"root must hold at least one image, but {', '.join(entries)} has none. {_ASK}")
+    counts = Counter(path.name for path in listed)
+    paths = {path.name if counts[path.name] == 1 else path.as_posix(): path.resolve() for path in listed}
+    if len(set(paths.values())) < len(listed):
+        raise ValueError(f"root must name each image once, got some twice among {len(listed)}. {_ASK}")
+    return dict(sorted(paths.items()))
+
+
+def listed_images(path: Path) -> list[Path]:
+    """Expand an entry of a list to its images; other files of a folder are named in the log."""
+    if path.is_dir():
+        visible = sorted(file for file in path.iterdir() if file.is_file() and not file.name.startswith("."))
+        others = [file.name for file in visible if file.suffix.lower() not in _ENDINGS]
+        if others:
+            text = "left out, since their endings are none of images that can be read: %s"
+            log.warning(text, checks.listed(others, 5))
+        return [file for file in visible if file.suffix.lower() in _ENDINGS]
+    if not path.is_file():
+        raise FileNotFoundError(f"root must be a folder or an image that exists, but there is no {path}. {_ASK}")
+    if path.suffix.lower() != _LIST:
+        return [path]
+    lines = [line.strip() for line in files.read_text(path).splitlines() if line.strip()]
+    if lists := [line for line in lines if line.lower().endswith(_LIST)]:
+        raise ValueError(f"{path} must list images and folders, got the list {lists[0]}. {_ASK}")
+    return [image for line in lines for image in listed_images(path.parent / line)]

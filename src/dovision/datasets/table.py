@@ -20,7 +20,7 @@ from dovision.datasets.readers.manifest import Manifest, read_manifest
 from dovision.datasets.readers.mask_sources import MaskSettings, mask_sources
 from dovision.datasets.readers.nifti import PLANES
 from dovision.datasets.readers.table_rows import FILE, NAME, NUMBER, Columns
-from dovision.types import Task
+from dovision.types import TASKS, Task
 
 log = logging.getLogger(__name__)
 
@@ -110,7 +110,7 @@ class Table(FileImages):
     ) -> None:
         base = _folder(root)
         paths_from = base if folder is None else base / folder
-        self.task = _checks.task(task, classes, ("multiclass", "multilabel"), "a table")
+        self.task = _checks.task(task, classes, TASKS, "a table")
         self.shape, self.resize = _image_io.grey_or_rgb_shape(shape), _image_io.stated_resize(resize)
         self.decoding = _decoding(window, plane)
         decode = checks.choice("check", check, ("pixels", "headers")) == "pixels"

@@ -27,7 +27,7 @@ from dovision.functional.class_names import class_positions
 from dovision.functional.rng import generator
 from dovision.identity.digests import files_below
 from dovision.io import files
-from dovision.types import SPLITS, Resize, Shape, Task
+from dovision.types import SPLITS, TASKS, Resize, Shape, Task
 
 _LABELS = ("targets", "labels")  # attributes with the label of each item
 _CLASSES = ("classes", "pathologies")  # attributes with the names of classes
@@ -130,7 +130,7 @@ class TorchDataset(LibraryImages):
         white_level: int | None,
         resize: str | Mapping[str, Any] | None = None,
     ) -> None:
-        self.task = _checks.task(task, classes, ("multiclass", "multilabel"), "a dataset of PyTorch")
+        self.task = _checks.task(task, classes, TASKS, "a dataset of PyTorch")
         self.shape, self.resize = _image_io.grey_or_rgb_shape(shape), _image_io.stated_resize(resize)
         by_split = _opened(source, root, splits)
         datasets, lengths = [*by_split.values()], [*map(len, by_split.values())]

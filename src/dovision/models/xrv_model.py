@@ -58,7 +58,7 @@ def xrv_model(
         name: of the library's weights, such as densenet121-res224-nih; it determines architecture and labels.
         pretrained: start from these weights, which the library downloads, and reads by unpickling.
         shape: (1, H, W) of the images, of the size that the network was trained at.
-        task: multilabel, or None if `classes` is.
+        task: multilabel; any, or None, without `classes`.
         classes: names, one an output, matched to the network's labels; None: those that it was trained on.
         new_head: take classes that the weights have no trained output for; their logits start as 0, to be fitted.
         weights: a file of a state dict of the library's network, with all of its outputs, in place of its weights.
@@ -75,7 +75,7 @@ def xrv_model(
         >>> dv.xrv_model("densenet121-res224-nih", False, (1, 224, 224), "multilabel", ["Effusion"]).task.classes
         ('Effusion',)
     """
-    if task not in ("multilabel", None):
+    if task != "multilabel" and classes is not None:
         raise ValueError(f"xrv_model's task must be multilabel, got {task!r}. Choose model=torchvision_model for it.")
     library = checks.import_extra("torchxrayvision", "xrv").models
     entry = _model_entry(library, name, shape)

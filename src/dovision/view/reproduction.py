@@ -18,7 +18,7 @@ from dovision.models.checkpoint import read_checkpoint
 from dovision.types import CODE, COVER
 
 PUBLISHED = ("efficientnet_lite0", "torchvision_model", "timm_model", "xrv_model")  # models with weights of their own
-PICTURES = "dovision.datasets.pictures.Pictures"
+FOLDER = "dovision.datasets.image_folder.ImageFolder"
 MASKS, PICTURES_FOLDER = "masks", "images"  # folders of the region and of a dropped picture, beside the command
 _PATTERN = "{stem}.png"  # of a mask's file, as intervention=mask_files has it
 
@@ -39,8 +39,8 @@ class ImageOrigin:
         self.sample = sample
         last = re.split(r"[/\\]", name)[-1].strip(".") or "picture"  # a file of this name leaves all others alone
         self.file: str | None = f"{PICTURES_FOLDER}/{last}" if dropped else None
-        root = network.settings.dataset.get("root")
-        if not dropped and network.settings.dataset["_target_"] == PICTURES and isinstance(root, str):
+        root = unlabelled_root(network)
+        if not dropped and isinstance(root, str):
             path = Path(root)
             self.file = str((path / name if path.is_dir() else path).absolute())
 
@@ -58,7 +58,8 @@ class ImageOrigin:
         """Overrides of dovision-evaluate for the image and the network."""
         network, settings = self.network, self.network.settings
         if self.file is not None:
-            words = ["dataset=pictures", f"dataset.root={quoted(self.file)}", f"dataset.shape={quoted(network.shape)}"]
+            words = ["dataset=image_folder", f"dataset.root={quoted(self.file)}"]
+            words.append(f"dataset.shape={quoted(network.shape)}")
             words.append(f"dataset.resize={network.images.resize.setting}")  # and not what suits the weights
         else:
             words = component_words("dataset", settings.dataset)
@@ -214,8 +215,8 @@ def published_words(
         like: the network that is open.
         checkpoint: the file, if it is one.
     """
-    root = like.settings.dataset.get("root") if like.settings.dataset["_target_"] == PICTURES else None
-    words = ["dataset=pictures"] + ([] if root is None else [f"dataset.root={quoted(root)}"])
+    root = unlabelled_root(like)
+    words = ["dataset=image_folder"] + ([] if root is None else [f"dataset.root={quoted(root)}"])
     if model == "checkpoint":
         if is_foreign(Path(checkpoint)):
             raise ValueError(
@@ -231,6 +232,12 @@ def published_words(
     if model == "torchvision_model":
         return [*words, f"model.weights={'DEFAULT' if weights else 'null'}"]
     return [*words, f"model.pretrained={str(weights).lower()}"]
+
+
+def unlabelled_root(network: OpenedNetwork) -> Any:
+    """Root of a folder or list of images without labels; None for other datasets."""
+    settings = network.settings
+    return settings.dataset["root"] if settings.dataset["_target_"] == FOLDER and not settings.has_labels else None
 
 
 def quoted(value: Any) -> str:

@@ -43,12 +43,12 @@ from dovision.view.pictures import (
 )
 from dovision.view.reproduction import (
     MASKS,
-    PICTURES,
     PUBLISHED,
     ImageOrigin,
     evaluate_command,
     notebook_cell,
     published_words,
+    unlabelled_root,
 )
 
 _HELD = 8  # images, the last ones
@@ -181,7 +181,7 @@ class ViewSession:
         """Open an image of the network's data."""
         network, batch = self.network, self._sample(sample)
         row = network.images.table(network.split).iloc[sample]
-        if network.settings.dataset["_target_"] == PICTURES:  # a command names it as a file, its first
+        if unlabelled_root(network) is not None:  # a command names it as a file, its first
             batch = batch._replace(sample=torch.zeros(1, dtype=torch.int64))
         whole = (int(row["height"]), int(row["width"])) if "height" in row else None
         effects = ImageEffects(network.classifier, batch)

@@ -1,4 +1,4 @@
-"""Pictures as people have them: of any size, mode and orientation, in a folder or in a list."""
+"""Images as people have them, without labels: of any size, mode and orientation, in a folder or in a list."""
 
 from __future__ import annotations
 
@@ -7,14 +7,16 @@ import pytest
 import torch
 from PIL import Image
 
-from dovision.datasets.pictures import Pictures
+import dovision as dv
+from dovision.datasets.image_folder import ImageFolder
 from dovision.types import Task
 
 SHAPE = (3, 16, 16)
 
 
-def pictures(root, shape=SHAPE, task=None, classes=None, on_bad_file="error") -> Pictures:
-    return Pictures(root if isinstance(root, list) else str(root), task, classes, shape, on_bad_file)
+def pictures(root, shape=SHAPE, **settings) -> ImageFolder:
+    root = root if isinstance(root, list) else str(root)
+    return dv.component("dataset", "image_folder", {"root": root, "shape": list(shape), **settings})
 
 
 def half_bright(height=40, width=40, side="top"):
@@ -24,7 +26,7 @@ def half_bright(height=40, width=40, side="top"):
     return Image.fromarray(picture)
 
 
-def only(dataset: Pictures) -> torch.Tensor:
+def only(dataset: ImageFolder) -> torch.Tensor:
     (item,) = (dataset.split("test")[sample] for sample in range(len(dataset.split("test"))))
     return item.image
 
@@ -97,41 +99,47 @@ def test_other_splits_are_refused_with_the_remedy(tmp_path, split):
         pictures(tmp_path).split(split)
 
 
-def test_folders_below_a_folder_without_pictures_are_named(tmp_path):
-    for name in ("cat", "dog", ".hidden"):
-        (tmp_path / name).mkdir()
-    with pytest.raises(ValueError, match=r"name them, dataset\.root=\[\S+/cat,\S+/dog\], or use dataset=image_folder"):
+def test_a_folder_below_a_folder_without_pictures_is_named(tmp_path):
+    (tmp_path / "cat").mkdir()
+    with pytest.raises(ValueError, match=r"at least 2 class folders, got \['cat'\]. .* dataset\.root=\S+/cat\."):
         pictures(tmp_path)
+
+
+def test_images_beside_class_folders_are_measured_where_a_list_names_their_folder(tmp_path):
+    for name in ("cat/a.png", "dog/a.png", "b.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        half_bright().save(tmp_path / name)
+    assert ImageFolder.found_labels({"root": str(tmp_path), "split_folders": {}})
+    assert pictures([str(tmp_path)]).table("test")["name"].tolist() == ["b.png"]
+
+
+@pytest.mark.parametrize("setting", [{"boxes": "boxes.csv"}, {"class_file": "a.txt"}, {"masks": {"folder": "masks"}}])
+def test_what_belongs_to_labels_is_refused(tmp_path, setting):
+    half_bright().save(tmp_path / "a.png")
+    with pytest.raises(ValueError, match="must be null for images without labels"):
+        pictures(tmp_path, **setting)
 
 
 @pytest.mark.parametrize(
     ("root", "message"),
     [
-        ("nowhere", "root must be a folder or a picture that exists, but there is no nowhere"),
-        ([], r"root must name pictures, got \[\]"),
-        ("", "root must name pictures, got ''"),
-        (".", "root must hold at least one picture, but . has none"),
-        (["a.png", "a.png"], "root must name each picture once"),
+        ("nowhere", "root must be a folder of images, or an image, but there is no .*nowhere"),
+        ([], r"root must name images, got \[\]"),
+        ("", "root must name images, got ''"),
+        (["."], "root must hold at least one image, but . has none"),
+        (["a.png", "a.png"], "root must name each image once"),
     ],
 )
 def test_a_root_without_pictures_is_refused(tmp_path, monkeypatch, root, message):
     monkeypatch.chdir(tmp_path)
-    if root != ".":
+    if root != ["."]:
         half_bright().save("a.png")
     with pytest.raises((ValueError, FileNotFoundError), match=message):
         pictures(root)
 
 
-def test_classes_without_a_task_are_refused(tmp_path):
-    half_bright().save(tmp_path / "a.png")
-    with pytest.raises(ValueError, match="task and classes must both be given, or neither"):
-        pictures(tmp_path, classes=["cat", "dog"])
-
-
 def test_pictures_resized_in_another_way_are_other_data(tmp_path):
     half_bright().save(tmp_path / "a.png")
-    cover, named, stretch = (
-        Pictures(str(tmp_path), None, None, [3, 8, 12], "error", resize=resize) for resize in (None, "cover", "stretch")
-    )
+    cover, named, stretch = (pictures(tmp_path, (3, 8, 12), resize=resize) for resize in (None, "cover", "stretch"))
     assert cover.fingerprint == named.fingerprint != stretch.fingerprint
     assert not torch.equal(cover.split("test")[0].image, stretch.split("test")[0].image)
