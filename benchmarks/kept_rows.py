@@ -68,9 +68,8 @@ def table(images: int, patients: int) -> list[str]:
             )
             loader = DataLoader(Films(images, patients), batch_size=64)
             trainer.test(ClassifierUnderTest(classifier), loader, verbose=False)
-            found = [folder / each for each in (EFFECTS, SUMS) if (folder / each).exists()]
-            rows = [pq.read_metadata(each).num_rows for each in found] + [0]
-            size = sum(each.stat().st_size for each in found) / 1e6
+            rows = [pq.read_metadata(folder / each).num_rows for each in (EFFECTS, SUMS)]
+            size = sum((folder / each).stat().st_size for each in (EFFECTS, SUMS)) / 1e6
             first = first or size
             lines.append(f"| {choice} | {rows[0]:,} | {rows[1]:,} | {size:.2f} | {size / first:.3f} |")
     return lines

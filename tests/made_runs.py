@@ -22,12 +22,31 @@ from dovision.functional import geometry
 from dovision.functional.agreement import coverage, state
 from dovision.report.report_figure import Catalogue
 from dovision.report.style import WIDTHS, page_width
+from dovision.store.effect_sums import (
+    CELL,
+    LOG_ODDS_SUM,
+    SUMS,
+    Cells,
+    merged_sums,
+    sums_schema,
+    whole_effect,
+    whole_log_odds,
+)
 from dovision.store.map_tables import MAPS_FILE, maps_schema, write_boxes
 from dovision.store.run_directory import RunDirectory
 from dovision.store.run_record import survey
-from dovision.store.tables import EFFECTS, SAMPLES, TableWriter, effects_schema, samples_schema
+from dovision.store.tables import (
+    EFFECTS,
+    SAMPLES,
+    TableWriter,
+    effects_schema,
+    read_groups,
+    read_table,
+    samples_schema,
+    write_table,
+)
 from dovision.store.thumbnails import save_image, thumbnail_path
-from dovision.store.to_arrow import CleanImages, by_sample, done_rows, effect_columns, mean_effects, sample_columns
+from dovision.store.to_arrow import CleanImages, by_sample, effect_columns, mean_effects, sample_columns, touched
 from dovision.types import BOX_COLUMNS, Batch, Box, Task
 from made_scores import write_scores, write_steps
 
@@ -89,8 +108,8 @@ def write_run(
             save_image(thumbnail_path(folder, sample, condition), batch.image[sample])
     with TableWriter(folder / SAMPLES, samples_schema(task)) as table:
         table.write(by_sample(samples, images))
-    with TableWriter(folder / EFFECTS, effects_schema()) as table:
-        table.write(by_sample(effects, images))
+    write_table(folder / EFFECTS, effects_schema(), [by_sample(effects, images)])
+    write_sums(folder)
     if detection:
         write_scores(folder, images=40, eps=(0.1,))
         write_steps(folder)
@@ -98,6 +117,18 @@ def write_run(
     write_summary(folder)
     run.complete({"wall_seconds": 12.5, "peak_memory_mb": 640, "forward_passes": 1000, "bad_files": []})
     return run
+
+
+def write_sums(folder: Path) -> None:
+    """Write the sums of a folder's rows of effects."""
+    rows, group = read_table(folder / EFFECTS).unify_dictionaries(), read_groups(folder)
+    cells = Cells(*(tuple(rows[name].chunk(0).dictionary.to_pylist()) for name in CELL))
+    columns = {name: rows[name] for name in CELL} | {"group": group[rows["sample"].to_numpy()].to_numpy()}
+    columns |= {"images": np.ones(len(rows), np.int32), "total": whole_effect(rows["effect"].to_numpy())}
+    columns |= {LOG_ODDS_SUM: whole_log_odds(rows["log_odds_effect"].to_numpy())}
+    schema = sums_schema(cells)
+    table = pa.table(columns).select(schema.names).cast(schema)
+    write_table(folder / SUMS, schema, merged_sums(lambda _: iter([table]), schema))
 
 
 def write_map_run(
@@ -169,9 +200,10 @@ def _write_film_effects(
         images = {"batch": batch, "names": names, "task": FILMS, "logits": control.float()}
         means = mean_effects(control.float(), treated.float(), FILMS)
         table.write(sample_columns(condition="clean", eps=0.0, **images, means=means))
-    with TableWriter(folder / EFFECTS, effects_schema()) as table:
-        rows = effect_columns(condition="clean", sample=sample, units=units, regions=regions, **measured)
-        table.write(done_rows(rows))
+    rows = effect_columns(condition="clean", sample=sample, units=units, regions=regions, **measured)
+    placed = np.repeat(touched(regions).numpy(), len(FILMS.classes))
+    write_table(folder / EFFECTS, effects_schema(), [rows.filter(pa.array(placed))])
+    write_sums(folder)
     for row in range(3):
         save_image(thumbnail_path(folder, row, "clean"), batch.image[row])
 

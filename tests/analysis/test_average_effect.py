@@ -1,29 +1,19 @@
 """Average effects over images against pandas and against the interval of each mean by itself."""
 
-import shutil
-
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from scipy import stats
 
 from dovision.analysis import average_effect
-from dovision.analysis.average_effect import (
-    INTERACTIONS,
-    LARGE_EFFECT,
-    NOT_RECORDED,
-    at_level,
-    average_effects,
-    beyond_elsewhere,
-    interactions,
-)
+from dovision.analysis.average_effect import LARGE_EFFECT, at_level, average_effects, beyond_elsewhere
 from dovision.functional.effects import RESOLUTION
 from dovision.functional.intervals import EFFECT_BOUNDS, FEW_GROUPS, SATURATED, mean_interval, mean_p_value
 from dovision.store import tables
-from dovision.store.effect_sums import SUMMED, SUMS, Cells, sums_columns, sums_schema
-from dovision.store.tables import EFFECTS, read_effects, read_samples, write_table
+from dovision.store.effect_sums import SUMS
+from dovision.store.tables import EFFECTS, read_effects, read_samples
+from made_runs import write_sums
 
 pytestmark = pytest.mark.usefixtures("few_images")
 CELL = ["condition", "unit", "class"]
@@ -92,8 +82,8 @@ def test_the_result_does_not_depend_on_how_the_table_was_cut_or_how_often_it_is_
     whole = average_effects(run)
     cut = tables.row_groups
 
-    def slices(path, columns=None, samples=None):
-        for table in cut(path, columns, samples):
+    def slices(path):
+        for table in cut(path):
             for start in range(0, len(table), 997):
                 yield table.slice(start, 997)
 
@@ -110,8 +100,8 @@ def test_tables_are_read_once_as_long_as_they_stay_as_they_are(tmp_path, write_r
     with monkeypatch.context() as patch:
         patch.setattr(average_effect, "row_groups", None)
         assert average_effects(folder)["mean"].abs().max() > 0
-    pq.write_table(pq.read_table(folder / EFFECTS).slice(0, 10), folder / EFFECTS)
-    assert average_effects(folder)["images"].tolist() == [1] * 10
+    pq.write_table(pq.read_table(folder / SUMS).slice(0, 10), folder / SUMS)
+    assert average_effects(folder)["clusters"].tolist() == [1] * 10
 
 
 def test_one_group_has_a_mean_and_no_interval(tmp_path, write_run):
@@ -127,80 +117,9 @@ def test_effects_that_are_rounding_have_no_interval(tmp_path, write_run):
     table = pq.read_table(run.path / EFFECTS)
     tiny = pd.Series(table["effect"].to_numpy() * 1e-18).astype(np.float32)
     pq.write_table(table.set_column(table.column_names.index("effect"), "effect", [tiny]), run.path / EFFECTS)
+    write_sums(run.path)
     found = average_effects(run.path)
     assert (found["mean"] == 0).all()
     assert found[["low", "high", "p"]].isna().all(axis=None)
     assert set(found["reason"]) == {SATURATED}
     assert (found["log_odds_reason"] == "").all()
-
-
-@pytest.fixture(scope="module")
-def of_sets(tmp_path_factory, write_run):
-    """A run of 16 units, two of which are sets of others; one set has a matched control, which is no set of units."""
-    run = write_run(tmp_path_factory.mktemp("sets"), eps=(0.2,), grid=None, images=60, maps=0).path
-    table = pq.read_table(run / EFFECTS)
-    sets = {
-        "channel 2": "channel 0+channel 1",
-        "channel 3": "channel 0+channel 1+channel 4",
-        "channel 5": "a+channel 1",
-        "channel 6": "channel 1 control 0",
-        "channel 7": "channel 0+channel 1 control 0",
-    }
-    units = table["unit"].to_pandas().astype(str).replace(sets).astype("category")
-    column = pa.Array.from_pandas(units).cast(table.schema.field("unit").type)
-    pq.write_table(table.set_column(table.schema.get_field_index("unit"), "unit", column), run / EFFECTS)
-    return run
-
-
-def test_an_interaction_is_the_effect_of_a_set_minus_the_sum_of_its_units(of_sets):
-    found = interactions(of_sets).set_index(CELL)
-    assert list(dict.fromkeys(found.index.get_level_values("unit"))) == [
-        "channel 0+channel 1",
-        "channel 0+channel 1+channel 4",
-    ]
-    rows = read_effects(of_sets, range(60)).merge(read_samples(of_sets)[["sample", "condition", "group"]])
-    rows = rows.astype({"unit": str, "effect": float})
-    for (condition, unit, name), row in list(found.iterrows())[::7]:
-        cell = rows[(rows["condition"] == condition) & (rows["class"] == name)]
-        effect = cell.pivot(index="sample", columns="unit", values="effect")
-        additive = effect[unit.split("+")].sum(axis=1)
-        difference = (effect[unit] - additive).to_numpy()
-        group = cell.drop_duplicates("sample").set_index("sample")["group"].loc[effect.index].to_numpy()
-        alone = mean_interval(difference, group, RESOLUTION, bounds=(-2, 2))
-        assert (row["effect"], row["additive"]) == pytest.approx((effect[unit].mean(), additive.mean()))
-        assert (row["interaction"], row["low"], row["high"]) == pytest.approx(
-            (difference.mean(), alone.low, alone.high)
-        )
-
-
-def test_a_run_without_sets_has_no_interactions(run):
-    found = interactions(run)
-    assert found.empty
-    assert list(found.columns) == INTERACTIONS
-
-
-@pytest.fixture
-def of_sums(tmp_path, run):
-    """A copy of the run that has the table of sums as well."""
-    folder = tmp_path / "summed"
-    shutil.copytree(run, folder)
-    rows, samples = read_effects(run, range(300)), read_samples(run)
-    names = [tuple(dict.fromkeys(rows[column])) for column in CELL]
-    cells, group = Cells(*names), samples.drop_duplicates("sample")["group"].to_numpy()
-    effects = [rows[name].to_numpy().reshape(300, *cells.shape) for name in SUMMED]
-    sums = sums_columns(cells, group, *effects, np.ones((300, *cells.shape[:2]), bool))
-    write_table(folder / SUMS, sums_schema(cells), [sums])
-    return folder
-
-
-def test_sums_have_the_averages_of_the_rows(run, of_sums):
-    pd.testing.assert_frame_equal(average_effects(of_sums), average_effects(run))
-
-
-def test_sums_of_an_earlier_version_have_a_reason_in_place_of_log_odds_and_no_verdict(run, of_sums):
-    pq.write_table(pq.read_table(of_sums / SUMS).drop_columns("log_odds"), of_sums / SUMS)
-    found, whole = average_effects(of_sums), average_effects(run)
-    assert set(found["log_odds_reason"]) == {NOT_RECORDED}
-    assert found.filter(like="log_odds").drop(columns="log_odds_reason").isna().all(axis=None)
-    same = ["mean", "low", "high", "p", "clusters", "images"]
-    pd.testing.assert_frame_equal(found[same], whole[same])

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from dovision.analysis import map_summary
-from dovision.analysis.average_effect import average_effects, grouped_means, interactions
+from dovision.analysis.average_effect import average_effects, grouped_means
 from dovision.analysis.classifier_quality import OVERALL, classifier_quality
 from dovision.analysis.detection_summary import DETECTION_METRICS, _metrics, evasion_by_steps
 from dovision.analysis.detector_comparison import DIFFERENCES, _differences
@@ -146,7 +146,6 @@ def test_a_run_of_few_images_has_no_average(images, shown, tmp_path, write_run):
     )
     assert any(FEW_IMAGES in note for note in clean["notes"])
     assert (average_effects(folder)["mean"].notna() == shown).all()
-    assert interactions(folder).empty
     number = ReportedNumber(0.9, "accuracy", "correct").measure(folder)
     assert np.isfinite(number.estimate) == shown
     compared = {"numbers": {"accuracy": {"meaning": "accuracy", "reported": 0.9, "here": number.to_dict()}}}

@@ -1,15 +1,21 @@
-"""Effects beyond frames against pandas, on effects that a run has measured."""
+"""Interactions of units, and effects beyond frames, against pandas."""
 
 from __future__ import annotations
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 from torch import nn
 
 import dovision as dv
-from dovision.analysis.unit_combinations import frame_contrasts
+from dovision.analysis.unit_combinations import INTERACTIONS, frame_contrasts, interactions
+from dovision.functional.effects import RESOLUTION
 from dovision.functional.intervals import mean_interval
+from dovision.store.effect_sums import CELL
+from dovision.store.tables import EFFECTS, read_effects, read_samples
+from made_runs import write_sums
 
 IMAGES = 24
 
@@ -43,6 +49,49 @@ def test_means_and_intervals_are_those_of_the_differences_of_each_image(classifi
 def test_other_interventions_have_none_and_findings_say_what_lies_beyond_a_frame(classifier):
     plain = measured(classifier, dv.PixelGrid(2, 2))
     assert frame_contrasts(plain.folder).empty
+    assert interactions(plain.folder).empty
+    assert [*interactions(plain.folder)] == INTERACTIONS
     framed = measured(classifier, dv.EdgeControl(dv.PixelGrid(2, 2), frame=1))
     assert "Beyond what its frame alone does, it changes them by " in framed.findings[0]
     assert "beyond_effects" in framed.figures
+
+
+@pytest.fixture
+def of_sets(tmp_path, write_run):
+    """A run of 16 units, two of which are sets of others; one set has a matched control, which is no set of units."""
+    run = write_run(tmp_path, eps=(0.2,), grid=None, images=60, maps=0).path
+    table = pq.read_table(run / EFFECTS)
+    sets = {
+        "channel 2": "channel 0+channel 1",
+        "channel 3": "channel 0+channel 1+channel 4",
+        "channel 5": "a+channel 1",
+        "channel 6": "channel 1 control 0",
+        "channel 7": "channel 0+channel 1 control 0",
+    }
+    units = table["unit"].to_pandas().astype(str).replace(sets).astype("category")
+    column = pa.Array.from_pandas(units).cast(table.schema.field("unit").type)
+    pq.write_table(table.set_column(table.schema.get_field_index("unit"), "unit", column), run / EFFECTS)
+    write_sums(run)
+    return run
+
+
+@pytest.mark.usefixtures("few_images")
+def test_an_interaction_is_the_effect_of_a_set_minus_the_sum_of_its_units(of_sets):
+    found = interactions(of_sets).set_index([*CELL])
+    assert [*dict.fromkeys(found.index.get_level_values("unit"))] == [
+        "channel 0+channel 1",
+        "channel 0+channel 1+channel 4",
+    ]
+    rows = read_effects(of_sets, range(60)).merge(read_samples(of_sets)[["sample", "condition", "group"]])
+    rows = rows.astype({"unit": str, "effect": float})
+    for (condition, unit, name), row in list(found.iterrows())[::7]:
+        cell = rows[(rows["condition"] == condition) & (rows["class"] == name)]
+        effect = cell.pivot(index="sample", columns="unit", values="effect")
+        additive = effect[unit.split("+")].sum(axis=1)
+        difference = (effect[unit] - additive).to_numpy()
+        group = cell.drop_duplicates("sample").set_index("sample")["group"].loc[effect.index].to_numpy()
+        alone = mean_interval(difference, group, RESOLUTION, bounds=(-2, 2))
+        assert (row["effect"], row["additive"]) == pytest.approx((effect[unit].mean(), additive.mean()))
+        assert (row["interaction"], row["low"], row["high"]) == pytest.approx(
+            (difference.mean(), alone.low, alone.high)
+        )

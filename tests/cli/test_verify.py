@@ -18,11 +18,12 @@ from dovision.cli import verify
 from dovision.evaluation.recomputation import Agreement, ImageShare, Remainder
 from dovision.io.text_files import read_json, read_yaml, write_json, write_text, yaml_text
 from dovision.store.detection_tables import ADAPTIVE_STEPS, ATTACKS, READS, SCORES
+from dovision.store.effect_sums import SUMS
 from dovision.store.map_tables import MAPS_FILE
 from dovision.store.refuter_table import REFUTERS_FILE
 from dovision.store.run_files import RUN_FILES, digests
 from dovision.store.schemas import DIGESTS, with_digest
-from dovision.store.tables import EFFECTS, SAMPLES, RunTable, read_table, write_table
+from dovision.store.tables import EFFECTS, SAMPLES, RunTable, read_groups, read_table, write_table
 
 pytestmark = pytest.mark.slow
 DETECTING = ("detector=[max_softmax,feature_squeezing]", "detection.val_images=24", "detection.test_images=12")
@@ -141,6 +142,15 @@ def test_edited_rows_are_found_though_their_digests_fit(copied, verified):
     assert (tolerant, rows["effects.parquet"][2:4]) == (0, ["1", "0"])
 
 
+def test_sums_are_compared_of_groups_whose_images_were_all_measured_again(copied, tmp_path):
+    recorded = shutil.copytree(copied, tmp_path / "recorded")
+    group = edit(copied, SUMS, 0, "total", lambda total: total + 2**43)["group"]
+    sample = int(read_groups(recorded).eq(group).idxmax())
+    for left_out, different in (((), 1), ({sample}, 0)):
+        rows = agreement(recorded, copied, Remainder(left_out)).rows
+        assert next(row["different"] for row in rows if row["table"] == SUMS.path) == different
+
+
 def test_a_row_of_an_image_that_was_not_measured_and_the_next_class_are_found(copied, tmp_path):
     recorded = shutil.copytree(copied, tmp_path / "recorded")
     for run, last in ((recorded, 99), (copied, 11)):
@@ -161,10 +171,14 @@ def test_two_tables_without_rows_agree(tmp_path, file):
     table = file.named("detector")
     for run in ("recorded", "recomputed"):
         (tmp_path / run / table).parent.mkdir(parents=True)
-        write_table(tmp_path / run / table, table.schema(), [])
+        for written in (SAMPLES, table):  # the former has the groups
+            write_table(tmp_path / run / written, written.schema(), [])
     for remainder in (ALL, Remainder([1], [1], [2], [2])):
         found = agreement(tmp_path / "recorded", tmp_path / "recomputed", remainder)
-        assert ([row["rows"] for row in found.rows], found.sentences) == ([0], [])
+        assert ({row["table"]: row["rows"] for row in found.rows}, found.sentences) == (
+            {SAMPLES.path: 0, table.path: 0},
+            [],
+        )
 
 
 @pytest.mark.parametrize(

@@ -76,7 +76,7 @@ def test_the_script_of_the_page_logs_the_same_effects_on_one_device_and_on_two(t
     assert len(named) == 5
     assert named <= set(one)
     files = sorted(path.name for path in (tmp_path / "two" / "effects").iterdir())
-    assert files == ["effects.parquet", "samples.parquet"]
+    assert files == ["effect_sums.parquet", "effects.parquet", "samples.parquet"]
 
 
 @pytest.mark.long

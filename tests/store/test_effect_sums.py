@@ -22,10 +22,20 @@ def table(*batches):
     return pa.Table.from_batches(batches, sums_schema(CELLS))
 
 
+def sums(group, effect, log_odds, done):
+    columns = {"effect": effect.ravel(), "log_odds_effect": log_odds.ravel()}
+    return sums_columns(CELLS, group, pa.RecordBatch.from_pydict(columns), done)
+
+
 def drawn(images, seed=0):
     random = np.random.default_rng(seed)
     effect = (random.random((images, *CELLS.shape)) - 0.5).astype(np.float32)
     return random.integers(0, 7, images), effect, 9 * effect, random.random((images, *CELLS.shape[:2])) < 0.8
+
+
+def some_groups(*tables):
+    """The rows of some groups of tables, as `merged_sums` asks for them."""
+    return lambda groups: (rows if groups is None else rows.filter(np.isin(rows["group"], groups)) for rows in tables)
 
 
 def test_sums_and_counts_by_hand():
@@ -34,7 +44,7 @@ def test_sums_and_counts_by_hand():
     done = np.zeros((3, 2, 3), bool)
     done[:, 0, 1] = True
     log_odds = np.where(effect == 0.25, np.float32(np.inf), 8 * effect)
-    rows = sums_columns(CELLS, np.array([5, 3, 5]), effect, log_odds, done).to_pylist()
+    rows = sums(np.array([5, 3, 5]), effect, log_odds, done).to_pylist()
     found = [(row["group"], row["condition"], row["unit"], row["class"], row["images"]) for row in rows]
     assert found == [(group, "clean", "r0c1", name, images) for group, images in ((3, 1), (5, 2)) for name in CELLS[2]]
     assert [row["total"] * QUANTUM for row in rows] == [0, -0.5, 0, 0.25]
@@ -43,36 +53,35 @@ def test_sums_and_counts_by_hand():
 
 def test_the_smallest_effect_that_counts_is_summed_exactly():
     effect = np.full((1, *CELLS.shape), np.nextafter(np.float32(2**-24), np.float32(1)), np.float32)
-    rows = sums_columns(CELLS, np.array([0]), effect, effect, np.ones((1, 2, 3), bool))
+    rows = sums(np.array([0]), effect, effect, np.ones((1, 2, 3), bool))
     assert (rows["total"].to_numpy() * QUANTUM == effect.reshape(-1)).all()
 
 
 @pytest.mark.parametrize("at_once", [1, 30, 10**6])
 def test_merged_sums_do_not_depend_on_the_parts(monkeypatch, at_once):
     images = drawn(40)
-    whole = table(sums_columns(CELLS, *images))
+    whole = table(sums(*images))
     order = np.random.default_rng(1).permutation(40)
     parts = [
-        table(*(sums_columns(CELLS, *(column[[row]] for column in images)) for row in some))
-        for some in np.split(order, [3, 3, 21])
+        table(*(sums(*(column[[row]] for column in images)) for row in some)) for some in np.split(order, [3, 3, 21])
     ]
     monkeypatch.setattr(effect_sums, "SUMS_AT_ONCE", at_once)
-    assert table(*merged_sums(lambda: iter(parts), sums_schema(CELLS))).equals(whole)
+    assert table(*merged_sums(some_groups(*parts), sums_schema(CELLS))).equals(whole)
 
 
 def test_merged_rows_come_some_groups_at_a_time(monkeypatch):
     """So that the memory does not grow by the rows of all groups whose sums are held at once."""
-    whole = table(sums_columns(CELLS, *drawn(40)))
+    whole = table(sums(*drawn(40)))
     monkeypatch.setattr(effect_sums, "ROW_GROUP", 2 * CELLS.number)
-    batches = list(merged_sums(lambda: iter([whole]), sums_schema(CELLS)))
+    batches = list(merged_sums(some_groups(whole), sums_schema(CELLS)))
     assert [len(np.unique(rows["group"])) for rows in batches] == [2, 2, 2, 1]
     assert table(*batches).equals(whole)
 
 
 def test_nothing_measured_is_no_row():
-    empty = table(sums_columns(CELLS, *drawn(0)))
+    empty = table(sums(*drawn(0)))
     assert len(empty) == 0
-    assert list(merged_sums(lambda: iter([empty]), sums_schema(CELLS))) == []
+    assert list(merged_sums(some_groups(empty), sums_schema(CELLS))) == []
 
 
 def test_the_names_of_cells_are_in_the_schema():

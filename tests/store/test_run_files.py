@@ -146,7 +146,15 @@ def test_a_run_writes_what_is_declared_and_nothing_else(fitted):
     (run,) = (path.parent for path in fitted.glob("evaluate/*/run.json"))
     declared = {path for file in RUN_FILES for path in file.find(run)}
     assert {path for path in run.rglob("*") if path.is_file()} - declared == set()
-    always = {"run.json", "samples.parquet", "effects.parquet", "boxes.parquet", "summary.json", "metrics.csv"}
+    always = {
+        "run.json",
+        "samples.parquet",
+        "effects.parquet",
+        "effect_sums.parquet",
+        "boxes.parquet",
+        "summary.json",
+        "metrics.csv",
+    }
     assert {path.name for path in declared} >= always
 
 

@@ -2,13 +2,11 @@
 
 import math
 
-import pyarrow as pa
 import pytest
 import torch
 
 from dovision.store.to_arrow import (
     CleanImages,
-    done_rows,
     effect_columns,
     mean_effects,
     probability_margin,
@@ -181,18 +179,6 @@ def test_the_expected_effect_of_a_unit_is_one_number_for_all_classes_but_one_per
     control = torch.stack([logit(0.8, 0.5), logit(0.8, 0.5)])
     treated = torch.stack([logit(0.3, 0.5), logit(0.8, 0.9)]).expand(2, 2, 2)
     assert effects(LABELS, control, treated)["expected_effect"] == pytest.approx([-0.4, 0, 0, 0.2] * 2, abs=1e-6)
-
-
-def test_what_was_not_done_has_no_row():
-    rows = pa.record_batch(effects())
-    assert done_rows(rows) is rows
-    regions = [[Box(0, 0, 0, 0), Box(0, 1, 2, 3)], [None, Box(5, 5, 9, 5)]]
-    kept = done_rows(pa.record_batch(effects(regions=regions))).to_pydict()
-    assert list(zip(kept["sample"], kept["unit"], kept["class"], strict=True)) == [
-        (3, "u1", "cat"), (3, "u1", "dog"), (4, "u0", "cat"), (4, "u0", "dog"),
-    ]  # fmt: skip
-    nothing = done_rows(pa.record_batch(effects(regions=[[Box(0, 0, 0, 0)] * 2] * 2)))
-    assert nothing.num_rows == 0
 
 
 def test_the_rows_do_not_depend_on_the_images_beside_them():

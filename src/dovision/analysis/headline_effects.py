@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from dovision.analysis.average_effect import unit_names
 from dovision.analysis.mask_effects import INSIDE_MINUS, mask_contrasts
 from dovision.analysis.object_effects import TAG, contrasts, object_effects, object_rows
 from dovision.analysis.object_units import effects_over_objects, units_over_objects
@@ -22,6 +21,7 @@ from dovision.analysis.zone_effects import (
 )
 from dovision.functional.estimates import MIN_IMAGES
 from dovision.functional.intervals import LEVEL, level_of_selected
+from dovision.store.effect_sums import read_cells
 from dovision.store.tables import CLEAN, read_groups, read_samples, read_task
 from dovision.types import MATCHED_CONTROL, OUTSIDE
 
@@ -134,4 +134,4 @@ def _of_objects(folder: Path) -> Iterator[Headline]:
 
 def _controls(folder: Path, unit: str) -> list[str]:
     """Names of a unit's matched controls."""
-    return [name for name in unit_names(folder) if name.partition(MATCHED_CONTROL)[0] == unit != name]
+    return [name for name in read_cells(folder).unit if name.partition(MATCHED_CONTROL)[0] == unit != name]

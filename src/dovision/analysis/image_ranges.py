@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain, pairwise
 from pathlib import Path
@@ -107,8 +107,8 @@ def _write(folder: Path, runs: Sequence[Path]) -> None:
         if files:
             schema = read_schema(files[0])
 
-            def rows(files: Sequence[Path] = files) -> Any:
-                return chain.from_iterable(map(row_groups, files))
+            def rows(groups: Collection[int] | None = None, files: Sequence[Path] = files) -> Any:
+                return chain.from_iterable(row_groups(file, samples=groups) for file in files)
 
             write_table(folder / table, schema, merged_sums(rows, schema) if table == SUMS else rows())
     for run in runs:

@@ -21,7 +21,6 @@ from dovision.store.tables import CLEAN
 _Rows: TypeAlias = pa.Table | pa.RecordBatch
 SIZE = "mean_abs_expected_effect"
 SAMPLE_COLUMNS = ["condition", "correct", "success", "success_8bit", SIZE, "mean_expected_logit_effect"]
-EFFECT_COLUMNS = ["sample", "condition", "unit", "class", "effect"]
 MOST_NAMED = 100  # average effects of a condition up to which each is named
 
 
@@ -59,14 +58,8 @@ class ConditionMetrics:
             else:
                 self.successful[condition].append(above_resolution(values[SIZE][values["success"] == 1]))
 
-    def add_effects(self, effects: _Rows) -> None:
-        """Add images to average effects by their rows of effects.parquet."""
-        frame = effects.select(EFFECT_COLUMNS).to_pandas()
-        for condition, metric in self.average_effects.items():  # also without rows: one that was never updated warns
-            metric.update(*self._by_unit(frame[frame["condition"] == condition]))
-
     def add_sums(self, sums: _Rows) -> None:
-        """Add images to average effects by effect_sums.parquet, where not all rows are kept."""
+        """Add images to average effects by rows of effect_sums.parquet."""
         cell, shape = self.cells.places(sums), self.cells.shape
         total, count = np.zeros((2, self.cells.number))
         np.add.at(total, cell, sums["total"].to_numpy() * QUANTUM)
@@ -99,19 +92,6 @@ class ConditionMetrics:
                 metric.update(score)
             numbers[f"auroc/{condition}"] = metric.compute()
         return numbers
-
-    def _by_unit(self, rows: pd.DataFrame) -> tuple[Tensor, Tensor]:
-        """Effects, shape (B, U, K), and a mask of those present, shape (B, U) bool."""
-        image, images = pd.factorize(rows["sample"])
-        unit, label = (
-            rows[column].cat.set_categories(names).cat.codes.to_numpy(np.int64)
-            for column, names in (("unit", self.cells.unit), ("class", self.cells.classes))
-        )
-        effect = torch.zeros(len(images), *self.cells.shape[1:])
-        effect[image, unit, label] = torch.tensor(rows["effect"].to_numpy(np.float32))
-        done = torch.zeros(effect.shape[:2], dtype=torch.bool)
-        done[image, unit] = True
-        return effect, done
 
 
 def _metrics(attacked: bool) -> dict[str, Metric]:

@@ -30,7 +30,7 @@ from dovision.interventions.interchange import SplitInterchange
 from dovision.models.conv_autoencoder import code_of, has_dictionary
 from dovision.propagation import Outcome, Propagation
 from dovision.store.activity import ACTIVITY, activity_columns
-from dovision.store.effect_sums import SUMMED, SUMS, Cells, merged_sums, sums_columns, sums_schema
+from dovision.store.effect_sums import SUMS, Cells, merged_sums, sums_columns, sums_schema
 from dovision.store.resumable_writer import NO_RESUME, ResumableWriter, Resume
 from dovision.store.source_table import write_sources
 from dovision.store.tables import CLEAN, EFFECTS, SAMPLES, RunTable, effects_schema, row_groups, samples_schema
@@ -38,7 +38,6 @@ from dovision.store.thumbnails import PictureChoice, pictured_samples
 from dovision.store.to_arrow import (
     CleanImages,
     by_sample,
-    done_rows,
     effect_columns,
     mean_effects,
     sample_columns,
@@ -220,17 +219,17 @@ class EffectEvaluation(Evaluation):
                 self.options.attacked(condition.eps, condition.batch)
         images = len(batch.image)
         self.queries.update(images)
-        every = by_sample(effects, images)
-        rows = {SAMPLES: by_sample(samples, images), **self._kept_rows(batch, every, controls, torch.stack(done, 1))}
+        every, mask = by_sample(effects, images), torch.stack(done, 1)  # rows of (B, C, U, K); (B, C, U)
+        sums = sums_columns(self.cells, batch.group.cpu().numpy(), every, mask.numpy())
+        chosen = mask.unsqueeze(-1) & self._classes(batch, controls)[:, None, None]
+        rows = {SAMPLES: by_sample(samples, images), SUMS: sums}
+        rows[EFFECTS] = every.filter(pa.array(chosen.view(-1).numpy()))
         if self.has_latents:
             code = code_of(self.propagation.classifier, batch.image)
             self._count(images)
             rows[ACTIVITY] = activity_columns(batch.sample, outcome.units, code)
         self.metrics.add_samples(rows[SAMPLES])
-        if SUMS in rows:
-            self.metrics.add_sums(rows[SUMS])
-        else:
-            self.metrics.add_effects(rows[EFFECTS])
+        self.metrics.add_sums(sums)
         self.writer.add(images, rows, self._state())
 
     def numbers(self) -> dict[str, Tensor]:
@@ -262,9 +261,8 @@ class EffectEvaluation(Evaluation):
 
     def _schemas(self) -> dict[RunTable, pa.Schema]:
         activity = {ACTIVITY: ACTIVITY.schema()} if self.has_latents else {}
-        sums = {} if self.options.rows == ALL_ROWS else {SUMS: sums_schema(self.cells)}
-        samples = samples_schema(self.classifier.task)
-        return {EFFECTS: effects_schema(self.options.rows), SAMPLES: samples, **sums, **activity}
+        effects = {EFFECTS: effects_schema(self.options.rows), SUMS: sums_schema(self.cells)}
+        return {SAMPLES: samples_schema(self.classifier.task), **effects, **activity}
 
     def _state(self) -> dict[str, Any]:
         """Counters over all images so far, from which a later start resumes."""
@@ -282,9 +280,8 @@ class EffectEvaluation(Evaluation):
         metrics = ConditionMetrics(self.cells)
         for rows in self.writer.finished(SAMPLES):
             metrics.add_samples(rows)
-        summed = SUMS in self.writer.schemas
-        for rows in self.writer.finished(SUMS if summed else EFFECTS):
-            (metrics.add_sums if summed else metrics.add_effects)(rows)
+        for rows in self.writer.finished(SUMS):
+            metrics.add_sums(rows)
         return metrics
 
     def _outcome(self, condition: Condition) -> Outcome:
@@ -334,26 +331,10 @@ class EffectEvaluation(Evaluation):
             regions=regions,
         )
 
-    def _kept_rows(
-        self, batch: Batch, every: pa.RecordBatch, controls: Sequence[Tensor], done: Tensor
-    ) -> dict[RunTable, pa.RecordBatch]:
-        """Rows of effects to keep and, if some are dropped, the sums over all.
-
-        Args:
-            batch: in the clean condition.
-            every: rows of all images, conditions, units and classes, in this order.
-            controls: logits of each condition, shapes (B, K).
-            done: whether a unit touches anything, shape (B, C, U) bool.
-        """
-        if self.options.rows == ALL_ROWS:
-            return {EFFECTS: done_rows(every)}
-        effect, log_odds = (every[name].to_numpy().reshape(len(done), *self.cells.shape) for name in SUMMED)
-        sums = sums_columns(self.cells, batch.group.cpu().numpy(), effect, log_odds, done.numpy())
+    def _classes(self, batch: Batch, controls: Sequence[Tensor]) -> Tensor:
+        """Mask of the classes whose effects on an image are rows, shape (B, K) bool, from logits in each condition."""
         classes = named_classes(self.classifier.task, batch.label, controls)
-        if self.options.rows != NAMED_ROWS:
-            classes = torch.zeros_like(classes)
-        chosen = done.unsqueeze(-1) & classes[:, None, None]
-        return {EFFECTS: every.filter(pa.array(chosen.view(-1).numpy())), SUMS: sums}
+        return classes if self.options.rows == NAMED_ROWS else torch.full_like(classes, self.options.rows == ALL_ROWS)
 
     def _masks(self) -> Iterator[tuple[int, str, Mask]]:
         """Masks of the units of pictured images, where units have one."""

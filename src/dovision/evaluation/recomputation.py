@@ -28,7 +28,7 @@ from dovision.store.effect_sums import LOG_ODDS_QUANTUM, LOG_ODDS_SUM, QUANTUM, 
 from dovision.store.map_tables import MAPS_FILE
 from dovision.store.run_files import RUN_FILES
 from dovision.store.schemas import SUMMARY, read_summary
-from dovision.store.tables import CLEAN, RunTable, read_schema, read_table
+from dovision.store.tables import CLEAN, RunTable, read_groups, read_schema, read_table
 from dovision.store.unit_masks import MASKS_FILE, OBJECT_MASKS_FILE
 from dovision.training.data_module import ImageDataModule
 from dovision.training.trainer import make_trainer
@@ -145,12 +145,15 @@ class Agreement:
         pictured = {MASKS_FILE} if (self.recorded / MAPS_FILE).is_file() else {MASKS_FILE, OBJECT_MASKS_FILE}
         for path, table in ((path, file.named(path.stem)) for file in tables for path in file.find(self.recorded)):
             count = len(read_table(path, table.keys[:1]))
-            if (table == SUMS and remainder.evaluated) or not (recomputed / table).is_file():
-                reason = "sums over all images: share=1" if table == SUMS else "not measured here"
-                self.rows.append({"table": table.path, "rows": count, **_NOTHING, "not compared": reason})
+            if not (recomputed / table).is_file():
+                self.rows.append({"table": table.path, "rows": count, **_NOTHING, "not compared": "not measured here"})
                 continue
             before, after = remainder.rows(table, self.recorded), table.read(recomputed)
-            if remainder.evaluated and table in pictured:  # of a share, other images are
+            if table == SUMS:  # of groups all of whose images were measured again
+                groups = read_groups(self.recorded)
+                cut = groups[groups.index.isin(remainder.evaluated)]
+                before, after = (rows[~rows["group"].isin(cut)] for rows in (before, after))
+            elif remainder.evaluated and table in pictured:  # of a share, other images are
                 after = after[after["sample"].isin(before["sample"])]
             self._add(table.path, before, after, table.keys, count)
             if read_schema(path).metadata != read_schema(recomputed / table).metadata:

@@ -194,7 +194,7 @@ def _brief(value: object) -> bool:
 
 
 _SUMS = "Averages and intervals are over all images and classes"
-_LEFT_OUT = "effects of objects, interactions and comparisons of sites are left out; evaluation.rows=all has them"
+_LEFT_OUT = "effects of objects and masks are left out; evaluation.rows=all has them"
 ROWS_NOTE = {  # by evaluation.rows
     NAMED_ROWS: f"Image by image, effects are those of labels and predictions alone. {_SUMS}; {_LEFT_OUT}.",
     NO_ROWS: f"Image by image, there are no effects. {_SUMS}; maps of single images, {_LEFT_OUT}.",

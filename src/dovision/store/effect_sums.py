@@ -8,29 +8,29 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 import pyarrow as pa
 
 from dovision.functional.effects import RESOLUTION
-from dovision.store.tables import INTEGER, NAME, ROW_GROUP, RunTable, read_schema, row_groups
+from dovision.store.tables import INTEGER, NAME, ROW_GROUP, RunTable, read_schema
 
 QUANTUM = 2.0**-47  # of `total`
-LOG_ODDS_SUM = "log_odds"  # the column of sums of effects in log-odds, which runs of earlier versions do not have
+LOG_ODDS_SUM = "log_odds"  # the column of sums of effects in log-odds
 LOG_ODDS_QUANTUM = 2.0**-24  # of `log_odds`
 _MOST_LOG_ODDS = 1e4  # as which infinite ones count
 SUMS_AT_ONCE = 8_000_000  # sums of groups that are held at once, of 8 bytes each, and as many counts
 CELL = ("condition", "unit", "class")
-SUMMED = ("effect", "log_odds_effect")  # columns of effects.parquet
 _CELLS = "dovision_cells"  # names of conditions, units and classes in their order, in the metadata
 
 SUMS = RunTable(
     "effect_sums.parquet",
-    "unless `evaluation.rows=all`: a row per group (patient or image), condition, unit and class, with the sums of the "
+    "whatever `evaluation.rows` is, a row per group (patient or image), condition, unit and class: the sums of the "
     "effects over its images, on the probability and in log-odds, of which averages and intervals are made",
     keys=("group", *CELL),
     columns={
@@ -47,7 +47,7 @@ SUMS = RunTable(
 )
 
 _Whole = npt.NDArray[np.int64]
-_Tables = Callable[[], Iterator[pa.Table]]
+_Tables = Callable[[Collection[int] | None], Iterator[pa.Table]]
 
 
 class Cells(NamedTuple):
@@ -79,39 +79,43 @@ class Cells(NamedTuple):
             codes.append(numbers[column.indices.to_numpy()])
         return np.ravel_multi_index(tuple(codes), self.shape)
 
+    def index(self) -> pd.MultiIndex:
+        """Condition, unit and class of each cell."""
+        return pd.MultiIndex.from_product(self, names=CELL)
+
 
 def sums_schema(cells: Cells) -> pa.Schema:
     """Schema of effect_sums.parquet, with conditions, units and classes in the metadata."""
     return SUMS.schema({_CELLS: json.dumps(cells)})
 
 
-def sums_columns(
-    cells: Cells,
-    group: _Whole,
-    effect: npt.NDArray[np.float32],
-    log_odds_effect: npt.NDArray[np.float32],
-    done: npt.NDArray[np.bool_],
-) -> pa.RecordBatch:
+def sums_columns(cells: Cells, group: _Whole, effects: pa.RecordBatch, done: npt.NDArray[np.bool_]) -> pa.RecordBatch:
     """Columns of effect_sums.parquet for one batch.
 
     Args:
         cells: their names.
         group: of each image, shape (B,).
-        effect: treated minus control, shape (B, C, U, K).
-        log_odds_effect: the same on log-odds.
+        effects: columns of effects.parquet, B * C * U * K rows, ordered by image, condition, unit, class.
         done: whether the unit acts on the image in the condition, shape (B, C, U).
     """
     groups, row = np.unique(group, return_inverse=True)
-    every = np.broadcast_to(done[..., np.newaxis], effect.shape)
-    counted = every & (np.abs(effect) >= RESOLUTION)
-    whole = np.where(counted, effect / np.float64(QUANTUM), 0.0).astype(np.int64)
+    shape = len(group), *cells.shape
+    effect, log_odds = (effects[name].to_numpy().reshape(shape) for name in ("effect", "log_odds_effect"))
+    every = np.broadcast_to(done[..., np.newaxis], shape)
     sums = np.zeros((3, len(groups), *cells.shape), np.int64)
-    for added, values in zip(sums, (whole, whole_log_odds(log_odds_effect) * every, every), strict=True):
-        np.add.at(added, row, values)
+    values = whole_effect(effect) * every, whole_log_odds(log_odds) * every, every
+    for added, of_images in zip(sums, values, strict=True):
+        for of_group, of_image in zip(row, of_images, strict=True):
+            added[of_group] += of_image
     return _rows(cells, groups, sums.reshape(3, -1, cells.number))
 
 
-def whole_log_odds(effect: npt.NDArray[Any]) -> _Whole:
+def whole_effect(effect: npt.NDArray[np.float32]) -> _Whole:
+    """Convert effects to integers, multiples of QUANTUM, whose sums are exact; those below RESOLUTION are 0."""
+    return np.where(np.abs(effect) >= RESOLUTION, effect / np.float64(QUANTUM), 0.0).astype(np.int64)
+
+
+def whole_log_odds(effect: npt.NDArray[np.float32]) -> _Whole:
     """Convert effects in log-odds to integers, multiples of LOG_ODDS_QUANTUM, whose sums are exact."""
     finite = np.nan_to_num(effect.astype(np.float64)).clip(-_MOST_LOG_ODDS, _MOST_LOG_ODDS)
     return np.rint(finite / LOG_ODDS_QUANTUM).astype(np.int64)
@@ -121,11 +125,12 @@ def merged_sums(tables: _Tables, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
     """Merge tables of sums, ordered by group and cell; independent of how the tables were split.
 
     Args:
-        tables: gives them, as often as it is called: once for every SUMS_AT_ONCE sums.
+        tables: gives their rows of some groups, or of all (None), as often as it is called: once for every
+            SUMS_AT_ONCE sums.
         schema: from `sums_schema`.
     """
     cells = cells_of(schema)
-    groups = np.unique(np.concatenate([np.zeros(0, np.int64), *(np.unique(table["group"]) for table in tables())]))
+    groups = np.unique(np.concatenate([np.zeros(0, np.int64), *(np.unique(table["group"]) for table in tables(None))]))
     step = max(1, ROW_GROUP // max(cells.number, 1))  # groups of which rows are made at a time
     for block, sums in group_blocks(tables, cells, groups):
         for some in (slice(start, start + step) for start in range(0, len(block), step)):
@@ -139,14 +144,10 @@ def group_blocks(tables: _Tables, cells: Cells, groups: _Whole) -> Iterator[tupl
     for start in range(0, len(groups), high):
         block = groups[start : start + high]
         sums = np.zeros((3, len(block) * width), np.int64)
-        for table in tables():
-            group = table["group"].to_numpy()
-            here = (group >= block[0]) & (group <= block[-1])
-            if here.any():
-                rows = table.filter(pa.array(here))
-                index = np.searchsorted(block, group[here]) * width + cells.places(rows)
-                for added, name in zip(sums, ("total", LOG_ODDS_SUM, "images"), strict=True):
-                    np.add.at(added, index, rows[name].to_numpy())
+        for rows in tables(block):
+            index = np.searchsorted(block, rows["group"].to_numpy()) * width + cells.places(rows)
+            for added, name in zip(sums, ("total", LOG_ODDS_SUM, "images"), strict=True):
+                np.add.at(added, index, rows[name].to_numpy())
         yield block, sums.reshape(3, len(block), width)
 
 
@@ -155,19 +156,9 @@ def cells_of(schema: pa.Schema) -> Cells:
     return Cells(*map(tuple, json.loads(schema.metadata[_CELLS.encode()])))
 
 
-def has_sums(folder: Path) -> bool:
-    """Return whether a run has sums, as it keeps only some classes' rows."""
-    return (folder / SUMS).is_file()
-
-
 def read_cells(folder: Path) -> Cells:
     """Read the cells of a run's sums; errors as of `row_groups`."""
     return cells_of(read_schema(folder / SUMS))
-
-
-def sum_rows(folder: Path) -> Iterator[pa.Table]:
-    """Iterate over effect_sums.parquet by row group; errors as of `row_groups`."""
-    return row_groups(folder / SUMS)
 
 
 def _rows(cells: Cells, groups: _Whole, sums: _Whole) -> pa.RecordBatch:

@@ -13,7 +13,7 @@ import itertools
 import logging
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import nullcontext, suppress
 from pathlib import Path
 from types import MappingProxyType
@@ -32,7 +32,9 @@ log = logging.getLogger(__name__)
 CHUNKS_FOLDER = "chunks"
 _ORIGIN = "origin.json"
 _SECONDS = 60.0  # after which a chunk is finished however few its images are
-Merge: TypeAlias = Callable[[Callable[[], Iterator[pa.Table]], pa.Schema], Iterator[pa.RecordBatch]]
+Merge: TypeAlias = Callable[
+    [Callable[[Collection[int] | None], Iterator[pa.Table]], pa.Schema], Iterator[pa.RecordBatch]
+]
 
 
 class Resume(NamedTuple):
@@ -77,8 +79,8 @@ class ResumableWriter:
         schemas: of its tables.
         resume: what is taken over of an earlier start.
         device: its rank, and how many there are.
-        merges: by table, what makes one table of all chunks, from a function that gives them and the schema, where that
-            is more than their rows one after the other.
+        merges: by table, what makes one table of all chunks, from a function that gives their rows, of some numbers of
+            the first column or of all (None), and the schema, where that is more than their rows one after the other.
         row_group: rows that are held in memory, and written together.
     """
 
@@ -160,8 +162,8 @@ class ResumableWriter:
         folders = [self._folder(rank) for rank in range(self.devices)]
         for table, schema in self.schemas.items():
 
-            def chunks(table: RunTable = table) -> Iterator[pa.Table]:
-                return itertools.chain.from_iterable(_finished(folder, table) for folder in folders)
+            def chunks(some: Collection[int] | None = None, table: RunTable = table) -> Iterator[pa.Table]:
+                return itertools.chain.from_iterable(_finished(folder, table, some) for folder in folders)
 
             merge = self.merges.get(table)
             write_table(self.run / table, schema, merge(chunks, schema) if merge else chunks(), self.row_group)
@@ -201,9 +203,9 @@ def _ends(folder: Path) -> list[int]:
     return sorted(int(path.stem) for path in folder.glob("*.json") if path.stem.isdigit())
 
 
-def _finished(folder: Path, table: RunTable) -> Iterator[pa.Table]:
+def _finished(folder: Path, table: RunTable, some: Collection[int] | None = None) -> Iterator[pa.Table]:
     for end in _ends(folder):
-        yield from row_groups(_chunk(folder, end, table))
+        yield from row_groups(_chunk(folder, end, table), samples=some)
 
 
 def _chunk(folder: Path, end: int, table: RunTable) -> Path:

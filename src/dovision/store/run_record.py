@@ -14,6 +14,7 @@ from dovision import checks
 from dovision.io.files import sha256
 from dovision.io.text_files import read_json, read_yaml
 from dovision.store import run_files
+from dovision.store.effect_sums import SUMS
 from dovision.store.factors import factor_text, factor_values, natural
 from dovision.store.run_directory import RunDirectory
 from dovision.store.run_files import RUN
@@ -152,7 +153,7 @@ def _check_files(run: Run) -> None:
             f"the files in {run.folder} must be as the run has left them, but {'; '.join(differences)}. Run its "
             "command again, which measures them again, or put the files back."
         )
-    for name in {SAMPLES.path, EFFECTS.path, *run_files.digested_files(run.folder)}:
+    for name in {SAMPLES.path, EFFECTS.path, SUMS.path, *run_files.digested_files(run.folder)}:
         if name.endswith(".parquet"):
             read_schema(run.folder / name)
 

@@ -268,24 +268,25 @@ def row_groups(
 
     Args:
         path: the file.
-        columns: names of those that are read, with "sample" or "detector" where it chooses the rows.
-        samples: whose rows are read.
+        columns: names of those that are read, with the first one or "detector" where it chooses the rows.
+        samples: whose rows are read: numbers of the first column, of sums those of groups.
         detector: whose rows are read, of a table that has such a column.
 
     Raises:
         FileNotFoundError: there is no such table.
         ValueError: the file is damaged, or of another format; the error names it and the remedy.
     """
+    ordered = np.sort(np.array([] if samples is None else list(samples), np.int64))
     with _opened(path) as file:
         for number in range(file.num_row_groups):
-            first = file.metadata.row_group(number).column(0).statistics  # column 0 is `sample`
-            if samples is not None and not any(first.min <= sample <= first.max for sample in samples):
+            first = file.metadata.row_group(number).column(0).statistics
+            if samples is not None and np.ptp(np.searchsorted(ordered, [first.min, first.max + 1])) == 0:
                 continue
             if detector is not None and not _may_hold(file, number, detector):
                 continue
             table = file.read_row_group(number, columns=columns)
             if samples is not None:
-                table = table.filter(pc.is_in(table["sample"], pa.array(samples, pa.int64())))
+                table = table.filter(pc.is_in(table.column(0), pa.array(ordered)))
             yield table if detector is None else table.filter(pc.equal(table["detector"], detector))
 
 

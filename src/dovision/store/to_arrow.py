@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import torch
 from torch import Tensor
 
@@ -99,7 +98,7 @@ def effect_columns(
         regions: per sample and unit what is touched, in pixels of the image; None where a unit has no place in it.
 
     Returns:
-        B * U * K rows of `effects_schema()`, ordered by sample, unit, class; see `done_rows` for those to keep.
+        B * U * K rows of `effects_schema()`, ordered by sample, unit, class.
 
     Raises:
         ValueError: the shapes do not fit.
@@ -117,12 +116,6 @@ def effect_columns(
 def touched(regions: Sequence[Sequence[Box | None]]) -> Tensor:
     """Return whether each unit has a non-empty region in each sample, shape (B, U) bool."""
     return torch.tensor([[box is None or box.area > 0 for box in row] for row in regions])
-
-
-def done_rows(rows: pa.RecordBatch) -> pa.RecordBatch:
-    """Rows of effects.parquet without units that touch nothing of their sample."""
-    placed = pc.and_(pc.less(rows["top"], rows["bottom"]), pc.less(rows["left"], rows["right"])).fill_null(True)
-    return rows if placed.false_count == 0 else rows.filter(placed)
 
 
 def by_sample(conditions: Sequence[pa.RecordBatch], images: int) -> pa.RecordBatch:

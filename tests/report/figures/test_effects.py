@@ -49,7 +49,7 @@ def test_units_with_a_place_in_the_image_have_maps_instead(runs):
 def test_interactions_of_sets_are_drawn_where_there_are_any(runs, monkeypatch):
     averaged = average_effects(runs[2].folder)
     found = averaged.rename(columns={"mean": "interaction"}).assign(effect=0.1, additive=0.2)
-    monkeypatch.setattr("dovision.analysis.average_effect.interactions", lambda folder, level=0.95: found)
+    monkeypatch.setattr("dovision.report.figures.effects.interactions", lambda folder, level=0.95: found)
     drawn = {each.name: each for each in Effects(0, averages=10, units=5, maps=3).of_run(runs[2])}
     assert "minus the sum of the effects of each alone" in drawn["interactions"].caption
     assert {"effect", "additive", "interaction"} <= set(drawn["interactions"].data.columns)

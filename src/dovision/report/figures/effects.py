@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from dovision.analysis import average_effect
 from dovision.analysis.interchange_accuracy import interchange_accuracy
-from dovision.analysis.unit_combinations import frame_contrasts
+from dovision.analysis.unit_combinations import frame_contrasts, interactions
 from dovision.findings.number_text import bracketed
 from dovision.functional.effects import RESOLUTION
 from dovision.functional.intervals import (
@@ -67,7 +67,7 @@ class Effects(FigureComponent):
         yield from average_effect_maps(run, averaged, self.maps, opposite)
         yield from _distribution(run)
         yield _averages(run, averaged, self.averages, opposite)
-        interacting = average_effect.interactions(run.folder)
+        interacting = interactions(run.folder)
         if len(interacting):
             yield _interactions(run, interacting[interacting["class"] != opposite], self.averages, opposite)
         yield from _beyond_frames(run, self.averages)
@@ -153,7 +153,7 @@ def _averages(run: Run, frame: pd.DataFrame, most: int, opposite: str | None) ->
 def _interactions(run: Run, frame: pd.DataFrame, most: int, opposite: str | None) -> ReportFigure:
     named = frame.rename(columns={"interaction": "mean"})
     shown = len(strongest(named, most))
-    data = average_effect.interactions(run.folder, level_of_selected(shown, len(named))).loc[named.index]
+    data = interactions(run.folder, level_of_selected(shown, len(named))).loc[named.index]
     data = data.rename(columns={"interaction": "mean"})
     text = (
         "Effect of units that are set at once minus the sum of the effects of each alone, mean over "
