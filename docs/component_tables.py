@@ -36,10 +36,10 @@ PIECES = {  # of a component, or of a run
     "scheduler": "of the step size of a fit: `scheduler@training.classifier.scheduler=cosine`",
     "augmentation": "random transforms of training images",
     "trainer": "Lightning's trainer",
-    "debug": "try a command out: `debug=fdr`",
-    "hparams_search": "values to sweep over, or to search",
+    "debug": "try a command out: `debug=default`",
+    "hparams_search": "values to search",
     "paths": "folders of a machine",
-    "callbacks": "of Lightning, in fits and tests: `callbacks=[early_stopping,lr_monitor]`; and what measures in tests",
+    "callbacks": "of Lightning, in fits and tests: `callbacks=[early_stopping,lr_monitor]`",
 }
 SHORT = re.compile(
     r"(<!-- table of (\w+), made by `python docs/component_tables.py` -->\n).*?(<!-- end -->)", re.DOTALL
@@ -54,6 +54,29 @@ would run by `--cfg job`.
 
 
 SETTINGS = {  # what a setting of a component does, where one might look for a file
+    "augmentation": """
+| for | write |
+| --- | --- |
+| any transform of torchvision | `augmentation._target_=torchvision.transforms.v2.TrivialAugmentWide` |
+""",
+    "callbacks": """
+| for | write |
+| --- | --- |
+| any callback of Lightning | `+callbacks.device._target_=pytorch_lightning.callbacks.DeviceStatsMonitor` |
+""",
+    "debug": """
+| for | write |
+| --- | --- |
+| one batch of training, validation and test each | `debug=default trainer.fast_dev_run=true` |
+| a few batches | `debug=default trainer.limit_train_batches=3 trainer.limit_test_batches=2` |
+| the same three batches by heart | `debug=default trainer.overfit_batches=3 training.classifier.epochs=20` |
+| where time goes | `debug=default trainer.profiler=simple` |
+""",
+    "hparams_search": """
+| for | write |
+| --- | --- |
+| a grid | `-m training.classifier.optimizer.lr=0.0001,0.001,0.01` |
+""",
     "intervention": """
 | for | write |
 | --- | --- |
@@ -66,7 +89,18 @@ SETTINGS = {  # what a setting of a component does, where one might look for a f
 +transform@intervention.transforms.non_local_means=non_local_means` |
 | sixteen transforms of natural images | those of `effect_consistency_natural` in \
 `paper/conf/experiment/cifar10_detection.yaml` |
-"""
+""",
+    "trainer": """
+| for | write |
+| --- | --- |
+| a processor, an NVIDIA or an Apple GPU | `trainer.accelerator=cpu`, `gpu`, `mps` |
+| several devices | `trainer.devices=2 trainer.strategy=ddp` |
+""",
+    "training": """
+| for | write |
+| --- | --- |
+| a first look | `training.classifier.epochs=2 training.classifier.batch_size=64 training.autoencoder.epochs=1` |
+""",
 }
 
 

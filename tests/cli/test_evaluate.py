@@ -338,21 +338,13 @@ def test_tags_are_in_the_record_and_on_the_page_and_make_no_other_run(copy, dovi
     assert "<li>Tag: thesis</li>\n<li>Tag: first try</li>" in text
 
 
-DEBUG = sorted(path.stem for path in (configuration_folder() / "debug").glob("*.yaml"))
-LONG = ("default", "overfit", "profiler")  # of which test_train.py looks at the fit
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=pytest.mark.long) if name in LONG else name for name in DEBUG]
-)
-def test_every_debug_configuration_measures_each_time_apart_from_results(name, tmp_path, run_command, capsys):
+def test_a_debug_configuration_measures_each_time_apart_from_results(tmp_path, run_command, capsys):
     sizes = [f"dataset.{split}_images={number}" for split, number in (("train", 32), ("val", 8), ("test", 8))]
     small = ["dataset.shape=[1,64,64]", "model=small_resnet", "model.width=2", "evaluation.batch_size=2"]
     words = [*sizes, *small, "intervention.rows=1", "intervention.columns=1", f"output_root={tmp_path}"]
     for _ in range(2):
-        assert run_command(main, *words, f"debug={name}", "training.classifier.epochs=1") == 0
+        assert run_command(main, *words, "debug=default", "trainer.fast_dev_run=true") == 0
         assert "nothing to do" not in capsys.readouterr().err
     facts = json.loads((only_run(tmp_path / "debug") / "run.json").read_text())
-    images = {"fdr": 2, "limit": 4, "overfit": 6}.get(name)
-    assert (facts["state"], facts["images"]) == (("partial", images) if images else ("completed", 8))
+    assert (facts["state"], facts["images"]) == ("partial", 2)

@@ -20,7 +20,6 @@ from dovision.models import checkpoint
 CONF = configuration_folder()
 FEW = tuple(f"dataset.{split}_images={number}" for split, number in (("train", 64), ("val", 16), ("test", 8)))
 FEW += ("dataset.shape=[1,64,64]", "model=small_resnet", "model.width=4")
-MARKS = {True: pytest.mark.long, False: pytest.mark.slow}
 SMALL = ("dataset=digits", "training.classifier.epochs=0")
 
 
@@ -72,21 +71,24 @@ def test_a_fitted_model_is_fitted_again_where_that_is_asked_for(tmp_path, run_co
     assert len(fitted(tmp_path)) == 1
 
 
-@pytest.mark.parametrize("name", [pytest.param(name, marks=MARKS[name == "overfit"]) for name in names("debug")])
-def test_every_debug_configuration_runs_each_time_and_is_no_result(name, tmp_path, run_command, capsys):
-    """But for a run of one whole epoch."""
-    is_limited = name in ("fdr", "limit", "overfit")
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("words", "epochs"),
+    [(["trainer.fast_dev_run=true"], 1), (["trainer.limit_train_batches=3", "training.classifier.epochs=3"], 3)],
+)
+def test_a_debug_configuration_runs_each_time_and_one_of_a_few_batches_is_no_result(
+    words, epochs, tmp_path, run_command, capsys
+):
     for _ in range(2):
-        assert run_command(train, *FEW, f"debug={name}", f"output_root={tmp_path}") == 0
+        words = [*FEW, "debug=default", "trainer.profiler=simple", *words, f"output_root={tmp_path}"]
+        assert run_command(train, *words) == 0
         err = capsys.readouterr().err
         assert "fitting the classifier" in err
-        assert ("trial fit, not a result" in err) == is_limited
-        assert ("FIT Profiler Report" in err) == (name == "profiler")
+        assert "trial fit, not a result" in err
+        assert "FIT Profiler Report" in err
     (path,) = fitted(tmp_path)
-    epochs = {"limit": 3, "overfit": 20}.get(name, 1)
     assert len((path.parent / "epochs.csv").read_text().splitlines()) == 1 + epochs
-    key = json.loads((path.parent / "key.json").read_text())
-    assert key["trainer"]["detect_anomaly"] is True
+    assert json.loads((path.parent / "key.json").read_text())["trainer"]["detect_anomaly"] is True
 
 
 TINY = ("dataset=digits", "dataset.test_fraction=0.75", "model=small_resnet", "model.width=4")
@@ -141,8 +143,9 @@ def test_a_checkpoint_that_is_not_there_is_named_with_its_key(tmp_path, run_comm
 
 
 @pytest.mark.long
-def test_a_network_has_the_batches_of_debug_overfit_by_heart(tmp_path, run_command):
-    words = ["dataset=digits", "model=small_resnet", "debug=overfit", "training.classifier.optimizer.lr=0.01"]
+def test_a_network_has_the_same_few_batches_by_heart(tmp_path, run_command):
+    words = ["dataset=digits", "model=small_resnet", "debug=default", "training.classifier.optimizer.lr=0.01"]
+    words += ["trainer.overfit_batches=3", "training.classifier.epochs=20"]
     assert run_command(train, *words, f"output_root={tmp_path}") == 0
     (path,) = fitted(tmp_path)
     header, *rows = (path.parent / "epochs.csv").read_text().splitlines()

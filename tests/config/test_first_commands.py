@@ -11,13 +11,13 @@ from dovision.config.sources import HYDRA_DEFAULTS, configuration_folder, withou
 
 WORKS = ""
 TEMPLATE = {
-    "train trainer=gpu": WORKS,
-    "train trainer=ddp trainer.devices=4": WORKS,
+    "train trainer=gpu": "trainer has no component 'gpu'. It has: default.",
+    "train trainer.accelerator=gpu trainer.devices=4": WORKS,
     "train data=mnist": "Did you mean dataset?",
     "train trainer.max_epochs=20": "Did you mean training.classifier.epochs or training.autoencoder.epochs?",
     "train scheduler=cosine": "Did you mean scheduler@training.autoencoder.scheduler or scheduler@training.",
-    "train callbacks=default": "It has: detection, device_stats, early_stopping, effects, lr_monitor,",
-    "train debug=fdr": WORKS,
+    "train callbacks=default": "It has: early_stopping, lr_monitor,",
+    "train debug=default": WORKS,
     "train hparams_search=mnist_optuna": "Did you mean optuna?",
     "train +training.classifier.optimizer.weight_decay=0.1 scheduler@training.classifier.scheduler=cosine": WORKS,
 }

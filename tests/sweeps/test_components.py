@@ -266,7 +266,7 @@ def test_an_accelerator_that_is_not_there_is_refused_where_the_job_runs_here(com
     config = composed("dataset=digits", "trainer.accelerator=gpu")
     refused = refusal(components, config)
     assert "accelerator=gpu" in refused
-    assert refused.endswith("trainer=cpu runs on any machine.")
+    assert refused.endswith("trainer.accelerator=cpu runs on any machine.")
     check(components, config, here=False)
 
 

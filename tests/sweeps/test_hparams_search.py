@@ -1,4 +1,4 @@
-"""The shipped searches: a grid, which needs nothing more, and Optuna's, where its sweeper is installed."""
+"""The search by Optuna, where its sweeper is installed."""
 
 from __future__ import annotations
 
@@ -21,12 +21,6 @@ def scores(root: Path) -> dict[float, float]:
         hparams = yaml.safe_load(path.with_name("hparams.yaml").read_text())
         found[hparams["training"]["classifier"]["optimizer"]["lr"]] = pd.read_csv(path)["val_score"].dropna().iloc[-1]
     return found
-
-
-def test_a_grid_fits_each_of_its_step_sizes(tmp_path, run_command):
-    assert run_command(train, *WORDS, "hparams_search=learning_rate", f"output_root={tmp_path}") == 0
-    assert set(scores(tmp_path)) == {0.0001, 0.0003, 0.001, 0.003, 0.01}
-    assert len(list(tmp_path.glob("checkpoints/*/classifier.ckpt"))) == 5
 
 
 def test_optuna_looks_for_the_step_size_with_the_best_score(tmp_path, run_command):

@@ -45,7 +45,6 @@ IRRELEVANT_TO_RESULTS = (  # where and how fast things run, not what comes out
 WATCHING = (  # targets of components that look on, and change no number
     "pytorch_lightning.callbacks.LearningRateMonitor",
     "pytorch_lightning.callbacks.DeviceStatsMonitor",
-    "dovision.training.fit_progress.FitProgress",
 )
 IRRELEVANT_TO_FITS = ("trainer.limit_test_batches",)
 

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Iterable, Mapping
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytorch_lightning as pl
-import torch
 from pytorch_lightning.callbacks import Checkpoint, DeviceStatsMonitor, LearningRateMonitor, ModelCheckpoint
 
 from dovision.config.component import Component, make_each
@@ -53,15 +51,5 @@ def check_callbacks(callbacks: Mapping[str, Component], logged: Collection[str])
     for name, made in make_each(callbacks_of_fit(callbacks, monitors=True)).items():
         if "dirpath" in callbacks[name] and isinstance(made, ModelCheckpoint):
             raise ValueError(f"callbacks.{name}.dirpath is not obeyed here. Checkpoints lie beside the fitted model.")
-        if isinstance(made, DeviceStatsMonitor) and _looks_at_cpu(callbacks[name]) and find_spec("psutil") is None:
-            raise ValueError(
-                f"callbacks.{name} needs psutil to look at the processor. Install it (pip install psutil), or set "
-                f"callbacks.{name}.cpu_stats=false."
-            )
         if getattr(made, "monitor", None) is not None:
             check_monitor(f"callbacks.{name}", made.monitor, logged)
-
-
-def _looks_at_cpu(device_stats: Component) -> bool:
-    chosen = device_stats.get("cpu_stats")
-    return not torch.cuda.is_available() if chosen is None else bool(chosen)

@@ -46,7 +46,7 @@ def make_trainer(
         return plumbing.make(callbacks=[*callbacks, *bars, *reports], logger=list(loggers))
     except ValueError as error:
         got, reason = ", ".join(f"{key}={plumbing[key]}" for key in DEVICES), str(error).removeprefix("trainer: ")
-        remedy = "" if "precision" in reason.lower() else " trainer=cpu runs on any machine."
+        remedy = "" if "precision" in reason.lower() else " trainer.accelerator=cpu runs on any machine."
         raise ValueError(
             f"trainer is refused by Lightning, got {got}: {reason.rstrip('.!')}.{remedy}"
         ) from error.__cause__
