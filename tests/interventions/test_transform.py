@@ -11,8 +11,13 @@ from torch import nn
 
 from dovision.functional.filters import median_filter, reduce_depth
 from dovision.interfaces import Classifier
-from dovision.interventions.fills import Transformed
+from dovision.interventions.activation import Activation
+from dovision.interventions.brush import Brush
+from dovision.interventions.edge_control import EdgeControl
+from dovision.interventions.fills import Constant, ImageFill, Mean, Transformed
+from dovision.interventions.joint import Joint
 from dovision.interventions.pixel_grid import PixelGrid
+from dovision.interventions.sliding_window import SlidingWindow
 from dovision.interventions.transform import Transform
 from dovision.interventions.transforms import (
     BitDepth,
@@ -100,6 +105,54 @@ def test_cells_set_to_their_transformed_selves_have_the_effects_of_whole_passes(
         for unit in range(len(grid.units(shape))):
             expected = context.classifier(grid.apply(context.batch.image, unit, context))
             torch.testing.assert_close(outcome.treated[:, unit], expected, atol=1e-5, rtol=0)
+
+
+class Counted(ImageFill):
+    """Fill that counts the images that are painted."""
+
+    def __init__(self, fill):
+        self.fill, self.images = fill, 0
+
+    def canvas(self, value, context):
+        self.images += len(value)
+        return self.fill.canvas(value, context)
+
+
+@pytest.mark.parametrize("fill", [Constant(0.3), Mean(), Transformed(MedianFilter(3))])
+@pytest.mark.parametrize(
+    "painting",
+    [
+        lambda fill: PixelGrid(4, 5, fill),
+        lambda fill: SlidingWindow(6, 3, fill),
+        lambda fill: Brush({"a": torch.eye(14, 17) > 0, "b": torch.arange(17).expand(14, 17) < 5}, fill, controls=1),
+        lambda fill: EdgeControl(PixelGrid(2, 3, fill), soft=0.2),
+        lambda fill: Joint(PixelGrid(2, 3, fill), held=Activation("1", choose=[0])),
+    ],
+)
+def test_an_image_is_painted_once_for_all_units_as_unit_by_unit(painting, fill, context):
+    by_unit, counted = painting(lambda *arguments: fill(*arguments)), Counted(fill)
+    expected = Propagation(context.classifier, by_unit)(context.batch)
+    outcome = Propagation(context.classifier, painting(counted))(context.batch)
+    assert torch.equal(outcome.treated, expected.treated)
+    assert (outcome.skipped, counted.images) == (expected.skipped, 4)
+
+
+class Brighter(Constant):
+    def __call__(self, value, region, context):
+        return super().__call__(value, region, context) + 0.25
+
+
+class Halved(PixelGrid):
+    def do(self, value, unit, context):
+        return super().do(value, unit, context) / 2
+
+
+@pytest.mark.parametrize("grid", [PixelGrid(2, 3, Brighter(0.5)), Halved(2, 3, Mean())])
+def test_a_subclass_that_paints_otherwise_is_measured_as_it_is_written(grid, context):
+    outcome = Propagation(context.classifier, grid)(context.batch)
+    for unit in range(6):
+        expected = context.classifier(grid.apply(context.batch.image, unit, context))
+        torch.testing.assert_close(outcome.treated[:, unit], expected, atol=1e-5, rtol=0)
 
 
 def test_a_transform_that_leaves_the_image_as_it_is_takes_no_pass():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, final
+from typing import Any, NamedTuple, final
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +25,7 @@ class Context(NamedTuple):
     classifier: Classifier
     source: Tensor | None = None  # the site's value for the images of `Intervention.sources`, as shaped as `value`
     reference: Tensor | None = None  # the mean of the site's value over `Intervention.references`, without axis 0
+    canvas: tuple[Tensor, list[int]] | None = None  # `Intervention.canvas` of all rows, and their samples
 
     def rows(self, index: slice | Tensor | Sequence[int]) -> Context:
         """The chosen rows, as a Context."""
@@ -52,6 +53,12 @@ class Intervention(PastableRepr, ABC):
     layout: Layout | None = None  # of the site's value, if `unit` is given; None: found by probing the network
     shortens = False  # whether do() leaves out positions of the value: it returns fewer rows than it is given
     second: Intervention | None = None  # one of a single unit, made at a later site of the same pass (see `has_second`)
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        for name in ("do_channels", "canvas", "unchanged") if "do" in vars(cls) else ():
+            if name not in vars(cls):  # a base does not speak for another do()
+                setattr(cls, name, vars(Intervention)[name])
 
     @property
     def on_code(self) -> bool:
@@ -115,6 +122,17 @@ class Intervention(PastableRepr, ABC):
             The channel that each row sets, shape (N,) int64, and its new values, shape (N, ...).
         """
         return None
+
+    def canvas(self, value: Tensor, context: Context) -> Tensor | None:
+        """Value of which do(unit) is the crop to the unit's region, for all units, shape (B, C, H, W); None by default.
+
+        Called once for the images of a batch, in place of do(). Where `shares` is not None, do() blends.
+        """
+        return None
+
+    def shares(self, shape: Shape, unit: int, sample: int) -> npt.NDArray[Any] | None:
+        """Share of the canvas, in [0, 1], in each pixel of the region, shape (h, w); None: all; by default `mask`."""
+        return self.mask(shape, unit, sample)
 
     def unchanged(self, value: Tensor) -> Tensor | None:
         """Edits known to leave the site's value unchanged bit for bit, without making them; shape (B, U) bool.

@@ -15,10 +15,10 @@ from torch import Tensor
 from dovision import checks
 from dovision.functional import geometry
 from dovision.functional.rng import generator
-from dovision.interfaces import Context, Images, Intervention
+from dovision.interfaces import Context, Images
 from dovision.interventions._objects import NO_REGION
-from dovision.interventions.fills import Fill, checked_fill
-from dovision.types import INPUT, MATCHED_CONTROL, Box, Mask, Shape
+from dovision.interventions.fills import Fill, Painting, checked_fill
+from dovision.types import MATCHED_CONTROL, Box, Mask, Shape
 
 _CACHED = 1024  # samples whose masks are kept, since each unit and each condition asks for them
 
@@ -33,7 +33,7 @@ class PlacedMask(NamedTuple):
 NOWHERE = PlacedMask(NO_REGION, np.zeros((0, 0), dtype=bool))
 
 
-class MaskIntervention(Intervention):
+class MaskIntervention(Painting):
     """do(mask = fill) on an image's masks, and on control masks of equal area and shape.
 
     A subclass gives the names of the masks, and the masks of a sample. For each name there are the units NAME,
@@ -51,7 +51,6 @@ class MaskIntervention(Intervention):
             places where it overlaps its own mask least.
     """
 
-    site = INPUT
     outside: str | None = None  # name of a mask of all that is in no other one, which takes no room, without controls
 
     def __init__(self, fill: Fill, controls: int, seed: int, wrap: bool = False) -> None:
@@ -95,6 +94,8 @@ class MaskIntervention(Intervention):
 
     def mask(self, shape: Shape, unit: int, sample: int) -> Mask:
         return self._placed(shape, sample).get(unit, NOWHERE).mask
+
+    canvas = Painting.canvas
 
     def do(self, value: Tensor, unit: int, context: Context) -> Tensor:
         shape, samples = tuple(value.shape[1:]), context.batch.sample.tolist()

@@ -142,7 +142,6 @@ class Activation(Intervention):
             or AXES[self.unit_type] != CHANNEL_AXIS
             or self.site == INPUT
             or type(self.value) is not Zero
-            or type(self).do is not Activation.do
         ):
             return None
         seen = self._seen(value).flatten(2)
@@ -180,7 +179,6 @@ class Activation(Intervention):
         """Single channels, heads or latents, where the value can be given for many of them at once."""
         targets = [self._units(tuple(value.shape[1:]))[unit] for unit in units]
         single = all(len(target.members) == 1 and target.control is None for target in targets)
-        single = single and type(self).do is Activation.do  # a subclass may do otherwise
         by_channel = self.unit_type is not None and AXES[self.unit_type] == CHANNEL_AXIS and self.site != INPUT
         if not (single and by_channel and self.value.of_rows):
             return None

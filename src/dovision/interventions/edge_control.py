@@ -193,13 +193,20 @@ class Repaint(FirstOfTwo):
             return None if region is None else np.ones((region.height, region.width), bool)
         return version.shares(self, shape, number, sample) > 0
 
+    def canvas(self, value: Tensor, context: Context) -> Tensor | None:
+        return super().canvas(value, context) if paints(self.first) else None
+
+    def shares(self, shape: Shape, unit: int, sample: int) -> Share:
+        version, number = self.version(shape, unit)
+        return version.shares(self, shape, number, sample)
+
     def do(self, value: Tensor, unit: int, context: Context) -> Tensor:
         shape, samples = tuple(value.shape[1:]), context.batch.sample.tolist()
-        version, number = self.version(shape, unit)
+        _, number = self.version(shape, unit)
         region = self.region(shape, unit, samples[0])
         if region is None or not paints(self.first):
             return self.first.do(value, number, context)
-        shares = np.stack([version.shares(self, shape, number, sample) for sample in samples])
+        shares = np.stack([self.shares(shape, unit, sample) for sample in samples])
         new = self.first.fill(value, region, context)  # type: ignore[attr-defined]  # of one that paints
         old = region.crop(value)
         return torch.lerp(old, new.to(old.dtype), torch.from_numpy(shares).to(old).unsqueeze(1))

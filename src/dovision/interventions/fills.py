@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from functools import lru_cache
 from typing import Protocol
 
@@ -11,9 +12,9 @@ from torch import Tensor
 from dovision import checks
 from dovision.functional.filters import gaussian_weights
 from dovision.functional.rng import uniform
-from dovision.interfaces import Context, PastableRepr
+from dovision.interfaces import Context, Intervention, PastableRepr
 from dovision.interventions.transforms import ImageTransform, checked_transform
-from dovision.types import Box
+from dovision.types import INPUT, Box
 
 
 class Fill(Protocol):
@@ -27,7 +28,18 @@ def checked_fill(fill: Fill) -> Fill:
     return checks.function("fill", fill, "a fill such as Constant(0.0) or Blur(4.0)")
 
 
-class Constant(PastableRepr):
+class ImageFill(PastableRepr, ABC):
+    """Fill of which each region has its crop: images are painted as a whole, once for all units."""
+
+    @abstractmethod
+    def canvas(self, value: Tensor, context: Context) -> Tensor:
+        """Whole images as they are painted, of the shape of `value`, (B, C, H, W)."""
+
+    def __call__(self, value: Tensor, region: Box, context: Context) -> Tensor:
+        return region.crop(self.canvas(value, context))
+
+
+class Constant(ImageFill):
     """One value for every pixel; 0 is black and 1 is white, whatever the classifier's normalisation.
 
     Args:
@@ -42,11 +54,11 @@ class Constant(PastableRepr):
     def __init__(self, value: float) -> None:
         self.value = checks.within("value", value, 0, 1, "A fill is in pixel units.")
 
-    def __call__(self, value: Tensor, region: Box, context: Context) -> Tensor:
-        return torch.full_like(region.crop(value), self.value)
+    def canvas(self, value: Tensor, context: Context) -> Tensor:
+        return value.new_full((), self.value).expand_as(value)
 
 
-class Mean(PastableRepr):
+class Mean(ImageFill):
     """Channel mean of the image.
 
     Example:
@@ -55,8 +67,8 @@ class Mean(PastableRepr):
         torch.Size([8, 4, 10])
     """
 
-    def __call__(self, value: Tensor, region: Box, context: Context) -> Tensor:
-        return value.mean((-2, -1), keepdim=True).expand(*value.shape[:2], region.height, region.width)
+    def canvas(self, value: Tensor, context: Context) -> Tensor:
+        return value.mean((-2, -1), keepdim=True).expand_as(value)
 
 
 class Blur(PastableRepr):
@@ -132,7 +144,7 @@ class Inpaint(PastableRepr):
         return surface.clamp(0, 1).to(value.dtype)
 
 
-class Transformed(PastableRepr):
+class Transformed(ImageFill):
     """Region of the transformed image; closer to the data than a constant.
 
     Args:
@@ -148,8 +160,24 @@ class Transformed(PastableRepr):
     def __init__(self, transform: ImageTransform) -> None:
         self.transform = checked_transform(transform)
 
-    def __call__(self, value: Tensor, region: Box, context: Context) -> Tensor:
-        return region.crop(self.transform(value, context))
+    def canvas(self, value: Tensor, context: Context) -> Tensor:
+        return self.transform(value, context)
+
+
+class Painting(Intervention):
+    """do(region = fill) on regions of the image, or a share of it in each pixel, as of `shares`."""
+
+    site = INPUT
+    fill: Fill
+
+    def canvas(self, value: Tensor, context: Context) -> Tensor | None:
+        by_region = not isinstance(self.fill, ImageFill) or type(self.fill).__call__ is not ImageFill.__call__
+        return None if by_region else self.fill.canvas(value, context)
+
+    def do(self, value: Tensor, unit: int, context: Context) -> Tensor:
+        region = self.region(tuple(value.shape[1:]), unit, int(context.batch.sample[0]))
+        assert region is not None
+        return self.fill(value, region, context)
 
 
 def _neighbours(value: Tensor, region: Box) -> Tensor:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
+import numpy.typing as npt
 from torch import Tensor
 
 from dovision import checks
@@ -49,6 +51,9 @@ class FirstOfTwo(Intervention):
 
     def mask(self, shape: Shape, unit: int, sample: int) -> Mask | None:
         return self.first.mask(shape, unit, sample)
+
+    def canvas(self, value: Tensor, context: Context) -> Tensor | None:
+        return self.first.canvas(value, context)
 
     def do(self, value: Tensor, unit: int, context: Context) -> Tensor:
         return self.first.do(value, unit, context)
@@ -101,6 +106,11 @@ class Joint(FirstOfTwo):
 
     def mask(self, shape: Shape, unit: int, sample: int) -> Mask | None:
         return None if self.has_second(shape, unit) else self.first.mask(shape, unit, sample)
+
+    canvas = FirstOfTwo.canvas
+
+    def shares(self, shape: Shape, unit: int, sample: int) -> npt.NDArray[Any] | None:
+        return self.first.shares(shape, unit % (len(self.first.units(shape)) + 1), sample)
 
     def do(self, value: Tensor, unit: int, context: Context) -> Tensor:
         shape = tuple(value.shape[1:])

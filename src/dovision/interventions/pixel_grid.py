@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from torch import Tensor
-
 from dovision import checks
 from dovision.functional import geometry
-from dovision.interfaces import Context, Intervention
-from dovision.interventions.fills import Constant, Fill, checked_fill
-from dovision.types import INPUT, Box, Shape
+from dovision.interventions.fills import Constant, Fill, Painting, checked_fill
+from dovision.types import Box, Shape
 
 BLACK = Constant(0.0)
 
 
-class PixelGrid(Intervention):
+class PixelGrid(Painting):
     """do(cell = fill) on a rows x columns grid of the image.
 
         +------+------+
@@ -34,8 +31,6 @@ class PixelGrid(Intervention):
         ('r0c0', 'r0c1', 'r0c2', 'r1c0', 'r1c1', 'r1c2')
     """
 
-    site = INPUT
-
     def __init__(self, rows: int, columns: int, fill: Fill = BLACK) -> None:
         self.rows = checks.positive_int("rows", rows)
         self.columns = checks.positive_int("columns", columns)
@@ -47,10 +42,6 @@ class PixelGrid(Intervention):
 
     def region(self, shape: Shape, unit: int, sample: int) -> Box:
         return geometry.grid_cell(shape, unit, self.rows, self.columns)
-
-    def do(self, value: Tensor, unit: int, context: Context) -> Tensor:
-        cell = geometry.grid_cell(tuple(value.shape[1:]), unit, self.rows, self.columns)
-        return self.fill(value, cell, context)
 
 
 @lru_cache(maxsize=16)

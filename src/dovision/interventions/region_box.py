@@ -6,20 +6,19 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 
 import torch
-from torch import Tensor
 
 from dovision import checks
 from dovision.functional import geometry
 from dovision.functional.rng import generator
-from dovision.interfaces import Context, Images, Intervention
+from dovision.interfaces import Images
 from dovision.interventions._objects import NO_REGION, ImageObject, bound, known_objects, object_names
-from dovision.interventions.fills import Fill, checked_fill
-from dovision.types import INPUT, MATCHED_CONTROL, Box, Shape, object_kind
+from dovision.interventions.fills import Fill, Painting, checked_fill
+from dovision.types import MATCHED_CONTROL, Box, Shape, object_kind
 
 log = logging.getLogger(__name__)
 
 
-class RegionBox(Intervention):
+class RegionBox(Painting):
     """do(box = fill) on the box of each known object, and on control boxes of equal size.
 
     For each object of the split there are the units NAME, "NAME control 0", "NAME control 1", ... A control has the
@@ -40,8 +39,6 @@ class RegionBox(Intervention):
         >>> len(boxes.units(films.shape)) > 0
         True
     """
-
-    site = INPUT
 
     def __init__(self, fill: Fill, controls: int, seed: int, objects: Sequence[str] | None = None) -> None:
         self.fill = checked_fill(fill)
@@ -77,10 +74,6 @@ class RegionBox(Intervention):
 
     def region(self, shape: Shape, unit: int, sample: int) -> Box:
         return self._regions.get(sample, {}).get(self.units(shape)[unit], NO_REGION)
-
-    def do(self, value: Tensor, unit: int, context: Context) -> Tensor:
-        region = self.region(tuple(value.shape[1:]), unit, int(context.batch.sample[0]))
-        return self.fill(value, region, context)
 
     def _chosen(self, names: tuple[str, ...]) -> tuple[str, ...]:
         if not self.objects:

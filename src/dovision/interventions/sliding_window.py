@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from torch import Tensor
-
 from dovision import checks
 from dovision.functional import geometry
-from dovision.interfaces import Context, Intervention
-from dovision.interventions.fills import Fill, checked_fill
+from dovision.interventions.fills import Fill, Painting, checked_fill
 from dovision.interventions.pixel_grid import BLACK
-from dovision.types import INPUT, Box, Shape
+from dovision.types import Box, Shape
 
 
-class SlidingWindow(Intervention):
+class SlidingWindow(Painting):
     """do(window = fill) on square windows of the image that may overlap.
 
         +--r0c0--+
@@ -35,8 +32,6 @@ class SlidingWindow(Intervention):
         ('r0c0', 'r0c1', 'r1c0', 'r1c1')
     """
 
-    site = INPUT
-
     def __init__(self, window: int, stride: int, fill: Fill = BLACK) -> None:
         self.window = checks.positive_int("window", window)
         self.stride = checks.bounded("stride", stride, 1, window)
@@ -50,9 +45,6 @@ class SlidingWindow(Intervention):
         rows, columns = self._windows(shape)
         (top, bottom), (left, right) = rows[unit // len(columns)], columns[unit % len(columns)]
         return Box(top, left, bottom, right)
-
-    def do(self, value: Tensor, unit: int, context: Context) -> Tensor:
-        return self.fill(value, self.region(tuple(value.shape[1:]), unit, 0), context)
 
     def _windows(self, shape: Shape) -> list[list[tuple[int, int]]]:
         """Start and end of the windows, from top to bottom and from left to right."""

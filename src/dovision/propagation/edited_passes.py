@@ -42,8 +42,13 @@ class EditedPasses:
     made: int = 0  # edits so far
 
     def __post_init__(self) -> None:
-        self.shape = tuple(self.clean.site.shape[1:])
-        unchanged = self.intervention.unchanged(self.clean.site)
+        site = self.clean.site
+        self.shape = tuple(site.shape[1:])
+        canvas = self.intervention.canvas(site, self.context)
+        # A canvas that cannot be is reported unit by unit, by `checked_do`.
+        if canvas is not None and canvas.shape == site.shape and not (site.is_cpu and canvas.isnan().any()):
+            self.context = self.context._replace(canvas=(canvas.to(site), self.context.batch.sample.tolist()))
+        unchanged = self.intervention.unchanged(site)
         self._unchanged = None if unchanged is None else unchanged.cpu().numpy()  # (B, U)
 
     def logits(self, stream: Pairs) -> Iterator[tuple[Pairs, Tensor]]:

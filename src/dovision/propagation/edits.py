@@ -136,6 +136,20 @@ def edit_of(
         rows = Span.covering(top, bottom, value.shape[2])
         columns = Span.covering(left, right, value.shape[3])
         content = gather(value.movedim(1, -1).contiguous(), pairs.image, rows, columns).movedim(-1, 1)
+        if context.canvas is not None:
+            paint = gather(context.canvas[0].movedim(1, -1).contiguous(), pairs.image, rows, columns).movedim(-1, 1)
+            share = np.zeros((len(pairs), 1, *content.shape[2:]), np.float32)
+            for pair, unit in enumerate(pairs.unit.tolist()):
+                inside = (
+                    slice(*(pairs.box[pair, ::2] - rows.start[pair])),
+                    slice(*(pairs.box[pair, 1::2] - columns.start[pair])),
+                )
+                shares = intervention.shares(tuple(value.shape[1:]), unit, context.canvas[1][pairs.image[pair]])
+                share[pair, 0][inside] = 1 if shares is None else shares
+            weight = torch.from_numpy(share).to(content)
+            new = torch.where(weight > 0, torch.lerp(content, paint, weight), content)
+            changed = _differs(new, content)
+            return Edit(Patch(content.copy_(new), rows, columns), changed)
         origin = np.stack([rows.start, columns.start], axis=1)
     else:
         image = torch.from_numpy(pairs.image)
