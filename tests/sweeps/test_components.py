@@ -16,6 +16,7 @@ from torch import nn
 
 from dovision.config import settings
 from dovision.config.errors import error_text
+from dovision.config.settings import example_photograph
 from dovision.config.sources import HYDRA_DEFAULTS, configuration_folder
 from dovision.interfaces import Classifier, Intervention
 from dovision.sweeps.components import Components
@@ -112,7 +113,7 @@ def test_every_intervention_is_taken(name, components):
 def test_every_experiment_is_taken(name, components):
     config = composed(f"hydra.searchpath=[{OF_PAPER}]", f"experiment={name}")
     if "root" in config.dataset or OmegaConf.is_missing(config.dataset, "root"):
-        config.dataset.root = ["."] if name.startswith("photo") else "."  # is there; what is in it is not looked at
+        config.dataset.root = str(example_photograph()) if "photo" in name else "."  # a folder that is not looked into
     if "checkpoint_file" in config.model:
         config.model.checkpoint_file = None
     check(components, config)
