@@ -5,7 +5,6 @@ import sys
 import pytest
 
 from dovision.runtime.signals import Stop, Stopped
-from dovision.training.trainer import StopAfterBatch
 
 
 def test_elsewhere_a_signal_ends_the_job_at_once_and_its_handler_is_put_back():
@@ -23,14 +22,6 @@ def test_a_signal_is_answered_at_once_and_so_is_a_second_one_and_the_line_is_lef
         with pytest.raises(Stopped, match="SIGINT"):
             os.kill(os.getpid(), signal.SIGINT)
     assert capfd.readouterr().err == ""
-
-
-def test_a_library_that_keeps_the_exception_to_itself_does_not_keep_the_job_going():
-    with Stop() as stop:
-        with pytest.raises(Stopped):
-            os.kill(os.getpid(), signal.SIGTERM)
-        with pytest.raises(Stopped, match="SIGTERM"):
-            StopAfterBatch(stop).on_test_batch_end(None, None)
 
 
 @pytest.mark.parametrize(("signum", "end"), [(signal.SIGINT, 0), (signal.SIGTERM, -signal.SIGTERM)])

@@ -11,7 +11,7 @@ from dovision.store.tables import RunTable, read_schema
 
 WRITTEN = ("samples.parquet", "effects.parquet", "maps.parquet", "boxes.parquet", "attacks.parquet", "scores.parquet")
 WRITTEN += ("masks.parquet",)
-WRITTEN += ("detection.parquet", "summary.json", "reads/odin.parquet", "maps/0_clean.png", "activity.parquet")
+WRITTEN += ("detection.parquet", "summary.json", "reads/odin.parquet", "maps/0_clean.png")
 RECORDED = (*WRITTEN, ".hydra/config.yaml", ".hydra/overrides.yaml")
 
 

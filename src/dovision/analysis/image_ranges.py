@@ -15,7 +15,6 @@ from dovision.analysis.summary import write_summary
 from dovision.identity.relevance import content_hash, without_irrelevant
 from dovision.io.atomic import publish
 from dovision.io.text_files import read_json, write_json
-from dovision.store.activity import ACTIVITY
 from dovision.store.effect_sums import SUMS, merged_sums
 from dovision.store.factors import natural
 from dovision.store.map_tables import BOXES_FILE, MAPS_FILE
@@ -26,7 +25,7 @@ from dovision.store.tables import EFFECTS, SAMPLES, read_schema, row_groups, wri
 from dovision.store.thumbnails import copy_pictures
 from dovision.store.unit_masks import MASKS_FILE, OBJECT_MASKS_FILE
 
-TABLES = (SAMPLES, EFFECTS, SUMS, ACTIVITY, MAPS_FILE, BOXES_FILE, SOURCES_FILE, MASKS_FILE, OBJECT_MASKS_FILE)
+TABLES = (SAMPLES, EFFECTS, SUMS, MAPS_FILE, BOXES_FILE, SOURCES_FILE, MASKS_FILE, OBJECT_MASKS_FILE)
 _ORIGIN = ("dataset_fingerprint", "checkpoints", "code", "torch", "components", "files")  # in which joined runs agree
 _COUNTS = ("images", "images_without_units", "forward_passes", "skipped_edits", "wall_seconds")
 _OF_EACH = (DIGESTS, "queries", "dead_gradients", "seconds_per_map", "passes_per_map")  # entries of no joined run

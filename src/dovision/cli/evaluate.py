@@ -39,7 +39,7 @@ from dovision.sweeps import sweep
 from dovision.sweeps.run_status import open_run
 from dovision.training import model_cache
 from dovision.training.fit_callbacks import callbacks_of_tests
-from dovision.training.trainer import StopAfterBatch, limits, make_trainer
+from dovision.training.trainer import limits, make_trainer
 
 log = logging.getLogger(__name__)
 
@@ -67,7 +67,7 @@ def _evaluate(settings: EvaluateSettings) -> None:
     if run is None:
         return
     evaluation = settings.evaluation
-    with session.running(run, settings) as (stop, loggers), DISPLAY.job(_steps(settings), sweep.job_name(run.path)):
+    with session.running(run, settings) as loggers, DISPLAY.job(_steps(settings), sweep.job_name(run.path)):
         job = shared().job(settings, run.path, repeat_log=True)  # under the lock
         code.write_parsed(settings.output_root)
         images = job.images
@@ -92,7 +92,7 @@ def _evaluate(settings: EvaluateSettings) -> None:
         maps = callbacks.map_evaluation(settings, inputs)
         trainer = make_trainer(
             settings.trainer,
-            [effects, *maps, StopAfterBatch(stop), *callbacks_of_tests(settings.callbacks)],
+            [effects, *maps, *callbacks_of_tests(settings.callbacks)],
             loggers,
             enable_checkpointing=False,
             use_distributed_sampler=False,

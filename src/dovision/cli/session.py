@@ -12,7 +12,7 @@ from datetime import datetime, timezone
 from hashlib import sha256
 from io import TextIOWrapper
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
@@ -38,15 +38,8 @@ NAMED = ("dataset", "model", "autoencoder", "training", "intervention", "attack"
 _LONGEST = 60  # characters of a name in a dashboard
 
 
-class Session(NamedTuple):
-    """Signal handling and loggers for a job's trainers."""
-
-    stop: Stop  # lets a test end at a signal
-    loggers: list[Logger]
-
-
 @contextmanager
-def running(run: RunDirectory, settings: EvaluateSettings) -> Iterator[Session]:
+def running(run: RunDirectory, settings: EvaluateSettings) -> Iterator[list[Logger]]:
     """Record a run from `running` to its end, with its log, wall time and peak memory.
 
     The configured loggers receive the configuration, what a completed run shows, and the end in any case. The process
@@ -60,7 +53,7 @@ def running(run: RunDirectory, settings: EvaluateSettings) -> Iterator[Session]:
     if not is_rank_zero():
         logging.getLogger().setLevel(logging.WARNING)
         DISPLAY.silence()
-        yield Session(Stop(), loggers_of(settings, "evaluate"))
+        yield loggers_of(settings, "evaluate")
         return
     with closing(run):
         record, overrides = settings.record(), recorded(HydraConfig.get().overrides.task)
@@ -75,10 +68,10 @@ def running(run: RunDirectory, settings: EvaluateSettings) -> Iterator[Session]:
             _recorded(run, limited),
             freeing_memory(),
             isolated(settings.seed, settings.threads),
-            Stop() as stop,
+            Stop(),
         ):
             log.info("run %s", run.path)
-            yield Session(stop, loggers)
+            yield loggers
 
 
 @contextmanager

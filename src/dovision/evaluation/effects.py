@@ -27,9 +27,7 @@ from dovision.functional.logit_checks import measurable
 from dovision.functional.norms import condition_name
 from dovision.interfaces import Attack, Classifier, Intervention
 from dovision.interventions.interchange import SplitInterchange
-from dovision.models.conv_autoencoder import code_of, has_dictionary
 from dovision.propagation import Outcome, Propagation
-from dovision.store.activity import ACTIVITY, activity_columns
 from dovision.store.effect_sums import SUMS, Cells, merged_sums, sums_columns, sums_schema
 from dovision.store.resumable_writer import NO_RESUME, ResumableWriter, Resume
 from dovision.store.source_table import write_sources
@@ -44,7 +42,7 @@ from dovision.store.to_arrow import (
     touched,
 )
 from dovision.store.unit_masks import write_masks
-from dovision.types import CODE, INPUT, Batch, Box, Mask, Shape, Task
+from dovision.types import INPUT, Batch, Box, Mask, Shape, Task
 
 log = logging.getLogger(__name__)
 
@@ -176,7 +174,6 @@ class EffectEvaluation(Evaluation):
         measured = (options.measured or self.classifier).to(pl_module.device)
         self.propagation = Propagation(measured, self.intervention, options.chunk)
         self._choose_engine(pl_module.device)
-        self.has_latents = self.intervention.site == CODE and has_dictionary(measured)
         self.forward_passes = self.skipped_edits = 0
         self.queries, self.health = Queries(self.attack), GradientHealth()
         conditions = [CLEAN, *map(condition_name, self.attack.eps)]
@@ -224,10 +221,6 @@ class EffectEvaluation(Evaluation):
         chosen = mask.unsqueeze(-1) & self._classes(batch, controls)[:, None, None]
         rows = {SAMPLES: by_sample(samples, images), SUMS: sums}
         rows[EFFECTS] = every.filter(pa.array(chosen.view(-1).numpy()))
-        if self.has_latents:
-            code = code_of(self.propagation.classifier, batch.image)
-            self._count(images)
-            rows[ACTIVITY] = activity_columns(batch.sample, outcome.units, code)
         self.metrics.add_samples(rows[SAMPLES])
         self.metrics.add_sums(sums)
         self.writer.add(images, rows, self._state())
@@ -260,9 +253,8 @@ class EffectEvaluation(Evaluation):
             yield self.condition("attack", eps, attacked, self.logits(attacked.image))
 
     def _schemas(self) -> dict[RunTable, pa.Schema]:
-        activity = {ACTIVITY: ACTIVITY.schema()} if self.has_latents else {}
         effects = {EFFECTS: effects_schema(self.options.rows), SUMS: sums_schema(self.cells)}
-        return {SAMPLES: samples_schema(self.classifier.task), **effects, **activity}
+        return {SAMPLES: samples_schema(self.classifier.task), **effects}
 
     def _state(self) -> dict[str, Any]:
         """Counters over all images so far, from which a later start resumes."""

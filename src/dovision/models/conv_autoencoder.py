@@ -5,11 +5,10 @@ from __future__ import annotations
 import copy
 from collections import OrderedDict
 from collections.abc import Sequence
-from contextlib import suppress
 from itertools import pairwise
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from dovision import checks
 from dovision.interfaces import Autoencoder, Classifier
@@ -108,25 +107,6 @@ def insert(classifier: Classifier, autoencoder: Autoencoder, shape: Shape) -> Cl
 def inserted_autoencoder(classifier: Classifier) -> Autoencoder:
     """Autoencoder inserted into a classifier by `insert`."""
     return classifier.network.get_submodule(classifier.sites[CODE].rpartition(".")[0])  # type: ignore[return-value]
-
-
-def has_dictionary(classifier: Classifier) -> bool:
-    """True if the inserted autoencoder has its own loss."""
-    return CODE in classifier.sites and bool(getattr(inserted_autoencoder(classifier), "loss_terms", ()))
-
-
-@torch.no_grad()
-def code_of(classifier: Classifier, image: Tensor) -> Tensor:
-    """Code of images, channels on axis 1; the pass ends at the autoencoder."""
-    autoencoder, codes = inserted_autoencoder(classifier), []
-
-    def stop(module: nn.Module, args: tuple[Tensor], code: Tensor) -> None:
-        codes.append(autoencoder.layout.present(code))
-        raise Reached
-
-    with autoencoder.encoder.register_forward_hook(stop), suppress(Reached):
-        classifier(image)
-    return codes[0]
 
 
 class Reached(Exception):

@@ -37,13 +37,11 @@ class Stopped(BaseException):
 class Stop:
     """Context manager that turns signals into `Stopped`, raised in the main thread.
 
-    `check` raises it again, should a library have caught the exception.
     Notices of a scheduler are listened to where the scheduler's own client does. Signals that were ignored stay so, and
     forks of this process, such as a loader's workers, leave it to this one to end them.
     """
 
     def __init__(self) -> None:
-        self._signum: int | None = None
         self._process = os.getpid()
         self._before: dict[int, Any] = {}
 
@@ -58,16 +56,10 @@ class Stop:
         while self._before:
             signal.signal(*self._before.popitem())
 
-    def check(self) -> None:
-        """Raise `Stopped` if a signal has arrived."""
-        if self._signum is not None:
-            raise Stopped(self._signum)
-
     def _receive(self, signum: int, frame: FrameType | None) -> None:
         if os.getpid() != self._process:
             if signum != signal.SIGINT:  # which a terminal sends to all processes, and the parent acts on
                 signal.signal(signum, signal.SIG_DFL)
                 os.kill(os.getpid(), signum)
             return
-        self._signum = signum
-        raise Stopped(self._signum)
+        raise Stopped(signum)

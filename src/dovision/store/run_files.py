@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from dovision.io.files import sha256
-from dovision.store.activity import ACTIVITY
 from dovision.store.detection_tables import ADAPTIVE_STEPS, ATTACKS, COMPARISON, READS, SCORES
 from dovision.store.effect_sums import SUMS
 from dovision.store.map_tables import BOXES_FILE, MAPS_FILE
@@ -39,7 +38,6 @@ RUN_FILES: tuple[RunFile, ...] = (  # run.json first, so that what is left of th
     SAMPLES,
     EFFECTS,
     SUMS,
-    ACTIVITY,
     MAPS_FILE,
     BOXES_FILE,
     REFUTERS_FILE,

@@ -11,23 +11,12 @@ from pytorch_lightning.callbacks import Callback, ProgressBar
 from pytorch_lightning.loggers import Logger
 
 from dovision.config.component import Component
-from dovision.runtime.signals import Stop
 from dovision.training.fit_progress import FitProgress
 
 log = logging.getLogger(__name__)
 DEVICES = ("accelerator", "devices", "strategy", "precision")  # keys that may not fit the machine, or each other
 LIMITS = ("limit_train_batches", "limit_val_batches", "limit_test_batches")  # batches, or a share of them
 OFF_AT_ZERO = ("overfit_batches", "fast_dev_run")  # limits that are off where they are zero
-
-
-class StopAfterBatch(Callback):
-    """Callback that ends a test after a batch with a signal, in case a library swallowed the exception."""
-
-    def __init__(self, stop: Stop) -> None:
-        self._stop = stop
-
-    def on_test_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
-        self._stop.check()
 
 
 def make_trainer(
