@@ -84,7 +84,7 @@ def test_a_run_that_does_not_refute_has_no_verdicts(tmp_path):
 def test_the_sentence_names_what_a_headline_fails_and_the_table_has_all(tmp_path):
     written(tmp_path, as_it_is=3.0, placebo_region=3.0, random_weights=0.0)
     run = Run(tmp_path, "", "completed", {}, {}, {"refutations": refutations(tmp_path).to_dict("records")})
-    assert verdict(run, "zone_effect", "r0c1", "cat").startswith(" Its refuters tested another effect")
+    assert verdict(run, "zone_effect", "r0c1", "cat") == ""
     text = verdict(run, "zone_effect", "r0c0", "cat")
     assert text.startswith(" It does not stand: of 1 refuters it fails placebo region (")
     assert text.endswith("; not run or not decided: unseen fill.")

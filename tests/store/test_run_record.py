@@ -138,7 +138,7 @@ DAMAGE = {
     a_byte_changed: r"but effects\.parquet has other content\. Run its command again, which measures them",
     of_another_version: r"but samples\.parquet has [\d,]+ of [\d,]+ bytes\. Run its command again",
     without_a_table: r"but samples\.parquet is missing\. Run its command again, which measures them again",
-    of_another_version_as_it_was: r"samples\.parquet must be of table format 4, got 0\. Run the evaluation again, or",
+    of_another_version_as_it_was: r"samples\.parquet must be of table format 5, got 0\. Run the evaluation again, or",
     never_written: r"samples\.parquet must be a table of a run, got no such file\. Run the evaluation again",
     with_half_a_config: r"config\.yaml must hold the run's config, got damaged content\. Delete the folder",
     without_a_config: r"config\.yaml must hold the run's config, got damaged content\. Delete the folder",

@@ -104,7 +104,7 @@ def test_a_damaged_table_is_named_with_the_remedy(tmp_path, damage):
 def test_a_table_of_another_format_is_refused_with_the_remedy(tmp_path, metadata):
     schema = effects_schema().with_metadata(metadata)
     pq.write_table(pa.Table.from_batches([rows([0])]).cast(schema), tmp_path / "effects.parquet")
-    with pytest.raises(ValueError, match=r"must be of table format 4, got (none|0)\. Run the evaluation again"):
+    with pytest.raises(ValueError, match=r"must be of table format 5, got (none|0)\. Run the evaluation again"):
         read_effects(tmp_path, [0])
 
 

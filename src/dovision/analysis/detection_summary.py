@@ -139,7 +139,7 @@ def write_detection(folder: Path, workers: int = 1) -> pd.DataFrame:
 def read_detection(folder: Path) -> pd.DataFrame:
     """detection.parquet, with names as text."""
     frame: pd.DataFrame = pa.concat_tables(row_groups(folder / DETECTION)).to_pandas()
-    return frame if "norm" in frame else frame.assign(norm="linf")  # of tables before there were norms
+    return frame
 
 
 def headlines(frame: pd.DataFrame) -> pd.DataFrame:

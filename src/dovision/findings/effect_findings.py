@@ -265,8 +265,6 @@ def _strongest_objects(run: Run) -> tuple[str, list[Mapping[str, Any]], int]:
     """
     name = next((name for name in OBJECT_TABLES if run.summary.get(name)), "")
     rows = run.summary[name] if name else effects_over_objects(run.folder).to_dict("records")
-    if name and "median" not in rows[0]:  # the summary of an earlier version
-        rows = OBJECT_TABLES[name](run.folder).to_dict("records")
     low = "difference_low" if name == "contrasts" else "low"
     clean = [row for row in rows if row["condition"] == CLEAN and not pd.isna(row[low])]
     shown, clean = largest_of_kinds(clean, read_task(run.folder).opposite) if clean else ([], clean)
@@ -290,7 +288,7 @@ def attack_findings(run: Run) -> Iterator[Finding]:
             texts |= {"attack": attack, "verdict": words[direction(row, "change") * sign]}
             text = sentences.CHANGED.format(**texts, **names, count=f"{among}{images_text(row['images'])}")
             yield finding("attack_change", text, row, row["images"], "change", ATTACKED, "effect_spread")
-    if numbers["auroc"] is not None and numbers.get("auroc_paired") is not None:
+    if numbers["auroc"] is not None and numbers["auroc_paired"] is not None:
         areas = {
             name: {end or "mean": numbers[metric][key] for end, key in _KEYS.items()}
             for name, metric in {"paired": "auroc_paired", "area": "auroc", "twins": "auroc_twins"}.items()

@@ -15,16 +15,13 @@ from dovision.store.run_record import Run
 
 
 def verdict(run: Run, headline: str, subject: str, label: str) -> str:
-    """Sentence on the refuters that a headline fails, or on how many it passes; empty where none were measured.
-
-    Refuters of another headline, as earlier versions chose it, do not count: the sentence has the remedy.
-    """
+    """Sentence on the refuters that a headline fails, or on how many it passes; empty where none were measured."""
     frame = pd.DataFrame(run.summary.get("refutations", []), columns=REFUTATIONS)
     chosen = (frame["headline"] == headline) & (frame["subject"] == subject) & (frame["class"] == label)
     frame = frame[chosen & (frame["refuter"] != UNALTERED)]
     decided = frame[frame["passed"].notna()]
     if frame.empty:
-        return sentences.OF_ANOTHER if run.summary.get("refutations") else ""
+        return ""
     if decided.empty:
         return sentences.DECIDES_NOTHING.format(reason=frame["reason"].iloc[0])
     others = [name for name in (PLACEBO, OTHER_FILL) if name not in {*decided["refuter"]}]

@@ -146,7 +146,6 @@ REFUTED = " It does not stand"  # the start of the sentence on a headline that f
 FAILS = f"{REFUTED}: of {{count}} refuters it fails {{names}}{{rest}}."
 PASSES = " It passes all {count} refuters ({names}){rest}."
 DECIDES_NOTHING = " Its refuters decide nothing: {reason}."
-OF_ANOTHER = " Its refuters tested another effect, that of an earlier version: rerun=all tests this one."
 NOT_RUN = "; not run or not decided: {names}"
 LEFT = ", {share:.0%} left"
 PASSED, FAILED, UNDECIDED = "passed", "failed", "not decided"

@@ -157,8 +157,8 @@ def scores_schema(
     settings that each fit has chosen, as text, by (detector, variant, fitted_on), and the norms other than Linf.
     """
     chosen = [[*names, text] for names, text in (tuned or {}).items()]
-    others = {NORMS_OF: json.dumps(dict(norms))} if norms else {}
-    return SCORES.schema({FAMILIES: json.dumps(dict(families or {})), TUNED: json.dumps(chosen), **others})
+    stated = {FAMILIES: dict(families or {}), TUNED: chosen, NORMS_OF: dict(norms or {})}
+    return SCORES.schema({name: json.dumps(value) for name, value in stated.items()})
 
 
 def read_families(folder: Path) -> dict[str, str]:
@@ -169,7 +169,7 @@ def read_families(folder: Path) -> dict[str, str]:
 
 def read_norms(folder: Path) -> dict[str, str]:
     """Norms other than Linf of scores.parquet, by attack."""
-    norms: dict[str, str] = json.loads(read_schema(folder / SCORES).metadata.get(NORMS_OF.encode(), b"{}"))
+    norms: dict[str, str] = json.loads(read_schema(folder / SCORES).metadata[NORMS_OF.encode()])
     return norms
 
 
@@ -186,9 +186,7 @@ def read_adaptive(folder: Path) -> pd.DataFrame:
     """
     if not (folder / ADAPTIVE_STEPS).is_file():
         return ADAPTIVE_STEPS.schema().empty_table().to_pandas()
-    frame = ADAPTIVE_STEPS.read(folder, types_mapper={pa.int32(): pd.Int32Dtype()}.get)
-    of_linf = {"attack": ADAPTIVE, "starts": 1, "start": frame["first"] * 0, "rounded": False}  # tables before norms
-    return frame.assign(**{name: value for name, value in of_linf.items() if name not in frame})
+    return ADAPTIVE_STEPS.read(folder, types_mapper={pa.int32(): pd.Int32Dtype()}.get)
 
 
 def detector_label(detector: str, variant: str, fitted_on: str) -> str:

@@ -145,8 +145,8 @@ class ConditionSummary(Record):
     mean_abs_expected_effect: HeadlineNumber | None
     mean_expected_logit_effect: HeadlineNumber | None
     auroc: HeadlineNumber | None
-    auroc_paired: HeadlineNumber | None = None  # not of earlier versions, as the next
-    auroc_twins: HeadlineNumber | None = None
+    auroc_paired: HeadlineNumber | None
+    auroc_twins: HeadlineNumber | None
     classes: dict[str, dict[str, HeadlineNumber]]  # the quality of the classifier, class by class
 
 

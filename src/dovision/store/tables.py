@@ -26,7 +26,7 @@ from dovision.functional.effects import RESOLUTION
 from dovision.io.atomic import replacing
 from dovision.types import Box, Task
 
-TABLE_FORMAT = "4"  # raised whenever a column changes its name, type or meaning
+TABLE_FORMAT = "5"  # raised whenever a column changes its name, type or meaning
 ROW_GROUP = 100_000  # rows
 CLEAN = "clean"  # the condition of the images as they are
 

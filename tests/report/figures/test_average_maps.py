@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-from dovision.report.figures.effects import average_maps, deciding, dots_text
+from dovision.report.figures.effects import average_maps, dots_text
 from dovision.report.style import inline_svg
 
 EFFECTS = np.linspace(-1, 1, 21)
@@ -55,11 +55,6 @@ def test_a_dot_is_where_the_log_odds_differ_from_zero_with_the_sign_of_the_colou
     assert "; a dot: the effect is shown to differ from 0 in log-odds, with the same sign (p < .05" in dots_text(frame)
     assert dots_text(frame.iloc[[1, 3, 4]]).startswith("; no effect is shown to differ from 0 in log-odds")
     assert dots_text(frame.iloc[5:]) == ""
-
-
-def test_log_odds_decide_which_effects_are_the_largest_where_they_were_recorded():
-    assert deciding(cells([0.3], [1.0])) == "log_odds"
-    assert deciding(cells([0.3], [np.nan])) == "mean"
 
 
 def test_every_dot_stands_out_from_its_cell(figure):

@@ -129,24 +129,22 @@ def effect_distribution(frame: pd.DataFrame) -> Figure:
 
 
 def _averages(run: Run, frame: pd.DataFrame, most: int, opposite: str | None) -> ReportFigure:
-    """Average effects in log-odds, or in probability if log-odds were not recorded."""
-    column = deciding(frame)
-    chosen = strongest(frame.assign(mean=frame[column]), most).index
+    """Figure of the largest average effects in log-odds."""
+    chosen = strongest(frame.assign(mean=frame["log_odds"]), most).index
     level = level_of_selected(len(chosen), len(frame))
     drawn = average_effect.at_level(run.folder, frame.loc[chosen], level).assign(level=level)
     data = pd.concat([drawn, frame.drop(chosen).assign(level=LEVEL)])
-    scale, intervals = "class probability", EFFECT_INTERVALS
-    if column == "log_odds":
-        scale, intervals = "log-odds of the class", MEAN_INTERVALS
-        ends = {"log_odds": "mean", "log_odds_low": "low", "log_odds_high": "high"}
-        drawn = drawn[["condition", "unit", "class", *ends]].rename(columns=ends)
+    ends = {"log_odds": "mean", "log_odds_low": "low", "log_odds_high": "high"}
+    drawn = drawn[["condition", "unit", "class", *ends]].rename(columns=ends)
     text = (
-        f"Mean over images of the effect of do(unit) on the {scale}{opposite_note(opposite)}: the largest of "
-        f"{len(frame):,}."
+        f"Mean over images of the effect of do(unit) on the log-odds of the class{opposite_note(opposite)}: the "
+        f"largest of {len(frame):,}."
     )
-    whiskers = f"Whiskers: {intervals}{selected(len(chosen), len(frame))}. In the numbers also: {EFFECT_INTERVALS}."
+    whiskers = (
+        f"Whiskers: {MEAN_INTERVALS}{selected(len(chosen), len(frame))}. In the numbers also: {EFFECT_INTERVALS}."
+    )
     words = caption(text, [run], images(frame["images"]), whiskers, data)
-    figure = average_effects_plot(drawn, f"average effect on the {scale}")
+    figure = average_effects_plot(drawn, "average effect on the log-odds of the class")
     return ReportFigure("average_effects", "Largest average effects", words, figure, data)
 
 
@@ -206,7 +204,7 @@ def _interchange(run: Run, most: int) -> Iterator[ReportFigure]:
 
 def _units_by_class(run: Run, clean: pd.DataFrame, most: int, opposite: str | None) -> ReportFigure:
     clean = clean.assign(p_holm=holm(clean["log_odds_p"].to_numpy(float)))
-    sizes = clean[deciding(clean)].abs().groupby(clean["unit"], sort=False).max()
+    sizes = clean["log_odds"].abs().groupby(clean["unit"], sort=False).max()
     units = sizes.sort_values(ascending=False, kind="stable").index
     classes = list(dict.fromkeys(clean["class"]))
     drawn = clean.assign(dot=has_dot(clean).map({True: "•", False: ""})).set_index(["unit", "class"])
@@ -229,7 +227,7 @@ def average_effect_maps(
     Args:
         run: completed.
         averaged: from `average_effects`, without the effects of `opposite`.
-        most: classes that are drawn, those with the largest effects by `deciding`.
+        most: classes that are drawn, those with the largest effects in log-odds.
         opposite: see `Task.opposite`.
     """
     samples = read_samples(run.folder)
@@ -242,7 +240,7 @@ def average_effect_maps(
     if len(places) < 2:
         return
     frame = averaged[averaged["condition"].isin(conditions) & averaged["unit"].isin(places.index)]
-    size = frame[deciding(frame)].abs().groupby(frame["class"], sort=False).max()
+    size = frame["log_odds"].abs().groupby(frame["class"], sort=False).max()
     most = min(most, panels_across(PANEL, margin=0.8))
     classes = [name for name in size.index if name in {*size.nlargest(most, keep="first").index}]
     height, width = load_thumbnail(thumbnail_path(run.folder, pictured[0], conditions[0])).shape[:2]
@@ -263,11 +261,6 @@ def average_effect_maps(
 def opposite_note(opposite: str | None) -> str:
     """Note on the omitted class, whose effects are the other's with opposite sign; empty if none."""
     return f" ({opposite}: the opposite)" if opposite else ""
-
-
-def deciding(frame: pd.DataFrame) -> str:
-    """Column that ranks effects: log_odds, or mean if log-odds were not recorded."""
-    return "log_odds" if frame["log_odds"].notna().any() else "mean"
 
 
 def has_dot(frame: pd.DataFrame) -> pd.Series[bool]:
