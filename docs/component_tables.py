@@ -72,6 +72,35 @@ SETTINGS = {  # what a setting of a component does, where one might look for a f
 | the same three batches by heart | `debug=default trainer.overfit_batches=3 training.classifier.epochs=20` |
 | where time goes | `debug=default trainer.profiler=simple` |
 """,
+    "explainer": """
+Of any other intervention that has regions, an effect map is \
+`explainer=effect_map intervention@explainer.effect_map.intervention=sliding_window \
+'~explainer.effect_map.intervention.rows' '~explainer.effect_map.intervention.columns'`; \
+two beside each other: as in the yaml of `effect_map_combined`.
+
+| for | write |
+| --- | --- |
+| windows that overlap | `intervention@explainer.effect_map.intervention=sliding_window`, as above |
+| superpixels | `intervention@explainer.effect_map.intervention=segments`, as above |
+| cells with soft edges | `intervention@explainer.effect_map.intervention=edge_control`, as above, and \
+`explainer.effect_map.intervention.frame=0 explainer.effect_map.intervention.soft=0.25` |
+| KernelSHAP | `explainer=captum explainer.captum.method=KernelShap explainer.captum.cells=7 \
+explainer.captum.scale=log_odds 'explainer.captum.arguments={n_samples: 500, baselines: 0.0}'` |
+| SmoothGrad | `explainer=captum explainer.captum.method=Saliency explainer.captum.absolute=true \
+'explainer.captum.arguments={abs: false, nt_samples: 50, stdevs: 0.15}'` |
+""",
+    "detector": """
+| for | write |
+| --- | --- |
+| effects on the channels of an autoencoder's code | `detector=effect_profile \
+intervention@detector.effect_profile.interventions.grid=activation` |
+""",
+    "autoencoder": """
+| for | write |
+| --- | --- |
+| 3 x 3 convolutions after a deeper layer | `autoencoder=conv_1x1 autoencoder.after=features.transition1 \
+'autoencoder.channels=[128,32,16,32,128]' autoencoder.code=2 autoencoder.kernel_size=3` |
+""",
     "hparams_search": """
 | for | write |
 | --- | --- |

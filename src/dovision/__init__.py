@@ -63,7 +63,7 @@ def _homes(*, heavy: bool = True) -> dict[str, str]:
 
 
 def _component_words(name: str) -> str:
-    """Call that makes a component of the name of a class, such as KernelSHAP; empty if there is none."""
+    """Call that makes a component of the name of a class, such as Mifgsm; empty if there is none."""
     from dovision.config.component_names import configuration_folder
     from dovision.evaluation.by_name import GROUPS, captum_words, snake_case
 

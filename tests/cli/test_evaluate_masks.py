@@ -27,8 +27,9 @@ from dovision.tracking.wandb_logger import layered
 from dovision.types import Box
 
 pytestmark = pytest.mark.slow
-SEGMENTS = ("intervention=segments", "intervention.segments=6", "explainer=[effect_map_segments]")
-SEGMENTS += ("explainer.effect_map_segments.intervention.segments=6",)
+SEGMENTS = ("intervention=segments", "intervention.segments=6", "explainer=effect_map")
+SEGMENTS += ("intervention@explainer.effect_map.intervention=segments", "explainer.effect_map.intervention.segments=6")
+SEGMENTS += tuple(f"~explainer.effect_map.intervention.{axis}" for axis in ("rows", "columns"))
 
 
 @pytest.fixture(scope="module")

@@ -145,7 +145,7 @@ def test_each_group_that_a_help_names_is_a_group_of_its_command(name, others):
     if name == "train":
         groups -= {"intervention", "attack", "fill"}  # which its experiments alone may choose
     assert {line.partition(": ")[0] for line in named.splitlines()} == groups | others
-    assert "\nautoencoder: conv_1x1, conv_3x3, topk_sae\n" in text
+    assert "\nautoencoder: conv_1x1, topk_sae\n" in text
 
 
 @pytest.mark.slow

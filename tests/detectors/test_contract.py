@@ -27,6 +27,7 @@ OOD = {  # by the method
     *("OpenMax", "PNML", "ReAct", "RMD", "SCALE", "SHE", "ViM", "VRA"),
 }
 SETTINGS = {  # components with other settings than their own, by a name for each
+    "effect_profile_latent": ("effect_profile", "scale=log_odds"),  # on the autoencoder's code
     "feature_squeezing_supervised": ("feature_squeezing", "score=regression"),
     "max_softmax_inverted": ("max_softmax", "score=sure"),
     "max_softmax_two_sided": ("max_softmax", "score=either"),
@@ -48,6 +49,7 @@ def config() -> DictConfig:
         named = [word for name, (component, setting) in SETTINGS.items() for word in (
             f"+detector@detector.{name}={component}", f"detector.{name}.{setting}"
         )]  # fmt: skip
+        named.append("intervention@detector.effect_profile_latent.interventions.grid=activation")
         return compose(overrides=[f"+detector=[{','.join(YAMLS)}]", "+seed=3", *named]).detector
 
 
@@ -319,7 +321,7 @@ class TestFit:
 def test_effects_on_a_code_need_an_autoencoder():
     detector, (classifier, _) = composed("effect_profile_latent"), made("multiclass")
     assert detector.reads_code
-    with pytest.raises(ValueError, match=r"'code' is an intervention on a code, .* got none. Choose one"):
+    with pytest.raises(ValueError, match=r"'grid' is an intervention on a code, .* got none. Choose one"):
         detector.read(batch_of(images(2)), classifier, None)
 
 

@@ -38,7 +38,7 @@ def test_every_component_and_metric_is_an_attribute(name):
 def test_what_is_no_name_is_an_attribute_error_as_of_any_module():
     with pytest.raises(AttributeError, match="module 'dovision' has no attribute 'PDG'"):
         dv.PDG  # noqa: B018
-    with pytest.raises(AttributeError, match=r"'KernelSHAP'\. Write dv\.component\(\"explainer\", \"kernel_shap\"\)"):
+    with pytest.raises(AttributeError, match=r"'KernelSHAP'\. Write dv\.Captum\(\"KernelShap\"\)"):
         dv.KernelSHAP  # noqa: B018
     assert not hasattr(dv, "_private")
     assert {"metrics", "wrap", "PGD", "EffectEvaluation"} <= set(dir(dv))

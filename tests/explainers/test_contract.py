@@ -22,7 +22,7 @@ from .conftest import classifier_of, small_network, small_transformer
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 EXPLAINERS = sorted(path.stem for path in (CONF / "explainer").glob("*.yaml"))
-EXTRAS = {"cam": "pytorch_grad_cam", "effect_map_segments": "skimage"}
+EXTRAS = {"cam": "pytorch_grad_cam"}
 BLIND = {"attention_rollout", "brightness_map", "center_map", "edge_map"}  # to the class
 OF_SEVERAL = {"effect_map_combined"}  # maps, of which the map is the mean
 OF_TRANSFORMERS = {"attention_rollout", "gradient_attention"}
@@ -36,14 +36,11 @@ def composed(tmp_path_factory) -> DictConfig:
     (folder / "primary.yaml").write_text("\n".join(lines))
     grids = ["effect_map", "effect_map_combined.explainers.cells"]
     settings = [f"explainer.{name}.intervention.{axis}=4" for name in grids for axis in ("rows", "columns")]
-    settings += [f"explainer.effect_map_soft.intervention.first.{axis}=4" for axis in ("rows", "columns")]
-    settings += ["explainer.effect_map_segments.intervention.segments=12"]
     settings += ["explainer.occlusion.window=8", "explainer.occlusion.stride=8"]
     gradients = ("integrated_gradients", "effect_map_combined.explainers.fading")
     settings += [f"explainer.{name}.steps=8" for name in gradients]
-    settings += ["explainer.grad_cam.layer=stage2", "explainer.smooth_grad.arguments.nt_samples=4"]
-    settings += ["explainer.rise.masks=40", "explainer.kernel_shap.cells=[3,4]"]
-    settings += ["explainer.kernel_shap.arguments.n_samples=20", "explainer.lime.cells=4"]
+    settings += ["explainer.grad_cam.layer=stage2", "explainer.rise.masks=40", "explainer.lime.cells=[3,4]"]
+    settings += ["explainer.lime.arguments.n_samples=20"]
     with initialize_config_dir(str(folder), **HYDRA_DEFAULTS):
         return compose("primary", [f"explainer=[{','.join(EXPLAINERS)}]", *settings])
 
@@ -134,7 +131,7 @@ def test_the_same_map_whatever_was_drawn_before(seen, explainer, classifier, bat
 
 
 @ONE_KIND
-@pytest.mark.parametrize("name", ["kernel_shap", "random_map", "rise", "smooth_grad"])
+@pytest.mark.parametrize("name", ["lime", "random_map", "rise"])
 def test_another_seed_gives_another_map(seen, composed, name, classifier, batch, target):
     other = instantiate(composed.explainer[name], seed=4)
     assert not torch.equal(other(batch, target, classifier), seen.found.map)

@@ -18,6 +18,7 @@ IMAGES = torch.rand(6, 1, 8, 8, generator=torch.Generator().manual_seed(0))
 LABELS = torch.arange(6) % 3
 torch.manual_seed(0)
 CLASSIFIER = dv.wrap(torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 3)), ["a", "b", "c"], [0.1], [0.9])
+ON_CODE = dv.EffectProfile({"code": dv.Activation("code")}, "log_odds", True, 0.01)
 PAIRS = TensorDataset(IMAGES, LABELS)
 CALLS = {
     dv.effects: {"intervention": dv.PixelGrid(2, 2)},
@@ -163,7 +164,7 @@ REFUSED = {
         "data must be a dataset of dovision, or a pair of",
     ),
     "detect, detector": (dv.detect, {"detectors": "softmax"}, "Did you mean max_softmax"),
-    "detect, code": (dv.detect, {"detectors": "effect_profile_latent"}, "which reads a code."),
+    "detect, code": (dv.detect, {"detectors": ON_CODE}, "which reads a code."),
     "detect, reference": (dv.detect, {"reference": "entropy"}, "reference must be one of max_softmax, got 'entropy'."),
     "detect, eps": (dv.detect, {"attacks": [dv.FGSM(0.1)], "eps": 0.1}, "eps must be given once"),
 }

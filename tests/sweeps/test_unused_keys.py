@@ -15,16 +15,17 @@ from dovision.config.sources import HYDRA_DEFAULTS, configuration_folder
 from dovision.sweeps.validation import CONSUMERS, SWEEP, Checks, unused
 
 CODE = ["intervention=activation"]
+READS_CODE = ["detector=effect_profile", "intervention@detector.effect_profile.interventions.grid=activation"]
 ADAPTIVE = ["detector=[entropy]", "detection.adaptive.detectors=[entropy]"]
 CHECKPOINT = "checkpoint=weights.ckpt"
 KEYS = ("cells", "steps")
 # by section: overrides of jobs that leave it unused, and of jobs that use it
 SECTIONS: dict[str, tuple[list[list[str]], list[list[str]]]] = {
-    "autoencoder": ([[]], [CODE, ["detector=[effect_profile_latent]"]]),
+    "autoencoder": ([[]], [CODE, READS_CODE]),
     "training.autoencoder": ([[]], [CODE]),
     "training.autoencoder.loss": ([[*CODE, "autoencoder=topk_sae"]], [CODE]),
     "training.autoencoder.zeroed_channel": ([[*CODE, "autoencoder=topk_sae"]], [CODE]),
-    "evaluation.reference": ([[], ["detector=[effect_profile_latent]"]], [CODE]),
+    "evaluation.reference": ([[], READS_CODE], [CODE]),
     "training": ([], [[], [CHECKPOINT, "training=none"], [CHECKPOINT, *CODE]]),
     "training.classifier": ([[CHECKPOINT]], [[]]),
     "augmentation": ([[CHECKPOINT]], [[]]),
