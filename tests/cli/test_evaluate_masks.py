@@ -12,6 +12,7 @@ from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from PIL import Image
 
+from dovision.cli.evaluate import main
 from dovision.config.sources import HYDRA_DEFAULTS, configuration_folder
 from dovision.functional.geometry import paint
 from dovision.report.explorer import explorer
@@ -25,6 +26,7 @@ from dovision.store.thumbnails import load_thumbnail, thumbnail_path
 from dovision.store.unit_masks import read_masks
 from dovision.tracking.wandb_logger import layered
 from dovision.types import Box
+from made_tables import write_table
 
 pytestmark = pytest.mark.slow
 SEGMENTS = ("intervention=segments", "intervention.segments=6", "explainer=effect_map")
@@ -156,4 +158,12 @@ def test_wrong_masks_of_a_sweep_are_named_once_and_before_its_first_job(fitted, 
     command = ("intervention=mask_files", f"intervention.root={masks}", "intervention.fill.value=0,1", "-m")
     assert dovision_evaluate(f"output_root={tmp_path}", *command) == 1
     assert capsys.readouterr().err.count("files of masks") == 1
+    assert not list((tmp_path / "evaluate").glob("*/run.json"))
+
+
+def test_a_column_that_a_sweeps_table_lacks_is_named_once_and_before_its_first_job(run_command, tmp_path, capsys):
+    table = ("dataset=table", f"dataset.root={write_table(tmp_path / 'data')}", "dataset.classes=[cat,dog]")
+    command = (*table, "dataset.columns.label=finding", "intervention.rows=2,3", f"output_root={tmp_path}", "-m")
+    assert run_command(main, *command) == 1
+    assert capsys.readouterr().err.count("must have a column 'finding'") == 1
     assert not list((tmp_path / "evaluate").glob("*/run.json"))
