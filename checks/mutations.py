@@ -37,7 +37,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from dovision.io.arrays import npz_member
+from dovision.io.mask_files import npz_mask
 from dovision.models import checkpoint
 from dovision.models.small_cnn import small_cnn
 from dovision.report import page
@@ -149,7 +149,7 @@ def write_npz(folder: Path) -> None:
 
 
 def read_npz(folder: Path) -> str:
-    return digest(*(npz_member(folder / "masks.npz", name, bool, (None, None)) for name in ("left", "right")))
+    return digest(*(npz_mask(folder / "masks.npz", name) for name in ("left", "right")))
 
 
 MUTATED = {

@@ -28,7 +28,7 @@ from dovision.datasets import _image_io, torch_dataset
 from dovision.datasets.image_folder import listed_images
 from dovision.datasets.readers import dicom, nifti
 from dovision.datasets.readers.manifest import read_manifest
-from dovision.io import archives, arrays, files, images, mask_files, sealed, text_files
+from dovision.io import archives, files, images, mask_files, sealed, text_files
 from dovision.models._foreign_weights import matched
 from made_medical import write_dicom, write_nifti
 
@@ -94,7 +94,6 @@ READERS = [
         lambda path: mask_files.read_mask_file(path, {"m": -1})["m"],
         checked=True,
     ),
-    Reader("a.npy", lambda path: np.save(path, GREY), lambda path: arrays.npy_memmap(path, np.uint8, (24, 20))),
     Reader("train-images-idx3-ubyte", lambda path: path.write_bytes(IDX), idx),
     Reader("train-images-idx3-ubyte.gz", lambda path: path.write_bytes(gzip.compress(IDX)), idx, checked=True),
     Reader("a.csv", lambda path: path.write_text(ROWS), table, text=True),

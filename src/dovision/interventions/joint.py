@@ -43,21 +43,6 @@ class FirstOfTwo(Intervention):
     def references(self) -> Tensor | None:
         return self.first.references()
 
-    def units(self, shape: Shape) -> tuple[str, ...]:
-        return self.first.units(shape)
-
-    def region(self, shape: Shape, unit: int, sample: int) -> Box | None:
-        return self.first.region(shape, unit, sample)
-
-    def mask(self, shape: Shape, unit: int, sample: int) -> Mask | None:
-        return self.first.mask(shape, unit, sample)
-
-    def canvas(self, value: Tensor, context: Context) -> Tensor | None:
-        return self.first.canvas(value, context)
-
-    def do(self, value: Tensor, unit: int, context: Context) -> Tensor:
-        return self.first.do(value, unit, context)
-
 
 class Joint(FirstOfTwo):
     """do(u) at one site, do(v) at a later one, and both in one pass, such as a masked image and a silenced channel.

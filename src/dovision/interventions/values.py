@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -15,7 +14,7 @@ from torch import Tensor
 from dovision import checks
 from dovision.functional.rng import generator
 from dovision.interfaces import Context, Images, PastableRepr
-from dovision.io import arrays
+from dovision.io import files
 from dovision.types import SPLITS, Batch, Box
 
 CHANNEL_AXIS, POSITION_AXIS = 1, 2  # of a site's value, shape (B, A, P, D)
@@ -270,13 +269,16 @@ def _direction(direction: Tensor | Sequence[float] | str) -> Tensor:
     Raises:
         ValueError: they are no finite numbers, at least one of them not 0.
     """
-    if isinstance(direction, str):
-        numbers = torch.from_numpy(np.array(arrays.npy_memmap(Path(direction), np.float32, [None])))
-    else:
-        try:
+    try:
+        if isinstance(direction, str):  # mapped, so that a header that claims too much allocates nothing
+            mapped = np.load(files.require_regular_file(direction), mmap_mode="r", allow_pickle=False)
+            numbers = torch.from_numpy(np.array(mapped, np.float32)).flatten()
+        else:
             numbers = torch.as_tensor(direction, dtype=torch.float32).flatten()
-        except (TypeError, ValueError, RuntimeError):
-            numbers = torch.tensor([math.nan])
+    except FileNotFoundError:
+        raise
+    except Exception:  # a damaged header raises whatever its bytes lead to
+        numbers = torch.tensor([math.nan])
     if not numbers.isfinite().all() or not numbers.any() or isinstance(direction, bool):
         raise ValueError(
             "direction must be finite numbers, one for each channel of the site and not all 0, or an .npy file of "

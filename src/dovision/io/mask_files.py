@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
@@ -10,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from dovision.io import arrays
+from dovision.io import files
 from dovision.io.images import PIXELS, BadFile, open_image, upright
 
 MaskNumbers = npt.NDArray[np.generic]  # a number a pixel, shape (h, w)
@@ -21,6 +22,7 @@ _FIELDS = ("stem", "folder", "name", "slice")  # of an image's name, in the patt
 _DISTINCT = re.compile(r"\{(stem|name|slice)\b")  # a field in which images of one folder differ
 _SLICE = re.compile(r"(.*)#(\d+)", re.DOTALL)  # the name of a volume's slice, or of a frame
 _BLACK = (0, 0, 0)
+_HEADER_BYTES = 128  # of an array as NumPy writes it
 
 
 def mask_pattern(files: str, further: Sequence[str] = ()) -> str:
@@ -108,8 +110,26 @@ def read_mask_file(path: Path, numbers: Mapping[str, int]) -> dict[str, npt.NDAr
         ValueError: it is damaged, of another kind, or has no array of a name.
     """
     if path.suffix.lower() == ARRAYS:
-        return {name: arrays.npz_member(path, name, bool, (None, None), PIXELS) for name in numbers}
+        return {name: npz_mask(path, name) for name in numbers}
     return numbered_masks(label_map(path), numbers)
+
+
+def npz_mask(path: Path, name: str) -> npt.NDArray[np.bool_]:
+    """Read a bool array (h, w) of an .npz file, and verify its checksum; errors as of `read_mask_file`."""
+    with files.open_file(path) as file:
+        try:
+            with zipfile.ZipFile(file) as archive, archive.open(f"{name}.npy") as member:
+                if (size := archive.getinfo(f"{name}.npy").file_size) > PIXELS + _HEADER_BYTES:
+                    raise ValueError(f"its {size:,} bytes are more than the {PIXELS:,} of the largest image")
+                mask: npt.NDArray[np.bool_] = np.lib.format.read_array(member, allow_pickle=False)
+                if mask.dtype != bool or mask.ndim != 2:
+                    raise ValueError(f"it is of {mask.dtype}, shape {mask.shape}")
+                if member.read(1):  # at the end the checksum is compared
+                    raise ValueError("it has more bytes than its header says")
+        except Exception as error:  # a damaged archive raises whatever its bytes lead to
+            reason = " ".join(str(error).split()).rstrip(".")[:200] or type(error).__name__
+            raise ValueError(f"{path} must be an .npz file with the bool array {name} (h, w): {reason}.") from error
+    return mask
 
 
 def numbered_masks(labels: MaskNumbers, numbers: Mapping[str, int]) -> dict[str, npt.NDArray[np.bool_]]:
