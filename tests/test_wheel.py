@@ -8,7 +8,6 @@ import shutil
 import subprocess
 import sys
 import sysconfig
-import tarfile
 import venv
 from pathlib import Path
 
@@ -70,11 +69,3 @@ def test_the_calls_of_each_kind_work_from_a_wheel_in_an_empty_folder(tmp_path):
     out = subprocess.run(calls, capture_output=True, text=True, cwd=folder, env=without)
     assert out.returncode == 0, out.stdout
     assert int(re.search(r"(\d+) passed", out.stdout)[1]) > 40
-
-
-@pytest.mark.long
-def test_the_sdist_has_what_a_build_and_its_tests_need_and_nothing_that_git_ignores(tmp_path):
-    with tarfile.open(built("sdist", tmp_path)) as archive:
-        names = {name.partition("/")[2] for name in archive.getnames()}
-    assert {"pyproject.toml", "LICENSE", "README.md", "Makefile", "conf/evaluate.yaml", "tests/conftest.py"} <= names
-    assert not [name for name in names if name.startswith(("outputs/evaluate", "docs/_build", "docs/reference/api"))]

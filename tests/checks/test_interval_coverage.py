@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import sys
-
-import numpy as np
 import pytest
 
-from dovision.store.tables import read_effects
 from programs import program
 
 
@@ -34,25 +30,6 @@ def test_intervals_of_recorded_effects_hold_from_five_images_on(check, name):
             found = check.of_effects(population, what, images, 200, unequal=False, seed=0)
             assert not check.Coverage(what, images, 200, *found).too_low
     assert not check.Coverage("", 20, 200, *check.of_effects(population, what, 20, 200, unequal=True, seed=0)).too_low
-
-
-def test_students_t_of_effects_on_a_probability_does_not_hold_and_the_gate_says_so(check, monkeypatch):
-    monkeypatch.setattr(check, "_printed", lambda what, totals, counts: check.means(totals, counts)[1:3])
-    found = check.of_effects(check.populations()["mnist"], QUANTITIES[0], 20, 200, unequal=False, seed=0)
-    row = check.Coverage(QUANTITIES[0], 20, 200, *found)
-    assert row.too_low
-    assert row.covered < 0.8
-
-
-def test_a_population_is_recorded_of_a_run(check, monkeypatch, tmp_path, write_run):
-    folder = write_run(tmp_path / "run", eps=(), grid=2, images=12, maps=0).path
-    monkeypatch.setattr(check, "POPULATIONS", tmp_path)
-    check.record("few", folder)
-    recorded = check.populations()["few"].quantities()
-    effects = read_effects(folder, range(12)).astype({"effect": float})
-    found = np.sort(recorded["effect on P(class), every class"].sum(0))
-    every = np.sort(effects.groupby(["unit", "class"])["effect"].sum())
-    np.testing.assert_allclose(found, every, atol=0.01)  # all four units, in half precision
 
 
 @pytest.mark.parametrize(("truth", "clusters"), [(0.9, 8), (0.5, 20), (0.98, 48)])
@@ -85,12 +62,3 @@ def test_paired_intervals_of_differences_of_areas_hold(check, area, other, twins
         row = check.Coverage("difference", clusters, 200, *found)
         assert row.printed > 190
         assert not row.too_low
-
-
-def test_a_coverage_that_is_too_low_ends_with_an_error(check, monkeypatch, capsys):
-    low = check.Coverage("shifted", 20, 200, 200, 150)
-    for name, rows in (("effect_rows", [low]), ("share_rows", []), ("difference_rows", [])):
-        monkeypatch.setattr(check, name, lambda *_, rows=rows: iter(rows))
-    monkeypatch.setattr(sys, "argv", ["interval_coverage.py", "--quick"])
-    assert check.main() == 1
-    assert "0.750 too low" in capsys.readouterr().out

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import functools
 import gc
-import importlib.metadata
 import shlex
 import subprocess
 import sys
 
 import pytest
-from hydra import compose, initialize_config_dir
 
-import dovision
 from dovision.cli import scripts
-from dovision.config.sources import HYDRA_DEFAULTS, configuration_folder
+from dovision.config.sources import configuration_folder
 
 COMMANDS = ("train", "evaluate", "report", "sites", "verify", "view")
 
@@ -66,16 +63,6 @@ def test_the_groups_of_an_evaluation_are_listed(run_command, capsys):
             assert f"{group.name}: " in text
 
 
-@pytest.mark.long  # each is composed above
-def test_the_three_examples_of_an_evaluation_would_run(run_command, capsys, tmp_path):
-    assert run_command(scripts.evaluate, "--help") == 0
-    text = capsys.readouterr().out
-    assert len(examples(text, "evaluate")) == 3
-    for words, jobs in zip(examples(text, "evaluate"), (1, 12, 1), strict=True):
-        assert run_command(scripts.evaluate, *words, "dry_run=true", f"output_root={tmp_path}") == 0
-        assert f"{jobs} jobs, {jobs} to do" in capsys.readouterr().out
-
-
 @pytest.mark.slow
 def test_a_misspelt_key_waits_for_no_torch():
     script = (
@@ -101,51 +88,11 @@ def test_a_sweep_may_be_asked_for_at_any_place(flag, place):
     assert scripts.multirun_first(words) == words
 
 
-def test_a_flag_among_overrides_begins_a_sweep(run_command, capsys, tmp_path):
-    words = ("dataset=digits", "-m", "seed=0,1", "evaluation.rows=namde", f"output_root={tmp_path}")
-    assert run_command(scripts.evaluate, *words) == 1
-    assert "2 of 2 jobs cannot run, and none was started" in capsys.readouterr().err
-
-
 def test_a_mistaken_value_is_told_in_one_line(run_command, capsys):
     assert run_command(scripts.report, "sweep=nowhere") == 1
     errors = capsys.readouterr().err
     assert errors.startswith("dovision-report: ")
     assert len(errors.splitlines()) == 1
-
-
-def test_a_typo_beside_help_is_told_in_a_sentence(run_command, capsys):
-    assert run_command(scripts.evaluate, "datset=digits", "--help") == 1
-    assert "no key 'datset'. Did you mean dataset?" in capsys.readouterr().err
-
-
-def test_each_name_of_the_package_is_there_under_its_own_name():
-    assert dovision.metrics is sys.modules["dovision.metrics"]
-    for name in (*dovision.__all__, "Detection", "EffectEvaluation", "MapEvaluation", "OnValidation"):
-        assert name in dir(dovision)
-        assert getattr(getattr(dovision, name), "__name__", name) == name  # CODE and INPUT are text
-    with pytest.raises(AttributeError, match="no attribute 'effect_mapp'"):
-        dovision.effect_mapp  # noqa: B018
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("name", "others"),  # groups that take a list, and those that are chosen inside a component
-    [
-        ("train", {"callbacks", "logger"}),
-        ("evaluate", {"detector", "explainer", "logger", "value", "transform", "loss", "callbacks", "scheduler"}),
-    ],
-)
-def test_each_group_that_a_help_names_is_a_group_of_its_command(name, others):
-    text = helped()[0][name]
-    named = text.partition("group=component:\n")[2].partition("\n\n")[0]
-    with initialize_config_dir(str(configuration_folder()), **HYDRA_DEFAULTS):
-        choices = compose(name, return_hydra_config=True).hydra.runtime.choices
-    groups = {key.partition("@")[0] for key in choices if not key.startswith("hydra/")} - {"local"}
-    if name == "train":
-        groups -= {"intervention", "attack", "fill"}  # which its experiments alone may choose
-    assert {line.partition(": ")[0] for line in named.splitlines()} == groups | others
-    assert "\nautoencoder: conv_1x1, topk_sae\n" in text
 
 
 @pytest.mark.slow
@@ -157,13 +104,6 @@ def test_libraries_that_are_imported_later_are_quiet():
     script += "print([logging.getLogger(name).isEnabledFor(logging.WARNING) for name in names])"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout == "[False, False, False]\n"
-
-
-@pytest.mark.slow
-def test_reports_and_preparations_do_not_wait_for_lightning():
-    script = "import sys, dovision.cli.report, dovision.cli.sites; print(*sys.modules)"
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert not {"pytorch_lightning", "torchmetrics", "torchvision", "transformers", "sympy"} & set(done.stdout.split())
 
 
 @pytest.mark.parametrize(("loaded", "frozen"), [({"triton": None}, False), ({}, True)])
@@ -183,10 +123,6 @@ def test_a_second_job_of_a_process_freezes_nothing_that_the_first_has_left(monke
     monkeypatch.setattr(gc, "freeze", lambda: frozen.append(True))
     assert [scripts._run_story("scripts", words) for words in (["a=1"], ["a=2"])] == [["a=1"], ["a=2"]]
     assert frozen == [True]
-
-
-def test_the_package_says_its_version():
-    assert dovision.__version__ == importlib.metadata.version("dovision")
 
 
 def test_a_reader_that_has_what_it_wanted_is_no_error():

@@ -43,13 +43,6 @@ GRAD_CAM = {
     "evaluate explainer=HiResCAM": "Write explainer=cam explainer.cam.method=HiResCAM.",
     "evaluate model=resnet50 explainer=grad_cam": "Write model=torchvision_model model.name=resnet50.",
 }
-QUANTUS = {
-    "evaluate explainer=[grad_cam,random_map] explanation.steps=32": WORKS,
-    "evaluate explainer=grad_cam fill@explanation.fill=constant": WORKS,
-    "evaluate explainer=grad_cam explanation.num_sanity_images=8": WORKS,
-    "evaluate explainer=grad_cam explanation.noise=0.05": WORKS,
-    "evaluate explainer=grad_cam evaluation.batch_size=16 seed=1": WORKS,
-}
 WANDB = {
     "evaluate logger=wandb logger.wandb.project=mine logger.wandb.entity=me": WORKS,
     "evaluate logger=[csv,wandb] logger.wandb.group=mine logger.wandb.tags=[a,b]": WORKS,
@@ -59,12 +52,9 @@ WANDB = {
     "evaluate logger.wandb.project=mine": "Choose it by its group, beside others: logger=[...,wandb].",
     "evaluate logger=wandb logger.wandb.offline=true": "Its keys are: project, mode, entity, artifacts,",
 }
-OURS = {
-    "evaluate attack=pgd attack.eps=0.1": WORKS,
-}
 
 
-@pytest.mark.parametrize("line", HABITS := TEMPLATE | CAPTUM | GRAD_CAM | QUANTUS | WANDB | OURS)
+@pytest.mark.parametrize("line", HABITS := TEMPLATE | CAPTUM | GRAD_CAM | WANDB)
 def test_a_first_command_composes_or_is_refused_in_a_sentence_that_leads_on(line):
     command, *words = line.split()
     words, sentence = without_null(command, words), ""

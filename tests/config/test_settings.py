@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import pytest
 from hydra import compose, initialize_config_dir
@@ -12,9 +11,6 @@ from pydantic import BaseModel, ValidationError
 
 from dovision.config import settings
 from dovision.config.sources import HYDRA_DEFAULTS, configuration_folder
-
-PACKAGE = Path(settings.__file__).parents[1]
-KNOW_HYDRA = ("cli", "config", "identity", "sweeps", "view")  # packages in which a configuration is composed and read
 
 
 def composed(*overrides: str, command: str = "evaluate"):
@@ -54,32 +50,20 @@ def test_the_yaml_files_declare_the_keys_that_the_settings_do(command):
         ("threads=0", "threads must be a whole number from 1 to 1024, got 0."),
         ("evaluation.images=0", "evaluation.images must be a whole number of at least 1, got 0."),
         ("evaluation.batch_size=null", "evaluation.batch_size must be a whole number of at least 1, got None."),
-        ("evaluation.checkpoint_every=0", "evaluation.checkpoint_every must be a whole number of at least 1, got 0."),
         ("evaluation.chunk=many", "evaluation.chunk must be a whole number of at least 1, got 'many'."),
         ("evaluation.reference=with", "evaluation.reference must be one of with_autoencoder, without_autoencoder, got"),
-        ("evaluation.num_thumbnails=1.5", "evaluation.num_thumbnails must be a whole number of at least 0, got 1.5."),
         ("training.classifier.epochs=-1", "training.classifier.epochs must be a whole number of at least 0, got -1."),
-        ("training.autoencoder.batch_size=0", "training.autoencoder.batch_size must be a whole number of at least 1"),
         ("detection.val_images=0", "detection.val_images must be a whole number of at least 1, got 0."),
-        ("detection.test_images=0", "detection.test_images must be a whole number of at least 1, got 0."),
-        ("detection.adaptive.images=0", "detection.adaptive.images must be a whole number of at least 1, got 0."),
         ("detection.adaptive.eps=2", "detection.adaptive.eps: eps must be in [0, 1] pixel units, got 2."),
         ("detection.adaptive.detectors=entropy", "detection.adaptive.detectors must be a list of names, got 'entropy'"),
         ("detection.adaptive.eps=[]", "detection.adaptive.eps: eps must name at least one value, got []."),
-        ("detection.adaptive.restarts=0", "detection.adaptive.restarts must be a whole number of at least 1, got 0."),
         ("detection.adaptive.detectors=[a,a]", "detection.adaptive.detectors must name each once, got ['a', 'a']."),
         ("+detection.families.pgd=[a,a]", "detection.families.pgd must name each once, got ['a', 'a']."),
         ("+detection.seen.pgd=two", "detection.seen.pgd: eps must be"),
         ("+detection.attacks.x=3", "Choose what it is by its group (attack@detection.attacks.x=NAME)."),
         ("training.classifier.optimizer=adam", "Give it a _target_ (training.classifier.optimizer._target_=...)."),
         ("output_root=", "output_root must not be empty."),
-        ("name=", "name must not be empty."),
-        ("note=", "note must not be empty."),
-        ("checkpoint=", "checkpoint must not be empty."),
         ("model.classes=['0','']", "model.classes.1 must not be empty. Give it a value, or leave it out."),
-        ("seed=4294967296", "seed must be a whole number from 0 to 4294967295, got 4294967296."),
-        ("threads=99999999999", "threads must be a whole number from 1 to 1024, got 99999999999."),
-        ("num_workers=99999999999", "num_workers must be a whole number from 0 to 1024, got 99999999999."),
         ("on_failure=go", "on_failure must be one of continue, stop, got 'go'."),
         ("rerun=al", "rerun must be one of failed, all, unfinished, got 'al'. Did you mean all?"),
         ("dry_run=1", "dry_run must be true or false, got 1."),
@@ -87,10 +71,6 @@ def test_the_yaml_files_declare_the_keys_that_the_settings_do(command):
         (
             "trainer.precision=bf16-true",
             "trainer.precision must be 32-true, 64-true or mixed to measure effects, got bf16",
-        ),
-        (
-            "trainer.precision=16-true",
-            "trainer.precision must be 32-true, 64-true or mixed to measure effects, got 16-t",
         ),
         ("~model", "model must be there, got nothing."),
         ("++reported=3", "reported must be a component, got 3. Give it a _target_ (reported._target_=...)."),
@@ -123,11 +103,6 @@ def test_a_component_is_made_from_plain_arguments_and_names_itself_when_it_refus
     config.intervention.rows = 0
     with pytest.raises(ValueError, match=r"^intervention: rows must be a whole number of at least 1, got 0"):
         settings.read("evaluate", config).intervention.make()
-
-
-def test_no_other_package_knows_the_types_of_a_composed_configuration():
-    found = {path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py") if "omegaconf" in path.read_text()}
-    assert {path.as_posix() for path in found if path.parts[0] not in KNOW_HYDRA} == set()
 
 
 @pytest.mark.parametrize(

@@ -81,28 +81,6 @@ def test_the_search_finds_pages_without_a_network(site, browser):
     assert any("latent" in title.lower() for title in titles)
 
 
-@pytest.mark.parametrize(
-    ("word", "named"),
-    [
-        ("attention", "tokens_and_heads"),
-        ("occlusion", "masks"),
-        ("saliency", "maps"),
-        ("heat map", "own_photo"),
-        ("masking", "masks"),
-        ("counterfactual", "method"),
-        ("CAM", "explainers"),
-    ],
-)
-def test_the_search_finds_the_page_by_a_word_of_newcomers(site, browser, word, named):
-    context = browser.new_context(offline=True)
-    try:
-        page = context.new_page()
-        page.goto((site / "search.html").as_uri() + f"?q={word}")
-        page.wait_for_selector(f"#search-results li a[href*='{named}.html']")
-    finally:
-        context.close()
-
-
 @pytest.mark.parametrize("width", [390, 1280])
 def test_pages_fit_their_window_and_their_pictures_are_there_and_named(site, browser, width):
     """Code and tables scroll by themselves; nothing is fetched from elsewhere."""

@@ -25,16 +25,3 @@ def test_panels_have_letters_one_scale_and_a_caption_and_are_large_enough_for_pr
     assert drawn.figure.axes[-1].get_ylim()[1] == pytest.approx(largest)
     assert "Panels: a, 2 x 2 cells; b, 4 x 4 cells; c, 4 x 4 cells." in drawn.caption
     assert list(drawn.data["panel"].unique()) == ["a", "b", "c"]
-
-
-@pytest.mark.parametrize(
-    ("panel", "message"),
-    [
-        ({"grid": 3}, "intervention.rows=3"),
-        ({"grid": 2, "image": "digit_1.png"}, "digit_1.png"),
-        ({"grid": 2, "image": "digit_0030.png"}, "digit_0030.png"),
-    ],
-)
-def test_a_panel_that_a_sweep_does_not_have_is_refused_by_name(sweep, panel, message):
-    with pytest.raises(ValueError, match=message):
-        Composed("films", [pinned(sweep, **panel)], WIDTHS[0])(sweep.parent)

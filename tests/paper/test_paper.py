@@ -80,23 +80,6 @@ def test_a_figure_asked_for_by_name_that_cannot_be_drawn_is_an_error_and_leaves_
     assert not Path("new.lock").exists()
 
 
-def test_a_damaged_run_is_an_error_that_says_what_to_do(run, tmp_path):
-    (table,) = (tmp_path / "outputs").rglob("effects.parquet")
-    table.write_bytes(table.read_bytes()[:100])
-    code, _, err = run()
-    assert code == 1
-    assert "effects.parquet has 100 of " in err
-    assert "Run its command again, which measures them again, or put the files back." in err
-
-
-def test_a_misspelt_figure_is_an_error_that_names_the_nearest(run, tmp_path):
-    code, _, err = run("framewrok")
-    assert code == 1
-    assert err.startswith("paper: a figure must be one of framework, ")
-    assert err.endswith("got 'framewrok'. Did you mean framework?\n")
-    assert not (tmp_path / "figures.lock").exists()
-
-
 def test_every_figure_is_locked_or_drawn_from_an_experiment_that_exists():
     assert set(json.loads(LOCK.read_text())["figures"]) <= set(sources.FIGURES)
     for figure in sources.FIGURES.values():

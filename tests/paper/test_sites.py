@@ -46,14 +46,6 @@ def test_each_kind_of_object_has_its_unit_beside_its_true_effect(runs):
     assert scatter.data["has_tag"].all()
 
 
-def test_runs_of_other_classifiers_or_without_true_effects_have_none(runs):
-    (true,) = [run for run in runs if "counterfactual" in run.label]
-    (painted,) = [run for run in runs if run is not true]
-    other = replace(painted, record={**painted.record, "checkpoints": {"classifier": "two"}})
-    assert list(SITES.of_sweep([true, other])) == []
-    assert list(SITES.of_sweep([painted])) == []
-
-
 def table(folder, name, columns, **metadata):
     rows = pa.table(columns)
     schema = rows.schema.with_metadata(METADATA | metadata)
@@ -97,18 +89,7 @@ def test_the_unit_that_does_what_the_tag_does_is_found(judge, tmp_path):
     assert (row["elsewhere"], row["images"], row["others"]) == (0, tagged.sum(), (rest & ~TAGGED).sum())
 
 
-def test_units_are_chosen_on_half_of_the_patients(judge):
-    half = first_half(judge)
-    assert half.sum() == IMAGES // 2
-    assert 0 < half[TAGGED].sum() < TAGGED.sum()
-
-
 def test_painted_boxes_of_a_kind_are_one_unit_without_their_controls(judge, tmp_path):
     (row,) = unit_matches(write(tmp_path, {"tag": 2 * TRUE, "tag control 0": -TRUE}), judge).to_dict("records")
     assert (row["unit"], row["units"]) == ("tag", 1)
     assert row["measured"] == pytest.approx(2 * row["true"])
-
-
-def test_an_effect_that_never_varies_has_no_correlation(judge, tmp_path):
-    (row,) = unit_matches(write(tmp_path, {"z0": np.zeros(IMAGES)}), judge).to_dict("records")
-    assert np.isnan(row["r"])

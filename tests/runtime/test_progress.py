@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import sys
-import time
 from contextlib import suppress
 
 import pytest
@@ -13,7 +12,6 @@ import pytest
 from dovision.runtime.progress import Bars, Display, has_bars
 from dovision.runtime.stage import Bar
 from pseudo_terminal import terminal
-from waiting import wait_for
 
 
 class Clock:
@@ -58,13 +56,6 @@ def test_a_long_stage_logs_a_line_every_five_seconds_and_later_twice_a_minute(di
         pass_time(display, clock, 60, stage, 10)
     assert len(lines()) == 151
     assert lines()[-1].startswith("effects: 6,")
-
-
-def test_a_short_stage_logs_nothing(display, clock, lines):
-    with display.stage("effects", "passes", 100) as stage:
-        pass_time(display, clock, 3, stage, 5)
-    pass_time(display, clock, 60)
-    assert lines() == []
 
 
 def test_a_long_step_without_a_stage_says_how_long_it_takes(display, clock, lines):
@@ -204,28 +195,6 @@ def test_a_fork_shows_nothing_and_waits_for_no_lock(clock, monkeypatch):
             assert os.waitstatus_to_exitcode(os.waitpid(fork, 0)[1]) == 0
 
 
-@pytest.mark.slow
-def test_counting_costs_next_to_nothing_while_bars_are_drawn(monkeypatch):
-    monkeypatch.setenv("TERM", "xterm")
-    with terminal() as end:
-        monkeypatch.setattr(sys, "stderr", end.stream)
-        started, worked, counted = time.monotonic(), time.thread_time(), 0
-        with Display().stage("effects", "passes", 10**9) as stage:
-            while time.monotonic() - started < 1:
-                stage.advance()
-                counted += 1
-            worked = time.thread_time() - worked
-            wait_for(lambda: drawings(end))
-        assert counted > 1000 * worked  # by this thread's own seconds, however many share its core
-        assert drawings(end) <= (time.monotonic() - started) / 0.1 + 2
-
-
-def drawings(end):
-    """How often the bars were drawn."""
-    end.screen()
-    return end.received.count("\x1b[1;23r")
-
-
 TWO = [Bar("sweep", 0.25, "3/12 jobs", 2, "11/min", "0:01:00 left"), Bar("effects", 0.5, "10/20 passes")]
 
 
@@ -280,31 +249,6 @@ def test_more_and_fewer_bars_leave_no_rest():
             assert [line.split(" ")[0] for line in text[1:]] == [bar.name for bar in shown]
         bars.clear()
         assert [line for line in end.screen().text() if line] == ["a line"]
-
-
-def test_bars_that_are_the_same_are_not_drawn_again():
-    with terminal() as end:
-        bars = Bars(end.stream)
-        bars.draw(TWO)
-        end.screen()
-        before = len(end.received)
-        bars.draw(TWO)
-        end.screen()
-        assert len(end.received) == before
-
-
-def test_no_color_is_respected(monkeypatch):
-    monkeypatch.setenv("TERM", "xterm-256color")
-    with terminal() as end:
-        Bars(end.stream).draw(TWO)
-        end.screen()
-        assert "\x1b[31m" in end.received  # failed, in red
-    monkeypatch.setenv("NO_COLOR", "1")
-    with terminal() as end:
-        Bars(end.stream).draw(TWO)
-        end.screen()
-        assert "\x1b[31m" not in end.received
-        assert "2 failed" in end.received
 
 
 @pytest.mark.parametrize(

@@ -133,19 +133,6 @@ def test_jobs_are_filtered_by_phrases(open_page, page_of_sweep):
     assert shown_by(open_page(page_of_sweep), *expected) == expected
 
 
-def test_a_level_with_an_and_is_one_level_and_no_other_that_begins_like_it(open_page, page_of_sweep, tmp_path):
-    page = tmp_path / "index.html"
-    page.write_text(page_of_sweep.read_text("utf-8").replace("<td>64 x 64</td>", "<td>4 x 4 and on</td>"), "utf-8")
-    expected = {
-        "grid is 4 x 4": 1,
-        "grid is 4": 2,
-        "grid is 4 x 4 and on": 1,
-        "grid is not 4 x 4 and on": 4,
-        "failed and grid is 4 x 4 and on": 1,
-    }
-    assert shown_by(open_page(page), *expected) == expected
-
-
 def test_numbers_of_a_heat_map_lead_to_their_jobs(open_page, page_of_factors):
     page = open_page(page_of_factors)
     cells = page.locator(".pivot:not([hidden]) td.heat")
@@ -215,13 +202,6 @@ def test_the_smallest_region_under_the_pointer_is_read_and_known_objects_are_out
         assert drawn.nth(3).get_attribute("d") == "M20 0h10v4h-10z"
     page.locator("#pick-class label").nth(1).click()
     assert page.locator("#left .object.for").count() == 0
-
-
-def test_it_begins_with_the_image_of_the_largest_effect(open_page, page_of_sweep):
-    page = open_page(page_of_sweep)
-    begun = page.locator("#left img").get_attribute("alt")
-    page.locator("#pick-order").select_option("size of effect")
-    assert begun.startswith(page.locator("#thumbnails img").first.get_attribute("alt"))
 
 
 def test_condition_and_class_are_picked_by_a_click(open_page, page_of_sweep, sweep):
@@ -315,20 +295,6 @@ def test_log_odds_are_shown_where_the_probability_is_saturated_until_a_scale_is_
     assert "log-odds" not in page.locator("#left .readout").inner_text()
 
 
-def test_images_are_sorted_by_effect_error_or_attack(open_page, page_of_sweep, sweep):
-    page = open_page(page_of_sweep)
-    order = page.locator("#pick-order")
-    assert len(order.locator("option").all()) == 4
-    order.select_option("size of effect")
-    names = [each.get_attribute("alt") for each in page.locator("#thumbnails img").all()]
-    effects = read_effects(sweep / "1a", range(3)).query("condition == 'clean'")
-    shown = effects[effects["control"] == effects.groupby("sample")["control"].transform("max")]
-    largest = shown["effect"].abs().groupby(shown["sample"]).max().sort_values(ascending=False)
-    assert names == [f"digit_{sample:04}.png" for sample in largest.index]
-    page.locator("#thumbnails button").last.press("Enter")
-    assert page.locator("#left img").get_attribute("alt") == f"{names[-1]}, clean"
-
-
 def test_the_address_keeps_what_is_shown(open_page, page_of_sweep):
     page = open_page(page_of_sweep)
     assert "#" not in page.url
@@ -378,14 +344,6 @@ def test_a_job_without_the_chosen_class_says_so(open_page, page_of_sweep, tmp_pa
     assert page.locator("#right .readout").inner_text() == "No effect on 7 is kept here."
     page.locator('#left [data-unit="0"]').hover()
     assert page.locator("#left .readout").inner_text().startswith("do(r0c0) on 7: ")
-
-
-def test_outlines_of_objects_can_be_left_out(open_page, page_of, map_run, tmp_path):
-    page = open_page(page_of(map_run, tmp_path))
-    outlines = page.locator("#left .object.other")
-    assert outlines.count() >= 2
-    page.locator("#pick-objects").click()
-    assert not outlines.first.is_visible()
 
 
 def test_units_are_walked_with_the_arrow_keys(open_page, page_of_sweep):
@@ -452,14 +410,6 @@ def test_without_script_it_shows_numbers_and_figures(open_page, page_of_sweep):
 def test_nothing_but_wide_tables_scrolls_sideways_on_a_phone(open_page, page_of_sweep):
     page = open_page(page_of_sweep, viewport={"width": 360, "height": 740})
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
-
-
-def test_the_letters_of_figures_are_no_smaller_on_a_phone_than_in_print(open_page, page_of_sweep):
-    page = open_page(page_of_sweep, viewport={"width": 390, "height": 844})
-    scales = page.evaluate("""[...document.querySelectorAll('.plot svg')].filter((each) => each.checkVisibility()).map(
-        (each) => each.getBoundingClientRect().width / (each.viewBox.baseVal.width * 96 / 72))""")
-    assert len(scales) > 1
-    assert min(scales) >= 0.99
 
 
 def test_every_control_has_a_name(open_page, page_of_sweep):
