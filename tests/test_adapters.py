@@ -341,7 +341,3 @@ def test_a_call_of_at_most_three_lines_gives_what_the_plain_one_gives(name, scop
             pd.testing.assert_frame_equal(one[smooth], other[smooth], check_exact=False, atol=1e-5, rtol=0)
         else:
             np.testing.assert_allclose(one, other, atol=1e-5, rtol=0)
-
-
-def test_there_are_forty_calls():
-    assert len(CALLS) >= 40

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import html
 import json
-import re
 import shutil
 from pathlib import Path
 
@@ -163,28 +161,6 @@ def test_comparisons_are_paired(measured, explained, detected, classifier, digit
     assert dv.compare(detected, "entropy").to_pandas()["detector"].unique().tolist() == ["max_softmax"]
 
 
-@pytest.mark.parametrize(
-    ("result", "reference", "panels"),
-    [
-        ("measured", "black", ["accuracy", "attack success", "mean |expected effect|"]),
-        ("explained", "random_map", ["deletion area", "insertion area", "stability"]),
-        ("detected", "entropy", ["AUROC against clean images", "AUROC against noise"]),
-    ],
-)
-def test_comparisons_show_themselves(result, reference, panels, request):
-    found = request.getfixturevalue(result)
-    table = dv.compare({"black": found, "again": found} if result == "measured" else found, reference)
-    shown = table._repr_html_()
-    assert shown.count("<img") == 1
-    assert "<table" in shown
-    assert table.findings
-    assert all(text in html.unescape(shown) for text in table.findings)
-    drawn = table.plot().axes
-    assert {axes.get_title("left") for axes in drawn if axes.axison} <= set(panels)
-    assert reference.replace("_", " ") in drawn[0].get_xlabel().replace("\n", " ")
-    assert repr(table) == f"ComparedResults(reference={reference!r}, rows={len(table.to_pandas())})"
-
-
 def test_results_may_be_named_by_numbers(measured):
     shown = dv.compare({4: measured, 8: measured})
     assert shown.plot().axes[0].get_xlabel().replace("\n", " ") == "difference from 4"
@@ -197,22 +173,6 @@ def test_a_comparison_without_a_difference_is_a_table_alone(measured):
     assert "<img" not in clean._repr_html_()
     with pytest.raises(ValueError, match=r"there is no difference from black to draw\. See to_pandas\(\)\."):
         clean.plot()
-
-
-@pytest.mark.parametrize("result", ["measured", "explained", "detected"])
-def test_results_show_themselves(result, request):
-    found = request.getfixturevalue(result)
-    shown = found._repr_html_()
-    assert shown.count("<img") == 1
-    assert "<table" in shown
-    words = html.unescape(re.sub(r"<img[^>]*>", "", shown))
-    assert not re.search(r"\+\+|\w=\[|['\"]\]", words)
-    assert all(sentence in words for sentence in found.findings)
-    assert len(found.to_pandas())
-    assert found.plot().axes
-    with pytest.raises(ValueError, match="name must be one of .*, got 'nonsense'") as refused:
-        found.plot("nonsense")
-    assert found.plot(re.search(r"one of (\w+)", str(refused.value))[1]).axes
 
 
 def test_maps_are_exported_for_quantus(explained, tmp_path):

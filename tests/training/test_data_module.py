@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import ast
 from itertools import chain
-from pathlib import Path
 
 import pytest
 import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader
 
-import dovision
 from dovision.datasets.digits import Digits
 from dovision.training.data_module import ImageDataModule
 from dovision.types import Batch
@@ -43,18 +40,6 @@ def flat(batches):
 def epochs(data, count=3):
     loader = data.train_dataloader()
     return [flat(samples(loader)) for _ in range(count)]
-
-
-def test_no_other_file_of_the_package_makes_a_loader():
-    """But that of tensors that a notebook measures."""
-    package = Path(dovision.__file__).parent
-    calls = {
-        path.relative_to(package).as_posix()
-        for path in package.rglob("*.py")
-        for node in ast.walk(ast.parse(path.read_text()))
-        if isinstance(node, ast.Call) and ast.unparse(node.func).rpartition(".")[2] == "DataLoader"
-    }
-    assert calls == {"training/data_module.py", "notebook/image_data.py"}
 
 
 def test_every_training_image_is_seen_once_an_epoch_in_an_order_of_its_own(images):
