@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 
 from dovision.functional.detection import (
     Flags,
@@ -46,7 +45,7 @@ from dovision.store.detection_tables import (
     read_tuned,
     widest,
 )
-from dovision.store.tables import CLEAN, METADATA, TableWriter, row_groups
+from dovision.store.tables import CLEAN, read_table, write_frame
 
 DETECTION = "detection.parquet"
 WHOLE_FAMILY = "whole family"  # the condition of all successful attacks of a family, at all epsilons
@@ -127,18 +126,14 @@ def _rows(folder: Path, scored: str, level: float) -> Iterator[dict[str, Any]]:
             yield name | _row(condition, limits, level)
 
 
-def write_detection(folder: Path, workers: int = 1) -> pd.DataFrame:
-    """Write `detection` of a run's folder as detection.parquet there, and return it."""
-    table = pa.Table.from_pandas(detection(folder, workers), preserve_index=False).replace_schema_metadata(METADATA)
-    with TableWriter(folder / DETECTION, table.schema) as writer:
-        for rows in table.to_batches():
-            writer.write(rows)
-    return read_detection(folder)
+def write_detection(folder: Path, workers: int = 1) -> None:
+    """Write `detection` of a run's folder as detection.parquet there."""
+    write_frame(folder / DETECTION, detection(folder, workers))
 
 
 def read_detection(folder: Path) -> pd.DataFrame:
     """detection.parquet, with names as text."""
-    frame: pd.DataFrame = pa.concat_tables(row_groups(folder / DETECTION)).to_pandas()
+    frame: pd.DataFrame = read_table(folder / DETECTION).to_pandas()
     return frame
 
 

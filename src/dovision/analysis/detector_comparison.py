@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 
 from dovision.analysis.detection_summary import RATES, TOO_FEW, WHOLE_FAMILY, WORST, beside_noise, norms_of, worst_case
 from dovision.analysis.paired_difference import paired_difference
@@ -32,7 +31,7 @@ from dovision.store.detection_tables import (
     read_norms,
     read_scores,
 )
-from dovision.store.tables import CLEAN, METADATA, read_table, write_table
+from dovision.store.tables import CLEAN, read_table, write_frame
 
 DIFFERENCES = ("auroc", "auroc_noise")
 _IMAGE = ["attack", "eps", "sample"]
@@ -108,14 +107,13 @@ def _compared(folder: Path, detector: str) -> pd.DataFrame:
 
 def write_comparison(folder: Path, reference: str, workers: int = 1) -> None:
     """Write `detector_differences` of a run's folder as comparison.parquet there."""
-    table = pa.Table.from_pandas(detector_differences(folder, reference, workers), preserve_index=False)
-    table = table.replace_schema_metadata(METADATA)
-    write_table(folder / COMPARISON, table.schema, [table])
+    write_frame(folder / COMPARISON, detector_differences(folder, reference, workers))
 
 
 def read_comparison(folder: Path) -> pd.DataFrame:
-    """comparison.parquet, with names as text."""
-    frame: pd.DataFrame = read_table(folder / COMPARISON).to_pandas()
+    """comparison.parquet, with names as text; empty if the run has no such file."""
+    path = folder / COMPARISON
+    frame: pd.DataFrame = read_table(path).to_pandas() if path.is_file() else pd.DataFrame()
     return frame
 
 

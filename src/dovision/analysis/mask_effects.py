@@ -9,7 +9,7 @@ import pandas as pd
 from dovision.analysis.average_effect import grouped_means
 from dovision.functional.estimates import without_few
 from dovision.functional.intervals import EFFECT_BOUNDS, LEVEL, SPREAD, holm, mean_p_value
-from dovision.store.map_tables import known_boxes
+from dovision.store.map_tables import read_box_table
 from dovision.store.tables import EFFECTS, has_all_rows, read_groups, read_task, row_groups
 from dovision.types import FRAME, MATCHED_CONTROL, OUTSIDE
 
@@ -107,5 +107,5 @@ def _rows(folder: Path) -> pd.DataFrame:
         placed = rows.dropna(subset="top").drop(columns="top")
         of_masks.append(placed.astype({"unit": str, "condition": str, "class": str}))
     rows = pd.concat(of_masks) if of_masks else pd.DataFrame({"unit": []})
-    objects = set(known_boxes(folder)["object"])
+    objects = set(read_box_table(folder)["object"])
     return rows if (rows["unit"] == OUTSIDE).any() or not rows["unit"].isin(objects).any() else rows.iloc[:0]

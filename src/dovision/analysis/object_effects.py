@@ -9,7 +9,7 @@ import pandas as pd
 from dovision.analysis.average_effect import grouped_means
 from dovision.functional.estimates import without_few
 from dovision.functional.intervals import EFFECT_BOUNDS, LEVEL, SPREAD, holm, mean_p_value
-from dovision.store.map_tables import BOXES_FILE, read_box_table
+from dovision.store.map_tables import read_box_table
 from dovision.store.tables import CLEAN, EFFECTS, has_all_rows, read_groups, row_groups
 from dovision.types import MATCHED_CONTROL, object_kind
 
@@ -34,10 +34,8 @@ def object_rows(folder: Path) -> pd.DataFrame:
         classes.
     """
     columns = [*_KEY, "group", "kind", "label", "control", "effect", "log_odds_effect"]
-    if not (folder / BOXES_FILE).is_file() or not has_all_rows(folder):
-        return pd.DataFrame(columns=columns)
     boxes = read_box_table(folder)[["sample", "object", "label"]]
-    if boxes.empty:
+    if boxes.empty or not has_all_rows(folder):
         return pd.DataFrame(columns=columns)
     of_objects = []
     for table in row_groups(folder / EFFECTS, ["sample", "condition", "unit", "class", "effect", "log_odds_effect"]):

@@ -9,7 +9,7 @@ import pandas as pd
 
 from dovision.analysis.object_effects import TRUE, mean_object_effects, object_rows
 from dovision.functional.intervals import LEVEL
-from dovision.store.map_tables import known_boxes
+from dovision.store.map_tables import read_box_table
 from dovision.store.tables import (
     CLEAN,
     EFFECTS,
@@ -50,7 +50,7 @@ def units_over_objects(folder: Path, condition: str = CLEAN) -> pd.DataFrame:
     With `elsewhere`, the mean log-odds effect of the units of the image that touch no object.
     """
     columns = ["sample", "condition", "unit", "class", "effect", "log_odds_effect", *Box._fields]
-    boxes = known_boxes(folder)
+    boxes = read_box_table(folder)
     if boxes.empty or not has_all_rows(folder) or len(object_rows(folder)):
         return pd.DataFrame(columns=columns)
     rows = pd.concat([_over(table.to_pandas(), boxes, condition) for table in row_groups(folder / EFFECTS, columns)])

@@ -17,6 +17,7 @@ REFUTATIONS = [*_HEADLINE, "refuter", "estimate", "low", "high", "share", "reaso
 NOT_SHOWN = "the headline is not shown to differ from 0"
 SANITY_CHECK = "a sanity check that does not count: random weights make all effects small"
 _PAIR = ["sample", "unit"]
+_EFFECT = "log_odds_effect"
 
 
 def refutations(folder: Path) -> pd.DataFrame:
@@ -56,7 +57,9 @@ def _verdicts(rows: pd.DataFrame) -> Iterator[dict[str, Any]]:
         altered = by_refuter[name]
         interval = _interval(altered, level)
         if name == PLACEBO:
-            passed = all(_beyond(_interval(_minus(as_is, altered, times), level), sign) for times in (2, -2))
+            both = as_is.merge(altered[[*_PAIR, _EFFECT]], on=_PAIR, suffixes=("", "_other"))
+            beyond = (both.assign(**{_EFFECT: both[_EFFECT] - times * both[f"{_EFFECT}_other"]}) for times in (2, -2))
+            passed = all(_beyond(_interval(effects, level), sign) for effects in beyond)
         else:
             passed = _beyond(interval, sign)
         undecided = bool(interval.reason) and interval.estimate != 0  # 0 in each image has no interval
@@ -68,19 +71,13 @@ def _verdicts(rows: pd.DataFrame) -> Iterator[dict[str, Any]]:
         yield row
 
 
-def _minus(rows: pd.DataFrame, others: pd.DataFrame, times: float) -> pd.DataFrame:
-    """Effects minus a multiple of others, paired by image and unit."""
-    paired = rows.merge(others[[*_PAIR, "log_odds_effect"]], on=_PAIR, suffixes=("", "_other"))
-    return paired.assign(log_odds_effect=paired["log_odds_effect"] - times * paired["log_odds_effect_other"])
-
-
 def _beyond(interval: Interval, sign: int) -> bool:
     """Return whether the whole interval lies on a side of 0."""
     return interval.low > 0 if sign > 0 else interval.high < 0
 
 
 def _interval(rows: pd.DataFrame, level: float) -> Interval:
-    interval = mean_interval(rows["log_odds_effect"].to_numpy(float), rows["group"].to_numpy(), level=level)
+    interval = mean_interval(rows[_EFFECT].to_numpy(float), rows["group"].to_numpy(), level=level)
     return of_images(interval, rows["sample"].nunique())
 
 

@@ -24,7 +24,7 @@ from dovision.interfaces import Classifier, Intervention
 from dovision.interventions.edge_control import EdgeControl, Elsewhere, Repaint, Version, paints
 from dovision.interventions.fills import Constant, Mean
 from dovision.propagation import Propagation
-from dovision.store.map_tables import known_boxes
+from dovision.store.map_tables import read_box_table
 from dovision.store.refuter_table import OTHER_FILL, PLACEBO, RANDOM_WEIGHTS, REFUTERS_FILE, UNALTERED
 from dovision.store.resumable_writer import NO_RESUME, ResumableWriter, Resume
 from dovision.training.sanity_checks import cascade
@@ -124,7 +124,7 @@ class RefuterEvaluation(Evaluation):
     def _trial(self, classifier: Classifier, intervention: Intervention, refuters: Mapping[str, str]) -> _Trial:
         versions = {suffix: Elsewhere(self.options.seed) if suffix else Version() for suffix in refuters}
         repaint = Repaint(intervention, versions, self.only)
-        repaint.avoid(known_boxes(self.folder))
+        repaint.avoid(read_box_table(self.folder))
         return _Trial(Propagation(classifier, repaint), refuters)
 
     def _rows(self, trial: _Trial, batch: Batch) -> Iterator[dict[str, Any]]:

@@ -20,7 +20,7 @@ from dovision.findings import sentences
 from dovision.findings.finding import Finding, direction, finding, in_brackets
 from dovision.findings.number_text import level_text
 from dovision.functional.intervals import level_of_selected
-from dovision.store.detection_tables import ADAPTIVE_ATTACKS, COMPARISON, DETECTOR, leaves_out, preferred
+from dovision.store.detection_tables import ADAPTIVE_ATTACKS, DETECTOR, leaves_out, preferred
 from dovision.store.display_names import component_name, display_name
 from dovision.store.run_record import Run
 
@@ -39,8 +39,7 @@ def detection_findings(run: Run) -> Iterator[Finding]:
     if not (run.folder / DETECTION).is_file():
         return
     frame = read_detection(run.folder)
-    compared = read_comparison(run.folder) if (run.folder / COMPARISON).is_file() else pd.DataFrame()
-    rows, best = _families(frame, compared), ""
+    rows, best = _families(frame, read_comparison(run.folder)), ""
     measure = "tpr_5" if rows["tpr_5"].notna().any() else "auroc"
     rows = rows[rows[measure].notna()]
     if len(rows):

@@ -124,7 +124,8 @@ def write_sweep_summary(folder: Path, command: str, jobs: Sequence[Ended]) -> No
     """Write sweep_summary.csv and .md, and, where there are several seeds of a setting, sweep_seeds.csv."""
     rows = joined(jobs)
     frame = _factors(rows)
-    table, seeds = _table(rows), over_seeds(frame)
+    table, seeds = _table(rows), frame.query("seeds > 1 and estimate.notna()") if len(frame) else frame
+    seeds = seeds.rename(columns={"estimate": "mean"}).drop(columns=["low", "high", "run"], errors="ignore")
     (folder / OVER_SEEDS).unlink(missing_ok=True)
     for name, rows in ((f"{SWEEP_SUMMARY}.csv", table), (OVER_SEEDS, seeds)):
         if len(rows):
@@ -135,21 +136,6 @@ def write_sweep_summary(folder: Path, command: str, jobs: Sequence[Ended]) -> No
     if failed:
         text += ["## Not completed", *(f"job {job.number}: {job.reason}\n\n    {job.command}" for job in failed)]
     write_text(folder / f"{SWEEP_SUMMARY}.md", "\n\n".join(text) + "\n")
-
-
-def over_seeds(frame: pd.DataFrame) -> pd.DataFrame:
-    """Headline numbers of settings with several seeds.
-
-    Args:
-        frame: from `by_factors`.
-
-    Returns:
-        A row a setting and metric: a column a factor, metric, mean, sd, seeds (how many), images (the fewest of a run).
-    """
-    if frame.empty or not (frame["seeds"] > 1).any():
-        return pd.DataFrame()
-    several = frame[(frame["seeds"] > 1) & frame["estimate"].notna()]
-    return several.rename(columns={"estimate": "mean"}).drop(columns=["low", "high", "run"]).reset_index(drop=True)
 
 
 def closing(jobs: Sequence[Ended]) -> str:

@@ -17,7 +17,7 @@ from dovision.report.image_overlay import OPAQUE, Values
 from dovision.report.inline_assets import SizeBudget, picture_link
 from dovision.report.report_figure import label_names
 from dovision.store.display_names import display_name
-from dovision.store.map_tables import known_boxes
+from dovision.store.map_tables import read_box_table
 from dovision.store.run_record import Run
 from dovision.store.tables import (
     largest_effect,
@@ -82,7 +82,7 @@ def _entries(run: Run) -> Iterator[dict[str, Any]]:
     pictured = samples_in_conditions(run.folder, conditions)
     if not pictured:
         return
-    masks, boxes = read_masks(run.folder), known_boxes(run.folder)
+    masks, boxes = read_masks(run.folder), read_box_table(run.folder)
     objects = read_object_masks(run.folder, pictured)
     saved = read_effects(run.folder, pictured)
     scales = {"scale": largest_effect(saved), "log_scale": largest_log_odds_effect(saved)}

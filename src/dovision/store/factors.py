@@ -47,7 +47,9 @@ def factor_values(configs: Sequence[Mapping[str, Any]], overrides: Sequence[Sequ
     for key in of_known:
         values = [record.get(key, "-") for record in records]
         columns_so_far = [*columns.values(), *(seeds.values() if key.endswith(f".{SEED_KEY}") else ())]
-        if key not in (*given, SEED_KEY) and not _determined(values, columns_so_far):
+        rows = [tuple(column[number] for column in columns_so_far) for number in range(len(values))]
+        determined = len({*zip(rows, values, strict=True)}) == len({*rows})
+        if key not in (*given, SEED_KEY) and not determined:
             columns[key] = values
     columns = {key: _grids(key, values, columns, records) for key, values in columns.items()}
     return pd.DataFrame(columns | seeds, index=range(len(records)))
@@ -118,9 +120,3 @@ def _typed(overrides: Sequence[str]) -> dict[str, str]:
         if not key.startswith("hydra") and key.partition(".")[0] not in NO_FACTORS:
             values[key] = value.replace("\\", "")
     return {key: value.strip("'\"[]") for key, value in values.items() if "${" not in value}
-
-
-def _determined(values: Sequence[str], columns: Sequence[Sequence[str]]) -> bool:
-    """Return whether these values are a function of the columns."""
-    rows = list(zip(*columns, strict=True)) if columns else [()] * len(values)
-    return len({*zip(rows, values, strict=True)}) == len(set(rows))

@@ -108,11 +108,8 @@ def write_boxes(folder: Path, boxes: pd.DataFrame) -> None:
 
 
 def read_box_table(folder: Path) -> pd.DataFrame:
-    """Read boxes.parquet; `label` is None for objects without a class; errors as of `tables.read_table`."""
+    """Read boxes.parquet; `label` is None for objects without a class; empty if the run has no such file."""
+    if not (folder / BOXES_FILE).is_file():
+        return pd.DataFrame(columns=BOX_COLUMNS)
     boxes = BOXES_FILE.read(folder)
     return boxes.assign(label=boxes["label"].astype(object).where(boxes["label"].notna(), None))
-
-
-def known_boxes(folder: Path) -> pd.DataFrame:
-    """Read boxes.parquet as `read_box_table`; empty if the run has no such file."""
-    return read_box_table(folder) if (folder / BOXES_FILE).is_file() else pd.DataFrame(columns=BOX_COLUMNS)

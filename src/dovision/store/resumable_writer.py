@@ -105,7 +105,9 @@ class ResumableWriter:
         self.folder = self._folder(rank)
         self._begin()
         self._flushed = time.monotonic()
-        self._waiting = self._resumed()
+        done = max(_ends(self.folder), default=0)
+        state = read_json(self.folder / f"{done}.json") if done else {}
+        self._waiting = _Waiting(done, 0, dict.fromkeys(self.schemas, ()), state)
 
     def __enter__(self) -> ResumableWriter:
         return self
@@ -191,12 +193,6 @@ class ResumableWriter:
             shutil.rmtree(self.folder)
         self.folder.mkdir(parents=True)
         write_json(self.folder / _ORIGIN, origin)
-
-    def _resumed(self) -> _Waiting:
-        """Empty pending rows after the last finished chunk."""
-        done = max(_ends(self.folder), default=0)
-        state = read_json(self.folder / f"{done}.json") if done else {}
-        return _Waiting(done, 0, dict.fromkeys(self.schemas, ()), state)
 
 
 def _ends(folder: Path) -> list[int]:

@@ -249,6 +249,12 @@ def write_table(
             table.write(rows)
 
 
+def write_frame(path: Path, frame: pd.DataFrame) -> None:
+    """Write a frame as a table, its columns with the types that they have."""
+    table = pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata(METADATA)
+    write_table(path, table.schema, [table])
+
+
 def _with_own_dictionaries(table: pa.Table) -> pa.Table:
     """Rebuild dictionaries in the order of the rows, so that equal rows have equal bytes."""
     for number, field in enumerate(table.schema):

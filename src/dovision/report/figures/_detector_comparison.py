@@ -16,7 +16,7 @@ from dovision.functional.intervals import PAIRED_INTERVALS
 from dovision.report.plots import panel_rows, with_legend
 from dovision.report.report_figure import ReportFigure, caption, span
 from dovision.report.style import LINE, series, shortened_apart, styled
-from dovision.store.detection_tables import COMPARISON, all_but, best_variant
+from dovision.store.detection_tables import all_but, best_variant
 from dovision.store.display_names import display_name
 from dovision.store.run_record import Run
 
@@ -27,7 +27,7 @@ _AGAINST = {"clean": "auroc", "noise": "auroc_noise"}
 
 def comparison_figures(run: Run) -> Iterator[ReportFigure]:
     """Figures of AUROC differences from the reference, by family, with paired intervals; none without one."""
-    rows = read_comparison(run.folder) if (run.folder / COMPARISON).is_file() else pd.DataFrame()
+    rows = read_comparison(run.folder)
     if rows.empty:  # no attack has succeeded
         return
     rows = rows[rows["attack"] == WHOLE_FAMILY]

@@ -39,7 +39,7 @@ from dovision.report.style import (
     styled,
 )
 from dovision.store.display_names import display_name
-from dovision.store.map_tables import AS_IS, MAPS_FILE, MapGrid, known_boxes, read_maps
+from dovision.store.map_tables import AS_IS, MAPS_FILE, MapGrid, read_box_table, read_maps
 from dovision.store.run_record import Run
 from dovision.store.tables import CLEAN, largest_effect, read_effects, read_samples, read_task
 from dovision.store.thumbnails import Picture, chosen_in_words, load_thumbnail, samples_in_conditions, thumbnail_path
@@ -72,7 +72,7 @@ class Gallery(FigureComponent):
         frame = frame.sort_values("sample", key=lambda sample: sample.map(chosen.index), kind="stable")
         keys = [(sample, condition) for sample in chosen for condition in conditions[: self.most]]
         pictures = {key: load_thumbnail(thumbnail_path(run.folder, *key)) for key in keys}
-        boxes, objects = known_boxes(run.folder), read_object_masks(run.folder, chosen)
+        boxes, objects = read_box_table(run.folder), read_object_masks(run.folder, chosen)
         boxes = boxes[boxes["sample"].isin(chosen)]
         text = (
             f"Images and the effect of each unit on the {'class of maps' if explained else 'likeliest class'}; {SIGN}"
@@ -108,7 +108,7 @@ def explained_classes(run: Run) -> pd.DataFrame:
     pictured = findings_first(samples_in_conditions(run.folder, [CLEAN]), samples, run)
     pairs = maps.loc[(maps["variant"] == AS_IS) & maps["sample"].isin(pictured), ["sample", "class"]].drop_duplicates()
     shown = pairs.merge(samples.loc[samples["condition"] == CLEAN, ["sample", "label", "probabilities"]], on="sample")
-    spoken = {*object_regions(known_boxes(run.folder), read_object_masks(run.folder, pictured))}
+    spoken = {*object_regions(read_box_table(run.folder), read_object_masks(run.folder, pictured))}
     shown = shown.assign(
         located=[pair in spoken for pair in zip(shown["sample"], shown["class"], strict=True)],
         explained=shown["class"],

@@ -17,7 +17,7 @@ from dovision.report.plots import REFERENCE_MAPS
 from dovision.report.report_figure import FigureComponent, ReportFigure, caption
 from dovision.report.style import SIGN, shortened
 from dovision.store.display_names import component_name
-from dovision.store.map_tables import AS_IS, MAPS_FILE, known_boxes, read_grid, read_maps
+from dovision.store.map_tables import AS_IS, MAPS_FILE, read_box_table, read_grid, read_maps
 from dovision.store.run_record import Run
 from dovision.store.tables import (
     CLEAN,
@@ -68,7 +68,7 @@ class Overlay(FigureComponent):
         """Panels of saved samples in a condition, the rule that selects them, and the size of the deepest colour."""
         samples = read_samples(run.folder)
         clean = samples[samples["condition"] == condition]
-        boxes = known_boxes(run.folder)
+        boxes = read_box_table(run.folder)
         effects = read_effects(run.folder, pictured)
         clean_effects, classes = effects[effects["condition"] == condition], read_task(run.folder).classes
         probability, odds = (
@@ -103,7 +103,7 @@ class Overlay(FigureComponent):
 
     def _maps(self, run: Run) -> tuple[list[OverlayPanel], str]:
         """Panels of one image's maps, each scaled by its maximum, and the rule that selects the image."""
-        maps, boxes, grid = read_maps(run.folder), known_boxes(run.folder), read_grid(run.folder)
+        maps, boxes, grid = read_maps(run.folder), read_box_table(run.folder), read_grid(run.folder)
         shown = maps[(maps["variant"] == AS_IS) & (maps["state"] == OK) & ~maps["explainer"].isin(REFERENCE_MAPS)]
         shown = explained_classes(run).merge(shown, on=["sample", "class"])
         if shown.empty:
