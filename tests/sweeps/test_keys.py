@@ -22,7 +22,7 @@ from dovision.sweeps.validation import Checks
 CONF = configuration_folder()
 COMMANDS = sorted(path.stem for path in CONF.glob("*.yaml") if "  help:" in path.read_text())
 DEFAULT = re.compile(r"^ +- (override |optional )?/?([a-z][\w/]*)(@[\w.]+)?:", re.MULTILINE)
-CHECKED_LATER = ("detection.seen",)  # whose keys are names of attacks
+CHECKED_LATER = ("detection.seen", "dataset.split_folders", "dataset.masks")  # names of attacks; by the dataset
 
 # Groups that no command chooses at its top, and a place where it chooses them.
 HOMES = {

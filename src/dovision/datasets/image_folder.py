@@ -106,9 +106,11 @@ class ImageFolder(FileImages):
         resize: str | Mapping[str, Any] | None = None,
     ) -> None:
         self.shape, self.resize = _image_io.grey_or_rgb_shape(shape), _image_io.stated_resize(resize)
+        settings = _checks.group("masks", MaskSettings, masks)
         self.labelled = self.found_labels({"root": root, "split_folders": split_folders})
         if not self.labelled:
-            for name, file in {"class_file": class_file, "boxes": boxes, "masks.folder": masks.get("folder")}.items():
+            named = {"class_file": class_file, "boxes": boxes, "masks.folder": settings.folder}
+            for name, file in named.items():
                 if file is not None:
                     raise ValueError(f"{name} must be null for images without labels, got {file!r}. Leave it out.")
             self._task = None if classes is None else _checks.task(task, classes, TASKS, "images")
@@ -117,7 +119,6 @@ class ImageFolder(FileImages):
         assert isinstance(root, str)
         self._root = Path(root).resolve()
         cut = _splits.Cut(val_fraction, test_fraction, seed, leaking)
-        settings = _checks.group("masks", MaskSettings, masks)
         folders = _split_folders(self._root, split_folders)
         class_of = _class_folders(self._root, folders.values(), class_file)
         stated = None if classes is None else sorted(map(str, classes))
