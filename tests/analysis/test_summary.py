@@ -58,6 +58,7 @@ def test_a_size_has_no_interval_of_its_own(tmp_path):
     folder = write(tmp_path, right_after=[False, False, True, True], scores_after=(0.9, 0.001, 0.002, 0.003))
     found = summarise(folder)["conditions"]["eps=0.1"]["mean_abs_expected_effect"]
     assert (found["low"], found["high"], found["reason"], found["clusters"]) == (None, None, "", 4)
+    assert [found[name] for name in ("median", "least", "most")] == pytest.approx([0.0025, 0.001, 0.9], abs=1e-5)
     assert found["estimate"] == pytest.approx(0.2265)
 
 

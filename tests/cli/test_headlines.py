@@ -36,6 +36,20 @@ def test_numbers_stand_condition_by_metric_and_in_narrower_layouts(conditions):
     ]
 
 
+def test_a_size_has_its_median_and_range_in_place_of_an_interval(conditions):
+    size = {
+        "estimate": 0.013,
+        "low": None,
+        "high": None,
+        "reason": "",
+        "median": 0.01,
+        "least": 0.00004,
+        "most": 0.0232,
+    }
+    conditions["clean"] |= {"mean_abs_expected_effect": size}
+    assert condition_tables(conditions)[0].rows[0][-1] == "0.0130 (median 0.0100, 0.000040 to 0.0232)"
+
+
 def detected(detector, variant, attack, eps, auroc, attacker="not adaptive", family="", fitted_on=""):
     row = {"detector": detector, "variant": variant, "fitted_on": fitted_on, "attack": attack, "eps": eps}
     row |= {"family": family}

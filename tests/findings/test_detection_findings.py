@@ -162,7 +162,7 @@ def test_the_adaptive_attacker_has_a_norm(tmp_path):
     write_scores(tmp_path, made=MADE[-1:], eps=(0.3,))
     write_detection(tmp_path)
     _, found = detection_findings(Run(tmp_path, "", "completed", {}, {}, {}))
-    assert "(Linf epsilon 0.3; 60 attacked images). No other norm was tried." in found.text
+    assert "(Linf epsilon 0.3; 30 groups, 60 attacked images). No other norm was tried." in found.text
 
 
 def test_the_best_of_several_has_intervals_of_their_level(tmp_path):

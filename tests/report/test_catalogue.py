@@ -8,9 +8,10 @@ import pandas as pd
 import pytest
 import torch
 
+from dovision.functional.intervals import MEAN_INTERVALS
 from dovision.io.files import sha256
 from dovision.report.figures.results import results_frame
-from dovision.report.report_figure import Catalogue, label_names, setup_sentence
+from dovision.report.report_figure import Catalogue, caption, label_names, setup_sentence
 from dovision.store.run_record import read_sweep
 from dovision.store.schemas import with_digest
 from dovision.store.tables import read_effects, read_samples
@@ -30,15 +31,16 @@ def test_captions_state_fill_grid_count_and_interval(sweep):
     known = ["results", "classifier_quality", "effect_against_epsilon", "classes", "overlay", "gallery"]
     known += ["average_effect_maps", "effect_distribution", "average_effects"]
     assert [name for name in captions if name in known] == known  # more may come
-    for name, caption in captions.items():
-        assert "4 x 4 cells, black" in caption
-        assert "seed 1." in caption
-        assert re.search(r"n = \d", caption)
-        named = re.search("95% intervals over groups|no interval", caption, re.IGNORECASE)
+    for name, words in captions.items():
+        assert "4 x 4 cells, black" in words
+        assert "seed 1." in words
+        assert re.search(r"n = \d", words)
+        named = re.search("95% intervals over groups|no interval", words, re.IGNORECASE)
         assert (named is None) == (name == "effect_against_epsilon")  # sizes have no interval
-        assert "/data/mnist" not in caption
+        assert "/data/mnist" not in words
     for name in ("results", "classifier_quality", "classes", "effect_against_epsilon", "average_effects"):
-        assert "n = 40 images in each condition" in captions[name]
+        counted = "n = 40" if name == "effect_against_epsilon" else "n = 20 groups, 40"
+        assert f"{counted} images in each condition" in captions[name]
         assert ("95% intervals over groups" in captions[name]) == (name != "effect_against_epsilon")
 
 
@@ -120,3 +122,18 @@ def test_several_labels_are_read_as_names():
     assert label_names(torch.tensor([1, 1]).numpy(), FLOWERS.classes) == "rose, iris"
     assert label_names([0, 0], FLOWERS.classes) == "none"
     assert label_names(1, FLOWERS.classes) == "iris"
+
+
+@pytest.mark.parametrize(
+    ("clusters", "intervals", "counted"),
+    [
+        (12, f"In brackets: {MEAN_INTERVALS}.", "n = 12 groups, 48 images"),
+        (48, f"In brackets: {MEAN_INTERVALS}.", "n = 48 images"),
+        (12, "Whiskers: standard deviation over 3 seeds.", "n = 48 images"),
+    ],
+)
+def test_n_is_the_number_of_groups_where_intervals_are_over_groups(clusters, intervals, counted):
+    frame = pd.DataFrame({"mean": [0.1], "low": [0.0], "high": [0.2], "clusters": [clusters], "images": [48]})
+    words = caption("Bars.", [], "n = 48 images.", intervals, frame)
+    assert f"Bars. {counted}. {intervals}" in words
+    assert f"Bars. {counted}; " in words.short

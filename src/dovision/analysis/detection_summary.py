@@ -81,6 +81,7 @@ def detection(folder: Path, workers: int = 1, names: Sequence[str] | None = None
     family                  of the attack; "" for noise, the worst case and the adaptive attacker
     attacker                "adaptive" (knows the detector of the row) or "not adaptive"
     images, right, successful   attacked; of these right when clean; of these wrong when attacked
+    groups, successful_groups   patients, or images, of all attacked and of the successful: what intervals are over
     success                 successful / right
     auroc, auprc            of successful attacks against all clean images
     auroc_paired            of successful attacks against the same images when clean, their twins
@@ -331,6 +332,7 @@ def _row(condition: _Condition, limits: Limits, level: float) -> dict[str, Any]:
     row |= {"norm": ", ".join(rows["norm"].unique())}
     row |= {"attacker": ADAPTIVE if condition.attack in ADAPTIVE_ATTACKS else NOT_ADAPTIVE}
     row |= {"images": len(rows), "right": right, "successful": successful}
+    row |= {"groups": rows["group"].nunique(), "successful_groups": rows.loc[rows["success"] == 1, "group"].nunique()}
     row |= {f"prevalence{end}": n / (n + len(clean)) for end, n in (("", successful), (_ALL, len(rows)))}
     row |= {"note": "" if successful else "No attack succeeded, so there is none to detect."}
     metrics = _metrics(rows, clean, condition.noise, limits, level)

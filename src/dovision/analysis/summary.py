@@ -50,7 +50,8 @@ def summarise(folder: Path) -> dict[str, Any]:
     success_rate              share of attacks that succeeded, among images right before or without a label
     success_8bit              the same after rounding to 8 bits
     robust_accuracy           share of all images with a label right before and after the attack
-    mean_abs_expected_effect  mean of |expected effect| over images and units; a size, without an interval
+    mean_abs_expected_effect  mean of |expected effect| over images and units; a size, with the median, least and
+                              most of the images in place of an interval
     mean_expected_logit_effect  mean of the expected effect on logits over images and units, with its sign
     auroc                     of |expected effect|, all clean images against successfully attacked ones; > 0.5 if
                               attacks raise it
@@ -117,6 +118,8 @@ def _condition(rows: pd.DataFrame, clean: pd.DataFrame, task: Task) -> dict[str,
     pairs = {"auroc": (beaten, everyone), "auroc_paired": (beaten, twins), "auroc_twins": (twins, everyone)}
     for name, pair in pairs.items():
         intervals[name] = of_images(auroc(*pair), *(len(side.score) for side in pair))
+    sizes = rows[_SIZE].dropna().astype(float)
+    spread = {"median": sizes.median(), "least": sizes.min(), "most": sizes.max()} if len(sizes) else {}
     label, prediction, probability = (np.stack(rows[n].tolist()) for n in ("label", "prediction", "probabilities"))
     quality = classifier_quality(label, prediction, probability, groups, task)
     intervals |= {name: quality.overall.get(name, withheld(np.nan, 0, "")) for name in OVERALL.values()}
@@ -129,7 +132,10 @@ def _condition(rows: pd.DataFrame, clean: pd.DataFrame, task: Task) -> dict[str,
     return {
         "eps": float(rows["eps"].iloc[0]),
         "images": len(rows),
-        **{name: None if np.isnan(interval.estimate) else interval.to_dict() for name, interval in intervals.items()},
+        **{
+            name: None if np.isnan(interval.estimate) else interval.to_dict() | (spread if name == _SIZE else {})
+            for name, interval in intervals.items()
+        },
         "classes": {
             name: {key: value.to_dict() for key, value in values.items()} for name, values in quality.classes.items()
         },

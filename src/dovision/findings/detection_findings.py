@@ -132,7 +132,9 @@ def _headline(rows: pd.DataFrame, row: _Row, measure: str, name: str, chosen: st
     seen = sentences.FITTED_TO if row["fitted_on"] and len(of_detector) == 1 else ""
     of = sentences.WEAKEST.format(count=len(of_detector)) if len(of_detector) > 1 else seen
     names = {"name": _sentence(name), "family": component_name(row["family"]), "attacker": NOT_ADAPTIVE}
-    text = sentences.BEST_DETECTOR.format(**names, point=_operating_point(row), of=of, count=row["successful"])
+    text = sentences.BEST_DETECTOR.format(
+        **names, point=_operating_point(row), of=of, count=_counted(row, "successful")
+    )
     there = "" if pd.isna(row["tpr_5"]) else sentences.AREA_THERE.format(area=_area(row))
     text = f"{text}{there}{chosen}"
     if pd.isna(row["reference"]):
@@ -210,10 +212,16 @@ def _adaptive(frame: pd.DataFrame, best: str) -> Iterator[Finding]:
         detector=component_name(str(named)),
         share=in_brackets(row, "evasion_5", ".3f"),
         budget=_budget(row),
-        count=row["images"],
+        count=_counted(row, "images"),
         others=sentences.WORST_NORM.format(others=less) if less else sentences.ONLY_NORM,
     )
     yield finding("adaptive_evasion", text, row, row["images"], "evasion_5")
+
+
+def _counted(row: _Row, images: str) -> str:
+    """Number of attacked images, behind that of their groups if these are fewer."""
+    groups = row.get("groups" if images == "images" else f"{images}_groups", row[images])  # not of earlier versions
+    return f"{row[images]:,}" if groups == row[images] else f"{groups:,.0f} groups, {row[images]:,}"
 
 
 def _budget(row: _Row) -> str:

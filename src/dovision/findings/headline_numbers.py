@@ -10,7 +10,7 @@ import pandas as pd
 
 from dovision.analysis import summary
 from dovision.analysis.summary import CONDITION_METRICS
-from dovision.findings.number_text import bracketed, number_form
+from dovision.findings.number_text import SIZE_SPREAD, metric_text
 from dovision.store.display_names import MEAN_EFFECT
 from dovision.store.run_record import Run
 from dovision.store.tables import SAMPLES, read_table
@@ -41,6 +41,7 @@ def results_frame(runs: Sequence[Run]) -> pd.DataFrame:
         for condition, of_condition in run.summary["conditions"].items():
             counts = {"eps": of_condition["eps"], "images": of_condition["images"], "labels": labels}
             numbers = intervals_of(of_condition, summary.METRICS)
+            numbers |= {f"{MEAN_EFFECT}_{name}": (of_condition[MEAN_EFFECT] or {}).get(name) for name in SIZE_SPREAD}
             rows.append({"job": run.label, "condition": condition, **counts, **numbers})
     return pd.DataFrame(rows)
 
@@ -76,8 +77,14 @@ def pool_seeds(frame: pd.DataFrame, point: Sequence[str]) -> pd.DataFrame:
 
 def result_texts(frame: pd.DataFrame) -> dict[str, list[str]]:
     """Format each metric of `results_frame` as "estimate [low, high]", by name."""
-    forms = {name: [number_form(name, value) for value in frame[name]] for name in summary.METRICS}
-    return {name: bracketed(frame, name, of_metric) for name, of_metric in forms.items()}
+    fields = {**INTERVAL_FIELDS, **{f"_{name}": name for name in SIZE_SPREAD}}
+    return {
+        name: [
+            metric_text(name, {key: row.get(f"{name}{end}") for end, key in fields.items()})
+            for row in frame.astype(object).where(frame.notna(), None).to_dict("records")
+        ]
+        for name in summary.METRICS
+    }
 
 
 def intervals_of(interval_by_metric: Mapping[str, Any], metrics: Iterable[str]) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from dovision.store.display_names import MEAN_EFFECT
 
 _MOST_PLACES = 6  # behind the point; smaller numbers are written with their power of ten
 _LEAST_END = 1e-6  # of the number, below which the end of an interval has no places of its own
+SIZE_SPREAD = ("median", "least", "most")  # of a size, over images
 HEADLINE_METRICS = ("accuracy", *(name for name in METRICS if name not in QUALITY))  # and of attacks
 
 
@@ -84,9 +85,12 @@ def level_text(level: float) -> str:
 
 
 def metric_text(metric: str, interval: Mapping[str, Any] | None) -> str:
-    """Format a headline metric with its interval, to the metric's number of decimals."""
-    estimate = None if interval is None else interval["estimate"]
-    return interval_text(interval, number_form(metric, estimate))
+    """Format a headline metric with its interval, or a size with its median and range, to the metric's decimals."""
+    form = number_form(metric, None if interval is None else interval["estimate"])
+    if interval is None or interval.get("median") is None:
+        return interval_text(interval, form)
+    median, least, most = (finer_text(interval[name], form) for name in SIZE_SPREAD)
+    return f"{interval_text(interval, form)} (median {median}, {least} to {most})"
 
 
 def seeds_text(metric: str, mean: float, sd: float, seeds: int) -> str:

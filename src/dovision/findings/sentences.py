@@ -81,7 +81,7 @@ AUROC_COUNT = "n = {images:,} successfully attacked images against {clean:,} cle
 ATTACK = "{attack} at {norm} epsilon {eps}"
 
 DETECTION_MEASURES = {"tpr_5": "TPR at 5%", "auroc": "AUROC against clean images", "auroc_noise": "AUROC against noise"}
-BEST_DETECTOR = "{name} {point}, of successful attacks by {family}{of} (n = {count:,} attacked images; {attacker})."
+BEST_DETECTOR = "{name} {point}, of successful attacks by {family}{of} (n = {count} attacked images; {attacker})."
 DETECTS, HAS = "detects {shares} of clean images rejected ({real} of the test images)", "has AUROC {area}"
 WEAKEST = ", its weakest of {count} families that it was not fitted to, each by itself"
 FITTED_TO = " that it was fitted to"
@@ -109,7 +109,7 @@ BY_FAMILY = " By family, each by itself: {verdicts}."
 FAMILY_VERDICTS = {1: "higher on", -1: "lower on", 0: "not shown to differ on"}
 ADAPTIVE_ATTACKER = (
     "An attacker who knows {detector} succeeds undetected, at the threshold for 5% of clean images, on {share} of the "
-    "images ({budget}; {count:,} attacked images){others}."
+    "images ({budget}; {count} attacked images){others}."
 )
 WORST_NORM, ONLY_NORM = (
     ", the worst norm of those tried, each by itself; {others}",

@@ -24,6 +24,7 @@ from dovision.report.style import FORMS, WIDTHS, save_figure
 from dovision.report.tables import DRAWN, latex_figure, latex_table, table_figure
 from dovision.store.display_names import component_text
 from dovision.store.run_record import MODEL, Run
+from dovision.store.tables import SAMPLES, read_groups
 
 log = logging.getLogger(__name__)
 _ONE = re.compile(r"\bn = 1 ((?:\w+ )?)(\w+)s\b")  # a count of one, with a plural
@@ -183,7 +184,7 @@ def caption(
     Args:
         text: what it shows.
         runs: whose settings are described.
-        counted: how many images or objects it shows.
+        counted: how many images or objects it shows; behind the groups of its intervals, where these are fewer.
         intervals: what its whiskers or brackets are.
         frame: its numbers, for a remark on intervals that are withheld.
     """
@@ -192,6 +193,8 @@ def caption(
     lows = [] if frame is None else [name for name in frame if name == "low" or str(name).endswith("_low")]
     if frame is not None and lows and frame[lows].isna().all(axis=None):  # all are withheld
         intervals = ""
+    if "over groups" in intervals and counted.startswith("n = ") and (groups := _groups(runs, frame)):
+        counted = f"n = {groups} groups, {counted[4:]}"
     (first, *_), (count, *_) = _sentences(text) or [""], _sentences(counted) or [""]
     shown_as = intervals.partition(":")[0]
     level = re.search(r"each is of ([\d.]+%)", intervals)  # see `selected`
@@ -202,6 +205,19 @@ def caption(
     short = f"{'; '.join(filter(None, ends))}."
     whole = " ".join(filter(None, [text, setup_sentence(runs), counted, intervals, missing]))
     return Caption(whole, " ".join(filter(None, [first, short.lstrip(".")])))
+
+
+def _groups(runs: Sequence[Run], frame: pd.DataFrame | None) -> str:
+    """Number of groups that intervals are over, if they are fewer than what is counted."""
+    columns = set() if frame is None else {*frame}
+    for groups, counts in (("clusters", ("images", "maps", "objects")), ("successful_groups", ("successful",))):
+        if frame is not None and groups in columns and (counted := [name for name in counts if name in columns]):
+            return span(frame[groups]) if (frame[groups] < frame[counted[0]]).any() else ""
+    if "detector" in columns:  # on other images than those of samples.parquet
+        return ""
+    of_runs = [read_groups(run.folder) for run in runs if (run.folder / SAMPLES).is_file()]
+    fewer = any(groups.nunique() < len(groups) for groups in of_runs)
+    return span(pd.Series([groups.nunique() for groups in of_runs])) if fewer else ""
 
 
 def _sentences(text: str) -> list[str]:

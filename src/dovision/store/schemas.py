@@ -125,6 +125,9 @@ class HeadlineNumber(Record):
     clusters: NonNegativeInt
     method: str
     reason: str
+    median: float | None = None  # of sizes over images, as the next; not of earlier versions
+    least: float | None = None
+    most: float | None = None
 
 
 class ConditionSummary(Record):

@@ -17,7 +17,7 @@ def runs(map_sweep):
 def test_a_run_of_counterfactuals_shows_true_effects(map_run):
     (report_figure,) = OBJECTS.of_run(*read_sweep(map_run))
     assert report_figure.name == "object_effects"
-    assert "n = 18 to 24 objects" in report_figure.caption
+    assert "n = 12 groups, 18 to 24 objects" in report_figure.caption
     labels = [tick.get_text() for tick in report_figure.figure.axes[0].get_yticklabels()]
     assert set(labels[:4]) == {f"do(no {kind}) on {label}" for kind, label in PULLED}
 

@@ -8,11 +8,11 @@ import pandas as pd
 
 from dovision.analysis import summary
 from dovision.findings.headline_numbers import INTERVAL_FIELDS, intervals_of, result_texts, results_frame
-from dovision.findings.number_text import HEADLINE_METRICS, bracketed
+from dovision.findings.number_text import HEADLINE_METRICS, SIZE_SPREAD, bracketed
 from dovision.functional.estimates import FEW_IMAGES
 from dovision.functional.intervals import BOTH_INTERVALS, SHARE_INTERVALS
 from dovision.report.report_figure import FigureComponent, ReportFigure, caption, images
-from dovision.store.display_names import METRIC_HEADS, display_name
+from dovision.store.display_names import MEAN_EFFECT, METRIC_HEADS, display_name
 from dovision.store.run_record import Run
 
 MEANING = (  # of the metrics of the classifier
@@ -45,7 +45,9 @@ class Results(FigureComponent):
                 continue
             columns |= {METRIC_HEADS[name]: texts[name] for name in metrics}
             table = pd.DataFrame(columns).set_axis(frame["job"])
-            data = frame[[*frame.columns[:5], *(f"{metric}{end}" for metric in metrics for end in INTERVAL_FIELDS)]]
+            ends = [f"{metric}{end}" for metric in metrics for end in INTERVAL_FIELDS]
+            ends += [column for column in (f"{MEAN_EFFECT}_{end}" for end in SIZE_SPREAD) if MEAN_EFFECT in metrics]
+            data = frame[[*frame.columns[:5], *ends]]
             words = caption(text, runs, images(frame["images"]), f"In brackets: {BOTH_INTERVALS}.", data)
             yield ReportFigure.of_table(name, title, words, data, table, on_page=False)
 
