@@ -68,7 +68,7 @@ def test_runs_that_differ_in_more_than_their_range_stay_apart(measured):
 def write_other_code(folder: Path) -> None:
     run = RunDirectory(folder)
     run.hold()
-    run.record({"code": "0123456789ab"})
+    run.record({"measurement": 99})
     run.close()
 
 

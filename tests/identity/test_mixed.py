@@ -8,9 +8,9 @@ from dovision.findings.sweep_summary import Ended, closing, write_sweep_summary
 from dovision.identity.differences import mixed
 
 ONE = {
-    "code": "c0de",
+    "measurement": 1,
     "torch": "2.13.0",
-    "questions": {"data": "digits", "classifier": "cnn", "autoencoder": "conv", "attack.run": "outputs/a"},
+    "overrides": ["dataset=digits", "+model.width=2", "attack.run=outputs/a"],
     "dataset_fingerprint": "0123456789abcdef",
     "checkpoints": {"classifier": "aaaa", "autoencoder": "bbbb"},
     "checkpoint_files": {"classifier": "a.ckpt", "autoencoder": "b.ckpt"},
@@ -26,8 +26,7 @@ def runs(**changes):
 @pytest.mark.parametrize(
     ("changes", "pattern"),
     [
-        ({"code": "other"}, "differ in the code, .*(c0de: seed=0; other: seed=1)"),
-        ({"modules": {"a.py": "1"}}, "differ in the code, .*(c0de: seed=0; recorded by module: seed=1)"),
+        ({"measurement": 2}, "differ in the measurement, .*(1: seed=0; 2: seed=1)"),
         ({"torch": "2.14.0"}, "differ in the torch, .*2.13.0: seed=0; 2.14.0: seed=1"),
         ({"dataset_fingerprint": "f" * 16}, "differ in the data, .*0123456789ab: seed=0; f{12}: seed=1"),
         ({"checkpoints": {"classifier": "x", "autoencoder": "bbbb"}}, "weights of the classifier, .*aaaa: seed=0; x"),
@@ -46,16 +45,9 @@ def test_whatever_is_mixed_is_named_with_the_runs(changes, pattern):
     [
         {},
         {"git_commit": "another", "device": "another", "wall_seconds": 3},
-        {
-            "questions": {"data": "mnist", "classifier": "cnn on mnist"},
-            "dataset_fingerprint": "f" * 16,
-            "checkpoints": {"classifier": "x"},
-        },
-        {"questions": {**ONE["questions"], "attack.run": "outputs/b"}, "files": {"attack.run": "ffff"}},
-        {
-            "questions": {**ONE["questions"], "classifier": "seed 1", "autoencoder": "seed 1"},
-            "checkpoints": {"classifier": "x", "autoencoder": "y"},
-        },
+        {"overrides": ["dataset=mnist"], "dataset_fingerprint": "f" * 16, "checkpoints": {"classifier": "x"}},
+        {"overrides": [*ONE["overrides"][:2], "attack.run=outputs/b"], "files": {"attack.run": "ffff"}},
+        {"overrides": [*ONE["overrides"], "seed=1"], "checkpoints": {"classifier": "x", "autoencoder": "y"}},
     ],
 )
 def test_runs_that_are_configured_otherwise_may_differ(changes):
@@ -63,8 +55,8 @@ def test_runs_that_are_configured_otherwise_may_differ(changes):
 
 
 def test_many_runs_are_counted():
-    sentence = mixed({**{f"job {n}": ONE for n in range(9)}, "job 9": {**ONE, "code": "other"}})[0]
-    assert "c0de: job 0, job 1, job 2 and 6 more; other: job 9" in sentence
+    sentence = mixed({**{f"job {n}": ONE for n in range(9)}, "job 9": {**ONE, "torch": "other"}})[0]
+    assert "2.13.0: job 0, job 1, job 2 and 6 more; other: job 9" in sentence
 
 
 def test_a_sweep_says_so_at_its_end_and_in_its_summary(tmp_path):
@@ -81,10 +73,10 @@ def test_a_sweep_says_so_at_its_end_and_in_its_summary(tmp_path):
 
 @pytest.mark.slow
 def test_a_page_says_so_above_all_numbers(tmp_path, write_run, page_of):
-    for name, facts in (("a", ONE), ("b", {**ONE, "checkpoints": {"classifier": "x", "autoencoder": "bbbb"}})):
-        run = write_run(tmp_path / name, [f"seed={name}"], images=6, maps=0, eps=())
+    for name, facts in ((1, ONE), (2, {**ONE, "checkpoints": {"classifier": "x", "autoencoder": "bbbb"}})):
+        run = write_run(tmp_path / str(name), [f"intervention.rows={name}"], images=6, maps=0, eps=())
         run.hold()
-        run.record(facts)
+        run.record({**facts, "overrides": [f"intervention.rows={name}"]})
         run.close()
     page = page_of(tmp_path).read_text()
     assert page.index("These runs differ in the weights of the classifier") < page.index("Headline numbers")

@@ -33,7 +33,6 @@ READ = {  # what a run may read below its output root, besides its own directory
     WEIGHTS: "`checkpoints` of run.json",
     "checkpoints/*/key.json": "named in the log, to say why a model is fitted again",
     ".fingerprints.json": "bears a digest of itself; its entries count as long as their files have not changed",
-    ".modules.json": "the same, of modules by their bytes",
 }
 opened: list[str] = []
 

@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import types
+from importlib import metadata
 from pathlib import Path
 
 import numpy as np
@@ -22,17 +23,15 @@ from dovision.evaluation import callbacks
 from dovision.identity import code as code_of
 from dovision.identity import digests, shared
 from dovision.identity.digests import Digests
-from dovision.identity.plans import surroundings
 from dovision.identity.shared import Shared
 from dovision.io import sealed
-from dovision.io.files import sha256
 from dovision.models import checkpoint
 from dovision.store.run_directory import DONE, RunDirectory
 from dovision.store.run_files import digested_files
 from dovision.store.run_record import read_sweep
-from dovision.sweeps.run_status import run_status
+from dovision.sweeps.run_status import RunStatus, run_status
 from dovision.training.image_classifier import ImageClassifier
-from made_datasets import exchange
+from made_datasets import exchange, flip
 
 pytestmark = pytest.mark.slow  # they share a run that takes seconds to make
 
@@ -85,14 +84,17 @@ def condition(original, tmp_path, monkeypatch):
     monkeypatch.chdir(root)
     (run,) = read_sweep(root / "outputs" / "evaluate")
 
-    def differs(*overrides: str) -> str:
+    def status(*overrides: str) -> RunStatus:
         job, of_command = composed(*SMALL, *HERE, *overrides), Shared()
         plan = of_command.job(job, run.folder).plan
-        status = run_status(RunDirectory(run.folder), lambda: plan, None, of_command.digests(root / "outputs"))
-        assert (status.skip == DONE) == (status.unlike == "")
-        return status.unlike
+        return run_status(RunDirectory(run.folder), lambda: plan, job.rerun, of_command.digests(root / "outputs"))
 
-    return types.SimpleNamespace(root=root, folder=run.folder, differs=differs)
+    def differs(*overrides: str) -> str:
+        now = status(*overrides)
+        assert (now.skip == DONE) == (now.unlike == "")
+        return now.unlike
+
+    return types.SimpleNamespace(root=root, folder=run.folder, differs=differs, status=status)
 
 
 def no_plan() -> None:
@@ -140,8 +142,8 @@ def one_image_more(root: Path, context: pytest.MonkeyPatch) -> None:
     shutil.copy(root / "other" / "test" / "dark" / "0.bmp", root / "data" / "test" / "dark" / "3.bmp")
 
 
-def code(root: Path, context: pytest.MonkeyPatch) -> None:
-    context.setattr(code_of, "modules", lambda config, roots: {"a.py": "0" * 12})
+def measurement(root: Path, context: pytest.MonkeyPatch) -> None:
+    context.setattr(code_of, "MEASUREMENT", 99)
 
 
 def torch(root: Path, context: pytest.MonkeyPatch) -> None:
@@ -155,7 +157,7 @@ OTHER = {
     two_images: r"other data",
     an_image_of_another_class: r"other data",
     one_image_more: r"other data",
-    code: r"other code: .*\(\w{12}, now None\)",
+    measurement: r"other measurement \(\d+, now 99\)",
     torch: r"other torch \([\w.+]+, now 99.0\)",
 }
 
@@ -264,43 +266,6 @@ def test_a_damaged_checkpoint_is_an_error_and_no_reason_to_give_up_a_run(conditi
         condition.differs()
 
 
-def forget_files() -> None:
-    """Read the files of modules again, as a new process does."""
-    for cache in (code_of._package_state, code_of._imports, code_of._module, code_of._files):
-        cache.cache_clear()
-
-
-def test_components_and_files_of_the_user_are_code_too(condition, monkeypatch):
-    """Of a dataset in a module of the user's, and of a file that an intervention is told."""
-    (condition.root / "mine.py").write_text("from dovision.interventions.pixel_grid import PixelGrid\n")
-    (condition.root / "fill.txt").write_text("one")
-    monkeypatch.syspath_prepend(condition.root)
-    forget_files()
-    config = composed("intervention._target_=mine.PixelGrid", "+intervention.file=fill.txt")
-    before = surroundings(config, sha256)
-    assert set(before["components"]) >= {"mine", "torch", "torchvision"}
-    assert set(before["files"]) == {"intervention.file"}
-    (condition.root / "mine.py").write_text("from dovision.interventions.pixel_grid import PixelGrid\n\na = 1\n")
-    forget_files()
-    assert surroundings(config, sha256)["components"] != before["components"]
-    (condition.root / "fill.txt").write_text("two")
-    assert surroundings(config, sha256)["files"] != before["files"]
-
-
-def test_modules_that_a_component_of_the_user_imports_are_code_too(condition, monkeypatch):
-    monkeypatch.syspath_prepend(condition.root)
-    (condition.root / "mine.py").write_text(
-        "import other_file\nfrom dovision.interventions.pixel_grid import PixelGrid\n"
-    )
-    hashes = []
-    for text in ("a = 1", "a = 2"):
-        (condition.root / "other_file.py").write_text(text)
-        forget_files()
-        hashes.append(code_of.third_party_code({"_target_": "mine.PixelGrid"}))
-    assert hashes[0].keys() == hashes[1].keys() >= {"mine", "other_file"}
-    assert [name for name in hashes[0] if hashes[0][name] != hashes[1][name]] == ["other_file"]
-
-
 @pytest.mark.parametrize(
     ("component", "package"),
     [
@@ -315,32 +280,54 @@ def test_modules_that_a_component_of_the_user_imports_are_code_too(condition, mo
         ("detectors.effect_consistency.EffectConsistency", "sklearn"),
         ("detectors.pytorch_ood.Detector", "pytorch_ood"),
         ("datasets.hf_dataset.HfDataset", "datasets"),
-        ("datasets.image_folder.ImageFolder", "PIL"),
     ],
 )
-def test_an_upgrade_of_a_package_that_a_component_computes_with_is_another_origin(component, package, monkeypatch):
-    before = code_of.third_party_code({"_target_": f"dovision.{component}"})
-    code_of._package_state.cache_clear()
-    monkeypatch.setattr(code_of, "version", lambda name: "99.0")
-    assert code_of.third_party_code({"_target_": f"dovision.{component}"})[package] == "99.0" != before[package]
-    code_of._package_state.cache_clear()
+def test_the_library_that_a_component_computes_with_is_part_of_the_origin(component, package):
+    states = code_of.third_party_code({"_target_": f"dovision.{component}"})
+    assert states[package].startswith(metadata.version(metadata.packages_distributions()[package][0]))
+
+
+def test_an_own_package_that_is_installed_again_under_one_version_is_another_origin(tmp_path, monkeypatch):
+    site = tmp_path / "site-packages"
+    (site / "mine").mkdir(parents=True)
+    (site / "mine" / "__init__.py").write_text("")
+    (site / "mine-1.0.dist-info").mkdir()
+    (site / "mine-1.0.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: mine\nVersion: 1.0\n")
+    monkeypatch.syspath_prepend(site)
+    states = []
+    for digest in ("a", "b"):
+        (site / "mine-1.0.dist-info" / "RECORD").write_text(f"mine/__init__.py,sha256={digest},0\n")
+        code_of.package_state.cache_clear()
+        states.append(code_of.third_party_code({"_target_": "mine.Attack"})["mine"])
+    assert states[0] != states[1]
+    assert all(state.startswith("1.0 ") for state in states)
+
+
+def test_rerun_none_accepts_a_run_of_another_origin_and_says_what_differs(condition, monkeypatch):
+    measurement(condition.root, monkeypatch)
+    status = condition.status("rerun=none")
+    assert status.skip.startswith("accepted as it is, by rerun=none, with other measurement (")
+    assert condition.status().state == "outdated"
 
 
 @pytest.mark.slow
-def test_a_job_is_measured_again_if_its_weights_or_a_table_differ_and_else_left(condition, run_command, capsys):
+def test_a_job_is_measured_again_if_a_table_differs_and_into_another_folder_with_other_weights(
+    condition, run_command, capsys
+):
     def command() -> str:
         assert run_command(main, *SMALL, *HERE) == 0
         return capsys.readouterr().err
 
     assert "already completed, nothing to do" in command()
     table = (condition.folder / "effects.parquet").read_bytes()
-    weights(condition.root, pytest.MonkeyPatch())
-    assert "rerun: other weights of the classifier" in command()
-    measured = (condition.folder / "effects.parquet").read_bytes()
-    assert measured != table
-    (condition.folder / "effects.parquet").write_bytes(table)
+    flip(condition.folder / "effects.parquet")
     assert "rerun: effects.parquet" in command()
-    assert (condition.folder / "effects.parquet").read_bytes() == measured
+    assert (condition.folder / "effects.parquet").read_bytes() == table
+    weights(condition.root, pytest.MonkeyPatch())
+    command()
+    assert (condition.folder / "effects.parquet").read_bytes() == table
+    (other,) = set(condition.folder.parent.glob("*/effects.parquet")) - {condition.folder / "effects.parquet"}
+    assert other.read_bytes() != table
     assert "already completed, nothing to do" in command()
 
 
@@ -418,11 +405,8 @@ def test_a_job_whose_images_are_not_there_has_failed_even_if_it_was_completed(co
 
 
 def test_packages_that_change_no_number_and_the_standard_library_are_no_origin():
-    code = code_of.third_party_code(
-        {"_target_": "dovision.models.small_cnn.SmallCNN", "b": {"_target_": "builtins.eval"}}
-    )
-    assert "torch" in code
-    assert not {"pydantic", "omegaconf", "hydra", "huggingface_hub", "threadpoolctl", "builtins"} & code.keys()
+    code = code_of.third_party_code({"_target_": "dovision.datasets.table.Table", "b": {"_target_": "builtins.eval"}})
+    assert code == {}
 
 
 def test_a_fit_of_data_that_change_meanwhile_is_not_kept(tmp_path, run_command, monkeypatch, capsys):

@@ -73,7 +73,7 @@ def _average_effects(
     level: float = LEVEL,
 ) -> pd.DataFrame:
     """Average effects of tables with these stamps, in all cells or in the chosen ones."""
-    cells = read_cells(folder).index() if chosen is None else pd.MultiIndex.from_tuples(chosen, names=CELL)
+    cells = read_cells(folder).row_index() if chosen is None else pd.MultiIndex.from_tuples(chosen, names=CELL)
     width = max(1, SUMS_AT_ONCE // max(read_groups(folder).nunique(), 1))
     blocks = [cells[start : start + width] for start in range(0, max(len(cells), 1), width)]  # a run may have none
     return pd.concat([_frame(block, group_sums(folder, block), level) for block in blocks], ignore_index=True)
@@ -82,7 +82,7 @@ def _average_effects(
 def group_sums(folder: Path, cells: pd.MultiIndex) -> _Array:
     """Sums of effects, sums in log-odds, and image counts of some cells, shape (3, G, C), by group."""
     groups, every = np.unique(read_groups(folder).to_numpy()), read_cells(folder)
-    number, sums = cells.get_indexer(every.index()), np.zeros((3, len(groups) * len(cells)))
+    number, sums = cells.get_indexer(every.row_index()), np.zeros((3, len(groups) * len(cells)))
     for table in row_groups(folder / SUMS):
         cell = number[every.places(table)]
         here = cell >= 0

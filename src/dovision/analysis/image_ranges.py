@@ -26,7 +26,7 @@ from dovision.store.thumbnails import copy_pictures
 from dovision.store.unit_masks import MASKS_FILE, OBJECT_MASKS_FILE
 
 TABLES = (SAMPLES, EFFECTS, SUMS, MAPS_FILE, BOXES_FILE, SOURCES_FILE, MASKS_FILE, OBJECT_MASKS_FILE)
-_ORIGIN = ("dataset_fingerprint", "checkpoints", "code", "torch", "components", "files")  # in which joined runs agree
+_ORIGIN = ("dataset_fingerprint", "checkpoints", "measurement", "torch", "components", "files")  # of joined runs
 _COUNTS = ("images", "images_without_units", "forward_passes", "skipped_edits", "wall_seconds")
 _OF_EACH = (DIGESTS, "queries", "dead_gradients", "seconds_per_map", "passes_per_map")  # entries of no joined run
 _MEMBERS = "ranges.json"  # digests of the joined runs, by range

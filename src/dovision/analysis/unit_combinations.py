@@ -63,7 +63,8 @@ def frame_contrasts(folder: Path, level: float = LEVEL) -> pd.DataFrame:
     framed = {unit: [unit, f"{unit}{FRAME}"] for unit in units if f"{unit}{FRAME}" in units}
     columns = {}
     for name, (of_unit, of_frame) in _unit_sums(folder, framed):
-        counts, numbers = of_unit[2], {}
+        counts = of_unit[2]
+        numbers: dict[str, Any] = {}
         for column, sums in {"unit_effect": of_unit, "frame": of_frame, "beyond": of_unit - of_frame}.items():
             numbers |= bounded_means(sums[0], counts, EFFECT_BOUNDS, RESOLUTION, level).columns(column)
             numbers |= means(sums[1], counts, level=level).columns(f"{column}_log_odds")
@@ -78,7 +79,7 @@ def _unit_sums(folder: Path, combined: Mapping[str, Sequence[str]]) -> Iterator[
     """
     if combined:
         units, names = [*dict.fromkeys(chain(*combined.values()))], read_cells(folder)
-        sums = group_sums(folder, names._replace(unit=tuple(units)).index())
+        sums = group_sums(folder, names._replace(unit=tuple(units)).row_index())
         by_unit = np.moveaxis(sums.reshape(*sums.shape[:2], names.shape[0], len(units), names.shape[2]), 3, 0)
         by_unit = by_unit.reshape(*by_unit.shape[:3], -1)
         for name, members in combined.items():
@@ -94,6 +95,6 @@ def _table(folder: Path, columns: Mapping[str, Mapping[str, Any]], names: Sequen
     """Table of the columns of each unit, by condition and class, without cells that were not measured."""
     cells, frames = read_cells(folder), [pd.DataFrame(columns=names)]
     for unit, of_unit in columns.items():
-        frame = cells._replace(unit=(unit,)).index().to_frame(index=False).assign(**of_unit)
+        frame = cells._replace(unit=(unit,)).row_index().to_frame(index=False).assign(**of_unit)
         frames.append(frame[frame["images"] > 0])
     return without_few(pd.concat(frames[1:] or frames, ignore_index=True)[names])

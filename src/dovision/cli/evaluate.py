@@ -25,8 +25,7 @@ from dovision.evaluation.refuters import refutable
 from dovision.evaluation.test_images import check_units
 from dovision.findings.headline_numbers import numbers
 from dovision.functional.norms import condition_name
-from dovision.identity import code
-from dovision.identity.plans import CLASSIFIER, MODULES, QUESTIONS, Plan
+from dovision.identity.plans import CLASSIFIER, Plan
 from dovision.identity.shared import PlannedJob, shared
 from dovision.interfaces import Attack, Intervention
 from dovision.runtime.outcomes import ImagesLost
@@ -69,7 +68,6 @@ def _evaluate(settings: EvaluateSettings) -> None:
     evaluation = settings.evaluation
     with session.running(run, settings) as loggers, DISPLAY.job(_steps(settings), sweep.job_name(run.path)):
         job = shared().job(settings, run.path, repeat_log=True)  # under the lock
-        code.write_parsed(settings.output_root)
         images = job.images
         intervention: Intervention = settings.intervention.make()
         intervention.bind(images, evaluation.split)
@@ -102,14 +100,7 @@ def _evaluate(settings: EvaluateSettings) -> None:
 
         if trainer.is_global_zero:
             callbacks.write_objects(run.path, images, evaluation.split, plan.samples, bool(maps))
-            run.record(
-                {
-                    **plan.surroundings,
-                    MODULES: plan.modules,
-                    QUESTIONS: plan.questions,
-                    **model_cache.inputs_record(images, fits.fitted),
-                }
-            )
+            run.record({**plan.surroundings, **model_cache.inputs_record(images, fits.fitted)})
             _record_measured(run, settings, plan, effects, maps)
             if detection is not None:
                 DISPLAY.step("detection")

@@ -16,6 +16,7 @@ from dovision.config.settings import EvaluateSettings, VerifySettings
 from dovision.evaluation.callbacks import EvaluationInputs
 from dovision.evaluation.opened_network import recorded_images, recorded_networks, recorded_run, recorded_settings
 from dovision.evaluation.recomputation import FORGED, Agreement, ImageShare, measure_again
+from dovision.identity.code import software
 from dovision.identity.plans import DATA, surroundings
 from dovision.identity.provenance import provenance
 from dovision.identity.samples import evaluated_samples
@@ -29,7 +30,7 @@ from dovision.store.run_record import CONFIG, Run
 from dovision.store.schemas import DIGESTS
 from dovision.training.model_cache import FittedModel
 
-_MACHINE = ("device", "instructions", "threads", "code")  # entries of run.json
+_MACHINE = ("device", "instructions", "threads", "measurement")  # entries of run.json
 
 
 class RowsUnchecked(JobFailed):
@@ -62,7 +63,7 @@ def verify_run(settings: VerifySettings) -> None:
         images = _images(run, job, networks)
         weights = [model.weights for model in networks.values()]
         print(f"weights {', '.join(weights)} and data {images.fingerprint[:12]} found")
-        now = {**provenance(), "code": surroundings(job, sha256)["code"]}
+        now = {**provenance(), **software()}
         print(f"then: {_machine(run.record)}\nnow:  {_machine(now)}", flush=True)
         classifiers = {name: model.classifier for name, model in networks.items()}
         samples = evaluated_samples(job.evaluation, images)
@@ -109,7 +110,7 @@ def _images(run: Run, job: EvaluateSettings, networks: Mapping[str, FittedModel]
     if images.fingerprint != run.record[DATA]:
         got = f"{images.fingerprint[:12]}, recorded {run.record[DATA][:12]}"
         raise ValueError(f"the data must be those that the run has measured, got others ({got}). {remedy}")
-    recorded, files = run.record.get("files", {}), surroundings(job, sha256)["files"]
+    recorded, files = run.record.get("files", {}), surroundings(job, images, sha256)["files"]
     if unlike := [name for name, digest in recorded.items() if files.get(name) != digest]:
         raise ValueError(
             f"{' and '.join(unlike)} must name the files that the run has measured with, got others or none. Put them "
@@ -119,7 +120,7 @@ def _images(run: Run, job: EvaluateSettings, networks: Mapping[str, FittedModel]
 
 
 def _machine(record: Mapping[str, Any]) -> str:
-    """Processor, threads, code and versions of a record in a line."""
+    """Processor, threads, measurement and versions of a record in a line."""
     values = {name: record.get(name, "not recorded") for name in _MACHINE} | record.get("versions", {})
     return ", ".join(str(value) if name == "device" else f"{name} {value}" for name, value in values.items())
 

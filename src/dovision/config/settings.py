@@ -332,7 +332,7 @@ class EvaluateSettings(TrainSettings):
     note: Text | None
     threads: Threads | None
     on_failure: Annotated[str, _rule(checks.choice, ("continue", "stop"))]
-    rerun: Annotated[str, _rule(checks.choice, ("failed", "all", "unfinished"))] | None
+    rerun: Annotated[str, _rule(checks.choice, ("failed", "all", "unfinished", "none"))] | None
     dry_run: Switch
 
     @model_validator(mode="after")

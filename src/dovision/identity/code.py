@@ -1,204 +1,131 @@
-"""Hashes of all code that a run's numbers depend on: of this package, of installed ones, and of a user's modules."""
+"""Identity of code: one integer for this package; for each other one that components run, a hash of its files."""
 
 from __future__ import annotations
 
 import ast
 import functools
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
-from hashlib import sha256
 from importlib.machinery import ModuleSpec
-from importlib.metadata import PackageNotFoundError, packages_distributions, version
+from importlib.metadata import distributions, version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from dovision.config.import_target import import_target
 from dovision.config.sources import leaves
-from dovision.identity.digests import read_sealed_cache, write_sealed_cache
 from dovision.identity.relevance import content_hash
 from dovision.io import files
 
+MEASUREMENT = 1  # raised by hand when numbers of a run or of a fit change; tests/identity/golden.json holds it to that
 PACKAGE = "dovision"
-PARSED_FILE = ".modules.json"  # in the output root
 _FOLDER = Path(__file__).parents[1]
-_PLUMBING = ("filelock", "huggingface_hub", "rich", "yaml")  # packages that change no number
-_DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
-_NOT_COMPUTING = ("cli", "config", "identity", "runtime", "checks")  # parts of dovision that import nothing that does
-_READING = ("pillow", "torchvision", "torchxrayvision", "datasets", "pydicom", "nibabel")  # by which files are read
-# What changes numbers of these: fractions are read by checks, and seeds are set by runtime.
-_COMPUTING = ("checks", "cli.", "identity.samples", "runtime.forks", "runtime.process_state")
-OF_FITS = (  # modules from which a fit is followed, besides those of its components
-    *("cli.train", "training.fitting", "training.checkpointing", "training.data_module"),
-    *("training.foreign", "runtime.process_state"),
+_PLUMBING = (  # packages that change no number, or hold what another one has read; torch is part of each key
+    *("torch", "torchmetrics", "pytorch_lightning", "lightning", "hydra", "omegaconf", "yaml"),
+    *("huggingface_hub", "numpy", "pandas", "pyarrow", "PIL"),
 )
-OF_RUNS = (  # the same of a run, whose checkpoints may name any of the models
-    *("cli.evaluate", "evaluation.callbacks", "analysis.summary", "identity.samples", "runtime.process_state"),
-    *(f"models.{path.stem}" for path in sorted(_FOLDER.glob("models/*.py"))),
-)
-
-_PARSED: dict[str, list[str]] = {}  # of a file: a hash of its bytes and of the parser, and what `_module` returns
-_NEWLY_PARSED: dict[str, list[str]] = {}  # the same, of those that were parsed since the last were written
-_distributions = functools.cache(packages_distributions)
+_READERS = {".dcm": "pydicom", ".dicom": "pydicom", "": "pydicom", ".nii": "nibabel", ".gz": "nibabel"}  # by suffix
+_BYPRODUCTS = (".pyc", ".log", ".out", ".tmp")  # files of a package that it does not read
 
 
-def read_parsed(output_root: Path) -> None:
-    """Read what other commands have parsed and written to an output root."""
-    _PARSED.update(read_sealed_cache(output_root / PARSED_FILE))
+def software() -> dict[str, Any]:
+    """The number of the measurement, and the version of torch."""
+    return {"measurement": MEASUREMENT, "torch": version("torch")}
 
 
-def write_parsed(output_root: Path) -> None:
-    """Write what was newly parsed for later commands of an output root, beside what others have written there."""
-    if _NEWLY_PARSED:
-        with suppress(OSError):  # such as that of a folder that is only read
-            write_sealed_cache(
-                output_root / PARSED_FILE, {**read_sealed_cache(output_root / PARSED_FILE), **_NEWLY_PARSED}
-            )
-            _NEWLY_PARSED.clear()
-
-
-def software() -> dict[str, str]:
-    """The hash of this package's code, and the version of torch."""
-    return {"code": code_hash(), "torch": version("torch")}
-
-
-@functools.cache
-def code_hash() -> str:
-    """Hash of all modules of this package, twelve hexadecimal digits."""
-    return content_hash({path.relative_to(_FOLDER).as_posix(): _digits(path) for path in _FOLDER.rglob("*.py")})
-
-
-def modules(config: Mapping[str, Any], roots: Iterable[str]) -> dict[str, str]:
-    """Digests of this package's modules that a job runs, by path; comments, docstrings and layout change none.
-
-    It begins with those of its components and with `roots`, OF_FITS or OF_RUNS.
-    """
-    reached = _reached({*_targets(config), *(f"{PACKAGE}.{name}" for name in roots)})
-    files = {file for name in reached if name.partition(".")[0] == PACKAGE for file in _files(name)}
-    return {file.relative_to(_FOLDER).as_posix(): _module(file, PACKAGE)[1] for file in sorted(files)}
-
-
-def reading_libraries() -> dict[str, str]:
-    """Versions of the installed libraries by which datasets read files."""
-    versions = {}
-    for name in _READING:
-        with suppress(PackageNotFoundError):
-            versions[name] = version(name)
-    return versions
+def reading_libraries(suffixes: Iterable[str]) -> dict[str, str]:
+    """Versions and hashes of the libraries that read images from files with these suffixes."""
+    packages = {_READERS.get(suffix.lower(), "PIL") for suffix in suffixes}
+    return {package: package_state(package) for package in sorted(packages)}
 
 
 def third_party_code(config: Mapping[str, Any]) -> dict[str, str]:
-    """Identity of outside code that components run: its version if installed, otherwise a hash of its files.
+    """Versions and hashes of the outside code that components run, by the name of the package.
 
-    The imports of the components' modules are read, and of all that these import in turn, in this package and in those
-    that are not installed. Nothing is run, and a name that is computed is not seen.
+    These are the packages of the targets, the libraries that a target outside this package lists in its attribute
+    `libraries`, those that the module of a target inside this package imports, and, of packages that are not installed,
+    all such packages that they import in turn. A value that a component reads from `os.environ` is not seen.
 
     Args:
         config: a configuration with `_target_`, in plain types.
-
-    Returns:
-        By the name of the package, as it is imported.
     """
-    packages = {name.partition(".")[0] for name in _reached(_targets(config))} - {PACKAGE, *_PLUMBING}
-    return {package: _package_state(package) for package in sorted(packages)}
-
-
-def _targets(config: Mapping[str, Any]) -> set[str]:
     targets = {str(value) for key, value in leaves(config) if key.rpartition(".")[2] == "_target_"}
-    return {target for target in targets if target.partition(".")[0] not in sys.stdlib_module_names}
-
-
-def _reached(due: set[str]) -> set[str]:
-    """These names, and all that their modules import, in turn."""
-    seen: set[str] = set()
-    while due := due - seen:
+    seen, due = set[str](), {package for target in targets for package in _of_target(target)}
+    covered = set[Path]()
+    while due := due - seen - {PACKAGE, *_PLUMBING, *sys.stdlib_module_names}:
         seen |= due
-        due = {name for module in due for name in _imports(module)}
-    return seen
-
-
-def _digits(path: Path) -> str:
-    return files.sha256(path)[:12]
-
-
-@functools.cache
-def _imports(name: str) -> frozenset[str]:
-    """Full names that a module imports, outside installed packages.
-
-    Args:
-        name: of the module or of what is defined in it; of another package all modules count.
-    """
-    top, *inside = name.split(".")
-    if top == PACKAGE and inside[:1] and inside[0] in _NOT_COMPUTING:
-        return frozenset()
-    names = {name for file in _files(name) for name in _module(file, top)[0]}
-    return frozenset(name for name in names if name.partition(".")[0] not in sys.stdlib_module_names)
+        covered |= {path for package in due for path in _uninstalled_files(package).values()}
+        imported = {name for path in covered if path.suffix == ".py" for name in _imports(path)}
+        due = {name for name in imported if not covered.issuperset(_uninstalled_files(name).values())}
+    return {package: package_state(package) for package in sorted(seen)}
 
 
 @functools.cache
-def _files(name: str) -> tuple[Path, ...]:
-    """Files of the module that a name is of, and those of the packages around it which may be meant by it."""
-    top, *inside = name.split(".")
-    if top != PACKAGE:
-        return tuple(file for file in _uninstalled_files(top).values() if file.suffix == ".py")
-    if inside[:1] and inside[0] in _NOT_COMPUTING and not ".".join(inside).startswith(_COMPUTING):
-        return ()
-    path = _FOLDER.joinpath(*inside)
-    stems = [stem for stem in (path, path.parent) if stem.name != PACKAGE]
-    paths = [file for stem in stems for file in (stem.with_suffix(".py"), stem / "__init__.py")]
-    return tuple(file for file in paths if file.is_file())
+def package_state(package: str) -> str:
+    """Version of an installed package with a hash of its files, a hash of another package's files, or "missing"."""
+    if paths := _uninstalled_files(package):
+        return content_hash({name: files.sha256(path) for name, path in paths.items()})
+    texts = {installed: installed.read_text("RECORD") or "" for installed in distributions()}
+    files_of = {installed: text for installed, text in texts.items() if f"\n{package}/__init__.py," in f"\n{text}"}
+    states = sorted(f"{installed.version} {_digest(text)}" for installed, text in files_of.items())
+    origin = getattr(_spec(package), "origin", None)
+    return ", ".join(states) or (files.sha256(Path(origin))[:12] if origin else "missing")
+
+
+def _digest(record: str) -> str:
+    """Hash of the files in a distribution's RECORD, without those that depend on the installer."""
+    lines = [line for line in record.splitlines() if "sha256=" in line and ".dist-info/" not in line]
+    return content_hash({"files": sorted(lines)})
+
+
+def _of_target(target: str) -> set[str]:
+    """Packages that a component of this name runs."""
+    package, *inside = target.split(".")
+    if package == PACKAGE:
+        path = _FOLDER.joinpath(*inside[:-1]).with_suffix(".py")
+        return set(_imports(path)) if path.is_file() else set()
+    with suppress(Exception):  # the component's own error reports it
+        return {package, *getattr(import_target(target), "libraries", ())}
+    return {package}
 
 
 @functools.cache
-def _module(file: Path, package: str) -> tuple[frozenset[str], str]:
-    """Full names that a file imports, by statements and `checks.import_extra`, and a digest of its statements."""
-    content = files.read_bytes(file, files.TEXT)
-    state = content_hash({"of": [sys.version, _digits(Path(__file__)), package, sha256(content).hexdigest()]})
-    if _PARSED.get(str(file), [""])[0] != state:
-        names, digest = _parsed(content, package)
-        _PARSED[str(file)] = _NEWLY_PARSED[str(file)] = [state, digest, *sorted(names)]
-    _, digest, *imported = _PARSED[str(file)]
-    return frozenset(imported), digest
-
-
-def _parsed(content: bytes, package: str) -> tuple[set[str], str]:
+def _imports(path: Path) -> frozenset[str]:
+    """Packages that a file imports, by statements and `checks.import_extra`."""
     names = set[str]()
-    try:
-        tree = ast.parse(content)
-    except (SyntaxError, ValueError):  # it cannot be imported either
-        return names, sha256(content).hexdigest()[:12]
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            names |= {f"{node.module}.{alias.name}" if not node.level else package for alias in node.names}
-        elif isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "import_extra":
-            names |= {str(word.value) for word in node.args[:1] if isinstance(word, ast.Constant)}
-        elif isinstance(node, _DOCUMENTED) and ast.get_docstring(node, clean=False) is not None:
-            node.body = node.body[1:] or [ast.Pass()]
-    return names, content_hash({"statements": ast.unparse(tree)})
+    with suppress(SyntaxError, ValueError):  # it cannot be imported either
+        for node in ast.walk(ast.parse(files.read_bytes(path, files.TEXT))):
+            if isinstance(node, ast.Import):
+                names |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and not node.level:
+                names.add(str(node.module))
+            elif isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "import_extra":
+                names |= {str(word.value) for word in node.args[:1] if isinstance(word, ast.Constant)}
+    return frozenset(name.partition(".")[0] for name in names)
 
 
 @functools.cache
-def _package_state(name: str) -> str:
-    """Version of an installed package, hash of another one's files, or "missing"."""
-    if files_of := _uninstalled_files(name):
-        return content_hash({name: _module(path, name)[1] for name, path in files_of.items()})
-    for distribution in _distributions().get(name, ()):
-        return version(distribution)
-    origin = getattr(_spec(name), "origin", None)
-    return _digits(Path(origin)) if origin else "missing"  # which the component's own error reports
+def _uninstalled_files(package: str) -> Mapping[str, Path]:
+    """Files of a package that is not installed, by path; of a lone module, those of its folder and its data files.
 
-
-def _uninstalled_files(package: str) -> dict[str, Path]:
-    """Modules of a package that is not installed, by path."""
+    A module's folder counts with its modules alone, and with the files that the module lists as `files`.
+    """
     spec = _spec(package)
     if spec is None or not {"site-packages", "dist-packages"}.isdisjoint(Path(str(spec.origin)).parts):
         return {}
     if spec.submodule_search_locations is None:
-        return {package: Path(str(spec.origin))}
-    folders = [Path(folder) for folder in spec.submodule_search_locations]
-    return {path.relative_to(folder).as_posix(): path for folder in folders for path in folder.rglob("*.py")}
+        folder = Path(str(spec.origin)).parent
+        data = getattr(sys.modules.get(package), "files", ())
+        return {path.name: path for path in (*sorted(folder.glob("*.py")), *(folder / name for name in data))}
+    paths = {path.relative_to(top).as_posix(): path for top in spec.submodule_search_locations for path in _below(top)}
+    return {name: path for name, path in sorted(paths.items()) if path.suffix not in _BYPRODUCTS}
+
+
+def _below(folder: str) -> Iterator[Path]:
+    for name in Path(folder).rglob("*"):
+        if name.is_file() and not any(word.startswith(".") for word in name.relative_to(folder).as_posix().split("/")):
+            yield name
 
 
 def _spec(package: str) -> ModuleSpec | None:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-from dovision.identity.plans import CLASSIFIER, Digest, NetworkKey, Plan
+from dovision.identity.plans import CHECKPOINTS, CLASSIFIER, DATA, Digest, NetworkKey, Plan
 
 _FEW = 3  # runs that are named
+# Sections of the configuration that change no data and no fit, and words of a command.
+_OF_MEASUREMENT = (
+    *("intervention", "attack", "explainer", "explanation", "detector", "detection", "evaluation", "refute", "fill"),
+    *("reported", "logger", "name", "output_root", "rerun", "threads", "tags", "note", "on_failure"),
+)
 
 
 def differences(before: Plan, now: Plan, digest: Digest) -> list[str]:
@@ -26,8 +31,6 @@ def differences(before: Plan, now: Plan, digest: Digest) -> list[str]:
     unlike = []
     for name, value in {**now.surroundings, "data": now.data_key[:12]}.items():
         earlier: Any = before.data_key[:12] if name == "data" else before.surroundings.get(name)
-        if name == "code" and before.modules not in (None, now.modules):  # of which it is a hash
-            earlier, value = before.modules, now.modules
         unlike += _changed(name, earlier, value) if earlier != value else []
     networks = [(network, now.network_keys.get(name)) for name, network in before.network_keys.items()]
     networks = [pair for pair in networks if not unlike or (pair[1] is not None and pair[1].weights)]
@@ -37,40 +40,39 @@ def differences(before: Plan, now: Plan, digest: Digest) -> list[str]:
 def mixed(runs: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """Sentences on origins that completed runs should share but do not; empty if their numbers are comparable.
 
-    All should be of the same code and torch; those that are configured alike, of the same data and weights.
+    All should be of the same measurement, torch and packages; those whose overrides name the same data, and the same
+    fits, of the same data and weights.
 
     Args:
         runs: by name, the run.json of each completed run.
     """
-    origins: dict[tuple[str, str], dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
+    origins: dict[tuple[str, Sequence[str]], dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
     for name, record in runs.items():
-        for what, question, origin in _origins(Plan.recorded(Path(), record)) if record.get("questions") else ():
+        for what, question, origin in _origins(record):
             origins[what, question][origin].append(name)
-    sentences = {}
-    for (what, _), several in origins.items():
-        if len(several) > 1:  # of several modules that set the same runs apart, one is named
-            sentences[what, tuple(map(tuple, several.values()))] = (
-                f"These runs differ in the {what}, which their settings do not say, and cannot be compared "
-                f"({'; '.join(f'{origin}: {_named(names)}' for origin, names in several.items())}). "
-                "The same command measures again what is not of the present origin."
-            )
-    return list(sentences.values())
+    return [
+        f"These runs differ in the {what}, which their settings do not say, and cannot be compared "
+        f"({'; '.join(f'{origin}: {_named(names)}' for origin, names in several.items())}). "
+        "The same command measures again what is not of the present origin."
+        for (what, _), several in origins.items()
+        if len(several) > 1
+    ]
 
 
-def _origins(plan: Plan) -> Iterator[tuple[str, str, str]]:
-    """Iterate over a run's dependencies: sort, key of the runs that should share it, and value."""
-    questions, surroundings = plan.questions or {}, plan.surroundings
-    yield "code", "", surroundings["code"] if plan.modules is None else "recorded by module"
-    for module, state in (plan.modules or {}).items():
-        yield "code", module, state
-    yield "torch", "", surroundings["torch"]
-    yield "data", questions["data"], plan.data_key[:12]
-    for name, network in plan.network_keys.items():
-        yield f"weights of the {name.replace('_', ' ')}", questions[name], str(network.weights)
-    for package, state in (surroundings["components"] or {}).items():
-        yield f"code of {package}", "", state
-    for setting, content in (surroundings["files"] or {}).items():
-        yield f"content of {setting}", questions.get(setting, ""), content[:12]
+def _origins(record: Mapping[str, Any]) -> Iterator[tuple[str, tuple[str, ...], str]]:
+    """Iterate over a run's dependencies: sort, overrides of the runs that should share it, and value."""
+    overrides = {word: re.split(r"[.@=]", word.lstrip("+~"))[0] for word in record.get("overrides", ())}
+    of_data = tuple(word for word, section in overrides.items() if section in ("dataset", "experiment"))
+    of_fits = tuple(word for word, section in overrides.items() if section not in _OF_MEASUREMENT)
+    yield "measurement", (), str(record.get("measurement"))
+    yield "torch", (), str(record.get("torch"))
+    yield "data", of_data, str(record.get(DATA))[:12]
+    for name, weights in record.get(CHECKPOINTS, {}).items():
+        yield f"weights of the {name}", of_fits, str(weights)
+    for package, state in record.get("components", {}).items():
+        yield f"code of {package}", (), state
+    for setting, content in record.get("files", {}).items():
+        yield f"content of {setting}", (*overrides,), content[:12]
 
 
 def _other_weights(before: NetworkKey, now: NetworkKey | None) -> str:

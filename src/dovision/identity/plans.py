@@ -12,7 +12,13 @@ from dovision.config.component import Component, make_each
 from dovision.config.settings import EvaluateSettings, TrainSettings, to_dict
 from dovision.identity import code
 from dovision.identity.digests import files_below
-from dovision.identity.relevance import content_hash, paths_named, relevant_to_fits, without_irrelevant
+from dovision.identity.relevance import (
+    content_hash,
+    paths_named,
+    relevant_to_fits,
+    settings_hash,
+    without_irrelevant,
+)
 from dovision.identity.samples import evaluated_samples
 from dovision.interfaces import Images
 
@@ -20,10 +26,8 @@ CLASSIFIER, AUTOENCODER = "classifier", "autoencoder"  # the networks of a run
 CHECKPOINTS = "checkpoints"  # the folder of fitted networks in an output root, and what run.json calls their weights
 DATA = "dataset_fingerprint"  # what run.json calls the data
 FOREIGN_WEIGHTS = "foreign_weights"  # of the facts of a checkpoint, and of a run
-MODULES = "modules"  # in run.json: digests of the modules of this package that were run
-QUESTIONS = "questions"  # in run.json: a hash of what the configuration says of the data, each network, each file
 OF_TESTS = "dovision.evaluation."  # begins the targets of callbacks that no fit gets
-_SURROUNDINGS = ("code", "torch", "settings", "components", "files")
+_SURROUNDINGS = ("measurement", "torch", "settings", "components", "files")
 # Settings whose files are identified by the data's fingerprint and by the hashes of the weights.
 _OF_DATA_AND_WEIGHTS = (
     *("dataset", "checkpoint", "checkpoint_mapping", "model", "autoencoder", "training", "augmentation", "callbacks"),
@@ -45,9 +49,7 @@ class NetworkKey:
     weights: str | None  # twelve digits of the checkpoint's bytes; None: it is not there
     settings: str = ""  # a hash of the settings that shape the fit; empty of a checkpoint that is given
     record: Mapping[str, Any] | None = None  # these settings as they may be written out
-    surroundings: Mapping[str, Any] | None = (
-        None  # code, torch, data, seed, files, and the classifier of an autoencoder
-    )
+    surroundings: Mapping[str, Any] | None = None  # all else: measurement, torch, data, seed, components, files
 
     @property
     def is_given(self) -> bool:
@@ -78,10 +80,8 @@ class Plan:
     run_dir: Path
     data_key: str  # the fingerprint of the dataset
     network_keys: Mapping[str, NetworkKey]  # by name, in the order in which they are fitted
-    surroundings: Mapping[str, Any]  # code, torch, settings, components, files: what the rows depend on besides
+    surroundings: Mapping[str, Any]  # measurement, torch, settings, components, files: what the rows depend on besides
     samples: tuple[int, ...] = ()  # of the images that are measured
-    modules: Mapping[str, str] | None = None  # digests of this package's modules that are run, of which code is a hash
-    questions: Mapping[str, str] | None = None  # a hash of what is configured of the data, each network, each file
 
     @property
     def origin(self) -> dict[str, Any]:
@@ -109,8 +109,7 @@ class Plan:
             for name, weights in record[CHECKPOINTS].items()
         }
         surroundings = {name: record.get(name) for name in _SURROUNDINGS}
-        modules, questions = record.get(MODULES), record.get(QUESTIONS)
-        return cls(run_dir, record[DATA], networks, surroundings, modules=modules, questions=questions)
+        return cls(run_dir, record[DATA], networks, surroundings)
 
 
 def plan(settings: TrainSettings, images: Images, digest: Digest, run_dir: Path, data: str) -> Plan:
@@ -123,33 +122,31 @@ def plan(settings: TrainSettings, images: Images, digest: Digest, run_dir: Path,
     keys = _network_keys(settings, data, digest)
     if not isinstance(settings, EvaluateSettings):
         return Plan(run_dir, data, keys, code.software())
-    return Plan(
-        run_dir,
-        data,
-        keys,
-        surroundings(settings, digest),
-        tuple(evaluated_samples(settings.evaluation, images)),
-        code.modules(without_irrelevant(settings.to_dict()), code.OF_RUNS),
-        _questions(settings),
-    )
+    around = surroundings(settings, images, digest)
+    return Plan(run_dir, data, keys, around, tuple(evaluated_samples(settings.evaluation, images)))
 
 
 def data_key(dataset: Component) -> str:
-    """Hash of everything that determines a dataset except the content of its files; links are resolved."""
+    """Hash of everything that determines a dataset in this process except its files' content; links are resolved."""
     content = to_dict(dataset)
     real = {name: os.path.realpath(path) for name, path in paths_named(content).items()}
-    made = {"settings": content, **code.software(), "libraries": code.reading_libraries()}
-    components = code.third_party_code(content)
-    return content_hash({**made, "components": components, "real": real, "folder": os.getcwd()})
+    return content_hash({"settings": content, "real": real, "folder": os.getcwd()})
 
 
-def surroundings(settings: EvaluateSettings, digest: Digest) -> dict[str, Any]:
-    """Dependencies of a run besides data and weights: code, configuration, and digests of named files."""
+def surroundings(settings: EvaluateSettings, images: Images, digest: Digest) -> dict[str, Any]:
+    """Dependencies of a run besides data and weights: measurement, configuration, outside code, named files.
+
+    Paths of files count by the files' content alone.
+    """
     relevant = without_irrelevant(settings.to_dict())
     others = {name: value for name, value in relevant.items() if name not in _OF_DATA_AND_WEIGHTS}
-    components = code.third_party_code(relevant)
-    made = {"settings": content_hash(relevant), "code": content_hash(code.modules(relevant, code.OF_RUNS))}
-    return {**code.software(), **made, "components": components, "files": files_named(others, digest)}
+    components = {**code.third_party_code(relevant), **code.reading_libraries(images.suffixes)}
+    return {
+        **code.software(),
+        "settings": settings_hash(relevant),
+        "components": components,
+        "files": files_named(others, digest),
+    }
 
 
 def files_named(config: Mapping[str, Any], digest: Digest) -> dict[str, str]:
@@ -234,15 +231,13 @@ def _key(
 ) -> NetworkKey:
     """Make the key of a network."""
     configured = relevant_to_fits(to_dict(shapes))
-    modules = code.modules({**configured, "dataset": dict(settings.dataset)}, code.OF_FITS)
     around = {
         **code.software(),
-        "code": content_hash(modules),
         **more,
         "components": code.third_party_code(configured),
         "files": files_named(configured, digest),
     }
-    hashed = content_hash(configured)
+    hashed = settings_hash({**configured, "training": {name: configured.get("training")}})
     path = _checkpoint(settings.output_root / CHECKPOINTS, name, hashed, around)
     record = relevant_to_fits(to_dict(shapes, record=True))
     return NetworkKey(name, path, _weights(path, digest), hashed, record, around)
@@ -254,20 +249,3 @@ def _checkpoint(folder: Path, stem: str, settings: str, around: Mapping[str, Any
 
 def _weights(path: Path, digest: Digest) -> str | None:
     return digest(path)[:12] if path.exists() else None
-
-
-def _questions(settings: EvaluateSettings) -> dict[str, str]:
-    """Hashes of the settings of data, networks and files; runs with equal hashes should share the origin."""
-    relevant = relevant_to_fits(settings.to_dict())
-    names = ("model", "augmentation", "callbacks", "ckpt_path", "trainer", "seed", "checkpoint", "checkpoint_mapping")
-    training = relevant["training"]
-    fit = {"data": relevant["dataset"], **{name: relevant[name] for name in names}}
-    classifier = content_hash({**fit, "training": training["classifier"]})
-    with_autoencoder = {"into": classifier, "what": relevant["autoencoder"], "training": training["autoencoder"]}
-    others = {name: value for name, value in relevant.items() if name not in _OF_DATA_AND_WEIGHTS}
-    return {
-        **{name: content_hash({name: str(path)}) for name, path in paths_named(others).items()},
-        "data": content_hash(relevant["dataset"]),
-        CLASSIFIER: classifier,
-        AUTOENCODER: content_hash(with_autoencoder),
-    }

@@ -15,7 +15,6 @@ from typing import Any
 
 import torch
 
-from dovision.identity.code import code_hash
 from dovision.io import files
 
 _PACKAGES = ("dovision", "torch", "torchvision", "pytorch-lightning", "hydra-core", "numpy", "pandas", "pyarrow")
@@ -28,7 +27,6 @@ def provenance() -> dict[str, Any]:
     return {
         "versions": {"python": platform.python_version(), **{name: version(name) for name in _PACKAGES}},
         "git_commit": git_commit(),
-        "code": code_hash(),
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else f"cpu, {processor_name()}",
         "instructions": torch.backends.cpu.get_cpu_capability(),
         "threads": torch.get_num_threads(),

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import os
-from collections.abc import Collection, Mapping
+import re
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from dovision.config.sources import leaves, register_resolver, resolved
-from dovision.io import paths
+from dovision.config.sources import configuration_folder, leaves, register_resolver, resolved
+from dovision.io import files, paths, text_files
 
 IRRELEVANT_TO_RESULTS = (  # where and how fast things run, not what comes out
     "hydra",
+    "name",
     "output_root",
     "logger",
     "num_workers",
@@ -39,6 +42,7 @@ IRRELEVANT_TO_RESULTS = (  # where and how fast things run, not what comes out
     "trainer.log_every_n_steps",
     "trainer.profiler",
     "evaluation.checkpoint_every",
+    "evaluation.num_thumbnails",
     "detection.workers",
 )
 
@@ -47,6 +51,7 @@ WATCHING = (  # targets of components that look on, and change no number
     "pytorch_lightning.callbacks.DeviceStatsMonitor",
 )
 IRRELEVANT_TO_FITS = ("trainer.limit_test_batches",)
+_NO_DEFAULT = object()
 
 
 def content_hash(content: Mapping[str, Any]) -> str:
@@ -79,8 +84,68 @@ def _below(key: str, _root_: DictConfig) -> str:
 
 
 def run_hash(_root_: DictConfig) -> str:
-    """Hash that names a run's directory; the resolver `run_hash`."""
-    return content_hash(without_irrelevant(resolved(_root_)))
+    """Hash that names a run's directory, by what is asked: files count by their content; the resolver `run_hash`."""
+    return settings_hash(without_irrelevant(resolved(_root_)), _content)
+
+
+def settings_hash(config: Mapping[str, Any], of_file: Callable[[str], str] = os.path.basename) -> str:
+    """Hash of a plain configuration's values that differ from their defaults, so that a new setting changes none.
+
+    Defaults are those of the commands' yamls and, of a component, those of the first yaml of its `_target_` in this
+    package; where a class has none all its values count. Of a component its `_target_` always counts.
+
+    Args:
+        config: in plain types, without what is irrelevant.
+        of_file: gives what a path of a file counts by.
+    """
+    values = dict(_differing(config, _defaults_of_commands()))
+    paths = {name: value for name, value in values.items() if isinstance(value, str) and os.path.isfile(value)}
+    return content_hash({**values, **{name: of_file(path) for name, path in paths.items()}})
+
+
+def _content(path: str) -> str:
+    status = os.stat(path)
+    return _sha256(path, (status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns))
+
+
+@functools.lru_cache(maxsize=64)
+def _sha256(path: str, state: tuple[int, ...]) -> str:
+    return files.sha256(Path(path))
+
+
+def _differing(node: Mapping[str, Any], defaults: Mapping[str, Any], where: str = "") -> Iterator[tuple[str, Any]]:
+    """Iterate over the values that differ from their defaults, by dotted name."""
+    if "_target_" in node:
+        yield f"{where}_target_", node["_target_"]
+        defaults = _defaults_of(str(node["_target_"]))
+    for key, value in node.items():
+        default = defaults.get(key, _NO_DEFAULT)
+        if isinstance(value, Mapping):
+            yield from _differing(value, default if isinstance(default, Mapping) else {}, f"{where}{key}.")
+        elif key != "_target_" and value != default:
+            yield f"{where}{key}", value
+    gone = [f"{where}{key}" for key in defaults.keys() - node.keys() if where and key != "defaults"]
+    yield from ((name, "removed") for name in gone if name not in (*IRRELEVANT_TO_RESULTS, *IRRELEVANT_TO_FITS))
+
+
+@functools.cache
+def _defaults_of_commands() -> dict[str, Any]:
+    files = ("fitting", "train", "evaluate")
+    defaults = {key: value for name in files for key, value in _yaml(f"{name}.yaml").items()}
+    return {**defaults, "training": _yaml("training/default.yaml")}
+
+
+@functools.cache
+def _defaults_of(target: str) -> dict[str, Any]:
+    """Defaults of a component by its yaml; empty if this package has none."""
+    line = re.compile(rf"^_target_: {re.escape(target)}\b", re.MULTILINE)
+    paths = sorted(configuration_folder().glob("*/*.yaml")) if target.startswith("dovision.") else []
+    return next((_yaml(path) for path in paths if line.search(files.read_text(path))), {})
+
+
+def _yaml(path: str | Path) -> dict[str, Any]:
+    content: dict[str, Any] = text_files.read_yaml(configuration_folder() / path)
+    return content
 
 
 def relevant_to_fits(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from dovision.config.component import Component
 from dovision.config.settings import TrainSettings
-from dovision.identity import code, plans
+from dovision.identity import plans
 from dovision.identity.digests import SETTLED, Digests, stat_files
 from dovision.identity.plans import Plan
 from dovision.interfaces import Images
@@ -69,7 +69,6 @@ class Shared:
         root = output_root.absolute()
         if root not in self._digests:
             self._digests[root] = Digests(root)
-            code.read_parsed(root)
         return self._digests[root]
 
     def images(self, dataset: Component, repeat_log: bool = False) -> Images:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
@@ -89,6 +89,7 @@ class Images(ABC):
     content: str
     unread: tuple[Path, ...] = ()
     files: tuple[Path, ...] | None = None
+    suffixes: Collection[str] = ()  # of the files of images, by which the library that reads them is known
     bad_files: tuple[str, ...] = ()
     recorded: Mapping[str, object] = MappingProxyType({})
     mask_names: tuple[str, ...] = ()  # of all that `masks` gives

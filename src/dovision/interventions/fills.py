@@ -171,8 +171,9 @@ class Painting(Intervention):
     fill: Fill
 
     def canvas(self, value: Tensor, context: Context) -> Tensor | None:
-        by_region = not isinstance(self.fill, ImageFill) or type(self.fill).__call__ is not ImageFill.__call__
-        return None if by_region else self.fill.canvas(value, context)
+        if isinstance(self.fill, ImageFill) and type(self.fill).__call__ is ImageFill.__call__:
+            return self.fill.canvas(value, context)
+        return None
 
     def do(self, value: Tensor, unit: int, context: Context) -> Tensor:
         region = self.region(tuple(value.shape[1:]), unit, int(context.batch.sample[0]))

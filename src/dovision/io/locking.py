@@ -16,12 +16,13 @@ class Lock:
     """Exclusive lock, held from `acquire` to `release` or to the end of the process. Its file is made, and stays."""
 
     def __init__(self, path: Path) -> None:
-        self._lock = FileLock(path, thread_local=False, fallback_to_soft=False)
+        self._path = path
+        self._lock: FileLock | None = None
 
     @property
     def held(self) -> bool:
         """Return whether this object holds the lock."""
-        return self._lock.is_locked
+        return self._lock is not None and self._lock.is_locked
 
     def acquire(self, patience: float | None = None) -> bool:
         """Wait for the lock, and return whether it was acquired.
@@ -34,6 +35,8 @@ class Lock:
         """
         if self.held:
             return True
+        # made here, since one that was made before a fork refuses to be acquired after it
+        self._lock = FileLock(self._path, thread_local=False, fallback_to_soft=False)
         try:
             self._lock.acquire(timeout=-1 if patience is None else patience)
         except Timeout:
@@ -43,14 +46,15 @@ class Lock:
                 raise OSError(
                     error.errno,
                     "a lock must lie on a file system that has locks (flock). Choose output_root on another one",
-                    self._lock.lock_file,
+                    str(self._path),
                 ) from error
             raise
         return True
 
     def release(self) -> None:
         """Release the lock, if held."""
-        self._lock.release(force=True)
+        if self._lock is not None:
+            self._lock.release(force=True)
 
     def __enter__(self) -> Lock:
         self.acquire()

@@ -50,8 +50,6 @@ _NOT_LISTED = (
     "checkpoint_files",
     REPORTED,
     DIGESTS,
-    "modules",
-    "questions",
     MODEL,
 )
 _ELSEWHERE = ("output_root", "note", "reported")  # settings, those above are facts

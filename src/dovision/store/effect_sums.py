@@ -79,7 +79,7 @@ class Cells(NamedTuple):
             codes.append(numbers[column.indices.to_numpy()])
         return np.ravel_multi_index(tuple(codes), self.shape)
 
-    def index(self) -> pd.MultiIndex:
+    def row_index(self) -> pd.MultiIndex:
         """Condition, unit and class of each cell."""
         return pd.MultiIndex.from_product(self, names=CELL)
 

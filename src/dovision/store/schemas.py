@@ -79,15 +79,13 @@ class RunRecord(Record):
     exception: Failure | None = None
     versions: dict[str, str] = {}
     git_commit: str | None = None
-    code: str | None = None
-    modules: dict[str, str] = {}  # of dovision, that were run: digests without comments and docstrings
+    measurement: NonNegativeInt | None = None  # raised when numbers change
     device: str | None = None
     instructions: str | None = None  # of the processor, that torch has chosen
     threads: NonNegativeInt | None = None
-    questions: dict[str, str] = {}  # hashes of what is configured of the data, each network, each file
     torch: str | None = None
     settings: str | None = None  # hash of all that is configured and can change the numbers
-    components: dict[str, str] = {}  # from outside dovision: their version, or a hash of their files
+    components: dict[str, str] = {}  # from outside dovision: version and a hash of their files
     files: dict[str, str] = {}  # hashes of files that the configuration names
     wall_seconds: NonNegativeFloat | None = None
     peak_memory_mb: NonNegativeInt | None = None

@@ -84,6 +84,8 @@ def run_status(run: RunDirectory, plan: Callable[[], Plan], rerun: str | None, d
     if rerun == "all":
         return RunStatus(state)
     unlike = _unlike(run, plan(), digests) if state == "completed" else ""
+    if unlike and rerun == "none":
+        return RunStatus(state, f"accepted as it is, by rerun=none, with {'; '.join(unlike.splitlines())}")
     state = OUTDATED if unlike else state
     skip = ""
     if state == "completed":

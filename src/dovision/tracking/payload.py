@@ -11,6 +11,7 @@ import numpy.typing as npt
 from torch import Tensor
 
 from dovision.analysis.classifier_quality import OVERALL
+from dovision.analysis.detection_summary import TWINS
 from dovision.analysis.map_summary import LOGGED, whole_scores
 from dovision.store.run_record import Run
 from dovision.store.tables import EFFECTS, row_groups
@@ -44,13 +45,13 @@ class Headlines:
 
 
 def quality(run: Run) -> dict[str, float]:
-    """Classifier quality of a completed run, without what its callbacks log and without undefined numbers.
+    """Classifier quality and AUROC of twins of a completed run: neither what its callbacks log nor undefined numbers.
 
     The numbers are named metric/condition, and those of a class "metric/condition class", by the metric of the whole.
     """
     interval_by_name: dict[str, Any] = {}
     for condition, numbers in run.summary["conditions"].items():
-        interval_by_name |= {f"{metric}/{condition}": numbers[metric] for metric in OVERALL.values()}
+        interval_by_name |= {f"{metric}/{condition}": numbers[metric] for metric in (*OVERALL.values(), *TWINS)}
         classes = numbers["classes"] if len(numbers["classes"]) <= _MOST else {}
         for name, of_class in classes.items():
             interval_by_name |= {

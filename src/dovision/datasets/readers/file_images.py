@@ -228,6 +228,7 @@ class FileImages(RecordImages):
         images = [*dict.fromkeys(file_on_disk(Path(path)) for path in dict.fromkeys(read))]
         self.unread = (*images, *map(Path, dict.fromkeys(masks)))
         self.files = (*tables, *sorted({path.parent for path in self.unread}))
+        self.suffixes = {Path(path).suffix for path in self.records["path"]}
         settings = repr((self.task.classes, self.shape, self.decoding, self.labels.tolist(), dict(self.recorded)))
         of_masks = repr([(dict(source.numbers), [bool(path) for path in source.paths]) for source in self.mask_sources])
         records = self.records.drop(columns="path").to_csv(index=False)
