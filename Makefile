@@ -71,12 +71,12 @@ test-ray: ## the tests of the launcher of Ray, in an environment of its own: it 
 	@.venv-ray/bin/python -m pip install --quiet $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) --editable '.[launchers-ray,dev]'
 	@OMP_NUM_THREADS=1 .venv-ray/bin/python -m pytest tests/sweeps/test_launchers.py
 
-# torch and torchvision stay those of .venv: the index has no CPU build of the lowest
+# torch, torchvision and protobuf stay those of .venv: there is no CPU build of the lowest, and onnx, a test's, needs its protobuf
 test-lowest: $(VENV)/.dev .venv-lowest/.layer ## the quick tests with the lowest versions that pyproject.toml admits, in .venv-lowest, which lies over .venv
 	@.venv-lowest/bin/python -m pip install --quiet uv
 	@.venv-lowest/bin/uv pip compile --quiet --python .venv-lowest/bin/python --resolution lowest-direct --no-header --no-annotate \
 	  $(addprefix --extra ,$(LOWEST_EXTRAS)) --output-file .venv-lowest/all.txt pyproject.toml
-	@grep -vE '^(torch|torchvision|triton|nvidia-.*)==' .venv-lowest/all.txt > .venv-lowest/floors.txt
+	@grep -vE '^(torch|torchvision|triton|nvidia-.*|protobuf)==' .venv-lowest/all.txt > .venv-lowest/floors.txt
 	@.venv-lowest/bin/uv pip install --quiet --python .venv-lowest/bin/python --no-deps --requirement .venv-lowest/floors.txt
 	@OMP_NUM_THREADS=1 .venv-lowest/bin/python -m pytest $(TWO) -W ignore -m "not slow and not browser and not long"
 

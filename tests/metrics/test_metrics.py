@@ -103,7 +103,7 @@ def reconstructions(random: np.random.Generator) -> tuple[torch.Tensor, torch.Te
 
 
 def quality(activation, output, code):
-    total = r2_score(activation, output, multioutput="variance_weighted")
+    total = r2_score(activation.numpy(), output.numpy(), multioutput="variance_weighted")
     return [total, (code != 0).sum(1).double().mean(), np.mean([not own.any() for own in code.T])]
 
 

@@ -37,7 +37,7 @@ def configured():
 def test_progress_is_shown_by_the_display_unless_a_bar_is_given_whatever_is_installed(
     monkeypatch, configured, rich, own
 ):
-    monkeypatch.setattr(callback_connector, "_RICH_AVAILABLE", rich)
+    monkeypatch.setattr(callback_connector, "_RICH_AVAILABLE", rich, raising=False)
     bars = [each for each in make_trainer(configured, own).callbacks if isinstance(each, ProgressBar)]
     assert [type(bar) for bar in bars] == [type(each) for each in own or [FitProgress()]]
 
