@@ -292,15 +292,6 @@ def test_rows_that_repeat_an_image_are_further_boxes(root):
     assert sorted(boxes["object"]) == ["cat", "cat", "dog", "dog", "dog2"]
 
 
-def test_the_separator_that_excel_writes_above_the_header_is_obeyed(root):
-    path, before = root / "metadata.csv", names(open_table(root))
-    path.write_text("sep=;\n" + path.read_text().replace(",", ";"), "utf-8-sig")
-    assert names(open_table(root)) == before
-    with_row = path.read_text("utf-8-sig").replace("p1;", ";", 1)
-    path.write_text(with_row)
-    assert "patient in row 5 of metadata.csv must be the name or number of a patient, got ''." in refusal(root)
-
-
 @pytest.mark.parametrize(
     ("columns", "box"),
     [

@@ -54,9 +54,9 @@ class Digits(ArrayImages):
             range(len(data.target)), data.target.tolist(), val_fraction, test_fraction, seed
         )
         small = torch.from_numpy(data.images).float().unsqueeze(1)
-        self.array = F.interpolate(small, size=self.shape[1:], mode="bilinear", align_corners=False)
+        self.array = F.interpolate(small, size=self.shape[1:], mode="bilinear", align_corners=False) / 16
         self.label = torch.from_numpy(data.target).long()
-        self.parts, self.white = {"digits": 0}, 16
+        self.name = "digits"
         content = (
             data.images.astype(np.uint8).tobytes(),
             data.target.astype(np.uint8).tobytes(),

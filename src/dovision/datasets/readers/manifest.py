@@ -6,9 +6,8 @@ import csv
 import io
 import json
 import math
-import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,12 +21,8 @@ from dovision.io import files
 
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")  # the first four may be gzipped
 MADE = "\0"  # the start of the names of columns that are made here, which no table has
-_ROWS, _COLUMNS, _CELLS = 1 << 22, 1 << 14, 1 << 24  # the most: short texts in all cells take 1.2 GB
 _SHOWN = 1000  # characters of a row, in an error
-_LINE = 1 << 24  # characters, the most of a line
-_BATCH = 128  # rows of parquet that are unpacked together: a text that is stored once may stand in each
 _SEPARATORS = ",;\t"
-_STATED = re.compile("sep=(.)")  # a line above the header, with which Excel is given the separator
 _ABOVE = "Take what is above the header away."
 _OTHER_FILES = {  # by their first bytes
     b"PK\x03\x04": "a workbook of Excel, or a zip file. Save the sheet as CSV (UTF-8)",
@@ -38,10 +33,6 @@ _OTHER_FILES = {  # by their first bytes
     b"PAR1": "a parquet file. Let its name end in .parquet",
 }
 _Bools = npt.NDArray[np.bool_]
-
-
-class _Refused(ValueError):
-    """Raised for a whole table that breaks a rule of tables."""
 
 
 class Manifest(NamedTuple):
@@ -117,10 +108,10 @@ def read_manifest(path: Path, key: str) -> Manifest:
     if not path.is_file():
         raise FileNotFoundError(f"{key} must be a file, but there is no {path}. Set dataset.root and {key}.")
     if suffix == ".parquet":
-        cells = _parquet(path)
+        cells = _as_text(path, _parquet(path))
     else:
-        data = _utf8(path, (files.unzipped if zipped else files.read_bytes)(path, files.TEXT))
-        cells = _csv(path, data, suffix) if suffix in (".csv", ".tsv") else _as_text(path, _json_lines(path, data))
+        text = _utf8(path, (files.unzipped if zipped else files.read_bytes)(path, files.TEXT))
+        cells = _csv(path, text, suffix) if suffix in (".csv", ".tsv") else _as_text(path, _json_lines(path, text))
     if cells.empty:
         raise ValueError(f"{path} must have at least one row, got none.")
     return Manifest(path, cells)
@@ -141,111 +132,81 @@ def cell_numbers(manifest: Manifest, column: str, rule: str, whole: bool = False
     return values
 
 
-def _csv(path: Path, data: bytes, suffix: str) -> pd.DataFrame:
-    head = next((line for line in _lines(path, data) if line.strip()), "").rstrip("\r\n")
-    stated = _STATED.fullmatch(head.strip())
-    separator = stated[1] if stated else "\t" if suffix == ".tsv" else max(_SEPARATORS, key=head.count)
-    _check_count(path, 1, head.count(separator))
+def _csv(path: Path, text: str, suffix: str) -> pd.DataFrame:
+    head = text.lstrip().partition("\n")[0]
+    separator = "\t" if suffix == ".tsv" else max(_SEPARATORS, key=head.count)
     header: list[str] = []
-    rows, numbers, number = [], [], 0
+    rows: dict[int, list[str]] = {}
+    number = 0
     try:
-        for number, record in enumerate(csv.reader(_lines(path, data), delimiter=separator, strict=True), 1):
+        for number, record in enumerate(csv.reader(io.StringIO(text, ""), delimiter=separator, strict=True), 1):
             cells = [cell.strip() for cell in record]
-            if not any(cells) or (stated and not header and cells[0].startswith("sep=")):
+            if not any(cells):
                 continue
-            width = len(header)
-            while len(cells) > width and not cells[-1]:  # empty cells behind the columns that have a name
+            while len(cells) > len(header) and not cells[-1]:  # empty cells behind the columns that have a name
                 cells.pop()
             if not header:
-                header = _distinct(path, _with_names_apart(cells, separator, len(record)))
-                continue
-            if len(cells) != width:
+                names = cells[-1].split(separator)  # of several columns, as in "Bbox [x,y,w,h]",,, if quoted
+                header = [*cells[:-1], *names] if len(names) - 1 == len(record) - len(cells) else cells
+            elif len(cells) == len(header):
+                rows[number] = cells
+            else:
                 raise ValueError(
-                    f"each row of {path} must have as many cells as the header, {width}, but row {number} has "
+                    f"each row of {path} must have as many cells as the header, {len(header)}, but row {number} has "
                     f"{len(cells)}: {separator.join(cells)[:_SHOWN]!r}. "
-                    + (f"Quote cells that contain {separator!r}." if width > 1 else _ABOVE)
+                    + (f"Quote cells that contain {separator!r}." if len(header) > 1 else _ABOVE)
                 )
-            rows.append(cells)
-            numbers.append(number)
-            _check_count(path, len(rows), width)
     except csv.Error as error:
         raise ValueError(
             f"{path} must be a whole table of cells, but row {number + 1} is not: {error}. Mend it."
         ) from error
-    table = pd.DataFrame(rows, columns=header, index=numbers, dtype=object)
+    _check_distinct(path, header)
+    table = pd.DataFrame([*rows.values()], columns=header, index=[*rows], dtype=object)
     return table[[name for name in table if name]]
 
 
-def _with_names_apart(header: list[str], separator: str, width: int) -> list[str]:
-    """Name the columns of a header whose last name is that of several, as in "Bbox [x,y,w,h]",,, if quoted."""
-    names = header[-1].split(separator) if "[" in header[-1] else header[-1:]
-    return [*header[:-1], *names] if len(names) - 1 == width - len(header) else header
-
-
-def _distinct(path: Path, names: list[str]) -> list[str]:
-    """Check that no two names of columns are equal; those without a name are left out later."""
+def _check_distinct(path: Path, names: Sequence[str]) -> None:
+    """Raise if two columns have one name; those without a name are left out."""
     twice = [name for name, count in Counter(filter(None, names)).items() if count > 1]
     if twice:
-        raise _Refused(f"columns of {path} must have different names, got {twice[0]!r} twice. Rename one of them.")
-    return names
+        raise ValueError(f"columns of {path} must have different names, got {twice[0]!r} twice. Rename one of them.")
 
 
-def _json_lines(path: Path, data: bytes) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    for number, line in enumerate(_lines(path, data), 1):
+def _json_lines(path: Path, text: str) -> pd.DataFrame:
+    entries: dict[int, Any] = {}
+    for number, line in enumerate(io.StringIO(text), 1):
         if not line.strip():
             continue
         try:
-            entry = json.loads(line)
+            entries[number] = json.loads(line)
         except (ValueError, RecursionError) as error:
             raise ValueError(f"each row of {path} must be a JSON object, but row {number} is not: {error}.") from error
-        if not isinstance(entry, dict):
-            raise ValueError(f"each row of {path} must be a JSON object, got {type(entry).__name__} in row {number}.")
-        yield number, entry
+        if not isinstance(entries[number], dict):
+            got = type(entries[number]).__name__
+            raise ValueError(f"each row of {path} must be a JSON object, got {got} in row {number}.")
+    return pd.DataFrame([*entries.values()], index=[*entries], dtype=object)
 
 
 def _parquet(path: Path) -> pd.DataFrame:
     try:
-        with files.open_file(path) as file, pq.ParquetFile(file, page_checksum_verification=True) as table:
-            _distinct(path, table.schema_arrow.names)
-            _check_count(path, table.metadata.num_rows, table.metadata.num_columns)
-            groups = [table.metadata.row_group(number) for number in range(table.num_row_groups)]
-            if (size := sum(group.total_byte_size for group in groups)) > files.TEXT:
-                raise _Refused(files.too_large(path, files.TEXT, f"{size:,} unpacked"))
-            rows = (row for batch in table.iter_batches(_BATCH) for row in batch.to_pylist())
-            return _as_text(path, enumerate(rows, 1))
-    except (_Refused, FileNotFoundError):
+        with files.open_file(path, files.TEXT) as file:
+            table = pq.ParquetFile(file, page_checksum_verification=True).read()
+    except FileNotFoundError:
         raise
     except Exception as error:  # whatever a damaged file leads to
         raise ValueError(f"{path} must be a whole parquet file: {str(error).splitlines()[0].rstrip('.')}.") from error
+    _check_distinct(path, table.column_names)
+    return pd.DataFrame(table.to_pydict(), index=range(1, len(table) + 1), dtype=object)
 
 
-def _check_count(path: Path, rows: int, columns: int) -> None:
-    """Raise if a table has more cells than are held in memory."""
-    if rows > _ROWS or columns > _COLUMNS or rows * columns > _CELLS:
-        raise _Refused(
-            f"{path} must have at most {_ROWS:,} rows, {_COLUMNS:,} columns and {_CELLS:,} cells, got {columns:,} "
-            f"columns in row {rows:,}. Leave columns out, or cut it into several."
-        )
-
-
-def _as_text(path: Path, entries: Iterable[tuple[int, Mapping[str, Any]]]) -> pd.DataFrame:
-    """Convert typed values, by the number of their row, to text; a row that lacks a value has an empty cell."""
-    columns: dict[str, list[str]] = {}
-    numbers: list[int] = []
-    for number, entry in entries:
-        for name, value in entry.items():
+def _as_text(path: Path, table: pd.DataFrame) -> pd.DataFrame:
+    """Convert typed values to text; what an entry lacks is an empty cell."""
+    for name, values in table.items():
+        for number, value in values.items():
             if isinstance(value, (dict, bytes)):
-                raise _Refused(
-                    f"{name} in row {number} of {path} must be text, a number or a list, got {type(value).__name__}."
-                )
-            cells = columns.setdefault(name, [])
-            cells += [""] * (len(numbers) - len(cells))
-            cells.append(_cell(value))
-        numbers.append(number)
-        _check_count(path, len(numbers), len(columns))
-    for cells in columns.values():
-        cells += [""] * (len(numbers) - len(cells))
-    return pd.DataFrame(columns, index=numbers, dtype=object)
+                got = type(value).__name__
+                raise ValueError(f"{name} in row {number} of {path} must be text, a number or a list, got {got}.")
+    return table.map(_cell)
 
 
 def _cell(value: Any) -> str:
@@ -259,23 +220,12 @@ def _cell(value: Any) -> str:
     return "|".join(map(_cell, value)) if isinstance(value, (list, tuple)) else str(value).strip()
 
 
-def _utf8(path: Path, data: bytes) -> bytes:
-    """Encode a text as UTF-8."""
+def _utf8(path: Path, data: bytes) -> str:
     other = next((other for start, other in _OTHER_FILES.items() if data.startswith(start)), None)
     if other is not None:
         raise ValueError(f"{path} must be a text in UTF-8, got {other}.")
     try:
-        data.decode("utf-8-sig")
+        return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         row = data.count(b"\n", 0, error.start) + 1
         raise ValueError(f"{path} must be a text in UTF-8: {error}, in row {row}. Save it as UTF-8.") from error
-    return data
-
-
-def _lines(path: Path, data: bytes) -> Iterator[str]:
-    """Iterate over the lines of a text: as one string it takes up to four times its bytes."""
-    text = io.TextIOWrapper(io.BytesIO(data), "utf-8-sig", newline="")
-    while line := text.readline(_LINE):
-        if len(line) == _LINE:
-            raise ValueError(f"{path} must have lines of less than {_LINE:,} characters, got a longer one.")
-        yield line
