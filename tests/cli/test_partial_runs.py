@@ -50,7 +50,7 @@ def test_a_limited_run_is_partial_and_the_same_command_measures_the_rest(
     assert "partial: 4 of 12 test images were measured; the same command resumes" in capsys.readouterr().err
     run = only_run(copy)
     assert (run.state, run.record["images"]) == ("partial", 4)
-    assert ended(0, [], run.folder, "").reason.startswith("4 of 12 test images were measured")
+    assert ended(0, [], run.folder).failure.startswith("4 of 12 test images were measured")
     assert not (run.folder / "summary.json").exists()
     monkeypatch.undo()
     assert dovision_evaluate(*command) == 0
@@ -103,7 +103,7 @@ def test_a_run_that_is_asked_to_be_limited_is_partial_each_time_and_no_error(cop
         assert (run.state, run.record["images"]) == ("partial", 8)
         assert run.record["limits"] == {"trainer.limit_test_batches": 2}
         assert not run.summary
-        assert ended(0, [], run.folder, "").reason == "limited by trainer.limit_test_batches=2; not a result"
+        assert ended(0, [], run.folder).failure == "limited by trainer.limit_test_batches=2; not a result"
     assert len(list((copy / "checkpoints").iterdir())) == 1  # the fit knows nothing of test images
 
 

@@ -1,42 +1,67 @@
 """What is gathered of the jobs of a sweep."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from dovision.findings import sweep_summary
-from dovision.findings.sweep_summary import Ended, ended
+from dovision.findings.sweep_summary import ended
 from dovision.store.run_directory import RunDirectory
+from dovision.store.run_record import Run
 
 
 def job(number, state="completed", seed=0, rows=2, **metrics):
-    overrides = (f"intervention.rows={rows}", f"seed={seed}")
-    folder = Path(f"/runs/{number}")
-    return Ended(number, overrides, state, 1.5, "" if metrics else "ValueError: no | grid", folder, "again", metrics)
+    record = {"overrides": [f"intervention.rows={rows}", f"seed={seed}"], "wall_seconds": 1.5}
+    conditions = {}
+    for name, value in metrics.items():
+        condition, _, metric = name.rpartition("/")
+        conditions.setdefault(condition or "clean", {})[metric] = {"estimate": value}
+    summary = {"conditions": conditions, "labels": {}} if metrics else {}
+    problem = "" if metrics else "ValueError: no | grid"
+    return Run(Path(f"/runs/{number}"), str(number), state, record, {}, summary, problem)
 
 
+@pytest.fixture
+def no_tables(monkeypatch):
+    monkeypatch.setattr(sweep_summary, "by_factors", lambda jobs: pd.DataFrame())
+
+
+@pytest.mark.usefixtures("no_tables")
 def test_each_job_has_a_row_and_failed_ones_are_not_dropped(tmp_path):
     jobs = [job(0, accuracy=0.5), job(1, "failed", rows=3)]
     sweep_summary.write_sweep_summary(tmp_path, "dovision-evaluate -m", jobs)
     table = pd.read_csv(tmp_path / "sweep_summary.csv")
     assert table["state"].tolist() == ["completed", "failed"]
-    assert table.columns.tolist() == ["job", "overrides", "state", "seconds", "reason", "images", "accuracy", "dir"]
+    assert table.columns.tolist() == [
+        "job",
+        "overrides",
+        "state",
+        "seconds",
+        "reason",
+        "images",
+        "clean/accuracy",
+        "dir",
+    ]
     assert not (tmp_path / "sweep_seeds.csv").exists()
     text = (tmp_path / "sweep_summary.md").read_text()
     assert "2 jobs: 1 completed, 1 failed." in text
     assert r"ValueError: no \| grid" in text
-    assert "    again" in text
+    assert "    dovision-evaluate intervention.rows=3 seed=0" in text
 
 
 def test_a_completed_job_has_its_numbers_and_the_images_of_each_class(tmp_path, write_run):
     write_run(tmp_path / "run", images=20, maps=0)
-    found = ended(0, (), tmp_path / "run", "")
-    assert found.row()["images"] == "10 classes, 2 images each"
+    found = ended(0, (), tmp_path / "run")
+    sweep_summary.write_sweep_summary(tmp_path, "dovision-evaluate", [found])
+    row = pd.read_csv(tmp_path / "sweep_summary.csv").loc[0]
+    assert row["images"] == "10 classes, 2 images each"
     quality = {f"clean/{name}" for name in ("accuracy", "balanced_accuracy", "classifier_auroc", "calibration_error")}
-    assert quality <= set(found.row())
+    assert quality <= {*row.index}
 
 
+@pytest.mark.usefixtures("no_tables")
 def test_the_numbers_of_a_condition_stand_together(tmp_path):
     early = {"clean/accuracy": 1.0, "eps=8/255/accuracy": 0.5, "eps=0.1/accuracy": 0.1}
     jobs = [job(0, **early), job(1, **early, **{"eps=8/255/auroc": 0.9})]
@@ -46,8 +71,9 @@ def test_the_numbers_of_a_condition_stand_together(tmp_path):
     assert columns == ["job", "overrides", "state", "seconds", "reason", "images", *conditions, "dir"]
 
 
+@pytest.mark.usefixtures("no_tables")
 def test_tags_have_a_column_where_there_are_some(tmp_path):
-    jobs = [job(0, accuracy=0.5)._replace(record={"tags": ["thesis", "first"]}), job(1, accuracy=0.6)]
+    jobs = [replace(job(0, accuracy=0.5), record={"tags": ["thesis", "first"]}), job(1, accuracy=0.6)]
     sweep_summary.write_sweep_summary(tmp_path, "dovision-evaluate -m", jobs)
     table = pd.read_csv(tmp_path / "sweep_summary.csv")
     assert table["tags"].fillna("").tolist() == ["thesis first", ""]
@@ -59,7 +85,7 @@ def test_mean_deviation_and_number_are_over_seeds_of_a_setting(tmp_path, write_r
         folder = tmp_path / str(len(jobs))
         overrides = (f"intervention.rows={grid}", f"intervention.columns={grid}", f"seed={seed}")
         write_run(folder, overrides, eps=(0.2,), grid=grid, images=20, seed=seed, maps=0)
-        jobs.append(ended(len(jobs), overrides, folder, ""))
+        jobs.append(ended(len(jobs), overrides, folder))
     sweep_summary.write_sweep_summary(tmp_path, "dovision-evaluate -m", jobs)
     seeds = pd.read_csv(tmp_path / "sweep_seeds.csv")
     assert list(seeds) == ["grid", "epsilon", "metric", "mean", "sd", "seeds", "images"]
@@ -74,7 +100,7 @@ def test_mean_deviation_and_number_are_over_seeds_of_a_setting(tmp_path, write_r
 
 def test_one_seed_has_no_table_over_seeds(tmp_path, write_run):
     write_run(tmp_path / "1", (), eps=(0.2,), grid=2, images=20, maps=0)
-    sweep_summary.write_sweep_summary(tmp_path, "dovision-evaluate", [ended(0, (), tmp_path / "1", "")])
+    sweep_summary.write_sweep_summary(tmp_path, "dovision-evaluate", [ended(0, (), tmp_path / "1")])
     assert not (tmp_path / "sweep_seeds.csv").exists()
 
 
@@ -82,7 +108,7 @@ def test_the_closing_lines_name_what_is_not_completed_and_the_command_for_it():
     assert sweep_summary.closing([job(0, accuracy=0.5), job(1, "failed")]).splitlines() == [
         "2 jobs: 1 completed, 1 failed.",
         "  job 1 failed: ValueError: no | grid",
-        "    again",
+        "    dovision-evaluate intervention.rows=2 seed=0",
     ]
 
 
@@ -103,8 +129,8 @@ def test_the_reason_is_read_from_the_run_directory(tmp_path):
             (run.path / "run.json").write_text("{")
         states[name] = run if name == "running" else None  # the others give up their lock, as at the end of a process
         del run
-        found = ended(0, (), tmp_path / name, "")
-        states[name] = (found.state, found.reason)
+        found = ended(0, (), tmp_path / name)
+        states[name] = (found.state, found.failure)
     assert states["failed"] == ("failed", "KeyError: 'x'")
     assert states["interrupted"] == ("interrupted", "stopped by SIGTERM")
     assert states["skipped"] == ("skipped", "another failed")

@@ -1,11 +1,13 @@
 """Remarks on runs that should share an origin."""
 
 import re
+from dataclasses import replace
 
 import pytest
 
-from dovision.findings.sweep_summary import Ended, closing, write_sweep_summary
+from dovision.findings.sweep_summary import closing, write_sweep_summary
 from dovision.identity.differences import mixed
+from dovision.store.run_record import Run
 
 ONE = {
     "measurement": 1,
@@ -61,9 +63,9 @@ def test_many_runs_are_counted():
 
 def test_a_sweep_says_so_at_its_end_and_in_its_summary(tmp_path):
     both = enumerate(runs().values())
-    jobs = [Ended(n, (), "completed", 1.0, "", tmp_path, "", {"accuracy": 0.5}, facts) for n, facts in both]
-    other = jobs[1]._replace(record={**ONE, "dataset_fingerprint": "f" * 16})
-    failed = other._replace(state="failed")
+    jobs = [Run(tmp_path, str(n), "completed", facts, {}, {}) for n, facts in both]
+    other = replace(jobs[1], record={**ONE, "dataset_fingerprint": "f" * 16})
+    failed = replace(other, state="failed")
     assert "differ" not in closing(jobs)
     assert "differ" not in closing([jobs[0], failed])
     assert "These runs differ in the data" in closing([jobs[0], other])

@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
-from dovision.findings.sweep_summary import Ended
+from dovision.store.run_record import Run
 from dovision.sweeps.closing import closing_of, closing_table, headline_numbers, next_command
 
 METRICS = {
-    "clean/accuracy": 0.9,
-    "clean/mean_abs_expected_effect": 0.0123,
-    "eps=1/255/accuracy": 0.5,
-    "eps=1/255/success_rate": 0.25,
-    "eps=8/255/success_rate": 0.75,
+    "clean": {"accuracy": 0.9, "mean_abs_expected_effect": 0.0123},
+    "eps=1/255": {"accuracy": 0.5, "success_rate": 0.25},
+    "eps=8/255": {"success_rate": 0.75},
 }
 
 
-def job(number, *overrides, state="completed", metrics=METRICS):
-    reason = "" if state == "completed" else "ValueError: no"
-    return Ended(number, overrides, state, 12.34, reason, Path("somewhere"), "dovision-evaluate", metrics)
+def job(number, *overrides, state="completed", metrics=METRICS, config=None):
+    conditions = {
+        condition: {name: {"estimate": value} for name, value in numbers.items()}
+        for condition, numbers in metrics.items()
+    }
+    record, problem = {"overrides": overrides, "wall_seconds": 12.34}, "" if state == "completed" else "ValueError: no"
+    return Run(Path("somewhere"), str(number), state, record, config or {}, {"conditions": conditions}, problem)
 
 
 def test_a_row_has_what_is_swept_state_seconds_and_headline_numbers():
@@ -46,8 +50,8 @@ def test_levels_are_those_of_the_configurations_also_of_jobs_that_have_not_start
     grid, jobs = {"_target_": "dovision.interventions.pixel_grid.PixelGrid"}, []
     for number, width in enumerate(columns):
         config = {"intervention": grid | {"rows": 2 ** (number + 1), "columns": width}}
-        jobs.append(job(number, f"intervention.rows={2 ** (number + 1)}")._replace(config=config))
-    jobs[2] = jobs[2]._replace(state="missing", metrics={})
+        jobs.append(job(number, f"intervention.rows={2 ** (number + 1)}", config=config))
+    jobs[2] = replace(jobs[2], state="missing", summary={})
     table = closing_table(jobs)
     assert table.heads[1:3] == ["grid", "state"]
     assert [row[1] for row in table.rows] == [f"2 x {columns[0]}", f"4 x {columns[1]}", f"8 x {columns[2]}"]
@@ -75,7 +79,8 @@ def test_the_next_command_can_be_typed_where_the_user_stands(monkeypatch, tmp_pa
     assert next_command(Path("/else where")) == "next: dovision-report 'sweep=/else where'"
 
 
-def test_below_the_table_there_are_states_and_reasons(capsys):
+def test_below_the_table_there_are_states_and_reasons(capsys, monkeypatch):
+    monkeypatch.setattr("dovision.findings.sweep_summary.by_factors", lambda jobs: pd.DataFrame())
     jobs = [job(0, "seed=0"), job(1, "seed=1", state="failed", metrics={})]
     closing_of(jobs, Path("sweep_summary.md")).print()
     assert capsys.readouterr().err.splitlines()[1:] == [
@@ -83,7 +88,7 @@ def test_below_the_table_there_are_states_and_reasons(capsys):
         "1    1     failed        12.3         -                       -               -",
         "2 jobs: 1 completed, 1 failed.",
         "  job 1 failed: ValueError: no",
-        "    dovision-evaluate",
+        "    dovision-evaluate seed=1",
     ]
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any
 
 import pandas as pd
 
@@ -20,41 +21,13 @@ from dovision.store.display_names import metric_head
 from dovision.store.run_directory import DAMAGED, RunDirectory
 from dovision.store.run_files import RUN
 from dovision.store.run_record import Run, read_config
-from dovision.store.schemas import SUMMARY, read_summary
+from dovision.store.schemas import read_summary
 from dovision.store.tables import CLEAN
 
 SWEEP_SUMMARY = "sweep_summary"  # .csv and .md in the sweep's folder
 OVER_SEEDS = "sweep_seeds.csv"
-GOOD = "completed"
+GOOD, PROGRAM = "completed", "dovision-evaluate"
 _PIVOTS = 3  # headline numbers that have a table by factors
-
-
-class Ended(NamedTuple):
-    """Job at the end of its sweep; `reason` is empty if completed, `metrics` if not."""
-
-    number: int
-    overrides: tuple[str, ...]
-    state: str
-    seconds: float | None
-    reason: str
-    folder: Path
-    command: str  # that does this job again
-    metrics: Mapping[str, float]
-    record: Mapping[str, Any] = MappingProxyType({})  # run.json
-    labels: str = ""  # images by class
-    config: Mapping[str, Any] = MappingProxyType({})  # empty where it cannot be read, as of a job that has not started
-
-    def row(self) -> dict[str, Any]:
-        """The job as a row of the table."""
-        columns = {
-            "job": self.number,
-            "overrides": " ".join(self.overrides),
-            "state": self.state,
-            "seconds": self.seconds,
-        }
-        if tags := self.record.get("tags"):
-            columns["tags"] = " ".join(tags)
-        return {**columns, "reason": self.reason, "images": self.labels, **self.metrics, "dir": str(self.folder)}
 
 
 def state_of(folder: Path) -> str:
@@ -73,56 +46,41 @@ def facts_of(folder: Path) -> dict[str, Any]:
         return {}
 
 
-def ended(number: int, overrides: Sequence[str], folder: Path, command: str) -> Ended:
-    """Read the end of a job from its run directory."""
+def ended(number: int, overrides: Sequence[str], folder: Path, config: Mapping[str, Any] = MappingProxyType({})) -> Run:
+    """Read a job of a sweep at its end: its label is the number, its overrides are those of the sweep.
+
+    Args:
+        config: of a job that has not started, and has left none.
+    """
     state, record = state_of(folder), facts_of(folder)
-    reason, summary = _reason(state, record), dict[str, Any]()
+    problem, summary = _reason(state, record), dict[str, Any]()
     try:
         if state == GOOD:
             summary = read_summary(folder)
     except (ValueError, OSError) as error:
-        state, reason = DAMAGED, str(error)
-    seconds, config = record.get("wall_seconds"), read_config(folder)
-    end = Ended(number, tuple(overrides), state, seconds, reason, folder, command, {}, record, "", config)
-    return _with_numbers(end, summary)
+        state, problem = DAMAGED, str(error)
+    record["overrides"] = [*overrides]
+    return Run(folder, str(number), state, record, read_config(folder) or config, summary, problem)
 
 
-def joined(jobs: Sequence[Ended]) -> list[Ended]:
-    """Jobs, with completed ones that differ in their range of images alone as one (`join_ranges`)."""
-    runs = [Run(job.folder, str(row), job.state, job.record, job.config, {}) for row, job in enumerate(jobs)]
-    return [
-        jobs[int(run.label)]
-        if run.folder == jobs[int(run.label)].folder
-        else _with_numbers(
-            jobs[int(run.label)]._replace(
-                overrides=run.overrides,
-                seconds=run.record.get("wall_seconds"),
-                folder=run.folder,
-                record=run.record,
-                config=run.config,
-            ),
-            run.summary,
-        )
-        for run in join_ranges(runs)
-    ]
-
-
-def _with_numbers(job: Ended, summary: Mapping[str, Any]) -> Ended:
-    """Job with the headline numbers of its summary; unchanged by an empty one."""
-    if not summary:
-        return job
-    metrics = {
+def metrics_of(job: Run) -> dict[str, float]:
+    """Headline numbers of a job, by condition and metric, such as "clean/accuracy"; empty unless it is completed."""
+    return {
         f"{condition}/{metric}": numbers[metric]["estimate"]
-        for condition, numbers in summary["conditions"].items()
+        for condition, numbers in job.summary.get("conditions", {}).items()
         for metric in METRICS
-        if numbers[metric] is not None
+        if numbers.get(metric) is not None
     }
-    return job._replace(metrics=metrics, labels=label_counts(summary["labels"]))
 
 
-def write_sweep_summary(folder: Path, command: str, jobs: Sequence[Ended]) -> None:
-    """Write sweep_summary.csv and .md, and, where there are several seeds of a setting, sweep_seeds.csv."""
-    rows = joined(jobs)
+def write_sweep_summary(folder: Path, command: str, jobs: Sequence[Run], program: str = PROGRAM) -> None:
+    """Write sweep_summary.csv and .md, and, where there are several seeds of a setting, sweep_seeds.csv.
+
+    Args:
+        command: of the sweep.
+        program: of the command that does a job again, before its overrides.
+    """
+    rows = join_ranges(jobs)
     frame = _factors(rows)
     table, seeds = _table(rows), frame.query("seeds > 1 and estimate.notna()") if len(frame) else frame
     seeds = seeds.rename(columns={"estimate": "mean"}).drop(columns=["low", "high", "run"], errors="ignore")
@@ -134,38 +92,38 @@ def write_sweep_summary(folder: Path, command: str, jobs: Sequence[Ended]) -> No
     text = [f"# {folder.name}", f"`{command}`", counts(jobs), *_mixed(jobs), *_by_factors(frame), _markdown(table)]
     failed = [job for job in jobs if job.state != GOOD]
     if failed:
-        text += ["## Not completed", *(f"job {job.number}: {job.reason}\n\n    {job.command}" for job in failed)]
+        repeats = (f"job {job.label}: {job.failure}\n\n    {_again(job, program)}" for job in failed)
+        text += ["## Not completed", *repeats]
     write_text(folder / f"{SWEEP_SUMMARY}.md", "\n\n".join(text) + "\n")
 
 
-def closing(jobs: Sequence[Ended]) -> str:
+def closing(jobs: Sequence[Run], program: str = PROGRAM) -> str:
     """Closing message of a command: job counts by state, mixed origins, and how to complete each job."""
     lines = [counts(jobs), *_mixed(jobs)]
     for job in jobs:
         if job.state != GOOD:
-            lines += [f"  job {job.number} {job.state}: {job.reason}", f"    {job.command}"]
+            lines += [f"  job {job.label} {job.state}: {job.failure}", f"    {_again(job, program)}"]
     return "\n".join(lines)
 
 
-def findings(jobs: Sequence[Ended]) -> list[str]:
+def findings(jobs: Sequence[Run]) -> list[str]:
     """Findings on a sweep's completed jobs by factor."""
     return sweep_sentences(_factors(jobs))
 
 
-def counts(jobs: Sequence[Ended]) -> str:
+def counts(jobs: Sequence[Run]) -> str:
     """Sentence with the number of jobs by state."""
     states = Counter(job.state for job in jobs)
     return f"{len(jobs)} jobs: {', '.join(f'{count} {state}' for state, count in states.items())}."
 
 
-def _mixed(jobs: Iterable[Ended]) -> list[str]:
-    return mixed({f"job {job.number}": job.record for job in jobs if job.state == GOOD})
+def _mixed(jobs: Iterable[Run]) -> list[str]:
+    return mixed({f"job {job.label}": job.record for job in jobs if job.state == GOOD})
 
 
-def _factors(jobs: Sequence[Ended]) -> pd.DataFrame:
+def _factors(jobs: Sequence[Run]) -> pd.DataFrame:
     """Headline numbers of completed jobs by factor; empty if no run can be read."""
-    done = [job for job in jobs if job.state == GOOD and (job.folder / SUMMARY).is_file()]
-    return by_factors([Run(job.folder, "", GOOD, job.record, job.config, read_summary(job.folder)) for job in done])
+    return by_factors([job for job in jobs if job.summary])
 
 
 def _by_factors(frame: pd.DataFrame) -> list[str]:
@@ -183,9 +141,8 @@ def _by_factors(frame: pd.DataFrame) -> list[str]:
 
 
 def _reason(state: str, record: Mapping[str, Any]) -> str:
-    error, reason = record.get("exception"), record.get("reason")
+    reason = record.get("reason")
     reasons = {
-        "failed": f"{error['type']}: {error['message']}".splitlines()[0] if error else "",
         "interrupted": reason or "its process was killed, or its machine went down",
         "partial": f"{reason}; {'not a result' if record.get('limits') else 'the same command measures the rest'}",
         "missing": "not started",
@@ -196,14 +153,23 @@ def _reason(state: str, record: Mapping[str, Any]) -> str:
     return str(reasons.get(state, ""))
 
 
-def _table(jobs: Sequence[Ended]) -> pd.DataFrame:
+def _again(job: Run, program: str) -> str:
+    return f"{program} {shlex.join(job.overrides)}".strip()
+
+
+def _table(jobs: Sequence[Run]) -> pd.DataFrame:
     """Table of jobs, with the numbers of a condition side by side."""
-    table = pd.DataFrame([job.row() for job in jobs])
-    metrics = dict.fromkeys(name for job in jobs for name in job.metrics)
-    conditions = list(dict.fromkeys(name.rpartition("/")[0] for name in metrics))
-    together = sorted(metrics, key=lambda name: conditions.index(name.rpartition("/")[0]))
-    columns = [name for name in table if name not in metrics and name != "dir"]
-    return table[[*columns, *together, "dir"]]
+    rows = []
+    for job in jobs:
+        columns: dict[str, Any] = {"job": job.label, "overrides": " ".join(job.overrides), "state": job.state}
+        columns["seconds"] = job.record.get("wall_seconds")
+        if tags := job.record.get("tags"):
+            columns["tags"] = " ".join(tags)
+        rows.append({**columns, "reason": job.failure, "images": label_counts(job.summary.get("labels", {}))})
+    numbers = pd.DataFrame([metrics_of(job) for job in jobs])
+    conditions = list(dict.fromkeys(name.rpartition("/")[0] for name in numbers))
+    together = sorted(numbers, key=lambda name: conditions.index(name.rpartition("/")[0]))
+    return pd.DataFrame(rows).join(numbers[together]).assign(dir=[str(job.folder) for job in jobs])
 
 
 def _markdown(table: pd.DataFrame) -> str:

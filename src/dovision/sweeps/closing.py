@@ -6,21 +6,23 @@ import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from dovision.analysis.image_ranges import join_ranges
 from dovision.findings.number_text import number_form, number_text
-from dovision.findings.sweep_summary import Ended, closing, findings, joined
+from dovision.findings.sweep_summary import PROGRAM, closing, findings, metrics_of
 from dovision.runtime.terminal_tables import Closing, TextTable
 from dovision.store.display_names import MEAN_EFFECT, METRIC_HEADS
-from dovision.store.factors import factor_heads, factor_values, level_texts
+from dovision.store.factors import factor_heads, level_texts
+from dovision.store.run_record import Run, factors_of
 from dovision.store.tables import CLEAN
 
 # The last one of the last condition, the others of the clean one.
 _HEADLINES = ("accuracy", MEAN_EFFECT, "success_rate")
 
 
-def closing_of(jobs: Sequence[Ended], written: Path) -> Closing:
+def closing_of(jobs: Sequence[Run], written: Path, program: str = PROGRAM) -> Closing:
     """Build the closing message of a sweep."""
-    rows = joined(jobs)
-    text = "\n".join([closing(jobs), *findings(rows)])
+    rows = join_ranges(jobs)
+    text = "\n".join([closing(jobs, program), *findings(rows)])
     if not jobs:
         return Closing(None, text, "")
     return Closing(closing_table(rows), text, f"sweep: {written}\n{next_command(written.parent)}")
@@ -32,18 +34,18 @@ def next_command(folder: Path) -> str:
     return f"next: {shlex.join(['dovision-report', f'sweep={below}'])}"
 
 
-def closing_table(jobs: Sequence[Ended]) -> TextTable:
+def closing_table(jobs: Sequence[Run]) -> TextTable:
     """Table of jobs: factors, state, seconds, and headline numbers."""
-    factors = factor_values([job.config for job in jobs], [job.overrides for job in jobs])
+    factors = factors_of(jobs)
     settings = factors.apply(level_texts).rename(columns=factor_heads(list(factors)))
-    numbers_of_jobs = [headline_numbers(job.metrics) for job in jobs]
+    numbers_of_jobs = [headline_numbers(metrics_of(job)) for job in jobs]
     metrics = [name for name in _HEADLINES if any(name in values for values in numbers_of_jobs)]
     rows = [
         [
-            str(job.number),
+            job.label,
             *values,
             job.state,
-            "-" if job.seconds is None else f"{job.seconds:,.1f}",
+            "-" if (seconds := job.record.get("wall_seconds")) is None else f"{seconds:,.1f}",
             *(numbers.get(name, "-") for name in metrics),
         ]
         for job, values, numbers in zip(jobs, settings.to_numpy().tolist(), numbers_of_jobs, strict=True)

@@ -9,6 +9,7 @@ import time
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import ExitStack, nullcontext, suppress
 from contextvars import ContextVar
+from dataclasses import replace
 from pathlib import Path
 from threading import Event, Thread
 from types import MappingProxyType
@@ -17,11 +18,12 @@ from typing import Any, NamedTuple
 from omegaconf import DictConfig
 
 from dovision.findings import sweep_summary
-from dovision.findings.sweep_summary import Ended, ended, facts_of, state_of
+from dovision.findings.sweep_summary import ended, facts_of, state_of
 from dovision.io.text_files import make_folder, read_json
 from dovision.runtime.progress import DISPLAY
 from dovision.store.run_directory import DAMAGED, MISSING, OUTDATED
 from dovision.store.run_files import RUN
+from dovision.store.run_record import Run
 from dovision.sweeps.closing import closing_of
 from dovision.sweeps.jobs import Job
 from dovision.sweeps.launch import Launch
@@ -94,7 +96,8 @@ class Sweep:
         self.folder = Path(config.hydra.sweep.dir).absolute()
         self.rerun: str | None = config.rerun
         given = [source.path for source in config.hydra.runtime.config_sources if source.provider == "command-line"]
-        self.directory = [word for path in given for word in ("--config-dir", path)]  # to repeat the command
+        words = [word for path in given for word in ("--config-dir", path)]
+        self._program = shlex.join([sweep_summary.PROGRAM, *words])  # to repeat a job, before its overrides
         self._jobs = jobs
         self._records = records
         self._outdated = {
@@ -137,21 +140,20 @@ class Sweep:
         self.launch.end(self.folder)
         jobs = self.jobs
         ends = [self._ended(job) for job in jobs]
-        closing = closing_of(ends, self.folder / f"{sweep_summary.SWEEP_SUMMARY}.md")
+        closing = closing_of(ends, self.folder / f"{sweep_summary.SWEEP_SUMMARY}.md", self._program)
         closing.print()
         if ends:
             with suppress(OSError) if self._is_done else nullcontext():  # the summary of the jobs is there
-                sweep_summary.write_sweep_summary(self.folder, shlex.join(["dovision-evaluate", *sys.argv[1:]]), ends)
+                command = shlex.join([sweep_summary.PROGRAM, *sys.argv[1:]])
+                sweep_summary.write_sweep_summary(self.folder, command, ends, self._program)
             closing.print_files()
         return all(job.state == sweep_summary.GOOD or job.record.get("limits") for job in ends)
 
-    def _ended(self, job: Job) -> Ended:
+    def _ended(self, job: Job) -> Run:
         overrides = [override for override in job.overrides if not override.startswith(OPTIONS)]
-        command = shlex.join(["dovision-evaluate", *self.directory, *overrides])
-        end = ended(job.number, overrides, job.folder, command)
-        end = end._replace(config=end.config or self._records.get(job.folder, {}))
+        end = ended(job.number, overrides, job.folder, self._records.get(job.folder, {}))
         if self._is_outdated(job.folder):
-            return end._replace(state=OUTDATED, reason=self._outdated[job.folder].reason, metrics={})
+            return replace(end, state=OUTDATED, problem=self._outdated[job.folder].reason, summary={})
         return end
 
     def _is_outdated(self, folder: Path) -> bool:
