@@ -254,7 +254,7 @@ def nih_root(tmp_path: Path) -> Path:
         rows.append(f"{name},{findings[place % 4]},{place % 2},{patient},05{patient}Y,F,PA,2500,2048,0.168,0.168,")
     (root / "Data_Entry_2017.csv").write_text("\n".join(rows) + "\n")
     boxes = ["Image Index,Finding Label,Bbox [x,y,w,h],,,", "00000007_000.png,Atelectasis,256.2,512,255.9,128"]
-    boxes += ["00000007_000.png,Atelectasis,0,0,64,64", "00000008_001.png,Infiltrate,512,512,600,600"]
+    boxes += ["00000007_000.png,Atelectasis,0,0,64,64", "00000008_001.png,Infiltrate,512,512,512,512"]
     (root / "BBox_List_2017.csv").write_text("\n".join(boxes) + "\n")
     (root / "train_val_list.txt").write_text("\n".join(names[:12]))
     (root / "test_list.txt").write_text("\r\n".join(names[12:]) + "\r\n")

@@ -80,7 +80,7 @@ def test_the_fingerprint_changes_with_files_labels_lists_and_cut_but_not_with_th
     assert len(seen) == 5
 
 
-def test_boxes_are_scaled_from_the_released_size_and_cut_at_the_film(nih_root):
+def test_boxes_are_scaled_from_the_released_size(nih_root):
     rows = open_films(nih_root, classes=["Infiltration", "Mass"], shape=(1, 64, 64)).source_boxes("test")
     assert rows.drop(columns="label").values.tolist() == [
         [0, "Atelectasis", 32, 16, 40, 32],  # 512, 256, 640, 512 of 1024 pixels

@@ -44,11 +44,11 @@ def test_labels_are_ones_where_found_and_no_finding_is_all_zeros(nih_root):
 
 
 def test_boxes_are_renamed_numbered_and_in_whole_pixels(nih_root):
-    table = _nih_tables.read_finding_boxes(nih_root, _nih_tables.read_entries(nih_root)["name"])
-    assert table.values.tolist() == [
+    entries, boxes = read_all(nih_root)
+    assert boxes.assign(row=entries["name"].iloc[boxes["row"]].to_numpy()).values.tolist() == [
         ["00000007_000.png", "Atelectasis", "Atelectasis", 512, 256, 640, 512],
-        ["00000007_000.png", "Atelectasis", "Atelectasis2", 0, 0, 64, 64],
-        ["00000008_001.png", "Infiltration", "Infiltration", 512, 512, 1112, 1112],
+        ["00000007_000.png", "Atelectasis2", "Atelectasis", 0, 0, 64, 64],
+        ["00000008_001.png", "Infiltration", "Infiltration", 512, 512, 1024, 1024],
     ]
 
 
@@ -72,11 +72,9 @@ def test_a_wrong_entry_is_refused_with_its_line(nih_root, old, new, message):
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("256.2,512", "1024,512", "x in row 2 .* that of a box in the 1024 x 1024 film, got '1024'"),
-        ("0,0,64,64", "0,-64,64,64", "y in row 3 .* that of a box in the 1024 x 1024 film, got '-64'"),
-        ("512,512,600,600", "512,512,0,600", "x in row 4 .* that of a box in the 1024 x 1024 film"),
-        ("512,512,600,600", "512,512,,600", "x in row 4 .* that of a box in the 1024 x 1024 film"),
-        ("512,512,600,600", "512,512,99999999999999999999,600", "x in row 4 .* that of a box in the 1024 x 1024 film"),
+        ("512,512,512,512", "512,512,0,512", "w in row 4 .* above 0, got '0'"),
+        ("512,512,512,512", "512,512,,512", "w in row 4 .* a number of pixels, as the box's other numbers are"),
+        ("512,512,512,512", "512,512,600,512", "w in row 4 .* inside its image, 1024 x 1024 pixels, got '600'"),
         ("Infiltrate", "Fracture", "label in row 4 .* must be one of the 14 labels, got 'Fracture'"),
         ("00000008_001", "00000009_001", "name in row 4 .* must be an image of the entry table, got"),
     ],
@@ -84,7 +82,7 @@ def test_a_wrong_entry_is_refused_with_its_line(nih_root, old, new, message):
 def test_a_wrong_box_is_refused_with_its_line(nih_root, old, new, message):
     edit(nih_root / BOXES, old, new)
     with pytest.raises(ValueError, match=message):
-        _nih_tables.read_finding_boxes(nih_root, _nih_tables.read_entries(nih_root)["name"])
+        read_all(nih_root)
 
 
 def test_boxes_under_a_quoted_header_are_read_alike(nih_root):
@@ -122,7 +120,7 @@ def test_a_row_longer_than_the_header_is_refused_with_its_line(nih_root, name, l
 
 def read_all(root: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     entries = _nih_tables.read_entries(root)
-    boxes = _nih_tables.read_finding_boxes(root, entries["name"])
+    boxes = _nih_tables.read_finding_boxes(root, entries["name"], entries, _nih_tables.FINDINGS)
     _nih_tables.lists(root)
     return entries, boxes
 
@@ -150,7 +148,7 @@ def test_the_official_tables_are_joined_labelled_and_split_by_patient(tmp_path):
         shutil.copy(Path(find_spec("torchxrayvision").origin).parent / "data" / name, tmp_path)
     table = _nih_tables.read_entries(tmp_path)
     labels = _nih_tables.label_matrix(table["findings"], _nih_tables.FINDINGS)
-    boxes = _nih_tables.read_finding_boxes(tmp_path, table["name"])
+    boxes = _nih_tables.read_finding_boxes(tmp_path, table["name"], table, _nih_tables.FINDINGS)
     test = table["patient"] % 5 == 0
     lists = _nih_tables.Lists(frozenset(table["name"][~test]), frozenset(table["name"][test]), {})
     split = split_films(table, lists, val_fraction=0.1, test_fraction=0.0, seed=0)

@@ -123,8 +123,6 @@ def test_splits_may_be_numbers_or_have_no_name(root):
             "mask_path",
             "'mask_path' that is not read: images have no masks. Set 'dataset.columns.mask=mask_path'",
         ),
-        ("left,top,right,bottom", "x1,y1,w,h", "look like boxes, x1, y1, w, h, and are not read: name the four"),
-        ("left,top,right,bottom", "bbox,a,b,c", "has columns that look like boxes, bbox, and are not read"),
     ],
 )
 def test_a_column_by_another_name_that_is_not_read_is_warned_of(root, caplog, old, new, sentence):
@@ -273,7 +271,7 @@ def test_files_of_equal_bytes_in_two_splits_are_refused_and_of_two_patients_warn
 def test_a_name_in_another_unicode_form_is_found_for_the_error(root):
     (root / "images" / "3.png").rename(root / "images" / "e\u0301.png")
     with_cell(root, 5, "path", "images/\u00e9.png")
-    assert "Did you mean 'images/e\u0301.png' (the same letters in another Unicode form), relative" in refusal(root)
+    assert "Did you mean 'images/e\u0301.png', relative" in refusal(root)
 
 
 def test_rows_are_chosen_by_columns_and_by_their_labels(root):
@@ -350,7 +348,7 @@ def test_masks_come_from_a_folder_by_name_and_by_number(root):
     assert sum(bool(dataset.masks("test", sample)) for sample in range(4)) == 3
 
 
-def test_a_mask_is_turned_as_its_own_orientation_has_it(root, caplog):
+def test_a_mask_is_turned_as_its_own_orientation_has_it(root):
     turned = Image.Exif()
     turned[274] = 6
     stored = Image.open(root / "masks" / "8.png").transpose(Image.Transpose.ROTATE_90)
@@ -360,13 +358,6 @@ def test_a_mask_is_turned_as_its_own_orientation_has_it(root, caplog):
         np.testing.assert_array_equal(
             open_table(root, {"check": check}).source_masks("test", 0)["mask"], upright["mask"]
         )
-    for folder in ("images", "masks"):  # a photograph whose mask was drawn on the pixels as stored, and says so
-        pixels = Image.open(root / folder / "9.png").transpose(Image.Transpose.ROTATE_90)
-        pixels.save(root / folder / "9.png", exif=turned)
-    without_boxes = {"boxes": "boxes.csv", "copies": "warn"}
-    write_csv(root / "boxes.csv", [["path", "label", "x", "y", "w", "h"], ["images/0.png", "cat", *"2345"]])
-    open_table(root, without_boxes)
-    assert "EXIF" not in caplog.text
 
 
 @pytest.mark.parametrize("files", ["{stem}.PNG", "{folder}/{name}.Tiff"])
@@ -433,14 +424,6 @@ def test_a_mask_may_be_a_dicom_file_of_numbers(root):
     np.testing.assert_array_equal(open_table(root).source_masks("test", 0)["mask"], own > 0)
     write_dicom(root / "masks" / "8.DCM", np.stack([own, own]), Modality="SEG")
     assert "masks/8.DCM must be a label map, but is of 2 frames" in refusal(root)
-
-
-def test_a_mask_of_many_numbers_is_warned_of(root, caplog):
-    open_table(root)
-    assert "different numbers" not in caplog.text
-    Image.fromarray(np.tile(np.arange(WIDTH, dtype=np.uint8), (HEIGHT, 1))).save(root / "masks" / "0.png")
-    open_table(root)
-    assert "masks/0.png has 30 different numbers, of which all but 0 are the mask: if it has smoothed" in caplog.text
 
 
 def test_a_number_that_no_file_of_masks_has_is_told(root, caplog):
@@ -556,18 +539,6 @@ def test_a_phone_picture_lies_as_its_orientation_has_it(root):
         assert image[6:].max() < 0.1
     Image.new("L", (HEIGHT, WIDTH), 1).save(root / "masks" / "8.png")  # of the pixels as stored
     assert "those of the image lying on its side: images and masks are read as their EXIF orientation" in refusal(root)
-
-
-def test_an_orientation_of_a_square_image_with_a_mask_is_warned_of(root, caplog):
-    exif = Image.Exif()
-    exif[274] = 6
-    for number in (8, 9):
-        picture = Image.open(root / "images" / f"{number}.png").resize((WIDTH, WIDTH))
-        picture.save(root / "images" / f"{number}.jpg", exif=exif)
-        Image.new("L", (WIDTH, WIDTH), 1).save(root / "masks" / f"{number}.png")
-        with_cell(root, number + 2, "path", f"images/{number}.jpg")
-    open_table(root)
-    assert "2 images with masks or boxes have an EXIF orientation, such as images/8.jpg: they are read" in caplog.text
 
 
 def test_bad_and_missing_files_are_left_out_and_counted_if_asked(root):

@@ -102,7 +102,6 @@ class ImageHeader(NamedTuple):
     burnt_in: bool = False  # a DICOM file says that names or other text are part of its pixels
     dark: bool | None = None  # a window applies to it, and it fills little of its range; None: not read
     deep: DeepRange | None = None  # of a grey file of more than 8 bits
-    reoriented: bool = False  # by its EXIF orientation
     colour: bool | None = None  # its channels differ; None: not read
     digest: bytes = b""  # SHA-256 of the file; empty of a slice or a frame, of which a file has many
 
@@ -144,7 +143,7 @@ class Decoding:
             value = _tensor(dicom.dicom_image(data, number, self.window), 3)
             return header._replace(dark=self._is_dark(value), colour=is_colour(value))
         _one_frame(number)
-        header = ImageHeader(*images.upright_size(data), reoriented=images.is_reoriented(data), digest=digest)
+        header = ImageHeader(*images.upright_size(data), digest=digest)
         if not decode:
             return header
         image = images.decode(data)

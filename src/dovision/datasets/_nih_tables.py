@@ -12,6 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from dovision import checks
+from dovision.datasets.readers.boxes import file_boxes
 from dovision.datasets.readers.manifest import read_manifest
 from dovision.io import files
 
@@ -91,10 +92,10 @@ def label_matrix(findings: pd.Series[str], classes: Sequence[str]) -> npt.NDArra
     return np.array(present, dtype=np.float32)[code]
 
 
-def read_finding_boxes(root: Path, image_names: pd.Series[str]) -> pd.DataFrame:
-    """Read a row per box: name, label, object, and top, left, bottom, right in whole pixels of the 1024 x 1024 film.
-
-    `object` is the label, with a number from 2 on if the image has several boxes of it.
+def read_finding_boxes(
+    root: Path, image_names: pd.Series[str], films: pd.DataFrame, classes: Sequence[str]
+) -> pd.DataFrame:
+    """Read a row per box of films, as of `file_boxes`, in whole pixels of the 1024 x 1024 film.
 
     Raises:
         FileNotFoundError: the table is missing.
@@ -110,19 +111,10 @@ def read_finding_boxes(root: Path, image_names: pd.Series[str]) -> pd.DataFrame:
             f"{checks.listed(list(table.cells))}. Fetch it again from {SOURCE}."
         )
     table = table.renamed(dict(zip(table.cells, names, strict=False)))
-    cells = table.cells[names].assign(label=table.cells["label"].replace("Infiltrate", "Infiltration"))
-    table.refuse("label", ~cells["label"].isin(FINDINGS), "one of the 14 labels", _MEND)
-    table.refuse("name", ~cells["name"].isin(image_names), "an image of the entry table", _MEND)
-    left, top, width, height = (pd.to_numeric(cells[edge], errors="coerce") for edge in _EDGES)
-    across = width.between(0, FILM, inclusive="right") & (left < FILM) & (left + width > 0)
-    down = height.between(0, FILM, inclusive="right") & (top < FILM) & (top + height > 0)
-    table.refuse("x", ~across, f"that of a box in the {FILM} x {FILM} film", _MEND)
-    table.refuse("y", ~down, f"that of a box in the {FILM} x {FILM} film", _MEND)
-    number = cells.groupby(["name", "label"]).cumcount() + 1
-    name = cells["label"] + number.astype(str).where(number > 1, "")
-    edges = {"top": top, "left": left, "bottom": top + height, "right": left + width}
-    whole = {edge: value.round().astype(np.int64) for edge, value in edges.items()}
-    return cells[["name", "label"]].assign(object=name, **whole).reset_index(drop=True)
+    label = table.cells["label"].replace("Infiltrate", "Infiltration")
+    table.refuse("label", ~label.isin(FINDINGS), "one of the 14 labels", _MEND)
+    table.refuse("name", ~table.cells["name"].isin(image_names), "an image of the entry table", _MEND)
+    return file_boxes(table, films.assign(height=FILM, width=FILM), table.cells["name"], label, classes)
 
 
 class Lists(NamedTuple):

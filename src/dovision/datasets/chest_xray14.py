@@ -15,7 +15,6 @@ from torch import Tensor
 
 from dovision import checks
 from dovision.datasets import _checks, _image_io, _nih_tables, _splits
-from dovision.datasets.readers.boxes import BOX_FIELDS
 from dovision.datasets.readers.file_images import FileImages
 from dovision.interfaces import Source
 from dovision.types import SPLITS, Shape
@@ -83,10 +82,7 @@ class ChestXray14(FileImages):
         size = _nih_tables.FILM  # in pixels of which boxes are given, whatever the file has
         records = films.rename(columns={"findings": "labels"}).assign(number=None, height=size, width=size)
         self.records = records.assign(group=records["patient"].astype(str))[[*_RECORD, *_METADATA]]
-        boxes = _nih_tables.read_finding_boxes(folder, entries["name"])
-        row = pd.Index(films["name"]).get_indexer(boxes["name"])
-        label = boxes["label"].astype(object).where(boxes["label"].isin(self.task.classes), None)
-        self.boxes_in_files = boxes.assign(row=row, label=label)[row >= 0][BOX_FIELDS].reset_index(drop=True)
+        self.boxes_in_files = _nih_tables.read_finding_boxes(folder, entries["name"], films, self.task.classes)
         self.recorded = {
             "lists_sha256": {} if lists is None else lists.sha256,
             "listed": len(entries),

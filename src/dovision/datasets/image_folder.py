@@ -16,7 +16,7 @@ import torch
 from dovision import checks
 from dovision.datasets import _checks, _image_io, _splits
 from dovision.datasets.readers.file_images import LIST_FOR_WINDOW, FileImages
-from dovision.datasets.readers.mask_sources import MaskSettings, masks_by_name
+from dovision.datasets.readers.mask_sources import MaskSettings, error_by_name, masks_by_name
 from dovision.datasets.readers.table_rows import boxes_of_images
 from dovision.interfaces import Source
 from dovision.io import files
@@ -144,7 +144,9 @@ class ImageFolder(FileImages):
         self.check_copies(copies)
         if boxes is not None:
             self.boxes_in_files = boxes_of_images(self._root / boxes, self._root, self.records, self.task.classes)
-        self.take_masks(masks_by_name(self.records["name"], settings, self._root), settings.missing, decode=True)
+        error = error_by_name(self.records["name"])
+        sources = masks_by_name(self.records["name"], settings, self._root, error)
+        self.take_masks(sources, settings.missing, True, error)
         self.warn_of_files(LIST_FOR_WINDOW)
         numbered = repr(dict(enumerate(sorted(set(groups)))))
         digests = b"".join(header.digest for header in self.headers)

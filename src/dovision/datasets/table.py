@@ -119,8 +119,7 @@ class Table(FileImages):
         listed = table_rows.rows_where(read_manifest(base / manifest, "manifest"), where)
         stated = _checks.group("columns", Columns, columns)
         used = table_rows.present_columns(listed, stated)
-        elsewhere = settings.folder is not None, boxes is not None
-        table_rows.warn_of_unread(listed, stated, used, self.task.classes, *elsewhere)
+        table_rows.warn_of_unread(listed, stated, used, self.task.classes, settings.folder is not None)
         listed = table_rows.named_rows(listed, used.path, used.slice, paths_from)
         table_rows.refuse_outside(listed, used.path, base, paths_from)
         rows = table_rows.one_row_an_image(listed, used.path)

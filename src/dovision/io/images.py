@@ -108,15 +108,6 @@ def upright_size(data: bytes) -> tuple[int, int]:
     return (image.width, image.height) if turned else (image.height, image.width)
 
 
-def is_reoriented(data: bytes) -> bool:
-    """Return whether an EXIF orientation rotates or mirrors the image in a file's bytes."""
-    try:
-        image = _opened(data)
-        return (image.format == "TIFF" or _may_be_turned(image, data)) and _orientation(image) != 1
-    except Exception:  # whatever damaged EXIF data lead to; `decode` says so
-        return False
-
-
 def _orientation(image: Image.Image) -> int:
     orientation: int = image.getexif().get(ORIENTATION, 1)
     return orientation if orientation in range(1, 9) else 1

@@ -18,7 +18,7 @@ from torch import Tensor
 from dovision import checks
 from dovision.datasets import _checks, _image_io, _splits
 from dovision.datasets.readers import boxes as box_tables
-from dovision.datasets.readers.mask_sources import ErrorText, MaskSource, check_masks, check_volumes, error_by_name
+from dovision.datasets.readers.mask_sources import ErrorText, MaskSource, check_masks, check_volumes
 from dovision.datasets.readers.record_images import RecordImages
 from dovision.functional import geometry
 from dovision.io.archives import file_on_disk
@@ -136,9 +136,7 @@ class FileImages(RecordImages):
         self.records = files[whole].reset_index(drop=True).assign(height=heights, width=widths)
         return whole
 
-    def take_masks(
-        self, sources: Sequence[MaskSource], missing: str, decode: bool, error: ErrorText | None = None
-    ) -> None:
+    def take_masks(self, sources: Sequence[MaskSource], missing: str, decode: bool, error: ErrorText) -> None:
         """Set the files of masks, once `records` are there.
 
         Empty masks are refused unless `missing` is skip; without `decode` masks are not read to their end.
@@ -148,7 +146,6 @@ class FileImages(RecordImages):
         """
         slices = [None if number is None else int(number) for number in self.records["number"]]
         sources = [source._replace(slices=slices, plane=self.decoding.plane) for source in sources]
-        error = error or error_by_name(self.records["name"])
         check_masks(sources, self._sizes(), self.shape, missing == "skip", decode, error)
         for source in sources:
             check_volumes(source, self.records["path"].tolist(), error)
@@ -160,22 +157,8 @@ class FileImages(RecordImages):
                 log.warning("the masks %r have the name of no class, so no map is judged by them.%s", name, meant)
 
     def warn_of_files(self, remedy: str = _SET_WINDOW) -> None:
-        """Log warnings about images, once boxes and masks are there; `remedy` as of `_image_io.warn_of_pixels`."""
+        """Log warnings about images; `remedy` as of `_image_io.warn_of_pixels`."""
         _image_io.warn_of_pixels(self.records["name"].tolist(), self.headers, self.shape, remedy)
-        boxed = set(self.boxes_in_files["row"])
-        turned = [
-            row
-            for row, header in enumerate(self.headers)
-            if header.reoriented and (row in boxed or any(source.is_as_stored(row) for source in self.mask_sources))
-        ]
-        if turned:
-            log.warning(
-                "%d images with masks or boxes have an EXIF orientation, such as %s: they are read upright, and masks "
-                "and boxes are taken to lie on the upright image. If they were drawn on the pixels as stored, remove "
-                "the orientation from the images' files",
-                len(turned),
-                self.records["name"].iloc[turned[0]],
-            )
 
     def check_copies(self, allowed: str) -> None:
         """Refuse files of equal bytes in two splits, and warn of those of two groups in one split.

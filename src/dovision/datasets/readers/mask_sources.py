@@ -20,8 +20,8 @@ from dovision.io.paths import outside
 from dovision.types import Mask, Shape
 
 log = logging.getLogger(__name__)
-_MANY = 16  # numbers of a label map; a smoothed mask has more
 _UPRIGHT = "images and masks are read as their EXIF orientation has it. Save the mask upright, or the image without it."
+_WHOLE = "Save the mask as it lies on the whole image."
 _SKIP = "Leave such images without masks with dataset.masks.missing=skip."
 _NAMES = "Set dataset.masks.folder, and dataset.masks.files, the pattern of their names."
 
@@ -63,11 +63,6 @@ class MaskSource(NamedTuple):
             raise ValueError(f"{path} must be a label map, but is {error}.") from error
         return None if path.suffix.lower() == mask_files.ARRAYS else mask_files.label_map(path)
 
-    def is_as_stored(self, row: int) -> bool:
-        """Return whether an image has a file of masks without an EXIF orientation of its own."""
-        path = self.paths[row]
-        return bool(path) and not images.is_reoriented(files.read_bytes(path, images.MAX_FILE_BYTES))
-
     def size(self, row: int) -> tuple[int, int]:
         """Read height and width of an image's masks from the header of their file; errors as those of `read`."""
         path = Path(self.paths[row])
@@ -108,9 +103,7 @@ def mask_sources(
     return sources
 
 
-def masks_by_name(
-    names: Sequence[str], settings: MaskSettings, root: Path, error: ErrorText | None = None
-) -> list[MaskSource]:
+def masks_by_name(names: Sequence[str], settings: MaskSettings, root: Path, error: ErrorText) -> list[MaskSource]:
     """Locate files of masks in a folder by the names of the images; errors as those of `mask_sources`.
 
     Raises:
@@ -124,7 +117,6 @@ def masks_by_name(
         raise FileNotFoundError(f"masks.folder must be a folder of masks, but {folder} is not one.")
     paths = [str(folder / mask_files.mask_file(pattern, name)) for name in names]
     numbers = mask_files.mask_numbers(settings.units, pattern.lower().endswith(mask_files.ARRAYS))
-    error = error or error_by_name(names)
     source = _there(MaskSource(paths, _BY_NAME, numbers), settings.missing, root, folder, error)
     mask_files.check_distinct(pattern, list(names), map(_distinct_file, names, source.paths))
     return [source]
@@ -186,44 +178,46 @@ def check_masks(
         wrong: list[str] = []
         looked_at = [row for row, path in enumerate(source.paths) if path]
         for row in looked_at:
-            error = partial(error_text, source.column, row)
             try:
-                size, present = _looked_at(source, row, decode, error)
-                _check_aspect(source.paths[row], size, sizes[row], shape, error)
-                if decode and not present and not skip:
-                    raise ValueError(error(_rule(source), f"{_numbers(source, row)} {_SKIP}"))
-                seen |= present
+                seen |= _present(
+                    source, row, sizes[row], shape, skip or not decode, decode, partial(error_text, source.column, row)
+                )
             except ValueError as reason:
                 wrong.append(str(reason))
         checks.none_wrong("files of masks", wrong, len(looked_at))
-        if decode and looked_at:
-            _check_units(source, seen, looked_at[0], error_text)
-            _warn_of_soft(source, looked_at[0])
+        if decode and looked_at and not seen:
+            remedy = f"All are empty. {_numbers(source, looked_at[0])} Set dataset.masks.units."
+            raise ValueError(error_text(source.column, looked_at[0], _rule(source), remedy))
+        for name, number in source.numbers.items():
+            if decode and looked_at and name not in seen:
+                log.warning("no file of masks has a pixel of %r, number %s: see dataset.masks.units", name, number)
 
 
-def _looked_at(
-    source: MaskSource, row: int, decode: bool, error: Callable[[str, str], str]
-) -> tuple[tuple[int, int], set[str]]:
-    """Height and width of an image's masks and, if they are decoded, the names of non-empty ones."""
+def _present(
+    source: MaskSource,
+    row: int,
+    image: tuple[int, int],
+    shape: Shape,
+    skip: bool,
+    decode: bool,
+    error: Callable[[str, str], str],
+) -> set[str]:
+    """Names of an image's non-empty masks, if they are decoded; errors as of `check_masks`."""
+    path, (height, width) = source.paths[row], image
     try:
-        if not decode:
-            return source.size(row), set()
-        masks = source.read(row)
+        masks = source.read(row) if decode else {}
+        size = next(iter(masks.values())).shape if decode else source.size(row)
     except ValueError as reason:
         raise ValueError(error("a file of masks", str(reason))) from reason
-    return next(iter(masks.values())).shape, {name for name, mask in masks.items() if mask.any()}
-
-
-def _check_aspect(
-    path: str, size: tuple[int, int], image: tuple[int, int], shape: Shape, error: Callable[[str, str], str]
-) -> None:
-    if geometry.mask_fits(size, image, shape):
-        return
-    height, width = image
-    remedy = f"{path} has {size[0]} x {size[1]}. Save the mask as it lies on the whole image."
-    if geometry.mask_fits(size, (width, height), shape):
-        remedy = f"{path} has {size[0]} x {size[1]}, those of the image lying on its side: {_UPRIGHT}"
-    raise ValueError(error(f"of its image's aspect, {height} x {width} pixels", remedy))
+    if not geometry.mask_fits(size, image, shape):
+        lies = geometry.mask_fits(size, (width, height), shape)
+        remedy = f", those of the image lying on its side: {_UPRIGHT}" if lies else f". {_WHOLE}"
+        rule = f"of its image's aspect, {height} x {width} pixels"
+        raise ValueError(error(rule, f"{path} has {size[0]} x {size[1]}{remedy}"))
+    present = {name for name, mask in masks.items() if mask.any()}
+    if not present and not skip:
+        raise ValueError(error(_rule(source), f"{_numbers(source, row)} {_SKIP}"))
+    return present
 
 
 def check_volumes(source: MaskSource, images: Sequence[str], error_text: ErrorText) -> None:
@@ -241,18 +235,6 @@ def check_volumes(source: MaskSource, images: Sequence[str], error_text: ErrorTe
                 raise ValueError(error_text(source.column, row, rule, f"{mask} has {count_of_mask}. Resample it."))
 
 
-def _check_units(source: MaskSource, seen: set[str], row: int, error_text: ErrorText) -> None:
-    """Refuse masks that are all empty, and warn of one that has no pixel in any file."""
-    if not seen:
-        remedy = f"All are empty. {_numbers(source, row)} Set dataset.masks.units."
-        raise ValueError(error_text(source.column, row, _rule(source), remedy))
-    for name in source.numbers:
-        if name not in seen:
-            log.warning(
-                "no file of masks has a pixel of %r, number %s: see dataset.masks.units", name, source.numbers[name]
-            )
-
-
 def _rule(source: MaskSource) -> str:
     units = "" if [*source.numbers.values()] == [mask_files.ANY] else f" of {' or '.join(source.numbers)}"
     return f"a mask with at least one pixel{units}"
@@ -264,16 +246,3 @@ def _numbers(source: MaskSource, row: int) -> str:
     if labels is None or not labels.any():
         return f"{path} is empty."
     return f"{path} has the numbers {checks.listed([f'{number:g}' for number in np.unique(labels).tolist()])}."
-
-
-def _warn_of_soft(source: MaskSource, row: int) -> None:
-    """Log a mask of all non-zero values with many numbers, as one with smoothed edges has."""
-    labels = source.labels(row) if mask_files.ANY in source.numbers.values() else None
-    count = 0 if labels is None else len(np.unique(labels))
-    if count > _MANY:
-        log.warning(
-            "%s has %d different numbers, of which all but 0 are the mask: if it has smoothed edges, or is a "
-            "probability, set a threshold, and save what is above it",
-            source.paths[row],
-            count,
-        )

@@ -16,7 +16,7 @@ import pandas as pd
 
 from dovision import checks
 from dovision.datasets._splits import as_setting, probable_splits
-from dovision.datasets.readers.boxes import BOX_LAYOUTS, box_columns, file_boxes
+from dovision.datasets.readers.boxes import box_columns, file_boxes
 from dovision.datasets.readers.manifest import MADE, Manifest, cell_numbers, read_manifest
 from dovision.io.paths import outside
 from dovision.types import SPLITS
@@ -33,7 +33,6 @@ _OPTIONAL = {  # role of a column: usual names, without case and signs, and what
     "mask": ("mask masks maskpath maskfile maskfilename segmentation segmentationpath", "images have no masks"),
     "slice": ("", ""),
 }
-_BOXES = ("bbox", "bboxes", "box", "boxes", "boundingbox", "boundingboxes")
 
 
 class Columns(NamedTuple):
@@ -65,7 +64,7 @@ def present_columns(manifest: Manifest, columns: Columns) -> Columns:
 
 
 def warn_of_unread(
-    manifest: Manifest, stated: Columns, used: Columns, classes: Sequence[str], other_masks: bool, other_boxes: bool
+    manifest: Manifest, stated: Columns, used: Columns, classes: Sequence[str], other_masks: bool
 ) -> None:
     """Log each role without a column for which one looks suitable.
 
@@ -74,7 +73,7 @@ def warn_of_unread(
         stated: names of its columns as they are set; None of one that is not to be used.
         used: those that are used.
         classes: whose names columns may have.
-        other_masks, other_boxes: whether masks and boxes come from elsewhere.
+        other_masks: whether masks come from elsewhere.
     """
     masks = used.mask.values() if isinstance(used.mask, Mapping) else [used.mask]
     read = {used.path, used.label, used.patient, used.split, used.slice, *masks, *classes}
@@ -86,13 +85,6 @@ def warn_of_unread(
         if alike is not None and absent and not (role == "mask" and other_masks):
             text = "%s has a column %r that is not read: %s. Set 'dataset.columns.%s=%s' if it is meant"
             log.warning(text, manifest.path, alike, instead, role, alike)
-    edges = {_letters(edge) for layout in BOX_LAYOUTS for edge in layout}
-    mixed = [name for name in names if _letters(name) in edges]
-    boxes = [name for name in names if _letters(name) in _BOXES] or (mixed if len(mixed) >= 4 else [])
-    if boxes and not other_boxes and box_columns(manifest) is None:
-        layouts = " or ".join(map(", ".join, BOX_LAYOUTS))
-        text = "%s has columns that look like boxes, %s, and are not read: name the four numbers %s"
-        log.warning(text, manifest.path, ", ".join(boxes), layouts)
 
 
 def _letters(name: str) -> str:
@@ -319,20 +311,11 @@ def meant_path(cell: str, root: Path) -> str:
     """Suggest the file below a root that a path was probably meant to be, as a sentence; "" if there is none."""
     names = cell.replace("\\", "/").split("/")
     for start in range(len(names)):  # a path of another machine, or from the working directory
-        path = root.joinpath(*names[start:])
-        name = path.name if path.is_file() else _alike(path.parent, path.name)
+        files = _names_by_folded(root.joinpath(*names[start:-1]))
+        name = files.get(_folded(names[-1])) or files.get(_folded(Path(names[-1]).stem))
         if name:
-            meant = "/".join([*names[start:-1], name])
-            same = unicodedata.normalize("NFC", meant) == unicodedata.normalize("NFC", cell)
-            form = " (the same letters in another Unicode form)" if same else ""
-            return f"Did you mean {meant!r}{form}, relative to {root}?"
+            return f"Did you mean {'/'.join([*names[start:-1], name])!r}, relative to {root}?"
     return ""
-
-
-def _alike(folder: Path, name: str) -> str:
-    """File of a folder whose name differs from this one in case, Unicode form or suffix alone; "" if none does."""
-    names = _names_by_folded(folder)
-    return names.get(_folded(name)) or names.get(_folded(Path(name).stem), "")
 
 
 @lru_cache(1)
