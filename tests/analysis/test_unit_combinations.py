@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 import dovision as dv
-from dovision.analysis.unit_combinations import INTERACTIONS, frame_contrasts, interactions
+from dovision.analysis.unit_combinations import EFFECTS_BEYOND, effects_beyond
 from dovision.functional.effects import RESOLUTION
 from dovision.functional.intervals import mean_interval
 from dovision.store.effect_sums import CELL
@@ -36,7 +36,7 @@ def test_means_and_intervals_are_those_of_the_differences_of_each_image(classifi
     found = measured(classifier, dv.EdgeControl(dv.PixelGrid(2, 2), frame=1))
     rows = found.rows(range(IMAGES)).astype({"unit": str, "class": str})
     wide = rows.pivot(index="sample", columns=["unit", "class"], values="log_odds_effect").astype(float)
-    frame = frame_contrasts(found.folder).set_index(["unit", "class"])
+    frame = effects_beyond(found.folder).set_index(["unit", "class"])
     assert len(frame) == 4 * 3
     for unit, label in frame.index:
         value = (wide[unit, label] - wide[f"{unit} frame", label]).to_numpy()
@@ -48,9 +48,8 @@ def test_means_and_intervals_are_those_of_the_differences_of_each_image(classifi
 
 def test_other_interventions_have_none_and_findings_say_what_lies_beyond_a_frame(classifier):
     plain = measured(classifier, dv.PixelGrid(2, 2))
-    assert frame_contrasts(plain.folder).empty
-    assert interactions(plain.folder).empty
-    assert [*interactions(plain.folder)] == INTERACTIONS
+    assert effects_beyond(plain.folder).empty
+    assert [*effects_beyond(plain.folder)] == EFFECTS_BEYOND
     framed = measured(classifier, dv.EdgeControl(dv.PixelGrid(2, 2), frame=1))
     assert "Beyond what its frame alone does, it changes them by " in framed.findings[0]
     assert "beyond_effects" in framed.figures
@@ -77,7 +76,7 @@ def of_sets(tmp_path, write_run):
 
 @pytest.mark.usefixtures("few_images")
 def test_an_interaction_is_the_effect_of_a_set_minus_the_sum_of_its_units(of_sets):
-    found = interactions(of_sets).set_index([*CELL])
+    found = effects_beyond(of_sets).set_index([*CELL])
     assert [*dict.fromkeys(found.index.get_level_values("unit"))] == [
         "channel 0+channel 1",
         "channel 0+channel 1+channel 4",
@@ -90,8 +89,8 @@ def test_an_interaction_is_the_effect_of_a_set_minus_the_sum_of_its_units(of_set
         additive = effect[unit.split("+")].sum(axis=1)
         difference = (effect[unit] - additive).to_numpy()
         group = cell.drop_duplicates("sample").set_index("sample")["group"].loc[effect.index].to_numpy()
-        alone = mean_interval(difference, group, RESOLUTION, bounds=(-2, 2))
-        assert (row["effect"], row["additive"]) == pytest.approx((effect[unit].mean(), additive.mean()))
-        assert (row["interaction"], row["low"], row["high"]) == pytest.approx(
+        alone = mean_interval(difference, group, RESOLUTION, bounds=(-unit.count("+") - 1, unit.count("+") + 1))
+        assert (row["effect"], row["effect_of_others"]) == pytest.approx((effect[unit].mean(), additive.mean()))
+        assert (row["beyond"], row["beyond_low"], row["beyond_high"]) == pytest.approx(
             (difference.mean(), alone.low, alone.high)
         )

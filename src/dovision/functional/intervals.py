@@ -42,7 +42,6 @@ BOTH_INTERVALS = (
 Bounds = tuple[float, float]
 UNBOUNDED: Bounds = (-np.inf, np.inf)
 EFFECT_BOUNDS: Bounds = (-1.0, 1.0)  # an effect on a probability, the difference of two of one control, or of two sizes
-INTERACTION_BOUNDS: Bounds = (-2.0, 2.0)  # an effect minus two others, of one control
 UNIT_BOUNDS: Bounds = (0.0, 1.0)  # of a share in an image
 _BETS = np.sin(
     np.pi / 2 * np.sin(np.linspace(-np.pi / 2, np.pi / 2, 41))

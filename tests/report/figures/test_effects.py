@@ -46,15 +46,6 @@ def test_units_with_a_place_in_the_image_have_maps_instead(runs):
     assert drawn == ["average_effect_maps", "effect_distribution", "average_effects"]
 
 
-def test_interactions_of_sets_are_drawn_where_there_are_any(runs, monkeypatch):
-    averaged = average_effects(runs[2].folder)
-    found = averaged.rename(columns={"mean": "interaction"}).assign(effect=0.1, additive=0.2)
-    monkeypatch.setattr("dovision.report.figures.effects.interactions", lambda folder, level=0.95: found)
-    drawn = {each.name: each for each in Effects(0, averages=10, units=5, maps=3).of_run(runs[2])}
-    assert "minus the sum of the effects of each alone" in drawn["interactions"].caption
-    assert {"effect", "additive", "interaction"} <= set(drawn["interactions"].data.columns)
-
-
 def test_of_two_classes_that_exclude_each_other_each_effect_is_shown_once(runs, monkeypatch):
     averaged = average_effects(runs[0].folder)
     two = averaged[averaged["class"].isin(["0", "1"])]

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from dovision.analysis import average_effect
 from dovision.analysis.interchange_accuracy import interchange_accuracy
-from dovision.analysis.unit_combinations import frame_contrasts, interactions
+from dovision.analysis.unit_combinations import effects_beyond
 from dovision.findings.number_text import bracketed
 from dovision.functional.effects import RESOLUTION
 from dovision.functional.intervals import (
@@ -67,10 +67,7 @@ class Effects(FigureComponent):
         yield from average_effect_maps(run, averaged, self.maps, opposite)
         yield from _distribution(run)
         yield _averages(run, averaged, self.averages, opposite)
-        interacting = interactions(run.folder)
-        if len(interacting):
-            yield _interactions(run, interacting[interacting["class"] != opposite], self.averages, opposite)
-        yield from _beyond_frames(run, self.averages)
+        yield from _effects_beyond(run, self.averages, opposite)
         yield from _interchange(run, self.averages)
         clean = averaged[averaged["condition"] == CLEAN]
         if clean["unit"].nunique() > 1 and not _has_places(run):
@@ -148,41 +145,25 @@ def _averages(run: Run, frame: pd.DataFrame, most: int, opposite: str | None) ->
     return ReportFigure("average_effects", "Largest average effects", words, figure, data)
 
 
-def _interactions(run: Run, frame: pd.DataFrame, most: int, opposite: str | None) -> ReportFigure:
-    named = frame.rename(columns={"interaction": "mean"})
-    shown = len(strongest(named, most))
-    data = interactions(run.folder, level_of_selected(shown, len(named))).loc[named.index]
-    data = data.rename(columns={"interaction": "mean"})
-    text = (
-        "Effect of units that are set at once minus the sum of the effects of each alone, mean over "
-        f"images{opposite_note(opposite)}: the largest of {len(frame):,}. 0: the effects add up."
-    )
-    whiskers = f"Whiskers: {EFFECT_INTERVALS}{selected(shown, len(frame))}."
-    words = caption(text, [run], images(frame["images"]), whiskers, data)
-    figure = average_effects_plot(strongest(data, most), "interaction effect on the class probability")
-    data = data.rename(columns={"mean": "interaction"})
-    return ReportFigure("interactions", "Largest interactions of units", words, figure, data)
-
-
-def _beyond_frames(run: Run, most: int) -> Iterator[ReportFigure]:
-    """Figure of the largest effects beyond those of frames; none where a run has painted no frames."""
-    opposite, column = read_task(run.folder).opposite, "beyond_log_odds"
-    frame = frame_contrasts(run.folder, LEVEL)
+def _effects_beyond(run: Run, most: int, opposite: str | None) -> Iterator[ReportFigure]:
+    """Figure of the largest interactions of units and effects beyond frames; none where there are neither."""
+    column, frame = "beyond_log_odds", effects_beyond(run.folder)
     frame = frame[(frame["class"] != opposite) & frame[column].notna()]
     if frame.empty:
         return
     ends = {column: "mean", **{f"{column}_{end}": end for end in ("low", "high", "reason")}}
     shown = len(strongest(frame.rename(columns=ends), most))
-    data = frame_contrasts(run.folder, level_of_selected(shown, len(frame))).loc[frame.index]
+    data = effects_beyond(run.folder, level_of_selected(shown, len(frame))).loc[frame.index]
     text = (
-        "Effect of painting a unit minus that of painting the frame of its region alone (0: all of it is an effect of "
-        "the edge that painting draws), on the log-odds of the class, mean over images"
+        "Effect of units that are set at once minus the sum of the effects of each alone (0: the effects add up), or "
+        "of painting a unit minus that of painting the frame of its region alone (0: all of it is an effect of the "
+        "edge that painting draws), on the log-odds of the class, mean over images"
         f"{opposite_note(opposite)}: the largest of {len(frame):,}."
     )
     whiskers = f"Whiskers: {MEAN_INTERVALS}{selected(shown, len(frame))}. In the numbers also: {EFFECT_INTERVALS}."
-    figure = average_effects_plot(strongest(data.rename(columns=ends), most), "effect beyond the frame, log-odds")
-    shown_as = caption(text, [run], images(frame["images"]), whiskers, data)
-    yield ReportFigure("beyond_effects", "Largest effects beyond those of frames", shown_as, figure, data)
+    figure = average_effects_plot(strongest(data.rename(columns=ends), most), "effect beyond others, log-odds")
+    words = caption(text, [run], images(frame["images"]), whiskers, data)
+    yield ReportFigure("beyond_effects", "Largest effects beyond those of other units", words, figure, data)
 
 
 def _interchange(run: Run, most: int) -> Iterator[ReportFigure]:
