@@ -1,271 +1,223 @@
-"""The display of progress, by a clock that is set, and its bars on a terminal."""
+"""The display of progress, by a clock that is set, as lines and as bars on a terminal."""
 
 from __future__ import annotations
 
 import logging
 import os
 import sys
-from contextlib import suppress
+import time
+from contextlib import contextmanager, suppress
+from types import SimpleNamespace
 
 import pytest
 
-from dovision.runtime.progress import Bars, Display, has_bars
-from dovision.runtime.stage import Bar
+from dovision.runtime.progress import Display, StderrHandler
 from pseudo_terminal import terminal
-
-
-class Clock:
-    now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
+from waiting import wait_for
 
 
 @pytest.fixture
 def clock():
-    return Clock()
+    return SimpleNamespace(now=0.0)
 
 
 @pytest.fixture
-def display(clock, monkeypatch):
-    """A display that looks only when it is asked to."""
-    monkeypatch.setattr(Display, "_show", lambda self, over: None)
-    return Display(clock)
+def display(clock):
+    return Display(lambda: clock.now)
 
 
 @pytest.fixture
-def lines(caplog):
+def log_until(display, clock, caplog):
+    """Lines that the display logs until a second of the clock, with counts per second; then as many seconds pass."""
     caplog.set_level(logging.INFO)
-    return lambda: [record.getMessage() for record in caplog.records]
+
+    def log(end, stage=None, per_second=0):
+        def wait(seconds):
+            clock.now += seconds
+            if stage is not None and per_second:
+                stage.advance(seconds * per_second)
+            return clock.now > end
+
+        display._log(None, SimpleNamespace(wait=wait))
+        return [record.getMessage() for record in caplog.records]
+
+    return log
 
 
-def pass_time(display, clock, seconds, stage=None, per_second=0):
-    for _ in range(seconds):
-        clock.now += 1
-        if stage is not None:
-            stage.advance(per_second)
-        display.look()
-
-
-def test_a_long_stage_logs_a_line_every_five_seconds_and_later_twice_a_minute(display, clock, lines):
+def test_a_long_stage_logs_a_line_every_five_seconds_and_later_twice_a_minute(display, log_until):
     with display.stage("effects", "passes", 10_000) as stage:
-        pass_time(display, clock, 4, stage, 10)
-        assert lines() == ["effects: 40/10,000 passes, 10/s, 0:16:36 left"]
-        pass_time(display, clock, 596, stage, 10)
-        assert len(lines()) == 149
-        pass_time(display, clock, 60, stage, 10)
-    assert len(lines()) == 151
-    assert lines()[-1].startswith("effects: 6,")
+        lines = log_until(660, stage, 10)
+    assert lines[0] == "effects: 50/10,000 passes in 0:00:05, 0:16:35 left"
+    assert lines[-1] == "effects: 6,600/10,000 passes in 0:11:00, 0:05:40 left"
+    assert len(lines) == 120 + 2
 
 
-def test_a_long_step_without_a_stage_says_how_long_it_takes(display, clock, lines):
-    with display.job(["effects", "summary"], "seed=1"):
+def test_what_stands_still_says_how_long_and_what_is_counted_is_not_logged_again(display, log_until):
+    with display.job(["effects", "summary"], "seed=1"), display.stage("effects", "images", 9_000) as stage:
+        lines = log_until(20)
+        assert lines[0] == "job seed=1, effects: 0/2 steps in 0:00:05 | effects: 0/9,000 images in 0:00:05"
+        assert len({*lines}) == len(lines) == 4
+        stage.advance(9_000)
         display.step("summary")
-        pass_time(display, clock, 5)
-    assert lines() == ["seed=1: summary: 0:00:04 so far"]
+        assert log_until(30)[-1] == "job seed=1, summary: 1/2 steps in 0:00:05"
+    assert display.line() == ""
+    assert log_until(60)[4:] == ["job seed=1, summary: 1/2 steps in 0:00:05"]
 
 
-def test_what_is_counted_is_not_logged_again_and_what_stands_still_says_how_long(display, clock, lines):
-    with display.job(["effects"], "seed=1"), display.stage("effects", "images", 9_000) as stage:
-        pass_time(display, clock, 9)
-        pass_time(display, clock, 1, stage, 9_000)
-        pass_time(display, clock, 9)
-    assert lines()[0] == "seed=1: effects: 0/9,000 images, 0:00:04 so far"
-    assert lines()[-1] == "seed=1: effects: 0:00:18 so far"
-    assert len({*lines()}) == len(lines()) >= 4
-
-
-def bars(display, clock):
-    return {bar.name: (bar.amount, bar.rate, bar.left) for bar in display.rows(clock.now)}
-
-
-def test_the_time_left_is_that_of_the_sweep_once_a_job_has_ended_and_before_that_of_what_is_known(display, clock):
-    with display.sweep(4, 1) as sweep:
-        assert bars(display, clock) == {"sweep": ("1/4 jobs", "", "- left")}
-        with display.job(["fits", "effects", "summary"], "seed=1"):
-            assert bars(display, clock)["sweep"] == ("1/4 jobs", "", "- left")
-            with display.stage("fit", "batches", 30) as stage:
-                pass_time(display, clock, 10, stage, 1)
-                assert bars(display, clock) == {
-                    "sweep": ("1/4 jobs", "", ""),
-                    "job seed=1": ("step 1/3: fits", "", ""),
-                    "fit": ("10/30 batches", "1.0/s", "0:00:20 left"),
-                }
-            display.step("effects")
-            with display.stage("effects", "passes", 200) as stage, display.stage("maps", "images", 20) as maps:
-                pass_time(display, clock, 10, stage, 10)
-                maps.advance(5)
-                display.look()
-                found = bars(display, clock)
-        assert found["job seed=1"] == ("step 2/3: effects", "", "0:00:30 left")
-        assert found["effects"] == ("100/200 passes", "10/s", "")
-        assert found["maps"] == ("5/20 images", "30/min", "")
+def test_rows_are_nested_and_have_the_time_left_of_what_was_measured(display, clock):
+    with display.stage("sweep", "jobs", 4, done=1) as sweep:
+        with display.job(["effects"]), display.stage("maps", "images") as maps:
+            clock.now += 100
+            maps.advance(3)
+            rows = display.line().split(" | ")
+            assert rows[0] == "sweep: 1/4 jobs in 0:01:40"
+            assert rows[1:] == ["job, effects: 0/1 steps in 0:01:40", "maps: 3 images in 0:01:40"]
+        sweep.update(failed=1)
         sweep.advance()
-        display.look()
-        assert bars(display, clock) == {"sweep": ("2/4 jobs", "3.0/min", "0:00:40 left")}
-
-
-def test_the_time_left_of_stages_that_go_side_by_side_is_that_of_the_slowest_in_the_first_row(display, clock):
-    with display.stage("effects", "passes", 100) as effects, display.stage("maps", "images", 100) as maps:
-        clock.now += 10
-        effects.advance(50)
-        maps.advance(10)
-        display.look()
-        assert [bar.left for bar in display.rows(clock.now)] == ["0:01:30 left", ""]
+        assert display.line() == f"sweep: {sweep.text()}" == "sweep: 2/4 jobs, 1 failed in 0:01:40, 0:03:20 left"
 
 
 def test_a_resumed_count_is_shown_and_is_no_rate(display, clock):
     with display.stage("effects", "passes", 1000, done=900) as stage:
-        pass_time(display, clock, 10, stage, 1)
-        assert bars(display, clock) == {"effects": ("910/1,000 passes", "1.0/s", "0:01:30 left")}
+        clock.now += 10
+        stage.advance(10)
+        assert display.line() == "effects: 910/1,000 passes in 0:00:10, 0:01:30 left"
 
 
-def test_stages_that_an_exception_has_left_open_end_with_their_job(display, clock):
+def test_a_step_that_a_job_does_not_have_is_refused(display):
+    with display.job(["effects"]), pytest.raises(ValueError, match="maps"):
+        display.step("maps")
+
+
+def test_stages_that_an_exception_has_left_open_end_with_their_job(display):
     left = display.stage("effects", "passes", 10)
-    with display.sweep(2, 0):
+    with display.stage("sweep", "jobs", 2):
         with suppress(KeyboardInterrupt), display.job(["effects"]):
             left.__enter__()
             raise KeyboardInterrupt
-        assert list(bars(display, clock)) == ["sweep"]
+        assert display.line() == "sweep: 0/2 jobs in 0:00:00"
+        left.__exit__(None, None, None)
 
 
-def test_nothing_is_shown_in_silence(display, clock, lines):
+def test_nothing_is_shown_in_silence(display):
     with display.stage("outer", "files", 10), display.silenced(), display.stage("inner", "files", 10) as stage:
         stage.advance()
-        assert list(bars(display, clock)) == ["outer"]
+        assert display.line().startswith("outer: ")
+        assert "inner" not in display.line()
+    display.silence()
+    with display.stage("outer", "files", 10), display.silenced(lines=True), display.stage("inner", "files", 10):
+        assert display.line() == ""
 
 
-def test_items_are_counted_as_they_come(display, clock):
+def test_items_are_counted_as_they_come(display):
     items = display.track("abc", "letters", "files", 3)
-    assert [bars(display, clock)["letters"][0] for _ in items] == ["0/3 files", "1/3 files", "2/3 files"]
-    assert bars(display, clock) == {}
+    assert [display.line()[:18] for _ in items] == [f"letters: {count}/3 files" for count in range(3)]
+    assert display.line() == ""
 
 
-def test_a_terminal_has_bars_in_place_of_lines_and_is_as_before_afterwards(clock, monkeypatch, caplog):
-    monkeypatch.setenv("TERM", "xterm")
-    caplog.set_level(logging.INFO)
-    display = Display(clock)
+@contextmanager
+def terminal_of(monkeypatch):
+    """A terminal as standard error."""
+    for name, value in {"TERM": "xterm", "COLUMNS": "80", "LINES": "24"}.items():
+        monkeypatch.setenv(name, value)
+    for name in ("JPY_PARENT_PID", "NO_COLOR", "FORCE_COLOR", "TTY_INTERACTIVE", "TTY_COMPATIBLE"):
+        monkeypatch.delenv(name, raising=False)
     with terminal() as end:
         monkeypatch.setattr(sys, "stderr", end.stream)
-        with display.stage("effects", "passes", 100) as stage:
-            assert display.has_bars
-            clock.now += 40
-            stage.advance(25)
-            display.look()
-            os.write(end.stream.fileno(), b"a line of another process\n")
-            assert end.screen().text()[0] == "a line of another process"
-            assert end.screen().text()[-1].endswith("25/100 passes  38/min  0:02:00 left")
-        assert [line for line in end.screen().text() if line] == ["a line of another process"]
-        assert end.screen().bottom == 23
-        assert not display.has_bars
-    assert caplog.records == []
+        yield end
 
 
-def test_a_worker_draws_no_bars_and_writes_no_lines_on_a_terminal(clock, monkeypatch, lines):
-    monkeypatch.setenv("TERM", "xterm")
-    display = Display(clock)
-    with terminal() as end:
-        monkeypatch.setattr(sys, "stderr", end.stream)
-        display.as_worker()
-        with display.stage("effects", "passes", 100) as stage:
-            assert not display.has_bars
-            pass_time(display, clock, 60, stage, 1)
-        end.screen()
+def test_bars_stand_below_whole_lines_and_go_at_the_end(monkeypatch):
+    with terminal_of(monkeypatch) as end:
+        display, line = Display(), "[a path]/of:smile:/" + "letters" * 15
+        log = logging.Logger("bars")
+        log.addHandler(StderrHandler())
+        with (
+            suppress(KeyboardInterrupt),
+            display.stage("sweep", "jobs", 4),
+            display.stage("[effects]", "passes", 9),
+        ):
+            for number in range(3):
+                log.info("%d %s", number, line)
+            print("printed", file=sys.stderr)
+            wait_for(lambda: len(shown := [row for row in end.screen().text() if row]) == 9 and "printed" in shown[-3])
+            rows = [row for row in end.screen().text() if row]
+            assert rows[-2].startswith("sweep     ━")
+            assert " 0/4 jobs in 0:00:0" in rows[-2]
+            assert rows[-1].startswith("[effects] ━")
+            raise KeyboardInterrupt
+        text = [f"0 {line}", f"1 {line}", f"2 {line}"]
+        log.info("after")
+        screen = end.screen()
+        assert [row for row in screen.text() if row] == [
+            *(piece for row in text for piece in (row[:80], row[80:])), "printed", "after"
+        ]  # fmt: skip
+        assert end.received.endswith("after\r\n")
+        assert screen.cursor
+        assert sys.stderr is end.stream
+
+
+@pytest.mark.parametrize("variables", [{"TERM": "dumb"}, {"JPY_PARENT_PID": "7"}])
+def test_only_a_terminal_in_which_the_cursor_moves_has_bars(monkeypatch, variables):
+    with terminal_of(monkeypatch) as end:
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+        with Display().stage("effects", "passes", 100):
+            pass
+        end.read()
         assert end.received == ""
-    assert lines() == []
 
 
-def test_a_worker_whose_output_is_a_file_writes_lines(display, clock, lines):
-    display.as_worker()
-    with display.job(["effects"], "0123abc"), display.stage("effects", "passes", 100) as stage:
-        pass_time(display, clock, 5, stage, 1)
-    assert lines() == ["0123abc: effects: 4/100 passes, 1.0/s, 0:01:36 left"]
+def test_a_worker_draws_no_bars(monkeypatch):
+    with terminal_of(monkeypatch) as end:
+        display = Display()
+        display.as_worker()
+        with display.stage("effects", "passes", 100):
+            assert display.line() == "effects: 0/100 passes in 0:00:00"
+        end.read()
+        assert end.received == ""
 
 
-def test_a_fork_shows_nothing_and_waits_for_no_lock(clock, monkeypatch):
-    monkeypatch.setenv("TERM", "xterm")
-    display = Display(clock)
-    with terminal() as end:
-        monkeypatch.setattr(sys, "stderr", end.stream)
-        with display.stage("effects", "passes", 100), display._lock:
+def test_a_fork_shows_nothing_and_waits_for_no_lock(monkeypatch):
+    with terminal_of(monkeypatch) as end:
+        display = Display()
+        with display.stage("effects", "passes", 100), display._progress._lock, display._progress.console._lock:
             fork = os.fork()
             if fork == 0:
+                print("a line of the fork", file=sys.stderr, flush=True)
                 with display.stage("of the fork", "files", 1):
-                    os._exit(int(display.has_bars))
+                    os._exit(int(bool(display.line())))
             assert os.waitstatus_to_exitcode(os.waitpid(fork, 0)[1]) == 0
+        end.read()
+        assert "a line of the fork" in end.received
 
 
-TWO = [Bar("sweep", 0.25, "3/12 jobs", 2, "11/min", "0:01:00 left"), Bar("effects", 0.5, "10/20 passes")]
+@pytest.fixture
+def kernel(monkeypatch):
+    """Texts that a kernel of IPython is sent."""
+    texts: list[str] = []
+    handle = SimpleNamespace(
+        display=lambda progress: texts.append(progress._repr_mimebundle_((), ())["text/plain"]),
+        update=lambda shown, raw=False: texts.append(
+            (shown if raw else shown._repr_mimebundle_((), ()))["text/plain"]
+        ),
+    )  # fmt: skip
+    monkeypatch.setattr("rich.console._is_jupyter", lambda: True)
+    monkeypatch.setitem(sys.modules, "IPython.display", SimpleNamespace(DisplayHandle=lambda: handle))
+    monkeypatch.setattr("dovision.runtime.progress._NOTEBOOK_PERIOD", 0.01)
+    return texts
 
 
-@pytest.mark.parametrize("columns", [80, 140])
-def test_bars_are_the_last_lines_of_the_terminal(columns):
-    with terminal(24, columns) as end:
-        Bars(end.stream).draw(TWO)
-        last = end.screen().text()[-2:]
-    assert last[0].startswith("sweep    ━")
-    assert last[0].endswith("━  3/12 jobs, 2 failed  11/min  0:01:00 left")
-    assert "━  " in last[1]
-    assert last[1].endswith(" 10/20 passes")
-    assert all(len(line) < columns for line in last)
+def test_a_notebook_has_bars_that_go_at_the_end(kernel):
+    with Display().stage("effects", "images", 8, done=2) as stage:
+        stage.advance(2)
+        wait_for(lambda: kernel and "4/8 images" in kernel[-1])
+    assert any(text.startswith("effects ━") for text in kernel)
+    assert kernel[-1] == ""
 
 
-def test_lines_of_whoever_prints_scroll_above_the_bars():
-    with terminal(12, 60) as end:
-        bars = Bars(end.stream)
-        bars.draw(TWO)
-        for number in range(30):
-            end.stream.write(f"line {number}\n")
-            bars.draw([TWO[0], Bar("effects", number / 30, f"{number}/30 passes")])
-        screen = end.screen()
-        assert screen.text()[:-2] == [*(f"line {number}" for number in range(21, 30)), ""]
-        assert screen.gone == [f"line {number}" for number in range(21)]
-        assert screen.text()[-1].endswith("29/30 passes")
-        bars.clear()
-        end.stream.write("the last line\n")
-        assert end.screen().text() == [*(f"line {number}" for number in range(21, 30)), "the last line", "", ""]
-
-
-def test_a_line_that_is_begun_goes_on_where_it_was():
-    with terminal(12, 60) as end:
-        bars = Bars(end.stream)
-        end.stream.write("\n" * 11 + "it takes ")
-        end.stream.flush()
-        bars.draw(TWO)
-        end.stream.write("a while")
-        end.stream.flush()
-        bars.clear()
-        assert [line for line in end.screen().text() if line] == ["it takes a while"]
-
-
-def test_more_and_fewer_bars_leave_no_rest():
-    with terminal(12, 60) as end:
-        bars = Bars(end.stream)
-        end.stream.write("a line\n")
-        for shown in (TWO[:1], TWO, TWO[1:], TWO):
-            bars.draw(shown)
-            text = [line for line in end.screen().text() if line]
-            assert text[0] == "a line"
-            assert [line.split(" ")[0] for line in text[1:]] == [bar.name for bar in shown]
-        bars.clear()
-        assert [line for line in end.screen().text() if line] == ["a line"]
-
-
-@pytest.mark.parametrize(
-    ("variables", "bars"),
-    [
-        ({"TERM": "xterm"}, True),
-        ({"TERM": "dumb"}, False),
-        ({"TERM": ""}, False),
-        ({"TERM": "xterm", "JPY_PARENT_PID": "7"}, False),
-    ],
-)
-def test_only_a_terminal_in_which_the_cursor_moves_has_bars(monkeypatch, variables, bars):
-    monkeypatch.delenv("JPY_PARENT_PID", raising=False)
-    for name, value in variables.items():
-        monkeypatch.setenv(name, value)
-    with terminal() as end:
-        assert has_bars(end.stream) == bars
-    with terminal(0, 0) as end:
-        assert not has_bars(end.stream)
-    assert not has_bars(sys.stdout)
+def test_a_silenced_notebook_has_none(kernel):
+    display = Display()
+    with display.silenced(), display.stage("effects", "images", 8):
+        time.sleep(0.05)
+    assert kernel == []

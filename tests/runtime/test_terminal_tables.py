@@ -17,10 +17,11 @@ SHORT = TextTable(["job"], [["0"], ["1"]])
 def printed(monkeypatch):
     """What a terminal of some columns and lines shows of tables, without blank lines, and what it received."""
     monkeypatch.setenv("TERM", "xterm-256color")
-    for name in ("NO_COLOR", "COLUMNS", "LINES"):
-        monkeypatch.delenv(name, raising=False)
+    monkeypatch.delenv("NO_COLOR", raising=False)
 
     def show(*tables, columns=80, lines=24):
+        monkeypatch.setenv("COLUMNS", str(columns))
+        monkeypatch.setenv("LINES", str(lines))
         with terminal(lines, columns) as end:
             monkeypatch.setattr(sys, "stderr", end.stream)
             print_tables(*tables)
@@ -53,8 +54,9 @@ def test_states_have_colours_on_a_terminal(printed):
 
 def test_names_give_way_in_a_narrow_terminal_and_numbers_do_not(printed):
     text, _ = printed([JOBS], columns=50)
-    assert text[-2:] == [
-        " 0    a rather long name o…  completed     0.0123",
+    assert text[-3:] == [
+        " 0    a rather long name of  completed     0.0123",
+        "      an attack",
         " 1    pgd                    failed             -",
     ]
 

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from dovision.store.run_record import Run
-from dovision.sweeps.closing import closing_of, closing_table, headline_numbers, next_command
+from dovision.sweeps.closing import closing_table, headline_numbers, next_command, print_closing
 
 METRICS = {
     "clean": {"accuracy": 0.9, "mean_abs_expected_effect": 0.0123},
@@ -82,7 +82,7 @@ def test_the_next_command_can_be_typed_where_the_user_stands(monkeypatch, tmp_pa
 def test_below_the_table_there_are_states_and_reasons(capsys, monkeypatch):
     monkeypatch.setattr("dovision.findings.sweep_summary.by_factors", lambda jobs: pd.DataFrame())
     jobs = [job(0, "seed=0"), job(1, "seed=1", state="failed", metrics={})]
-    closing_of(jobs, Path("sweep_summary.md")).print()
+    print_closing(jobs)
     assert capsys.readouterr().err.splitlines()[1:] == [
         "0    0     completed     12.3     0.900                  0.0123           0.750",
         "1    1     failed        12.3         -                       -               -",
@@ -93,5 +93,5 @@ def test_below_the_table_there_are_states_and_reasons(capsys, monkeypatch):
 
 
 def test_a_sweep_without_jobs_has_no_table(capsys):
-    closing_of([], Path("sweep_summary.md")).print()
+    print_closing([])
     assert capsys.readouterr().err.splitlines() == ["0 jobs: ."]

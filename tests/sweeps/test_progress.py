@@ -39,7 +39,7 @@ def test_each_job_that_ends_is_a_line_with_what_is_left(jobs, runs, caplog):
         fail(runs[1])
     lines = [record.getMessage() for record in caplog.records]
     assert len(lines) == 1
-    assert re.fullmatch(r"sweep: 2/3 jobs, 1 failed, [\d,.]+/(s|min|h), \d:\d\d:\d\d left: failed seed=1", lines[0])
+    assert re.fullmatch(r"sweep: 2/3 jobs, 1 failed in 0:00:0\d, 0:00:0\d left: failed seed=1", lines[0])
 
 
 def test_a_failure_of_an_earlier_command_is_not_told_again(jobs, caplog):
@@ -62,6 +62,7 @@ def test_a_job_that_ends_is_told_by_whatever_clock_its_file_system_has(jobs, run
 
 def test_a_terminal_has_a_bar_that_begins_with_what_is_completed_and_counts_failures(jobs, runs, monkeypatch, caplog):
     monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "100")
     caplog.set_level(logging.INFO)
     with terminal(columns=100) as end:
         monkeypatch.setattr(sys, "stderr", end.stream)
@@ -70,7 +71,19 @@ def test_a_terminal_has_a_bar_that_begins_with_what_is_completed_and_counts_fail
             fail(runs[1])
             end.wait_for("2/3 jobs, 1 failed")
         assert set(end.screen().text()) == {""}
-    assert caplog.records == []
+    assert len(caplog.records) == 1
+
+
+def test_a_sweep_with_workers_has_lines_alone(jobs, runs, monkeypatch, caplog):
+    monkeypatch.setenv("TERM", "xterm")
+    caplog.set_level(logging.INFO)
+    with terminal() as end:
+        monkeypatch.setattr(sys, "stderr", end.stream)
+        with Progress(jobs, again=(), bars=False):
+            fail(runs[1])
+        end.read()
+        assert end.received == ""
+    assert len(caplog.records) == 1
 
 
 def test_a_sweep_whose_jobs_are_chosen_as_it_goes_has_no_bar(monkeypatch):

@@ -109,16 +109,14 @@ def map_tables(scores: pd.DataFrame) -> list[TextTable]:
 
 
 def _layouts(head: str, cells: Mapping[str, Mapping[str, str]]) -> list[TextTable]:
-    """Layouts from widest to narrowest: rows, columns, both stacked in two columns, or in one."""
+    """Layouts from widest to narrowest: rows, columns, or both stacked."""
     names = list(dict.fromkeys(name for texts in cells.values() for name in texts))
-    beside, below = [], []
+    stacked = []
     for key, texts in cells.items():
         present = [(name, text) for name, text in texts.items() if text != "-"]
-        beside += [["" if number else key, name, text] for number, (name, text) in enumerate(present)]
-        below += [[key, ""], *([f"  {name}", text] for name, text in present)]
+        stacked += [["" if number else key, name, text] for number, (name, text) in enumerate(present)]
     return [
         TextTable([head, *names], [[key, *(texts.get(name, "-") for name in names)] for key, texts in cells.items()]),
         TextTable([head, *cells], [[name, *(texts.get(name, "-") for texts in cells.values())] for name in names]),
-        TextTable([head, "", _ESTIMATE], beside, names=2),
-        TextTable([head, _ESTIMATE], below),
+        TextTable([head, "", _ESTIMATE], stacked, names=2),
     ]

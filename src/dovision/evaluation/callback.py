@@ -21,8 +21,7 @@ from dovision.evaluation.device_batches import DeviceBatches
 from dovision.functional.logit_checks import measurable
 from dovision.interfaces import Classifier
 from dovision.module_state import outside_inference_mode
-from dovision.runtime.progress import DISPLAY
-from dovision.runtime.stage import Stage
+from dovision.runtime.progress import DISPLAY, Stage
 from dovision.types import Batch, Task
 
 log = logging.getLogger(__name__)
@@ -136,7 +135,7 @@ class Evaluation(Callback, ABC):
         self._open.close()
 
     def stage(self, name: str, unit: str, total: float | None = None, done: float = 0) -> Stage:
-        """A stage of the display that ends with the test; arguments as those of `Stage`."""
+        """A stage of the display that ends with the test; arguments as those of `Display.stage`."""
         return self.opened(DISPLAY.stage(name, unit, total, done))
 
     @property

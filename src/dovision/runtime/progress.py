@@ -1,108 +1,121 @@
-"""The display of progress of this process: sweep, job and stages, as bars on a terminal and as log lines elsewhere.
-
-The bars are not those of rich.progress, which moves the cursor over its own lines: what a worker or a library prints
-past its console leaves copies of the bars above, and writes over the last one.
-"""
+"""Progress of this process: bars of rich on a terminal and in a notebook, lines in the log elsewhere."""
 
 from __future__ import annotations
 
-import atexit
 import importlib
-import io
 import logging
+import math
 import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from functools import cached_property, partial
-from threading import Event, RLock, Thread
-from typing import TYPE_CHECKING, TextIO, TypeVar
+from contextlib import contextmanager
+from datetime import timedelta
+from threading import Event, Thread
+from typing import Any, TypeVar
 
-from dovision.runtime.stage import Bar, Stage, Steps, left_text
-
-if TYPE_CHECKING:  # what only a terminal needs is imported there
-    from rich.console import Console
-    from rich.table import Table
+from rich.console import Console
+from rich.progress import BarColumn, Progress, ProgressColumn, Task
+from rich.text import Text
 
 log = logging.getLogger(__name__)
-LINE_PERIOD, LONG = 5.0, 600.0  # seconds between the lines of a stage without a terminal; six times that after so long
-_LOOK, _DRAW = 1.0, 0.1  # seconds between looks: the most, without a terminal, and the least, on one
-_SHARE = 100  # drawing is to take at most one part in so many of the time
+PERIOD, LONG = 5.0, 600.0  # seconds between lines without a terminal; six times that after so long
+_NOTEBOOK_PERIOD = 0.5  # seconds between drawings in a notebook
 _T = TypeVar("_T")
-_SAVE, _RESTORE = "\x1b7", "\x1b8"  # the cursor
-_WHOLE_SCREEN = "\x1b[r"  # scrolls; moves the cursor
-_ERASE_BELOW, _ERASE_REST = "\x1b[J", "\x1b[K"  # of the screen, of the line
-_DOWN = "\x1bD"  # in the same column; scrolls at the bottom
-_LEAST_LINES, _LEAST_COLUMNS = 10, 40  # of a terminal that has bars
-_NOTEBOOK_COLUMNS = 96
+
+
+class StderrHandler(logging.StreamHandler):  # type: ignore[type-arg]
+    """Log handler for standard error as it is when a line is written, so that bars stay below the lines."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.stream = sys.stderr
+        super().emit(record)
+
+
+class Stage:
+    """Row of the display."""
+
+    def __init__(self, progress: Progress, name: str, unit: str, total: float | None, done: float) -> None:
+        self._progress = progress
+        self.row = progress.add_task(name, total=total, completed=done, unit=unit, failed=0)  # type: ignore[arg-type]
+        self.advance(0)  # the rate is measured from now on, without what was done before
+
+    def advance(self, count: float = 1) -> None:
+        """Add to the count."""
+        self._progress.advance(self.row, count)
+
+    def update(self, **values: Any) -> None:
+        """Change what the row shows: arguments of `Progress.update`, and `failed`, a part of the count."""
+        self._progress.update(self.row, **values)
+
+    def end(self) -> None:
+        """Remove the row; those that began in a job may have gone with it."""
+        if self.row in self._progress.task_ids:
+            self._progress.remove_task(self.row)
+
+    def text(self) -> str:
+        """Count, times and failures as the row has them."""
+        return count_text(next(task for task in self._progress.tasks if task.id == self.row))
 
 
 class Display:
-    """Progress of a sweep, its current job, and the stages of that job, outermost first.
+    """Rows of nested or simultaneous stages, such as a sweep, its job, and what is measured; outermost first.
 
-    On a terminal each has a bar at the bottom. The time left stands in the row of the outermost of which it is known.
-    Elsewhere a stage logs a line every 5 s, later 30 s. Workers of a launcher have no bars; the sweep's process does.
+    On a terminal they are bars below the log. Elsewhere they are a line of the log every 5 s, after ten minutes every
+    30 s. Workers of a launcher have lines alone, and so has the command that waits for them.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._bars_allowed = self._lines_allowed = True
-        self._reset()
-        atexit.register(self.close)
+        self._progress: Progress | None = None  # while there is a stage
+        self._job: tuple[str, list[str], Stage] | None = None  # name, steps and row
+        self._bars = self._lines = True
         os.register_at_fork(after_in_child=self._forget)
 
-    def _reset(self) -> None:
-        self._lock = RLock()
-        self._sweep: Stage | None = None
-        self._steps: Steps | None = None
-        self._stages: list[Stage] = []
-        self._bars: Bars | None = None
-        self._over: Event | None = None  # ends the thread that draws
-
     def _forget(self) -> None:
-        """Disable the display in a fork, such as a loader's worker: it lacks the thread and may hold its lock."""
-        self._reset()
+        """Disable the display in a fork, such as a loader's worker: its locks may be held by threads that it lacks."""
+        self._progress = self._job = None
         self.silence()
+        sys.stdout = getattr(sys.stdout, "rich_proxied_file", sys.stdout)
+        sys.stderr = getattr(sys.stderr, "rich_proxied_file", sys.stderr)
 
     @contextmanager
-    def sweep(self, total: int, done: int) -> Iterator[Stage]:
-        """Show the number of ended jobs within the block."""
-        with self._shown():
-            self._sweep = Stage("sweep", "jobs", total, done, self._clock())
+    def stage(self, name: str, unit: str, total: float | None = None, done: float = 0) -> Iterator[Stage]:
+        """Show a stage within the block, counted by its `advance`.
+
+        Args:
+            name: of the row.
+            unit: of the count.
+            total: None if it is not known.
+            done: before, such as by a run that is resumed.
+        """
+        with self._shown() as progress:
+            stage = Stage(progress, name, unit, total, done)
             try:
-                yield self._sweep
+                yield stage
             finally:
-                self._sweep = None
+                stage.end()
 
     @contextmanager
     def job(self, steps: Sequence[str], name: str = "") -> Iterator[None]:
         """Show the current step of a job within the block; `step` sets it."""
-        with self._shown():
-            self._steps = Steps(name, steps, self._clock())
+        title = f"job {name}".rstrip()
+        with self._shown() as progress, self.stage(title, "steps", len(steps)) as stage:
+            self._job = title, list(steps), stage
+            self.step(steps[0])
             try:
                 yield
             finally:
-                self._steps = None
-                self._stages.clear()  # those that an exception has left
+                self._job = None
+                for row in progress.task_ids:  # of stages that an exception has left
+                    if row > stage.row:
+                        progress.remove_task(row)
 
     def step(self, name: str) -> None:
         """Begin this step of the job, if one is shown."""
-        if self._steps is not None:
-            self._steps.go_to(name, self._clock())
-
-    @contextmanager
-    def stage(self, name: str, unit: str, total: float | None = None, done: float = 0) -> Iterator[Stage]:
-        """Show a stage within the block, counted by its `advance`; arguments as of `Stage`."""
-        stage = Stage(name, unit, total, done, self._clock())
-        with self._shown() as shows:
-            if shows:
-                self._stages.append(stage)
-            try:
-                yield stage
-            finally:
-                if stage in self._stages:
-                    self._stages.remove(stage)
+        if self._job is not None and self._progress is not None:
+            title, steps, stage = self._job
+            self._progress.reset(stage.row, completed=steps.index(name), description=f"{title}, {name}")
 
     def track(self, items: Iterable[_T], name: str, unit: str, total: int) -> Iterator[_T]:
         """Yield the items, counting them in a stage."""
@@ -111,203 +124,95 @@ class Display:
                 yield item
                 stage.advance()
 
-    @property
-    def has_bars(self) -> bool:
-        """Return whether progress is shown as bars on a terminal, not as lines in the log."""
-        return self._bars is not None
-
     def as_worker(self) -> None:
-        """Disable bars and terminal logs: the launching process shows the progress of jobs."""
-        self._bars_allowed, self._lines_allowed = False, not sys.stderr.isatty()
+        """Disable bars, which several processes cannot draw on one terminal."""
+        self._bars = False
 
     def silence(self) -> None:
         """Disable the display."""
-        self._bars_allowed = self._lines_allowed = False
+        self._bars = self._lines = False
 
     @contextmanager
-    def silenced(self) -> Iterator[None]:
-        """Disable the display for what begins in the block."""
-        before = self._bars_allowed, self._lines_allowed
-        self.silence()
+    def silenced(self, lines: bool = False) -> Iterator[None]:
+        """Disable bars, and without `lines` all of the display, for what begins in the block."""
+        before = self._bars, self._lines
+        self._bars, self._lines = False, lines and self._lines
         try:
             yield
         finally:
-            self._bars_allowed, self._lines_allowed = before
+            self._bars, self._lines = before
 
-    def close(self) -> None:
-        """Remove the bars from the terminal."""
-        with self._lock:
-            if self._over is not None:
-                self._over.set()
-                self._over = None
-            if self._bars is not None:
-                self._bars.clear()
-                self._bars = None
+    def line(self) -> str:
+        """Rows whose count is not complete, as a line of the log."""
+        tasks = self._progress.tasks if self._progress is not None else []
+        return " | ".join(f"{task.description}: {count_text(task)}" for task in tasks if not task.finished)
 
     @contextmanager
-    def _shown(self) -> Iterator[bool]:
-        """Start the display's thread at the first stage and end it after the last; yields whether it is enabled."""
-        with self._lock:
-            shows = self._bars_allowed or self._lines_allowed
-            is_first = self._over is None and shows
-            if is_first:
-                self._over = Event()
-                self._bars = _bars() if self._bars_allowed else None
-                Thread(target=self._show, args=(self._over,), daemon=True).start()
-        try:
-            yield shows
-        finally:
-            if is_first:
-                self.close()
-
-    def _show(self, over: Event) -> None:
-        pause = _DRAW
-        while not over.wait(pause):
-            with self._lock:
-                if over.is_set():
-                    return
-                pause = self.look()
-
-    def look(self) -> float:
-        """Measure progress and draw or log it if due; returns the seconds until the next look."""
-        began, now = time.perf_counter(), self._clock()
-        for stage in (*filter(None, [self._sweep]), *self._stages):
-            stage.measure(now)
-        if self._bars is None:
-            self._log(now)
-            return _LOOK
-        self._bars.draw(self.rows(now))
-        return min(_LOOK, max(_DRAW, _SHARE * (time.perf_counter() - began)))
-
-    def _log(self, now: float) -> None:
-        steps, stages = self._steps, [stage for stage in self._stages if not stage.is_done]
-        for shown in stages or filter(None, [steps]):
-            period = LINE_PERIOD if now - shown.began < LONG else 6 * LINE_PERIOD
-            if now - shown.reported >= period - _LOOK:
-                shown.reported = now
-                log.info("%s%s", f"{steps.job}: " if steps and steps.job else "", shown.line(now))
-
-    def rows(self, now: float) -> list[Bar]:
-        """Rows of the terminal; the outermost row with a known remaining time shows it."""
-        steps, stages = self._steps, list(self._stages)
-        times = {stage: stage.left(now) for stage in (*filter(None, [self._sweep]), *stages)}
-        left = max((time for stage in stages if (time := times[stage]) is not None), default=None)
-        shown = [(self._sweep.bar, times[self._sweep])] if self._sweep else []
-        if steps:
-            share = next((stage.share for stage in stages), None)
-            shown += [(partial(steps.bar, share), left if steps.are_nearly_done else None)]
-        shown += [(stage.bar, left) for stage in stages]
-        first = next((number for number, (_, time) in enumerate(shown) if time is not None), 0)
-        return [bar(left_text(time) if number == first else "") for number, (bar, time) in enumerate(shown)]
-
-
-def has_bars(stream: TextIO) -> bool:
-    """Return whether a stream is a terminal with a movable cursor; the output of a notebook's cell is not."""
-    if not stream.isatty() or os.environ.get("TERM", "") in ("", "dumb", "unknown") or "JPY_PARENT_PID" in os.environ:
-        return False
-    try:
-        columns, lines = os.get_terminal_size(stream.fileno())
-    except (OSError, ValueError):
-        return False
-    return lines >= _LEAST_LINES and columns >= _LEAST_COLUMNS
-
-
-def _bars() -> Bars | None:
-    """Bars of this process's terminal or notebook; None where it has neither."""
-    if has_bars(sys.stderr):
-        return Bars(sys.stderr)
-    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
-    return None if getattr(shell, "kernel", None) is None else NotebookBars()
-
-
-class Bars:
-    """Progress bars at the bottom of a terminal, below the scrolling lines.
-
-    The terminal itself keeps lines and bars apart (its scrolling region, DECSTBM), so that no stream is replaced: what
-    this process, its libraries, its forks or other processes print is a line above the bars, and the cursor is theirs.
-    """
-
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-        self._placed = (0, 0)  # bars, and lines of the terminal then
-        self._drawn: list[str] = []
-
-    @cached_property
-    def _console(self) -> Console:
-        from rich.console import Console
-
-        return Console(file=self._stream, force_terminal=True, force_jupyter=False, highlight=False)
-
-    def draw(self, bars: Sequence[Bar]) -> None:
-        """Draw these bars; in a small terminal the last ones."""
-        columns, lines = os.get_terminal_size(self._stream.fileno())
-        rows = self._rendered(bars, columns - 1)[-(lines // 2) :]
-        placed = len(rows), lines
-        if (rows, placed) == (self._drawn, self._placed):
+    def _shown(self) -> Iterator[Progress]:
+        """Start the display with the first stage, and end it with that one."""
+        if not (self._bars or self._lines):
+            yield Progress(disable=True)
             return
-        room = "" if placed == self._placed else self._room(len(rows))
-        above = lines - len(rows)
-        drawn = "".join(f"\x1b[{above + number};1H{row}{_ERASE_REST}" for number, row in enumerate(rows, 1))
-        self._write(f"{room}{_SAVE}\x1b[1;{above}r{drawn}{_RESTORE}")
-        self._placed, self._drawn = placed, rows
+        if self._progress is not None:
+            yield self._progress
+            return
+        console = Console(stderr=True, soft_wrap=True, markup=False, emoji=False, highlight=False)
+        in_notebook = self._bars and console.is_jupyter
+        on_terminal = self._bars and sys.stderr.isatty() and console.is_interactive
+        on_terminal = on_terminal and "JPY_PARENT_PID" not in os.environ  # as of a command in a notebook's cell
+        progress = self._progress = Progress(
+            "{task.description}",
+            BarColumn(bar_width=None),
+            _Count(),
+            console=console,
+            disable=not on_terminal,
+            expand=True,
+            transient=True,
+            redirect_stdout=sys.stdout.isatty(),  # a file gets its lines as they are
+            refresh_per_second=4,
+            speed_estimate_period=math.inf,  # a job of a sweep may take hours
+            get_time=self._clock,
+        )
+        end = Event()
+        thread = Thread(target=self._draw if in_notebook else self._log, args=(progress, end), daemon=True)
+        if not on_terminal:
+            thread.start()
+        try:
+            with progress:
+                yield progress
+        finally:
+            self._progress = None
+            end.set()
+            if not on_terminal:
+                thread.join()
 
-    def clear(self) -> None:
-        """Remove the bars, and let the whole screen scroll again."""
-        if self._placed != (0, 0):
-            self._write(self._room(0))
-        self._placed, self._drawn = (0, 0), []
+    def _log(self, progress: Progress, end: Event) -> None:
+        began = self._clock()
+        while not end.wait(PERIOD if self._clock() - began < LONG else 6 * PERIOD):
+            if line := self.line():
+                log.info("%s", line)
 
     @staticmethod
-    def _room(count: int) -> str:
-        """Erase the bars, and move the cursor so that this many lines are below it."""
-        return f"{_SAVE}{_WHOLE_SCREEN}{_RESTORE}{_ERASE_BELOW}" + (f"{_DOWN * count}\x1b[{count}A" if count else "")
-
-    def _rendered(self, bars: Sequence[Bar], width: int) -> list[str]:
-        with self._console.capture() as captured:
-            self._console.print(_table(bars, width), width=width)
-        return captured.get().splitlines()
-
-    def _write(self, text: str) -> None:
-        """Write in one call, so that the output of other processes cannot be interleaved."""
-        with suppress(OSError):  # such as that of a terminal that was closed
-            os.write(self._stream.fileno(), text.encode(self._console.encoding, "replace"))
+    def _draw(progress: Progress, end: Event) -> None:
+        handle = importlib.import_module("IPython.display").DisplayHandle()
+        handle.display(progress)
+        while not end.wait(_NOTEBOOK_PERIOD):
+            handle.update(progress)
+        handle.update({"text/plain": ""}, raw=True)
 
 
-class NotebookBars(Bars):
-    """Progress bars as lines of text in the output of a notebook's cell, which go when all is done."""
-
-    def __init__(self) -> None:
-        super().__init__(io.StringIO())
-        self._display = importlib.import_module("IPython.display").DisplayHandle()
-
-    def draw(self, bars: Sequence[Bar]) -> None:
-        rows = self._rendered(bars, _NOTEBOOK_COLUMNS)
-        if rows != self._drawn:
-            show = self._display.update if self._drawn else self._display.display
-            show({"text/plain": "\n".join(rows)}, raw=True)
-        self._drawn = rows
-
-    def clear(self) -> None:
-        if self._drawn:
-            self._display.update({"text/plain": ""}, raw=True)
+class _Count(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        return Text(count_text(task), justify="right")
 
 
-def _table(bars: Sequence[Bar], width: int) -> Table:
-    from rich.progress_bar import ProgressBar
-    from rich.table import Column, Table
-    from rich.text import Text
-
-    name = Column(no_wrap=True, overflow="ellipsis", max_width=width // 4)
-    texts = [Column(no_wrap=True, overflow="ellipsis", justify="right") for _ in range(3)]
-    columns = name, Column(ratio=1, min_width=8), *texts
-    table = Table(*columns, box=None, show_header=False, expand=True, padding=(0, 2, 0, 0), pad_edge=False)
-    for bar in bars:
-        drawn = "" if bar.share is None else ProgressBar(1.0, bar.share, complete_style="cyan", finished_style="cyan")
-        amount = Text(bar.amount)
-        if bar.failed:
-            amount.append(f", {bar.failed} failed", style="red")
-        table.add_row(bar.name, drawn, amount, bar.rate, bar.left)
-    return table
+def count_text(task: Task) -> str:
+    """Count of a row, seconds since it began, and the time left once it is known."""
+    total = "" if task.total is None else f"/{task.total:,.0f}"
+    failed = f", {task.fields['failed']} failed" if task.fields["failed"] else ""
+    left = f", {timedelta(seconds=task.time_remaining)} left" if task.time_remaining else ""
+    elapsed = timedelta(seconds=int(task.elapsed or 0))
+    return f"{task.completed:,.0f}{total} {task.fields['unit']}{failed} in {elapsed}{left}"
 
 
 DISPLAY = Display()

@@ -9,7 +9,7 @@ from pathlib import Path
 from dovision.analysis.image_ranges import join_ranges
 from dovision.findings.number_text import number_form, number_text
 from dovision.findings.sweep_summary import PROGRAM, closing, findings, metrics_of
-from dovision.runtime.terminal_tables import Closing, TextTable
+from dovision.runtime.terminal_tables import TextTable, print_states, print_tables
 from dovision.store.display_names import MEAN_EFFECT, METRIC_HEADS
 from dovision.store.factors import factor_heads, level_texts
 from dovision.store.run_record import Run, factors_of
@@ -19,13 +19,12 @@ from dovision.store.tables import CLEAN
 _HEADLINES = ("accuracy", MEAN_EFFECT, "success_rate")
 
 
-def closing_of(jobs: Sequence[Run], written: Path, program: str = PROGRAM) -> Closing:
-    """Build the closing message of a sweep."""
+def print_closing(jobs: Sequence[Run], program: str = PROGRAM) -> None:
+    """Print the table of a sweep's jobs, its findings, and what is not completed, on standard error."""
     rows = join_ranges(jobs)
-    text = "\n".join([closing(jobs, program), *findings(rows)])
-    if not jobs:
-        return Closing(None, text, "")
-    return Closing(closing_table(rows), text, f"sweep: {written}\n{next_command(written.parent)}")
+    if jobs:
+        print_tables([closing_table(rows)])
+    print_states("\n".join([closing(jobs, program), *findings(rows)]))
 
 
 def next_command(folder: Path) -> str:

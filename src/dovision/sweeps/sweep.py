@@ -24,8 +24,8 @@ from dovision.runtime.progress import DISPLAY
 from dovision.store.run_directory import DAMAGED, MISSING, OUTDATED
 from dovision.store.run_files import RUN
 from dovision.store.run_record import Run
-from dovision.sweeps.closing import closing_of
-from dovision.sweeps.jobs import Job
+from dovision.sweeps.closing import next_command, print_closing
+from dovision.sweeps.jobs import BASIC, Job, plugin
 from dovision.sweeps.launch import Launch
 
 log = logging.getLogger(__name__)
@@ -109,7 +109,7 @@ class Sweep:
             make_folder(self.folder, setting="output_root")
             self.launch.begin(self.folder)
         again = {job.folder for job in jobs or () if self.rerun == "all" or job.folder in self._outdated}
-        self._progress = Progress(jobs or (), again)
+        self._progress = Progress(jobs or (), again, bars=plugin(config, "launcher") == BASIC)
         self._progress.__enter__()
 
     @property
@@ -140,13 +140,13 @@ class Sweep:
         self.launch.end(self.folder)
         jobs = self.jobs
         ends = [self._ended(job) for job in jobs]
-        closing = closing_of(ends, self.folder / f"{sweep_summary.SWEEP_SUMMARY}.md", self._program)
-        closing.print()
+        print_closing(ends, self._program)
         if ends:
             with suppress(OSError) if self._is_done else nullcontext():  # the summary of the jobs is there
                 command = shlex.join([sweep_summary.PROGRAM, *sys.argv[1:]])
                 sweep_summary.write_sweep_summary(self.folder, command, ends, self._program)
-            closing.print_files()
+            written = self.folder / f"{sweep_summary.SWEEP_SUMMARY}.md"
+            print(f"sweep: {written}\n{next_command(self.folder)}", file=sys.stderr)
         return all(job.state == sweep_summary.GOOD or job.record.get("limits") for job in ends)
 
     def _ended(self, job: Job) -> Run:
@@ -165,23 +165,25 @@ class Sweep:
 class Progress:
     """Context that reports ended and failed jobs, and the remaining time.
 
-    A bar of the display on a terminal; elsewhere a line for each job that ends. `again` are the folders
-    of jobs whose completed run is done again.
+    A row of the display, and a line for each job that ends. `again` are the folders of jobs whose completed run is done
+    again; where they run in other processes, whose lines would run into bars, `bars` is false.
     """
 
-    def __init__(self, jobs: Sequence[Job], again: Collection[Path]) -> None:
-        self._again = again
+    def __init__(self, jobs: Sequence[Job], again: Collection[Path], bars: bool = True) -> None:
+        self._again, self._bars = again, bars
         self._pending = list({job.folder: job for job in jobs}.values())
         self._before = {job.folder: _version(job.folder / RUN) for job in self._pending}
         self._over = Event()
         self._thread = Thread(target=self._watch, daemon=True)
         self._shown = ExitStack()
+        self._failed = 0
 
     def __enter__(self) -> Progress:
         total = len(self._pending)
         self._pending = [job for job in self._pending if self._state(job) != "completed"]
         if total:
-            self._jobs = self._shown.enter_context(DISPLAY.sweep(total, total - len(self._pending)))
+            self._shown.enter_context(nullcontext() if self._bars else DISPLAY.silenced(lines=True))
+            self._jobs = self._shown.enter_context(DISPLAY.stage("sweep", "jobs", total, total - len(self._pending)))
         self._thread.start()
         return self
 
@@ -213,12 +215,10 @@ class Progress:
         return state if is_new or (state == "completed" and job.folder not in self._again) else ""
 
     def _report(self, job: Job, state: str) -> None:
+        self._failed += state == "failed"
+        self._jobs.update(failed=self._failed)
         self._jobs.advance()
-        self._jobs.failed += state == "failed"
-        if not DISPLAY.has_bars:
-            now = time.monotonic()
-            self._jobs.measure(now)
-            log.info("%s: %s %s", self._jobs.line(now), state, job.name)
+        log.info("sweep: %s: %s %s", self._jobs.text(), state, job.name)
 
 
 def _version(path: Path) -> tuple[int, int] | None:

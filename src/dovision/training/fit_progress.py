@@ -9,8 +9,7 @@ from typing import Any
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import ProgressBar
 
-from dovision.runtime.progress import DISPLAY
-from dovision.runtime.stage import Stage
+from dovision.runtime.progress import DISPLAY, Stage
 
 
 class FitProgress(ProgressBar):
@@ -42,7 +41,7 @@ class FitProgress(ProgressBar):
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if self._stage is not None:
             epochs = f"/{trainer.max_epochs}" if (trainer.max_epochs or -1) > 0 else ""
-            self._stage.name = f"fit, epoch {trainer.current_epoch + 1}{epochs}"
+            self._stage.update(description=f"fit, epoch {trainer.current_epoch + 1}{epochs}")
 
     def on_train_batch_end(self, *_: Any) -> None:
         if self._stage is not None:
