@@ -12,16 +12,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from dovision.datasets import _image_io, _nih_tables
+from dovision.datasets import _nih_tables
 from dovision.datasets._nih_tables import FINDINGS
-from dovision.datasets.chest_xray14 import ChestXray14, read_film, split_films
+from dovision.datasets.chest_xray14 import ChestXray14, split_films
 from dovision.types import Box
 
 SPLITS = ("train", "val", "test")
-GREY = np.random.default_rng(0).integers(0, 256, (32, 32), dtype=np.uint8)
-RGBA = np.dstack([GREY, GREY, GREY, np.full_like(GREY, 9)])
-RGB = np.dstack([GREY, GREY, GREY])
-DEEP = GREY.astype(np.uint16) * 257  # the same greys at 16 bits
 
 
 def open_films(root, classes=FINDINGS, shape=(1, 32, 32), split="official", seed=0) -> ChestXray14:
@@ -224,24 +220,3 @@ def test_a_film_in_two_folders_is_refused(nih_root):
 def test_a_root_without_films_is_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"must hold the films in images_001/images.*set dataset.root"):
         _nih_tables.films_on_disk(tmp_path)
-
-
-@pytest.mark.parametrize("pixels", [GREY, RGB, RGBA, DEEP], ids=["grey", "RGB", "RGBA", "16 bit"])
-def test_every_mode_gives_the_same_grey_repeated_for_three_channels(tmp_path, pixels):
-    Image.fromarray(pixels).save(tmp_path / "a.png")
-    film = read_film(tmp_path / "a.png", (3, 32, 32))
-    torch.testing.assert_close(film, (torch.from_numpy(GREY) / 255).expand(3, 32, 32))
-
-
-def test_a_film_is_fitted_as_any_picture(tmp_path):
-    Image.fromarray(GREY).save(tmp_path / "a.png")
-    assert torch.equal(
-        read_film(tmp_path / "a.png", (1, 24, 20)),
-        _image_io.image_from_file(tmp_path / "a.png", (1, 24, 20)),
-    )
-
-
-def test_a_film_that_is_no_square_is_refused(tmp_path):
-    Image.fromarray(GREY[:20]).save(tmp_path / "a.png")
-    with pytest.raises(ValueError, match=r"a.png must be a square, .* got 20 x 32 pixels"):
-        read_film(tmp_path / "a.png", (1, 32, 32))

@@ -99,7 +99,6 @@ class ImageHeader(NamedTuple):
 
     height: int
     width: int
-    burnt_in: bool = False  # a DICOM file says that names or other text are part of its pixels
     dark: bool | None = None  # a window applies to it, and it fills little of its range; None: not read
     deep: DeepRange | None = None  # of a grey file of more than 8 bits
     colour: bool | None = None  # its channels differ; None: not read
@@ -137,7 +136,7 @@ class Decoding:
         data = _bytes(path)
         digest = hashlib.sha256(data).digest() if number is None else b""
         if dicom.is_dicom(path.name, data):
-            header = ImageHeader(*dicom.dicom_header(data, number), digest=digest)
+            header = ImageHeader(*dicom.dicom_size(data, number), digest=digest)
             if not decode:
                 return header
             value = _tensor(dicom.dicom_image(data, number, self.window), 3)
@@ -187,7 +186,7 @@ class Decoding:
 
 
 def warn_of_pixels(names: Sequence[str], headers: Sequence[ImageHeader], shape: Shape, remedy: str) -> None:
-    """Log images that lose their colours, are nearly black, or have text in their pixels.
+    """Log images that lose their colours or are nearly black.
 
     `remedy` is how to set a window, of which the log says what it does.
     """
@@ -204,14 +203,6 @@ def warn_of_pixels(names: Sequence[str], headers: Sequence[ImageHeader], shape: 
             read,
             dark[0],
             remedy,
-        )
-    burnt_in = [name for name, header in zip(names, headers, strict=True) if header.burnt_in]
-    if burnt_in:
-        log.warning(
-            "%d DICOM files say that names or other text are burnt into their pixels, such as %s: a classifier can "
-            "read them, and figures show them",
-            len(burnt_in),
-            burnt_in[0],
         )
 
 
@@ -272,17 +263,11 @@ class FromFiles:
     """Images, each read from its file on request."""
 
     paths: list[str]
-    read: Callable[..., Tensor]  # of a path and, if there are numbers, one of these
-    numbers: list[int | None] | None = None  # of slices or frames
+    numbers: list[int | None]  # of slices or frames
+    read: Callable[..., Tensor]  # of a path and a number
 
     def __call__(self, row: int) -> Tensor:
-        path = Path(self.paths[row])
-        return self.read(path) if self.numbers is None else self.read(path, number=self.numbers[row])
-
-
-def repeat_grey(image: Tensor, shape: Shape) -> Tensor:
-    """Fit a grey image, shape (1, H, W), to `shape`, and repeat it for its channels."""
-    return fitted(image, (1, *shape[1:])).repeat(shape[0], 1, 1)
+        return self.read(Path(self.paths[row]), number=self.numbers[row])
 
 
 def fitted(value: Tensor, shape: Shape, resize: Resize = COVER) -> Tensor:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -131,17 +130,14 @@ def lists(root: Path) -> Lists:
     Raises:
         FileNotFoundError: one of them is missing.
     """
-    content = []
     for name in LISTS:
         if not (root / name).is_file():
             raise FileNotFoundError(
                 f"{name} must lie in {root} for the official split. Fetch it from {SOURCE}, or cut by patient with "
                 "dataset.split=patients."
             )
-        content.append(files.read_bytes(root / name, files.TEXT))
-    names = [frozenset(_text(name, data).split()) for name, data in zip(LISTS, content, strict=True)]
-    digests = [hashlib.sha256(data).hexdigest() for data in content]
-    return Lists(names[0], names[1], dict(zip(LISTS, digests, strict=True)))
+    train_val, test = (frozenset(files.read_text(root / name).split()) for name in LISTS)
+    return Lists(train_val, test, {name: files.sha256(root / name) for name in LISTS})
 
 
 def films_on_disk(root: Path) -> pd.DataFrame:
@@ -174,10 +170,3 @@ def _locate(root: Path, names: Sequence[str]) -> Path:
         f"{' or '.join(names)} must lie in {root}, which holds no such file. Fetch it from {SOURCE}, or set "
         "dataset.root to the folder that holds it."
     )
-
-
-def _text(name: str, data: bytes) -> str:
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{name} must be a text in UTF-8: {error}. Fetch it again from {SOURCE}.") from error

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import torch
-from torch import Tensor
 
 from dovision import checks
 from dovision.datasets import _checks, _image_io, _nih_tables, _splits
 from dovision.datasets.readers.file_images import FileImages
 from dovision.interfaces import Source
-from dovision.types import SPLITS, Shape
+from dovision.types import SPLITS
 
 log = logging.getLogger(__name__)
 _RECORD = ["name", "path", "number", "group", "height", "width"]
@@ -109,25 +107,6 @@ class ChestXray14(FileImages):
     def source_table(self, split: str) -> pd.DataFrame:
         """Columns besides `name`: `patient`, `age` in years, `sex`, `view` (PA or AP), `labels` joined by "|"."""
         return super().source_table(split).drop(columns=["height", "width"])
-
-    def reader(self, rows: Sequence[int]) -> Callable[[int], Tensor]:
-        read = partial(read_film, shape=self.shape)
-        return _image_io.FromFiles(self.records["path"].iloc[list(rows)].tolist(), read)
-
-
-def read_film(path: Path, shape: Shape) -> Tensor:
-    """Read a film as grey, repeated for three channels; shape `shape`, float in [0, 1].
-
-    It must be a square, as each released film is, or boxes would not fit.
-    """
-    film = _image_io.pixels(path, 1)
-    _, height, width = film.shape
-    if height != width:
-        raise ValueError(
-            f"{path} must be a square, as the films of ChestX-ray14 are, got {height} x {width} pixels. Take the film "
-            "as it was released, or made smaller as a whole."
-        )
-    return _image_io.repeat_grey(film, shape)
 
 
 def split_films(

@@ -10,12 +10,11 @@ from typing import Any
 
 import pandas as pd
 import pyarrow.compute as pc
-import torch
 from torch import Tensor
 
 from dovision import checks
 from dovision.datasets import _checks, _image_io, _splits
-from dovision.datasets.readers.record_images import LibraryImages
+from dovision.datasets.readers.record_images import LibraryImages, labels_by_name
 from dovision.identity.digests import files_below
 from dovision.io import files, hub
 from dovision.io.images import MAX_FILE_BYTES, BadFile, decode
@@ -106,7 +105,7 @@ class HfDataset(LibraryImages):
         data, given, names = _rows(root, config, revision, splits, columns)
         image, label, group = (columns.get(role) for role in ("image", "label", "group"))
         library = checks.import_extra("datasets", "hf")
-        self.labels = _labels(_names(data, str(label)), self.task, names)
+        self.labels = labels_by_name(_names(data, str(label)), self.task, names)
         groups = names if group is None else _groups(data[group], str(group), names)
         self.records = pd.DataFrame({"number": range(len(names)), "name": names, "group": groups})
         images = data.cast_column(image, library.Image(decode=False))
@@ -275,25 +274,3 @@ def _names(data: Any, column: str) -> list[list[str]]:
     if not hasattr(feature, "names"):
         return [[] if row == [None] else list(map(str, row)) for row in rows]
     return [[feature.names[number] for number in row if number is not None and number >= 0] for row in rows]
-
-
-def _labels(rows: Sequence[Sequence[str]], task: Any, names: Sequence[str]) -> Tensor:
-    """Labels as numbers, shape (N,), or for multilabel 0 and 1, shape (N, K)."""
-    index_of = {name: index for index, name in enumerate(task.classes)}
-    for name, row in zip(names, rows, strict=True):
-        if not task.multilabel and len(row) != 1:
-            raise ValueError(
-                f"each row must have one label, but {name} has {len(row)}. Name other splits (dataset.splits), or use "
-                "dataset.task=multilabel."
-            )
-        if unknown := [label for label in row if label not in index_of]:
-            raise ValueError(
-                f"each label must be one of the classes, but {name} has {unknown[0]!r}."
-                f"{checks.suggestion(unknown[0], index_of)} Name it in dataset.classes."
-            )
-    if not task.multilabel:
-        return torch.tensor([index_of[row[0]] for row in rows])
-    labels = torch.zeros(len(rows), len(index_of))
-    for number, row in enumerate(rows):
-        labels[number, [index_of[name] for name in row]] = 1
-    return labels

@@ -20,7 +20,7 @@ from dovision.datasets.readers.manifest import Manifest, read_manifest
 from dovision.datasets.readers.mask_sources import MaskSettings, mask_sources
 from dovision.datasets.readers.nifti import PLANES
 from dovision.datasets.readers.table_rows import FILE, NAME, NUMBER, Columns
-from dovision.types import TASKS, Task
+from dovision.types import TASKS
 
 log = logging.getLogger(__name__)
 
@@ -124,7 +124,12 @@ class Table(FileImages):
         table_rows.refuse_outside(listed, used.path, base, paths_from)
         rows = table_rows.one_row_an_image(listed, used.path)
         all_names = frozenset(rows.cells[NAME])
-        label = _labels(rows, used.label, self.task, separator, checks.names("ignored_labels", ignored_labels))
+        ignored = checks.names("ignored_labels", ignored_labels)
+        label = (
+            label_columns.labels_from_columns(rows, self.task)
+            if used.label is None
+            else label_columns.labels_from_names(rows, used.label, self.task, separator, ignored)
+        )
         given = table_rows.given_splits(rows, used.split, used.patient, splits)
         if not label.has_label.all():
             log.info("%d rows of ignored labels are left out", (~label.has_label).sum())
@@ -184,19 +189,6 @@ class Table(FileImages):
         decoding = _decoding(settings["window"], settings["plane"])
         images = [*zip(cells[FILE], cells[NUMBER], strict=True)]
         return _image_io.channels_of(images, lambda image: _image_io.pixels(Path(image[0]), 3, decoding, image[1]))
-
-
-def _labels(
-    rows: Manifest, column: str | None, task: Task, separator: str, ignored: Sequence[str]
-) -> label_columns.Labels:
-    if column is None:
-        return label_columns.labels_from_columns(rows, task)
-    if column not in rows.cells and set(task.classes) <= set(rows.cells):
-        raise ValueError(
-            f"{rows.path} must have a column {column!r} for labels, but has one for each class. Use "
-            "dataset.columns.label=null."
-        )
-    return label_columns.labels_from_names(rows, column, task, separator, ignored)
 
 
 def _file_error(rows: Manifest, path: str, folder: Path, row: int, reason: Exception) -> str:

@@ -22,7 +22,7 @@ from torch.utils.data import Dataset
 
 from dovision import checks
 from dovision.datasets import _checks, _image_io, _splits, as_images
-from dovision.datasets.readers.record_images import LibraryImages
+from dovision.datasets.readers.record_images import LibraryImages, labels_by_name
 from dovision.functional.class_names import class_positions
 from dovision.functional.rng import generator
 from dovision.identity.digests import files_below
@@ -304,18 +304,9 @@ def _labels(data: Any, label: str | None, task: Task) -> Tensor:
     labels = labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels
     if labels.dtype.kind in "iu" and not (names and None not in positions):
         names = list(task.classes)  # numbers are those of the classes
-    number_of = {name: number for number, name in enumerate(task.classes)}
-    rows = [
-        number_of.get(names[cell] if labels.dtype.kind in "iu" and cell < len(names) else str(cell), -1)
-        for cell in labels.tolist()
-    ]
-    if -1 in rows:
-        wrong = labels.tolist()[rows.index(-1)]
-        raise ValueError(
-            f"each label must be one of the classes, {checks.listed(task.classes)}, but item {rows.index(-1)} has "
-            f"{wrong!r}. Name it in dataset.classes."
-        )
-    return torch.tensor(rows)
+    is_number = labels.dtype.kind in "iu"
+    rows = [[names[cell] if is_number and 0 <= cell < len(names) else str(cell)] for cell in labels.tolist()]
+    return labels_by_name(rows, task, [f"item {number}" for number in range(len(rows))])
 
 
 def _class_names(data: Any) -> list[str]:

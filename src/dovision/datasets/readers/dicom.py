@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import warnings
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BytesIO
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from dovision import checks
-from dovision.io.images import DECODED_BYTES, MAX_FILE_BYTES, BadFile
+from dovision.io.images import DECODED_BYTES, BadFile
 
 GreyWindow = tuple[float, float]  # centre and width
 GreyValues = npt.NDArray[np.float64]
@@ -21,16 +20,7 @@ DICOM_SUFFIXES = (".dcm", ".dicom", ".dic", ".ima")
 _REASON = 400  # characters
 _GREY_BYTES = 32  # while a grey pixel is rescaled and windowed, in four arrays of float64
 _COLOUR_BYTES = 48  # while a pixel of three colours is brought to [0, 1]
-_RLE_RATIO = 64  # the most that a byte of RLE unpacks to
 _MAGIC = slice(128, 132), b"DICM"
-
-
-class DicomHeader(NamedTuple):
-    """Properties of a file, read before its pixels are decoded."""
-
-    height: int
-    width: int
-    burnt_in: bool  # the file says that names or other text are part of its pixels
 
 
 def is_dicom(name: str, start: bytes) -> bool:
@@ -38,8 +28,8 @@ def is_dicom(name: str, start: bytes) -> bool:
     return name.lower().endswith(DICOM_SUFFIXES) or start[_MAGIC[0]] == _MAGIC[1]
 
 
-def dicom_header(data: bytes, number: int | None) -> DicomHeader:
-    """Read the header of a file.
+def dicom_size(data: bytes, number: int | None) -> tuple[int, int]:
+    """Read height and width of a file's image from its header.
 
     Args:
         data: the file's bytes, or those before its pixels.
@@ -60,7 +50,7 @@ def dicom_header(data: bytes, number: int | None) -> DicomHeader:
         raise BadFile(f"of {frames} frames, and an image has one: name it in a table's column slice")
     if number is not None and not 0 <= number < frames:
         raise BadFile(f"of {frames} frames, 0 to {frames - 1}, without frame {number}")
-    return DicomHeader(*size, str(file.get("BurnedInAnnotation", "")).upper() == "YES")
+    return size[0], size[1]
 
 
 def dicom_image(data: bytes, number: int | None, window: GreyWindow | None) -> GreyValues:
@@ -78,12 +68,12 @@ def dicom_image(data: bytes, number: int | None, window: GreyWindow | None) -> G
     Raises:
         BadFile: the pixels cannot be decoded.
     """
-    dicom_header(data, number)
+    dicom_size(data, number)
     pixels = checks.import_extra("pydicom.pixels", "dicom")
     file = _read(data, header_only=False)
     photometric = str(file.get("PhotometricInterpretation", ""))
     with _decoding("a DICOM file whose pixels cannot be decoded"):
-        stored = _stored(file, pixels, number or 0)
+        stored = pixels.pixel_array(file, index=number or 0)
         if stored.ndim == 3:
             return stored / float(2 ** int(file.BitsAllocated) - 1)
         if photometric == "PALETTE COLOR":
@@ -99,13 +89,13 @@ def dicom_labels(data: bytes, number: int | None) -> npt.NDArray[np.generic]:
     Raises:
         BadFile: the pixels cannot be decoded, are of colours, or are those of several segments.
     """
-    dicom_header(data, number)
+    dicom_size(data, number)
     pixels = checks.import_extra("pydicom.pixels", "dicom")
     file = _read(data, header_only=False)
     if file.get("Modality") == "SEG" and int(file.get("NumberOfFrames", None) or 1) > 1:
         raise BadFile("a DICOM segmentation of several frames, each of a segment: save the segment as PNG or NIfTI")
     with _decoding("a DICOM file whose pixels cannot be decoded"):
-        stored: npt.NDArray[np.generic] = _stored(file, pixels, number or 0)
+        stored: npt.NDArray[np.generic] = pixels.pixel_array(file, index=number or 0)
     if stored.ndim != 2:
         raise BadFile("a DICOM file of colours, and a label map has one number a pixel")
     return stored
@@ -128,17 +118,6 @@ def window_values(values: GreyValues, center: float, width: float, function: str
     elif function == "LINEAR":  # a threshold
         return (values > center - 0.5).astype(np.float64)
     return np.clip((values - center) / width + 0.5, 0, 1)
-
-
-def _stored(file: Any, pixels: Any, number: int) -> Any:
-    """Read the stored values of a frame."""
-    transfer = file.file_meta.TransferSyntaxUID
-    if transfer.is_encapsulated:
-        encaps = checks.import_extra("pydicom.encaps", "dicom")
-        frame = encaps.get_frame(file.PixelData, number, number_of_frames=int(file.get("NumberOfFrames", None) or 1))
-        if transfer.name == "RLE Lossless" and len(frame) * _RLE_RATIO > DECODED_BYTES:
-            raise BadFile(f"of {len(frame):,} bytes of RLE, more than {DECODED_BYTES // _RLE_RATIO:,}: decompress it")
-    return pixels.pixel_array(file, index=number)
 
 
 def _windowed(file: Any, pixels: Any, stored: Any, window: GreyWindow | None) -> GreyValues:
@@ -174,13 +153,6 @@ def _first(value: Any) -> float | None:
 def _read(data: bytes, header_only: bool) -> Any:
     pydicom = checks.import_extra("pydicom", "dicom")
     with _decoding("no readable DICOM file"):
-        start = BytesIO(data)
-        start.seek(_MAGIC[0].stop)
-        meta = pydicom.filereader.read_dataset(start, False, True, stop_when=lambda tag, *_: tag >> 16 != 2)
-        if meta.get("TransferSyntaxUID") == pydicom.uid.DeflatedExplicitVRLittleEndian:
-            rest = zlib.decompressobj(-zlib.MAX_WBITS).decompress(data[start.tell() :], MAX_FILE_BYTES + 1)
-            if len(rest) > MAX_FILE_BYTES:
-                raise BadFile(f"of more than {MAX_FILE_BYTES:,} bytes once inflated")
         return pydicom.dcmread(BytesIO(data), stop_before_pixels=header_only)
 
 

@@ -73,7 +73,7 @@ class FileImages(RecordImages):
         records = self.records.iloc[list(rows)]
         numbers = [None if number is None else int(number) for number in records["number"]]
         read = partial(_image_io.image_from_file, shape=self.shape, decoding=self.decoding, resize=self.resize)
-        return _image_io.FromFiles(records["path"].tolist(), read, numbers)
+        return _image_io.FromFiles(records["path"].tolist(), numbers, read)
 
     def take_files(
         self,
@@ -167,20 +167,17 @@ class FileImages(RecordImages):
             ValueError: there are copies in two splits.
         """
         refuse = checks.choice("copies", allowed, ("error", "warn")) == "error"
-        split = {row: name for name, rows in self.rows.items() for row in rows}
-        by_digest: dict[bytes, list[int]] = {}
-        for row, header in enumerate(self.headers):
-            if header.digest and row in split:
-                by_digest.setdefault(header.digest, []).append(row)
-        names, groups = self.records["name"].tolist(), self.records["group"].tolist()
-        copies = [rows for rows in by_digest.values() if len(rows) > 1]
-        across = [rows for rows in copies if len({split[row] for row in rows}) > 1]
-        if across:
-            one = across[0][0]
-            other = next(row for row in across[0] if split[row] != split[one])
+        split = pd.Series({row: name for name, rows in self.rows.items() for row in rows}, dtype=object)
+        digests = [header.digest or None for header in self.headers]
+        files = self.records[["name", "group"]].assign(split=split, digest=pd.Series(digests, dtype=object)).dropna()
+        copies = files[files["digest"].duplicated(keep=False)]
+        splits, groups = (copies.groupby("digest")[column].transform("nunique") for column in ("split", "group"))
+        if (across := copies[splits > 1]).size:
+            copy = across.iloc[0]
+            other = across[(across["digest"] == copy["digest"]) & (across["split"] != copy["split"])].iloc[0]
             text = (
-                f"{len(across)} of other splits have the same bytes, such as {names[one]} ({split[one]}) and "
-                f"{names[other]} ({split[other]})"
+                f"{across['digest'].nunique()} of other splits have the same bytes, such as {copy['name']} "
+                f"({copy['split']}) and {other['name']} ({other['split']})"
             )
             if refuse:
                 raise ValueError(
@@ -188,14 +185,12 @@ class FileImages(RecordImages):
                     "or set dataset.copies=warn."
                 )
             log.warning("images are in two splits: %s, so that a classifier is tested on what it was fitted to", text)
-        in_one_split = [rows for rows in copies if len({split[row] for row in rows}) == 1]
-        within = [rows for rows in in_one_split if len({groups[row] for row in rows}) > 1]
-        if within:
+        if (within := copies[(splits == 1) & (groups > 1)]).size:
             log.warning(
                 "%d images have the same bytes as another one of another group or patient, such as %s and %s: they "
                 "count as independent in intervals",
-                sum(map(len, within)) - len(within),
-                *(names[row] for row in within[0][:2]),
+                len(within) - within["digest"].nunique(),
+                *within["name"][within["digest"] == within["digest"].iloc[0]].iloc[:2],
             )
 
     def identify(self, described: bytes, tables: Sequence[Path], images_read: bool) -> None:
