@@ -27,7 +27,7 @@ MOST_CELLS = 1 << 22  # of a grid: a cell for each pixel of an image of 2,048 x 
 MOST_CONTROLS = 1000  # of each unit, or of each object
 
 
-def instance(name: str, value: _T, base: type[Any], example: str) -> _T:
+def instance(name: str, value: _T, base: type[Any] | tuple[type[Any], ...], example: str) -> _T:
     """Return `value` if it is a `kind`; the error names a class or a function, which is to be called."""
     if not isinstance(value, base):
         raise ValueError(f"{name} must be {example}, got {in_words(value)}")

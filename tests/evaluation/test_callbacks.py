@@ -14,7 +14,8 @@ from dovision.report.figures.attacks import Attacks
 from dovision.report.tables import latex_table
 from dovision.store.detection_tables import read_adaptive, read_scores
 from dovision.store.run_record import read_sweep
-from dovision.tracking.loggers import closing_loggers, log_run, make_loggers
+from dovision.tracking.loggers import closing_loggers, make_loggers
+from dovision.tracking.uploader import log_run
 
 pytestmark = pytest.mark.slow
 NOISE = ("+attack@detection.attacks.random_sign=random_sign", "detection.attacks.random_sign.eps=[0.2]")

@@ -14,8 +14,8 @@ from dovision.findings.number_text import HEADLINE_METRICS
 from dovision.findings.run_findings import run_findings
 from dovision.findings.sweep_findings import by_factors, pivots, sweep_sentences
 from dovision.store.run_record import read_sweep
+from dovision.tracking.dashboard import MOST_SCALARS
 from dovision.tracking.mlflow_logger import mlflow_name
-from dovision.tracking.payload import MOST_SCALARS
 from page_text import visible
 
 ATTACK = ("attack=fgsm", "attack.eps=0.1")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from dovision.store.run_record import read_sweep
-from dovision.tracking.payload import MOST_SCALARS, Headlines
+from dovision.tracking.dashboard import MOST_SCALARS
 
 FACTORS = [(rows, eps) for rows in (1, 2) for eps in ("0.05", "0.1", "0.2")]
 
@@ -39,11 +39,3 @@ def test_groups_names_and_numbers_of_a_sweep_of_six(copy, dovision_evaluate, rep
     assert reported(copy / "evaluate", "log_to=wandb") == 0
     (report,) = (run["run"][0] for run in offline_runs(copy / "evaluate" / "report"))
     assert (report["run_group"], report["display_name"]) == (begun[0]["run_group"], "report")
-
-
-def test_numbers_beyond_the_first_are_kept_for_one_table():
-    headlines = Headlines()
-    metrics = {f"metric_{number}": float(number) for number in range(MOST_SCALARS + 2)}
-    assert list(headlines.of({**metrics, "picture": "shown"})) == [*list(metrics)[:MOST_SCALARS], "picture"]
-    assert headlines.of({"metric_0": 1.0, "late": 2.0}) == {"metric_0": 1.0}
-    assert headlines.rest == {"metric_40": 40.0, "metric_41": 41.0, "late": 2.0}

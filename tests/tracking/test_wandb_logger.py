@@ -1,4 +1,4 @@
-"""Runs in W&B, read back from their files; and effect maps and boxes as layers over a picture, worked out by hand."""
+"""Runs in W&B, read back from their files."""
 
 from __future__ import annotations
 
@@ -10,19 +10,12 @@ import threading
 import time
 from collections import Counter
 
-import numpy as np
 import pandas as pd
 import pytest
-import torch
 
 from dovision.cli.train import main as train
-from dovision.store.map_tables import write_boxes
 from dovision.store.run_record import read_sweep
-from dovision.store.thumbnails import save_image, thumbnail_path
-from dovision.store.unit_masks import write_masks, write_object_masks
-from dovision.tracking.wandb_logger import LEVELS, WandbLogger, _image, layered
 from dovision.training.image_classifier import ImageClassifier
-from dovision.types import BOX_COLUMNS
 
 KILLED = """
 import os, signal, time
@@ -44,68 +37,6 @@ ImageClassifier.on_train_epoch_start = begin_epoch
 main()
 """
 KEY = "a-secret-key-of-forty-characters-0123456789"
-CELLS = {"top": [0, 0, 2, 2], "left": [0, 2, 0, 2], "bottom": [2, 2, 4, 4], "right": [2, 4, 2, 4]}
-CELLS["unit"] = ["r0c0", "r0c1", "r1c0", "r1c1"]
-
-
-def effects(**columns):
-    facts = {
-        "sample": 3,
-        "condition": "eps=0.1",
-        "predicted": "seven",
-        "label": "one",
-        "effect": [-0.5, -0.15, 0.05, 0.2],
-    }
-    return pd.DataFrame(facts | CELLS | columns)
-
-
-def write(folder):
-    save_image(thumbnail_path(folder, 3, "eps=0.1"), torch.full((1, 4, 5), 0.2))
-    rows = [(3, "tag", None, 0, 1, 2, 3), (4, "tag", None, 1, 1, 2, 2)]
-    write_boxes(folder, pd.DataFrame(rows, columns=BOX_COLUMNS))
-
-
-def test_levels_are_fifths_of_the_largest_effect_and_boxes_those_of_the_sample(tmp_path):
-    write(tmp_path)
-    (found,) = layered(tmp_path, effects())
-    assert found.caption == "sample 3, eps=0.1: predicted: seven, true: one"
-    assert np.unique(found.picture).tolist() == [51]
-    assert found.levels.tolist() == [[1, 1, 2, 2, 0], [1, 1, 2, 2, 0], [3, 3, 4, 4, 0], [3, 3, 4, 4, 0]]
-    assert found.boxes[["object", "left", "right"]].to_numpy().tolist() == [["tag", 1, 3]]
-
-
-def test_levels_are_painted_on_the_pixels_of_masks_alone(tmp_path):
-    write(tmp_path)
-    write_masks(tmp_path, [(3, "r0c0", np.array([[True, False], [False, True]]))])
-    (found,) = layered(tmp_path, effects())
-    assert found.levels.tolist() == [[1, 0, 2, 2, 0], [0, 1, 2, 2, 0], [3, 3, 4, 4, 0], [3, 3, 4, 4, 0]]
-
-
-def test_masks_of_objects_are_layers_of_the_picture_whatever_their_names(tmp_path):
-    write(tmp_path)
-    tumour = np.array([[True, False, True, False, False]] * 4)
-    write_object_masks(tmp_path, [(3, {"tumour": tumour, "effect": ~tumour}), (4, {"tumour": ~tumour})])
-    (found,) = layered(tmp_path, effects())
-    np.testing.assert_array_equal(found.masks["tumour"], tumour)
-    layers = _image(found)._masks
-    assert set(layers) == {"effect", "object tumour", "object effect"}
-    assert layers["effect"]._val["class_labels"] == LEVELS
-
-
-def test_all_pictures_of_a_job_share_one_scale(tmp_path):
-    write(tmp_path)
-    save_image(thumbnail_path(tmp_path, 3, "clean"), torch.full((1, 4, 5), 0.2))
-    weak = effects(condition="clean", effect=[-0.05, -0.01, 0.01, 0.05])
-    strong, faint = layered(tmp_path, pd.concat([effects(), weak]))
-    assert strong.levels.max() == 4
-    assert np.unique(faint.levels).tolist() == [0, 3]
-
-
-def test_units_without_a_place_have_no_layers_and_no_effect_is_hardly_anything(tmp_path):
-    write(tmp_path)
-    assert list(layered(tmp_path, effects(top=np.nan))) == []
-    (found,) = layered(tmp_path, effects(effect=0.0))
-    assert np.unique(found.levels).tolist() == [0, 3]
 
 
 @pytest.mark.slow
@@ -125,9 +56,7 @@ def test_each_job_of_a_sweep_is_a_run_with_its_state_name_group_and_all_that_it_
     config = {key: value for record in completed["config"] for key, value in record["update"].items()}
     assert config["attack"]["eps"] == 0.1
     logged = history(completed)
-    assert {key.partition(".")[0] for key in logged} >= {
-        *("figures/gallery", "tables/gallery", "effect_maps", "effects", "samples")
-    }
+    assert {key.partition(".")[0] for key in logged} >= {*("figures/gallery", "tables/gallery", "samples")}
     written = by_state["completed"]
     for condition, numbers in written.summary["conditions"].items():
         assert logged[f"accuracy/{condition}"] == {0: numbers["accuracy"]["estimate"]}
@@ -229,7 +158,7 @@ def test_a_run_of_the_user_is_neither_taken_nor_ended_nor_is_ours_given_to_the_u
         for _ in range(2):
             (logger,) = job_loggers("wandb", patience=1)
             if trouble:
-                logger.service.patience = 1  # as online
+                logger.patience = 1  # as online
             with monkeypatch.context() as patch:
                 if trouble and "middle" in trouble:
                     logger.experiment  # noqa: B018  (the run begins)
@@ -321,10 +250,3 @@ def test_nothing_of_a_key_is_kept_with_an_offline_run(copy, dovision_evaluate, m
     assert any(path.suffix == ".wandb" for path in files)
     assert not any(KEY.encode() in path.read_bytes() for path in files)
     assert KEY not in capsys.readouterr().err
-
-
-def test_without_wandb_its_logger_names_the_remedy(monkeypatch, tmp_path):
-    monkeypatch.setitem(sys.modules, "wandb", None)  # as if it were not installed
-    settings = {"project": "dovision", "mode": "offline", "entity": None, "artifacts": False, "patience": 1.0}
-    with pytest.raises(ImportError, match=r"needs wandb .*pip install wandb\), or choose another logger"):
-        WandbLogger(str(tmp_path), "name", "group", "evaluate", [], **settings)

@@ -80,7 +80,8 @@ def _loggers(settings: ReportSettings, runs: Sequence[Run], folder: Path) -> lis
     """Loggers of `log_to`, for one run in the group that the runs have recorded, or else that of the folder's name."""
     if not settings.log_to:
         return []
-    from dovision.tracking.loggers import FigureLogger, make_loggers
+    from dovision.tracking.loggers import make_loggers
+    from dovision.tracking.uploader import SHOWING
 
     sweep = settings.sweep.resolve()
     nodes = read_group("logger", output_root=str(sweep.parent))
@@ -89,7 +90,7 @@ def _loggers(settings: ReportSettings, runs: Sequence[Run], folder: Path) -> lis
     group = str(groups.pop() or sweep.name) if len(groups) == 1 else sweep.name
     loggers = make_loggers(chosen, folder, name="report", group=group, job_type="report")
     for logger in loggers:
-        checks.instance("log_to", logger, FigureLogger, "a logger that shows figures")
+        checks.instance("log_to", logger, SHOWING, "a logger that shows figures")
     return loggers
 
 
@@ -111,7 +112,8 @@ def report_of_settings(settings: ReportSettings) -> None:
             page = write_report(sweep, runs, output, settings.details, catalogue, formats, refresh)
         print(page, flush=True)
     if loggers:
-        from dovision.tracking.loggers import closing_loggers, log_report
+        from dovision.tracking.loggers import closing_loggers
+        from dovision.tracking.uploader import log_report
 
         with closing_loggers(loggers):
             log_report(loggers, output)

@@ -30,7 +30,8 @@ from dovision.runtime.progress import DISPLAY
 from dovision.runtime.signals import Stop, Stopped
 from dovision.store.run_directory import BeingWritten, RunDirectory
 from dovision.store.run_record import MODEL
-from dovision.tracking.loggers import closing_loggers, log_run, make_loggers
+from dovision.tracking.loggers import closing_loggers, make_loggers
+from dovision.tracking.uploader import log_run
 from dovision.training.trainer import limits, limits_in_words
 
 log = logging.getLogger(__name__)

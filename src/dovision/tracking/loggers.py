@@ -1,4 +1,4 @@
-"""The loggers of a job: made for it, given the configuration, sent what a completed run shows, and closed."""
+"""The loggers of a job: made for it, given the configuration, and closed."""
 
 from __future__ import annotations
 
@@ -8,38 +8,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 from pytorch_lightning.loggers import Logger
 
 from dovision import checks
 from dovision.config.component import Component
 from dovision.config.errors import named
-from dovision.findings.run_findings import run_findings
-from dovision.report.report_figure import Catalogue, ReportFigure
-from dovision.store.run_record import Run, read_sweep
-from dovision.tracking.mlflow_logger import MLFlowLogger
-from dovision.tracking.payload import map_scores, quality
-from dovision.tracking.wandb_logger import WandbLogger
-
-
-@runtime_checkable
-class FigureLogger(Protocol):
-    """Logger that also shows figures."""
-
-    def log_run(self, run: Run, figures: Sequence[ReportFigure]) -> None:
-        """Send what a completed run shows."""
-
-    def log_report(self, folder: Path) -> None:
-        """Send the figures of a written report."""
-
-
-@runtime_checkable
-class EndingLogger(Protocol):
-    """Logger that needs a call at the end of its job, not only of a fit or test."""
-
-    def finish(self, failed: bool) -> None:
-        """End the job's run; failed: not completed, may be continued."""
+from dovision.report.report_figure import Catalogue
+from dovision.tracking.csv_logger import CSVLogger
+from dovision.tracking.dashboard import Dashboard
+from dovision.tracking.uploader import SHOWING
 
 
 def make_loggers(
@@ -71,7 +50,7 @@ def make_loggers(
     """
     arguments = {"save_dir": str(folder), "name": name, "group": group, "job_type": job_type, "tags": list(tags)}
     loggers = [_made(component, arguments, suffix) for component in components.values()]
-    if any(isinstance(logger, FigureLogger) for logger in loggers):
+    if any(isinstance(logger, SHOWING) for logger in loggers):
         Catalogue()  # refuses a wrong figure before the job, not after it
     if config is not None:
         for logger in loggers:
@@ -80,12 +59,13 @@ def make_loggers(
 
 
 def check_logger(component: Component) -> None:
-    """Make a logger of this package as a job would, without leaving anything behind.
+    """Make a logger of `conf/logger` as a job would, without leaving anything behind.
 
     Raises:
         ValueError: it refuses its arguments, or needs a package that is not installed.
     """
-    if str(component["_target_"]).startswith("dovision."):  # others may begin a run as soon as they are made
+    target = pkgutil.resolve_name(component["_target_"])
+    if target in (CSVLogger, *SHOWING):  # others may begin a run as soon as they are made
         with TemporaryDirectory() as folder:
             store = {"tracking_uri": f"file:{folder}"} if "tracking_uri" in component else {}
             arguments = {"save_dir": folder, "name": "name", "group": "group", "job_type": "evaluate", "tags": []}
@@ -107,38 +87,6 @@ def _made(component: Component, arguments: Mapping[str, Any], suffix: str = "") 
     return checks.instance(component.where, made, Logger, "a logger of Lightning")
 
 
-def log_run(loggers: Sequence[Logger], folder: Path) -> None:
-    """Send a completed run's numbers to all loggers, and its figures to those that show them.
-
-    Args:
-        loggers: of its job.
-        folder: the run directory.
-    """
-    (run,) = read_sweep(folder)
-    numbers = quality(run) | map_scores(run)
-    numbers |= {key: value for finding in run_findings(run) for key, value in finding.logged().items()}
-    numbers = dict(sorted(numbers.items(), key=lambda item: " " in item[0]))  # those of a class come last
-    for logger in loggers:
-        logger.log_metrics(numbers, step=0)
-    with_figures = [logger for logger in loggers if isinstance(logger, FigureLogger)]
-    figures = Catalogue().of_run(run) if with_figures else []
-    for logger in with_figures:
-        logger.log_run(run, figures)
-
-
-def log_report(loggers: Sequence[Logger], folder: Path) -> None:
-    """Send a written report to the loggers that show figures.
-
-    Raises:
-        ConnectionError: a service did not take it.
-    """
-    for logger in loggers:
-        if isinstance(logger, FigureLogger):
-            logger.log_report(folder)
-        if isinstance(logger, (WandbLogger, MLFlowLogger)) and logger.service.down:
-            raise ConnectionError(f"{logger.service.name} did not take the report, see the warning above.")
-
-
 @contextmanager
 def closing_loggers(loggers: Sequence[Logger]) -> Iterator[None]:
     """Context that ends the loggers' runs; as failed after an exception."""
@@ -154,5 +102,5 @@ def closing_loggers(loggers: Sequence[Logger]) -> Iterator[None]:
 
 def _end(logger: Logger, failed: bool) -> None:
     logger.finalize("failed" if failed else "success")
-    if isinstance(logger, EndingLogger):
+    if isinstance(logger, Dashboard):
         logger.finish(failed)

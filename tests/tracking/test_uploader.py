@@ -2,14 +2,22 @@
 
 from pathlib import Path
 
+import pytest
+
 from dovision.analysis.classifier_quality import OVERALL
+from dovision.analysis.detection_summary import TWINS
 from dovision.store.run_record import Run, read_sweep
-from dovision.tracking.payload import quality
+from dovision.tracking.uploader import quality
 
 
 def run_with(classes):
     interval = {"estimate": 0.5, "low": 0.1}
-    numbers = {**dict.fromkeys(OVERALL.values()), "sensitivity": interval, "accuracy": interval, "classes": classes}
+    numbers = {
+        **dict.fromkeys((*OVERALL.values(), *TWINS)),
+        "sensitivity": interval,
+        "accuracy": interval,
+        "classes": classes,
+    }
     return Run(Path("run"), "run", "completed", {}, {}, {"conditions": {"clean": numbers}})
 
 
@@ -28,3 +36,21 @@ def test_those_of_a_class_bear_its_name_unless_there_are_many():
     own = {"specificity": {"estimate": 1}, "prevalence": {"estimate": 0.5}, "images": {"estimate": 12}}
     assert quality(run_with({"No Finding": own})) == {"sensitivity/clean": 0.5, "specificity/clean No Finding": 1.0}
     assert quality(run_with({str(number): own for number in range(51)})) == {"sensitivity/clean": 0.5}
+
+
+@pytest.mark.slow
+def test_event_files_have_numbers_and_figures_of_a_job(copy, dovision_evaluate, events):
+    assert dovision_evaluate(f"output_root={copy}", "logger=tensorboard", "attack=fgsm", "attack.eps=0.1") == 0
+    (run,) = read_sweep(copy / "evaluate")
+    found = events(run.folder / "tensorboard")
+    for condition in ("clean", "eps=0.1"):
+        (accuracy,) = {event.value for event in found.Scalars(f"accuracy/{condition}")}
+        assert accuracy == pytest.approx(run.summary["conditions"][condition]["accuracy"]["estimate"])
+    assert {event.step for tag in found.Tags()["scalars"] for event in found.Scalars(tag)} == {0}
+    assert "figures/gallery" in found.Tags()["images"]
+
+
+@pytest.mark.slow
+def test_a_report_is_sent_to_event_files_as_pictures(finished, reported, events):
+    assert reported(finished, "log_to=[tensorboard]") == 0
+    assert "figures/effect_against_epsilon" in events(finished / "report" / "tensorboard").Tags()["images"]
