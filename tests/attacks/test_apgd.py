@@ -6,11 +6,11 @@ import pytest
 import torch
 
 from dovision.attacks import apgd
-from dovision.attacks._gradients import logits_and_gradient
 from dovision.attacks._objective import Towards, likeliest_answers
 from dovision.attacks.apgd import APGD, StepSizes, checkpoints
 from dovision.attacks.apgd_targeted import TargetedAPGD
 from dovision.attacks.gradient_ascent import PGD
+from dovision.attacks.gradients import logits_and_gradient
 from dovision.attacks.losses import dlr, margin
 from dovision.types import Task
 

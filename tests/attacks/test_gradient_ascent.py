@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 from sklearn.datasets import load_digits
 from torch import nn
 
-from dovision.attacks._lp_ball import Ball
 from dovision.attacks.apgd import APGD
 from dovision.attacks.foolbox_attacks import Boundary, CarliniWagner
 from dovision.attacks.gradient_ascent import BIM, FGSM, MIFGSM, PGD
 from dovision.attacks.losses import margin
+from dovision.attacks.lp_ball import Ball
 from dovision.attacks.none import NoAttack
 from dovision.attacks.random_sign import RandomSign
 from dovision.attacks.square import Square

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from dovision.attacks._gradients import dead_gradients
 from dovision.attacks.gradient_ascent import BIM
+from dovision.attacks.gradients import dead_gradients
 from dovision.interfaces import Classifier
 from dovision.types import Batch, Task
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy import stats
 
-from dovision.attacks._lp_ball import Ball
+from dovision.attacks.lp_ball import Ball
 from dovision.functional.norms import size
 
 GREY = torch.full((6, 1, 4, 5), 0.5)

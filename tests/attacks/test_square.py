@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from dovision.attacks._lp_ball import Ball
+from dovision.attacks.lp_ball import Ball
 from dovision.attacks.square import (
     DRAWS,
     Square,

@@ -10,7 +10,7 @@ import torch
 from sklearn.datasets import load_digits
 from torch import Tensor, nn
 
-from dovision.attacks._lp_ball import unit
+from dovision.attacks.lp_ball import unit
 from dovision.detectors.confidence import MaxSoftmax
 from dovision.detectors.feature_squeezing import FeatureSqueezing
 from dovision.evaluation import adaptive_attack

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from dovision.attacks._gradients import dead_gradients
+from dovision.attacks.gradients import dead_gradients
 from dovision.evaluation.gradient_health import GradientHealth, Queries, load_state, saved_state
 from dovision.interfaces import Attack, Classifier
 from dovision.types import Batch, Task

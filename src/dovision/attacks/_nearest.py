@@ -7,9 +7,9 @@ from abc import abstractmethod
 import torch
 from torch import Tensor
 
-from dovision.attacks._lp_ball import Ball, column
 from dovision.attacks._objective import ObjectiveAttack
 from dovision.attacks.losses import margin
+from dovision.attacks.lp_ball import Ball, column
 from dovision.functional.norms import size
 from dovision.interfaces import Classifier
 from dovision.types import Batch, Epsilons

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from dovision import checks
-from dovision.attacks._lp_ball import column
 from dovision.attacks.losses import Loss, leads
+from dovision.attacks.lp_ball import column
 from dovision.interfaces import Attack, Classifier
 from dovision.types import Batch, Epsilons, Shape, Task
 

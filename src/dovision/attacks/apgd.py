@@ -7,11 +7,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from dovision.attacks._gradients import logits_and_gradient
-from dovision.attacks._lp_ball import Ball, column
 from dovision.attacks._objective import Candidates, Objective, classify, judge
 from dovision.attacks.gradient_ascent import PGD
+from dovision.attacks.gradients import logits_and_gradient
 from dovision.attacks.losses import Loss, task_loss
+from dovision.attacks.lp_ball import Ball, column
 from dovision.interfaces import Classifier
 from dovision.types import Batch, Epsilons
 

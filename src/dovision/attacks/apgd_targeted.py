@@ -6,10 +6,10 @@ import torch
 from torch import Tensor
 
 from dovision import checks
-from dovision.attacks._lp_ball import Ball
 from dovision.attacks._objective import Objective, Towards, judge, likeliest_answers
 from dovision.attacks.apgd import APGD
 from dovision.attacks.losses import margin
+from dovision.attacks.lp_ball import Ball
 from dovision.interfaces import Classifier
 from dovision.types import Batch, Epsilons
 

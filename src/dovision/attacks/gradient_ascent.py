@@ -6,10 +6,10 @@ import torch
 from torch import Tensor
 
 from dovision import checks
-from dovision.attacks._gradients import logits_and_gradient
-from dovision.attacks._lp_ball import Ball, column, scaled_to_one
 from dovision.attacks._objective import ObjectiveAttack, classify
+from dovision.attacks.gradients import logits_and_gradient
 from dovision.attacks.losses import Loss, task_loss
+from dovision.attacks.lp_ball import Ball, column, scaled_to_one
 from dovision.interfaces import Classifier
 from dovision.types import Batch, Epsilons
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from dovision import checks
-from dovision.attacks._lp_ball import Ball
+from dovision.attacks.lp_ball import Ball
 from dovision.functional.rng import as_signs, uniform
 from dovision.interfaces import Attack, Classifier
 from dovision.types import Batch, Epsilons

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from dovision import checks
-from dovision.attacks._lp_ball import Ball
 from dovision.attacks._objective import ObjectiveAttack, classify
 from dovision.attacks.losses import Loss, margin
+from dovision.attacks.lp_ball import Ball
 from dovision.functional.rng import as_signs, uniform
 from dovision.interfaces import Classifier
 from dovision.types import Batch, Epsilons

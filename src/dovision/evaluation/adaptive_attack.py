@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from dovision import checks
-from dovision.attacks._lp_ball import Ball, column, unit
 from dovision.attacks.losses import leads, margin
+from dovision.attacks.lp_ball import Ball, column, unit
 from dovision.evaluation.callback import round_to_8_bits
 from dovision.evaluation.detector_fits import Fitted
 from dovision.functional.filters import rotate_and_shift

@@ -22,7 +22,7 @@ from torch import Tensor
 from dovision import checks
 from dovision.analysis.detection_summary import HEADLINES, WHOLE_FAMILY, read_detection, unseen, write_detection
 from dovision.analysis.detector_comparison import write_comparison
-from dovision.attacks._gradients import dead_gradients
+from dovision.attacks.gradients import dead_gradients
 from dovision.evaluation.by_name import Named, named_components
 from dovision.evaluation.callback import Evaluation, round_to_8_bits
 from dovision.evaluation.condition import Condition, attack_rows, read_rows

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from dovision import checks
-from dovision.attacks._gradients import dead_gradients
+from dovision.attacks.gradients import dead_gradients
 from dovision.attacks.none import NoAttack
 from dovision.config.row_choices import ALL_ROWS, NAMED_ROWS, ROW_CHOICES
 from dovision.config.settings import REFERENCES, WITHOUT_AUTOENCODER
