@@ -69,6 +69,7 @@ def test_a_run_gives_the_same_numbers_and_sentences_in_every_outlet(
         for name in item["item"].keys() & row.keys() - {"epoch"}:
             sent[name].append(item["item"][name])
     found = events(run.folder / "tensorboard")
+    assert any(name.startswith("figures/") for name in found.Tags()["images"])
     curves = {tag: [event.value for event in found.Scalars(tag)] for tag in found.Tags()["scalars"]}
     assert {event.step for tag in curves for event in found.Scalars(tag)} == {0}
     _, (of_mlflow,) = stored(copy, "evaluate")

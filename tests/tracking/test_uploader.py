@@ -39,18 +39,6 @@ def test_those_of_a_class_bear_its_name_unless_there_are_many():
 
 
 @pytest.mark.slow
-def test_event_files_have_numbers_and_figures_of_a_job(copy, dovision_evaluate, events):
-    assert dovision_evaluate(f"output_root={copy}", "logger=tensorboard", "attack=fgsm", "attack.eps=0.1") == 0
-    (run,) = read_sweep(copy / "evaluate")
-    found = events(run.folder / "tensorboard")
-    for condition in ("clean", "eps=0.1"):
-        (accuracy,) = {event.value for event in found.Scalars(f"accuracy/{condition}")}
-        assert accuracy == pytest.approx(run.summary["conditions"][condition]["accuracy"]["estimate"])
-    assert {event.step for tag in found.Tags()["scalars"] for event in found.Scalars(tag)} == {0}
-    assert "figures/gallery" in found.Tags()["images"]
-
-
-@pytest.mark.slow
 def test_a_report_is_sent_to_event_files_as_pictures(finished, reported, events):
     assert reported(finished, "log_to=[tensorboard]") == 0
     assert "figures/effect_against_epsilon" in events(finished / "report" / "tensorboard").Tags()["images"]

@@ -114,13 +114,9 @@ class RunRecord(Record):
     reported: Comparison | None = None
 
 
-class HeadlineNumber(Record):
+class HeadlineNumber(ComparedMean):
     """Headline number with its interval, or the reason for none; of a class, None with too few images."""
 
-    estimate: float | None
-    low: float | None
-    high: float | None
-    clusters: NonNegativeInt
     method: str
     reason: str
     median: float | None = None  # of sizes over images, as the next; not of earlier versions
