@@ -27,7 +27,7 @@ from dovision.evaluation.detector_fits import Fitted, clean_threshold, shown
 from dovision.evaluation.effects import EffectEvaluation, EffectOptions
 from dovision.evaluation.explanation_config import MapSettings
 from dovision.evaluation.maps import MapEvaluation, MapOptions
-from dovision.evaluation.refuters import RefuterEvaluation, RefuterOptions
+from dovision.evaluation.refuters import RefuterEvaluation
 from dovision.identity.plans import AUTOENCODER, CLASSIFIER
 from dovision.identity.samples import leading_samples
 from dovision.interfaces import Attack, Classifier, Detector, Explainer, Images, Intervention
@@ -102,13 +102,13 @@ def run_refuters(
     """Measure the headline effects of the tables that a run has written once more, altered; see `RefuterEvaluation`."""
     networks, samples = inputs.networks, inputs.samples
     data = evaluation_data(settings, inputs.images, samples)
-    options = RefuterOptions(
+    one_by_one = [[sample] for sample in samples]
+    options = EffectOptions(
         networks[AUTOENCODER if intervention.on_code else CLASSIFIER],
-        settings.seed,
-        ImageDataModule(inputs.images).batched_dataloader(settings.evaluation.split, [[sample] for sample in samples]),
-        inputs.resume,
+        all_images=ImageDataModule(inputs.images).batched_dataloader(settings.evaluation.split, one_by_one),
+        resume=inputs.resume,
     )
-    callback = RefuterEvaluation(inputs.folder, intervention, networks[CLASSIFIER], options)
+    callback = RefuterEvaluation(inputs.folder, intervention, networks[CLASSIFIER], options, settings.seed)
     callbacks = [callback, *callbacks_of_tests(settings.callbacks)]
     trainer = make_trainer(
         settings.trainer, callbacks, loggers, enable_checkpointing=False, use_distributed_sampler=False
