@@ -14,7 +14,7 @@ import hydra
 
 from dovision import checks
 from dovision.cli.hydra_main import hydra_main
-from dovision.cli.train import fit_networks
+from dovision.cli.train import fitted_network
 from dovision.config.settings import ViewSettings
 from dovision.evaluation import opened_network
 from dovision.evaluation.opened_network import OpenedNetwork
@@ -22,6 +22,7 @@ from dovision.identity.shared import shared
 from dovision.runtime.progress import DISPLAY
 from dovision.runtime.signals import Stopped
 from dovision.sweeps.validation import Checks
+from dovision.training.model_cache import Networks
 from dovision.view.questions import read_state
 from dovision.view.server import LOOPBACK, application
 from dovision.view.view_session import ViewSession
@@ -77,8 +78,9 @@ def open_network(settings: ViewSettings) -> OpenedNetwork:
     """
     if settings.run is not None:
         return opened_network.of_run(settings.run, settings.split, settings.trust_checkpoint)
-    networks = fit_networks(settings, shared().job(settings, settings.output_root))
-    return opened_network.of_settings(settings, networks.images, networks.fitted)
+    job = Networks(*shared().job(settings, settings.output_root))
+    fitted = {name: fitted_network(settings, job, name) for name in [*job.plan.network_keys]}
+    return opened_network.of_settings(settings, job.images, fitted)
 
 
 def open_words(words: Sequence[str]) -> OpenedNetwork:

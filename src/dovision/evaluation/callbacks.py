@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pyarrow as pa
+from pytorch_lightning import Callback, Trainer
 from pytorch_lightning.loggers import Logger
 
 from dovision.config.component import make_each
@@ -56,6 +57,15 @@ def evaluation_data(
         num_workers=settings.num_workers,
         seed=settings.seed,
     )
+
+
+def trainer_of_tests(
+    settings: EvaluateSettings, callbacks: Sequence[Callback], loggers: Sequence[Logger], **devices: Any
+) -> Trainer:
+    """Make the trainer of a test with these callbacks and the configured ones; it samples as the data module does."""
+    callbacks = [*callbacks, *callbacks_of_tests(settings.callbacks)]
+    options = {"enable_checkpointing": False, "use_distributed_sampler": False, **devices}
+    return make_trainer(settings.trainer, callbacks, loggers, **options)
 
 
 class EvaluationInputs(NamedTuple):
@@ -109,10 +119,7 @@ def run_refuters(
         resume=inputs.resume,
     )
     callback = RefuterEvaluation(inputs.folder, intervention, networks[CLASSIFIER], options, settings.seed)
-    callbacks = [callback, *callbacks_of_tests(settings.callbacks)]
-    trainer = make_trainer(
-        settings.trainer, callbacks, loggers, enable_checkpointing=False, use_distributed_sampler=False
-    )
+    trainer = trainer_of_tests(settings, [callback], loggers)
     trainer.test(ClassifierUnderTest(networks[CLASSIFIER]), datamodule=data, verbose=False)
 
 
@@ -191,8 +198,7 @@ def run_detection(
     make = settings.callbacks["detection"].make()
     callback: Detection = make(inputs.folder, setup.attacks, setup.detectors, classifier, options=options)
     one_device = {"devices": 1, "strategy": "auto"}  # so that each table is whole
-    callbacks = [callback, *callbacks_of_tests(settings.callbacks)]
-    trainer = make_trainer(settings.trainer, callbacks, loggers, enable_checkpointing=False, **one_device)
+    trainer = trainer_of_tests(settings, [callback], loggers, **one_device)
     loaders = tested.detection_dataloaders(detection.val_images, detection.test_images)
     trainer.test(ClassifierUnderTest(classifier), loaders, verbose=False)
     return callback.record

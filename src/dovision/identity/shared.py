@@ -48,14 +48,6 @@ class _DatasetLog(logging.Handler):
                 handler.handle(record)
 
 
-class PlannedJob(NamedTuple):
-    """Job with its plan, and the dataset and digests that it was made from."""
-
-    plan: Plan
-    images: Images
-    digests: Digests
-
-
 class Shared:
     """Objects shared by a command's jobs in one process; each worker has its own."""
 
@@ -99,12 +91,12 @@ class Shared:
                 _DATASETS.removeHandler(opening)
         return images
 
-    def job(self, settings: TrainSettings, run_dir: Path, repeat_log: bool = False) -> PlannedJob:
-        """Plan a job; see `plans.plan`, and `images` of `repeat_log`."""
+    def job(self, settings: TrainSettings, run_dir: Path, repeat_log: bool = False) -> tuple[Plan, Images, Digests]:
+        """Plan a job, of the dataset and the digests; see `plans.plan`, and `images` of `repeat_log`."""
         digests, images = self.digests(settings.output_root), self.images(settings.dataset, repeat_log)
         plan = plans.plan(settings, images, digests, run_dir, images.identified(digests.many))
         digests.save()
-        return PlannedJob(plan, images, digests)
+        return plan, images, digests
 
     def once(self, key: Any, make: Callable[[], _T]) -> _T:
         """Return the result of `make`, computed once per key of plain types."""

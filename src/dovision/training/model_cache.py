@@ -7,17 +7,17 @@ checkpoints/<network>-<hash of the key>/<network>.ckpt    the weights, with the 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import pytorch_lightning as pl
 from pytorch_lightning.utilities.seed import isolate_rng
 
 from dovision import checks
 from dovision.config.component import Component
+from dovision.config.settings import TrainSettings
 from dovision.identity.digests import Digests, stat_files
 from dovision.identity.plans import CLASSIFIER, FOREIGN_WEIGHTS, NetworkKey, Plan
 from dovision.interfaces import Classifier, Images
@@ -29,11 +29,13 @@ from dovision.models import _catalogue, checkpoint
 from dovision.store.run_record import MODEL
 from dovision.training.checkpointing import EPOCH_FILE
 from dovision.training.fitting import laid_out
+from dovision.training.foreign import given_network
 from dovision.training.trainer import limits_in_words
 from dovision.types import Shape, Task
 
 log = logging.getLogger(__name__)
 _KEY_FILE = "key.json"
+FitResult: TypeAlias = tuple[Classifier, dict[str, Any]]  # a fitted network, and the record of its fit
 
 
 class FittedModel(NamedTuple):
@@ -56,7 +58,7 @@ class Architecture(NamedTuple):
 
 
 @dataclass
-class JobNetworks:
+class Networks:
     """Fitted networks of a job by name; `plan` knows the weights of these.
 
     The images of a dataset without labels take the classes of a classifier that is not fitted to them.
@@ -67,12 +69,52 @@ class JobNetworks:
     digests: Digests
     fitted: dict[str, FittedModel] = field(default_factory=dict)
 
-    def add(self, name: str, model: FittedModel) -> FittedModel:
-        """Add a network, and return it.
+    def read(
+        self,
+        settings: TrainSettings,
+        name: str,
+        fit: Callable[[], FitResult],
+        limited: Mapping[str, Any],
+        again: bool = False,
+    ) -> FittedModel:
+        """Read a network of the settings, fitted before unless it is given or cached; concurrent processes wait.
+
+        Random numbers of a fit begin from the seed, and change none of the job's.
+
+        Args:
+            fit: fits the network.
+            limited: limits of the trainer, under which a fit is no result.
+            again: fit it even if it is cached.
 
         Raises:
             ValueError: its weights are given, and its classes or image shape are not the dataset's.
         """
+        key = self.plan.network_keys[name]
+        architecture = Architecture(settings.model, settings.autoencoder, settings.trust_checkpoint)
+        if key.is_given:
+            return self._add(name, read_model(key.path, architecture, given=True))
+        of_classifier, folder = name == CLASSIFIER, key.path.parent
+        model = settings.model.record() if of_classifier else self.fitted[CLASSIFIER].model
+        autoencoder = None if of_classifier else settings.code_of.record()
+        folder.mkdir(parents=True, exist_ok=True)
+        with Lock(folder / "lock"), isolate_rng():
+            remove_partial(folder)
+            if not again and _is_cached(key, {"model": model, "autoencoder": autoencoder}):
+                log.info("found the %s%s: %s", "fitted " if key.fits else "", name, key.path)
+            else:
+                how = "fitting" if key.fits else "taking the given weights for"
+                log.info("%s the %s: %s", how, name, key.path)
+                if key.fits and limited:
+                    log.warning("trial fit, not a result: limited by %s", limits_in_words(limited))
+                write_json(folder / _KEY_FILE, key.content)
+                pl.seed_everything(settings.seed, verbose=False)
+                network, record = fit() if key.fits else _given(settings, dict(key.content.get(FOREIGN_WEIGHTS, {})))
+                checkpoint.save_checkpoint(key.path, network, model, autoencoder, {"fit": folder.name, **record})
+            fitted = read_model(key.path, architecture)
+            (folder / EPOCH_FILE).unlink(missing_ok=True)
+        return self._add(name, fitted)
+
+    def _add(self, name: str, model: FittedModel) -> FittedModel:
         if not self.plan.network_keys[name].fits:
             self.images.take_classes(model.classifier.task)
             check_fits(model, self.images.task, self.images.shape)
@@ -81,40 +123,11 @@ class JobNetworks:
         return model
 
 
-@contextmanager
-def cache_entry(
-    key: NetworkKey, components: Mapping[str, Any], seed: int, limited: Mapping[str, Any], again: bool = False
-) -> Iterator[bool]:
-    """Hold the lock of a network's cache entry while it is read, or fitted first; concurrent processes wait.
-
-    Random numbers of the block begin from the seed, and change none of the job's.
-
-    Args:
-        key: of a network that is not given by a checkpoint.
-        components: the settings of its `model` and of its `autoencoder`, which the checkpoint must name.
-        seed: of the fit.
-        limited: limits of the trainer, under which a fit is no result.
-        again: write it even if it is found.
-
-    Yields:
-        Whether the checkpoint is found; if not, the block is to write it to the path of the key.
-    """
-    folder = key.path.parent
-    folder.mkdir(parents=True, exist_ok=True)
-    with Lock(folder / "lock"), isolate_rng():
-        remove_partial(folder)
-        is_found = not again and _is_found(key, components)
-        if is_found:
-            log.info("found the %s%s: %s", "fitted " if key.fits else "", key.path.stem, key.path)
-        else:
-            how = "fitting" if key.fits else "taking the given weights for"
-            log.info("%s the %s: %s", how, key.path.stem, key.path)
-            if key.fits and limited:
-                log.warning("trial fit, not a result: limited by %s", limits_in_words(limited))
-            write_json(folder / _KEY_FILE, key.content)
-            pl.seed_everything(seed, verbose=False)
-        yield is_found
-        (folder / EPOCH_FILE).unlink(missing_ok=True)
+def _given(settings: TrainSettings, origin: Mapping[str, str]) -> FitResult:
+    """Network of weights that nothing fits, and its record."""
+    weights = settings.foreign_checkpoint
+    network = laid_out(given_network(settings.model, weights, settings.checkpoint_mapping, origin))
+    return network, {"scores": {}, "limits": {}, **({FOREIGN_WEIGHTS: origin} if origin else {})}
 
 
 def read_model(path: Path, architecture: Architecture, given: bool = False) -> FittedModel:
@@ -164,7 +177,7 @@ def inputs_record(images: Images, models: Mapping[str, FittedModel]) -> dict[str
     }
 
 
-def _is_found(key: NetworkKey, components: Mapping[str, Any]) -> bool:
+def _is_cached(key: NetworkKey, components: Mapping[str, Any]) -> bool:
     """Return whether the cache has an intact checkpoint of this fit and model.
 
     It lies in a folder that others may write to: what it names is not trusted for lying there.
