@@ -48,11 +48,6 @@ class Stage:
         """Change what the row shows: arguments of `Progress.update`, and `failed`, a part of the count."""
         self._progress.update(self.row, **values)
 
-    def end(self) -> None:
-        """Remove the row; those that began in a job may have gone with it."""
-        if self.row in self._progress.task_ids:
-            self._progress.remove_task(self.row)
-
     def text(self) -> str:
         """Count, times and failures as the row has them."""
         return count_text(next(task for task in self._progress.tasks if task.id == self.row))
@@ -94,7 +89,8 @@ class Display:
             try:
                 yield stage
             finally:
-                stage.end()
+                if stage.row in progress.task_ids:  # that of a stage left in a job went with it
+                    progress.remove_task(stage.row)
 
     @contextmanager
     def job(self, steps: Sequence[str], name: str = "") -> Iterator[None]:

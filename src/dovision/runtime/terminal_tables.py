@@ -12,16 +12,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-STATE_STYLES = {
+_STYLES = {
     "completed": "green",
-    "partial": "yellow",
-    "outdated": "yellow",
-    "interrupted": "yellow",
     "running": "cyan",
-    "failed": "red",
-    "damaged": "red",
-    "skipped": "dim",
-    "missing": "dim",
+    **dict.fromkeys(("partial", "outdated", "interrupted"), "yellow"),
+    **dict.fromkeys(("failed", "damaged"), "red"),
+    **dict.fromkeys(("skipped", "missing"), "dim"),
 }
 _WIDE = 1000  # columns where there is no terminal
 _AROUND = 8  # lines of a terminal for what stands around tables
@@ -55,7 +51,7 @@ def print_tables(*tables: Sequence[TextTable]) -> None:
 def print_states(text: str) -> None:
     """Print text with the names of states in colour."""
     styled = Text(text)
-    for state, style in STATE_STYLES.items():
+    for state, style in _STYLES.items():
         styled.highlight_words([state], style)
     _console().print(styled, soft_wrap=True)
 
@@ -74,5 +70,5 @@ def _rich(layout: TextTable, console: Console) -> Table:
         justify: Literal["left", "right"] = "left" if is_name else "right"
         table.add_column(Text("\n".join(lines)), justify=justify, no_wrap=not is_name)
     for row in layout.rows:
-        table.add_row(*(Text(cell, STATE_STYLES.get(cell, "")) for cell in row))
+        table.add_row(*(Text(cell, _STYLES.get(cell, "")) for cell in row))
     return table

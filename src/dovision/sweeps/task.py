@@ -16,7 +16,6 @@ import yaml
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
-from rich.syntax import Syntax
 
 from dovision.config.errors import error_text
 from dovision.config.sources import recorded
@@ -103,6 +102,8 @@ class JobTask:
         hydra = HydraConfig.get()
         settings = checks_of(self.command)(config, hydra.overrides.task, hydra.runtime.choices)
         if config.get("print_config") and is_rank_zero():
+            from rich.syntax import Syntax  # which other commands do not wait for
+
             text = yaml.safe_dump(settings.record(), sort_keys=False, allow_unicode=True)
             rich.print(Syntax(text.rstrip(), "yaml", background_color="default", word_wrap=True))
         return self.story(settings)
