@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from threading import Event, Thread
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any
 
 from omegaconf import DictConfig
 
@@ -67,13 +67,6 @@ def current_launch() -> Launch:
     return _command.get()
 
 
-class _Outdated(NamedTuple):
-    """Completed run that does not match its job: its start time, and the difference."""
-
-    started: str | None
-    reason: str
-
-
 class Sweep:
     """Jobs of one command, and their results.
 
@@ -100,9 +93,8 @@ class Sweep:
         self._program = shlex.join([sweep_summary.PROGRAM, *words])  # to repeat a job, before its overrides
         self._jobs = jobs
         self._records = records
-        self._outdated = {
-            folder: _Outdated(facts_of(folder).get("started"), unlike) for folder, unlike in outdated.items() if unlike
-        }
+        self._outdated = {folder: unlike for folder, unlike in outdated.items() if unlike}
+        self._started = {folder: facts_of(folder).get("started") for folder in self._outdated}
         self.launch = current_launch()
         self._is_done = is_done
         if not is_done:
@@ -153,13 +145,12 @@ class Sweep:
         overrides = [override for override in job.overrides if not override.startswith(OPTIONS)]
         end = ended(job.number, overrides, job.folder, self._records.get(job.folder, {}))
         if self._is_outdated(job.folder):
-            return replace(end, state=OUTDATED, problem=self._outdated[job.folder].reason, summary={})
+            return replace(end, state=OUTDATED, problem=self._outdated[job.folder], summary={})
         return end
 
     def _is_outdated(self, folder: Path) -> bool:
         """Return whether a run outdated at the sweep's start has not been restarted."""
-        outdated = self._outdated.get(folder)
-        return outdated is not None and facts_of(folder).get("started") == outdated.started
+        return folder in self._outdated and facts_of(folder).get("started") == self._started[folder]
 
 
 class Progress:
