@@ -134,7 +134,7 @@ def test_a_split_without_a_film_on_disk_is_refused(nih_root):
     for patient in (7, 8):
         for path in nih_root.glob(f"images_*/images/0000000{patient}_*.png"):
             path.unlink()
-    with pytest.raises(ValueError, match="each split must have a film on disk, but test has none of the 12"):
+    with pytest.raises(ValueError, match="each split must have an image, but test has none of 12"):
         open_films(nih_root)
 
 

@@ -79,7 +79,7 @@ def test_splits_that_are_missing_are_cut(tmp_path, made, expected):
         (
             {"train": 20, "validation": 6},
             {"val": None, "test": "validation"},
-            "the dataset has train, validation alone. Test on that of val, and have val cut from train: 'dataset",
+            "splits must be train, val and test, train and test, or test alone, got train, val. Give each image one of",
             {"train": 16, "val": 4, "test": 6},
         ),
     ],
@@ -254,7 +254,7 @@ def test_a_file_of_an_image_outside_the_dataset_is_refused(tmp_path):
     rows = {"image": [{"bytes": None, "path": str(outside)}] * 40, "label": [0, 1] * 20}
     table = pa.table({"image": pa.array(rows["image"]), "label": rows["label"]}, features.arrow_schema)
     pq.write_table(table, tmp_path / "own" / "train.parquet")
-    with pytest.raises(ValueError, match=r"be a file below .*own, got .*outside\.png"):
+    with pytest.raises(ValueError, match=r"be a file that is there, below .*own, .*1 are not, .*outside\.png"):
         opened(tmp_path / "own")
 
 

@@ -205,7 +205,7 @@ def test_missing_splits_and_a_missing_root_are_named(folder_of_images):
     with pytest.raises(ValueError, match=message):
         open_folder(folder_of_images)
     (folder_of_images / "train").rename(folder_of_images / "test")
-    with pytest.raises(ValueError, match="must hold train beside val, but has none"):
+    with pytest.raises(ValueError, match="or test alone, got val, test"):
         open_folder(folder_of_images)
 
 

@@ -141,7 +141,7 @@ def test_a_header_has_the_range_of_a_grey_file_of_16_bits(tmp_path, ending, type
 )
 def test_most_of_the_images_that_were_read_must_be_dark_to_be_warned_of(caplog, dark, warned):
     headers = [_image_io.ImageHeader(8, 8, dark=one) for one in dark]
-    _image_io.warn_of_pixels(["a"] * len(dark), headers, (1, 8, 8), "set")
+    _image_io.warn_of_pixels(["a"] * len(dark), headers, (1, 8, 8))
     expected = [f"{warned} images fill less than an eighth of their range, such as a: if"] if warned else []
     assert [text[: len(expected[0])] for text in caplog.messages] == expected
 

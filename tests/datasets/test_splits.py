@@ -139,12 +139,6 @@ def test_groups_in_two_splits_are_warned_of_or_left_in_the_later_one(caplog, lea
         _splits.split_rows(GIVEN, LEAKY, torch.zeros(7, dtype=torch.int64), ["x"], Cut(0.1, 0.1, 0), ())
 
 
-def test_a_split_that_dropped_groups_would_leave_empty_is_refused():
-    given, groups, labels = ["train", "val", "test"], ["a", "b", "b"], torch.zeros(3, dtype=torch.int64)
-    with pytest.raises(ValueError, match=r"leaking=drop must leave images in val, but all 1 are of groups"):
-        _splits.split_rows(given, groups, labels, ["x"], Cut(0.1, 0.1, 0, "drop"), ())
-
-
 def test_shares_and_absent_classes_are_said_and_recorded(caplog):
     caplog.set_level(logging.INFO)
     labels = torch.tensor([0, 1, 0, 0])

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +27,7 @@ from dovision.types import COVER, Resize, Shape
 
 log = logging.getLogger(__name__)
 _Image = TypeVar("_Image")
+_Value = TypeVar("_Value")
 SAMPLE = 32  # images that are looked at for their channels
 DEEP_WHITE = 65535
 GREY_MODES = ("1", "L", "LA", "I", "I;16")
@@ -38,14 +39,6 @@ def grey_or_rgb_shape(stated: Sequence[int]) -> Shape:
     if whole[0] not in (1, 3):
         raise ValueError(f"shape must have 1 (grey) or 3 (RGB) channels, got {list(whole)!r}.")
     return whole
-
-
-def stated_resize(setting: str | Mapping[str, Any] | None) -> Resize:
-    """Read the stated way to bring images to a shape, as of `Resize.of`; the log says so unless it is the usual one."""
-    resize = Resize.of(setting)
-    if resize != COVER:
-        log.info("images are resized before their centre is taken: 'dataset.resize=%s'", resize.setting)
-    return resize
 
 
 class DeepRange(NamedTuple):
@@ -87,11 +80,15 @@ def white_level(ranges: Sequence[DeepRange], stated: int | None = None) -> int:
 
 def sampled_white(images: Sequence[_Image], opened: Callable[[_Image], Image.Image], stated: int | None = None) -> int:
     """White level as of `white_level`, by a seeded sample of images; `opened` decodes one, and skips a bad one."""
-    ranges = []
-    for row in np.random.default_rng(0).permutation(len(images))[: SAMPLE if stated is None else 0].tolist():
-        with suppress(ValueError, OSError):
-            ranges.append(DeepRange.of(opened(images[row])))
+    ranges = _sampled(images, lambda image: DeepRange.of(opened(image))) if stated is None else ()
     return white_level([values for values in ranges if values is not None], stated)
+
+
+def _sampled(images: Sequence[_Image], read: Callable[[_Image], _Value]) -> Iterator[_Value]:
+    """Iterate over what is read of a seeded sample of images, without bad ones."""
+    for row in np.random.default_rng(0).permutation(len(images))[:SAMPLE].tolist():
+        with suppress(ValueError, OSError):
+            yield read(images[row])
 
 
 class ImageHeader(NamedTuple):
@@ -140,7 +137,8 @@ class Decoding:
             if not decode:
                 return header
             value = _tensor(dicom.dicom_image(data, number, self.window), 3)
-            return header._replace(dark=self._is_dark(value), colour=is_colour(value))
+            dark = self.window is None and bool(value.max() - value.min() < 1 / 8)
+            return header._replace(dark=dark, colour=is_colour(value))
         _one_frame(number)
         header = ImageHeader(*images.upright_size(data), digest=digest)
         if not decode:
@@ -174,10 +172,6 @@ class Decoding:
         _one_frame(number)
         return self._of_pil(images.decode(data), channels)
 
-    def _is_dark(self, image: Tensor) -> bool:
-        """Return whether a file that a window applies to, read without, fills less than an eighth of the range."""
-        return self.window is None and bool(image.max() - image.min() < 1 / 8)
-
     def _of_pil(self, image: Image.Image, channels: int) -> Tensor:
         if self.window is not None and _is_deep(image):
             values = np.asarray(images.upright(image), dtype=np.float64)
@@ -185,11 +179,8 @@ class Decoding:
         return _channels(_upright(image), channels, self.white)
 
 
-def warn_of_pixels(names: Sequence[str], headers: Sequence[ImageHeader], shape: Shape, remedy: str) -> None:
-    """Log images that lose their colours or are nearly black.
-
-    `remedy` is how to set a window, of which the log says what it does.
-    """
+def warn_of_pixels(names: Sequence[str], headers: Sequence[ImageHeader], shape: Shape) -> None:
+    """Log images that lose their colours or are nearly black."""
     coloured = [header.colour for header in headers].count(True)
     if shape[0] == 1 and coloured:
         text = "%d of %d images are in colour and are read as grey. Set 'dataset.shape=[3,%d,%d]' to keep their colours"
@@ -198,11 +189,11 @@ def warn_of_pixels(names: Sequence[str], headers: Sequence[ImageHeader], shape: 
     if 2 * len(dark) > (read := sum(header.dark is not None for header in headers)):
         log.warning(
             "%d of %d images fill less than an eighth of their range, such as %s: if their bits are more than their "
-            "values need, %s 'dataset.window=[2048,4096]', the centre and width of what becomes [0, 1] (of 12 bits)",
+            "values need, list them in a table, and set 'dataset.window=[2048,4096]', the centre and width of what "
+            "becomes [0, 1] (of 12 bits)",
             len(dark),
             read,
             dark[0],
-            remedy,
         )
 
 
@@ -216,18 +207,11 @@ def is_colour(image: Tensor, white: float = 1) -> bool:
 
 
 def channels_of(images: Sequence[_Image], read: Callable[[_Image], Tensor]) -> int:
-    """Return 3 if an image of a seeded sample is in colour, 1 if all are grey; log a mixture.
+    """Return 3 if an image of a seeded sample is in colour, 1 if all are grey.
 
     `read` gives an image as RGB; those that cannot be read are skipped, since the dataset checks them itself.
     """
-    colour = []
-    for row in np.random.default_rng(0).permutation(len(images))[:SAMPLE].tolist():
-        with suppress(ValueError, OSError):
-            colour.append(is_colour(read(images[row])))
-    if any(colour) and not all(colour):
-        text = "%d of %d images that were looked at are in colour, the others grey: all are read as RGB"
-        log.info(text, sum(colour), len(colour))
-    return 3 if any(colour) else 1
+    return 3 if any([*_sampled(images, lambda image: is_colour(read(image)))]) else 1
 
 
 def image_from_file(
@@ -245,29 +229,12 @@ def pixels(path: Path, channels: int, decoding: Decoding | None = None, number: 
         raise ValueError(f"{path} must be a whole image, but is {error}.") from error
 
 
-def image_from_bytes(data: bytes, shape: Shape, resize: Resize = COVER, white: int = DEEP_WHITE) -> Tensor:
-    """Decode the bytes of a usual image file as `image_from_file` does; BadFile if they are none."""
-    return fitted(_channels(_upright(images.decode(data)), shape[0], white), shape, resize)
-
-
 def pil_pixels(image: Image.Image, channels: int, white: int = DEEP_WHITE) -> Tensor:
     """Read a PIL image as one from a file is read, shape (channels, H, W)."""
     try:
         return _channels(_upright(image), channels, white)
     except BadFile as error:
         raise ValueError(f"an image must have pixels of a known range, but is {error}.") from error
-
-
-@dataclass(frozen=True)
-class FromFiles:
-    """Images, each read from its file on request."""
-
-    paths: list[str]
-    numbers: list[int | None]  # of slices or frames
-    read: Callable[..., Tensor]  # of a path and a number
-
-    def __call__(self, row: int) -> Tensor:
-        return self.read(Path(self.paths[row]), number=self.numbers[row])
 
 
 def fitted(value: Tensor, shape: Shape, resize: Resize = COVER) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -51,13 +52,6 @@ _MEND = "Mend the table."
 _EDGES = ("x", "y", "w", "h")  # of a box: left, top, width, height
 
 
-def labels_chosen(classes: Sequence[str] | None) -> tuple[str, ...]:
-    """Check that each of the classes is one of the 14 labels."""
-    if isinstance(classes, str) or not isinstance(classes, Sequence):
-        raise ValueError(f"classes must be a list of labels of ChestX-ray14, got {classes!r}.")
-    return tuple(checks.choice("classes", str(name), FINDINGS) for name in classes)
-
-
 def read_entries(root: Path) -> pd.DataFrame:
     """Read a row per image: name, findings (joined by "|"), patient (int64), age (years), sex, view.
 
@@ -67,9 +61,8 @@ def read_entries(root: Path) -> pd.DataFrame:
     """
     path = _locate(root, ENTRY_TABLES)
     table = read_manifest(path, path.name).renamed(_COLUMNS)
-    missing = [column for column in dict.fromkeys(_COLUMNS.values()) if column not in table.cells]
-    if missing:
-        raise ValueError(f"{path} must have the columns of ChestX-ray14's table, but has none for {missing}.")
+    for column in _COLUMNS.values():
+        table.column(column, "ChestX-ray14")
     cells = table.cells[[*dict.fromkeys(_COLUMNS.values())]]
     number = cells["patient"].str.fullmatch("[0-9]{1,18}")  # what int64 holds exactly
     table.refuse("patient", ~number, "a patient's number", _MEND)
@@ -137,7 +130,8 @@ def lists(root: Path) -> Lists:
                 "dataset.split=patients."
             )
     train_val, test = (frozenset(files.read_text(root / name).split()) for name in LISTS)
-    return Lists(train_val, test, {name: files.sha256(root / name) for name in LISTS})
+    digests = {name: hashlib.sha256(files.read_bytes(root / name, files.TEXT)).hexdigest() for name in LISTS}
+    return Lists(train_val, test, digests)
 
 
 def films_on_disk(root: Path) -> pd.DataFrame:

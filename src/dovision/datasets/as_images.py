@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
-from functools import cache
 from numbers import Integral
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -167,7 +166,7 @@ def images_of(
         ValueError: as of `unit_images`; or what a processor is to have normalised spans most of [0, 1].
     """
     if size is None and classifier is not None and classifier.preprocessing is not None and is_picture(item.image):
-        size = _logged(classifier.preprocessing)
+        size = classifier.preprocessing
     if not item.processed or classifier is None or mean is not None or std is not None:
         return unit_images(item.image, mean, std, size, channels, white=white)
     mean, std = classifier.mean.flatten().tolist(), classifier.std.flatten().tolist()
@@ -209,18 +208,6 @@ def files_of(path: str | Path) -> list[tuple[Path, str | None]]:
 def is_picture(images: Any) -> bool:
     """Return whether images are PIL images or files, by the first of them."""
     return isinstance(_first(images), (Image.Image, str, Path))
-
-
-@cache
-def _logged(preprocessing: Preprocessing) -> Preprocessing:
-    """Preprocessing of pictures, of which the log says so once."""
-    log.info(
-        "PIL images and files are brought to the classifier's preprocessing, %d pixels, 'dataset.resize=%s'; tensors "
-        "and arrays are taken as they are",
-        preprocessing.pixels,
-        preprocessing.resize.setting,
-    )
-    return preprocessing
 
 
 def is_grey(image: Any) -> bool:

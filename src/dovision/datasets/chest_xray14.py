@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,7 +16,6 @@ from dovision.datasets.readers.file_images import FileImages
 from dovision.interfaces import Source
 from dovision.types import SPLITS
 
-log = logging.getLogger(__name__)
 _RECORD = ["name", "path", "number", "group", "height", "width"]
 _METADATA = ["patient", "age", "sex", "view", "labels"]  # of a film
 
@@ -66,7 +64,9 @@ class ChestXray14(FileImages):
         seed: int,
     ) -> None:
         folder = Path(root).resolve()
-        self.task = _checks.task(task, _nih_tables.labels_chosen(classes), ("multilabel",), "ChestX-ray14")
+        self.task = _checks.task(task, classes, ("multilabel",), "ChestX-ray14")
+        for name in self.task.classes:
+            checks.choice("classes", name, _nih_tables.FINDINGS)
         self.shape = _image_io.grey_or_rgb_shape(shape)
         _splits.check_fractions(val_fraction, test_fraction)
         entries = _nih_tables.read_entries(folder)
@@ -90,15 +90,7 @@ class ChestXray14(FileImages):
             "films": {name: len(rows) for name, rows in self.rows.items()},
             "patients": {name: int(films["patient"].iloc[rows].nunique()) for name, rows in self.rows.items()},
         }
-        for name in SPLITS:
-            if not self.rows[name]:
-                raise ValueError(
-                    f"each split must have a film on disk, but {name} has none of the {len(films):,} in {folder}. "
-                    "Add films, or cut by patient, with larger shares: dataset.split=patients."
-                )
-        log.info(
-            "ChestX-ray14: %(on_disk)s of %(listed)s films on disk, %(boxes)s boxes; films %(films)s", self.recorded
-        )
+        _splits.check_classes(self.rows, self.labels, self.task.classes)
         self.identify(b"", [folder], images_read=False)
 
     def source(self, split: str) -> Source:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,7 +20,6 @@ from dovision.io.images import MAX_FILE_BYTES, BadFile, decode
 from dovision.io.paths import outside
 from dovision.types import COVER, SPLITS, TASKS, Resize, Shape
 
-log = logging.getLogger(__name__)
 _ROWS = 1000  # looked at together
 _ROW_SETTINGS = ("root", "config", "revision", "splits", "columns")  # of `_rows`
 _BUILDERS = {".parquet": "parquet", ".arrow": "arrow"}
@@ -42,7 +40,8 @@ class HfReader:
 
     def __call__(self, number: int) -> Tensor:
         try:
-            return _image_io.image_from_bytes(self.read_bytes(number), self.shape, self.resize, self.white)
+            image = _image_io.pil_pixels(decode(self.read_bytes(number)), self.shape[0], self.white)
+            return _image_io.fitted(image, self.shape, self.resize)
         except (BadFile, OSError, ValueError) as error:
             raise ValueError(f"row {number} must have a whole image in {self.column!r}, but it is {error}.") from error
 
@@ -101,7 +100,7 @@ class HfDataset(LibraryImages):
         resize: str | Mapping[str, Any] | None = None,
     ) -> None:
         self.task = _checks.task(task, classes, TASKS, "a dataset of Hugging Face")
-        self.shape, self.resize = _image_io.grey_or_rgb_shape(shape), _image_io.stated_resize(resize)
+        self.shape, self.resize = _image_io.grey_or_rgb_shape(shape), Resize.of(resize)
         data, given, names = _rows(root, config, revision, splits, columns)
         image, label, group = (columns.get(role) for role in ("image", "label", "group"))
         library = checks.import_extra("datasets", "hf")
@@ -161,8 +160,6 @@ def _rows(
             f"splits must name some of {', '.join(parts_by_name)}, got {', '.join(map(str, splits.values()))}."
         )
     _check_splits(splits, chosen, parts_by_name)
-    if left := [name for name in parts_by_name if name not in chosen.values()]:
-        log.info("its splits %s are not used", ", ".join(left))
     lengths = {split: len(parts_by_name[name]) for split, name in chosen.items()}
     names = [f"{chosen[split]}-{number}" for split, length in lengths.items() for number in range(length)]
     given = [split for split, length in lengths.items() for _ in range(length)]
@@ -172,7 +169,7 @@ def _rows(
 
 
 def _check_splits(splits: Mapping[str, str | None], chosen: Mapping[str, str], names: Collection[str]) -> None:
-    """Refuse splits if one has a usual name and would be left out, or none is a test."""
+    """Refuse splits if one has a usual name and would be left out."""
     others = [name for name in names if name not in chosen.values()]
     lacking = [split for split in SPLITS if split not in chosen and splits.get(split) is not None]
     if meant := _splits.probable_splits(others, lacking):
@@ -180,11 +177,6 @@ def _check_splits(splits: Mapping[str, str | None], chosen: Mapping[str, str], n
             f"splits must name those of the dataset, {', '.join(names)}, got {', '.join(map(str, splits.values()))}. "
             f"Set 'dataset.splits={_splits.as_setting(meant)}', or, to leave them out, "
             f"'dataset.splits={_splits.as_setting(dict.fromkeys(meant))}'."
-        )
-    if set(chosen) == {"train", "val"}:
-        raise ValueError(
-            f"splits must name a test split, but the dataset has {', '.join(names)} alone. Test on that of val, and "
-            f"have val cut from train: 'dataset.splits={_splits.as_setting({'val': None, 'test': chosen['val']})}'."
         )
 
 
@@ -236,15 +228,16 @@ def _files_of_images(data: Any, column: str, folders: Sequence[Path]) -> list[Pa
     for batch in data.select_columns([column]).with_format("arrow").iter(_ROWS):
         path, image = (pc.struct_field(batch[column], name) for name in ("path", "bytes"))
         paths |= dict.fromkeys(map(Path, path.filter(pc.and_(path.is_valid(), image.is_null())).to_pylist()))
-    if lacking := [str(path) for path in paths if not path.is_file()]:
+    wrong = [
+        str(path)
+        for path, away in zip(paths, outside(map(str, paths), folders), strict=True)
+        if away or not path.is_file()
+    ]
+    if wrong:
         raise ValueError(
-            f"each image of {column!r} must have its bytes in the dataset, or be a file that is there, but "
-            f"{len(lacking):,} are not, such as {lacking[0]}. Put the bytes into the dataset (save_to_disk does)."
-        )
-    if any(wrong := outside(map(str, paths), folders)):
-        raise ValueError(
-            f"each image of {column!r} must have its bytes in the dataset, or be a file below {folders[0]}, got "
-            f"{list(paths)[wrong.index(True)]}. Put the bytes into the dataset (save_to_disk does)."
+            f"each image of {column!r} must have its bytes in the dataset, or be a file that is there, below "
+            f"{folders[0]}, but {len(wrong):,} are not, such as {wrong[0]}. Put the bytes into the dataset "
+            "(save_to_disk does)."
         )
     return list(paths)
 

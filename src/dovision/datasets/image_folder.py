@@ -15,12 +15,12 @@ import torch
 
 from dovision import checks
 from dovision.datasets import _checks, _image_io, _splits
-from dovision.datasets.readers.file_images import LIST_FOR_WINDOW, FileImages
+from dovision.datasets.readers.file_images import FileImages
 from dovision.datasets.readers.mask_sources import MaskSettings, error_by_name, masks_by_name
 from dovision.datasets.readers.table_rows import boxes_of_images
 from dovision.interfaces import Source
 from dovision.io import files
-from dovision.types import SPLITS, TASKS, Task
+from dovision.types import SPLITS, TASKS, Resize, Task
 
 log = logging.getLogger(__name__)
 FLAT = ""  # the split of files that are still to be cut
@@ -105,7 +105,7 @@ class ImageFolder(FileImages):
         copies: str,
         resize: str | Mapping[str, Any] | None = None,
     ) -> None:
-        self.shape, self.resize = _image_io.grey_or_rgb_shape(shape), _image_io.stated_resize(resize)
+        self.shape, self.resize = _image_io.grey_or_rgb_shape(shape), Resize.of(resize)
         settings = _checks.group("masks", MaskSettings, masks)
         self.labelled = self.found_labels({"root": root, "split_folders": split_folders})
         if not self.labelled:
@@ -147,7 +147,6 @@ class ImageFolder(FileImages):
         error = error_by_name(self.records["name"])
         sources = masks_by_name(self.records["name"], settings, self._root, error)
         self.take_masks(sources, settings.missing, True, error)
-        self.warn_of_files(LIST_FOR_WINDOW)
         numbered = repr(dict(enumerate(sorted(set(groups)))))
         digests = b"".join(header.digest for header in self.headers)
         self.identify(numbered.encode() + digests, [self._root], images_read=True)
@@ -164,7 +163,6 @@ class ImageFolder(FileImages):
         table["group"] = _splits.groups_by_pattern(table["name"].tolist(), group)
         self.take_files(table, "images without labels", on_bad_file, white=white)
         self.rows = {"train": (), "val": (), "test": range(len(self.records))}
-        self.warn_of_files(LIST_FOR_WINDOW)
         roots = [Path(entry).expanduser().resolve() for entry in entries]
         self.files = tuple(roots if all(path.is_dir() for path in roots) else dict.fromkeys([*roots, *paths.values()]))
         named = zip(self.records["name"], self.records["group"], self.headers, strict=True)
@@ -219,20 +217,22 @@ class ImageFolder(FileImages):
         """Names of the classes if the configuration has none: those of the class file or of the folders, if any."""
         if not cls.found_labels(settings):
             return None
-        root = Path(settings["root"]).resolve()
-        folders = _split_folders(root, settings["split_folders"]).values()
-        return [*_class_folders(root, folders, settings["class_file"]).values()]
+        return [*_folders_of(settings)[1].values()]
 
     @classmethod
     def found_channels(cls, settings: Mapping[str, Any]) -> int:
         """Channels of the images if the configuration has none: as of `_image_io.channels_of`; 3 without labels."""
         if not cls.found_labels(settings):
             return 3
-        root = Path(settings["root"]).resolve()
-        folders = _split_folders(root, settings["split_folders"]).values()
-        class_of = _class_folders(root, folders, settings["class_file"])
+        folders, class_of = _folders_of(settings)
         paths = [path for folder in folders for name in class_of for path in _visible(folder / name)]
         return _image_io.channels_of(paths, lambda path: _image_io.pixels(Path(path), 3))
+
+
+def _folders_of(settings: Mapping[str, Any]) -> tuple[list[Path], dict[str, str]]:
+    root = Path(settings["root"]).resolve()
+    folders = [*_split_folders(root, settings["split_folders"]).values()]
+    return folders, _class_folders(root, folders, settings["class_file"])
 
 
 def _split_folders(root: Path, names: Mapping[str, str | None]) -> dict[str, Path]:
@@ -264,8 +264,6 @@ def _split_folders(root: Path, names: Mapping[str, str | None]) -> dict[str, Pat
             "Make the folder, or name another one, as for ImageNet: 'dataset.split_folders={train: train, val: null, "
             "test: val}'."
         )
-    if "val" in present and "train" not in present:
-        raise ValueError(f"{root} must hold train beside val, but has none. Make the folder, or take val away.")
     return present or {FLAT: root}
 
 

@@ -20,7 +20,7 @@ from dovision.datasets.readers.manifest import Manifest, read_manifest
 from dovision.datasets.readers.mask_sources import MaskSettings, mask_sources
 from dovision.datasets.readers.nifti import PLANES
 from dovision.datasets.readers.table_rows import FILE, NAME, NUMBER, Columns
-from dovision.types import TASKS
+from dovision.types import TASKS, Resize
 
 log = logging.getLogger(__name__)
 
@@ -111,7 +111,7 @@ class Table(FileImages):
         base = _folder(root)
         paths_from = base if folder is None else base / folder
         self.task = _checks.task(task, classes, TASKS, "a table")
-        self.shape, self.resize = _image_io.grey_or_rgb_shape(shape), _image_io.stated_resize(resize)
+        self.shape, self.resize = _image_io.grey_or_rgb_shape(shape), Resize.of(resize)
         self.decoding = _decoding(window, plane)
         decode = checks.choice("check", check, ("pixels", "headers")) == "pixels"
         cut = _splits.Cut(val_fraction, test_fraction, seed, leaking)
@@ -131,9 +131,10 @@ class Table(FileImages):
             else label_columns.labels_from_names(rows, used.label, self.task, separator, ignored)
         )
         given = table_rows.given_splits(rows, used.split, used.patient, splits)
-        if not label.has_label.all():
-            log.info("%d rows of ignored labels are left out", (~label.has_label).sum())
-        rows = rows.chosen(label.has_label)
+        used_rows = (label.reshape(len(label), -1) != label_columns.IGNORED).any(1).numpy()
+        if not used_rows.all():
+            log.info("%d rows of ignored labels are left out", (~used_rows).sum())
+        rows = rows.chosen(used_rows)
         if rows.cells.empty:
             raise ValueError(f"{rows.path} must have a row of a class that is not ignored, got none.")
         files = rows.cells[[NAME, FILE, NUMBER]].set_axis(["name", "path", "number"], axis=1).reset_index(drop=True)
@@ -143,9 +144,9 @@ class Table(FileImages):
         error = partial(_file_error, rows, used.path, paths_from)
         whole = self.take_files(files, "a table", on_bad_file, decode, error, white_level)
         rows = rows.chosen(whole)
-        self.labels = label.label[label.has_label][whole]
+        self.labels = label[used_rows][whole]
         if given is not None:
-            given = pd.Series(given)[label.has_label][whole].tolist()
+            given = pd.Series(given)[used_rows][whole].tolist()
         self.rows = _splits.split_rows(
             given, self.records["group"].tolist(), self.labels, self.task.classes, cut, ("train",)
         )
@@ -161,7 +162,6 @@ class Table(FileImages):
             )
         sources = mask_sources(rows, used.mask, settings, base)
         self.take_masks(sources, settings.missing, decode, rows.error)
-        self.warn_of_files()
         tables = [base / table for table in (manifest, boxes) if table is not None]
         self.identify(b"", tables, images_read=False)
 
@@ -193,11 +193,8 @@ class Table(FileImages):
 
 def _file_error(rows: Manifest, path: str, folder: Path, row: int, reason: Exception) -> str:
     """Error message about a file that cannot be read; paths are relative to the folder."""
-    if Path(rows.cells[FILE].iloc[row]).is_dir():
-        return rows.error(path, row, "the path of a file", "It is a folder.")
     if isinstance(reason, FileNotFoundError):
-        remedy = table_rows.meant_path(rows.cells[path].iloc[row], folder)
-        return rows.error(path, row, "the path of a file that is there", remedy)
+        return rows.error(path, row, "the path of a file that is there", f"Paths are relative to {folder}.")
     return rows.error(path, row, "a whole image", f"It is {str(reason).rstrip('.')}.")
 
 

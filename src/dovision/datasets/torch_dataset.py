@@ -131,7 +131,7 @@ class TorchDataset(LibraryImages):
         resize: str | Mapping[str, Any] | None = None,
     ) -> None:
         self.task = _checks.task(task, classes, TASKS, "a dataset of PyTorch")
-        self.shape, self.resize = _image_io.grey_or_rgb_shape(shape), _image_io.stated_resize(resize)
+        self.shape, self.resize = _image_io.grey_or_rgb_shape(shape), Resize.of(resize)
         by_split = _opened(source, root, splits)
         datasets, lengths = [*by_split.values()], [*map(len, by_split.values())]
         self.labels = torch.cat([_labels(data, label, self.task) for data in datasets])

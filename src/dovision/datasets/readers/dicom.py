@@ -87,13 +87,11 @@ def dicom_labels(data: bytes, number: int | None) -> npt.NDArray[np.generic]:
     """Read the stored numbers of a label map, shape (H, W); arguments as those of `dicom_image`.
 
     Raises:
-        BadFile: the pixels cannot be decoded, are of colours, or are those of several segments.
+        BadFile: the pixels cannot be decoded, or are of colours.
     """
     dicom_size(data, number)
     pixels = checks.import_extra("pydicom.pixels", "dicom")
     file = _read(data, header_only=False)
-    if file.get("Modality") == "SEG" and int(file.get("NumberOfFrames", None) or 1) > 1:
-        raise BadFile("a DICOM segmentation of several frames, each of a segment: save the segment as PNG or NIfTI")
     with _decoding("a DICOM file whose pixels cannot be decoded"):
         stored: npt.NDArray[np.generic] = pixels.pixel_array(file, index=number or 0)
     if stored.ndim != 2:

@@ -19,18 +19,16 @@ from dovision import checks
 from dovision.datasets import _checks, _image_io, _splits
 from dovision.datasets.readers import boxes as box_tables
 from dovision.datasets.readers.mask_sources import ErrorText, MaskSource, check_masks, check_volumes
-from dovision.datasets.readers.record_images import RecordImages
+from dovision.datasets.readers.record_images import ChosenRows, RecordImages
 from dovision.functional import geometry
 from dovision.io.archives import file_on_disk
 from dovision.io.images import BadFile
 from dovision.runtime.progress import DISPLAY
-from dovision.types import SOURCE_BOXES, Mask
+from dovision.types import SOURCE_BOXES, Mask, Resize, Shape
 
 log = logging.getLogger(__name__)
 _DECODED = 16  # files that are decoded where only headers are checked, about
 _TASKS = 2000  # of threads, at most: to hand over files one by one takes longer than to decode small ones
-_SET_WINDOW = "set"
-LIST_FOR_WINDOW = "list them in a table (dataset=table), and set"
 
 
 class FileImages(RecordImages):
@@ -64,16 +62,19 @@ class FileImages(RecordImages):
         size = tuple(self.records[["height", "width"]].iloc[record])
         masks: dict[str, Mask] = {}
         for source in self.mask_sources:
-            if path := source.paths[record]:
-                fitted = {name: self._fitted(mask, size, path) for name, mask in source.read(record).items()}
+            if source.paths[record]:
+                fitted = {
+                    name: geometry.fit_mask(mask, size, self.shape, self.resize)
+                    for name, mask in source.read(record).items()
+                }
                 masks |= {name: mask for name, mask in fitted.items() if mask.any()}
         return masks
 
     def reader(self, rows: Sequence[int]) -> Callable[[int], Tensor]:
         records = self.records.iloc[list(rows)]
         numbers = [None if number is None else int(number) for number in records["number"]]
-        read = partial(_image_io.image_from_file, shape=self.shape, decoding=self.decoding, resize=self.resize)
-        return _image_io.FromFiles(records["path"].tolist(), numbers, read)
+        read = partial(_read, shape=self.shape, decoding=self.decoding, resize=self.resize)
+        return ChosenRows(read, [*zip(records["path"], numbers, strict=True)])
 
     def take_files(
         self,
@@ -134,6 +135,7 @@ class FileImages(RecordImages):
         whole = np.array([not isinstance(header, str) for header in read], dtype=bool)
         heights, widths = ([getattr(header, edge) for header in self.headers] for edge in ("height", "width"))
         self.records = files[whole].reset_index(drop=True).assign(height=heights, width=widths)
+        _image_io.warn_of_pixels(self.records["name"].tolist(), self.headers, self.shape)
         return whole
 
     def take_masks(self, sources: Sequence[MaskSource], missing: str, decode: bool, error: ErrorText) -> None:
@@ -155,10 +157,6 @@ class FileImages(RecordImages):
             meant = checks.suggestion(name, self.task.classes)
             if meant and name not in self.task.classes:
                 log.warning("the masks %r have the name of no class, so no map is judged by them.%s", name, meant)
-
-    def warn_of_files(self, remedy: str = _SET_WINDOW) -> None:
-        """Log warnings about images; `remedy` as of `_image_io.warn_of_pixels`."""
-        _image_io.warn_of_pixels(self.records["name"].tolist(), self.headers, self.shape, remedy)
 
     def check_copies(self, allowed: str) -> None:
         """Refuse files of equal bytes in two splits, and warn of those of two groups in one split.
@@ -217,10 +215,7 @@ class FileImages(RecordImages):
     def _sizes(self) -> list[tuple[int, int]]:
         return [*self.records[["height", "width"]].itertuples(index=False, name=None)]
 
-    def _fitted(self, mask: Mask, size: tuple[int, int], path: str) -> Mask:
-        if not geometry.mask_fits(mask.shape, size, self.shape):
-            raise ValueError(
-                f"a mask must have the aspect of its image, {size[0]} x {size[1]} pixels, got "
-                f"{mask.shape[0]} x {mask.shape[1]} in {path}."
-            )
-        return geometry.fit_mask(mask, size, self.shape, self.resize)
+
+def _read(file: tuple[str, int | None], shape: Shape, decoding: _image_io.Decoding, resize: Resize) -> Tensor:
+    """Read an image from a path and the number of its slice."""
+    return _image_io.image_from_file(Path(file[0]), shape, decoding, file[1], resize)

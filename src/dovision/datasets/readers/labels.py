@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -16,31 +14,24 @@ from dovision.types import Task
 
 _UNKNOWN = ("", "-1", "-1.0", "nan")
 _ZERO, _ONE = ("0", "0.0", "false"), ("1", "1.0", "true")  # the last ones in any case, as pandas writes them
-_IGNORED = -1  # the label of a row that is left out
+IGNORED = -1  # the label of a row that is left out
 
 
-class Labels(NamedTuple):
-    """Labels of a table's rows, and the rows that have one."""
-
-    label: Tensor  # (N,) int64, or (N, K) float for multilabel
-    has_label: npt.NDArray[np.bool_]  # (N,)
-
-
-def labels_from_names(manifest: Manifest, column: str, task: Task, separator: str, ignored: Collection[str]) -> Labels:
-    """Read labels from a column of class names.
+def labels_from_names(manifest: Manifest, column: str, task: Task, separator: str, ignored: Collection[str]) -> Tensor:
+    """Read labels from a column of class names, shape (N,), or for multilabel (N, K), float.
 
     Args:
         manifest: the table.
         column: its column.
         task: one name a row for multiclass; for multilabel any number, joined by the separator, none in an empty cell.
         separator: between names, such as "|".
-        ignored: names that stand for no class: a multiclass row of one is left out.
+        ignored: names that stand for no class: a multiclass row of one gets IGNORED.
 
     Raises:
         ValueError: a name is unknown, or a multiclass row has none or several.
     """
     cells = manifest.column(column, "columns.label")
-    number = {name: index for index, name in enumerate(task.classes)} | dict.fromkeys(ignored, _IGNORED)
+    number = {name: index for index, name in enumerate(task.classes)} | dict.fromkeys(ignored, IGNORED)
     if not task.multilabel:
         manifest.refuse(column, cells == "", "the name of a class", "Leave the row out, or give its class.")
     legal = checks.listed(task.classes)
@@ -57,13 +48,11 @@ def labels_from_names(manifest: Manifest, column: str, task: Task, separator: st
             manifest.refuse(column, cells == cell, rule, "Use dataset.task=multilabel.")
     if task.multilabel:
         rows = {cell: [name in names for name in task.classes] for cell, names in whole.items()}
-        label = torch.tensor([rows[cell] for cell in cells], dtype=torch.float32)
-        return Labels(label, np.ones(len(cells), dtype=bool))
-    numbers = np.array([number[whole[cell][0]] for cell in cells], dtype=np.int64)
-    return Labels(torch.from_numpy(numbers), numbers != _IGNORED)
+        return torch.tensor([rows[cell] for cell in cells], dtype=torch.float32)
+    return torch.tensor([number[whole[cell][0]] for cell in cells], dtype=torch.int64)
 
 
-def labels_from_columns(manifest: Manifest, task: Task) -> Labels:
+def labels_from_columns(manifest: Manifest, task: Task) -> Tensor:
     """Read labels from a column per class: 0, 1, or, for multilabel if unknown, nothing or -1.
 
     Raises:
@@ -78,9 +67,9 @@ def labels_from_columns(manifest: Manifest, task: Task) -> Labels:
         columns.append(np.select([cells.isin(_ONE), cells.isin(_ZERO)], [1.0, 0.0], np.nan))
     label = np.stack(columns, axis=1)
     if task.multilabel:
-        return Labels(torch.from_numpy(label.astype(np.float32)), np.ones(len(label), dtype=bool))
+        return torch.from_numpy(label.astype(np.float32))
     wrong = label.sum(1) != 1
     manifest.refuse(
         task.classes[0], wrong, "such that one class of the row is 1", "Mend the row, or use dataset.task=multilabel."
     )
-    return Labels(torch.from_numpy(label.argmax(1)), np.ones(len(label), dtype=bool))
+    return torch.from_numpy(label.argmax(1))

@@ -24,14 +24,6 @@ MADE = "\0"  # the start of the names of columns that are made here, which no ta
 _SHOWN = 1000  # characters of a row, in an error
 _SEPARATORS = ",;\t"
 _ABOVE = "Take what is above the header away."
-_OTHER_FILES = {  # by their first bytes
-    b"PK\x03\x04": "a workbook of Excel, or a zip file. Save the sheet as CSV (UTF-8)",
-    b"\xd0\xcf\x11\xe0": "a workbook of Excel. Save the sheet as CSV (UTF-8)",
-    b"\x1f\x8b": "a gzip file. Let its name end in .gz",
-    b"\xff\xfe": "UTF-16. Save it as UTF-8",
-    b"\xfe\xff": "UTF-16. Save it as UTF-8",
-    b"PAR1": "a parquet file. Let its name end in .parquet",
-}
 _Bools = npt.NDArray[np.bool_]
 
 
@@ -133,7 +125,7 @@ def cell_numbers(manifest: Manifest, column: str, rule: str, whole: bool = False
 
 
 def _csv(path: Path, text: str, suffix: str) -> pd.DataFrame:
-    head = text.lstrip().partition("\n")[0]
+    head = text.lstrip("\r\n ").partition("\n")[0]
     separator = "\t" if suffix == ".tsv" else max(_SEPARATORS, key=head.count)
     header: list[str] = []
     rows: dict[int, list[str]] = {}
@@ -221,9 +213,6 @@ def _cell(value: Any) -> str:
 
 
 def _utf8(path: Path, data: bytes) -> str:
-    other = next((other for start, other in _OTHER_FILES.items() if data.startswith(start)), None)
-    if other is not None:
-        raise ValueError(f"{path} must be a text in UTF-8, got {other}.")
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -13,7 +13,7 @@ import numpy as np
 from dovision import checks
 from dovision.datasets.readers import dicom, nifti
 from dovision.datasets.readers.manifest import Manifest
-from dovision.datasets.readers.table_rows import NAME, meant_path
+from dovision.datasets.readers.table_rows import NAME
 from dovision.functional import geometry
 from dovision.io import files, images, mask_files
 from dovision.io.paths import outside
@@ -151,9 +151,8 @@ def _there(source: MaskSource, missing: str, root: Path, folder: Path, error: Er
     if any(lacking) and (not skip or not any(there)):
         row = lacking.index(True)
         more = f" {sum(lacking) - 1:,} more are missing." if sum(lacking) > 1 else ""
-        meant = meant_path(source.paths[row], root)
         else_set = _NAMES if source.column == _BY_NAME and not any(there) else _SKIP
-        remedy = f"There is no {source.paths[row]}.{more} {meant or else_set}"
+        remedy = f"There is no {source.paths[row]}.{more} {else_set}"
         raise ValueError(error(source.column, row, "a file that is there", remedy))
     return source._replace(paths=[path if is_there else "" for path, is_there in zip(source.paths, there, strict=True)])
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
-import io
 import math
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,7 +18,6 @@ from dovision.io.images import DECODED_BYTES, BadFile
 PLANES = ("sagittal", "coronal", "axial")
 NIFTI_SUFFIXES = (".nii", ".nii.gz")
 _SLICE_BYTES = 32  # a pixel of a slice: four arrays of float64 while it is scaled and windowed
-_HEADER_BYTES = 540  # of NIfTI 2, the longer one
 _NOT_FINITE = "a NIfTI volume with values that are not finite"
 
 
@@ -28,7 +25,7 @@ class _Slice(NamedTuple):
     """Slice of a volume by the volume's header; its numbers are not read yet."""
 
     path: Path  # of the volume
-    header: Any  # of nibabel, without extensions, which may claim any length
+    image: Any  # of nibabel; its header lacks offset and scaling, which its dataobj has
     shape: tuple[int, ...]  # of the volume as stored
     dtype: np.dtype[Any]  # as stored
     orientation: npt.NDArray[np.float64]  # of the stored axes, as of nibabel.io_orientation
@@ -66,7 +63,7 @@ def slice_image(path: Path, number: int | None, plane: str, window: GreyWindow |
     chosen = _open(path, number, plane)
     stored = _stored(chosen)
     values = _values(chosen, stored)
-    low, high = (float(chosen.header[name]) for name in ("cal_min", "cal_max"))
+    low, high = (float(chosen.image.header[name]) for name in ("cal_min", "cal_max"))
     if window is None and not low < high:  # scaling keeps the order of numbers, or turns it around
         low, high = sorted(map(float, _scaled(chosen, np.array([stored.min(), stored.max()]))))
     if not np.isfinite([low, high]).all():
@@ -90,7 +87,7 @@ def slice_count(path: Path, plane: str) -> int:
 def _stored(chosen: _Slice) -> npt.NDArray[Any]:
     """Read the stored numbers of a volume: memory-mapped, or unzipped to the end of the file, where its checksum is."""
     try:
-        offset, count = chosen.header.get_data_offset(), math.prod(chosen.shape)
+        offset, count = chosen.image.dataobj.offset, math.prod(chosen.shape)
         if not _is_zipped(chosen.path):
             return np.memmap(chosen.path, chosen.dtype, "r", offset, chosen.shape, order="F")
         data = files.unzipped(chosen.path, DECODED_BYTES)
@@ -102,7 +99,7 @@ def _stored(chosen: _Slice) -> npt.NDArray[Any]:
 def _scaled(chosen: _Slice, stored: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
     """Scale stored numbers by the slope and intercept of the header."""
     scale = checks.import_extra("nibabel.volumeutils", "nifti").apply_read_scaling
-    return np.asarray(scale(stored, *chosen.header.get_slope_inter()), dtype=np.float64)
+    return np.asarray(scale(stored, chosen.image.dataobj.slope, chosen.image.dataobj.inter), dtype=np.float64)
 
 
 def _values(chosen: _Slice, stored: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
@@ -118,12 +115,20 @@ def _values(chosen: _Slice, stored: npt.NDArray[Any]) -> npt.NDArray[np.float64]
 def _open(path: Path, number: int | None, plane: str) -> _Slice:
     """Locate the slice by the header, which is checked and gives the orientation of the stored array."""
     nibabel = checks.import_extra("nibabel", "nifti")
-    header, shape, dtype = _header(path)
+    if archives.archive_member(path) is not None:
+        raise BadFile("in an archive, where NIfTI volumes are not read: unpack it")
+    try:
+        image = nibabel.load(path)
+        shape, dtype = tuple(map(int, image.shape)), image.get_data_dtype()
+    except FileNotFoundError:
+        raise
+    except Exception as error:  # whatever a damaged file leads to
+        raise BadFile(f"no readable NIfTI file ({str(error).splitlines()[0].rstrip('.')})") from error
     if len(shape) < 3 or any(length != 1 for length in shape[3:]) or min(shape) < 1:
         raise BadFile(f"a NIfTI file of shape {shape}, and a volume has three axes: split it")
     if dtype.kind not in "iuf":
         raise BadFile(f"a NIfTI volume of {dtype}, and a voxel has one real number: save a channel of it")
-    orientation = nibabel.io_orientation(header.get_best_affine())
+    orientation = nibabel.io_orientation(image.affine)
     if not np.isfinite(orientation).all():
         raise BadFile("a NIfTI volume whose header does not say how it lies in space")
     lengths = [shape[axis] for axis in orientation[:, 0].argsort()]  # along the patient's axes
@@ -137,26 +142,7 @@ def _open(path: Path, number: int | None, plane: str) -> _Slice:
     needed = math.prod(shape) * dtype.itemsize + math.prod(size) * _SLICE_BYTES
     if needed > DECODED_BYTES:
         raise BadFile(f"a NIfTI volume that takes {needed:,} bytes, more than {DECODED_BYTES:,}: crop it, or split it")
-    return _Slice(path, header, shape, dtype, orientation, normal, number, count, size)
-
-
-def _header(path: Path) -> tuple[Any, tuple[int, ...], np.dtype[Any]]:
-    """Read the header of a volume, its shape and its type."""
-    nibabel = checks.import_extra("nibabel", "nifti")
-    if archives.archive_member(path) is not None:
-        raise BadFile("in an archive, where NIfTI volumes are not read: unpack it")
-    try:
-        with files.open_file(path) as file:
-            start = (gzip.GzipFile(fileobj=file) if _is_zipped(path) else file).read(_HEADER_BYTES)
-        forms = [form for form in (nibabel.Nifti1Header, nibabel.Nifti2Header) if form.may_contain_header(start)]
-        if not forms:
-            raise BadFile("it begins as none does")
-        header = forms[0].from_fileobj(io.BytesIO(start[: forms[0].sizeof_hdr]))
-        return header, tuple(map(int, header.get_data_shape())), header.get_data_dtype()
-    except FileNotFoundError:
-        raise
-    except Exception as error:  # whatever a damaged file leads to
-        raise BadFile(f"no readable NIfTI file ({str(error).splitlines()[0].rstrip('.')})") from error
+    return _Slice(path, image, shape, dtype, orientation, normal, number, count, size)
 
 
 def _is_zipped(path: Path) -> bool:

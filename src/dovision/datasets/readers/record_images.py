@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -47,13 +48,13 @@ class RecordImages(Images):
 
 @dataclass(frozen=True)
 class ChosenRows:
-    """Rows of a library's images, by their position among these."""
+    """Images, each read on request from what it is found by."""
 
-    read: Callable[[int], Tensor]
-    numbers: list[int]
+    read: Callable[[Any], Tensor]
+    items: list[Any]
 
     def __call__(self, row: int) -> Tensor:
-        return self.read(self.numbers[row])
+        return self.read(self.items[row])
 
 
 class LibraryImages(RecordImages):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import re
-import unicodedata
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -140,8 +139,7 @@ def refuse_outside(manifest: Manifest, path: str, root: Path, folder: Path) -> N
     """
     wrong = outside(manifest.cells[FILE], (root, folder))
     if any(wrong):
-        meant = meant_path(manifest.cells[path].iloc[wrong.index(True)], folder)
-        remedy = meant or "Set dataset.root to a folder that holds all files, or copy them below it."
+        remedy = "Set dataset.root to a folder that holds all files, or copy them below it."
         manifest.refuse(path, wrong, f"the path of a file below {root}", remedy)
 
 
@@ -305,25 +303,3 @@ def _refuse_written_otherwise(manifest: Manifest, patient: str) -> None:
         written = first.iloc[int(wrong.argmax())]
         rule = f"{written!r}, as in row {first.index[cells == written][0]}, if it is the same patient"
         manifest.refuse(patient, wrong, rule, "Write each patient's number in one way.")
-
-
-def meant_path(cell: str, root: Path) -> str:
-    """Suggest the file below a root that a path was probably meant to be, as a sentence; "" if there is none."""
-    names = cell.replace("\\", "/").split("/")
-    for start in range(len(names)):  # a path of another machine, or from the working directory
-        files = _names_by_folded(root.joinpath(*names[start:-1]))
-        name = files.get(_folded(names[-1])) or files.get(_folded(Path(names[-1]).stem))
-        if name:
-            return f"Did you mean {'/'.join([*names[start:-1], name])!r}, relative to {root}?"
-    return ""
-
-
-@lru_cache(1)
-def _names_by_folded(folder: Path) -> dict[str, str]:
-    """Names of a folder's files, folded, with their suffix and without it."""
-    names = [name for name in sorted(os.listdir(folder)) if (folder / name).is_file()] if folder.is_dir() else []
-    return {_folded(Path(name).stem): name for name in names} | {_folded(name): name for name in names}
-
-
-def _folded(name: str) -> str:
-    return unicodedata.normalize("NFC", name).casefold()
