@@ -65,7 +65,7 @@ def test_the_yaml_files_declare_the_keys_that_the_settings_do(command):
         ("output_root=", "output_root must not be empty."),
         ("model.classes=['0','']", "model.classes.1 must not be empty. Give it a value, or leave it out."),
         ("on_failure=go", "on_failure must be one of continue, stop, got 'go'."),
-        ("rerun=al", "rerun must be one of failed, all, unfinished, got 'al'. Did you mean all?"),
+        ("rerun=al", "rerun must be one of failed, all, unfinished, none, got 'al'. Did you mean all?"),
         ("dry_run=1", "dry_run must be true or false, got 1."),
         ("trainer.inference_mode=true", "trainer.inference_mode must be false, since attacks and gradient maps need"),
         (

@@ -182,7 +182,10 @@ def test_colours_damage_and_arrays_of_other_types_are_refused(pictures, tmp_path
         np.savez(root / f"{Path(name).stem}.npz", head=np.ones((24, 36)))
     with pytest.raises(ValueError, match=r"must be a whole image, but is not readable"):
         bound(root, pictures)
-    with pytest.raises(ValueError, match=r"head in .*npz must be an array of bool, shape \(N, N\), got float64"):
+    with pytest.raises(
+        ValueError,
+        match=r"npz must be an .npz file with the bool array head \(h, w\): it is of float64, shape \(24, 36\)",
+    ):
         bound(root, pictures, ["head"], files="{stem}.npz")
 
 

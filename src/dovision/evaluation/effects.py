@@ -281,7 +281,7 @@ class EffectEvaluation(Evaluation):
         measurable(outcome.treated, "logits after the intervention")
         self.skipped_edits += outcome.skipped
         self.progress.advance(outcome.skipped)
-        self.progress.total = self.images * (1 + len(self.attack.eps)) * (1 + len(outcome.units))
+        self.progress.update(total=self.images * (1 + len(self.attack.eps)) * (1 + len(outcome.units)))
         if self.options.reference == WITHOUT_AUTOENCODER:
             return outcome._replace(control=condition.logits)
         return outcome

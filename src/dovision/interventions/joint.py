@@ -43,6 +43,9 @@ class FirstOfTwo(Intervention):
     def references(self) -> Tensor | None:
         return self.first.references()
 
+    def canvas(self, value: Tensor, context: Context) -> Tensor | None:
+        return self.first.canvas(value, context)
+
 
 class Joint(FirstOfTwo):
     """do(u) at one site, do(v) at a later one, and both in one pass, such as a masked image and a silenced channel.
