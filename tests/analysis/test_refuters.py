@@ -14,10 +14,10 @@ import dovision as dv
 from dovision.analysis.headline_effects import headline_effects
 from dovision.analysis.mask_effects import mask_contrasts
 from dovision.analysis.object_effects import contrasts
-from dovision.analysis.refuters import NOT_SHOWN, refutations
+from dovision.analysis.refuters import NOT_SHOWN, SANITY_CHECK, refutations
 from dovision.findings.refuter_findings import verdict, verdict_table
 from dovision.functional.intervals import mean_interval
-from dovision.store.refuter_table import OTHER_FILL, PLACEBO, REFUTERS_FILE, UNALTERED
+from dovision.store.refuter_table import OTHER_FILL, PLACEBO, RANDOM_WEIGHTS, REFUTERS_FILE, UNALTERED
 from dovision.store.run_record import Run
 from dovision.store.tables import write_table
 
@@ -65,6 +65,11 @@ def test_numbers_are_those_of_the_effect_with_the_refuter_at_the_level_of_the_he
     assert found["share"] == pytest.approx(0.25, abs=1e-6)
 
 
+def test_random_weights_do_not_count(tmp_path):
+    found = written(tmp_path, as_it_is=3.0, random_weights=0.0)
+    assert found.loc[RANDOM_WEIGHTS, ["passed", "reason"]].tolist() == [None, SANITY_CHECK]
+
+
 def test_a_headline_that_is_not_shown_is_not_refuted(tmp_path):
     found = written(tmp_path, as_it_is=0.0, placebo_region=0.0)
     assert not found.loc[UNALTERED, "passed"]
@@ -77,7 +82,7 @@ def test_a_run_that_does_not_refute_has_no_verdicts(tmp_path):
 
 
 def test_the_sentence_names_what_a_headline_fails_and_the_table_has_all(tmp_path):
-    written(tmp_path, as_it_is=3.0, placebo_region=3.0)
+    written(tmp_path, as_it_is=3.0, placebo_region=3.0, random_weights=0.0)
     run = Run(tmp_path, "", "completed", {}, {}, {"refutations": refutations(tmp_path).to_dict("records")})
     assert verdict(run, "zone_effect", "r0c1", "cat") == ""
     text = verdict(run, "zone_effect", "r0c0", "cat")
@@ -85,7 +90,7 @@ def test_the_sentence_names_what_a_headline_fails_and_the_table_has_all(tmp_path
     assert text.endswith("; not run or not decided: unseen fill.")
     table = verdict_table(refutations(tmp_path))
     assert set(table.index) == {"r0c0 on cat"}
-    assert table["verdict"].tolist() == ["shown", "failed"]
+    assert table["verdict"].tolist() == ["shown", "failed", "not decided"]
 
 
 class Corner(nn.Module):
@@ -107,6 +112,7 @@ def test_a_network_that_reads_content_passes_what_content_passes():
     found = dv.effects(classifier, (images, labels), dv.PixelGrid(2, 2), refute=True)
     passed = found.refuters.set_index("refuter")["passed"].to_dict()
     assert passed[PLACEBO]
+    assert passed[RANDOM_WEIGHTS] is None  # a sanity check
     assert passed[OTHER_FILL] is False  # the mean of an image is about what the corner has
     assert "It does not stand: of 2 refuters it fails unseen fill (" in found.findings[0]
 
@@ -151,9 +157,8 @@ def test_images_without_labels_have_nothing_to_refute_and_a_warning_says_so(capl
     assert "nothing to refute" in caplog.text
 
 
-def test_interventions_that_do_not_paint_are_refused():
+def test_an_intervention_at_two_sites_is_refused():
     classifier, digits = dv.example()
-    held = dv.Activation("relu", choose=[0])
-    for intervention in (held, dv.Joint(dv.PixelGrid(2, 2), held=held), dv.EdgeControl(dv.PixelGrid(2, 2), 0, 0.25)):
-        with pytest.raises(ValueError, match=r"refute needs an intervention at one site that paints.*Set refute=false"):
-            dv.effects(classifier, (digits.image, digits.label), intervention, refute=True)
+    both = dv.Joint(dv.PixelGrid(2, 2), held=dv.Activation("relu", choose=[0]))
+    with pytest.raises(ValueError, match=r"refute needs an intervention at one site.*got Joint. Set refute=false"):
+        dv.effects(classifier, (digits.image, digits.label), both, refute=True)

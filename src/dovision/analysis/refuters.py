@@ -10,11 +10,12 @@ import pandas as pd
 
 from dovision.functional.estimates import of_images
 from dovision.functional.intervals import Interval, mean_interval
-from dovision.store.refuter_table import ALTERED, PLACEBO, REFUTERS_FILE, UNALTERED
+from dovision.store.refuter_table import ALTERED, PLACEBO, RANDOM_WEIGHTS, REFUTERS_FILE, UNALTERED
 
 _HEADLINE = ["headline", "subject", "class"]
 REFUTATIONS = [*_HEADLINE, "refuter", "estimate", "low", "high", "share", "reason", "passed", "clusters", "images"]
 NOT_SHOWN = "the headline is not shown to differ from 0"
+SANITY_CHECK = "a sanity check that does not count: random weights make all effects small"
 _PAIR = ["sample", "unit"]
 _EFFECT = "log_odds_effect"
 
@@ -30,6 +31,8 @@ def refutations(folder: Path) -> pd.DataFrame:
     placebo region: the effect is shown to be more than twice as large: minus, and plus, twice that with the refuter,
         paired, it lies on the headline's side of 0 with its whole interval;
     unseen fill: the effect does.
+
+    Random weights decide nothing (SANITY_CHECK).
 
     Returns:
         headline, subject, class, refuter; estimate of the effect with the refuter, low, high; share, the estimate as a
@@ -60,9 +63,12 @@ def _verdicts(rows: pd.DataFrame) -> Iterator[dict[str, Any]]:
         else:
             passed = _beyond(interval, sign)
         undecided = bool(interval.reason) and interval.estimate != 0  # 0 in each image has no interval
+        counts = sign and not undecided and name != RANDOM_WEIGHTS
         share = interval.estimate / whole.estimate if whole.estimate else float("nan")
-        row = _row(altered, interval, passed if sign and not undecided else None, share)
-        yield row if sign or undecided else row | {"reason": NOT_SHOWN}
+        row = _row(altered, interval, passed if counts else None, share)
+        if not counts and not undecided:
+            row["reason"] = SANITY_CHECK if sign else NOT_SHOWN
+        yield row
 
 
 def _beyond(interval: Interval, sign: int) -> bool:

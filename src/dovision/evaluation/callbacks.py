@@ -28,7 +28,7 @@ from dovision.evaluation.detector_fits import Fitted, clean_threshold, shown
 from dovision.evaluation.effects import EffectEvaluation, EffectOptions
 from dovision.evaluation.explanation_config import MapSettings
 from dovision.evaluation.maps import MapEvaluation, MapOptions
-from dovision.evaluation.refuters import RefuterEvaluation
+from dovision.evaluation.refuters import RefuterEvaluation, RefuterOptions
 from dovision.identity.plans import AUTOENCODER, CLASSIFIER
 from dovision.identity.samples import leading_samples
 from dovision.interfaces import Attack, Classifier, Detector, Explainer, Images, Intervention
@@ -112,13 +112,13 @@ def run_refuters(
     """Measure the headline effects of the tables that a run has written once more, altered; see `RefuterEvaluation`."""
     networks, samples = inputs.networks, inputs.samples
     data = evaluation_data(settings, inputs.images, samples)
-    one_by_one = [[sample] for sample in samples]
-    options = EffectOptions(
+    options = RefuterOptions(
         networks[AUTOENCODER if intervention.on_code else CLASSIFIER],
-        all_images=ImageDataModule(inputs.images).batched_dataloader(settings.evaluation.split, one_by_one),
-        resume=inputs.resume,
+        settings.seed,
+        ImageDataModule(inputs.images).batched_dataloader(settings.evaluation.split, [[sample] for sample in samples]),
+        inputs.resume,
     )
-    callback = RefuterEvaluation(inputs.folder, intervention, networks[CLASSIFIER], options, settings.seed)
+    callback = RefuterEvaluation(inputs.folder, intervention, networks[CLASSIFIER], options)
     trainer = trainer_of_tests(settings, [callback], loggers)
     trainer.test(ClassifierUnderTest(networks[CLASSIFIER]), datamodule=data, verbose=False)
 

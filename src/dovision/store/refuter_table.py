@@ -7,7 +7,7 @@ import pyarrow as pa
 from dovision.store.tables import INTEGER, NAME, NUMBER, RunTable
 
 UNALTERED = "as it is"  # what the others are compared with
-ALTERED = PLACEBO, OTHER_FILL = "placebo region", "unseen fill"
+ALTERED = PLACEBO, OTHER_FILL, RANDOM_WEIGHTS = "placebo region", "unseen fill", "random weights"
 
 REFUTERS_FILE = RunTable(
     "refuters.parquet",

@@ -13,7 +13,8 @@ from dovision.store.run_record import Run
 _VERDICTS = (
     "Effects in log-odds, first the headline as it is, then with each refuter. Placebo region: passed if the headline "
     "is shown to be more than twice as large, and what is left of it is given. Unseen fill: passed if the effect lies "
-    "on the headline's side of 0. Intervals are of the level at which the headline itself was chosen."
+    "on the headline's side of 0. Random weights: a sanity check that does not count. Intervals are of the level at "
+    "which the headline itself was chosen."
 )
 
 
