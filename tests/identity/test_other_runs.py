@@ -76,7 +76,7 @@ def composed(*overrides: str):
 
 def unlike() -> str:
     job, of_command = composed(*SMALL, *USER), Shared()
-    plan = of_command.job(job, Path("user")).plan
+    plan = of_command.job(job, Path("user"))[0]
     status = run_status(RunDirectory("user"), lambda: plan, None, of_command.digests(Path()))
     assert (status.skip == DONE) == (status.unlike == "")
     return status.unlike

@@ -116,7 +116,7 @@ def planned(*overrides: str) -> Plan:
     with open_dict(config):
         config.intervention.fill.value = "${oc.decode:${ oc.env :FILL}}"
     job = settings.read("evaluate", config)
-    return shared.job(job, Path("run")).plan
+    return shared.job(job, Path("run"))[0]
 
 
 def switch(link: Path, target: str) -> None:
@@ -291,7 +291,7 @@ def test_each_setting_counts_but_for_those_that_are_declared_irrelevant(monkeypa
 
     def key(plain) -> str:
         monkeypatch.setattr(type(job), "to_dict", lambda self: copy.deepcopy(plain))
-        return shared.job(job, Path("run")).plan.rows_key
+        return shared.job(job, Path("run"))[0].rows_key
 
     same = set()
     monkeypatch.setattr(code, "third_party_code", lambda *_: {})  # these take long, and are tested above
@@ -321,7 +321,7 @@ def test_the_key_of_an_autoencoder_follows_from_the_weights_of_its_classifier(tm
     with initialize_config_dir(str(configuration_folder()), version_base="1.3"):
         job = settings.read("evaluate", compose("evaluate", [*RICH, f"output_root={tmp_path}"]))
     shared = Shared()
-    plan = shared.job(job, tmp_path).plan
+    plan = shared.job(job, tmp_path)[0]
     assert list(plan.network_keys) == [CLASSIFIER, AUTOENCODER]
     plans = [plan, *(plan.with_weights(CLASSIFIER, weights, shared.digests(tmp_path)) for weights in ("a", "b"))]
     assert len({each.network_keys[AUTOENCODER].path for each in plans}) == 3

@@ -86,7 +86,7 @@ def condition(original, tmp_path, monkeypatch):
 
     def status(*overrides: str) -> RunStatus:
         job, of_command = composed(*SMALL, *HERE, *overrides), Shared()
-        plan = of_command.job(job, run.folder).plan
+        plan = of_command.job(job, run.folder)[0]
         return run_status(RunDirectory(run.folder), lambda: plan, job.rerun, of_command.digests(root / "outputs"))
 
     def differs(*overrides: str) -> str:

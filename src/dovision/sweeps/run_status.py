@@ -69,7 +69,7 @@ def job_status(settings: EvaluateSettings, run: RunDirectory) -> RunStatus:
     """Status of a job's run directory; data and weights are only checked if its run is completed."""
     of_command = shared()
     digests = of_command.digests(settings.output_root)
-    return run_status(run, lambda: of_command.job(settings, run.path).plan, settings.rerun, digests)
+    return run_status(run, lambda: of_command.job(settings, run.path)[0], settings.rerun, digests)
 
 
 def run_status(run: RunDirectory, plan: Callable[[], Plan], rerun: str | None, digests: Digests) -> RunStatus:
