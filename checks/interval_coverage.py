@@ -25,7 +25,6 @@ from scipy import integrate, special, stats
 from dovision.functional.detection import Scored, auroc, auroc_difference, average_precision
 from dovision.functional.intervals import (
     EFFECT_BOUNDS,
-    INTERACTION_BOUNDS,
     Interval,
     balanced_interval,
     bounded_means,
@@ -161,7 +160,7 @@ def _printed(what: str, totals: Array, counts: Array) -> tuple[Array, Array]:
     """The ends of the intervals that a run prints of such a quantity, shapes (C,)."""
     if "falls" in what:
         return share_of((totals > 0).sum(0), len(totals))
-    bounds = INTERACTION_BOUNDS if what.startswith("interaction") else EFFECT_BOUNDS
+    bounds = (-2.0, 2.0) if what.startswith("interaction") else EFFECT_BOUNDS  # of pairs of units
     found = means(totals, counts) if "log-odds" in what else bounded_means(totals, counts, bounds)
     return found.low, found.high
 

@@ -46,7 +46,7 @@ class Grid(PixelGrid):
         super().__init__(rows, columns, fill)
 """
 
-CACHES = (code.package_state, code._imports, code._uninstalled_files)
+CACHES = (code.package_state, code._imports, code._uninstalled_files, code._parsed)
 
 
 def write_pictures(folder: Path, seed: int) -> None:

@@ -64,6 +64,7 @@ def test_a_terminal_has_a_bar_that_begins_with_what_is_completed_and_counts_fail
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "100")
     caplog.set_level(logging.INFO)
+    monkeypatch.setattr(logging.root, "handlers", [caplog.handler])  # those of an earlier test write to the terminal
     with terminal(columns=100) as end:
         monkeypatch.setattr(sys, "stderr", end.stream)
         with Progress(jobs, again=()):
@@ -77,6 +78,7 @@ def test_a_terminal_has_a_bar_that_begins_with_what_is_completed_and_counts_fail
 def test_a_sweep_with_workers_has_lines_alone(jobs, runs, monkeypatch, caplog):
     monkeypatch.setenv("TERM", "xterm")
     caplog.set_level(logging.INFO)
+    monkeypatch.setattr(logging.root, "handlers", [caplog.handler])  # those of an earlier test write to the terminal
     with terminal() as end:
         monkeypatch.setattr(sys, "stderr", end.stream)
         with Progress(jobs, again=(), bars=False):

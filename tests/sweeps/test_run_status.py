@@ -289,16 +289,17 @@ def test_the_library_that_a_component_computes_with_is_part_of_the_origin(compon
 
 def test_an_own_package_that_is_installed_again_under_one_version_is_another_origin(tmp_path, monkeypatch):
     site = tmp_path / "site-packages"
-    (site / "mine").mkdir(parents=True)
-    (site / "mine" / "__init__.py").write_text("")
-    (site / "mine-1.0.dist-info").mkdir()
-    (site / "mine-1.0.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: mine\nVersion: 1.0\n")
+    (site / "reinstalled").mkdir(parents=True)
+    (site / "reinstalled" / "__init__.py").write_text("")
+    (site / "reinstalled-1.0.dist-info").mkdir()
+    (site / "reinstalled-1.0.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: reinstalled\nVersion: 1.0\n")
     monkeypatch.syspath_prepend(site)
     states = []
     for digest in ("a", "b"):
-        (site / "mine-1.0.dist-info" / "RECORD").write_text(f"mine/__init__.py,sha256={digest},0\n")
-        code_of.package_state.cache_clear()
-        states.append(code_of.third_party_code({"_target_": "mine.Attack"})["mine"])
+        (site / "reinstalled-1.0.dist-info" / "RECORD").write_text(f"reinstalled/__init__.py,sha256={digest},0\n")
+        for cache in (code_of.package_state, code_of._uninstalled_files):
+            cache.cache_clear()
+        states.append(code_of.third_party_code({"_target_": "reinstalled.Attack"})["reinstalled"])
     assert states[0] != states[1]
     assert all(state.startswith("1.0 ") for state in states)
 

@@ -69,7 +69,7 @@ def calls(name: str) -> list[ast.Call]:
 def test_every_key_reaches_every_trainer_but_that_fits_and_detection_take_one_device():
     words = [word for call in calls("make_trainer") for word in call.keywords]
     given = {word.arg for word in words if word.arg} | {"devices", "strategy"}  # those of **one_device
-    assert {ast.unparse(word.value) for word in words if word.arg is None} == {"one_device"}
+    assert {ast.unparse(word.value) for word in words if word.arg is None} == {"one_device", "options"}
     assert calls("Trainer") == []
     assert given & ALLOWED == {"devices", "strategy"}
 

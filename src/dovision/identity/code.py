@@ -6,14 +6,12 @@ import ast
 import functools
 import sys
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
 from importlib.machinery import ModuleSpec
 from importlib.metadata import distributions, version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from dovision.config.import_target import import_target
 from dovision.config.sources import leaves
 from dovision.identity.relevance import content_hash
 from dovision.io import files
@@ -56,8 +54,10 @@ def third_party_code(config: Mapping[str, Any]) -> dict[str, str]:
     while due := due - seen - {PACKAGE, *_PLUMBING, *sys.stdlib_module_names}:
         seen |= due
         covered |= {path for package in due for path in _uninstalled_files(package).values()}
-        imported = {name for path in covered if path.suffix == ".py" for name in _imports(path)}
+        modules = [path for path in covered if path.suffix == ".py"]
+        imported = {name for path in modules for name in _imports(path)}
         due = {name for name in imported if not covered.issuperset(_uninstalled_files(name).values())}
+        due |= {name for path in modules for name in _listed(path, "libraries")}
     return {package: package_state(package) for package in sorted(seen)}
 
 
@@ -80,29 +80,46 @@ def _digest(record: str) -> str:
 
 
 def _of_target(target: str) -> set[str]:
-    """Packages that a component of this name runs."""
+    """Packages that a component of this name runs; nothing is imported for it, since nobody may trust it."""
     package, *inside = target.split(".")
+    folders = getattr(_spec(package), "submodule_search_locations", None) or []
+    path = Path(folders[0]).joinpath(*inside[:-1]).with_suffix(".py") if folders and inside else Path()
     if package == PACKAGE:
-        path = _FOLDER.joinpath(*inside[:-1]).with_suffix(".py")
         return set(_imports(path)) if path.is_file() else set()
-    with suppress(Exception):  # the component's own error reports it
-        return {package, *getattr(import_target(target), "libraries", ())}
-    return {package}
+    return {package, *(_listed(path, "libraries") if path.is_file() else ())}
 
 
 @functools.cache
 def _imports(path: Path) -> frozenset[str]:
     """Packages that a file imports, by statements and `checks.import_extra`."""
     names = set[str]()
-    with suppress(SyntaxError, ValueError):  # it cannot be imported either
-        for node in ast.walk(ast.parse(files.read_bytes(path, files.TEXT))):
-            if isinstance(node, ast.Import):
-                names |= {alias.name for alias in node.names}
-            elif isinstance(node, ast.ImportFrom) and not node.level:
-                names.add(str(node.module))
-            elif isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "import_extra":
-                names |= {str(word.value) for word in node.args[:1] if isinstance(word, ast.Constant)}
+    for node in ast.walk(_parsed(path)):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            names.add(str(node.module))
+        elif isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "import_extra":
+            names |= {str(word.value) for word in node.args[:1] if isinstance(word, ast.Constant)}
     return frozenset(name.partition(".")[0] for name in names)
+
+
+def _listed(path: Path, name: str) -> list[str]:
+    """Texts of the tuples or lists that a file gives this name, in a module or in a class."""
+    values = [
+        node.value
+        for node in ast.walk(_parsed(path))
+        if isinstance(node, (ast.Assign, ast.AnnAssign)) and name in ast.unparse(node).partition("=")[0].split(":")[0]
+    ]
+    constants = [item for value in values if isinstance(value, (ast.Tuple, ast.List)) for item in value.elts]
+    return [item.value for item in constants if isinstance(item, ast.Constant) and isinstance(item.value, str)]
+
+
+@functools.cache
+def _parsed(path: Path) -> ast.Module:
+    try:
+        return ast.parse(files.read_bytes(path, files.TEXT))
+    except (SyntaxError, ValueError):  # it cannot be imported either
+        return ast.Module([], [])
 
 
 @functools.cache
@@ -115,9 +132,9 @@ def _uninstalled_files(package: str) -> Mapping[str, Path]:
     if spec is None or not {"site-packages", "dist-packages"}.isdisjoint(Path(str(spec.origin)).parts):
         return {}
     if spec.submodule_search_locations is None:
-        folder = Path(str(spec.origin)).parent
-        data = getattr(sys.modules.get(package), "files", ())
-        return {path.name: path for path in (*sorted(folder.glob("*.py")), *(folder / name for name in data))}
+        modules = sorted(Path(str(spec.origin)).parent.glob("*.py"))
+        paths = [*modules, *(path.parent / name for path in modules for name in _listed(path, "files"))]
+        return {path.name: path for path in paths if path.is_file()}
     paths = {path.relative_to(top).as_posix(): path for top in spec.submodule_search_locations for path in _below(top)}
     return {name: path for name, path in sorted(paths.items()) if path.suffix not in _BYPRODUCTS}
 
