@@ -292,7 +292,9 @@ def test_an_own_package_that_is_installed_again_under_one_version_is_another_ori
     (site / "reinstalled").mkdir(parents=True)
     (site / "reinstalled" / "__init__.py").write_text("")
     (site / "reinstalled-1.0.dist-info").mkdir()
-    (site / "reinstalled-1.0.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: reinstalled\nVersion: 1.0\n")
+    (site / "reinstalled-1.0.dist-info" / "METADATA").write_text(
+        "Metadata-Version: 2.1\nName: reinstalled\nVersion: 1.0\n"
+    )
     monkeypatch.syspath_prepend(site)
     states = []
     for digest in ("a", "b"):
