@@ -52,7 +52,7 @@ def test_a_failing_job_neither_hides_nor_stops_the_others(
     assert states(small.root) == {1: "completed", 2: "failed", 3: "completed"}
     said = capsys.readouterr().err
     assert f"job 1 failed: {reason}" in said
-    assert "sweep: 2/3 jobs, 1 failed, " in said
+    assert "sweep: 2/3 jobs, 1 failed in " in said
     (failed,) = (run for run in read_sweep(small.root) if run.state == "failed")
     assert "Traceback" in failed.record["exception"]["traceback"]
     assert reason.partition(": ")[2] in (failed.folder / "run.log").read_text()
