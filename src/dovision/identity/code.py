@@ -133,8 +133,8 @@ def _uninstalled_files(package: str) -> Mapping[str, Path]:
         return {}
     if spec.submodule_search_locations is None:
         modules = sorted(Path(str(spec.origin)).parent.glob("*.py"))
-        paths = [*modules, *(path.parent / name for path in modules for name in _listed(path, "files"))]
-        return {path.name: path for path in paths if path.is_file()}
+        listed = [path.parent / name for path in modules for name in _listed(path, "files")]
+        return {path.name: path for path in (*modules, *listed) if path.is_file()}
     paths = {path.relative_to(top).as_posix(): path for top in spec.submodule_search_locations for path in _below(top)}
     return {name: path for name, path in sorted(paths.items()) if path.suffix not in _BYPRODUCTS}
 
