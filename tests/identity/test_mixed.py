@@ -56,11 +56,6 @@ def test_runs_that_are_configured_otherwise_may_differ(changes):
     assert mixed(runs(**changes)) == []
 
 
-def test_many_runs_are_counted():
-    sentence = mixed({**{f"job {n}": ONE for n in range(9)}, "job 9": {**ONE, "torch": "other"}})[0]
-    assert "2.13.0: job 0, job 1, job 2 and 6 more; other: job 9" in sentence
-
-
 def test_a_sweep_says_so_at_its_end_and_in_its_summary(tmp_path):
     both = enumerate(runs().values())
     jobs = [Run(tmp_path, str(n), "completed", facts, {}, {}) for n, facts in both]

@@ -180,15 +180,14 @@ CHANGES = {  # what a run can depend on: how it is changed, and the first words 
         lambda root, context: write(root / "mine.py", (root / "mine.py").read_text() + "CHANGED = 1\n"),
         "other components: mine",
     ),
-    "a module that it imports": (
-        lambda root, context: write(root / "beside.py", "LEVEL = 2\n"),
-        "other components: mine",
-    ),
-    "a module that it imports by a name": (
-        lambda root, context: write(root / "by_name.py", "LEVEL = 2\n"),
-        "other components: mine",
-    ),
-    "a data file that it lists": (lambda root, context: write(root / "levels.json", "[2]"), "other components: mine"),
+    **{
+        change: (lambda root, context, name=name: write(root / name, "LEVEL = 2\n"), "other components: mine")
+        for change, name in {
+            "a module that it imports": "beside.py",
+            "a module that it imports by a name": "by_name.py",
+            "a data file that it lists": "levels.json",
+        }.items()
+    },
     "a package that it imports": (
         lambda root, context: write(root / "folder" / "inside.npy", "other"),
         "other components: folder",

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from omegaconf import OmegaConf
 
-from dovision.identity.relevance import content_hash, run_hash, without_irrelevant
+from dovision.identity.relevance import content_hash, run_hash
 
 CONFIG = {
     "seed": 0,
@@ -30,12 +30,3 @@ def test_what_can_change_the_numbers_changes_the_name():
 
 def test_the_order_of_keys_does_not_matter():
     assert content_hash({"a": 1, "b": 2}) == content_hash({"b": 2, "a": 1})
-
-
-def test_only_the_plumbing_is_left_out():
-    kept = {
-        "seed": 0,
-        "dataset": {"shape": [1, 28, 28]},
-        "evaluation": {"batch_size": 64, "chunk": "auto", "images": None},
-    }
-    assert without_irrelevant(CONFIG) == kept

@@ -6,6 +6,7 @@ import functools
 import os
 import re
 import shutil
+import sys
 import types
 from importlib import metadata
 from pathlib import Path
@@ -273,18 +274,33 @@ def test_a_damaged_checkpoint_is_an_error_and_no_reason_to_give_up_a_run(conditi
         ("attacks.foolbox_attacks.EAD", "foolbox"),
         ("explainers.attributions.Occlusion", "captum"),
         ("explainers.class_activation_maps.CAM", "pytorch_grad_cam"),
-        ("models.timm_model.TimmModel", "timm"),
-        ("models.torchvision_model.TorchvisionModel", "torchvision"),
-        ("models.xrv_model.XrvModel", "torchxrayvision"),
         ("models.hf_model.HfModel", "transformers"),
         ("detectors.effect_consistency.EffectConsistency", "sklearn"),
-        ("detectors.pytorch_ood.Detector", "pytorch_ood"),
         ("datasets.hf_dataset.HfDataset", "datasets"),
     ],
 )
 def test_the_library_that_a_component_computes_with_is_part_of_the_origin(component, package):
     states = code_of.third_party_code({"_target_": f"dovision.{component}"})
     assert states[package].startswith(metadata.version(metadata.packages_distributions()[package][0]))
+
+
+@pytest.mark.parametrize("target", ["dovision.Segments", "dovision.interventions.Segments"])
+def test_a_component_by_a_short_name_has_the_libraries_of_its_module(target):
+    assert list(code_of.third_party_code({"_target_": target})) == ["skimage"]
+
+
+def test_a_lone_module_counts_with_each_file_that_it_lists_and_without_being_imported(tmp_path, monkeypatch):
+    lines = ("import os, json", 'profiles = ("c",)', 'files: tuple = ("x/levels", "y/levels")')
+    (tmp_path / "alone.py").write_text("\n".join(lines))
+    monkeypatch.syspath_prepend(tmp_path)
+    states = []
+    for name in ("x/levels", "y/levels", "c"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+        code_of.package_state.cache_clear(), code_of._uninstalled_files.cache_clear()
+        states.append(code_of.third_party_code({"_target_": "alone.Attack"})["alone"])
+    assert states[0] != states[1] == states[2]
+    assert "alone" not in sys.modules
 
 
 def test_an_own_package_that_is_installed_again_under_one_version_is_another_origin(tmp_path, monkeypatch):
@@ -299,8 +315,7 @@ def test_an_own_package_that_is_installed_again_under_one_version_is_another_ori
     states = []
     for digest in ("a", "b"):
         (site / "reinstalled-1.0.dist-info" / "RECORD").write_text(f"reinstalled/__init__.py,sha256={digest},0\n")
-        for cache in (code_of.package_state, code_of._uninstalled_files):
-            cache.cache_clear()
+        code_of.package_state.cache_clear(), code_of._uninstalled_files.cache_clear()
         states.append(code_of.third_party_code({"_target_": "reinstalled.Attack"})["reinstalled"])
     assert states[0] != states[1]
     assert all(state.startswith("1.0 ") for state in states)

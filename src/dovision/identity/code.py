@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import ast
 import functools
+import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from importlib.machinery import ModuleSpec
-from importlib.metadata import distributions, version
+from importlib.metadata import distributions, packages_distributions, version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from dovision.config.component_names import component_homes
 from dovision.config.sources import leaves
 from dovision.identity.relevance import content_hash
 from dovision.io import files
@@ -19,10 +21,10 @@ from dovision.io import files
 MEASUREMENT = 1  # raised by hand when numbers of a run or of a fit change; tests/identity/golden.json holds it to that
 PACKAGE = "dovision"
 _FOLDER = Path(__file__).parents[1]
-_PLUMBING = (  # packages that change no number, or hold what another one has read; torch is part of each key
-    *("torch", "torchmetrics", "pytorch_lightning", "lightning", "hydra", "omegaconf", "yaml"),
-    *("huggingface_hub", "numpy", "pandas", "pyarrow", "PIL"),
-)
+_PLUMBING = {  # packages that change no number, or hold what another one has read; torch is part of each key
+    *(PACKAGE, "torch", "torchmetrics", "pytorch_lightning", "lightning", "hydra", "omegaconf", "yaml"),
+    *("huggingface_hub", "numpy", "pandas", "pyarrow", "PIL", *sys.stdlib_module_names),
+}
 _READERS = {".dcm": "pydicom", ".dicom": "pydicom", "": "pydicom", ".nii": "nibabel", ".gz": "nibabel"}  # by suffix
 _BYPRODUCTS = (".pyc", ".log", ".out", ".tmp")  # files of a package that it does not read
 
@@ -51,11 +53,11 @@ def third_party_code(config: Mapping[str, Any]) -> dict[str, str]:
     targets = {str(value) for key, value in leaves(config) if key.rpartition(".")[2] == "_target_"}
     seen, due = set[str](), {package for target in targets for package in _of_target(target)}
     covered = set[Path]()
-    while due := due - seen - {PACKAGE, *_PLUMBING, *sys.stdlib_module_names}:
+    while due := due - seen - _PLUMBING:
         seen |= due
         covered |= {path for package in due for path in _uninstalled_files(package).values()}
         modules = [path for path in covered if path.suffix == ".py"]
-        imported = {name for path in modules for name in _imports(path)}
+        imported = {name for path in modules for name in _imports(path)} - _PLUMBING  # else they are looked for
         due = {name for name in imported if not covered.issuperset(_uninstalled_files(name).values())}
         due |= {name for path in modules for name in _listed(path, "libraries")}
     return {package: package_state(package) for package in sorted(seen)}
@@ -66,27 +68,30 @@ def package_state(package: str) -> str:
     """Version of an installed package with a hash of its files, a hash of another package's files, or "missing"."""
     if paths := _uninstalled_files(package):
         return content_hash({name: files.sha256(path) for name, path in paths.items()})
-    texts = {installed: installed.read_text("RECORD") or "" for installed in distributions()}
-    files_of = {installed: text for installed, text in texts.items() if f"\n{package}/__init__.py," in f"\n{text}"}
-    states = sorted(f"{installed.version} {_digest(text)}" for installed, text in files_of.items())
-    origin = getattr(_spec(package), "origin", None)
-    return ", ".join(states) or (files.sha256(Path(origin))[:12] if origin else "missing")
-
-
-def _digest(record: str) -> str:
-    """Hash of the files in a distribution's RECORD, without those that depend on the installer."""
-    lines = [line for line in record.splitlines() if "sha256=" in line and ".dist-info/" not in line]
-    return content_hash({"files": sorted(lines)})
+    states = []
+    for installed in distributions():
+        record = (installed.read_text("RECORD") or "").splitlines()
+        if any(line.startswith(f"{package}/__init__.py,") for line in record):
+            lines = [line for line in record if "sha256=" in line and ".dist-info/" not in line]  # no installer's
+            states.append(f"{installed.version} {content_hash({'files': sorted(lines)})}")
+    if not states:  # of a single module, or of a package manager that writes no RECORD
+        states = [version(name) for name in sorted(set(packages_distributions().get(package, ())))]
+        origin = Path(str(getattr(_spec(package), "origin", None)))
+        states += [files.sha256(origin)[:12]] if origin.is_file() else []
+    return ", ".join(sorted(states)) or "missing"  # which the component's own error reports
 
 
 def _of_target(target: str) -> set[str]:
     """Packages that a component of this name runs; nothing is imported for it, since nobody may trust it."""
     package, *inside = target.split(".")
+    if package == PACKAGE and inside and (home := component_homes().get(inside[-1])):  # by whichever of its names
+        inside = [*home.split("."), inside[-1]]
     folders = getattr(_spec(package), "submodule_search_locations", None) or []
-    path = Path(folders[0]).joinpath(*inside[:-1]).with_suffix(".py") if folders and inside else Path()
+    stems = [Path(folder).joinpath(*inside[:depth]) for folder in folders for depth in range(len(inside), 0, -1)]
+    modules = [path for stem in stems for path in (stem.with_suffix(".py"), stem / "__init__.py") if path.is_file()]
     if package == PACKAGE:
-        return set(_imports(path)) if path.is_file() else set()
-    return {package, *(_listed(path, "libraries") if path.is_file() else ())}
+        return {name for path in modules[:1] for name in _imports(path)}
+    return {package, *(name for path in modules for name in _listed(path, "libraries"))}
 
 
 @functools.cache
@@ -105,13 +110,13 @@ def _imports(path: Path) -> frozenset[str]:
 
 def _listed(path: Path, name: str) -> list[str]:
     """Texts of the tuples or lists that a file gives this name, in a module or in a class."""
-    values = [
-        node.value
-        for node in ast.walk(_parsed(path))
-        if isinstance(node, (ast.Assign, ast.AnnAssign)) and name in ast.unparse(node).partition("=")[0].split(":")[0]
-    ]
-    constants = [item for value in values if isinstance(value, (ast.Tuple, ast.List)) for item in value.elts]
-    return [item.value for item in constants if isinstance(item, ast.Constant) and isinstance(item.value, str)]
+    texts = []
+    for node in ast.walk(_parsed(path)):
+        if isinstance(node, (ast.Assign, ast.AnnAssign)) and isinstance(node.value, (ast.Tuple, ast.List)):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            if any(isinstance(target, ast.Name) and target.id == name for target in targets):
+                texts += [str(item.value) for item in node.value.elts if isinstance(item, ast.Constant)]
+    return texts
 
 
 @functools.cache
@@ -129,20 +134,19 @@ def _uninstalled_files(package: str) -> Mapping[str, Path]:
     A module's folder counts with its modules alone, and with the files that the module lists as `files`.
     """
     spec = _spec(package)
-    if spec is None or not {"site-packages", "dist-packages"}.isdisjoint(Path(str(spec.origin)).parts):
+    folders = [*(spec.submodule_search_locations or ())] if spec else []
+    places = folders or [str(spec.origin) if spec else ""]
+    if not places[0] or not {"site-packages", "dist-packages"}.isdisjoint(Path(places[0]).parts):
         return {}
-    if spec.submodule_search_locations is None:
-        modules = sorted(Path(str(spec.origin)).parent.glob("*.py"))
-        listed = [path.parent / name for path in modules for name in _listed(path, "files")]
-        return {path.name: path for path in (*modules, *listed) if path.is_file()}
-    paths = {path.relative_to(top).as_posix(): path for top in spec.submodule_search_locations for path in _below(top)}
-    return {name: path for name, path in sorted(paths.items()) if path.suffix not in _BYPRODUCTS}
-
-
-def _below(folder: str) -> Iterator[Path]:
-    for name in Path(folder).rglob("*"):
-        if name.is_file() and not any(word.startswith(".") for word in name.relative_to(folder).as_posix().split("/")):
-            yield name
+    if not folders:
+        top = Path(places[0]).parent
+        modules = {path.name: path for path in sorted(top.glob("*.py"))}
+        listed = {name: top / name for path in modules.values() for name in _listed(path, "files")}
+        return {name: path for name, path in {**modules, **listed}.items() if path.is_file()}
+    paths = {path.relative_to(folder): path for folder in folders for path in Path(folder).rglob("*")}
+    visible = {name: path for name, path in paths.items() if not re.search(r"(^|/)\.", name.as_posix())}
+    counted = {name.as_posix(): path for name, path in visible.items() if path.suffix not in _BYPRODUCTS}
+    return {name: path for name, path in sorted(counted.items()) if path.is_file()}
 
 
 def _spec(package: str) -> ModuleSpec | None:

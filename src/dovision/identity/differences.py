@@ -40,8 +40,8 @@ def differences(before: Plan, now: Plan, digest: Digest) -> list[str]:
 def mixed(runs: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """Sentences on origins that completed runs should share but do not; empty if their numbers are comparable.
 
-    All should be of the same measurement, torch and packages; those whose overrides name the same data, and the same
-    fits, of the same data and weights.
+    All should be of the same measurement, torch and packages; those whose overrides differ in what is measured
+    alone, of the same data and weights.
 
     Args:
         runs: by name, the run.json of each completed run.
@@ -62,11 +62,10 @@ def mixed(runs: Mapping[str, Mapping[str, Any]]) -> list[str]:
 def _origins(record: Mapping[str, Any]) -> Iterator[tuple[str, tuple[str, ...], str]]:
     """Iterate over a run's dependencies: sort, overrides of the runs that should share it, and value."""
     overrides = {word: re.split(r"[.@=]", word.lstrip("+~"))[0] for word in record.get("overrides", ())}
-    of_data = tuple(word for word, section in overrides.items() if section in ("dataset", "experiment"))
     of_fits = tuple(word for word, section in overrides.items() if section not in _OF_MEASUREMENT)
     yield "measurement", (), str(record.get("measurement"))
     yield "torch", (), str(record.get("torch"))
-    yield "data", of_data, str(record.get(DATA))[:12]
+    yield "data", of_fits, str(record.get(DATA))[:12]
     for name, weights in record.get(CHECKPOINTS, {}).items():
         yield f"weights of the {name}", of_fits, str(weights)
     for package, state in record.get("components", {}).items():

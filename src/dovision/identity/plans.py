@@ -12,13 +12,7 @@ from dovision.config.component import Component, make_each
 from dovision.config.settings import EvaluateSettings, TrainSettings, to_dict
 from dovision.identity import code
 from dovision.identity.digests import files_below
-from dovision.identity.relevance import (
-    content_hash,
-    paths_named,
-    relevant_to_fits,
-    settings_hash,
-    without_irrelevant,
-)
+from dovision.identity.relevance import content_hash, paths_named, relevant_to_fits, settings_hash, without_irrelevant
 from dovision.identity.samples import evaluated_samples
 from dovision.interfaces import Images
 
