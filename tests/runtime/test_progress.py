@@ -12,7 +12,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from dovision.runtime.progress import Display, StderrHandler
+from dovision.runtime.progress import Display
 from pseudo_terminal import terminal
 from waiting import wait_for
 
@@ -131,15 +131,15 @@ def terminal_of(monkeypatch):
 def test_bars_stand_below_whole_lines_and_go_at_the_end(monkeypatch):
     with terminal_of(monkeypatch) as end:
         display, line = Display(), "[a path]/of:smile:/" + "letters" * 15
-        log = logging.Logger("bars")
-        log.addHandler(StderrHandler())
+        log = logging.getLogger()
+        monkeypatch.setattr(log, "handlers", [logging.StreamHandler()])
         with (
             suppress(KeyboardInterrupt),
             display.stage("sweep", "jobs", 4),
             display.stage("[effects]", "passes", 9),
         ):
             for number in range(3):
-                log.info("%d %s", number, line)
+                log.warning("%d %s", number, line)
             print("printed", file=sys.stderr)
             wait_for(lambda: len(shown := [row for row in end.screen().text() if row]) == 9 and "printed" in shown[-3])
             rows = [row for row in end.screen().text() if row]
@@ -148,7 +148,7 @@ def test_bars_stand_below_whole_lines_and_go_at_the_end(monkeypatch):
             assert rows[-1].startswith("[effects] ━")
             raise KeyboardInterrupt
         text = [f"0 {line}", f"1 {line}", f"2 {line}"]
-        log.info("after")
+        log.warning("after")
         screen = end.screen()
         assert [row for row in screen.text() if row] == [
             *(piece for row in text for piece in (row[:80], row[80:])), "printed", "after"
@@ -172,7 +172,7 @@ def test_only_a_terminal_in_which_the_cursor_moves_has_bars(monkeypatch, variabl
 def test_a_worker_draws_no_bars(monkeypatch):
     with terminal_of(monkeypatch) as end:
         display = Display()
-        display.as_worker()
+        display.silence(lines=True)
         with display.stage("effects", "passes", 100):
             assert display.line() == "effects: 0/100 passes in 0:00:00"
         end.read()
@@ -217,7 +217,7 @@ def kernel(monkeypatch):
     )  # fmt: skip
     monkeypatch.setattr("rich.console._is_jupyter", lambda: True)
     monkeypatch.setitem(sys.modules, "IPython.display", SimpleNamespace(DisplayHandle=lambda: handle))
-    monkeypatch.setattr("dovision.runtime.progress._NOTEBOOK_PERIOD", 0.01)
+    monkeypatch.setattr("dovision.runtime.progress.PERIOD", 0.1)
     return texts
 
 

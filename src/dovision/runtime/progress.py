@@ -12,24 +12,14 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from threading import Event, Thread
-from typing import Any, TypeVar
+from typing import Any, TextIO
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task
 from rich.text import Text
 
 log = logging.getLogger(__name__)
-PERIOD, LONG = 5.0, 600.0  # seconds between lines without a terminal; six times that after so long
-_NOTEBOOK_PERIOD = 0.5  # seconds between drawings in a notebook
-_T = TypeVar("_T")
-
-
-class StderrHandler(logging.StreamHandler):  # type: ignore[type-arg]
-    """Log handler for standard error as it is when a line is written, so that bars stay below the lines."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.stream = sys.stderr
-        super().emit(record)
+PERIOD, LONG = 5.0, 600.0  # seconds between lines without a terminal; six times that, and a tenth in a notebook
 
 
 class Stage:
@@ -56,8 +46,8 @@ class Stage:
 class Display:
     """Rows of nested or simultaneous stages, such as a sweep, its job, and what is measured; outermost first.
 
-    On a terminal they are bars below the log. Elsewhere they are a line of the log every 5 s, after ten minutes every
-    30 s. Workers of a launcher have lines alone, and so has the command that waits for them.
+    On a terminal they are bars below the log. Elsewhere, in workers of a launcher and in the command that waits for
+    them, they are a line of the log every 5 s, after ten minutes every 30 s.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -71,8 +61,9 @@ class Display:
         """Disable the display in a fork, such as a loader's worker: its locks may be held by threads that it lacks."""
         self._progress = self._job = None
         self.silence()
-        sys.stdout = getattr(sys.stdout, "rich_proxied_file", sys.stdout)
-        sys.stderr = getattr(sys.stderr, "rich_proxied_file", sys.stderr)
+        sys.stdout = _file(sys.stdout)
+        sys.stderr = _file(sys.stderr)
+        _redirect_log()
 
     @contextmanager
     def stage(self, name: str, unit: str, total: float | None = None, done: float = 0) -> Iterator[Stage]:
@@ -113,26 +104,22 @@ class Display:
             title, steps, stage = self._job
             self._progress.reset(stage.row, completed=steps.index(name), description=f"{title}, {name}")
 
-    def track(self, items: Iterable[_T], name: str, unit: str, total: int) -> Iterator[_T]:
+    def track(self, items: Iterable[Any], name: str, unit: str, total: int) -> Iterator[Any]:
         """Yield the items, counting them in a stage."""
         with self.stage(name, unit, total) as stage:
             for item in items:
                 yield item
                 stage.advance()
 
-    def as_worker(self) -> None:
-        """Disable bars, which several processes cannot draw on one terminal."""
-        self._bars = False
-
-    def silence(self) -> None:
-        """Disable the display."""
-        self._bars = self._lines = False
+    def silence(self, lines: bool = False) -> None:
+        """Disable bars, which several processes cannot draw on one terminal, and without `lines` all of the display."""
+        self._bars, self._lines = False, lines and self._lines
 
     @contextmanager
     def silenced(self, lines: bool = False) -> Iterator[None]:
-        """Disable bars, and without `lines` all of the display, for what begins in the block."""
+        """Do that for what begins in the block."""
         before = self._bars, self._lines
-        self._bars, self._lines = False, lines and self._lines
+        self.silence(lines)
         try:
             yield
         finally:
@@ -175,9 +162,11 @@ class Display:
             thread.start()
         try:
             with progress:
+                _redirect_log()
                 yield progress
         finally:
             self._progress = None
+            _redirect_log()
             end.set()
             if not on_terminal:
                 thread.join()
@@ -192,9 +181,20 @@ class Display:
     def _draw(progress: Progress, end: Event) -> None:
         handle = importlib.import_module("IPython.display").DisplayHandle()
         handle.display(progress)
-        while not end.wait(_NOTEBOOK_PERIOD):
+        while not end.wait(PERIOD / 10):
             handle.update(progress)
         handle.update({"text/plain": ""}, raw=True)
+
+
+def _redirect_log() -> None:
+    """Let the log write to standard error as it is now: while there are bars, to rich, which keeps them below."""
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, logging.StreamHandler) and _file(handler.stream) is _file(sys.stderr):
+            handler.stream = sys.stderr
+
+
+def _file(stream: TextIO) -> TextIO:
+    return getattr(stream, "rich_proxied_file", stream)
 
 
 class _Count(ProgressColumn):

@@ -56,7 +56,7 @@ class JobTask:
         if not self.launch.is_here:
             keep_freed_memory()
             chdir_to(self.folder)
-            DISPLAY.as_worker()
+            DISPLAY.silence(lines=True)
         overrides = recorded(HydraConfig.get().overrides.task)
         if HydraConfig.get().mode == RunMode.RUN:
             try:
