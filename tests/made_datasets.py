@@ -11,10 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from made_libraries import CLASSES, hf_parts
 from made_tables import write_table
 
-SPLITS = ("train", "val", "test")
+CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 Settings = dict[str, Any]
 
 
@@ -58,6 +57,28 @@ def write_folders(root: Path) -> Settings:
             pixels = random.integers(0, 256, (20, 24, 3), dtype=np.uint8)
             Image.fromarray(pixels).save(root / label / f"{number}.bmp")
     return {"root": str(root), "classes": ["cat", "dog"], "shape": [3, 20, 20]}
+
+
+def images(count: int, size: int = 20, seed: int = 0) -> list[Image.Image]:
+    random = np.random.default_rng(seed)
+    return [Image.fromarray(random.integers(0, 256, (size, size + 4, 3), dtype=np.uint8)) for _ in range(count)]
+
+
+def hf_parts(**counts: int):
+    """A DatasetDict of pictures of cats and dogs, each with a patient who has two."""
+    datasets = pytest.importorskip("datasets")
+    features = datasets.Features(
+        image=datasets.Image(), label=datasets.ClassLabel(names=["cat", "dog"]), patient=datasets.Value("int64")
+    )
+    parts = {}
+    for number, (split, count) in enumerate(counts.items()):
+        rows = {
+            "image": images(count, seed=number),
+            "label": [row // 2 % 2 for row in range(count)],
+            "patient": [1000 * number + row // 2 for row in range(count)],
+        }
+        parts[split] = datasets.Dataset.from_dict(rows, features=features)
+    return datasets.DatasetDict(parts)
 
 
 def write_hf(root: Path) -> Settings:

@@ -139,26 +139,6 @@ def test_a_split_without_a_film_on_disk_is_refused(nih_root):
 
 
 @pytest.mark.real
-def test_real_films_are_joined_split_and_boxed(real_data):
-    images = open_films(real_data / "nih", split="patients", shape=(1, 64, 64))
-    assert {name: images.recorded[name] for name in ("listed", "on_disk", "missing", "boxes")} == {
-        "listed": 66,
-        "on_disk": 64,
-        "missing": 2,
-        "boxes": 9,
-    }
-    boxes = [row for name in SPLITS for row in images.boxes(name).itertuples()]
-    assert len(boxes) == 9
-    assert {row.label for row in boxes} == {"Atelectasis", "Infiltration", "Pneumonia"}
-    for name in SPLITS:
-        findings = images.table(name)["labels"]
-        assert all(row.label in findings[row.sample].split("|") for row in images.boxes(name).itertuples())
-    values = torch.stack([item.image for name in SPLITS for item in images.split(name)])
-    assert values.shape == (64, 1, 64, 64)
-    assert 0.3 < values.mean() < 0.7
-
-
-@pytest.mark.real
 def test_the_official_split_of_real_films_asks_for_the_lists(real_data):
     with pytest.raises(FileNotFoundError, match=r"train_val_list.txt must lie in .*dataset.split=patients"):
         open_films(real_data / "nih")

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 import sklearn.datasets
-from hydra.utils import instantiate
 from omegaconf import OmegaConf
 from PIL import Image
 
@@ -102,24 +101,3 @@ def test_an_exchanged_pixel_is_other_data(path, tmp_path, monkeypatch, nih_root)
     EXCHANGES[path.stem](root, settings, monkeypatch)
     (after,) = found()
     assert after != before
-
-
-def test_films_are_read_for_their_hashes_once_and_then_only_what_has_changed(nih_root, tmp_path, caplog, monkeypatch):
-    caplog.set_level("INFO")
-    read = []
-    sha256 = digests.files.sha256
-    monkeypatch.setattr(digests.files, "sha256", lambda path: read.append(Path(path).name) or sha256(path))
-
-    def found() -> str:
-        settings = {**FILMS, "root": str(nih_root)}
-        images = instantiate(OmegaConf.merge(OmegaConf.load(CONFIGS / "chest_xray14.yaml"), settings))
-        return images.identified(Digests(tmp_path).many)
-
-    before = found()
-    assert len(read) == len(set(read)) == 16
-    assert "reading 16 of 16 files of the dataset for their hashes" in caplog.text
-    assert found() == before
-    assert len(read) == 16
-    flat(nih_root / FILM)
-    assert found() != before
-    assert read[16:] == ["00000008_001.png"]

@@ -12,7 +12,7 @@ from PIL import Image
 
 import dovision
 from dovision.datasets.hf_dataset import HfDataset
-from made_libraries import hf_parts, images
+from made_datasets import hf_parts, images
 
 datasets = pytest.importorskip("datasets")
 SHAPE = [3, 20, 24]
@@ -132,15 +132,6 @@ def test_lists_of_labels_are_multilabel(tmp_path):
     assert labels.sum(0).tolist() == [10, 10]
     with pytest.raises(ValueError, match=r"each row must have one label, but train-0 has 0"):
         opened(tmp_path / "own")
-
-
-def test_the_fingerprint_is_that_of_the_content(tmp_path):
-    hf_parts(train=40).save_to_disk(str(tmp_path / "one"))
-    hf_parts(train=40).save_to_disk(str(tmp_path / "two"))
-    hf_parts(train=40, other=2).save_to_disk(str(tmp_path / "three"))
-    one, two = opened(tmp_path / "one"), opened(tmp_path / "one")
-    assert one.fingerprint == two.fingerprint
-    assert opened(tmp_path / "one", seed=1).fingerprint != one.fingerprint
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ import shutil
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
@@ -14,9 +13,7 @@ from PIL import Image
 
 from dovision.config import settings
 from dovision.config.sources import configuration_folder
-from dovision.datasets._image_io import ImageHeader
 from dovision.datasets.image_folder import ImageFolder
-from dovision.datasets.readers.file_images import FileImages
 
 SPLITS = ("train", "val", "test")
 SPLIT_FOLDERS = dict(zip(SPLITS, SPLITS, strict=True))
@@ -90,13 +87,6 @@ def test_each_item_is_its_file_with_the_label_of_its_folder(folder_of_images):
             assert item.label == ("cat", "dog").index(path.split("/")[0])
 
 
-def test_the_order_of_the_classes_is_the_order_of_the_labels(folder_of_images):
-    dataset = open_folder(folder_of_images, classes=["dog", "cat"])
-    assert {
-        path[:3] for path, item in zip(names(dataset)["test"], dataset.split("test"), strict=True) if item.label == 0
-    } == {"dog"}
-
-
 def test_a_flat_folder_is_cut_in_proportion_and_by_the_seed(folder_of_images):
     own = names(open_folder(folder_of_images))
     for name, count in (("train", 6), ("val", 2), ("test", 2)):
@@ -105,31 +95,11 @@ def test_a_flat_folder_is_cut_in_proportion_and_by_the_seed(folder_of_images):
     assert names(open_folder(folder_of_images, seed=1)) != own
 
 
-def test_files_of_one_group_stay_in_one_split(folder_of_images):
-    dataset = open_folder(folder_of_images, group="patient[0-9]+-[a-z]+")
-    groups = {name: dataset.table(name)["group"].tolist() for name in SPLITS}
-    assert groups["test"][0].startswith("patient")
-    assert all(count == 2 for own in groups.values() for count in (own.count(group) for group in own))
-    ids = [{int(item.group) for item in dataset.split(name)} for name in SPLITS]
-    assert len(set.union(*ids)) == sum(map(len, ids)) == 10
-
-
 def test_folders_named_train_val_and_test_are_the_splits(folder_of_images):
     into_splits(folder_of_images)
     own = names(open_folder(folder_of_images))
     assert {name: len(own[name]) for name in SPLITS} == {"train": 16, "val": 2, "test": 2}
     assert all(path.startswith(f"{name}/") for name in SPLITS for path in own[name])
-
-
-def test_the_fingerprint_follows_the_content_and_not_the_place(folder_of_images, tmp_path_factory):
-    first = open_folder(folder_of_images).fingerprint
-    elsewhere = tmp_path_factory.mktemp("elsewhere") / "copy"
-    shutil.copytree(folder_of_images, elsewhere)
-    assert open_folder(elsewhere).fingerprint == first
-    assert open_folder(elsewhere, seed=1).fingerprint != first
-    changed = next(elsewhere.glob("cat/*"))
-    Image.new("RGB", (30, 20)).save(changed)
-    assert open_folder(elsewhere).fingerprint != first
 
 
 def test_hidden_files_and_folders_are_no_images(folder_of_images):
@@ -230,19 +200,6 @@ def test_folders_of_splits_by_another_name_are_refused_and_read_once_they_are_na
         open_folder(folder_of_images)
 
 
-def test_val_is_cut_by_group_from_train_where_it_has_no_folder(folder_of_images):
-    into_splits(folder_of_images)
-    shutil.rmtree(folder_of_images / "val")
-    for path in folder_of_images.glob("test/*/patient4*"):
-        path.rename(path.with_name(path.name.replace("patient4", "patient5")))
-    dataset = open_folder(folder_of_images, group="patient[0-9]+-[a-z]+", val=0.25)
-    own = names(dataset)
-    assert {name: len(own[name]) for name in SPLITS} == {"train": 12, "val": 4, "test": 2}
-    assert all(path.startswith("train/") for path in own["val"])
-    groups = [set(dataset.table(name)["group"]) for name in SPLITS]
-    assert len(set.union(*groups)) == sum(map(len, groups))
-
-
 def test_a_test_folder_alone_is_read_without_a_train_image(folder_of_images):
     (folder_of_images / "test").mkdir()
     for name in ("cat", "dog"):
@@ -303,58 +260,3 @@ def test_boxes_and_masks_lie_in_a_table_and_a_folder_beside_the_classes(folder_o
     Image.fromarray(mask[:10]).save(folder_of_images / "masks" / "patient0-cat-0.png")
     with pytest.raises(ValueError, match=r"mask of test/cat/patient0-cat-0.png must be of its image's aspect, 20 x 30"):
         open_folder(folder_of_images, masks=masks)
-
-
-def test_images_of_one_name_in_two_folders_are_refused_one_file_of_masks(folder_of_images):
-    (folder_of_images / "test").mkdir()
-    (folder_of_images / "masks").mkdir()
-    for name in ("cat", "dog"):
-        (folder_of_images / name).rename(folder_of_images / "test" / name)
-        own = min((folder_of_images / "test" / name).iterdir())
-        own.rename(own.with_name("1.png"))
-    Image.fromarray(np.ones((20, 30), np.uint8)).save(folder_of_images / "masks" / "1.png")
-    masks = {"folder": "masks", "missing": "skip"}
-    with pytest.raises(ValueError, match=r"own, but test/cat/1.png and test/dog/1.png both have .*/1.png. Set files"):
-        open_folder(folder_of_images, masks=masks)
-
-
-def test_images_of_a_folder_may_be_meant_to_have_one_file_of_masks(folder_of_images):
-    (folder_of_images / "masks" / "test").mkdir(parents=True)
-    (folder_of_images / "test").mkdir()
-    for name in ("cat", "dog"):
-        (folder_of_images / name).rename(folder_of_images / "test" / name)
-        Image.fromarray(np.eye(20, 30, dtype=np.uint8)).save(folder_of_images / "masks" / "test" / f"{name}.png")
-    dataset = open_folder(folder_of_images, masks={"folder": "masks", "files": "{folder}.png"})
-    assert all(dataset.source_masks("test", row)["mask"].any() for row in range(len(dataset.split("test"))))
-
-
-def test_a_group_in_two_splits_is_refused(folder_of_images):
-    into_splits(folder_of_images)
-    with pytest.raises(
-        ValueError, match="a group must be in val or in test, but 2 are in both, such as group patient4-cat"
-    ):
-        open_folder(folder_of_images, group="patient[0-9]+-[a-z]+")
-
-
-@pytest.mark.real
-def test_two_hundred_real_chest_films_are_read(real_data):
-    dataset = open_folder(real_data / "kermany", classes=("normal", "pneumonia"), shape=(1, 224, 224))
-    assert {name: len(dataset.split(name)) for name in SPLITS} == {"train": 120, "val": 40, "test": 40}
-    assert dataset.bad_files == ()
-    item, path = dataset.split("test")[0], dataset.table("test")["name"][0]
-    grey = torch.from_numpy(np.array(Image.open(real_data / "kermany" / path).convert("L")))
-    assert torch.equal(item.image[0], grey / 255)
-
-
-def test_copies_in_two_splits_and_within_one_are_each_warned_of_once_also_where_there_are_thousands(caplog):
-    pairs = 20_000  # of each kind: comparing each with each would take a minute
-    dataset = object.__new__(FileImages)
-    dataset.headers = [ImageHeader(1, 1, digest=f"{row // 2}".encode()) for row in range(4 * pairs)]
-    dataset.records = pd.DataFrame({"name": [f"{row}.png" for row in range(4 * pairs)], "group": range(4 * pairs)})
-    tested = range(1, 2 * pairs, 2)
-    train = [row for row in range(4 * pairs) if row >= 2 * pairs or row % 2 == 0]
-    dataset.rows = {"train": train, "test": list(tested)}
-    dataset.check_copies("warn")
-    across, within = caplog.messages
-    assert f"{pairs} of other splits have the same bytes, such as 0.png (train) and 1.png (test)" in across
-    assert within.startswith(f"{pairs} images have the same bytes as another one of another group or patient, such as")

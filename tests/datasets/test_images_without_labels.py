@@ -26,37 +26,6 @@ def half_bright(height=40, width=40, side="top"):
     return Image.fromarray(picture)
 
 
-def only(dataset: ImageFolder) -> torch.Tensor:
-    (item,) = (dataset.split("test")[sample] for sample in range(len(dataset.split("test"))))
-    return item.image
-
-
-@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "I;16"])
-@pytest.mark.parametrize("ending", ["png", "tif"])
-def test_a_picture_of_any_mode_is_the_same_picture(tmp_path, mode, ending):
-    if mode == "CMYK" and ending == "png":
-        pytest.skip("PNG has no CMYK")
-    grey = half_bright(30, 50)
-    wide = Image.fromarray(np.asarray(grey).astype(np.uint16) * 257)
-    (wide if mode == "I;16" else grey.convert("RGB").convert(mode)).save(tmp_path / f"a.{ending}")
-    image = only(pictures(tmp_path))
-    assert image.shape == SHAPE
-    assert image[:, :6].min() > 0.95
-    assert image[:, -6:].max() < 0.05
-
-
-@pytest.mark.parametrize(("orientation", "bright"), [(1, "top"), (3, "bottom"), (6, "right"), (8, "left")])
-def test_a_picture_is_turned_as_its_exif_says(tmp_path, orientation, bright):
-    exif = Image.Exif()
-    exif[0x0112] = orientation
-    half_bright(24, 40).save(tmp_path / "a.jpg", exif=exif, quality=95)
-    image = only(pictures(tmp_path))[0]
-    halves = {"top": image[:6], "bottom": image[-6:], "left": image[:, :6], "right": image[:, -6:]}
-    assert max(halves, key=lambda name: halves[name].mean()) == bright
-    turned = pictures(tmp_path).table("test")[["height", "width"]].iloc[0].tolist()
-    assert turned == ([24, 40] if orientation in (1, 3) else [40, 24])
-
-
 def test_a_folder_a_picture_a_list_and_a_file_of_names_are_all_pictures(tmp_path, caplog):
     for name in ("b.png", "a.jpg"):
         half_bright().save(tmp_path / name)

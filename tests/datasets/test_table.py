@@ -16,7 +16,6 @@ import torch
 from hydra.errors import InstantiationException
 from PIL import Image
 
-import dovision
 from dovision.datasets.table import Table
 from dovision.types import SPLITS, Box
 from made_medical import write_dicom, write_nifti
@@ -140,13 +139,6 @@ def test_val_is_cut_from_train_where_the_table_has_none(tmp_path):
     dataset = open_table(root, {"val_fraction": 0.25})
     assert {split: len(dataset.split(split)) for split in SPLITS} == {"train": 6, "val": 2, "test": 4}
     assert len(set(dataset.table("val")["group"])) == 1
-
-
-def test_a_table_of_test_images_alone_is_read(tmp_path):
-    dataset = open_table(write_table(tmp_path, ["test"] * 12))
-    assert {split: len(dataset.split(split)) for split in SPLITS} == {"train": 0, "val": 0, "test": 12}
-    assert len(dataset.boxes("train")) == 0
-    assert len(dataset.table("val")) == 0
 
 
 def relabelled(root: Path, column: str, values: list[str], header: str | None = None) -> None:
@@ -825,48 +817,6 @@ def test_rows_of_a_second_table_that_have_no_box_may_be_equal(root):
     assert "path in row 3 of boxes.csv must be of a box that no other row has, but row 2" in refusal(
         root, {"boxes": "boxes.csv"}
     )
-
-
-def items_by_name(dataset):
-    """Each image of all splits with its group."""
-    tables = {split: dataset.table(split) for split in SPLITS}
-    return {
-        name: (dataset.split(split)[sample], group)
-        for split, table in tables.items()
-        for sample, (name, group) in enumerate(zip(table["name"], table["group"], strict=True))
-    }
-
-
-@pytest.mark.real
-def test_the_films_of_the_nih_are_read_by_their_own_table_as_by_their_own_reader(real_data):
-    folder = real_data / "nih"
-    entries = pd.read_csv(folder / "Data_Entry_2017.csv").rename(columns=str.strip)
-    there = {path.name for path in (folder / "images").glob("*.png")}
-    labels = sorted({name for cell in entries["Finding Labels"] for name in cell.split("|")} - {"No Finding"})
-    present = entries[entries["Image Index"].isin(there)]["Finding Labels"].str.get_dummies("|").sum()
-    classes = [name for name in labels if present.get(name, 0) > 5]
-    columns = {"path": "Image Index", "label": "Finding Labels", "patient": "Patient ID"}
-    dataset = open_table(
-        folder / "images",
-        {
-            "manifest": "../Data_Entry_2017.csv",
-            "task": "multilabel",
-            "classes": classes,
-            "shape": [1, 64, 64],
-            "columns": columns,
-            "ignored_labels": [name for name in labels if name not in classes] + ["No Finding"],
-            "on_bad_file": "skip",
-        },
-    )
-    assert sum(len(dataset.split(split)) for split in SPLITS) == 64
-    assert len(dataset.bad_files) == 2
-    settings = {"root": str(folder), "classes": classes, "shape": [1, 64, 64], "split": "patients"}
-    own, theirs = (items_by_name(each) for each in (dataset, dovision.component("dataset", "chest_xray14", settings)))
-    assert own.keys() == theirs.keys()
-    for name, (item, group) in own.items():
-        assert torch.equal(item.image, theirs[name][0].image)
-        assert torch.equal(item.label, theirs[name][0].label)
-        assert group == theirs[name][1]
 
 
 def a_film_outside(root: Path) -> Path:

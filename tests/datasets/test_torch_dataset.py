@@ -14,9 +14,6 @@ from torch.utils.data import Dataset
 
 import dovision as dv
 from made_datasets import idx, write_folders
-from made_libraries import write_cifar10
-
-SPLIT = {"train": {"train": True}, "test": {"train": False}}
 
 
 def opened(target: str, settings=None, **arguments):
@@ -88,18 +85,6 @@ def test_wrong_idx_files_are_refused(mnist_root, change, message):
 def test_too_many_images_for_val_are_refused(mnist_root):
     with pytest.raises(ValueError, match="val_images must be below 12, the number of training images, got 12"):
         dv.component("dataset", "mnist", {"root": str(mnist_root), "val_images": 12})
-
-
-def test_cifar10_as_published_is_what_torchvision_reads(tmp_path, monkeypatch):
-    root = write_cifar10(tmp_path, monkeypatch)
-    settings = {"root": str(root), "splits": SPLIT, "classes": list(torchvision.datasets.CIFAR10(root).classes)}
-    dataset = opened("torchvision.datasets.CIFAR10", settings | {"shape": [3, 32, 32], "val_fraction": 0.2})
-    library = torchvision.datasets.CIFAR10(root, train=True)
-    for item, name in zip(dataset.split("val"), dataset.table("val")["name"], strict=True):
-        picture, label = library[int(name.removeprefix("train-"))]
-        assert torch.equal(item.image, torchvision.transforms.functional.to_tensor(picture))
-        assert item.label == label
-    assert [len(dataset.split(split)) for split in ("train", "val", "test")] == [80, 20, 20]
 
 
 def test_classes_and_channels_are_those_of_the_dataset(tmp_path):
