@@ -11,7 +11,6 @@ from dovision.attacks.apgd import APGD, StepSizes, checkpoints
 from dovision.attacks.apgd_targeted import TargetedAPGD
 from dovision.attacks.gradient_ascent import PGD
 from dovision.attacks.gradients import logits_and_gradient
-from dovision.attacks.losses import dlr, margin
 from dovision.types import Task
 
 EPS = {"linf": 0.1, "l2": 0.5}
@@ -59,14 +58,6 @@ def test_its_loss_is_no_lower_than_that_of_pgd_with_as_many_steps(norm, trained,
         gains.append((loss[0] - loss[1]).item())
     assert sum(gains) > 0
     assert min(gains) > -0.01
-
-
-@pytest.mark.parametrize("loss", [margin, dlr])
-def test_each_loss_fools_as_often_as_pgd_or_nearly_so(loss, trained, digits):
-    classifier = trained[0]
-    ours, theirs = (attack(0.1, steps=20, loss=loss)(digits, classifier, 0.1) for attack in (APGD, PGD))
-    right = [(classifier(image).argmax(1) == digits.label).sum().item() for image in (ours, theirs)]
-    assert right[0] <= right[1] + 2
 
 
 def test_more_starts_never_fool_fewer_images(trained, digits):

@@ -10,42 +10,18 @@ import pytest
 import torch
 import torch.nn.functional as F
 from foolbox.attacks.gradient_descent_base import normalize_lp_norms
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from sklearn.datasets import load_digits
 from torch import nn
 
 from dovision.attacks.apgd import APGD
-from dovision.attacks.foolbox_attacks import Boundary, CarliniWagner
 from dovision.attacks.gradient_ascent import BIM, FGSM, MIFGSM, PGD
 from dovision.attacks.losses import margin
 from dovision.attacks.lp_ball import Ball
 from dovision.attacks.none import NoAttack
-from dovision.attacks.random_sign import RandomSign
-from dovision.attacks.square import Square
-from dovision.functional.norms import size
 from dovision.interfaces import Classifier
 from dovision.types import Batch, Task
 
 NORMS = ["linf", "l2"]
 EPS = {"linf": 0.05, "l2": 0.5}
-LARGEST = {"linf": 1.0, "l2": 4.0}
-MAKERS = {
-    "fgsm": lambda eps, norm: FGSM(eps, norm),
-    "bim": lambda eps, norm: BIM(eps, steps=3, norm=norm),
-    "pgd": lambda eps, norm: PGD(eps, steps=3, norm=norm, restarts=2),
-}
-BUDGETED = {
-    **MAKERS,
-    "mifgsm": lambda eps, norm: MIFGSM(eps, steps=3, norm=norm),
-    "apgd": lambda eps, norm: APGD(eps, steps=5, norm=norm),
-    "square": lambda eps, norm: Square(eps, queries=10, norm=norm),
-    "random_sign": lambda eps, norm: RandomSign(eps, norm=norm),
-}
-L2_ONLY = {
-    "carlini_wagner": lambda eps, norm: CarliniWagner(eps, steps=5, searches=3, step_size=0.1),
-    "boundary": lambda eps, norm: Boundary(eps, steps=5, starts=5),
-}
 
 
 def batch_of(image: torch.Tensor, label: torch.Tensor) -> Batch:
@@ -129,58 +105,6 @@ def test_a_linear_classifier_is_moved_by_epsilon_times_the_dual_norm_of_its_weig
     torch.testing.assert_close(moved[0, 1], expected, rtol=1e-4, atol=0)
 
 
-ANY = {"share": st.floats(1e-4, 1), "mean": st.floats(0, 1), "std": st.floats(1e-3, 1)}
-
-
-@pytest.mark.slow
-@settings(max_examples=150, deadline=None)
-@given(name=st.sampled_from(sorted(BUDGETED)), norm=st.sampled_from(NORMS), seed=st.integers(0, 1000), **ANY)
-def test_budget_and_range_hold_for_any_normalisation(name, norm, share, mean, std, seed):
-    check_budget_and_range(BUDGETED[name], norm, share, mean, std, seed)
-
-
-@pytest.mark.filterwarnings("ignore:LinearSearchBlendedUniformNoiseAttack failed to draw")
-@settings(max_examples=25, deadline=None)
-@given(name=st.sampled_from(sorted(L2_ONLY)), seed=st.integers(0, 1000), **ANY)
-def test_they_hold_for_the_attacks_that_know_l2_only(name, share, mean, std, seed):
-    check_budget_and_range(L2_ONLY[name], "l2", share, mean, std, seed)
-
-
-def check_budget_and_range(make, norm, share, mean, std, seed):
-    random = torch.Generator().manual_seed(seed)
-    image = (torch.rand(3, 1, 4, 4, generator=random) * 2 - 0.5).clamp(0, 1)  # half of the pixels at a bound
-    classifier = linear_classifier(torch.randn(16, generator=random), mean, std)
-    eps = share * LARGEST[norm]
-    attacked = make(eps, norm)(batch_of(image, torch.tensor([0, 1, 1])), classifier, eps)
-    assert (size(attacked - image, norm) <= eps * (1 + 1e-5) + 1e-6).all()
-    assert attacked.min() >= 0
-    assert attacked.max() <= 1
-
-
-@pytest.fixture(scope="module")
-def linear_digits() -> tuple[Classifier, Batch]:
-    """Scikit-learn's handwritten digits, and the linear classifier that fits them best in least squares."""
-    pixels, label = (torch.tensor(column) for column in load_digits(return_X_y=True))
-    pixels = pixels.float() / 16
-    layer = nn.Linear(64, 10, bias=False)
-    layer.weight.data = 20 * torch.linalg.lstsq(pixels, F.one_hot(label).float(), driver="gelsd").solution.T
-    classifier = Classifier(nn.Sequential(nn.Flatten(), layer), Task("multiclass", tuple("0123456789")), (0.0,), (1.0,))
-    return classifier, batch_of(pixels[:300].view(-1, 1, 8, 8), label[:300])
-
-
-def test_more_steps_and_restarts_never_lower_the_loss_that_is_kept(linear_digits):
-    classifier, batch = linear_digits
-
-    def losses(restarts: int) -> torch.Tensor:
-        attacked = PGD(0.1, steps=1, restarts=restarts)(batch, classifier, 0.1)
-        correct = classifier.task.correct(classifier(attacked), batch.label)
-        return classifier.task.loss(classifier(attacked), batch.label) + 1000 * ~correct
-
-    one, four = losses(1), losses(4)
-    assert (four >= one).all()
-    assert (four > one).any()
-
-
 class Rigid(nn.Module):
     """A network whose gradient is zero everywhere: an attack is left with its random starts."""
 
@@ -203,13 +127,6 @@ def test_restarts_keep_the_misclassified_start_and_then_the_highest_loss():
             fooled = not task.correct(task.probability(logits), batch.label[:1]).item()
             outcome.append((fooled, task.loss(logits, batch.label[:1]).item()))
         assert torch.equal(best[row], starts[outcome.index(max(outcome))][row])
-
-
-@pytest.mark.parametrize("norm", NORMS)
-def test_images_stay_put_where_the_gradient_is_zero(norm):
-    classifier = Classifier(Rigid(), Task("multilabel", ("a", "b")), (0.0,), (1.0,))
-    batch = batch_of(torch.rand(4, 1, 2, 2), torch.ones(4, 2))
-    assert torch.equal(BIM(0.1, steps=3, norm=norm)(batch, classifier, 0.1), batch.image)
 
 
 def test_the_margin_loss_finds_its_way_out_of_a_saturated_softmax():

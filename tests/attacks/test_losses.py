@@ -39,3 +39,15 @@ def test_dlr_is_the_margin_by_the_distance_from_first_to_third_whatever_the_scal
 
 def test_dlr_of_equal_logits_is_zero():
     assert dlr(torch.ones(1, 3), torch.tensor([0]), MULTICLASS).item() == 0
+
+
+@pytest.mark.parametrize(
+    ("task", "message"),
+    [
+        (Task("multiclass", ("no", "yes")), "at least 3 classes, got a multiclass one"),
+        (MULTILABEL, "got a multilabel one of .*Take the loss margin"),
+    ],
+)
+def test_dlr_of_two_classes_and_of_several_labels_is_refused(task, message):
+    with pytest.raises(ValueError, match=message):
+        dlr(LOGITS[:, : len(task.classes)], torch.tensor([1, 0]), task)

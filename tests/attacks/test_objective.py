@@ -64,6 +64,15 @@ def test_the_aim_is_reached_where_and_only_where_a_wanted_answer_leads(logits, l
         assert torch.equal(leads, objective.reached(logits, labels, task))
 
 
+@pytest.mark.parametrize(
+    ("target", "message"),
+    [("dig", "one of cat, dog, eel, got 'dig'. Did you mean dog"), (3, r"class or its number, 0 to 2, got 3\.")],
+)
+def test_a_target_that_is_no_class_is_refused(target, message):
+    with pytest.raises(ValueError, match=message):
+        Objective(margin, target)(LOGITS, LABEL, MULTICLASS)
+
+
 def test_a_targeted_attack_makes_the_classifier_say_the_target(trained, digits):
     attacked = PGD(0.5, steps=20, target="3")(digits, trained[0], 0.5)
     assert (trained[0](attacked).argmax(1) == 3).float().mean() > 0.95
