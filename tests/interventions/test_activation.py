@@ -103,11 +103,6 @@ def test_chosen_units_keep_their_own_names_and_draws(context):
         assert torch.equal(chosen.do(CODES, unit, context), whole.do(CODES, channel, context))
 
 
-def test_zero_silences_a_channel_of_a_code_without_positions(context):
-    code = torch.ones(4, 3)
-    assert torch.equal(Activation(CODE).apply(code, 1, context), torch.tensor([1.0, 0, 1]).expand(4, 3))
-
-
 def test_the_region_of_a_position_is_itself_and_that_of_a_set_the_box_around():
     positions = Activation("layer", "position", choose=["r1c2"], sets=[["r0c5", "r4c3"]])
     assert positions.region(SHAPE, 0, 0) == Box(1, 2, 2, 3)

@@ -8,7 +8,6 @@ import torch
 import dovision as dv
 from dovision.interventions.brush import Brush
 from dovision.interventions.fills import Constant
-from dovision.interventions.pixel_grid import PixelGrid
 
 
 def test_names_are_those_given_with_their_controls():
@@ -16,19 +15,6 @@ def test_names_are_those_given_with_their_controls():
     assert Brush(mask).units((1, 4, 4)) == ("brush",)
     named = Brush({"beak": mask, "eye": mask}, controls=1)
     assert named.units((1, 4, 4)) == ("beak", "beak control 0", "eye", "eye control 0")
-
-
-def test_masks_that_are_the_cells_of_a_grid_have_its_effects(context):
-    size, grid = tuple(context.batch.image.shape[2:]), PixelGrid(2, 3)
-    masks = {}
-    for unit, name in enumerate(grid.units((3, *size))):
-        masks[name] = torch.zeros(size, dtype=torch.bool)
-        grid.region((3, *size), unit, 0).crop(masks[name]).fill_(True)
-    expected = dv.effect_map(context.classifier, context.batch.image, grid)
-    found = dv.effect_map(context.classifier, context.batch.image, Brush(masks))
-    assert found.units == expected.units
-    torch.testing.assert_close(found.effect, expected.effect, rtol=0, atol=1e-6)
-    torch.testing.assert_close(found.map, expected.map, rtol=0, atol=1e-6)
 
 
 def test_effects_are_those_of_captums_feature_ablation(context):

@@ -11,14 +11,6 @@ from dovision.interventions.fills import Blur, Constant, Inpaint, Mean, Noise
 from dovision.types import Box
 
 REGION = Box(2, 3, 7, 12)
-FILLS = [Constant(0.25), Mean(), Blur(1.5), Noise(seed=0), Inpaint()]
-
-
-@pytest.mark.parametrize("fill", FILLS, ids=lambda fill: type(fill).__name__)
-def test_every_channel_of_the_region_is_filled(fill, context):
-    new = fill(context.batch.image, REGION, context)
-    assert new.shape == (4, 3, REGION.height, REGION.width)
-    assert (new != REGION.crop(context.batch.image)).flatten(2).any(2).all()
 
 
 @pytest.mark.parametrize("value", [0.0, 0.5, 1.0])
@@ -47,13 +39,6 @@ def test_blur_is_a_crop_of_the_whole_image_blurred_by_scipy(sigma, height, width
     region = Box(top, left, bottom, right)
     whole = ndimage.gaussian_filter(image.numpy(), sigma, mode="nearest", axes=(2, 3))
     np.testing.assert_allclose(Blur(sigma)(image, region, None), region.crop(torch.tensor(whole)), atol=1e-12)
-
-
-def test_blur_leaves_a_flat_image_alone_up_to_the_edges(context):
-    for flat in (0.0, 0.3, 1.0):
-        new = Blur(5.0)(torch.full((1, 1, 9, 9), flat), Box(0, 0, 9, 9), context)
-        torch.testing.assert_close(new, torch.full((1, 1, 9, 9), flat))
-        assert new.max() <= 1
 
 
 def test_noise_is_uniform_and_new_for_each_channel(context):
@@ -108,20 +93,6 @@ def test_inpainting_solves_laplaces_equation(frame, seed):
         np.testing.assert_allclose(pixels, harmonic(plane, region), atol=1e-12)
 
 
-@settings(max_examples=60, deadline=None)
-@given(frame=frames(), seed=st.integers(0, 1000))
-def test_inpainting_stays_between_the_lowest_and_the_highest_pixel_around_the_region(frame, seed):
-    height, width, region = frame
-    image = torch.rand(1, 1, height, width, generator=torch.Generator().manual_seed(seed))
-    around = torch.zeros(height, width, dtype=torch.bool)
-    around[region.top : region.bottom, max(region.left - 1, 0) : region.right + 1] = True
-    around[max(region.top - 1, 0) : region.bottom + 1, region.left : region.right] = True
-    region.crop(around).fill_(False)
-    new = Inpaint()(image, region, None)
-    assert new.min() >= image[..., around].min() - 1e-6
-    assert new.max() <= image[..., around].max() + 1e-6
-
-
 def test_inpainting_goes_on_with_a_ramp():
     down, across = torch.arange(11.0).view(-1, 1) / 40, torch.arange(13.0) / 20
     for ramp, region in [
@@ -131,8 +102,3 @@ def test_inpainting_goes_on_with_a_ramp():
     ]:
         image = ramp.expand(2, 1, 11, 13)
         torch.testing.assert_close(Inpaint()(image, region, None), region.crop(image), atol=1e-6, rtol=0)
-
-
-def test_nothing_flows_over_the_images_border_when_inpainting():
-    image = torch.tensor([[0.9, 0.9, 0.9, 0.25], [0.9, 0.9, 0.9, 0.25]]).view(1, 1, 2, 4)
-    torch.testing.assert_close(Inpaint()(image, Box(0, 0, 2, 3), None), torch.full((1, 1, 2, 3), 0.25))

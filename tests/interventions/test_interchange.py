@@ -5,7 +5,6 @@ import pytest
 import torch
 
 from dovision.datasets.phantom import Phantom
-from dovision.interfaces import Intervention
 from dovision.interventions.activation import Activation
 from dovision.interventions.counterfactual import Counterfactual
 from dovision.interventions.interchange import (
@@ -103,38 +102,6 @@ def test_at_the_input_the_counterfactual_is_the_counterfactual_intervention(phan
         assert one.region(shape, 0, sample) == other.region(shape, unit, sample)
         image = context.batch.image
         assert torch.equal(one.apply(image, 0, context), other.apply(image, unit, context))
-
-
-def test_in_the_engine_it_gives_the_logits_of_the_counterfactual_intervention_to_the_bit(phantom, films):
-    one = Activation(INPUT, None, CounterfactualInterchange("all labelled"))
-    other = Counterfactual()
-    for each in (one, other):
-        each.bind(phantom, "test")
-    unit = other.units(phantom.shape).index("all labelled")
-    for sample in range(8):
-        batch = films.batch.rows([sample])
-        swapped = Propagation(films.classifier, one)(batch)
-        drawn = Propagation(films.classifier, AllLabelled(other, unit))(batch)
-        assert torch.equal(swapped.treated, drawn.treated)
-        assert torch.equal(swapped.control, drawn.control)
-
-
-class AllLabelled(Intervention):
-    """One unit of the counterfactual intervention, so that both make passes of as many pairs."""
-
-    site = INPUT
-
-    def __init__(self, whole: Counterfactual, unit: int) -> None:
-        self.whole, self.number = whole, unit
-
-    def units(self, shape):
-        return ("all labelled",)
-
-    def region(self, shape, unit, sample):
-        return self.whole.region(shape, self.number, sample)
-
-    def do(self, value, unit, context):
-        return self.whole.do(value, self.number, context)
 
 
 @pytest.mark.parametrize("unit", [None, "channel"])

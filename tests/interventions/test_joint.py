@@ -8,8 +8,6 @@ from torch.utils.hooks import RemovableHandle
 import dovision as dv
 from dovision.interfaces import Classifier, Context
 from dovision.interventions.activation import Activation
-from dovision.interventions.brush import Brush
-from dovision.interventions.fills import Constant
 from dovision.interventions.interchange import Interchange
 from dovision.interventions.joint import Joint
 from dovision.interventions.pixel_grid import PixelGrid
@@ -111,13 +109,3 @@ def test_a_network_that_reads_the_whole_batch_is_refused(batch):
     network = nn.Sequential(nn.Conv2d(3, 4, 3), BatchCentred(), nn.Flatten(), nn.Linear(400, 3)).eval()
     with pytest.raises(ValueError, match="must not depend on the other images of its batch"):
         Propagation(dv.wrap(network, 3), Joint(GRID, Activation("0", choose=[1])))(batch)
-
-
-@torch.no_grad()
-def test_masks_of_a_notebook_are_combined_as_cells_are(branches):
-    mask = torch.zeros(12, 12, dtype=torch.bool)
-    mask[2:5, 3:9] = True
-    found = dv.effect_map(branches, IMAGES, Joint(Brush(mask, Constant(0.0)), Activation("left", choose=[2])))
-    alone = dv.effect_map(branches, IMAGES, Brush(mask, Constant(0.0)))
-    assert found.units == (*alone.units, "held", *(f"{unit}+held" for unit in alone.units))
-    torch.testing.assert_close(found.map, alone.map, rtol=0, atol=1e-6)

@@ -6,20 +6,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hydra import compose, initialize_config_dir
-from hydra.utils import instantiate
 from PIL import Image
 
-from dovision.config.sources import configuration_folder
 from dovision.datasets.image_folder import ImageFolder
-from dovision.datasets.table import Table
 from dovision.evaluation.test_images import check_units
 from dovision.interventions.activation import Activation
 from dovision.interventions.fills import Constant
 from dovision.interventions.joint import Joint
 from dovision.interventions.mask_files import MaskFiles
 from dovision.types import OUTSIDE
-from made_covid import COVID, HEALTHY, write_covid
+from made_tables import open_table, write_table
 
 BLACK = Constant(0.0)
 CLASSES = ("cat", "dog")
@@ -189,21 +185,10 @@ def test_colours_damage_and_arrays_of_other_types_are_refused(pictures, tmp_path
         bound(root, pictures, ["head"], files="{stem}.npz")
 
 
-@pytest.fixture(scope="module")
-def lungs(tmp_path_factory) -> tuple[Table, MaskFiles]:
-    """Films with masks of both lungs, and the intervention of experiment=lung_masks bound to them."""
-    root = write_covid(tmp_path_factory.mktemp("covid"), patients=24)
-    with initialize_config_dir(str(configuration_folder()), version_base=None):
-        own = compose("evaluate", overrides=["experiment=lung_masks", f"dataset.root={root}"])
-        images, intervention = (instantiate(own[name], _convert_="all") for name in ("dataset", "intervention"))
+def test_masks_of_the_dataset_are_painted_inside_outside_and_moved(tmp_path):
+    images = open_table(write_table(tmp_path))
+    intervention = MaskFiles(None, None, BLACK, outside=True, controls=3, wrap=True)
     intervention.bind(images, "test")
-    return images, intervention
-
-
-def test_masks_of_the_dataset_are_painted_inside_outside_and_moved(lungs):
-    images, intervention = lungs
-    assert images.task.classes == (COVID, HEALTHY)
-    assert sum(len(images.split(split)) for split in ("train", "val", "test")) == 48
     units = intervention.units(images.shape)
     assert units[0] == "mask"
     assert units[4] == OUTSIDE
@@ -220,13 +205,13 @@ def test_masks_of_the_dataset_are_painted_inside_outside_and_moved(lungs):
         assert painted[control].sum() == own.sum()
         assert (painted[control] & own).sum() < 0.55 * own.sum()
     assert intervention.region(images.shape, 5, 1).area == 0  # what is outside has no control
+    with pytest.raises(ValueError, match="units must be one of mask, got 'heart'"):
+        MaskFiles(None, ["heart"], BLACK).bind(images, "test")
 
 
-def test_a_dataset_without_masks_is_refused(lungs, pictures):
+def test_a_dataset_without_masks_is_refused(pictures):
     with pytest.raises(ValueError, match="root must be a folder of masks for a dataset without masks of its own"):
         MaskFiles(None, None, BLACK).bind(pictures, "test")
-    with pytest.raises(ValueError, match="units must be one of mask, got 'heart'"):
-        MaskFiles(None, ["heart"], BLACK).bind(lungs[0], "test")
 
 
 EMPTY, WHOLE, RIGHT = np.zeros((24, 36), bool), np.ones((24, 36), bool), np.arange(36) + np.zeros((24, 1)) >= 18

@@ -59,18 +59,6 @@ def test_there_are_never_more_segments_than_units():
     assert sorted(labels.unique().tolist()) == list(range(20))
 
 
-def test_effects_are_those_of_images_painted_by_hand(context):
-    found = dv.effect_map(context.classifier, context.batch.image, Segments(6, Constant(0.25), 100))
-    for row, image in enumerate(context.batch.image):
-        labels = segmentation.slic(image.permute(1, 2, 0).double().numpy(), 6, 100, start_label=0, channel_axis=-1)
-        for number in range(labels.max() + 1):
-            painted = torch.where(torch.from_numpy(labels == number), torch.tensor(0.25), image)
-            with torch.no_grad():
-                expected = context.classifier(painted[None]).softmax(-1)[0] - found.control[row]
-            torch.testing.assert_close(found.effect[row, number], expected, rtol=0, atol=1e-6)
-        assert (found.effect[row, labels.max() + 1 :] == 0).all()
-
-
 def test_the_map_is_that_of_captums_feature_ablation(context):
     classifier, batch, target = context.classifier, context.batch, torch.tensor([2, 0, 1, 2])
     peer = captum.attr.FeatureAblation(lambda image: classifier(image).softmax(-1))

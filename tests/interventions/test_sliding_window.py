@@ -34,17 +34,6 @@ def test_every_pixel_is_in_a_window_and_no_window_is_left_out(size, stride):
     assert window.region(shape, len(window.units(shape)) - 1, 0)[2:] == (14, 17)
 
 
-def test_effects_are_those_of_images_painted_by_hand(context):
-    image, classifier = context.batch.image, context.classifier
-    found = dv.effect_map(classifier, image, SlidingWindow(6, 5, Constant(0.25)))
-    assert len(found.units) == 3 * 4
-    painted = image.clone()
-    painted[:, :, 5:11, 10:16] = 0.25
-    with torch.no_grad():
-        expected = classifier(painted).softmax(-1) - classifier(image).softmax(-1)
-    torch.testing.assert_close(found.effect[:, found.units.index("r1c2")], expected, rtol=0, atol=1e-6)
-
-
 @pytest.mark.parametrize(("size", "stride"), [(3, 3), (4, 3), (5, 2)])
 def test_the_map_is_that_of_captums_occlusion(context, size, stride):
     classifier, batch, target = context.classifier, context.batch, torch.tensor([2, 0, 1, 2])

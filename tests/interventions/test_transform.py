@@ -7,10 +7,8 @@ from functools import partial
 
 import pytest
 import torch
-from torch import nn
 
 from dovision.functional.filters import median_filter, reduce_depth
-from dovision.interfaces import Classifier
 from dovision.interventions.activation import Activation
 from dovision.interventions.brush import Brush
 from dovision.interventions.edge_control import EdgeControl
@@ -22,17 +20,13 @@ from dovision.interventions.transform import Transform
 from dovision.interventions.transforms import (
     BitDepth,
     HorizontalFlip,
-    JpegCompression,
     MedianFilter,
-    NonLocalMeans,
     RandomAffine,
-    Shift,
     SignNoise,
     TransformSequence,
 )
 from dovision.propagation import Propagation
-from dovision.propagation.incremental import Incremental
-from dovision.types import Batch, Box, Task
+from dovision.types import Box
 
 
 def test_units_are_named_by_the_keys_and_touch_the_whole_image(context):
@@ -92,21 +86,6 @@ def test_a_transformed_region_is_a_crop_of_the_transformed_image(context):
     assert torch.equal(found, region.crop(median_filter(context.batch.image, 3)))
 
 
-@pytest.mark.parametrize(
-    "transform", [MedianFilter(2), NonLocalMeans(3, 2, 0.1), JpegCompression(50), SignNoise(0.1, seed=0), Shift(1, 1)]
-)
-def test_cells_set_to_their_transformed_selves_have_the_effects_of_whole_passes(transform, context):
-    grid = PixelGrid(4, 5, fill=Transformed(transform))
-    propagation = Propagation(context.classifier, grid)
-    outcome = propagation(context.batch)
-    assert isinstance(propagation.engine, Incremental)
-    shape = tuple(context.batch.image.shape[1:])
-    with torch.no_grad():
-        for unit in range(len(grid.units(shape))):
-            expected = context.classifier(grid.apply(context.batch.image, unit, context))
-            torch.testing.assert_close(outcome.treated[:, unit], expected, atol=1e-5, rtol=0)
-
-
 class Counted(ImageFill):
     """Fill that counts the images that are painted."""
 
@@ -153,13 +132,3 @@ def test_a_subclass_that_paints_otherwise_is_measured_as_it_is_written(grid, con
     for unit in range(6):
         expected = context.classifier(grid.apply(context.batch.image, unit, context))
         torch.testing.assert_close(outcome.treated[:, unit], expected, atol=1e-5, rtol=0)
-
-
-def test_a_transform_that_leaves_the_image_as_it_is_takes_no_pass():
-    image = torch.zeros(3, 1, 6, 6)
-    image[1, 0, 2, 2] = 0.4
-    classifier = Classifier(nn.Sequential(nn.Flatten(), nn.Linear(36, 2)), Task("multiclass", ("a", "b")), (0,), (1,))
-    batch = Batch(image, torch.zeros(3, dtype=torch.long), torch.arange(3), torch.arange(3))
-    outcome = Propagation(classifier.eval(), Transform({"bits1": BitDepth(1), "median3": MedianFilter(3)}))(batch)
-    assert outcome.skipped == 4
-    assert torch.equal(outcome.treated[0], outcome.control[:1].expand(2, 2))

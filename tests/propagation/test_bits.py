@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from dovision.interventions.activation import Activation
 from dovision.interventions.pixel_grid import PixelGrid
 from dovision.models.small_cnn import small_cnn
 from dovision.propagation import Propagation, chunking, edits, engine_choice
@@ -68,24 +67,6 @@ def test_edits_that_are_left_out_change_no_bit_of_the_others(name, worth_it, mon
         batch = numbered(image[:images])
         expected = all_run(classifier, PixelGrid(4, 4), batch, monkeypatch)
         assert_same_but_for_what_is_left_out(Propagation(classifier, PixelGrid(4, 4))(batch), expected)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("images", [1, 7, 64])
-@pytest.mark.parametrize("cells", [4, 5])
-def test_black_cells_of_black_digits_change_no_bit_of_the_others(images, cells, monkeypatch):
-    classifier, batch = digits_classifier(), numbered(half_black(images, 1, 28, 28))
-    expected = all_run(classifier, PixelGrid(cells, cells), batch, monkeypatch)
-    assert_same_but_for_what_is_left_out(Propagation(classifier, PixelGrid(cells, cells))(batch), expected)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("intervention", [PixelGrid(5, 5), Activation("conv2")], ids=["cells", "channels"])
-def test_the_chunk_changes_no_bit(intervention):
-    classifier, batch = digits_classifier(), numbered(half_black(7, 1, 28, 28))
-    expected = Propagation(classifier, intervention)(batch)
-    for chunk in (3, 8, 16, 17, 24, 100):
-        assert torch.equal(Propagation(classifier, intervention, chunk)(batch).treated, expected.treated)
 
 
 @pytest.mark.slow

@@ -277,13 +277,6 @@ def test_an_engine_is_kept_for_all_interventions_at_a_site(traced):
     assert len(traced) == 2
 
 
-def test_maps_in_a_notebook_are_traced_once(traced):
-    classifier, image = classifier_of(network_of()), batch_of(2, 1, 16, 16).image
-    maps = [dv.effect_map(classifier, image, dv.PixelGrid(4, 4)).map for _ in range(3)]
-    assert len(traced) == 1
-    assert torch.equal(maps[0], maps[2])
-
-
 def test_a_site_with_an_autoencoder_behind_it_is_another_one(traced):
     classifier, batch = classifier_of(network_of()), batch_of(2, 1, 16, 16)
     plain = Propagation(classifier, Painted(GRID))(batch)

@@ -16,7 +16,6 @@ from torchvision.models.resnet import BasicBlock
 
 from dovision.functional.effects import effect
 from dovision.interfaces import Classifier, Context, Intervention
-from dovision.interventions.activation import Activation
 from dovision.propagation import Propagation
 from dovision.types import Batch, Shape, Task
 
@@ -254,14 +253,3 @@ def test_windows_of_the_image_are_refused(name, case, reason):
     classifier = classifier_of(NETWORKS[name][0](), image)
     with pytest.raises(ValueError, match=reason):
         Propagation(classifier, Silenced(case.site, case.unit))(Batch(image, number, number, number))
-
-
-def test_swin_t_has_a_unit_for_each_of_768_channels_as_a_hook_zeroes_it():
-    image, number = torch.rand(1, 3, 64, 64), torch.zeros(1, dtype=torch.int64)
-    network = torchvision.models.swin_t(num_classes=CLASSES)
-    classifier = classifier_of(network, image)
-    outcome = Propagation(classifier, Activation("features.7"))(Batch(image, number, number, number))
-    assert len(outcome.units) == 768
-    for unit in (0, 767):
-        expected = treated_by_hand(network, classifier, image, Case("features.7", "channel", -1), unit)
-        torch.testing.assert_close(outcome.treated[:, unit].softmax(-1), expected, rtol=0, atol=3e-6)

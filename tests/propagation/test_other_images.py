@@ -9,7 +9,6 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-import dovision as dv
 from dovision.functional.geometry import grid_cell
 from dovision.propagation import Propagation, engine_choice
 from dovision.propagation.incremental import Incremental
@@ -49,14 +48,6 @@ def test_images_of_another_size_get_an_engine_of_their_own(site):
         batch = batch_of(2, 1, side, side)
         assert_equal(propagation(batch), expected_outcome(classifier, propagation.intervention, batch))
         assert isinstance(propagation.engine, Incremental)
-
-
-def test_an_explainer_that_is_used_again_gives_the_map_of_each_size():
-    classifier, kept = classifier_of(ready(convolutions(nn.ReLU(), end=MeanBySize()))), dv.EffectMap(dv.PixelGrid(4, 4))
-    for side in (16, 24):
-        batch, target = batch_of(2, 1, side, side), torch.tensor([1, 2])
-        new = dv.EffectMap(dv.PixelGrid(4, 4))
-        assert torch.equal(kept(batch, target, classifier), new(batch, target, classifier))
 
 
 def test_a_batch_without_images_is_refused():

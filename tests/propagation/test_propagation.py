@@ -70,16 +70,8 @@ def test_the_outcome_does_not_depend_on_chunk_or_batch(chunk, count):
 def test_each_layer_can_be_edited_in_a_region(site):
     classifier, batch = classifier_of(with_statistics(small_network())), batch_of(2, 1, 16, 16)
     assert isinstance(
-        agreeing(classifier, Painted([[Box(0, 2, 3, 4)], [Box(5, 5, 8, 8)], [None]], site), batch).engine, Incremental
+        agreeing(classifier, Painted([[Box(0, 2, 3, 4)], [Box(1, 0, 8, 7)], [None]], site), batch).engine, Incremental
     )
-
-
-def test_a_region_of_almost_all_of_a_layer_is_edited():
-    classifier, batch = classifier_of(with_statistics(small_network())), batch_of(2, 1, 16, 16)
-    for name in ("0", "1", "2"):
-        assert isinstance(
-            agreeing(classifier, Painted([[Box(0, 0, 1, 1)], [Box(1, 0, 16, 15)]], name), batch).engine, Incremental
-        )
 
 
 def test_an_empty_region_leaves_the_control():
@@ -88,13 +80,6 @@ def test_an_empty_region_leaves_the_control():
     assert torch.equal(outcome.treated[1, 0], outcome.control[1])
     assert torch.equal(outcome.treated[0, 1], outcome.control[0])
     assert not torch.equal(outcome.treated[0, 0], outcome.control[0])
-
-
-def test_nothing_to_do_gives_the_control():
-    classifier, batch = classifier_of(small_network()), batch_of(2, 1, 16, 16)
-    outcome = Propagation(classifier, Painted([[Box(0, 0, 0, 0)]]))(batch)
-    assert torch.equal(outcome.treated[:, 0], outcome.control)
-    assert torch.allclose(outcome.control, classifier(batch.image), atol=1e-6)
 
 
 def test_layers_before_the_site_run_once_for_all_units():
@@ -211,15 +196,6 @@ def test_the_classifier_is_left_as_it_was():
     assert modes == [module.training for module in classifier.modules()]
     assert attributes == set(vars(classifier))
     assert not any(module._forward_hooks for module in classifier.modules())
-
-
-def test_a_network_in_train_mode_gives_the_outcome_of_eval_mode():
-    network = nn.Sequential(*with_statistics(small_network())[:6], nn.Dropout(0.5), *small_network()[6:])
-    classifier, batch = classifier_of(network), batch_of(2, 1, 16, 16)
-    propagation = Propagation(classifier, Painted(GRID))
-    expected = expected_outcome(classifier, propagation.intervention, batch)
-    classifier.train()
-    assert_equal(propagation(batch), expected)
 
 
 @pytest.mark.parametrize("site", [INPUT, "0", "5"])

@@ -162,13 +162,6 @@ def test_results_with_fields_are_traced(images):
         assert isinstance(agreeing(classifier, Painted(regions, site), batch).engine, Incremental)
 
 
-def test_images_of_another_size_are_traced_again():
-    classifier = classifier_of(network_of(PaddedBySize()))
-    for size in (SIZE, SIZE + 1):
-        batch = batch_of(2, 1, size, size)
-        assert isinstance(agreeing(classifier, Painted(GRID), batch).engine, Incremental)
-
-
 def test_an_identity_with_a_hook_is_kept():
     hooked = nn.Sequential(nn.Identity(), nn.Dropout(), nn.Identity())
     hooked[2].register_forward_hook(lambda module, args, output: 2 * output)
