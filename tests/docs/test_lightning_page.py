@@ -63,10 +63,6 @@ def run(folder: Path, script: str, *arguments: str) -> dict[str, Any]:
     return {name: value for name, value in json.loads((folder / "result.json").read_text()).items() if name != "loss"}
 
 
-def test_the_script_is_short():
-    assert len(SCRIPT.splitlines()) <= 30
-
-
 @pytest.mark.long
 def test_the_script_of_the_page_logs_the_same_effects_on_one_device_and_on_two(tmp_path):
     one = run(tmp_path / "one", SCRIPT)

@@ -69,11 +69,6 @@ def test_a_multiclass_probability_follows_the_log_odds_of_the_class(images):
     torch.testing.assert_close(found.map[:, 0, 1], (before - after).float(), rtol=1e-6, atol=1e-6)
 
 
-def test_the_map_is_brought_to_the_images_size(convolutional, images):
-    found = explained(images(2, 3, 12, 15), convolutional(), a=Painted([0.0, 4.0]), b=Painted([-0.5, 0.25]))
-    assert found.map.shape == found.spread.shape == (2, 12, 15)
-
-
 def test_the_spread_is_zero_where_maps_agree_and_in_units_of_the_map(classifier, images):
     found = explained(images(2, 3, 1, 2), classifier, a=Painted([1.0, 2.0]), b=Painted([0.0, 7.0]))
     assert found.spread[:, 0, 1].tolist() == [0, 0]

@@ -1,4 +1,4 @@
-"""Controls: the centre, the edges against scipy's, and the random map."""
+"""Controls: the centre, the edges against scipy's, and the random map; RISE where the evidence lies."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import torch
 from scipy import ndimage
 
 from dovision.explainers.controls import BrightnessMap, CenterMap, EdgeMap, RandomMap
+from dovision.explainers.rise import RISE
 
 
 def test_the_bump_is_highest_at_the_centre_and_falls_by_its_sigma(convolutional, images):
@@ -49,3 +50,14 @@ def test_pixels_are_uniform(convolutional, images):
 def test_brightness_is_the_grey_image(convolutional, images):
     batch = images(2, 3, 12, 15)
     assert torch.equal(BrightnessMap()(batch, torch.tensor([0, 1]), convolutional()), batch.image.mean(1))
+
+
+def test_a_pixel_has_what_is_left_where_it_is_shown_minus_what_is_left_on_average(linear, images):
+    weight = torch.zeros(1, 1, 12, 12)
+    weight[:, :, :6, :6] = 1 / 36  # the logit is the mean of the upper left quarter, half of which is shown
+    batch = images(2, 1, 12, 12)._replace(image=torch.ones(2, 1, 12, 12))
+    maps = RISE(seed=0, masks=4000, cells=2, scale="log_odds")(batch, torch.tensor([0, 0]), linear(weight))
+    corner, opposite = maps[:, :2, :2], maps[:, -2:, -2:]
+    assert corner.min() > 0.2
+    assert opposite.abs().max() < 0.05
+    assert maps[:, 5:7, 5:7].mean() < corner.mean()

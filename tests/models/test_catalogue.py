@@ -175,11 +175,6 @@ def test_the_start_of_training_is_left_out():
     assert checkpoint.without_start(start) == expected
 
 
-def test_a_model_of_the_catalogue_is_made():
-    made = _catalogue.build(MODEL)
-    assert made(torch.zeros(1, 1, 28, 28)).shape == (1, 2)
-
-
 SHARE = {"_target_": "dovision.functional.outputs.ClassShare", "classes": [1], "region": [0, 0, 4, 4]}
 
 

@@ -38,19 +38,3 @@ def test_classes_out_of_imagenets_are_found_by_name(classifier, photographs):
     with torch.no_grad():
         expected = classifier(photographs)[:, [967, 281, 1]]
         torch.testing.assert_close(few(photographs), expected, atol=1e-5, rtol=1e-5)
-
-
-def test_other_classes_start_from_the_weights_with_a_head_drawn_anew(classifier):
-    with pytest.raises(ValueError, match=r"got 'pneumonia'.*model.new_head=true"):
-        efficientnet_lite0(True, SHAPE, "multilabel", ["espresso", "pneumonia"])
-    other = efficientnet_lite0(True, SHAPE, "multilabel", ["espresso", "pneumonia"], new_head=True)
-    assert torch.equal(other.network.conv_head.weight, classifier.network.conv_head.weight)
-    assert other.network.classifier.out_features == 2
-
-
-@pytest.mark.slow
-def test_a_grey_image_is_seen_as_three_equal_channels(classifier, photographs):
-    grey = photographs.mean(1, keepdim=True)
-    of_grey = efficientnet_lite0(True, (1, 224, 224), "multiclass", IMAGENET).eval()
-    with torch.no_grad():
-        torch.testing.assert_close(of_grey(grey), classifier(grey.expand(-1, 3, -1, -1)), atol=1e-5, rtol=1e-5)

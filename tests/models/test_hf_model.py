@@ -11,7 +11,6 @@ from torch.nn.functional import linear
 
 import dovision as dv
 from dovision.config.component import Component
-from dovision.explainers import _layers
 from dovision.identity.plans import files_named
 from dovision.io.files import sha256
 from dovision.models import checkpoint
@@ -19,22 +18,9 @@ from dovision.models.hf_model import geometry, hf_model
 from dovision.propagation import Propagation
 from dovision.propagation.site_table import site_table
 from dovision.training.foreign import check_order, unread
-from dovision.types import Preprocessing, Resize
 from made_hf import LABELS, MEAN, NETWORKS, STD, save_network
 
 transformers = pytest.importorskip("transformers")
-LAYERS = {
-    "vit": "vit.layers.1.layernorm_before",
-    "deit": "deit.layers.1.layernorm_before",
-    "beit": "beit.layernorm",
-    "dinov2": "dinov2.layernorm",
-    "swin": "swin.layernorm",
-    "convnext": "convnext.encoder.stages.3",
-    "resnet": "resnet.encoder.stages.1",
-    "levit": "levit.encoder.stages.2",
-    "poolformer": "norm",
-    "segformer": "segformer.stages.3",
-}
 SHAPE = (3, 32, 32)
 IMAGES = torch.rand(2, *SHAPE, generator=torch.Generator().manual_seed(3))
 
@@ -257,37 +243,8 @@ def test_a_file_of_its_weights_is_read_by_the_names_of_its_labels(tmp_path):
     torch.testing.assert_close(classifier.eval()(image), expected)
 
 
-PROCESSORS = {  # what each makes of a photograph, in its own code or by settings of its own
-    "ViTImageProcessor": Preprocessing(224, Resize("stretch", None, "bilinear")),
-    "DeiTImageProcessor": Preprocessing(224, Resize("stretch", 256, "bicubic")),
-    "ConvNextImageProcessor": Preprocessing(384, Resize("stretch", None, "bicubic")),
-    "LevitImageProcessor": Preprocessing(224, Resize("cover", 256, "bicubic")),
-    "PoolFormerImageProcessor": Preprocessing(224, Resize("cover", 248, "bicubic")),
-    "MobileNetV2ImageProcessor": Preprocessing(224, Resize("cover", 256, "bilinear")),
-    "EfficientNetImageProcessor": Preprocessing(346, Resize("stretch", None, "bicubic")),
-}
-
-
-@pytest.mark.parametrize("name", PROCESSORS)
-def test_the_preprocessing_of_an_image_processor_is_found_by_what_it_does(name):
-    assert geometry(getattr(transformers, name)()) == PROCESSORS[name]
-
-
 def test_a_processor_without_a_size_has_no_preprocessing():
     assert geometry(transformers.ViTImageProcessor(do_resize=False)) is None
-
-
-@torch.no_grad()
-def test_a_wrapped_network_has_the_classes_of_its_configuration_and_the_scale_of_its_processor(tmp_path):
-    network = save_network(tmp_path)
-    loaded = transformers.AutoModelForImageClassification.from_pretrained(tmp_path)
-    for classifier in (
-        dv.wrap(loaded),
-        dv.wrap(network, processor=transformers.AutoImageProcessor.from_pretrained(tmp_path)),
-    ):
-        assert classifier.task.classes == LABELS
-        assert classifier.preprocessing == Preprocessing(224, Resize("stretch"))
-        torch.testing.assert_close(classifier.eval()(IMAGES), network(normalised()).logits)
 
 
 def test_a_wrapped_network_of_trained_weights_without_its_processor_is_refused_unless_its_scale_is_given(tmp_path):
@@ -316,15 +273,3 @@ def test_a_network_without_names_must_be_given_its_classes():
         ValueError, match="classes must be the names of the network's outputs, or their number, got None"
     ):
         dv.wrap(torch.nn.Flatten())
-
-
-@pytest.mark.parametrize("kind", NETWORKS)
-def test_a_class_activation_map_of_each_family_has_a_layer_by_its_structure(kind):
-    torch.manual_seed(0)
-    size = 128 if kind == "levit" else 64  # its stem divides by 16, and its stages by 4
-    config = transformers.AutoConfig.for_model(kind, image_size=size, num_labels=3, architectures=[], **NETWORKS[kind])
-    classifier = dv.wrap(transformers.AutoModelForImageClassification.from_config(config).eval())
-    images = torch.rand(1, 3, size, size)
-    assert _layers.default_layer(classifier, images) == LAYERS[kind]
-    batch = dv.Batch(images, torch.zeros(1).long(), torch.arange(1), torch.arange(1))
-    assert dv.GradCAM()(batch, batch.label, classifier).shape == (1, size, size)

@@ -21,15 +21,6 @@ def test_three_blocks_a_stage_and_a_stem_of_stride_1_are_resnet_20():
     assert sum(parameter.numel() for parameter in network.parameters()) - shortcuts == 269_722  # the source: 0.27M
 
 
-@pytest.mark.parametrize(("stem_stride", "pixels"), [(1, (32, 32, 16, 8)), (2, (16, 16, 8, 4))])
-def test_stages_halve_the_map_behind_the_stem(stem_stride, pixels):
-    value, got = torch.rand(1, 3, 32, 32), []
-    for name, layer in made(4, 2, stem_stride).network.named_children():
-        value = layer(value)
-        got += [value.shape[-1]] if name.startswith("st") else []
-    assert tuple(got) == pixels
-
-
 def test_one_block_a_stage_keeps_the_names_of_its_layers():
     assert "stage1.conv1.weight" in SmallResNet(3, 4, 2).state_dict()
     assert "stage1.0.conv1.weight" in SmallResNet(3, 4, 2, blocks=2).state_dict()

@@ -139,42 +139,6 @@ def test_after_the_fit_the_most_active_latent_is_the_first_and_the_function_stay
     torch.testing.assert_close(made(activation), output)
 
 
-def fit(made, data, steps):
-    optimizer = torch.optim.Adam(made.parameters(), lr=0.01)
-    for step in range(steps):
-        loss = torch.stack(list(made.losses(data).values())).sum()
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        made.after_step()
-        optimizer.param_groups[0]["lr"] = 0.01 * (1 - step / steps)
-    return made.eval()
-
-
-@pytest.mark.slow
-def test_data_made_of_one_atom_each_are_explained_almost_wholly():
-    torch.manual_seed(1)
-    atoms = torch.linalg.qr(torch.randn(8, 8)).Q
-    data = atoms[torch.randint(8, (400,))] * (1 + torch.rand(400, 1))
-    made = fit(sae(8, k=2, dead_after=2000), data, 600)
-    assert made.losses(data)["reconstruction"] < 0.01
-
-
-@pytest.mark.slow
-def test_the_term_of_the_dead_revives_latents():
-    torch.manual_seed(1)
-    data = torch.randn(300, 8)
-    dead = {}
-    for auxiliary in (0.0, 1.0):
-        made = sae(8, dead_after=600, auxiliary=auxiliary)
-        with torch.no_grad():
-            made.encoder.weight[16:] *= 0.01  # never among the largest
-        code = fit(made, data, 300).encoder(data)
-        dead[auxiliary] = (code == 0).all(0).sum()
-    assert dead[0.0] == 16
-    assert dead[1.0] < 4
-
-
 @pytest.fixture
 def classifier():
     torch.manual_seed(0)
@@ -214,12 +178,6 @@ def of_tokens():
     return classifier, image, tokens, TopkSae("norm", 6, 4, 3, 10, layout="NTC")
 
 
-def test_tokens_pass_through_it(of_tokens):
-    classifier, image, tokens, made = of_tokens
-    expected = classifier.network.head(made(tokens).mean(1))
-    torch.testing.assert_close(insert(classifier, made, (1, 8, 8))(image), expected)
-
-
 @torch.no_grad()
 def test_the_effect_of_a_latent_of_tokens_is_that_of_leaving_it_out(of_tokens):
     classifier, image, tokens, made = of_tokens
@@ -237,21 +195,6 @@ def test_the_effect_of_a_latent_of_tokens_is_that_of_leaving_it_out(of_tokens):
     assert torch.equal((outcome.treated != outcome.control.unsqueeze(1)).any(-1), active)
     assert outcome.skipped == (~active).sum() > 0
     assert sum(passes) == 2 + active.sum()
-
-
-@torch.no_grad()
-def test_no_edit_is_made_of_a_latent_that_is_not_active(of_tokens, monkeypatch):
-    classifier, image, tokens, made = of_tokens
-    number = torch.arange(2)
-    intervention, done = Activation(CODE, unit="latent", sets=[["z0", "z1"]], controls=1), []
-    do = intervention.do
-    monkeypatch.setattr(intervention, "do", lambda value, unit, context: done.append(unit) or do(value, unit, context))
-    outcome = Propagation(insert(classifier, made, (1, 8, 8)).eval(), intervention)(Batch(image, *[number] * 3))
-    active = (made.encoder(tokens) != 0).any(1).any(0)  # on one of the two images
-    silent = [*(f"z{latent}" for latent in range(24) if not active[latent])]
-    silent += [] if active[:2].any() else ["z0+z1"]
-    assert silent
-    assert not {outcome.units.index(name) for name in silent} & set(done)
 
 
 def test_code_output_and_loss_are_those_of_overcomplete(monkeypatch):
