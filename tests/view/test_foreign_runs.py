@@ -62,14 +62,6 @@ def test_a_component_of_the_user_needs_a_word_of_the_command(run, tmp_path, monk
     assert "mine" in sys.modules
 
 
-def test_a_run_does_not_trust_its_checkpoint_itself(run):
-    edit(run, lambda config: config.update(trust_checkpoint=True))
-    record_anew(run)
-    with pytest.raises(ValueError, match="trust_checkpoint in .* is True, which only a command may say"):
-        opened_network.of_run(run)
-    assert opened_network.of_run(run, trusted=True).settings.trust_checkpoint
-
-
 def of_another_version(config):
     """Settings without keys that came later, with one that is gone, and with an explainer that is gone."""
     for section, key in (("evaluation", "num_thumbnails"), ("detection", "adaptive"), ("explanation", "seed")):

@@ -20,37 +20,6 @@ def rectangle(top, left, bottom, right):
     return mask
 
 
-@pytest.mark.parametrize("fill", [dv.Constant(0.5), dv.Mean(), dv.Blur(1.5), dv.Noise(seed=3), dv.Inpaint()])
-def test_a_brushed_rectangle_has_the_effect_of_the_cell(shown, fill):
-    grid = dv.PixelGrid(4, 2, fill)
-    whole = dv.effect_map(shown.classifier, shown.batch.image, grid)
-    found = shown.effect(dv.Brush(rectangle(2, 4, 4, 8), fill))
-    effect = shown.task.probability(found.treated) - shown.task.probability(found.control)
-    torch.testing.assert_close(effect, whole.effect[0, whole.units.index("r1c1")], atol=1e-6, rtol=0)
-    untouched = ~rectangle(2, 4, 4, 8)
-    assert torch.equal(found.image[:, untouched], shown.batch.image[0][:, untouched])
-
-
-@pytest.mark.parametrize(
-    "intervention",
-    [dv.PixelGrid(3, 3, dv.Mean()), dv.Activation("relu", "channel"), dv.Activation("pool", "position", dv.Zero())],
-)
-def test_a_map_that_is_measured_a_few_units_at_a_time_is_that_of_the_notebook(shown, intervention):
-    whole = dv.effect_map(shown.classifier, shown.batch.image, intervention)
-    treated = {}
-    for units, logits in shown.map_steps(intervention):
-        treated.update(zip(units, logits, strict=True))
-    effect = torch.stack([shown.task.probability(treated[unit]) for unit in range(len(treated))]) - whole.control[0]
-    torch.testing.assert_close(effect, whole.effect[0], atol=1e-6, rtol=0)
-
-
-def test_an_attacked_image_is_that_of_the_attack(shown):
-    attack = dv.PGD(eps="16/255", steps=3, seed=5)
-    attacked = shown.attacked(attack, lambda: None)
-    assert torch.equal(attacked.batch.image, attack(shown.batch, shown.classifier))
-    assert attacked.batch.label.tolist() == shown.batch.label.tolist()
-
-
 @pytest.mark.parametrize("scripted", [False, True])
 def test_an_attack_pauses_before_its_passes_and_a_brush_then_has_the_same_effect(scripted, shown):
     layers = (torch.nn.Conv2d(1, 4, 3), torch.nn.BatchNorm2d(4), torch.nn.ReLU(inplace=True), torch.nn.Flatten())
