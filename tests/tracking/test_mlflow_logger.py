@@ -6,7 +6,6 @@ from contextlib import suppress
 from multiprocessing import get_context
 from pathlib import Path
 
-import pandas as pd
 import pytest
 
 from dovision.config.component import read_group
@@ -107,14 +106,3 @@ def test_a_server_that_is_down_neither_fails_nor_stalls_a_job(job_loggers, caplo
     logger.finalize("success")
     assert logger.name is None
     assert caplog.text.count("MLflow failed; the job continues without it") == 1
-
-
-def test_curves_are_read_back_step_by_step(job_loggers, stored, tmp_path):
-    (logger,) = job_loggers("mlflow")
-    losses = pd.Series([0.5, 0.4, 0.3], index=[9, 19, 29])
-    for step, loss in losses.items():
-        logger.log_metrics({"train_loss": loss}, step)
-    client, (run,) = stored(tmp_path, "study")
-    history = client.get_metric_history(run.info.run_id, "train_loss")
-    assert {each.step: each.value for each in history} == losses.to_dict()
-    assert (run.info.run_name, run.data.tags["job_type"], run.data.tags["first"]) == ("rows=4", "evaluate", "true")
