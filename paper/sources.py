@@ -46,7 +46,7 @@ class FromSweep:
         if self.name not in drawn:
             raise ValueError(checks.unknown_key(f"the report of {outputs / self.sweep}", self.name, drawn))
         report_figure = drawn[self.name]
-        if self.width is not None:
+        if self.width is not None and report_figure.figure is not None:
             width, height = report_figure.figure.get_size_inches()
             report_figure.figure.set_size_inches(self.width, height * max(1.0, self.width / width))
         return report_figure

@@ -6,11 +6,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from dovision.report.figures.effects import Effects
 from dovision.report.figures.maps import Maps
 from dovision.report.figures.results import Results
 from dovision.report.report_figure import save_report_figure
-from dovision.report.style import WIDTHS, BestText, page_width, with_best
-from dovision.report.tables import SPOKEN, escaped, latex_figure, latex_table, table_figure
+from dovision.report.style import BestText, with_best
+from dovision.report.tables import SPOKEN, escaped, latex_figure, latex_table
 from dovision.store.run_record import read_sweep
 
 TABLE = pd.DataFrame(
@@ -49,20 +50,6 @@ def test_a_table_of_many_columns_spans_the_page():
     assert text.endswith("\\end{table*}\n")
 
 
-@pytest.mark.parametrize("width", WIDTHS)
-def test_a_picture_of_a_wide_and_long_table_has_a_width_for_print_and_a_page_of_rows(width):
-    cells = [["a name of a detector", *["0.123 [0.100, 0.150]"] * 6] for _ in range(60)]
-    with page_width(width):
-        figure = table_figure(pd.DataFrame(cells, ["group"] * 60, ["name", *(f"metric {n}" for n in range(6))]))
-    assert figure.get_figwidth() == width
-    assert figure.get_figheight() <= 9.5
-    written = [text.get_text() for text in figure.axes[0].texts]
-    assert {f"metric {n}" for n in range(6)} <= set(written)
-    assert written[-1].endswith("more rows in the files .csv and .tex of this name")
-    figure.draw_without_rendering()
-    assert max(text.get_window_extent().x1 for text in figure.axes[0].texts) <= 1.02 * width * figure.dpi
-
-
 def test_no_special_character_is_left_bare():
     text = escaped("".join(SPOKEN) + "\n\t end")
     for spoken in sorted(SPOKEN.values(), key=len, reverse=True):
@@ -84,9 +71,9 @@ def test_the_tables_of_sweeps_and_maps_are_set_and_fit_the_page(sweep, map_run, 
 
 @pytest.mark.slow
 def test_a_figure_and_every_special_character_are_set(sweep, typeset, tmp_path):
-    report_figure, _ = Results(0).of_sweep(read_sweep(sweep)[:1])
-    save_report_figure(report_figure, tmp_path)
-    typeset(latex_figure(report_figure.name, "".join(SPOKEN), wide=True), (tmp_path / "results.tex").read_text())
+    figure, *_ = Effects(0, 3, 3, 1).of_run(read_sweep(sweep)[0])
+    save_report_figure(figure, tmp_path)
+    typeset(latex_figure(figure.name, "".join(SPOKEN), wide=True), (tmp_path / f"{figure.name}.tex").read_text())
 
 
 @pytest.mark.parametrize(

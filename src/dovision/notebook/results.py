@@ -114,14 +114,11 @@ class MeasuredImages(Result):
         """
         from dovision.notebook.drawing import shown_in_notebooks
 
-        names = []
-        for report_figure in self._drawn() if name is not None else ():
-            if report_figure.name == name:
-                return shown_in_notebooks(report_figure.figure)
-            names.append(report_figure.name)
-        if name is not None:
-            checks.choice("name", name, names)
-        figure = self._figure()
+        if name is None:
+            figure = self._figure()
+        else:
+            pictures = {picture.name: picture.figure for picture in self._drawn()}
+            figure = pictures[checks.choice("name", name, [*pictures])]
         if figure is None:
             raise ValueError("there is no figure of this result, which has no pictures and no intervals.")
         return shown_in_notebooks(figure)
@@ -129,15 +126,15 @@ class MeasuredImages(Result):
     @property
     def figures(self) -> list[str]:
         """Names of the figures that `plot` can draw."""
-        return [report_figure.name for report_figure in self._drawn()]
+        return [picture.name for picture in self._drawn()]
 
     def _drawn(self, components: Sequence[str] = ()) -> Iterator[ReportFigure]:
-        """The figures of some components, in the order of the page; by default of those of the result."""
+        """The pictures of some components, in the order of the page; by default of those of the result."""
         from dovision.config.component import make_group
 
         by_name = dict(sorted(make_group("figure").items(), key=lambda item: item[1].order))
         for name in components or self.drawing or by_name:
-            yield from by_name[name].of_run(self.run)
+            yield from (drawn for drawn in by_name[name].of_run(self.run) if drawn.figure is not None)
 
     def _figure(self) -> Figure | None:
         return next((report_figure.figure for report_figure in self._drawn(self.shown)), None)

@@ -34,7 +34,6 @@ from dovision.report.image_overlay import page_variables
 from dovision.report.inline_assets import SizeBudget, lighter
 from dovision.report.report_figure import Caption, ReportFigure, missing_intervals, setup_sentence
 from dovision.report.style import CSV, BestText, inline_svg
-from dovision.report.tables import DRAWN
 from dovision.store.display_names import METRIC_HEADS, ROWS_NOTE, display_name, metric_head
 from dovision.store.factors import factor_heads, flattened, level_texts, natural, split
 from dovision.store.run_files import RUN
@@ -58,6 +57,7 @@ _WORDS = {"True": "yes", "False": "no"}
 _COLUMN = 5.5  # inches; a wider figure takes the whole width
 _TEMPLATES = Path(__file__).with_name("templates")
 _FIRST_HEAD = "name"  # of a table whose first column has none
+_DRAWN = 100  # rows of a table that the page has; its CSV and its LaTeX have all
 _FEW = 4  # jobs that are named in a note
 _OFFERED = 12  # levels of a factor up to which each is offered as a filter
 _SLOW = 3  # times the median time, from which on a job is named
@@ -91,13 +91,14 @@ class Shown:
         caption, link = report_figure.caption, _link(report_figure.data)
         short = caption.short if isinstance(caption, Caption) else caption
         method = caption if caption != short else ""
-        if (table := report_figure.table) is not None:
-            rows = list(table.iloc[:DRAWN].itertuples(name=None))
-            heads = [str(table.index.name or _FIRST_HEAD), *(str(head).replace("\n", " ") for head in table.columns)]
-            left_out = len(table) - len(rows)
-            return cls(name, report_figure.title, short, Markup(), link, True, method, heads, rows, left_out)
-        drawn = Markup(lighter(inline_svg(svg, name)))
-        return cls(name, report_figure.title, short, drawn, link, report_figure.figure.get_figwidth() > _COLUMN, method)
+        if (figure := report_figure.figure) is not None:
+            drawn = Markup(lighter(inline_svg(svg, name)))
+            return cls(name, report_figure.title, short, drawn, link, figure.get_figwidth() > _COLUMN, method)
+        table = pd.DataFrame(report_figure.table)
+        rows = list(table.iloc[:_DRAWN].itertuples(name=None))
+        heads = [str(table.index.name or _FIRST_HEAD), *(str(head).replace("\n", " ") for head in table.columns)]
+        left_out = len(table) - len(rows)
+        return cls(name, report_figure.title, short, Markup(), link, True, method, heads, rows, left_out)
 
 
 @dataclass(frozen=True)

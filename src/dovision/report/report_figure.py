@@ -21,7 +21,7 @@ from dovision.functional.intervals import NOT_MEASURED, level_of_selected
 from dovision.io import paths
 from dovision.io.text_files import write_text
 from dovision.report.style import FORMS, WIDTHS, save_figure
-from dovision.report.tables import DRAWN, latex_figure, latex_table, table_figure
+from dovision.report.tables import latex_figure, latex_table
 from dovision.store.display_names import component_text
 from dovision.store.run_record import MODEL, Run
 from dovision.store.tables import SAMPLES, read_groups
@@ -58,9 +58,9 @@ class ReportFigure:
     name: str
     title: str
     caption: str
-    figure: Figure
+    figure: Figure | None  # None of a table
     data: pd.DataFrame
-    table: pd.DataFrame | None = None  # what the figure shows, where it is a table
+    table: pd.DataFrame | None = None  # text, of one or several lines a cell; its index names the group of each row
     mixture: str = ""  # in what its runs differ that they should share; see `differences.mixed`
     on_page: bool = True  # False: only in files, as the page has its numbers elsewhere
 
@@ -68,13 +68,8 @@ class ReportFigure:
     def of_table(
         cls, name: str, title: str, caption: str, data: pd.DataFrame, table: pd.DataFrame, on_page: bool = True
     ) -> ReportFigure:
-        """Figure of a table, cut to its first rows if long."""
-        rows = len(table)
-        if rows > DRAWN:
-            caption = Caption(caption, getattr(caption, "short", caption)).extended(
-                f"Drawn: the first {DRAWN} of {rows:,} rows."
-            )
-        return cls(name, title, caption, table_figure(table), data, table, on_page=on_page)
+        """Table, which has no picture."""
+        return cls(name, title, caption, None, data, table, on_page=on_page)
 
 
 @dataclass
@@ -145,20 +140,16 @@ def _is_foreign(component: FigureComponent) -> bool:
 
 
 def save_report_figure(report_figure: ReportFigure, folder: Path, forms: Collection[str] = tuple(FORMS)) -> str:
-    """Write a figure in these forms, CSV of its numbers, and LaTeX float; return the SVG, or "".
-
-    A table is a table in LaTeX, and no SVG if that is the only form; any other figure is its PDF there.
-    """
-    paths.file_name("the name of a figure", report_figure.name)
-    drawn = forms if report_figure.table is None or len(forms) > 1 else ()
-    save_figure(report_figure.figure, report_figure.data, folder, report_figure.name, drawn)
-    if report_figure.table is None:
-        wide = report_figure.figure.get_figwidth() > WIDTHS[0]
-        tex = latex_figure(report_figure.name, report_figure.caption, wide)
+    """Write a figure in these forms, a table in none, with the CSV of its numbers and a LaTeX float; return the SVG."""
+    name, figure = report_figure.name, report_figure.figure
+    paths.file_name("the name of a figure", name)
+    save_figure(figure, report_figure.data, folder, name, forms)
+    if figure is not None:
+        tex = latex_figure(name, report_figure.caption, figure.get_figwidth() > WIDTHS[0])
     else:
-        tex = latex_table(report_figure.table, report_figure.caption, report_figure.name)
-    write_text(folder / f"{report_figure.name}.tex", tex)
-    return (folder / f"{report_figure.name}.svg").read_text(encoding="utf-8") if "svg" in drawn else ""
+        tex = latex_table(pd.DataFrame(report_figure.table), report_figure.caption, name)
+    write_text(folder / f"{name}.tex", tex)
+    return (folder / f"{name}.svg").read_text(encoding="utf-8") if figure and "svg" in forms else ""
 
 
 def missing_intervals(frame: pd.DataFrame) -> str:

@@ -191,13 +191,13 @@ def _apart(edges: Sequence[npt.NDArray[Any]], gap: float) -> bool:
 
 @styled
 def save_figure(
-    figure: Figure, data: pd.DataFrame, folder: Path, name: str, forms: Collection[str] = tuple(FORMS)
+    figure: Figure | None, data: pd.DataFrame, folder: Path, name: str, forms: Collection[str] = tuple(FORMS)
 ) -> None:
-    """Write name.FORM of these FORMS, and name.csv, the numbers behind the figure, into a folder."""
+    """Write name.FORM of these FORMS, if there is a figure, and name.csv, the numbers behind it, into a folder."""
     folder.mkdir(parents=True, exist_ok=True)
-    if forms:
+    if figure and forms:
         wrap_text(figure)
-    for form in (form for form in FORMS if form in forms):
+    for form in (form for form in FORMS if figure and form in forms):
         with replacing(folder / f"{name}.{form}") as partial:
             figure.savefig(partial, format=form, metadata=dict.fromkeys(FORMS[form]))
     with replacing(folder / f"{name}.csv") as partial:

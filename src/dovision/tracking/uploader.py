@@ -68,15 +68,16 @@ def _ask(send: Callable[..., None], logger: Logger, *args: Any) -> None:
 
 
 def send_run(logger: Logger, run: Run, figures: Sequence[ReportFigure]) -> None:
-    """Send figures with the numbers behind them, and to W&B samples, tables and weights, too."""
+    """Send figures, and to W&B the numbers behind them and behind tables, samples and weights, too."""
+    pictures = [item for item in figures if item.figure is not None]
     if isinstance(logger, TensorBoardLogger):
-        for item in figures:
+        for item in pictures:
             logger.experiment.add_figure(f"figures/{item.name}", item.figure, global_step=0)
     elif isinstance(logger, MLFlowLogger):
         if logger.rest:
             table = pd.DataFrame(logger.rest.items(), columns=["number", "value"])
             logger.experiment.log_text(logger.run_id, table.to_csv(index=False), "numbers.csv")
-        for item in figures:
+        for item in pictures:
             logger.experiment.log_figure(logger.run_id, item.figure, f"figures/{item.name}.png")
     elif isinstance(logger, WandbLogger):
         import wandb
@@ -84,8 +85,8 @@ def send_run(logger: Logger, run: Run, figures: Sequence[ReportFigure]) -> None:
         shown: dict[str, Any] = {"samples": wandb.Table(dataframe=read_samples(run.folder).head(TABLE_ROWS))}
         if logger.rest:
             shown["numbers"] = wandb.Table(columns=["number", "value"], data=[[*item] for item in logger.rest.items()])
+        shown |= {f"figures/{item.name}": wandb.Image(item.figure, caption=item.caption) for item in pictures}
         for item in figures:
-            shown[f"figures/{item.name}"] = wandb.Image(item.figure, caption=item.caption)
             shown[f"tables/{item.name}"] = wandb.Table(dataframe=item.data.head(TABLE_ROWS), allow_mixed_types=True)
         logger.log_metrics(shown, step=0)
         if logger.artifacts:

@@ -72,11 +72,10 @@ def test_figures_have_names_words_numbers_and_a_width_of_print_whenever_they_are
 
 def check_sizes(figures: list[ReportFigure], most: float) -> None:
     """Hold widths against those of print, and letters against the least and the greatest size."""
-    for one in figures:
-        if one.table is None:
-            assert one.figure.get_figwidth() in [width for width in WIDTHS if width <= most]
-            assert one.figure.get_figheight() <= PAGE, one.name
-            check_places(one)
+    for one in (one for one in figures if one.figure is not None):
+        assert one.figure.get_figwidth() in [width for width in WIDTHS if width <= most]
+        assert one.figure.get_figheight() <= PAGE, one.name
+        check_places(one)
         sizes = [text.get_fontsize() for text in one.figure.findobj(matplotlib.text.Text) if text.get_text()]
         assert min(sizes) >= 6.5
         assert max(sizes) <= 8
