@@ -25,7 +25,7 @@ from scipy import integrate, special, stats
 from dovision.functional.detection import Scored, auroc, auroc_difference, average_precision
 from dovision.functional.intervals import (
     EFFECT_BOUNDS,
-    Interval,
+    Number,
     balanced_interval,
     bounded_means,
     means,
@@ -165,7 +165,7 @@ def _printed(what: str, totals: Array, counts: Array) -> tuple[Array, Array]:
     return found.low, found.high
 
 
-def of_shares(truth: float, clusters: int, samples: int, correlation: float, seed: int) -> Iterator[Interval]:
+def of_shares(truth: float, clusters: int, samples: int, correlation: float, seed: int) -> Iterator[Number]:
     """Intervals of shares: a row a cluster, or, where rows of a cluster are correlated, 1 to 10."""
     random = np.random.default_rng([seed, clusters])
     for _ in range(samples):
@@ -177,8 +177,8 @@ def of_shares(truth: float, clusters: int, samples: int, correlation: float, see
 
 
 def of_areas(
-    area: Callable[[Scored, Scored], Interval], shift: float, clusters: int, samples: int, twins: bool, seed: int
-) -> Iterator[Interval]:
+    area: Callable[[Scored, Scored], Number], shift: float, clusters: int, samples: int, twins: bool, seed: int
+) -> Iterator[Number]:
     """Intervals of areas, of normal scores of as many attacked as clean images: twins of them, or of other clusters."""
     random = np.random.default_rng([seed, clusters])
     names = np.arange(clusters)
@@ -189,9 +189,7 @@ def of_areas(
         yield area(Scored(attacked, names), Scored(clean, names if twins else names + clusters))
 
 
-def of_differences(
-    area: float, other: float, clusters: int, samples: int, twins: bool, seed: int
-) -> Iterator[Interval]:
+def of_differences(area: float, other: float, clusters: int, samples: int, twins: bool, seed: int) -> Iterator[Number]:
     """Paired intervals of differences of AUROC of two scores of the same images, which agree in part."""
     random = np.random.default_rng([seed, clusters])
     names, shifts = np.arange(clusters), np.sqrt(2) * stats.norm.ppf([area, other])
@@ -207,7 +205,7 @@ def of_differences(
         yield auroc_difference(*pairs)
 
 
-def of_balanced(rates: Sequence[float], clusters: int, samples: int, seed: int) -> Iterator[Interval]:
+def of_balanced(rates: Sequence[float], clusters: int, samples: int, seed: int) -> Iterator[Number]:
     """Intervals of balanced accuracies: so many images of the first class, ten times as many of each other."""
     random = np.random.default_rng([seed, clusters])
     label = np.repeat(np.arange(len(rates)), [clusters] + [10 * clusters] * (len(rates) - 1))
@@ -226,7 +224,7 @@ def precision_of(shift: float) -> float:
     return float(integrate.quad(density, -10, 10 + shift)[0])
 
 
-def counted(found: Iterator[Interval], truth: float) -> tuple[int, int]:
+def counted(found: Iterator[Number], truth: float) -> tuple[int, int]:
     """How many intervals are printed, and how many hold."""
     printed = [interval for interval in found if not interval.reason]
     return len(printed), sum(interval.low <= truth <= interval.high for interval in printed)

@@ -39,6 +39,7 @@ from dovision.evaluation.detector_fits import for_thresholds
 from dovision.findings.finding import direction
 from dovision.findings.map_findings import RIVALS
 from dovision.findings.number_text import interval_text, number_text
+from dovision.functional.intervals import Number
 from dovision.store.detection_tables import (
     ADAPTIVE_ATTACKS,
     ALL_ATTACKS,
@@ -99,7 +100,7 @@ def text(number: Row, form: str = ".2f") -> str:
         form: how each is written, such as "+.2f".
     """
     if isinstance(number, Mapping):
-        return interval_text({**number, "reason": "none"}, form)
+        return interval_text(Number.of({**number, "reason": None}, "estimate"), form)
     if isinstance(number, Sequence):
         estimate, low, high = (number_text(each, form) for each in number)
         return f"{estimate} [{low}, {high}]"

@@ -9,11 +9,10 @@ from scipy import stats
 from dovision.analysis import average_effect
 from dovision.analysis.average_effect import LARGE_EFFECT, at_level, average_effects, beyond_elsewhere
 from dovision.functional.effects import RESOLUTION
-from dovision.functional.intervals import EFFECT_BOUNDS, FEW_GROUPS, SATURATED, mean_interval, mean_p_value
+from dovision.functional.intervals import EFFECT_BOUNDS, mean_interval, mean_p_value
 from dovision.store import tables
 from dovision.store.effect_sums import SUMS
-from dovision.store.tables import EFFECTS, read_effects, read_samples
-from made_runs import write_sums
+from dovision.store.tables import read_effects, read_samples
 
 pytestmark = pytest.mark.usefixtures("few_images")
 CELL = ["condition", "unit", "class"]
@@ -102,24 +101,3 @@ def test_tables_are_read_once_as_long_as_they_stay_as_they_are(tmp_path, write_r
         assert average_effects(folder)["mean"].abs().max() > 0
     pq.write_table(pq.read_table(folder / SUMS).slice(0, 10), folder / SUMS)
     assert average_effects(folder)["clusters"].tolist() == [1] * 10
-
-
-def test_one_group_has_a_mean_and_no_interval(tmp_path, write_run):
-    run = write_run(tmp_path, eps=(), grid=2, images=2, maps=0)  # both images of one patient
-    found = average_effects(run.path)
-    assert found["mean"].notna().all()
-    assert found[["low", "high", "p", "log_odds_low", "log_odds_p"]].isna().all(axis=None)
-    assert {*found["reason"], *found["log_odds_reason"]} == {FEW_GROUPS}
-
-
-def test_effects_that_are_rounding_have_no_interval(tmp_path, write_run):
-    run = write_run(tmp_path, eps=(), grid=2, images=40, maps=0)
-    table = pq.read_table(run.path / EFFECTS)
-    tiny = pd.Series(table["effect"].to_numpy() * 1e-18).astype(np.float32)
-    pq.write_table(table.set_column(table.column_names.index("effect"), "effect", [tiny]), run.path / EFFECTS)
-    write_sums(run.path)
-    found = average_effects(run.path)
-    assert (found["mean"] == 0).all()
-    assert found[["low", "high", "p"]].isna().all(axis=None)
-    assert set(found["reason"]) == {SATURATED}
-    assert (found["log_odds_reason"] == "").all()

@@ -31,7 +31,7 @@ def calibration_error(confidence: np.ndarray, correct: np.ndarray) -> float:
 
 
 def estimates(found) -> dict[str, float]:
-    return {name: interval.estimate for name, interval in found.items()}
+    return {name: interval.value for name, interval in found.items()}
 
 
 def test_two_classes_are_those_of_scikit_learn():
@@ -79,7 +79,7 @@ def test_several_classes_are_those_of_scikit_learn(classes):
                 "accuracy": recall[k],
             }
         )
-        assert found["auroc"].low < found["auroc"].estimate < found["auroc"].high
+        assert found["auroc"].low < found["auroc"].value < found["auroc"].high
 
 
 def test_each_label_is_judged_at_its_threshold_on_the_images_of_which_it_is_known():
@@ -106,8 +106,8 @@ def test_each_label_is_judged_at_its_threshold_on_the_images_of_which_it_is_know
             abs=1e-6,
         )
     for name, own in (("classifier_auroc", "auroc"), ("sensitivity", "sensitivity")):
-        mean = np.mean([found[own].estimate for found in quality.classes.values()])
-        assert quality.overall[name].estimate == pytest.approx(mean)
+        mean = np.mean([found[own].value for found in quality.classes.values()])
+        assert quality.overall[name].value == pytest.approx(mean)
 
 
 def test_what_one_class_alone_does_not_define_is_missing_and_noted():
@@ -120,7 +120,7 @@ def test_what_one_class_alone_does_not_define_is_missing_and_noted():
             f"No image of c{1 - only}, so no sensitivity and no AUROC of it; means leave it out.",
             f"All images are of c{only}, so no specificity and no AUROC of it.",
         ]
-        assert all(np.isfinite(number.estimate) for found in quality.classes.values() for number in found.values())
+        assert all(np.isfinite(number.value) for found in quality.classes.values() for number in found.values())
     label, prediction, probability, group = drawn(8)
     quality = classifier_quality(label % 2, prediction, probability, group, multiclass(8))
     assert quality.notes == [
@@ -134,7 +134,7 @@ def test_a_single_label_keeps_its_intervals():
     found = classifier_quality(label, probability > 0.4, probability, np.arange(40), Task("multilabel", ("nodule",)))
     for name, whole in OVERALL.items():
         assert found.overall[whole] == found.classes["nodule"][name]
-    assert found.overall["sensitivity"].low < found.overall["sensitivity"].estimate
+    assert found.overall["sensitivity"].low < found.overall["sensitivity"].value
 
 
 def test_a_label_that_is_never_known_has_no_numbers():

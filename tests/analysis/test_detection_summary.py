@@ -6,20 +6,16 @@ import pyarrow as pa
 import pytest
 
 from dovision.analysis.detection_summary import (
-    DETECTION_METRICS,
     NOT_ADAPTIVE,
     TOO_FEW,
     WHOLE_FAMILY,
     WORST,
-    _text,
     detection,
     detection_over_seeds,
     fit_controls,
     headlines,
     matrix,
-    read_detection,
     unseen,
-    worst_case,
     write_detection,
 )
 from dovision.functional.intervals import ONE_GROUP
@@ -131,30 +127,6 @@ def test_adaptive_rows_say_so_and_all_others_say_that_they_are_not(found):
     assert set(found.loc[~is_adaptive, "attacker"]) == {NOT_ADAPTIVE}
 
 
-def test_each_metric_has_its_interval_and_the_order_of_rows_does_not_matter(found, tmp_path):
-    ends = found[[f"{name}{end}" for name in DETECTION_METRICS for end in ("_low", "_high")]]
-    assert ends.notna().any().all()
-    assert (found["auroc_all_low"] <= found["auroc_all"]).all()
-    assert (found["auroc_all"] <= found["auroc_all_high"]).all()
-    other_order = detection(write(tmp_path, conditions()[::-1]))
-    order = ["attack", "eps", "family"]
-    pd.testing.assert_frame_equal(*(each.sort_values(order, ignore_index=True) for each in (found, other_order)))
-
-
-def test_the_table_is_written_and_read_back(found, tmp_path):
-    write_detection(write(tmp_path, conditions()))
-    pd.testing.assert_frame_equal(read_detection(tmp_path), found, check_dtype=False)
-
-
-def test_without_a_successful_attack_a_note_says_so(tmp_path):
-    parts = [*conditions()[:3], condition("pgd", PGD, (False, False, False, None))]
-    pgd = row(detection(write(tmp_path, parts)), "pgd")
-    assert pgd["note"] == "No attack succeeded, so there is none to detect."
-    assert np.isnan(pgd["auroc"])
-    assert pgd["success"] == 0
-    assert pgd["auroc_all"] == (4 + 2 + 4 + 3) / 16
-
-
 @pytest.mark.parametrize(("missing", "split"), [(0, "val"), (1, "test")])
 def test_a_run_without_clean_images_of_a_split_is_an_error(tmp_path, missing, split):
     parts = [part for number, part in enumerate(conditions()) if number != missing]
@@ -182,12 +154,6 @@ def test_a_rate_that_is_less_than_one_validation_image_has_no_operating_point(tm
     assert pgd[["threshold_5", *at_5]].notna().all()
 
 
-def test_headlines_are_the_worst_case_the_noise_and_the_adaptive_attacker(found):
-    rows = headlines(found)
-    assert rows["attack"].tolist() == [WHOLE_FAMILY, WHOLE_FAMILY, "random_sign", "adaptive", WORST, WORST]
-    assert {"attacker", "auroc", "auroc_low", "auroc_noise", "tpr_5", "false_noise_5"} <= set(rows)
-
-
 def test_the_family_of_one_attack_at_one_epsilon_has_the_numbers_of_that_attack(found):
     whole = found[(found["attack"] == WHOLE_FAMILY) & (found["family"] == "pgd")].iloc[0]
     same = [name for name in found.columns if name not in ("attack", "eps")]
@@ -206,16 +172,6 @@ def test_a_family_holds_each_attacked_image_against_noise_of_its_own_epsilon(tmp
     assert whole["tpr_5"] == 3 / 4  # above 94
     assert whole["false_noise_5"] == 2 / 8  # of the noise of both epsilons
     assert set(found["family"]) == {"strong", "fgsm", ""}
-
-
-def test_an_epsilon_without_noise_of_its_own_is_not_held_against_smaller_noise(tmp_path):
-    parts = [*conditions(), condition("carlini", (97.0, 25.0, 0.0, 0.0), (True, True, False, None), eps=2.0)]
-    found = detection(write(tmp_path, parts, {"carlini": "linf", "pgd": "linf"}))
-    whole = found[(found["attack"] == WHOLE_FAMILY) & (found["family"] == "linf")].iloc[0]
-    for of in (row(found, "carlini", 2.0), whole, row(found, WORST, np.nan)):
-        assert np.isnan(of["auroc_noise"])
-        assert of["auroc"] > 0
-    assert row(found, "pgd")["auroc_noise"] == (4 + 1) / 8
 
 
 def test_equal_epsilons_of_two_norms_are_two_worst_cases_beside_the_noise_of_each(tmp_path):
@@ -322,13 +278,6 @@ def test_an_area_of_attacked_images_stands_beside_that_of_the_same_images_when_c
     assert whole["auroc_twins"] == (1.5 + 2.5) / 8  # of the second and the third
 
 
-def test_intervals_of_another_level_are_wider(found, tmp_path):
-    wider = detection(write(tmp_path, conditions()), level=0.99)
-    for name in ("auroc", "auroc_paired", "tpr_5", "false_clean_5"):
-        assert (wider[f"{name}_high"] - wider[f"{name}_low"] >= found[f"{name}_high"] - found[f"{name}_low"]).any()
-        pd.testing.assert_series_equal(wider[name], found[name])
-
-
 def test_over_seeds_is_the_number_of_each_training_and_their_range(tmp_path):
     folders = [write(tmp_path / name, conditions()) for name in "ab"]
     better = [part.assign(score=part["score"] + 100 * (part["attack"] == "pgd")) for part in conditions()]
@@ -347,15 +296,3 @@ def test_over_seeds_a_training_that_lacks_a_number_has_a_dash_in_its_place(tmp_p
         write_detection(folder)
     pgd = row(detection_over_seeds(folders), "pgd")
     assert pgd[["auroc", "auroc_low", "seeds"]].tolist() == ["-, 0.750", 0.75, 1]
-
-
-@pytest.mark.parametrize(("share", "text"), [(0.1684, "0.168"), (0.00042, "0.00042"), (0.0, "0.000"), (np.nan, "-")])
-def test_a_small_share_over_seeds_is_not_written_as_zero(share, text):
-    assert _text(share) == text
-
-
-def test_the_worst_case_leaves_out_noise_and_the_adaptive_attacker():
-    rows = [("pgd", 0, 1.0, 5.0), ("fgsm", 0, 1.0, 3.0), ("square", 0, 0.0, 1.0), ("random_sign", 0, 1.0, 0.0)]
-    rows += [("adaptive", 0, 1.0, 0.0), ("clean", 0, np.nan, 0.0)]
-    frame = pd.DataFrame(rows, columns=["attack", "sample", "success", "score"])
-    assert worst_case(frame)["attack"].tolist() == ["fgsm"]

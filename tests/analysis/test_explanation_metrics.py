@@ -9,12 +9,10 @@ from scipy import stats
 from dovision.analysis.explanation_metrics import (
     MAP_METRICS,
     agreements,
-    depth,
     explainer_similarity,
     object_regions,
     object_scores,
     sanity,
-    variant_similarity,
 )
 from dovision.analysis.object_effects import true_effects
 from dovision.functional import agreement
@@ -127,15 +125,3 @@ def test_a_map_that_knows_the_classifier_changes_with_it_and_a_random_one_does_n
     assert of["mean"].max()["grad_cam"] < 0.4
     assert of["mean"].max()["grad_cam"] < of["low"].min()["random_map"]
     assert of["maps"].first().to_dict() == {"grad_cam": 9, "effect_map": 10, "random_map": 10}
-
-
-def test_depths_are_numbers_and_not_text():
-    assert depth("randomised 10 of 12") > depth("randomised 9 of 12")
-
-
-def test_a_run_without_sanity_maps_has_no_rows():
-    cells = [np.arange(4.0), np.arange(4.0)[::-1]]
-    maps = pd.DataFrame({"sample": 0, "class": "a", "explainer": "x", "group": 0, "state": "ok", "cells": cells})
-    maps["variant"] = ["as is", "perturbed"]
-    assert variant_similarity(maps, "perturbed")["similarity"].tolist() == [-1]
-    assert variant_similarity(maps, "randomised 1 of 3").empty

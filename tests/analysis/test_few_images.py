@@ -24,9 +24,7 @@ ENOUGH = [pytest.param(MIN_IMAGES - 1, False, id="four"), pytest.param(MIN_IMAGE
 @pytest.mark.parametrize(("images", "shown"), [((0,), True), ((1,), False), ((4, 90), False), ((5, 90), True)])
 def test_of_two_sets_of_images_either_is_to_have_five(images, shown):
     found = of_images(withheld(0.021, 3, ""), *images)
-    assert (found.estimate, found.reason) == (
-        (0.021, "") if shown else (pytest.approx(np.nan, nan_ok=True), FEW_IMAGES)
-    )
+    assert (found.value, found.reason) == ((0.021, "") if shown else (pytest.approx(np.nan, nan_ok=True), FEW_IMAGES))
 
 
 def test_a_table_keeps_its_counts_and_loses_its_numbers():
@@ -51,17 +49,17 @@ def test_each_metric_of_a_class_needs_five_images(images, shown):
     found = quality(20, images)
     for name, metric in (("a", "specificity"), ("b", "sensitivity"), ("b", "accuracy"), ("a", "auroc"), ("b", "auroc")):
         own = found.classes[name][metric]
-        assert (own.estimate == 1) == shown
+        assert (own.value == 1) == shown
         assert own.reason == ("" if shown else FEW_IMAGES)
-    assert found.classes["a"]["sensitivity"].estimate == found.classes["b"]["specificity"].estimate == 1
-    assert (found.overall["balanced_accuracy"].estimate == 1) == shown
+    assert found.classes["a"]["sensitivity"].value == found.classes["b"]["specificity"].value == 1
+    assert (found.overall["balanced_accuracy"].value == 1) == shown
     assert found.overall["calibration_error"].reason == ""
 
 
 def test_a_mean_over_classes_is_of_the_images_of_all():
     found = quality(4, 4, 4)
     assert all(own["sensitivity"].reason == FEW_IMAGES for own in found.classes.values())
-    assert {name: own.estimate for name, own in found.overall.items() if name != "calibration_error"} == dict.fromkeys(
+    assert {name: own.value for name, own in found.overall.items() if name != "calibration_error"} == dict.fromkeys(
         (name for name in OVERALL.values() if name != "calibration_error"), 1.0
     )
     assert {own.reason for own in quality(1, 1, 2).overall.values()} == {FEW_IMAGES}
@@ -91,8 +89,8 @@ def test_each_metric_of_detection_needs_five_attacked_images(images, shown):
     noise = noise.assign(attack="random_sign")
     found = _metrics(attacked, clean, noise, {"1": 150.0, "5": 150.0})
     for name in set(DETECTION_METRICS) - {f"false_{which}_{rate}" for which in ("clean", "noise") for rate in "15"}:
-        assert np.isfinite(found[name].estimate) == shown, name
-    assert found["false_clean_5"].estimate == 0
+        assert np.isfinite(found[name].value) == shown, name
+    assert found["false_clean_5"].value == 0
     rows = next(_differences(pd.concat([clean, noise, attacked]), {}))
     assert np.isfinite([rows[name] for name in DIFFERENCES[:1]]).all() == shown
 
@@ -147,6 +145,6 @@ def test_a_run_of_few_images_has_no_average(images, shown, tmp_path, write_run):
     assert any(FEW_IMAGES in note for note in clean["notes"])
     assert (average_effects(folder)["mean"].notna() == shown).all()
     number = ReportedNumber(0.9, "accuracy", "correct").measure(folder)
-    assert np.isfinite(number.estimate) == shown
+    assert np.isfinite(number.value) == shown
     compared = {"numbers": {"accuracy": {"meaning": "accuracy", "reported": 0.9, "here": number.to_dict()}}}
     assert shown or comparison(compared)["here"].item() == f"- ({FEW_IMAGES})"

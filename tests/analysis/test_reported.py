@@ -29,21 +29,19 @@ def test_a_column_of_samples_is_averaged_over_the_clean_condition_unless_another
     samples = read_samples(folder)
     for where, condition in (({}, "clean"), ({"condition": "eps=0.2"}, "eps=0.2")):
         found = measured(folder, "margin", **where)
-        assert found.estimate == pytest.approx(
-            samples.loc[samples["condition"] == condition, "margin"].mean(), abs=1e-6
-        )
-        assert (found.clusters, found.method) == (3, "t")  # patients
-        assert found.low < found.estimate < found.high
+        assert found.value == pytest.approx(samples.loc[samples["condition"] == condition, "margin"].mean(), abs=1e-6)
+        assert (found.n, found.method) == (3, "t")  # patients
+        assert found.low < found.value < found.high
 
 
 def test_a_column_of_effects_is_averaged_over_the_rows_that_are_named(folder, effects):
     clean = effects[(effects["condition"] == "clean") & (effects["unit"] == "channel 5")]
     assert len(clean) == 6 * 10
-    assert measured(folder, "divergence", unit="channel 5").estimate == pytest.approx(clean["divergence"].mean())
+    assert measured(folder, "divergence", unit="channel 5").value == pytest.approx(clean["divergence"].mean())
     one = clean[(clean["sample"] == 2) & (clean["class"] == "7")]
     found = measured(folder, "effect", unit="channel 5", name="digit_0002.png", **{"class": "7"})
-    assert found.estimate == pytest.approx(one["effect"].item())
-    assert (found.clusters, found.low == found.low) == (1, False)
+    assert found.value == pytest.approx(one["effect"].item())
+    assert (found.n, found.low == found.low) == (1, False)
     assert found.reason == ONE_IMAGE
     assert measured(folder, "correct").method == "Clopper-Pearson"
 

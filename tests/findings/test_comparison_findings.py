@@ -21,7 +21,7 @@ def test_one_result_is_above_below_or_not_shown_to_differ():
     ):
         (found,) = comparison_findings(rows(value), "black", "images")
         assert found.text == f"Compared with black, accuracy is {words}."
-        assert (found.estimate, found.n) == (value[0], value[3])
+        assert (found.number.value, found.number.n) == (value[0], value[3])
 
 
 def test_of_several_the_largest_difference_has_its_number_and_the_verdicts_name_all():

@@ -89,10 +89,10 @@ def headline(folder, reference, *made, fitted=()):
 def test_the_best_detector_is_held_against_the_reference(reference, made, fitted, name, estimate, text, tmp_path):
     found = headline(tmp_path, reference, *made, fitted=fitted)
     assert found.name == name
-    assert found.estimate == pytest.approx(estimate)
+    assert found.number.value == pytest.approx(estimate)
     assert text in found.text
     assert found.text.count("not adaptive") == 1
-    assert found.n == 50
+    assert found.number.n == 50
 
 
 def test_the_operating_point_comes_first_and_families_follow(tmp_path):
@@ -170,4 +170,5 @@ def test_the_best_of_several_has_intervals_of_their_level(tmp_path):
     found = headline(tmp_path / "several", "feature_squeezing", SQUEEZING, BETTER, WEAKER, LEVEL)
     assert "Its intervals are at 98.3%, for the best of 3." in found.text
     assert "Its intervals" not in alone.text
-    assert (found.estimate, found.low < alone.low, found.high > alone.high) == (alone.estimate, True, True)
+    (number, low, high), (of_one, least, most) = found.number[:3], alone.number[:3]
+    assert (number, low < least, high > most) == (of_one, True, True)

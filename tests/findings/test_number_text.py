@@ -1,7 +1,7 @@
 import pytest
 
 from dovision.findings.number_text import interval_text, level_text, metric_text, number_text
-from dovision.functional.intervals import SATURATED
+from dovision.functional.intervals import SATURATED, Number
 from dovision.store.display_names import MEAN_EFFECT
 
 
@@ -12,7 +12,7 @@ def interval(estimate, low=None, high=None, reason="few"):
 @pytest.mark.parametrize(
     ("found", "text"),
     [
-        (None, "-"),
+        ({}, "-"),
         (interval(float("nan")), "-"),
         (interval(0.25, 0.125, 0.5, ""), "0.250 [0.125, 0.500]"),
         (interval(0.25), "0.250 [-]"),
@@ -30,7 +30,7 @@ def interval(estimate, low=None, high=None, reason="few"):
     ],
 )
 def test_a_number_has_its_interval_or_a_sign_that_it_has_none(found, text):
-    assert interval_text(found) == text
+    assert interval_text(Number.of(found, "estimate")) == text
 
 
 def test_small_effects_have_the_places_that_they_need():

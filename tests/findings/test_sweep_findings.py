@@ -49,19 +49,9 @@ def test_seeds_are_pooled_with_their_number_and_spread_and_nothing_else(runs):
     assert list(frame)[:4] == ["width", "attack", "epsilon", "metric"]
     assert len(frame) == 8
     assert set(frame["seeds"]) == {2}
-    assert frame["estimate"].tolist() == pytest.approx([0.25, 0.45] * 4)
+    assert frame["mean"].tolist() == pytest.approx([0.25, 0.45] * 4)
     assert frame["sd"].tolist() == pytest.approx([0.1 / 2**0.5] * 8)
     assert frame["low"].isna().all()
-
-
-def test_clean_images_of_jobs_that_differ_in_epsilon_alone_count_once(runs):
-    number = {"estimate": 0.9, "low": 0.8, "high": 1.0, "reason": ""}
-    for each in runs:
-        each.summary["conditions"]["clean"]["accuracy"] = number
-    frame = by_factors(runs)
-    clean = frame[frame["metric"] == "accuracy"]
-    assert len(clean) == 2
-    assert set(clean["seeds"]) == {2}
 
 
 def test_a_factor_whose_name_is_that_of_a_number_has_its_key(runs):
@@ -83,7 +73,7 @@ def test_jobs_of_one_seed_that_differ_in_no_factor_stand_by_themselves(runs):
     twice = [replace(runs[0], label=name) for name in ("first", "second")]
     frame = by_factors(twice)
     assert frame["job"].tolist() == ["first", "second"]
-    assert frame["estimate"].tolist() == pytest.approx([0.2, 0.2])
+    assert frame["mean"].tolist() == pytest.approx([0.2, 0.2])
     assert set(frame["seeds"]) == {1}
 
 
@@ -120,14 +110,6 @@ def test_a_factor_of_many_levels_has_rows_and_so_have_jobs(runs):
     assert "ranges from 0.020 [0.010, 0.030] (job  (a)) to 0.030" in sweep_sentences(by_factors(twice))[0]
 
 
-def test_clean_images_are_not_called_an_epsilon(runs):
-    for each in runs:
-        number = {"estimate": 0.1, "low": 0.0, "high": 0.2, "reason": ""}
-        each.summary["conditions"]["clean"]["success_rate"] = number
-    (first, *_) = sweep_sentences(by_factors(runs))
-    assert "ranges from 0.100 ± 0.000 (width 4, clean) to " in first
-
-
 def test_epsilons_have_their_norm_in_sentences_and_tables(runs):
     (table,) = pivots(by_factors(runs))
     assert (table.across, table.note) == ("epsilon", "Epsilon is of the norm Linf.")
@@ -135,11 +117,6 @@ def test_epsilons_have_their_norm_in_sentences_and_tables(runs):
     for each in runs[::2]:
         each.config["attack"]["norm"] = "l2"
     assert "norm L-infinity, L2 or Linf epsilon 0.2)" in sweep_sentences(by_factors(runs))[0]
-
-
-def test_one_seed_has_its_interval(runs):
-    (table,) = pivots(by_factors(runs[::2]))
-    assert table.rows[0][1] == ["0.200 [0.190, 0.210]", "0.400 [0.390, 0.410]"]
 
 
 def test_sentences_name_the_range_and_count_pairs_that_are_alike_in_all_else(runs):
@@ -162,13 +139,6 @@ def test_a_number_that_is_the_same_everywhere_has_no_range(runs):
     assert first.startswith("In all 8 settings, attack success is 1.000 ± 0.000; ± standard deviation over 2 seeds; n")
 
 
-def test_the_level_that_is_above_is_named_first_whatever_its_size(runs):
-    falling = [run(width, "PGD", 0.1, 0, success=1 / width) for width in (4, 8)]
-    assert sweep_sentences(by_factors(falling))[1] == (
-        "The estimate of attack success is higher with width 4 than with width 8 by 0.125."
-    )
-
-
 def test_a_level_that_is_above_on_average_alone_is_said_to_be_so(runs):
     large = [run(width, attack, 0.1, 0, success) for width, attack, success in (
         (4, "FGSM", 0.5), (8, "FGSM", 0.4), (4, "PGD", 0.5), (8, "PGD", 0.9),
@@ -177,42 +147,6 @@ def test_a_level_that_is_above_on_average_alone_is_said_to_be_so(runs):
         "higher with width 8 than with width 4 by 0.150 on average, and higher in 1 of 2 pairs"
         in (sweep_sentences(by_factors(large))[1])
     )
-
-
-def test_sentences_are_of_numbers_that_differ_between_settings(runs):
-    """The network changes no attack's success, and the attack no effect on clean images."""
-    for each in runs:
-        rows = each.config["model"]["width"]
-        number = {"estimate": 0.1 / rows, "low": 0.0, "high": 0.2, "reason": ""}
-        for condition in each.summary["conditions"].values():
-            condition["mean_abs_expected_effect"] = number
-            if condition["success_rate"] is not None:
-                condition["success_rate"] = number | {"estimate": 0.5}
-    frame = by_factors(runs)
-    assert [table.metric for table in pivots(frame)] == ["mean_abs_expected_effect", "success_rate"]
-    first, width, attack, epsilon = sweep_sentences(frame)
-    assert first.startswith("Of 10 settings, mean |expected effect| ranges from 0.0125")
-    assert "mean |expected effect| is higher with width 4 than with width 8 by 0.0125 on average" in width
-    assert "the same with attack FGSM and with attack PGD in all" in attack
-    assert "the same with Linf epsilon 0.1 and with Linf epsilon 0.2 in all" in epsilon
-
-
-def test_of_one_factor_there_is_one_pair_of_settings(runs):
-    same = [run(width, "PGD", 0.1, 0, success=0.5) for width in (4, 8)]
-    assert sweep_sentences(by_factors(same)) == [
-        "In all 2 settings, attack success is 0.500 [0.490, 0.510]; n = 40 images.",
-        "The estimate of attack success is the same with width 4 and with width 8.",
-    ]
-
-
-def test_ranges_whose_intervals_overlap_show_no_difference(runs):
-    near = [run(width, "PGD", 0.1, 0, success=0.5 + width / 1000) for width in (4, 8)]
-    assert "their intervals overlap: no difference shown" in sweep_sentences(by_factors(near))[0]
-
-
-def test_a_sweep_without_factors_has_no_table(runs):
-    assert pivots(by_factors(runs[:1])) == []
-    assert sweep_sentences(by_factors([])) == []
 
 
 def grid(rows, attack, eps, success, effect):

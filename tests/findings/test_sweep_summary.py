@@ -1,6 +1,5 @@
 """What is gathered of the jobs of a sweep."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -51,34 +50,6 @@ def test_each_job_has_a_row_and_failed_ones_are_not_dropped(tmp_path):
     assert "    dovision-evaluate intervention.rows=3 seed=0" in text
 
 
-def test_a_completed_job_has_its_numbers_and_the_images_of_each_class(tmp_path, write_run):
-    write_run(tmp_path / "run", images=20, maps=0)
-    found = ended(0, (), tmp_path / "run")
-    sweep_summary.write_sweep_summary(tmp_path, "dovision-evaluate", [found])
-    row = pd.read_csv(tmp_path / "sweep_summary.csv").loc[0]
-    assert row["images"] == "10 classes, 2 images each"
-    quality = {f"clean/{name}" for name in ("accuracy", "balanced_accuracy", "classifier_auroc", "calibration_error")}
-    assert quality <= {*row.index}
-
-
-@pytest.mark.usefixtures("no_tables")
-def test_the_numbers_of_a_condition_stand_together(tmp_path):
-    early = {"clean/accuracy": 1.0, "eps=8/255/accuracy": 0.5, "eps=0.1/accuracy": 0.1}
-    jobs = [job(0, **early), job(1, **early, **{"eps=8/255/auroc": 0.9})]
-    sweep_summary.write_sweep_summary(tmp_path, "dovision-evaluate -m", jobs)
-    columns = pd.read_csv(tmp_path / "sweep_summary.csv").columns.tolist()
-    conditions = ["clean/accuracy", "eps=8/255/accuracy", "eps=8/255/auroc", "eps=0.1/accuracy"]
-    assert columns == ["job", "overrides", "state", "seconds", "reason", "images", *conditions, "dir"]
-
-
-@pytest.mark.usefixtures("no_tables")
-def test_tags_have_a_column_where_there_are_some(tmp_path):
-    jobs = [replace(job(0, accuracy=0.5), record={"tags": ["thesis", "first"]}), job(1, accuracy=0.6)]
-    sweep_summary.write_sweep_summary(tmp_path, "dovision-evaluate -m", jobs)
-    table = pd.read_csv(tmp_path / "sweep_summary.csv")
-    assert table["tags"].fillna("").tolist() == ["thesis first", ""]
-
-
 def test_mean_deviation_and_number_are_over_seeds_of_a_setting(tmp_path, write_run):
     jobs = []
     for grid, seed in ((2, 0), (2, 1), (4, 0)):
@@ -96,12 +67,6 @@ def test_mean_deviation_and_number_are_over_seeds_of_a_setting(tmp_path, write_r
     expected = table["clean/mean_abs_expected_effect"][:2]
     row = seeds.set_index(["epsilon", "metric"]).loc[("clean", "mean_abs_expected_effect")]
     assert (row["mean"], row["sd"]) == (pytest.approx(expected.mean()), pytest.approx(expected.std()))
-
-
-def test_one_seed_has_no_table_over_seeds(tmp_path, write_run):
-    write_run(tmp_path / "1", (), eps=(0.2,), grid=2, images=20, maps=0)
-    sweep_summary.write_sweep_summary(tmp_path, "dovision-evaluate", [ended(0, (), tmp_path / "1")])
-    assert not (tmp_path / "sweep_seeds.csv").exists()
 
 
 def test_the_closing_lines_name_what_is_not_completed_and_the_command_for_it():

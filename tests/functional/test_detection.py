@@ -37,8 +37,8 @@ def labels(attacked, clean):
 @given(attacked=SCORES, clean=SCORES)
 def test_the_estimate_equals_scikit_learn_also_with_ties(metric, oracle, attacked, clean):
     found = metric(scored(attacked), scored(clean, first_group=100))
-    assert found.estimate == pytest.approx(oracle(labels(attacked, clean), attacked + clean))
-    assert found.clusters == len(attacked) + len(clean)
+    assert found.value == pytest.approx(oracle(labels(attacked, clean), attacked + clean))
+    assert found.n == len(attacked) + len(clean)
 
 
 @settings(max_examples=25, deadline=None)
@@ -46,7 +46,7 @@ def test_the_estimate_equals_scikit_learn_also_with_ties(metric, oracle, attacke
 def test_a_pooled_area_is_the_mean_of_the_strata_weighted_by_attacked_images(strata):
     found = pooled_auroc([(scored(attacked), scored(clean, 100)) for attacked, clean in strata])
     areas = [roc_auc_score(labels(*pair), pair[0] + pair[1]) for pair in strata]
-    assert found.estimate == pytest.approx(np.average(areas, weights=[len(attacked) for attacked, _ in strata]))
+    assert found.value == pytest.approx(np.average(areas, weights=[len(attacked) for attacked, _ in strata]))
 
 
 @pytest.mark.parametrize("same_groups", [True, False])
@@ -58,11 +58,11 @@ def test_the_error_of_a_pooled_area_is_that_of_the_sum_of_the_strata(same_groups
     added = np.zeros(3000)
     for number, (attacked, clean) in enumerate(strata):
         won = (attacked[:, None] > clean).astype(float)
-        added[np.arange(40) + start * number] += (won.mean(1) - found.estimate) / 80
+        added[np.arange(40) + start * number] += (won.mean(1) - found.value) / 80
         added[500 + np.arange(60) + start * number] += (won.mean(0) - won.mean()) / 2 / 60
     fewest = 40 if same_groups else 80
     error = np.sqrt(fewest / (fewest - 1) * (added**2).sum())
-    expected = unit_ends(found.estimate, error, fewest, np.inf, fewest, 2 * fewest)
+    expected = unit_ends(found.value, error, fewest, np.inf, fewest, 2 * fewest)
     assert found[1:3] == pytest.approx(expected, abs=1e-9)
 
 
@@ -82,7 +82,7 @@ def test_the_error_follows_from_what_scikit_learns_value_gains_by_each_groups_we
     fewer = min(size.sum() ** 2 / (size**2).sum() for size in sizes)
     error = np.sqrt(fewer / (fewer - 1) * (gain**2).sum())
     found = metric(*(Scored(scores[chosen], groups[chosen]) for chosen in (is_attacked, ~is_attacked)))
-    assert found[1:3] == pytest.approx(unit_ends(found.estimate, error, fewer, np.inf, fewer, 2 * fewer), abs=1e-6)
+    assert found[1:3] == pytest.approx(unit_ends(found.value, error, fewer, np.inf, fewer, 2 * fewer), abs=1e-6)
 
 
 def test_the_error_of_an_area_is_delongs():
@@ -96,7 +96,7 @@ def test_the_error_of_an_area_is_delongs():
 
 @pytest.mark.parametrize(("metric", "chance"), [(auroc, 0.5), (average_precision, 0.25)], ids=IDS)
 def test_a_score_without_information_has_one_half_and_the_prevalence(metric, chance):
-    assert metric(scored([1.0, 1.0]), scored([1.0] * 6)).estimate == chance
+    assert metric(scored([1.0, 1.0]), scored([1.0] * 6)).value == chance
 
 
 @settings(max_examples=25, deadline=None)
@@ -108,20 +108,20 @@ def test_only_the_order_of_scores_matters_and_a_reversed_one_mirrors_auroc(attac
     for metric in (auroc, average_precision):
         assert measured(metric, np.exp)[:4] == pytest.approx(measured(metric, float)[:4], nan_ok=True)
     there, back = measured(auroc, float), measured(auroc, lambda v: -v)
-    assert back[:3] == pytest.approx((1 - there.estimate, 1 - there.high, 1 - there.low), nan_ok=True)
+    assert back[:3] == pytest.approx((1 - there.value, 1 - there.high, 1 - there.low), nan_ok=True)
 
 
 @pytest.mark.parametrize(("attacked", "clean"), [([], [1.0]), ([1.0], []), ([], [])])
 def test_nothing_to_compare_gives_nan_and_no_warning(attacked, clean, recwarn):
     for found in (auroc(scored(attacked), scored(clean)), average_precision(scored(attacked), scored(clean))):
-        assert np.isnan([found.estimate, found.low, found.high]).all()
+        assert np.isnan([found.value, found.low, found.high]).all()
         assert found.reason == NOT_MEASURED
     assert not recwarn
 
 
 def test_a_single_group_has_an_estimate_and_no_interval():
     found = auroc(Scored(np.array([2.0, 3.0]), np.zeros(2, int)), Scored(np.array([1.0, 2.0]), np.zeros(2, int)))
-    assert (found.estimate, found.reason) == (0.875, ONE_GROUP)
+    assert (found.value, found.reason) == (0.875, ONE_GROUP)
     assert np.isnan([found.low, found.high]).all()
 
 
@@ -179,11 +179,11 @@ def test_a_difference_of_areas_is_that_of_scikit_learn_and_its_error_is_delongs(
         areas.append(roc_auc_score(labels(attacked.score, clean.score), np.r_[attacked.score, clean.score]))
         won = (attacked.score[:, None] > clean.score).astype(float)
         added.append([won.mean(1), won.mean(0)])
-    assert found.estimate == pytest.approx(areas[0] - areas[1])
+    assert found.value == pytest.approx(areas[0] - areas[1])
     of_attacked, of_clean = (np.subtract(*pair) for pair in zip(*added, strict=True))
     error = np.sqrt(of_attacked.var(ddof=1) / 60 + of_clean.var(ddof=1) / 60)
     assert found.high - found.low == pytest.approx(2 * 1.98 * error, rel=0.15)
-    assert auroc_difference(first, second)[:3] == pytest.approx((-found.estimate, -found.high, -found.low))
+    assert auroc_difference(first, second)[:3] == pytest.approx((-found.value, -found.high, -found.low))
 
 
 def test_a_paired_interval_is_narrower_than_those_of_the_two_areas():
@@ -195,9 +195,9 @@ def test_a_paired_interval_is_narrower_than_those_of_the_two_areas():
 def test_equal_scores_and_few_images_have_a_difference_without_an_interval():
     first, second = two_scores(np.random.default_rng(2), 60)
     same = auroc_difference(first, first)
-    assert (same.estimate, same.reason) == (0, FEW_DIFFERENT)
+    assert (same.value, same.reason) == (0, FEW_DIFFERENT)
     few = auroc_difference(*two_scores(np.random.default_rng(2), 19))
     assert few.reason == "fewer than 20 groups"
     assert auroc_difference([(scored([]), scored([1.0]))], [(scored([]), scored([2.0]))]).reason == NOT_MEASURED
     apart = auroc_difference(first, [(scored(pair[0].score, 5), pair[1]) for pair in second])
-    assert (np.isnan(apart.estimate), apart.reason) == (True, OTHER_IMAGES)
+    assert (np.isnan(apart.value), apart.reason) == (True, OTHER_IMAGES)

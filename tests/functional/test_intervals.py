@@ -24,7 +24,7 @@ from dovision.functional.intervals import (
     SPREAD,
     UNBOUNDED,
     UNIT_BOUNDS,
-    Interval,
+    Number,
     balanced_interval,
     benjamini_hochberg,
     bounded_means,
@@ -76,7 +76,7 @@ def test_estimate_and_interval_are_those_of_the_means_of_groups(rows):
     if len(names) < 3:
         return
     found = means(totals, counts)
-    assert found.estimate[0] == pytest.approx(of_groups.mean())
+    assert found.value[0] == pytest.approx(of_groups.mean())
     assert found.reason[0] or np.allclose([found.low, found.high], np.array(ends(of_groups, names))[:, np.newaxis])
 
 
@@ -120,15 +120,15 @@ def test_rows_that_only_repeat_their_patient_widen_the_interval_that_counts_pati
 def test_a_patient_weighs_the_same_however_many_rows_he_has(bounds, method):
     values, groups = np.array([0.0, 1, 1, 1, 3, 5]), np.array([7, 9, 9, 9, 2, 3])
     interval = mean_interval(values, groups, bounds=bounds)
-    assert (interval.estimate, interval.clusters, interval.method, interval.reason) == (9 / 4, 4, method, "")
-    assert bounds[0] <= interval.low <= interval.estimate <= interval.high <= bounds[1]
+    assert (interval.value, interval.n, interval.method, interval.reason) == (9 / 4, 4, method, "")
+    assert bounds[0] <= interval.low <= interval.value <= interval.high <= bounds[1]
 
 
 def test_missing_values_are_left_out_with_the_patients_who_have_no_others():
     values, groups = np.array([1.0, 3.0, np.nan, np.nan, np.inf, 4.0, 7.0]), np.array([0, 0, 1, 2, 2, 3, 4])
     left_out = mean_interval(values, groups)
     assert left_out == mean_interval(values[[0, 1, 5, 6]], groups[[0, 1, 5, 6]])
-    assert left_out.clusters == 3
+    assert left_out.n == 3
 
 
 @pytest.mark.parametrize(
@@ -147,9 +147,9 @@ def test_missing_values_are_left_out_with_the_patients_who_have_no_others():
 )
 def test_an_interval_that_would_not_hold_is_withheld_with_the_reason(values, groups, estimate, clusters, reason):
     found = mean_interval(np.array(values, float), np.array(groups, dtype=np.int64))
-    assert found.estimate == pytest.approx(estimate, nan_ok=True)
+    assert found.value == pytest.approx(estimate, nan_ok=True)
     assert np.isnan([found.low, found.high]).all()
-    assert (found.clusters, found.method, found.reason) == (clusters, "", reason)
+    assert (found.n, found.method, found.reason) == (clusters, "", reason)
     assert np.isnan(mean_p_value(np.array(values, float), np.array(groups, dtype=np.int64)))
 
 
@@ -162,9 +162,9 @@ def test_rounding_is_no_finding():
     values = np.full(30, 1e-19) * np.arange(30)
     assert mean_interval(values, np.arange(30)).reason == ""
     rounded = mean_interval(values, np.arange(30), resolution=6e-8)
-    assert (rounded.estimate, rounded.reason) == (0, SATURATED)
+    assert (rounded.value, rounded.reason) == (0, SATURATED)
     real = np.where(np.arange(30) < 5, 0.1 * np.arange(30), values)
-    assert mean_interval(real, np.arange(30), resolution=6e-8).estimate == pytest.approx(1 / 30)
+    assert mean_interval(real, np.arange(30), resolution=6e-8).value == pytest.approx(1 / 30)
 
 
 @settings(max_examples=60, deadline=None)
@@ -204,7 +204,7 @@ def test_a_share_of_groups_of_one_is_clopper_and_pearsons(count, share):
     found = share_interval(hits.astype(float), np.arange(count))
     expected = stats.binomtest(int(hits.sum()), count).proportion_ci(method="exact")
     np.testing.assert_allclose(found[1:3], expected, atol=1e-7)
-    assert (found.clusters, found.method, found.reason) == (count, SHARE, "")
+    assert (found.n, found.method, found.reason) == (count, SHARE, "")
     np.testing.assert_allclose(np.ravel(share_of(hits.sum(), count)), expected, atol=1e-7)
 
 
@@ -212,7 +212,7 @@ def test_a_share_whose_groups_are_all_or_nothing_counts_groups():
     hits, groups = np.repeat([1.0, 0, 1, 1, 0, 1, 1, 1], 6), np.arange(8).repeat(6)
     found = share_interval(hits, groups)
     by_group = stats.binomtest(6, 8).proportion_ci(method="exact")
-    assert found.low < by_group.low < found.estimate < by_group.high < found.high
+    assert found.low < by_group.low < found.value < by_group.high < found.high
     assert found.low > by_group.low - 0.1
 
 
@@ -220,7 +220,7 @@ def test_a_share_of_one_is_known_from_its_groups_and_a_single_group_has_no_inter
     found = share_interval(np.ones(21 * 3), np.arange(21).repeat(3))
     assert found[1:3] == pytest.approx((0.025 ** (1 / 21), 1.0))
     alone = share_interval(np.array([1.0, 0.0]), np.zeros(2, int))
-    assert (alone.estimate, alone.reason) == (0.5, ONE_GROUP)
+    assert (alone.value, alone.reason) == (0.5, ONE_GROUP)
     assert share_interval(np.array([np.nan]), np.zeros(1, int)).reason == NOT_MEASURED
 
 
@@ -339,7 +339,7 @@ def test_an_interval_of_a_bounded_mean_holds_whatever_the_law(law, count):
     values = draw(np.random.default_rng(count), (count, 500))
     found = bounded_means(values, np.ones_like(values))
     assert ((found.low <= truth) & (truth <= found.high)).mean() > 0.97
-    assert (np.diff([found.low, found.estimate, found.high], axis=0) >= 0).all()
+    assert (np.diff([found.low, found.value, found.high], axis=0) >= 0).all()
 
 
 @pytest.mark.parametrize(("count", "width"), [(10, 0.695), (24, 0.324), (50, 0.162), (100, 0.084), (200, 0.042)])
@@ -358,7 +358,7 @@ def test_the_interval_of_effects_holds_their_mean_and_follows_their_sign_alone(r
     found = mean_interval(values, groups, level=level, bounds=EFFECT_BOUNDS)
     if found.reason:
         return
-    assert -1 <= found.low <= found.estimate <= found.high <= 1
+    assert -1 <= found.low <= found.value <= found.high <= 1
     turned = mean_interval(-values, groups, level=level, bounds=EFFECT_BOUNDS)
     assert turned[1:3] == pytest.approx((-found.high, -found.low), abs=1e-6)
     again = mean_interval(values.repeat(3), groups.repeat(3), level=level, bounds=EFFECT_BOUNDS)
@@ -405,7 +405,7 @@ def test_a_balanced_accuracy_is_scikit_learns_with_about_the_interval_of_resampl
     label = random.choice(3, 600, p=[0.1, 0.3, 0.6])
     prediction = np.where(random.random(600) < 0.8, label, random.choice(3, 600))
     found = balanced_interval(prediction == label, label, np.arange(600))
-    assert found.estimate == pytest.approx(balanced_accuracy_score(label, prediction))
+    assert found.value == pytest.approx(balanced_accuracy_score(label, prediction))
     rows = [random.integers(600, size=600) for _ in range(500)]
     low, high = np.quantile([balanced_accuracy_score(label[own], prediction[own]) for own in rows], [0.025, 0.975])
     assert high - low < found.high - found.low < 1.6 * (high - low)  # no narrower, for the sake of few images
@@ -415,12 +415,12 @@ def test_a_balanced_accuracy_is_scikit_learns_with_about_the_interval_of_resampl
 def test_a_balanced_accuracy_with_one_group_of_a_class_has_no_interval():
     label = np.array([0, 0, 0, 1, 1])
     found = balanced_interval(label == 0, label, np.array([0, 1, 2, 3, 3]))
-    assert (found.estimate, found.reason) == (0.5, ONE_GROUP)
+    assert (found.value, found.reason) == (0.5, ONE_GROUP)
     assert np.isnan(found.low)
 
 
 def test_an_interval_stays_within_the_range_of_its_quantity_and_a_withheld_one_withheld():
-    made = Interval(0.4, -0.3, 1.2, 5, "", "")
+    made = Number(0.4, -0.3, 1.2, 5, "", "")
     assert made.within(0, 1) == made._replace(low=0, high=1)
     assert made.within(-1, 2) == made
     assert np.isnan(withheld(0.4, 2, "few").within(0, 1).low)

@@ -278,7 +278,7 @@ def test_the_area_of_detection_is_that_of_the_tables(seed):
     true = np.repeat([False, True], [500, 300])
     assert metric.compute().item() == pytest.approx(roc_auc_score(true, [*clean, *attacked]), abs=1e-12)
     groups = (np.zeros(len(scores), np.int64) for scores in (attacked, clean))
-    expected = auroc(*map(Scored, (attacked, clean), groups)).estimate
+    expected = auroc(*map(Scored, (attacked, clean), groups)).value
     assert metric.compute().item() == pytest.approx(expected, abs=1e-12)
 
 

@@ -14,7 +14,7 @@ from dovision.report.figures.results import results_frame
 from dovision.report.report_figure import Catalogue, caption, label_names, setup_sentence
 from dovision.store.run_record import read_sweep
 from dovision.store.schemas import with_digest
-from dovision.store.tables import read_effects, read_samples
+from dovision.store.tables import read_effects
 from dovision.types import Task
 
 FLOWERS = Task("multilabel", ("rose", "iris"))
@@ -65,14 +65,6 @@ def test_the_network_is_that_of_the_checkpoint_and_not_the_configured_one(
     assert setup_sentence([run]).startswith(f"Data: MNIST; network: {network} intervention: ")
 
 
-def test_a_sweep_names_what_differs(sweep):
-    text = setup_sentence(completed(sweep))
-    assert text.startswith(
-        "Data: MNIST; network: small CNN; intervention: 2 x 2 cells, black, or 4 x 4 cells, black, or activation "
-        "(value zero); attack: PGD ("
-    )
-
-
 def test_the_table_of_results_is_that_of_the_summaries(sweep):
     runs = completed(sweep)
     frame = results_frame(runs)
@@ -97,24 +89,6 @@ def test_the_gallery_shows_the_effects_on_the_likeliest_class(sweep):
     first = gallery.iloc[0]
     row = effects[(effects["condition"] == "clean") & (effects["unit"] == "r0c0")].sort_values("control").iloc[-1]
     assert (first["predicted"], first["effect"], first["label"]) == (row["class"], row["effect"], "0")
-
-
-def test_the_distribution_is_of_clean_and_of_successfully_attacked_images(sweep):
-    run = completed(sweep)[1]
-    (frame,) = [each.data for each in Catalogue().of_run(run) if each.name == "effect_distribution"]
-    samples = read_samples(run.folder)
-    beaten = samples[(samples["condition"] == "eps=0.2") & samples["success"].eq(True)]
-    rows = frame[frame["condition"] == "eps=0.2"]
-    assert set(rows["images"]) == {len(beaten)}
-    assert rows["value"].tolist() == pytest.approx(sorted(beaten["mean_abs_expected_effect"]))
-
-
-def test_a_condition_without_success_is_named_and_a_run_without_pictures_has_no_gallery(tmp_path, write_run):
-    write_run(tmp_path, eps=(0.05,), strength=0.0, maps=0)
-    captions = {item.name: item.caption for item in Catalogue().of_run(completed(tmp_path)[0])}
-    assert captions.keys() >= {"classes", "effect_distribution", "average_effects"}
-    assert not captions.keys() & {"overlay", "gallery", "average_effect_maps"}
-    assert "No attack succeeded at epsilon 0.05." in captions["effect_distribution"]
 
 
 def test_several_labels_are_read_as_names():

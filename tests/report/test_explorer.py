@@ -62,10 +62,6 @@ def test_all_images_and_conditions_of_a_job_share_the_scale_of_its_gallery(runs,
     assert gallery.figure.axes[-1].get_ylim() == pytest.approx((-largest, largest))
 
 
-def test_units_without_a_place_have_no_boxes(everything):
-    assert everything[2]["boxes"] is None
-
-
 def test_first_images_go_before_second_ones_and_what_does_not_fit_is_left_out(runs, everything):
     kept = {run.label: samples_in_conditions(run.folder, ["clean", "eps=0.05", "eps=0.2"]) for run in runs}
     expected = [(job, f"digit_{samples[place]:04}.png") for place in (0, 1) for job, samples in kept.items()]
@@ -84,21 +80,6 @@ def test_a_picture_that_several_jobs_show_is_carried_once(runs):
     assert all(picture.startswith("data:image/") for picture in alone["pictures"])
     size = len(json.dumps(alone["entries"])) + sum(map(len, alone["pictures"]))
     assert len(explorer([runs[0]] * 2, SizeBudget(size))["entries"]) > len(alone["entries"])
-
-
-def test_errors_and_successes_of_attacks_travel_with_an_image(everything):
-    for condition in everything[0]["conditions"]:
-        assert condition["correct"] in (True, False)
-        assert condition["success"] is None or condition["name"] != "clean"
-
-
-def test_of_many_classes_those_with_the_largest_effects_are_carried(runs, monkeypatch):
-    monkeypatch.setattr("dovision.report.explorer.MOST_CLASSES", 2)
-    entry = explorer(runs, SizeBudget(PLENTY))["entries"][0]
-    effects = read_effects(runs[0].folder, [0])
-    predicted = set(effects.loc[effects.groupby("condition")["control"].idxmax(), "class"])
-    assert predicted <= set(entry["classes"])
-    assert len(entry["classes"]) == len(entry["conditions"][0]["control"]) <= 2 + len(predicted)
 
 
 @pytest.fixture
@@ -130,15 +111,3 @@ def test_known_objects_are_carried_a_mask_of_a_class_in_place_of_its_boxes(with_
     assert np.array_equal(bits, ring[4:12, 6:16])
     assert first["tag"]["mask"] is None
     assert [(each["name"], each["mask"]) for each in found[1]["objects"]] == [("one", None)]
-
-
-def test_the_gallery_outlines_them_over_the_effects(with_objects):
-    run, _ = with_objects
-    (figure,) = Gallery(order=0, most=4).of_run(run)
-    assert "solid outlines" in figure.caption
-    axes = figure.figure.axes[1]
-    assert len(axes.patches) == 2  # the tag, drawn twice
-    assert len(axes.collections) == 4  # two masks, likewise
-    assert axes.get_xlim() == (0, 32)
-    assert axes.get_ylim() == (32, 0)
-    assert axes.images[0].get_extent() == [0, 32, 32, 0]

@@ -58,17 +58,6 @@ def test_a_report_has_it_on_the_page_at_its_place_and_in_files(folder, fitted, t
     assert 'id="pulses-title"' in page
 
 
-@pytest.mark.long  # a logger is sent what the page shows
-@pytest.mark.slow
-def test_a_job_sends_it_to_wandb(folder, fitted, tmp_path, dovision_evaluate, offline_run):
-    shutil.copytree(fitted / "checkpoints", tmp_path / "checkpoints")
-    words = [f"output_root={tmp_path}", "logger=wandb", "attack=fgsm", "attack.eps=0.1", f"--config-dir={folder}"]
-    assert dovision_evaluate(*words) == 0
-    (run,) = read_sweep(tmp_path / "evaluate")
-    logged = {key.partition(".")[0] for item in offline_run(run.folder)["history"] for key in item["item"]}
-    assert {"figures/pulse", "tables/pulse", "figures/gallery"} <= logged
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("yaml", "message"),
@@ -84,17 +73,6 @@ def test_a_yaml_that_is_no_figure_is_refused_in_a_sentence(
     sweep, output = fitted / "evaluate", tmp_path / "out"
     assert run_command(report, "--config-dir", str(folder), f"sweep={sweep}", f"output={output}") == 1
     assert message in capsys.readouterr().err
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("logger", ["wandb", "tensorboard"])
-def test_a_job_that_would_send_it_is_refused_before_anything_is_measured(
-    logger, folder, copy, dovision_evaluate, capsys
-):
-    (folder / "figure" / "fill.yaml").write_text("_target_: dovision.interventions.fills.Mean\n")
-    assert dovision_evaluate(f"output_root={copy}", f"logger={logger}", f"--config-dir={folder}") == 1
-    assert "figure.fill must be a FigureComponent" in capsys.readouterr().err
-    assert not list(copy.rglob("effects*"))
 
 
 @pytest.mark.slow

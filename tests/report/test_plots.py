@@ -27,7 +27,6 @@ from dovision.report.style import (
     shortened_apart,
     wrap_text,
 )
-from dovision.report.tables import table_figure
 
 AVERAGES = pd.DataFrame(
     [
@@ -74,7 +73,6 @@ DRAWN = {
     "curve": lambda: effect_against_epsilon(curve()),
     "distribution": lambda: effect_distribution(distribution()),
     "averages": lambda: plots.average_effects_plot(AVERAGES),
-    "table": lambda: table_figure(pd.DataFrame({"condition": ["clean", "clean"], "n": ["3", "4"]}, ["a", "b"])),
     "gallery": lambda: gallery(pictures((4, 4)), gallery_frame(placed=True), largest=0.8),
     "bars": lambda: gallery(pictures((4, 4, 3)), gallery_frame(placed=False), largest=0.8),
 }
@@ -117,25 +115,12 @@ def test_of_many_jobs_the_outstanding_are_named_and_the_others_grey():
     assert sum(line.get_color() == "#8a92a0" for line in drawn.axes[0].lines) == 7
 
 
-def test_many_panels_stand_in_rows_as_wide_as_the_page():
-    ends = dict.fromkeys(("low", "lower", "median", "upper", "high"), 0.1)
-    rows = [{"panel": f"rows={n}", "attack": "PGD", "eps": eps, **ends} for n in range(6) for eps in (0.0, 0.1)]
-    shown = [axes for axes in spread_against_epsilon(pd.DataFrame(rows)).axes if axes.axison]
-    assert [axes.get_title("left") for axes in shown] == [f"rows={n}" for n in range(6)]
-    assert [axes.get_subplotspec().colspan.start for axes in shown] == [0, 1, 2, 0, 1, 2]
-
-
 @pytest.mark.parametrize(("least", "scale"), [(0.06, "linear"), (0.0, "log")])
 def test_the_distribution_is_logarithmic_where_values_differ_tenfold(least, scale):
     frame = distribution().assign(value=lambda rows: rows["value"].clip(lower=least))
     axes = effect_distribution(frame).axes[0]
     assert axes.get_xscale() == scale
     assert axes.lines[0].get_xdata().min() == max(least, 1e-5)
-
-
-def test_the_largest_average_effects_come_first():
-    axes = plots.average_effects_plot(plots.strongest(AVERAGES, 2)).axes[0]
-    assert [label.get_text() for label in axes.get_yticklabels()] == ["do(u1) on $x$ <b>", "do(u0) on cat"]
 
 
 def test_long_names_that_differ_behind_their_beginning_are_told_apart():
@@ -201,11 +186,6 @@ def test_each_point_of_a_distribution_is_a_measured_value_and_its_share(values):
     assert (rows["share"] <= np.asarray(below) + 1e-12).all()
     if len(values) <= 200:
         assert rows.loc[last, "share"].tolist() == pytest.approx(np.asarray(below)[last])
-
-
-def test_units_without_a_place_are_drawn_as_bars():
-    bars = DRAWN["bars"]().axes[1].patches
-    assert [bar.get_height() for bar in bars] == [-0.5, 0.5]  # minus the effects
 
 
 def test_an_inline_figure_has_ids_of_its_own_and_the_colours_of_the_page(tmp_path):

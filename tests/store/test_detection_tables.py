@@ -5,18 +5,12 @@ import pandas as pd
 import pytest
 
 from dovision.store.detection_tables import (
-    DETECTOR,
-    PERMUTED_LABELS,
     SCORES,
     detector_label,
     detectors_of,
-    preferred,
     preferred_scores,
-    read_families,
     read_scores,
-    read_tuned,
     scores_schema,
-    widest,
 )
 from dovision.store.tables import write_table
 
@@ -27,18 +21,6 @@ def write(folder, **columns):
     defaults |= {"correct": [True, True, False], "success": [None, False, True], "score": [0.5, 1.0, 2.0]}
     frame = pd.DataFrame(defaults | columns)
     write_table(folder / SCORES, scores_schema(), [SCORES.from_frame(frame)])
-
-
-def fits(*rows):
-    return pd.DataFrame(rows, columns=DETECTOR)
-
-
-def test_scores_are_read_back_with_success_as_a_number(tmp_path):
-    write(tmp_path)
-    frame = read_scores(tmp_path)
-    assert frame["sample"].tolist() == [3, 4, 5]
-    assert frame["attack"].tolist() == ["clean", "pgd", "adaptive"]
-    np.testing.assert_array_equal(frame["success"], [np.nan, 0, 1])
 
 
 def test_the_scores_of_a_detector_are_read_from_whatever_row_groups(tmp_path):
@@ -53,14 +35,6 @@ def test_the_scores_of_a_detector_are_read_from_whatever_row_groups(tmp_path):
     assert preferred_scores(tmp_path)["sample"].tolist() == [0, 2, 3, 1, 4, 5]
 
 
-def test_families_and_what_fits_have_chosen_are_in_the_metadata(tmp_path):
-    families, tuned = {"pgd": "strong", "fgsm": "fgsm"}, {("odin", "as is", ""): "step=0.002"}
-    write_table(tmp_path / SCORES, scores_schema(families, tuned), [])
-    assert (read_families(tmp_path), read_tuned(tmp_path)) == (families, tuned)
-    write(tmp_path)
-    assert (read_families(tmp_path), read_tuned(tmp_path)) == ({}, {})
-
-
 def test_a_missing_score_is_an_error_that_names_the_detector(tmp_path):
     write(tmp_path, score=[0.5, None, 1.0])
     with pytest.raises(ValueError, match=r"must have a score in each row, got nan in 1, from odin\."):
@@ -73,27 +47,6 @@ def test_no_table_and_a_table_without_rows_are_errors(tmp_path):
     write_table(tmp_path / SCORES, scores_schema(), [])
     with pytest.raises(ValueError, match=r"must have rows, got none\. Delete the folder"):
         read_scores(tmp_path)
-
-
-def test_the_hardened_fit_to_all_attacks_is_preferred():
-    rows = fits(
-        ("odin", "as is", ""),
-        ("profile", "clean only", ""),
-        ("profile", "clean and noise", ""),
-        ("classifier", "supervised", "all attacks"),
-        ("classifier", "supervised, hardened", "pgd"),
-        ("classifier", "supervised, hardened", "all attacks"),
-        ("classifier", "supervised, hardened", "all but pgd"),
-        ("classifier", "supervised, hardened", PERMUTED_LABELS),
-    )
-    assert preferred(rows).index.tolist() == [0, 2, 5]
-
-
-def test_the_only_attack_that_was_fitted_to_is_the_widest_fit():
-    one = fits(("odin", "as is", ""), ("classifier", "supervised", "pgd"))
-    assert len(widest(pd.concat([one, fits(("classifier", "supervised", PERMUTED_LABELS))]))) == 2
-    assert len(widest(one)) == 2
-    assert len(widest(pd.concat([one, fits(("classifier", "supervised", "all attacks"))]))) == 2
 
 
 @pytest.mark.parametrize(

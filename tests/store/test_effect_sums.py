@@ -9,7 +9,6 @@ from dovision.store.effect_sums import (
     LOG_ODDS_QUANTUM,
     QUANTUM,
     Cells,
-    cells_of,
     merged_sums,
     sums_columns,
     sums_schema,
@@ -67,22 +66,3 @@ def test_merged_sums_do_not_depend_on_the_parts(monkeypatch, at_once):
     ]
     monkeypatch.setattr(effect_sums, "SUMS_AT_ONCE", at_once)
     assert table(*merged_sums(some_groups(*parts), sums_schema(CELLS))).equals(whole)
-
-
-def test_merged_rows_come_some_groups_at_a_time(monkeypatch):
-    """So that the memory does not grow by the rows of all groups whose sums are held at once."""
-    whole = table(sums(*drawn(40)))
-    monkeypatch.setattr(effect_sums, "ROW_GROUP", 2 * CELLS.number)
-    batches = list(merged_sums(some_groups(whole), sums_schema(CELLS)))
-    assert [len(np.unique(rows["group"])) for rows in batches] == [2, 2, 2, 1]
-    assert table(*batches).equals(whole)
-
-
-def test_nothing_measured_is_no_row():
-    empty = table(sums(*drawn(0)))
-    assert len(empty) == 0
-    assert list(merged_sums(some_groups(empty), sums_schema(CELLS))) == []
-
-
-def test_the_names_of_cells_are_in_the_schema():
-    assert cells_of(sums_schema(CELLS)) == CELLS

@@ -1,17 +1,14 @@
 """What run.json says is what happened."""
 
-import fcntl
 import subprocess
 import sys
 import threading
 
 import pytest
-import yaml
 
 from dovision.io.atomic import PARTIAL
 from dovision.store import run_directory
 from dovision.store.run_directory import BeingWritten, RunDirectory
-from dovision.store.run_files import LOCK
 from dovision.store.tables import EFFECTS
 
 KILLED = """
@@ -35,27 +32,6 @@ with TableWriter(run.path / "effects.parquet", effects_schema()) as table:
         table.write(rows.slice(start, 50_000))
     os.kill(os.getpid(), signal.SIGKILL)
 """
-
-
-def test_a_run_goes_from_missing_to_running_to_completed(tmp_path):
-    run = RunDirectory(tmp_path / "a" / "b")
-    assert run.state == "missing"
-    run.start({"seed": 3, "attack": {"eps": [0.1]}}, ["seed=3"], {"device": "cpu"})
-    assert run.state == "running"
-    run.record({"forward_passes": 7})
-    run.complete({"wall_seconds": 1.5})
-    assert run.state == "completed"
-    facts = run.read_record()
-    assert facts.pop("digests").keys() == {".hydra/config.yaml", ".hydra/overrides.yaml"}
-    assert facts == {
-        "state": "completed",
-        "overrides": ["seed=3"],
-        "device": "cpu",
-        "forward_passes": 7,
-        "wall_seconds": 1.5,
-    }
-    assert yaml.safe_load((run.path / ".hydra" / "config.yaml").read_text()) == {"seed": 3, "attack": {"eps": [0.1]}}
-    assert yaml.safe_load((run.path / ".hydra" / "overrides.yaml").read_text()) == ["seed=3"]
 
 
 def test_a_start_that_fails_leaves_the_directory_to_the_next_one(tmp_path):
@@ -89,22 +65,6 @@ def test_a_completed_run_is_not_overwritten(tmp_path):
     with pytest.raises(FileExistsError, match="must not hold a completed run.*output_root"):
         RunDirectory(tmp_path).start({}, [], {})
     assert run.state == "completed"
-
-
-@pytest.mark.parametrize("end", ["failed", "running"])
-def test_what_a_dead_run_left_is_removed_and_what_is_not_its_own_stays(tmp_path, end):
-    run = RunDirectory(tmp_path)
-    run.start({}, ["old"], {"old": True})
-    (tmp_path / "maps").mkdir()
-    for name in ("samples.parquet", "effects.parquet.partial-0", "summary.json", "maps/0_clean.png", "run.log"):
-        (tmp_path / name).write_text("old")
-    if end == "failed":
-        run.fail(ValueError("x"))
-    del run  # and with it the lock, as at the end of a process
-    again = RunDirectory(tmp_path)
-    again.start({}, ["new"], {})
-    assert again.read_record() == {"state": "running", "overrides": ["new"]}
-    assert sorted(p.name for p in tmp_path.iterdir() if not p.name.startswith(".")) == ["run.json", "run.log"]
 
 
 def test_a_directory_in_which_another_process_is_at_work_is_refused(tmp_path):
@@ -149,15 +109,6 @@ def test_a_run_that_ends_while_its_state_is_looked_up_is_not_called_interrupted(
 
     monkeypatch.setattr("dovision.store.run_directory.is_locked", is_locked)
     assert RunDirectory(tmp_path).state == "completed"
-
-
-def test_a_report_that_looks_at_the_state_neither_hides_nor_disturbs_a_run(tmp_path):
-    run = RunDirectory(tmp_path)
-    run.start({}, [], {})
-    run.close()
-    with (tmp_path / LOCK).open() as file:
-        fcntl.flock(file, fcntl.LOCK_SH)  # another report, in the middle of its look
-        assert RunDirectory(tmp_path).state == "interrupted"
 
 
 def test_a_fact_that_is_not_plain_is_refused_by_name(tmp_path):

@@ -4,9 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from dovision.io.files import sha256
 from dovision.store.run_directory import RunDirectory
-from dovision.store.run_files import RUN_FILES, digest_differences, digested_files, remove_remains
+from dovision.store.run_files import RUN_FILES, digest_differences, remove_remains
 from dovision.store.tables import RunTable, read_schema
 
 WRITTEN = ("samples.parquet", "effects.parquet", "maps.parquet", "boxes.parquet", "attacks.parquet", "scores.parquet")
@@ -48,13 +47,6 @@ def with_a_flipped_byte(file, other):
     file.write_bytes(content)
 
 
-def test_an_untouched_run_is_as_it_was_recorded(tmp_path):
-    run = written(tmp_path, "a")
-    assert set(digested_files(tmp_path)) == set(run.read_record()["digests"]) == set(RECORDED)
-    assert digest_differences(tmp_path, run.read_record()) == []
-    assert digest_differences(tmp_path, run.read_record(), digest=lambda path: sha256(path)) == []
-
-
 @pytest.mark.parametrize("name", RECORDED)
 @pytest.mark.parametrize("damage", [removed, cut, emptied, exchanged, with_a_flipped_byte])
 def test_whatever_happens_to_any_file_it_is_named(tmp_path, name, damage):
@@ -64,15 +56,6 @@ def test_whatever_happens_to_any_file_it_is_named(tmp_path, name, damage):
     assert difference.startswith(name)
     kinds = {removed: "is missing", exchanged: "has other content", with_a_flipped_byte: "has other content"}
     assert difference.endswith(kinds.get(damage, " bytes"))
-
-
-def test_no_byte_is_read_of_a_file_of_another_size(tmp_path):
-    run = written(tmp_path, "a")
-    cut(tmp_path / "effects.parquet", None)
-    read = []
-    digest_differences(tmp_path, run.read_record(), lambda path: read.append(path.name) or sha256(path))
-    assert "effects.parquet" not in read
-    assert "samples.parquet" in read
 
 
 @pytest.mark.parametrize("pattern", [file.path for file in RUN_FILES if file.digested])
@@ -90,20 +73,6 @@ def test_a_file_that_the_run_has_not_written_is_named(tmp_path, pattern):
 def test_a_run_without_digests_is_not_relied_on(tmp_path, facts):
     written(tmp_path, "a")
     assert digest_differences(tmp_path, facts) == ["run.json records no digests of the tables"]
-
-
-def test_what_follows_the_end_of_a_run_changes_nothing(tmp_path):
-    run = written(tmp_path, "a")
-    for name in ("run.log", "csv/metrics.csv", "wandb/run-1.wandb", "report/index.html", "notes.txt", ".run.lock"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_text("later")
-    assert digest_differences(tmp_path, run.read_record()) == []
-
-
-def test_a_new_start_removes_what_an_earlier_one_has_written(tmp_path):
-    written(tmp_path, "a")
-    RunDirectory(tmp_path).start({}, [], {}, afresh=True)
-    assert set(digested_files(tmp_path)) == {".hydra/config.yaml", ".hydra/overrides.yaml"}
 
 
 ENTRIES = {part for file in RUN_FILES for part in (Path(file.path), *Path(file.path).parents[:-1])}
@@ -125,12 +94,6 @@ def test_nothing_is_written_or_removed_through_a_link(tmp_path, entry, target):
         with pytest.raises(ValueError, match=f"must hold its files itself, got {link}, a link to .*home"):
             begin()
     assert {path: path.is_file() and path.read_text() for path in home.rglob("*")} == before
-
-
-def test_a_run_goes_on_beside_links_within_it(tmp_path):
-    (tmp_path / "wandb" / "run-1").mkdir(parents=True)
-    (tmp_path / "wandb" / "latest-run").symlink_to("run-1")
-    RunDirectory(tmp_path).start({}, [], {})
 
 
 @pytest.mark.slow

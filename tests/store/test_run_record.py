@@ -32,17 +32,6 @@ def test_all_runs_are_found_with_their_states_and_what_distinguishes_them(sweep)
     assert runs[1].config["intervention"]["rows"] == 4
 
 
-def test_a_run_directory_itself_is_a_sweep_of_one(sweep):
-    (run,) = read_sweep(sweep / "1a")
-    assert run.label == "digits"
-
-
-def test_runs_of_equal_overrides_are_told_apart_by_their_paths(tmp_path, write_run):
-    for name in ("x", "y"):
-        write_run(tmp_path / name, ["attack=pgd", f"output_root=/{name}"], images=4, maps=0, eps=())
-    assert [run.label for run in read_sweep(tmp_path)] == ["x", "y"]
-
-
 @pytest.mark.parametrize(
     ("name", "message"),
     [
@@ -152,30 +141,6 @@ def test_a_damaged_run_is_named_with_the_remedy(folder, spoil, pattern):
     assert (good.state, good.failure) == ("completed", "")
     assert spoilt.state == "unreadable"
     assert re.search(pattern, spoilt.failure)
-
-
-def test_the_report_leaves_it_out_says_so_and_ends_with_an_error(folder, monkeypatch, capsys, svg_only):
-    cut_short(folder / "spoilt")
-    monkeypatch.setattr("sys.argv", ["dovision-report", f"sweep={folder}"])
-    monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
-    with pytest.raises(SystemExit) as end:
-        main()
-    assert end.value.code == 1
-    out, err = capsys.readouterr()
-    assert out.strip() == str(folder / "report" / "index.html")
-    assert err.splitlines()[-1].startswith("dovision-report: left out a run that cannot be read: ")
-    page = (folder / "report" / "index.html").read_text()
-    assert "Left out of every number and figure:" in page
-    assert ">1 completed</a>" in page
-    assert ">1 unreadable</a>" in page
-
-
-def test_another_programs_run_json_is_foreign_and_no_error(folder, page_of):
-    (folder / "spoilt" / "run.json").write_text('{"state": "SUCCEEDED", "id": 7}')
-    assert [run.state for run in survey(folder)] == ["completed", "foreign"]
-    page = page_of(folder).read_text()
-    assert "its run.json is another program&#39;s: it names no state of a run." in page
-    assert "<pre><code>dovision-evaluate attack=pgd seed=1\n" in page
 
 
 def test_labels_do_not_suffer_from_a_run_that_cannot_be_read(folder, write_run):

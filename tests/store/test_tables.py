@@ -2,7 +2,6 @@
 
 import gc
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -37,14 +36,6 @@ def write(path, batches):
     return path
 
 
-def test_the_table_has_its_name_only_once_it_is_complete(tmp_path):
-    path = tmp_path / "effects.parquet"
-    with TableWriter(path, effects_schema()) as table:
-        table.write(rows([0, 1]))
-        assert not path.exists()
-    assert pq.read_table(path).num_rows == 8
-
-
 def test_an_error_while_writing_leaves_nothing(tmp_path):
     with pytest.raises(pa.ArrowInvalid), TableWriter(tmp_path / "effects.parquet", effects_schema()) as table:
         table.write(pa.RecordBatch.from_pydict({"other": [1]}))
@@ -59,14 +50,6 @@ def test_the_bytes_do_not_depend_on_how_the_rows_were_cut(tmp_path, monkeypatch)
     assert [pq.ParquetFile(whole).metadata.row_group(i).num_rows for i in range(4)] == [50, 50, 50, 10]
 
 
-def test_names_survive_when_conditions_alternate_within_a_row_group(tmp_path):
-    write(tmp_path / "effects.parquet", [rows([0]), rows([0], "eps=0.1"), rows([1]), rows([1], "eps=0.1")])
-    frame = read_effects(tmp_path, [0, 1])
-    assert frame["condition"].tolist() == (["clean"] * 4 + ["eps=0.1"] * 4) * 2
-    assert frame["unit"].tolist() == ["left", "left", "right", "right"] * 4
-    assert frame["class"].tolist() == ["cat", "dog"] * 8
-
-
 def test_only_the_rows_of_the_samples_that_are_asked_for_are_read(tmp_path, monkeypatch):
     monkeypatch.setattr(tables, "ROW_GROUP", 16)
     write(tmp_path / "effects.parquet", [rows(range(40))])
@@ -74,18 +57,6 @@ def test_only_the_rows_of_the_samples_that_are_asked_for_are_read(tmp_path, monk
     assert frame["sample"].tolist() == [3] * 4 + [17] * 4
     assert len(list(row_groups(tmp_path / "effects.parquet", samples=[3, 17]))) == 2
     assert read_effects(tmp_path, [99]).empty
-
-
-def test_a_unit_without_a_place_has_null_coordinates(tmp_path):
-    write(tmp_path / "effects.parquet", [rows([0])])
-    frame = read_effects(tmp_path, [0])
-    assert frame.loc[frame["unit"] == "left", "bottom"].tolist() == [2, 2]
-    assert frame.loc[frame["unit"] == "right", "bottom"].isna().all()
-
-
-def test_a_missing_table_is_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"effects\.parquet must be a table of a run, got no such file"):
-        list(row_groups(tmp_path / "effects.parquet"))
 
 
 @pytest.mark.parametrize("damage", ["empty", "truncated", "flipped", "text"])
@@ -112,13 +83,6 @@ def test_a_table_without_rows_is_refused(tmp_path):
     write_table(tmp_path / "samples.parquet", tables.samples_schema(TASK), [])
     with pytest.raises(ValueError, match=r"samples\.parquet must have rows, got none"):
         read_samples(tmp_path)
-
-
-def test_samples_are_read_clean_first_then_by_epsilon(tmp_path, write_run):
-    write_run(tmp_path, eps=(0.2, 0.05, 0.1), images=6, maps=0)
-    frame = read_samples(tmp_path)
-    assert list(dict.fromkeys(frame["condition"])) == ["clean", "eps=0.05", "eps=0.1", "eps=0.2"]
-    assert np.array_equal(frame["sample"], np.tile(np.arange(6), 4))
 
 
 @pytest.mark.slow

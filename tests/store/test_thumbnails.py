@@ -2,24 +2,12 @@
 
 from collections import Counter
 
-import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dovision.store.thumbnails import PictureChoice, load_thumbnail, samples_in_conditions, save_image, thumbnail_path
-
-
-@pytest.mark.parametrize("channels", [1, 3])
-def test_a_picture_comes_back_as_its_8_bit_rounding(tmp_path, channels):
-    image = torch.linspace(0, 1, channels * 12).reshape(channels, 3, 4)
-    path = thumbnail_path(tmp_path, 3, "eps=0.1")
-    save_image(path, image)
-    assert path == tmp_path / "maps" / "3_eps-0.1.png"
-    assert thumbnail_path(tmp_path, 3, "eps=8/255") == tmp_path / "maps" / "3_eps-8-255.png"
-    expected = (image * 255).round().permute(1, 2, 0).numpy()
-    assert np.array_equal(load_thumbnail(path), expected.squeeze(-1) if channels == 1 else expected)
+from dovision.store.thumbnails import PictureChoice, save_image
 
 
 def test_a_picture_of_two_channels_is_refused(tmp_path):
@@ -58,11 +46,3 @@ def test_what_is_chosen_of_all_is_chosen_of_each_part(samples, most, cut):
     shown = Counter(samples[sample] for sample in chosen)
     fewest = min((shown[cell] for cell in cells if shown[cell] < cells[cell]), default=most)
     assert all(shown[cell] <= fewest + 1 for cell in cells)  # none has two more than one that has others left
-
-
-def test_only_samples_with_a_picture_in_each_condition_are_kept(tmp_path, write_run):
-    write_run(tmp_path, images=20, maps=0, eps=(0.1,))
-    for sample, condition in [(10, "clean"), (10, "eps=0.1"), (2, "clean"), (2, "eps=0.1"), (3, "clean")]:
-        save_image(thumbnail_path(tmp_path, sample, condition), torch.zeros(1, 2, 2))
-    assert samples_in_conditions(tmp_path, ["clean", "eps=0.1"]) == [10, 2]  # a zero, then a two
-    assert samples_in_conditions(tmp_path / "nowhere", ["clean"]) == []

@@ -12,7 +12,6 @@ from dovision.store.to_arrow import (
     probability_margin,
     sample_columns,
     task_entropy,
-    touched,
 )
 from dovision.types import Batch, Box, Task
 
@@ -120,33 +119,6 @@ def test_mean_abs_expected_effect_does_not_let_units_cancel():
     assert mean_effects(control, treated, TWO)["mean_abs_expected_effect"].tolist() == pytest.approx([0.06])
 
 
-def test_mean_abs_expected_effect_is_that_of_the_units_done_and_of_none_not_a_number():
-    control, treated = odds(0.8, 0.8, 0.8), torch.stack([odds(0.9, 0.9, 0.9), odds(0.6, 0.6, 0.6)], dim=1)
-    # expected effect = .06, and .8 * -.2 + .2 * .2 = -.12
-    done = torch.tensor([[True, True], [False, True], [False, False]])
-    found = mean_effects(control, treated, TWO, done)["mean_abs_expected_effect"]
-    assert found.tolist() == pytest.approx([0.09, 0.12, math.nan], nan_ok=True)
-    rows = one(treated=odds(0.5, 0.75).unsqueeze(1), done=torch.tensor([[True], [False]]))
-    assert rows["mean_abs_expected_effect"] == pytest.approx([0.125, math.nan], nan_ok=True)
-
-
-def test_the_mean_expected_logit_effect_keeps_the_sign_and_leaves_out_units_not_done():
-    control = torch.tensor([[2.0, 0.0]]).expand(3, 2)
-    treated = torch.tensor([[[3.0, 0.0], [0.0, 1.0]]]).expand(3, 2, 2)
-    p = 1 / (1 + math.exp(-2))
-    units = [p * 1, p * -2 + (1 - p) * 1]
-    done = torch.tensor([[True, True], [False, True], [False, False]])
-    found = mean_effects(control, treated, TWO, done)["mean_expected_logit_effect"]
-    assert found.tolist() == pytest.approx([sum(units) / 2, units[1], math.nan], nan_ok=True)
-    rows = one(control=control[:2], treated=treated[:2])
-    assert rows["mean_expected_logit_effect"] == pytest.approx([sum(units) / 2] * 2)
-
-
-def test_an_empty_region_is_nothing_done():
-    regions = [[None, Box(0, 1, 2, 3)], [Box(0, 0, 0, 0), Box(2, 3, 4, 3)]]
-    assert touched(regions).tolist() == [[True, True], [False, False]]
-
-
 def effects(task=TWO, control=None, treated=None, regions=None, images=slice(None)):
     control = odds(0.75, 0.5) if control is None else control
     treated = torch.stack([odds(0.5, 0.5), odds(0.75, 0.25)], dim=1) if treated is None else treated
@@ -159,19 +131,6 @@ def effects(task=TWO, control=None, treated=None, regions=None, images=slice(Non
         treated_logits=treated[images],
         regions=(regions or [[None, Box(0, 1, 2, 3)], [None, None]])[images],
     ).to_pydict()
-
-
-def test_effects_have_a_row_per_sample_unit_and_class():
-    rows = effects()
-    assert rows["sample"] == [3] * 4 + [4] * 4
-    assert rows["unit"] == ["u0", "u0", "u1", "u1"] * 2
-    assert rows["class"] == ["cat", "dog"] * 4
-    assert rows["control"] == pytest.approx([0.75, 0.25] * 2 + [0.5] * 4)
-    assert rows["treated"] == pytest.approx([0.5, 0.5, 0.75, 0.25, 0.5, 0.5, 0.25, 0.75])
-    assert rows["effect"] == pytest.approx([-0.25, 0.25, 0, 0, 0, 0, -0.25, 0.25])
-    log3 = math.log(3)
-    assert rows["log_odds_effect"] == pytest.approx([-log3, log3, 0, 0, 0, 0, -log3, log3], abs=1e-6)
-    assert (rows["left"], rows["right"]) == ([None] * 2 + [1] * 2 + [None] * 4, [None] * 2 + [3] * 2 + [None] * 4)
 
 
 def test_the_expected_effect_of_a_unit_is_one_number_for_all_classes_but_one_per_label():

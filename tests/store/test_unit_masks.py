@@ -10,7 +10,7 @@ import pandas as pd
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dovision.store.unit_masks import MASKS_FILE, masks_of, read_masks, write_masks
+from dovision.store.unit_masks import masks_of, read_masks, write_masks
 
 L_SHAPE = np.array([[1, 0], [1, 0], [1, 1]], dtype=bool)
 
@@ -35,9 +35,3 @@ def test_every_mask_is_the_same_once_it_was_written(height, width, seed):
     with tempfile.TemporaryDirectory() as folder:
         write_masks(Path(folder), [(0, "u", mask)])
         assert np.array_equal(read_masks(Path(folder))[0, "u"], mask)
-
-
-def test_without_masks_there_is_no_file(tmp_path):
-    write_masks(tmp_path, [])
-    assert not (tmp_path / MASKS_FILE).exists()
-    assert read_masks(tmp_path) == {}

@@ -28,12 +28,6 @@ def test_what_is_logged_at_a_step_is_one_row(tmp_path):
     assert found.loc[0].dropna().to_dict() == {"accuracy/clean": 1.0}
 
 
-def test_a_step_that_a_callback_gives_as_a_float_is_the_same_step(tmp_path):
-    logged(tmp_path, (1, {"loss": 0.5}), (1.0, {"lr": 0.1}), (0.5, {"loss": 2.0})).finalize("success")
-    assert read(tmp_path)["loss"].to_dict() == {0.5: 2.0, 1: 0.5}
-    assert read(tmp_path)["lr"].dropna().to_dict() == {1: 0.1}
-
-
 def test_a_stopped_job_goes_on_below_its_rows_and_logs_no_step_twice(tmp_path):
     logged(tmp_path, (1, {"loss": 0.5}), (2, {"loss": 0.4}), (3, {"loss": 9.0}))  # step 3 in an epoch that was lost
     logged(tmp_path, (3, {"loss": 0.3}), (3, {"lr": 0.1}), (4, {"loss": 0.2})).finalize("success")
@@ -64,8 +58,3 @@ def test_the_configuration_lies_beside_it_as_it_is_nested(tmp_path):
     config = {"attack": {"eps": [0.1, "16/255"]}, "note": None}
     CSVLogger(str(tmp_path), "csv").log_hyperparams(config)
     assert yaml.safe_load((tmp_path / "csv" / "hparams.yaml").read_text()) == config
-
-
-def test_nothing_is_written_before_something_is_logged(tmp_path):
-    CSVLogger(str(tmp_path), "csv").finalize("success")
-    assert not list(tmp_path.iterdir())

@@ -51,16 +51,6 @@ def test_one_warning_and_no_more_questions_and_what_is_lost_is_said_at_the_end(r
     assert f"(calls: {lost}). The tables of the run have all numbers." in caplog.text
 
 
-def test_a_local_write_may_take_any_time(tmp_path):
-    assert Board(tmp_path, is_local=True).patience is None
-
-
-@pytest.mark.parametrize("patience", [0, -1, "long"])
-def test_the_patience_must_be_a_time(patience, tmp_path):
-    with pytest.raises(ValueError, match="patience must be"):
-        Board(tmp_path, patience)
-
-
 def test_the_run_of_a_job_that_failed_is_continued(tmp_path):
     for failed, left in ((True, "first"), (False, None)):
         board = Board(tmp_path)

@@ -11,7 +11,6 @@ from pytorch_lightning.loggers import Logger
 
 from dovision.cli.train import main as train
 from dovision.config.component import Component
-from dovision.store.run_record import read_sweep
 from dovision.tracking.loggers import closing_loggers, make_loggers
 from dovision.training.image_classifier import ImageClassifier
 
@@ -25,12 +24,6 @@ def test_a_class_of_lightning_needs_no_more_than_its_yaml(tmp_path):
     logger.log_metrics({"loss": 0.5}, step=1)
     logger.finalize("success")
     assert {path.name for path in (tmp_path / "own").iterdir()} == {"metrics.csv", "hparams.yaml"}
-
-
-def test_what_a_component_sets_is_not_given_by_the_job(tmp_path):
-    component = Component("logger.own", NOT_PARTIAL | {"save_dir": str(tmp_path / "elsewhere")})
-    (logger,) = make_loggers({"own": component}, tmp_path, name="n", group="g", job_type="train")
-    assert logger.save_dir == str(tmp_path / "elsewhere")
 
 
 def test_a_component_that_is_no_logger_is_refused(tmp_path):
@@ -110,23 +103,6 @@ def test_a_logger_whose_package_is_missing_says_how_to_install_it(
     assert f"logger.{name}: " in printed
     assert remedy in printed
     assert not (tmp_path / "out").exists()
-
-
-@pytest.mark.slow
-def test_without_loggers_nothing_is_logged(copy, dovision_evaluate):
-    assert dovision_evaluate(f"output_root={copy}", "logger=[]") == 0
-    (run,) = read_sweep(copy / "evaluate")
-    assert not (run.folder / "csv").exists()
-
-
-@pytest.mark.slow
-def test_the_csv_has_the_curves_and_the_numbers_of_the_summary(fitted):
-    (run,) = read_sweep(fitted / "evaluate")
-    rows = pd.read_csv(run.folder / "csv" / "metrics.csv").set_index("step")
-    for condition, numbers in run.summary["conditions"].items():
-        assert rows.loc[0, f"accuracy/{condition}"] == numbers["accuracy"]["estimate"]
-    assert rows["train_loss"].dropna().index.tolist() == [67]  # the last step of its one epoch
-    assert (rows["val_score"].dropna() == run.record["scores"]["classifier"]["val_score"]).all()
 
 
 @pytest.mark.long

@@ -194,13 +194,3 @@ def test_a_report_that_is_not_taken_is_an_error(finished, reported, monkeypatch,
     assert reported(finished, "log_to=wandb") == 1
     assert "W&B did not take the report" in capsys.readouterr().err
     assert (finished / "report" / "index.html").is_file()
-
-
-@pytest.mark.slow
-def test_nothing_of_a_key_is_kept_with_an_offline_run(copy, dovision_evaluate, monkeypatch, capsys):
-    monkeypatch.setenv("WANDB_API_KEY", KEY)
-    assert dovision_evaluate(f"output_root={copy}", "logger=wandb") == 0
-    files = [path for path in (copy / "evaluate").rglob("*") if path.is_file()]
-    assert any(path.suffix == ".wandb" for path in files)
-    assert not any(KEY.encode() in path.read_bytes() for path in files)
-    assert KEY not in capsys.readouterr().err

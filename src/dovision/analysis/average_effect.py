@@ -121,7 +121,7 @@ def beyond_elsewhere(folder: Path, rows: pd.DataFrame) -> pd.DataFrame:
         usable = np.isfinite(difference).astype(float)
         tested = means(np.nan_to_num(difference), usable)
         columns = pd.DataFrame(tested.columns("elsewhere"), of_cell.index)
-        differences.append(columns[tested.clusters > 0])
+        differences.append(columns[tested.n > 0])
     return pd.concat(differences).reindex(rows.index)
 
 
@@ -131,10 +131,10 @@ def _frame(cells: pd.MultiIndex, sums: _Array, level: float) -> pd.DataFrame:
     averages = bounded_means(totals, counts, EFFECT_BOUNDS, RESOLUTION, level)
     columns = averages.columns() | means(log_odds, counts, level=level).columns("log_odds")
     hits = (totals * np.sign(columns["log_odds"]) > LARGE_EFFECT * np.maximum(counts, 1)).sum(axis=0)
-    columns["share_beyond"] = hits / np.maximum(averages.clusters, 1)
-    columns["share_beyond_low"], columns["share_beyond_high"] = share_of(hits, averages.clusters, level)
+    columns["share_beyond"] = hits / np.maximum(averages.n, 1)
+    columns["share_beyond_low"], columns["share_beyond_high"] = share_of(hits, averages.n, level)
     images = counts.sum(axis=0).astype(np.int64)
-    return cells.to_frame(index=False).assign(**columns, clusters=averages.clusters, images=images)[images > 0]
+    return cells.to_frame(index=False).assign(**columns, clusters=averages.n, images=images)[images > 0]
 
 
 def grouped_means(

@@ -11,7 +11,7 @@ import torch
 
 from dovision.functional.detection import Flags, Floats, Integers, Scored, auroc
 from dovision.functional.estimates import FEW_IMAGES, of_images
-from dovision.functional.intervals import Interval, balanced_interval, share_interval, withheld
+from dovision.functional.intervals import Number, balanced_interval, share_interval, withheld
 from dovision.types import Task
 
 OVERALL = {  # metrics of a class, and what they are called as metrics of the whole
@@ -24,7 +24,7 @@ OVERALL = {  # metrics of a class, and what they are called as metrics of the wh
 BINS = 15  # of the calibration error, equally wide
 _NAMED = 5  # classes that a note names
 
-Intervals = dict[str, Interval]
+Intervals = dict[str, Number]
 
 
 class Quality(NamedTuple):
@@ -94,7 +94,7 @@ def classifier_quality(
 
 def _of_enough(metrics: Intervals, labelled: int) -> Intervals:
     """Withhold a class's metrics where the images that each is computed from are too few."""
-    of_class = int(metrics["images"].estimate)
+    of_class = int(metrics["images"].value)
     sets: dict[str, tuple[int, ...]] = {"sensitivity": (of_class,), "specificity": (labelled - of_class,)}
     sets |= dict.fromkeys(("auroc", "balanced_accuracy"), (of_class, labelled - of_class))
     sets |= {"accuracy": sets["sensitivity"]} if metrics.get("accuracy") is metrics.get("sensitivity") else {}
@@ -155,12 +155,12 @@ def _means(classes: Mapping[str, Intervals]) -> Intervals:
     for name, whole in OVERALL.items():
         values = [metrics[name] for metrics in classes.values() if name in metrics]
         if values:
-            mean = float(np.mean([value.estimate for value in values]))
-            means[whole] = withheld(mean, max(value.clusters for value in values), "")
+            mean = float(np.mean([value.value for value in values]))
+            means[whole] = withheld(mean, max(value.n for value in values), "")
     return means
 
 
-def _number(value: float, group: Integers) -> Interval:
+def _number(value: float, group: Integers) -> Number:
     """Wrap a number without an interval."""
     return withheld(float(value), len(np.unique(group)), "")
 

@@ -20,7 +20,7 @@ from dovision.functional.detection import (
     threshold,
 )
 from dovision.functional.estimates import of_images, share_of_images
-from dovision.functional.intervals import LEVEL, Interval, withheld
+from dovision.functional.intervals import LEVEL, Number, withheld
 from dovision.runtime.forks import forked_map
 from dovision.store.detection_tables import (
     ADAPTIVE,
@@ -343,7 +343,7 @@ def _row(condition: _Condition, limits: Limits, level: float) -> dict[str, Any]:
 
 def _metrics(
     rows: pd.DataFrame, clean: pd.DataFrame, noise: pd.DataFrame, limits: Limits, level: float = LEVEL
-) -> dict[str, Interval]:
+) -> dict[str, Number]:
     """Metrics of a condition by name; `noise` holds images with noise of any epsilon."""
     by_sample = clean.set_index("sample")
     tried = rows[rows["success"].notna()]
@@ -397,7 +397,7 @@ def beside_noise(rows: pd.DataFrame, noise: pd.DataFrame) -> list[tuple[pd.DataF
     return pairs if complete else [(attacked, same[:0]) for attacked, same in pairs]
 
 
-def _beyond(limit: float, hits: Flags, group: Integers, level: float) -> Interval:
+def _beyond(limit: float, hits: Flags, group: Integers, level: float) -> Number:
     """Share of images beyond a threshold; nan without a threshold."""
     if np.isnan(limit):
         return withheld(np.nan, len(np.unique(group)), TOO_FEW)

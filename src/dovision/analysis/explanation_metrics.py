@@ -203,7 +203,7 @@ def explainer_similarity(folder: Path) -> pd.DataFrame:
     for first, second in combinations(of, 2):
         both = of[first].merge(of[second], on=_PAIR, suffixes=("", "_other"))
         similar = both.assign(similarity=_spearman(both)).dropna(subset="similarity")
-        mean = of_images(withheld(similar["similarity"].mean(), 0, ""), similar["sample"].nunique()).estimate
+        mean = of_images(withheld(similar["similarity"].mean(), 0, ""), similar["sample"].nunique()).value
         rows.append([first, second, mean, len(similar)])
     return pd.DataFrame(rows, columns=["explainer", "other", "similarity", "maps"])
 
@@ -226,7 +226,7 @@ def sanity(folder: Path) -> pd.DataFrame:
             chosen = similar[similar["explainer"] == explainer]
             interval = mean_interval(chosen["similarity"].to_numpy(), chosen["group"].to_numpy()).within(*CORRELATION)
             interval = of_images(interval, chosen.loc[chosen["similarity"].notna(), "sample"].nunique())
-            counts = {"clusters": interval.clusters, "maps": chosen["similarity"].count()}
+            counts = {"clusters": interval.n, "maps": chosen["similarity"].count()}
             rows.append({"explainer": explainer, "variant": variant} | interval.columns() | counts)
     return pd.DataFrame(rows)
 

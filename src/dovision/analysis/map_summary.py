@@ -139,7 +139,7 @@ def _pooled(objects: pd.DataFrame, itself: bool, given: str | None) -> dict[str,
     difference = _correlation(common, "density", given) - _correlation(common, "density_reference", given)
     groups = np.arange(len(difference))
     interval = of_images(mean_interval(difference, groups), common["sample"].nunique())
-    p = np.nan if np.isnan(interval.estimate) else mean_p_value(difference, groups)
+    p = np.nan if np.isnan(interval.value) else mean_p_value(difference, groups)
     return {**correlation, **PairedDifference(interval, len(common), p).columns(), "p": p}
 
 
@@ -148,7 +148,7 @@ def _correlation_columns(objects: pd.DataFrame, given: str | None = None) -> dic
     of_groups = _correlation(objects, "density", given)
     interval = mean_interval(of_groups, np.arange(len(of_groups))).within(*CORRELATION)
     interval = of_images(interval, objects.loc[objects["density"].notna(), "sample"].nunique())
-    return {**interval.columns(), "clusters": interval.clusters}
+    return {**interval.columns(), "clusters": interval.n}
 
 
 def _correlation(objects: pd.DataFrame, column: str, given: str | None = None) -> npt.NDArray[np.float64]:
@@ -180,4 +180,4 @@ def _score(rows: pd.DataFrame, metric: str) -> dict[str, Any]:
     interval = measure(values, rows["group"].to_numpy()).within(*RANGES[metric])
     interval = of_images(interval, rows.loc[np.isfinite(values), "sample"].nunique())
     counts = {"scored": np.isfinite(values).sum(), "maps": len(rows), "flagged": (rows["state"] != OK).sum()}
-    return {**interval.columns(), "clusters": interval.clusters, **counts}
+    return {**interval.columns(), "clusters": interval.n, **counts}

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dovision.functional.estimates import of_images
-from dovision.functional.intervals import LEVEL, UNBOUNDED, Bounds, Interval, mean_interval, mean_p_value
+from dovision.functional.intervals import LEVEL, UNBOUNDED, Bounds, Number, mean_interval, mean_p_value
 
 WITHOUT_DIFFERENCE = {
     **dict.fromkeys((f"difference{end}" for end in ("", "_low", "_high", "_reason")), np.nan),
@@ -19,7 +19,7 @@ WITHOUT_DIFFERENCE = {
 class PairedDifference(NamedTuple):
     """Mean difference over groups, the number of pairs, and the two-sided p-value of "the mean is 0"."""
 
-    interval: Interval
+    interval: Number
     pairs: int
     p: float
 
@@ -48,5 +48,5 @@ def paired_difference(
     of_both = np.isfinite(difference)
     interval = mean_interval(difference, groups, resolution, level, bounds)
     interval = of_images(interval, len(np.unique(samples[of_both])))
-    p = np.nan if np.isnan(interval.estimate) else mean_p_value(difference, groups)
+    p = np.nan if np.isnan(interval.value) else mean_p_value(difference, groups)
     return PairedDifference(interval, int(of_both.sum()), p)

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from dovision.functional.estimates import of_images
-from dovision.functional.intervals import Interval, mean_interval
+from dovision.functional.intervals import Number, mean_interval
 from dovision.store.refuter_table import ALTERED, PLACEBO, RANDOM_WEIGHTS, REFUTERS_FILE, UNALTERED
 
 _HEADLINE = ["headline", "subject", "class"]
@@ -51,7 +51,7 @@ def _verdicts(rows: pd.DataFrame) -> Iterator[dict[str, Any]]:
     as_is = by_refuter[UNALTERED]
     level = float(as_is["level"].iloc[0])
     whole = _interval(as_is, level)
-    sign = int(whole.low > 0) - int(whole.high < 0)
+    sign = whole.sign()
     yield _row(as_is, whole, None if whole.reason else sign != 0, 1.0)
     for name in (name for name in ALTERED if name in by_refuter):
         altered = by_refuter[name]
@@ -59,29 +59,31 @@ def _verdicts(rows: pd.DataFrame) -> Iterator[dict[str, Any]]:
         if name == PLACEBO:
             both = as_is.merge(altered[[*_PAIR, _EFFECT]], on=_PAIR, suffixes=("", "_other"))
             beyond = (both.assign(**{_EFFECT: both[_EFFECT] - times * both[f"{_EFFECT}_other"]}) for times in (2, -2))
-            passed = all(_beyond(_interval(effects, level), sign) for effects in beyond)
+            passed = all(_interval(effects, level).sign() == sign for effects in beyond)
         else:
-            passed = _beyond(interval, sign)
-        undecided = bool(interval.reason) and interval.estimate != 0  # 0 in each image has no interval
+            passed = interval.sign() == sign
+        undecided = bool(interval.reason) and interval.value != 0  # 0 in each image has no interval
         counts = sign and not undecided and name != RANDOM_WEIGHTS
-        share = interval.estimate / whole.estimate if whole.estimate else float("nan")
+        share = interval.value / whole.value if whole.value else float("nan")
         row = _row(altered, interval, passed if counts else None, share)
         if not counts and not undecided:
             row["reason"] = SANITY_CHECK if sign else NOT_SHOWN
         yield row
 
 
-def _beyond(interval: Interval, sign: int) -> bool:
-    """Return whether the whole interval lies on a side of 0."""
-    return interval.low > 0 if sign > 0 else interval.high < 0
-
-
-def _interval(rows: pd.DataFrame, level: float) -> Interval:
+def _interval(rows: pd.DataFrame, level: float) -> Number:
     interval = mean_interval(rows[_EFFECT].to_numpy(float), rows["group"].to_numpy(), level=level)
     return of_images(interval, rows["sample"].nunique())
 
 
-def _row(rows: pd.DataFrame, interval: Interval, passed: bool | None, share: float) -> dict[str, Any]:
+def _row(rows: pd.DataFrame, interval: Number, passed: bool | None, share: float) -> dict[str, Any]:
     key = {name: rows[name].iloc[0] for name in (*_HEADLINE, "refuter")}
-    numbers = {name: getattr(interval, name) for name in ("estimate", "low", "high", "reason", "clusters")}
-    return {**key, **numbers, "share": share, "passed": passed, "images": rows["sample"].nunique()}
+    numbers = {"estimate": interval.value, "low": interval.low, "high": interval.high, "reason": interval.reason}
+    return {
+        **key,
+        **numbers,
+        "share": share,
+        "passed": passed,
+        "clusters": interval.n,
+        "images": rows["sample"].nunique(),
+    }

@@ -12,7 +12,7 @@ import pandas as pd
 from dovision import checks
 from dovision.functional.effects import RESOLUTION
 from dovision.functional.estimates import FEW_IMAGES, of_images
-from dovision.functional.intervals import EFFECT_BOUNDS, NOT_MEASURED, Interval, mean_interval, share_interval, withheld
+from dovision.functional.intervals import EFFECT_BOUNDS, NOT_MEASURED, Number, mean_interval, share_interval, withheld
 from dovision.store.tables import CLEAN, EFFECTS, effects_schema, has_all_rows, read_samples, row_groups, samples_schema
 from dovision.types import Task
 
@@ -47,7 +47,7 @@ class ReportedNumber:
         for name in self.where:
             checks.choice("where", name, columns)
 
-    def measure(self, folder: Path) -> Interval:
+    def measure(self, folder: Path) -> Number:
         """Mean over groups of the matching table rows of a run, with its interval; nan without rows.
 
         A number of effects is nan, too, where the run has not kept the rows of all classes (evaluation.rows).
@@ -65,7 +65,7 @@ class ReportedNumber:
             interval = mean_interval(values, groups)
         images = rows.loc[np.isfinite(values), "sample"].nunique()
         if images == 1 and "name" in self.where:  # a measurement of the image that the number names, and no estimate
-            return withheld(interval.estimate, interval.clusters, ONE_IMAGE)
+            return withheld(interval.value, interval.n, ONE_IMAGE)
         return of_images(interval, images)
 
     def _effects(self, folder: Path, samples: pd.DataFrame) -> pd.DataFrame:

@@ -133,7 +133,7 @@ def _condition(rows: pd.DataFrame, clean: pd.DataFrame, task: Task) -> dict[str,
         "eps": float(rows["eps"].iloc[0]),
         "images": len(rows),
         **{
-            name: None if np.isnan(interval.estimate) else interval.to_dict() | (spread if name == _SIZE else {})
+            name: None if np.isnan(interval.value) else interval.to_dict() | (spread if name == _SIZE else {})
             for name, interval in intervals.items()
         },
         "classes": {

@@ -49,8 +49,8 @@ def effects_beyond(folder: Path, level: float = LEVEL) -> pd.DataFrame:
         beyond, bound = of_units[0] - of_others, float(len(others))
         frame = cells._replace(unit=(unit,)).row_index().to_frame(index=False)
         frame = frame.assign(
-            effect=means(of_units[0, 0], counts).estimate,
-            effect_of_others=means(of_others[0], counts).estimate,
+            effect=means(of_units[0, 0], counts).value,
+            effect_of_others=means(of_others[0], counts).value,
             **bounded_means(beyond[0], counts, (-bound, bound), RESOLUTION, level).columns("beyond"),
             **means(beyond[1], counts, level=level).columns("beyond_log_odds"),
             clusters=(counts > 0).sum(axis=0),

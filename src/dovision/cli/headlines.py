@@ -20,6 +20,7 @@ from dovision.findings.number_text import HEADLINE_METRICS, bracketed, interval_
 from dovision.findings.refuter_findings import verdict_table
 from dovision.findings.run_findings import by_heading, run_findings
 from dovision.functional.estimates import FEW_IMAGES
+from dovision.functional.intervals import Number
 from dovision.functional.norms import condition_name
 from dovision.runtime.process_state import is_rank_zero
 from dovision.runtime.terminal_tables import TextTable, print_tables
@@ -31,7 +32,6 @@ from dovision.store.tables import CLEAN
 from dovision.sweeps.closing import next_command
 
 _ESTIMATE = "estimate [95%]"
-_ENDS = {"estimate": "", "low": "_low", "high": "_high", "reason": "_reason"}  # of the columns of an interval
 
 
 def print_headlines(folder: Path) -> None:
@@ -88,7 +88,7 @@ def detection_tables(rows: Sequence[Mapping[str, Any]]) -> list[TextTable]:
         eps = "any epsilon" if pd.isna(row["eps"]) else condition_name(row["eps"])
         head = row["family"] if row["attack"] == WHOLE_FAMILY else f"{row['attack']}, {eps}"
         cells_of_row = cells.setdefault(display_name(detector_label(*(row[name] for name in DETECTOR))), {})
-        cells_of_row[display_name(head)] = interval_text({key: row[f"auroc{end}"] for key, end in _ENDS.items()})
+        cells_of_row[display_name(head)] = interval_text(Number.of(row, "auroc"))
     return _layouts("detector: AUROC", cells)
 
 
@@ -103,7 +103,7 @@ def refuter_tables(folder: Path) -> list[TextTable]:
 def map_tables(scores: pd.DataFrame) -> list[TextTable]:
     """Tables of explainers' scores, in the layouts of `condition_tables`; `scores` as of `whole_scores`."""
     cells: dict[str, dict[str, str]] = {}
-    for row, text in zip(scores.to_dict("records"), bracketed(scores, ""), strict=True):
+    for row, text in zip(scores.to_dict("records"), bracketed(scores), strict=True):
         cells.setdefault(display_name(row["explainer"]), {})[METRIC_HEADS[row["metric"]]] = text
     return _layouts("maps", cells)
 

@@ -45,7 +45,6 @@ from dovision.store.thumbnails import samples_in_conditions
 
 _KEY = ["condition", "kind", "class"]
 _PICTURES = 3  # that have a sentence, of images without labels
-_KEYS = {"": "estimate", "low": "low", "high": "high"}  # of a number of the summary
 _PAINTED = {"PixelGrid": "cell", "SlidingWindow": "window", "Segments": "segment"}  # words for units
 _NORMS = {"linf": "Linf", "l2": "L2", "l1": "L1", "spatial": "spatial"}
 _NORM_OF = {"EAD": "l1", "RandomSpatial": "spatial", "Spatial": "spatial"}  # of attacks that have no other
@@ -171,7 +170,7 @@ def _each_picture(run: Run) -> Iterator[Finding]:
             values |= {"cells": cells, "take": take, "rest": len(rows) - count}
             elsewhere = finer_text(rows.loc[~near, "effect"].mean(), "+.3f")
             text = sentences.CELLS_OF_PICTURE.format(**values, elsewhere=elsewhere)
-        yield finding(f"picture_{number}", text, {"mean": first["effect"]}, 1, "", USES, _OVERLAY)
+        yield finding(f"picture_{number}", text, {"mean": first["effect"]}, 1, "mean", USES, _OVERLAY)
 
 
 def _masks(run: Run) -> Iterator[Finding]:
@@ -216,7 +215,7 @@ def _objects(run: Run) -> Iterator[Finding]:
     name, shown, candidates = _strongest_objects(run)
     if not shown:
         return
-    column = "difference" if name == "contrasts" else ""
+    column = "difference" if name == "contrasts" else "mean"
     fill, unit = fill_of(run), _unit(run)
     doing, figure = {
         "object_effects": (sentences.TRUE_OBJECT, "object_effects"),
@@ -289,16 +288,14 @@ def attack_findings(run: Run) -> Iterator[Finding]:
             text = sentences.CHANGED.format(**texts, **names, count=f"{among}{images_text(row['images'])}")
             yield finding("attack_change", text, row, row["images"], "change", ATTACKED, "effect_spread")
     if numbers["auroc"] is not None and numbers["auroc_paired"] is not None:
-        areas = {
-            name: {end or "mean": numbers[metric][key] for end, key in _KEYS.items()}
-            for name, metric in {"paired": "auroc_paired", "area": "auroc", "twins": "auroc_twins"}.items()
-        }
-        how = sentences.AUROC_HOW[direction(areas["paired"], middle=0.5)]
-        texts = {name: in_brackets(area, form=".3f") for name, area in areas.items()}
+        paired = numbers["auroc_paired"]
+        areas = {"paired": paired, "area": numbers["auroc"], "twins": numbers["auroc_twins"]}
+        texts = {name: in_brackets(area, "estimate", ".3f") for name, area in areas.items()}
+        how = sentences.AUROC_HOW[direction(paired, "estimate", 0.5)]
         images, clean = counted_images(run)[condition]["auroc"], run.summary["conditions"][CLEAN]["images"]
         count = sentences.AUROC_COUNT.format(images=images, clean=clean)
         text = sentences.AUROC.format(**texts, how=how, attack=attack, count=count)
-        yield finding("effect_auroc", text, areas["paired"], images, "", ATTACKED, "effect_spread")
+        yield finding("effect_auroc", text, paired, images, "estimate", ATTACKED, "effect_spread")
 
 
 def _subject(run: Run, condition: str) -> tuple[pd.DataFrame, float, str, dict[str, str]] | None:
@@ -334,15 +331,14 @@ def attack_success(run: Run) -> Iterator[Finding]:
     if (largest := _largest_epsilon(run)) is None:
         return
     name, numbers = largest
-    rate = {end or "mean": numbers["success_rate"][key] for end, key in _KEYS.items()}
-    images = counted_images(run)[name]["success_rate"]
+    rate, images = numbers["success_rate"], counted_images(run)[name]["success_rate"]
     template = sentences.SUCCESS_UNLABELLED if numbers["accuracy"] is None else sentences.SUCCESS
     text = template.format(
         attack=_attack_text(run, name),
-        share=in_brackets(rate, form=".3f"),
+        share=in_brackets(rate, "estimate", ".3f"),
         count=f"n = {images:,} of {numbers['images']:,} images",
     )
-    yield finding("attack_success", text, rate, images, "", ATTACKED, "effect_against_epsilon")
+    yield finding("attack_success", text, rate, images, "estimate", ATTACKED, "effect_against_epsilon")
 
 
 def _attack_text(run: Run, condition: str) -> str:

@@ -9,61 +9,46 @@ import pandas as pd
 
 from dovision.findings.number_text import interval_text, number_text
 from dovision.findings.sentences import BETTER, CHANGE_VERBS, MOST_GROUPS, STAYS
+from dovision.functional.intervals import NOT_STATED, Number
 
 
 class Finding(NamedTuple):
-    """Sentence about a run, with its number and interval; ends are nan where the interval is withheld."""
+    """Sentence about a run, with its number, of n images, maps or attacked images."""
 
     name: str  # by which loggers know the number, such as largest_effect
     text: str
-    estimate: float
-    low: float
-    high: float
-    n: int  # images, maps or attacked images behind it
+    number: Number
     section: str = BETTER  # of `sentences.HEADINGS`
     figure: str = ""  # name of the figure of the run that shows it
 
     def logged(self) -> dict[str, float]:
         """The number and its interval for loggers, without withheld ends."""
-        ends = {"": self.estimate, "_low": self.low, "_high": self.high}
-        return {f"finding/{self.name}{end}": float(value) for end, value in ends.items() if not pd.isna(value)}
+        ends = zip(("", "_low", "_high"), self.number[:3], strict=True)
+        return {f"finding/{self.name}{end}": value for end, value in ends if not pd.isna(value)}
 
 
 def finding(
     name: str,
     text: str,
-    interval: Mapping[str, Any],
+    row: Mapping[str, Any],
     n: float,
-    column: str = "",
+    column: str = "mean",
     section: str = BETTER,
     figure: str = "",
 ) -> Finding:
     """Build a finding from a table row.
 
     Args:
-        name, text: as of `Finding`.
-        interval: with COLUMN (or "mean"), COLUMN_low and COLUMN_high (or "low", "high").
+        name, text, section, figure: as of `Finding`.
+        row, column: of the number, as of `Number.of`.
         n: how many images are behind it.
-        column: of the number; "" for the columns mean, low and high.
-        section, figure: as of `Finding`.
     """
-    estimate, low, high = ends(interval, column)
-    return Finding(name, text, float(estimate), float(low), float(high), int(n), section, figure)
+    return Finding(name, text, Number.of(row, column)._replace(n=int(n)), section, figure)
 
 
-def ends(row: Mapping[str, Any], column: str = "") -> tuple[Any, Any, Any]:
-    """Estimate and interval ends of a column in a row; None becomes nan."""
-    start = f"{column}_" if column else ""
-    names = column or "mean", f"{start}low", f"{start}high"
-    low_mid_high = [row.get(name) for name in names]
-    estimate, low, high = (float("nan") if value is None else value for value in low_mid_high)
-    return estimate, low, high
-
-
-def in_brackets(row: Mapping[str, Any], column: str = "", form: str = "+.3f") -> str:
-    """Format a column's estimate with its interval, such as "+0.150 [+0.101, +0.210]"."""
-    estimate, low, high = ends(row, column)
-    text = interval_text({"estimate": estimate, "low": low, "high": high, "reason": "none"}, form)
+def in_brackets(row: Mapping[str, Any], column: str = "mean", form: str = "+.3f") -> str:
+    """Format a column's number with its interval, such as "+0.150 [+0.101, +0.210]"."""
+    text = interval_text(Number.of(row, column)._replace(reason=NOT_STATED), form)
     return text.replace("[-]", "[no interval]")
 
 
@@ -90,9 +75,6 @@ def spread_text(row: Mapping[str, Any], label: str) -> str:
     )
 
 
-def direction(row: Mapping[str, Any], column: str = "", middle: float = 0.0) -> int:
-    """1 or -1 if the whole interval lies above or below `middle`; 0 otherwise."""
-    _, low, high = ends(row, column)
-    if pd.isna(low) or pd.isna(high):
-        return 0
-    return int(low > middle) - int(high < middle)
+def direction(row: Mapping[str, Any], column: str = "mean", middle: float = 0.0) -> int:
+    """Side of `middle` on which a column's whole interval lies, as of `Number.sign`."""
+    return Number.of(row, column).sign(middle)

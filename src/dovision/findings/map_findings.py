@@ -51,7 +51,7 @@ def map_findings(run: Run) -> Iterator[Finding]:
     for rival in RIVALS:
         if (frame["explainer"] == rival).any():
             against_rival = _against(frame, best, rival, metric, level, len(means))
-            if not pd.isna(against_rival.estimate):  # of enough images
+            if not pd.isna(against_rival.number.value):  # of enough images
                 yield against_rival
     yield from _against_random(frame, [best, *RIVALS], len(means))
 
@@ -104,14 +104,13 @@ def at_chance(run: Run) -> Finding | None:
     if above >= len(with_interval) / 2:
         return None
     best = max(with_interval, key=lambda number: number["estimate"])
-    row = {"mean": best["estimate"], "low": best["low"], "high": best["high"]}
     name = sentences.AUROC_ALONE if of_labels else sentences.BALANCED
     name = sentences.AUROC_OF_LABEL if len(of_labels) > 1 else name
     shown = sentences.ABOVE_CHANCE.format(above=above, count=len(with_interval)) if len(with_interval) > 1 else ""
-    number = {"number": f"{name} {in_brackets(row, form='.3f')}", "chance": chance, "shown": shown}
+    number = {"number": f"{name} {in_brackets(best, 'estimate', '.3f')}", "chance": chance, "shown": shown}
     maps = sentences.AT_CHANCE_MAPS if run.summary.get("maps") else ""
     text = sentences.AT_CHANCE.format(**number, count=f"n = {clean['images']:,} images", maps=maps)
-    return finding("classifier_at_chance", text, row, clean["images"], section=sentences.LIMITS)
+    return finding("classifier_at_chance", text, best, clean["images"], "estimate", sentences.LIMITS)
 
 
 def is_effect_map(name: str, configured: Mapping[str, Any]) -> bool:

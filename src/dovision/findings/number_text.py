@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from dovision.analysis.summary import METRICS, QUALITY
-from dovision.functional.intervals import SATURATED
+from dovision.functional.intervals import SATURATED, Number
 from dovision.store.display_names import MEAN_EFFECT
 
 _MOST_PLACES = 6  # behind the point; smaller numbers are written with their power of ten
@@ -20,33 +20,32 @@ SIZE_SPREAD = ("median", "least", "most")  # of a size, over images
 HEADLINE_METRICS = ("accuracy", *(name for name in METRICS if name not in QUALITY))  # and of attacks
 
 
-def interval_text(interval: Mapping[str, Any] | None, form: str = ".3f") -> str:
-    """A number with its interval, as "estimate [low, high]".
+def interval_text(number: Number, form: str = ".3f") -> str:
+    """A number with its interval, as "value [low, high]".
 
     "-" stands for what there is not, the number or its interval; "saturated" for an effect that is rounding. A number
     that has no interval by its nature, an empty reason, stands alone. What is small has more places (`finer`), but for
     an end that is nothing beside the number.
 
     Args:
-        interval: `estimate`, `low`, `high`, and, where it has intervals that are withheld, `reason`; None: no number.
+        number: nan, where there is none.
         form: how each number is written, such as "+.3f".
     """
-    if interval is None or pd.isna(interval["estimate"]):
+    value, low, high, _, _, reason = number
+    if np.isnan(value):
         return "-"
-    estimate, low, high, reason = *(interval[name] for name in ("estimate", "low", "high")), interval.get("reason")
     if reason == SATURATED:
         return "saturated"
-    if pd.isna(low):
-        text = finer_text(estimate, form)
-        return text if reason == "" else f"{text} [-]"
-    least = _LEAST_END * abs(estimate)
+    if np.isnan(low):
+        return finer_text(value, form) + " [-]" * bool(reason)
+    least = _LEAST_END * abs(value)
     excludes_zero = low * high > 0 and min(abs(low), abs(high)) > least
-    form = finer(form, estimate if excludes_zero else max(map(abs, (estimate, low, high))))
+    form = finer(form, value if excludes_zero else max(map(abs, (value, low, high))))
     ends = []
     for end in (low, high):
         hidden = abs(end) > least and float(f"{end:{form}}") == 0  # it would read as zero
         ends.append(number_text(end, finer(form, end) if excludes_zero or hidden else form))
-    return f"{number_text(estimate, form)} [{', '.join(ends)}]"
+    return f"{number_text(value, form)} [{', '.join(ends)}]"
 
 
 def finer(form: str, size: float) -> str:
@@ -84,13 +83,14 @@ def level_text(level: float) -> str:
     return f"{float(f'{100 - rest:.{places}f}'):.12g}%"
 
 
-def metric_text(metric: str, interval: Mapping[str, Any] | None) -> str:
-    """Format a headline metric with its interval, or a size with its median and range, to the metric's decimals."""
-    form = number_form(metric, None if interval is None else interval["estimate"])
-    if interval is None or interval.get("median") is None:
-        return interval_text(interval, form)
-    median, least, most = (finer_text(interval[name], form) for name in SIZE_SPREAD)
-    return f"{interval_text(interval, form)} (median {median}, {least} to {most})"
+def metric_text(metric: str, row: Mapping[str, Any] | None) -> str:
+    """Format a headline metric of a summary with its interval, or a size with its median and range; "-" for None."""
+    number = Number.of(row or {}, "estimate")
+    text = interval_text(number, form := number_form(metric, number.value))
+    if row is None or row.get("median") is None:
+        return text
+    median, least, most = (finer_text(row[name], form) for name in SIZE_SPREAD)
+    return f"{text} (median {median}, {least} to {most})"
 
 
 def seeds_text(metric: str, mean: float, sd: float, seeds: int) -> str:
@@ -99,22 +99,19 @@ def seeds_text(metric: str, mean: float, sd: float, seeds: int) -> str:
     return f"{mean:{form}} ± {sd:{form}} (n = {seeds} seeds)"
 
 
-def number_form(metric: str, value: float | None) -> str:
+def number_form(metric: str, value: float) -> str:
     """The format of a metric's numbers."""
     form = ".4f" if metric == MEAN_EFFECT else ".3f"
-    return form if value is None or pd.isna(value) else finer(form, value)
+    return form if np.isnan(value) else finer(form, value)
 
 
-def bracketed(rows: pd.DataFrame, name: str, form: npt.ArrayLike = ".3f") -> list[str]:
-    """Format the numbers NAME of rows with intervals, as `interval_text`.
+def bracketed(rows: pd.DataFrame, name: str = "mean", form: npt.ArrayLike = ".3f") -> list[str]:
+    """Format the numbers of a column of rows with their intervals, as `interval_text`.
 
     Args:
-        rows: with NAME, NAME_low and NAME_high, and, where it has intervals that are withheld, NAME_reason.
-        name: of the number; empty for mean, low, high and reason.
+        rows, name: as of `Number.of`.
         form: how each number is written; one for all rows, or one a row.
     """
-    ends = {"estimate": name or "mean"} | {end: f"{name}_{end}".lstrip("_") for end in ("low", "high", "reason")}
-    columns = [rows.get(column, pd.Series(index=rows.index)) for column in ends.values()]
     forms = np.broadcast_to(form, len(rows))
-    pairs = zip(zip(*columns, strict=True), forms, strict=True)
-    return [interval_text(dict(zip(ends, numbers, strict=True)), one) for numbers, one in pairs]
+    numbers = (Number.of(row, name) for row in rows.to_dict("records"))
+    return [interval_text(number, one) for number, one in zip(numbers, forms, strict=True)]

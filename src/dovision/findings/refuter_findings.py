@@ -30,7 +30,7 @@ def verdict(run: Run, headline: str, subject: str, label: str) -> str:
     if failed.empty:
         passed = "; ".join(f"{row['refuter']}{_share(row)}" for row in decided.to_dict("records"))
         return sentences.PASSES.format(count=len(decided), names=passed, rest=rest)
-    names = [f"{row['refuter']} ({in_brackets(row, 'estimate')})" for row in _named(failed).to_dict("records")]
+    names = [f"{row['refuter']} ({in_brackets(row, 'estimate')})" for row in failed.to_dict("records")]
     return sentences.FAILS.format(count=len(decided), names=" and ".join(names), rest=rest)
 
 
@@ -42,19 +42,14 @@ def verdict_table(frame: pd.DataFrame) -> pd.DataFrame:
     Args:
         frame: from `refutations`.
     """
-    named = _named(frame)
-    verdicts = named["passed"].map({True: sentences.PASSED, False: sentences.FAILED}).fillna(sentences.UNDECIDED)
-    verdicts = verdicts.where(named["refuter"] != UNALTERED, named["passed"].map({True: "shown"}).fillna("not shown"))
-    numbers = [f"{in_brackets(row, 'estimate')}{_share(row)}" for row in named.to_dict("records")]
-    table = pd.DataFrame({"refuter": named["refuter"], "verdict": verdicts, "log-odds": numbers})
-    return table.set_axis(named["subject"] + " on " + named["class"])
+    verdicts = frame["passed"].map({True: sentences.PASSED, False: sentences.FAILED}).fillna(sentences.UNDECIDED)
+    verdicts = verdicts.where(frame["refuter"] != UNALTERED, frame["passed"].map({True: "shown"}).fillna("not shown"))
+    numbers = [f"{in_brackets(row, 'estimate')}{_share(row)}" for row in frame.to_dict("records")]
+    table = pd.DataFrame({"refuter": frame["refuter"], "verdict": verdicts, "log-odds": numbers})
+    return table.set_axis(frame["subject"] + " on " + frame["class"])
 
 
 def _share(row: Mapping[str, Any]) -> str:
     """What is left of the headline in a placebo region, which should be at most half of it, such as ", 12% left"."""
     vanishes = row["refuter"] == PLACEBO and not pd.isna(row["share"])
     return sentences.LEFT.format(share=row["share"]) if vanishes else ""
-
-
-def _named(frame: pd.DataFrame) -> pd.DataFrame:
-    return frame.rename(columns={"low": "estimate_low", "high": "estimate_high"})

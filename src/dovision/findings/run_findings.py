@@ -57,7 +57,7 @@ def limit_findings(run: Run, effects: Sequence[Finding]) -> Iterator[Finding]:
     if not has_rows(run.folder):
         texts.append(sentences.NO_ROWS)
     refuters = {row["refuter"] for row in run.summary.get("refutations", []) if row["passed"] is not None}
-    used = [one for one in effects if one.section == sentences.USES and one.n >= MIN_IMAGES]
+    used = [one for one in effects if one.section == sentences.USES and one.number.n >= MIN_IMAGES]
     if (fill := fill_of(run)) and effects and OTHER_FILL not in refuters:
         texts.append(sentences.ONE_FILL.format(fill=fill))
     elif used and not refuters:

@@ -15,7 +15,8 @@ from dovision.findings import sentences
 from dovision.findings.effect_findings import norm_of
 from dovision.findings.headline_numbers import counted_images, pool_seeds
 from dovision.findings.map_findings import PRIMARY, at_chance, is_effect_map
-from dovision.findings.number_text import HEADLINE_METRICS, metric_text, number_form, seeds_text
+from dovision.findings.number_text import HEADLINE_METRICS, interval_text, number_form, seeds_text
+from dovision.functional.intervals import Number
 from dovision.store.detection_tables import NOISES, preferred
 from dovision.store.display_names import MEAN_EFFECT, WORST_AUROC, metric_head
 from dovision.store.factors import SEED_KEY, factor_heads, level_texts, natural
@@ -25,14 +26,14 @@ from dovision.store.tables import CLEAN
 
 _EPSILON, _JOB = "epsilon", "job"
 _FIRST = ("success_rate", "robust_accuracy", "mean_abs_expected_effect")  # metrics whose tables come first
-_NUMBERS = ["metric", "estimate", "low", "high", "sd", "seeds", "images", "run"]
+_NUMBERS = ["metric", "mean", "low", "high", "sd", "seeds", "images", "run"]
 _ACROSS = 8  # levels of a factor up to which it has a column each
 _DOWN = 24  # settings up to which each has a row
 _COMPARED = 3  # factors that have a sentence
 _AT_CHANCE = "at_chance"  # the attribute of a table that names the runs of classifiers at chance
 _NORMS = "norms"  # the attribute that names the norms of the attacks
 _ANY = "any"  # the level of a factor that cannot change a number
-Number = dict[str, Any]  # metric, condition, mean, low, high, images
+_Row = dict[str, Any]  # metric, condition, mean, low, high, images
 _ENDS = ("low", "high")
 _PAIR = ("least", "most", "change", "apart")  # of two settings, beside the factors in which they agree
 MOVED_BY = {  # of the groups that say what is measured, those that can change a number; data and training change all
@@ -90,7 +91,7 @@ def by_factors(runs: Sequence[Run]) -> pd.DataFrame:
         name is that of a number below, such as images), "any" where the factor cannot change the number, which then
         counts once; "job" where jobs have the same factors and the same seed;
         "epsilon" ("clean" for clean images) where a run has attacked images; metric;
-        estimate, low and high (of one seed, with its interval; of several, their mean, without one); sd over seeds;
+        mean, low and high (of one seed, with its interval; of several, their mean, without one); sd over seeds;
         seeds, how many; images, the fewest of a run; run, the label of the first.
     """
     factors = factors_of(runs)
@@ -120,7 +121,7 @@ def by_factors(runs: Sequence[Run]) -> pd.DataFrame:
         moved = [can_move(key, *number) for number in frame[["metric", "condition"]].itertuples(index=False)]
         frame[head] = level_texts(frame[head]).where(moved, _ANY)
     frame = frame.astype(dict.fromkeys(("mean", "low", "high"), float)).assign(reason="")
-    pooled = pool_seeds(frame, [*names, "metric"]).rename(columns={"mean": "estimate"})
+    pooled = pool_seeds(frame, [*names, "metric"])
     first = frame.groupby([*names, "metric"])["run"].first()
     pooled = pooled.join(first, on=[*names, "metric"])[[*names, *_NUMBERS]]
     several = pooled["seeds"] > 1
@@ -137,7 +138,7 @@ def pivots(frame: pd.DataFrame) -> list[Pivot]:
     """
     if frame.empty:
         return []
-    estimates = frame.groupby("metric", sort=False)["estimate"].nunique()
+    estimates = frame.groupby("metric", sort=False)["mean"].nunique()
     special = [name for name in estimates.index if "/" in name]  # of maps and detectors
     order = [name for name in (*special, *_FIRST, *HEADLINE_METRICS) if name in estimates]
     order.sort(key=lambda name: bool(estimates[name] < 2))
@@ -177,7 +178,7 @@ def ends_of_range(frame: pd.DataFrame) -> list[str]:
     """Labels of the jobs with the smallest and the largest first headline number, which `sweep_sentences` names."""
     for table in pivots(frame)[:1]:
         rows = _of(frame, table.metric)
-        return list(dict.fromkeys(rows.loc[[rows["estimate"].idxmin(), rows["estimate"].idxmax()], "run"]))
+        return list(dict.fromkeys(rows.loc[[rows["mean"].idxmin(), rows["mean"].idxmax()], "run"]))
     return []
 
 
@@ -200,14 +201,14 @@ def _interactions(pairs: pd.DataFrame, factor: str, metric: str) -> Iterator[str
 
 
 def _of(frame: pd.DataFrame, metric: str) -> pd.DataFrame:
-    return frame[(frame["metric"] == metric) & frame["estimate"].notna()]
+    return frame[(frame["metric"] == metric) & frame["mean"].notna()]
 
 
 def cell_text(row: Any) -> str:
     """Format a number of `by_factors`: with its interval for one seed, with standard deviation for several."""
     if row["seeds"] > 1:
-        return seeds_text(row["metric"], row["estimate"], row["sd"], row["seeds"])
-    return metric_text(row["metric"], {"estimate": row["estimate"], "low": row["low"], "high": row["high"]})
+        return seeds_text(row["metric"], row["mean"], row["sd"], row["seeds"])
+    return interval_text(Number.of(row), number_form(row["metric"], row["mean"]))
 
 
 def _varying(rows: pd.DataFrame) -> list[str]:
@@ -222,7 +223,7 @@ def _pivot(rows: pd.DataFrame, metric: str) -> Pivot | None:
     across = narrow[-1] if narrow else ""
     down, pooled = [name for name in factors if name != across], []
     if len(down) > 1 and _JOB not in down and len(rows.drop_duplicates(down)) > _DOWN:
-        spread = {name: float(np.ptp(rows.groupby(name)["estimate"].mean())) for name in factors}
+        spread = {name: float(np.ptp(rows.groupby(name)["mean"].mean())) for name in factors}
         ranked = sorted(factors, key=lambda name: -spread[name])
         across = next((name for name in ranked if name in narrow), "")
         first, *pooled = (name for name in ranked if name != across)
@@ -231,10 +232,10 @@ def _pivot(rows: pd.DataFrame, metric: str) -> Pivot | None:
         rows = rows.assign(text=[cell_text(row) for row in rows.to_dict("records")])
     rows = rows if across else rows.assign(**{across: metric_head(metric)})
     levels = sorted(rows[across].unique(), key=_level)
-    least, most = rows["estimate"].min(), rows["estimate"].max()
+    least, most = rows["mean"].min(), rows["mean"].max()
     cells: dict[Sequence[str], dict[str, PivotText]] = {}
     for row in rows.to_dict("records"):
-        text = PivotText(row["text"], (row["estimate"] - least) / ((most - least) or 1.0), row["run"])
+        text = PivotText(row["text"], (row["mean"] - least) / ((most - least) or 1.0), row["run"])
         cells.setdefault(tuple(row[name] for name in down), {})[row[across]] = text
     ordered = sorted(cells, key=lambda key: [natural(level) for level in key])
     table = [(key, [cells[key].get(level, "-") for level in levels]) for key in ordered]
@@ -244,7 +245,7 @@ def _pivot(rows: pd.DataFrame, metric: str) -> Pivot | None:
 
 def _pooled(rows: pd.DataFrame, factors: Sequence[str], metric: str) -> pd.DataFrame:
     """Mean over the settings of all other factors, with the least, the most and the number of settings as text."""
-    estimates = rows.groupby(factors, sort=False)["estimate"]
+    estimates = rows.groupby(factors, sort=False)["mean"]
     sizes = estimates.agg(["mean", "min", "max", "size"])
     form = number_form(metric, sizes["max"].abs().max())
     texts = [
@@ -252,7 +253,7 @@ def _pooled(rows: pd.DataFrame, factors: Sequence[str], metric: str) -> pd.DataF
         for mean, least, most, count in sizes.itertuples(index=False)
     ]
     pooled = sizes.assign(text=texts, run=rows.groupby(factors, sort=False)["run"].first())
-    return pooled.rename(columns={"mean": "estimate"}).reset_index()
+    return pooled.reset_index()
 
 
 def _level(level: str) -> tuple[bool, bool, float, list[str | float]]:
@@ -263,7 +264,7 @@ def _level(level: str) -> tuple[bool, bool, float, list[str | float]]:
 
 
 def _range(rows: pd.DataFrame, factors: Sequence[str]) -> str:
-    estimates = rows["estimate"]
+    estimates = rows["mean"]
     least, most = (rows.loc[row].to_dict() for row in (estimates.idxmin(), estimates.idxmax()))
     overlap = (least["high"] >= most["low"]) if pd.notna(least["high"]) and pd.notna(most["low"]) else False
     same = rows["seeds"].nunique() == 1
@@ -271,7 +272,7 @@ def _range(rows: pd.DataFrame, factors: Sequence[str]) -> str:
     numbers = [cell_text(row).partition(" (n = ")[0] if same else cell_text(row) for row in (least, most)]
     texts = {"settings": len(rows), "metric": metric_head(least["metric"]).partition(",")[0]}
     texts |= {"count": f"n = {rows['images'].min():,} {units_counted(least['metric'])}"}
-    if least["estimate"] == most["estimate"]:
+    if least["mean"] == most["mean"]:
         alike = len({cell_text(row) for row in rows.to_dict("records")}) == 1
         number, seeds = (numbers[0], seeds) if alike else (numbers[0].partition(" ")[0], "")
         return sentences.ALL_ALIKE.format(**texts, number=number, seeds=seeds)
@@ -290,7 +291,7 @@ def _pairs(rows: pd.DataFrame, factor: str) -> pd.DataFrame:
     """Pairs of settings that differ only in a factor, at its smallest and largest level.
 
     Returns:
-        A row a pair: the other factors; least and most, the levels; change, the second estimate minus the first one;
+        A row a pair: the other factors; least and most, the levels; change, the second mean minus the first one;
         apart, whether their intervals are.
     """
     levels = [level for level in sorted(rows[factor].unique(), key=_level) if level not in (CLEAN, _ANY)]
@@ -300,7 +301,7 @@ def _pairs(rows: pd.DataFrame, factor: str) -> pd.DataFrame:
     first, last = (rows[rows[factor] == level] for level in (levels[0], levels[-1]))
     how: Any = {"on": others} if others else {"how": "cross"}
     both = first.merge(last, suffixes=("", "_last"), **how)
-    change = both["estimate_last"] - both["estimate"]
+    change = both["mean_last"] - both["mean"]
     apart = (both["high"] < both["low_last"]) | (both["high_last"] < both["low"])
     return both[others].assign(least=levels[0], most=levels[-1], change=change, apart=apart)
 
@@ -333,7 +334,7 @@ def can_move(key: str, metric: str, condition: str) -> bool:
     return group in MOVED_BY[name] and not of_another and (group, condition) != ("attack", CLEAN)
 
 
-def sweep_numbers(run: Run) -> Iterator[Number]:
+def sweep_numbers(run: Run) -> Iterator[_Row]:
     """Numbers of a completed run by condition; "METRIC/NAME" for explainers and detectors."""
     yield from _of_maps(run)
     yield from _of_detectors(run)
@@ -352,7 +353,7 @@ def units_counted(metric: str) -> str:
     return "attacked images" if metric.startswith(WORST_AUROC) else "maps"
 
 
-def _of_maps(run: Run) -> Iterator[Number]:
+def _of_maps(run: Run) -> Iterator[_Row]:
     """Mean score of each explainer by the run's first metric of PRIMARY; none if the classifier is at chance."""
     scores = whole_scores(run.summary) if at_chance(run) is None else pd.DataFrame()
     metric = next((name for name in PRIMARY if len(scores) and (scores["metric"] == name).any()), "")
@@ -363,7 +364,7 @@ def _of_maps(run: Run) -> Iterator[Number]:
         yield {"metric": f"{metric}/{row['explainer']}", "condition": CLEAN, **number, "images": row["scored"]}
 
 
-def _of_detectors(run: Run) -> Iterator[Number]:
+def _of_detectors(run: Run) -> Iterator[_Row]:
     """Worst-case AUROC of each detector, one variant each, against non-adaptive attacks."""
     frame = pd.DataFrame(run.summary.get("detection", []))
     if frame.empty:

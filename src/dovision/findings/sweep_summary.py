@@ -82,8 +82,8 @@ def write_sweep_summary(folder: Path, command: str, jobs: Sequence[Run], program
     """
     rows = join_ranges(jobs)
     frame = _factors(rows)
-    table, seeds = _table(rows), frame.query("seeds > 1 and estimate.notna()") if len(frame) else frame
-    seeds = seeds.rename(columns={"estimate": "mean"}).drop(columns=["low", "high", "run"], errors="ignore")
+    table, seeds = _table(rows), frame.query("seeds > 1 and mean.notna()") if len(frame) else frame
+    seeds = seeds.drop(columns=["low", "high", "run"], errors="ignore")
     (folder / OVER_SEEDS).unlink(missing_ok=True)
     for name, rows in ((f"{SWEEP_SUMMARY}.csv", table), (OVER_SEEDS, seeds)):
         if len(rows):

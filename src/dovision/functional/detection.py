@@ -17,7 +17,7 @@ from scipy import special
 from dovision.functional.intervals import (
     LEVEL,
     NOT_MEASURED,
-    Interval,
+    Number,
     difference_interval,
     stratified_interval,
     withheld,
@@ -36,7 +36,7 @@ class Scored(NamedTuple):
     group: Integers
 
 
-def auroc(attacked: Scored, clean: Scored, level: float = LEVEL) -> Interval:
+def auroc(attacked: Scored, clean: Scored, level: float = LEVEL) -> Number:
     """P(score of an attacked image > score of a clean one), ties counted half; nan where either is empty.
 
     Source of the error: DeLong et al., Comparing the areas under correlated receiver operating characteristic curves,
@@ -45,7 +45,7 @@ def auroc(attacked: Scored, clean: Scored, level: float = LEVEL) -> Interval:
     return pooled_auroc([(attacked, clean)], level)
 
 
-def pooled_auroc(strata: Sequence[tuple[Scored, Scored]], level: float = LEVEL) -> Interval:
+def pooled_auroc(strata: Sequence[tuple[Scored, Scored]], level: float = LEVEL) -> Number:
     """AUROC of attacked images, each against the clean ones of its own stratum, as `auroc`.
 
     The mean of the areas of the strata, weighted by their attacked images; strata in which there is nothing to compare
@@ -60,7 +60,7 @@ def pooled_auroc(strata: Sequence[tuple[Scored, Scored]], level: float = LEVEL) 
 
 def auroc_difference(
     first: Sequence[tuple[Scored, Scored]], second: Sequence[tuple[Scored, Scored]], level: float = LEVEL
-) -> Interval:
+) -> Number:
     """Pooled AUROC of one score minus that of another on the same attacked images.
 
     Args:
@@ -96,7 +96,7 @@ def _areas_of_images(strata: Sequence[tuple[Scored, Scored]]) -> tuple[float, Fl
     return area, (np.concatenate(won) - area) / total, np.concatenate(added)
 
 
-def average_precision(attacked: Scored, clean: Scored, level: float = LEVEL) -> Interval:
+def average_precision(attacked: Scored, clean: Scored, level: float = LEVEL) -> Number:
     """Area under the precision-recall curve as average precision; chance level is the share of attacked images.
 
     nan where either is empty.
@@ -157,7 +157,7 @@ def _sum_at_most(scores: Floats, values: Floats) -> Callable[[Floats], Floats]:
     return lambda limits: running[np.searchsorted(ordered, limits, "right")]
 
 
-def _area(area: float, added: Floats, clean_added: Floats, attacked: Scored, clean: Scored, level: float) -> Interval:
+def _area(area: float, added: Floats, clean_added: Floats, attacked: Scored, clean: Scored, level: float) -> Number:
     """Interval of an area under a curve, from the contribution of each image."""
     groups = [attacked.group, clean.group]
     return stratified_interval(area, np.concatenate([added, clean_added]), np.concatenate(groups), groups, level)
@@ -171,5 +171,5 @@ def _joined(scored: Sequence[Scored]) -> Scored:
     )
 
 
-def _nothing(attacked: Scored, clean: Scored) -> Interval:
+def _nothing(attacked: Scored, clean: Scored) -> Number:
     return withheld(np.nan, len(np.union1d(attacked.group, clean.group)), NOT_MEASURED)

@@ -6,25 +6,25 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from dovision.functional.intervals import LEVEL, Interval, share_interval, withheld
+from dovision.functional.intervals import LEVEL, Number, share_interval, withheld
 
 MIN_IMAGES = 5
 FEW_IMAGES = f"fewer than {MIN_IMAGES} images"
 
 
-def of_images(interval: Interval, *images: float) -> Interval:
+def of_images(interval: Number, *images: float) -> Number:
     """The interval; withheld, with the reason FEW_IMAGES, for 1 to MIN_IMAGES - 1 images.
 
     Args:
         interval: of an estimate.
         images: how many it is of; of a comparison of two sets, such as AUROC, of each.
     """
-    return withheld(np.nan, interval.clusters, FEW_IMAGES) if 0 < min(images) < MIN_IMAGES else interval
+    return withheld(np.nan, interval.n, FEW_IMAGES) if 0 < min(images) < MIN_IMAGES else interval
 
 
 def share_of_images(
     hits: npt.NDArray[np.float64] | npt.NDArray[np.bool_], groups: npt.NDArray[np.int64], level: float = LEVEL
-) -> Interval:
+) -> Number:
     """Interval of a share of images, from one hit (0 or 1) per image; see `of_images`."""
     return of_images(share_interval(hits, groups, level), np.isfinite(hits.astype(float)).sum())
 

@@ -7,7 +7,7 @@ where it would not hold. `checks/interval_coverage.py` measures what they cover 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -49,7 +49,7 @@ _BETS = np.sin(
 _STEPS = 24  # of bisection, to 1e-7 of the range
 _PRODUCT = 16  # factors of the capital that are multiplied before the logarithm is taken
 
-NOT_MEASURED = "nothing was measured"
+NOT_MEASURED, NOT_STATED = "nothing was measured", "not stated"
 FEW_GROUPS = f"fewer than {MIN_GROUPS} groups"
 ONE_GROUP = "fewer than 2 groups"
 CONSTANT = "all groups are equal"
@@ -57,64 +57,85 @@ FEW_DIFFERENT = f"rare: fewer than {MIN_GROUPS} groups differ from the rest"
 SATURATED = "saturated: below the resolution of float32 probabilities"
 
 
-class Interval(NamedTuple):
-    """An estimate with its interval; `low` and `high` are nan, and `reason` says why, where none is given.
+class Number(NamedTuple):
+    """A value with its interval; `low` and `high` are nan, and `reason` says why, where none is given.
 
-    `clusters` counts the groups (patients or images), `method` is MEAN, BOUNDED or SHARE, or empty.
+    `n` counts the groups (patients or images), `method` is MEAN, BOUNDED or SHARE, or empty.
     """
 
-    estimate: float
+    value: float
     low: float
     high: float
-    clusters: int
+    n: int
     method: str
     reason: str
 
-    def within(self, least: float, most: float) -> Interval:
+    @classmethod
+    def of(cls, row: Mapping[str, Any], name: str = "mean") -> Number:
+        """Number of a row of a table, from `columns`, or, by the name "estimate", of a summary, from `to_dict`.
+
+        Args:
+            row: with NAME, NAME_low, NAME_high and NAME_reason; without NAME_ before the ends of "mean" and "estimate".
+            name: of the number.
+        """
+        start = "" if name in ("mean", "estimate") else f"{name}_"
+        value, low, high = (
+            np.nan if (number := row.get(key)) is None else float(number)
+            for key in (name, f"{start}low", f"{start}high")
+        )
+        reason = row.get(f"{start}reason")
+        return cls(value, low, high, 0, "", reason if isinstance(reason, str) else NOT_STATED)
+
+    def sign(self, middle: float = 0.0) -> int:
+        """1 or -1 if the whole interval lies above or below `middle`; 0 otherwise."""
+        return int(self.low > middle) - int(self.high < middle)
+
+    def within(self, least: float, most: float) -> Number:
         """Clip the interval to the quantity's range, `least` to `most`."""
         low, high = (min(max(end, least), most) if end == end else end for end in (self.low, self.high))
         return self._replace(low=low, high=high)
 
-    def bare(self) -> Interval:
+    def bare(self) -> Number:
         """The estimate alone, as of a size, whose median and range say more."""
         reason = self.reason if self.reason in (NOT_MEASURED, SATURATED) else ""
-        return withheld(self.estimate, self.clusters, reason)
+        return withheld(self.value, self.n, reason)
 
     def columns(self, name: str = "") -> dict[str, float | str]:
         """NAME, NAME_low, NAME_high and NAME_reason (why there are no ends); without a name mean, low, high, reason."""
         start = f"{name}_" if name else ""
-        ends = {name or "mean": self.estimate, f"{start}low": self.low, f"{start}high": self.high}
+        ends = {name or "mean": self.value, f"{start}low": self.low, f"{start}high": self.high}
         return {**ends, f"{start}reason": self.reason}
 
     def to_dict(self) -> dict[str, Any]:
-        """The fields by name, None in place of nan."""
-        return {name: None if value != value else value for name, value in self._asdict().items()}
+        """The fields, the value as "estimate" and n as "clusters", None in place of nan."""
+        names = ("estimate", "low", "high", "clusters", "method", "reason")
+        return {name: None if value != value else value for name, value in zip(names, self, strict=True)}
 
 
-def withheld(estimate: float, clusters: int, reason: str) -> Interval:
+def withheld(estimate: float, clusters: int, reason: str) -> Number:
     """An estimate without an interval."""
-    return Interval(estimate, np.nan, np.nan, clusters, "", reason)
+    return Number(estimate, np.nan, np.nan, clusters, "", reason)
 
 
 class Means(NamedTuple):
     """Means over groups of C quantities, each the mean of the group's mean, with intervals; arrays of shape (C,).
 
     `p` is the two-sided p-value of "the mean is 0", below .05 exactly where the interval of level .95 excludes 0;
-    `clusters` counts the groups; `reason` says why there is no interval, and low, high and p are nan then.
+    `n` counts the groups; `reason` says why there is no interval, and low, high and p are nan then.
     """
 
-    estimate: _Array
+    value: _Array
     low: _Array
     high: _Array
     p: _Array
-    clusters: npt.NDArray[np.int64]
+    n: npt.NDArray[np.int64]
     reason: npt.NDArray[Any]
 
     def columns(self, name: str = "") -> dict[str, npt.NDArray[Any]]:
         """NAME, NAME_low, NAME_high, NAME_reason, NAME_p; without a name mean, low, high, reason, p."""
         start = f"{name}_" if name else ""
         ends = {f"{start}{end}": getattr(self, end) for end in ("low", "high", "reason", "p")}
-        return {name or "mean": self.estimate, **ends}
+        return {name or "mean": self.value, **ends}
 
 
 def means(totals: _Array, counts: _Array, resolution: float = 0.0, level: float = LEVEL) -> Means:
@@ -264,7 +285,7 @@ def _check_bounds(values: _Array, bounds: Bounds) -> None:
 
 def mean_interval(
     values: _Array, groups: Groups, resolution: float = 0.0, level: float = LEVEL, bounds: Bounds = UNBOUNDED
-) -> Interval:
+) -> Number:
     """Mean over groups of the mean of finite values, shape (N,), with its interval.
 
     Args:
@@ -284,7 +305,7 @@ def mean_interval(
     result = bounded_means(*sums, bounds, resolution, level) if bounded else means(*sums, resolution, level)
     estimate, low, high = (float(column[0]) for column in result[:3])
     reason, method = str(result.reason[0]), BOUNDED if bounded else MEAN
-    return Interval(estimate, low, high, int(result.clusters[0]), "" if reason else method, reason).within(*bounds)
+    return Number(estimate, low, high, int(result.n[0]), "" if reason else method, reason).within(*bounds)
 
 
 def mean_p_value(values: _Array, groups: Groups) -> float:
@@ -329,7 +350,7 @@ def spread(values: _Array, groups: Groups, level: float = LEVEL) -> dict[str, fl
     return dict(zip(SPREAD, map(float, numbers), strict=True))
 
 
-def share_interval(hits: _Array | npt.NDArray[np.bool_], groups: Groups, level: float = LEVEL) -> Interval:
+def share_interval(hits: _Array | npt.NDArray[np.bool_], groups: Groups, level: float = LEVEL) -> Number:
     """Share of ones among zeros and ones, shape (N,), nan ignored, with an interval over whole groups.
 
     Without repetitions in a group it is Clopper and Pearson's. Of a share of 0 or 1 each group counts once.
@@ -346,10 +367,10 @@ def share_interval(hits: _Array | npt.NDArray[np.bool_], groups: Groups, level: 
     error = float(np.sqrt((clusters - 1) / clusters * (left_out**2).sum()))  # the jackknife's
     effective = float(rows**2 / (counts**2).sum())
     low, high = unit_ends(estimate, error, effective, rows, effective, rows, level)
-    return Interval(estimate, low, high, clusters, SHARE, "")
+    return Number(estimate, low, high, clusters, SHARE, "")
 
 
-def balanced_interval(hits: npt.NDArray[np.bool_], stratum: npt.NDArray[Any], groups: Groups) -> Interval:
+def balanced_interval(hits: npt.NDArray[np.bool_], stratum: npt.NDArray[Any], groups: Groups) -> Number:
     """Mean over strata (classes) of the share of hits, with an interval over whole groups.
 
     Args:
@@ -365,7 +386,7 @@ def balanced_interval(hits: npt.NDArray[np.bool_], stratum: npt.NDArray[Any], gr
 
 def stratified_interval(
     estimate: float, added: _Array, groups: Groups, strata: Sequence[Groups], level: float = LEVEL
-) -> Interval:
+) -> Number:
     """The interval of an estimate in [0, 1] over strata (classes, or attacked and clean images).
 
     Args:
@@ -381,12 +402,12 @@ def stratified_interval(
         return withheld(estimate, len(names), ONE_GROUP)
     error = float(np.sqrt(fewest / (fewest - 1) * (np.bincount(group, added) ** 2).sum()))
     low, high = unit_ends(estimate, error, fewest, np.inf, fewest, len(strata) * fewest, level)
-    return Interval(estimate, low, high, len(names), SHARE, "")
+    return Number(estimate, low, high, len(names), SHARE, "")
 
 
 def difference_interval(
     estimate: float, added: _Array, groups: Groups, strata: Sequence[Groups], least: int = 20, level: float = LEVEL
-) -> Interval:
+) -> Number:
     """Interval of a paired difference of two stratified estimates, from the contribution of each row.
 
     Where few groups make the difference, the error is known as badly as so few groups allow: the degrees of freedom of
@@ -412,7 +433,7 @@ def difference_interval(
     error, skewness = np.sqrt(fewest / (fewest - 1) * second), np.sqrt(count) * third / second**1.5
     difference, spread, skew, effective = (np.array([value]) for value in (estimate, error, skewness, 2 * freedom + 1))
     low, high = _t_ends(difference, spread, skew, effective, level)
-    return Interval(estimate, max(-1.0, float(low[0])), min(1.0, float(high[0])), count, MEAN, "")
+    return Number(estimate, max(-1.0, float(low[0])), min(1.0, float(high[0])), count, MEAN, "")
 
 
 def numbered(groups: Groups) -> tuple[Groups, Groups]:

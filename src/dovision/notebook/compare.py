@@ -219,7 +219,7 @@ def _maps(named: Mapping[str, MeasuredImages], reference: str | None) -> Compare
             scored = maps.dropna(subset=metric)
             if scored.empty:  # as pointing where no box is known
                 continue
-            mean = of_images(withheld(scored[metric].mean(), 0, ""), scored["sample"].nunique()).estimate
+            mean = of_images(withheld(scored[metric].mean(), 0, ""), scored["sample"].nunique()).value
             row: dict[str, Any] = {"explainer": name, "metric": metric, "mean": mean, "maps": len(scored)}
             rows.append(row if name == compared else row | map_difference(frame, name, compared, metric, LEVEL))
     chance = (finding.text for result in named.values() if (finding := at_chance(result.run)) is not None)

@@ -61,7 +61,3 @@ def test_no_run_is_left_out_where_epsilons_or_steps_of_one_attack_are_swept(tmp_
     drawn = set(zip(rows["attack"], rows["eps"], strict=True))
     few, many = "PGD (PGD, steps 5)", "PGD (PGD, steps 40)"
     assert drawn == {(few, 0.0), (few, 0.1), (few, 0.2), ("FGSM", 0.0), ("FGSM", 0.2), (many, 0.0), (many, 0.2)}
-
-
-def test_one_attack_alone_is_not_compared(runs):
-    assert spread(runs[-1:]) == []

@@ -51,14 +51,6 @@ def test_the_right_panel_is_times_the_number_of_cells(grids):
     assert whole.lines[0].get_ydata() == pytest.approx(cells * mean)
 
 
-def test_the_caption_names_grids_fills_and_count(grids):
-    (report_figure,) = Grid(0).of_sweep(read_sweep(grids))
-    for word in ("2 x 2 cells", "cells, mean", "n = 12 images", "off the data"):
-        assert word in report_figure.caption
-    for word in ("activation", "interval"):  # sizes have none
-        assert word not in report_figure.caption
-
-
 @pytest.mark.slow
 def test_seeds_are_pooled_and_named_and_nothing_else_is(tmp_path, write_run):
     """Two grids x two attacks x two seeds: twice as many lines as a figure that took an attack for a seed."""
@@ -90,8 +82,3 @@ def test_seeds_are_pooled_and_named_and_nothing_else_is(tmp_path, write_run):
     labels = [text.get_text() for text in report_figure.figure.legends[0].get_texts()]
     assert any("FGSM" in label for label in labels)
     assert any("PGD" in label for label in labels)
-
-
-def test_a_single_grid_has_no_such_figure(grids):
-    assert list(Grid(0).of_sweep(read_sweep(grids / "a"))) == []
-    assert list(Grid(0).of_sweep(read_sweep(grids / "d"))) == []

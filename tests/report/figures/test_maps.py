@@ -65,15 +65,6 @@ def test_captions_state_fill_grid_and_count(shown, name):
     assert "counterfactual" in caption
 
 
-@pytest.mark.parametrize("name", ["map_scores", "map_score_dots", "map_sanity"])
-def test_captions_of_means_state_the_interval(shown, name):
-    assert "95% intervals over groups (patients or images)" in shown[name].caption
-
-
-def test_flagged_maps_are_told(shown):
-    assert "not scored: 1 of Grad-CAM" in shown["map_scores"].caption
-
-
 def test_the_table_has_a_row_for_each_explainer_and_kind_of_case(shown):
     table = shown["map_scores"].table
     words = table.to_numpy().ravel().tolist()
@@ -211,13 +202,6 @@ def test_stars_by_label_are_holm_adjusted(shown):
     assert "Holm-adjusted" in report_figure.caption
 
 
-def test_similarities_are_written_into_a_symmetric_table(shown):
-    words = texts(shown["map_similarity"].figure)
-    value = shown["map_similarity"].data["similarity"].iloc[0]
-    assert words.count(f"{value:.2f}".replace("0.", ".")) == 2
-    assert words.count("1.00") == 3
-
-
 @pytest.mark.parametrize("width", WIDTHS)
 def test_figures_of_many_explainers_are_no_higher_than_a_page(width):
     explainers = [f"effect_map_{number}" for number in range(14)]
@@ -284,9 +268,3 @@ def test_both_galleries_of_a_run_explain_one_class_of_an_image_and_say_which(dig
     assert (both["explained"] == both["explained_of_map"]).all()
     assert (both["predicted"] == both["predicted_of_map"]).all()
     assert (both["explained"] != both["predicted"]).any()
-
-
-def test_attacked_images_are_shown_with_effects_on_what_is_predicted_there(digits_with_maps):
-    (effects,) = Gallery(0, most=12).of_run(digits_with_maps)
-    attacked = effects.data[effects.data["condition"] != "clean"]
-    assert (attacked["explained"] == attacked["predicted"]).all()

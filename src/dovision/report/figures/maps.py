@@ -174,7 +174,7 @@ def _reliability(run: Run, objects: pd.DataFrame) -> Iterator[ReportFigure]:
     frame = map_summary.reliability(objects)
     if frame.empty:
         return
-    table = frame.assign(text=bracketed(frame, "")).pivot(index="explainer", columns="half", values="text")
+    table = frame.assign(text=bracketed(frame)).pivot(index="explainer", columns="half", values="text")
     table = table.rename(columns="maps {}".format, index=display_name).rename_axis(columns=None)
     text = (
         "Of maps that are means of several: rank correlation with true effects over all objects of all images, of the "
@@ -219,7 +219,7 @@ def _best(scores: pd.DataFrame, frame: pd.DataFrame) -> set[int]:
 def _cells(rows: pd.DataFrame, best: Collection[int], starred: bool) -> list[str]:
     """Format means with intervals; starred where they differ from the reference."""
     stars = (rows["p_holm"].lt(1 - LEVEL) & starred).map({True: "*", False: ""})
-    texts = (text.replace(" ", f"{star}\n", 1) for text, star in zip(bracketed(rows, ""), stars, strict=True))
+    texts = (text.replace(" ", f"{star}\n", 1) for text, star in zip(bracketed(rows), stars, strict=True))
     return [BestText(text) if row in best else text for row, text in zip(rows.index, texts, strict=True)]
 
 
