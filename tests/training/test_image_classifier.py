@@ -5,12 +5,14 @@ from functools import partial
 import pytest
 import pytorch_lightning as pl
 import torch
+import torchvision
 from sklearn.datasets import load_digits
+from torch import nn
 from torch.utils.data import DataLoader
 
 from dovision.attacks.gradient_ascent import PGD
 from dovision.interfaces import Classifier
-from dovision.training.image_classifier import ImageClassifier
+from dovision.training.image_classifier import FrozenBackbone, ImageClassifier
 from dovision.types import Batch, Task
 
 
@@ -40,16 +42,6 @@ def trainer_of(epochs: int, *callbacks: pl.Callback) -> pl.Trainer:
         max_epochs=epochs, accelerator="cpu", logger=False, enable_checkpointing=bool(callbacks),
         callbacks=list(callbacks), enable_progress_bar=False, enable_model_summary=False,
     )  # fmt: skip
-
-
-@pytest.mark.parametrize("kind", ["multiclass", "multilabel"])
-def test_it_learns_what_can_be_learned_and_scores_it(kind):
-    module = linear(kind, ("dark", "bright"))
-    loader = DataLoader(Bright(32, kind == "multilabel"), batch_size=8)
-    trainer = trainer_of(3)
-    trainer.fit(module, loader, loader)
-    assert trainer.callback_metrics["val_score"] == 1
-    assert trainer.test(module, loader, verbose=False) == [{"test_score": 1.0}]
 
 
 class Labelled(Bright):
@@ -159,3 +151,74 @@ def test_adversarial_training_makes_a_classifier_of_digits_robust():
         wrong = [classifier.eval()(judge(one, classifier, 0.15)).argmax(1) != one.label for one in tested]
         robust.append(1 - torch.cat(wrong).float().mean().item())
     assert robust[1] > robust[0] + 0.3
+
+
+THREE = Task("multiclass", ("a", "b", "c"))
+
+
+def classifier_of(*last: nn.Module) -> Classifier:
+    """A network with batch-norm and dropout, of which one layer is fixed and one is in eval mode from the start."""
+    torch.manual_seed(0)
+    layers = nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.Dropout(0.5), nn.Conv2d(4, 4, 1), nn.Flatten()
+    classifier = Classifier(nn.Sequential(*layers, *last), THREE, [0.5], [0.5])
+    classifier.network[3].requires_grad_(False)
+    classifier.network[2].eval()
+    return classifier
+
+
+def state(classifier):
+    modes = [module.training for module in classifier.modules()]
+    return modes, [parameter.requires_grad for parameter in classifier.parameters()]
+
+
+def test_only_the_last_layer_is_fitted_and_all_is_put_back():
+    classifier = classifier_of(nn.Linear(4 * 6 * 6, 3))
+    before, backbone = state(classifier), FrozenBackbone(classifier)
+    backbone.freeze()
+    backbone.freeze()  # in the second epoch
+    assert [name for name, parameter in classifier.named_parameters() if parameter.requires_grad] == [
+        "network.5.weight",
+        "network.5.bias",
+    ]
+    assert classifier.network[5].training
+    assert not classifier.network[1].training
+    backbone.release()
+    backbone.release()
+    assert state(classifier) == before
+
+
+def test_neither_weights_nor_running_statistics_move_while_it_is_frozen():
+    classifier = classifier_of(nn.Linear(4 * 6 * 6, 3))
+    optimizer = torch.optim.AdamW(classifier.parameters(), lr=0.1, weight_decay=0.1)
+    image, label = torch.rand(8, 1, 8, 8), torch.arange(8) % 3
+
+    def moved() -> set[str]:
+        before = {name: value.clone() for name, value in classifier.state_dict().items()}
+        optimizer.zero_grad()
+        THREE.loss(classifier(image), label).mean().backward()
+        optimizer.step()
+        return {name for name, value in classifier.state_dict().items() if not torch.equal(value, before[name])}
+
+    moved()  # leaves gradients
+    backbone = FrozenBackbone(classifier)
+    backbone.freeze()
+    assert moved() == {"network.5.weight", "network.5.bias"}
+    backbone.release()
+    assert moved() > {"network.0.weight", "network.1.running_mean", "network.5.weight"}
+
+
+@pytest.mark.parametrize("name", ["resnet18", "vgg11", "densenet121", "vit_b_16", "convnext_tiny", "squeezenet1_0"])
+def test_the_last_layer_of_torchvisions_networks_gives_their_logits(name):
+    with torch.device("meta"):
+        network = torchvision.models.get_model(name, weights=None, num_classes=3)
+        FrozenBackbone(Classifier(network, THREE, [0.5], [0.5])).freeze()
+    fitted = {name.rpartition(".")[0] for name, parameter in network.named_parameters() if parameter.requires_grad}
+    assert len(fitted) == 1
+
+
+@pytest.mark.parametrize(("last", "got"), [([nn.Linear(144, 3), nn.BatchNorm1d(7)], "BatchNorm1d"), ([], "Conv2d")])
+def test_a_network_that_does_not_end_in_its_logits_is_refused(last, got):
+    with pytest.raises(
+        ValueError, match=f"frozen_epochs needs a network whose .* gives the 3 logits, got {got}. Set it"
+    ):
+        FrozenBackbone(classifier_of(*last))

@@ -1,12 +1,22 @@
-"""The loss of a fit, against torch's own and by hand."""
+"""The loss of a fit, against torch's own and by hand, and metrics of a validation, against scikit-learn."""
 
 from __future__ import annotations
 
+from functools import partial
+
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+import torchmetrics
+from hydra import compose, initialize_config_dir
+from sklearn.metrics import accuracy_score, f1_score, roc_auc_score
 
+from dovision.config import settings
+from dovision.config.component import make_each
+from dovision.config.sources import HYDRA_DEFAULTS, configuration_folder
 from dovision.training.losses import ClassificationLoss
+from dovision.training.validation_metrics import ValidationMetrics
 from dovision.types import Task
 
 LOGITS = torch.randn(6, 3, generator=torch.Generator().manual_seed(0))
@@ -37,3 +47,126 @@ def test_smoothed_labels_are_drawn_to_a_half_and_unknown_ones_do_not_count():
 def test_a_share_that_is_none_is_refused(smoothing):
     with pytest.raises(ValueError, match=r"label_smoothing must be a number in \[0, 1\], got"):
         ClassificationLoss(smoothing)
+
+
+IMAGES = 90
+MULTICLASS, MULTILABEL = Task("multiclass", ("a", "b", "c")), Task("multilabel", ("a", "b", "c"))
+
+
+@pytest.fixture(scope="module")
+def configured():
+    with initialize_config_dir(str(configuration_folder()), **HYDRA_DEFAULTS):
+        return make_each(settings.read("train", compose("train")).training.classifier.metrics)
+
+
+def drawn(task: Task) -> tuple[torch.Tensor, torch.Tensor]:
+    """Probabilities that know something of the labels; some of several labels are not known."""
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(IMAGES, 3, generator=generator)
+    if not task.multilabel:
+        label = torch.randint(3, (IMAGES,), generator=generator)
+        return (logits + torch.nn.functional.one_hot(label, 3)).softmax(1), label
+    label = torch.randint(2, (IMAGES, 3), generator=generator).float()
+    probability = (logits + label).sigmoid()
+    return probability, label.masked_fill(torch.rand(IMAGES, 3, generator=generator) < 0.2, torch.nan)
+
+
+def measured(metrics: ValidationMetrics, probability: torch.Tensor, label: torch.Tensor) -> dict[str, float]:
+    for rows in (slice(0, 32), slice(32, 64), slice(64, None)):
+        metrics.update(probability[rows], label[rows])
+    found = {name: value.item() for name, value in metrics.compute().items()}
+    metrics.reset()
+    return found
+
+
+def calibration_error(confidence: np.ndarray, right: np.ndarray) -> float:
+    """The expected calibration error in 15 bins of equal width, arXiv:1706.04599, equation 3."""
+    bins = np.clip(np.ceil(confidence * 15) - 1, 0, 14)
+    each = [(bins == number) for number in range(15)]
+    return sum(abs(right[own].mean() - confidence[own].mean()) * own.mean() for own in each if own.any())
+
+
+def test_those_of_classes_are_scikit_learns(configured):
+    probability, label = drawn(MULTICLASS)
+    found = measured(ValidationMetrics(MULTICLASS, configured), probability, label)
+    prediction, confidence = probability.argmax(1), probability.max(1).values
+    right = (prediction == label).numpy()
+    assert found == pytest.approx(
+        {
+            "accuracy": accuracy_score(label, prediction),
+            "auroc": roc_auc_score(label, probability, multi_class="ovr", average="macro"),
+            "calibration_error": calibration_error(confidence.numpy(), right),
+            "f1": f1_score(label, prediction, average="macro"),
+        },
+        abs=1e-5,
+    )
+
+
+def test_those_of_labels_are_scikit_learns_over_the_known_ones(configured):
+    probability, label = drawn(MULTILABEL)
+    found = measured(ValidationMetrics(MULTILABEL, configured), probability, label)
+    columns = [(probability[label[:, k].isfinite(), k], label[label[:, k].isfinite(), k]) for k in range(3)]
+    all_probability, all_label = (torch.cat(parts) for parts in zip(*columns, strict=True))
+    assert found == pytest.approx(
+        {
+            "accuracy": accuracy_score(all_label, all_probability > 0.5),
+            "auroc": np.mean([roc_auc_score(own, score) for score, own in columns]),
+            "calibration_error": calibration_error(all_probability.numpy(), all_label.numpy()),
+            "f1": np.mean([f1_score(own, score > 0.5) for score, own in columns]),
+        },
+        abs=1e-5,
+    )
+
+
+def test_a_metric_that_does_not_average_is_logged_class_by_class():
+    metrics = ValidationMetrics(MULTICLASS, {"f1": partial(torchmetrics.F1Score, average="none")})
+    probability, label = drawn(MULTICLASS)
+    found = measured(metrics, probability, label)
+    assert list(found) == metrics.names == ["f1/a", "f1/b", "f1/c"]
+    assert list(found.values()) == pytest.approx(f1_score(label, probability.argmax(1), average=None), abs=1e-6)
+
+
+def test_what_has_no_value_is_left_out(configured):
+    """One class alone among the images has no area."""
+    metrics = ValidationMetrics(MULTICLASS, configured)
+    probability, _ = drawn(MULTICLASS)
+    assert measured(metrics, probability, torch.zeros(IMAGES, dtype=torch.int64)).keys() == {
+        "accuracy",
+        "calibration_error",
+        "f1",
+    }
+
+
+@pytest.mark.parametrize("task", [MULTICLASS, MULTILABEL])
+@pytest.mark.parametrize(
+    ("make", "got"),
+    [
+        (torchmetrics.ConfusionMatrix, r"shape \(3, "),
+        (torchmetrics.StatScores, r"shape \(5,\)"),
+        (torchmetrics.ROC, "tuple"),
+    ],
+)
+def test_a_metric_whose_value_is_no_number_is_refused_by_name(task, make, got):
+    with pytest.raises(ValueError, match=rf"^metrics.mine must have one number as its value, or .*, got {got}"):
+        ValidationMetrics(task, {"mine": make})
+
+
+def test_a_metric_that_cannot_be_computed_is_refused_by_name():
+    with pytest.raises(ValueError, match=r"^metrics.mine cannot be computed of probabilities and labels: .*same shape"):
+        ValidationMetrics(MULTICLASS, {"mine": torchmetrics.MeanSquaredError})
+
+
+def test_metrics_have_seen_nothing_before_the_first_image(configured):
+    metrics, fresh = (ValidationMetrics(MULTICLASS, configured) for _ in range(2))
+    for each in metrics.metrics.values():
+        assert not each.update_called
+    probability, label = drawn(MULTICLASS)
+    assert measured(metrics, probability, label) == measured(fresh, probability, label)
+
+
+@pytest.mark.parametrize(
+    "make", [partial(torchmetrics.F1Score, avrage="macro"), partial(torchmetrics.F1Score, average="mean")]
+)
+def test_a_metric_that_cannot_be_made_is_refused_by_name(make):
+    with pytest.raises(ValueError, match=r"^metrics.mine cannot be made for a multiclass task: "):
+        ValidationMetrics(MULTICLASS, {"mine": make})

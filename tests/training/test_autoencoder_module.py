@@ -1,3 +1,5 @@
+"""Fits of causal and of sparse autoencoders inside a classifier that stays as it is."""
+
 from __future__ import annotations
 
 import itertools
@@ -16,17 +18,19 @@ from dovision.cli.train import main as train
 from dovision.functional.effects import divergence
 from dovision.interfaces import Classifier
 from dovision.models import checkpoint
-from dovision.models.conv_autoencoder import insert, inserted_autoencoder
+from dovision.models.conv_autoencoder import ConvAutoencoder, insert, inserted_autoencoder
 from dovision.models.topk_sae import TopkSae
 from dovision.store.run_record import read_sweep
 from dovision.store.tables import read_effects
-from dovision.training.autoencoder_module import SparseAutoencoder, logged_metrics
+from dovision.training.autoencoder_loss import AutoencoderLoss, AutoencoderLossAsCoded, variation_mismatch
+from dovision.training.autoencoder_module import CausalAutoencoder, SparseAutoencoder, logged_metrics
 from dovision.types import Batch, Task
 
 DIGITS = ("dataset=digits", "dataset.test_fraction=0.75", "training.classifier.epochs=1")
 DIGITS += ("autoencoder=topk_sae", "autoencoder.after=pool", "autoencoder.channels=64", "autoencoder.expansion=4")
 DIGITS += ("training.autoencoder.epochs=2", "training.autoencoder.batch_size=64")
 THREE = Task("multiclass", ("a", "b", "c"))
+IMAGES = torch.rand(32, 1, 8, 8, generator=torch.Generator().manual_seed(2))
 
 
 @pytest.fixture
@@ -48,14 +52,19 @@ def classifier():
     return classifier.eval()
 
 
-def module_of(classifier, after="2", k=2):
+def module_of(classifier, channels=(4, 3, 4), code=1, zeroed_channel=None, **weights):
     torch.manual_seed(1)
-    autoencoder = TopkSae(after, 4, expansion=4, k=k, dead_after=64)
+    autoencoder = ConvAutoencoder("2", channels, code=code, kernel_size=1)
+    with_autoencoder = insert(classifier, autoencoder, (1, 8, 8))
+    loss = AutoencoderLoss(**{"shallow": 0.0, "deep": 1.0, "interpretability": 0.0, **weights})
+    return CausalAutoencoder(classifier, with_autoencoder, partial(torch.optim.Adam, lr=0.01), loss, zeroed_channel)
+
+
+def sparse_module_of(classifier):
+    torch.manual_seed(1)
+    autoencoder = TopkSae("2", 4, expansion=4, k=2, dead_after=64)
     with_autoencoder = insert(classifier, autoencoder, (1, 8, 8))
     return SparseAutoencoder(classifier, with_autoencoder, partial(torch.optim.Adam, lr=0.01))
-
-
-IMAGES = torch.rand(32, 1, 8, 8, generator=torch.Generator().manual_seed(2))
 
 
 def fit(module, epochs=1, **trainer):
@@ -74,30 +83,81 @@ def stacked(rows):
     return Batch(*(torch.stack(field) for field in zip(*rows, strict=True)))
 
 
-def test_training_leaves_parameters_and_buffers_of_the_classifier_bit_identical(classifier):
-    module = module_of(classifier)
+MODULES = {
+    "deep": module_of,
+    "both terms": partial(module_of, shallow=2.0, deep=3.0),
+    "sparse": sparse_module_of,
+}
+
+
+@pytest.mark.parametrize("make", MODULES.values(), ids=MODULES)
+def test_training_leaves_parameters_buffers_and_modes_of_the_classifier_as_they_are(make, classifier):
+    module = make(classifier)
     before = {name: tensor.clone() for name, tensor in module.state_dict().items()}
     fit(module)
     moved = {name for name, tensor in module.state_dict().items() if not torch.equal(tensor, before[name])}
     assert moved
     assert all(".autoencoder." in name or name.startswith("autoencoder.") for name in moved)
+    assert module.train().autoencoder.training
+    modes = {name: child.training for name, child in module.with_autoencoder.network.named_modules()}
+    assert not any(training for name, training in modes.items() if ".autoencoder" not in name)
+
+
+def test_the_loss_is_the_weighted_sum_of_its_terms(classifier):
+    module = module_of(classifier, channels=(4, 3, 2, 3, 4), code=2, shallow=3.0, deep=2.0, interpretability=5.0)
+    image = torch.rand(4, 1, 8, 8)
+    hidden = classifier.network[2](classifier.network[1](classifier.network[0]((image - 0.5) / 0.5)))
+    autoencoder = module.autoencoder
+    code = autoencoder.encoder(hidden)
+    back = autoencoder.decoder(code)
+    logits = classifier.network[3:](back.clone())
+    expected = (
+        3.0 * (back - hidden).abs().mean()
+        + 2.0 * divergence(classifier(image), logits, THREE).sum(-1).mean()
+        + 5.0 * variation_mismatch(autoencoder.encoder[0](hidden), autoencoder.decoder[0](code))
+    )
+    zeros = torch.zeros(4, dtype=torch.int64)
+    module.log = lambda *args, **kwargs: None
+    torch.testing.assert_close(module.training_step(Batch(image, zeros, zeros, zeros), 0), expected)
+
+
+def test_a_zeroed_channel_is_silent_all_through_the_fit_and_only_then(classifier):
+    module = module_of(classifier, zeroed_channel=1)
+    image = torch.rand(4, 1, 8, 8)
+    autoencoder = module.autoencoder
+    hidden = classifier.network[:3]((image - 0.5) / 0.5)
+    code = autoencoder.encoder(hidden)
+    assert (code[:, 1] != 0).any()
+    silenced = code.clone()
+    silenced[:, 1] = 0
+    expected = divergence(classifier(image), classifier.network[3:](autoencoder.decoder(silenced)), THREE)
+    torch.testing.assert_close(module.terms(image)["deep"], expected.sum(-1).mean())
+    assert torch.equal(autoencoder.encoder(hidden), code)  # no longer zeroed
+    before = {name: value.clone() for name, value in autoencoder.state_dict().items()}
+    fit(module)
+    weight = autoencoder.encoder[0][0].weight
+    assert torch.equal(weight[1], before["encoder.0.0.weight"][1])
+    assert not torch.equal(weight[0], before["encoder.0.0.weight"][0])
+
+
+def test_a_channel_that_the_code_lacks_is_refused(classifier):
+    with pytest.raises(ValueError, match=r"zeroed_channel must lie in \[0, 2\], the channels there are, got 3"):
+        module_of(classifier, zeroed_channel=3)
+
+
+def test_feature_maps_that_do_not_match_are_refused(classifier):
+    with pytest.raises(ValueError, match="interpretability must be 0 unless .* got 3 and 4"):
+        module_of(classifier, interpretability=1.0)
 
 
 def test_atoms_have_norm_1_after_the_fit(classifier):
-    module = module_of(classifier)
+    module = sparse_module_of(classifier)
     fit(module)
     torch.testing.assert_close(module.autoencoder.decoder.weight.norm(dim=0), torch.ones(16))
 
 
-def test_training_explains_more_of_the_variance_and_brings_the_answers_back(classifier):
-    module = module_of(classifier)
-    before, after = (fit(module, epochs).callback_metrics for epochs in (1, 20))
-    assert before["val_explained_variance"] < after["val_explained_variance"] <= 1
-    assert after["val_kl"] < before["val_kl"]
-
-
 def test_no_gradient_and_no_more_than_the_layers_before_pass_through_the_classifier(classifier):
-    module = module_of(classifier)
+    module = sparse_module_of(classifier)
     ran = []
     for name in ("0", "6"):
         layer = module.with_autoencoder.network.get_submodule(name)
@@ -108,7 +168,7 @@ def test_no_gradient_and_no_more_than_the_layers_before_pass_through_the_classif
 
 
 def test_the_metrics_are_those_of_all_positions_of_the_validation_images(classifier):
-    module = module_of(classifier)
+    module = sparse_module_of(classifier)
     logged = fit(module).callback_metrics
     hidden = classifier.network[:3]((IMAGES - 0.5) / 0.5)
     code = module.autoencoder.encoder(hidden)
@@ -126,17 +186,10 @@ def test_the_metrics_are_those_of_all_positions_of_the_validation_images(classif
 
 
 def test_all_names_that_are_promised_are_logged(classifier):
-    module = module_of(classifier)
+    module = sparse_module_of(classifier)
     logged = fit(module).callback_metrics
     assert set(module.logged) == set(logged_metrics(module.autoencoder)) == set(logged)
     assert module.best_by[0] in module.logged
-
-
-def test_dropout_and_batch_norm_stay_in_eval_mode_while_the_autoencoder_trains(classifier):
-    module = module_of(classifier).train()
-    assert module.autoencoder.training
-    modes = {name: child.training for name, child in module.with_autoencoder.network.named_modules()}
-    assert not any(training for name, training in modes.items() if ".autoencoder" not in name)
 
 
 @pytest.fixture(scope="module")
@@ -186,3 +239,46 @@ def test_effects_of_the_most_active_latents_are_measured_with_the_fitted_one(und
     latents = [f"z{number}" for number in range(4)]
     effects = read_effects(run.folder, range(4))
     assert list(dict.fromkeys(effects["unit"])) == latents
+
+
+def test_the_mismatch_is_zero_for_maps_that_differ_by_a_constant_and_known_by_hand_otherwise():
+    ramp = torch.arange(4.0).reshape(1, 1, 2, 2)  # 1 to the right, 2 downwards
+    assert variation_mismatch(ramp, ramp + 7) == 0
+    assert variation_mismatch(ramp, torch.zeros_like(ramp)) == 3
+
+
+def test_as_coded_the_weight_of_the_deep_term_is_added_to_that_of_interpretability():
+    weights = {"shallow": 2.0, "deep": 3.0, "interpretability": 5.0}
+    meant, coded = AutoencoderLoss(**weights), AutoencoderLossAsCoded(**weights)
+    assert meant.weights == weights
+    assert coded.weights == {"shallow": 2.0, "deep": 0.0, "interpretability": 8.0}
+
+
+def test_as_coded_the_reconstruction_has_the_same_value_and_gives_the_autoencoder_no_gradient():
+    activation, output = torch.rand(2, 3, 4, 4), torch.rand(2, 3, 4, 4, requires_grad=True)
+    meant = AutoencoderLoss(1.0, 1.0, 1.0).reconstruction(output, activation)
+    coded = AutoencoderLossAsCoded(1.0, 1.0, 1.0).reconstruction(output, activation)
+    assert torch.equal(meant, coded)
+    assert meant.requires_grad
+    assert not coded.requires_grad
+
+
+def test_as_coded_the_variation_is_that_of_vertical_neighbours_without_sign_summed_and_divided_by_the_height():
+    ramp = torch.arange(4.0).reshape(1, 1, 2, 2)  # 2 downwards, in two columns
+    coded = AutoencoderLossAsCoded(1.0, 1.0, 1.0)
+    assert coded.variation(ramp, torch.zeros_like(ramp)) == 2 * 2 / 2
+    assert coded.variation(ramp, -ramp) == 0
+    assert coded.variation(ramp.expand(3, 1, 2, 2), torch.zeros(3, 1, 2, 2)) == 3 * 2 * 2 / 2
+
+
+@pytest.mark.parametrize(
+    ("kind", "weights", "message"),
+    [
+        (AutoencoderLoss, (0.0, 0.0, 0.0), "must not all be 0"),
+        (AutoencoderLoss, (0.0, -1.0, 0.0), "deep must be at least 0, got -1"),
+        (AutoencoderLossAsCoded, (1.0, 0.0, 0.0), "interpretability or deep must be above 0"),
+    ],
+)
+def test_weights_that_fit_nothing_are_refused(kind, weights, message):
+    with pytest.raises(ValueError, match=message):
+        kind(*weights)
