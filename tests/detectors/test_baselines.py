@@ -9,9 +9,13 @@ import pytest
 import torch
 from scipy import special, stats
 from sklearn.covariance import LedoitWolf
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 from torch import Tensor, nn
 
-from dovision.detectors._estimators import fit_gaussians
+from dovision.detectors._estimators import best_column, fit_gaussians, fit_regression
+from dovision.detectors._logit_cache import cached, logits_of
 from dovision.detectors.beyond import BEYOND
 from dovision.detectors.confidence import Entropy, MaxSoftmax, logit_entropy
 from dovision.detectors.feature_squeezing import FeatureSqueezing
@@ -214,3 +218,66 @@ def test_features_are_means_over_places_of_each_layers_own_output():
 def test_by_default_all_convolutions_and_linear_layers_are_read():
     classifier, _ = made("multiclass")
     assert LayerFeatures(None)(images(1), classifier)[0].shape == (1, 6 + 8 + 3)
+
+
+def test_the_exported_regression_says_what_scikit_learn_says():
+    random = np.random.default_rng(0)
+    clean, attacked = random.normal([0] * 5, [1, 10, 0, 3, 1], (80, 5)), random.normal([0, 1, 0, 1, 0], 1, (40, 5))
+    rows, attack, other = np.concatenate([clean, attacked]), np.arange(120) >= 80, random.normal(size=(40, 5)) * 2
+    pipeline = make_pipeline(StandardScaler(), LogisticRegression(class_weight="balanced")).fit(rows, attack)
+    regression = fit_regression(torch.from_numpy(clean), torch.from_numpy(attacked))
+    for features, tolerance in ((torch.from_numpy(other), 1e-9), (torch.from_numpy(other).float(), 1e-5)):
+        got = regression.logit(features).sigmoid().numpy()
+        np.testing.assert_allclose(got, pipeline.predict_proba(other)[:, 1], rtol=0, atol=tolerance)
+
+
+def test_the_best_column_is_that_of_the_highest_auroc_and_of_equals_the_first():
+    clean = torch.tensor([[0.0, 3.0, 0.0, 0.0], [1.0, 2.0, 1.0, 1.0]])
+    attacked = torch.tensor([[0.5, 0.0, 5.0, 2.0], [2.0, 1.0, 2.0, 3.0]])  # AUROC .75, 0, 1 and 1
+    assert best_column(clean, attacked) == 2
+    assert best_column(clean[:, :2], attacked[:, :2]) == 0
+
+
+@pytest.fixture
+def counted():
+    """A classifier, and the list of how many images it was asked about in each pass."""
+    classifier, _ = made("multiclass")
+    asked = []
+    classifier.register_forward_pre_hook(lambda module, inputs: asked.append(len(inputs[0])))
+    return classifier, asked
+
+
+@torch.no_grad()
+def test_detectors_that_read_the_same_images_share_a_pass(counted):
+    classifier, asked = counted
+    batch = batch_of(images(3))
+    for detector in (MaxSoftmax(), Entropy(), MaxSoftmax()):
+        detector.read(batch, classifier, None)
+    assert asked == [3]
+
+
+@torch.no_grad()
+def test_other_images_changed_images_and_other_weights_are_read_anew(counted):
+    classifier, asked = counted
+    image = images(2)
+    first = logits_of(image, classifier)
+    torch.testing.assert_close(logits_of(image.clone(), classifier), first)
+    image.mul_(0.5)
+    torch.testing.assert_close(logits_of(image, classifier), classifier(image))
+    classifier.network.linear.weight.mul_(3)
+    torch.testing.assert_close(logits_of(image, classifier), classifier(image))
+    assert len(asked) == 6
+
+
+def test_with_gradients_nothing_is_remembered(counted):
+    classifier, asked = counted
+    image = images(2).requires_grad_()
+    for _ in range(2):
+        assert logits_of(image, classifier).requires_grad
+    assert asked == [2, 2]
+
+
+def test_an_answer_is_kept_under_its_own_key():
+    image = images(1)
+    assert [cached(image, key, lambda key=key: key.upper()) for key in ("a", "b")] == ["A", "B"]
+    assert cached(image, "a", lambda: "another") == "A"

@@ -16,11 +16,9 @@ from dovision.detectors._monotone import _rounded
 from dovision.detectors._profile import compressed
 from dovision.detectors.effect_consistency import EffectConsistency, LogOddsEffect, log_odds_loss, probability_distance
 from dovision.interfaces import Classifier, Intervention
-from dovision.interventions.activation import Activation
 from dovision.interventions.pixel_grid import PixelGrid
 from dovision.interventions.transform import Transform
 from dovision.interventions.transforms import BitDepth, MedianFilter
-from dovision.module_state import differentiable
 from dovision.types import Task
 
 from .conftest import batch_of, images, made
@@ -93,32 +91,11 @@ def test_the_losses_of_units_in_the_image_are_sorted_and_forget_their_places():
     torch.testing.assert_close(read_of(detector, [0.2, 0.6, 0.8], MULTICLASS)[0], read)
 
 
-def test_channels_are_read_by_distance_and_loss_each():
-    classifiers = made("multiclass")
-    with torch.no_grad():
-        read = consistency({"layer": Activation("conv1")}).read(batch_of(images(2)), *classifiers)
-    assert read.shape == (2, 12)
-
-
 def test_transforms_of_the_image_cost_a_pass_each_and_the_image_one():
     detector = LogOddsEffect({"transform": TRANSFORM})
     with torch.no_grad():
         detector.read(batch_of(images(2)), *made("multiclass"))
     assert detector.passes == 3
-
-
-@pytest.mark.parametrize("kind", ["multiclass", "multilabel"])
-def test_with_a_gradient_transforms_are_read_as_without(kind):
-    classifiers, image = made(kind), images(3)
-    detector = consistency({"transform": TRANSFORM, "grid": PixelGrid(2, 2)})
-    with torch.no_grad():
-        expected = detector.read(batch_of(image), *classifiers)
-    with differentiable(classifiers[0]):
-        leaf = image.clone().requires_grad_()
-        read = detector.read(batch_of(leaf), *classifiers)
-        (gradient,) = torch.autograd.grad(read.sum(), leaf)
-    torch.testing.assert_close(read.detach(), expected, rtol=0, atol=1e-6)
-    assert (gradient.flatten(1).abs().sum(1) > 0).all()
 
 
 def test_nothing_fitted_the_score_is_the_largest_loss():

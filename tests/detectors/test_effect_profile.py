@@ -5,14 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from scipy.spatial.distance import mahalanobis
-from sklearn.covariance import LedoitWolf
 from torch import nn
 
 from dovision.detectors import _profile
 from dovision.detectors._estimators import fit_gaussians
 from dovision.detectors._profile import Profile, compressed, flatten_effects, summaries
-from dovision.detectors.effect_profile import EffectProfile
 from dovision.interfaces import Classifier
 from dovision.interventions.activation import Activation
 from dovision.interventions.fills import Blur
@@ -57,16 +54,6 @@ def test_effects_are_on_the_class_that_the_classifier_says_without_the_autoencod
     torch.testing.assert_close(got[:, :, 0], expected, rtol=0, atol=1e-9)
 
 
-def test_multilabel_effects_are_on_every_label():
-    classifier, with_autoencoder = made("multilabel")
-    with torch.no_grad():
-        grid, code = Profile({"grid": GRID, "code": CODE}, "log_odds")(
-            batch_of(images(2)), classifier, with_autoencoder
-        )
-    assert grid.shape == (2, 6, 3)
-    assert code.shape == (2, 5, 3)
-
-
 @pytest.mark.parametrize("kind", ["multiclass", "multilabel"])
 @pytest.mark.parametrize("pairs", [1, 4, 512])
 def test_whole_passes_with_a_gradient_agree_with_propagation(monkeypatch, kind, pairs):
@@ -79,27 +66,6 @@ def test_whole_passes_with_a_gradient_agree_with_propagation(monkeypatch, kind, 
     with differentiable(classifiers[0]):
         got = flatten_effects(both(batch_of(image.clone().requires_grad_()), *classifiers), True)
     torch.testing.assert_close(got.detach(), expected, rtol=0, atol=1e-5)
-
-
-def test_each_pixels_derivative_is_that_of_finite_differences():
-    classifiers = made("multiclass")
-    image = images(1)
-    detector = EffectProfile({"grid": GRID, "code": CODE}, "log_odds", summaries=True, resolution=0.01)
-    with torch.no_grad():
-        rows = detector.read(batch_of(images(30, seed=2)), *classifiers)
-    detector.fit(rows, rows[:0])
-    for parameter in [*classifiers[0].parameters(), *classifiers[1].parameters()]:
-        parameter.requires_grad_(False)
-
-    def score(leaf):
-        return detector.score(detector.read(batch_of(leaf.view_as(image)), *classifiers)).sum()
-
-    pixels = image.flatten().requires_grad_()
-    (gradient,) = torch.autograd.grad(score(pixels), pixels)
-    step = 1e-6 * torch.eye(196, dtype=torch.float64)
-    for number in (0, 57, 100, 195):
-        up, down = (score((image.flatten() + sign * step[number]).requires_grad_()).item() for sign in (1, -1))
-        assert gradient[number].item() == pytest.approx((up - down) / 2e-6, rel=1e-3, abs=1e-4)
 
 
 def test_a_classifier_with_other_weights_is_read_anew():
@@ -144,16 +110,6 @@ def test_effects_that_are_all_equal_have_a_gradient_too():
     effect = torch.zeros(1, 4, 1, requires_grad=True)
     summaries(effect).sum().backward()
     assert effect.grad.isfinite().all()
-
-
-def test_the_distance_is_that_of_scipy_with_the_covariance_of_scikit_learn():
-    random = np.random.default_rng(0)
-    rows = random.normal(size=(50, 4)) * [1, 2, 0.1, 3] + 2
-    other = random.normal(size=(6, 4)) * 5
-    precision = np.linalg.inv(LedoitWolf().fit(rows).covariance_)
-    expected = [mahalanobis(row, rows.mean(0), precision) ** 2 for row in other]
-    got = fit_gaussians(torch.from_numpy(rows), torch.zeros(50)).squared_distance(torch.from_numpy(other))
-    np.testing.assert_allclose(got.numpy(), expected, rtol=1e-9)
 
 
 def test_an_effect_that_never_varied_does_not_break_the_distance():

@@ -164,18 +164,6 @@ def test_mean_logits_are_those_of_the_region(region, mask):
     torch.testing.assert_close(found.control, expected, rtol=0, atol=1e-6)
 
 
-@pytest.mark.slow
-@torch.no_grad()
-def test_a_segmentation_network_of_torchvision_is_measured():
-    torch.manual_seed(0)
-    network = torchvision.models.segmentation.lraspp_mobilenet_v3_large(weights_backbone=None, num_classes=4).eval()
-    image = torch.rand(1, 3, 64, 64)
-    found = dv.effect_map(dv.wrap(network, 4, task="multilabel", output=dv.ClassShare()), image, dv.PixelGrid(2, 2))
-    image[:, :, 32:, :32] = 0
-    expected = network(image)["out"].softmax(1).mean((2, 3)) - found.control
-    torch.testing.assert_close(found.effect[:, 2], expected, rtol=0, atol=1e-5)
-
-
 class Bright(nn.Module):
     """A detector: in eval mode two boxes of label 1 and one of label 2; scores are means of pixels."""
 

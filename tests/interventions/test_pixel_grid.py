@@ -1,13 +1,18 @@
 from __future__ import annotations
 
+import captum.attr
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+import dovision as dv
+from dovision.explainers.effect_map import EffectMap
 from dovision.interfaces import Context
 from dovision.interventions.fills import Constant
 from dovision.interventions.pixel_grid import PixelGrid
-from dovision.types import Batch
+from dovision.interventions.sliding_window import SlidingWindow
+from dovision.types import Batch, Box
 
 
 def condition(image: torch.Tensor) -> Context:
@@ -42,3 +47,38 @@ def test_a_grid_as_fine_as_the_image_paints_pixels():
     treated = PixelGrid(3, 5).apply(white, 7, condition(white))
     assert treated.sum() == 14
     assert treated[0, 0, 1, 2] == 0
+
+
+def test_windows_are_a_stride_apart_and_the_last_ones_end_at_the_border():
+    window, shape = SlidingWindow(4, 3), (3, 9, 10)
+    assert window.units(shape) == ("r0c0", "r0c1", "r0c2", "r1c0", "r1c1", "r1c2", "r2c0", "r2c1", "r2c2")
+    boxes = [window.region(shape, unit, 0) for unit in range(9)]
+    assert boxes[0] == Box(0, 0, 4, 4)
+    assert boxes[5] == Box(3, 6, 7, 10)
+    assert boxes[7] == Box(6, 3, 9, 7)
+
+
+@pytest.mark.parametrize(("size", "stride"), [(1, 1), (4, 4), (5, 2), (14, 3)])
+def test_every_pixel_is_in_a_window_and_no_window_is_left_out(size, stride):
+    window, shape = SlidingWindow(size, stride), (1, 14, 17)
+    covered = torch.zeros(shape)
+    for unit in range(len(window.units(shape))):
+        box = window.region(shape, unit, 0)
+        box.crop(covered).add_(1)
+        assert box.area > 0
+    assert covered.min() >= 1
+    assert window.region(shape, len(window.units(shape)) - 1, 0)[2:] == (14, 17)
+
+
+@pytest.mark.parametrize(("size", "stride"), [(3, 3), (4, 3), (5, 2)])
+def test_the_map_is_that_of_captums_occlusion(context, size, stride):
+    classifier, batch, target = context.classifier, context.batch, torch.tensor([2, 0, 1, 2])
+    peer = captum.attr.Occlusion(lambda image: classifier(image).softmax(-1))
+    channels = batch.image.shape[1]
+    expected = peer.attribute(
+        batch.image, (channels, size, size), strides=(channels, stride, stride), target=target, baselines=0.5
+    )[:, 0]
+    window = SlidingWindow(size, stride, Constant(0.5))
+    torch.testing.assert_close(EffectMap(window)(batch, target, classifier), expected, rtol=0, atol=1e-6)
+    found = dv.effect_map(classifier, batch.image, window, target)
+    torch.testing.assert_close(found.map, expected, rtol=0, atol=1e-6)

@@ -9,11 +9,13 @@ import pytest
 import torch
 
 from dovision.functional.filters import median_filter, reduce_depth
+from dovision.interfaces import Attack
 from dovision.interventions.activation import Activation
 from dovision.interventions.brush import Brush
 from dovision.interventions.edge_control import EdgeControl
 from dovision.interventions.fills import Constant, ImageFill, Mean, Transformed
 from dovision.interventions.joint import Joint
+from dovision.interventions.perturbation import Perturbation
 from dovision.interventions.pixel_grid import PixelGrid
 from dovision.interventions.sliding_window import SlidingWindow
 from dovision.interventions.transform import Transform
@@ -132,3 +134,21 @@ def test_a_subclass_that_paints_otherwise_is_measured_as_it_is_written(grid, con
     for unit in range(6):
         expected = context.classifier(grid.apply(context.batch.image, unit, context))
         torch.testing.assert_close(outcome.treated[:, unit], expected, atol=1e-5, rtol=0)
+
+
+class Brighten(Attack):
+    """Adds epsilon to each pixel that can take it."""
+
+    def run(self, batch, classifier, eps):
+        return (batch.image + eps).clamp(0, 1)
+
+
+def test_there_is_a_unit_for_each_epsilon_named_as_the_conditions_are():
+    assert Perturbation(Brighten([0.1, "1/4"])).units((1, 4, 4)) == ("eps=0.1", "eps=0.25")
+
+
+def test_do_is_the_attack_on_what_the_image_is_now(context):
+    value = torch.full_like(context.batch.image, 0.5)
+    with torch.no_grad():
+        treated = Perturbation(Brighten([0.1, 0.25])).apply(value, 1, context)
+    assert torch.equal(treated, torch.full_like(value, 0.75))

@@ -20,6 +20,7 @@ from dovision.interfaces import Context
 from dovision.interventions.fills import Constant
 from dovision.interventions.pixel_grid import PixelGrid
 from dovision.models import checkpoint
+from dovision.models._published import choose_outputs, output_numbers
 from dovision.models.chexnet import CHECKPOINT_LABELS
 from dovision.propagation import Propagation
 from dovision.propagation.incremental import Incremental
@@ -129,3 +130,12 @@ def test_a_fresh_process_rebuilds_each_model_from_its_file_alone(tmp_path):
     got = torch.load(tmp_path / "logits")
     for name, logits in expected.items():
         torch.testing.assert_close(got[name], logits, msg=name)
+
+
+def test_outputs_are_found_by_name_and_zero_where_there_is_none():
+    network = nn.Sequential(nn.Linear(2, 3))
+    old = network[0]
+    choose_outputs(network, "0", output_numbers(["a", "b", "c"], ["c", "unheard of", "a"]))
+    value = torch.rand(5, 2)
+    expected = torch.stack([old(value)[:, 2], torch.zeros(5), old(value)[:, 0]], 1)
+    torch.testing.assert_close(network(value), expected)

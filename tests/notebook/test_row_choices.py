@@ -1,6 +1,9 @@
-"""`rows` of `dv.effects` has the meaning of `evaluation.rows`: fewer rows, the same averages."""
+"""`rows` of `dv.effects` has the meaning of `evaluation.rows`, with the same averages; results of one image."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -64,3 +67,31 @@ def test_without_rows_the_figures_of_averages_are_left():
 def test_what_cannot_be_kept_is_refused(settings, message):
     with pytest.raises(ValueError, match=f"^{message}"):
         measured(**settings)
+
+
+CALLS: dict[str, Callable[..., Any]] = {
+    "effects, clean": lambda *given: dv.effects(*given, dv.PixelGrid(2, 2)),
+    "effects, attacked": lambda *given: dv.effects(*given, dv.PixelGrid(2, 2), attack="fgsm", eps=["1/255", 0.9]),
+    "attack": lambda *given: dv.attack(*given, "pgd", eps="8/255"),
+    "explain": lambda *given: dv.explain(*given, "integrated_gradients"),
+}
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_one_image_has_tables_sentences_and_figures(call):
+    torch.manual_seed(0)
+    classifier = dv.wrap(torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 3)), ["a", "b", "c"])
+    found = CALLS[call](classifier, (torch.rand(1, 1, 8, 8), torch.tensor([1])))
+    assert len(found.to_pandas()) > 0
+    assert "<table" in found._repr_html_()
+    assert all(isinstance(sentence, str) for sentence in found.findings)
+    found.plot()
+    assert "effect_distribution" not in found.figures  # a curve of one point
+
+
+def test_results_of_too_few_images_to_compare_have_no_finding():
+    classifier, digits = dv.example()
+    grids = {name: dv.PixelGrid(2, 2, dv.Constant(value)) for name, value in {"black": 0.0, "white": 1.0}.items()}
+    compared = dv.compare({name: dv.effects(classifier, digits.image[:4], grid) for name, grid in grids.items()})
+    assert compared.findings == []
+    assert compared.to_pandas().empty
